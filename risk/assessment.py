@@ -183,12 +183,12 @@ def assess_all(books: Sequence[tuple[Book, Settings]]) -> list[Assessment]:
     assessments = []
     for book, settings in books:
         columns = np.flatnonzero(book.lots)
-        key = id(book.returns), columns.tobytes()
-        panel = panels[key] = panels.get(key) or Panel(book.returns, columns)
-        shocks = id(settings.shocks), id(book.universe)
-        if shocks not in moves:
-            moves[shocks] = shock_returns(settings.shocks, book.universe)
-        assessments.append(_assessed(_Run(book, settings, panel, moves[shocks])))
+        panel_key = id(book.returns), columns.tobytes()
+        panel = panels[panel_key] = panels.get(panel_key) or Panel(book.returns, columns)
+        moves_key = id(settings.shocks), id(book.universe)
+        if moves_key not in moves:
+            moves[moves_key] = shock_returns(settings.shocks, book.universe)
+        assessments.append(_assessed(_Run(book, settings, panel, moves[moves_key])))
     return assessments
 
 
@@ -280,7 +280,10 @@ class _Run:
         return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
     def weighed(self) -> None:
-        """Compute the measures of the weights, of the stress scenarios and of the returns."""
+        """Compute the measures of the weights, of the stress scenarios and of the returns.
+
+        If equity, a position or a price is unusable, the reason is stored for all of them instead.
+        """
         book, shocks, measures = self.book, self.settings.shocks, self.found
         px = book.px[self.columns]
         unpriced = np.flatnonzero(~(np.isfinite(px) & (px > 0.0)))
@@ -321,7 +324,7 @@ class _Run:
         self.found["worst_stress"] = worst
 
     def liquidity(self) -> None:
-        """Compute the days needed to sell each position, and larger and larger parts of the book."""
+        """Compute the days needed to sell each position, and each share in `UNWOUND` of the book."""
         lots, px = self.book.lots[self.columns], self.book.px[self.columns]
         days = unwind_days(lots, self.book.volume_lots[self.columns], self.settings.participation)
         by_name = zip(self.names, days.tolist(), strict=True)
@@ -329,14 +332,18 @@ class _Run:
         unknown = np.flatnonzero(~np.isfinite(days))
         self.lack((f"unwind_days.{self.names[k]}" for k in unknown.tolist()), "no volume is known, or no position")
         share_days = book_days(lots * np.where(px > 0.0, px, np.nan), days, UNWOUND)
+        # the days are NaN where a volume or price is unknown
         if isfinite(sum(share_days)):
             self.found["book_days"] = {f"{share:.0%}": day for share, day in zip(UNWOUND, share_days, strict=True)}
         else:
-            of_volume = f"no volume is known of {self.some(unknown)}"
-            self.missing["book_days"] = of_volume if len(unknown) else "no price is known of a position"
+            no_volume = f"no volume is known of {self.some(unknown)}"
+            self.missing["book_days"] = no_volume if len(unknown) else "no price is known of a position"
 
     def history(self) -> None:
-        """Compute drawdowns and performance ratios of the past equity."""
+        """Compute drawdowns and performance ratios of the past equity.
+
+        The reason is stored instead for an empty or unusable history, and for the ratios of a short one.
+        """
         history, least = self.book.history, self.settings.min_history
         if not len(history):
             self.lack(BY_HISTORY, "the equity history is empty")
@@ -344,34 +351,39 @@ class _Run:
         if not bool(np.all(np.isfinite(history) & (history > 0.0))):
             self.lack(BY_HISTORY, "past equity is not finite and positive throughout")
             return
-        fall = drawdowns(history)
-        self.found["drawdown"], self.found["max_drawdown"] = float(fall[-1]), float(fall.max())
+        falls = drawdowns(history)
+        self.found["drawdown"], self.found["max_drawdown"] = float(falls[-1]), float(falls.max())
         if len(history) <= least:
             reason = f"{len(history) - 1} samples of equity returns, fewer than {least}"
             self.lack(("sharpe", "sortino", "calmar"), reason)
             return
         returns = simple_returns(history)
-        periods, free = self.settings.periods, self.settings.risk_free_annual
-        self.note("sharpe", sharpe(returns, periods, free), "equity did not vary")
-        self.note("sortino", sortino(returns, periods, free), "no return fell short of the risk-free rate")
+        periods, risk_free = self.settings.periods, self.settings.risk_free_annual
+        self.note("sharpe", sharpe(returns, periods, risk_free), "equity did not vary")
+        self.note("sortino", sortino(returns, periods, risk_free), "no return fell short of the risk-free rate")
         self.note("calmar", calmar(history, periods), "equity never fell")
 
     def returns(self, weights: Floats) -> None:
-        """Compute the measures of `weights` over the samples in which every position has a return."""
+        """Compute the measures of `weights` over the samples in which every position has a return.
+
+        The reason is stored instead where nothing is held or these samples are too few, and for a measure that is not
+        finite.
+        """
         least, panel = self.settings.min_history, self.panel
-        held, returns = panel.held, panel.returns
+        returns_with_gaps, returns = panel.held, panel.returns
         self.found["samples"] = samples = len(returns)
         if not len(self.columns):
             self.lack(BY_RETURNS, "nothing is held")
             return
         if samples < least:
-            short = np.flatnonzero(np.isfinite(held).sum(axis=0) < least)
+            too_few = np.flatnonzero(np.isfinite(returns_with_gaps).sum(axis=0) < least)
             reason = f"{samples} samples in which everything held has a return, fewer than {least}"
-            self.lack(BY_RETURNS, reason + (f"; too few of {self.some(short)}" if len(short) else ""))
+            self.lack(BY_RETURNS, reason + (f"; too few of {self.some(too_few)}" if len(too_few) else ""))
             return
-        series = returns.dot(weights)
-        self.tails(weights, series)
-        self.benchmark(panel.rows, series)
+        book_returns = returns.dot(weights)
+        self.tails(weights, book_returns)
+        self.benchmark(panel.rows, book_returns)
+        # the last argument is the reason to store if the value is not finite
         self.note("effective_bets", panel.components.bets(weights), "nothing held moved")
         ratio = diversification_ratio(weights, panel.cov)
         self.note("diversification_ratio", ratio, "nothing held moved" if isnan(ratio) else "a perfect hedge")
@@ -382,28 +394,31 @@ class _Run:
         """Compute VaR and CVaR by each method, volatility, and contributions of positions; `series` are the book's
         returns."""
         panel, returns = self.panel, self.panel.returns
-        confidence, scale, measures = self.settings.confidence, sqrt(self.settings.horizon), self.found
+        # losses grow with the square root of the horizon
+        confidence, horizon_scale, measures = self.settings.confidence, sqrt(self.settings.horizon), self.found
         var, cvar = contributions.historical(returns, weights, confidence)
         volatility = contributions.parametric(panel.cov, weights, sqrt(SAMPLES_PER_YEAR))
         quantile, shortfall = normal_quantile(confidence), normal_shortfall(confidence)
         normal = contributions.parametric(panel.shrunk, weights, quantile)
         measures["volatility_annual"] = volatility.total
-        measures["historical"] = TailRisk(var.total * scale, cvar.total * scale)
-        measures["parametric"] = TailRisk(normal.total * scale, shortfall * (normal.total / quantile) * scale)
-        sd = ewma_deviation(series, self.settings.decay)
-        measures["ewma"] = TailRisk(quantile * sd * scale, shortfall * sd * scale)
+        measures["historical"] = TailRisk(var.total * horizon_scale, cvar.total * horizon_scale)
+        measures["parametric"] = TailRisk(
+            normal.total * horizon_scale, shortfall * (normal.total / quantile) * horizon_scale
+        )
+        ewma_sd = ewma_deviation(series, self.settings.decay)
+        measures["ewma"] = TailRisk(quantile * ewma_sd * horizon_scale, shortfall * ewma_sd * horizon_scale)
         losses = -panel.filtered(self.settings.decay).dot(weights)
         measures["filtered"] = TailRisk(
-            historical_var(losses, confidence) * scale, historical_cvar(losses, confidence) * scale
+            historical_var(losses, confidence) * horizon_scale, historical_cvar(losses, confidence) * horizon_scale
         )
-        modified, beyond = (float(loss) * scale for loss in cornish_fisher(-series, confidence))
-        if isfinite(modified):
-            measures["cornish_fisher"] = TailRisk(modified, beyond)
+        modified_var, modified_cvar = (float(loss) * horizon_scale for loss in cornish_fisher(-series, confidence))
+        if isfinite(modified_var):
+            measures["cornish_fisher"] = TailRisk(modified_var, modified_cvar)
         else:
             self.missing["cornish_fisher"] = "skewness and kurtosis lie outside the domain of the expansion"
         scaled = (var.marginal, var.component, var.incremental, cvar.component, normal.component)
-        parts = np.column_stack((weights, volatility.component, *(column * scale for column in scaled)))
-        measures["positions"] = {name: Position(*row) for name, row in zip(self.names, parts.tolist(), strict=True)}
+        table = np.column_stack((weights, volatility.component, *(column * horizon_scale for column in scaled)))
+        measures["positions"] = {name: Position(*row) for name, row in zip(self.names, table.tolist(), strict=True)}
 
     def benchmark(self, rows: NDArray[np.bool_], series: Floats) -> None:
         """Compute beta and correlation of the book's returns `series`, which are of the samples `rows`, with the
@@ -417,8 +432,8 @@ class _Run:
             benchmark, series = benchmark[finite], series[finite]
             if len(benchmark) >= self.settings.min_history:
                 self.note("beta", beta(series, benchmark), "the benchmark never moved")
-                of_both = correlation_with(series, benchmark)
-                self.note("benchmark_correlation", of_both, "the book or the benchmark never moved")
+                benchmark_correlation = correlation_with(series, benchmark)
+                self.note("benchmark_correlation", benchmark_correlation, "the book or the benchmark never moved")
                 return
             reason = f"{len(benchmark)} samples with the benchmark, fewer than {self.settings.min_history}"
         self.lack(("beta", "benchmark_correlation"), reason)
@@ -433,6 +448,7 @@ def _pairs(names: list[str], weights: Floats, corr: Floats, most: int) -> tuple[
     sides = np.sign(weights)
     pair_correlation = np.outer(sides, sides)
     pair_correlation *= corr
+    # each pair counts once, and no position with itself
     pair_correlation[np.tri(size, dtype=np.bool_)] = -np.inf
     flat_correlation = pair_correlation.ravel()
     most = min(most, len(flat_correlation))

@@ -123,20 +123,27 @@ def levels(
 def _levels_of(
     settings: Guards, side: Floats, entry: Floats, best: Floats, position_levels: tuple[Floats, Floats] | None
 ) -> Levels:
-    # a stop is below its reference for a long (side 1), above it for a short (side -1)
-    fallen_from = np.where(settings.trailing, np.abs(best), entry)
-    stop = np.round(fallen_from * (1.0 - side * settings.stop), DECIMALS)
+    """Return the exit levels at average costs `entry` and best prices `best` (side x price), all float64[A, N].
+
+    Without `position_levels`, the fractions of `settings` give each level. A finite level of a single position replaces
+    that of the settings. `lower` and `upper` are, over all A books, the highest level below the market and the lowest
+    above it; NaN where no book has one.
+    """
+    # a stop is below its reference for a long position (side 1), above it for a short one (side -1)
+    # a trailing stop is measured from the best price, without its sign, any other from the cost
+    stop_reference = np.where(settings.trailing, np.abs(best), entry)
+    stop = np.round(stop_reference * (1.0 - side * settings.stop), DECIMALS)
     target = np.round(entry * (1.0 + side * settings.target), DECIMALS)
     if position_levels is not None:
         stop, target = (
             np.where(np.isfinite(of_position) & (side != 0.0), of_position, of_settings)
             for of_position, of_settings in zip(position_levels, (stop, target), strict=True)
         )
-    long = side > 0.0
-    lower = np.fmax.reduce(np.where(long, stop, target), axis=0)
-    upper = np.fmin.reduce(np.where(long, target, stop), axis=0)
-    held = bool(np.isfinite(lower).any() or np.isfinite(upper).any())
-    return Levels(side, entry, best, stop, target, lower, upper, held, position_levels)
+    is_long = side > 0.0
+    lower = np.fmax.reduce(np.where(is_long, stop, target), axis=0)
+    upper = np.fmin.reduce(np.where(is_long, target, stop), axis=0)
+    has_level = bool(np.isfinite(lower).any() or np.isfinite(upper).any())
+    return Levels(side, entry, best, stop, target, lower, upper, has_level, position_levels)
 
 
 def trailed(settings: Guards, now: Levels, marks: Floats) -> Levels:

@@ -118,6 +118,7 @@ def flow(switch: Switch, amount_micro: int, equity_micro: int) -> None:
 
     If the equity before or after it is not positive, the reference values shift by the amount.
     """
+    # no sample yet: there are no reference values
     if switch.day_key < 0:
         return
     after = equity_micro + amount_micro
@@ -125,6 +126,7 @@ def flow(switch: Switch, amount_micro: int, equity_micro: int) -> None:
     def moved(mark: int) -> int:
         if equity_micro <= 0 or after <= 0:
             return _bounded(mark + amount_micro)
+        # mark x after / before, rounded to the nearest
         return _bounded((2 * mark * after + equity_micro) // (2 * equity_micro))
 
     switch.high_water, switch.last = moved(switch.high_water), moved(switch.last)

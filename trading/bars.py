@@ -50,6 +50,8 @@ class BarRing:
     """Capacity of the buffer, in lookbacks: the newest rows are copied to its start only when it is full."""
 
     def __init__(self, size: int, lookback: int) -> None:
+        """Make an empty ring for `size` symbols. `_made` caches the last result of `bars`: (samples at that time, k,
+        bars)."""
         self.lookback = lookback
         self._made = (0, 0, _blank(size))
         self.rows: Floats = np.full((_ROWS, self.ROOM * lookback, size), np.nan)
@@ -67,6 +69,7 @@ class BarRing:
         if without:
             fresh = fresh.copy()
             fresh[list(without)] = False
+        # the open is that of the first bar; high and low are the extremes, and volumes add up
         forming[0] = np.where(fresh & np.isnan(forming[0]), market.open, forming[0])
         forming[1] = np.where(fresh, np.fmax(forming[1], market.high), forming[1])
         forming[2] = np.where(fresh, np.fmin(forming[2], market.low), forming[2])
@@ -88,6 +91,7 @@ class BarRing:
         new_row = self.rows[:, self.end]
         new_row[:5] = self.forming
         new_row[_CLOSE] = marks
+        # no trade since the last sample: the volume is 0 where there is a price
         new_row[_VOLUME] = np.where(np.isnan(new_row[_VOLUME]) & np.isfinite(marks), 0.0, new_row[_VOLUME])
         if actions:
             self._link(marks, actions)
@@ -129,6 +133,8 @@ class BarRing:
         return bars
 
     def _adjusted(self, k: int) -> Bars:
+        """Return the newest k samples with prices and volumes adjusted to the newest row; the rows before the first
+        sample are NaN."""
         size = self.rows.shape[2]
         row_count = min(k, self.end)
         newest = self.rows[:, self.end - row_count : self.end]

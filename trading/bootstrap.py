@@ -72,30 +72,32 @@ def paired_gain(
 
     The test bootstraps the studentised difference: O. Ledoit and M. Wolf, Robust performance hypothesis testing with
     the Sharpe ratio (2008). Standard errors use sums over blocks; the error of the original sample uses all n
-    overlapping blocks. `block` is the block length, 0 for `block_length`. Identical series give a p-value of 1. Raises
-    ValueError for series of different lengths.
+    overlapping blocks. `block` is the block length, 0 for `block_length`. `key` is the seed of the `resamples` draws.
+    Identical series give a p-value of 1. Raises ValueError for series of different lengths.
     """
     if len(returns) != len(other):
         raise ValueError(f"paired series must have the same length, not {len(returns)} and {len(other)}")
     n, scale = len(returns), sqrt(PERIODS_PER_YEAR) if measure == "sharpe" else PERIODS_PER_YEAR
-    pair = [returns - risk_free_annual / PERIODS_PER_YEAR, other - risk_free_annual / PERIODS_PER_YEAR]
+    excess_pair = [returns - risk_free_annual / PERIODS_PER_YEAR, other - risk_free_annual / PERIODS_PER_YEAR]
     if measure == "sharpe":
-        psi = influence(pair[0]) - influence(pair[1])
-        value = _of_sample(pair[0]) - _of_sample(pair[1])
+        influences = influence(excess_pair[0]) - influence(excess_pair[1])
+        difference = _of_sample(excess_pair[0]) - _of_sample(excess_pair[1])
     else:
-        psi = pair[0] - pair[1]
-        value = float(psi.mean())
-        psi = psi - value
-    length = min(block or block_length(psi), max(1, n // 2))
-    sums = block_sums(running_sums(psi, length)[1], np.arange(n)[:, None], length, length)
-    error = sqrt(float((sums * sums).mean()) / length / n)  # standard error of the mean of psi
+        influences = excess_pair[0] - excess_pair[1]
+        difference = float(influences.mean())
+        influences = influences - difference
+    length = min(block or block_length(influences), max(1, n // 2))
+    sums = block_sums(running_sums(influences, length)[1], np.arange(n)[:, None], length, length)
+    error = sqrt(float((sums * sums).mean()) / length / n)  # standard error of the mean of the influences
+    # the difference does not vary, so that nothing can be tested
     if not error > 1e-12:
-        return Gain(value * scale, 1.0, length)
+        return Gain(difference * scale, 1.0, length)
+    # at most MOST_DRAWN blocks are drawn: for many resamples the blocks become longer
     length = max(length, ceil(n / (MOST_DRAWN // resamples)))
-    differences, errors = resampled_gain(pair, drawn(key, n, resamples, ceil(n / length)), length, measure)
+    differences, errors = resampled_gain(excess_pair, drawn(key, n, resamples, ceil(n / length)), length, measure)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.where(errors > 1e-12, (differences - value) / errors, np.inf)
-    return Gain(value * scale, (1 + int((ratios >= value / error).sum())) / (resamples + 1), length)
+        ratios = np.where(errors > 1e-12, (differences - difference) / errors, np.inf)
+    return Gain(difference * scale, (1 + int((ratios >= difference / error).sum())) / (resamples + 1), length)
 
 
 def _of_sample(excess: Floats) -> float:

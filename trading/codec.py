@@ -91,8 +91,12 @@ def encode(event: Event, effects: Sequence[Effect], live: bool = False) -> bytes
         stored: JournalEvent = bars_of(event) if live else SliceRef(event.index)
     else:
         stored = event
+    # -1: the policy is the agent's own
     requested: list[JournalEffect] = [
-        Asked(e.round, e.agent, -1 if e.policy == e.agent else e.policy) if isinstance(e, Ask) else e for e in effects
+        Asked(effect.round, effect.agent, -1 if effect.policy == effect.agent else effect.policy)
+        if isinstance(effect, Ask)
+        else effect
+        for effect in effects
     ]
     return _encoder.encode(Entry(stored, requested))
 
@@ -122,6 +126,11 @@ def _same(recorded: Sequence[JournalEffect], computed: Sequence[JournalEffect]) 
 
 
 def _equal(recorded: JournalEffect, computed: JournalEffect) -> bool:
+    """Whether an effect equals the recorded one in everything that the record has.
+
+    Of a plan or basket recorded by codec version 1, which has the values of all limits, only the values that are
+    computed too are compared.
+    """
     if isinstance(recorded, Shadowed) and isinstance(computed, Shadowed):
         return (recorded.agent, recorded.name) == (computed.agent, computed.name) and _same(
             recorded.effects, computed.effects

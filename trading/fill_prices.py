@@ -91,6 +91,7 @@ def at_least(least_micro: int, charged_micro: int, fee_micro: int) -> int:
 def impact_rate(impact_bp: float, lots: int, lot_nano: int, volume: float) -> int:
     """Return the square-root impact of unsigned `lots` on a bar of `volume` units > 0. The result is an integer rate,
     rounded up, and MOST at most."""
+    # a product beyond 64 bits is computed with integers of any size
     exact: Whole = lots
     size: float = float(exact * lot_nano) if float(lots) * float(lot_nano) >= _SAFE else float(lots * lot_nano)
     rate: float = impact_bp * sqrt(size / (volume * float(NANO))) * float(RATE_ONE // 10_000)
@@ -184,6 +185,8 @@ class Terms:
     """The minimum commission of an order."""
 
     def __init__(self, commission: list[tuple[int, int]], share: list[tuple[int, int]], lot_nano: list[int]) -> None:
+        """Write the commission of each column into arrays where both of its integers fit 62 bits, and set all costs to
+        none."""
         self.size, self.commission, self.share, self.lot_nano = len(commission), commission, share, lot_nano
         self.numerator, self.denominator = int_zeros(self.size), int_zeros(self.size)
         for k in range(self.size):
@@ -244,6 +247,7 @@ class LimitFills:
         if not self.terms.by_volume:
             return wanted
         available: int = self.available[column]
+        # the first order of this column at this bar
         if available < 0:
             volume: float = self.columns.volume[self.t, column]
             if self.terms.capped:
@@ -253,9 +257,9 @@ class LimitFills:
                 available = lots_to_be_had(volume, numerator, denominator)
             else:
                 available = _ALL if volume > 0.0 else 0
-        bar_lots: int = min(wanted, available)
-        self.available[column] = available - bar_lots
-        return bar_lots
+        taken_lots: int = min(wanted, available)
+        self.available[column] = available - taken_lots
+        return taken_lots
 
     def rate(self, column: int, size: int) -> int:
         """Return the cost rate of a fill of `size` unsigned lots, with market impact, in units of 1 / `terms.one`."""

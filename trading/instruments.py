@@ -260,6 +260,7 @@ class Membership:
     """
 
     def __init__(self, spans: Sequence[tuple[int, int, int]]) -> None:
+        """Check the spans, and compute the members on each date at which any membership begins or ends."""
         if empty := [column for column, first, last in spans if last <= first]:
             raise ValueError(f"a membership of column {empty[0]} ends before it begins")
         for (column, _, last), (next_column, first, _) in pairwise(sorted(spans)):

@@ -64,6 +64,7 @@ def dated_values(columns: Ints, ts: Ints, values: Floats, published: Ints | None
     repeated_rows = np.flatnonzero(same_publication & (np.diff(ts[order]) == 0))
     if len(repeated_rows):
         raise RepeatedDate(int(order[repeated_rows[0] : repeated_rows[0] + 2].max()))
+    # of one publication only the last row counts: that of the newest ts
     order = order[np.r_[~same_publication, True][: len(order)]]
     # one ascending key over all columns: its running maximum is the newest ts of the column so far
     ts_rank = np.unique(ts[order], return_inverse=True)[1]

@@ -52,6 +52,8 @@ class Block:
         ts_seen: Ints | None = None,
         index0: int = 0,
     ) -> None:
+        """Make a read-only block. By default the nano prices are those of `open` and `close`, and each bar was seen
+        when it closed."""
         self.ts_open: Final[list[int]] = ts_open.tolist()
         self.ts_event: Final[list[int]] = ts_event.tolist()
         self.ts_seen: Final[list[int]] = self.ts_event if ts_seen is None else ts_seen.tolist()

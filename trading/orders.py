@@ -51,27 +51,28 @@ ENDED: Final = frozenset({OrderState.FILLED, OrderState.CANCELLED, OrderState.RE
 
 
 def _table() -> list[list[int]]:
-    s, c = OrderState, Cause
+    """Return the next state by present state and cause; -1 where the cause is not permitted in the state."""
+    states, causes = OrderState, Cause
     table = [[-1] * len(Cause) for _ in OrderState]
-    for state in (s.SENT, s.WORKING, s.PARTIAL, s.CANCELLING, s.UNKNOWN):
+    for state in (states.SENT, states.WORKING, states.PARTIAL, states.CANCELLING, states.UNKNOWN):
         row = table[state]
-        row[c.LAST_FILL] = s.FILLED
-        row[c.CANCELLED] = s.CANCELLED
-        row[c.EXPIRED] = s.EXPIRED
-        row[c.TIMED_OUT] = s.UNKNOWN
-        row[c.ACCEPTED] = s.WORKING
-        row[c.PART_FILL] = s.PARTIAL
-        row[c.CANCEL_ASKED] = s.CANCELLING
-    table[s.PARTIAL][c.ACCEPTED] = s.PARTIAL  # an acknowledgement that arrives after its fill
-    table[s.CANCELLING][c.ACCEPTED] = s.CANCELLING
-    table[s.CANCELLING][c.PART_FILL] = s.CANCELLING
+        row[causes.LAST_FILL] = states.FILLED
+        row[causes.CANCELLED] = states.CANCELLED
+        row[causes.EXPIRED] = states.EXPIRED
+        row[causes.TIMED_OUT] = states.UNKNOWN
+        row[causes.ACCEPTED] = states.WORKING
+        row[causes.PART_FILL] = states.PARTIAL
+        row[causes.CANCEL_ASKED] = states.CANCELLING
+    table[states.PARTIAL][causes.ACCEPTED] = states.PARTIAL  # an acknowledgement that arrives after its fill
+    table[states.CANCELLING][causes.ACCEPTED] = states.CANCELLING
+    table[states.CANCELLING][causes.PART_FILL] = states.CANCELLING
     # A venue that already filled part of an order cannot reject it or report it as not found.
-    for state in (s.SENT, s.WORKING, s.CANCELLING, s.UNKNOWN):
-        table[state][c.REJECTED] = s.REJECTED
-    table[s.UNKNOWN][c.NOT_FOUND] = s.EXPIRED
-    table[s.UNKNOWN][c.SENT_AGAIN] = s.SENT
+    for state in (states.SENT, states.WORKING, states.CANCELLING, states.UNKNOWN):
+        table[state][causes.REJECTED] = states.REJECTED
+    table[states.UNKNOWN][causes.NOT_FOUND] = states.EXPIRED
+    table[states.UNKNOWN][causes.SENT_AGAIN] = states.SENT
     # A report after the end does not change the state; late fills are still posted.
-    for state in (s.FILLED, s.CANCELLED, s.REJECTED, s.EXPIRED):
+    for state in (states.FILLED, states.CANCELLED, states.REJECTED, states.EXPIRED):
         for cause in Cause:
             table[state][cause] = state
     return table

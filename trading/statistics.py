@@ -94,6 +94,7 @@ def mean_correlation(series: Sequence[Floats], *, absolute: bool = False) -> flo
     normalised = np.array([returns[-length:] for returns in series])
     normalised = normalised - normalised.mean(axis=1, keepdims=True)
     norms = np.sqrt((normalised * normalised).sum(axis=1))
+    # series that do not vary are omitted
     normalised = normalised[norms > 1e-15] / norms[norms > 1e-15, None]
     varying_count = len(normalised)
     if varying_count < 2:
@@ -156,8 +157,11 @@ def rolling(statistic: Callable[[Floats], A], returns: Floats, k: int) -> A:
     were computed alone.
     """
     windows = windows_of(returns, k)
+    # as many windows at once as have CELLS numbers together
     step = max(1, CELLS // max(windows[0].size, 1))
-    estimates: Any = np.concatenate([statistic(windows[at : at + step]) for at in range(0, len(windows), step)])
+    estimates: Any = np.concatenate(
+        [statistic(windows[first : first + step]) for first in range(0, len(windows), step)]
+    )
     return cast(A, estimates)
 
 

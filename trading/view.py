@@ -86,14 +86,14 @@ class BlockView:
 
     def copied(self, universe: Universe) -> "BlockView":
         """Return a copy of the block with copied arrays and no stored statistics, for code that may change them."""
-        other = BlockView.__new__(BlockView)
+        block = BlockView.__new__(BlockView)
         for name in self.__slots__:
-            setattr(other, name, getattr(self, name))
-        other.universe, other._tables, other._single = universe, {}, {}
-        other.prices, other.times, other._returns = self.prices.copy(), self.times.copy(), self._returns.copy()
-        for array in (other.prices, other.times, other._returns):
+            setattr(block, name, getattr(self, name))
+        block.universe, block._tables, block._single = universe, {}, {}
+        block.prices, block.times, block._returns = self.prices.copy(), self.times.copy(), self._returns.copy()
+        for array in (block.prices, block.times, block._returns):
             array.flags.writeable = False
-        return other
+        return block
 
     def shows(self, view: View, row: int, since: int) -> bool:
         """Whether `view` has the same prices as the block at `row`, and the same returns in the rows after `since`."""
@@ -189,6 +189,8 @@ class BlockView:
             raise NotInBlock("the calendars close at different times, so a block has no returns by date")
 
     def _one(self, statistic: Callable[[Floats], A], k: int, skip: int, row: int) -> A:
+        """Return `statistic` of the window that ends at one row, computed once; the stored results are dropped when
+        they are too large."""
         key = statistic, k, skip, row
         estimate: A | None = self._single.get(key)
         if estimate is None:

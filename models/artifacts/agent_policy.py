@@ -126,6 +126,7 @@ def _golden(folder: Path, manifest: AgentManifest, contents: dict[str, bytes]) -
         )
     values = np.frombuffer(data, dtype="<f8")
     arrays = [part.reshape(shape) for part, shape in zip(np.split(values, np.cumsum(cells)[:-1]), shapes, strict=True)]
+    # the first and last arrays, returns and columns, may have NaN: an asset without history
     if not all(np.isfinite(part).all() for part in arrays[1:-1]):
         raise ArtifactError(f"{folder / 'golden.bin'}: a weight, cash or an answer is NaN or infinite")
     return Golden(*arrays)
@@ -150,6 +151,11 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         threads: int = 1,
         opened: OpenGraph = here,
     ) -> None:
+        """Open the graph, and with `prove` check that it reproduces the golden probes.
+
+        `seat_name` selects the weights of one agent (seat); by default the policy answers the sum of all agents by
+        share.
+        """
         manifest = artifact.manifest
         super().__init__(artifact, manifest.universe)
         self._seat = _seat_index(manifest.seats, seat_name, artifact.folder)
@@ -284,6 +290,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         outputs = dict(zip(self._gives, self._run(None, inputs), strict=True))
         weights: Floats = outputs["weights"][0].astype(np.float64)
         seats = _NO_SEATS
+        # nothing to exclude
         if priced is not None and priced.all():
             priced = None
         if "seats" in outputs:
@@ -291,6 +298,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
             weights = seats[self._seat] if self._seat is not None else self._shares @ seats
         elif priced is not None:
             weights[~priced] = 0.0
+        # `_NONE`: the graph has no such output
         return Answer(weights, outputs.get("scores", _NONE[None])[0], outputs.get("carried", _NONE[None]), seats)
 
     def decide_all(self, observed: NDArray[np.float32]) -> Floats:
@@ -345,6 +353,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
             largest = max(largest, float(differences.max())) if np.isfinite(differences).all() else float("nan")
             if largest != largest:  # NaN
                 return largest
+            # a recurrent policy carries its state from probe to probe
             carry = answer.carried if self._recurrent else None
         return largest
 

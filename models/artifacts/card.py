@@ -60,9 +60,9 @@ def disguised(likeness: Likeness | None) -> list[str]:
     """Return the first lines of a card that warn that the policy nearly equals equal weight or one asset; else none."""
     if likeness is None or not likeness.disguise:
         return []
-    near = likeness.equal_weight if likeness.disguise == "equal weight" else likeness.single
+    distance = likeness.equal_weight if likeness.disguise == "equal weight" else likeness.single
     return [
-        f"**This is {likeness.disguise} in disguise.** Its weights lie {near:.4f} from it, the mean of absolute "
+        f"**This is {likeness.disguise} in disguise.** Its weights lie {distance:.4f} from it, the mean of absolute "
         f"differences over {likeness.decisions} decisions, {likeness.window.first} to {likeness.window.last}; "
         f"{likeness.cash:.1%} is cash.",
         "",
@@ -399,12 +399,12 @@ def forest_verdict(manifest: ForestManifest) -> str:
     """Return one sentence that compares the forest with the plain estimate and with the required threshold."""
     model, plain = manifest.together.model, manifest.together.plain
     better = "better than" if manifest.beats_plain() else "not better than"
-    steps = sum(fold.model.mse < fold.plain.mse for fold in manifest.folds)
+    wins = sum(fold.model.mse < fold.plain.mse for fold in manifest.folds)
     reached = "reaches" if model.r2 >= manifest.threshold else "misses"
-    start = "on" if manifest.beats_plain() else "switched off"
+    state = "on" if manifest.beats_plain() else "switched off"
     return (
         f"Out of sample it is {better} the plain estimate (MSE {model.mse:.4f} against {plain.mse:.4f}; better in "
-        f"{steps} of {len(manifest.folds)} steps), so it starts {start}. Its R² of {model.r2:.2f} {reached} the "
+        f"{wins} of {len(manifest.folds)} steps), so it starts {state}. Its R² of {model.r2:.2f} {reached} the "
         f"{manifest.threshold:g} asked for."
     )
 
@@ -429,8 +429,8 @@ def ensemble_card(manifest: EnsembleManifest, algorithms: Sequence[str]) -> str:
         "| member | share | algorithm | artifact |",
         "|---|---|---|---|",
     ]
-    for entry, algorithm in zip(manifest.members, algorithms, strict=True):
-        lines.append(f"| {entry.folder} | {entry.share:.3f} | {algorithm} | {entry.digest[:16]}… |")
+    for member, algorithm in zip(manifest.members, algorithms, strict=True):
+        lines.append(f"| {member.folder} | {member.share:.3f} | {algorithm} | {member.digest[:16]}… |")
     if manifest.measured:
         lines += ["", f"Shares are by {manifest.measured}."]
     return "\n".join([*lines, ""])

@@ -212,7 +212,7 @@ def combine(
     do not fit, members that trade different symbols, a faulty member, and a folder with content.
     """
     members = [load_member(folder) for folder in folders]
-    names = [
+    folder_names = [
         f"{index}-{re.sub('[^A-Za-z0-9_-]', '-', folder.resolve().name)[:40]}" for index, folder in enumerate(folders)
     ]
     if combination != "performance":
@@ -223,7 +223,10 @@ def combine(
     if len(shares) != len(folders) or not total > 0.0:
         raise ArtifactError(f"{len(shares)} shares that add up to {total:g} for {len(folders)} members")
     shares = [share / total for share in shares]
-    entries = tuple(MemberEntry(n, m.digest, s) for n, m, s in zip(names, members, shares, strict=True))
+    entries = tuple(
+        MemberEntry(name, member.digest, share)
+        for name, member, share in zip(folder_names, members, shares, strict=True)
+    )
     manifest = EnsembleManifest(
         name=out.name, combination=combination, members=entries, made=command, measured=measured
     )
@@ -232,11 +235,12 @@ def combine(
     universes = {member.artifact.manifest.universe for member in members if isinstance(member, LearnedAgent)}
     if len({frozenset(universe) for universe in universes}) > 1:
         raise ArtifactError(
-            f"{out}: its members trade different symbols: {'; '.join(', '.join(u) for u in sorted(universes))}"
+            f"{out}: its members trade different symbols: "
+            f"{'; '.join(', '.join(symbols) for symbols in sorted(universes))}"
         )
     if out.exists() and any(out.iterdir()):
         raise ArtifactError(f"{out}: the folder has content already; name a new folder")
-    for name, member, folder in zip(names, members, folders, strict=True):
+    for name, member, folder in zip(folder_names, members, folders, strict=True):
         (out / name).mkdir(parents=True)
         for file in (MANIFEST, *member.artifact.manifest.files):
             shutil.copyfile(folder / file, out / name / file)

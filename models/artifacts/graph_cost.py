@@ -101,6 +101,7 @@ def _walk(graph: _Graph) -> Cost:
             graph.shapes[name] = shape
         written = sum(prod(shape) for shape in outputs)
         numbers += written
+        # at least one operation for each number that is read or written
         products += max(_products(node, input_shapes, outputs), written, *map(prod, input_shapes), 0)
         if numbers > MOST_NUMBERS or products > MOST_PRODUCTS:
             break
@@ -193,6 +194,8 @@ def _gemm(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
 
 
 def _product(node: _Node, shapes: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    """Return the shape of a matrix product, in which a vector counts as a matrix of one row (first) or one column
+    (second)."""
     first, second = shapes[0], shapes[1]
     first_matrix, second_matrix = (
         (1, *first) if len(first) == 1 else first,
@@ -209,6 +212,8 @@ def _product(node: _Node, shapes: Sequence[Shape], graph: _Graph) -> list[Shape]
 
 
 def _padded(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    """Return the shape after padding: the pads have the numbers of entries before each axis, then those after each
+    axis."""
     pads = _integers(node, graph, "pads", 1)
     has_axes = len(node.inputs) > 3 and node.inputs[3]
     axes = graph.values[node.inputs[3]] if has_axes else list(range(len(given[0])))
@@ -221,6 +226,7 @@ def _padded(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
 
 
 def _reshaped(node: _Node, shapes: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    """Return the new shape, where 0 keeps the extent of the input and -1 takes what the other extents leave."""
     shape = list(graph.values[node.inputs[1]])
     if not node.attributes.get("allowzero", 0):
         shape = [shapes[0][k] if extent == 0 else extent for k, extent in enumerate(shape)]
@@ -243,6 +249,8 @@ def _sliced(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
 
 
 def _split(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
+    """Return the shapes of the parts along an axis: of the sizes that the node gives, else equal ones with a smaller
+    last part."""
     axis = node.attributes.get("axis", 0) % len(given[0])
     extent, count = given[0][axis], len(node.outputs)
     sizes = _integers(node, graph, "split", 1)

@@ -87,6 +87,7 @@ def graph_fault(model: bytes, operators: frozenset[str] = OPERATORS, infinite: b
 
 
 def _model(data: memoryview, permitted: Permitted) -> None:
+    """Check the one graph of a model. Raises GraphFault for functions of its own, and for no graph or several."""
     graphs = 0
     for number, value in fields(data):
         if number in (_MODEL_TRAINING, _MODEL_FUNCTIONS):
@@ -109,6 +110,7 @@ def _graph(data: memoryview, permitted: Permitted) -> None:
 
 
 def _node(data: memoryview, permitted: Permitted) -> None:
+    """Check one operator and its attributes. Raises GraphFault for an operator that is not permitted."""
     operator = domain = b""
     for number, value in fields(data):
         if number == _NODE_OPERATOR:
@@ -135,6 +137,10 @@ def _attribute(data: memoryview, permitted: Permitted) -> None:
 
 
 def _tensor(data: memoryview, permitted: Permitted) -> None:
+    """Check one constant: its numbers must be in this file and finite, and 8-bit weights within the permitted levels.
+
+    The fields of a message can come in any order, so that the type is known only at the end.
+    """
     kind, name = 0, "a tensor"
     parts: list[tuple[int, memoryview]] = []
     integers: list[int | memoryview] = []
@@ -220,6 +226,7 @@ def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     position = 0
     while position < len(data):
         key, position = varint(data, position)
+        # the key of a field has its number, and in the lowest three bits its type
         number, wire_type = key >> 3, key & 7
         if wire_type == _VARINT:
             value, position = varint(data, position)

@@ -438,6 +438,7 @@ def agent_fault(manifest: AgentManifest) -> str:
         return f"a gross of {action.gross:g}; above 0 and at most 10 is expected"
     if not 0 <= network.carry <= MOST_CARRY:
         return f"a carry of {network.carry} numbers; at most {MOST_CARRY} fit into a memory"
+    # seats: the agents that trade one book
     names = [agent.name for agent in manifest.seats]
     if len(set(names)) != len(names) or "" in names:
         return "seats without a name, or two with the same name"

@@ -125,6 +125,8 @@ def influences(
     answered = agent.decide(observed, carry, priced).weights
 
     def influence(name: str, indices: Sequence[int]) -> Influence:
+        """Return the influence of the entries `indices` on the weights: the change if their training means replace
+        them."""
         change = np.full(len(symbols), np.nan)
         if mean is not None:
             occluded = row.copy()
@@ -173,14 +175,17 @@ def _indices_by_input(names: Sequence[str], row: NDArray[np.float32]) -> dict[st
     return indices
 
 
-def _by_asset(names: Sequence[str], at: Sequence[int], values: NDArray[Any] | None, symbols: Sequence[str]) -> Floats:
-    """Return float64[N]: each asset's value among the entries at indices `at`; NaN for an asset with none or
+def _by_asset(
+    names: Sequence[str], entry_indices: Sequence[int], values: NDArray[Any] | None, symbols: Sequence[str]
+) -> Floats:
+    """Return float64[N]: each asset's value among the entries at `entry_indices`; NaN for an asset with none or
     several."""
     value_by_asset = np.full(len(symbols), np.nan)
     if values is None:
         return value_by_asset
     indices_of: dict[str, list[int]] = {}
-    for k in at:
+    # an entry without a symbol in its name is of all assets: it has the key ""
+    for k in entry_indices:
         indices_of.setdefault(names[k].rpartition(" ")[2] if " " in names[k] else "", []).append(k)
     for column, symbol in enumerate(symbols):
         indices = indices_of.get(symbol) or indices_of.get("", [])
@@ -198,6 +203,8 @@ def _of_scorer(policy: LearnedPolicy, view: View, memory: Memory) -> Occlusion:
     indices = np.flatnonzero(mask > 0.0).tolist()
 
     def influence(name: str, feature: int, assets: list[int]) -> Influence:
+        """Return the influence of one feature of these assets on the weights: the change if the training mean replaces
+        it."""
         value, usual_value, change = (np.full(len(mask), np.nan) for _ in range(3))
         value[assets] = features[assets, feature]
         if mean is not None:
@@ -210,6 +217,7 @@ def _of_scorer(policy: LearnedPolicy, view: View, memory: Memory) -> Occlusion:
     weights = policy.placed(answered)
     if mean is None:
         return Occlusion(weights, feature_influences, missing="this artifact has no training means; train it again")
+    # for many entries only whole features are measured
     if len(indices) * len(names) > MOST_ENTRIES:
         return Occlusion(weights, feature_influences)
     manifest = policy.artifact.manifest
@@ -217,7 +225,7 @@ def _of_scorer(policy: LearnedPolicy, view: View, memory: Memory) -> Occlusion:
     return Occlusion(
         weights,
         feature_influences,
-        tuple(influence(f"{name} {symbols[a]}", k, [a]) for a in indices for k, name in enumerate(names)),
+        tuple(influence(f"{name} {symbols[asset]}", k, [asset]) for asset in indices for k, name in enumerate(names)),
     )
 
 
@@ -234,10 +242,17 @@ def _of_ensemble(ensemble: LearnedEnsemble, view: View, memory: Memory) -> Occlu
             return Occlusion(weights, (), missing=f"member {member.artifact.manifest.name}: {occlusion.missing}")
 
     def combined(tables: Sequence[Mapping[str, Influence]]) -> tuple[Influence, ...]:
+        """Return the influence of each named input on the combined weights; members without the input keep their
+        weights."""
         joined = []
         for name in dict.fromkeys(name for table in tables for name in table):
             by_member = [table.get(name) for table in tables]
-            changed_votes = np.stack([v if o is None else v + o.change for v, o in zip(votes, by_member, strict=True)])
+            changed_votes = np.stack(
+                [
+                    vote if occluded is None else vote + occluded.change
+                    for vote, occluded in zip(votes, by_member, strict=True)
+                ]
+            )
             present = [influence for influence in by_member if influence is not None]
             same = [np.array_equal(influence.mean, present[0].mean, equal_nan=True) for influence in present]
             mean = present[0].mean if all(same) else np.full(len(weights), np.nan)

@@ -104,6 +104,7 @@ def openblas_core() -> str:
     except OSError:
         return ""
     files = {line.split(maxsplit=5)[5] for line in lines if "openblas" in line.rpartition("/")[2]}
+    # the OpenBLAS of numpy comes first
     for path in sorted(files, key=lambda path: ("numpy" not in path, path)):
         try:
             library = ctypes.CDLL(path)

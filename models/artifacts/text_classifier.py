@@ -64,6 +64,7 @@ class TextClassifier:
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
+        """Read the three files of the model, and check its labels, tokenizer and inputs."""
         from tokenizers import Tokenizer
 
         graph, tokenizer, text = (_content(folder / name, limit) for name, limit in zip(FILES, MOST_BYTES, strict=True))
@@ -147,6 +148,8 @@ def _content(path: Path, limit: int) -> bytes:
 
 
 def _config(path: Path, data: bytes) -> TextConfig:
+    """Return the settings of the model. Raises ArtifactError for unreadable ones, and for an impossible number of
+    tokens."""
     try:
         config = msgspec.json.decode(data, type=TextConfig)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -41,7 +41,10 @@ def tensors_fault(data: bytes) -> str:
 
 
 def tensors_of(data: bytes) -> dict[str, NDArray[Any]]:
-    """Return the tensors by name, as views of `data`. Raises ValueError for another format."""
+    """Return the tensors by name, as views of `data`. Raises ValueError for another format.
+
+    The format safetensors is the size of the header (8 bytes), the header in JSON, then the tensors without gaps.
+    """
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= size <= min(HEADER_BYTES, len(data) - 8):
         raise ValueError("not a safetensors file: its header is missing, or longer than the file")

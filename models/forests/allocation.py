@@ -155,6 +155,8 @@ class LearnedAllocation:
         places = self._places[kind]
 
         def outcome(samples_ago: int) -> Floats | None:
+            """Return the outcome of the prediction made `samples_ago` samples ago; None where its returns are no longer
+            known."""
             if samples_ago > LOOKBACK:
                 return None
             start = LOOKBACK - samples_ago
@@ -175,6 +177,7 @@ class LearnedAllocation:
             by_name = np.array(sorted(range(size), key=lambda k: universe.symbols[k]), dtype=np.int64)
             row_of = np.zeros((size, size), dtype=np.int64)
             i, j = pairs(size)
+            # the row of each pair of columns, in either order
             row_of[i, j] = row_of[j, i] = np.arange(len(i))
             rows = row_of[by_name[i], by_name[j]]
             # at most MOST_PAIRS pairs, evenly spread over all

@@ -112,13 +112,14 @@ def pairs(size: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], np.ndar
 def look(returns: Floats) -> Past:
     """Compute the measures of total returns float64[LOOKBACK, N], oldest first, that several features use."""
     finite = np.isfinite(returns).all(axis=0)
-    clean = returns if finite.all() else np.where(finite, returns, 0.0)
+    filled = returns if finite.all() else np.where(finite, returns, 0.0)
     # Sums by column instead of a matrix product: the result does not depend on a column's position, to the last bit.
-    square = clean * clean
-    short, month, quarter, half = (_log_root(square[-k:].sum(axis=0) / k) for k in (5, 21, 63, LOOKBACK))
-    ewma = _log_root((square * _EWMA).sum(axis=0))
+    squares = filled * filled
+    # root mean squares over a week, a month, a quarter and LOOKBACK, as logarithms
+    week, month, quarter, half = (_log_root(squares[-k:].sum(axis=0) / k) for k in (5, 21, 63, LOOKBACK))
+    ewma = _log_root((squares * _EWMA).sum(axis=0))
     mask = finite & (month > np.log(STILL)) & (half > np.log(STILL))
-    return Past(clean, mask, short, month, quarter, half, ewma)
+    return Past(filled, mask, week, month, quarter, half, ewma)
 
 
 def see(kind: ForestKind, past: Past) -> Seen:
@@ -134,13 +135,18 @@ def realised(kind: ForestKind, future: Floats) -> Floats:
     `relative`).
     """
     samples = len(future)
-    root = np.sqrt((future * future).sum(axis=0) / samples)
-    is_moving = root > STILL  # False for NaN too
+    root_mean_square = np.sqrt((future * future).sum(axis=0) / samples)
+    is_moving = root_mean_square > STILL  # False for NaN too
     if kind == "risk":
-        return np.log(root, out=np.full(len(root), np.nan), where=is_moving)
+        return np.log(root_mean_square, out=np.full(len(root_mean_square), np.nan), where=is_moving)
     if kind == "allocation":
-        return np.divide(future.sum(axis=0), root * samples**0.5, out=np.full(len(root), np.nan), where=is_moving)
-    return _fisher(future, is_moving)
+        return np.divide(
+            future.sum(axis=0),
+            root_mean_square * samples**0.5,
+            out=np.full(len(root_mean_square), np.nan),
+            where=is_moving,
+        )
+    return _fisher(future, is_moving)  # correlations, by pair
 
 
 def relative(scores: Floats) -> Floats:
@@ -155,19 +161,20 @@ def _assets(kind: ForestKind, past: Past) -> Seen:
     if not mask.any():
         return _unknown_rows(len(mask), len(ASSET_FEATURES))
     with np.errstate(divide="ignore", invalid="ignore"):
-        base = np.exp(past.quarter)
+        usual_size = np.exp(past.quarter)
         square = returns[-63:] ** 2
         falls = np.where(returns[-63:] < 0.0, square, 0.0).sum(axis=0)
         path = returns.cumsum(axis=0)
+        # in logarithms: ratios of the volatility of another period to that of a quarter
         changes = (past.short - past.quarter, past.month - past.quarter, past.half - past.quarter)
         columns = [
             *changes,
             past.ewma - past.quarter,
             past.quarter - np.log(USUAL_VOLATILITY),
             falls / square.sum(axis=0),
-            np.abs(returns[-21:]).max(axis=0) / base,
-            *(returns[-k:].sum(axis=0) / (base * k**0.5) for k in (21, 63, LOOKBACK)),
-            (path[-1] - np.maximum(path.max(axis=0), 0.0)) / (base * LOOKBACK**0.5),
+            np.abs(returns[-21:]).max(axis=0) / usual_size,
+            *(returns[-k:].sum(axis=0) / (usual_size * k**0.5) for k in (21, 63, LOOKBACK)),
+            (path[-1] - np.maximum(path.max(axis=0), 0.0)) / (usual_size * LOOKBACK**0.5),
             *(np.full(len(mask), _mean(change[mask])) for change in changes),
         ]
     features = _clipped(np.stack(columns, axis=1), mask)
@@ -182,6 +189,7 @@ def _pairs(past: Past) -> Seen:
     mask = np.isfinite(month) & np.isfinite(quarter) & np.isfinite(half)
     if not mask.any():
         return _unknown_rows(len(mask), len(PAIR_FEATURES))
+    # the change of the logarithm of the volatility
     change = past.month - past.quarter
     columns = [
         month,
@@ -227,5 +235,6 @@ def _fisher(returns: Floats, mask: Bools) -> Floats:
     scale = np.divide(1.0, norm, out=np.zeros_like(norm), where=varies)
     standard = centred * scale
     correlation = (standard.T @ standard)[i, j]
+    # clipped: z would be infinite for a correlation of 1
     z = np.arctanh(np.clip(correlation, -HIGHEST_CORRELATION, HIGHEST_CORRELATION))
     return np.where(varies[i] & varies[j], z, np.nan)

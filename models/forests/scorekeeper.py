@@ -89,33 +89,36 @@ def follow(track: Track, now: int, horizon: int, outcome: Outcome, model: Floats
         # the sample count restarted: open predictions cannot be scored
         track = replace(track, at=np.full_like(track.at, -1.0))
     for slot in np.flatnonzero((track.at >= 0) & (now - track.at >= horizon)):
-        true = outcome(now - int(track.at[slot]))
-        at = track.at.copy()
-        said, at[slot] = track.said[slot], -1.0
-        track = replace(track, at=at)
-        if true is not None:
-            track = _scored(track, said, true)
+        outcome_values = outcome(now - int(track.at[slot]))
+        open_samples = track.at.copy()
+        # -1: the slot is free
+        prediction, open_samples[slot] = track.said[slot], -1.0
+        track = replace(track, at=open_samples)
+        if outcome_values is not None:
+            track = _scored(track, prediction, outcome_values)
     newest = float(track.at.max())
     if newest >= 0.0 and now - newest < every(horizon):
         return track
+    # the oldest slot becomes the newest
     order = [*range(1, len(track.at)), 0]
-    at, said = track.at[order], track.said[order]
-    at[-1], said[-1, :, 0], said[-1, :, 1] = now, model, plain
-    return replace(track, at=at, said=said)
+    samples, predictions = track.at[order], track.said[order]
+    samples[-1], predictions[-1, :, 0], predictions[-1, :, 1] = now, model, plain
+    return replace(track, at=samples, said=predictions)
 
 
 def _scored(track: Track, said: Floats, true: Floats) -> Track:
     """Return the track record with the errors of one prediction `said` against its outcome `true`, and the switch
     updated."""
-    error = (said - true[:, None]) ** 2
-    is_known = np.isfinite(error).all(axis=1)
+    squared_errors = (said - true[:, None]) ** 2
+    is_known = np.isfinite(squared_errors).all(axis=1)
     if not is_known.any():
         return track
-    track = replace(track, errors=np.vstack([track.errors[1:], error[is_known].mean(axis=0)]))
-    running = track.running
-    if running is None or track.rounds < LEAST:
+    track = replace(track, errors=np.vstack([track.errors[1:], squared_errors[is_known].mean(axis=0)]))
+    mean_errors = track.running
+    if mean_errors is None or track.rounds < LEAST:
         return track
-    if running[0] >= running[1]:
+    # the forest is off as soon as it is not better, and on again after RETURN better rounds in a row
+    if mean_errors[0] >= mean_errors[1]:
         return replace(track, on=False, streak=0)
     streak = min(track.streak + 1, RETURN)
     return replace(track, on=track.on or streak == RETURN, streak=streak)

@@ -72,6 +72,7 @@ def read(graph: bytes, features: int) -> Trees:
     try:
         trees = _trees(memoryview(graph))
     except (IndexError, KeyError, UnicodeDecodeError, OverflowError, ValueError) as error:
+        # GraphFault is a ValueError, and has its text already
         if isinstance(error, GraphFault):
             raise
         raise GraphFault(f"the file cannot be read ({type(error).__name__})") from None
@@ -83,7 +84,7 @@ def _check(trees: Trees, features: int) -> None:
     """Raise GraphFault for trees with an invalid feature index, branch, leaf or number."""
     count, leaves = len(trees.feature), len(trees.leaves)
     columns = (trees.split, trees.yes, trees.no, trees.yes_leaf, trees.no_leaf)
-    if not 0 < count <= MOST_NODES or not 0 < leaves <= MOST_NODES or any(len(c) != count for c in columns):
+    if not 0 < count <= MOST_NODES or not 0 < leaves <= MOST_NODES or any(len(column) != count for column in columns):
         raise GraphFault("the graph has no nodes or leaves, too many, or columns of nodes with different lengths")
     if not np.isfinite(trees.leaves).all() or not np.isfinite(trees.split).all():
         raise GraphFault("a leaf or a split is not a finite number")

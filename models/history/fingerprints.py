@@ -66,11 +66,14 @@ def fingerprints(symbols: Sequence[str], day_ns: Ints, wealth: Floats) -> dict[s
 
 
 def _fingerprint(day_ns: Ints, wealth: Floats) -> Fingerprint | None:
-    """Return the fingerprint of one series; None without a return."""
+    """Return the fingerprint of one series: the return of one date in each week, in units of UNIT modulo CYCLE.
+
+    The result is None for fewer than two dates. Of the weeks, only the newest MOST_WEEKS count.
+    """
     has_bar = np.isfinite(wealth) & (wealth > 0.0)
     day, value = day_ns[has_bar] // DAY_NS, wealth[has_bar]
-    last = np.r_[day[1:] != day[:-1], True] if len(day) else np.zeros(0, dtype=np.bool_)
-    day, value = day[last], value[last]
+    is_last_of_day = np.r_[day[1:] != day[:-1], True] if len(day) else np.zeros(0, dtype=np.bool_)
+    day, value = day[is_last_of_day], value[is_last_of_day]
     if len(day) < 2:
         return None
     day, returns = day[1:], value[1:] / value[:-1] - 1.0
@@ -78,8 +81,8 @@ def _fingerprint(day_ns: Ints, wealth: Floats) -> Fingerprint | None:
     # the first date on or after a weekday that the week's number chooses; after Sunday comes Monday of the same week
     rank = (weekday - _scattered(week)) % 7
     order = np.lexsort((rank, week))
-    weeks, first = np.unique(week[order], return_index=True)
-    units = np.rint(returns[order[first]] / UNIT).astype(np.int64) % CYCLE
+    weeks, first_of_week = np.unique(week[order], return_index=True)
+    units = np.rint(returns[order[first_of_week]] / UNIT).astype(np.int64) % CYCLE
     begin = max(int(weeks[0]), int(weeks[-1]) - MOST_WEEKS + 1)
     returns_by_week = np.full(int(weeks[-1]) - begin + 1, NONE, dtype=np.uint8)
     is_recent = weeks >= begin
@@ -108,13 +111,13 @@ def share_series(one: Collection[Fingerprint], other: Collection[Fingerprint]) -
         return False
     other_returns, days = _table(other, begin, end), np.array([fingerprint.days for fingerprint in other])
     for fingerprint, own_returns in zip(one, _table(one, begin, end), strict=True):
-        least = np.ceil(EQUAL_DATES / np.minimum(days, fingerprint.days)).astype(np.int64) - EDGE_WEEKS
+        least_equal = np.ceil(EQUAL_DATES / np.minimum(days, fingerprint.days)).astype(np.int64) - EDGE_WEEKS
         common = (own_returns != NONE) & (other_returns != NONE)
         equal = common & (_distance(other_returns - own_returns) <= TOLERANCE)
-        for k in np.flatnonzero(equal.sum(axis=1) >= least).tolist():
+        for k in np.flatnonzero(equal.sum(axis=1) >= least_equal).tolist():
             shared = common[k]
             is_equal, is_moving = equal[k, shared], (equal[k] & (_distance(own_returns) > TOLERANCE))[shared]
-            if _dense(is_equal, is_moving, int(least[k])):
+            if _dense(is_equal, is_moving, int(least_equal[k])):
                 return True
     return False
 

@@ -46,6 +46,7 @@ def read_panel(
     if missing:
         raise ValueError(f"{bars}: no bars of {', '.join(sorted(missing))} between {first} and {last}")
     coins = frozenset(symbol for symbol in symbols if calendar_of(symbol) == "24/7")
+    # coins trade every day: beside shares, their bar of a session is not complete at its close
     late = coins if len(coins) < len(symbols) else frozenset[str]()
     every_day = table.filter(pl.col("symbol").is_in(list(late)))
     table = _by_session(table, late) if late else table
@@ -107,7 +108,7 @@ def _actions_at(
             )
         column = column_of[action["symbol"]]
         if action["kind"] == "split":
-            new, old = (float(v) for v in action["ratio"].split(":"))
+            new, old = (float(part) for part in action["ratio"].split(":"))
             split[row_of_action, column] *= new / old
         else:
             cash[row_of_action, column] += action["cash"]
@@ -135,11 +136,11 @@ def _merged(coins: pl.DataFrame, days: pl.Series, delay: int = 0) -> pl.DataFram
     sessions = days.to_frame("session").with_columns(at=pl.col("session"))
     rows = coins.with_columns(at=pl.col("ts").dt.offset_by(f"{delay}d")).sort("at")
     rows = rows.join_asof(sessions, on="at", strategy="forward").drop_nulls("session")
-    parts = {"open": pl.col("open").first(), "high": pl.col("high").max(), "low": pl.col("low").min(),
+    aggregates = {"open": pl.col("open").first(), "high": pl.col("high").max(), "low": pl.col("low").min(),
              "close": pl.col("close").last(), "volume": pl.col("volume").sum()}  # fmt: skip
-    parts = {name: part for name, part in parts.items() if name in rows.columns}
-    merged = rows.group_by("session", "symbol", maintain_order=True).agg(pl.col("ts").last(), *parts.values())
-    return merged.select("ts", "symbol", *parts, "session")
+    aggregates = {name: aggregate for name, aggregate in aggregates.items() if name in rows.columns}
+    merged = rows.group_by("session", "symbol", maintain_order=True).agg(pl.col("ts").last(), *aggregates.values())
+    return merged.select("ts", "symbol", *aggregates, "session")
 
 
 def _coins(
@@ -153,6 +154,7 @@ def _coins(
     idle = np.zeros(known_bars["close"].shape, dtype=np.bool_)
     session_dates = days.dt.date().to_numpy().astype("datetime64[D]")
     day = np.timedelta64(1, "D")
+    # 1: a day late, as the newest complete bar at a session is that of the day before
     merged = _merged(every_day, days, 1)
     for (symbol,), bars in every_day.sort("ts").group_by("symbol"):
         column = symbols.index(str(symbol))
@@ -160,6 +162,7 @@ def _coins(
         rows = days.search_sorted(coin_bars["session"]).to_numpy()
         holes = np.ones(len(session_dates), dtype=np.bool_)
         holes[rows] = False
+        # bars before the last hole are omitted, as for every symbol
         first_complete = np.flatnonzero(holes)[-1] + 1 if holes.any() else 0
         for name, values in known_bars.items():
             values[:, column] = np.nan
@@ -169,6 +172,7 @@ def _coins(
         newest = np.searchsorted(bar_dates, session_dates) - 1
         last_close = np.where(newest >= 0, bars["close"].to_numpy()[np.maximum(newest, 0)], np.nan)
         known_bars["close"][:, column] = last_close
+        # an order needs a bar of the day before its close, for a fresh price, and one of the day after, to fill
         trades = np.isin(session_dates - day, bar_dates) & np.isin(session_dates + day, bar_dates)
         idle[1:, column] = ~trades[:-1]
     return known_bars, idle

@@ -95,6 +95,7 @@ class Fold(Struct, frozen=True):
     embargo: int
 
     def __post_init__(self) -> None:
+        """Raise ValueError for an impossible horizon or embargo, a part without rows, and outcomes known too late."""
         if self.horizon < 1 or self.embargo < 0:
             raise ValueError(f"horizon {self.horizon} must be 1 row or more, and embargo {self.embargo} 0 or more")
         if self.train[1] <= self.train[0] or self.test[1] <= self.test[0]:
@@ -113,14 +114,14 @@ def walk_forward(first: int, stop: int, folds: int, horizon: int, embargo: int) 
     The rows are cut into folds + 1 equal parts. Each part but the first tests a fit of all earlier rows, except those
     that purging and embargo exclude. Raises ValueError when there are too few rows.
     """
-    edges = [first + (stop - first) * k // (folds + 1) for k in range(folds + 2)]
+    part_edges = [first + (stop - first) * k // (folds + 1) for k in range(folds + 2)]
     steps = []
-    for begin, end in pairwise(edges[1:]):
-        last = begin - horizon - embargo
-        if last <= first or end <= begin:
+    for test_start, test_stop in pairwise(part_edges[1:]):
+        train_stop = test_start - horizon - embargo
+        if train_stop <= first or test_stop <= test_start:
             raise ValueError(
                 f"{stop - first} rows are too few for {folds} steps with a horizon of {horizon} and an embargo of "
                 f"{embargo}; ask for fewer steps or give more history"
             )
-        steps.append(Fold((first, last), (begin, end), horizon, embargo))
+        steps.append(Fold((first, train_stop), (test_start, test_stop), horizon, embargo))
     return tuple(steps)

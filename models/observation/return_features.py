@@ -85,6 +85,7 @@ def measure(returns: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     An asset with a missing return, or with a constant price, has mask 0 and features 0.
     """
     sums = _HORIZONS @ returns
+    # sums[3] is the sum over LOOKBACK divided by its root; divided by the root again, it is the mean
     centred = returns - sums[3] / LOOKBACK**0.5
     deviation = np.sqrt(np.einsum("ij,ij->j", centred, centred) / (LOOKBACK - 1))
     mask = deviation > STILL  # False for NaN too
@@ -106,12 +107,12 @@ def _rows(returns: Floats, sums: Floats, centred: Floats, deviation: Floats) -> 
     rows = np.empty((len(FEATURES), len(deviation)))
     np.divide(sums, deviation, out=rows[:4])
     path = np.add.accumulate(returns, axis=0)
-    short = returns[-21:]
-    logarithm = np.log(deviation)
+    newest_month = returns[-21:]
+    log_deviation = np.log(deviation)
     market = centred @ np.full(len(deviation), 1.0 / len(deviation))
-    rows[4] = logarithm - _USUAL
-    rows[5] = 0.5 * np.log(np.maximum(np.einsum("ij,ij->j", short, short) / 21, STILL**2)) - logarithm
-    rows[6] = logarithm - np.add.reduce(logarithm) / len(logarithm)
+    rows[4] = log_deviation - _USUAL
+    rows[5] = 0.5 * np.log(np.maximum(np.einsum("ij,ij->j", newest_month, newest_month) / 21, STILL**2)) - log_deviation
+    rows[6] = log_deviation - np.add.reduce(log_deviation) / len(log_deviation)
     rows[7] = (path[-1] - np.maximum.reduce(path)) / (deviation * LOOKBACK**0.5)
     rows[8] = market @ centred / (max(float(market @ market) ** 0.5, STILL) * (LOOKBACK - 1) ** 0.5 * deviation)
     return np.minimum(np.maximum(rows, -CLIP, out=rows), CLIP, out=rows)

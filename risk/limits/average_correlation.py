@@ -79,31 +79,33 @@ def openings(ctx: Context, rules: "Rules", account: Account, lots: Floats) -> Bo
     if limit is None or not np.count_nonzero(adding):
         return None
     states = _states(account, np.where(adding, 0.0, lots), limit, rules)
-    new = np.concatenate((adding & (lots < 0.0), adding & (lots > 0.0))) & ~np.logical_and.reduce(
+    # sides: the short side of each of n symbols, then the long sides; a side that every state holds is not new
+    new_sides = np.concatenate((adding & (lots < 0.0), adding & (lots > 0.0))) & ~np.logical_and.reduce(
         [state.certain for state in states]
     )
-    if not np.count_nonzero(new):
+    if not np.count_nonzero(new_sides):
         return None
     n = rules.size
-    either = np.logical_or.reduce([new, *(state.possible for state in states)])
-    matters = either[:n] | either[n:]
+    any_side = np.logical_or.reduce([new_sides, *(state.possible for state in states)])
+    matters = any_side[:n] | any_side[n:]
     columns = matters.nonzero()[0]
     scenarios = scenarios_of(ctx, rules.lookbacks, rules.limits.min_history, matters.astype(np.float64))
+    # too few returns: no correlation is known, so every opening is refused
     if scenarios is None:
-        return new[:n] | new[n:]
+        return new_sides[:n] | new_sides[n:]
     names = rules.universe.symbols
-    value = np.abs(lots) * ctx.px
-    order = sorted(new.nonzero()[0].tolist(), key=lambda side: (-value[side % n], names[side % n]))
+    notional = np.abs(lots) * ctx.px
+    order = sorted(new_sides.nonzero()[0].tolist(), key=lambda side: (-notional[side % n], names[side % n]))
     rho = scenarios[rules.limits.volatility_lookback].correlation(columns.tolist())
     sides = np.concatenate((columns, columns + n))
-    position = {side: k for k, side in enumerate(sides.tolist())}
-    candidates = [position[side] for side in order]
+    place_of = {side: k for k, side in enumerate(sides.tolist())}
+    candidates = [place_of[side] for side in order]
     for state in states:
         candidates = _passed(_excess(rho, state.limit), state.certain[sides], state.possible[sides], candidates)
     passed = sides[candidates]
-    new[passed] = False
-    bad = new[:n] | new[n:]
-    return bad if bad.any() else None
+    new_sides[passed] = False
+    refused = new_sides[:n] | new_sides[n:]
+    return refused if refused.any() else None
 
 
 def _states(account: Account, reducing: Floats, limit: float, rules: "Rules") -> list[_State]:
@@ -118,8 +120,8 @@ def _states(account: Account, reducing: Floats, limit: float, rules: "Rules") ->
     certain, possible = np.concatenate((high < 0.0, low > 0.0)), np.concatenate((low < 0.0, high > 0.0))
     states = [_State(certain, possible, limit * (1.0 + rules.limits.in_flight))]
     if rules.two_states:
-        held = np.concatenate((after < 0.0, after > 0.0))
-        states.append(_State(held, held, limit))
+        sides_after = np.concatenate((after < 0.0, after > 0.0))
+        states.append(_State(sides_after, sides_after, limit))
     return states
 
 

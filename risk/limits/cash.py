@@ -18,6 +18,7 @@ def cash(always: object, limits: Limits, universe: Universe) -> list[Linear]:
     fee = limits.fee_bp * 1e-4
     paid = (1.0 + reserved(limits.collar)) * (1.0 + fee)
     # the debit is a share of equity, which falls by the amount that a buy pays above the mark
+    # settled: a purchase costs 1 + fee of its value, a short sale brings 1 - fee
     return [Linear(0.0, long=paid + limits.max_cash_debit * (paid - 1.0), held="cash", settled=(1.0 + fee, fee - 1.0))]
 
 

@@ -65,9 +65,9 @@ def by_key(records: list[Limit]) -> dict[str, Limit]:
     keys = [record.key for record in records]
     refusals = [NONE, *(refusal for record in records for refusal in record.refusals)]
     codes, names = [str(refusal.code) for refusal in refusals], [refusal.name for refusal in refusals]
-    for part, used in (("key", keys), ("code", codes), ("name", names)):
-        if twice := sorted({entry for entry in used if used.count(entry) > 1}):
-            raise ValueError(f"two limits have the same {part} {', '.join(twice)}; give each its own")
+    for field, values in (("key", keys), ("code", codes), ("name", names)):
+        if repeated := sorted({value for value in values if values.count(value) > 1}):
+            raise ValueError(f"two limits have the same {field} {', '.join(repeated)}; give each its own")
     if out_of_range := [refusal.code for refusal in refusals if not 0 <= refusal.code <= 127]:
         raise ValueError(f"codes of refusals must lie in 0 to 127; {out_of_range} do not")
     if missing := FIELDS - set(keys):
@@ -146,8 +146,8 @@ def override(profile: Limits, **keys: Any) -> Limits:
             extra[name] = float(value)
     for name in keys:
         if name not in settable:
-            near = get_close_matches(name, settable)
-            hint = f". Did you mean {near[0]}?" if near else ""
+            similar = get_close_matches(name, settable)
+            hint = f". Did you mean {similar[0]}?" if similar else ""
             raise TypeError(f"{name} is not a limit{hint}")
     return msgspec.structs.replace(profile, **{"extra": tuple(sorted(extra.items())) or UNSET} | keys)
 

@@ -48,6 +48,7 @@ class Collar:
             return ANY_BUY if buys else ANY_SALE
         floor_nano: int
         remainder: int
+        # mark x factor / one, rounded down
         floor_nano, remainder = ratio(mark, self.up if buys else self.down, 1, self.one)
         tick: int = self.tick[k]
         ticks: int = floor_nano // tick
@@ -84,6 +85,7 @@ class Collars:
             price: int = 0
             if size != 0.0:
                 collar: Collar = self.adding
+                # the order reduces a position; a price of negative or too large an age counts as old
                 if held[k] * size < 0.0:
                     collar = self.reducing if 0 <= age[k] <= self.most_age else self.old
                 price = collar.price(k, size > 0.0, marks[k])

@@ -100,6 +100,7 @@ class Scenarios:
         running: RunningSums | None = None,
         return_moments: Moments | None = None,
     ) -> None:
+        """Store the returns. Statistics that the caller does not pass are computed on first use."""
         self.returns: Final = returns
         self._sums = sums
         self._bounds: Final = Deviations(returns, running, return_moments)
@@ -233,10 +234,13 @@ class Window:
     """The synchronous returns of the newest samples of one lookback, including rows with missing returns."""
 
     def __init__(self, returns: Floats, min_rows: int, running: RunningSums | None = None) -> None:
+        """Separate the three cases: complete (no gap, so all scenarios are usable), uniform (each row complete or
+        empty), and with gaps, where the usable rows depend on the symbols held."""
         self.min_rows = min_rows
         self.returns = returns
         self.short: Bools | None = None
         self.by_rows: dict[bytes, Scenarios] = {}
+        # the running sums show that no return of the window is missing
         if running is not None and running.complete and running.lookback == len(returns) >= min_rows:
             self.complete, self.all = True, Scenarios(returns, None, running)
             return
@@ -246,9 +250,10 @@ class Window:
             self.all = Scenarios(returns, return_moments=return_moments)
             return
         self.valid = np.isfinite(returns)
-        short = self.valid.sum(axis=0) < min_rows
-        self.short = short if short.any() else None
-        valid = self.valid[:, ~short]
+        # symbols with too few returns do not take part: no row needs their return
+        has_too_few = self.valid.sum(axis=0) < min_rows
+        self.short = has_too_few if has_too_few.any() else None
+        valid = self.valid[:, ~has_too_few]
         rows: Bools = np.logical_and.reduce(valid, axis=1) & bool(valid.shape[1])
         # uniform: each row is complete or completely missing, so that the rows are the same whatever is held
         self.uniform = bool((rows == valid.any(axis=1)).all())
@@ -300,6 +305,7 @@ class Context:
         universe: Universe,
         sums: Callable[[int], RunningSums] | None = None,
     ) -> None:
+        """Summarise the quotes. Scenarios and windows of returns are computed on first use."""
         self.universe: Final = universe
         self.size: Final = len(px)
         self.prices_nano: Final = prices_nano
@@ -316,6 +322,7 @@ class Context:
         self._lowest_nano: Final[int] = quotes.lowest_nano
         self.all_priced: Final = quotes.priced
         self._px = px
+        # a symbol without a valid price counts as 0
         self.px: Final[Floats] = px if self.all_priced else np.where(self.priced, px, 0.0)
         self.oldest_ns: Final[int] = quotes.oldest_ns
         self.youngest_ns: Final[int] = quotes.youngest_ns
@@ -364,8 +371,8 @@ class Context:
             marks = self.prices_nano
             buys = np.floor(marks * (1.0 + collar) / ticks) * ticks < marks
             sells = np.ceil(marks * (1.0 - collar) / ticks) * ticks > marks
-            bad = (buys | sells) & self.priced
-            self._off_grid[collar] = bad if bad.any() else None
+            off = (buys | sells) & self.priced
+            self._off_grid[collar] = off if off.any() else None
         return self._off_grid[collar]
 
 

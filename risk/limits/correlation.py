@@ -31,6 +31,7 @@ def links_of(scenarios: Scenarios, wanted: Bools, spec: Correlation) -> Floats:
     not, and `UNKNOWN` where one of them is not in bool[N] `wanted`.
     """
     n = len(wanted)
+    # few symbols: the links of all pairs are cached, and `wanted` does not matter
     if scenarios.sample.small():
         side_links = scenarios.sample.linked(spec.threshold)
         if side_links is None:
@@ -60,8 +61,8 @@ def joint_weight(scenarios: Scenarios, exposures: Floats, equity: float, near: f
     sides = (exposures > spec.min_weight * equity + near).nonzero()[0]
     if len(sides) < 2 or equity <= 0.0:
         return 0.0
-    held = exposures[sides]
-    pair_values = np.add.outer(held, held)[_linked(scenarios, sides, len(exposures) // 2, spec)]
+    heavy_exposures = exposures[sides]
+    pair_values = np.add.outer(heavy_exposures, heavy_exposures)[_linked(scenarios, sides, len(exposures) // 2, spec)]
     return float(pair_values.max(initial=0.0) / equity)
 
 
@@ -70,6 +71,7 @@ def _linked(scenarios: Scenarios, sides: NDArray[np.int64], n: int, spec: Correl
 
     A side below `n` is the short side of that symbol, a side from `n` on the long side of symbol `side - n`.
     """
+    # few symbols: the links of all pairs are cached
     if scenarios.sample.small():
         side_links = scenarios.sample.linked(spec.threshold)
         if side_links is None:

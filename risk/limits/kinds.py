@@ -149,25 +149,26 @@ class Linear(NamedTuple):
 def row_of(limits: Limits, size: int, key: str, reason: int, linear: Linear) -> Row:
     """Return the `Row` of these coefficients for `size` symbols. Raises ValueError for a coefficient that is
     negative or not finite."""
-    load, held = _sides(size, linear.long, linear.short), np.zeros(4 * size + 2)
+    load, held_coefficients = _sides(size, linear.long, linear.short), np.zeros(4 * size + 2)
+    # of n symbols: 2n exposures by side, 2n net exposures, the cash in use, the value traded
     match linear.held:
         case "side":
-            held[: 2 * size] = load
+            held_coefficients[: 2 * size] = load
         case "net":
-            held[2 * size : 4 * size] = load
+            held_coefficients[2 * size : 4 * size] = load
         case "traded":
-            held[-1] = 1.0
+            held_coefficients[-1] = 1.0
         case "cash":
-            held[-2] = 1.0
+            held_coefficients[-2] = 1.0
         case "nothing":
             pass
     if not (np.isfinite(load).all() and (load >= 0.0).all()):
         raise ValueError(
             f"{key}: a coefficient is negative or not finite, so that an order could add risk within the limit"
         )
-    way = linear.bound * (1.0 + limits.in_flight) if linear.way is None else linear.way
+    bound_in_flight = linear.bound * (1.0 + limits.in_flight) if linear.way is None else linear.way
     settled = load if linear.settled is None else _sides(size, *linear.settled)
-    return Row(key, reason, linear.held, held, load, way, settled, linear.bound)
+    return Row(key, reason, linear.held, held_coefficients, load, bound_in_flight, settled, linear.bound)
 
 
 def _sides(size: int, long: float | Floats, short: float | Floats) -> Floats:

@@ -121,7 +121,10 @@ class Rules:
         self.fee: Final = limits.fee_bp * 1e-4
 
     def _on(self, table: list[tuple[Limit, K]]) -> list[tuple[Limit, K, Any]]:
-        """Return the limits of a table that are on, with their values; a condition is always on."""
+        """Return the limits of a table that are on, each with its value.
+
+        A limit without a setting, such as the refusal of an order without a price, is always on; its value is True.
+        """
         enabled = []
         for limit, kind in table:
             settable = limit.key in FIELDS or limit.key in EXTRA
@@ -191,11 +194,11 @@ _MOST_READY: Final = 256
 def rules_of(limits: Limits, universe: Universe) -> Rules:
     """Return the prepared rules of `limits`, cached by identity because hashing a universe costs more than a call of
     the gate."""
-    key = (id(limits), id(universe))
-    rules = _ready.get(key)
+    identity = (id(limits), id(universe))
+    rules = _ready.get(identity)
     # an entry refers to its limits and universe: while it exists, no new object can have their ids
     if rules is None:
         if len(_ready) >= _MOST_READY:
             _ready.clear()
-        rules = _ready[key] = Rules(limits, universe)
+        rules = _ready[identity] = Rules(limits, universe)
     return rules

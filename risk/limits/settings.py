@@ -219,6 +219,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(key for key in BY_VOLUME if getattr(self, key) is not None)
 
     def __post_init__(self) -> None:
+        """Raise ValueError for a value out of bounds, and for a lookback shorter than `min_history`."""
         _check(self, **_RANGES)
         parts = {"group_caps": self.group_caps, "extra": self.extra or ()}
         for name, value in ((f"{part}.{key}", value) for part, pairs in parts.items() for key, value in pairs):

@@ -46,6 +46,8 @@ class Portfolio:
         keys: Collection[str] = (),
         wanted: Collection[str] | None = None,
     ) -> None:
+        """Compute the positions to measure: those of the account, or with `lots` the positions after `lots` and all
+        open orders fill."""
         self.account = account
         self.limits = limits
         self.keys = keys
@@ -54,14 +56,14 @@ class Portfolio:
         """The only limits that have to be measured; None for all."""
         self.rules = rules_of(limits, ctx.universe)
         self.lots = lots
-        held = account.lots
+        positions = account.lots
         if lots is not None:
-            held = held + lots
+            positions = positions + lots
             if account.up is not None:
-                held = held + account.up
+                positions = positions + account.up
             if account.down is not None:
-                held = held - account.down
-        self.held = held
+                positions = positions - account.down
+        self.held = positions
         self.equity = account.equity
         self.traded: float
         self.values: Values = {}
@@ -131,24 +133,24 @@ class Portfolio:
         """
         rules = self.rules
         doubts = set()
-        for tail in rules.tails:
+        for tail_limit in rules.tails:
             loss_bound = inf  # no cheap upper bound: the limit is measured
-            if tail.fixed is None and not tail.filtered and sums is not None:
-                running_sums = sums(tail.lookback)
+            if tail_limit.fixed is None and not tail_limit.filtered and sums is not None:
+                running_sums = sums(tail_limit.lookback)
                 rows = max(running_sums.rows, rules.limits.min_history)
-                loss_bound = running_sums.norm(size) * tail.scale / sqrt(tail_count(rows, tail.confidence))
+                loss_bound = running_sums.norm(size) * tail_limit.scale / sqrt(tail_count(rows, tail_limit.confidence))
             # written with `not`, so that a NaN upper bound does not leave the limit out
-            if tail.key in self.keys or not loss_bound < share * tail.bound:
-                doubts.add(tail.key)
-        for quad in rules.quads:
+            if tail_limit.key in self.keys or not loss_bound < share * tail_limit.bound:
+                doubts.add(tail_limit.key)
+        for quadratic in rules.quads:
             volatility_bound = inf
-            if quad.key == "max_volatility" and sums is not None:
-                running_sums = sums(quad.lookback)
+            if quadratic.key == "max_volatility" and sums is not None:
+                running_sums = sums(quadratic.lookback)
                 rows = max(running_sums.rows, rules.limits.min_history)
-                volatility_bound = running_sums.norm(size) * sqrt(quad.scale / max(rows - 1, 1))
-            must_measure = quad.key in self.keys or not volatility_bound < share * quad.settled_bound
-            if quad.spread is not None and must_measure:
-                doubts.add(quad.key)
+                volatility_bound = running_sums.norm(size) * sqrt(quadratic.scale / max(rows - 1, 1))
+            must_measure = quadratic.key in self.keys or not volatility_bound < share * quadratic.settled_bound
+            if quadratic.spread is not None and must_measure:
+                doubts.add(quadratic.key)
         spec = rules.limits.correlation
         if spec is not None:
             must_measure = "correlation" in self.keys or not pairs_small(size, spec, share * joint_bound(spec))
@@ -178,26 +180,33 @@ def _linear(row: Row, weights: Floats, traded: float) -> float:
 
 def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
     """Write the values of cash, buying power and traded value, at reference prices, of each book."""
-    moving = [p for p in portfolios if p.lots is not None]
+    moving = [portfolio for portfolio in portfolios if portfolio.lots is not None]
     if moving:
-        value = np.array([p.lots for p in moving]) * ctx.px
-        bought = np.maximum(value, 0.0)
-        nets, buys = _sums(value), _sums(bought)
-        for k, p in enumerate(moving):
-            worst = buys[k] * (1.0 + reserved(p.limits.collar))
-            if most(-p.account.lots) > 0.0:
+        order_values = np.array([portfolio.lots for portfolio in moving]) * ctx.px
+        bought = np.maximum(order_values, 0.0)
+        nets, buys = _sums(order_values), _sums(bought)
+        for place, portfolio in enumerate(moving):
+            worst_cost = buys[place] * (1.0 + reserved(portfolio.limits.collar))
+            if most(-portfolio.account.lots) > 0.0:
                 # a purchase that covers a short position has the wider collar
-                paid = np.where(p.account.lots < 0.0, reserved(p.limits.reduce_collar), reserved(p.limits.collar))
-                worst = float(bought[k].dot(1.0 + paid))
-            p.cash(2.0 * buys[k] - nets[k], worst * (1.0 + p.rules.fee) + p.account.up_cash)
-    for p in portfolios:
-        if p.limits.buying_power is not None:
-            p.values["buying_power"] = (_cost_of_adding(ctx, p), p.limits.buying_power.money)
-        if p.lots is None:
-            p.cash(0.0, 0.0)
+                paid = np.where(
+                    portfolio.account.lots < 0.0,
+                    reserved(portfolio.limits.reduce_collar),
+                    reserved(portfolio.limits.collar),
+                )
+                worst_cost = float(bought[place].dot(1.0 + paid))
+            # twice the purchases less the net value are purchases plus sales
+            portfolio.cash(
+                2.0 * buys[place] - nets[place], worst_cost * (1.0 + portfolio.rules.fee) + portfolio.account.up_cash
+            )
+    for portfolio in portfolios:
+        if portfolio.limits.buying_power is not None:
+            portfolio.values["buying_power"] = (_cost_of_adding(ctx, portfolio), portfolio.limits.buying_power.money)
+        if portfolio.lots is None:
+            portfolio.cash(0.0, 0.0)
         else:
-            for open_lots in (p.account.up, p.account.down):
-                p.traded += 0.0 if open_lots is None else float(open_lots.dot(ctx.px))
+            for open_lots in (portfolio.account.up, portfolio.account.down):
+                portfolio.traded += 0.0 if open_lots is None else float(open_lots.dot(ctx.px))
 
 
 def _cost_of_adding(ctx: Context, p: Portfolio) -> float:
@@ -273,6 +282,7 @@ def _exposures(
         return
     losses_wanted = any(portfolio.wants_losses() for portfolio in portfolios)
     if beside and losses_wanted:
+        # their rows only take part in the products: no value of theirs is wanted
         weights = np.concatenate((weights, _weights(ctx, beside)))
         portfolios = [*portfolios, *beside]
     for portfolio in beside:
@@ -282,14 +292,15 @@ def _exposures(
         if not losses_wanted and not portfolio.wants_scenarios():
             continue
         rules = portfolio.rules
-        history = portfolio.found = scenarios_of(ctx, rules.lookbacks, rules.limits.min_history, portfolio.held)
+        by_lookback = portfolio.found = scenarios_of(ctx, rules.lookbacks, rules.limits.min_history, portfolio.held)
         spec = portfolio.limits.correlation
-        if history is not None and spec is not None and portfolio.wants("correlation"):
-            portfolio.values["correlation"] = (_correlation(ctx, portfolio, history, spec), joint_bound(spec))
+        if by_lookback is not None and spec is not None and portfolio.wants("correlation"):
+            portfolio.values["correlation"] = (_correlation(ctx, portfolio, by_lookback, spec), joint_bound(spec))
         average_bound = rules.average
-        if history is not None and average_bound is not None and portfolio.wants(AVERAGE):
-            newest = history[portfolio.limits.volatility_lookback]
-            portfolio.values[AVERAGE] = (average_of(newest, portfolio.held), average_bound)
+        if by_lookback is not None and average_bound is not None and portfolio.wants(AVERAGE):
+            scenarios_of_average = by_lookback[portfolio.limits.volatility_lookback]
+            portfolio.values[AVERAGE] = (average_of(scenarios_of_average, portfolio.held), average_bound)
+        # books with the same scenarios are measured together
         for scenarios in portfolio.sources():
             group = groups.setdefault(id(scenarios), (scenarios, []))
             group[1].append(k)
@@ -305,20 +316,21 @@ def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], 
     earlier, which put the losses in order. A book without a required limit therefore keeps its row, and the losses of a
     tail that no book requires are sorted too, unless no later tail is required.
     """
-    sets: dict[int, list[int]] = {}
+    rows_by_rules: dict[int, list[int]] = {}
     for k in rows:
-        sets.setdefault(id(portfolios[k].rules), []).append(k)
+        rows_by_rules.setdefault(id(portfolios[k].rules), []).append(k)
     tails = [
         (tail, count, [k for k in members if portfolios[k].wants(tail.key)])
-        for members in sets.values()
+        for members in rows_by_rules.values()
         for tail, count in _tails(portfolios[members[0]], scenarios)
     ]
+    # the tails at the end that no book requires
     while tails and not tails[-1][2]:
         tails.pop()
-    forms = [(k, *form) for k in rows for form in _forms(portfolios[k], scenarios)]
+    quadratics = [(k, *form) for k in rows for form in _forms(portfolios[k], scenarios)]
     # for many symbols a deviation is measured on the losses, because the covariance is expensive. That holds even if
     # the covariance was already computed for another use: a value must not depend on that
-    on_series = weights.shape[1] > FEW and any(spread is scenarios.sample for _, _, spread in forms)
+    on_series = weights.shape[1] > FEW and any(spread is scenarios.sample for _, _, spread in quadratics)
     if tails or on_series:
         losses: Floats = weights.dot(scenarios.returns.T)
         np.negative(losses, out=losses)
@@ -330,7 +342,7 @@ def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], 
             column = (tail.measure(losses[:, rank:]) * tail.scale).tolist()
             for k in members:
                 portfolios[k].values[tail.key] = (column[k], tail.bound)
-    for k, quad, spread in forms:
+    for k, quad, spread in quadratics:
         if on_series and spread is scenarios.sample:
             deviation = deviations[k]
         else:
@@ -380,13 +392,13 @@ def held_values(ctx: Context, account: Account, limits: Limits) -> Values:
     The result is empty where the limit is off, nothing is held, equity is not positive or synchronous returns are too
     few.
     """
-    least, held = limits.min_diversification, account.lots != 0.0
-    if least is None or not account.equity > 0.0 or not np.count_nonzero(held):
+    lowest_value, is_held = limits.min_diversification, account.lots != 0.0
+    if lowest_value is None or not account.equity > 0.0 or not np.count_nonzero(is_held):
         return {}
     by_lookback = scenarios_of(ctx, (limits.volatility_lookback,), limits.min_history, account.lots)
     if by_lookback is None:
         return {}
-    cov = by_lookback[limits.volatility_lookback].sample.cov[np.ix_(held, held)]
+    cov = by_lookback[limits.volatility_lookback].sample.cov[np.ix_(is_held, is_held)]
     # the ratio does not depend on scale: values in currency give the same as weights
-    value = diversification(account.lots[held] * ctx.px[held], cov)
-    return {"min_diversification": (value, least)} if value == value else {}
+    value = diversification(account.lots[is_held] * ctx.px[is_held], cov)
+    return {"min_diversification": (value, lowest_value)} if value == value else {}

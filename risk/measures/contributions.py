@@ -37,15 +37,16 @@ def historical(returns: Floats, weights: Floats, confidence: float) -> tuple[Con
     losses = -returns.dot(weights)
     rank = len(losses) - count
     order = np.argpartition(losses, rank)
-    at, tail = order[rank], order[rank:]
-    var, cvar = float(losses[at]), float(losses[tail].mean())
-    without = returns * weights
-    without += losses[:, None]
-    without.partition(rank, axis=0)
-    marginal, in_tail = -returns[at], -returns[tail].mean(axis=0)
+    var_scenario, tail = order[rank], order[rank:]
+    var, cvar = float(losses[var_scenario]), float(losses[tail].mean())
+    # column i: the losses of the book without position i, in place of the returns
+    losses_without = returns * weights
+    losses_without += losses[:, None]
+    losses_without.partition(rank, axis=0)
+    marginal_var, marginal_cvar = -returns[var_scenario], -returns[tail].mean(axis=0)
     return (
-        Contributions(var, marginal, marginal * weights, var - without[rank]),
-        Contributions(cvar, in_tail, in_tail * weights, cvar - without[rank:].mean(axis=0)),
+        Contributions(var, marginal_var, marginal_var * weights, var - losses_without[rank]),
+        Contributions(cvar, marginal_cvar, marginal_cvar * weights, cvar - losses_without[rank:].mean(axis=0)),
     )
 
 
@@ -58,11 +59,11 @@ def parametric(cov: Floats, weights: Floats, deviations: float) -> Contributions
     """
     joint = cov.dot(weights)
     variance = max(float(weights.dot(joint)), 0.0)
-    sd = np.sqrt(variance)
-    marginal = deviations / sd * joint if sd > 0.0 else np.zeros(len(weights))
+    book_deviation = np.sqrt(variance)
+    marginal = deviations / book_deviation * joint if book_deviation > 0.0 else np.zeros(len(weights))
     # by position i: (w - w_i e_i)' C (w - w_i e_i), with weights w, covariance C and unit vector e_i
     variance_without = variance - 2.0 * weights * joint + weights * weights * cov.diagonal()
-    total = deviations * float(sd)
+    total = deviations * float(book_deviation)
     return Contributions(
         total, marginal, marginal * weights, total - deviations * np.sqrt(np.maximum(variance_without, 0.0))
     )

@@ -30,8 +30,8 @@ def book_days(values: Floats, days: Floats, shares: Sequence[float] = (0.5, 0.9,
     """Return the days until each of the `shares` of the book's gross value is sold. All positions are sold in
     parallel, each evenly over its `days` (see `unwind_days`); `values` float64[N] are their gross values. NaN where
     a value or days are unknown; 0 for an empty book."""
-    held = values != 0.0
-    value, ends = np.abs(values[held]), days[held]
+    has_value = values != 0.0
+    value, ends = np.abs(values[has_value]), days[has_value]
     if not len(value):
         return [0.0] * len(shares)
     total = float(value.sum())

@@ -67,6 +67,7 @@ class MarketLoops:
         per_row: float = (1.0 + 1e-9) / count
         for k in range(n):
             total: float = size[k]
+            # true of NaN and infinity only
             if total - total != 0.0:
                 finite = False
             squares: float = deviation[k] - total * total / count
@@ -83,12 +84,18 @@ class MarketLoops:
             third: int = row + 2
             fourth: int = row + 3
             for k in range(n):
-                a: float = returns[row, k]
-                b: float = returns[second, k]
-                c: float = returns[third, k]
-                d: float = returns[fourth, k]
-                sums[k] = sums[k] + a + b + c + d
-                squares[k] = squares[k] + a * a + b * b + c * c + d * d
+                first_return: float = returns[row, k]
+                second_return: float = returns[second, k]
+                third_return: float = returns[third, k]
+                fourth_return: float = returns[fourth, k]
+                sums[k] = sums[k] + first_return + second_return + third_return + fourth_return
+                squares[k] = (
+                    squares[k]
+                    + first_return * first_return
+                    + second_return * second_return
+                    + third_return * third_return
+                    + fourth_return * fourth_return
+                )
             row += 4
         while row < rows:
             for k in range(n):

@@ -26,6 +26,8 @@ class MarketVectors(MarketLoops):
         return quotes
 
     def moments(self, deviation: Floats, size: Floats, returns: ReadRows, rows: int) -> bool:
+        """Write deviations and absolute means as the loops do. Returns False, with nothing written, if a return is not
+        finite."""
         table, spread, mean = np.asarray(returns), np.asarray(deviation), np.asarray(size)
         sums = _column_sums(table)
         if not np.isfinite(total(sums)):

@@ -57,6 +57,8 @@ class Shock(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     source: str = "set by the user"
 
     def __post_init__(self) -> None:
+        """Raise ValueError without a name or a move, for a move that is no fraction from -1 to 10, and for a sector
+        named twice."""
         if not self.name:
             raise ValueError("a stress scenario has no name; set name")
         if not self.moves and not self.symbols:

@@ -89,13 +89,14 @@ def zone(samples: int, exceedances: int, confidence: float) -> Zone:
     99.99 %. For 250 samples at 99 % these are 5 and 10. Source: Basel Committee on Banking Supervision, Supervisory
     framework for the use of backtesting (1996), table 2.
     """
-    hit = 1.0 - confidence
-    term = confidence**samples
-    below = term
+    exceedance_rate = 1.0 - confidence
+    probability = confidence**samples
+    at_most = probability
+    # binomial: `probability` of exactly k exceedances of a correct model, `at_most` of k or fewer
     for k in range(1, exceedances + 1):
-        term *= (samples - k + 1) / k * hit / confidence
-        below += term
-    return "red" if below >= 0.9999 else "yellow" if below >= 0.95 else "green"
+        probability *= (samples - k + 1) / k * exceedance_rate / confidence
+        at_most += probability
+    return "red" if at_most >= 0.9999 else "yellow" if at_most >= 0.95 else "green"
 
 
 def backtest(returns: Floats, forecasts: Floats, confidence: float) -> VarBacktest:
@@ -110,6 +111,7 @@ def backtest(returns: Floats, forecasts: Floats, confidence: float) -> VarBackte
     samples, count = len(hits), int(hits.sum())
     linked = valid[:-1] & valid[1:]
     before, after = exceeded[:-1][linked], exceeded[1:][linked]
+    # n01: a sample within its forecast, then one that exceeds it; the others likewise
     n11 = int((before & after).sum())
     n10, n01 = int(before.sum()) - n11, int(after.sum()) - n11
     pairs = (len(before) - n11 - n10 - n01, n01, n10, n11)

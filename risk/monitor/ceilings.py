@@ -88,6 +88,7 @@ class MeasureBand:
 
     def value(self, book: Holdings) -> float:
         """Return the limit's measure of a book; a measure in `KNOWN` is computed without a call of Python."""
+        # the numbers are those of `KNOWN`; 5 is the larger of the long side and of 1 + the short side, if any is short
         if self.number == 1:
             return book.heaviest
         if self.number == 2:
@@ -289,16 +290,20 @@ class PairBand:
 
     def keep(self, book: Holdings, ring: Ring, fewest: int) -> bool:
         """Whether the limit on pairs surely keeps its level; False where returns are missing."""
+        # a level without a lower edge cannot fall: then only a pair above the upper edge can change it
         settled: bool = not self.low > -inf
+        # no two positions together reach the upper edge
         if settled and 2.0 * book.heaviest < self.high:
             return True
         second: float = book.second()
+        # the two heaviest do not reach it, or all positions but one are light
         if settled and (book.heaviest + second < self.high or second < self.least * (1.0 - SURE)):
             return True
         sums: RunningSums = ring.sums(self.lookback)
         rows: int = whole_rows(sums, ring)
         if rows < fewest:
             return rows == ring.count - 1  # with too few samples nothing is measured, and the level stays
+        # a return of the window is missing
         if rows > sums.rows:
             return False
         newest: Any = ring.returns(rows)
@@ -330,24 +335,24 @@ class PairBand:
         The result is 0, which decides nothing, where an instrument never moved.
         """
         rows: int = len(returns)
-        a: float = 0.0
-        b: float = 0.0
+        first_mean: float = 0.0
+        second_mean: float = 0.0
         for row in range(rows):
-            a += returns[row, first]
-            b += returns[row, second]
-        a = a / float(rows)
-        b = b / float(rows)
-        ab: float = 0.0
-        aa: float = 0.0
-        bb: float = 0.0
+            first_mean += returns[row, first]
+            second_mean += returns[row, second]
+        first_mean = first_mean / float(rows)
+        second_mean = second_mean / float(rows)
+        joint_sum: float = 0.0
+        first_squares: float = 0.0
+        second_squares: float = 0.0
         for row in range(rows):
-            x: float = returns[row, first] - a
-            y: float = returns[row, second] - b
-            ab += x * y
-            aa += x * x
-            bb += y * y
-        joint: float = ab if book.same_side(first, second) else -ab
-        scale: float = sqrt(aa * bb)
+            first_part: float = returns[row, first] - first_mean
+            second_part: float = returns[row, second] - second_mean
+            joint_sum += first_part * second_part
+            first_squares += first_part * first_part
+            second_squares += second_part * second_part
+        joint: float = joint_sum if book.same_side(first, second) else -joint_sum
+        scale: float = sqrt(first_squares * second_squares)
         return joint / scale - self.threshold if scale > 0.0 else 0.0
 
 
@@ -380,11 +385,16 @@ class Bands:
         limits = rules.limits
         self._fewest = limits.min_history
         self._longest = max(rules.lookbacks, default=0)
-        unmeasured = [row.key for row in rules.unmeasured] + [AVERAGE] * (rules.average is not None)
-        unmeasured += [key for key, _, _ in rules.held_measures if key in FLOORS]
-        unmeasured += [tail.key for tail in rules.tails if tail.key in FLOORS or (tail.filtered and tail.fixed is None)]
-        unmeasured += [quad.key for quad in rules.quads if quad.key != "max_volatility" and quad.spread is not None]
-        self.unsettled = [*unmeasured, ""][0]
+        keys_without_band = [row.key for row in rules.unmeasured] + [AVERAGE] * (rules.average is not None)
+        keys_without_band += [key for key, _, _ in rules.held_measures if key in FLOORS]
+        keys_without_band += [
+            tail.key for tail in rules.tails if tail.key in FLOORS or (tail.filtered and tail.fixed is None)
+        ]
+        keys_without_band += [
+            quad.key for quad in rules.quads if quad.key != "max_volatility" and quad.spread is not None
+        ]
+        # the first of these keys; empty if every limit has a band
+        self.unsettled = [*keys_without_band, ""][0]
         grouped = {family.key for family in rules.families}
         measures = [
             (key, MeasureBand(key, measure, bound, self._edges(key, bound)))

@@ -52,6 +52,7 @@ class EquitySeries:
         """Return the time-weighted growth of 1 since the start, given the present equity and the sum of deposits
         less withdrawals."""
         if self.count == 0:
+            # no sample yet: all deposits count as invested at the start
             start: float = equity_micro / flows_micro if flows_micro > 0 else 1.0
             return start
         before: float = self.equity[self.end - 1]

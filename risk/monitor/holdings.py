@@ -57,6 +57,7 @@ class Holdings:
         gross: float = 0.0
         for k in range(self.n):
             weight: float = self._values[k] * share
+            # a weight that is not finite counts as 0
             if weight - weight != 0.0:
                 weight = 0.0
             size: float = weight if weight > 0.0 else -weight
@@ -89,6 +90,7 @@ class Holdings:
                 loss -= returns[first + row, k] * self._weights[k]
             self.lost[row] = loss
             total += loss
+        # the difference is NaN if any loss is NaN or infinite
         return total - total == 0.0
 
     def deviation(self) -> float:
@@ -106,24 +108,24 @@ class Holdings:
     def tail(self, count: int, mean: bool) -> float:
         """Return the mean of the `count` worst losses that `lose` computed, or without `mean` the smallest of these."""
         worst: Floats = self.worst
-        size: int = 0
+        kept_count: int = 0
         for row in range(self.rows):
             loss: float = self.lost[row]
-            if size == count and loss <= worst[0]:
+            if kept_count == count and loss <= worst[0]:
                 continue
             # `worst` ascends: a new loss is inserted, and when `worst` is full the smallest loss is dropped
-            at: int = 0
-            if size < count:
-                at = size
-                while at > 0 and worst[at - 1] > loss:
-                    worst[at] = worst[at - 1]
-                    at -= 1
-                size += 1
+            place: int = 0
+            if kept_count < count:
+                place = kept_count
+                while place > 0 and worst[place - 1] > loss:
+                    worst[place] = worst[place - 1]
+                    place -= 1
+                kept_count += 1
             else:
-                while at < count - 1 and worst[at + 1] < loss:
-                    worst[at] = worst[at + 1]
-                    at += 1
-            worst[at] = loss
+                while place < count - 1 and worst[place + 1] < loss:
+                    worst[place] = worst[place + 1]
+                    place += 1
+            worst[place] = loss
         if not mean:
             return worst[0]
         total: float = 0.0

@@ -103,6 +103,7 @@ def observe(levels: dict[str, int], values: Values, *, falling: bool = True) -> 
     for key in sorted(values):
         value, bound = values[key]
         before = levels.get(key, NONE)
+        # a small value without an alert changes nothing; a lower bound is breached by small values
         if key in UNWATCHED or (not before and value < QUIET * bound and key not in FLOORS):
             continue
         after = level(share_of(key, value, bound), before)

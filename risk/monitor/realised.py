@@ -38,6 +38,7 @@ class Realised(EquitySeries):
         self.append(equity_micro, flows_micro)
         if earned is None:
             return
+        # the samples so far had the fixed rate
         if not rated:  # no rate until now
             self._newest(self.earned)[:] = RISK_FREE_ANNUAL / SAMPLES_PER_YEAR
         self.earned[self.end - 1], self.rated = earned, True
@@ -99,8 +100,8 @@ class Realised(EquitySeries):
 
         The definitions are those of `quantd.trading.statistics`. An undefined Sharpe ratio is omitted.
         """
-        most, least = limits.max_realised_volatility, limits.min_sharpe
-        if most is None and least is None:
+        highest_volatility, lowest_sharpe = limits.max_realised_volatility, limits.min_sharpe
+        if highest_volatility is None and lowest_sharpe is None:
             return {}
         returns = self.returns()
         if len(returns) < LEAST:
@@ -109,16 +110,18 @@ class Realised(EquitySeries):
         centred = returns - mean
         deviation = sqrt(float(centred.dot(centred)) / (len(returns) - 1))
         values: Values = {}
-        if most is not None:
-            values["max_realised_volatility"] = (deviation * sqrt(SAMPLES_PER_YEAR), most)
-        if least is not None and deviation > 1e-15:
-            free = self.risk_free_annual()
-            if isinstance(free, float):
-                excess = (mean - free / SAMPLES_PER_YEAR) / deviation * sqrt(SAMPLES_PER_YEAR)
+        if highest_volatility is not None:
+            values["max_realised_volatility"] = (deviation * sqrt(SAMPLES_PER_YEAR), highest_volatility)
+        if lowest_sharpe is not None and deviation > 1e-15:
+            risk_free = self.risk_free_annual()
+            # one rate for all samples, or else a rate for each
+            if isinstance(risk_free, float):
+                ratio = (mean - risk_free / SAMPLES_PER_YEAR) / deviation * sqrt(SAMPLES_PER_YEAR)
             else:
-                excess = sharpe(returns, SAMPLES_PER_YEAR, free)
-            if excess == excess:
-                values["min_sharpe"] = (excess, least)
+                ratio = sharpe(returns, SAMPLES_PER_YEAR, risk_free)
+            # an undefined ratio is NaN
+            if ratio == ratio:
+                values["min_sharpe"] = (ratio, lowest_sharpe)
         return values
 
     def copy(self) -> "Realised":
@@ -133,16 +136,17 @@ class Realised(EquitySeries):
     @classmethod
     def thaw(cls, frozen: FrozenReturns) -> "Realised":
         """Return the object that `freeze` stored, with at most the newest KEPT + 1 samples."""
-        new = cls()
+        realised = cls()
         columns = (frozen.equity, frozen.flows, frozen.earned)
         equity, flows, earned = (np.frombuffer(column)[-KEPT - 1 :] for column in columns)
-        new.count = new.end = len(equity)
-        new._newest(new.equity)[:], new._newest(new.flows)[:] = equity, flows
-        new.rated = len(earned) > 0
-        if new.rated:
-            new._newest(new.earned)[:] = earned
+        realised.count = realised.end = len(equity)
+        realised._newest(realised.equity)[:], realised._newest(realised.flows)[:] = equity, flows
+        realised.rated = len(earned) > 0
+        if realised.rated:
+            realised._newest(realised.earned)[:] = earned
         if frozen.grown is not None:
-            new.growth = frozen.grown
-        elif new.count:
-            new.growth = float(equity[-1] / flows[-1]) if flows[-1] > 0.0 else 1.0
-        return new
+            realised.growth = frozen.grown
+        elif realised.count:
+            # a snapshot without the growth: equity over all deposits since the start
+            realised.growth = float(equity[-1] / flows[-1]) if flows[-1] > 0.0 else 1.0
+        return realised

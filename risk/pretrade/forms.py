@@ -60,9 +60,9 @@ class Forms:
         """
         basket: Basket = self.basket
         factor: Factor = self.factor
-        near: float = basket.near
+        tolerance: float = basket.near
         bound: float = form.settled_bound if state.settled else form.bound
-        allowed: float = bound * state.equity_after + near
+        allowed: float = bound * state.equity_after + tolerance
         if not spread.identity:
             deviation: float = 0.0
             for k in range(self.basket.n):
@@ -78,26 +78,26 @@ class Forms:
             if state.heaviest * gross <= allowed * allowed and allowed >= 0.0:
                 return False
         self.add_corners(state, spread)
-        base: float = self.squared
-        cross: float = self.crossed
-        square: float = self.ordered
-        if allowed >= 0.0 and base + 2.0 * cross + square <= allowed * allowed:
+        book_sum: float = self.squared
+        cross_sum: float = self.crossed
+        order_sum: float = self.ordered
+        if allowed >= 0.0 and book_sum + 2.0 * cross_sum + order_sum <= allowed * allowed:
             return False
         squares: float = self.present_squares(state, spread)
-        if not sqrt(0.0 if squares <= 0.0 else squares) - bound * state.now <= near:
+        if not sqrt(0.0 if squares <= 0.0 else squares) - bound * state.now <= tolerance:
             # the form is breached already: every order in a symbol that moves would add to it
             factor.bar(form.code)
             for k in range(self.basket.n):
                 if basket.size[k] > 0.0 and (spread.identity or spread.matrix[k, k] > 0.0):
                     factor.stop(k)
             return factor.capped
-        target: float = bound * state.equity + near
-        fall: float = bound * (state.equity - state.equity_after)
-        # base + 2 cross f + square f^2 = (target - fall f)^2 as (square - fall^2) f^2 + 2 (cross + target fall) f
-        # - (target^2 - base) = 0, that is a f^2 + 2 b f - c = 0: its smaller positive root
-        a: float = square - fall * fall
-        b: float = cross + target * fall
-        c: float = target * target - base
+        target: float = bound * state.equity + tolerance
+        bound_fall: float = bound * (state.equity - state.equity_after)
+        # book + 2 cross f + order f^2 = (target - fall f)^2 as (order - fall^2) f^2 + 2 (cross + target fall) f
+        # - (target^2 - book) = 0, that is a f^2 + 2 b f - c = 0: its smaller positive root
+        a: float = order_sum - bound_fall * bound_fall
+        b: float = cross_sum + target * bound_fall
+        c: float = target * target - book_sum
         root: float = b * b + a * c
         fraction: float = 0.0
         if c > 0.0 and target > 0.0:
@@ -138,18 +138,18 @@ class Forms:
         """Compute the sums `squared`, `crossed` and `ordered` where the matrix is the identity: over the short
         sides, then over the long ones."""
         sizes: Sides = self.sized
-        base: float = 0.0
-        cross: float = 0.0
-        square: float = 0.0
+        book_sum: float = 0.0
+        cross_sum: float = 0.0
+        order_sum: float = 0.0
         for k in range(self.basket.n):
-            base += sizes.shorts[k] * sizes.shorts[k]
-            cross += sizes.less[k] * sizes.shorts[k]
-            square += sizes.less[k] * sizes.less[k]
+            book_sum += sizes.shorts[k] * sizes.shorts[k]
+            cross_sum += sizes.less[k] * sizes.shorts[k]
+            order_sum += sizes.less[k] * sizes.less[k]
         for k in range(self.basket.n):
-            base += sizes.longs[k] * sizes.longs[k]
-            cross += sizes.more[k] * sizes.longs[k]
-            square += sizes.more[k] * sizes.more[k]
-        self.squared, self.crossed, self.ordered = base, cross, square
+            book_sum += sizes.longs[k] * sizes.longs[k]
+            cross_sum += sizes.more[k] * sizes.longs[k]
+            order_sum += sizes.more[k] * sizes.more[k]
+        self.squared, self.crossed, self.ordered = book_sum, cross_sum, order_sum
 
     def present_squares(self, state: Standing, spread: Spread) -> float:
         """Return the exact value of the quadratic form for the present book."""

@@ -107,7 +107,7 @@ def measure(
         Portfolio(ctx, verdict._account, verdict._limits, verdict.lots, cuts, keys)
         for verdict, cuts, keys in zip(verdicts, cutting, limits, strict=True)
     ]
-    beside = [Portfolio(ctx, v._account, v._limits, None) for v in before]
+    beside = [Portfolio(ctx, present._account, present._limits, None) for present in before]
     readings = standings(ctx, books, QUIET, beside, sums)
     for verdict, cuts, values in zip(verdicts, cutting, readings, strict=True):
         verdict._recorded = _values_to_record(values, cuts)
@@ -157,6 +157,7 @@ def gate(ctx: Context, account: Account, order_lots: Floats, limits: Limits, swi
         order_lots = np.where(stopped_orders, 0.0, order_lots)
     if account.jumped is not None:
         stopped_orders = account.jumped & (order_lots != 0.0)
+        # orders given by hand may still reduce a position
         if account.by_hand:
             stopped_orders &= order_lots * account.lots >= 0.0
         reason[stopped_orders] = Reason.PRICE_JUMP
@@ -214,8 +215,8 @@ def _pass(
     returns may be complete.
     """
     prepared = _prepared(rules)
-    ready = ctx.ready.get(id(rules))
-    market: Market = _market(ctx, prepared) if ready is None else ready[1]
+    cached_market = ctx.ready.get(id(rules))
+    market: Market = _market(ctx, prepared) if cached_market is None else cached_market[1]
     # removed from the free gates while in use: it has scratch arrays, and another thread may decide at the same time
     gate: Gate = prepared.desks.pop() if prepared.desks else Gate(rules.size, LOOPS, len(rules.counts))
     basket = gate.basket
@@ -227,30 +228,31 @@ def _pass(
         except Exception:
             refusing(count.reason)
             rooms[k] = 0.0
-    bars = []
+    refusals = []
     for place, code, refusal in rules.bars:
         try:
-            bad = refusal(rules, account, asked)
+            refused_symbols = refusal(rules, account, asked)
         except Exception:
             refusing(code)
-            bad = np.ones(rules.size, dtype=np.bool_)
-        if bad is not None:
-            bars.append((place, code, Refused(bad, bad)))
-    expected = 0
+            refused_symbols = np.ones(rules.size, dtype=np.bool_)
+        if refused_symbols is not None:
+            refusals.append((place, code, Refused(refused_symbols, refused_symbols)))
+    expected_count = 0
     while True:
-        caps = market.barred(bars) if bars else market.caps
+        caps = market.barred(refusals) if refusals else market.caps
+        # False: the rows of returns depend on the orders that are left, so judge again with the rows of these
         if gate.judge(prepared.bounds, market.scene, caps, switch == RUN):
             break
         sizes = np.array(basket.size)
-        market, gaps = market.with_rows(ctx, account.carried(), sizes)
-        expected = int(np.count_nonzero(sizes)) if gaps else 0
-    out, reasons = np.empty(rules.size), reason.data
-    passed: Any = out.data
+        market, has_gaps = market.with_rows(ctx, account.carried(), sizes)
+        expected_count = int(np.count_nonzero(sizes)) if has_gaps else 0
+    passed_lots, reasons = np.empty(rules.size), reason.data
+    passed: Any = passed_lots.data
     LOOPS.finish(basket, passed, reasons)
     prepared.desks.append(gate)
     # reducing orders are not counted
-    adding_left = np.count_nonzero((out != 0.0) & (out * account.lots >= 0.0)) if expected else 0
-    return out, bool(adding_left < expected)
+    adding_left = np.count_nonzero((passed_lots != 0.0) & (passed_lots * account.lots >= 0.0)) if expected_count else 0
+    return passed_lots, bool(adding_left < expected_count)
 
 
 def _begin(basket: Basket, account: Account, asked: Any, reason: Any) -> None:

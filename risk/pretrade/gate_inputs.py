@@ -78,19 +78,27 @@ def bounds_of(rules: Rules) -> Bounds:
     bounds.fee, bounds.sold = rules.fee, max(adding, reducing)
     bounds.in_flight, bounds.reserve, bounds.debit = limits.in_flight, limits.cash_reserve, limits.max_cash_debit
     bounds.weight = 0.0 if rules.weight is None else rules.weight
+    # -1: no such bound
     bounds.first_weight, bounds.second_weight = [*rules.weights, -1.0, -1.0][:2]
-    spec = limits.correlation
-    bounds.pairs = spec is not None
-    bounds.least, bounds.joint = (0.0, 0.0) if spec is None else (spec.min_weight, joint_bound(spec))
+    correlation = limits.correlation
+    bounds.pairs = correlation is not None
+    bounds.least, bounds.joint = (
+        (0.0, 0.0) if correlation is None else (correlation.min_weight, joint_bound(correlation))
+    )
     bounds.rows = [_row(row, rules.size) for row in rules.rows]
     bounds.cash_row = next(row for row in bounds.rows if row.code == Reason.CASH)
     bounds.families = [
-        Family(f.reason, f.names, f.largest, f.labels.data, f.bound, f.settled_bound) for f in rules.families
+        Family(family.reason, family.names, family.largest, family.labels.data, family.bound, family.settled_bound)
+        for family in rules.families
     ]
-    bounds.tails = [Tail(t.reason, t.mean, t.bound, t.scale) for t in rules.tails]
-    bounds.forms = [Form(q.reason, _root(q.bound, q.scale), _root(q.settled_bound, q.scale)) for q in rules.quads]
+    bounds.tails = [Tail(tail.reason, tail.mean, tail.bound, tail.scale) for tail in rules.tails]
+    bounds.forms = [
+        Form(quadratic.reason, _root(quadratic.bound, quadratic.scale), _root(quadratic.settled_bound, quadratic.scale))
+        for quadratic in rules.quads
+    ]
     bounds.counts = np.array([int(count.reason) for count in rules.counts], dtype=np.int64).data
     names = np.empty(rules.size, dtype=np.int64)
+    # names[k] is the rank of symbol k by name
     names[sorted(range(rules.size), key=rules.universe.symbols.__getitem__)] = np.arange(rules.size)
     bounds.names, bounds.two_states = names.data, rules.two_states
     bounds.weight_code, bounds.not_finite, bounds.zero_crossing = (
@@ -112,13 +120,13 @@ def _root(bound: float, scale: float) -> float:
 def _row(row: Linear, n: int) -> Row:
     """Return a linear limit in the form that the gate reads; equal coefficients of all symbols become one number."""
     gate_row = Row(row.reason, _HELD[row.kind], row.bound, row.settled_bound)
-    sides = [load[side] for load in (row.load, row.settled_load) for side in (slice(n), slice(n, None))]
-    gate_row.by_symbol = not all(np.ptp(side) == 0.0 for side in sides)
+    coefficients = [load[side] for load in (row.load, row.settled_load) for side in (slice(n), slice(n, None))]
+    gate_row.by_symbol = not all(np.ptp(side) == 0.0 for side in coefficients)
     gate_row.per_short, gate_row.per_long, gate_row.settled_short, gate_row.settled_long = (
-        float(side[0]) for side in sides
+        float(side[0]) for side in coefficients
     )
     gate_row.short_loads, gate_row.long_loads, gate_row.settled_short_loads, gate_row.settled_long_loads = map(
-        buffer_of, sides
+        buffer_of, coefficients
     )
     return gate_row
 
@@ -127,6 +135,7 @@ class Prepared:
     """Inputs of the gate for a set of rules that do not depend on the sample."""
 
     def __init__(self, rules: Rules) -> None:
+        """Convert the parts that are the same at every sample."""
         self.rules: Final = rules
         self.bounds: Final = bounds_of(rules)
         zeros = float_zeros(rules.size)
@@ -220,7 +229,8 @@ def _refuse_all(n: int) -> Refused:
 
 
 def _cap(code: int, step: Refused | Room | Weighed, n: int) -> Cap:
-    """Convert the result of a limit's function to the form that the gate reads."""
+    """Convert the result of a limit's function to the form that the gate reads: room in lots, refused sides, or the
+    weight limit."""
     match step:
         case Room():
             gate_cap = Cap(kinds.ROOM, code, buffer_of(step.sells), buffer_of(step.buys))
@@ -258,6 +268,11 @@ class Market:
         few: bool = False,
         parts: list[tuple[int, Cap]] | None = None,
     ) -> None:
+        """Convert the market of one sample. `scenarios` None: `few` says that there are too few returns, else the rows
+        are not known until the orders are.
+
+        `complete` is True if no symbol lacks returns. `parts` are the caps of this sample, if already converted.
+        """
         self._prepared: Final = prepared
         self.scenarios: Final = scenarios
         self._by_rows: Final[dict[tuple[int, ...], Market]] = {}
@@ -267,9 +282,9 @@ class Market:
         self.scene.volume = buffer_of(ctx.volume_lots)
         if scenarios is not None:
             _add_statistics(self.scene, rare, scenarios, prepared)
-        short = None if complete else _short(ctx, prepared.rules)
-        if short is not None:
-            self.scene.lacking, self.scene.any_lacking = buffer_of(short), True
+        lacking = None if complete else _short(ctx, prepared.rules)
+        if lacking is not None:
+            self.scene.lacking, self.scene.any_lacking = buffer_of(lacking), True
         self._parts: Final = prepared.parts(ctx) if parts is None else parts
         self.caps: Final = [cap for _, cap in self._parts]
 
@@ -289,35 +304,36 @@ class Market:
         rules = self._prepared.rules
         least = rules.limits.min_history
         windows = {k: ctx.window(k, least) for k in rules.lookbacks}
-        short = np.zeros(len(lots), dtype=np.bool_)
+        lacking = np.zeros(len(lots), dtype=np.bool_)
         for window in windows.values():
             if window.short is not None:
-                short |= window.short
+                lacking |= window.short
         scenarios: dict[int, Scenarios] = {}
-        if not (carried & short).any():
-            matters = carried | ((lots > 0.0) & ~short)
+        # a position without enough returns leaves no scenarios
+        if not (carried & lacking).any():
+            matters = carried | ((lots > 0.0) & ~lacking)
             scenarios = {k: window.scenarios(matters) for k, window in windows.items()}
-        few = not all(k in scenarios and len(scenarios[k]) >= least for k in windows)
-        key = () if few else tuple(map(id, scenarios.values()))
+        too_few = not all(k in scenarios and len(scenarios[k]) >= least for k in windows)
+        key = () if too_few else tuple(map(id, scenarios.values()))
         if key not in self._by_rows:
             self._by_rows[key] = Market(
-                ctx, self._prepared, None if few else scenarios, complete=False, few=few, parts=self._parts
+                ctx, self._prepared, None if too_few else scenarios, complete=False, few=too_few, parts=self._parts
             )
-        gaps = not few and not all(window.complete or window.uniform for window in windows.values())
+        gaps = not too_few and not all(window.complete or window.uniform for window in windows.values())
         return self._by_rows[key], gaps
 
 
 def _barred(ctx: Context, prepared: Prepared) -> Any:
     """Return float64[N]: the reason code why no order may reduce a position in the symbol; 0 if orders may."""
     rules = prepared.rules
-    bad = ctx.off_grid(rules.limits.reduce_collar, rules.ticks, rules.widest_tick)
-    if bad is None and ctx.all_priced:
+    off_grid = ctx.off_grid(rules.limits.reduce_collar, rules.ticks, rules.widest_tick)
+    if off_grid is None and ctx.all_priced:
         return prepared.none_barred
     codes = np.zeros(rules.size)
     if not ctx.all_priced:
         codes[~ctx.priced] = Reason.PRICE_MISSING
-    if bad is not None:
-        codes[bad] = Reason.WORST_PRICE
+    if off_grid is not None:
+        codes[off_grid] = Reason.WORST_PRICE
     return codes.data
 
 
@@ -360,8 +376,8 @@ def _of_sample(source: Scenarios, worst: int, number: int, earlier: list[tuple[L
 
     `number` identifies the scenarios: it becomes that of an `earlier` tail limit over the same ones.
     """
-    for losses, other in earlier:
-        if other is source:
+    for losses, earlier_source in earlier:
+        if earlier_source is source:
             return Losses(losses.deviation, losses.mean, source.beyond(worst), losses.size, worst, losses.number)
     deviation, mean = buffer_of(source.most_deviation()), buffer_of(source.mean_size())
     return Losses(deviation, mean, source.beyond(worst), len(source), worst, number)

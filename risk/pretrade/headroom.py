@@ -68,7 +68,7 @@ def most(ctx: Context, account: Account, limits: Limits, column: int, side: int,
     """Return the largest order in one symbol that would pass alone, bought (`side` 1) or sold (-1). The limit on
     repeated orders is not checked."""
     price = float(ctx.px[column])
-    vast = np.ceil(VAST * max(account.equity, 1.0) / price) if price > 0.0 else VAST
+    unaffordable_lots = np.ceil(VAST * max(account.equity, 1.0) / price) if price > 0.0 else VAST
     account = replace(account, repeated=None)
 
     def answer(size: float) -> tuple[float, Reason]:
@@ -77,10 +77,11 @@ def most(ctx: Context, account: Account, limits: Limits, column: int, side: int,
         verdict = gate(ctx, account, asked, limits, switch)
         return abs(float(verdict.lots[column])), Reason(int(verdict.reason[column]))
 
-    cut = float(vast + abs(float(account.lots[column])))
-    lots, reason = answer(cut)
+    asked_size = float(unaffordable_lots + abs(float(account.lots[column])))
+    lots, reason = answer(asked_size)
+    # the costs of so large an order use up the equity, and a smaller order could still pass: bisection finds its size
     if reason == Reason.EQUITY and answer(lots + 1.0)[0] > lots:
-        lots, reason = _largest_between(answer, lots + 1.0, cut)
+        lots, reason = _largest_between(answer, lots + 1.0, asked_size)
     return Most(lots, reason, reason != Reason.NONE)
 
 
@@ -96,11 +97,11 @@ def _largest_between(
     reason = Reason.EQUITY
     while cut - passes > 1.0:
         tried = np.floor((passes + cut) / 2.0)
-        lots, code = answer(tried)
+        lots, limit = answer(tried)
         if lots == tried:
             passes = tried
-        elif code != Reason.EQUITY:
-            return lots, code
+        elif limit != Reason.EQUITY:
+            return lots, limit
         else:
             passes, cut = max(passes, lots), tried
     return float(passes), reason
@@ -144,26 +145,28 @@ def _only(limits: Limits, key: str) -> Limits:
 
 
 def sent(ctx: Context, account: Account, lots: Floats, limits: Limits) -> Account:
-    """Return the account with `lots` (float64[N] signed, which passed the gate) as open orders at their worst
-    prices."""
+    """Return the account with `lots` (float64[N] signed, which passed the gate) as open orders at their worst prices.
+
+    An order without a price limit counts at the mark. The account is unchanged if there are no lots.
+    """
     if not lots.any():
         return account
     worst = np.array(worst_nano(ctx, lots, limits, account.lots))
     per_lot = np.where((worst == ANY_SALE) | (worst == ANY_BUY), ctx.px, worst / NANO * ctx.universe.lot_size)
     fee = limits.fee_bp * 1e-4
     buys, sells = np.maximum(lots, 0.0), np.maximum(-lots, 0.0)
-    loss = buys * np.maximum(per_lot * (1.0 + fee) - ctx.px, 0.0)
-    loss += sells * np.maximum(ctx.px - per_lot * (1.0 - fee), 0.0)
-    orders = int(np.count_nonzero(lots))
+    losses = buys * np.maximum(per_lot * (1.0 + fee) - ctx.px, 0.0)
+    losses += sells * np.maximum(ctx.px - per_lot * (1.0 - fee), 0.0)
+    order_count = int(np.count_nonzero(lots))
     return replace(
         account,
         up=buys + (0.0 if account.up is None else account.up),
         down=sells + (0.0 if account.down is None else account.down),
         up_cash=account.up_cash + float(buys @ per_lot) * (1.0 + fee),
-        open_loss=float(loss.sum()) + (account.open_loss or 0.0),
-        open_orders=account.open_orders + orders,
-        recent_orders=account.recent_orders + (orders if limits.order_rate is not None else 0),
-        session_orders=account.session_orders + (orders if limits.max_orders_per_day is not None else 0),
+        open_loss=float(losses.sum()) + (account.open_loss or 0.0),
+        open_orders=account.open_orders + order_count,
+        recent_orders=account.recent_orders + (order_count if limits.order_rate is not None else 0),
+        session_orders=account.session_orders + (order_count if limits.max_orders_per_day is not None else 0),
         repeated=None,
     )
 
@@ -181,18 +184,19 @@ def figures(ctx: Context, account: Account, limits: Limits, lots: Floats | None)
         weights = np.abs(book.held * ctx.px) / book.equity
         heaviest = int(weights.argmax())
         named = [(key, ctx.universe.symbols[heaviest], float(weights[heaviest])) for key in _SINGLE]
-        for key, about, value in (*named, *(row[:3] for row in _members(book, weights))):
+        for key, name, value in (*named, *(row[:3] for row in _members(book, weights))):
+            # the value is that of the heaviest member: this tells which one
             if key in by_key and isclose(by_key[key].value, value):
-                by_key[key] = by_key[key]._replace(about=about)
+                by_key[key] = by_key[key]._replace(about=name)
         if limits.stress is not None:
-            signed = book.held * ctx.px
-            worst = int(stress_losses(shock_returns(limits.stress.shocks, ctx.universe), signed).argmax())
+            position_values = book.held * ctx.px
+            worst = int(stress_losses(shock_returns(limits.stress.shocks, ctx.universe), position_values).argmax())
             by_key["stress"] = by_key["stress"]._replace(about=limits.stress.shocks[worst].name)
     if limits.max_cash_debit > 0.0:
         by_key[SETTLED_CASH] = settled_cash(ctx, account, limits, lots)
-    orders = 0 if lots is None else int(np.count_nonzero(lots))
+    order_count = 0 if lots is None else int(np.count_nonzero(lots))
     for count in book.rules.counts:
-        by_key[count.key] = Figure(count.used(account) + orders, count.most)
+        by_key[count.key] = Figure(count.used(account) + order_count, count.most)
     return by_key
 
 
@@ -261,7 +265,7 @@ def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dic
     n = ctx.size
     value = book.held * ctx.px
     names = ctx.universe.symbols
-    near = SLACK * abs(book.account.equity)
+    tolerance = SLACK * abs(book.account.equity)
     pairs: list[tuple[float, str, str]] = []
     # a symbol is not linked to itself
     for other in np.flatnonzero(value).tolist():
@@ -271,11 +275,12 @@ def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dic
             scenarios[spec.lookback],
             np.maximum(np.concatenate((-pair_values, pair_values)), 0.0),
             book.equity,
-            near,
+            tolerance,
             spec,
         )
         if joint > 0.0:
             rho = float(scenarios[spec.lookback].correlation([column, other])[0, 1])
+            # negative, so that sorting puts the heaviest pair first
             pairs.append((-joint, names[other], f"{names[column]}~{names[other]} {rho:.2f}"))
     if not pairs:
         return {"correlation": Figure(0.0, bound)}
@@ -314,8 +319,8 @@ def _order_figures(
         by_key["max_share_of_volume"] = Figure((abs(size) + (up + down)) / volume, limits.max_share_of_volume)
     spec = limits.liquidity
     if spec is not None and has_volume and spec.participation > 0.0:
-        held = float(account.lots[column]) + size
+        position = float(account.lots[column]) + size
         if lots is not None:
-            held += up - down
-        by_key["liquidity"] = Figure(abs(held) / (spec.participation * volume), spec.days)
+            position += up - down
+        by_key["liquidity"] = Figure(abs(position) / (spec.participation * volume), spec.days)
     return by_key

@@ -123,19 +123,19 @@ class Gate:
     def shrink(self) -> None:
         """Reduce the orders by the limits on pairs, then by the common factor, then by weights and pairs again at
         the equity after all orders."""
-        two: bool = self.bounds.two_states
+        two_states: bool = self.bounds.two_states
         if self.bounds.pairs:
             self.pairs.clip(self.flight, False)
-            if two:
+            if two_states:
                 self.pairs.clip(self.after, False)
         self.scale()
         if self.heavy:
             self.weigh_again()
         if self.pairs.binding:
             self.pairs.clip(self.flight, True)
-            if two:
+            if two_states:
                 self.pairs.clip(self.after, True)
-        if two:
+        if two_states:
             # last: any cut above may be of a short sale whose proceeds pay for a purchase
             self.settled_cash()
 
@@ -146,9 +146,10 @@ class Gate:
             cap: Cap = cap_object
             if cap.kind == MASK:
                 for k in range(self.n):
-                    bar: float = cap.buys[k] if basket.wish[k] > 0.0 else cap.sells[k]
-                    if bar > 0.0:
-                        code: int = int(bar)
+                    # a mask has the reason code of a refused side, 0 for a permitted one
+                    refusal_code: float = cap.buys[k] if basket.wish[k] > 0.0 else cap.sells[k]
+                    if refusal_code > 0.0:
+                        code: int = int(refusal_code)
                         basket.cap(k, 0.0, code)
             elif cap.kind == WEIGHT:
                 self.weigh()
@@ -200,8 +201,8 @@ class Gate:
             if basket.size[k] > 0.0:
                 most: float = self.lots_of_weight(self.flight, k, self.flight.equity)
                 if bounds.two_states:
-                    least: float = self.lots_of_weight(self.after, k, self.after.equity)
-                    most = most if most <= least else least
+                    settled_most: float = self.lots_of_weight(self.after, k, self.after.equity)
+                    most = most if most <= settled_most else settled_most
                 basket.cap(k, most, bounds.weight_code)
 
     def too_heavy(self, state: Standing) -> bool:
@@ -223,11 +224,11 @@ class Gate:
         basket: Basket = self.basket
         flight: Standing = self.flight
         after: Standing = self.after
-        two: bool = self.bounds.two_states
+        two_states: bool = self.bounds.two_states
         flight.reach()
         low_equity: float = flight.equity_after
         settled_equity: float = 0.0
-        if two:
+        if two_states:
             after.reach()
             settled_equity = after.equity_after
         for k in range(self.n):
@@ -235,9 +236,9 @@ class Gate:
             if size > 0.0:
                 price: float = basket.px[k]
                 most: float = self.lots_of_weight(flight, k, low_equity + flight.slip * price * size)
-                if two:
-                    least: float = self.lots_of_weight(after, k, settled_equity + after.slip * price * size)
-                    most = most if most <= least else least
+                if two_states:
+                    settled_most: float = self.lots_of_weight(after, k, settled_equity + after.slip * price * size)
+                    most = most if most <= settled_most else settled_most
                 basket.cap(k, most, self.bounds.weight_code)
 
     def count(self) -> int:
@@ -245,8 +246,8 @@ class Gate:
         orders included. Returns how many adding orders remain."""
         basket: Basket = self.basket
         order_count: int = basket.left()
-        for c in range(len(self.bounds.counts)):
-            room: float = self.rooms[c] - basket.reductions
+        for limit in range(len(self.bounds.counts)):
+            room: float = self.rooms[limit] - basket.reductions
             if not room > 0.0:  # NaN leaves none
                 room = 0.0
             if float(order_count) <= room:
@@ -256,7 +257,7 @@ class Gate:
             for place in range(permitted, length):
                 k: int = self.order[place]
                 basket.size[k] = 0.0
-                basket.reason[k] = self.bounds.counts[c]
+                basket.reason[k] = self.bounds.counts[limit]
             basket.changes += 1
             order_count = permitted
         return order_count
@@ -315,6 +316,7 @@ class Gate:
             for k in range(self.n):
                 basket.cap(k, factor.ceiling[k], factor.cap_code)
         else:
+            # no order is left to scale
             return
         if factor.code != 0:
             for k in range(self.n):
@@ -337,8 +339,8 @@ class Gate:
                 return True
         if self.tails.scale(state):
             return True
-        for at in range(len(self.bounds.forms)):
-            if self.forms.scale(state, self.bounds.forms[at], self.scene.spreads[at]):
+        for index in range(len(self.bounds.forms)):
+            if self.forms.scale(state, self.bounds.forms[index], self.scene.spreads[index]):
                 return True
         return False
 
@@ -348,25 +350,25 @@ class Gate:
         basket: Basket = self.basket
         factor: Factor = self.factor
         settled: bool = state.settled
-        near: float = basket.near
+        tolerance: float = basket.near
         bound: float = row.settled_bound if settled else row.bound
-        used: float = 0.0
-        growth: float = 0.0
+        exposure: float = 0.0
+        added: float = 0.0
         if row.kind == BY_SIDE or row.kind == NET:
-            used = self.held(state, row)
+            exposure = self.held(state, row)
         if row.by_symbol:
             for k in range(self.n):
                 if basket.size[k] > 0.0:
-                    growth += row.load(settled, k, basket.wish[k] > 0.0) * (basket.size[k] * basket.px[k])
+                    added += row.load(settled, k, basket.wish[k] > 0.0) * (basket.size[k] * basket.px[k])
         else:
-            growth = row.load(settled, 0, False) * state.more_short + row.load(settled, 0, True) * state.more_long
+            added = row.load(settled, 0, False) * state.more_short + row.load(settled, 0, True) * state.more_long
         if row.kind == TRADED:
-            used = state.traded
+            exposure = state.traded
         elif row.kind == CASH:
-            used = state.spent
+            exposure = state.spent
         if row.code == self.bounds.equity:
-            used = self.names_equity(state)
-        if used + growth <= bound * state.equity_after + near:
+            exposure = self.names_equity(state)
+        if exposure + added <= bound * state.equity_after + tolerance:
             return False
         if self.breached(state, row, bound):
             # every order that adds to the row is refused; for the row of equity every order, since each lowers equity
@@ -376,9 +378,10 @@ class Gate:
                 if basket.size[k] > 0.0 and (load > 0.0 or row.code == self.bounds.equity):
                     factor.stop(k)
             return factor.capped
-        growth += bound * (state.equity - state.equity_after)
-        if not growth <= 0.0:  # NaN, where a value is beyond all floats, leaves none
-            factor.take((bound * state.equity + near - used) / growth, row.code)
+        # the orders lower equity, and so the bound
+        added += bound * (state.equity - state.equity_after)
+        if not added <= 0.0:  # NaN, where a value is beyond all floats, leaves none
+            factor.take((bound * state.equity + tolerance - exposure) / added, row.code)
         return False
 
     def held(self, state: Standing, row: Row) -> float:
@@ -388,12 +391,12 @@ class Gate:
             if net:
                 return row.per_short * state.sum_low + row.per_long * state.sum_high
             return row.per_short * state.sum_short + row.per_long * state.sum_long
-        used: float = 0.0
+        exposure: float = 0.0
         for k in range(self.n):
-            used += row.short_loads[k] * (state.low[k] if net else state.shorts[k])
+            exposure += row.short_loads[k] * (state.low[k] if net else state.shorts[k])
         for k in range(self.n):
-            used += row.long_loads[k] * (state.high[k] if net else state.longs[k])
-        return used
+            exposure += row.long_loads[k] * (state.high[k] if net else state.longs[k])
+        return exposure
 
     def breached(self, state: Standing, row: Row, bound: float) -> bool:
         """Whether a linear limit is already breached.
@@ -402,7 +405,7 @@ class Gate:
         limit is not breached. Net exposure, cash and turnover count at their largest, because only orders on the same
         side add to them.
         """
-        near: float = self.basket.near
+        tolerance: float = self.basket.near
         sizes: float = 0.0
         one_sided: float = 0.0
         if row.kind == TRADED:
@@ -413,22 +416,24 @@ class Gate:
             one_sided = self.held(state, row)
         elif row.kind == BY_SIDE:
             for k in range(self.n):
-                now: float = state.stands(k)
-                sizes += row.load(False, k, not now < 0.0) * (-now if now < 0.0 else now)
-        return not (sizes <= bound * state.now + near and one_sided <= bound * state.before + near)
+                position_value: float = state.stands(k)
+                sizes += row.load(False, k, not position_value < 0.0) * (
+                    -position_value if position_value < 0.0 else position_value
+                )
+        return not (sizes <= bound * state.now + tolerance and one_sided <= bound * state.before + tolerance)
 
     def names_equity(self, state: Standing) -> float:
         """Return the least equity at which existing weights and pairs comply with their limits at their largest
         exposures."""
-        low: float = 0.0
+        least_equity: float = 0.0
         if self.heavy:
             # two bounds: a position that already exceeds the tighter one must still comply with the wider one
-            low = self.weight_equity(state, self.bounds.first_weight * state.wider, low)
-            low = self.weight_equity(state, self.bounds.second_weight * state.wider, low)
+            least_equity = self.weight_equity(state, self.bounds.first_weight * state.wider, least_equity)
+            least_equity = self.weight_equity(state, self.bounds.second_weight * state.wider, least_equity)
         if self.pairs.binding:
-            need: float = self.pairs.equity(state)
-            low = low if low >= need else need
-        return low
+            pair_equity: float = self.pairs.equity(state)
+            least_equity = least_equity if least_equity >= pair_equity else pair_equity
+        return least_equity
 
     def weight_equity(self, state: Standing, bound: float, low: float) -> float:
         """Return the least equity, at least `low`, at which existing weights comply with `bound`; a negative bound
@@ -439,6 +444,7 @@ class Gate:
         enough: float = bound * state.now + self.basket.near
         for k in range(self.n):
             now: float = state.stands(k)
+            # a side that breaches the bound already is omitted: no equity would make it comply
             if -now <= enough and state.shorts[k] > largest:
                 largest = state.shorts[k]
             if now <= enough and state.longs[k] > largest:
@@ -450,7 +456,7 @@ class Gate:
         single orders are capped."""
         basket: Basket = self.basket
         factor: Factor = self.factor
-        near: float = basket.near
+        tolerance: float = basket.near
         bound: float = family.settled_bound if state.settled else family.bound
         # a quick bound: long and short side of a symbol together are at most twice the heaviest side
         if 2.0 * family.largest * state.heaviest <= bound * state.equity_after:
@@ -460,18 +466,18 @@ class Gate:
         for k in range(self.n):
             self.groups[family.labels[k]] += state.full_short[k] + state.full_long[k]
         for label in range(1, family.groups + 1):
-            if self.groups[label] <= bound * state.equity_after + near:
+            if self.groups[label] <= bound * state.equity_after + tolerance:
                 continue
-            now: float = 0.0
-            used: float = 0.0
-            growth: float = 0.0
+            value_now: float = 0.0
+            exposure: float = 0.0
+            added: float = 0.0
             for k in range(self.n):
                 if family.labels[k] == label:
-                    stands: float = state.stands(k)
-                    now += -stands if stands < 0.0 else stands
-                    used += state.shorts[k] + state.longs[k]
-                    growth += basket.size[k] * basket.px[k]
-            if not now <= bound * state.now + near:
+                    position: float = state.stands(k)
+                    value_now += -position if position < 0.0 else position
+                    exposure += state.shorts[k] + state.longs[k]
+                    added += basket.size[k] * basket.px[k]
+            if not value_now <= bound * state.now + tolerance:
                 factor.bar(family.code)
                 for k in range(self.n):
                     if family.labels[k] == label and basket.size[k] > 0.0:
@@ -479,7 +485,8 @@ class Gate:
                 if factor.capped:
                     return True
                 continue
-            growth += bound * (state.equity - state.equity_after)
-            if not growth <= 0.0:
-                factor.take((bound * state.equity + near - used) / growth, family.code)
+            # the orders lower equity, and so the bound
+            added += bound * (state.equity - state.equity_after)
+            if not added <= 0.0:  # NaN, where a value is beyond all floats, leaves none
+                factor.take((bound * state.equity + tolerance - exposure) / added, family.code)
         return False

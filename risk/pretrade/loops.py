@@ -97,6 +97,8 @@ class Loops:
         return self._nth(spare, size, rank)
 
     def _nth(self, spare: Floats, size: int, rank: int) -> float:
+        """Return the element of the `size` elements of `spare` that has index `rank` in ascending order; `spare` is
+        reordered (quickselect)."""
         low: int = 0
         high: int = size - 1
         while low < high:
@@ -130,6 +132,10 @@ class Loops:
         return self._sum_worst(values, losses, size, edge, m)
 
     def _sum_worst(self, values: Floats, losses: Floats, size: int, edge: float, m: int) -> float:
+        """Return the sum of `values` over the scenarios of the m largest `losses`, of which `edge` is the smallest.
+
+        Of the scenarios that lose exactly `edge`, only the first are counted, up to m in all.
+        """
         ties: int = m
         for k in range(size):
             if losses[k] > edge:
@@ -153,6 +159,8 @@ class Loops:
         self._losses(out, size, returns, fall, rise)
 
     def _losses(self, out: Floats, size: int, returns: FloatRows, fall: Floats, rise: Floats) -> None:
+        """Add to `out`, for each symbol, `fall` x return and `rise` x the positive part of the return, in each of
+        `size` scenarios."""
         for k in range(len(fall)):
             per_return: float = fall[k]
             per_gain: float = rise[k]
@@ -256,6 +264,8 @@ class Loops:
         like_outer: Floats, unlike_outer: Floats, like_orders: Floats, unlike_orders: Floats, like_inner: Floats,
         unlike_inner: Floats,
     ) -> None:  # fmt: skip
+        """Add the products of one side to `outer` (M y), `orders` (M z) and `inner` (W v). `like_` arrays are of the
+        same side, `unlike_` arrays of the opposite one."""
         for k in range(n):
             like_y: float = like_outer[k]
             unlike_y: float = unlike_outer[k]

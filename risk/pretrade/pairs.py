@@ -50,17 +50,18 @@ class Pairs:
     def linked(self, first_side: int, second_side: int) -> int:
         """Return whether two sides tend to lose together: LINKED, UNLINKED or NOT_KNOWN. The codes are those of
         `links_of`."""
-        a: int = first_side % self.basket.n
-        b: int = second_side % self.basket.n
-        if a == b:
+        first_symbol: int = first_side % self.basket.n
+        second_symbol: int = second_side % self.basket.n
+        if first_symbol == second_symbol:
             return UNLINKED
-        link: float = self.scene.links[a, b]
+        link: float = self.scene.links[first_symbol, second_symbol]
         if link == 0.0:
             return UNLINKED
         if link == 2.0:
             return LINKED
         if link > 2.0:
             return NOT_KNOWN
+        # 1 links equal sides, -1 opposite sides
         return LINKED if (link > 0.0) == ((first_side < self.basket.n) == (second_side < self.basket.n)) else UNLINKED
 
     def link(self, sides: int) -> None:
@@ -68,9 +69,9 @@ class Pairs:
         scene: Scene = self.scene
         missing: bool = not scene.has_links
         if not missing:
-            for a in range(sides):
-                for b in range(a):
-                    if self.linked(self.sides[a], self.sides[b]) == NOT_KNOWN:
+            for first in range(sides):
+                for second in range(first):
+                    if self.linked(self.sides[first], self.sides[second]) == NOT_KNOWN:
                         missing = True
         if missing:
             scene.ask_links(self.sides, sides)
@@ -94,8 +95,8 @@ class Pairs:
         if sides == 0:
             return
         self.binding = True
-        for a in range(sides):
-            side: int = self.sides[a]
+        for index in range(sides):
+            side: int = self.sides[index]
             self.taken[side] = state.outer(side)
         length: int = basket.by_value(self.order, self.bounds.names)
         equity: float = lowest_equity if final else state.equity
@@ -172,10 +173,10 @@ class Pairs:
 
     def beyond(self, state: Standing, sides: int, most_of_two: float) -> bool:
         """Whether a linked pair weighs more than `most_of_two` together with all adding orders."""
-        for a in range(sides):
-            for b in range(a):
-                first_side: int = self.sides[a]
-                second_side: int = self.sides[b]
+        for first in range(sides):
+            for second in range(first):
+                first_side: int = self.sides[first]
+                second_side: int = self.sides[second]
                 if self.linked(first_side, second_side) == LINKED:
                     weight: float = state.full(first_side)
                     second_weight: float = state.full(second_side)
@@ -216,12 +217,12 @@ class Pairs:
                 sides += 1
         self.link(sides)
         least_equity: float = 0.0
-        for a in range(sides):
-            first_side: int = self.sides[a]
+        for first in range(sides):
+            first_side: int = self.sides[first]
             first_most: float = state.outer(first_side)
             first_now: float = self.side_now(state, first_side)
-            for b in range(a):
-                second_side: int = self.sides[b]
+            for second in range(first):
+                second_side: int = self.sides[second]
                 if self.linked(first_side, second_side) != LINKED:
                     continue
                 second_most: float = state.outer(second_side)
@@ -232,8 +233,10 @@ class Pairs:
                 pair_now: float = self.quotient(first_now + second_now, pair_share)
                 grows: bool = first_most > first_now + tolerance or second_most > second_now + tolerance
                 if grows or not (light_now > equity_now and pair_now > equity_now):
-                    needed: float = self.quotient(first_most if first_most < second_most else second_most, light_share)
+                    single_needed: float = self.quotient(
+                        first_most if first_most < second_most else second_most, light_share
+                    )
                     pair_needed: float = self.quotient(first_most + second_most, pair_share)
-                    needed = needed if needed < pair_needed else pair_needed
-                    least_equity = least_equity if least_equity >= needed else needed
+                    single_needed = single_needed if single_needed < pair_needed else pair_needed
+                    least_equity = least_equity if least_equity >= single_needed else single_needed
         return least_equity

@@ -95,6 +95,7 @@ class Basket:
         `barred` has the reason code why no order may reduce a symbol, 0 for none. `not_finite` and `zero_crossing` are
         the reason codes for requests that are not finite, or cross zero.
         """
+        # x - x is not 0 where x is NaN or infinite: one sum shows whether any amount is
         money: float = self.cash + self.equity + self.up_cash + self.open_gain + self.traded
         if not self.derived:
             money += self.open_loss
@@ -116,6 +117,7 @@ class Basket:
                         self.reason[k] = not_finite
                     wish = 0.0
                     self.wish[k] = 0.0
+            # the value of a position or open order without a price is unknown
             if not self.px[k] > 0.0 and (position != 0.0 or open_buys != 0.0 or open_sells != 0.0):
                 self.finite = False
             whole_wish: float = self.floor(wish if wish > 0.0 else -wish)
@@ -172,15 +174,15 @@ class Basket:
             for start in range(gap, count):
                 symbol: int = order[start]
                 value: float = self.size[symbol] * self.px[symbol]
-                at: int = start
-                while at >= gap:
-                    other: int = order[at - gap]
-                    other_value: float = self.size[other] * self.px[other]
-                    if other_value > value or (other_value == value and names[other] < names[symbol]):
+                place: int = start
+                while place >= gap:
+                    earlier: int = order[place - gap]
+                    earlier_value: float = self.size[earlier] * self.px[earlier]
+                    if earlier_value > value or (earlier_value == value and names[earlier] < names[symbol]):
                         break
-                    order[at] = other
-                    at -= gap
-                order[at] = symbol
+                    order[place] = earlier
+                    place -= gap
+                order[place] = symbol
             gap //= 2
         return count
 
@@ -236,6 +238,7 @@ class Standing:
     def settle(self, bounds: Bounds) -> None:
         """Compute the range of exposures, equity and cash, with all open and reducing orders."""
         basket: Basket = self.basket
+        # values of open buys, open sells, reducing purchases and reducing sales
         opened: float = 0.0
         closed: float = 0.0
         covers: float = 0.0
@@ -257,9 +260,10 @@ class Standing:
                 low += reduced
                 sales -= reduced * price
             if self.settled:
-                exposed: float = (low + high - position) * price
-                self.low[k] = -exposed
-                self.high[k] = exposed
+                # after all fills the exposure is one value and no range
+                settled_value: float = (low + high - position) * price
+                self.low[k] = -settled_value
+                self.high[k] = settled_value
             else:
                 self.low[k] = -(low * price)
                 self.high[k] = high * price
@@ -278,15 +282,18 @@ class Standing:
         basket: Basket = self.basket
         covered: float = bounds.covered
         loss: float = basket.open_loss
+        # the account has no loss of its open orders: an upper bound at their worst prices
         if basket.derived:
-            worst: float = opened * bounds.paid
-            extra: float = basket.up_cash - opened
-            loss = (worst if worst > extra else extra) + closed * (bounds.sold + bounds.fee)
+            worst_cost: float = opened * bounds.paid
+            cost_above_mark: float = basket.up_cash - opened
+            loss = (worst_cost if worst_cost > cost_above_mark else cost_above_mark) + closed * (
+                bounds.sold + bounds.fee
+            )
         lowest: float = basket.equity - loss
         # `owed`: minus the permitted cash debit, a share of equity after all open orders; a sale of this basket reduces
         # the debit by its costs, where these exceed its proceeds
-        lost: float = sales * covered
-        owed: float = bounds.debit * lost - (sales - lost)
+        sale_costs: float = sales * covered
+        owed: float = bounds.debit * sale_costs - (sales - sale_costs)
         owed = (owed if owed > 0.0 else 0.0) - bounds.debit * (lowest - covers * covered)
         spent: float = basket.up_cash - basket.cash + bounds.reserve * basket.equity
         self.equity = lowest - (covers + sales) * covered
@@ -312,24 +319,24 @@ class Standing:
 
     def sums(self) -> None:
         """Compute the positive parts of `low` and `high`, and the sums of all four arrays."""
-        low: float = 0.0
-        high: float = 0.0
-        sold: float = 0.0
-        bought: float = 0.0
+        low_sum: float = 0.0
+        high_sum: float = 0.0
+        short_sum: float = 0.0
+        long_sum: float = 0.0
         for k in range(self.basket.n):
             below: float = self.low[k]
             above: float = self.high[k]
-            low += below
-            high += above
+            low_sum += below
+            high_sum += above
             if not below > 0.0:
                 below = 0.0
             if not above > 0.0:
                 above = 0.0
             self.shorts[k] = below
             self.longs[k] = above
-            sold += below
-            bought += above
-        self.sum_low, self.sum_high, self.sum_short, self.sum_long = low, high, sold, bought
+            short_sum += below
+            long_sum += above
+        self.sum_low, self.sum_high, self.sum_short, self.sum_long = low_sum, high_sum, short_sum, long_sum
         self.fresh = -1
 
     def reach(self) -> None:
@@ -339,28 +346,28 @@ class Standing:
             return
         self.fresh = basket.changes
         heaviest: float = 0.0
-        longer: float = 0.0
-        shorter: float = 0.0
+        added_long: float = 0.0
+        added_short: float = 0.0
         for k in range(basket.n):
-            sold: float = self.shorts[k]
-            bought: float = self.longs[k]
+            short_value: float = self.shorts[k]
+            long_value: float = self.longs[k]
             notional: float = basket.size[k]
             if notional > 0.0:
                 notional *= basket.px[k]
                 if basket.wish[k] > 0.0:
-                    bought += notional
-                    longer += notional
+                    long_value += notional
+                    added_long += notional
                 else:
-                    sold += notional
-                    shorter += notional
-            self.full_short[k] = sold
-            self.full_long[k] = bought
-            if sold > heaviest:
-                heaviest = sold
-            if bought > heaviest:
-                heaviest = bought
-        self.heaviest, self.more_long, self.more_short = heaviest, longer, shorter
-        self.equity_after = self.equity - self.slip * (longer + shorter)
+                    short_value += notional
+                    added_short += notional
+            self.full_short[k] = short_value
+            self.full_long[k] = long_value
+            if short_value > heaviest:
+                heaviest = short_value
+            if long_value > heaviest:
+                heaviest = long_value
+        self.heaviest, self.more_long, self.more_short = heaviest, added_long, added_short
+        self.equity_after = self.equity - self.slip * (added_long + added_short)
 
     def outer(self, side: int) -> float:
         """Return the largest exposure of a side: index k is symbol k held short, k + n the same symbol held long."""

@@ -58,6 +58,7 @@ class Vectors(Loops):
         return 0.0 + float(np.cumsum(_row(values, size)[worst])[-1])
 
     def losses(self, out: Floats, size: int, returns: FloatRows, fall: Floats, rise: Floats) -> None:
+        """Write the losses as `Loops.losses` does, in blocks of symbols and in the same order of additions."""
         table, sums, n = np.asarray(returns), _row(out, size), len(returns)
         falls, rises = _row(fall, n)[:, None], _row(rise, n)[:, None]
         for start in range(0, n, BLOCK):
@@ -92,17 +93,21 @@ class Vectors(Loops):
         np.divide(room, growth, out=factors, where=growth > 0.0)
 
     def corners(self, out: Sides, matrix: FloatRows, of: Sides, n: int, sided: bool) -> None:
+        """Write the products as `Loops.corners` does, with one matrix for the positive entries and one for the negative
+        ones."""
         entries = np.asarray(matrix)
         like = np.maximum(entries, 0.0)
         unlike = like - entries
-        for short, long, less, more, one, other in (
+        for short_products, long_products, short_sizes, long_sizes, same_side, opposite_side in (
             (out.shorts, out.longs, of.shorts, of.longs, like, unlike),
             (out.less, out.more, of.less, of.more, like, unlike),
             (out.under, out.over, of.under, of.over, unlike, like),
         ):
-            below, above = _row(less, n)[:, None], _row(more, n)[:, None]
-            _row(long, n)[:] = np.add.accumulate(one * above + other * below, axis=0)[-1]
-            _row(short, n)[:] = np.add.accumulate(one * below + other * above, axis=0)[-1] if sided else 0.0
+            below, above = _row(short_sizes, n)[:, None], _row(long_sizes, n)[:, None]
+            _row(long_products, n)[:] = np.add.accumulate(same_side * above + opposite_side * below, axis=0)[-1]
+            _row(short_products, n)[:] = (
+                np.add.accumulate(same_side * below + opposite_side * above, axis=0)[-1] if sided else 0.0
+            )
 
     def product(self, out: Floats, matrix: FloatRows, values: Floats, size: int) -> None:
         scaled = np.asarray(matrix) * _row(values, size)[:, None]

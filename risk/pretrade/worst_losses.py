@@ -126,20 +126,23 @@ class Tails:
         """Lower the common factor to the largest with which the worst losses of each tail limit stay within bound x
         equity.
 
-        Returns True if a tail limit is already breached, so that single orders are capped: the factor then has no
-        meaning.
+        A limit needs no factor where a bound from deviations, a count of losses (VaR) or a mean of the worst losses
+        shows that the book with all orders complies. Returns True if a tail limit is already breached, so that single
+        orders are capped: the factor then has no meaning.
         """
         tolerance: float = self.basket.near
-        number: int = -1
-        computed: bool = False
+        scenario_number: int = -1
+        has_losses: bool = False
         deviation: float = 0.0
         mean: float = 0.0
         for index in range(len(self.bounds.tails)):
             tail: Tail = self.bounds.tails[index]
             losses: Losses = self.scene.losses[index]
+            # bounds are wider while orders are open; losses are per sample, the bound is over the horizon
             bound: float = tail.bound * state.wider / tail.scale
-            if losses.number != number:
-                number, computed, deviation, mean = losses.number, False, 0.0, 0.0
+            # other scenarios than those of the previous limit: their sums are computed anew
+            if losses.number != scenario_number:
+                scenario_number, has_losses, deviation, mean = losses.number, False, 0.0, 0.0
                 for k in range(self.basket.n):
                     gross: float = state.full_short[k] + state.full_long[k]
                     deviation += losses.deviation[k] * gross
@@ -151,8 +154,9 @@ class Tails:
                 self.scene.ask_returns()
             target: float = bound * state.equity_after + tolerance
             size: int = losses.size
-            if not computed:
-                computed = True
+            if not has_losses:
+                has_losses = True
+                # of the book together with all adding orders
                 self.book_losses(state, losses, self.lossy, True, True)
             if not tail.mean:
                 if self.loops.count_above(self.lossy, size, target) < losses.worst:
@@ -176,7 +180,7 @@ class Tails:
         """
         basket: Basket = self.basket
         factor: Factor = self.factor
-        near: float = basket.near
+        tolerance: float = basket.near
         size: int = losses.size
         m: int = losses.worst
         self.book_losses(state, losses, self.base, True, False)
@@ -187,13 +191,13 @@ class Tails:
         self.loops.losses(self.now, size, losses.returns, self.fall, self.rise)
         # measured before any factor: `factor_of` and `cap_losses` overwrite `now`
         present: float = self.measure(tail.mean, m, self.now, size)
-        if present <= bound * state.now + near:
-            target: float = bound * state.equity + near
+        if present <= bound * state.now + tolerance:
+            target: float = bound * state.equity + tolerance
             fall: float = bound * (state.equity - state.equity_after)
             factor.take(self.factor_of(tail.mean, m, size, target, fall, self.adding), tail.code)
             return False
         # breached already: no order may make it larger, alone or with others
-        present += near
+        present += tolerance
         factor.bar(tail.code)
         for k in range(self.basket.n):
             if basket.size[k] > 0.0:

@@ -76,6 +76,7 @@ class View:
         bars: BarRing | None = None,
         macro: MacroHistory | None = None,
     ) -> None:
+        """Make a view at the newest row of `ring`. Without `by_date`, synchronous returns are those of `ring`."""
         self.universe, self._bars, self._macro = universe, bars, macro
         self._ring, self._rows, self._end = ring, ring if by_date is None else by_date, ring.count
         self._prices, self._weights, self._cash, self._equity = prices, weights, cash, equity
@@ -130,14 +131,15 @@ class View:
         return self._end
 
     def __copy__(self) -> "View":
-        other: Any = type(self).__new__(type(self))
-        other.universe, other._bars, other._macro = self.universe, self._bars, self._macro
-        other._ring, other._rows, other._end = self._ring, self._rows, self._end
-        other._prices, other._closes, other._closes_row = self._prices, self._closes, self._closes_row
-        other._weights, other._held = self._weights, self._held
-        other._cash, other._equity = self._cash, self._equity
-        other.time, other.sample_time = self.time, self.sample_time
-        copied: View = other
+        """Return a view of the same sample that shares all arrays."""
+        view: Any = type(self).__new__(type(self))
+        view.universe, view._bars, view._macro = self.universe, self._bars, self._macro
+        view._ring, view._rows, view._end = self._ring, self._rows, self._end
+        view._prices, view._closes, view._closes_row = self._prices, self._closes, self._closes_row
+        view._weights, view._held = self._weights, self._held
+        view._cash, view._equity = self._cash, self._equity
+        view.time, view.sample_time = self.time, self.sample_time
+        copied: View = view
         return copied
 
     def held_by(self, weights: Floats) -> "View":

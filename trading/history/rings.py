@@ -85,19 +85,21 @@ class RunningSums:
         if count == self.count:
             return
         oldest: int = count - ring.end
-        first: int = max(count - self.lookback, oldest)
-        new: int = count - self.count
+        new_first: int = max(count - self.lookback, oldest)
+        added_count: int = count - self.count
         place: int = self.count - oldest
         rows: FloatRows = ring._returns
-        if self.count < 0 or self._first < oldest or 2 * new > self.lookback:
+        # anew: at first, where old rows have left the ring, or where adding and removing would touch more rows
+        if self.count < 0 or self._first < oldest or 2 * added_count > self.lookback:
             self._renew(ring.size)
-            self.rows = self._loops.add(self._sums, rows, first - oldest, ring.end, self._edge)
-        elif new == 1 and first == self._first + 1:
+            self.rows = self._loops.add(self._sums, rows, new_first - oldest, ring.end, self._edge)
+        elif added_count == 1 and new_first == self._first + 1:
+            # the usual step: one row comes and one goes
             self.rows += self._loops.exchange(self._sums, rows, self._first - oldest, place, self._edge)
         else:
-            self.rows -= self._loops.remove(self._sums, rows, self._first - oldest, first - oldest, self._edge)
+            self.rows -= self._loops.remove(self._sums, rows, self._first - oldest, new_first - oldest, self._edge)
             self.rows += self._loops.add(self._sums, rows, place, ring.end, self._edge)
-        self.count, self._first = count, first
+        self.count, self._first = count, new_first
         self._deviation = self._mean = None
         self._normed = False
 
@@ -232,6 +234,7 @@ class Ring:
         if self.end == len(self._prices):
             self._rewind()
         end: int = self.end
+        # without a previous price there is no return
         if end == 0:
             return False
         for k in range(self.size):
@@ -277,8 +280,9 @@ class Ring:
             return
         self._loops.returns(self._returns, self._prices, self.size, first, last)
         if self._actions:
-            for row in [r for r in self._actions if first <= r < last]:
+            for row in [action_row for action_row in self._actions if first <= action_row < last]:
                 for column, (shares, cash) in per_share(self._actions.pop(row)).items():
+                    # what one old share has become, with its cash
                     total = self.prices[row, column] * shares + cash
                     self.filled_returns[row, column] = total / self.prices[row - 1, column] - 1.0
         self._filled = last
@@ -457,6 +461,7 @@ class History:
         """
         if self.bars is not None:
             self.bars.sample(key, marks, self.known_actions)
+        # the first row that is not final at once: from here on the own-date rows may differ from the known ones
         if final_ts > ts and self.own_dates is None:
             self.own_dates = self.known.copy()
         if self.joined and not self._alike(ts, key, final_ts, marks):
@@ -470,11 +475,13 @@ class History:
             return
         self.waiting.append((key, final_ts))
         while self.waiting and self.waiting[0][1] <= ts:
-            ready, _ = self.waiting.pop(0)
-            actions = [(c, r, d) for k, c, r, d in self.sync_actions if k <= ready]
+            final_key, _ = self.waiting.pop(0)
+            actions = [
+                (column, ratio, cash) for ex_date, column, ratio, cash in self.sync_actions if ex_date <= final_key
+            ]
             if actions:
-                self.sync_actions = [a for a in self.sync_actions if a[0] > ready]
-            self._complete(ready, actions)
+                self.sync_actions = [action for action in self.sync_actions if action[0] > final_key]
+            self._complete(final_key, actions)
 
     def _alike(self, ts: int, key: int, final_ts: int, marks: Floats) -> bool:
         """Whether a sample gives both rings the same row, to the bit, after the same actions."""
@@ -523,7 +530,8 @@ class History:
             self.synchronous.append(row, actions)
         ring = self.own_dates
         if ring is not None:
-            before = ring.prices[ring.end - 1].copy() if ring.end else np.full(self.size, np.nan)
+            # this ring repeats the last price, less a split, of a symbol without a bar of the date
+            last_prices = ring.prices[ring.end - 1].copy() if ring.end else np.full(self.size, np.nan)
             for action in actions:
-                before[action[0]] /= action[1]
-            ring.append(np.where(np.isfinite(row), row, before), actions)
+                last_prices[action[0]] /= action[1]
+            ring.append(np.where(np.isfinite(row), row, last_prices), actions)

@@ -129,6 +129,11 @@ class RowLoops:
         return complete_rows
 
     def _count(self, sums: Sums, rows: FloatRows, row: int, edge: float, comes: bool) -> bool:
+        """Add row `row` to the sums if `comes`, else subtract it. Returns whether every square is within `edge`.
+
+        Returns and squares are rounded to integers by the bits of a float. A return with a larger square is counted in
+        `large` instead; NaN is not counted.
+        """
         returns: Ints = sums.returns
         squares: Ints = sums.squares
         number: Floats = sums.number
@@ -138,21 +143,22 @@ class RowLoops:
             value: float = rows[row, k]
             square: float = value * value
             if square <= edge:
+                # `bits` is the memory of `number` as an integer: adding the constant rounds to the nearest integer
                 number[0] = value * RETURN + _BESIDE
-                first: int = bits[0] - _BESIDE_BITS
-                second: int = 0
+                return_units: int = bits[0] - _BESIDE_BITS
+                square_units: int = 0
                 square *= SQUARE
                 if square < _ABOVE:
                     number[0] = square + _ABOVE
-                    second = bits[0] - _ABOVE_BITS
+                    square_units = bits[0] - _ABOVE_BITS
                 else:
-                    second = int(square)
+                    square_units = int(square)
                 if comes:
-                    returns[k] += first
-                    squares[k] += second
+                    returns[k] += return_units
+                    squares[k] += square_units
                 else:
-                    returns[k] -= first
-                    squares[k] -= second
+                    returns[k] -= return_units
+                    squares[k] -= square_units
             else:
                 complete = False
                 if square > edge:
@@ -246,15 +252,16 @@ class RowLoops:
         return self._dot(row, values, n)
 
     def _dot(self, row: Floats, values: Floats, n: int) -> float:
-        a: float = 0.0
-        b: float = 0.0
-        c: float = 0.0
-        d: float = 0.0
+        """Return the scalar product by four partial sums, which a processor computes at once."""
+        first_sum: float = 0.0
+        second_sum: float = 0.0
+        third_sum: float = 0.0
+        fourth_sum: float = 0.0
         for k in range(0, n - 3, 4):
-            a += row[k] * values[k]
-            b += row[k + 1] * values[k + 1]
-            c += row[k + 2] * values[k + 2]
-            d += row[k + 3] * values[k + 3]
+            first_sum += row[k] * values[k]
+            second_sum += row[k + 1] * values[k + 1]
+            third_sum += row[k + 2] * values[k + 2]
+            fourth_sum += row[k + 3] * values[k + 3]
         for k in range(n - n % 4, n):
-            a += row[k] * values[k]
-        return (a + b) + (c + d)
+            first_sum += row[k] * values[k]
+        return (first_sum + second_sum) + (third_sum + fourth_sum)

@@ -43,6 +43,8 @@ class RowVectors(RowLoops):
         return _count(sums, _rows(rows, sums.n)[first:last], edge, -1)
 
     def exchange(self, sums: Sums, rows: FloatRows, old: int, new: int, edge: float) -> int:
+        """Add row `new` and subtract row `old` at once; a row with a NaN or a return that is too large is left to
+        `RowLoops.exchange`."""
         all_rows = _rows(rows, sums.n)
         pair = np.array((all_rows[new], all_rows[old]))
         squares = pair * pair

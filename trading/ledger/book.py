@@ -99,12 +99,15 @@ class Book:
         new_held: int = held + change
         cost: int = self.cost[k]
         if held == 0 or change == 0 or (held > 0) == (change > 0):
+            # a position is opened or enlarged
             cost -= amount
         elif new_held != 0 and (new_held > 0) == (held > 0):
+            # a position is reduced, and stays on its side
             removed_cost: int = portion(cost, change, held)
             cost += removed_cost
             self.realised_micro += amount + removed_cost
         else:
+            # a position is closed, and what exceeds it opens one on the other side
             closing_amount: int = portion(amount, held, -change)
             self.realised_micro += closing_amount - cost
             cost = closing_amount - amount
@@ -236,10 +239,10 @@ class Postings:
             parts: int = len(shares[row])
             cells[4 * rows + row] = parts
             for pair in range(parts):
-                number: int
-                part: int
-                number, part = shares[row][pair]
-                cells[position], cells[position + 1] = number, part
+                book_number: int
+                book_lots: int
+                book_number, book_lots = shares[row][pair]
+                cells[position], cells[position + 1] = book_number, book_lots
                 position += 2
 
     def post(self, fills: Ints, rows: int, only: int) -> None:
@@ -287,7 +290,8 @@ class Postings:
         return self._measured(fills, rows, only)
 
     def _measured(self, fills: Ints, rows: int, only: int) -> int:
-        """Compute `amounts` and `lost_atto` of fills. Returns by how much any amount of a book may grow.
+        """Compute `amounts` and `lost_atto` of fills in the layout of `post`. Returns by how much any amount of a book
+        may grow.
 
         Raises OverflowError for an amount beyond MOST, and ValueError for a row without shares.
         """
@@ -321,7 +325,10 @@ class Postings:
         return -rounded if is_payment else rounded
 
     def _share(self, fills: Ints, first: int, parts: int, k: int, size: int, price: int, fee: int, amount: int) -> None:
-        """Book a row of fills in the books that share it; its `parts` pairs begin at index `first` of `fills`."""
+        """Book a row of fills in the books that share it; its `parts` pairs begin at index `first` of `fills`.
+
+        The last book takes what the rounded parts of the others leave of the amount and of the fee.
+        """
         unbooked: int = amount
         unpaid: int = fee
         for pair in range(parts):
@@ -377,6 +384,7 @@ class Postings:
                 if gross >= _TOO_LARGE:
                     raise OverflowError("the value of a book is too large for 64 bits")
                 remainder *= ATTO_PER_MICRO // divisor
+                # a price may be negative: the value is positive where both have the same sign
                 if (lots > 0) == (price > 0):
                     micro += value_micro
                     atto += remainder

@@ -161,12 +161,14 @@ class Ledger(Postings):
                 f"{len(price_nano)} mark prices for {len(self._lot_nano)} columns; give one for each column"
             )
         try:
+            # the compiled ledger is faster, but has 64 bits only
             if _COMPILED:
                 total, *books = self.values(np.asarray(price_nano, dtype=np.int64).data)
                 return total, books
         except OverflowError:
             pass  # by integers of any size
         prices = price_nano.tolist() if isinstance(price_nano, np.ndarray) else price_nano
+        # one lot size for all symbols is multiplied after the sum
         lot_values, scale = (prices, self._same) if self._same else (list(map(mul, prices, self._lot_nano)), 1)
         lots = self.house.lots
         house_atto = sum(map(mul, lots, lot_values)) * scale
@@ -291,11 +293,12 @@ class Ledger(Postings):
             sign = 1 if missing_lots > 0 else -1
             # Fractions in units of 1 / denominator; those on the side of the missing lots come first.
             fraction = [
-                book.held[symbol] * numerator - n * denominator for book, n in zip(holders, new_lots, strict=True)
+                book.held[symbol] * numerator - lots * denominator for book, lots in zip(holders, new_lots, strict=True)
             ]
             for k in sorted(range(len(new_lots)), key=lambda k: -sign * fraction[k])[: abs(missing_lots)]:
                 new_lots[k] += sign
         amount = divide_half_even((old_house_lots * numerator - new_house_lots * denominator) * unit, scale)
+        # of all holders but the last, which takes the remainder
         book_amounts = [
             divide_half_even((book.held[symbol] * numerator - lots * denominator) * unit, scale)
             for book, lots in zip(holders[:-1], new_lots, strict=False)
@@ -326,10 +329,10 @@ class Ledger(Postings):
         rate = rate_of_bp(bp_annual)
         charged = 0
         charges: list[tuple[Book, int]] = []
-        for column, held in enumerate(self.house.lots):
-            if held >= 0:
+        for column, house_lots in enumerate(self.house.lots):
+            if house_lots >= 0:
                 continue
-            fee = borrow_micro(held * self._lot_nano[column] * values_nano[column], rate, days)
+            fee = borrow_micro(house_lots * self._lot_nano[column] * values_nano[column], rate, days)
             short_books = [book for book in self.books if book.held[column] < 0]
             total = sum(book.held[column] for book in short_books)
             book_fees = with_remainder(fee, [fee * book.held[column] // total for book in short_books[:-1]])
@@ -365,8 +368,8 @@ class Ledger(Postings):
             difference = sum(getattr(book, what) for book in books) - getattr(house, what)
             if difference:
                 raise LedgerBroken(f"{what} of the books differ from the house's by {difference}")
-        for column, held in enumerate(house.lots):
-            difference = sum(book.held[column] for book in books) - held
+        for column, house_lots in enumerate(house.lots):
+            difference = sum(book.held[column] for book in books) - house_lots
             if difference:
                 raise LedgerBroken(f"lots of column {column} in the books differ from the house's by {difference}")
         for name, account in zip(("house", *self.names), (house, *books), strict=True):

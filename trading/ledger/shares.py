@@ -35,6 +35,7 @@ def share_lots(lots: int, weights: Ints, parts: Ints) -> None:
     for weight in weights:
         total += weight
     for k in range(len(weights)):
+        # the weights become the remainders of the division
         parts[k], weights[k] = ratio(lots, weights[k], 1, total)
         leftover -= parts[k]
     for _ in range(leftover):
@@ -43,6 +44,7 @@ def share_lots(lots: int, weights: Ints, parts: Ints) -> None:
             if weights[k] > weights[first]:
                 first = k
         parts[first] += 1
+        # no second leftover lot for this index
         weights[first] = -1
 
 
@@ -61,6 +63,7 @@ def cross_lots(wanted: Ints, weights: Ints, surviving: Ints) -> int:
         else:
             sold -= wanted[k]
     if bought > 0 and sold > 0:
+        # the side with more lots, whose agents share the net
         side: int = 1 if bought >= sold else -1
         for k in range(len(wanted)):
             weights[k] = max(side * wanted[k], 0)

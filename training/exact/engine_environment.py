@@ -145,6 +145,11 @@ class Exact(gymnasium.Env[Observation, Any]):
         episodes: Episodes | None = None,
         render_mode: str | None = None,
     ) -> None:
+        """Open the market of the configuration and the spaces of states and actions.
+
+        Raises ValueError for settings that the engine lacks, and for too few sessions before or after the first
+        decision.
+        """
         self.render_mode = render_mode
         self.assembly: Final = assembly or assemble(read(Path(config), settings), history=LOOKBACK)
         self._learner: Final = Learner(learner_of(self.assembly, agent))
@@ -152,12 +157,13 @@ class Exact(gymnasium.Env[Observation, Any]):
         if self.episodes.block or self.episodes.stress is not None or self.episodes.together > 1:
             raise ValueError("episodes: block, stress and together change the recorded market of the engine; omit them")
         self._market: Final = RecordedMarket(self.assembly.items())
-        before, steps = self._market.first, self._market.last - self._market.first
-        if before < LOOKBACK or steps < 1:
+        sessions_before, sessions_after = self._market.first, self._market.last - self._market.first
+        if sessions_before < LOOKBACK or sessions_after < 1:
             raise ValueError(
-                f"{before} sessions before the first decision, {steps} after it; at least {LOOKBACK} and 1 are needed"
+                f"{sessions_before} sessions before the first decision, {sessions_after} after it; at least {LOOKBACK} "
+                "and 1 are needed"
             )
-        self._length = min(self.episodes.length, steps)
+        self._length = min(self.episodes.length, sessions_after)
         universe = self.assembly.universe
         self._symbols: Final = universe.symbols
         self._kind: Final = action
@@ -176,6 +182,8 @@ class Exact(gymnasium.Env[Observation, Any]):
         self._set_spaces(cash=cash)
 
     def _set_spaces(self, *, cash: bool) -> None:
+        """Set the spaces: numbers of allocations ("discrete"), weights from -1 to 1 ("short"), or from 0 to 1 with cash
+        last."""
         size = len(self._symbols)
         self.observation_space = spaces.Box(-np.inf, np.inf, (len(self.state_names),), np.float32)
         if self._grid is not None:
@@ -242,6 +250,7 @@ class Exact(gymnasium.Env[Observation, Any]):
         truncated = not terminated and (self._steps >= self._length or self._over())
         self._view = now
         observation, info = self._observe(), self._figures()
+        # the episode is over: the open question is answered with the positions unchanged
         if (terminated or truncated) and self._learner.question is not None:
             self._answer(self._learner.question, None)
         return observation, reward, terminated, truncated, info
@@ -292,14 +301,14 @@ class Exact(gymnasium.Env[Observation, Any]):
         if self._grid is not None:
             weights = self._grid.weights[int(action), :size]
         else:
-            short = self._kind == "short"
-            row = np.asarray(action, dtype=np.float64).reshape(-1)
-            row = row.clip(-1.0, 1.0) if short else np.maximum(row, 0.0)
-            gross = float(np.abs(row).sum() if short else row.sum())
+            may_be_short = self._kind == "short"
+            numbers = np.asarray(action, dtype=np.float64).reshape(-1)
+            numbers = numbers.clip(-1.0, 1.0) if may_be_short else np.maximum(numbers, 0.0)
+            gross = float(np.abs(numbers).sum() if may_be_short else numbers.sum())
             if not isfinite(gross):
                 raise FloatingPointError("an entry of the action is NaN or infinite; every entry has to be finite")
             # 1e-30: an action of zeros holds nothing, and must not divide by zero
-            weights = row / max(1.0, gross) if short else row[:size] / max(gross, 1e-30)
+            weights = numbers / max(1.0, gross) if may_be_short else numbers[:size] / max(gross, 1e-30)
         if isnan(float(view.prices.sum())):
             weights = np.where(np.isfinite(view.prices), weights, 0.0)  # no order for an asset without a price
         return weights
@@ -320,6 +329,7 @@ class Exact(gymnasium.Env[Observation, Any]):
     def _rewarded(self, before: View, now: View, drawdown_before: float, momentum: Floats | None) -> float:
         """The reward of a step, from the view `before` it to the view `now`."""
         traded, rate, equity = self._traded, self.assembly.cash_rate, before.equity
+        # the first date is that of the view before
         earned = 0.0 if rate is None else float(rate.rate.earned(self._days)[1:].sum())
         self._turnover = float(traded.value.sum()) / equity
         figures = np.array(
@@ -334,6 +344,7 @@ class Exact(gymnasium.Env[Observation, Any]):
         return self._reward(outcome).item()
 
     def _figures(self) -> dict[str, Any]:
+        """Return the `info` of the last step."""
         view, traded = self._view, self._traded
         return {
             "equity": view.equity,

@@ -44,6 +44,7 @@ def random_columns(spec: SightSpec, assets: int, count: int) -> Floats:
     if not spec.columns:
         return np.zeros((count, assets, 0))
     draw, rows = np.random.default_rng(2), HISTORY + count
+    # moves and ranges of the size that daily bars usually have
     moves = draw.normal(0.0003, 0.012, (rows, assets))
     close = 100.0 * np.exp(np.cumsum(moves, axis=0))
     high, low = (close * np.exp(sign * np.abs(draw.normal(0.0, 0.006, close.shape))) for sign in (1.0, -1.0))
@@ -87,6 +88,7 @@ def agreement(parent: LearnedAgent, child: LearnedAgent, observed: NDArray[np.fl
     """
     differences = np.abs(answers(parent, observed) - answers(child, observed))
     discrete = parent.artifact.manifest.action.kind == "discrete"
+    # a discrete policy answers weights of the same allocation, or of another one
     same = differences.max(axis=1) <= (1e-6 if discrete else SAME)
     parent_times, child_times = latency(parent, child, observed)
     return Agreement(

@@ -102,14 +102,14 @@ def with_extremes(golden: Golden, copy: LearnedArtifact) -> Golden:
         probes.append((market.returns, market.weights, market.cash, answer.weights, answer.seats, market.columns))
     if not probes:
         return golden
-    present = (golden.returns, golden.weights, golden.cash, golden.answers, golden.seats, golden.columns)
-    further = (
+    golden_arrays = (golden.returns, golden.weights, golden.cash, golden.answers, golden.seats, golden.columns)
+    added_arrays = (
         np.stack([np.asarray(value, dtype=np.float64) for value in values]) for values in zip(*probes, strict=True)
     )
     return Golden(
         *(
             np.concatenate([old, new.reshape(len(probes), *old.shape[1:])])
-            for old, new in zip(present, further, strict=True)
+            for old, new in zip(golden_arrays, added_arrays, strict=True)
         )
     )
 
@@ -124,9 +124,11 @@ def extreme_markets(spec: SightSpec, assets: int) -> list[Market]:
         returns, weights, cash = random_market(draw, assets)
         columns = usual[k]
         if k % 3:  # two of three markets are extreme
+            # from some session on, every asset drifts up or down
             recent = np.arange(LOOKBACK)[:, None] >= draw.integers(0, LOOKBACK, assets)
             signs = draw.choice((-1.0, 1.0), assets)
             returns = np.clip(returns * draw.choice((0.1, 1.0, 10.0)) + DRIFT * signs * recent, -0.5, 1.0)
+            # 0.05: nearly all in one asset or in cash
             shares = draw.dirichlet(np.full(assets + 1, 0.05))
             weights, cash = shares[:assets], float(shares[assets])
             sides = draw.choice((-1.0, 1.0), columns.shape)

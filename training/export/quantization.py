@@ -204,8 +204,8 @@ def rewritten(model: bytes, names: frozenset[str], product: Callable[..., list[A
             nodes += product(node, numpy_helper.to_array(constants[node.input[1]]), keep)
         else:
             nodes.append(node)
-    read = {name for node in nodes for name in node.input}
-    initializers = [tensor for tensor in graph.initializer if tensor.name in read] + list(new_constants.values())
+    names_read = {name for node in nodes for name in node.input}
+    initializers = [tensor for tensor in graph.initializer if tensor.name in names_read] + list(new_constants.values())
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
     graph.initializer.extend(initializers)

@@ -145,16 +145,20 @@ def golden_of(
                     returns[: LOOKBACK // 3, assets // 2] = np.nan
                     asset_columns[assets // 2, spec.own] = np.nan
                 visible_columns = asset_columns if spec.columns else None
-                observed = torch.from_numpy(observation(spec, returns, weights, cash, visible_columns))[None]
-                row = observed if normaliser is None else normaliser.of(observed)
-                if actor.readout not in ("softmax", "values") or actor.carry or _has_clear_lead(learner, actor, row):
+                observation_row = torch.from_numpy(observation(spec, returns, weights, cash, visible_columns))[None]
+                learner_input = observation_row if normaliser is None else normaliser.of(observation_row)
+                if (
+                    actor.readout not in ("softmax", "values")
+                    or actor.carry
+                    or _has_clear_lead(learner, actor, learner_input)
+                ):
                     break
             seats = np.zeros((0, assets))
             # all seats see the one book that is traded
-            rows = row.expand(max(len(manifest.seats), 1), -1)
+            agent_inputs = learner_input.expand(max(len(manifest.seats), 1), -1)
             # a recurrent policy begins at the first probe, and carries its state through the further probes
             started = {"started": torch.tensor([not probes])} if actor.carry else {}
-            action: Tensor = learner.act(rows, **started)
+            action: Tensor = learner.act(agent_inputs, **started)
             if manifest.seats:
                 seats = seats_of(action, manifest)
                 answer = np.array([s.share for s in manifest.seats]) @ seats

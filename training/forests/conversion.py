@@ -34,10 +34,10 @@ def trees_of(forest: Any) -> Trees:
     leaves: list[float] = []
     for estimator in forest.estimators_:
         tree = estimator.tree_
-        base = len(feature)
-        roots.append(base)
+        first_index = len(feature)
+        roots.append(first_index)
         inner_nodes = np.flatnonzero(tree.children_left >= 0)
-        index_of = {int(node): base + k for k, node in enumerate(inner_nodes)}
+        index_of = {int(node): first_index + k for k, node in enumerate(inner_nodes)}
         for node in np.flatnonzero(tree.children_left < 0):
             index_of[int(node)] = len(leaves)
             leaves.append(float(tree.value[node, 0, 0]) / len(forest.estimators_))

@@ -114,13 +114,14 @@ def gather(kind: ForestKind, returns: Floats, horizon: int, stride: int) -> Rows
     blocks: list[Rows] = []
     for t in range(LOOKBACK, len(returns) - horizon, stride):
         observed = see(kind, look(returns[t - LOOKBACK + 1 : t + 1]))
-        true = realised(kind, returns[t + 1 : t + 1 + horizon])
-        usable = observed.known & np.isfinite(true)
+        outcome = realised(kind, returns[t + 1 : t + 1 + horizon])
+        usable = observed.known & np.isfinite(outcome)
+        # an allocation predicts outcomes relative to the mean of the usable assets
         if kind == "allocation":
-            true = relative(np.where(usable, true, np.nan))
+            outcome = relative(np.where(usable, outcome, np.nan))
         if usable.any():
             blocks.append(
-                Rows(np.full(int(usable.sum()), t), observed.features[usable], observed.plain[usable], true[usable])
+                Rows(np.full(int(usable.sum()), t), observed.features[usable], observed.plain[usable], outcome[usable])
             )
     if not blocks:
         width = len(features_of(kind).names)
@@ -178,7 +179,7 @@ def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple
             f"{len(rows.true)} rows with a known outcome; a forest needs {LEAST_ROWS}: give more history (--from) or "
             "symbols"
         )
-    comparisons, predicted, pooled = [], [], []
+    comparisons, predictions_by_step, judged_rows = [], [], []
     first, stop = int(rows.at[0]), int(rows.at[-1]) + 1
     for step, fold in enumerate(walk_forward(first, stop, plan.folds, plan.horizon, plan.embargo), 1):
         train, test = rows.between(*fold.train), rows.between(*fold.test)
@@ -193,12 +194,12 @@ def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple
             f"{comparison.plain.r2:+.3f} ({comparison.rows} rows)"
         )
         comparisons.append(comparison)
-        predicted.append(predictions)
-        pooled.append(test)
-    true, plain = (np.concatenate([getattr(rows, name) for rows in pooled]) for name in ("true", "plain"))
+        predictions_by_step.append(predictions)
+        judged_rows.append(test)
+    true, plain = (np.concatenate([getattr(rows, name) for rows in judged_rows]) for name in ("true", "plain"))
     last = comparisons[-1]
     period = comparisons[0].first, last.last, last.fitted_until, last.rows_fitted
-    return _comparison(*period, np.concatenate(predicted), plain, true), tuple(comparisons)
+    return _comparison(*period, np.concatenate(predictions_by_step), plain, true), tuple(comparisons)
 
 
 def _comparison(

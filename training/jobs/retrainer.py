@@ -65,6 +65,7 @@ class Retraining:
 
         Raises Announced when any fails. Raises Stopped when the daemon ends.
         """
+        # a new run begins with all its agents; a repeated one has those that failed
         if run.id != self._run:
             schedules = [
                 schedule for schedule in self._parts.schedules if schedule.do == JOB and schedule.name in run.schedules
@@ -154,6 +155,7 @@ class Retraining:
         """Wait for an answer. Returns False when the time limit passes or the service stops first."""
         deadline = time.monotonic() + limit_s
         while not reading.done() and not self._service.over and time.monotonic() < deadline:
+            # wakes twice a second, to see whether the service stops
             changed = asyncio.create_task(self._service.changed(0.5))
             await asyncio.wait(
                 {reading, changed}, timeout=deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED
@@ -187,7 +189,14 @@ def order_of(config: Config, agent: Agent, until: date, loaded: Mapping[str, str
     """
     table, feed = config.document.retrain, config.feed
     folder = versions_of(config, agent)
-    champion = next((loaded.get(a.name, a.policy) for a in config.agents if a.name == agent.challenges), "")
+    champion = next(
+        (
+            loaded.get(candidate.name, candidate.policy)
+            for candidate in config.agents
+            if candidate.name == agent.challenges
+        ),
+        "",
+    )
     champion_folder = artifact_folder(champion, config.source.folder) if "/" in champion else None
     recorded = feed.kind == "replay" and not table.bars
     bars, actions = (feed.path, feed.actions) if recorded else (table.bars, table.actions)

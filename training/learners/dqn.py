@@ -59,6 +59,8 @@ class DqnPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_grad_norm: float = 10.0
 
     def __post_init__(self) -> None:
+        """Raise ValueError for widths, counts and shares out of range, and for a shared network that is dueling or
+        noisy."""
         if not self.hidden or min(self.hidden) < 1 or self.streams < 0:
             raise ValueError(
                 f"hidden {list(self.hidden)}, streams {self.streams}: widths of hidden must be 1 or more, streams 0 or "

@@ -83,6 +83,8 @@ class JointReplay:
     """
 
     def __init__(self, env: VectorEnv, views: Views, capacity: int) -> None:
+        """Make room for `capacity` env-steps: each row has, for one desk, the joint state before and after, actions,
+        rewards and flags."""
         if env.batch % views.agents:
             raise ValueError(f"a batch of {env.batch} is no whole number of desks of {views.agents} agents")
         self.desks: Final = env.batch // views.agents

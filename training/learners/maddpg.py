@@ -49,6 +49,7 @@ class MaddpgPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_grad_norm: float = math.inf
 
     def __post_init__(self) -> None:
+        """Raise ValueError for widths, counts, tau or noise out of range."""
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"hidden {list(self.hidden)}: widths must be 1 or more")
         if min(self.agents, self.batch, self.train_every, self.buffer, self.noise_steps) < 1:
@@ -98,7 +99,7 @@ def _profile(
             "train_every": episode // updates,
             "warmup": DESKS * episode,
             "noise_steps": steps // 2,
-            "buffer": 80 * episode,
+            "buffer": 80 * episode,  # the newest 80 episodes
             **learner,
         },
         "sight": {"book": [], **shown},

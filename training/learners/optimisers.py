@@ -42,6 +42,10 @@ class _OnePass:
 
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
+        """Move the parameter vector against `gradient`, divided first where its norm exceeds `max_norm`.
+
+        The fused function of torch updates the vector and both means in one pass.
+        """
         # torch.optim.Adam(fused=True) takes twice as long for the same call
         torch._fused_adam_(
             [self._vector],

@@ -151,9 +151,9 @@ class Replay:
             # first: with one reward a step, the row that becomes complete below is this one
             self._tree.write(row * self.batch + self._columns, 0.0)
             if self._added >= self.n_step:
-                ready = (self._added - self.n_step) % self.length
+                completed = (self._added - self.n_step) % self.length
                 # new steps have no error yet: they get the highest priority
-                self._tree.write(ready * self.batch + self._columns, self._highest)
+                self._tree.write(completed * self.batch + self._columns, self._highest)
 
     def cut(self) -> None:
         """Mark that the environments restart: the next added steps do not follow the last ones."""
@@ -170,6 +170,7 @@ class Replay:
             raise ValueError("nothing to draw yet: no step in the replay memory has all its rewards")
         if self._tree is None:
             oldest = max(self._added - self.length, 0) * self.batch
+            # without priorities: any complete step, counted from the oldest one
             place = torch.randint(len(self), (rows,), generator=random, device=self._rows.device)
             if oldest:
                 place = place.add_(oldest).remainder_(len(self._flat))
@@ -220,24 +221,24 @@ class Replay:
 
     def _read(self, place: Tensor, weight: Tensor) -> Batch:
         """Return the steps at indices int64[R] of the memory, with their returns of n steps."""
-        drawn = self._flat.index_select(0, place)
-        tail = drawn[:, -TAIL:]
-        reward, terminated, following = tail[:, 0], tail[:, 1], drawn[:, self._seen : 2 * self._seen]
+        steps = self._flat.index_select(0, place)
+        outcomes = steps[:, -TAIL:]
+        reward, terminated, following = outcomes[:, 0], outcomes[:, 1], steps[:, self._seen : 2 * self._seen]
         discount = self._powers[1] * (1.0 - terminated)
         if self.n_step > 1:
             window = (place.unsqueeze(1) + self._ahead) % len(self._flat)
             tails = self._flat[:, -TAIL:][window]
             # a reward counts until the episode ends within the window
-            going = torch.ones_like(tails[:, :, 2])
-            going[:, 1:] = (1.0 - tails[:, :-1, 2]).cumprod(1)
-            count = going.sum(1).long()
-            last = window.gather(1, count.unsqueeze(1) - 1).squeeze(1)
-            reward = (tails[:, :, 0] * going * self._powers[:-1]).sum(1)
-            discount = self._powers[count] * (1.0 - self._flat[last, -2])
-            following = self._flat[last, self._seen : 2 * self._seen]
-        action = drawn[:, 2 * self._seen : -TAIL]
+            counts_reward = torch.ones_like(tails[:, :, 2])
+            counts_reward[:, 1:] = (1.0 - tails[:, :-1, 2]).cumprod(1)
+            reward_count = counts_reward.sum(1).long()
+            last_place = window.gather(1, reward_count.unsqueeze(1) - 1).squeeze(1)
+            reward = (tails[:, :, 0] * counts_reward * self._powers[:-1]).sum(1)
+            discount = self._powers[reward_count] * (1.0 - self._flat[last_place, -2])
+            following = self._flat[last_place, self._seen : 2 * self._seen]
+        action = steps[:, 2 * self._seen : -TAIL]
         return Batch(
-            drawn[:, : self._seen],
+            steps[:, : self._seen],
             action[:, 0].long() if self.integral else action,
             reward,
             discount,

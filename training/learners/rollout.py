@@ -45,6 +45,7 @@ class Rollout:
     """T steps of B environments as T x B rows, filled by `collect` and valued by `value`, again and again."""
 
     def __init__(self, env: VectorEnv, length: int) -> None:
+        """Make zero tensors for `length` steps of all environments; `collect` fills them."""
         shape = (length, env.batch)
         device = env.device
         action = () if env.kind == "discrete" else (env.action_size,)
@@ -142,6 +143,7 @@ class Rollout:
         value = network.run(observation.unsqueeze(0), started.unsqueeze(0), carry).value[0]
         if self._cut:
             batch = len(now.started)
+            # the values of cut episodes follow those of the present observations
             cut_positions = torch.cat([indices + t * batch for t, indices, _, _ in self._cut])
             self.cut_value.view(-1)[cut_positions] = value[batch:]
             value = value[:batch]

@@ -68,6 +68,8 @@ class Desks:
         lot: float | Sequence[float] | None = None,
         seed: int = 0,
     ) -> None:
+        """Make `desks` desks, each with one account for each agent in `seats`. Tensors by account have the agents of a
+        desk in adjacent rows."""
         if not seats or len({s.name for s in seats}) != len(seats):
             raise ValueError("agents: there are none, or two with the same name; name each agent differently")
         for agent in seats:
@@ -86,6 +88,7 @@ class Desks:
         self.action_size: Final = self.simulator.action_size
         self.observation_size: Final = self.simulator.observation_size
         self.device: Final = self.simulator.device
+        # 1 for each asset that the agent may hold and for cash, which is last
         permitted = [
             [1.0 if not s.symbols or n in s.symbols else 0.0 for n in market.symbols] + [1.0] for s in self.seats
         ]
@@ -128,6 +131,7 @@ class Desks:
         has_full_window = (self._seen >= plan.window).to(reward.dtype)
         self.likeness = likeness(self._returns.view(-1, self.agents, plan.window)).view(-1) * has_full_window
         if plan.dynamic:
+            # 252: sessions of a year; the weight rises from `low` in a calm market to `high` in a wild one
             volatility_share = (self._market.std(-1) * 252**0.5 - plan.calm) / (plan.wild - plan.calm)
             self.weight = plan.low + (plan.high - plan.low) * volatility_share.clamp(0.0, 1.0)
         fall = (outcome.drawdown - outcome.drawdown_before).clamp(min=0.0)

@@ -118,6 +118,7 @@ class Portfolio(gymnasium.Env[Observation, Any]):
         lot: float | Sequence[float] | None = None,
         render_mode: str | None = None,
     ) -> None:
+        """Make the simulator of one account, and the spaces of states and actions."""
         self.render_mode = render_mode
         world = market or read_market(path, symbols, start, end, actions, features, warmup_days)
         allocations = grid(world.symbols, parts, cash) if action == "discrete" else None
@@ -127,16 +128,16 @@ class Portfolio(gymnasium.Env[Observation, Any]):
             allocations=allocations, reward=_plan(reward), episodes=episodes or Episodes(length, random),
             costs=costs, capital=capital, lot=lot,
         )  # fmt: skip
-        size, choices = len(world.symbols), self.simulator.action_size
+        size, action_entries = len(world.symbols), self.simulator.action_size
         self.state_names: Final = self.simulator.observation_names
         self.observation_space = spaces.Box(-np.inf, np.inf, (self.simulator.observation_size,), np.float32)
         if allocations is not None:
             columns = size + 1 if cash else size
             self.discrete_actions: Final = allocations.weights[:, :columns]
             self.action_names: Final = allocations.names
-            self.action_space = spaces.Discrete(choices)
+            self.action_space = spaces.Discrete(action_entries)
         else:
-            self.action_space = spaces.Box(0.0 if action == "continuous" else -1.0, 1.0, (choices,), np.float32)
+            self.action_space = spaces.Box(0.0 if action == "continuous" else -1.0, 1.0, (action_entries,), np.float32)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -194,6 +195,7 @@ class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
         costs: Costs = USUAL_COSTS,
         lot: float | Sequence[float] | None = None,
     ) -> None:
+        """Make one desk with an account for each agent in `seats`; the agents enter at `reset`."""
         self.render_mode = None
         self.desk: Final = Desks(
             market,
@@ -208,8 +210,10 @@ class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
         self.agents: list[str] = []
         self.state_names: Final = self.desk.simulator.observation_names
         width = self.desk.observation_size
-        self._observed = {n: spaces.Box(-np.inf, np.inf, (width,), np.float32) for n in self.possible_agents}
-        self._acted = {n: spaces.Box(0.0, 1.0, (self.desk.action_size,), np.float32) for n in self.possible_agents}
+        self._observed = {name: spaces.Box(-np.inf, np.inf, (width,), np.float32) for name in self.possible_agents}
+        self._acted = {
+            name: spaces.Box(0.0, 1.0, (self.desk.action_size,), np.float32) for name in self.possible_agents
+        }
 
     def observation_space(self, agent: str) -> spaces.Box:
         return self._observed[agent]
@@ -229,6 +233,11 @@ class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
     def step(
         self, actions: Mapping[str, Any]
     ) -> tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
+        """Make one step of all agents. Returns (observations, rewards, terminated, truncated, infos), each by name of
+        agent.
+
+        All are empty after the end of the episode. When one agent's episode ends, the episode ends for all.
+        """
         if not self.agents:
             return {}, {}, {}, {}, {}
         desk = self.desk

@@ -68,6 +68,7 @@ class Running:
         shift = mean - self.mean
         total = self.count + added_rows
         squares = (wide - mean).square().sum(-2, keepdim=joined)
+        # squares about the joint mean: those about both means, and the part of the shift between them
         self.squares = self.squares + squares + shift.square() * (self.count * added_rows / total)
         # a division of a number by a tensor would multiply by the reciprocal, and round otherwise than for one seed
         self.mean = self.mean + shift * ((total - self.count) / total)
@@ -110,6 +111,8 @@ class Normalised:
     kind: Kind
 
     def __init__(self, env: VectorEnv, *, discount: float = 0.99) -> None:
+        """Begin with empty statistics. `discount` is the factor of the discounted return, whose deviation scales the
+        rewards."""
         self.env: Final = env
         self.batch, self.kind, self.device = env.batch, env.kind, env.device
         self.observation_size, self.action_size = env.observation_size, env.action_size
@@ -159,6 +162,7 @@ class Normalised:
         to CLIP; observation and reward update the statistics unless `frozen`.
         """
         step = self.env.step(action)
+        # the environment returns one tensor for both where no new episode began
         has_restarts = step.final is not step.observation
         if self._parts:
             step = Step(*(tensor.view(self._parts, -1, *tensor.shape[1:]) for tensor in step))

@@ -121,6 +121,8 @@ class Reward:
     """
 
     def __init__(self, plan: RewardPlan, batch: int, device: torch.device, dtype: torch.dtype) -> None:
+        """Take the weight of each term from `plan`: 1 for a reward of one term; a penalty is a term with a negative
+        weight."""
         self.plan = plan
         self.moments: Final = Moments(batch, plan.decay, device, dtype)
         self.terms: dict[str, Tensor] = {}
@@ -158,18 +160,25 @@ class Reward:
         total = None
         for name, term in terms.items():
             weight = self.weights[name]
+            # a weight of 1 needs no product
             part = term if weight == 1.0 else term * weight
             total = part if total is None else total + part
         assert total is not None
         return total if step.volatility is None else total / step.volatility
 
     def _composite(self, outcome: Outcome, step: Detail) -> dict[str, Tensor]:
+        """Return the terms of the composite reward, and add the step's excess return to the moments.
+
+        With interest on cash (`earned`) the moments are of returns above it; without, the Sharpe term subtracts a fixed
+        rate.
+        """
         returns = outcome.growth - 1.0
         self.moments.add(_excess(outcome))
         risk_free = RISK_FREE_ANNUAL / PERIODS_PER_YEAR if outcome.earned is None else 0.0
         deviation = self.moments.variance().sqrt()
         entries = step.weights.shape[1] + 1
         cash = 1.0 - step.weights.sum(-1)
+        # 0 for one position alone; the factor below makes it 1 for equal parts
         spread = 1.0 - step.weights.square().sum(-1) - cash.square()
         return {
             "profit": returns,

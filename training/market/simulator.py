@@ -62,6 +62,8 @@ class Simulator:
         gross: float = 1.0,
         seed: int = 0,
     ) -> None:
+        """Put `batch` accounts at the beginning of their first episodes. Private fields by account are arrays that
+        `view` returns."""
         if (kind == "discrete") != (allocations is not None):
             raise ValueError(f"kind {kind}: give allocations for kind discrete, and for no other kind")
         self.market: Final = market
@@ -252,6 +254,7 @@ class Simulator:
             weights = take(view(self._grid), view(action))
         elif self.kind == "box":
             weights = view(action.to(self.dtype)).clip(-1.0, 1.0)
+            # a sum of sizes above `gross` is scaled down to it
             weights = weights * (self._gross / added(abs(weights), len(self._randoms)).clip(min=self._gross))[:, None]
         else:
             weights = view(action.to(self.dtype)).clip(min=0.0)
@@ -429,7 +432,7 @@ class Simulator:
             match name:
                 case "weights":
                     entries[:, column : column + value.shape[1]] = value / known_equity[:, None]
-                    column += value.shape[1] - 1
+                    column += value.shape[1] - 1  # 1 more is added below, as for every part
                 case "cash":
                     entries[:, column] = cash / known_equity
                 case "drawdown":

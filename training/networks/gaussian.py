@@ -82,6 +82,7 @@ def _pull(layers: Sequence[_Layer], d: Tensor, kept: Activations, *, slopes: boo
     """
     for depth in range(len(layers) - 1, -1, -1):
         (weight, _, weight_slope, bias_slope), given = layers[depth], kept.given[depth]
+        # the gradient of ReLU is 0 where its output was 0
         d = torch.ops.aten.threshold_backward.default(d, kept.made[depth], 0.0)
         factor, rounded = d.to(given.dtype), given.dtype != weight.dtype
         if slopes:
@@ -126,6 +127,8 @@ class GaussianActor(nn.Module):
         hidden: Sequence[int] = (256, 256),
         bfloat16: bool = False,
     ) -> None:
+        """Make the layers with random weights, and move all parameters into one vector. `bfloat16` rounds the factors
+        of large products."""
         super().__init__()
         self.layers: Final = _layers([observation_size, *hidden], random)
         self.mean, self.spread = (layer(hidden[-1], coordinates, 0.01, random) for _ in range(2))
@@ -173,9 +176,9 @@ class GaussianActor(nn.Module):
 
 
 class TwinCritics(nn.Module):
-    """Two separate critics (Fujimoto et al.
+    """Two separate critics (Fujimoto and others 2018).
 
-    2018): map observations float32[R, D] and actions float32[R, A] to values float32[2, R]. Axes: R observations, D
+    They map observations float32[R, D] and actions float32[R, A] to values float32[2, R]. Axes: R observations, D
     entries of an observation, A entries of an action.
     """
 
@@ -188,6 +191,7 @@ class TwinCritics(nn.Module):
         hidden: Sequence[int] = (256, 256),
         bfloat16: bool = False,
     ) -> None:
+        """Make two critics with separate random weights, and move all their parameters into one vector."""
         super().__init__()
         widths = [observation_size + action_size, *hidden]
         self.pair: Final = [(_layers(widths, random), layer(hidden[-1], 1, 1.0, random)) for _ in range(2)]

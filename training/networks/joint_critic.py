@@ -50,6 +50,7 @@ class Actors(nn.Module):
     def __init__(
         self, agents: int, observation_size: int, coordinates: int, random: torch.Generator, body: Body
     ) -> None:
+        """Make A separate copies of the network that `body` describes: a transformer, or else a perceptron."""
         super().__init__()
         self.body: Final[Perceptron | Encoder] = body.encoder(agents, observation_size, random) or Perceptron(
             agents, observation_size, body.hidden, random

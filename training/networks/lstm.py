@@ -33,6 +33,8 @@ class Lstm(ActorCritic):
         hidden: int = 128,
         start: float = 0.0,
     ) -> None:
+        """Make the cell, whose four gates are one layer of width 4 x `hidden`. `spread` log deviations begin at
+        `start`."""
         super().__init__()
         self.hidden: Final = hidden
         self.given = layer(observation_size, 4 * hidden, 1.0, random)
@@ -75,14 +77,14 @@ class Lstm(ActorCritic):
 
         Returns the name of the actor's output.
         """
-        hidden, cut = self.hidden, graph.columns
-        output, memory = cut("carry", 0, hidden), cut("carry", hidden, 2 * hidden)
+        hidden, columns = self.hidden, graph.columns
+        output, memory = columns("carry", 0, hidden), columns("carry", hidden, 2 * hidden)
         from_observation = graph.linear(f"{prefix}given", self.given, given)
         gates = graph.node("Add", [from_observation, graph.linear(f"{prefix}kept", self.remembered, output)])
         input_gate, forget_gate, output_gate = (
-            graph.node("Sigmoid", [cut(gates, k * hidden, (k + 1) * hidden)]) for k in range(3)
+            graph.node("Sigmoid", [columns(gates, k * hidden, (k + 1) * hidden)]) for k in range(3)
         )
-        candidate = graph.node("Tanh", [cut(gates, 3 * hidden, 4 * hidden)])
+        candidate = graph.node("Tanh", [columns(gates, 3 * hidden, 4 * hidden)])
         memory = graph.node(
             "Add", [graph.node("Mul", [forget_gate, memory]), graph.node("Mul", [input_gate, candidate])]
         )

@@ -61,6 +61,8 @@ class Mlp(ActorCritic):
         start: float = 0.0,
         bfloat16: bool = False,
     ) -> None:
+        """Make the network with random weights, and move all parameters into one vector. `spread` log deviations begin
+        at `start`."""
         super().__init__()
         widths = [observation_size, *hidden]
         self.blocks: list[tuple[nn.Linear, nn.LayerNorm]] = [
@@ -133,6 +135,8 @@ class Mlp(ActorCritic):
         return not self._rounded
 
     def record(self, observation: Tensor, step: int, steps: int) -> Tensor:
+        """Run one step, and store the activations of each layer in the place of this step. Implements
+        `ActorCritic.record`."""
         if self._record_shape != (steps, len(observation)):
             self._record_shape = (steps, len(observation))
             widths = [*(bias.numel() for _, bias, *_ in self._layers), self._head[1].numel()]
@@ -141,11 +145,14 @@ class Mlp(ActorCritic):
         *rows, heads = self._record_rows[step]
         x = observation
         for (across, bias, gain, shift), bent in zip(self._layers, rows, strict=True):
+            # sigmoid(2 (x W + b)), for which `_forward` gives the reason
             torch.addmm(bias, x, across, beta=2, alpha=2, out=bent).sigmoid_()
             x = torch.native_layer_norm(bent, gain.shape, gain, shift, EPSILON / 4.0)[0]
         return torch.addmm(self._head[1], x, self._head_across, out=heads)[:, :-1]
 
     def recorded(self, observation: Tensor) -> Heads:
+        """Return the outputs of all recorded steps, and prepare the activations for `pull`. Implements
+        `ActorCritic.recorded`."""
         *layers, heads = self._record
         x, kept = observation.flatten(0, 1), []
         # computing the norms of all rows again takes less time than joining the norms of each step
@@ -199,8 +206,8 @@ class Mlp(ActorCritic):
             self._add((weight_slope, bias_slope), d, given, before)
             if depth:
                 factor = across if given.dtype == across.dtype else self._rounded_layers[depth]
-                plain = given.dtype == d.dtype
-                d = product(d, factor.t()) if plain else torch.mm(d.to(given.dtype), factor.t()).float()
+                is_unrounded = given.dtype == d.dtype
+                d = product(d, factor.t()) if is_unrounded else torch.mm(d.to(given.dtype), factor.t()).float()
 
     def _add(self, slopes: tuple[Tensor, Tensor], d: Tensor, given: Tensor, before: float) -> None:
         """Accumulate the gradient of a linear layer's weight and bias; `before` is the factor of the gradient stored

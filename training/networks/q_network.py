@@ -35,6 +35,8 @@ class NoisyLinear(nn.Module):
     """
 
     def __init__(self, inputs: int, outputs: int, random: torch.Generator) -> None:
+        """Draw weights and biases uniformly within 1 / root of `inputs`, and begin the scales of their noise with one
+        constant."""
         super().__init__()
         bound = inputs**-0.5
 
@@ -82,6 +84,10 @@ class QNetwork(nn.Module):
         streams: int = 0,
         noisy: bool = False,
     ) -> None:
+        """Make the layers with random weights, and move all parameters into one vector.
+
+        `streams` 0 makes one head; otherwise value and advantages have two layers each.
+        """
         super().__init__()
         widths = [observation_size, *hidden]
         self.streams: Final = streams

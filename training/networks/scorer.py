@@ -28,6 +28,7 @@ class Scorer(nn.Module):
     """
 
     def __init__(self, features: int, hidden: int) -> None:
+        """Make the layers; `own` reads an asset, `common` and `mood` the mean of all assets."""
         super().__init__()
         self.first = nn.Linear(features, hidden)
         self.second = nn.Linear(hidden, hidden)
@@ -74,6 +75,7 @@ def to_onnx(scorer: Scorer) -> bytes:
     common = node("MatMul", [pooled, graph.constant("common.weight", scorer.common.weight.t())])
     hidden = node("Relu", [node("Add", [graph.linear("own", scorer.own, asset), common])])
     centred = node("Sub", [graph.linear("score", scorer.score, hidden), node("Log", [count])])
+    # 0 for a known asset, -MASKED for another one
     missing = node("Mul", [node("Sub", [known_mask, one]), masked])
     cash = graph.linear("cash", scorer.cash, relu(scorer.mood, "mood", pooled))
     shares = node("Softmax", [node("Concat", [node("Add", [centred, missing]), cash], axis=1)], axis=1)

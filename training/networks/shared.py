@@ -55,6 +55,7 @@ class Body(nn.Module):
         self, observation_size: int, layout: Layout, hidden: Sequence[int], random: torch.Generator, *,
         weighted: bool = False,
     ) -> None:  # fmt: skip
+        """Make the layers for the entries of one asset, with one input more and each product if `weighted`."""
         super().__init__()
         weights = layout.assets if layout.weights is not None else 0
         self.gains: Final = gains_of(layout, random.device)
@@ -113,6 +114,7 @@ class Shared(ActorCritic):
         self, observation_size: int, outputs: int, spread: int, random: torch.Generator, *, layout: Layout,
         hidden: Sequence[int] = (64, 64), start: float = 0.0, invested: float = INVESTED,
     ) -> None:  # fmt: skip
+        """Make the body and its heads. `outputs` is the number of assets, or one more with a separate score of cash."""
         super().__init__()
         if outputs not in (layout.assets, layout.assets + 1):
             raise ValueError(f"network shared: {outputs} actions are not one score for each of {layout.assets} assets")
@@ -200,8 +202,8 @@ def write_assets(
     if gains is not None:
         parts = [node("Mul", [parts[0], graph.constant(f"{prefix}gains", gains.detach().cpu().numpy())])]
     if layout.weights is not None:
-        held = graph.columns(given, layout.weights, layout.weights + layout.assets)
-        parts.append(node("Transpose", [held], perm=[1, 0]))
+        held_weights = graph.columns(given, layout.weights, layout.weights + layout.assets)
+        parts.append(node("Transpose", [held_weights], perm=[1, 0]))
     if common:
         entries = node("Gather", [given, graph.integers(f"{prefix}common", *common)], axis=1)
         parts.append(node("Expand", [entries, graph.integers(f"{prefix}each", layout.assets, len(common))]))

@@ -79,6 +79,7 @@ class SharedActors(nn.Module):
         self, agents: int, observation_size: int, coordinates: int, random: torch.Generator, *, layout: Layout,
         hidden: Sequence[int], invested: float = 0.0,
     ) -> None:  # fmt: skip
+        """Make A copies of the layers; `invested` is the initial score of each asset."""
         super().__init__()
         if coordinates != layout.assets:
             raise ValueError(
@@ -126,6 +127,8 @@ class SharedCritics(nn.Module):
         self, agents: int, state_size: int, action_size: int, random: torch.Generator, *, layout: Layout,
         hidden: Sequence[int],
     ) -> None:  # fmt: skip
+        """Make A copies of the layers, whose inputs are the entries of an asset, its weights in all actions, and
+        products."""
         super().__init__()
         if action_size not in (layout.assets, layout.assets + 1):
             raise ValueError(

@@ -56,6 +56,7 @@ class SharedActor(nn.Module):
         self, observation_size: int, coordinates: int, random: torch.Generator, *, layout: Layout,
         hidden: Sequence[int] = (64, 64), invested: float = 0.0,
     ) -> None:  # fmt: skip
+        """Make the body and two heads, for mean and log deviation; `invested` is the initial mean of each asset."""
         super().__init__()
         if coordinates != layout.assets:
             raise ValueError(
@@ -98,9 +99,9 @@ class SharedActor(nn.Module):
 
 
 class SharedCritics(nn.Module):
-    """Two separate critics (Fujimoto et al.
+    """Two separate critics (Fujimoto and others 2018).
 
-    2018): map observations float32[R, D] and actions float32[R, A] to values float32[2, R]. The inputs of an asset
+    They map observations float32[R, D] and actions float32[R, A] to values float32[2, R]. The inputs of an asset
     include its weight in the action. The weight of cash, the last of A, is no input, since it is 1 less the other
     weights. Raises ValueError for an A that is neither N nor N + 1. Axes: R observations, D entries of an observation.
     """
@@ -109,6 +110,7 @@ class SharedCritics(nn.Module):
         self, observation_size: int, action_size: int, random: torch.Generator, *, layout: Layout,
         hidden: Sequence[int] = (64, 64),
     ) -> None:  # fmt: skip
+        """Make two critics with separate random weights, which read the weights of an action."""
         super().__init__()
         if action_size not in (layout.assets, layout.assets + 1):
             raise ValueError(
@@ -169,6 +171,8 @@ class SharedQ(nn.Module):
         self, observation_size: int, choices: int, random: torch.Generator, *, layout: Layout,
         hidden: Sequence[int] = (64, 64),
     ) -> None:  # fmt: skip
+        """Make the network for `choices` allocations: all sets of assets, and up to two further ones (cash, equal
+        weight)."""
         super().__init__()
         self.sets: Final = comb(layout.assets, layout.held)
         """Number of sets of assets that an action can hold."""
@@ -177,6 +181,7 @@ class SharedQ(nn.Module):
             needed = "one for each" if layout.held == 1 else f"one for each {layout.held}"
             raise ValueError(f"network shared: {choices} allocations are not {needed} of {layout.assets} assets")
         self.body = Body(observation_size, layout, hidden, random)
+        # with equal weight, all other values begin near 0, below its initial value
         gain = 0.01 if further == 2 else 1.0
         self.score = layer(hidden[-1], 1, gain, random)
         # outputs of allocations that are no sets: cash, or cash and equal weight

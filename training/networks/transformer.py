@@ -32,6 +32,8 @@ class Block(nn.Module):
     """A transformer block: attention over sessions, then a perceptron on each session; both parts are residual."""
 
     def __init__(self, copies: int, sizes: Sizes, random: torch.Generator) -> None:
+        """Make the layers of `copies` separate blocks: queries (`asked`), keys and values (`offered`), and a perceptron
+        (`up`, `down`)."""
         super().__init__()
         width, inner = sizes.width, sizes.width * sizes.widening
         # L blocks add 2 L outputs: their sum then has the scale of the input
@@ -111,6 +113,7 @@ class Encoder(nn.Module):
     def __init__(
         self, copies: int, observation_size: int, layout: Layout, sizes: Sizes, random: torch.Generator
     ) -> None:
+        """Make the embedding of a session, the embedding of its position, and the blocks, `copies` times."""
         super().__init__()
         if layout.window < 1 or layout.market > observation_size:
             raise ValueError(
@@ -144,11 +147,11 @@ class Encoder(nn.Module):
 
         Axes: D entries of an observation, E entries of an encoding.
         """
-        layout, cut = self.layout, graph.columns
+        layout, columns = self.layout, graph.columns
         asset = layout.features + layout.window
         shape = graph.integers(f"{prefix}market", layout.assets, asset)
-        market = graph.node("Reshape", [cut(given, 0, layout.market), shape])
-        tokens = graph.node("Transpose", [cut(market, layout.features, asset)], perm=(1, 0))
+        market = graph.node("Reshape", [columns(given, 0, layout.market), shape])
+        tokens = graph.node("Transpose", [columns(market, layout.features, asset)], perm=(1, 0))
         x = graph.node("MatMul", [tokens, graph.constant(f"{prefix}embed", self.embed[copy])])
         x = graph.node("Add", [x, graph.constant(f"{prefix}place", self.place[copy])])
         for depth, block in enumerate(self.blocks):
@@ -157,9 +160,9 @@ class Encoder(nn.Module):
         parts = [_normal(graph, x, prefix, self.width)]
         if layout.features:
             shape = graph.integers(f"{prefix}row", 1, -1)
-            parts.append(graph.node("Reshape", [cut(market, 0, layout.features), shape]))
+            parts.append(graph.node("Reshape", [columns(market, 0, layout.features), shape]))
         if layout.market < self.observation_size:
-            parts.append(cut(given, layout.market, self.observation_size))
+            parts.append(columns(given, layout.market, self.observation_size))
         return graph.node("Concat", parts, axis=1)
 
 
@@ -177,6 +180,7 @@ class Transformer(ActorCritic):
         sizes: Sizes,
         start: float = 0.0,
     ) -> None:
+        """Make one encoder, the layer over its output, and two heads. `spread` log deviations begin at `start`."""
         super().__init__()
         self.encoder: Final = Encoder(1, observation_size, layout, sizes, random)
         self.mix = layer(self.encoder.outputs, sizes.width, 2**0.5, random)

@@ -106,6 +106,7 @@ def converted(name: str, table: Table, usual: Table, kind: Any, mistakes: list[s
             return msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
             mistakes.append(named(name, error, value))
+            # the message ends with the place of the mistake, as in "Expected `int` - at `$.key[0]`"
             path = str(error).partition(" - at `$")[2].rstrip("`").partition("[")[0].removeprefix(".")
             key = path.partition(".")[0]
             if not isinstance(value, dict) or not key or value[key] == usual[name][key]:

@@ -56,13 +56,15 @@ def usual(bars: Path, table: Table) -> dict[str, object]:
 def _splits(file: Path, symbols: list[str]) -> dict[str, object]:
     """Return dates of the training, validation and test part that suit the bars, by dotted key.
 
-    The result is empty where the bars contain the default parts, or have fewer than LEAST sessions.
+    The result is empty where the bars contain the default parts, or have fewer than LEAST_SESSIONS sessions after the
+    lookback.
 
     Raises ValueError where the bars cannot be read.
     """
     first, last = dates(file, symbols)
     if first <= USUAL_SPLITS.train.first and USUAL_SPLITS.test.last <= last:
         return {}
+    # the first sessions only fill lookbacks
     days = [day for ns in sessions(file, symbols) if first <= (day := day_of(ns)) <= last][LOOKBACK + 1 :]
     if len(days) < LEAST_SESSIONS:
         return {}

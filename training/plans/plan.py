@@ -78,6 +78,7 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
     """Annual interest on cash: a fraction, or the path of a series (CSV: date,rate). It is also the risk-free rate."""
 
     def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range, and for episodes with which no training works."""
         if self.batch < 1 or self.parts < 1 or self.capital <= 0.0 or self.gross <= 0.0:
             raise ValueError("batch and parts must be 1 or more, capital and gross above 0")
         if not 0.0 <= self.breadth <= 1.0:
@@ -360,15 +361,16 @@ def laid_over(plan: Plan, changes: Mapping[str, Any]) -> tuple[Fields, list[str]
     fields = {name: converted(name, table, usual, kind, mistakes) for name, kind in kinds.items() if name != "learner"}
     spec, data = fields["sight"], fields["data"]
     if "layout" in table["learner"] and spec and data:
-        network, weights = table["learner"]["network"], None
+        network, weights_position = table["learner"]["network"], None
         needs_layout = record.several or network in ("transformer", "shared")
         if network == "shared" and "weights" in spec.book:
-            weights = spec.market(len(data.symbols)) + spec.book.index("weights")
+            # the first entry of the held weights in an observation
+            weights_position = spec.market(len(data.symbols)) + spec.book.index("weights")
         market = fields["market"]
-        held = market.held(len(data.symbols)) if market is not None and market.kind == "discrete" else 0
+        symbols_held = market.held(len(data.symbols)) if market is not None and market.kind == "discrete" else 0
         features = sights.of_asset(spec.features, spec.columns)
-        gains = network == "shared" and table["learner"].get("gains") is True
-        layout = Layout(len(data.symbols), features, spec.window, weights, max(held, 1), gains)
+        has_gains = network == "shared" and table["learner"].get("gains") is True
+        layout = Layout(len(data.symbols), features, spec.window, weights_position, max(symbols_held, 1), has_gains)
         table["learner"]["layout"] = msgspec.to_builtins(layout) if needs_layout else None
     fields["learner"] = converted("learner", table, usual, record.plan, mistakes)
     if spec is not None and data is not None and not unknown_columns:

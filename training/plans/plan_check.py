@@ -67,9 +67,11 @@ def warmup_fault(data: DataPlan, warmup_days: int, train: Split, day_ns: NDArray
     )
     all_sessions = sessions(data.files[0], data.symbols)
     first = int(np.searchsorted(all_sessions, day_ns[row]))
+    # the file has enough earlier sessions: more of them must be read
     if first >= warm:
         days = (train.first - day_of(all_sessions[first - warm])).days
         return f"{fault}; write --set warmup_days={days}"
+    # it has not: the training part must begin later
     begins = day_of(day_ns[min(warm, len(day_ns) - 1)])
     if warm >= len(day_ns) or begins >= train.last:
         return f"{fault}, more than the bars have; give earlier bars"
@@ -103,6 +105,7 @@ def _data_mistakes(base: Plan, fields: Fields, read: Callable[[Path], None]) -> 
         all_sessions = sessions(bars, data.symbols)
         outside = _parts_outside(data, splits, all_sessions)
         mistakes += outside.values()
+        # the panel is read only for parts that the bars cover
         if not outside.keys() & {"train", "validation"} and (actions is None or actions.is_file()):
             panel = read_panel(bars, actions, data.symbols, begins, splits.validation.last, None, data.sources)
     except SeriesError as error:

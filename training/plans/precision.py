@@ -39,6 +39,7 @@ def precision(plan: Plan, available: Collection[str]) -> Precision:
         return Precision(False, f"float32: a network of kind {network} has no products in bfloat16")
     if plan.device != "cpu":
         return Precision(True, f"bfloat16: device {plan.device}")
+    # on a CPU bfloat16 is faster only with instructions for it
     instruction = next((name for name in INSTRUCTIONS if name in available), None)
     if instruction is None:
         return Precision(False, f"float32: this processor has neither {' nor '.join(INSTRUCTIONS)}")

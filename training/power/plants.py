@@ -105,7 +105,9 @@ def read_plants(path: Path) -> dict[str, Plant]:
     except msgspec.MsgspecError as error:
         raise PlantError(f"{path}: {error}") from None
     if not plants:
-        raise PlantError(f'{path}: no plant; write a table for each, such as [mine] with shape = "feature", ic = 0.1')
+        raise PlantError(
+            f'{path}: no planted signal; write a table for each, such as [mine] with shape = "feature", ic = 0.1'
+        )
     return {name: _with_path(path, plant) for name, plant in plants.items()}
 
 
@@ -139,6 +141,7 @@ def planted(plant: Plant, panel: Panel, train: range) -> Planted:
         name = panel.symbols[int(np.argmax(too_few))]
         raise PlantError(f"{name} has fewer than {LEAST} returns in the training part, which scale its signal")
     deviation, returns = np.nanstd(fitted, axis=0), np.nan_to_num(returns)
+    # a constant price: its returns are 0, and must not be divided by 0
     deviation[deviation == 0.0] = 1.0
     draw = np.random.default_rng(plant.seed)
     noise, second_noise = draw.standard_normal(returns.shape), draw.standard_normal(returns.shape)
@@ -150,11 +153,14 @@ def planted(plant: Plant, panel: Panel, train: range) -> Planted:
     expected = strength * deviation * signal
     match plant.shape:
         case "ratio":
+            # the signal is the logarithm of the quotient of the two columns
             log_divisor = RATIO_SCALE * second_noise
             columns = {NAME: np.exp(log_divisor + RATIO_SCALE * signal), f"{NAME}_below": np.exp(log_divisor)}
         case "turn":
+            # the second column tells whether the sign is changed
             columns = {NAME: np.where(second_noise < 0.0, -signal, signal), f"{NAME}_turn": second_noise}
         case "lag":
+            # the column has the signal `lag` sessions early
             early = np.zeros_like(signal)
             early[: -plant.lag] = signal[plant.lag :]
             return Planted({NAME: early}, expected, plant.lag)
@@ -192,6 +198,7 @@ def _of_file(plant: Plant, panel: Panel) -> Planted:
     rows = {day_of(ns): row for row, ns in enumerate(panel.day_ns)}
     columns = {symbol: column for column, symbol in enumerate(panel.symbols)}
     frame = frame.filter(pl.col("ts").is_in(list(rows)) & pl.col("symbol").is_in(list(columns)))
+    # (rows, columns) of the values in a table float64[T, N]
     cells = [rows[day] for day in frame["ts"]], [columns[symbol] for symbol in frame["symbol"]]
     if not len(frame):
         raise PlantError(f"{path}: no row is of a session and a symbol of the plan")

@@ -123,8 +123,8 @@ def power_of(panel: Panel, splits: Splits, of: MarketPlan, part: Part = "test") 
     if digest not in _remembered:
         signals = [planted(Plant(ic=ic), panel, train).expected for ic in STRENGTHS]
         cells = attained(panel, train, rows, signals, of)
-        least = next((ic for ic, cell in zip(STRENGTHS, cells, strict=True) if cell.passes), None)
-        _remembered[digest] = msgspec.structs.replace(power, least=least)
+        weakest_strength = next((ic for ic, cell in zip(STRENGTHS, cells, strict=True) if cell.passes), None)
+        _remembered[digest] = msgspec.structs.replace(power, least=weakest_strength)
         if len(_remembered) > REMEMBERED:
             _remembered.popitem(last=False)
     return _remembered[digest]
@@ -151,8 +151,10 @@ def worded(power: Power) -> str:
 def _learner_sentence(plan: Plan, power: Power, findings: Iterable[Finding] | None, part: Part) -> str:
     """Return the sentence about the learner, with a space in front: how much of a signal the plan's learner found.
 
-    The share is the median over the recorded seeds of this plan, at the weakest attainable strength that has a finding.
-    The sentence is empty where no strength is attainable. With `findings` None, the recorded findings are used.
+    A finding is the measured fit of one seed at one strength. Its share is the learner's gain over equal weight,
+    divided by the gain of the reference rule. The sentence has the median share of the seeds of this plan, at the
+    weakest attainable strength with such shares. It is empty where no strength is attainable. With `findings` None, the
+    recorded findings are used.
     """
     if power.missing or power.least is None:
         return ""

@@ -129,22 +129,23 @@ def run_cases(
         torch.tensor([getattr(rule, name) for _, rule in cases], dtype=torch.float64)[:, None]
         for name in ("tilt", "band")
     )
-    least = band * 2.0 * _rate(of.costs)
+    # twice the rate: a change of weights costs a sale and a purchase
+    least_gain = band * 2.0 * _rate(of.costs)
     priced = torch.from_numpy(np.isfinite(panel.close))
     daily, turnover = np.zeros((len(rows) - 1, len(cases))), np.zeros(len(cases))
     equity_before = env.equity.clone()
     for step, row in enumerate(rows[:-1]):
         gain = table[signal_of_case, step]
         target = _tilted(gain / deviation * tilt, priced[row])
-        held = torch.cat([env.weights, 1.0 - env.weights.sum(-1, keepdim=True)], -1)
+        held_weights = torch.cat([env.weights, 1.0 - env.weights.sum(-1, keepdim=True)], -1)
         gains = torch.cat([gain, gain.new_zeros(len(cases), 1)], -1)
-        env.move((target if step == 0 else _banded(held, target, gains, least))[:, :-1])
+        env.move((target if step == 0 else _banded(held_weights, target, gains, least_gain))[:, :-1])
         daily[step] = torch.log(env.equity / equity_before).numpy()
         equity_before = env.equity.clone()
         assert env.outcome is not None
         turnover += env.outcome.turnover.numpy()
-    yearly = turnover / max(1, len(rows) - 1) * PERIODS_PER_YEAR
-    return [Grown(daily[:, case].copy(), float(yearly[case])) for case in range(len(cases))]
+    yearly_turnover = turnover / max(1, len(rows) - 1) * PERIODS_PER_YEAR
+    return [Grown(daily[:, case].copy(), float(yearly_turnover[case])) for case in range(len(cases))]
 
 
 def _tilted(score: Tensor, priced: Tensor) -> Tensor:

@@ -141,6 +141,7 @@ def judge(
         _figures(current_walk),
         gain.value,
         gain.p,
+        # the sessions that the current model was fitted or selected on
         int((panel.day_ns[rows.start : rows.stop] + DAY_NS <= until).sum()),
     )
 

@@ -238,6 +238,7 @@ def _decision_on_forest(request: RetrainingRequest, version: str, against: Path 
     manifest = checked(request.out / version).manifest
     assert isinstance(manifest, ForestManifest)
     held_out, window, current = manifest.together, manifest.training.window, "" if against is None else _digest(against)
+    # the version is already in use
     if current == manifest.digest:
         against, current = None, ""
     beats = manifest.beats_plain()

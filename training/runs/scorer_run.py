@@ -117,13 +117,13 @@ def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) ->
     state = {}
     for iteration in range(1, plan.iterations + 1):
         starts = draw.integers(first, last, size=plan.batch, endpoint=True)
-        rows_at = starts[:, None] + np.arange(plan.episode)
-        chosen = _subsets(draw, plan, seen.mask[starts])
-        mask = torch.from_numpy(seen.mask[rows_at] * chosen[:, None, :])
-        weights = scorer(torch.from_numpy(seen.features[rows_at]), mask)
+        episode_rows = starts[:, None] + np.arange(plan.episode)
+        asset_subset = _subsets(draw, plan, seen.mask[starts])
+        mask = torch.from_numpy(seen.mask[episode_rows] * asset_subset[:, None, :])
+        weights = scorer(torch.from_numpy(seen.features[episode_rows]), mask)
         prices = episodes(panel, starts, plan.episode, torch.float32)
-        equal = mask / mask.sum(-1, keepdim=True).clamp(min=1.0)
-        policy_equity, benchmark = (simulate(prices, w, plan.costs).equity for w in (weights, equal))
+        equal_weights = mask / mask.sum(-1, keepdim=True).clamp(min=1.0)
+        policy_equity, benchmark = (simulate(prices, w, plan.costs).equity for w in (weights, equal_weights))
         loss = -utility(policy_equity, benchmark, plan.risk_aversion)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -133,10 +133,12 @@ def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) ->
             policy_equity, benchmark = (
                 _simulated(panel, seen, plan, s, plan.splits.validation)[0] for s in (scorer, None)
             )
-            value = float(utility(policy_equity, benchmark, plan.risk_aversion))
-            progress(f"seed {seed}: iteration {iteration} of {plan.iterations}, validation utility {value:+.4f}")
-            if value > best.utility:
-                best = Trained(seed, scorer, value, iteration)
+            validation_utility = float(utility(policy_equity, benchmark, plan.risk_aversion))
+            progress(
+                f"seed {seed}: iteration {iteration} of {plan.iterations}, validation utility {validation_utility:+.4f}"
+            )
+            if validation_utility > best.utility:
+                best = Trained(seed, scorer, validation_utility, iteration)
                 state = {k: v.detach().clone() for k, v in scorer.state_dict().items()}
     scorer.load_state_dict(state)
     return best
@@ -166,6 +168,7 @@ def _simulated(panel: Panel, seen: Sight, plan: Plan, scorer: Scorer | None, spl
         with torch.no_grad():
             scored = scorer(torch.from_numpy(seen.features[decisions]), torch.from_numpy(seen.mask[decisions]))
         weights = scored.to(torch.float64)
+    # one episode: the whole part
     prices = episodes(panel, np.array([rows.start]), len(rows) - 1)
     lots = torch.tensor([usual_lot_nano(symbol) / NANO for symbol in panel.symbols], dtype=torch.float64)
     path = simulate(prices, weights[None], plan.costs, plan.cash, lot=lots)

@@ -96,6 +96,7 @@ class Mlflow:
     """
 
     def __init__(self, experiment: str, run: str, folder: Path, *, resume: bool = False, store: str = "") -> None:
+        """Begin a run in the experiment, or with `resume` continue the run whose id is stored in `folder`."""
         client = _client()
         address = store or os.environ.get("MLFLOW_TRACKING_URI", "") or f"sqlite:///{_results(STORE)}"
         try:

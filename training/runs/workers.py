@@ -215,6 +215,7 @@ class Cluster:
                 ray.shutdown()
 
     def _begin(self, ray: Any) -> None:
+        """Join the cluster at `address`, or start one on this machine. Raises Unavailable where that fails."""
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         _require_response(self.address)
         try:
@@ -228,6 +229,10 @@ class Cluster:
     def _spread(
         self, ray: Any, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]
     ) -> None:
+        """Run `work` on all arguments, `workers` at once, and pass messages and outcomes to `watch`.
+
+        A task sends its messages to a mailbox in the cluster, and waits there for the answer. Raises WorkerLost.
+        """
         # one slot of the mailbox for each task that waits for an answer, and some for `hear` and `answer`
         mailbox = ray.remote(num_cpus=0, max_concurrency=self.workers + 8)(_Mailbox).remote()
         # no retries: only the caller knows whether the result of a lost task is still needed
@@ -240,17 +245,17 @@ class Cluster:
                 running[task.remote(work, argument, number, mailbox)] = number
             if not running:
                 return
-            (ready,), _ = ray.wait([next_message, *running], num_returns=1)
-            if ready == next_message:
+            (answered,), _ = ray.wait([next_message, *running], num_returns=1)
+            if answered == next_message:
                 number_of_message, message = ray.get(next_message)
                 mailbox.answer.remote(number_of_message, watch.told(number_of_message, message))
                 next_message = mailbox.hear.remote()
             else:
                 try:
-                    outcome = ray.get(ready)
+                    outcome = ray.get(answered)
                 except ray.exceptions.RayError as error:
                     raise WorkerLost(f"a task of the cluster was lost: {type(error).__name__}: {error}") from error
-                watch.ended(running.pop(ready), outcome)
+                watch.ended(running.pop(answered), outcome)
 
 
 class _Mailbox:

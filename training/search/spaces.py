@@ -37,14 +37,14 @@ def with_ranges(plan: Plan, texts: Sequence[str]) -> Space:
     space, settings = learners()[plan.agent].space, described(plan)
     ranges = dict(space)
     for text in texts:
-        key, equals, given = (part.strip() for part in text.partition("="))
+        key, equals, range_text = (part.strip() for part in text.partition("="))
         if not equals or not key:
             raise RangeError(f"--over {text!r}: {FORMS}")
         if key not in settings:
             raise RangeError(f"--over {text!r}: the plan has no key {key}; `quantd train --show` lists its keys")
-        if given:
+        if range_text:
             try:
-                ranges[key] = _range(given, space.get(key), settings[key])
+                ranges[key] = _range(range_text, space.get(key), settings[key])
                 for end in _ends(ranges[key]):
                     replaced(plan, {key: end})
             except ValueError as error:

@@ -180,12 +180,13 @@ def attempt(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
     plan, markets = job.plan, markets_of(job.plan)
     scores: list[float] = []
     total_steps, stopped = 0, False
-    for done, seed in enumerate(plan.seeds):
+    for seed_index, seed in enumerate(plan.seeds):
 
-        def report(progress: Progress, seeds_done: int = done) -> bool:
+        def report(progress: Progress, seeds_done: int = seed_index) -> bool:
             nonlocal stopped
             if progress.score is None:
                 return False
+            # the mean of the finished seeds and of the present one
             so_far = math.fsum((*scores, progress.score)) / (seeds_done + 1)
             steps = seeds_done * plan.steps + progress.steps
             last = seeds_done + 1 == len(plan.seeds) and progress.steps >= plan.steps
@@ -210,6 +211,10 @@ class Course:
     def __init__(
         self, study: optuna.Study, search: Search, folder: Path | None, parallel: bool, note: Callable[[Row, int], None]
     ) -> None:
+        """Count the trials that an interrupted run left open as failed (`broken`).
+
+        `note` gets the row of each ended trial. `folder` None: trials store no files.
+        """
         self._study, self._search, self._note = study, search, note
         self._folder, self._parallel = folder, parallel
         self._base: Final = search.base
@@ -233,8 +238,10 @@ class Course:
     def jobs(self) -> Iterator[Job]:
         """Yield a job for each trial that the study lacks; a worker that is free takes the next one."""
         while not self.stopping:
-            used = {trial.user_attrs[INDEX] for trial in self._study.get_trials(deepcopy=False) if not _broken(trial)}
-            index = next(i for i in range(len(used) + 1) if i not in used)
+            used_indices = {
+                trial.user_attrs[INDEX] for trial in self._study.get_trials(deepcopy=False) if not _broken(trial)
+            }
+            index = next(i for i in range(len(used_indices) + 1) if i not in used_indices)
             if index >= self._search.trials:
                 return
             # a generator for each trial, so that an interrupted study draws what it would have drawn without it

@@ -63,9 +63,9 @@ def rows_of(study: optuna.Study, space: Space, number: int | None = None) -> tup
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """Return the importance of each searched key by PED-ANOVA (Watanabe et al.
+    """Return the importance of each searched key by PED-ANOVA (Watanabe and others 2023), largest first.
 
-    2023), largest first; empty for few trials.
+    The result is empty for few trials, for trials of one score, and where Optuna cannot compute it.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < BEFORE_PRUNING or len({trial.value for trial in complete}) < 2:

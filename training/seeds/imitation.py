@@ -67,8 +67,8 @@ def targets(weights: Floats, symbols: tuple[str, ...], of: MarketPlan) -> Tensor
             f"the teacher is short of {symbols[column]} ({weights[row, column]:.2f}): only actions of kind box allow "
             "short weights"
         )
-    long = _within(np.maximum(weights, 0.0), 1.0)
-    with_cash = np.append(long, np.maximum(0.0, 1.0 - long.sum(axis=1, keepdims=True)), axis=1)
+    long_weights = _within(np.maximum(weights, 0.0), 1.0)
+    with_cash = np.append(long_weights, np.maximum(0.0, 1.0 - long_weights.sum(axis=1, keepdims=True)), axis=1)
     if of.kind == "simplex":
         return torch.from_numpy((with_cash / with_cash.sum(axis=1, keepdims=True)).astype(np.float32))
     choices = allocations_of(of, symbols)

@@ -72,6 +72,7 @@ def _joint(
     """Return the greedy policy of a learner with several agents: the mean of their capped weights by capital, the rest
     in cash.
     """
+    # 1 for each asset that the agent may hold and for cash, which is last
     permitted = torch.tensor(
         [[1.0 if not s.symbols or n in s.symbols else 0.0 for n in symbols] + [1.0] for s in seats], device=device
     )

@@ -174,6 +174,7 @@ class _Course:
     def __init__(
         self, plan: Plan, markets: Markets, seed: int, folder: Path | None, report: Callable[[Progress], bool]
     ) -> None:
+        """Make the environment and an untrained learner; no record is open. `folder` None: nothing is written."""
         self.plan: Final = plan
         self.markets: Final = markets
         self.ground: Final = Ground(plan, markets.train, seed)
@@ -208,8 +209,8 @@ class _Course:
         if not sound(self.learner):
             raise Diverged(f"after {steps} steps: weights are not finite")
         further = self.ground.means()
-        if (q := q_value(self.learner, self.ground.observation())) is not None:
-            further["q_value"] = q
+        if (mean_value := q_value(self.learner, self.ground.observation())) is not None:
+            further["q_value"] = mean_value
         evaluation_due = steps // plan.evaluate_every > place.evaluated // plan.evaluate_every or steps >= plan.steps
         checkpoint_due = steps // plan.checkpoint_every > place.step // plan.checkpoint_every
         # before the evaluation, which records this step as that of the best score
@@ -276,6 +277,7 @@ class _Course:
             score = excess(walked, self._equal, self.plan.choose_by, self.plan.errors_above)
         finite_score = None if math.isnan(score) else score
         is_better = finite_score is not None and (place.best_score is None or finite_score > place.best_score)
+        # the first policy is stored even without a score
         if is_better or not self._best:
             place = self._kept(finite_score)
         stale = 0 if is_better else place.stale + 1

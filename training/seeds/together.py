@@ -90,6 +90,7 @@ class Lockstep:
             grounds, players = [ground for ground, _, _ in active], [acting for _, acting, _ in active]
             actions: list[Tensor | None] = [action for _, _, action in active]
             joint = self._joint = Joint(grounds)
+            # None: a learner has ended, and the others go on in a new joint simulator
             while None not in actions:
                 try:
                     steps = joint.step([next_action for next_action in actions if next_action is not None])

@@ -61,6 +61,7 @@ def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None =
         observation = step.observation
         observation_sum, rows = observation_sum + observation[0], rows + 1
         if bool(step.terminated):
+            # bankrupt: the equity stays, above 0 for its logarithm
             equity[t + 1 :] = max(equity[t + 1], LEAST * of.capital)
             break
     cash_returns = None if market.earned is None else market.earned[market.first + 1 : market.last + 1]

@@ -72,11 +72,12 @@ def show(
         ("artifact", "kind", "algorithm", "precision", "trained until", "test Sharpe", "state"),
         [
             (
-                r.folder, r.kind, r.algorithm, r.precision, r.trained_until[:10],
-                "" if r.test_sharpe is None else f"{r.test_sharpe:.2f}",
-                r.fault or " ".join(["whole", *(["signed"] if r.signed else []), *(["current"] if r.current else [])]),
+                row.folder, row.kind, row.algorithm, row.precision, row.trained_until[:10],
+                "" if row.test_sharpe is None else f"{row.test_sharpe:.2f}",
+                row.fault
+                or " ".join(["whole", *(["signed"] if row.signed else []), *(["current"] if row.current else [])]),
             )
-            for r in rows
+            for row in rows
         ],
         right=("test Sharpe",),
     )  # fmt: skip
@@ -95,6 +96,7 @@ def export(
 
     place = place_of(folder)
     manifest = checked(place).manifest
+    # every check of trading, before anything is written
     load_artifact(place, {})
     if graph:
         if isinstance(manifest, EnsembleManifest):
@@ -107,6 +109,7 @@ def export(
     else:
         _require_vacant(out)
         names = _names_in(place)
+        # an ensemble has its members in folders
         for member in getattr(manifest, "members", ()):
             names += [f"{member.folder}/{name}" for name in _names_in(place / member.folder)]
         names += [name for name in (signature.SIGNATURE, "timing.json") if (place / name).is_file()]
@@ -271,6 +274,7 @@ def _artifacts_under(root: Path) -> list[Path]:
             artifacts += (
                 [folder] if (folder / MANIFEST).is_file() else [folder / name for name in versions.versions(folder)]
             )
+    # versions of `root` itself, where it is a folder of versions
     return artifacts + [root / name for name in versions.versions(root) if root / name not in artifacts]
 
 

@@ -79,9 +79,9 @@ def training_of(predicts: "ForestKind", what: str) -> Callable[..., int]:
                 leaves=leaves, seed=seed,
             )  # fmt: skip
             command = _command(plan, out, bars, actions, names)
-            with progress(f"training {predicts}", shown=not as_json) as bar:
+            with progress(f"training {predicts}", shown=not as_json) as advance:
                 steps = itertools.count(1)
-                manifest = fit.train(*files, names, plan, out, command, lambda line: bar(next(steps) / (folds + 1)))
+                manifest = fit.train(*files, names, plan, out, command, lambda line: advance(next(steps) / (folds + 1)))
         seconds = load_forest(out).artifact.seconds
         if as_json:
             print_json({"folder": str(out), "training_seconds": seconds, **msgspec.to_builtins(manifest)})

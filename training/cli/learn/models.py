@@ -93,7 +93,7 @@ def facts(manifest: "AgentManifest") -> list[str]:
         *columns_text(manifest),
         f"actions: {manifest.action.kind}",
         f"universe: {', '.join(manifest.universe)}",
-        *(f"{name}: {w.first} to {w.last}" for name, w in training.windows.items()),
+        *(f"{name}: {window.first} to {window.last}" for name, window in training.windows.items()),
         f"trained until {until}; seeds {', '.join(map(str, training.seeds))}, of them {training.chosen_seed}",
         *(f"data {name}: BLAKE2b {digest[:16]}…" for name, digest in sorted(training.data.items())),
     ]

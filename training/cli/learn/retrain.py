@@ -55,7 +55,7 @@ def retrain(
     from quantd.training.retraining.challenge import Rule
 
     source_path = bundled.find(source) if source.suffix == ".toml" else artifact_folder(str(source), Path())
-    with failing("retrain"), progress(f"training {out.name} again", shown=not as_json) as bar:
+    with failing("retrain"), progress(f"training {out.name} again", shown=not as_json) as advance:
         request = refit.RetrainingRequest(
             source_path, out, bars, actions_path or Path(), until,
             against=None if against is None else artifact_folder(str(against), Path()),
@@ -63,7 +63,7 @@ def retrain(
         )  # fmt: skip
         steps = itertools.count(1)
         # the number of lines depends on the plan: the bar approaches its end
-        decision = refit.retrain(request, lambda line: bar(1.0 - 0.98 ** next(steps)), require_sound_bars)
+        decision = refit.retrain(request, lambda line: advance(1.0 - 0.98 ** next(steps)), require_sound_bars)
     if as_json:
         print_json({"folder": str(out / decision.version), **msgspec.to_builtins(decision)})
     else:
@@ -91,6 +91,8 @@ def _print(decision: "Decision", out: Path) -> None:
 
 
 def _print_comparison(verdict: "Verdict", decision: "Decision") -> None:
+    """Print the results of the new version, of the version in use (if any) and of equal weight, and the test between
+    the two versions."""
     say(
         f"{verdict.window.first} to {verdict.window.last}, {verdict.sessions} decisions outside the fitting and "
         f"selection of the new version; costs {decision.costs_bp:g} bp, whole lots"

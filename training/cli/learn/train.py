@@ -85,22 +85,22 @@ def train(options: TrainingOptions) -> int:
         return _scorer(options)
     if options.iterations is not None:
         raise Failure("--iterations is an option of the scorer; other learners take --steps", USAGE)
-    task = _plan(options)
+    plan = _plan(options)
     from quantd.training.plans.plan import described
     from quantd.training.runs import training_run
     from quantd.training.runs.workers import executor
 
-    settings = [f"{key} = {_shown(key, value)}" for key, value in described(task).items()]
+    settings = [f"{key} = {_shown(key, value)}" for key, value in described(plan).items()]
     if options.show:
         say("\n".join(settings))
         return 0
-    begins = task.splits.train.first - timedelta(days=task.warmup_days)
-    require_sound_bars(*task.data.files, task.data.symbols, begins, task.splits.test.last)
-    name = task.name
+    begins = plan.splits.train.first - timedelta(days=plan.warmup_days)
+    require_sound_bars(*plan.data.files, plan.data.symbols, begins, plan.splits.test.last)
+    name = plan.name
     folder = placed("RESULTS_DIR", "state") / "training" / name  # its records and checkpoints
     default_out = placed("MODELS_DIR", folder) / name if os.environ.get("MODELS_DIR") else folder / "artifact"
     out = options.out or default_out
-    note(f"training {name}: {task.agent}, {task.steps:,} env-steps a seed, seeds {', '.join(map(str, task.seeds))}")
+    note(f"training {name}: {plan.agent}, {plan.steps:,} env-steps a seed, seeds {', '.join(map(str, plan.seeds))}")
     for line in settings:
         note(f"  {line}")
     stops: list[int] = []
@@ -112,21 +112,21 @@ def train(options: TrainingOptions) -> int:
         note("stopping after this rollout; once more stops at once, and loses the work since the last checkpoint")
 
     in_this_process = options.on == "local" and options.workers == 1
-    with signals(stop), progress(f"train {name}") as bar:
+    with signals(stop), progress(f"train {name}") as advance:
         training_run.train(
-            task, out, _command(sys.argv), _watch(task, bar, stops), folder=folder, resume=options.resume,
+            plan, out, _command(sys.argv), _watch(plan, advance, stops), folder=folder, resume=options.resume,
             looked=options.looks, track=_track(options.tracker, name),
             executor=None if in_this_process else executor(options.on, options.workers, options.address),
         )  # fmt: skip
     sys.stdout.write((out / "card.md").read_text())
     note(f"wrote {out}; records and checkpoints are in {folder}")
-    _print_next_steps(task, out, place)
+    _print_next_steps(plan, out, place)
     return 0
 
 
 def _plan(options: TrainingOptions) -> "Plan":
     """The training plan: the plan file or the learner's defaults, changed by the options. Raises PlanError, Failure."""
-    task = plan_of(
+    plan = plan_of(
         options.plan, options.agent, options.profile, options.sets, options.bars, options.actions, options.symbols,
         files=not options.show,
     )  # fmt: skip
@@ -137,20 +137,20 @@ def _plan(options: TrainingOptions) -> "Plan":
     changes: dict[str, object] = {
         "market.batch": options.envs, "device": options.device, "steps": options.steps, "name": options.experiment,
     }  # fmt: skip
-    rate = "learner.actor_rate" if hasattr(task.learner, "actor_rate") else "learner.learning_rate"
-    changes[rate] = options.learning_rate
-    counts = _counts(task, options.steps, options.episodes, options.seeds, options.seed)
-    task = replaced(task, {**given(changes), **counts})
+    rate_key = "learner.actor_rate" if hasattr(plan.learner, "actor_rate") else "learner.learning_rate"
+    changes[rate_key] = options.learning_rate
+    seeds_and_steps = _counts(plan, options.steps, options.episodes, options.seeds, options.seed)
+    plan = replaced(plan, {**given(changes), **seeds_and_steps})
     if not options.show:
-        check_device(task.device)
+        check_device(plan.device)
     if not options.bf16:
-        return task
+        return plan
     with_bfloat16 = [learner.name for learner in learners().values() if learner.bfloat16]
-    if task.agent not in with_bfloat16:
-        raise Failure(f"--bf16: {task.agent} does not support bfloat16; these do: {', '.join(with_bfloat16)}", USAGE)
-    chosen = precision(task, instructions())
+    if plan.agent not in with_bfloat16:
+        raise Failure(f"--bf16: {plan.agent} does not support bfloat16; these do: {', '.join(with_bfloat16)}", USAGE)
+    chosen = precision(plan, instructions())
     note(f"--bf16: {chosen.reason}")
-    return replaced(task, {"learner.bfloat16": chosen.bfloat16})
+    return replaced(plan, {"learner.bfloat16": chosen.bfloat16})
 
 
 def _print_next_steps(plan: "Plan", out: Path, place: "agent_lines.Place | None") -> None:
@@ -229,18 +229,18 @@ def _watch(plan: "Plan", bar: Bar, stops: list[int]) -> "Callable[[Progress], bo
 
     shares = dict.fromkeys(plan.seeds, 0.0)
 
-    def watch(at: "Progress") -> bool:
-        index = plan.seeds.index(at.seed)
-        shares[at.seed] = min(1.0, at.steps / plan.steps)
-        best = "none yet" if at.best is None else f"{at.best:.2f}"
-        pace = f"{at.steps_per_s:,.0f} steps/s"
+    def watch(reached: "Progress") -> bool:
+        index = plan.seeds.index(reached.seed)
+        shares[reached.seed] = min(1.0, reached.steps / plan.steps)
+        best = "none yet" if reached.best is None else f"{reached.best:.2f}"
+        pace = f"{reached.steps_per_s:,.0f} steps/s"
         bar(
             sum(shares.values()) / len(shares),
             f"seed {index + 1} of {len(plan.seeds)} · {pace} · validation {plan.ratio}, best: {best}",
         )
-        if at.looked and not sys.stderr.isatty():
-            score = "none" if at.score is None else f"{at.score:.2f}"
-            at_step = f"seed {at.seed}: {at.steps:,} of {plan.steps:,} steps, {pace}"
+        if reached.looked and not sys.stderr.isatty():
+            score = "none" if reached.score is None else f"{reached.score:.2f}"
+            at_step = f"seed {reached.seed}: {reached.steps:,} of {plan.steps:,} steps, {pace}"
             note(f"{at_step}, validation {plan.ratio} {score}, best {best}")
         return bool(stops)
 

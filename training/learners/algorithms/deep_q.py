@@ -54,6 +54,8 @@ class Dqn(OffPolicy):
     def __init__(
         self, plan: DqnPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
     ) -> None:
+        """Make both networks with random weights, then copy the learning network to the target network. Raises
+        ValueError unless `kind` is discrete."""
         if kind != "discrete":
             raise ValueError(f"DQN chooses among discrete allocations; this environment takes {kind} actions")
         self.plan: Final = plan

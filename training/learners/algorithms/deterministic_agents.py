@@ -43,6 +43,8 @@ class Maddpg(OffPolicy):
     def __init__(
         self, plan: MaddpgPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
     ) -> None:
+        """Make actors, critics and their target copies. `action_size` is the number of entries of one agent's
+        action."""
         if kind == "discrete":
             raise ValueError("MADDPG allocates continuously; this environment takes discrete actions")
         shared = 0 if plan.layout is None else plan.layout.market
@@ -109,6 +111,10 @@ class Maddpg(OffPolicy):
         return self.act(observation, greedy=False)
 
     def update(self, replay: JointReplay, tell: bool) -> Tensor | None:
+        """Make one gradient step of all critics and all actors, and move their targets by `tau`.
+
+        Returns float[4], the values of `losses`, if `tell`; else None.
+        """
         plan = self.plan
         batch = replay.sample(plan.batch, self.random)
         with torch.no_grad():
@@ -170,7 +176,7 @@ def _networks(
     agents, (observation_size, state_size), (coordinates, action_size) = plan.agents, input_sizes, action_sizes
     if plan.network == "shared":
         layout, hidden = required(plan.layout, plan.network), plan.hidden
-        # weights have cash beside them, positions of a box do not
+        # the initial score of an asset; cash beside it has the score 0. Positions of a box have no cash, and begin at 0
         invested = INVESTED if action_size > coordinates else 0.0
 
         def shared_actors() -> SharedActors:

@@ -109,9 +109,9 @@ class OffPolicy:
                     updates_told += 1
             if self.steps - reported_steps < STEPS_A_REPORT and self.steps < steps:
                 continue
-            # count is 0 until the first update
-            mean = losses / updates_told if updates_told else None
-            if report(report_of(self.losses, mean, self.steps, reported_steps, began, returns)):
+            # no update yet: there are no losses
+            mean_losses = losses / updates_told if updates_told else None
+            if report(report_of(self.losses, mean_losses, self.steps, reported_steps, began, returns)):
                 return
             losses.zero_()
             returns.clear()
@@ -131,6 +131,7 @@ class OffPolicy:
             state |= {"now.seen": self._seen.clone(), "now.earned": self._earned.clone()}
             state |= {f"replay.{name}": tensor for name, tensor in self._replay.state().items()}
         else:
+            # loaded, but `learn` has not begun: its memory and environment are still those that were loaded
             state |= self._resume
         env: object = self._env
         if isinstance(env, Resumable):

@@ -50,6 +50,7 @@ class OnPolicy:
     def __init__(
         self, plan: NetworkPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
     ) -> None:
+        """Make the network and the optimiser. No environment is entered yet, and no state waits to be resumed."""
         self.plan = plan
         self.seed: Final = seed
         self.random: Final = torch.Generator(device).manual_seed(seed)
@@ -113,6 +114,7 @@ class OnPolicy:
         if self._now is None:
             first = env.reset(self.seed).to(self.network.vector)
             zero = torch.zeros(env.batch, device=first.device)
+            # `zero == 0.0` is True in each row: every observation is the first of its episode
             self._now = Now(first, zero == 0.0, self.network.begin(env.batch), zero)
         return self._now
 

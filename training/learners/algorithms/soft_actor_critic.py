@@ -72,6 +72,7 @@ class Squash:
             # d tanh(u) / du = 1 - tanh(u)^2, and the log density falls by log of that: its derivative is 2 tanh(u)
             by_coordinates = by_action * (1.0 - action * action) + (2.0 * by_log_prob) * action
         else:
+            # the gradient of softmax; the last weight has no coordinate of its own
             by_coordinates = (action * (by_action - (by_action * action).sum(-1, keepdim=True)))[:, :-1]
         return by_coordinates, by_coordinates * shift - by_log_prob
 
@@ -84,6 +85,7 @@ class Sac(OffPolicy):
     def __init__(
         self, plan: SacPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
     ) -> None:
+        """Make actor, critics, target critics and the learned temperature, which is stored as its logarithm."""
         self.plan: Final = plan
         self.squash: Final = Squash(kind, action_size)
         super().__init__(
@@ -95,7 +97,9 @@ class Sac(OffPolicy):
         self.target.requires_grad_(False).vector.copy_(self.critics.vector)
         self.log_temperature: Final = torch.full((1,), math.log(plan.temperature), device=device)
         learned = {"actor": self.actor.vector, "critics": self.critics.vector, "temperature": self.log_temperature}
-        self.optimisers = {n: Adam(v, plan.learning_rate, 1e-8, plan.max_grad_norm) for n, v in learned.items()}
+        self.optimisers = {
+            name: Adam(vector, plan.learning_rate, 1e-8, plan.max_grad_norm) for name, vector in learned.items()
+        }
         self._vectors = {"target": self.target.vector, **learned}
 
     @torch.no_grad()
@@ -126,10 +130,10 @@ class Sac(OffPolicy):
         batch = replay.sample(plan.batch, self.random)
         temperature = self.log_temperature.exp()
         rows = len(batch.reward)
-        mean, spread, _ = self.actor.run(batch.following)
-        action, log_prob = squash.draw(mean, bounded(spread), self._noise(mean))
+        next_mean, next_spread, _ = self.actor.run(batch.following)
+        next_action, next_log_prob = squash.draw(next_mean, bounded(next_spread), self._noise(next_mean))
         # the soft value of the following state: the smaller critic's, plus temperature times entropy
-        soft_value = self.target.run(batch.following, action)[0].amin(0) - temperature * log_prob
+        soft_value = self.target.run(batch.following, next_action)[0].amin(0) - temperature * next_log_prob
         expected = torch.addcmul(batch.reward, batch.discount, soft_value)
         # equation 5
         values, critic_pass = self.critics.run(batch.observation, batch.action)
@@ -182,7 +186,8 @@ def _networks(plan: SacPlan, sizes: tuple[int, int], coordinates: int, random: t
     observation_size, action_size = sizes
     if plan.network == "shared":
         layout, hidden = required(plan.layout, plan.network), plan.hidden
-        # weights of a simplex include cash and have one coordinate fewer; positions of a box have one each
+        # the initial score of an asset beside cash, whose score is 0. Weights of a simplex include cash, and have one
+        # coordinate fewer; positions of a box have one each, and begin at 0
         invested = INVESTED if action_size > coordinates else 0.0
         actor = SharedActor(observation_size, coordinates, random, layout=layout, hidden=hidden, invested=invested)
         critics, target = (
