@@ -64,7 +64,7 @@ class _Watch:
         self.opened: dict[str, None] | None = None
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Record the file, program or host of an audit event."""
+        """Record the file, program or host of an audit event. Outside of `watching` nothing is recorded."""
         if self.opened is None or not arguments:
             return
         if event in _OPENS:
@@ -128,6 +128,7 @@ def watching(opened: dict[str, None]) -> Iterator[None]:
     if not _WATCH.hooked:
         sys.addaudithook(_WATCH.hook)
         _WATCH.hooked = True
+    # the profile sees readers in compiled code, whose files raise no audit event
     outer_opened, outer_profile = _WATCH.opened, sys.getprofile()
     _WATCH.opened = opened
     sys.setprofile(_WATCH.profile)

@@ -554,13 +554,16 @@ def lines(verdict: Verdict) -> list[str]:
         # the headline has row 0, the Sharpe ratios
         text_lines += [f"  {name:<22}{value:<{column_width}}{other}".rstrip() for name, value, other in rows[1:]]
         if verdict.difference is not None:
-            d = verdict.difference
-            text_lines.append(f"  {'Sharpe difference':<22}{d.sharpe:+.2f}{span(d.low, d.high)}")
+            difference = verdict.difference
+            text_lines.append(
+                f"  {'Sharpe difference':<22}{difference.sharpe:+.2f}{span(difference.low, difference.high)}"
+            )
         text_lines += [f"  {verdict.sharpe_definition}", f"  {verdict.turnover_definition}"]
         if verdict.bootstrap is not None:
-            b = verdict.bootstrap
+            bootstrap = verdict.bootstrap
             text_lines.append(
-                f"  [..]: {b.confidence:.0%} of {b.resamples:,} resamples, {b.method}, blocks of {blocks_text(b)}"
+                f"  [..]: {bootstrap.confidence:.0%} of {bootstrap.resamples:,} resamples, {bootstrap.method}, "
+                f"blocks of {blocks_text(bootstrap)}"
             )
         if compared:
             text_lines.append(

@@ -132,6 +132,8 @@ class BookHistory:
     actions: Actions
 
     def __post_init__(self) -> None:
+        """Raises ValueError for columns of a wrong shape, names that occur twice, intervals outside the history, and
+        positions without a price."""
         sample_count, book_count, symbol_count = len(self.days_ns), len(self.agents), len(self.symbols)
         if sample_count == 0:
             raise ValueError("a history needs at least one sample, and this one has none")
@@ -199,6 +201,7 @@ class BookHistory:
 
         The return is 0 where a price is missing at either end of the interval, unless the symbol was delisted in it.
         """
+        # the product of all splits of an interval, and the sum of its payments per share
         ratio = np.ones((self.intervals + 1, len(self.symbols)))  # row 0 is not used: intervals count from 1
         cash = np.zeros_like(ratio)
         action_index = self.actions.interval, self.actions.symbol
@@ -207,6 +210,7 @@ class BookHistory:
         start_price, end_price = self.price[:-1], self.price[1:]
         has_price = (start_price > 0.0) & (np.isfinite(self.mark[1:]) | (ratio[1:] == 0.0))
         returns = np.zeros_like(start_price)
+        # a delisting has the ratio 0 and leaves no mark: the return is then the payment over the price
         np.divide(end_price * ratio[1:] + cash[1:], start_price, out=returns, where=has_price)
         np.subtract(returns, 1.0, out=returns, where=has_price)
         return returns
@@ -256,7 +260,7 @@ class BookHistory:
         equity[funded] += capital
         flows[funded] += capital
         trades, bookings = self.trades.rows(self.trades.agent == book), self.bookings.rows(self.bookings.agent == book)
-        trades.agent[:] = bookings.agent[:] = 0
+        trades.agent[:] = bookings.agent[:] = 0  # the only book of the new history
         return replace(
             self, agents=(name,), quantity=self.quantity[:, [book]], book_equity=equity, book_flows=flows,
             trades=trades, bookings=bookings,

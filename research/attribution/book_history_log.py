@@ -79,6 +79,7 @@ class BookHistoryLog:
     rows_only: bool = False
 
     def __init__(self, rules: Rules, after: Log | None = None) -> None:
+        """Begins with the cash and the capital of each agent in `rules`. Each step is passed on to the log `after`."""
         if rules.venue_pays:
             raise ValueError(
                 "the venue of this run pays dividends itself, which its steps do not record, so that no "
@@ -230,7 +231,10 @@ class BookHistoryLog:
             _keep(self._parents, plan.ts, prices.copy(), MAX_PARENTS)
 
     def _basket(self, basket: OrderBasket) -> None:
-        """Store a basket with its decision prices; a child order has the decision prices of its parent order."""
+        """Store a basket with its decision prices; a child order has the decision prices of its parent order.
+
+        A basket that the newest plan does not belong to has no decision prices, and is not stored.
+        """
         plan = self._plan
         if plan is None or (plan.sample, plan.n) != (basket.sample, basket.n):
             return
@@ -253,7 +257,8 @@ class BookHistoryLog:
             self._ledger.fills([symbol], [lots], [price], [fee], [shares])
             fees_paid = self._amounts("fees_micro") - fees_before
             cash_change = self._cash - cash_before + fees_paid
-            # a stop order trades when the market reaches its trigger, not by a decision
+            # NaN, no decision price: a basket that is not stored, and a stop order, which trades when the market
+            # reaches its trigger, not by a decision
             has_decision = sent is not None and sent.kind != Kind.STOP and symbol in sent.columns
             decision = float(sent.prices[sent.columns.index(symbol)]) if sent is not None and has_decision else np.nan
             for agent, agent_lots in shares:
@@ -284,6 +289,7 @@ class BookHistoryLog:
             self._arrivals[index] = self._arrival(trade, market)
         self._waiting_trades = still_waiting
         closes = market.close_nano
+        # a daily bar may close after the sample of its date
         if self._days and self._rules.daily and market.key == self._days[-1]:
             self._own_marks[-1] = np.where(market.fresh, closes, self._own_marks[-1])
         self._marks_nano = closes if market.full else np.where(market.fresh, closes, self._marks_nano)
@@ -330,7 +336,7 @@ class BookHistoryLog:
 
     def _arrival(self, trade: _Trade, market: MarketSlice) -> float:
         """Return the price when an order met the market: the open of the bar. For an auction at the close it is the
-        close, for a stop the trigger or a worse open."""
+        close, for a stop the trigger or a worse open. The open also counts where the basket is no longer stored."""
         opened = int(market.open_nano[trade.symbol])
         sent = self._sent.get(trade.key) if trade.key is not None else None
         if sent is None:
@@ -342,7 +348,7 @@ class BookHistoryLog:
         return opened / NANO
 
     def _act(self, action: Action) -> None:
-        """Post a corporate action, and record the cash that each book gets from it."""
+        """Post a dividend, a delisting or a split, and record the cash that each book gets from it."""
         symbol, interval, cash_before = action.symbol, len(self._days), self._cash
         # per share held at the last sample: splits of this interval may precede the action
         per_share = action.cash_nano / NANO * float(self._new_shares[symbol])
@@ -379,7 +385,10 @@ class BookHistoryLog:
                 basket.triggers[symbol] = basket.triggers[symbol] * denominator // numerator
 
     def _booked(self, event: Event, booked: Booked) -> None:
-        """Post an accrual, an income or a flow with each book's part. `_act` has posted corporate actions already."""
+        """Post an accrual, an income or a flow with each book's part. `_act` has posted corporate actions already.
+
+        Raises LedgerBroken where an accrual differs from the engine's.
+        """
         cash_before = self._cash
         match event:
             case Tick() if booked.kind in ("borrow", "interest"):
@@ -396,6 +405,7 @@ class BookHistoryLog:
                     )
             case Flow() if booked.kind in ("dividend", "fee", "interest"):
                 lots_by_book = self._lots[:, booked.symbol].tolist() if booked.symbol >= 0 else []
+                # without shares the unallocated book gets the whole amount
                 shares = (
                     [(book, lots) for book, lots in enumerate(lots_by_book) if lots]
                     if booked.kind == "dividend"

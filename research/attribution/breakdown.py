@@ -54,10 +54,12 @@ class Breakdown(Struct, frozen=True):
     activity: dict[str, Activity]
 
     def __str__(self) -> str:
+        """Return the return with tables by asset, sector, agent and kind, and the table of trading, as text."""
         lines = [f"time-weighted return {percent(self.total)}: {', '.join(_decision_and_execution(self))}"]
         for title in ("asset", "sector", "agent", "kind"):
             table: Table = getattr(self, f"by_{title}")
             rows = [(name, percent(value)) for name, value in table.items()]
+            # without any known sector, a hint takes the place of the table
             has_table = title != "sector" or not table.keys() <= {UNKNOWN_SECTOR, CASH}
             lines += ["", *(aligned((title, "contribution"), rows) if has_table else [NO_SECTORS])]
         activity_rows = [

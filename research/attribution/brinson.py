@@ -83,6 +83,7 @@ class ActiveReturn(Struct, frozen=True):
     costs: float
 
     def __str__(self) -> str:
+        """Return the active return, then the effects by sector, as text; a hint follows where no sector is known."""
         head = ("sector", "allocation", "selection", "interaction")
         rows = [
             (name, percent(effects.allocation), percent(effects.selection), percent(effects.interaction))

@@ -45,6 +45,7 @@ class FactorRegression(Struct, frozen=True):
     contributions: dict[str, float]
 
     def __str__(self) -> str:
+        """Return a line of the fit, then a row for each factor and for the return that no factor explains, as text."""
         head = ("factor", "beta", "error", "t", "p", "contribution")
         rows = [
             (
@@ -97,10 +98,10 @@ def factor_regression(
         )
     days = days_ns.tolist()
     for name, series in factors.items():
-        if missing := [day for day in days if day not in series]:
-            problem = f"{name} has no return on {len(missing)} of {len(days)} dates of the period"
+        if missing_days := [day for day in days if day not in series]:
+            problem = f"{name} has no return on {len(missing_days)} of {len(days)} dates of the period"
             raise ValueError(
-                f"{problem}, first {session_date(missing[0])}; give one for each, or backtest its dates only"
+                f"{problem}, first {session_date(missing_days[0])}; give one for each, or backtest its dates only"
             )
     columns = [np.fromiter((series[day] for day in days), dtype=np.float64) for series in factors.values()]
     design = np.column_stack([np.ones(len(days)), *columns])

@@ -48,8 +48,8 @@ class PastTrades:
         self, book: str, reader: Reader, matched: Callable[[str], tuple[RoundTrip, ...]]
     ) -> tuple[RoundTrip, ...]:
         """Return a book's round trips: from the cache, or from `matched` if the journal has new entries."""
+        # -1: without a journal it is not known whether a trade was added, so the trips are matched each time
         seq = reader.records.last_seq(reader.run.run) if reader.records is not None else -1
-        # seq -1: without a journal it is not known whether a trade was added
         newest = self._trips.get(book)
         if newest is None or newest[0] != seq or seq < 0:
             self._trips[book] = newest = seq, matched(book)
@@ -65,10 +65,11 @@ class StoredBooks:
     """
 
     def __init__(self, reader: Reader, parts: Parts, more: Sequence[Gain] = (), past: PastTrades | None = None) -> None:
+        """`more` are gains after the sample of their date, `past` the cache of earlier reads; None: an empty one."""
         self._reader, self._parts, self._past = reader, parts, past or PastTrades()
         self.names: Final = tuple(agent.name for agent in parts.config.agents)
         points = reader.equity()
-        entries = reader.sampled()[: len(points)]
+        entries = reader.sampled()[: len(points)]  # a run that continues may have added samples since
         self._equity = np.array([p.equity_micro / 1e6 for p in points])
         curves = Curves(points, entries, self.names, reader.bookings(), reader.capital(), more)
         self._curves = curves

@@ -70,7 +70,7 @@ class Evidence:
         universe, lookback = assembly.universe, assembly.rules.lookback
         calendar = assembly.sessions[universe.calendar]
         first_session = max(0, bisect_right(calendar.open_ns, assembly.start_ns) - 1)
-        samples = lookback + several_calendars(universe)
+        samples = lookback + several_calendars(universe)  # one more sample where calendars differ
         return warm_from(calendar, calendar.day_ns[first_session], samples, assembly.interval_ns)
 
     @cached_property

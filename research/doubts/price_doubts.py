@@ -170,9 +170,10 @@ def _early_end(evidence: Evidence) -> str:
         return ""
     clause = ""
     house = evidence.assembly.sessions[feed.universe.calendar]
-    events = feed.columns.ts_event
+    events = feed.columns.ts_event  # the closes of the bars (ns UTC)
     session_of_bar = np.searchsorted(house.closes, events)
     last_session = int(session_of_bar[-1])
+    # no session closes after the last bar, or the bar closed before its session opened
     if last_session >= len(house.closes) or events[-1] <= house.opens[last_session]:
         return ""
     # the index of the newest bar of each of the last 21 sessions
@@ -189,9 +190,9 @@ def _early_end(evidence: Evidence) -> str:
 def _low_volume(evidence: Evidence) -> str:
     """Return a clause if the last day's volume is the least of VOLUME_SESSIONS and below LOW_VOLUME; else ""."""
     feed = evidence.assembly.feed
-    if feed.interval_ns < DAY_NS or _shortened(evidence):
+    if feed.interval_ns < DAY_NS or _shortened(evidence):  # a half day has less volume
         return ""
-    shares = []
+    shares = []  # of the usual volume, one for each symbol with enough bars
     for column in range(feed.universe.size):
         if evidence.missing[column]:
             continue

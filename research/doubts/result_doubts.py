@@ -108,7 +108,7 @@ def beyond_belief(evidence: Evidence) -> str:
 def cut_sizes(evidence: Evidence) -> str:
     """Exposure that policies requested and a run did not get, by cash, lots, limits or the volume of bars."""
     record, assembly = evidence.record, evidence.assembly
-    decision_rows, requested = evidence.requested
+    decision_rows, requested = evidence.requested  # the samples with a decision, the exposure requested at each
     if not len(decision_rows):
         return ""
     exposure = np.asarray(record.gross)
@@ -154,6 +154,7 @@ def ruinous_benchmark(evidence: Evidence) -> str:
 def survivors(evidence: Evidence) -> str:
     """Five single stocks or more that all live to the end of three years or more, in a universe without dates."""
     assembly = evidence.assembly
+    # coins, funds, indices (^), synthetic symbols (MARK) and futures (=F) are no stocks
     stocks = [
         symbol
         for symbol in assembly.universe.symbols

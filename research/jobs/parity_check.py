@@ -119,9 +119,9 @@ class ParityCheck:
             "--json",
             *self._locations(),
         ]
-        _, out, error = await output_of(arguments, {"QUANTD_UNCOMPILED": "1"})
+        _, output, error = await output_of(arguments, {"QUANTD_UNCOMPILED": "1"})
         try:
-            comparison = msgspec.json.decode(out, type=Folded)
+            comparison = msgspec.json.decode(output, type=Folded)
         except msgspec.DecodeError:
             raise ComparisonFailed(error) from None
         if comparison.same:
@@ -143,8 +143,8 @@ class ParityCheck:
     async def _parity(self, day: str) -> Parity:
         """Run `quantd study parity` for one day. Raises ComparisonFailed where the command fails."""
         arguments = ["study", "parity", self.service.run, "--day", day, "--json", *self._locations()]
-        _, out, error = await output_of(arguments)
+        _, output, error = await output_of(arguments)
         try:
-            return msgspec.json.decode(out, type=Parity)
+            return msgspec.json.decode(output, type=Parity)
         except msgspec.DecodeError:
             raise ComparisonFailed(error) from None

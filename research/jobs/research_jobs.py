@@ -202,14 +202,14 @@ class ResearchJobs:
     async def _result(self, id: int, order: ResearchOrder) -> str:
         """Run the backtest or sweep in a process; return its result as text. Raises ResearchFailed where it fails."""
         arguments = list(order.command(self._file, self._folder, self._sets()))
-        out, error = await output_of(arguments, lambda share: self.shares.update({id: share}))
+        output, error = await output_of(arguments, lambda share: self.shares.update({id: share}))
         try:
             if order.kind == "backtest":
-                tested = msgspec.json.decode(out, type=_Backtest)
+                tested = msgspec.json.decode(output, type=_Backtest)
                 ratio = "–" if tested.performance.sharpe is None else f"{tested.performance.sharpe:.2f}"
                 failures, text = tested.failures, f"run {tested.run}, Sharpe {ratio}"
             else:
-                swept = msgspec.json.decode(out, type=_Sweep)
+                swept = msgspec.json.decode(output, type=_Sweep)
                 failures, text = swept.failures, _sweep_text(swept)
         except msgspec.MsgspecError:
             raise ResearchFailed(error) from None
@@ -253,14 +253,14 @@ async def output_of(arguments: Sequence[str], on_progress: Callable[[float], obj
                     last_error = text
 
         # both pipes at once: a process whose error pipe is full would never end its output
-        out, _ = await asyncio.gather(process.stdout.read(), read_errors(process.stderr))
+        output, _ = await asyncio.gather(process.stdout.read(), read_errors(process.stderr))
         code = await process.wait()
     finally:
         # after a normal end too: a child may have outlived the process
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
-    return out, last_error or f"its process ended with code {code}"
+    return output, last_error or f"its process ended with code {code}"
 
 
 def _limit_resources(pid: int) -> None:

@@ -96,7 +96,7 @@ def check(order: ResearchOrder, file: Path, sets: tuple[str, ...]) -> None:
     """
     for override in order.sets:
         _check_key("sets", override)
-    points: list[tuple[str, ...]] = [()]
+    points: list[tuple[str, ...]] = [()]  # a backtest is one point without further overrides
     if order.kind == "sweep":
         points = _extreme_points(order.over)
     for point in points:
@@ -134,9 +134,9 @@ def _check_key(field: str, override: str) -> None:
     if not equals or not key or not value:
         raise OrderRefused(field, f"{override!r} is not KEY=VALUE; write agents.trend.params.lookback=63")
     table, _, inner = key.partition(".")
-    parts = inner.split(".")
+    inner_keys = inner.split(".")
     # agents.NAME.KEY has the name of the agent before the key
-    leaf = parts[1] if table == "agents" and len(parts) > 1 else parts[0]
+    leaf = inner_keys[1] if table == "agents" and len(inner_keys) > 1 else inner_keys[0]
     if not inner or not (table in TABLES or leaf in (AGENT_KEYS if table == "agents" else KEYS.get(table, ()))):
         tables = ", ".join(sorted({*TABLES, *KEYS, "agents"}))
         text = f"{key} may not be changed here; change a key that affects trading and names no file, of {tables}"

@@ -106,6 +106,7 @@ def treynor(record: TrackRecord) -> float:
 @metric("M2", "fraction", "mean annual f + Sharpe ratio x sd(x) sqrt(p)", "Modigliani & Modigliani 1997", "high",
         "benchmark")  # fmt: skip
 def m2(record: TrackRecord) -> float:
+    """Return the annual return that the account would have at the volatility of its benchmark."""
     benchmark_excess = excess_market(record)
     sharpe = statistics.sharpe(record.returns, record.periods, record.risk_free_annual)
     return (

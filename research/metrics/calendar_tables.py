@@ -51,14 +51,18 @@ def _compound_returns(wealth: Floats, last: np.ndarray) -> Floats:
 
 
 def _table(record: TrackRecord, unit: str) -> tuple[PeriodReturn, ...]:
-    """Return the periods of `unit`, "M" for months or "Y" for years."""
+    """Return the periods of `unit`, "M" for months or "Y" for years.
+
+    The return of the benchmark is None without a benchmark, and the month is None for years.
+    """
+    # the number of each period since January 1970, and the index of its last sample
     periods, last = _period_ends(record, unit)
     benchmark_returns = (
         _compound_returns(record.benchmark, last).tolist() if record.benchmark is not None else [None] * len(last)
     )
     counts = np.diff(last, prepend=0)
     months = [None] * len(last) if unit == "Y" else (periods % 12 + 1).tolist()
-    years = (periods if unit == "Y" else periods // 12) + 1970  # numpy counts from January 1970
+    years = (periods if unit == "Y" else periods // 12) + 1970
     return tuple(
         PeriodReturn(*row)
         for row in zip(

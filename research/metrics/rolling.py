@@ -74,14 +74,14 @@ class Moments:
         """Return the moments of each set joined with the same set of `other` (Chan, Golub, LeVeque 1983)."""
         count = self.count + other.count
         share, cross_weight = other.count / count, self.count * other.count / count
-        dx, dy = other.x - self.x, other.y - self.y
+        mean_gap_x, mean_gap_y = other.x - self.x, other.y - self.y
         return Moments(
             count,
-            self.x + share * dx,
-            self.y + share * dy,
-            self.xx + other.xx + cross_weight * dx * dx,
-            self.xy + other.xy + cross_weight * dx * dy,
-            self.yy + other.yy + cross_weight * dy * dy,
+            self.x + share * mean_gap_x,
+            self.y + share * mean_gap_y,
+            self.xx + other.xx + cross_weight * mean_gap_x * mean_gap_x,
+            self.xy + other.xy + cross_weight * mean_gap_x * mean_gap_y,
+            self.yy + other.yy + cross_weight * mean_gap_y * mean_gap_y,
         )
 
     def rows(self, chosen: slice) -> "Moments":
@@ -153,11 +153,12 @@ def _blocks(series: Floats, window: int) -> Floats:
 
 
 def _moments(x: Floats, y: Floats, window: int) -> Moments:
-    """Return the moments of each window of float64[T], in order."""
+    """Return the moments of each window of `x` and `y` float64[T], in order. Both are cut into blocks of `window`."""
     windows = max(len(x) - window + 1, 0)
     if not windows:
         return Moments.empty(0)
     x_blocks, y_blocks = _blocks(x, window), _blocks(y, window)
+    # element k: the moments of the first k samples (heads) or of the last k samples (tails) of every block
     heads = [Moments.empty(len(x_blocks))]
     tails = [Moments.empty(len(x_blocks))]
     for k in range(window):
@@ -168,7 +169,10 @@ def _moments(x: Floats, y: Floats, window: int) -> Moments:
     columns += [tails[window - k].rows(EARLIER).merged(heads[k].rows(LATER)) for k in range(1, window)]
     return Moments(
         window,
-        *(_by_first_sample(list(column), windows) for column in zip(*(c.columns() for c in columns), strict=True)),
+        *(
+            _by_first_sample(list(column), windows)
+            for column in zip(*(moments.columns() for moments in columns), strict=True)
+        ),
     )
 
 
@@ -192,10 +196,12 @@ def _window_drawdowns(wealth: Floats, window: int) -> Floats:
     blocks = _blocks(wealth, window)
     zeros = np.zeros(len(blocks))
     samples = [WealthRange(blocks[:, k], blocks[:, k], zeros) for k in range(window)]
+    # element k: the first k + 1 samples (heads) or the last k + 1 samples (tails) of every block
     heads, tails = [samples[0]], [samples[-1]]
     for k in range(1, window):
         heads.append(heads[-1].then(samples[k]))
         tails.append(samples[window - 1 - k].then(tails[-1]))
+    # a window at offset k of block i is the tail of window - k samples there and the head of k samples of block i + 1
     columns = [tails[-1].drop]
     columns += [tails[window - k - 1].rows(EARLIER).then(heads[k - 1].rows(LATER)).drop for k in range(1, window)]
     return _by_first_sample(columns, windows)

@@ -99,12 +99,16 @@ def sample_rate(stamps: Ints) -> SampleRate:
 
 
 def _by_interval(stamps: Ints, gaps: NDArray[np.float64], median_gap: float) -> tuple[float | None, str]:
-    """Return (samples a year, "") for equal intervals or for dates on weekdays, or (None, reason)."""
+    """Return (samples a year, "") for equal intervals or for dates on weekdays, or (None, reason).
+
+    `gaps` float64[N-1] are the intervals in days. Where they differ, or are of
+    about a day, the weekdays of the dates decide.
+    """
     regular = np.abs(gaps / median_gap - 1.0) <= LENGTH_WITHIN
     too_short = median_gap < 5.0 and (stamps[-1] - stamps[0]) // DAY_NS < SHORT
     if float(regular.mean()) >= REGULAR and median_gap >= 1.5 and not too_short and not _mixed(gaps, median_gap):
         if len(gaps) > 3 and bool((gaps == FOUR_WEEKS).all()):
-            return 13.0, ""
+            return 13.0, ""  # four weeks, not months
         return _usual(YEAR / float(gaps[regular].mean())), ""
     rate = _days_a_year(stamps // DAY_NS)
     if rate is not None and not _mixed(gaps, median_gap):
@@ -146,7 +150,7 @@ def _days_a_year(days: Ints) -> float | None:
         return None
     if days[-1] - days[0] < SHORT:
         return _days_a_year_of_few(days)
-    calendar_days = np.concatenate([np.arange(a, b) for a, b in _stretches(days, gaps)])
+    calendar_days = np.concatenate([np.arange(first, end) for first, end in _stretches(days, gaps)])
     all_by_weekday, dates_by_weekday = (
         np.bincount((day_numbers + SUNDAY_OFFSET) % 7, minlength=7) for day_numbers in (calendar_days, days)
     )
@@ -158,7 +162,7 @@ def _days_a_year(days: Ints) -> float | None:
         or len(days) / expected < least_share
         or dates_by_weekday[is_session_weekday].sum() / len(days) < least_share
     ):
-        return None
+        return None  # the weekdays of the calendar lack dates, or too many dates are on other weekdays
     weekdays = int(is_session_weekday.sum())
     return {7: 365.0, 5: float(PERIODS_PER_YEAR), 1: 52.0}.get(weekdays, weekdays * YEAR / 7.0)
 
@@ -188,7 +192,7 @@ def _within_days(stamps: Ints, gaps: NDArray[np.float64], median_gap: float) -> 
     widest = int(gaps_of_clock.argmax())
     day_ends = int(clock_times[widest] + gaps_of_clock[widest] // 2) % DAY_NS
     days, counts = np.unique((stamps - day_ends) // DAY_NS, return_counts=True)
-    full_counts = counts[1:-1] if len(counts) > 2 else counts
+    full_counts = counts[1:-1] if len(counts) > 2 else counts  # the first and the last day may be partial
     per_day = float(np.median(full_counts))
     full_days = days[counts > per_day / 2.0]
     intraday_gaps = gaps[np.diff((stamps - day_ends) // DAY_NS) == 0]

@@ -51,6 +51,7 @@ class TrackRecord:
     benchmark_excess: Floats | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        """Compute the columns that follow from the equity. Raises ValueError as `_check`."""
         _check(self)
         rate = self.risk_free_annual / self.periods
         with np.errstate(over="ignore"):
@@ -64,7 +65,7 @@ class TrackRecord:
             "benchmark_returns": benchmark_returns,
             "benchmark_excess": benchmark_returns - rate if benchmark_returns is not None else None,
         }
-        for name, value in columns.items():
+        for name, value in columns.items():  # the class is frozen
             object.__setattr__(self, name, value)
 
     @property
@@ -150,6 +151,7 @@ def _check(record: TrackRecord) -> None:
     for name, values in (("equity", record.equity), ("benchmark", record.benchmark)):
         if values is None or bool(np.all(np.isfinite(values) & (values > 0.0))):
             continue
+        # `ruin` permits a series that loses everything, and stays at 0
         if not (record.ruin and _stays_ruined(values)):
             raise ValueError(f"{name} must be finite and positive")
     if bool(np.any(np.diff(record.days_ns) < 0)):

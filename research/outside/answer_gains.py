@@ -78,6 +78,7 @@ def sample_returns(feed: Replay, stamps: Sequence[int]) -> SampleReturns:
         last_bar = np.searchsorted(closes_ns, sample_times, side="right") - 1
         close_wealth[:, symbol] = np.where(last_bar >= 0, at_close[last_bar], np.nan)
         next_bar = np.minimum(np.searchsorted(opens_ns, sample_times), len(rows) - 1)
+        # the first open at or after a sample counts if it comes before the next sample
         has_open = (opens_ns[next_bar[:-1]] >= sample_times[:-1]) & (opens_ns[next_bar[:-1]] < sample_times[1:])
         open_wealth[:-1, symbol] = np.where(has_open, at_open[next_bar[:-1]], np.nan)
     closes = _return(close_wealth[:-1], close_wealth[1:])
@@ -98,11 +99,13 @@ def _wealth(open_: Floats, close: Floats, opened: Ints, actions: Sequence[Action
     for action in actions:
         ratio = action.numerator / action.denominator if action.kind == "split" else 1.0
         dividend = action.cash_nano / NANO if action.kind == "dividend" else 0.0
-        actions_of_bar.setdefault(int(np.searchsorted(opened, action.ts)), []).append((0, ratio, dividend))
-    for bar, bar_actions in actions_of_bar.items():
+        actions_of_bar.setdefault(int(np.searchsorted(opened, action.ts)), []).append(
+            (0, ratio, dividend)
+        )  # 0: the only symbol
+    for row, bar_actions in actions_of_bar.items():
         # an action before the second bar or after the last one changes no return between bars
-        if 0 < bar < len(close):
-            shares[bar], cash[bar] = per_share(bar_actions)[0]
+        if 0 < row < len(close):
+            shares[row], cash[row] = per_share(bar_actions)[0]
     previous_close = np.concatenate((close[:1], close[:-1]))
     at_close = np.cumprod((close * shares + cash) / previous_close, dtype=np.float64)
     at_open: Floats = np.concatenate((np.ones(1), at_close[:-1])) * (open_ * shares + cash) / previous_close
@@ -133,10 +136,11 @@ def gains_of(named: Mapping[int, Floats], renamed: Mapping[int, Floats], returns
     gains = []
     for measure in MEASURES:
         if measure not in OPENS:
+            # a fixed number of samples ahead, else until the agent is asked again
             last = first + AHEAD[measure] if measure in AHEAD else next_question
             spans = [(returns.closes, first, last)]
         elif returns.opens is None or returns.after_open is None:
-            continue
+            continue  # a measure to opens, without opens
         elif measure == OPENS[0]:
             last = first + 1
             spans = [(returns.opens, first, last)]

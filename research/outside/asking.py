@@ -83,6 +83,10 @@ class Asker:
     """The weights of each answer by the time (ns UTC) of its question; the weights of the book where it holds."""
 
     def __call__(self, view: View) -> Floats | Hold:
+        """Return the agent's weights at `view`: of the stored answer to the same question, else of a new answer.
+
+        Raises Unanswered for a wrong answer or none, and where the budget of questions is exhausted.
+        """
         question = question_of(self.agent, view, self.params.lookback, self.params.model, self.names)
         key = key_of(msgspec.json.encode(question), *self.parts)
         date = session_date(view.time - 1).isoformat()
@@ -92,7 +96,7 @@ class Asker:
             if answer is None:
                 if self.budget.most is not None and self.budget.asked >= self.budget.most:
                     raise NoAnswer(f"the budget of {self.budget.most:,} questions is exhausted; raise --most-questions")
-                text = msgspec.json.encode(replace(question, id=key))
+                text = msgspec.json.encode(replace(question, id=key))  # the key is computed without an id
                 answer = answer_of(self.transport.ask(text, self.params.timeout_s), key)
             weights = weights_of(answer, self.names, short=self.short)
         except (NoAnswer, WrongAnswer) as error:
@@ -105,6 +109,7 @@ class Asker:
             self.answers.add(key, answer)
             self.asked += 1
             self.budget.asked += 1
+        # an agent that holds decides for the weights it has
         self.decided[view.time] = view.weights.copy() if isinstance(weights, Hold) else weights
         return weights
 
@@ -134,10 +139,9 @@ class Askers:
     def verdicts(self, stamps: Sequence[int]) -> tuple[Foresight, ...]:
         """Compare the run before `rename` with the run after it, and return a verdict per agent.
 
-        Later runs use true names.
-
-        `stamps` are the samples of both runs (ns UTC).
+        Later runs use true names. `stamps` are the samples of both runs (ns UTC).
         """
+        # `under` returns the answers of the run under other names, and restores the true ones
         renamed = [asker.under(self._true_names[asker.agent]) for asker in self.askers]
         returns = sample_returns(self.assembly.feed, stamps)
         return tuple(
@@ -206,9 +210,7 @@ def asked_run(
 def asked_in(assembly: Assembly, folder: Path, most: int | None = None) -> Iterator[Askers]:
     """Let the outside agents of a run (`assembly`) be asked until the context ends, which also ends their processes.
 
-    Answers are stored in the state folder `folder`.
-
-    Raises ParamsError for a prompt that cannot be read.
+    Answers are stored in the state folder `folder`. Raises ParamsError for a prompt that cannot be read.
     """
     budget, askers = Budget(most), list[Asker]()
     for policy_number, policy in enumerate(assembly.policies):

@@ -85,9 +85,13 @@ class Foresight(Struct, frozen=True):
 def foresight(
     agent: str, named: Mapping[int, Floats], renamed: Mapping[int, Floats], returns: SampleReturns
 ) -> Foresight:
-    """Compare an agent's answers under true and under other symbol names: weights float64[N] by time (ns UTC)."""
+    """Compare an agent's answers under true and under other symbol names: weights float64[N] by time (ns UTC).
+
+    There is no verdict for fewer than FEWEST pairs of answers. Else the measure of gains with the smallest corrected
+    p-value decides.
+    """
     gains = gains_of(named, renamed, returns)
-    opens = returns.opens is not None
+    opens = returns.opens is not None  # whether the bars have opens
     pairs = next((gain.answers for gain in gains if gain.measure == NEXT_CLOSE), 0)
     paired_times = sorted(named.keys() & renamed.keys())[:pairs]
     different = sum(bool((np.abs(named[time] - renamed[time]) > ROUNDING).any()) for time in paired_times)

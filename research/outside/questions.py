@@ -104,7 +104,7 @@ def other_names(symbols: tuple[str, ...], seed: str) -> Names:
     new_symbols = [""] * len(symbols)
     for position, column in enumerate(order):
         new_symbols[column] = f"S{position + 1:0{digits}}"
-    scales = np.full(len(symbols), np.nan)
+    scales = np.full(len(symbols), np.nan)  # set by the first prices
     return Names(tuple(new_symbols), order, int(draw.integers(2_087, 4_174)) * WEEK, scales)
 
 

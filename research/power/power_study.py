@@ -84,6 +84,7 @@ class Field:
         key = (cost_bp, blake2b(expected.tobytes(), digest_size=16).digest())
         if key not in self._attained:
             train, test = (part.rows(self.panel.day_ns) for part in (self.plan.splits.train, self.plan.splits.test))
+            # one result, because there is one signal
             (self._attained[key],) = attained(self.panel, train, test, [expected], self.costing(cost_bp).market)
         return Attainable(
             **msgspec.structs.asdict(self._attained[key]), plant=name, shape=plant.shape, ic=plant.ic, cost_bp=cost_bp

@@ -72,7 +72,7 @@ class YearlyWalk:
         test = plan.splits.test
         began_s = time.process_time()
         markets, test_market = markets_of(plan), window_market(plan, test.first, test.last)
-        fitted = fit(plan, markets, seed, None, lambda news: False)
+        fitted = fit(plan, markets, seed, None, lambda news: False)  # no folder for records; False never stops it
         policy = policy_of(fitted.learner, fitted.normaliser, plan.market, markets.symbols)
         account = evaluate(policy, test_market, plan.market)
         growth = Growth.of(np.diff(np.log(account.equity)), account.turnover_annual)
@@ -83,6 +83,7 @@ class YearlyWalk:
         plan, policy = self.plan_of(year), RULES[name]()
         test, data = plan.splits.test, plan.data
         began = time.process_time()
+        # the bars begin before the year, for the features of the plan and the lookback of the rule
         first_day = test.first - timedelta(days=max(plan.warmup_days, DAYS_PER_SESSION * policy.lookback))
         panel = read_panel(*data.files, data.symbols, first_day, test.last, plan.market.cash_rate, data.sources)
         market = plan.market
@@ -96,10 +97,11 @@ class YearlyWalk:
         )
         turnover = float(account.turnover.mean()) * PERIODS_PER_YEAR
         growth = Growth.of(np.diff(np.log(account.equity)), turnover)
+        # 0 and 0: a rule has no seed and no training step
         return self._record(name, year, 0, growth, time.process_time() - began, 0)
 
     def _record(self, account: str, year: int, seed: int, growth: Growth, cpu_s: float, step: int) -> WalkedYear:
-        """Return the record of one account in one year."""
+        """Return the record of one account in one year; a rule has the seed 0 and the training step 0."""
         return WalkedYear(
             walk=self.digest,
             plan=self.plan.name,

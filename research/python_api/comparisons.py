@@ -83,10 +83,11 @@ def compare(*results: object, names: Sequence[str] = ()) -> "Comparison":
             )
     if names and len(names) != len(results):
         raise Misused(f"{len(names)} names for {len(results)} results; give one name for each")
+    # the loop above has refused None: this tells the type checker
     runs = [backtest for backtest in backtests if backtest is not None]
     labels = tuple(names) or _labels(runs)
     run_figures = [backtest.figures for backtest in runs]
-    pairs = [side_by_side(run_figures[0], other, (labels[0], name)) for other, name in
+    pairs = [side_by_side(run_figures[0], figures, (labels[0], name)) for figures, name in
              zip(run_figures[1:], labels[1:], strict=True)]  # fmt: skip
     return Comparison(labels, tuple(pairs))
 
@@ -125,6 +126,7 @@ class Comparison:
         return Frame(rows, schema=kinds, orient="row")
 
     def __str__(self) -> str:
+        """Return for each pair the table of figures, the tests and the doubts, as text."""
         lines: list[str] = []
         for pair in self.pairs:
             lines += first_lines(pair)
@@ -194,6 +196,7 @@ class Significance:
         return {name: getattr(self.versus, name).p for _, name in TESTS}
 
     def __str__(self) -> str:
+        """Return the difference of the Sharpe ratios, or why it is undefined, then the p-values, as text."""
         difference, period_note = self.sharpe_difference, f", {self.annualised}," if self.annualised else ""
         if self.interval is not None and difference is not None:
             low, high = self.interval
@@ -241,6 +244,7 @@ def _tracks(
     runs = [_backtest_of(result) for result in results]
     series = [None if run is not None else series_of(result, name)
               for run, result, name in zip(runs, results, names, strict=True)]  # fmt: skip
+    # the samples a year of the results, else those of the arrays and frames
     rates = [run.track.periods for run in runs if run is not None]
     rates += (
         []

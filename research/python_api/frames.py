@@ -156,10 +156,11 @@ def orders_frame(orders: Iterable[Order]) -> Frame:
     """
     rows = (
         (
-            o.ts, o.id, o.symbol, o.side, float(o.qty), None if o.limit in NO_LIMIT else float(o.limit), o.state,
-            float(o.filled), reason_name(int(o.reason)) if o.reason not in ("", "0") else "", o.agent, o.note,
+            order.ts, order.id, order.symbol, order.side, float(order.qty),
+            None if order.limit in NO_LIMIT else float(order.limit), order.state, float(order.filled),
+            reason_name(int(order.reason)) if order.reason not in ("", "0") else "", order.agent, order.note,
         )
-        for o in orders
+        for order in orders
     )  # fmt: skip
     return _frame(ORDERS, rows)
 

@@ -42,4 +42,5 @@ def traded(plan: "Plan", artifact: Path, limited: bool, cache: Path) -> Trial:
 
     record = recorded(assembly, run_to_log)
     sharpe = performance_of(record, samples_a_year(assembly), RISK_FREE_ANNUAL).sharpe
+    # 0: the width of the observation is not measured here
     return trial_of(0, sharpe, np.array(record.equity_micro, dtype=np.float64) / MICRO)

@@ -81,6 +81,7 @@ class ReturnSeries:
         values, stamps = self.values, self.stamps
         if self.column == "return":
             self._require_fractions(periods)
+            # the growth of 1, which begins one sample before the first return
             values = np.concatenate([[1.0], np.cumprod(1.0 + values)])
             stamps = None if stamps is None else np.concatenate([stamps[:1], stamps])
         days = np.arange(len(values), dtype=np.int64) * DAY_NS if stamps is None else stamps // DAY_NS * DAY_NS
@@ -112,7 +113,10 @@ def require_rates(periods: float | None, risk_free_annual: object) -> None:
 
 
 def series_of(data: object, name: str) -> ReturnSeries:
-    """Return the caller's returns or equity; `name` names them in messages. Raises Misused."""
+    """Return the caller's returns or equity; `name` names them in messages. Raises Misused.
+
+    A frame, or a pandas series with dates as its index, has times. All other data are returns without times.
+    """
     column, stamps = "return", None
     if _is_series(data):
         data = _series_frame(data)
@@ -146,8 +150,8 @@ def _require_values(values: Floats, column: str, name: str) -> None:
     if wrong.any():
         k = int(wrong.argmax())
         bound = "a finite fraction, -1 or more" if column == "return" else "finite and 0 or more"
-        percent = column == "return" and isfinite(values[k])
-        remedy = f"It {PERCENT}, or is wrong: correct it" if percent else "Remove or correct it"
+        may_be_percent = column == "return" and isfinite(values[k])
+        remedy = f"It {PERCENT}, or is wrong: correct it" if may_be_percent else "Remove or correct it"
         raise Misused(f"{name}: value {k} is {values[k]:g}; each {column} must be {bound}. {remedy}")
     loss_index = int((values == total_loss).argmax()) if (values == total_loss).any() else len(values)
     nonzero_after = np.flatnonzero(values[loss_index + 1 :] != 0.0)

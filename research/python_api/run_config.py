@@ -80,7 +80,7 @@ def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> st
     # indices alone stay symbols, so that there is a universe
     indices = [symbol for symbol in all_symbols if symbol not in symbols]
     calendars = {symbol: calendar_of(symbol) for symbol in symbols}
-    weekday = (ts // DAY_NS + 3) % 7  # 1970-01-01 was a Thursday
+    weekday = (ts // DAY_NS + 3) % 7  # 0 is a Monday: 1970-01-01 was a Thursday
     # Monday in Tokyo begins on a Sunday in UTC, and extended hours of Friday in New York end on a Saturday before 06:00
     # UTC: intraday bars at these times are no weekend bars
     weekend = (weekday == 5) & (daily | (ts % DAY_NS >= DAY_NS // 4)) | ((weekday == 6) & daily)

@@ -183,10 +183,10 @@ class Signals:
     def quantiles(self) -> pl.DataFrame:
         """The mean annual return of each quantile: factor, horizon, quantile (1 is the lowest), annual_return."""
         rows = [
-            (study.factor, h.horizon, k, value)
+            (study.factor, horizon.horizon, k, value)
             for study in self.studies
-            for h in study.horizons
-            for k, value in enumerate(h.quantiles, 1)
+            for horizon in study.horizons
+            for k, value in enumerate(horizon.quantiles, 1)
         ]
         kinds = {"factor": pl.String, "horizon": pl.Int64, "quantile": pl.Int64, "annual_return": pl.Float64}
         return Frame(rows, schema=kinds, orient="row")

@@ -182,7 +182,9 @@ def _walk_over_grid(
         text = path.read_text(encoding="utf-8")
     else:
         text = text_around(frame, str(what) if caller is None else f"{FILE}:{name_of(what)}", params)
-    grid = Grid({key_of(key, is_file=is_file): [setting_text(v) for v in values] for key, values in over.items()})
+    grid = Grid(
+        {key_of(key, is_file=is_file): [setting_text(value) for value in values] for key, values in over.items()}
+    )
     require_keys(grid)
     sets, folder = sets_of(settings), path.parent if is_file else Path()
     config = read(text, known_names(), file=str(path), folder=folder, environ=os.environ, sets=sets)
@@ -220,9 +222,9 @@ def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop:
     calendar = full_assembly.sessions[full_assembly.universe.calendar]
     planned = refits(steps, calendar, full_assembly.start_ns, full_assembly.feed.last_ts)
     walk_folder = folder_of(folder, training.identity_of(plan, steps))
-    where = None if how.on == "local" and how.workers == 1 else executor(how.on, how.workers, how.address)
-    last, periods = day_of(full_assembly.feed.last_ts - 1), samples_a_year(full_assembly)
-    chosen = training.trained(plan, planned, last, walk_folder, where, how.progress, periods)
+    pool = None if how.on == "local" and how.workers == 1 else executor(how.on, how.workers, how.address)
+    last_day, periods = day_of(full_assembly.feed.last_ts - 1), samples_a_year(full_assembly)
+    chosen = training.trained(plan, planned, last_day, walk_folder, pool, how.progress, periods)
     base = base_of(config, text, sets, folder / "cache")
     assembly = traded(base, [f"agents.{AGENT}.policy"], chosen, None, frame)
     note_choices(folder, full_assembly, training.SHOWN, chosen, how.family)
@@ -247,11 +249,16 @@ class _WalkOverGrid:
         caller: CallerPolicy | None = None,
         what: object = None,
     ) -> None:
+        """`text` is the text of `config`, `sets` its overrides, and `state` the state folder.
+
+        `frame` has the bars in memory, if there are any. `caller` is the policy `what`, if it is an object.
+        """
         self._grid, self._frame, self._caller, self._state = grid, frame, caller, state
         base = base_of(config, text, sets, self._state / "cache")
         self._base = replace(base, history=grid_history(base, grid.axes, caller))
         self._whole = self._assembled(self._base, config)
         self._steps = steps
+        # a caller's object has no file whose text the digest could contain: its source stands for it
         market = trial_digest(self._whole)
         self._market = market if caller is None else f"{self._whole.market} {source_digest(what)}"
 
@@ -274,15 +281,16 @@ class _WalkOverGrid:
         run: Run = run_points
         inline: _InProcess | None = None
         in_process = self._caller is not None and how.workers == 1 and how.on == "local"
+        # a caller's function runs here, or is sent to the workers; other policies are loaded by the workers
         if self._caller is not None:
             run = inline = _InProcess(self._caller, stop=stop)
             if not in_process:
                 run, inline = SentPoints(self._caller, stop=stop), None
-        where = Here() if in_process else executor(how.on, how.workers, how.address)
+        pool = Here() if in_process else executor(how.on, how.workers, how.address)
         try:
-            chosen = choices(base, self._grid, planned, identity, walk_folder, where, how.progress, run, stop=stop)
+            chosen = choices(base, self._grid, planned, identity, walk_folder, pool, how.progress, run, stop=stop)
         except SweepFailed:
-            if inline is not None and inline.failed is not None:
+            if inline is not None and inline.failed is not None:  # the failed decision itself, with its cause
                 raise inline.failed from inline.failed.__cause__
             raise
         assembly = traded(base, self._grid.keys, chosen, self._caller, self._frame)
@@ -331,6 +339,10 @@ class _InProcess:
         """The failed decision that ended the walk."""
 
     def __call__(self, work: Work, tell: Callable[[Point], bool]) -> int:
+        """Run the points of `work`, and give each result to `tell`. Returns their number.
+
+        The market stays open for further work on the same base.
+        """
         if self._open is None or self._open[0] != work.base:
             self._open = work.base, Market.open(work.base, self._caller)
         for number, values in work.points:

@@ -56,12 +56,12 @@ def tracks_of(
             # the gross exposure of the record is at the sample, before such closes: it would not match the equity
             gross=np.abs(weights).sum(axis=1) if house_record.own_closes else house.gross,
         )
-    wealth, missing = outside_of(assembly, house_record.ts, house_record.days_ns)
+    wealth, missing_reason = outside_of(assembly, house_record.ts, house_record.days_ns)
     if wealth is not None:
         house = replace(house, benchmark=wealth)
     tracks = [Track(Account(HOUSE_NAME, "house", policies, HOUSE), house)]
     if assembly.outside is not None:
-        account = Account(assembly.universe.benchmark, "benchmark", PRICES, UNTRADED, missing)
+        account = Account(assembly.universe.benchmark, "benchmark", PRICES, UNTRADED, missing_reason)
         tracks.append(Track(account, None if wealth is None else _untraded(house, wealth)))
     for benchmark, record in benchmarks:
         account = Account(benchmark.name, "benchmark", benchmark.policy, benchmark.limits)

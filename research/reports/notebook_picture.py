@@ -38,13 +38,15 @@ def _figures_html(verdict: Verdict) -> str:
     )
     notes = [f"{verdict.sharpe_definition}; {verdict.turnover_definition}."]
     if verdict.difference is not None and verdict.difference.low is not None:
-        d = verdict.difference
-        notes.append(f"Difference of the Sharpe ratios {d.sharpe:+.2f} [{d.low:.2f}, {d.high:.2f}].")
-    if verdict.bootstrap is not None:
-        b = verdict.bootstrap
+        difference = verdict.difference
         notes.append(
-            f"Intervals: {b.confidence:.0%} of {b.resamples:,} resamples, {b.method}, blocks of {blocks_text(b)} "
-            f"({b.block_rule}), seed {b.seed}."
+            f"Difference of the Sharpe ratios {difference.sharpe:+.2f} [{difference.low:.2f}, {difference.high:.2f}]."
+        )
+    if verdict.bootstrap is not None:
+        bootstrap = verdict.bootstrap
+        notes.append(
+            f"Intervals: {bootstrap.confidence:.0%} of {bootstrap.resamples:,} resamples, {bootstrap.method}, "
+            f"blocks of {blocks_text(bootstrap)} ({bootstrap.block_rule}), seed {bootstrap.seed}."
         )
     if compared:
         notes.append("Equal weight decides at each sample, on the same bars, dates, costs, capital and house limits.")

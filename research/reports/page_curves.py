@@ -30,6 +30,7 @@ def charts_of(report: BacktestReport) -> dict[str, Chart]:
             _is_wide(curves.wealth, house_and_benchmarks),
             high=True,
         ),
+        # -1: a drawdown is drawn downwards
         "drawdown": Chart(x, _lines(report, curves.drawdown, house_and_benchmarks, -1.0), "percent"),
     }
     if len(house_and_books) > 2:  # the book of a single agent would repeat the house

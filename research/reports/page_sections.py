@@ -27,14 +27,14 @@ SECTIONS: Final = in_order(section_order.sections_in(package.__name__, Section))
 
 def top(report: BacktestReport) -> str:
     """Return the top of the page as HTML: title, failed decisions, verdict, symbols, costs, and links to sections."""
-    h = report.header
+    header = report.header
     links = "".join(f'<a href="#{section.name}">{escape(section.link)}</a>' for section in SECTIONS)
-    costs = cost_settings(h)
+    costs = cost_settings(header)
     return (
-        f"<h1>Backtest of {escape(h.name)}, {h.first} to {h.last}</h1>"
+        f"<h1>Backtest of {escape(header.name)}, {header.first} to {header.last}</h1>"
         f"{''.join(paragraph(text, 'verdict no') for text in report.verdict.faults)}"
         f"{paragraph(headline(report.verdict), 'verdict')}"
-        f"{paragraph(f'{counted(h.symbols)}. Costs: {costs}.')}<nav>{links}</nav>"
+        f"{paragraph(f'{counted(header.symbols)}. Costs: {costs}.')}<nav>{links}</nav>"
     )
 
 

@@ -117,7 +117,7 @@ def report_of(
     metrics = metrics_of(tracks)
     benchmark_tracks = [(track.account.name, track.record) for track in tracks if track.account.kind == "benchmark"]
     stamps = np.asarray(record.ts, dtype=np.int64)
-    chosen = thinned(house)
+    curve_samples = thinned(house)
     attribution, attribution_notes = _attribution(books)
     return BacktestReport(
         header=_header(assembly, record, house, result, verdict.sharpe_definition),
@@ -125,12 +125,12 @@ def report_of(
         accounts=accounts,
         metrics=metrics,
         goals=goals_of(assembly.config.study.goals, accounts, metrics),
-        curves=_curves(stamps, tracks, chosen),
-        rolling=_rolling(stamps, tracks, chosen),
+        curves=_curves(stamps, tracks, curve_samples),
+        rolling=_rolling(stamps, tracks, curve_samples),
         drawdowns=deepest(house, stamps),
         months=monthly_returns(house),
         years=annual_returns(house),
-        exposures=_exposures(stamps, house, books, chosen),
+        exposures=_exposures(stamps, house, books, curve_samples),
         trading=_trading(house, result),
         risk=Risk(_risk(books, house, "last"), _risk(books, house, "average")),
         costs=(*_costs(tracks, record, benchmarks), *_agent_costs(tracks, record, books)),
@@ -243,6 +243,10 @@ def _date(ts: int) -> str:
 def _header(
     assembly: Assembly, record: Record, house: TrackRecord, result: Summary, sharpe_definition: str
 ) -> ReportHeader:
+    """Return the facts of a run beside its figures: names, dates, costs, digests and definitions.
+
+    With a table of fitted costs, `costs` has its number of rows.
+    """
     config, settings = assembly.config, settings_of(assembly, record)
     model, table = settings.costs, settings.costs.table
     costs = {name: float(getattr(model, name)) for name in model.__struct_fields__ if name not in ("seed", "table")}
@@ -322,6 +326,10 @@ def _rolling(stamps: Ints, tracks: Sequence[Track], chosen: Ints) -> RollingCurv
 
 
 def _exposures(stamps: Ints, house: TrackRecord, books: BookHistory | None, chosen: Ints) -> Exposures:
+    """Return exposure at the `chosen` samples, and each symbol's last, mean and largest weight.
+
+    Without `books` there are no weights.
+    """
     gross = house.gross if house.gross is not None else np.zeros(len(stamps))
     symbol_weights: tuple[SymbolWeight, ...] = ()
     if books is not None:
@@ -336,6 +344,7 @@ def _exposures(stamps: Ints, house: TrackRecord, books: BookHistory | None, chos
 
 
 def _trading(house: TrackRecord, result: Summary) -> Trading:
+    """Return the counts of orders and fills, and the round trips: totals, by symbol, largest winners and losers."""
     trips = house.trips or ()
     wins = sum(trip.profit > 0.0 for trip in trips)
     ordered = sorted(trips, key=lambda trip: (trip.profit, trip.symbol, trip.exit_ts))
@@ -364,7 +373,9 @@ def _risk(books: BookHistory | None, house: TrackRecord, basis: Basis) -> RiskCo
 def _costs(
     tracks: Sequence[Track], house_record: Record, benchmarks: Sequence[tuple[Benchmark, Record]]
 ) -> tuple[CostRow, ...]:
+    """Return the costs of the house (the whole account), then of each benchmark that is traded."""
     records = [house_record, *(record for _, record in benchmarks)]
+    # in the order of `records`: the house, then the benchmarks
     traded_tracks = [track for track in tracks if track.account.kind != "agent" and track.account.limits != UNTRADED]
     return tuple(
         CostRow(

@@ -23,22 +23,22 @@ SERIES_PATHS: Final = tuple(f"{name}." for name in SERIES)
 
 def markdown(report: BacktestReport) -> str:
     """Return the report as Markdown: the tables of the page without its charts."""
-    h = report.header
+    header = report.header
     fault_lines = [line for text in report.verdict.faults for line in (text, "")]
     lines = [
-        f"# Backtest of {h.name}, {h.first} to {h.last}", "", *fault_lines, headline(report.verdict), "",
-        f"{counted(h.symbols)}. Costs: {cost_settings(h)}.",
+        f"# Backtest of {header.name}, {header.first} to {header.last}", "", *fault_lines, headline(report.verdict), "",
+        f"{counted(header.symbols)}. Costs: {cost_settings(header)}.",
     ]  # fmt: skip
     for title, head, rows in (table for section in SECTIONS for table in section.tables(report)):
         lines += ["", f"## {title}", ""]
         lines += table_lines(head, rows) if rows else ["None."]
     lines += ["", "## Provenance and notes", ""]
     lines += [f"- {name}: `{value}`" for name, value in (
-        ("configuration", h.config), ("market data", h.market), ("effects of the run", h.digest),
-        ("code", h.version), ("commit", h.commit or "none, no checkout"), ("source of the bars", h.source),
-        ("seed", h.seed),
+        ("configuration", header.config), ("market data", header.market), ("effects of the run", header.digest),
+        ("code", header.version), ("commit", header.commit or "none, no checkout"),
+        ("source of the bars", header.source), ("seed", header.seed),
     )]  # fmt: skip
-    lines += [f"- {text}" for text in (h.sharpe_definition, h.turnover_definition, *report.notes)]
+    lines += [f"- {text}" for text in (header.sharpe_definition, header.turnover_definition, *report.notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -57,8 +57,8 @@ def csv_text(report: BacktestReport) -> str:
     The first lines are failed decisions, "nothing traded" and doubts. A metric has one line for each account. Series
     are left out.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    text_file = io.StringIO()
+    writer = csv.writer(text_file, lineterminator="\n")
     writer.writerow(CSV_HEAD)
     writer.writerows(
         ("failed decisions", _cell(failure.agent), _cell(failure.text)) for failure in report.verdict.failures
@@ -72,7 +72,7 @@ def csv_text(report: BacktestReport) -> str:
     del document["metrics"]
     figures = ((path, value) for path, value in leaves(document) if not path.startswith(SERIES_PATHS))
     writer.writerows((path, "", _cell(value)) for path, value in figures)
-    return out.getvalue()
+    return text_file.getvalue()
 
 
 def series_text(report: BacktestReport) -> str:
@@ -97,11 +97,11 @@ def series_text(report: BacktestReport) -> str:
     ):  # fmt: skip
         if row:
             columns[name] = dict(zip(stamps, row, strict=True))
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    text_file = io.StringIO()
+    writer = csv.writer(text_file, lineterminator="\n")
     writer.writerow(("time", *map(_cell, columns)))
     writer.writerows((instant_text(ts), *(_cell(column.get(ts)) for column in columns.values())) for ts in curves.ts)
-    return out.getvalue()
+    return text_file.getvalue()
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

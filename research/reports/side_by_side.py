@@ -104,19 +104,33 @@ def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> 
 
     Raises NotComparable with every setting of SAME that differs.
     """
-    a, b = one.header.settings, other.header.settings
-    differing = [name for name in a.__struct_fields__ if getattr(a, name) != getattr(b, name)]
+    settings, other_settings = one.header.settings, other.header.settings
+    differing = [
+        name for name in settings.__struct_fields__ if getattr(settings, name) != getattr(other_settings, name)
+    ]
     refused = [name for name in differing if name in SAME]
     if refused:
         values = "; ".join(_both_values(name, one, other) for name in refused)
         # the later start lets both runs decide from one session on
-        remedy = f"; give both [feed] start = {max(str(a.begins), str(b.begins))}" if "begins" in refused else ""
+        remedy = (
+            f"; give both [feed] start = {max(str(settings.begins), str(other_settings.begins))}"
+            if "begins" in refused
+            else ""
+        )
         raise NotComparable(f"the runs differ in {', '.join(refused)} and are not comparable ({values}){remedy}")
     record, other_record = _track_record(one), _track_record(other)
     rows = [
-        Compared(x.name, x.title, x.unit, x.better, x.values[0], y.values[0], _difference(x.values[0], y.values[0]))
-        for x, y in zip(one.metrics, other.metrics, strict=True)
-        if x.needs != "benchmark"
+        Compared(
+            metric.name,
+            metric.title,
+            metric.unit,
+            metric.better,
+            metric.values[0],
+            other_metric.values[0],
+            _difference(metric.values[0], other_metric.values[0]),
+        )
+        for metric, other_metric in zip(one.metrics, other.metrics, strict=True)
+        if metric.needs != "benchmark"
     ]
     versus = versus_all(record, [(names[1], other_record)])[0]
     step = max(1, len(one.samples.ts) // 1_000)  # a chart shows 1,000 to 2,000 points
@@ -155,28 +169,35 @@ def _differing_files(one: Comparable, other: Comparable) -> tuple[str, ...]:
     A report of an earlier version does not name such files: a difference then shows only in the hash of the whole
     market.
     """
-    a, b = one.header.beyond_bars, other.header.beyond_bars
-    if a is None or b is None:
+    files, other_files = one.header.beyond_bars, other.header.beyond_bars
+    if files is None or other_files is None:
         return (
             () if one.header.market == other.header.market else ("files beyond the bars that a report does not name",)
         )
-    return tuple(name for name in sorted({*a, *b}) if a.get(name) != b.get(name))
+    return tuple(name for name in sorted({*files, *other_files}) if files.get(name) != other_files.get(name))
 
 
 def _both_values(name: str, one: Comparable, other: Comparable) -> str:
     """Return a setting of both runs as text: dates as first, last and number; of the costs only those that differ."""
-    a, b = one.header, other.header
+    first_header, second_header = one.header, other.header
     if name == "dates":
-        return f"dates: {a.first} to {a.last}, {a.samples:,} samples, and {b.first} to {b.last}, {b.samples:,} samples"
+        return (
+            f"dates: {first_header.first} to {first_header.last}, {first_header.samples:,} samples, and "
+            f"{second_header.first} to {second_header.last}, {second_header.samples:,} samples"
+        )
     if name == "costs":
-        with_seeds = [{**header.costs, "seed": float(header.seed)} for header in (a, b)]
-        x, y = (
+        with_seeds = [{**header.costs, "seed": float(header.seed)} for header in (first_header, second_header)]
+        first_costs, second_costs = (
             {"fitted_rows": 0.0, **costs} for costs in with_seeds
         )  # a run without a fitted table of costs lacks this key
-        texts = [f"{key}: {x[key]:g} and {y[key]:g}" for key in x if x[key] != y[key]]
-        tables = a.settings.costs.table != b.settings.costs.table
+        texts = [
+            f"{key}: {first_costs[key]:g} and {second_costs[key]:g}"
+            for key in first_costs
+            if first_costs[key] != second_costs[key]
+        ]
+        tables = first_header.settings.costs.table != second_header.settings.costs.table
         return ", ".join([*texts, *(["the table of [broker] costs"] if tables else [])])
-    values = [_shortened_json(getattr(header.settings, name)) for header in (a, b)]
+    values = [_shortened_json(getattr(header.settings, name)) for header in (first_header, second_header)]
     return f"{name}: {values[0]} and {values[1]}"
 
 
@@ -247,16 +268,16 @@ def _p_text(value: float) -> str:
 
 def sentence(comparison: SideBySide) -> str:
     """Return one sentence on the difference of the Sharpe ratios, or on why it has no interval."""
-    v = comparison.versus
-    if v.sharpe_difference is None or v.low is None or v.high is None:
+    versus = comparison.versus
+    if versus.sharpe_difference is None or versus.low is None or versus.high is None:
         return f"{comparison.no_interval}."
     mark = f", {comparison.annualised}" if comparison.annualised else ""
-    span = f"{v.sharpe_difference:+.2f} [{v.low:.2f}, {v.high:.2f}]{mark}"
-    if v.low <= 0.0 <= v.high:
+    span = f"{versus.sharpe_difference:+.2f} [{versus.low:.2f}, {versus.high:.2f}]{mark}"
+    if versus.low <= 0.0 <= versus.high:
         return (
             f"Sharpe difference {span}: by its ratio {comparison.one} is not distinguishable from {comparison.other}."
         )
-    better = "better" if v.low > 0.0 else "worse"
+    better = "better" if versus.low > 0.0 else "worse"
     return f"Sharpe difference {span}: by its ratio {comparison.one} is {better} than {comparison.other}."
 
 
@@ -275,6 +296,7 @@ def p_rows(comparison: SideBySide) -> list[tuple[str, str]]:
 
 
 def _html(comparison: SideBySide) -> str:
+    """Return the comparison as a page with a chart of equity, all metrics and the p-values."""
     rows = [
         row(metric.title, *(figure(f"metrics.{k}.{name}", getattr(metric, name), metric.unit) for name in
                             ("one", "other", "difference")))
@@ -308,6 +330,7 @@ def settings_text(comparison: SideBySide) -> str:
 
 
 def _markdown(comparison: SideBySide) -> str:
+    """Return the comparison as Markdown: the page without its chart."""
     head = ("", comparison.one, comparison.other, "difference")
     lines = [
         f"# {comparison.one} and {comparison.other}, {comparison.first} to {comparison.last}", "",
@@ -322,17 +345,18 @@ def _markdown(comparison: SideBySide) -> str:
 
 
 def _csv(comparison: SideBySide) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    """Return the comparison as CSV: failed decisions and doubts, then every figure of both runs and the difference."""
+    text_file = io.StringIO()
+    writer = csv.writer(text_file, lineterminator="\n")
     writer.writerow(("figure", "one", "other", "difference"))
     writer.writerows(("failed decisions", text, "", "") for text in comparison.failures)
     writer.writerows(("doubt", doubt.text, "", "") for doubt in comparison.doubts)
     writer.writerows((metric.name, metric.one, metric.other, metric.difference) for metric in comparison.metrics)
-    v = comparison.versus
-    writer.writerow(("sharpe_difference", "", "", v.sharpe_difference))
-    writer.writerow(("sharpe_difference_interval", v.low, v.high, ""))
-    writer.writerows((f"{name}_p", "", "", getattr(v, name).p) for _, name in TESTS)
-    return out.getvalue()
+    versus = comparison.versus
+    writer.writerow(("sharpe_difference", "", "", versus.sharpe_difference))
+    writer.writerow(("sharpe_difference_interval", versus.low, versus.high, ""))
+    writer.writerows((f"{name}_p", "", "", getattr(versus, name).p) for _, name in TESTS)
+    return text_file.getvalue()
 
 
 def _json(comparison: SideBySide) -> str:

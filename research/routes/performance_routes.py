@@ -210,28 +210,32 @@ class Performances:
         first, last = _span(books, query, since)
         returns = self._benchmark(books) if book == BENCHMARK else books.returns(book)
         periods, window = samples_a_year(self._run.parts), query.window
-        free = self._run.parts.risk_free_annual(books.days_ns.tolist(), periods)
-        steps = max(0, last - first - window + 1)
-        # the newest sample is always shown
-        ends = range(last, first + window - 1, -max(1, -(-steps // query.points))) if steps else range(0)
+        risk_free_annual = self._run.parts.risk_free_annual(books.days_ns.tolist(), periods)
+        window_count = max(0, last - first - window + 1)
+        # the newest sample is always shown; the negations round the step up
+        ends = range(last, first + window - 1, -max(1, -(-window_count // query.points))) if window_count else range(0)
         ratios = [
             sharpe(
                 returns[k - window + 1 : k + 1],
                 periods,
-                free if isinstance(free, float) else free[k - window + 1 : k + 1],
+                risk_free_annual if isinstance(risk_free_annual, float) else risk_free_annual[k - window + 1 : k + 1],
             )
             for k in reversed(ends)
         ]
         return Rolling(
             self._run.service.run, query.book, window, periods, self._run.parts.sharpe_definition,
-            [int(books.ts[k]) for k in reversed(ends)], [x if isfinite(x) else None for x in ratios],
+            [int(books.ts[k]) for k in reversed(ends)], [ratio if isfinite(ratio) else None for ratio in ratios],
         )  # fmt: skip
 
     def _var(self, books: StoredBooks, reader: Reader) -> VarRecord:
         """Compare the newest VaR recorded by each sample with the account's return to the next sample."""
         run, spec = self._run.service.run, getattr(self._run.service.config.risk, "var", None)
         records = with_values(reader.risk(), reader.decisions())
-        var_pairs = [(r.ts, r.measures["var"][0]) for r in records if r.measures.get("var", (None,))[0] is not None]
+        var_pairs = [
+            (record.ts, record.measures["var"][0])
+            for record in records
+            if record.measures.get("var", (None,))[0] is not None
+        ]
         if not var_pairs:
             return VarRecord(run, None, "no VaR was recorded: [risk] var is not set, or the history was too short")
         newest = np.searchsorted([ts for ts, _ in var_pairs], books.ts, side="right") - 1  # -1: none yet
@@ -260,6 +264,7 @@ class Performances:
         return np.concatenate((np.zeros(1), simple_returns(wealth)))
 
     def _attributed(self, books: StoredBooks, query: OfBook, book: str, since: int) -> Attribution:
+        """Return the parts of the return of `book` by symbol, over the period of the query; none for one sample."""
         history = self._history_now()
         first, last = _span(books, query, since)
         begin, end = _instant_texts(books, first, last)

@@ -238,22 +238,22 @@ class ResearchRoutes:
         Raises Refused for a backtest of the query that cannot be read. A pinned one that cannot be read is replaced.
         """
         pinned = None if self._runs is None else pinned_of(self._runs.runs())
-        name, lost = "" if pinned is None else pinned.backtest, ""
+        pinned_name, lost = "" if pinned is None else pinned.backtest, ""
         async with self._one_thread:
             try:
-                stored = await asyncio.to_thread(self._backtests.open, query.backtest or name)
+                stored = await asyncio.to_thread(self._backtests.open, query.backtest or pinned_name)
             except Refused as why:
                 if query.backtest:
                     raise
-                lost = f"the pinned backtest {name} cannot be read: {why}"
+                lost = f"the pinned backtest {pinned_name} cannot be read: {why}"
                 stored = await asyncio.to_thread(self._backtests.open, "")
             run = self._run.service.run
             if stored is None:
                 text = f"there is no stored backtest; {HINT}"
-                return Beside(run, "", [], [], [], [], None, None, None, text, pinned=name, lost=lost)
-            with_pin = query if query.backtest or lost or not name else replace(query, backtest=name)
+                return Beside(run, "", [], [], [], [], None, None, None, text, pinned=pinned_name, lost=lost)
+            with_pin = query if query.backtest or lost or not pinned_name else replace(query, backtest=pinned_name)
             beside = await self._run.read(lambda run_reader: self._beside(run_reader, stored, with_pin))
-            return replace(beside, pinned=name, lost=lost)
+            return replace(beside, pinned=pinned_name, lost=lost)
 
     def _beside(self, run_reader: Reader, stored: Reader, query: OfBacktest) -> Beside:
         """Return the run beside the backtest of the query.
@@ -282,36 +282,38 @@ class ResearchRoutes:
         Raises Refused for an unknown backtest, for one that is named twice, and for two that cannot be compared.
         """
         async with self._comparing:
-            stored = await asyncio.to_thread(self._backtests.open, query.other)
+            reader = await asyncio.to_thread(self._backtests.open, query.other)
             if query.one:
-                await asyncio.to_thread(self._backtests.open, query.one)
-            records = [] if stored is None else await asyncio.to_thread(self._backtests.newest, stored)
+                await asyncio.to_thread(self._backtests.open, query.one)  # only to refuse an unknown name
+            # the newest of all stored backtests, whichever of them `reader` was opened for
+            records = [] if reader is None else await asyncio.to_thread(self._backtests.newest, reader)
             newest = [record.run for record in records]
             # of the two newest, the one that was not named stands beside a named one
-            other = query.other or next((name for name in newest if name != query.one), "")
-            pair = query.one or next((name for name in newest if name != other), ""), other
+            other_name = query.other or next((name for name in newest if name != query.one), "")
+            names = query.one or next((name for name in newest if name != other_name), ""), other_name
             if self._reads_only:
                 # a replay writes what it reads of the market into the state folder
                 text = "a read-only instance replays no run; ask the trading instance, or run quantd report --compare"
-                return ComparedBacktests(*pair, missing=text)
-            if stored is None or not all(pair):
-                return ComparedBacktests(*pair, missing=f"there are fewer than two stored backtests; {HINT}")
-            if pair not in self._compared:
-                if pair[0] == pair[1]:
-                    raise Refused(409, "incomparable", f"{pair[0]} is named twice; choose two backtests")
+                return ComparedBacktests(*names, missing=text)
+            if reader is None or not all(names):
+                return ComparedBacktests(*names, missing=f"there are fewer than two stored backtests; {HINT}")
+            if names not in self._compared:
+                if names[0] == names[1]:
+                    raise Refused(409, "incomparable", f"{names[0]} is named twice; choose two backtests")
                 try:
-                    compared = await _compared_in_process(self._file(), self._run.folder, *pair)
+                    compared = await _compared_in_process(self._file(), self._run.folder, *names)
                 except Refused as refusal:
                     if (query.one and query.other) or refusal.code != "incomparable":
                         raise
                     # the newest ones were not chosen by name: one of them may be unfinished
-                    return ComparedBacktests(*pair, missing=str(refusal))
+                    return ComparedBacktests(*names, missing=str(refusal))
                 async with self._one_thread:
-                    differs = await asyncio.to_thread(self._backtests.differing, stored, *pair)
-                self._compared[pair] = replace(compared, differs=differs)
-                for old in list(self._compared)[:-KEPT]:
-                    del self._compared[old]
-            return self._compared[pair]
+                    differs = await asyncio.to_thread(self._backtests.differing, reader, *names)
+                self._compared[names] = replace(compared, differs=differs)
+                # in the order of insertion: the oldest comparisons are forgotten
+                for forgotten in list(self._compared)[:-KEPT]:
+                    del self._compared[forgotten]
+            return self._compared[names]
 
     def _file(self) -> Path:
         """Return the path of the run's configuration file."""
@@ -369,6 +371,7 @@ def _contains(look: Look, text: str) -> bool:
 
 
 def _line(look: Look, run_config: Config, withdrawal: Withdrawal | None) -> LookLine:
+    """Return a look as a line, with its changes beside the run's configuration where its own keys are recorded."""
     return LookLine(
         look.kind,
         look.name,

@@ -134,6 +134,7 @@ class StoredBacktests:
         return faults or differences(configs[0].keys, configs[1].keys, joint=" and ")
 
     def _facts_of(self, stored: Reader, record: RunRecord) -> _Facts:
+        """Return conditions, configuration and Sharpe ratio of a backtest. They are cached once it has ended."""
         facts = self._facts.get(record.run)
         if facts is None:
             conditions = backtest_conditions(_records(stored), record.run)
@@ -143,8 +144,8 @@ class StoredBacktests:
             if record.ended:
                 self._facts[record.run] = facts
                 # a dict is in the order of insertion: the oldest entries are forgotten, so that memory is bounded
-                for old in list(self._facts)[: -2 * MOST_RUNS]:
-                    del self._facts[old]
+                for forgotten in list(self._facts)[: -2 * MOST_RUNS]:
+                    del self._facts[forgotten]
         return facts
 
     def _sharpe(self, folder: Path, run: str, config: StoredConfig) -> float | None:

@@ -119,6 +119,11 @@ class AnswerBlocks:
         every: int = EVERY,
         requests: Requests | None = None,
     ) -> None:
+        """`scheduled` tells for each agent whether it decides at times of a schedule, else at every sample.
+
+        `act` answers one question, `policies` returns the policy of a number. No block begins while `unusual` returns
+        True. `act` checks every `every`-th answer of a block. `requests` collects the answers.
+        """
         self._act, self._policies, self._scheduled, self._unusual = act, policies, scheduled, unusual
         self._every = every
         self._requests = requests
@@ -141,7 +146,11 @@ class AnswerBlocks:
         return decided
 
     def _answer(self, ask: Ask) -> Decided:
-        """Return the answer from a block, or by `act` where no block has one."""
+        """Return the answer from a block, or by `act` where no block has one.
+
+        A block has none between samples, for shadows, for policies without `act_rows`, and for an agent that decides
+        seldom. Every EVERYth answer of a block is compared with that of `act`.
+        """
         policy = self._policies(ask.policy)
         # shadows have higher numbers than the agents, and `act` answers them
         between_samples = ask.view.time != ask.view.sample_time

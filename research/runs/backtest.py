@@ -60,6 +60,7 @@ class BacktestJournal:
     """The journal of a backtest in memory, and the store into which `commit` writes it."""
 
     def __init__(self, folder: Path, assembly: Assembly, run: str) -> None:
+        """Opens a store in `folder`, and begins the run named `run` in it."""
         # only journals that are kept need the database's libraries
         from quantd.adapters.store.handle import Store
         from quantd.adapters.store.upkeep.backup import before_upgrade
@@ -212,6 +213,7 @@ def drive(
     shell = assembly.shell(log)
     if stop:
         stop_at_failure(shell, assembly.rules.names())
+    # a question without an answer ends the run in any case
     elif any(isinstance(policy, Asked) for policy in assembly.policies):
         stop_without_answer(shell)
     begin(shell, assembly, config, run, fresh=True)

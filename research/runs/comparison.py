@@ -85,7 +85,7 @@ def settings_of(assembly: Assembly, record: Record) -> Settings:
         follow_ups=rules.follow_ups,
         rearm_samples=rules.rearm_samples,
         flatten_on=rules.flatten_on,
-        jobs=tuple(s.do for s in assembly.schedules if s.do != "rebalance"),
+        jobs=tuple(schedule.do for schedule in assembly.schedules if schedule.do != "rebalance"),
         periods=samples_a_year(assembly),
         formula=assembly.sharpe_definition,
         begins=first_decision(assembly, record),
@@ -176,7 +176,7 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
     agent = config.agent(
         name=NAME, policy=name, capital=min(1.0, invested), profile=config.risk.profile, min_trade=min_trade(assembly)
     )
-    jobs = tuple(s for s in config.schedules if s.enabled and s.do != "rebalance")
+    jobs = tuple(schedule for schedule in config.schedules if schedule.enabled and schedule.do != "rebalance")
     if cron:
         jobs += (Schedule(name="rebalance", do="rebalance", cron=cron, timezone=timezone, agents=(NAME,)),)
     update = {"agents": (agent,), "manual": None, "schedules": jobs}
@@ -191,6 +191,7 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
     # `invested` was rounded to a float, so the capital is set again, exact to the micro.
     capital = sum(agent_rules.capital_micro for agent_rules in assembly.rules.agents)
     rules = msgspec.structs.replace(rules, agents=(msgspec.structs.replace(rules.agents[0], capital_micro=capital),))
+    # with a schedule the agent would first decide at its first date: `Opened` asks it at the first sample too
     variant = replace(assembly, config=single_config, rules=rules, policies=policies, schedules=schedules)
     return Opened(**{field.name: getattr(variant, field.name) for field in fields(variant)}) if cron else variant
 

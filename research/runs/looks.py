@@ -186,7 +186,7 @@ def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known
     changed; OSError where the ledger cannot be written.
     """
     how_to_list = "quantd study looks lists the looks with their ids"
-    chosen: list[Look] = []
+    chosen: list[Look] = []  # filled by `entries`, which `_append` calls under its lock
 
     def entries(ledger: Known) -> list[Withdrawal]:
         if ledger.fault:
@@ -223,7 +223,8 @@ def _append(folder: Path, entries: Callable[[Known], Sequence[Entry]]) -> Known:
             last = lines[-1] if lines else None
             n, link = (last.n, last.link) if last is not None else (0, "")
             lost = 0
-            # after lost lines, numbers and links continue from the head; the first new line records how many were lost
+            # after lost lines, numbers and links continue from the head; the first new line records how many were lost,
+            # unless the last line has recorded it already
             if fault and newest_head is not None and not (last is not None and last.lost):
                 lost, n, link = max(newest_head.n - n, 1), max(newest_head.n, n), newest_head.link
             new_lines = []
@@ -303,6 +304,7 @@ def _read_and_check(folder: Path) -> tuple[list[Line], str, int]:
         lines.append(line)
     head = _newest_head(folder)
     if head is not None and not fault and not any(line.n == head.n and line.link == head.link for line in lines[-1:]):
+        # a head behind the last line is no fault: a process ended between the lines and the head
         shorter = not lines or lines[-1].n < head.n
         if shorter:
             fault = f"{path} was deleted or shortened: it had {head.n:,} looks"

@@ -60,7 +60,7 @@ class Requests:
         rows, instants = rows[is_sample], instants[is_sample]
         if not len(rows) or not all(by_agent):
             return np.zeros(0, dtype=np.int64), np.zeros(0)
-        books = np.array([record.books_micro[row] for row in rows.tolist()], dtype=np.float64)
+        book_equity = np.array([record.books_micro[row] for row in rows.tolist()], dtype=np.float64)
         equity = np.asarray(record.known_micro, dtype=np.float64)[rows]
         weight_bytes = max(
             (len(weights) for answers in by_agent for _, weights in answers if weights is not None), default=0
@@ -68,11 +68,14 @@ class Requests:
         if not weight_bytes:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
         # 8 bytes for each float64; NaN where an agent holds, so that the sample is omitted below
-        no_weights, total = np.full(weight_bytes // 8, np.nan).tobytes(), np.zeros((len(rows), weight_bytes // 8))
+        no_weights, total_weights = (
+            np.full(weight_bytes // 8, np.nan).tobytes(),
+            np.zeros((len(rows), weight_bytes // 8)),
+        )
         for agent, answers in enumerate(by_agent):
             targets = np.frombuffer(b"".join(weights or no_weights for _, weights in answers)).reshape(len(answers), -1)
             newest_answer = np.searchsorted([instant for instant, _ in answers], instants, side="right") - 1
-            book_share = np.where(newest_answer >= 0, books[:, agent] / equity, np.nan)
-            total += book_share[:, None] * targets[newest_answer]
-        exposure = np.abs(total).sum(axis=1)
+            book_share = np.where(newest_answer >= 0, book_equity[:, agent] / equity, np.nan)
+            total_weights += book_share[:, None] * targets[newest_answer]
+        exposure = np.abs(total_weights).sum(axis=1)
         return rows[np.isfinite(exposure)], exposure[np.isfinite(exposure)]

@@ -53,6 +53,7 @@ class Record:
     """
 
     def __init__(self, universe: Universe, after: Log | None = None) -> None:
+        """Begins an empty record. Each step is passed on to the log `after`."""
         self.ts: array[int] = array("q")
         self.days_ns: array[int] = array("q")
         self.known_micro: list[int] = []

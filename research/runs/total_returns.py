@@ -51,9 +51,11 @@ def grown(actions: Sequence[Action], times: Ints, price: Floats) -> Floats:
     for action in actions:
         ratio = action.numerator / action.denominator if action.kind == "split" else 1.0
         dividend = action.cash_nano / NANO if action.kind == "dividend" else 0.0
-        actions_by_row.setdefault(int(np.searchsorted(times, action.ts)), []).append((0, ratio, dividend))
+        actions_by_row.setdefault(int(np.searchsorted(times, action.ts)), []).append(
+            (0, ratio, dividend)
+        )  # 0: the only symbol
     for row, row_actions in actions_by_row.items():
-        if row < len(times):
+        if row < len(times):  # else the action is after the last instant
             shares, cash = per_share(row_actions)[0]
             growth[row] = shares + cash / price[row]
     return growth

@@ -258,7 +258,7 @@ class Known:
             return None
         values = [
             deflated_sharpe(excess, sharpe / sqrt(periods), self.hurdle(periods, len(excess), withdrawals=withdrawals))
-            for withdrawals in (True, False)
+            for withdrawals in (True, False)  # as the ledger is, then as if no look was withdrawn
         ]
         if not isfinite(values[0]):
             return None
@@ -296,6 +296,10 @@ class _Tally:
     """
 
     def __init__(self, chain: tuple[Entry, ...], result_look: Look | None, withdrawn: frozenset[int]) -> None:
+        """Counts the trials of the market of `result_look`, or of all markets where it is None, line by line.
+
+        `withdrawn` are the indices of withdrawn lines: their trials count, and their ratios do not.
+        """
         self._result_look = result_look
         self._family: set[str] = set()
         """The digests of the looks so far of the family of `result_look`."""
@@ -329,7 +333,7 @@ class _Tally:
                 self._classify(member)
         if self._result_look is not None and self._result_look.family and look.family == self._result_look.family:
             self._family.add(look.digest)
-        self._remove_ratio(look)
+        self._remove_ratio(look)  # the ratio of an earlier run of the same configuration is replaced
         self._classify(look)
         if look.digest in self._members:
             if not withdrawn:

@@ -58,6 +58,7 @@ class Obstacles:
     rows_only = False
 
     def __init__(self, agents: int) -> None:
+        """`agents` is the number of agents that trade. Shadows follow them, and their weights are not kept."""
         self.asked = self.held = self.empty = 0
         self.largest: list[float] = [0.0] * agents
         """Largest absolute weight of each agent so far."""
@@ -88,6 +89,7 @@ class Obstacles:
                 self.expired += effect.state.count(OrderState.EXPIRED)
 
     def _decided(self, event: Decided) -> None:
+        """Count an answer that holds or has no weight above 0, and keep each agent's weights with the largest one."""
         if event.weights is None:
             self.held += 1
             return
@@ -160,6 +162,7 @@ def _without_lots(assembly: Assembly, log: Obstacles) -> Untraded:
     index, agent = max(enumerate(rules.agents), key=lambda pair: log.largest[pair[0]])
     largest = log.largest[index]
     if largest < agent.min_trade:
+        # half of the largest weight, rounded to one digit
         suggestion = f"{float(f'{largest / 2:.1g}'):g}"
         return Untraded(
             f"{agent.name} does not trade changes below {agent.min_trade:.2%} of its equity (min_trade), and its "
@@ -168,10 +171,12 @@ def _without_lots(assembly: Assembly, log: Obstacles) -> Untraded:
             f'Python: settings={{"agents.{agent.name}.min_trade": {suggestion}}})',
         )
     weights = log.weights_of(index)
+    # the price of one lot of each symbol at its highest close
     lot_prices = np.fmax.reduce(assembly.feed.columns.close, axis=0) * assembly.universe.lot_size
     requested = np.flatnonzero(weights)
     needed_capital = float(np.fmin.reduce(lot_prices[requested] / np.abs(weights[requested])))
     capital_share = max(agent.capital_micro, 1) / max(rules.cash_micro, 1)
+    # the agent has a share of the cash; 10 % more, because prices move
     cash = f"{_rounded_up(needed_capital / capital_share * 1.1):.0f}"
     return Untraded(
         f"no weight of {agent.name} is worth one lot: its capital is {agent.capital_micro / MICRO:,.2f}, and its "
@@ -194,6 +199,7 @@ def _unfilled(assembly: Assembly, log: Obstacles) -> Untraded:
     costs, orders = assembly.costs, f"{log.orders:,} order{'' if log.orders == 1 else 's'}"
     outcome = f"{log.expired:,} of {orders} expired, and none was filled"
     symbols = some([assembly.universe.symbols[column] for column in columns])
+    # the settings by which the volume of a bar bounds a fill
     caps = [name for name in ("participation", "impact") if getattr(costs, name)]
     cli_options = " ".join(f"--set broker.{name}=0" for name in caps)
     settings = ", ".join(f'"broker.{name}": 0' for name in caps)

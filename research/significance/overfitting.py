@@ -61,6 +61,7 @@ def overfitting(returns: Floats, *, blocks: int = BLOCKS, measure: Measure = "sh
     inside, outside, ranks = _choices(returns, blocks, measure)
     trials = returns.shape[1]
     logits = np.log(ranks / (trials + 1.0 - ranks))
+    # the slope of performance out of sample on performance in sample
     centred = inside - inside.mean()
     spread = float(centred @ centred)
     slope = float(centred @ outside) / spread if spread > 1e-24 * len(inside) else float("nan")
@@ -80,6 +81,7 @@ def _choices(returns: Floats, blocks: int, measure: Measure) -> tuple[Floats, Fl
     deviations = returns - centre
     sums = np.add.reduceat(deviations, edges[:-1], axis=0)
     squares = np.add.reduceat(deviations * deviations, edges[:-1], axis=0)
+    # with block 0 in the first half, each division occurs once
     halves = np.array([marks for marks in combinations(range(blocks), blocks // 2) if marks[0] == 0])
     chosen = np.zeros((len(halves), blocks))
     np.put_along_axis(chosen, halves, 1.0, axis=1)
@@ -99,9 +101,9 @@ def _choices(returns: Floats, blocks: int, measure: Measure) -> tuple[Floats, Fl
             chosen_out = out_of_sample[rows, best]
             below = (out_of_sample < chosen_out[:, None]).sum(axis=1)
             ties = (out_of_sample == chosen_out[:, None]).sum(axis=1)
-            part = slice(begin, begin + len(half_marks))
-            inside[part], outside[part] = in_sample[rows, best], chosen_out
-            ranks[part] = below + 0.5 * (ties + 1.0)
+            division_rows = slice(begin, begin + len(half_marks))
+            inside[division_rows], outside[division_rows] = in_sample[rows, best], chosen_out
+            ranks[division_rows] = below + 0.5 * (ties + 1.0)
     return inside, outside, ranks
 
 

@@ -68,7 +68,7 @@ def superior_ability(
         return None
     samples = len(varied)
     mean_length = length or _typical_length(varied)
-    means = varied.mean(axis=0)
+    means = varied.mean(axis=0)  # of the trials that vary, whose columns in `excess` are `columns`
     errors = np.sqrt(stationary_variances(varied, mean_length))
     scaled = sqrt(samples) * means / errors
     statistic = max(float(scaled.max()), 0.0)

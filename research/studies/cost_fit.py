@@ -92,6 +92,7 @@ def observations(
     clocks = {name: ZoneInfo(name) for name in set(zones)}
     rows: list[tuple[int, int, float, float]] = []
     open_fills: list[_OpenFill] = []
+    # (sample, number) of a basket -> its worst prices by column
     limits: OrderedDict[tuple[int, int], dict[int, int]] = OrderedDict()
     for data in entries:
         entry = decode(data)
@@ -104,7 +105,8 @@ def observations(
                 basket_limits = limits.get((effect.sample, effect.n), {})
                 columns = zip(effect.sym, effect.lots, effect.price_nano, strict=True)
                 open_fills += [
-                    _OpenFill(effect.ts, c, lots, price, basket_limits.get(c, 0)) for c, lots, price in columns
+                    _OpenFill(effect.ts, column, lots, price, basket_limits.get(column, 0))
+                    for column, lots, price in columns
                 ]
         event = entry.event
         if not open_fills or not isinstance(event, SliceRef | Bars):
@@ -150,13 +152,13 @@ def fit_costs(run: str, universe: Universe, fills: Observations, configured: Fit
     if count < FEWEST:
         raise TooFewFills(f"run {run} has {count} fills inside a bar; a fit needs {FEWEST}")
     order = np.random.default_rng(0).permutation(count)
-    errors = np.zeros((3, count))
+    errors = np.zeros((3, count))  # of the fit, of one mean for all fills, and of the configured costs
     for fold in range(FOLDS):
         test_rows, training_rows = np.sort(order[fold::FOLDS]), np.setdiff1d(order, order[fold::FOLDS])
         training, test = fills.rows(training_rows), fills.rows(test_rows)
-        expected = predicted(_fitted(universe, training), universe, test)
+        fitted_bp = predicted(_fitted(universe, training), universe, test)
         configured_bp = configured.fixed_bp + configured.impact * test.root_share
-        for k, prediction in enumerate((expected, np.full(len(test_rows), training.cost_bp.mean()), configured_bp)):
+        for k, prediction in enumerate((fitted_bp, np.full(len(test_rows), training.cost_bp.mean()), configured_bp)):
             errors[k, test_rows] = test.cost_bp - prediction
     fit_error, mean_error, configured_error = np.sqrt((errors**2).mean(axis=1)).tolist()
     return CostFit(run, count, fit_error, mean_error, configured_error, CostTable(tuple(_fitted(universe, fills))))
@@ -178,11 +180,11 @@ def _fitted(universe: Universe, fills: Observations) -> list[FittedCost]:
     """
     columns = np.unique(fills.column).tolist()
     _, impact, _ = _regression(fills)
-    slopes = {c: _regression(fills.rows(np.flatnonzero(fills.column == c)))[1:] for c in columns}
-    slope = {c: max(0.0, estimate) for c, estimate in _shrunk(slopes, impact).items()}
-    residuals = fills.cost_bp - np.array([slope[c] for c in fills.column.tolist()]) * fills.root_share
+    slopes = {column: _regression(fills.rows(np.flatnonzero(fills.column == column)))[1:] for column in columns}
+    slope = {column: max(0.0, estimate) for column, estimate in _shrunk(slopes, impact).items()}
+    residuals = fills.cost_bp - np.array([slope[column] for column in fills.column.tolist()]) * fills.root_share
     mean_bp, mean_error = _mean_and_error(residuals)
-    by_symbol = _shrunk({c: _mean_and_error(residuals[fills.column == c]) for c in columns}, mean_bp)
+    by_symbol = _shrunk({column: _mean_and_error(residuals[fills.column == column]) for column in columns}, mean_bp)
     costs = [_cost("", None, mean_bp, max(0.0, impact), len(residuals), mean_error)]
     for column in columns:
         symbol, of_symbol = universe.symbols[column], fills.column == column
@@ -263,11 +265,12 @@ def lines(fit: CostFit, places: int = 2) -> list[str]:
         f"all {fit.error_mean_bp:.{places}f} bp, of the configured costs {fit.error_configured_bp:.{places}f} bp"
     ]
     for row in fit.costs.rows:
-        what = row.symbol or "all symbols"
-        when = "" if row.hour is None else f" {row.hour:02d}:00"
+        group = row.symbol or "all symbols"
+        hour_text = "" if row.hour is None else f" {row.hour:02d}:00"
         error = "" if row.error_bp is None else f" ± {row.error_bp:.{places}f}"
         rows.append(
-            f"  {what + when:<16} fixed {row.fixed_bp:>8.{places}f}{error} bp, impact {row.impact:>8.{places}f} bp, "
+            f"  {group + hour_text:<16} fixed {row.fixed_bp:>8.{places}f}{error} bp, "
+            f"impact {row.impact:>8.{places}f} bp, "
             f"{row.fills:,} fills"
         )
     return rows

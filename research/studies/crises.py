@@ -184,14 +184,14 @@ def study(
     as a trial in the folder `state`, in `family` if it is named. Raises Incomparable when the settings of a benchmark
     differ, and ValueError for a run with fewer than two samples.
     """
-    cuts = _CutLog(assembly.rules)
-    record = recorded(assembly, drive(OWN), cuts)
+    cut_log = _CutLog(assembly.rules)
+    record = recorded(assembly, drive(OWN), cut_log)
     if len(record.ts) < 2:
         raise ValueError("the run has fewer than two samples; give more bars, or an earlier feed.start")
     settings = settings_of(assembly, record)
-    rows = {OWN: record}
+    records_by_name = {OWN: record}
     if settings.begins:
-        rows |= {
+        records_by_name |= {
             benchmark.name: benchmark_record(benchmark, settings, drive(benchmark.name)) for benchmark in benchmarks
         }
     keys = limits_on(assembly.rules)
@@ -205,17 +205,17 @@ def study(
     noted = [look for look in looks if look is not None]
     known_trials = try_note_looks(state, noted) if noted else Known(fault="no run has a ratio")
     policies = {OWN: assembly.policies, **{benchmark.name: benchmark.assembly.policies for benchmark in benchmarks}}
-    finished = _FinishedRuns(assembly, policies, rows, records_without, keys, cuts)
+    finished = _FinishedRuns(assembly, policies, records_by_name, records_without, keys, cut_log)
     failure_texts = [
         f"{name}: {failure.text}"
-        for name, row_record in rows.items()
+        for name, row_record in records_by_name.items()
         for failure in _failures(assembly, name, row_record)
     ]
     return Crises(
         run=assembly.config.quantd.name,
         first=_date(record, 0),
         last=_date(record, -1),
-        first_fill=max((row_record.first_fill for row_record in rows.values()), default=""),
+        first_fill=max((row_record.first_fill for row_record in records_by_name.values()), default=""),
         crises=tuple(finished.crisis(period) for period in (*PERIODS, *windows)),
         limits=tuple(finished.effects(0, len(record.ts) - 1)),
         always=tuple(key for key, limit in LIMITS.items() if limit.always and limit.configured),
@@ -358,8 +358,12 @@ class _FinishedRuns:
             return msgspec.structs.replace(empty, missing=f"no bars: {span}")
         base = max(start - 1, self._opened())
         if base >= stop:
-            fill = max((record.first_fill for record in self.rows.values()), default="")
-            text = f"not all rows traded before its end: the last first fill is on {fill}" if fill else "nothing traded"
+            last_first_fill = max((record.first_fill for record in self.rows.values()), default="")
+            text = (
+                f"not all rows traded before its end: the last first fill is on {last_first_fill}"
+                if last_first_fill
+                else "nothing traded"
+            )
             return msgspec.structs.replace(empty, missing=text)
         return msgspec.structs.replace(
             empty,
@@ -393,6 +397,7 @@ class _FinishedRuns:
         low = base + int(np.argmax(drawdowns))
         recovered: int | None = None
         if drawdowns.max() > LEVEL:
+            # the first sample that reaches the high before the low again, also after the period
             later = np.flatnonzero(worth[low:] >= window_worth[: low - base + 1].max())
             recovered = low + int(later[0]) if len(later) else None
         has_drawdown = bool(drawdowns.max() > LEVEL)

@@ -236,6 +236,7 @@ def spread_of(weights: Floats, wealth: Floats, worth: Floats, horizon: int, char
     filled = np.isfinite(wealth) & (wealth > 0.0)
     units = np.where(filled, weights / np.where(filled, wealth, 1.0), 0.0) / horizon
     value = np.where(np.isfinite(worth), worth, 0.0)
+    # each row replaces the portfolio that was set `horizon` rows before
     replaced_units = np.vstack([np.zeros((horizon, units.shape[1])), units[:-horizon]])[: len(units)]
     total_units = np.cumsum(units - replaced_units, axis=0)
     value_changes = np.diff(value, axis=0, append=value[-1:])
@@ -249,6 +250,7 @@ def spread_of(weights: Floats, wealth: Floats, worth: Floats, horizon: int, char
     periods = charges.periods
     net = profit - charges.rate * traded - charges.borrow_annual / periods * short_value
     annual, turnover = float(profit.mean()) * periods, float(traded.mean()) * periods
+    # after borrow fees and before the costs of trading: what a break-even cost may take
     earned = annual - charges.borrow_annual * float(short_value.mean())
     interval = None
     if len(profit) >= MIN_SAMPLES and float(profit.std()) > 0.0:
@@ -306,6 +308,7 @@ def horizon_of(
     mean = float(rank.mean()) if len(rank) else float("nan")
     deviation = float(tested.std(ddof=1)) if len(tested) > 1 else float("nan")
     error = newey_west_error(tested, horizon - 1)
+    # with too few samples nothing is shown: p stays 1
     t, p = mean / error if error > 0.0 else float("nan"), 1.0
     if len(tested) >= MIN_SAMPLES and error > 0.0:
         robust = long_run_error((tested - tested.mean())[:, None], np.ones(1), "quadratic_spectral", prewhiten=False)

@@ -160,13 +160,13 @@ def source_of(name: str, folder: Path, inputs: Collection[str]) -> Source:
     if definition.about.group in ("portfolio", "risk"):
         raise FactorError(f"feature {name!r} needs a portfolio, which a study does not have; choose another feature")
     spec = spec_of([name])
-    if missing := sorted(spec.needs - {"benchmark", *inputs}):
-        key, what = ("series", "series per symbol") if definition.series else ("macro", "macro series")
-        missing_series = definition.series or missing[0]
+    if missing_names := sorted(spec.needs - {"benchmark", *inputs}):
+        key, series_kind = ("series", "series per symbol") if definition.series else ("macro", "macro series")
+        missing_series = definition.series or missing_names[0]
         remedy = f'write [feed] {key} = [{{ name = "{missing_series}", path = "FILE" }}]'
         if definition.series:
             remedy += ", without use = false"
-        raise FactorError(f"feature {name!r} needs the {what} {missing_series!r}; {remedy}")
+        raise FactorError(f"feature {name!r} needs the {series_kind} {missing_series!r}; {remedy}")
     policy = Signals(SignalsParams(features={name: 1.0}), spec, (1.0,))
     return Source(name, lambda: FeatureFactor(policy), spec.digest, shared=definition.about.shared)
 
@@ -261,7 +261,7 @@ def guards(
                 first_differences[index].setdefault((difference.date, difference.symbol), difference)
     verdicts = []
     for index, (source, values) in enumerate(studied):
-        dated_count = 0
+        dated_count = 0  # later dates are tried only on a factor with no other finding
         if not (reversed_differences[index] or first_differences[index] or values.opened):
             later_answers = _recomputed(source.load(), rows, checked, LATER_NS)
             later_answers = {
@@ -293,6 +293,11 @@ def _verdict(
     unsteady: int,
     dated: int,
 ) -> Lookahead:
+    """Return the result of the checks of one factor.
+
+    `cuts` is the number of shortened markets. `unsteady` counts the differences in reverse order, and `dated` those
+    under later dates.
+    """
     market_paths = market_files(assembly.config)
     failures = [f"{session_date(int(rows.ts[row]))}: {why}" for row, why in values.failed.items()]
     return Lookahead(

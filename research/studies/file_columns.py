@@ -103,16 +103,16 @@ def columns_of(path: Path) -> Iterator[Column]:
     dates = next((name for name in frame.columns if frame[name].dtype in (pl.Date, pl.Datetime)), None)
     labels = next((name for name in frame.columns if frame[name].dtype == pl.String), None)
     numbers = [name for name in frame.columns if frame[name].dtype.is_numeric()][:MOST_COLUMNS]
-    parts = [("", frame)]
+    tables = [("", frame)]
     if labels is not None and 1 < frame[labels].n_unique() <= MOST_LABELS:
-        parts = [(str(label), part) for (label,), part in frame.group_by(labels, maintain_order=True)]
-    for label, part in parts:
+        tables = [(str(label), table) for (label,), table in frame.group_by(labels, maintain_order=True)]
+    for label, table in tables:
         stamps = None
         if dates is not None:
-            part = part.drop_nulls(dates).unique(dates, keep="first").sort(dates)
-            stamps = part[dates].cast(pl.Datetime("ns")).dt.epoch("ns").to_numpy()
+            table = table.drop_nulls(dates).unique(dates, keep="first").sort(dates)
+            stamps = table[dates].cast(pl.Datetime("ns")).dt.epoch("ns").to_numpy()
         for name in numbers:
-            values = part[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+            values = table[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
             if len(np.unique(values[np.isfinite(values)])) >= DISTINCT:
                 yield Column(name, label, stamps, values)
 
@@ -149,6 +149,7 @@ def _read(path: Path) -> pl.DataFrame | None:
 
 
 def _equalities(file: str, column: Column, bars: Sequence[Sessions]) -> Iterator[str]:
+    """Yield a text for each field of the bars that a column of a file equals, at a shift of up to SHIFTS sessions."""
     # the symbol that the label names; all symbols where it names none
     chosen_bars = [sessions for sessions in bars if sessions.symbol == column.label] or bars
     text = f"column {column.name} of {file}" + (f" ({column.label})" if column.label else "")

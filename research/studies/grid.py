@@ -25,15 +25,15 @@ def values_of(text: str) -> tuple[str, ...]:
     with more than MOST_VALUES.
     """
     if ":" not in text:
-        values = tuple(part.strip() for part in text.split(",") if part.strip())
+        values = tuple(number.strip() for number in text.split(",") if number.strip())
         if not values:
             raise GridError(f"{text!r} has no value; write 21:252:21, or 0.1,0.2")
         return values
     try:
-        first, last, step = (Decimal(part.strip()) for part in text.split(":"))
+        first, last, step = (Decimal(number.strip()) for number in text.split(":"))
     except (InvalidOperation, ValueError):
         raise GridError(f"{text!r} is not FIRST:LAST:STEP; write 21:252:21, or a list 21,63,126") from None
-    if not all(part.is_finite() for part in (first, last, step)) or step == 0 or (last - first) / step < 0:
+    if not all(number.is_finite() for number in (first, last, step)) or step == 0 or (last - first) / step < 0:
         raise GridError(f"{text!r} has no values; write a step that leads from the first number to the last")
     count = int((last - first) / step) + 1
     if count > MOST_VALUES:
@@ -56,6 +56,7 @@ class Grid:
     """
 
     def __init__(self, axes: Mapping[str, Sequence[str]]) -> None:
+        """`axes` maps a key to its values; repeated values count once. Raises GridError for no values, or too many."""
         self.axes = {key: tuple(dict.fromkeys(values)) for key, values in axes.items()}
         if not self.axes:
             raise GridError("a sweep needs a key; write --over KEY=VALUES")

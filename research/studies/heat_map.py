@@ -98,10 +98,10 @@ def sweep_page(sweep: Sweep, name: str) -> str:
     maps = "".join(heat_map_table(sweep, across, down) for down, across in combinations(sweep.keys, 2))
     if len(sweep.keys) == 1:
         maps = line_of_key(sweep)
-    ranked = sweep.ran if sweep.costs else sorted(sweep.ran, key=lambda p: -(p.metrics["sharpe"] or 0.0))
+    ranked = sweep.ran if sweep.costs else sorted(sweep.ran, key=lambda point: -(point.metrics["sharpe"] or 0.0))
     metrics = [name for name in sweep.table.columns if name not in sweep.keys and name != "fault"]
     rows = "".join(
-        _row([*point.values, *("" if (v := point.metrics[key]) is None else f"{v:,.4f}" for key in metrics)])
+        _row([*point.values, *("" if (value := point.metrics[key]) is None else f"{value:,.4f}" for key in metrics)])
         for point in ranked[:LISTED]
     )
     doubts = "".join(f"<p>{escape(line)}</p>" for line in sweep.doubt_lines())

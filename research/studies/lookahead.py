@@ -160,7 +160,7 @@ def lookahead(
             changes.setdefault((difference.date, difference.symbol), difference)
     later = (
         []
-        if rerun or changes or market_params or opened
+        if rerun or changes or market_params or opened  # moved dates are tried where nothing else was found
         else _later_differences(assembly, answers, _fresh(studied, {}, isolation))
     )
     other_files = tuple(sorted(name for name in opened.keys() - market_paths if not _is_in_artifact(name)))
@@ -397,43 +397,46 @@ def _last_stamps(config: Config, feed: Replay) -> list[tuple[str, int]]:
 
 def lines(check: Lookahead, who: str = "policy") -> list[str]:
     """Return the result of a look-ahead check as lines of text; `who` names what was checked."""
-    out: list[str] = []
+    texts: list[str] = []
     if check.failed:
-        out.append(f"failed on {check.failed:,} of {check.answers:,} decisions, first {check.failure}")
+        texts.append(f"failed on {check.failed:,} of {check.answers:,} decisions, first {check.failure}")
     if check.unsteady:
-        out.append(
+        texts.append(
             f"no result: two runs over the same market differ in {check.unsteady:,} answers. The {who} draws random "
             "numbers, reads a clock or has state of an earlier run (keep state in memory, seed random numbers)"
         )
     elif check.differences:
-        out.append(f"looks ahead: {check.cuts} cuts, {check.differences:,} differences. The first:")
-        out += [
-            f"  {d.date} {d.symbol or 'answer'}: {d.whole} knowing the whole market, {d.cut} when it ends {d.cut_after}"
-            for d in check.first
+        texts.append(f"looks ahead: {check.cuts} cuts, {check.differences:,} differences. The first:")
+        texts += [
+            f"  {difference.date} {difference.symbol or 'answer'}: {difference.whole} knowing the whole market, "
+            f"{difference.cut} when it ends {difference.cut_after}"
+            for difference in check.first
         ]
     elif check.dated:
         years = LATER_NS // DAY_NS // 365
-        out += [
+        texts += [
             f"decides by absolute dates: {check.dated:,} answers differ where the same bars have dates {years} years "
             "later",
             "  a table of dates may contain what was learned later; a rule of the season does not differ",
         ]
     elif check.market_files:
         holds = "opens a file with the market's future:" if who == "policy" else "holds data of the market's future:"
-        out.append(f"no result: the {who} {holds}")
-        out += [f"  {name}" for name in check.market_files]
+        texts.append(f"no result: the {who} {holds}")
+        texts += [f"  {name}" for name in check.market_files]
         remedy = ", or set the file's path in params, so that it is truncated" if who == "policy" else " instead"
-        out.append(f"  read view.returns and view.prices{remedy}")
+        texts.append(f"  read view.returns and view.prices{remedy}")
     elif check.answers and check.failed == check.answers:
-        out.append("no result: every decision failed")
+        texts.append("no result: every decision failed")
     elif check.decided:
-        out.append(f"looks only backwards: {check.cuts} cuts, 0 differences")
+        texts.append(f"looks only backwards: {check.cuts} cuts, 0 differences")
     elif not check.cuts:
-        out.append("not decided: there is no decision before the last one, so that nothing was compared")
+        texts.append("not decided: there is no decision before the last one, so that nothing was compared")
     else:
-        out.append(f"not decided: {check.cuts} cuts, 0 differences, but the cuts do not truncate what the {who} reads")
+        texts.append(
+            f"not decided: {check.cuts} cuts, 0 differences, but the cuts do not truncate what the {who} reads"
+        )
     if check.opened:
-        out.append(f"  the {who} reads what is not truncated; check that it contains no later data:")
-        out += [f"    {name}" for name in check.opened]
-    out += [f"  {text}" for text in check.matches]
-    return out
+        texts.append(f"  the {who} reads what is not truncated; check that it contains no later data:")
+        texts += [f"    {name}" for name in check.opened]
+    texts += [f"  {text}" for text in check.matches]
+    return texts

@@ -173,7 +173,7 @@ def backtest_of(parts: Parts, entries: Sequence[Entry]) -> list[Entry]:
     shadows = [parts.paper() for _ in parts.rules.shadows]
     shell = Shell(State(parts.rules), parts.paper(), ask, interval_ns=parts.interval_ns, log=book, shadows=shadows)
     policy_at = parts.seats(lambda: shell.state.loaded)
-    repeated = [(_ts(e.event), e.event) for e in entries if isinstance(e.event, REPEATED)]
+    repeated = [(_ts(entry.event), entry.event) for entry in entries if isinstance(entry.event, REPEATED)]
     for item in items_of(parts, entries):
         while repeated and repeated[0][0] < time_of(item):
             shell.run(repeated.pop(0)[1])
@@ -188,7 +188,7 @@ def items_of(parts: Parts, entries: Sequence[Entry]) -> Iterator[Item]:
     journal.
     """
     if isinstance(parts, Assembly):
-        last = max((_ts(e.event) for e in entries if isinstance(e.event, Tick)), default=0)
+        last = max((_ts(entry.event) for entry in entries if isinstance(entry.event, Tick)), default=0)
         yield from (item for item in parts.items() if time_of(item) <= last)
         return
     yield from market_of(entries)
@@ -222,9 +222,11 @@ def _merged(earlier: Bars, later: Bars) -> Bars:
     size = len(earlier.fresh)
     in_later = np.frombuffer(later.fresh, dtype=np.bool_)
 
-    def merged_column(a: bytes, b: bytes, kind: str) -> bytes:
+    def merged_column(earlier_bytes: bytes, later_bytes: bytes, kind: str) -> bytes:
         return np.where(
-            in_later, np.frombuffer(b, kind).reshape(-1, size), np.frombuffer(a, kind).reshape(-1, size)
+            in_later,
+            np.frombuffer(later_bytes, kind).reshape(-1, size),
+            np.frombuffer(earlier_bytes, kind).reshape(-1, size),
         ).tobytes()
 
     return Bars(
@@ -259,7 +261,11 @@ def _facts(entries: Iterable[Entry]) -> _JournalFacts:
                 if event.ts_event <= last_tick:
                     facts.late.add((last_tick, column))
         # orders of a protective stop are no decision: they add neither wanted nor ordered lots, only fills
-        stops = {(e.sample, e.n) for e in entry.effects if isinstance(e, OrderBasket) and Kind.STOP in e.kind}
+        stops = {
+            (basket.sample, basket.n)
+            for basket in entry.effects
+            if isinstance(basket, OrderBasket) and Kind.STOP in basket.kind
+        }
         for effect in entry.effects:
             if isinstance(effect, Planned | OrderBasket) and (effect.sample, effect.n) in stops:
                 if isinstance(effect, OrderBasket):
@@ -354,6 +360,7 @@ def _causes(
     """
     unit = Fraction(lot_nano, NANO * 1_000)  # nano-currency x lots -> micro-currency
     causes: dict[Cause, int] = {}
+    # the average price of the backtest, else of the run; 0 where neither has a fill
     backtest_price = (
         Fraction(backtest_deal.paid, backtest_deal.filled)
         if backtest_deal.filled
@@ -394,6 +401,7 @@ def _cause_of_lots(run_deal: _Deal, backtest_deal: _Deal, late: bool) -> Cause:
 def _difference(
     universe: Universe, key: tuple[int, int], run_deal: _Deal, backtest_deal: _Deal, by_cause: dict[Cause, int]
 ) -> Difference:
+    """Return a decision of both runs on one symbol as text. `key` is (sample, column), `by_cause` the money."""
     symbol, lot = universe.symbols[key[1]], universe.lot_nano[key[1]]
     ts = run_deal.ts or backtest_deal.ts
     return Difference(
@@ -410,6 +418,7 @@ def _difference(
 
 
 def _side(deal: _Deal, lot: int) -> Side:
+    """Return a deal (all orders of one decision on one symbol) as text; `lot` is the lot size in nano-units."""
     average = price_text(round(Fraction(deal.paid, deal.filled))) if deal.filled else ""
     return Side(
         decided=price_text(deal.decided_nano) if deal.decided_nano else "",
@@ -425,19 +434,19 @@ def lines(comparison: Parity) -> list[str]:
     """Return the comparison of a run with a backtest as sentences."""
     if comparison.same:
         return [f"run {comparison.run}: {comparison.decisions} decisions, all as in a backtest over the same bars"]
-    out = [
+    texts = [
         f"run {comparison.run}: {comparison.different} of {comparison.decisions} decisions differ from a backtest over "
         f"the same bars; the run is worth {comparison.total} more"
     ]
-    out += [f"  {cause:12} {money:>16}" for cause, money in comparison.money.items() if money != "0.00"]
+    texts += [f"  {cause:12} {money:>16}" for cause, money in comparison.money.items() if money != "0.00"]
     for row in comparison.worst:
         causes = ", ".join(f"{cause} {money}" for cause, money in row.money.items())
-        out.append(
+        texts.append(
             f"  {row.time}  {row.symbol}: filled {row.run.filled} of {row.run.ordered} at {row.run.average or '-'} "
             f"{row.run.ended}".rstrip()
             + f"; backtest {row.backtest.filled} of {row.backtest.ordered} at {row.backtest.average or '-'}: {causes}"
         )
-    return out
+    return texts
 
 
 def configuration_of(entries: Iterable[Entry]) -> str:

@@ -134,9 +134,10 @@ def run_preset(
     for index, seed in enumerate(plan.seeds):
         label = f"{plan.agent} seed {seed}"
 
+        # the defaults bind the seed of this turn of the loop
         def report(at: Progress, index: int = index, label: str = label) -> bool:
             progress((index + min(1.0, at.steps / plan.steps)) / len(plan.seeds), label)
-            return False
+            return False  # True would stop the seed
 
         folder = state / "presets" / f"{name}-{digest_of(plan, seed)}"
         artifact = artifact_of(plan, seed, folder, f"quantd backtest --preset {name}", report)

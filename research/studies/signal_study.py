@@ -172,6 +172,10 @@ def _study(
     horizons: Sequence[int],
     quantiles: int,
 ) -> SignalStudy:
+    """Return the figures of one factor at each horizon; none where the look-ahead check `guard` refused it.
+
+    A factor with one value for all symbols, or a market of few symbols, is measured over time, else in cross-sections.
+    """
     trading = rows.trading
     over_time = source.shared or rows.universe.size < FEWEST
     costs, periods = assembly.costs, samples_a_year(assembly)
@@ -182,11 +186,14 @@ def _study(
     figures: list[Horizon] = []
     if guard.clean is not False:
         figures = [
-            horizon_of(trading_values, wealth, worth, h, quantile_count, charges, over_time=over_time) for h in horizons
+            horizon_of(trading_values, wealth, worth, horizon, quantile_count, charges, over_time=over_time)
+            for horizon in horizons
         ]
+        # the decay is the coefficient as a share of that at the first horizon
         first_ic = figures[0].rank_ic
         figures = [
-            msgspec.structs.replace(h, decay=h.rank_ic / first_ic if first_ic else float("nan")) for h in figures
+            msgspec.structs.replace(horizon, decay=horizon.rank_ic / first_ic if first_ic else float("nan"))
+            for horizon in figures
         ]
     dates = [session_date(int(rows.ts[row])).isoformat() for row in np.flatnonzero(trading)[[0, -1]]]
     return SignalStudy(
@@ -209,7 +216,7 @@ def _study(
 
 def ranked(studies: Sequence[SignalStudy]) -> tuple[SignalStudy, ...]:
     """Adjust the p-values of all factors and horizons together, and order the factors by the smallest."""
-    p = np.array([h.p for study in studies for h in study.horizons])
+    p = np.array([horizon.p for study in studies for horizon in study.horizons])
     adjusted = iter(benjamini_hochberg(p).tolist()) if len(p) else iter(())
     adjusted_studies = [
         msgspec.structs.replace(study, p_adjusted=tuple(next(adjusted) for _ in study.horizons)) for study in studies
@@ -234,11 +241,11 @@ def _look(assembly: Assembly, source: Source, study: SignalStudy, family: str) -
     best = study.best
     if best is None:
         return None
-    parts = (
-        "signal", assembly.market, source.name, source.identity, repr([h.horizon for h in study.horizons]),
+    identity_texts = (
+        "signal", assembly.market, source.name, source.identity, repr([row.horizon for row in study.horizons]),
         repr(study.quantiles), repr((study.cost_bp, study.borrow_bp_annual)),
     )  # fmt: skip
-    identity = blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
+    identity = blake2b("\n".join(identity_texts).encode(), digest_size=16).hexdigest()
     return Look(
         "study", source.name, identity, assembly.market, study.first, study.last, best.spread.net_sharpe, study.periods,
         family=family, values={"horizon": str(best.horizon)}, identity=identity_of(assembly),
@@ -260,11 +267,11 @@ def table(study: SignalStudy) -> list[tuple[str, ...]]:
     """Return the information coefficients of one factor as rows of text, one for each horizon."""
     return [
         (
-            f"{h.horizon}", _shown(h.rank_ic, "+.4f"), _shown(h.pearson_ic, "+.4f"), _shown(h.deviation, ".3f"),
-            _shown(h.ir, "+.3f"), _shown(h.t, "+.2f"), f"{p:.3f}", _shown(h.positive, ".1%"), _shown(h.decay, ".2f"),
-            _shown(h.autocorrelation, ".3f"),
+            f"{row.horizon}", _shown(row.rank_ic, "+.4f"), _shown(row.pearson_ic, "+.4f"), _shown(row.deviation, ".3f"),
+            _shown(row.ir, "+.3f"), _shown(row.t, "+.2f"), f"{p:.3f}", _shown(row.positive, ".1%"),
+            _shown(row.decay, ".2f"), _shown(row.autocorrelation, ".3f"),
         )
-        for h, p in zip(study.horizons, study.p_adjusted, strict=True)
+        for row, p in zip(study.horizons, study.p_adjusted, strict=True)
     ]  # fmt: skip
 
 
@@ -272,29 +279,29 @@ def spread_table(study: SignalStudy) -> list[tuple[str, ...]]:
     """Return the long-short spread of one factor as rows of text, one for each horizon."""
     return [
         (
-            f"{h.horizon}", f"{h.spread.annual:+.2%}",
-            "-" if h.spread.low is None else f"{h.spread.low:+.2%} to {h.spread.high:+.2%}",
-            f"{h.spread.turnover_annual:.1f}",
-            "-" if h.spread.break_even_bp is None else f"{h.spread.break_even_bp:.1f}",
-            f"{h.spread.net_annual:+.2%}", f"{h.spread.net_sharpe:+.2f}",
+            f"{row.horizon}", f"{row.spread.annual:+.2%}",
+            "-" if row.spread.low is None else f"{row.spread.low:+.2%} to {row.spread.high:+.2%}",
+            f"{row.spread.turnover_annual:.1f}",
+            "-" if row.spread.break_even_bp is None else f"{row.spread.break_even_bp:.1f}",
+            f"{row.spread.net_annual:+.2%}", f"{row.spread.net_sharpe:+.2f}",
         )
-        for h in study.horizons
+        for row in study.horizons
     ]  # fmt: skip
 
 
 def ranking(studies: SignalStudies) -> list[tuple[str, ...]]:
     """Format the accepted factors in their order, each with the horizon of its smallest adjusted p-value."""
-    out: list[tuple[str, ...]] = []
+    rows: list[tuple[str, ...]] = []
     for position, study in enumerate((candidate for candidate in studies.studies if not candidate.refused), 1):
         k = min(range(len(study.horizons)), key=lambda k: (study.p_adjusted[k], -abs(study.horizons[k].t)))
-        h = study.horizons[k]
-        out.append(
+        row = study.horizons[k]
+        rows.append(
             (
-                f"{position}", study.factor, f"{h.horizon}", _shown(h.rank_ic, "+.4f"), _shown(h.t, "+.2f"),
-                f"{study.p_adjusted[k]:.3f}", f"{h.spread.net_sharpe:+.2f}",
+                f"{position}", study.factor, f"{row.horizon}", _shown(row.rank_ic, "+.4f"), _shown(row.t, "+.2f"),
+                f"{study.p_adjusted[k]:.3f}", f"{row.spread.net_sharpe:+.2f}",
             )
         )  # fmt: skip
-    return out
+    return rows
 
 
 COLUMNS: Final = (
@@ -307,17 +314,19 @@ COLUMNS: Final = (
 
 def flat(studies: SignalStudies) -> list[dict[str, str | int | float | None]]:
     """Return a dict with the keys COLUMNS per factor and horizon; numbers that are not finite are None."""
-    out = []
+    rows = []
     for study in studies.studies:
-        for h, p in zip(study.horizons, study.p_adjusted, strict=True):
-            fields = {**msgspec.structs.asdict(study), **msgspec.structs.asdict(h), "p_adjusted": p}
-            fields |= {f"spread_{name}": getattr(h.spread, name) for name in ("annual", "low", "high")}
-            fields |= {name: getattr(h.spread, name) for name in ("turnover_annual", "break_even_bp")}
-            fields |= {"net_annual": h.spread.net_annual, "net_sharpe": h.spread.net_sharpe}
-            fields |= {"bottom_annual": h.quantiles[0], "top_annual": h.quantiles[-1]}
-            row = {name: fields[name] for name in COLUMNS}
-            out.append({k: None if isinstance(v, float) and not isfinite(v) else v for k, v in row.items()})
-    return out
+        for horizon, p in zip(study.horizons, study.p_adjusted, strict=True):
+            fields = {**msgspec.structs.asdict(study), **msgspec.structs.asdict(horizon), "p_adjusted": p}
+            fields |= {f"spread_{name}": getattr(horizon.spread, name) for name in ("annual", "low", "high")}
+            fields |= {name: getattr(horizon.spread, name) for name in ("turnover_annual", "break_even_bp")}
+            fields |= {"net_annual": horizon.spread.net_annual, "net_sharpe": horizon.spread.net_sharpe}
+            fields |= {"bottom_annual": horizon.quantiles[0], "top_annual": horizon.quantiles[-1]}
+            figures = {name: fields[name] for name in COLUMNS}
+            rows.append(
+                {k: None if isinstance(value, float) and not isfinite(value) else value for k, value in figures.items()}
+            )
+    return rows
 
 
 def quantile_head(study: SignalStudy) -> tuple[str, ...]:
@@ -334,21 +343,21 @@ def quantile_table(study: SignalStudy) -> list[tuple[str, ...]]:
 
 def title(study: SignalStudy) -> list[str]:
     """Describe one factor: what was measured, on how many samples, and the verdict of the look-ahead check."""
-    out = [
+    texts = [
         f"{study.factor}: {study.mode}, {study.symbols} symbols, {study.samples:,} samples, {study.first} to "
         f"{study.last}, coverage {study.coverage:.1%}"
     ]
     if study.mode == "time series":
-        out.append(
+        texts.append(
             f"  measured over time, symbol by symbol: a cross-section needs {FEWEST} symbols and a value for each. "
             "Quantiles rank a value among the symbol's own past values"
         )
     if study.late:
-        out.append("  some instruments close after the house: a decision uses each row one sample later")
-    out += [f"  {line}" for line in guard_lines(study.guard, "factor")]
+        texts.append("  some instruments close after the house: a decision uses each row one sample later")
+    texts += [f"  {line}" for line in guard_lines(study.guard, "factor")]
     if study.refused:
-        out.append("  refused: no figure is given for this factor")
-    return out
+        texts.append("  refused: no figure is given for this factor")
+    return texts
 
 
 def footnotes(studies: SignalStudies) -> list[str]:

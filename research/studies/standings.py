@@ -108,7 +108,7 @@ def standings(
     `policies` must contain equal weight; `drive(name)` drives one run. Each run is recorded as a trial in the folder
     `state`. All trials are counted before any ratio is deflated. Raises Incomparable when settings differ.
     """
-    measured: dict[str, tuple[Measured, Assembly, int]] = {}
+    measured: dict[str, tuple[Measured, Assembly, int]] = {}  # name -> (figures, parts, number of warnings)
     for name, policy in policies.items():
         policy_assembly = alone(assembly, name, policy, EVERY[every], "America/New_York")
         warnings = Counter(lambda e: isinstance(e, Publish) and e.kind == "policy_note" and e.level == "WARNING")
@@ -170,17 +170,17 @@ def table(comparison: Standings) -> list[tuple[str, ...]]:
     """Return the rows of the ranking as text, with the columns of HEAD."""
     rows: list[tuple[str, ...]] = []
     for row in comparison.rows:
-        f, d = row.figures, row.difference
+        figures, difference = row.figures, row.difference
         rows.append(
             (
                 row.policy + (" *" if row.trained else "") + (" (failed)" if row.failures else ""),
-                ratio(f.sharpe) + span(f.sharpe_low, f.sharpe_high),
-                "" if d is None else f"{d.sharpe:+.2f}{span(d.low, d.high)}",
-                f"{f.annual_return:+.1%}",
-                f"{f.volatility_annual:.1%}",
-                f"{f.max_drawdown:.1%}",
-                f"{f.turnover_annual:.2f}",
-                f"{f.costs:,.0f}",
+                ratio(figures.sharpe) + span(figures.sharpe_low, figures.sharpe_high),
+                "" if difference is None else f"{difference.sharpe:+.2f}{span(difference.low, difference.high)}",
+                f"{figures.annual_return:+.1%}",
+                f"{figures.volatility_annual:.1%}",
+                f"{figures.max_drawdown:.1%}",
+                f"{figures.turnover_annual:.2f}",
+                f"{figures.costs:,.0f}",
                 _deflated(row),
             )
         )

@@ -90,10 +90,10 @@ class PointsFile:
         if not data.startswith(self._head):
             return 0
         offset = len(self._head)
-        while offset + 8 <= len(data):
+        while offset + 8 <= len(data):  # 8 bytes have the length of the point that follows
             end = offset + 8 + int.from_bytes(data[offset : offset + 8], "little")
             if end > len(data):
-                break
+                break  # a point that was not written completely
             point = msgspec.msgpack.decode(data[offset + 8 : end], type=Point)
             self.points[point.number] = point
             offset = end
@@ -248,6 +248,10 @@ class Sweep:
         return joined(self._verdict_without_doubts(), self.doubts)
 
     def _verdict_without_doubts(self) -> str:
+        """Return the best point with its Sharpe ratio, plain and deflated, and the probability of overfitting, as text.
+
+        A sweep of costs has a sentence for each cost instead.
+        """
         if self.costs and self.ran:
             return self._cost_verdict()
         best = self.best

@@ -73,7 +73,7 @@ class SynchronousRows:
         ring.restore(self._prices[past], self._returns[past], row + 1)
         bars = BarRing(size, lookback + 1)
         links = self._bars[5:, row]
-        unfinished_bar = np.full((5, size), np.nan).tobytes()
+        unfinished_bar = np.full((5, size), np.nan).tobytes()  # the row is complete: no bar is in progress
         bars.thaw(
             (
                 row + 1,
@@ -102,6 +102,7 @@ def synchronous_rows(assembly: Assembly) -> SynchronousRows:
     histories = _histories(assembly, ticks)
     ts = np.array([tick.ts for tick in ticks], dtype=np.int64)
     final = np.array([tick.final for tick in ticks], dtype=np.int64)
+    # a row is decided at the first sample from which all bars of its date are known
     decided_rows = np.searchsorted(ts, final)
     # a last row that is known after the last sample gets the instant LAST, later than every open: it has no fill
     decided = np.r_[ts, LAST][decided_rows]
@@ -137,7 +138,7 @@ def _histories(assembly: Assembly, ticks: list[Tick]) -> tuple[Floats, Floats, F
         np.full((total, size), np.nan),
         np.full((7, total, size), np.nan),
     )
-    ring, forming, marks = Ring(size, 1), BarRing(size, 1), np.full(size, np.nan)
+    ring, bar_ring, marks = Ring(size, 1), BarRing(size, 1), np.full(size, np.nan)
     items = list(assembly.feed.items())
     # a bar belongs to its date, not to its instant; an action precedes the bars of its ex date
     order = sorted(range(len(items)), key=lambda k: (items[k].key, not isinstance(items[k], Action)))
@@ -149,24 +150,27 @@ def _histories(assembly: Assembly, ticks: list[Tick]) -> tuple[Floats, Floats, F
             next_item += 1
             if not isinstance(item, Action):
                 marks = np.where(item.fresh, item.close, marks)
-                forming.slice(item)
+                bar_ring.slice(item)
             elif item.kind == "split":
                 ratio = item.numerator / item.denominator
                 marks[item.symbol] /= ratio
                 actions.append((item.symbol, ratio, 0.0))
-                forming.split(item.symbol, ratio)
+                bar_ring.split(item.symbol, ratio)
             elif item.kind == "dividend":
                 actions.append((item.symbol, 1.0, item.cash_nano / NANO))
             else:
                 marks[item.symbol] = np.nan
-        forming.sample(tick.key, marks, actions)
+        bar_ring.sample(tick.key, marks, actions)
         ring.append(marks.copy(), actions)
-        prices[row], returns[row], bars[:, row] = marks, ring.returns(1)[0], forming.rows[:, forming.end - 1]
+        prices[row], returns[row], bars[:, row] = marks, ring.returns(1)[0], bar_ring.rows[:, bar_ring.end - 1]
     return prices, returns, bars
 
 
 def _fill_prices(assembly: Assembly, decided: Ints) -> tuple[Floats, Floats, Floats]:
-    """Return `open`, `wealth` and `worth` of `SynchronousRows` for decisions at the instants `decided`."""
+    """Return `open`, `wealth` and `worth` of `SynchronousRows` for decisions at the instants `decided`.
+
+    A decision fills at the first open after it and its latency, if that open precedes the next decision.
+    """
     total, size = len(decided), assembly.universe.size
     columns, latency = assembly.feed.columns, assembly.costs.latency_ns
     opens, wealth, worth = (np.full((total, size), np.nan) for _ in range(3))
@@ -190,6 +194,7 @@ def _fill_prices(assembly: Assembly, decided: Ints) -> tuple[Floats, Floats, Flo
         newest_fill = np.maximum.accumulate(np.where(is_filled, np.arange(total), -1))
         carried = np.where(newest_fill >= 0, wealth[np.maximum(newest_fill, 0), symbol], np.nan)
         if delisting is not None and tradable:
+            # in the unit of `wealth`: per share held at the last open before the delisting
             payment = delisting.cash_nano / NANO * wealth_index[tradable - 1] / price[tradable - 1]
             is_delisted = np.r_[decided[1:], LAST] > delisting.ts
             carried = np.where(is_delisted & ~is_filled & (newest_fill >= 0), payment, carried)

@@ -325,7 +325,8 @@ def walk_of(assembly: Assembly, record: Record, keys: Sequence[str], chosen: Seq
     track = track_record_of(assembly, record, trips=False)
     ts = np.asarray(record.ts, dtype=np.int64)
     opens = np.array([refit_choice.refit.opens_ns for refit_choice in chosen])
-    refit_index = np.maximum(np.searchsorted(opens, ts[:-1], side="right") - 1, 0)  # of the sample before each return
+    # a return belongs to the refit in force when it began; those before the first refit belong to the first
+    refit_index = np.maximum(np.searchsorted(opens, ts[:-1], side="right") - 1, 0)
     risk_free = np.broadcast_to(
         np.asarray(track.risk_free_annual, dtype=np.float64) / track.periods, track.returns.shape
     )

@@ -84,6 +84,7 @@ class Steps(Struct, frozen=True):
     first: str = ""
 
     def __post_init__(self) -> None:
+        """Raises WalkError for a wrong period, a negative embargo, and for `first` beside a fixed window."""
         Period.of(self.refit, "refit")
         if self.window != EXPANDING:
             if self.first:

@@ -146,7 +146,7 @@ def _train(plan: Plan, refit_folder: Path, where: Executor | None, progress: Cal
     def report(news: Progress) -> bool:
         share_by_seed[news.seed] = min(1.0, news.steps / plan.steps)
         progress(sum(share_by_seed.values()) / len(share_by_seed))
-        return False
+        return False  # True would stop the seed
 
     try:
         training_run.train(plan, refit_folder / "artifact", COMMAND, report, folder=run, resume=True, executor=where)

@@ -50,8 +50,8 @@ def portfolio(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
     configuration = read(config, sets)
     peak_before = peak_mib()
     assembly = assemble(configuration, cache=configuration.state_folder(state) / "cache")
-    with progress("bench", shown=not as_json) as bar:
-        times = measure(assembly, bar)
+    with progress("bench", shown=not as_json) as advance:
+        times = measure(assembly, advance)
     rows = [timed(part, times[part]) for part in ALLOWED_MS if times[part]]
     if not any(row.part == "allocation" for row in rows):
         raise Failure(

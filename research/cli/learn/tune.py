@@ -118,8 +118,8 @@ def tune_plan(
         received_signals.append(number)
         note("stopping after the running evaluations; Ctrl-C again stops at once, and these trials will be repeated")
 
-    with alone(folder), signals(stop), progress(f"tune {name}", shown=not as_json) as bar:
-        sitting = tune(search, folder, pool, _TrialLines(bar), courses.append, fresh=fresh)
+    with alone(folder), signals(stop), progress(f"tune {name}", shown=not as_json) as advance:
+        sitting = tune(search, folder, pool, _TrialLines(advance), courses.append, fresh=fresh)
         market = markets_of(trial_plan).validation
         luck = luck_of([row.score for row in sitting.rows], market.last - market.first)
         notes = _notes(search, sitting, luck, equal_weight(market, study_plan.market).performance.sharpe)
@@ -169,10 +169,10 @@ def luck_of(scores: Sequence[float], sessions: int) -> Luck | None:
     ratios = [score / annual for score in scores if math.isfinite(score)]
     if not ratios:
         return None
-    chain = tuple(prefixes(ratios))
-    hurdle = highest_hurdle(chain, sessions)
+    trial_prefixes = tuple(prefixes(ratios))
+    hurdle = highest_hurdle(trial_prefixes, sessions)
     probability = probabilistic_sharpe(max(ratios), hurdle, sessions, 0.0, 3.0)  # skewness and kurtosis of a normal
-    return Luck(len(ratios), sessions, math.sqrt(chain[-1].variance) * annual, hurdle * annual, probability)
+    return Luck(len(ratios), sessions, math.sqrt(trial_prefixes[-1].variance) * annual, hurdle * annual, probability)
 
 
 class _TrialLines:
@@ -182,6 +182,7 @@ class _TrialLines:
         self._bar, self._best = bar, -math.inf
 
     def __call__(self, row: "Row", trials: int) -> None:
+        """Print the line of the trial in `row`; `trials` is the number of trials of the study."""
         self._bar(min(1.0, (row.index + 1) / trials))
         if row.state == "complete" and row.score > self._best:
             self._best = row.score

@@ -206,13 +206,14 @@ def _replayed_figures(records: "Records", run: str, folder: Path, cache: Path, *
         feed = assembly.feed
         books = BookHistoryLog(assembly.rules)
         record = Record(assembly.universe, books)
-        with progress(f"replay {run}", shown=not as_json) as bar:
+        with progress(f"replay {run}", shown=not as_json) as advance:
 
             def with_progress(market: Iterator[list[Item]]) -> Iterator[list[Item]]:
-                return tracked(market, bar, feed.last_ts, feed.first_ts)
+                return tracked(market, advance, feed.last_ts, feed.first_ts)
 
             shell = replay_into(record, assembly, records, run, folder, with_progress)
         record.revalue(shell.state)
+        # 0.0: the seconds of a replay are no figure of the run
         return run_figures(assembly, record, books.history(), summary(shell, run, "backtest", 0.0), cache.parent)
     except ValueError as why:
         raise Failure(f"run {run}: {why}", CHECK_FAILED) from None

@@ -133,9 +133,9 @@ def _imported(folder: Path, names: list[str], since: date | None, data: Sequence
     try:
         table = joined([foreign_table(path, asked) for path in data])
         available = set(table.frame["symbol"].cast(pl.String).unique())
-        if missing := [name for name in names if name not in available]:
-            text = f"{files}: no bar of {some(missing)} (it has {some(sorted(available))})"
-            raise Failure(f"{text}. Next: add the file of {some(missing)} with one more --data", CHECK_FAILED)
+        if absent_names := [name for name in names if name not in available]:
+            text = f"{files}: no bar of {some(absent_names)} (it has {some(sorted(available))})"
+            raise Failure(f"{text}. Next: add the file of {some(absent_names)} with one more --data", CHECK_FAILED)
         is_wanted = pl.col("symbol").cast(pl.String).is_in(names or list(available))
         if since is not None:
             is_wanted &= pl.col("ts").cast(pl.Date) >= since
@@ -145,7 +145,7 @@ def _imported(folder: Path, names: list[str], since: date | None, data: Sequence
         actions = table.actions.filter(pl.col("symbol").cast(pl.String).is_in(names or list(available)))
         table = table._replace(frame=table.frame.filter(mask), lines=table.lines.filter(mask), actions=actions)
         folder.mkdir(parents=True, exist_ok=True)
-        reading = Reading(None, None, None, None, None, "", asked)
+        reading = Reading(None, None, None, None, None, "", asked)  # None: the file itself decides
         imported = written(table, target_of(None, table, data, folder), Path(data[0]).name, reading)
     except FeedError as error:
         command = f"quantd data import {files} --into {folder / 'config.toml'}"

@@ -47,7 +47,7 @@ class Bench:
         """Samples of history -> the assembly that was loaded with them."""
         self._equal_weight: tuple[Replay, Record] | None = None
         """The record of equal weight, with the feed that it was run over."""
-        self._market(benchmark_history(self._config))
+        self._market(benchmark_history(self._config))  # loaded before any test
 
     def _market(self, history: int) -> Assembly:
         """Return the configuration with its market (loaded once) and `history` samples before its start."""
@@ -69,6 +69,7 @@ class Bench:
             needed = max(history, longest_history([policy], self._config.instruments()))
             return alone(self._market(needed), self._name, policy)
 
+        # the market that `__init__` has loaded, unless the policy needs a longer history
         assembly = after_history(assembled, benchmark_history(self._config))
         record = Record(assembly.universe)
         shell = _run(assembly, record)

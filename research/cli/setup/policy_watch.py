@@ -79,7 +79,7 @@ class Tester:
                     arrived.append(message)
                 else:
                     self._began_s = None
-        except (EOFError, OSError):
+        except (EOFError, OSError):  # the process has closed its end of the pipe
             self._process.join(5.0)
             code = self._process.exitcode
             arrived.append(

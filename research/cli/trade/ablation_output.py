@@ -47,10 +47,10 @@ def study_ablation(
     if unknown := [name for name in names or () if name not in variants]:
         raise Failure(f"--without {unknown[0]!r} is no variant of this plan; there are: {'; '.join(variants)}", USAGE)
     folder = placed("RESULTS_DIR", "state") / "ablation"
-    with progress("ablation", shown=not as_json) as bar:
+    with progress("ablation", shown=not as_json) as advance:
         try:
             result = ablate(
-                training_plan, tuple(names or variants), folder, bar, partial(traded, cache=folder / "cache")
+                training_plan, tuple(names or variants), folder, advance, partial(traded, cache=folder / "cache")
             )
         except ValueError as why:
             raise Failure(f"{plan}: {why}", USAGE) from None
@@ -87,6 +87,7 @@ def csv_text(result: "Ablation") -> str:
 
 
 def _print(result: "Ablation") -> None:
+    """Print the statistical power, the table of variants, the reasons for missing figures, and the definitions."""
     from quantd.research.studies.ablation.ablation_study import tiers
 
     say(f"power: {result.power}")
@@ -97,7 +98,7 @@ def _print(result: "Ablation") -> None:
     )
     table(HEADS, map(_cells, result.variants), HEADS[1:8])
     for row in result.variants:
-        if row.missing and row.missing != NO_DATA:
+        if row.missing and row.missing != NO_DATA:  # NO_DATA is short enough for its cell of the table
             say(f"{row.name}: {row.missing}")
         elif row.note:
             say(f"without {row.name}: {row.note}, so that the figures of this row are no result")

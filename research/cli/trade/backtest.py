@@ -144,8 +144,8 @@ def _backtest(
         def drive_benchmark(benchmark: Assembly, log: Log) -> Shell:
             if isinstance(log, Record):
                 finished[name] = log
-            with progress(name.replace("_", " "), shown=not as_json) as bar:
-                return drive(benchmark, benchmark.config, run, log, None, bar)[0]
+            with progress(name.replace("_", " "), shown=not as_json) as advance:
+                return drive(benchmark, benchmark.config, run, log, None, advance)[0]
 
         return drive_benchmark
 

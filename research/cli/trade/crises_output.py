@@ -66,8 +66,8 @@ def study_crises(
 
     def drive_of(name: str) -> Drive:
         def run(variant: Assembly, log: Log) -> Shell:
-            with progress(name, shown=not as_json) as bar:
-                return drive(variant, variant.config, "study", log, None, bar)[0]
+            with progress(name, shown=not as_json) as advance:
+                return drive(variant, variant.config, "study", log, None, advance)[0]
 
         return run
 
@@ -84,6 +84,7 @@ def study_crises(
 
 
 def _print(result: "Crises") -> None:
+    """Print the failures, each crisis, what each limit did in the whole run, and the notes."""
     run_text = f"{result.run}, {result.first} to {result.last}"
     for line in result.failures:
         say(line)
@@ -126,6 +127,7 @@ def _print_crisis(crisis: "Crisis") -> None:
         for row in crisis.rows
     ]
     table(heads, rows, right=("total", "gain", "drawdown", "days"))
+    # `same`: in this period the account moved as it does without the limit
     _print_effects(tuple(effect for effect in crisis.limits if not (effect.same and not effect.cuts)))
     not_binding = [effect.limit for effect in crisis.limits if effect.same and not effect.cuts]
     if not_binding:
@@ -146,6 +148,7 @@ def _print_effects(limits: "tuple[LimitEffect, ...]") -> None:
 
 
 def _print_notes(result: "Crises") -> None:
+    """Print what the columns mean, the limits of the benchmarks, the known trials, and the notes of the study."""
     lines = [
         "total, gain, drawdown: from the last sample before the period, or from that day if it is later, to the end",
         "days: calendar days from the low to the first close as high as before the fall, in the period or later",

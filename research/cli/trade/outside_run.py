@@ -48,7 +48,7 @@ class Questions:
 
         settings = between(sets, start, end)
         configuration = read(file, settings)
-        if asking_settings := overrides(configuration):
+        if asking_settings := overrides(configuration):  # empty without an outside agent
             settings = (*settings, *asking_settings)
             return read(file, settings), settings
         if self.rename or self.most is not None:
@@ -75,16 +75,16 @@ class Questions:
         from quantd.trading.ports import leaves
 
         def run_true_names() -> "tuple[Shell, float]":
-            with progress("backtest", shown=shown) as bar:
-                return drive(assembly, assembly.config, run, record, saved, bar)
+            with progress("backtest", shown=shown) as advance:
+                return drive(assembly, assembly.config, run, record, saved, advance)
 
         if not any(isinstance(leaf, Asked) for policy in assembly.policies for leaf in leaves(policy)):
             return run_true_names()
         from quantd.research.outside.asking import asked_run
 
         def run_other_names() -> None:
-            with progress("other names", shown=shown) as bar:
-                drive(assembly, assembly.config, run, None, None, bar)
+            with progress("other names", shown=shown) as advance:
+                drive(assembly, assembly.config, run, None, None, advance)
 
         result, self.found = asked_run(
             assembly, folder, self.most, run_true_names, run_other_names if self.rename else None, record

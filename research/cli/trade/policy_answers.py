@@ -62,7 +62,8 @@ class Answers:
 def unlike(then: Decided, now: Decided, symbols: tuple[str, ...]) -> tuple[str, float]:
     """Compare a decision (`now`) with the recorded one (`then`). Returns (text, largest difference of a weight).
 
-    The text is empty where no weight differs by more than TOLERANCE.
+    The text is empty where no weight differs by more than TOLERANCE. Two decisions that failed with the same reason are
+    alike, and so are two without weights (no trade).
     """
     if then.failed or now.failed:
         same = then.failed == now.failed

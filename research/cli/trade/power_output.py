@@ -137,9 +137,9 @@ def _attainable(field: "Field", cells: "Sequence[tuple[str, float]]", *, shown: 
     from quantd.training.power.plants import PlantError
 
     rows: list[Attainable] = []
-    with progress("attainable", shown=shown) as bar:
+    with progress("attainable", shown=shown) as advance:
         for index, (name, cost) in enumerate(cells):
-            bar(index / len(cells), f"{name}, {cost:g} bp")
+            advance(index / len(cells), f"{name}, {cost:g} bp")
             try:
                 rows.append(field.attainable(name, cost))
             except PlantError as why:
@@ -219,9 +219,9 @@ def _print(rows: "Sequence[Attainable]", findings: "Sequence[Finding]") -> None:
             lines.append((*cell_columns, "", "not attainable", ""))
             continue
         for learner in sorted({finding.learner for finding in cell_findings}):
-            seeds = [finding for finding in cell_findings if finding.learner == learner]
-            mean_cpu_s = sum(finding.cpu_s for finding in seeds) / len(seeds)
-            lines.append((*cell_columns, learner, verdict(seeds), f"{mean_cpu_s:.0f}"))
+            seed_findings = [finding for finding in cell_findings if finding.learner == learner]
+            mean_cpu_s = sum(finding.cpu_s for finding in seed_findings) / len(seed_findings)
+            lines.append((*cell_columns, learner, verdict(seed_findings), f"{mean_cpu_s:.0f}"))
         if not cell_findings:
             lines.append((*cell_columns, "", "not fitted" if row.ic > 0.0 else "nothing to find", ""))
     table(HEADS, lines, RIGHT_ALIGNED)

@@ -56,13 +56,13 @@ def preset(
             from quantd.research.runs.backtest import drive
             from quantd.trading.orders import base36
 
-            with progress(label, shown=not as_json) as bar:
-                return drive(single_policy, single_policy.config, base36(secrets.randbits(64), 8), log, None, bar)[0]
+            with progress(label, shown=not as_json) as show:
+                return drive(single_policy, single_policy.config, base36(secrets.randbits(64), 8), log, None, show)[0]
 
         return run
 
-    with progress("training", shown=not as_json) as bar:
-        result = run_preset(name, plan, configuration, folder, drive_of, bar, family)
+    with progress("training", shown=not as_json) as advance:
+        result = run_preset(name, plan, configuration, folder, drive_of, advance, family)
     failures = failure_lines(result.standings)
     if as_json:
         print_json(result)

@@ -89,12 +89,12 @@ def replay(
         explain_pace(parts, 1, note)
     difference_text = ""
     began = time.perf_counter()
-    with progress(f"replay {name}", shown=not as_json) as bar:
+    with progress(f"replay {name}", shown=not as_json) as advance:
 
         def with_progress(market: Iterator[list[Item]]) -> Iterator[list[Item]]:
             if not isinstance(parts, Assembly):  # a live market has no end, of which a share could be done
                 return market
-            return tracked(market, bar, parts.feed.last_ts, parts.feed.first_ts)
+            return tracked(market, advance, parts.feed.last_ts, parts.feed.first_ts)
 
         try:
             shell, journal = refold(
@@ -174,7 +174,7 @@ def same_market(parts: "Parts", records: "Records", run: str) -> "Parts":
     if first is None:
         raise Failure(f"run {run} has no journal that begins with a start; there is nothing to replay", CHECK_FAILED)
     parts = as_recorded(parts, first.feed)
-    agents = tuple(a.name for a in parts.rules.agents)
+    agents = tuple(agent.name for agent in parts.rules.agents)
     record = records.run(run)
     then, now = "", ""  # the setting of the run and the present one, if they differ
     if first.symbols != parts.universe.symbols:

@@ -56,7 +56,7 @@ def study_signal(
     # factors are measured without trading: one agent without limits stands in for the configured agents
     unlimited_config = unlimited(configuration, {}, name="studied", policy="equal_weight", params={})
     assembly = assemble(unlimited_config, cache=folder / "cache")
-    with progress("factors", shown=not as_json) as bar:
+    with progress("factors", shown=not as_json) as advance:
         result = signal_study.study_signals(
             assembly,
             sources,
@@ -64,7 +64,7 @@ def study_signal(
             quantiles=quantiles,
             cuts=cuts,
             state=folder,
-            progress=bar,
+            progress=advance,
             family=family,
         )
     if out is not None:
@@ -85,6 +85,10 @@ def _horizons(text: str) -> tuple[int, ...]:
 
 
 def _print(result: "signal_study.SignalStudies") -> None:
+    """Print the tables of each factor, the ranking of several factors, and the notes.
+
+    A factor that the look-ahead guard refused has its title only.
+    """
     from quantd.research.studies import signal_study
 
     for study in result.studies:
@@ -111,6 +115,7 @@ def _print(result: "signal_study.SignalStudies") -> None:
 
 
 def _write_csv(out: Path, result: "signal_study.SignalStudies") -> None:
+    """Write every figure of the studies as CSV; a figure that is None is an empty cell."""
     from quantd.research.studies import signal_study
 
     rows = signal_study.flat(result)

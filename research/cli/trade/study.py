@@ -53,8 +53,8 @@ def study_lookahead(
     name, colon, attribute = policy.partition(":")
     if name.endswith(".py"):
         policy = f"{Path(name).resolve()}{colon}{attribute}"  # relative to this folder, not to the configuration
-    with progress("look-ahead", shown=not as_json) as bar:
-        result = lookahead(configuration, policy, cuts=cuts, cache=folder / "cache", progress=bar)
+    with progress("look-ahead", shown=not as_json) as advance:
+        result = lookahead(configuration, policy, cuts=cuts, cache=folder / "cache", progress=advance)
     document = {"clean": result.clean, "decided": result.decided, "result": result}
     answer(as_json, document, *lines(result))
     if result.clean is False or result.failed:
@@ -79,7 +79,7 @@ def _loaded(configuration: "Config", names: Sequence[str]) -> "dict[str, Policy]
         except PolicyError as why:
             if names:
                 raise Failure(str(why), USAGE) from None
-            # a fixed mix, for example, has no default weights
+            # not named: left out; a fixed mix, for example, has no default weights
     return loaded
 
 
@@ -117,8 +117,8 @@ def study_compare(
 
     def drive_of(name: str) -> Drive:
         def run(single_policy: Assembly, log: Log) -> Shell:
-            with progress(name, shown=not as_json) as bar:
-                return drive(single_policy, single_policy.config, base36(secrets.randbits(64), 8), log, None, bar)[0]
+            with progress(name, shown=not as_json) as show:
+                return drive(single_policy, single_policy.config, base36(secrets.randbits(64), 8), log, None, show)[0]
 
         return run
 
@@ -262,7 +262,7 @@ def _rebalanced(
 
     total = len(rebalancing_study.RULES) * len(costs_bp)
     done_runs, sharpe_definition, own_closes = 0, "", ""
-    with progress("rebalancing", shown=shown) as bar:
+    with progress("rebalancing", shown=shown) as advance:
 
         def run_rule(assembly: Assembly, log: Log) -> Shell:
             nonlocal done_runs, sharpe_definition, own_closes
@@ -270,7 +270,7 @@ def _rebalanced(
             if not done_runs and shown:
                 explain_pace(assembly, total, note)
             shell, _ = drive(
-                assembly, assembly.config, "study", log, None, lambda share: bar((done_runs + share) / total)
+                assembly, assembly.config, "study", log, None, lambda share: advance((done_runs + share) / total)
             )
             done_runs += 1
             own_closes = OWN_CLOSES if shell.state.valuations.closed else ""
@@ -284,6 +284,7 @@ def _rebalanced(
 
 
 def _print_rebalancing(rows: "Sequence[rebalancing_study.Row]") -> None:
+    """Print a row for each cost and rule; `_mark` marks the best rule at each cost."""
     from quantd.research.studies.rebalancing_study import RULES
 
     columns = (

@@ -63,8 +63,8 @@ def sweep(
     identity = identity_of(base, grid, trial_digest(assembly))
     sweep_folder = out or folder_of(folder, identity)
     pool = executor(on, workers, address)
-    with progress(f"sweep of {len(grid):,} points", shown=not as_json) as bar:
-        result = run_sweep(base, grid, identity, sweep_folder, folder, pool, bar, family=family)
+    with progress(f"sweep of {len(grid):,} points", shown=not as_json) as advance:
+        result = run_sweep(base, grid, identity, sweep_folder, folder, pool, advance, family=family)
     if report is not None:
         write_whole(report, sweep_page(result, configuration.quantd.name).encode())
     if as_json:

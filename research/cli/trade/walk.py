@@ -56,8 +56,8 @@ def walk(
         check_suffix(report)
         check_folder(report)
     steps = Steps(refit, window, embargo, first)
-    with progress("walk", shown=not as_json) as bar:
-        how = How(not no_compare, workers, on, address, bar, family)
+    with progress("walk", shown=not as_json) as advance:
+        how = How(not no_compare, workers, on, address, advance, family)
         if _trains(plan):
             walk_forward = walk_plan(_plan_of(plan, sets, over, start, end), steps, state, how)
         else:
@@ -114,6 +114,7 @@ def _say(walk_forward: "WalkForward") -> None:
     """Print the failures and the headline, then the table of refits, then the remaining lines of the verdict."""
     walk = walk_forward.walk
     lines = str(walk_forward).split("\n")
+    # the failures come first in the text, then the headline
     first_count = 1 + len(walk_forward.backtest.verdict.failures)
     say("\n".join(lines[:first_count]))
     heads = ("refit", "fitted to", *walk.keys, "in sample", "out", "return")

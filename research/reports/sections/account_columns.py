@@ -26,6 +26,7 @@ def metric_rows(report: BacktestReport, names: Sequence[str] | None = None) -> l
         row(
             metric.title,
             *(
+                # the first account is the house, whose column stands out
                 figure(f"metrics.{k}.values.{n}", value, metric.unit, "n" if n else "n own")
                 for n, value in enumerate(metric.values)
             ),

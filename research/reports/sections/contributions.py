@@ -9,14 +9,18 @@ from quantd.research.reports.sections.section import Charts, Section, Table
 
 
 def attribution(report: BacktestReport, _: Charts) -> str:
+    """Return tables of contributions by symbol, sector, agent and kind, and of decisions and execution, as HTML."""
     breakdown = report.attribution
     assert breakdown is not None  # SECTION needs the attribution: a report without it never comes here
     boxes = []
     for name, title in (
         ("by_asset", "by symbol"), ("by_sector", "by sector"), ("by_agent", "by agent"), ("by_kind", "by kind"),
     ):  # fmt: skip
-        parts: dict[str, float] = getattr(breakdown, name)
-        rows = [row(part, figure(f"attribution.{name}.{part}", parts[part], "signed")) for part in sorted(parts)]
+        contributions: dict[str, float] = getattr(breakdown, name)
+        rows = [
+            row(part_name, figure(f"attribution.{name}.{part_name}", contributions[part_name], "signed"))
+            for part_name in sorted(contributions)
+        ]
         rows.append(row("total return", figure("attribution.total", breakdown.total, "signed", "n own")))
         boxes.append(f"<div><h3>Contribution {title}</h3>{table((), rows)}</div>")
     decision_rows = [row(name, figure(f"attribution.{name}", getattr(breakdown, name), "signed")) for name in
@@ -37,8 +41,8 @@ def tables(report: BacktestReport) -> list[Table]:
         return []
     contribution_tables = []
     for name in ("by_asset", "by_agent", "by_kind"):
-        parts: dict[str, float] = getattr(report.attribution, name)
-        rows = [(part, formatted(parts[part], "signed")) for part in sorted(parts)]
+        contributions: dict[str, float] = getattr(report.attribution, name)
+        rows = [(part_name, formatted(contributions[part_name], "signed")) for part_name in sorted(contributions)]
         contribution_tables.append(Table(f"Contributions {name.replace('_', ' ')}", ("", "contribution"), rows))
     return contribution_tables
 

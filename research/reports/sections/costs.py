@@ -9,6 +9,7 @@ from quantd.research.reports.sections.section import Charts, Section, Table
 
 
 def costs(report: BacktestReport, _: Charts) -> str:
+    """Return the table of costs, a row for each account, as HTML."""
     columns = ("orders", "traded", "commission", "slippage_paid", "borrow", "total", "interest")
     rows = [
         row(
@@ -29,6 +30,7 @@ def costs(report: BacktestReport, _: Charts) -> str:
 
 
 def tables(report: BacktestReport) -> tuple[Table, ...]:
+    """Return the table of costs for Markdown, without interest."""
     columns = ("traded", "commission", "slippage_paid", "borrow", "total")
     rows = [
         (

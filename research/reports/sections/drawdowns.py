@@ -9,6 +9,7 @@ from quantd.research.reports.sections.section import Charts, Section, Table
 
 
 def drawdowns(report: BacktestReport, _: Charts) -> str:
+    """Return the chart of drawdown and the table of the deepest ones, as HTML."""
     rows = [
         row(
             str(k + 1),

@@ -9,6 +9,7 @@ from quantd.research.reports.sections.section import Charts, Section, Table
 
 
 def goals(report: BacktestReport, _: Charts) -> str:
+    """Return the table of goals with the measured figures, as HTML."""
     rows = [
         row(
             goal.name,

@@ -49,6 +49,7 @@ def _heat_cell(path: str, period: PeriodReturn, full: float) -> str:
 
 
 def tables(report: BacktestReport) -> tuple[Table, ...]:
+    """Return the tables of annual and of monthly returns for Markdown."""
     years = [
         (str(year.year), formatted(year.total_return, "signed"), formatted(year.benchmark, "signed"))
         for year in report.years

@@ -9,18 +9,19 @@ from quantd.research.reports.sections.section import Charts, Section
 
 
 def provenance(report: BacktestReport, _: Charts) -> str:
-    h = report.header
+    """Return what the result was computed from (digests, code, capital), and the notes, as HTML."""
+    header = report.header
     rows = [
-        row("configuration", figure("header.config", h.config, "text", "hash")),
-        row("market data", figure("header.market", h.market, "text", "hash")),
-        row("effects of the run", figure("header.digest", h.digest, "text", "hash")),
-        row("code", figure("header.version", h.version, "text", "hash")),
-        row("commit", figure("header.commit", h.commit, "text", "hash")),
-        row("source of the bars", figure("header.source", h.source, "text", "hash")),
-        row("seed of the costs", figure("header.seed", h.seed, "text", "")),
-        row("capital", figure("header.capital", h.capital, "money", "")),
-        row("samples", figure("header.samples", h.samples, "count", "")),
-        row("risk-free rate, annual", figure("header.risk_free_annual", h.risk_free_annual, "fraction", "")),
+        row("configuration", figure("header.config", header.config, "text", "hash")),
+        row("market data", figure("header.market", header.market, "text", "hash")),
+        row("effects of the run", figure("header.digest", header.digest, "text", "hash")),
+        row("code", figure("header.version", header.version, "text", "hash")),
+        row("commit", figure("header.commit", header.commit, "text", "hash")),
+        row("source of the bars", figure("header.source", header.source, "text", "hash")),
+        row("seed of the costs", figure("header.seed", header.seed, "text", "")),
+        row("capital", figure("header.capital", header.capital, "money", "")),
+        row("samples", figure("header.samples", header.samples, "count", "")),
+        row("risk-free rate, annual", figure("header.risk_free_annual", header.risk_free_annual, "fraction", "")),
     ]
     return table((), rows) + "".join(map(paragraph, report.notes))
 

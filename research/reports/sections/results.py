@@ -16,7 +16,8 @@ SUMMARY: Final = (
 
 
 def results(report: BacktestReport, _: Charts) -> str:
-    h, accounts = report.header, [account for account in report.accounts if account.kind == "benchmark"]
+    """Return the summary of metrics for each account, and how the benchmarks were run, as HTML."""
+    header, accounts = report.header, [account for account in report.accounts if account.kind == "benchmark"]
     traded = [_benchmark_text(account) for account in accounts if account.limits != UNTRADED]
     untraded_notes = [
         f"{account.name} is not traded: its figures are of its prices, with dividends and without costs."
@@ -33,7 +34,7 @@ def results(report: BacktestReport, _: Charts) -> str:
             paragraph(
                 f"All figures are after costs. {' '.join([*([traded_note] if traded else []), *untraded_notes])}"
             ),
-            paragraph(f"{h.sharpe_definition}. {_capitalized(h.turnover_definition)}."),
+            paragraph(f"{header.sharpe_definition}. {_capitalized(header.turnover_definition)}."),
         )
     )
 

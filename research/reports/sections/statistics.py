@@ -15,9 +15,10 @@ TESTS: Final = {
 
 
 def statistics(report: BacktestReport, _: Charts) -> str:
-    s = report.statistics
+    """Return the significance of the house's Sharpe ratio, and the tests against each benchmark, as HTML."""
+    figures_of_house = report.statistics
     house_rows = [
-        row(name, figure(f"statistics.{key}", getattr(s, key), unit))
+        row(name, figure(f"statistics.{key}", getattr(figures_of_house, key), unit))
         for name, key, unit in (
             ("Sharpe ratio", "sharpe", "ratio"), ("95 % interval, low", "low", "ratio"),
             ("95 % interval, high", "high", "ratio"),
@@ -28,15 +29,15 @@ def statistics(report: BacktestReport, _: Charts) -> str:
             ("shortest track record above 0 at 95 %, samples", "minimum_samples", "samples"),
             ("the same, years", "minimum_years", "ratio"),
         )
-        if s.withdrawn or key != "withdrawn"
-        if s.deflated_without_withdrawals is not None or key != "deflated_without_withdrawals"
+        if figures_of_house.withdrawn or key != "withdrawn"
+        if figures_of_house.deflated_without_withdrawals is not None or key != "deflated_without_withdrawals"
     ]  # fmt: skip
-    rows = [_versus_row(f"statistics.versus.{k}", versus) for k, versus in enumerate(s.versus)]
+    rows = [_versus_row(f"statistics.versus.{k}", versus) for k, versus in enumerate(figures_of_house.versus)]
     head = ("against", "Sharpe difference", "low", "high", *(f"{name}{part}" for name in TESTS.values()
                                                            for part in (", p", ", Holm")))  # fmt: skip
     relative = [
         row(metric.title, *(figure(f"statistics.versus.{k}.relative.{metric.name}", versus.relative[metric.name],
-                                   metric.unit) for k, versus in enumerate(s.versus)))
+                                   metric.unit) for k, versus in enumerate(figures_of_house.versus)))
         for metric in report.metrics if metric.needs == "benchmark"
     ]  # fmt: skip
     text = (
@@ -52,7 +53,7 @@ def statistics(report: BacktestReport, _: Charts) -> str:
             table(head, rows),
             paragraph(text),
             "<h3>The house relative to each benchmark</h3>",
-            table(("", *(versus.benchmark for versus in s.versus)), relative),
+            table(("", *(versus.benchmark for versus in figures_of_house.versus)), relative),
         )
     )
 
@@ -66,6 +67,7 @@ def _versus_row(path: str, versus: Versus) -> str:
 
 
 def tables(report: BacktestReport) -> tuple[Table, ...]:
+    """Return the table of tests against each benchmark for Markdown."""
     rows = [
         (
             versus.benchmark,

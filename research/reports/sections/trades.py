@@ -12,9 +12,10 @@ from quantd.trading.display_text import instant_text
 
 
 def trades(report: BacktestReport, _: Charts) -> str:
-    t = report.trading
+    """Return counts of orders and round trips, hit rates by symbol, and the largest winners and losers, as HTML."""
+    trading = report.trading
     counts = [
-        row(name, figure(f"trading.{key}", getattr(t, key), unit))
+        row(name, figure(f"trading.{key}", getattr(trading, key), unit))
         for name, key, unit in (
             ("orders", "orders", "count"), ("fills", "fills", "count"), ("orders that the gate cut", "cut", "count"),
             ("orders that the gate refused", "refused", "count"), ("trips of the switch", "switch_trips", "count"),
@@ -25,13 +26,13 @@ def trades(report: BacktestReport, _: Charts) -> str:
     symbol_rows = [
         row(symbol.symbol, *(figure(f"trading.by_symbol.{k}.{name}", getattr(symbol, name), unit) for name, unit in (
             ("trips", "count"), ("wins", "count"), ("hit_rate", "fraction"), ("profit", "money"))))
-        for k, symbol in enumerate(t.by_symbol)
+        for k, symbol in enumerate(trading.by_symbol)
     ]  # fmt: skip
     by_symbol = table(("symbol", "round trips", "wins", "hit rate", "profit"), symbol_rows) if symbol_rows else ""
     lists = [
         f"<div><h3>{title}</h3>{_trip_table(f'trading.{name}', round_trips)}</div>"
         for title, name, round_trips in (
-            ("Largest winners", "winners", t.winners), ("Largest losers", "losers", t.losers),
+            ("Largest winners", "winners", trading.winners), ("Largest losers", "losers", trading.losers),
         ) if round_trips
     ]  # fmt: skip
     text = "A round trip is a quantity that was bought and sold again, or sold and bought back: first in, first out."
@@ -58,14 +59,15 @@ def _trip_table(path: str, trips: Sequence[RoundTrip]) -> str:
 
 
 def tables(report: BacktestReport) -> tuple[Table, ...]:
-    t = report.trading
+    """Return the counts of orders and round trips, and the round trips by symbol, for Markdown."""
+    trading = report.trading
     counts = [
-        (name.replace("_", " "), formatted(getattr(t, name), "count"))
+        (name.replace("_", " "), formatted(getattr(trading, name), "count"))
         for name in ("orders", "fills", "cut", "refused", "switch_trips", "round_trips", "wins")
     ]
     by_symbol = [
         (symbol.symbol, str(symbol.trips), formatted(symbol.hit_rate, "fraction"), formatted(symbol.profit, "money"))
-        for symbol in t.by_symbol
+        for symbol in trading.by_symbol
     ]
     return (
         Table("Trades", ("", "count"), counts),

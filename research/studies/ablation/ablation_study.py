@@ -186,6 +186,7 @@ def compared(name: str, left_out: tuple[str, ...], full: Sequence[Trial], varian
     full_ratios, variant_ratios = (
         [np.nan if trial.sharpe is None else trial.sharpe for trial in trials] for trials in (full, variant_trials)
     )
+    # an iterator of two: the finite ratios of the full plan, then those of the variant
     finite_ratios = (tuple(value for value in values if isfinite(value)) for values in (full_ratios, variant_ratios))
     row = Variant(name, left_out, variant_trials[0].width, next(finite_ratios), next(finite_ratios))
     drops = np.subtract(full_ratios, variant_ratios)

@@ -111,7 +111,7 @@ class Trainer:
             test = plan.splits.test
             self._read = markets_of(plan), window_market(plan, test.first, test.last)
         markets, market = self._read
-        fitted = fit(plan, markets, seed, None, lambda news: False)
+        fitted = fit(plan, markets, seed, None, lambda news: False)  # no folder for records; False never stops it
         walked = evaluate(
             policy_of(fitted.learner, fitted.normaliser, plan.market, markets.symbols), market, plan.market
         )

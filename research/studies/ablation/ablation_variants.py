@@ -104,6 +104,7 @@ def _regime(plan: Plan) -> Part:
 
 
 def _memory(plan: Plan) -> Part:
+    """Return the variant without memory: a network that keeps nothing, and no window of earlier sessions."""
     network, window = getattr(plan.learner, "network", "mlp"), plan.sight.window
     remembers = network in WITH_MEMORY
     removed = [f"learner.network = {network}"] if remembers else []
@@ -116,6 +117,7 @@ def _memory(plan: Plan) -> Part:
 
 
 def _critic(plan: Plan) -> Part:
+    """Return the variant whose critic is not trained; without figures for a plan that has none."""
     weight = getattr(plan.learner, "value_weight", None)
     if weight is None:
         return Part("critic", missing=f"the plan has no critic beside its policy: {plan.agent} learns from it alone")
