@@ -78,7 +78,8 @@ def find_handlers() -> dict[type, Handler]:
     modules = [import_module(module.name) for module in walk_packages(__path__, f"{__name__}.")]
     handlers: dict[type, Handler] = {}
     for event in get_args(Event):
-        name = "on_" + re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()
+        name = "on_" + re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()  # MarketSlice: on_market_slice
+        # a module that only imports the handler does not define it
         defining = [m for m in modules if getattr(getattr(m, name, None), "__module__", None) == m.__name__]
         if len(defining) != 1:
             defined_in = ", ".join(m.__name__ for m in defining) or "no module"

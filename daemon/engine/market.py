@@ -44,7 +44,7 @@ def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
         state.history.bars.slice(market, held_columns)
     if state.restrictions.halted or state.restrictions.limited:
         effects = [*effects, *trades_again(state, market)]
-    if state.protecting and ts >= state.carried[1]:
+    if state.protecting and ts >= state.carried[1]:  # earlier bars are history of a carried account
         exits = check_levels(state)
         effects = [*effects, *exits] if exits else effects
     if state.parents:

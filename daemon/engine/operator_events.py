@@ -74,7 +74,7 @@ def _set_levels(state: State, order: Wished, number: int) -> str:
     state.protection.own[number, order.symbol] = Own(
         number, order.symbol, order.stop_nano, order.target_nano, state.now
     )
-    state.govern(state.rules)
+    state.govern(state.rules)  # from now on the levels are watched
     levels = (("stop", order.stop_nano), ("target", order.target_nano))
     return "".join(f", {name} {price_text(nano)}" for name, nano in levels if nano)
 
@@ -112,7 +112,7 @@ def on_operator(state: State, order: Operator) -> Sequence[Effect]:
     reason = f"{order.who}: {order.reason}"
     who = HOUSE
     if order.agent:
-        names = [a.name for a in state.rules.agents]
+        names = [agent_rules.name for agent_rules in state.rules.agents]
         if order.agent not in names:
             return refuse_command(state, "agent", "operator", f"no agent named {order.agent!r}")
         who = names.index(order.agent)
@@ -166,7 +166,7 @@ def on_condition(state: State, condition: Condition) -> Sequence[Effect]:
         return (alert(state, level, f"statement_{condition.difference}", condition.detail),)
     if condition.what == "account":
         if condition.detail == state.venue.waits.account:
-            return ()
+            return ()  # the same words again
         state.venue.waits.account = condition.detail if not condition.up else ""
         text = condition.detail
     if condition.up:

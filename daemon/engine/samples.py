@@ -163,6 +163,7 @@ def overdue(state: State) -> list[Effect]:
         for row, order_state in enumerate(work.state):
             if order_state in ENDED:
                 continue
+            # an order that is good till cancelled has the end 0
             if order_state == OrderState.UNKNOWN or work.basket.end[row] < state.now:
                 rows.append(row)
             if order_state == OrderState.CANCELLING:

@@ -119,7 +119,7 @@ def carried_from(parts: Parts, store: Store, run: str) -> Carried | None:
     """
     if store.last_seq(run):
         return None
-    old_run = next((r.run for r in store.runs() if r.ended == INTO + run), None)
+    old_run = next((record.run for record in store.runs() if record.ended == INTO + run), None)
     if old_run is None:
         return None
     refuse(parts, store, old_run)

@@ -64,10 +64,10 @@ class Measured:
         `seats` are the names of the agents and shadows (agents on paper) that `policies` belong to.
         """
         plan_policies = policies[self._first_seat(seats) :]
-        missing = "the policy decided at another sample: explain that decision (`quantd decisions`)"
+        reason = "the policy decided at another sample: explain that decision (`quantd decisions`)"
         for agent in (part.agent for part in self.plan.agents):
             if agent not in self.parts and agent < len(plan_policies):
-                self.parts[agent] = _unmeasured_parts(plan_policies[agent], symbols, missing)
+                self.parts[agent] = _unmeasured_parts(plan_policies[agent], symbols, reason)
         return self.parts
 
     def _first_seat(self, seats: Sequence[str]) -> int:
@@ -80,12 +80,12 @@ def learned_parts(policy: Policy, view: View, memory: Memory) -> list[LearnedPar
     parts = []
     for path, leaf, leaf_view, leaf_memory in leaves_asked(policy, view, memory):
         if isinstance(leaf, Learned):
-            occlusion, missing = None, ""
+            occlusion, failure = None, ""
             try:
                 occlusion = measure(leaf, leaf_view, leaf_memory)
             except Exception as error:  # ONNX Runtime has many kinds; the policy failed at the decision as well
-                missing = f"the policy fails: {first_line(error)}"
-            parts.append(_part(path, leaf, policy, leaf_view.universe.symbols, occlusion, missing))
+                failure = f"the policy fails: {first_line(error)}"
+            parts.append(_part(path, leaf, policy, leaf_view.universe.symbols, occlusion, failure))
     return parts
 
 

@@ -128,13 +128,19 @@ class Refolder:
         values: dict[tuple[int, int], PlanValues] = {}
 
         def read(seq: int, plans: list[Planned], judged: list[Judged]) -> None:
-            calls = by_plan(judged)
+            # the calls of one plan end with that of the house, whose verdict is in the plan
+            call_groups = by_plan(judged)
             for ordinal, plan in enumerate(plans, 1):
                 calls_of_plan = next(
-                    (c for c in calls if c[-1].verdict.lots.astype(np.int64).tobytes() == plan.allowed), None
+                    (
+                        call_group
+                        for call_group in call_groups
+                        if call_group[-1].verdict.lots.astype(np.int64).tobytes() == plan.allowed
+                    ),
+                    None,
                 )
                 if calls_of_plan is not None and seq >= step:
-                    calls.remove(calls_of_plan)
+                    call_groups.remove(calls_of_plan)
                     asked = agents_of.get((seq, ordinal), frozenset())
                     agents = {call.book: call.verdict.values for call in calls_of_plan[:-1] if call.book in asked}
                     values[seq, ordinal] = PlanValues(calls_of_plan[-1].verdict.values, agents)
@@ -163,6 +169,10 @@ class Refolder:
         return first.config
 
     def _parts_under(self, name: str) -> Parts:
+        """The parts of the configuration with the digest `name`: the present ones, its saved copy, or the given one.
+
+        Raises ConfigLost where none of them has this digest.
+        """
         if self.parts is not None and digest(self.parts.config) == name:
             return self.parts
         try:

@@ -69,7 +69,7 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
     except ReplayDifference as error:
         newest = store.latest_snapshot(run)
         remedy = f"`quantd replay {run}` shows the difference; `quantd run --fresh` starts a new run."
-        if newest is not None and newest[0] > seq:
+        if newest is not None and newest[0] > seq:  # a later snapshot that this version must not use
             remedy = (
                 "Another version of quantd recorded the run and was not stopped cleanly: start that version, "
                 "stop it with Ctrl-C, then start this one."
@@ -121,7 +121,7 @@ def same_run(parts: Parts, store: Store, run: str) -> None:
         difference = f"lots of another size ({'; '.join(resized)}: [[universe.instruments]] lot sets it)"
     elif record.universe.currency != parts.universe.currency:
         difference = f"another currency ({record.universe.currency})"
-    elif record.agents != tuple(a.name for a in parts.rules.agents):
+    elif record.agents != tuple(agent.name for agent in parts.rules.agents):
         difference = f"other agents ({', '.join(record.agents)})"
     elif started.mode != parts.config.quantd.mode:
         difference = f'mode = "{started.mode}"'
@@ -165,7 +165,7 @@ def this_run(parts: Parts, store: Store, *, fresh: bool = False, carry: bool = F
     if (interrupted_target := carried_into(store)) and not fresh:
         return interrupted_target
     run = store.current_run()
-    if run is not None and any(r.run == run and r.ended for r in store.runs()):
+    if run is not None and any(record.run == run and record.ended for record in store.runs()):
         run = None
     if run is None or fresh:
         refuse_unsound(parts)

@@ -68,7 +68,7 @@ def change_of_limits(
 
 def tightened(before: Named, after: Named) -> tuple[InForce, tuple[str, ...]]:
     """(`after`, with the value of `before` for each limit that is looser in `after`; dotted names of these limits)."""
-    old, new = before[0], after[0]
+    old, new = before[0], after[0]  # the limits; [1] has the names of their agents
     house, names = _tighter_limits(old.house, new.house)
     looser = [f"risk.{name}" for name in names]
     agents = list(new.agents)

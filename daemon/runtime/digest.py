@@ -80,8 +80,8 @@ class Digest:
         match effect:
             case Filled(sample, n, ts, sym, lots, price, fee, _):
                 rows: list[Row] = [
-                    (FILL, ts, sample, names[s], n, 1 if k > 0 else -1, abs(k), p, f)
-                    for s, k, p, f in zip(sym, lots, price, fee, strict=True)
+                    (FILL, ts, sample, names[s], n, 1 if count > 0 else -1, abs(count), price_nano, fee_micro)
+                    for s, count, price_nano, fee_micro in zip(sym, lots, price, fee, strict=True)
                 ]
             case Valued():
                 books = [(name, effect.books[k]) for name, k in self._books]
@@ -89,8 +89,8 @@ class Digest:
                 return
             case OrderBasket():
                 rows = [
-                    (ORDER, effect.ts, effect.sample, names[s], effect.n, 1 if k > 0 else -1, abs(k), w)
-                    for s, k, w in zip(effect.sym, effect.lots, effect.worst_nano, strict=True)
+                    (ORDER, effect.ts, effect.sample, names[s], effect.n, 1 if count > 0 else -1, abs(count), worst)
+                    for s, count, worst in zip(effect.sym, effect.lots, effect.worst_nano, strict=True)
                 ]
         rows.sort(key=_SYMBOL)
         self.chain.put(effect.ts, kind, len(rows), _encoded(rows))

@@ -225,6 +225,7 @@ class Shell:
             self._release()
 
     def _take_by_step(self, item: Item) -> None:
+        """Give an item to the venues, which move to its instant, then to the engine. A price jump concerns no venue."""
         parts = self._parts
         if type(item) is MarketSlice:
             self._open(item)
@@ -351,6 +352,7 @@ class Shell:
                 self._act(effect, queue)
 
     def _act(self, effect: Effect, queue: "deque[Event | Ask]") -> None:
+        """Carry out one effect. Reports of a venue and answers of policies go to `queue`, as does an awaited Ask."""
         match effect:
             case OrderBasket() | Again() | Cancel() | Query():
                 queue.extend(self._call_venue(request_of(self._parts.broker, self._state, effect), effect))

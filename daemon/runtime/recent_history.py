@@ -151,8 +151,10 @@ class Ring(Generic[Row]):
 
         The store may have earlier rows.
         """
-        bound = tuple(before)
-        older = (entry for entry in reversed(self._rows) if (not bound or entry[0] < bound) and entry[1].ts >= since)
+        upper_key = tuple(before)
+        older = (
+            entry for entry in reversed(self._rows) if (not upper_key or entry[0] < upper_key) and entry[1].ts >= since
+        )
         newest = list(islice(older, limit + 1))
         page_rows = newest[:limit]
         return Page([row for _, row in page_rows], [key for key, _ in page_rows], len(newest) > limit)

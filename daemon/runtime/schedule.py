@@ -101,6 +101,7 @@ class Schedule(Struct, frozen=True):
     on_closed: OnClosed = "next"
 
     def __post_init__(self) -> None:
+        """Check the schedule's time. Raises ScheduleError unless exactly one of `at`, `cron` and `every` is valid."""
         time_keys = [key for key in ("at", "cron", "every") if getattr(self, key) is not None]
         if len(time_keys) != 1:
             what = f"has {' and '.join(time_keys)}, of which one is allowed" if time_keys else "has no time"
@@ -203,6 +204,10 @@ def _instants(schedule: Schedule, sessions: Sessions, after: int, until: int) ->
 
 
 def _at(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Iterator[int]:
+    """The instants in (after, until] of a schedule at the open or close of each session, with its offset.
+
+    An instant after the open is moved to the close at the latest, one before the close to the open at the earliest.
+    """
     edge, offset = _offset(schedule)
     first_row = bisect_left(sessions.close_ns, after - max(offset, 0))
     for row in range(first_row, len(sessions.day_ns)):
@@ -239,18 +244,18 @@ def _cron(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Ite
         local = wall.replace(tzinfo=zone)
         ts = _ns(local)
         while waiting and waiting[0][0] < ts - _DISORDER_NS:
-            earliest, _, origin = heappop(waiting)
+            earliest, _, closed_date = heappop(waiting)
             if earliest > until:
                 return
             if earliest > last_yielded:
-                yield (last_yielded := earliest), origin
+                yield (last_yielded := earliest), closed_date
         heappush(waiting, (ts if latest is None else min(ts, latest), arrival, closed))
         later = _ns(local.replace(fold=1))
         if fires_twice and later > ts:  # a repeated hour; in a skipped one, fold 1 is the earlier
             heappush(waiting, (later if latest is None else min(later, latest), arrival, closed))
-    for ts, _, origin in sorted(waiting, key=lambda entry: entry[:2]):
+    for ts, _, closed_date in sorted(waiting, key=lambda entry: entry[:2]):
         if last_yielded < ts <= until:
-            yield (last_yielded := ts), origin
+            yield (last_yielded := ts), closed_date
 
 
 def _in_sessions(
@@ -339,6 +344,7 @@ def _walls(text: str, first: datetime, last: datetime) -> Iterator[datetime]:
 
 
 def _every(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Iterator[int]:
+    """The multiples of a period in (after, until]; those of a trading job below one day only in sessions."""
     period = _period(schedule)
     if schedule.do not in TRADING_JOBS or period >= DAY_NS:
         yield from range(after - after % period + period, until + 1, period)
@@ -354,6 +360,7 @@ def _every(schedule: Schedule, sessions: Sessions, after: int, until: int) -> It
 
 
 def _offset(schedule: Schedule) -> tuple[str, int]:
+    """("open" or "close", signed nanoseconds) of `at`. Raises ScheduleError for another text, and for a day or more."""
     match = _AT.fullmatch(schedule.at or "")
     if match is None:
         remedy = 'write "open", "close", "open+30m" or "close-15m"'
@@ -374,6 +381,7 @@ def _period(schedule: Schedule) -> int:
 
 
 def _check_cron(schedule: Schedule) -> None:
+    """Raises ScheduleError for a line without five fields, with weekdays as numbers, invalid, or that never occurs."""
     line = schedule.cron or ""
     fields = line.split()
     if len(fields) != 5:

@@ -230,6 +230,7 @@ class Service:
         self.notify()
 
     async def _step_until_stopped(self) -> None:
+        """Step and commit until a Stop effect. Raises StoreGaveUp where the lease is lost or the store stays faulty."""
         while not self.shell.stopped:
             waited_s = time.monotonic() - self._last_commit if self.journal.entries else 0.0
             if await self.inbox.ready(max(0.001, COMMIT_S - waited_s)):
@@ -259,6 +260,7 @@ class Service:
         return idle or late or len(self.journal.entries) >= COMMIT_STEPS
 
     async def _take_chunk(self) -> None:
+        """Step one chunk of the market, instant by instant, with waiting commands first; other tasks run in between."""
         chunk = self.inbox.next_chunk() or []
         stepping_since = time.monotonic()
         for instant in chunk:

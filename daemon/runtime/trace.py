@@ -110,6 +110,7 @@ class Trace:
                 self.verdicts[REASON_NAMES[code] if code else ""] += count
 
     def _log_event(self, event: Event) -> None:
+        """Log a bar or an answer of an agent, and note the instant of a sample; other events have no line."""
         match event:
             case MarketSlice():
                 self._line("bar", event.ts_event, symbols=int(event.fresh.sum()))
@@ -122,6 +123,7 @@ class Trace:
                 pass
 
     def _log_effect(self, effect: Effect) -> None:
+        """Log a plan, an order, a fill, an end, a valuation or an alert; other effects have no line."""
         names = self._universe.symbols
         match effect:
             case Planned():
@@ -130,9 +132,9 @@ class Trace:
                     ("house", effect.reason),
                     *((self._agents[part.agent], part.reason) for part in effect.agents),
                 ]
-                cut = {who: self._binding_limits(reason) for who, reason in reasons if any(reason)}
+                binding_limits = {who: self._binding_limits(reason) for who, reason in reasons if any(reason)}
                 passed = {names[k]: int(lots[k]) for k in np.flatnonzero(lots).tolist()}
-                self._line("verdict", effect.sample, lots=passed, cut=cut or None)
+                self._line("verdict", effect.sample, lots=passed, cut=binding_limits or None)
             case OrderBasket() | Filled():
                 rows = {names[symbol]: lots for symbol, lots in zip(effect.sym, effect.lots, strict=True)}
                 price = [nano / NANO for nano in effect.price_nano] if isinstance(effect, Filled) else None

@@ -33,28 +33,28 @@ def reallocate(state: State, due: frozenset[int]) -> list[Effect]:
     if rules is None:
         return []
     agents, names = rules.agents, [state.rules.agents[k].name for k in rules.agents]
-    pool = [max(state.books_micro[k], 0) for k in agents]
-    if sum(pool) <= 0:
+    equities_micro = [max(state.books_micro[k], 0) for k in agents]
+    if sum(equities_micro) <= 0:
         return []
-    now = [equity / sum(pool) for equity in pool]
+    present_shares = [equity / sum(equities_micro) for equity in equities_micro]
     realised = [state.watch.realised[k + 1] for k in agents]
-    returns, free = [series.returns() for series in realised], [series.risk_free_annual() for series in realised]
-    shares = wanted(rules, returns, names, market_volatility(state, rules), free)
-    if not shares.shares:
-        return [alert(state, "INFO", "capital", f"capital stays where it is: {shares.why}")]
-    target = stepped(now, shares.shares, rules.max_step)
+    returns, risk_free = [series.returns() for series in realised], [series.risk_free_annual() for series in realised]
+    decision = wanted(rules, returns, names, market_volatility(state, rules), risk_free)
+    if not decision.shares:
+        return [alert(state, "INFO", "capital", f"capital stays where it is: {decision.why}")]
+    target = stepped(present_shares, decision.shares, rules.max_step)
     state.owed = [0] * len(state.agents)
-    for k, equity, amount in zip(agents, pool, amounts(sum(pool), target), strict=True):
+    for k, equity, amount in zip(agents, equities_micro, amounts(sum(equities_micro), target), strict=True):
         state.owed[k] = equity - amount
     moved = _move_free_cash(state)
     moves = ", ".join(
-        f"{name} {before:.1%} to {after:.1%}" for name, before, after in zip(names, now, target, strict=True)
+        f"{name} {before:.1%} to {after:.1%}" for name, before, after in zip(names, present_shares, target, strict=True)
     )
     unsold = sum(amount for amount in state.owed if amount > 0)
     pending_text = f"; {unsold / MICRO:,.2f} follows once it is sold" if unsold else ""
     effects: list[Effect] = [
-        Reallocated(state.now, rules.method, shares.why, moved, list(state.owed), list(now), list(target)),
-        alert(state, "INFO", "capital", f"capital by {rules.method}: {moves}{pending_text} ({shares.why})"),
+        Reallocated(state.now, rules.method, decision.why, moved, list(state.owed), list(present_shares), list(target)),
+        alert(state, "INFO", "capital", f"capital by {rules.method}: {moves}{pending_text} ({decision.why})"),
     ]
     return [*effects, *_sell_for_debts(state, due)]
 
@@ -77,6 +77,7 @@ def market_volatility(state: State, rules: CapitalRules) -> float:
             ring.returns(min(rules.lookback, ring.count - 1))[:, rules.benchmark] if ring.count > 1 else np.empty(0)
         )
         returns = returns[np.isfinite(returns)]
+    # a shorter lookback needs all its returns, a longer one at least 20
     return volatility(returns) if len(returns) >= min(rules.lookback, 20) else float("nan")
 
 
@@ -100,7 +101,7 @@ def _move_free_cash(state: State) -> list[int]:
         if amount:
             owed[k] += amount
             flow(state.agents[k].switch, amount, state.books_micro[k])
-            state.watch.realised[k + 1].moved(amount)
+            state.watch.realised[k + 1].moved(amount)  # the house is at 0
     state.booked()
     state.revalue()
     return moved
@@ -109,7 +110,8 @@ def _move_free_cash(state: State) -> list[int]:
 def _sell_for_debts(state: State, due: frozenset[int]) -> Sequence[Effect]:
     """Reduce the positions of each agent that owes capital: it keeps its weights, on less capital.
 
-    Agents that are `due` to decide are omitted: their own decision plans with less capital.
+    Agents that are `due` to decide are omitted: their own decision plans with less capital. So are agents with parent
+    orders in progress. Nothing is sold during a halt or a flatten (the closing of all positions).
     """
     if state.switch.state == HALT or state.flattening:
         return ()

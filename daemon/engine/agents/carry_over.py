@@ -83,53 +83,57 @@ def carry_of(
 
     At a `simulated` venue open orders lapse. Raises ValueError with the reason why the account cannot be carried.
     """
-    f = msgspec.msgpack.decode(frozen, type=Frozen)
-    if any(work.live for _, work in (*f.working, *f.stops)) and not simulated:
+    frozen_state = msgspec.msgpack.decode(frozen, type=Frozen)
+    if any(work.live for _, work in (*frozen_state.working, *frozen_state.stops)) and not simulated:
         raise ValueError(
             "the run stopped with open orders; start it again, "
             'and stop it with [quantd] on_stop = "cancel", or after the orders have ended'
         )
-    if f.resting.own:
+    if frozen_state.resting.own:
         raise ValueError("a position has a stop or target of an order by hand; close that position first")
-    if any(exits for exits, _ in f.exits):
+    if any(exits for exits, _ in frozen_state.exits):
         raise ValueError("a protective exit is under way; try again after its end")
-    if f.numbers[6]:
+    if frozen_state.numbers[6]:  # a flatten
         raise ValueError("everything is being sold; try again when the sales have ended")
-    if closing := [portfolio.name for portfolio in f.portfolios.values() if portfolio.closing]:
+    if closing := [portfolio.name for portfolio in frozen_state.portfolios.values() if portfolio.closing]:
         raise ValueError(f"portfolio {closing[0]} is being closed; try again when it is closed")
-    ledger = msgspec.convert(msgspec.msgpack.decode(f.ledger), FrozenLedger)
+    ledger = msgspec.convert(msgspec.msgpack.decode(frozen_state.ledger), FrozenLedger)
     size = universe.size
-    best = np.frombuffer(f.best).reshape(-1, size) if f.best else np.full((len(agents), size), np.nan)
-    price, nano, ts = (np.frombuffer(f.marks[k], dtype=kind) for k, kind in enumerate(("<f8", "<i8", "<i8")))
+    best_prices = (
+        np.frombuffer(frozen_state.best).reshape(-1, size)
+        if frozen_state.best
+        else np.full((len(agents), size), np.nan)
+    )
+    price, nano, ts = (np.frombuffer(frozen_state.marks[k], dtype=kind) for k, kind in enumerate(("<f8", "<i8", "<i8")))
     return msgspec.msgpack.encode(
         Carry(
             symbols=tuple(renamed.get(symbol, symbol) for symbol in universe.symbols),
             lot_nano=tuple(universe.lot_nano),
             agents=tuple(agents),
             accounts=ledger.accounts(),
-            switches=f.switches,
-            returns=f.watch.returns,
-            suspended=[mind[1] for mind in f.agents],
-            best=best.tolist(),
+            switches=frozen_state.switches,
+            returns=frozen_state.watch.returns,
+            suspended=[mind[1] for mind in frozen_state.agents],
+            best=best_prices.tolist(),
             marks=list(zip(price.tolist(), nano.tolist(), ts.tolist(), strict=True)),
-            fenced=f.venue.fenced,
-            flows=f.venue.flows,
-            entitled=f.venue.entitled,
-            live_sessions=f.live_sessions,
-            dust=f.venue.dust,
-            halted=f.halted,
-            jumped=f.jumped,
-            portfolios={agents[number]: portfolio for number, portfolio in f.portfolios.items()},
-            lapsed=[agents[number] for number in sorted(_agents_under_way(f))],
-            artifacts=f.artifacts,
-            loaded=f.loaded,
-            seats=f.seats,
+            fenced=frozen_state.venue.fenced,
+            flows=frozen_state.venue.flows,
+            entitled=frozen_state.venue.entitled,
+            live_sessions=frozen_state.live_sessions,
+            dust=frozen_state.venue.dust,
+            halted=frozen_state.halted,
+            jumped=frozen_state.jumped,
+            portfolios={agents[number]: portfolio for number, portfolio in frozen_state.portfolios.items()},
+            lapsed=[agents[number] for number in sorted(_agents_under_way(frozen_state))],
+            artifacts=frozen_state.artifacts,
+            loaded=frozen_state.loaded,
+            seats=frozen_state.seats,
             shadows={
-                name: f"its book, and its comparison of {pairing.known(f.numbers[3])} samples"
-                for name, pairing in f.pairings.items()
+                name: f"its book, and its comparison of {pairing.known(frozen_state.numbers[3])} samples"
+                for name, pairing in frozen_state.pairings.items()
             },
-            outside=f.outside,
-            proposals=f.proposals,
+            outside=frozen_state.outside,
+            proposals=frozen_state.proposals,
         )
     )
 
@@ -139,40 +143,46 @@ def loaded_of(account: bytes) -> dict[str, ModelLoaded]:
     return msgspec.msgpack.decode(account, type=Carry).loaded
 
 
-def _agents_under_way(f: Frozen) -> set[int]:
+def _agents_under_way(frozen_state: Frozen) -> set[int]:
     """Indices of the agents with orders, crosses, parent orders, plans, follow-ups or transfers that are in progress.
 
     A new run does not continue any of them.
     """
-    agents = len(f.agents)
-    indices = {who for _, work in f.working for _, who, _ in Working.thaw(work, agents).open_shares()}
-    indices |= {parent.agent for parent in f.parents} | {who for plan in f.resting.postponed for who in plan.answers}
-    indices |= {who for cross in f.crosses for who, _ in cross.shares}
-    indices |= {number for number, mind in enumerate(f.agents) if mind[2] is not None}
-    indices |= {number for number, owed in enumerate(f.owed) if owed}
-    return indices & set(range(len(f.agents)))
+    agent_count = len(frozen_state.agents)
+    indices = {who for _, work in frozen_state.working for _, who, _ in Working.thaw(work, agent_count).open_shares()}
+    indices |= {parent.agent for parent in frozen_state.parents} | {
+        who for plan in frozen_state.resting.postponed for who in plan.answers
+    }
+    indices |= {who for cross in frozen_state.crosses for who, _ in cross.shares}
+    # of a mind, index 2 is the follow-up
+    indices |= {number for number, mind in enumerate(frozen_state.agents) if mind[2] is not None}
+    indices |= {number for number, owed in enumerate(frozen_state.owed) if owed}
+    return indices & set(range(len(frozen_state.agents)))
 
 
 def unfit(account: bytes, rules: Rules) -> str:
     """The reason why an account cannot be carried over to `rules`; empty when it can."""
     carry = msgspec.msgpack.decode(account, type=Carry)
-    names, universe = {a.name for a in rules.agents}, rules.universe
-    fenced = carry.fenced[0] or [0] * len(carry.symbols)
-    for column, (symbol, size) in enumerate(zip(carry.symbols, carry.lot_nano, strict=True)):
-        held = fenced[column] or any(a.lots[column] for a in carry.accounts)
-        if held and symbol not in universe.index:
+    names, universe = {agent.name for agent in rules.agents}, rules.universe
+    fenced_lots = carry.fenced[0] or [0] * len(carry.symbols)
+    for column, (symbol, lot_nano) in enumerate(zip(carry.symbols, carry.lot_nano, strict=True)):
+        is_held = fenced_lots[column] or any(account_book.lots[column] for account_book in carry.accounts)
+        if is_held and symbol not in universe.index:
             return f"{symbol} is held and not in [universe] symbols; sell it first, or keep it there"
-        if held and universe.lot_nano[universe.index[symbol]] != size:
+        if is_held and universe.lot_nano[universe.index[symbol]] != lot_nano:
             return f"{symbol} is held and its lot size has changed; sell it first, or restore the lot size"
-        if symbol not in universe.index and any(symbol == carry.symbols[at] for at, _ in carry.entitled):
+        if symbol not in universe.index and any(
+            symbol == carry.symbols[paying_column] for paying_column, _ in carry.entitled
+        ):
             return f"a dividend of {symbol} is still to be paid; keep it in [universe] symbols until then"
-    places = {a.name for a in rules.agents if a.place}
+    places = {agent.name for agent in rules.agents if agent.place}
     for place, portfolio in carry.portfolios.items():
         if place not in places:
             return (
                 f"portfolio {portfolio.name} is open in the place {place}, and [portfolios] has {len(places)} places; "
                 f"close it first, or keep the places"
             )
+    # the first account is the house, the last one the unallocated book, for which `agents` has no name
     for agent, book in zip(carry.agents, carry.accounts[1:], strict=False):
         if agent not in names and any(book.lots):
             return f"agent {agent} holds positions and is not in [[agents]]; flatten it first, or keep it"
@@ -187,7 +197,7 @@ def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
     carry = msgspec.msgpack.decode(carried.account, type=Carry)
     new_columns = [state.universe.index.get(symbol, -1) for symbol in carry.symbols]
     agent_indices = {agent.name: k for k, agent in enumerate(state.rules.agents)}
-    books: list[FrozenBook | None] = [None] * len(agent_indices)
+    books: list[FrozenBook | None] = [None] * len(agent_indices)  # None for an agent that is new in this run
     unallocated = _with_columns(carry.accounts[-1], new_columns, state.universe.size)
     for name, account in zip(carry.agents, carry.accounts[1:], strict=False):
         moved_book = _with_columns(account, new_columns, state.universe.size)
@@ -195,9 +205,9 @@ def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
             books[agent_indices[name]] = moved_book
         else:
             unallocated = _sum_of_books(unallocated, moved_book)
-    empty = FrozenBook([0] * state.universe.size, [0] * state.universe.size, 0, (0, 0), 0, 0, 0, 0)
+    empty_book = FrozenBook([0] * state.universe.size, [0] * state.universe.size, 0, (0, 0), 0, 0, 0, 0)
     house = _with_columns(carry.accounts[0], new_columns, state.universe.size)
-    frozen = FrozenLedger([*agent_indices, UNALLOCATED], house, [*(book or empty for book in books), unallocated])
+    frozen = FrozenLedger([*agent_indices, UNALLOCATED], house, [*(book or empty_book for book in books), unallocated])
     state.ledger.thaw(msgspec.to_builtins(frozen))
     state.carried = carried.since, carried.until
     for k, rules in enumerate(state.rules.agents):
@@ -208,8 +218,8 @@ def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
     state.booked()
     state.revalue()
     _take_records(state, carry, agent_indices, new_columns)
-    new_symbols = [s for s in state.universe.symbols if s not in carry.symbols]
-    removed_symbols = [s for s in carry.symbols if s not in state.universe.index]
+    new_symbols = [symbol for symbol in state.universe.symbols if symbol not in carry.symbols]
+    removed_symbols = [symbol for symbol in carry.symbols if symbol not in state.universe.index]
     changes = [
         f"{verb} {', '.join(names)}" for verb, names in (("new", new_symbols), ("gone", removed_symbols)) if names
     ]
@@ -256,14 +266,14 @@ def _take_models(
             )
     for name, policy in zip(carry.agents, carry.seats, strict=False):
         if policy == name or name not in agent_indices:
-            continue
-        k = shadow_number(state, policy)
-        if k < 0 or state.rules.challenges[k] != agent_indices[name]:
+            continue  # the agent decided by its own policy, or is removed
+        shadow_index = shadow_number(state, policy)
+        if shadow_index < 0 or state.rules.challenges[shadow_index] != agent_indices[name]:
             lost.append(f"the promotion of {policy}, which challenges {name} no more: {name} has its own policy again")
         elif state.artifacts.get(policy, "") != carry.artifacts.get(policy, ""):
             lost.append(f"the promotion of {policy}, whose artifact changed: {name} has its own policy again")
         else:
-            exchange_policies(state, k, agent_indices[name])
+            exchange_policies(state, shadow_index, agent_indices[name])
             continued.append(f"the policy of {policy}, which was promoted, continues to decide for {name}")
     return continued, lost
 
@@ -285,9 +295,9 @@ def _with_columns(account: FrozenBook, new_columns: Sequence[int], size: int) ->
     `new_columns` has by old column the new one; -1 drops the column.
     """
     lots, cost = [0] * size, [0] * size
-    for column, at in enumerate(new_columns):
-        if at >= 0:
-            lots[at], cost[at] = account.lots[column], account.cost_micro[column]
+    for column, new_column in enumerate(new_columns):
+        if new_column >= 0:
+            lots[new_column], cost[new_column] = account.lots[column], account.cost_micro[column]
     return msgspec.structs.replace(account, lots=lots, cost_micro=cost)
 
 
@@ -304,11 +314,11 @@ def _take_marks(state: State, carry: Carry, new_columns: Sequence[int]) -> None:
 
     `new_columns` has by old column the new one, -1 for none.
     """
-    marks, nano, ts = state.marks.copy(), state.marks_nano.copy(), state.mark_ts.copy()
-    for at, (price, exact, when) in zip(new_columns, carry.marks, strict=True):
-        if at >= 0:
-            marks[at], nano[at], ts[at] = price, exact, when
-    state.marks, state.marks_nano, state.mark_ts = marks, nano, ts
+    marks, marks_nano, mark_ts = state.marks.copy(), state.marks_nano.copy(), state.mark_ts.copy()
+    for new_column, (price, price_nano, instant) in zip(new_columns, carry.marks, strict=True):
+        if new_column >= 0:
+            marks[new_column], marks_nano[new_column], mark_ts[new_column] = price, price_nano, instant
+    state.marks, state.marks_nano, state.mark_ts = marks, marks_nano, mark_ts
 
 
 def _take_records(state: State, carry: Carry, agent_indices: dict[str, int], new_columns: Sequence[int]) -> None:
@@ -327,18 +337,18 @@ def _take_records(state: State, carry: Carry, agent_indices: dict[str, int], new
         state.agents[number].suspended = carry.suspended[k]
         if carry.returns:
             state.watch.realised[1 + number] = Realised.thaw(carry.returns[1 + k])
-        for column, at in enumerate(new_columns):
-            if at >= 0:
-                state.best[number, at] = carry.best[k][column]
+        for column, new_column in enumerate(new_columns):
+            if new_column >= 0:
+                state.best[number, new_column] = carry.best[k][column]
     for number, agent in enumerate(state.agents):
         if state.rules.agents[number].name not in carry.agents:
             agent.switch = Switch(high_water=state.books_micro[number])
     if carry.fenced[0]:
         lots = [0] * state.universe.size
-        for column, at in enumerate(new_columns):
-            if at >= 0:
-                lots[at] = carry.fenced[0][column]
-        state.venue.fenced = lots, carry.fenced[1]
+        for column, new_column in enumerate(new_columns):
+            if new_column >= 0:
+                lots[new_column] = carry.fenced[0][column]
+        state.venue.fenced = lots, carry.fenced[1]  # (lots by column, cash)
     state.venue.flows.extend(carry.flows)
     unallocated = len(agent_indices)  # the unallocated book
     books = [*(agent_indices.get(name, unallocated) for name in carry.agents), unallocated]

@@ -54,7 +54,7 @@ def not_opened(state: State, opened: PortfolioOpened) -> str:
         )
     if opened.capital_micro <= 0:
         return "its capital is not above 0"
-    free = free_micro(state, -1)
+    free = free_micro(state, -1)  # of the unallocated book
     if opened.capital_micro > free:
         return (
             f"a capital of {money_text(opened.capital_micro)} exceeds the free cash of the unallocated book, "
@@ -170,15 +170,16 @@ def _release(state: State, agent_index: int, target: int) -> list[Effect]:
     place."""
     portfolio, book = state.portfolios.pop(agent_index), state.ledger.books[agent_index]
     lots = [
-        (column, held, round_micro(held * state.universe.lot_nano[column] * int(state.marks_nano[column]))[0])
-        for column, held in enumerate(book.lots)
-        if held
+        (column, count, round_micro(count * state.universe.lot_nano[column] * int(state.marks_nano[column]))[0])
+        for column, count in enumerate(book.lots)
+        if count
     ]
     cash = book.cash_micro
-    moved = cash + sum(value for _, _, value in lots)
+    # `lots` has (column, lots, value in micro-currency)
+    moved_micro = cash + sum(value for _, _, value in lots)
     state.revalue()  # the equity before the flow, at the present marks
     if target >= 0:
-        flow(state.agents[target].switch, moved, state.books_micro[target])
+        flow(state.agents[target].switch, moved_micro, state.books_micro[target])
     state.ledger.hand_over(agent_index, target, cash, lots)
     unallocated = len(state.agents)
     receiver = target if target >= 0 else unallocated
@@ -190,7 +191,7 @@ def _release(state: State, agent_index: int, target: int) -> list[Effect]:
     state.booked()
     state.revalue()
     whose = state.rules.agents[target].name if target >= 0 else "the unallocated book"
-    text = f"portfolio {portfolio.name} is closed: {money_text(moved)} went to {whose}"
+    text = f"portfolio {portfolio.name} is closed: {money_text(moved_micro)} went to {whose}"
     return [
         Transferred(state.now, agent_index, target, cash, lots),
         alert(state, "INFO", "portfolio", text, agent=agent_index),
@@ -204,8 +205,9 @@ def _reset_records(state: State, agent_index: int, capital_micro: int) -> None:
     state.watch.levels[agent_index], state.watch.ended[agent_index + 1] = {}, {}
     state.watch.realised[agent_index + 1] = Realised()
     state.watch.bands[agent_index + 1] = None
-    state.protection.own = {at: levels for at, levels in state.protection.own.items() if at[0] != agent_index}
-    state.protection.retries = {at: retry for at, retry in state.protection.retries.items() if at[0] != agent_index}
+    # both keys begin with the agent
+    state.protection.own = {key: levels for key, levels in state.protection.own.items() if key[0] != agent_index}
+    state.protection.retries = {key: retry for key, retry in state.protection.retries.items() if key[0] != agent_index}
     state.best = state.best.copy()
     state.best[agent_index] = np.nan
     state.levels = None

@@ -26,7 +26,11 @@ from quantd.trading.model_events import Exchanged
 
 
 def promote(state: State) -> list[Effect]:
-    """Compare every challenger with its champion at a sample, before agents are asked; exchange policies that pass."""
+    """Compare every challenger with its champion at a sample, before agents are asked; exchange policies that pass.
+
+    Every comparison is recorded. An alert follows only where a test (a look) took place, with or without a promotion. A
+    shadow (agent on paper) that challenges no agent has the champion -1, and is omitted.
+    """
     rules = state.rules.promotion
     if rules is None:
         return []
@@ -98,13 +102,15 @@ def unexchangeable(state: State, shadow: str, command: str) -> str:
     if champion < 0:
         return f"{shadow} challenges no agent ([[agents]] challenges)"
     name, seats = state.rules.agents[champion].name, state.rules.names()
-    shadow_policy, own_policy = len(state.agents) + k, state.seats[champion] == state.rules.first_seat + champion
+    shadow_policy, decides_by_own = len(state.agents) + k, state.seats[champion] == state.rules.first_seat + champion
     if command == "demote":
         return "" if state.seats[champion] == shadow_policy else f"its policy does not decide for {name}"
     if state.seats[champion] == shadow_policy:
         return f"its policy decides for {name} already"
     return (
-        "" if own_policy else f"the policy of {seats[state.seats[champion]]} decides for {name}; demote that one first"
+        ""
+        if decides_by_own
+        else f"the policy of {seats[state.seats[champion]]} decides for {name}; demote that one first"
     )
 
 
@@ -125,6 +131,7 @@ def note_decision(state: State, number: int) -> None:
     for k, pairing in enumerate(state.pairings):
         if any(pairing.waits) and number in (state.rules.challenges[k], len(state.agents) + k):
             by_challenger = number >= len(state.agents)
+            # `waits` is for (champion, challenger): who has decided waits no longer
             pairing.waits = pairing.waits[0] and by_challenger, pairing.waits[1] and not by_challenger
             pairing.since = state.sample_no + 1
 

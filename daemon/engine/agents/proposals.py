@@ -50,7 +50,11 @@ def on_proposed(state: State, proposal: Proposed) -> Sequence[Effect]:
 
 
 def on_proposal_reviewed(state: State, review: ProposalReviewed) -> Sequence[Effect]:
-    """Plan a proposal that a person approves; drop a proposal that is declined."""
+    """Plan a proposal that a person approves; drop a proposal that is declined.
+
+    The review is refused where this proposal waits no longer. An approval is also refused where the proposal cannot be
+    planned now, or where its orders would differ from the dry run that the person saw. The proposal then waits on.
+    """
     proposal, before = state.reviews.get(review.agent), f"the proposal {review.id} was not approved: "
     because = f"{review.who}: {review.reason}"
     if proposal is None or proposal.id != review.id:
@@ -186,21 +190,29 @@ def _leverage(state: State, number: int, targets: Floats, *, lots: bool) -> floa
 def plan_digest(proposal: Proposed, effects: Sequence[Effect]) -> str:
     """Hex BLAKE2b of targets and of the orders planned for them, with their worst prices, but without any instant."""
     plans = plans_of(effects)
-    sent = {(e.sample, e.n) for e in plans}
+    sent = {(planned.sample, planned.n) for planned in plans}
     rows = [
         [proposal.agent, proposal.weights, proposal.lots],
-        *([e.net, e.allowed, e.crossed, [(p.agent, p.asked, p.allowed) for p in e.agents]] for e in plans),
         *(
-            [e.sym, e.lots, e.worst_nano]
-            for e in effects
-            if isinstance(e, OrderBasket) and not e.stop_nano and (e.sample, e.n) in sent
+            [
+                planned.net,
+                planned.allowed,
+                planned.crossed,
+                [(agent_plan.agent, agent_plan.asked, agent_plan.allowed) for agent_plan in planned.agents],
+            ]
+            for planned in plans
+        ),
+        *(
+            [effect.sym, effect.lots, effect.worst_nano]
+            for effect in effects
+            if isinstance(effect, OrderBasket) and not effect.stop_nano and (effect.sample, effect.n) in sent
         ),
     ]
     return blake2b(msgspec.msgpack.encode(rows), digest_size=PLAN_BYTES).hexdigest()
 
 
 def _plan_targets(state: State, proposal: Proposed) -> list[Effect]:
-    """Plan the targets of a proposal that is not refused, and record them."""
+    """Plan the targets of a proposal that is not refused, and record them: weights, or lots in place of weights."""
     number = _book_of(state, proposal)
     assert number is not None
     portfolio = state.portfolios.get(number)
@@ -215,8 +227,8 @@ def _plan_targets(state: State, proposal: Proposed) -> list[Effect]:
         state.proposals.append(_key(proposal))
         portfolio.targets, portfolio.proposal, portfolio.proposed = weights, proposal.id, state.now
         portfolio.basis = proposal.basis or portfolio.basis
-        of = f", computed by {proposal.basis}" if proposal.basis not in ("", "weights") else ""
-        text = f"portfolio {portfolio.name}: proposal {proposal.id} of {proposal.who}{of}: {proposal.reason}"
+        basis_text = f", computed by {proposal.basis}" if proposal.basis not in ("", "weights") else ""
+        text = f"portfolio {portfolio.name}: proposal {proposal.id} of {proposal.who}{basis_text}: {proposal.reason}"
         portfolio.because = text
     return [
         alert(state, "INFO", "proposal", text, agent=number),

@@ -49,17 +49,20 @@ def on_started(state: State, started: Started) -> Sequence[Effect]:
 
 
 def on_model_loaded(state: State, loaded: ModelLoaded) -> Sequence[Effect]:
-    """From this event on, the agent decides with the loaded artifact."""
+    """From this event on, the agent decides with the loaded artifact; with another digest its policy begins anew.
+
+    An unknown agent is refused.
+    """
     names, name = state.rules.names(), loaded.agent
     if name not in names:
         return refuse_command(state, "agent", "artifact", f"no agent named {name!r} for {loaded.path}")
-    before, state.artifacts = state.artifacts, {**state.artifacts, name: loaded.digest}
+    earlier_digests, state.artifacts = state.artifacts, {**state.artifacts, name: loaded.digest}
     state.loaded = {**state.loaded, name: loaded}
     text = f"{loaded.who} loaded {loaded.path} ({_short(loaded.digest)}) for {name}: {loaded.reason}"
     effects: list[Effect] = [alert(state, "WARNING", "artifact", text, agent=name)]
-    if before.get(name, "") == loaded.digest:
+    if earlier_digests.get(name, "") == loaded.digest:
         return effects
-    return [*effects, *_begin_anew(state, {name}, {name: "", **before})]
+    return [*effects, *_begin_anew(state, {name}, {name: "", **earlier_digests})]
 
 
 def _begin_anew(state: State, changed: set[str], before: Mapping[str, str]) -> list[Effect]:
@@ -88,12 +91,12 @@ def _demote(state: State, policy_numbers: set[int]) -> list[Effect]:
     """Give an agent its own policy again when its promoted policy has another artifact, which was not promoted."""
     effects: list[Effect] = []
     for k, rules in enumerate(state.rules.agents):
-        policy_number, first_policy = state.seats[k], state.rules.first_seat + k
-        shadow = next((n for n, s in enumerate(state.shadows) if s.seats[0] == first_policy), None)
-        if policy_number == first_policy or policy_number not in policy_numbers or shadow is None:
+        policy_number, own_policy = state.seats[k], state.rules.first_seat + k
+        shadow_index = next((n for n, shadow in enumerate(state.shadows) if shadow.seats[0] == own_policy), None)
+        if policy_number == own_policy or policy_number not in policy_numbers or shadow_index is None:
             continue
-        exchange_policies(state, shadow, k)
-        pair_anew(state, shadow, k)
+        exchange_policies(state, shadow_index, k)
+        pair_anew(state, shadow_index, k)
         text = (
             f"{state.rules.seats[policy_number]}'s policy was promoted over {rules.name}, and is made of another model "
             f"now, which was not: {rules.name} decides by its own again"

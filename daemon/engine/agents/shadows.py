@@ -57,14 +57,18 @@ MARKET = (MarketSlice, Action, PriceJumped, Halted, JumpExplained)
 
 
 def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
-    """Step an event in the house (the whole account) and in its shadows (on paper); the house's effects come first."""
-    first = len(state.agents)
+    """Step an event in the house (the whole account) and in its shadows (on paper); the house's effects come first.
+
+    An event that names a shadow is stepped in that shadow alone. Events of the market are stepped in all shadows too.
+    Ticks and runs of schedules are split by the agents that are due. Any other event is of the house alone.
+    """
+    first_shadow_number = len(state.agents)
     if isinstance(event, Decided) and not event.failed:
         note_decision(state, event.agent)
     if isinstance(event, Shade):
-        return _step_shadow(state, event.agent - first, event.news, step)
-    if isinstance(event, Decided) and event.agent >= first:
-        return _step_shadow(state, event.agent - first, msgspec.structs.replace(event, agent=0), step)
+        return _step_shadow(state, event.agent - first_shadow_number, event.news, step)
+    if isinstance(event, Decided) and event.agent >= first_shadow_number:
+        return _step_shadow(state, event.agent - first_shadow_number, msgspec.structs.replace(event, agent=0), step)
     if isinstance(event, Operator) and event.agent:
         names = [shadow.rules.agents[0].name for shadow in state.shadows]
         if event.agent in names:
@@ -92,22 +96,24 @@ def on_shade(state: State, shade: Shade) -> Sequence[Effect]:
 
 def _step_tick(state: State, tick: Tick, step: Step) -> Sequence[Effect]:
     """Step a tick in the house and in every shadow, each with its own agents that are due; jobs belong to the house."""
-    first = len(state.agents)
-    due = tuple(number for number in tick.due if number < first)
+    first_shadow_number = len(state.agents)
+    due = tuple(number for number in tick.due if number < first_shadow_number)
     effects = list(step(state, tick if due == tick.due else msgspec.structs.replace(tick, due=due)))
     for k in range(len(state.shadows)):
-        shadow_tick = msgspec.structs.replace(tick, due=(0,) if first + k in tick.due else (), jobs=())
+        shadow_tick = msgspec.structs.replace(tick, due=(0,) if first_shadow_number + k in tick.due else (), jobs=())
         effects.extend(_step_shadow(state, k, shadow_tick, step))
     return effects
 
 
 def _step_schedule_run(state: State, run: ScheduleRun, step: Step) -> Sequence[Effect]:
     """Step a schedule that runs now in the house (the whole account), and in the shadows (on paper) that are due."""
-    first = len(state.agents)
-    effects = list(step(state, msgspec.structs.replace(run, due=tuple(n for n in run.due if n < first))))
+    first_shadow_number = len(state.agents)
+    effects = list(step(state, msgspec.structs.replace(run, due=tuple(n for n in run.due if n < first_shadow_number))))
     for number in run.due:
-        if number >= first:
-            effects.extend(_step_shadow(state, number - first, msgspec.structs.replace(run, due=(0,), job=""), step))
+        if number >= first_shadow_number:
+            effects.extend(
+                _step_shadow(state, number - first_shadow_number, msgspec.structs.replace(run, due=(0,), job=""), step)
+            )
     return effects
 
 
@@ -128,23 +134,26 @@ def _step_proposal(state: State, proposal: Proposed, step: Step) -> Sequence[Eff
     log = state.outside.setdefault(proposal.agent, ProposalLog())
     if proposal.id in log.ids:
         return refusal(state, proposal, f"a proposal {proposal.id!r} was decided before")
-    k = shadow_of(state, proposal.agent)
-    effects = step(state, proposal) if k is None else _step_shadow(state, k, proposal, step)
-    house = state if k is None else state.shadows[k]
+    shadow_index = shadow_of(state, proposal.agent)
+    effects = step(state, proposal) if shadow_index is None else _step_shadow(state, shadow_index, proposal, step)
+    house = state if shadow_index is None else state.shadows[shadow_index]
     policy_number = state.rules.outside_seat(proposal.agent)
     number = next((n for n, decider in enumerate(house.seats) if decider == policy_number), 0)
-    verdict = verdict_of(proposal, house.rules.agents[number].name, k is not None, number, effects)
+    verdict = verdict_of(proposal, house.rules.agents[number].name, shadow_index is not None, number, effects)
     if state.reviews.get(proposal.agent) is proposal:
         log.note(msgspec.structs.replace(verdict, outcome="approval"))
         return effects
     log.note(verdict)
     if verdict.outcome != "refused":
-        note_decision(state, number if k is None else len(state.agents) + k)
+        note_decision(state, number if shadow_index is None else len(state.agents) + shadow_index)
     return effects
 
 
 def _step_review(state: State, review: ProposalReviewed, step: Step) -> Sequence[Effect]:
-    """Step a person's decision on a proposal, and record the verdict of one that is approved."""
+    """Step a person's decision on a proposal, and record the verdict of one that is approved.
+
+    Nothing is recorded where the proposal was declined, or still waits because the approval was refused.
+    """
     proposal = state.reviews.get(review.agent)
     effects = step(state, review)
     if proposal is None or not review.approve or review.agent in state.reviews:

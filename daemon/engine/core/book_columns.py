@@ -103,7 +103,11 @@ class BookColumns:
 
     def add_open(self, k: int, lots: float, worst: float, mark: float, fee: float) -> None:
         """Add signed lots of an open order in symbol `k`. `worst` and `mark` are the value of one lot at the worst
-        price and at the mark, `fee` the rate of the fee."""
+        price and at the mark, `fee` the rate of the fee.
+
+        `open_loss` and `open_gain` are what the open orders lose and gain against the mark if they fill at the worst
+        price. A sale has negative lots, so that its terms are subtracted.
+        """
         if lots > 0.0:
             self.up[k] += lots
             self.up_cash += lots * worst * (1.0 + fee)
@@ -148,6 +152,7 @@ class BookColumns:
         if day_start <= 0 or week_start <= 0:
             return TRIPS
         for k in range(LOSSES):
+            # losses from the peak, since the begin of the day, and since the begin of the week
             reference: int = peak if k == 0 else day_start if k == 1 else week_start
             loss: float = max(1.0 - float(equity) / float(reference), 0.0)
             if not loss < self.trip[k]:
@@ -183,7 +188,7 @@ class BookColumns:
             return True
         status: int = returns.measure()
         if status != MEASURED:
-            return status == TOO_FEW
+            return status == TOO_FEW  # too few returns have no measure, and so no level
         volatility: float = returns.deviation * ROOT_OF_YEAR
         if not self.volatility_low < volatility < self.volatility_high:
             return False

@@ -85,12 +85,12 @@ class Chain:
     def add(self, ts: int, kind: int, rows: int, at: int, behind: int) -> None:
         """Add a part whose rows were written to the buffer, from the index `at` up to `behind` (exclusive)."""
         index: int = self.count
-        if index == len(self.parts):
-            wider: IntRows = int_zero_rows(2 * index, 5)
+        if index == len(self.parts):  # full: twice the room
+            doubled: IntRows = int_zero_rows(2 * index, 5)
             for k in range(index):
                 for column in range(5):
-                    wider[k, column] = self.parts[k, column]
-            self.parts = wider
+                    doubled[k, column] = self.parts[k, column]
+            self.parts = doubled
         parts: IntRows = self.parts
         parts[index, TS], parts[index, KIND], parts[index, ROWS] = ts, kind, rows
         parts[index, FIRST], parts[index, BEHIND] = at, behind
@@ -175,6 +175,7 @@ class Chain:
             if k > first:
                 same_kind_twice = same_kind_twice or parts[k, KIND] == parts[k - 1, KIND]
                 contiguous = contiguous and parts[k, FIRST] == parts[k - 1, BEHIND]
+        # the parts lie in one piece of the buffer: it is hashed without a copy of the rows
         if contiguous and not same_kind_twice:
             at: int = self.put_heads(parts[first, FIRST], rows)
             self.link = blake2b(self.raw[at : parts[end - 1, BEHIND]], digest_size=32).digest()
@@ -260,19 +261,19 @@ class Rows:
             buffer[at] = value & 255
             return at + 1
         # type bytes of MessagePack: uint8 or int8; the next ones are of 16, 32 and 64 bits
-        kind: int = 0xCC if value > 0 else 0xD0
+        type_byte: int = 0xCC if value > 0 else 0xD0
         if -128 <= value < 256:
             bits = 8
         elif -32768 <= value < 65536:
-            kind += 1
+            type_byte += 1
             bits = 16
         elif -2147483648 <= value < 4294967296:
-            kind += 2
+            type_byte += 2
             bits = 32
         else:
-            kind += 3
+            type_byte += 3
             bits = 64
-        buffer[at] = kind
+        buffer[at] = type_byte
         at += 1
         if bits == 64:
             buffer[at], buffer[at + 1] = (value >> 56) & 255, (value >> 48) & 255
@@ -298,7 +299,10 @@ class Rows:
         return at + size
 
     def put_orders(self, orders: Orders, kind: int, ts: int) -> None:
-        """Add the rows of orders or of their fills to the digest, sorted by symbol."""
+        """Add the rows of orders or of their fills to the digest, sorted by symbol.
+
+        `rank` lists all columns in the order of their symbols. `place` has the row of the order by column, -1 for none.
+        """
         first: int = self.begin(ts)
         rows: int = orders.rows
         buffer: Bytes = self.buffer
@@ -337,6 +341,7 @@ class Rows:
         first: int = self.begin(ts)
         books: int = len(self.book)
         buffer: Bytes = self.buffer
+        # heads of MessagePack: 0x94 is an array of 4, 0x90 + books or 0xDC the array of the books, 0x92 a pair
         buffer[first], buffer[first + 1] = 0x94, EQUITY
         at: int = self.put_int(first + 2, ts)
         at = self.put_int(at, values[0])

@@ -67,7 +67,7 @@ def plan_exits(plan: Plan, ledger: Postings, equities: Ints, ts: int, ring: Ring
     except OverflowError:
         return FOR_PYTHON
     for number in range(len(plan.books)):
-        if not 0 < equities[number] < EXACT:
+        if not 0 < equities[number] < EXACT:  # not positive, or not exact as a float
             return FOR_PYTHON
     market.take_prices()
     for number in range(len(plan.books)):
@@ -75,5 +75,5 @@ def plan_exits(plan: Plan, ledger: Postings, equities: Ints, ts: int, ring: Ring
         columns.micro = equities[number]
         limiter = columns.limiter
         limiter.renewed = -1  # the prices of its scene are those of the last sample
-    plan.open, plan.closing = False, True
+    plan.open, plan.closing = False, True  # no order is open; the lots are those of `change`, not of weights
     return plan.make(ts, ring)

@@ -184,7 +184,7 @@ class Core:
         records: StepRecords
         market: Market = self.market_columns
         crosses: Crosses = self.crosses
-        if market.waiting or len(crosses.further) > 0:
+        if market.waiting or len(crosses.further) > 0:  # a bar without a sample, or crosses outside the columns
             return False
         samples: SampleColumns = self.sample_columns
         if samples.count == ROOM:
@@ -195,7 +195,7 @@ class Core:
             self.host.flush()
             self.host.turn_to(block)
         bars: BlockColumns = market.bars
-        if not bars.full[row]:
+        if not bars.full[row]:  # a symbol has no bar
             return False
         ts_open: int = bars.ts_open[row]
         ts_event: int = bars.ts_event[row]
@@ -209,7 +209,7 @@ class Core:
         if self.journalled:
             records = self.records
         if filling:
-            if not orders.post(self.fold_ledger, 0 if len(self.agent_columns) == 1 else -1):
+            if not orders.post(self.fold_ledger, 0 if len(self.agent_columns) == 1 else -1):  # -1: by their agents
                 return False
             if self.journalled:
                 records.note_fills(orders.baskets, ts_open)
@@ -343,14 +343,14 @@ class Core:
             self.fold_ledger.write_values(market.closes(), self.equities)
         except OverflowError:
             return False
-        if self.sample_no + 1 >= self.rearm_no or (self.pays_borrow and house.is_short()):
+        if self.sample_no + 1 >= self.rearm_no or (self.pays_borrow and house.is_short()):  # a re-arming, or fees
             return False
         crossing: bool = False
         day: int = key // DAY_NS
         week: int = (day + 3) // 7  # the day 0, 1970-01-01, was a Thursday: weeks begin on Monday
         for book in range(len(self.book_columns)):
             columns = self.book_columns[book]
-            if not 0 < self.equities[book] < EXACT:
+            if not 0 < self.equities[book] < EXACT:  # not positive, or not exact as a float
                 return False
             news: int = columns.losses(self.equities[book], day, week)
             if news == TRIPS:
@@ -574,7 +574,7 @@ class Core:
             state_crosses: Crosses = self.crosses
             state_crosses.take(crosses, sample, ts)
         if count == 0:
-            return
+            return  # all lots cross, or the limits let none pass
         basket_number: int = self.orders_at.get(sample, 0) + 1
         self.orders_at[sample] = basket_number
         orders: Orders = plan.orders(sample, basket_number, ts)

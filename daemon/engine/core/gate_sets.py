@@ -70,21 +70,23 @@ def unknown_to_plans(limits: Limits, universe: Universe) -> str:
     """The key of the first limit that the fold's gate cannot apply, because it depends on more than complete bars and
     the account; empty for none."""
     rules = rules_of(limits, universe)
-    for _, code, bar in rules.bars:
-        if bar not in (blocked, duplicate, shock_missing) or (bar is shock_missing and limits.stress is not None):
+    for _, code, barring_check in rules.bars:
+        if barring_check not in (blocked, duplicate, shock_missing) or (
+            barring_check is shock_missing and limits.stress is not None
+        ):
             return LIMIT_OF[code]
-    keys = [LIMIT_OF[code] for code, _ in rules.openings] + [row.key for row in rules.unmeasured]
-    keys += [key for key, _, _ in rules.traded_measures] + [tail.key for tail in rules.tails if tail.filtered]
-    keys += [count.key for count in rules.counts if count.key != "max_open_orders"]
+    unknown_keys = [LIMIT_OF[code] for code, _ in rules.openings] + [row.key for row in rules.unmeasured]
+    unknown_keys += [key for key, _, _ in rules.traded_measures] + [tail.key for tail in rules.tails if tail.filtered]
+    unknown_keys += [count.key for count in rules.counts if count.key != "max_open_orders"]
     for _, code, cap in rules.caps:
         disabled = cap is order_notional and limits.max_order_notional is None
         if not (cap in STEADY or cap in BY_VOLUME or disabled):
-            keys.append(LIMIT_OF[code])
+            unknown_keys.append(LIMIT_OF[code])
     for quad in rules.quads:
         scenarios = Scenarios(np.zeros((max(quad.lookback, 2), universe.size)))
         if quad.spread is not None and quad.spread(scenarios) is not scenarios.sample:
-            keys.append(quad.key)
-    return keys[0] if keys else ""
+            unknown_keys.append(quad.key)
+    return unknown_keys[0] if unknown_keys else ""
 
 
 def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
@@ -92,6 +94,7 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
     if unknown_to_plans(limits, universe):
         return None
     rules, n = rules_of(limits, universe), universe.size
+    # placeholders: the market data of each sample replaces them
     context = Context(
         px=np.ones(n),
         prices_nano=np.full(n, 2**60, dtype=np.int64),
@@ -103,33 +106,38 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
     scenarios = {k: Scenarios(np.zeros((max(k, 2), n))) for k in rules.lookbacks}
     prepared = Prepared(rules)
     market = Market(context, prepared, scenarios, complete=True)
-    scene, rare = market.scene, NewestReturns(rules)
-    scene.px, scene.volume, scene.rare = float_zeros(n), float_zeros(n), rare
+    scene, newest_returns = market.scene, NewestReturns(rules)
+    scene.px, scene.volume, scene.rare = float_zeros(n), float_zeros(n), newest_returns
     gate = Gate(n, LOOPS, len(rules.counts))
     limiter = Limiter(gate, prepared.bounds, scene, market.caps, rules.collars, rules.fee)
     limiter.most[:] = np.array([float(count.most) for count in rules.counts]).data
-    limiter.statistics, limiter.bounds_of = _statistics(rules, scene, rare), bounds_of
-    return GateSet(limiter, rules, market, rare, bool(limits.by_volume))
+    limiter.statistics, limiter.bounds_of = _statistics(rules, scene, newest_returns), bounds_of
+    return GateSet(limiter, rules, market, newest_returns, bool(limits.by_volume))
 
 
 def _statistics(rules: Rules, scene: Scene, rare: NewestReturns) -> list[Statistic]:
     """The statistics that renew a scene (market data of a sample); its losses and spreads get arrays of their own."""
     least, n, no_counts = rules.limits.min_history, rules.size, int_zeros(0)
     statistics = [Statistic(HISTORY, 0, lookback, least, no_counts, None) for lookback in rules.lookbacks]
-    shared: dict[int, Losses] = {}
+    losses_by_source: dict[int, Losses] = {}
     losses = list(scene.losses)
     for number, tail in enumerate(rules.tails):
         if tail.fixed is not None:
-            continue
+            continue  # fixed scenarios depend on no returns
         source = losses[number].number
-        if source not in shared:
-            shared[source] = Losses(float_zeros(n), float_zeros(n), 0.0, 0, 1, source)
+        if source not in losses_by_source:
+            losses_by_source[source] = Losses(float_zeros(n), float_zeros(n), 0.0, 0, 1, source)
             statistics.append(
                 Statistic(
-                    DEVIATION_AND_MEAN, number, tail.lookback, least, no_counts, np.asarray(shared[source].deviation)
+                    DEVIATION_AND_MEAN,
+                    number,
+                    tail.lookback,
+                    least,
+                    no_counts,
+                    np.asarray(losses_by_source[source].deviation),
                 )
             )
-        losses[number] = Losses(shared[source].deviation, shared[source].mean, 0.0, 0, 1, source)
+        losses[number] = Losses(losses_by_source[source].deviation, losses_by_source[source].mean, 0.0, 0, 1, source)
         rare.losses.append((losses[number], tail.lookback))
         counts = [tail_count(max(rows, 1), tail.confidence) for rows in range(tail.lookback + 1)]
         statistics.append(Statistic(TAIL_OF, number, tail.lookback, least, np.array(counts, dtype=np.int64).data, None))

@@ -90,9 +90,10 @@ class Limiter:
                 return
             if statistic.kind == TAIL_OF:
                 losses = scene.losses[statistic.place]
-                worst: int = statistic.counts[rows]
-                losses.size, losses.worst, losses.ready = rows, worst, False
-                losses.beyond = sqrt(float(rows - worst) / float(worst)) + 0.5
+                tail_rows: int = statistic.counts[rows]
+                losses.size, losses.worst, losses.ready = rows, tail_rows, False
+                # the bound of `quantd.risk.limits.context.Scenarios.beyond`, in standard deviations
+                losses.beyond = sqrt(float(rows - tail_rows) / float(tail_rows)) + 0.5
             elif statistic.kind == DEVIATION_AND_MEAN:
                 losses = scene.losses[statistic.place]
                 sums = ring.sums(statistic.lookback)

@@ -164,23 +164,23 @@ class Orders:
         column.
         """
         rows: int = self.rows
-        terms: int = 5 * rows + 2 * places
+        behind_parts: int = 5 * rows + 2 * places
         # one assignment for each view: a tuple assignment would make a Python object of each view
-        cells: Ints = int_zeros(terms + 6 * rows + (rows if self.lone else places))
+        cells: Ints = int_zeros(behind_parts + 6 * rows + (rows if self.lone else places))
         self.cells = cells
         self.symbol = cells[0:rows]
         self.lots = cells[rows : 2 * rows]
         self.price = cells[2 * rows : 3 * rows]
         self.fee = cells[3 * rows : 4 * rows]
         self.pairs = cells[4 * rows : 5 * rows]
-        self.parts = cells[5 * rows : terms]
-        self.worst_nano = cells[terms : terms + rows]
-        self.end = cells[terms + rows : terms + 2 * rows]
-        self.reason = cells[terms + 2 * rows : terms + 3 * rows]
-        self.charged = cells[terms + 3 * rows : terms + 4 * rows]
-        self.filled = cells[terms + 4 * rows : terms + 5 * rows]
-        self.state = cells[terms + 5 * rows : terms + 6 * rows]
-        self.remaining = cells[terms + 6 * rows :]
+        self.parts = cells[5 * rows : behind_parts]
+        self.worst_nano = cells[behind_parts : behind_parts + rows]
+        self.end = cells[behind_parts + rows : behind_parts + 2 * rows]
+        self.reason = cells[behind_parts + 2 * rows : behind_parts + 3 * rows]
+        self.charged = cells[behind_parts + 3 * rows : behind_parts + 4 * rows]
+        self.filled = cells[behind_parts + 4 * rows : behind_parts + 5 * rows]
+        self.state = cells[behind_parts + 5 * rows : behind_parts + 6 * rows]
+        self.remaining = cells[behind_parts + 6 * rows :]  # by order if `lone`, else by pair
 
     def place(self, row: int) -> int:
         """The index in `remaining` of the first (agent, lots) pair of the order `row`."""

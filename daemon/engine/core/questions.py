@@ -35,11 +35,11 @@ class Questions:
         asks: list[Any] = []
         number: int
         for member in numbers:
-            number = member
+            number = member  # as an integer of C
             columns: BookColumns = books[number + 1]
             book: Book = ledger.books[number]
             columns.weigh()
-            held: bytes = bytes(self.room)
+            weights_held: bytes = bytes(self.room)  # `weigh` wrote them into `room`
             cash: Whole = book.cash_micro
             cash_share: float = cash / columns.micro
             equity: float = float(columns.micro) / 1e6
@@ -47,7 +47,7 @@ class Questions:
             asks.append(
                 question(
                     round_no, number, policy_number, agents[number].memory, self.universe, by_instant, by_date,
-                    history.bars, history.macro, closes, market.row, held, cash_share, equity, ts,
+                    history.bars, history.macro, closes, market.row, weights_held, cash_share, equity, ts,
                 )
             )  # fmt: skip
         return asks

@@ -164,7 +164,7 @@ class Plan:
         market: Market = self.market
         bars: BlockColumns = market.bars
         age: int = ts - bars.ts_event[market.row]
-        if age < 0 or (self.by_volume and not self.host.volumes()):
+        if age < 0 or (self.by_volume and not self.host.volumes()):  # a volume is unknown
             return FOR_PYTHON
         marks: ReadInts = market.closes()
         n: int = self.size
@@ -174,7 +174,7 @@ class Plan:
         # a limit price within a collar narrower than a tick may not exist: Python reports it
         if not float(lowest) * self.least_collar >= self.widest_tick:
             return FOR_PYTHON
-        requests: bool = False
+        any_request: bool = False
         for number in range(len(self.agents)):
             agent: AgentColumns = self.agents[number]
             wanted: Ints = agent.wanted
@@ -193,8 +193,8 @@ class Plan:
             self.judge(number + 1, agent.change_view, passed, agent.reason, agent.reason_view, ring)
             for k in range(n):
                 wanted[k] = int(passed[k])
-            requests = True
-        if not requests:
+            any_request = True
+        if not any_request:
             return NO_REQUEST
         self.net_lots()
         net: Floats = self.net
@@ -204,7 +204,7 @@ class Plan:
         for k in range(n):
             net[k] = passed[k] = float(total[k])
             reason[k] = 0
-        self.granted = self.same_book()
+        self.granted = self.same_book()  # then the verdict on the lone agent is also that on the house
         if not self.granted and self.any_lots():
             self.judge(0, self.net_view, self.passed, self.reason, self.reason_view, ring)
         if not self.order_prices(marks):
@@ -300,7 +300,7 @@ class Plan:
         caps: list[Any] = limiter.caps
         if number > 0:
             state: Any = self.states[number - 1]
-            if state.blocked:
+            if state.blocked:  # symbols in a cooldown after a protective exit
                 caps = self.host.caps(number - 1, limiter, requested)
         house: BookColumns = self.books[0]
         runs: bool = columns.marks.state == RUN and house.marks.state == RUN
@@ -366,10 +366,10 @@ class Plan:
         if book.cash_micro != house_book.cash_micro:
             return False
         same: bool = True
-        held: Floats = columns.held
-        lots: Floats = house.held
+        agent_held: Floats = columns.held
+        house_held: Floats = house.held
         for k in range(self.size):
-            same = same and lots[k] == held[k]
+            same = same and house_held[k] == agent_held[k]
         return same
 
     def price(self, collars: Collars, k: int, lots: float, held: float, mark: int) -> int:
@@ -414,12 +414,12 @@ class Plan:
         passed: Floats = self.passed
         surviving: Ints = agent.surviving
         held: Floats = columns.held
-        of_house: Floats = house_columns.held
+        house_held: Floats = house_columns.held
         worst: Ints = self.worst
         for k in range(self.size):
             # where the house reduces and the agent adds, the agent's adding collar may be narrower
-            reduces: bool = passed[k] * of_house[k] < 0.0 and surviving[k] != 0
-            narrower = narrower or (reduces and float(surviving[k]) * held[k] >= 0.0)
+            house_reduces: bool = passed[k] * house_held[k] < 0.0 and surviving[k] != 0
+            narrower = narrower or (house_reduces and float(surviving[k]) * held[k] >= 0.0)
         if not narrower:
             return True
         for k in range(self.size):
@@ -434,11 +434,11 @@ class Plan:
         return True
 
     def cross_prices(self, marks: ReadInts) -> bool:
-        """Write the lots that cross, except where the house refused them; False where a price is out of range."""
+        """Write lots and worst prices of crosses, except where the house refused; False for a price out of range."""
         columns: BookColumns = self.books[0]
         limiter: Limiter = columns.limiter
-        house: Collars = limiter.collars
-        narrowest: Collar = house.adding
+        collars: Collars = limiter.collars
+        narrowest: Collar = collars.adding
         crosses: Crosses = self.crosses
         agent: AgentColumns
         for number in range(len(self.agents)):
@@ -446,9 +446,9 @@ class Plan:
             if agent.taking:
                 columns = self.books[number + 1]
                 limiter = columns.limiter
-                house = limiter.collars
-                if house.adding.narrower(narrowest):
-                    narrowest = house.adding
+                collars = limiter.collars
+                if collars.adding.narrower(narrowest):
+                    narrowest = collars.adding
         crosses.count = 0
         for k in range(self.size):
             refused: bool = self.reason[k] != 0 and self.passed[k] == 0.0
@@ -506,7 +506,7 @@ class Plan:
         return True
 
     def orders(self, sample: int, n: int, ts: int) -> Orders:
-        """The basket of orders of the plan, which has at least one order."""
+        """The plan as basket `n` of orders at a sample, with the agents' shares; the plan has at least one order."""
         rows: int = self.count()
         agents: int = len(self.agents)
         orders: Orders = self.orders_type(sample, n, ts, rows, rows * agents if agents > 1 else 0)
@@ -548,8 +548,8 @@ class Plan:
         taken: Ints = self.taken
         for number in range(len(given)):
             agent: AgentColumns = self.agents[number]
-            wanted: int = agent.surviving[k]
-            given[number] = wanted if wanted > 0 else -wanted
+            surviving: int = agent.surviving[k]
+            given[number] = surviving if surviving > 0 else -surviving
         share_lots(lots if lots > 0 else -lots, given, taken)
         for number in range(len(taken)):
             share: int = taken[number]
@@ -588,13 +588,13 @@ class Plan:
             return False
         freed: Codes = self.freed
         allowed: Floats = agent.passed
-        codes: Codes = agent.reason
-        passed: Floats = self.passed
-        reason: Codes = self.reason
+        agent_reason: Codes = agent.reason
+        house_passed: Floats = self.passed
+        house_reason: Codes = self.reason
         for k in range(self.size):
-            if freed[codes[k]] > 0 and allowed[k] != change[k]:
+            if freed[agent_reason[k]] > 0 and allowed[k] != change[k]:
                 return True
-            cut: bool = freed[reason[k]] > 0 and passed[k] != self.net[k]
-            if cut and agent.surviving[k] != 0:
+            cut_by_house: bool = freed[house_reason[k]] > 0 and house_passed[k] != self.net[k]
+            if cut_by_house and agent.surviving[k] != 0:
                 return True
         return False

@@ -47,7 +47,10 @@ class SampleColumns:
         self.orders, self.ticks = [], []
 
     def add(self, tick: Any, ts: int, key: int, row: int, values: Ints, cash: int, peak: int, lots: Floats) -> None:
-        """Add a sample with the equities `values`, int64[B + 1], in micro-currency."""
+        """Add a sample with the equities `values`, int64[B + 1], in micro-currency.
+
+        `row` is the row of its bar in the block, `peak` the high-water mark, `lots` float64[N] those of the house.
+        """
         at: int = self.count
         n: int = len(lots)
         first: int = at * (self.books + 1)

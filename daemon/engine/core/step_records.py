@@ -106,6 +106,7 @@ class StepRecords:
             fees: Any = columns[4]
             sample: int = orders.sample
             n: int = orders.n
+            # each order filled at once: the lots of the report are also the lots filled so far
             report: Any = Reports(sample, n, ts_open, list(range(rows)), sizes, sizes, prices, fees, [LAST_FILL] * rows)
             filled: Any = Filled(sample, n, ts_open, symbols, lots, prices, fees, orders.signed_shares())
             self.log.add(report, (filled,))
@@ -198,7 +199,7 @@ class StepRecords:
         The exposures are computed here; where any book has another limit to measure, Python measures all of them.
         """
         plan: Plan = self.plan
-        near: list[Any] = []
+        limits_by_book: list[Any] = []
         values: list[Any] = []
         sums_suffice: bool = True
         for number in range(len(plan.books)):
@@ -216,17 +217,17 @@ class StepRecords:
             doubts: Any = plan.doubts(columns.quiet, number, lots, ring)
             cutting_keys: Any = self.cutting(columns, reasons)
             keys: Any = None if doubts is None else cutting_keys.union([doubt[0] for doubt in doubts])
-            near.append((number, keys, cutting_keys))
+            limits_by_book.append((number, keys, cutting_keys))
             sums_suffice = sums_suffice and keys is not None
             if sums_suffice:
                 exposed: Any = self.exposed(number, keys, cutting_keys, lots)
                 sums_suffice = exposed is not None
                 values.append(exposed)
         if not sums_suffice:
-            measured: list[Any] = self.host.limit_values(near)
+            measured: list[Any] = self.host.limit_values(limits_by_book)
             return measured
         if plan.granted:
-            cuts: Any = near[0][2]
+            cuts: Any = limits_by_book[0][2]
             of_house: Any = values[0]
             if len(cuts) > 0:
                 of_house = {key: pair for key, pair in values[0].items() if in_use(key, pair[0], pair[1])}
@@ -267,7 +268,10 @@ class StepRecords:
 
     def expose(self, number: int, lots: Floats) -> bool:
         """Write the exposures of a book after lots and its open orders fill at the closes; False where equity is not
-        positive. They are the same to the last bit as those of `quantd.risk.limits.values`."""
+        positive. They are the same to the last bit as those of `quantd.risk.limits.values`.
+
+        `filled` and `bought` have the values of the trades first, then the fractions of equity, signed and unsigned.
+        """
         plan: Plan = self.plan
         columns: BookColumns = plan.books[number]
         limiter: Limiter = columns.limiter

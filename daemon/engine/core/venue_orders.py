@@ -78,7 +78,10 @@ class VenueOrders:
         return False
 
     def reserve(self, books: list[BookColumns], market: Market, fee: float) -> None:
-        """Write the open orders into the columns of the books, the house first. `fee` is the fee rate of the house."""
+        """Count the open lots and orders of all baskets in the columns of the house and of each agent's book.
+
+        `books` has the house (the whole account) first, then the agents. `fee` is the fee rate of the house.
+        """
         columns: BookColumns
         for number in range(len(books)):
             columns = books[number]
@@ -91,6 +94,7 @@ class VenueOrders:
             for row in range(orders.rows):
                 k: int = orders.symbol[row]
                 limit: int = orders.worst_nano[row]
+                # an order without a price limit counts at the mark
                 limit = marks[k] if limit in (ANY_SALE, MOST) else limit
                 worst: float = float(limit) / 1e9 * market.lot_size[k]
                 mark: float = market.px[k]
@@ -151,12 +155,13 @@ class VenueOrders:
         """
         orders: Orders
         try:
+            # one basket is posted whole or not at all; several are posted only after all are known to fit
             if len(self.baskets) > 1:
-                grown: Whole = 0
+                new_postings: Whole = 0
                 for place in range(len(self.baskets)):
                     orders = self.baskets[place]
-                    grown += ledger.growth(orders.cells, orders.rows, only)
-                ledger.reserve(grown)
+                    new_postings += ledger.growth(orders.cells, orders.rows, only)
+                ledger.reserve(new_postings)
             for place in range(len(self.baskets)):
                 orders = self.baskets[place]
                 ledger.post(orders.cells, orders.rows, only)

@@ -18,6 +18,7 @@ def closing_lots(state: State, agent: int) -> Floats:
     change: Floats = -state.lots(agent)
     for column, lots in state.venue.waits.missing.items():
         side = 1 if state.ledger.house.held[column] > 0 else -1
+        # the last book, the unallocated one, belongs to no agent
         positions = [
             (n, side * book.held[column]) for n, book in enumerate(state.ledger.books) if n < len(state.agents)
         ]

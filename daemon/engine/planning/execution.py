@@ -125,11 +125,13 @@ def _makes_due(state: State, event: Event, effects: Sequence[Effect]) -> bool:
 def _send_due(state: State, watch: PlanWatch) -> list[Effect]:
     """End finished parents, then send the children that are due; parents of one decision share a basket."""
     effects = yield_to_switch(state)
-    finished = [p for p in state.parents if all(p.over(row, state.now) for row in range(len(p.sym)))]
+    finished = [
+        parent for parent in state.parents if all(parent.over(row, state.now) for row in range(len(parent.sym)))
+    ]
     for parent in finished:
         filled = all(done >= abs(lots) for done, lots in zip(parent.filled, parent.lots, strict=True))
         effects.extend(give_up(state, [parent], "filled" if filled else "its session ended"))
-    due: dict[tuple[int, int], list[tuple[Parent, Floats]]] = {}
+    children_by_decision: dict[tuple[int, int], list[tuple[Parent, Floats]]] = {}
     caps = [0] * state.universe.size
     for parent in state.parents:
         due_lots = np.zeros(state.universe.size)
@@ -149,8 +151,8 @@ def _send_due(state: State, watch: PlanWatch) -> list[Effect]:
                 due_lots[symbol] = lots if parent.lots[row] > 0 else -lots
                 caps[symbol] = _narrower_price(caps[symbol], cap, parent.lots[row] > 0)
         if due_lots.any():
-            due.setdefault((parent.sample, parent.ts), []).append((parent, due_lots))
-    for (sample, decided), children in sorted(due.items()):
+            children_by_decision.setdefault((parent.sample, parent.ts), []).append((parent, due_lots))
+    for (sample, decided), children in sorted(children_by_decision.items()):
         effects.extend(_send_children(state, watch, sample, decided, children, caps))
     return effects
 
@@ -188,13 +190,13 @@ def _due(state: State, parent: Parent, row: int) -> int:
             return 0
         parent.step[row] = lots
         return lots
-    due = slices_due(rules, parent.start[row], parent.close[row], now)
-    if due <= parent.step[row]:
+    due_slices = slices_due(rules, parent.start[row], parent.close[row], now)
+    if due_slices <= parent.step[row]:
         return 0
-    parent.step[row] = due
+    parent.step[row] = due_slices
     if parent.style == "twap":
-        return twap_lots(rules, size, due)
-    return vwap_lots(rules, size, due, parent.start[row], parent.open[row], parent.close[row])
+        return twap_lots(rules, size, due_slices)
+    return vwap_lots(rules, size, due_slices, parent.start[row], parent.open[row], parent.close[row])
 
 
 def _chase(
@@ -205,17 +207,17 @@ def _chase(
     A chase is an order that follows the price. The previous child is cancelled first, and the next one waits for its
     end; after the last replacement the child stays open.
     """
-    rules, children, now = state.rules.execution, parent.step[row], state.now
+    rules, children_sent, now = state.rules.execution, parent.step[row], state.now
     symbol, buy = parent.sym[row], parent.lots[row] > 0
-    too_early = children and now - parent.sent[row] < rules.every_ns
-    if now < parent.start[row] or too_early or children > rules.most:
+    too_early = children_sent and now - parent.sent[row] < rules.every_ns
+    if now < parent.start[row] or too_early or children_sent > rules.most:
         return 0, 0
     if open_child:
         effects.extend(_cancel_children(state, parent, symbol))
         return 0, 0
-    parent.step[row], parent.sent[row] = children + 1, now
+    parent.step[row], parent.sent[row] = children_sent + 1, now
     tick = state.universe.instruments[symbol].tick_nano
-    price = chase_nano(rules, int(state.marks_nano[symbol]), buy, children, tick)
+    price = chase_nano(rules, int(state.marks_nano[symbol]), buy, children_sent, tick)
     return unsent, _narrower_price(parent.worst_nano[row], price, buy)
 
 

@@ -26,7 +26,7 @@ def limits_in_force(state: State, book: int) -> Limits:
         return rules.house
     remaining_micro = left_micro(state)
     inputs = state.equity_micro, state.live_sessions, remaining_micro, state.venue.unlent, regime is not None
-    cached = state.allowed
+    cached = state.allowed  # made again only when one of the inputs changes
     if cached is None or cached[0] != inputs:
         limits = rules.house
         if rules.live is not None:
@@ -51,7 +51,7 @@ def account_of(state: State, book: int, *, by_hand: bool = False) -> Account:
     limits = limits_in_force(state, book)
     if state.counting:
         state.activity.roll(state.now, state.rules.house_sessions())
-    up = down = loss = None
+    up = down = loss = None  # without open orders
     up_cash = gain = 0.0
     orders = 0
     if state.working or state.crosses or state.venue.foreign:
@@ -103,15 +103,15 @@ def _blocked(state: State, agent: int) -> Iterable[int]:
 
 def market_context(state: State) -> Context:
     """The market data, at this instant, that all gates (checks of limits) and the monitor share."""
-    newest = state.watch.context
-    if newest is not None and newest[0] == state.now and newest[1] is state.marks:
-        return newest[2]
-    size = state.universe.lot_size
+    cached = state.watch.context
+    if cached is not None and cached[0] == state.now and cached[1] is state.marks:
+        return cached[2]
+    lot_size = state.universe.lot_size
     context = Context(
-        px=state.marks * size,
+        px=state.marks * lot_size,
         prices_nano=state.marks_nano,
         age_ns=state.now - state.mark_ts,
-        volume_lots=state.average_volume() / size,
+        volume_lots=state.average_volume() / lot_size,
         returns=state.history.synchronous.returns,
         sums=state.history.synchronous.sums,
         universe=state.universe,

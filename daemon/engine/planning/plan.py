@@ -117,7 +117,7 @@ def plan(
     parts: list[_Part] = []
     effects: list[Effect] = []
     if state.parents and lots is None:
-        effects.extend(give_up(state, [p for p in state.parents if p.agent in answers], "decided anew"))
+        effects.extend(give_up(state, [parent for parent in state.parents if parent.agent in answers], "decided anew"))
     if state.protection.stops or state.protection.postponed:
         lots, cancels, postponed = _after_stops(state, answers, sample, used, flatten, lots, child, by_hand)
         effects.extend(cancels)
@@ -177,27 +177,30 @@ def _after_stops(
     """Cancel stops at the venue that conflict with a plan, and postpone the plan until they have ended.
 
     Child orders are not postponed: they omit the symbols of these stops. Returns the remaining `lots`, the effects, and
-    whether the plan is postponed.
+    whether the plan is postponed. With `lots` None the plan is of the target weights in `answers`, else of these lots.
+    `used` counts the earlier follow-ups (rests of decisions) of the decision.
     """
     if lots is None:
         for waiting in state.protection.postponed:  # a new answer of an agent replaces its postponed one
             if waiting.lots is None:
                 waiting.answers = {agent: weights for agent, weights in waiting.answers.items() if agent not in answers}
         state.protection.postponed = [waiting for waiting in state.protection.postponed if waiting.answers]
-    changes = lots or {a: target_change(state, a, np.frombuffer(w), flatten)[0] for a, w in answers.items()}
-    columns, effects = cancel_conflicts(state, changes, by_hand)
-    if not columns:
+    changes = lots or {
+        agent: target_change(state, agent, np.frombuffer(weights), flatten)[0] for agent, weights in answers.items()
+    }
+    blocked_columns, effects = cancel_conflicts(state, changes, by_hand)
+    if not blocked_columns:  # no stop conflicts
         return lots, effects, False
     if child is not None and lots is not None:
         tradable = np.ones(state.universe.size)
-        tradable[columns] = 0.0
+        tradable[blocked_columns] = 0.0
         return {agent: change * tradable for agent, change in lots.items()}, effects, False
     # no stop is sent in a symbol that the plan reduces, until the plan has been carried out
     for agent, change in changes.items():
         reduced = (change * state.lots(agent) < 0.0) | (change * state.lots(HOUSE) < 0.0)
-        columns = sorted({*columns, *reduced.nonzero()[0].tolist()})
+        blocked_columns = sorted({*blocked_columns, *reduced.nonzero()[0].tolist()})
     packed = None if lots is None else {agent: change.tobytes() for agent, change in lots.items()}
-    state.protection.postponed.append(Postponed(columns, dict(answers), sample, used, flatten, packed, by_hand))
+    state.protection.postponed.append(Postponed(blocked_columns, dict(answers), sample, used, flatten, packed, by_hand))
     return lots, effects, True
 
 
@@ -327,16 +330,20 @@ def _house_verdict(
     pause too: the command ended the earlier pauses once.
     """
     paused = pausing(state, requested) if state.protection.retries and (not house.by_hand or state.flattening) else None
-    first, limits, sums = parts[0], limits_in_force(state, HOUSE), state.history.synchronous.sums
+    first_part, limits, sums = parts[0], limits_in_force(state, HOUSE), state.history.synchronous.sums
     if paused is not None:
         verdict = gate(ctx, house, np.where(paused, 0.0, requested), limits, switch)
         verdict.reason[paused] = Reason.REFUSED
-        measure([verdict, *(p.verdict for p in parts)], [verdict], sums)
+        measure([verdict, *(part.verdict for part in parts)], [verdict], sums)
         return verdict
-    if len(parts) == 1 and state.rules.agents[first.agent].limits == limits and same_book(first.account, house):
-        return granted(first.verdict, sums)
+    if (
+        len(parts) == 1
+        and state.rules.agents[first_part.agent].limits == limits
+        and same_book(first_part.account, house)
+    ):
+        return granted(first_part.verdict, sums)
     verdict = gate(ctx, house, requested, limits, switch)
-    measure([verdict, *(p.verdict for p in parts)], [verdict], sums)
+    measure([verdict, *(part.verdict for part in parts)], [verdict], sums)
     return verdict
 
 
@@ -357,8 +364,8 @@ def _shares_by_row(out: OrderBasket, agents: list[int], surviving: Lots) -> list
 def _make_parents(state: State, basket_order: OrderBasket, parts: list[_Part], surviving: Lots) -> None:
     """Turn a basket that passed into parent orders, one for each agent, instead of sending it."""
     style = state.rules.execution.style
-    sessions = [state.rules.sessions[c] for c in state.rules.calendar]
-    shares = _shares_by_row(basket_order, [p.agent for p in parts], surviving)
+    sessions = [state.rules.sessions[number] for number in state.rules.calendar]
+    shares = _shares_by_row(basket_order, [part.agent for part in parts], surviving)
     for part in parts:
         rows = [
             (k, lots) for k, row_shares in enumerate(shares) for who, lots in row_shares if who == part.agent and lots
@@ -368,7 +375,9 @@ def _make_parents(state: State, basket_order: OrderBasket, parts: list[_Part], s
         sym = [basket_order.sym[k] for k, _ in rows]
         # the first session that closes after now: at the end of a session that is the next one
         spans = [
-            (s.open_ns[at], s.close_ns[at]) for s in (sessions[k] for k in sym) for at in [s.next_close(state.now)]
+            (session.open_ns[session_index], session.close_ns[session_index])
+            for session in (sessions[k] for k in sym)
+            for session_index in [session.next_close(state.now)]
         ]
         state.parents.append(
             Parent(
@@ -442,14 +451,15 @@ def _record_crosses(
     ends: list[int],
 ) -> None:
     """Record the lots that cross at the next open, except in symbols that the house (the whole account) refused."""
-    crosses = (crossed.any(axis=0) & ~refused).astype(np.float64)
-    symbols = crosses.nonzero()[0].tolist()
+    # 1.0 where lots cross: `worst_nano` takes signed lots, so that -crossing has the worst prices of sales
+    crossing = (crossed.any(axis=0) & ~refused).astype(np.float64)
+    symbols = crossing.nonzero()[0].tolist()
     # the narrowest collar: each agent's limits were checked at worst prices of its own collar
-    collars = [state.rules.agents[p.agent].limits.collar for p in parts]
+    collars = [state.rules.agents[part.agent].limits.collar for part in parts]
     limits, narrowest = state.rules.house, min(collars)
     if narrowest < limits.collar:
         limits = override(limits, collar=narrowest)
-    buy_worst, sell_worst = worst_nano(ctx, crosses, limits), worst_nano(ctx, -crosses, limits)
+    buy_worst, sell_worst = worst_nano(ctx, crossing, limits), worst_nano(ctx, -crossing, limits)
     columns = crossed.T.tolist()
     for symbol in symbols:
         state.crosses.add(
@@ -457,7 +467,7 @@ def _record_crosses(
                 sample=sample,
                 ts=state.now,
                 symbol=symbol,
-                shares=[(p.agent, k) for p, k in zip(parts, columns[symbol], strict=True) if k],
+                shares=[(part.agent, k) for part, k in zip(parts, columns[symbol], strict=True) if k],
                 buy_worst_nano=buy_worst[symbol],
                 sell_worst_nano=sell_worst[symbol],
                 end=ends[symbol],

@@ -49,7 +49,7 @@ def cancel_stop(state: State, stop: Live) -> Effect:
 
 
 def reducing_lots(state: State) -> dict[int, list[int]]:
-    """Book -> unsigned lots by column by which open orders and crosses may still reduce its positions."""
+    """Book -> unsigned lots, one number per column, that open orders and crosses may still close."""
     reducing = {book: [0] * state.universe.size for book in (HOUSE, *range(len(state.agents)))}
 
     def count(book: int, symbol: int, lots: int) -> None:
@@ -86,8 +86,10 @@ def cancel_conflicts(state: State, changes: dict[int, Floats], by_hand: bool = F
             continue
         symbol_stops = [stop for stop in stops if stop.symbol == symbol]
         requested = {agent: int(change[symbol]) for agent, change in changes.items() if change[symbol]}
-        house_reductions = {a: abs(k) for a, k in requested.items() if k * held[symbol] < 0}
-        closing_lots = {a: abs(k) for a, k in requested.items() if k * state.ledger.books[a].held[symbol] < 0}
+        house_reductions = {agent: abs(lots) for agent, lots in requested.items() if lots * held[symbol] < 0}
+        closing_lots = {
+            agent: abs(lots) for agent, lots in requested.items() if lots * state.ledger.books[agent].held[symbol] < 0
+        }
         if not house_reductions and not closing_lots:
             continue
         open_reducing = open_reducing or reducing_lots(state)

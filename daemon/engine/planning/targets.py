@@ -41,6 +41,7 @@ def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> t
         return closing_lots(state, agent), 1.0
     equity, targets, weights_view = state.capital(agent) / 1e6, _targets(len(held)), read_floats(weights)
     age = state.now - state.mark_ts
+    # a room is the largest gross exposure and the largest sum of long weights
     scale = targets.factor(weights_view, *state.rooms[agent])
     most_age, least = rules.limits.max_price_age_ns, rules.min_trade * equity
     targets.change_to(
@@ -93,6 +94,8 @@ def withdraw(state: State, agent: int, symbols: NDArray[np.bool_]) -> list[Effec
                 effects.append(work.cancel(row, state.now))
     if state.crosses:
         state.crosses.keep(
-            c for c in state.crosses if not (symbols[c.symbol] and any(who == agent for who, _ in c.shares))
+            cross
+            for cross in state.crosses
+            if not (symbols[cross.symbol] and any(who == agent for who, _ in cross.shares))
         )
     return effects

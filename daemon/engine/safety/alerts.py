@@ -67,7 +67,7 @@ def _limit_alert(state: State, news: list[tuple[int, Crossing]]) -> list[Publish
     """
     if not news:
         return []
-    news.sort(key=lambda pair: -pair[1][2])
+    news.sort(key=lambda pair: -pair[1][2])  # the highest new level first
     texts: dict[int, dict[str, list[str]]] = {}
     for book, (key, _, _, value, bound) in news[:NAMED]:
         texts.setdefault(book, {}).setdefault(_use(key, value, bound), []).append(_name(key))
@@ -97,7 +97,7 @@ def _is_news(state: State, book: int, crossing: Crossing) -> bool:
     """
     key, before, after, _, _ = crossing
     ended = state.watch.ended[book + 1].setdefault(key, [-CALM_SAMPLES] * CRITICAL)
-    for level in range(after, before):
+    for level in range(after, before):  # the levels that end with a fall
         ended[level] = state.sample_no
     if after < before or (key in ON_BREACH and after < CRITICAL):
         return False

@@ -25,7 +25,7 @@ def watch_regime(state: State) -> list[Effect]:
     if state.noted.volatile == before:
         return []
     bound = f"the house may hold {rules.exposure:.0%} of its gross exposure"
-    if value != value:
+    if value != value:  # NaN
         return [alert(state, "WARNING", "regime", f"the volatility of the market is unknown: {bound}")]
     level, text = ("WARNING", f"volatile market: {bound}") if state.noted.volatile else ("INFO", "calm market again")
     text += f"; volatility {value:.1%} a year over {rules.lookback} samples, {edge:.1%} is the edge"

@@ -83,10 +83,10 @@ def watch_levels(
     memory, orders_open = state.watch, bool(state.working or state.crosses)
     if books is None:
         books = watched(state)
-    due = state.sample_no - memory.recorded_no >= RECORD_SAMPLES
-    recorded = reviews is None
+    record_due = state.sample_no - memory.recorded_no >= RECORD_SAMPLES
+    makes_record = reviews is None
     wanted = _limits_in_doubt(state, books) if reviews is None else {book: reviews[book].wanted for book in books}
-    if recorded and (due or wanted[HOUSE] is None or wanted[HOUSE]):
+    if makes_record and (record_due or wanted[HOUSE] is None or wanted[HOUSE]):
         wanted[HOUSE] = None  # None measures every limit: the record has the values of all
     measured = _measured(state, wanted)
     effects: list[Effect] = []
@@ -95,19 +95,21 @@ def watch_levels(
         values = _unmeasured_values(state, book, realised=reviews is None or reviews[book].realised)
         levels = levels_of(state, book)
         crossings = observe(levels, values) if values else []
-        basket = measured.get(book, {}) if reviews is None else {**measured.get(book, {}), **reviews[book].values}
-        if basket:
+        position_values = (
+            measured.get(book, {}) if reviews is None else {**measured.get(book, {}), **reviews[book].values}
+        )
+        if position_values:
             # while orders are open a level may rise; it falls once they have ended
-            crossings += observe(levels, basket, falling=not orders_open)
-        if book == HOUSE and (crossings or due):
+            crossings += observe(levels, position_values, falling=not orders_open)
+        if book == HOUSE and (crossings or record_due):
             memory.recorded_no = state.sample_no
-            if recorded:
+            if makes_record:
                 if wanted[HOUSE] is not None:
-                    basket = _measured(state, {**wanted, HOUSE: None})[HOUSE]
-                values |= basket
+                    position_values = _measured(state, {**wanted, HOUSE: None})[HOUSE]
+                values |= position_values
                 values |= losses(state.switch, state.equity_micro, state.rules.house)
                 effects.append(Assessed(state.now, values))
-        elif book == HOUSE and recorded and state.sample_no % KNOWN_SAMPLES == 0:
+        elif book == HOUSE and makes_record and state.sample_no % KNOWN_SAMPLES == 0:
             effects.extend(record_known(state, state.equity_micro))
         crossed.extend((book, crossing) for crossing in crossings)
     effects.extend(level_effects(state, crossed))

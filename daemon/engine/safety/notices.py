@@ -47,7 +47,9 @@ def note_rebalances(state: State, event: object, effects_so_far: Sequence[Effect
         return effects_so_far
     values = state.lot_values()
     value = sum_in_order(
-        abs(n) * float(values[s]) for basket in baskets for s, n in zip(basket.sym, basket.lots, strict=True)
+        abs(lots) * float(values[symbol])
+        for basket in baskets
+        for symbol, lots in zip(basket.sym, basket.lots, strict=True)
     )
     share = value * 1e6 / state.equity_micro if state.equity_micro > 0 else 0.0
     text = f"rebalance: {orders} order{'s' if orders > 1 else ''} worth {share:.1%} of equity"
@@ -59,6 +61,7 @@ def _milestone(state: State, rules: Notices) -> list[Effect]:
     if not rules.milestone:
         return []
     growth = state.watch.realised[0].grown(state.equity_micro, state.ledger.house.flows_micro)
+    # the small summand prevents the loss of a step by rounding
     steps = int(log1p(growth - 1.0) / log1p(rules.milestone) + 1e-12) if growth > 0.0 else 0
     if steps <= state.noted.milestones:
         return []

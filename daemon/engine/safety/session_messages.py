@@ -49,7 +49,10 @@ def count_refusals(state: State, event: object, effects_so_far: Sequence[Effect]
         gate
         for plan in effects_so_far
         if isinstance(plan, Planned)
-        for gate in ((plan.net, plan.allowed, plan.reason), *((a.asked, a.allowed, a.reason) for a in plan.agents))
+        for gate in (
+            (plan.net, plan.allowed, plan.reason),
+            *((agent_plan.asked, agent_plan.allowed, agent_plan.reason) for agent_plan in plan.agents),
+        )
     ]
     for asked, allowed, reason in gates:
         refused_rows = (np.frombuffer(asked, dtype="<i8") != 0) & (np.frombuffer(allowed, dtype="<i8") == 0)
@@ -83,11 +86,11 @@ def _before_open(state: State, coming: Sequence[str]) -> Publish:
 def _after_close(state: State, coming: Sequence[str]) -> Publish:
     """The message after a close: the result since the previous session, positions, refusals, open baskets, next
     runs."""
-    before, now = state.switch.day_open, state.switch.last
-    change = now / before - 1.0 if before > 0 else 0.0
+    equity_before, equity_now = state.switch.day_open, state.switch.last
+    change = equity_now / equity_before - 1.0 if equity_before > 0 else 0.0
     text = (
-        f"equity {money_text(now)} {state.universe.currency}, {change:+.2%} since the session before"
-        f" ({(now - before) / MICRO:+,.2f}); {_positions(state)}; {_refusals(state)};"
+        f"equity {money_text(equity_now)} {state.universe.currency}, {change:+.2%} since the session before"
+        f" ({(equity_now - equity_before) / MICRO:+,.2f}); {_positions(state)}; {_refusals(state)};"
         f" {_count(len(state.working), 'basket')} at the venue, switch {SWITCH_NAMES[state.switch.state]};"
         f" {_coming(state, coming)}"
     )

@@ -141,7 +141,7 @@ def _begin_flatten(state: State, *, jumped: bool) -> None:
 def flatten_all(state: State) -> Sequence[Effect]:
     """Plan orders that close all positions. Callers repeat it at each tick until no position remains, or only lots that
     the venue does not have."""
-    if not any(state.ledger.house.lots) and not any(any(b.lots) for b in state.ledger.books):
+    if not any(state.ledger.house.lots) and not any(any(book.lots) for book in state.ledger.books):
         state.flattening = False
         return ()
     if sold_out(state):

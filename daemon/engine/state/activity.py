@@ -104,7 +104,7 @@ class Activity:
             for agent, lots in fill_shares:
                 traded = abs(lots) * value
                 self.books[agent].traded += traded
-                self.books[-1].traded += traded
+                self.books[-1].traded += traded  # the house
 
     def cross(self, price_nano: int, shares: Sequence[tuple[int, int]], size: float) -> None:
         """Count the value of a cross for its agents only: it is no trade of the house (the whole account)."""

@@ -124,17 +124,17 @@ def shrunken(ratios: Sequence[float], samples: int, together: float = 0.0) -> li
     standard error of a ratio of Lo (2002). The mean correlation `together` of the returns reduces that error (Jobson
     and Korkie, 1981). Fewer than four ratios permit no such estimator: each distance is halved.
     """
-    k, mean = len(ratios), sum_in_order(ratios) / len(ratios)
+    count, mean = len(ratios), sum_in_order(ratios) / len(ratios)
     distances = [ratio - mean for ratio in ratios]
     spread = sum_in_order(distance * distance for distance in distances)
     if spread <= 0.0:
-        return [0.0] * k
-    if k < 4:
+        return [0.0] * count
+    if count < 4:
         return [0.5 * distance for distance in distances]
-    daily = mean / sqrt(PERIODS_PER_YEAR)
-    error = (1.0 + 0.5 * daily * daily) / samples * PERIODS_PER_YEAR * (1.0 - min(max(together, 0.0), 1.0))
-    share = max(0.0, 1.0 - (k - 3) * error / spread)
-    return [share * distance for distance in distances]
+    daily_mean = mean / sqrt(PERIODS_PER_YEAR)
+    error = (1.0 + 0.5 * daily_mean * daily_mean) / samples * PERIODS_PER_YEAR * (1.0 - min(max(together, 0.0), 1.0))
+    kept = max(0.0, 1.0 - (count - 3) * error / spread)
+    return [kept * distance for distance in distances]
 
 
 def _within_rules(rules: CapitalRules, raw: Sequence[float]) -> tuple[float, ...]:
@@ -180,10 +180,10 @@ def amounts(pool_micro: int, shares: Sequence[float]) -> list[int]:
     total = sum_in_order(shares)
     exact = [pool_micro * share / total for share in shares]
     rounded = [int(np.floor(amount)) for amount in exact]
-    missing = pool_micro - sum(rounded)
+    remainder = pool_micro - sum(rounded)
     order = sorted(range(len(rounded)), key=lambda k: rounded[k] - exact[k])
     # float64 is exact to 2**53: a larger pool may leave more than one unit per part
-    extra, leftover = divmod(missing, len(rounded))
+    extra, leftover = divmod(remainder, len(rounded))
     for rank, k in enumerate(order):
         rounded[k] += extra + (rank < leftover)
     return rounded

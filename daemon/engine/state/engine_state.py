@@ -214,7 +214,7 @@ class State(Core):
         self.levels = None
         self.rooms = [room_of(agent.limits, rules.house) for agent in rules.agents]
         """By agent: the largest gross exposure and the largest sum of long weights of its targets."""
-        self.protecting = self.guards is not None or any(a.exits or a.blocked for a in self.agents)
+        self.protecting = self.guards is not None or any(agent.exits or agent.blocked for agent in self.agents)
         if self.guards is None or not self.guards.trails:
             self.best = np.full_like(self.best, np.nan)
 
@@ -277,7 +277,7 @@ class State(Core):
         cached = self._priced
         if cached is None or cached[0] is not self.marks:
             values = self.marks * self.universe.lot_size
-            if np.count_nonzero(self.marks_nano) != len(values):
+            if np.count_nonzero(self.marks_nano) != len(values):  # a symbol has no price: its lots have the value 0
                 values = np.where(self.marks_nano > 0, values, 0.0)
             prices = self.marks.view()
             prices.flags.writeable = values.flags.writeable = False
@@ -324,7 +324,7 @@ class State(Core):
             if not len(sessions):
                 return self.volume
             average = ones(len(sessions)).dot(sessions) / len(sessions)
-            if not isfinite(total(average)):
+            if not isfinite(total(average)):  # a volume is unknown: the mean is over the sessions that have one
                 reported = np.isfinite(sessions)
                 count = reported.sum(axis=0)
                 sums = np.where(reported, sessions, 0.0).sum(axis=0)

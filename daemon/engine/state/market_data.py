@@ -48,9 +48,10 @@ def freeze_market(state: State) -> FrozenMarket:
 def thaw_market(state: State, f: FrozenMarket) -> None:
     """Restore the market data of `state` from the snapshot's values `f`."""
     history = state.history
+    # `rings` has the prices and the returns of each ring: known, synchronous and, if any, own dates
     _thaw_ring(history.known, f.rings[0], f.rings[1], f.counts[0])
     history.joined = f.rings[2:4] == f.rings[:2] and f.counts[1] == f.counts[0]
-    if history.joined:
+    if history.joined:  # equal rings share their rows
         history.synchronous.follow(history.known)
     else:
         _thaw_ring(history.synchronous, f.rings[2], f.rings[3], f.counts[1])

@@ -117,7 +117,7 @@ class Working(Orders):
             return
         # another set of agents, since an agent with no lots is omitted: columns of another layout are made
         # `agents=2`, so that they name the agents of each row
-        rows, _ = self.shares, self.sent_shares
+        rows, _ = self.shares, self.sent_shares  # `sent_shares` is computed before the columns change
         rows[row] = shares
         replacement = Working.sent(self.basket, rows, agents=2)
         self.lone, self.pairs, self.parts, self.remaining = (

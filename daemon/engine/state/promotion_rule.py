@@ -86,20 +86,20 @@ def looked(
     The last `comparable_samples` returns count; `key` seeds the bootstrap. `risk_free_annual` is a rate, or one per
     return.
     """
-    n = min(rules.samples, comparable_samples, len(champion), len(challenger))
-    if n < rules.samples:
-        return Outcome(False, f"{n} of {rules.samples} returns are known", n)
+    count = min(rules.samples, comparable_samples, len(champion), len(challenger))
+    if count < rules.samples:
+        return Outcome(False, f"{count} of {rules.samples} returns are known", count)
     if pairing.looks >= rules.looks:
-        return Outcome(False, f"all {rules.looks} looks are used", n)
-    champion_returns, challenger_returns = champion[-n:], challenger[-n:]
+        return Outcome(False, f"all {rules.looks} looks are used", count)
+    champion_returns, challenger_returns = champion[-count:], challenger[-count:]
     if not np.ptp(challenger_returns) > 0.0:
-        return Outcome(False, "the challenger's book has one constant return: it has not traded", n)
+        return Outcome(False, "the challenger's book has one constant return: it has not traded", count)
     pairing.looks += 1
     gain = paired_gain(
         challenger_returns,
         champion_returns,
         measure=rules.measure,
-        risk_free_annual=newest(risk_free_annual, n),
+        risk_free_annual=newest(risk_free_annual, count),
         key=f"{rules.seed}|{key}|{pairing.looks}".encode(),
         resamples=rules.resamples,
         block=rules.block,
@@ -115,7 +115,7 @@ def looked(
         why = f"p = {gain.p:.4g} is above {rules.alpha:.4g}"
     elif drawdown > max(allowed_drawdown, 1e-9):
         why = f"its drawdown of {drawdown:.1%} is above {allowed_drawdown:.1%}"
-    return Outcome(not why, why, n, pairing.looks, gain.value, gain.p)
+    return Outcome(not why, why, count, pairing.looks, gain.value, gain.p)
 
 
 def _largest_drawdown(returns: Floats) -> float:

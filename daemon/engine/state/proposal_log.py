@@ -106,8 +106,8 @@ def verdict_of(proposal: Proposed, book: str, shadow: bool, number: int, effects
     house_effects = own_effects(effects)
     plans = plans_of(house_effects)
     cuts = [cut for plan in plans for who, cut in cuts_of(plan) if cut.house or who == number]
-    passed = sum((np.frombuffer(part.allowed, dtype=np.int64) for p in plans for part in p.agents), np.int64(0))
-    cancels = sum(isinstance(e, Cancel) for e in house_effects)
+    passed_lots = sum((np.frombuffer(part.allowed, dtype=np.int64) for p in plans for part in p.agents), np.int64(0))
+    cancels = sum(isinstance(effect, Cancel) for effect in house_effects)
     outcome: Outcome = "cut" if cuts else "passed"
     refused = next((effect for effect in house_effects if isinstance(effect, Refused)), None)
     if refused is not None:
@@ -123,7 +123,7 @@ def verdict_of(proposal: Proposed, book: str, shadow: bool, number: int, effects
         shadow=shadow,
         outcome=outcome,
         why="" if refused is None else refused.text,
-        orders=int(np.count_nonzero(passed)),
+        orders=int(np.count_nonzero(passed_lots)),
         cuts=cuts[:CUTS_KEPT],
         cuts_left_out=max(0, len(cuts) - CUTS_KEPT),
         targets=proposal.weights + proposal.lots,

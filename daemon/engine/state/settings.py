@@ -149,11 +149,11 @@ def room_of(agent: Limits, house: Limits) -> tuple[float, float]:
     """
     collar = max(reserved(agent.collar), reserved(house.collar))
     fee = max(agent.fee_bp, house.fee_bp) / 1e4
-    gross = long = inf
+    gross = longest = inf
     for limits in (agent, house):
         if limits.max_gross_exposure is not None:
             largest = limits.max_gross_exposure * (1.0 + limits.in_flight)
             gross = min(gross, largest / ((1.0 + collar) + largest * (collar + fee * (1.0 + collar))))
         cash = 1.0 - limits.cash_reserve + limits.max_cash_debit
-        long = min(long, cash / ((1.0 + collar) * (1.0 + fee)))
-    return gross, long
+        longest = min(longest, cash / ((1.0 + collar) * (1.0 + fee)))
+    return gross, longest

@@ -243,41 +243,41 @@ def freeze(state: State, *, ended: bool = True) -> bytes:
 
 def thaw(rules: Rules, frozen: bytes) -> State:
     """The state of a snapshot. Universe, sessions and agents are those of `rules`, the limits those of the snapshot."""
-    f = msgspec.msgpack.decode(frozen, type=Frozen)
-    state = State(with_limits(rules, f.limits))
-    state.ledger.thaw(msgspec.msgpack.decode(f.ledger))
-    _restore_market(state, f)
-    state.flattening = bool(f.numbers[6])
-    state.switch = f.switches[0].thaw()
+    decoded = msgspec.msgpack.decode(frozen, type=Frozen)
+    state = State(with_limits(rules, decoded.limits))
+    state.ledger.thaw(msgspec.msgpack.decode(decoded.ledger))
+    _restore_market(state, decoded)
+    state.flattening = bool(decoded.numbers[6])
+    state.switch = decoded.switches[0].thaw()
     # an old snapshot has neither exits nor notes
-    exits: list[tuple[dict[int, Exit], dict[int, int]]] = f.exits or [({}, {}) for _ in state.agents]
-    frozen_agents = map(FrozenAgent, f.switches[1:], f.agents, exits, f.notes or [""] * len(exits))
+    exits: list[tuple[dict[int, Exit], dict[int, int]]] = decoded.exits or [({}, {}) for _ in state.agents]
+    frozen_agents = map(FrozenAgent, decoded.switches[1:], decoded.agents, exits, decoded.notes or [""] * len(exits))
     for agent, frozen_agent in zip(state.agents, frozen_agents, strict=True):
         agent.thaw(frozen_agent)
-    state.monitor.levels = dict(f.monitor)
-    state.orders_at = dict(f.orders_at)
+    state.monitor.levels = dict(decoded.monitor)
+    state.orders_at = dict(decoded.orders_at)
     agents = len(state.agents)
-    state.working = {key: Working.thaw(work, agents) for key, work in f.working}
-    for key, work in f.ended:
+    state.working = {key: Working.thaw(work, agents) for key, work in decoded.working}
+    for key, work in decoded.ended:
         state.ended.append(key, Working.thaw(work, agents))
-    state.venue.thaw(f.venue, f.foreign)
+    state.venue.thaw(decoded.venue, decoded.foreign)
     state.ended.hold({(settlement.sample, settlement.n) for settlement in state.venue.waits.settled})
-    state.restrictions.thaw(FrozenRestrictions(f.halted, f.limited, f.jumped))
+    state.restrictions.thaw(FrozenRestrictions(decoded.halted, decoded.limited, decoded.jumped))
     for name in _COPIED_FIELDS:
-        setattr(state, name, getattr(f, name))
-    state.crosses.keep(f.crosses)
-    state.down = set(f.down)
-    state.activity.thaw(f.activity)
-    state.protection.thaw(f.resting, f.stops, agents)
+        setattr(state, name, getattr(decoded, name))
+    state.crosses.keep(decoded.crosses)
+    state.down = set(decoded.down)
+    state.activity.thaw(decoded.activity)
+    state.protection.thaw(decoded.resting, decoded.stops, agents)
     state.govern(state.rules)  # after the stops: what is watched depends on operators' levels
-    if f.best:
-        state.best = np.frombuffer(f.best).reshape(state.best.shape)
-    state.watch.thaw(f.watch)
-    state.owed = list(f.owed) or state.owed
-    state.later = set(f.later)
-    state.proposals.extend(f.proposals)
-    state.reviews = {} if isinstance(f.reviews, msgspec.UnsetType) else f.reviews
-    _restore_policies(state, f)
+    if decoded.best:
+        state.best = np.frombuffer(decoded.best).reshape(state.best.shape)
+    state.watch.thaw(decoded.watch)
+    state.owed = list(decoded.owed) or state.owed
+    state.later = set(decoded.later)
+    state.proposals.extend(decoded.proposals)
+    state.reviews = {} if isinstance(decoded.reviews, msgspec.UnsetType) else decoded.reviews
+    _restore_policies(state, decoded)
     state.revalue()
     return state
 

@@ -38,18 +38,18 @@ def check_levels(state: State) -> Sequence[Effect]:
 
 
 def begin_exits(state: State) -> list[Effect]:
-    """Begin the protective exits of positions whose marks are at or beyond a level."""
+    """Begin the exits of positions whose marks are at or beyond a protective level. Trailing levels follow marks."""
     guards = state.guards
     if guards is None:
         return []
-    present = state.levels = current_levels(state, guards)
-    state.best = present.best
-    if present.held and guards.trails:
-        present = state.levels = trailed(guards, present, state.marks)
-        state.best = present.best
-    if not present.held or not touched(present, state.marks):
+    present_levels = state.levels = current_levels(state, guards)
+    state.best = present_levels.best
+    if present_levels.held and guards.trails:
+        present_levels = state.levels = trailed(guards, present_levels, state.marks)
+        state.best = present_levels.best
+    if not present_levels.held or not touched(present_levels, state.marks):
         return []
-    return [effect for breach in breaches(guards, present, state.marks) for effect in _begin(state, breach)]
+    return [effect for breach in breaches(guards, present_levels, state.marks) for effect in _begin(state, breach)]
 
 
 def current_levels(state: State, guards: Guards) -> Levels:
@@ -117,15 +117,19 @@ def release_blocked(state: State) -> None:
 
 
 def due_exits(state: State, number: int, freed: bool = False) -> list[int]:
-    """Columns of an agent's exits that are ordered at this instant; with `freed` only exits that waited for a stop."""
+    """Columns of an agent's exits that are ordered at this instant; with `freed` only exits that waited for a stop.
+
+    None is due while the agent is halted, in a symbol that is halted or held after a price jump, or, but for a
+    take-profit, while a stop at the venue may still fill.
+    """
     agent = state.agents[number]
     due = [
-        s
-        for s, exit_ in agent.exits.items()
+        symbol
+        for symbol, exit_ in agent.exits.items()
         if (exit_.held if freed else exit_.tried != state.now)
-        and s not in state.restrictions.halted
-        and s not in state.restrictions.jumped
-        and (exit_.kind == "take_profit" or not stop_may_fill(state, number, s, exit_.since))
+        and symbol not in state.restrictions.halted
+        and symbol not in state.restrictions.jumped
+        and (exit_.kind == "take_profit" or not stop_may_fill(state, number, symbol, exit_.since))
     ]
     return [] if _halted(state, agent) else due
 
@@ -168,7 +172,11 @@ def order_exits(state: State, freed: bool = False) -> list[Effect]:
 
 
 def _plan_exits(state: State, changes: dict[int, Floats], freed: bool) -> list[Effect]:
-    """Send exits through the gate (the check of limits) as one round, and record the order of each."""
+    """Send exits through the gate (the check of limits) as one round, and record the order of each.
+
+    An exit without an order is recorded at its first attempt only, with the order number 0. `freed` exits waited for
+    the end of a stop.
+    """
     state.revalue()
     answers = {
         number: np.where(change != 0.0, 0.0, state.held_weights(number)).tobytes() for number, change in changes.items()

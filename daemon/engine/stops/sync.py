@@ -60,7 +60,11 @@ class Wanted(NamedTuple):
 
 @idle_when(lambda state: not (state.resting or state.protection.stops or state.protection.own))
 def sync_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
-    """The effects of an event, with the effects that synchronise the stops at the venue."""
+    """The effects of an event, with the effects that synchronise the stops at the venue.
+
+    A slice (the bars of one instant) without effects changes no stop. Before a stop of the daemon all stops at the
+    venue are cancelled where it cancels open orders, and none is sent until the next start.
+    """
     if not (state.resting or state.protection.stops or state.protection.own):
         return effects
     if type(event) is MarketSlice and not (effects or state.protection.retries or state.protection.postponed):
@@ -70,21 +74,21 @@ def sync_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequenc
         return effects  # wait for the venue's reports: their fills change which stops are wanted
     if state.protection.leaving:
         return effects
-    out = list(effects)
+    synced_effects = list(effects)
     if type(event) is Stopping:
         if event.cancel_open:
             state.protection.postponed, state.protection.leaving = [], True
-            out[:0] = cancel_stops(state, live_stops(state))
-        return out
+            synced_effects[:0] = cancel_stops(state, live_stops(state))
+        return synced_effects
     if type(event) is Tick:
         if event.warmup:
             return effects
         if state.protection.own:
             forget_own(state)
-    out.extend(repeat_cancels(state, type(event) is Tick))
-    out.extend(_resume_plans(state, effects))
-    out.extend(_replace_stops(state, sampled=type(event) is Tick and event.sample))
-    return out
+    synced_effects.extend(repeat_cancels(state, type(event) is Tick))
+    synced_effects.extend(_resume_plans(state, effects))
+    synced_effects.extend(_replace_stops(state, sampled=type(event) is Tick and event.sample))
+    return synced_effects
 
 
 def _resume_plans(state: State, effects_so_far: Sequence[Effect]) -> list[Effect]:
@@ -97,9 +101,11 @@ def _resume_plans(state: State, effects_so_far: Sequence[Effect]) -> list[Effect
     for waiting in ready:
         state.protection.postponed.remove(waiting)
         if waiting.flatten and not state.flattening:
-            continue
+            continue  # the closing of all positions has ended since
         state.revalue()
-        lots = None if waiting.lots is None else {a: np.frombuffer(change) for a, change in waiting.lots.items()}
+        lots = (
+            None if waiting.lots is None else {agent: np.frombuffer(change) for agent, change in waiting.lots.items()}
+        )
         effects.extend(
             plan(
                 state,
@@ -134,7 +140,7 @@ def _blocked(state: State, waiting: Postponed) -> bool:
 def _replace_stops(state: State, sampled: bool) -> list[Effect]:
     """Cancel protective stops at the venue that differ from their target, and send missing ones."""
     guards = state.guards
-    if guards is None or not state.resting:
+    if guards is None or not state.resting:  # no stop is wanted at the venue
         return cancel_stops(state, live_stops(state))
     forget_best(state)
     targets = _target_stops(state, guards, current_levels(state, guards))
@@ -165,20 +171,21 @@ def _target_stops(state: State, guards: Guards, present: Levels) -> dict[tuple[i
             continue
         side, house_lots = (1, held) if held > 0 else (-1, -held)
         house_lots -= reserved[HOUSE][symbol]
-        rows: list[tuple[float, int, int]] = []
+        candidates: list[tuple[float, int, int]] = []
         for number, agent in enumerate(state.agents):
             stop = float(present.stop[number, symbol]) if guards.rests[number] else np.nan
             agent_lots = side * state.ledger.books[number].held[symbol] - reserved[number][symbol]
             if agent_lots <= 0 or not stop > 0.0 or agent.switch.state == HALT:
                 continue
             if symbol not in agent.exits:
-                rows.append((-side * stop, number, agent_lots))
-        for nearest, number, agent_lots in sorted(rows):
+                candidates.append((-side * stop, number, agent_lots))
+        # the stop nearest to the market first: the highest for long positions, the lowest for short ones
+        for sort_key, number, agent_lots in sorted(candidates):
             lots = min(agent_lots, house_lots)
             if lots <= 0:
                 continue
             house_lots -= lots
-            stop, entry = side * -nearest, float(present.entry[number, symbol])
+            stop, entry = side * -sort_key, float(present.entry[number, symbol])
             trails = bool(guards.trailing[number, 0]) and (number, symbol) not in state.protection.own
             kind: Kind = "stop_loss"
             if trails and float(present.best[number, symbol]) > side * entry:
@@ -194,11 +201,13 @@ def _on_tick(state: State, symbol: int, stop: float, side: int) -> int:
 
 
 def _reserved(state: State) -> dict[int, list[int]]:
-    """Book -> unsigned lots by column by which orders, crosses and parent orders may still reduce its positions."""
+    """Book -> unsigned lots, one number per column, that orders, crosses and parent orders may still close."""
     reserved = reducing_lots(state)
     for parent in state.parents:
-        for row, (symbol, lots, sent) in enumerate(zip(parent.sym, parent.lots, open_lots(state, parent), strict=True)):
-            unsent = max(abs(lots) - parent.filled[row] - sent, 0)
+        for row, (symbol, lots, open_child_lots) in enumerate(
+            zip(parent.sym, parent.lots, open_lots(state, parent), strict=True)
+        ):
+            unsent = max(abs(lots) - parent.filled[row] - open_child_lots, 0)
             for book in (HOUSE, parent.agent):
                 if state.account(book).lots[symbol] * lots < 0:
                     reserved[book][symbol] += unsent
@@ -298,12 +307,16 @@ def _send_stops(
         key = out.sample, out.n
         state.protection.stops[key] = Working.sent(out, [[(agent, abs(size))] for size in out.lots], len(state.agents))
         state.protection.rests[key] = Rest(
-            agent, list(out.stop_nano), [w.entry for w in targets], [w.kind for w in targets], [0] * rows
+            agent,
+            list(out.stop_nano),
+            [target.entry for target in targets],
+            [target.kind for target in targets],
+            [0] * rows,
         )
         effects.append(_plan_record(state, agent, out.n, lots, verdict.reason.tobytes(), verdict.recorded))
         effects.extend(
-            Rested(state.now, *key, agent, symbol, w.kind, w.entry, stop / NANO)  # type: ignore[arg-type]
-            for symbol, stop, w in zip(out.sym, out.stop_nano, targets, strict=True)
+            Rested(state.now, *key, agent, symbol, target.kind, target.entry, stop / NANO)  # type: ignore[arg-type]
+            for symbol, stop, target in zip(out.sym, out.stop_nano, targets, strict=True)
         )
         effects.append(out)
     return effects

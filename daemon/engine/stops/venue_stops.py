@@ -93,7 +93,9 @@ def repeat_cancels(state: State, at_tick: bool) -> list[Effect]:
     ]
     if at_tick:
         for (sample, n), work in state.protection.stops.items():
-            effects.append(Query(sample, n, [row for row, now in enumerate(work.state) if now not in ENDED]))
+            effects.append(
+                Query(sample, n, [row for row, order_state in enumerate(work.state) if order_state not in ENDED])
+            )
     return effects
 
 
@@ -120,9 +122,13 @@ def forget_own(state: State) -> None:
         for who in waiting.lots or ()
         for symbol in waiting.symbols
     }
-    closed = [at for at in state.protection.own if not state.ledger.books[at[0]].held[at[1]] and at not in busy]
-    for at in closed:
-        del state.protection.own[at]
+    closed = [
+        position
+        for position in state.protection.own
+        if not state.ledger.books[position[0]].held[position[1]] and position not in busy
+    ]
+    for position in closed:
+        del state.protection.own[position]
     if closed:
         state.govern(state.rules)
 

@@ -35,7 +35,11 @@ from quantd.trading.statistics import sum_in_order
 
 
 def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
-    """Book a cash flow. Deposits and withdrawals move the high-water marks; the venue's other bookings are profit."""
+    """Book a cash flow. Deposits and withdrawals move the high-water marks; the venue's other bookings are profit.
+
+    A flow with an id is of the venue, and is booked once. A flow without one is refused beyond the free cash of its
+    book.
+    """
     if moved.id:
         if moved.id in state.venue.flows:
             return ()
@@ -107,8 +111,10 @@ def free_micro(state: State, book: int) -> int:
     """
     with_fee = 1.0 + state.rules.house.fee_bp / 1e4
 
-    def needed(of: int) -> int:
-        return ceil(sum_in_order(lots * worst for _, lots, worst in state.open_rows(of) if lots > 0) * with_fee * MICRO)
+    def needed(owner: int) -> int:
+        return ceil(
+            sum_in_order(lots * worst for _, lots, worst in state.open_rows(owner) if lots > 0) * with_fee * MICRO
+        )
 
     book_free = state.ledger.books[book].cash_micro - (needed(book) if book >= 0 else 0)
     return max(0, min(book_free, state.ledger.house.cash_micro - needed(HOUSE)))
@@ -135,10 +141,10 @@ def entitled(state: State, symbol: int) -> list[tuple[int, int]]:
 
     Without an unpaid ex date, the result is the present positions.
     """
-    for at, (column, parts) in enumerate(state.venue.entitled):
+    for index, (column, book_lots) in enumerate(state.venue.entitled):
         if column == symbol:
-            del state.venue.entitled[at]
-            return parts
+            del state.venue.entitled[index]
+            return book_lots
     if symbol < 0:
         return []
     return [(number, book.held[symbol]) for number, book in enumerate(state.ledger.books) if book.held[symbol]]
@@ -146,7 +152,7 @@ def entitled(state: State, symbol: int) -> list[tuple[int, int]]:
 
 def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
     """Compare the venue's account with ours; after a difference that is not fenced only reducing orders are
-    permitted."""
+    permitted. As configured, the difference is then fenced (ignored) or booked to an agent."""
     state.venue.buying_power_micro = venue.buying_power_micro
     state.venue.unlent = tuple(venue.unlent)
     for key in venue.counted:
@@ -311,9 +317,9 @@ def on_foreign_found(state: State, report: ForeignFound) -> Sequence[Effect]:
     """Reserve risk for orders at the venue that are not ours, with one alert for each; they are never changed."""
     earlier_ids = state.venue.foreign_ids
     state.venue.foreign_ids = [order.venue_id for order in report.orders]
-    state.venue.foreign = [(o.symbol, o.lots, o.limit_nano) for o in report.orders]
+    state.venue.foreign = [(order.symbol, order.lots, order.limit_nano) for order in report.orders]
     return tuple(
-        alert(state, "WARNING", "foreign", f"order {o.venue_id} at the venue is not ours", symbol=o.symbol)
-        for o in report.orders
-        if o.venue_id not in earlier_ids
+        alert(state, "WARNING", "foreign", f"order {order.venue_id} at the venue is not ours", symbol=order.symbol)
+        for order in report.orders
+        if order.venue_id not in earlier_ids
     )

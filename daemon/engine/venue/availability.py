@@ -26,7 +26,7 @@ def note_available(state: State, available: Sequence[int]) -> Sequence[Effect]:
 
     While all positions are being closed, a CRITICAL alert names each position of which the venue has less.
     """
-    held, before = state.ledger.house.held, state.venue.waits.missing
+    held, missing_before = state.ledger.house.held, state.venue.waits.missing
     state.venue.waits.missing = {
         column: abs(held[column]) - closable
         for column, lots in enumerate(available)
@@ -34,7 +34,7 @@ def note_available(state: State, available: Sequence[int]) -> Sequence[Effect]:
         for closable in [max(lots if held[column] > 0 else -lots, 0)]
         if closable < abs(held[column])
     }
-    try_at_once(state, [k for k in range(len(held)) if state.venue.waits.missing.get(k) != before.get(k)])
+    try_at_once(state, [k for k in range(len(held)) if state.venue.waits.missing.get(k) != missing_before.get(k)])
     if not state.flattening:
         return ()
     new = {

@@ -50,10 +50,10 @@ def pay_in_coin(
 
     `shares` are (book, signed lots) of the fill, which bear the lots in proportion.
     """
-    lot = state.universe.lot_nano[sym]
+    lot_nano = state.universe.lot_nano[sym]
     remaining = state.venue.dust.get(sym, 0) - fee_nano
-    lots = -(remaining // lot) if remaining < 0 else 0
-    state.venue.dust[sym] = remaining + lots * lot
+    lots = -(remaining // lot_nano) if remaining < 0 else 0  # rounded up to whole lots
+    state.venue.dust[sym] = remaining + lots * lot_nano
     if not lots:
         return []
     paid = [
@@ -61,7 +61,7 @@ def pay_in_coin(
         for who, unsigned in share(lots, [(who, abs(unsigned)) for who, unsigned in shares])
         if unsigned
     ]
-    amount = round_micro(lots * lot * price_nano)[0]
+    amount = round_micro(lots * lot_nano * price_nano)[0]
     state.ledger.fills([sym], [-lots], [price_nano], [amount], [paid])
     state.booked()
     return [Filled(*key, ts, [sym], [-lots], [price_nano], [amount], [paid])]
@@ -115,9 +115,9 @@ def unlisted_fees(state: State, account: VenueAccount) -> Iterator[Flow]:
             if 0 < lack <= highest_fee + ROUNDING_MICRO:
                 yield Flow(account.ts, -lack, "venue", "fee", f"ahead {account.ts}", ahead=True)
             continue
-        lot, symbol = state.universe.lot_nano[key], state.universe.symbols[key]
-        ours = (house.lots[key] + fenced_lots[key]) * lot + state.venue.dust.get(key, 0)
-        lack = ours - account.lots[key] * lot - odd_nano.get(symbol, 0)
+        lot_nano, symbol = state.universe.lot_nano[key], state.universe.symbols[key]
+        ours = (house.lots[key] + fenced_lots[key]) * lot_nano + state.venue.dust.get(key, 0)
+        lack = ours - account.lots[key] * lot_nano - odd_nano.get(symbol, 0)
         if 0 < lack <= highest_fee + ROUNDING_NANO:
             id = f"ahead {symbol} {account.ts}"
             yield Flow(account.ts, 0, "venue", "fee", id, key, units_nano=-lack, ahead=True)
@@ -174,13 +174,13 @@ def book_units(state: State, moved: Flow) -> list[Effect]:
     Whole lots arrive in kind, in proportion to the books' positions; the income of the same value offsets the flow, so
     that cash does not change. Without a position the unallocated book takes them.
     """
-    column, lot = moved.symbol, state.universe.lot_nano[moved.symbol]
+    column, lot_nano = moved.symbol, state.universe.lot_nano[moved.symbol]
     units = state.venue.dust.get(column, 0) + moved.units_nano
-    lots = units // lot
+    lots = units // lot_nano
     held = state.account(HOUSE).held[column]
     if lots < 0:
         lots = max(lots, -max(held, 0))  # a fee of what is not held any more stays in the dust
-    state.venue.dust[column] = units - lots * lot
+    state.venue.dust[column] = units - lots * lot_nano
     price = int(state.marks_nano[column])
     kind: Literal["interest", "fee"] = "interest" if moved.units_nano > 0 else "fee"
     if not lots:
@@ -192,7 +192,7 @@ def book_units(state: State, moved: Flow) -> list[Effect]:
     parts = share(abs(lots), holders) if holders else [(len(state.ledger.books) - 1, abs(lots))]
     effects: list[Effect] = []
     for book, part in parts:
-        value = round_micro(sign * part * lot * price)[0]
+        value = round_micro(sign * part * lot_nano * price)[0]
         state.ledger.in_kind(column, sign * part, value, book)
         state.ledger.deposit(-value, book)
         state.ledger.income(value, [(book, 1)])

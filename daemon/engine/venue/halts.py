@@ -45,6 +45,7 @@ def on_halted(state: State, news: Halted) -> Sequence[Effect]:
         since = earlier[0] if earlier is not None else state.now
         kind = BY_HAND if news.who else ANNOUNCED if news.announced else ""
         state.restrictions.halted[news.symbol] = since, kind + detail
+        # a repeated report raises no second alert, unless its words about an unlisted symbol changed
         repeat = earlier is not None and not news.who and not (detail.startswith(UNLISTED) and earlier[1] != detail)
         return () if repeat else (_halt_alert(state, news.symbol, detail),)
     if earlier is None:

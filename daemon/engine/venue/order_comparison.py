@@ -85,12 +85,12 @@ def order_differences(state: State, ours: Sequence[OpenOrder]) -> list[Differing
 def _differences(state: State, work: Working, order: OpenOrder) -> Iterator[Difference]:
     """The fields of one order that differ. A 0 of the venue in any field but the fills means that it does not tell."""
     row, stops = order.row, state.protection.rests.get((order.sample, order.n))
-    lot = state.universe.lot_nano[work.basket.sym[row]]
+    lot_nano = state.universe.lot_nano[work.basket.sym[row]]
     stop = stops.stop_nano[row] if stops is not None else work.basket.stop_nano[row] if work.basket.stop_nano else 0
     sizes = (Field.QUANTITY, order.lots, work.lots[row]), (Field.FILLED, order.cum, work.filled[row])
     for field, theirs, booked in sizes:
         if theirs != booked and (theirs or field is Field.FILLED):
-            yield Difference(field, quantity_text(theirs, lot), quantity_text(booked, lot))
+            yield Difference(field, quantity_text(theirs, lot_nano), quantity_text(booked, lot_nano))
     prices = (Field.LIMIT, order.limit_nano, work.worst_nano[row]), (Field.STOP, order.stop_nano, stop)
     for field, theirs, booked in prices:
         if theirs and booked and booked not in UNLIMITED and abs(theirs - booked) > TICKS * order.tick_nano:

@@ -156,14 +156,22 @@ class News:
 
     def row_by_row(self) -> None:
         """Post any report of the venue, one row (order) after the other."""
-        r = self.reports
-        for k, (row, cum, new, at, fee, cause) in enumerate(
-            zip(r.row, r.cum, r.lots, r.price_nano, r.fee_micro, r.cause, strict=True)
+        reports = self.reports
+        for k, (row, cum, new, price_nano, fee_micro, cause) in enumerate(
+            zip(
+                reports.row,
+                reports.cum,
+                reports.lots,
+                reports.price_nano,
+                reports.fee_micro,
+                reports.cause,
+                strict=True,
+            )
         ):
-            before = len(self.sym)
-            if not new or self._fill(row, cum, new, at, fee):
-                if r.fee_nano and r.fee_nano[k] and len(self.sym) > before:
-                    self.in_coin.append((before, r.fee_nano[k]))
+            fills_before = len(self.sym)
+            if not new or self._fill(row, cum, new, price_nano, fee_micro):
+                if reports.fee_nano and reports.fee_nano[k] and len(self.sym) > fills_before:
+                    self.in_coin.append((fills_before, reports.fee_nano[k]))
                 self._move(row, cum, cause)
 
     def _fill(self, row: int, cum: int, new: int, price_nano: int, fee_micro: int) -> bool:
@@ -258,9 +266,9 @@ def _end_rows(state: State, work: Working, reports: Reports, rows: list[int], st
     """The record of rows that ended unfilled, and alerts; `stops_of` is the agent of a basket of stops, else None."""
     effects: list[Effect] = [
         Ended(
-            reports.sample, reports.n, reports.ts, rows, [int(work.state[r]) for r in rows], reports.reason,
-            sym=[work.basket.sym[r] for r in rows],
-            mark_nano=[int(state.marks_nano[work.basket.sym[r]]) for r in rows],
+            reports.sample, reports.n, reports.ts, rows, [int(work.state[row]) for row in rows], reports.reason,
+            sym=[work.basket.sym[row] for row in rows],
+            mark_nano=[int(state.marks_nano[work.basket.sym[row]]) for row in rows],
         )
     ]  # fmt: skip
     for row in rows:

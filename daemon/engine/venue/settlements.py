@@ -65,11 +65,11 @@ def why_not_settled(state: State, key: Key, row: int, cum: int) -> str:
         return "the order has not waited for its time yet; the venue may still answer"
     else:
         booked = work.filled[row]
-    lot = state.universe.lot_nano[work.basket.sym[row]]
+    lot_nano = state.universe.lot_nano[work.basket.sym[row]]
     if cum < booked:
-        return f"{quantity_text(booked, lot)} of it are filled in the books; name at least that quantity"
+        return f"{quantity_text(booked, lot_nano)} of it are filled in the books; name at least that quantity"
     if cum > abs(work.lots[row]):
-        return f"the order is of {quantity_text(abs(work.lots[row]), lot)}; name at most that quantity"
+        return f"the order is of {quantity_text(abs(work.lots[row]), lot_nano)}; name at most that quantity"
     if earlier is None and len(state.venue.waits.settled) >= MOST_SETTLEMENTS:
         return f"{MOST_SETTLEMENTS} settled orders wait for the venue's word; wait for it, or adopt the account"
     return ""
@@ -159,17 +159,19 @@ def take_word(state: State, key: Key, work: Working, reports: Reports) -> tuple[
     """
     effects: list[Effect] = []
     for claim in [settlement for settlement in state.venue.waits.settled if (settlement.sample, settlement.n) == key]:
-        rows = [k for k, row in enumerate(reports.row) if row == claim.row]
-        if not rows:
+        report_rows = [k for k, row in enumerate(reports.row) if row == claim.row]
+        if not report_rows:
             continue
         # a query repeats the fills that were known before
-        fills = [(reports.lots[k], reports.price_nano[k]) for k in rows if reports.cum[k] > claim.low]
+        fills = [(reports.lots[k], reports.price_nano[k]) for k in report_rows if reports.cum[k] > claim.low]
         fills = [fill for fill in fills if fill[0]]
-        cum = max(reports.cum[k] for k in rows)
-        ends = any(reports.cause[k] in ENDING for k in rows)
+        cum = max(reports.cum[k] for k in report_rows)
+        ends = any(reports.cause[k] in ENDING for k in report_rows)
         effects.extend(_replace_claim(state, key, work, claim, fills, cum, ends=ends))
         if claim.included >= 0:
-            reports = _without_rows(reports, {k for k in rows if reports.lots[k] and reports.cum[k] <= claim.included})
+            reports = _without_rows(
+                reports, {k for k in report_rows if reports.lots[k] and reports.cum[k] <= claim.included}
+            )
         elif ends and cum > claim.low + sum(lots for lots, _ in fills):
             effects.append(Query(*key, [claim.row]))
             continue  # an earlier execution is missing: the settlement waits for its report too
@@ -199,9 +201,9 @@ def _replace_claim(
     if agrees and cum == claim.low + claim.claimed:
         text = f"the venue confirms {name} as {claimed}"
         return [*effects, alert(state, "INFO", "order", text, symbol=symbol)]
-    lot = state.universe.lot_nano[symbol]
+    lot_nano = state.universe.lot_nano[symbol]
     price = f" at {price_text(value // lots)}" if lots else ""
-    word = f"filled {quantity_text(max(cum, lots), lot)}{price}{'' if ends else ', and open'}"
+    word = f"filled {quantity_text(max(cum, lots), lot_nano)}{price}{'' if ends else ', and open'}"
     text = f"{claim.who} settled {name} as {claimed}, and the venue now reports {word}; the venue's word is booked"
     critical = alert(state, "CRITICAL", "order", text, symbol=symbol)
     return [*effects, critical, *move_switch(state, HOUSE, REDUCE, "settlement", text)]

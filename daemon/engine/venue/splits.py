@@ -9,7 +9,7 @@ from quantd.trading.effects import Booked
 
 
 def scale_mark(state: State, symbol: int, numerator: int, denominator: int) -> None:
-    """Scale the mark of a symbol by a split: marks are prices that no split adjusts."""
+    """Scale the mark of a symbol by a split: marks are prices as traded, which nothing else adjusts."""
     marks, marks_nano = state.marks.copy(), state.marks_nano.copy()
     marks[symbol] *= denominator / numerator
     marks_nano[symbol] = int(marks_nano[symbol]) * denominator // numerator

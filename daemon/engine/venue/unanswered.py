@@ -60,10 +60,10 @@ def check_clocks(state: State) -> list[Effect]:
 def _late_alert(state: State, clock: Unanswered, work: Working) -> Effect:
     """The CRITICAL alert about an order that has waited too long for an answer, with the command that settles it."""
     symbol, lots = work.basket.sym[clock.row], work.lots[clock.row]
-    name, lot = order_name(state, (clock.sample, clock.n), symbol), state.universe.lot_nano[symbol]
+    name, lot_nano = order_name(state, (clock.sample, clock.n), symbol), state.universe.lot_nano[symbol]
     side = side_text(lots)
-    unfilled = quantity_text(abs(lots) - work.filled[clock.row], lot)
-    size = quantity_text(abs(lots), lot)
+    unfilled = quantity_text(abs(lots) - work.filled[clock.row], lot_nano)
+    size = quantity_text(abs(lots), lot_nano)
     text = (
         f"the venue has not confirmed the order to {side} {size} for {MINUTES} min; {unfilled} of it may be filled. "
         f"Look at the venue, then: quantd settle {name} --filled QUANTITY@PRICE --reason REASON, or --never-sent"
@@ -95,7 +95,7 @@ def cash_reach(state: State, lots: Sequence[int]) -> tuple[int, int] | None:
     `lots` tell how much of these orders was filled. A price is at the order's limit or better, and within BAND of the
     mark.
     """
-    sides: dict[tuple[int, bool], list[int]] = {}
+    sides: dict[tuple[int, bool], list[int]] = {}  # (column, whether it buys) -> [unfilled lots, worst price]
     for _, work, row in uncertain_rows(state):
         column, size = work.basket.sym[row], work.lots[row]
         side = sides.setdefault((column, size > 0), [0, work.worst_nano[row]])
@@ -115,12 +115,18 @@ def cash_reach(state: State, lots: Sequence[int]) -> tuple[int, int] | None:
             least_lots = min(max(lots[column] if buy else -lots[column], 0), most_lots)
             # the venue may have taken its fee from the coin, and rounds lots down
             most_lots = min(most_lots, ceil(least_lots * (1.0 + 2.0 * coin_fee)) + (1 if coin_fee else 0))
-        money = state.universe.lot_nano[column] / NANO * MICRO / NANO
+        micro_per_nano = state.universe.lot_nano[column] / NANO * MICRO / NANO
         fee = state.rules.house.fee_bp / 10_000 + coin_fee
         if buy:
-            low, high = low - most_lots * dear * money * (1.0 + fee), high - least_lots * cheap * money
+            low, high = (
+                low - most_lots * dear * micro_per_nano * (1.0 + fee),
+                high - least_lots * cheap * micro_per_nano,
+            )
         else:
-            low, high = low + least_lots * cheap * money * (1.0 - fee), high + most_lots * dear * money
+            low, high = (
+                low + least_lots * cheap * micro_per_nano * (1.0 - fee),
+                high + most_lots * dear * micro_per_nano,
+            )
     return floor(low) - ROUNDING_MICRO * len(sides), ceil(high) + ROUNDING_MICRO * len(sides)
 
 

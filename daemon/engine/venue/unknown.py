@@ -44,7 +44,7 @@ def on_unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
     if work is None:
         return ()
     # rows that were UNKNOWN before are queried at the next tick: an UNKNOWN answer must not cause a query at once
-    rows = [r for r in unknown.row if work.state[r] not in ENDED and work.state[r] != OrderState.UNKNOWN]
+    rows = [row for row in unknown.row if work.state[row] not in ENDED and work.state[row] != OrderState.UNKNOWN]
     for row in rows:
         work.state[row] = TRANSITIONS[work.state[row]][Cause.TIMED_OUT]
     key = unknown.sample, unknown.n
@@ -53,7 +53,7 @@ def on_unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
     clocks = check_clocks(state)
     if not rows:
         return clocks
-    names = ", ".join(state.universe.symbols[work.basket.sym[r]] for r in new)
+    names = ", ".join(state.universe.symbols[work.basket.sym[row]] for row in new)
     text = f"outcome unknown ({unknown.reason}): {names}; asking the venue"
     return [
         Query(unknown.sample, unknown.n, rows),

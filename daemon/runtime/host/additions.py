@@ -190,9 +190,9 @@ def _unknown_field() -> str:
 
 def fields_of(part: type) -> Sequence[str]:
     """The names of the fields of a class, without the fields of its bases; `__dict__` where it accepts any name."""
-    for kind in ("__struct_fields__", "_fields", "__slots__"):
-        if hasattr(part, kind):
-            fields: Sequence[str] = getattr(part, kind)
+    for attribute in ("__struct_fields__", "_fields", "__slots__"):
+        if hasattr(part, attribute):
+            fields: Sequence[str] = getattr(part, attribute)
             return fields
     # a compiled class has descriptors in place of annotations
     kinds = {name: type(value) for name, value in vars(part).items() if not name.startswith("__")}

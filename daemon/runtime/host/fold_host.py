@@ -157,6 +157,7 @@ class FoldHost:
         state.venue_orders.working, state.venue_orders.baskets = state.working, list(state.working.values())
         load_guards(state)
         reducing = self._reducing()
+        # a sample that is never reached, where no kill switch is re-armed
         state.reducing, state.rearm_no = bool(reducing), min(map(self._rearm_sample, reducing), default=2**62)
         state.fold_ledger, state.fold_history, state.fold_agents = state.ledger, state.history, state.agents
         state.fold_watch, state.questions.seats = state.watch, state.seats
@@ -346,15 +347,15 @@ class FoldHost:
         orders, samples.orders = samples.orders, []
         ticks, samples.ticks = samples.ticks, []
         filled = [(basket.row, fill_columns(basket)) for basket in orders]
-        rows, bars = sample_rows(samples, block, self.state.universe.lot_size), list(samples.row)[: samples.count]
+        rows, bar_rows = sample_rows(samples, block, self.state.universe.lot_size), list(samples.row)[: samples.count]
         if self.sample_log is not None:
-            first = min([*bars[:1], *(row for row, _ in filled[:1])])
-            self.sample_log.add_samples(MarketSlice(block, first), filled, rows)
+            first_row = min([*bar_rows[:1], *(row for row, _ in filled[:1])])
+            self.sample_log.add_samples(MarketSlice(block, first_row), filled, rows)
             return
         fills: dict[int, list[Effect]] = {}
         for row, columns in filled:
             fills.setdefault(row, []).append(columns.effect())
-        for row, tick, valued in zip(bars, ticks, rows.valued(), strict=True):
+        for row, tick, valued in zip(bar_rows, ticks, rows.valued(), strict=True):
             self.shell.log.add(MarketSlice(block, row), fills.pop(row, []))
             self.shell.log.add(tick, [valued])
         for row, effects in fills.items():

@@ -107,6 +107,7 @@ class LimitColumns:
         return self._plain
 
     def _write_terms(self) -> None:
+        """Write the agents' rules, the venue's terms of a fill, and the costs of the house to the columns."""
         state, rules = self.state, self.state.rules
         for index, (agent, columns) in enumerate(zip(rules.agents, state.agent_columns, strict=True)):
             columns.gross, columns.longest = state.rooms[index]
@@ -124,6 +125,7 @@ class LimitColumns:
         )
 
     def _write_gates(self, limits: list[Limits]) -> None:
+        """Give each book the gate (the check of limits) of its `limits`, and the plan what the gates depend on."""
         state, plan, universe = self.state, self.state.round_plan, self.state.universe
         sets = [gates for of_book in limits if (gates := self._sets[id(of_book)]) is not None]
         for columns, gates in zip(state.book_columns, sets, strict=True):
@@ -241,7 +243,8 @@ class LimitColumns:
         """The values that a plan records, one record for each book of `near`, in its order.
 
         Where the house (the whole account) has the same verdict as its only agent, the house's values come first, then
-        the agent's. The caller has written the last sample to the state (`FoldHost.show`).
+        the agent's. The caller has written the last sample to the state (`FoldHost.show`). `near` has by book (index in
+        `books`, keys of the limits to measure, keys of the limits that cut lots); None measures all limits.
         """
         state, plan = self.state, self.state.round_plan
         context, sums = market_context(state), state.history.synchronous.sums
@@ -280,6 +283,7 @@ class LimitColumns:
         return rules.house if book == HOUSE else rules.agents[book].limits
 
     def _load_losses(self, book: int, columns: BookColumns) -> None:
+        """Write, for each loss limit, the loss that moves the kill switch, and the losses that keep the alert level."""
         limits, levels = self._configured(book), levels_of(self.state, book)
         reduces = book != HOUSE and columns.marks.state == REDUCE  # a further loss moves nothing
         for index, key in enumerate(STATE_LIMITS):

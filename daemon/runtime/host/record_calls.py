@@ -65,7 +65,7 @@ class RecordCalls:
         self._host.limits.load_levels(self._host.watched)
 
     def foresees(self) -> bool:
-        """Whether `State.judged` reads the values of all limits of the present plan."""
+        """Whether `State.judged` reads the values of all limits of the present plan, and so gets its gate call."""
         judged = self._host.state.judged
         return isinstance(judged, HouseVerdicts) and judged.reads
 
