@@ -45,10 +45,11 @@ class UnknownCalendar(CalendarError):
     """An unknown calendar name. `nearest` is the most similar valid name, or empty."""
 
     def __init__(self, name: str, valid: Iterable[str]) -> None:
-        by_folded = {v.casefold(): v for v in valid}
+        """Name the most similar of the `valid` names as the remedy."""
+        by_folded = {valid_name.casefold(): valid_name for valid_name in valid}
         # of equally similar names the one with the longest common prefix: XNYZ means XNYS, not XNZE
         close = get_close_matches(name.casefold(), by_folded, n=8, cutoff=0.5)
-        best = max(close, key=lambda c: _similarity(name.casefold(), c), default="")
+        best = max(close, key=lambda candidate: _similarity(name.casefold(), candidate), default="")
         self.name = name
         self.nearest = by_folded.get(best, "")
         self.remedy = (
@@ -170,7 +171,9 @@ def sessions(
         raise ValueError(f"sessions of {name}: the range ends ({end}) before it starts ({start})")
     if name == ALWAYS_OPEN:
         days = tuple(range(day_ns(start), day_ns(end) + 1, DAY_NS))
-        return _without_closed(Sessions(ALWAYS_OPEN, "UTC", days, days, tuple(d + DAY_NS for d in days)), closed)
+        return _without_closed(
+            Sessions(ALWAYS_OPEN, "UTC", days, days, tuple(day_start + DAY_NS for day_start in days)), closed
+        )
     file = tables()
     if file.first <= start and end <= file.last and file.resolved(name) is not None and not _library_is_newer():
         return _without_closed(_bundled_sessions(name, start, end), closed)
@@ -200,6 +203,10 @@ def _bundled_sessions(name: str, start: date, end: date) -> Sessions:
 
 @lru_cache(maxsize=64)
 def _library_years(name: str, first: int, last: int, cache: Path | None) -> Sessions:
+    """Return the sessions of the years `first` to `last`, or of a longer cached range, from the cache or the library.
+
+    The cache file is written again if it is of another format or library version, or lacks a year.
+    """
     start, end = date(first, 1, 1), date(last, 12, 31)
     library = library_version()
     if library is None:

@@ -44,6 +44,10 @@ class Certificate:
             connection.context = self._newest
 
     def _refresh(self, stamps: tuple[tuple[int, int, int] | None, ...]) -> None:
+        """Read the files again; after an error the previous certificate stays in use.
+
+        `stamps` are the states of the files: a failed state is not read again.
+        """
         self._stamps, file = stamps, str(self._files[0])
         try:
             self._newest = self._new_context()

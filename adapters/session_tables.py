@@ -90,6 +90,7 @@ def encoded(sessions: Sessions, first: date, last: date) -> bytes:
     minutes = times // _MINUTE_NS
     bits = np.zeros((last - first).days + 1, dtype=np.uint8)
     bits[day // DAY_NS - (first - date(1970, 1, 1)).days] = 1
+    # the sessions whose times differ from those of the session before, with the first one
     rows = np.flatnonzero(np.append(True, (minutes[:, 1:] != minutes[:, :-1]).any(axis=0)))
     opens, closes = (tuple(side[rows].tolist()) for side in minutes)
     table = Table(sessions.zone, np.packbits(bits).tobytes(), tuple(rows.tolist()), opens, closes)

@@ -75,6 +75,7 @@ class ExecutionLog(Struct):
             covered = max(covered, end)
         size = sum(end - start for start, end in gaps)
         value = sum(execution.size_nano * execution.price_nano for execution in self.executions.values())
+        # the average of the missing units, rounded to the nearest nano
         price = (average_nano * cum_nano - value + size // 2) // size if size else 0
         if price <= 0 or covered > cum_nano:
             return False
@@ -93,7 +94,7 @@ class ExecutionLog(Struct):
         cumulative quantity state their interval themselves.
         """
         # sorted before the intervals are assigned: the order of arrival can differ after a restart
-        for execution in sorted(executions, key=lambda e: (e.ts, e.id)):
+        for execution in sorted(executions, key=lambda execution: (execution.ts, execution.id)):
             key = execution.id or execution.cum_nano
             if execution.size_nano <= 0 or key in self.executions or (self.bridged and self._covers(execution)):
                 continue
@@ -126,12 +127,11 @@ class ExecutionLog(Struct):
         """
         fills = []
         fee_micro = fee_nano = 0
-        for execution in sorted(self.executions.values(), key=lambda e: e.cum_nano):
+        for execution in sorted(self.executions.values(), key=lambda execution: execution.cum_nano):
             first_lot, lot_remainder = divmod(execution.cum_nano - execution.size_nano, lot_nano)
             last_lot = execution.cum_nano // lot_nano
-            if (
-                not lot_remainder
-            ):  # the execution begins with a lot: fees of an earlier, unfinished lot do not belong to it
+            # the execution begins with a lot: fees of an earlier, unfinished lot do not belong to it
+            if not lot_remainder:
                 fee_micro = fee_nano = 0
             fee_micro, fee_nano = fee_micro + execution.fee_micro, fee_nano + execution.fee_nano
             if last_lot == first_lot:

@@ -104,6 +104,7 @@ class EmbeddedBroker:
         return not self._thread.is_alive()
 
     def _start_error(self, error: BaseException) -> BrokerUnavailable:
+        """Return the error of a failed start with its remedy: for a port in use, a forbidden port or another cause."""
         endpoint = endpoint_text(self.host, self._settings.port)
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             return BrokerUnavailable(
@@ -127,12 +128,14 @@ class EmbeddedBroker:
             self._ready.set()
 
     async def _serve(self) -> None:
+        """Run the broker on this thread until `_ended` is set; a failed start is left in `_failure`."""
         from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter  # type: ignore[import-untyped]
 
         broker = _confined_broker(self.publisher, self._settings)
         await broker.start()
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            """Pass a new connection to amqtt, or refuse a client that speaks another version of MQTT."""
             try:
                 start, version = await _read_connect(reader)
                 if version:
@@ -163,8 +166,7 @@ class EmbeddedBroker:
                 return start if len(start) == n else start + await super().read(n - len(start) if n >= 0 else n)
 
         try:
-            # The socket is created here rather than in amqtt: port 0 can be read back, and a port in use is a plain
-            # OSError.
+            # here rather than in amqtt: port 0 can be read back, and a port in use is a plain OSError
             tls = _tls_context(self._settings)
             server = await asyncio.start_server(
                 connected,

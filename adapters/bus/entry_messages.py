@@ -77,6 +77,8 @@ class EntryComposer:
         return messages
 
     def _payload(self, effect: JournalEffect, effects: Sequence[JournalEffect], id: str) -> tuple[str, Payload]:
+        """Return the topic below the root and the payload of one effect. Raises TypeError for an effect without a
+        message."""
         match effect:
             case OrderBasket():
                 return "orders", self._sent_orders(effect, effects, id)
@@ -122,7 +124,9 @@ class EntryComposer:
         if (sent := self._sent_by(sample, n)) is None:
             return None
         effects, names = effects_of(sent.entry), sent.agents
-        baskets = (e for e in effects if type(e) is OrderBasket and (e.sample, e.n) == (sample, n))
+        baskets = (
+            effect for effect in effects if type(effect) is OrderBasket and (effect.sample, effect.n) == (sample, n)
+        )
         if (basket := next(baskets, None)) is None:
             return None
         return self._add_basket(
@@ -174,11 +178,12 @@ class EntryComposer:
         return Orders(**self._composer.stamp(id, effect.ts), sample=effect.sample, n=effect.n, orders=lines)
 
     def _fills_of(self, effect: Filled, id: str) -> Fills:
+        """Return the message of fills, each with the shares of the agents in it."""
         universe, run, lines = self._composer.universe, self._composer.run, []
-        for column, lots, price, fee, parts in zip(
+        for column, lots, price, fee, agent_lots in zip(
             effect.sym, effect.lots, effect.price_nano, effect.fee_micro, effect.shares, strict=True
         ):
-            shares = self._shares_text(column, parts)
+            shares = self._shares_text(column, agent_lots)
             lines.append(
                 FillLine(
                     order=order_id(run, effect.sample, universe.symbols[column], effect.n),
@@ -197,6 +202,7 @@ class EntryComposer:
         return Fills(**self._composer.stamp(id, effect.ts), fills=[], crosses=[line])
 
     def _decision_of(self, effect: Planned, id: str) -> Decisions:
+        """Return the message of a plan: its decisions and the values of its limits."""
         lines = decision_lines(effect, self._composer.universe, self._composer.agent_name, self._composer.reason_name)
         return Decisions(
             **self._composer.stamp(id, effect.ts),
@@ -214,11 +220,13 @@ def _requesters(basket: OrderBasket, effects: Sequence[JournalEffect], agent_nam
     The allowed changes are in the plan, an effect of the same journal entry; without a plan each text is empty.
     """
     key = basket.sample, basket.n
-    plan = next((e for e in reversed(effects) if type(e) is Planned and (e.sample, e.n) == key), None)
+    plan = next(
+        (effect for effect in reversed(effects) if type(effect) is Planned and (effect.sample, effect.n) == key), None
+    )
     if plan is None:
         return [""] * len(basket.sym)
-    allowed = [(agent_name(a.agent), np.frombuffer(a.allowed, dtype="<i8").tolist()) for a in plan.agents]
+    allowed = [(agent_name(part.agent), np.frombuffer(part.allowed, dtype="<i8").tolist()) for part in plan.agents]
     return [
-        "+".join(name for name, lots_of in allowed if lots_of[s] * lots > 0)
-        for s, lots in zip(basket.sym, basket.lots, strict=True)
+        "+".join(name for name, lots_of in allowed if lots_of[column] * lots > 0)
+        for column, lots in zip(basket.sym, basket.lots, strict=True)
     ]

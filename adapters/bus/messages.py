@@ -139,7 +139,9 @@ class Composer:
             **self.stamp(id, ts),
             switch=_SWITCH[self._switch.get(-1, 0)],
             reason=clean(reason),
-            agents={self.agent_name(a): _SWITCH[s] for a, s in sorted(self._switch.items()) if a >= 0},
+            agents={
+                self.agent_name(agent): _SWITCH[state] for agent, state in sorted(self._switch.items()) if agent >= 0
+            },
             limits=measures(limits),
             drawdown=drawdown,
         )
@@ -162,6 +164,7 @@ class Composer:
             positions=quantities(self.universe, lots),
         )
         topic, parts = f"{self.root}/{PORTFOLIO}", parts_of(payload)
+        # True: each part is retained, and so is the empty payload that clears a topic
         messages = [Message(part.id, part_id(topic, n), text, True) for n, (part, text) in enumerate(parts, 1)]
         cleared = range(len(parts) + 1, self._portfolio_parts + 1)
         self._portfolio_parts = len(parts)

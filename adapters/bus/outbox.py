@@ -110,8 +110,9 @@ class Lanes:
     def __init__(
         self, durable: Outbox, compose: Compose, capacity: int = CAPACITY, capacity_bytes: int = CAPACITY_BYTES
     ) -> None:
+        """Begin with an empty queue in memory of at most `capacity` messages and `capacity_bytes`."""
         self._dropped = 0
-        self._bytes = 0
+        self._bytes = 0  # of the queued entries
         self._effects = 0
         """Number of effects of the queued entries."""
         self._capacity_bytes = capacity_bytes

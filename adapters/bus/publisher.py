@@ -204,6 +204,11 @@ class MqttBus:
             await asyncio.sleep(COUNT_S)
 
     async def _keep_connected(self, worker: "_Worker") -> None:
+        """Connect again after each failure, until `stop`.
+
+        The pause grows with the failures in a row; a connection that lasted longer than the longest pause begins a new
+        row.
+        """
         failures, now_s = 0, asyncio.get_running_loop().time
         while True:
             connections_before, began_s = self.connections, now_s()
@@ -221,8 +226,8 @@ class MqttBus:
                 await self._acknowledge_settled(worker)
             if self._stopping.is_set():
                 return
-            lasted = self.connections > connections_before and now_s() - began_s > self._settings.retry_most_s
-            failures = 1 if lasted else failures + 1
+            long_connection = self.connections > connections_before and now_s() - began_s > self._settings.retry_most_s
+            failures = 1 if long_connection else failures + 1
             await self._pause(failures)
 
     def _note_suspects(self, why: str, now_s: float) -> None:
@@ -273,19 +278,20 @@ class MqttBus:
         return str(error)
 
     def _client(self) -> BusClient:
-        s = self._settings
+        """Return a client for one connection. Its last will is the offline status."""
+        settings = self._settings
         client = BusClient(
-            s.host,
-            s.port,
-            username=s.username or None,
-            password=s.password or None,
-            identifier=s.client_id or None,
+            settings.host,
+            settings.port,
+            username=settings.username or None,
+            password=settings.password or None,
+            identifier=settings.client_id or None,
             will=Will(self._status_topic, self._offline, qos=1, retain=True),
             tls_context=self._tls,
-            timeout=s.connect_s,  # aiomqtt does not detect a connection lost before it is accepted
-            keepalive=s.keepalive_s,
+            timeout=settings.connect_s,  # aiomqtt does not detect a connection lost before it is accepted
+            keepalive=settings.keepalive_s,
             max_queued_incoming_messages=WINDOW,
-            protocol=s.protocol,
+            protocol=settings.protocol,
             window=WINDOW,
         )
         client.pending_calls_threshold = 2 * WINDOW
@@ -450,6 +456,7 @@ class MqttBus:
             self._given_up += len(refused)
             self._settled |= dict.fromkeys(refused)
             await self._acknowledge_settled(worker)
+        # a message is (id, topic, payload, retain)
         direct = [message for message in batch if not self._suspects.deferred(message[0])]
         if not direct:
             return sorted(batch, key=lambda message: len(message[2]))[:1]

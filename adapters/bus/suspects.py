@@ -94,10 +94,12 @@ class Suspects:
             self._tries.setdefault(message.key, 0)
         while len(self._tries) > SUSPECTS:
             del self._tries[next(iter(self._tries))]
+        # of several messages in flight, none is known to be at fault
         if len(flight) != 1:
             return None
         (message,) = flight
         tries = self._tries.pop(message.key, 0) + 1
+        # a broker that accepts nothing else may be offline
         if tries >= TRIES and acknowledged:
             return message if self.refused(message, now_s) else None
         self._tries[message.key] = tries

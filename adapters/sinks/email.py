@@ -64,6 +64,7 @@ class EmailOptions(Struct, frozen=True):
     timeout_s: Annotated[float, Meta(gt=0, le=60)] = 20.0
 
     def __post_init__(self) -> None:
+        """Check the options. Raises ValueError that names the wrong key and the remedy."""
         if not re.fullmatch(r"[A-Za-z0-9.:-]{1,253}", self.host):
             raise ValueError('host is not the name or address of a host; write one like "smtp.example.org"')
         for key, address in [("from", self.sender), *(("to", recipient) for recipient in self.to)]:

@@ -97,7 +97,11 @@ class Counts(Struct):
     later: bool = False
 
     def selects(self, row: "Row") -> bool:
-        """Whether a row of the outbox is queued for the sink."""
+        """Whether a row of the outbox is queued for the sink.
+
+        A route to certain sinks counts before the selection. A CRITICAL incident comes to a later sink only by such a
+        route.
+        """
         from quantd.adapters.store.incidents.incident_fold import Route
 
         route = row[7]  # a row ends with its route; column 5 is the kind

@@ -87,6 +87,7 @@ class Telegram:
             raise self._refused(answer, result)
 
     def _refused(self, answer: Answer, result: Result) -> SinkError:
+        """Return the error of an answer without success. It is permanent unless the Bot API asks for a delay."""
         # the answer of a server could repeat the address of the request
         why = one_line(result.description.translate(ESCAPES), 200, (self._token,))
         if answer.good:

@@ -66,6 +66,7 @@ class Store(Records):
         folder: Path,
         saved: Path | None = None,
     ) -> None:
+        """Begin to renew the lease, if there is one; `open` calls this with everything opened."""
         super().__init__(connect, folder / ARCHIVES)
         self.where = where
         self.folder = folder
@@ -141,7 +142,7 @@ class Store(Records):
 
         The projection derives the read models. Raises StoreFailing when the run has ended or has other symbols.
         """
-        record = next((r for r in self.runs() if r.run == run), None)
+        record = next((stored_run for stored_run in self.runs() if stored_run.run == run), None)
         epochs: list[Epoch] = []
         if record is not None:
             if record.ended:

@@ -26,6 +26,7 @@ class StateLock:
     """
 
     def __init__(self, folder: Path) -> None:
+        """Lock the folder, and write the process id into the file for the message to another process."""
         path = self._path = folder / "lock"
         self._fd = open_regular(path, os.O_RDWR | os.O_CREAT)
         try:

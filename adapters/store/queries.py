@@ -136,15 +136,15 @@ class Reader:
 
         A cross is a trade between two agents without an order; its `order` is empty.
         """
-        out = []
-        for row in self._fill_rows(None, 0, None):
+        fills = []
+        for row in self._fill_rows(None, 0, None):  # all fills of the run
             shares = _shares.decode(row.shares)
             for (agent, lots), fee in zip(shares, fee_parts(row.fee_micro, row.lots, shares), strict=True):
-                out.append(self._fill_of(row, row.id, lots, fee, self._agent_at(agent, row.seq)))
+                fills.append(self._fill_of(row, row.id, lots, fee, self._agent_at(agent, row.seq)))
         for cross in self._rows(CrossRow):
             for agent, lots in _shares.decode(cross.shares):
-                out.append(self._fill_of(cross, "", lots, 0, self._agent_at(agent, cross.seq)))
-        return sorted(out, key=lambda fill: fill.ts)
+                fills.append(self._fill_of(cross, "", lots, 0, self._agent_at(agent, cross.seq)))
+        return sorted(fills, key=lambda fill: fill.ts)
 
     def trades(self, agent: str = "") -> list[Trade]:
         """Return the trades of the account, or those of one agent including its trades with other agents, oldest first.
@@ -201,8 +201,8 @@ class Reader:
         limits: Collection[int] = (),
     ) -> dict[str, int]:
         """Return the number of orders in each group, for the same selection as `order_page`."""
-        cut = col(OrderRow.reason) != 0
-        query = columns_of(col(OrderRow.state), cut, func.count()).group_by(col(OrderRow.state), cut)
+        reduced = col(OrderRow.reason) != 0
+        query = columns_of(col(OrderRow.state), reduced, func.count()).group_by(col(OrderRow.state), reduced)
         query = query.where(col(OrderRow.run) == self.run.run, *_orders_with(since, until, symbol, search, limits))
         totals: dict[str, int] = dict.fromkeys(GROUPS, 0)
         with failures("reading orders"), self._engine.connect() as db:
@@ -249,7 +249,10 @@ class Reader:
         return _page(self._with_ordinals(rows), rows, limit)
 
     def sampled(self) -> list[int]:
-        """Return the journal entry of each row of `equity()`. A booking with a lower number is included in that row."""
+        """Return the number of the journal entry of each row of `equity()`.
+
+        A row includes the bookings of journal entries with lower numbers.
+        """
         query = select(EquityRow.seq).where(EquityRow.run == self.run.run)
         return [seq for (seq,) in self._fetched(query, (col(EquityRow.seq), col(EquityRow.k)), None)]
 
@@ -365,11 +368,11 @@ class Reader:
         `ordinal` is the number of the plan at `key` among the plans of its entry.
         """
         after = tuple_(col(DecisionRow.seq), col(DecisionRow.k)) > tuple_(*key)
-        out, step = [], key[0]
+        numbered, last_seq = [], key[0]
         for row in self._rows(DecisionRow, after, first=limit):
-            step, ordinal = row.seq, ordinal + 1 if row.seq == step else 1
-            out.append((row.k, self._decision_of(row, ordinal)))
-        return out
+            last_seq, ordinal = row.seq, ordinal + 1 if row.seq == last_seq else 1
+            numbered.append((row.k, self._decision_of(row, ordinal)))
+        return numbered
 
     def decisions_of(self, ordinals: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], Decision]:
         """Return the stored plans by (entry, effect). `ordinals` has the known number of each plan within its entry."""
@@ -391,7 +394,7 @@ class Reader:
         if 1 <= ordinal <= len(rows):
             return self._with_ordinals(rows)[ordinal - 1]
         after = self._with_ordinals(self._rows(DecisionRow, DecisionRow.seq >= seq, first=1))
-        near = " and ".join(d.address for d in (*self.decisions_before(seq, 1), *after)) or "none"
+        near = " and ".join(plan.address for plan in (*self.decisions_before(seq, 1), *after)) or "none"
         wrong = f"d{seq}" if ordinal == 1 else f"d{seq}.{ordinal}"
         if self.of_shadow:
             wrong += f"@{self.of_shadow}"
@@ -403,7 +406,7 @@ class Reader:
         """Convert rows to plans in order of journal entries, each with its number among the plans of its entry."""
         if not rows:
             return []
-        # some plans of the first step may belong to the previous page
+        # some plans of the first entry may belong to the previous page
         ordinal = len(self._rows(DecisionRow, DecisionRow.seq == rows[0].seq, DecisionRow.k < rows[0].k))
         decisions: list[Decision] = []
         for index, row in enumerate(rows):
@@ -476,6 +479,7 @@ class Reader:
         return row
 
     def _order(self, row: OrderRow) -> Order:
+        """Convert a row to an order with names and numbers as text."""
         lot = self._lot[row.symbol]
         return Order(
             id=row.id,
@@ -493,16 +497,17 @@ class Reader:
 
     def _fills(self, rows: Iterable[Any]) -> list[Fill]:
         """Convert rows to fills with their agents joined by +; the rows of one plan follow each other."""
-        out = []
+        fills = []
         seq, names = -1, tuple[str, ...]()
         for row in rows:
             if row.seq != seq:
                 seq, names = row.seq, self.run.agents_at(row.seq)
             agents = "+".join([_agent_name(names, agent) for agent, _ in _shares.decode(row.shares)])
-            out.append(self._fill_of(row, row.id, row.lots, row.fee_micro, agents))
-        return out
+            fills.append(self._fill_of(row, row.id, row.lots, row.fee_micro, agents))
+        return fills
 
     def _fill_of(self, row: FillRow | CrossRow, order: str, lots: int, fee_micro: int, agent: str) -> Fill:
+        """Convert lots of a fill or cross to a fill in text."""
         return Fill(
             ts=row.ts,
             time=instant_text(row.ts),

@@ -118,9 +118,13 @@ def _account_of(
     holdings: _Positions,
     orders: Sequence[Order],
 ) -> VenueAccount:
-    """Convert the account to lots. Remainders below one lot are listed in `odd`."""
+    """Convert the account to lots.
+
+    Remainders below one lot are listed in `odd`. Open orders are split into `ours`, those that this run sent, and
+    `foreign`, those of other clients. An order that cannot be read is set aside.
+    """
     columns = {symbol.replace("/", ""): column for column, symbol in enumerate(universe.symbols)}
-    lots, free = [0] * universe.size, [0] * universe.size
+    lots, closable_lots = [0] * universe.size, [0] * universe.size
     odd, ours, foreign = [], [], []
     held_back = _closing_orders(sent_orders, columns, holdings, orders)
     for column, size in holdings.nano.items():
@@ -128,7 +132,7 @@ def _account_of(
         lots[column] = count if size > 0 else -count
         closable_nano = _closable_nano(abs(size), holdings.available[column], *held_back.get(column, (0, 0)))
         closable = closable_nano // universe.lot_nano[column]
-        free[column] = closable if size > 0 else -closable
+        closable_lots[column] = closable if size > 0 else -closable
         if remainder:
             odd.append((universe.symbols[column], text_of(remainder if size > 0 else -remainder)))
     for order in orders:
@@ -156,7 +160,7 @@ def _account_of(
         foreign=tuple(foreign),
         blocked=_why_blocked(account, any(map(is_crypto, universe.symbols))),
         unread=holdings.unread,
-        available=tuple(free),
+        available=tuple(closable_lots),
     )
 
 
@@ -219,11 +223,12 @@ async def open_orders(client: Rest) -> list[Order]:
     by_id: dict[str, Order] = {}
     while True:
         page = (await client.ask("GET", "v2/orders", params)).items()
-        before = len(by_id)
+        count_before = len(by_id)
         for order in client.unreadable.items("order", page, _order.decode):
             by_id[order.id] = order
         after = _field_of_last(page, "submitted_at")
-        if len(page) < MAX_ORDERS or not after or (len(by_id) == before and params.get("after") == after):
+        # orders of one instant may come twice; a page without a new order ends the loop
+        if len(page) < MAX_ORDERS or not after or (len(by_id) == count_before and params.get("after") == after):
             return list(by_id.values())
         params["after"] = after
 
@@ -247,6 +252,7 @@ async def activities(client: Rest, kind: str, since: int) -> AsyncIterator[tuple
         for entry in client.unreadable.pairs("activity", page, _activity.decode):
             yield entry
         token = _field_of_last(page, "id")
+        # a full page whose last id repeats would be sent without end
         if len(page) < PAGE or not token or params.get("page_token") == token:
             return
         params["page_token"] = token
@@ -260,38 +266,39 @@ async def read_flows(client: Rest, universe: Universe, since: int, now: Callable
     time. Raises ConnectionError where the venue does not answer.
     """
     flows = []
-    first, at = client.undated is None, now()
+    is_first_list, read_at = client.undated is None, now()
     undated = client.undated if client.undated is not None else {}
     # the venue writes the symbol of a pair without its slash
     names = {symbol.replace("/", ""): symbol for symbol in universe.symbols}
     # two days earlier, because the venue may compare dates of its own zone
     async for activity, raw in activities(client, "", since - 2 * DAY_NS):
         try:
-            moved = flow(activity, undated.get(activity.id, 0 if first else at))
+            move = flow(activity, undated.get(activity.id, 0 if is_first_list else read_at))
         except WRONG as wrong:
             undated[activity.id] = 0  # without a time: a later list must not date it as new
             client.unreadable.add("activity", raw, wrong)
             continue
-        if moved is not None and moved.ts == at:
-            undated[activity.id] = at
-        if moved is None or moved.ts <= since:
+        if move is not None and move.ts == read_at:
+            undated[activity.id] = read_at
+        if move is None or move.ts <= since:
             continue
-        symbol = names.get(moved.symbol.replace("/", ""), "")
-        if moved.units_nano and "/" not in symbol:
-            moved = msgspec.structs.replace(moved, units_nano=0)
-            if not moved.amount_micro:
+        symbol = names.get(move.symbol.replace("/", ""), "")
+        # no book holds a coin without a pair in the universe: only the cash of its movement counts
+        if move.units_nano and "/" not in symbol:
+            move = msgspec.structs.replace(move, units_nano=0)
+            if not move.amount_micro:
                 client.unreadable.name(
                     f"{activity.activity_type} of {text_of(nano(activity.qty))} {activity.symbol} is in no book", raw
                 )
                 continue
         if not is_known(activity):
             booked = (
-                f"booked as {moved.kind if moved.units_nano or moved.booking != 'flow' else 'a deposit or withdrawal'}"
+                f"booked as {move.kind if move.units_nano or move.booking != 'flow' else 'a deposit or withdrawal'}"
             )
             client.unreadable.name(f"an activity of the unknown type {activity.activity_type[:40]!r} was {booked}", raw)
-        flows.append(msgspec.structs.replace(moved, symbol=symbol or moved.symbol))
+        flows.append(msgspec.structs.replace(move, symbol=symbol or move.symbol))
     client.undated = undated
-    return sorted(flows, key=lambda f: (f.ts, f.id))
+    return sorted(flows, key=lambda move: (move.ts, move.id))
 
 
 async def read_trades(client: Rest, universe: Universe, since: int) -> Sequence[VenueTrade]:

@@ -42,6 +42,7 @@ class Alpaca:
     def __init__(
         self, settings: AlpacaSettings, universe: Universe, run: str, now: Callable[[], int] = time.time_ns
     ) -> None:
+        """Prepare the account of the keys; `open` connects. `now` is our clock (ns UTC)."""
         self._settings, self._universe, self._now = settings, universe, now
         self._rest = Rest(settings)
         self._desk = desk = Desk(settings, universe, run, now, self._rest)
@@ -53,7 +54,7 @@ class Alpaca:
         self._watch: asyncio.Task[None] | None = None
         self._refused: KeysRefused | None = None
         self._unlent: tuple[int, ...] = ()  # columns that cannot be sold short
-        self._lent_asked = 0
+        self._lent_asked = 0  # when `_unlent` was last read (ns UTC)
 
     async def open(self) -> None:
         """Connect, and compare clock, instruments and account with the venue.
@@ -75,7 +76,11 @@ class Alpaca:
         self._unlent, self._lent_asked = unlent(self._universe, assets), self._now()
         wrong += mistakes
         if wrong:
-            raise VenueError("Alpaca", "; ".join(w for w, _ in wrong), "; ".join(dict.fromkeys(r for _, r in wrong)))
+            raise VenueError(
+                "Alpaca",
+                "; ".join(fault for fault, _ in wrong),
+                "; ".join(dict.fromkeys(remedy for _, remedy in wrong)),
+            )
         if self._watch is None and any(map(is_crypto, self._universe.symbols)):
             self._watch = asyncio.create_task(self._cancel_overdue_pairs())
 

@@ -137,6 +137,7 @@ class Rest:
     """
 
     def __init__(self, settings: AlpacaSettings) -> None:
+        """Prepare the connection; the HTTP session begins with the first request."""
         self._settings = settings
         self._base = settings.url.rstrip("/")
         self._host = urlsplit(settings.url).hostname
@@ -196,7 +197,7 @@ class Rest:
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
-                    await self._limiter.acquire(_WEIGHT.get(method, 1.02))
+                    await self._limiter.acquire(_WEIGHT.get(method, 1.02))  # 1.02: queries are served last
             except TimeoutError:
                 raise NotSent(f"not sent: the rate limit of {settings.per_minute} a minute is used up") from None
             try:

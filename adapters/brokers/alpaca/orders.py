@@ -96,7 +96,11 @@ class Desk:
             return news
 
     async def post(self, sent: Sent) -> Sequence[BrokerNews]:
-        """Send an order. The caller holds the lock of the order."""
+        """Send an order. The caller holds the lock of the order.
+
+        An order that the venue does not offer is rejected; one whose end has passed, or that could not be sent,
+        expires. Without an answer it is Unknown. If its client id is taken, it is queried.
+        """
         order = self.body(sent)
         if isinstance(order, str):
             return [self.end(sent, Cause.REJECTED, order)]
@@ -289,7 +293,10 @@ class Desk:
             return  # `update` then reports the reversal of an unknown execution
 
     def update(self, update: Update) -> Sequence[BrokerNews]:
-        """Return the reports of one update of the stream; none for an order of another client."""
+        """Return the reports of one update of the stream; none for an order of another client.
+
+        Apart from refused cancels and reversals, the report has only new fills and the end of the order.
+        """
         order = update.order
         sent = self.orders.find(order.client_order_id)
         if sent is None:

@@ -63,7 +63,11 @@ def _can_replace_in_place(desk: Desk, old: Sent, new: Sent, order: Order) -> boo
 
 
 async def _replace_in_place(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[BrokerNews]:
-    """Change the old order into the new one by one request. The caller holds the locks of both orders."""
+    """Change the old order into the new one by one request. The caller holds the locks of both orders.
+
+    A request that was not sent ends the new order; without an answer both are Unknown. If the old order filled
+    meanwhile, the new one is cancelled.
+    """
     change = desk.body(new)
     if isinstance(change, str):
         return [desk.end(new, Cause.REJECTED, change)]

@@ -230,6 +230,7 @@ def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str
     limit = on_tick(sent.worst_nano, tick_nano(symbol, sent.worst_nano, pair_tick), down=not sells)
     if limit <= 0:
         return f"its limit {text_of(sent.worst_nano)} is below the venue's least price"
+    # the venue's words: gtc is until cancelled, day is this day, opg and cls are the opening and closing auction
     if is_crypto(symbol):
         if kind in (Kind.OPEN, Kind.CLOSE):
             return "a pair that trades round the clock has no auction"

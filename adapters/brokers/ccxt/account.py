@@ -45,10 +45,12 @@ async def account_of(
     if currency in line.unread:
         raise ConnectionError(f"{line.access.venue}: the balance in {currency} cannot be read")
     lots, odd, unread = [], [], []
-    for column, (symbol, base, size) in enumerate(zip(universe.symbols, markets.bases, universe.lot_nano, strict=True)):
+    for column, (symbol, base, lot_nano) in enumerate(
+        zip(universe.symbols, markets.bases, universe.lot_nano, strict=True)
+    ):
         lot_count, remainder = 0, ""
         try:
-            lot_count, remainder = lots_and_odd(totals.get(base) or "0", size)
+            lot_count, remainder = lots_and_odd(totals.get(base) or "0", lot_nano)
         except WRONG as wrong:
             line.unreadable.add("balance", {base: totals.get(base)}, wrong)
             unread.append(column)
@@ -63,9 +65,9 @@ async def account_of(
         column = orders.rows(order.sample, order.n, [order.row])[0].column
         open_sales[column] += max(-order.lots - order.cum, 0)
     # lots that we can sell once our own sales have ended
-    free = [
-        min(held_lots, _free_lots(line, balance["free"].get(base), base, size) + on_sale)
-        for held_lots, base, size, on_sale in zip(lots, markets.bases, universe.lot_nano, open_sales, strict=True)
+    free_lots = [
+        min(held_lots, _free_lots(line, balance["free"].get(base), base, lot_nano) + on_sale)
+        for held_lots, base, lot_nano, on_sale in zip(lots, markets.bases, universe.lot_nano, open_sales, strict=True)
     ]
     cash_micro = micro(totals.get(currency) or "0")
     state = str(status.get("status") or "ok")
@@ -77,13 +79,16 @@ async def account_of(
         buying_power_micro=micro(balance["free"].get(currency) or "0"),
         settled_micro=cash_micro,  # spot trades settle at once
         odd=tuple(odd),
-        others=_holdings_outside(line, {k: v for k, v in totals.items() if k != currency and k not in markets.bases}),
+        others=_holdings_outside(
+            line,
+            {asset: amount for asset, amount in totals.items() if asset != currency and asset not in markets.bases},
+        ),
         ours=tuple(ours),
         foreign=tuple(foreign),
         unlent=tuple(range(universe.size)),  # a spot market has no short sales
         blocked="" if state == "ok" else f"the venue reports the status {state}",
         unread=tuple(unread),
-        available=tuple(max(count, 0) for count in free),
+        available=tuple(max(count, 0) for count in free_lots),
     )
 
 
@@ -111,14 +116,17 @@ def _holdings_outside(line: Line, totals: dict[str, Any]) -> tuple[tuple[str, st
 def _open_orders(
     line: Line, universe: Universe, markets: Markets, orders: Orders, open_orders: Sequence[dict[str, Any]]
 ) -> tuple[list[OpenOrder], list[ForeignOrder]]:
-    """Return our open orders, and those of other clients in the universe."""
+    """Return our open orders, and those of other clients in the universe.
+
+    Orders of markets outside the universe are left out, and unreadable ones are set aside.
+    """
     ours: list[OpenOrder] = []
     foreign: list[ForeignOrder] = []
     for order in open_orders:
         column = markets.column.get(str(order.get("symbol")))
         if order.get("unread") or column is None:
             continue  # named already, or of a market outside the universe
-        size = universe.lot_nano[column]
+        lot_nano = universe.lot_nano[column]
         sent = orders.find(line.dialect.client_id_of(order))
         try:
             if sent is not None:
@@ -126,7 +134,7 @@ def _open_orders(
                 continue
             unfilled = decimal(order.get("amount") or "0") - decimal(order.get("filled") or "0")
             # rounded up: it reserves risk
-            lots = -(-int(unfilled * NANO) // size) * (1 if order["side"] == "buy" else -1)
+            lots = -(-int(unfilled * NANO) // lot_nano) * (1 if order["side"] == "buy" else -1)
             foreign.append(ForeignOrder(str(order["id"]), column, lots, nano(order.get("price") or "0")))
         except WRONG as wrong:
             line.unreadable.add("order", order.get("info", order), wrong)
@@ -148,6 +156,7 @@ async def flows_of(line: Line, universe: Universe, markets: Markets, since: int)
     Raises ConnectionError where the exchange does not answer.
     """
     by_id: dict[str, VenueFlow] = {}
+    # from a second earlier on, for all assets (None); what is not later than `since` is left out below
     start_ms = max(0, since // NANO - 1) * 1000
     columns = {base: column for column, base in enumerate(markets.bases)}
     try:
@@ -171,6 +180,7 @@ async def trades_of(line: Line, universe: Universe, markets: Markets, since: int
     Raises ConnectionError where the exchange does not answer.
     """
     trades: dict[str, VenueTrade] = {}
+    # from a second earlier on, for all symbols (None); what is not later than `since` is left out below
     start_ms = max(0, since // NANO - 1) * 1000
     try:
         async for trade in line.pages(line.exchange.fetch_my_trades, None, start_ms, line.dialect.history):

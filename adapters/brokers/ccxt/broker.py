@@ -51,6 +51,7 @@ class Crypto:
     def __init__(
         self, settings: CryptoSettings, universe: Universe, run: str, clock: Callable[[], int] = time.time_ns
     ) -> None:
+        """Prepare the account; `open` connects. `clock` is our clock (ns UTC)."""
         self._line = Line(settings)
         self._settings = settings
         self._universe = universe
@@ -126,7 +127,11 @@ class Crypto:
 
     async def _submit(self, rows: Sequence[Sent]) -> list[BrokerNews]:
         """Query the orders that this process or an earlier one may have sent, and send those that the venue does not
-        have."""
+        have.
+
+        An order is queried first if this process sent it or it has ended (`sent_here`), and if it was decided before
+        this process began (`sent_earlier`). All others are sent at once.
+        """
         sent_here = [sent for sent in rows if sent.id in self._sender.at or sent.ended >= 0]
         for sent in rows:
             if sent.ts < self._opened_at:  # decided before this process: an earlier one may have sent it
@@ -246,6 +251,7 @@ class Crypto:
             return news
         try:
             statuses = await self._read_statuses(queried)
+            # absent orders of an earlier process, whose time to settle has passed
             sent_earlier = [
                 order for order in queried if order.id not in statuses and self._is_past_settling(order, now)
             ]
@@ -334,7 +340,11 @@ class Crypto:
         return self._updates.news()
 
     async def _look_for_news(self) -> tuple[Sequence[BrokerNews], bool]:
-        """Query all open orders. Returns new reports, and whether executions are still missing."""
+        """Query all open orders. Returns new reports, and whether executions are still missing.
+
+        An order that the venue does not have counts as never received once it has settled. At an exchange without an
+        expiry of orders, those whose end has passed are cancelled.
+        """
         now = self._clock()
         may_be_at_venue = (self._sender.at.keys() | self._inherited.keys()) - self._not_found
         rows = [sent for sent in self._orders if sent.ended < 0 and sent.id in may_be_at_venue]

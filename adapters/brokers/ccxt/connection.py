@@ -120,6 +120,7 @@ class Line:
         """
 
         async def fetch_and_clean(*request: Any) -> Any:
+            """Send the request, and set aside the items of its answer that ccxt could not convert."""
             answer = await fetch(*request)
             result = answer.get("result") if isinstance(answer, dict) else None
             if self.dialect.balances and str(request[0]).endswith(self.dialect.balances) and isinstance(result, dict):

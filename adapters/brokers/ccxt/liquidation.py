@@ -65,6 +65,7 @@ class CryptoExit:
         return ""
 
     async def orders(self) -> Sequence[WorkingOrder]:
+        """Return every open order, as `AccountExit.orders` defines it."""
         orders = await self._ask(self._line.exchange.fetch_open_orders)
         return [
             WorkingOrder(
@@ -124,6 +125,10 @@ class CryptoExit:
         return [self._holding(name, qty) for name, qty in coins.items()]
 
     def _holding(self, name: str, qty: Decimal) -> Holding:
+        """Return the holding with its worth, and with the reason if it is below the venue's least order.
+
+        The worth is None without a price. A coin without a market has no least order.
+        """
         if quantity(qty) is None:
             return Holding(name, qty)  # the caller reports it with a fault and sends no order
         price = self._prices.get(name)
@@ -150,6 +155,7 @@ class CryptoExit:
         missing = [name for name in names if name not in self._prices]
         if not missing or not self._line.exchange.has.get("fetchTickers"):
             return
+        # None for each: a market without a price is not queried again
         self._prices |= dict.fromkeys(missing)
         try:
             tickers = await self._ask(lambda: self._line.exchange.fetch_tickers(missing))
@@ -174,9 +180,10 @@ class CryptoExit:
         params: dict[str, Any] = {"clientOrderId": dialect.client_id(client_id), **dialect.order}
         if dialect.refuse_after is not None:
             params |= dialect.refuse_after(time.time_ns() + int(self._line.in_flight_s * NANO))
-        size = f"{self._in_steps(holding.symbol, holding.qty):f}"
+        sell_qty = f"{self._in_steps(holding.symbol, holding.qty):f}"
         exchange = self._line.exchange
-        order = await self._ask(lambda: exchange.create_order(holding.symbol, "market", "sell", size, None, params))
+        # None: a market order has no price
+        order = await self._ask(lambda: exchange.create_order(holding.symbol, "market", "sell", sell_qty, None, params))
         return str(order["id"])
 
     async def _ask(self, ask: Callable[[], Awaitable[Any]]) -> Any:

@@ -101,6 +101,7 @@ async def _permission_mistakes(line: Line, now_ms: int) -> list[Mistake]:
     queries: list[tuple[str, Callable[[], Awaitable[Any]]]] = [
         ("read balances", exchange.fetch_balance),
         ("read open orders", exchange.fetch_open_orders),
+        # None: all symbols or assets, and no limit
         ("read trades", lambda: exchange.fetch_my_trades(None, now_ms, None, {})),
         ("read the ledger", lambda: exchange.fetch_ledger(None, now_ms, None, {})),
     ]
@@ -138,6 +139,7 @@ def match(listing: dict[str, Any], universe: Universe, *, continues: bool = Fals
                 continue
             obstacle = "it is no market of this venue any more"
         if obstacle:
+            # placeholders, so that each later column keeps its index
             untradable[column] = obstacle
             names.append(name or instrument.symbol)
             ticks.append(instrument.tick_nano)
@@ -149,17 +151,17 @@ def match(listing: dict[str, Any], universe: Universe, *, continues: bool = Fals
             mistakes.append((f"{instrument.symbol} is quoted in {market['quote']}", remedy))
             continue
         try:
-            tick, size = nano(market["precision"]["price"]), nano(market["precision"]["amount"])
+            tick, step = nano(market["precision"]["price"]), nano(market["precision"]["amount"])
         except NotExact:
             mistakes.append(
                 (f"{instrument.symbol} has steps below 0.000000001", "It cannot be booked exactly: remove it")
             )
             continue
-        if size != instrument.lot_nano:
+        if step != instrument.lot_nano:
             # the venue fills any multiple of its step, and the books need whole lots
             lot = text_of(instrument.lot_nano)
-            text = f"a lot of {instrument.symbol} is {lot}, and the venue fills any {text_of(size)}"
-            mistakes.append((text, f'Set lot = "{text_of(size)}" for {instrument.symbol}'))
+            text = f"a lot of {instrument.symbol} is {lot}, and the venue fills any {text_of(step)}"
+            mistakes.append((text, f'Set lot = "{text_of(step)}" for {instrument.symbol}'))
         minimums.append((_minimum_nano(market, "amount"), _minimum_nano(market, "cost")))
         names.append(str(name))
         ticks.append(tick)

@@ -89,7 +89,11 @@ class OrderSender:
         return to_send, news
 
     async def _send_one(self, sent: Sent) -> BrokerNews:
-        """Check one order, send it, and report the answer."""
+        """Check one order, send it, and report the answer.
+
+        An order for an auction, without lots or a limit, or below the venue's minimum is refused. One whose end has
+        passed expires. `_news_of_error` reports a request that fails.
+        """
         now = self._clock()
         if sent.kind in (Kind.OPEN, Kind.CLOSE):
             return self.refuse(sent, "this venue never closes and has no auctions")
@@ -194,7 +198,11 @@ class OrderQueries:
         self._history = getattr(line.exchange, history_of(line.exchange.has))
 
     async def look(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
-        """Query orders. Returns client id -> state; a client id that the exchange does not know is absent."""
+        """Query orders. Returns client id -> state; a client id that the exchange does not know is absent.
+
+        The open orders are read first, and the history only for those of `rows` that are not among them. Executions are
+        read only for orders that filled since.
+        """
         orders = await self._line.ask(self._line.exchange.fetch_open_orders)
         orders_by_id: dict[str, dict[str, Any] | None] = {sent.id: None for sent in rows}
         orders_by_id |= {self._line.dialect.client_id_of(order): order for order in orders}
@@ -212,6 +220,7 @@ class OrderQueries:
                 readable[id] = sent, order
             except (*WRONG, Unsupported) as wrong:
                 self._line.unreadable.add("order", order.get("info", order), wrong)
+                # only `unread` of this status counts
                 statuses[id] = OrderStatus(None, 0, (), "", unread=f"the record of the order cannot be read ({wrong})")
         behind = {id: filled_nano[id] for id, (sent, _) in readable.items() if filled_nano[id] != sent.log.known_nano()}
         executions = await self._read_executions({str(readable[id][1]["id"]): id for id in behind}, behind, readable)
@@ -267,7 +276,7 @@ class OrderQueries:
         return {
             id: list(executions.values())
             for id, executions in by_order.items()
-            if sum(e.size_nano for e in executions.values()) >= behind[id]
+            if sum(execution.size_nano for execution in executions.values()) >= behind[id]
         }
 
     def _average_and_fee(self, order: dict[str, Any]) -> tuple[int, int]:

@@ -42,6 +42,7 @@ class OrderNews:
     """
 
     def __init__(self, line: Line, look: Look, clock: Callable[[], int]) -> None:
+        """Prepare the stream; `news` starts it. `look` queries the open orders, `clock` is our clock (ns UTC)."""
         self._line = line
         self._look = look
         self._clock = clock
@@ -100,13 +101,18 @@ class OrderNews:
             self._pause_s = min(2 * self._pause_s, self._line.settings.retry_most_s)
 
     async def _watch_until_lost(self) -> None:
-        """Query after each update of the stream and every `poll_s`, until the connection is lost; raises the cause."""
+        """Query after each update of the stream and every `poll_s`, until the connection is lost; raises the cause.
+
+        Without streams only the poll runs. FAILURES failed queries in a row, a refused key and an answer that the books
+        cannot express end the connection.
+        """
         settings, exchange = self._line.settings, self._line.exchange
         watches = self._start_watches()
         wake_up = asyncio.ensure_future(self._wake.wait())
         try:
             if watches:
                 await self._wait_for_stream(set(watches))
+            # its answer shows that the venue answers again and accepts the key
             await self._line.ask(exchange.fetch_open_orders)
             await self._report()
             if not self._up:
@@ -163,7 +169,7 @@ class OrderNews:
         if not self._line.settings.stream or has.get("watchOrders") is not True or has.get("watchMyTrades") is not True:
             return {}
         exchange.ws_dial_backoff = {}  # this class pauses between attempts; the library's pauses would come on top
-        # a dict for each call: ccxt changes the dict of parameters
+        # None: all symbols, without a limit; a dict for each call, because ccxt changes the dict of parameters
         watch_functions: tuple[Call, ...] = (
             exchange.watch_orders,
             lambda: exchange.watch_my_trades(None, None, None, {}),

@@ -73,10 +73,13 @@ class BarFills:
 
         If `stops` has trigger prices by row, the rows are stop orders. Rows that the bar triggers are added to
         `triggered`, and triggered rows fill like limit orders.
+
+        A row can fill from `after` until `until` (ns UTC). `fresh` has the symbols with a new bar; it is empty if all
+        have one.
         """
         bar: LimitFills = self.bar
         columns: Columns = bar.columns
-        t: int = bar.t
+        bar_row: int = bar.t
         ts_open: int = bar.ts_open
         ts_event: Whole = bar.ts_event
         partial: bool = len(self.fresh) > 0
@@ -98,8 +101,8 @@ class BarFills:
                 stop: int = stops[row]
                 if price < stop if buy else price > stop:
                     # the bar opened on the near side of the trigger, and fills at it if it trades there later
-                    low: float = columns.low[t, column]
-                    if until < bar.ts_event or not reaches(stop, buy, low, columns.high[t, column]):
+                    low: float = columns.low[bar_row, column]
+                    if until < bar.ts_event or not reaches(stop, buy, low, columns.high[bar_row, column]):
                         continue
                     price = stop
                 # before the limit is checked: a triggered row that its limit does not fill keeps working as a limit
@@ -127,6 +130,7 @@ class BarFills:
         price = bar.moved(price, self.limits[row], total > 0, rate)
         fee: int = bar.fee(column, size, price)
         if bar.terms.least_micro > 0:
+            # the fee of the order so far, -1 before its first fill: the least fee is charged once for an order
             charged: int = self.charged[row]
             self.charged[row] = max(charged, 0) + fee
             fee = bar.least(charged, fee)

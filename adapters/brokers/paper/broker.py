@@ -77,6 +77,7 @@ class Paper:
     """
 
     def __init__(self, universe: Universe, costs: Costs, sessions: Sequence[Sessions] = ()) -> None:
+        """Prepare the venue; with `sessions`, one calendar for each column (symbol), it has auctions."""
         self._costs = costs
         self._fills = Fills(universe, costs, sessions)
         self._resting: list[Resting] = []
@@ -98,6 +99,7 @@ class Paper:
             return self._submit_again(previous, range(len(basket.sym)) if rows is None else rows)
         resting = self._by_key[key] = accept(basket, self._costs.latency_ns, rows, self._why_refused(basket))
         market = self._seen
+        # the order was decided inside the last bar, and has missed that bar
         if market is not None and basket.ts < market.ts_event:
             for row, column in enumerate(basket.sym):
                 if market.fresh[column]:
@@ -167,7 +169,10 @@ class Paper:
         return news
 
     def _filled_at_opens(self, opened: Sequence[Opening]) -> list[Reports]:
-        """Fill at the opens of bars; an order that an open does not fill waits for the end of the bar."""
+        """Fill at the opens of bars; an order that an open does not fill waits for the end of the bar.
+
+        Orders of a closing auction take no part.
+        """
         news: list[Reports] = []
         for market in slices_of_opens(opened, self._fills.size):
             self._fills.begin(market)
@@ -179,7 +184,8 @@ class Paper:
                 # the rest of the bar may still fill a row that its open did not
                 filled_rows = () if report is None else report.row
                 resting.after = [
-                    resting.after[row] if row in filled_rows else ts for row, ts in enumerate(previous_after)
+                    resting.after[row] if row in filled_rows else earliest
+                    for row, earliest in enumerate(previous_after)
                 ]
                 if report is not None:
                     news.append(report)

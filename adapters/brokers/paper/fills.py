@@ -44,6 +44,10 @@ class Fills:
     """
 
     def __init__(self, universe: Universe, costs: Costs, sessions: Sequence[Sessions]) -> None:
+        """Convert the costs to exact fractions for the fills of each bar.
+
+        `own_rates` means that a fill's rate depends on more than its bar: on slippage noise or on a table of costs.
+        """
         self._opens = [calendar.open_instants for calendar in sessions]
         self._closes = [calendar.close_instants for calendar in sessions]
         self.auctions = bool(sessions)
@@ -81,6 +85,7 @@ class Fills:
                 read_rows(block.volume),
             )  # fmt: skip
         self._market = market
+        # empty if every symbol has a bar, which is then not asked for each of them
         fresh = [] if block.full[t] else block.fresh[t].tolist()
         self._bar.begin(self._columns, t, fresh, block.ts_open[t], block.ts_event[t])
 
@@ -90,36 +95,40 @@ class Fills:
 
         A row fills at its price plus costs, inside its limit, up to the lots that the bar's volume allows.
         """
-        kind, bar = resting.kind[0] if resting.kind else Kind.LIMIT, self._bar
-        self._ts = bar.bar.ts_event if kind == Kind.CLOSE else bar.bar.ts_open
-        bar.take(resting)
+        kind, bar_fills = resting.kind[0] if resting.kind else Kind.LIMIT, self._bar
+        self._ts = bar_fills.bar.ts_event if kind == Kind.CLOSE else bar_fills.bar.ts_open
+        bar_fills.take(resting)
         if kind == Kind.LIMIT or kind == Kind.STOP:
-            bar.limit_orders(resting.open, resting.stop_nano if kind == Kind.STOP else (), resting.triggered)
+            bar_fills.limit_orders(resting.open, resting.stop_nano if kind == Kind.STOP else (), resting.triggered)
         else:
             self._auction(resting, close=kind == Kind.CLOSE)
-        if not bar.row:
+        if not bar_fills.row:
             return None
-        if bar.ended:
-            resting.keep([] if bar.ended == len(resting.open) else bar.working(resting.open))
+        if bar_fills.ended:
+            resting.keep([] if bar_fills.ended == len(resting.open) else bar_fills.working(resting.open))
         report = Reports(
-            resting.sample, resting.n, self._ts, bar.row, bar.filled, bar.size, bar.price, bar.fee, bar.cause
-        )
+            resting.sample, resting.n, self._ts, bar_fills.row, bar_fills.filled, bar_fills.size, bar_fills.price,
+            bar_fills.fee, bar_fills.cause,
+        )  # fmt: skip
         resting.reports.append(report)
         return report
 
     def _auction(self, resting: Resting, *, close: bool) -> None:
-        """Fill the orders of the opening auction; with `close`, those of the closing auction."""
-        bar, ts = self._bar, self._ts
+        """Fill the orders of the opening auction; with `close`, those of the closing auction.
+
+        A row fills at the auction of its symbol if that is within its window and the price inside its limit.
+        """
+        bar_fills, ts = self._bar, self._ts
         if close:
             auction_instants, prices = self._closes, self._market.close_nano.tolist()
         else:
             auction_instants, prices = self._opens, self._market.open_nano.tolist()
         for row in resting.open:
             column, limit, until = resting.sym[row], resting.worst_nano[row], resting.until[row]
-            if bar.fresh and not bar.fresh[column]:
+            if bar_fills.fresh and not bar_fills.fresh[column]:
                 continue
-            takes_part = bar.bar.ts_open >= resting.after[row] and (ts <= until if close else ts < until)
-            resting.after[row] = max(resting.after[row], bar.bar.ts_event)
+            takes_part = bar_fills.bar.ts_open >= resting.after[row] and (ts <= until if close else ts < until)
+            resting.after[row] = max(resting.after[row], bar_fills.bar.ts_event)
             price, buy = prices[column], resting.lots[row] > 0
             if (
                 takes_part
@@ -127,7 +136,7 @@ class Fills:
                 and price > 0
                 and (price <= limit if buy else price >= limit)
             ):
-                bar.fill(row, price)
+                bar_fills.fill(row, price)
 
     def _rate(self, resting: Resting, row: int, lots: int, volume: float) -> int:
         """Return the cost rate of a fill of `lots` in units of 1 / RATE_ONE of the price, from the venue's costs or

@@ -113,6 +113,7 @@ class Resting(Struct, array_like=True):
         # a halt cancels thousands of rows one by one, so that a pass over all of them for each is too slow
         open_rows = self.open.copy()  # a report may hold the list
         open_rows.remove(row)
+        # `keep` computes `due` anew, which is slow; it stays while the first open row still ends then
         if self.cancelling or not open_rows or self.until[open_rows[0]] != due:
             self.keep(open_rows)
         self.open = open_rows
@@ -127,8 +128,11 @@ class Resting(Struct, array_like=True):
         return report
 
     def settle(self, ts: int) -> list[Reports]:
-        """End the rows whose window has closed at `ts`: as expired, or as cancelled once no unseen bar can fill
-        them."""
+        """End the rows whose window has closed at `ts`: as expired, or as cancelled once no unseen bar can fill them.
+
+        A cancelled row ends when its last bar was seen, when its own end has passed, or when no bar that opened before
+        the cancel can still be in progress.
+        """
         ends: dict[tuple[int, int], list[int]] = {}
         open_rows = []
         for row in self.open:

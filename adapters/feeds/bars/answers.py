@@ -76,7 +76,11 @@ NOTHING: Final = Answers()
 
 
 def settle(checked: Checked, rows: Rows, placed: Placed, answers: Answers = NOTHING) -> Settled:
-    """Return which of R checked bars are used under a person's `answers`, and which questions remain."""
+    """Return which of R checked bars are used under a person's `answers`, and which questions remain.
+
+    An answer about one bar counts before the rules for all bars. What a fault of an action explains is no question of
+    its own.
+    """
     column, event = rows.column, placed.ts_event
     days = _days(checked, rows, placed)
     faulty = {(fault.symbol, ts) for fault in checked.faults for ts in fault.explains}

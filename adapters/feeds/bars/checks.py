@@ -125,9 +125,9 @@ def judge(
 
     columns = (rows.open, rows.high, rows.low, rows.close, rows.volume)
     mark(rows.ts == NO_STAMP, Reason.STAMP)
-    mark(np.logical_or.reduce([np.isnan(c) for c in columns]), Reason.NAN)
-    mark(np.logical_or.reduce([np.isinf(c) for c in columns]), Reason.INFINITE)
-    mark(np.logical_or.reduce([c <= 0 for c in columns[:4]]), Reason.NON_POSITIVE)
+    mark(np.logical_or.reduce([np.isnan(column) for column in columns]), Reason.NAN)
+    mark(np.logical_or.reduce([np.isinf(column) for column in columns]), Reason.INFINITE)
+    mark(np.logical_or.reduce([column <= 0 for column in columns[:4]]), Reason.NON_POSITIVE)
     for nano in (rows.open_nano, rows.close_nano):
         mark((nano <= 0) | (nano > MOST), Reason.NON_POSITIVE)  # below 1e-9, or above 4.6e9: beyond the ledger
     mark(rows.volume < 0, Reason.VOLUME)

@@ -216,7 +216,12 @@ def examine(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Boo
     for first in np.unique(starts).tolist():
         of_symbol = np.flatnonzero(starts == first)
         changes = _changes_of_symbol(
-            bars, previous, announced, [comparisons[c] for c in of_symbol], int(stops[of_symbol[0]]), spike
+            bars,
+            previous,
+            announced,
+            [comparisons[candidate] for candidate in of_symbol],
+            int(stops[of_symbol[0]]),
+            spike,
         )
         jumps += changes[0]
         shifts += changes[1]
@@ -235,7 +240,11 @@ def deviation(moves: Floats) -> float:
 def _comparison(
     bars: Series, row: int, start: int, close_moves: Floats, reach: Floats, open_moves: Floats, interval: int
 ) -> _Comparison:
-    """Compare the bar in `row` with the WINDOW bars before it; the rows of its symbol begin at `start`."""
+    """Compare the bar in `row` with the WINDOW bars before it; the rows of its symbol begin at `start`.
+
+    The limits grow with the usual move (`sigma`), which grows with the time since the bar before. Without a usual move
+    the largest limits count.
+    """
     silence = int(bars.ts_event[row] - bars.ts_event[row - 1]) if row > start else 0
     earlier = slice(max(start + 1, row - WINDOW), row)
     sigma = deviation(close_moves[earlier])
@@ -270,11 +279,15 @@ def _comparison(
 
 
 def _jump(bars: Series, comparison: _Comparison, reference: float) -> Jump | None:
-    """Return the jump from the last accepted close to this bar if it looks like a split, else None."""
-    k = comparison.row
+    """Return the jump from the last accepted close to this bar if it looks like a split, else None.
+
+    It does at the open of a session with a large gap near a usual ratio, which lasts until the close, and with no more
+    volume than after such a split.
+    """
+    row = comparison.row
     if not comparison.opens or not reference > 0:
         return None
-    gap, move = float(np.log(bars.open[k] / reference)), float(np.log(bars.close[k] / reference))
+    gap, move = float(np.log(bars.open[row] / reference)), float(np.log(bars.close[row] / reference))
     if not abs(gap) > SPLIT_SIGMAS * comparison.sigma:  # also false while the usual move is unknown
         return None
     candidate = int(np.argmin(np.abs(SPLITS - abs(gap))))
@@ -286,12 +299,12 @@ def _jump(bars: Series, comparison: _Comparison, reference: float) -> Jump | Non
     if (
         abs(abs(gap) - nearest) > margin
         or not stays
-        or not 0 < bars.volume[k] <= SPLIT_VOLUME * shares * comparison.usual
+        or not 0 < bars.volume[row] <= SPLIT_VOLUME * shares * comparison.usual
     ):
         return None
-    before, after = exact_nano(np.array([reference, bars.open[k]])).tolist()
+    before, after = exact_nano(np.array([reference, bars.open[row]])).tolist()
     return Jump(
-        ts=int(bars.ts_event[k]), ts_open=int(bars.ts_open[k]), symbol=int(bars.column[k]), before_nano=before,
+        ts=int(bars.ts_event[row]), ts_open=int(bars.ts_open[row]), symbol=int(bars.column[row]), before_nano=before,
         after_nano=after, numerator=ratio.numerator, denominator=ratio.denominator,
     )  # fmt: skip
 
@@ -306,9 +319,10 @@ def _changes_of_symbol(
     """
     jumps: list[Jump] = []
     shifts: list[Shift] = []
-    # `reference` is the last accepted close: it stays while the price is off that level
+    # `reference` is the last accepted close: it stays while the price is off that level. `first_row` is the first bar
+    # of the new level, `last_move_row` its last large move, `level_before_print` the close before a longer bad print.
     off_level, last_move_row, reference, first_row, level_before_print = False, 0, np.nan, 0, np.nan
-    for comparison, following in zip(comparisons, [*(c.row for c in comparisons[1:]), stop], strict=True):
+    for comparison, following in zip(comparisons, [*(later.row for later in comparisons[1:]), stop], strict=True):
         row = comparison.row
         if announced[row]:
             reference *= previous[row] / bars.close[row - 1]
@@ -356,6 +370,9 @@ def _gapped(bars: Series, comparison: _Comparison, reference: float) -> bool:
     """Whether a new price level is farther away than any real move, or begins at the open of a bar.
 
     A crash usually begins within a bar: bitcoin fell by 37 % on 2020-03-12 and opened at the close before.
+
+    The move up to the open of its first bar (`gap`) then has the direction of the whole move and is more than half of
+    it.
     """
     gap, move = (
         float(np.log(bars.open[comparison.row] / reference)),
@@ -367,10 +384,15 @@ def _gapped(bars: Series, comparison: _Comparison, reference: float) -> bool:
 def _shift(
     bars: Series, comparison: _Comparison, reference: float, accepted_row: int, spike_rows: Sequence[int]
 ) -> Shift:
-    """Return the change from the last accepted close to the level that begins at a bar."""
+    """Return the change from the last accepted close (`reference`) to the level that begins at a bar.
+
+    The bar in `accepted_row` confirms the level; those in `spike_rows`, before it, looked like bad prints.
+    """
     row = comparison.row
     gap, move = float(np.log(bars.open[row] / reference)), float(np.log(bars.close[row] / reference))
+    # the level begins at the open if more than half of the move came before it, as at a split; else at the close
     price = bars.open[row] if gap * move > 0 and abs(gap) > abs(move) / 2 else bars.close[row]
+    # the level may miss the ratio by a usual move of the time without bars: of the long gap, or of one night
     ratio = nearest_ratio(reference / float(price), comparison.sigma if comparison.resumes else comparison.night)
     before, after = exact_nano(np.array([reference, price])).tolist()
     jump = Jump(
@@ -393,7 +415,9 @@ def _crashed(bars: Series, comparison: _Comparison, reference: float) -> bool:
 def _quiet_shift(bars: Series, comparison: _Comparison, reference: float) -> Shift | None:
     """Return the shift at a bar that does not look like a bad print, None without one.
 
-    Such a shift comes after a long gap, with few bars before it, or at an unusual ratio.
+    After a long gap (`resumes`), both open and close must be farther away than any real move. At another open, the move
+    before it must be large, the close must stay near the open, and the volume must change only as a split changes it. A
+    bar inside a session has no such shift.
     """
     if not reference > 0:
         return None
@@ -407,8 +431,8 @@ def _quiet_shift(bars: Series, comparison: _Comparison, reference: float) -> Shi
         usual_volume = bars.volume[row] > 0 and abs(np.log(bars.volume[row] / comparison.usual) + gap) <= np.log(
             SPLIT_VOLUME
         )
-        far = abs(gap) > max(comparison.shift, SPLITS[0] - SPLIT_MARGIN[0])
-        shifts = bool(usual_volume and far and abs(move - gap) < 2 * SPLIT_MARGIN[1])
+        opens_far = abs(gap) > max(comparison.shift, SPLITS[0] - SPLIT_MARGIN[0])
+        shifts = bool(usual_volume and opens_far and abs(move - gap) < 2 * SPLIT_MARGIN[1])
     return _shift(bars, comparison, reference, row, ()) if shifts else None
 
 

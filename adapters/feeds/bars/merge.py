@@ -40,19 +40,19 @@ def place_all(
     rows: Rows, universe: Universe, sessions: Mapping[str, Sessions], stamps: Stamps, interval: int
 ) -> Placed:
     """Place bars in the sessions of their instrument's calendar. `interval` is in ns."""
-    calendars = [i.calendar for i in universe.instruments]
+    calendars = [instrument.calendar for instrument in universe.instruments]
     if len(set(calendars)) == 1:
         return place(rows.ts, sessions[calendars[0]], stamps, interval)
     all_false = np.zeros(len(rows), dtype=np.bool_)
-    out = Placed(rows.ts.copy(), rows.ts.copy(), rows.ts.copy(), all_false, all_false.copy())
+    all_placed = Placed(rows.ts.copy(), rows.ts.copy(), rows.ts.copy(), all_false, all_false.copy())
     calendar_names = sorted(set(calendars))
     calendar_index = np.array([calendar_names.index(calendar) for calendar in calendars])[rows.column]
     for k, name in enumerate(calendar_names):
         of_calendar = calendar_index == k
         placed_part = place(rows.ts[of_calendar], sessions[name], stamps, interval)
         for field in Placed.__slots__:
-            getattr(out, field)[of_calendar] = getattr(placed_part, field)
-    return out
+            getattr(all_placed, field)[of_calendar] = getattr(placed_part, field)
+    return all_placed
 
 
 def horizon(universe: Universe, sessions: Mapping[str, Sessions]) -> Ints:
@@ -75,9 +75,9 @@ def merge(rows: Rows, placed: Placed, size: int, *, daily: bool) -> Columns:
     table_shape = (len(starts), size)
 
     def spread(values: Floats | Ints, empty: float) -> np.ndarray:
-        out = np.full(table_shape, empty, dtype=values.dtype)
-        out[slice_row, column] = values[order]
-        return out
+        table = np.full(table_shape, empty, dtype=values.dtype)
+        table[slice_row, column] = values[order]
+        return table
 
     fresh = np.zeros(table_shape, dtype=np.bool_)
     fresh[slice_row, column] = True
@@ -116,7 +116,7 @@ def timed(listed: list[ActionRow], universe: Universe, sessions: Mapping[str, Se
                     cash,
                 )
             )
-    return sorted(timed_actions, key=lambda a: a.ts)
+    return sorted(timed_actions, key=lambda action: action.ts)
 
 
 def bad_bar(rows: Rows, placed: Placed, row: int, universe: Universe, reason: str) -> BadBar:

@@ -88,9 +88,9 @@ class Resampler:
     def _bars_of(self, ts: Ints, column: Ints) -> tuple[Ints, Ints, np.ndarray]:
         """Return int64[R] begin and end of the bar at each instant (ns UTC), and bool[R], False outside of sessions."""
         begin, end, inside = ts.copy(), ts.copy(), np.zeros(len(ts), dtype=np.bool_)
-        calendars = [i.calendar for i in self.universe.instruments]
+        calendars = [instrument.calendar for instrument in self.universe.instruments]
         for name in set(calendars):
-            of_calendar = np.array([c == name for c in calendars])[column]
+            of_calendar = np.array([calendar == name for calendar in calendars])[column]
             calendar_sessions = self.sessions[name]
             if not len(calendar_sessions.opens) or not of_calendar.any():
                 continue

@@ -99,6 +99,7 @@ def exact_nano(prices: Floats) -> Ints:
     rounded half-even at 1e-9.
     """
     # six digits first: float64 times 1e9 may miss a decimal that it hits times 1e6
+    # larger prices have no nano-units in int64
     representable = np.where(np.isfinite(prices) & (np.abs(prices) < 9.2e9), prices, 0.0)
     micro = np.rint(representable * 1e6)
     nanos = micro.astype(np.int64) * (NANO // 1_000_000)
@@ -146,8 +147,8 @@ def rows_of(bars: Sequence[Bar], exact: Callable[[Number], int] = nano) -> Rows:
         low=_floats(low),
         close=_floats(close),
         volume=_floats(volume),
-        open_nano=np.array([exact(p) for p in opened], dtype=np.int64),
-        close_nano=np.array([exact(p) for p in close], dtype=np.int64),
+        open_nano=np.array([exact(price) for price in opened], dtype=np.int64),
+        close_nano=np.array([exact(price) for price in close], dtype=np.int64),
         source=np.zeros(len(ts), dtype=np.int64),
     )
 

@@ -75,6 +75,7 @@ def wrong_spacings(
     if np.any((np.diff(column) < 0) | ((np.diff(column) == 0) & (np.diff(ts) < 0))):
         order = np.lexsort((ts, column))
         ts, column, day = ts[order], column[order], day[order]
+    # rounded to whole seconds
     step = (np.diff(ts) + _SECOND // 2) // _SECOND * _SECOND
     follows_bar = (np.diff(column) == 0) & (step > 0)
     never_closes = np.array([sessions[item.calendar].zone == "UTC" for item in universe.instruments])

@@ -36,16 +36,16 @@ class Announcements:
         Items up to `emitted_until` (ns UTC) have left the feed, so that a correction of earlier actions comes too late.
         """
         groups: dict[tuple[int, int, str], Counter[Action]] = {}
-        ordered = sorted(listed, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
+        ordered = sorted(listed, key=lambda action: (action.day_ns, action.column, ORDER[action.kind]))
         for action in timed(ordered, self._universe, self._sessions):
             groups.setdefault((action.key, action.symbol, action.kind), Counter())[action] += 1
         for group, now_listed in groups.items():
             listed_before = self._listed.get(group, Counter())
             if not listed_before <= now_listed:
-                if any(a.ts <= emitted_until for a in listed_before):
+                if any(action.ts <= emitted_until for action in listed_before):
                     continue  # corrected after it was emitted: it is not emitted twice
-                self._due = [a for a in self._due if a not in listed_before]
-                self.known = [a for a in self.known if a not in listed_before]
+                self._due = [action for action in self._due if action not in listed_before]
+                self.known = [action for action in self.known if action not in listed_before]
                 listed_before = Counter()
             self._listed[group] = now_listed
             for action in (now_listed - listed_before).elements():
@@ -55,7 +55,7 @@ class Announcements:
                     self._due.append(replace(action, ts=max(action.ts, emitted_until + 1)))
         for actions in (self._due, self.known):
             # on one day a dividend precedes a split: it is paid on the old shares
-            actions.sort(key=lambda a: (a.ts, a.key, a.symbol, ORDER[a.kind]))
+            actions.sort(key=lambda action: (action.ts, action.key, action.symbol, ORDER[action.kind]))
         self.queried_until = opens_until if self.queried_until is None else max(self.queried_until, opens_until)
 
     def take(self, before: int) -> list[Action]:

@@ -39,11 +39,11 @@ class Closes:
         if last is not None and since <= ts < last[0]:
             return last  # called many times a second while idle
         closes = [self._next(k, ts) for k in range(len(self._names))]
-        instants = [t for t in closes if t is not None]
+        instants = [close for close in closes if close is not None]
         if not instants:
             return None
         next_close = min(instants)
-        symbol_masks = [c for c, t in zip(self._columns, closes, strict=True) if t == next_close]
+        symbol_masks = [mask for mask, close in zip(self._columns, closes, strict=True) if close == next_close]
         self._last = ts, (next_close, symbol_masks[0] if len(symbol_masks) == 1 else np.logical_or.reduce(symbol_masks))
         return self._last[1]
 
@@ -96,6 +96,11 @@ class Closes:
                 self._by_clock[calendar_index] = bool(2 * np.sum(with_clock[decisive]) > np.sum(decisive))
 
     def _next(self, calendar_index: int, ts: int) -> int | None:
+        """Return the first close of a bar later than `ts` (ns UTC) in one calendar; None after its end.
+
+        A daily bar closes with its session. Intraday bars follow each other from the session's open, or on the clock;
+        the session's close cuts the last one.
+        """
         calendar = self._sessions[calendar_index]
         row = bisect_right(calendar.close_ns, ts)
         if row == len(calendar.close_ns):
@@ -107,6 +112,8 @@ class Closes:
         return min(grid_start + (max(0, (ts - grid_start) // self.interval_ns) + 1) * self.interval_ns, close)
 
     def _back(self, calendar: Sessions, ts: int, bars: int) -> int:
+        """Return the instant (ns UTC) at which the last `bars` complete bars of a calendar before `ts` begin; its first
+        open if it has fewer."""
         row = bisect_right(calendar.open_ns, ts) - 1
         while bars > 0 and row >= 0:
             opened, close = calendar.open_ns[row], min(ts, calendar.close_ns[row])

@@ -188,7 +188,7 @@ class Live:
         failures = 0
         try:
             while True:
-                before = self._now()
+                started_at = self._now()
                 reader = self._reader = asyncio.create_task(self._read(stream, builder))
                 await asyncio.wait([reader])
                 builder.lose_stream()
@@ -197,7 +197,7 @@ class Live:
                     raise error
                 self._fails("stream", str(error or SourceError(self._source.name, "its stream fell silent")))
                 self._woken.set()
-                failures = 0 if self._now() - before > BACK_OFF_S[1] * NANO else failures + 1
+                failures = 0 if self._now() - started_at > BACK_OFF_S[1] * NANO else failures + 1
                 await self._sleep(self._back_off(error, failures))
         finally:
             if self._reader is not None:
@@ -213,9 +213,13 @@ class Live:
         raise SourceError(self._source.name, "its stream ended")
 
     async def _ask(self, builder: SliceBuilder) -> None:
-        """Query the vendor forever, whenever something is due and missing."""
+        """Query the vendor forever, whenever something is due and missing.
+
+        Actions are queried before the next opens, and bars after each close that lacks some (see `_due`). An answer
+        without some of the symbols counts if it has bars.
+        """
         failures, silences, not_before = 0, 0, 0
-        last = _Asked(None, 0, 0)
+        last = _Asked(None, 0, 0)  # no query yet
         while True:
             now = self._now()
             if now >= max(not_before, builder.actions_from() - ACTIONS_LEAD_NS):
@@ -244,6 +248,7 @@ class Live:
             failures = 0
             self._failing.pop("source", None)
             silences = silences + 1 if builder.answer(rows, now, self._now()) else 0
+            # the vendor has bars that its stream did not send: `_listen` connects the stream again
             if silences >= _SILENT_CLOSES and self._reader is not None:
                 silences = 0
                 self._reader.cancel()
@@ -313,8 +318,8 @@ class Live:
 
 
 class _Asked(NamedTuple):
-    """The last query: the close that it asked for and its time (ns UTC), and the number of earlier attempts for that
-    close."""
+    """The last query: `close` is the close whose bars it asked for (ns UTC), None if none was due, and `at` the time of
+    the query (ns UTC). `tries` is the number of earlier queries for that close."""
 
     close: int | None
     at: int

@@ -90,8 +90,8 @@ class SliceBuilder:
         self._late: Final = market.late_ns
         self._safe: Final = safe_ns
         self._stall: Final = stall_ns
-        self._looked: int | None = None
-        self._slept = (0, 0)
+        self._looked: int | None = None  # the last call of `_wake` (ns UTC)
+        self._slept = (0, 0)  # the last suspension: its begin and end (ns UTC)
         self._first: Final = horizon(market.universe, market.sessions)
         self._recent: Final = RecentBars(market.universe.size)
         self._waiting: list[tuple[Rows, Placed, int]] = []
@@ -125,7 +125,7 @@ class SliceBuilder:
         closes = self._admit(rows, asked, now, asked - self._grace - self._late)
         self._last_query = asked if self._last_query is None else max(self._last_query, asked)
         heard_since = self._heard_since
-        return heard_since is not None and any(t >= heard_since and t not in self._heard for t in closes)
+        return heard_since is not None and any(close >= heard_since and close not in self._heard for close in closes)
 
     def lose_stream(self) -> None:
         """Record that the stream is lost: its silence is no confirmation until it sends data again."""
@@ -199,9 +199,9 @@ class SliceBuilder:
             items += (*self._actions.take(market.ts_event), *jumps, market)
         items += self._actions.take(emit_until + 1)
         self.emitted_until = max(self.emitted_until, emit_until)
-        for ts in [t for t in self._arrived if t <= self.emitted_until and t != self.newest]:
+        for ts in [close for close in self._arrived if close <= self.emitted_until and close != self.newest]:
             del self._arrived[ts]
-        self._heard = {t for t in self._heard if t > self.emitted_until}
+        self._heard = {close for close in self._heard if close > self.emitted_until}
         items.append(Until(self.emitted_until))
         return items
 
@@ -216,6 +216,12 @@ class SliceBuilder:
         return arrived is not None and bool(np.all(arrived[expected]))
 
     def _limit(self, now: int) -> int:
+        """Return the instant (ns UTC) up to which everything can be emitted.
+
+        That is the last close that is resolved: all its bars have arrived, or the grace time is over and the stream,
+        connected since, sent other bars of it. Without a close until then, it is the present less `safe_ns`. An
+        open without queried actions, and a newest slice that may still grow, end it earlier.
+        """
         if self._last_query is None:
             return self.emitted_until  # not even the closing times of its bars are known yet
         resolved_until = self._resolved()
@@ -252,9 +258,9 @@ class SliceBuilder:
         confirmed as absent).
         """
         last_closes = [
-            int(e.max())
-            for e in (placed.ts_event[placed.ts_event <= emit_until] for _, placed, _ in self._waiting)
-            if len(e)
+            int(closes.max())
+            for closes in (placed.ts_event[placed.ts_event <= emit_until] for _, placed, _ in self._waiting)
+            if len(closes)
         ]
         newest_close = max(last_closes, default=self.newest)
         its_close = self.closes.after(newest_close - 1)
@@ -274,7 +280,11 @@ class SliceBuilder:
         return place_all(rows, market.universe, market.sessions, market.stamps, market.interval_ns)
 
     def _admit(self, rows: Rows, known_at: int, now: int, noted_after: int) -> list[int]:
-        """Queue bars known at `known_at` that arrived at `now`. Returns their closes later than `noted_after`."""
+        """Queue bars known at `known_at` that arrived at `now`. Returns their closes later than `noted_after`.
+
+        Bars outside of sessions or in the future are reported, unfinished ones are left out, and bars of emitted
+        instants are processed by `_old`.
+        """
         rows = rows.take((rows.ts == NO_STAMP) | (rows.ts >= self._first[rows.column]))
         placed = self._place(rows)
         outside = ~placed.inside & ~placed.extended
@@ -324,7 +334,11 @@ class SliceBuilder:
         return rows.take(~before_start)
 
     def _old(self, rows: Rows, placed: Placed, now: int) -> None:
-        """Process bars of instants up to `emitted_until`: each is repeated, corrected, or late."""
+        """Process bars of instants up to `emitted_until`: each is repeated, corrected, or late.
+
+        A repetition is ignored, and a correction of a good bar is reported. A further bar of the newest emitted close
+        follows in a second slice; any other one is reported as late.
+        """
         for k, (column, event) in enumerate(zip(rows.column.tolist(), placed.ts_event.tolist(), strict=True)):
             stored_row = self._recent.find(column, event)
             one_row = np.array([k])
@@ -366,19 +380,24 @@ class SliceBuilder:
         if not due_chunks:
             return
         self._waiting = [chunk for chunk in self._waiting if not np.any(chunk[1].ts_event <= limit)]
-        rows, placed = concatenated([r for r, _, _ in due_chunks]), concatenated([p for _, p, _ in due_chunks])
-        received_at = np.concatenate([np.full(len(r), time, dtype=np.int64) for r, _, time in due_chunks])
+        rows, placed = (
+            concatenated([chunk_rows for chunk_rows, _, _ in due_chunks]),
+            concatenated([chunk_placed for _, chunk_placed, _ in due_chunks]),
+        )
+        received_at = np.concatenate(
+            [np.full(len(chunk_rows), time, dtype=np.int64) for chunk_rows, _, time in due_chunks]
+        )
         not_due = placed.ts_event > limit
         for time in np.unique(received_at[not_due]).tolist():
             of_time = not_due & (received_at == time)
             self._waiting.append((rows.take(of_time), placed.take(of_time), time))
-        order = np.flatnonzero(~not_due)
-        order = order[np.lexsort((order, placed.ts_event[order], rows.column[order]))]
-        column, event = rows.column[order], placed.ts_event[order]
-        is_newest = np.ones(len(order), dtype=np.bool_)  # the newest version of a repeated bar
+        due_order = np.flatnonzero(~not_due)
+        due_order = due_order[np.lexsort((due_order, placed.ts_event[due_order], rows.column[due_order]))]
+        column, event = rows.column[due_order], placed.ts_event[due_order]
+        is_newest = np.ones(len(due_order), dtype=np.bool_)  # the newest version of a repeated bar
         is_newest[:-1] = (column[1:] != column[:-1]) | (event[1:] != event[:-1])
-        order = order[is_newest]
-        rows, placed, received_at = rows.take(order), placed.take(order), received_at[order]
+        due_order = due_order[is_newest]
+        rows, placed, received_at = rows.take(due_order), placed.take(due_order), received_at[due_order]
         checked = self._recent.extend(rows, placed, self._market.interval_ns, self._actions.known)
         self._report(bad_bars(rows, placed, checked.reason, self._universe))
         good = checked.reason == Reason.GOOD

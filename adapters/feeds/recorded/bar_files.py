@@ -81,13 +81,13 @@ def statements_of(sources: tuple[BarSource, ...], symbols: tuple[str, ...]) -> t
 
     Raises FeedError for an unreadable table.
     """
-    out: list[Statement] = []
+    statements: list[Statement] = []
     for source in sources:
         if isinstance(source, BarFrame):
-            out += source.statements
+            statements += source.statements
         elif not is_plain(source):
-            out += _feed_table(source, symbols).statements
-    return tuple(out)
+            statements += _feed_table(source, symbols).statements
+    return tuple(statements)
 
 
 def actions_within_bars(sources: tuple[BarSource, ...], universe: Universe) -> list[ActionRow]:
@@ -95,7 +95,7 @@ def actions_within_bars(sources: tuple[BarSource, ...], universe: Universe) -> l
 
     Raises FeedError for an unreadable table or action.
     """
-    out: list[ActionRow] = []
+    rows: list[ActionRow] = []
     for source in sources:
         actions: pl.DataFrame | None
         if isinstance(source, BarFrame):
@@ -104,8 +104,8 @@ def actions_within_bars(sources: tuple[BarSource, ...], universe: Universe) -> l
             actions = None if is_plain(source) else _feed_table(source, universe.symbols).actions
             name = source.name
         if actions is not None and len(actions):
-            out += _action_rows(actions, name, universe)
-    return sorted(out, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
+            rows += _action_rows(actions, name, universe)
+    return sorted(rows, key=lambda row: (row.day_ns, row.column, ORDER[row.kind]))
 
 
 def read_trades(sources: tuple[BarSource, ...], universe: Universe, zone: str = "") -> Rows:
@@ -125,6 +125,7 @@ def read_trades(sources: tuple[BarSource, ...], universe: Universe, zone: str = 
 def _rows_of_all(
     sources: tuple[BarSource, ...], universe: Universe, frames: list[pl.DataFrame], what: str, zone: str
 ) -> Rows:
+    """Join the rows of all sources. Raises FeedError for a symbol without any row; `what` names a row in its text."""
     pairs = zip(sources, frames, strict=True)
     rows = joined([_rows(source.name, frame, universe, k, zone) for k, (source, frame) in enumerate(pairs)])
     counts = np.bincount(rows.column, minlength=universe.size).tolist()
@@ -133,7 +134,7 @@ def _rows_of_all(
         remedy = "Name the file of these symbols in [feed] path"
         if len(rows):
             remedy = "Take them out of [universe] symbols or name another file"
-        raise FeedError(", ".join(s.name for s in sources), f"no {what} of {some(absent)}", remedy)
+        raise FeedError(", ".join(source.name for source in sources), f"no {what} of {some(absent)}", remedy)
     return rows
 
 
@@ -163,7 +164,7 @@ def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
     listed = listed_actions(path, universe.symbols)
     frame = table_of(path, ACTIONS) if listed is None else listed
     rows = _action_rows(frame, path.name, universe)
-    return sorted(rows, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
+    return sorted(rows, key=lambda row: (row.day_ns, row.column, ORDER[row.kind]))
 
 
 def _action_rows(frame: pl.DataFrame, name: str, universe: Universe) -> list[ActionRow]:
@@ -195,8 +196,8 @@ def digest(sources: tuple[BarSource, ...], selection: str) -> str:
     hasher = blake2b(selection.encode(), digest_size=32)
     for source in sources:
         if isinstance(source, BarFrame):
-            columns = _table(source, BARS).with_columns(pl.Series("ts", nanoseconds(source.frame["ts"])))
-            hasher.update(columns.write_csv(include_header=False).encode() + b"\0end")
+            bars = _table(source, BARS).with_columns(pl.Series("ts", nanoseconds(source.frame["ts"])))
+            hasher.update(bars.write_csv(include_header=False).encode() + b"\0end")
             if source.actions is not None and len(source.actions):
                 hasher.update(source.actions.write_csv(include_header=False).encode() + b"\0end")
             continue
@@ -329,7 +330,7 @@ def table_of(path: Path, wanted: tuple[str, ...] = ()) -> pl.DataFrame:
             _require_even(path)
         present_columns = scan.collect_schema().names()
         wanted = wanted or tuple(present_columns)
-        missing = [c for c in wanted if c not in present_columns]
+        missing = [name for name in wanted if name not in present_columns]
         if missing and not (missing == ["cash"] or missing == ["ratio"]):
             adjusted_only = "adj_close" in present_columns and "close" in missing
             raise FeedError(
@@ -339,7 +340,7 @@ def table_of(path: Path, wanted: tuple[str, ...] = ()) -> pl.DataFrame:
                 if adjusted_only
                 else f"Name the columns {', '.join(wanted)}",
             )
-        return scan.with_columns(pl.lit(None, pl.String).alias(c) for c in missing).select(wanted).collect()
+        return scan.with_columns(pl.lit(None, pl.String).alias(name) for name in missing).select(wanted).collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         kind = "CSV" if is_csv else "parquet"
@@ -370,6 +371,11 @@ def _require_even(path: Path) -> None:
 
 
 def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int, zone: str) -> Rows:
+    """Convert a table to the rows of the universe's symbols; `source` is the index of the table.
+
+    Opens and closes of text and decimals are exact to nine digits after the point, floats become the decimals that they
+    represent. A field that is no number becomes NaN. Raises FeedError for a column that is neither text nor numbers.
+    """
     symbols = frame["symbol"]
     spellings = symbols.unique().cast(pl.String)
     column = (
@@ -392,6 +398,7 @@ def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int, zone:
         if series.dtype == pl.String or series.dtype.is_decimal():
             text = series.cast(pl.String).str.strip_chars()
             floats[column_name] = text.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+            # a text this short is exact as a float, which is faster
             if column_name in ("open", "close") and (text.str.len_bytes().max() or 0) <= EXACT_LENGTH:  # type: ignore[operator]
                 nanos[column_name] = exact_nano(floats[column_name])
             elif column_name in ("open", "close"):

@@ -204,6 +204,7 @@ def _tables(symbols: Sequence[str], calendar: str) -> str:
 
 
 def _interval_misfits(spacings: Sequence[Spacing], reading: Reading) -> Iterator[Named]:
+    """Yield the symbols whose stamps are at another distance than the interval, with the setting that fits."""
     stated = interval_text(reading.length)
     for spacing in spacings:
         symbol = reading.universe.symbols[spacing.column]
@@ -290,7 +291,7 @@ def _best_calendar(
     likely_names: Sequence[str],
     candidates: Sequence[str],
 ) -> tuple[str, Fit] | None:
-    """Return the calendar that explains the bars outside the sessions of `home`, and its fit; None without one."""
+    """Return the calendar that explains the bars outside `own_calendar`, and its fit; None without one."""
     best: tuple[str, Fit] | None = None
     for name in dict.fromkeys(filter(None, (*likely_names, *candidates))):
         if name == own_calendar.name:
@@ -298,11 +299,11 @@ def _best_calendar(
         sessions = _sessions(name, ts)
         other_fit = _fit(ts, sessions, stamps)
         fewer_faults = other_fit.faults * 3 <= own_fit.faults
-        least_absent = _ABSENT[0] if name in likely_names else _ABSENT[1]
-        thin_fit = (
+        least_absent = _ABSENT[0] if name in likely_names else _ABSENT[1]  # a thin symbol lacks these
+        proved_by_absence = (
             other_fit.outside == 0 and own_fit.outside > 2 and _expected(ts, own_calendar, sessions) >= least_absent
         )
-        if other_fit.outside * BETTER <= own_fit.outside and (fewer_faults or thin_fit):
+        if other_fit.outside * BETTER <= own_fit.outside and (fewer_faults or proved_by_absence):
             if not other_fit.faults:
                 return name, other_fit
             if best is None or other_fit.faults < best[1].faults:
@@ -515,6 +516,7 @@ def _moves_extended(ts: Ints, own_calendar: Sessions, reading: Reading) -> bool:
     """Return whether the bars fit the extended hours on the exchange's own clock, and not as they are read."""
 
     def share_beyond(stamps: Ints) -> float:
+        """Return the share of the bars that begin outside their session's extended hours."""
         begin = stamps if reading.stamps == "open" else stamps - reading.length
         session = np.minimum(
             np.searchsorted(own_calendar.closes + _AFTER_NS, begin, side="right"), len(own_calendar.days) - 1
@@ -533,9 +535,7 @@ def _moves_extended(ts: Ints, own_calendar: Sessions, reading: Reading) -> bool:
 
 def _read_in_zone(ts: Ints, from_zone: str, to_zone: str) -> Ints:
     """Return int64[n] ns UTC: `ts` as if its clock time, in `from_zone` (empty: UTC), had been a time in `to_zone`.
-
-    If `to_zone` is empty, the stamps stay.
-    """
+    With an empty `to_zone`, the stamps stay."""
     if not to_zone:
         return ts
     clock = (

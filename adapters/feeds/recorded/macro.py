@@ -88,6 +88,8 @@ class SymbolSeries:
         column: str = "value",
         valid_days: int = 0,
     ) -> None:
+        """Read the file. `house` is the account's calendar, `available` when a value of a date is known, `column` its
+        column."""
         self.name: Final = name
         self.path: Final = path
         self.columns: Final = series_columns(name, symbols)
@@ -139,6 +141,7 @@ class RateFile:
         self.rate = self._read() if isinstance(given, str) else constant(given)
 
     def _read(self) -> CashRate:
+        """Read the file of rates, and note its state for `refresh`. Raises FeedError for an unreadable file."""
         assert self.path is not None
         self._seen = _file_state(self.path)
         try:

@@ -156,6 +156,7 @@ class Questions:
         return session_date(calendar.day_ns[session]).isoformat()
 
     def _jump_lines(self) -> list[str]:
+        """Return the lines about unexplained jumps, with their remedies; none without a jump."""
         jumps = self.questions.jumps
         if not jumps:
             return []
@@ -177,6 +178,7 @@ class Questions:
         return [*lines, *([f"and {hidden:,} more"] if hidden > 0 else [])]
 
     def _bar_lines(self) -> list[str]:
+        """Return the lines about suspicious bars without an answer, with their remedies; none without such a bar."""
         bars = self.questions.bars
         if not bars:
             return []

@@ -230,7 +230,7 @@ class Replay:
 
     def items(self, first: int = 0) -> Iterator[Action | MarketSlice]:
         """Iterate over actions and slices in time order, from slice `first` (from 0) and the actions just before it."""
-        due_actions = [k for k, next_row in enumerate(self._action_row) if next_row >= first]
+        due_actions = [k for k, action_row in enumerate(self._action_row) if action_row >= first]
         action_rows = [self._action_row[k] for k in due_actions]
         next_row = first
         for k, action_row in zip(due_actions, action_rows, strict=True):
@@ -253,10 +253,10 @@ class Replay:
             self,
             digest=f"{self.digest} until {columns.ts_event[-1]}",
             columns=columns,
-            actions=tuple(a for a in self.actions if a.ts <= columns.ts_event[-1]),
-            quarantined=tuple(b for b in self.quarantined if b.ts_event <= ts),
-            spikes=tuple(b for b in self.spikes if b.ts_event <= ts),
-            answered=tuple(b for b in self.answered if b.ts_event <= ts),
+            actions=tuple(action for action in self.actions if action.ts <= columns.ts_event[-1]),
+            quarantined=tuple(bar for bar in self.quarantined if bar.ts_event <= ts),
+            spikes=tuple(bar for bar in self.spikes if bar.ts_event <= ts),
+            answered=tuple(bar for bar in self.answered if bar.ts_event <= ts),
             shifts=tuple(shift for shift in self.shifts if shift.ts <= ts),
             open=self.open.until(ts),
             ahead=self.opened_at(ts),
@@ -372,6 +372,11 @@ class _Check:
         exceptions: Path | None,
         readings: Sequence[Misfit],
     ) -> None:
+        """Read the exceptions; `good` makes the check. Bars after `now` (ns UTC) are refused, None omits that.
+
+        `where` names the files in errors, and `readings` are the wrong readings that may explain bars outside of
+        sessions.
+        """
         self._actions, self._now, self._universe = actions, now, universe
         self._answers = replace(answers, listed=read_exceptions(exceptions, universe))
         self._where, self._stamps, self._readings = where, stamps, readings

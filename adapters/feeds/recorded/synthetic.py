@@ -51,6 +51,7 @@ def synthetic_bars(plan: SyntheticPlan, calendar: Sessions) -> pl.DataFrame:
     shocks = np.sqrt(plan.correlation) * market + np.sqrt(1.0 - plan.correlation) * idiosyncratic
     returns = plan.drift_annual / 252.0 + daily_volatility[:, None] * shocks
     close = np.round(np.maximum(50.0 * np.exp(np.clip(returns, -0.3, 0.3).cumsum(axis=0)), LEAST), 2)
+    # a night has 0.4 of the volatility of a day; high and low reach about 0.5 of it beyond open and close
     overnight_moves = daily_volatility[:, None] * 0.4 * draw.standard_normal((session_count, symbol_count))
     previous_close = np.vstack([np.full((1, symbol_count), 50.0), close[:-1]])
     open_ = np.round(np.maximum(previous_close * np.exp(overnight_moves), LEAST), 2)

@@ -133,6 +133,7 @@ class AlpacaBars:
         rate: Rate | None = FREE_RATE,
         timeout_s: float = 20.0,
     ) -> None:
+        """Raises SourceError for missing keys of stocks, and for daily bars of crypto pairs."""
         if not (key and secret) and not crypto:
             remedy = "Set QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET; paper accounts have them too"
             raise SourceError("alpaca", "it needs a key and a secret", remedy, again=False)
@@ -194,6 +195,7 @@ class AlpacaBars:
     async def _pages(
         self, path: str, params: Mapping[str, str], decoder: "msgspec.json.Decoder[P]"
     ) -> AsyncIterator[P]:
+        """Yield the decoded pages of an answer. Raises SourceError for endless pages, and for undocumented ones."""
         token = ""
         for _ in range(_MOST_PAGES):
             page_params = {**params, "page_token": token} if token else params
@@ -211,19 +213,28 @@ class AlpacaBars:
         raise SourceError(self.name, f"more than {_MOST_PAGES} pages", "Ask for a shorter range", again=False)
 
     def _rows(self, page: _Actions) -> list[ActionRow]:
+        """Return the actions of a page for symbols of the universe. A stock dividend is a split; a delisting has the
+        cash per share."""
         no_change = Fraction(1)
         announced: list[tuple[str, date, ActionKind, Fraction, int]] = [
-            (s.symbol, s.ex_date, "split", Fraction(s.new_rate) / Fraction(s.old_rate), 0)
-            for s in (*page.forward_splits, *page.reverse_splits)
-        ]
-        announced += [(s.symbol, s.ex_date, "split", 1 + Fraction(s.rate), 0) for s in page.stock_dividends]
-        announced += [
-            (d.symbol, d.ex_date, "dividend", no_change, nano(d.rate)) for d in page.cash_dividends if nano(d.rate)
+            (split.symbol, split.ex_date, "split", Fraction(split.new_rate) / Fraction(split.old_rate), 0)
+            for split in (*page.forward_splits, *page.reverse_splits)
         ]
         announced += [
-            (m.acquiree_symbol, m.effective_date, "delisting", no_change, nano(m.rate)) for m in page.cash_mergers
+            (split.symbol, split.ex_date, "split", 1 + Fraction(split.rate), 0) for split in page.stock_dividends
         ]
-        announced += [(r.symbol, r.process_date, "delisting", no_change, 0) for r in page.worthless_removals]
+        announced += [
+            (dividend.symbol, dividend.ex_date, "dividend", no_change, nano(dividend.rate))
+            for dividend in page.cash_dividends
+            if nano(dividend.rate)
+        ]
+        announced += [
+            (merger.acquiree_symbol, merger.effective_date, "delisting", no_change, nano(merger.rate))
+            for merger in page.cash_mergers
+        ]
+        announced += [
+            (removal.symbol, removal.process_date, "delisting", no_change, 0) for removal in page.worthless_removals
+        ]
         return [
             ActionRow(day_ns(day), column, kind, ratio.numerator, ratio.denominator, cash)
             for symbol, day, kind, ratio, cash in announced

@@ -97,6 +97,7 @@ class AlpacaStream:
         url: str = STREAM_URL,
         timeout_s: float = 10.0,
     ) -> None:
+        """Raises SourceError without a key and a secret; `bars` connects."""
         if not (key and secret):
             remedy = "Set QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET; paper accounts have them too"
             raise SourceError("alpaca", "its stream needs a key and a secret", remedy, again=False)
@@ -133,7 +134,7 @@ class AlpacaStream:
                 self._socket = socket
                 await self._subscribe(socket)
                 while True:
-                    messages = await self._next_messages(socket, None)
+                    messages = await self._next_messages(socket, None)  # bars may take any time
                     rows = self._bars(messages)
                     self._report_tape(messages, rows)
                     if len(rows):
@@ -153,6 +154,7 @@ class AlpacaStream:
             await self._socket.close()
 
     async def _subscribe(self, socket: "ClientWebSocketResponse") -> None:
+        """Authenticate, then subscribe to bars, and to halts and limits if someone receives them."""
         await self._expect(socket, "connected")
         await socket.send_json({"action": "auth", "key": self._key, "secret": self._secret})
         await self._expect(socket, "authenticated")
@@ -168,6 +170,11 @@ class AlpacaStream:
             raise SourceError("alpaca", f'its stream did not send "{word}"')
 
     async def _next_messages(self, socket: "ClientWebSocketResponse", timeout_s: float | None) -> list[_Message]:
+        """Receive the next messages. Raises SourceError at the end of the stream, and for an error that the vendor
+        reports.
+
+        The refusal of halts and limits by the plan is no error: they are not asked for again.
+        """
         import aiohttp
 
         frame = await socket.receive(timeout_s)
@@ -204,6 +211,7 @@ class AlpacaStream:
             if column is None:
                 continue
             try:
+                # types of messages: s is a trading status, l are price limits
                 if message.T == "s" and message.sc in HALTS | RESUMES:
                     reason = " ".join(words for words in (message.sm, message.rm) if words) or message.sc
                     self._receiver(
@@ -216,6 +224,7 @@ class AlpacaStream:
                 raise SourceError("alpaca", "a message of its stream about a halt cannot be read") from None
         for column, close, ts in zip(rows.column.tolist(), rows.close_nano.tolist(), rows.ts.tolist(), strict=True):
             self._close[column] = close
+            # the stream has bars of one minute, stamped with their open
             self._report_limit(column, ts + 60 * NANO)
 
     def _report_limit(self, column: int, ts: int) -> None:

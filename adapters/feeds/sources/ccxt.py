@@ -57,6 +57,7 @@ class CryptoSource:
     adjusted = False
 
     def __init__(self, access: Access, universe: Universe, interval: str) -> None:
+        """Prepare the source; the first request connects."""
         self.name = access.venue
         self._access = access
         self._universe = universe
@@ -92,6 +93,7 @@ class CryptoSource:
         bars_by_ts: dict[int, Bar] = {}
         since_ns = start_ns
         for _ in range(PAGES):
+            # None: as many bars as the exchange returns at once
             request = partial(exchange.fetch_ohlcv, self.markets[column], self.interval, since_ns // 1_000_000, None)
             page = [self.bar(column, candle) for candle in await self._answer(exchange, request)]
             newest_ns = max((bar[0] for bar in page if bar[0] not in bars_by_ts), default=since_ns - 1)
@@ -137,6 +139,7 @@ class CryptoSource:
             return self._exchange
 
     async def _market_names(self, exchange: Exchange) -> list[str]:
+        """Return the exchange's name of each symbol's market. Raises SourceError for an unknown symbol or interval."""
         if self.interval not in exchange.timeframes:
             offered = ", ".join(exchange.timeframes)
             raise SourceError(self.name, f"it has no bars of {self.interval}", f"It has {offered}", again=False)
@@ -151,6 +154,8 @@ class CryptoSource:
         return market_names
 
     async def _answer(self, exchange: Exchange, request: Callable[[], Awaitable[Any]]) -> Any:
+        """Send one request. The first one waits FIRST_ANSWER_S at most, later ones the whole time-out. Raises
+        SourceError."""
         exchange.timeout = int(self._limit_s * 1000)
         try:
             answer = await request()

@@ -123,6 +123,7 @@ class HttpSource:
     def __init__(
         self, mapping: HttpMapping, universe: Universe, interval: str, *, key: str = "", secret: str = ""
     ) -> None:
+        """Raises SourceError where the mapping needs a key or a secret that is not given."""
         needs_key = mapping.key_header or "{key}" in mapping.url or "{key}" in "".join(mapping.headers.values())
         if needs_key and not key:
             raise SourceError(mapping.name, "it needs a key", "Set QUANTD_HTTP_KEY", again=False)
@@ -154,6 +155,11 @@ class HttpSource:
         await self._web.close()
 
     async def _bars_of(self, column: int, symbol: str, start_ns: int, end_ns: int) -> list[Bar]:
+        """Return all bars of one symbol, page after page.
+
+        The next page begins after the newest bar (`page_by_last`), or is named by a token of the answer. Raises
+        SourceError for pages that do not end.
+        """
         bars: list[Bar] = []
         newest, token, begin = -1, "", start_ns
         for _ in range(_MOST_PAGES):
@@ -179,28 +185,33 @@ class HttpSource:
         )
 
     async def _page(self, symbol: str, start_ns: int, end_ns: int, token: str, *, further: bool) -> Any:
-        m = self._mapping
+        """Request one page, and return its JSON.
+
+        A `further` page begins after the newest bar; a `token` that is not empty names the page. Raises SourceError for
+        an answer that is no JSON or has an error message.
+        """
+        mapping = self._mapping
         values = {
-            "symbol": m.symbols.get(symbol, symbol),
+            "symbol": mapping.symbols.get(symbol, symbol),
             "start": self._ask(start_ns, up=further and self._fine),
-            "end": self._ask(end_ns - 1, up=False) if m.end_inclusive else self._ask(end_ns, up=True),
-            "interval": m.intervals.get(self._interval, self._interval),
+            "end": self._ask(end_ns - 1, up=False) if mapping.end_inclusive else self._ask(end_ns, up=True),
+            "interval": mapping.intervals.get(self._interval, self._interval),
             "key": self._key,
         }
-        url = _filled(m.url, {name: quote(value, safe="") for name, value in values.items()})
+        url = _filled(mapping.url, {name: quote(value, safe="") for name, value in values.items()})
         if token:
-            url += ("&" if "?" in url else "?") + urlencode({m.next_parameter: token})
-        headers = {name: _filled(text, {"key": self._key}) for name, text in m.headers.items()}
-        if m.key_header:
-            headers[m.key_header] = _filled(m.key_text, {"key": self._key})
-        if m.signature is not None:
-            url, headers = signed(m.signature, url, headers, self._secret, time.time())
+            url += ("&" if "?" in url else "?") + urlencode({mapping.next_parameter: token})
+        headers = {name: _filled(text, {"key": self._key}) for name, text in mapping.headers.items()}
+        if mapping.key_header:
+            headers[mapping.key_header] = _filled(mapping.key_text, {"key": self._key})
+        if mapping.signature is not None:
+            url, headers = signed(mapping.signature, url, headers, self._secret, time.time())
         body = await self._web.get(url, headers=headers)
         try:
             document = _decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise self._web.unreadable(body, f"JSON for {symbol}") from None
-        failure_text = _at(document, m.error) if m.error else None
+        failure_text = _at(document, mapping.error) if mapping.error else None
         if failure_text:
             raise SourceError(self.name, f"{symbol}: {self._web.words(str(failure_text))}", again=False)
         return document
@@ -216,24 +227,28 @@ class HttpSource:
         return moment.date().isoformat() if stamp_format == "date" else moment.isoformat().replace("+00:00", "Z")
 
     def _read(self, document: Any, column: int, symbol: str) -> Iterator[Bar]:
-        m = self._mapping
-        names = (m.ts, m.open, m.high, m.low, m.close, m.volume)
-        rows_path = _filled(m.rows, {"symbol": m.symbols.get(symbol, symbol)})
+        """Yield the bars of an answer, whose rows are objects, lists, a list for each column, or objects by time.
+
+        Raises SourceError where the rows are not at the place that the mapping names.
+        """
+        mapping = self._mapping
+        names = (mapping.ts, mapping.open, mapping.high, mapping.low, mapping.close, mapping.volume)
+        rows_path = _filled(mapping.rows, {"symbol": mapping.symbols.get(symbol, symbol)})
         rows = _at(document, rows_path)
         if rows is None:
-            if not m.rows_optional:
+            if not mapping.rows_optional:
                 remedy = "Check rows in the mapping, or write rows_optional = true where the vendor leaves them out"
                 raise SourceError(
                     self.name, f'no rows at "{rows_path}" in its answer for {symbol}', remedy, again=False
                 )
             return
-        if m.columns:
+        if mapping.columns:
             lists = [_at(rows, name) for name in names]
             if not all(isinstance(cells, list) and len(cells) == len(lists[0]) for cells in lists):
                 raise SourceError(self.name, f"its columns for {symbol} are not lists of one length", again=False)
             rows = [list(values) for values in zip(*lists, strict=True)]
             names = ("0", "1", "2", "3", "4", "5")
-        if isinstance(rows, dict) and m.ts == "@key":
+        if isinstance(rows, dict) and mapping.ts == "@key":
             rows = [{"@key": key, **row} if isinstance(row, dict) else row for key, row in rows.items()]
         if not isinstance(rows, list):
             raise SourceError(
@@ -249,6 +264,7 @@ class HttpSource:
             yield self._stamp(ts, symbol), column, opened, high, low, close, volume
 
     def _stamp(self, value: Any, symbol: str) -> int:
+        """Convert a stamp to ns UTC, or to the date of a session. Raises SourceError for an unreadable stamp."""
         stamp_format = self._mapping.stamp_format
         try:
             if stamp_format in _PER_SECOND:
@@ -349,6 +365,7 @@ def read_mapping(path: Path) -> HttpMapping:
 
 
 def _known_keys(path: Path, kind: type, table: Mapping[str, object], where: str) -> None:
+    """Raise FileWrong for a key of a table that `kind` has not, and for a missing key without a default."""
     names = [key_field.name for key_field in fields(kind)]
     for key in table:
         if key not in names:

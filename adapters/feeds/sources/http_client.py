@@ -52,6 +52,7 @@ class Web:
         if self._session is None:
             self._session = aiohttp.ClientSession()
         host = urlsplit(url).netloc.rpartition("@")[2]
+        # the first answer must come soon; a host that has answered once can be reached, if slowly
         limit_s = self._timeout_s if self._patient else min(self._timeout_s, FIRST_ANSWER_S)
         try:
             full_url = URL(url, encoded=True)  # as it was signed

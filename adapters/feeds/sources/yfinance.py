@@ -126,6 +126,7 @@ class YahooSource:
         progress: Callable[[float], None] = lambda share: None,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
+        """Raises SourceError for an interval that Yahoo has not."""
         if interval not in REACH_DAYS:
             raise SourceError(
                 self.name, f'it has no bars of "{interval}"', f"There are {', '.join(REACH_DAYS)}", again=False
@@ -147,7 +148,7 @@ class YahooSource:
             what = f"bars of {self._interval} go back {REACH_DAYS[self._interval]} days only, to {session_date(oldest)}"
             raise SourceError(self.name, what, "Ask for a later start or for longer bars", again=False)
         answers, lost = await self._each(lambda column: self._bars_answer(column, start_ns, end_ns))
-        rows = within(joined(a.rows for a in answers), start_ns, end_ns)
+        rows = within(joined(answer.rows for answer in answers), start_ns, end_ns)
         if lost:
             missing = [self._universe.symbols[column] for column in lost]
             why = one_line(next(iter(lost.values())).what, WORDS)
@@ -189,6 +190,7 @@ class YahooSource:
             future.add_done_callback(
                 lambda _: self._progress(sum(done_future.done() for done_future in futures) / size)
             )
+        # each thread answers one symbol after another, each within the deadline
         rounds = -(-size // _THREADS)
         try:
             async with asyncio.timeout(self._deadline_s * rounds):
@@ -224,6 +226,11 @@ class YahooSource:
         return self._ask(column, read, start=_moment(start_ns), end=_moment(end_ns), interval=self._interval)
 
     def _history(self, column: int, start_ns: int) -> _Answer:
+        """Download one symbol's days since shortly before `start_ns`, and note them as its newest answer.
+
+        The answer has the actions, and the bars if the source is of daily bars.
+        """
+
         def read(frame: "pd.DataFrame | None") -> _Answer:
             if frame is None:
                 raise self._unknown(column, "an empty chart")
@@ -273,6 +280,7 @@ class YahooSource:
         except PeeweeException as error:
             raise self._cacheless(error) from None
         except Exception:
+            # the answer itself tells a failure from a known symbol without data, for which yfinance raises too
             if (problem := chart.problem(self.name, symbol)) is not None:
                 raise problem from None
         try:
@@ -341,6 +349,11 @@ class YahooSource:
             return self._session
 
     def _rows(self, frame: "pd.DataFrame | None", column: int, actions: Sequence[ActionRow]) -> Rows:
+        """Convert Yahoo's table to bars; no bars for no table.
+
+        Raw prices and volumes are those of the day, before the later splits in `actions`. Adjusted prices are adjusted
+        by the ratio of the adjusted close to the close.
+        """
         if frame is None or frame.empty:
             return rows_of(())
         frame = frame[frame[list(_PRICES)].notna().any(axis=1)]  # a row without prices is no bar
@@ -454,7 +467,7 @@ def factors(day_ns: Ints, splits: Sequence[ActionRow]) -> Floats:
     """
     new_per_old = np.ones(len(day_ns))
     total = Fraction(1)
-    for split in sorted((s for s in splits if s.kind == "split"), key=lambda s: -s.day_ns):
+    for split in sorted((split for split in splits if split.kind == "split"), key=lambda split: -split.day_ns):
         total *= Fraction(split.numerator, split.denominator)
         new_per_old[day_ns < split.day_ns] = float(total)
     return new_per_old

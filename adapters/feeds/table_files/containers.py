@@ -145,6 +145,7 @@ def _gzip_part(path: Path, shown_name: str) -> Part:
 
 
 def _zip_parts(path: Path, shown_name: str) -> Iterator[Part]:
+    """Yield the members of a zip archive, sorted by name. Raises FeedError for an empty, large or damaged archive."""
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
@@ -178,6 +179,7 @@ def _is_byproduct(name: str) -> bool:
 
 
 def _zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shown_name: str) -> Part:
+    """Return one member, unpacked. Raises FeedError for an encrypted member, or one larger than the archive says."""
     name = member.filename
     where = f"{shown_name}({name})"
     pure = PurePosixPath(name)

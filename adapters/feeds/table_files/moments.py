@@ -227,9 +227,9 @@ def _with_offsets(stamps: pl.Series, text: pl.Series, filled: pl.Series, offset:
             return Moments(stamps, order_text)
         zoned = stamps.dt.replace_time_zone(offset, ambiguous="earliest", non_existent="null")
         return Moments(zoned.dt.convert_time_zone("UTC"), f"in {offset}")
-    parts = text.str.extract_groups(r"([+-])(\d\d):?(\d\d)$").struct.unnest()
-    sign = parts.to_series(0).replace_strict({"+": 1, "-": -1}, default=None, return_dtype=pl.Int64)
-    minutes = sign * (parts.to_series(1).cast(pl.Int64) * 60 + parts.to_series(2).cast(pl.Int64))
+    offset_parts = text.str.extract_groups(r"([+-])(\d\d):?(\d\d)$").struct.unnest()
+    sign = offset_parts.to_series(0).replace_strict({"+": 1, "-": -1}, default=None, return_dtype=pl.Int64)
+    minutes = sign * (offset_parts.to_series(1).cast(pl.Int64) * 60 + offset_parts.to_series(2).cast(pl.Int64))
     minutes = minutes.zip_with(~text.str.contains(r"(Z|UTC|GMT)$"), pl.Series([0], dtype=pl.Int64))
     offset_duration = pl.DataFrame({"m": minutes}).select(pl.duration(minutes=pl.col("m"), time_unit="ns")).to_series()
     offsets = sorted({field for field in filled.str.extract(r"([+-]\d\d:?\d\d)$").unique().to_list() if field})
@@ -245,16 +245,16 @@ def _day_month_format(filled: pl.Series, form: str, where: str, dates: str) -> t
     first, second = (first_numbers.to_series(k).cast(pl.Int64, strict=False) for k in (0, 1))
     day_first, month_first = (first > 12).any(), (second > 12).any()
     day, month = (
-        form.replace("%A", first_reading).replace("%B", second_reading)
-        for first_reading, second_reading in (("%d", "%m"), ("%m", "%d"))
+        form.replace("%A", first_code).replace("%B", second_code)
+        for first_code, second_code in (("%d", "%m"), ("%m", "%d"))
     )
     if dates:
         return (day if dates == "day-first" else month), f"{dates.replace('-', ' ')}, as told"
     if day_first and month_first:
-        first_reading, second_reading = filled.filter(first > 12)[0], filled.filter(second > 12)[0]
+        day_first_date, month_first_date = filled.filter(first > 12)[0], filled.filter(second > 12)[0]
         raise FeedError(
             where,
-            f"{first_reading} has the day first and {second_reading} the month",
+            f"{day_first_date} has the day first and {month_first_date} the month",
             "Write all dates in one order, as 2024-07-03",
         )
     if day_first or month_first:
@@ -276,7 +276,10 @@ def _readings_of(value: float) -> list[str]:
 
 
 def _number_moments(values: pl.Series, where: str, unit: str) -> Moments:
-    """Read stamps that are numbers: units since 1970, or days of a spreadsheet."""
+    """Read stamps that are numbers: units since 1970, or days of a spreadsheet.
+
+    Without the option `unit`, exactly one unit must give a plausible time. Raises FeedError otherwise.
+    """
     filled = values.drop_nulls()
     if values.dtype.is_float():
         filled = filled.filter(filled.is_finite())
@@ -284,8 +287,8 @@ def _number_moments(values: pl.Series, where: str, unit: str) -> Moments:
         raise FeedError(where, "no line has a time", "Give each bar its date or time")
     smallest, largest = float(filled.min()), float(filled.max())  # type: ignore[arg-type]
     if not unit and _EXCEL[0] <= smallest and largest <= _EXCEL[1]:
-        days = (values.cast(pl.Float64) * 86_400_000).round(0).cast(pl.Int64, strict=False)
-        instants = days.cast(pl.Duration("ms")) + pl.lit(datetime(1899, 12, 30)).cast(pl.Datetime("ms"))
+        milliseconds = (values.cast(pl.Float64) * 86_400_000).round(0).cast(pl.Int64, strict=False)
+        instants = milliseconds.cast(pl.Duration("ms")) + pl.lit(datetime(1899, 12, 30)).cast(pl.Datetime("ms"))
         stamps = pl.select(instants).to_series()
         return Moments(stamps if (stamps.dt.date().cast(pl.Datetime("ms")) != stamps).any() else stamps.dt.date(),
                        "days of a spreadsheet")  # fmt: skip

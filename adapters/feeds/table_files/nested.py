@@ -87,6 +87,7 @@ def _tables(node: Any, outer_texts: Mapping[str, Any], depth: int, key: str) -> 
         yield _table_of_objects([{"time": name, **value} for name, value in node.items()], outer_texts, key)
         return
     arrays = _arrays(node)
+    # a time and four prices
     if len(arrays) >= 5:
         lengths = {len(values) for values in arrays.values()}
         if len(lengths) == 1:

@@ -45,6 +45,10 @@ def is_plain(path: Path) -> bool:
 
 
 def _are_plain(lines: list[str]) -> bool:
+    """Return whether the lines of a CSV file have the columns of quantd, in plain numbers and ISO times.
+
+    Lines with the newest bar first are not plain: the general reader turns them.
+    """
     names = [name.strip('"') for name in lines[0].split(",")] if lines else []
     if set(_TRADES) <= set(names):
         return True
@@ -73,6 +77,7 @@ def _are_plain(lines: list[str]) -> bool:
 
 
 def _is_plain_parquet(path: Path) -> bool:
+    """Return whether a parquet file has the columns of quantd in usual types; True for a damaged file."""
     try:
         schema = pl.read_parquet_schema(path)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):

@@ -206,6 +206,7 @@ def _stamp_text(stamps: pl.Series) -> pl.Series:
 
 
 def _raw_tables(part: Part, asked: Asked) -> list[RawTable]:
+    """Return the tables of a file, with the names of their columns. Raises FeedError for a file without a table."""
     kind = part.kind
     if kind == "json":
         return [
@@ -244,6 +245,7 @@ def _raw_tables(part: Part, asked: Asked) -> list[RawTable]:
     text = text_table(data, part.name)
     header = text.header
     names = text.frame.columns
+    # False: its columns have no names so far
     table = RawTable(part.name, part.stem, text.frame, text.lines, False, separator=text.separator, notes=text.notes)
     names_row = next((k for k, row in enumerate(header) if are_names(row)), None)
     if names_row is None and not header:
@@ -318,7 +320,10 @@ def _by_symbol(raw: RawTable, pairs: Sequence[tuple[str, str]]) -> list[RawTable
 
 
 def _binary_table(part: Part, kind: str) -> RawTable:
-    """Return the table of a parquet or feather file. Raises FeedError for an unreadable file."""
+    """Return the table of a parquet or feather file. Raises FeedError for an unreadable file.
+
+    Nested columns are left out, and binary ones are prices in fixed point. The metadata may name the symbol.
+    """
     source: Any = part.path if part.path is not None else part.data
     metadata: dict[str, str] = {}
     try:
@@ -409,6 +414,10 @@ def _bars(raw: RawTable, asked: Asked, several: bool) -> Table:
 
 
 def _stamps(raw: RawTable, roles: Roles, asked: Asked) -> Moments:
+    """Return the times of a table. Local times become instants by another column or a zone, if there is one.
+
+    Local times that are all midnight become dates.
+    """
     where = f"{raw.name}, column {roles.time}"
     stamps = moments(raw.frame[roles.time], where, dates=asked.dates, unit=asked.unit)
     if _is_local(stamps.values) and not (asked.zone or raw.zone) and (instants := _other_instants(raw, roles)):
@@ -452,6 +461,7 @@ def _is_midnight(values: pl.Series) -> bool:
 
 
 def _time_text(roles: Roles, stamps: Moments, raw: RawTable, asked: Asked) -> str:
+    """Return the statement of how the times of a table were read."""
     column = f"column {roles.time}" + (f" and {roles.clock}" if roles.clock else "")
     values = stamps.values
     if values.dtype == pl.Date:
@@ -494,6 +504,7 @@ def _require_numbers(values: pl.Series, read: pl.Series, raw: RawTable, name: st
 
 
 def _volume(raw: RawTable, roles: Roles, spelling: numbers.Spelling, close: pl.Series) -> tuple[pl.Series, str]:
+    """Return the volumes and a statement of them: zeros without a column, the better one of two columns."""
     if not roles.volume:
         zeros = pl.Series("volume", [0.0] * len(raw.frame))
         return zeros, NO_VOLUMES
@@ -514,6 +525,11 @@ def _volume(raw: RawTable, roles: Roles, spelling: numbers.Spelling, close: pl.S
 
 
 def _symbol(raw: RawTable, roles: Roles, asked: Asked, stamps: pl.Series, several: bool) -> tuple[pl.Series, str]:
+    """Return the symbol of each row, and a statement of where it is from.
+
+    It is from a column, the option, the file's content or the file's name, in this order. Raises FeedError for an empty
+    field, for repeated times without a column of symbols, and where nothing names the symbol.
+    """
     count = len(raw.frame)
     if roles.symbol:
         symbol_field = raw.frame[roles.symbol]
@@ -534,6 +550,7 @@ def _symbol(raw: RawTable, roles: Roles, asked: Asked, stamps: pl.Series, severa
             return pl.Series("symbol", [asked.symbol]).new_from_index(0, count), text
         return column.alias("symbol"), f"column {roles.symbol}, {some(names)}"
     repeats = count - stamps.n_unique()
+    # a few repeated times are faults of single lines, many are the bars of several symbols
     if repeats > (0 if raw.in_memory else max(2, count // 100)):
         raise FeedError(
             raw.name, f"times repeat, and there is no column symbol (it has {', '.join(raw.frame.columns)[:200]})",

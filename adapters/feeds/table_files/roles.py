@@ -205,6 +205,7 @@ def _volume(plain_names: Mapping[str, str], column_of: Mapping[str, str]) -> dic
 def _missing_error(
     where: str, missing: Sequence[str], column_of: Mapping[str, str], columns: Sequence[str]
 ) -> FeedError:
+    """Return the error about missing prices; where only adjusted closes are there, it says why these do not serve."""
     fault = f"column {', '.join(missing)} is missing (it has {', '.join(columns)})"
     if "adjusted" in column_of and "close" in missing:
         return FeedError(
@@ -220,6 +221,7 @@ def valued_roles(frame: pl.DataFrame, where: str) -> Roles:
     sample = frame.head(400)
     values = {name: sample[name].cast(pl.Float64, strict=False).to_numpy() for name in frame.columns}
     time, clock, symbol = "", "", ""
+    # time, clock and symbol are among the first columns, before the prices
     for name in frame.columns[:4]:
         fields = [str(field) for field in sample[name].drop_nulls().head(50).to_list()]
         if not fields:
@@ -280,6 +282,7 @@ def _price_block(names: Sequence[str], values: Mapping[str, Floats]) -> tuple[Se
             continue
         highs = [k for k in range(4) if (cells[k] >= cells.max(axis=0)).all()]
         lows = [k for k in range(4) if (cells[k] <= cells.min(axis=0)).all()]
+        # prices of one bar are of one size: a volume among them is much larger
         if highs and lows and (cells.max(axis=0) < 100 * cells.min(axis=0)).all():
             if highs[0] == lows[0]:  # prices that never move
                 return block, block[1], block[2]

@@ -92,7 +92,10 @@ def spelling_of(columns: Iterable[pl.Series], where: str, decimal: str = "") -> 
 
 
 def numbers(values: pl.Series, spelling: Spelling) -> pl.Series:
-    """Return the values as decimal text or floats, null where a field is empty or is no number."""
+    """Return the values as decimal text or floats, null where a field is empty or is no number.
+
+    Separators of thousands are removed. A suffix K, M, B or T multiplies the number, which is then a float.
+    """
     if values.dtype != pl.String:
         return values
     if are_numbers(values) and not (spelling.comma and values.str.contains(".", literal=True).any()):

@@ -132,6 +132,7 @@ def _separator(head: Sequence[str]) -> str:
     for separator in SEPARATORS:
         rows = [_fields(line, separator) for line in head[-_FEW:] if separator in line]
         data = Counter(len(row) for row in rows if is_data(row))
+        # an earlier separator stays unless a later one fits a fifth more lines
         if data and (count := data.most_common(1)[0][1]) > best_count * 1.2:
             best, best_count = separator, count
     if best_count:
@@ -186,7 +187,7 @@ def _data_frame(body: str, separator: str, width: int, begin: int, where: str) -
     """
     data = body.encode()
     body_bytes = np.frombuffer(data, dtype=np.uint8)
-    ends = np.flatnonzero(body_bytes == 10)
+    ends = np.flatnonzero(body_bytes == 10)  # line feeds
     if not len(body_bytes) or body_bytes[-1] != 10:
         ends = np.append(ends, len(body_bytes))
     starts = np.concatenate([[0], ends[:-1] + 1])
@@ -237,6 +238,7 @@ def _is_remark(line: str, fields: Sequence[str]) -> bool:
 
 
 def _uneven_error(where: str, line: str, fields: Sequence[str], width: int, separator: str) -> FeedError:
+    """Return the error about a line with too many fields (commas within numbers) or too few (a cut line)."""
     if len(fields) > width:
         return FeedError(
             where, f"{len(fields)} fields under a header of {width}",
@@ -250,6 +252,7 @@ def _uneven_error(where: str, line: str, fields: Sequence[str], width: int, sepa
 
 
 def _no_data_error(where: str, fields: Sequence[Sequence[str]], separator: str) -> FeedError:
+    """Return the error about a file without a line of data; raises it where the header lacks a price."""
     first_fields = next((row for row in fields if any(row)), [])
     if not any(is_number(field) and field for field in first_fields):
         named_roles(first_fields, where, {})  # names what is missing among the columns

@@ -44,6 +44,7 @@ class Cached(Forwarding):
     def __init__(
         self, source: Source, universe: Universe, interval: str, folder: Path, *, now: Callable[[], int] = time.time_ns
     ) -> None:
+        """Prepare the cache; a folder belongs to one source, interval and kind of prices."""
         super().__init__(source)
         self._universe, self._now = universe, now
         self._length_ns = interval_ns(interval)
@@ -63,6 +64,7 @@ class Cached(Forwarding):
         Raises the wrapped source's SourceError, and PartialAnswer for symbols that a download lacked.
         """
         async with self._turn:
+            # without bars (None): they are read only if the cache has a part of the range
             stored_series = [_Series(note, None) for note in await asyncio.to_thread(self._notes)]
             missing_ranges = _missing_ranges([stored.note.covered for stored in stored_series], start_ns, end_ns)
             if missing_ranges != ((start_ns, end_ns),):
@@ -72,6 +74,7 @@ class Cached(Forwarding):
                 missing_ranges = _missing_ranges(
                     [stored.note.covered for stored in stored_series], start_ns, end_ns
                 )  # a damaged file covers nothing
+            # adjusted prices of two downloads are of two scales
             if self.adjusted and missing_ranges:
                 missing_ranges = ((start_ns, end_ns),)
             pieces = [
@@ -105,24 +108,25 @@ class Cached(Forwarding):
         async with self._turn:
             notes = await asyncio.to_thread(self._notes)
             missing_ranges = _missing_ranges([note.actions_covered for note in notes], start_ns, end_ns)
-            actions = [a for column, note in enumerate(notes) for a in unpacked(note, column)]
+            actions = [action for column, note in enumerate(notes) for action in unpacked(note, column)]
             for begin, end in missing_ranges:
                 self.downloads += 1
                 new_actions = await self._source.actions(begin, end)
-                actions = [a for a in actions if not begin <= a.day_ns < end] + new_actions
-                past = (begin, min(end, self._now() - LATE_NS))
-                if past[0] < past[1]:
+                actions = [action for action in actions if not begin <= action.day_ns < end] + new_actions
+                final_range = (begin, min(end, self._now() - LATE_NS))
+                if final_range[0] < final_range[1]:
                     notes = [
                         replace(
                             note,
                             actions=packed(
                                 [
-                                    a
-                                    for a in actions
-                                    if a.column == column and _is_covered(a.day_ns, note.actions_covered, past)
+                                    action
+                                    for action in actions
+                                    if action.column == column
+                                    and _is_covered(action.day_ns, note.actions_covered, final_range)
                                 ]
                             ),
-                            actions_covered=merged(note.actions_covered, past),
+                            actions_covered=merged(note.actions_covered, final_range),
                         )
                         for column, note in enumerate(notes)
                     ]
@@ -149,7 +153,11 @@ class Cached(Forwarding):
             return [Note(symbol) for symbol in self._universe.symbols]
 
     def _keep(self, series: "list[_Series]", answer: Rows, begin: int, end: int) -> "list[_Series]":
-        """Store the final bars of an answer for [begin, end) with the older ones; return the updated series."""
+        """Store the final bars of an answer for [begin, end) with the older ones; return the updated series.
+
+        Adjusted bars replace all older ones. A file that cannot be written is no failure: its bars are downloaded
+        again.
+        """
         series_after = []
         for column, stored in enumerate(series):
             bars = within(answer.take(answer.column == column), begin, end)

@@ -34,6 +34,8 @@ class Fallback:
     def __init__(
         self, sources: Sequence[Source], universe: Universe, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        """Compare the conventions of the sources with those of the first one. Raises ValueError if they cannot be
+        mixed."""
         first = sources[0]
         always_open = all(i.calendar == "24/7" for i in universe.instruments)
         for other in sources[1:]:
@@ -66,7 +68,7 @@ class Fallback:
         incomplete = False
         for index in order(self._healths):
             try:
-                rows = await self._answer(index, lambda s: s.bars(start_ns, end_ns))
+                rows = await self._answer(index, lambda source: source.bars(start_ns, end_ns))
                 answered = missing_columns
             except PartialAnswer as error:
                 refusals.append(error)
@@ -85,7 +87,7 @@ class Fallback:
             return joined(answers)
         if incomplete:
             symbols = [self._universe.symbols[column] for column in sorted(missing_columns)]
-            raise PartialAnswer(self.name, joined(answers), symbols, "; ".join(str(e) for e in refusals))
+            raise PartialAnswer(self.name, joined(answers), symbols, "; ".join(str(refusal) for refusal in refusals))
         raise self._joined_error(refusals)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
@@ -108,6 +110,7 @@ class Fallback:
             await source.close()
 
     async def _answer(self, index: int, request: Callable[[Source], Awaitable[T]]) -> T:
+        """Send a request to one source, and note in its health whether it answered."""
         health = self._healths[index]
         try:
             answer = await request(self._sources[index])

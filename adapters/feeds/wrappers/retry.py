@@ -38,6 +38,7 @@ class Retried(Forwarding):
         longest_s: float = 30.0,
         report: Report = lambda error, failures, pause_s: None,
     ) -> None:
+        """Wrap a source; the class documents the options."""
         super().__init__(source)
         self._report = report
         self._deadline_s, self._first_s, self._longest_s = deadline_s, first_s, longest_s
@@ -51,6 +52,7 @@ class Retried(Forwarding):
         return await self._retried(self._source.actions, start_ns, end_ns)
 
     async def _retried(self, call: Callable[[int, int], Awaitable[T]], start_ns: int, end_ns: int) -> T:
+        """Call again after each temporary failure, until the deadline; the last failure is raised."""
         from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay
 
         attempts = AsyncRetrying(

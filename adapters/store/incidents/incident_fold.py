@@ -284,7 +284,10 @@ class _Step:
         self.changes.notices.append(Notice(event.ts, reminded.level, text, reminded, route))
 
     def _raise(self, kind: AlertKind, key: Key, alert: Publish, id: str, has_alert: bool = True) -> Incident:
-        """Open an incident, change the active one, or reopen one that ended at most `calm_ns` ago."""
+        """Open an incident, change the active one, or reopen one that ended at most `calm_ns` ago.
+
+        Without `has_alert`, no alert reports this state of the incident.
+        """
         previous = self._incidents.at(key)
         incident = Incident(
             id,

@@ -68,7 +68,7 @@ def archives_of(driver: Driver) -> list[Archive]:
     """Return all archives, oldest rows first. Raises StoreDamaged when a row does not match its digest."""
     if "archives" not in table_names(driver):  # a store of an older revision
         return []
-    out = []
+    archives = []
     for row in driver.execute(f"SELECT {', '.join(columns_of('archives'))} FROM archives ORDER BY first").fetchall():
         first, last, prev, hash, runs, folder, file, size, checksum, digest = row
         fields = (first, last, bytes(prev), bytes(hash), runs, folder, file, size, bytes(checksum))
@@ -77,8 +77,8 @@ def archives_of(driver: Driver) -> list[Archive]:
                 f"archives: the row of {file} does not match its digest, so it was changed outside quantd. Restore a "
                 "backup with `quantd restore`"
             )
-        out.append(Archive(*fields[:4], msgspec.json.decode(runs, type=tuple[Span, ...]), *fields[5:]))
-    return out
+        archives.append(Archive(*fields[:4], msgspec.json.decode(runs, type=tuple[Span, ...]), *fields[5:]))
+    return archives
 
 
 def last_seqs(driver: Driver) -> dict[str, int]:

@@ -171,7 +171,7 @@ class HeadFile:
         except NotRead as why:
             raise StoreDamaged(f"{self.path}: {why}") from None
         slots = [_head_in(data[k : k + _SLOT]) for k in (0, _SLOT)]
-        heads = [(h.number, k, h) for k, h in enumerate(slots) if h is not None]
+        heads = [(slot_head.number, k, slot_head) for k, slot_head in enumerate(slots) if slot_head is not None]
         if not heads:
             raise StoreDamaged(f"{self.path}: the head of the journal cannot be read")
         _, slot, head = max(heads, key=lambda row: row[0])
@@ -189,7 +189,7 @@ class HeadFile:
         try:
             data = _slot_of(head)
             if os.pwrite(fd, data, self._next * _SLOT) != len(data):
-                raise OSError(28, "short write", str(self.path))
+                raise OSError(28, "short write", str(self.path))  # 28 is ENOSPC
             _SYNC(fd)
         finally:
             os.close(fd)

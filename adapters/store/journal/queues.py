@@ -38,7 +38,10 @@ def post(driver: Driver, sink: str, queue: Queued | None, arrived: list[Row], ca
     afterwards."""
     counts = dict.fromkeys(LEVELS, 0) if queue is None else dict(queue.levels)
     # columns of a row: run, seq, k, ts, level, kind, body
-    messages = [Message((r[0], r[1], r[2]), r[3], r[4], r[5], r[6]) for r in arrived]  # type: ignore[arg-type]
+    messages = [
+        Message((row[0], row[1], row[2]), row[3], row[4], row[5], row[6])  # type: ignore[arg-type]
+        for row in arrived
+    ]
     if sum(counts.values()) + len(messages) <= capacity:
         change = Admission([], messages, 0)
     else:
@@ -46,10 +49,13 @@ def post(driver: Driver, sink: str, queue: Queued | None, arrived: list[Row], ca
     for level, count in remove(driver, sink, change.leave).items():
         counts[level] -= count
     table, queue_values = ("outbox", ()) if sink == BUS else ("deliveries", (sink,))
-    rows = ((*queue_values, *m.key, m.ts, m.level, m.kind, m.body, m.merged) for m in change.enter)
+    rows = (
+        (*queue_values, *message.key, message.ts, message.level, message.kind, message.body, message.merged)
+        for message in change.enter
+    )
     insert_digested(driver, table, rows)
-    for m in change.enter:
-        counts[m.level] += 1
+    for message in change.enter:
+        counts[message.level] += 1
     if change.dropped and sink == BUS:
         driver.execute(
             "UPDATE meta SET value = CAST(CAST(value AS BIGINT) + ? AS TEXT) WHERE name = 'outbox_dropped'",

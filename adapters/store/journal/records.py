@@ -189,7 +189,7 @@ class Records:
                     (run, sample, n),
                 ).fetchall()
                 state, filled, ended, note, symbol = (list(column) for column in zip(*rows, strict=True))
-                baskets[sample, n] = OpenBasket(state, filled, ended, note, [columns[s] for s in symbol])
+                baskets[sample, n] = OpenBasket(state, filled, ended, note, [columns[name] for name in symbol])
         return baskets
 
     def incidents(self, run: str) -> Incidents:
@@ -271,11 +271,11 @@ class Refold:
 def run_records(driver: Queries) -> list[RunRecord]:
     """Return all runs, oldest first. Raises StoreDamaged for a changed row."""
     rows = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs ORDER BY number").fetchall()
-    out = []
+    records = []
     for number, run, ts, mode, universe, agents, ended_ts, ended, digest in rows:
         if row_digest(number, run, ts, mode, universe, agents, ended_ts, ended) != bytes(digest):
             raise StoreDamaged(f"runs: the row of run {run} does not match its digest")
         run_universe = msgspec.json.decode(universe, type=Universe)
         epochs = msgspec.json.decode(agents, type=tuple[Epoch, ...])
-        out.append(RunRecord(number, run, ts, mode, run_universe, epochs, ended_ts, ended))
-    return out
+        records.append(RunRecord(number, run, ts, mode, run_universe, epochs, ended_ts, ended))
+    return records

@@ -110,15 +110,16 @@ class Writer:
     def __init__(
         self, connect: Callable[[], Driver], head: HeadFile, capacity: int = CAPACITY, lease: Lease | None = None
     ) -> None:
+        """Prepare the writer; `open` or the first batch connects and reads the end of the journal."""
         self._connect = connect
         self._lease = lease
         self._head = head
         self._capacity = capacity
         self._driver: Driver | None = None
-        self._number = 0
-        self._hash = GENESIS
-        self._seqs: dict[str, int] = {}
-        self._queues: dict[str, Queued] = {}
+        self._number = 0  # of the newest row of the journal
+        self._hash = GENESIS  # of that row
+        self._seqs: dict[str, int] = {}  # run -> its last entry
+        self._queues: dict[str, Queued] = {}  # sink -> the counts of its queue
 
     def open(self) -> None:
         """Connect and read the newest row of the hash chain. Raises StoreDamaged when the chain does not reach its
@@ -230,7 +231,11 @@ class Writer:
         return self._queues[sink].dropped if sink in self._queues else 0
 
     def write(self, batch: Batch) -> None:
-        """Commit one batch. Raises StoreFull, StoreFailing or StoreDamaged; nothing of the batch is then stored."""
+        """Commit one batch. Raises StoreFull, StoreFailing or StoreDamaged; nothing of the batch is then stored.
+
+        A batch with entries becomes the next row of the journal; if it is the newest row already, because only the
+        answer was lost, it is not written again. A batch without entries has a snapshot or rejected bars.
+        """
         last_seq = batch.first_seq + len(batch.entries) - 1
         doing = f"committing entries {batch.first_seq} to {last_seq} of run {batch.run}"
         with failures(doing):
@@ -248,7 +253,7 @@ class Writer:
                     self._head.write(Head(self._number, batch.run, last_seq, self._hash))
             elif batch.quarantine or batch.snapshot is not None:
                 with self._transaction(doing, durable=batch.durable) as driver:
-                    self._put_batch(driver, batch, None)
+                    self._put_batch(driver, batch, None)  # no row of the journal
 
     def _append(self, doing: str, batch: Batch, last_seq: int) -> None:
         """Commit the batch as the next row of the hash chain."""
@@ -359,7 +364,10 @@ class Writer:
                 driver.close()
 
     def _put_batch(self, driver: Driver, batch: Batch, link: Row | None) -> dict[str, Queued]:
-        """Write everything of one batch. Returns the queues that it changed."""
+        """Write everything of one batch. Returns the queues that it changed.
+
+        With a `link` (the row of the journal) that includes the read models and the queues of messages.
+        """
         queues: dict[str, Queued] = {}
         if link is not None:
             insert(driver, "journal", JOURNAL_COLUMNS, [link])
@@ -377,7 +385,10 @@ class Writer:
         if batch.quarantine:
             (newest,) = driver.execute("SELECT COALESCE(MAX(number), 0) FROM quarantine").fetchone()
             bars = enumerate(batch.quarantine, newest + 1)
-            rows = ((number, batch.run, b.ts, b.symbol, b.reason, b.bar) for number, b in bars)
+            rows = (
+                (number, batch.run, rejected.ts, rejected.symbol, rejected.reason, rejected.bar)
+                for number, rejected in bars
+            )
             insert_digested(driver, "quarantine", rows)
         return queues
 

@@ -49,7 +49,7 @@ def admit(waiting: Iterable[Message], arrived: Sequence[Message], capacity: int 
         queues[message.level].append(message)
         stored.add(message.key)
     size = len(stored)
-    newest = {m.kind: m for m in queues["CRITICAL"]}
+    newest = {message.kind: message for message in queues["CRITICAL"]}
     leave: list[Key] = []
     entered: dict[Key, Message] = {}
     dropped = 0
@@ -61,7 +61,7 @@ def admit(waiting: Iterable[Message], arrived: Sequence[Message], capacity: int 
     for message in arrived:
         if size >= capacity:
             # the queue of the lowest level that has a message; `queues` ascends by level
-            lowest_queue = next((q for level, q in queues.items() if q and level != "CRITICAL"), None)
+            lowest_queue = next((queue for level, queue in queues.items() if queue and level != "CRITICAL"), None)
             same_kind = newest.get(message.kind)
             if lowest_queue is not None and LEVELS.index(lowest_queue[0].level) <= LEVELS.index(message.level):
                 remove(lowest_queue.popleft())

@@ -107,16 +107,16 @@ def order_ids(run: str, sample: int, n: int, symbols: Iterable[str]) -> list[str
         blake2b(f"{sample}|house|".encode(), digest_size=12),
         digits[n % width].lstrip("0") or "0",
     )
-    out = []
+    ids = []
     for symbol in symbols:
         hashed = prefix_hash.copy()
         hashed.update(symbol.encode())
         # the last twelve base-36 digits of the hash, in groups of three from right to left
-        number, d = divmod(int.from_bytes(hashed.digest(), "big"), width)
-        number, c = divmod(number, width)
-        number, b = divmod(number, width)
-        out.append(f"q-{run}-{digits[number % width]}{digits[b]}{digits[c]}{digits[d]}-{basket_digits}")
-    return out
+        number, fourth = divmod(int.from_bytes(hashed.digest(), "big"), width)
+        number, third = divmod(number, width)
+        number, second = divmod(number, width)
+        ids.append(f"q-{run}-{digits[number % width]}{digits[second]}{digits[third]}{digits[fourth]}-{basket_digits}")
+    return ids
 
 
 class Projection:
@@ -135,6 +135,8 @@ class Projection:
         open_baskets: dict[tuple[int, int], OpenBasket] | None = None,
         incidents: Incidents | None = None,
     ) -> None:
+        """Continue from the orders and incidents that are open in the store; each kind of effect and event has a
+        method."""
         self.run = run
         self.symbols = tuple(symbols)
         self.agents = tuple(agents)
@@ -179,7 +181,10 @@ class Projection:
                 self._move(effect.sample, effect.n, effect.row, _CANCEL_ASKED, 0, effect.ts, "")
 
     def take(self) -> Rows:
-        """Return the rows by table (and under MOVED, LATE, OUTBOX) of the entries added since the last call."""
+        """Return the rows by table (and under MOVED, LATE, OUTBOX) of the entries added since the last call.
+
+        Baskets whose orders have all ended are forgotten.
+        """
         rows, self._rows = self._rows, {}
         baskets = self.open_baskets
         orders = rows.setdefault("orders", []) if self._new else []
@@ -215,17 +220,18 @@ class Projection:
         return rows
 
     def _basket(self, seq: int, k: int, basket: OrderBasket, effects: Sequence[object]) -> None:
+        """Add a new basket, or mark as sent again the orders of a stored one that the venue never received."""
         key = (basket.sample, basket.n)
         open_basket = self.open_baskets.get(key)
         if open_basket is not None:  # sent again with the same ids, because the venue never received them
-            for s in basket.sym:
-                row = open_basket.sym.index(s)
+            for column in basket.sym:
+                row = open_basket.sym.index(column)
                 if open_basket.states[row] == _UNKNOWN:
                     open_basket.states[row] = _SENT
                     self._touch(open_basket, basket.sample, basket.n, row)
             return
         size = len(basket.sym)
-        names = [self.symbols[s] for s in basket.sym]
+        names = [self.symbols[column] for column in basket.sym]
         run, sample, n, ts = self.run, basket.sample, basket.n, basket.ts
         fixed_columns = zip(
             [run] * size, [sample] * size, [n] * size, range(size), order_ids(run, sample, n, names), [seq] * size,
@@ -240,15 +246,24 @@ class Projection:
     def _owners(self, basket: OrderBasket, effects: Sequence[object]) -> list[str]:
         """Return, for each row of a basket, the agents whose allowed trade has the side of the order, joined by +;
         empty without a plan."""
-        plan = next((e for e in effects if type(e) is Planned and e.sample == basket.sample and e.n == basket.n), None)
+        plan = next(
+            (
+                effect
+                for effect in effects
+                if type(effect) is Planned and effect.sample == basket.sample and effect.n == basket.n
+            ),
+            None,
+        )
         if plan is None:
             return [""] * len(basket.sym)
         if len(plan.agents) == 1:
             return [self._agent(plan.agents[0].agent)] * len(basket.sym)
-        allowed_by_agent = [(self._agent(a.agent), np.frombuffer(a.allowed, dtype="<i8").tolist()) for a in plan.agents]
+        allowed_by_agent = [
+            (self._agent(part.agent), np.frombuffer(part.allowed, dtype="<i8").tolist()) for part in plan.agents
+        ]
         return [
-            "+".join([name for name, allowed in allowed_by_agent if allowed[s] * lots > 0])
-            for s, lots in zip(basket.sym, basket.lots, strict=True)
+            "+".join([name for name, allowed in allowed_by_agent if allowed[column] * lots > 0])
+            for column, lots in zip(basket.sym, basket.lots, strict=True)
         ]
 
     def _agent(self, number: int) -> str:
@@ -259,6 +274,7 @@ class Projection:
             self._moved[sample, n, row] = None
 
     def _reports(self, news: Reports, effects: Sequence[object]) -> None:
+        """Apply the states and fills that a venue reports, order by order."""
         sample, n, ts, reason = news.sample, news.n, news.ts, news.reason
         open_basket = self.open_baskets.get((sample, n))
         if open_basket is not None and open_basket.new is not None and not reason:
@@ -307,6 +323,8 @@ class Projection:
         self._touch(open_basket, sample, n, row)
 
     def _ended(self, seq: int, k: int, ended: Ended, effects: Sequence[object]) -> None:
+        """Set the orders that the engine ended to their final state, unless they have ended; without an open basket,
+        nothing."""
         open_basket = self.open_baskets.get((ended.sample, ended.n))
         if open_basket is None:
             return
@@ -318,31 +336,36 @@ class Projection:
                 self._touch(open_basket, ended.sample, ended.n, row)
 
     def _filled(self, seq: int, k: int, fill: Filled, effects: Sequence[object]) -> None:
+        """Append one row for each fill of a basket."""
         size = len(fill.sym)
         symbols, encode = self.symbols, _json.encode
         # `k` of a fill: the index of its effect, and in the lower 16 bits its index in the effect
         rows = zip(
             [self.run] * size, [seq] * size, range(k << 16, (k << 16) + size), [fill.sample] * size, [fill.n] * size,
-            [fill.ts] * size, [symbols[s] for s in fill.sym], fill.lots, fill.price_nano, fill.fee_micro,
+            [fill.ts] * size, [symbols[column] for column in fill.sym], fill.lots, fill.price_nano, fill.fee_micro,
             [encode(shares).decode() for shares in fill.shares], strict=True,
         )  # fmt: skip
         self._rows.setdefault("fills", []).extend(rows)
 
-    def _append_incidents(self, seq: int, effects: int, changes: Changes) -> None:
-        """Append the rows of changed incidents, and further messages about them, numbered after the `effects`
-        effects of the entry."""
+    def _append_incidents(self, seq: int, effect_count: int, changes: Changes) -> None:
+        """Append the rows of changed incidents, and further messages about them, numbered after the
+        `effect_count` effects of the entry."""
         rows = self._rows.setdefault("incidents", [])
-        for k, i in enumerate(changes.incidents):
+        for k, incident in enumerate(changes.incidents):
             rows.append(
                 (
-                    self.run, seq, k, i.ts, i.id, i.kind, i.agent, i.symbol, i.level, i.text, i.value, i.bound,
-                    i.since_ts, i.state, i.raised, i.reminded, i.who, i.reason, i.acknowledged_ts,
-                    _json.encode(i.sinks).decode(), int(i.told), i.worst, i.paced,
+                    self.run, seq, k, incident.ts, incident.id, incident.kind, incident.agent, incident.symbol,
+                    incident.level, incident.text, incident.value, incident.bound, incident.since_ts, incident.state,
+                    incident.raised, incident.reminded, incident.who, incident.reason, incident.acknowledged_ts,
+                    _json.encode(incident.sinks).decode(), int(incident.told), incident.worst, incident.paced,
                 )
             )  # fmt: skip
-        for k, notice in enumerate(changes.notices, effects):
-            i = notice.incident
-            alert = Publish(notice.ts, notice.level, i.kind, notice.text, i.symbol, i.agent, i.value, i.bound)
+        for k, notice in enumerate(changes.notices, effect_count):
+            incident = notice.incident
+            alert = Publish(
+                notice.ts, notice.level, incident.kind, notice.text, incident.symbol, incident.agent, incident.value,
+                incident.bound,
+            )  # fmt: skip
             self._post(seq, k, alert, notice.route)
 
     def _post(self, seq: int, k: int, e: Publish, route: Route) -> None:
@@ -365,36 +388,39 @@ class Projection:
         self._append("decisions", seq, k, e.sample, e.n, e.ts, e.follow_up, _msgpack.encode(e))
         self._append("risk", seq, k, e.ts, "plan", _json_text(e.values))
 
-    def _recorded(self, seq: int, k: int, e: object, effects: Sequence[object]) -> None:
+    def _recorded(self, seq: int, k: int, effect: object, effects: Sequence[object]) -> None:
         """Append the rows of a less frequent effect that concerns no order."""
-        match e:
+        match effect:
             case Assessed():
-                self._append("risk", seq, k, e.ts, "held", _json_text(e.values))
+                self._append("risk", seq, k, effect.ts, "held", _json_text(effect.values))
             case Publish():
-                value, bound = _measure(e.value), _measure(e.bound)
-                self._append("alerts", seq, k, e.ts, e.level, e.kind, e.text, e.symbol, e.agent, value, bound)
-                self._post(seq, k, e, self._routes.get(k) or Route(e.level))
+                value, bound = _measure(effect.value), _measure(effect.bound)
+                self._append(
+                    "alerts", seq, k, effect.ts, effect.level, effect.kind, effect.text, effect.symbol, effect.agent,
+                    value, bound,
+                )  # fmt: skip
+                self._post(seq, k, effect, self._routes.get(k) or Route(effect.level))
             case Booked():
-                symbol = self.symbols[e.symbol] if 0 <= e.symbol < len(self.symbols) else ""
-                kind = f"{e.kind}@{self._agent(e.book)}" if e.book >= 0 else e.kind
-                self._append("bookings", seq, k, e.ts, kind, symbol, e.amount_micro)
+                symbol = self.symbols[effect.symbol] if 0 <= effect.symbol < len(self.symbols) else ""
+                kind = f"{effect.kind}@{self._agent(effect.book)}" if effect.book >= 0 else effect.kind
+                self._append("bookings", seq, k, effect.ts, kind, symbol, effect.amount_micro)
             case Crossed():
-                symbol, shares = self.symbols[e.symbol], _json_text(e.shares)
-                self._append("crosses", seq, k, e.sample, e.ts, symbol, e.price_nano, shares)
+                symbol, shares = self.symbols[effect.symbol], _json_text(effect.shares)
+                self._append("crosses", seq, k, effect.sample, effect.ts, symbol, effect.price_nano, shares)
             case Switched():
-                self._append("switches", seq, k, e.ts, e.agent, e.before, e.after, e.reason)
+                self._append("switches", seq, k, effect.ts, effect.agent, effect.before, effect.after, effect.reason)
 
-    def _house(self, seq: int, k: int, e: object, effects: Sequence[object]) -> None:
+    def _house(self, seq: int, k: int, effect: object, effects: Sequence[object]) -> None:
         """Append the row of a move of capital, a promotion or a shadow agent's book."""
-        match e:
+        match effect:
             case Reallocated():
-                self._append("house", seq, k, e.ts, "capital", "", _json_text(e))
+                self._append("house", seq, k, effect.ts, "capital", "", _json_text(effect))
             case Promotion():
-                self._append("house", seq, k, e.ts, "promotion", e.names[0], _json_text(e))
+                self._append("house", seq, k, effect.ts, "promotion", effect.names[0], _json_text(effect))
             case Shadowed():
-                for inner in e.effects:
+                for inner in effect.effects:
                     if type(inner) is Valued:
-                        self._append("house", seq, k, inner.ts, "shadow", e.name, _json_text(inner))
+                        self._append("house", seq, k, inner.ts, "shadow", effect.name, _json_text(inner))
 
 
 def _json_text(value: object) -> str:

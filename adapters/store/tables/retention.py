@@ -24,7 +24,8 @@ CALM_NS: Final = max(kind.calm_ns for kind in ALERT_KINDS)
 def delete_old(driver: Queries, run: str, model: str, before_ts: int) -> int:
     """Delete the rows of a run's read model `model` before `before_ts` (ns UTC), in an open transaction.
 
-    Returns the number of deleted rows. A second call deletes nothing.
+    Returns the number of deleted rows. A second call deletes nothing. Orders are deleted by whole baskets, and
+    alerts together with the cleared incidents.
     """
     count = 0
     if model == "orders":

@@ -203,6 +203,7 @@ def _copy_file(path: Path, copy: Path, progress: Progress) -> None:
         raise StoreFailing(f"{path}: there is no store here")
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)) as source:
         source.execute("BEGIN")
+        # BEGIN alone fixes no instant: the first read does
         source.execute("SELECT COUNT(*) FROM meta").fetchone()
         with closing(sqlite3.connect(copy)) as into:
             source.backup(
@@ -246,15 +247,15 @@ def _run_summaries(folder: Path) -> tuple[RunKept, ...]:
     records = Records(lambda: SqliteDriver(folder / FILE, read_only=True), folder / ARCHIVES)
     with records.connection() as driver:
         run_rows = run_records(driver)
-    out = []
+    summaries = []
     for record in run_rows:
         models: dict[str, str] = {}
         last = 0
         for last, data in records.entries(record.run, 1):  # noqa: B007 - the last one is what is wanted
             if b"Started" in data and isinstance(event := codec.decode(data).event, Started):
                 models = {name: digest for name, digest in event.artifacts.items() if digest}
-        out.append(RunKept(record.run, last, record.ended, models))
-    return tuple(out)
+        summaries.append(RunKept(record.run, last, record.ended, models))
+    return tuple(summaries)
 
 
 def _files_in(folder: Path) -> list[Path]:

@@ -170,8 +170,8 @@ NEWER: Final = frozenset({"incident", "state"})
 class _Fold:
     """Derives the read-model rows of a journal's entries a second time, into the temporary database.
 
-    `last_unfolded` has, for each run, the last entry that was not derived; it is empty if the first row of the journal
-    was derived.
+    `last_unfolded` has, for each run, its last entry that was not derived. It is empty if all entries were derived,
+    from the first row of the journal on.
     """
 
     def __init__(self, driver: Driver, rebuilt: "_Rebuilt") -> None:
@@ -208,25 +208,24 @@ class _Fold:
 
         The rows after it have at least `least` entries, and every entry since each run's last snapshot.
         """
-        cut, total = 0, 0
+        last_skipped, total = 0, 0
         for number, count in self._driver.execute("SELECT number, count FROM journal ORDER BY number DESC").fetchall():
             total += count
             if total >= least:
-                cut = number - 1
+                last_skipped = number - 1
                 break
         for run, seq in self._driver.execute("SELECT run, MAX(seq) FROM snapshots GROUP BY run").fetchall():
             (after,) = self._driver.execute(
                 "SELECT MIN(number) FROM journal WHERE run = ? AND last_seq > ?", (run, seq)
             ).fetchone()
-            cut = cut if after is None else min(cut, after - 1)
-        return cut
+            last_skipped = last_skipped if after is None else min(last_skipped, after - 1)
+        return last_skipped
 
-    def _rows(self, links: Iterator[Link], prev: bytes, first: int, cut: int, faults: list[str]) -> list[str]:
-        """Check the hash chain of `links` and apply the rows after number `cut`, up to the first fault. Return the
-        faults.
+    def _rows(self, links: Iterator[Link], prev: bytes, first: int, last_skipped: int, faults: list[str]) -> list[str]:
+        """Check the hash chain of `links` and apply the rows after number `last_skipped`, up to the first fault.
 
-        `first` is the number of the first row, and `prev` the hash of the row before it. `links` may add to `faults`
-        while it is read.
+        Return the faults. `first` is the number of the first row, and `prev` the hash of the row before it. `links` may
+        add to `faults` while it is read.
         """
         # time of the last row in front of the fold; None when the fold begins with the first row, or has begun
         before_ts: int | None = 0 if first > 1 else None
@@ -237,7 +236,7 @@ class _Fold:
             expected = self._seqs.get(link.run, 0) + 1
             if link.first_seq != expected or link.last_seq != expected + link.count - 1:
                 return [*faults, f"journal: row {number} does not have the entries that its columns say"]
-            if number > cut:
+            if number > last_skipped:
                 if before_ts is not None:
                     self._open_orders(before_ts)
                     before_ts = None
@@ -357,19 +356,19 @@ def _differing_rows(stored: Any, derived: Any, size: int) -> Iterator[tuple[Any,
     """
     end = object()
     stored_rows, derived_rows = iter(stored), iter(derived)
-    x, y = next(stored_rows, end), next(derived_rows, end)
-    while x is not end or y is not end:
-        if x == y and list(map(type, x)) == list(map(type, y)):  # type: ignore[call-overload]
-            x, y = next(stored_rows, end), next(derived_rows, end)
-        elif y is end or (x is not end and _order(x, size) < _order(y, size)):
-            yield x, None
-            x = next(stored_rows, end)
-        elif x is end or _order(y, size) < _order(x, size):
-            yield None, y
-            y = next(derived_rows, end)
+    stored_row, derived_row = next(stored_rows, end), next(derived_rows, end)
+    while stored_row is not end or derived_row is not end:
+        if stored_row == derived_row and list(map(type, stored_row)) == list(map(type, derived_row)):  # type: ignore[call-overload]
+            stored_row, derived_row = next(stored_rows, end), next(derived_rows, end)
+        elif derived_row is end or (stored_row is not end and _order(stored_row, size) < _order(derived_row, size)):
+            yield stored_row, None
+            stored_row = next(stored_rows, end)
+        elif stored_row is end or _order(derived_row, size) < _order(stored_row, size):
+            yield None, derived_row
+            derived_row = next(derived_rows, end)
         else:
-            yield x, y
-            x, y = next(stored_rows, end), next(derived_rows, end)
+            yield stored_row, derived_row
+            stored_row, derived_row = next(stored_rows, end), next(derived_rows, end)
 
 
 def _order(row: Any, size: int) -> list[tuple[str, Any]]:

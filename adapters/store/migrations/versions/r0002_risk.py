@@ -12,6 +12,7 @@ ADDS_TABLES_ONLY = True
 
 
 def upgrade() -> None:
+    """Add the table `risk` with the columns that it had in this revision."""
     op.create_table(
         "risk",
         sa.Column("run", sa.Text(), nullable=False),

@@ -12,6 +12,7 @@ ADDS_TABLES_ONLY = True
 
 
 def upgrade() -> None:
+    """Add the tables of leases, archives and deleted rows, with the columns that they had in this revision."""
     op.create_table(
         "lease",
         sa.Column("account", sa.Text(), nullable=False),

@@ -12,6 +12,7 @@ ADDS_TABLES_ONLY = True
 
 
 def upgrade() -> None:
+    """Add the table `deliveries` with the columns that it had in this revision."""
     op.create_table(
         "deliveries",
         sa.Column("sink", sa.Text(), nullable=False),
