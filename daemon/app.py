@@ -205,7 +205,10 @@ def opened_store(config: Config, where: str | Path, folder: Path) -> Store:
 async def reached(
     parts: Parts, store: Store, shell: Shell, run: str, folder: Path, find: Reach, now: Callable[[], int]
 ) -> Outside:
-    """Return the connected feed and venue of a live run. Raises CannotStart where one refuses or does not answer."""
+    """Return the connected feed and venue of a live run, which `find` makes.
+
+    Raises CannotStart where one refuses or does not answer.
+    """
     began = next((row.ts for row in store.runs() if row.run == run), parts.start_ns)
     aside = Aside()
     outside: Outside | None = None
@@ -216,6 +219,7 @@ async def reached(
     except (VenueError, SourceError, FeedError) as error:
         raise CannotStart(str(error)) from error
     except ConnectionError as error:
+        # 75 is the exit code TRY_LATER
         raise CannotStart(f"{error}. Nothing was traded; try again when the venue answers.", 75) from error
     finally:
         if outside is not None and not outside.opened:
@@ -238,7 +242,9 @@ class Edges:
         where: str | Path,
         outside: Outside | None = None,
     ) -> None:
+        """`folder` is the state folder, `where` that of the store or its URL."""
         state = shell.state
+        # -1 is the house, k the agent with this index
         switch = {-1: state.switch.state, **{k: a.switch.state for k, a in enumerate(state.agents)}}
         self.config, self.parts, self.store, self.shell, self.run = config, parts, store, shell, run
         self.folder, self.where, self.outside = folder, where, outside
@@ -366,6 +372,7 @@ def start_broker(config: Config) -> EmbeddedBroker | None:
 
 def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedBroker | None) -> MqttBus:
     """The MQTT publisher for the embedded broker or for the external broker at [bus] url."""
+    # the MQTT broker publishes it when the connection of the daemon breaks
     offline = composer.status("offline", time.time_ns(), mode=config.quantd.mode, version=VERSION)
     if broker is not None:
         username, password = broker.publisher

@@ -42,6 +42,7 @@ def loose(folder: Path, *private: str, write: int = WRITE) -> Iterator[tuple[Pat
     shared = ((folder, write), (folder / FILE, write), (folder / HEAD, write))
     for path, bits in (*shared, *((folder / name, ANY) for name in private)):
         with contextlib.suppress(FileNotFoundError):
+            # a link has no permissions of its own; of these paths only the state folder is followed
             status = os.stat(path, follow_symlinks=path == folder)
             if not stat.S_ISLNK(status.st_mode) and (excess := stat.S_IMODE(status.st_mode) & bits):
                 yield path, excess
@@ -60,18 +61,18 @@ def tighten(folder: Path, token: str) -> list[str]:
     Raises Insecure for another user's path, a shared folder, and a file system without mode bits.
     """
     changes = []
-    private = "choose a private folder with --state or [quantd] state"
+    remedy = "choose a private folder with --state or [quantd] state"
     for path, bits in loose(folder, token):
         text = loose_text(path, bits)
         if path.stat().st_mode & stat.S_ISVTX:
-            raise Insecure(f"{text}. It is a shared folder (sticky bit): {private}")
+            raise Insecure(f"{text}. It is a shared folder (sticky bit): {remedy}")
         if path == folder and (name := _foreign(folder, token)):
-            raise Insecure(f"{text}. It is no state folder yet and holds {name}: {private}")
+            raise Insecure(f"{text}. It is no state folder yet and holds {name}: {remedy}")
         try:
             # `loose` follows a link for the state folder only
             restrict(path.resolve() if path == folder else path, bits)
         except Refused as why:
-            raise Insecure(f"{text}. It {why.strerror}: {private}") from None
+            raise Insecure(f"{text}. It {why.strerror}: {remedy}") from None
         except OSError as why:
             raise Insecure(f"{text}. quantd cannot change the mode: {why.strerror}") from None
         changes.append(text)

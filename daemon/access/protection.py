@@ -26,7 +26,10 @@ def unenforced(config: Config) -> Sequence[Mistake]:
 
 
 def unguarded(config: Config) -> Sequence[Mistake]:
-    """Mistakes about the embedded broker's login. Call this in a run only, where secrets are available."""
+    """The mistake of an embedded broker with a user name and no password, or with a password and no user name.
+
+    Call this in a run only, where secrets are available.
+    """
     bus = config.bus
     has_password = bool(secret("mqtt_password"))
     if bus.kind != "embedded" or has_password == bool(bus.username):
@@ -54,12 +57,12 @@ def command_key(config: Config) -> tuple[str, list[Mistake]]:
     key = secret(SECRET) or ""
     if len(key) >= KEY_CHARS:
         return key, []
-    what = "is not given" if not key else f"has {len(key)} characters"
+    fault = "is not given" if not key else f"has {len(key)} characters"
     remedy = (
         f"give {KEY_CHARS} or more in the systemd credential {SECRET} or in QUANTD_{SECRET.upper()}; "
         "`openssl rand -hex 32` makes one"
     )
-    return "", [config.source.mistake(("bus", "commands"), f"= true: the secret {SECRET} {what}", remedy)]
+    return "", [config.source.mistake(("bus", "commands"), f"= true: the secret {SECRET} {fault}", remedy)]
 
 
 def secrets_mistakes(config: Config) -> list[Mistake]:
@@ -70,7 +73,8 @@ def secrets_mistakes(config: Config) -> list[Mistake]:
 def bus_tls(config: Config, secure: bool) -> "Tls | None":
     """The TLS settings of the client of the configured broker; None without TLS.
 
-    `secure` is True when the address asks for TLS.
+    `secure` is True when the address asks for TLS. The client trusts the embedded broker by that broker's own
+    certificate.
     """
     from quantd.adapters.bus.settings import Tls
 
@@ -96,6 +100,7 @@ def _file(config: Config, name: str) -> str:
 
 
 def _reachable(config: Config) -> Iterator[Mistake]:
+    """Mistakes of [api]: reads by other machines without TLS or without a token, and a token file of another use."""
     api = config.api
     if not is_loopback(api.host) and api.tls is None:
         text = f'= "{api.host}" sends positions and orders to other machines without TLS'
@@ -113,6 +118,7 @@ def _reachable(config: Config) -> Iterator[Mistake]:
 
 
 def _reachable_bus(config: Config) -> Iterator[Mistake]:
+    """Mistakes of an embedded broker that other machines reach without a login or without TLS."""
     bus = config.bus
     if bus.kind != "embedded" or is_loopback(bus.host):
         return
@@ -125,13 +131,14 @@ def _reachable_bus(config: Config) -> Iterator[Mistake]:
 
 
 def _certificates(config: Config) -> Iterator[Mistake]:
+    """Mistakes about certificates, their keys and certificate authorities in [api] and [bus] that TLS cannot load."""
     for section, tls in (("api", config.api.tls), ("bus", config.bus.tls)):
         if tls is None:
             continue
         import ssl
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        key = "certificate"
+        key = "certificate"  # the key of the table that is at fault if the next call raises
         try:
             if tls.certificate:
                 # an empty passphrase makes an encrypted key fail; without it OpenSSL would prompt on the terminal

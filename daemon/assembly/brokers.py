@@ -54,13 +54,14 @@ def account_exit(name: str, *, live: bool, url: str, currency: str, timeout_s: f
 
     `name` is a venue or a crypto exchange. Raises VenueError when the name is wrong, KeysRefused when a key is missing.
     """
+    # any other name is the name of a crypto exchange, which ccxt connects
     venue = venues().get(name) or venues()["ccxt"]
     if not venue.account_exit or name == "ccxt":
-        wrong = "no venue with an emergency exit"
-        raise VenueError(f'"{name}"', wrong, "Name alpaca, or an exchange such as kraken")
+        fault = "no venue with an emergency exit"
+        raise VenueError(f'"{name}"', fault, "Name alpaca, or an exchange such as kraken")
     keys = {secret_name: secret(secret_name) or "" for secret_name in venue.secrets}
-    if missing := [f"QUANTD_{secret_name.upper()}" for secret_name, value in keys.items() if not value]:
-        raise KeysRefused(name, f"{' and '.join(missing)} not set", "Set them, or give systemd credentials")
+    if missing_variables := [f"QUANTD_{secret_name.upper()}" for secret_name, value in keys.items() if not value]:
+        raise KeysRefused(name, f"{' and '.join(missing_variables)} not set", "Set them, or give systemd credentials")
     exchange = "" if name == venue.kind else name
     universe = Universe((), currency=currency)
     login = Login(universe, "emergency", keys, live=live, url=url, venue=exchange, timeout_s=timeout_s)

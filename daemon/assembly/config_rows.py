@@ -29,7 +29,7 @@ class Setting(Struct, frozen=True):
 
 
 def settings_of(config: Config) -> list[Setting]:
-    """Every setting of a configuration."""
+    """Every setting of a configuration with its source: file and line, a variable, a profile, the house, or default."""
     written, effective, keys = given(config), _effective(config), all_keys(type(config.document))
     rows = []
     for path, value in flat(config).items():
@@ -38,8 +38,9 @@ def settings_of(config: Config) -> list[Setting]:
         name, line = config.source.place(path) if path in written else ("default", 0)
         if path not in written and path[:-1] in effective:
             value, name = effective[path[:-1]].of(attribute, value)
-        if isinstance(value, str) and (moved := elsewhere(value)) is not None:
-            (file, name), line = moved, 0
+        # DATA_DIR or MODELS_DIR is the source of a path that it moves
+        if isinstance(value, str) and (moved_path := elsewhere(value)) is not None:
+            (file, name), line = moved_path, 0
             value = str(file)
         rows.append(Setting(dotted(path), notation(attribute, value), f"{name}:{line}" if line else name))
     return rows
@@ -56,7 +57,10 @@ class _Effective(NamedTuple):
     profile: str | None
 
     def of(self, attribute: str, value: Any) -> tuple[Any, str]:
-        """(effective value, source) of a key that is not in the file; `value` is its value in the configuration."""
+        """(effective value, source) of a key that is not in the file; `value` is its value in the configuration.
+
+        A limit without a value has that of the profile, else that of the house, else its default.
+        """
         if value is not None or attribute not in catalogue.LIMITS:
             return value, "default"
         effective, default = (
@@ -72,14 +76,15 @@ class _Effective(NamedTuple):
 
 
 def _effective(config: Config) -> dict[tuple[str | int, ...], _Effective]:
+    """The limits in force by the path of their table: of the house, of each agent, of `manual`, and of portfolios."""
     universe, shocks = config.instruments(), shocks_of(config)
     house = house_limits(config, universe, config.feed.interval_ns)
     effective: dict[tuple[str | int, ...], _Effective] = {("risk",): _Effective(house, None, config.risk.profile)}
-    listed = [(("agents", k, "limits"), agent) for k, agent in enumerate(config.document.agents)]
+    agent_tables = [(("agents", k, "limits"), agent) for k, agent in enumerate(config.document.agents)]
     if config.document.manual is not None:
-        listed.append((("manual", "limits"), config.document.manual.agent()))  # type: ignore[arg-type]
+        agent_tables.append((("manual", "limits"), config.document.manual.agent()))  # type: ignore[arg-type]
     if config.document.portfolios is not None and (places := config.document.portfolios.agents()):
-        listed.append((("portfolios", "limits"), places[0]))  # type: ignore[arg-type]
-    for path, agent in listed:
+        agent_tables.append((("portfolios", "limits"), places[0]))  # type: ignore[arg-type]
+    for path, agent in agent_tables:
         effective[path] = _Effective(agent_limits(agent, house, universe, shocks), house, agent.profile)
     return effective

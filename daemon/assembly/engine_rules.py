@@ -118,7 +118,7 @@ def _shadow(
     if limits.protective is not None:
         # a simulated venue takes no stop orders: the daemon watches the levels
         limits = override(limits, protective=replace(limits.protective, at_venue=False))
-    scheduled_names = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
+    scheduled_names = {name for schedule in schedules if schedule.do in FEED_ASKS for name in schedule.agents}
     capital = int(house.cash_micro * Fraction(repr(agent.capital)))
     shadow_rules = AgentRules(
         name=agent.name,
@@ -184,7 +184,7 @@ def capital_of(config: Config, universe: Universe) -> CapitalRules | None:
     total = sum(Fraction(repr(config.agents[k].capital)) for k in agents)
     regimes = []
     for regime in table.regimes:
-        share_of = {part.agent: part.share for part in regime.shares}
+        share_of = {row.agent: row.share for row in regime.shares}
         total_share = sum(share_of.values())
         shares = tuple(share_of.get(config.agents[k].name, 0.0) / total_share for k in agents)
         regimes.append(Regime(regime.name, regime.above, shares))
@@ -194,6 +194,7 @@ def capital_of(config: Config, universe: Universe) -> CapitalRules | None:
         agents=agents,
         base=tuple(float(Fraction(repr(config.agents[k].capital)) / total) for k in agents),
         regimes=tuple(regimes),
+        # the column of the benchmark; -1 if it is outside the universe or its volatility is not used
         benchmark=universe.index.get(universe.benchmark, -1) if of_benchmark else -1,
     )
 

@@ -32,8 +32,8 @@ def history_of(policy: Policy) -> int:
     declared = [leaf.lookback for leaf in leaves(policy) if leaf not in undeclared]
     if not undeclared or policy.lookback > max(leaf.lookback for leaf in undeclared):
         declared.append(policy.lookback)  # declared by the rules around the function
-    asked = max((int(getattr(leaf, "asked", 0)) for leaf in undeclared), default=0)
-    longest = max([*declared, asked], default=0)
+    samples_read = max((int(getattr(leaf, "asked", 0)) for leaf in undeclared), default=0)
+    longest = max([*declared, samples_read], default=0)
     return longest if longest > 1 else 0
 
 
@@ -68,16 +68,18 @@ def first_session(feed: Replay, house: Sessions, start_ns: int, history: int) ->
 
 
 def after_history(feed: Replay, house: Sessions, start_ns: int, history: int) -> int:
-    """Return the first instant from `start_ns` on that `history` samples precede; `start_ns` where the bars end."""
+    """Return the first instant from `start_ns` on that `history` samples precede; `start_ns` if the bars end first."""
     if not history:
         return start_ns
     ticks = sample_ticks(house, [house], feed.interval_ns, feed.first_ts - 1, feed.last_ts, start_ns)
     ticks_ahead = list(islice(ticks, history + 2))
+    # the bars end too early, or `history` samples precede `start_ns` already
     if len(ticks_ahead) < history + 2 or ticks_ahead[history].warmup:
         return start_ns
     first = ticks_ahead[history].ts
     if feed.interval_ns < DAY_NS:
         return max(start_ns, first)
+    # a daily sample is at a close: trading begins at the open of its session
     return max(start_ns, house.open_ns[house.close_ns.index(first)])
 
 
@@ -100,6 +102,7 @@ def without_price(feed: Replay, ts: Sequence[int], most_age_ns: int) -> Bools:
     for column in range(feed.universe.size):
         events = feed.columns.ts_event[np.asarray(feed.columns.fresh)[:, column]]
         newest_bar = np.searchsorted(events, instants, side="right") - 1
+        # before the first bar `newest_bar` is -1, which reads the appended 0
         age = instants - np.append(events, 0)[newest_bar]
         stale[:, column] = (newest_bar >= 0) & (age > most_age_ns) & (age <= WITHIN * DAY_NS)
     return stale

@@ -69,7 +69,7 @@ def loaded_policy(
 
 
 def named(config: Config, path: str, version: str = "", beside: str = "") -> str:
-    """The name of the artifact `path`, as `policy` of [[agents]] would have it; a pointer to a version is resolved.
+    """The name of the artifact `path` for the key `policy` of [[agents]]; a pointer to a version is resolved.
 
     `beside` is the artifact that decides now. With an empty `path`, `version` is another version of that artifact. The
     name of a shipped model needs no folder: `full` is models/shipped/full. Raises NoArtifact, and Elsewhere for an
@@ -132,8 +132,8 @@ def factor_of(config: Config, universe: Universe, interval_ns: int, agent: Agent
 
 
 def require_inputs(feed: Feed, agent: str, policy: Policy) -> None:
-    """Raise PolicyError for a series that a policy reads and the feed does not have."""
-    for key, what, names in (
+    """Raise PolicyError for a series that a policy reads and that the feed does not have or switches off."""
+    for key, series_kind, names in (
         ("macro", "macro series", getattr(policy, "uses_macro", ())),
         ("series", "series per symbol", getattr(policy, "uses_series", ())),
     ):
@@ -143,4 +143,4 @@ def require_inputs(feed: Feed, agent: str, policy: Policy) -> None:
             lacks = "which [feed] series switches off; write use = true there"
             if key == "macro" or name not in feed.unused_series:
                 lacks = f'which the feed does not have; write [feed] {key} = [{{ name = "{name}", path = "FILE" }}]'
-            raise PolicyError(f'[[agents]] "{agent}": reads the {what} {name!r}, {lacks}')
+            raise PolicyError(f'[[agents]] "{agent}": reads the {series_kind} {name!r}, {lacks}')

@@ -35,6 +35,7 @@ def looser(config: Config) -> list[str]:
         ]
         agent_limits = _limits(config, agent.limits, agent.profile)
         names = set.intersection(*(set(keys_looser(agent_limits, reference)) for reference in shipped_limits))
+        # without sectors in the universe the cap on sectors is off, whatever the profile
         keys += [f"agents.{agent.name}.{name}" for name in sorted(names) if sectors or name != "max_sector_weight"]
     return keys
 
@@ -49,7 +50,11 @@ def _limits(config: Config, keys: LimitKeys, profile: str | None) -> Limits:
 
 
 def keys_looser(ours: Limits, theirs: Limits) -> list[str]:
-    """Names of the limits of `ours` that are looser than those of `theirs`."""
+    """Names of the limits of `ours` that are looser than those of `theirs`.
+
+    A limit that is off in `ours` is looser, unless it is off in `theirs` too or has its default there; `in_flight`
+    counts also with its default.
+    """
     defaults = Limits()
     names = []
     for name in (*(key for key in Limits.__struct_fields__ if key in FIELDS), *EXTRA):

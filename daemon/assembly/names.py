@@ -126,15 +126,15 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
     broker, mode = config.broker, config.quantd.mode
     if not broker.url or not venue.broker or is_loopback(_host(broker.url)):
         return
-    sandbox = bool(venue.paper_url) and _host(broker.url) == _host(venue.paper_url)
-    if mode == "paper" and not sandbox:
+    is_sandbox = bool(venue.paper_url) and _host(broker.url) == _host(venue.paper_url)
+    if mode == "paper" and not is_sandbox:
         # an unknown address may be the live market: only known sandboxes are accepted
-        market = bool(venue.live_url) and _host(broker.url) == _host(venue.live_url)
-        where = "the live venue" if market else "not a known sandbox"
+        is_live_market = bool(venue.live_url) and _host(broker.url) == _host(venue.live_url)
+        where = "the live venue" if is_live_market else "not a known sandbox"
         remedy = f'write url = "{venue.paper_url}"' if venue.paper_url else "leave url out for the venue's sandbox"
         text = f'= "{broker.url}" is {where}, but mode = "paper"'
         yield mistake(("broker", "url"), text, f'{remedy}, or mode = "live"')
-    if mode == "live" and sandbox:
+    if mode == "live" and is_sandbox:
         text = f'= "{broker.url}" is the venue\'s sandbox, but mode = "live"'
         yield mistake(("broker", "url"), text, 'leave url out, or write mode = "paper"')
 

@@ -175,12 +175,15 @@ class Parts:
         `away` is the end of a downtime: for instants up to it, each schedule's `missed` decides whether they run.
         """
         house = self.sessions[self.universe.calendar]
-        calendars = [self.sessions[name] for name in sorted({i.calendar for i in self.universe.instruments})]
+        calendars = [
+            self.sessions[name] for name in sorted({instrument.calendar for instrument in self.universe.instruments})
+        ]
         samples = sample_ticks(house, calendars, self.interval_ns, after, until, start_ns)
         if not self.schedules:
             return samples
-        asks = {k: self.asked_by(s) for k, s in enumerate(self.schedules) if s.do in FEED_ASKS}
-        jobs = {k: s.do for k, s in enumerate(self.schedules)}
+        # by index of the schedule: the agents that it asks, and the job that it runs
+        asks = {k: self.asked_by(schedule) for k, schedule in enumerate(self.schedules) if schedule.do in FEED_ASKS}
+        jobs = {k: schedule.do for k, schedule in enumerate(self.schedules)}
         # schedules begin with trading, after the warm-up
         after = max(after, start_ns - 1)
         ahead = stream(self.schedules, self.sessions, max(after, away), until)
@@ -198,13 +201,18 @@ class Parts:
         return replace(tick, coming=tuple(f"{name} {local(ts, house.zone)}" for ts, name in sorted(runs)[:COMING]))
 
     def asked_by(self, schedule: Schedule) -> tuple[int, ...]:
-        """Indices of the agents that a schedule asks; a challenger without a schedule decides with its champion."""
+        """Indices of the agents that a schedule asks: those that it names, else all but the manual book and portfolios.
+
+        A challenger without a schedule decides with its champion.
+        """
         index_of = {name: k for k, name in enumerate(self.rules.seats)}
         if not schedule.agents:
             return tuple(k for name, k in index_of.items() if name != MANUAL and name not in self.config.places)
         scheduled_names = {name for s in self.schedules if s.do in FEED_ASKS for name in s.agents}
         followers = [
-            a.name for a in self.config.shadows if a.challenges in schedule.agents and a.name not in scheduled_names
+            shadow.name
+            for shadow in self.config.shadows
+            if shadow.challenges in schedule.agents and shadow.name not in scheduled_names
         ]
         return tuple(index_of[name] for name in (*schedule.agents, *followers))
 
@@ -270,8 +278,8 @@ def assemble(
     Raises FeedError, UnsoundPrices, CalendarError or PolicyError with the file or value and the remedy.
     """
     if config.feed.kind != "replay":
-        what = f'"{config.feed.kind}" is a live feed, but recorded bars are needed here'
-        raise FeedError("[feed] kind", what, 'Write kind = "replay" and the path of bars (`quantd data fetch`)')
+        fault = f'"{config.feed.kind}" is a live feed, but recorded bars are needed here'
+        raise FeedError("[feed] kind", fault, 'Write kind = "replay" and the path of bars (`quantd data fetch`)')
     config = config if places else config.for_backtest()
     universe = config.instruments()
     source = config.at(config.feed.path) if bars is None else bars
@@ -284,8 +292,8 @@ def assemble(
         raise unsound
     house = sessions[universe.calendar]
     dates = zip(house.day_ns, house.open_ns, strict=True)
-    first, start = next(((day, opens) for day, opens in dates if day >= feed.start_key), (0, 0))
-    macro, rate = macro_of(config, house, universe), rate_of(config, first)
+    first_day, start = next(((day, opens) for day, opens in dates if day >= feed.start_key), (0, 0))
+    macro, rate = macro_of(config, house, universe), rate_of(config, first_day)
     outside = outside_benchmark(config, source, cache, strict=not places)
     parts = _parts(config, universe, sessions, feed.interval_ns, isolation, policies, members)
     _require_volumes(parts["rules"], feed.statements)
@@ -397,7 +405,7 @@ def reassemble(base: Assembly, config: Config) -> Assembly | None:
     Returns None where `config` describes another market. Raises PolicyError for a policy that cannot be loaded.
     """
     old = base.config
-    calendars = {s.calendar for s in config.schedules if s.calendar}
+    calendars = {schedule.calendar for schedule in config.schedules if schedule.calendar}
     same = (config.feed, config.universe, config.document.account) == (old.feed, old.universe, old.document.account)
     if not same or not calendars <= set(base.sessions):
         return None
@@ -452,7 +460,7 @@ def _parts(
     members: Membership | None,
 ) -> dict[str, Any]:
     """The arguments of Parts that are computed alike for a recorded and a live market: field name -> value."""
-    schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
+    schedules = tuple(schedule_of(config, k) for k, schedule in enumerate(config.schedules) if schedule.enabled)
     return {
         "config": config,
         "universe": universe,
@@ -517,8 +525,8 @@ def market_sessions(config: Config, source: BarSource, cache: Path | None, warmu
         # a warm-up of n samples reaches back n sessions: seven days for five of them, and holidays
         back = timedelta(days=int(warmup * 1.6) + 30)
         if config.feed.start > last:
-            what = f"ends on {last}, before [feed] start = {config.feed.start}"
-            raise FeedError(source.name, what, "Give an earlier start")
+            fault = f"ends on {last}, before [feed] start = {config.feed.start}"
+            raise FeedError(source.name, fault, "Give an earlier start")
         first = max(first, config.feed.start - back)
     if config.feed.end is not None:
         last = min(last, config.feed.end)

@@ -59,6 +59,7 @@ def check_interrupt() -> None:
 
 def guarded(command: Callable[[], object]) -> int:
     """Run a command and return its exit code; the message of a failure goes to standard error."""
+    # those of an earlier command of this process do not count
     del _interrupts[:]
     earlier_handler = signal.getsignal(signal.SIGINT)
     # a handler that the embedding program has set is not replaced

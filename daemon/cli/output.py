@@ -91,8 +91,8 @@ PACE_S: Final = 0.25
 def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
     """Yield a progress bar on standard error, shown after the first second if standard error is a terminal.
 
-    The start of the bar and each of its steps also raise KeyboardInterrupt if Ctrl-C was pressed and a package dropped
-    it.
+    With the environment variable PROGRESS the steps are printed as lines instead, for a program that reads them. The
+    start of the bar and each of its steps also raise KeyboardInterrupt if Ctrl-C was pressed and a package dropped it.
     """
     check_interrupt()
     if os.environ.get(PROGRESS):

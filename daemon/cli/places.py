@@ -108,7 +108,10 @@ def bus_login(config: Path) -> tuple[str | None, str | None]:
 
 
 def bus_tls(config: Path, secure: bool) -> "Tls | None":
-    """The TLS settings of a client of the configured broker; None without TLS. `secure`: its address begins mqtts."""
+    """The TLS settings of a client of the configured broker; None without TLS. `secure`: its address begins mqtts.
+
+    A client of the embedded broker trusts the broker's own certificate or, without one, the certificate authority `ca`.
+    """
     from quantd.adapters.bus.settings import Tls
 
     bus = (_document(config) if config.exists() else {}).get("bus")

@@ -31,8 +31,8 @@ def at_rest(
     settings, parts = read(config, sets), previous
     if parts is None or parts.live or not _equal_settings(parts.config, settings):
         parts = parts_of(settings, time.time_ns(), cache=where.folder / "cache", isolation=Apart(where.folder))
-    if (first := started(records, run)) is not None:
-        parts = as_recorded(parts, first.feed)
+    if (first_start := started(records, run)) is not None:
+        parts = as_recorded(parts, first_start.feed)
     seq, snapshot = newest_snapshot(records, run)
     shell, _ = refold(parts, records, run, where.folder, seq=seq, snapshot=snapshot)
     return shell, run, parts

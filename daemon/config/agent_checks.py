@@ -57,9 +57,9 @@ def check_shares(document: Table, registry: Known, source: Source) -> Iterator[M
     total = sum(shares.values())
     if total > 1:
         file, line = source.place(paths[-1])
-        listed = ", ".join(f"{name} {float(share):g}" for name, share in shares.items())
+        share_texts = ", ".join(f"{name} {float(share):g}" for name, share in shares.items())
         text = f"[[agents]] shares add up to {float(total):.2f}"
-        yield Mistake(file, line, "agents", text, f"they may add up to 1 at most ({listed})")
+        yield Mistake(file, line, "agents", text, f"they may add up to 1 at most ({share_texts})")
 
 
 def check_schedules(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
@@ -169,15 +169,17 @@ def _retraining(path: Path, schedule: Table, document: Table, source: Source) ->
         str(agent.get("name")): _folder(agent.get("policy")) for _, agent in agents if agent.get("shadow") is True
     }
     trading = names_of(document, shadows=False)
-    named = [(at, name) for at, name in values_at(schedule, "agents.*") if isinstance(name, str)]
+    named_agents = [(name_path, name) for name_path, name in values_at(schedule, "agents.*") if isinstance(name, str)]
     remedy = "name a shadow, with shadow = true and challenges"
     if not shadows:
         yield source.mistake((*path, "do"), '= "retrain" needs a shadow, and no agent is one', remedy)
-    for at, name in named:
+    for name_path, name in named_agents:
         if name in trading:
             text = f"= {shown(name)} trades, so it would use the retrained policy without a comparison"
-            yield source.mistake((*path, *at), text, remedy)
-    retrained = {shadows[name] for name in ([name for _, name in named] or shadows) if "/" in shadows.get(name, "")}
+            yield source.mistake((*path, *name_path), text, remedy)
+    retrained = {
+        shadows[name] for name in ([name for _, name in named_agents] or shadows) if "/" in shadows.get(name, "")
+    }
     for agent_path, agent in agents:
         if agent.get("shadow") is True:
             continue

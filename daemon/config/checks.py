@@ -81,11 +81,11 @@ def _references(document: Table, registry: Known, source: Source) -> Iterator[Mi
     symbol_keys = ("universe.instruments.*.symbol", "universe.groups.*.symbols.*")
     manual_book = (MANUAL,) if "manual" in document else ()
     calendars = ("universe.calendar", "universe.instruments.*.calendar", "schedules.*.calendar")
-    for what, names, places in (
+    for kind, names, places in (
         ("calendar", registry.calendars, calendars),
-        ("symbol", symbols, (*symbol_keys, *(f"{home}.restricted.*" for home in LIMITS)) if symbols else ()),
-        ("scenario", (*SHOCKS, *shocks), [f"{home}.stress.scenarios.*" for home in LIMITS]),
-        ("group", groups, [f"{home}.group_caps.*.group" for home in LIMITS]),
+        ("symbol", symbols, (*symbol_keys, *(f"{section}.restricted.*" for section in LIMITS)) if symbols else ()),
+        ("scenario", (*SHOCKS, *shocks), [f"{section}.stress.scenarios.*" for section in LIMITS]),
+        ("group", groups, [f"{section}.group_caps.*.group" for section in LIMITS]),
         ("feed", registry.feeds, ("feed.kind", "feed.fallback.*")),
         ("broker", registry.brokers, ("broker.kind",)),
         ("job", registry.jobs, ("schedules.*.do",)),
@@ -97,21 +97,21 @@ def _references(document: Table, registry: Known, source: Source) -> Iterator[Mi
         for dotted in places:
             for path, value in values_at(document, dotted):
                 if isinstance(value, str) and value not in names and (value or dotted not in MAY_BE_EMPTY):
-                    yield source.mistake(path, f"= {shown(value)} is not a known {what}", suggestion(value, names))
+                    yield source.mistake(path, f"= {shown(value)} is not a known {kind}", suggestion(value, names))
 
 
 def _repetitions(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     """Mistakes about names that two tables of a list have, and about names of built-in scenarios."""
     for dotted, key, default in DISTINCT:
-        for home, listed in values_at(document, dotted):
+        for list_path, list_value in values_at(document, dotted):
             earlier: list[tuple[Any, Path]] = []
-            for k, table in enumerate(listed if isinstance(listed, tuple) else ()):
+            for k, table in enumerate(list_value if isinstance(list_value, tuple) else ()):
                 if not isinstance(table, Mapping):
                     continue
-                path = (*home, k)
+                path = (*list_path, k)
                 value = table.get(key, default)
                 # compared one by one: a value in a faulty file may not be hashable
-                first = next((at for earlier_value, at in earlier if earlier_value == value), None)
+                first = next((earlier_path for earlier_value, earlier_path in earlier if earlier_value == value), None)
                 if value is not None and first is not None:
                     text = f"= {shown(value)} is already used (line {source.place(first)[1]})"
                     yield source.mistake((*path, key), text, f"give each its own {key}")
@@ -132,27 +132,27 @@ def _empty_lists(document: Table, registry: Known, source: Source) -> Iterator[M
 def _feed(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     """Mistakes about keys that only recorded bars, or only live feeds, may have, and about the period of a replay."""
     feed, fallback = table_of(document, "feed"), [kind for _, kind in values_at(document, "feed.fallback.*")]
-    replay = feed.get("kind", "replay") == "replay"
-    venue, adjusted = table_of(document, "broker").get("kind", "paper") != "paper", feed.get("adjusted") is True
+    is_replay = feed.get("kind", "replay") == "replay"
+    is_venue, is_adjusted = table_of(document, "broker").get("kind", "paper") != "paper", feed.get("adjusted") is True
     path, fallback_path = ("feed", "path"), ("feed", "fallback")
     yield from mistakes_of(
         source,
-        (replay and not feed.get("path"), path, "is missing", 'a replay needs a file: write path = "bars.parquet"'),
-        (replay and fallback, fallback_path, "is for live feeds only", "remove it: a replay has no fallback"),
+        (is_replay and not feed.get("path"), path, "is missing", 'a replay needs a file: write path = "bars.parquet"'),
+        (is_replay and fallback, fallback_path, "is for live feeds only", "remove it: a replay has no fallback"),
         (
-            not replay and "replay" in fallback, fallback_path,
+            not is_replay and "replay" in fallback, fallback_path,
             'has "replay", which is not a live feed', "name live feeds only",
         ),
         (
-            replay and venue, ("broker", "kind"),
+            is_replay and is_venue, ("broker", "kind"),
             "is a venue, but [feed] replays recorded prices", 'write kind = "paper"',
         ),
         (
-            adjusted and not replay, ("feed", "adjusted"),
+            is_adjusted and not is_replay, ("feed", "adjusted"),
             "= true is for recorded bars only", "remove it: a live feed has raw prices, and announces its splits",
         ),
         (
-            adjusted and replay and feed.get("actions"), ("feed", "adjusted"),
+            is_adjusted and is_replay and feed.get("actions"), ("feed", "adjusted"),
             "= true with actions, but adjusted prices hold their splits and dividends already",
             "remove [feed] actions, or adjusted",
         ),
@@ -164,10 +164,10 @@ def _feed(document: Table, registry: Known, source: Source) -> Iterator[Mistake]
     start, end = feed.get("start"), feed.get("end")
     if type(start) is type(end) and start is not None and not isinstance(start, str):
         try:
-            early = end < start
-        except TypeError:
+            ends_early = end < start
+        except TypeError:  # values without an order, which the schema reports
             return
-        if early:
+        if ends_early:
             yield source.mistake(("feed", "end"), f"= {shown(end)} is before start = {shown(start)}")
 
 
@@ -211,11 +211,13 @@ def _amounts(document: Table, registry: Known, source: Source) -> Iterator[Mista
     The largest position is HIGHEST_MULTIPLE times the cash. At a price of 1.00 its lots must stay below MOST of
     `quantd.trading.execution`.
     """
-    at, text = ("broker", "cash"), table_of(document, "broker").get("cash")
+    cash_path, text = ("broker", "cash"), table_of(document, "broker").get("cash")
     largest_value = _decimal(text) * HIGHEST_MULTIPLE
     if MOST < largest_value * MICRO <= MOST * HIGHEST_MULTIPLE:  # more than MOST is no amount of money at all
         remedy = f'write "{MOST // MICRO // HIGHEST_MULTIPLE}" at most'
-        yield source.mistake(at, f"= {shown(text)} is more than the ledger can hold {HIGHEST_MULTIPLE} times", remedy)
+        yield source.mistake(
+            cash_path, f"= {shown(text)} is more than the ledger can hold {HIGHEST_MULTIPLE} times", remedy
+        )
         return
     smallest_lot = largest_value * NANO / MOST  # in nano-units
     instruments = tables(document, "universe.instruments.*")
@@ -227,7 +229,11 @@ def _amounts(document: Table, registry: Known, source: Source) -> Iterator[Mista
             continue  # another check reports it
         lot_path = lot_paths.get(symbol, path)
         lot = next(
-            (written_lot for at, written_lot in values_at(document, "universe.instruments.*.lot") if at == lot_path),
+            (
+                written_lot
+                for key_path, written_lot in values_at(document, "universe.instruments.*.lot")
+                if key_path == lot_path
+            ),
             None,
         )
         size = _decimal(lot) if lot is not None else Decimal(usual_lot_nano(str(symbol))) / NANO
@@ -246,25 +252,25 @@ def _decimal(value: Any) -> Decimal:
 def _profiles(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     """Mistakes about risk profiles and the mode that do not fit broker or feed."""
     quantd, broker, feed = (table_of(document, name) for name in ("quantd", "broker", "feed"))
-    mode, paper = quantd.get("mode", "paper"), broker.get("kind", "paper") == "paper"
-    replay = feed.get("kind", "replay") == "replay"
+    mode, is_paper = quantd.get("mode", "paper"), broker.get("kind", "paper") == "paper"
+    is_replay = feed.get("kind", "replay") == "replay"
     for dotted in ("risk.profile", "manual.profile", "portfolios.profile", "agents.*.profile"):
         for path, profile in values_at(document, dotted):
-            if profile == "research" and (mode == "live" or not paper):
+            if profile == "research" and (mode == "live" or not is_paper):
                 remedy = "use it with the paper broker only, or choose another profile"
                 yield source.mistake(path, '= "research" has no portfolio limits', remedy)
-    at = ("quantd", "mode")
+    key = ("quantd", "mode")
     yield from mistakes_of(
         source,
         (
-            mode == "live" and paper, at,
+            mode == "live" and is_paper, key,
             '= "live" needs a venue, but [broker] kind = "paper"', 'write [broker] kind = "alpaca" or "ccxt"',
         ),
         (
-            mode in ("live", "shadow") and replay, at,
+            mode in ("live", "shadow") and is_replay, key,
             f'= "{mode}" needs a live feed, but [feed] kind = "replay"', "name a live feed",
         ),
-        (mode == "shadow" and not paper, at, '= "shadow" only simulates orders', 'write [broker] kind = "paper"'),
+        (mode == "shadow" and not is_paper, key, '= "shadow" only simulates orders', 'write [broker] kind = "paper"'),
     )  # fmt: skip
 
 
@@ -334,11 +340,11 @@ def _options(
     fields = {field.encode_name: field for field in struct_fields(options)}
     for key in table.keys() - fields.keys():
         yield source.mistake((*path, key), f"is not a key of {path[-1]}", suggestion(key, (*fields, *common)))
-    missing = [key for key, field in fields.items() if field.required and key not in table]
-    for key in missing:
+    missing_keys = [key for key, field in fields.items() if field.required and key not in table]
+    for key in missing_keys:
         yield source.mistake(path, f"has no {key}", f"write {key} = ...")
     try:
-        if not missing:
+        if not missing_keys:
             msgspec.convert(dict(table), options)
     except msgspec.ValidationError as error:
         # "KEY REASON; REMEDY" by the struct itself, or "REASON - at $.KEY" by msgspec for a type or a bound
@@ -354,24 +360,34 @@ def _options(
 
 
 def _execution(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about styles that work orders over time with bars that are too long: child orders are sent at bars."""
+    """Mistakes about styles that work orders over time: child orders are sent at bars, so a bar must be shorter.
+
+    Bars of a day are too long for each of these styles. Slices of twap and vwap, and the interval of a chase, must not
+    be shorter than a bar.
+    """
     table = table_of(document, "execution")
     style = table.get("style", "marketable")
-    bar = _duration(table_of(document, "feed").get("interval", "1d"))
-    if style not in ("chase", "twap", "vwap", "participation") or bar is None:
+    bar_ns = _duration(table_of(document, "feed").get("interval", "1d"))
+    if style not in ("chase", "twap", "vwap", "participation") or bar_ns is None:
         return
-    if bar >= duration_ns("1d"):
+    if bar_ns >= duration_ns("1d"):
         text = f"= {shown(style)} works orders within a session, but [feed] interval has one bar a session"
         remedy = 'use intraday bars, interval = "1m", or write style = "marketable", "open" or "close"'
         yield source.mistake(("execution", "style"), text, remedy)
         return
-    over, slices = _duration(table.get("over", "30m")), table.get("slices", 6)
-    if style in ("twap", "vwap") and over is not None and type(slices) is int and slices > 0 and over < slices * bar:
+    over_ns, slices = _duration(table.get("over", "30m")), table.get("slices", 6)
+    if (
+        style in ("twap", "vwap")
+        and over_ns is not None
+        and type(slices) is int
+        and slices > 0
+        and over_ns < slices * bar_ns
+    ):
         text = f"= {slices} splits over = {shown(table.get('over', '30m'))} into slices shorter than a bar"
         remedy = "write fewer slices, a longer over, or a finer [feed] interval"
         yield source.mistake(("execution", "slices"), text, remedy)
-    every = _duration(table_of(table, "chase").get("every", "1m"))
-    if style == "chase" and every is not None and every < bar:
+    every_ns = _duration(table_of(table, "chase").get("every", "1m"))
+    if style == "chase" and every_ns is not None and every_ns < bar_ns:
         text = f"= {shown(table_of(table, 'chase').get('every', '1m'))} is shorter than a bar"
         yield source.mistake(("execution", "chase", "every"), text, "write a longer one, or a finer [feed] interval")
 
@@ -382,8 +398,8 @@ def _stops_at_venue(document: Table, registry: Known, source: Source) -> Iterato
     venues = registry.stops_at.get(str(broker.get("kind")))
     if venues is None or broker.get("venue") in venues:
         return
-    for home in LIMITS:
-        for path, at_venue in values_at(document, f"{home}.protective.at_venue"):
+    for section in LIMITS:
+        for path, at_venue in values_at(document, f"{section}.protective.at_venue"):
             if at_venue is True:
                 text = f"= true, but stop orders at [broker] venue = {shown(broker.get('venue', ''))} are not supported"
                 remedy = f"remove it (the daemon then watches the stops), or trade at {', '.join(venues)}"

@@ -64,16 +64,17 @@ class Config:
     """All agents with a policy, by index: the trading agents, then the shadows."""
 
     def __post_init__(self) -> None:
+        """Set the fields that the caller does not pass: agents, shadows and seats, and the tables of the document."""
         document = self.document
         by_hand = () if document.manual is None else (document.manual.agent(),)
         places = () if document.portfolios is None else document.portfolios.agents()
         agents = (*(agent for agent in document.agents if not agent.shadow), *by_hand, *places)
         shadows = tuple(agent for agent in document.agents if agent.shadow)
         derived_fields = {"agents": agents, "shadows": shadows, "seats": (*agents, *shadows)}
-        for column in fields(self):
-            if not column.init:
-                value = derived_fields[column.name] if column.name in derived_fields else getattr(document, column.name)
-                object.__setattr__(self, column.name, value)
+        for key in fields(self):
+            if not key.init:
+                value = derived_fields[key.name] if key.name in derived_fields else getattr(document, key.name)
+                object.__setattr__(self, key.name, value)
 
     @property
     def places(self) -> frozenset[str]:
@@ -118,20 +119,20 @@ class Config:
     def instruments(self) -> Universe:
         """The universe as a value of the package `trading`."""
         table = self.universe
-        named = {i.symbol: i for i in table.instruments}
-        columns = []
+        tables_by_symbol = {row.symbol: row for row in table.instruments}
+        instruments = []
         for symbol in table.symbols:
-            instrument = named.get(symbol) or InstrumentTable(symbol=symbol)
+            instrument = tables_by_symbol.get(symbol) or InstrumentTable(symbol=symbol)
             calendar = instrument.calendar or table.calendar
             lot = instrument.lot_nano or usual_lot_nano(symbol, calendar)
-            columns.append(
+            instruments.append(
                 Instrument(
                     symbol, lot_nano=lot, tick_nano=instrument.tick_nano, calendar=calendar, sector=instrument.sector,
                     currency=table.currency, asset=instrument.asset,
                 )
             )  # fmt: skip
         return Universe(
-            tuple(columns),
+            tuple(instruments),
             currency=table.currency,
             calendar=table.calendar,
             benchmark=table.benchmark,
@@ -153,27 +154,27 @@ class Config:
 
     def missing_files(self) -> list[Mistake]:
         """Mistakes about files that the configuration names and that do not exist."""
-        named: list[tuple[Path, str]] = [
+        named_files: list[tuple[Path, str]] = [
             (("feed", key), getattr(self.feed, key)) for key in ("path", "actions", "exceptions", "mapping")
         ]
-        named += [(("universe", key), getattr(self.universe, key)) for key in ("members", "benchmark_path")]
-        named += [(("broker", "costs"), self.broker.costs_file)]
-        named += [(("feed", "macro", k, "path"), series.path) for k, series in enumerate(self.feed.macro)]
-        named += [
+        named_files += [(("universe", key), getattr(self.universe, key)) for key in ("members", "benchmark_path")]
+        named_files += [(("broker", "costs"), self.broker.costs_file)]
+        named_files += [(("feed", "macro", k, "path"), series.path) for k, series in enumerate(self.feed.macro)]
+        named_files += [
             (("feed", "series", k, "path"), series.path) for k, series in enumerate(self.feed.series) if series.use
         ]
-        named += [(("retrain", key), getattr(self.document.retrain, key)) for key in ("bars", "actions")]
+        named_files += [(("retrain", key), getattr(self.document.retrain, key)) for key in ("bars", "actions")]
         for k, agent in enumerate(self.document.agents):
             if "/" in agent.policy or ":" in agent.policy:
-                named.append((("agents", k, "policy"), agent.policy.partition(":")[0]))
+                named_files.append((("agents", k, "policy"), agent.policy.partition(":")[0]))
         for k, agent in enumerate(self.document.agents):
-            named += [(("agents", k, "reads"), name) for name in agent.reads]
-        named += [(("models", "trusted_keys"), name) for name in self.models.trusted_keys]
+            named_files += [(("agents", k, "reads"), name) for name in agent.reads]
+        named_files += [(("models", "trusted_keys"), name) for name in self.models.trusted_keys]
         for section, tls in (("api", self.api.tls), ("bus", self.bus.tls)):
             if tls is not None:
-                named += [((section, "tls", key), getattr(tls, key)) for key in keys_of(type(tls))]
+                named_files += [((section, "tls", key), getattr(tls, key)) for key in keys_of(type(tls))]
         if isinstance(rate := self.document.account.cash_rate, str):
-            named.append((("account", "cash_rate"), rate))
+            named_files.append((("account", "cash_rate"), rate))
         further_remedy = {
             "policy": "; name a policy, a file of one, or a trained artifact such as models/shipped/scorer"
         }
@@ -189,7 +190,7 @@ class Config:
                 f"= {shown(name)}: {absent(name)}",
                 f"the folder searched is {folder.absolute()}{further_remedy.get(str(path[-1]), '')}",
             )
-            for path, name in named
+            for path, name in named_files
             if name and not self.at(name).exists()
             for folder in (self.at(name).parent,)
         ]
@@ -231,6 +232,7 @@ def _flat(section: Section, above: Path) -> Iterator[tuple[Path, Any]]:
                 yield from _flat(inner, (*path, k))
         else:
             if type(section).model_fields[key.attribute].default is None:
+                # an optional table is a row too, because its presence is a setting
                 yield path, True
             yield from _flat(value, path)
 
@@ -372,6 +374,7 @@ def _looser(path: Path, reload: Reload | None, before: Mapping[Path, Any], after
         return True
     if old_value is None:
         owner = path[:2] if path[0] == "agents" else path[:1]
+        # `reload.on` means that the limit has a default
         return (reload is not None and reload.on) or before.get((*owner, "profile")) is not None
     match reload and reload.looser:
         case "higher":

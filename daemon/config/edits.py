@@ -26,8 +26,8 @@ class EditError(ValueError):
 def edited(text: str, changes: Mapping[Path, object], instruments: Sequence[Mapping[str, object]] = ()) -> str:
     """Return a configuration's text with new values: `changes` maps a path, ("feed", "path"), to a value or None.
 
-    None removes the key. `instruments` are tables appended as [[universe.instruments]]. Raises EditError, and
-    ValueError for a text that is no TOML.
+    None removes the key. `instruments` are tables appended as [[universe.instruments]]. After each edit the text must
+    parse to the intended document. Raises EditError where it does not, and ValueError for a text that is no TOML.
     """
     intended: Tables = deepcopy(tomllib.loads(text))
     for path, value in changes.items():

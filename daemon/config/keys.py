@@ -105,7 +105,7 @@ def _bare(annotation: Any) -> tuple[Any, list[Any]]:
             annotation, *inner_metadata = get_args(annotation)
             marks += inner_metadata
         elif origin in (Union, UnionType):
-            alternatives = [a for a in get_args(annotation) if a is not NoneType]
+            alternatives = [alternative for alternative in get_args(annotation) if alternative is not NoneType]
             if len(alternatives) != 1:
                 return annotation, marks
             annotation = alternatives[0]

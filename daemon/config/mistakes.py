@@ -120,11 +120,11 @@ def shown(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         text = f'"{without_password(value)}"'
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
     elif isinstance(value, (list, tuple)):
         text = f"[{', '.join(map(shown, value))}]"
     elif isinstance(value, Mapping):
-        text = "{ " + ", ".join(f"{k} = {shown(v)}" for k, v in value.items()) + " }"
+        text = "{ " + ", ".join(f"{k} = {shown(element)}" for k, element in value.items()) + " }"
     elif isinstance(value, int) and abs(value) >= 10**60:
         text = "a number of more than 60 digits"
     else:

@@ -143,6 +143,7 @@ class _Scanner:
         self._value(path)
 
     def _value(self, path: Path) -> None:
+        """Read the value of the key at `path`, up to the character behind it."""
         match self.source[self.at]:
             case "[":
                 self._sequence("]", lambda k: self._element((*path, k)))

@@ -71,12 +71,15 @@ def _differences(there: Values, here: Values, joint: str, absent: tuple[str, Val
     absent_text, values_here = absent
     lines = []
     for name in sorted({*there, *here}):
-        first, second = there.get(name, absent_text), here.get(name, absent_text)
-        if first == second or any((outer in tables[0]) != (outer in tables[1]) for outer in _outer_tables(name)):
+        text_there, text_here = there.get(name, absent_text), here.get(name, absent_text)
+        # a table that only one side has is a line of its own, without lines for its keys
+        if text_there == text_here or any(
+            (outer in tables[0]) != (outer in tables[1]) for outer in _outer_tables(name)
+        ):
             continue
-        first, second = _cut(first), _cut(here.get(name, values_here.get(name, absent_text)))
+        text_there, text_here = _cut(text_there), _cut(here.get(name, values_here.get(name, absent_text)))
         # long values may be equal once they are cut
-        lines.append(f"{name} {first}{joint}{second}" if first != second else f"{name} differs")
+        lines.append(f"{name} {text_there}{joint}{text_here}" if text_there != text_here else f"{name} differs")
     return lines
 
 

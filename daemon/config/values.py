@@ -202,6 +202,7 @@ def _zone(value: str) -> str:
 
 
 def _cron(value: str) -> str:
+    """Refuse a text that is no cron line of five fields, or that has weekday numbers; return it unchanged."""
     fields = value.split()
     if len(fields) != 5:
         wrong("is not a cron line", "write 5 fields: minute, hour, day, month, weekday")

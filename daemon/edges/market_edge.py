@@ -17,6 +17,7 @@ def opened(context: EdgeContext) -> OpenEdge | None:
             lambda: feed_recorded(service, instants(parts.items(), service.shell.ts), feed.pace, feed.at_end),
             restarted=False,
         )
+        # a recorded market has no account to reconcile: the run is ready at once
         return OpenEdge((task,), begin=lambda tasks: context.ready.set())
     if outside is None:
         return None

@@ -9,16 +9,18 @@ from quantd.daemon.runtime.version import VERSION
 
 
 def opened(context: EdgeContext) -> OpenEdge:
-    """Open the edge that reports readiness, and the beginning of a stop."""
+    """Open the edge that tells bus, Home Assistant and systemd that a run is ready, and systemd that a stop begins."""
 
     async def ready() -> None:
         await context.ready.wait()
         config, publisher = context.config, context.bus
-        name, bus = config.quantd.name, config.bus
+        name, bus_settings = config.quantd.name, config.bus
         publisher.status(context.status("online", ""))
-        if bus.home_assistant:
+        if bus_settings.home_assistant:
             currency, grouped = context.parts.universe.currency, config.alerts.group_ns > 0
-            publisher.retain(*discovery(bus.home_assistant, bus.prefix, name, VERSION, currency, grouped=grouped))
+            publisher.retain(
+                *discovery(bus_settings.home_assistant, bus_settings.prefix, name, VERSION, currency, grouped=grouped)
+            )
         systemd.ready(f"{name} · run {context.service.run}")
 
     async def stopping() -> None:

@@ -13,6 +13,7 @@ def opened(context: EdgeContext) -> OpenEdge | None:
 
     async def show() -> None:
         page = context.page
+        # without a page both are empty: str() is ""
         url, link = ("", str) if page is None else (page.url, page.link)
         await watch(context.service, context.parts, context.config, url, context.bus_url, context.folder, link)
 

@@ -163,6 +163,7 @@ class Delivery:
         """Deliver until the service has stopped, and then the alerts that are still queued."""
         while True:
             over, self._new = self._service.over, False
+            # a stopped daemon does not wait for a receiver that asked for a pause
             if over and time.monotonic() < self._earliest:
                 return
             refused_remain = False
@@ -190,13 +191,14 @@ class Delivery:
         store = self._service.store
         if self._group_s and not await self._collect():
             return False
+        # refused alerts may stand at the front of the queue: the query reaches beyond them
         while queued := await asyncio.to_thread(store.pending, WINDOW + len(self._refusals), self.kind):
             self._counts.depth = await asyncio.to_thread(store.waiting, self.kind)
             alerts = [(row.key, self._composer.alert(row.body, row.merged)) for row in queued]
-            direct = [keyed for keyed in alerts if not self._refusals.deferred(keyed[1].id)]
-            if not direct:
+            not_deferred = [keyed for keyed in alerts if not self._refusals.deferred(keyed[1].id)]
+            if not not_deferred:
                 return await self._deliver_deferred({alert.id: (key, alert) for key, alert in alerts})
-            for group in self._messages(direct):
+            for group in self._messages(not_deferred):
                 ids = [alert.id for _, alert in group]
                 unsent = [alert for _, alert in group if alert.id not in self._early]
                 if not unsent or await self._sends(merged(unsent), [alert.id for alert in unsent]):
@@ -257,9 +259,10 @@ class Delivery:
         return bool(queued)
 
     async def _sends(self, alert: Alert, ids: Sequence[str]) -> bool:
-        """Send the message of the alerts `ids`. Returns False where the receiver refuses it and other alerts go first.
+        """Send the message of the alerts `ids`; returns True once the receiver accepts it.
 
-        Raises any other failure.
+        Returns False after a refusal if its alert is set aside, or if all its alerts go behind the other alerts of the
+        queue. Raises any other refusal and failure, after which the caller pauses.
         """
         try:
             await self._sink.deliver(alert)
@@ -287,16 +290,16 @@ class Delivery:
         wait_s = min(failure.retry_after_s, LONGEST_WAIT_S) if isinstance(failure, SinkError) else 0.0
         self._earliest = time.monotonic() + wait_s
 
-    async def _pause(self, held: bool) -> None:
+    async def _pause(self, only_refused: bool) -> None:
         """Wait for a new alert, and after failures also for the end of their pause.
 
-        With `held`, only refused alerts are queued: then either of the two ends the wait.
+        With `only_refused`, only refused alerts are queued: then either of the two ends the wait.
         """
         until = time.monotonic() + (back_off_s(self._failed, FIRST_S, LONGEST_S) if self._failed else 0.0)
         until = max(until, self._earliest)
-        while not self._service.over and (not self._new or (time.monotonic() < until and not held)):
+        while not self._service.over and (not self._new or (time.monotonic() < until and not only_refused)):
             wait_s = until - time.monotonic()
-            if held and wait_s <= 0.0:
+            if only_refused and wait_s <= 0.0:
                 return
             await self._service.changed(min(0.5, wait_s) if wait_s > 0.0 else 0.5)
             if self._failed and self._queued:

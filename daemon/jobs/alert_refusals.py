@@ -58,7 +58,7 @@ class Refusals:
         return [id for id in self._tries if id in ids]
 
     def taken(self, ids: Sequence[str]) -> None:
-        """Record that the receiver accepted a message with these alerts."""
+        """Record that the receiver accepted the message of these alerts: they are no longer refused alerts."""
         self._taken += 1
         for id in ids:
             self._tries.pop(id, None)
@@ -67,11 +67,12 @@ class Refusals:
     def refused(self, ids: Sequence[str]) -> bool:
         """Record that the receiver refused a message with these alerts.
 
-        Returns True if the alert, which was sent alone, is to be set aside.
+        Returns True if the alert, which was sent alone, is to be set aside: it was refused more than TRIES times, and
+        the receiver has accepted another message since its last refusal.
         """
         for id in ids:
-            tries, mark = self._tries.pop(id, 0) + 1, self._marks.pop(id, self._taken)
-            if tries > TRIES and self._taken > mark:
+            tries, deliveries_at_refusal = self._tries.pop(id, 0) + 1, self._marks.pop(id, self._taken)
+            if tries > TRIES and self._taken > deliveries_at_refusal:
                 return True
             self._tries[id], self._marks[id] = tries, self._taken
         while len(self._tries) > ALERTS:

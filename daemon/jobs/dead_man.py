@@ -50,6 +50,7 @@ class DeadMansSwitch:
             await posts.close()
 
     async def _once(self, posts: HttpPost) -> None:
+        """Send one heartbeat if the daemon is well; note the reason if none was sent or it was not accepted."""
         if reason := unwell(self._service):
             self._note(reason)
             return

@@ -127,16 +127,16 @@ class JobLog:
 
     def _interrupt(self) -> list[JobRun]:
         """Mark the runs of jobs that an earlier process left open as interrupted; returns the runs to be repeated."""
-        open_ = [run for run in self._runs.values() if run.state in OPEN]
-        loop_ids = {run.id for run in open_ if run.job in BY_NAME and BY_NAME[run.job].where == "loop"}
+        open_runs = [run for run in self._runs.values() if run.state in OPEN]
+        loop_ids = {run.id for run in open_runs if run.job in BY_NAME and BY_NAME[run.job].where == "loop"}
         journalled_ids = self._journalled() if loop_ids else set()
-        for run in open_:
+        for run in open_runs:
             if run.id in journalled_ids:
                 self.end(run, "journalled; the process ended before the result was noted")
             else:
                 ended = replace(run, state="interrupted", ended_ns=time.time_ns())
                 self.put(replace(ended, result=f"the process ended during it {run.result}".rstrip()))
-        again = {run.job: run for run in open_ if run.job in BY_NAME and BY_NAME[run.job].again}
+        again = {run.job: run for run in open_runs if run.job in BY_NAME and BY_NAME[run.job].again}
         return list(again.values())
 
     def _journalled(self) -> set[int]:
@@ -173,10 +173,12 @@ class JobLog:
     def _settle(self, id: int, job: str, asked: int) -> None:
         """End a run of a job of the engine's loop once its agents have answered.
 
-        `asked` is their number, for the text.
+        A queued run is running from now on; it stays open while a question is unanswered. `asked` is the number of
+        agents, for the text.
         """
         run = self._runs.get(id)
-        waiting, orders = self._asked[id]
+        unanswered, orders = self._asked[id]
+        # newer runs of the job have replaced it in memory
         if run is None:
             del self._asked[id]
             return
@@ -184,7 +186,7 @@ class JobLog:
             now = time.time_ns()
             text = f"{asked} agents asked" if asked else ""
             run = self.put(replace(run, state="running", started_ns=now, attempts=1, result=text))
-        if waiting:
+        if unanswered:
             return
         del self._asked[id]
         if job != "rebalance":
@@ -216,10 +218,11 @@ def newest_due(schedules: Sequence[Schedule], sessions: Mapping[str, Sessions]) 
 
     def newest(job: str, instants: Collection[int]) -> list[tuple[int, tuple[str, ...]]]:
         job_schedules, ticks = [schedule for schedule in schedules if schedule.do == job], set(instants)
+        # the instants ascend, so that the newest one of each schedule remains
         last = {k: ts for ts, k in due(job_schedules, sessions, min(ticks) - 1, max(ticks)) if ts in ticks}
         return [
-            (at, tuple(job_schedules[k].name for k, ts in last.items() if ts == at))
-            for at in sorted(set(last.values()))
+            (instant, tuple(job_schedules[k].name for k, ts in last.items() if ts == instant))
+            for instant in sorted(set(last.values()))
         ]
 
     return newest

@@ -40,7 +40,7 @@ class Reporter:
     def report(self, job: str, standing: Standing) -> Report | None:
         """The report of the days up to the newest sample in the store; None before the first sample."""
         reader = Reader.open(self.store, self.service.run)
-        last = next((p.ts for p in reader.equity(last=1)), 0)
+        last = next((point.ts for point in reader.equity(last=1)), 0)
         if not last:
             return None
         return report(

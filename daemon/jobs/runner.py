@@ -198,7 +198,10 @@ class Jobs:
             return why
 
     def _fail(self, run: JobRun, failure: BaseException) -> None:
-        """Note a failed attempt of a job: try again after a pause, or at last end the run and raise an alert."""
+        """Note a failed attempt of a job: try again after a pause, or at last end the run and raise an alert.
+
+        A Permanent failure is not tried again. An Announced failure has an alert already, so that none is raised here.
+        """
         record = BY_NAME[run.job]
         pause_s = record.pause_s * 2.0 ** (run.attempts - 1)
         is_last = run.attempts >= record.attempts or isinstance(failure, Permanent)

@@ -21,7 +21,10 @@ LONGEST_S: Final = 60.0
 async def kept_up(
     service: Service, name: str, loop: Callable[[], Awaitable[None]], *, clock: Callable[[], float] = time.monotonic
 ) -> None:
-    """Run a loop until it returns; after a failure raise an alert and restart it after a pause."""
+    """Run a loop until it returns; after a failure restart it after a pause, which doubles from failure to failure.
+
+    Only the first failure raises an alert. A stop of the service ends the pause and the loop.
+    """
     pause_s = LOOP_PAUSE_S
     while True:
         try:

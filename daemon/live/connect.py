@@ -61,7 +61,7 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
             )
         sources.append(source)
     try:
-        first = Fallback(sources, parts.universe) if len(sources) > 1 else sources[0]
+        source_of_bars = Fallback(sources, parts.universe) if len(sources) > 1 else sources[0]
     except ValueError as error:
         raise SourceError("[feed] fallback", str(error), again=False) from None
     stream = None
@@ -70,7 +70,7 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
         if finer_ns and stream is not None:
             stream = ResampledStream(stream, parts.universe, parts.sessions, parts.interval_ns, finer_ns)
     return Live(
-        first,
+        source_of_bars,
         stream,
         universe=parts.universe,
         sessions=parts.sessions,

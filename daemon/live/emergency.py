@@ -154,6 +154,7 @@ class Emergency:
 
     async def run(self, *, close: bool) -> list[Remainder]:
         """Cancel every order; with `close`, also close every position. Returns what is still open."""
+        # half of the time is for cancelling if positions are to be closed too
         await self._cancel_all(self._deadline - self._timeout_s / 2 if close else self._deadline)
         await self._report_ends(ENDS)
         if close:
@@ -164,7 +165,9 @@ class Emergency:
         return self._remaining(close)
 
     async def _cancel_all(self, until: float) -> None:
+        """Cancel all orders at once, then each that is still open by itself, until `until` or until none is open."""
         async for k in self._pauses(until):
+            # at the first attempt (k is 0) orders are cancelled even if they cannot be read
             if not await self._read_orders() and k:
                 continue
             if self._working is not None and not self._working:
@@ -240,6 +243,7 @@ class Emergency:
         last_request = self._requests.get(symbol)
         if last_request is not None and now - last_request.at < AGAIN_S:
             return
+        # a request without an answer is sent again with its number, and so with its id
         number = 0 if last_request is None else last_request.number + last_request.acknowledged
         request = Request(now, number, "sell" if holding.qty > 0 else "buy")
         self._requests[symbol] = request
@@ -257,6 +261,7 @@ class Emergency:
         return orders is not None
 
     async def _read_holdings(self) -> bool:
+        """Read the positions, and report those that are gone as closed. Returns whether they could be read."""
         holdings = await self._try("positions", self._account.holdings)
         if holdings is None:
             return False
@@ -273,6 +278,7 @@ class Emergency:
         return True
 
     def _remaining(self, close: bool) -> list[Remainder]:
+        """The orders and, with `close`, the positions that are open still or could not be read, each with a remedy."""
         retry_remedy = f"run the command again, or use {self._account.page}"
         remainders = []
         if self._working is None:

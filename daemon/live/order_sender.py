@@ -83,6 +83,7 @@ class Sender:
             await self._listen()
 
     async def _listen(self) -> None:
+        """Put the venue's news into the inbox; a disconnection only if it lasts longer than AWAY_S."""
         assert self._tasks is not None
         away: asyncio.Task[None] | None = None
         async for news in self._broker.news():
@@ -114,7 +115,7 @@ class Sender:
         for effect in effects:
             key = effect.sample, effect.n
             self._left.add(key)
-            if isinstance(effect, Rows):
+            if isinstance(effect, Rows):  # orders of an earlier basket that are sent again
                 for row in effect.row:
                     self._again[*key, row] = self._again.get((*key, row), 0) + 1
             task = self._tasks.create_task(self._after(self._last.get(key), effect), name="venue")
@@ -158,6 +159,7 @@ class Sender:
             return [Unknown(effect.sample, effect.n, now, rows_of(effect), text), Condition(now, "broker", False, text)]
 
     async def _carried_out(self, effect: Outgoing) -> Sequence[BrokerNews]:
+        """Send one request to the venue and return its answer; a request that is withheld is reported as not sent."""
         match effect:
             case OrderBasket() | Rows():
                 basket, rows = (effect, None) if isinstance(effect, OrderBasket) else (effect.basket, effect.row)
@@ -192,9 +194,9 @@ class Sender:
         """
         if (sample, n) not in self._left:
             return
-        before = self._last.get((sample, n))
-        if before is not None:
-            await asyncio.wait({before})
+        last_request = self._last.get((sample, n))
+        if last_request is not None:
+            await asyncio.wait({last_request})
         await self._inbox.tell(self._noted(await self._guarded(Query(sample, n, rows))))
 
     def keep(self, keys: Iterable[Key]) -> None:
@@ -224,7 +226,7 @@ class Sender:
             await asyncio.sleep(pause_s)
             pause_s = min(2.0 * pause_s, SELDOM_S)
             news = await self._guarded(Query(sample, n, unresolved))
-            answers: Sequence[BrokerNews] = [word for word in news if not isinstance(word, Unknown)]
+            answers: Sequence[BrokerNews] = [answer for answer in news if not isinstance(answer, Unknown)]
             if self._now() - since >= next_report_ns:
                 next_report_ns = 2 * (self._now() - since)
                 answers = [*news]

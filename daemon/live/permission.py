@@ -100,9 +100,9 @@ def refusal(config: Config, folder: Path, confirmed: bool, now: Callable[[], flo
         (config.broker.kind != "paper", "a broker that trades at a venue", kinds),
         (not doctor_doubt, passed, f"{doctor_doubt}; run `quantd doctor --live`"),
     )
-    missing = [need for need in needs if not need[0]]
-    if not missing:
+    unmet = [need for need in needs if not need[0]]
+    if not unmet:
         return ""
-    met_lines = [f"  yes  {what}" for ok, what, _ in needs if ok]
-    lines = [f"  no   {what}: {remedy}" for _, what, remedy in missing]
+    met_lines = [f"  yes  {condition}" for ok, condition, _ in needs if ok]
+    lines = [f"  no   {condition}: {remedy}" for _, condition, remedy in unmet]
     return "\n".join(['[quantd] mode = "live" trades real money. A live start needs four things:', *met_lines, *lines])

@@ -86,12 +86,12 @@ class Reconciler:
         """Reports when no comparison succeeds for LATE_PERIODS periods and when one does again, until cancelled."""
         while True:
             await asyncio.sleep(period_s / 4)
-            late, down = self.late_s(period_s), "comparison" in self._service.shell.state.down
-            if late and not down:
+            late_s, down = self.late_s(period_s), "comparison" in self._service.shell.state.down
+            if late_s and not down:
                 why = self._service.compare_failure or "orders were being filled or sent at every attempt"
-                text = f"the account was not compared for {late / 60:.0f} min: {why}; try `quantd reconcile`"
+                text = f"the account was not compared for {late_s / 60:.0f} min: {why}; try `quantd reconcile`"
                 await self._report_condition(Condition(self._service.shell.state.now, "comparison", False, text))
-            elif down and not late:
+            elif down and not late_s:
                 await self._report_condition(
                     Condition(self._service.shell.state.now, "comparison", True, "the account was compared")
                 )
@@ -150,6 +150,11 @@ class Reconciler:
                 self._service.measured.tasks.append(("reconcile", time.monotonic() - began))
 
     async def _compare(self) -> bool:
+        """Compare the account with the books, at most TRIES times. Returns whether a comparison succeeded.
+
+        An attempt counts if no order was filled or is being sent. It succeeds without a difference, or with the same
+        differences as the last attempt that counted: a difference that is only late has then had time to vanish.
+        """
         await self.open_orders()
         await self.flows()
         last_differences: tuple[str, ...] | None = None  # the differences of the last attempt without a fill in between
@@ -157,6 +162,7 @@ class Reconciler:
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(pause_s)
+            # after an attempt with a fill or with an order on its way; after a difference it is AGAIN_S
             pause_s = min(BUSY_S, AGAIN_S)
             fills_before, received = self._filled(), counted(self._service.shell.state)
             try:
@@ -218,7 +224,8 @@ class Reconciler:
         """Queries every order that is open in the books: a report may have been missed."""
         state = self._service.shell.state
         rows = {
-            key: [row for row, at in enumerate(work.state) if at not in ENDED] for key, work in state.at_venue().items()
+            key: [row for row, order_state in enumerate(work.state) if order_state not in ENDED]
+            for key, work in state.at_venue().items()
         }
         for settlement in state.venue.waits.settled:  # settled by an operator, not yet confirmed by the venue
             rows.setdefault((settlement.sample, settlement.n), []).append(settlement.row)

@@ -185,6 +185,7 @@ class Outside:
         event was queued, until the venue's list changes back.
         """
         state, untradable = service.shell.state, untradable_of(self.venue)
+        # the third field of a Halted: True begins the halt, False ends it
         for column in [k for k in untradable if k not in state.restrictions.halted and k not in self._halts_queued]:
             self._halts_queued.add(column)
             self._halted(service, Halted(state.now, column, True, f"{UNLISTED}{untradable[column]}"))
@@ -237,9 +238,12 @@ class Outside:
             tasks.create_task(reconciler.watch(period_s), name="reconcile clock")
 
     def _from(self, shell: Shell) -> tuple[int, Iterator[Tick]]:
-        """The instant at which the run follows the market again, and the ticks from there on."""
+        """The instant at which the run follows the market again, and the ticks from there on.
+
+        A continued run follows it from its last instant, a new one from the start of the warm-up.
+        """
         parts = self.parts
-        end = max(s.close_ns[-1] for s in parts.sessions.values())
+        end = max(calendar.close_ns[-1] for calendar in parts.sessions.values())
         if shell.ts:
             # a start that ended during warm-up continues it
             after = shell.ticked or warm_up(parts)
@@ -253,9 +257,10 @@ class Outside:
 
         All quarantined bars are stored; at most one alert in QUIET_NS names the first of them.
         """
-        alerted, absent = -QUIET_NS, tuple[str, ...]()
+        alerted_ns, absent = -QUIET_NS, tuple[str, ...]()
         if self._missed:
             with suppress(InboxFull):
+                # False: the condition begins
                 service.inbox.command(Condition(service.shell.state.now, "missed", False, self._missed))
         while True:
             service.feed_error = self.feed.trouble
@@ -265,12 +270,12 @@ class Outside:
                 service.alert(text)
             if self.feed.absent != absent:
                 absent = self.feed.absent
-                missing = f"the vendor has no bars of {', '.join(absent)}"
-                self._warn(service, missing if absent else "the vendor has bars of every symbol again")
+                absent_text = f"the vendor has no bars of {', '.join(absent)}"
+                self._warn(service, absent_text if absent else "the vendor has bars of every symbol again")
             if bad := self._aside.taken():
                 service.quarantine.extend(bad)
-                if time.monotonic_ns() - alerted > QUIET_NS:
-                    alerted = time.monotonic_ns()
+                if time.monotonic_ns() - alerted_ns > QUIET_NS:
+                    alerted_ns = time.monotonic_ns()
                     first = f"{bad[0].symbol}: {bad[0].reason}"
                     self._warn(service, f"{len(bad)} bars were quarantined; the first is {first}")
             await asyncio.sleep(0.25)
@@ -314,15 +319,15 @@ def refuse_unknown(parts: Parts, state: State, account: VenueAccount) -> None:
     if correction is None or parts.rules.differences:
         return
     universe = parts.universe
-    held = [
+    positions = [
         f"{quantity_text(lots, universe.lot_nano[k])} {universe.symbols[k]}"
         for k, lots in enumerate(account.lots)
         if lots
     ]
     cash = f"{money_text(account.cash_micro)} {universe.currency} in cash"
-    holdings = f"the account holds {', '.join(held) or 'no position'} and {cash}"
+    holdings = f"the account holds {', '.join(positions) or 'no position'} and {cash}"
     remedy = f'Write [broker] cash = "{money_text(account.cash_micro)}"'
-    if held:
+    if positions:
         remedy = (
             "Sell the positions, or write [broker] differences: "
             '"fence" leaves them untraded, the name of an agent gives them to that agent'
@@ -351,7 +356,8 @@ def warm_up(parts: Parts) -> int:
     samples = 0
     row = house.next_close(parts.start_ns) - 1
     while row > 0 and samples < warmup:
-        length = house.close_ns[row] - house.open_ns[row]
-        samples += 1 if parts.interval_ns >= DAY_NS else max(1, -(-length // parts.interval_ns))
+        session_ns = house.close_ns[row] - house.open_ns[row]
+        # a session of daily bars is one sample; else each interval of it is one
+        samples += 1 if parts.interval_ns >= DAY_NS else max(1, -(-session_ns // parts.interval_ns))
         row -= 1
     return house.open_ns[max(row + 1, 0)] - 1

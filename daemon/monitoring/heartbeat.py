@@ -44,6 +44,7 @@ async def watchdog(service: Service) -> None:
     """Notifies systemd or the sentry process that the loop runs; without notifications they kill the daemon."""
     period_s = systemd.watchdog_usec() / 1e6
     with contextlib.ExitStack() as leaving:
+        # where systemd asks for no notifications, the sentry process watches the loop
         sentry = None if period_s else Sentry(service.halt_file)
         if sentry is not None:
             leaving.callback(sentry.close)

@@ -35,6 +35,7 @@ class LogRing(logging.Handler):
         self._lines: deque[LogLine] = deque(maxlen=KEPT)
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Format a record and keep its line under the next number."""
         try:
             text = self.format(record)[:LONGEST]
         except Exception:  # as logging does: a line that cannot be written must not end the work it is about

@@ -224,7 +224,7 @@ def configure(
         file = placed("LOGS_DIR") / f"{instance}.log"
         file.parent.mkdir(parents=True, exist_ok=True)
         rotating = LogFile(file, maxBytes=FILE_BYTES, backupCount=FILES, encoding="utf-8")
-        renderers = in_json
+        renderers = in_json  # whatever the format on standard error
         rotating.setFormatter(
             formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *renderers])
         )
@@ -242,7 +242,7 @@ def configure(
 
 
 class BoundedLabels:
-    """The first LABELS values of a metric's label; later values become "other"."""
+    """Maps a label's value to itself; once LABELS values were used, a new value is mapped to "other"."""
 
     __slots__ = ("_seen", "_unseen")
 
@@ -350,6 +350,7 @@ class Metrics:
     """
 
     def __init__(self, name: str, agents: Iterable[str] = ()) -> None:
+        """`name` is that of the instance. The house and the `agents` keep label values of their own (BoundedLabels)."""
         self.registry = CollectorRegistry()
         self._name = name
         self._labels = defaultdict(BoundedLabels, agent=BoundedLabels(("house", *agents)))
@@ -358,6 +359,7 @@ class Metrics:
         def metric_arguments(
             table: dict[str, tuple[str, ...]],
         ) -> Iterator[tuple[str, tuple[str, str, tuple[str, ...]]]]:
+            """Return (key, arguments for the class of prometheus_client) of each metric of a table."""
             return ((key, (f"quantd_{key}", text, ("name", *labels))) for key, (text, *labels) in table.items())
 
         registry = self.registry
@@ -367,8 +369,9 @@ class Metrics:
             key: Histogram(*arguments, registry=registry, buckets=BUCKETS[key])
             for key, arguments in metric_arguments(HISTOGRAMS)
         }
-        for key, arguments in (COUNTERS | GAUGES).items():
-            if len(arguments) == 1 and key not in CONDITIONAL:  # exported from the start
+        for key, text_and_labels in (COUNTERS | GAUGES).items():
+            # exported as 0 from the start: a metric without labels, unless 0 would be a wrong value
+            if len(text_and_labels) == 1 and key not in CONDITIONAL:
                 (self._counters.get(key) or self._gauges[key]).labels(name)
         self.set("switch_state", 0, "house")
 

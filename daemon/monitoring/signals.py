@@ -99,6 +99,7 @@ async def reload(service: Service, read: Callable[[], Config], parts: Parts) -> 
         return list(mistakes)
     if "universe.closed" in changed:
         log.info("closed dates", closed=[str(day) for day in new.universe.closed])
+        # False: orders at the venue are not cancelled
         service.inbox.command(Stopping(service.shell.state.now, False, CLOSES))
     elif changed:
         service.config = new

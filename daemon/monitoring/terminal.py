@@ -94,9 +94,9 @@ def header(service: Service, parts: Parts, config: Config, api_url: str, bus_url
 def notes(service: Service, parts: Parts) -> list[str]:
     """Notes about the run, for the operator who starts it."""
     texts = [note for note in [synthetic_note(parts.universe.symbols)] if note]
-    window = trained_until(parts)
-    if window and parts.start_ns < window:
-        until = instant_text(window)[:10]
+    trained_until_ns = trained_until(parts)
+    if trained_until_ns and parts.start_ns < trained_until_ns:
+        until = instant_text(trained_until_ns)[:10]
         texts.append(f"note: a learned policy was trained on bars up to {until}; results up to then are in-sample")
     if isinstance(parts, Assembly) and service.shell.ts >= (last := parts.feed.last_ts):
         text = f"this run has processed its whole recorded market, to {instant_text(last)[:10]}"
@@ -119,6 +119,7 @@ async def _lines(service: Service, parts: Parts, config: Config) -> None:
 
 
 async def _box(console: "Console", service: Service, parts: Parts, config: Config) -> None:
+    """Show the run in a box that is drawn again every REFRESH_S, until cancelled, and once more at the end."""
     from rich.live import Live
 
     decisions: dict[str, str] = {}

@@ -247,16 +247,16 @@ def dead_feed(service: Service, parts: Parts) -> str:
     if service.status == "ended":
         return ""
     last = int(service.shell.state.mark_ts.max())
-    wrong = f"it failed: {service.feed_error}" if service.feed_error else ""
-    if not wrong and service.market_ahead_ns is not None and last:
+    fault = f"it failed: {service.feed_error}" if service.feed_error else ""
+    if not fault and service.market_ahead_ns is not None and last:
         house = parts.sessions[parts.universe.calendar]
-        bars = service.config.risk.max_missed_bars
+        most_missed = service.config.risk.max_missed_bars
         now = service.market_ahead_ns + time.monotonic_ns()
-        wrong = silence(now, max(last, service.live_since_ns), house, parts.interval_ns, bars)
-    if not wrong:
+        fault = silence(now, max(last, service.live_since_ns), house, parts.interval_ns, most_missed)
+    if not fault:
         return ""
     table = service.config.feed
-    return f"{table.kind} {table.venue if parts.live else table.path}: {wrong}; last bar {_time(last)}".replace(
+    return f"{table.kind} {table.venue if parts.live else table.path}: {fault}; last bar {_time(last)}".replace(
         "  ", " "
     )
 
@@ -279,6 +279,7 @@ def _report(service: Service, condition: Watch, now_ns: int, wrong: str) -> bool
     except InboxFull:
         return False
     condition.said(up)
+    # levels INFO and CRITICAL
     log.log(20 if up else 50, "condition", what=condition.what, up=up, detail=detail)
     return True
 

@@ -86,6 +86,7 @@ def answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) ->
 
 
 def _answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) -> Given:
+    """The answer of a policy to an observation. The members of an ensemble answer it one by one."""
     if isinstance(leaf, LearnedEnsemble):
         votes = [answer_to(member, observed, symbols) for member in leaf.members]
         return _ensemble_answer(leaf, votes[0].symbols, np.stack([vote.weights for vote in votes]))
@@ -147,7 +148,11 @@ def _ensemble_answer(leaf: LearnedEnsemble, symbols: tuple[str, ...], votes: Flo
 
 
 def _confidence_and_value(leaf: LearnedAgent, scores: Observation, weights: Floats) -> tuple[Confidence, float | None]:
-    """(confidence, largest action value) of an answer of a learned policy."""
+    """(confidence, largest action value) of an answer of a learned policy.
+
+    Without `scores` the confidence is the concentration of the weights, and for probabilities one less their entropy.
+    For action values it is the gap between the two largest, as a share of their range; only these have a largest value.
+    """
     if not len(scores):
         return _concentration(weights), None
     if operator_of(leaf.artifact.graph, "scores") == "Softmax":

@@ -221,7 +221,7 @@ def answer(policy: Policy, ask: Ask, on_failure: OnFailure | None = None) -> Dec
         packed = pack(remembered) if remembered else {}
         note, warns = "", False
         if isinstance(weights, Noted):
-            note, warns = "".join(c if c.isprintable() else " " for c in weights.note[:NOTE]), weights.warns
+            note, warns = "".join(char if char.isprintable() else " " for char in weights.note[:NOTE]), weights.warns
             weights = weights.weights
         row = None if isinstance(weights, Hold) else _checked_row(weights, ask.view).tobytes()
         return Decided(ask.round, ask.agent, row, "", packed, note, warns)
@@ -272,9 +272,11 @@ def by_column(weights: object, view: View) -> np.ndarray[tuple[int, ...], np.dty
         raise ValueError("'hold' is an answer without weights; return it alone, or numbers for all symbols")
     labels = getattr(weights, "index", None)
     if labels is not None and not callable(labels) and hasattr(weights, "to_dict"):
-        named = cast(Mapping[object, object], weights.to_dict())
+        weight_by_label = cast(Mapping[object, object], weights.to_dict())
         # labels 0..N-1 mean columns, symbols mean names
-        weights = named if any(isinstance(k, str) for k in named) else list(named.values())
+        weights = (
+            weight_by_label if any(isinstance(k, str) for k in weight_by_label) else list(weight_by_label.values())
+        )
     if isinstance(weights, Mapping):
         row = np.zeros(len(view.prices))
         for symbol, weight in weights.items():
@@ -316,10 +318,11 @@ def probe(policy: Policy, view: View) -> str:
     if (first.weights is None) != (second.weights is None):
         return "two calls on the same view differ: one held, one traded; it draws random numbers or has hidden state"
     if first.weights != second.weights and first.weights and second.weights:
-        a, b = np.frombuffer(first.weights), np.frombuffer(second.weights)
-        column = int(np.argmax(np.abs(a - b)))
+        first_weights, second_weights = np.frombuffer(first.weights), np.frombuffer(second.weights)
+        column = int(np.argmax(np.abs(first_weights - second_weights)))
         return (
-            f"two calls on the same view differ: {view.universe.symbols[column]} {a[column]:.6g} and {b[column]:.6g}; "
+            f"two calls on the same view differ: {view.universe.symbols[column]} {first_weights[column]:.6g} and "
+            f"{second_weights[column]:.6g}; "
             "it draws random numbers or has hidden state (store state in memory, seed random numbers)"
         )
     if first.memory != second.memory:

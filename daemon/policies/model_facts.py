@@ -111,8 +111,8 @@ def described(artifact: Artifact, held: Checked) -> Described:
             current_version = current(folder.parent)
         except ArtifactError as error:
             current_version = first_line(error)
-    record = manifest.get("results") or manifest.get("together") or {}
-    return Described(artifact, manifest, record, entries_of(held), card, version_names, current_version)
+    results = manifest.get("results") or manifest.get("together") or {}
+    return Described(artifact, manifest, results, entries_of(held), card, version_names, current_version)
 
 
 def entries_of(held: Checked, symbols: tuple[str, ...] = ()) -> list[str]:
@@ -138,8 +138,9 @@ def shown_folder(folder: Path, home: Path) -> str:
     return folder.name
 
 
-def _facts(part: str, leaf: Policy, held: Checked, home: Path) -> Artifact:
-    manifest, folder = held.manifest, held.folder
+def _facts(part: str, leaf: Policy, loaded: Checked, home: Path) -> Artifact:
+    """The facts of a loaded artifact, its folder relative to `home`; `part` is its path in a composed policy."""
+    manifest, folder = loaded.manifest, loaded.folder
     members = getattr(leaf, "members", ())
     manifests = [member.artifact.manifest for member in members] or [manifest]
     sights = [model.sight for model in manifests if isinstance(model, AgentManifest)]
@@ -172,20 +173,20 @@ def _facts(part: str, leaf: Policy, held: Checked, home: Path) -> Artifact:
             bars=any(sight.columns for sight in sights),
             own_book=any(sight.book for sight in sights),
         ),
-        capabilities=_capabilities(leaf, held),
+        capabilities=_capabilities(leaf, loaded),
         trained_until=instant_text(until)[:10] if until else "",
     )
 
 
-def _capabilities(leaf: Policy, held: Checked) -> list[str]:
+def _capabilities(leaf: Policy, loaded: Checked) -> list[str]:
     """The names of what a model can do: "predict", "explain", "any universe", "memory", "seats", "scores"."""
     capabilities = ["predict"] if isinstance(leaf, Learned) else []
-    manifest = held.manifest
+    manifest = loaded.manifest
     if isinstance(manifest, ScorerManifest) and manifest.network.equivariant:
         capabilities.append("any universe")
-    if isinstance(held, LearnedArtifact) and training_mean(held) is not None:
+    if isinstance(loaded, LearnedArtifact) and training_mean(loaded) is not None:
         capabilities.append("explain")
-    if isinstance(held, ScorerArtifact) and MEAN in tensors_of(held.weights):
+    if isinstance(loaded, ScorerArtifact) and MEAN in tensors_of(loaded.weights):
         capabilities.append("explain")
     if isinstance(manifest, AgentManifest):
         names = {"memory": manifest.network.carry, "seats": manifest.seats, "scores": manifest.action.allocations}

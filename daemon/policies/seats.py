@@ -100,6 +100,10 @@ class Seats:
         return self._policies[key]
 
     def _make_again(self, policy_index: int, loaded: ModelLoaded) -> Policy:
+        """The policy of an artifact that the state names as loaded, read from its folder.
+
+        Raises PolicyError if it cannot be used, or if its digest is not the one in the journal.
+        """
         load_text = (
             f"agent {loaded.agent} decides with {loaded.path}, which {loaded.who} loaded {instant_text(loaded.ts)}"
         )

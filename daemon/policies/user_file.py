@@ -258,7 +258,11 @@ def load_user_policy(path: Path, attribute: str, params: Mapping[str, object], s
     module = _run_file(path, source_of(path) if source is None else source)
     target = getattr(module, attribute, None)
     if target is None:
-        function_names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_") and n != "print"]
+        function_names = [
+            name
+            for name, value in vars(module).items()
+            if callable(value) and not name.startswith("_") and name != "print"
+        ]
         raise ParamsError(f"{path}: has no {attribute!r}; {nearest(attribute, function_names)}")
     return policy_around(path, attribute, target, params, module)
 
@@ -314,7 +318,7 @@ def _require_parameters(
 ) -> None:
     """Raise ParamsError unless `target` takes `given` positional arguments and these keywords, and needs no other."""
     signature = inspect.signature(target)
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values())
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature.parameters.values())
     names = list(signature.parameters)[given:]
     for key in keywords:
         if key not in names and not takes_any:
@@ -364,8 +368,8 @@ def _guarded(path: Path, make: Callable[[], Any], source: str = "") -> Any:
     except SyntaxError as error:
         raise ParamsError(f"{path}:{error.lineno}: {error.msg}; correct that line") from None
     except BaseException as error:
-        if is_ours(error) and (moved := sentences(str(path), source)):
-            raise ParamsError(moved) from None
+        if is_ours(error) and (moved_text := sentences(str(path), source)):
+            raise ParamsError(moved_text) from None
         line = _line_number(error, path)
         where = f"{path}:{line}" if line else str(path)
         raise ParamsError(f"{where}: {_exception_text(error)}; correct that line") from None
@@ -377,6 +381,7 @@ def _line_number(error: BaseException, path: Path) -> int | None:
 
 
 def _exception_text(error: BaseException) -> str:
+    """The class and the text of an exception of a user's file in one line, the text cut to TEXT characters."""
     kind = "exception"
     try:
         kind = " ".join(type(error).__name__[:TEXT].split())

@@ -361,6 +361,7 @@ class AccountHistory:
         self.marks = np.where(fresh, close_nano, self.marks)
 
     def _add_sample(self, seq: int, valued: Valued) -> None:
+        """Add the sample of a valuation. The last of its books is the unallocated book."""
         books = np.zeros(len(self.names), dtype=np.int64)
         agents = len(self._agents)
         books[self._book_columns[: min(agents, len(valued.books) - 1)]] = valued.books[:-1][:agents]

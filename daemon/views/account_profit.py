@@ -133,10 +133,10 @@ class AccountProfit:
                 self._values[k] = history.value(k, lots, int(present.marks[k]))
         history_names = set(history.names)
         self.names: Final = [*history.names, *(name for name in present.books if name not in history_names)]
-        start = () if history.carried else (self._opening_sample(history),)
-        self._first_journal_sample = len(start)
+        opening_samples = () if history.carried else (self._opening_sample(history),)
+        self._first_journal_sample = len(opening_samples)
         """Index of the first sample of the journal in `_samples`: 1 after an opening sample, else 0."""
-        self._samples: Final = (*start, *history.samples, self._present_sample(history))
+        self._samples: Final = (*opening_samples, *history.samples, self._present_sample(history))
         count, size = len(self._samples), len(self.names)
         self.ts: Final[Ints] = np.array([sample.ts for sample in self._samples], dtype=np.int64)
         self._equity: Ints = np.array([sample.equity for sample in self._samples], dtype=np.int64)
@@ -174,6 +174,7 @@ class AccountProfit:
         return Sample(0, 0, equity, equity, books, np.zeros_like(amounts), no_positions, 0, 1.0, 1.0)
 
     def _present_sample(self, history: AccountHistory) -> Sample:
+        """The present account as one more sample, with the indices of the newest sample of the history."""
         present = self._present
         last = history.samples[-1] if history.samples else None
         books = np.array([present.books.get(name, 0) for name in self.names], dtype=np.int64)
@@ -212,13 +213,13 @@ class AccountProfit:
         """
         begin, end = self.span(since, until)
         amounts = self._amounts[end] - self._amounts[begin]
-        order = [self.names.index(name) for name in self._present.books]
+        configured = [self.names.index(name) for name in self._present.books]
         return [
             self._row(
                 self.names[book], self._books[[begin, end], book], amounts[:, book],
                 self._total_return(self._returns_of(book), begin, end),
             )
-            for book in (*order, *(k for k in range(len(self.names)) if k not in order))
+            for book in (*configured, *(k for k in range(len(self.names)) if k not in configured))
             if self._books[[begin, end], book].any() or amounts[:, book].any()
         ]  # fmt: skip
 
@@ -270,20 +271,22 @@ class AccountProfit:
         begin, end = self.span(since, until)
         indices = [k for k in range(begin + 1, end + 1) if self.ts[k] > 0]
         dates = [session_date(int(self.ts[k]) - 1) for k in indices]
-        day_profits, before = [], begin
+        day_profits, opening_index = [], begin
         for _, group in groupby(zip(indices, dates, strict=True), key=lambda pair: _start_of(pair[1], by)):
             rows = list(group)
-            last = rows[-1][0]
-            total_return = float(np.prod(1.0 + self._returns[before + 1 : last + 1])) - 1.0
+            closing_index = rows[-1][0]
+            total_return = float(np.prod(1.0 + self._returns[opening_index + 1 : closing_index + 1])) - 1.0
             day_profits.append(
                 DayProfit(
-                    first=str(rows[0][1]), last=str(rows[-1][1]), ts=int(self.ts[last]),
-                    opening=money_text(int(self._equity[before])), deposits=money_text(self._deposits(before, last)),
-                    profit=money_text(self._profit(before, last)), closing=money_text(int(self._equity[last])),
+                    first=str(rows[0][1]), last=str(rows[-1][1]), ts=int(self.ts[closing_index]),
+                    opening=money_text(int(self._equity[opening_index])),
+                    deposits=money_text(self._deposits(opening_index, closing_index)),
+                    profit=money_text(self._profit(opening_index, closing_index)),
+                    closing=money_text(int(self._equity[closing_index])),
                     total_return=total_return,
                 )
             )  # fmt: skip
-            before = last
+            opening_index = closing_index
         return day_profits[::-1]
 
     def curve(self, since: int, until: int, points: int) -> Curve:

@@ -125,22 +125,22 @@ def _only_symbol(reader: Reader, decision: Decision) -> Found:
     Raises AddressWrong for several symbols.
     """
     lines = asked_lines(reader, decision)
-    cut = sorted({line.symbol for line in lines if line.asked != line.allowed})
+    cut_symbols = sorted({line.symbol for line in lines if line.asked != line.allowed})
     symbols = sorted({line.symbol for line in lines})
-    for names in (symbols, cut):
+    for names in (symbols, cut_symbols):
         if len(names) == 1:
             return _symbol_in(reader, decision, names[0])
-    addresses = ", ".join(decision.of(name) for name in (cut or symbols)[:8])
+    addresses = ", ".join(decision.of(name) for name in (cut_symbols or symbols)[:8])
     raise AddressWrong(f"decision {decision.address} has {len(symbols)} symbols; write one of {addresses}")
 
 
 def _symbol_in(reader: Reader, decision: Decision, symbol: str) -> Found:
     """A symbol of a decision with its order. Raises AddressWrong where no agent traded the symbol."""
     column = reader.run.universe.index[symbol]
-    if not any(ints(part.asked)[column] for part in decision.plan.agents):
-        asked = sorted({line.symbol for line in asked_lines(reader, decision)})
+    if not any(ints(agent_plan.asked)[column] for agent_plan in decision.plan.agents):
+        names = sorted({line.symbol for line in asked_lines(reader, decision)})
         raise AddressWrong(
-            f"no agent traded {symbol} in decision {decision.address}; its symbols are {', '.join(asked[:8]) or 'none'}"
+            f"no agent traded {symbol} in decision {decision.address}; its symbols are {', '.join(names[:8]) or 'none'}"
         )
     order = None
     if decision.plan.n and int(ints(decision.plan.allowed)[column]):
@@ -152,7 +152,7 @@ def _newest_trade(reader: Reader, symbol: str, at: str | None) -> Found:
     """The newest decision, up to `at`, in which an agent traded a symbol. Raises AddressWrong without one."""
     column = reader.run.universe.index[symbol]
     for decision in _newest_first(reader, END if at is None else _instant_of(at)):
-        if any(ints(part.asked)[column] for part in decision.plan.agents):
+        if any(ints(agent_plan.asked)[column] for agent_plan in decision.plan.agents):
             return _symbol_in(reader, decision, symbol)
     when, whose = "" if at is None else f" up to {at}", f" of the shadow {reader.of_shadow}" if reader.of_shadow else ""
     raise AddressWrong(
@@ -180,6 +180,7 @@ def _instant_of(text: str) -> int:
     except ValueError:
         raise AddressWrong(f"--at {text} is not a date or time; write 2020-02-28 or 2020-02-28T21:00:00Z") from None
     ts = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * 10**9
+    # a date without a time has at most 10 characters
     return ts + 86_400 * 10**9 - 1 if len(text) <= 10 else ts
 
 

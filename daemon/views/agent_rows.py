@@ -136,6 +136,7 @@ def evaluations(policies: Sequence[Policy], state: State) -> list[Evaluation]:
 
 
 def _evaluation(agent: str, manifest: AgentManifest | ScorerManifest) -> Evaluation:
+    """The figures of an agent's model in the test part of its training."""
     test, window = manifest.results["test"].policy, manifest.training.windows["test"]
     return Evaluation(
         agent=agent,

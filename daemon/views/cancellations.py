@@ -45,6 +45,7 @@ def cancelled_by(reader: Reader, plan: Planned, column: int, since: int) -> str:
 
     Reads the journal from entry `since`, which must not be later than the plan's, up to the cancel or its report.
     """
+    # `row` is the order's row in its basket; -1 before the basket, and for a basket without the symbol
     row, key = -1, (plan.sample, plan.n)
     for _, entry in reader.journal(since):
         event = entry.event

@@ -86,14 +86,16 @@ class CutTrades:
             rows, keys = self._rows[page_indices], [self._key_of(row_index) for row_index in page_indices.tolist()]
             owners = list(self._owners)
         decisions = reader.decisions_of({(int(row["seq"]), int(row["k"])): int(row["ordinal"]) for row in rows})
-        parts = {plan: {part.who: part for part in judged(decision)} for plan, decision in decisions.items()}
+        parts = {
+            plan: {judgement.who: judgement for judgement in judged(decision)} for plan, decision in decisions.items()
+        }
         lines: list[AskedLine] = []
         line_keys: list[tuple[int, ...]] = []
         for row, key in zip(rows, keys, strict=True):
             plan = int(row["seq"]), int(row["k"])
             if plan in decisions:  # else the store has deleted it meanwhile
-                part = parts[plan][owners[row["owner"]]]
-                lines.append(line_of(reader, decisions[plan], part, int(row["column"])))
+                judgement = parts[plan][owners[row["owner"]]]
+                lines.append(line_of(reader, decisions[plan], judgement, int(row["column"])))
                 line_keys.append(key)
         return Page(lines, line_keys, len(row_indices) > limit)
 
@@ -115,16 +117,17 @@ class CutTrades:
         self._rows = np.concatenate(row_chunks) if len(row_chunks) > 1 else row_chunks[0]
 
     def _rows_of(self, k: int, decision: Decision) -> Rows:
+        """The rows of a decision, effect `k` of its entry: one for each trade that limits cut or refused."""
         chunks = [np.empty(0, ROW)]
-        for part in judged(decision):
-            asked, allowed = ints(part.asked), ints(part.verdicts.allowed)
-            cut = np.flatnonzero(asked != allowed)
-            rows = np.empty(len(cut), ROW)
+        for judgement in judged(decision):
+            asked, allowed = ints(judgement.asked), ints(judgement.verdicts.allowed)
+            cut_columns = np.flatnonzero(asked != allowed)
+            rows = np.empty(len(cut_columns), ROW)
             rows["seq"], rows["k"], rows["ts"] = decision.seq, k, decision.plan.ts
-            rows["ordinal"], rows["column"] = decision.ordinal, cut
-            rows["owner"] = self._owners.setdefault(part.who, len(self._owners))
-            rows["reason"] = np.frombuffer(part.verdicts.reason, dtype=np.int8)[cut]
-            rows["bought"], rows["refused"] = asked[cut] > 0, allowed[cut] == 0
+            rows["ordinal"], rows["column"] = decision.ordinal, cut_columns
+            rows["owner"] = self._owners.setdefault(judgement.who, len(self._owners))
+            rows["reason"] = np.frombuffer(judgement.verdicts.reason, dtype=np.int8)[cut_columns]
+            rows["bought"], rows["refused"] = asked[cut_columns] > 0, allowed[cut_columns] == 0
             chunks.append(rows)
         return np.concatenate(chunks)
 
@@ -141,6 +144,7 @@ class CutTrades:
         text = asked.search.lower()
         if not text:
             return matching
+        # `bought` is 0 or 1, the index in this tuple
         sides = [bought for bought, side in enumerate(("sell", "buy")) if text in side]
         contained = (
             np.isin(rows["column"], _containing(text, columns))
@@ -159,6 +163,7 @@ class CutTrades:
         if address[2] or address[3]:
             matching = matching & (self._rows["ordinal"] == int(address[2] or 1))
         if address[3]:
+            # the group begins with the colon
             symbol_columns = [column for name, column in columns.items() if name.lower().startswith(address[3][1:])]
             matching = matching & np.isin(self._rows["column"], symbol_columns)
         return matching

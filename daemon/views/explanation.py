@@ -61,21 +61,24 @@ def exits_of(reader: Reader, plan: Planned, column: int, names: Sequence[str], s
     """
     sent_at = float(np.frombuffer(plan.prices, dtype="<f8")[column])
     for _, entry in reader.journal(since):
-        if any(type(e) is Planned and (e.sample, e.n, e.ts) == (plan.sample, plan.n, plan.ts) for e in entry.effects):
+        if any(
+            type(effect) is Planned and (effect.sample, effect.n, effect.ts) == (plan.sample, plan.n, plan.ts)
+            for effect in entry.effects
+        ):
             return [
                 ExitPart(
-                    agent=names[e.agent] if e.agent < len(names) else str(e.agent),
-                    kind=e.kind,
-                    entry=price_text(round(e.entry * NANO)),
+                    agent=names[effect.agent] if effect.agent < len(names) else str(effect.agent),
+                    kind=effect.kind,
+                    entry=price_text(round(effect.entry * NANO)),
                     mark=price_text(round(mark * NANO)),
-                    level=price_text(round(e.level * NANO)),
-                    change=mark / e.entry - 1.0,
-                    rests=type(e) is Rested,
+                    level=price_text(round(effect.level * NANO)),
+                    change=mark / effect.entry - 1.0,
+                    rests=type(effect) is Rested,
                 )
-                for e in entry.effects
-                if isinstance(e, Protected | Rested)
-                for mark in [e.mark if isinstance(e, Protected) else sent_at]
-                if (e.sample, e.n, e.symbol) == (plan.sample, plan.n, column)
+                for effect in entry.effects
+                if isinstance(effect, Protected | Rested)
+                for mark in [effect.mark if isinstance(effect, Protected) else sent_at]
+                if (effect.sample, effect.n, effect.symbol) == (plan.sample, plan.n, column)
             ]
     return []
 
@@ -381,14 +384,15 @@ def _agent_part(
     judged: Judged | None,
     learned: list[Inputs],
 ) -> AgentPart:
-    held = books[part.agent][column] if part.agent in books else 0
+    """One agent's part in a decision about one symbol. `value` is that of a lot; `books` and `equity` are by agent."""
+    held_lots = books[part.agent][column] if part.agent in books else 0
     code = int(_codes(part.reason)[column])
     asked = int(ints(part.asked)[column])
     return AgentPart(
         agent=names[part.agent] if part.agent < len(names) else str(part.agent),
         wanted=float(_floats(part.weights)[column]),
-        had=_weight(held * value, equity.get(part.agent)),
-        held=quantity_text(held, lot),
+        had=_weight(held_lots * value, equity.get(part.agent)),
+        held=quantity_text(held_lots, lot),
         scale=part.scale,
         asked=quantity_text(asked, lot),
         allowed=quantity_text(int(ints(part.allowed)[column]), lot),

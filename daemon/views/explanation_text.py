@@ -110,6 +110,7 @@ def _agent_line(part: AgentPart, closed: bool) -> str:
 
 
 def _net_line(e: Explanation) -> str:
+    """The line about the net quantity of all agents, and how much of it the limits allow."""
     crossed = f"{e.crossed} crossed between agents; " if e.crossed != "0" else ""
     if e.net == "0":
         return f"{crossed}no quantity is left for the {_book_name(e)} to trade"
@@ -131,9 +132,9 @@ def _limit_table(
     book: str, limits: list[LimitRow], symbol: str, largest: Largest | None, allowed: str, asked: str
 ) -> list[str]:
     """The limits of one book as a table, and the largest order that would pass. `asked` and `allowed` are its trade."""
-    wide = max([len(row.words) for row in limits] + [20])
+    width = max([len(row.words) for row in limits] + [20])
     head = f"limit ({book})"
-    lines = [f"  {head:{wide}}{'before':>13}{'after':>13}{'bound':>13}{'headroom':>13}  more {symbol:<8}  in use"]
+    lines = [f"  {head:{width}}{'before':>13}{'after':>13}{'bound':>13}{'headroom':>13}  more {symbol:<8}  in use"]
     for row in limits:
         before, after, bound, headroom = (
             "" if value is None and row.unit == "none" else figure(value, row.unit) if value is not None else "–"
@@ -143,7 +144,7 @@ def _limit_table(
         use = f"{row.use:.0%}" if row.use is not None else ""
         cut = f"  <- this limit cut {asked.lstrip('-')} to {allowed.lstrip('-')}" if row.cut else ""
         lines.append(
-            f"  {row.words:{wide}}{before:>13}{after:>13}{bound:>13}{headroom:>13}  {more:<13}  {use:>6}{cut}".rstrip()
+            f"  {row.words:{width}}{before:>13}{after:>13}{bound:>13}{headroom:>13}  {more:<13}  {use:>6}{cut}".rstrip()
         )
     if largest is not None:
         size = "any size" if largest.qty is None else f"{largest.side} {largest.qty} {symbol}"

@@ -115,21 +115,22 @@ class Book:
             figures_by_key = figures(self.ctx, self.account, self.limits, None)
             figures_by_key |= {key: Figure(*value) for key, value in self.losses.items()}
             figures_by_key["max_price_age_ns"] = Figure(float(self.ctx.oldest_ns), float(self.limits.max_price_age_ns))
-        closed = {key for key, _, _ in off(self.limits)}
+        keys_off = {key for key, _, _ in off(self.limits)}
         rows = []
         for key, record in LIMITS.items():
-            parts = sorted(k for k in figures_by_key if k == key or k.startswith(f"{key}."))
-            for part in parts:
+            part_keys = sorted(k for k in figures_by_key if k == key or k.startswith(f"{key}."))
+            for part_key in part_keys:
                 rows.append(
                     limit_now(
-                        part,
-                        figures_by_key[part].value,
-                        figures_by_key[part].bound,
+                        part_key,
+                        figures_by_key[part_key].value,
+                        figures_by_key[part_key].bound,
                         self.limits,
-                        figures_by_key[part].about,
+                        figures_by_key[part_key].about,
                     )
                 )
-            if not parts and record.example and key not in closed:
+            # on, and not measured
+            if not part_keys and record.example and key not in keys_off:
                 rows.append(limit_now(key, float("nan"), bound_of(self.limits, key), self.limits))
         return rows
 
@@ -141,12 +142,13 @@ class Book:
             yield self._room(self.ctx, column)
 
     def _room(self, ctx: Context, column: int) -> SymbolRoom:
-        held, price = float(self.account.lots[column]), float(ctx.px[column])
+        """The position of the book in one symbol, and the largest orders in it that would pass."""
+        held_lots, price = float(self.account.lots[column]), float(ctx.px[column])
         return SymbolRoom(
             symbol=self.universe.symbols[column],
             price=price_text(int(self.marks_nano[column])) if price > 0.0 else "",
-            held=quantity_text(int(held), self.universe.lot_nano[column]),
-            weight=held * price / self.account.equity if self.account.equity > 0.0 else None,
+            held=quantity_text(int(held_lots), self.universe.lot_nano[column]),
+            weight=held_lots * price / self.account.equity if self.account.equity > 0.0 else None,
             buy=self._side(ctx, column, 1),
             sell=self._side(ctx, column, -1),
         )

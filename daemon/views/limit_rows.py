@@ -65,9 +65,10 @@ class Largest(Struct, frozen=True):
 def row(
     key: str, limits: Limits, before: Figure | None, after: Figure | None, code: int = 0, more: str | None = None
 ) -> LimitRow:
-    """A row of a table of limits from measured values; NaN becomes null.
+    """A row of a table of limits from the values `before` and `after` an order; NaN becomes null.
 
-    `code` is the reason code of the limit that cut the order.
+    Bound, headroom and use are those after the order, or else before it. `code` is the reason code of the limit that
+    cut the order, and `more` the text of the largest further order.
     """
     unit_name, floor = unit(key), is_floor(key)
     scale = 1.0 / HOUR_NS if unit_name == "hours" else 1.0
@@ -121,6 +122,7 @@ def rows_of(judged: Judged, column: int) -> list[LimitRow]:
     before = figures_of(ctx, account, limits, None, column)
     after = figures_of(ctx, account, limits, lots, column)
     account_after = sent(ctx, account, lots, limits)
+    # of a position that ends at 0, the side of the order counts
     held_after = float(account.lots[column] + lots[column]) or float(judged.asked[column])
     side = 1 if held_after >= 0.0 else -1
     rows = []
@@ -140,9 +142,9 @@ def _nearest_cash(rows: list[LimitRow]) -> list[LimitRow]:
     if len(cash_rows) < 2:
         return rows
     nearest = min(cash_rows, key=lambda limit_row: limit_row.headroom if limit_row.headroom is not None else inf)
-    more, cut = cash_rows[0].more, cash_rows[0].cut
+    more, was_cut = cash_rows[0].more, cash_rows[0].cut
     return [
-        replace(limit_row, more=more if limit_row is nearest else None, cut=cut and limit_row is nearest)
+        replace(limit_row, more=more if limit_row is nearest else None, cut=was_cut and limit_row is nearest)
         if limit_row in cash_rows
         else limit_row
         for limit_row in rows

@@ -209,9 +209,9 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
     state.revalue()
     tally, equity = shell.tally, state.equity_micro
     prices = np.nan_to_num(state.marks * state.universe.lot_size)
-    held, count = positions(state, most=SHOWN)
+    shown_positions, position_count = positions(state, most=SHOWN)
     sizes = {
-        "positions": count, "halted": len(state.restrictions.halted), "jumped": len(state.restrictions.jumped),
+        "positions": position_count, "halted": len(state.restrictions.halted), "jumped": len(state.restrictions.jumped),
         "limited": len(state.restrictions.limited),
     }  # fmt: skip
     return Overview(
@@ -244,7 +244,7 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
         trips=tally.trips,
         uptime_s=round(time.monotonic() - service.started, 1),
         agents=_agents(service, config, prices),
-        positions=held,
+        positions=shown_positions,
         limits=limits_now(state),
         halted={state.universe.symbols[k]: why for k, (_, why) in sorted(state.restrictions.halted.items())[:SHOWN]},
         jumped={state.universe.symbols[k]: hold_text(state, k) for k in sorted(state.restrictions.jumped)[:SHOWN]},
@@ -278,6 +278,7 @@ def _ratio(now_micro: int, then_micro: int) -> float | None:
 
 
 def _agents(service: "Service", config: Config, prices: Floats) -> list[AgentNow]:
+    """The rows of the agents in use, then of the shadows (agents on paper), whose seats follow those of the agents."""
     state = service.shell.state
     shares, shadow_mode, count = capital_shares(state), config.quantd.mode == "shadow", len(state.agents)
     seats = as_loaded(config.seats, state.loaded)
@@ -305,8 +306,8 @@ def _agent(
     table, agent = seats[policy_index], state.agents[number]
     book, equity = state.ledger.books[number], state.books_micro[number]
     values = state.lots(number) * prices
-    held = np.flatnonzero(values)
-    shown = held[np.argsort(-np.abs(values[held]), kind="stable")[:WEIGHTS_SHOWN]]
+    held_columns = np.flatnonzero(values)
+    shown_columns = held_columns[np.argsort(-np.abs(values[held_columns]), kind="stable")[:WEIGHTS_SHOWN]]
     return AgentNow(
         name=rules.name,
         policy=seats[state.seats[number]].policy,
@@ -317,7 +318,9 @@ def _agent(
         suspended=agent.suspended,
         equity=money_text(equity),
         cash=book.cash_micro / equity if equity > 0 else 0.0,
-        weights={state.universe.symbols[k]: float(values[k]) * MICRO / equity for k in shown} if equity > 0 else {},
+        weights={state.universe.symbols[k]: float(values[k]) * MICRO / equity for k in shown_columns}
+        if equity > 0
+        else {},
         total=total_return(state, number),
         today=_ratio(equity, agent.switch.day_open),
         shadow=shadow,
@@ -326,7 +329,7 @@ def _agent(
         share=shares[0],
         target=shares[1],
         portfolio=state.portfolios[number].name if number in state.portfolios else "",
-        more=len(held) - len(shown) if equity > 0 else 0,
+        more=len(held_columns) - len(shown_columns) if equity > 0 else 0,
     )
 
 
@@ -364,8 +367,8 @@ def largest(state: State, search: str = "") -> list[int]:
     house_lots = np.abs(np.asarray(state.ledger.house.held))
     book_lots = np.abs([np.asarray(book.held) for book in state.ledger.books]).sum(axis=0)
     in_shadows = [np.asarray(shadow.ledger.house.held) != 0 for shadow in state.shadows]
-    held = np.flatnonzero((house_lots != 0) | (book_lots != 0) | np.logical_or.reduce(in_shadows, axis=0))
-    order = held[np.lexsort((-(book_lots * prices)[held], -(house_lots * prices)[held]))]
+    held_columns = np.flatnonzero((house_lots != 0) | (book_lots != 0) | np.logical_or.reduce(in_shadows, axis=0))
+    order = held_columns[np.lexsort((-(book_lots * prices)[held_columns], -(house_lots * prices)[held_columns]))]
     return [column for column in order.tolist() if found_in(search, state.universe.symbols[column])]
 
 
@@ -375,22 +378,23 @@ def found_in(search: str, symbol: str) -> bool:
 
 
 def _position(state: State, column: int) -> PositionNow:
+    """The position of the house (the whole account) in one symbol, with the lots of its agents and of the shadows."""
     universe, house, names, equity = state.universe, state.ledger.house, state.ledger.names, state.equity_micro
     lot_nano, price, symbol = universe.lot_nano[column], int(state.marks_nano[column]), universe.symbols[column]
     books = {
         name: int(book.held[column]) for name, book in zip(names, state.ledger.books, strict=True) if book.held[column]
     }
     lots, cost, lots_by_shadow = int(house.held[column]), int(house.cost[column]), shadow_lots(state, column)
-    micro = lots * lot_nano * price // 10**12
+    value_micro = lots * lot_nano * price // 10**12
     return PositionNow(
         symbol=symbol,
         qty=quantity_text(lots, lot_nano),
         price=price_text(price),
-        value=money_text(micro),
-        weight=micro / equity if equity > 0 else 0.0,
+        value=money_text(value_micro),
+        weight=value_micro / equity if equity > 0 else 0.0,
         cost=money_text(cost),
         agents={name: quantity_text(book_lots, lot_nano) for name, book_lots in books.items()},
-        unrealised=money_text(micro - cost),
+        unrealised=money_text(value_micro - cost),
         halted=state.restrictions.halted[column][1] or "halted by the venue"
         if column in state.restrictions.halted
         else "",
@@ -412,7 +416,7 @@ NO_LIMITS: Final = Limits()
 
 
 def limit_now(key: str, value: float, bound: float, limits: Limits | None = None, about: str = "") -> LimitNow:
-    """A limit's value with its bound; NaN becomes null."""
+    """A limit's value with its bound, and the share of the bound that is in use; NaN becomes null."""
     floor, unit_name = is_floor(key), unit(key)
     if unit_name == "hours":
         value, bound = value / HOUR_NS, bound / HOUR_NS

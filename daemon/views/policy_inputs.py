@@ -64,12 +64,15 @@ def inputs_of(parts: Iterable[LearnedPart], symbol: str) -> list[Inputs]:
 
 
 def _inputs(part: LearnedPart, symbol: str) -> Inputs:
+    """What a learned part depended on for `symbol`; without an occlusion only its names and the reason in `missing`."""
     occlusion, column = part.occlusion, part.symbols.index(symbol)
     if occlusion is None:
+        # no weight, no features and entries, no scores and actions
         return Inputs(part.path, part.name, part.digest, part.wrapped, None, [], [], "", [], part.missing)
     choices = occlusion.choices
     actions = []
     if choices is not None:
+        # the chosen action first, then the highest score
         ranked = sorted(range(len(choices.scores)), key=lambda k: (k != choices.chosen, -choices.scores[k]))
         actions = [ActionRow(choices.allocations[k], float(choices.scores[k]), k == choices.chosen) for k in ranked]
     return Inputs(
@@ -110,10 +113,11 @@ def input_lines(agent: str, learned: Sequence[Inputs], symbol: str) -> list[str]
 
 
 def _lines(agent: str, inputs: Inputs, symbol: str) -> list[str]:
-    part = f" as {inputs.part}" if inputs.part else ""
+    """The lines about one learned part: its answer, the inputs that mattered or why none are listed, its scores."""
+    part_text = f" as {inputs.part}" if inputs.part else ""
     weight_text = f"{inputs.weight:.1%} of {symbol}" if inputs.weight is not None else "no figures"
     rules = ", before the rules around it" if inputs.wrapped else ""
-    lines = [f"learned policy {inputs.artifact} of agent {agent}{part}: {weight_text}{rules}"]
+    lines = [f"learned policy {inputs.artifact} of agent {agent}{part_text}: {weight_text}{rules}"]
     if inputs.missing:
         lines.append(f"  its inputs were not measured: {inputs.missing}")
     else:
@@ -122,22 +126,24 @@ def _lines(agent: str, inputs: Inputs, symbol: str) -> list[str]:
 
 
 def _input_table(rows: Sequence[InputRow], symbol: str) -> list[str]:
-    listed = [row for row in rows if row.change_pp is not None and abs(row.change_pp) >= SMALLEST_PP][:MOST_ROWS]
-    name_width = max([len(row.name) for row in listed] + [20])
+    """The inputs with the largest changes as a table, and the number of inputs that are not listed."""
+    listed_rows = [row for row in rows if row.change_pp is not None and abs(row.change_pp) >= SMALLEST_PP][:MOST_ROWS]
+    name_width = max([len(row.name) for row in listed_rows] + [20])
     lines = [
         f"  inputs that mattered: change of the weight of {symbol} if each were at its training mean, in points",
         f"    {'input':{name_width}}{'change':>10}{f'{symbol} now':>12}{'mean':>10}",
     ]
-    for row in listed:
+    for row in listed_rows:
         value, mean = (f"{number:.3f}" if number is not None else "–" for number in (row.value, row.mean))
         lines.append(f"    {row.name:{name_width}}{row.change_pp:>+10.2f}{value:>12}{mean:>10}")
-    if unlisted_count := len(rows) - len(listed):
-        omitted = f"below {SMALLEST_PP} points" if len(listed) < MOST_ROWS else "smaller changes"
+    if unlisted_count := len(rows) - len(listed_rows):
+        omitted = f"below {SMALLEST_PP} points" if len(listed_rows) < MOST_ROWS else "smaller changes"
         lines.append(f"    {unlisted_count} other input{'s' if unlisted_count > 1 else ''}: {omitted}")
     return lines
 
 
 def _action_table(inputs: Inputs) -> list[str]:
+    """The best allocations with their scores as a table; empty for a policy without scores."""
     if not inputs.actions:
         return []
     names = {

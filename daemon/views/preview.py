@@ -118,15 +118,15 @@ def plan_now(
     state = thaw(rules, frozen)
     for event in after:
         step(state, event)
-    state.protection.stops, state.protection.rests = (
-        {},
-        {},
-    )  # a round first cancels resting stops; the preview shows its orders without them
+    # a round first cancels resting stops; the preview shows its orders without them
+    state.protection.stops, state.protection.rests = {}, {}
     judged: list[Judged] = []
+    # the gate appends each of its calls to this list
     state.judged = judged
     for book in state.activity.books:
         # a preview is no order, so an equal recent order must not make it a duplicate
         book.request.drop()
+    # a place for a portfolio and an outside agent are not asked: targets and proposals reach them
     never_called = [
         rules.place or policy_number in state.rules.outside
         for rules, policy_number in zip(state.rules.agents, state.seats, strict=True)
@@ -170,6 +170,7 @@ def plan_now(
 
 
 def _answered(state: State, decided: Decided, ask: Ask) -> Answered:
+    """The answer of an agent for the preview: a failure, a hold, or its target weights with their figures."""
     rules = state.rules.agents[decided.agent]
     if decided.failed or decided.weights is None:
         return Answered(rules.name, {}, not decided.failed, decided.failed, decided.note)
@@ -185,6 +186,7 @@ def _answered(state: State, decided: Decided, ask: Ask) -> Answered:
 
 
 def _planned_orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[OrderPlanned]:
+    """The orders that the planned round would send: parent orders if the style works them over time, else baskets."""
     orders = []
     plans = {(effect.sample, effect.n): effect for effect in effects if isinstance(effect, Planned)}
     baskets = [effect for effect in effects if isinstance(effect, OrderBasket)]
@@ -193,13 +195,13 @@ def _planned_orders(state: State, effects: Sequence[Effect], costs: Costs) -> li
         agent_lots = [
             (state.rules.agents[part.agent].name, np.frombuffer(part.allowed, dtype=np.int64)) for part in plan.agents
         ]
-        for sym, lots, worst, code in rows:
+        for column, lots, worst, code in rows:
             orders.append(
                 OrderPlanned(
-                    agents=[name for name, allowed in agent_lots if allowed[sym] * lots > 0],
+                    agents=[name for name, allowed in agent_lots if allowed[column] * lots > 0],
                     reason=reason_name(code),
                     style=style,
-                    **order_text(state, costs, sym, lots, worst),
+                    **order_text(state, costs, column, lots, worst),
                 )
             )
     return orders
@@ -253,11 +255,11 @@ def _immediate_orders(
     """Orders of the previewed round that would be sent at once."""
     return [
         (
-            plans[b.sample, b.n],
-            list(zip(b.sym, b.lots, b.worst_nano, b.reason, strict=True)),
-            Kind(b.kind[0]).name.lower() if b.kind else "",
+            plans[basket.sample, basket.n],
+            list(zip(basket.sym, basket.lots, basket.worst_nano, basket.reason, strict=True)),
+            Kind(basket.kind[0]).name.lower() if basket.kind else "",
         )
-        for b in baskets
+        for basket in baskets
     ]
 
 
@@ -276,10 +278,10 @@ def parent_rows(state: State, plan: Planned) -> Rows:
 
 def _refusals(state: State, judgement: Judged) -> list[Refusal]:
     """The trades that a gate call (the check of limits) cut or refused."""
-    house, asked, verdict = judgement.book == HOUSE, judgement.asked, judgement.verdict
-    who = "house" if house else state.rules.agents[judgement.book].name
+    is_house, asked, verdict = judgement.book == HOUSE, judgement.asked, judgement.verdict
+    who = "house" if is_house else state.rules.agents[judgement.book].name
     cuts = [
-        LotCut(k, int(asked[k]), int(verdict.lots[k]), int(verdict.reason[k]), house)
+        LotCut(k, int(asked[k]), int(verdict.lots[k]), int(verdict.reason[k]), is_house)
         for k in np.flatnonzero(asked != verdict.lots).tolist()
     ]
     return [

@@ -100,6 +100,7 @@ def house_measures(state: State) -> Callable[[], Assessed]:
 
 
 def _measures(state: State, agents: dict[str, int]) -> Callable[[], Assessed]:
+    """Copy what the measures of house and `agents` need, and return the function that computes them from the copies."""
     state.revalue()
     now, books = state.now, {"": HOUSE} | agents
     returns = state.history.synchronous.returns(KEPT).copy()
@@ -109,9 +110,9 @@ def _measures(state: State, agents: dict[str, int]) -> Callable[[], Assessed]:
     rule, symbols = limits_in_force(state, HOUSE).correlation or Correlation(), state.universe.symbols
 
     def measured() -> Assessed:
-        house, *books = assess_all(inputs)
+        house, *agent_assessments = assess_all(inputs)
         groups = _grouped(symbols, columns, _correlation(common_returns), rule.threshold)
-        return Assessed(now, house, dict(zip(agents, books, strict=True)), groups, windows)
+        return Assessed(now, house, dict(zip(agents, agent_assessments, strict=True)), groups, windows)
 
     return measured
 
@@ -181,15 +182,15 @@ def largest_correlations(state: State, most: int) -> tuple[list[str], list[list[
     """
     state.revalue()
     worth = np.abs(np.nan_to_num(state.lots(HOUSE) * state.marks * state.universe.lot_size))
-    held = np.zeros(len(worth), dtype=np.bool_)
-    held[np.argsort(-worth, kind="stable")[:most]] = True
-    columns, correlations = _correlations(state, held & (worth > 0.0))
+    is_largest = np.zeros(len(worth), dtype=np.bool_)
+    is_largest[np.argsort(-worth, kind="stable")[:most]] = True
+    columns, correlations = _correlations(state, is_largest & (worth > 0.0))
     if not len(correlations):
         return [], []
     order = np.argsort(-worth[columns], kind="stable")
     rows = correlations[np.ix_(order, order)].tolist()
-    shown = [[value if isfinite(value) else None for value in row] for row in rows]
-    return [state.universe.symbols[k] for k in columns[order]], shown
+    shown_rows = [[value if isfinite(value) else None for value in row] for row in rows]
+    return [state.universe.symbols[k] for k in columns[order]], shown_rows
 
 
 def _inputs(state: State, book: int, returns: Floats) -> tuple[Book, Settings]:

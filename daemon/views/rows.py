@@ -145,8 +145,8 @@ def allocation_line(allocation: Allocation, universe: Universe, names: Sequence[
     agents = {}
     for agent, data, scale in allocation.parts:
         weights = np.frombuffer(data, dtype="<f8")
-        held = {universe.symbols[k]: float(weights[k]) for k in np.flatnonzero(weights).tolist()}
-        agents[names[agent] if agent < len(names) else str(agent)] = Portion(scale, held)
+        nonzero_weights = {universe.symbols[k]: float(weights[k]) for k in np.flatnonzero(weights).tolist()}
+        agents[names[agent] if agent < len(names) else str(agent)] = Portion(scale, nonzero_weights)
     return AllocationLine(allocation.ts, instant_text(allocation.ts), agents)
 
 
@@ -193,7 +193,7 @@ def decided(plans: list[Planned], parts: Parts) -> dict[str, str]:
                 for symbol, qty in agent_line.allowed.items()
             ]
             more = f" and {len(trades) - 2} more" if len(trades) > 2 else ""
-            cut = f"; {len(agent_line.reasons)} cut" if agent_line.reasons else ""
+            cut_text = f"; {len(agent_line.reasons)} cut" if agent_line.reasons else ""
             whose = f" (policy of {agent_line.policy})" if agent_line.policy else ""
-            text_by_agent[agent_line.agent] = f"{clock} {', '.join(trades[:2]) or 'nothing'}{more}{cut}{whose}"
+            text_by_agent[agent_line.agent] = f"{clock} {', '.join(trades[:2]) or 'nothing'}{more}{cut_text}{whose}"
     return text_by_agent

@@ -171,32 +171,38 @@ class Shortfalls:
         """Add the parent orders of a plan whose lots are worked over time."""
         allowed, prices = np.frombuffer(plan.allowed, dtype="<i8"), np.frombuffer(plan.prices, dtype="<f8")
         for column in np.flatnonzero(allowed).tolist():
-            agents = sum(1 for part in plan.agents if np.frombuffer(part.allowed, "<i8")[column] * allowed[column] > 0)
+            agent_count = sum(
+                1 for part in plan.agents if np.frombuffer(part.allowed, "<i8")[column] * allowed[column] > 0
+            )
             self.wholes[plan.ts, column] = _Parent(
                 lots=int(allowed[column]),
                 lot_nano=self.universe.lot_nano[column],
                 decision_nano=round(float(prices[column]) * NANO),
                 ts=plan.ts,
                 style=plan.portion.style if plan.portion is not None else "",
-                open=agents,
+                open=agent_count,
             )
 
     def _add_orders(self, basket: OrderBasket, plan: Planned | None) -> None:
         # a stop order is meant to fill at another price than the mark at sending: the difference is no execution cost
+        """Add the orders of a basket, which arrive at the prices of its plan until their symbol opens.
+
+        The decision price of a child order is that of its parent order.
+        """
         if plan is None or (plan.sample, plan.n) != (basket.sample, basket.n) or Kind.STOP in basket.kind:
             return
         prices = np.frombuffer(plan.prices, dtype="<f8").tolist()
         decided = plan.portion.decided if plan.portion is not None else 0
         for column, lots in zip(basket.sym, basket.lots, strict=True):
-            arrival = round(prices[column] * NANO)
+            arrival_nano = round(prices[column] * NANO)
             parent = self.wholes.get((decided, column)) if decided else None
             if parent is not None:
                 parent.children.append((basket.sample, basket.n, column))
             order = _Order(
                 lots=lots,
                 lot_nano=self.universe.lot_nano[column],
-                decision_nano=parent.decision_nano if parent is not None else arrival,
-                arrival_nano=arrival,
+                decision_nano=parent.decision_nano if parent is not None else arrival_nano,
+                arrival_nano=arrival_nano,
                 ts=basket.ts,
                 decided=decided,
                 style=plan.portion.style if plan.portion is not None else "",
@@ -220,10 +226,13 @@ class Shortfalls:
             del self._sent[key]
             if not order.filled_ts or order.filled_ts >= ts_open:
                 order.arrival_nano = opens[key[2]]
-                order.pieces = [Piece(p.lots, p.price_nano, p.fee_micro, order.arrival_nano) for p in order.pieces]
+                order.pieces = [
+                    Piece(piece.lots, piece.price_nano, piece.fee_micro, order.arrival_nano) for piece in order.pieces
+                ]
             self._arrived(key, order)
 
     def _add_fills(self, fill: Filled) -> None:
+        """Add the fills of a basket to their orders; a fill of an unknown order is noted."""
         for column, lots, price, fee in zip(fill.sym, fill.lots, fill.price_nano, fill.fee_micro, strict=True):
             key = fill.sample, fill.n, column
             order = self.orders.get(key)
@@ -262,8 +271,13 @@ class Shortfalls:
                 order.lots, order.decision_nano = scaled_lots(order.lots), scaled_price(order.decision_nano)
                 order.arrival_nano = scaled_price(order.arrival_nano)
                 order.pieces = [
-                    Piece(scaled_lots(p.lots), scaled_price(p.price_nano), p.fee_micro, scaled_price(p.arrival_nano))
-                    for p in order.pieces
+                    Piece(
+                        scaled_lots(piece.lots),
+                        scaled_price(piece.price_nano),
+                        piece.fee_micro,
+                        scaled_price(piece.arrival_nano),
+                    )
+                    for piece in order.pieces
                 ]
         for (_, column), parent in self.wholes.items():
             if column == action.symbol and parent.open > 0:
@@ -299,6 +313,7 @@ class Totals(Shortfalls):
         yield from super().decisions(max(since, self._since), min(until, self._until))
 
     def _arrived(self, key: Key, order: _Order) -> None:
+        """Add a completely filled order to the sums of its symbol if its decision is in the span, and drop it."""
         if order.decided or not _is_filled(order):  # a parent order needs its children
             return
         del self.orders[key]
@@ -344,9 +359,9 @@ def span_shortfalls(
     `entries` are (number, bytes) of all entries of the journal.
     """
     totals, first = Totals(reader.run.universe, slices, since, until), first_of(reader, since)
-    for seq, data in entries:
+    for seq, entry_bytes in entries:
         if seq >= first and totals.complete:
-            totals.add(decode(data))
+            totals.add(decode(entry_bytes))
     return totals if totals.complete else shortfalls(reader, since, slices)
 
 
@@ -361,10 +376,16 @@ def shortfalls_of(reader: Reader, plan: Planned, slices: Slices | None = None) -
         return shortfalls(reader, plan.ts, slices)
     journal_shortfalls = Shortfalls(reader.run.universe, slices)
     sample, planned = msgspec.msgpack.encode(plan.sample), False
-    for _, data in records.entries(reader.run.run, reader.first_step(plan.ts - DAY_NS)):
+    for _, entry_bytes in records.entries(reader.run.run, reader.first_step(plan.ts - DAY_NS)):
         # once each order's symbol has opened, only fills and ends (which contain the sample) and splits matter
-        if not planned or journal_shortfalls.waiting or sample in data or b"Action" in data or b"JumpExplained" in data:
-            entry = decode(data)
+        if (
+            not planned
+            or journal_shortfalls.waiting
+            or sample in entry_bytes
+            or b"Action" in entry_bytes
+            or b"JumpExplained" in entry_bytes
+        ):
+            entry = decode(entry_bytes)
             journal_shortfalls.add(entry)
             planned = planned or any(
                 type(effect) is Planned and (effect.sample, effect.n, effect.ts) == (plan.sample, plan.n, plan.ts)
@@ -440,6 +461,6 @@ def by_symbol(journal_shortfalls: Shortfalls, since: int = 0, until: int = 2**63
             columns.setdefault(column, []).append(cost)
     if not columns:
         return []
-    groups = [("all", [cost for parts in columns.values() for cost in parts])]
-    groups += [(journal_shortfalls.universe.symbols[column], parts) for column, parts in sorted(columns.items())]
-    return [costed(name, "", added(parts), journal_shortfalls.note) for name, parts in groups]
+    groups = [("all", [cost for costs in columns.values() for cost in costs])]
+    groups += [(journal_shortfalls.universe.symbols[column], costs) for column, costs in sorted(columns.items())]
+    return [costed(name, "", added(costs), journal_shortfalls.note) for name, costs in groups]

@@ -28,20 +28,20 @@ def decisions(
     for decision, row in zip(latest_decisions, rows, strict=True):
         note = f"  follow-up {row.follow_up}" if row.follow_up else ""
         say(f"{local(row.ts)} New York  {row.address}{note}")
-        for part in row.agents:
-            weights = ", ".join(f"{s} {w:.1%}" for s, w in part.weights.items()) or "cash"
-            scaled = f"  (scaled to {part.scale:.3f} for cash at worst prices)" if part.scale < 1 else ""
-            whose = f" (policy of {part.policy})" if part.policy else ""
-            say(f"  {part.agent:12} targets {weights}{scaled}{whose}")
-            for symbol, reason in part.reasons.items():
-                passed = f"{part.allowed.get(symbol, '0')} of {part.asked.get(symbol, '0')} {symbol}"
+        for agent_row in row.agents:
+            weights = ", ".join(f"{name} {weight:.1%}" for name, weight in agent_row.weights.items()) or "cash"
+            scaled = f"  (scaled to {agent_row.scale:.3f} for cash at worst prices)" if agent_row.scale < 1 else ""
+            whose = f" (policy of {agent_row.policy})" if agent_row.policy else ""
+            say(f"  {agent_row.agent:12} targets {weights}{scaled}{whose}")
+            for symbol, reason in agent_row.reasons.items():
+                passed = f"{agent_row.allowed.get(symbol, '0')} of {agent_row.asked.get(symbol, '0')} {symbol}"
                 say(f"  {'':12} its limits pass {passed} ({reason}): quantd why {decision.of(symbol)}")
         for symbol, qty in row.net.items():
             allowed = row.allowed.get(symbol, "0")
-            cut = ""
+            cut_text = ""
             if allowed != qty:
-                cut = f" of {qty}, cut by {row.reasons.get(symbol, '')}: quantd why {decision.of(symbol)}"
-            say(f"  {'buy' if not qty.startswith('-') else 'sell':4} {allowed.lstrip('-')} {symbol}{cut}")
+                cut_text = f" of {qty}, cut by {row.reasons.get(symbol, '')}: quantd why {decision.of(symbol)}"
+            say(f"  {'buy' if not qty.startswith('-') else 'sell':4} {allowed.lstrip('-')} {symbol}{cut_text}")
         if row.crossed:
             say("  crossed between agents: " + ", ".join(f"{qty} {symbol}" for symbol, qty in row.crossed.items()))
 

@@ -60,18 +60,19 @@ def export(
 
         rows = (
             (
-                iso(p.ts),
-                money_text(p.equity_micro),
-                money_text(p.cash_micro),
-                repr(float(p.gross)),
-                repr(float(p.drawdown)),
+                iso(point.ts),
+                money_text(point.equity_micro),
+                money_text(point.cash_micro),
+                repr(float(point.gross)),
+                repr(float(point.drawdown)),
             )
-            for p in reader.equity()
+            for point in reader.equity()
         )
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS[what])
     cell = lru_cache(maxsize=4096)(csv_cell)
+    # quantd forms the text of the other columns, in which nothing needs quotes
     foreign = [name in FOREIGN for name in COLUMNS[what]]
     count = 0
     for count, row in enumerate(rows, 1):  # noqa: B007  # said below

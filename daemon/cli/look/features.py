@@ -59,17 +59,20 @@ def features_list(
     from quantd.strategies.indicators import INDICATORS
 
     series, inputs = _inputs(config)
-    unused_series = {f"series_{series_name}": SWITCHED_OFF for series_name, used in series.items() if not used}
+    unused_series = {f"series_{series_name}": SWITCHED_OFF for series_name, in_use in series.items() if not in_use}
     if name is not None:
         try:
             rows = [_row(feature(name), series, inputs)]
         except FeatureError as error:
             raise Failure(str(error), USAGE) from None
     else:
-        used = [
-            f"series_{series_name}{kind}" for series_name, used in series.items() if used for kind in SERIES_ENDINGS
+        series_features = [
+            f"series_{series_name}{kind}" for series_name, in_use in series.items() if in_use for kind in SERIES_ENDINGS
         ]
-        rows = [_row(feature(feature_name), series, inputs) for feature_name in (*_names(of), *(() if of else used))]
+        rows = [
+            _row(feature(feature_name), series, inputs)
+            for feature_name in (*_names(of), *(() if of else series_features))
+        ]
     lacking = {} if of or name else {**UNAVAILABLE, **unused_series}
     if count:
         if as_json:
@@ -131,10 +134,10 @@ def _inputs(config: Path | None) -> tuple[dict[str, bool], frozenset[str]]:
         if config is None:
             return {}, frozenset()
         raise
-    words = {series.name for series in settings.feed.macro}
+    input_names = {series.name for series in settings.feed.macro}
     if settings.universe.benchmark in settings.universe.symbols:
-        words.add("benchmark")
-    return {series.name: series.use for series in settings.feed.series}, frozenset(words)
+        input_names.add("benchmark")
+    return {series.name: series.use for series in settings.feed.series}, frozenset(input_names)
 
 
 def _names(of: str | None) -> list[str]:
@@ -158,7 +161,7 @@ def _row(feature: "Feature", series: Mapping[str, bool], inputs: frozenset[str])
     from quantd.strategies.indicators import INDICATORS
 
     about, node = feature.about, feature.node()
-    words = [REQUIREMENT_WORD.get(need, need) for need in about.needs if feature.series not in series]
+    requirement_words = [REQUIREMENT_WORD.get(need, need) for need in about.needs if feature.series not in series]
     indicator = SOURCE_OF.get(feature.family) or SOURCE_OF.get(feature.family.removesuffix("_distance"))
     if feature.family == "momentum":
         indicator = None  # growth over a window; the indicator is a difference of prices
@@ -171,7 +174,7 @@ def _row(feature: "Feature", series: Mapping[str, bool], inputs: frozenset[str])
         "source": source if definition else "quantd.strategies.features.families",
         "talib": definition.talib if definition else "", "formula": node.key, "needs": list(about.needs),
         "available": series.get(feature.series, True),
-        "with": list(dict.fromkeys(word for word in words if word not in inputs)),
+        "with": list(dict.fromkeys(word for word in requirement_words if word not in inputs)),
     }  # fmt: skip
 
 

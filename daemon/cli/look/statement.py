@@ -43,6 +43,7 @@ def statement(
     rows: list[dict[str, Any]] = []
     for day in account_statement.days:
         saved = saved_statement(where.folder, name, day.day)
+        # `compared` is the reason why the day was not compared; empty for a day that was
         compared, differences = "not compared", list[Difference]()
         if saved is not None:
             compared, differences = saved.compared, saved.differences

@@ -63,17 +63,17 @@ def why(
     records = where.records()
     parts = recorded_parts(records, reader.run.run, where.folder)
     judge = None
-    with progress("replaying the journal up to that decision", shown=not as_json) as bar:
+    with progress("replaying the journal up to that decision", shown=not as_json) as report_progress:
         if not recorded:
             from quantd.daemon.cli.stopped_run import tracked
             from quantd.daemon.recovery.state_at import Refolder
 
-            began, notes = time.monotonic(), ["replaying the journal up to that decision; --recorded skips this"]
+            began, hints = time.monotonic(), ["replaying the journal up to that decision; --recorded skips this"]
 
             def show(share: float) -> None:
-                bar(share)
-                if notes and time.monotonic() - began > SLOW_S and not sys.stderr.isatty():
-                    note(notes.pop())
+                report_progress(share)
+                if hints and time.monotonic() - began > SLOW_S and not sys.stderr.isatty():
+                    note(hints.pop())
 
             judge = Refolder(
                 records, reader.run.run, where.folder, lambda: _read_configuration(config, sets), parts=parts,

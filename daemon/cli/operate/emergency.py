@@ -46,6 +46,7 @@ def emergency(
     from quantd.trading.display_text import one_line
     from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, ExplainedError
 
+    # one request without an answer must leave time for the others
     request_s = min(LONGEST_REQUEST_S, timeout / 4)
     try:
         account = account_exit(venue, live=not paper, url=url, currency=currency.upper(), timeout_s=request_s)
@@ -93,6 +94,7 @@ async def _exit_account(
                 print_json({"venue": account.where, "dry_run": True, "contents": contents})
             else:
                 for line in _plan(account.where, contents, close):
+                    # before a question the plan goes to standard error: standard output has the result only
                     (say if dry_run else note)(line)
             if dry_run:
                 return DONE

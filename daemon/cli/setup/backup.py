@@ -25,8 +25,8 @@ def write_backup(
     from quantd.adapters.store.upkeep.backup import backup
 
     where = place(config, state, sets)
-    with progress("backup", shown=not as_json) as bar:
-        manifest = backup(where.store, where.folder, target, bar, _models(config, sets))
+    with progress("backup", shown=not as_json) as report_progress:
+        manifest = backup(where.store, where.folder, target, report_progress, _models(config, sets))
     lines = [f"{target}: verified and complete", *contents_lines(manifest)]
     lines.append(f"  quantd restore {target} --state DIR restores it")
     answer(as_json, {"backup": str(target), **contents(manifest)}, *lines)

@@ -98,11 +98,15 @@ def actions_csv(actions: Sequence[ActionRow], universe: Universe) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("ts", "symbol", "kind", "ratio", "cash"))
-    for a in actions:
-        day = datetime.fromtimestamp(a.day_ns // NANO, UTC).date().isoformat()
-        ratio = f"{a.numerator}:{a.denominator}" if a.kind == "split" else ""
-        cash = f"{a.cash_nano // NANO}.{a.cash_nano % NANO:09d}".rstrip("0").rstrip(".") if a.cash_nano else ""
-        writer.writerow((day, universe.symbols[a.column], a.kind, ratio, cash))
+    for action in actions:
+        day = datetime.fromtimestamp(action.day_ns // NANO, UTC).date().isoformat()
+        ratio = f"{action.numerator}:{action.denominator}" if action.kind == "split" else ""
+        cash = (
+            f"{action.cash_nano // NANO}.{action.cash_nano % NANO:09d}".rstrip("0").rstrip(".")
+            if action.cash_nano
+            else ""
+        )
+        writer.writerow((day, universe.symbols[action.column], action.kind, ratio, cash))
     return text.getvalue()
 
 

@@ -74,6 +74,7 @@ def counts_of(config: "Config") -> Iterator[str]:
         (len(config.schedules), "schedule"),
     )
     for count, singular, *plural in counts:
+        # most configurations have no portfolios: 0 places are not listed
         if count or singular != "place for a portfolio":
             yield f"{count} {singular if count == 1 else plural[0] if plural else f'{singular}s'}"
 
@@ -92,7 +93,7 @@ def show(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = Non
         return
     table(
         ("key", "value", "source"),
-        [(r.key, "none" if r.value is None else shown(r.value), r.source) for r in rows],
+        [(row.key, "none" if row.value is None else shown(row.value), row.source) for row in rows],
     )
 
 

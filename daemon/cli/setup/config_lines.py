@@ -64,6 +64,7 @@ class BarLines(NamedTuple):
         for table in self._instruments():
             text += lines("[[universe.instruments]]", table)
         text += lines("[feed]", self._feed(str))
+        # bars without volumes (`silent`) fill no order unless the cap on participation is off
         return "\n".join(text + (lines("[broker]", UNCAPPED) if self.silent else []))
 
     def into(self, config: Path, feed: Mapping[str, object] | None = None) -> Written:
@@ -76,33 +77,33 @@ class BarLines(NamedTuple):
 
         from quantd.daemon.config.edits import EditError, edited
 
-        new = not config.exists()
-        text = bundled.CONFIG.read_text(encoding="utf-8") if new else config.read_text(encoding="utf-8")
+        is_new = not config.exists()
+        text = bundled.CONFIG.read_text(encoding="utf-8") if is_new else config.read_text(encoding="utf-8")
         try:
             document = tomllib.loads(text)
             changes = self._changes(document, config.parent)
             changes |= {("feed", key): value for key, value in (feed or {}).items()}
-            index_of = {
+            index_of_symbol = {
                 instrument.get("symbol"): k
                 for k, instrument in enumerate(document.get("universe", {}).get("instruments", ()))
             }
             tables = self._instruments()
             for table in tables:
-                if table["symbol"] in index_of:
-                    changes["universe", "instruments", index_of[table["symbol"]], "calendar"] = table["calendar"]
-            changed = edited(text, changes, [table for table in tables if table["symbol"] not in index_of])
+                if table["symbol"] in index_of_symbol:
+                    changes["universe", "instruments", index_of_symbol[table["symbol"]], "calendar"] = table["calendar"]
+            changed_text = edited(text, changes, [table for table in tables if table["symbol"] not in index_of_symbol])
         except EditError as error:
             remedy = f"its key {error} is written in a form that is not changed in place"
             raise Failure(f"{config} is unchanged: {remedy}; put these lines there:\n{self.text()}", CONFIG) from None
         except ValueError as error:
             raise Failure(f"{config} is unchanged: it is not TOML: {error}", CONFIG) from None
-        require_valid(changed, config)
-        write_whole(config, changed.encode(), keep_mode=True)
-        names = [f"{path[0]}.{path[-1]}" for path, value in changes.items() if value is not None]
+        require_valid(changed_text, config)
+        write_whole(config, changed_text.encode(), keep_mode=True)
+        set_keys = [f"{path[0]}.{path[-1]}" for path, value in changes.items() if value is not None]
         removed = [
             f"{path[0]}.{path[-1]}" for path, value in changes.items() if value is None and _has_key(document, path)
         ]
-        return Written(config, new, list(dict.fromkeys(names)), removed)
+        return Written(config, is_new, list(dict.fromkeys(set_keys)), removed)
 
     def _universe(self) -> dict[str, object]:
         """Return the keys of [universe]; None for a key whose default fits."""
@@ -141,18 +142,19 @@ class BarLines(NamedTuple):
         changes: dict[tuple[str | int, ...], object] = {
             ("universe", key): value for key, value in self._universe().items() if value is not None
         }
+        # a benchmark that is no symbol of the new bars would be without prices
         if not self.benchmark and universe.get("benchmark", "") not in ("", *self.universe.symbols):
             changes["universe", "benchmark"] = None
         changes |= {("broker", key): value for key, value in UNCAPPED.items() if self.silent}
-        values = self._feed(lambda file: below(file, folder))
-        if values["path"] != feed.get("path"):
+        feed_keys = self._feed(lambda file: below(file, folder))
+        if feed_keys["path"] != feed.get("path"):
             changes |= {("feed", key): None for key in OF_OTHER_BARS}
         for key in ("start", "end"):
             # ISO dates compare as text
             if key in feed and not self.first <= str(feed[key]) <= self.last:
                 changes["feed", key] = None
-        values = {key: value for key, value in values.items() if key != "adjusted" or value}
-        return changes | {("feed", key): value for key, value in values.items()}
+        feed_keys = {key: value for key, value in feed_keys.items() if key != "adjusted" or value}
+        return changes | {("feed", key): value for key, value in feed_keys.items()}
 
 
 def below(file: Path, folder: Path) -> str:

@@ -98,8 +98,8 @@ def _account_text(url: str, other: str, keys: Mapping[str, str], command: str, *
     except (msgspec.DecodeError, Garbled, UnicodeDecodeError):
         raise Failure(_wrong_service_text(urlsplit(url).netloc, command), CHECK_FAILED) from None
     blocked = account.status != "ACTIVE" or account.trading_blocked or account.account_blocked
-    state = f", which does not trade (status {account.status}): settle that with Alpaca first" if blocked else ""
-    return f"the {kind} account answers: {account.cash:,.2f} {account.currency} in cash{state}"
+    warning = f", which does not trade (status {account.status}): settle that with Alpaca first" if blocked else ""
+    return f"the {kind} account answers: {account.cash:,.2f} {account.currency} in cash{warning}"
 
 
 def telegram(
@@ -116,13 +116,14 @@ def telegram(
     token = asked("telegram_token", "token of the bot, as @BotFather gives it", command)
     if not TOKEN.fullmatch(token):
         raise Failure(f"that is no token of a bot, such as 123456:ABC. Ask @BotFather for it, then: {command}", USAGE)
+    # only the URL of these options is read, so any chat will do
     base = _options(TelegramOptions, {"chat": 1, **({"url": url} if url else {})}).url.rstrip("/")
     bot = _bot_name(ask(f"{base}/bot{token}/getMe", {}, command), urlsplit(base).netloc, command)
     chat = chat or _newest_chat(ask(f"{base}/bot{token}/getUpdates", {}, command), bot, urlsplit(base).netloc, command)
-    named: int | str = int(chat) if chat.lstrip("-").isdigit() else chat
-    options = {"chat": named, **({"url": url} if url else {})}
+    chat_id: int | str = int(chat) if chat.lstrip("-").isdigit() else chat
+    options = {"chat": chat_id, **({"url": url} if url else {})}
     _deliver(SINK.opens, _options(TelegramOptions, options), {"telegram_token": token}, urlsplit(base).netloc, command)
-    say(f"@{bot} has sent a test alert to chat {named}")
+    say(f"@{bot} has sent a test alert to chat {chat_id}")
     _store_keys(place, {"telegram_token": token})
     _print_next_test(
         place, _write_lines({("alerts", "sinks", "telegram", key): value for key, value in options.items()}, into)
@@ -185,6 +186,7 @@ def ntfy(
     if token:
         _store_keys(place, {"ntfy_token": token})
     lines = _write_lines({("alerts", "sinks", "ntfy", key): value for key, value in options.items()}, into)
+    # without a token no secret is stored: a place with a prefix puts no variable before the command
     _print_next_test(place if token else Place(Path(), "-"), lines)
     return DONE
 

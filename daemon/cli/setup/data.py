@@ -60,6 +60,7 @@ def accept(
         "table": acceptance.table,
     }
     path = folder / price_acceptance.FILE
+    # the last line of the table says that nothing was run
     answer(as_json, document, *faults_table.splitlines()[:-1], f"accepted by {acceptance.who}; recorded in {path}")
     return DONE
 
@@ -160,6 +161,7 @@ def sentiment(
 
     headlines = read_headlines(file)
     first, last = session_date(int(headlines.ts.min())), session_date(int(headlines.ts.max()))
+    # a headline after the last close belongs to the next session, which holidays may put off
     sessions = calendar_sessions(calendar, first, last + timedelta(days=16))
     days = session_days(headlines, sessions)
     classifier = TextClassifier(model, threads)

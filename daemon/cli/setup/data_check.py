@@ -285,7 +285,7 @@ def report_of(file: Path, source: "BarSource", reading: Reading) -> dict[str, An
 def _checks(
     file: Path,
     source: "BarSource",
-    market: "Placement",
+    evidence: "Placement",
     actions: Path | None,
     exceptions: Path | None,
     *,
@@ -306,28 +306,33 @@ def _checks(
     from quantd.adapters.feeds.recorded.replay import questions_of
     from quantd.adapters.feeds.recorded.sound_bars import EXCEPTIONS
 
-    universe, calendars, length = market.universe, market.actual, market.length
+    # `actual` has the sessions of each calendar
+    universe, calendars, bar_ns = evidence.universe, evidence.actual, evidence.length
     usual_exceptions = file.with_name(EXCEPTIONS)
     exceptions = exceptions or (usual_exceptions if usual_exceptions.is_file() else None)
-    outside = market.placed.extended
-    file_rows = np.arange(len(market.rows))[~outside]
-    session_rows, placement = market.rows.take(~outside), market.placed.take(~outside)
+    is_outside_hours = evidence.placed.extended
+    file_rows = np.arange(len(evidence.rows))[~is_outside_hours]
+    session_rows, session_places = evidence.rows.take(~is_outside_hours), evidence.placed.take(~is_outside_hours)
     listed_actions = actions_within_bars((source,), universe) if actions is None else read_actions(actions, universe)
     timed_actions = timed(listed_actions, universe, calendars)
-    verdicts = judge(session_rows, placement, length, timed_actions, time.time_ns())
+    verdicts = judge(session_rows, session_places, bar_ns, timed_actions, time.time_ns())
+    # "stop": a suspicious bar becomes a question unless the file of exceptions answers it
     settlement = settle(
-        verdicts, session_rows, placement, Answers("stop", adjusted, read_exceptions(exceptions, universe))
+        verdicts, session_rows, session_places, Answers("stop", adjusted, read_exceptions(exceptions, universe))
     )
-    questions = Questions(questions_of(session_rows, placement, settlement, universe), universe, calendars)
-    missing = (
-        _missing_sessions(session_rows.take(placement.inside), placement.day[placement.inside], universe, calendars)
-        if length == DAY_NS
+    questions = Questions(questions_of(session_rows, session_places, settlement, universe), universe, calendars)
+    missing_sessions = (
+        _missing_sessions(
+            session_rows.take(session_places.inside), session_places.day[session_places.inside], universe, calendars
+        )
+        if bar_ns == DAY_NS
         else {}
     )
     return {
-        "outside_hours": int(outside.sum()), "missing_sessions": missing, "bad": int(np.sum(~settlement.good)),
+        "outside_hours": int(is_outside_hours.sum()), "missing_sessions": missing_sessions,
+        "bad": int(np.sum(~settlement.good)),
         "faults": _faults(file, session_rows, file_rows, settlement.reason, universe), **questions.report(),
-        "holes": _holes(session_rows, placement.ts_event, settlement, universe, calendars, timed_actions),
+        "holes": _holes(session_rows, session_places.ts_event, settlement, universe, calendars, timed_actions),
     }  # fmt: skip
 
 
@@ -342,15 +347,16 @@ def _faults(file: Path, rows: "Rows", file_rows: "Ints", reason: "Reasons", univ
     from quantd.daemon.cli.setup.bar_files import is_text
 
     faults: list[dict[str, Any]] = []
-    for why in Reason:
-        faulty = np.flatnonzero(reason == why)
-        if why is not Reason.GOOD and len(faulty):
+    for kind in Reason:
+        faulty = np.flatnonzero(reason == kind)
+        if kind is not Reason.GOOD and len(faulty):
             row = int(faulty[0])
             faults.append({
-                "fault": why.name.lower(), "bars": len(faulty), "first_symbol": universe.symbols[int(rows.column[row])],
-                "first_stamp": iso(int(rows.ts[row])) if why is not Reason.STAMP else None,
+                "fault": kind.name.lower(), "bars": len(faulty),
+                "first_symbol": universe.symbols[int(rows.column[row])],
+                "first_stamp": iso(int(rows.ts[row])) if kind is not Reason.STAMP else None,
                 # a line of a CSV counts from 1 and follows the header
-                "first_row": int(file_rows[row]) + (2 if is_text(file) else 0), "means": REASON_TEXT[why],
+                "first_row": int(file_rows[row]) + (2 if is_text(file) else 0), "means": REASON_TEXT[kind],
             })  # fmt: skip
     return faults
 
@@ -370,6 +376,7 @@ def _holes(
     from quantd.adapters.feeds.recorded.soundness import gaps_between, hole_texts, often_rejected
 
     good = settled.good
+    # a suspicious bar (a spike) is asked about by itself
     bad = ~good & (settled.reason != Reason.SPIKE)
     return hole_texts(
         gaps_between(rows.column[good], ts_event[good], universe, calendars, announced),
@@ -445,9 +452,9 @@ def _missing_sessions(
             continue
         days = calendars[instrument.calendar].days
         expected = days[(days >= symbol_days.min()) & (days <= symbol_days.max())]
-        missing = np.setdiff1d(expected, symbol_days)
-        if len(missing):
-            missing_by_symbol[instrument.symbol] = (len(missing), iso(int(missing[0]))[:10])
+        missing_days = np.setdiff1d(expected, symbol_days)
+        if len(missing_days):
+            missing_by_symbol[instrument.symbol] = (len(missing_days), iso(int(missing_days[0]))[:10])
     return missing_by_symbol
 
 

@@ -166,19 +166,20 @@ def fetched(order: Order, *, shown: bool) -> Fetched:
     calendars = calendars_of(universe, start, last)
     download = _downloaded(order, universe, _bounds(calendars[universe.calendar], start, last, length), length, shown)
     rows, actions, vendors = download.rows, download.actions, download.vendors
-    origin = vendors.source
+    source = vendors.source
     if absent := [symbol for column, symbol in enumerate(universe.symbols) if not (rows.column == column).any()]:
-        text = f"{origin.name}: no bar of {some(absent)} between {start} and {last}"
+        text = f"{source.name}: no bar of {some(absent)} between {start} and {last}"
         raise Failure(f"{text}. Check the range, and how the source spells them.\nNothing was written.", CHECK_FAILED)
-    market = Market(universe, calendars, origin.stamps, length, adjusted=origin.adjusted)
-    good, bad, questions = _usable_bars(rows, [] if origin.adjusted else actions, market)
-    placed = place_all(rows, universe, calendars, origin.stamps, length)
-    readings = misfits(Reading(rows, placed, universe, calendars, origin.stamps, length))
+    market = Market(universe, calendars, source.stamps, length, adjusted=source.adjusted)
+    # adjusted prices contain their splits and dividends already
+    good, bad, questions = _usable_bars(rows, [] if source.adjusted else actions, market)
+    placed = place_all(rows, universe, calendars, source.stamps, length)
+    file_misfits = misfits(Reading(rows, placed, universe, calendars, source.stamps, length))
     if not len(good):
         why = Counter(bar.reason for bar in bad).most_common(1)[0][0] if bad else "outside trading hours"
-        misfit_lines = "".join(f"\n{misfit.text}" for misfit in readings)
+        misfit_lines = "".join(f"\n{misfit.text}" for misfit in file_misfits)
         raise Failure(
-            f"{origin.name}: none of {len(rows)} bars is usable (mostly: {why}).{misfit_lines}\nNothing was written."
+            f"{source.name}: none of {len(rows)} bars is usable (mostly: {why}).{misfit_lines}\nNothing was written."
         )
     bars = frame(good, universe, vendors.names)
     if interval in LONGER:
@@ -193,7 +194,9 @@ def fetched(order: Order, *, shown: bool) -> Fetched:
             "put_aside": dict(Counter(bar.reason for bar in bad)),
             "jumps": [questions.jump_text(jump) for jump in questions.questions.jumps],
             "questions": questions.lines(),
-            "misfits": [{"kind": misfit.kind, "text": misfit.text, "remedies": misfit.remedies} for misfit in readings],
+            "misfits": [
+                {"kind": misfit.kind, "text": misfit.text, "remedies": misfit.remedies} for misfit in file_misfits
+            ],
         }
     )
     return Fetched(report, bad, lines)
@@ -201,10 +204,10 @@ def fetched(order: Order, *, shown: bool) -> Fetched:
 
 def _report(download: "_Download", bars: "pl.DataFrame", interval: str) -> dict[str, Any]:
     """Return the first fields of a report: file, source, interval, and bars by symbol."""
-    vendors, origin = download.vendors, download.vendors.source
+    vendors, source = download.vendors, download.vendors.source
     return {
-        "file": str(download.file), "replaced": download.replaced, "source": origin.name, "interval": interval,
-        "stamps": origin.stamps, "adjusted": origin.adjusted, "bars": bars.height, "actions": len(download.actions),
+        "file": str(download.file), "replaced": download.replaced, "source": source.name, "interval": interval,
+        "stamps": source.stamps, "adjusted": source.adjusted, "bars": bars.height, "actions": len(download.actions),
         "symbols": _rows_by_symbol(bars),
         "from_cache": bool(vendors.caches) and not any(cache.downloads for cache in vendors.caches),
         "damaged_cache_files": [str(path) for cache in vendors.caches for path in cache.put_aside],
@@ -221,7 +224,7 @@ class _Download(NamedTuple):
     replaced: str
 
 
-def _downloaded(order: Order, universe: Universe, bounds: tuple[int, int], length: int, shown: bool) -> _Download:
+def _downloaded(order: Order, universe: Universe, bounds: tuple[int, int], bar_ns: int, shown: bool) -> _Download:
     """Download bars and actions between the two instants `bounds`, in ns. Raises Failure if the sources fail."""
     from quantd.adapters.feeds.recorded.sound_bars import cache_folder
     from quantd.adapters.feeds.source import SourceError, some
@@ -229,28 +232,30 @@ def _downloaded(order: Order, universe: Universe, bounds: tuple[int, int], lengt
     from quantd.daemon.cli.setup.bar_files import LONGER, default_file
     from quantd.daemon.cli.setup.vendors import RETRY_FOR_S, source_of
 
-    requested = "1d" if order.interval in LONGER else order.interval
+    requested_interval = "1d" if order.interval in LONGER else order.interval
     patience_s = RETRY_FOR_S if order.patience_s is None else order.patience_s
 
-    async def download(vendors: "Vendors", bar: Bar) -> "tuple[Rows, list[ActionRow]]":
+    async def download(vendors: "Vendors", report_progress: Bar) -> "tuple[Rows, list[ActionRow]]":
         source = vendors.source
         try:
-            return await _bars_in_pieces(vendors, length, *bounds, bar), await source.actions(*bounds)
+            return await _bars_in_pieces(vendors, bar_ns, *bounds, report_progress), await source.actions(*bounds)
         finally:
             await source.close()
 
     try:
-        with progress(f"fetching {some(universe.symbols)} from {'+'.join(order.sources)}", shown=shown) as bar:
+        with progress(
+            f"fetching {some(universe.symbols)} from {'+'.join(order.sources)}", shown=shown
+        ) as report_progress:
             request = Request(
-                universe, requested, adjusted=order.adjusted, cookies=cache_folder().parent / "yfinance", progress=bar,
-                **order.asked,
+                universe, requested_interval, adjusted=order.adjusted, cookies=cache_folder().parent / "yfinance",
+                progress=report_progress, **order.asked,
             )  # fmt: skip
             cache = order.cache or cache_folder() if order.cached else None
             vendors = source_of(order.sources, request, cache, patience_s)
             file, replaced = order.out or Path(), ""
             if order.out is None:
                 file, replaced = default_file(vendors.source, universe, order.interval, order.folder)
-            rows, actions = asyncio.run(download(vendors, bar))
+            rows, actions = asyncio.run(download(vendors, report_progress))
             return _Download(rows, actions, vendors, file, replaced)
     except SourceError as error:
         raise Failure(f"{error}\nNothing was written.", TRY_LATER if error.again else CHECK_FAILED) from None
@@ -280,14 +285,14 @@ def _write_files(
     from quantd.daemon.cli.setup.bar_files import LONGER, actions_csv, beside, parquet, without_volume
     from quantd.daemon.cli.setup.download_lines import Download, bar_lines, config_texts, use_lines
 
-    file, actions, origin = taken.file, taken.actions, taken.vendors.source
-    write_whole(file, parquet(bars, Origin(origin.name, interval, origin.stamps, origin.adjusted)))
+    file, actions, source = taken.file, taken.actions, taken.vendors.source
+    write_whole(file, parquet(bars, Origin(source.name, interval, source.stamps, source.adjusted)))
     beside_it = beside(file)
     if actions:
         write_whole(beside_it, actions_csv(actions, universe).encode())
     ends = (iso(int(ns))[:10] for ns in (bars["ts"].to_physical().min(), bars["ts"].to_physical().max()))  # type: ignore[arg-type]
     download = Download(
-        file, beside_it if actions else None, universe, origin.stamps, interval, origin.adjusted, without_volume(bars),
+        file, beside_it if actions else None, universe, source.stamps, interval, source.adjusted, without_volume(bars),
         calendar or "", *ends,
     )  # fmt: skip
     uses = list(use_lines(download))
@@ -328,13 +333,14 @@ def _usable_bars(rows: "Rows", actions: "list[ActionRow]", market: Market) -> "t
     rows, placed, checked = checked_bars(
         rows, actions, universe, calendars, market.stamps, market.length, time.time_ns()
     )
+    # "stop": a suspicious bar becomes a question, on which a backtest stops
     settled = settle(checked, rows, placed, Answers("stop", market.adjusted))
     reasons = np.where(checked.reason == Reason.SPIKE, Reason.GOOD, checked.reason).astype(np.int8)
     questions = Questions(questions_of(rows, placed, settled, universe), universe, calendars)
     return rows.take(reasons == Reason.GOOD), bad_bars(rows, placed, reasons, universe), questions
 
 
-async def _bars_in_pieces(vendors: "Vendors", length: int, begin_ns: int, end_ns: int, bar: Bar) -> "Rows":
+async def _bars_in_pieces(vendors: "Vendors", bar_ns: int, begin_ns: int, end_ns: int, report_progress: Bar) -> "Rows":
     """All bars of a period, requested in pieces.
 
     A piece may lack a symbol that was not traded yet, so only the whole range is checked, later.
@@ -344,19 +350,19 @@ async def _bars_in_pieces(vendors: "Vendors", length: int, begin_ns: int, end_ns
     from quantd.adapters.feeds.bars.rows import joined
     from quantd.adapters.feeds.source import PartialAnswer
 
-    step = max(-(-(end_ns - begin_ns) // PIECES), SHORTEST_PIECE_NS, SHORTEST_PIECE_BARS * length)
-    if vendors.whole:
+    step = max(-(-(end_ns - begin_ns) // PIECES), SHORTEST_PIECE_NS, SHORTEST_PIECE_BARS * bar_ns)
+    if vendors.whole:  # a vendor sends all bars up to now at each request
         step = end_ns - begin_ns
     pieces = []
-    for piece_ns in range(begin_ns, end_ns, step):
-        until = min(piece_ns + step, end_ns)
+    for begin in range(begin_ns, end_ns, step):
+        until = min(begin + step, end_ns)
         try:
-            pieces.append(await vendors.source.bars(piece_ns, until))
+            pieces.append(await vendors.source.bars(begin, until))
         except PartialAnswer as error:
-            if until - piece_ns == end_ns - begin_ns:  # the only piece: a symbol is missing in the whole range
+            if until - begin == end_ns - begin_ns:  # the only piece: a symbol is missing in the whole range
                 raise
             pieces.append(error.rows)
-        bar((until - begin_ns) / (end_ns - begin_ns))
+        report_progress((until - begin_ns) / (end_ns - begin_ns))
     rows = joined(pieces)
     return rows.take(np.argsort(rows.column, kind="stable"))
 
@@ -369,11 +375,12 @@ def _bounds(calendar: Sessions, first: date, last: date, length: int) -> tuple[i
     from quantd.adapters.feeds.bars.stamps import UNITS_NS
 
     zone = ZoneInfo("UTC" if length == DAY_NS else calendar.zone)
-    begin, end = (datetime(d.year, d.month, d.day, tzinfo=zone) for d in (first, last + timedelta(days=1)))
+    begin, end = (datetime(day.year, day.month, day.day, tzinfo=zone) for day in (first, last + timedelta(days=1)))
     return int(begin.timestamp()) * NANO, min(int(end.timestamp()) * NANO, time.time_ns() + UNITS_NS["d"])
 
 
 def _rows_by_symbol(frame: "pl.DataFrame") -> list[dict[str, Any]]:
+    """Return one row for each symbol of a file: number of bars, first and last stamp, and sources."""
     import polars as pl
 
     grouped = frame.group_by("symbol", maintain_order=True).agg(

@@ -137,8 +137,11 @@ def _finish(done: Imported, into: Path | None, *, as_json: bool) -> None:
         print_json(document)
     elif change is not None:
         say(change.text())
-        at = "" if change.config == Path("config.toml") else f" -c {change.config}"
-        say(f"Next: quantd backtest{at}, quantd run{at}, or quantd train --bars {done.file} --into {change.config}")
+        option = "" if change.config == Path("config.toml") else f" -c {change.config}"
+        say(
+            f"Next: quantd backtest{option}, quantd run{option}, or quantd train --bars {done.file} "
+            f"--into {change.config}"
+        )
     else:
         say("Lines for config.toml, in place of its [universe] and [feed]; --into config.toml writes them there:")
         say(done.lines.text())
@@ -193,9 +196,9 @@ def written(table: "Table", target: Path, name: str, reading: Reading) -> Import
     report, fitted = fitting(target, source, reading._replace(interval=reading.interval, exceptions=None))
     if not report["bars"]:
         raise Failure(f"{name} has no bar; name another file", CHECK_FAILED)
-    intervals = [misfit for misfit in report["misfits"] if misfit["kind"] == "interval"]
-    if intervals:
-        raise Failure(f"{name}: {intervals[0]['text']}. {'; '.join(intervals[0]['remedies'])}", CHECK_FAILED)
+    misfits = [misfit for misfit in report["misfits"] if misfit["kind"] == "interval"]
+    if misfits:
+        raise Failure(f"{name}: {misfits[0]['text']}. {'; '.join(misfits[0]['remedies'])}", CHECK_FAILED)
     ts = pl.Series("ts", nanoseconds(table.frame["ts"], fitted.zone)).cast(pl.Datetime("ns", "UTC"))
     number_columns = [
         column if column.dtype == pl.Float64 else pl.Series(column.name, _floats(column))
@@ -215,7 +218,13 @@ def written(table: "Table", target: Path, name: str, reading: Reading) -> Import
     final = report_of(target, target, read_back) | {"evidence": report["evidence"]}
     universe = universe_of(frame["symbol"].unique().sort().to_list(), fitted)
     lines = BarLines(
-        universe, target, actions_file, final["stamps"], final["interval"], final["from"][:10], final["to"][:10]
+        universe,
+        target,
+        actions_file,
+        final["stamps"],
+        final["interval"],
+        final["from"][:10],
+        final["to"][:10],
     )
     return Imported(
         target, actions_file, final, [*stated(table.statements), *_clock_lines(table, fitted, reading)], lines
@@ -275,6 +284,7 @@ def _watch(folder: Path, out: Path, reading: Reading) -> int:
             except FileNotFoundError:
                 continue
             state = stat.st_size, stat.st_mtime_ns
+            # a file is read once two looks in a row find the same state: it is then no longer being written
             if handled_state.get(path) == state or last_state.get(path) != state or not path.is_file():
                 last_state[path] = state
                 continue

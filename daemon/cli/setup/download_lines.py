@@ -51,8 +51,8 @@ def use_lines(download: Download) -> Iterator[str]:
         yield f"{some(silent)}: no bar has a volume, so that orders fill only with [broker] participation = 0"
     if futures := [symbol for symbol in symbols if kind_of(symbol) == "future"]:
         yield f"{some(futures)}: a continuous future joins contracts; its prices are of no contract that trades"
-    assumed = [symbol for symbol in symbols if (kind_of(symbol) == "index" or suffix_of(symbol))]
-    if (assumed := [symbol for symbol in assumed if not listed_calendar(symbol)]) and not download.calendar:
+    with_exchange = [symbol for symbol in symbols if (kind_of(symbol) == "index" or suffix_of(symbol))]
+    if (assumed := [symbol for symbol in with_exchange if not listed_calendar(symbol)]) and not download.calendar:
         yield f"{some(assumed)}: the exchange is not known, and XNYS is assumed; --calendar names another"
     if download.universe.currency == "GBX" and download.traded:
         yield "prices are in pence (GBX), as London quotes them: an account of 1,000 pounds has cash = 100000"

@@ -28,6 +28,10 @@ def ask(url: str, headers: Mapping[str, str], command: str) -> Answer:
 
 
 async def _ask(url: str, headers: Mapping[str, str], command: str) -> Answer:
+    """Return the answer to a GET of `url`, up to MOST_BYTES of its body; a redirect is not followed.
+
+    Raises Failure, which tells the user to run `command` again.
+    """
     import aiohttp
 
     host = urlsplit(url).netloc

@@ -35,10 +35,10 @@ def upgrade(
         if not as_json:
             say(f"the store has revision {REVISION} now; the backup is {saved}")
     if as_json:
-        listed = [{"revision": s.revision, "text": s.text} for s in steps]
+        step_rows = [{"revision": step.revision, "text": step.text} for step in steps]
         done = bool(steps) and not dry
         backup = None if saved is None else str(saved)
-        print_json({"from": revision, "to": REVISION, "steps": listed, "done": done, "backup": backup})
+        print_json({"from": revision, "to": REVISION, "steps": step_rows, "done": done, "backup": backup})
 
 
 def _missing_steps(where: Place) -> "tuple[str, list[Step]]":
@@ -68,9 +68,10 @@ def _upgrade_store(where: Place, revision: str, as_json: bool) -> Path:
         _, connect, path = for_reading(where.store, where.folder)
         if revision >= "0003":  # older stores have no leases
             with closing(connect()) as driver:
+                # "beside" is the lock of a database file in its state folder
                 refuse_held(driver, lock.seat if path is None else "beside")
-        with progress("backup", shown=not as_json) as bar:
-            saved = before_upgrade(where.store, where.folder, bar)
+        with progress("backup", shown=not as_json) as report_progress:
+            saved = before_upgrade(where.store, where.folder, report_progress)
         migrate(path or str(where.store))
     finally:
         lock.release()

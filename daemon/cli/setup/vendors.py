@@ -45,10 +45,12 @@ def universe_of(symbols: Sequence[str], calendar: str | None, currency: str) -> 
     names = tuple(dict.fromkeys(name for symbol in symbols for name in symbol.split(",") if name))
     if not names:
         raise Failure("no symbols; write them one after the other: SPY QQQ BTC-USD", USAGE)
-    first = next((name for name in names if kind_of(name) != "index"), names[0])
-    money = currency or usual_currency(first)
-    instruments = tuple(Instrument(name, calendar=calendar or calendar_of(name), currency=money) for name in names)
-    return Universe(instruments, currency=money, calendar=instruments[0].calendar)
+    first_traded = next((name for name in names if kind_of(name) != "index"), names[0])
+    account_currency = currency or usual_currency(first_traded)
+    instruments = tuple(
+        Instrument(name, calendar=calendar or calendar_of(name), currency=account_currency) for name in names
+    )
+    return Universe(instruments, currency=account_currency, calendar=instruments[0].calendar)
 
 
 def source_of(kinds: Sequence[str], request: Request, cache: Path | None, patience_s: float = RETRY_FOR_S) -> Vendors:

@@ -39,8 +39,8 @@ def run(
     from quantd.engine_build.state import reason
 
     settings = read(config, sets)
-    if missing := refusal(settings, settings.state_folder(state), live):
-        raise Failure(missing, CONFIG)
+    if refusal_text := refusal(settings, settings.state_folder(state), live):
+        raise Failure(refusal_text, CONFIG)
     try:
         configure(settings.log.level.upper(), settings.log.format, instance=settings.quantd.name)  # type: ignore[arg-type]
     except OSError as error:

@@ -96,11 +96,12 @@ def compared(
 
     `fenced_micro` is cash at the venue that an operator excluded from the account.
     """
+    # a period for each day, and one more after the newest day
     ends = [day.until_ns for day in days]
-    trades: list[list[VenueTrade]] = [[] for _ in range(len(days) + 1)]
+    venue_trades: list[list[VenueTrade]] = [[] for _ in range(len(days) + 1)]
     for trade in venue.trades:
-        trades[bisect_left(ends, trade.ts)].append(trade)
-    venue_executions = [executions_of(period, universe) for period in trades]
+        venue_trades[bisect_left(ends, trade.ts)].append(trade)
+    venue_executions = [executions_of(period, universe) for period in venue_trades]
     our_executions = [*(record.booked.get(day.day, []) for day in days), record.later_booked]
     starts = [*(day.since_ns for day in days), ends[-1]]
     entries = [
@@ -112,18 +113,19 @@ def compared(
     ]
     entries = _undecided(entries, record.decisions)
     gap = None if venue.cash_micro is None else venue.cash_micro - fenced_micro - record.cash_micro
-    result = {}
+    by_day = {}
     for period, day in enumerate(days):
         differences = _ordered(entry.difference for entry in entries if entry.at == period)
         if gap is None:
-            result[day.day] = DayDifferences(differences, None)
+            by_day[day.day] = DayDifferences(differences, None)
             continue
+        # the gap at the close of a day is the present one without the differences after that close
         day_gap = gap - sum(entry.effect_micro for entry in entries if entry.at > period)
         explained = sum(entry.effect_micro for entry in entries if entry.at <= period)
         if abs(day_gap) >= CENT_MICRO:
             differences.append(_cash_difference(day, day_gap, explained))
-        result[day.day] = DayDifferences(differences, day.closing_micro + day_gap)
-    return result
+        by_day[day.day] = DayDifferences(differences, day.closing_micro + day_gap)
+    return by_day
 
 
 def execution_differences(
@@ -146,25 +148,25 @@ def execution_differences(
     )
     for symbol, bought in keys:
         lot_nano = lot_nano_of.get(symbol, 1)
-        unpaired: list[tuple[int, Execution]] = []
+        our_unpaired: list[tuple[int, Execution]] = []
         venue_by_terms: dict[tuple[int, int], deque[tuple[int, Execution]]] = defaultdict(deque)
         for period, sides in enumerate(zip(ours, theirs, strict=True)):
-            our_side, venues = (
+            our_side, their_side = (
                 [execution for execution in side if execution.symbol == symbol and (execution.lots > 0) == bought]
                 for side in sides
             )
-            cash = [sum(_value(execution, lot_nano) for execution in side) for side in (our_side, venues)]
-            lots = [sum(execution.lots for execution in side) for side in (our_side, venues)]
+            cash = [sum(_value(execution, lot_nano) for execution in side) for side in (our_side, their_side)]
+            lots = [sum(execution.lots for execution in side) for side in (our_side, their_side)]
             if lots[0] == lots[1] and abs(cash[0] - cash[1]) < CENT_MICRO:
-                differences += _fee_differences(period, symbol, our_side, venues)
+                differences += _fee_differences(period, symbol, our_side, their_side)
                 continue
-            unpaired += [(period, execution) for execution in our_side]
-            for venue_execution in venues:
+            our_unpaired += [(period, execution) for execution in our_side]
+            for venue_execution in their_side:
                 venue_by_terms[venue_execution.lots, venue_execution.price_nano].append((period, venue_execution))
-        for period, execution in unpaired:
-            if pairs := venue_by_terms[execution.lots, execution.price_nano]:
-                venue_period, venue = pairs.popleft()
-                differences += _fee_differences(max(period, venue_period), symbol, [execution], [venue])
+        for period, execution in our_unpaired:
+            if candidates := venue_by_terms[execution.lots, execution.price_nano]:
+                venue_period, counterpart = candidates.popleft()
+                differences += _fee_differences(max(period, venue_period), symbol, [execution], [counterpart])
             else:
                 text = _execution_text(execution, lot_nano)
                 differences.append(
@@ -177,7 +179,7 @@ def execution_differences(
                         _value(execution, lot_nano) + (execution.fee_micro or 0),
                     )
                 )
-        for period, venue_execution in (pair for pairs in venue_by_terms.values() for pair in pairs):
+        for period, venue_execution in (pair for candidates in venue_by_terms.values() for pair in candidates):
             effect = -_value(venue_execution, lot_nano) - (venue_execution.fee_micro or 0)
             differences.append(
                 _difference_at(period, "execution", "execution", "", _execution_text(venue_execution, lot_nano), effect)
@@ -241,38 +243,42 @@ def _payment_differences(
     Payments are paired by the venue's id, or else by date, kind, symbol and amount.
     """
     our_payments = [
-        (at, _our_payment(line))
-        for at, lines in enumerate([*(day.lines for day in days), record.later])
+        (period, _our_payment(line))
+        for period, lines in enumerate([*(day.lines for day in days), record.later])
         for line in lines if line.payment
     ]  # fmt: skip
-    before = {line.reference for day in record.days if day.until_ns <= days[0].since_ns for line in day.lines}
+    earlier_ids = {line.reference for day in record.days if day.until_ns <= days[0].since_ns for line in day.lines}
     ends, (start, _) = [day.until_ns for day in days], starts_of(record, days)
-    venues = {flow.id: _venue_payment(flow, universe) for flow in flows if flow.id not in before}
+    venue_payments = {flow.id: _venue_payment(flow, universe) for flow in flows if flow.id not in earlier_ids}
     differences: list[Found] = []
     unpaired: list[tuple[int, _Payment]] = []
-    for at, line in our_payments:
-        if (paid := venues.pop(line.id, None)) is None:
-            unpaired.append((at, line))
-        elif abs(effect := paid.amount_micro - line.amount_micro) >= CENT_MICRO:
+    for period, ours in our_payments:
+        if (theirs := venue_payments.pop(ours.id, None)) is None:
+            unpaired.append((period, ours))
+        elif abs(effect := theirs.amount_micro - ours.amount_micro) >= CENT_MICRO:
             differences.append(
-                _difference_at(at, "amount", f"amount of {line.kind}", line.text, paid.text, effect, paid)
+                _difference_at(period, "amount", f"amount of {ours.kind}", ours.text, theirs.text, effect, theirs)
             )
-        elif line.booking != paid.booking:
+        elif ours.booking != theirs.booking:
             differences.append(
-                _difference_at(at, "booking", f"booking of {line.kind}", line.text, paid.text, effect, paid)
+                _difference_at(period, "booking", f"booking of {ours.kind}", ours.text, theirs.text, effect, theirs)
             )
-    for at, line in unpaired:
-        counterpart = next((payment for payment in venues.values() if _agree(line, payment)), None)
+    for period, ours in unpaired:
+        counterpart = next((payment for payment in venue_payments.values() if _agree(ours, payment)), None)
         if counterpart is not None:
-            del venues[counterpart.id]
+            del venue_payments[counterpart.id]
         else:
-            text = f"{line.kind} at the venue"
-            differences.append(_difference_at(at, "missing_at_venue", text, line.text, "", -line.amount_micro, line))
-    for paid in venues.values():
-        if paid.ts > start:
-            at = bisect_left(ends, paid.ts)
+            text = f"{ours.kind} at the venue"
             differences.append(
-                _difference_at(at, "missing_here", f"{paid.kind} here", "", paid.text, paid.amount_micro, paid)
+                _difference_at(period, "missing_at_venue", text, ours.text, "", -ours.amount_micro, ours)
+            )
+    for theirs in venue_payments.values():
+        if theirs.ts > start:
+            period = bisect_left(ends, theirs.ts)
+            differences.append(
+                _difference_at(
+                    period, "missing_here", f"{theirs.kind} here", "", theirs.text, theirs.amount_micro, theirs
+                )
             )
     return differences
 
@@ -323,6 +329,7 @@ def _cash_difference(day: StatementDay, day_gap: int, explained: int) -> Differe
     else:
         reason = "by no line"
     ours, venues = money_text(day.closing_micro), money_text(day.closing_micro + day_gap)
+    # the caller knows the day: the period 0 is not read
     return _difference_at(0, "cash", f"cash at the close, {reason}", ours, venues, day_gap).difference
 
 

@@ -119,6 +119,7 @@ class _Fold:
         self._until = 0
 
     def step(self, seq: int, event: object, effects: Iterable[object]) -> None:
+        """Add the entry `seq` of the journal: its lines, executions, reports and decisions of an operator."""
         if isinstance(event, Started) and not self.began:
             self.began = event.ts
         if isinstance(event, Correction) and event.cash_micro:
@@ -146,6 +147,7 @@ class _Fold:
                     self._orders[effect.sample, effect.n] = effect.sym, effect.lots
 
     def _add_fills(self, seq: int, k: int, fill: Filled, kind: Kind) -> None:
+        """Add lines for the fills of a basket and their fees, and their executions; a bust removes what it reverses."""
         lot = self._universe.lot_nano
         reference = f"{fill.sample}/{fill.n}"
         rows = zip(fill.sym, fill.lots, fill.price_nano, fill.fee_micro, strict=True)
@@ -191,9 +193,9 @@ class _Fold:
     def _close_sample(self, seq: int, valued: Valued) -> None:
         """Assign the lines so far to the day of a sample. Cash that they do not explain becomes a separate line."""
         day = session_date(valued.ts - 1)
-        moved = sum(line.amount_micro for line in self.waiting)
-        opening = valued.cash_micro - moved if self._cash is None else self._cash
-        if unexplained := valued.cash_micro - opening - moved:
+        moved_micro = sum(line.amount_micro for line in self.waiting)
+        opening = valued.cash_micro - moved_micro if self._cash is None else self._cash
+        if unexplained := valued.cash_micro - opening - moved_micro:
             self._add_line(seq, "rest", valued.ts, "unexplained", -1, unexplained, text="cash without a line")
         lines = [_dated(line, day) for line in self.waiting]
         self.waiting, self._cash = [], valued.cash_micro

@@ -118,11 +118,11 @@ class StatementJob:
             return "nothing was sampled yet"
         newest = self._newest(record.days, run.due_ts)
         days = await asyncio.to_thread(self._due, record.days[: newest + 1])
-        by_day, unknown = await self.compared(record, days)
-        csv_path = await asyncio.to_thread(self._write, record, days, by_day, unknown, self._positions())
+        by_day, why_not_compared = await self.compared(record, days)
+        csv_path = await asyncio.to_thread(self._write, record, days, by_day, why_not_compared, self._positions())
         day = record.days[newest]
-        if unknown:
-            return f"{csv_path}: {len(day.lines)} lines, {unknown}"
+        if why_not_compared:
+            return f"{csv_path}: {len(day.lines)} lines, {why_not_compared}"
         text = self._announce(day, {day_date: by_day[day_date].differences for day_date in by_day})
         return text or f"{csv_path}: {len(day.lines)} lines, all as at the venue"
 
@@ -165,6 +165,7 @@ class StatementJob:
         window = record.days[max(record.days.index(days[0]) - 1, 0) :]
         start, payments_start = starts_of(record, window)
         try:
+            # once as the broker with the account, once as the record of its trades
             venue = await self._venue_record(self.venue, self.venue, start, payments_start)
         except ConnectionError as why:
             return {}, f"{UNANSWERED} ({why})"
@@ -197,6 +198,7 @@ class StatementJob:
             ]
             if occurrences:
                 texts.append(text := _alert_text(kind, occurrences))
+                # False: the condition is down, that is, a day differs
                 self._condition(kind, False, text)
             elif f"statement_{kind}" in active:
                 text = f"{KINDS[kind][0]}: none any more in the compared days up to {newest.day}"
@@ -210,11 +212,13 @@ class StatementJob:
         self.service.inbox.command(Condition(now, "statement", up, text[:500], difference=kind))
 
     def _positions(self) -> list[HeldPosition]:
+        """The present positions of the house, with their values at the marks."""
         state = self.service.shell.state
         positions = []
         for column, lots in enumerate(state.ledger.house.lots):
             if lots:
                 lot_nano, mark = state.universe.lot_nano[column], int(state.marks_nano[column])
+                # nano-units times nano-prices, in micro-units of money
                 value = lots * lot_nano * mark // 10**12
                 positions.append(
                     HeldPosition(
@@ -265,11 +269,11 @@ class StatementJob:
 def _alert_text(kind: DifferenceKind, occurrences: Sequence[tuple[date, Difference]]) -> str:
     """The alert about the differences of one kind: the first ones by name, the number of further ones, the remedy."""
     meaning, remedy = KINDS[kind]
-    named: list[str] = []
+    named_texts: list[str] = []
     for day, difference in occurrences[:NAMED]:
         text = f"{day} {difference_text(difference)}"
-        if named and len("; ".join((*named, text))) > NAMED_CHARS:
+        if named_texts and len("; ".join((*named_texts, text))) > NAMED_CHARS:
             break
-        named.append(text[:NAMED_CHARS])
-    remainder = f"; and {len(occurrences) - len(named)} more" if len(occurrences) > len(named) else ""
-    return f"{meaning}: {'; '.join(named)}{remainder}. {remedy}"
+        named_texts.append(text[:NAMED_CHARS])
+    remainder = f"; and {len(occurrences) - len(named_texts)} more" if len(occurrences) > len(named_texts) else ""
+    return f"{meaning}: {'; '.join(named_texts)}{remainder}. {remedy}"

@@ -152,6 +152,7 @@ def confine(paths: Iterable[str], parent: int) -> list[str]:
     with suppress(OSError):
         # when memory runs out, this process is killed before the daemon
         Path("/proc/self/oom_score_adj").write_text("1000")
+    # version 3 of the structure, for this process (0): 24 zero bytes are no capability in any set
     _LIBC.capset(struct.pack("Ii", 0x20080522, 0), bytes(24))
     _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     return [*_landlock([*paths, f"/proc/{os.getpid()}"]), *_seccomp()]
@@ -177,6 +178,10 @@ def _landlock_version() -> int:
 
 
 def _landlock(paths: Iterable[str]) -> list[str]:
+    """Allow reading below `paths`, and no other use of files nor, where the kernel can forbid it, of TCP and signals.
+
+    Returns what could not be forbidden.
+    """
     assert _LIBC is not None
     version = _landlock_version()
     if version < 1:
@@ -192,6 +197,7 @@ def _landlock(paths: Iterable[str]) -> list[str]:
         except OSError:
             continue
         access = _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0)
+        # the third argument, 1, means a rule about a path
         _LIBC.syscall(_ADD, ruleset, 1, struct.pack("=Qi", access, descriptor), 0)
         os.close(descriptor)
     failed = ruleset < 0 or _LIBC.syscall(_RESTRICT, ruleset, 0)
@@ -201,6 +207,7 @@ def _landlock(paths: Iterable[str]) -> list[str]:
 
 
 def _seccomp() -> list[str]:
+    """Refuse, from now on, the system calls that the filter does not pass. Returns what could not be refused."""
     assert _LIBC is not None
     architecture = _ARCHITECTURES.get(platform.machine())
     if architecture is None:
@@ -216,6 +223,7 @@ def _seccomp() -> list[str]:
 def seccomp_program(machine: str) -> bytes:
     """The seccomp filter of system calls for `machine`, in the kernel's format."""
     column, audit, _ = _ARCHITECTURES[machine]
+    # a line is (operation, lines to skip if true, lines to skip if false, operand)
     code: list[_Line] = [
         (_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, audit), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, _NR),
         (_AT_LEAST, 0, 1, 0x40000000), _REFUSED,  # refused first: the same number is another call in the x32 ABI

@@ -46,7 +46,7 @@ class Port(Struct, frozen=True):
 
 
 class Opened(Struct, frozen=True, tag=True):
-    """A graph is open. `missing` are the rights that the process could not give up."""
+    """The answer to Open: the process has loaded the graph. `missing` are the rights that it could not give up."""
 
     inputs: list[Port]
     outputs: list[Port]

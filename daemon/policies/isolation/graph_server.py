@@ -29,6 +29,7 @@ def main(missing: list[str]) -> None:
 
     The answer to each opened graph lists them.
     """
+    # what a library prints on the standard streams must not count as an answer
     source, target, null = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDONLY)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
@@ -42,6 +43,7 @@ def main(missing: list[str]) -> None:
 
 
 def _answer(graphs: dict[int, Any], message: bytes, missing: list[str]) -> Opened | Ran | Failed:
+    """Open the graph of a request, or run one. An exception becomes a Failed with the first line of its text."""
     try:
         request: Open | Run = REQUESTS.decode(message)
         if isinstance(request, Open):

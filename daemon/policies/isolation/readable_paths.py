@@ -68,7 +68,7 @@ class _Walk:
 
     def search(self, folder: Path) -> tuple[bool, list[Path]]:
         """(whether everything in `folder` may be read, its readable files and completely readable subfolders)."""
-        complete, parts = True, list[Path]()
+        complete, readable_paths = True, list[Path]()
         try:
             with os.scandir(folder) as scan:
                 entries = sorted(islice(scan, max(0, self.remaining) + 1), key=lambda entry: entry.name)
@@ -84,20 +84,20 @@ class _Walk:
             elif entry.is_symlink():
                 self.links.append(path)  # the rights of its target count, whichever folder has the link
             elif entry.is_file():
-                if path != self.file and (what := secret_in(path) if entry.stat().st_size <= MOST_BYTES else ""):
+                if path != self.file and (secret_kind := secret_in(path) if entry.stat().st_size <= MOST_BYTES else ""):
                     complete = False
-                    self.secrets.append((path, what))
+                    self.secrets.append((path, secret_kind))
                 else:
-                    parts.append(path)
+                    readable_paths.append(path)
             elif path in self.granted:
                 continue
             elif entry.is_dir():
-                inside, below = self.search(path)
-                complete = complete and inside
-                parts += [path] if inside else below
+                all_inside, paths_below = self.search(path)
+                complete = complete and all_inside
+                readable_paths += [path] if all_inside else paths_below
             else:
                 complete = False  # a pipe or a socket may belong to another program
-        return complete, parts
+        return complete, readable_paths
 
 
 def readable(
@@ -131,8 +131,8 @@ def readable(
             complete, parts = walk.search(folder)
             paths |= {folder} if complete and folder not in file_folder else set(parts)
     faults += [
-        f"{path} has {what} in it; policy files read no such file. Move data into a file of its own"
-        for path, what in walk.secrets
+        f"{path} has {secret_kind} in it; policy files read no such file. Move data into a file of its own"
+        for path, secret_kind in walk.secrets
     ]
     faults += [text for link in walk.links if (text := _fault(link, paths, folders))]
     if walk.remaining < 0:

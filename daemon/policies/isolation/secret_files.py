@@ -108,6 +108,7 @@ def scrubbed(text: str, state: Iterable[Path]) -> str:
 
 
 def _tokens_in(state: Iterable[Path]) -> Iterator[str]:
+    """Yield the words that may be tokens: the whole text of a small file in a state folder, if it is one word."""
     for folder in state:
         try:
             names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())

@@ -78,7 +78,7 @@ def lacking(policies: Iterable[Policy]) -> list[tuple[str, str]]:
             if isinstance(session, FarGraph):
                 folder: Path = leaf.artifacts[0].folder  # type: ignore[attr-defined]
                 pairs[f"the graphs of {folder.name}"] = [_cleaned(right, 200) for right in session.process.missing[:8]]
-    return [(name, ", ".join(missing)) for name, missing in pairs.items() if missing]
+    return [(name, ", ".join(rights)) for name, rights in pairs.items() if rights]
 
 
 def unreadable(policies: Iterable[Policy]) -> list[tuple[str, str]]:
@@ -267,7 +267,7 @@ class Worker:
                 case _:
                     raise Broken("its process sent another message before that it is ready")
         self._loads_first = False
-        self._pause(True)
+        self._pause(True)  # until the first question
 
     def _keeps_lookback(self, lookback: int) -> bool:
         """Whether a lookback is in bounds, and after a restart unchanged, because the daemon stores samples for it."""
@@ -279,6 +279,7 @@ class Worker:
         self._pause(False)
         child = self._open_child()
         child.until = until
+        # None: the universe is that of the last call, which the process has
         universe = None if view.universe is self._universe else view.universe
         values = {name: getattr(view, name) for name in VALUES}
         child.send(pickle.dumps((self._call_number, universe, values, dict(memory)), 5))

@@ -72,6 +72,10 @@ class Caller:
         self.over = False
 
     def __call__(self, name: str, *arguments: Any) -> Any:
+        """Ask the daemon for the result of the view's method `name`; the same call is sent once for an answer.
+
+        Raises the exception that the method raised there.
+        """
         if self.over:
             raise RuntimeError(f"this view is of an earlier sample; ask for {name} while deciding")
         sent_arguments = [argument if isinstance(argument, str) else index(argument) for argument in arguments]
@@ -154,13 +158,13 @@ def main(missing: list[str]) -> None:
         )
         universe: object = None
         while True:
-            n, new_universe, values, memory = _load(source)
+            call_number, new_universe, values, memory = _load(source)
             universe = universe if new_universe is None else new_universe  # sent only when it changed
-            caller = Caller(source, target, n)
+            caller = Caller(source, target, call_number)
             view = FarView({"universe": universe, **values}, caller)
             for array in (view.prices, view.weights, *memory.values()):
                 array.flags.writeable = False
             decided = answer(policy, Ask(0, 0, cast(View, view), memory))
             caller.over = True
-            _write(target, Answered(n, decided, printed.text))
+            _write(target, Answered(call_number, decided, printed.text))
             printed.text = ""

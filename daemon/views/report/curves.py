@@ -54,12 +54,12 @@ class Curves:
         more: Sequence[Gain] = (),
     ) -> None:
         self.every = every
-        self.ts = np.array([p.ts for p in every], dtype=np.int64)
+        self.ts = np.array([valued.ts for valued in every], dtype=np.int64)
         seqs = np.array(entries, dtype=np.int64)
-        flows = [b for b in bookings if b.kind in FLOWS]
-        house = np.array([p.equity_micro / MICRO for p in every]) + gains_at(self.ts, more, 0)
+        flows = [booking for booking in bookings if booking.kind in FLOWS]
+        house = np.array([valued.equity_micro / MICRO for valued in every]) + gains_at(self.ts, more, 0)
         self.returns = returns_of(house, _cumulative_flows(seqs, flows))
-        self.books = [np.array([p.books[k] / MICRO for p in every]) for k in range(len(agents))]
+        self.books = [np.array([valued.books[k] / MICRO for valued in every]) for k in range(len(agents))]
         # capital is reallocated at a sample, right after its valuation
         moved_capital = np.zeros((len(agents), len(every)))
         for reallocation in capital:
@@ -69,7 +69,7 @@ class Curves:
         self.agents = [
             returns_of(
                 book + gains_at(self.ts, more, k + 1),
-                _cumulative_flows(seqs, [b for b in flows if b.agent == name]),
+                _cumulative_flows(seqs, [booking for booking in flows if booking.agent == name]),
                 agent_capital,
             )
             for k, (name, book, agent_capital) in enumerate(zip(agents, self.books, moved_capital, strict=True))
@@ -103,13 +103,13 @@ def returns_of(equity: Floats, flows: Floats, after: Floats | None = None) -> Fl
     `flows` are cumulative deposits. `after` is capital that the book got right after the valuation of each sample; it
     earns from that sample on. The first deposit of a book without equity earns at once.
     """
-    base, moved = equity[:-1] if after is None else equity[:-1] + after[:-1], flows[1:] - flows[:-1]
+    base, new_deposits = equity[:-1] if after is None else equity[:-1] + after[:-1], flows[1:] - flows[:-1]
     if after is None or not after.any():
         returns = np.concatenate((np.zeros(1), time_weighted_returns(equity, flows)))
     else:
         returns = np.zeros(len(equity))
-        np.divide(equity[1:] - moved - base, base, out=returns[1:], where=base > 0.0)
-    np.divide(equity[1:] - moved, moved, out=returns[1:], where=(base <= 0.0) & (moved > 0.0))
+        np.divide(equity[1:] - new_deposits - base, base, out=returns[1:], where=base > 0.0)
+    np.divide(equity[1:] - new_deposits, new_deposits, out=returns[1:], where=(base <= 0.0) & (new_deposits > 0.0))
     return returns
 
 
@@ -153,7 +153,7 @@ def span_of(
         volatility=volatility(span_returns) if enough else None,
         sharpe=ratio if isfinite(ratio) else None,
         max_drawdown=float(drawdowns(wealth).max()) if has_returns else None,
-        alerts=counted(level for at, level in alerts if since < at <= until),
+        alerts=counted(level for alert_ts, level in alerts if since < alert_ts <= until),
     )
 
 

@@ -132,8 +132,8 @@ class _Figures:
         slices: Slices | None,
     ) -> None:
         self.reader, self.config, self.since, self.until = reader, config, since, until
-        self.every = [p for p in reader.equity() if p.ts <= until]
-        self.points = [p for p in self.every if p.ts > since]
+        self.every = [point for point in reader.equity() if point.ts <= until]
+        self.points = [point for point in self.every if point.ts > since]
         if not self.points:
             raise ValueError("the run has no sample in this span")
         self.last_ts = self.points[-1].ts
@@ -145,8 +145,8 @@ class _Figures:
         elif self.present is None:
             until_text = instant_text(self.last_ts)[:10]
             self.unknown["assessment"] = f"the span ends on {until_text}, before the run's last sample"
-        self.alerts = [a for a in reader.alerts(since=since + 1) if a.ts <= until]
-        self.moves = [m for m in reader.switches() if since < m.ts <= until]
+        self.alerts = [alert for alert in reader.alerts(since=since + 1) if alert.ts <= until]
+        self.moves = [move for move in reader.switches() if since < move.ts <= until]
         self.names = [agent.name for agent in config.agents]
         loads: list[ModelLoaded] = []
         self.costs = self._costs(slices, loads)
@@ -158,20 +158,23 @@ class _Figures:
         if standing is None and len(calendars) > 1:
             self.unknown["own_closes"] = "the run's state is unavailable: returns are at last known prices"
         self.bookings = reader.bookings()
-        entries, more = reader.sampled()[: len(self.every)], self.own_closes.get("", ())
-        self.curves = Curves(self.every, entries, self.names, self.bookings, reader.capital(), more)
+        entries, house_close_gains = reader.sampled()[: len(self.every)], self.own_closes.get("", ())
+        self.curves = Curves(self.every, entries, self.names, self.bookings, reader.capital(), house_close_gains)
         self.begin = span_start(self.curves.ts, since)
-        decisions = self._measured([d for d in reader.decisions() if d.plan.ts <= until], measured)
-        self.plans = [d.plan for d in decisions if d.plan.ts > since]
-        self.records = with_values([r for r in reader.risk() if r.ts <= until], decisions)
+        decisions = self._measured([decision for decision in reader.decisions() if decision.plan.ts <= until], measured)
+        self.plans = [decision.plan for decision in decisions if decision.plan.ts > since]
+        self.records = with_values([record for record in reader.risk() if record.ts <= until], decisions)
         self.risk_free, self.sharpe_definition = self._risk_free(self.curves.ts)
 
     def _measured(self, decisions: list[Decision], measured: Measured | None) -> list[Decision]:
-        """The decisions; those that the report or its test of the VaR reads have the values of all limits."""
+        """The decisions; those that the report or its test of the VaR reads have the values of all limits.
+
+        They have only the recorded values where `measured` is None or fails: then `unknown` has the reason.
+        """
         begin = min(self.since, int(self.curves.ts[self.begin]))
-        first = max([k for k, d in enumerate(decisions) if d.plan.ts <= begin], default=0)
+        first = max([k for k, decision in enumerate(decisions) if decision.plan.ts <= begin], default=0)
         # version 1 of the journal recorded the values of all limits: then each plan has a value for cash
-        if all("cash" in d.plan.values for d in decisions[first:]):
+        if all("cash" in decision.plan.values for decision in decisions[first:]):
             return decisions
         try:
             if measured is None:
@@ -184,8 +187,10 @@ class _Figures:
             )
             return decisions
         return [
-            replaced(d, values_by_plan[d.seq, d.ordinal]) if (d.seq, d.ordinal) in values_by_plan else d
-            for d in decisions
+            replaced(decision, values_by_plan[decision.seq, decision.ordinal])
+            if (decision.seq, decision.ordinal) in values_by_plan
+            else decision
+            for decision in decisions
         ]
 
     def _costs(self, slices: Slices | None, loads: list[ModelLoaded]) -> Shortfalls | None:
@@ -195,9 +200,9 @@ class _Figures:
             return None
 
         def noting_loads(entries: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-            for seq, data in entries:
-                loads.extend(loads_of(data))
-                yield seq, data
+            for seq, entry_bytes in entries:
+                loads.extend(loads_of(entry_bytes))
+                yield seq, entry_bytes
 
         entries = noting_loads(reader.records.entries(reader.run.run, 1))
         return span_shortfalls(reader, entries, self.since, self.until, slices)
@@ -209,11 +214,11 @@ class _Figures:
         in_use = [k for k, name in enumerate(self.names) if name not in places or books[k].any()]
         house = self.present.house if self.present is not None else None
         weights = _weights(house)
-        levels = [(a.ts, a.level) for a in reader.alerts()]
+        levels = [(alert.ts, alert.level) for alert in reader.alerts()]
         shadows = [self._shadow(table) for table in self.config.shadows]
         return Report(
             header=self._header(kind, feed),
-            equity=thin([(p.ts, p.equity_micro / MICRO) for p in self.every[self.begin :]]),
+            equity=thin([(point.ts, point.equity_micro / MICRO) for point in self.every[self.begin :]]),
             drawdown=thin(self.curves.drawdown(since)),
             spans=spans_of(self.curves, levels, since, self.last_ts, self.risk_free),
             limits=self._limits(),
@@ -221,9 +226,9 @@ class _Figures:
             assessment=house,
             symbols=weights,
             sectors=_sectors(weights, reader),
-            alerts_by_level=counted(a.level for a in self.alerts),
-            alerts_by_kind=counted(a.kind for a in self.alerts),
-            alerts_by_agent=counted(a.agent or "house" for a in self.alerts),
+            alerts_by_level=counted(alert.level for alert in self.alerts),
+            alerts_by_kind=counted(alert.kind for alert in self.alerts),
+            alerts_by_agent=counted(alert.agent or "house" for alert in self.alerts),
             last_alerts=self.alerts[-LAST_ALERTS:],
             switches=self.moves,
             orders=reader.order_counts(since=since + 1, until=until),
@@ -315,18 +320,18 @@ class _Figures:
         )
         return replace(
             part,
-            switches=[m for m in self.moves if m.who == table.name],
+            switches=[move for move in self.moves if move.who == table.name],
             limits=[limit_now(key, value, bound) for key, (value, bound) in sorted(values.items())],
             metrics=metrics_of(assessment) if assessment is not None else None,
         )
 
     def _shadow(self, table: Agent) -> AgentPart | None:
         """The section of a shadow (agent on paper), from its own book; None before its first sample."""
-        points = [p for p in self.reader.shadow(table.name) if p.ts <= self.until]
+        points = [point for point in self.reader.shadow(table.name) if point.ts <= self.until]
         if not points:
             return None
-        ts = np.array([p.ts for p in points], dtype=np.int64)
-        equity = np.array([p.equity_micro / MICRO for p in points])
+        ts = np.array([point.ts for point in points], dtype=np.int64)
+        equity = np.array([point.equity_micro / MICRO for point in points])
         close_gains = gains_at(ts, self.own_closes.get(table.name, ()), 0)
         returns = returns_of(equity + close_gains, np.zeros(len(equity)))
         part = self._section_of(table, ts, equity, returns, points[-1].equity_micro, self._risk_free(ts)[0])
@@ -336,15 +341,17 @@ class _Figures:
         self, table: Agent, ts: NDArray[np.int64], equity: Floats, returns: Floats, equity_micro: int, free: RiskFree
     ) -> AgentPart:
         """The section of an agent or shadow (agent on paper), from its equity and returns at the samples `ts`."""
-        alerts = [a for a in self.alerts if a.agent == table.name]
+        alerts = [alert for alert in self.alerts if alert.agent == table.name]
         begin = span_start(ts, self.since)
         return AgentPart(
             name=table.name,
             policy=self.policies[table.name],
             profile=table.profile or "",
             equity=money_text(equity_micro),
-            span=span_of("this report", ts, returns, [(a.ts, a.level) for a in alerts], self.since, int(ts[-1]), free),
-            alerts=counted(a.kind for a in alerts),
+            span=span_of(
+                "this report", ts, returns, [(alert.ts, alert.level) for alert in alerts], self.since, int(ts[-1]), free
+            ),
+            alerts=counted(alert.kind for alert in alerts),
             switches=[],
             limits=[],
             metrics=None,
@@ -388,7 +395,9 @@ class _Figures:
             benchmark=config.universe.benchmark,
             costs=costs,
             seed=config.broker.seed,
-            agents={a.name: self.policies[a.name] + (" (shadow)" if a.shadow else "") for a in config.seats},
+            agents={
+                agent.name: self.policies[agent.name] + (" (shadow)" if agent.shadow else "") for agent in config.seats
+            },
             config=digest(config),
             feed=feed,
             version=code_version(),
@@ -417,6 +426,7 @@ class _Figures:
         for key in sorted(present_limits.keys() | histories.keys()):
             history = histories.get(key, [])
             recent = [point for point in history if point[0] > self.since]
+            # (use, instant, value)
             usages = [(line.use, ts, line.value) for ts, line in recent if line.use is not None]
             if present is not None and key in present_limits and (use := present_limits[key].use) is not None:
                 usages.append((use, present.ts, present_limits[key].value))
@@ -445,7 +455,9 @@ class _Figures:
         """The test of the VaR that was in force at each sample against the return that followed."""
         spec, records, curves = getattr(self.config.risk, "var", None), self.records, self.curves
         forecasts = [
-            (r.ts, r.measures["var"][0]) for r in records if r.measures.get("var", (None, None))[0] is not None
+            (record.ts, record.measures["var"][0])
+            for record in records
+            if record.measures.get("var", (None, None))[0] is not None
         ]
         if not forecasts:
             self.unknown["var_backtest"] = "no VaR was recorded: [risk] var is not set, or the history was too short"

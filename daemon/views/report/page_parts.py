@@ -91,8 +91,8 @@ def moves(title: str, at: str, moves: Sequence[SwitchMove]) -> str:
     if not moves:
         return section(title, "<p>no changes</p>")
     rows = [
-        f"<tr><td>{escape(m.time)}</td><td>{escape(m.who)}</td><td>{m.before} to {m.after}</td>"
-        f"{figure(f'{at}.{k}.reason', m.reason)}</tr>"
-        for k, m in enumerate(moves)
+        f"<tr><td>{escape(move.time)}</td><td>{escape(move.who)}</td><td>{move.before} to {move.after}</td>"
+        f"{figure(f'{at}.{k}.reason', move.reason)}</tr>"
+        for k, move in enumerate(moves)
     ]
     return section(title, table(("time", "switch of", "change", "reason"), rows))

@@ -29,29 +29,30 @@ def agents(report: Report) -> str:
 
 
 def _agent(k: int, part: AgentPart) -> str:
-    at = f"agents.{k}"
-    limits = [_standing(f"{at}.limits.{n}", line) for n, line in enumerate(part.limits)]
+    """The section of the agent with index `k`: equity, performance, risk, limits, alerts and its switch."""
+    json_path = f"agents.{k}"
+    limits = [_standing(f"{json_path}.limits.{row_index}", line) for row_index, line in enumerate(part.limits)]
     metrics = part.metrics
     risk = "" if metrics is None else table(
         ("", "VaR", "CVaR", "volatility", "Sharpe", "beta"),
         [
             row(
                 "positions",
-                *cells(f"{at}.metrics", metrics, var=PERCENT, cvar=PERCENT, volatility=PERCENT, sharpe=NUMBER),
-                *cells(f"{at}.metrics", metrics, beta=NUMBER),
+                *cells(f"{json_path}.metrics", metrics, var=PERCENT, cvar=PERCENT, volatility=PERCENT, sharpe=NUMBER),
+                *cells(f"{json_path}.metrics", metrics, beta=NUMBER),
             )
         ],
     )  # fmt: skip
     return section(
         f"{'Shadow' if part.shadow else 'Agent'} {part.name}",
         f"<p>{escape(part.policy)}{f', profile {escape(part.profile)}' if part.profile else ''}</p>",
-        table((), [row("equity", figure(f"{at}.equity", part.equity))]),
+        table((), [row("equity", figure(f"{json_path}.equity", part.equity))]),
         line(part.curve, "var(--line)"),
-        table(SPAN_HEAD, [span_row(f"{at}.span", part.span)]),
+        table(SPAN_HEAD, [span_row(f"{json_path}.span", part.span)]),
         risk,
         table(("limit, after the last round", "value", "bound", "use"), limits) if limits else "",
-        table(("alerts", ""), count_rows(f"{at}.alerts", part.alerts)) if part.alerts else "",
-        moves("Its switch", f"{at}.switches", part.switches) if part.switches else "",
+        table(("alerts", ""), count_rows(f"{json_path}.alerts", part.alerts)) if part.alerts else "",
+        moves("Its switch", f"{json_path}.switches", part.switches) if part.switches else "",
     )
 
 

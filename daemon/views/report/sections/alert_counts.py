@@ -9,7 +9,10 @@ from quantd.daemon.views.report.sections.section import Section
 
 
 def alerts(report: Report) -> str:
-    cells = [(a.time, a.level, a.kind, a.agent or a.symbol, a.text) for a in report.last_alerts]
+    """The section of the alerts: their numbers by level, agent and kind, and the last ones."""
+    cells = [
+        (alert.time, alert.level, alert.kind, alert.agent or alert.symbol, alert.text) for alert in report.last_alerts
+    ]
     last = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in cells]
     if not last:
         return section("Alerts", "<p>none</p>")

@@ -10,6 +10,7 @@ from quantd.daemon.views.report.sections.section import Section
 
 
 def equity(report: Report) -> str:
+    """The section of the account's equity, its drawdown, its performance by span, and its income."""
     rows = [span_row(f"spans.{k}", span) for k, span in enumerate(report.spans)]
     return section(
         f"Equity, {report.header.currency}",

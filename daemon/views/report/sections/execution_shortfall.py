@@ -9,15 +9,16 @@ from quantd.daemon.views.report.sections.section import Section
 
 
 def shortfall(report: Report) -> str:
+    """The section of the implementation shortfall, with a row for all orders and one for each symbol."""
     rows = []
     for k, cost in enumerate(report.shortfall):
-        at = f"shortfall.{k}"
+        json_path = f"shortfall.{k}"
         rows.append(
             row(
                 cost.what,
-                figure(f"{at}.value", cost.value),
+                figure(f"{json_path}.value", cost.value),
                 *(
-                    figure(f"{at}.{name}", getattr(cost, name), form)
+                    figure(f"{json_path}.{name}", getattr(cost, name), form)
                     for part in ("delay", "impact", "fees", "opportunity", "total")
                     for name, form in ((part, "{}"), (f"{part}_bp", NUMBER))
                 ),

@@ -18,6 +18,7 @@ def limits(report: Report) -> str:
 
 
 def _limit(at: str, line: LimitLine) -> str:
+    """The row of one limit: its present value, its worst value in the span, and a chart of its use."""
     form = FORMS.get(line.unit, "{:,.2f}")
     return row(
         line.words,

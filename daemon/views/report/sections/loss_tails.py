@@ -19,6 +19,7 @@ POSITION: Final = {
 
 
 def tails(report: Report) -> str:
+    """The sections of VaR and CVaR, of risk by position, of ratios, of stress and of the days to unwind."""
     assessment = report.assessment
     assert assessment is not None  # the record needs it
     rows = []
@@ -28,7 +29,7 @@ def tails(report: Report) -> str:
             cells(f"assessment.{method}", tail, var=PERCENT, cvar=PERCENT) if tail else ["<td>unknown</td><td></td>"]
         )
         rows.append(row(method.replace("_", "-"), *losses))
-    parts = [
+    position_rows = [
         row(
             symbol,
             *cells(f"assessment.positions.{symbol}", part, **POSITION),
@@ -36,16 +37,16 @@ def tails(report: Report) -> str:
         )
         for symbol, part in sorted((assessment.positions or {}).items(), key=lambda pair: -abs(pair[1].weight))
     ]
-    m = report.metrics
-    ratios = [] if m is None else [
-        row(name.replace("_", " "), *cells("metrics", m, **{name: PERCENT if name in FRACTIONS else NUMBER}))
+    metrics = report.metrics
+    ratios = [] if metrics is None else [
+        row(name.replace("_", " "), *cells("metrics", metrics, **{name: PERCENT if name in FRACTIONS else NUMBER}))
         for name in RATIOS
     ]  # fmt: skip
     stress = [
         row(name, figure(f"assessment.stress.{name}", loss, PERCENT))
         for name, loss in sorted(assessment.stress.items())
     ]
-    days = [row(f"{share} of the book", figure(f"assessment.book_days.{share}", day, NUMBER)) for share, day in
+    unwind_rows = [row(f"{share} of the book", figure(f"assessment.book_days.{share}", day, NUMBER)) for share, day in
             (assessment.book_days or {}).items()]  # fmt: skip
     return "".join(
         (
@@ -59,30 +60,31 @@ def tails(report: Report) -> str:
                 table(
                     ("symbol", "weight", "component VaR", "component volatility", "marginal VaR", "incremental VaR",
                      "days to unwind"),
-                    parts,
+                    position_rows,
                 ),
-            ) if parts else "",
+            ) if position_rows else "",
             section("Ratios", table((), ratios),
                      "<p>Over the last year of samples; beta and correlation to the benchmark.</p>"),
             section("Stress: loss of equity", table((), stress)) if stress else "",
-            section("Days to unwind", table((), days)) if days else "",
+            section("Days to unwind", table((), unwind_rows)) if unwind_rows else "",
             _backtest(report),
         )
     )  # fmt: skip
 
 
 def _backtest(report: Report) -> str:
-    b = report.var_backtest
-    if b is None:
+    """The section of the test of the VaR; empty if it was not tested."""
+    test = report.var_backtest
+    if test is None:
         return ""
     rows = (
-        row("samples", figure("var_backtest.samples", b.samples, COUNT)),
-        row("exceeded", figure("var_backtest.exceedances", b.exceedances), "<td>times</td>"),
-        row("expected", figure("var_backtest.expected", b.expected, NUMBER), "<td>times</td>"),
-        row("coverage (Kupiec)", figure("var_backtest.p_coverage", b.p_coverage, "p = {:.3f}")),
-        row("independence (Christoffersen)", figure("var_backtest.p_independence", b.p_independence, "p = {:.3f}")),
-        row("both", figure("var_backtest.p_conditional", b.p_conditional, "p = {:.3f}")),
-        row("traffic light", figure("var_backtest.zone", b.zone)),
+        row("samples", figure("var_backtest.samples", test.samples, COUNT)),
+        row("exceeded", figure("var_backtest.exceedances", test.exceedances), "<td>times</td>"),
+        row("expected", figure("var_backtest.expected", test.expected, NUMBER), "<td>times</td>"),
+        row("coverage (Kupiec)", figure("var_backtest.p_coverage", test.p_coverage, "p = {:.3f}")),
+        row("independence (Christoffersen)", figure("var_backtest.p_independence", test.p_independence, "p = {:.3f}")),
+        row("both", figure("var_backtest.p_conditional", test.p_conditional, "p = {:.3f}")),
+        row("traffic light", figure("var_backtest.zone", test.zone)),
     )
     note = "The VaR recorded at each sample against the return that followed. p below 0.05 rejects the VaR model."
     return section("VaR backtest", table((), rows), f"<p>{note}</p>")

@@ -11,6 +11,7 @@ from quantd.trading.instruments import synthetic_note
 
 
 def header(report: Report) -> str:
+    """The head of the report: run, data, symbols, agents, costs, and the digests of configuration and market."""
     h = report.header
     costs = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in h.costs.items()) or "none"
     rows = table(
