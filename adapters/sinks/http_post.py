@@ -1,10 +1,10 @@
 """Requests of sinks over HTTP: one POST within a time-out, with an answer in plain values.
 
-Two mistakes are possible. If a refusal counts as temporary, one bad alert holds back all others. If it counts as caused
-by the alert, a wrong secret makes the sink give up one alert after another. An error counts as caused by one alert only
-if the status is not about login, address or load (OF_EVERY_ALERT) and the answer has no Retry-After header. A redirect
-is not followed, because it could lead to an address without encryption. The text of an error contains no address,
-because some addresses contain the secret.
+What can go wrong. If a refusal counts as temporary, one bad alert holds back all others. If it counts as caused by the
+alert, a wrong secret makes the sink give up one alert after another. An error counts as caused by one alert only if the
+status is not about login, address or load (OF_EVERY_ALERT) and the answer has no Retry-After header. A redirect is not
+followed, because it could lead to an address without encryption. The text of an error contains no address, because some
+addresses contain the secret.
 """
 
 import asyncio

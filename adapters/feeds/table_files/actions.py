@@ -25,19 +25,18 @@ _NEAR: Final = 0.25
 
 def actions_of(
     where: str, frame: pl.DataFrame, roles: Roles, bars: pl.DataFrame, lines: pl.Series
-) -> tuple[pl.DataFrame, str, tuple[str, ...]]:
-    """Return the splits and dividends in a table's columns, a statement of how they were read, and notes.
+) -> tuple[pl.DataFrame, str]:
+    """Return the splits and dividends in a table's columns, and a statement of how they were read.
 
     `frame` is the table, `bars` the bars read from it, `lines` the line of each row. Raises FeedError, with the line,
     for a split that cannot be read, and for one that the prices do not show although they show another split.
     """
     empty = pl.DataFrame(schema=dict.fromkeys(_COLUMNS, pl.String))
     if not roles.split and not roles.dividend:
-        return empty, "", ()
+        return empty, ""
     days = bars["ts"].cast(pl.Date).dt.strftime("%Y-%m-%d")
     rows: list[tuple[str, str, str, str, str]] = []
     statements: list[str] = []
-    notes: list[str] = []
     adjusted = False
     if roles.split:
         splits = _splits(where, frame[roles.split], lines)
@@ -72,11 +71,7 @@ def actions_of(
             statements.append(f"dividends: column {roles.dividend}, {len(dividend_texts)}")
             rows += [(days[row], bars["symbol"][row], "dividend", "", cash) for row, cash in dividend_texts.items()]
     rows.sort(key=lambda row: (row[0], row[1], row[2]))
-    return (
-        pl.DataFrame(rows, schema=dict.fromkeys(_COLUMNS, pl.String), orient="row"),
-        "; ".join(statements),
-        tuple(notes),
-    )
+    return pl.DataFrame(rows, schema=dict.fromkeys(_COLUMNS, pl.String), orient="row"), "; ".join(statements)
 
 
 def action_columns(names: Sequence[str]) -> dict[str, str]:

@@ -396,7 +396,7 @@ def _bars(raw: RawTable, asked: Asked, several: bool) -> Table:
     table = pl.DataFrame(
         {"ts": stamps.values, "symbol": symbol, **{role: columns[role] for role in PRICES}, "volume": volume}
     )
-    actions, action_text, action_notes = actions_of(raw.name, frame, roles, table, raw.lines)
+    actions, action_text = actions_of(raw.name, frame, roles, table, raw.lines)
     table, lines, notes = _ordered(table, raw.lines, asked)
     used_columns = {value for value in roles if value}
     unused = [name for name in frame.columns if name not in used_columns and frame[name].null_count() < len(frame)]
@@ -408,7 +408,7 @@ def _bars(raw: RawTable, asked: Asked, several: bool) -> Table:
         symbol=symbol_text,
         actions=action_text,
         unused=(*unused, *raw.unused),
-        notes=(*raw.notes, *notes, *action_notes),
+        notes=(*raw.notes, *notes),
     )
     return Table(table, actions, (statement,), lines)
 
