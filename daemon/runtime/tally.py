@@ -15,8 +15,8 @@ class Tally(Struct):
 
     `orders` are rows of baskets that were sent, `fills` their fills (two for a row that filled in two parts). `refused`
     are rows, of an agent or of the house (the whole account), of which the gate (the check of limits) passed no lot;
-    `clipped` those of which it passed fewer or other lots. `trips` are moves of the house's kill switch away from RUN,
-    `slices` bars, `symbol_bars` prices in them.
+    `clipped` those of which it passed another number of lots. `trips` counts moves of the house's kill switch away from
+    RUN, `slices` the instants that had bars, and `symbol_bars` the bars of single symbols in them.
     """
 
     slices: int = 0

@@ -153,8 +153,8 @@ def _learner_sentence(plan: Plan, power: Power, findings: Iterable[Finding] | No
 
     A finding is the measured fit of one seed at one strength. Its share is the learner's gain over equal weight,
     divided by the gain of the reference rule. The sentence has the median share of the seeds of this plan, at the
-    weakest attainable strength with such shares. It is empty where no strength is attainable. With `findings` None, the
-    recorded findings are used.
+    weakest strength of a signal that could have been seen and for which findings exist. The sentence is empty where no
+    strength could have been seen. With `findings` None, the recorded findings are used.
     """
     if power.missing or power.least is None:
         return ""

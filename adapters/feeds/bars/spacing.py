@@ -148,8 +148,8 @@ def _daily_spacings(
 ) -> list[Spacing]:
     """Return every symbol if each has one bar a day at one time of the day: these are daily bars, not intraday bars.
 
-    The only bar of a rarely traded symbol would have another time each day. Daylight saving may move the time by an
-    hour.
+    Else no symbol is returned: in intraday data a rarely traded symbol may have one bar a day, too, but at another time
+    each day. Daylight saving may move the time of daily bars by an hour.
     """
     if distances.any():
         return []

@@ -552,7 +552,7 @@ class Core:
         return True
 
     def _send(self, ts: int, sample: int, used: int) -> None:
-        """Record the requests and waiting rests of a plan, and send its orders."""
+        """Record the requests of a plan and the purchases that wait for its sales (follow-ups), and send its orders."""
         plan: Plan = self.round_plan
         crosses: Crosses = plan.crosses
         plan.count_cuts()

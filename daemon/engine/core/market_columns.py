@@ -32,9 +32,9 @@ class BlockColumns:
 
 
 class Market:
-    """The bar in `row` of a block, and the prices `px` of one lot at its closes.
+    """The bars of all symbols at one instant (row `row` of a block of instants), and the prices `px` of a lot then.
 
-    `waiting`: the bar has no sample yet. `bars` has the bars of `block` in buffers.
+    `waiting`: no decision was made at this instant yet. `bars` has the data of `block` as memory buffers.
     """
 
     size: int

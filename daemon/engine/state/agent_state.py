@@ -1,4 +1,5 @@
-"""One agent of the engine: its kill switch, the memory of its policy, its follow-up, and its protective exits."""
+"""One agent of the engine: its kill switch, the memory of its policy, the purchases that wait for
+the proceeds of sales, and its protective exits."""
 
 from typing import Final
 

@@ -38,10 +38,10 @@ class PromotionRules(Struct, frozen=True):
 
 
 class Pairing(Struct):
-    """A champion and its challenger: tests used, and the number of the sample after which returns count.
+    """A champion and its challenger: the number of tests made, and the number of the sample after which returns count.
 
-    `waits` is for (champion, challenger) True while the book still has the positions of an earlier model or policy: no
-    return counts until the present one has decided.
+    `waits` has a flag for the champion and one for the challenger. A flag is True while the book still has positions of
+    an earlier model or policy: no return counts until the present model or policy has decided.
     """
 
     looks: int = 0
@@ -81,10 +81,10 @@ def looked(
     key: str,
     risk_free_annual: RiskFree = RISK_FREE_ANNUAL,
 ) -> Outcome:
-    """Compare two books' returns float64[T], newest last, and count the test in `pairing`.
+    """Compare two books' returns float64[T], newest last, and add one to the tests of `pairing`.
 
-    The last `comparable_samples` returns count; `key` seeds the bootstrap. `risk_free_annual` is a rate, or one per
-    return.
+    Only the last `comparable_samples` returns are compared; `key` seeds the bootstrap. `risk_free_annual` is a rate, or
+    one per return.
     """
     count = min(rules.samples, comparable_samples, len(champion), len(challenger))
     if count < rules.samples:
