@@ -74,8 +74,7 @@ BUGS = (
         "(max if lots < 0 else min)(self.before_nano, self.newest_nano)", "self.newest_nano"),
     Bug("agents trade a held symbol", gate_account.account_of, "jumped=state.mask(state.restrictions.jumped)",
         "jumped=None"),
-    Bug("a snapshot forgets holds", snapshot.thaw, "FrozenRestrictions(f.halted, f.limited, f.jumped)",
-        "FrozenRestrictions(f.halted, f.limited, {})"),
+    Bug("a snapshot forgets holds", snapshot.thaw, "decoded.limited, decoded.jumped)", "decoded.limited, {})"),
     Bug("an explained split leaves the lots", price_jumps._end_hold,
         "effects.extend(split_books(state, split.ts, symbol, numerator, denominator))", "pass"),
     Bug("a cancel is asked for once only, whatever became of it", samples.overdue,
@@ -98,10 +97,10 @@ BUGS = (
     Bug("orders being cancelled reserve nothing", order_columns.Orders.open_shares,
         "if self.state[row] < FILLED:", "if self.state[row] < FILLED and self.state[row] != 3:"),
     Bug("a snapshot forgets working orders", snapshot.thaw,
-        "for key, work in f.working}", "for key, work in ()}"),
+        "for key, work in decoded.working}", "for key, work in ()}"),
     Bug("a snapshot forgets crosses", snapshot.thaw,
-        "state.crosses.keep(f.crosses)", "pass"),
-    Bug("a snapshot forgets order numbers", snapshot.thaw, "state.orders_at = dict(f.orders_at)", "pass"),
+        "state.crosses.keep(decoded.crosses)", "pass"),
+    Bug("a snapshot forgets order numbers", snapshot.thaw, "state.orders_at = dict(decoded.orders_at)", "pass"),
     Bug("a snapshot forgets the age of prices", market_data.thaw_market,
         "np.frombuffer(f.marks[2], dtype=np.int64)", "np.zeros(len(state.marks), dtype=np.int64)"),
     Bug("a cancel is taken as done at once", open_orders.Working.cancel,
@@ -155,7 +154,7 @@ BUGS = (
     Bug("the cancel of a stop is asked for once only", venue_stops.repeat_cancels, "stop.going and (at_tick",
     "False and (at_tick"),
     Bug("a snapshot forgets the stops at the venue", snapshot.thaw,
-        "thaw(f.resting, f.stops, agents)", "thaw(f.resting, [], agents)"),
+        "thaw(decoded.resting, decoded.stops, agents)", "thaw(decoded.resting, [], agents)"),
 )  # fmt: skip
 
 

@@ -58,8 +58,8 @@ def test_every_kind_that_is_computed_is_in_the_table() -> None:
         "f'statement_{condition.difference}'",
         "f'limit_{key}'",
         "key[0]",
-        "i.kind",
-        "a.kind",  # an alert of the trading daemon, which a read-only instance shows again
+        "incident.kind",
+        "row.kind",  # an alert of the trading daemon, which a read-only instance shows again
         "kind",  # in `refuse_command`
     }
     assert computed <= expressions, "a new way to compute a kind: extend this test"
