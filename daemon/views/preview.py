@@ -112,8 +112,7 @@ def plan_now(
 ) -> PlanNow:
     """On a copy of the state, call every agent that is not suspended, and plan their answers.
 
-    `frozen` is a snapshot of the state; the copy made from it then steps the events `after`. With `agent` only the
-    agent with this name is called.
+    The copy is made from the snapshot `frozen`, then steps the events `after`. With `agent` only that agent is called.
     """
     state = thaw(rules, frozen)
     for event in after:
@@ -148,7 +147,8 @@ def plan_now(
     answered = [decided for decided, _ in pairs]
     effects = [effect for decided in answered for effect in on_decided(state, decided)]
     # gate calls after the house's first one judge child orders: only the parent orders are reported
-    judged = judged[: next((k + 1 for k, judgement in enumerate(judged) if judgement.book == HOUSE), 0)]
+    round_length = next((k + 1 for k, judgement in enumerate(judged) if judgement.book == HOUSE), 0)
+    judged = judged[:round_length]
     orders = _planned_orders(state, effects, costs)
     plans = [e for e in effects if isinstance(e, Planned)]
     return PlanNow(

@@ -13,6 +13,7 @@ from quantd.daemon.views.report.markup import document
 from quantd.regular_file import write_whole
 from quantd.research.studies.heat_map import heat_map, heat_map_table, line_of_key
 from quantd.research.studies.sweep import Sweep
+from quantd.research.studies.sweep_points import METRICS
 from quantd.trading.exit_codes import USAGE, ExplainedError
 
 
@@ -61,9 +62,8 @@ def sweep_plot(sweep: Sweep, metric: str) -> Any:
 
     Plotly draws the first two keys, the picture without plotly every pair. Raises NoFigure for an unknown metric.
     """
-    metrics = [name for name in sweep.table.columns if name not in sweep.keys and name != "fault"]
-    if metric not in metrics:
-        raise NoFigure(f"{metric!r} is no metric of a sweep; choose one of {', '.join(metrics)}")
+    if metric not in METRICS:
+        raise NoFigure(f"{metric!r} is no metric of a sweep; choose one of {', '.join(METRICS)}")
     has_plotly = find_spec("plotly") is not None
     if len(sweep.keys) > 1 and not has_plotly:
         return Picture("".join(heat_map_table(sweep, x, y, metric) for y, x in combinations(sweep.keys, 2)))

@@ -348,6 +348,11 @@ def _compare(
     return faults
 
 
+def _types(row: Any) -> list[type]:
+    """Return the types of a row's values: 1 and 1.0 are equal, and yet not the same value of a store."""
+    return [type(value) for value in row]
+
+
 def _differing_rows(stored: Any, derived: Any, size: int) -> Iterator[tuple[Any, Any]]:
     """Iterate over pairs (stored row, derived row) that differ, from two sorted sources; None for a row that one source
     lacks.
@@ -358,7 +363,7 @@ def _differing_rows(stored: Any, derived: Any, size: int) -> Iterator[tuple[Any,
     stored_rows, derived_rows = iter(stored), iter(derived)
     stored_row, derived_row = next(stored_rows, end), next(derived_rows, end)
     while stored_row is not end or derived_row is not end:
-        if stored_row == derived_row and list(map(type, stored_row)) == list(map(type, derived_row)):  # type: ignore[call-overload]
+        if stored_row == derived_row and _types(stored_row) == _types(derived_row):
             stored_row, derived_row = next(stored_rows, end), next(derived_rows, end)
         elif derived_row is end or (stored_row is not end and _order(stored_row, size) < _order(derived_row, size)):
             yield stored_row, None
