@@ -365,6 +365,7 @@ def noted(
         return Known(fault="the equity is constant"), []
     look = look_of(assembly, run.record.ts, run.sharpe, run.settings.periods, kind, family, values)
     known_trials = try_note_looks(state, [look], knows).like(look)
+    # a note only where the number of trials is unknown, or where looks have no recorded market
     return known_trials, [known_trials.text] if known_trials.fault or known_trials.unplaced else []
 
 
@@ -377,29 +378,36 @@ def deflated_of(run: Measured, known_trials: Known) -> Deflation | None:
 
 
 def _begin_notes(assembly: Assembly, run: Measured) -> list[str]:
-    """Return notes on why trading begins after `[feed] start`, or on bars too few for the longest lookback."""
+    """Return notes on why trading begins after `[feed] start`, or on bars too few for the longest lookback.
+
+    Trading begins late where the lookback needs more bars, or where the newest bar of a symbol is too old for orders.
+    Rows count the sessions of the universe's calendar.
+    """
     lookback = longest_history(assembly.policies, assembly.universe)
     if not run.settings.begins:
         return [
             f"The longest lookback is {lookback:,} samples, and the bars end earlier: the policy never decided with "
             "a complete history, so it is not compared with equal weight. Give earlier bars, or a shorter lookback."
         ]
-    feed, house = assembly.feed, assembly.sessions[assembly.universe.calendar]
-    start_row = next((row for row, day in enumerate(house.day_ns) if day >= feed.start_key), 0)
-    start_date = session_date(house.day_ns[start_row]).isoformat()
+    feed, sessions = assembly.feed, assembly.sessions[assembly.universe.calendar]
+    start_row = next((row for row, day in enumerate(sessions.day_ns) if day >= feed.start_key), 0)
+    start_date = session_date(sessions.day_ns[start_row]).isoformat()
     if start_date >= run.settings.begins:
         return []
-    first_row = bisect_left(house.open_ns, after_history(feed, house, house.open_ns[start_row], lookback))
+    first_row = bisect_left(
+        sessions.open_ns,
+        after_history(feed, sessions, sessions.open_ns[start_row], lookback),
+    )
     notes = []
     if first_row > start_row:
         notes.append(
             f"Trading begins on {run.settings.begins}, after the longest lookback of {lookback:,} samples: the bars "
             f"begin on {session_date(feed.first_ts)}."
         )
-    if late_columns := unpriced(feed, house, first_row) if first_row < len(house.open_ns) else []:
+    if late_columns := unpriced(feed, sessions, first_row) if first_row < len(sessions.open_ns) else []:
         symbols = some([assembly.universe.symbols[column] for column in late_columns])
         notes.append(
-            f"Trading begins on {run.settings.begins}: at the close of {session_date(house.day_ns[first_row])} the "
+            f"Trading begins on {run.settings.begins}: at the close of {session_date(sessions.day_ns[first_row])} the "
             f"newest bar of {symbols} is older than orders allow (max_price_age)."
         )
     return notes
@@ -433,7 +441,12 @@ def _outside_hours_note(assembly: Assembly) -> list[str]:
 def sentence(
     run: Measured, difference: Difference | None, deflated: float | None, trials: int | None, *, compared: bool
 ) -> str:
-    """Return the verdict as sentences; `compared` is False where equal weight did not run."""
+    """Return the verdict as sentences: does the run beat equal weight?
+
+    `compared` is False where equal weight did not run. `difference` is the run's Sharpe ratio less that of equal
+    weight with a confidence interval, None for a constant equity of equal weight. `trials` is the number of known
+    trials and `deflated` the deflated Sharpe ratio, a probability; either is None where it is unknown.
+    """
     costs = run.settings.costs
     charged = costs.commission_bp or costs.commission_min_micro or costs.spread_bp or costs.slippage_bp or costs.impact
     costs_clause = "After costs" if charged else "Before any costs ([broker] sets them to 0)"

@@ -176,7 +176,8 @@ def assess_all(books: Sequence[tuple[Book, Settings]]) -> list[Assessment]:
     """Return all risk measures of each book.
 
     Books with positions in the same instruments, whose `returns` are the same array, share a `Panel`, which has the
-    computations that do not depend on weights.
+    computations that do not depend on weights. Books with the same stress scenarios share `moves`, the move of each
+    instrument in each scenario.
     """
     panels: dict[tuple[int, bytes], Panel] = {}
     moves: dict[tuple[int, int], Floats] = {}
@@ -280,9 +281,9 @@ class _Run:
         return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
     def weighed(self) -> None:
-        """Compute the measures of the weights, of the stress scenarios and of the returns.
+        """Compute the measures of the weights, of the stress scenarios and of the returns into `found`.
 
-        If equity, a position or a price is unusable, the reason is stored for all of them instead.
+        If equity, a position or a price is unusable, the reason is stored for all of them instead (`lack`).
         """
         book, shocks, measures = self.book, self.settings.shocks, self.found
         px = book.px[self.columns]
@@ -315,7 +316,7 @@ class _Run:
         losses = stress_losses(moves, weights)
         stress = self.found["stress"] = {}
         for shock, row, loss in zip(shocks, moves, losses.tolist(), strict=True):
-            stress[shock.name] = loss if loss == loss else None
+            stress[shock.name] = loss if loss == loss else None  # NaN is not equal to itself
             if loss != loss:
                 self.missing[f"stress.{shock.name}"] = f"no move is known of {self.some(np.flatnonzero(np.isnan(row)))}"
         worst = worst_stress(shocks, losses)
@@ -324,7 +325,8 @@ class _Run:
         self.found["worst_stress"] = worst
 
     def liquidity(self) -> None:
-        """Compute the days needed to sell each position, and each share in `UNWOUND` of the book."""
+        """Compute the days needed to sell each position, and each share in `UNWOUND` of the book, into `found`. Where
+        volume or price is unknown, the reason is stored instead (`lack`, `missing`)."""
         lots, px = self.book.lots[self.columns], self.book.px[self.columns]
         days = unwind_days(lots, self.book.volume_lots[self.columns], self.settings.participation)
         by_name = zip(self.names, days.tolist(), strict=True)
@@ -342,7 +344,8 @@ class _Run:
     def history(self) -> None:
         """Compute drawdowns and performance ratios of the past equity.
 
-        The reason is stored instead for an empty or unusable history, and for the ratios of a short one.
+        The reason is stored instead for an empty or unusable history, and for the ratios of a short one (`lack`).
+        `note` stores a ratio, or the reason in its last argument where the ratio is not finite.
         """
         history, least = self.book.history, self.settings.min_history
         if not len(history):
@@ -392,7 +395,7 @@ class _Run:
 
     def tails(self, weights: Floats, series: Floats) -> None:
         """Compute VaR and CVaR by each method, volatility, and contributions of positions; `series` are the book's
-        returns."""
+        returns. A method whose formula has no finite result is recorded as missing, with the reason."""
         panel, returns = self.panel, self.panel.returns
         # losses grow with the square root of the horizon
         confidence, horizon_scale, measures = self.settings.confidence, sqrt(self.settings.horizon), self.found
@@ -407,6 +410,7 @@ class _Run:
         )
         ewma_sd = ewma_deviation(series, self.settings.decay)
         measures["ewma"] = TailRisk(quantile * ewma_sd * horizon_scale, shortfall * ewma_sd * horizon_scale)
+        # filtered historical simulation: past returns rescaled to the present volatility
         losses = -panel.filtered(self.settings.decay).dot(weights)
         measures["filtered"] = TailRisk(
             historical_var(losses, confidence) * horizon_scale, historical_cvar(losses, confidence) * horizon_scale
@@ -422,7 +426,7 @@ class _Run:
 
     def benchmark(self, rows: NDArray[np.bool_], series: Floats) -> None:
         """Compute beta and correlation of the book's returns `series`, which are of the samples `rows`, with the
-        benchmark."""
+        benchmark. Where a value is missing, the reason is stored instead (`lack`, and the last argument of `note`)."""
         name = self.book.universe.benchmark
         column = self.book.universe.index.get(name)
         reason = "no benchmark is set" if not name else f"{name} is not in the universe"

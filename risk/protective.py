@@ -40,7 +40,10 @@ class Guards(NamedTuple):
 
 
 def guards(sets: Sequence[Protective | None], always: bool = False) -> Guards | None:
-    """Return the protective settings of all books, in order; None when all are off, unless `always`."""
+    """Return the protective settings of all A books, in order; None when all are off, unless `always`.
+
+    Fractions and flags are columns [A, 1], so that they apply to prices [A, N]. NaN is a level that is off.
+    """
     on = [s or Protective() for s in sets]
     if not always and all(s.stop_loss is None and s.take_profit is None for s in on):
         return None
@@ -110,8 +113,11 @@ def levels(
     position_levels: tuple[Floats, Floats] | None = None,
 ) -> Levels:
     """Return the exit levels of positions from signed `lots`, their cost (negative for a short position) and the
-    best prices so far, which count only if the position is still on the same side. `position_levels` are documented
-    in `Levels`."""
+    best prices so far, which count only if the position is still on the same side.
+
+    All are float64[A, N]: A books, N symbols. `best` is the best mark price since entry, negative for a short position.
+    `unit` float64[N] has the units of one lot. `position_levels` are documented in `Levels`.
+    """
     side = np.sign(lots)
     entry = entry_prices(lots, cost_micro, unit)
     if settings.trails:
@@ -177,6 +183,7 @@ def breaches(settings: Guards, now: Levels, marks: Floats) -> list[Breach]:
         level = float((now.target if is_target else now.stop)[book, symbol])
         start, bound = entry, float((settings.target if is_target else settings.stop)[book, 0])
         kind: Kind = "take_profit" if is_target else "stop_loss"
+        # position_levels[0] are stops and [1] targets of single positions, which replace the settings
         if now.position_levels is not None and np.isfinite(now.position_levels[int(is_target)][book, symbol]):
             bound = side * (level / entry - 1.0 if is_target else 1.0 - level / entry)
         elif not is_target and settings.trailing[book, 0] and float(now.best[book, symbol]) > side * entry:

@@ -37,7 +37,8 @@ class Switch:
     def mark(self, equity: int, day: int, week: int) -> None:
         """Update the reference values with an equity, observed on a day and in a week.
 
-        A day opens with the last equity of an earlier day, so that an overnight loss belongs to the day.
+        `equity` is in micro-currency, `day` and `week` count days and weeks since 1970; the keys are -1 before the
+        first equity. A day opens with the last equity of an earlier day, so that an overnight loss belongs to the day.
         """
         if self.day_key < 0:
             self.high_water = self.last = equity

@@ -286,6 +286,7 @@ async def serve(config: Config, folder: Path, shown: Callable[[str], None], lead
     ended = asyncio.Event()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signal_number, ended.set)
+    # None: without a message bus; with `stored` the API refuses every request that would change something
     api = Api(replica.service, replica.parts, config, folder, None, stored=replica.jobs)
     await replica.look()
     await api.start()

@@ -47,7 +47,7 @@ COMMAND: Final = "quantd walk"
 
 def settings_of(plan: Plan) -> dict[str, object]:
     """Return the keys and values of a configuration that trades like a plan: costs, account and corporate actions."""
-    costs, actions = plan.market.costs, plan.data.files[1]
+    costs, actions = plan.market.costs, plan.data.files[1]  # the file of corporate actions; None without one
     settings: dict[str, object] = {
         "quantd.name": plan.name,
         "feed.start": plan.splits.train.first.isoformat(),
@@ -82,9 +82,11 @@ def identity_of(plan: Plan, steps: Steps) -> str:
 
 
 def plan_at(plan: Plan, refit: Refit, until: Refit | None, last: date) -> Plan:
-    """Return the plan of one refit. `until` is the next refit, None for the last; `last` is the last session of the
-    bars.
+    """Return `plan` with the dates of one refit: the training and validation part, and as test part the period that
+    the refit trades.
 
+    `until` is the next refit, None for the last refit, whose period ends at `last`, the last session of the bars. A
+    refit without a first date has a window that begins with the plan's training part.
     Raises WalkError where the window of the refit is too short for a training and a validation part.
     """
     plan_splits = plan.splits
@@ -98,7 +100,7 @@ def plan_at(plan: Plan, refit: Refit, until: Refit | None, last: date) -> Plan:
         splits = Splits(
             Split("train", begin, validation_first - timedelta(days=1)),
             Split("validation", validation_first, refit.last),
-            Split("test", refit.day, max(end, refit.day + timedelta(days=1))),
+            Split("test", refit.day, max(end, refit.day + timedelta(days=1))),  # a part has at least two dates
         )
     except ValueError as error:
         raise WalkError(f"refit {refit.day}: {error}; write a longer window or a longer --refit") from None
@@ -116,8 +118,10 @@ def trained(
 ) -> tuple[Choice, ...]:
     """Train a policy for each of the refits `planned` in `folder`; finished ones are read from there.
 
-    `last` is the last session of the bars. The Sharpe ratios are annual, with `periods` samples a year as in the run.
-    Raises the errors of `training_run.train`.
+    `last` is the last session of the bars. `where` is an executor that trains several seeds at once; None for this
+    process. `progress` receives the finished share of all refits, from 0 to 1. The Sharpe ratios are annual, with
+    `periods` samples a year as in the run. A folder with the file DONE is finished. Raises the errors of
+    `training_run.train`.
     """
     choices = []
     for k, refit in enumerate(planned):
@@ -136,7 +140,11 @@ def _report_part(progress: Callable[[float], object], number: int, parts: int, s
 
 
 def _train(plan: Plan, refit_folder: Path, where: Executor | None, progress: Callable[[float], object]) -> None:
-    """Train the policy of one refit in its folder, from the last checkpoint if there is one."""
+    """Train the policy of one refit in its folder, from the last checkpoint if there is one.
+
+    `where` is an executor that trains several seeds at once; None for this process. `progress` receives the finished
+    share of the training, the mean of its seeds.
+    """
     run = refit_folder / "run"
     # an evaluation that is repeated after a kill is the same look, which would else be counted twice
     remove(run / training_run.LOOKS, missing_ok=True)
@@ -157,7 +165,8 @@ def _train(plan: Plan, refit_folder: Path, where: Executor | None, progress: Cal
 
 
 def _choice(plan: Plan, refit: Refit, artifact: Path, periods: float) -> Choice:
-    """Return the choice of a refit from its artifact, with the Sharpe ratio of the validation part."""
+    """Return the choice of a refit from its artifact (the folder of the trained policy), with the Sharpe ratio of the
+    validation part, and a look, the record of this evaluation for the count of trials."""
     manifest = read_manifest(artifact / MANIFEST, AgentManifest)
     # the artifact's ratio is annual by PERIODS_PER_YEAR
     ratio = float(manifest.results["validation"].policy.sharpe) * sqrt(periods / PERIODS_PER_YEAR)

@@ -70,6 +70,9 @@ def openings(ctx: Context, rules: "Rules", account: Account, lots: Floats) -> Bo
     """Return which orders (bool[N]) of `lots` float64[N] to refuse, because they open a position that could raise the
     average correlation above the limit; None for none.
 
+    A side is the long or the short position in a symbol. It is certain where the account holds it whatever open orders
+    fill, and possible where some fills lead to it.
+
     Orders of larger notional are considered first. A position may grow where no order can close it. While the average
     exceeds the limit, or could with open orders, a position is opened only if it raises the average in no case, and
     never in a symbol in which an open order is on the other side.
@@ -98,6 +101,7 @@ def openings(ctx: Context, rules: "Rules", account: Account, lots: Floats) -> Bo
     order = sorted(new_sides.nonzero()[0].tolist(), key=lambda side: (-notional[side % n], names[side % n]))
     rho = scenarios[rules.limits.volatility_lookback].correlation(columns.tolist())
     sides = np.concatenate((columns, columns + n))
+    # from here on a side is its index in `sides`, of the symbols that matter alone
     place_of = {side: k for k, side in enumerate(sides.tolist())}
     candidates = [place_of[side] for side in order]
     for state in states:
@@ -110,7 +114,11 @@ def openings(ctx: Context, rules: "Rules", account: Account, lots: Floats) -> Bo
 
 def _states(account: Account, reducing: Floats, limit: float, rules: "Rules") -> list[_State]:
     """Return the state that covers every fill of open orders and, if limits are wider while orders are open, also
-    the state after all fills."""
+    the state after all fills.
+
+    `reducing` are the signed lots of the new orders that reduce a position. `account.up` are the lots of open buys and
+    `account.down` those of open sells, both positive; None for no such order.
+    """
     low, high = account.lots + np.minimum(reducing, 0.0), account.lots + np.maximum(reducing, 0.0)
     after = account.lots + reducing
     if account.up is not None:
@@ -153,7 +161,8 @@ def _passed(excess: Floats, certain: Bools, possible: Bools, wanted: list[int]) 
     certain_excess = excess.dot(certain.astype(np.float64))
     optional = possible & ~certain
     terms = certain_excess + positive.dot(optional.astype(np.float64)) / 2.0
-    certain_sum = float(certain_excess[certain].sum()) / 2.0
+    certain_sum = float(certain_excess[certain].sum()) / 2.0  # each pair of C is in the sum twice
+    # each comparison below is written with `not`, so that a NaN refuses
     if not certain_sum + float(np.maximum(terms[optional], 0.0).sum()) <= _ROUNDING:
         return _lowering(positive, certain_excess, certain, optional, wanted)
     passed, certain = [], certain.copy()
@@ -183,6 +192,9 @@ def _lowering(
 
     The function is used where the sum already exceeds its bound, or could with open orders. A side does not pass where
     its symbol may be held on the other side, because the end of that position could raise the sum.
+
+    By pair of sides, `positive` is the positive part of the excess. By side, `certain_excess` is the sum of excesses
+    with the sides that are certainly held, and `optional` marks sides that may be held.
     """
     rise = certain_excess + positive.dot(optional.astype(np.float64))
     passed, opened = [], np.zeros(len(certain_excess), dtype=np.bool_)

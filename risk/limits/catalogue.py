@@ -68,6 +68,7 @@ def by_key(records: list[Limit]) -> dict[str, Limit]:
     for field, values in (("key", keys), ("code", codes), ("name", names)):
         if repeated := sorted({value for value in values if values.count(value) > 1}):
             raise ValueError(f"two limits have the same {field} {', '.join(repeated)}; give each its own")
+    # the gate stores a code in one byte, int8
     if out_of_range := [refusal.code for refusal in refusals if not 0 <= refusal.code <= 127]:
         raise ValueError(f"codes of refusals must lie in 0 to 127; {out_of_range} do not")
     if missing := FIELDS - set(keys):
@@ -132,8 +133,11 @@ def kinds_of(kind: type[K]) -> list[tuple[Limit, K]]:
 
 
 def override(profile: Limits, **keys: Any) -> Limits:
-    """Return the limits `profile` with some keys replaced; None turns a limit off. Raises TypeError for an unknown
-    key and ValueError for a value out of bounds."""
+    """Return the limits `profile` with some keys replaced; None turns a limit off.
+
+    A key is a field of `Limits` (`FIELDS`), or the key of a limit whose value lies in the field `extra` (`EXTRA`).
+    Raises TypeError for an unknown key and ValueError for a value out of bounds.
+    """
     settable = (*FIELDS, *EXTRA)
     extra = {} if profile.extra is UNSET else dict(profile.extra)
     for name in keys.keys() & EXTRA.keys():

@@ -41,8 +41,9 @@ class Collar:
     def price(self, k: int, buys: bool, mark: int) -> int:
         """Return the limit price of an order in column `k`, given the mark price; both in nano-currency.
 
-        The price is in whole ticks, rounded down for a purchase, up for a sale. Without a collar it is so wide that it
-        limits nothing. Raises OverflowError for a price of more than 62 bits.
+        The price is the mark times `up` / `one` for a purchase and times `down` / `one` for a sale, in whole ticks,
+        rounded down for a purchase, up for a sale. Without a collar (`down` 0) it is so wide that it limits nothing.
+        Raises OverflowError for a price of more than 62 bits.
         """
         if self.down == 0:
             return ANY_BUY if buys else ANY_SALE
@@ -77,7 +78,9 @@ class Collars:
     def prices(self, lots: ReadFloats, held: ReadFloats, marks: ReadInts, age: ReadInts) -> list[int]:
         """Return the limit price of each signed order in nano-currency; 0 for an order without lots.
 
-        `held` are the account's lots, `marks` the mark prices and `age` their ages in ns, all by column.
+        `held` are the account's lots, `marks` the mark prices and `age` their ages in ns, all by column. An order that
+        adds to a position has the collar (limit distance) `adding`, one that reduces it `reducing`, or `old` if the
+        mark is older than `most_age`.
         """
         prices: list[int] = []
         for k in range(len(lots)):

@@ -100,7 +100,10 @@ class Scenarios:
         running: RunningSums | None = None,
         return_moments: Moments | None = None,
     ) -> None:
-        """Store the returns. Statistics that the caller does not pass are computed on first use."""
+        """Store the returns. Statistics that the caller does not pass are computed on first use.
+
+        `sums` are the sums of the returns by symbol.
+        """
         self.returns: Final = returns
         self._sums = sums
         self._bounds: Final = Deviations(returns, running, return_moments)
@@ -235,7 +238,11 @@ class Window:
 
     def __init__(self, returns: Floats, min_rows: int, running: RunningSums | None = None) -> None:
         """Separate the three cases: complete (no gap, so all scenarios are usable), uniform (each row complete or
-        empty), and with gaps, where the usable rows depend on the symbols held."""
+        empty), and with gaps, where the usable rows depend on the symbols held.
+
+        `returns` is float64[S, N], and a symbol with fewer than `min_rows` returns is `short`. `running` are the
+        running sums over these rows, if there are any.
+        """
         self.min_rows = min_rows
         self.returns = returns
         self.short: Bools | None = None
@@ -305,7 +312,12 @@ class Context:
         universe: Universe,
         sums: Callable[[int], RunningSums] | None = None,
     ) -> None:
-        """Summarise the quotes. Scenarios and windows of returns are computed on first use."""
+        """Summarise the quotes. Scenarios and windows of returns are computed on first use.
+
+        `px` float64[N] are prices per lot in account currency, `prices_nano` int64[N] mark prices in nano-currency and
+        `age_ns` int64[N] their ages. `volume_lots` float64[N] are average volumes. `returns` and `sums` return the
+        returns, or their running sums, over a lookback in samples.
+        """
         self.universe: Final = universe
         self.size: Final = len(px)
         self.prices_nano: Final = prices_nano

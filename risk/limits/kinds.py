@@ -147,8 +147,11 @@ class Linear(NamedTuple):
 
 
 def row_of(limits: Limits, size: int, key: str, reason: int, linear: Linear) -> Row:
-    """Return the `Row` of these coefficients for `size` symbols. Raises ValueError for a coefficient that is
-    negative or not finite."""
+    """Return the `Row` of the linear limit `key` for `size` symbols; `reason` is the code of its refusals.
+
+    A row bounds the exposure before the basket (the orders of one sample), selected by `held_coefficients`, plus what
+    the orders add, selected by `load`. Raises ValueError for a coefficient that is negative or not finite.
+    """
     load, held_coefficients = _sides(size, linear.long, linear.short), np.zeros(4 * size + 2)
     # of n symbols: 2n exposures by side, 2n net exposures, the cash in use, the value traded
     match linear.held:

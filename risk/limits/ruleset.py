@@ -121,7 +121,7 @@ class Rules:
         self.fee: Final = limits.fee_bp * 1e-4
 
     def _on(self, table: list[tuple[Limit, K]]) -> list[tuple[Limit, K, Any]]:
-        """Return the limits of a table that are on, each with its value.
+        """Return the limits of a table of (limit, kind) that are on, as (limit, kind, value).
 
         A limit without a setting, such as the refusal of an order without a price, is always on; its value is True.
         """

@@ -63,7 +63,8 @@ SPREADS: Final[dict[str, Callable[[Scenarios], Spread]]] = {
 def normal(deviations: Callable[[float], float]) -> Callable[[Tail, Limits], list[Form]]:
     """Return the function that makes the quadratic limit of a VaR or CVaR under a normal distribution.
 
-    `deviations` returns, for a confidence, the multiple of the book's standard deviation.
+    `deviations` returns, for a confidence, the multiple of the book's standard deviation. The list is empty for a
+    method without a normal distribution, such as historical simulation.
     """
 
     def form(spec: Tail, limits: Limits) -> list[Form]:

@@ -47,7 +47,10 @@ class Portfolio:
         wanted: Collection[str] | None = None,
     ) -> None:
         """Compute the positions to measure: those of the account, or with `lots` the positions after `lots` and all
-        open orders fill."""
+        open orders fill.
+
+        `account.up` are the lots of open buys and `account.down` those of open sells, both positive; None for none.
+        """
         self.account = account
         self.limits = limits
         self.keys = keys
@@ -88,7 +91,7 @@ class Portfolio:
         for key, bound, measure in self.rules.held_measures:
             values[key] = (measure(book), bound)
         for family in self.rules.families:
-            # the value is that of the heaviest group: of several sectors or assets
+            # label 0 is no group; the key may already have the value of the heaviest single symbol
             group_weight = max(np.bincount(family.labels, size)[1:].tolist(), default=0.0)
             single_weight = values.get(family.key, (0.0, None))[0]
             values[family.key] = (max(single_weight, group_weight), family.settled_bound)
@@ -129,7 +132,8 @@ class Portfolio:
         near their bound.
 
         Near means `share` of the bound or more. A limit is omitted only if an upper bound of its value, which is cheap
-        to compute from the absolute weights `size` float64[N], is below that.
+        to compute from the absolute weights `size` float64[N], is below that. `sums` returns the running sums of a
+        lookback, None where there are none: then the limits over returns are measured.
         """
         rules = self.rules
         doubts = set()
@@ -195,7 +199,7 @@ def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
                     reserved(portfolio.limits.collar),
                 )
                 worst_cost = float(bought[place].dot(1.0 + paid))
-            # twice the purchases less the net value are purchases plus sales
+            # twice the purchases less the net value (purchases less sales) are purchases plus sales
             portfolio.cash(
                 2.0 * buys[place] - nets[place], worst_cost * (1.0 + portfolio.rules.fee) + portfolio.account.up_cash
             )
@@ -205,6 +209,7 @@ def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
         if portfolio.lots is None:
             portfolio.cash(0.0, 0.0)
         else:
+            # open buys and sells count as traded too
             for open_lots in (portfolio.account.up, portfolio.account.down):
                 portfolio.traded += 0.0 if open_lots is None else float(open_lots.dot(ctx.px))
 
@@ -269,7 +274,11 @@ def _weights(ctx: Context, portfolios: Sequence[Portfolio]) -> Floats:
 def _exposures(
     ctx: Context, portfolios: list[Portfolio], share: float, beside: list[Portfolio], sums: Sums | None
 ) -> None:
-    """Write the exposures and the measures over scenarios of books with positive equity, as `standings` describes."""
+    """Write the exposures and the measures over scenarios of books with positive equity.
+
+    With `share`, limits that cheap bounds from `sums` show to be below that share of their bound are omitted. The books
+    `beside` get no values: they only take part in the matrix products, on which the last bits of the values depend.
+    """
     weights = _weights(ctx, portfolios)
     size = np.abs(weights)
     net, gross = _sums(weights), _sums(size)
@@ -314,7 +323,8 @@ def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], 
 
     The last bit of a loss depends on the books measured with it, and the last bit of a mean on the tails measured
     earlier, which put the losses in order. A book without a required limit therefore keeps its row, and the losses of a
-    tail that no book requires are sorted too, unless no later tail is required.
+    tail that no book requires are sorted too, unless no later tail is required. `partition` puts the `count` worst
+    losses of each book at the end of its row.
     """
     rows_by_rules: dict[int, list[int]] = {}
     for k in rows:

@@ -49,7 +49,11 @@ class Shortfall(Struct, frozen=True):
 
 def shortfall(lots: int, lot_nano: int, decision_nano: int, pieces: Iterable[Piece], end_nano: int | None) -> Shortfall:
     """Compute the implementation shortfall of signed `lots` decided at the price `decision_nano`. Unfilled lots are
-    valued at the price `end_nano`, None while they may still fill."""
+    valued at the price `end_nano`, None while they may still fill.
+
+    `lot_nano` is the size of a lot in billionths of a unit. Amounts are exact integers until they are rounded to
+    micro-currency.
+    """
     delay = impact = fees = filled = 0  # delay and impact as lots x nano
     for piece in pieces:
         filled += piece.lots

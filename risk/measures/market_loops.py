@@ -57,7 +57,7 @@ class MarketLoops:
         """Write the standard deviation of each symbol (divisor S - 1) and the absolute mean, with a margin for
         rounding; returns whether all returns are finite."""
         n: int = len(deviation)
-        self.spans(rows, n, returns)
+        self.spans(rows, n, returns)  # raises IndexError where `returns` has fewer elements
         for k in range(n):
             deviation[k] = size[k] = 0.0
         self._add_rows(size, deviation, returns, rows, n)

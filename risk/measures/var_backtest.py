@@ -117,6 +117,7 @@ def backtest(returns: Floats, forecasts: Floats, confidence: float) -> VarBackte
     pairs = (len(before) - n11 - n10 - n01, n01, n10, n11)
     coverage = kupiec(samples, count, confidence) if samples else None
     independence = christoffersen(pairs) if len(before) else None
+    # the sum of both has 2 degrees of freedom, each alone has 1
     conditional = coverage + independence if coverage is not None and independence is not None else None
     newest = hits[-ZONE_SAMPLES:]
     in_zone = int(newest.sum())

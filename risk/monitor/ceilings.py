@@ -88,7 +88,8 @@ class MeasureBand:
 
     def value(self, book: Holdings) -> float:
         """Return the limit's measure of a book; a measure in `KNOWN` is computed without a call of Python."""
-        # the numbers are those of `KNOWN`; 5 is the larger of the long side and of 1 + the short side, if any is short
+        # 1 heaviest weight, 2 gross, 3 net, 4 Herfindahl, 5 leverage: the larger of the long side and of 1 + the short
+        # side, if any is short
         if self.number == 1:
             return book.heaviest
         if self.number == 2:
@@ -102,6 +103,7 @@ class MeasureBand:
             borrowed: float = 1.0 + shorts if shorts > SLACK else 0.0
             longs: float = (book.gross + book.net) / 2.0
             return longs if longs > borrowed else borrowed
+        # 0.0 is the traded value: limits on it have no level between trades
         reading: float = self.measure(Held(book.heaviest, book.net, book.gross, book.herfindahl, 0.0))
         return reading
 
@@ -212,6 +214,8 @@ class Window:
     def keep(self, book: Holdings, ring: Ring, fewest: int, doubts: Doubts | None) -> bool:
         """Whether all limits of this window surely keep their levels; False where returns are missing.
 
+        A level is how near a limit is to its bound, and a band the values that keep it. `ring` has the recent returns,
+        and with fewer than `fewest` rows of them nothing is measured.
         Without `doubts` the first level that may change ends the computation. With `doubts`, every limit whose level
         may change is added to that object.
         """
@@ -289,7 +293,12 @@ class PairBand:
         self.lookback = lookback
 
     def keep(self, book: Holdings, ring: Ring, fewest: int) -> bool:
-        """Whether the limit on pairs surely keeps its level; False where returns are missing."""
+        """Whether the limit on pairs surely keeps its level; False where returns are missing.
+
+        A level is kept while the value lies between `low` and `high`. Only positions above the weight `least` count.
+        `ring` has the recent returns, `fewest` is the number of them below which nothing is measured, and SURE the
+        margin for rounding.
+        """
         # a level without a lower edge cannot fall: then only a pair above the upper edge can change it
         settled: bool = not self.low > -inf
         # no two positions together reach the upper edge
@@ -376,7 +385,7 @@ class Bands:
     """The longest lookback of the rules; 0 without any."""
 
     def __init__(self, rules: Rules, levels: Mapping[str, int], rising: bool = False, margin: float = 0.0) -> None:
-        """Make the bands at the present `levels` of the limits, by key.
+        """Make the bands at the present `levels` of the limits, by key: a value within its band keeps its level.
 
         With `rising`, levels may rise but not fall: no value is too low for its level, and limits that are lower bounds
         are ignored. `margin` is the share of each bound by which a value must be below the start of the next level.
@@ -512,7 +521,7 @@ class Bands:
             if not pair.keep(book, ring, self._fewest):
                 if doubts is None:
                     return False
-                doubts.add("correlation", nan, nan, 0.0)
+                doubts.add("correlation", nan, nan, 0.0)  # NaN: only a measurement can tell the value
                 stay = False
         window: Window
         for window in self._windows:

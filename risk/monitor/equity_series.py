@@ -75,7 +75,8 @@ class EquitySeries:
         """Compute mean and sample standard deviation of the returns, as `Realised` does, but with sums in another
         order.
 
-        Returns MEASURED, TOO_FEW or OTHER; with TOO_FEW and OTHER nothing is computed.
+        Returns MEASURED, TOO_FEW or OTHER (only Python can measure: cash earns interest, or equity was not positive).
+        With TOO_FEW and OTHER nothing is computed. A deposit or withdrawal in `flows` is no return.
         """
         first: int = self.end - self.count
         rows: int = self.count - 1

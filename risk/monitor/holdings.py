@@ -50,7 +50,8 @@ class Holdings:
         self._weigh(1.0 / equity)
 
     def _weigh(self, share: float) -> None:
-        """Compute weights and sums, with `share` = 1 / equity."""
+        """Compute the weights from the values of the positions in account currency, their sums and the two largest
+        sizes. `share` is 1 / equity."""
         heaviest: float = 0.0
         second: float = 0.0
         net: float = 0.0

@@ -97,7 +97,7 @@ def observe(levels: dict[str, int], values: Values, *, falling: bool = True) -> 
     """Update `levels` (key -> alert level) with the present values. Returns the changes of level in order of keys.
 
     A limit without a value keeps its level. Without `falling`, levels only rise; this is for values that open orders
-    may still change.
+    may still change. NONE is the level of no alert, and QUIET the share of a bound below which no level begins.
     """
     crossings: list[Crossing] = []
     for key in sorted(values):

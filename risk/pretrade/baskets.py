@@ -40,7 +40,7 @@ class Part(NamedTuple):
 def _narrow(
     worst: list[int], ctx: Context, verdict: Verdict, account: Account, limits: Limits, parts: list[Part]
 ) -> None:
-    """Narrow worst prices to those of each agent's own gate call.
+    """Narrow the worst prices, in nano-currency by column, to those of each agent's own gate call.
 
     The agent's collars (limit distances) may be narrower, or the agent adds to a position where the account as a whole
     reduces one.
@@ -72,6 +72,9 @@ def basket(
 ) -> OrderBasket | None:
     """Return the orders of a verdict; None when nothing passes. `end` has, by column, the instant (ns UTC) at which the
     column's order expires.
+
+    `sample` is the time (ns UTC) of the sample behind the decision, `n` the number of the basket and `ts` the present
+    time (ns UTC).
 
     A limit price is never worse than in the agents' own gate calls (`parts`), nor than the column's price in `caps`, in
     nano-currency (0: none).
@@ -128,7 +131,7 @@ def stop_basket(
 
     `stops` are trigger prices by column, nano-currency, rounded to the tick towards the market. The worst price of each
     order is `reduce_collar` beyond the trigger. Columns that do not reduce a position, or whose lots did not all pass,
-    are omitted.
+    are omitted. `sample` is the time (ns UTC) of the sample behind the decision, and `n` the number of the basket.
     """
     passed_whole = (np.abs(lots) <= np.abs(verdict.lots)) & (lots * verdict.lots > 0.0) & (lots * account.lots < 0.0)
     collar = rules_of(limits, ctx.universe).collars.reducing

@@ -56,7 +56,8 @@ class Forms:
 
         Returns True if the limit is already breached: every order in a symbol with a variance is then refused. Let y be
         the largest and z the smallest sizes of each side's range of exposure. The sum is at most y'My - z'Wz, and equal
-        to it while no range crosses zero. `Loops.corners` describes the matrices M and W.
+        to it while no range crosses zero. `Loops.corners` describes the matrices M and W. `state` is the book without
+        its adding orders: while orders are open, or (`settled`) after all fills.
         """
         basket: Basket = self.basket
         factor: Factor = self.factor
@@ -107,7 +108,12 @@ class Forms:
 
     def add_corners(self, state: Standing, spread: Spread) -> None:
         """Compute the sums `squared`, `crossed` and `ordered` of the quadratic form from the ranges of the book and
-        the adding orders."""
+        the adding orders.
+
+        `squared` is the form of the book without adding orders, `crossed` the products of the book with them and
+        `ordered` the form of the orders alone. By symbol, `shorts` and `longs` are the largest sizes of the range of an
+        exposure, `under` and `over` its smallest, and `less` and `more` the values of adding sales and purchases.
+        """
         basket: Basket = self.basket
         loops: Loops = self.loops
         sizes: Sides = self.sized
@@ -136,7 +142,8 @@ class Forms:
 
     def add_squares(self) -> None:
         """Compute the sums `squared`, `crossed` and `ordered` where the matrix is the identity: over the short
-        sides, then over the long ones."""
+        sides, then over the long ones. By symbol, `shorts` and `longs` are the largest exposures of the book without
+        adding orders, and `less` and `more` the values of adding sales and purchases."""
         sizes: Sides = self.sized
         book_sum: float = 0.0
         cross_sum: float = 0.0

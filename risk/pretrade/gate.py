@@ -97,8 +97,9 @@ def measure(
     """Compute `recorded` (the limit values for the journal) of several verdicts on one market in one pass, together
     with the values at the present positions of the verdicts in `before`.
 
-    With the running `sums` of each lookback, limits whose values surely stay small are not measured. `wanted` are the
-    limits of each verdict whose values are required (None: all); values of other limits may be missing.
+    With the running `sums` of each lookback, limits whose values surely stay below `QUIET`, the share of a bound from
+    which alerts begin, are not measured. Limits that reduced an order (`cutting`) always are. `wanted` are the limits
+    of each verdict whose values are required (None: all); values of other limits may be missing.
     """
     ctx = verdicts[0]._ctx
     cutting = [verdict._cutting() for verdict in verdicts]
@@ -124,6 +125,7 @@ def granted(verdict: Verdict, sums: Sums | None = None, wanted: Collection[str] 
 
     The result is made without a call of the gate. `wanted` are the limits whose values are required, None for all.
     """
+    # zeros: no limit reduces an order of the new verdict
     verdict_of_lots = Verdict(
         verdict.lots, np.zeros(len(verdict.lots), np.int8), verdict._ctx, verdict._account, verdict._limits
     )
@@ -148,7 +150,8 @@ def gate(ctx: Context, account: Account, order_lots: Floats, limits: Limits, swi
     The permitted part complies with the limits for every subset and partial fill of its orders and of all open orders.
     Lots are whole. If the permitted lots are submitted again, they pass in full, whatever the order of the symbols. A
     single order gets the most lots that the closed-form bounds permit. Reducing orders always pass. Values that are not
-    finite are refused.
+    finite are refused. `switch` is the kill switch: at HALT every order is refused, and unless it is at RUN only
+    reducing orders pass.
     """
     reason = np.zeros(len(order_lots), dtype=np.int8)
     if account.halted is not None:
@@ -188,7 +191,7 @@ def _refused_openings(ctx: Context, account: Account, lots: Floats, rules: Rules
     for code, refusal in rules.openings:
         try:
             refused = refusal(ctx, rules, account, lots)
-        except Exception:
+        except Exception:  # raised again, unless the limit is of an installed package: then all adding orders fail
             refusing(code)
             adding: Bools = (lots != 0.0) & (lots * account.lots >= 0.0)
             refused = adding if adding.any() else None
@@ -212,7 +215,8 @@ def _pass(
     """Decide the orders `asked` once.
 
     Returns the signed lots that pass, and whether a further pass is needed, because with fewer symbols more rows of
-    returns may be complete.
+    returns may be complete. A limit of an installed package whose function raises permits nothing; an error of a limit
+    of the product is raised again.
     """
     prepared = _prepared(rules)
     cached_market = ctx.ready.get(id(rules))
@@ -221,7 +225,7 @@ def _pass(
     gate: Gate = prepared.desks.pop() if prepared.desks else Gate(rules.size, LOOPS, len(rules.counts))
     basket = gate.basket
     _begin(basket, account, asked, reason)
-    rooms = gate.rooms
+    rooms = gate.rooms  # by limit on a number of orders: how many more it permits
     for k, count in enumerate(rules.counts):
         try:
             rooms[k] = count.most - count.used(account)
@@ -256,7 +260,11 @@ def _pass(
 
 
 def _begin(basket: Basket, account: Account, asked: Any, reason: Any) -> None:
-    """Write an account and the orders `asked` into a basket."""
+    """Write an account and the orders `asked` into a basket.
+
+    An account without `open_loss` (the largest fall of equity when open orders fill) is marked as `derived`: the gate
+    then computes a bound of that loss.
+    """
     lots: Any = account.lots
     try:
         LOOPS.begin(basket, asked, lots, reason)

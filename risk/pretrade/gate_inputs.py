@@ -70,7 +70,12 @@ def refusing(code: int) -> None:
 
 
 def bounds_of(rules: Rules) -> Bounds:
-    """Return the limits of `rules` in the form that the gate reads."""
+    """Return the limits of `rules` in the form that the gate reads.
+
+    `paid` is the largest cost of a buy above the mark with fees, as a fraction of the mark, `covered` that of an order
+    that reduces a position, and `sold` the largest fraction by which a sale may bring less than the mark. The names
+    without a bound, such as `equity` and `history`, are codes of reasons.
+    """
     limits, bounds = rules.limits, Bounds()
     adding, reducing = reserved(limits.collar), reserved(limits.reduce_collar)
     bounds.paid = (1.0 + adding) * (1.0 + rules.fee) - 1.0
@@ -140,8 +145,9 @@ class Prepared:
         self.bounds: Final = bounds_of(rules)
         zeros = float_zeros(rules.size)
         self.none_barred: Final = zeros
-        self.identity: Final = Spread(True, zeros)
+        self.identity: Final = Spread(True, zeros)  # the identity matrix, for limits on squared weights
         self.fixed: Final = [
+            # fixed scenarios need no returns of a lookback, hence {}; [1:] is the number of worst losses that count
             None if tail.fixed is None else _losses(tail.fixed, *tail.of({})[1:], number)
             for number, tail in enumerate(rules.tails)
         ]
@@ -160,7 +166,7 @@ class Prepared:
             if prepared_cap is None:
                 try:
                     step = cap(ctx, rules)
-                except Exception:
+                except Exception:  # raised again, unless the limit is of an installed package: then it refuses all
                     refusing(code)
                     step = _refuse_all(rules.size)
                 if step is None:
@@ -193,7 +199,11 @@ class Prepared:
 
 def _product(code: int, cap: OfVolume | OfNotional, rules: Rules) -> Cap | None:
     """Return the cap that the gate multiplies by volumes or divides by prices of the sample; None for a limit that
-    is off."""
+    is off.
+
+    `most` is a share of the volume or the largest notional. `held`, `same` and `other` are 1.0 where the position and
+    open orders on the same or the other side count, else 0.0. `paid` is the price of a buy as a multiple of the mark.
+    """
     zeros = float_zeros(rules.size)
     if isinstance(cap, OfVolume):
         part = cap.part(rules.limits)
@@ -243,7 +253,7 @@ def _cap(code: int, step: Refused | Room | Weighed, n: int) -> Cap:
                 sides[0, step.sells] = code
             if step.buys is not None:
                 sides[1, step.buys] = code
-            return Cap(kinds.MASK, 0, _view(sides[0]), _view(sides[1]))
+            return Cap(kinds.MASK, 0, _view(sides[0]), _view(sides[1]))  # the sides have the code, hence 0
         case Weighed():
             zeros = float_zeros(n)
             return Cap(kinds.WEIGHT, code, zeros, zeros)
@@ -271,7 +281,8 @@ class Market:
         """Convert the market of one sample. `scenarios` None: `few` says that there are too few returns, else the rows
         are not known until the orders are.
 
-        `complete` is True if no symbol lacks returns. `parts` are the caps of this sample, if already converted.
+        `complete` is True if no symbol lacks returns. `parts` are the caps (limits on each order by itself) of this
+        sample, if already converted. `rare` computes, on demand, the arrays that few baskets need.
         """
         self._prepared: Final = prepared
         self.scenarios: Final = scenarios
@@ -346,7 +357,11 @@ def _short(ctx: Context, rules: Rules) -> Floats | None:
 
 
 def _add_statistics(scene: Scene, rare: "RareArrays", scenarios: dict[int, Scenarios], prepared: Prepared) -> None:
-    """Add the scenarios of the tails and the covariances of the forms to a scene, at first only with their bounds."""
+    """Add the scenarios of the limits on tail losses and the covariances of the quadratic limits to a scene.
+
+    At first they have only the deviations and means from which bounds follow. `rare` adds returns and matrices if a
+    basket needs them. Limits over the same scenarios with the same number of worst losses share one entry.
+    """
     by_source: dict[tuple[int, int], Losses] = {}
     width = 0
     for number, (tail, fixed) in enumerate(zip(prepared.rules.tails, prepared.fixed, strict=True)):
@@ -408,7 +423,8 @@ class RareArrays:
 
     def add_links(self, sides: list[int]) -> Any:
         """Return float64[N, N], codes of correlated pairs of symbols (see `links_of`), at least between the symbols
-        of `sides`."""
+        of `sides`. Side k is symbol k held short, side N + k the same symbol held long. Symbols of earlier calls stay
+        measured, so that the result only grows."""
         spec, size = self._rules.limits.correlation, self._rules.size
         assert spec is not None
         assert self._scenarios is not None

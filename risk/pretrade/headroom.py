@@ -66,7 +66,10 @@ class Figure(NamedTuple):
 
 def most(ctx: Context, account: Account, limits: Limits, column: int, side: int, switch: int = RUN) -> Most:
     """Return the largest order in one symbol that would pass alone, bought (`side` 1) or sold (-1). The limit on
-    repeated orders is not checked."""
+    repeated orders is not checked.
+
+    The gate is asked for an order of VAST times the equity, which no limit permits, and answers what passes of it.
+    """
     price = float(ctx.px[column])
     unaffordable_lots = np.ceil(VAST * max(account.equity, 1.0) / price) if price > 0.0 else VAST
     account = replace(account, repeated=None)
@@ -82,7 +85,7 @@ def most(ctx: Context, account: Account, limits: Limits, column: int, side: int,
     # the costs of so large an order use up the equity, and a smaller order could still pass: bisection finds its size
     if reason == Reason.EQUITY and answer(lots + 1.0)[0] > lots:
         lots, reason = _largest_between(answer, lots + 1.0, asked_size)
-    return Most(lots, reason, reason != Reason.NONE)
+    return Most(lots, reason, reason != Reason.NONE)  # with NONE no limit applies
 
 
 def _largest_between(
@@ -245,7 +248,8 @@ def _members(book: Portfolio, weights: Floats, column: int | None = None) -> lis
         sums = np.bincount(family.labels, weights)
         labels = range(1, family.names + 1) if column is None else [int(family.labels[column])]
         for label in labels:
-            if label:
+            if label:  # 0 is no group
+                # any symbol of the group has the name of its sector or asset
                 member = int((family.labels == label).argmax())
                 names = {"max_sector_weight": universe.sectors[member], "max_concentration": universe.assets[member]}
                 members.append((family.key, names.get(family.key, ""), float(sums[label]), family.settled_bound))

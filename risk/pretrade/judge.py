@@ -80,6 +80,8 @@ class Gate:
 
         Without `run` (the switch is not at RUN) only reducing orders pass. Returns False if the rows of returns depend
         on the symbols that still have orders: the caller then calls this method again, with a scene of these symbols.
+
+        A scene is the market of one sample. `bounds.not_finite`, `bounds.equity` and the like are codes of reasons.
         """
         basket: Basket = self.basket
         self.bounds, self.scene, self.heavy = bounds, scene, False
@@ -122,7 +124,11 @@ class Gate:
 
     def shrink(self) -> None:
         """Reduce the orders by the limits on pairs, then by the common factor, then by weights and pairs again at
-        the equity after all orders."""
+        the equity after all orders.
+
+        `flight` is the book while orders are open, `after` the book after all fills. The flag of `clip` is True for
+        the last pass, at the equity that the whole basket leaves.
+        """
         two_states: bool = self.bounds.two_states
         if self.bounds.pairs:
             self.pairs.clip(self.flight, False)
@@ -140,7 +146,8 @@ class Gate:
             self.settled_cash()
 
     def cap(self, caps: list[Cap]) -> None:
-        """Apply the limits on single orders in their order."""
+        """Apply the limits on single orders in their order. A mask refuses by side, `weigh` applies the weight limit,
+        and `fit` the others. `basket.cap` reduces the lots of a symbol, with the code of the limit as reason."""
         basket: Basket = self.basket
         for cap_object in caps:
             cap: Cap = cap_object
@@ -160,6 +167,9 @@ class Gate:
         """Reduce each order to the lots that the limit `cap` still permits.
 
         Open orders and the position count against limits on positions, and not against limits on a single order.
+        `basket.size` are unsigned lots of adding orders, `wish` the signed lots asked for, `lots` the positions, `up`
+        and `down` the lots of open buys and sells. `cap.held`, `cap.same` and `cap.other` are 1.0 where the position
+        and the open orders on the same or the other side count, else 0.0.
         """
         basket: Basket = self.basket
         px: Floats = basket.px
@@ -188,7 +198,7 @@ class Gate:
 
     def weigh(self) -> None:
         """Reduce each order so that |position| <= weight x equity, with equity reduced by the cost of its own worst
-        price."""
+        price. `flight` is the book while orders are open, `after` the book after all fills."""
         basket: Basket = self.basket
         bounds: Bounds = self.bounds
         heavy: bool = self.too_heavy(self.flight)
@@ -220,7 +230,11 @@ class Gate:
         return (bound * equity + self.basket.near - exposure) / (price + bound * (state.slip * price))
 
     def weigh_again(self) -> None:
-        """Check the weights of positions again, at the lowest equity that the whole basket leaves."""
+        """Check the weights of positions again, at the lowest equity that the whole basket leaves.
+
+        `lots_of_weight` subtracts an order's own cost from the equity that it is given. That cost (`slip` x value) is
+        therefore added first: `equity_after` already lacks it.
+        """
         basket: Basket = self.basket
         flight: Standing = self.flight
         after: Standing = self.after
@@ -243,7 +257,11 @@ class Gate:
 
     def count(self) -> int:
         """Refuse the orders with the smallest notionals, so that each limit on a number of orders is met, reducing
-        orders included. Returns how many adding orders remain."""
+        orders included. Returns how many adding orders remain.
+
+        `rooms` has, by limit, how many more orders it permits. `changes` counts the cuts: results that were computed
+        before the last cut are out of date.
+        """
         basket: Basket = self.basket
         order_count: int = basket.left()
         for limit in range(len(self.bounds.counts)):
@@ -266,7 +284,8 @@ class Gate:
         """Refuse symbols with too few returns; all symbols are refused if such a symbol is held or the rows of returns
         are too few.
 
-        Returns how many adding orders remain.
+        `scene` is the market of the sample, and `lacking` is above 0 for a symbol with too few returns. Open orders
+        count as held. Returns how many adding orders remain.
         """
         basket: Basket = self.basket
         scene: Scene = self.scene
@@ -283,7 +302,11 @@ class Gate:
 
     def settled_cash(self) -> None:
         """Reduce buys to the cash after all fills, because short sales that were reduced after the factor bring less
-        proceeds."""
+        proceeds.
+
+        `after` is the book after all fills: `more_long` and `more_short` are the values of its adding buys and sells,
+        and `spent` is its cash in use without them.
+        """
         basket: Basket = self.basket
         after: Standing = self.after
         row: Row = self.bounds.cash_row
@@ -311,8 +334,8 @@ class Gate:
             factor.begin()
             if not (self.scale_in(self.flight) or (self.bounds.two_states and self.scale_in(self.after))):
                 break
-            # the factor so far is void: it was computed with lots that are cut here. The loop ends, because lots only
-            # become fewer
+            # a limit is already breached and caps single orders. The factor so far is void: it was computed with lots
+            # that are cut here. The loop ends, because lots only become fewer
             for k in range(self.n):
                 basket.cap(k, factor.ceiling[k], factor.cap_code)
         else:
@@ -346,7 +369,11 @@ class Gate:
 
     def row(self, state: Standing, row: Row) -> bool:
         """Lower the common factor to that of a linear limit. Returns True if the limit is already breached, and so
-        caps single orders."""
+        caps single orders.
+
+        `exposure` is what counts against the limit before the adding orders and `added` what these add, both weighted
+        with the limit's coefficients (`load`). The limit is exposure + added <= bound x equity.
+        """
         basket: Basket = self.basket
         factor: Factor = self.factor
         settled: bool = state.settled
@@ -385,7 +412,11 @@ class Gate:
         return False
 
     def held(self, state: Standing, row: Row) -> float:
-        """Return the largest exposure before the adding orders, for a linear limit by side or on net exposure."""
+        """Return the largest exposure before the adding orders, for a linear limit by side or on net exposure.
+
+        -`low` to `high` is the range of a symbol's exposure over all fills of other orders; `shorts` and `longs` are
+        the positive parts of `low` and `high`.
+        """
         net: bool = row.kind == NET
         if not row.by_symbol:
             if net:
@@ -403,7 +434,8 @@ class Gate:
 
         Exposures by side count as they stand, without open orders: if only an open order could exceed the bound, the
         limit is not breached. Net exposure, cash and turnover count at their largest, because only orders on the same
-        side add to them.
+        side add to them. `state.now` is the equity of the book as it stands, `state.before` that with the gains of open
+        orders.
         """
         tolerance: float = self.basket.near
         sizes: float = 0.0
@@ -424,7 +456,7 @@ class Gate:
 
     def names_equity(self, state: Standing) -> float:
         """Return the least equity at which existing weights and pairs comply with their limits at their largest
-        exposures."""
+        exposures. `wider` is the factor by which bounds are wider in this state of the book."""
         least_equity: float = 0.0
         if self.heavy:
             # two bounds: a position that already exceeds the tighter one must still comply with the wider one
@@ -437,7 +469,7 @@ class Gate:
 
     def weight_equity(self, state: Standing, bound: float, low: float) -> float:
         """Return the least equity, at least `low`, at which existing weights comply with `bound`; a negative bound
-        is off."""
+        is off. `shorts` and `longs` are the largest exposures over all fills of open orders, by symbol."""
         if not bound > 0.0:
             return low
         largest: float = 0.0
@@ -453,7 +485,11 @@ class Gate:
 
     def family(self, state: Standing, family: Family) -> bool:
         """Lower the common factor to that of a limit by group. Returns True if a group already breaches it, so that
-        single orders are capped."""
+        single orders are capped.
+
+        A group is a label from 1 on; 0 is in no group. `full_short` and `full_long` are the largest exposures with all
+        adding orders, `shorts` and `longs` those without.
+        """
         basket: Basket = self.basket
         factor: Factor = self.factor
         tolerance: float = basket.near

@@ -160,7 +160,7 @@ class Loops:
 
     def _losses(self, out: Floats, size: int, returns: FloatRows, fall: Floats, rise: Floats) -> None:
         """Add to `out`, for each symbol, `fall` x return and `rise` x the positive part of the return, in each of
-        `size` scenarios."""
+        `size` scenarios. `returns` is float64[N, S]: a row for each symbol, a column for each scenario."""
         for k in range(len(fall)):
             per_return: float = fall[k]
             per_gain: float = rise[k]
@@ -265,7 +265,11 @@ class Loops:
         unlike_inner: Floats,
     ) -> None:  # fmt: skip
         """Add the products of one side to `outer` (M y), `orders` (M z) and `inner` (W v). `like_` arrays are of the
-        same side, `unlike_` arrays of the opposite one."""
+        same side, `unlike_` arrays of the opposite one.
+
+        y, z and v and the matrices M and W are those of `corners`: M has the positive entries of `matrix` for equal
+        sides and minus its negative entries for opposite sides, W the other way round.
+        """
         for k in range(n):
             like_y: float = like_outer[k]
             unlike_y: float = unlike_outer[k]

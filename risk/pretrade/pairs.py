@@ -49,7 +49,7 @@ class Pairs:
 
     def linked(self, first_side: int, second_side: int) -> int:
         """Return whether two sides tend to lose together: LINKED, UNLINKED or NOT_KNOWN. The codes are those of
-        `links_of`."""
+        `links_of`. Side k is symbol k held short, side n + k the same symbol held long."""
         first_symbol: int = first_side % self.basket.n
         second_symbol: int = second_side % self.basket.n
         if first_symbol == second_symbol:
@@ -80,7 +80,8 @@ class Pairs:
         """Reduce the orders that add to positions so that every pair complies, larger notionals first.
 
         Without `final`, equity falls by accepted orders and the order itself, so that a single order gets the most
-        lots. With `final`, equity is the lowest that the whole basket may leave.
+        lots. With `final`, equity is the lowest that the whole basket may leave. Side k is symbol k held short, side
+        n + k the same symbol held long. `state` is the book without its adding orders.
         """
         basket: Basket = self.basket
         n: int = basket.n
@@ -119,7 +120,8 @@ class Pairs:
         """Write into `self.sides` the sides (symbols long or short) whose exposure with all adding orders exceeds
         `light_value`.
 
-        Returns the number of these sides; 0 where no linked pair of them weighs more than `most_of_two` together.
+        Returns the number of these sides; 0 where no linked pair of them weighs more than `most_of_two` together. Side
+        k is symbol k held short, side n + k the same symbol held long. Linked sides tend to lose together.
         """
         sides: int = 0
         heaviest: float = 0.0
@@ -172,7 +174,8 @@ class Pairs:
         return lots
 
     def beyond(self, state: Standing, sides: int, most_of_two: float) -> bool:
-        """Whether a linked pair weighs more than `most_of_two` together with all adding orders."""
+        """Whether a linked pair (two sides that tend to lose together) weighs more than `most_of_two`, in account
+        currency, with all adding orders. The sides are the first `sides` elements of `self.sides`."""
         for first in range(sides):
             for second in range(first):
                 first_side: int = self.sides[first]
@@ -201,7 +204,8 @@ class Pairs:
     def equity(self, state: Standing) -> float:
         """Return the least equity at which existing linked pairs comply at their largest exposures.
 
-        A pair complies if its lighter side is light enough, or if both sides together comply.
+        A pair complies if its lighter side is light enough, or if both sides together comply. `..._now` are values at
+        present, `..._most` the largest over all fills of open orders.
         """
         n: int = self.basket.n
         tolerance: float = self.basket.near

@@ -90,7 +90,10 @@ class Basket:
         return self.floor((most if most > 0.0 else 0.0) * (1.0 + SLACK))
 
     def split(self, barred: Floats, not_finite: int, zero_crossing: int) -> None:
-        """Separate the whole lots that reduce positions from those that add.
+        """Separate the whole lots that reduce positions (`reduced`, signed) from those that add (`size`, unsigned).
+
+        `wish` are the signed lots asked for, `up` and `down` the lots of open buys and sells. A reduction is at most
+        the position less the lots with which open orders may already close it.
 
         `barred` has the reason code why no order may reduce a symbol, 0 for none. `not_finite` and `zero_crossing` are
         the reason codes for requests that are not finite, or cross zero.
@@ -236,7 +239,10 @@ class Standing:
         self.full_short, self.full_long = float_zeros(n), float_zeros(n)
 
     def settle(self, bounds: Bounds) -> None:
-        """Compute the range of exposures, equity and cash, with all open and reducing orders."""
+        """Compute the range of exposures, equity and cash, with all open and reducing orders.
+
+        -`low` to `high` is the range of a symbol's exposure over all fills, in account currency.
+        """
         basket: Basket = self.basket
         # values of open buys, open sells, reducing purchases and reducing sales
         opened: float = 0.0
@@ -278,6 +284,9 @@ class Standing:
         """Compute equity and cash after the worst fills of open and reducing orders.
 
         `opened` and `closed` are the values of open buys and sells, `covers` and `sales` the values of reducing ones.
+        `covered` is the largest cost of a reducing order, as a fraction of its value. `equity` is the lowest, `now` the
+        present one, and `before` the present one with gains of open orders. `spent` is the cash in use, `slip` the cost
+        of an adding order as a fraction of its value, and `wider` the factor of the bounds while orders are open.
         """
         basket: Basket = self.basket
         covered: float = bounds.covered
@@ -304,8 +313,12 @@ class Standing:
         self.now = basket.equity
 
     def count_settled(self, bounds: Bounds, opened: float, closed: float, covers: float, sales: float) -> None:
-        """Compute equity and cash after all fills at reference prices; the arguments have the meaning that
-        `count_worst` documents."""
+        """Compute equity and cash after all fills at reference prices, at which only fees lower equity.
+
+        `opened` and `closed` are the values of open buys and sells, `covers` and `sales` the values of reducing ones.
+        `slip` is the cost of an adding order as a fraction of its value; `wider` is 1 because no order is open. `spent`
+        is the cash in use, with the reserve; `up_cash` is the largest cost of open buys.
+        """
         basket: Basket = self.basket
         fee: float = bounds.fee
         settled: float = basket.equity - (opened + closed) * fee
@@ -318,7 +331,10 @@ class Standing:
         self.now = settled
 
     def sums(self) -> None:
-        """Compute the positive parts of `low` and `high`, and the sums of all four arrays."""
+        """Compute the positive parts of `low` and `high` (`shorts` and `longs`), and the sums of all four arrays.
+
+        `fresh` -1 marks the results of `reach` as out of date.
+        """
         low_sum: float = 0.0
         high_sum: float = 0.0
         short_sum: float = 0.0
@@ -340,7 +356,11 @@ class Standing:
         self.fresh = -1
 
     def reach(self) -> None:
-        """Compute the largest exposures with all adding orders, and the equity after them, if `size` has changed."""
+        """Compute the largest exposures with all adding orders, and the equity after them, if `size` has changed.
+
+        `changes` counts the cuts of orders, and `fresh` is that count at the last call. `slip` is the fall of equity
+        when an adding order fills, as a fraction of its value.
+        """
         basket: Basket = self.basket
         if self.fresh == basket.changes:
             return

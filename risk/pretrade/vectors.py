@@ -58,7 +58,11 @@ class Vectors(Loops):
         return 0.0 + float(np.cumsum(_row(values, size)[worst])[-1])
 
     def losses(self, out: Floats, size: int, returns: FloatRows, fall: Floats, rise: Floats) -> None:
-        """Write the losses as `Loops.losses` does, in blocks of symbols and in the same order of additions."""
+        """Add to `out`, for each symbol, `fall` x return and `rise` x the positive part of the return, in each of
+        `size` scenarios.
+
+        The result is that of `Loops.losses` to the bit: the blocks of symbols keep the order of additions.
+        """
         table, sums, n = np.asarray(returns), _row(out, size), len(returns)
         falls, rises = _row(fall, n)[:, None], _row(rise, n)[:, None]
         for start in range(0, n, BLOCK):
@@ -93,8 +97,12 @@ class Vectors(Loops):
         np.divide(room, growth, out=factors, where=growth > 0.0)
 
     def corners(self, out: Sides, matrix: FloatRows, of: Sides, n: int, sided: bool) -> None:
-        """Write the products as `Loops.corners` does, with one matrix for the positive entries and one for the negative
-        ones."""
+        """Write the products as `Loops.corners` does, with one matrix for the positive entries (`like`) and one for the
+        negative ones (`unlike`).
+
+        Sides that are equal use `like` and opposite ones `unlike`; for the smallest sizes `under` and `over` it is the
+        other way round. `accumulate` adds the rows in order, as the loops do.
+        """
         entries = np.asarray(matrix)
         like = np.maximum(entries, 0.0)
         unlike = like - entries

@@ -69,6 +69,7 @@ class Tails:
         the adding orders.
 
         With a return r, a range of exposures from `low` to `high` loses at most max(r, 0) (high - low) - r high.
+        `state.low` has the opposite sign, so that high - low is the sum `below + above`.
         """
         basket: Basket = self.basket
         for k in range(self.basket.n):
@@ -176,6 +177,9 @@ class Tails:
         """Lower the common factor if the book complies with the limit without the orders; else cap the orders that add
         to its losses.
 
+        `base` are the losses by scenario of the book without the adding orders, `adding` those of the orders and `now`
+        at first those of the present positions. The measure is the m-th worst loss, or the mean of the m worst.
+
         Returns whether orders were capped.
         """
         basket: Basket = self.basket
@@ -211,7 +215,7 @@ class Tails:
 
     def cap_losses(self, losses: Losses, mean: bool, k: int, present: float) -> None:
         """Write the ceiling of the order in symbol `k`: the lots up to which the measure does not exceed `present`,
-        its present value."""
+        its present value. `mean` takes the mean of the worst losses, else the smallest of them (VaR)."""
         basket: Basket = self.basket
         loops: Loops = self.loops
         size: int = losses.size

@@ -56,8 +56,8 @@ class Commits:
     async def settled(self, commands: Sequence[Command]) -> list[Committed[object]]:
         """Wait until commands are in the journal, and return their outcomes.
 
-        If the store is slow, halts and reduces that the engine has handled are in force: they are answered after WAIT_S
-        as not yet in the journal.
+        If the store is slow, halts and reduces that the engine has handled (`stepped`) are in force: they are answered
+        after WAIT_S as not yet in the journal. `late` tells the sender of any other command that it still waits.
         """
         commits = asyncio.gather(*(command.done for command in commands))
         try:

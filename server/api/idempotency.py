@@ -184,7 +184,8 @@ class Keys:
     async def start(self) -> None:
         """Remove the mark file of the earlier process, which says that this process recorded every key.
 
-        Without the mark, the key of a halt before this start may be missing.
+        Without the mark, the key of a halt before this start may be missing. The mark has the instant in ns UTC from
+        which the key of every halt is recorded; 0: of all halts, so that `_since` remains minus infinity.
         """
         self._marks = True
         try:
@@ -218,7 +219,8 @@ class Keys:
     def close(self) -> None:
         """Close the file of keys.
 
-        Write the mark file unless the key of a halt of this process is missing in the file.
+        Write the mark file unless the key of a halt of this process is missing in the file. The mark is the instant in
+        ns UTC since which the key of every halt is known, 0 where all are known.
         """
         if self._marks and not self._unwritten and self._since <= self._began:
             ago_s = time.monotonic() - self._since

@@ -119,6 +119,7 @@ def reading(route: Read) -> Raw:
     last: tuple[Struct, bytes, str] | None = None  # (answer, its JSON, its ETag) of a `shared` handler
 
     async def get(request: web.Request) -> web.StreamResponse:
+        """Answer one GET; a `shared` answer that is the same object as before is not encoded again."""
         nonlocal last
         answer = await route.handler(request, query_of(request, route.query))
         if last is not None and last[0] is answer:

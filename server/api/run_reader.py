@@ -70,7 +70,8 @@ class RunReader:
     async def _measured(self, inputs: Callable[[State], Callable[[], Assessed]]) -> Assessed:
         """The risk measures of the present state.
 
-        `inputs` copies the data that they need, and returns the computation.
+        `inputs` copies the data that they need, and returns the computation. The newest result is kept as long as the
+        state of the account (`_account_key`) is the same.
         """
         async with self._turn:
             # measures of every book include those of the house

@@ -116,6 +116,7 @@ class Api:
         """The aiohttp handler of a POST: it checks the body, and carries a request out once per idempotency key."""
 
         async def post(request: web.Request) -> web.StreamResponse:
+            """Answer one POST; a repeated idempotency key gets an answer without a second execution."""
             body, sender = await body_of(request, route.body, route.example), who(request)
 
             async def carry_out() -> web.Response:

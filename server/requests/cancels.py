@@ -76,7 +76,8 @@ def cancel_requested(service: Service, asked: CancelOne, who: str) -> CancelRequ
 
 
 def cancelled_order(state: State, name: str, work: Working, row: int) -> CancelledOrder:
-    """Return the order that a cancel would end, or has asked the venue to end, with its agents and parent orders."""
+    """Return the order that a cancel would end, or has asked the venue to end, with its agents and its parent orders,
+    which are worked over time in child orders."""
     column, names = work.basket.sym[row], [agent.name for agent in state.rules.agents]
     lot, lots, filled = state.universe.lot_nano[column], work.lots[row], work.filled[row]
     unfilled_lots = abs(lots) - filled

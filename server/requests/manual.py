@@ -173,7 +173,10 @@ def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
 
 
 def _check_review(state: State, book: int, column: int, lots: int) -> None:
-    """Raises NotDone for an order that enlarges a position of a book whose trades need an approval."""
+    """Raises NotDone for an order that enlarges a position of a book whose trades need an approval.
+
+    `state.seats[book]` is the seat of the book: the number of the policy that decides for it.
+    """
     if state.seats[book] not in state.rules.reviewed:
         return
     name = state.rules.names()[state.seats[book]]
@@ -230,6 +233,7 @@ def became_of_order(state: State, effects: Sequence[Effect], wish: Wished, run: 
     exits = state.protection.own.get((agent_index or 0, column))
     stop_nano, target_nano = (exits.stop_nano, exits.target_nano) if exits is not None else (0, 0)
     agent_reason = house_reason = Reason.NONE
+    # the plan of a manual order has one agent; codes are by column of the universe
     if plan is not None:
         agent_reason = Reason(int(np.frombuffer(plan.agents[0].reason, dtype=np.int8)[column]))
         house_reason = Reason(int(np.frombuffer(plan.reason, dtype=np.int8)[column]))
@@ -296,7 +300,8 @@ def halted(service: Service, asked: Halt, who: str = VIA) -> Halted | JumpExplai
 def _suspicion_ended(service: Service, asked: Halt, column: int, who: str) -> Halted | None:
     """The event that accepts a suspicious price as real; None if the symbol is not halted for such a price.
 
-    The symbol remains halted until the next bar, because the state still has the price from before the move.
+    The symbol remains halted until the next bar, because the state still has the price from before the move: the event
+    is a further halt with a new reason.
     """
     halt = service.shell.state.restrictions.halted.get(column)
     # halt[1] is the text of its reason
@@ -323,7 +328,7 @@ def _jump_explained(service: Service, asked: Halt, column: int, who: str) -> Hal
             return accepted
         held_symbols = ", ".join(sorted(state.universe.symbols[k] for k in state.restrictions.jumped)) or "none"
         raise NotDone("agrees", f"{asked.symbol} is not held after a jump of its price; held symbols: {held_symbols}")
-    numerator, denominator = _split_ratio(asked.jump)
+    numerator, denominator = _split_ratio(asked.jump)  # (new shares, old shares); (1, 1) for "real"
     hold = state.restrictions.jumped[column]
     implied_nano = hold.before_nano * denominator // numerator
     if numerator != denominator and abs(log(implied_nano / hold.newest_nano)) > SPLIT_MISS:

@@ -64,7 +64,8 @@ class MqttCommands:
         answer: Callable[[bytes], None],
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`answer` publishes the bytes of an answer on the answer topic of the instance."""
+        """`answer` publishes the bytes of an answer on the answer topic of the instance. `key` verifies commands and
+        `now` is the wall clock in s. The ids of earlier commands are read from a file in `folder`."""
         self._service = service
         self._key = key
         self._topic = topic
@@ -97,7 +98,7 @@ class MqttCommands:
     async def run(self) -> None:
         """Write accepted commands to disk, execute all but halts and reduces, and answer; run until cancelled.
 
-        Halts and reduces were executed when they arrived.
+        Halts and reduces were executed when they arrived. An answer says whether the command was done.
         """
         while True:
             command, outcome = await self._queue.get()

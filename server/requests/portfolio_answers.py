@@ -191,7 +191,11 @@ def traded_lots(state: State, book_index: int, effects: Sequence[Effect]) -> Flo
 
 
 def trades_of(state: State, effects: Sequence[Effect], costs: Costs, run: str) -> Trades:
-    """Return the outcome of an event that plans for a portfolio; `state` is the state after it."""
+    """Return the outcome of an event that plans for a portfolio; `state` is the state after it.
+
+    `crossed` are lots that agents trade with each other. `waits` is True where open orders are cancelled first, and
+    the orders follow.
+    """
     plans = plans_of(effects)
     basket_by_key = {
         (effect.sample, effect.n): effect
@@ -227,7 +231,10 @@ def closing_digest(closed: PortfolioClosed, lots: Sequence[int], trades: Trades)
 
 
 def _orders(state: State, plan: Planned, basket: OrderBasket | None, costs: Costs, run: str) -> list[OrderOf]:
-    """The orders of a plan: its basket, or the parent orders that are worked over time; empty without both."""
+    """The orders of a plan: its basket, or the parent orders that are worked over time; empty without both.
+
+    `plan.portion` is present for lots that are worked over time; such an order has no id at the venue yet.
+    """
     if basket is not None:
         rows = list(zip(basket.sym, basket.lots, basket.worst_nano, strict=True))
     elif plan.portion is not None:

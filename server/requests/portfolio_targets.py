@@ -59,7 +59,10 @@ class Expectation(Struct, frozen=True):
 
 
 def expectation(state: State, book_index: int, weights: Floats, basis: str) -> Expectation:
-    """The expected annual figures of weights float64[N], one per symbol, in an agent's book."""
+    """The annual figures of weights float64[N], one per symbol, in an agent's book, as over the last lookback.
+
+    The Sharpe ratio is None without a return or risk. The risk score is the class of the annual volatility, from 1.
+    """
     view, lookback = view_of(state, book_index, state.now), state.rules.lookback
     figures = allocation(view, weights, strategy=basis, method="as proposed", lookback=lookback)
     mean, risk = figures.expected_return, figures.expected_risk
@@ -127,6 +130,7 @@ def policy_weights(state: State, book_index: int, policy: str, symbols: Sequence
         )
     view = PartView(view_of(state, book_index, state.now), part_of(state.universe, columns), columns)
     try:
+        # `act` returns (answer, memory), and the memory is dropped
         answer, _, _ = unpacked(instance.act(view, EMPTY_MEMORY)[0])
     except Exception as error:
         # a policy is foreign code: whatever it raises, nothing is traded

@@ -201,6 +201,7 @@ def challenges_of(
 ) -> list[ChallengeNow]:
     """The test of the shadow with index `shadow` against its champion or, with None, of an agent's challengers.
 
+    A champion is the agent that a shadow may replace, by index; -1 for a shadow that challenges none.
     `comparisons` are the earlier comparisons of all pairs.
     """
     rules = state.rules.promotion
@@ -243,7 +244,8 @@ def standing_of(
 ) -> AgentStanding:
     """The standing of an outside agent that decides for a book; the caller adds the room up to each limit per symbol.
 
-    `looked` are the earlier comparisons of all pairs, and `a_minute` is the maximum of proposals in a minute.
+    `looked` are the earlier comparisons of all pairs, and `a_minute` is the maximum of proposals in a minute. `house`
+    is the state with the agent's book; `seat` is the name of the policy that decides for it.
     """
     place = place_of_agent(state, name)
     assert place is not None

@@ -14,9 +14,10 @@ async def run_now(service: Service, lanes: JobLanes, name: str, reason: str, sen
     """Queue a run of a schedule and return it.
 
     A job that runs in the event loop becomes an event of the journal, with its sender. Its agents decide after the
-    market events that are queued already. Raises NotDone without a reason, and for a schedule that is unknown or not
-    enabled. It also raises NotDone for a job that may not be run by hand or is running, and for a rebalance while
-    trading is halted.
+    market events that are queued already. Any other job is started by the runner of its lane, outside the event loop.
+
+    Raises NotDone without a reason, and for a schedule that is unknown or not enabled. It also raises NotDone for a job
+    that may not be run by hand or is running, and for a rebalance while trading is halted.
     """
     check_ready(service)
     reason_line = one_line(reason)
@@ -43,5 +44,5 @@ async def run_now(service: Service, lanes: JobLanes, name: str, reason: str, sen
         return run
     asked_agents = lanes.parts.asked_by(schedule) if schedule.do == "rebalance" else ()
     event = ScheduleRun(state.now, run.id, name, schedule.do, reason_line, sender, asked_agents)
-    await service.inbox.put([[event]])
+    await service.inbox.put([[event]])  # one instant with one event
     return run

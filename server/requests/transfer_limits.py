@@ -39,7 +39,11 @@ SMALL: Final = 1e-9
 
 
 def withdrawal_fault(copy: State, moved: Flow) -> str:
-    """The reason why a withdrawal breaks a limit of the house or of its book; empty when it breaks none."""
+    """The reason why a withdrawal breaks a limit of the house (the account) or of its book; empty when it breaks none.
+
+    `copy` is a copy of the state, on which the withdrawal is carried out. A book index below 0 is the unallocated book,
+    which has no limits of its own.
+    """
     if not copy.sample:  # before the first sample no limit is measured
         return ""
     book_index = agent_of(copy, moved.agent)
@@ -55,7 +59,10 @@ def withdrawal_fault(copy: State, moved: Flow) -> str:
 
 
 def hand_over_fault(copy: State, closed: PortfolioClosed) -> str:
-    """The reason why the receiving book may not take over a portfolio; empty when it may, or has nothing to take."""
+    """The reason why the receiving book may not take over a portfolio; empty when it may, or has nothing to take.
+
+    `copy` is a copy of the state, on which the hand-over is carried out.
+    """
     giver, receiver = place_of(copy, closed.name), agent_of(copy, closed.to)
     if giver is None or receiver is None or receiver < 0:
         return ""
@@ -83,6 +90,7 @@ def _gate_refusal(state: State, giver: int, receiver: int, lots: Floats) -> str:
     moved_equity = state.equity_of(giver) / MICRO
     moved_positions = moved_equity - state.account(giver).cash_micro / MICRO
     account.equity += moved_equity
+    # MARGIN: the gate counts an order at its worst price, and moved lots arrive at the mark
     account.cash += moved_equity + MARGIN * abs(moved_positions)
     # a hand-over is no order that an agent repeats
     account.repeated = None

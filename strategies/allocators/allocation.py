@@ -41,7 +41,11 @@ class Allocation(Struct, frozen=True):
 def allocation(
     view: View, weights: Floats, *, strategy: str, method: str, lookback: int, threshold: float = 0.0
 ) -> Allocation:
-    """Return the allocation that target `weights` float64[N] represent for the book of `view`."""
+    """Return the allocation that target `weights` float64[N] represent for the book of `view`.
+
+    The annual figures are those of the past returns over `lookback` samples, None for too few. `rebalance` is True if a
+    weight changes by more than `threshold`. `strategy` and `method` are names for the record.
+    """
     change = weights - view.weights
     # from the first sample with every position; instruments with weight 0 are ignored
     returns = view.synchronous(lookback)[:, weights != 0.0]

@@ -61,8 +61,9 @@ def constrained(
 
     The objective is the smallest variance or CVaR, or the largest Sharpe ratio, diversification ratio or utility. For
     "sharpe", `mean` float64[n] is in excess of the risk-free rate. Utility is the mean less half of `risk_aversion`
-    times the variance. `held` float64[n] are the weights before the trades. Raises Infeasible when no portfolio meets
-    the constraints.
+    times the variance. `held` float64[n] are the weights before the trades. The solver gets returns in percent
+    (PERCENT): variances of daily fractions are below its tolerances. Raises Infeasible when no portfolio meets the
+    constraints.
     """
     from skfolio import RiskMeasure
     from skfolio.optimization import MaximumDiversification, MeanRisk, ObjectiveFunction

@@ -17,9 +17,8 @@ def minimum_cvar(returns: Floats, confidence: float = 0.95, box: Box = OPEN) -> 
 
     CVaR is the mean loss in the worst fraction 1 - `confidence` of the S samples. It is the minimum over a threshold a
     of a + sum(max(0, -r_s'w - a)) / ((1 - confidence) S), with r_s the returns of sample s and w the weights. Equal
-    columns are merged, and share the merged weight in equal parts. Source: R. Rockafellar
-    and S. Uryasev, Optimization of conditional value-at-risk (2000). Raises Infeasible when the bounds do not permit
-    the sum.
+    columns are merged, and share the merged weight in equal parts. Source: R. Rockafellar and S. Uryasev, Optimization
+    of conditional value-at-risk (2000). Raises Infeasible when the bounds do not permit the sum.
     """
     distinct_of, copy_counts = copies_of(returns)
     if len(copy_counts) < returns.shape[1]:

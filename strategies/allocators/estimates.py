@@ -78,7 +78,8 @@ def denoised(returns: Floats) -> Floats:
 def expected_returns(kind: MeanKind, returns: Floats, cov: Floats, risk_aversion: float) -> Floats:
     """Return float64[n] means per sample by one of three estimators.
 
-    The means of "equilibrium" are in excess of the risk-free rate.
+    The means of "equilibrium" are in excess of the risk-free rate, and those at which a holder with this
+    `risk_aversion` holds an equally weighted market. The other two do not use it.
     """
     match kind:
         case "sample":

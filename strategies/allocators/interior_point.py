@@ -68,6 +68,9 @@ def solve(program: Program, start: Floats) -> Floats:
     point method, 1992). Rows are eliminated: each step solves one system with as many unknowns as x and the equalities
     have. If the steps lose accuracy, the best iterate is returned where its error is at most NEAR. Raises Infeasible
     when the method does not converge, for example because no x meets the hard rows.
+
+    A row is a constraint; a soft one has a finite cost and may be violated. Of each row s is the slack and y its
+    multiplier, u the violation and z its multiplier.
     """
     soft = np.isfinite(program.cost)
     cost = np.where(soft, program.cost, 0.0)
@@ -150,7 +153,11 @@ class _NewtonSystem:
     """The linearised optimality conditions at one point, with the inverse of their system of equations."""
 
     def __init__(self, p: Program, soft: Bools, cost: Floats, scale: float, at: _Point) -> None:
-        """Factor the linear system of the Newton steps at the point `at`."""
+        """Factor the linear system of the Newton steps at the point `at`.
+
+        Rows are the constraints of `p`, and `soft` bool[m] marks those with a finite `cost`. Of each row s is the slack
+        and y its multiplier, u the violation and z its multiplier. `scale` is the size of the objective's numbers.
+        """
         n = len(p.linear)
         self.p, self.soft, self.at = p, soft, at
         self.missed, self.slope, self.unequal = _residuals(p, soft, at)
@@ -167,7 +174,7 @@ class _NewtonSystem:
         """Return the step that changes the products s y by `to_s` and u z by `to_u`, float64[m] for m constraints.
 
         The slack s, the violation u and the multipliers y and z of a constraint are expressed in x, so that one small
-        system remains.
+        system remains. y belongs to the slack and z to the violation; only soft constraints have u and z.
         """
         p, at, soft = self.p, self.at, self.soft
         residual = -self.missed - np.where(soft, (to_u - at.u * self.cost_residual) / at.z, 0.0) + to_s / at.y

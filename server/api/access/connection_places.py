@@ -77,7 +77,8 @@ class ConnectionPlaces:
         """The connection that is closed for a new one, or None where a place is free.
 
         `connections` is in the order of acceptance, the oldest first. Of the idle connections of the lowest standing
-        the oldest is closed.
+        the oldest is closed. `most` is the number of places, `kept` the number that stays free for new connections, and
+        `holder` the token of a connection, empty without one.
         """
         if len(connections) < self.most - self.kept:
             return None
@@ -102,7 +103,8 @@ class ConnectionPlaces:
         """(Connection to close for the request on the connection `mine`, or None; whether the request is served).
 
         With `lane` the request is a halt or a health probe, which is served even where the share of its group (all
-        tokens with, or all tokens without, the scope `trade`) is full.
+        tokens with, or all tokens without, the scope `trade`) is full. `each` is the share of one token and `group`
+        that of a group, as numbers of connections.
         """
         # no share can be full: that of one token is the smallest
         if len(connections) <= self.each:

@@ -266,7 +266,7 @@ class Guard:
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Checks every request and adds the security headers to every response."""
         protocol = request.protocol
-        if isinstance(protocol, Patience):
+        if isinstance(protocol, Patience):  # a connection of the daemon's listener, which counts and times it
             protocol.header_done()
         try:
             self._check_host(request)
@@ -359,7 +359,8 @@ class Guard:
     def _claim_place(self, request: web.Request, token: Token | None, route: Route | None) -> None:
         """Count the connection of a request to the share of its token, or to the share of requests without a token.
 
-        Raises Refused where running requests fill that share.
+        A halt or a health probe (`lane`) is served even where the share of its group is full. Raises Refused where
+        running requests fill the share.
         """
         protocol = request.protocol
         if not isinstance(protocol, Patience):

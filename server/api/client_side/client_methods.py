@@ -58,7 +58,11 @@ def fields_of(call: Call) -> Iterator[FieldInfo]:
 
 
 def parameters_of(call: Call) -> list[Parameter]:
-    """The parameters of a method after `self`: positional ones first, required before optional."""
+    """The parameters of a method after `self`: positional ones first, required before optional.
+
+    Names in braces in the path are positional, and so are required fields of the request and the fields `places`. The
+    class `Call` explains the record.
+    """
     positional = [
         Parameter(call.renamed.get(name, name), Parameter.POSITIONAL_OR_KEYWORD, annotation=call.types.get(name, str))
         for name in PLACE.findall(call.path)
@@ -98,13 +102,18 @@ def _default(field: FieldInfo) -> Any:
 
 
 def method_of(call: Call) -> Callable[..., Any]:
-    """The function that becomes a method of the client: it checks its arguments, and sends the request of `call`."""
+    """The function that becomes a method of the client: it checks its arguments, and sends the request of `call`.
+
+    `call.spread` has the name of the method's `**` parameter, None for none, and `call.renamed` the names of path
+    parameters that differ in the method.
+    """
     parameters = parameters_of(call)
     client_parameter = Parameter("self", Parameter.POSITIONAL_ONLY)
     signature = inspect.Signature([client_parameter, *parameters], return_annotation=call.answer)
     names = [field.name for field in fields_of(call)]
 
     def method(*args: Any, **keywords: Any) -> Any:
+        # `bind` gives each argument its parameter's name, as a call of a function with this signature does
         try:
             bound = signature.bind(*args, **keywords)
         except TypeError as why:

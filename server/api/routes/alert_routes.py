@@ -73,7 +73,11 @@ class AlertRoutes:
         self._turn = asyncio.Lock()
 
     def routes(self) -> tuple[Read | Post, ...]:
-        """The routes that list the active incidents and acknowledge one of them."""
+        """The routes that list the active incidents and acknowledge one of them.
+
+        A Read has its path, handler, type of the answer, summary and type of the query. A Post has its path, handler,
+        types of the body and of the answer, summary and an example of the body.
+        """
         v1 = "/api/v1/alerts"
         return (
             Read(f"{v1}/active", self.active, ActiveIncidents, "Incidents that hold.", OfAgent),

@@ -120,6 +120,7 @@ class Dashboard:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: the overview after each commit, at most four in a second."""
         token = request.get(TOKEN)
+        # the last KEPT streams are for tokens with the scope `trade`
         most_streams = STREAMS if token is not None and token.grants("trade") else STREAMS - KEPT
         if self._context.streams >= most_streams:
             text = f"{self._context.streams} event streams are already open; close one, or try again in 5 s"

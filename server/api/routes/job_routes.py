@@ -100,7 +100,11 @@ def routes(service: Service, lanes: JobLanes) -> tuple[Route, ...]:
 
 
 def reads(service: Service, parts: Parts, log: RunsOfJobs) -> tuple[Route, ...]:
-    """The two GET routes about jobs; a read-only instance has no other route about jobs."""
+    """The two GET routes about jobs; a read-only instance has no other route about jobs.
+
+    `log` has the stored runs of jobs, the newest first. The answer has the lines of all jobs, the newest `limit` runs
+    that match, and the number of all that match.
+    """
 
     async def jobs(request: web.Request, query: NewestJobs) -> JobsNow:
         all_runs = log.runs()

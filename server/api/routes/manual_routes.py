@@ -257,7 +257,9 @@ SETTLED_AS: Final[Any] = Annotated[
 def posts(service: Service, folder: Path) -> tuple[Post, ...]:
     """All POST routes of operators: commands to the switch of trading, and manual actions.
 
-    Cash and corrections need admin: they change the account against which limits are measured.
+    Cash and corrections need admin: they change the account against which limits are measured. A Post has its path,
+    handler, types of the body and of the answer, summary, an example of the body, and the scope if that is not trade.
+    With `rate` False a valid token is never refused for its frequency. `again` computes the answer to a repeated key.
     """
     copies = StateCopies(service)
     return (

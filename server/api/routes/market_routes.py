@@ -105,6 +105,7 @@ class MarketRoutes:
         shown = (await asyncio.to_thread(joined, in_period, query.per))[-query.limit :]
         length = self._run.parts.interval_ns if query.per == "bar" else LENGTHS[query.per]
         names = state.rules.names()
+        # stops and targets that an operator set for single positions; a price of 0 is none
         levels = [
             Level(names[exits.agent], exits.stop_nano / NANO or None, exits.target_nano / NANO or None)
             for (_, symbol_column), exits in state.protection.own.items()
@@ -123,7 +124,7 @@ class MarketRoutes:
         table = parts.feed.columns
         end = int(np.searchsorted(table.ts_event, self._run.service.shell.ts, side="right"))
         first, last = np.searchsorted(table.ts_event[:end], (query.since, query.until))
-        rows = first + np.flatnonzero(table.fresh[first:last, column])
+        rows = first + np.flatnonzero(table.fresh[first:last, column])  # instants at which the symbol has a new bar
         rows = rows[-(query.limit if query.per == "bar" else MOST_JOINED) :]
         ts = table.ts_event[rows].tolist()
         prices = (series[rows, column].tolist() for series in (table.open, table.high, table.low, table.close))

@@ -45,7 +45,8 @@ class Scrape:
         for level in get_args(Level):
             self._metrics.total("alerts", 0, level)
         for name in names:
-            if name in run.config.places:  # shown once a portfolio is open
+            # a place for a portfolio is an agent without capital; it is shown once a portfolio is open
+            if name in run.config.places:
                 continue
             for outcome in get_args(Outcome):
                 self._metrics.total("predictions", 0, name, "decision", outcome)
@@ -107,7 +108,7 @@ class Scrape:
             metrics.observe("job_seconds", seconds, job)
         works = service.shell.state.at_venue().values()
         metrics.set("open_orders", now.open_orders)
-        metrics.set("held_symbols", len(now.jumped))
+        metrics.set("held_symbols", len(now.jumped))  # trading in these is held after a jump of their price
         metrics.set("unknown_orders", sum(list(work.state).count(OrderState.UNKNOWN) for work in works))
 
     def _predictions(self) -> None:
@@ -158,7 +159,10 @@ class Scrape:
         metrics.set("switch_state", state.switch.state, "house")
 
     def _agents(self, now: Overview) -> None:
-        """Set the metrics of agents, shadows and their helper models."""
+        """Set the metrics of agents, shadows (agents that are simulated beside the account) and their helper models.
+
+        Figures are labelled by source: "model" for the model, and "plain" for the forecast without it.
+        """
         metrics, shell = self._metrics, self._run.service.shell
         state = shell.state
         for agent in now.agents:

@@ -111,7 +111,11 @@ class ModelRoutes:
         self._turn = asyncio.Lock()
 
     def routes(self) -> tuple[Route, ...]:
-        """All routes of models. Requests that change which policy decides need a token of scope admin."""
+        """All routes of models. Requests that change which policy decides need a token of scope admin.
+
+        A Post has its path, handler, types of the body and of the answer, summary, an example of the body, and the
+        scope if that is not trade. `named_by` notes in the OpenAPI document that a body needs one of two fields.
+        """
         v1, reason = "/api/v1/models", '{"reason": ".."}'
         return (
             Read(v1, self.models, Models, "The models of the agents and shadows."),
@@ -221,7 +225,8 @@ class ModelRoutes:
         return self._service.shell.state.rules.names().index(name)
 
     def _model(self, name: str) -> Model:
-        """The model of the agent or shadow `name`."""
+        """The model of the agent or shadow `name`. Shadows, which are simulated beside the account, follow the agents
+        in the index; each has one book."""
         service, index = self._service, self._index(name)
         state, agent_table = service.shell.state, service.config.seats[index]
         loaded = state.loaded.get(name)

@@ -183,7 +183,11 @@ class PortfolioRoutes:
         """Digest of a dry run -> (portfolio, weights float64[N] as bytes, basis: where the weights come from)."""
 
     def routes(self) -> tuple[Route, ...]:
-        """All routes of portfolios. Opening and closing need scope admin: they move capital between books."""
+        """All routes of portfolios. Opening and closing need scope admin: they move capital between books.
+
+        A Post has its path, handler, types of the body and of the answer, summary, an example of the body, and the
+        scope if that is not trade.
+        """
         v1 = "/api/v1/portfolios"
         return (
             Read(v1, self.listed, PortfolioList, "The open portfolios."),
@@ -237,7 +241,7 @@ class PortfolioRoutes:
         return await self._dry_run(place_index, asked.name, proposal, weights, opened)
 
     async def _create(self, asked: CreatePortfolio, sender: str) -> Rebalanced:
-        """Open a portfolio and commit its first weights.
+        """Open a portfolio in a vacant place (an agent without capital), and commit its first weights.
 
         Raises Refused where the first orders would differ from the preview `as_planned`.
         """
@@ -255,7 +259,8 @@ class PortfolioRoutes:
     async def _prepared(self, asked: CreatePortfolio, sender: str) -> tuple[PortfolioOpened, Proposed, int, Floats]:
         """Return the two events that open a portfolio, the index of its agent, and its target weights float64[N].
 
-        N is the number of symbols of the universe.
+        N is the number of symbols of the universe. A place is an agent without capital until a portfolio is opened in
+        it. The weights are computed on a copy of the state in which the portfolio is open.
 
         Raises Refused for a wrong name, capital, reason or target, and if no agent is vacant for a new portfolio.
         """
@@ -283,7 +288,11 @@ class PortfolioRoutes:
         return replace(opened, ts=now, basis=basis), proposal, place_index, weights
 
     async def rebalance(self, asked: Rebalance, sender: str, name: str) -> Rebalanced:
-        """Trade new weights, or with `dry_run` return the orders that they would cause."""
+        """Trade new weights, or with `dry_run` return the orders that they would cause.
+
+        `as_planned` is the digest of an earlier dry run, whose weights are then traded. `basis` says where the weights
+        come from.
+        """
         service = self._run.service
         place_index = self._open(name)
         self._require_market()
@@ -300,7 +309,8 @@ class PortfolioRoutes:
         return await self._committed(place_index, weights, proposal=replace(proposal, plan=asked.as_planned))
 
     async def close(self, asked: ClosePortfolio, sender: str, name: str) -> PortfolioClosing:
-        """Close a portfolio; its sales are sent after the commit."""
+        """Close a portfolio; its sales are sent after the commit. With `as_planned`, the digest of a preview, it is
+        closed only if the preview would be the same now."""
         closed = await self._closing(asked, sender, name)
         if asked.as_planned and (await self._would_close(closed)).plan != asked.as_planned:
             text = f"closing {name} would now differ from the preview; nothing was closed, preview it again"
@@ -338,8 +348,8 @@ class PortfolioRoutes:
     def _closed(
         self, after: State, effects: Sequence[Effect], closed: PortfolioClosed, lots: list[int]
     ) -> PortfolioClosing:
-        """The answer to a closing of a portfolio: `after` is the state after the event, `lots` the lots before the
-        event.
+        """The answer to a closing of a portfolio: `after` is the state after the event, `effects` what the engine
+        returned for it, and `lots` the lots before the event.
         """
         trades = trades_of(after, effects, self._run.parts.costs, self._run.service.run)
         state: Literal["closing", "closed"] = "closed" if place_of(after, closed.name) is None else "closing"
@@ -452,7 +462,8 @@ class PortfolioRoutes:
     ) -> Rebalanced:
         """The answer to a request for target weights on a copy of the state, after the events `before`.
 
-        Raises Refused with the reason.
+        The newest PLANS_KEPT plans are remembered, so that a later request can trade one of them. Raises Refused with
+        the reason.
         """
 
         def work(copy: State) -> tuple[str, Rebalanced | None]:
@@ -475,7 +486,8 @@ class PortfolioRoutes:
     async def _committed(
         self, place_index: int, weights: Floats, *before: Event, proposal: Proposed, partly: str = ""
     ) -> Rebalanced:
-        """Commit target weights, and return the answer with the address of the plan that they became."""
+        """Commit target weights after the events `before`, and return the answer with the address of the plan that they
+        became. `partly` begins the text of a refusal if an event of `before` was accepted."""
         commit = await committed(
             self._run.service,
             lambda state, effects: self._rebalanced(state, place_index, proposal, weights, effects, dry_run=False),

@@ -174,7 +174,11 @@ class PredictionRoutes:
         self._artifacts: OrderedDict[str, Policy] = OrderedDict()
 
     def routes(self) -> tuple[Route, ...]:
-        """The routes /predict and /allocate. Both change nothing, so a token of scope read suffices."""
+        """The routes /predict and /allocate. Both change nothing, so a token of scope read suffices.
+
+        A Post has its path, handler, types of the body and of the answer, summary, an example of the body and scope.
+        `named_by` notes in the OpenAPI document that a body needs one of two fields, or exactly one ("oneOf").
+        """
         return (
             Post(
                 "/api/v1/predict", self.predict, named_by(Predict, "agent", "artifact"), Prediction,
@@ -189,7 +193,10 @@ class PredictionRoutes:
         )  # fmt: skip
 
     async def predict(self, asked: Predict, sender: str) -> Prediction:
-        """The answer of a learned policy. Raises Refused and NotDone."""
+        """The answer of a learned policy, which is the only one (the leaf) inside the policy of an agent or artifact.
+
+        An equal question is answered from the cache. Raises Refused and NotDone.
+        """
         service, names = self._service, self._service.shell.state.rules.names()
         check_agent(service, asked.agent)
         if not (asked.agent or asked.artifact):
@@ -231,6 +238,7 @@ class PredictionRoutes:
             now = self._service.shell.state.sample
 
             async def computed() -> Allocated:
+                """Compute the weights in a thread; this runs only where the cache has no answer."""
                 try:
                     # an artifact (its name has a slash) stays loaded for later requests
                     weights, figures, note, hold = await asyncio.to_thread(
@@ -314,7 +322,7 @@ class PredictionRoutes:
         symbols: tuple[str, ...],
         agent_index: int,
     ) -> Prediction:
-        """Compute the answer of one learned policy in a thread. Raises Refused for an input that does not fit it."""
+        """Compute the answer of a learned policy, the leaf, in a thread. Raises Refused for an input that is unfit."""
         service = self._service
         await service.settled()
         state = service.shell.state
@@ -328,7 +336,7 @@ class PredictionRoutes:
             if asked.artifact:
                 memory = EMPTY_MEMORY
             if observed is None:
-                # the view and memory that the policy around the leaf would pass to it
+                # (path, leaf, view, memory), with what the policy around the leaf would pass to it
                 question = next(candidate for candidate in leaves_asked(policy, view, memory) if candidate[1] is leaf)
                 answer, hashed = (
                     answer_at(leaf, question[2], question[3]),

@@ -182,7 +182,8 @@ class AccountReader:
             self._following.cancel()
 
     async def _follow(self) -> None:
-        """Fold the journal's new entries whenever FOLLOWED of them have come, so that a request has few to fold."""
+        """Add the journal's new entries to the account's history (`fold`) whenever FOLLOWED of them have come, so that
+        a request has few to add."""
         service = self._run.service
         while True:
             await service.changed(FOLLOW_S)
@@ -233,7 +234,7 @@ class AccountReader:
     def _fold_until(self, reader: Reader, until: int) -> AccountHistory:
         """The account's history up to the journal entry `until`, or up to the newest committed one.
 
-        The history is computed at half speed, so that the event loop can run.
+        The history is computed at half speed (`rested`), so that the event loop can run.
         """
         if self._history is None:
             universe = self._run.service.shell.unsettled.universe  # `state` would raise in this thread
@@ -262,7 +263,10 @@ class ProfitRoutes:
         )
 
     async def period(self, request: web.Request, query: OfPeriod) -> PeriodNow:
-        """A period in market time, so that a run on recorded bars is in the year of its bars. Raises Refused."""
+        """A period in market time, so that a run on recorded bars is in the year of its bars. Raises Refused.
+
+        `since` is 0 for the start of the run, and `until` None where the period goes on.
+        """
         if query.start is not None and query.end is not None and query.start > query.end:
             text = f"from = {query.start} is after to = {query.end}; exchange them"
             raise Refused(422, "query", text, errors=[FieldFault("from", text)])

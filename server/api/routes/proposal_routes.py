@@ -183,7 +183,11 @@ class ProposalRoutes:
         self._buckets = Buckets(self._a_minute / MINUTE_S, max(1, self._a_minute // 3))
 
     def routes(self) -> tuple[Route, ...]:
-        """All routes of outside agents."""
+        """All routes of outside agents (programs that propose targets over the API).
+
+        A Post has its path, handler, types of the body and of the answer, summary, an example of the body, and the
+        scope if that is not trade. A Read has its path, handler, type of the answer, summary and type of the query.
+        """
         v1, body = "/api/v1/agents/{name}", '{"weights": {"SPY": 0.6}}'
         return (
             Read("/api/v1/reviews", self.reviews, Reviews, "The proposals that wait for a person."),
@@ -235,9 +239,9 @@ class ProposalRoutes:
         return Proposals(name, [verdict_line(self._state.universe, verdict) for verdict in newest])
 
     async def preview(self, asked: Preview, sender: str, name: str) -> ProposalAnswer:
-        """The verdict on a copy of the state; nothing changes."""
+        """The verdict on a copy of the state, in which the engine handles the proposal (`step`); nothing changes."""
         self._check_rate_and_agent(name, f"preview {sender}")
-        proposal = self._proposal(asked, name, PREVIEWED, "preview", sender)
+        proposal = self._proposal(asked, name, PREVIEWED, "preview", sender)  # in place of an id and a reason
 
         def work(copy: State) -> ProposalAnswer:
             effects = step(copy, proposal)
@@ -257,7 +261,8 @@ class ProposalRoutes:
             if (earlier_verdict := self._earlier_verdict(proposal)) is not None:
                 _raise_refused(earlier_verdict)
                 line = verdict_line(self._state.universe, earlier_verdict)
-                return ProposalAnswer(name, False, True, line, None, "", "")  # repeated, with the earlier verdict
+                # no preview; repeated, with the earlier verdict; without trades, plan and decision
+                return ProposalAnswer(name, False, True, line, None, "", "")
             commit = await committed(
                 self._run.service,
                 lambda state, effects: self._answer(state, proposal, effects, preview=False),
@@ -270,7 +275,10 @@ class ProposalRoutes:
         return Reviews([_waiting(self._state, proposal) for proposal in self._state.reviews.values()])
 
     async def preview_review(self, asked: ReviewPreview, sender: str, name: str) -> ProposalAnswer:
-        """The verdict that an approval would have now, on a copy of the state; nothing changes. Raises Refused."""
+        """The verdict that an approval would have now; nothing changes. Raises Refused.
+
+        The engine handles the approval (`step`) on a copy of the state, and its effects have the orders and refusals.
+        """
         check_ready(self._run.service)
         self._place(name)
 
@@ -285,7 +293,10 @@ class ProposalRoutes:
         return await self._copies.result(work)
 
     async def review(self, asked: Review, sender: str, name: str) -> ProposalAnswer:
-        """Approves or declines a proposal that waits. Raises Refused and NotDone."""
+        """Approves or declines a proposal that waits. Raises Refused and NotDone.
+
+        An approval needs another sender than the proposal had. `asked.plan` binds it to the orders that were shown.
+        """
         check_ready(self._run.service)
         self._place(name)
         reason = journal_reason(asked.reason, "the review of a proposal")
@@ -378,7 +389,8 @@ class ProposalRoutes:
         return verdict
 
     def _answer(self, state: State, proposal: Proposed, effects: Sequence[Effect], *, preview: bool) -> ProposalAnswer:
-        """The answer to a proposal or preview, from the effects of its event; `state` is the state after the event."""
+        """The answer to a proposal or preview, from the effects of its event (orders and records that the engine
+        returned); `state` is the state after the event."""
         proposal_effects, verdict = own_effects(effects), state.outside[proposal.agent].find(proposal.id)
         place = place_of_agent(state, proposal.agent)
         if verdict is None or place is None:

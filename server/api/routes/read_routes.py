@@ -100,7 +100,8 @@ class Readings:
         self._health: Health | None = None
 
     def routes(self) -> tuple[Route, ...]:
-        """The GET routes of these JSON documents."""
+        """The GET routes of these JSON documents. A Read has its path, handler, type of the answer, summary and type of
+        the query. With `shared` an unchanged answer is encoded once."""
         v1 = "/api/v1"
         return (
             Read("/health", self.health, Health, "Whether it is live and ready.", scope="open", shared=True),
@@ -202,6 +203,7 @@ class Readings:
         key, matching_limits = before(query, "orders", run), reasons_with(search)
 
         def work(reader: Reader) -> tuple[Page[Order], dict[str, int]]:
+            """Return (page of matching orders, number of orders by group; empty where the query asks for no totals)."""
             page = reader.order_page(
                 limit,
                 key,
@@ -243,7 +245,8 @@ class Readings:
     async def decisions(self, request: web.Request, query: PagedDecisions) -> Decisions:
         """A page of rounds, of all agents or of one.
 
-        In a house of 500 symbols and 20 agents a round has half a megabyte, and one agent's decision in it 40 kB.
+        A round is the decision of all agents at one sample. With 500 symbols and 20 agents it has half a megabyte, and
+        one agent's decision in it 40 kB.
         """
         universe, run = self._run.parts.universe, self._run.service.run
         key = before(query, "decisions", run)
@@ -323,7 +326,8 @@ class Readings:
 def _rounds_of(reader: Reader, agent: str, limit: int, key: tuple[int, ...], since: int) -> Page[Decision]:
     """A page of rounds in which an agent decided, each with this agent's decision alone.
 
-    After SCANNED searched rounds the page ends, perhaps without rows; its cursor continues the search.
+    `key` is the row key of the cursor; the page has older rows. After SCANNED searched rounds the page ends, perhaps
+    without rows; its cursor continues the search.
     """
     rows: list[Decision] = []
     keys: list[tuple[int, ...]] = []

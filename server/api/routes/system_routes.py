@@ -223,7 +223,8 @@ class SystemReads:
 def _schedule_now(
     schedule: Schedule, sessions: Mapping[str, Sessions], now: int, last_run: JobRunLine | None
 ) -> ScheduleNow:
-    """A schedule with its last and next instants; `now` is in ns UTC."""
+    """A schedule with its last and next instants; `now` is in ns UTC. The last instant is searched in ever longer spans
+    of days back; 0 if there is none, and likewise for the next one."""
     last_ts = 0
     for days in BACK_DAYS:
         if past := due([schedule], sessions, now - days * DAY_NS, now):

@@ -102,6 +102,7 @@ def mcp(
         gateway = Gateway(_http_address(url), secret)
     else:
         api_place = reach(place(config, state, sets)).reached
+        # the daemon of this state folder wrote its certificate itself: it is not verified
         gateway = Gateway(api_place.url.rstrip("/"), secret, verified=not api_place.tls)
     if http:
         _serve(gateway, agent, http, certificate_files)

@@ -76,7 +76,8 @@ def _packages() -> Check:
 
 
 def _installed_files() -> Check:
-    """Check that every file in the installer's record exists; an editable installation records no modules."""
+    """Check that every file in the installer's record exists; an editable installation records no modules. The result
+    None means that the check was not made."""
     # only an installation has a RECORD; metadata that a build left in src/ has none
     installed = next(
         (distribution for distribution in distributions(name="quantd") if distribution.read_text("RECORD") is not None),
@@ -136,7 +137,8 @@ def _torch(before: bool) -> Check:
 
 
 def _market(config: Config, where: Place) -> Iterator[Check]:
-    """Load the market data and the policies; with recorded bars, also ask each policy for a decision."""
+    """Load the market data and the policies; with recorded bars, also ask each policy for a decision. The result of a
+    check is True, False, or None where it was not made."""
     from quantd.adapters.calendars import CalendarError
     from quantd.adapters.feeds.feed_errors import FeedError
     from quantd.daemon.assembly.parts import Assembly, parts_of
@@ -161,7 +163,11 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
 
 
 def _policies(config: Config, assembly: Any) -> Iterator[Check]:
-    """Call each policy twice on one view, at the first sample at which it may decide, and compare the decisions."""
+    """Call each policy twice on one view, at the first sample at which it may decide, and compare the decisions.
+
+    The engine runs on the recorded bars and puts its questions to `ask`, which probes a policy and decides nothing. An
+    outside agent decides by proposals and is not asked.
+    """
     from msgspec.structs import replace
 
     from quantd.daemon.policies.loading import probe
@@ -222,7 +228,7 @@ def _folder(where: Place, token: str) -> Check:
 
 
 def _ports(config: Config, where: Place) -> Iterator[Check]:
-    """Check that the ports of the API and of an embedded broker are free; skipped while a daemon runs here."""
+    """Check that the ports of the API and of an embedded broker are free; skipped (None) while a daemon runs here."""
     if running(where) is not None:
         yield Check("ports", None, "not checked: a daemon runs here and uses them")
         return

@@ -64,6 +64,7 @@ def _mode_and_caps(config: Config) -> Iterator[Check]:
     if missing_caps:
         yield Check("caps", False, f"[live] has no {', '.join(missing_caps)}; docs/operate/live.md has rules for them")
         return
+    # of the first session, in which the ramp permits the smallest share of the caps
     share = Allowance(ramp_days=live.ramp.days, ramp_from=live.ramp.from_share).share(1)
     account, order = (money_text(caps[key] or 0) for key in ("max_account_notional", "max_order_notional"))
     text = (
@@ -103,7 +104,7 @@ def _venue(config: Config, where: Place) -> Iterator[Check]:
 
 async def _account(parts: Parts) -> list[Check]:
     """Open the venue, and check its account, currency, clock and universe, and that the keys cannot withdraw money."""
-    broker = broker_of(parts.config, parts.universe, "doctor00")
+    broker = broker_of(parts.config, parts.universe, "doctor00")  # in place of the id of a run
     if broker is None:
         return []
     try:

@@ -71,7 +71,7 @@ async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Trie
                 alerts=AlertFilter(("CRITICAL",), 60, "", "UTC"),  # at most 60 a minute, no quiet hours
             )  # fmt: skip
             begin(shell, parts, config, RUN_NAME, fresh=True)
-            api = Api(service, parts, config, folder, None)
+            api = Api(service, parts, config, folder, None)  # None: without a message bus
             await api.start()
             tasks = [asyncio.create_task(service.step_forever()), asyncio.create_task(watch_halt_file(service))]
             try:
@@ -120,7 +120,13 @@ async def alert(config: Config) -> Tried:
         return Tried("embedded broker", str(error), 0.0)
     try:
         return await _round_trip(
-            config, broker.host, broker.port, broker.publisher, (username, password), bus_tls(config, False)
+            # False: the address itself asks for no TLS
+            config,
+            broker.host,
+            broker.port,
+            broker.publisher,
+            (username, password),
+            bus_tls(config, False),
         )
     finally:
         await asyncio.to_thread(broker.stop)

@@ -77,7 +77,8 @@ class DaemonTokens:
 def server_of(gateway: Gateway, agent: str, *, tokens: DaemonTokens | None = None, url: str = "") -> MCPServer[Any]:
     """The MCP server with the tools of an outside agent, or of an operator if `agent` is empty.
 
-    With `tokens`, which checks them, each HTTP request to `url` needs a token.
+    With `tokens`, which checks them, each HTTP request to `url` needs a token. The hints of a tool tell a client
+    whether it reads only or acts.
     """
     text, tools = tools_of(gateway, agent)
     auth = None if tokens is None else AuthSettings(issuer_url=AnyHttpUrl(url), resource_server_url=None)

@@ -173,7 +173,10 @@ class Phrases:
 
 
 def halt_of(gateway: Gateway) -> Callable[..., Any]:
-    """The tool `halt`. The scope of the token is checked before a person or a phrase confirms anything."""
+    """The tool `halt`. The scope of the token is checked before a person or a phrase confirms anything.
+
+    The answer of the person is `Unasked` where the client cannot ask one: then a phrase confirms the halt.
+    """
     phrases = Phrases(gateway)
 
     async def permitted_person(ctx: Context[Any, Any], reason: str, agent: str = "") -> Elicit[Confirmation] | Unasked:

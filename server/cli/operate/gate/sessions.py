@@ -68,7 +68,8 @@ class SessionsOfTokens:
             await self._server(scope, receive, send)
 
     async def _serve_session(self, session: bytes, scope: Message, receive: Receive, send: Send) -> None:
-        """Pass on a request of a session, and forget a session that its client deletes."""
+        """Pass on a request of a session, and forget a session that its client deletes. The time at which the request
+        ends is kept, because a session ends some time after its last request."""
         status = 0
 
         async def watched(message: Message) -> None:
