@@ -65,8 +65,8 @@ def groups(alerts: Sequence[Keyed]) -> list[list[Keyed]]:
 def merged(group: Sequence[Alert]) -> Alert:
     """One alert for a group. Its id is the id of the first alert and the number of the further alerts.
 
-    The merged alert has a symbol, an agent or an incident if all alerts of the group have the same one. If the agents
-    differ, its text names the agent of each alert.
+    The merged alert has a symbol, an agent or an incident if all alerts of the group have the same one (the fields of
+    COMMON). If the agents differ, its text names the agent of each alert. It has no value and bound of a limit.
     """
     first = group[0]
     if len(group) == 1:
@@ -135,7 +135,9 @@ class Delivery:
         self._early: set[str] = set()
         """Ids of urgent alerts that the sink has already: the queue of the store may get them later."""
         self._posted = service.posted
+        """Number of alerts that the service had raised at the last commit."""
         self._new = True
+        """Whether an attempt is due: alerts were raised or a failure is to be repeated."""
         self._queued = False
         """Whether the queue has grown since its depth was read."""
         self._earliest = 0.0
@@ -143,7 +145,7 @@ class Delivery:
         self._refusals = Refusals()
         self._failed = 0
         """Failures in a row."""
-        service.subscribers.append(self._take)
+        service.subscribers.append(self._take)  # called with the steps of each commit
 
     def _take(self, steps: Sequence[Step]) -> None:
         posted = self._service.posted
@@ -183,7 +185,10 @@ class Delivery:
         await self._sink.close()
 
     async def _deliver(self) -> bool:
-        """Deliver the queue; returns whether refused alerts remain in it. Raises what the sink and the store raise."""
+        """Deliver the queue; returns whether refused alerts remain in it. Raises what the sink and the store raise.
+
+        Urgent alerts go first, from memory. Deferred alerts, which the receiver refused several times, go last.
+        """
         for id, alert in list(self._urgent.items()):
             if await self._sends(alert, [id]):
                 self._early.add(id)
@@ -194,6 +199,7 @@ class Delivery:
         # refused alerts may stand at the front of the queue: the query reaches beyond them
         while queued := await asyncio.to_thread(store.pending, WINDOW + len(self._refusals), self.kind):
             self._counts.depth = await asyncio.to_thread(store.waiting, self.kind)
+            # (key of the queue's row, alert)
             alerts = [(row.key, self._composer.alert(row.body, row.merged)) for row in queued]
             not_deferred = [keyed for keyed in alerts if not self._refusals.deferred(keyed[1].id)]
             if not not_deferred:
@@ -259,10 +265,11 @@ class Delivery:
         return bool(queued)
 
     async def _sends(self, alert: Alert, ids: Sequence[str]) -> bool:
-        """Send the message of the alerts `ids`; returns True once the receiver accepts it.
+        """Send one message of the alerts `ids`; returns True once the receiver accepts it.
 
-        Returns False after a refusal if its alert is set aside, or if all its alerts go behind the other alerts of the
-        queue. Raises any other refusal and failure, after which the caller pauses.
+        Returns False after a refusal if the alert is set aside (removed from the queue), or if all alerts of the
+        message are deferred (behind the other alerts of the queue). Raises any other refusal and failure, after which
+        the caller pauses.
         """
         try:
             await self._sink.deliver(alert)
@@ -298,6 +305,7 @@ class Delivery:
         until = time.monotonic() + (back_off_s(self._failed, FIRST_S, LONGEST_S) if self._failed else 0.0)
         until = max(until, self._earliest)
         while not self._service.over and (not self._new or (time.monotonic() < until and not only_refused)):
+            # pieces of half a second, because the end of the pause raises no event
             wait_s = until - time.monotonic()
             if only_refused and wait_s <= 0.0:
                 return

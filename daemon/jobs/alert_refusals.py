@@ -68,7 +68,8 @@ class Refusals:
         """Record that the receiver refused a message with these alerts.
 
         Returns True if the alert, which was sent alone, is to be set aside: it was refused more than TRIES times, and
-        the receiver has accepted another message since its last refusal.
+        the receiver has accepted another message since its last refusal. Only a message of one alert can have so many
+        refusals. Beyond ALERTS refused alerts the oldest is forgotten.
         """
         for id in ids:
             tries, deliveries_at_refusal = self._tries.pop(id, 0) + 1, self._marks.pop(id, self._taken)

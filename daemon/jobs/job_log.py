@@ -42,12 +42,16 @@ class JobLog:
     """The runs of jobs, the newest KEPT of each job and its schedules."""
 
     def __init__(self, service: Service, newest: Newest = lambda job, instants: []) -> None:
-        """`newest` is the function that returns the newest instants at which each schedule of a job was due."""
+        """`newest` is the function that returns the newest instants at which each schedule of a job was due.
+
+        The default function, for a service without schedules, returns none.
+        """
         self._service = service
         self._newest = newest
         self._runs: dict[int, JobRun] = {run.id: run for run in service.store.job_runs(service.run)}
         self._unwritten: dict[int, JobRun] = {}
         self._failed = ""
+        """The store's last error, so that a repeated one is logged once; empty after a success."""
         self._asked: dict[int, tuple[set[tuple[int, int]], int]] = {}
         """Id of a run in the loop -> ((round, agent) of questions without an answer, number of orders so far)."""
         self._ticked: dict[str, list[int]] = {}
@@ -71,9 +75,10 @@ class JobLog:
     def begin(
         self, job: str, schedules: tuple[str, ...] = (), *, due_ts: int, who: str = "", reason: str = ""
     ) -> JobRun:
-        """Add a queued run and return it. `due_ts` is in ns UTC, `who` the sender of a run by hand.
+        """Add a queued run and return it. `due_ts` is in ns UTC; `who` sent a run by hand, and is empty for any other.
 
-        Raises AlreadyRunning for a run by hand while another run of the job is open.
+        `schedules` are the names of the schedules that caused the run. Raises AlreadyRunning for a run by hand while
+        another run of the job is open.
         """
         present = next((entry for entry in self.runs() if entry.job == job and entry.state in OPEN), None)
         if who and present is not None:
@@ -126,7 +131,11 @@ class JobLog:
                 log.warning("jobs.unwritten", error=self._failed, then="written when the store takes writes")
 
     def _interrupt(self) -> list[JobRun]:
-        """Mark the runs of jobs that an earlier process left open as interrupted; returns the runs to be repeated."""
+        """Mark the runs of jobs that an earlier process left open as interrupted; returns the runs to be repeated.
+
+        A run in the engine's loop whose command is in the journal was carried out: it ends as succeeded. One run of
+        each job with `again` is repeated.
+        """
         open_runs = [run for run in self._runs.values() if run.state in OPEN]
         loop_ids = {run.id for run in open_runs if run.job in BY_NAME and BY_NAME[run.job].where == "loop"}
         journalled_ids = self._journalled() if loop_ids else set()
@@ -147,7 +156,11 @@ class JobLog:
         return {event.id for event in events if isinstance(event, ScheduleRun)}
 
     def _take(self, steps: Sequence[Step]) -> None:
-        """Record, from committed steps, the runs of jobs that the engine's loop began, continued or ended."""
+        """Record, from committed steps, the runs of jobs that the engine's loop began, continued or ended.
+
+        A Tick is an instant of schedules, which begins and ends a run at once. A ScheduleRun is a run by hand: it asks
+        the agents, and ends with the last Decided, the answer of an agent.
+        """
         for event, effects in steps:
             if type(event) is Tick:
                 jobs = [job for job in event.jobs if BY_NAME[job].where == "loop"]
@@ -165,16 +178,16 @@ class JobLog:
             elif type(event) is Decided and self._asked:
                 orders = sum(len(e.sym) for e in effects if isinstance(e, OrderBasket))
                 for id, (unanswered, before) in list(self._asked.items()):
-                    if (event.round, event.agent) in unanswered:
+                    if (event.round, event.agent) in unanswered:  # `round` numbers the questions of one instant
                         unanswered.discard((event.round, event.agent))
                         self._asked[id] = (unanswered, before + orders)
-                        self._settle(id, "rebalance", 0)
+                        self._settle(id, "rebalance", 0)  # 0: only the first call of a run writes the number asked
 
     def _settle(self, id: int, job: str, asked: int) -> None:
         """End a run of a job of the engine's loop once its agents have answered.
 
         A queued run is running from now on; it stays open while a question is unanswered. `asked` is the number of
-        agents, for the text.
+        agents that the run asked, for the text. The job "rebalance" alone asks agents; any other job ends at once.
         """
         run = self._runs.get(id)
         unanswered, orders = self._asked[id]

@@ -42,7 +42,10 @@ class Upkeep:
         return await asyncio.to_thread(self._back_up if run.job == "backup" else self._compact)
 
     def _back_up(self) -> str:
-        """Write a backup of the store, then delete the oldest archives beyond `keep_backups`; returns its path."""
+        """Write a backup of the store, then delete the oldest archives beyond `keep_backups`; returns its path.
+
+        The archive contains the models that the policies have loaded.
+        """
         config = self.service.config
         backup_folder = config.at(config.store.backups) if config.store.backups else self.folder / BACKUPS
         backup_folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -13,8 +13,10 @@ from quantd.trading.events import Reminded
 def due(incidents: Sequence[Incident], alerts: Alerts, now_ns: int) -> list[Reminded]:
     """The reminders that are due, at most one of each incident.
 
-    A CRITICAL incident goes to the next sink of `escalate` after each `escalate_after`. The first reminder to everyone
-    comes after `remind`, and the wait doubles each time: with `remind` 1 h they come 1 h, 3 h and 7 h after the start.
+    An escalation sends a CRITICAL incident to the next sink of `escalate` after each `escalate_after`; the first sink
+    had it at the start. A reminder to everyone comes first after `remind`, and the wait doubles each time: with
+    `remind` 1 h they come 1 h, 3 h and 7 h after the start. `incident.sinks` are the escalations so far,
+    `incident.reminded` both kinds.
     """
     reminders = []
     for incident in incidents:
@@ -24,6 +26,7 @@ def due(incidents: Sequence[Incident], alerts: Alerts, now_ns: int) -> list[Remi
         escalated = len(incident.sinks)
         next_sinks = alerts.escalate[1:][escalated:] if incident.level == "CRITICAL" else ()
         if next_sinks and age >= (escalated + 1) * alerts.escalate_after_ns:
+            # 0: the caller sets the instant
             reminders.append(Reminded(0, incident.id, next_sinks[0]))
         elif alerts.remind_ns and age >= alerts.remind_ns * (2 ** (incident.reminded - escalated + 1) - 1):
             reminders.append(Reminded(0, incident.id))

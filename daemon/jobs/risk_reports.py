@@ -38,7 +38,10 @@ class Reporter:
         return "nothing was sampled yet" if document is None else str(keep(self.folder, job, document))
 
     def report(self, job: str, standing: Standing) -> Report | None:
-        """The report of the days up to the newest sample in the store; None before the first sample."""
+        """The report of the days up to the newest sample in the store; None before the first sample.
+
+        `job` is the kind of report, which sets the number of days. `standing` has the present limits and risk measures.
+        """
         reader = Reader.open(self.store, self.service.run)
         last = next((point.ts for point in reader.equity(last=1)), 0)
         if not last:

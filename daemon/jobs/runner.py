@@ -90,9 +90,10 @@ class Jobs:
         }  # fmt: skip
         """Job -> its queued run: by hand, or one that an earlier process left."""
         self._again: dict[str, Again] = {}
+        """Job -> its run that is to be tried again, and when."""
         self._late: dict[str, asyncio.Future[str | BaseException]] = {}
         """Job -> its work in a thread that is beyond its time limit and still runs: a thread cannot be ended."""
-        self._done = clock() - PACE_S
+        self._done = clock() - PACE_S  # the end of the last job; so far back that the first one need not wait
         service.measured.task_failures.update(dict.fromkeys(work, 0))
         service.subscribers.append(self._take)
 
@@ -118,7 +119,11 @@ class Jobs:
             await self.once()
 
     async def once(self) -> None:
-        """Make one pass over the jobs of the lane that are due now."""
+        """Make one pass over the jobs of the lane that are due now.
+
+        A job has at most a run by hand, a due instant and a retry. A due instant is tried in place of a retry. When the
+        service stops (`over`), retries do not wait for their time.
+        """
         now, over = self._clock(), self._service.over
         retries = {job: retry.run for job, retry in self._again.items() if over or now >= retry.at}
         due, self.due = self.due, {}
@@ -136,7 +141,11 @@ class Jobs:
                 await self._try(retries[job])
 
     async def _try(self, run: JobRun) -> None:
-        """Make one attempt of a job's run, and note the outcome."""
+        """Make one attempt of a job's run, and note the outcome.
+
+        A run that waits for a retry ends as failed if this is a newer run of its job. Raises only CancelledError and
+        KeyboardInterrupt.
+        """
         job = run.job
         former = self._again.pop(job, None)
         if former is not None and former.run.id != run.id:
@@ -168,7 +177,8 @@ class Jobs:
     async def _in_time(self, run: JobRun) -> str:
         """Make one attempt of a job's run within its time limit, and return its result.
 
-        Raises TimeLimit, and what the work raises.
+        Raises TimeLimit, and what the work raises. Work in a thread cannot be ended: it goes on, and the job is not
+        tried again before its end.
         """
         limit_s = BY_NAME[run.job].timeout_s
         work = asyncio.ensure_future(self._outcome(run))

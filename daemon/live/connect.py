@@ -42,7 +42,11 @@ def reach(
 
 
 def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], int] = time.time_ns) -> Live:
-    """The feed with its fallbacks: each vendor with retries and a cache on disk. Raises SourceError and FeedError."""
+    """The feed with its fallbacks: each vendor with retries and a cache on disk. Raises SourceError and FeedError.
+
+    `folder` has the cache. With `build_from` the vendor delivers finer bars, from which the run's bars are built. A
+    stream (bars that the vendor pushes) is used without fallbacks only. `put_aside` takes bars that are not sound.
+    """
     table = parts.config.feed
     finer_ns = interval_ns(table.build_from) if table.build_from else 0
     interval = table.build_from or interval_text(parts.interval_ns)
@@ -51,7 +55,7 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
         try:
             vendor = source_of(kind, _request(parts, kind, interval))
         except FileWrong as error:
-            raise SourceError("[feed] mapping", str(error), again=False) from None
+            raise SourceError("[feed] mapping", str(error), again=False) from None  # not tried again
         source: Source = Cached(
             Retried(vendor, deadline_s=RETRY_FOR_S), parts.universe, interval, folder / "bars", now=now
         )

@@ -128,6 +128,7 @@ class Emergency:
         self._account, self._started, self._timeout_s, self._tell = account, started, timeout_s, tell
         self._deadline = time.monotonic() + timeout_s
         self._turn = asyncio.Semaphore(AT_ONCE)
+        """Limits the requests to the venue at one time."""
         self.orders: list[OrderLine] = []
         self.positions: list[PositionLine] = []
         self.dust: list[Holding] = []
@@ -140,7 +141,9 @@ class Emergency:
         self._closing: set[str] = set()
         """Ids of closing orders."""
         self._positions_seen: dict[str, Holding] = {}
+        """Symbol -> its position at the first reading, until it is closed; dust (too small to close) is left out."""
         self._working: Sequence[WorkingOrder] | None = None
+        """Open orders at the newest reading, and below the positions; None before the first reading."""
         self._holdings: Sequence[Holding] | None = None
         self._why: dict[str, str] = {}
         """Order id, symbol, or name of a list -> its last error."""
@@ -211,6 +214,11 @@ class Emergency:
         self._tell(f"{outcome}: order {order.id}, {order.side} {order.qty:f} {order.symbol}{filled_clause}")
 
     async def _close_all(self) -> None:
+        """Close all positions, until none is left without an order or the deadline has passed.
+
+        A position with working orders waits for them: a second closing order could turn it round. Dust (a position too
+        small to trade) and positions with a fault are left to the operator.
+        """
         async for _ in self._pauses(self._deadline):
             # orders first: a closing order that fills in between is then missing from the positions
             if not await self._read_orders():
@@ -261,7 +269,10 @@ class Emergency:
         return orders is not None
 
     async def _read_holdings(self) -> bool:
-        """Read the positions, and report those that are gone as closed. Returns whether they could be read."""
+        """Read the positions, and report those that are gone as closed. Returns whether they could be read.
+
+        Dust is a position too small to trade; `fault` is the reason why a position cannot be closed here.
+        """
         holdings = await self._try("positions", self._account.holdings)
         if holdings is None:
             return False

@@ -62,11 +62,13 @@ class Sender:
         self._last: dict[Key, asyncio.Task[None]] = {}
         """Basket -> its newest request that has no answer yet."""
         self._sending: set[asyncio.Task[None]] = set()
+        """Tasks that send orders; cancels and queries are not among them."""
         self._left: set[Key] = set()
         """Baskets whose sending has begun."""
         self._again: dict[tuple[int, int, int], int] = {}
         """(sample, n, row) -> number of times that the order was sent again."""
         self._tasks: asyncio.TaskGroup | None = None
+        """The tasks of `run`; None before it began."""
         self._early: list[Outgoing] = []
         """Requests that were committed before `run` began."""
         self._asking: set[tuple[int, int, int]] = set()
@@ -83,7 +85,10 @@ class Sender:
             await self._listen()
 
     async def _listen(self) -> None:
-        """Put the venue's news into the inbox; a disconnection only if it lasts longer than AWAY_S."""
+        """Put the venue's news into the inbox; a disconnection only if it lasts longer than AWAY_S.
+
+        A reconnection sets `up`, after which the account is compared.
+        """
         assert self._tasks is not None
         away: asyncio.Task[None] | None = None
         async for news in self._broker.news():
@@ -108,14 +113,17 @@ class Sender:
         await self._inbox.tell([down])
 
     def put(self, effects: Iterable[Outgoing]) -> None:
-        """Sends committed requests to the venue; those of one basket are sent in order."""
+        """Sends committed requests to the venue; those of one basket are sent in order.
+
+        Before `run` has begun the requests are kept. `Rows` are orders of an earlier basket that are sent again.
+        """
         if self._tasks is None:
             self._early.extend(effects)
             return
         for effect in effects:
             key = effect.sample, effect.n
             self._left.add(key)
-            if isinstance(effect, Rows):  # orders of an earlier basket that are sent again
+            if isinstance(effect, Rows):
                 for row in effect.row:
                     self._again[*key, row] = self._again.get((*key, row), 0) + 1
             task = self._tasks.create_task(self._after(self._last.get(key), effect), name="venue")
@@ -159,7 +167,11 @@ class Sender:
             return [Unknown(effect.sample, effect.n, now, rows_of(effect), text), Condition(now, "broker", False, text)]
 
     async def _carried_out(self, effect: Outgoing) -> Sequence[BrokerNews]:
-        """Send one request to the venue and return its answer; a request that is withheld is reported as not sent."""
+        """Send one request to the venue and return its answer; a request that is withheld is reported as not sent.
+
+        `Rows` are orders of an earlier basket that are sent again. A query carries how often each order was sent again,
+        so that an answer about an earlier sending is recognised.
+        """
         match effect:
             case OrderBasket() | Rows():
                 basket, rows = (effect, None) if isinstance(effect, OrderBasket) else (effect.basket, effect.row)
@@ -217,7 +229,8 @@ class Sender:
     async def _ask_again(self, sample: int, n: int, rows: list[int]) -> None:
         """Queries the orders `rows` of a basket until the state of each is resolved.
 
-        The engine hears that an order is still unknown after UNANSWERED_NS, and then each time the wait has doubled.
+        The pause doubles from AGAIN_S to SELDOM_S. Answers that resolve an order go to the engine at once; an answer
+        that it is still unknown goes there after UNANSWERED_NS, and then each time the wait has doubled.
         """
         pause_s = AGAIN_S
         unresolved = rows

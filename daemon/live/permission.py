@@ -64,7 +64,11 @@ def keep(folder: Path, config: Config, failed: tuple[str, ...], now: Callable[[]
 
 
 def doubt(folder: Path, config: Config, now: Callable[[], float] = time.time) -> str:
-    """The reason why the doctor's result in this folder does not permit a live start; empty when it does."""
+    """The reason why the doctor's result in this folder does not permit a live start; empty when it does.
+
+    The result is the file that `quantd doctor --live` wrote. It must be of this configuration and version, unchanged
+    since, not older than LASTS_S, and at most AHEAD_S in the future.
+    """
     try:
         finding = msgspec.json.decode((folder / FILE).read_bytes(), type=Finding)
     except FileNotFoundError:

@@ -72,13 +72,16 @@ class Reconciler:
         self._sender = sender
         self._now = now
         self._since = began
+        """Instant (ns UTC) since which the next query asks for deposits and withdrawals."""
         self.wanted = asyncio.Event()
         """Set to request a comparison ahead of the schedule."""
         self.last: VenueAccount | None = None
         self._compared_fills = 0
         """Number of fills in the books with which `last` was compared."""
         self._lock = asyncio.Lock()
+        """One comparison at a time."""
         self._strays: list[ForeignOrder] = []
+        """Orders of this run that are open at the venue, but have ended in the books."""
         self._newest = time.monotonic()
         """The end of the newest comparison that succeeded."""
 
@@ -154,6 +157,7 @@ class Reconciler:
 
         An attempt counts if no order was filled or is being sent. It succeeds without a difference, or with the same
         differences as the last attempt that counted: a difference that is only late has then had time to vanish.
+        `received` are the baskets whose orders the venue's figures contain.
         """
         await self.open_orders()
         await self.flows()
@@ -162,7 +166,7 @@ class Reconciler:
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(pause_s)
-            # after an attempt with a fill or with an order on its way; after a difference it is AGAIN_S
+            # the pause after an attempt with a fill or with an order on its way; after a difference it is AGAIN_S
             pause_s = min(BUSY_S, AGAIN_S)
             fills_before, received = self._filled(), counted(self._service.shell.state)
             try:
@@ -205,7 +209,10 @@ class Reconciler:
             await self._service.inbox.command(condition)
 
     async def flows(self) -> None:
-        """Books deposits and withdrawals at the venue since the last query, with a margin; each id is booked once."""
+        """Books deposits and withdrawals at the venue since the last query, with a margin; each id is booked once.
+
+        A `column` of -1 stands for no symbol of the universe.
+        """
         queried = self._now()
         try:
             entries = await self._broker.flows(self._since)
@@ -311,10 +318,10 @@ def events_of(
     received: tuple[tuple[int, int], ...],
     stray: Sequence[ForeignOrder] = (),
 ) -> list[Reconciled | ForeignFound]:
-    """The events of a comparison.
+    """The events of a comparison: the account as the venue has it, and orders there that are not ours.
 
-    `received` are the baskets that the venue's buying power includes, `stray` the orders of this run that are open at
-    the venue and ended in the books.
+    `received` are the baskets (sample, number) that the venue's buying power includes, `stray` the orders of this run
+    that are open at the venue and ended in the books.
     """
     return [
         Reconciled(

@@ -103,11 +103,14 @@ class Outside:
         self._aside = aside or Aside()
         self._began = began
         self._missed = ""
+        """Sentence about the schedules that were due while the daemon was down; empty without any."""
         self._account_at_first_start: VenueAccount | None = None
+        """The venue's account at the first start of a run; None at any later start."""
         self._halts_queued: set[int] = set()
         self._halt_ends_queued: set[int] = set()
         """Columns of symbols whose halt, or the end of it, `_listings` has queued: neither is queued twice."""
         self.opened = False
+        """Whether the venue is connected, or there is none."""
         self.feed = feed
         self.venue = venue
         self.sender: Sender | None = None
@@ -135,7 +138,11 @@ class Outside:
         self.opened = True
 
     def attach(self, service: Service) -> None:
-        """Connects a service: orders that are committed from now on are sent to the venue."""
+        """Connects a service: orders that are committed from now on are sent to the venue.
+
+        Without a venue (a simulated one) only the feed is connected. Orders that the last process left without an
+        answer become UNKNOWN, and are queried.
+        """
         if isinstance(self.feed, AcceptsPrices):
             service.accept_price = self.feed.accept_price
         self._aside.suspicious = partial(self._suspicious, service)
@@ -157,7 +164,11 @@ class Outside:
         return halted or ("" if self._leads() else "this daemon no longer holds the lease on its account")
 
     async def run(self, service: Service, ready: asyncio.Event) -> None:
-        """Runs until cancelled: first reconciles with the venue and queries unknown orders, then follows the market."""
+        """Runs until cancelled: first reconciles with the venue and queries unknown orders, then follows the market.
+
+        A later start waits for the first comparison (`ready`) before the market; a first start cannot, because its
+        comparison waits for prices.
+        """
         async with asyncio.TaskGroup() as tasks:
             if self.sender is not None and self.reconciler is not None:
                 tasks.create_task(self.sender.run(), name="venue")
@@ -238,9 +249,10 @@ class Outside:
             tasks.create_task(reconciler.watch(period_s), name="reconcile clock")
 
     def _from(self, shell: Shell) -> tuple[int, Iterator[Tick]]:
-        """The instant at which the run follows the market again, and the ticks from there on.
+        """The instant at which the run follows the market again, and the ticks of its schedules from there on.
 
-        A continued run follows it from its last instant, a new one from the start of the warm-up.
+        A continued run follows it from its last instant, a new one from the start of the warm-up. Also notes the
+        schedules that were missed in between.
         """
         parts = self.parts
         end = max(calendar.close_ns[-1] for calendar in parts.sessions.values())
@@ -255,7 +267,8 @@ class Outside:
     async def _trouble(self, service: Service) -> None:
         """Reports trouble of the feed and quarantined bars, until cancelled.
 
-        All quarantined bars are stored; at most one alert in QUIET_NS names the first of them.
+        Looks four times a second. All quarantined (unsound) bars are stored; at most one alert in QUIET_NS names the
+        first of them. `absent` are the symbols of which the vendor has no bars.
         """
         alerted_ns, absent = -QUIET_NS, tuple[str, ...]()
         if self._missed:

@@ -215,6 +215,7 @@ def configure(
         formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, _one_line, line_text])
     )
     root = logging.getLogger()
+    # a reload replaces the handlers of this function, and closes their files
     for old_handler in list(root.handlers):
         root.removeHandler(old_handler)
         if isinstance(old_handler, Lines | RotatingFileHandler):

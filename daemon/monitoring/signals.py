@@ -43,7 +43,10 @@ class KillSignal:
 
 
 def handle_signals(service: Service, parts: Parts, read: Callable[[], Config], tasks: asyncio.TaskGroup) -> None:
-    """Sets the handlers: SIGTERM and SIGINT stop cleanly, SIGHUP reloads; `KillSignal` handles SIGUSR1."""
+    """Sets the handlers: SIGTERM and SIGINT stop cleanly, SIGHUP reloads; `KillSignal` handles SIGUSR1.
+
+    `read` reads the configuration again. `on_stop` of [quantd] says whether a stop cancels the open orders.
+    """
     loop = asyncio.get_running_loop()
     on_stop = service.config.quantd.on_stop
 

@@ -140,13 +140,17 @@ async def _box(console: "Console", service: Service, parts: Parts, config: Confi
 
 
 def box(now: Overview, decisions: dict[str, str], alert: Publish | None) -> "RenderableType":
-    """One frame of the terminal display of a run."""
+    """One frame of the terminal display of a run: a row for each agent, and the newest alert, if there is one.
+
+    `decisions` are agent -> its newest decision as text.
+    """
     from rich.console import Group
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
 
     grid = Table(box=None, expand=True, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    # (heading, 1 for figures, which stand at the right)
     for name, right in (("agent", 0), ("policy", 0), ("capital", 1), ("weight now", 0), ("today", 1), ("decided", 0)):
         grid.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
     for agent in now.agents:
@@ -155,7 +159,7 @@ def box(now: Overview, decisions: dict[str, str], alert: Publish | None) -> "Ren
                 f"{agent.name} (shadow)" if agent.shadow else agent.name,
                 style=STYLE["REDUCE"] if agent.suspended else "",
             ),
-            agent.policy.rsplit("/", 1)[-1],
+            agent.policy.rsplit("/", 1)[-1],  # a policy file without its folder
             f"{agent.capital:.0%}",
             weights(agent),
             _percent(agent.today),

@@ -85,7 +85,8 @@ def bars_due(sessions: Sessions, interval_ns: int, after_ns: int, until_ns: int,
     """The number of bars of a feed that close in (after_ns, until_ns]; counting may stop once it reaches `most`.
 
     Bars of a day or more close with their session. Shorter bars close every `interval_ns` after the open, and the last
-    one closes with the session. Half days, weekends and clock changes are part of the sessions.
+    one closes with the session. Half days, weekends and clock changes are part of the sessions. A session that began
+    before `after_ns` counts only with its bars after it.
     """
     first = bisect_right(sessions.close_ns, after_ns)
     if interval_ns >= DAY_NS:
@@ -201,10 +202,12 @@ async def watch(
     """
     down = service.shell.unsettled.down
     loop, clock = Watch("lag", "lag" in down, CALM_NS), Watch("clock", "clock" in down, CALM_NS)
+    # the feed needs no calm time (0): it recovers only with a new bar
     feed, ledger = Watch("feed", "feed" in down, 0), Watch("ledger", "ledger" in down, CALM_NS)
     slices = service.shell.tally.slices
+    # wall clock less monotonic clock in ns; None if it could not be read
     clock_offset, last_check = apart(wall, steady), steady()
-    calendars_from = last_check
+    calendars_from = last_check  # the calendars' ends are checked once a day from here
     reported_loss, prices = "", PriceWatch(parts, service.halt_file.parent)
     while True:
         await asyncio.sleep(LOOK_S)
@@ -243,7 +246,10 @@ async def watch(
 
 
 def dead_feed(service: Service, parts: Parts) -> str:
-    """The reason why the feed is dead, with its name and last bar; empty while it is alive."""
+    """The reason why the feed is dead, with its name and last bar; empty while it is alive.
+
+    A feed is dead if it failed, or if `max_missed_bars` bars or more are overdue since its last bar.
+    """
     if service.status == "ended":
         return ""
     last = int(service.shell.state.mark_ts.max())

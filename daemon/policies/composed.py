@@ -50,7 +50,11 @@ def policy_of(
 def with_rules(
     config: Config, agent: Agent, policy: Policy, factor: Factor, members: Membership | None = None
 ) -> Policy:
-    """`policy` inside the sizing and rebalancing rules of `agent`; it sees only the members of the day."""
+    """`policy` inside the sizing and rebalancing rules of `agent`; with `members` it sees only the members of the day.
+
+    The innermost policy decides the weights, sizing scales them, and rebalancing decides whether to trade to them.
+    `factor` returns the factor by which the agent's limits scale weights.
+    """
     sizing = sizing_of(agent.sizing)
     rebalance = rebalance_of(agent.rebalance, cost_bp(config))
     if members is not None:
@@ -108,7 +112,10 @@ def cost_bp(config: Config) -> float:
 
 
 def sizing_of(table: Sizing) -> SizingRules | None:
-    """The rules of an agent's `sizing`; None without any."""
+    """The rules of an agent's `sizing` table; None where the table sets no key.
+
+    A regime is a state of the market with its own exposure; `exclude` has the keys that are converted here.
+    """
     if not table.model_fields_set:
         return None
     regime = None
@@ -123,7 +130,10 @@ def sizing_of(table: Sizing) -> SizingRules | None:
 
 
 def rebalance_of(table: RebalanceTable, broker_bp: float) -> RebalanceRules | None:
-    """The rules of an agent's `rebalance`; None without any. `broker_bp` is the default trading cost."""
+    """The rules of an agent's `rebalance` table; None where the table sets no key.
+
+    `broker_bp` is the default trading cost in basis points. Amounts become units of the currency.
+    """
     if not table.model_fields_set:
         return None
     cost_table = table.cost_aware

@@ -90,6 +90,7 @@ class Deadline:
         """Seat (index of a configured policy) -> the policy that decided for it last, and that policy's processes."""
         self._threads = ThreadPoolExecutor(max(1, len(policies)), "quantd-policy")
         self._asked: dict[tuple[int, int], Future[Decided]] = {}
+        """(round, agent) -> the call of its policy in a thread, until its answer is fetched."""
         self.limit_s = limit_s
         self._max_failures = max_failures
         self.predictions = Predictions()
@@ -140,7 +141,10 @@ class Deadline:
         return self._register_processes(policy_index, policy)
 
     def begin(self, question: Ask) -> bool:
-        """Starts a policy's call when the policy has a separate process; returns whether it has one."""
+        """Starts a policy's call when the policy has a separate process; returns whether it has one.
+
+        Without one, nothing is started: the caller then asks the policy in its own thread.
+        """
         workers = self._workers_of(question.policy)
         if not workers:
             return False

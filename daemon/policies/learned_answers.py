@@ -86,7 +86,11 @@ def answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) ->
 
 
 def _answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) -> Given:
-    """The answer of a policy to an observation. The members of an ensemble answer it one by one."""
+    """The answer of a policy to an observation. The members of an ensemble answer it one by one.
+
+    A scorer has one row per asset: its features, then whether they are known. An equivariant network treats all assets
+    alike and takes any `symbols`; any other one has those of its training.
+    """
     if isinstance(leaf, LearnedEnsemble):
         votes = [answer_to(member, observed, symbols) for member in leaf.members]
         return _ensemble_answer(leaf, votes[0].symbols, np.stack([vote.weights for vote in votes]))
@@ -120,7 +124,11 @@ def answer_at(leaf: Learned, view: View, memory: Memory) -> Given:
 
 
 def _network_answer(leaf: Member, view: View, memory: Memory) -> Given:
-    """The answer of one network at a view, in the order of the view."""
+    """The answer of one network at a view, in the order of the view's symbols.
+
+    `carry` is the state of a recurrent network from `memory`, None without one; `priced` says which symbols have a
+    price. Raises Lacking where a value of the observation is not known yet.
+    """
     symbols = view.universe.symbols
     if isinstance(leaf, LearnedPolicy):
         weights = leaf.placed(leaf.weights(leaf.returns_of(view)))

@@ -235,7 +235,10 @@ def answer(policy: Policy, ask: Ask, on_failure: OnFailure | None = None) -> Dec
 
 
 def _checked_row(weights: object, view: View) -> Floats:
-    """`weights` as little-endian float64[N]. Raises ValueError for invalid weights."""
+    """`weights` as little-endian float64[N], one for each symbol. Raises ValueError for invalid weights.
+
+    Invalid are another type or shape, NaN or infinity, and a sum of absolute weights above MAX_LEVERAGE.
+    """
     size = len(view.universe.instruments)
     row = weights if type(weights) is np.ndarray else by_column(weights, view)
     if row.dtype is not _FLOAT64 or row.shape != (size,):

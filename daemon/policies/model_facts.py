@@ -111,6 +111,7 @@ def described(artifact: Artifact, held: Checked) -> Described:
             current_version = current(folder.parent)
         except ArtifactError as error:
             current_version = first_line(error)
+    # a forest names its results `together`: over all assets
     results = manifest.get("results") or manifest.get("together") or {}
     return Described(artifact, manifest, results, entries_of(held), card, version_names, current_version)
 
@@ -179,7 +180,10 @@ def _facts(part: str, leaf: Policy, loaded: Checked, home: Path) -> Artifact:
 
 
 def _capabilities(leaf: Policy, loaded: Checked) -> list[str]:
-    """The names of what a model can do: "predict", "explain", "any universe", "memory", "seats", "scores"."""
+    """The names of what a model can do: "predict", "explain", "any universe", "memory", "seats", "scores".
+
+    It can explain an answer if it has the mean of its inputs, with which an input is replaced for a comparison.
+    """
     capabilities = ["predict"] if isinstance(leaf, Learned) else []
     manifest = loaded.manifest
     if isinstance(manifest, ScorerManifest) and manifest.network.equivariant:

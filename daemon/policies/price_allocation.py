@@ -76,8 +76,9 @@ def allocated(
 ) -> tuple[Floats, Allocation, str, bool]:
     """(weights float64[N], their figures, note, whether the policy holds) of `policy` for `closes`.
 
-    `closes` float64[T, N] are T samples, oldest first; `held` float64[N] are the weights before. With `keep`, the
-    processes of the policy stay alive for a further question. Raises Refusing and BadPrices.
+    `closes` float64[T, N] are T samples, oldest first; `held` float64[N] are the weights before. `method` is the name
+    of the policy for messages, `time` the instant of the answer in ns UTC. With `keep`, the processes of the policy
+    stay alive for a further question. Raises Refusing (the policy cannot answer) and BadPrices.
     """
     for leaf in leaves(policy):
         for name, missing_input in (

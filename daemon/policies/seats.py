@@ -38,7 +38,10 @@ class Seats:
         loaded: Callable[[], Mapping[str, ModelLoaded]],
         methods: Sequence[str] = (),
     ) -> None:
-        """`methods` are the policies of the seats as config.toml names them."""
+        """`configured` are the policies and `names` the agents of the seats; `make` loads the policy of an artifact.
+
+        `methods` are the policies of the seats as config.toml names them.
+        """
         self._configured = configured
         self._names = names
         self._methods = methods

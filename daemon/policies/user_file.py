@@ -165,6 +165,7 @@ class UserPolicy:
         self._act = act
         self._with_memory = with_memory
         self._our_universe: Universe | None = None
+        """The universe of the last call, and below the copy of it that the file gets; None before the first call."""
         self._file_universe: Universe | None = None
 
     @property
@@ -272,7 +273,9 @@ def policy_around(
 ) -> UserPolicy:
     """Return the policy of a function, class or object. `module` may define its LOOKBACK and USES_BARS.
 
-    Raises ParamsError for a target that cannot be called, parameters that do not fit, and a lookback out of bounds.
+    Beside `act`, the file or class may have a function ROWS, which answers for a block of samples. `digest`
+    identifies the source of a policy that has no file. Raises ParamsError for a target that cannot be called,
+    parameters that do not fit, and a lookback out of bounds.
     """
     owner: object = module
     keywords = dict(params)
@@ -316,7 +319,10 @@ def _takes_memory(path: Path, attribute: str, act: Callable[..., object]) -> boo
 def _require_parameters(
     path: Path, attribute: str, target: Callable[..., object], keywords: dict[str, object], given: int
 ) -> None:
-    """Raise ParamsError unless `target` takes `given` positional arguments and these keywords, and needs no other."""
+    """Raise ParamsError unless `target` takes `given` positional arguments and these keywords, and needs no other.
+
+    `attribute` is the name of `target` for the message.
+    """
     signature = inspect.signature(target)
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature.parameters.values())
     names = list(signature.parameters)[given:]

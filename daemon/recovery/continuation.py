@@ -115,6 +115,7 @@ def renamed(config: Config) -> dict[str, str]:
 def carried_from(parts: Parts, store: Store, run: str) -> Carried | None:
     """Return the account that a carry-over gives to a new run; None for every other run.
 
+    The old run ended with the stop reason INTO and the name of the new run, which has no entry in its journal yet.
     Raises NotCarried where `refuse` or `account_of` does.
     """
     if store.last_seq(run):
@@ -124,6 +125,7 @@ def carried_from(parts: Parts, store: Store, run: str) -> Carried | None:
         return None
     refuse(parts, store, old_run)
     account, since = account_of(parts, store, old_run)
+    # 0: the start of the new run sets the instant
     return Carried(0, old_run, account, since, parts.start_ns, continuing(parts.config.seats, loaded_of(account)))
 
 
@@ -141,6 +143,7 @@ async def move(service: Service, into: Parts) -> None:
     state = service.shell.state
     names = [a.name for a in state.rules.agents]
     try:
+        # simulated=True: orders that are open at a real venue are no fault here, because their end is awaited below
         account = carry_of(freeze(state), state.universe, names, simulated=True, renamed=renamed(into.config))
         fault = unfit(account, into.rules) or await asyncio.to_thread(unusable, account, into)
     except ValueError as error:
@@ -154,4 +157,4 @@ async def move(service: Service, into: Parts) -> None:
     log.info("moving", symbols=list(into.universe.symbols), agents=[a.name for a in into.rules.agents])
     while at_real_venue and any(work.live for work in state.working.values()):
         await service.changed(1.0)
-    service.inbox.command(Stopping(state.now, False, MOVES))
+    service.inbox.command(Stopping(state.now, False, MOVES))  # False: no order is cancelled

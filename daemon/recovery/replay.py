@@ -290,7 +290,7 @@ def refold(
     shell.guarded = True
     if snapshot:
         shell.restore(parts.rules, snapshot)
-    compared = 0
+    compared = 0  # steps of all segments that equal their record
     for segment in segments(records, run, seq, shell.config, until):
         segment_parts = parts
         if segment.config != present:
@@ -378,9 +378,9 @@ class Every(Journal):
 def judged_from(
     parts: Parts, records: Records, run: str, folder: Path, read: ReadPlans, *, seq: int = 0, snapshot: bytes = b""
 ) -> None:
-    """Reads the gate calls of all steps after `snapshot`, which follows step `seq`, from a replay of the journal.
+    """Passes the plans and gate calls (checks of orders) of each step after `snapshot` to `read`, in a replay.
 
-    Raises ReplayDifference, RecordTooLong and ConfigLost.
+    `snapshot` follows step `seq`. Raises ReplayDifference, RecordTooLong and ConfigLost.
     """
     judged: list[Judged] = []
 

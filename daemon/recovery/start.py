@@ -39,15 +39,15 @@ def begin(
     """Runs the first steps: Started, Reloaded after a change of limits, the carry-over, alerts about bars.
 
     `fresh` says that the run is new. `carried` is the account that it takes over, `before` the limits of the last live
-    run for the comparison with a new run. Returns the quarantined bars of a new run. Raises PolicyError for a loaded
-    artifact that changed.
+    run for the comparison with a new run. A continued run journals its limits only if they changed. Returns the
+    quarantined bars of a new run. Raises PolicyError for a loaded artifact that changed.
     """
     feed = parts.feed if isinstance(parts, Assembly) else None
     now = shell.state.now
     if feed is None:
         now = max(now, parts.start_ns)
     elif fresh:
-        now = max(now, feed.first_ts - 1)
+        now = max(now, feed.first_ts - 1)  # just before the first bar of the recorded market
     loaded = shell.state.loaded
     deciding_artifacts = continuing(parts.config.seats, loaded)
     shell.seats.check(deciding_artifacts)

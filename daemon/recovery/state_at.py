@@ -122,12 +122,14 @@ class Refolder:
     def values(self, step: int, agents_of: Mapping[tuple[int, int], Set[int]]) -> dict[tuple[int, int], PlanValues]:
         """Return (step, ordinal of the plan in it) -> values of all limits, for all plans from `step` on.
 
-        The values are of the house (the whole account) and of the agents that `agents_of` lists for the plan. Raises
+        The values are of the house (the whole account) and of the agents that `agents_of` lists for the plan. The plan
+        of a group of gate calls (checks of orders) is recognised by the lots that the house's call let pass. Raises
         Unavailable where the journal cannot be replayed.
         """
         values: dict[tuple[int, int], PlanValues] = {}
 
         def read(seq: int, plans: list[Planned], judged: list[Judged]) -> None:
+            """Add the values of the plans of step `seq`, from its gate calls `judged` (checks of orders)."""
             # the calls of one plan end with that of the house, whose verdict is in the plan
             call_groups = by_plan(judged)
             for ordinal, plan in enumerate(plans, 1):

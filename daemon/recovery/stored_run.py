@@ -61,7 +61,11 @@ def refuse_damaged(store: Store) -> None:
 
 
 def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, Journal]:
-    """Rebuilds the run from its journal. Raises CannotStart where the replay differs or the feed has changed."""
+    """Rebuilds the run from its journal. Raises CannotStart where the replay differs or the feed has changed.
+
+    The replay starts at the newest snapshot that this version may use. After it the agents are asked again, with a
+    deadline: during the replay the journal gave their answers.
+    """
     seq, snapshot = newest_snapshot(store, run)
     began_s = time.monotonic()
     try:
@@ -159,14 +163,15 @@ def with_record(parts: Parts, store: Store) -> Parts:
 def this_run(parts: Parts, store: Store, *, fresh: bool = False, carry: bool = False) -> str:
     """The name of the run to continue, or of a new run (always with `fresh`).
 
-    With `carry`, a run with another universe or other agents is carried over. Raises CannotStart when the existing run
-    does not fit the configuration.
+    With `carry`, a run with another universe or other agents is carried over: it ends, and its account continues in a
+    new run. A carry-over that was interrupted goes on. Raises CannotStart when the existing run does not fit the
+    configuration.
     """
     if (interrupted_target := carried_into(store)) and not fresh:
         return interrupted_target
     run = store.current_run()
     if run is not None and any(record.run == run and record.ended for record in store.runs()):
-        run = None
+        run = None  # a run that has ended is not continued
     if run is None or fresh:
         refuse_unsound(parts)
     if run is not None and fresh:

@@ -49,7 +49,9 @@ def change_of_limits(
 ) -> Reloaded:
     """The event of a change from the limits `before` to the limits of `rules` at the instant `now`.
 
-    In mode live the event has the tightest of both for now, and the looser limits with the instant at which they apply.
+    In mode live (`live` is not None) the event has the tightest of both for now, and the looser limits with the instant
+    at which they apply. The same looser limits keep the instant of their first request. `config` is the digest of the
+    configuration, `changed` has the keys that changed. Without `before` nothing is compared.
     """
     new_limits = in_force(rules)
     if before is None or before[0].live is None or rules.live is None:
@@ -67,7 +69,11 @@ def change_of_limits(
 
 
 def tightened(before: Named, after: Named) -> tuple[InForce, tuple[str, ...]]:
-    """(`after`, with the value of `before` for each limit that is looser in `after`; dotted names of these limits)."""
+    """(`after`, with the value of `before` for each limit that is looser in `after`; dotted names of these limits).
+
+    Fewer reasons to close all positions (`flatten_on`) and an earlier re-arming of the kill switch (`rearm_samples`, 0
+    for none) are looser too.
+    """
     old, new = before[0], after[0]  # the limits; [1] has the names of their agents
     house, names = _tighter_limits(old.house, new.house)
     looser = [f"risk.{name}" for name in names]

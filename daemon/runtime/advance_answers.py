@@ -87,6 +87,7 @@ class AdvanceAnswers:
             for agent, columns in enumerate(state.agent_columns)
             if not state.agents[agent].suspended
         ]
+        # the items of the call behind the present one
         for index in range(state.fold_at + 1, state.fold_end):
             item = state.fold_items[index]
             if type(item) is Tick:
@@ -103,7 +104,10 @@ class AdvanceAnswers:
         self._planned_at = state.history.known.count
 
     def report(self) -> None:
-        """Report the planned answers to their source, and to the log how many each agent had."""
+        """Report the planned answers to their source, and to the log how many each agent had.
+
+        The next look ahead reads twice as many samples as answers were used since the last report.
+        """
         if not self._planned or self._source is None:
             return
         plans, self._planned = self._planned, []

@@ -75,7 +75,10 @@ class Digest:
         self.chain.settle(now)
 
     def _put(self, effect: Source, kind: int) -> None:
-        """Add the rows of an effect to the digest, sorted by symbol."""
+        """Add the rows of an effect to the digest, sorted by symbol.
+
+        The side is 1 for a purchase and -1 for a sale. A valuation is one row, with the books by name.
+        """
         names = self._symbols
         match effect:
             case Filled(sample, n, ts, sym, lots, price, fee, _):

@@ -78,7 +78,10 @@ class Committed(Struct, Generic[T], frozen=True):
 def committed_at(
     seq: int, effects: Sequence[Effect], state: State, outcome: Outcome[object] | None
 ) -> Committed[object]:
-    """The `Committed` of a command whose event was step `seq`. A refused command has no answer."""
+    """The `Committed` of a command whose event was step `seq`. A refused command has no answer.
+
+    `outcome` makes the answer from the state after the step; its exception becomes the answer. None is no answer.
+    """
     committed = Committed[object](seq, address_of(seq, effects), effects, None)
     if outcome is None or committed.refused is not None:
         return committed

@@ -149,7 +149,10 @@ class Journal:
             index += 1
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Compare a step with the record, or append it. Raises ReplayDifference for a step that differs."""
+        """Compare a step with the record, or append it. Raises ReplayDifference for a step that differs.
+
+        Bytes that differ may still be the same step, because an earlier version stored less of it.
+        """
         data = encode(event, effects, self._live)
         self.seq += 1
         if self._ahead:
@@ -206,7 +209,11 @@ def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> None
 
 
 def fold_live(shell: Shell, journal: Journal) -> None:
-    """Repeat the recorded steps of a journal of a live market, which has its bars and a real venue's reports itself."""
+    """Repeat the recorded steps of a journal of a live market, which has its bars and a real venue's reports itself.
+
+    The shell computes some events itself: answers of policies, and the reports of simulated venues (a Shade is one to
+    an agent on paper). Every other event is taken from the journal.
+    """
     computed_types: tuple[type, ...] = (Decided, Shade) if shell.remote else (Decided, Shade, *get_args(VenueNews))
 
     def replay_next() -> None:

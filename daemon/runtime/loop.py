@@ -91,7 +91,9 @@ class Shell:
         self.log: Log = log or NoLog()
         self.digest = (Digest if hashed else NoDigest)(state.universe, state.ledger.names, interval_ns)
         self.config = ""
+        """Digest of the configuration of the newest start."""
         self.stopped = ""
+        """Reason of a Stop effect; empty while the run goes on."""
         self.snapshot_wanted = False
         self.remote = remote
         """Whether the venue is real: its reports arrive through the inbox."""
@@ -190,7 +192,10 @@ class Shell:
             self._host.sync()
 
     def take(self, item: Item) -> None:
-        """Take the next item of the market: by the compiled fold, or else at the venues first, then in the engine."""
+        """Take the next item of the market: by the compiled fold, or else at the venues first, then in the engine.
+
+        The fold returns the index of the first item that it did not take: 1 where it took this one.
+        """
         self._thread = get_ident()
         if not self.stepping:
             host = self._fold_host()
@@ -205,7 +210,11 @@ class Shell:
         self._take_by_step(item)
 
     def take_all(self, items: Sequence[Item]) -> None:
-        """Take items of a recorded market, in order. Where answers may be awaited, it calls `take` for each."""
+        """Take items of a recorded market, in order. Where answers may be awaited, it calls `take` for each.
+
+        The compiled fold takes items until one that it does not know; `step` takes that one, and the fold goes on
+        behind it.
+        """
         if self.stepping or self.meanwhile is not None:
             for item in items:
                 self.take(item)
@@ -301,7 +310,8 @@ class Shell:
     def run(self, event: Event, queue: "deque[Event | Ask] | None" = None) -> Sequence[Effect]:
         """Step an event, then the events that follow from it, until an answer is awaited.
 
-        Returns the effects of the event itself.
+        `queue` has events that wait already. Returns the effects of the event itself. A price jump that a person
+        explains as a split is told to the venues first, as any split is.
         """
         self._thread = get_ident()
         self.settle()
@@ -352,7 +362,11 @@ class Shell:
                 self._act(effect, queue)
 
     def _act(self, effect: Effect, queue: "deque[Event | Ask]") -> None:
-        """Carry out one effect. Reports of a venue and answers of policies go to `queue`, as does an awaited Ask."""
+        """Carry out one effect. Reports of a venue and answers of policies go to `queue`, as does an awaited Ask.
+
+        A request to a venue becomes a call of it; an Ask takes the recorded answer in a replay. The effects of a shadow
+        (an agent on paper) come in one Shadowed.
+        """
         match effect:
             case OrderBasket() | Again() | Cancel() | Query():
                 queue.extend(self._call_venue(request_of(self._parts.broker, self._state, effect), effect))

@@ -149,7 +149,7 @@ class Ring(Generic[Row]):
     def page(self, limit: int, before: Sequence[int], since: int) -> Page[Row]:
         """A page of at most `limit` rows, newest first, with keys below `before` (empty: all) and not before `since`.
 
-        The store may have earlier rows.
+        `since` is in ns UTC. The store may have earlier rows.
         """
         upper_key = tuple(before)
         older = (

@@ -208,7 +208,7 @@ def _at(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Itera
 
     An instant after the open is moved to the close at the latest, one before the close to the open at the earliest.
     """
-    edge, offset = _offset(schedule)
+    edge, offset = _offset(schedule)  # "open" or "close", and the time after it in ns, negative before it
     first_row = bisect_left(sessions.close_ns, after - max(offset, 0))
     for row in range(first_row, len(sessions.day_ns)):
         opened, closed = sessions.open_ns[row], sessions.close_ns[row]
@@ -263,9 +263,10 @@ def _in_sessions(
 ) -> Iterator[tuple[datetime, int | None, date | None]]:
     """(wall-clock time, latest instant, closed date) of a cron line on the session dates in [first, last].
 
-    Latest instant and closed date belong to a moved time, and are None for another: the latest instant is the close of
-    the session to which the time moves, the closed date where it comes from. Dates outside the known sessions may be
-    open: nothing is moved from them.
+    `on_closed` says whether a time on a closed date is skipped or moves to the previous or next session. Latest instant
+    and closed date belong to a moved time, and are None for another: the latest instant is the close of the session to
+    which the time moves, the closed date where it comes from. Dates outside the known sessions may be open: nothing is
+    moved from them.
     """
     days = sessions.day_ns
     if not days:
@@ -299,6 +300,10 @@ class _Line:
     """
 
     def __init__(self, line: str) -> None:
+        """Read the five fields of `line`. Raises ValueError for an invalid line.
+
+        `times` are the clock times of a day. `_days` are None where the days of the month depend on the month.
+        """
         from apscheduler.triggers.cron import CronTrigger
         from apscheduler.triggers.cron.expressions import AllExpression, RangeExpression
 

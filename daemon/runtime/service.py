@@ -233,6 +233,7 @@ class Service:
         """Step and commit until a Stop effect. Raises StoreGaveUp where the lease is lost or the store stays faulty."""
         while not self.shell.stopped:
             waited_s = time.monotonic() - self._last_commit if self.journal.entries else 0.0
+            # wait for entries until the next commit is due, and at least a moment, so that other tasks run
             if await self.inbox.ready(max(0.001, COMMIT_S - waited_s)):
                 self._stepping = True
                 await self._take_chunk()
@@ -260,7 +261,11 @@ class Service:
         return idle or late or len(self.journal.entries) >= COMMIT_STEPS
 
     async def _take_chunk(self) -> None:
-        """Step one chunk of the market, instant by instant, with waiting commands first; other tasks run in between."""
+        """Step one chunk of the market, instant by instant, with waiting commands first; other tasks run in between.
+
+        The time in which the loop steps is added to `busy_s`. An item that opens a round of questions is measured from
+        the item to the last answer.
+        """
         chunk = self.inbox.next_chunk() or []
         stepping_since = time.monotonic()
         for instant in chunk:
@@ -298,7 +303,7 @@ class Service:
         assert self.deadline is not None
         future = self.deadline.answer_of(question)
         with suppress(FuturesTimeout):
-            return future.result(AT_ONCE_S)
+            return future.result(AT_ONCE_S)  # most answers come in this time, and need no task
         answer = asyncio.wrap_future(future)
         stopping = asyncio.create_task(self.inbox.stopping())
         either: set[asyncio.Future[Any]] = {answer, stopping}
@@ -403,7 +408,8 @@ class Service:
     async def _write(self, batch: Batch, waiting: Sequence[Command]) -> None:
         """Write a batch of steps to the store, again while the store fails. Trading is halted meanwhile.
 
-        Raises StoreGaveUp after FULL_S, or where another process holds the account's lease.
+        `waiting` are the commands of the batch, which are answered with the fault if they stop trading. Raises
+        StoreGaveUp after FULL_S, or where another process holds the account's lease.
         """
         began = time.monotonic()
         while True:

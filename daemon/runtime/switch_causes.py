@@ -40,7 +40,8 @@ class SwitchCauses:
     def read(self, reader: Reader) -> None:
         """Load the causes of a run from the journal entries that moved its kill switches.
 
-        Stores of every version have these entries. Where an entry cannot be read, the cause is the reason in the move.
+        A move to RUN needs no cause. Stores of every version have these entries. Where an entry cannot be read, the
+        cause is the reason in the move.
         """
         for seq, name, moved in reader.newest_moves():
             if moved.after == RUN:

@@ -31,8 +31,9 @@ def sample_ticks(
 ) -> Iterator[Tick]:
     """A Tick for each sample in (after, until]: the close of each house session, or each bar interval in a session.
 
-    A tick's `final` is the instant when every calendar has closed for its date: the closes of the date are complete
-    then. Samples before `start_ns` are the warm-up.
+    `house` are the sessions of the account's calendar, `calendars` those of all instruments. A tick's `final` is the
+    instant when every calendar has closed for its date: the closes of the date are complete then. Samples before
+    `start_ns` are the warm-up.
     """
     daily = interval_ns >= DAY_NS
     closes_by_day = [(calendar.row_of_day, calendar.close_ns) for calendar in calendars]
@@ -142,8 +143,8 @@ async def live_timeline(
 ) -> AsyncIterator[list[Item]]:
     """Items of the feed later than `after`, each in a list with the ticks before it.
 
-    `dated` adds other data than prices to a tick (cash rate, macro series). With `holds` a price jump stops trading in
-    its symbol; otherwise it is an ordinary move.
+    An Until says that no item up to its instant is missing. `dated` adds other data than prices to a tick (cash rate,
+    macro series). With `holds` a price jump stops trading in its symbol; otherwise it is an ordinary move.
     """
     next_tick = next(ticks, None)
     async for item in feed.items(after):

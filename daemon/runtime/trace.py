@@ -53,6 +53,7 @@ class Trace:
         self._universe = universe
         self._agents = agents
         self._sample = 0
+        """Instant of the newest sample, ns UTC."""
         self.verdicts: Counter[str] = Counter()
         """Counts of symbols in checked baskets by the limit that cut them; "" where none did."""
         self.orders: Counter[str] = Counter()

@@ -160,7 +160,9 @@ class AccountHistory:
         self.arrived: Ints = np.zeros(size, dtype=np.int64)
         """Value of the lots of each symbol that arrived without a trade."""
         self.income = 0
+        """Cash (micro) that came neither from a trade nor from a deposit."""
         self._amounts: list[list[int]] = [[] for _ in AMOUNTS]
+        """By row of AMOUNTS, then by book: the cumulative amount in micro-currency."""
         self._agents: tuple[str, ...] = ()
         self._book_columns: list[int] = []
         """Indices in `names` of the agents, then of the unallocated book."""
@@ -171,6 +173,7 @@ class AccountHistory:
         self._last_marks: Floats = np.full(size, np.nan)
         """Marks at the last sample, NaN for none."""
         self._benchmark = self._equal = 1.0
+        """Present values of 1 invested at the first sample: in the benchmark, and in all instruments alike."""
 
     @property
     def amounts(self) -> Ints:
@@ -306,7 +309,7 @@ class AccountHistory:
                 fees[columns[agent]] += agent_fee
 
     def _book_cross(self, cross: Crossed) -> None:
-        """Book a trade between agents.
+        """Book a trade between agents, without an order: `cross.shares` are (agent, signed lots).
 
         Each agent pays the value of its lots, rounded half-even as `value` does, and the last agent the remainder.
         """
@@ -345,7 +348,11 @@ class AccountHistory:
             self.income += amount
 
     def _apply_action(self, action: Action) -> None:
-        """Change lots and marks by a corporate action. Its cash arrives as a booking."""
+        """Change lots and marks by a corporate action. Its cash arrives as a booking.
+
+        A dividend is per share after the splits since the last sample, so that `_factor` makes it one per share at that
+        sample. Any action that is neither a dividend nor a delisting is a split.
+        """
         symbol = action.symbol
         if action.kind == "dividend":
             self._dividend[symbol] += action.cash_nano / 1e9 * self._factor[symbol]
@@ -361,7 +368,10 @@ class AccountHistory:
         self.marks = np.where(fresh, close_nano, self.marks)
 
     def _add_sample(self, seq: int, valued: Valued) -> None:
-        """Add the sample of a valuation. The last of its books is the unallocated book."""
+        """Add the sample of a valuation. The last of its books is the unallocated book.
+
+        An agent that was added since is not among the books of the valuation: it has 0.
+        """
         books = np.zeros(len(self.names), dtype=np.int64)
         agents = len(self._agents)
         books[self._book_columns[: min(agents, len(valued.books) - 1)]] = valued.books[:-1][:agents]

@@ -122,6 +122,10 @@ class AccountProfit:
     """
 
     def __init__(self, history: AccountHistory, present: Present, universe: Universe) -> None:
+        """Build the samples from a history, the account at its start, and the `present` account.
+
+        A run that continues another account (`history.carried`) has no start of its own.
+        """
         history.adopt(present.lots)
         self._present, self._universe = present, universe
         # int64[N]: the net cash that each symbol brought since the start, negative while it cost more
@@ -145,6 +149,7 @@ class AccountProfit:
         for k, sample in enumerate(self._samples):  # a book that was named later had nothing
             self._books[k, : len(sample.books)] = sample.books
             self._amounts[k, :, : sample.amounts.shape[1]] = sample.amounts
+        # zeros: to the whole account no capital moves from another book
         self._returns: Final = self._time_weighted(
             self._equity, self._amounts[:, DEPOSITS].sum(axis=1), np.zeros(count)
         )
@@ -209,7 +214,7 @@ class AccountProfit:
     def books(self, since: int, until: int) -> list[BookProfit]:
         """Each book over a period, in the order of the configuration, without books that had no capital.
 
-        Books that are no longer configured come last.
+        The period is (since, until], ns UTC. Books that are no longer configured come last.
         """
         begin, end = self.span(since, until)
         amounts = self._amounts[end] - self._amounts[begin]
@@ -290,7 +295,11 @@ class AccountProfit:
         return day_profits[::-1]
 
     def curve(self, since: int, until: int, points: int) -> Curve:
-        """The account at the samples of a period from its opening sample on, thinned evenly to at most `points`."""
+        """The account at the samples of a period from its opening sample on, thinned evenly to at most `points`.
+
+        The opening sample at the start of the run, before the first valuation, is not drawn. Drawdowns are from the
+        peak since the start of the run.
+        """
         begin, end = self.span(since, until)
         begin = max(begin, min(self._first_journal_sample, end))
         if end == len(self._samples) - 1 and end > begin and self.ts[end] == self.ts[end - 1]:

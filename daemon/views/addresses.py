@@ -63,7 +63,9 @@ class AskedLine(Struct, frozen=True):
 def find(reader: Reader, what: str, at: str | None = None, paced: Paced = iter) -> Found:
     """The decision and symbol that `what` names. Raises AddressWrong (with the nearest names) or StoreFailing.
 
-    `paced` wraps the iterator over the journal from which a shadow (agent on paper) is read.
+    `what` is an order (q-…), a decision (d4812, with a plan d4812.2 or a symbol d4812:QQQ), a symbol, or the name of a
+    shadow (agent on paper); @NAME behind it means the book of that shadow. `at` is the latest instant for a symbol.
+    `paced` wraps the iterator over the journal from which a shadow is read.
     """
     symbols = reader.run.universe.index
     address, at_sign, name = what.rpartition("@")
@@ -97,7 +99,7 @@ def find(reader: Reader, what: str, at: str | None = None, paced: Paced = iter) 
 def _of_shadow(reader: Reader, what: str, name: str, at: str | None, paced: Paced) -> Found:
     """The decision and symbol that `what` names in the book of the shadow `name` (agent on paper).
 
-    Without `what` the result is the shadow's newest decision with a trade.
+    Without `what` the result is the shadow's newest decision with a trade, not after `at`.
     """
     check_shadow(reader, name)
     shadow_reader = reader_of_shadow(reader, name, paced=paced)
@@ -221,7 +223,10 @@ def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
 
 
 def line_of(reader: Reader, decision: Decision, part: Judged, column: int) -> AskedLine:
-    """The requested trade in one symbol (`column` is its index) to one owner of limits."""
+    """The requested trade in one symbol (`column` is its index) to one owner of limits.
+
+    `part` has what was asked of the owner's limits, and their verdict.
+    """
     universe, verdicts = reader.run.universe, part.verdicts
     code = int(np.frombuffer(verdicts.reason, dtype=np.int8)[column])
     asked, allowed = int(ints(part.asked)[column]), int(ints(verdicts.allowed)[column])

@@ -43,7 +43,8 @@ WORDS: Final[dict[type, str]] = {
 def cancelled_by(reader: Reader, plan: Planned, column: int, since: int) -> str:
     """Return the cause of the first cancel of a plan's order in one symbol; empty where the venue cancelled it unasked.
 
-    Reads the journal from entry `since`, which must not be later than the plan's, up to the cancel or its report.
+    `column` is the index of the symbol. Reads the journal from entry `since`, which must not be later than the plan's,
+    up to the cancel or its report.
     """
     # `row` is the order's row in its basket; -1 before the basket, and for a basket without the symbol
     row, key = -1, (plan.sample, plan.n)

@@ -73,9 +73,9 @@ class CutTrades:
     def page(
         self, reader: Reader, group: CutGroup, asked: Asked, limit: int, before: Sequence[int] = ()
     ) -> Page[AskedLine]:
-        """At most `limit` trades older than the key `before`, the newest first.
+        """At most `limit` trades older than the key `before`, the newest first, of one `group` (cut, refused or all).
 
-        A key is (step, effect, position among the trades of this plan).
+        A key is (step, effect, position among the trades of this plan). The index has the newest trades last.
         """
         with self._lock:
             self._read_new_plans(reader)
@@ -117,7 +117,10 @@ class CutTrades:
         self._rows = np.concatenate(row_chunks) if len(row_chunks) > 1 else row_chunks[0]
 
     def _rows_of(self, k: int, decision: Decision) -> Rows:
-        """The rows of a decision, effect `k` of its entry: one for each trade that limits cut or refused."""
+        """The rows of a decision, effect `k` of its entry: one for each trade that limits cut or refused.
+
+        A trade is one symbol of an agent or of the house (the whole account); the refused ones have no lots allowed.
+        """
         chunks = [np.empty(0, ROW)]
         for judgement in judged(decision):
             asked, allowed = ints(judgement.asked), ints(judgement.verdicts.allowed)

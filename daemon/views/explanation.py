@@ -57,7 +57,8 @@ class ExitPart(Struct, frozen=True):
 def exits_of(reader: Reader, plan: Planned, column: int, names: Sequence[str], since: int = 1) -> list[ExitPart]:
     """The exits of a plan in one symbol, or the stop that it sent; empty for any other order.
 
-    Reads the journal from entry `since` up to the plan's entry.
+    An exit closes a position at a protective level. `column` is the index of the symbol, `names` are those of the
+    agents. Reads the journal from entry `since` up to the plan's entry.
     """
     sent_at = float(np.frombuffer(plan.prices, dtype="<f8")[column])
     for _, entry in reader.journal(since):
@@ -361,6 +362,7 @@ def _books_at(reader: Reader, plan: Planned) -> list[list[int]]:
     ledger = Ledger(universe, names)
     for _, entry in reader.journal():
         if split := split_of(entry.event):
+            # NANO: any mark does, because only the lots are read
             ledger.split(split.symbol, split.numerator, split.denominator, NANO)
         for effect in entry.effects:
             if isinstance(effect, Filled):
@@ -384,7 +386,11 @@ def _agent_part(
     judged: Judged | None,
     learned: list[Inputs],
 ) -> AgentPart:
-    """One agent's part in a decision about one symbol. `value` is that of a lot; `books` and `equity` are by agent."""
+    """One agent's part in a decision about one symbol, which is `symbol` with the index `column`.
+
+    `value` is that of a lot, `lot` its size in nano-units; `books` (lots) and `equity` are by agent. `judged` is the
+    gate call (check of the orders) of the agent; without it (None) only the recorded limit values are known.
+    """
     held_lots = books[part.agent][column] if part.agent in books else 0
     code = int(_codes(part.reason)[column])
     asked = int(ints(part.asked)[column])
@@ -428,7 +434,10 @@ def _limit_rows(
 
 
 def _fill_part(fill: Fill, side: str, reference: float) -> FillPart:
-    """A fill with its costs; `reference` is the decision price."""
+    """A fill with its costs; `reference` is the decision price, 0 if it is unknown.
+
+    The shortfall is positive where the fill was worse than that price.
+    """
     price, qty, fee = float(fill.price), float(fill.qty), float(fill.fee)
     sign = 1.0 if side == "buy" else -1.0
     return FillPart(

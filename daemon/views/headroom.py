@@ -96,6 +96,11 @@ class Book:
     """
 
     def __init__(self, state: State, number: int = HOUSE) -> None:
+        """Read the book `number` of a state: the index of an agent, or HOUSE for the house (the whole account).
+
+        `own` is the switch of the book; `switch` is the stricter of it and of the house's. Without a sample there is no
+        `ctx` (None), the market as the limits see it.
+        """
         state.revalue()
         self.limits: Final[Limits] = limits_in_force(state, number)
         self.number: Final = number
@@ -109,7 +114,10 @@ class Book:
         self.marks_nano: Final = state.marks_nano
 
     def standing(self) -> list[LimitNow]:
-        """Every limit that is on, in the order of `LIMITS`. A limit without a measured value has NaN, shown as null."""
+        """Every limit that is on, in the order of `LIMITS`. A limit without a measured value has NaN, shown as null.
+
+        A limit of several groups has a key for each: the limit's, a dot, and the group.
+        """
         figures_by_key: dict[str, Figure] = {}
         if self.ctx is not None:
             figures_by_key = figures(self.ctx, self.account, self.limits, None)
@@ -188,7 +196,7 @@ def named(state: State, agent: str | None, symbol: str | None, search: str = "")
 def risk_now(state: State, book: Book, run: str, ts: int, room: list[SymbolRoom], count: int = 0) -> RiskNow:
     """The risk view of one book at `ts` (ns UTC, market time).
 
-    `room` comes from `Book.rooms`, for some of `count` symbols.
+    `room` comes from `Book.rooms`, for some of `count` symbols; a `count` of 0 means that these are all.
     """
     book_name = "house" if book.number == HOUSE else state.rules.agents[book.number].name
     table_name = "[risk]" if book.number == HOUSE else f"limits of [[agents]] {book_name}"

@@ -67,8 +67,9 @@ def row(
 ) -> LimitRow:
     """A row of a table of limits from the values `before` and `after` an order; NaN becomes null.
 
-    Bound, headroom and use are those after the order, or else before it. `code` is the reason code of the limit that
-    cut the order, and `more` the text of the largest further order.
+    Bound, headroom and use are those after the order, or else before it. A floor is a limit whose value must not fall
+    below its bound. `code` is the reason code of the limit that cut the order, 0 for none, and `more` the text of the
+    largest further order.
     """
     unit_name, floor = unit(key), is_floor(key)
     scale = 1.0 / HOUR_NS if unit_name == "hours" else 1.0
@@ -128,6 +129,7 @@ def rows_of(judged: Judged, column: int) -> list[LimitRow]:
     rows = []
     for key in in_order({*before, *after}):
         more = None
+        # of the keys with a part (behind the dot), only a group bounds the order of one symbol
         if "." not in key or key.startswith("group_caps."):
             capacity = most_under(ctx, account_after, limits, key, column, side)
             if capacity.bounded and is_of(key, capacity.reason):
@@ -177,7 +179,10 @@ def largest(capacity: Most, side: int, ctx: Context, account: Account, limits: L
 
 
 def _stop_text(capacity: Most, side: int, ctx: Context, account: Account, limits: Limits, column: int) -> str:
-    """The reason that stops the next lot. Of the two bounds of cash the text names the bound that is broken."""
+    """The reason that stops the next lot. Of the two bounds of cash the text names the bound that is broken.
+
+    `capacity` is the largest order that passes, `side` 1 for a purchase and -1 for a sale.
+    """
     if capacity.reason == Reason.CASH and limits.max_cash_debit > 0.0:
         lots = np.zeros(ctx.size)
         lots[column] = side * (capacity.lots + 1.0)

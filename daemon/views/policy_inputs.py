@@ -90,7 +90,10 @@ def _inputs(part: LearnedPart, symbol: str) -> Inputs:
 
 
 def _rows(influences: Sequence[Influence], column: int) -> list[InputRow]:
-    """The inputs' rows for one symbol, the largest change first; equal changes in the order of the observation."""
+    """The inputs' rows for one symbol, the largest change first; equal changes in the order of the observation.
+
+    A change is that of the symbol's weight in percentage points, if the input were at its mean in training.
+    """
     rows = [
         InputRow(
             influence.name,

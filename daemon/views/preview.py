@@ -112,7 +112,7 @@ def plan_now(
 ) -> PlanNow:
     """On a copy of the state, call every agent that is not suspended, and plan their answers.
 
-    The copy is made from the snapshot `frozen`, then steps the events `after`. With `agent` only that agent is called.
+    The copy of the state `frozen` first steps the events `after`. With `agent` only that agent is called.
     """
     state = thaw(rules, frozen)
     for event in after:
@@ -186,7 +186,11 @@ def _answered(state: State, decided: Decided, ask: Ask) -> Answered:
 
 
 def _planned_orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[OrderPlanned]:
-    """The orders that the planned round would send: parent orders if the style works them over time, else baskets."""
+    """The orders that the planned round would send: parent orders if the style works them over time, else baskets.
+
+    A row of a plan is (column, signed lots, limit price, code of the limit that cut it). The agents of an order are
+    those that trade to its side.
+    """
     orders = []
     plans = {(effect.sample, effect.n): effect for effect in effects if isinstance(effect, Planned)}
     baskets = [effect for effect in effects if isinstance(effect, OrderBasket)]

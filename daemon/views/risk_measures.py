@@ -100,7 +100,10 @@ def house_measures(state: State) -> Callable[[], Assessed]:
 
 
 def _measures(state: State, agents: dict[str, int]) -> Callable[[], Assessed]:
-    """Copy what the measures of house and `agents` need, and return the function that computes them from the copies."""
+    """Copy what the measures of house and `agents` need, and return the function that computes them from the copies.
+
+    The function may run in another thread. `agents` are name -> index; "" is the house (the whole account).
+    """
     state.revalue()
     now, books = state.now, {"": HOUSE} | agents
     returns = state.history.synchronous.returns(KEPT).copy()
@@ -162,7 +165,8 @@ def _correlation(returns: Floats) -> Floats:
 def _known_returns(state: State, held: Bools) -> tuple[Ints, Floats]:
     """(columns of the K instruments among `held` with enough returns, a copy of their returns float64[T, K]).
 
-    The returns cover the samples in which all K have one; they are float64[0, 0] for too few.
+    `held` bool[N] selects instruments. The returns cover the samples in which all K have one; they are float64[0, 0]
+    for too few samples, and for fewer than two instruments.
     """
     limits = limits_in_force(state, HOUSE)
     rule = limits.correlation or Correlation()

@@ -125,7 +125,12 @@ class Shortfalls:
         return bool(self._sent)
 
     def add(self, entry: Entry) -> None:
-        """Processes one step of the journal for the shortfalls."""
+        """Processes one step of the journal for the shortfalls.
+
+        A plan precedes its orders among the effects of a step. A plan with a portion is worked over time: without
+        `decided` it makes parent orders, with it one of their child orders. A Worked ends an agent's part of a parent
+        order.
+        """
         if split := split_of(entry.event):
             self._apply_split(split)
         if self._sent and isinstance(entry.event, SliceRef | Bars):
@@ -168,7 +173,10 @@ class Shortfalls:
                 yield column, self.of_whole(parent)
 
     def _add_parents(self, plan: Planned) -> None:
-        """Add the parent orders of a plan whose lots are worked over time."""
+        """Add the parent orders of a plan whose lots are worked over time.
+
+        A parent order is open while an agent with a part in it is.
+        """
         allowed, prices = np.frombuffer(plan.allowed, dtype="<i8"), np.frombuffer(plan.prices, dtype="<f8")
         for column in np.flatnonzero(allowed).tolist():
             agent_count = sum(
@@ -184,11 +192,11 @@ class Shortfalls:
             )
 
     def _add_orders(self, basket: OrderBasket, plan: Planned | None) -> None:
-        # a stop order is meant to fill at another price than the mark at sending: the difference is no execution cost
         """Add the orders of a basket, which arrive at the prices of its plan until their symbol opens.
 
         The decision price of a child order is that of its parent order.
         """
+        # a stop order is meant to fill at another price than the mark at sending: the difference is no execution cost
         if plan is None or (plan.sample, plan.n) != (basket.sample, basket.n) or Kind.STOP in basket.kind:
             return
         prices = np.frombuffer(plan.prices, dtype="<f8").tolist()
@@ -211,7 +219,11 @@ class Shortfalls:
             self.orders[basket.sample, basket.n, column] = self._sent[basket.sample, basket.n, column] = order
 
     def _set_arrivals(self, bar: SliceRef | Bars) -> None:
-        """Sets the arrival price of orders whose symbol opened with this bar; the fills at its open came before."""
+        """Sets the arrival price of orders whose symbol opened with this bar; the fills at its open came before.
+
+        The arrival price is the open of the first bar after the order, at which delay ends and impact begins. An order
+        that filled before that bar keeps the price at which it was planned.
+        """
         if isinstance(bar, Bars):
             market = slice_of(bar)
         elif self._slices is not None:
@@ -313,7 +325,10 @@ class Totals(Shortfalls):
         yield from super().decisions(max(since, self._since), min(until, self._until))
 
     def _arrived(self, key: Key, order: _Order) -> None:
-        """Add a completely filled order to the sums of its symbol if its decision is in the span, and drop it."""
+        """Add a completely filled order to the sums of its symbol if its decision is in the span, and drop it.
+
+        The sums, in micro-currency, are value, delay, impact and fees.
+        """
         if order.decided or not _is_filled(order):  # a parent order needs its children
             return
         del self.orders[key]
@@ -356,7 +371,8 @@ def span_shortfalls(
 ) -> Shortfalls:
     """Like `shortfalls`, but only for the decisions in (since, until], as sums by symbol.
 
-    `entries` are (number, bytes) of all entries of the journal.
+    `entries` are (number, bytes) of all entries of the journal. Sums need no orders in memory; where they cannot be
+    complete, all orders are kept instead.
     """
     totals, first = Totals(reader.run.universe, slices, since, until), first_of(reader, since)
     for seq, entry_bytes in entries:

@@ -161,7 +161,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         self._seat = _seat_index(manifest.seats, seat_name, artifact.folder)
         self._recurrent = manifest.network.carry > 0
         inputs = ["observation", *([CARRY] if self._recurrent else [])]
-        self._gives = ["weights"]
+        self._gives = ["weights"]  # the outputs of the graph
         if manifest.seats:
             self._gives.append("seats")
         if manifest.action.kind == "discrete":
@@ -172,6 +172,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         self._session = open_session(artifact.graph, graph_path, inputs, self._gives, threads, opened)
         self._run: Any = self._session.run
         self.by_rows: bool = isinstance(self._session.get_inputs()[0].shape[0], str)
+        # by seat (one of the agents that were trained together): most invested, and share of the equity
         self._invested = np.array([[s.invested] for s in manifest.seats])
         self._shares = np.array([s.share for s in manifest.seats])
         if prove:
@@ -282,7 +283,12 @@ class LearnedAgent(Runtime[LearnedArtifact]):
     def decide(
         self, observed: NDArray[np.float32], carry: NDArray[Any] | None = None, priced: Bools | None = None
     ) -> Answer:
-        """Return the network's answer to an observation float32[1, D]."""
+        """Return the network's answer to an observation float32[1, D].
+
+        `carry` is the state of a recurrent network after its last answer, None at first. `priced` bool[N] is True for
+        an asset with a price, None when all have one; an asset without a price gets the weight 0. The answers of seats
+        (agents that were trained together) are added by share, or one of them is taken.
+        """
         inputs = {"observation": observed}
         if self._recurrent:
             size = self.artifact.manifest.network.carry

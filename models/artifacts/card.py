@@ -159,7 +159,10 @@ def verdict(test: Result, also: str = "") -> str:
 
 
 def scorer_card(manifest: ScorerManifest, costs: Costs, cash: float) -> str:
-    """Return the card of a scorer (a network that scores each asset) in Markdown."""
+    """Return the card of a scorer (a network that scores each asset) in Markdown.
+
+    `costs` and `cash`, the capital, are those of the training.
+    """
     training = manifest.training
     lots = {symbol: usual_lot_nano(symbol) / NANO for symbol in manifest.universe}
     traded = "whole shares" if set(lots.values()) == {1.0} else lots_text(lots)
@@ -202,7 +205,10 @@ def looks_text(times: int) -> str:
 
 
 def rows_of(part: str, result: Result, ratios: bool) -> list[str]:
-    """Return the rows of a part of the history, the policy and equal weight, with two more columns for `ratios`."""
+    """Return the rows of a part of the history, the policy and equal weight, with two more columns for `ratios`.
+
+    `part` is the name of the part; the two columns are the Sortino and the Calmar ratio.
+    """
     rows = []
     for label, figures, turnover in (
         ("learned", result.policy, f"{result.turnover_annual:.1f}"),
@@ -220,7 +226,10 @@ def rows_of(part: str, result: Result, ratios: bool) -> list[str]:
 def agent_card(
     manifest: AgentManifest, costs: Costs, capital: float, lots: Sequence[float], cash_rate: CashRate | None = None
 ) -> str:
-    """Return the card of a learned policy in Markdown. `lots` are lot sizes by symbol of the universe, in units."""
+    """Return the card of a learned policy in Markdown. `lots` are lot sizes by symbol of the universe, in units.
+
+    `costs`, `capital` and `cash_rate` (None: cash earns nothing) are those of the training.
+    """
     training, network, sight = manifest.training, manifest.network, manifest.sight
     widths = "-".join(str(width) for width in network.hidden)
     settings = "".join(f", {name} {value}" for name, value in network.settings.items())

@@ -129,7 +129,8 @@ class LearnedEnsemble:
     def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
         """Return the members' target weights, combined as the manifest says, and the new memory.
 
-        If any member holds, the ensemble holds, and its memory is unchanged.
+        If any member holds, the ensemble holds, and its memory is unchanged. The memory has the members' values under
+        the member's index, a dot, and the name.
         """
         votes: list[Floats] = []
         memories: dict[str, NDArray[np.float64]] = {}
@@ -246,7 +247,7 @@ def combine(
             shutil.copyfile(folder / file, out / name / file)
     algorithms = [member.artifact.manifest.algorithm for member in members]
     written = write(out, manifest, {"card.md": ensemble_card(manifest, algorithms).encode()})
-    load_ensemble(out, {})
+    load_ensemble(out, {})  # checks the files as any later load does
     return written
 
 

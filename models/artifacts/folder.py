@@ -40,7 +40,7 @@ def render(manifest: Manifest) -> bytes:
     Empty fields that were added in later versions are omitted, so that older manifests keep the bytes that were signed.
     """
     table = msgspec.to_builtins(manifest)
-    for *parents, field in manifest.LATER:
+    for *parents, field in manifest.LATER:  # the path of a field that was added later
         holder = table
         for name in parents:
             holder = holder[name]

@@ -83,7 +83,10 @@ def graph_cost(model: bytes, size: int) -> Cost:
 
 
 def _walk(graph: _Graph) -> Cost:
-    """Compute the shapes of all outputs of `graph` in order, and the cost, until it exceeds a maximum."""
+    """Compute the shapes of all outputs of `graph` in order, and the cost, until it exceeds a maximum.
+
+    An input without a name is an optional one that is not given.
+    """
     numbers = products = 0
     for node in graph.nodes:
         shapes = [graph.shapes.get(name) for name in node.inputs]
@@ -212,8 +215,10 @@ def _product(node: _Node, shapes: Sequence[Shape], graph: _Graph) -> list[Shape]
 
 
 def _padded(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
-    """Return the shape after padding: the pads have the numbers of entries before each axis, then those after each
-    axis."""
+    """Return the shape after padding, of all axes or of those that a fourth input names.
+
+    The pads have the numbers of entries before each axis, then those after each axis.
+    """
     pads = _integers(node, graph, "pads", 1)
     has_axes = len(node.inputs) > 3 and node.inputs[3]
     axes = graph.values[node.inputs[3]] if has_axes else list(range(len(given[0])))
@@ -255,7 +260,7 @@ def _split(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
     extent, count = given[0][axis], len(node.outputs)
     sizes = _integers(node, graph, "split", 1)
     if not sizes:
-        part = -(-extent // count)
+        part = -(-extent // count)  # rounded up
         sizes = [*[part] * (count - 1), extent - part * (count - 1)]
     if sum(sizes) != extent:
         raise ValueError(sizes)

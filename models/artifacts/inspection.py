@@ -179,7 +179,10 @@ def _require_finite(data: memoryview, dtype: str, name: str, permitted: Permitte
 def _require_bounded_bytes(
     raw: list[memoryview], integers: list[int | memoryview], name: str, permitted: Permitted
 ) -> None:
-    """Check the weights of a tensor in signed eight bits, from either of the two fields that can hold them."""
+    """Check the weights of a tensor in signed eight bits, from either of the two fields that can hold them.
+
+    Raises GraphFault for a weight beyond `permitted.levels`.
+    """
     numbers = chain.from_iterable([value] if isinstance(value, int) else _varints(value) for value in integers)
     data = b"".join(raw) + bytes(value & 0xFF for value in numbers)
     largest = int(np.abs(np.frombuffer(data, dtype=np.int8).astype(np.int16)).max(initial=0))

@@ -84,7 +84,11 @@ def training_mean(artifact: LearnedArtifact) -> Floats | None:
 
 
 def measure(policy: Learned, view: View, memory: Memory) -> Occlusion:
-    """Measure the influence of each input of `policy` at a view. Raises what `policy.act` raises."""
+    """Measure the influence of each input of `policy` at a view. Raises what `policy.act` raises.
+
+    An input is replaced by its mean in training; its influence is the change of the weights. Without the means, or
+    where the policy held, the result has the reason in `missing`.
+    """
     if isinstance(policy, LearnedEnsemble):
         return _of_ensemble(policy, view, memory)
     if isinstance(policy, LearnedPolicy):
@@ -162,8 +166,11 @@ def input_of(entry: str) -> str:
 
 
 def _indices_by_input(names: Sequence[str], row: NDArray[np.float32]) -> dict[str, list[int]]:
-    """Return, for each input, the indices of its entries, without `known` and without entries of assets that are not
-    known."""
+    """Return, for each input, the indices of its entries, without `known` and without entries of unknown assets.
+
+    An entry's name is the input's name and the symbol; `known SYMBOL` is the flag of an asset. `row` float32[D] is the
+    observation. The entries of the book stay, because a weight needs no history.
+    """
     unknown = {name.removeprefix("known ") for k, name in enumerate(names) if name.startswith("known ") and not row[k]}
     indices: dict[str, list[int]] = {}
     for k, entry in enumerate(names):

@@ -61,7 +61,8 @@ def new_session(
 ) -> Session:
     """Open a graph of `operators` with any inputs and outputs. Raises ArtifactError for an invalid graph.
 
-    With `size`, the cost of a run is checked too, with `size` for each variable size of the inputs.
+    `where` is its path for messages. With `infinite` its constants may be infinite. With `size`, the cost of a run is
+    checked too, with `size` for each variable size of the inputs.
     """
     if fault := graph_fault(graph, operators, infinite):
         raise ArtifactError(f"{where}: {fault}; it is not loaded")

@@ -50,7 +50,7 @@ def runtime_session(graph: bytes, threads: int) -> Session:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 4
+    options.log_severity_level = 4  # fatal errors only: any other is raised
     session: Session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     return session
 

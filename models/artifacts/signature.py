@@ -97,6 +97,7 @@ def signature_fault(folder: Path, digest: str, trusted: Sequence[Path]) -> str:
     if not signature_path.exists() and not signature_path.is_symlink():
         return f"{folder}: it is not signed; sign it (quantd models sign) or leave [models] trusted_keys empty"
     try:
+        # a signature has 64 bytes, 128 hex digits: 200 leaves room for line ends
         signature = bytes.fromhex(read_bytes(signature_path, 200).decode("ascii").strip())
     except (ArtifactError, ValueError):
         return f"{signature_path}: it has no signature in it; sign the artifact again (quantd models sign)"

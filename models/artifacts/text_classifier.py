@@ -64,7 +64,10 @@ class TextClassifier:
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
-        """Read the three files of the model, and check its labels, tokenizer and inputs."""
+        """Read the three files of the model, and check its labels, tokenizer and inputs.
+
+        `threads` are those of the graph. Raises ArtifactError for a file that does not fit.
+        """
         from tokenizers import Tokenizer
 
         graph, tokenizer, text = (_content(folder / name, limit) for name, limit in zip(FILES, MOST_BYTES, strict=True))

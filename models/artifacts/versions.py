@@ -67,8 +67,9 @@ def versions(folder: Path) -> list[str]:
 def point(folder: Path, version: str, digest: str, when: str, why: str = "") -> str:
     """Make `version` the current version, and record the change. Returns the previous version, "" for none.
 
-    The pointer is replaced atomically. `digest` is the digest of the version's manifest. The caller has loaded the
-    version. Raises ArtifactError for a version that the folder does not have.
+    The pointer, a file with the version's name, is replaced atomically. `digest` is the digest of the version's
+    manifest, `when` the time and `why` the reason for the record. The caller has loaded the version. Raises
+    ArtifactError for a version that the folder does not have.
     """
     version_in(folder, version)
     try:

@@ -148,8 +148,11 @@ class LearnedAllocation:
         )
 
     def _followed(self, kind: ForestKind, prediction: Prediction, view: View, returns: Floats, memory: Memory) -> Track:
-        """Return the track record of a forest after this decision, with its prediction, scored against the outcomes
-        known by now."""
+        """Return the track record of a forest after this decision.
+
+        Its prediction is added, and the outcomes known by now are scored. `returns` float64[LOOKBACK, N] end at this
+        decision.
+        """
         horizon = self.forests[kind].horizon
         track = self._track(kind, view.universe, memory)
         places = self._places[kind]
@@ -190,8 +193,12 @@ class LearnedAllocation:
     def _weights(
         self, past: Past, predictions: Mapping[ForestKind, Prediction], is_on: Mapping[ForestKind, bool]
     ) -> Floats:
-        """Return the weights float64[N] from the predictions of the forests that are switched on, and plain
-        estimates for the others."""
+        """Return the weights float64[N], from forests that are switched on and plain estimates for the others.
+
+        An asset without known history has the weight 0. The weights fall with volatility; with the method risk_parity
+        they also take correlations into account, and a forest of returns tilts them by `max_tilt` at most. They add up
+        to `invested`.
+        """
         mask = past.known
         weights = np.zeros(len(mask))
         if not mask.any():

@@ -156,7 +156,11 @@ def relative(scores: Floats) -> Floats:
 
 
 def _assets(kind: ForestKind, past: Past) -> Seen:
-    """Return the rows of assets, with columns in the order of ASSET_FEATURES."""
+    """Return the rows of assets, with columns in the order of ASSET_FEATURES.
+
+    Lengths in samples: 21 are a month, 63 a quarter, LOOKBACK half a year. The plain estimate, to which a forest adds,
+    is the exponentially weighted volatility (a logarithm), and 0 for returns.
+    """
     mask, returns = past.known, past.returns
     if not mask.any():
         return _unknown_rows(len(mask), len(ASSET_FEATURES))
@@ -183,7 +187,10 @@ def _assets(kind: ForestKind, past: Past) -> Seen:
 
 
 def _pairs(past: Past) -> Seen:
-    """Return the rows of pairs, with columns in the order of PAIR_FEATURES."""
+    """Return the rows of pairs, with columns in the order of PAIR_FEATURES.
+
+    Correlations are Fisher's z over 21 (a month), 63 (a quarter) and LOOKBACK samples; the last is the plain estimate.
+    """
     i, j = pairs(len(past.known))
     month, quarter, half = (_fisher(past.returns[-k:], past.known) for k in (21, 63, LOOKBACK))
     mask = np.isfinite(month) & np.isfinite(quarter) & np.isfinite(half)

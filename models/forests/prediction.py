@@ -82,7 +82,7 @@ def load(folder: Path, predicts: ForestKind | None = None) -> ForestArtifact:
             f"{folder / 'policy.onnx'}: {len(trees.roots)} trees of depth {trees.depth()}; "
             f"the manifest says {manifest.forest.trees} of at most {manifest.forest.depth}"
         )
-    reach = len(trees.roots) * float(np.abs(trees.leaves).max())
+    reach = len(trees.roots) * float(np.abs(trees.leaves).max())  # bound of the answer, the sum of a leaf of each tree
     if reach > REACH[manifest.predicts]:
         raise ArtifactError(
             f"{folder / 'policy.onnx'}: its leaves may add up to {reach:.3g}; at most "
@@ -90,6 +90,7 @@ def load(folder: Path, predicts: ForestKind | None = None) -> ForestArtifact:
         )
     golden, lookback = manifest.golden, manifest.features.lookback
     answers = golden.assets * (golden.assets - 1) // 2 if manifest.predicts == "correlation" else golden.assets
+    # at least 2 assets, so that there is a pair
     returns, answered = probe_of(folder, golden, lookback, 2, answers, contents["golden.bin"])
     return ForestArtifact(folder, manifest, contents["policy.onnx"], returns, answered, _seconds(folder / TIMING))
 

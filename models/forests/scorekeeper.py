@@ -107,8 +107,11 @@ def follow(track: Track, now: int, horizon: int, outcome: Outcome, model: Floats
 
 
 def _scored(track: Track, said: Floats, true: Floats) -> Track:
-    """Return the track record with the errors of one prediction `said` against its outcome `true`, and the switch
-    updated."""
+    """Return the track record with the errors of one prediction, and the switch updated.
+
+    `said` float64[width, 2] has the forest's and the plain values, `true` float64[width] the outcome, NaN where it is
+    unknown. The switch does not move before LEAST scored predictions.
+    """
     squared_errors = (said - true[:, None]) ** 2
     is_known = np.isfinite(squared_errors).all(axis=1)
     if not is_known.any():

@@ -121,6 +121,7 @@ def _trees(graph: memoryview) -> Trees:
     if set(attributes) != _ATTRIBUTES or len(node[5]) != len(_ATTRIBUTES):
         raise GraphFault("the graph's node has other attributes than a sum of trees")
     single = {name: _number(attributes[name], 3) for name in ("aggregate_function", "n_targets", "post_transform")}
+    # 1: the trees' leaves are added up; one target; 0: the sum is not transformed
     if single != {"aggregate_function": 1, "n_targets": 1, "post_transform": 0}:
         raise GraphFault("the graph's node does not add up one value")
     if any(_numbers(attributes["leaf_targetids"])) or any(_tensor(attributes["nodes_modes"], 2, "u1")):

@@ -68,7 +68,8 @@ def fingerprints(symbols: Sequence[str], day_ns: Ints, wealth: Floats) -> dict[s
 def _fingerprint(day_ns: Ints, wealth: Floats) -> Fingerprint | None:
     """Return the fingerprint of one series: the return of one date in each week, in units of UNIT modulo CYCLE.
 
-    The result is None for fewer than two dates. Of the weeks, only the newest MOST_WEEKS count.
+    `wealth` float64[T] is an index with splits and dividends reinvested, NaN without a bar. The result is None for
+    fewer than two dates. Of the weeks, only the newest MOST_WEEKS count.
     """
     has_bar = np.isfinite(wealth) & (wealth > 0.0)
     day, value = day_ns[has_bar] // DAY_NS, wealth[has_bar]

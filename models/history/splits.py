@@ -95,7 +95,11 @@ class Fold(Struct, frozen=True):
     embargo: int
 
     def __post_init__(self) -> None:
-        """Raise ValueError for an impossible horizon or embargo, a part without rows, and outcomes known too late."""
+        """Raise ValueError for an impossible horizon or embargo, a part without rows, and outcomes known too late.
+
+        `train` and `test` are the first row and the row after the last. The outcome of a row is known `horizon` rows
+        later.
+        """
         if self.horizon < 1 or self.embargo < 0:
             raise ValueError(f"horizon {self.horizon} must be 1 row or more, and embargo {self.embargo} 0 or more")
         if self.train[1] <= self.train[0] or self.test[1] <= self.test[0]:

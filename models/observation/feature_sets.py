@@ -85,6 +85,7 @@ def declared(spec: "FeatureSpec | str" = "default", benchmark: str = "") -> Feat
         raise ValueError("this set of features needs the symbol of the benchmark; give it as `benchmark`")
 
     def features(panel: Panel) -> tuple[NDArray[np.float32], Sequence[str]]:
+        """Return the columns float32[T, N, F + 1] of a panel, and their names; NaN before the first complete row."""
         values = of_panel(panel, feature_set, benchmark)
         complete: Bools = np.asarray(np.isfinite(values).all(axis=2))
         table = np.concatenate([np.where(complete[:, :, None], values, 0.0), complete[:, :, None]], axis=2).astype(

@@ -102,14 +102,16 @@ def measure(returns: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 def _rows(returns: Floats, sums: Floats, centred: Floats, deviation: Floats) -> Floats:
     """Return the features float64[9, N] of assets that are all known, in the order of FEATURES.
 
-    The division by the deviation removes the scale of an asset's returns.
+    `sums` float64[4, N] are the sums of returns over the horizons, each divided by the root of its length; `centred`
+    are the returns less their mean, `deviation` is their standard deviation. The division by the deviation removes the
+    scale of an asset's returns.
     """
     rows = np.empty((len(FEATURES), len(deviation)))
     np.divide(sums, deviation, out=rows[:4])
     path = np.add.accumulate(returns, axis=0)
     newest_month = returns[-21:]
     log_deviation = np.log(deviation)
-    market = centred @ np.full(len(deviation), 1.0 / len(deviation))
+    market = centred @ np.full(len(deviation), 1.0 / len(deviation))  # the mean of all assets, by sample
     rows[4] = log_deviation - _USUAL
     rows[5] = 0.5 * np.log(np.maximum(np.einsum("ij,ij->j", newest_month, newest_month) / 21, STILL**2)) - log_deviation
     rows[6] = log_deviation - np.add.reduce(log_deviation) / len(log_deviation)

@@ -236,10 +236,10 @@ def _measured(spec: SightSpec, returns: Floats) -> tuple[NDArray[np.float32], ND
 def _joined(
     spec: SightSpec, features: NDArray[np.float32], mask: NDArray[np.float32], columns: Floats
 ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
-    """Combine features, columns and flags into entries [.., N, k] per asset, and return them with the flags `known`
-    [.., N].
+    """Combine features, columns and flags into entries [.., N, k] per asset, and return them with the flags `known`.
 
-    An asset is known where both its features and its columns are.
+    `mask` [.., N] is 1 for an asset with features. `columns` are the values of all feature columns, of which `spec.own`
+    are those with a value for each asset. An asset is known where both its features and its columns are.
     """
     values = columns[..., spec.own]
     is_complete: Bools = np.asarray(np.isfinite(values).all(axis=-1) & (mask > 0.0))
@@ -281,10 +281,10 @@ def observation(
 
 
 def observed_by(spec: SightSpec, panel: Panel) -> Observed:
-    """Build the table of observations of a whole panel: at each close the entries that `observation` returns, without
-    the book.
+    """Build the table of observations of a whole panel: the entries that `observation` returns, without the book.
 
-    Raises ValueError where the panel lacks an input of the columns.
+    There is a row at each close; rows without enough history are NaN. Raises ValueError where the panel lacks an input
+    of the columns.
     """
     rows, size = panel.close.shape
     uses_returns = bool(spec.features or spec.window or not spec.columns)

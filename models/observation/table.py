@@ -112,6 +112,7 @@ def four_assets(panel: Panel, vix: Floats, ten_year: Floats) -> Observed:
             raise ValueError(f"{name} has {series.shape} values for {rows} sessions; give one for each session")
     deviation = np.full_like(returns, np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(returns, 20, axis=0)
+    # annual volatility over 20 sessions
     deviation[19:] = windows.std(axis=-1, ddof=1) * 252**0.5
     lags = np.full((rows, size, 5), np.nan)
     for lag in range(5):

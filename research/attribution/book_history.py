@@ -248,7 +248,7 @@ class BookHistory:
         )  # fmt: skip
 
     def book(self, name: str) -> "BookHistory":
-        """Return the history of one book.
+        """Return the history of one book (an agent's part of the account).
 
         Capital that a book without equity receives between two samples is dated to the earlier sample. Otherwise the
         interval between the two samples would have no return.

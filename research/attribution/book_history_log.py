@@ -105,9 +105,11 @@ class BookHistoryLog:
         self._crosses: OrderedDict[tuple[int, int], float] = OrderedDict()
         """Decision prices of crosses, by (sample, column)."""
         self._plan: Planned | None = None
+        """The newest plan, to which the next baskets belong."""
         self._new_shares: Floats = np.ones(size)
         """New shares per share held at the last sample."""
         self._days: list[int] = []
+        """The dates of the samples so far (ns at 00:00 UTC); their number is the index of the present interval."""
         self._samples: list[tuple[Ints, Ints, list[int], Ints]] = []
         """(lots, marks, equities and flows of the books) at each sample."""
         self._own_marks: list[Ints] = []
@@ -118,7 +120,9 @@ class BookHistoryLog:
         self._waiting_trades: list[int] = []
         """The indices of trades whose bar has not arrived."""
         self._bookings: list[tuple[int, int, int, int, float]] = []
+        """(interval, book, column or ACCOUNT, index in BOOKINGS, amount in currency)."""
         self._actions: list[tuple[int, int, float, float]] = []
+        """(interval, column, new shares per old share, cash per share)."""
 
     def _amounts(self, name: str) -> Ints:
         """Return the attribute `name` of each book, an amount in micro-currency such as `cash_micro`, int64[books]."""
@@ -231,7 +235,7 @@ class BookHistoryLog:
             _keep(self._parents, plan.ts, prices.copy(), MAX_PARENTS)
 
     def _basket(self, basket: OrderBasket) -> None:
-        """Store a basket with its decision prices; a child order has the decision prices of its parent order.
+        """Store a basket (orders of one sample) with its decision prices; a child order has those of its parent order.
 
         A basket that the newest plan does not belong to has no decision prices, and is not stored.
         """
@@ -249,7 +253,7 @@ class BookHistoryLog:
     def _filled(self, fill: Filled) -> None:
         """Post fills row by row, because each row is rounded, and read each book's cash and fee from the ledger."""
         key = fill.sample, fill.n
-        sent = self._sent.get(key)
+        sent = self._sent.get(key)  # the stored basket, None if it was not stored
         for symbol, lots, price, fee, shares in zip(
             fill.sym, fill.lots, fill.price_nano, fill.fee_micro, fill.shares, strict=True
         ):
@@ -279,7 +283,10 @@ class BookHistoryLog:
             self._arrivals.append(price)
 
     def _mark(self, market: MarketSlice) -> None:
-        """Set the arrival prices of the fills that waited for this bar, then the marks."""
+        """Set the arrival prices of the fills that waited for this bar, then the marks.
+
+        A symbol on hold after a price jump is marked at the worse of its old and new price for the position.
+        """
         still_waiting = []
         for index in self._waiting_trades:
             trade = self._trades[index]
@@ -387,6 +394,7 @@ class BookHistoryLog:
     def _booked(self, event: Event, booked: Booked) -> None:
         """Post an accrual, an income or a flow with each book's part. `_act` has posted corporate actions already.
 
+        An income of the venue has a `symbol` of -1 where it belongs to none, and a `book` of -1 for the whole account.
         Raises LedgerBroken where an accrual differs from the engine's.
         """
         cash_before = self._cash

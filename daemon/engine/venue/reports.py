@@ -48,7 +48,10 @@ def on_reports(state: State, reports: Reports) -> Sequence[Effect]:
 
 
 def post(state: State, reports: Reports) -> Sequence[Effect]:
-    """Book the fills of a venue's report and move its orders to their new states."""
+    """Book the fills of a venue's report and move its orders to their new states; returns the effects.
+
+    A basket has orders of one sample; one that is not ours gets an alert only. `ended` orders ended without all lots.
+    """
     key = (reports.sample, reports.n)
     work = state.basket(key)
     if work is None:
@@ -56,9 +59,9 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
     if _all_accepted(work, reports):
         return ()
     before: list[Effect] = []
-    if state.venue.waits.settled:
+    if state.venue.waits.settled:  # orders that an operator settled: the venue's word replaces the settlement
         reports, before = take_word(state, key, work, reports)
-    stops = key in state.protection.stops
+    stops = key in state.protection.stops  # a basket of protective stops at the venue, which belong to one agent
     news = News(state, work, reports)
     news.effects.extend(before)
     if not news.all_filled():
@@ -155,7 +158,11 @@ class News:
         return True
 
     def row_by_row(self) -> None:
-        """Post any report of the venue, one row (order) after the other."""
+        """Post any report of the venue, one row (order) after the other.
+
+        The state of an order does not move on a fill that contradicts earlier reports. A fee in the coin is noted only
+        where the row added a fill: a duplicate must not charge it twice.
+        """
         reports = self.reports
         for k, (row, cum, new, price_nano, fee_micro, cause) in enumerate(
             zip(
@@ -175,7 +182,11 @@ class News:
                 self._move(row, cum, cause)
 
     def _fill(self, row: int, cum: int, new: int, price_nano: int, fee_micro: int) -> bool:
-        """Record a fill unless it is a duplicate; False when it contradicts earlier reports."""
+        """Record a fill of `new` lots, after which `cum` lots of the order are filled (both unsigned).
+
+        Returns False when the fill contradicts earlier reports; True when it is recorded, or a duplicate of a recorded
+        one. The lots are shared out to the agents of the order in proportion to what remains of their parts.
+        """
         work = self.work
         ordered, symbol = work.lots[row], work.basket.sym[row]
         if cum > abs(ordered) or cum < new:
@@ -204,7 +215,11 @@ class News:
         return True
 
     def _move(self, row: int, cum: int, cause: int) -> None:
-        """Move one order by the table of order states, once all its fills have arrived."""
+        """Move one order from its state by the report's `cause`; `cum` is its filled lots after the report.
+
+        A cause that the table of order states does not allow (a negative entry) raises an alert and moves nothing. An
+        order that ended while fills are missing keeps its state until they arrive; `work.odd` holds its end until then.
+        """
         work, states = self.work, self.work.state
         before = states[row]
         after = TRANSITIONS[before][cause]
@@ -240,7 +255,11 @@ def _all_accepted(work: Working, reports: Reports) -> bool:
 
 
 def cover(work: Working, row: int, low: int, high: int) -> int:
-    """1 when the fill (low, high] is new, 0 when it was posted before, -1 when it overlaps posted ones."""
+    """1 when the fill (low, high] is new, 0 when it was posted before, -1 when it overlaps posted ones.
+
+    `low` and `high` are cumulative filled lots of the order, before and after the fill. Fills that arrive in order need
+    no list of intervals: the list (`work.odd`) begins with the first fill that does not.
+    """
     odd = work.odd.get(row)
     if odd is None:
         if low == work.filled[row]:

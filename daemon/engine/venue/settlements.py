@@ -50,13 +50,17 @@ MOST_SETTLEMENTS: Final = 32
 
 
 def why_not_settled(state: State, key: Key, row: int, cum: int) -> str:
-    """Why an order cannot be settled as filled up to `cum` lots now; empty if it can."""
+    """Why an order cannot be settled as filled up to `cum` lots now; empty if it can.
+
+    `key` and `row` name the order. An order may be settled if the venue has not answered for long enough, or was
+    settled before and the venue has said nothing since: the new settlement then replaces the earlier one.
+    """
     work = state.basket(key)
     if work is None or not 0 <= row < len(work.state):
         return "no such order is known here"
     earlier = settlement_of(state, key, row)
     if earlier is not None and not earlier.replaced and earlier.included < 0:
-        booked = earlier.low
+        booked = earlier.low  # without the lots of the earlier settlement, which is booked back
     elif work.state[row] in ENDED:
         return f"the order is {OrderState(work.state[row]).name.lower()}"
     elif not waits_for_answer(work, row):
@@ -76,7 +80,12 @@ def why_not_settled(state: State, key: Key, row: int, cum: int) -> str:
 
 
 def on_order_settled(state: State, settled: OrderSettled) -> Sequence[Effect]:
-    """Book an operator's settlement of an order without an answer, and end the order."""
+    """Book an operator's settlement of an order without an answer, and end the order.
+
+    `settled.cum` are the lots that the operator says are filled in all; the lots above those in the books are the
+    claim, which is booked as a fill at the operator's price without a fee. A settlement of the order before this one is
+    booked back first; the order has ended with it.
+    """
     key, row = (settled.sample, settled.n), settled.row
     if why := why_not_settled(state, key, row, settled.cum):
         return refuse_command(state, "conflict", "order", f"not settled: {why}")
@@ -108,7 +117,10 @@ def on_order_settled(state: State, settled: OrderSettled) -> Sequence[Effect]:
 def _end_order(
     state: State, key: Key, work: Working, claim: Settlement, settled: OrderSettled, stops: bool
 ) -> list[Effect]:
-    """End the order that a claim settles; returns the effects. `stops`: it is a protective stop."""
+    """End the order that a claim settles; returns the effects. `stops`: it is a protective stop.
+
+    The order ends as filled if all its lots are, as never sent if none is, else as cancelled.
+    """
     row, symbol = claim.row, work.basket.sym[claim.row]
     cause = Cause.LAST_FILL if settled.cum == abs(work.lots[row]) else Cause.CANCELLED
     if not settled.cum:
@@ -127,6 +139,7 @@ def _end_order(
         if stops:
             del state.protection.stops[key], state.protection.rests[key]
         state.ended.append(key, work)
+    # the baskets of settled orders are remembered until the venue reports on them
     state.ended.hold({(settlement.sample, settlement.n) for settlement in state.venue.waits.settled})
     return effects
 
@@ -141,9 +154,9 @@ def _book_claim(state: State, key: Key, work: Working, claim: Settlement, sign: 
     lots_by_book = dict(claim.parts)
     work.filled[row] += sign * claim.claimed
     work.put_shares(row, [(who, lots - sign * abs(lots_by_book.get(who, 0))) for who, lots in work.shares_of(row)])
-    state.ledger.fills([symbol], [lots], [claim.price_nano], [0], [parts])
+    state.ledger.fills([symbol], [lots], [claim.price_nano], [0], [parts])  # 0: a claim has no fee
     state.booked()
-    if sign > 0:
+    if sign > 0:  # a claim that is booked back was no new activity
         if state.counting:
             state.activity.roll(state.now, state.rules.house_sessions())
             state.activity.fill([symbol], [claim.price_nano], [parts], state.universe.lot_size)
@@ -155,7 +168,9 @@ def _book_claim(state: State, key: Key, work: Working, claim: Settlement, sign: 
 def take_word(state: State, key: Key, work: Working, reports: Reports) -> tuple[Reports, list[Effect]]:
     """Handle the venue's report on a basket with settled orders: book their claims back, once.
 
-    Returns the report without fills that a correction of the account already contains, and the effects.
+    A claim is the fill that an operator reported for an order. Returns the report without fills that a correction of
+    the account already contains (up to `claim.included` lots, -1 without a correction), and the effects. An order that
+    the venue still has open is cancelled, because the operator ended it.
     """
     effects: list[Effect] = []
     for claim in [settlement for settlement in state.venue.waits.settled if (settlement.sample, settlement.n) == key]:
@@ -188,7 +203,9 @@ def _replace_claim(
 ) -> list[Effect]:
     """Book a claim back, once, before the venue's report on its order is posted; an alert names claim and report.
 
-    `fills` are (lots, price in nano-currency) of the report, `ends` is True where it ends the order.
+    `fills` are (unsigned lots, price in nano-currency) of the report, `cum` the filled lots after it, and `ends` is
+    True where it ends the order. A report that differs from the claim also sets the kill switch to REDUCE. A claim that
+    a correction of the account contains is not booked back.
     """
     if claim.replaced:
         return []
@@ -210,7 +227,11 @@ def _replace_claim(
 
 
 def take_not_found(state: State, key: Key, rows: Sequence[int]) -> list[Effect]:
-    """Handle the venue's answer that it never had orders which were settled: book their claims back."""
+    """Handle the venue's answer that it never had orders which were settled: book their claims back.
+
+    `rows` are the orders of the basket `key` in the answer. A claim of filled lots, which is now wrong, sets the kill
+    switch to REDUCE with a CRITICAL alert. A settlement without filled lots is confirmed.
+    """
     effects: list[Effect] = []
     for claim in [
         settlement
@@ -239,8 +260,9 @@ def take_not_found(state: State, key: Key, rows: Sequence[int]) -> list[Effect]:
 def adopt_settled(state: State, lots: Sequence[int], cash_micro: int, ours: Sequence[OpenOrder]) -> None:
     """Note which fills of settled orders a correction of the account contains.
 
-    A correction by `lots` (by column) and cash makes the books equal to the venue. So it contains all fills of settled
-    orders up to now. `ours` are our orders that are open at the venue.
+    A correction by `lots` (by column) and `cash_micro` makes the books equal to the venue. So it contains all fills of
+    settled orders up to now, if it changes the column's position or the cash. `ours` are our orders that are open at
+    the venue, with their filled lots; an order that is not among them is taken as filled in all its lots.
     """
     open_lots = {(order.sample, order.n, order.row): order.cum for order in ours}
     for claim in state.venue.waits.settled:

@@ -38,7 +38,7 @@ ROUNDING_MICRO: Final = 10_000
 def check_clocks(state: State) -> list[Effect]:
     """Begin and end the clocks of orders without an answer. Returns a CRITICAL alert for each that passes its limit.
 
-    The limit is UNANSWERED_NS.
+    The limit is UNANSWERED_NS; each clock raises one alert. A simulated venue, which is never compared, has no clocks.
     """
     if not state.venue.waits.compared:
         return []
@@ -58,7 +58,10 @@ def check_clocks(state: State) -> list[Effect]:
 
 
 def _late_alert(state: State, clock: Unanswered, work: Working) -> Effect:
-    """The CRITICAL alert about an order that has waited too long for an answer, with the command that settles it."""
+    """The CRITICAL alert about an order that has waited too long for an answer, with the command that settles it.
+
+    The clock names the order; `work` is its basket.
+    """
     symbol, lots = work.basket.sym[clock.row], work.lots[clock.row]
     name, lot_nano = order_name(state, (clock.sample, clock.n), symbol), state.universe.lot_nano[symbol]
     side = side_text(lots)
@@ -92,8 +95,8 @@ def cash_reach(state: State, lots: Sequence[int]) -> tuple[int, int] | None:
     """Least and largest change of the venue's cash (micro) by orders without an answer; None where none can be said.
 
     `lots` are by column the venue's lots less ours. Where all orders without an answer in a column are on one side,
-    `lots` tell how much of these orders was filled. A price is at the order's limit or better, and within BAND of the
-    mark.
+    `lots` tell how much of these orders was filled; with both sides open, each may be filled from 0 to all its lots. A
+    price is at the order's limit or better, and within the factor BAND of the mark. A purchase lowers the cash.
     """
     sides: dict[tuple[int, bool], list[int]] = {}  # (column, whether it buys) -> [unfilled lots, worst price]
     for _, work, row in uncertain_rows(state):
@@ -190,7 +193,10 @@ def _is_closing(state: State, symbol: int) -> bool:
 
 
 def flatten_is_late(state: State) -> list[Effect]:
-    """One CRITICAL alert for a flatten (closing of all positions) that has not ended in time."""
+    """One CRITICAL alert for a flatten (closing of all positions) that has not ended in time.
+
+    `waits.compared` is 0 at a simulated venue, which answers at once. `waits.late` is True after the alert.
+    """
     waits = state.venue.waits
     if not (state.flattening and waits.compared) or waits.late or state.now - waits.flatten_since < UNANSWERED_NS:
         return []

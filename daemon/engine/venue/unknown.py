@@ -63,7 +63,11 @@ def on_unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
 
 
 def on_not_found(state: State, answer: NotFound) -> Sequence[Effect]:
-    """Resubmit an order that never reached the venue while its decision is valid; else it ends as expired."""
+    """Resubmit an order that never reached the venue while its decision is valid; else it ends as expired.
+
+    `answer.again` is the number of times that the order had been sent again when the venue was queried. Only orders
+    without a confirmation and without a fill are concerned.
+    """
     key = answer.sample, answer.n
     settled_effects = take_not_found(state, key, answer.row) if state.venue.waits.settled else []
     work = state.working.get(key) or state.protection.stops.get(key)
@@ -78,7 +82,7 @@ def on_not_found(state: State, answer: NotFound) -> Sequence[Effect]:
         if work.state[row] in UNCONFIRMED and not work.filled[row] and work.again.get(row, 0) <= answer.again
     ]
     resubmitted = [row for row in rows if _may_resubmit(state, work, row)]
-    for row in rows:
+    for row in rows:  # the table of order states has the next moves from UNKNOWN
         work.state[row] = OrderState.UNKNOWN
     effects: list[Effect] = settled_effects
     if resubmitted:
@@ -106,7 +110,9 @@ def unsent(sample: int, n: int, ts: int, rows: list[int], cause: Cause, reason: 
 def _may_resubmit(state: State, work: Working, row: int) -> bool:
     """Whether an order may be resubmitted: not cancelled, price fresh, not expired, and permitted by the kill switch.
 
-    The order's risk was reserved all along.
+    The order's risk was reserved all along. It may be sent again SENDINGS times, and not after a split changed its
+    lots. An `end` of 0 is no expiry. In the switch state REDUCE only an order that reduces the position of the house
+    (the whole account) may be sent.
     """
     basket, lots = work.basket, work.lots[row]
     if work.state[row] == OrderState.CANCELLING or work.again.get(row, 0) >= SENDINGS or lots != basket.lots[row]:

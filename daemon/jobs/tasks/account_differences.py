@@ -94,7 +94,10 @@ def compared(
 ) -> dict[date, DayDifferences]:
     """Compare the newest days of the account with the venue's record since the first of these days.
 
-    `fenced_micro` is cash at the venue that an operator excluded from the account.
+    Returns the differences of each day. `days` are the newest days of `record`, in order. `fenced_micro` is cash at the
+    venue that an operator excluded from the account. A gap is the venue's cash less the account's (micro), None where
+    the venue's is not known. A gap at the close of a day is a difference too, with the part of it that the other
+    differences explain.
     """
     # a period for each day, and one more after the newest day
     ends = [day.until_ns for day in days]
@@ -133,8 +136,9 @@ def execution_differences(
 ) -> list[Found]:
     """The executions that only one side has, and fees that differ by a cent or more, by period.
 
-    Executions of one symbol, side and period agree if their lots and values add up to the same, however they were
-    divided. The remaining executions agree by lots and price, also across periods.
+    `ours` and `theirs` have the executions of each period (a day). Executions of one symbol, side and period agree if
+    their lots and values add up to the same, however they were divided. The remaining executions agree by lots and
+    price, also across periods. The effect of a difference is the cash that the account lacks.
     """
     lot_nano_of = dict(zip(universe.symbols, universe.lot_nano, strict=True))
     differences: list[Found] = []
@@ -240,7 +244,9 @@ def _payment_differences(
 ) -> list[Found]:
     """Payments that only one side has, or that differ.
 
-    Payments are paired by the venue's id, or else by date, kind, symbol and amount.
+    `flows` are the venue's payments; those that an earlier statement has are left out. Payments are paired by the
+    venue's id, or else by date, kind, symbol and amount. A payment at the venue before the first compared day is no
+    difference.
     """
     our_payments = [
         (period, _our_payment(line))
@@ -300,10 +306,10 @@ def _agree(payment: _Payment, venue_payment: _Payment) -> bool:
 
 
 def _undecided(differences: Sequence[Found], decisions: Iterable[tuple[int, int]]) -> list[Found]:
-    """The differences that no later decision of an operator booked or fenced.
+    """The differences that no later decision of an operator booked or fenced (excluded from the account).
 
-    `decisions` are (instant, amount). A decision is about the earlier difference with its amount, or about all earlier
-    differences if they add up to it.
+    `decisions` are (instant, cash in micro). A decision is about the earlier difference with its amount, or about all
+    earlier differences if they add up to it, to within a cent.
     """
     undecided = list(differences)
     for ts, amount in decisions:
@@ -320,7 +326,8 @@ def _undecided(differences: Sequence[Found], decisions: Iterable[tuple[int, int]
 def _cash_difference(day: StatementDay, day_gap: int, explained: int) -> Difference:
     """The difference between account and venue in the balance at the close of a day.
 
-    `day_gap` is its amount, `explained` the part that the other differences so far account for.
+    `day_gap` is its amount, the venue's cash less the account's in micro; `explained` is the part that the other
+    differences up to this day account for.
     """
     if abs(day_gap - explained) < CENT_MICRO:
         reason = "all of it by the other differences"

@@ -107,19 +107,28 @@ class _Fold:
     def __init__(self, run: str, universe: Universe) -> None:
         self._run, self._universe = run, universe
         self.days: list[StatementDay] = []
+        """The days with a sample, complete up to the newest sample."""
         self.booked: dict[date, list[Execution]] = {}
         self.reported: dict[date, list[Execution]] = {}
         self.began = 0
+        """Instant of the first start, ns UTC; 0 before it."""
         self.decisions: list[tuple[int, int]] = []
+        """(instant, cash in micro) of each correction of the account by an operator."""
         self._orders: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
+        """Basket (sample, number) -> the column and the signed lots of each of its orders."""
         self.waiting: list[AccountLine] = []
+        """The lines since the newest sample; `trades` and `_reports` are the executions since then."""
         self.trades: list[Execution] = []
         self._reports: list[Execution] = []
         self._cash: int | None = None
+        """Cash (micro) at the newest sample, at the instant `_until`; None before the first one."""
         self._until = 0
 
     def step(self, seq: int, event: object, effects: Iterable[object]) -> None:
-        """Add the entry `seq` of the journal: its lines, executions, reports and decisions of an operator."""
+        """Add the entry `seq` of the journal: its lines, executions, reports and decisions of an operator.
+
+        The id of a line names the entry and the effect in it.
+        """
         if isinstance(event, Started) and not self.began:
             self.began = event.ts
         if isinstance(event, Correction) and event.cash_micro:
@@ -147,7 +156,10 @@ class _Fold:
                     self._orders[effect.sample, effect.n] = effect.sym, effect.lots
 
     def _add_fills(self, seq: int, k: int, fill: Filled, kind: Kind) -> None:
-        """Add lines for the fills of a basket and their fees, and their executions; a bust removes what it reverses."""
+        """Add lines for the fills of a basket and their fees, and their executions; a bust removes what it reverses.
+
+        `k` is the number of the effect `fill` in the entry `seq`. A bust is a fill that the venue cancelled later.
+        """
         lot = self._universe.lot_nano
         reference = f"{fill.sample}/{fill.n}"
         rows = zip(fill.sym, fill.lots, fill.price_nano, fill.fee_micro, strict=True)

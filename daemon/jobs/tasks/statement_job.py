@@ -154,7 +154,10 @@ class StatementJob:
     async def compared(
         self, record: AccountRecord, days: Sequence[StatementDay]
     ) -> tuple[dict[date, DayDifferences], str]:
-        """The differences of each day, or the reason why the venue was not compared."""
+        """The differences of each day, and the reason why the venue was not compared, empty if it was.
+
+        At a simulated venue (None) the journal is compared with itself: bookings with execution reports.
+        """
         universe = self.service.shell.state.universe
         if self.venue is None:
             by_day = {day.day: simulated_differences(record, day, universe) for day in days}
@@ -236,8 +239,9 @@ class StatementJob:
     ) -> Path:  # fmt: skip
         """Write each day as CSV and as JSON, each file complete or not at all; returns the newest day's CSV.
 
-        `unknown` is the reason if the venue was not compared: the files of earlier days then stay as they are.
-        `positions` are the present positions.
+        `unknown` is the reason if the venue was not compared, else empty: with a reason only the newest day is written,
+        and the files of earlier days stay as they are. `positions` are the present positions. `by_day` has the
+        differences.
         """
         folder = self.folder / FOLDER
         folder.mkdir(exist_ok=True, mode=0o700)

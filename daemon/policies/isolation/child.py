@@ -109,9 +109,10 @@ class Child:
             unsent = unsent[os.write(self._to, unsent[:PIPE_BYTES]) :]
 
     def receive(self, late: str) -> bytes:
-        """The next message. Raises Broken, and Late with the text `late`.
+        """The next message. Raises Broken (no message can come), and Late with the text `late` once `until` has passed.
 
-        Bytes that arrived before Late are not lost: the next call continues with them.
+        A message is its size, then so many bytes. Bytes that arrived before Late are not lost: the next call continues
+        with them.
         """
         self._read_until_size(LENGTH.size, late)
         size = int(LENGTH.unpack_from(self._received)[0])
@@ -124,7 +125,10 @@ class Child:
         return message
 
     def _read_until_size(self, size: int, late: str) -> None:
-        """Read until `size` bytes have arrived in all. Raises Broken, and Late with the text `late`."""
+        """Read until `size` bytes have arrived in all. Raises Broken, and Late with the text `late`.
+
+        The wait is in pieces of LOOK_S, so that a withdrawal of the question ends it.
+        """
         while len(self._received) < size:
             remaining_s = self.until - time.monotonic()
             if not select.select([self._from], [], [], min(max(0.0, remaining_s), LOOK_S))[0]:

@@ -52,11 +52,13 @@ class GraphProcess:
         """Rights that the process could not give up; empty when it is isolated."""
         self._hidden = tuple(hidden)
         self._graphs: list[Open] = []
+        """The requests that opened graphs, by number: a new process repeats them."""
         self._child: Child | None = None
         self._unconfirmed = 0
         """Number of graphs that a new process was asked to open and has not confirmed yet."""
         self._lock = Lock()
         self._withdrawn = False
+        """Whether the caller gave up its question: the process is then ended and not started again."""
 
     def open(self, model: bytes, where: Path, threads: int) -> "FarGraph":
         """Open a checked graph, `model` as bytes, with `threads` threads for a run. `where` is not used.

@@ -67,7 +67,11 @@ class _Walk:
     """Files that are secrets by their content, with what is in each."""
 
     def search(self, folder: Path) -> tuple[bool, list[Path]]:
-        """(whether everything in `folder` may be read, its readable files and completely readable subfolders)."""
+        """(whether everything in `folder` may be read, its readable files and completely readable subfolders).
+
+        Entries that may not be read: private names, `hidden` paths, files with a secret in them, and all beyond the
+        limit of entries (`remaining`). `granted` folders are readable already.
+        """
         complete, readable_paths = True, list[Path]()
         try:
             with os.scandir(folder) as scan:

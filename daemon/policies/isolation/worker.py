@@ -153,8 +153,10 @@ class Worker:
         self._child: Child | None = None
         self._trusted = bool(lookback)  # a registered policy: its lookback is known before it is loaded
         self._load_until = 0.0
+        """`time.monotonic` at which the loading of the policy counts as failed."""
         self._loads_first = True
         self._process_ends, self._answers_in_row, self._refusals_left = 0, 0, 0
+        """Ends of the process since STEADY answers in a row, those answers, and calls that are still refused."""
         self._ready = self._withdrawn = False
         self.fit: Callable[[Universe], None] = any_universe
         """Raises ValueError when the policy needs a symbol that is not traded (see `loading.fit`)."""
@@ -253,7 +255,11 @@ class Worker:
             self._child.send(self._recipe_pickle)
 
     def _wait_until_loaded(self) -> None:
-        """Waits until the policy is loaded. Raises ParamsError when it cannot be loaded, and Broken."""
+        """Waits until the policy is loaded. Raises ParamsError when it cannot be loaded, and Broken.
+
+        The messages of the process are the rights that it could not give up, then that the policy is loaded or unfit.
+        Once loaded the process is stopped until the first question.
+        """
         child = self._open_child()
         while not self._ready:
             match _message(child, f"was not ready within {START_S:g} s"):
@@ -274,7 +280,11 @@ class Worker:
         return 1 <= lookback <= MOST_LOOKBACK and self.lookback in (0, lookback)
 
     def _ask(self, view: View, memory: Memory, until: float) -> Decided:
-        """Send a call to the process, answer its view method calls, and return its answer. Raises Broken."""
+        """Send a call to the process, answer its view method calls, and return its answer. Raises Broken.
+
+        The process runs during the call only: it is continued before and stopped after it. Calls carry a number, so
+        that a message of an earlier call is recognised.
+        """
         self._call_number += 1
         self._pause(False)
         child = self._open_child()

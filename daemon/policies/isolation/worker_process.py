@@ -74,7 +74,8 @@ class Caller:
     def __call__(self, name: str, *arguments: Any) -> Any:
         """Ask the daemon for the result of the view's method `name`; the same call is sent once for an answer.
 
-        Raises the exception that the method raised there.
+        `arguments` are names and whole numbers. Raises the exception that the method raised there, as ValueError,
+        RuntimeError or TypeError.
         """
         if self.over:
             raise RuntimeError(f"this view is of an earlier sample; ask for {name} while deciding")
@@ -134,7 +135,7 @@ def _policy_of(recipe: dict[str, Any]) -> Policy:
 
 
 def main(missing: list[str]) -> None:
-    """Load the policy and answer calls until the input ends.
+    """Load the policy and answer calls until the input ends. A message about each step goes to the daemon.
 
     `missing` are the process's rights that could not be given up.
     """
@@ -164,6 +165,7 @@ def main(missing: list[str]) -> None:
             view = FarView({"universe": universe, **values}, caller)
             for array in (view.prices, view.weights, *memory.values()):
                 array.flags.writeable = False
+            # the round 0 and the agent 0 are not read: the daemon knows whom it asked
             decided = answer(policy, Ask(0, 0, cast(View, view), memory))
             caller.over = True
             _write(target, Answered(call_number, decided, printed.text))

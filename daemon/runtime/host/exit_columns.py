@@ -35,7 +35,8 @@ def _load_exits(state: State) -> None:
 def load_changes(state: State) -> bool:
     """End the exits of closed positions, and write the lots that close the remaining ones to the columns.
 
-    Returns True if there are lots to close.
+    `columns.change` are the signed lots of the orders of an agent, `columns.taking` says whether there are any. Returns
+    True if there are lots to close.
     """
     settle_exits(state)
     _load_exits(state)
@@ -52,7 +53,8 @@ def load_changes(state: State) -> bool:
 def protections(state: State, basket: OrderBasket | None) -> list[Effect]:
     """The records of the protective exits in the columns; `basket` has their orders, None where no order was sent.
 
-    An exit without an order is recorded at its first attempt only.
+    A record has the number of the basket in its sample, 0 without an order. An exit without an order is recorded at its
+    first attempt only.
     """
     effects: list[Effect] = []
     for agent, columns in enumerate(state.agent_columns):

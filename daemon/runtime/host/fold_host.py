@@ -80,7 +80,7 @@ class FoldHost:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self._books = (HOUSE, *range(len(state.agents)))
+        self._books = (HOUSE, *range(len(state.agents)))  # the house (the whole account), then the agents by index
         self.limits = LimitColumns(state)
         self.watched: list[int] = []
         self._shown: tuple[int, int] | None = None
@@ -112,7 +112,10 @@ class FoldHost:
         return self._served is not None and all(map(is_, self._served, present))
 
     def begin(self, shell: FoldShell, parts: Parts) -> None:
-        """Start to serve a shell (the runner of one engine), with its log and its answers."""
+        """Start to serve a shell (the runner of one engine), with its log and its answers.
+
+        A simulated venue whose fills the fold can compute is a FoldVenue; the fold calls any other venue.
+        """
         log, answer, venue = shell.log, shell.answer, parts.broker
         self.shell, self.parts = shell, parts
         self._served = log, answer, shell.meanwhile, venue, parts
@@ -143,7 +146,9 @@ class FoldHost:
     def load(self) -> bool:
         """Read the state into the columns.
 
-        Returns False, without a change, where `step`, the Python path, must take the next item.
+        Returns False where `step`, the Python path, must take the next item: a limit is unknown to the fold, something
+        other than bars, fills and samples may change the state, or open orders or waiting closes are not as the fold
+        needs them.
         """
         state = self.state
         if (
@@ -163,7 +168,7 @@ class FoldHost:
         state.fold_watch, state.questions.seats = state.watch, state.seats
         state.warming, self._shown = state.switch.day_key < 0, None
         state.reads_more = state.history.bars is not None or state.history.macro is not None
-        self.watched = watched(state)
+        self.watched = watched(state)  # the books whose alert levels are computed
         plan, rows, digest = state.round_plan, state.digest_rows, self.shell.digest
         plan.watched, plan.holdings = len(self.watched), state.watch.holdings_of(state.universe.size)
         self.limits.load_books(self.watched)
@@ -177,7 +182,12 @@ class FoldHost:
         return True
 
     def plain(self) -> bool:
-        """Whether only bars, fills, samples and rounds can change the state until the next event of another kind."""
+        """Whether only bars, fills, samples and rounds can change the state until the next event of another kind.
+
+        Each term is something that the handlers in Python must see: parent orders, stops at the venue, halts, a real
+        venue, a flatten, shadows (agents on paper), portfolios, a round in progress, kill switches beyond REDUCE, and
+        the like.
+        """
         state, history, guards = self.state, self.state.history, self.state.guards
         protection, restrictions, venue = state.protection, state.restrictions, state.venue
         return (
@@ -248,7 +258,10 @@ class FoldHost:
         market.block, market.bars = block, BlockColumns(block, nano, columns, read_rows(block.close))
 
     def sync(self) -> None:
-        """Write the columns to the state, the venue, the log and the tally of counts."""
+        """Write the columns to the state, the venue, the log and the tally of counts.
+
+        Without effect if they are in step (`folding` is False).
+        """
         state = self.state
         if not state.folding:
             return
@@ -284,6 +297,7 @@ class FoldHost:
             assert self._venue is not None
             terms = self.limits.terms
             has_minimum = terms is not None and terms.terms.least_micro > 0
+            # least: whether the venue's fees have a minimum for an order
             filled = [FilledOrders(basket, least=has_minimum) for basket in orders.filled]
             missed, orders.dropped = orders.dropped, None
             for basket in list(orders.filled)[-ENDED_KEPT:]:
@@ -342,7 +356,10 @@ class FoldHost:
         samples.count = 0
 
     def _record(self, samples: SampleColumns) -> None:
-        """Give the log the fills and the samples since the last record."""
+        """Give the log the fills and the samples since the last record.
+
+        A log of columns takes all at once. Any other log gets each bar with its fills, then its sample.
+        """
         block = self.state.market_columns.block
         orders, samples.orders = samples.orders, []
         ticks, samples.ticks = samples.ticks, []
@@ -420,7 +437,8 @@ class FoldHost:
     def act(self, key: int) -> bool:
         """Apply the dividends since the last sample to the rings of closes.
 
-        Returns False, without a change, where a dividend has a later date than `key`.
+        Returns False, without a change, where a dividend has a later date than `key`, the sample's. The known and the
+        synchronous ring (closes by date) share their arrays while dividends change both alike.
         """
         history = self.state.history
         if any(date_key > key for date_key, *_ in history.sync_actions):

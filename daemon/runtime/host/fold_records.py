@@ -111,7 +111,11 @@ class FilledOrders:
 
 
 def sample_rows(samples: SampleColumns, block: Block, lot_size: Floats) -> SampleRows:
-    """Return the valuations of samples, all of whose bars are in one block."""
+    """Return the valuations of samples, all of whose bars are in one block.
+
+    `samples.values` has by sample the equity of the house, then of each book (micro). `gross` is the value of all
+    positions, long or short, over the equity; `drawdown` is the loss from the peak as a fraction.
+    """
     count, size = samples.count, len(lot_size)
     values = np.asarray(samples.values)[: count * (samples.books + 1)].reshape(count, samples.books + 1)
     equity, peak = values[:, 0].tolist(), np.asarray(samples.peak)[:count].tolist()

@@ -65,6 +65,7 @@ class LimitColumns:
         self._foldable = False
         """Whether the fold knows every setting of the rules."""
         self._sets: dict[int, GateSet | None] = {}
+        """`id` of a book's limits -> their gates in the fold; None where a plan under them is made in Python."""
         self._levels: dict[int, tuple[dict[str, int], int, bool]] = {}
         """By book: (alert levels, state of its switch, whether it is watched) at the last `load_levels`."""
         self._finite = -1
@@ -77,7 +78,8 @@ class LimitColumns:
     def renew(self, terms: FillTerms | None, *, remote: bool) -> bool:
         """Load the limits in force into the columns. Returns False where the compiled fold does not know one of them.
 
-        `terms` are the venue's terms of a fill; a `remote` venue does not tell them.
+        `terms` are the venue's terms of a fill; a `remote` venue does not tell them. Nothing is loaded again while
+        rules, limits and terms are those of the last call.
         """
         state, rules = self.state, self.state.rules
         if self._rules is rules and not self._foldable:
@@ -107,7 +109,10 @@ class LimitColumns:
         return self._plain
 
     def _write_terms(self) -> None:
-        """Write the agents' rules, the venue's terms of a fill, and the costs of the house to the columns."""
+        """Write the agents' rules, the venue's terms of a fill, and the costs of the house to the columns.
+
+        `gross` and `longest` are the largest gross exposure and the largest sum of long weights of an agent's targets.
+        """
         state, rules = self.state, self.state.rules
         for index, (agent, columns) in enumerate(zip(rules.agents, state.agent_columns, strict=True)):
             columns.gross, columns.longest = state.rooms[index]
@@ -209,7 +214,8 @@ class LimitColumns:
     def plan_values(self, plans: list[PlanReview], *, measured: bool) -> list[tuple[int, Values]]:
         """(book, values of the limits whose alert level its plan may raise) for each of `plans`.
 
-        With `measured` the values include limits that have to be measured.
+        With `measured` the values include limits that have to be measured, in one pass for all books; the first verdict
+        is that of the house.
         """
         if not measured:
             return [(plan.book, plan.review.values) for plan in plans]
@@ -250,7 +256,7 @@ class LimitColumns:
         context, sums = market_context(state), state.history.synchronous.sums
         verdicts = []
         for number, *_ in near:
-            book = number - 1
+            book = number - 1  # the house is the first of `books`, and agents count from 0
             columns = plan if book == HOUSE else state.agent_columns[book]
             lots, reason = np.array(columns.passed), np.array(columns.reason, dtype=np.int8)
             verdicts.append(Verdict(lots, reason, context, self._account(book), limits_in_force(state, book)))

@@ -33,7 +33,11 @@ class OpenRound:
         self._queue: deque[Event | Ask] = deque()
 
     def ask(self, asks: Sequence[Ask]) -> list[Decided] | None:
-        """The answers of all agents to `asks`; None where an answer is awaited."""
+        """The answers of all agents to `asks`; None where an answer is awaited.
+
+        A recorded answer comes first, then that of a process (`meanwhile`), for which the round stays open, then a call
+        of the policy. Where nothing is recorded and no policy has a process, the policies are called at once.
+        """
         host = self._host
         log, answer, meanwhile = host.shell.log, host.shell.answer, host.shell.meanwhile
         if host.state.journalled:
@@ -63,7 +67,10 @@ class OpenRound:
         return True
 
     def _take_answers(self) -> None:
-        """Take the agents' answers until one is awaited; plan them after the last answer."""
+        """Take the agents' answers until one is awaited; plan them after the last answer.
+
+        `step` (in Python) takes over where an answer is more than weights, or where the fold cannot plan the answers.
+        """
         host, queue = self._host, self._queue
         while True:
             answer = queue.popleft()

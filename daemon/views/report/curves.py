@@ -53,10 +53,16 @@ class Curves:
         capital: Sequence[Reallocated] = (),
         more: Sequence[Gain] = (),
     ) -> None:
+        """Compute the curves from the valuations `every` and the numbers of their journal `entries`.
+
+        `bookings` are deposits and other cash, `capital` the moves of capital between agents. `more` are gains that the
+        valuations do not have: those of instruments that are valued at their own close.
+        """
         self.every = every
         self.ts = np.array([valued.ts for valued in every], dtype=np.int64)
         seqs = np.array(entries, dtype=np.int64)
         flows = [booking for booking in bookings if booking.kind in FLOWS]
+        # 0 is the house (the whole account), k + 1 the agent with index k
         house = np.array([valued.equity_micro / MICRO for valued in every]) + gains_at(self.ts, more, 0)
         self.returns = returns_of(house, _cumulative_flows(seqs, flows))
         self.books = [np.array([valued.books[k] / MICRO for valued in every]) for k in range(len(agents))]
@@ -132,7 +138,11 @@ def span_of(
     until: int,
     risk_free_annual: RiskFree = RISK_FREE_ANNUAL,
 ) -> Span:
-    """Performance over the samples in (since, until], including the return to the first of these samples."""
+    """Performance over the samples in (since, until], including the return to the first of these samples.
+
+    `returns` float64[T] belong to the samples `ts`, `alerts` are (instant, level). A figure is None with too few
+    samples: ratios need SAMPLES of them.
+    """
     in_span = (ts > since) & (ts <= until)
     span_returns = returns[in_span]
     risk_free = risk_free_annual if isinstance(risk_free_annual, float) else risk_free_annual[in_span]

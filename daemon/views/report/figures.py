@@ -131,6 +131,10 @@ class _Figures:
         measured: Measured | None,
         slices: Slices | None,
     ) -> None:
+        """Read what the report of (since, until] needs. Raises ValueError when the run has no sample in it.
+
+        `standing` is the present account, None where the run's state is not available.
+        """
         self.reader, self.config, self.since, self.until = reader, config, since, until
         self.every = [point for point in reader.equity() if point.ts <= until]
         self.points = [point for point in self.every if point.ts > since]
@@ -169,7 +173,8 @@ class _Figures:
     def _measured(self, decisions: list[Decision], measured: Measured | None) -> list[Decision]:
         """The decisions; those that the report or its test of the VaR reads have the values of all limits.
 
-        They have only the recorded values where `measured` is None or fails: then `unknown` has the reason.
+        `measured` replays the journal from a step on. The decisions have only the recorded values where it is None or
+        fails: then `unknown` has the reason.
         """
         begin = min(self.since, int(self.curves.ts[self.begin]))
         first = max([k for k, decision in enumerate(decisions) if decision.plan.ts <= begin], default=0)
@@ -208,6 +213,10 @@ class _Figures:
         return span_shortfalls(reader, entries, self.since, self.until, slices)
 
     def report(self, kind: str, feed: str) -> Report:
+        """Compute all parts of the report; `unknown` then has the reason of each part that is missing.
+
+        A place is an agent of the configuration for a portfolio that may be opened: unused ones are left out.
+        """
         reader, since, until = self.reader, self.since, self.until
         refused, cut = reasons(self.plans)
         places, books = self.config.places, self.curves.books
@@ -340,7 +349,11 @@ class _Figures:
     def _section_of(
         self, table: Agent, ts: NDArray[np.int64], equity: Floats, returns: Floats, equity_micro: int, free: RiskFree
     ) -> AgentPart:
-        """The section of an agent or shadow (agent on paper), from its equity and returns at the samples `ts`."""
+        """The section of an agent or shadow (agent on paper), from its equity and returns at the samples `ts`.
+
+        `equity` float64[T] is in units of the currency, `equity_micro` its present value, `free` the annual risk-free
+        rate. Switches, limits and metrics are added for an agent only.
+        """
         alerts = [alert for alert in self.alerts if alert.agent == table.name]
         begin = span_start(ts, self.since)
         return AgentPart(
@@ -452,7 +465,11 @@ class _Figures:
         return lines
 
     def _backtest(self) -> VarBacktest | None:
-        """The test of the VaR that was in force at each sample against the return that followed."""
+        """The test of the VaR that was in force at each sample against the return that followed.
+
+        None without enough samples; `unknown` then has the reason. A VaR over a horizon of several samples is divided
+        by the root of their number.
+        """
         spec, records, curves = getattr(self.config.risk, "var", None), self.records, self.curves
         forecasts = [
             (record.ts, record.measures["var"][0])

@@ -16,7 +16,7 @@ def equity(report: Report) -> str:
         f"Equity, {report.header.currency}",
         line(report.equity, "var(--line)"),
         "<h2>Drawdown, %</h2>",
-        line(report.drawdown, "var(--fall)", -100.0),
+        line(report.drawdown, "var(--fall)", -100.0),  # a fraction lost, drawn downwards in percent
         table(SPAN_HEAD, rows),
         f"<p>{escape(report.header.sharpe_definition)}.</p>",
         table(("income", ""), (row(kind, figure(f"income.{kind}", amount)) for kind, amount in report.income.items()))

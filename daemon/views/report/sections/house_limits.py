@@ -18,7 +18,10 @@ def limits(report: Report) -> str:
 
 
 def _limit(at: str, line: LimitLine) -> str:
-    """The row of one limit: its present value, its worst value in the span, and a chart of its use."""
+    """The row of one limit: its present value, its worst value in the span, and a chart of its use.
+
+    `at` is the limit's path in the JSON of the report; use is the value as a fraction of the bound.
+    """
     form = FORMS.get(line.unit, "{:,.2f}")
     return row(
         line.words,
@@ -34,7 +37,10 @@ def _limit(at: str, line: LimitLine) -> str:
 
 
 def _spark(points: Sequence[tuple[int, float]]) -> str:
-    """A small chart of the use of a limit over time; the straight line is a use of 1, the bound."""
+    """A small chart of the use of a limit over time, as inline SVG of 160 by 26.
+
+    `points` are (instant, use); the straight line is a use of 1, the bound.
+    """
     if len(points) < 2:
         return ""
     first, last = points[0][0], points[-1][0]
