@@ -51,7 +51,9 @@ class BarRing:
 
     def __init__(self, size: int, lookback: int) -> None:
         """Make an empty ring for `size` symbols. `_made` caches the last result of `bars`: (samples at that time, k,
-        bars)."""
+        bars).
+
+        `end` is the number of rows in the buffer, `count` the number of samples ever appended."""
         self.lookback = lookback
         self._made = (0, 0, _blank(size))
         self.rows: Floats = np.full((_ROWS, self.ROOM * lookback, size), np.nan)

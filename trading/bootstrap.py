@@ -73,7 +73,9 @@ def paired_gain(
     The test bootstraps the studentised difference: O. Ledoit and M. Wolf, Robust performance hypothesis testing with
     the Sharpe ratio (2008). Standard errors use sums over blocks; the error of the original sample uses all n
     overlapping blocks. `block` is the block length, 0 for `block_length`. `key` is the seed of the `resamples` draws.
-    Identical series give a p-value of 1. Raises ValueError for series of different lengths.
+    `risk_free_annual` is one annual rate, or a rate for each return. Returns the annual difference, its one-sided
+    p-value and the block length. Identical series give a p-value of 1. Raises ValueError for series of different
+    lengths.
     """
     if len(returns) != len(other):
         raise ValueError(f"paired series must have the same length, not {len(returns)} and {len(other)}")
@@ -175,7 +177,9 @@ def _optimal_length(series: Floats, factor: float) -> float:
     """Return the block length with the least mean squared error of the bootstrap's variance estimate.
 
     The variance of that estimate is `factor` times the squared spectrum at frequency 0; `factor` is 4/3 for the
-    circular bootstrap, 2 for the stationary one.
+    circular bootstrap, 2 for the stationary one. The constants are those of Politis and White (2004): an
+    autocorrelation is significant from 2 sqrt(log10(n) / n) on, and the bandwidth is twice the last lag before
+    `quiet_run` insignificant ones.
     """
     n = len(series)
     deviations = series - series.mean()

@@ -129,7 +129,8 @@ def _equal(recorded: JournalEffect, computed: JournalEffect) -> bool:
     """Whether an effect equals the recorded one in everything that the record has.
 
     Of a plan or basket recorded by codec version 1, which has the values of all limits, only the values that are
-    computed too are compared.
+    computed too are compared. A Shadowed effect has the effects on a shadow agent, which is simulated beside the
+    account.
     """
     if isinstance(recorded, Shadowed) and isinstance(computed, Shadowed):
         return (recorded.agent, recorded.name) == (computed.agent, computed.name) and _same(

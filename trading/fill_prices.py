@@ -105,7 +105,8 @@ def lots_to_be_had(volume: float, numerator: Whole, denominator: Whole) -> int:
     """Return the whole lots that a participation cap permits of a bar's volume, at most MOST + 1; 0 for zero or unknown
     volume.
 
-    The cap numerator / denominator is the result of `Costs.participation_ratio`.
+    The cap numerator / denominator is the result of `Costs.participation_ratio`. Numbers that fit 64 bits are computed
+    in 64 bits, which is faster; others as integers of any size.
     """
     volume_nano: float = volume * float(NANO)
     if not 0.0 < volume_nano < inf:
@@ -125,7 +126,8 @@ def bounded_share(volume_nano: float, numerator: int, denominator: int) -> int:
 
 def commission_micro(lots: int, price_nano: int, numerator: Whole, denominator: Whole) -> int:
     """Return the commission on unsigned lots in whole micro, rounded half-even, MOST + 1 at most. The rate numerator /
-    denominator is `commission_ratio`."""
+    denominator is `commission_ratio`. A rate that fits 64 bits is computed in 64 bits, which is faster; another one as
+    integers of any size."""
     if numerator <= MOST and denominator <= MOST:
         return bounded_fee(lots, price_nano, numerator, denominator)
     exact: Whole = lots
@@ -186,7 +188,10 @@ class Terms:
 
     def __init__(self, commission: list[tuple[int, int]], share: list[tuple[int, int]], lot_nano: list[int]) -> None:
         """Write the commission of each column into arrays where both of its integers fit 62 bits, and set all costs to
-        none."""
+        none.
+
+        `commission` and `share` have a (numerator, denominator) by column: the commission rate, and the part of a bar's
+        volume that orders may have. `lot_nano` is the size of a lot in 1e-9 units of the instrument."""
         self.size, self.commission, self.share, self.lot_nano = len(commission), commission, share, lot_nano
         self.numerator, self.denominator = int_zeros(self.size), int_zeros(self.size)
         for k in range(self.size):
@@ -231,8 +236,9 @@ class LimitFills:
     def inside(self, column: int, price: int, limit: int, buy: bool, until: int) -> int:
         """Return the price in nano-currency, before costs, of a fill that would happen at `price`.
 
-        If `price` is beyond the limit, the order fills at the limit, provided that the bar trades through the limit and
-        the order lasts to the bar's end (`until`). In every other case the result is 0: no fill.
+        `until` is the end of the order (ns UTC). If `price` is beyond the limit, the order fills at the limit, provided
+        that the bar trades through the limit and the order lasts to the bar's end. In every other case the result is 0:
+        no fill.
         """
         if price > limit if buy else price < limit:
             columns: Columns = self.columns

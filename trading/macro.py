@@ -118,6 +118,9 @@ def on_sessions(
     """Assign the values of `size` series to `sessions`, the dates (ns at 00:00 UTC, ascending) of all sessions of the
     house calendar.
 
+    A value is known from the open of the first session after its date on ("next_open"), or from the close of the first
+    session on or after its date ("close").
+
     With `valid_days` above 0, a value expires: it is unknown in sessions more than `valid_days` calendar days after the
     session at which it became known. The age of a value dated before the first session counts from its date.
     """

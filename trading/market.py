@@ -52,8 +52,10 @@ class Block:
         ts_seen: Ints | None = None,
         index0: int = 0,
     ) -> None:
-        """Make a read-only block. By default the nano prices are those of `open` and `close`, and each bar was seen
-        when it closed."""
+        """Make a read-only block of T instants of N symbols. By default the nano prices are those of `open` and
+        `close`, and each bar was seen when it closed.
+
+        Times and `key` are int64[T], prices float64[T, N], `fresh` bool[T, N]: True where a symbol has a bar."""
         self.ts_open: Final[list[int]] = ts_open.tolist()
         self.ts_event: Final[list[int]] = ts_event.tolist()
         self.ts_seen: Final[list[int]] = self.ts_event if ts_seen is None else ts_seen.tolist()

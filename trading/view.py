@@ -63,11 +63,15 @@ class BlockView:
         self, view: View, prices: Floats, times: Ints, actions: Mapping[int, list[CorporateAction]], *, dated: bool
     ) -> None:
         """The first row is the sample of `view`. `actions` maps a row to the corporate actions before it. `dated`
-        says that at each sample all bars of its date are known, so that `synchronous` can be computed."""
+        says that at each sample all bars of its date are known, so that `synchronous` can be computed.
+
+        `prices` are float64[T, N], `times` int64[T] in ns UTC. `_tables` and `_single` cache statistics: of all rows,
+        and of one row."""
         ring = view._ring
         prices.flags.writeable = times.flags.writeable = False
         self.universe, self.prices, self.times = view.universe, prices, times
         self._lookback, self._sample = ring.lookback, view.sample
+        # only while the rows by date are those of the samples
         self._dated = dated and view._rows is ring
         with np.errstate(divide="ignore", invalid="ignore"):
             block_returns = prices[1:] / prices[:-1] - 1.0

@@ -36,16 +36,17 @@ NEAR: Final = 0.03
 def risk_parity(cov: Floats, budgets: Floats | None = None, box: Box = OPEN) -> Floats:
     """Return weights float64[n], fully invested, whose contributions to the variance are in proportion to `budgets`.
 
-    The contribution of instrument i is w_i (cov w)_i. `budgets` are float64[n] > 0, by default equal. If a weight
-    exceeds a bound, it is set to the bound (`within`), and the contributions differ from the budgets. Raises Infeasible
-    when a variance is not positive or the method does not converge.
+    The contribution of instrument i is w_i (cov w)_i. `budgets` are float64[n] > 0, by default equal. `box` has the
+    least and the largest weight of an instrument. If a weight exceeds a bound, it is set to the bound (`within`), and
+    the contributions differ from the budgets. Raises Infeasible when a variance is not positive or the method does not
+    converge.
     """
     correlation, deviation = scaled(cov)
     size = len(cov)
     shares = np.full(size, 1.0 / size) if budgets is None else budgets / budgets.sum()
     try:
         unscaled = shared_risk(correlation, shares)
-    except Infeasible:
+    except Infeasible:  # the returns of some instruments cancel: a ridge on the diagonal leaves each some risk
         unscaled = shared_risk(correlation, shares, RIDGE)
     unscaled /= deviation
     return within(unscaled / unscaled.sum(), box)
@@ -90,7 +91,8 @@ def risk_budgets(sides: Floats, covariance: Floats, budgets: Floats) -> Floats:
     """Return float64[N] weights whose contributions to annual volatility are `budgets` (float64[N], 0 or more).
 
     `sides` float64[N] are +1 long, -1 short, 0 without a position. `covariance` float64[N, N] is per sample. The annual
-    volatility is the sum of the budgets of the symbols with a position.
+    volatility is the sum of the budgets of the symbols with a position. A symbol without a side, without a budget or
+    without variance has weight 0.
     """
     budgeted = (sides != 0.0) & (budgets > 0.0) & (covariance.diagonal() > FINE)
     weights = np.zeros(len(sides))
@@ -98,6 +100,7 @@ def risk_budgets(sides: Floats, covariance: Floats, budgets: Floats) -> Floats:
         return weights
     volatility, held_covariance = float(budgets[budgeted].sum()), covariance[np.ix_(budgeted, budgeted)]
     signed_scale = sides[budgeted] / np.sqrt(held_covariance.diagonal())
+    # the correlations, with the sign of a short position turned; 1e-9 is the ridge on their diagonal
     unscaled = (
         shared_risk(held_covariance * np.outer(signed_scale, signed_scale), budgets[budgeted] / volatility, 1e-9)
         * signed_scale
@@ -112,7 +115,10 @@ def equal_risk(correlation: Floats) -> Floats:
 
 
 def _newton_start(correlation: Floats, shares: Floats) -> Floats:
-    """Return float64[n], a start for Newton's method, close to the solution if no correlation is negative."""
+    """Return float64[n], a start for Newton's method, close to the solution if no correlation is negative.
+
+    `shares` float64[n] are the wanted shares of the risk. The rounds end once each instrument's risk is near its share.
+    """
     unscaled_start = np.sqrt(shares / max(float(np.sqrt(shares).dot(correlation).dot(np.sqrt(shares))), 1e-3))
     x = unscaled_start
     for _ in range(CHEAP):

@@ -87,6 +87,7 @@ def _regime_maker(state: int) -> Callable[..., Node]:
     `state` 0 is volatile: a volatility above 25 % a year over 20 rows. Otherwise 1 is bull and 2 is bear, by the growth
     over 60 rows.
     """
+    # over 20 rows, with the divisor 20 - 1; a year has 252 sessions
     volatility_node = deviation(growth(BENCHMARK), 20, 1) * 252.0**0.5
     growth_node = growth(BENCHMARK, 60)
 
@@ -119,7 +120,11 @@ def _families() -> dict[str, Family]:
 
 
 def _of_prices() -> dict[str, Family]:
-    """Families of prices and volumes. Figures with a unit are divided by the price, or by what is usually traded."""
+    """Families of prices and volumes. Figures with a unit are divided by the price, or by what is usually traded.
+
+    A family is its group, a function from parameters to its node (computed column), a description, and the usual
+    parameters in bars. The 1 of `deviation` makes the divisor one less than the number of values.
+    """
     usual = {"fast": 20, "slow": 60}
     return {
         "daily_return": Family(
@@ -161,7 +166,10 @@ def _of_prices() -> dict[str, Family]:
 
 
 def _of_indicators() -> dict[str, Family]:
-    """Families of indicators' outputs. Outputs with a unit are divided by the close."""
+    """Families of indicators' outputs. Outputs with a unit are divided by the close.
+
+    Families of the group "benchmark" also need the benchmark's closes (`needs`).
+    """
     families: dict[str, Family] = {}
     for group, outputs in SCALE_FREE.items():
         for output in outputs:
@@ -183,7 +191,10 @@ def _of_indicators() -> dict[str, Family]:
 
 
 def _of_signals_and_dates() -> dict[str, Family]:
-    """Families of signals, of the position in the week, month and year, and of the state of the benchmark."""
+    """Families of signals, of the position in the week, month and year, and of the state of the benchmark.
+
+    A `shared` family has one value for all instruments. `needs` names its inputs beside bars.
+    """
     families: dict[str, Family] = {}
     for name, signal in SIGNALS.items():
         families[name] = Family("signal", signal.make, f"{signal.horizon} horizon: {signal.words}", signal.parameters)
@@ -202,7 +213,10 @@ def _of_signals_and_dates() -> dict[str, Family]:
 
 
 def _of_macro() -> dict[str, Family]:
-    """Families of macro series, each with one value for all instruments."""
+    """Families of macro series, each with one value for all instruments (`shared`, the last argument, is True).
+
+    `needs` names the series that a family reads. A VIX or yield of 20 is 20 %, hence the factor 0.01.
+    """
     vix = Field("vix")
     return {
         "vix": Family("macro", lambda: vix * 0.01, "VIX, as a fraction", needs=("vix",), shared=True),
@@ -220,7 +234,11 @@ def _of_macro() -> dict[str, Family]:
 
 
 def _of_book() -> dict[str, Family]:
-    """Families of the agent's book: its weights, its cash and its equity."""
+    """Families of the agent's book: its weights, its cash and its equity.
+
+    `needs` names the figures of the book that a family reads. All but "weight" have one value for all instruments, so
+    that `shared`, the last argument, is True.
+    """
     equity = Field("equity")
     return {
         "weight": Family("portfolio", lambda: Field("weight"), "the book's weight", needs=("weight",)),
@@ -269,7 +287,11 @@ def series_input(series: str) -> str:
 
 
 def series_family(series: str, change: str) -> Family:
-    """Return the family of a series per symbol: its value, or with `change` one of "ago", "change", "z" and "is"."""
+    """Return the family of a series per symbol, that is a series of the user with a value for each symbol.
+
+    `change` is "" for the value itself, "ago" for an earlier value, "change" for the difference over a window, "z" for
+    the deviation from the mean of a window in standard deviations, and "is" for 1 where the value equals a code.
+    """
     need = series_input(series)
     x = Field(need)
     match change:

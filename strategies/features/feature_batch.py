@@ -38,7 +38,7 @@ def timelines(spec: FeatureSpec) -> dict[str, TimelineFeatures]:
     """Group the features by timeline, which tells at which rows (samples) they advance.
 
     "day", "week" and "month" advance with the bars of each instrument. "own" (a number for each instrument) and
-    "shared" (one number for all) advance in every row.
+    "shared" (one number for all) advance in every row. Each timeline has its features and their positions in `spec`.
     """
     by_line: dict[str, TimelineFeatures] = {}
     for position, feature in enumerate(spec.features):
@@ -114,7 +114,8 @@ def _computed_by_period(
 ) -> dict[str, Floats]:
     """Return node key -> float64[rows, N]: features of N instruments on bars of completed weeks or months.
 
-    `period` int64[T] numbers the week or month of each row. A row has the value of the previous, completed period.
+    `period` int64[T] numbers the week or month of each row. A row has the value of the previous, completed period, and
+    NaN in the first period.
     """
     size = present.shape[1]
     starts = np.flatnonzero(np.r_[True, period[1:] != period[:-1]])
@@ -122,6 +123,7 @@ def _computed_by_period(
         return {node.key: np.full((rows, size), np.nan) for node in group.nodes}
     period_bars, has_bar = _bars_of_periods(fields, present, starts)
     completed = {name: column[:-1] for name, column in period_bars.items()}
+    # for one row the last completed period suffices
     values = by_bars(group.nodes, completed, has_bar[:-1], 1 if rows == 1 else len(starts) - 1)
     if rows == 1:
         return values
@@ -145,6 +147,7 @@ def _bars_of_periods(
     has_bar = np.logical_or.reduceat(present, starts, axis=0)
     first_rows = np.minimum.reduceat(np.where(present, rows, len(present)), starts, axis=0)
     last_rows = np.maximum.reduceat(np.where(present, rows, -1), starts, axis=0)
+    # valid indices also for a period without a bar, whose values become NaN below
     first_rows, last_rows = np.minimum(first_rows, len(present) - 1), np.maximum(last_rows, 0)
     clean = cleaned(fields, present)
     bars = {

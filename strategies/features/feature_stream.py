@@ -38,7 +38,8 @@ class _PeriodBars:
     def update(self, number: float, fields: Mapping[str, Floats], present: Bools) -> Floats:
         """Add a row to the week or month with this `number`, and return the features of the last completed one.
 
-        When `number` changes, the running period is complete, and a new one begins.
+        When `number` changes, the running period is complete, and a new one begins. `self.number` is -1 before the
+        first row. The rows of `running` are open, high, low, close, volume and benchmark.
         """
         if number != self.number:
             if self.number >= 0.0:
@@ -66,7 +67,11 @@ class FeatureStream:
     """Computes the feature set `spec` for `size` instruments; `benchmark` is the index of the benchmark."""
 
     def __init__(self, spec: FeatureSpec, size: int, *, benchmark: int | None = None) -> None:
-        """Make one stream for each timeline of `spec`; weeks and months also get their running bars."""
+        """Make one stream for each timeline of `spec`; weeks and months also get their running bars.
+
+        The timelines are "day", "week", "month", "own" (a number for each instrument in every row) and "shared" (one
+        number for all). The scales adjust prices and volumes for all splits and dividends so far.
+        """
         self.spec = spec
         self.size = size
         self.benchmark = benchmark
@@ -96,7 +101,7 @@ class FeatureStream:
 
         `bars` are unadjusted, float64[N] by field, NaN without a bar. `factor` float64[N] multiplies prices older than
         the previous row (1: no action; 0.25: a 4:1 split), and `shares` multiplies older volumes. `by_symbol` and
-        `shared` are the inputs beside bars, as in the class Inputs.
+        `shared` are the inputs beside bars, as in the class Inputs. `session` is the session date in ns since 1970.
         """
         refuse_missing(self.spec, {*by_symbol, *shared} | ({"benchmark"} if self.benchmark is not None else set()))
         if factor is not None:

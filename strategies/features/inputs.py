@@ -55,7 +55,10 @@ def book_fields(weight: Floats | None) -> dict[str, Floats]:
 
 
 def progress(session: NDArray[np.int64]) -> dict[str, Floats]:
-    """Return the elapsed fraction of the week, month and year on each date, 0 .. 1."""
+    """Return the elapsed fraction of the week, month and year on each date, 0 .. 1.
+
+    `session` int64[T] are dates in ns since 1970. A week begins on Monday.
+    """
     date = session.astype("datetime64[ns]").astype("datetime64[D]")
     month, year = date.astype("datetime64[M]"), date.astype("datetime64[Y]")
 

@@ -20,12 +20,14 @@ from quantd.trading.view import View
 def compute_by_session(spec: FeatureSpec, inputs: Inputs, returns: Floats | None, *, rows: int | None = None) -> Floats:
     """Return float64[rows, N, F] as `compute` does, but features relative to the benchmark by session date.
 
-    `inputs` have T rows. `returns` float64[T - 1, N] are the returns of `View.synchronous`, or None if they equal the
-    returns of the bars.
+    `inputs` have T rows. `returns` float64[T - 1, N] are the returns of `View.synchronous`, whose rows have the returns
+    of all instruments on one session date. They are None if they equal the returns of the bars. Features relative to
+    the benchmark are computed a second time, from prices that grow by `returns`.
     """
     features = compute(spec, inputs, rows=rows)
     if returns is not None and (relative_columns := _relative_to_benchmark(spec)):
         by_date = {**inputs.bars, **dict.fromkeys(("open", "high", "low", "close"), _closes(returns))}
+        # each row has the date before it: the newest date of which every bar is known
         previous_dates = np.concatenate(([-1], inputs.session[:-1]))
         relative_spec = FeatureSpec(tuple(spec.features[k] for k in relative_columns), spec.version)
         features[:, :, relative_columns] = compute(
@@ -45,6 +47,7 @@ def newest_row(spec: FeatureSpec, view: View, benchmark: int | None, by_symbol: 
         bars.session, {name: getattr(bars, name) for name in FIELDS}, benchmark, by_symbol,
         {name: view.macro(name, rows) for name in macro},
     )  # fmt: skip
+    # None where the returns by session date are those of the bars: the days of all instruments end together
     returns = view.synchronous(rows - 1) if _relative_to_benchmark(spec) else None
     if returns is not None and np.array_equal(returns, view.returns(rows - 1), equal_nan=True):
         returns = None

@@ -138,7 +138,11 @@ class FeatureSpec(Struct, frozen=True):
 
 
 def feature(name: str) -> Feature:
-    """Return the feature called `name`. Raises FeatureError with the mistake and the most similar name."""
+    """Return the feature called `name`. Raises FeatureError with the mistake and the most similar name.
+
+    A name is a family with its parameters (`rsi_14`), then perhaps `.week` or `.month` for bars of that period, then
+    perhaps `.rank`, `.z` or `.excess` for the value relative to the other instruments.
+    """
     plain, *marks = name.split(".")
     every: Every = "day"
     across: Across = ""
@@ -169,7 +173,11 @@ def feature(name: str) -> Feature:
 
 
 def _family_and_parameters(plain: str, name: str) -> tuple[str, tuple[float, ...]]:
-    """Split a feature's name into (family, parameters), with the longest matching family."""
+    """Split a feature's name into (family, parameters), with the longest matching family.
+
+    `plain` is the name without its marks (`.week`, `.rank`), `name` the whole name for messages. No parameters mean the
+    family's usual ones. Raises FeatureError for an unknown family, and for a number of bars that is out of range.
+    """
     if plain in FAMILIES:
         return plain, ()
     if of_series := _SERIES.fullmatch(plain):

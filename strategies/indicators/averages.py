@@ -99,6 +99,7 @@ def linear_regression(period: int) -> Outputs:
     """The least-squares line over the closes of a period: its newest value, slope, first value, next value, and angle
     in degrees."""
     centred_positions = np.arange(period) - (period - 1) / 2.0
+    # `line_at` takes the distance from the newest bar: 0, the first bar of the period, the next bar
     slope = window(
         windows.weighted("slope", centred_positions / (centred_positions @ centred_positions)), period, CLOSE
     )

@@ -100,7 +100,11 @@ def evaluate(nodes: list[Node], fields: Mapping[str, Floats], number: Floats, ro
 
 
 def _value(node: Node, args: list[Floats], fields: Mapping[str, Floats], number: Floats, rows: int) -> Floats:
-    """Return float64[rows, N], the newest `rows` of one node from the values of its `args`."""
+    """Return float64[rows, N], the newest `rows` of one node from the values of its `args`.
+
+    `number` float64[T, N] counts the bars of each column from 0. A recursion is solved over all T rows, because each
+    value depends on all earlier ones.
+    """
     total = len(number)
     match node:
         case Field():
@@ -147,7 +151,8 @@ def _newest_without_early(column: Floats, number: Floats, first: int, rows: int)
 def _solved_constant_decay(inputs: Floats, decay: float) -> Floats:
     """Return y float64[T, N] with y[t] = decay y[t - 1] + inputs[t], by repeated doubling; `inputs` is overwritten.
 
-    After each pass, y[t] has the terms of twice as many rows.
+    After each pass, y[t] has the terms of twice as many rows. The passes end where the power of `decay` is below SPENT,
+    so that older rows add nothing.
     """
     if decay == 1.0:
         return np.add.accumulate(inputs, axis=0)

@@ -94,9 +94,12 @@ def correlation(period: int) -> Outputs:
 
 def residual_volatility(period: int) -> Outputs:
     """Standard deviation of the returns that beta to the benchmark does not explain, per bar."""
-    shared, market = window(windows.COVARIANCE, period, _OWN, _MARKET), window(windows.VARIANCE, period, _MARKET)
+    covariance, market_variance = (
+        window(windows.COVARIANCE, period, _OWN, _MARKET),
+        window(windows.VARIANCE, period, _MARKET),
+    )
     variance = window(windows.VARIANCE, period, _OWN)
-    explained = ratio(shared * shared, market)
+    explained = ratio(covariance * covariance, market_variance)
     # rounding leaves a residual where beta explains everything, such as for the benchmark itself
     unexplained = point(
         f"unexplained({period})",

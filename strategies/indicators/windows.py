@@ -46,7 +46,11 @@ def _mean_all(width: int, column: Floats) -> Floats:
 
 
 def weighted(name: str, weights: Floats) -> Kernel:
-    """Return the kernel of the sum of `weights` float64[width] times the values of a window, oldest first."""
+    """Return the kernel of the sum of `weights` float64[width] times the values of a window, oldest first.
+
+    A kernel has `one`, which computes a single window float64[width, N], and `every`, for all windows of a column
+    float64[T, N].
+    """
     weights.flags.writeable = False
 
     def one(window: Floats) -> Floats:
@@ -84,7 +88,9 @@ LOWEST: Final = Kernel("lowest", lambda window: np.minimum.reduce(window, axis=0
 def _since(best: Callable[[Floats], Floats], better: np.ufunc, name: str) -> Kernel:
     """Return the kernel of the number of bars since the extreme value; of equal values, the newest counts.
 
-    `best` returns the index of the extreme in a reversed window, and `better` compares two rows; ties are better.
+    `best` returns the index of the extreme in a reversed window, and `better` compares two rows; ties are better. A
+    kernel has `one`, which computes a single window float64[width, N], and `every`, for all windows of a column
+    float64[T, N].
     """
 
     def one(window: Floats) -> Floats:
@@ -120,7 +126,8 @@ def _of_deviations(name: str, term: np.ufunc, finish: Callable[[Floats, int, Flo
     """Return the kernel of `finish(sum, width, mean)`.
 
     `sum` is the sum of `term` over a window, applied to the deviations of each column from its mean in the window.
-    `mean` is the mean of the first column.
+    `mean` is the mean of the first column. A kernel has `one`, which computes a single window float64[width, N], and
+    `every`, for all windows of columns float64[T, N].
     """
 
     def one(*columns: Floats) -> Floats:
@@ -151,7 +158,11 @@ SAMPLE_VARIANCE: Final = variance(1)
 
 
 def _standardised_moment(power: int) -> Kernel:
-    """Return the kernel of the standardised central moment of `power` 3 or 4; 0 for constant values."""
+    """Return the kernel of the standardised central moment of `power` 3 or 4; 0 for constant values.
+
+    A kernel has `one`, which computes a single window float64[width, N], and `every`, for all windows of a column
+    float64[T, N].
+    """
 
     def finish(sum_of_powers: Floats, variance: Floats) -> Floats:
         out = np.zeros_like(variance)

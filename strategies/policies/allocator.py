@@ -187,7 +187,11 @@ class Allocator(Generic[P]):
         return weights_by_row
 
     def weights(self, view: View) -> tuple[Floats | Hold, str, bool]:
-        """Return weights float64[N] or HOLD, a note (empty without one), and True if the note is a warning."""
+        """Return weights float64[N] or HOLD, a note (empty without one), and True if the note is a warning.
+
+        Instruments whose price does not move are left out: they have weight 0. Weights that sum to one are multiplied
+        by `invested`, the invested fraction of the book. The allocation holds if no solution is valid.
+        """
         returns = view.synchronous(self.params.lookback)
         moved = view.shared_by_date(moving, self.params.lookback)
         size = len(moved)
@@ -219,7 +223,8 @@ class Allocator(Generic[P]):
     def _case(self, view: View, returns: Floats, moved: Bools) -> tuple[Case[P], str]:
         """Return the input of the decision, and a warning where Ledoit-Wolf replaces the covariance; else empty.
 
-        `returns` float64[S, n] are those of the instruments that `moved` bool[N] marks.
+        `returns` float64[S, n] are those of the instruments that `moved` bool[N] marks. The held weights are a
+        function, because only some forms (rules that compute weights) read them.
         """
         params = self.params
         warning = ""
@@ -241,7 +246,8 @@ class Allocator(Generic[P]):
     def _allocated(self, case: Case[P]) -> tuple[Floats | None, str]:
         """Return the first valid weights float64[n] of the form or its fallbacks, and why a fallback was used.
 
-        The weights are None if every form fails. The reason is empty for the weights of the form.
+        A form is the rule that computes the weights, such as minimum variance. The weights are None if every form
+        fails. The reason is empty for the weights of the form. A form that does not sum to one has no fallbacks.
         """
         if not self.sums_to_one:
             try:

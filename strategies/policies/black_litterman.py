@@ -81,6 +81,7 @@ class BlackLittermanParams(BoundedParams, frozen=True, kw_only=True):
 def _weights(case: Case[BlackLittermanParams]) -> Floats:
     """Return float64[n], the optimal weights under the posterior of the equilibrium and the views."""
     params, symbols = case.params, case.universe.symbols
+    # raises ParamsError for a symbol that is not traded
     by_symbol("black_litterman", "market weights", params.market, symbols)
     market = (
         np.array([params.market.get(symbol, 0.0) for symbol in case.symbols]) if params.market else np.ones(case.size)

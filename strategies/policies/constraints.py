@@ -92,7 +92,9 @@ def solved(
 ) -> Floats:
     """Return the weights float64[n] of an objective under the constraints of the case.
 
-    Raises Infeasible where no weights meet the constraints.
+    `mean` float64[n] is the expected return per sample. `cost` is that of trading, as a fraction of the value traded.
+    `confidence` replaces the parameter `cvar_confidence` (None: the parameter counts). `risk_aversion` counts only for
+    the objective "utility". Raises Infeasible where no weights meet the constraints.
     """
     limits = limits_of(case, cost, confidence)
     return constrained(

@@ -70,6 +70,7 @@ class Dynamic(Based):
         answer = ask_one(self.base, view, memory, "base")
         current = in_force(self.model, view, memory, dwell=params.dwell)
         new_memory = under("base", answer.memory) | current.memory
+        # the notes, each with whether it is a warning
         words = [(current.word, False), words_of(self.base, answer)]
         if isinstance(answer.weights, Hold):
             return noted(answer.weights, words), new_memory

@@ -83,7 +83,8 @@ class Ensemble:
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         """Implements `Policy.act`: the answers of the members, combined by `combine`.
 
-        The ensemble holds only if every member that answers holds. Raises ValueError if no member answers.
+        The ensemble holds only if every member that answers holds. Raises ValueError if no member answers. Each member
+        has a hypothetical book, as if it traded alone; a member that holds keeps its book as its target.
         """
         books, earned = self._books_and_returns(view, memory)
         answers = [
@@ -103,6 +104,7 @@ class Ensemble:
             new_memory |= under(space, answer.memory)
         new_memory |= {"books": targets, "at": np.array([float(view.sample)])}
         if self.params.combine == "performance":
+            # "owed" are the costs of these trades, which the next decision takes from each member's returns
             new_memory |= {"earned": earned, "owed": np.abs(targets - books).sum(axis=1) * (self.params.cost_bp / 1e4)}
         words = [words_of(member, answer) for member, answer in zip(self.members, answers, strict=True)]
         votes = [k for k, answer in enumerate(answers) if not answer.failed]

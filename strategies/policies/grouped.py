@@ -29,7 +29,10 @@ class GroupedParams(BoundedParams, frozen=True, kw_only=True):
 
 
 def groups_of(case: Case[GroupedParams]) -> list[list[int]]:
-    """Return the instruments' indices by group. An instrument is in the first group that names it, else in its own."""
+    """Return the instruments' indices by group. An instrument is in the first group that names it, else in its own.
+
+    The groups are clusters of correlated instruments, sectors, or the groups of [[universe.groups]], as `by` says.
+    """
     by, universe = case.params.by, case.universe
     if by == "correlation":
         return correlated(scaled(case.cov)[0], case.params.threshold)
@@ -39,6 +42,7 @@ def groups_of(case: Case[GroupedParams]) -> list[list[int]]:
     groups: dict[tuple[str, str], list[int]] = {}
     for column, symbol in enumerate(case.symbols):
         name = names.get(symbol, "")
+        # an instrument without a group is a group of its own, by its symbol
         groups.setdefault((name, "" if name else symbol), []).append(column)
     return list(groups.values())
 

@@ -145,7 +145,8 @@ def leaves_with_memory(policy: Policy, memory: Memory, path: str = "") -> Iterat
     """Yield the path (`0/bull`), policy and memory of each component policy (quantd.trading.ports.leaves).
 
     The path is empty for the policy itself, also if sizing or rebalancing rules surround it. The components `inside` a
-    policy have their memory under its `spaces`, in the same order; without `spaces` they share its memory.
+    policy have their memory under its `spaces` (prefixes of keys), in the same order; without `spaces` they share its
+    memory. RULED is the space of a policy to which sizing or rebalancing rules apply; it is no part of a path.
     """
     inside: tuple[Policy, ...] = getattr(policy, "inside", ())
     if not inside:
@@ -163,6 +164,8 @@ def leaves_asked(
     """Yield the path, policy, view and memory of each component policy that decides at `view`.
 
     A composite whose components see another book, other columns or other memory has `questions`, which its `act` uses.
+    The components of any other composite see its view, and the memory under their `spaces` (prefixes of keys). The path
+    (`0/bull`) omits RULED, the space of a policy to which sizing or rebalancing rules apply.
     """
     inside: tuple[Policy, ...] = getattr(policy, "inside", ())
     if not inside:
@@ -189,7 +192,11 @@ def unpacked(answer: Floats | Hold | Noted) -> tuple[Floats | Hold, str, bool]:
 
 
 def ask(member: Loaded, view: View, memory: Memory) -> Answer:
-    """Return the answer of `member`. A failure leaves its memory unchanged."""
+    """Return the answer of `member`. A failure leaves its memory unchanged.
+
+    The answer after a failure is HOLD, with the reason in `failed`: an exception, or weights of a wrong shape or with
+    NaN.
+    """
     try:
         answer, remembered = member.policy.act(view, memory)
         weights, note, warns = unpacked(answer)

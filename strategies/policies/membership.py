@@ -59,6 +59,8 @@ class MembersOfDay:
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         """Implements `Policy.act`: the weights of the policy in the columns of the members, zero in others; all cash on
         a day without members.
+
+        The memory has the columns that the policy saw (COLUMNS), and the policy's own memory under INSIDE.
         """
         columns = members_of(self.membership, view)
         if not columns:

@@ -117,6 +117,10 @@ class Rebalanced(Ruled):
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         """Implements `Policy.act`: weights towards the policy's target when a rebalance is due by the rules, or its
         follow-up; HOLD otherwise.
+
+        The memory of the rules has "last", day and sample of the last rebalance; "asked", the target that the book has
+        not reached yet; and "event", the event of the last rebalance with its day. `room` is the fraction of the target
+        that orders can reach at their worst prices.
         """
         policy_answer, remembered = self.policy.act(view, own_memory(memory, RULED))
         policy_weights, note, warns = unpacked(policy_answer)
@@ -139,7 +143,11 @@ class Rebalanced(Ruled):
         return noted(answer, words), under(RULED, remembered) | under("rebalance", rule_memory)
 
     def _due(self, target: Floats, view: View, rule_memory: Memory) -> bool:
-        """Return True if the rules ask for a rebalance towards `target` now."""
+        """Return True if the rules ask for a rebalance towards `target` now.
+
+        In the memory, "last" has the day and the sample of the last rebalance, "short" what the book lacked of its
+        target when its follow-ups ended, and "pending" an event that awaits a rebalance.
+        """
         rules, last = self.rules, rule_memory.get("last")
         if last is None or rules.when == "always":
             return True
@@ -158,13 +166,17 @@ class Rebalanced(Ruled):
         return "pending" in rule_memory and view.sample - int(last[1]) >= rules.wait
 
     def _towards(self, target: Floats, view: View, first: bool) -> Floats | Hold:
-        """Return the weights after the rebalance, or a hold if nothing is worth trading."""
+        """Return the weights after the rebalance, or a hold if nothing is worth trading.
+
+        `first` is True before the first rebalance: the limits on trades do not apply to an empty book then.
+        """
         rules, held = self.rules, view.weights
         weights = target
         if rules.cost_aware is not None:
             aware = rules.cost_aware
             risk = view.shared_by_date(covariance_of, rules.lookback) * (aware.risk_aversion * aware.horizon)
             cost = np.full(len(target), aware.cost_bp / 1e4)
+            # the fixed cost of a trade, as a fraction of the equity
             weights = worth_trading(target, held, risk, cost, aware.fixed / view.equity if view.equity > 0.0 else 0.0)
         if not (first and not held.any()):
             weights = limited(

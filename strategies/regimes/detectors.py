@@ -102,7 +102,8 @@ class ByThresholds:
         """Return the reading (the current regime) and the new memory.
 
         `returns` are market returns float64[k] without gaps, oldest first. The reading is None for too few returns.
-        `samples` is the number of samples so far.
+        `samples` is the number of samples so far. The memory has the level of volatility, the direction of the trend
+        and the regime of the last reading, because a level or direction changes only beyond a margin.
         """
         params = self.params
         if len(returns) < self.lookback:
@@ -116,6 +117,7 @@ class ByThresholds:
         regime = regime_of(level, direction, REGIMES[last])
         regime_index = REGIMES.index(regime)
         state = np.array([level, direction, regime_index], dtype=np.float64)
+        # a probability of 1 for this regime, of 0 for the two others
         return Reading(regime, np.eye(3)[regime_index], (annual_volatility, trend)), {"state": state}
 
     def why(self, figures: Sequence[float]) -> str:
@@ -157,7 +159,11 @@ class ByFit:
         return self.params.window + self.span
 
     def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, Memory]:
-        """Return what `ByThresholds.read` does, for the fitted states."""
+        """Return what `ByThresholds.read` does, for the fitted states.
+
+        The states are fitted again every `refit` samples, and kept in the memory. Each state has the name of a regime,
+        and several states may have the same. The reading has the annual figures of the likeliest state of its regime.
+        """
         params = self.params
         # too few returns for a fit (half a window suffices), or constant ones
         if len(returns) < params.window // 2 + self.span or float(returns.var()) <= FINE:

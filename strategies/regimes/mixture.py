@@ -78,7 +78,7 @@ def states_from(samples: Floats, weight: Floats, floor: float = FLOOR) -> States
     deviations = samples[:, None, :] - means
     covariances = np.einsum("tk,tkd,tke->kde", weight, deviations, deviations) / mass[:, None, None]
     size = samples.shape[1]
-    # on the diagonal of each covariance
+    # on the diagonal of each covariance; 1e-18 keeps it above 0 also for a column that does not vary
     covariances.reshape(len(means), -1)[:, :: size + 1] += floor * samples.var(axis=0) + 1e-18
     return States(means, covariances)
 

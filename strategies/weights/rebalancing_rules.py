@@ -105,7 +105,8 @@ def correlation_change(returns: Floats, short: int) -> float:
     """Return the mean absolute change of pairwise correlations, between the last `short` rows of float64[k, N] and the
     earlier ones.
 
-    The mean covers pairs of symbols with known, varying returns in both parts, and is 0 without such a pair.
+    The mean covers pairs of symbols with known, varying returns in both parts, and is 0 without such a pair, and also
+    where the earlier rows are fewer than twice `short`.
     """
     newest, earlier = returns[-short:], returns[:-short]
     if len(earlier) < 2 * short:
@@ -172,7 +173,7 @@ def _at_smallest_price(
     """Return the weights at the smallest price of cash, of this `sign`, at which `fits` accepts the invested sum.
 
     The price of cash is a cost added to each unit of invested weight. `solved` returns the weights at a price, from a
-    starting point.
+    starting point. The price is doubled until the sum fits, then the interval is halved.
     """
     low, high = 0.0, 1e-4
     while not fits(float(solved(sign * high, weights).sum())) and high < 1e6:

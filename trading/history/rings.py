@@ -80,7 +80,12 @@ class RunningSums:
         return self.rows == self.lookback
 
     def update(self, ring: "Ring") -> None:
-        """Move the window to the newest rows of `ring`, whose returns must be computed (`Ring.fill`)."""
+        """Move the window to the newest rows of `ring`, whose returns must be computed (`Ring.fill`).
+
+        `_first` and `count` bound the window, as numbers of samples from the ring's first; `place` and the differences
+        from `oldest` are rows of the ring's array. A return whose square exceeds `_edge` is not summed, and its row is
+        not one of the `rows` that are complete.
+        """
         count: int = ring.count
         if count == self.count:
             return
@@ -457,7 +462,9 @@ class History:
         """Append a sample at `ts` (ns UTC): to the known ring at once, with the prices `marks`; to the synchronous
         ring, for the date `key`, once `final_ts` is reached.
 
-        Synchronous rows of earlier dates that are final by `ts` are appended first, in order.
+        Synchronous rows of earlier dates that are final by `ts` are appended first, in order. A synchronous row has the
+        closes of all symbols on one session date, and is final when no bar of this date can arrive any more. The two
+        rings share their arrays (`joined`) until a sample gives them different rows.
         """
         if self.bars is not None:
             self.bars.sample(key, marks, self.known_actions)
@@ -508,7 +515,10 @@ class History:
 
     def put(self, prices: ReadRows, row: int) -> bool:
         """Append row `row` of `prices` to the known and the synchronous ring, as `Ring.put` does. Returns False if
-        that is impossible."""
+        that is impossible.
+
+        While the rings are `joined`, the synchronous one shares the arrays of the known one. Else a row that only the
+        known ring accepts is taken back, so that both have the same number of rows."""
         if not self.known.put(prices, row):
             return False
         if self.joined:
@@ -520,7 +530,11 @@ class History:
         return fits
 
     def _complete(self, key: int, actions: list[CorporateAction]) -> None:
-        """Append the synchronous row of the date `key`, whose bars are all known, after its actions."""
+        """Append the synchronous row of the date `key`, whose bars are all known, after its actions.
+
+        A date of which no bar arrived gives a row of NaN. `own_dates` has the same dates, with the previous price in
+        place of a missing one; it is None while both would be equal.
+        """
         row = self.pending.pop(key, None)
         if row is None:
             row = np.full(self.size, np.nan)

@@ -117,6 +117,7 @@ class RowLoops:
         n: int = sums.n
         complete_rows: int = 0
         if n > 0 and first < last:
+            # raises IndexError for a buffer that is too small; the compiled loop checks no bounds
             self.reaches(rows, first, last, n)
             self.fits(n, len(sums.returns))
             self.fits(n, len(sums.squares))
@@ -131,8 +132,8 @@ class RowLoops:
     def _count(self, sums: Sums, rows: FloatRows, row: int, edge: float, comes: bool) -> bool:
         """Add row `row` to the sums if `comes`, else subtract it. Returns whether every square is within `edge`.
 
-        Returns and squares are rounded to integers by the bits of a float. A return with a larger square is counted in
-        `large` instead; NaN is not counted.
+        Returns are counted in units of 1 / RETURN, squares in units of 1 / SQUARE, both rounded to integers by the bits
+        of a float. A return whose square is larger than `edge` is counted in `large` instead; NaN is not counted.
         """
         returns: Ints = sums.returns
         squares: Ints = sums.squares

@@ -44,7 +44,9 @@ class RowVectors(RowLoops):
 
     def exchange(self, sums: Sums, rows: FloatRows, old: int, new: int, edge: float) -> int:
         """Add row `new` and subtract row `old` at once; a row with a NaN or a return that is too large is left to
-        `RowLoops.exchange`."""
+        `RowLoops.exchange`.
+
+        Returns the change of the number of complete rows: 0, because both rows are complete here."""
         all_rows = _rows(rows, sums.n)
         pair = np.array((all_rows[new], all_rows[old]))
         squares = pair * pair

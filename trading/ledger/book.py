@@ -206,6 +206,7 @@ class Postings:
         rows: int = len(sym)
         try:
             self._write(sym, lots, price_nano, fee_micro, shares)
+            # -1: each row is shared by several books
             grown: int = self._measured(self.rows, rows, -1)
         except OverflowError:
             most, price = max(map(abs, lots)), max(price_nano)
@@ -259,11 +260,11 @@ class Postings:
         self.settle(fills, rows, only, self._measured(fills, rows, only))
 
     def settle(self, fills: Ints, rows: int, only: int, grown: int) -> None:
-        """Book the fills whose amounts `growth` has just computed; `grown` is the result of `growth`.
+        """Book the fills, in the layout of `post`, whose amounts `growth` has just computed; `grown` is its result.
 
         Raises LedgerFull, with nothing booked, for amounts beyond MOST.
         """
-        # first, because it may raise, and no book may have changed by then
+        # first, because it raises LedgerFull for amounts that are too large, and no book may have changed by then
         self.reserve(grown)
         fees: int = 0
         house: Book = self.house
@@ -283,7 +284,7 @@ class Postings:
                 self._share(fills, first_pair, pair_count, k, size, fills[2 * rows + row], fee, self.amounts[row])
                 first_pair += 2 * pair_count
         house.pay(fees)
-        house.lose(self.lost_atto)
+        house.lose(self.lost_atto)  # what rounding the amounts lost
 
     def growth(self, fills: Ints, rows: int, only: int) -> int:
         """Return by how much any amount of a book may grow if `post` books these fills. Raises what `post` raises."""
@@ -313,7 +314,7 @@ class Postings:
 
     def amount(self, k: int, lots: int, price: int) -> int:
         """Return the change of cash by a trade, in micro, rounded half-even. What rounding loses is added to
-        `lost_atto`. Raises OverflowError beyond MOST."""
+        `lost_atto`. `lots` are signed, `price` is in nano-currency. Raises OverflowError beyond MOST."""
         divisor: int = self.denominator[k]
         quotient: int
         remainder: int
@@ -368,7 +369,9 @@ class Postings:
 
     def _value_positions(self, book: Book, marks: ReadInts) -> None:
         """Write the value of a book's positions to `valued_micro` and `valued_atto`. Raises OverflowError for a
-        value beyond 62 bits."""
+        value beyond 62 bits.
+
+        `marks` are prices in nano-currency by column. The value is exact: whole micro, and the remainder in atto."""
         micro: int = 0
         atto: int = 0
         gross: float = 0.0
@@ -404,7 +407,9 @@ class Postings:
         return [equities[k] for k in range(len(equities))]
 
     def write_values(self, marks: ReadInts, out: Ints) -> None:
-        """Write the equities that `values` returns to `out`. Raises OverflowError as `value` does."""
+        """Write the equities that `values` returns to `out`: the house (the whole account), then each book, in micro.
+
+        `marks` are prices in nano-currency by column. Raises OverflowError as `value` does."""
         # the house first: the book of a single agent with the same lots then need not be valued again
         remainder: int = self.value(self.house, marks)
         out[0] = remainder

@@ -210,6 +210,7 @@ class Ledger(Postings):
 
         The house account does not change. Each of the two books records a flow of the value and a trade at that value.
         """
+        # raises LedgerFull before anything is booked; a value counts twice, as a flow and as a trade
         self.admit(cash_micro, *(2 * value for _, _, value in lots), *(signed_lots for _, signed_lots, _ in lots))
         giver, taker = self.books[source], self.books[target]
         for column, signed_lots, value in lots:
@@ -260,7 +261,7 @@ class Ledger(Postings):
         if not total:
             parts = ()
         amounts = with_remainder(amount_micro, [amount_micro * weight // total for _, weight in parts[:-1]])
-        self.admit(amount_micro, *amounts)
+        self.admit(amount_micro, *amounts)  # raises LedgerFull before anything is booked
         self.house.receive(amount_micro)
         for (book, _), amount in zip(parts or [(-1, 0)], amounts, strict=True):
             self.books[book].receive(amount)
@@ -303,7 +304,7 @@ class Ledger(Postings):
             divide_half_even((book.held[symbol] * numerator - lots * denominator) * unit, scale)
             for book, lots in zip(holders[:-1], new_lots, strict=False)
         ]
-        self.admit(new_house_lots, *new_lots, amount, *book_amounts)
+        self.admit(new_house_lots, *new_lots, amount, *book_amounts)  # raises LedgerFull before anything is booked
         self.house.rescale(symbol, new_house_lots, amount)
         for book, lots, lieu_micro in zip(holders, new_lots, with_remainder(amount, book_amounts), strict=False):
             book.rescale(symbol, lots, lieu_micro)
@@ -338,7 +339,7 @@ class Ledger(Postings):
             book_fees = with_remainder(fee, [fee * book.held[column] // total for book in short_books[:-1]])
             charges += zip(short_books, book_fees, strict=True)
             charged += fee
-        self.admit(charged)
+        self.admit(charged)  # raises LedgerFull before anything is booked
         for book, part in charges:
             book.receive(-part)
         self.house.receive(-charged)
@@ -354,7 +355,7 @@ class Ledger(Postings):
         paid = interest_micro(sum(balances_micro), rate_annual, days)
         holders = [(book, cash) for book, cash in zip(self.books, balances_micro, strict=True) if cash]
         book_interest = with_remainder(paid, [interest_micro(cash, rate_annual, days) for _, cash in holders[:-1]])
-        self.admit(paid, *book_interest)
+        self.admit(paid, *book_interest)  # raises LedgerFull before anything is booked
         for (book, _), part in zip(holders, book_interest, strict=False):
             book.receive(part)
         self.house.receive(paid)
@@ -401,6 +402,7 @@ class Ledger(Postings):
         if frozen.names != self.names:
             raise ValueError(f"the snapshot has the books {frozen.names}, this ledger {self.names}")
         rows, size = frozen.rows(), self.house.size
+        # a row has a book's lots by column, its costs by column, then the single amounts
         if rows.shape[1] != 2 * size + len(AMOUNTS):
             columns = (rows.shape[1] - len(AMOUNTS)) // 2
             raise ValueError(f"the snapshot has {columns} columns, this ledger {size}")

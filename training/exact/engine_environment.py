@@ -147,6 +147,9 @@ class Exact(gymnasium.Env[Observation, Any]):
     ) -> None:
         """Open the market of the configuration and the spaces of states and actions.
 
+        The arguments are those of the class. `parts` and `cash` make the grid of discrete allocations: equal parts of
+        the capital over the symbols, with cash as one of them. `length` is the number of steps of an episode.
+
         Raises ValueError for settings that the engine lacks, and for too few sessions before or after the first
         decision.
         """
@@ -200,6 +203,9 @@ class Exact(gymnasium.Env[Observation, Any]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Begin an episode.
 
+        A new engine takes the recorded sessions before the start, then runs to its first question to the learner, a
+        request for target weights.
+
         Raises ValueError for a date without a sample, and where no schedule ever asks the agent for weights.
         """
         super().reset(seed=seed)
@@ -228,9 +234,10 @@ class Exact(gymnasium.Env[Observation, Any]):
         return int(self.np_random.integers(market.first, market.last - self._length + 1))
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Answer the open question with the action, and run the engine to the next question.
+        """Answer the open question (the engine's request for weights) with the action, and run to the next question.
 
-        Raises ValueError before `reset`.
+        Raises ValueError before `reset`. An episode is terminated where the equity falls to the fraction `ruin` of the
+        agent's capital, and truncated at its length or at the end of the market.
         """
         question = self._learner.question
         if question is None:
@@ -266,6 +273,7 @@ class Exact(gymnasium.Env[Observation, Any]):
     def _advance(self) -> Ask | None:
         """Run the engine to the next question to the learner and return it; None where the market's items end first."""
         shell, items, learner, traded = self.shell, self._market.items, self._learner, self._traded
+        # the state as of the last item; its books are never behind
         book = shell.unsettled.ledger.books[learner.number]
         traded.clear()
         self._days = [shell.unsettled.sample_key]

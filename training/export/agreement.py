@@ -54,6 +54,7 @@ def random_columns(spec: SightSpec, assets: int, count: int) -> Floats:
     }  # fmt: skip
     shared = {name: 20.0 * np.exp(draw.normal(0.0, 0.2, rows)) for name in spec.macro}
     series_inputs = {series_input(name): draw.normal(0.0, 1.0, close.shape) for name in spec.series}
+    # the first asset stands for the benchmark
     inputs = Inputs(np.arange(rows) * DAY_NS, bars, 0 if spec.benchmark else None, series_inputs, shared)
     return compute(spec.declared, inputs)[-count:]
 

@@ -96,6 +96,7 @@ def with_extremes(golden: Golden, copy: LearnedArtifact) -> Golden:
     probes: list[tuple[Floats, Floats, float, Floats, Floats, Floats]] = []
     for k in extremes(copy, observed):
         answer, market = agent.decide(observed[k][None], carry), markets[k]
+        # another processor could choose another allocation where two scores are nearly equal
         if not _has_clear_lead(answer.scores):
             continue
         carry = answer.carried if answer.carried.size else None

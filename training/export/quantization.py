@@ -83,6 +83,7 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
     expected = answers(parent, observed)
 
     def agent_of(graph: bytes) -> LearnedAgent:
+        # not proved: this graph may differ too much, which is measured below
         return LearnedAgent(LearnedArtifact(out, copy, graph, b"", golden), prove=False)
 
     def difference_of(graph: bytes) -> float:

@@ -147,6 +147,7 @@ def golden_of(
                 visible_columns = asset_columns if spec.columns else None
                 observation_row = torch.from_numpy(observation(spec, returns, weights, cash, visible_columns))[None]
                 learner_input = observation_row if normaliser is None else normaliser.of(observation_row)
+                # drawn again until one choice is clearly best: another processor could choose another one otherwise
                 if (
                     actor.readout not in ("softmax", "values")
                     or actor.carry

@@ -23,6 +23,9 @@ def trees_of(forest: Any) -> Trees:
     """Return the trees of a sklearn RandomForestRegressor. Leaves are divided by the number of trees, since the mean of
     the trees' answers becomes their sum.
 
+    A node's branches lead to a node or to a leaf: `targets` has the index among the nodes or among the leaves, and
+    `leads_to_leaf` says which.
+
     sklearn compares a float32 feature with a float64 split. A split rounded *down* to float32 gives the same branch for
     every float32, so that rounding changes only the leaves.
     """

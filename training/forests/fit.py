@@ -109,7 +109,8 @@ class Learned(Struct, frozen=True):
 def gather(kind: ForestKind, returns: Floats, horizon: int, stride: int) -> Rows:
     """Compute the rows with known features and outcome from returns float64[T, N] of T sessions (row 0 is NaN).
 
-    Axes: N assets.
+    The outcome is over the `horizon` sessions after a row, and `stride` is the distance of two rows in sessions. The
+    plain estimate of a row is the estimate without a forest. Axes: N assets.
     """
     blocks: list[Rows] = []
     for t in range(LOOKBACK, len(returns) - horizon, stride):
@@ -187,6 +188,7 @@ def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple
             raise ValueError(f"step {step} of {plan.folds} has no rows to judge; ask for fewer (--folds)")
         predictions = fit(train, plan).predict(test)
         span = _day(panel_days, int(test.at[0])), _day(panel_days, int(test.at[-1]))
+        # the last fitted outcome ends `horizon` sessions after its row
         until = _day(panel_days, int(train.at[-1]) + plan.horizon)
         comparison = _comparison(*span, until, len(train.true), predictions, test.plain, test.true)
         progress(

@@ -63,7 +63,7 @@ class Retraining:
     async def work(self, run: JobRun) -> str:
         """Train the agents of a run of the job; a later attempt trains the agents that failed.
 
-        Raises Announced when any fails. Raises Stopped when the daemon ends.
+        Raises Announced when any fails: a failure whose alert is raised already. Raises Stopped when the daemon ends.
         """
         # a new run begins with all its agents; a repeated one has those that failed
         if run.id != self._run:
@@ -99,6 +99,7 @@ class Retraining:
         except Exception as error:  # a failure must not affect other agents
             expected = isinstance(error, ArtifactError | OSError)
             why = str(error)[:400] if expected else reason_of(error)
+            # time 0: `_journal` sets it
             answer = Retrained(0, agent.name, until=str(until or ""), failed=why)
         if answer is None:
             log.warning("retraining.ended", agent=agent.name, reason="the service stops")
@@ -182,7 +183,9 @@ def to_train(config: Config, schedules: list[Schedule]) -> list[Agent]:
 def order_of(config: Config, agent: Agent, until: date, loaded: Mapping[str, str] = NO_ARTIFACTS) -> Order:
     """The order to retrain `agent`'s policy with data up to `until`.
 
-    `loaded` maps the name of an agent to the path of an artifact that decides in place of its configured policy.
+    `loaded` maps the name of an agent to the path of an artifact that decides in place of its configured policy. The
+    bars are those of [retrain], or without them those of a replayed feed. `stale` is the date before which the data
+    must not end. `takes` is False where only signed artifacts are traded: then the new version does not become current.
 
     The new version is compared with the agent's champion if the champion has a trained policy, else with the present
     version. Raises ArtifactError for a policy that is no folder of versions.

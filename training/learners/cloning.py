@@ -74,6 +74,7 @@ def clone(learner: OnPolicy, observation: Tensor, target: Tensor, plan: CloningP
     optimiser = Adam(network.vector, plan.learning_rate, plan.adam_epsilon, plan.max_grad_norm)
     cuts = tuple(range(plan.minibatch, rows, plan.minibatch))
     started = torch.ones((1, rows), dtype=torch.bool, device=observation.device)
+    # only the actor learns: spread and critic get zero gradients
     zero_spread = torch.zeros_like(network.spread)
     epoch_losses = []
     for _ in range(plan.epochs):

@@ -81,6 +81,7 @@ class Discrete:
     def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
         """Return log-probability and entropy of `coordinates` int64[R, 1] under the logits float[R, A].
 
+        The result's `pull` maps a loss's gradients by both to those by the logits and by `spread`, which is empty here.
         Axes: R rows, A allocations.
         """
         logs = torch.log_softmax(actor, -1)
@@ -142,8 +143,9 @@ class Gaussian:
     def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
         """Return log-density and entropy of `coordinates` float[R, K] under the Gaussian.
 
-        Density and entropy refer to the coordinates before the transformation by softmax or tanh. Axes: R rows, K
-        coordinates of an action.
+        Density and entropy refer to the coordinates before the transformation by softmax or tanh. `actor` is the mean
+        float[R, K], `spread` the log standard deviation float[K]. The result's `pull` maps a loss's gradients by both
+        results to those by `actor` and `spread`. Axes: R rows, K coordinates of an action.
         """
         sharpness = torch.exp(-spread)
         z = (coordinates - actor).mul_(sharpness)
@@ -197,7 +199,8 @@ class Dirichlet:
     def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
         """Return log-density and entropy of the weights whose logarithms are `coordinates` float[R, A].
 
-        Axes: R rows, A weights.
+        The distribution is Dirichlet's. The result's `pull` maps a loss's gradients by both to those by `actor` and by
+        `spread`, which is empty here. Axes: R rows, A weights.
         """
         alpha = _concentration(actor)
         total = alpha.sum(-1)

@@ -83,8 +83,10 @@ class JointReplay:
     """
 
     def __init__(self, env: VectorEnv, views: Views, capacity: int) -> None:
-        """Make room for `capacity` env-steps: each row has, for one desk, the joint state before and after, actions,
-        rewards and flags."""
+        """Make room for `capacity` env-steps: each row has, for one desk (a group of agents on one path of the market),
+        the joint state before and after, actions, rewards and flags.
+
+        `views` is the layout of the observations. `_sizes` are the widths of these five parts of a row."""
         if env.batch % views.agents:
             raise ValueError(f"a batch of {env.batch} is no whole number of desks of {views.agents} agents")
         self.desks: Final = env.batch // views.agents

@@ -89,7 +89,8 @@ def _profile(
     """Return the tables of a training plan for a profile.
 
     `updates` are the gradient steps for each episode of one desk, `looks` the evaluations on the validation part,
-    `learner` and `shown` are further settings of the learner and of its input (sight).
+    `learner` and `shown` are further settings of the learner and of its input (sight). With `dynamic`, the penalty on
+    similar returns of the agents changes with the volatility of the market.
     """
     episode = SESSIONS * agents
     steps = episodes * episode

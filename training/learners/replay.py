@@ -110,7 +110,11 @@ class Replay:
     """The last `capacity` steps of B environments; a step is available once its n rewards are known."""
 
     def __init__(self, env: VectorEnv, capacity: int, n_step: int, gamma: float, alpha: float = 0.0) -> None:
-        """`n_step` is the number of rewards in a return. `alpha` is the exponent of priorities; 0 draws uniformly."""
+        """`n_step` is the number of rewards in a return. `alpha` is the exponent of priorities; 0 draws uniformly.
+
+        A row has the observation, the following one, the action, and a tail: reward, terminated, ended. `_added` is the
+        number of rows ever added; when the memory is full, a new row replaces the oldest one.
+        """
         self.batch: Final = env.batch
         self.length: Final = max(capacity // env.batch, n_step + 1)
         self.n_step: Final = n_step
@@ -136,7 +140,8 @@ class Replay:
     def add(self, observation: Tensor, action: Tensor, step: Step) -> None:
         """Store one step: the observation float[B, D] that was acted on, the action, and its outcome.
 
-        Axes: B environments, D entries of an observation.
+        The last three columns are the reward, whether the episode terminated, and whether it ended in any way. Axes: B
+        environments, D entries of an observation.
         """
         row = self._added % self.length
         stored, size, terminated = self._table[row], self._seen, view(step.terminated)
@@ -220,7 +225,10 @@ class Replay:
             self._tree.nodes[:] = state["tree"].numpy()
 
     def _read(self, place: Tensor, weight: Tensor) -> Batch:
-        """Return the steps at indices int64[R] of the memory, with their returns of n steps."""
+        """Return the steps at indices int64[R] of the memory, with their returns of n steps.
+
+        The columns of a tail are reward, terminated and ended (0 or 1).
+        """
         steps = self._flat.index_select(0, place)
         outcomes = steps[:, -TAIL:]
         reward, terminated, following = outcomes[:, 0], outcomes[:, 1], steps[:, self._seen : 2 * self._seen]

@@ -116,8 +116,8 @@ class Rollout:
     ) -> tuple[Tensor, Tensor, Heads]:
         """Return (advantages float32[T, B], critic targets float32[T, B], the network's outputs for the rows).
 
-        With `keep`, the network records this run, so that its `pull` can compute gradients. Axes: T steps, B
-        environments.
+        With `keep`, the network records this run, so that its `pull` can compute gradients. `trace` is lambda of the
+        advantage estimates. Axes: T steps, B environments.
         """
         # the last observations are first, because `keep` applies to the last run
         last = self._last_values(network, now)

@@ -112,11 +112,14 @@ def trade(
 
     With `shares`, targets are whole lots, truncated towards zero; a lot has `lot` units, one size or float[N].
     Fractions of a lot after a split are paid out at the close. The rows are divided into `parts` groups of equal size,
-    and each group is computed as if alone. Axes: B accounts, N assets.
+    and each group is computed as if alone. `value` float[B, N] is the money in each asset, `cash` float[B], both at the
+    close. `session` has the prices of the next session relative to that close, and `rates` the costs as fractions.
+    Axes: B accounts, N assets.
     """
     target_value, value_at_close, cash_at_close = weights * equity[:, None], value, cash
     if shares is not None:
         value, cash, target_value = _in_whole_lots(value, cash, target_value, shares, lot)
+    # an asset that does not trade keeps its value
     if session.idle is not None:
         target_value = target_value + (value - target_value) * session.idle
     order = (target_value - value) * session.gap

@@ -69,7 +69,11 @@ class Desks:
         seed: int = 0,
     ) -> None:
         """Make `desks` desks, each with one account for each agent in `seats`. Tensors by account have the agents of a
-        desk in adjacent rows."""
+        desk in adjacent rows.
+
+        A desk is a group of agents on one path of the market. `lot` is the lot size in units, None for fractional
+        positions. `_returns` and `_market` float[B, window] are the last returns of the B accounts and of equal
+        weights; `_seen` counts the steps of each account's episode."""
         if not seats or len({s.name for s in seats}) != len(seats):
             raise ValueError("agents: there are none, or two with the same name; name each agent differently")
         for agent in seats:

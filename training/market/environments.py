@@ -118,7 +118,13 @@ class Portfolio(gymnasium.Env[Observation, Any]):
         lot: float | Sequence[float] | None = None,
         render_mode: str | None = None,
     ) -> None:
-        """Make the simulator of one account, and the spaces of states and actions."""
+        """Make the simulator of one account, and the spaces of states and actions.
+
+        `market` is a market in memory; without it the file `path` is read (`read_market`). `action` is "continuous"
+        (weights of symbols and cash), "discrete" (one of the allocations of `parts` equal parts, with cash if `cash`)
+        or "short" (weights from -1 to 1). `lot` is the lot size in units, None for fractional positions. `length` and
+        `random` describe the episodes; `episodes` replaces both.
+        """
         self.render_mode = render_mode
         world = market or read_market(path, symbols, start, end, actions, features, warmup_days)
         allocations = grid(world.symbols, parts, cash) if action == "discrete" else None
@@ -195,7 +201,10 @@ class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
         costs: Costs = USUAL_COSTS,
         lot: float | Sequence[float] | None = None,
     ) -> None:
-        """Make one desk with an account for each agent in `seats`; the agents enter at `reset`."""
+        """Make one desk with an account for each agent in `seats`; the agents enter at `reset`.
+
+        `diversity` is the penalty on similar returns of the agents, `lot` the lot size in units (None: fractional).
+        """
         self.render_mode = None
         self.desk: Final = Desks(
             market,

@@ -60,6 +60,7 @@ class Running:
     def add(self, rows: Tensor) -> None:
         """Add B observations, rows float[B, D], to the statistics.
 
+        In joined statistics the rows are float[P, B, D], for P parts (training seeds) that are counted separately.
         Axes: D entries of an observation.
         """
         wide = rows.to(torch.float64)
@@ -112,7 +113,7 @@ class Normalised:
 
     def __init__(self, env: VectorEnv, *, discount: float = 0.99) -> None:
         """Begin with empty statistics. `discount` is the factor of the discounted return, whose deviation scales the
-        rewards."""
+        rewards. With `frozen`, the statistics do not change."""
         self.env: Final = env
         self.batch, self.kind, self.device = env.batch, env.kind, env.device
         self.observation_size, self.action_size = env.observation_size, env.action_size

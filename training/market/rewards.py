@@ -137,7 +137,8 @@ class Reward:
     def __call__(self, step: Outcome) -> Tensor:
         """Return rewards float[B] of outcomes float[B].
 
-        Axes: B accounts.
+        `growth` is the equity over the equity before, `market` that of the benchmark (None without one). `volatility`
+        divides the reward (None: no division). Axes: B accounts.
         """
         terms: dict[str, Tensor]
         match self.plan.kind:

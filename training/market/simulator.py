@@ -63,7 +63,11 @@ class Simulator:
         seed: int = 0,
     ) -> None:
         """Put `batch` accounts at the beginning of their first episodes. Private fields by account are arrays that
-        `view` returns."""
+        `view` returns.
+
+        `lot` is the lot size in units, None for fractional positions; `gross` bounds the sum of absolute weights of
+        kind "box". `_left` is the number of steps until the first account reaches the length of an episode, `_over`
+        whether any episode has just ended, and `_randoms` the generators, several in a joined simulator."""
         if (kind == "discrete") != (allocations is not None):
             raise ValueError(f"kind {kind}: give allocations for kind discrete, and for no other kind")
         self.market: Final = market
@@ -247,7 +251,8 @@ class Simulator:
     def targets(self, action: Tensor) -> Tensor:
         """Convert an action to target weights float[B, N], without cash.
 
-        Axes: B accounts, N assets.
+        An asset without a price has weight 0 (`known` is 1 for an asset with a price, else 0). Axes: B accounts, N
+        assets.
         """
         size = len(self.market.symbols)
         if self._grid is not None:
@@ -271,6 +276,7 @@ class Simulator:
         """
         tables, equity_before, decision_row = self._tables, self._equity, self._row
         row = decision_row + 1
+        # the calendar days of a session are needed for borrow fees only
         session = tables.session(row, self._rates.borrow_day > 0.0)
         if self.episodes.stress is not None:
             session = self._shocked(session, self.episodes.stress)
@@ -403,6 +409,7 @@ class Simulator:
             start = torch.full_like(accounts, self.market.first)
         indices = view(accounts)
         capital = self._capital[indices]
+        # in the order of STATE_FIELDS
         initial: tuple[Array | float, ...] = (view(start), 0.0, capital, capital, capital, 0.0, 0.0)
         for name, initial_value in zip(STATE_FIELDS, initial, strict=True):
             # a new array, because returned tensors must keep their values

@@ -102,6 +102,7 @@ def market_of(
 ) -> Market:
     """Convert `panel` to tensors. Decisions and outcomes are in `rows`, by default all rows with history.
 
+    The first `observed.warm` rows lack history. The simulator fills the empty `account_columns` of the observations.
     Raises ValueError for fewer than two rows, where the text names the first day with enough history, and where the
     first row has no cash rate.
     """

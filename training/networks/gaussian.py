@@ -59,6 +59,9 @@ def _views(linear_layer: nn.Linear) -> _Layer:
 def _run(layers: Sequence[_Layer], x: Tensor, rounded: bool) -> tuple[Tensor, Activations]:
     """Map R rows float32[R, D] through layers with ReLU to float32[R, H], without an autograd graph.
 
+    `rounded` rounds the factors of the products to bfloat16. The activations are the input of each layer (`given`) and
+    its output (`made`), for `_pull`.
+
     Axes: D entries of an observation, H outputs of the last hidden layer.
     """
     activations = Activations([], [])
@@ -131,6 +134,7 @@ class GaussianActor(nn.Module):
         of large products."""
         super().__init__()
         self.layers: Final = _layers([observation_size, *hidden], random)
+        # 0.01: small initial weights, so that at first both outputs hardly depend on the observation
         self.mean, self.spread = (layer(hidden[-1], coordinates, 0.01, random) for _ in range(2))
         self.trunk = nn.ModuleList(self.layers)
         self.rounded: Final = bfloat16
@@ -191,7 +195,11 @@ class TwinCritics(nn.Module):
         hidden: Sequence[int] = (256, 256),
         bfloat16: bool = False,
     ) -> None:
-        """Make two critics with separate random weights, and move all their parameters into one vector."""
+        """Make two critics with separate random weights, and move all their parameters into one vector.
+
+        The third argument of `layer` is the gain of its initial weights. `bfloat16` rounds the factors of large
+        products.
+        """
         super().__init__()
         widths = [observation_size + action_size, *hidden]
         self.pair: Final = [(_layers(widths, random), layer(hidden[-1], 1, 1.0, random)) for _ in range(2)]

@@ -41,6 +41,7 @@ class Lstm(ActorCritic):
         self.remembered = layer(hidden, 4 * hidden, 1.0, random)
         # initially the cell state persists (Jozefowicz et al. 2015)
         nn.init.ones_(self.given.bias.data[hidden : 2 * hidden])
+        # 0.01: small initial weights, so that the first actions hardly depend on the observation
         self.actor = layer(hidden, outputs, 0.01, random)
         self.critic = layer(hidden, 1, 1.0, random)
         self.spread = nn.Parameter(torch.full((spread,), start, device=random.device))

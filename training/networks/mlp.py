@@ -62,7 +62,7 @@ class Mlp(ActorCritic):
         bfloat16: bool = False,
     ) -> None:
         """Make the network with random weights, and move all parameters into one vector. `spread` log deviations begin
-        at `start`."""
+        at `start`. The third argument of `layer` is the gain of its initial weights."""
         super().__init__()
         widths = [observation_size, *hidden]
         self.blocks: list[tuple[nn.Linear, nn.LayerNorm]] = [
@@ -136,7 +136,9 @@ class Mlp(ActorCritic):
 
     def record(self, observation: Tensor, step: int, steps: int) -> Tensor:
         """Run one step, and store the activations of each layer in the place of this step. Implements
-        `ActorCritic.record`."""
+        `ActorCritic.record`.
+
+        `across` are a layer's weights, transposed, and `bent` its output after the sigmoid."""
         if self._record_shape != (steps, len(observation)):
             self._record_shape = (steps, len(observation))
             widths = [*(bias.numel() for _, bias, *_ in self._layers), self._head[1].numel()]
@@ -152,7 +154,9 @@ class Mlp(ActorCritic):
 
     def recorded(self, observation: Tensor) -> Heads:
         """Return the outputs of all recorded steps, and prepare the activations for `pull`. Implements
-        `ActorCritic.recorded`."""
+        `ActorCritic.recorded`.
+
+        `bent` is a layer's output after the sigmoid. The last column of the heads is the value."""
         *layers, heads = self._record
         x, kept = observation.flatten(0, 1), []
         # computing the norms of all rows again takes less time than joining the norms of each step
@@ -188,7 +192,8 @@ class Mlp(ActorCritic):
         """Backpropagate the gradient `d` by the outputs of actor and critic, for one part of the rows.
 
         The result is added to `before` times the stored gradient: `before` is 0 for the first part, which replaces the
-        gradient, and 1 for each further part. `last` is the input of the heads.
+        gradient, and 1 for each further part. `last` is the input of the heads. For each layer, `given` is its input,
+        `across` its weights, transposed, and `bent` its output after the sigmoid.
         """
         weight, _ = self._head
         self._add(self._head_slope, d, last, before)
@@ -224,7 +229,8 @@ class Mlp(ActorCritic):
         """Map R observations float[R, D] to float[R, P + 1]: the P outputs of the actor and the value.
 
         With bfloat16, the factors and products of the hidden layers are rounded; sums, norms, heads and the optimiser
-        stay float32. Axes: D entries of an observation.
+        stay float32. `keep` stores the activations for the gradient. `across` are a layer's weights, transposed, and
+        `bent` its output after the sigmoid. Axes: D entries of an observation.
         """
         kept = []
         rounded = self._rounded and len(x) >= ROUNDED_ROWS

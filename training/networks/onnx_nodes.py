@@ -70,7 +70,10 @@ class Graph:
         return self.node("Slice", [given, *bounds, self.integers("columns", 1)], output)
 
     def readout(self, actor: str, readout: Readout, output: str = "weights") -> str:
-        """Add the conversion from the actor's outputs to `output`. Returns the name `output`."""
+        """Add the conversion from the actor's outputs to `output`. Returns the name `output`.
+
+        `actor` and `output` are names of values in the graph. Of a Dirichlet distribution the output is the mode.
+        """
         match readout:
             case "softmax":
                 self.node("Softmax", [actor], output, axis=-1)

@@ -86,7 +86,8 @@ class QNetwork(nn.Module):
     ) -> None:
         """Make the layers with random weights, and move all parameters into one vector.
 
-        `streams` 0 makes one head; otherwise value and advantages have two layers each.
+        `streams` 0 makes one head; otherwise value and advantages have two layers each, of width `streams`. The third
+        argument of `layer` and `head` is the gain of the initial weights.
         """
         super().__init__()
         widths = [observation_size, *hidden]

@@ -68,6 +68,7 @@ class Body(nn.Module):
         """Positions of the entries that all assets have in common."""
         entries = layout.features + layout.window + (weights > 0) + len(self.common)
         if weighted:
+            # the weight of the asset in the action, and its product with each entry
             entries += entries + 1
         *inner, outputs = hidden
         self.layers = nn.ModuleList(layer(a, b, 2**0.5, random) for a, b in pairwise((entries, *inner)))
@@ -82,6 +83,7 @@ class Body(nn.Module):
         """
         x = assets_of(observation, self.layout, self.common, self.gains)
         if action is not None:
+            # 0 for equal weight, -1 for an asset without weight
             excess = (action * self.layout.assets - 1.0).unsqueeze(-1)
             x = torch.cat([x, excess, excess * x], -1)
         for linear in self.layers:
@@ -114,7 +116,10 @@ class Shared(ActorCritic):
         self, observation_size: int, outputs: int, spread: int, random: torch.Generator, *, layout: Layout,
         hidden: Sequence[int] = (64, 64), start: float = 0.0, invested: float = INVESTED,
     ) -> None:  # fmt: skip
-        """Make the body and its heads. `outputs` is the number of assets, or one more with a separate score of cash."""
+        """Make the body and its heads. `outputs` is the number of assets, or one more with a separate score of cash.
+
+        `invested` is the initial score of an asset above that of cash. `spread` log deviations begin at `start`.
+        """
         super().__init__()
         if outputs not in (layout.assets, layout.assets + 1):
             raise ValueError(f"network shared: {outputs} actions are not one score for each of {layout.assets} assets")

@@ -137,6 +137,7 @@ class SharedCritics(nn.Module):
         self.layout: Final = layout
         self.common: Final = common_of(layout, state_size)
         self.agents: Final = agents
+        # the entries, their products with the own weight, and the weight in each agent's action
         self.body = Bodies(agents, 2 * _entries(layout, self.common) + agents, hidden, random)
         self.head = Linear(agents, hidden[-1], 1, 1.0, random)
         self.vector, self.gradient = flatten(list(self.parameters()))
@@ -156,6 +157,7 @@ class SharedCritics(nn.Module):
         Axes: A agents, R joint observations, N assets, E entries of an asset, K coordinates of an action.
         """
         agents, assets = self.agents, self.layout.assets
+        # 0 for equal weight, -1 for an asset without weight
         excess = action[..., :assets].expand(agents, *action.shape[-3:-1], assets) * assets - 1.0
         entries = read.expand(agents, *read.shape)
         # the weight in the action of the critic's agent: [critic, R, agent, N] at critic = agent, as [A, R, N, 1]

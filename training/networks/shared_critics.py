@@ -56,7 +56,10 @@ class SharedActor(nn.Module):
         self, observation_size: int, coordinates: int, random: torch.Generator, *, layout: Layout,
         hidden: Sequence[int] = (64, 64), invested: float = 0.0,
     ) -> None:  # fmt: skip
-        """Make the body and two heads, for mean and log deviation; `invested` is the initial mean of each asset."""
+        """Make the body and two heads, for mean and log deviation; `invested` is the initial mean of each asset.
+
+        The gain 0.01 of the heads makes their first outputs hardly depend on the observation.
+        """
         super().__init__()
         if coordinates != layout.assets:
             raise ValueError(

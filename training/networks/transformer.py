@@ -113,7 +113,11 @@ class Encoder(nn.Module):
     def __init__(
         self, copies: int, observation_size: int, layout: Layout, sizes: Sizes, random: torch.Generator
     ) -> None:
-        """Make the embedding of a session, the embedding of its position, and the blocks, `copies` times."""
+        """Make the embedding of a session, the embedding of its position, and the blocks, `copies` times.
+
+        An encoding has the last session's `width` numbers, then the features of all assets, then the further entries of
+        the observation.
+        """
         super().__init__()
         if layout.window < 1 or layout.market > observation_size:
             raise ValueError(
@@ -180,7 +184,10 @@ class Transformer(ActorCritic):
         sizes: Sizes,
         start: float = 0.0,
     ) -> None:
-        """Make one encoder, the layer over its output, and two heads. `spread` log deviations begin at `start`."""
+        """Make one encoder, the layer over its output, and two heads. `spread` log deviations begin at `start`.
+
+        The third argument of `layer` is the gain of its initial weights.
+        """
         super().__init__()
         self.encoder: Final = Encoder(1, observation_size, layout, sizes, random)
         self.mix = layer(self.encoder.outputs, sizes.width, 2**0.5, random)

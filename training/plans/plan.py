@@ -182,7 +182,7 @@ Fields = dict[str, Any]
 def _rule_mistakes(fields: Fields) -> list[str]:
     """Return the mistakes in the numbers of a plan, and the contradictions of its fields.
 
-    A field of None is not checked.
+    `fields` are the plan's fields by name. A field of None has a mistake that is reported already; it is not checked.
     """
     mistakes = []
     counts = [
@@ -274,6 +274,7 @@ def default(agent: str, profile: str = "") -> Plan:
         sight=msgspec.convert(record.defaults.get("sight", {}), SightSpec),
         market=msgspec.convert(record.defaults.get("market", {}), MarketPlan),
     )
+    # checks the defaults, and computes the layout of the observation for the learner
     plan = _changed(plan, {})
     if not profile:
         return plan
@@ -349,7 +350,8 @@ def laid_over(plan: Plan, changes: Mapping[str, Any]) -> tuple[Fields, list[str]
     """Return the fields of `plan` with the nested `changes`, and all mistakes in them.
 
     The sight (the input of the policy) has only its columns without mistakes; it is None where names of columns are
-    unknown.
+    unknown. A network that reads each asset separately gets the layout: where each asset's entries are in an
+    observation.
     """
     table: Table = msgspec.to_builtins(plan)
     mistakes = lay(table, changes, "")

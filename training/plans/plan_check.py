@@ -83,6 +83,8 @@ def warmup_fault(data: DataPlan, warmup_days: int, train: Split, day_ns: NDArray
 def _data_mistakes(base: Plan, fields: Fields, read: Callable[[Path], None]) -> list[str]:
     """Return the mistakes in the data of a plan; a field with a mistake is replaced by its value in `base`, or is not
     checked.
+
+    A field with a mistake is None. `read` is called with the file of bars before it is read here, and may raise.
     """
     data, mistakes = fields["data"], list[str]()
     splits = fields["splits"] or base.splits
@@ -147,6 +149,7 @@ def _history_mistakes(fields: Fields, panel: Panel) -> list[str]:
         except ValueError as error:
             mistakes.append(str(error))
     try:
+        # the number of sessions before the first complete observation
         warm = observed_by(spec, panel).warm if spec.columns else LOOKBACK + panel.behind
     except ValueError as error:
         return [*mistakes, f"sight: {error}"]

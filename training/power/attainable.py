@@ -52,8 +52,9 @@ def interval(daily: Floats) -> tuple[float, float] | None:
 def attained(panel: Panel, train: range, rows: range, signals: Sequence[Floats], of: MarketPlan) -> list[Attained]:
     """Return the growth of each signal's reference rule over `rows`; the rules are chosen over `train`.
 
-    A signal is expected returns float64[T, N] of the panel. `of` has costs, capital and lots. Axes: T sessions, N
-    assets.
+    A reference rule trades a signal that it knows exactly; its best gain is what a learner can attain. A signal is
+    expected returns float64[T, N] of the panel. `of` has costs, capital and lots. The rule `Rule()` is equal weight: it
+    has no interval. Axes: T sessions, N assets.
     """
     rules = chosen_rules(panel, train, signals, of, len(rows) - 1)
     # the last case is equal weight, on any signal

@@ -106,7 +106,11 @@ def append(path: Path, line: Struct) -> None:
 
 
 def verdict(findings: Iterable[Finding]) -> str:
-    """Return the verdict of the seeds of one cell, in words; "no verdict" for fewer than SEEDS."""
+    """Return the verdict of the seeds of one cell, in words; "no verdict" for fewer than SEEDS.
+
+    A cell is one plan, planted signal, cost, data and learner. `above` and `below` compare a seed's 95 % interval with
+    equal weight. `share` is the learner's gain as a share of the gain of the reference rule, which knows the signal.
+    """
     by_seed = list(findings)
     count = len(by_seed)
     if count < SEEDS:

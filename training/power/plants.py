@@ -132,7 +132,11 @@ def next_returns(panel: Panel) -> Floats:
 
 
 def planted(plant: Plant, panel: Panel, train: range) -> Planted:
-    """Put a plant into a panel; `train` are the rows whose standard deviations scale the returns. Raises PlantError."""
+    """Put a plant into a panel; `train` are the rows whose standard deviations scale the returns. Raises PlantError.
+
+    A plant is an artificial signal. Its strength `ic` is the correlation of the signal with the return after the
+    decision. The shape decides which columns a learner sees.
+    """
     if plant.shape == "file":
         return _of_file(plant, panel)
     returns = next_returns(panel)
@@ -226,6 +230,7 @@ def planted_plan(plan: Plan, plant: Planted, panel: Panel, folder: Path) -> Plan
             "value": values.ravel(),
         })  # fmt: skip
         write_whole(path, frame.write_csv().encode())
+        # known at the close of its date, when the learner decides
         series.append({"name": name, "path": str(path.absolute()), "available": "close"})
     columns = [*plan.sight.columns, *(f"series_{name}" for name in plant.seen)]
     return replaced(plan, {"data.series": series, "sight.columns": columns})

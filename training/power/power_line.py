@@ -81,7 +81,8 @@ def recorded_findings() -> list[Finding]:
 def power_line(plan: Plan, findings: Iterable[Finding] | None = None, part: Part = "test") -> str:
     """Return the power line of a plan, in one or two sentences with figures. A fault becomes a sentence, no exception.
 
-    `findings` are by default the recorded findings.
+    The power line tells the weakest signal that can be seen on `part` of the data. `findings` are by default the
+    recorded findings: how much of a planted signal learners found.
     """
     try:
         splits, data = plan.splits, plan.data

@@ -110,9 +110,11 @@ def run_cases(
 ) -> list[Grown]:
     """Trade each case, a pair of a signal and a rule, over `rows`, all in one simulator.
 
-    A signal float64[T, N] is divided by its standard deviation in the rows `scale`. `of` has costs, capital and lots.
-    Axes: T sessions, N assets.
+    A signal float64[T, N], the expected returns, is divided by its standard deviation in the rows `scale`. A rule tilts
+    equal weights towards the signal, and makes only trades whose expected gain exceeds `band` times their cost. `of`
+    has costs, capital and lots. Axes: T sessions, N assets.
     """
+    # no observations: the rules read the signals alone
     empty = Observed(np.zeros((len(panel.day_ns), 0), dtype=np.float32), (), 0, ())
     market = market_of(panel, empty, rows, dtype=torch.float64)
     env = Simulator(

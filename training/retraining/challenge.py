@@ -96,7 +96,7 @@ def judge(
     lot: float | Sequence[float],
     key: str,
 ) -> Verdict:
-    """Compare the two policies over `newest`; `current` is None without a model in use.
+    """Return whether the challenger is better by the rule over `newest`; `current` is None without a model in use.
 
     `key` is the seed of the bootstrap's draws. Raises ValueError where a policy fails.
     """

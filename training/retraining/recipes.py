@@ -129,6 +129,7 @@ class ScorerRecipe:
         from quantd.training.runs.scorer_run import train
 
         settings = [f"{key}={_plain(value)}" for key, value in self.settings().items() if key in _RECORDED]
+        # the recorded command alone must repeat the training
         unrecorded = " ".join(
             f"--set {shlex.quote(setting)}" for setting in settings if f"--set {setting}" not in command
         )

@@ -115,6 +115,7 @@ def retrain(request: RetrainingRequest, progress: Progress, require_sound: Requi
     with _locked_out(request.out):
         recorded_decision = _recorded_decision(request.out, version) if (version_folder / MANIFEST).is_file() else None
         is_unchanged = recorded_decision is not None and recorded_decision.digest == _digest(version_folder)
+        # a version that was trained and compared with the present model before: nothing is left to do
         if (
             recorded_decision is not None
             and is_unchanged
@@ -234,6 +235,8 @@ def _decision_on_policy(
 def _decision_on_forest(request: RetrainingRequest, version: str, against: Path | None) -> Decision:
     """Judge a new forest by its walk-forward test: it becomes the current version only where it beats the plain
     estimate.
+
+    A forest does not trade by itself: the decision has no verdict on trades, and costs and capital are 0.
     """
     manifest = checked(request.out / version).manifest
     assert isinstance(manifest, ForestManifest)

@@ -21,8 +21,9 @@ from quantd.training.runs import scorer_run
 def fitted_scorer(plan: Plan, panel: Panel, columns: Mapping[str, Floats], seed: int) -> Grown:
     """Fit one seed of the scorer with the scorer's settings and the plan's splits and costs.
 
-    `columns` are float64[T, N] of the panel, by name. Returns the growth on the test part. Raises ValueError where the
-    training part is shorter than an episode. Axes: T sessions, N assets.
+    `columns` are float64[T, N] of the panel, by name: a planted (artificial) signal, which the scorer sees beside its
+    usual features. Returns the growth on the test part. Raises ValueError where the training part is shorter than an
+    episode. Axes: T sessions, N assets.
     """
     torch.set_num_threads(1)
     usual_sight = sight(panel)
@@ -37,6 +38,7 @@ def fitted_scorer(plan: Plan, panel: Panel, columns: Mapping[str, Floats], seed:
     rows, account = plan.splits.test.rows(panel.day_ns), plan.market
     empty = Observed(np.zeros((len(panel.day_ns), 0), dtype=np.float32), (), 0, ())
     env = Simulator(
+        # "box": weights without an entry for cash
         market_of(panel, empty, rows, dtype=torch.float64), batch=1, kind="box", episodes=WHOLE, costs=account.costs,
         capital=account.capital, lot=account.lots(panel.symbols),
     )  # fmt: skip

@@ -100,8 +100,8 @@ def utility(equity: Tensor, benchmark: Tensor, risk_aversion: float) -> Tensor:
 def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) -> Trained:
     """Train one seed on `plan.splits.train`; the validation part selects the iteration.
 
-    `seen` is the panel's sight, the input of the network. Raises ValueError for a training part shorter than an
-    episode.
+    `seen` is the panel's sight, the input of the network. The loss is the negative utility of random episodes, each
+    with a random subset of the assets. Raises ValueError for a training part shorter than an episode.
     """
     torch.manual_seed(seed)
     draw = np.random.default_rng(seed)
@@ -220,7 +220,7 @@ def train(
             command=command,
             data={p.name: file_digest(p) for p in (bars, actions) if p is not None},
             windows={s.name: Window(str(s.first), str(s.last)) for s in parts},
-            until_ns=splits.validation.end_ns,
+            until_ns=splits.validation.end_ns,  # the validation part chooses iteration and seed
             seeds=plan.seeds,
             chosen_seed=chosen.seed,
             chosen_iteration=chosen.iteration,

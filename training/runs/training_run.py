@@ -201,7 +201,11 @@ def shape_of(plan: Plan, fitted: Fitted) -> Shape:
 def _tracked(
     plan: Plan, folder: Path, report: Callable[[Progress], bool], track: Track | None, resume: bool
 ) -> Iterator[Callable[[Progress], bool]]:
-    """Yield a `report` that also logs to a tracker of each seed; the tracker is opened at the seed's first report."""
+    """Yield a `report` that also logs to a tracker of each seed; the tracker is opened at the seed's first report.
+
+    `track` opens a tracker for a seed, its folder and the step at which the seed is resumed (None: it begins anew).
+    With `track` None, nothing is logged.
+    """
     trackers: dict[int, Tracker] = {}
 
     def tracked_report(progress: Progress) -> bool:

@@ -137,7 +137,10 @@ class _Worker:
         self.line.send((work, argument))
 
     def hear(self, watch: Watch[Any, Any]) -> bool:
-        """Receive one message of the worker. Returns True when it was the last about its present argument."""
+        """Receive one message of the worker. Returns True when it was the last about its present argument.
+
+        A message is (is it the outcome, content). Progress gets an answer: True asks the worker to stop this work.
+        """
         try:
             last, content = self.line.recv()
         except EOFError:
@@ -158,7 +161,11 @@ class _Worker:
 
 
 def _serve(line: Connection) -> None:
-    """Run a worker process until the connection closes."""
+    """Run a worker process until the connection closes.
+
+    It receives (function, argument) and sends (False, progress), which is answered, then (True, outcome). Ctrl-C is
+    left to the calling process.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.set_threshold(COLLECT_AFTER)
 

@@ -183,6 +183,7 @@ def attempt(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
     for seed_index, seed in enumerate(plan.seeds):
 
         def report(progress: Progress, seeds_done: int = seed_index) -> bool:
+            # `seeds_done` is a default value, because `seed_index` changes with the loop
             nonlocal stopped
             if progress.score is None:
                 return False
@@ -213,7 +214,9 @@ class Course:
     ) -> None:
         """Count the trials that an interrupted run left open as failed (`broken`).
 
-        `note` gets the row of each ended trial. `folder` None: trials store no files.
+        `note` gets the row of each ended trial. `folder` None: trials store no files. `parallel` is True for several
+        workers. `_trials`, `_folders` and `_reported` (the steps reported to Optuna) have an entry for each trial of
+        this run, by number. `_asked_to_end` has why a trial was asked to end: by the pruner, or as the study stops.
         """
         self._study, self._search, self._note = study, search, note
         self._folder, self._parallel = folder, parallel
@@ -246,6 +249,7 @@ class Course:
                 return
             # a generator for each trial, so that an interrupted study draws what it would have drawn without it
             seed = int(np.random.SeedSequence((self._search.sampler_seed, index)).generate_state(1)[0])
+            # constant_liar: open trials count as bad ones, so that workers do not try the same values
             self._study.sampler = TPESampler(seed=seed, constant_liar=self._parallel)
             trial = self._study.ask()
             trial.set_user_attr(INDEX, index)
@@ -258,7 +262,8 @@ class Course:
     def told(self, number: int, message: Evaluation) -> bool:
         """Report an evaluation of a trial, once for each step.
 
-        Returns True when the trial has to end: Optuna prunes it, or the study stops.
+        Returns True when the trial has to end: Optuna prunes it, or the study stops. `number` is the trial's index in
+        this run, and `message.at` its steps, rounded down so that trials are compared at equal steps.
         """
         trial = self._trials[number]
         if math.isfinite(message.score) and message.at not in self._reported[number]:
@@ -367,6 +372,7 @@ def tune(
     settings, and for a failed first trial.
     """
     study = opened(search, folder, fresh=fresh)
+    # workers elsewhere cannot write checkpoints of interrupted trials here
     under_way = folder / UNDER_WAY if executor.shares_disk else None
     if fresh:
         remove_folder(folder / UNDER_WAY / search.study, ignore_errors=True)
@@ -408,6 +414,7 @@ def kept(search: Search, storage: BaseStorage, *, fresh: bool = False) -> optuna
         study_name=search.study,
         storage=storage,
         direction="maximize",
+        # no trial is pruned in the first quarter of its steps
         pruner=MedianPruner(n_startup_trials=BEFORE_PRUNING, n_warmup_steps=search.max_steps // 4),
         load_if_exists=True,
     )

@@ -72,7 +72,11 @@ class Page(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def write(path: Path, plan: Plan, place: Place, state: State) -> None:
-    """Write a checkpoint: the files `path`.safetensors and `path`.json."""
+    """Write a checkpoint: the files `path`.safetensors and `path`.json.
+
+    `state` has tensors, numbers and bytes by name. The JSON has the plan, the progress `place`, and the digests of the
+    tensors and of itself. It is written last, so that a checkpoint without it is not complete.
+    """
     tensors = {name: value.contiguous() for name, value in state.items() if isinstance(value, Tensor)}
     data = save(tensors)
     page = Page(
@@ -91,6 +95,8 @@ def write(path: Path, plan: Plan, place: Place, state: State) -> None:
 
 def read(path: Path, plan: Plan) -> tuple[Place, State]:
     """Read and check a checkpoint. Returns (progress of the training, learner's state).
+
+    `plan` must have the settings of the checkpoint, except those that a resumed training may change.
 
     Raises CheckpointError for a missing or changed file, and for a checkpoint of another plan.
     """

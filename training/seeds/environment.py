@@ -93,7 +93,10 @@ class Ground:
     kind: Kind
 
     def __init__(self, plan: Plan, market: Market, seed: int) -> None:
-        """Make the accounts: desks of several agents where the plan has seats, else single accounts."""
+        """Make the accounts: desks of several agents where the plan has seats, else single accounts.
+
+        A seat is one of several agents that trade one book. `sums` are the sums of each step's figures, for reports.
+        """
         of = plan.market  # the settings of the accounts
         self.accounts: Final = Desks(
             market, of.seats, desks=of.batch // len(of.seats), diversity=of.diversity, reward=of.reward, costs=of.costs,

@@ -128,6 +128,7 @@ def _with_random_books(observations: Tensor, spec: SightSpec, random: torch.Gene
     """
     changed = observations.clone()
     assets = spec.assets(observations.shape[1])
+    # False: not positions of a box but weights that add up to 1, with cash last
     book = uniform(False, len(observations), assets + 1, random)
     column = spec.market(assets)
     for part in spec.book:

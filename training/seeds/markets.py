@@ -82,6 +82,7 @@ def markets_of(plan: Plan) -> Markets:
     return Markets(
         plan,
         panel,
+        # the training part twice: for training, and in double precision for evaluation
         _market(plan, panel, observed, train, torch.float32, plan.device),
         _market(plan, panel, observed, train, torch.float64),
         _market(plan, panel, observed, validation, torch.float64),

@@ -121,7 +121,8 @@ def fit_all(
     """Train every seed of `plan`, with the same results as `fit` for each seed alone.
 
     The seeds of on-policy learners are trained together in one simulator, the seeds of other learners one after
-    another. The function ends early where `report` stops a seed. Raises SeedDiverged, CheckpointError.
+    another. The function ends early where `report` stops a seed. Raises SeedDiverged, CheckpointError. A course is the
+    training of one seed, a ground its environment. `lockstep` advances all of them by one step at a time.
     """
     torch.set_num_threads(1)
     if plan.market.seats or not learner_for(plan.learner).imitates:
@@ -138,6 +139,7 @@ def fit_all(
     lockstep = Lockstep()
 
     def checked_report(course: _Course, learner_report: Report) -> bool:
+        # the course reads and saves its own ground, which gets the newest state of the joint simulator first
         lockstep.current(course.ground)
         try:
             return course.told(learner_report)
@@ -174,7 +176,11 @@ class _Course:
     def __init__(
         self, plan: Plan, markets: Markets, seed: int, folder: Path | None, report: Callable[[Progress], bool]
     ) -> None:
-        """Make the environment and an untrained learner; no record is open. `folder` None: nothing is written."""
+        """Make the environment and an untrained learner; no record is open. `folder` None: nothing is written.
+
+        `place` is the progress of the seed, `_best` the policy with the best score so far (empty before the first
+        evaluation), and `_files` its records.
+        """
         self.plan: Final = plan
         self.markets: Final = markets
         self.ground: Final = Ground(plan, markets.train, seed)
@@ -188,7 +194,10 @@ class _Course:
         """Equal weight on the validation part; None until it is first needed."""
 
     def begin(self, *, fresh: bool) -> None:
-        """Open the records, and imitate a classical policy if the plan names one."""
+        """Open the records, and imitate a classical policy if the plan names one.
+
+        A fresh seed removes the files of an earlier run; a resumed one keeps its records up to its checkpoint.
+        """
         if self._folder is not None:
             self._files = Files(self._folder, None if fresh else self.place.step)
             self._files.log_params(described(self.plan))

@@ -83,6 +83,9 @@ class Lockstep:
     def play(self, seats: Sequence[tuple[Ground, Acting]], lost: Callable[[Ground, str], Exception]) -> None:
         """Advance every learner to its end.
 
+        A seat is the environment of one training seed and its learner, a generator that yields actions and receives
+        steps.
+
         Raises the exception that `lost(ground, text)` returns for an equity of NaN.
         """
         active = [(ground, acting, action) for ground, acting in seats if (action := next(acting, None)) is not None]

@@ -44,7 +44,11 @@ class Walked(NamedTuple):
 
 
 def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None = None) -> Walked:
-    """Evaluate a policy from the first row of `market` to its last. A bankrupt account keeps its last equity."""
+    """Evaluate a policy from the first row of `market` to its last. A bankrupt account keeps its last equity.
+
+    `kind` is the kind of the policy's actions, by default that of the plan `of`. The second argument of the policy is
+    True at the first observation.
+    """
     kind = kind or of.kind
     simulator = Simulator(
         market, batch=1, kind=kind, allocations=allocations_of(of, market.symbols) if kind == "discrete" else None,

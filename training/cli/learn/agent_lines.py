@@ -34,7 +34,8 @@ class Place(NamedTuple):
 def place_in(config: Path) -> Place:
     """Return where the agent is in the configuration, or will be appended.
 
-    Raises ConfigError for a faulty configuration. A command calls the function before the training begins, so that a
+    A new agent gets the capital that no agent has; of an agent that exists, `capital` is None. Raises ConfigError for a
+    faulty configuration. A command calls the function before the training begins, so that a
     missing file or a lack of capital raises Failure at once.
     """
     if not config.is_file():

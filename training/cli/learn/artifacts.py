@@ -116,7 +116,7 @@ def export(
         for name in names:
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(place / name, out / name)
-        load_artifact(out, {})
+        load_artifact(out, {})  # the copy passes the same checks
         written = [out / name for name in names]
     document = {"folder": str(place), "digest": manifest.digest, "written": [str(path) for path in written]}
     files = f"{len(written)} file{'s' if len(written) > 1 else ''}"
@@ -224,6 +224,7 @@ def combine(
         raise Failure(f"--share has no effect by {by}, where all members count alike; add --by performance", CONFIG)
     words = ["quantd", "models", "combine", str(out), *map(str, folders), "--by", by]
     command = shlex.join([*words, *(word for fraction in share or () for word in ("--share", f"{fraction:g}"))])
+    # who decided the shares, for the card
     author = "the one who made it" if share else ""
     manifest = ensemble.combine(out, [place_of(folder) for folder in folders], by, command, share or None, author)
     if as_json:

@@ -80,7 +80,9 @@ def inference(
 
 
 def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference | None:
-    """Time an artifact.
+    """Time an artifact: decisions from a batch of observations, and one decision with its features.
+
+    The calls take 16 random markets in turn.
 
     For an artifact that is no single policy, raise Failure where the user named it, else return None.
     """

@@ -62,6 +62,7 @@ def training_of(predicts: "ForestKind", what: str) -> Callable[..., int]:
         seed: Seed = 1,
         as_json: Json = False,
     ) -> int:
+        # `predicts` is the quantity of this command; the help is the docstring that `training_of` sets
         from quantd.models.artifacts.card import forest_verdict
         from quantd.models.artifacts.folder import kind_of
         from quantd.models.artifacts.manifest import MANIFEST, MEANING, PLAIN, ForestManifest

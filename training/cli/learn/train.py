@@ -77,6 +77,7 @@ class TrainingOptions:
 def train(options: TrainingOptions) -> int:
     from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
 
+    # trains and writes an artifact; `place` is where --into writes the agent, None without it
     needs("training", "torch", "onnx", "safetensors")
     from quantd.training.cli.learn import agent_lines  # not for the help: it reads configurations
 
@@ -163,7 +164,7 @@ def _print_next_steps(plan: "Plan", out: Path, place: "agent_lines.Place | None"
     test = plan.splits.test
     if place is None:
         note("Lines for config.toml, with the capital that its agents leave:")
-        note(agent_lines.lines(str(out), "0.4"))
+        note(agent_lines.lines(str(out), "0.4"))  # an example: the user writes the share that is free
         note(f"Next: quantd evaluate {out}")
         return
     note(agent_lines.write(place, out))
@@ -207,7 +208,10 @@ def _scorer(options: TrainingOptions) -> int:
 def _counts(
     plan: "Plan", steps: int | None, episodes: int | None, seeds: int | None, seed: int | None
 ) -> dict[str, object]:
-    """The changes to the plan by options that exclude each other, or that not every learner has."""
+    """The changes to the plan by options that exclude each other, or that not every learner has.
+
+    `seeds` is a number of seeds (1, 2, ..), `seed` one seed; an option that is None changes nothing.
+    """
     changes: dict[str, object] = {}
     if episodes is not None:
         if steps is not None:
@@ -230,6 +234,7 @@ def _watch(plan: "Plan", bar: Bar, stops: list[int]) -> "Callable[[Progress], bo
     shares = dict.fromkeys(plan.seeds, 0.0)
 
     def watch(reached: "Progress") -> bool:
+        """Show what a seed has reached; `looked` is True after an evaluation on the validation data. True stops."""
         index = plan.seeds.index(reached.seed)
         shares[reached.seed] = min(1.0, reached.steps / plan.steps)
         best = "none yet" if reached.best is None else f"{reached.best:.2f}"

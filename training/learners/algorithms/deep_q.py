@@ -68,6 +68,7 @@ class Dqn(OffPolicy):
         self.target.requires_grad_(False)
         self.target.vector.copy_(self.network.vector)
         self._vectors = {"online": self.network.vector, "target": self.target.vector}
+        # 1e-8: Adam's epsilon
         self.optimisers = {"optimiser": Adam(self.network.vector, plan.learning_rate, 1e-8, plan.max_grad_norm)}
 
     @torch.no_grad()

@@ -71,6 +71,7 @@ class Maddpg(OffPolicy):
             "critics": self.critics.vector,
             "critics_target": self.critics_target.vector,
         }
+        # 1e-8: Adam's epsilon
         self.optimisers = {
             "actors": Adam(self.network.vector, plan.actor_rate, 1e-8, plan.max_grad_norm),
             "critics": Adam(self.critics.vector, plan.critic_rate, 1e-8, plan.max_grad_norm),
@@ -94,8 +95,8 @@ class Maddpg(OffPolicy):
     def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
         """Map observations float[G A, D] of G desks, whose A agents are adjacent rows, to actions float[G A, K].
 
-        A single row stands for one desk whose agents all have the same observation. Axes: D entries of an observation,
-        K coordinates of an action.
+        A desk is a group of agents on one path of the market. A single row stands for one desk whose agents all have
+        the same observation. Axes: D entries of an observation, K coordinates of an action.
         """
         rows = observation.to(self.network.vector)
         if len(rows) == 1 and not self.views.own:
@@ -113,7 +114,9 @@ class Maddpg(OffPolicy):
     def update(self, replay: JointReplay, tell: bool) -> Tensor | None:
         """Make one gradient step of all critics and all actors, and move their targets by `tau`.
 
-        Returns float[4], the values of `losses`, if `tell`; else None.
+        Returns float[4], the values of `losses`, if `tell`; else None. Equations are those of Lowe et al. 2017. The
+        critic of an agent judges the joint state, and the actions of all agents; `going` is 0 where the agent's episode
+        terminated, else 1.
         """
         plan = self.plan
         batch = replay.sample(plan.batch, self.random)

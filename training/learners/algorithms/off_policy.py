@@ -51,6 +51,9 @@ class OffPolicy:
     ) -> None:
         """`warmup` is the number of env-steps (steps times environments) before the first update, and `train_every` the
         number of env-steps per update.
+
+        `_seen` are the present observations float[B, D] of B environments, `_earned` float[B] the rewards of their
+        episodes so far. `_resume` is the loaded state of memory and environment, until `learn` restores it.
         """
         self.seed: Final = seed
         self.random: Final = torch.Generator(device).manual_seed(seed)
@@ -167,6 +170,7 @@ class OffPolicy:
             env.load(environment_state)
             self._seen, self._earned = self._resume["now.seen"], self._resume["now.earned"]
         elif self._env is not env:
+            # another environment begins anew: its first step does not follow the last stored one
             self._replay.cut()
             self._seen = env.reset(self.seed).float()
             self._earned = torch.zeros(env.batch, device=env.device)

@@ -50,7 +50,11 @@ class OnPolicy:
     def __init__(
         self, plan: NetworkPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
     ) -> None:
-        """Make the network and the optimiser. No environment is entered yet, and no state waits to be resumed."""
+        """Make the network and the optimiser. No environment is entered yet, and no state waits to be resumed.
+
+        `_asked` is the recurrent state between calls of `act`, `_now` the current state of the training environments,
+        and `_resume` the loaded state of an environment, until `enter` restores it.
+        """
         self.plan = plan
         self.seed: Final = seed
         self.random: Final = torch.Generator(device).manual_seed(seed)
@@ -135,6 +139,7 @@ class OnPolicy:
         returns: list[Tensor] = []
         began, reported_steps, rollouts = time.perf_counter(), self.steps, 0
         while self.steps < steps:
+            # a rollout that is used once keeps its acting passes for the gradient
             now = yield from rollout.collect(self.network, self.family, now, self.random, keep=self.one_pass)
             self.steps += rollout.length * env.batch
             rollouts += 1

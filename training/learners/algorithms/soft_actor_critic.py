@@ -97,6 +97,7 @@ class Sac(OffPolicy):
         self.target.requires_grad_(False).vector.copy_(self.critics.vector)
         self.log_temperature: Final = torch.full((1,), math.log(plan.temperature), device=device)
         learned = {"actor": self.actor.vector, "critics": self.critics.vector, "temperature": self.log_temperature}
+        # 1e-8: Adam's epsilon
         self.optimisers = {
             name: Adam(vector, plan.learning_rate, 1e-8, plan.max_grad_norm) for name, vector in learned.items()
         }
@@ -122,9 +123,9 @@ class Sac(OffPolicy):
 
     @torch.no_grad()
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
-        """Make one gradient step of critics, actor and temperature.
+        """Make one gradient step of critics, actor and temperature (the weight of the entropy).
 
-        Returns the values float[4] of `losses` if `tell`, else None.
+        Returns the values float[4] of `losses` if `tell`, else None. Equations are those of Haarnoja et al. 2018.
         """
         plan, squash = self.plan, self.squash
         batch = replay.sample(plan.batch, self.random)

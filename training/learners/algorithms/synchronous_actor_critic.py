@@ -30,6 +30,8 @@ class A2c(OnPolicy):
     def _update(self, rollout: Rollout, now: Now, tell: bool) -> Tensor | None:
         """Make a gradient step on value_weight x squared error - entropy_weight x entropy - log_prob x advantage, means
         over rows.
+
+        Returns the losses float[3] (policy, value, entropy) if `tell`, else None.
         """
         plan, network, family = self.plan, self.network, self.family
         # the passes that chose the actions serve the advantages and the gradient too
