@@ -90,7 +90,10 @@ class _Watch:
             self.opened[name] = None
 
     def note(self, file: object) -> None:
-        """Record the real path of a file, or of each file in a list; devices, Python code and _IGNORED are left out."""
+        """Record the real path of a file, or of each file in a list; devices, Python code and _IGNORED are left out.
+
+        Nothing is recorded outside of `watching` (`opened` is None), and not more than MAX_NAMES names.
+        """
         if isinstance(file, (list, tuple)):
             for element in file[:MAX_NAMES]:
                 self.note(element)

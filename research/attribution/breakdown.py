@@ -54,7 +54,10 @@ class Breakdown(Struct, frozen=True):
     activity: dict[str, Activity]
 
     def __str__(self) -> str:
-        """Return the return with tables by asset, sector, agent and kind, and the table of trading, as text."""
+        """Return the return with tables by asset, sector, agent and kind, and the table of trading, as text.
+
+        Turnover and value crossed (traded between agents) are multiples of the mean equity.
+        """
         lines = [f"time-weighted return {percent(self.total)}: {', '.join(_decision_and_execution(self))}"]
         for title in ("asset", "sector", "agent", "kind"):
             table: Table = getattr(self, f"by_{title}")
@@ -81,7 +84,7 @@ def _decision_and_execution(attribution: Breakdown) -> tuple[str, str]:
 def breakdown(history: BookHistory) -> Breakdown:
     """Break down the return of a history. Raises ValueError where the whole account is lost in an interval."""
     profits = profit(history)
-    factors = profit_factors(history)
+    factors = profit_factors(history)  # they turn profits of intervals into contributions that add up to the return
     names = (*history.symbols, CASH)
     by_agent_and_symbol = profits.summed("agent", "symbol", factors=factors)
     by_symbol = by_agent_and_symbol.sum(axis=0)
@@ -110,9 +113,13 @@ def sector_table(history: BookHistory, by_symbol: Floats) -> Table:
 
 
 def activity(history: BookHistory, profits: Profit) -> dict[str, Activity]:
-    """Return the trading of each book by the name of its agent; `profits` is the profit of the history."""
+    """Return the trading of each book by the name of its agent; `profits` is the profit of the history.
+
+    A crossed trade is one between two agents: it counts in `crossed`, not in the turnover and the fills.
+    """
     trades, books = history.trades, len(history.agents)
     mean_equity = float(history.equity.mean())
+    # traded values are given as multiples of the mean equity; without equity they are 0
     scale = 1.0 / mean_equity if mean_equity > 0.0 else 0.0
     fills = trades.rows(~trades.crossed)
     turnover, crossed = (_traded_values(rows, books) * scale for rows in (fills, trades.rows(trades.crossed)))

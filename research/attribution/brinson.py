@@ -124,6 +124,7 @@ def brinson(portfolio: SectorReturns, benchmark: SectorReturns, form: Form = "fa
     ):
         raise ValueError("the weights of portfolio and benchmark do not have the same sums; add a sector for cash")
     factors = active_link_factors(portfolio_ordered.returns, benchmark_ordered.returns)
+    # the return of a sector is contribution over weight; where the weight is 0, it is the second argument
     benchmark_rate = _rates(benchmark_ordered, np.zeros_like(benchmark_ordered.weights))
     rate = _rates(portfolio_ordered, benchmark_rate)
     benchmark_return = benchmark_ordered.contributions.sum(axis=1, keepdims=True) if form == "fachler" else 0.0
@@ -162,6 +163,7 @@ def portfolio_sectors(history: BookHistory, profits: Profit) -> SectorReturns:
     """
     trades, start_equity = history.trades, history.equity[:-1]
     decided_value = (history.quantity.sum(axis=1) * history.price)[:-1]
+    # trades count intervals from 1, the rows here begin at 0
     np.add.at(decided_value, (trades.interval - 1, trades.symbol), trades.quantity * trades.decision)
     scale = np.zeros_like(start_equity)
     np.divide(1.0, start_equity, out=scale, where=start_equity > 0.0)

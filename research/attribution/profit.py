@@ -99,8 +99,9 @@ class Profit:
 def profit(history: BookHistory) -> Profit:
     """Compute the profit of a history. The sum of profit in an interval is the change of equity less the flows."""
     trades, bookings = history.trades, history.bookings
-    symbol_count = len(history.symbols)
+    symbol_count = len(history.symbols)  # also the index of profit that belongs to no symbol
     holding = np.diff(history.quantity * history.price[:, None, :], axis=0)
+    # from the change of value is taken what was bought within the interval, at decision prices
     decided = trades.quantity * trades.decision
     np.subtract.at(holding, (trades.interval - 1, trades.agent, trades.symbol), decided)
     kind_of_booking = np.array([KINDS.index(_KIND_OF_BOOKING[name]) for name in BOOKINGS])

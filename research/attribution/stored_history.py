@@ -49,6 +49,7 @@ def stored_history(parts: Parts, records: Records, run: str, folder: Path, watch
     """
     try:
         log = BookHistoryLog(parts.rules)
+        # not strict: a run of two configurations or with deposits has an attribution, too
         replay_into(log, parts, records, run, folder, watched, strict=False)
         return log.history()
     except FAULTS as why:
@@ -56,7 +57,10 @@ def stored_history(parts: Parts, records: Records, run: str, folder: Path, watch
 
 
 def parting(history: BookHistory) -> Parting:
-    """Return the parts of a history's return by symbol. Raises ValueError where the whole account was lost."""
+    """Return the parts of a history's return by symbol. Raises ValueError where the whole account was lost.
+
+    The last part is cash, which has no return of its own (None).
+    """
     contributions = breakdown(history)
     # the mean of the weights at the beginning of each interval, so without the last sample
     weights = history.weights()[:-1].mean(axis=0) if history.intervals else np.zeros(len(history.symbols))

@@ -94,6 +94,7 @@ class Evidence:
         last_members = None if members is None else members.at(int(feed.columns.key[-1]))
         for column, instrument in enumerate(feed.universe.instruments):
             row = int(self.last_row[column])
+            # a row of -1: the symbol has no bar at all
             if column in delisted or row < 0 or (last_members is not None and column not in last_members):
                 continue
             calendar = sessions[instrument.calendar]

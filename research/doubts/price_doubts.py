@@ -53,6 +53,7 @@ def rejected_bars(evidence: Evidence) -> str:
         clauses.append(f"{count} and left out: {_bars_text(rejected)}")
     if spikes := _bars_of_run(feed.spikes, after):
         clauses.append(f"{len(spikes):,} out of all proportion and traded as real: {_bars_text(spikes)}")
+    # jumps near a split ratio that the configuration takes as real, and accepted changes of the price level
     jumps = [jump for jump in (*(feed.jumps if config.jumps == "real" else ()), *feed.shifts) if jump.ts > after]
     if jumps:
         texts = [
@@ -107,7 +108,11 @@ def _listed(texts: Sequence[str]) -> str:
 
 
 def dead_symbols(evidence: Evidence) -> str:
-    """A symbol without a bar for 5 sessions or more at the end, which the run or equal weight still holds."""
+    """A symbol without a bar for 5 sessions or more at the end, which the run or equal weight still holds.
+
+    `evidence.held` gives (quantity, last price, share of equity) by column; `evidence.other` is the run of equal
+    weight.
+    """
     feed, texts = evidence.assembly.feed, []
     equal_weight_positions = {} if evidence.other is None else evidence.held(evidence.other)
     positions = evidence.held(evidence.record)
@@ -143,6 +148,7 @@ def last_day(evidence: Evidence) -> str:
     day = evidence.date_of(feed.count - 1)
     # one clause is enough: the later checks often find the same cause again
     texts = [text for text in (_unended(evidence), _early_end(evidence), _low_volume(evidence)) if text][:1]
+    # symbols without bars for longer are dead, not late (`dead_symbols`)
     late_columns = np.flatnonzero((evidence.missing > 0) & (evidence.missing < DEAD_SESSIONS)).tolist()
     if late_columns:
         names = [
@@ -169,20 +175,20 @@ def _early_end(evidence: Evidence) -> str:
     if feed.interval_ns >= DAY_NS:
         return ""
     clause = ""
-    house = evidence.assembly.sessions[feed.universe.calendar]
+    calendar = evidence.assembly.sessions[feed.universe.calendar]
     events = feed.columns.ts_event  # the closes of the bars (ns UTC)
-    session_of_bar = np.searchsorted(house.closes, events)
+    session_of_bar = np.searchsorted(calendar.closes, events)
     last_session = int(session_of_bar[-1])
     # no session closes after the last bar, or the bar closed before its session opened
-    if last_session >= len(house.closes) or events[-1] <= house.opens[last_session]:
+    if last_session >= len(calendar.closes) or events[-1] <= calendar.opens[last_session]:
         return ""
     # the index of the newest bar of each of the last 21 sessions
     last_bars = np.flatnonzero(np.diff(session_of_bar, append=last_session + 1))[-21:]
-    early_ns = house.closes[session_of_bar[last_bars]] - events[last_bars]
+    early_ns = calendar.closes[session_of_bar[last_bars]] - events[last_bars]
     usual = float(np.median(early_ns[:-1])) if len(early_ns) > 1 else 0.0
-    slack = max(feed.interval_ns, EARLY_END * float(house.closes[last_session] - house.opens[last_session]))
+    slack = max(feed.interval_ns, EARLY_END * float(calendar.closes[last_session] - calendar.opens[last_session]))
     if float(early_ns[-1]) > usual + slack:
-        hours = float(early_ns[-1]) / 3.6e12
+        hours = float(early_ns[-1]) / 3.6e12  # from ns
         clause = f"its bars end {hours:.1f} hours before the close"
     return clause
 
@@ -196,6 +202,7 @@ def _low_volume(evidence: Evidence) -> str:
     for column in range(feed.universe.size):
         if evidence.missing[column]:
             continue
+        # `fresh` is True where the symbol has a bar of its own: its newest volumes, the last day's at the end
         volume = feed.columns.volume[feed.columns.fresh[:, column], column][-VOLUME_SESSIONS - 1 :]
         if len(volume) == VOLUME_SESSIONS + 1 and volume[:-1].min() > 0.0:
             earlier_volume = volume[:-1]
@@ -262,6 +269,7 @@ def _differing_adjusted_closes(path: Path, symbols: Sequence[str]) -> str:
         )
     except (pl.exceptions.PolarsError, OSError):
         return ""
+    # "not above" in place of "below": NaN is no difference, too
     if deviation is None or not float(deviation) > 1e-3:
         return ""
     return f"and the column {adjusted} of the file differs from close by up to {float(deviation):.1%}"
@@ -273,6 +281,7 @@ def _falls_by_dividends(evidence: Evidence, path: Path) -> str:
     The dividends are those in the file of corporate actions that belongs to the bars.
     """
     feed = evidence.assembly.feed
+    # beside X_daily.csv: X_daily.actions.csv or X_actions.csv
     candidates = [path.with_name(f"{path.stem}.actions.csv"), path.with_name(f"{path.stem.split('_')[0]}_actions.csv")]
     actions = next((file for file in candidates if file.is_file()), None)
     if actions is None:

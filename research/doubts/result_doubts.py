@@ -65,7 +65,8 @@ def trained(policy: Policy, record: Record) -> tuple[int, str]:
 def in_sample(evidence: Evidence) -> str:
     """Samples inside the training window of an artifact that a policy uses."""
     assembly, record, texts = evidence.assembly, evidence.record, []
-    count = len(assembly.rules.agents)  # shadows follow, whose decisions are not traded
+    # `seats` are the agents, then the shadows, whose decisions are not traded
+    count = len(assembly.rules.agents)
     for agent, policy in list(zip(assembly.config.seats, assembly.policies, strict=True))[:count]:
         sample_count, until = trained(policy, record)
         if sample_count:
@@ -106,7 +107,11 @@ def beyond_belief(evidence: Evidence) -> str:
 
 
 def cut_sizes(evidence: Evidence) -> str:
-    """Exposure that policies requested and a run did not get, by cash, lots, limits or the volume of bars."""
+    """Exposure that policies requested and a run did not get, by cash, lots, limits or the volume of bars.
+
+    Exposures are shares of equity. A decision got the largest exposure of the next FILL_SAMPLES samples, up to the next
+    decision.
+    """
     record, assembly = evidence.record, evidence.assembly
     decision_rows, requested = evidence.requested  # the samples with a decision, the exposure requested at each
     if not len(decision_rows):

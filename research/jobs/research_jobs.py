@@ -161,9 +161,11 @@ class ResearchJobs:
     async def pin(self, backtest: str, who: str, reason: str, ts: int) -> JobRun:
         """Pin a stored backtest as the reference of the run; an empty `backtest` removes the pin.
 
-        Raises Conflict where another pin is in progress.
+        A pin is stored as a job run that ends at once, with the backtest as its result. Raises Conflict where another
+        pin is in progress.
         """
         try:
+            # by hand: no schedule asked for it
             run = self._log.begin(REFERENCE, (), due_ts=ts, who=who, reason=reason)
         except AlreadyRunning as why:
             raise Conflict(str(why)) from None

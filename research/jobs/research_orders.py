@@ -137,6 +137,7 @@ def _check_key(field: str, override: str) -> None:
     inner_keys = inner.split(".")
     # agents.NAME.KEY has the name of the agent before the key
     leaf = inner_keys[1] if table == "agents" and len(inner_keys) > 1 else inner_keys[0]
+    # TABLES may be overridden in whole; of agents and the tables of KEYS, only the listed keys
     if not inner or not (table in TABLES or leaf in (AGENT_KEYS if table == "agents" else KEYS.get(table, ()))):
         tables = ", ".join(sorted({*TABLES, *KEYS, "agents"}))
         text = f"{key} may not be changed here; change a key that affects trading and names no file, of {tables}"

@@ -26,6 +26,7 @@ def outside_wealth(feed: Replay, ts: Sequence[int], days_ns: Sequence[int]) -> F
     columns, is_daily = feed.columns, feed.interval_ns >= DAY_NS
     fresh = columns.fresh[:, 0]
     price = columns.close[fresh, 0]
+    # `grown` is the growth of the number of shares by splits and reinvested dividends
     wealth = price * np.cumprod(grown(feed.actions, columns.ts_open[fresh], price))
     bar_times = columns.key[fresh] - columns.key[fresh] % DAY_NS if is_daily else columns.ts_event[fresh]
     samples = np.asarray(days_ns if is_daily else ts, dtype=np.int64)

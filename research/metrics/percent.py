@@ -25,7 +25,7 @@ def percent_shape(returns: Floats, periods: float) -> str:
     returns = returns[np.isfinite(returns)]
     sizes = np.abs(returns)
     above_one = int((sizes > 1.0).sum())
-    if above_one and 4 * above_one >= len(sizes):
+    if above_one and 4 * above_one >= len(sizes):  # a quarter of all returns, or more
         return f"{above_one} of {len(sizes)} returns are beyond -1 and 1, that is 100 %"
     if len(sizes) < FEW:
         return ""

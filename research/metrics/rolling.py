@@ -71,7 +71,10 @@ class Moments:
         return Moments(count, mean_x, mean_y, self.xx + dx * after_x, self.xy + dx * after_y, self.yy + dy * after_y)
 
     def merged(self, other: "Moments") -> "Moments":
-        """Return the moments of each set joined with the same set of `other` (Chan, Golub, LeVeque 1983)."""
+        """Return the moments of each set joined with the same set of `other` (Chan, Golub, LeVeque 1983).
+
+        `x` and `y` are means, `xx`, `xy` and `yy` sums of products of deviations from them.
+        """
         count = self.count + other.count
         share, cross_weight = other.count / count, self.count * other.count / count
         mean_gap_x, mean_gap_y = other.x - self.x, other.y - self.y
@@ -131,6 +134,7 @@ def rolling(record: TrackRecord, window: int = WINDOW) -> Rolling:
         window,
         _with_leading_nan(sharpe, count),
         _with_leading_nan(_volatility(record, window) * sqrt_periods, count),
+        # a window of returns has one more value of wealth
         _with_leading_nan(_window_drawdowns(record.wealth, window + 1), count),
         _with_leading_nan(slope, count) if slope is not None else None,
     )
@@ -165,6 +169,7 @@ def _moments(x: Floats, y: Floats, window: int) -> Moments:
         heads.append(heads[-1].with_sample(x_blocks[:, k], y_blocks[:, k]))
         tails.append(tails[-1].with_sample(x_blocks[:, window - 1 - k], y_blocks[:, window - 1 - k]))
     # a window at offset k of block i is the tail of window - k samples there and the head of k samples of block i + 1
+    # EARLIER are all blocks but the last, LATER all but the first
     columns = [tails[window]]
     columns += [tails[window - k].rows(EARLIER).merged(heads[k].rows(LATER)) for k in range(1, window)]
     return Moments(
@@ -202,6 +207,7 @@ def _window_drawdowns(wealth: Floats, window: int) -> Floats:
         heads.append(heads[-1].then(samples[k]))
         tails.append(samples[window - 1 - k].then(tails[-1]))
     # a window at offset k of block i is the tail of window - k samples there and the head of k samples of block i + 1
+    # EARLIER are all blocks but the last, LATER all but the first
     columns = [tails[-1].drop]
     columns += [tails[window - k - 1].rows(EARLIER).then(heads[k - 1].rows(LATER)).drop for k in range(1, window)]
     return _by_first_sample(columns, windows)

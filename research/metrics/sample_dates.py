@@ -89,7 +89,7 @@ def sample_rate(stamps: Ints) -> SampleRate:
     if len(stamps) < 2:
         return SampleRate(None, None, "there is one date")
     gaps = np.diff(stamps) / DAY_NS  # in days, here and below
-    mean = len(gaps) / float(gaps.sum()) * YEAR
+    mean = len(gaps) / float(gaps.sum()) * YEAR  # intervals a year, also where the dates are irregular
     median_gap = float(np.median(gaps))
     if median_gap < 0.75:
         periods, reason = _within_days(stamps, gaps, median_gap)
@@ -101,8 +101,8 @@ def sample_rate(stamps: Ints) -> SampleRate:
 def _by_interval(stamps: Ints, gaps: NDArray[np.float64], median_gap: float) -> tuple[float | None, str]:
     """Return (samples a year, "") for equal intervals or for dates on weekdays, or (None, reason).
 
-    `gaps` float64[N-1] are the intervals in days. Where they differ, or are of
-    about a day, the weekdays of the dates decide.
+    `gaps` float64[N-1] are the intervals in days, `median_gap` is their median. Where they differ, or are of about a
+    day, the weekdays of the dates decide, and so they do for dates of less than SHORT days in all.
     """
     regular = np.abs(gaps / median_gap - 1.0) <= LENGTH_WITHIN
     too_short = median_gap < 5.0 and (stamps[-1] - stamps[0]) // DAY_NS < SHORT
@@ -194,8 +194,10 @@ def _within_days(stamps: Ints, gaps: NDArray[np.float64], median_gap: float) -> 
     days, counts = np.unique((stamps - day_ends) // DAY_NS, return_counts=True)
     full_counts = counts[1:-1] if len(counts) > 2 else counts  # the first and the last day may be partial
     per_day = float(np.median(full_counts))
+    # days with at most half of the usual samples do not count as sessions
     full_days = days[counts > per_day / 2.0]
     intraday_gaps = gaps[np.diff((stamps - day_ends) // DAY_NS) == 0]
+    # the share of regular intervals; one or two samples a day have too few intervals to judge
     regular = float((np.abs(intraday_gaps / median_gap - 1.0) <= LENGTH_WITHIN).mean()) if per_day > 2.0 else 1.0
     if regular < FEW_REGULAR or float((np.abs(full_counts / per_day - 1.0) <= LENGTH_WITHIN).mean()) < FEW_REGULAR:
         return (
@@ -204,6 +206,7 @@ def _within_days(stamps: Ints, gaps: NDArray[np.float64], median_gap: float) -> 
         )
     if len(full_days) < 2:
         return None, "all samples are of one day"
+    # no pause overnight and no weekend: the sessions cannot be told from the dates
     if (
         gaps_of_clock[widest] <= 2 * median_gap * DAY_NS
         and not _at_weekend(np.arange(full_days[0], full_days[-1] + 1)).any()

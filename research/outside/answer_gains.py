@@ -63,7 +63,9 @@ class Gains:
 def sample_returns(feed: Replay, stamps: Sequence[int]) -> SampleReturns:
     """Return the returns between the samples at `stamps` (ns UTC), with splits and dividends.
 
-    Bars whose opens all equal their closes count as bars without opens, because only closes were recorded.
+    For each symbol they are the returns from a sample to the next sample, from it to the next open, and from that open
+    to the next sample. Bars whose opens all equal their closes count as bars without opens, because only closes were
+    recorded.
     """
     columns, sample_times = feed.columns, np.asarray(stamps, dtype=np.int64)
     shape = len(sample_times), feed.universe.size
@@ -145,7 +147,7 @@ def gains_of(named: Mapping[int, Floats], renamed: Mapping[int, Floats], returns
             last = first + 1
             spans = [(returns.opens, first, last)]
         else:
-            last = first + 2
+            last = first + 2  # from the next open to the next sample, and from there to the open after it
             spans = [(returns.after_open, first, first + 1), (returns.opens, first + 1, last)]
         complete = last <= end
         by_sample = np.zeros(end)

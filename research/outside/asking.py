@@ -88,6 +88,7 @@ class Asker:
         Raises Unanswered for a wrong answer or none, and where the budget of questions is exhausted.
         """
         question = question_of(self.agent, view, self.params.lookback, self.params.model, self.names)
+        # `parts` identify the agent: command or address, prompt and files
         key = key_of(msgspec.json.encode(question), *self.parts)
         date = session_date(view.time - 1).isoformat()
         answer = self.answers.find(key)
@@ -229,10 +230,13 @@ def asked_in(assembly: Assembly, folder: Path, most: int | None = None) -> Itera
 def _asker(
     assembly: Assembly, policy_number: int, params: OutsideParams, answers: StoredAnswers, budget: Budget
 ) -> Asker:
-    """Return the `Asker` of one policy. Raises ParamsError for a prompt file that cannot be read."""
+    """Return the `Asker` of one policy. Raises ParamsError for a prompt file that cannot be read.
+
+    `policy_number` counts the policies of the agents, then those of the shadows (agents whose decisions are not
+    traded).
+    """
     config, rules = assembly.config, assembly.rules
     agent = config.seats[policy_number]
-    # policies are numbered with the agents first and then the shadows
     limits = (
         *(agent_rules.limits for agent_rules in rules.agents),
         *(shadow.agents[0].limits for shadow in rules.shadows),
@@ -250,6 +254,7 @@ def _asker(
     files = [folder / word for word in params.command]
     file_contents = tuple(file.read_bytes() for file in files if file.is_file() and file.suffix)
     transport = CommandProcess(params.command, folder) if params.command else HttpAddress(params.address)
+    # `house` has the limits of the whole account
     short = limits.allow_short and rules.house.allow_short
     names = true_names(assembly.universe.symbols)
     return Asker(agent.name, params, transport, answers, names, budget, (endpoint, prompt, *file_contents), short)

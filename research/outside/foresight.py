@@ -97,6 +97,7 @@ def foresight(
     different = sum(bool((np.abs(named[time] - renamed[time]) > ROUNDING).any()) for time in paired_times)
     if pairs < FEWEST:
         text = f"{agent}: no verdict, {pairs} paired answers are fewer than {FEWEST}; choose a longer period"
+        # a gain of 0, and no p-value
         return Foresight(agent, pairs, different, 0.0, None, knows=False, text=text, opens=opens)
     measures = _tested_measures([gain for gain in gains if gain.answers >= FEWEST])
     best = min(measures, key=lambda measure: (measure.corrected, measure.p))

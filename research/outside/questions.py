@@ -109,7 +109,11 @@ def other_names(symbols: tuple[str, ...], seed: str) -> Names:
 
 
 def question_of(agent: str, view: View, lookback: int, model: str, names: Names) -> Question:
-    """Return the question to an outside agent at `view`, under `names`, without an id."""
+    """Return the question to an outside agent at `view`, under `names`, without an id.
+
+    `names` has the symbols as they are shown, their order, and what is added to each time. `lookback` is the number of
+    returns, in samples.
+    """
     order = list(names.order)
     symbols = tuple(names.symbols[column] for column in order)
     prices = names.of_prices(view.prices)[order]
@@ -149,7 +153,10 @@ def answer_of(text: bytes, id: str) -> Answer:
 
 
 def weights_of(answer: Answer, names: Names, *, short: bool) -> Floats | Hold:
-    """Return an answer's weights, float64[N] by symbol index, or HOLD. Raises WrongAnswer for weights not allowed."""
+    """Return an answer's weights, float64[N] by symbol index, or HOLD. Raises WrongAnswer for weights not allowed.
+
+    An answer without weights is HOLD. `short` is True where weights may be negative.
+    """
     if not answer.weights:
         return HOLD
     index = {symbol: column for column, symbol in enumerate(names.symbols)}

@@ -78,7 +78,10 @@ class Field:
         return costing(self.plan, cost_bp)
 
     def attainable(self, name: str, cost_bp: float) -> Attainable:
-        """Return what the reference rule earns on the test part; the rule is chosen on the training part alone."""
+        """Return what the reference rule earns on the test part; the rule is chosen on the training part alone.
+
+        The reference rule knows the strength of the planted signal `name`; `cost_bp` is the cost of one side.
+        """
         plant, expected = self.plants[name], self.planted(name).expected
         # plants with the same expected returns share a result, because the reference rule sees only these
         key = (cost_bp, blake2b(expected.tobytes(), digest_size=16).digest())
@@ -112,6 +115,7 @@ class Field:
         )
         cpu_s = time.process_time() - began
         equal_weight = self._equal_weight(cost_bp)
+        # the 95 % interval of a year's difference; None for too few days, or where all are equal
         low, high = interval(growth.daily - equal_weight.daily) or (None, None)
         return Finding(
             cell=self.cell(learner, name, cost_bp),

@@ -123,7 +123,10 @@ class Walked(Struct, frozen=True):
         return [self._row(name) for name in names if any(record.account == name for record in self.records)]
 
     def _row(self, account: str) -> AccountRow:
-        """Return the figures of one account. Each year has the same weight, however many seeds it has."""
+        """Return the figures of one account. Each year has the same weight, however many seeds it has.
+
+        A rule has no seeds: its records have the seed 0. The step 0 means that the untrained policy was chosen.
+        """
         records = [record for record in self.records if record.account == account]
         growth_by_year: dict[int, list[float]] = {}
         for record in records:

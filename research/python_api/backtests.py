@@ -157,7 +157,8 @@ def _configured(
 ) -> tuple[Config, CallerPolicy | None]:
     """Return the configuration of `what`, and the policy if it is an object of the caller, else None.
 
-    Raises Misused, ConfigError.
+    A policy gets a configuration around it: over the bars of `frame`, with one agent that has all the capital. Raises
+    Misused, ConfigError.
     """
     is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
     if isinstance(what, Config) or is_file:
@@ -205,7 +206,7 @@ def backtest_of(
     benchmark_runs: dict[str, Record] = {}
 
     def run_benchmark(benchmark: Assembly, log: Log) -> Shell:
-        if isinstance(log, Record):
+        if isinstance(log, Record):  # the metrics and the report use it again
             benchmark_runs[EQUAL_WEIGHT] = log
         return _run_to_log(benchmark, log)
 

@@ -141,9 +141,10 @@ def _column(name: str, column: Any) -> pl.Series:
     if getattr(column.dtype, "tz", None) is not None:
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
         return pl.Series(name, column.to_numpy().astype("datetime64[ns]")).dt.replace_time_zone("UTC")
-    if column.dtype.kind == "M":
+    if column.dtype.kind == "M":  # dates and times
         # polars does not read whole seconds, which pandas makes of dates
         return pl.Series(name, column.to_numpy().astype("datetime64[ns]"))
+    # floats, and integers with and without a sign
     if column.dtype.kind in "fiu":
         return pl.Series(name, column.to_numpy())
     # pandas has its own values for what is missing

@@ -128,7 +128,10 @@ def stored_books_frame(points: Sequence[Valued], agents: Sequence[str]) -> Frame
 
 
 def fills_frame(fills: Iterable[Filled], universe: Universe, agents: Sequence[str], run: str) -> Frame:
-    """Return recorded fills, one row each; the column `agents` joins the names of a fill's agents with +."""
+    """Return recorded fills, one row each; the column `agents` joins the names of a fill's agents with +.
+
+    An event has the fills of one set of orders, a fill in each position of its lists. The lots of a sale are negative.
+    """
     lot = universe.lot_nano
 
     def rows(event: Filled) -> Iterable[Sequence[object]]:
@@ -173,6 +176,7 @@ def decisions_frame(decisions: Iterable[DecisionLine]) -> Frame:
     """
 
     def rows(decision: DecisionLine) -> Iterable[Sequence[object]]:
+        """Yield the rows of a decision: of its agents, then of the whole account, which has no weight and no scale."""
         for line in decision.agents:
             for symbol in dict.fromkeys((*line.weights, *line.asked)):
                 yield (

@@ -61,7 +61,8 @@ class CallerPolicy:
     def packed(self) -> bytes:
         """Return (the caller's function, `known_as`) pickled for another process, with all that the function refers to.
 
-        Raises Unsendable where cloudpickle cannot pack one of these objects.
+        `known_as` is (file, name, digest of the source). Raises Unsendable where cloudpickle cannot pack one of these
+        objects.
         """
         module = inspect.getmodule(self._policy if hasattr(self._policy, "__name__") else type(self._policy))
         # cloudpickle packs __main__ by value in any case; a module that the caller registered must stay registered

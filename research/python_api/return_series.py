@@ -86,6 +86,7 @@ class ReturnSeries:
             stamps = None if stamps is None else np.concatenate([stamps[:1], stamps])
         days = np.arange(len(values), dtype=np.int64) * DAY_NS if stamps is None else stamps // DAY_NS * DAY_NS
         try:
+            # ruin: the series may lose everything
             return TrackRecord(values, days, periods, risk_free_annual, ruin=True)
         except ValueError as error:
             raise Misused(f"{self.name}: {error}; give positive periods, and rates as fractions") from None

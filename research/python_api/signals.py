@@ -78,6 +78,7 @@ def study_signal(
         for entry in factors
     ]
     folder = config.state_folder(None)
+    # factors are measured without trading: one agent without limits stands in for the configured agents
     unlimited_config = unlimited(config, {}, name="studied", policy="equal_weight", params={})
     assembly = assemble(unlimited_config, cache=folder / "cache", bars=frame)
     result = signal_study.study_signals(
@@ -99,7 +100,7 @@ def _source_in_memory(function: object) -> Source:
         name=name,
         load=lambda: FunctionFactor(policy),
         identity=source_digest(function),
-        users=True,
+        users=True,  # a function of the user
         captured=captured_tables(function),
     )
 

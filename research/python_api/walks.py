@@ -215,6 +215,7 @@ def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop:
     rows = pl.read_parquet(plan.data.files[0]).filter(pl.col("symbol").is_in(plan.data.symbols))
     frame = bar_frame(rows)
     sets = sets_of(training.settings_of(plan))
+    # equal weight stands in for the policies, which are trained below
     text = text_around(frame, "equal_weight", {})
     config = read(text, known_names(), file=PLACE, environ=os.environ, sets=sets)
     folder = config.state_folder(state)
@@ -226,6 +227,7 @@ def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop:
     last_day, periods = day_of(full_assembly.feed.last_ts - 1), samples_a_year(full_assembly)
     chosen = training.trained(plan, planned, last_day, walk_folder, pool, how.progress, periods)
     base = base_of(config, text, sets, folder / "cache")
+    # each refit sets the agent's policy to the artifact that was trained for it
     assembly = traded(base, [f"agents.{AGENT}.policy"], chosen, None, frame)
     note_choices(folder, full_assembly, training.SHOWN, chosen, how.family)
     backtest = backtest_of(assembly, folder, compare=how.compare, stop=stop, family=how.family, kind="walk")

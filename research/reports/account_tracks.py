@@ -45,6 +45,7 @@ def tracks_of(
     to a benchmark use it. Without it, or without its prices, these metrics use the first of `benchmarks`. Raises
     ValueError where the house lost its whole account.
     """
+    # a benchmark that lost its whole account has no returns to compare with
     first_benchmark = benchmarks[0][1] if benchmarks and min(benchmarks[0][1].equity_micro) > 0 else None
     policies = ", ".join(agent.policy for agent in assembly.config.agents)
     house = track_record_of(assembly, house_record, first_benchmark)
@@ -53,7 +54,7 @@ def tracks_of(
         house = replace(
             house,
             net=weights.sum(axis=1),
-            # the gross exposure of the record is at the sample, before such closes: it would not match the equity
+            # own closes come after the sample: the gross exposure of the record, at the sample, would not match them
             gross=np.abs(weights).sum(axis=1) if house_record.own_closes else house.gross,
         )
     wealth, missing_reason = outside_of(assembly, house_record.ts, house_record.days_ns)

@@ -19,7 +19,7 @@ def picture(record: Record, verdict: Verdict) -> str:
     )
     if len(record.ts) < 2:
         return verdict_html
-    equity = np.array(record.equity_micro, dtype=np.float64) / 1e6
+    equity = np.array(record.equity_micro, dtype=np.float64) / 1e6  # from millionths of the currency
     days = [instant_text(ts)[:10] for ts in record.ts]
     colors = "--line:#2f6fde;--fall:#c2483d;--dim:#667085"
     return (

@@ -23,6 +23,7 @@ def charts_of(report: BacktestReport) -> dict[str, Chart]:
     house_and_books = [k for k, kind in enumerate(kinds) if kind != "benchmark"]
     x, rolling_x = _seconds(curves.ts), _seconds(windows.ts)
     charts = {
+        # `_is_wide` chooses a logarithmic axis, `high` a taller chart
         "equity": Chart(
             x,
             _lines(report, curves.wealth, house_and_benchmarks),
@@ -48,6 +49,7 @@ def charts_of(report: BacktestReport) -> dict[str, Chart]:
         if windows.beta:
             charts["rolling_beta"] = Chart(rolling_x, (_line("beta", windows.beta, 0),), "ratio")
     exposure = report.exposures
+    # 0 and 1 are the colours of the lines
     lines = [
         _line("gross", exposure.gross, 0),
         *([_line("net", exposure.net, 1, dash=True)] if exposure.net else []),

@@ -269,6 +269,7 @@ def _beyond_bars(config: Config) -> dict[str, str]:
 
     A constant interest rate on cash has no file: its value takes the place of the digest.
     """
+    # name -> (path, from when a value of the file is known; empty where the file has no such choice)
     files: dict[str, tuple[str, str]] = {
         f"macro series {series.name}": (series.path, series.available) for series in config.feed.macro
     }
@@ -353,7 +354,7 @@ def _trading(house: TrackRecord, result: Summary) -> Trading:
         fills=result.fills,
         cut=result.clipped,
         refused=result.refused,
-        switch_trips=result.trips,
+        switch_trips=result.trips,  # times that a risk switch was triggered, no round trips
         round_trips=len(trips),
         wins=wins,
         hit_rate=wins / len(trips) if trips else None,

@@ -38,6 +38,7 @@ def statistics_of(
     performance = verdict.performance
     ratio = known(sample_sharpe(house))
     skewness, kurtosis = moments(house.excess)
+    # tested against a ratio of 0; `known` gives None for a figure that is not finite
     minimum_samples = known(minimum_track_record(ratio, 0.0, skewness, kurtosis)) if ratio is not None else None
     probability = probabilistic_sharpe(ratio, 0.0, house.samples, skewness, kurtosis) if ratio is not None else None
     return Statistics(

@@ -303,7 +303,7 @@ def _html(comparison: SideBySide) -> str:
         for k, metric in enumerate(comparison.metrics)
     ]  # fmt: skip
     tests = [row(title, figure(f"versus.{name}.p", getattr(comparison.versus, name).p, "p")) for title, name in TESTS]
-    x = tuple(ts / 1e9 for ts in comparison.ts)
+    x = tuple(ts / 1e9 for ts in comparison.ts)  # seconds
     chart = Chart(x, (Series(comparison.one, comparison.wealth[0], "--c0", wide=True),
                       Series(comparison.other, comparison.wealth[1], "--c1")), "ratio", high=True)  # fmt: skip
     title = f"{comparison.one} and {comparison.other}, {comparison.first} to {comparison.last}"

@@ -181,6 +181,7 @@ class Performances:
         async with self._one_request:
             await self._run.service.settled()
             # here and not in the thread, which would read the engine's state while it changes
+            # "" is the account that trades, beside the shadows: its gains by instruments that close after a sample
             gains = own_closes(self._run.service.shell.state).get("", ())
             return await self._run.read(guarded)
 
@@ -192,7 +193,7 @@ class Performances:
         first, last = _span(books, query, since)
         metrics: dict[str, float | None] = {metric.name: None for metric in METRICS}
         if last >= first:
-            track_book = None if book == BENCHMARK else book
+            track_book = None if book == BENCHMARK else book  # a benchmark has no round trips
             returns = self._benchmark(books) if track_book is None else books.returns(track_book)
             try:
                 metrics = measure(books.track(returns, first, last, track_book))
@@ -231,6 +232,7 @@ class Performances:
         """Compare the newest VaR recorded by each sample with the account's return to the next sample."""
         run, spec = self._run.service.run, getattr(self._run.service.config.risk, "var", None)
         records = with_values(reader.risk(), reader.decisions())
+        # a measure is a pair (value, bound)
         var_pairs = [
             (record.ts, record.measures["var"][0])
             for record in records
@@ -264,7 +266,10 @@ class Performances:
         return np.concatenate((np.zeros(1), simple_returns(wealth)))
 
     def _attributed(self, books: StoredBooks, query: OfBook, book: str, since: int) -> Attribution:
-        """Return the parts of the return of `book` by symbol, over the period of the query; none for one sample."""
+        """Return the parts of the return of `book` by symbol, over the period of the query; none for one sample.
+
+        An empty `book` is the whole account.
+        """
         history = self._history_now()
         first, last = _span(books, query, since)
         begin, end = _instant_texts(books, first, last)

@@ -156,6 +156,7 @@ class ResearchJobRoutes:
         assert self._jobs is not None
         reason_line = _reason_line(asked.reason)
         try:
+            # -1 is no job run; a number of 19 digits may not fit into 64 bits
             run = await self._jobs.cancel(int(id) if id.isdecimal() and len(id) < 19 else -1, sender, reason_line)
         except KeyError:
             text = f"there is no backtest or sweep {id!r:.40}; /api/v1/research/jobs lists them"

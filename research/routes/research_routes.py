@@ -251,6 +251,7 @@ class ResearchRoutes:
             if stored is None:
                 text = f"there is no stored backtest; {HINT}"
                 return Beside(run, "", [], [], [], [], None, None, None, text, pinned=pinned_name, lost=lost)
+            # without a backtest in the query, the pinned one takes its place, unless that is lost
             with_pin = query if query.backtest or lost or not pinned_name else replace(query, backtest=pinned_name)
             beside = await self._run.read(lambda run_reader: self._beside(run_reader, stored, with_pin))
             return replace(beside, pinned=pinned_name, lost=lost)
@@ -402,7 +403,7 @@ def _curves(run_reader: Reader, tested: Reader, points: int) -> Beside:
     run, other = run_reader.run.run, tested.run.run
     if len(shared) < 2 or min(run_equity[shared[0]], tested_equity[shared[0]]) <= 0.0:
         text = f"the run and the backtest {other} share fewer than two samples"
-        return Beside(run, other, [], [], [], [], None, None, None, text)
+        return Beside(run, other, [], [], [], [], None, None, None, text)  # no curves, and no gap with its parts
     begin, end = shared[0], shared[-1]
     step = max(1, -(-len(shared) // points))
     shown = shared[::-1][::step][::-1]  # thinned from the end, so that the last sample is shown

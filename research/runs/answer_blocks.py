@@ -119,7 +119,9 @@ class AnswerBlocks:
         every: int = EVERY,
         requests: Requests | None = None,
     ) -> None:
-        """`scheduled` tells for each agent whether it decides at times of a schedule, else at every sample.
+        """A block has the answers to many samples ahead, which a policy's `act_rows` gives in one call.
+
+        `scheduled` tells for each agent whether it decides at times of a schedule, else at every sample.
 
         `act` answers one question, `policies` returns the policy of a number. No block begins while `unusual` returns
         True. `act` checks every `every`-th answer of a block. `requests` collects the answers.
@@ -146,7 +148,7 @@ class AnswerBlocks:
         return decided
 
     def _answer(self, ask: Ask) -> Decided:
-        """Return the answer from a block, or by `act` where no block has one.
+        """Return the answer from a block (answers to samples ahead, by `act_rows`), or by `act` where no block has one.
 
         A block has none between samples, for shadows, for policies without `act_rows`, and for an agent that decides
         seldom. Every EVERYth answer of a block is compared with that of `act`.
@@ -177,7 +179,10 @@ class AnswerBlocks:
         return Decided(ask.round, ask.agent, weights, "", pack(ask.memory))
 
     def ahead(self, samples: Iterable[tuple[int, list[int]]], seats: Sequence[int]) -> list[AnswersAhead]:
-        """Implements `Foreseen.ahead`: answers of the present block, up to the first sample that `act` must answer."""
+        """Implements `Foreseen.ahead`: answers of the present block, up to the first sample that `act` must answer.
+
+        `samples` are (instant, indices of the agents due), `seats` the policy number of each agent by its index.
+        """
         ahead, answers = self._ahead, list[AnswersAhead]()
         if ahead is None or self._unusual():
             return answers
@@ -208,7 +213,8 @@ class AnswerBlocks:
     def planned(self, answers: Sequence[AnswersAhead], prices: Floats, ring: Ring, later: int) -> None:
         """Implements `Foreseen.planned`: note that the engine used the answers.
 
-        Raises RuntimeError if the engine read other bars.
+        `prices` float64[T, N] are the closes at which each answer was used. `ring` has the engine's history, with
+        `later` rows after the row of the last answer. Raises RuntimeError if the engine read other bars.
         """
         ahead = self._ahead
         assert ahead is not None
@@ -252,6 +258,7 @@ class AnswerBlocks:
             return answer
         name, row = _policy_name(policy), np.frombuffer(weights)
         act_row = row if answer.weights is None else np.frombuffer(answer.weights)
+        # as integers, the weights are compared to the last bit
         column = int(np.argmax(row.view(np.int64) != act_row.view(np.int64)))
         act_text = "holds" if answer.weights is None else f"gives {act_row[column]!r}"
         raise RowsDiffer(
@@ -283,6 +290,7 @@ def market_ahead(view: View, items: Sequence[Item], at: int) -> Ahead | None:
     prices: list[Floats] = [last_prices]
     tick = items[at]
     assert type(tick) is Tick
+    # `dated`: at each sample all bars of its date are known already
     times, agents_due, dated = [tick.ts], [tick.due], tick.final <= tick.ts
     actions: dict[int, list[CorporateAction]] = {}
     for index in range(at + 1, len(items)):
@@ -323,6 +331,7 @@ def answers(policy: Any, view: BlockView, rows: Ints) -> dict[int, bytes]:
             raise ValueError(f"act_rows returned {weights.dtype}{list(weights.shape)}; {expected_shape} is expected")
         weights = weights.astype("<f8", order="C", copy=False)
         with np.errstate(over="ignore", invalid="ignore"):
+            # rows near the maximum are left to `act`, too
             fits = np.abs(weights).sum(axis=1) <= MAX_LEVERAGE / 2.0
     except NotInBlock:
         return {}

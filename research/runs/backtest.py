@@ -86,6 +86,7 @@ class BacktestJournal:
         rows = self._projection.take()
         rows.pop("outbox", None)  # a backtest publishes nothing
         last = self._committed + len(entries)
+        # `keep` encodes the state after the last step
         batch = Batch(
             run=self._run, first_seq=self._committed + 1, entries=entries, ts=shell.ts, rows=rows,
             snapshot=SnapshotOf(last, code_version(), shell.keep()), snapshots_kept=KEEP_SNAPSHOTS,
@@ -142,6 +143,7 @@ def after_history(assemble_with: Callable[[int], Assembly], history: int = 0, sa
     begin(shell, trial, trial.config, POINT, fresh=True)
     for item in trial.items():
         shell.take(item)
+        # `asked` is the number of samples that a function has read, -1 before its first decision
         if shell.tally.samples >= FIRST_DECISIONS or all(getattr(leaf, "asked", 0) >= 0 for leaf in trial_functions):
             break
     needed = longest_history(trial.policies, trial.universe)
@@ -189,8 +191,9 @@ def drive_items(assembly: Assembly, log: Log, items: Sequence[Item], *, stop: bo
     if stop:
         stop_at_failure(shell, assembly.rules.names())
     begin(shell, assembly, assembly.config, POINT, fresh=True)
+    # policies with `act_rows` answer many samples in one call
     in_blocks(shell, _requests(log)).expect(items)
-    with growing():
+    with growing():  # the garbage collector runs seldom
         shell.take_all(items)
     return shell
 
@@ -217,10 +220,11 @@ def drive(
     elif any(isinstance(policy, Asked) for policy in assembly.policies):
         stop_without_answer(shell)
     begin(shell, assembly, config, run, fresh=True)
+    # policies with `act_rows` answer many samples in one call
     blocks = in_blocks(shell, _requests(log))
     first, last = assembly.feed.first_ts, assembly.feed.last_ts
     started = time.perf_counter()
-    with growing():
+    with growing():  # the garbage collector runs seldom
         for chunk in _chunks(assembly.items()):
             blocks.expect(chunk)
             shell.take_all(chunk)

@@ -45,7 +45,10 @@ class Benchmark:
 
 
 def benchmark_of(assembly: Assembly, name: str) -> Benchmark:
-    """Return the benchmark `name`. Raises PolicyError for a policy that needs parameters, or a mix without its bond."""
+    """Return the benchmark `name`. Raises PolicyError for a policy that needs parameters, or a mix without its bond.
+
+    A policy runs alone under the limits of the run, and has no weights (None). A symbol or a mix runs without limits.
+    """
     weights = weights_of(assembly.config, name)
     if weights is None:
         policy = load(name, {}, assembly.config.source.folder)

@@ -179,6 +179,7 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
     jobs = tuple(schedule for schedule in config.schedules if schedule.enabled and schedule.do != "rebalance")
     if cron:
         jobs += (Schedule(name="rebalance", do="rebalance", cron=cron, timezone=timezone, agents=(NAME,)),)
+    # None: no book for manual orders
     update = {"agents": (agent,), "manual": None, "schedules": jobs}
     single_config = replace(config, document=config.document.model_copy(update=update))
     policies: tuple[Policy, ...] = (policy,)

@@ -27,6 +27,7 @@ def look_at(name: str, evaluation: Evaluated, family: str = "") -> Look:
     def digest(*parts: str) -> str:
         return blake2b("|".join(parts).encode(), digest_size=16).hexdigest()
 
+    # the digests of the evaluation and of its market, then the dates, the annual ratio and the samples a year
     return Look(
         "evaluate", name, digest(evaluation.artifact, evaluation.market, *window, *symbols),
         digest(evaluation.market, *window, *symbols), *window, evaluation.policy.sharpe, float(PERIODS_PER_YEAR),

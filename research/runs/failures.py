@@ -126,7 +126,10 @@ def session_text(ts: int) -> str:
 
 
 def stop_at_failure(shell: Shell, names: Sequence[str]) -> None:
-    """Make a run raise DecisionFailed at the first failed decision, caused by the policy's exception."""
+    """Make a run raise DecisionFailed at the first failed decision, caused by the policy's exception.
+
+    A seat is the place of a policy: `shell.seats` gives the policy by its number.
+    """
 
     def stop(ask: Ask, text: str, error: BaseException) -> NoReturn:
         if isinstance(error, Unanswered):

@@ -105,6 +105,7 @@ def look_of(
         for leaf in leaves(policy):
             models |= getattr(leaf, "candidates", {})
     name = assembly.config.quantd.name
+    # `values`, such as those of a sweep, tell the look apart; without them, the keys that are not at their default do
     keys = {} if values else changed_keys(assembly.config)
     return Look(
         kind, name, trial_digest(assembly), assembly.market, first, last, sharpe, periods, models,
@@ -189,6 +190,7 @@ def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known
     chosen: list[Look] = []  # filled by `entries`, which `_append` calls under its lock
 
     def entries(ledger: Known) -> list[Withdrawal]:
+        """Return the withdrawal for the present ledger, and note its look in `chosen`."""
         if ledger.fault:
             raise NotWithdrawn(ledger.text)
         looks = [look for look in ledger.looks if look.digest.startswith(name)] if name else []

@@ -53,7 +53,10 @@ class Record:
     """
 
     def __init__(self, universe: Universe, after: Log | None = None) -> None:
-        """Begins an empty record. Each step is passed on to the log `after`."""
+        """Begins an empty record. Each step is passed on to the log `after`.
+
+        Arrays of type "q" have 64-bit integers, those of type "d" floats. Amounts `_micro` are millionths.
+        """
         self.ts: array[int] = array("q")
         self.days_ns: array[int] = array("q")
         self.known_micro: list[int] = []
@@ -81,7 +84,7 @@ class Record:
         self._with_bar: list[tuple[Ints, int]] = []  # columns of fills, and the row of their bar in _block
         self._block: Block | None = None
         self._after = after
-        self.rows_only = after is None
+        self.rows_only = after is None  # alone, the record reads samples as columns and needs no events
 
     def revalue(self, state: State) -> None:
         """Store the last positions, and revalue account and books at each instrument's close of the date.
@@ -113,6 +116,7 @@ class Record:
         then passed on."""
         if isinstance(event, Decided):
             self.failures.decided(event, effects)
+            # the weights are stored at the instant (ns UTC) at which the agent was asked
             if not event.failed and event.agent in self._asked_at:
                 self.requests.add(self._asked_at[event.agent], event.agent, event.weights)
         for effect in effects:
@@ -133,6 +137,7 @@ class Record:
                 self._record_fills(FillColumns(effect.sample, effect.n, effect.ts, columns, effect.shares))
             elif effect_type is Booked:
                 assert isinstance(effect, Booked)
+                # an amount is positive where the account receives it; `borrow_micro` is a cost
                 if effect.kind == "borrow":
                     self.borrow_micro -= effect.amount_micro
                 elif effect.kind == "interest":
@@ -148,7 +153,10 @@ class Record:
         self.failures.asked(agent, ts, questions)
 
     def add_samples(self, market: MarketSlice, filled: Sequence[tuple[int, FillColumns]], rows: SampleRows) -> None:
-        """Record fills with the rows of their bars, and the samples from `market` on, as columns."""
+        """Record fills with the rows of their bars, and the samples from `market` on, as columns.
+
+        `filled` are pairs (row of the bar in the block of `market`, fills), `rows` the valuations of the samples.
+        """
         if self._without_bar:
             self._assign_bar(market)
         for row, fills in filled:

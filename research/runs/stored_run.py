@@ -29,6 +29,7 @@ def stored_market(records: Records, run: str, folder: Path, cache: Path) -> Asse
     if first is None:
         raise RunUnusable("the journal of the run does not begin with a start")
     try:
+        # Apart: files of the user run in separate processes
         parts = parts_of(saved_config(folder, first.config), first.ts, cache=cache, isolation=Apart(folder))
     except ConfigLost as why:
         raise RunUnusable(str(why)) from None

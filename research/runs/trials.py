@@ -184,6 +184,7 @@ class Known:
 
         A configuration that has a new ratio since is not withdrawn.
         """
+        # only the newest line of a configuration counts; `_faults` has the withdrawals by index of the line
         newest_line = {entry.digest: index for index, entry in enumerate(self.chain) if isinstance(entry, Look)}
         of_market = {look.digest for look in self.looks}
         return {
@@ -262,6 +263,7 @@ class Known:
         ]
         if not isfinite(values[0]):
             return None
+        # the second one is given only where withdrawals raise the ratio
         return Deflation(values[0], values[1] if values[0] > values[1] else None)
 
     def hurdle(self, periods: float, samples: int, *, withdrawals: bool = True) -> float:
@@ -305,6 +307,7 @@ class _Tally:
         """The digests of the looks so far of the family of `result_look`."""
         self._identities: dict[str, MarketIdentity] = {}
         """The identities of markets so far, by digest of the market."""
+        # (market, first year, last year, no identity) -> whether such a look is of the market of `result_look`
         self._alike: dict[tuple[str, str, str, bool], bool] = {}
         self._members: dict[str, Look] = {}
         """The trials so far, by digest of the look."""

@@ -59,6 +59,7 @@ class Obstacles:
 
     def __init__(self, agents: int) -> None:
         """`agents` is the number of agents that trade. Shadows follow them, and their weights are not kept."""
+        # questions, answers that hold, and answers with weights of 0 only
         self.asked = self.held = self.empty = 0
         self.largest: list[float] = [0.0] * agents
         """Largest absolute weight of each agent so far."""

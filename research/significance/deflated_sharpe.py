@@ -58,8 +58,9 @@ def minimum_track_record(
 ) -> float:
     """Return the number of samples from which `sharpe` exceeds `benchmark` with probability `confidence`.
 
-    Source: Bailey & López de Prado 2012, eq. 13. Infinite where `sharpe` is not above `benchmark`. NaN where the
-    estimate has no variance. Raises ValueError for a confidence outside (0.5, 1).
+    Both ratios are per sample, not annual; the kurtosis of a normal distribution is 3. Source: Bailey & López de Prado
+    2012, eq. 13. Infinite where `sharpe` is not above `benchmark`. NaN where the estimate has no variance. Raises
+    ValueError for a confidence outside (0.5, 1).
     """
     if not 0.5 < confidence < 1.0:
         raise ValueError(f"the confidence must be above 0.5 and below 1, not {confidence}")

@@ -46,6 +46,7 @@ def long_run_error(moments: Floats, gradient: Floats, kernel: Kernel, *, prewhit
     if prewhiten:
         lag, lead = moments[:-1], moments[1:]
         coefficients = np.linalg.lstsq(lag, lead, rcond=None)[0].T
+        # the singular values are bounded below 1, so that the autoregression is stationary
         left_vectors, sizes, right_vectors = np.linalg.svd(coefficients)
         matrix = (left_vectors * np.minimum(sizes, LARGEST_ROOT)) @ right_vectors
         filtered = lead - lag @ matrix.T
@@ -71,7 +72,7 @@ def automatic_bandwidth(moments: Floats, kernel: Kernel) -> float:
     squares = (lag * lag).sum(axis=0)
     varies = squares > 1e-30
     rho = np.where(varies, (lag * lead).sum(axis=0) / np.where(varies, squares, 1.0), 0.0)
-    rho = np.clip(rho, -LARGEST_ROOT, LARGEST_ROOT)
+    rho = np.clip(rho, -LARGEST_ROOT, LARGEST_ROOT)  # below 1, so that no divisor is 0
     variances = ((lead - lag * rho) ** 2).mean(axis=0)
     denominator = float((variances**2 / (1.0 - rho) ** 4).sum())
     if denominator <= 0.0:

@@ -65,6 +65,7 @@ def overfitting(returns: Floats, *, blocks: int = BLOCKS, measure: Measure = "sh
     centred = inside - inside.mean()
     spread = float(centred @ centred)
     slope = float(centred @ outside) / spread if spread > 1e-24 * len(inside) else float("nan")
+    # a logit of 0 is the median rank out of sample; 1e-12 allows for rounding
     return Overfitting(float((logits <= 1e-12).mean()), logits, slope, float((outside < 0.0).mean()), blocks)
 
 

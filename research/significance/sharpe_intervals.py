@@ -95,6 +95,7 @@ def sharpe_intervals(
     if n < MIN_SAMPLES:
         return None
     excess = [column - risk_free_annual / periods for column in series]
+    # the part of each sample in the ratio, whose serial dependence sets the length of the blocks
     influences = [influence(column) for column in excess]
     shortest = ceil(n / MAX_BLOCKS)
     blocks = [max(shortest, block_length(series_influence)) for series_influence in influences]
@@ -130,6 +131,7 @@ def _resampled(series: list[Floats], block: int, resamples: int, draw: np.random
     n = len(series[0])
     count = ceil(n / block)
     last_block = n - (count - 1) * block
+    # for each series (its mean, running sums of the deviations, running sums of their squares)
     sums = [running_sums(values, block) for values in series]
     rounding_variance = [max(1e-30, ROUNDING * float(np.square(values).max())) for values in series]
     ratios = np.empty((len(series), resamples))

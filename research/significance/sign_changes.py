@@ -40,8 +40,8 @@ class Tested(Struct, frozen=True):
 def sign_changes(values: Floats, *, changes: int = CHANGES, seed: int = SEED) -> Tested:
     """Test by random signs whether the mean of each column of float64[T, M] (T samples of M series) is above 0.
 
-    A column of zeros has p = 1. The same values and seed give the same p-values on every processor. Raises ValueError
-    for values that are not finite.
+    The result has the p-value of each column, alone and adjusted for all M. A column of zeros has p = 1. The same
+    values and seed give the same p-values on every processor. Raises ValueError for values that are not finite.
     """
     if not bool(np.isfinite(values).all()):
         raise ValueError("a value is not finite (NaN or infinite); remove its sample")

@@ -92,7 +92,7 @@ def observations(
     clocks = {name: ZoneInfo(name) for name in set(zones)}
     rows: list[tuple[int, int, float, float]] = []
     open_fills: list[_OpenFill] = []
-    # (sample, number) of a basket -> its worst prices by column
+    # (sample, number) of a basket, the orders of one decision -> the worst price of each order by column
     limits: OrderedDict[tuple[int, int], dict[int, int]] = OrderedDict()
     for data in entries:
         entry = decode(data)
@@ -118,6 +118,7 @@ def observations(
             open_nano, volume = int(market.open_nano[fill.column]), float(market.volume[fill.column])
             inside = market.fresh[fill.column] and market.ts_open <= fill.ts <= market.ts_event
             if inside and volume > 0 and fill.marketable(open_nano):
+                # in bp of the open, positive where the price was worse for the account
                 worse = (fill.price_nano / open_nano - 1.0) * (1 if fill.lots > 0 else -1) * 1e4
                 share = abs(fill.lots) * universe.lot_nano[fill.column] / NANO / volume
                 hour = instant(fill.ts).astimezone(clocks[zones[fill.column]]).hour

@@ -184,7 +184,7 @@ def study(
     as a trial in the folder `state`, in `family` if it is named. Raises Incomparable when the settings of a benchmark
     differ, and ValueError for a run with fewer than two samples.
     """
-    cut_log = _CutLog(assembly.rules)
+    cut_log = _CutLog(assembly.rules)  # notes when each limit cut an order or caused a stop
     record = recorded(assembly, drive(OWN), cut_log)
     if len(record.ts) < 2:
         raise ValueError("the run has fewer than two samples; give more bars, or an earlier feed.start")
@@ -439,7 +439,7 @@ class _FinishedRuns:
                 gain=float(gains[0] - gains[1]) / MICRO,
                 total_return=float(growths[0] - growths[1]),
                 max_drawdown=drawdowns[0] - drawdowns[1],
-                before=float(equities[0][0] - equities[1][0]) / MICRO,
+                before=float(equities[0][0] - equities[1][0]) / MICRO,  # in money, at the start
                 same=bool((np.diff(equities[0]) == np.diff(equities[1])).all()),
                 failed="; ".join(failure.text for failure in other.failures.of(self.assembly.rules.names())),
             )

@@ -95,7 +95,7 @@ class FunctionFactor:
 
         Raises ValueError for a symbol outside the universe, and for another number of values than symbols.
         """
-        answer = self.policy.act(view, {})[0]
+        answer = self.policy.act(view, {})[0]  # with an empty memory, and without the memory that it returns
         if hasattr(answer, "to_dict"):  # a series of pandas
             values_by_key = answer.to_dict()
             answer = (
@@ -167,6 +167,7 @@ def source_of(name: str, folder: Path, inputs: Collection[str]) -> Source:
         if definition.series:
             remedy += ", without use = false"
         raise FactorError(f"feature {name!r} needs the {series_kind} {missing_series!r}; {remedy}")
+    # a signal of this feature alone, with weight 1
     policy = Signals(SignalsParams(features={name: 1.0}), spec, (1.0,))
     return Source(name, lambda: FeatureFactor(policy), spec.digest, shared=definition.about.shared)
 
@@ -242,6 +243,7 @@ def guards(
     cut_instants = points((int(rows.decided[row]) for row in np.flatnonzero(rows.trading)), cuts)
     checked = sorted({row for end in cut_instants for row in _checked(rows, end)})
     full_answers = [_answers(values.values, values.failed, rows, checked) for _, values in studied]
+    # compared up to the last answer, that is, all of them
     reversed_differences = [
         differences(assembly, full, _recomputed(source.load(), rows, reversed(checked)), max(full, default=0))
         for (source, _), full in zip(studied, full_answers, strict=True)

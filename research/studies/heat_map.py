@@ -98,6 +98,7 @@ def sweep_page(sweep: Sweep, name: str) -> str:
     maps = "".join(heat_map_table(sweep, across, down) for down, across in combinations(sweep.keys, 2))
     if len(sweep.keys) == 1:
         maps = line_of_key(sweep)
+    # a sweep of costs names no best point (the lowest cost always wins): its points stay in the order of the grid
     ranked = sweep.ran if sweep.costs else sorted(sweep.ran, key=lambda point: -(point.metrics["sharpe"] or 0.0))
     metrics = [name for name in sweep.table.columns if name not in sweep.keys and name != "fault"]
     rows = "".join(

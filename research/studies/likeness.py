@@ -50,6 +50,7 @@ def likeness(assembly: Assembly, drive: Callable[[Assembly, Log], Shell]) -> Lik
     count = weights.shape[1]
     single_asset_distances = [float(np.abs(weights - unit_weights).mean()) for unit_weights in np.eye(count)]
     nearest = int(np.argmin(single_asset_distances))
+    # 1 ns before: a session that ends at midnight belongs to the day before
     first, last = session_date(assembly.start_ns), session_date(shell.state.now - 1)
     return Likeness(
         window=Window(first.isoformat(), last.isoformat()),

@@ -267,7 +267,7 @@ def _answers(
         answers[ts] = decided = answer(policy, question)
         return decided
 
-    def decide(question: Ask) -> Decided:
+    def decide(question: Ask) -> Decided:  # `blocks`, made below, answers many samples at once
         with watching(opened) if opened is not None else nullcontext():
             return (ask if later_ns else blocks)(question)
 
@@ -318,7 +318,11 @@ def points(times: Iterable[int], cuts: int) -> list[int]:
 
 def differences(assembly: Assembly, answers: Answers, part: Answers, until: int) -> list[Differing]:
     """Return the answers up to the instant `until` that differ between two runs, a difference for each symbol; two NaN
-    are equal. `answers` are from the whole market, `part` from the market that ends at `until`."""
+    are equal.
+
+    A difference without a symbol is of the whole answer. `answers` are from the whole market, `part` from the market
+    that ends at `until`.
+    """
     after = session_date(until).isoformat()
     symbols = assembly.universe.symbols
     unequal: list[Differing] = []

@@ -173,6 +173,7 @@ def backtest_of(parts: Parts, entries: Sequence[Entry]) -> list[Entry]:
     shadows = [parts.paper() for _ in parts.rules.shadows]
     shell = Shell(State(parts.rules), parts.paper(), ask, interval_ns=parts.interval_ns, log=book, shadows=shadows)
     policy_at = parts.seats(lambda: shell.state.loaded)
+    # acts of operators and trading halts are repeated, each before the first item that is not before it
     repeated = [(_ts(entry.event), entry.event) for entry in entries if isinstance(entry.event, REPEATED)]
     for item in items_of(parts, entries):
         while repeated and repeated[0][0] < time_of(item):
@@ -222,6 +223,7 @@ def _merged(earlier: Bars, later: Bars) -> Bars:
     size = len(earlier.fresh)
     in_later = np.frombuffer(later.fresh, dtype=np.bool_)
 
+    # each field is stored as the bytes of an array with a column for each symbol
     def merged_column(earlier_bytes: bytes, later_bytes: bytes, kind: str) -> bytes:
         return np.where(
             in_later,
@@ -320,7 +322,8 @@ def parity(
 ) -> Parity:
     """Compare the steps of a run with those of a backtest (`other`), for decisions on samples in (since, until].
 
-    The `worst` largest differences by money are listed.
+    `since` and `until` are in ns UTC; by default all samples are compared. The `worst` largest differences by money are
+    listed.
     """
     run_facts, backtest_facts = _facts(entries), _facts(other)
     marks = run_facts.marks | backtest_facts.marks

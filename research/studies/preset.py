@@ -142,7 +142,7 @@ def run_preset(
         folder = state / "presets" / f"{name}-{digest_of(plan, seed)}"
         artifact = artifact_of(plan, seed, folder, f"quantd backtest --preset {name}", report)
         policies[label] = load(str(artifact.resolve()), {}, Path())
-    policies[NAME] = load(NAME, {}, Path())
+    policies[NAME] = load(NAME, {}, Path())  # equal weight
     for policy in policies.values():
         fit(policy, config.instruments())
     history = longest_history(policies.values(), config.instruments())

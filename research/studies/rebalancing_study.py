@@ -96,6 +96,7 @@ def study(
     # every run begins after the longest lookback of any rule, so that all have the same dates
     rule_policies = [_policy(_with_rule(config, agents[0], rule, costs[0])) for rule in RULES.values()]
     history = longest_history(rule_policies, config.instruments())
+    # {} is no rule: of this assembly each run takes the market only
     base_assembly = assemble(_with_rule(config, agents[0], {}, costs[0]), cache=state / "cache", history=history)
     rows: list[Row] = []
     looks: list[Look] = []

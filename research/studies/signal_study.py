@@ -184,6 +184,7 @@ def _study(
     trading_values, wealth, worth = values[trading], rows.wealth[trading], rows.worth[trading]
     quantile_count = usual_quantiles(rows.universe.size, quantiles, trading_values, over_time=over_time)
     figures: list[Horizon] = []
+    # False: the guard found look-ahead; None, where it could not decide, does not refuse the factor
     if guard.clean is not False:
         figures = [
             horizon_of(trading_values, wealth, worth, horizon, quantile_count, charges, over_time=over_time)

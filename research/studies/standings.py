@@ -110,7 +110,7 @@ def standings(
     """
     measured: dict[str, tuple[Measured, Assembly, int]] = {}  # name -> (figures, parts, number of warnings)
     for name, policy in policies.items():
-        policy_assembly = alone(assembly, name, policy, EVERY[every], "America/New_York")
+        policy_assembly = alone(assembly, name, policy, EVERY[every], "America/New_York")  # a cron schedule, its zone
         warnings = Counter(lambda e: isinstance(e, Publish) and e.kind == "policy_note" and e.level == "WARNING")
         record = recorded(policy_assembly, drive(name), warnings)
         measured[name] = (Measured.of(policy_assembly, record), policy_assembly, warnings.count)
@@ -119,7 +119,7 @@ def standings(
     for name, (run, policy_assembly, _) in measured.items():
         if isfinite(run.sharpe):
             known_trials = noted(policy_assembly, run, state, "study", family, {"policy": name, "every": every})[0]
-    rows = []
+    rows = []  # sorted below: the highest ratio first, rows without a ratio and then those with failures last
     for name, (run, _, count) in measured.items():
         require_same(run.settings, equal_weight.settings)
         intervals = sharpe_intervals(

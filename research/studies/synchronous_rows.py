@@ -72,6 +72,7 @@ class SynchronousRows:
         ring = Ring(size, lookback + 1)
         ring.restore(self._prices[past], self._returns[past], row + 1)
         bars = BarRing(size, lookback + 1)
+        # of the seven fields of a bar the last two are the links of price and volume, which continue a split series
         links = self._bars[5:, row]
         unfinished_bar = np.full((5, size), np.nan).tobytes()  # the row is complete: no bar is in progress
         bars.thaw(
@@ -87,6 +88,7 @@ class SynchronousRows:
         if self._series:
             macro = MacroHistory(self._series, lookback + 1)
             macro.thaw({name: self._macro[past, k].tobytes() for k, name in enumerate(self._series)})
+        # no positions: the weights are 0, and the cash is 1.0 of the equity
         weights, prices = np.zeros(size), self._prices[row].copy()
         weights.flags.writeable = prices.flags.writeable = False
         ts = int(self.ts[row])
@@ -158,7 +160,7 @@ def _histories(assembly: Assembly, ticks: list[Tick]) -> tuple[Floats, Floats, F
                 bar_ring.split(item.symbol, ratio)
             elif item.kind == "dividend":
                 actions.append((item.symbol, 1.0, item.cash_nano / NANO))
-            else:
+            else:  # a delisting ends the prices
                 marks[item.symbol] = np.nan
         bar_ring.sample(tick.key, marks, actions)
         ring.append(marks.copy(), actions)

@@ -159,6 +159,7 @@ def choices(
             for first in range(0, len(open_points), MOST_PER_WORK):
                 yield Work(base_at(base, refit), grid.keys, tuple(open_points[first : first + MOST_PER_WORK]))
 
+    # `lean` leaves out the returns of each point, which a walk-forward does not store
     where.run(lean(run), arguments(), Collector(file, size * len(planned), progress, stop=stop))
     return tuple(_choice(grid, refit, [file.points[refit.number * size + k] for k in range(size)]) for refit in planned)
 
@@ -185,7 +186,7 @@ def traded(
     configs = {choice.values: _config_of_choice(base, keys, chosen[0], choice.values) for choice in chosen}
     config = configs[chosen[0].values]
     assembly = assemble(config, cache=Path(base.cache), isolation=isolation, bars=bars, history=base.history)
-    chosen_agents = {key.split(".")[1] for key in keys}
+    chosen_agents = {key.split(".")[1] for key in keys}  # a key is agents.NAME.KEY
     since = [choice.refit.opens_ns for choice in chosen]
     order = [choice.values for choice in chosen]
     policies = list(assembly.policies)
@@ -198,6 +199,7 @@ def traded(
         }
         policy = walked(loaded, order, since)
         factor = factor_of(assembly.config, assembly.universe, assembly.interval_ns, agent)
+        # inside the sizing and the rebalancing of the agent, as a policy that is not walked
         policies[k] = with_rules(assembly.config, agent, policy, factor, assembly.members)
     assembly = replace(assembly, policies=tuple(policies))
     return replace(assembly, rules=limits_of_config(assembly, assembly.config))

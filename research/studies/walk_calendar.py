@@ -148,6 +148,7 @@ def refits(steps: Steps, calendar: Sessions, start_ns: int, last_ns: int) -> tup
         if row >= end - 1:  # a decision at the last close has no outcome
             break
         last = row - 1 - steps.embargo
+        # a fixed window begins its length before the refit (-1), an expanding one at the first bar (None)
         window_start = None if window == EXPANDING else max(days[begin], first_window.after(days[row], -1))
         if last <= begin or (window_start is not None and days[last] <= window_start):
             raise WalkError(

@@ -55,8 +55,10 @@ def evaluate(
         figures = evaluation.evaluate(artifact, *days, bars, actions, symbols_in(symbols), require_sound_bars)
     except ValueError as error:
         raise Failure(str(error), CONFIG) from None
+    # the evaluation becomes an entry of the ledger of looks, which counts the trials on its market
     known_trials = noted(state, artifact.name, figures, family)
     if as_json:
+        # `series` has fingerprints of the input series, which are no figures
         document = to_builtins(replace(figures, series={}))
         del document["series"]
         print_json({**document, **known_trials.document})

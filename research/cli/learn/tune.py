@@ -170,6 +170,7 @@ def luck_of(scores: Sequence[float], sessions: int) -> Luck | None:
     if not ratios:
         return None
     trial_prefixes = tuple(prefixes(ratios))
+    # the hurdle is the best ratio to expect of these trials if none of them had skill
     hurdle = highest_hurdle(trial_prefixes, sessions)
     probability = probabilistic_sharpe(max(ratios), hurdle, sessions, 0.0, 3.0)  # skewness and kurtosis of a normal
     return Luck(len(ratios), sessions, math.sqrt(trial_prefixes[-1].variance) * annual, hurdle * annual, probability)
@@ -182,7 +183,10 @@ class _TrialLines:
         self._bar, self._best = bar, -math.inf
 
     def __call__(self, row: "Row", trials: int) -> None:
-        """Print the line of the trial in `row`; `trials` is the number of trials of the study."""
+        """Print the line of the trial in `row`; `trials` is the number of trials of the study.
+
+        A score is an annual Sharpe ratio, NaN for a trial without one.
+        """
         self._bar(min(1.0, (row.index + 1) / trials))
         if row.state == "complete" and row.score > self._best:
             self._best = row.score
@@ -196,7 +200,10 @@ class _TrialLines:
 
 
 def _notes(search: "Search", sitting: "Sitting", luck: Luck | None, equal_weight_sharpe: float) -> list[str]:
-    """Return the evidence for and against the best trial, the statement of statistical power first."""
+    """Return the evidence for and against the best trial, the statement of statistical power first.
+
+    `sitting` is the study after this run of its search. `luck` is None where no trial has a score.
+    """
     from quantd.training.power.power_line import power_line
 
     best, plan = sitting.best, search.plan
@@ -223,7 +230,10 @@ def _notes(search: "Search", sitting: "Sitting", luck: Luck | None, equal_weight
 
 
 def _print_result(search: "Search", sitting: "Sitting", notes: Sequence[str], files: Sequence[Path]) -> None:
-    """Print the statistical power, the best trials, the counts of trials, the evidence, and the written files."""
+    """Print the statistical power, the best trials, the counts of trials, the evidence, and the written files.
+
+    `notes` are the lines of `_notes`, the power first; `sitting` is the study after this run of its search.
+    """
     from quantd.training.search.spaces import shown
 
     say(f"power: {notes[0]}")
@@ -244,7 +254,11 @@ def _print_result(search: "Search", sitting: "Sitting", notes: Sequence[str], fi
 def _document(
     folder: Path, search: "Search", sitting: "Sitting", luck: Luck | None, files: Sequence[Path], stopped: bool
 ) -> dict[str, object]:
-    """Return the study's state as a JSON document; `before` counts earlier runs' trials, `broken` repeated trials."""
+    """Return the study's state as a JSON document; `before` counts earlier runs' trials, `broken` repeated trials.
+
+    `sitting` is the study after this run of its search, `luck` the significance of its best trial (None without a
+    score), and `stopped` True where a signal ended this run.
+    """
     best = sitting.best
     return {
         "study": search.study,

@@ -35,6 +35,8 @@ class Bars(NamedTuple):
 def begin(folder: Path, symbols: Sequence[str], since: date | None, data: Sequence[Path], source: str, url: str) -> int:
     """Get the bars, write config.toml, and backtest it. Returns the exit code.
 
+    Faulty or doubtful bars would stop the backtest (`Bars.stops`): it is then left out, and the code is CHECK_FAILED.
+
     Raises Failure where config.toml exists, where neither symbols nor files are given, and where the bars cannot be
     loaded.
     """
@@ -90,6 +92,7 @@ def _fetched(folder: Path, names: list[str], since: date | None, source: str, ur
     if download.lines is None:
         text = f"{some(names)}: an index cannot trade. Next: add a symbol that trades, such as SPY"
         raise Failure(text, USAGE)
+    # an open question about the prices would stop a backtest
     return Bars(download.lines, bool(download.report["questions"]))
 
 
@@ -155,4 +158,5 @@ def _imported(folder: Path, names: list[str], since: date | None, data: Sequence
     for line in imported.read_as:
         say(line)
     print_report(imported.report)
+    # faults and open questions about the prices would stop a backtest
     return Bars(imported.lines, bool(imported.report["faults"] or any(imported.report[kind] for kind in QUESTIONS)))

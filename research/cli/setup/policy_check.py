@@ -67,6 +67,7 @@ class Bench:
             policy = load(self._name, {}, self._config.source.folder, unused=self._config.feed.unused_series)
             fit(policy, self._config.instruments())
             needed = max(history, longest_history([policy], self._config.instruments()))
+            # one agent with this policy replaces the agents of the configuration
             return alone(self._market(needed), self._name, policy)
 
         # the market that `__init__` has loaded, unless the policy needs a longer history
@@ -119,5 +120,5 @@ def serve(connection: Connection, config: Path, policy: Path) -> None:
         except DecisionFailed as why:
             connection.send(f"the policy fails on {why.reason}")
         except BaseException as error:  # a policy file may raise anything, and the watch goes on
-            connection.send(explained(error)[0])
+            connection.send(explained(error)[0])  # the message, without the exit code
         connection.send("")

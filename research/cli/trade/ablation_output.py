@@ -37,6 +37,7 @@ def study_ablation(
             raise Failure(f"--out {out}: name a file that ends in .csv or .html", USAGE)
         check_folder(out)
     needs("an ablation", "torch", "onnx", "safetensors")
+    # None and "": the plan keeps its learner, profile, bars, actions and symbols
     training_plan = plan_options.plan_of(plan, None, "", sets, None, None, None)
     from quantd.research.python_api.plan_trades import traded
     from quantd.research.studies.ablation.ablation_picture import ablation_page
@@ -47,6 +48,7 @@ def study_ablation(
     if unknown := [name for name in names or () if name not in variants]:
         raise Failure(f"--without {unknown[0]!r} is no variant of this plan; there are: {'; '.join(variants)}", USAGE)
     folder = placed("RESULTS_DIR", "state") / "ablation"
+    # `traded` runs a trained policy through the engine, with or without limits
     with progress("ablation", shown=not as_json) as advance:
         try:
             result = ablate(

@@ -67,6 +67,7 @@ def study_crises(
     def drive_of(name: str) -> Drive:
         def run(variant: Assembly, log: Log) -> Shell:
             with progress(name, shown=not as_json) as advance:
+                # "study" names the run; None: no journal is stored
                 return drive(variant, variant.config, "study", log, None, advance)[0]
 
         return run

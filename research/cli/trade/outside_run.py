@@ -78,6 +78,7 @@ class Questions:
             with progress("backtest", shown=shown) as advance:
                 return drive(assembly, assembly.config, run, record, saved, advance)
 
+        # an `Asked` is a policy that puts its question to an outside agent
         if not any(isinstance(leaf, Asked) for policy in assembly.policies for leaf in leaves(policy)):
             return run_true_names()
         from quantd.research.outside.asking import asked_run

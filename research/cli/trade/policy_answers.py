@@ -51,7 +51,7 @@ class Answers:
             return
         self.calls += 1
         if state.rules.names()[ask.policy] not in state.loaded:
-            # `policy` is of the configuration that the run had: the present one is to be compared
+            # no operator loaded an artifact: `policy` is of the run's configuration, the present one is to be compared
             policy = self.policies[ask.policy]
         text, largest_gap = unlike(recorded, answer(policy, ask), state.universe.symbols)
         if text:

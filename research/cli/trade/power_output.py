@@ -105,6 +105,7 @@ def _plan(path: Path, sets: list[str] | None) -> "Plan":
     """
     folder = find(path)
     if not folder.is_dir():
+        # None and "": the plan keeps its learner, profile, bars, actions and symbols
         return plan_options.plan_of(path, None, "", sets, None, None, None)
     from quantd.models.artifacts.loader import checked
     from quantd.models.artifacts.manifest import AgentManifest
@@ -133,7 +134,11 @@ def _print_line(plan: "Plan", recorded: Path | None, *, as_json: bool) -> int:
 
 
 def _attainable(field: "Field", cells: "Sequence[tuple[str, float]]", *, shown: bool) -> "list[Attainable]":
-    """Return the attainable growth for each cell (planted signal, cost in bp). Raises Failure for a wrong plant."""
+    """Return the attainable growth for each cell (planted signal, cost in bp). Raises Failure for a wrong plant.
+
+    `field` is the market of the plan with its planted signals. The attainable growth is that of a rule that knows the
+    strength of the signal.
+    """
     from quantd.training.power.plants import PlantError
 
     rows: list[Attainable] = []
@@ -174,7 +179,10 @@ def _fit_missing(
 
 
 def _plants(signal: Path | None, shapes: list[str] | None, strengths: list[float] | None) -> "dict[str, Plant]":
-    """Return planted signals by name: those in the file `signal`, or one for each shape and strength (None: all)."""
+    """Return planted signals by name: those in the file `signal`, or one for each shape and strength (None: all).
+
+    A strength is an information coefficient (`ic`), from 0 to 1.
+    """
     from quantd.training.power.plants import SHAPES, STRENGTHS, Plant, PlantError, read_plants
 
     if signal is not None:
@@ -215,6 +223,7 @@ def _print(rows: "Sequence[Attainable]", findings: "Sequence[Finding]") -> None:
         cell_findings = [
             finding for finding in findings if (finding.plant, finding.cost_bp) == (row.plant, row.cost_bp)
         ]
+        # an ic of 0 plants no signal: the learner must then be as good as equal weight
         if row.ic > 0.0 and not row.passes:
             lines.append((*cell_columns, "", "not attainable", ""))
             continue

@@ -46,6 +46,7 @@ def preset(
     from quantd.research.studies.standings import failure_lines
 
     files = PRESETS[name]
+    # None and "": the plan keeps its learner, profile, bars, actions and symbols
     plan = plan_of(find(files.plan), None, "", sets, None, None, None)
     # the configuration has the bars; the dates are those of the plan's test part
     configuration = read(find(files.config), [f"{key}={value}" for key, value in window_of(plan).items()])
@@ -56,6 +57,7 @@ def preset(
             from quantd.research.runs.backtest import drive
             from quantd.trading.orders import base36
 
+            # the run gets a random name; None: no journal is stored
             with progress(label, shown=not as_json) as show:
                 return drive(single_policy, single_policy.config, base36(secrets.randbits(64), 8), log, None, show)[0]
 

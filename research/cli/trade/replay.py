@@ -144,6 +144,7 @@ def _replay_interpreted(
     words += [part for override in sets or () for part in ("--set", override)]
     words += [] if start is None else ["--from", start.isoformat()]
     words += ["--policies"] * policies + ["--json"] * as_json
+    # -P: modules in the present folder are not imported
     line = [sys.executable, "-P", "-m", "quantd.daemon.cli", *words]
     # in a session of its own, the new process gets no Ctrl-C from the terminal: subprocess.run kills it
     try:
@@ -181,7 +182,7 @@ def same_market(parts: "Parts", records: "Records", run: str) -> "Parts":
         then, now = f"the symbols {', '.join(first.symbols)}", ", ".join(parts.universe.symbols)
     elif record.agents != agents:
         then, now = f"the agents {', '.join(record.agents)}", ", ".join(agents)
-    elif first.feed != parts.market:
+    elif first.feed != parts.market:  # digests of the market
         then, now = "other bars (another file, start, end or warm-up)", "the ones configured now"
     if then:
         raise Failure(

@@ -50,6 +50,7 @@ def study_ship(
     from quantd.research.power.yearly_walk import YearlyWalk, run
     from quantd.training.power.findings import append
 
+    # None and "": the plan keeps its learner, profile, bars, actions and symbols
     training_plan = plan_options.plan_of(plan, None, "", sets, None, None, None)
     recorded = read_walks(path)
     if recorded and not resume:

@@ -57,6 +57,7 @@ def study_lookahead(
         result = lookahead(configuration, policy, cuts=cuts, cache=folder / "cache", progress=advance)
     document = {"clean": result.clean, "decided": result.decided, "result": result}
     answer(as_json, document, *lines(result))
+    # None, where nothing was found but the policy reads files of its own, is not False
     if result.clean is False or result.failed:
         return CHECK_FAILED
     return DONE if result.decided else USAGE
@@ -117,6 +118,7 @@ def study_compare(
 
     def drive_of(name: str) -> Drive:
         def run(single_policy: Assembly, log: Log) -> Shell:
+            # the run gets a random name; None: no journal is stored
             with progress(name, shown=not as_json) as show:
                 return drive(single_policy, single_policy.config, base36(secrets.randbits(64), 8), log, None, show)[0]
 
@@ -170,6 +172,7 @@ def study_parity(
         raise Failure(str(why), CONFIG) from None
     with progress("backtest over the bars of the run", shown=not as_json):
         parts = parts_of(configuration, entries[0].event.ts, cache=home.folder / "cache")  # type: ignore[union-attr]
+        # without --day every instant (ns) is compared, to the largest of 64 bits
         since = date_ns(day) if day is not None else 0
         result = parity.parity(
             record.run, parts.universe, entries, parity.backtest_of(parts, entries), parts.interval_ns,
@@ -347,6 +350,7 @@ def study_costs(
         [zones[instrument.calendar] for instrument in instruments],
     )
     broker = configuration.broker
+    # "" and None: the configured costs are of all symbols at all hours
     configured_cost = FittedCost("", None, broker.spread_bp / 2.0 + broker.slippage_bp, broker.impact)
     try:
         result = cost_fit.fit_costs(record.run, record.universe, fills, configured_cost)

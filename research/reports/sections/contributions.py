@@ -9,7 +9,10 @@ from quantd.research.reports.sections.section import Charts, Section, Table
 
 
 def attribution(report: BacktestReport, _: Charts) -> str:
-    """Return tables of contributions by symbol, sector, agent and kind, and of decisions and execution, as HTML."""
+    """Return tables of contributions by symbol, sector, agent and kind, and of decisions and execution, as HTML.
+
+    The first argument of `figure` is the path of the number in the JSON report, the last one its CSS class.
+    """
     breakdown = report.attribution
     assert breakdown is not None  # SECTION needs the attribution: a report without it never comes here
     boxes = []

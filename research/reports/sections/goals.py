@@ -9,7 +9,10 @@ from quantd.research.reports.sections.section import Charts, Section, Table
 
 
 def goals(report: BacktestReport, _: Charts) -> str:
-    """Return the table of goals with the measured figures, as HTML."""
+    """Return the table of goals with the measured figures, as HTML.
+
+    The first argument of `figure` is the path of the number in the JSON report, the last one its CSS class.
+    """
     rows = [
         row(
             goal.name,

@@ -9,7 +9,10 @@ from quantd.research.reports.sections.section import Charts, Section
 
 
 def provenance(report: BacktestReport, _: Charts) -> str:
-    """Return what the result was computed from (digests, code, capital), and the notes, as HTML."""
+    """Return what the result was computed from (digests, code, capital), and the notes, as HTML.
+
+    The first argument of `figure` is the path of the number in the JSON report, the last one its CSS class.
+    """
     header = report.header
     rows = [
         row("configuration", figure("header.config", header.config, "text", "hash")),

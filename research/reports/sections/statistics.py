@@ -15,7 +15,10 @@ TESTS: Final = {
 
 
 def statistics(report: BacktestReport, _: Charts) -> str:
-    """Return the significance of the house's Sharpe ratio, and the tests against each benchmark, as HTML."""
+    """Return the significance of the house's Sharpe ratio, and the tests against each benchmark, as HTML.
+
+    The house is the whole account. The first argument of `figure` is the path of the number in the JSON report.
+    """
     figures_of_house = report.statistics
     house_rows = [
         row(name, figure(f"statistics.{key}", getattr(figures_of_house, key), unit))

@@ -12,7 +12,11 @@ from quantd.trading.display_text import instant_text
 
 
 def trades(report: BacktestReport, _: Charts) -> str:
-    """Return counts of orders and round trips, hit rates by symbol, and the largest winners and losers, as HTML."""
+    """Return counts of orders and round trips, hit rates by symbol, and the largest winners and losers, as HTML.
+
+    The gate is the check of limits before an order; a switch stops trading. The first argument of `figure` is the path
+    of the number in the JSON report.
+    """
     trading = report.trading
     counts = [
         row(name, figure(f"trading.{key}", getattr(trading, key), unit))

@@ -196,6 +196,7 @@ def compared(name: str, left_out: tuple[str, ...], full: Sequence[Trial], varian
     share = mean / full_mean if full_mean > 0.0 else None
     p_seeds = paired_t(np.asarray(full_ratios), np.asarray(variant_ratios)).p
     error = drop_error(full, variant_trials)
+    # NORMAL standard errors on both sides of the mean are 95 %
     return msgspec.structs.replace(
         row, drops=tuple(drops.tolist()), drop=mean,
         low=None if error is None else mean - NORMAL * error, high=None if error is None else mean + NORMAL * error,
@@ -210,6 +211,7 @@ def drop_error(full: Sequence[Trial], variant_trials: Sequence[Trial]) -> float 
     The method is the delta method with a kernel estimate (Ledoit & Wolf 2008, section 3.1). The contribution of each
     date is the mean over the seeds.
     """
+    # `influence` is the part of each date in the Sharpe ratio of a trial
     series: Floats = np.mean(
         [
             influence(np.array(full_trial.returns)) - influence(np.array(variant_trial.returns))

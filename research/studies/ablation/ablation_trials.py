@@ -119,4 +119,5 @@ class Trainer:
         free_annual: Floats | float = RISK_FREE_ANNUAL
         if cash_returns is not None:
             free_annual = cash_returns.numpy(force=True).astype(np.float64) * PERIODS_PER_YEAR
+        # `seen` is the mean observation, float64[D]: its length is the width of the observation
         return trial_of(len(walked.seen), walked.performance.sharpe, walked.equity, free_annual)
