@@ -207,7 +207,8 @@ async def reached(
 ) -> Outside:
     """Return the connected feed and venue of a live run, which `find` makes.
 
-    Raises CannotStart where one refuses or does not answer.
+    `aside` collects quarantined bars, `leads` tells whether this daemon still holds the account's lease, and `began` is
+    the first start of the run (ns UTC). Raises CannotStart where the feed or the venue refuses or does not answer.
     """
     began = next((row.ts for row in store.runs() if row.run == run), parts.start_ns)
     aside = Aside()
@@ -242,7 +243,10 @@ class Edges:
         where: str | Path,
         outside: Outside | None = None,
     ) -> None:
-        """`folder` is the state folder, `where` that of the store or its URL."""
+        """`folder` is the state folder, `where` that of the store or its URL.
+
+        The composer writes the messages of the run, which wait in `lanes` until the bus (MQTT) publishes them.
+        """
         state = shell.state
         # -1 is the house, k the agent with this index
         switch = {-1: state.switch.state, **{k: a.switch.state for k, a in enumerate(state.agents)}}
@@ -308,8 +312,10 @@ class Edges:
     async def keep(self, service: Service, options: Options, key: str, records: Mapping[str, Edge]) -> None:
         """Run the loop until a stop, with the tasks of all edges (services around it) in one TaskGroup.
 
-        The module `edge_records` has the reasons of the order of the edges. `key` signs commands over MQTT; it is empty
-        without such commands.
+        The module `edge_records` has the reasons of the order of the edges. After the loop the tasks end in three
+        groups: those until STOP are cancelled, those until DELIVERED have LAST_S seconds, and those until OVER end by
+        themselves after `last`, which sends the last messages. `key` signs commands over MQTT; it is empty without such
+        commands.
         """
         context = EdgeContext(
             service, self.parts, self.config, self.folder, self.where, self.bus, self.bus_url, self.composer,
@@ -345,7 +351,10 @@ class Edges:
 def begun(
     service: Service, opened: Sequence[OpenEdge], group: asyncio.TaskGroup, until: Until
 ) -> list[asyncio.Task[None]]:
-    """Start the tasks of the `opened` edges that end at stage `until`, in the order of the edges; return the tasks."""
+    """Start the tasks of the `opened` edges that end at stage `until`, in the order of the edges; return the tasks.
+
+    With STOP, the last stage to be started, each edge may also add tasks of its own to the group (`begin`).
+    """
     tasks = []
     for edge in opened:
         for task in edge.tasks:

@@ -36,8 +36,8 @@ class WorkingOrder(Struct, frozen=True):
 class Holding(Struct, frozen=True):
     """A position: its signed quantity, and its value at the venue's price, None where no price is known.
 
-    `dust` is True if the position is smaller than the venue's minimum order, so that no order can close it. `fault`
-    says why its quantity cannot be used; `qty` is then 0.
+    `dust` says that the position is smaller than the venue's minimum order, so that no order can close it; empty for
+    other positions. `fault` says why its quantity cannot be used; `qty` is then 0.
     """
 
     symbol: str

@@ -37,7 +37,7 @@ def loose(folder: Path, *private: str, write: int = WRITE) -> Iterator[tuple[Pat
     """Yield (path, excess permission bits) of each path that other users can access more widely than they may.
 
     The checked paths are the state folder, its store and its files `private`; `write` are the bits of write permission
-    to check.
+    to check. A private file may give other users no permission at all.
     """
     shared = ((folder, write), (folder / FILE, write), (folder / HEAD, write))
     for path, bits in (*shared, *((folder / name, ANY) for name in private)):
@@ -58,6 +58,7 @@ def loose_text(path: Path, bits: int) -> str:
 def tighten(folder: Path, token: str) -> list[str]:
     """Remove excess permissions of the state folder; return a sentence about each change.
 
+    `token` is the name of the token file.
     Raises Insecure for another user's path, a shared folder, and a file system without mode bits.
     """
     changes = []

@@ -56,7 +56,7 @@ def account_exit(name: str, *, live: bool, url: str, currency: str, timeout_s: f
     """
     # any other name is the name of a crypto exchange, which ccxt connects
     venue = venues().get(name) or venues()["ccxt"]
-    if not venue.account_exit or name == "ccxt":
+    if not venue.account_exit or name == "ccxt":  # ccxt is a library, not an exchange with an account
         fault = "no venue with an emergency exit"
         raise VenueError(f'"{name}"', fault, "Name alpaca, or an exchange such as kraken")
     keys = {secret_name: secret(secret_name) or "" for secret_name in venue.secrets}

@@ -29,7 +29,11 @@ class Setting(Struct, frozen=True):
 
 
 def settings_of(config: Config) -> list[Setting]:
-    """Every setting of a configuration with its source: file and line, a variable, a profile, the house, or default."""
+    """Every setting of a configuration with its source: file and line, a variable, a profile, the house, or default.
+
+    The house is the whole account; its limits apply where an agent sets none.
+    """
+    # the paths of the keys in the file; the limits in force by the path of their table; the keys by pattern
     written, effective, keys = given(config), _effective(config), all_keys(type(config.document))
     rows = []
     for path, value in flat(config).items():
@@ -76,7 +80,8 @@ class _Effective(NamedTuple):
 
 
 def _effective(config: Config) -> dict[tuple[str | int, ...], _Effective]:
-    """The limits in force by the path of their table: of the house, of each agent, of `manual`, and of portfolios."""
+    """The limits in force by the path of their table: of the house (the account), of each agent, of the book of manual
+    orders, and of the places for portfolios, which all have the limits of the first."""
     universe, shocks = config.instruments(), shocks_of(config)
     house = house_limits(config, universe, config.feed.interval_ns)
     effective: dict[tuple[str | int, ...], _Effective] = {("risk",): _Effective(house, None, config.risk.profile)}

@@ -139,7 +139,7 @@ def _shadow(
         differences="",
         live=None,
         capital=None,
-        first_seat=len(house.agents) + k,
+        first_seat=len(house.agents) + k,  # the policies of shadows are numbered after those of the agents
         reviewed=(),
         challenges=(),
         promotion=None,

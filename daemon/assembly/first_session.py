@@ -26,7 +26,7 @@ def history_of(policy: Policy) -> int:
     """Return the number of samples that a policy needs before its first decision; 0 for none.
 
     The number is the declared lookback. For a user's function without LOOKBACK it is the number of samples that the
-    function has read so far (`asked`).
+    function has read so far (`asked`). The leaves of a policy are the policies that it wraps or combines.
     """
     undeclared = [leaf for leaf in leaves(policy) if getattr(leaf, "undeclared", False)]
     declared = [leaf.lookback for leaf in leaves(policy) if leaf not in undeclared]
@@ -58,7 +58,7 @@ def first_session(feed: Replay, house: Sessions, start_ns: int, history: int) ->
     The result is `start_ns` if the bars end before they have `history` samples. With daily bars of several calendars,
     trading begins at the first of the next WITHIN sessions at whose close each instrument has a price that orders may
     use: a coin without bars at weekends has no such price on a Monday. If none of these sessions has every price, it
-    begins at the first of them.
+    begins at the first of them. `house` are the sessions of the account's calendar.
     """
     first = after_history(feed, house, start_ns, history)
     row = bisect_left(house.open_ns, first)

@@ -52,7 +52,8 @@ def _marks(mark: Any, on: bool = False) -> Iterator[Any]:
 
 
 def _annotation(kind: Any) -> Any:
-    """The type by which the configuration parses a field: a section for a struct, annotations for ranges and rules."""
+    """The type by which the configuration parses a field of type `kind`: a section for a struct, annotations for ranges
+    and rules. Optional and tuple types keep their form, with their element type converted."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return Annotated[

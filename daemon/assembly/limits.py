@@ -25,7 +25,10 @@ TOLERANCE: Final = ("in_flight", "max_cash_debit")
 
 
 def shocks_of(config: Config) -> dict[str, Shock]:
-    """Stress scenarios by name: those that come with quantd, and those of [[risk.shocks]], which replace the former."""
+    """Stress scenarios by name: those that come with quantd, and those of [[risk.shocks]].
+
+    A scenario of [[risk.shocks]] replaces one that comes with quantd and has its name.
+    """
     symbols = config.universe.symbols
     configured_shocks = {
         table.name: Shock(

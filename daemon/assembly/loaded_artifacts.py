@@ -48,6 +48,7 @@ def loaded_policy(
     # imported here because a run without artifacts does not need it
     from quantd.models.artifacts.loader import load_artifact
 
+    # {}: no parameter of the trained policy is overridden
     policy = load_artifact(artifact_folder(path, config.source.folder), {}, graphs_of(isolation))
     fit(policy, rules.universe)
     if fault := distrusted(policy, [config.at(name) for name in config.models.trusted_keys]):
@@ -132,7 +133,10 @@ def factor_of(config: Config, universe: Universe, interval_ns: int, agent: Agent
 
 
 def require_inputs(feed: Feed, agent: str, policy: Policy) -> None:
-    """Raise PolicyError for a series that a policy reads and that the feed does not have or switches off."""
+    """Raise PolicyError for a series that a policy reads and that the feed does not have or switches off.
+
+    Only a series per symbol can be switched off ([feed] series with use = false).
+    """
     for key, series_kind, names in (
         ("macro", "macro series", getattr(policy, "uses_macro", ())),
         ("series", "series per symbol", getattr(policy, "uses_series", ())),

@@ -114,7 +114,10 @@ def known_names() -> Known:
 
 
 def mistakes_of(config: Config) -> Iterator[Mistake]:
-    """Mistakes of [feed] and [broker] about vendors and venues."""
+    """Mistakes of [feed] and [broker] about vendors and venues.
+
+    `missing` of a required option is the remedy for its absence; it is empty for an optional one.
+    """
     mistake = config.source.mistake
     vendor, venue = vendors().get(config.feed.kind), venues()[config.broker.kind]
     for section, table, record in (("feed", config.feed, vendor), ("broker", config.broker, venue)):

@@ -113,7 +113,9 @@ class Parts:
     def shell(self, log: Log | None = None, *, hashed: bool = True) -> Shell:
         """A new shell, which applies events to the engine's state, at the run's start.
 
-        With `hashed` False the shell computes no digest.
+        With `hashed` False the shell computes no digest. Requests to a real venue are collected by a Wire until they
+        are committed. The shell asks its `seats` (the policies by index) for decisions, and they read from the shell
+        which artifacts are loaded.
         """
         remote = self.config.broker.kind != "paper"
         shell = Shell(
@@ -151,6 +153,7 @@ class Parts:
     def dated(self, tick: Tick) -> Tick:
         """Return the tick with the values of the series and the interest rate on cash, if it is a sample.
 
+        The interest rate is that before the tick's date (00:00 UTC); a warm-up tick has none.
         On a live market changed files are read again; if a file cannot be read, its last values stay.
         """
         rate = None if tick.warmup else self.cash_rate
@@ -292,6 +295,7 @@ def assemble(
         raise unsound
     house = sessions[universe.calendar]
     dates = zip(house.day_ns, house.open_ns, strict=True)
+    # (0, 0): no session follows [feed] start
     first_day, start = next(((day, opens) for day, opens in dates if day >= feed.start_key), (0, 0))
     macro, rate = macro_of(config, house, universe), rate_of(config, first_day)
     outside = outside_benchmark(config, source, cache, strict=not places)
@@ -409,6 +413,7 @@ def reassemble(base: Assembly, config: Config) -> Assembly | None:
     same = (config.feed, config.universe, config.document.account) == (old.feed, old.universe, old.document.account)
     if not same or not calendars <= set(base.sessions):
         return None
+    # a base with places for portfolios, or notices, is a daemon's
     config = config if base.config.attended else config.for_backtest()
     policies, members = _policies(config, base.universe, base.interval_ns, base.isolation)
     changed = _parts(config, base.universe, base.sessions, base.interval_ns, base.isolation, policies, members)

@@ -105,11 +105,13 @@ def run(arguments: list[str]) -> None:
     # only the module of the named command is read, which is faster
     entries = commands(first) if COMMAND.fullmatch(first) else {}
     if entries:
+        # a command that only prints ends as soon as the reader of its output has gone
         if entries[first].panel in READING and first not in ACTING:
             reads_only()
         app = program(entries)
     else:
         entries = {} if arguments == ["--version"] else commands()
+        # an unknown command fails, and --help lists: neither needs the modules of the commands
         app = program(entries, listed=first in ("", "--help") or not first.startswith("-"))
     app(arguments, prog_name="quantd")
 

@@ -22,6 +22,7 @@ def at_rest(
 ) -> tuple[Shell, str, Parts]:
     """(Shell with the engine's last state, name, parts) of the newest run. Raises an ExplainedError.
 
+    The state is that of the newest snapshot, with the later entries of the journal applied again.
     `previous` are parts that an earlier call returned: on a recorded market they are used again for an equal
     configuration.
     """

@@ -63,7 +63,10 @@ def check_shares(document: Table, registry: Known, source: Source) -> Iterator[M
 
 
 def check_schedules(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about schedules: their times, closed dates, and jobs whose tables are missing."""
+    """Mistakes about schedules: their times, closed dates, and jobs whose tables are missing.
+
+    Each rule is (condition of the mistake, path of the key, text, remedy).
+    """
     has_challenger = any(value for _, value in values_at(document, "agents.*.challenges"))
     for path, schedule in tables(document, "schedules.*"):
         job, times = schedule.get("do"), [key for key in ("at", "cron", "every") if key in schedule]
@@ -90,7 +93,10 @@ def check_schedules(document: Table, registry: Known, source: Source) -> Iterato
 
 
 def check_capital(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes of [capital]: bounds that no shares can satisfy, and a method without its regimes or benchmark."""
+    """Mistakes of [capital]: bounds that no shares can satisfy, and a method without its regimes or benchmark.
+
+    Each rule is (condition of the mistake, path of the key, text, remedy).
+    """
     if "capital" not in document:
         return
     table, count = table_of(document, "capital"), len(names_of(document, shadows=False))
@@ -129,7 +135,10 @@ def check_capital(document: Table, registry: Known, source: Source) -> Iterator[
 
 
 def check_shadows(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about shadows (on paper) and outside agents: one agent must trade, and a challenger must be a shadow."""
+    """Mistakes about shadows (on paper) and outside agents: one agent must trade, and a challenger must be a shadow.
+
+    The policy EXTERNAL marks an outside agent, which decides by proposals. A backtest overrides it with ASKED.
+    """
     shadows = set(names_of(document)) - set(names_of(document, shadows=False))
     if names_of(document) and not names_of(document, shadows=False):
         remedy = "at least one agent must trade: remove its shadow = true"
@@ -177,6 +186,7 @@ def _retraining(path: Path, schedule: Table, document: Table, source: Source) ->
         if name in trading:
             text = f"= {shown(name)} trades, so it would use the retrained policy without a comparison"
             yield source.mistake((*path, *name_path), text, remedy)
+    # a trained artifact is a folder, so that its path has a slash; without names the schedule retrains every shadow
     retrained = {
         shadows[name] for name in ([name for _, name in named_agents] or shadows) if "/" in shadows.get(name, "")
     }

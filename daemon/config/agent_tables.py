@@ -189,7 +189,7 @@ class Portfolios(Section):
         first = Agent(
             name=place_name(1),
             policy="targets",
-            capital=1.0,
+            capital=1.0,  # any valid share: it is replaced below
             profile=self.profile,
             min_trade=self.min_trade,
             limits=self.limits,

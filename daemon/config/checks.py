@@ -72,7 +72,11 @@ def check(document: Table, registry: Known, source: Source) -> list[Mistake]:
 
 
 def _references(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about names that no other table, and no other package, defines."""
+    """Mistakes about names that no other table, and no other package, defines.
+
+    Each row is (kind of name, valid names, dotted keys that refer to one). LIMITS are the tables of limits. A key in
+    MAY_BE_EMPTY may also name nothing.
+    """
     agents = names_of(document)
     symbols, groups, shocks = (
         tuple(value for _, value in values_at(document, dotted) if isinstance(value, str))
@@ -101,7 +105,10 @@ def _references(document: Table, registry: Known, source: Source) -> Iterator[Mi
 
 
 def _repetitions(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about names that two tables of a list have, and about names of built-in scenarios."""
+    """Mistakes about names that two tables of a list have, and about names of built-in scenarios.
+
+    DISTINCT has (list of tables, key that must differ between them, default of the key).
+    """
     for dotted, key, default in DISTINCT:
         for list_path, list_value in values_at(document, dotted):
             earlier: list[tuple[Any, Path]] = []
@@ -291,12 +298,12 @@ def _bus(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     if mqtt and not bus.get("url"):
         yield source.mistake(("bus", "url"), "is missing", 'write url = "mqtt://host:1883"')
     kind_overridden = ("bus", "kind") in source.overrides
-    kind = "embedded" if mqtt else "mqtt"
+    other_kind = "embedded" if mqtt else "mqtt"
     for key in ("host", "port") if mqtt else ("url", "protocol"):
         # when an override sets the kind, the file's keys of the other kind are ignored
         if bus.get(key) and not (kind_overridden and ("bus", key) not in source.overrides):
-            remedy = f'write kind = "{kind}" or remove it'
-            yield source.mistake(("bus", key), f'applies only to kind = "{kind}"', remedy)
+            remedy = f'write kind = "{other_kind}" or remove it'
+            yield source.mistake(("bus", key), f'applies only to kind = "{other_kind}"', remedy)
     for name in ("api",) if mqtt else ("api", "bus"):
         for path, tls in tables(document, f"{name}.tls"):
             for key in ("certificate", "key"):
@@ -308,7 +315,10 @@ def _bus(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
 
 
 def _sinks(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about unknown sinks of alerts, and about their keys."""
+    """Mistakes about unknown sinks of alerts, and about their keys.
+
+    `registry.selection` has the keys that every sink has, `registry.sinks` those of one sink.
+    """
     alerts = table_of(document, "alerts")
     for name in alerts.get("escalate") or ():
         if name not in table_of(alerts, "sinks"):
@@ -393,7 +403,10 @@ def _execution(document: Table, registry: Known, source: Source) -> Iterator[Mis
 
 
 def _stops_at_venue(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about stop orders at venues that do not support them."""
+    """Mistakes about stop orders at venues that do not support them.
+
+    `stops_at` has the exchanges that support them; a kind of broker without an entry supports them everywhere.
+    """
     broker = table_of(document, "broker")
     venues = registry.stops_at.get(str(broker.get("kind")))
     if venues is None or broker.get("venue") in venues:
@@ -413,7 +426,10 @@ def bonds_of(document: Table) -> list[str]:
 
 
 def _study(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes of [study] about benchmarks and goals of reports."""
+    """Mistakes of [study] about benchmarks and goals of reports.
+
+    A benchmark is a symbol, a policy, or a mix of weights. A goal "METRIC/BENCHMARK" is a ratio to a benchmark.
+    """
     symbols = tuple(value for _, value in values_at(document, "universe.symbols.*") if isinstance(value, str))
     names = table_of(document, "study").get("benchmarks", ("equal_weight",))
     for path, name in values_at(document, "study.benchmarks.*"):

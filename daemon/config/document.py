@@ -276,7 +276,10 @@ With `spikes = "stop"` a run that was recorded before this key existed leaves ou
 
 
 def digest(config: Config) -> str:
-    """Hex BLAKE2b over every value that can change trading, defaults included."""
+    """Hex BLAKE2b over every value that can change trading, defaults included.
+
+    _NEWEST caches the digests of the last configurations.
+    """
     for cached_config, hex_digest in _NEWEST:
         if cached_config is config:
             return hex_digest
@@ -343,7 +346,11 @@ RELOADABLE: dict[str, str] = {
 
 
 def reloading(old: Config, new: Config) -> tuple[tuple[str, ...], list[Mistake]]:
-    """(Dotted paths whose values change, mistakes that forbid the reload) of a reload from `old` to `new`."""
+    """(Dotted paths whose values change, mistakes that forbid the reload) of a reload from `old` to `new`.
+
+    RELOADABLE maps the keys and tables that may change while the daemon runs to the reason. A limit may only become
+    tighter; one whose mark `reload.looser` is "fixed" may not change at all.
+    """
     before, after, keys = flat(old), flat(new), all_keys(type(new.document))
     # an added or removed table is one change, at its own path
     changed = [path for path, value in before.items() if path in after and after[path] != value]

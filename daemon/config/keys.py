@@ -54,7 +54,7 @@ def document_of(limits: tuple[LimitKey, ...]) -> type[Document]:
     places: Any = create_model("Portfolios", __base__=Portfolios, limits=(limits_model, limits_model()))
     tables = {
         "risk": (risk, risk()),
-        "agents": (tuple[agent, ...], ...),
+        "agents": (tuple[agent, ...], ...),  # the last ... means: required
         "manual": (manual | None, None),
         "portfolios": (places | None, None),
     }
@@ -83,7 +83,10 @@ def _walk(section: type[Section], above: Pattern) -> Iterator[tuple[Pattern, Key
 
 
 def _key(attribute: str, annotation: Any, metadata: list[Any]) -> Key:
-    """The key of one attribute of the schema, from its annotation."""
+    """The key of one attribute of the schema, from its annotation.
+
+    `many` is True for a list, `text` for a value that is text. A key whose value is a table has its `section`.
+    """
     annotation, inner_metadata = _bare(annotation)
     marks = [*metadata, *inner_metadata]
     many = get_origin(annotation) is tuple

@@ -78,6 +78,7 @@ def apply(
 ) -> tuple[dict[Path, str], list[Mistake]]:
     """Merge overrides into `document`: the environment, then --set. Return (path -> text of its override, mistakes).
 
+    PLAIN are short variables, such as DATA_PATH; FIXED are variables with the prefix QUANTD_ that are no keys.
     Variables of `secrets` are no overrides. `secrets` is iterated only if a variable has the prefix QUANTD_, because
     the iteration may import adapters.
     """

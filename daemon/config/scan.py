@@ -96,7 +96,10 @@ class _Scanner:
         self.lines.setdefault(path, bisect_right(self.starts, offset))
 
     def _header(self, brackets: int) -> Path:
-        """Read a header `[table]` (1 bracket) or `[[array of tables]]` (2), and return the path of its table."""
+        """Read a header `[table]` (1 bracket) or `[[array of tables]]` (2), and return the path of its table.
+
+        `elements` counts the tables of each array; `_mark` records the line of a path, and `_enter` opens its table.
+        """
         offset = self.at
         self.at += brackets
         *parents, last = self._key()

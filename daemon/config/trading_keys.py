@@ -66,7 +66,11 @@ def changes_beside(there: Values, here: Config) -> list[str]:
 
 
 def _differences(there: Values, here: Values, joint: str, absent: tuple[str, Values]) -> list[str]:
-    """Like `differences`; `absent` is (text for an absent key, values of `here` for keys that `here` does not list)."""
+    """Return a line for each key that differs between the configurations `there` and `here` (dotted key -> text).
+
+    `joint` is the text between the two values. `absent` is (text for an absent key, values of `here` for keys that
+    `here` does not list).
+    """
     tables = _optional_tables(there), _optional_tables(here)
     absent_text, values_here = absent
     lines = []

@@ -23,7 +23,7 @@ def deliveries(context: EdgeContext) -> OpenEdge:
     if alerts.group_ns:
         topic = GroupTopic(service, composer, context.outbox, context.bus.wake)
         context.deliveries.append(Delivery(service, composer, GROUPS, topic, group_s=group_s))
-    for kind in alerts.escalate[1:]:
+    for kind in alerts.escalate[1:]:  # these get a CRITICAL incident only by escalation
         service.sinks[kind].later = True
 
     async def close() -> None:

@@ -9,7 +9,10 @@ from quantd.daemon.runtime.timeline import instants
 
 
 def opened(context: EdgeContext) -> OpenEdge | None:
-    """Open the edge of the market: the recorded feed, or live feed and venue; None for a run without a market."""
+    """Open the edge of the market: the recorded feed, or live feed and venue; None for a run without a market.
+
+    An edge is a service around the trading loop. `context.ready` is set after the first comparison with the venue.
+    """
     service, parts, feed, outside = context.service, context.parts, context.config.feed, context.outside
     if isinstance(parts, Assembly):
         task = EdgeTask(

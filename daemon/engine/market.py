@@ -20,7 +20,10 @@ from quantd.trading.orders import ENDED
 
 
 def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
-    """Book the crosses (trades between agents) at the open, then update the marks, then check protective levels."""
+    """Book the crosses (trades between agents) at the open, then update the marks, then check protective levels.
+
+    After an unexplained price jump the price of a symbol is held: the history keeps the price before the jump.
+    """
     ts = market.ts_event
     effects: Sequence[Effect] = book_crosses(state, market) if state.crosses else ()
     if market.full:
@@ -73,7 +76,11 @@ def book_crosses(state: State, market: MarketSlice) -> list[Effect]:
 
 
 def on_action(state: State, action: Action) -> Sequence[Effect]:
-    """Apply a split, dividend or delisting at the ex date's open to the positions of the previous close."""
+    """Apply a split, dividend or delisting at the ex date's open to the positions of the previous close.
+
+    `carried[0]` is the instant of an account that was carried over: it has the actions up to then already. A venue that
+    pays dividends itself (`venue_pays`) reports the cash later.
+    """
     symbol, is_carried = action.symbol, action.ts <= state.carried[0]
     if action.kind == "dividend":
         state.history.action(action.key, symbol, 1.0, action.cash_nano / 1e9)

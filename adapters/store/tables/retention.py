@@ -24,8 +24,9 @@ CALM_NS: Final = max(kind.calm_ns for kind in ALERT_KINDS)
 def delete_old(driver: Queries, run: str, model: str, before_ts: int) -> int:
     """Delete the rows of a run's read model `model` before `before_ts` (ns UTC), in an open transaction.
 
-    Returns the number of deleted rows. A second call deletes nothing. Orders are deleted by whole baskets, and
-    alerts together with the cleared incidents.
+    Returns the number of deleted rows. A second call deletes nothing. Orders are deleted by whole baskets (the orders
+    with one `sample` and `n`) in which every order has ended: an open order has 0 as its `ended_ts`. Alerts are deleted
+    together with the incidents that were cleared more than CALM_NS before `before_ts`.
     """
     count = 0
     if model == "orders":

@@ -133,6 +133,7 @@ def _saved_before(where: str | Path, state: Path) -> Path | None:
     files = sorted((state / BACKUPS).glob(f"before-{REVISION}-*.tar"), key=lambda file: file.stat().st_mtime_ns)
     if not files:
         return None
+    # the second result of `locate` connects to the store
     with failures("reading the store"), closing(locate(where, state)[1]()) as source:
         revision, head = revision_of(source), newest(source)
         source.rollback()
@@ -145,7 +146,10 @@ def _saved_before(where: str | Path, state: Path) -> Path | None:
 
 
 def _fill(folder: Path, where: str | Path, state: Path, progress: Progress) -> Manifest:
-    """Copy the store into a new folder, verify the copy, and write its manifest."""
+    """Copy the store into a new folder, verify the copy, and write its manifest.
+
+    `progress` is called with the share that is done, 0 to 1; the copy takes the first half of it.
+    """
     copy = folder / FILE
     _, connect, path = locate(where, state)
     if path is not None:
@@ -222,7 +226,7 @@ def _copy_tables(url: str, copy: Path) -> None:
         refuse_newer(revision)
         copy.touch(mode=0o600)
         if revision != REVISION:
-            migrate(copy, revision)
+            migrate(copy, revision)  # makes the empty tables of the older revision
         with closing(SqliteDriver(copy)) as into:
             if revision == REVISION:
                 make(into)
@@ -252,6 +256,7 @@ def _run_summaries(folder: Path) -> tuple[RunKept, ...]:
         models: dict[str, str] = {}
         last = 0
         for last, data in records.entries(record.run, 1):  # noqa: B007 - the last one is what is wanted
+            # the search in the bytes is fast: only likely entries are decoded
             if b"Started" in data and isinstance(event := codec.decode(data).event, Started):
                 models = {name: digest for name, digest in event.artifacts.items() if digest}
         summaries.append(RunKept(record.run, last, record.ended, models))
@@ -288,7 +293,7 @@ def read_manifest(source: Path) -> Manifest:
                 file = tar.extractfile(member) if member is not None and member.name == MANIFEST else None
                 if file is None:
                     raise StoreFailing(f"{source}: is no backup of quantd: it does not begin with {MANIFEST}")
-                data = file.read(1 << 26)
+                data = file.read(1 << 26)  # at most 64 MiB of a file that may be no backup
         manifest = msgspec.json.decode(data, type=Manifest)
     except (OSError, tarfile.TarError, EOFError) as wrong:
         raise StoreFailing(f"{source}: is no backup of quantd: {wrong}") from None

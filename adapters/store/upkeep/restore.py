@@ -51,7 +51,8 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
 
     Returns the manifest and, with `force`, the folder with the replaced store. Raises StoreFailing when a store exists
     without `force`, StoreLocked or Held when a daemon uses it. Raises StoreDamaged for a damaged backup, and
-    StoreVersion for a backup of a newer quantd.
+    StoreVersion for a backup of a newer quantd. `lock.seat` is the id of this folder's lock file, which tells a lease
+    of this folder from that of another daemon.
     """
     read_manifest(source)
     url = str(where) if "://" in str(where) else ""
@@ -157,10 +158,14 @@ def _refuse_led(url: str, lock_id: str) -> None:
 
 
 def _replace_tables(copy: Path, url: str, lock_id: str) -> None:
-    """Replace the tables in the database by those of a SQLite store, in one transaction."""
+    """Replace the tables in the database by those of a SQLite store, in one transaction.
+
+    `lock_id` is the id of the caller's lock file. A lease (the right to trade an account) has a token, a number that
+    rises with each new leader.
+    """
     with closing(SqliteDriver(copy, read_only=True)) as source, closing(UrlDriver(url)) as into:
         into.begin(durable=True)
-        into.execute("SET LOCAL lock_timeout = 30000")
+        into.execute("SET LOCAL lock_timeout = 30000")  # ms
         into.execute(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})")
         tokens = _drop_tables(into, lock_id)
         for statement in statements("postgresql"):
@@ -177,8 +182,8 @@ def _replace_tables(copy: Path, url: str, lock_id: str) -> None:
 
 
 def _drop_tables(driver: Driver, lock_id: str) -> list[tuple[str, int]]:
-    """Drop the store's tables and return the tokens of its leases. Raises Held while a daemon holds the lease of an
-    account."""
+    """Drop the store's tables and return the (account, token) of its leases. Raises Held while a daemon with another
+    lock file than `lock_id` holds the lease of an account."""
     tables = table_names(driver)
     tokens: list[tuple[str, int]] = []
     if "lease" in tables:

@@ -69,6 +69,7 @@ def verify(where: str | Path, state: Path | None = None, newest: int | None = No
                     raise StoreDamaged(f"{shown} is empty: it has none of quantd's tables")
                 refuse_newer(revision)
                 if path is not None and newest is None:
+                    # at most 20 faults; a sound file has the one row "ok"
                     rows = [str(text) for (text,) in driver.execute("PRAGMA integrity_check(20)")]
                     faults += [f"sqlite: {text}" for text in rows if rows != ["ok"]]
                 for check in (_schema if path is not None else _columns, _facts, _digests):
@@ -127,7 +128,7 @@ def _columns(driver: Driver) -> list[str]:
 
 
 def _digests(driver: Driver) -> list[str]:
-    """Check the digests of rows outside the hash chain."""
+    """Check the digests of rows outside the hash chain. A fault names a row by its first three columns."""
     faults: list[str] = []
     tables = table_names(driver)
     for table in SQLModel.metadata.tables:
@@ -141,8 +142,11 @@ def _digests(driver: Driver) -> list[str]:
 
 
 def _journal(driver: Driver, archives: Path | None, newest: int | None) -> list[str]:
-    """Check the hash chain, apply the entries again, and compare the read models, for all entries or for the
-    `newest` ones."""
+    """Check the hash chain, apply the entries again, and compare the read models, for all entries (`newest` is None) or
+    for at least the `newest` ones; return the faults.
+
+    `archives` is the folder of the archived rows; None if it is unknown.
+    """
     # a temporary database, spilled to disk when large
     with closing(sqlite3.connect("", isolation_level=None, factory=_Rebuilt)) as rebuilt:
         for statement in statements("sqlite"):
@@ -195,7 +199,7 @@ class _Fold:
         faults.
 
         At least `least` entries are applied, and all entries since each run's last snapshot. The list has at most one
-        fault; it is empty for an intact journal.
+        fault; it is empty for an intact journal. An archive's `runs` are (run, first entry, last entry).
         """
         prev, first = GENESIS, 1
         for archive in archives_of(self._driver):
@@ -259,7 +263,8 @@ class _Fold:
     def _open_orders(self, since_ts: int) -> None:
         """Load the baskets that were open at `since_ts`, for a derivation that begins in the middle of the journal.
 
-        Later fills and ends of these baskets are derived; the baskets themselves are not compared.
+        A basket is the orders with one `sample` and `n`. Its later fills and ends are derived; the baskets themselves
+        are not compared, so that every order is loaded as SENT (any open state serves) with nothing filled.
         """
         self.last_unfolded = dict(self._seqs)
         columns = COLUMNS["orders"]
@@ -317,8 +322,10 @@ def _compare(
     rebuilt: _Rebuilt,
     bounds: list[tuple[str, int]] | None,
 ) -> list[str]:
-    """Return the differences between a table and its rows derived a second time, for all entries or for those after
-    `bounds`."""
+    """Return the differences between a table and its rows derived a second time.
+
+    `bounds` are (run, entry): only rows of later entries are compared. With None all rows are.
+    """
     size = 4 if table == "orders" else 3  # leading columns that form a row's key
     # text in byte order, as in SQLite, independent of the server's locale
     run_column = 'run COLLATE "C"' if stored.dialect == "postgresql" else "run"
@@ -386,8 +393,11 @@ def _shortened(value: object) -> str:
 
 
 def _queue_faults(table: str, driver: Driver, rebuilt: _Rebuilt, start_seqs: Mapping[str, int]) -> list[str]:
-    """Check that each queued message equals the message derived a second time. A delivered or dropped message is
-    absent without a fault."""
+    """Check that each queued message equals the message derived a second time; return the faults.
+
+    A delivered or dropped message is absent without a fault. `start_seqs` has, by run, the last entry whose messages
+    were not derived. `k` is the effect of entry `seq` that made the message.
+    """
     faults = []
     for row in driver.execute(f"SELECT run, seq, k, ts, level, kind, body FROM {table}"):
         if row[1] <= start_seqs.get(row[0], 0):

@@ -94,7 +94,8 @@ def features_list(
 def _print_rows(rows: list[dict[str, Any]], lacking: Mapping[str, str], off: Mapping[str, str]) -> None:
     """Print a table of the available and unavailable features, and what makes the latter available.
 
-    `lacking` maps an unavailable feature to the reason; `off` has the features of series that are switched off.
+    `lacking` maps an unavailable feature to the reason; `off` has the features of series that are switched off. The
+    words under `with` in a row name the inputs that its feature still needs.
     """
     cells = [
         (
@@ -156,7 +157,10 @@ def _names(of: str | None) -> list[str]:
 
 
 def _row(feature: "Feature", series: Mapping[str, bool], inputs: frozenset[str]) -> dict[str, Any]:
-    """A feature as a row. `series` maps a series to whether it is in use; `inputs` are the available inputs."""
+    """A feature as a row. `series` maps a series to whether it is in use; `inputs` are the available inputs.
+
+    `needs` of the row are all inputs besides bars; `with` are those of them that the configuration lacks.
+    """
     from quantd.strategies.features.families import SOURCE_OF
     from quantd.strategies.indicators import INDICATORS
 

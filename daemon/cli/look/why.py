@@ -62,7 +62,7 @@ def why(
         raise Failure(str(why_not), USAGE) from None
     records = where.records()
     parts = recorded_parts(records, reader.run.run, where.folder)
-    judge = None
+    judge = None  # computes the decision again, by a replay; without it only recorded values are shown
     with progress("replaying the journal up to that decision", shown=not as_json) as report_progress:
         if not recorded:
             from quantd.daemon.cli.stopped_run import tracked

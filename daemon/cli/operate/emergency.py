@@ -78,7 +78,10 @@ def _check(cancel_all: bool, close: bool, url: str, *, asks: bool) -> None:
 async def _exit_account(
     account: "AccountExit", *, close: bool, yes: bool, dry_run: bool, timeout_s: float, as_json: bool
 ) -> int:
-    """Show or carry out the exit from an account, after a confirmation; return the exit code."""
+    """Show or carry out the exit from an account, after a confirmation; return the exit code.
+
+    `dust` are positions below the venue's minimum order, which cannot be closed; they are no failure.
+    """
     from quantd.daemon.cli.failures import note
     from quantd.daemon.cli.output import print_json, say
     from quantd.daemon.live.emergency import Emergency
@@ -120,7 +123,10 @@ async def _exit_account(
 
 
 def _plan(where: str, contents: "Contents", close: bool) -> list[str]:
-    """The open orders and positions of an account as lines, with what would be done to each."""
+    """The open orders and positions of an account as lines, with what would be done to each.
+
+    `dust` of a position is the reason why no order can close it; empty otherwise.
+    """
     from quantd.daemon.live.emergency import order_text
 
     lines = [f"{where}, account {contents.number}" if contents.number else where]

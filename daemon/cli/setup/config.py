@@ -38,7 +38,7 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
         if mistakes := secrets_mistakes(settings):
             raise ConfigError(mistakes)
         if settings.study.goals:
-            function(GOALS)(settings)  # takes a second to import
+            function(GOALS)(settings)  # raises for a wrong goal of a report; takes a second to import
         folder = place(config, None, sets).folder
         policies = parts_of(settings, time.time_ns(), cache=folder / "cache", isolation=Apart(folder)).policies
     except ExplainedError as why:

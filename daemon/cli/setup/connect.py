@@ -50,6 +50,7 @@ def alpaca(
     command = f"quantd connect alpaca{' --live' if live else ''}"
     keys = {name: asked(name, meaning, command) for name, meaning in VENUE.secrets.items()}
     default_url, other_kind_url = (VENUE.live_url, VENUE.paper_url) if live else (VENUE.paper_url, VENUE.live_url)
+    # behind an address of the user's own the other kind of account is not known
     account_text = _account_text(
         url or default_url, other_url or ("" if url else other_kind_url), keys, command, live=live
     )

@@ -32,7 +32,7 @@ class Place(NamedTuple):
         """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not self.prefix:
+            if not self.prefix:  # not the folder of systemd, which is shared by the units
                 restrict(self.folder, 0o077)
             files = []
             for name, value in secrets.items():

@@ -242,7 +242,7 @@ def _findings(report: dict[str, Any]) -> dict[str, int]:
 def report_of(file: Path, source: "BarSource", reading: Reading) -> dict[str, Any]:
     """Return the report on a file's bars, which are read from `source`: facts, faults and questions, by name.
 
-    Raises Failure and FeedError.
+    `misfits` are the signs that interval, calendar, clock or stamps are not as read. Raises Failure and FeedError.
     """
     from quantd.adapters.feeds.bars.merge import place_all
     from quantd.adapters.feeds.bars.rows import NO_STAMP
@@ -369,7 +369,11 @@ def _holes(
     calendars: Mapping[str, Sessions],
     announced: "list[Action]",
 ) -> list[str]:
-    """Return a text for each long gap, and for each symbol with many rejected bars."""
+    """Return a text for each long gap, and for each symbol with many rejected bars.
+
+    `rows` are the bars and `ts_event` int64[bars] their times in ns; `settled` tells the good ones. `announced` are the
+    splits and dividends.
+    """
     import numpy as np
 
     from quantd.adapters.feeds.bars.checks import Reason

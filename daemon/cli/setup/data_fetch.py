@@ -150,7 +150,10 @@ class Fetched(NamedTuple):
 
 
 def fetched(order: Order, *, shown: bool) -> Fetched:
-    """Carry out an order, and write the files. Raises Failure, and then writes nothing."""
+    """Carry out an order, and write the files. Raises Failure, and then writes nothing.
+
+    Bars of weeks and months (LONGER) are made from daily ones. `misfits` are signs that the bars are not as read.
+    """
     from quantd.adapters.feeds.bars.merge import place_all
     from quantd.adapters.feeds.recorded.evidence import Reading, misfits
     from quantd.adapters.feeds.recorded.sound_bars import calendars_of
@@ -341,7 +344,7 @@ def _usable_bars(rows: "Rows", actions: "list[ActionRow]", market: Market) -> "t
 
 
 async def _bars_in_pieces(vendors: "Vendors", bar_ns: int, begin_ns: int, end_ns: int, report_progress: Bar) -> "Rows":
-    """All bars of a period, requested in pieces.
+    """All bars of a period, requested in at most PIECES pieces and sorted by symbol.
 
     A piece may lack a symbol that was not traded yet, so only the whole range is checked, later.
     """
@@ -350,6 +353,7 @@ async def _bars_in_pieces(vendors: "Vendors", bar_ns: int, begin_ns: int, end_ns
     from quantd.adapters.feeds.bars.rows import joined
     from quantd.adapters.feeds.source import PartialAnswer
 
+    # the first term is rounded up
     step = max(-(-(end_ns - begin_ns) // PIECES), SHORTEST_PIECE_NS, SHORTEST_PIECE_BARS * bar_ns)
     if vendors.whole:  # a vendor sends all bars up to now at each request
         step = end_ns - begin_ns

@@ -101,6 +101,7 @@ def import_bars(
     if stamps not in (None, "open", "close", "session"):
         raise Failure(f"--stamps {stamps}: write open, close or session", USAGE)
     asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column)
+    # no file of actions and none of exceptions
     reading = Reading(None, None, stamps, interval, calendar, zone, asked)  # type: ignore[arg-type]
     if watch is not None:
         if files or out is None or into is not None:
@@ -182,7 +183,8 @@ def _origin_name(name: str) -> str:
 def written(table: "Table", target: Path, name: str, reading: Reading) -> Imported:
     """Write the bars of a table in the form that a run reads, read the file back, and report on it.
 
-    Raises Failure and FeedError.
+    `name` is that of the table's file. The table is first read in the way that fits its stamps (`fitted`). Raises
+    Failure and FeedError.
     """
     import polars as pl
 

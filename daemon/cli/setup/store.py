@@ -50,7 +50,7 @@ def store_compact(
         keep = keep_of(settings)
         to = to or (settings.at(settings.store.archives) if settings.store.archives else None)
     keep = msgspec.structs.replace(keep, **{name: value for name, value in days.items() if value is not None})
-    account = account_key("store", "compact")
+    account = account_key("store", "compact")  # a lease of its own, that of no trading account
     with (
         Store.open(
             where.store,

@@ -58,7 +58,7 @@ def run(
     in_json = settings.log.format == "json"
     try:
         summary = asyncio.run(serve(settings, options))
-    except BeginAnew:
+    except BeginAnew:  # a reload changed the universe, the agents or the calendar: a new process moves the account
         arguments = [word for word in sys.orig_argv[1:] if word not in ("--fresh", "--carry")]
         os.execv(sys.executable, [sys.executable, *arguments, "--carry"])
     except Exception as error:

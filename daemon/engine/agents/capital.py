@@ -28,7 +28,11 @@ from quantd.trading.statistics import volatility
 
 
 def reallocate(state: State, due: frozenset[int]) -> list[Effect]:
-    """At a sample, set target shares, move cash, and sell for agents that owe capital and are not `due` to decide."""
+    """At a sample, set target shares, move cash, and sell for agents that owe capital and are not `due` to decide.
+
+    `owed` is by agent in micro-currency: positive for capital to hand over, negative for capital to receive.
+    `watch.realised` has the returns of the house (the whole account) at index 0, and those of agent k at k + 1.
+    """
     rules = state.rules.capital
     if rules is None:
         return []
@@ -84,7 +88,8 @@ def market_volatility(state: State, rules: CapitalRules) -> float:
 def _move_free_cash(state: State) -> list[int]:
     """Move free cash of agents that owe capital to those that wait for it, in proportion to what each is due.
 
-    Returns the moves by agent in micro-currency, with sum 0.
+    Returns the moves by agent in micro-currency, with sum 0. `owed` is positive for capital to hand over, negative for
+    capital to receive.
     """
     owed = state.owed
     moved = [0] * len(owed)

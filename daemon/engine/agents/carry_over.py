@@ -80,9 +80,7 @@ def carry_of(
     frozen: bytes, universe: Universe, agents: Sequence[str], *, simulated: bool, renamed: Mapping[str, str] = {}
 ) -> bytes:
     """The encoded account of a frozen state of `universe` and `agents`. `renamed` maps old symbols to new ones.
-
-    At a `simulated` venue open orders lapse. Raises ValueError with the reason why the account cannot be carried.
-    """
+    At a `simulated` venue open orders lapse. Raises ValueError with the reason why the account cannot be carried."""
     frozen_state = msgspec.msgpack.decode(frozen, type=Frozen)
     if any(work.live for _, work in (*frozen_state.working, *frozen_state.stops)) and not simulated:
         raise ValueError(
@@ -104,6 +102,7 @@ def carry_of(
         if frozen_state.best
         else np.full((len(agents), size), np.nan)
     )
+    # marks: price, the same in nano-currency, and its instant
     price, nano, ts = (np.frombuffer(frozen_state.marks[k], dtype=kind) for k, kind in enumerate(("<f8", "<i8", "<i8")))
     return msgspec.msgpack.encode(
         Carry(
@@ -113,7 +112,7 @@ def carry_of(
             accounts=ledger.accounts(),
             switches=frozen_state.switches,
             returns=frozen_state.watch.returns,
-            suspended=[mind[1] for mind in frozen_state.agents],
+            suspended=[mind[1] for mind in frozen_state.agents],  # of a mind, index 1 is `suspended`
             best=best_prices.tolist(),
             marks=list(zip(price.tolist(), nano.tolist(), ts.tolist(), strict=True)),
             fenced=frozen_state.venue.fenced,
@@ -129,6 +128,7 @@ def carry_of(
             loaded=frozen_state.loaded,
             seats=frozen_state.seats,
             shadows={
+                # index 3 is the number of the last sample
                 name: f"its book, and its comparison of {pairing.known(frozen_state.numbers[3])} samples"
                 for name, pairing in frozen_state.pairings.items()
             },
@@ -157,11 +157,15 @@ def _agents_under_way(frozen_state: Frozen) -> set[int]:
     # of a mind, index 2 is the follow-up
     indices |= {number for number, mind in enumerate(frozen_state.agents) if mind[2] is not None}
     indices |= {number for number, owed in enumerate(frozen_state.owed) if owed}
-    return indices & set(range(len(frozen_state.agents)))
+    return indices & set(range(len(frozen_state.agents)))  # without books that are no agents
 
 
 def unfit(account: bytes, rules: Rules) -> str:
-    """The reason why an account cannot be carried over to `rules`; empty when it can."""
+    """The reason why an account cannot be carried over to `rules`; empty when it can.
+
+    `fenced` has the lots by column that are at the venue and not the daemon's. `entitled` has the dividends that are
+    still to be paid, as (column, lots by book).
+    """
     carry = msgspec.msgpack.decode(account, type=Carry)
     names, universe = {agent.name for agent in rules.agents}, rules.universe
     fenced_lots = carry.fenced[0] or [0] * len(carry.symbols)
@@ -192,7 +196,8 @@ def unfit(account: bytes, rules: Rules) -> str:
 def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
     """Take over the account of another run; returns alerts about its changes and losses.
 
-    The cash of removed agents goes to the unallocated book, which funds new agents as far as it suffices.
+    The cash of removed agents goes to the unallocated book, which funds new agents as far as it suffices. `accounts`
+    are the books of the house (the whole account), of the old agents, and the unallocated one, in this order.
     """
     carry = msgspec.msgpack.decode(carried.account, type=Carry)
     new_columns = [state.universe.index.get(symbol, -1) for symbol in carry.symbols]
@@ -252,7 +257,11 @@ def _take_models(
     state: State, carry: Carry, loaded: Sequence[str], agent_indices: Mapping[str, int]
 ) -> tuple[list[str], list[str]]:
     """Take over loaded artifacts and promoted policies; returns texts on those that continue, and on those that are
-    lost."""
+    lost.
+
+    `loaded` are the agents whose loaded artifact continues. `carry.seats` has, by agent, the name of the agent or
+    shadow whose policy decided for it.
+    """
     continued, lost = [], []
     state.loaded = {name: carry.loaded[name] for name in loaded}
     state.artifacts |= {name: artifact.digest for name, artifact in state.loaded.items()}
@@ -325,6 +334,7 @@ def _take_records(state: State, carry: Carry, agent_indices: dict[str, int], new
     """Take over kill switches, realised returns, best prices of trailing stops, and the venue's records.
 
     `agent_indices` has the new index of each agent by name, `new_columns` by old column the new one, -1 for none.
+    `fenced` are lots and cash that are not the daemon's, `entitled` dividends to be paid, and `dust` parts of a lot.
     """
     state.switch = carry.switches[0].thaw()
     if carry.returns:

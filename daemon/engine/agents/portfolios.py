@@ -64,7 +64,7 @@ def not_opened(state: State, opened: PortfolioOpened) -> str:
 
 
 def on_portfolio_opened(state: State, opened: PortfolioOpened) -> Sequence[Effect]:
-    """Open a portfolio: its capital is a flow from the unallocated book."""
+    """Open a portfolio: its capital is a flow from the unallocated book, which has the number -1."""
     if why := not_opened(state, opened):
         return refuse_command(state, "conflict", "portfolio", why, before=f"portfolio {opened.name} was not opened: ")
     agent_index = [rules.name for rules in state.rules.agents].index(opened.agent)
@@ -109,7 +109,10 @@ def not_closed(state: State, request: PortfolioClosed) -> str:
 
 
 def on_portfolio_closed(state: State, closed: PortfolioClosed) -> Sequence[Effect]:
-    """Begin to close a portfolio; a portfolio without positions and orders is closed at once."""
+    """Begin to close a portfolio; a portfolio without positions and orders is closed at once.
+
+    `postponed` are plans that wait for cancelled stops: those of this portfolio are dropped.
+    """
     if why := not_closed(state, closed):
         return refuse_command(state, "conflict", "portfolio", why, before=f"portfolio {closed.name} was not closed: ")
     agent_index = place_of(state, closed.name)
@@ -161,13 +164,16 @@ def _continue_closing(state: State, agent_index: int) -> list[Effect]:
     state.revalue()
     zero_weights = np.zeros(state.universe.size).tobytes()
     effects = list(plan(state, {agent_index: zero_weights}, watch=watch_plan, sample=state.sample))
-    state.agents[agent_index].follow_up.drop()
+    state.agents[agent_index].follow_up.drop()  # what is left is planned by the next call
     return effects
 
 
 def _release(state: State, agent_index: int, target: int) -> list[Effect]:
     """Move lots and cash of a portfolio to the book `target` (-1: unallocated), as flows at the marks, and free its
-    place."""
+    place.
+
+    `entitled` has the unpaid dividends as (column, lots by book): they go to the receiver too.
+    """
     portfolio, book = state.portfolios.pop(agent_index), state.ledger.books[agent_index]
     lots = [
         (column, count, round_micro(count * state.universe.lot_nano[column] * int(state.marks_nano[column]))[0])
@@ -175,7 +181,7 @@ def _release(state: State, agent_index: int, target: int) -> list[Effect]:
         if count
     ]
     cash = book.cash_micro
-    # `lots` has (column, lots, value in micro-currency)
+    # `lots` has (column, lots, value in micro-currency without the residue of rounding)
     moved_micro = cash + sum(value for _, _, value in lots)
     state.revalue()  # the equity before the flow, at the present marks
     if target >= 0:

@@ -29,7 +29,8 @@ def promote(state: State) -> list[Effect]:
     """Compare every challenger with its champion at a sample, before agents are asked; exchange policies that pass.
 
     Every comparison is recorded. An alert follows only where a test (a look) took place, with or without a promotion. A
-    shadow (agent on paper) that challenges no agent has the champion -1, and is omitted.
+    shadow (agent on paper) that challenges no agent has the champion -1, and is omitted. In `watch.realised` the
+    returns of agent k have the index k + 1.
     """
     rules = state.rules.promotion
     if rules is None:
@@ -46,7 +47,7 @@ def promote(state: State) -> list[Effect]:
             state.watch.realised[champion + 1].returns(),
             shadow.watch.realised[1].returns(),
             pairing.known(min(state.sample_no, shadow.sample_no)),
-            f"{state.sample}|{names[0]}|{names[1]}",
+            f"{state.sample}|{names[0]}|{names[1]}",  # seeds the bootstrap
             state.watch.realised[champion + 1].risk_free_annual(),
         )
         if outcome.promoted:
@@ -71,7 +72,10 @@ def promote(state: State) -> list[Effect]:
 
 
 def on_exchanged(state: State, order: Exchanged) -> Sequence[Effect]:
-    """Promote or demote by an operator's command: the policies are exchanged as after a test, but without a test."""
+    """Promote or demote by an operator's command: the policies are exchanged as after a test, but without a test.
+
+    `state.seats` has, by agent, the number of the policy that decides for it.
+    """
     if why := unexchangeable(state, order.shadow, order.command):
         before = f"{order.who} asked to {order.command} {order.shadow}: "
         return refuse_command(state, "conflict", "promotion", why, before=before)
@@ -94,7 +98,10 @@ def shadow_number(state: State, name: str) -> int:
 
 
 def unexchangeable(state: State, shadow: str, command: str) -> str:
-    """The reason why a shadow's policy cannot be promoted or demoted by hand; empty when it can."""
+    """The reason why a shadow's policy cannot be promoted or demoted by hand; empty when it can.
+
+    `state.seats` has, by agent, the number of the policy that decides for it; shadows are numbered after the agents.
+    """
     k = shadow_number(state, shadow)
     if k < 0:
         return f"{shadow} is no shadow"

@@ -188,7 +188,10 @@ def _leverage(state: State, number: int, targets: Floats, *, lots: bool) -> floa
 
 
 def plan_digest(proposal: Proposed, effects: Sequence[Effect]) -> str:
-    """Hex BLAKE2b of targets and of the orders planned for them, with their worst prices, but without any instant."""
+    """Hex BLAKE2b of targets and of the orders planned for them, with their worst prices, but without any instant.
+
+    Protective stops (orders with `stop_nano`) and orders of other plans are omitted.
+    """
     plans = plans_of(effects)
     sent = {(planned.sample, planned.n) for planned in plans}
     rows = [

@@ -51,7 +51,7 @@ def on_started(state: State, started: Started) -> Sequence[Effect]:
 def on_model_loaded(state: State, loaded: ModelLoaded) -> Sequence[Effect]:
     """From this event on, the agent decides with the loaded artifact; with another digest its policy begins anew.
 
-    An unknown agent is refused.
+    An unknown agent is refused. A policy without an artifact has an empty digest.
     """
     names, name = state.rules.names(), loaded.agent
     if name not in names:
@@ -66,7 +66,11 @@ def on_model_loaded(state: State, loaded: ModelLoaded) -> Sequence[Effect]:
 
 
 def _begin_anew(state: State, changed: set[str], before: Mapping[str, str]) -> list[Effect]:
-    """Clear the memory and the pairings of the policies named `changed`; `before` has their earlier digests by name."""
+    """Clear the memory and the pairings of the policies named `changed`; `before` has their earlier digests by name.
+
+    A pairing compares the returns of an agent (the champion) and its shadow; a policy that changed must decide once
+    before its returns count. `seats` has by agent the number of the policy that decides for it.
+    """
     policy_numbers = {number for number, name in enumerate(state.rules.names()) if name in changed}
     effects = _demote(state, policy_numbers)
     for house in (state, *state.shadows):

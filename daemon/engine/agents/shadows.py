@@ -59,8 +59,9 @@ MARKET = (MarketSlice, Action, PriceJumped, Halted, JumpExplained)
 def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
     """Step an event in the house (the whole account) and in its shadows (on paper); the house's effects come first.
 
-    An event that names a shadow is stepped in that shadow alone. Events of the market are stepped in all shadows too.
-    Ticks and runs of schedules are split by the agents that are due. Any other event is of the house alone.
+    An event that names a shadow is stepped in that shadow alone; a Shade is a report of a shadow's simulated venue.
+    Events of the market are stepped in all shadows too. Ticks and runs of schedules are split by the agents that are
+    due. Any other event is of the house alone.
     """
     first_shadow_number = len(state.agents)
     if isinstance(event, Decided) and not event.failed:
@@ -129,7 +130,10 @@ def houses_of(state: State, shadow: str) -> list[State]:
 
 
 def _step_proposal(state: State, proposal: Proposed, step: Step) -> Sequence[Effect]:
-    """Step a proposal in the house (whole account) or shadow where its agent decides now, and record its verdict."""
+    """Step a proposal in the house (whole account) or shadow where its agent decides now, and record its verdict.
+
+    A proposal that waits for a person's approval is among the `reviews`; no decision is noted for it yet.
+    """
     state.now = max(state.now, proposal.ts)
     log = state.outside.setdefault(proposal.agent, ProposalLog())
     if proposal.id in log.ids:

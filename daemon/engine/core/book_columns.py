@@ -105,8 +105,9 @@ class BookColumns:
         """Add signed lots of an open order in symbol `k`. `worst` and `mark` are the value of one lot at the worst
         price and at the mark, `fee` the rate of the fee.
 
-        `open_loss` and `open_gain` are what the open orders lose and gain against the mark if they fill at the worst
-        price. A sale has negative lots, so that its terms are subtracted.
+        `up` and `down` are the unsigned lots of open purchases and sales; `up_cash` is the cash that purchases may
+        cost. `open_loss` and `open_gain` are what the open orders lose and gain against the mark if they fill at the
+        worst price. A sale has negative lots, so that its terms are subtracted.
         """
         if lots > 0.0:
             self.up[k] += lots
@@ -143,7 +144,12 @@ class BookColumns:
             out[k] = held[k] * px[k] * scale + 0.0  # adding 0.0 makes 0.0 of -0.0
 
     def losses(self, equity: int, day: int, week: int) -> int:
-        """Measure the losses at `equity`, in micro-currency, without a write; returns CALM, CROSSES or TRIPS."""
+        """Measure the losses at `equity`, in micro-currency, without a write.
+
+        `day` and `week` are the numbers of the present day and week. Returns TRIPS if a loss may move the kill switch,
+        CROSSES if one may change its alert level, else CALM. A loss is a fraction, 0 for a gain; between `low` and
+        `high` it keeps its level, and below `trip` it does not move the switch.
+        """
         marks: Switch = self.marks
         day_start: int = marks.day_open if day == marks.day_key else marks.last
         week_start: int = marks.week_open if week == marks.week_key else marks.last
@@ -182,7 +188,11 @@ class BookColumns:
         holdings.weigh(float(self.micro) / 1e6)
 
     def keeps_realised(self) -> bool:
-        """Whether the realised measures (such as volatility) of the last sample certainly keep their alert levels."""
+        """Whether the realised measures (such as volatility) of the last sample certainly keep their alert levels.
+
+        A measure keeps its level between its `_low` and `_high`; both are infinite without a limit. The Sharpe ratio
+        of returns with almost no deviation is left to the exact measurement.
+        """
         returns: EquitySeries | None = self.returns
         if returns is None:
             return True

@@ -165,7 +165,11 @@ class Chain:
                 at -= 1
 
     def hash(self, first: int, end: int) -> None:
-        """Set `link` to the hash of the last hash and the parts of one instant: those from `first` to before `end`."""
+        """Set `link` to the hash of the last hash and the parts of one instant: those from `first` to before `end`.
+
+        `put_heads` writes the last hash and the array head before the first part. `merge` orders the rows of two parts
+        of one kind.
+        """
         parts: IntRows = self.parts
         rows: int = 0
         same_kind_twice: bool = False

@@ -21,7 +21,10 @@ from quantd.trading.number_types import Ints
 
 
 def touches(plan: Plan, ledger: Postings) -> bool:
-    """Whether a close is at or beyond a protective level of an agent's position, or within rounding of it."""
+    """Whether a close is at or beyond a protective level of an agent's position, or within rounding of it.
+
+    `stop` and `target` of an agent are fractions of the entry price, infinite for none. `cost` is signed like the lots.
+    """
     market: Market = plan.market
     bars: BlockColumns = market.bars
     row: int = market.row

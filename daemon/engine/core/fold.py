@@ -9,15 +9,12 @@ What it takes
 
 What it hands back to `step`: number of worlds of scripts/worlds with it, of 134 (odd seeds 1000 to 1299), and two seeds
     1. a bar without every symbol, bars within the session, calendars whose dates are complete later: 65 (1005, 1011)
-    2. an order that does not fill whole at the open, a cross outside its prices or behind another of its symbol: 99
-       (1005, 1007)
+    2. an order not filled whole at the open, a cross outside its prices or after another of its symbol: 99 (1005, 1007)
     3. a split, a delisting, a trading halt, a price at a limit, a price that is held: 62 (1005, 1007)
     4. stops at the venue or that trail, parent orders, orders without an answer of the venue: 39 (1011, 1015)
     5. a loss that may move a switch, a re-armed switch, HALT, a sale of all positions: 24 (1005, 1011)
-    6. a tick with a job, a rate of cash or the opens of bars in progress; a short position with a borrow fee: 51 (1005,
-       1011)
-    7. limits that change with time or equity, or count what was traded: mode live, a regime, turnover, order rates: 51
-       (1005, 1011)
+    6. a tick with a job, a cash rate or opens of bars in progress; a short position with a borrow fee: 51 (1005, 1011)
+    7. limits that change with time or equity, or count trades: mode live, regime, turnover, order rate: 51 (1005, 1011)
     8. outside agents, shadows, places of portfolios, a carried account: 41 (1005, 1015)
     9. of a round only: a failed answer or one with a note, an open order that is no exit, and, by `plans_in_python`,
        styles, counts and limits that the gate of the fold does not know: 46 (1005, 1011)
@@ -178,7 +175,8 @@ class Core:
     # ---- bars ----------------------------------------------------------------------------------
 
     def _take_bar(self, item: Any) -> bool:
-        """Fill at a bar's open, and take its closes. False, with nothing changed, if only `step` (Python) can."""
+        """Fill at a bar's open, and take its closes. False, with nothing changed, if only `step` (Python) can.
+        `folding`: the columns are loaded. `waiting`: a bar whose sample has not come. `host` is the side of Python."""
         block: Any = item.block
         row: int = item.row
         records: StepRecords
@@ -250,10 +248,10 @@ class Core:
             return True
         self.host.exits_planned()
         if self.journalled:
-            self._record_plan(self.sample, 0, status == RAISES_LEVEL)
+            self._record_plan(self.sample, 0, status == RAISES_LEVEL)  # 0: no follow-up of a decision
         elif status == RAISES_LEVEL:
             self.host.check_plan()
-        self._send(self.now, self.sample, self.follow_ups)
+        self._send(self.now, self.sample, self.follow_ups)  # the most follow-ups: an exit may have no further one
         self.host.exits_sent()
         return False
 
@@ -390,7 +388,7 @@ class Core:
         market: Market = self.market_columns
         bars: BlockColumns = market.bars
         acting: bool = len(history.known_actions) > 0 or len(history.sync_actions) > 0
-        if acting and not self.host.act(tick.key):
+        if acting and not self.host.act(tick.key):  # applies the waiting dividends to the rings
             return False
         fits: bool = history.put(bars.close, row)
         if fits and self.reads_more:
@@ -421,7 +419,7 @@ class Core:
         if crossing or (self.journalled and self._records_levels()):
             self.host.check_levels()
         elif self.journalled and self.sample_no % KNOWN_SAMPLES == 0:
-            self.records.host.note_known()
+            self.records.host.note_known()  # losses and returns, once a week
 
     def _records_levels(self) -> bool:
         """Whether a record of the values of all limits is due at this sample."""
@@ -465,7 +463,7 @@ class Core:
         if not questions:
             return False
         self.round_no += 1
-        ahead: Any = self.answers_ahead.pop(ts, None) if self.answers_ahead else None
+        ahead: Any = self.answers_ahead.pop(ts, None) if self.answers_ahead else None  # answers known in advance
         usable: bool = ahead is not None and not self.plans_in_python
         if usable and take_ahead(self.agent_columns, self.fold_agents, ahead, questions) and self._execute(ts, ts, 0):
             self.host.note_ahead(ahead)
@@ -482,7 +480,7 @@ class Core:
             return False
         if not take_answers(self.agent_columns, self.fold_agents, answers, self.market_columns.size, self.host):
             return False
-        if not self._execute(self.sample, self.sample, 0):
+        if not self._execute(self.sample, self.sample, 0):  # 0: the decision itself, no follow-up
             return False
         self.rounds_taken += 1
         if self.journalled:
@@ -499,7 +497,8 @@ class Core:
         return self.host.ask(questions, asks)
 
     def _plan_rests(self, rests: list[Any], ts: int) -> bool:
-        """Plan the waiting rests (one decision) of these agents. False, with rests waiting, if only `step` can."""
+        """Plan the rests of one decision, which wait for the proceeds of its sales, of these agents. False, with rests
+        waiting, if only `step` can. `used` counts the earlier follow-ups of the decision at `sample`."""
         number: int = rests[0]
         agent: AgentColumns = self.agent_columns[number]
         follow_up: FollowUp = agent.follow_up
@@ -531,7 +530,8 @@ class Core:
         return False
 
     def _execute(self, ts: int, sample: int, used: int) -> bool:
-        """Plan agents that are `taking` part, and send orders. Returns False, with nothing sent, if only `step` can."""
+        """Plan agents that are `taking` part, and send orders. Returns False, with nothing sent, if only `step` can.
+        `used` counts the earlier follow-ups of the decision at `sample`; RAISES_LEVEL means a possible new alert."""
         plan: Plan = self.round_plan
         orders: VenueOrders = self.venue_orders
         plan.open, plan.closing = len(orders.baskets) > 0, False
@@ -552,7 +552,8 @@ class Core:
         return True
 
     def _send(self, ts: int, sample: int, used: int) -> None:
-        """Record the requests of a plan and the purchases that wait for its sales (follow-ups), and send its orders."""
+        """Record the requests of a plan and the purchases that wait for its sales (follow-ups), and send its orders.
+        `used` counts the earlier follow-ups of the decision at `sample`. Crosses (lots between agents) are not sent."""
         plan: Plan = self.round_plan
         crosses: Crosses = plan.crosses
         plan.count_cuts()

@@ -68,7 +68,11 @@ class GateSet:
 
 def unknown_to_plans(limits: Limits, universe: Universe) -> str:
     """The key of the first limit that the fold's gate cannot apply, because it depends on more than complete bars and
-    the account; empty for none."""
+    the account; empty for none.
+
+    The fold is the compiled fast path. The kinds of limits are checked one after the other: those that bar a symbol,
+    those of the opening of positions, unmeasured ones, traded sums, tails, counts, caps on orders, and quadratic ones.
+    """
     rules = rules_of(limits, universe)
     for _, code, barring_check in rules.bars:
         if barring_check not in (blocked, duplicate, shock_missing) or (
@@ -90,7 +94,10 @@ def unknown_to_plans(limits: Limits, universe: Universe) -> str:
 
 
 def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
-    """A gate for a set of limits; None where one of them depends on more than complete bars and the account."""
+    """A gate for a set of limits; None where one of them depends on more than complete bars and the account.
+
+    The scene is the market data that the gate measures. By limit on a number of orders, `most` is the largest number.
+    """
     if unknown_to_plans(limits, universe):
         return None
     rules, n = rules_of(limits, universe), universe.size
@@ -116,7 +123,11 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
 
 
 def _statistics(rules: Rules, scene: Scene, rare: NewestReturns) -> list[Statistic]:
-    """The statistics that renew a scene (market data of a sample); its losses and spreads get arrays of their own."""
+    """The statistics that renew a scene (market data of a sample); its losses and spreads get arrays of their own.
+
+    Losses are the scenarios of a limit on tail losses, spreads the covariances of a quadratic one. `renew` writes the
+    values that begin as 0 here. Below `least` returns nothing is measured.
+    """
     least, n, no_counts = rules.limits.min_history, rules.size, int_zeros(0)
     statistics = [Statistic(HISTORY, 0, lookback, least, no_counts, None) for lookback in rules.lookbacks]
     losses_by_source: dict[int, Losses] = {}

@@ -68,7 +68,9 @@ class Limiter:
     def renew(self, ring: Ring, px: Floats) -> None:
         """Update the scene (market data) to the newest returns and prices `px`, float64[N], of one lot.
 
-        Once for a new row.
+        Once for a new row. The scene is READY, or TOO_FEW where a limit lacks returns. What is measured only where a
+        bound does not decide (`ready`, `has_links`) is reset. `sums` are running sums of returns; where they are not
+        `complete`, the statistics are computed anew.
         """
         if self.renewed == ring.count:
             return

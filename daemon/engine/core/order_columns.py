@@ -192,7 +192,10 @@ class Orders:
         return at
 
     def write(self, columns: list[Any], shares: list[Any]) -> None:
-        """Write symbols, lots, limit prices, ends and reasons of orders, and each order's (agent, unsigned lots)."""
+        """Write symbols, lots, limit prices, ends and reasons of orders, and each order's (agent, unsigned lots).
+
+        Where one agent has every lot (`lone`), `shares` is not read.
+        """
         symbols: list[Any] = columns[0]
         lots: list[Any] = columns[1]
         limits: list[Any] = columns[2]
@@ -224,12 +227,15 @@ class Orders:
             [self.symbol[k] for k in range(rows)],
             [self.lots[k] for k in range(rows)],
             [self.worst_nano[k] for k in range(rows)],
-            [end] * rows if same_end else [ends[k] for k in range(rows)],
+            [end] * rows if same_end else [ends[k] for k in range(rows)],  # one Python integer for equal ends
             [self.reason[k] for k in range(rows)],
         ]
 
     def fills(self) -> list[Any]:
-        """Symbols, signed and unsigned lots, prices and fees of the fills, as lists."""
+        """Symbols, signed and unsigned lots, prices and fees of the fills, as lists.
+
+        The lists of the basket as it was sent (`record`) are copied while its orders are unchanged (`plain`).
+        """
         rows: int = self.rows
         sent_basket: Any = self.record
         from_record: bool = sent_basket is not None and self.plain
@@ -289,7 +295,7 @@ class Orders:
         return True
 
     def shares_remaining(self) -> list[Any]:
-        """For each order of the basket: (agent, unsigned open lots) of each agent."""
+        """For each order of the basket: (agent, unsigned open lots) of each agent; if `lone`, of agent 0 alone."""
         shares: list[Any] = []
         at: int = 0
         for row in range(self.rows):
@@ -315,7 +321,10 @@ class Orders:
         return shares
 
     def open_shares(self) -> list[Any]:
-        """(row of the order, agent, signed lots) of everything in the basket that may still fill."""
+        """(row of the order, agent, signed lots) of everything in the basket that may still fill.
+
+        If `lone`, agent 0 has every lot. An order whose state is FILLED or more has ended.
+        """
         shares: list[Any] = []
         at: int = 0
         for row in range(self.rows):
@@ -370,7 +379,8 @@ class Crosses:
         """Add a cross (trade between agents) as the last one, with (agent, signed lots) of each agent.
 
         Returns False, with nothing changed, where it does not fit into the columns: an earlier cross has the same or a
-        later symbol, or its agents do not ascend.
+        later symbol, or its agents do not ascend. `parties` has the number of agents by symbol, and `further` the
+        crosses outside the columns.
         """
         last_agent: int = -1
         if len(self.further) > 0 or len(shares) == 0:

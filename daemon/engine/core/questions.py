@@ -27,7 +27,11 @@ class Questions:
         self, numbers: list[Any], round_no: int, ts: int, books: list[BookColumns], ledger: Postings, history: History,
         agents: list[Any],
     ) -> list[Any]:  # fmt: skip
-        """The questions to some agents, at a sample at which each has a positive equity."""
+        """The questions to some agents, at a sample at which each has a positive equity.
+
+        `numbers` are the agents; book 0 is the house (the whole account), book k + 1 agent k. Rows by date differ from
+        rows by instant where calendars differ.
+        """
         by_instant: Ring = history.known
         by_date: Ring = by_instant if history.own_dates is None else history.own_dates
         market: Market = self.market
@@ -56,7 +60,8 @@ class Questions:
 def take_ahead(agents: list[AgentColumns], states: list[Any], ahead: Any, questions: list[Any]) -> bool:
     """Write answers known in advance into the columns of the agents, which take part in the next plan.
 
-    Returns False, with nothing changed, where an answer is missing or an agent has a note.
+    `questions` are the agents that are due. Returns False, with nothing changed, where an answer is missing or an agent
+    has a note, which Python must clear.
     """
     weights: Any = ahead.answers
     agent: AgentColumns
@@ -82,8 +87,9 @@ def take_ahead(agents: list[AgentColumns], states: list[Any], ahead: Any, questi
 def take_answers(agents: list[AgentColumns], states: list[Any], answers: list[Any], size: int, host: Any) -> bool:
     """Write the answers of a round into the columns and states of the agents, which take part in the next plan.
 
-    Returns False, with nothing changed, where an answer failed or has a note, or its weights have another size. The
-    states are changed as `step` (in Python) changes them: no failures, and the memory of the answer.
+    Weights are float64[`size`] as bytes; an answer without weights (None) changes nothing. Returns False, with nothing
+    changed, where an answer failed or has a note, or its weights have another size. The states are changed as `step`
+    (in Python) changes them: no failures, and the memory of the answer.
     """
     agent: AgentColumns
     number: int

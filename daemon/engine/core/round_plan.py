@@ -214,7 +214,7 @@ class Plan:
         raises: bool = not self.holds(0, self.passed, ring)
         for number in range(len(self.agents)):
             agent = self.agents[number]
-            if agent.taking and self.watched > 1:
+            if agent.taking and self.watched > 1:  # else the lone agent is the house
                 raises = not self.holds(number + 1, agent.passed, ring) or raises
         return RAISES_LEVEL if raises else PLANNED
 
@@ -222,7 +222,7 @@ class Plan:
         """Write the lots that an agent requests into its `change`. Returns PLANNED where it requests any, else
         NO_REQUEST; FOR_PYTHON where Python must plan, as for a request repeated within the duplicate window."""
         agent: AgentColumns = self.agents[number]
-        if age > agent.most_age or (self.open and self.in_the_way(number)):
+        if age > agent.most_age or (self.open and self.in_the_way(number)):  # an open order may have to be cancelled
             return FOR_PYTHON
         if not self.closing:
             status: int = self.aim(number)
@@ -292,9 +292,9 @@ class Plan:
         basket.cash = float(book.cash_micro) / 1e6
         basket.equity = float(columns.micro) / 1e6
         basket.up_cash = basket.open_loss = basket.open_gain = basket.traded = 0.0
-        basket.derived = not self.open
+        basket.derived = not self.open  # without open orders the gate computes `open_loss` itself
         for k in range(len(gate.rooms)):
-            gate.rooms[k] = limiter.most[k]
+            gate.rooms[k] = limiter.most[k]  # by limit on a number of orders: how many may still be sent
         if self.open:
             self.reserve(columns, gate)
         caps: list[Any] = limiter.caps
@@ -586,7 +586,7 @@ class Plan:
             sales = sales or change[k] * held[k] < 0.0
         if not sales:
             return False
-        freed: Codes = self.freed
+        freed: Codes = self.freed  # by reason code of a cut: 1 where proceeds may permit the lots
         allowed: Floats = agent.passed
         agent_reason: Codes = agent.reason
         house_passed: Floats = self.passed

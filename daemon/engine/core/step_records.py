@@ -73,6 +73,7 @@ class StepRecords:
     """Written by `expose`: the largest absolute weight, the sum of signed weights, and the sum of absolute weights."""
 
     def __init__(self, host: Any, log: Any, plan: Plan) -> None:
+        """Begin without effects; the arrays for numpy are made on the memory of the plan's columns."""
         self.host, self.log, self.plan = host, log, plan
         self.effects, self.logged, self.values = [], 0, {}
         self.unit_array = np.zeros(plan.size)
@@ -124,7 +125,10 @@ class StepRecords:
                 self.log.add(accepted_whole(effect), ())
 
     def note_sample(self, ts: int, equities: list[Any], cash: int, peak: Any) -> None:
-        """Note the valuation of a sample: equities (micro-currency) of the house, the agents, and what no agent has."""
+        """Note the valuation of a sample: equities (micro-currency) of the house, the agents, and what no agent has.
+
+        `cash` and `peak`, the high-water mark, are of the house (the whole account), in micro-currency.
+        """
         market: Market = self.plan.market
         house: BookColumns = self.plan.books[0]
         units: Floats = self.units
@@ -146,7 +150,10 @@ class StepRecords:
         self.record(answers[last])
 
     def note_plan(self, now: int, sample: int, n: int, used: int, ring: Ring) -> list[Any]:
-        """Note the plan in the columns as an effect; returns its values of limits: of the house, then of each agent."""
+        """Note the plan in the columns as an effect; returns its values of limits: of the house, then of each agent.
+
+        `n` is the number of the basket at the sample, `used` the number of the decision's earlier follow-ups.
+        """
         plan: Plan = self.plan
         market: Market = plan.market
         house: BookColumns = plan.books[0]
@@ -196,7 +203,9 @@ class StepRecords:
     def limit_values(self, ring: Ring) -> list[Any]:
         """The values of limits that a plan records: of the house (the whole account), then of each agent in the plan.
 
-        The exposures are computed here; where any book has another limit to measure, Python measures all of them.
+        The exposures are computed here; where any book has another limit to measure, Python measures all of them. A
+        limit is recorded where it cut lots (`cutting_keys`) or where its value may matter (`doubts`; None means that
+        all may). For a lone agent with the house's account (`granted`), the agent's values are those of the house too.
         """
         plan: Plan = self.plan
         limits_by_book: list[Any] = []
@@ -248,7 +257,11 @@ class StepRecords:
 
     def exposed(self, number: int, wanted: Any, cutting: Any, lots: Floats) -> Any:
         """The values (measure, bound) by key of a book that records exposures only; None where a limit of another kind
-        has to be measured, or equity is not positive."""
+        has to be measured, or equity is not positive.
+
+        `wanted` are the keys of the limits to measure. A value is left out where its limit did not cut lots (is not in
+        `cutting`) and is not in use.
+        """
         plan: Plan = self.plan
         columns: BookColumns = plan.books[number]
         values: Any = {}
@@ -284,7 +297,7 @@ class StepRecords:
         for k in range(plan.size):
             filled[k] = lots[k] * px[k]
             bought[k] = filled[k] if filled[k] > 0.0 else 0.0
-        traded: float = 2.0 * self.add_up(bought) - self.add_up(filled)
+        traded: float = 2.0 * self.add_up(bought) - self.add_up(filled)  # the sum of the unsigned values
         equity: float = float(columns.micro) / 1e6 - traded * limiter.fee
         if not equity > 0.0:
             return False
@@ -313,6 +326,7 @@ class StepRecords:
             return self.gross_share
         if number == 3:
             return abs(self.net_share)
+        # leverage, the only other measure among the exposures
         shorts: float = (self.gross_share - self.net_share) / 2.0
         borrowed: float = 1.0 + shorts if shorts > SLACK else 0.0
         return max((self.gross_share + self.net_share) / 2.0, borrowed)

@@ -67,7 +67,7 @@ class VenueOrders:
         """Whether the agent with this number has lots in an open basket of orders."""
         for place in range(len(self.baskets)):
             orders: Orders = self.baskets[place]
-            if orders.lone:
+            if orders.lone:  # the run has one agent only
                 return True
             at: int = 0
             for k in range(orders.rows):
@@ -121,7 +121,10 @@ class VenueOrders:
         return True
 
     def fill_basket(self, orders: Orders) -> bool:
-        """Whether every order of a basket fills whole at the open; writes prices and fees."""
+        """Whether every order of a basket fills whole at the open; writes prices and fees.
+
+        A price of 0 means that the order cannot fill there. `charged` are commissions before the minimum.
+        """
         fills: LimitFills = self.terms
         symbols: Ints = orders.symbol
         traded: Ints = orders.lots
@@ -145,7 +148,7 @@ class VenueOrders:
             fee: int = fills.fee(symbol, size, price)
             if fee > MOST:
                 return False
-            charged[k], prices[k], fees[k] = fee, price, fills.least(-1, fee)
+            charged[k], prices[k], fees[k] = fee, price, fills.least(-1, fee)  # -1: the order's first fill
         return True
 
     def post(self, ledger: Postings, only: int) -> bool:

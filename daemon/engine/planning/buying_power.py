@@ -18,7 +18,10 @@ ATTO_PER_MICRO: Final = 10**12
 
 
 def spend(state: State, out: OrderBasket) -> None:
-    """Record the worst cost, with fees, of a basket's rows that add risk, where the venue reports buying power."""
+    """Record the worst cost, with fees, of a basket's rows that add risk, where the venue reports buying power.
+
+    The cost is in micro-currency: nano-units of a lot times nano-currency are 1e-18 (atto).
+    """
     if state.venue.buying_power_micro is None:
         return
     held, lot_nano = state.ledger.house.lots, state.universe.lot_nano

@@ -57,6 +57,7 @@ def yield_to_switch(state: State) -> list[Effect]:
     effects: list[Effect] = []
     for parent in list(state.parents):
         agent = state.agents[parent.agent]
+        # the stricter one: RUN < REDUCE < HALT
         mode = HALT if state.flattening else max(state.switch.state, agent.switch.state)
         held = state.lots(parent.agent)
         stopped = [
@@ -123,7 +124,11 @@ def _makes_due(state: State, event: Event, effects: Sequence[Effect]) -> bool:
 
 
 def _send_due(state: State, watch: PlanWatch) -> list[Effect]:
-    """End finished parents, then send the children that are due; parents of one decision share a basket."""
+    """End finished parents, then send the children that are due; parents of one decision share a basket.
+
+    A parent is an order that is worked over time by smaller ones, its children. Lots are unsigned here but for
+    `parent.lots` and `due_lots`; `caps` are worst prices in nano-currency by column, 0 for none.
+    """
     effects = yield_to_switch(state)
     finished = [
         parent for parent in state.parents if all(parent.over(row, state.now) for row in range(len(parent.sym)))
@@ -160,7 +165,11 @@ def _send_due(state: State, watch: PlanWatch) -> list[Effect]:
 def _send_children(
     state: State, watch: PlanWatch, sample: int, decided: int, parts: list[tuple[Parent, Floats]], caps: list[int]
 ) -> Sequence[Effect]:
-    """Plan the due lots of the parents of one decision as one basket, and note its number with each parent in it."""
+    """Plan the due lots of the parents of one decision as one basket, and note its number with each parent in it.
+
+    `decided` is the instant of the decision. `parts` are (parent, signed lots), `caps` the worst prices in
+    nano-currency by column, 0 for none.
+    """
     state.revalue()
     answers = {parent.agent: parent.weights for parent, _ in parts}
     lots = {parent.agent: change for parent, change in parts}

@@ -53,7 +53,8 @@ def is_late(state: State, key: Key, row: int) -> bool:
 def late_closing(state: State, agent: int) -> dict[int, int]:
     """Column -> unsigned lots of an agent's position that late orders may still close.
 
-    The result has only columns in which every open order of the agent is late.
+    A late order has waited too long for an answer of the venue. The result has only columns in which every open order
+    of the agent is late.
     """
     closing: dict[int, int] = {}
     timely_columns = set()

@@ -123,7 +123,7 @@ def plan(
         effects.extend(cancels)
         if postponed:
             return effects
-    house_switch = REDUCE if flatten else state.switch.state
+    house_switch = REDUCE if flatten else state.switch.state  # closing is allowed even at HALT
     for agent in sorted(answers):
         weights = np.frombuffer(answers[agent])
         held_back = False
@@ -327,7 +327,7 @@ def _house_verdict(
 
     The verdict on a lone agent with the account and the limits of the house is used again. Orders that pause after
     refusals are refused, except an operator's order by hand. During a flatten (the closing of all positions) orders
-    pause too: the command ended the earlier pauses once.
+    pause too: the command ended the earlier pauses once. `measure` computes the limits' values of all verdicts at once.
     """
     paused = pausing(state, requested) if state.protection.retries and (not house.by_hand or state.flattening) else None
     first_part, limits, sums = parts[0], limits_in_force(state, HOUSE), state.history.synchronous.sums
@@ -362,7 +362,10 @@ def _shares_by_row(out: OrderBasket, agents: list[int], surviving: Lots) -> list
 
 
 def _make_parents(state: State, basket_order: OrderBasket, parts: list[_Part], surviving: Lots) -> None:
-    """Turn a basket that passed into parent orders, one for each agent, instead of sending it."""
+    """Turn a basket that passed into parent orders, one for each agent, instead of sending it.
+
+    A parent is worked over time by smaller orders. `rules.calendar` has by column the number of its calendar.
+    """
     style = state.rules.execution.style
     sessions = [state.rules.sessions[number] for number in state.rules.calendar]
     shares = _shares_by_row(basket_order, [part.agent for part in parts], surviving)
@@ -479,7 +482,11 @@ def _record_follow_ups(
     state: State, parts: list[_Part], surviving: Lots, requested: Floats, verdict: Verdict, sample: int, used: int
 ) -> None:
     """Record a follow-up (rest of a decision) for each decision that sells, and that was cut for lack of cash or
-    exposure which its sales will bring."""
+    exposure which its sales will bring.
+
+    `surviving` are the agents' lots after crosses, `requested` those of the house, and `verdict` is on the latter.
+    `used` counts the decision's earlier follow-ups. `held_back`: lots wait for the end of open orders.
+    """
     house_cut = FREED[verdict.reason] & (verdict.lots != requested)
     cut_by_house = bool(house_cut.nonzero()[0].size)
     for part, lots in zip(parts, surviving, strict=True):

@@ -29,7 +29,7 @@ def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
 
 
 def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> tuple[Floats, float]:
-    """float64[N] signed lots to trade, and the factor of `headroom`.
+    """float64[N] signed lots to trade, and the factor (at most 1) that keeps the weights within the agent's exposure.
 
     The target is weight x equity / value of a lot, truncated to lots. A position never changes its sign at once: its
     target is then zero. A change worth less than `min_trade` is omitted, unless its target is zero. A symbol without a
@@ -62,7 +62,7 @@ def hold_back(state: State, agent: int, change: Floats, closes: bool = False) ->
     open_lots = in_flight(state, agent)
     busy = open_lots != 0.0
     differs = busy & (change != open_lots)
-    differs[list(state.agents[agent].exits)] = False
+    differs[list(state.agents[agent].exits)] = False  # the orders of a protective exit go on
     unblocked = np.where(busy, 0.0, change)
     if closes:
         for column, lots in late_closing(state, agent).items():

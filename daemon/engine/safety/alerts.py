@@ -63,6 +63,7 @@ def level_effects(state: State, crossings: Sequence[tuple[int, Crossing]]) -> li
 def _limit_alert(state: State, news: list[tuple[int, Crossing]]) -> list[Publish]:
     """One alert about the (book, crossing) pairs whose level rose at this instant; none without a pair.
 
+    A crossing is (key of the limit, level before, level after, value, bound). The house is the whole account.
     Level, kind, agent and value are those of the limit with the highest level. The text names up to NAMED limits.
     """
     if not news:
@@ -93,7 +94,8 @@ def _is_news(state: State, book: int, crossing: Crossing) -> bool:
     """Whether a crossing, a change of a limit's alert level, raises an alert; records the samples at which levels end.
 
     A level that recurs within CALM_SAMPLES belongs to the earlier event. Losses and breaches of the limits of the house
-    (the whole account) always raise an alert.
+    (the whole account) always raise an alert. A limit of ON_BREACH raises none below CRITICAL. `ended` has for each
+    level above 0 the number of the sample at which it ended last.
     """
     key, before, after, _, _ = crossing
     ended = state.watch.ended[book + 1].setdefault(key, [-CALM_SAMPLES] * CRITICAL)

@@ -60,7 +60,11 @@ class Review(NamedTuple):
 
 
 def review(levels: Mapping[str, int], doubts: Sequence[Doubt] | None, *, realised: bool = False) -> Review:
-    """Return the review of a book from `Bands.doubts`; `levels` are its present alert levels by limit."""
+    """Return the review of a book from `Bands.doubts`; `levels` are its present alert levels by limit.
+
+    A doubt is (key, least possible value, largest possible value, bound) of a limit. `doubts` None: every limit must be
+    measured.
+    """
     if doubts is None:
         return Review({}, None, realised)
     values: Values = {}
@@ -78,7 +82,8 @@ def watch_levels(
 ) -> list[Effect]:
     """Alerts about limits whose level changed, and the record of the house (the whole account) where a record is due.
 
-    `books` are the `watched` ones. With `reviews` (by book) nobody reads a record, and none is made.
+    `books` are the `watched` ones. With `reviews` (by book) nobody reads a record, and none is made. `wanted` has by
+    book the limits to measure, None for all.
     """
     memory, orders_open = state.watch, bool(state.working or state.crosses)
     if books is None:
@@ -221,8 +226,10 @@ def state_losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str,
 
 
 def _limits_in_doubt(state: State, books: list[int]) -> dict[int, Wanted]:
-    """Book -> keys of the limits on positions whose level may have changed since the last sample; None for all
-    limits."""
+    """Book -> keys of the limits on positions whose level may have changed since the last sample; None for all limits.
+
+    The bands of a book are the ranges of measures within which no level changes.
+    """
     memory, ring = state.watch, state.history.synchronous
     px = state.marks * state.universe.lot_size
     holdings = memory.holdings_of(len(px))

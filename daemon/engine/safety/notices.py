@@ -72,7 +72,8 @@ def _milestone(state: State, rules: Notices) -> list[Effect]:
 def _decay(state: State, rules: Notices) -> list[Effect]:
     """Notices about policies whose Sharpe ratio is significantly below the ratio of their test, and about recoveries.
 
-    The standard error of a Sharpe ratio is by Lo (2002), for independent returns.
+    `expected` has the ratio by number of the policy, NaN where it is unknown; `decay` is the number of returns. The
+    standard error of a Sharpe ratio is by Lo (2002), for independent returns.
     """
     messages: list[Effect] = []
     if not rules.decay:

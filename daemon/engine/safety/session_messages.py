@@ -72,7 +72,7 @@ def _before_open(state: State, coming: Sequence[str]) -> Publish:
     faults = [f"{condition} is down" for condition in sorted(state.down)] + [
         f"{name} is suspended" for name in suspended
     ]
-    if state.switch.state:
+    if state.switch.state:  # RUN is 0
         faults.append(f"switch {switch}")
     verdict = f"not ready: {', '.join(faults)}" if faults else "ready"
     text = (
@@ -86,6 +86,7 @@ def _before_open(state: State, coming: Sequence[str]) -> Publish:
 def _after_close(state: State, coming: Sequence[str]) -> Publish:
     """The message after a close: the result since the previous session, positions, refusals, open baskets, next
     runs."""
+    # in micro-currency: at the begin of the day, and at the last sample
     equity_before, equity_now = state.switch.day_open, state.switch.last
     change = equity_now / equity_before - 1.0 if equity_before > 0 else 0.0
     text = (

@@ -58,7 +58,11 @@ def watch_switch(state: State, who: int, tick: Tick) -> list[Effect]:
 
 
 def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list[Effect]:
-    """Move a kill switch from RUN towards HALT, and cancel open orders accordingly."""
+    """Move a kill switch from RUN towards HALT, and cancel open orders accordingly.
+
+    A reason in `flatten_on` also closes all positions of the house (the whole account). With `jumped` symbols after an
+    unexplained price jump are closed too: only where an operator's flatten, already under way, does so.
+    """
     switch = state.switch_at(who)
     before = switch.state
     if not trip(switch, to, reason, state.sample_no):

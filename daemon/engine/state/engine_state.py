@@ -203,7 +203,8 @@ class State(Core):
     def govern(self, rules: Rules) -> None:
         """Apply new rules for the same universe and agents.
 
-        A stop that trails under new rules starts from now. Exits in progress continue.
+        A stop that trails under new rules starts from now. Exits in progress continue. `guards` are the protective
+        settings of the agents, None without any.
         """
         self.rules = rules
         self.counting = rules.counts_sessions()

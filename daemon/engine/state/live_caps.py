@@ -33,7 +33,10 @@ class Allowance(Struct, frozen=True, omit_defaults=True):
         return self.ramp_from + (1.0 - self.ramp_from) * days_passed / self.ramp_days
 
     def limits(self, house: Limits, equity_micro: int, sessions: int) -> Limits:
-        """The house's limits within these caps at an equity. Without `max_gross_exposure` the ramp leads to 1.0."""
+        """The house's limits within these caps at an equity. Without `max_gross_exposure` the ramp leads to 1.0.
+
+        In the first live `sessions` the ramp permits a growing share of exposure, below 1.
+        """
         share = self.share(sessions)
         account = ramp = None
         if self.account_micro is not None:

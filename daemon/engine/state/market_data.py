@@ -33,7 +33,7 @@ def freeze_market(state: State) -> FrozenMarket:
     own_dates_count = 0 if history.own_dates is None else history.own_dates.count
     return FrozenMarket(
         rings=(*_freeze_ring(history.known), *_freeze_ring(history.synchronous), *own_dates),
-        counts=(history.known.count, history.synchronous.count, own_dates_count, 0),
+        counts=(history.known.count, history.synchronous.count, own_dates_count, 0),  # the last number is not read
         pending=[(key, row.tobytes()) for key, row in history.pending.items()],
         waiting=history.waiting,
         known_actions=history.known_actions,
@@ -46,7 +46,11 @@ def freeze_market(state: State) -> FrozenMarket:
 
 
 def thaw_market(state: State, f: FrozenMarket) -> None:
-    """Restore the market data of `state` from the snapshot's values `f`."""
+    """Restore the market data of `state` from the snapshot's values `f`.
+
+    A ring has the prices and returns of the newest samples: those known at each instant (`known`), and those of one
+    date in all calendars (`synchronous`).
+    """
     history = state.history
     # `rings` has the prices and the returns of each ring: known, synchronous and, if any, own dates
     _thaw_ring(history.known, f.rings[0], f.rings[1], f.counts[0])

@@ -152,7 +152,10 @@ class Working(Orders):
 
     @classmethod
     def thaw(cls, frozen: FrozenOrders, agents: int) -> "Working":
-        """The basket of orders in a snapshot of a run with `agents` agents."""
+        """The basket of orders in a snapshot of a run with `agents` agents.
+
+        `whole` are the agents' lots as sent, empty in an old snapshot; `shares` are their open lots.
+        """
         work = cls.sent(frozen.basket, frozen.whole or frozen.shares, agents)
         columns = (work.lots, frozen.lots), (work.worst_nano, frozen.worst_nano)
         for column, values in (*columns, (work.filled, frozen.filled), (work.state, frozen.state)):

@@ -110,7 +110,10 @@ def twap_lots(rules: Execution, size: int, due: int) -> int:
 
 
 def vwap_lots(rules: Execution, size: int, due: int, start: int, opened: int, close: int) -> int:
-    """Lots of `size` that are due with `due` slices weighted by the volume profile."""
+    """Lots of `size` that are due with `due` slices weighted by the volume profile.
+
+    The order is worked from `start` on; `opened` and `close` are the session's open and close, all in ns.
+    """
     if due >= rules.slices:
         return size
     length, session = min(rules.over_ns, close - start), close - opened

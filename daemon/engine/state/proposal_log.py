@@ -102,7 +102,11 @@ def plans_of(effects: Sequence[Effect]) -> list[Planned]:
 
 
 def verdict_of(proposal: Proposed, book: str, shadow: bool, number: int, effects: Sequence[Effect]) -> ProposalVerdict:
-    """The verdict on a proposal for the agent with index `number` of a house, from the `effects` of the proposal."""
+    """The verdict on a proposal for the agent with index `number` of a house, from the `effects` of the proposal.
+
+    A house is the whole account, or a `shadow` (an agent on paper); `book` is the name of the agent. A cut is a
+    reduction of lots by a limit. A proposal has either weights or lots, as bytes.
+    """
     house_effects = own_effects(effects)
     plans = plans_of(house_effects)
     cuts = [cut for plan in plans for who, cut in cuts_of(plan) if cut.house or who == number]

@@ -145,7 +145,8 @@ def room_of(agent: Limits, house: Limits) -> tuple[float, float]:
 
     A purchase of the fraction x of equity at a price `collar` above the mark, with the rate `fee`, costs
     x (1 + collar) (1 + fee). Gross exposure is then x (1 + collar), and equity is lower by
-    x (collar + fee (1 + collar)).
+    x (collar + fee (1 + collar)). `in_flight` is the fraction by which exposure may exceed its limit until open orders
+    have filled.
     """
     collar = max(reserved(agent.collar), reserved(house.collar))
     fee = max(agent.fee_bp, house.fee_bp) / 1e4

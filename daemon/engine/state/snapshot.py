@@ -242,7 +242,11 @@ def freeze(state: State, *, ended: bool = True) -> bytes:
 
 
 def thaw(rules: Rules, frozen: bytes) -> State:
-    """The state of a snapshot. Universe, sessions and agents are those of `rules`, the limits those of the snapshot."""
+    """The state of a snapshot. Universe, sessions and agents are those of `rules`, the limits those of the snapshot.
+
+    `numbers` has the clocks, and at index 6 whether all positions are being closed. Switch 0 is that of the house (the
+    whole account), the others those of the agents.
+    """
     decoded = msgspec.msgpack.decode(frozen, type=Frozen)
     state = State(with_limits(rules, decoded.limits))
     state.ledger.thaw(msgspec.msgpack.decode(decoded.ledger))
@@ -284,6 +288,8 @@ def thaw(rules: Rules, frozen: bytes) -> State:
 
 def _restore_policies(state: State, f: Frozen) -> None:
     """Restore seats and shadows (agents on paper) by name.
+
+    `seats` has, by agent, the name of the agent or shadow whose policy decides for it.
 
     A new shadow begins with the market data only. An agent that was decided for by the policy of an agent that is now
     removed gets its own policy back, without memory.

@@ -38,7 +38,11 @@ def check_levels(state: State) -> Sequence[Effect]:
 
 
 def begin_exits(state: State) -> list[Effect]:
-    """Begin the exits of positions whose marks are at or beyond a protective level. Trailing levels follow marks."""
+    """Begin the exits of positions whose marks are at or beyond a protective level. Trailing levels follow marks.
+
+    `guards` are the protective settings, None without any. `best` is side (1 long, -1 short) x the best mark since
+    entry. `held` is True if any level exists.
+    """
     guards = state.guards
     if guards is None:
         return []
@@ -120,7 +124,8 @@ def due_exits(state: State, number: int, freed: bool = False) -> list[int]:
     """Columns of an agent's exits that are ordered at this instant; with `freed` only exits that waited for a stop.
 
     None is due while the agent is halted, in a symbol that is halted or held after a price jump, or, but for a
-    take-profit, while a stop at the venue may still fill.
+    take-profit, while a stop at the venue may still fill. `tried` is the instant of the last attempt; `held` means that
+    the exit waits for a stop.
     """
     agent = state.agents[number]
     due = [

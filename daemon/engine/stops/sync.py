@@ -138,7 +138,10 @@ def _blocked(state: State, waiting: Postponed) -> bool:
 
 
 def _replace_stops(state: State, sampled: bool) -> list[Effect]:
-    """Cancel protective stops at the venue that differ from their target, and send missing ones."""
+    """Cancel protective stops at the venue that differ from their target, and send missing ones.
+
+    `sampled` is True at a sample. A stop that is `going` is being cancelled already.
+    """
     guards = state.guards
     if guards is None or not state.resting:  # no stop is wanted at the venue
         return cancel_stops(state, live_stops(state))
@@ -173,6 +176,7 @@ def _target_stops(state: State, guards: Guards, present: Levels) -> dict[tuple[i
         house_lots -= reserved[HOUSE][symbol]
         candidates: list[tuple[float, int, int]] = []
         for number, agent in enumerate(state.agents):
+            # `rests`: whether the agent's stops are placed at the venue
             stop = float(present.stop[number, symbol]) if guards.rests[number] else np.nan
             agent_lots = side * state.ledger.books[number].held[symbol] - reserved[number][symbol]
             if agent_lots <= 0 or not stop > 0.0 or agent.switch.state == HALT:
@@ -230,8 +234,9 @@ def _differs(
     """Whether the protective stop `stop` at the venue must be replaced.
 
     A stop that is too large is replaced at once. A stop that is too small is replaced once no order adds to the
-    position, a stop at another level at a sample. While its symbol is held after a price jump, no successor would be
-    sent, so a stop that is not too large stays.
+    position, a stop at another level at a sample, where it moved by more than the fraction STEP. An operator's level is
+    followed at once. While its symbol is held after a price jump, no successor would be sent, so a stop that is not too
+    large stays.
     """
     position = stop.agent, stop.symbol
     exit_ = state.agents[stop.agent].exits.get(stop.symbol)
@@ -281,7 +286,7 @@ def _send_stops(
     state: State, wanted: dict[tuple[int, int], Wanted], requested: dict[int, Floats], total: Floats
 ) -> list[Effect]:
     """Send stops that pass the gate (the check of limits) of the house (the whole account). `requested` has the signed
-    lots float64[N] of each agent, `total` the sum."""
+    lots float64[N] of each agent, `total` the sum. Stops reduce, so that they are judged as at REDUCE in any state."""
     state.revalue()
     ctx, account, limits = market_context(state), account_of(state, HOUSE), limits_in_force(state, HOUSE)
     _with_stops(state, account)
@@ -311,7 +316,7 @@ def _send_stops(
             list(out.stop_nano),
             [target.entry for target in targets],
             [target.kind for target in targets],
-            [0] * rows,
+            [0] * rows,  # no cancel was requested yet
         )
         effects.append(_plan_record(state, agent, out.n, lots, verdict.reason.tobytes(), verdict.recorded))
         effects.extend(
@@ -335,7 +340,10 @@ def _with_stops(state: State, account: Account) -> None:
 def _plan_record(
     state: State, agent: int, n: int, lots: Floats, reason: bytes, values: dict[str, tuple[float, float]]
 ) -> Planned:
-    """The record of stops as a plan of their agent: its weights, with 0 for the positions that the stops close."""
+    """The record of stops as a plan of their agent: its weights, with 0 for the positions that the stops close.
+
+    The agent's scale is 1, its limits cut nothing (reason codes 0), and nothing crosses (int64 zeros).
+    """
     weights = np.where(lots != 0.0, 0.0, state.held_weights(agent))
     packed = lots.astype(np.int64).tobytes()
     return Planned(

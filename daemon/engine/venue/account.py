@@ -38,7 +38,7 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
     """Book a cash flow. Deposits and withdrawals move the high-water marks; the venue's other bookings are profit.
 
     A flow with an id is of the venue, and is booked once. A flow without one is refused beyond the free cash of its
-    book.
+    book. `units_nano` are nano-units of an instrument itself, as of a fee in a coin. Book -1 is the unallocated one.
     """
     if moved.id:
         if moved.id in state.venue.flows:
@@ -152,7 +152,10 @@ def entitled(state: State, symbol: int) -> list[tuple[int, int]]:
 
 def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
     """Compare the venue's account with ours; after a difference that is not fenced only reducing orders are
-    permitted. As configured, the difference is then fenced (ignored) or booked to an agent."""
+    permitted. As configured, the difference is then fenced (ignored) or booked to an agent.
+
+    `counted` are the baskets that the reported buying power includes. `run` is empty in old journals.
+    """
     state.venue.buying_power_micro = venue.buying_power_micro
     state.venue.unlent = tuple(venue.unlent)
     for key in venue.counted:
@@ -203,7 +206,9 @@ def note_holdings(state: State, holdings: Sequence[tuple[str, str]]) -> list[Eff
 def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:
     """(lots by column, cash in micro-currency) of the venue less ours and the fenced (excluded) ones.
 
-    Cash within the tolerance is 0. Lots and cash that an order without an answer may explain are no difference.
+    Cash within the tolerance is 0. Lots and cash that an order without an answer may explain are no difference: `reach`
+    has the least and largest such lots by column, `cash_reach` those of cash, None where no bound can be given. Venue
+    cash None was not requested.
     """
     house, (fenced_lots, fenced_cash) = state.ledger.house, state.venue.fenced
     lots = [
@@ -278,6 +283,7 @@ def _correct(state: State, lots: Sequence[int], cash: int, how: str, reason: str
     effects: list[Effect] = []
     for column, added in enumerate(lots):
         if added:
+            # [0]: without the residue of rounding
             value = round_micro(added * state.universe.lot_nano[column] * int(state.marks_nano[column]))[0]
             _move_marks(state, value, book)  # before the booking: else the flow would be a profit or a loss
             state.ledger.in_kind(column, added, value, book)
@@ -295,7 +301,10 @@ def _correct(state: State, lots: Sequence[int], cash: int, how: str, reason: str
 
 
 def strays(state: State, ours: Sequence[OpenOrder]) -> list[ForeignOrder]:
-    """Our orders that are open at the venue but ended in the books, as foreign orders: they reserve risk like these."""
+    """Our orders that are open at the venue but ended in the books, as foreign orders: they reserve risk like these.
+
+    `cum` are the lots of an order that the venue has filled.
+    """
     ended = dict(state.ended)
     foreign = []
     for order in ours:

@@ -61,7 +61,7 @@ def pay_in_coin(
         for who, unsigned in share(lots, [(who, abs(unsigned)) for who, unsigned in shares])
         if unsigned
     ]
-    amount = round_micro(lots * lot_nano * price_nano)[0]
+    amount = round_micro(lots * lot_nano * price_nano)[0]  # without the residue of rounding
     state.ledger.fills([sym], [-lots], [price_nano], [amount], [paid])
     state.booked()
     return [Filled(*key, ts, [sym], [-lots], [price_nano], [amount], [paid])]
@@ -101,7 +101,9 @@ def _add_uncharged(state: State, key: int, size: int, rounding: int, ts: int) ->
 def unlisted_fees(state: State, account: VenueAccount) -> Iterator[Flow]:
     """Fees that the venue has taken and not listed.
 
-    The missing amount of each coin and of cash, if it is at most the highest fee.
+    The missing amount of each coin and of cash, if it is at most the highest fee. `uncharged` has by column the
+    (nano-units bought, instant) whose fee is not listed yet; at CASH the amount of sales in micro-currency. Such a fee
+    is booked `ahead` of its listing.
     """
     house, (fenced_lots, fenced_cash) = state.ledger.house, state.venue.fenced
     odd_nano = {symbol: int(Decimal(text) * NANO) for symbol, text in account.odd}
@@ -124,7 +126,10 @@ def unlisted_fees(state: State, account: VenueAccount) -> Iterator[Flow]:
 
 
 def count_fee(state: State, moved: Flow) -> Flow:
-    """Count a fee of the venue; returns the flow that is still to be booked, without any part that was booked ahead."""
+    """Count a fee of the venue; returns the flow that is still to be booked, without any part that was booked ahead.
+
+    Only fees of pairs, such as BTC/USD, are listed late and counted. A flow that is charged is negative.
+    """
     of_pairs = moved.ahead or (moved.symbol >= 0 and is_pair(state.universe.symbols[moved.symbol]))
     # the entry of a fee in money may have no symbol
     of_pairs = of_pairs or (moved.symbol < 0 and all(map(is_pair, state.universe.symbols)))
@@ -192,11 +197,11 @@ def book_units(state: State, moved: Flow) -> list[Effect]:
     parts = share(abs(lots), holders) if holders else [(len(state.ledger.books) - 1, abs(lots))]
     effects: list[Effect] = []
     for book, part in parts:
-        value = round_micro(sign * part * lot_nano * price)[0]
+        value = round_micro(sign * part * lot_nano * price)[0]  # without the residue of rounding
         state.ledger.in_kind(column, sign * part, value, book)
         state.ledger.deposit(-value, book)
         state.ledger.income(value, [(book, 1)])
-        number = book if book < len(state.ledger.books) - 1 else -1
+        number = book if book < len(state.ledger.books) - 1 else -1  # -1: the unallocated book
         effects.append(Booked(moved.ts, "in_kind", column, value, number))
         effects.append(Booked(moved.ts, "flow", -1, -value, number))
         effects.append(Booked(moved.ts, kind, column, value, number))

@@ -55,7 +55,7 @@ def refused(state: State, agent: int, symbol: int, side: Side, reason: str) -> l
     retry = pause_after(state, agent, symbol, side, words_of(reason))
     if retry.times > 1:
         return []
-    by = "" if reason.startswith("not sent: ") else "rejected by the venue: "
+    by = "" if reason.startswith("not sent: ") else "rejected by the venue: "  # the daemon itself may refuse to send
     text = (
         f"{by}{reason or 'no reason given'}; {NAMES[side]} pause, for 1 minute at first and up to 60 while this lasts"
     )
