@@ -24,7 +24,7 @@ LINES: Final = 40
 """Lines of one output that a page shows."""
 
 SUMMARIES: Final = {
-    "first_backtest": "This notebook leads from a function to a report, and asks whether it would have worked.",
+    "first_backtest": "This notebook leads from a policy to its report, and asks whether the policy would have worked.",
     "factor": "This notebook asks whether a factor predicts returns, and whether it pays after costs.",
     "sweep_and_luck": "This notebook shows how good the best of sixteen trials is, beside sixteen draws by lot.",
     "walk_forward": "This notebook asks whether choosing parameters would have worked as time went on.",
