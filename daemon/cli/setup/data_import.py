@@ -195,7 +195,7 @@ def written(table: "Table", target: Path, name: str, reading: Reading) -> Import
     from quantd.daemon.cli.setup.bar_files import beside, parquet
 
     source = BarFrame(table.frame, name, table.actions if len(table.actions) else None, table.statements)
-    report, fitted = fitting(target, source, reading._replace(interval=reading.interval, exceptions=None))
+    report, fitted = fitting(target, source, reading._replace(exceptions=None))
     if not report["bars"]:
         raise Failure(f"{name} has no bar; name another file", CHECK_FAILED)
     misfits = [misfit for misfit in report["misfits"] if misfit["kind"] == "interval"]
