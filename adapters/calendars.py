@@ -175,6 +175,7 @@ def sessions(
             Sessions(ALWAYS_OPEN, "UTC", days, days, tuple(day_start + DAY_NS for day_start in days)), closed
         )
     file = tables()
+    # the bundled tables, unless they lack the range or the name, or an installed library is newer
     if file.first <= start and end <= file.last and file.resolved(name) is not None and not _library_is_newer():
         return _without_closed(_bundled_sessions(name, start, end), closed)
     # whole years, so that a small change of the configured dates is served by the same cache file

@@ -31,7 +31,11 @@ class Certificate:
         self._reading: threading.Thread | None = None
 
     def _use_newest(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, first: ssl.SSLContext) -> None:
-        """Use the newest certificate for a new connection, and start to read the files again if they changed."""
+        """Use the newest certificate for a new connection, and start to read the files again if they changed.
+
+        OpenSSL calls this function at each handshake. `name` is the host name that the client sent, `first` the context
+        with which the server began.
+        """
         now = time.monotonic()
         if now >= self._next_s and (self._reading is None or not self._reading.is_alive()):
             self._next_s = now + CHECK_S

@@ -130,6 +130,7 @@ class Listener(socket.socket):
         try:
             connection, address = super().accept()
         except OSError as why:
+            # EMFILE, ENFILE: this process or the machine has no descriptor left
             if why.errno not in (errno.EMFILE, errno.ENFILE) or self._spare < 0:
                 raise
             self._close_next()

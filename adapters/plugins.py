@@ -75,6 +75,8 @@ def ordered(packages: tuple[str, ...], record: type[N], group: str) -> Mapping[s
     A package that is not installed is skipped. A module is imported only if a line of its source begins with `NAME:
     Final = CLASS(`, so that other modules of the package are not imported. Raises FaultyRecord for a name that occurs
     twice, and for an entry point without a record.
+
+    A record is an object that describes one plug-in; `record` is its class, and its `order` comes first in the sorting.
     """
     declares = re.compile(rf"^\w+: Final = {record.__name__}\(", re.MULTILINE)
     by_name: dict[str, N] = {}
@@ -88,7 +90,10 @@ def ordered(packages: tuple[str, ...], record: type[N], group: str) -> Mapping[s
 
 
 def declaring(package: str, declares: re.Pattern[str]) -> Iterator[str]:
-    """The modules of a package whose source has a line that matches; none where the package is not installed."""
+    """The modules of a package whose source has a line that matches; none where the package is not installed.
+
+    `declares` is the pattern of a line.
+    """
     try:
         folders = import_module(package).__path__
     except ModuleNotFoundError as why:

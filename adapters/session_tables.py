@@ -51,7 +51,11 @@ class SessionTables(Struct, frozen=True, kw_only=True):
         return resolved if resolved in self.calendars else None
 
     def sessions(self, name: str, start: date, end: date) -> Sessions:
-        """The sessions of a bundled calendar dated from `start` to `end`, both inclusive and within the file."""
+        """The sessions of a bundled calendar dated from `start` to `end`, both inclusive and within the file.
+
+        A table has a bit for each date, True for a session, and the minutes since midnight UTC of opens and closes, in
+        rows that apply from a session until the next row.
+        """
         table = _decoded(self.calendars[self.aliases.get(name, name)])
         epoch = date(1970, 1, 1)
         days = np.flatnonzero(np.unpackbits(np.frombuffer(table.days, np.uint8))) + (self.first - epoch).days
@@ -82,7 +86,10 @@ class Table(Struct, frozen=True, array_like=True):
 
 def encoded(sessions: Sessions, first: date, last: date) -> bytes:
     """Encode a calendar's sessions as the file of tables holds them. Raises ValueError for a time that is not a
-    whole minute."""
+    whole minute.
+
+    `first` and `last` are the dates of the file, from which its bits are counted.
+    """
     day = np.asarray(sessions.day_ns, dtype=np.int64)
     times = np.stack([np.asarray(column, dtype=np.int64) - day for column in (sessions.open_ns, sessions.close_ns)])
     if (times % _MINUTE_NS).any():

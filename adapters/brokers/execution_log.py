@@ -64,6 +64,9 @@ class ExecutionLog(Struct):
         This is for a venue that reports quantity and average price of an order and never lists some of its executions.
         From then on, a listed execution is ignored if it covers the same units. `fee_micro` is the fee of the whole
         order so far. Returns False, and adds nothing, if no positive price gives that average.
+
+        `cum_nano` is the order's filled quantity by the venue's count, in nano-units: each execution covers an interval
+        of it. `average_nano` is in nano-currency for one unit.
         """
         intervals = sorted(
             (execution.cum_nano - execution.size_nano, execution.cum_nano) for execution in self.executions.values()
@@ -92,6 +95,8 @@ class ExecutionLog(Struct):
 
         Executions with an id get the next interval of the order's quantity, sorted by time and id. Executions with a
         cumulative quantity state their interval themselves.
+
+        The interval of an execution ends at its `cum_nano`, the filled quantity of the order after it, in nano-units.
         """
         # sorted before the intervals are assigned: the order of arrival can differ after a restart
         for execution in sorted(executions, key=lambda execution: (execution.ts, execution.id)):
@@ -124,6 +129,8 @@ class ExecutionLog(Struct):
 
         A lot that several executions fill has their average price, to the nearest nano, and the sum of their fees. A
         lot is omitted while one of its executions is missing.
+
+        Quantities of executions are in nano-units; `cum_nano` is the filled quantity of the order after an execution.
         """
         fills = []
         fee_micro = fee_nano = 0

@@ -52,7 +52,11 @@ class Unreadable:
         self._name_once("", text, item)
 
     def _name_once(self, what: str, text: str, item: object) -> None:
-        """Store the text for `taken`, unless the same item was reported earlier."""
+        """Store the text for `taken`, unless the same item was reported earlier.
+
+        At most NAMED texts are stored between two calls of `taken`; further items are only counted. `_safe` removes
+        secrets.
+        """
         content = item.decode(errors="replace") if isinstance(item, bytes) else str(item)
         key = blake2b(f"{what}|{content}".encode(errors="replace"), digest_size=8).digest()
         if key in self._seen:

@@ -120,7 +120,11 @@ def signed(
     incident: str = "",
     for_s: int = 30,
 ) -> bytes:
-    """Return the payload of a command, as `quantd halt --mqtt` sends it."""
+    """Return the payload of a command, as `quantd halt --mqtt` sends it.
+
+    `ts` is in seconds since 1970 (UTC); the command expires `for_s` seconds later. `agent` is empty for the whole
+    account, `incident` for a command other than acknowledge.
+    """
     unsigned = BusCommand(VERSION, id, ts, ts + for_s, name, reason, who, "", agent, incident)
     return msgspec.json.encode(msgspec.structs.replace(unsigned, signature=signature(key, topic, unsigned)))
 
@@ -176,7 +180,11 @@ class Taken(Struct):
     horizon: int = 0
 
     def admit(self, command: BusCommand, now_s: float) -> None:
-        """Raise CommandRefused unless the command is timely and new."""
+        """Raise CommandRefused unless the command is timely and new.
+
+        Times are in seconds since 1970 (UTC). `ids` has the accepted commands; `horizon` is the latest expiry of those
+        that were removed from it.
+        """
         expired_since_s, ahead_s = now_s - command.expires, command.ts - now_s
         if command.id in self.ids:
             raise CommandRefused("repeated", "the command was accepted already; each command needs a new id", command)

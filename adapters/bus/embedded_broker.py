@@ -69,7 +69,11 @@ class EmbeddedBroker:
     """
 
     def __init__(self, settings: EmbeddedSettings) -> None:
-        """Raises BrokerUnavailable for a network address without a password."""
+        """Raises BrokerUnavailable for a network address without a password.
+
+        `publisher` is (user name, password) of the daemon itself, new at each start. `_failure` is the error of a
+        failed start.
+        """
         if not is_loopback(settings.host) and not (settings.username and settings.password):
             raise BrokerUnavailable(
                 f"[bus] host = {settings.host!r} can be reached from other machines; the embedded broker then needs "
@@ -170,7 +174,7 @@ class EmbeddedBroker:
             tls = _tls_context(self._settings)
             server = await asyncio.start_server(
                 connected,
-                sock=Listener(self.host, self.port, min(CONNECTIONS, descriptors() // 8)),
+                sock=Listener(self.host, self.port, min(CONNECTIONS, descriptors() // 8)),  # files need the others
                 ssl=tls,
                 ssl_handshake_timeout=CONNECT_S if tls is not None else None,
             )
@@ -246,7 +250,11 @@ class _SnapshotIteration(dict[str, Any]):
 
 
 def _confined_broker(publisher: tuple[str, str], settings: EmbeddedSettings) -> "Broker":
-    """Return amqtt's broker with stricter rules for connections, publish rights and retained messages."""
+    """Return amqtt's broker with stricter rules for connections, publish rights and retained messages.
+
+    `publisher` is (user name, password) of the daemon, which alone may publish; other clients may publish on
+    `open_topic` only, if it is set.
+    """
     from amqtt.broker import Broker
     from amqtt.contexts import Action  # type: ignore[import-untyped]
     from amqtt.errors import MQTTError  # type: ignore[import-untyped]
@@ -292,5 +300,6 @@ def _confined_broker(publisher: tuple[str, str], settings: EmbeddedSettings) -> 
 
     listener = {"type": "external", "bind": endpoint_text(settings.host, settings.port)}
     broker = ConfinedBroker({"listeners": {LISTENER: listener}, "plugins": {}})
+    # amqtt iterates over subscriptions while other clients add some
     broker._subscriptions = _SnapshotIteration()
     return broker

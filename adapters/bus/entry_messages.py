@@ -118,7 +118,11 @@ class EntryComposer:
 
     def _basket_of(self, sample: int, n: int) -> _OpenBasket | None:
         """Return a basket with orders that have not ended; from the store if this process did not compose its entry,
-        None if it is lost."""
+        None if it is lost.
+
+        A basket has the orders of one decision; (`sample`, `n`) is its key. It is lost if the store has no journal
+        entry that sent it.
+        """
         if (open_basket := self._baskets.get((sample, n))) is not None:
             return open_basket
         if (sent := self._sent_by(sample, n)) is None:
@@ -155,6 +159,9 @@ class EntryComposer:
         """Return the message lines of the orders in `rows`, which have these `states`.
 
         Without a `reason`, a line names the limit that reduced its order.
+
+        The reason is `reason` where that is a text; None stands for the limit that reduced the order. Without
+        `open_basket` only the row, the state and the reason of an order are known.
         """
         universe, run, lines = self._composer.universe, self._composer.run, []
         for row, state in zip(rows, states, strict=True):

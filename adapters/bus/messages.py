@@ -70,6 +70,8 @@ class Composer:
 
         `reasons` are the names of the order gate's reason codes. `switch` has the current trading switches of a
         restarted daemon: an agent's index, or -1 for the house (the whole account), -> 0 RUN, 1 REDUCE or 2 HALT.
+
+        `_portfolio_parts` is the number of topics that the last portfolio message filled.
         """
         self.run = run
         self.name = name
@@ -133,6 +135,9 @@ class Composer:
         UTC).
 
         The limits come from the account itself, because the records of the journal may be of an earlier instant.
+
+        `limits` maps the name of a limit to (value, bound). `drawdown` is the fall of the equity from its highest
+        value, as a fraction. An agent's index is 0 or more in `_switch`; -1 is the house.
         """
         id = f"{self.run}-{sequence}-risk"
         payload = Risk(
@@ -153,6 +158,8 @@ class Composer:
 
         Each part has a topic of its own. Topics of parts that only an earlier state had are cleared: an empty retained
         payload removes the topic (MQTT 3.1.1, 3.3.1.3).
+
+        `valued` is the effect that values the account, with the equity of each agent's book in micro-currency.
         """
         payload = Portfolio(
             **self.stamp(f"{self.run}-{sequence}-{k}", valued.ts),

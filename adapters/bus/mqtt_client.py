@@ -97,6 +97,8 @@ class BusClient(Client):
 
         Raises MqttError without an acknowledgement, Refused for a permanent refusal, and ValueError for an invalid
         message.
+
+        A code in TEMPORARY may change when the message is sent again.
         """
         if len(payload) + len(topic.encode()) + HEAD_BYTES > self._packet_bytes:
             raise Refused(

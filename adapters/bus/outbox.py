@@ -110,7 +110,10 @@ class Lanes:
     def __init__(
         self, durable: Outbox, compose: Compose, capacity: int = CAPACITY, capacity_bytes: int = CAPACITY_BYTES
     ) -> None:
-        """Begin with an empty queue in memory of at most `capacity` messages and `capacity_bytes`."""
+        """Begin with an empty queue in memory of at most `capacity` messages and `capacity_bytes`.
+
+        `durable` has the alerts in the store. `compose` returns the messages of a queued journal entry.
+        """
         self._dropped = 0
         self._bytes = 0  # of the queued entries
         self._effects = 0
@@ -200,7 +203,10 @@ class Lanes:
 
     def pending(self, limit: int) -> Sequence[Outgoing]:
         """Return at most `limit` messages, the stored ones first. Raises the error of the store or of `compose` only if
-        no message can be sent."""
+        no message can be sent.
+
+        The other messages come from memory, composed from journal entries when they are needed.
+        """
         stored_messages: list[Outgoing] = []
         error: Exception | None = None
         stages = (

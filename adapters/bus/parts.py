@@ -36,6 +36,8 @@ def parts_of(payload: Payload, most_bytes: int = PART_BYTES) -> list[tuple[Paylo
     """Return the payload, or its parts in order, each with its JSON of at most `most_bytes`.
 
     A single row above `most_bytes` is not split; a broker refuses it only if its own limit is lower than the row.
+
+    Only a payload of the type Rows can be split. NUMBER_BYTES are kept free for the number of a part.
     """
     text = _encode(payload)
     if len(text) <= most_bytes or not isinstance(payload, Rows):
@@ -66,7 +68,11 @@ def _pieces(value: T, size: int, most_bytes: int) -> list[T]:
 
 def _split_rows(value: T, count: int) -> list[T]:
     """Split `value` into at most `count` pieces with equal numbers of rows. If there is a single row of a type in
-    DIVISIBLE, that row is split."""
+    DIVISIBLE, that row is split.
+
+    A row is an entry of one of the lists or mappings of `value` (`tables`). `keys` are (field, index or key) of all
+    rows, in order.
+    """
     tables: dict[str, Any] = {
         name: rows for name in value.__struct_fields__ if isinstance(rows := getattr(value, name), list | dict)
     }

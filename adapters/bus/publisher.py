@@ -85,7 +85,12 @@ class MqttBus:
     """
 
     def __init__(self, settings: MqttSettings, outbox: Outbox, status_topic: str, offline: bytes) -> None:
-        """`offline` is the last will, retained on `status_topic`: the broker publishes it after a lost connection."""
+        """`offline` is the last will, retained on `status_topic`: the broker publishes it after a lost connection.
+
+        `settings` are those of the broker, `outbox` has the messages that must be delivered. Transient messages and
+        heartbeats (`_beat`) may be lost. Suspects are messages that may make the broker disconnect. `_limit` ends `run`
+        within `_within_s` seconds of `stop`.
+        """
         self.listen: Listen | None = None
         """The subscription; set before `run`."""
         self.undeliverable: Callable[[str], None] = lambda text: None
@@ -179,7 +184,11 @@ class MqttBus:
             self._limit.reschedule(asyncio.get_running_loop().time() + within_s)
 
     async def run(self) -> None:
-        """Maintain the connection and drain the outbox until `stop`. Only cancellation ends it early."""
+        """Maintain the connection and drain the outbox until `stop`. Only cancellation ends it early.
+
+        `_within_s` are the seconds that `stop` permits for the last messages; `_limit` is the time limit that `stop`
+        sets.
+        """
         # One thread for the outbox: it may have a SQLite connection, and its commits must not delay the loop.
         with _Worker(1, "quantd-outbox") as worker:
             counting = asyncio.create_task(self._count_queued(worker), name="outbox depth")
@@ -294,6 +303,7 @@ class MqttBus:
             protocol=settings.protocol,
             window=WINDOW,
         )
+        # aiomqtt warns above this number of pending calls, and a window in flight is usual here
         client.pending_calls_threshold = 2 * WINDOW
         return client
 
@@ -365,6 +375,9 @@ class MqttBus:
         connection.
 
         A message without an answer stays in `_flight`, the messages on their way.
+
+        `key` is the message's id, or is derived from the topic for a retained state. The suspects are messages that the
+        broker may never accept; an acknowledged message is none.
         """
         message = self._flight[key] = Sent(key, topic, len(payload))
         try:
@@ -408,7 +421,11 @@ class MqttBus:
 
     async def _drain(self, client: BusClient, worker: "_Worker") -> None:
         """Send messages in windows (groups in flight together) until the outbox is empty, with states and heartbeats
-        between them."""
+        between them.
+
+        `_settled` has the ids that can be deleted from the outbox. An answer is True for an acknowledged message, False
+        for a refused one, and an exception if the connection was lost.
+        """
         while True:
             while self._transient:
                 await self._send_unacknowledged(client, *self._transient.popleft())

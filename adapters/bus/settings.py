@@ -29,7 +29,10 @@ class Tls:
     own: bool = False
 
     def context(self) -> ssl.SSLContext:
-        """Return an SSL context that verifies the broker's name and chain. Raises OSError or ssl.SSLError."""
+        """Return an SSL context that verifies the broker's name and chain. Raises OSError or ssl.SSLError.
+
+        With `own`, `ca_file` is the certificate of the broker itself, and its name is not checked.
+        """
         if self.own:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False

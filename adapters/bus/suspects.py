@@ -89,6 +89,9 @@ class Suspects:
 
         `flight` are the messages without an acknowledgement. `acknowledged` tells whether the broker accepted another
         message on this connection.
+
+        A suspect is a message that the broker may never accept; `_tries` counts the connections that were lost while it
+        was in flight alone. A bound is the size from which payloads are refused.
         """
         for message in flight:
             self._tries.setdefault(message.key, 0)

@@ -131,6 +131,7 @@ async def connect(access: Access) -> Exchange:
             "verify": not plain_http,
         }
     )  # fmt: skip
+    # ccxt then returns numbers as text, so that no digit is lost
     exchange.number = str
     if access.sandbox:
         if not exchange.urls.get("test"):

@@ -43,7 +43,8 @@ class Discord:
         An alert of level INFO is sent as a silent message. Raises SinkError.
         """
         escaped_title = MARKS.sub(lambda mark: f"\\{mark[0]}", title(alert))
-        # three backticks would end the block of code; 10 characters are for its marks and line ends
+        # three backticks would end the block of code; 10 characters are for its marks and line ends, and a unit of
+        # UTF-16 has two bytes
         text = shortened(body(alert).replace("```", "'''"), 2 * (CHARS - len(escaped_title) - 10), "utf-16-le")
         await self._receiver.post(
             {

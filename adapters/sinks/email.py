@@ -119,6 +119,8 @@ class Email:
         """Send a message to these recipients. Returns refused recipient -> the server's answer.
 
         Raises SinkError if the message was not accepted for any recipient.
+
+        On the port TLS_PORT the connection is encrypted from the start, on others after STARTTLS if that is set.
         """
         import aiosmtplib
 

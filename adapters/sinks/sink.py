@@ -101,6 +101,9 @@ class Counts(Struct):
 
         A route to certain sinks counts before the selection. A CRITICAL incident comes to a later sink only by such a
         route.
+
+        A route says which sinks receive a message, and at which level. The selection has the levels and kinds that a
+        person chose for this sink. `later` is True for a receiver of escalations that is not the first one.
         """
         from quantd.adapters.store.incidents.incident_fold import Route
 

@@ -70,6 +70,7 @@ class Telegram:
         """
         if not TOKEN.fullmatch(self._token):
             raise SinkError("the secret telegram_token is not the token of a bot; copy it from @BotFather again")
+        # a unit of UTF-16 has two bytes
         text = shortened(f"{title(alert)}\n{body(alert)}", 2 * CHARS, "utf-16-le")
         message: dict[str, Any] = {
             "chat_id": self._options.chat,
@@ -87,7 +88,10 @@ class Telegram:
             raise self._refused(answer, result)
 
     def _refused(self, answer: Answer, result: Result) -> SinkError:
-        """Return the error of an answer without success. It is permanent unless the Bot API asks for a delay."""
+        """Return the error of an answer without success. It is permanent unless the Bot API asks for a delay.
+
+        The delay is 0 if neither the answer nor its headers name one.
+        """
         # the answer of a server could repeat the address of the request
         why = one_line(result.description.translate(ESCAPES), 200, (self._token,))
         if answer.good:

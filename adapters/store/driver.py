@@ -47,7 +47,10 @@ class SqliteDriver:
     dialect: Final = "sqlite"
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Open the database at `path`, which must exist. Its files must be regular files."""
+        """Open the database at `path`, which must exist. Its files must be regular files.
+
+        The files are the database and those that SQLite puts beside it.
+        """
         for end in ("", "-wal", "-shm", "-journal"):
             check_file(path.with_name(f"{path.name}{end}"))
         uri = path.resolve().as_uri() + ("?mode=ro" if read_only else "?mode=rw")

@@ -66,7 +66,11 @@ class Store(Records):
         folder: Path,
         saved: Path | None = None,
     ) -> None:
-        """Begin to renew the lease, if there is one; `open` calls this with everything opened."""
+        """Begin to renew the lease, if there is one; `open` calls this with everything opened.
+
+        `lock` excludes other processes from the state folder, `lease` other writers from the account. `writer` runs in
+        `thread` only, and `connect` opens connections for reading.
+        """
         super().__init__(connect, folder / ARCHIVES)
         self.where = where
         self.folder = folder
@@ -106,6 +110,9 @@ class Store(Records):
         tables is upgraded after `save` has made a backup of it; without `save` it is refused. Raises StoreLocked, Held,
         StoreVersion, StoreDamaged (also when the journal is shorter than its head file says), StoreFull and
         StoreFailing.
+
+        The head file names the newest durable row of the journal. `capacity` is the largest number of messages in a
+        queue, `lease_s` the length of the lease in seconds.
         """
         folder, connect, path = locate(where, state)
         if not create and path is not None and not path.exists() and not (folder / HEAD).exists():
@@ -141,6 +148,8 @@ class Store(Records):
         """Start or continue a run (one account history), and return its projection at the store's current position.
 
         The projection derives the read models. Raises StoreFailing when the run has ended or has other symbols.
+
+        An epoch is (first entry, names of the agents from that entry on). `ts` is the start of a new run (ns UTC).
         """
         record = next((stored_run for stored_run in self.runs() if stored_run.run == run), None)
         epochs: list[Epoch] = []
@@ -198,6 +207,8 @@ class Store(Records):
 
         Old read models (derived tables) are deleted as `keep` specifies. The calling thread writes the files, and
         commits continue meanwhile. Raises StoreFull, StoreFailing or StoreDamaged.
+
+        `keep` says for how many days journal and read models stay; `folder` None means the state folder.
         """
         keep = keep or Keep()
         compacted = Compacted()
@@ -333,6 +344,9 @@ def _prepare(
     interrupted call.
 
     Returns the lease, and the backup of an older store that was upgraded.
+
+    `lock_id` names the lock file that excludes other writers, `claim` the account whose lease is taken (None: no
+    lease), `save` makes a backup.
     """
     saved: Path | None = None
     with failures("making the store"):
@@ -363,6 +377,8 @@ def _bring_up(driver: Driver, where: str | Path, revision: str, lock_id: str, sa
     """Upgrade an older store to the newest revision, if that only adds tables, after a backup; return the backup.
 
     Raises StoreVersion if the upgrade does more, or without `save`. A failed backup leaves the store unchanged.
+
+    `lock_id` names the lock file that excludes other writers.
     """
     changing = [f"{step.revision} ({step.text})" for step in steps_from(revision) if not step.adds_tables_only]
     if changing:

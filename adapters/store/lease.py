@@ -81,7 +81,11 @@ class Lease:
 
     def renew(self, driver: Driver) -> float:
         """Renew the lease within an open transaction. Returns the time to pass to `renewed` after the commit. Raises
-        Fenced."""
+        Fenced.
+
+        The lease ends `lease_s` seconds after its renewal, by the clock of the database. A token that is not the
+        account's newest finds no row: another process has the lease.
+        """
         # before the request: counted from the answer, the holder would rely on the lease after its end in the store
         asked_s = since_boot_s()
         if not self.fenced:
@@ -122,6 +126,8 @@ def take(driver: Driver, claim: Claim) -> Lease:
     A store has one journal and one writer. If another account has a live lease on the store, Held is raised too; an
     expired one is ended. A lease of the same `seat` (lock file) is taken over at once: the holder of the lock file
     knows that the earlier writer has ended.
+
+    The token grows by 1 with each holder; times in the table are in ns.
     """
     requested_s = since_boot_s()
     driver.begin(durable=True)
@@ -186,7 +192,10 @@ class Renewing(threading.Thread):
         self._stop_asked = threading.Event()
 
     def run(self) -> None:
-        """Renew until `end`, or until another process has the lease."""
+        """Renew until `end`, or until another process has the lease.
+
+        A lease is renewed after a third of its length.
+        """
         third = self._lease.lease_s / 3
         pending: Future[None] | None = None
         # an overdue renewal waits 10 ms at least, so that a store that does not answer is not asked without a pause
@@ -211,7 +220,10 @@ def _now(driver: Driver) -> str:
 
 
 def _successor(driver: Driver, account: str, token: int) -> str:
-    """Return the message to a writer that lost its lease, with the process that has it now."""
+    """Return the message to a writer that lost its lease, with the process that has it now.
+
+    A token grows with each holder of the lease.
+    """
     row = driver.execute(
         "SELECT token, holder, host, pid, since_ns FROM lease WHERE account = ? AND token > ?", (account, token)
     ).fetchone()

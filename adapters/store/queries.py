@@ -110,6 +110,8 @@ class Reader:
         """Return the number of orders created from `since` to `until` by state, the most frequent first.
 
         States with equally many orders are sorted by their first orders.
+
+        Times are in ns UTC, and both ends of the span belong to it.
         """
         span = OrderRow.ts >= since, OrderRow.ts <= until
         query = select(OrderRow.state, func.count()).where(OrderRow.run == self.run.run, *span)
@@ -135,6 +137,8 @@ class Reader:
         """Return one row for each agent's share of a fill, with its part of the fee, and one for each side of a cross.
 
         A cross is a trade between two agents without an order; its `order` is empty.
+
+        The fee of a fill is divided between the agents; a cross has none.
         """
         fills = []
         for row in self._fill_rows(None, 0, None):  # all fills of the run
@@ -150,6 +154,9 @@ class Reader:
         """Return the trades of the account, or those of one agent including its trades with other agents, oldest first.
 
         They are those of `fills` or `shares` as integers, without order ids: a tenth of the time for 100,000 fills.
+
+        Lots are signed, prices in nano-currency and fees in micro-currency. A cross is a trade between two agents
+        without an order.
         """
         columns = (FillRow.seq, FillRow.ts, FillRow.symbol, FillRow.lots, FillRow.price_nano, FillRow.fee_micro)
         if not agent:
@@ -171,17 +178,9 @@ class Reader:
         return sorted(trades, key=lambda trade: trade.ts)
 
     def order_page(
-        self,
-        limit: int,
-        before: Sequence[int],
-        *,
-        since: int = 0,
-        until: int = END,
-        symbol: str | None = None,
-        group: Group = "all",
-        search: str = "",
-        limits: Collection[int] = (),
-    ) -> Page[Order]:
+        self, limit: int, before: Sequence[int], *, since: int = 0, until: int = END, symbol: str | None = None,
+        group: Group = "all", search: str = "", limits: Collection[int] = (),
+    ) -> Page[Order]:  # fmt: skip
         """Return at most `limit` orders with keys lower than `before`, the newest first; by default the newest orders.
 
         `search` also finds the orders that were reduced by a limit with one of the codes in `limits`. A key stays valid
@@ -192,15 +191,13 @@ class Reader:
         return _page([self._order(row) for row in rows], rows, limit, ORDER_KEY)
 
     def order_totals(
-        self,
-        *,
-        since: int = 0,
-        until: int = END,
-        symbol: str | None = None,
-        search: str = "",
+        self, *, since: int = 0, until: int = END, symbol: str | None = None, search: str = "",
         limits: Collection[int] = (),
-    ) -> dict[str, int]:
-        """Return the number of orders in each group, for the same selection as `order_page`."""
+    ) -> dict[str, int]:  # fmt: skip
+        """Return the number of orders in each group, for the same selection as `order_page`.
+
+        The group `cut` has the orders that a limit reduced, whatever their state is; its reason code is not 0.
+        """
         reduced = col(OrderRow.reason) != 0
         query = columns_of(col(OrderRow.state), reduced, func.count()).group_by(col(OrderRow.state), reduced)
         query = query.where(col(OrderRow.run) == self.run.run, *_orders_with(since, until, symbol, search, limits))
@@ -389,7 +386,10 @@ class Reader:
         return self._with_ordinals(rows)[0]
 
     def decision_at(self, seq: int, ordinal: int) -> Decision:
-        """Return plan number `ordinal` of entry `seq`. Raises StoreFailing, with the nearest plan, if there is none."""
+        """Return plan number `ordinal` of entry `seq`. Raises StoreFailing, with the nearest plan, if there is none.
+
+        An ordinal counts the plans of one entry from 1.
+        """
         rows = self._rows(DecisionRow, DecisionRow.seq == seq)
         if 1 <= ordinal <= len(rows):
             return self._with_ordinals(rows)[ordinal - 1]
@@ -418,17 +418,14 @@ class Reader:
         return Decision(row.seq, ordinal, _planned.decode(row.plan), self.run.agents_at(row.seq), self.of_shadow)
 
     def _rows(
-        self,
-        table: type[Row],
-        *conditions: bool | ColumnElement[bool],
-        key: Sequence[str] = STEP_KEY,
-        first: int = -1,
-        last: int | None = None,
-        before: Sequence[int] = (),
-    ) -> list[Row]:
+        self, table: type[Row], *conditions: bool | ColumnElement[bool], key: Sequence[str] = STEP_KEY,
+        first: int = -1, last: int | None = None, before: Sequence[int] = (),
+    ) -> list[Row]:  # fmt: skip
         """Return the run's rows that meet the conditions, in order of `key`: the `first` ones or the `last` ones.
 
         With `before`, a value for each column of the key, only rows with a lower key are returned.
+
+        A limit of -1 in `first` and None in `last` mean all rows.
         """
         run, *columns = (col(getattr(table, name)) for name in ("run", *key))
         query = _selected(*_columns(table)).where(run == self.run.run, *conditions)
@@ -451,7 +448,10 @@ class Reader:
     def _fill_rows(
         self, last: int | None, since: int, symbol: str | None, before: Sequence[int] = (), until: int = END
     ) -> list[Any]:
-        """Return rows of fills, each with the columns of the fill and the `id` of its order."""
+        """Return rows of fills, each with the columns of the fill and the `id` of its order.
+
+        `last` is the number of newest rows, None for all. Fills have `since` <= ts < `until` (ns UTC).
+        """
         query = (
             _selected(*_columns(FillRow), col(OrderRow.id))
             .join(

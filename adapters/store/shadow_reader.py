@@ -34,6 +34,8 @@ def reader_of_shadow(house: Reader, name: str, *, paced: Paced = iter) -> Reader
 
     Its display names and order ids end with @NAME: the store has no rows of a shadow agent, and no venue has its
     orders. Raises StoreFailing without a journal.
+
+    The rows are computed again from the journal, into a database in memory. `paced` may pause between the entries.
     """
     engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     reader = Reader(engine, replace(house.run, epochs=((1, (name,)),)), house.records, name)

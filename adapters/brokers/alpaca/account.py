@@ -48,6 +48,9 @@ async def read_account(
     """Read the account from the venue; `ticks` are the price ticks of crypto pairs by symbol.
 
     Raises ConnectionError when the venue does not answer, VenueError when it refuses.
+
+    `sent_orders` are the orders of this run, by which our open orders are told from those of other clients. Ticks are
+    in nano-currency (1e-9), and `now` is our clock (ns UTC).
     """
     account, positions, orders = await asyncio.gather(
         client.ask("GET", "v2/account"), client.ask("GET", "v2/positions"), open_orders(client)
@@ -77,6 +80,9 @@ def _read_positions(client: Rest, universe: Universe, answer: Answer) -> _Positi
 
     If a position cannot be read and has no symbol, every column for which the answer lists no position counts as
     unreadable, because the position may be of any of them.
+
+    Sizes are in nano-units (1e-9 units), negative for a short position, by column of the universe. An available size is
+    None where the venue does not say which part open orders reserve.
     """
     # the venue writes the position of a pair without its slash
     columns = {symbol.replace("/", ""): column for column, symbol in enumerate(universe.symbols)}
@@ -122,6 +128,10 @@ def _account_of(
 
     Remainders below one lot are listed in `odd`. Open orders are split into `ours`, those that this run sent, and
     `foreign`, those of other clients. An order that cannot be read is set aside.
+
+    `available` of the result are the lots of each position, with its sign, that a new order can close once our own open
+    orders have ended: orders of other clients reserve the remainder. `ts` is the time of the answer (ns UTC), and
+    amounts of money are in micro-currency.
     """
     columns = {symbol.replace("/", ""): column for column, symbol in enumerate(universe.symbols)}
     lots, closable_lots = [0] * universe.size, [0] * universe.size
@@ -242,7 +252,10 @@ def _field_of_last(page: Sequence[msgspec.Raw], name: str) -> str:
 
 
 async def activities(client: Rest, kind: str, since: int) -> AsyncIterator[tuple[Activity, bytes]]:
-    """Readable activities after `since` with their encoded form, oldest first, all pages. Raises NotSent or Lost."""
+    """Readable activities after `since` with their encoded form, oldest first, all pages. Raises NotSent or Lost.
+
+    `kind` is the end of the path: "/FILL" for executions, "" for activities of every kind. `since` is in ns UTC.
+    """
     params = {"after": instant_text(since), "direction": "asc", "page_size": str(PAGE)}
     while True:
         answer = await client.ask("GET", f"v2/account/activities{kind}", params)
@@ -264,6 +277,9 @@ async def read_flows(client: Rest, universe: Universe, since: int, now: Callable
     A movement with a date but no time counts at the end of that day. A movement without a date counts at the time when
     it was first listed. The first list that a process reads omits movements without a date, because they may be of any
     time. Raises ConnectionError where the venue does not answer.
+
+    `undated` maps the id of a movement without a date to the time of its first listing (ns); 0 means that it was in the
+    first list, so that it is never dated.
     """
     flows = []
     is_first_list, read_at = client.undated is None, now()
@@ -308,6 +324,7 @@ async def read_trades(client: Rest, universe: Universe, since: int) -> Sequence[
     """
     names = {symbol.replace("/", ""): symbol for symbol in universe.symbols}
     trades = []
+    # two days earlier, because the venue may compare dates of its own zone; earlier executions are left out below
     async for activity, raw in activities(client, "/FILL", since - 2 * DAY_NS):
         symbol = names.get((activity.symbol or "").replace("/", ""))
         if symbol is None:

@@ -42,7 +42,12 @@ class Alpaca:
     def __init__(
         self, settings: AlpacaSettings, universe: Universe, run: str, now: Callable[[], int] = time.time_ns
     ) -> None:
-        """Prepare the account of the keys; `open` connects. `now` is our clock (ns UTC)."""
+        """Prepare the account of the keys; `open` connects. `now` is our clock (ns UTC).
+
+        The desk sends and queries orders. `continues` is set by the caller if the run continues an earlier one.
+        `untradable` maps a column of the universe to the reason why the venue does not trade it. `set_aside` returns a
+        text for each item of the venue that could not be read, since its last call.
+        """
         self._settings, self._universe, self._now = settings, universe, now
         self._rest = Rest(settings)
         self._desk = desk = Desk(settings, universe, run, now, self._rest)
@@ -73,6 +78,7 @@ class Alpaca:
             symbol: nano(asset.price_increment) for symbol, asset in assets.items() if is_crypto(symbol)
         }
         self._desk.least_nano = {symbol: nano(asset.min_order_size) for symbol, asset in assets.items()}
+        # columns that the venue does not lend, so that they cannot be sold short, and when this was asked
         self._unlent, self._lent_asked = unlent(self._universe, assets), self._now()
         wrong += mistakes
         if wrong:

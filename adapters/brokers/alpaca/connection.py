@@ -189,6 +189,9 @@ class Rest:
         """Send a request, and repeat it only while it was certainly not accepted. Raises NotSent or Lost.
 
         The status of the Answer is 200 to 299, or 400 to 499 with the venue's reason.
+
+        `patience_s` limits how long a request waits for the rate limit and is repeated; `timeout_s` limits one attempt.
+        None means the value of the settings for both.
         """
         settings = self._settings
         loop = asyncio.get_running_loop()
@@ -197,7 +200,7 @@ class Rest:
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
-                    await self._limiter.acquire(_WEIGHT.get(method, 1.02))  # 1.02: queries are served last
+                    await self._limiter.acquire(_WEIGHT.get(method, 1.02))  # a query is served last
             except TimeoutError:
                 raise NotSent(f"not sent: the rate limit of {settings.per_minute} a minute is used up") from None
             try:

@@ -60,6 +60,9 @@ async def read_listing(client: Rest, universe: Universe, *, continues: bool = Fa
     A symbol that the venue knows and does not trade is untradable: it was delisted. A symbol that the venue does not
     know is a mistake. If the run `continues` an earlier one, an unknown symbol is untradable instead, because the venue
     traded it when the run began.
+
+    At most ONE_BY_ONE symbols are queried one by one; for more, the list of all assets is read. Untradable columns of
+    the universe have the reason as text.
     """
     if universe.size <= ONE_BY_ONE:
         assets = dict(zip(universe.symbols, await _assets_one_by_one(client, universe.symbols), strict=True))

@@ -100,6 +100,9 @@ class Desk:
 
         An order that the venue does not offer is rejected; one whose end has passed, or that could not be sent,
         expires. Without an answer it is Unknown. If its client id is taken, it is queried.
+
+        Times are in ns UTC. `sent.end` is 0 for an order without an end, `sent.posted` 0 for an order that was never
+        sent.
         """
         order = self.body(sent)
         if isinstance(order, str):
@@ -205,7 +208,12 @@ class Desk:
             return await self.ask(sent)
 
     async def ask(self, sent: Sent) -> Sequence[BrokerNews]:
-        """Query the state of one order. The caller holds the lock of the order."""
+        """Query the state of one order, and return one report of it. The caller holds the lock of the order.
+
+        An order that the venue has is reported with its executions. It is Unknown without an answer, if the venue
+        listed it earlier, and until `settle_s` after it was sent, because it may still arrive. An absent order is then
+        rejected if the venue had answered with an undocumented text (`sent.words`), else NotFound.
+        """
         asked_at = self.now()
         try:
             order = await self.order(sent)
@@ -223,7 +231,11 @@ class Desk:
         return [NotFound(sent.sample, sent.n, self.now(), [sent.row])]
 
     async def say(self, sent: Sent, order: Order | Answer) -> BrokerNews:
-        """Report an order with all its executions; Unknown when the venue does not answer."""
+        """Report an order with all its executions; Unknown when the venue does not answer.
+
+        `cum` are the filled nano-units by the venue's count; `sent.behind` is the instant since which the venue lists
+        fewer (ns, 0: it lists all).
+        """
         try:
             order = order.decode(Order) if isinstance(order, Answer) else order
             sent.venue_id = order.id
@@ -266,6 +278,7 @@ class Desk:
     async def _read_executions(self, sent: Sent, order: Order) -> None:
         """Add the executions of an order from the account's activities. Raises NotSent or Lost."""
         # a second earlier than the venue's stamp, because both are rounded
+        # and without a stamp the last seven days
         since = instant(order.submitted_at) - NANO if order.submitted_at else self.now() - 7 * 86_400 * NANO
         async for activity, raw in activities(self.rest, "/FILL", since):
             if activity.order_id == order.id and activity.cum_qty is not None and activity.price is not None:
@@ -278,6 +291,7 @@ class Desk:
                     self.rest.unreadable.add("execution", raw, wrong)
                     continue
                 sent.log.add(execution)
+                # the id of an activity ends with the id that the stream gives the execution, after two colons
                 self._remember_execution(activity.id.partition("::")[2], execution)
 
     async def learn(self, update: Update) -> None:
@@ -296,6 +310,9 @@ class Desk:
         """Return the reports of one update of the stream; none for an order of another client.
 
         Apart from refused cancels and reversals, the report has only new fills and the end of the order.
+
+        A reversal cancels or corrects an earlier execution. `cum` are the filled nano-units of the order by the venue's
+        count.
         """
         order = update.order
         sent = self.orders.find(order.client_order_id)
@@ -330,7 +347,11 @@ class Desk:
 
     def _busted(self, sent: Sent, update: Update, ts: int) -> Busted:
         """Return the report that the venue reversed or corrected an execution; with 0 lots if that execution is
-        unknown or not in whole lots."""
+        unknown or not in whole lots.
+
+        The report has the lots and price of the earlier execution, and those that replace it; 0 if nothing does. Sizes
+        are in nano-units, `lot` is one lot of the instrument.
+        """
         lot, corrected = sent.lot_nano, update.event == "trade_correct"
         busted = self._executions_by_id.get(update.previous_execution_id or "")
         name = f"{update.event} {update.execution_id or update.previous_execution_id or update.timestamp}"

@@ -67,8 +67,12 @@ TEXTS: Final = tuple(Known(text, means, source) for (means, source), texts in _T
 
 
 def alpaca_outcome(status: int, code: int, words: str) -> Outcome:
-    """Return the outcome of an answer with a status of 400 to 499: decided by documented words, else by the code,
-    else by the status."""
+    """Return the outcome of an answer with a status of 400 to 499: decided by documented words, else by the code, else
+    by the status.
+
+    Words about the service of the venue (overload, maintenance) leave the outcome unknown. A code has eight digits and
+    begins with its status, such as 40310000; one that does not is ignored.
+    """
     named = longest(TEXTS, words)
     if named is not None:
         return named.outcome

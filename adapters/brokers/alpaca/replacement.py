@@ -29,6 +29,8 @@ async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBaske
 
     The order is changed in place while nothing of it is filled, else cancelled, and the new one sent after its end. An
     order that fills more meanwhile is not replaced, because the old and the new order together would fill too much.
+
+    `posted` of an order is 0 until it was sent.
     """
     new = desk.orders.add(basket)[0]
     rows = desk.orders.rows(sample, n, [row])

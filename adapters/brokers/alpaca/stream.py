@@ -73,7 +73,7 @@ class Stream:
                 tries = 0
             yield lost
             pause = min(first_pause * 2**tries, longest_pause) * (0.5 + random.random() / 2)
-            tries = min(tries + 1, 16)
+            tries = min(tries + 1, 16)  # 16: the power of two stays small
             try:
                 async with asyncio.timeout(pause):
                     await self._closed.wait()

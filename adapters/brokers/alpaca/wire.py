@@ -222,6 +222,8 @@ def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str
     The limit price is rounded to the tick away from the market (down for a purchase, up for a sale), so that the order
     never accepts a worse price than before. The trigger price of a stop is rounded towards the market. `pair_tick` is
     the tick of a crypto pair.
+
+    Lots are negative for a sale, prices are in nano-currency. `sent.end` is 0 for an order without an end.
     """
     size_nano = abs(sent.lots) * lot_nano
     sells = sent.lots < 0
@@ -292,6 +294,8 @@ def flow(activity: Activity, listed: int = 0) -> VenueFlow | None:
     An activity with a date but no time counts at the end of that day. An activity without a date counts at `listed`
     (ns), the time when it was first listed. Units of an undocumented type are income, or a fee if negative. Raises
     Garbled for an activity with neither date nor `listed`.
+
+    Cash is in micro-currency, units are in nano-units; both are negative if they leave the account.
     """
     if activity.activity_type == "FILL" or activity.status in ("canceled", "pending"):
         return None

@@ -60,7 +60,7 @@ async def account_of(
         if remainder:
             odd.append((symbol, remainder))
     ours, foreign = _open_orders(line, universe, markets, orders, open_orders)
-    open_sales = [0] * universe.size
+    open_sales = [0] * universe.size  # by column: unfilled lots of our open sales, which are not free
     for order in ours:
         column = orders.rows(order.sample, order.n, [order.row])[0].column
         open_sales[column] += max(-order.lots - order.cum, 0)
@@ -207,6 +207,10 @@ def _flow(line: Line, universe: Universe, columns: dict[str, int], entry: dict[s
 
     None for a trade without a fee in the coin, and for an asset that is neither the account's currency nor in the
     universe.
+
+    `columns` maps a coin to its column of the universe. `ledger_amount` of the dialect, the specifics of one exchange,
+    returns (amount, fee) of an entry. A deposit or withdrawal (MOVED) is booked by its sign; other movements of coins
+    are income, or a fee if negative. Amounts are in micro-currency, coins in nano-units.
     """
     kind, currency = str(entry.get("type")), entry.get("currency")
     column = columns.get(str(currency))

@@ -51,7 +51,11 @@ class Crypto:
     def __init__(
         self, settings: CryptoSettings, universe: Universe, run: str, clock: Callable[[], int] = time.time_ns
     ) -> None:
-        """Prepare the account; `open` connects. `clock` is our clock (ns UTC)."""
+        """Prepare the account; `open` connects. `clock` is our clock (ns UTC).
+
+        `continues` is set by the caller if the run continues an earlier one. `set_aside` returns a text for each item
+        of the venue that could not be read, since its last call.
+        """
         self._line = Line(settings)
         self._settings = settings
         self._universe = universe
@@ -80,6 +84,8 @@ class Crypto:
 
         Raises VenueError with every mistake, ConnectionError when the venue does not answer.
         """
+        # a sent order can still arrive for `in_flight_s` seconds: before, an absent order may not count as never
+        # received
         where, settle_s, min_settle_s = self._line.access.venue, self._settings.settle_s, self._line.in_flight_s
         if settle_s < min_settle_s:
             raise VenueError(
@@ -131,6 +137,8 @@ class Crypto:
 
         An order is queried first if this process sent it or it has ended (`sent_here`), and if it was decided before
         this process began (`sent_earlier`). All others are sent at once.
+
+        `_sender.at` has the client ids of the orders that this process sent; `ended` is -1 for an open order.
         """
         sent_here = [sent for sent in rows if sent.id in self._sender.at or sent.ended >= 0]
         for sent in rows:
@@ -196,6 +204,8 @@ class Crypto:
 
         A change in place is not used: exchanges change an order only under its old client id (Kraken's AmendOrder) or
         under none (EditOrder), so that the new order could not be found by its own client id.
+
+        The new order is not sent unless the old one ended by the cancel and filled nothing more.
         """
         old = self._orders.rows(sample, n, [row])
         new = self._orders.add(basket)[0]
@@ -218,6 +228,8 @@ class Crypto:
         """Query an order until it has ended and all its executions are listed; None without an end in time.
 
         With `once`, or when the venue does not have the order, the order is queried a single time.
+
+        The pause between two queries begins with COALESCE_S and doubles. An answer that raises an error is tried again.
         """
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self._line.access.timeout_s, COALESCE_S
@@ -237,6 +249,10 @@ class Crypto:
 
         An order that was refused when it was sent is reported without a request. Rows of a basket that this process
         does not know are Unknown.
+
+        Times are in ns UTC. An order that the venue does not list settles: after its settling time no request for it
+        can be under way, so that it never arrived. It is then rejected if the venue had answered with an undocumented
+        text (`order.words`), else NotFound; before, it is Unknown.
         """
         now = self._clock()
         orders = self._orders.rows(sample, n, rows)
@@ -303,7 +319,11 @@ class Crypto:
         return statuses
 
     def _report(self, sent: Sent, status: OrderStatus) -> Reports | Unknown:
-        """Report the state of an order; executions that stay unlisted for `unlisted_s` are derived (see `bridge`)."""
+        """Report the state of an order; executions that stay unlisted for `unlisted_s` are derived (see `bridge`).
+
+        `cum_nano` is the filled quantity by the exchange's count. `sent.behind` is the instant since which fewer
+        executions are listed (ns, 0: all are listed).
+        """
         if status.unread:
             return self._sender.unknown(sent, status.unread)
         sent.log.add(*status.executions)
@@ -344,6 +364,9 @@ class Crypto:
 
         An order that the venue does not have counts as never received once it has settled. At an exchange without an
         expiry of orders, those whose end has passed are cancelled.
+
+        `_reported` has (number of executions, Cause of the end or -1) of an order's last report, so that an unchanged
+        order is not reported again.
         """
         now = self._clock()
         may_be_at_venue = (self._sender.at.keys() | self._inherited.keys()) - self._not_found

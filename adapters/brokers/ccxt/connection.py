@@ -87,6 +87,8 @@ class Line:
 
         ccxt drops items without a time from its lists. An order without a time therefore gets the present time, because
         a dropped order would look like one that never arrived.
+
+        `what` names the kind of item, such as order; FIRST_MS is the earliest time that counts as one.
         """
         try:
             parsed_item = parse(item, *more)
@@ -120,7 +122,12 @@ class Line:
         """
 
         async def fetch_and_clean(*request: Any) -> Any:
-            """Send the request, and set aside the items of its answer that ccxt could not convert."""
+            """Send the request, and set aside the items of its answer that ccxt could not convert.
+
+            The first part of the request is its path. The exchange's dialect names the path whose result is balances,
+            and the lists of a result that map ids to items. `_removed` counts the removed items, so that a page is
+            still known to be full.
+            """
             answer = await fetch(*request)
             result = answer.get("result") if isinstance(answer, dict) else None
             if self.dialect.balances and str(request[0]).endswith(self.dialect.balances) and isinstance(result, dict):
@@ -153,7 +160,11 @@ class Line:
     async def pages(
         self, fetch: Call, code: str | None, since_ms: int, params: dict[str, str]
     ) -> AsyncIterator[dict[str, Any]]:
-        """Yield each item of a history since `since_ms` (ms UTC), page after page."""
+        """Yield each item of a history since `since_ms` (ms UTC), page after page.
+
+        `fetch` is a function of ccxt, `code` the asset or symbol to ask for (None: all). At most PAGES pages are read,
+        and a page that is not full is the last. An exchange without pages answers once.
+        """
         page, offset = self.dialect.page, 0
         for _ in range(PAGES):
             page_params = {**params, **(page(offset) if page is not None else {})}

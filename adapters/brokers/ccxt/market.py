@@ -124,6 +124,9 @@ def match(listing: dict[str, Any], universe: Universe, *, continues: bool = Fals
 
     A market that is not active is untradable. A market that the exchange lacks is a mistake, or untradable if the run
     `continues` an earlier one.
+
+    Ticks are in nano-currency. `minimums` has (least size in nano-units, least cost in nano-currency) of an order, 0
+    for none.
     """
     names, ticks, bases, minimums, mistakes = [], [], [], [], []
     untradable: dict[int, str] = {}

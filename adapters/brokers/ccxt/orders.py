@@ -50,7 +50,10 @@ class OrderSender:
         self.at: dict[str, int] = {}
 
     async def send(self, rows: Sequence[Sent]) -> list[BrokerNews]:
-        """Send orders, at most IN_FLIGHT at a time; a refusal or missing answer of one delays no other."""
+        """Send orders, at most IN_FLIGHT at a time; a refusal or missing answer of one delays no other.
+
+        `at` maps a client id to the time of the last attempt to send its order (ns).
+        """
         for row in rows:
             self.at[row.id], row.words = self._clock(), ""
         rows, news = await self._without_short_sales(rows)
@@ -63,7 +66,10 @@ class OrderSender:
         return news + list(await asyncio.gather(*(send_in_slot(row) for row in rows)))
 
     async def _without_short_sales(self, rows: Sequence[Sent]) -> tuple[list[Sent], list[BrokerNews]]:
-        """Return the orders that can be sent, and reports that refuse the orders to sell more than the free holding."""
+        """Return the orders that can be sent, and reports that refuse the orders to sell more than the free holding.
+
+        `lots` of a sale are negative. If the balance cannot be read, every sale is Unknown and is not sent.
+        """
         sales = [row for row in rows if row.lots < 0]
         if not sales:
             return list(rows), []
@@ -123,7 +129,11 @@ class OrderSender:
         return ""
 
     async def _create(self, sent: Sent) -> Any:
-        """Place the order in the exchange's terms. Returns ccxt's order; raises ccxt's errors."""
+        """Place the order in the exchange's terms. Returns ccxt's order; raises ccxt's errors.
+
+        The limit price is rounded to the tick away from the market: down for a purchase, up for a sale. `refuse_after`
+        are parameters by which the exchange refuses an order that arrives late; `until` are those that expire it.
+        """
         now, dialect = self._clock(), self._line.dialect
         is_buy, tick = sent.lots > 0, self._markets.tick_nano[sent.column]
         params: dict[str, Any] = {"clientOrderId": sent.id, **dialect.order}
@@ -202,6 +212,8 @@ class OrderQueries:
 
         The open orders are read first, and the history only for those of `rows` that are not among them. Executions are
         read only for orders that filled since.
+
+        `behind` are the orders whose executions do not yet add up to the exchange's filled quantity (nano-units).
         """
         orders = await self._line.ask(self._line.exchange.fetch_open_orders)
         orders_by_id: dict[str, dict[str, Any] | None] = {sent.id: None for sent in rows}
@@ -257,6 +269,9 @@ class OrderQueries:
         count.
 
         `ids` maps the exchange's ids to client ids.
+
+        `orders` maps a client id to (our order, the exchange's record). An order whose executions do not add up to its
+        filled quantity is omitted.
         """
         by_order: dict[str, dict[str, Execution]] = {id: {} for id in behind}
         if not behind:

@@ -42,7 +42,11 @@ class OrderNews:
     """
 
     def __init__(self, line: Line, look: Look, clock: Callable[[], int]) -> None:
-        """Prepare the stream; `news` starts it. `look` queries the open orders, `clock` is our clock (ns UTC)."""
+        """Prepare the stream; `news` starts it. `look` queries the open orders, `clock` is our clock (ns UTC).
+
+        The queue holds reports for `news`; None ends it. `_denied` is the text of a refused key, empty without one.
+        `_up` tells whether the connection was last reported as working.
+        """
         self._line = line
         self._look = look
         self._clock = clock
@@ -105,6 +109,8 @@ class OrderNews:
 
         Without streams only the poll runs. FAILURES failed queries in a row, a refused key and an answer that the books
         cannot express end the connection.
+
+        Each watch is a future for the next update of one stream. `_denied` is the text of a refused key.
         """
         settings, exchange = self._line.settings, self._line.exchange
         watches = self._start_watches()
@@ -135,6 +141,7 @@ class OrderNews:
                     words, self._denied = self._denied, ""
                     raise ConnectionError(words)
                 if done:
+                    # so that one query answers several updates
                     await asyncio.sleep(COALESCE_S)
                 try:
                     await self._report()

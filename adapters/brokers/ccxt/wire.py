@@ -54,6 +54,8 @@ def execution_of(trade: dict[str, Any], lot_nano: int, currency: str, base: str)
 
     A fee in a third asset, such as an exchange's own coin, is omitted: if it raised an error, the fill would stay
     unbooked.
+
+    `ts` is in ns UTC, `fee_micro` in micro-currency, `fee_nano` in nano-units of the coin.
     """
     try:
         fees = [(decimal(cost), cost, asset) for cost, asset in fees_of(trade)]

@@ -76,6 +76,8 @@ class BarFills:
 
         A row can fill from `after` until `until` (ns UTC). `fresh` has the symbols with a new bar; it is empty if all
         have one.
+
+        A price of 0 means that the row cannot fill at it. Prices are in nano-currency, `lots` are negative for a sale.
         """
         bar: LimitFills = self.bar
         columns: Columns = bar.columns
@@ -102,6 +104,8 @@ class BarFills:
                 if price < stop if buy else price > stop:
                     # the bar opened on the near side of the trigger, and fills at it if it trades there later
                     low: float = columns.low[bar_row, column]
+                    # a row that ends inside the bar fills at its open only, because the time of the low and the high is
+                    # not known
                     if until < bar.ts_event or not reaches(stop, buy, low, columns.high[bar_row, column]):
                         continue
                     price = stop
@@ -113,7 +117,11 @@ class BarFills:
                 self.fill(row, price)
 
     def fill(self, row: int, price: int) -> None:
-        """Fill a row at a price plus costs, inside its limit, up to the lots that the bar's volume allows."""
+        """Fill a row at a price plus costs, inside its limit, up to the lots that the bar's volume allows.
+
+        The rate of costs comes from `rates` if it depends on more than the bar, else from the bar's terms. Prices are
+        in nano-currency, fees in micro-currency.
+        """
         bar: LimitFills = self.bar
         column: int = self.sym[row]
         total: int = self.lots[row]

@@ -92,6 +92,9 @@ class Paper:
         """Accept a basket or some of its rows (orders).
 
         Rows without lots or without a limit price are rejected, and rows that were received earlier are reported again.
+
+        `basket` has the orders of one decision, `resting` is the venue's record of it. `after` is the instant from
+        which a row can fill (ns UTC).
         """
         self._ts = basket.ts
         key = basket.sample, basket.n
@@ -133,7 +136,10 @@ class Paper:
 
     def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]:
         """Apply the fills of a bar, then the ends of orders up to its close. Returns reports sorted by time, then by
-        arrival of the order."""
+        arrival of the order.
+
+        `kind` is empty if all rows of a basket are limit orders. `due` is the earliest end of a working row (ns UTC).
+        """
         self._seen = market
         if not self._resting:
             return ()
@@ -233,6 +239,8 @@ class Paper:
 
         An order with less than one lot unfilled is CANCELLED, like every order in a delisted symbol. Dividends change
         no order.
+
+        A split multiplies lots by numerator / denominator. `void` cancels the orders of a delisted symbol.
         """
         self._ts = action.ts
         if action.kind == "dividend":
@@ -249,7 +257,10 @@ class Paper:
 
     def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
         """Return the reports of these rows again: NotFound for rows that were never received, Unknown for a basket
-        that was dropped."""
+        that was dropped.
+
+        Ended baskets are dropped after MOST_ENDED; `_forgotten` is the newest sample of a dropped one.
+        """
         resting = self._basket_of((sample, n))
         if resting is None:
             if sample <= self._forgotten:
@@ -281,7 +292,11 @@ class Paper:
 
     def catch_up(self, market: MarketSlice, filled: Sequence[FilledBasket], missed: int | None) -> None:
         """Record the baskets that the engine sent and filled itself up to the slice `market`, as
-        `FoldVenue.catch_up` defines it."""
+        `FoldVenue.catch_up` defines it.
+
+        `filled` has every basket that was open. `missed` is the newest sample whose baskets are too old to be in it,
+        None if none is missing; the records of open baskets are then replaced by those in `filled`.
+        """
         self._seen, self._ts = market, max(self._ts, filled[-1].ts_event)
         if missed is not None:
             for resting in self._resting:

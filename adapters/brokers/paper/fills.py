@@ -47,6 +47,10 @@ class Fills:
         """Convert the costs to exact fractions for the fills of each bar.
 
         `own_rates` means that a fill's rate depends on more than its bar: on slippage noise or on a table of costs.
+
+        `sessions` has the calendar of each column, for auctions; it is empty at a venue without auctions. A rate is an
+        integer with RATE_ONE as 100 %. `fold_terms` are the costs with which the engine may compute fills itself, None
+        where it may not.
         """
         self._opens = [calendar.open_instants for calendar in sessions]
         self._closes = [calendar.close_instants for calendar in sessions]
@@ -94,6 +98,8 @@ class Fills:
         order kind.
 
         A row fills at its price plus costs, inside its limit, up to the lots that the bar's volume allows.
+
+        The report has the time of the bar's open, or of its close for a closing auction.
         """
         kind, bar_fills = resting.kind[0] if resting.kind else Kind.LIMIT, self._bar
         self._ts = bar_fills.bar.ts_event if kind == Kind.CLOSE else bar_fills.bar.ts_open

@@ -102,6 +102,8 @@ class Resting(Struct, array_like=True):
 
         Returns the report of the row. Returns None for an ended row, and while a bar that opened before `at` and has
         not arrived may still fill the row.
+
+        The row can fill at opens in the window [`after`, `until`); `due` is the earliest `until` of an open row.
         """
         if self.until[row] <= at:
             return None  # the row ends or is cancelled at `at` or earlier already
@@ -132,6 +134,9 @@ class Resting(Struct, array_like=True):
 
         A cancelled row ends when its last bar was seen, when its own end has passed, or when no bar that opened before
         the cancel can still be in progress.
+
+        The window of a row is [`after`, `until`) in ns UTC: `after` moves to the close of each bar that was seen. `end`
+        is the row's own end, 0 without one.
         """
         ends: dict[tuple[int, int], list[int]] = {}
         open_rows = []
@@ -176,7 +181,11 @@ class Resting(Struct, array_like=True):
 
 def accept(basket: OrderBasket, latency_ns: int, some: Sequence[int] | None = None, refused: str = "") -> Resting:
     """Return a new basket, or `some` of its rows, with its first report; a text in `refused` rejects all rows for
-    that reason."""
+    that reason.
+
+    A row can fill from the basket's time plus the latency until its end, NEVER without one. `charged_micro` is -1 until
+    the first fill. No row is open before `take` has accepted it.
+    """
     size = len(basket.sym)
     resting = Resting(
         sample=basket.sample,

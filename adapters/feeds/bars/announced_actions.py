@@ -89,6 +89,9 @@ def action_faults(
 
     `jumps` and `shifts` must come from `examine` with the same bars and actions: at an announced split they are the
     price change that the split's ratio does not explain.
+
+    A jump is a move that looks like an unannounced split, a shift a new price level that no action explains. `by_bar`
+    has (row of the first bar after the actions, column, actions).
     """
     changed = {(jump.symbol, jump.ts) for jump in jumps}
     changed |= {(shift.jump.symbol, shift.first_ts) for shift in shifts}
@@ -102,7 +105,11 @@ def action_faults(
 
 
 def _doubts(bars: Series, by_bar: Sequence[tuple[int, int, list[Action]]]) -> list[ActionFault]:
-    """Return the dividends that the other dividends of their symbol contradict."""
+    """Return the dividends that the other dividends of their symbol contradict.
+
+    A doubt names the dividend, what is wrong with it, the factor that corrects it, and the dividend `other` by which it
+    is judged.
+    """
     faults = []
     for symbol in sorted({column for _, column, _ in by_bar}):
         row_of = {
@@ -132,11 +139,14 @@ def _by_bar(bars: Series, actions: Sequence[Action]) -> list[tuple[int, int, lis
 
 
 def _faults_at(bars: Series, row: int, actions_before: Sequence[Action], changed: bool) -> list[ActionFault]:
-    """Return the faults of the actions before the bar in `row`. `changed`: they do not explain all of its move."""
+    """Return the faults of the actions before the bar in `row`. `changed`: they do not explain all of its move.
+
+    A fault says what the prices show instead: nothing (absent), another ratio or date, or an amount per new share.
+    """
     first = int(np.searchsorted(bars.column, bars.column[row]))
     stop = int(np.searchsorted(bars.column, bars.column[row], side="right"))
     closes = bars.close[max(first, row - WINDOW - 1) : row]
-    sigma = deviation(np.diff(np.log(closes)))
+    sigma = deviation(np.diff(np.log(closes)))  # the usual move, in logs
     sigma = FEW_BARS_SIGMA if sigma != sigma else sigma
     close_before = float(bars.close[row - 1])
     open_and_close = float(bars.open[row]), float(bars.close[row])
@@ -151,19 +161,17 @@ def _faults_at(bars: Series, row: int, actions_before: Sequence[Action], changed
     explains = _explained(bars, row, stop)
     large = [action for action in dividends if action.cash_nano / NANO >= MOST_YIELD * close_before / 2]
     if (
-        splits
-        and cash >= MOST_YIELD * close_before
+        splits and cash >= MOST_YIELD * close_before
         and _for_new_shares(close_before, cash, new_per_old, open_and_close[0], sigma)
-    ):
+    ):  # fmt: skip
         ratio = Fraction(splits[0].numerator, splits[0].denominator)
         return [ActionFault(action, *bar_fields, "unit", ratio, explains=explains) for action in large]
-    small_cash = cash if cash < MOST_YIELD * close_before else 0.0
+    small_cash = cash if cash < MOST_YIELD * close_before else 0.0  # a large dividend may itself be wrong
     faults: list[ActionFault] = []
     reading = (
-        None
-        if not splits
-        else _reading(np.log(np.array(open_and_close) / (close_before - small_cash)), np.log(new_per_old), sigma)
-    )
+        None if not splits else
+        _reading(np.log(np.array(open_and_close) / (close_before - small_cash)), np.log(new_per_old), sigma)
+    )  # fmt: skip
     if reading is not None and small_cash < cash < close_before:  # a large dividend of the same day may hide the split
         with_cash = _reading(np.log(np.array(open_and_close) / (close_before - cash)), np.log(new_per_old), sigma)
         reading = reading if with_cash is not None else None
@@ -187,9 +195,8 @@ def _faults_at(bars: Series, row: int, actions_before: Sequence[Action], changed
     if cash >= least_cash and not shown_fall:
         faults += [
             ActionFault(action, *bar_fields, "absent", explains=explains)
-            for action in dividends
-            if action.cash_nano / NANO >= least_cash / 2
-        ]
+            for action in dividends if action.cash_nano / NANO >= least_cash / 2
+        ]  # fmt: skip
     return faults
 
 
@@ -197,6 +204,9 @@ def _for_new_shares(close_before: float, cash: float, new_per_old: float, open_p
     """Whether the open after a split shows a dividend only if `cash` is the amount for each share after the split.
 
     `new_per_old` is the ratio of the split, new shares for one old.
+
+    A miss is the distance, in logs, between the open and the price that the split and the dividend give. `sigma` is the
+    usual move from close to close, in logs.
     """
 
     def miss(amount: float) -> float:

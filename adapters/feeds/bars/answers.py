@@ -80,6 +80,10 @@ def settle(checked: Checked, rows: Rows, placed: Placed, answers: Answers = NOTH
 
     An answer about one bar counts before the rules for all bars. What a fault of an action explains is no question of
     its own.
+
+    Days are in ns at 00:00 UTC. A spike is a suspicious price; a jump looks like an unannounced split; a shift is a new
+    price level that no action explains. The arrays bool[R] mark bars: `suspicious`, `real` (used), `settled` (no
+    question remains) and `listed` (answered one by one).
     """
     column, event = rows.column, placed.ts_event
     days = _days(checked, rows, placed)

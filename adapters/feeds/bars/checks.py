@@ -183,7 +183,11 @@ def _out_of_order(rows: Rows, good: Bools) -> Bools:
 
 
 def _longest_rise(values: list[int]) -> Bools:
-    """Return bool[n]: a longest non-decreasing part of `values` (patience sorting: Aldous and Diaconis, 1999)."""
+    """Return bool[n]: a longest non-decreasing part of `values` (patience sorting: Aldous and Diaconis, 1999).
+
+    `tops` are the last values of the piles, `top_at` their places in `values`, and `previous_at` the place of the value
+    before each in its rise, -1 for the first.
+    """
     tops: list[int] = []
     top_at: list[int] = []
     previous_at: list[int] = []

@@ -139,6 +139,8 @@ def previous_closes(bars: Series, actions: Sequence[Action]) -> tuple[Floats, Bo
     The close is NaN at a symbol's first bar. The bool[R] marks the first bar after an announced split or delisting. A
     split of 1:1 changes no price: a person enters it to state that a move was checked, so that its bar is not compared
     with the bar before (NaN).
+
+    R is the number of bars.
     """
     previous = np.full(len(bars.close), np.nan)
     previous[1:] = np.where(bars.column[1:] == bars.column[:-1], bars.close[:-1], np.nan)
@@ -187,6 +189,9 @@ def examine(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Boo
     `interval` is in ns.
     Bars after a spike are rejected until the price returns, or the new level has lasted RETURN_AFTER bars. A jump
     rejects no bar. Each verdict depends on that bar and earlier ones only.
+
+    A spike is a bar that looks like a bad print. A shift is a new price level that no action explains. Moves are in
+    logs, relative to the close before. `reach` is how far open, high or low lie beyond both closes.
     """
     spike = np.zeros(len(bars.close), dtype=np.bool_)
     previous, announced = previous_closes(bars, actions)
@@ -197,6 +202,8 @@ def examine(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Boo
             np.log(np.maximum(bars.open, bars.high) / top), np.log(bottom / np.minimum(bars.open, bars.low))
         )
         open_move = np.log(bars.open / previous)
+    # the sixth root: with the length of a bar the limits fall more slowly than usual moves, which fall with its square
+    # root
     interval_scale = min(1.0, interval / DAY_NS) ** (1 / 6)
     smallest_split = SPLITS[0] - SPLIT_MARGIN[1]
     notable = (
@@ -244,6 +251,9 @@ def _comparison(
 
     The limits grow with the usual move (`sigma`), which grows with the time since the bar before. Without a usual move
     the largest limits count.
+
+    Moves are in logs. `silence` is the time since the bar before (ns, 0 without one). A limit is `sigmas` usual moves,
+    within `floor` and `cap`. `reaches` is True if open, high or low lie too far beyond both closes.
     """
     silence = int(bars.ts_event[row] - bars.ts_event[row - 1]) if row > start else 0
     earlier = slice(max(start + 1, row - WINDOW), row)
@@ -283,6 +293,9 @@ def _jump(bars: Series, comparison: _Comparison, reference: float) -> Jump | Non
 
     It does at the open of a session with a large gap near a usual ratio, which lasts until the close, and with no more
     volume than after such a split.
+
+    SPLITS are the logs of RATIOS, the usual ratios. `gap` and `move` are the logs of open and close over `reference`.
+    The usual volume grows by the ratio of the split, because there are more shares.
     """
     row = comparison.row
     if not comparison.opens or not reference > 0:
@@ -316,6 +329,9 @@ def _changes_of_symbol(
 
     Bars that are not suspicious agree with their predecessor and need no decision. `stop` is the end of the symbol's
     rows.
+
+    A price that moves far is off its level: it has the new level after RETURN_AFTER bars, or was a bad print if it is
+    back before. A level that does not last was a longer bad print.
     """
     jumps: list[Jump] = []
     shifts: list[Shift] = []
@@ -451,6 +467,9 @@ def huge_volume(column: Ints, volume: Floats, close: Floats, interval: int) -> B
     The traded value (volume x close) must exceed its own maximum by the same factor: a split of 200:1 multiplies the
     volume and not the value. Thin intraday markets have long quiet periods. The largest real volumes found are 27 times
     the earlier maximum.
+
+    R is the number of bars, `column` the index of the symbol of each. In the table c is that index, v the volume and x
+    the traded value; a maximum needs 20 earlier bars.
     """
     multiple = 100.0 if interval >= 12 * UNITS_NS["h"] else 1000.0
     huge = np.zeros(len(volume), dtype=np.bool_)

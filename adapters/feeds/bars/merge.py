@@ -63,7 +63,11 @@ def horizon(universe: Universe, sessions: Mapping[str, Sessions]) -> Ints:
 
 def merge(rows: Rows, placed: Placed, size: int, *, daily: bool) -> Columns:
     """Merge the bars of one `ts_event` (close) into one slice of `size` symbols; daily bars of two session dates
-    stay in separate slices."""
+    stay in separate slices.
+
+    `placed` has the session date and the close of each bar. The key of a slice is its session date for daily bars, else
+    its close. A symbol without a bar has NaN prices, 0 nano-currency and False in `fresh`.
+    """
     key = placed.day if daily else placed.ts_event
     order = np.lexsort((key, placed.ts_event))
     event, keys = placed.ts_event[order], key[order]
@@ -145,6 +149,7 @@ def checked_bars(
 ) -> tuple[Rows, Placed, Checked]:
     """Return all bars inside the hours of their sessions, with their places and the verdict on each."""
     placed = place_all(rows, universe, sessions, stamps, length_ns)
+    # bars without a readable stamp stay, so that they get a verdict
     in_hours = ~placed.extended | (rows.ts == NO_STAMP)
     rows, placed = rows.take(in_hours), placed.take(in_hours)
     return rows, placed, judge(rows, placed, length_ns, timed(listed, universe, sessions), now_ns)

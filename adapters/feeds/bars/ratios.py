@@ -31,6 +31,7 @@ def nearest_ratio(shares: float, deviation: float) -> Fraction:
     """
     sigma = min(max(deviation, LEAST_DEVIATION), MOST_DEVIATION) if deviation == deviation else UNKNOWN_DEVIATION
     ratio_above_1 = shares if shares >= 1.0 else 1.0 / shares
+    # candidates lie within three standard deviations of the measured ratio, and within 1 at least
     reach = max(1.0, ratio_above_1 * (exp(3 * sigma) - 1.0))
 
     # half the squared distance in standard deviations is what a normal error costs in log likelihood
@@ -49,7 +50,11 @@ def _candidates(ratio_above_1: float, reach: float) -> Iterator[Fraction]:
 
 
 def _unusual(ratio: Fraction) -> float:
-    """Return a penalty for an unusual ratio of 1 or more, on the scale of `distance`: 0 for the usual ratios."""
+    """Return a penalty for an unusual ratio of 1 or more, on the scale of `distance`: 0 for the usual ratios.
+
+    A penalty of p means that a ratio counts as e**p times rarer than a usual one. A ratio of 1 is no split; halves are
+    commoner than other fractions, and fractions are rare from 4 on; of whole ratios round ones are commoner.
+    """
     if ratio == 1:
         return 12.0
     if ratio.denominator > 1:

@@ -67,6 +67,8 @@ class Resampler:
         bar in which it begins.
 
         Raises FeedError for a part that ends after its bar.
+
+        Parts are bars of `finer_ns`, or trades if that is 0: a trade begins and ends at its stamp.
         """
         if self.finer_ns:
             placed = place_all(parts, self.universe, self.sessions, self.stamps, self.finer_ns)

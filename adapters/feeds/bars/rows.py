@@ -98,9 +98,9 @@ def exact_nano(prices: Floats) -> Ints:
     The float of a decimal with six or nine digits after the point gives that decimal exactly. Any other float is
     rounded half-even at 1e-9.
     """
-    # six digits first: float64 times 1e9 may miss a decimal that it hits times 1e6
     # larger prices have no nano-units in int64
     representable = np.where(np.isfinite(prices) & (np.abs(prices) < 9.2e9), prices, 0.0)
+    # six digits first: float64 times 1e9 may miss a decimal that it hits times 1e6
     micro = np.rint(representable * 1e6)
     nanos = micro.astype(np.int64) * (NANO // 1_000_000)
     not_micro = (micro / 1e6 != representable) | (np.abs(micro) >= _EXACT)

@@ -69,6 +69,9 @@ def wrong_spacings(
 
     `ts` and `column` int64[R] are the stamps and symbols of R bars, `placed` has their sessions. For intraday bars only
     distances inside one session count; a calendar that never closes counts as one session.
+
+    A symbol is compared if it has LEAST distances, and is omitted if more than the share AS_STATED of them is one
+    interval. If there is no such symbol, daily bars that are read as intraday bars are looked for.
     """
     readable = ts != NO_STAMP
     ts, column, day = ts[readable], column[readable], placed.day[readable]
@@ -98,6 +101,9 @@ def _regular_spacing(column: int, ts: Ints, step: Ints, calendar: Sessions, inte
     """Return the regular distance of one symbol's bars, None if it has none.
 
     `step` int64[n] are the distances in ns from the stamps `ts` to the next ones.
+
+    `log_chance` is the log of the odds against one distance of a thin market being a multiple of the commonest one by
+    chance.
     """
     values, counts = np.unique(step, return_counts=True)
     if values[counts.argmax()] < interval:
@@ -126,6 +132,7 @@ def _spacing_of_days(column: int, ts: Ints, step: Ints, calendar: Sessions) -> S
     values, counts = np.unique(np.diff(session_rows), return_counts=True)
     commonest_sessions = int(values[counts.argmax()])
     median_step = int(np.median(step))
+    # the tolerance is a day, or 15 % of the distance
     if _mostly_true(np.abs(step - median_step) <= max(DAY_NS, median_step * 3 // 20)):
         return Spacing(column, median_step)
     if commonest_sessions > 1 and _mostly_true(np.diff(session_rows) == commonest_sessions):
@@ -150,6 +157,9 @@ def _daily_spacings(
 
     Else no symbol is returned: in intraday data a rarely traded symbol may have one bar a day, too, but at another time
     each day. Daylight saving may move the time of daily bars by an hour.
+
+    `distances` int64[N] are the numbers of distances inside sessions by symbol: daily bars have none. `follows_bar` is
+    True where a distance joins two bars of one symbol.
     """
     if distances.any():
         return []

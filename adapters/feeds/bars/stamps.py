@@ -72,6 +72,8 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed
 
     An intraday bar that extends beyond its session is cut at the session's bounds: a broker's 09:00 hour contains the
     trades from 09:30 on.
+
+    `stamps` is the meaning of a bar's stamp: the date of its session, its open or its close.
     """
     days, opens, closes = sessions.days, sessions.opens, sessions.closes
     if not len(days):
@@ -144,6 +146,8 @@ def warm_from(sessions: Sessions, start_day: int, warmup: int, interval: int) ->
 
     A sample is a session's close on the house calendar (that of the account) or, intraday, each interval's end. There
     are fewer samples when the calendar begins later.
+
+    Returns the smallest time if the first session of the calendar belongs to the warm-up.
     """
     session = int(np.searchsorted(sessions.days, start_day))
     missing = warmup

@@ -34,6 +34,10 @@ class Announcements:
         """Add a vendor's list of all actions with an open at or before `opens_until`; new ones become due.
 
         Items up to `emitted_until` (ns UTC) have left the feed, so that a correction of earlier actions comes too late.
+
+        A vendor lists the actions of one date, symbol and kind together as one group, with the number of times that
+        each is listed. An earlier list that the new one does not include was corrected. `known` has all actions by
+        their true opens, `_due` those to emit.
         """
         groups: dict[tuple[int, int, str], Counter[Action]] = {}
         ordered = sorted(listed, key=lambda action: (action.day_ns, action.column, ORDER[action.kind]))

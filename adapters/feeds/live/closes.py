@@ -34,6 +34,8 @@ class Closes:
         """Return the first close later than `ts` (ns UTC) and bool[N], True for symbols that can have a bar then.
 
         None after the end of the calendars.
+
+        `_last` is (the argument, the answer) of the last call.
         """
         since, last = self._last
         if last is not None and since <= ts < last[0]:
@@ -77,6 +79,9 @@ class Closes:
         """Detect the vendor's grid, once for each calendar, by bars whose end fits only one of the two grids.
 
         A bar that ends with its session fits both grids and decides nothing.
+
+        Bars begin at multiples of the interval after the session's open (session grid) or at full hours (clock grid).
+        `_by_clock` is True for the clock grid, None until it is known.
         """
         for calendar_index in range(len(self._names)):
             if self._by_clock[calendar_index] is not None or self.interval_ns >= DAY_NS:

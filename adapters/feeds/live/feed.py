@@ -74,7 +74,12 @@ class Live:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """Raises FeedError for a missing calendar, and for intraday bars of a source that stamps session dates only."""
+        """Raises FeedError for a missing calendar, and for intraday bars of a source that stamps session dates only.
+
+        Times ending in `_ns` are in ns, `beat_s` in seconds; `jitter` returns a random number from 0 to 1 for the
+        length of pauses. A bar that the stream lacks is queried after `_mend` ns. `_failing` maps a data path (source,
+        stream or actions) to the time of its first failure and its text; `_began` is the time at which `items` began.
+        """
         for name in {universe.calendar, *(i.calendar for i in universe.instruments)}:
             if name not in sessions:
                 raise FeedError("[universe] calendar", f"no sessions of {name}", f'Pass sessions["{name}"] to the feed')
@@ -123,6 +128,8 @@ class Live:
 
         Empty within the grace time, and while the source makes up for a failure of the stream or the reverse. For
         corporate actions there is only one source.
+
+        A data path is the source, the stream or the actions. Bars are overdue after the grace time and one poll.
         """
         now = self._now()
         failing = {data_path: why for data_path, (since, why) in self._failing.items() if now - since > self._grace}
@@ -146,6 +153,8 @@ class Live:
         """Yield actions, jumps, slices and times later than `after` (ns UTC), in time order, until `close`.
 
         Raises FeedError when prices that are already adjusted come with splits or dividends, which would count twice.
+
+        An Until is the time up to which the market is known. A task that ended with an error raises it here.
         """
         stall_ns = max(NANO, 4 * int(self._beat * NANO))
         builder = self._builder = SliceBuilder(after, self._market, safe_ns=SAFE_NS, stall_ns=stall_ns)
@@ -217,6 +226,8 @@ class Live:
 
         Actions are queried before the next opens, and bars after each close that lacks some (see `_due`). An answer
         without some of the symbols counts if it has bars.
+
+        `silences` counts the answers in a row with a close for which the stream sent nothing.
         """
         failures, silences, not_before = 0, 0, 0
         last = _Asked(None, 0, 0)  # no query yet
@@ -256,7 +267,11 @@ class Live:
 
     def _due(self, builder: SliceBuilder, missing: int | None, last: "_Asked", now: int) -> int:
         """Return the time (ns UTC) of the next query. `missing` is the close (ns UTC) whose bars are missing, None
-        if none is missing."""
+        if none is missing.
+
+        The first query for a close follows after `_poll`, or later if the stream is at work and may still send the bar.
+        The pause between repeated queries doubles, up to a quarter of the grace time.
+        """
         if not builder.answered:
             return now
         if missing is None:
@@ -271,7 +286,10 @@ class Live:
         return now + 1 + (LATE_NS if self._source.stamps == "close" and self.interval_ns >= DAY_NS else 0)
 
     async def _ask_actions(self, builder: SliceBuilder) -> int:
-        """Query splits and dividends up to the next opens. Returns the earliest time (ns UTC) of the next query."""
+        """Query splits and dividends up to the next opens. Returns the earliest time (ns UTC) of the next query.
+
+        The earliest time is 0 after an answer: the next query is then due before the next open.
+        """
         now = self._now()
         actions_since = builder.emitted_until - ACTIONS_BACK_NS if builder.actions_from() else builder.start()
         until = now + ACTIONS_LEAD_NS

@@ -41,6 +41,9 @@ class RecentBars:
 
         The jumps of the verdict include the shifts that these bars confirm, dated by the confirming bar. A bar that is
         already stored is replaced.
+
+        `rows` and `placed` have the bars, and their opens and closes. `_accepted` has the marks of prices that a person
+        declared to be real. Each symbol keeps its newest LENGTH bars.
         """
         if not len(rows):
             return Checked(np.empty(0, dtype=np.int8))

@@ -79,7 +79,12 @@ class SliceBuilder:
     """
 
     def __init__(self, after: int, market: LiveMarket, *, safe_ns: int, stall_ns: int) -> None:
-        """The emitted times stay `safe_ns` behind the clock. A pause of more than `stall_ns` counts as a suspension."""
+        """The emitted times stay `safe_ns` behind the clock. A pause of more than `stall_ns` counts as a suspension.
+
+        Times are in ns UTC. `_waiting` has (bars, their sessions, time of arrival) that were not emitted; `_arrived`
+        maps a close to the symbols with a bar of it. `_heard` are closes of which the stream sent a bar, `_heard_since`
+        is the time since which it sends without interruption, None while it is lost.
+        """
         self.closes: Final = Closes(market.universe, market.sessions, market.interval_ns)
         self.after: Final = after
         self.emitted_until = after
@@ -118,6 +123,8 @@ class SliceBuilder:
         """Receive the vendor's answer to a query sent at `asked` (ns UTC) for all bars since `start`.
 
         Returns True when the answer includes a close for which the connected stream sent no bar.
+
+        Bars of the first answer that closed before the start are stored for the checks, and not emitted.
         """
         if self._last_query is None:
             rows = self._seed(rows)
@@ -191,6 +198,8 @@ class SliceBuilder:
         """Return the new items known at `now`, in time order, then the time up to which the market is known.
 
         A jump immediately precedes the slice of its bar.
+
+        The records of emitted closes are dropped, except those of the newest close: a late bar may still join it.
         """
         self._wake(now)
         emit_until = self._limit(now)
@@ -284,6 +293,8 @@ class SliceBuilder:
 
         Bars outside of sessions or in the future are reported, unfinished ones are left out, and bars of emitted
         instants are processed by `_old`.
+
+        `known_at` is the time of the query (ns UTC), or of the arrival for a stream.
         """
         rows = rows.take((rows.ts == NO_STAMP) | (rows.ts >= self._first[rows.column]))
         placed = self._place(rows)
@@ -371,7 +382,10 @@ class SliceBuilder:
 
     def _slices(self, limit: int) -> Iterator[tuple[MarketSlice, Sequence[Jump]]]:
         """Yield the good queued bars up to `limit`, checked against earlier bars and merged by instant, and the jumps
-        of each instant."""
+        of each instant.
+
+        A chunk of `_waiting` is (bars, their sessions, time of arrival); its bars later than `limit` wait again.
+        """
         due_chunks = [
             (rows, placed, received_at)
             for rows, placed, received_at in self._waiting

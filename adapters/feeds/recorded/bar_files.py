@@ -80,6 +80,8 @@ def statements_of(sources: tuple[BarSource, ...], symbols: tuple[str, ...]) -> t
     """Return the statements of how the tables of `sources` are read; none for files in the columns of quantd.
 
     Raises FeedError for an unreadable table.
+
+    A statement says how the columns of one table are interpreted. A plain file has the columns of quantd.
     """
     statements: list[Statement] = []
     for source in sources:
@@ -172,7 +174,7 @@ def _action_rows(frame: pl.DataFrame, name: str, universe: Universe) -> list[Act
     frame = frame.with_columns(
         pl.Series("ts", nanoseconds(frame["ts"])),
         *(pl.col(c).cast(pl.String).str.strip_chars() for c in ("symbol", "kind", "ratio", "cash")),
-    ).with_row_index("line", offset=2)
+    ).with_row_index("line", offset=2)  # line 1 is the header
     rows: list[ActionRow] = []
     for line, ts, symbol, kind, ratio, cash in frame.filter(pl.col("symbol").is_in(universe.symbols)).iter_rows():
         where = f"{name}:{line}"
@@ -192,7 +194,10 @@ def _action_rows(frame: pl.DataFrame, name: str, universe: Universe) -> list[Act
 
 
 def digest(sources: tuple[BarSource, ...], selection: str) -> str:
-    """Return hex BLAKE2b of the sources' bytes and of `selection`, the text of the settings that read them."""
+    """Return hex BLAKE2b of the sources' bytes and of `selection`, the text of the settings that read them.
+
+    An end mark follows each source, so that bytes that move from one file to the next change the digest.
+    """
     hasher = blake2b(selection.encode(), digest_size=32)
     for source in sources:
         if isinstance(source, BarFrame):
@@ -214,6 +219,8 @@ def probe(path: Path) -> None:
 
     Files that were probed before and files bundled with quantd are exempt. Raises FeedError for a file that takes more
     than PROBE_S seconds, is not parquet, or has more than MOST_CELLS cells.
+
+    A marker file, whose name is a digest of the file's identity, records a successful probe.
     """
     file = path.resolve()
     if file.parent == _BUNDLED:
@@ -465,6 +472,8 @@ def _as_utc(stamps: pl.Series) -> Ints:
     """Convert as `nanoseconds` does, but read times without an offset as UTC. Raises FeedError for no times at all."""
     if stamps.dtype == pl.String:
         text = stamps.str.strip_chars().str.replace("T", " ", literal=True)
+        # every text becomes date, time and offset: Z is an offset, a date alone is midnight, and UTC is added to a time
+        # without an offset
         text = text.str.replace(r"Z$", "+00:00").str.replace(r"^(\d{4}-\d\d-\d\d)$", "$1 00:00:00")
         text = text.str.replace(r"(:\d\d(?:\.\d+)?)$", "$1+00:00").str.replace(r"([+-]\d\d):?(\d\d)\+00:00$", "$1:$2")
         read = text.str.to_datetime(_TEXT_STAMPS[0], time_unit="ns", time_zone="UTC", strict=False)

@@ -138,7 +138,9 @@ class Reading:
 def misfits(reading: Reading) -> tuple[Misfit, ...]:
     """Return the wrong readings of a market's bars, each with the settings that correct it; empty if none is found.
 
-    A row without any price does not count as a bar: Yahoo writes such a row for a day without data.
+    A row without any price does not count as a bar: Yahoo writes such a row for a day without data. `settled` has the
+    columns of symbols with a misfit, `total` and `outside` the numbers of each symbol's bars, and of those in no
+    session.
     """
     reading = _priced(reading)
     rows, placed, universe = reading.rows, reading.placed, reading.universe
@@ -176,7 +178,7 @@ Named = tuple[Kind, str, str, tuple[str, ...]]
 
 
 def _grouped(symbol_faults: Sequence[Named], universe: Universe) -> Iterator[Misfit]:
-    """Yield one Misfit for all symbols with the same text and remedies.
+    """Yield one Misfit for all symbols with the same text and remedies; a fault is (kind, symbol, text, remedies).
 
     If only some symbols need another calendar, the remedy is a table for each of them, not [universe] calendar.
     """
@@ -267,7 +269,7 @@ def _daily_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
         else:
             if own_fit.outside < 2 and own_fit.outside <= TOLERATED * len(ts):
                 continue
-            candidates = CALENDARS if fruitless < _MOST_SEARCHES else ()
+            candidates = CALENDARS if fruitless < _MOST_SEARCHES else ()  # a search of all takes long
             best = _best_calendar(
                 ts, own_calendar, own_fit, reading.stamps, (last_calendar, listed_calendar(symbol)), candidates
             )
@@ -284,14 +286,13 @@ def _daily_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
 
 
 def _best_calendar(
-    ts: Ints,
-    own_calendar: Sessions,
-    own_fit: Fit,
-    stamps: Stamps,
-    likely_names: Sequence[str],
-    candidates: Sequence[str],
-) -> tuple[str, Fit] | None:
-    """Return the calendar that explains the bars outside `own_calendar`, and its fit; None without one."""
+    ts: Ints, own_calendar: Sessions, own_fit: Fit, stamps: Stamps,
+    likely_names: Sequence[str], candidates: Sequence[str],
+) -> tuple[str, Fit] | None:  # fmt: skip
+    """Return the calendar that explains the bars outside `own_calendar`, and its fit; None without one.
+
+    It leaves fewer bars outside, with a third of the faults at most, or days of `own_calendar` alone have no bar.
+    """
     best: tuple[str, Fit] | None = None
     for name in dict.fromkeys(filter(None, (*likely_names, *candidates))):
         if name == own_calendar.name:
@@ -299,7 +300,7 @@ def _best_calendar(
         sessions = _sessions(name, ts)
         other_fit = _fit(ts, sessions, stamps)
         fewer_faults = other_fit.faults * 3 <= own_fit.faults
-        least_absent = _ABSENT[0] if name in likely_names else _ABSENT[1]  # a thin symbol lacks these
+        least_absent = _ABSENT[0] if name in likely_names else _ABSENT[1]  # so many expected bars must be absent
         proved_by_absence = (
             other_fit.outside == 0 and own_fit.outside > 2 and _expected(ts, own_calendar, sessions) >= least_absent
         )
@@ -408,6 +409,7 @@ def _intraday_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Name
         ts, own_calendar = reading.of(column)
         symbol = reading.universe.symbols[column]
         outside = _outside(ts, own_calendar, reading)
+        # a result is (calendar, clock), empty where the present one stays
         suffix_calendar = listed_calendar(symbol)
         suffix_results = [
             (suffix_calendar, ""),
@@ -436,17 +438,13 @@ def _intraday_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Name
 
 
 def _best_hours(
-    ts: Ints,
-    own_calendar: Sessions,
-    outside: int,
-    reading: Reading,
-    likely: Sequence[tuple[str, str]],
-    *,
-    try_all: bool,
-) -> tuple[str, str] | None:
+    ts: Ints, own_calendar: Sessions, outside: int, reading: Reading,
+    likely: Sequence[tuple[str, str]], *, try_all: bool,
+) -> tuple[str, str] | None:  # fmt: skip
     """Return the (calendar, zone) that fits the bars outside `own_calendar` best; None if none fits better.
 
     An empty calendar or zone means that the present one stays. `likely` are tried first; all others with `try_all`.
+    `outside` is the number of bars outside sessions as they are read now.
     """
     best: tuple[int, float, str, str] | None = None
     for name, zone in dict.fromkeys((*likely, *(_all_readings(ts, own_calendar, reading) if try_all else ()))):
@@ -498,7 +496,7 @@ def _at_noon(ts: Ints, sessions: Sessions, reading: Reading) -> int:
 def _covered(ts: Ints, sessions: Sessions, reading: Reading) -> float:
     """Return the smaller of two shares: of a session's half hours that have bars, and of sessions that have a bar.
 
-    A break at noon has no bars and counts as covered.
+    A break at noon has no bars and counts as covered. `unit` is the part of a session (ns) that one bar covers.
     """
     placed = place(ts, sessions, reading.stamps, reading.length)
     if not placed.inside.any():

@@ -43,6 +43,7 @@ def read_headlines(path: Path) -> Headlines:
         ((texts == "").to_numpy(), "the headline is empty", "Write one, or omit the row"),
     ):
         if faulty.any():
+            # line 1 is the header
             raise FeedError(f"{path.name}:{int(np.argmax(faulty)) + 2}", fault, remedy)
     return Headlines(path.name, ts, symbols, texts)
 
@@ -74,6 +75,7 @@ def session_days(headlines: Headlines, calendar: Sessions) -> Ints:
     if not inside.all():
         first_uncovered = int(np.argmin(inside))
         raise FeedError(
+            # line 1 is the header
             f"{headlines.name}:{first_uncovered + 2}",
             f"no session of {calendar.name} closes within 14 days after {session_date(int(public[first_uncovered]))}",
             "Take the headline out, or name another calendar",

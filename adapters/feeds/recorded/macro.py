@@ -89,7 +89,11 @@ class SymbolSeries:
         valid_days: int = 0,
     ) -> None:
         """Read the file. `house` is the account's calendar, `available` when a value of a date is known, `column` its
-        column."""
+        column.
+
+        With `valid_days` above 0 a value expires at the open of the first session that is more than so many calendar
+        days later; 0 means never. `_instants` (ns UTC) are the closes or opens at which values become known.
+        """
         self.name: Final = name
         self.path: Final = path
         self.columns: Final = series_columns(name, symbols)
@@ -141,7 +145,10 @@ class RateFile:
         self.rate = self._read() if isinstance(given, str) else constant(given)
 
     def _read(self) -> CashRate:
-        """Read the file of rates, and note its state for `refresh`. Raises FeedError for an unreadable file."""
+        """Read the file of rates, and note its state for `refresh`. Raises FeedError for an unreadable file.
+
+        `_first_ns` is the date of the first session (ns), which needs a rate.
+        """
         assert self.path is not None
         self._seen = _file_state(self.path)
         try:
@@ -236,6 +243,7 @@ def _numbers(path: Path, column: pl.Series, lines: Ints) -> Floats:
     elif not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
         raise FeedError(path.name, f"column {column.name} holds {column.dtype}, not numbers", "Write numbers")
     values: Floats = column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+    # a NaN counts as empty in a column of numbers only: as text it is a fault
     empty = column.is_null().to_numpy() | (values != values) & column.dtype.is_numeric()
     faulty_rows = np.flatnonzero(~(np.isfinite(values) | empty))
     if len(faulty_rows):

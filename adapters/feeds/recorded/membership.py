@@ -21,6 +21,9 @@ def read_membership(path: Path, universe: Universe) -> Membership:
 
     With an empty `left` it stays a member. Rows of symbols outside the universe are ignored: an index may have had
     members without any bars. Raises FeedError with the line of a fault.
+
+    A membership is (column of the universe, first date, date after the last one), dates in ns at 00:00 UTC; FOREVER is
+    the end of a member that stays. Line 1 of the file is the header.
     """
     frame = table_of(path, COLUMNS).with_row_index("line", offset=2)
     member_rows = frame.with_columns(pl.col("symbol").cast(pl.String).str.strip_chars())

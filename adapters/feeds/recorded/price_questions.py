@@ -88,7 +88,11 @@ class Questions:
         return f"{symbol} has a {ratio} split on {day} in the actions, and {shown}: {prices}"
 
     def _doubt_text(self, fault: ActionFault, statement: str) -> str:
-        """Return the text about a dividend that another dividend or the price contradicts; `statement` begins it."""
+        """Return the text about a dividend that another dividend or the price contradicts; `statement` begins it.
+
+        UNIT is 100, the hundredths of a currency. `fault.shown` is the factor that corrects the amount, and
+        `fault.other` the dividend by which it was judged, None for a price.
+        """
         other, factor = fault.other, fault.shown
         other_text = f"{other.cash_nano / NANO:.10g} on {session_date(other.key)}" if other is not None else ""
         if fault.reading == "repeated":
@@ -131,6 +135,7 @@ class Questions:
         elif fault.reading == "another_ratio":
             corrected_line = f"{announced_date},{symbol},split,{fault.shown.numerator}:{fault.shown.denominator},"
         elif fault.reading == "another_date":
+            # 1 ns after the open lies inside the session
             shown_date = self.day_of(fault.symbol, fault.shown_open + 1)
             corrected_line = f"{shown_date},{symbol},split,{action.numerator}:{action.denominator},"
         else:

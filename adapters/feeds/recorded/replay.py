@@ -244,6 +244,8 @@ class Replay:
 
         The data are copies, so that nothing later is reachable. The opens of bars in progress at `ts` are in `ahead`.
         Raises ValueError when nothing is known at `ts`.
+
+        `open` are the questions that need a person's answer.
         """
         count = int(np.searchsorted(self.columns.ts_event, ts, side="right"))
         if not count:
@@ -277,7 +279,10 @@ class Replay:
         return structs.replace(tick, opened=opened) if opened else tick
 
     def opened_at(self, ts: int) -> tuple[Opening, ...]:
-        """Return the bars in progress at `ts` (ns UTC): they opened before it and end after it."""
+        """Return the bars in progress at `ts` (ns UTC): they opened before it and end after it.
+
+        `ahead` has those that a truncated market no longer lists. LONGEST_NS is the length of the longest bar.
+        """
         columns, openings = self.columns, []
         next_row = int(np.searchsorted(columns.ts_event, ts, side="right"))
         while next_row < self.count and columns.ts_event[next_row] <= ts + LONGEST_NS:
@@ -339,7 +344,10 @@ def _require_settings(
     *,
     adjusted: bool,
 ) -> None:
-    """Raise FeedError for settings that contradict; `part` is the length of a bar of the files in ns."""
+    """Raise FeedError for settings that contradict; `part` is the length of a bar of the files in ns.
+
+    A part of 1 ns stands for trades.
+    """
     if 1 < part < DAY_NS and stamps == "session":
         raise FeedError("[feed] stamps", f'"session" cannot date bars of {interval}', 'Write "open" or "close"')
     if adjusted and actions is not None:
@@ -376,6 +384,10 @@ class _Check:
 
         `where` names the files in errors, and `readings` are the wrong readings that may explain bars outside of
         sessions.
+
+        `bad` has the rejected bars, `real` those that a rule accepts, `answered` those that a line of the exceptions
+        accepts, and `unanswered` the suspicious bars without an answer. `unlike` names the bars that are used or
+        omitted contrary to the rule.
         """
         self._actions, self._now, self._universe = actions, now, universe
         self._answers = replace(answers, listed=read_exceptions(exceptions, universe))

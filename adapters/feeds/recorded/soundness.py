@@ -117,6 +117,8 @@ def often_rejected(column: Ints, ts: Ints, read: Ints) -> list[Rejected]:
 
     `column` and `ts` int64[R] are the symbol and stamp of each rejected bar, `read` int64[N] counts all bars of each
     symbol.
+
+    The span of a symbol is (first stamp, last stamp), 0 where no stamp can be read.
     """
     rejected_counts = np.bincount(column, minlength=len(read))
     rejections = []

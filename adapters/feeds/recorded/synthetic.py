@@ -42,6 +42,9 @@ def synthetic_bars(plan: SyntheticPlan, calendar: Sessions) -> pl.DataFrame:
     """Return bars of every session of a calendar: ts (the session's date), symbol, open, high, low, close, volume.
 
     The same plan and calendar give the same bars.
+
+    The prices begin at 50. A year has 252 sessions. Daily moves are clipped to 0.3 in logs, and volumes are about
+    1,000,000, more on days of large moves.
     """
     draw = np.random.default_rng(plan.seed)
     session_count, symbol_count = len(calendar.day_ns), plan.symbols

@@ -133,7 +133,11 @@ class AlpacaBars:
         rate: Rate | None = FREE_RATE,
         timeout_s: float = 20.0,
     ) -> None:
-        """Raises SourceError for missing keys of stocks, and for daily bars of crypto pairs."""
+        """Raises SourceError for missing keys of stocks, and for daily bars of crypto pairs.
+
+        `feed` is the vendor's name for the source of stock bars, such as "iex". `crypto` asks for crypto pairs, which
+        need no keys. `rate` limits the requests, None does not.
+        """
         if not (key and secret) and not crypto:
             remedy = "Set QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET; paper accounts have them too"
             raise SourceError("alpaca", "it needs a key and a secret", remedy, again=False)

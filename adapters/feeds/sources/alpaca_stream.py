@@ -97,7 +97,12 @@ class AlpacaStream:
         url: str = STREAM_URL,
         timeout_s: float = 10.0,
     ) -> None:
-        """Raises SourceError without a key and a secret; `bars` connects."""
+        """Raises SourceError without a key and a secret; `bars` connects.
+
+        By column, in nano-currency: `_limits` are (lower, upper) price limits, `_close` is the last price, and
+        `_at_limit` has the limits whose reaching was reported. `_tape_pending` is True while the subscription to halts
+        and limits waits for its answer.
+        """
         if not (key and secret):
             remedy = "Set QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET; paper accounts have them too"
             raise SourceError("alpaca", "its stream needs a key and a secret", remedy, again=False)
@@ -174,6 +179,8 @@ class AlpacaStream:
         reports.
 
         The refusal of halts and limits by the plan is no error: they are not asked for again.
+
+        The tape are the messages about halts and limits. `timeout_s` None waits without end.
         """
         import aiohttp
 
@@ -192,6 +199,7 @@ class AlpacaStream:
                 if self._tape_pending and self._bars_subscribed and message.code in NO_TAPE:
                     self._tape_pending = self._tape = False
                     continue
+                # an unknown error has no remedy, and may be repeated after 5 s
                 what, remedy, again, after_s = _CODES.get(message.code, (message.msg, "", True, 5.0))
                 raise SourceError(
                     "alpaca", f"{what} ({message.code}: {message.msg[:80]})", remedy, again=again, after_s=after_s

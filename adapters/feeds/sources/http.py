@@ -123,7 +123,10 @@ class HttpSource:
     def __init__(
         self, mapping: HttpMapping, universe: Universe, interval: str, *, key: str = "", secret: str = ""
     ) -> None:
-        """Raises SourceError where the mapping needs a key or a secret that is not given."""
+        """Raises SourceError where the mapping needs a key or a secret that is not given.
+
+        A mapping describes the requests and answers of a vendor.
+        """
         needs_key = mapping.key_header or "{key}" in mapping.url or "{key}" in "".join(mapping.headers.values())
         if needs_key and not key:
             raise SourceError(mapping.name, "it needs a key", "Set QUANTD_HTTP_KEY", again=False)
@@ -159,6 +162,8 @@ class HttpSource:
 
         The next page begins after the newest bar (`page_by_last`), or is named by a token of the answer. Raises
         SourceError for pages that do not end.
+
+        `newest` is the newest stamp so far (ns), -1 before the first page.
         """
         bars: list[Bar] = []
         newest, token, begin = -1, "", start_ns
@@ -230,6 +235,8 @@ class HttpSource:
         """Yield the bars of an answer, whose rows are objects, lists, a list for each column, or objects by time.
 
         Raises SourceError where the rows are not at the place that the mapping names.
+
+        A bar is (stamp, column, open, high, low, close, volume). "@key" means that the key of a row is its time.
         """
         mapping = self._mapping
         names = (mapping.ts, mapping.open, mapping.high, mapping.low, mapping.close, mapping.volume)
@@ -247,6 +254,7 @@ class HttpSource:
             if not all(isinstance(cells, list) and len(cells) == len(lists[0]) for cells in lists):
                 raise SourceError(self.name, f"its columns for {symbol} are not lists of one length", again=False)
             rows = [list(values) for values in zip(*lists, strict=True)]
+            # the fields of a list by index
             names = ("0", "1", "2", "3", "4", "5")
         if isinstance(rows, dict) and mapping.ts == "@key":
             rows = [{"@key": key, **row} if isinstance(row, dict) else row for key, row in rows.items()]

@@ -153,7 +153,11 @@ def session_of(gateway: str, limit_s: float) -> Any:
             self._patient = False
 
         def request(self, method: Any, url: str, **options: Any) -> Any:  # type: ignore[override]
-            """Send a request within its time limit, and note host, status and content or failure in the last chart."""
+            """Send a request within its time limit, and note host, status and content or failure in the last chart.
+
+            `_last` has the last chart of each thread. `_patient` is True after the first request, which waits
+            FIRST_ANSWER_S at most.
+            """
             chart: LastChart = getattr(_last, "chart", None) or begin_chart()
             parts = urlsplit(url)
             if gateway and (parts.hostname or "").endswith("yahoo.com"):

@@ -126,7 +126,11 @@ class YahooSource:
         progress: Callable[[float], None] = lambda share: None,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Raises SourceError for an interval that Yahoo has not."""
+        """Raises SourceError for an interval that Yahoo has not.
+
+        `_theirs` are Yahoo's spellings of the symbols, by column. `_newest` maps a column to (start in ns, time of the
+        download, answer).
+        """
         if interval not in REACH_DAYS:
             raise SourceError(
                 self.name, f'it has no bars of "{interval}"', f"There are {', '.join(REACH_DAYS)}", again=False
@@ -142,7 +146,10 @@ class YahooSource:
         self._newest: dict[int, tuple[int, int, _Answer]] = {}
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Return the bars as `Source.bars`. Raises SourceError, or PartialAnswer if Yahoo lacks some symbols only."""
+        """Return the bars as `Source.bars`. Raises SourceError, or PartialAnswer if Yahoo lacks some symbols only.
+
+        `lost` has the errors by column that a repeated request cannot correct.
+        """
         oldest = self._now() - REACH_DAYS[self._interval] * DAY_NS
         if start_ns < oldest and not self._daily:
             what = f"bars of {self._interval} go back {REACH_DAYS[self._interval]} days only, to {session_date(oldest)}"
@@ -291,7 +298,10 @@ class YahooSource:
             raise chart.unreadable(self.name, symbol) from None
 
     def _require_currency(self, column: int, quoted_currency: object) -> None:
-        """Raise SourceError for prices in another currency than the instrument's; an index has points, no currency."""
+        """Raise SourceError for prices in another currency than the instrument's; an index has points, no currency.
+
+        _MINOR maps Yahoo's codes of hundredths, such as GBp, to the usual ones.
+        """
         instrument = self._universe.instruments[column]
         if not quoted_currency or kind_of(instrument.symbol) == "index":
             return
@@ -371,6 +381,7 @@ class YahooSource:
         volume = np.where(factor == 1.0, values["Volume"], np.rint(values["Volume"] / factor))
         zeros = np.zeros(len(ts), dtype=np.int64)
         opened, high, low, close = map(currency, nano_prices)
+        # the last zeros: all bars are of one source
         return Rows(ts, zeros + column, opened, high, low, close, volume, nano_prices[0], nano_prices[3], zeros)
 
     def _require_dividends_held(self, frame: "pd.DataFrame", session_dates: Ints, column: int) -> None:
@@ -479,6 +490,9 @@ def paid(prices: Floats, factor: Floats, rounded_by: float = 0.0) -> Ints:
     0 stands for no price. Vendors with float32 send 124.80750274658203 for 124.8075, a quarter of 499.23. A price that
     is neither a widened float32 nor changed by a split is exact to its last digit. `rounded_by` is the vendor's
     rounding error (half of its last decimal); it applies where it is larger than the error of single precision.
+
+    The tolerance is half a step of single precision, or the vendor's rounding error, with a small margin for the
+    arithmetic.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         product = prices * factor

@@ -30,6 +30,9 @@ def actions_of(
 
     `frame` is the table, `bars` the bars read from it, `lines` the line of each row. Raises FeedError, with the line,
     for a split that cannot be read, and for one that the prices do not show although they show another split.
+
+    `roles` names the columns of splits and dividends, empty without one. Prices that show no split are adjusted for all
+    of them, and prices with fractions of a cent are adjusted for dividends; the actions are then not used.
     """
     empty = pl.DataFrame(schema=dict.fromkeys(_COLUMNS, pl.String))
     if not roles.split and not roles.dividend:
@@ -143,6 +146,7 @@ def _shown_by_prices(bars: pl.DataFrame, splits: dict[int, Fraction]) -> list[bo
     ts = bars["ts"].cast(pl.Int64).to_numpy()
     shown = []
     for row, ratio in splits.items():
+        # a file may have its newest bar first
         previous_row = row - 1 if row and symbols[row - 1] == symbols[row] and ts[row - 1] < ts[row] else row + 1
         if not 0 <= previous_row < len(symbols) or symbols[previous_row] != symbols[row]:
             shown.append(True)  # the first bar: nothing contradicts
@@ -154,7 +158,7 @@ def _shown_by_prices(bars: pl.DataFrame, splits: dict[int, Fraction]) -> list[bo
 
 
 def _in_cents(closes: pl.Series) -> bool:
-    """Whether nearly all closes have at most four decimal places, as far as 32-bit floats are precise."""
+    """Whether nearly all closes have at most two decimal places, as far as 32-bit floats are precise."""
     values = closes.cast(pl.Float64, strict=False).drop_nulls().to_numpy()
     if not len(values):
         return True

@@ -64,7 +64,10 @@ class Part(NamedTuple):
 
 
 def kind_of(data: bytes) -> str:
-    """Return the kind of a file by its first bytes: "parquet", "feather", "json", "zip", "gzip", "text" and others."""
+    """Return the kind of a file by its first bytes: "parquet", "feather", "json", "zip", "gzip", "text" and others.
+
+    The bytes are the marks with which files of these kinds begin. Text may begin with a byte order mark.
+    """
     for magic, kind in (
         (b"PAR1", "parquet"), (b"ARROW1", "feather"), (b"FEA1", "feather of the old format"), (b"PK\x03\x04", "zip"),
         (b"PK\x05\x06", "zip"), (b"\x1f\x8b", "gzip"), (b"\xd0\xcf\x11\xe0", "excel"), (b"BZh", "bzip2"),
@@ -84,6 +87,9 @@ def parts_of(path: Path, *, name: str = "") -> Iterator[Part]:
     """Yield the tables at a path, sorted by name.
 
     Raises FeedError that names the file or archive member, for example if it is too large.
+
+    `name` is the name in messages, empty for the file's own. Of a parquet file and of a large text file only the
+    beginning is read here.
     """
     if path.is_dir():
         for file in table_files(path):
@@ -179,7 +185,10 @@ def _is_byproduct(name: str) -> bool:
 
 
 def _zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shown_name: str) -> Part:
-    """Return one member, unpacked. Raises FeedError for an encrypted member, or one larger than the archive says."""
+    """Return one member, unpacked. Raises FeedError for an encrypted member, or one larger than the archive says.
+
+    The symbol is read from the stem, the name without its ending (.csv or .csv.gz).
+    """
     name = member.filename
     where = f"{shown_name}({name})"
     pure = PurePosixPath(name)

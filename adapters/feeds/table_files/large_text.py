@@ -50,6 +50,9 @@ def large_table(source: Path | bytes, where: str, *, exact: bool = False) -> Lar
 
     With `exact`, opens and closes with more digits than a float represents stay text. Raises FeedError for a header
     without one of the prices, and for columns with two readings.
+
+    A layout is the separator, the header and the width of the lines. Roles say which column is the time, a price, the
+    volume or the symbol. A file with quotes, other characters than ASCII or uneven lines needs the general reader.
     """
     size = source.stat().st_size if isinstance(source, Path) else len(source)
     if size < LARGE:
@@ -105,7 +108,10 @@ def _chunks(source: Path | bytes) -> Iterator[bytes]:
 
 
 def _is_even(source: Path | bytes, layout: Layout) -> bool:
-    """Whether a file is plain ASCII, has no quote or blank line, and as many separators as its lines of data need."""
+    """Whether a file is plain ASCII, has no quote or blank line, and as many separators as its lines of data need.
+
+    `layout.begin` is the number of lines before the data, `layout.width` the number of fields of a line.
+    """
     separator, separators, lines, last_byte = layout.separator.encode(), 0, 0, b"\n"
     separators_before = sum(line.count(layout.separator) for line in layout.before)
     for chunk in _chunks(source):
@@ -132,6 +138,8 @@ def _read(
     that is no number.
 
     The columns in `text_columns` are read as text, and become numbers if a float represents all their digits.
+
+    `sample` has the first and last lines as text, which decide the columns of numbers.
     """
     types: dict[str, type[pl.DataType]] = {}
     number_columns = (*roles.prices(), roles.volume, roles.other_volume)

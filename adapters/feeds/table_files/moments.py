@@ -106,6 +106,9 @@ def moments(values: pl.Series, where: str, *, dates: str = "", unit: str = "") -
 
     `dates` ("day-first" or "month-first") and `unit` (a key of UNITS) are options of the user, empty if not given.
     Raises FeedError if two readings are possible, or none.
+
+    The result has the stamps, and a text that says how they were read. Digits such as 20240703 are a date, other
+    numbers a time in units.
     """
     if values.dtype == pl.Categorical:
         return _of_categories(values, where, dates, unit)
@@ -158,7 +161,11 @@ def _digit_format(filled: pl.Series) -> str | None:
 
 
 def _text_moments(text: pl.Series, filled: pl.Series, where: str, dates: str) -> Moments:
-    """Read dates and times from text, in the forms of the first field that is a stamp. `filled` has no empty field."""
+    """Read dates and times from text, in the forms of the first field that is a stamp. `filled` has no empty field.
+
+    In a format, %A and %B stand for the two readings of day and month. Digits of eight characters are dates, longer
+    ones have a time.
+    """
     if (form := _digit_format(filled)) is not None:
         instants = text.str.to_datetime(form, strict=False, time_unit="us") if form != "%Y%m%d" else None
         values = text.str.to_date("%Y%m%d", strict=False) if instants is None else instants
@@ -216,6 +223,8 @@ def _with_offsets(stamps: pl.Series, text: pl.Series, filled: pl.Series, offset:
     """Return instants if the text has offsets from UTC, a zone's name or Z; else local times of an unknown zone.
 
     `offset` is the offset of the first stamp, empty without one.
+
+    `order_text` says how day and month were told apart, empty if that was clear.
     """
     offset = offset.strip()
     if not offset:
@@ -240,7 +249,11 @@ def _with_offsets(stamps: pl.Series, text: pl.Series, filled: pl.Series, offset:
 
 def _day_month_format(filled: pl.Series, form: str, where: str, dates: str) -> tuple[str, str]:
     """Return the format of dates in which day and month could be swapped, and a text that says what decided the
-    order."""
+    order.
+
+    `form` has %A and %B for the first and second number. A number above 12 is a day; else `dates`, the option of the
+    user, decides.
+    """
     first_numbers = filled.str.extract_groups(r"^(\d{1,2})[/.-](\d{1,2})[/.-]").struct.unnest()
     first, second = (first_numbers.to_series(k).cast(pl.Int64, strict=False) for k in (0, 1))
     day_first, month_first = (first > 12).any(), (second > 12).any()
@@ -279,6 +292,8 @@ def _number_moments(values: pl.Series, where: str, unit: str) -> Moments:
     """Read stamps that are numbers: units since 1970, or days of a spreadsheet.
 
     Without the option `unit`, exactly one unit must give a plausible time. Raises FeedError otherwise.
+
+    _EXCEL are the days of a spreadsheet, counted from 1899-12-30, that are taken for dates.
     """
     filled = values.drop_nulls()
     if values.dtype.is_float():
@@ -315,7 +330,10 @@ def _number_moments(values: pl.Series, where: str, unit: str) -> Moments:
 
 def joined_clock(days: Moments, clock: pl.Series) -> Moments:
     """Return the stamps of a column of dates joined with a column of times; `days` unchanged if all times are
-    midnight."""
+    midnight.
+
+    Digits are times without colons, with seconds if one has more than four.
+    """
     if clock.dtype == pl.Time:
         time_of_day = clock.cast(pl.Duration("ns"))
     else:

@@ -65,6 +65,9 @@ def _tables(node: Any, outer_texts: Mapping[str, Any], depth: int, key: str) -> 
     """Yield the tables of bars in the JSON value `node` and below it.
 
     `outer_texts` are the text values of the objects around it by plain name, `key` is the nearest key above it.
+
+    A list of objects or of arrays is a table, and so are objects by time and an object of equally long arrays. True
+    means that the columns have names.
     """
     if depth > DEEPEST:
         return
@@ -135,7 +138,10 @@ def _nearby_texts(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _arrays(node: Any, depth: int = 0) -> dict[str, list[Any]]:
-    """Return the arrays of scalars in an object and in the objects and lists below it, by name."""
+    """Return the arrays of scalars in an object and in the objects and lists below it, by name.
+
+    At most four levels below the first are read, and the outermost array of a name is taken.
+    """
     arrays: dict[str, list[Any]] = {}
     items = node.items() if isinstance(node, dict) else [("", value) for value in node]
     for name, value in items:

@@ -112,6 +112,8 @@ def listed_actions(path: Path, symbols: Sequence[str]) -> pl.DataFrame | None:
 
     Files of Yahoo's splits and dividends have no column of symbols: the file's name has the symbol. Raises FeedError
     for uneven lines, a missing symbol, and a date or split ratio that cannot be read.
+
+    Line 1 of the file is the header, and its first column has the dates.
     """
     if not path.is_file() or path.suffix.lower() not in (".csv", ".txt"):
         return None
@@ -263,7 +265,7 @@ def _raw_tables(part: Part, asked: Asked) -> list[RawTable]:
     if symbol_row is None or len(header) < 2:
         return [table]
     pairs = [(header[names_row][k], symbol_row[k]) for k in range(len(names))]
-    return _by_symbol(table, [("", ""), *pairs[1:]])
+    return _by_symbol(table, [("", ""), *pairs[1:]])  # the first column, of times, belongs to every symbol
 
 
 def _unique_names(names: Sequence[str]) -> list[str]:
@@ -285,6 +287,8 @@ def _unpaired(raw: RawTable) -> list[RawTable]:
     """Split a table whose column names are pairs of price and symbol, in either order, into one table per symbol.
 
     A table without such names is returned as it is.
+
+    So is a table with fewer than five such names.
     """
     pairs = [match.groups() if (match := _PAIR.fullmatch(name)) else ("", "") for name in raw.frame.columns]
     full_pairs = [pair for pair in pairs if all(pair)]
@@ -360,7 +364,12 @@ def _fixed_point(values: pl.Series) -> pl.Series:
 
 
 def _bars(raw: RawTable, asked: Asked, several: bool) -> Table:
-    """Return the bars of one table. Raises FeedError for more than MOST_ROWS rows, or unclear columns or values."""
+    """Return the bars of one table. Raises FeedError for more than MOST_ROWS rows, or unclear columns or values.
+
+    `asked` are a person's options. `several` is True for a folder, whose files have a symbol each. Roles say which
+    column is the time, a price, the volume or the symbol; the names of the columns decide, or the values if the columns
+    have no names.
+    """
     frame = raw.frame
     if len(frame) > MOST_ROWS:
         raise FeedError(raw.name, f"{len(frame):,} rows are more than {MOST_ROWS:,}", "Split it by symbol or by year")
@@ -417,6 +426,8 @@ def _stamps(raw: RawTable, roles: Roles, asked: Asked) -> Moments:
     """Return the times of a table. Local times become instants by another column or a zone, if there is one.
 
     Local times that are all midnight become dates.
+
+    `asked` are a person's options; `raw.zone` is a zone that the file names itself.
     """
     where = f"{raw.name}, column {roles.time}"
     stamps = moments(raw.frame[roles.time], where, dates=asked.dates, unit=asked.unit)
@@ -515,6 +526,7 @@ def _volume(raw: RawTable, roles: Roles, spelling: numbers.Spelling, close: pl.S
         volume_values, other_values, price = (
             column.cast(pl.Float64, strict=False) for column in (volume, other_volume, close)
         )
+        # a first column of zeros has no volumes
         if (volume_values.sum() or 0.0) == 0.0 and (other_values.sum() or 0.0) > 0.0:
             return other_volume, f"column {roles.other_volume}, because {name} is 0"
         # of two volumes, one in money is the other one times the price

@@ -126,6 +126,9 @@ def named_roles(columns: Sequence[str], where: str, chosen: Mapping[str, str]) -
 
     `chosen` maps roles to the columns that a person names. Raises FeedError if some prices are named and one is
     missing, and for a chosen column that does not exist.
+
+    A role is the meaning of a column: a price, the time, the volume, the symbol, splits or dividends. Plain names are
+    in lower case without signs.
     """
     plain_names = {name: word(name) for name in columns}
     column_of: dict[str, str] = {}
@@ -180,6 +183,7 @@ def _time(plain_names: Mapping[str, str], column_of: Mapping[str, str]) -> dict[
         return {"time": date_column, "clock": clock_column}
     name = _column_named(plain_names, TIMES, column_of)
     if not name:
+        # names that pandas gives to an index without a name
         unnamed = [name for name, plain in plain_names.items() if re.fullmatch(r"|none|level 0|unnamed \d+", plain)]
         name = unnamed[0] if unnamed and unnamed[0] not in column_of.values() else ""
     return {"time": name} if name else {}
@@ -217,7 +221,11 @@ def _missing_error(
 
 def valued_roles(frame: pl.DataFrame, where: str) -> Roles:
     """Return the roles of columns without names, from their values. Raises FeedError if no assignment fits, or two
-    do."""
+    do.
+
+    The sample are the first 400 rows. High and low are known from the values; of the two other prices the first is the
+    open. Bars whose next prices contradict that order are refused.
+    """
     sample = frame.head(400)
     values = {name: sample[name].cast(pl.Float64, strict=False).to_numpy() for name in frame.columns}
     time, clock, symbol = "", "", ""

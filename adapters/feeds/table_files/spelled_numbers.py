@@ -58,6 +58,9 @@ def spelling_of(columns: Iterable[pl.Series], where: str, decimal: str = "") -> 
 
     `decimal` is an option of the user, "comma" or "point", or empty. Raises FeedError if two readings are possible and
     nothing decides.
+
+    `commas` and `points` have examples of numbers that can only be read with a decimal comma or a decimal point;
+    `ambiguous` is one with two readings, such as 1,234.
     """
     if decimal:
         return Spelling(decimal == "comma", f"decimal {decimal}, as told")
@@ -138,6 +141,9 @@ def scale_of(prices: Iterable[pl.Series], where: str, scale: str = "") -> int:
 
     `scale` is the unit that the user names in an option, empty without it. Raises FeedError if two units are possible,
     or none.
+
+    Numbers with fractions, or below 100,000, are plain prices. _FITS has the range of integers that a price can have in
+    each unit, and _ZEROS a divisor of all of them.
     """
     if scale:
         return SCALES[scale]

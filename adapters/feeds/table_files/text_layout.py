@@ -61,7 +61,11 @@ class Layout(NamedTuple):
 
 
 def layout_of(lines: Sequence[str], where: str) -> Layout | None:
-    """Return the layout that the first lines of a file show; None if no line is a bar."""
+    """Return the layout that the first lines of a file show; None if no line is a bar.
+
+    A layout is the separator, the number of lines before the data, the fields of a line, the header, and the number of
+    other lines above.
+    """
     lines = lines[:_HEAD]
     separator = _separator(lines)
     fields = [_fields(line, separator) for line in lines]
@@ -82,6 +86,7 @@ def text_table(data: bytes, where: str) -> TextTable:
     """Return the table of a text file. Raises FeedError, with the line number if a single line is at fault."""
     text, notes = _decoded(data, where)
     head = text[: 1 << 16].split("\n")
+    # the last line of a head that is cut is not complete
     head = (head[:-1] if len(text) > 1 << 16 and len(head) > 1 else head)[:_HEAD]
     if not any(line.strip() for line in head):
         raise FeedError(where, "it is empty", "Download it again")
@@ -102,7 +107,10 @@ def text_table(data: bytes, where: str) -> TextTable:
 
 
 def _decoded(data: bytes, where: str) -> tuple[str, list[str]]:
-    """Return the text with \\n as the only line end, and notes on the encoding. Raises FeedError for a NUL byte."""
+    """Return the text with \\n as the only line end, and notes on the encoding. Raises FeedError for a NUL byte.
+
+    A text that is neither UTF-16 nor UTF-8 is read as Windows-1252.
+    """
     notes: list[str] = []
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = data.decode("utf-16", "replace")
@@ -166,7 +174,11 @@ def _follows_names(rows: Sequence[Sequence[str]], k: int) -> bool:
 
 
 def _header(rows: Sequence[Sequence[str]], width: int) -> tuple[list[list[str]], int]:
-    """Return the header lines (at most three), and the number of other lines before the data that are not empty."""
+    """Return the header lines (at most three), and the number of other lines before the data that are not empty.
+
+    A line belongs to the header if it is above the data and has as many fields, one more or one less. `width` is the
+    number of fields of a line of data.
+    """
     header: list[list[str]] = []
     for row in reversed(rows):
         if not any(row):
@@ -184,6 +196,8 @@ def _data_frame(body: str, separator: str, width: int, begin: int, where: str) -
 
     Lines without any field are skipped, and so are remarks at the end, such as the name of a source. Raises FeedError
     for a line with another number of fields than `width`.
+
+    `begin` is the number of lines before `body`. A field in quotes may have a separator.
     """
     data = body.encode()
     body_bytes = np.frombuffer(data, dtype=np.uint8)

@@ -44,7 +44,10 @@ class Cached(Forwarding):
     def __init__(
         self, source: Source, universe: Universe, interval: str, folder: Path, *, now: Callable[[], int] = time.time_ns
     ) -> None:
-        """Prepare the cache; a folder belongs to one source, interval and kind of prices."""
+        """Prepare the cache; a folder belongs to one source, interval and kind of prices.
+
+        `now` is our clock (ns UTC). `_shelf` has the files of each symbol, and `_turn` lets one request run at a time.
+        """
         super().__init__(source)
         self._universe, self._now = universe, now
         self._length_ns = interval_ns(interval)
@@ -62,6 +65,9 @@ class Cached(Forwarding):
         """Return the bars as `Source.bars` does: those in the cache, and downloads of the ranges that are not stored.
 
         Raises the wrapped source's SourceError, and PartialAnswer for symbols that a download lacked.
+
+        A note is the record of one symbol's stored ranges; a series is the note with its bars. A piece is (its begin,
+        its bars).
         """
         async with self._turn:
             # without bars (None): they are read only if the cache has a part of the range
@@ -104,6 +110,8 @@ class Cached(Forwarding):
         """Return the actions as `Source.actions` does: those in the cache, and downloads of the rest.
 
         Raises the wrapped source's SourceError.
+
+        A download is stored up to LATE_NS before now, because a vendor may announce later actions late.
         """
         async with self._turn:
             notes = await asyncio.to_thread(self._notes)

@@ -57,7 +57,10 @@ class Shelf:
         self.put_aside: Final[list[Path]] = []
 
     def note(self, symbol: str) -> Note:
-        """Return the note of a symbol; an empty note if it is missing or damaged."""
+        """Return the note of a symbol; an empty note if it is missing or damaged.
+
+        The first line of its file is a checksum (seal) of the remainder.
+        """
         path = self._path(symbol)
         try:
             data = path.read_bytes()

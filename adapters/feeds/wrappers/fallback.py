@@ -35,7 +35,11 @@ class Fallback:
         self, sources: Sequence[Source], universe: Universe, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Compare the conventions of the sources with those of the first one. Raises ValueError if they cannot be
-        mixed."""
+        mixed.
+
+        The health of a source counts its failures. Raw and adjusted prices cannot be mixed, nor stamps of opens and
+        closes; for a market that never closes the session's date and its open are the same instant.
+        """
         first = sources[0]
         always_open = all(i.calendar == "24/7" for i in universe.instruments)
         for other in sources[1:]:
@@ -61,6 +65,9 @@ class Fallback:
         """Return the bars of the first source that answers; the next sources supply missing symbols.
 
         Raises SourceError with the text of each source, and PartialAnswer for symbols that no source has.
+
+        `index` is the place of a source in the list of sources. `incomplete` is True once a source answered with some
+        symbols only.
         """
         answers: list[Rows] = []
         missing_columns = set(range(self._universe.size))

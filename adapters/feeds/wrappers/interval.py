@@ -34,7 +34,11 @@ class Resampled(Forwarding):
         now: Callable[[], int] = time.time_ns,
         settle_ns: int = 0,
     ) -> None:
-        """Raises FeedError unless `finer_ns` divides the interval."""
+        """Raises FeedError unless `finer_ns` divides the interval.
+
+        Bars are withheld until `settle_ns` after their end if their last shorter bar is missing, because the vendor may
+        be late.
+        """
         super().__init__(source)
         self.stamps = "open"
         self._now: Final = now
@@ -46,6 +50,9 @@ class Resampled(Forwarding):
         """Return the bars of the longer interval that are complete, as `Source.bars` does.
 
         Raises PartialAnswer, with the bars that could be built, where the wrapped source lacks symbols.
+
+        A part is a shorter bar; `end` is the end of the longer bar, `last` the end of its last part. Of a repeated part
+        the newest version counts.
         """
         now = self._now()
         missing: PartialAnswer | None = None
@@ -79,7 +86,10 @@ class ResampledStream:
 
     async def bars(self) -> AsyncGenerator[Rows, None]:
         """Yield bars as `Stream.bars` does: each when the last of its shorter bars arrives, and again after a
-        correction of one of these."""
+        correction of one of these.
+
+        A part is a shorter bar. A bar is complete with as many parts as fit between its begin and its end.
+        """
         parts = pl.DataFrame(schema=SCHEMA)
         async with aclosing(self._stream.bars()) as finer:
             async for rows in finer:

@@ -38,7 +38,11 @@ class Retried(Forwarding):
         longest_s: float = 30.0,
         report: Report = lambda error, failures, pause_s: None,
     ) -> None:
-        """Wrap a source; the class documents the options."""
+        """Wrap a source.
+
+        Times are in seconds: `deadline_s` since the first attempt, `first_s` and `longest_s` for the pauses. `report`
+        gets the failure, the number of failures and the pause.
+        """
         super().__init__(source)
         self._report = report
         self._deadline_s, self._first_s, self._longest_s = deadline_s, first_s, longest_s

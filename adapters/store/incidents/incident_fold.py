@@ -148,6 +148,9 @@ class Incidents:
 
         `name_of` returns the name of an agent by index, `message_id` the id of an alert by the index of its effect in
         the entry.
+
+        An incident is a condition with a start and an end, such as a breached limit; an alert opens, changes or ends
+        it. The result has the changed incidents, the routes of alerts (who receives them) and further messages.
         """
         kind = type(event)
         if _EFFECTS.isdisjoint(map(type, effects)):
@@ -217,7 +220,11 @@ class _Step:
         return kind in self._kinds
 
     def publish(self, k: int, alert: Publish) -> None:
-        """Apply an alert: it opens, changes or ends an incident, or is a one-off event."""
+        """Apply an alert: it opens, changes or ends an incident, or is a one-off event.
+
+        `k` is the index of the effect in its entry. An incident is identified by kind, agent and symbol. `kind.opens`
+        are the levels that open it, and `kind.clears` says what ends it: a level, an alert or a person.
+        """
         self._kinds.add(alert.kind)
         kind = kind_of(alert.kind, alert.symbol)
         if kind is None or not kind.opens:
@@ -240,6 +247,9 @@ class _Step:
         """Open, change and end the incidents of risk limits by the limits' new levels.
 
         A level below CRITICAL that no alert reports opens no incident: some limits are meant to be used in full.
+
+        A move is (agent, limit, level before, level after, value, bound, whether an alert reports it); the agent is -1
+        for the whole account.
         """
         for row, (agent, name, _, after, value, bound, has_alert) in enumerate(moved.moves):
             kind = kind_of(f"limit_{name}")
@@ -269,7 +279,10 @@ class _Step:
 
     def remind(self, event: Reminded) -> None:
         """Send a reminder of an incident that is not acknowledged: to all receivers, or only to `event.sink` if it
-        is set."""
+        is set.
+
+        `since_ts` is the start of the incident (ns UTC).
+        """
         incident = self._incidents.find(event.incident)
         if incident is None or incident.state not in ("raised", "reminded"):
             return
@@ -287,6 +300,9 @@ class _Step:
         """Open an incident, change the active one, or reopen one that ended at most `calm_ns` ago.
 
         Without `has_alert`, no alert reports this state of the incident.
+
+        A paced incident opens again and again: messages are sent about its 1st, 2nd, 4th, 8th opening only. `told` is
+        True once an alert reported it.
         """
         previous = self._incidents.at(key)
         incident = Incident(

@@ -65,7 +65,11 @@ def row_of(archive: Archive) -> tuple[object, ...]:
 
 
 def archives_of(driver: Driver) -> list[Archive]:
-    """Return all archives, oldest rows first. Raises StoreDamaged when a row does not match its digest."""
+    """Return all archives, oldest rows first. Raises StoreDamaged when a row does not match its digest.
+
+    A row has the numbers of the first and last journal row, the hash before and after them, the entries of each run,
+    and the file with its size and checksum.
+    """
     if "archives" not in table_names(driver):  # a store of an older revision
         return []
     archives = []
@@ -94,6 +98,8 @@ def rows_of(archive: Archive, folder: Path | None, run: str | None = None, from_
     """Iterate over the journal rows of an archive, in order. Raises StoreDamaged for an unreadable file.
 
     With `run`, only rows of that run with entries from `from_seq` on.
+
+    `folder` is where the archive may have been moved to, None for the folder in which it was written.
     """
     import polars
 
@@ -113,6 +119,9 @@ def write(rows: Sequence[Link], folder: Path) -> Archive:
     """Write at least one row to a new archive file, which is complete, synced and re-read before it gets its name.
 
     Raises OSError, and StoreDamaged when the re-read data differ from the written data.
+
+    `spans` maps a run to its first and last entry in the archive. The rows are a hash chain: each has the hash of the
+    row before (`prev`) and its own.
     """
     import polars
 

@@ -92,7 +92,10 @@ def link_hash(prev: bytes, fields: Sequence[object], blob: bytes) -> bytes:
 
 
 def broken(link: Link, prev: bytes, number: int) -> str:
-    """Return why the row `link` does not follow the row `number - 1` with hash `prev`; empty when it does."""
+    """Return why the row `link` does not follow the row `number - 1` with hash `prev`; empty when it does.
+
+    The hash covers the first eight fields of the row and its data (`blob`).
+    """
     if link.number != number:
         return f"row {number} is missing (next is {link.number})"
     if link.prev != prev:
@@ -163,7 +166,11 @@ class HeadFile:
         self._next = 0
 
     def read(self) -> Head | None:
-        """Return the newest head, None without a file. Raises StoreDamaged when neither slot is valid."""
+        """Return the newest head, None without a file. Raises StoreDamaged when neither slot is valid.
+
+        The file has two slots of equal length; a head is written to the slot with the older one, so that an interrupted
+        write damages one slot only.
+        """
         try:
             data = read_regular(self.path).data
         except FileNotFoundError:

@@ -72,7 +72,10 @@ def last_to_move(driver: Driver, head: Head | None, journal_days: float) -> tupl
 
 def archived(driver: Driver, first: int, last: int, folder: Path) -> Iterator[Archive]:
     """Write the journal rows `first` to `last` into as many archive files as necessary. No row is deleted from the
-    journal."""
+    journal.
+
+    A link is a row of the journal. An archive is written once its rows have ARCHIVE_BYTES.
+    """
     driver.snapshot()
     columns = ", ".join(JOURNAL_COLUMNS)
     rows = driver.stream(

@@ -35,7 +35,11 @@ def queues_of(driver: Driver) -> dict[str, Queued]:
 
 def post(driver: Driver, sink: str, queue: Queued | None, arrived: list[Row], capacity: int) -> Queued:
     """Add messages to a queue of at most `capacity`, in an open transaction. Returns the counts of the queue
-    afterwards."""
+    afterwards.
+
+    `queue` has the counts before, None for an empty queue. The key of a message is (run, entry, index of the effect).
+    BUS is the queue of the message bus; other sinks have their queues in one table.
+    """
     counts = dict.fromkeys(LEVELS, 0) if queue is None else dict(queue.levels)
     # columns of a row: run, seq, k, ts, level, kind, body
     messages = [

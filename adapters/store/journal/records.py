@@ -145,6 +145,8 @@ class Records:
 
         With `version`, only snapshots of that code version count; with `before`, only those after an entry lower than
         it.
+
+        A row is (run, seq, version, data, digest).
         """
         sql = f"SELECT {', '.join(SNAPSHOT_COLUMNS)} FROM snapshots WHERE run = ?"
         values = tuple(value for value in (run, version, before) if value is not None)
@@ -175,7 +177,10 @@ class Records:
 
     def open_baskets(self, run: str, columns: dict[str, int]) -> dict[tuple[int, int], OpenBasket]:
         """Return the order baskets with open rows (orders) by (sample, n), for `Projection`. `columns` maps a symbol
-        to its column."""
+        to its column.
+
+        `_WORKING` are the states of orders that have not ended.
+        """
         with self.connection() as driver:
             keys = driver.execute(
                 f"SELECT DISTINCT sample, n FROM orders WHERE run = ? AND state IN ({_WORKING}) ORDER BY sample, n",
@@ -254,6 +259,8 @@ class Refold:
         """Return the rows of the query tables that follow from one journal row.
 
         Raises StoreDamaged for an unknown run or a malformed entry.
+
+        A fold computes the rows of one run from its entries. A query table is derived from the journal.
         """
         fold = self.folds.get(link.run)
         if fold is None:

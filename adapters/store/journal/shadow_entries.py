@@ -15,6 +15,8 @@ def shadow_entries(entries: Iterable[tuple[int, Entry]], name: str) -> Iterator[
     """Iterate over (seq, entry) of the shadow agent `name`, in the form of the entries of the account.
 
     A report of the venue names its shadow by index. The effects since the last start say which name has which index.
+
+    A shadow agent decides and trades on paper only. A Shade is a report about the orders of one shadow.
     """
     names: dict[int, str] = {}
     for seq, entry in entries:

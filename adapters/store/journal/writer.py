@@ -91,7 +91,11 @@ class Batch(Struct):
 
 
 def write_rows(driver: Queries, rows: Rows) -> None:
-    """Write read-model rows to their tables, in an open transaction."""
+    """Write read-model rows to their tables, in an open transaction.
+
+    `rows` has the new rows by table, the new states of orders from earlier batches (MOVED), and fills that were
+    reported after the end of their order (LATE).
+    """
     for table, columns in COLUMNS.items():
         if table_rows := rows.get(table):
             insert(driver, table, columns, table_rows)
@@ -110,7 +114,11 @@ class Writer:
     def __init__(
         self, connect: Callable[[], Driver], head: HeadFile, capacity: int = CAPACITY, lease: Lease | None = None
     ) -> None:
-        """Prepare the writer; `open` or the first batch connects and reads the end of the journal."""
+        """Prepare the writer; `open` or the first batch connects and reads the end of the journal.
+
+        `head` is the file that names the newest durable row, `capacity` the largest number of messages in a queue.
+        Without a `lease` no other process can write.
+        """
         self._connect = connect
         self._lease = lease
         self._head = head
@@ -256,7 +264,10 @@ class Writer:
                     self._put_batch(driver, batch, None)  # no row of the journal
 
     def _append(self, doing: str, batch: Batch, last_seq: int) -> None:
-        """Commit the batch as the next row of the hash chain."""
+        """Commit the batch as the next row of the hash chain.
+
+        Each row has the hash of the row before (`prev`), its own hash (`digest`) and the packed entries (`blob`).
+        """
         packing, blob = pack(batch.entries)
         number, prev = self._number + 1, self._hash
         fields = (number, batch.run, batch.first_seq, last_seq, len(batch.entries), batch.ts, CODEC_VERSION, packing)
@@ -283,7 +294,10 @@ class Writer:
         )
 
     def _ready(self) -> Driver:
-        """Return the connection. Without one, connect under the lease and read the newest row of the chain."""
+        """Return the connection. Without one, connect under the lease and read the newest row of the chain.
+
+        `fenced` is empty while this process has the lease, and then the reason why it has it no more.
+        """
         if self._lease is not None and self._lease.fenced:
             raise Fenced(self._lease.fenced)
         if self._driver is not None:
@@ -320,7 +334,11 @@ class Writer:
 
     @contextmanager
     def _transaction(self, doing: str, *, durable: bool = True) -> Iterator[Driver]:
-        """A context manager for one transaction under the lease. Raises Fenced when another process has the lease."""
+        """A context manager for one transaction under the lease. Raises Fenced when another process has the lease.
+
+        `doing` names the operation in messages; a `durable` transaction is on disk when it ends. `asked_s` is the time
+        before the renewal of the lease, from which its length counts.
+        """
         with failures(doing):
             driver = self._begin_transaction(durable)
             try:
@@ -367,6 +385,8 @@ class Writer:
         """Write everything of one batch. Returns the queues that it changed.
 
         With a `link` (the row of the journal) that includes the read models and the queues of messages.
+
+        OUTBOX are the rows of new messages. Messages of an escalation go to its receivers, not to the bus.
         """
         queues: dict[str, Queued] = {}
         if link is not None:
@@ -420,7 +440,11 @@ def _run_row(driver: Driver, run: object) -> Row | None:
 
 
 def check_head(driver: Driver, head: Head | None, last: int, where: str) -> None:
-    """Raise StoreDamaged when the hash chain up to row `last` does not contain the row that its head file names."""
+    """Raise StoreDamaged when the hash chain up to row `last` does not contain the row that its head file names.
+
+    A head file names the newest durable row, None stands for a missing file. `last` is the number of the newest row of
+    the chain, 0 without one.
+    """
     if head is None:
         if last:
             raise StoreDamaged(f"{where} is missing, but the journal has {last} rows")

@@ -15,6 +15,8 @@ def refill(driver: Queries, tables: Collection[str]) -> None:
     """Apply the whole journal again and fill these empty tables, in an open transaction.
 
     Raises StoreDamaged where the journal cannot be read.
+
+    A refold computes the rows of all tables that follow from a row of the journal.
     """
     sql = f"SELECT {', '.join(JOURNAL_COLUMNS)} FROM journal WHERE number > ? ORDER BY number LIMIT {_ROWS}"
     refold = Refold(driver)

@@ -95,7 +95,10 @@ def steps_from(revision: str) -> list[Step]:
 
 
 def make(driver: Driver) -> None:
-    """Create all tables of a new store, in one transaction."""
+    """Create all tables of a new store, in one transaction.
+
+    The facts are the first rows of the table `meta`, with the version of the schema.
+    """
     driver.begin(durable=True)
     try:
         if driver.dialect == "postgresql":

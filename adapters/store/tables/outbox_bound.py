@@ -42,6 +42,9 @@ def admit(waiting: Iterable[Message], arrived: Sequence[Message], capacity: int 
 
     The rule: the oldest INFO is dropped first, then the oldest WARNING, never a CRITICAL. One CRITICAL message of each
     kind may exceed `capacity`.
+
+    `leave` are the keys of stored messages to delete, `entered` the messages to add; `newest` has the newest CRITICAL
+    message of each kind.
     """
     queues: dict[str, deque[Message]] = {level: deque() for level in LEVELS}
     stored = set()

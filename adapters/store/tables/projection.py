@@ -101,7 +101,10 @@ class OpenBasket(Struct):
 
 
 def order_ids(run: str, sample: int, n: int, symbols: Iterable[str]) -> list[str]:
-    """Return `quantd.trading.orders.order_id` of each symbol, computed three base-36 digits at a time (2 us an id)."""
+    """Return `quantd.trading.orders.order_id` of each symbol, computed three base-36 digits at a time (2 us an id).
+
+    The id has the run, twelve base-36 digits of a hash of sample and symbol, and the digits of `n`.
+    """
     digits, width = three_digits(), THREE_DIGITS
     prefix_hash, basket_digits = (
         blake2b(f"{sample}|house|".encode(), digest_size=12),
@@ -136,7 +139,11 @@ class Projection:
         incidents: Incidents | None = None,
     ) -> None:
         """Continue from the orders and incidents that are open in the store; each kind of effect and event has a
-        method."""
+        method.
+
+        `_rows` has the new rows by table until `take` returns them, `_routes` the receivers of the alerts of an entry
+        by the index of the effect.
+        """
         self.run = run
         self.symbols = tuple(symbols)
         self.agents = tuple(agents)
@@ -162,7 +169,11 @@ class Projection:
         }
 
     def add(self, seq: int, event: object, effects: Sequence[object]) -> None:
-        """Apply one journal entry: an event (live or from the journal) with its effects."""
+        """Apply one journal entry: an event (live or from the journal) with its effects.
+
+        An entry is one event and the effects that followed from it; a fold is the method that converts one kind of
+        effect to rows.
+        """
         move = self._events.get(type(event))
         if not effects and move is None and type(event) not in EVENTS:
             return
@@ -184,6 +195,8 @@ class Projection:
         """Return the rows by table (and under MOVED, LATE, OUTBOX) of the entries added since the last call.
 
         Baskets whose orders have all ended are forgotten.
+
+        Rows of new orders are complete; of stored orders only the new state is returned (MOVED).
         """
         rows, self._rows = self._rows, {}
         baskets = self.open_baskets
@@ -220,7 +233,10 @@ class Projection:
         return rows
 
     def _basket(self, seq: int, k: int, basket: OrderBasket, effects: Sequence[object]) -> None:
-        """Add a new basket, or mark as sent again the orders of a stored one that the venue never received."""
+        """Add a new basket, or mark as sent again the orders of a stored one that the venue never received.
+
+        A basket has the orders of one decision. `fixed_columns` are the values of its rows that never change.
+        """
         key = (basket.sample, basket.n)
         open_basket = self.open_baskets.get(key)
         if open_basket is not None:  # sent again with the same ids, because the venue never received them
@@ -274,7 +290,12 @@ class Projection:
             self._moved[sample, n, row] = None
 
     def _reports(self, news: Reports, effects: Sequence[object]) -> None:
-        """Apply the states and fills that a venue reports, order by order."""
+        """Apply the states and fills that a venue reports, order by order.
+
+        `cum` are the filled lots of an order. A basket that is `new` has no rows in the store yet, so that no change of
+        a stored row needs to be noted. A negative state in the table of transitions means that the change is
+        impossible.
+        """
         sample, n, ts, reason = news.sample, news.n, news.ts, news.reason
         open_basket = self.open_baskets.get((sample, n))
         if open_basket is not None and open_basket.new is not None and not reason:
@@ -306,7 +327,11 @@ class Projection:
 
     def _move(self, sample: int, n: int, row: int, cause: int, cum: int, ts: int, reason: str) -> None:
         """Change the state of one order by the transition table. An impossible change, which the engine refuses too,
-        has no effect."""
+        has no effect.
+
+        `cum` are the filled lots of the order. A fill that is reported after the end of a whole basket is stored as
+        LATE. A negative state in the table means that the change is impossible.
+        """
         open_basket = self.open_baskets.get((sample, n))
         if open_basket is None:
             if cum:
@@ -389,7 +414,10 @@ class Projection:
         self._append("risk", seq, k, e.ts, "plan", _json_text(e.values))
 
     def _recorded(self, seq: int, k: int, effect: object, effects: Sequence[object]) -> None:
-        """Append the rows of a less frequent effect that concerns no order."""
+        """Append the rows of a less frequent effect that concerns no order.
+
+        `book` is the agent whose book changed, -1 for the unallocated book.
+        """
         match effect:
             case Assessed():
                 self._append("risk", seq, k, effect.ts, "held", _json_text(effect.values))
