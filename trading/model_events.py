@@ -1,5 +1,5 @@
-"""Events about trained policies: retraining, loading, and exchange by hand. They belong to the union
-`events.External`."""
+"""Events about trained policies: their retraining, and their loading and exchange by an operator. These events belong
+to the union `events.External`."""
 
 from typing import Literal
 
@@ -9,10 +9,11 @@ from msgspec import Struct
 class Retrained(Struct, frozen=True, tag=True, omit_defaults=True):
     """Event: the result of retraining a shadow agent's policy on data up to the date `until`.
 
-    `failed` is the reason if there is no new version. No agent trades by the new version yet. With `promoted`, the
-    policy's folder points to `version` from the next start on. `digest` is the digest of the new version's manifest,
-    `current` the digest of the version that it was compared with. `sessions` is the length of the comparison in
-    sessions, `gain` the annual excess in the measure of `rule`, `p` the p-value of the gain.
+    `failed` is the reason why there is no new version; empty where there is one. No agent trades by the new version
+    yet. With `promoted`, the policy's folder points to `version`, which is used from the next start on. `digest` is the
+    digest of the new version's manifest, `current` that of the model with which the version was compared. `rule` names
+    the performance measure of the comparison, such as "sharpe". `gain` is the new version's measure less that of this
+    model, a year, and `p` the p-value of the gain. `sessions` is the number of sessions compared.
     """
 
     ts: int
@@ -33,9 +34,10 @@ class Retrained(Struct, frozen=True, tag=True, omit_defaults=True):
 class ModelLoaded(Struct, frozen=True, tag=True, omit_defaults=True):
     """Event: an operator loaded an artifact as the policy of `agent`, which decides by this policy from now on.
 
-    `path` is the folder, as `policy` of [[agents]] would name it, and `version` the artifact's name among the versions.
-    `digest` is the digest of its manifest. `configured` identifies the policy that config.toml names for the agent at
-    this time.
+    `path` is the artifact's folder, written as a value of the key `policy` in config.toml. `digest` is the digest of
+    its manifest, `version` its name in a folder of versions (empty if it is in none). `configured` is the policy that
+    config.toml has for the agent at this time, with a digest of its parameters if it has any. `who` is the operator,
+    `reason` the text that the operator gave.
     """
 
     ts: int
@@ -51,8 +53,8 @@ class ModelLoaded(Struct, frozen=True, tag=True, omit_defaults=True):
 class Exchanged(Struct, frozen=True, tag=True, omit_defaults=True):
     """Event: an operator exchanged the policies of a shadow agent and of the agent that it challenges, without a test.
 
-    "promote" gives each the other's policy, so that the agent trades by the shadow's policy. "demote" gives both their
-    configured policies again.
+    The command "promote" swaps the two policies, so that the agent trades by the shadow's policy. The command "demote"
+    returns both to their configured policies. `who` is the operator, `reason` the text that the operator gave.
     """
 
     ts: int

@@ -1,9 +1,9 @@
 """The number types of compiled modules: buffers of numbers, and integers of any size.
 
 A buffer is a contiguous memoryview. Its elements are Python numbers where the module is interpreted, and C numbers
-where it is compiled. In each type of this module, the text after `memoryview` is the format of an element, as in the
-module `struct`; a 2 means two dimensions (rows). Compiled code accepts a read-only array only as one of the `Read`
-types, and never writes to these.
+where it is compiled. In each type of this module, the text after `memoryview[..]` is the format of an element, as in
+the module `struct`. A type with a 2 after this format has two dimensions; a type without it has one. Compiled code
+accepts a read-only array only as one of the `Read` types, and never writes to these.
 """
 
 from typing import Annotated, TypeAlias

@@ -1,4 +1,4 @@
-"""Orders as baskets of rows, their states, and the table of every legal transition.
+"""Orders, grouped in baskets; the states of an order, and the table of every legal change of state.
 
 An order is one row of an `OrderBasket`. Baskets are sent and reported in columns. `Order` and `Fill` show single orders
 and fills to people, adapters and exports.
@@ -51,7 +51,7 @@ ENDED: Final = frozenset({OrderState.FILLED, OrderState.CANCELLED, OrderState.RE
 
 
 def _table() -> list[list[int]]:
-    """Return the next state by present state and cause; -1 where the cause is not permitted in the state."""
+    """Return the table [state][cause] of next states; -1 where the cause is not permitted in the state."""
     states, causes = OrderState, Cause
     table = [[-1] * len(Cause) for _ in OrderState]
     for state in (states.SENT, states.WORKING, states.PARTIAL, states.CANCELLING, states.UNKNOWN):
@@ -114,11 +114,12 @@ class OrderBasket(Struct, frozen=True, tag="Submit", omit_defaults=True):
     """The orders that follow from the decisions of one instant, in columns; the only input that a broker accepts.
 
     Only `quantd.risk.pretrade.gate` and the codec build baskets. `sample` is the time (ns UTC) of the sample behind the
-    decision and `n` the number of the basket; together they identify the basket. A row is one order: `sym` is its
-    column of the universe, `lots` are signed (negative sells), `worst_nano` is the limit price and `end` the instant at
-    which it expires (0: good till cancelled). `kind` is a Kind and `stop_nano` the trigger price of a STOP order; both
-    lists are empty when all rows are LIMIT. `reason` is the code of the limit that reduced the row (0: not reduced).
-    `values` maps limit name to (value after all fills, bound).
+    decision, and `n` the index of the basket among those of that sample; together they identify the basket. `ts` is the
+    time of the basket (ns UTC). A row is one order: `sym` is its column of the universe, `lots` are signed (negative
+    sells), `worst_nano` is the limit price and `end` the instant at which it expires (0: good till cancelled). `kind`
+    is a Kind and `stop_nano` the trigger price of a STOP order; both lists are empty when all rows are LIMIT. `reason`
+    is the code of the limit that reduced the row (0: not reduced). `values` maps the name of a risk limit to (its value
+    if all orders fill, its bound).
     """
 
     sample: int
@@ -135,7 +136,7 @@ class OrderBasket(Struct, frozen=True, tag="Submit", omit_defaults=True):
 
 
 class Reports(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A venue's execution reports on rows of one basket at one instant, in columns.
+    """A venue's execution reports on orders (rows) of one basket at one instant, in columns.
 
     `cum` is the row's cumulative filled lots (unsigned) *after* this report, and `lots` the part added by it (unsigned,
     0 for none). A fill covers exactly (cum - lots, cum], which identifies duplicate and reordered reports. `price_nano`
@@ -170,9 +171,10 @@ AT_SAMPLES: Final = frozenset({"reallocate", "promote"})
 
 
 class ScheduleRun(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Event: an operator runs a schedule now, as if its time had come: the agents `due` decide, and `job` runs.
+    """Event: an operator runs the schedule `schedule` now, as if its time had come. The schedule's `job` runs, and the
+    agents with the indices `due` decide.
 
-    `id` is the number of this run of the job.
+    `id` identifies this run in the log of job runs. `who` is the operator, `reason` the text that the operator gave.
     """
 
     ts: int
@@ -185,8 +187,8 @@ class ScheduleRun(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class ForeignOrder(Struct, frozen=True):
-    """An open order at the venue that quantd did not send. The order counts in risk limits, and quantd never sends
-    it."""
+    """An open order at the venue that is not open in quantd's books. The order counts in risk limits, and quantd never
+    changes it."""
 
     venue_id: str
     symbol: int
@@ -197,8 +199,9 @@ class ForeignOrder(Struct, frozen=True):
 class OpenOrder(Struct, frozen=True, omit_defaults=True):
     """One of our open orders as the venue reports it: `row` of the basket (`sample`, `n`).
 
-    `cum` are the unsigned lots filled so far, `lots` the signed lots of the whole order, `limit_nano` and `stop_nano`
-    its prices; 0 where the venue does not report them. The venue rounds prices to `tick_nano`.
+    `cum` are the unsigned lots filled so far, `lots` the signed lots ordered. `limit_nano` and `stop_nano` are the
+    limit and the trigger price. Each of these is 0 where the venue does not report it. The venue rounds prices to
+    multiples of `tick_nano`.
     """
 
     sample: int
@@ -267,13 +270,14 @@ def base36(number: int, width: int) -> str:
 
 
 def decision_id(sample: int, who: str, symbol: str) -> str:
-    """Return twelve base-36 digits that identify the decision of `who` on `symbol` at `sample`, equal in backtest,
-    paper and live trading."""
+    """Return twelve base-36 digits that identify a decision on `symbol` at `sample` (ns UTC), equal in backtest, paper
+    and live trading. `who` is the name of the agent, or "house" for the whole account."""
     return base36(int.from_bytes(blake2b(f"{sample}|{who}|{symbol}".encode(), digest_size=12).digest(), "big"), 12)
 
 
 def order_id(run: str, sample: int, symbol: str, n: int) -> str:
-    """Return the client id of an order of the account: `q-<run>-<decision>-<n>`."""
+    """Return the client id of an order: `q-<run>-<decision>-<n>`. The decision is the `decision_id` of the account, and
+    `n`, in base 36, the index of the basket in the sample."""
     return f"q-{run}-{decision_id(sample, 'house', symbol)}-{base36(n, 3).lstrip('0') or '0'}"
 
 
@@ -299,15 +303,16 @@ NO_LIMIT: Final = frozenset({price_text(ANY_BUY), price_text(ANY_SALE)})
 
 
 def quantity_text(lots: int, lot_nano: int) -> str:
-    """Format lots of `lot_nano` as exact decimal text, without a fraction when whole: "31", "0.25"."""
+    """Format `lots`, each of `lot_nano` nano-units, as exact decimal text, without a fraction when whole: "31",
+    "0.25"."""
     nano = lots * lot_nano
     units, fraction_nano = divmod(abs(nano), NANO)
     return f"{'-' if nano < 0 else ''}{units}" + (f".{fraction_nano:09d}".rstrip("0") if fraction_nano else "")
 
 
 class SizeText(TypedDict):
-    """Symbol, side, and unsigned quantity as exact decimal text, in which every display of an order or a fill shows
-    them."""
+    """Symbol, side, and unsigned quantity as exact decimal text, as every display of an order or a fill shows its
+    size."""
 
     symbol: str
     side: Side
@@ -320,11 +325,12 @@ def side_text(lots: int) -> Side:
 
 
 def size_text(symbol: str, lots: int, lot_nano: int) -> SizeText:
-    """Return symbol, side and quantity of signed lots of `lot_nano` nano-units."""
+    """Return symbol, side and unsigned quantity of `lots` (signed; negative sells), each of `lot_nano` nano-units."""
     return SizeText(symbol=symbol, side=side_text(lots), qty=quantity_text(abs(lots), lot_nano))
 
 
 def quantities(universe: Universe, lots: Sequence[int]) -> dict[str, str]:
-    """Return symbol -> signed quantity of the lots by column, without zeros."""
+    """Return symbol -> signed quantity as decimal text, for `lots` with one entry per instrument of the universe.
+    Instruments with 0 lots are left out."""
     sized = zip(universe.symbols, lots, universe.lot_nano, strict=False)
     return {symbol: quantity_text(n, size) for symbol, n, size in sized if n}

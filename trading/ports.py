@@ -48,8 +48,8 @@ class VenueAccount(Struct, frozen=True):
 
     @property
     def spendable_micro(self) -> int | None:
-        """The amount available for purchases in micro-currency: the venue's buying power, at most the settled cash
-        where reported.
+        """The amount available for purchases in micro-currency: the lower of the venue's buying power and the settled
+        cash. A figure that the venue does not report is left out; None if it reports neither.
 
         Unsettled proceeds are not spent: to sell the purchased lots again would be a good-faith violation.
         """
@@ -120,7 +120,8 @@ class Delists(Protocol):
 
 @runtime_checkable
 class SetsAside(Protocol):
-    """A venue whose lists may have items that cannot be read: these are set aside, and the readable items are used."""
+    """A venue whose answers may list orders or other items that cannot be read. Such an item is set aside, and the
+    readable items are used."""
 
     def set_aside(self) -> Sequence[str]:
         """Return a text for each item that was set aside since the last call."""
@@ -145,8 +146,8 @@ class Policy(Protocol):
 
     def act(self, view: View, memory: Memory) -> tuple[NDArray[np.float64] | Hold | Noted, Memory]:
         """Return (target weights, new memory). The weights float64[N], by column, are fractions of the book's equity;
-        the remainder is cash. HOLD in place of weights keeps all lots. The note of a Noted answer is published when it
-        changes."""
+        the remainder is cash. HOLD in place of weights keeps all lots. A Noted answer has weights or HOLD and a message
+        for operators, which is published when it changes."""
         ...
 
 
@@ -168,11 +169,11 @@ class Until(Struct, frozen=True):
 
 
 class LiveFeed(Protocol):
-    """A live market: first the items since the instant `after`, then new items.
+    """A live market. `items` yields first the items since a given instant, then new items as they arrive.
 
     The items are in time order. An Until says up to which time the market is known; if there are no other items, one is
-    yielded at least four times a second. The feed recovers from lost connections by itself. It reports a failure
-    through `trouble` and retries until it is closed.
+    yielded at least four times a second. The feed recovers from lost connections by itself: it retries until it is
+    closed, and reports the failure in `trouble`.
     """
 
     @property
@@ -196,9 +197,10 @@ class LiveFeed(Protocol):
         ...
 
     def items(self, after: int) -> AsyncIterator[Action | Jump | MarketSlice | Until]:
-        """Yield every action, jump, slice (bars of one instant) and time with `ts_event` later than `after` (ns UTC).
+        """Yield every item later than `after` (ns UTC): corporate actions, jumps, slices (bars of one instant) and
+        times.
 
-        A jump immediately precedes the slice of its bar.
+        A jump, an open that looks like an unannounced split, immediately precedes the slice of its bar.
         """
         ...
 
@@ -228,8 +230,8 @@ class FilledBasket(Protocol):
         ...
 
     def made(self) -> tuple[OrderBasket, Reports, list[int]]:
-        """Return the basket, the report of its fills, and for each row the commission without the minimum, -1 for
-        none."""
+        """Return the basket, the report of its fills, and for each order its commission in micro-currency before the
+        minimum is applied; -1 where the fees have no minimum."""
         ...
 
 
@@ -237,17 +239,17 @@ class SimulatedBroker(Protocol):
     """A simulated venue. Its state depends only on the baskets, cancels, actions, slices and times passed to it."""
 
     def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Accept a basket, or the rows of it that `rows` names (None: all). Returns the reports that follow at once:
-        rejected rows, and the state of rows that the venue already has."""
+        """Accept a basket, or only its orders with the indices `rows` (None: all). Returns the reports that follow at
+        once: of rejected orders, and the state of orders that the venue already has."""
         ...
 
     def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        """Cancel row `row` of the basket (`sample`, `n`) at `ts` (ns UTC). Returns CancelReported for an unknown or
-        ended row. The end of an open row is reported later."""
+        """Cancel the order `row` of the basket (`sample`, `n`) at `ts` (ns UTC). Returns CancelReported for an unknown
+        or ended order. The end of an open order is reported later."""
         ...
 
     def on_action(self, action: Action) -> Sequence[BrokerNews]:
-        """Apply a corporate action to open orders. Returns the reports of orders that it ends."""
+        """Apply a corporate action to open orders. Returns the reports of the orders that the action ends."""
         ...
 
     def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]:
@@ -260,8 +262,8 @@ class SimulatedBroker(Protocol):
         ...
 
     def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """Return the reports of some rows of the basket (`sample`, `n`) again; NotFound for rows that the venue never
-        received, Unknown where it cannot tell."""
+        """Return the reports of the orders `rows` of the basket (`sample`, `n`) again; NotFound for orders that the
+        venue never received, Unknown where the venue cannot tell."""
         ...
 
     def freeze(self) -> bytes:
@@ -287,14 +289,14 @@ class FoldVenue(SimulatedBroker, Protocol):
 
     def starts(self) -> dict[tuple[int, int], int] | None:
         """Return (sample, n) of each open basket -> the instant (ns UTC) from which its orders can fill, in order of
-        arrival. None unless all were accepted completely and have no fill or cancel."""
+        arrival. None unless every order of these baskets was accepted and none has a fill or a cancel."""
         ...
 
     def catch_up(self, market: MarketSlice, filled: Sequence[FilledBasket], missed: int | None) -> None:
         """Record the baskets that the fold sent, accepted and filled completely up to the slice `market`, in order.
 
-        `filled` includes every basket that was open. Older baskets, up to the sample `missed`, are not included;
-        `missed` is None if none is missing.
+        `filled` lists the newest of these baskets. Older ones, up to the sample `missed` (ns UTC), filled too and are
+        not listed. `missed` is None where `filled` lists all.
         """
         ...
 
@@ -317,9 +319,9 @@ class Broker(Protocol):
         ...
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Send all rows (orders) of a basket, or some of them. Returns the reports.
+        """Send all orders of a basket, or only those with the indices `rows` (None: all). Returns the reports.
 
-        A row that the venue already has is not sent a second time; its current state is returned.
+        An order that the venue already has is not sent a second time; its current state is returned.
         """
         ...
 

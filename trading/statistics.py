@@ -110,7 +110,8 @@ def means(returns: Floats) -> Floats:
 
 
 def variances(returns: Floats) -> Floats:
-    """Return float64[.., N], the variance (k - 1) of each column of float64[.., k, N]; NaN where a return is missing.
+    """Return float64[.., N], the variance (divisor k - 1) of each column of float64[.., k, N]; NaN where a return is
+    missing.
 
     The result of a window has the same bits whether it is computed alone or in an array of windows.
     """
@@ -120,8 +121,8 @@ def variances(returns: Floats) -> Floats:
 
 
 def deviations(returns: Floats) -> Floats:
-    """Return float64[.., N], the standard deviation (k - 1) of each column of float64[.., k, N]; NaN where a return is
-    missing."""
+    """Return float64[.., N], the standard deviation (divisor k - 1) of each column of float64[.., k, N]; NaN where a
+    return is missing."""
     return np.sqrt(variances(returns))
 
 
@@ -132,8 +133,8 @@ def momentum_of(returns: Floats) -> Floats:
 
 
 def rolling_momentum(returns: Floats, k: int) -> Floats:
-    """Return float64[R - k + 1, N]: `momentum_of` for each window of k consecutive rows of float64[R, N], equal to
-    the last bit."""
+    """Return float64[R - k + 1, N], the total return over each window of k consecutive rows of float64[R, N]. The
+    result has the same bits as `momentum_of` for each window."""
     growth_factors, window_count = returns + 1.0, len(returns) - k + 1
     growth: Floats = growth_factors[:window_count].copy()
     for row in range(1, k):
@@ -195,12 +196,13 @@ def annual_return(equity: Floats, periods: float = PERIODS_PER_YEAR) -> float:
 
 
 def volatility(returns: Floats, periods: float = PERIODS_PER_YEAR) -> float:
-    """Return the annualised standard deviation (n - 1) of returns; 0 for fewer than two."""
+    """Return the annualised standard deviation (divisor n - 1) of n returns; 0 for fewer than two."""
     return float(returns.std(ddof=1) * np.sqrt(periods)) if len(returns) > 1 else 0.0
 
 
 def sharpe(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: RiskFree = RISK_FREE_ANNUAL) -> float:
-    """Return the Sharpe ratio as SHARPE_DEFINITION says (Sharpe 1994); NaN for constant returns.
+    """Return the Sharpe ratio (Sharpe 1994): mean excess return over the standard deviation of returns, annualised; NaN
+    for constant returns.
 
     If `risk_free_annual` has a rate for each return, mean and deviation are those of the excess returns.
     """

@@ -62,11 +62,12 @@ class BlockView:
     def __init__(
         self, view: View, prices: Floats, times: Ints, actions: Mapping[int, list[CorporateAction]], *, dated: bool
     ) -> None:
-        """The first row is the sample of `view`. `actions` maps a row to the corporate actions before it. `dated`
-        says that at each sample all bars of its date are known, so that `synchronous` can be computed.
+        """Make the block of T samples that begins at the sample of `view`. `actions` maps the index of a sample to the
+        corporate actions before it. `dated` True: at each sample all bars of its date are known, so that `synchronous`
+        can be computed.
 
-        `prices` are float64[T, N], `times` int64[T] in ns UTC. `_tables` and `_single` cache statistics: of all rows,
-        and of one row."""
+        `prices` are float64[T, N], `times` int64[T] in ns UTC. `_tables` caches statistics of all samples, `_single`
+        those of one sample."""
         ring = view._ring
         prices.flags.writeable = times.flags.writeable = False
         self.universe, self.prices, self.times = view.universe, prices, times
@@ -100,7 +101,8 @@ class BlockView:
         return block
 
     def shows(self, view: View, row: int, since: int) -> bool:
-        """Whether `view` has the same prices as the block at `row`, and the same returns in the rows after `since`."""
+        """Return True where `view` has the prices of the block at the sample with index `row`, and the returns of the
+        block at the samples after the index `since`."""
         if view.time != self.times[row] or view.sample != self._sample + row:
             return False
         if view.prices.tobytes() != self.prices[row].tobytes():
@@ -109,8 +111,9 @@ class BlockView:
         return count < 1 or view._ring.returns(count).tobytes() == self._returns[end - count : end].tobytes()
 
     def has(self, prices: Floats, rows: Ints, since: int, ring: Ring, later: int) -> bool:
-        """Whether the block has the prices float64[T, N] `prices` at `rows`, and the same returns as `ring` in the rows
-        after `since` up to the last of `rows`. The ring has `later` rows more than that."""
+        """Return True where the block has the `prices` float64[T, N] at the samples with indices `rows`, and the
+        returns of `ring` at the samples after the index `since`, up to the last of `rows`. The newest `later` returns
+        of the ring are after that sample, and are not compared."""
         if prices.tobytes() != self.prices[rows].tobytes():
             return False
         row = int(rows[-1])
@@ -136,7 +139,7 @@ class BlockView:
         return self.returns(k, rows)
 
     def deviation(self, k: int, rows: Ints) -> Floats:
-        """Return float64[T, N], the standard deviation (k - 1) of each symbol's last k returns at each of the T
+        """Return float64[T, N], the standard deviation (divisor k - 1) of each symbol's last k returns at each of the T
         samples in `rows`."""
         return self.shared(deviations, k, rows)
 
@@ -149,8 +152,8 @@ class BlockView:
         return self.rolling(rolling_momentum, k, rows, skip)
 
     def covariance(self, k: int, rows: Ints) -> Floats:
-        """Return float64[T, N, N], the sample covariance (k - 1) of the last k synchronous returns at each of the T
-        samples in `rows`."""
+        """Return float64[T, N, N], the sample covariance (divisor k - 1) of the last k synchronous returns at each of
+        the T samples in `rows`."""
         matrices = [self.at(row).covariance(k) for row in rows.tolist()]
         return np.array(matrices).reshape(len(matrices), *2 * self.prices.shape[1:])
 
@@ -193,8 +196,8 @@ class BlockView:
             raise NotInBlock("the calendars close at different times, so a block has no returns by date")
 
     def _one(self, statistic: Callable[[Floats], A], k: int, skip: int, row: int) -> A:
-        """Return `statistic` of the window that ends at one row, computed once; the stored results are dropped when
-        they are too large."""
+        """Return `statistic` of the window of k returns that ends `skip` samples before the sample `row`, computed
+        once. All stored results of single samples are dropped when they are too large together."""
         key = statistic, k, skip, row
         estimate: A | None = self._single.get(key)
         if estimate is None:

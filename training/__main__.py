@@ -1,4 +1,5 @@
-"""`python -m quantd.training`: the command line that trains the scorer policy, as its artifact records it."""
+"""`python -m quantd.training`: the command line that trains the scorer policy. The artifact of a scorer records the
+command that trained it."""
 
 from quantd.training.runs.scorer_run import main
 

@@ -1,3 +1,3 @@
-"""The backtest engine itself as a training environment: a step is the agent's answer, a bar and the clock tick after
-it.
+"""The backtest engine itself as a training environment. A step is the learner's answer, the bars after it, and the
+clock tick of the next decision.
 """

@@ -63,7 +63,7 @@ RUN: Final = "episode"
 class Learner:
     """Leaves the engine's questions to the learner's agent open; the other agents answer at once.
 
-    `number` is its index.
+    `number` is the index of the learner's agent. `question` is the open question to it; None when there is none.
     """
 
     def __init__(self, number: int) -> None:
@@ -82,7 +82,8 @@ class Traded:
     """The trades of one agent's book since the last answer, from the changes of its lots and cash in each bar.
 
     `value` float64[N] is the money traded in each of the N instruments, at the opening prices. `cost` is the money paid
-    beyond the opening prices: spread, slippage and commission. `units` float64[N] has the units of a lot.
+    beyond the opening prices: spread, slippage and commission. `units` float64[N] are the units (shares) of one lot of
+    each instrument.
     """
 
     def __init__(self, units: Floats) -> None:
@@ -110,10 +111,10 @@ class Exact(gymnasium.Env[Observation, Any]):
     `agent` is the name of the agent; it may be omitted where the configuration has one agent only. `action`, `parts`,
     `cash`, `reward` and the observation are defined as in `quantd/Portfolio-v0` with its default features. An episode
     begins at a random session, with the earlier sessions as its history; `reset(options={"start": "2020-01-02"})` names
-    the session. `settings` replace keys of the file (`risk.max_drawdown=0.2`). `assembly` is a configuration with its
-    market that is already in memory. Where `stepping` of `shell` is set, the engine handles each item by `step`, not by
-    its faster fold. Raises ValueError for an agent that the configuration lacks, or whose settings would change the
-    answers.
+    the session. `settings` replace keys of the file (`risk.max_drawdown=0.2`). `assembly`, a configuration with its
+    market in memory, replaces the file. Where `stepping` of `shell` is set, the engine handles each item by `step`, not
+    by its faster fold. Raises ValueError for an agent that the configuration lacks, and for an agent with settings that
+    would change the learner's answers (sizing, rebalance).
     """
 
     metadata: dict[str, Any] = {"render_modes": []}
@@ -335,7 +336,9 @@ class Exact(gymnasium.Env[Observation, Any]):
         return row
 
     def _rewarded(self, before: View, now: View, drawdown_before: float, momentum: Floats | None) -> float:
-        """The reward of a step, from the view `before` it to the view `now`."""
+        """The reward of a step. `before` is the view at the decision, `now` the view at the next one. `drawdown_before`
+        is the drawdown at the decision, a fraction. `momentum` float64[N] are the returns of the instruments before the
+        decision, None unless the reward is "composite". Axes: N instruments."""
         traded, rate, equity = self._traded, self.assembly.cash_rate, before.equity
         # the first date is that of the view before
         earned = 0.0 if rate is None else float(rate.rate.earned(self._days)[1:].sum())

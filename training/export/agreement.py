@@ -1,4 +1,5 @@
-"""Compares two learned policies of one observation and universe: agreement of answers, and latency on one machine.
+"""Compares two learned policies that read the same observation and trade the same universe: agreement of answers, and
+latency on one machine.
 
 What can go wrong. A comparison on real markets would publish purchased data: so the probes (test inputs) are random
 markets. One of the two policies could be timed while the machine is busy: so their calls alternate. The state of a

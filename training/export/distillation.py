@@ -73,7 +73,8 @@ def distil(
     command: str,
     progress: Callable[[str], None],
 ) -> AgentManifest:
-    """Write the distilled copy of the artifact in `folder` to `out`. Raises ArtifactError or ValueError.
+    """Write the distilled copy of the artifact in `folder` to `out`. Raises ArtifactError for a recurrent or a rounded
+    teacher, and ValueError for changed bars or too few sessions.
 
     The market is the training window of the artifact in `folder`, the teacher. `bars` and `actions` must be the files
     that the teacher was trained on.

@@ -52,8 +52,8 @@ LEAST, MOST = 0, 255
 
 
 class Market(NamedTuple):
-    """The input of a probe (test input): returns float64[LOOKBACK, N], held weights, cash, and input columns of the
-    policy.
+    """A probe, one test input: `returns` float64[LOOKBACK, N], the held `weights` float64[N], the share `cash`, and
+    `columns` float64[N, F], the further inputs of the policy.
 
     Axes: N assets.
     """
@@ -75,8 +75,8 @@ class ExactAgent(LearnedAgent):
 
 
 def with_extremes(golden: Golden, copy: LearnedArtifact) -> Golden:
-    """Return the probes `golden` and further ones: random markets that reach the extremes of each rounded layer of
-    `copy`.
+    """Return the probes (test inputs) `golden` with further probes: random markets that reach the extremes of each
+    rounded layer of `copy`.
 
     The state of a recurrent policy is carried from probe to probe, as it is when the artifact is loaded.
     """
@@ -141,7 +141,8 @@ def extreme_markets(spec: SightSpec, assets: int) -> list[Market]:
 def extremes(copy: LearnedArtifact, observed: list[NDArray[np.float32]]) -> list[int]:
     """Return the indices of a small set of observations that together reach the extremes of every rounded layer.
 
-    The extremes are the largest sum of two neighbouring products, and the largest share of inputs at LEAST or MOST.
+    The extremes are the largest sum of the products of two neighbouring inputs with their weights, and the largest
+    share of inputs at 0 or 255, the bounds of a rounded input.
     """
     model = onnx.load_from_string(copy.graph)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -177,7 +178,8 @@ def extremes(copy: LearnedArtifact, observed: list[NDArray[np.float32]]) -> list
 
 
 def pair_sum(values: NDArray[Any], matrix: NDArray[Any]) -> int:
-    """Return the largest absolute sum of two neighbouring products of inputs uint8[.., K] and weights int[K, N]."""
+    """Return the largest absolute sum of two products of neighbouring inputs, of uint8[.., K], with their weights, of
+    int[K, N]. Axes: K inputs, N outputs of a layer."""
     rows = values.reshape(-1, values.shape[-1]).astype(np.int32)
     rows = rows[np.argsort(rows.sum(axis=1))[-ROWS:]]
     odd = matrix.shape[0] % 2  # an odd number of inputs gets a zero, so that the last input has a neighbour

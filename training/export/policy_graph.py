@@ -96,7 +96,7 @@ def _rows_are_independent(model: bytes, inputs: Mapping[str, int]) -> bool:
 def _weights_readout(actor: Actor) -> Readout:
     """The readout (output layer) of an actor whose answers are weights that add up to 1.
 
-    Raises ValueError for another one.
+    Raises ValueError for an actor with another readout.
     """
     if actor.readout in ("softmax_gaussian", "dirichlet"):
         return actor.readout
@@ -129,7 +129,8 @@ def _add_positions(graph: Graph, positions: str, gross: float) -> None:
 
 
 def _add_seats(graph: Graph, readouts: Sequence[str], seats: Sequence[tuple[Seat, Floats]]) -> None:
-    """Add the outputs "seats" and "weights" of agents that trade one book, from the readout of each agent.
+    """Add the outputs "seats" and "weights" of agents that trade one account, from the names of each agent's readout
+    (output layer).
 
     "seats" has the weights of each agent; "weights" is their sum by share of the capital, with the caps on investment.
     """

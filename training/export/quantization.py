@@ -60,9 +60,10 @@ class TooDifferent(ExplainedError, ValueError):
 
 
 def quantize(folder: Path, out: Path, precision: Precision, command: str) -> AgentManifest:
-    """Write a copy of the artifact in `folder` to `out`.
+    """Write a copy of the artifact in `folder`, rounded to `precision`, to `out`.
 
-    Raises ArtifactError (of the parent), TooDifferent, and ValueError for the precision float32.
+    Raises ArtifactError for an artifact that does not load or is a rounded copy already, TooDifferent for a copy that
+    differs too much, and ValueError for the precision float32.
     """
     parent = load_agent(folder, {})
     manifest, golden = parent.artifact.manifest, parent.artifact.golden
@@ -122,8 +123,9 @@ def _rounded_within_tolerance(
 ) -> tuple[bytes, tuple[str, ...]]:
     """Return the rounded graph and the names of the matrices that stay unrounded, in alphabetical order.
 
-    Matrices are excluded from rounding, starting with the one whose rounding does most harm, until the difference is
-    within the tolerance. Raises TooDifferent where less than LEAST_SHARE of the entries would be rounded.
+    `difference_of` returns the largest difference of a graph's answers from those of the original. Matrices are
+    excluded from rounding, starting with the matrix whose rounding does most harm, until this difference is within the
+    tolerance. Raises TooDifferent where less than LEAST_SHARE of the entries would be rounded.
     """
     product_nodes = in_eight_bits if precision == "int8" else _in_half
     allowed = TOLERANCES[precision]
@@ -155,7 +157,8 @@ Keep = Callable[[str, NDArray[Any]], str]
 
 
 def in_eight_bits(node: Any, weight: NDArray[Any], keep: Keep) -> list[Any]:
-    """Return the graph nodes of an integer product that replace `node`, a float32 product with the matrix `weight`."""
+    """Return the graph nodes of an integer product that replace `node`, a float32 product with the matrix `weight`.
+    `keep` stores a constant under a name and returns the name."""
     # 1e-12: a column of zeros must not divide by zero
     scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / LEVELS
     rounded = np.clip(np.rint(weight / scale), -LEVELS, LEVELS).astype(np.int8)
@@ -173,7 +176,8 @@ def in_eight_bits(node: Any, weight: NDArray[Any], keep: Keep) -> list[Any]:
 def _in_half(node: Any, weight: NDArray[Any], keep: Keep) -> list[Any]:
     """Return the graph nodes of a product with `weight` stored as float16.
 
-    Raises ValueError when a number does not fit.
+    `keep` stores a constant under a name and returns the name. Raises ValueError when a number is above the maximum of
+    float16.
     """
     half = weight.astype(np.float16)
     if not np.isfinite(half).all():
@@ -189,7 +193,8 @@ def _in_half(node: Any, weight: NDArray[Any], keep: Keep) -> list[Any]:
 
 
 def rewritten(model: bytes, names: frozenset[str], product: Callable[..., list[Any]]) -> bytes:
-    """Return the graph `model` with its products with the matrices `names` replaced by the nodes of `product`."""
+    """Return the graph `model`, in which the products with the matrices `names` are replaced by the nodes that
+    `product` returns."""
     changed = onnx.load_from_string(model)
     graph = changed.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}

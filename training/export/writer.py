@@ -200,7 +200,8 @@ def seats_of(action: Tensor, manifest: AgentManifest) -> Floats:
 
 @contextmanager
 def unrounded(actor: Actor) -> Iterator[None]:
-    """Compute products in float32, as the graph does, whatever the precision of training."""
+    """Within the block, let the actor compute products in float32, as the graph does, whatever the precision of
+    training."""
     changed: list[tuple[Any, str]] = []
     for network in actor.networks:
         for name in ("_rounded", "rounded"):

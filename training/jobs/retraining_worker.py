@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 
 class Order(Struct, frozen=True):
-    """The order of a retraining. Paths are absolute. The data end at `until` and not before `stale` (dates); `rule`
-    has the fields of `models.retraining.challenge.Rule`.
+    """The order of a retraining. Paths are absolute. The data end at `until`; data that end before `stale` are refused
+    (dates). `against` is the model to compare with; empty: the current version in `folder`. `rule` has the fields of
+    `quantd.training.retraining.challenge.Rule`. `takes` is True where the new version may become current.
     """
 
     agent: str
@@ -49,7 +50,7 @@ def failure(order: Order, why: str) -> Retrained:
 def carried_out(order: Order) -> Retrained:
     """Train, compare and write a version.
 
-    Returns the event about the result, with time 0; an expected failure is such an event too.
+    Returns the event about the result, with time 0. After an expected failure the event has the reason in `failed`.
     """
     from quantd.extras import lack
 

@@ -1,6 +1,7 @@
 """Reinforcement learners.
 
-The records of the bundled learners import no torch; `algorithms` and the modules that learners share do.
+A learner is declared by a record: its name, settings and algorithm. The records of the bundled learners import no
+torch; `algorithms` and the modules that learners share do.
 """
 
 from pathlib import Path

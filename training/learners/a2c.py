@@ -7,9 +7,10 @@ from quantd.training.learners.record import GAMMA, WIDTHS, Between, Learner, One
 
 
 class A2cPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
-    """Settings of A2C: those of the paper (Mnih et al. 2016), with the usual rates of the synchronous form.
+    """Settings of A2C. The defaults are those of the paper (Mnih et al. 2016), with the rates that are usual for the
+    synchronous form.
 
-    Raises ValueError for `hidden` as in `NetworkPlan`, and for a `horizon` below 1.
+    Raises ValueError for a `horizon` below 1, and for widths `hidden` that `NetworkPlan` refuses, such as a width of 0.
     """
 
     horizon: int = 5

@@ -81,8 +81,8 @@ class Discrete:
     def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
         """Return log-probability and entropy of `coordinates` int64[R, 1] under the logits float[R, A].
 
-        The result's `pull` maps a loss's gradients by both to those by the logits and by `spread`, which is empty here.
-        Axes: R rows, A allocations.
+        `pull` of the result takes the gradients of a loss by log-probability and entropy, and returns its gradients by
+        the logits and by `spread` (empty here). Axes: R rows, A allocations.
         """
         logs = torch.log_softmax(actor, -1)
         chances = logs.exp()
@@ -144,8 +144,9 @@ class Gaussian:
         """Return log-density and entropy of `coordinates` float[R, K] under the Gaussian.
 
         Density and entropy refer to the coordinates before the transformation by softmax or tanh. `actor` is the mean
-        float[R, K], `spread` the log standard deviation float[K]. The result's `pull` maps a loss's gradients by both
-        results to those by `actor` and `spread`. Axes: R rows, K coordinates of an action.
+        float[R, K], `spread` the log standard deviation float[K]. `pull` of the result takes the gradients of a loss by
+        log-density and entropy, and returns its gradients by `actor` and `spread`. Axes: R rows, K coordinates of an
+        action.
         """
         sharpness = torch.exp(-spread)
         z = (coordinates - actor).mul_(sharpness)
@@ -199,8 +200,8 @@ class Dirichlet:
     def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
         """Return log-density and entropy of the weights whose logarithms are `coordinates` float[R, A].
 
-        The distribution is Dirichlet's. The result's `pull` maps a loss's gradients by both to those by `actor` and by
-        `spread`, which is empty here. Axes: R rows, A weights.
+        The distribution is Dirichlet's. `pull` of the result takes the gradients of a loss by log-density and entropy,
+        and returns its gradients by `actor` and by `spread` (empty here). Axes: R rows, A weights.
         """
         alpha = _concentration(actor)
         total = alpha.sum(-1)
@@ -252,6 +253,6 @@ def _concentration(actor: Tensor) -> Tensor:
 
 
 def _inside(weights: Tensor) -> Tensor:
-    """Raise weights to about LEAST, because no density is finite on the boundary of the simplex."""
+    """Raise each weight to at least about LEAST, because no density is finite on the boundary of the simplex."""
     weights = weights.clamp_(min=LEAST)
     return weights.div_(weights.sum(-1, keepdim=True))

@@ -15,8 +15,7 @@ class DqnPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of DQN; the defaults are the default profile, without extensions.
 
     Raises ValueError for a width or count below 1, for a negative `streams`, and for a `shared` network that is dueling
-    or noisy. The same error is raised where `epsilon_least` <= `epsilon` within [0, 1] or `epsilon_decay` in (0, 1] is
-    violated.
+    or noisy. The same error is raised unless 0 <= `epsilon_least` <= `epsilon` <= 1 and 0 < `epsilon_decay` <= 1.
     """
 
     network: Literal["mlp", "shared"] = "mlp"

@@ -77,14 +77,16 @@ class JointBatch(NamedTuple):
 
 
 class JointReplay:
-    """The last `capacity` env-steps, a row for each step of all desks; sampled uniformly with replacement.
+    """The last `capacity` env-steps (steps of single accounts), stored by step and desk; sampled uniformly with
+    replacement.
 
     Raises ValueError where the environment's rows are no whole number of desks.
     """
 
     def __init__(self, env: VectorEnv, views: Views, capacity: int) -> None:
-        """Make room for `capacity` env-steps: each row has, for one desk (a group of agents on one path of the market),
-        the joint state before and after, actions, rewards and flags.
+        """Make room for `capacity` env-steps. A row is one step of one desk, a group of agents on one path of the
+        market. A row has the joint state before and after the step, the actions, the rewards, and flags (1 unless an
+        agent's episode terminated).
 
         `views` is the layout of the observations. `_sizes` are the widths of these five parts of a row."""
         if env.batch % views.agents:

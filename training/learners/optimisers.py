@@ -42,7 +42,8 @@ class _OnePass:
 
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
-        """Move the parameter vector against `gradient`, divided first where its norm exceeds `max_norm`.
+        """Move the parameter vector against `gradient`, which is first scaled down to the norm `max_norm` where its
+        norm is larger.
 
         The fused function of torch updates the vector and both means in one pass.
         """

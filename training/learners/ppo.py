@@ -9,7 +9,8 @@ from quantd.training.learners.record import GAMMA, LEARNING_RATE, WIDTHS, Betwee
 class PpoPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
     """Settings of PPO; the defaults are the default profile.
 
-    Raises ValueError for `hidden` as in `NetworkPlan`, and for `horizon`, `epochs` or `minibatch` below 1.
+    Raises ValueError for `horizon`, `epochs` or `minibatch` below 1, and for widths `hidden` that `NetworkPlan`
+    refuses, such as a width of 0.
     """
 
     horizon: int = 256

@@ -73,7 +73,8 @@ class Writes(Protocol):
     """A network that exports itself to an ONNX graph."""
 
     def write(self, graph: "Graph", given: str, prefix: str = "") -> str:
-        """Add the nodes of the network's actor to `graph`, from the observation `given`; see `ActorCritic.write`.
+        """Add the nodes of the network's actor to `graph`. `given` is the name of the observation in the graph, and
+        `prefix` begins the names of the new nodes.
 
         Returns the name of the output.
         """

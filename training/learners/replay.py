@@ -110,10 +110,12 @@ class Replay:
     """The last `capacity` steps of B environments; a step is available once its n rewards are known."""
 
     def __init__(self, env: VectorEnv, capacity: int, n_step: int, gamma: float, alpha: float = 0.0) -> None:
-        """`n_step` is the number of rewards in a return. `alpha` is the exponent of priorities; 0 draws uniformly.
+        """Make room for `capacity` steps. `n_step` is the number of rewards in a return, `gamma` the discount factor.
+        `alpha` is the exponent of priorities; 0 draws uniformly.
 
-        A row has the observation, the following one, the action, and a tail: reward, terminated, ended. `_added` is the
-        number of rows ever added; when the memory is full, a new row replaces the oldest one.
+        A row of the memory has an observation, the observation that follows, the action, and a tail of three columns:
+        reward, terminated, ended. `_added` is the number of rows ever added; when the memory is full, a new row
+        replaces the oldest one.
         """
         self.batch: Final = env.batch
         self.length: Final = max(capacity // env.batch, n_step + 1)
@@ -140,8 +142,8 @@ class Replay:
     def add(self, observation: Tensor, action: Tensor, step: Step) -> None:
         """Store one step: the observation float[B, D] that was acted on, the action, and its outcome.
 
-        The last three columns are the reward, whether the episode terminated, and whether it ended in any way. Axes: B
-        environments, D entries of an observation.
+        The last three columns of a row are the reward, terminated, and ended (1 where the episode terminated, or ended
+        in any way; else 0). Axes: B environments, D entries of an observation.
         """
         row = self._added % self.length
         stored, size, terminated = self._table[row], self._seen, view(step.terminated)

@@ -42,7 +42,8 @@ class Now(NamedTuple):
 
 
 class Rollout:
-    """T steps of B environments as T x B rows, filled by `collect` and valued by `value`, again and again."""
+    """T steps of B environments as T x B rows. `collect` fills the rows and `value` computes their advantages; both are
+    called for each rollout anew."""
 
     def __init__(self, env: VectorEnv, length: int) -> None:
         """Make zero tensors for `length` steps of all environments; `collect` fills them."""
@@ -74,11 +75,11 @@ class Rollout:
     ) -> Generator[Tensor, Step, Now]:
         """Fill every row of the rollout from the state `now`, with one device transfer per step.
 
-        Returns the environments' state afterwards. The function is a generator: it yields actions and receives their
-        steps, as `play` expects.
+        Returns the environments' state afterwards. The function is a generator: it yields actions, and is sent the
+        steps that follow from the actions.
 
-        With `keep`, the network records its passes where it can. Then `value` and `pull` may use them until its weights
-        change.
+        With `keep`, a network that supports it records its passes. Then `value` and the network's `pull` may use these
+        passes until the weights change.
         """
         observation, started, carry, earned = now
         self._recorded = keep and network.records

@@ -10,7 +10,7 @@ from quantd.training.networks.sizes import Layout
 
 
 class SacPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of SAC; the defaults are the published ones (table 1), with two layers of 256.
+    """Settings of SAC. The defaults are those of table 1 of the paper (Haarnoja et al. 2018), with two layers of 256.
 
     Raises ValueError for a width or count below 1, for `tau` outside (0, 1], and for a `temperature` that is not
     positive.

@@ -88,9 +88,10 @@ class Portfolio(gymnasium.Env[Observation, Any]):
 
     `action` is "continuous" (weights from 0 to 1 of the symbols and, last, cash, scaled to add up to 1), "discrete"
     (`discrete_actions`, named by `action_names`) or "short" (weights from -1 to 1, gross at most 1). `state_names`
-    names each entry of an observation. Each episode starts at a random row; `random=False` with a large `length` covers
-    the whole window. `info` has the equity, costs, traded value, drawdown, and each term of the reward. `market` is a
-    market in memory, which several environments can share; without it `path`, `symbols`, `start` and `end` are read.
+    names each entry of an observation. Each episode starts at a random session; `random=False` with a large `length`
+    covers the whole window. `info` has the equity, costs, traded value, drawdown, and each term of the reward. `market`
+    is a market in memory, which several environments can share; without it `path`, `symbols`, `start` and `end` are
+    read.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}
@@ -245,7 +246,7 @@ class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
         """Make one step of all agents. Returns (observations, rewards, terminated, truncated, infos), each by name of
         agent.
 
-        All are empty after the end of the episode. When one agent's episode ends, the episode ends for all.
+        All five are empty after the end of the episode. When one agent's episode ends, the episode ends for all.
         """
         if not self.agents:
             return {}, {}, {}, {}, {}

@@ -30,12 +30,12 @@ class Stress(Struct, frozen=True, forbid_unknown_fields=True):
 class Episodes(Struct, frozen=True, forbid_unknown_fields=True):
     """Rules for cutting training episodes from a recorded market.
 
-    An episode has at most `length` steps, from a random row or, for evaluation, over the whole market. `block`
-    resamples: after a step the market jumps to a random row with probability 1 / block, so that no account replays the
-    actual history (stationary bootstrap of D. Politis and J. Romano, 1994). A decision and its outcome always stay
-    together. Groups of `together` accounts share a path of the market. An account that falls to `ruin` of its capital
-    is bankrupt, which ends all episodes of its path. Raises ValueError for a length or `together` below 1, a negative
-    `block`, and a `ruin` outside [0, 1).
+    An episode has at most `length` steps, from a random session or, for evaluation, over the whole market. With `block`
+    above 0 the sessions are resampled: after a step the market jumps to a random session with probability 1 / block, so
+    that no account replays the actual history (stationary bootstrap of D. Politis and J. Romano, 1994). A decision and
+    its outcome always stay together. Groups of `together` accounts share a path of the market. An account that falls to
+    `ruin` of its capital is bankrupt, which ends all episodes of its path. Raises ValueError for a length or `together`
+    below 1, a negative `block`, and a `ruin` outside [0, 1).
     """
 
     length: int = 252

@@ -149,7 +149,8 @@ class Normalised:
         return Scale(self.observations.mean, self.observations.deviation())
 
     def reset(self, seed: int | None = None) -> Tensor:
-        """Implement `VectorEnv.reset`, with standardised observations. The discounted returns begin at 0."""
+        """Begin new episodes of the environment, and return the first observations, standardised. The discounted
+        returns begin at 0."""
         self._return = torch.zeros_like(self._return)
         observation = self.env.reset(seed)
         if not self.frozen:
@@ -157,7 +158,7 @@ class Normalised:
         return self.scale.of(observation)
 
     def step(self, action: Tensor) -> Step:
-        """Implement `VectorEnv.step`.
+        """Step the environment, and return its step with normalised observation and reward.
 
         The observation is standardised, and the reward is divided by the deviation of the discounted return and clipped
         to CLIP; observation and reward update the statistics unless `frozen`.

@@ -151,7 +151,8 @@ class Simulator:
         return self.restart(*self.move(self.targets(action)))
 
     def restart(self, reward: Tensor, terminated: Tensor, truncated: Tensor) -> Step:
-        """Start new episodes where one ended, and return the complete step."""
+        """Start a new episode for each account whose episode ended, and return the complete step: the arguments with
+        the observations."""
         # before new episodes replace the ended accounts, whose last observations would be lost
         final = observation = self.observe()
         if self._over:
@@ -203,8 +204,8 @@ class Simulator:
         return tensor(self._by_known_prices(self._value, self._cash, self._equity, self._row)[1])
 
     def _by_known_prices(self, value: Array, cash: Array, equity: Array, row: Array) -> tuple[Array, Array]:
-        """Convert values [B, N] and equity [B] from the closes of the market rows int64[B] to prices known at the
-        decision.
+        """Return `value` [B, N] and `equity` [B] by the prices known at the decision; the arguments are by closes.
+        `row` int64[B] is the market row (session) of each account.
         """
         marks = self._tables.marks
         if marks is None:
@@ -380,7 +381,7 @@ class Simulator:
         return self._draw_by_path(draw).repeat_interleave(self.episodes.together)[accounts]
 
     def _draw_by_path(self, draw: Callable[[torch.Generator, int], Tensor]) -> Tensor:
-        """Return the joined random draws of each generator for its paths of the market.
+        """Return a random draw for every path of the market, each path drawn by the generator of its training seed.
 
         `draw` takes a generator and its number of paths.
         """

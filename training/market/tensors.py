@@ -1,9 +1,9 @@
 """A panel of prices as tensors for many simulated accounts: prices relative to the previous close, and observations.
 
 What can go wrong. A first price has no previous close: so its session counts as unchanged, and its weight stays in
-cash. A row without enough history would be observed as if it had some: so rows before `observed.warm` are refused with
-the first day that has enough. Where an instrument closes after the decision, its close is not known yet: so orders and
-the observed account use `marks`, and returns use closes.
+cash. A row without enough history would be observed as if it had some: so rows before `observed.warm` are refused, and
+the error names the first day that has enough. Where an instrument closes after the decision, its close is not known
+yet: so orders and the observed account use `marks`, and returns use closes.
 """
 
 from collections.abc import Sequence
@@ -78,7 +78,8 @@ class Market:
         return replace(self, **arrays)
 
     def session(self, rows: Array, with_days: bool) -> Session:
-        """Return the sessions in the rows int64[B], one for each of B accounts, of a market that `viewed` returned."""
+        """Return the sessions in the rows int64[B], one for each of B accounts, of a market that `viewed` returned.
+        With `with_days`, they have their calendar days, which borrow fees need."""
         dividend = None if self.dividend is None else take(self.dividend, rows)
         days = take(self.days, rows) if with_days else None
         earned = None if self.earned is None else take(self.earned, rows)
@@ -103,8 +104,8 @@ def market_of(
     """Convert `panel` to tensors. Decisions and outcomes are in `rows`, by default all rows with history.
 
     The first `observed.warm` rows lack history. The simulator fills the empty `account_columns` of the observations.
-    Raises ValueError for fewer than two rows, where the text names the first day with enough history, and where the
-    first row has no cash rate.
+    Raises ValueError for fewer than two rows and for rows without enough history, with the first day that has enough,
+    and where the first row has no cash rate.
     """
     rows = range(observed.warm, len(panel.day_ns)) if rows is None else rows
     if rows.start < observed.warm or rows.stop > len(panel.day_ns) or len(rows) < 2:
@@ -170,8 +171,8 @@ def relative_volatility(returns: Floats, rows: range) -> Floats:
     """Return float64[T]: the recent volatility of an equal-weight market of N assets, over its mean.
 
     The volatility of row t is the root mean square of the last CALM returns up to row t; the mean is taken at the
-    decisions of `rows`. `returns` float64[T, N] are NaN where an asset has none. The first rows use the fewer than CALM
-    returns up to them. Axes: T sessions.
+    decisions of `rows`. `returns` float64[T, N] are NaN where an asset has none. The first rows have fewer than CALM
+    returns; their volatility is that of all returns up to the row. Axes: T sessions.
     """
     squares = (np.nansum(returns, axis=1) / np.isfinite(returns).sum(axis=1).clip(min=1)) ** 2
     sums = np.concatenate([[0.0], np.cumsum(squares)])

@@ -78,9 +78,9 @@ def walk(
 ) -> Walk:
     """Run `policy` at each close of `rows` but the last; orders fill at the next open.
 
-    Orders are whole lots of `lot` units, one size or one per asset, or any fraction. The policy sees nothing after the
-    current row. An asset without a price gets no weight. Raises ValueError with the day when the policy fails or
-    returns an answer that the daemon would refuse.
+    Orders are whole lots of `lot` units, one size or a size for each asset; with `lot` None, orders are of any
+    fraction. The policy sees nothing after the current row. An asset without a price gets no weight. Raises ValueError
+    with the day when the policy fails or returns an answer that the daemon would refuse.
     """
     if rows.step != 1 or len(rows) < 2 or rows.start < 0 or rows.stop > len(panel.day_ns):
         raise ValueError(f"{rows} of {len(panel.day_ns)} sessions: a walk needs two or more consecutive sessions")

@@ -98,7 +98,8 @@ class ActorCritic(nn.Module):
         raise NotImplementedError
 
     def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
-        """Compute the gradient of a loss from its derivatives by the outputs of the last `run` with `keep`."""
+        """Compute the gradient of a loss by all parameters and write it into `gradient`. The arguments are the
+        derivatives of the loss by the actor's outputs, the spread and the value of the last `run` with `keep`."""
         assert self._heads is not None
         heads, self._heads = self._heads, None
         self.gradient.zero_()

@@ -182,8 +182,8 @@ class GaussianActor(nn.Module):
 class TwinCritics(nn.Module):
     """Two separate critics (Fujimoto and others 2018).
 
-    They map observations float32[R, D] and actions float32[R, A] to values float32[2, R]. Axes: R observations, D
-    entries of an observation, A entries of an action.
+    The critics map observations float32[R, D] and actions float32[R, A] to values float32[2, R]. Axes: R observations,
+    D entries of an observation, A entries of an action.
     """
 
     def __init__(

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 class Body(NamedTuple):
-    """Hidden layers of actors and critics; with `sizes`, of the critics over a transformer, which needs `layout`."""
+    """The network of actors or critics: layers of widths `hidden`, or with `sizes` a transformer, which needs `layout`.
+    In a critic, `hidden` layers follow the transformer."""
 
     hidden: Sequence[int]
     layout: Layout | None
@@ -84,7 +85,8 @@ class Seated(NamedTuple):
     agent: int
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add the nodes of this agent; see `Actors.write`. Returns the name of its output, float[1, K].
+        """Add the nodes of this agent's actor to an ONNX graph, from the observation `given`. Returns the name of the
+        output, float[1, K].
 
         Axes: K coordinates of an action.
         """

@@ -33,8 +33,8 @@ class Lstm(ActorCritic):
         hidden: int = 128,
         start: float = 0.0,
     ) -> None:
-        """Make the cell, whose four gates are one layer of width 4 x `hidden`. `spread` log deviations begin at
-        `start`."""
+        """Make the cell, whose four gates are one layer of width 4 x `hidden`. `spread` is the number of log standard
+        deviations, which begin at `start`."""
         super().__init__()
         self.hidden: Final = hidden
         self.given = layer(observation_size, 4 * hidden, 1.0, random)

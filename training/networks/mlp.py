@@ -61,8 +61,9 @@ class Mlp(ActorCritic):
         start: float = 0.0,
         bfloat16: bool = False,
     ) -> None:
-        """Make the network with random weights, and move all parameters into one vector. `spread` log deviations begin
-        at `start`. The third argument of `layer` is the gain of its initial weights."""
+        """Make the network with random weights, and move all parameters into one vector. `spread` is the number of log
+        standard deviations, which begin at `start`. The third argument of `layer` is the gain of its initial
+        weights."""
         super().__init__()
         widths = [observation_size, *hidden]
         self.blocks: list[tuple[nn.Linear, nn.LayerNorm]] = [
@@ -135,8 +136,8 @@ class Mlp(ActorCritic):
         return not self._rounded
 
     def record(self, observation: Tensor, step: int, steps: int) -> Tensor:
-        """Run one step, and store the activations of each layer in the place of this step. Implements
-        `ActorCritic.record`.
+        """Run one step, and store each layer's activations at the index of this step. Returns the actor's outputs, as
+        `ActorCritic.record` defines.
 
         `across` are a layer's weights, transposed, and `bent` its output after the sigmoid."""
         if self._record_shape != (steps, len(observation)):
@@ -153,8 +154,8 @@ class Mlp(ActorCritic):
         return torch.addmm(self._head[1], x, self._head_across, out=heads)[:, :-1]
 
     def recorded(self, observation: Tensor) -> Heads:
-        """Return the outputs of all recorded steps, and prepare the activations for `pull`. Implements
-        `ActorCritic.recorded`.
+        """Return the outputs of all recorded steps, and prepare the activations for `pull`, as `ActorCritic.recorded`
+        defines.
 
         `bent` is a layer's output after the sigmoid. The last column of the heads is the value."""
         *layers, heads = self._record

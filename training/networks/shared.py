@@ -46,16 +46,17 @@ class Body(nn.Module):
     """Encodes each asset: tanh layers of widths `hidden` with norms; the last one also reads the mean of all assets.
 
     The inputs of an asset are its market entries, its held weight, and the entries that all assets have in common. With
-    `weighted`, they also have the asset's weight in an action, divided by equal weight and less 1, and the products of
-    this number with the other inputs, since an account's growth is a sum of products of weights and returns. Raises
-    ValueError for observations shorter than the layout.
+    `weighted`, the inputs also have the asset's weight in an action, divided by equal weight and less 1, and the
+    products of this number with the other inputs: an account's growth is a sum of products of weights and returns.
+    Raises ValueError for observations shorter than the layout.
     """
 
     def __init__(
         self, observation_size: int, layout: Layout, hidden: Sequence[int], random: torch.Generator, *,
         weighted: bool = False,
     ) -> None:  # fmt: skip
-        """Make the layers for the entries of one asset, with one input more and each product if `weighted`."""
+        """Make the layers, whose inputs are the entries of one asset. With `weighted`, the inputs also have the asset's
+        weight in an action, and the product of this weight with each entry."""
         super().__init__()
         weights = layout.assets if layout.weights is not None else 0
         self.gains: Final = gains_of(layout, random.device)
@@ -118,7 +119,8 @@ class Shared(ActorCritic):
     ) -> None:  # fmt: skip
         """Make the body and its heads. `outputs` is the number of assets, or one more with a separate score of cash.
 
-        `invested` is the initial score of an asset above that of cash. `spread` log deviations begin at `start`.
+        `invested` is the initial score of an asset above that of cash. `spread` is the number of log standard
+        deviations, which begin at `start`.
         """
         super().__init__()
         if outputs not in (layout.assets, layout.assets + 1):

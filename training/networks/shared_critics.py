@@ -104,7 +104,7 @@ class SharedActor(nn.Module):
 class SharedCritics(nn.Module):
     """Two separate critics (Fujimoto and others 2018).
 
-    They map observations float32[R, D] and actions float32[R, A] to values float32[2, R]. The inputs of an asset
+    The critics map observations float32[R, D] and actions float32[R, A] to values float32[2, R]. The inputs of an asset
     include its weight in the action. The weight of cash, the last of A, is no input, since it is 1 less the other
     weights. Raises ValueError for an A that is neither N nor N + 1. Axes: R observations, D entries of an observation.
     """

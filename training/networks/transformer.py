@@ -76,9 +76,10 @@ class Block(nn.Module):
         part = width // self.heads
 
         def headed(layer: Linear, number: int, given: str, perm: tuple[int, ...], scale: float = 1.0) -> str:
-            """Add the `width` columns of `layer` from column `number` x width on, split by attention head.
+            """Add the product of `given` with `width` columns of `layer`, from column `number` x width on, times
+            `scale`. The product [W, heads, part] is transposed by `perm`.
 
-            Returns their name.
+            Returns the name of the result.
             """
             columns = slice(number * width, (number + 1) * width)
             weight, bias = layer.weight[copy, :, columns].t() * scale, layer.bias[copy, 0, columns] * scale
@@ -134,7 +135,8 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(Block(copies, sizes, random) for _ in range(sizes.layers))
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Encode the last session; features and the entries of the account are passed on unchanged."""
+        """Map observations float[C, R, D] to float[C, R, E]: the encoding of the last session, then the features and
+        the entries of the account, unchanged."""
         layout = self.layout
         copies, rows, _ = observation.shape
         market = observation[..., : layout.market].reshape(copies, rows, layout.assets, -1)
@@ -184,7 +186,8 @@ class Transformer(ActorCritic):
         sizes: Sizes,
         start: float = 0.0,
     ) -> None:
-        """Make one encoder, the layer over its output, and two heads. `spread` log deviations begin at `start`.
+        """Make one encoder, the layer over its output, and two heads. `spread` is the number of log standard
+        deviations, which begin at `start`.
 
         The third argument of `layer` is the gain of its initial weights.
         """

@@ -79,7 +79,7 @@ def laid(changes: Mapping[str, object], onto: Table | None = None) -> Table:
 def lay(onto: Table, changes: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Put the nested `changes` into the keys that `onto` has, in place.
 
-    Returns a message for each key that it lacks.
+    Returns a message for each key that `onto` lacks, and for each value in place of a table.
     """
     mistakes: list[str] = []
     for key, value in changes.items():

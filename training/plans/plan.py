@@ -92,9 +92,11 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("training needs market.episodes.random = true and market.episodes.together = 1")
 
     def held(self, symbols: int) -> int:
-        """Return how many of `symbols` symbols a discrete allocation holds by `breadth`; 0 for a breadth of 0.
+        """Return how many of `symbols` symbols a discrete allocation holds: the fraction `breadth` of them, 0 for a
+        breadth of 0.
 
-        The number is rounded and at least 1. It is lower where there would be more than ALLOCATIONS allocations.
+        The number is rounded and at least 1. The number is lower where there would be more than ALLOCATIONS
+        allocations.
         """
         if not self.breadth:
             return 0

@@ -24,7 +24,8 @@ def named_columns(table: Table) -> list[str]:
 
 
 def sight_faults(spec: SightSpec, data: DataPlan) -> tuple[list[str], SightSpec | None]:
-    """Return the mistakes of `spec` for the data of a plan, each beginning with its key, and the spec without them.
+    """Return the mistakes of `spec` (the input of the policy) for the data of a plan, each beginning with its key, and
+    the spec without these mistakes.
 
     The returned spec is None where a mistake cannot be removed, such as an unknown column.
     """

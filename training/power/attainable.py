@@ -21,7 +21,7 @@ from quantd.training.power.reference_rule import Rule, chosen_rules, run_cases
 
 
 class Attained(Struct, frozen=True):
-    """Log growth a year of the reference rule and of equal weight on one part, after costs.
+    """Log growth a year of the reference rule, which knows the signal, and of equal weight on one part, after costs.
 
     `low` and `high` are the 95 % interval of the difference; None where the two are equal.
     """

@@ -36,7 +36,7 @@ class Finding(Struct, frozen=True, forbid_unknown_fields=True):
 
     Growths are log growths a year, after costs. `cell` is the digest of plan, plant, cost, data and learner. `low` and
     `high` are the 95 % interval of `growth` less `equal_weight`, and None where the policy is equal weight.
-    `attainable` is whether the reference rule passed.
+    `attainable` is True where the reference rule, which knows the signal, has its whole interval above equal weight.
     """
 
     cell: str
@@ -59,8 +59,8 @@ class Finding(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def share(self) -> float | None:
-        """The gain of the learner over equal weight as a share of the gain of the reference rule; None where nothing
-        is attainable.
+        """The gain of the learner over equal weight as a share of the gain of the reference rule, which knows the
+        signal; None where nothing is attainable.
         """
         return (self.growth - self.equal_weight) / (self.reference - self.equal_weight) if self.attainable else None
 

@@ -73,9 +73,9 @@ class Planted(Struct, frozen=True):
     """A plant in a panel: the columns that a learner sees at each close, and the returns that a rule which knows the
     plant expects.
 
-    `columns` are float64[T, N] by name; a learner also sees the values of each column in the last `past` sessions
-    before. `expected` float64[T, N] are expected returns from the next open to the open after that, as fractions. Axes:
-    T sessions, N assets.
+    `columns` are float64[T, N] by name; a learner also sees the values of each column in the `past` sessions before.
+    `expected` float64[T, N] are expected returns from the next open to the open after that, as fractions. Axes: T
+    sessions, N assets.
     """
 
     columns: dict[str, Floats]

@@ -150,7 +150,8 @@ def worded(power: Power) -> str:
 
 
 def _learner_sentence(plan: Plan, power: Power, findings: Iterable[Finding] | None, part: Part) -> str:
-    """Return the sentence about the learner, with a space in front: how much of a signal the plan's learner found.
+    """Return the sentence about the learner, with a space in front: how much of a planted signal the plan's learner
+    found.
 
     A finding is the measured fit of one seed at one strength. Its share is the learner's gain over equal weight,
     divided by the gain of the reference rule. The sentence has the median share of the seeds of this plan, at the

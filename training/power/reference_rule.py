@@ -47,7 +47,8 @@ CASH: Final = 0.02
 class Rule(Struct, frozen=True):
     """The chosen tilt and band of a reference rule.
 
-    Both are 0, equal weight, where no tilt is better on the training part.
+    The rule tilts weights towards a signal, and trades where the expected gain exceeds `band` times the cost. Tilt and
+    band are 0, which is equal weight, where no tilt is better on the training part.
     """
 
     tilt: float = 0.0
@@ -101,7 +102,8 @@ def chosen_rules(
 def run_rules(
     panel: Panel, rows: range, scale: range, expected: Floats, of: MarketPlan, rules: Sequence[Rule]
 ) -> list[Grown]:
-    """Trade each rule on one signal over `rows`, as `run_cases` does."""
+    """Trade each rule on the signal `expected` float64[T, N] over `rows`, and return the growth of each. `scale` and
+    `of` are as in `run_cases`. Axes: T sessions, N assets."""
     return run_cases(panel, rows, scale, [(expected, rule) for rule in rules], of)
 
 

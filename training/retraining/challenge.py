@@ -96,7 +96,8 @@ def judge(
     lot: float | Sequence[float],
     key: str,
 ) -> Verdict:
-    """Return whether the challenger is better by the rule over `newest`; `current` is None without a model in use.
+    """Compare the challenger with the model in use, `current`, on the part `newest` of the panel, and return whether it
+    meets `rule`. `current` is None without a model in use; then any challenger that trades is worth using.
 
     `key` is the seed of the bootstrap's draws. Raises ValueError where a policy fails.
     """

@@ -166,8 +166,8 @@ class LearnedRecipe:
     def settings(self) -> dict[str, Any]:
         """Return everything that determines the training, except the data and the names of its files.
 
-        Settings that still have their first default are omitted, so that the names of older versions, hashes of the
-        settings, do not change.
+        A setting that older versions of quantd lack is omitted at its default. So the name of an older version, a hash
+        of the settings, does not change.
         """
         table: dict[str, Any] = msgspec.to_builtins(self._plan)
         table.pop("data")  # the name of a version has the digests of the files instead
@@ -182,8 +182,8 @@ class LearnedRecipe:
         return {"kind": "learned", "symbols": list(self.symbols), **table}
 
     def moved(self, days: int, *, expanding: bool) -> "LearnedRecipe":
-        """Return the recipe with all parts moved by `days`, as `ScorerRecipe.moved`; the count of evaluations on the
-        test part stays.
+        """Return the recipe with all parts (training, validation, test) moved by `days`; when `expanding`, the start of
+        the training part stays. The count of evaluations on the test part stays too.
         """
         splits = moved(self._plan.splits, days, expanding=expanding)
         return LearnedRecipe(msgspec.structs.replace(self._plan, splits=splits), self._looks)
@@ -191,7 +191,7 @@ class LearnedRecipe:
     def changed(self, changes: Sequence[str]) -> "LearnedRecipe":
         """Return the recipe with KEY=VALUE settings, by dotted keys: learner.gamma=0.95.
 
-        Raises ValueError for a wrong one.
+        Raises ValueError for a wrong key or value.
         """
         from quantd.training.plans.data_plan import PlanError
         from quantd.training.plans.plan import replaced
@@ -203,7 +203,8 @@ class LearnedRecipe:
             raise ValueError(f"--set {' '.join(changes)}: {error}") from None
 
     def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
-        """Train the policy on later data and write the artifact, as `ScorerRecipe.train` does.
+        """Train the policy on the files `bars` and `actions`, and write the artifact to `out`, with `command` as its
+        recorded command.
 
         `progress` gets a sentence at each evaluation of a seed. Raises ValueError also for a training that diverges.
         """
@@ -253,7 +254,7 @@ class ForestRecipe:
     def changed(self, changes: Sequence[str]) -> "ForestRecipe":
         """Return the recipe with KEY=VALUE settings: horizon, stride, folds, embargo, leaves, seed.
 
-        Raises ValueError for others.
+        Raises ValueError for other keys and for wrong values.
         """
         from quantd.training.forests.fit import Plan
 
@@ -265,7 +266,8 @@ class ForestRecipe:
             raise ValueError(f"--set {' '.join(changes)}: {error}") from None
 
     def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
-        """Train the forest on later data and write the artifact, as `ScorerRecipe.train` does.
+        """Train the forest on the files `bars` and `actions`, and write the artifact to `out`, with `command` as its
+        recorded command.
 
         An empty path `actions` means that splits and dividends are not read.
         """
@@ -354,7 +356,8 @@ def _plain(value: Any) -> str:
 def _parsed(changes: Sequence[str], expected: str, keys: Sequence[str] | None = None) -> dict[str, Any]:
     """Return the values of KEY=VALUE settings.
 
-    Raises ValueError for text of another form, and for a key outside `keys`.
+    Raises ValueError for text of another form, and for a key outside `keys` (None: any key). `expected` is the end of
+    the error's text.
     """
     values: dict[str, Any] = {}
     for change in changes:

@@ -46,8 +46,8 @@ DECISIONS: Final = "decisions"
 class RetrainingRequest(Struct, frozen=True):
     """A request to train a model again on newer data.
 
-    Nothing after `until` is read; None means the last session of all symbols. `against` is the model in use; None means
-    the current version in the folder `out`, or without one `source`.
+    Nothing after `until` is read; None means the last session of all symbols. `against` is the model in use. None means
+    the current version in the folder `out`, or `source` where `out` has no current version.
     """
 
     source: Path
@@ -96,9 +96,9 @@ class Decision(Struct, frozen=True, forbid_unknown_fields=True):
 def retrain(request: RetrainingRequest, progress: Progress, require_sound: RequireSound = lambda *_: None) -> Decision:
     """Train a version, compare it with the model in use and record the decision.
 
-    A repeated request returns the recorded one. `require_sound` checks the bars, and raises an exception to refuse
-    them. Raises ArtifactError, ValueError (unsuitable data, a failing policy) and OSError; after an error nothing has
-    changed.
+    A repeated request trains nothing and returns the recorded decision. `require_sound` checks the bars, and raises an
+    exception for bars that must not be used. Raises ArtifactError, ValueError (unsuitable data, a failing policy) and
+    OSError; after an error nothing has changed.
     """
     recipe = recipe_of(request.source).changed(request.changes)
     last = last_session(request.bars, recipe.symbols, request.until)

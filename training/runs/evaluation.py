@@ -95,7 +95,7 @@ def evaluate(
 ) -> Evaluated:
     """Evaluate the artifact in `folder` on `symbols`, by default the symbols of the artifact.
 
-    `require_sound` checks the bars, and raises an exception to refuse them.
+    `require_sound` checks the bars, and raises an exception for bars that must not be used.
 
     By default `actions` are the file of the training, or for other `bars` the actions file beside them; "" means no
     actions. Raises ArtifactError where the artifact is not a policy, ValueError for unfit data, and OSError.

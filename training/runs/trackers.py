@@ -121,7 +121,7 @@ class Mlflow:
             raise TrackerError(f"MLflow at {address}: {first_line(error)}") from error
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Implements `Tracker.log_params`, in batches of A_BATCH with values of at most LONGEST characters.
+        """Send every setting by its dotted key, in batches of A_BATCH settings; values are cut to LONGEST characters.
 
         Nothing is sent for a resumed run: it has its parameters already, and MLflow does not change them.
         """
@@ -134,7 +134,7 @@ class Mlflow:
             self._client.log_batch(self.run, params=settings[first : first + A_BATCH])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Implements `Tracker.log_metrics`; numbers that are not finite are left out."""
+        """Send metrics after `step` env-steps; numbers that are not finite are left out."""
         from mlflow.entities import Metric
 
         now_ms = time.time_ns() // 1_000_000
@@ -178,7 +178,7 @@ class TensorBoard:
         self._writer.add_text("plan", f"| key | value |\n|---|---|\n{rows}")
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Implements `Tracker.log_metrics`; numbers that are not finite are left out."""
+        """Send metrics after `step` env-steps; numbers that are not finite are left out."""
         for key, value in metrics.items():
             if math.isfinite(value):
                 self._writer.add_scalar(key, value, step)

@@ -62,7 +62,7 @@ class Unavailable(ExplainedError, RuntimeError):
 
 
 class Watch(Protocol[M_contra, R_contra]):
-    """Receives progress and results of work, in the calling process and one at a time."""
+    """Receives the progress and the results of work. All calls are made in the calling process, one after another."""
 
     def told(self, number: int, message: M_contra) -> bool:
         """Receive progress of the work on the argument with index `number`, from 0. Returns True to stop this work."""
@@ -137,9 +137,11 @@ class _Worker:
         self.line.send((work, argument))
 
     def hear(self, watch: Watch[Any, Any]) -> bool:
-        """Receive one message of the worker. Returns True when it was the last about its present argument.
+        """Receive one message of the worker. Returns True when the message was the last about the worker's present
+        argument.
 
-        A message is (is it the outcome, content). Progress gets an answer: True asks the worker to stop this work.
+        A message is (True, outcome) or (False, progress). Progress gets an answer: True asks the worker to stop this
+        work.
         """
         try:
             last, content = self.line.recv()
@@ -163,8 +165,8 @@ class _Worker:
 def _serve(line: Connection) -> None:
     """Run a worker process until the connection closes.
 
-    It receives (function, argument) and sends (False, progress), which is answered, then (True, outcome). Ctrl-C is
-    left to the calling process.
+    The process receives (function, argument). It sends (False, progress) any number of times, each time receives an
+    answer (True: stop), and at the end sends (True, outcome). Ctrl-C is left to the calling process.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.set_threshold(COLLECT_AFTER)

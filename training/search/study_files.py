@@ -28,7 +28,8 @@ BEGINNING: Final = ("trial", "state", "score", "scores", "steps", "seconds")
 
 
 def write(folder: Path, study: optuna.Study, search: Search, sitting: Sitting, note: Sequence[str]) -> tuple[Path, ...]:
-    """Write all results of the study, and return their paths. `note` becomes a comment in the best plan."""
+    """Write all results of the study, and return their paths. `sitting` is the state of the study after this run of the
+    search. `note` becomes a comment in the best plan."""
     texts = {TRIALS: table(sitting.rows, search.space), HISTORY: history(study)}
     shares = importances(study)
     if shares:
@@ -49,7 +50,8 @@ def write(folder: Path, study: optuna.Study, search: Search, sitting: Sitting, n
 
 
 def tried(search: Search, sitting: Sitting) -> int:
-    """Return the number of validation scores among which the best trial was chosen: one per seed and evaluation."""
+    """Return the number of validation scores among which the best trial was chosen: one per seed and evaluation.
+    `sitting` has the trials of the study."""
     every = search.base.evaluate_every
     return sum(max(row.steps // every, math.isfinite(row.score)) for row in sitting.rows)
 

@@ -6,7 +6,7 @@ exists when its JSON file exists.
 What can go wrong. A process that is killed while it writes would leave half a checkpoint: so the JSON is written last,
 and without it there is no checkpoint. A file may be cut short or changed: so the JSON has size and hash of the tensors,
 and a digest of itself. A run would go on under another plan: so every key on which the completed steps depend must be
-equal. These are all keys except those in FREE.
+equal. These are all keys except those in FREE, such as the number of steps or of checkpoints.
 
 What the order guarantees. The JSON of a checkpoint is removed first, so that no JSON names tensors that are removed.
 Older checkpoints are removed after the new one is complete.
@@ -75,7 +75,7 @@ def write(path: Path, plan: Plan, place: Place, state: State) -> None:
     """Write a checkpoint: the files `path`.safetensors and `path`.json.
 
     `state` has tensors, numbers and bytes by name. The JSON has the plan, the progress `place`, and the digests of the
-    tensors and of itself. It is written last, so that a checkpoint without it is not complete.
+    tensors and of itself. The JSON is written last, so that a checkpoint without it is not complete.
     """
     tensors = {name: value.contiguous() for name, value in state.items() if isinstance(value, Tensor)}
     data = save(tensors)

@@ -50,7 +50,7 @@ class Files:
     """
 
     def __init__(self, folder: Path, resume_at: int | None = None) -> None:
-        """Remove the records of an earlier run, or with `resume_at` only their rows after this step."""
+        """Remove the records of an earlier run, or with `resume_at` only the rows after this step."""
         self.folder: Final = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._csv, self._jsonl = folder / "metrics.csv", folder / "metrics.jsonl"

@@ -1,4 +1,4 @@
-"""The agent of config.toml that trades a trained policy: its lines, written into an existing configuration file."""
+"""Writes the agent that trades a trained policy into an existing configuration file, or makes its lines for one."""
 
 import tomllib
 from collections.abc import Mapping
@@ -35,8 +35,8 @@ def place_in(config: Path) -> Place:
     """Return where the agent is in the configuration, or will be appended.
 
     A new agent gets the capital that no agent has; of an agent that exists, `capital` is None. Raises ConfigError for a
-    faulty configuration. A command calls the function before the training begins, so that a
-    missing file or a lack of capital raises Failure at once.
+    faulty configuration. Raises Failure for a missing file and where the agents have the whole capital. A command calls
+    the function before the training, so that these failures come at once.
     """
     if not config.is_file():
         fault = f"{config}: there is no such file; `quantd data import FILE --into {config}` writes one for your bars"

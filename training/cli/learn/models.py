@@ -83,7 +83,8 @@ def columns_text(manifest: "AgentManifest") -> list[str]:
 def facts(manifest: "AgentManifest") -> list[str]:
     """Describe a learned policy by its manifest, one line for each property.
 
-    Its sight is the input that it reads. Its seats are the agents that trade one book together, if there are several.
+    The sight of a policy is the input that it reads. The seats of a policy are the agents that trade one account
+    together, if there are several.
     """
     training, shape, sight = manifest.training, manifest.network, manifest.sight
     until = iso(training.until_ns)[:10]

@@ -72,7 +72,8 @@ def retrain(
 
 
 def _print(decision: "Decision", out: Path) -> None:
-    """Print the parts of the new version, its comparison with the version in use, and which version is in use now."""
+    """Print the dates of the new version's training, validation and test parts, its comparison with the version in use,
+    and which version is in use now."""
     from quantd.models.artifacts.versions import resolved
 
     verdict = decision.verdict

@@ -253,7 +253,8 @@ def _watch(plan: "Plan", bar: Bar, stops: list[int]) -> "Callable[[Progress], bo
 
 
 def _track(name: str | None, experiment: str) -> "Track | None":
-    """The function that opens the experiment trackers of a training seed; None: the training only writes its files.
+    """The function that opens the experiment trackers (MLflow or others) of a training seed. None: the training has no
+    tracker and only writes its files.
 
     `name` is the option --tracker. Without the option the tracker is MLflow, where it is installed.
     """

@@ -1,1 +1,2 @@
-"""The algorithms of the learners, in torch. The records of the learners load them."""
+"""The algorithms of the learners, in torch. A learner's record, which lists its settings, imports its algorithm on
+use."""

@@ -35,7 +35,8 @@ def epsilon_of(plan: DqnPlan, episodes: int) -> float:
 
 
 def targets(batch: Batch, online: Tensor, target: Tensor, double: bool) -> Tensor:
-    """Return the target values float[R] of R steps, from both networks' values float[R, A] of the A actions afterwards.
+    """Return the target values float[R] of R steps. `online` and `target` float[R, A] are the values that the two
+    networks give to the A actions in the state after each step.
 
     In double mode the online network selects and the target network evaluates, so that an error is not both selected
     and trusted.
@@ -54,8 +55,8 @@ class Dqn(OffPolicy):
     def __init__(
         self, plan: DqnPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
     ) -> None:
-        """Make both networks with random weights, then copy the learning network to the target network. Raises
-        ValueError unless `kind` is discrete."""
+        """Make the online network with random weights, and the target network as its copy. Raises ValueError unless
+        `kind` is discrete."""
         if kind != "discrete":
             raise ValueError(f"DQN chooses among discrete allocations; this environment takes {kind} actions")
         self.plan: Final = plan
@@ -126,8 +127,9 @@ class Dqn(OffPolicy):
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
         """Make one gradient step on Huber's loss of the executed actions' values, with importance weights.
 
-        With `tell` returns float[3]: the mean loss, the mean absolute error and epsilon, as named in `losses`; else
-        None. The temporal-difference errors become the new priorities of the drawn steps.
+        With `tell`, returns float[3]: the mean loss, the mean absolute error, and epsilon, the probability of a random
+        action. Without `tell`, returns None. The temporal-difference errors become the new priorities of the drawn
+        steps.
         """
         plan, random, network = self.plan, self.random, self.network
         # the exponent of the importance weights rises to 1

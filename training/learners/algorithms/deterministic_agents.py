@@ -115,8 +115,8 @@ class Maddpg(OffPolicy):
         """Make one gradient step of all critics and all actors, and move their targets by `tau`.
 
         Returns float[4], the values of `losses`, if `tell`; else None. Equations are those of Lowe et al. 2017. The
-        critic of an agent judges the joint state, and the actions of all agents; `going` is 0 where the agent's episode
-        terminated, else 1.
+        critic of an agent values the joint state and the actions of all agents. No value follows where an agent's
+        episode terminated: `going` is 0 there, else 1.
         """
         plan = self.plan
         batch = replay.sample(plan.batch, self.random)
@@ -149,7 +149,8 @@ class Maddpg(OffPolicy):
         """Return the joint actions float[A, R, A, K] that each of A critics evaluates, for R states.
 
         The joint actions are the stored actions `done` float[R, A, K], with one change. For critic i, the action of
-        agent i is replaced by the present answer of actor i, from `output`.
+        agent i is replaced by the present answer of actor i. `output` are the outputs of all actors at these states.
+        Axes: A agents, K entries of an action.
         """
         agents = self.plan.agents
         is_own_action = torch.eye(agents, device=done.device, dtype=torch.bool).view(agents, 1, agents, 1)

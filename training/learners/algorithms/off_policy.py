@@ -49,8 +49,9 @@ class OffPolicy:
         warmup: int,
         train_every: int,
     ) -> None:
-        """`warmup` is the number of env-steps (steps times environments) before the first update, and `train_every` the
-        number of env-steps per update.
+        """Begin with an empty replay memory, which `make_replay` makes for an environment. `warmup` is the number of
+        env-steps (steps times environments) before the first update, and `train_every` the number of env-steps per
+        update.
 
         `_seen` are the present observations float[B, D] of B environments, `_earned` float[B] the rewards of their
         episodes so far. `_resume` is the loaded state of memory and environment, until `learn` restores it.
@@ -75,7 +76,8 @@ class OffPolicy:
         raise NotImplementedError
 
     def update(self, replay: Any, tell: bool) -> Tensor | None:
-        """Perform one gradient step. Returns the values float[L] of `losses` if `tell`, else None.
+        """Perform one gradient step on a sample of `replay`. Returns float[L], the losses that `losses` names, if
+        `tell`; else None.
 
         Raises NotImplementedError in this base class. Axes: L losses.
         """
@@ -159,7 +161,7 @@ class OffPolicy:
         self._replay = self._env = None
 
     def _enter(self, env: VectorEnv) -> Replay | JointReplay:
-        """Resume training in `env`, or begin there with the stored memory."""
+        """Resume training in `env`, or begin training there with the present replay memory. Return this memory."""
         if self._replay is None:
             self._replay = self._make_replay(env)
             if memory := part(self._resume, "replay."):

@@ -37,8 +37,9 @@ from quantd.training.networks.transformer import Transformer
 class OnPolicy:
     """Base class of a learner of rollouts, `horizon` steps of all environments. All draws come from its own generator.
 
-    A subclass adds the type of `plan`, which has `horizon`. It also adds `_optimiser`, and `_update`, which returns the
-    `losses` of a rollout if a report is due. Both methods raise NotImplementedError in this class.
+    A subclass declares the type of `plan`, which has `horizon`, and the methods `_optimiser` and `_update`. `_update`
+    learns from a rollout, and returns its `losses` if a report is due. In this class these two methods raise
+    NotImplementedError.
     """
 
     losses: ClassVar[tuple[str, ...]]
