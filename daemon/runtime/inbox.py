@@ -2,7 +2,7 @@
 
 What can go wrong: a flood of bars, reports or commands delays a halt, or fills the memory. So each queue has a bound.
 Feed and venue wait while their queue is full. A command is refused while its queue is full; RESERVED more places are
-for commands and conditions that can only stop or reduce trading.
+for operators' commands that can only stop or reduce trading, and for conditions (a dependency failed or recovered).
 
 Commands that belong together are queued all or none. The answer to a command is made immediately after its event has
 been stepped, from the effects of that event and the state at that moment.
@@ -80,7 +80,8 @@ def committed_at(
 ) -> Committed[object]:
     """The `Committed` of a command whose event was step `seq`. A refused command has no answer.
 
-    `outcome` makes the answer from the state after the step; its exception becomes the answer. None is no answer.
+    `outcome` makes the answer from the state after the step; its exception becomes the answer. With None the command
+    has no answer.
     """
     committed = Committed[object](seq, address_of(seq, effects), effects, None)
     if outcome is None or committed.refused is not None:
@@ -93,7 +94,7 @@ def committed_at(
 
 
 def address_of(seq: int, effects: Sequence[Effect]) -> str:
-    """The address, as d4812, of the first plan of a decision in the effects of step `seq`; empty without one."""
+    """The address (d4812 for step 4812) of the first plan in the effects of step `seq`; empty without a plan."""
     for name, house_effects in _by_house(effects):
         plans = [effect for effect in house_effects if isinstance(effect, Planned)]
         for number, plan in enumerate(plans, 1):

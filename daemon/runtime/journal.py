@@ -129,9 +129,10 @@ class Journal:
         return event if isinstance(event, External) else None
 
     def cause(self, computed_types: tuple[type, ...]) -> JournalEvent | None:
-        """The next recorded event that is not of the types `computed_types`, which the shell computes itself.
+        """The next recorded event that the shell does not compute itself; None after the end of the record.
 
-        The reports of a simulated venue precede the slice (the bars of one instant) that causes them.
+        The shell computes the events of `computed_types`. In the record, the reports of a simulated venue precede the
+        slice (the bars of one instant) that causes them, so that the slice is found behind them.
         """
         return next((event for event in self._events() if not isinstance(event, computed_types)), None)
 
@@ -211,8 +212,8 @@ def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> None
 def fold_live(shell: Shell, journal: Journal) -> None:
     """Repeat the recorded steps of a journal of a live market, which has its bars and a real venue's reports itself.
 
-    The shell computes some events itself: answers of policies, and the reports of simulated venues (a Shade is one to
-    an agent on paper). Every other event is taken from the journal.
+    The shell computes some events itself: answers of policies, and the reports of simulated venues (the event Shade is
+    such a report, to an agent on paper). Every other event is taken from the journal.
     """
     computed_types: tuple[type, ...] = (Decided, Shade) if shell.remote else (Decided, Shade, *get_args(VenueNews))
 

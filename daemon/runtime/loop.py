@@ -9,8 +9,8 @@ of a bar are booked before its closes become the marks. Events that follow from 
 first out, so that a replay has them in the same order. A venue across a network gets nothing here: `Wire` holds its
 orders until the commit.
 
-The columns of the fold (the compiled fast path) may be ahead of the state between two items. `state`, `broker`, `tally`
-and `market` bring it up to date for whoever reads them, and the loop does not read them at each bar
+The columns (arrays) of the fold, the compiled fast path, may be newer than the state between two items. `state`,
+`broker`, `tally` and `market` bring it up to date for whoever reads them, and the loop does not read them at each bar
 (docs/decisions/023). Whoever steps an event settles the columns first: a handler must not read old marks.
 
 What can go wrong: a thread reads the state while the loop plans a round. The columns would be brought up to date in
@@ -50,7 +50,9 @@ from quantd.trading.ports import BrokerNews, SimulatedBroker
 
 
 class RunSnapshot(Struct, frozen=True):
-    """A snapshot of a run at `ts`: state, simulated venue, digest and tally. `config` is the configuration's digest."""
+    """A snapshot of a run at `ts`: state, simulated venue, digest of its trades, and tally (counts of its effects).
+
+    `config` is the digest of the configuration."""
 
     ts: int
     config: str
@@ -111,7 +113,10 @@ class Shell:
 
     @property
     def state(self) -> State:
-        """The state after the last item. While an item is taken, or an answer is awaited, its orders may be behind.
+        """The state after the last item (bar, action or tick).
+
+        While an item is being taken, or a policy's answer is awaited, marks and equities are up to date, but orders may
+        be older.
 
         Raises RuntimeError in a thread that does not step, as do `broker`, `tally` and `market`.
         """
@@ -119,7 +124,7 @@ class Shell:
         return self._state
 
     def _show(self) -> None:
-        """Bring the state, the venue and the counts up to date, as far as this is possible now."""
+        """Bring state, venue and counts up to date; in the middle of an item or a round only marks and equities."""
         if self._state.folding and self._host is not None:
             self._require_own_thread()
             # while the fold is in an item or a round, orders cannot be synchronised: only marks and equity are
@@ -263,7 +268,7 @@ class Shell:
         return self._host
 
     def _release(self) -> None:
-        """Bring the state to the last item, and end the host, which would keep a circle of references with it."""
+        """Bring the state to the last item, and end the host, so that host and shell no longer refer to each other."""
         if self._host is not None:
             self._host.end()
 
@@ -304,7 +309,7 @@ class Shell:
             self.run(decided, queue)
 
     def wait(self, question: Ask, queue: "deque[Event | Ask]") -> None:
-        """Wait for the answer to a question; the events of the queue follow it."""
+        """Note that a policy's answer to `question` is awaited; the events of `queue` are stepped after the answer."""
         self.waits, self._after_wait = question, queue
 
     def run(self, event: Event, queue: "deque[Event | Ask] | None" = None) -> Sequence[Effect]:
@@ -364,8 +369,8 @@ class Shell:
     def _act(self, effect: Effect, queue: "deque[Event | Ask]") -> None:
         """Carry out one effect. Reports of a venue and answers of policies go to `queue`, as does an awaited Ask.
 
-        A request to a venue becomes a call of it; an Ask takes the recorded answer in a replay. The effects of a shadow
-        (an agent on paper) come in one Shadowed.
+        A request to a venue becomes a call of the venue. In a replay, an Ask (a question to a policy) takes the
+        recorded answer. All effects of a shadow (an agent on paper) come inside one effect Shadowed.
         """
         match effect:
             case OrderBasket() | Again() | Cancel() | Query():

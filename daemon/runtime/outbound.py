@@ -65,17 +65,23 @@ class Wire:
         return waiting
 
     def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Hold the basket, or the named rows of it, until `taken` is called. Returns no report."""
+        """Hold the basket, or its orders with the indices `rows` (None: all), until `taken` is called.
+
+        Returns no report.
+        """
         self._waiting.append(basket if rows is None else Rows(basket, list(rows)))
         return ()
 
     def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        """Hold the cancel of one order until `taken` is called. Returns no report."""
+        """Hold the cancel of order `row` in basket `n` of a sample until `taken` is called. Returns no report."""
         self._waiting.append(Cancel(sample, n, row, ts))
         return ()
 
     def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """Hold the query about orders until `taken` is called. Returns no report."""
+        """Hold the query about the orders `rows` in basket `n` of a sample until `taken` is called.
+
+        Returns no report.
+        """
         self._waiting.append(Query(sample, n, list(rows)))
         return ()
 
@@ -102,7 +108,7 @@ class Wire:
 def request_of(
     venue: SimulatedBroker, house: State, effect: OrderBasket | Again | Cancel | Query
 ) -> Callable[[], Sequence[BrokerNews]]:
-    """Return the call of a venue's method that carries out an effect of `house`."""
+    """Return a function that sends `effect` to a venue. `house` is the state whose orders the effect concerns."""
     match effect:
         case OrderBasket():
             return partial(venue.submit, effect)

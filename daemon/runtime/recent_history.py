@@ -36,10 +36,10 @@ Row = TypeVar("Row", bound=Dated)
 
 
 class Allocation(Struct, frozen=True):
-    """The answers of the round at `ts` (ns UTC).
+    """The agents' target weights in the round (the decision of all agents) at `ts` (ns UTC).
 
-    `parts` are (index of the agent, its little-endian float64[N] target weights, the factor by which headroom scaled
-    them).
+    `parts` are (index of the agent, its little-endian float64[N] target weights, the factor by which they were scaled
+    to fit the limits).
     """
 
     ts: int
@@ -47,11 +47,14 @@ class Allocation(Struct, frozen=True):
 
 
 class Forecasts(HouseVerdicts):
-    """The first gate call of the house (whole account) since the last commit: its lots, and the values of all limits.
+    """Stores the house's first gate call (check of the account's orders) of each commit, with all its limit values.
 
-    A gate call (check of orders) is measured when it is made, because its context reads the market of that instant. In
-    a live market each plan is the first of its commit. A recorded market at full speed has many plans in a commit, of
-    which only the first gets all limits. The base class is a list, which stays empty.
+    The values are measured during the call, because its context reads the market of that instant. In a live market
+    each plan is the first of its commit. A recorded market at full speed has many plans in a commit, of which only the
+    first gets the values of all limits.
+
+    The base class is a list of gate calls, because `State.judged` is one. `append` does not add to the list: it stays
+    empty.
     """
 
     def __init__(self) -> None:
@@ -65,13 +68,14 @@ class Forecasts(HouseVerdicts):
             self._waiting.append((call.verdict.lots.astype(np.int64).tobytes(), call.verdict.values))
 
     def renew(self) -> None:
-        """Store the next gate call (limit check) of the house (the whole account), because a new commit begins."""
+        """Begin a new commit: `append` then stores the house's next gate call (check of the account's limits)."""
         self.reads = True
 
     def of(self, plan: Planned) -> Values:
         """Return the limit values of a plan, from the stored gate call (the check of limits) with the plan's lots.
 
-        Without such a call, return the values that the plan itself records. The call and earlier ones are dropped.
+        The stored calls up to this one are dropped. Without such a call, the values that the plan itself records are
+        returned.
         """
         for index, (lots, values) in enumerate(self._waiting):
             if lots == plan.allowed:
@@ -86,7 +90,9 @@ WAITING: Final = 16
 
 
 class Histories:
-    """Three rings of committed effects, oldest first, and the causes of kill switches that are not RUN.
+    """The newest committed effects, oldest first, in three rings: portfolio states, risk records and allocations.
+
+    `causes` has who or what moved each kill switch that is not RUN.
 
     The key of an effect is (sequence number of its journal entry, its index among the effects of the entry).
     """

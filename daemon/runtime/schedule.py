@@ -119,16 +119,16 @@ class Schedule(Struct, frozen=True):
 def due(
     schedules: Sequence[Schedule], sessions: Mapping[str, Sessions], after_ns: int, until_ns: int
 ) -> list[tuple[int, int]]:
-    """(instant, index of the schedule) in (after_ns, until_ns], sorted by instant, then index."""
+    """(instant, index of the schedule) of each job due in (after_ns, until_ns], sorted by instant, then index."""
     return list(stream(schedules, sessions, after_ns, until_ns))
 
 
 def stream(
     schedules: Sequence[Schedule], sessions: Mapping[str, Sessions], after_ns: int, until_ns: int
 ) -> Iterator[tuple[int, int]]:
-    """The results of `due` as an iterator, with one instant per schedule in memory.
+    """Yield (instant, index of the schedule) of each job due in (after_ns, until_ns], sorted by instant, then index.
 
-    Raises ScheduleError before the first.
+    One instant of each schedule is in memory. Raises ScheduleError before the first result.
     """
     for schedule in schedules:
         if schedule.calendar not in sessions:
@@ -167,7 +167,10 @@ def missed(schedule: Schedule, due_ts: int, now: int, *, newest: bool = True) ->
 def catch_up(
     schedules: Sequence[Schedule], instants: Sequence[tuple[int, int]], now: int
 ) -> list[tuple[int, int, Verdict]]:
-    """(instant, index of the schedule, verdict) for each of `instants`, a result of `due`, after a downtime."""
+    """(instant, index of the schedule, what is done about it) for each instant that passed during a downtime.
+
+    `instants` are (instant, index of the schedule), as `due` returns them.
+    """
     newest = {index: ts for ts, index in instants}
     return [(ts, index, missed(schedules[index], ts, now, newest=newest[index] == ts)) for ts, index in instants]
 
@@ -302,7 +305,8 @@ class _Line:
     def __init__(self, line: str) -> None:
         """Read the five fields of `line`. Raises ValueError for an invalid line.
 
-        `times` are the clock times of a day. `_days` are None where the days of the month depend on the month.
+        `times` are the clock times of a day. `_days` are the days of the month; None where they differ from month to
+        month ("last", "2nd fri").
         """
         from apscheduler.triggers.cron import CronTrigger
         from apscheduler.triggers.cron.expressions import AllExpression, RangeExpression
@@ -349,7 +353,10 @@ def _walls(text: str, first: datetime, last: datetime) -> Iterator[datetime]:
 
 
 def _every(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Iterator[int]:
-    """The multiples of a period in (after, until]; those of a trading job below one day only in sessions."""
+    """The multiples of a schedule's period in (after, until].
+
+    A trading job with a period below one day gets only the multiples in sessions.
+    """
     period = _period(schedule)
     if schedule.do not in TRADING_JOBS or period >= DAY_NS:
         yield from range(after - after % period + period, until + 1, period)
@@ -386,7 +393,10 @@ def _period(schedule: Schedule) -> int:
 
 
 def _check_cron(schedule: Schedule) -> None:
-    """Raises ScheduleError for a line without five fields, with weekdays as numbers, invalid, or that never occurs."""
+    """Raise ScheduleError for a cron line without five fields, with weekdays as numbers, or without any instant.
+
+    An invalid line raises it too.
+    """
     line = schedule.cron or ""
     fields = line.split()
     if len(fields) != 5:

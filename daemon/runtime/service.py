@@ -152,7 +152,7 @@ class Service:
         messages: BatchMessages | None = None,
         histories: Histories | None = None,
     ) -> None:
-        """`messages` collects what the bus gets; without a bus nothing is composed."""
+        """`messages` collects the messages of a batch for the message bus; None without a bus."""
         self.shell = shell
         self.deadline = shell.meanwhile if isinstance(shell.meanwhile, Deadline) else None
         """Calls the policies in separate processes."""
@@ -320,7 +320,7 @@ class Service:
             stopping.cancel()
 
     async def settled(self) -> None:
-        """Wait for the end of a round: the state is incomplete until the last answer."""
+        """Wait until the agents have answered all questions of a round: the state is incomplete before."""
         while self.shell.waits is not None:
             await self.changed(SETTLED_S)
 
@@ -380,7 +380,10 @@ class Service:
         self.notify()
 
     def _read_models(self, first_seq: int, steps: Sequence[Step]) -> Rows:
-        """The rows of the read models of new steps. Of the alerts, those that [alerts] permits are in the outbox."""
+        """The rows of new steps for the read models (the store's tables for queries).
+
+        The outbox, the table of alerts to send, gets only the alerts that [alerts] permits.
+        """
         add = self._folds.add
         for seq, (event, effects) in enumerate(steps, first_seq):
             add(seq, event, effects)
@@ -511,9 +514,9 @@ class Service:
             listener.set()
 
     def alert(self, text: str, job: str = "", *, up: bool = False, critical: bool = False) -> None:
-        """Raise the WARNING `upkeep`, or with `job` report on this job: `up` says that it works again.
+        """Raise the alert `text` of the condition `upkeep`, or, with `job`, of the job with this name.
 
-        After the last commit of the run the call has no effect.
+        With `up` the condition has ended: the job works again. After the last commit of the run the call has no effect.
         """
         now = self.shell.unsettled.now
         try:

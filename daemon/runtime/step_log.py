@@ -1,8 +1,8 @@
 """The interfaces of a shell: the answers of policies, and the log of its steps.
 
-Each Ask is passed to a log once, in the order of the questions: a journal in replay takes the recorded answer out of
-its queue. A log with `rows_only` reads no events, so that the fold (compiled fast path) need not make the records of
-events for it.
+Each Ask (a question to a policy) is passed to a log once, in the order of the questions: a journal in replay takes the
+recorded answer out of its queue. A log with `rows_only` takes samples as columns and reads no events, so that the fold
+(compiled fast path) need not build event objects for it.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,15 +45,15 @@ class SampleLog(Log, Protocol):
     """A log with `rows_only` that takes samples as columns."""
 
     def add_samples(self, market: MarketSlice, filled: Sequence[tuple[int, FillColumns]], rows: SampleRows) -> None:
-        """Record fills and samples; each of the two may be empty.
+        """Record the fills `filled` and the samples `rows`; each of the two may be empty.
 
-        `filled` has for each basket the index of its bar in the block of `market`. `market` is the first bar with a
-        fill or a sample.
+        `market` is the first bar with a fill or a sample. `filled` has, for each basket with fills, the index of the
+        bar of its fills in the block (consecutive bars) of `market`.
         """
         ...
 
     def told(self, agent: int, ts: int, questions: int) -> None:
-        """Tell the log that an agent had `questions` answers known in advance, the last at `ts` (ns UTC)."""
+        """Tell the log that `questions` answers of an agent were computed in advance, the last for `ts` (ns UTC)."""
         ...
 
 

@@ -13,10 +13,11 @@ from quantd.trading.orders import OrderBasket
 class Tally(Struct):
     """Counts of a run.
 
-    `orders` are rows of baskets that were sent, `fills` their fills (two for a row that filled in two parts). `refused`
-    are rows, of an agent or of the house (the whole account), of which the gate (the check of limits) passed no lot;
-    `clipped` those of which it passed another number of lots. `trips` counts moves of the house's kill switch away from
-    RUN, `slices` the instants that had bars, and `symbol_bars` the bars of single symbols in them.
+    `orders` counts the orders that were sent, `fills` their fills (two for an order that filled in two parts).
+    `refused` counts the requested trades, of an agent or of the house (the whole account), of which the gate (the check
+    of limits) passed no lot; `clipped` those of which it passed another number of lots. `trips` counts moves of the
+    house's kill switch away from RUN, `slices` the instants that had bars, and `symbol_bars` the bars of single symbols
+    in them.
     """
 
     slices: int = 0

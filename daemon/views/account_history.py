@@ -101,11 +101,11 @@ class Note(Struct, frozen=True):
 class Sample(NamedTuple):
     """The account at one sample, in micro-currency.
 
-    `books` int64[B] are the equities of B books, and `amounts` int64[4, B] the rows of AMOUNTS, both in the order of
-    `AccountHistory.names`. A book that appears after this sample has no column. `worth` int64[N] is, for each of N
-    symbols, the value of its position less the net cash paid for it since the start. `income` is the cash that came
-    neither from a trade nor from a deposit. `benchmark` and `equal` are the present values of 1 invested at the first
-    sample in the benchmark and in all instruments at equal weights.
+    `books` int64[B] are the equities of B books, and `amounts` int64[4, B] their cumulative deposits, moved capital,
+    fees and crosses (AMOUNTS), both in the order of `AccountHistory.names`. A book that appears after this sample has
+    no column. `worth` int64[N] is, for each of N symbols, the value of its position less the net cash paid for it since
+    the start. `income` is the cash that came neither from a trade nor from a deposit. `benchmark` and `equal` are the
+    present values of 1 invested at the first sample in the benchmark and in all instruments at equal weights.
     """
 
     seq: int
@@ -177,7 +177,7 @@ class AccountHistory:
 
     @property
     def amounts(self) -> Ints:
-        """int64[4, B]: the rows of AMOUNTS, a column for each book, after the newest entry."""
+        """int64[4, B]: the amounts named in AMOUNTS (deposits, ...), by book, after the newest journal entry."""
         return np.array(self._amounts, dtype=np.int64).reshape(len(AMOUNTS), len(self.names))
 
     def add(self, seq: int, event: object, effects: Iterable[Effect | object]) -> None:
@@ -234,7 +234,7 @@ class AccountHistory:
     def adopt(self, lots: Sequence[int]) -> None:
         """Take the lots of the account from the ledger.
 
-        If they differ, profits by symbol are unknown before this sample.
+        If they differ from the lots counted from the journal, profits by symbol are unknown before this sample.
         """
         exact = np.array(lots, dtype=np.int64)
         if not np.array_equal(exact, self.lots):
@@ -350,8 +350,8 @@ class AccountHistory:
     def _apply_action(self, action: Action) -> None:
         """Change lots and marks by a corporate action. Its cash arrives as a booking.
 
-        A dividend is per share after the splits since the last sample, so that `_factor` makes it one per share at that
-        sample. Any action that is neither a dividend nor a delisting is a split.
+        A dividend is paid per share after the splits since the last sample. `_factor`, new shares per share at that
+        sample, converts it to an amount per share at that sample. Any other action but a delisting is a split.
         """
         symbol = action.symbol
         if action.kind == "dividend":

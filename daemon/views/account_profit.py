@@ -179,7 +179,7 @@ class AccountProfit:
         return Sample(0, 0, equity, equity, books, np.zeros_like(amounts), no_positions, 0, 1.0, 1.0)
 
     def _present_sample(self, history: AccountHistory) -> Sample:
-        """The present account as one more sample, with the indices of the newest sample of the history."""
+        """The present account as one more sample; `benchmark` and `equal` are those of the history's newest sample."""
         present = self._present
         last = history.samples[-1] if history.samples else None
         books = np.array([present.books.get(name, 0) for name in self.names], dtype=np.int64)

@@ -66,9 +66,9 @@ def shadow_lots(state: State, column: int) -> dict[str, int]:
 
 
 def helper_models(policies: Sequence[Policy], state: State) -> Iterator[tuple[str, str, "Standing"]]:
-    """(agent, model, accuracy) of the forests of all agents and shadows (agents on paper).
+    """(agent, model, accuracy) of each random forest of the policies `learned_allocation`, shadows included.
 
-    A model inside a composite is named by the path of its member: `1/risk`.
+    A shadow is an agent on paper. A model inside a composite policy is named by the path of its member: `1/risk`.
     """
     from quantd.models.forests.allocation import LearnedAllocation  # the summary of a run needs no forests
 

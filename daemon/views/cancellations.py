@@ -62,7 +62,10 @@ def cancelled_by(reader: Reader, plan: Planned, column: int, since: int) -> str:
 
 
 def _reports_cancel(event: object, key: tuple[int, int], row: int) -> bool:
-    """Whether an event is the venue's report that it cancelled order `row` of the basket `key`."""
+    """Whether an event is the venue's report that it cancelled order `row` of a basket.
+
+    `key` is the sample of the basket and its number in the sample.
+    """
     if not isinstance(event, Reports) or (event.sample, event.n) != key:
         return False
     return (row, Cause.CANCELLED) in zip(event.row, event.cause, strict=True)

@@ -158,7 +158,11 @@ class CutTrades:
         return matching & (contained | self._at_address(text, columns))
 
     def _at_address(self, text: str, columns: Mapping[str, int]) -> Mask:
-        """For each row of the index, whether its trade is in the plan, and of the symbol, that an address names."""
+        """For each row of the index, whether its trade belongs to the plan and the symbol that an address names.
+
+        An address without a symbol fits all symbols, and d4812 alone all plans of journal entry 4812. A `text` that is
+        no address fits no row.
+        """
         address = _ADDRESS.fullmatch(text)
         if address is None:
             return np.zeros(len(self._rows), bool)
@@ -185,5 +189,5 @@ class CutTrades:
 
 
 def _containing(text: str, numbers: Mapping[str, int]) -> list[int]:
-    """The numbers of the names that contain a text, which is in lower case."""
+    """The values in `numbers` (name -> number) whose name contains `text`, which is in lower case."""
     return [number for name, number in numbers.items() if text in name.lower()]

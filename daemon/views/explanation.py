@@ -210,7 +210,11 @@ class Explanation(Struct, frozen=True):
 
 # Long because it is one record: each field of the explanation, and the part of the decision that it is read from.
 def explain(subject: Found, judge: Judge | None = None, slices: Slices | None = None) -> Explanation:
-    """Explains the order, or its absence, in one symbol of one decision."""
+    """Explain the order, or its absence, in one symbol of one decision.
+
+    `judge` computes the plan of a decision again; None: only recorded figures are used. `slices` returns the bars of a
+    recorded market, for the shortfall.
+    """
     reader, decision, column, order = subject.reader, subject.decision, subject.column, subject.order
     plan, names, universe = decision.plan, decision.agents, reader.run.universe
     redecided, unavailable = _redecided(decision, judge)
@@ -388,8 +392,9 @@ def _agent_part(
 ) -> AgentPart:
     """One agent's part in a decision about one symbol, which is `symbol` with the index `column`.
 
-    `value` is that of a lot, `lot` its size in nano-units; `books` (lots) and `equity` are by agent. `judged` is the
-    gate call (check of the orders) of the agent; without it (None) only the recorded limit values are known.
+    `value` is the value of one lot, `lot` its size in nano-units. `books` maps an agent's index to its lots by symbol,
+    and `equity` to its equity. `judged` is the gate call (check of the orders) of the agent; without it (None) only the
+    recorded limit values are known.
     """
     held_lots = books[part.agent][column] if part.agent in books else 0
     code = int(_codes(part.reason)[column])

@@ -62,7 +62,10 @@ def why_lines(e: Explanation) -> list[str]:
 
 
 def _book_name(e: Explanation) -> str:
-    """The name of the book whose limits judge the net: "house", or "simulated account" where a shadow decided."""
+    """The name of the book whose limits check the net trade of all agents.
+
+    It is "house" (the whole account), or "simulated account" where a shadow (an agent on paper) decided.
+    """
     return "simulated account" if e.shadow else "house"
 
 
@@ -131,7 +134,10 @@ def _signed(qty: str) -> str:
 def _limit_table(
     book: str, limits: list[LimitRow], symbol: str, largest: Largest | None, allowed: str, asked: str
 ) -> list[str]:
-    """The limits of one book as a table, and the largest order that would pass. `asked` and `allowed` are its trade."""
+    """The limits of one book as a table, and the largest order that would pass.
+
+    `asked` and `allowed` are the requested and the passed units of the book's trade.
+    """
     width = max([len(row.words) for row in limits] + [20])
     head = f"limit ({book})"
     lines = [f"  {head:{width}}{'before':>13}{'after':>13}{'bound':>13}{'headroom':>13}  more {symbol:<8}  in use"]

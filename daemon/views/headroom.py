@@ -96,10 +96,10 @@ class Book:
     """
 
     def __init__(self, state: State, number: int = HOUSE) -> None:
-        """Read the book `number` of a state: the index of an agent, or HOUSE for the house (the whole account).
+        """Read one book of a state. `number` is the index of an agent, or HOUSE for the house (the whole account).
 
-        `own` is the switch of the book; `switch` is the stricter of it and of the house's. Without a sample there is no
-        `ctx` (None), the market as the limits see it.
+        `own` is the book's kill switch, and `switch` the stricter of this switch and the house's. `ctx` is the market
+        as the limits see it, None before the first sample.
         """
         state.revalue()
         self.limits: Final[Limits] = limits_in_force(state, number)
@@ -176,8 +176,9 @@ class Unknown(ValueError):
 def named(state: State, agent: str | None, symbol: str | None, search: str = "") -> tuple[int, list[int]]:
     """Return (index of the book, columns of symbols) for the name of an agent (None: the house) and a symbol.
 
-    Without a symbol they are the symbols that contain `search`, the largest position of the book first; symbols without
-    a position follow in the order of the universe. Raises Unknown for an unknown agent or symbol.
+    Without a symbol, the columns are those of the symbols that contain `search`, the largest position of the book
+    first; symbols without a position follow in the order of the universe. Raises Unknown for an unknown agent or
+    symbol.
     """
     names, universe = {state.rules.agents[k].name: k for k in state.in_use()}, state.universe
     if agent is not None and agent not in names:

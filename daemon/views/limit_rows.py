@@ -105,7 +105,11 @@ def finite(value: float) -> float | None:
 def recorded_rows(
     before: Mapping[str, tuple[float, float]], after: Mapping[str, tuple[float, float]], limits: Limits, code: int
 ) -> list[LimitRow]:
-    """Rows from the recorded values of a verdict. A limit per symbol has the value of its heaviest symbol."""
+    """Rows of limits from recorded (value, bound) pairs `before` and `after` an order.
+
+    A limit that applies to each symbol has one row, with the value of its heaviest symbol (largest position). `code` is
+    the reason code of the limit that cut the order, 0 for none.
+    """
 
     def figure_of(values: Mapping[str, tuple[float, float]], key: str) -> Figure | None:
         return Figure(*values[key]) if key in values else None
@@ -139,7 +143,10 @@ def rows_of(judged: Judged, column: int) -> list[LimitRow]:
 
 
 def _nearest_cash(rows: list[LimitRow]) -> list[LimitRow]:
-    """Where cash has two bounds, keeps `more` and `cut` only in the row of the nearer bound."""
+    """Keep `more` and `cut` only in the row of the nearer bound, where there are two rows of cash.
+
+    The two are `cash` and the cash after all fills.
+    """
     cash_rows = [limit_row for limit_row in rows if limit_row.limit in ("cash", SETTLED_CASH)]
     if len(cash_rows) < 2:
         return rows
@@ -168,7 +175,10 @@ def largest_of(judged: Judged, column: int) -> Largest:
 
 
 def largest(capacity: Most, side: int, ctx: Context, account: Account, limits: Limits, column: int) -> Largest:
-    """The largest order of a symbol as text, with the bound that the next lot breaks."""
+    """The largest order of a symbol as text, with the bound that the next lot breaks.
+
+    `capacity` is the largest order that passes, `side` 1 for a purchase and -1 for a sale.
+    """
     universe = ctx.universe
     return Largest(
         side=side_text(side),
@@ -179,8 +189,9 @@ def largest(capacity: Most, side: int, ctx: Context, account: Account, limits: L
 
 
 def _stop_text(capacity: Most, side: int, ctx: Context, account: Account, limits: Limits, column: int) -> str:
-    """The reason that stops the next lot. Of the two bounds of cash the text names the bound that is broken.
+    """The reason that stops the next lot, as text.
 
+    Cash has two bounds, one of which is for the cash after all fills: the text names the bound that is broken.
     `capacity` is the largest order that passes, `side` 1 for a purchase and -1 for a sale.
     """
     if capacity.reason == Reason.CASH and limits.max_cash_debit > 0.0:
@@ -217,7 +228,10 @@ class CutText(TypedDict):
 
 
 def cut_text(universe: Universe, cut: LotCut, values: Mapping[str, tuple[float, float]] = {}) -> CutText:
-    """The fields of a cut for a row, without the owner of the limit. `values` are as in `reason_text`."""
+    """The fields of a row about a cut trade, without the owner of the limit.
+
+    `values` are the recorded values of the plan: a price jump has its two prices there.
+    """
     lot, symbol = universe.lot_nano[cut.symbol], universe.symbols[cut.symbol]
     return CutText(
         side=side_text(cut.asked),

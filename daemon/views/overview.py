@@ -278,7 +278,7 @@ def _ratio(now_micro: int, then_micro: int) -> float | None:
 
 
 def _agents(service: "Service", config: Config, prices: Floats) -> list[AgentNow]:
-    """The rows of the agents in use, then of the shadows (agents on paper), whose seats follow those of the agents."""
+    """The rows of the agents in use, then of the shadows (agents on paper)."""
     state = service.shell.state
     shares, shadow_mode, count = capital_shares(state), config.quantd.mode == "shadow", len(state.agents)
     seats = as_loaded(config.seats, state.loaded)

@@ -19,8 +19,8 @@ SMALLEST_PP: Final = 0.005
 class InputRow(Struct, frozen=True):
     """One input: the change of the symbol's weight if the input were at its training mean, in percentage points.
 
-    `value` is the symbol's value at the decision, `mean` its training mean. A figure is None where the input has no
-    single value.
+    `value` is the input of the symbol at the decision, `mean` the mean of this input in training. A figure is None
+    where the input has no single value.
     """
 
     name: str
@@ -40,10 +40,10 @@ class ActionRow(Struct, frozen=True):
 class Inputs(Struct, frozen=True):
     """A learned part of an agent's policy: its answer and what it depended on, before the rules around it.
 
-    `part` is its path in a composed policy. `wrapped` means that other rules adjusted its weights. `weight` is the
-    weight that it gave the symbol. In `features` one feature of all assets is replaced at once, in `entries` a single
-    number; the largest changes come first. `scores` names the unit of `actions`, which begin with the chosen one.
-    `missing` is the reason for absent figures.
+    `part` is the path of the learned part in a composed policy. `wrapped` means that other rules adjusted its weights.
+    `weight` is the weight that it gave the symbol. `features` and `entries` are the effects of inputs, the largest
+    change first: in `features` one feature is replaced for all assets at once, in `entries` a single number. `scores`
+    names the unit of `actions`, which begin with the chosen one. `missing` is the reason for absent figures.
     """
 
     part: str
@@ -64,7 +64,10 @@ def inputs_of(parts: Iterable[LearnedPart], symbol: str) -> list[Inputs]:
 
 
 def _inputs(part: LearnedPart, symbol: str) -> Inputs:
-    """What a learned part depended on for `symbol`; without an occlusion only its names and the reason in `missing`."""
+    """What a learned part depended on for `symbol`.
+
+    Without an occlusion (the measured effects of its inputs) the result has only names, and the reason in `missing`.
+    """
     occlusion, column = part.occlusion, part.symbols.index(symbol)
     if occlusion is None:
         # no weight, no features and entries, no scores and actions

@@ -85,7 +85,7 @@ class Refusal(Struct, frozen=True):
 
 
 class PlanNow(Struct, frozen=True):
-    """A round as it would be planned now.
+    """A round (one decision of all agents) as it would be planned now.
 
     `note` is the reason why no agent was called, else empty. `cancels` is the number of open orders that would be
     cancelled first.
@@ -268,7 +268,10 @@ def _immediate_orders(
 
 
 def _worked_orders(state: State, effects: Sequence[Effect]) -> list[tuple[Planned, Rows, str]]:
-    """Parent orders of the previewed round that would be worked over time, of all agents together."""
+    """(plan, its parent orders, execution style) of each plan of the preview that would be worked over time.
+
+    A parent order is for all agents together.
+    """
     plans = plans_of(effects)
     return [(plan, parent_rows(state, plan), plan.portion.style) for plan in plans if plan.portion is not None]
 

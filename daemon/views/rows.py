@@ -63,7 +63,10 @@ class RiskLine(Struct, frozen=True):
 
 
 class Portion(Struct, frozen=True):
-    """One agent's decision: symbol -> weight of its book; `scale` is the factor by which headroom cut the weights."""
+    """One agent's decision: `weights` maps a symbol to its target weight in the agent's book.
+
+    `scale` is the factor by which the weights were reduced to fit the limits; 1 for no reduction.
+    """
 
     scale: float
     weights: dict[str, float]
@@ -78,7 +81,10 @@ class AllocationLine(Struct, frozen=True):
 
 
 class DecisionLine(Struct, frozen=True):
-    """How one round became orders. `n` is 0 when it made none; `quantd why ADDRESS:SYMBOL` explains each symbol."""
+    """How one round of decisions became orders. `quantd why ADDRESS:SYMBOL` explains each symbol.
+
+    `n` is the number of the round's basket (orders sent together) in its sample, and 0 where it has no orders.
+    """
 
     address: str
     ts: int
@@ -128,7 +134,7 @@ def shadow_books(reader: Reader, names: Iterable[str], since: int = 0) -> dict[i
 
 
 def risk_line(point: RiskPoint) -> RiskLine:
-    """The stored measures of one instant as rows of limits, sorted by key; an unknown value or bound is NaN."""
+    """The stored limit values of one instant as rows, sorted by the limit's key; an unknown value or bound is NaN."""
     nan = float("nan")
     limits = [
         limit_now(key, nan if value is None else value, nan if bound is None else bound)
@@ -138,9 +144,10 @@ def risk_line(point: RiskPoint) -> RiskLine:
 
 
 def allocation_line(allocation: Allocation, universe: Universe, names: Sequence[str]) -> AllocationLine:
-    """The agents' answers of one round: by agent, its headroom factor and its target weights that are not zero.
+    """The agents' answers of one round: by agent, its target weights that are not zero, and their scale.
 
-    An agent without a name in `names` is shown by its index.
+    The scale is the factor by which the weights were reduced to fit the limits. An agent without a name in `names` is
+    shown by its index.
     """
     agents = {}
     for agent, data, scale in allocation.parts:

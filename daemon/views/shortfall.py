@@ -106,8 +106,8 @@ class _Parent(Struct):
 class Shortfalls:
     """Computes shortfalls from journal entries in order.
 
-    `orders` is keyed by (sample, n, column), `wholes` (parent orders) by (instant decided, column). `note` is NO_BARS
-    when opens were needed and `slices` has none.
+    `orders` is keyed by (sample, number of the basket in the sample, column), `wholes` (parent orders) by (instant
+    decided, column). `note` is NO_BARS when opens were needed and `slices` has none.
     """
 
     def __init__(self, universe: Universe, slices: Slices | None = None) -> None:
@@ -127,9 +127,9 @@ class Shortfalls:
     def add(self, entry: Entry) -> None:
         """Processes one step of the journal for the shortfalls.
 
-        A plan precedes its orders among the effects of a step. A plan with a portion is worked over time: without
-        `decided` it makes parent orders, with it one of their child orders. A Worked ends an agent's part of a parent
-        order.
+        A plan precedes its orders among the effects of a step. A plan with a `portion` is worked over time: with a
+        `decided` of 0 it makes parent orders, otherwise one of their child orders. The effect Worked ends an agent's
+        part of a parent order.
         """
         if split := split_of(entry.event):
             self._apply_split(split)
@@ -192,9 +192,10 @@ class Shortfalls:
             )
 
     def _add_orders(self, basket: OrderBasket, plan: Planned | None) -> None:
-        """Add the orders of a basket, which arrive at the prices of its plan until their symbol opens.
+        """Add the orders of a basket. The arrival price of an order is the plan's price until its symbol opens.
 
-        The decision price of a child order is that of its parent order.
+        The decision price of a child order is that of its parent order. A basket of stop orders is left out, and so is
+        one that does not belong to `plan`.
         """
         # a stop order is meant to fill at another price than the mark at sending: the difference is no execution cost
         if plan is None or (plan.sample, plan.n) != (basket.sample, basket.n) or Kind.STOP in basket.kind:
@@ -369,10 +370,10 @@ def first_of(reader: Reader, since: int) -> int:
 def span_shortfalls(
     reader: Reader, entries: Iterable[tuple[int, bytes]], since: int, until: int, slices: Slices | None = None
 ) -> Shortfalls:
-    """Like `shortfalls`, but only for the decisions in (since, until], as sums by symbol.
+    """The implementation shortfalls of the decisions in (since, until], as sums by symbol.
 
-    `entries` are (number, bytes) of all entries of the journal. Sums need no orders in memory; where they cannot be
-    complete, all orders are kept instead.
+    `entries` are (sequence number, bytes) of all entries of the journal. Sums need no orders in memory. Where the sums
+    cannot be complete, the result has all orders instead (`shortfalls`).
     """
     totals, first = Totals(reader.run.universe, slices, since, until), first_of(reader, since)
     for seq, entry_bytes in entries:
@@ -382,7 +383,7 @@ def span_shortfalls(
 
 
 def shortfalls_of(reader: Reader, plan: Planned, slices: Slices | None = None) -> Shortfalls:
-    """The shortfalls of a plan's orders and of their parent orders, as in `shortfalls`.
+    """The implementation shortfalls of a plan's orders and of their parent orders.
 
     After the plan, only the entries that can change one of its orders are decoded. The children of a parent order are
     in other plans, so that the whole journal is decoded for a plan with parent orders.

@@ -151,10 +151,10 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         threads: int = 1,
         opened: OpenGraph = here,
     ) -> None:
-        """Open the graph, and with `prove` check that it reproduces the golden probes.
+        """Load the ONNX graph, and with `prove` check that it reproduces the golden probes (recorded answers).
 
-        `seat_name` selects the weights of one agent (seat); by default the policy answers the sum of all agents by
-        share.
+        `seat_name` selects the weights of one agent (seat). By default the policy answers the sum of all agents'
+        weights, each multiplied by the agent's share of the capital.
         """
         manifest = artifact.manifest
         super().__init__(artifact, manifest.universe)

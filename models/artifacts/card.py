@@ -76,7 +76,10 @@ def power_lines(power: str) -> list[str]:
 
 
 def made(command: str, symbols: Sequence[str], data: Mapping[str, str], also: str = "") -> list[str]:
-    """Return the card's lines with the command, the symbols and the data files."""
+    """Return the card's lines with the command, the symbols and the data files.
+
+    `data` maps a file's name to its digest. `also` is a text after the symbols.
+    """
     return [
         f"- Made by: `{command}`",
         f"- Symbols: {', '.join(symbols)}{also}",
@@ -93,7 +96,10 @@ def trained_on(processor: str) -> list[str]:
 
 
 def chosen(training: Training, step: str) -> list[str]:
-    """Return the card's lines with the processor, the end of the training window and the choice among seeds."""
+    """Return the card's lines with the processor, the end of the training window and the choice among seeds.
+
+    `step` names the point of the training that was chosen, such as "iteration 40".
+    """
     until = datetime.fromtimestamp(training.until_ns / 1e9, tz=UTC)
     return [
         f"- Trained until {until:%Y-%m-%d %H:%M} UTC: bars up to then are inside its training window.",
@@ -147,7 +153,7 @@ def definitions(results: Mapping[str, Result], sharpe: str) -> list[str]:
 
 
 def verdict(test: Result, also: str = "") -> str:
-    """Return the card's sentence that compares the policy with equal weight on the test part."""
+    """Return the card's sentence that compares the policy with equal weight on the test part, and `also` behind it."""
     ahead = test.policy.sharpe > test.equal_weight.sharpe
     richer = test.policy.total_return > test.equal_weight.total_return
     return (

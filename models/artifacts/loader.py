@@ -40,7 +40,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 def load_artifact(folder: Path, params: Mapping[str, object], opened: OpenGraph = here) -> Trained:
     """Load the policy in `folder`, or in its current version if it is a folder of versions.
 
-    `opened` decides where its graphs run. Raises ArtifactError or ParamsError.
+    `opened` loads its ONNX graphs, in this process (`here`) or in another one. Raises ArtifactError or ParamsError.
     """
     folder = resolved(folder)
     policy: Trained = _named(kind_in(folder).policy)(folder, params, opened)

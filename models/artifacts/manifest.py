@@ -166,8 +166,9 @@ SAME: Final = 5e-3
 class ActionSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """The actions of a network.
 
-    "simplex" is weights of all assets and cash. "discrete" is one of `allocations`, by name, of `parts` equal parts.
-    "box" is weights that may be short, scaled down to `gross`.
+    `kind` "simplex" is weights of all assets and cash. "discrete" is a choice among the named `allocations`, each of
+    which divides the capital into `parts` equal parts. "box" is weights that may be negative (short positions); their
+    gross sum is scaled down to `gross`. `cash` is True where an allocation may contain cash.
     """
 
     kind: Literal["simplex", "discrete", "box"]
@@ -373,7 +374,7 @@ class Fitted(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ForestManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The manifest of a forest. `together` compares over all steps of the walk-forward test together."""
+    """The manifest of a forest. `together` compares it with the plain estimate over all walk-forward steps at once."""
 
     FILES: ClassVar = ("card.md", "golden.bin", "policy.onnx")
     LATER: ClassVar = (("training", "processor"),)

@@ -159,8 +159,10 @@ def when_known(names: Sequence[str], mean: Floats) -> Floats:
 
 
 def input_of(entry: str) -> str:
-    """Return the input to which an entry of the observation belongs: its feature, RETURNS for a lagged return, or a
-    part of the book."""
+    """Return the input to which an entry of the observation belongs.
+
+    It is the entry's feature, RETURNS for a lagged return, or "own weights" or "own cash" for an entry of the book.
+    """
     name = entry.rpartition(" ")[0] or entry
     return RETURNS if name.startswith("return_") else _BOOK.get(name, name)
 
@@ -169,7 +171,8 @@ def _indices_by_input(names: Sequence[str], row: NDArray[np.float32]) -> dict[st
     """Return, for each input, the indices of its entries, without `known` and without entries of unknown assets.
 
     An entry's name is the input's name and the symbol; `known SYMBOL` is the flag of an asset. `row` float32[D] is the
-    observation. The entries of the book stay, because a weight needs no history.
+    observation. The entries of the book (held weights, cash) are included even for unknown assets, because a weight
+    needs no history.
     """
     unknown = {name.removeprefix("known ") for k, name in enumerate(names) if name.startswith("known ") and not row[k]}
     indices: dict[str, list[int]] = {}

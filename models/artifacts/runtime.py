@@ -30,11 +30,11 @@ def open_session(
     opened: OpenGraph = here,
     size: int = 1,
 ) -> Session:
-    """Open a graph by calling `opened`.
+    """Check an ONNX graph, and load it into a session by calling `opened`.
 
-    Raises ArtifactError for an invalid graph, and for other names of inputs and outputs than expected. `takes` are the
-    expected inputs, `gives` the expected outputs (None for any). `size` replaces the variable sizes of the inputs when
-    the graph's cost is computed.
+    `takes` are the names of the expected inputs, `gives` those of the expected outputs (None for any). `size` replaces
+    the variable sizes of the inputs when the cost of a run is computed. Raises ArtifactError for an invalid graph, one
+    whose run costs too much, and one with other inputs or outputs.
     """
     session = new_session(graph, where, threads, opened=opened, size=size)
     inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
@@ -59,10 +59,10 @@ def new_session(
     opened: OpenGraph = here,
     size: int | None = None,
 ) -> Session:
-    """Open a graph of `operators` with any inputs and outputs. Raises ArtifactError for an invalid graph.
+    """Check an ONNX graph of permitted `operators`, with any inputs and outputs, and load it by calling `opened`.
 
-    `where` is its path for messages. With `infinite` its constants may be infinite. With `size`, the cost of a run is
-    checked too, with `size` for each variable size of the inputs.
+    `where` is the graph's path for messages. With `infinite` its constants may be infinite. With `size`, the cost of a
+    run is checked too, with `size` for each variable size of the inputs. Raises ArtifactError for an invalid graph.
     """
     if fault := graph_fault(graph, operators, infinite):
         raise ArtifactError(f"{where}: {fault}; it is not loaded")

@@ -23,7 +23,7 @@ class Port(Protocol):
 
 
 class Session(Protocol):
-    """An open graph that can be run, in this process or in another one."""
+    """A loaded ONNX graph that can be run, in this process or in another one."""
 
     def get_inputs(self) -> Sequence[Port]:
         """The inputs, in the order of the graph."""
@@ -42,7 +42,7 @@ OpenGraph = Callable[[bytes, Path, int], Session]
 
 
 def runtime_session(graph: bytes, threads: int) -> Session:
-    """Open a graph in this process. Raises the exceptions of ONNX Runtime, whose classes are not public."""
+    """Load an ONNX graph in this process. Raises the exceptions of ONNX Runtime, whose classes are not public."""
     # its import writes an identifier of the machine into the user's cache folder, for telemetry
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime  # type: ignore[import-untyped]
@@ -56,5 +56,8 @@ def runtime_session(graph: bytes, threads: int) -> Session:
 
 
 def here(graph: bytes, where: Path, threads: int) -> Session:
-    """Open a graph in this process, for a command in the foreground; implements OpenGraph."""
+    """Load an ONNX graph in this process, for a command in the foreground; implements OpenGraph.
+
+    `where` is not used here.
+    """
     return runtime_session(graph, threads)

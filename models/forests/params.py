@@ -12,8 +12,8 @@ class AllocationParams(Struct, frozen=True):
     """Parameters of `learned_allocation`.
 
     `risk`, `correlation` and `allocation` are folders of forests, "" for the plain estimate; without `allocation` there
-    is no tilt. `max_tilt` is the maximum fraction by which a score changes a weight, before all weights are scaled to
-    add up to `invested`.
+    is no tilt. `max_tilt` is the maximum fraction by which a predicted score (risk-adjusted return, relative to the
+    other assets) changes a weight, before all weights are scaled to add up to `invested`.
     """
 
     risk: str = "models/shipped/forest_risk"

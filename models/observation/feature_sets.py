@@ -69,8 +69,8 @@ def declared(spec: "FeatureSpec | str" = "default", benchmark: str = "") -> Feat
     """Return the feature function that an environment calls, for a set of features given by name or declaration.
 
     Its columns are the features of the set and `known`: 1 where an asset has all features; otherwise all are 0.
-    `benchmark` is the reference symbol of betas. Raises ValueError when the set needs the book, which environments
-    append to the observation themselves.
+    `benchmark` is the reference symbol of betas. Raises ValueError when the set needs the book (held weights, cash),
+    which environments append to the observation themselves.
     """
     from quantd.strategies.features import shipped
 

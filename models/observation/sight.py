@@ -6,9 +6,9 @@ declaration is therefore part of the artifact, its hash is compared at each load
 with it.
 
 What the order of the steps guarantees. The entries of an observation are asset after asset, then the shared columns
-(one value for all assets), then the book. The book, the only part that changes with the account, is thus at the end,
-where a simulator fills it in at each step. All entries of an unknown asset are 0, including its flag `known`, so that
-no old value stands for a missing one.
+(one value for all assets), then the book (held weights, cash). The book, the only part that changes with the account,
+is thus at the end, where a simulator fills it in at each step. All entries of an unknown asset are 0, including its
+flag `known`, so that no old value stands for a missing one.
 """
 
 from collections.abc import Sequence
@@ -43,6 +43,8 @@ Held = Literal["weights", "cash"]
 
 class SightSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """Declaration (sight) of a policy's observation: asset after asset, then the shared columns, then the book.
+
+    `book` names the entries about the account: held weights, cash, or both.
 
     Each asset has `features` of quantd.models.observation.return_features, its values of `columns` and its `known`
     flag. Its last `window` returns follow, oldest first, in standard deviations of the asset over LOOKBACK samples.
@@ -125,8 +127,8 @@ def names_in(columns: object, unused: Sequence[str] = ()) -> object:
     """Return the names of the feature columns for the setting `columns` of a training plan.
 
     The setting is the name of a set, or a list of names, from which features of `unused` series are omitted. Features
-    of the book are omitted from a set, because the observation has the book anyway. Raises ValueError for unknown
-    names.
+    of the book (held weights, cash) are omitted from a set, because the observation has the book anyway. Raises
+    ValueError for unknown names.
     """
     if isinstance(columns, list | tuple) and columns and all(isinstance(name, str) for name in columns):
         return [feature.name for feature in _declared(tuple(columns)).features if feature.series not in unused]
@@ -209,7 +211,7 @@ def entry_names(spec: SightSpec, symbols: Sequence[str]) -> tuple[str, ...]:
 
 
 def shown(spec: SightSpec, returns: Floats, columns: Floats | None = None) -> NDArray[np.float32]:
-    """Return the entries of N assets, float32[N, spec.width], without the shared columns and the book.
+    """Return the entries of N assets, float32[N, spec.width], without the shared columns and the book (account).
 
     `returns` float64[.., N] are total returns, oldest first, and `columns` float64[N, F] the values of the F feature
     columns. All entries of an unknown asset are 0.

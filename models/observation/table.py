@@ -87,7 +87,8 @@ def observe(panel: Panel, features: Features = price_features, account: tuple[Pa
     """Build the table float32[T, N F] of the features of N assets, asset after asset, with names such as
     "SPY.momentum_5".
 
-    Raises ValueError if `features` returns another shape than float[T, N, F] for F names.
+    `account` names the parts of the account that an environment appends at each step. Raises ValueError if `features`
+    returns another shape than float[T, N, F] for F names.
     """
     table, names = features(panel)
     rows, size, count = table.shape

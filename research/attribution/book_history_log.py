@@ -69,8 +69,9 @@ class _Trade(NamedTuple):
 class BookHistoryLog:
     """Builds a `BookHistory` from the steps of a run, and passes every step on to the log `after`.
 
-    The log posts fills, crosses, corporate actions, accruals and flows to its own ledger. The amounts of each book (an
-    agent's part of the account) are therefore exact. At each sample the equities of its books must equal the engine's.
+    The log posts fills, crosses (trades between agents), corporate actions, accruals (interest, borrow fees) and flows
+    (deposits, withdrawals) to its own ledger. The amounts of each book (an agent's part of the account) are therefore
+    exact. At each sample the equities of its books must equal the engine's.
 
     `rules` are the run's rules at its start. Raises ValueError where the venue pays dividends itself, and LedgerBroken
     where the log's ledger and the engine's differ, as in a run that continues another account.

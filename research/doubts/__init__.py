@@ -1,4 +1,4 @@
-"""The reasons to doubt a result, by weight: one closed list that every result walks."""
+"""The reasons to doubt a result, by weight: one fixed list, against which every result is checked."""
 
 from quantd.research.doubts.doubt import Doubt, doubt_lines, joined, lead, named_doubts
 from quantd.research.doubts.doubt_list import KINDS, doubts_of

@@ -55,7 +55,10 @@ _MARKET_TEXTS: Final[WeakKeyDictionary[Replay, dict[tuple[str, int], str]]] = We
 
 
 def _market_text(kind: DoubtKind, evidence: Evidence) -> str:
-    """Return the text of a kind that depends on the market only, cached by the feed and the start of the run's bars."""
+    """Return the text of a kind of doubt that depends on the market only.
+
+    The text is cached for the feed and the first bar that the run uses.
+    """
     texts, key = _MARKET_TEXTS.setdefault(evidence.assembly.feed, {}), (kind.kind, evidence.reads_after)
     if key not in texts:
         texts[key] = kind.find(evidence)

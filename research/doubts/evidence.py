@@ -44,7 +44,10 @@ class Evidence:
 
     @cached_property
     def requested(self) -> tuple[Ints, Floats]:
-        """The samples with a decision and the exposure requested at each, as `Requests.exposures` returns them."""
+        """(indices of the K samples with a decision, int64[K]; exposure requested at each, float64[K]).
+
+        An exposure is a share of the account's equity.
+        """
         return self.record.requests.exposures(self.record, len(self.assembly.rules.agents))
 
     @cached_property
@@ -55,7 +58,7 @@ class Evidence:
 
     @property
     def long_only(self) -> bool:
-        """True when no sample has a short position: the exposure over equity is then 1 less the share of cash."""
+        """True when no sample has a short position: gross exposure over equity then equals 1 less the share of cash."""
         gross = np.asarray(self.record.gross)
         return bool(np.all(gross - (1.0 - self.cash_share) <= 1e-6 * np.maximum(1.0, gross)))
 

@@ -74,7 +74,11 @@ def few_known(feed: Replay, holes: str) -> bool:
 
 
 def known_bars(evidence: Evidence) -> list[str]:
-    """Return notes on bars that raise no doubt: few rejected bars where gaps are accepted, and real exceptions."""
+    """Return notes on bars that raise no doubt.
+
+    These are few rejected bars where `[feed] holes` accepts gaps, and suspicious bars that the file of exceptions
+    calls real.
+    """
     feed, notes = evidence.assembly.feed, []
     rejected = _bars_of_run(feed.quarantined, evidence.reads_after)
     if rejected and few_known(feed, evidence.assembly.config.feed.holes):
@@ -170,7 +174,10 @@ def _unended(evidence: Evidence) -> str:
 
 
 def _early_end(evidence: Evidence) -> str:
-    """Return a clause if intraday bars end earlier before the last close than on the 20 days before; else empty."""
+    """Return a clause if the intraday bars of the last day end longer before its close than usual; else empty.
+
+    Usual is the median of the 20 sessions before.
+    """
     feed = evidence.assembly.feed
     if feed.interval_ns >= DAY_NS:
         return ""

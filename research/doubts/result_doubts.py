@@ -157,7 +157,10 @@ def ruinous_benchmark(evidence: Evidence) -> str:
 
 
 def survivors(evidence: Evidence) -> str:
-    """Five single stocks or more that all live to the end of three years or more, in a universe without dates."""
+    """Five single stocks or more that all live to the end of three years or more, in a universe without dates.
+
+    The dates are those of `[universe] members`, from when to when a symbol belongs to the universe.
+    """
     assembly = evidence.assembly
     # coins, funds, indices (^), synthetic symbols (MARK) and futures (=F) are no stocks
     stocks = [

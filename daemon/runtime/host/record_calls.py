@@ -1,4 +1,4 @@
-"""The calls of step records into Python: values of limits, levels, crosses, and the acceptance of orders."""
+"""The Python functions that the compiled records of a step call: limit values, alert levels, crosses, sent orders."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from quantd.trading.orders import OrderBasket
 
 
 class RecordCalls:
-    """The calls of the `StepRecords` of a host, and of the fold (the compiled fast path) for them."""
+    """The Python functions that a host's `StepRecords` and its fold (the compiled fast path) call."""
 
     def __init__(self, host: FoldCalls) -> None:
         self._host = host
@@ -34,11 +34,11 @@ class RecordCalls:
         return True
 
     def policy_of(self, number: int) -> str:
-        """The name of the agent whose policy decides for agent `number`; empty where its own policy does."""
+        """The name of the agent whose policy decides for the agent with index `number`; empty for its own policy."""
         return self._host.state.policy_of(number)
 
     def note_crosses(self) -> None:
-        """Record the crosses between agents that are booked at the open of the present bar."""
+        """Record the crosses (trades between agents without an order) that are booked at the open of this bar."""
         market: MarketSlice = self._host.state.fold_items[self._host.state.fold_at]
         self._host.records.effects.extend(
             Crossed(cross.sample, market.ts_open, cross.symbol, int(market.open_nano[cross.symbol]), cross.shares)
@@ -50,14 +50,18 @@ class RecordCalls:
         self._host.records.effects.extend(record_known(self._host.state, self._host.state.equities[0]))
 
     def limit_values(self, near: Sequence[Near]) -> list[Values]:
-        """The values of the limits that cut a plan or may be near their bounds, one record for each book of `near`."""
+        """Measure the limits that a plan records, because they cut it or may be near their bounds.
+
+        `near` has, for each book, the limits to measure. The result has the values of each book, in the order of
+        `near`.
+        """
         self._host.show()
         return self._host.limits.recorded(near)
 
     def raise_levels(self, values: list[Values]) -> None:
-        """Observe the recorded values of a plan, which may raise an alert level.
+        """Compare the limit values that a plan recorded with the alert levels, and raise each level that is reached.
 
-        `values` has the house's values first, then those of each agent that takes part.
+        `values` has the values of the house (the whole account), then those of each agent in the plan.
         """
         self._host.show()
         agents = [index for index, columns in enumerate(self._host.state.agent_columns) if columns.taking]
@@ -65,12 +69,15 @@ class RecordCalls:
         self._host.limits.load_levels(self._host.watched)
 
     def foresees(self) -> bool:
-        """Whether `State.judged` reads the values of all limits of the present plan, and so gets its gate call."""
+        """Whether the log `State.judged` wants the house's next gate call (the check of limits).
+
+        If True, the caller lets `note_verdict` append that call. False also where no log of the house's calls is set.
+        """
         judged = self._host.state.judged
         return isinstance(judged, HouseVerdicts) and judged.reads
 
     def note_verdict(self) -> None:
-        """Append the gate call (the check of limits) of the house (the whole account) to `State.judged`."""
+        """Append the house's gate call (the check of the account's limits) to the log `State.judged`."""
         self._host.show()
         assert self._host.state.judged is not None
         self._host.state.judged.append(self._host.limits.house_call())

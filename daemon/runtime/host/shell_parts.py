@@ -1,4 +1,4 @@
-"""The parts of a shell that the host of the compiled fold uses, and those that the columns may be ahead of."""
+"""The parts of a shell (a run's loop) that the host of the compiled fold uses, and those that the fold delays."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -16,9 +16,10 @@ from quantd.trading.ports import SimulatedBroker
 
 @dataclass(slots=True)
 class Parts:
-    """The parts of a shell that the fold's columns may be ahead of; `FoldHost.sync` brings them to the last item.
+    """The parts of a shell (a run's loop) that the compiled fold updates late: `FoldHost.sync` brings them up to date.
 
-    `market` is the last bar, `ts` the instant of the last item and `ticked` the instant of the last tick, both ns UTC.
+    `market` is the last bar, None before the first one. `ts` is the instant of the last item (bar, action or tick), and
+    `ticked` that of the last tick, both ns UTC.
     """
 
     broker: SimulatedBroker
@@ -50,5 +51,5 @@ class FoldShell(Protocol):
         ...
 
     def wait(self, question: Ask, queue: "deque[Event | Ask]") -> None:
-        """Wait for the answer to a question; the events of the queue follow it."""
+        """Note that a policy's answer to `question` is awaited; the events of `queue` are stepped after the answer."""
         ...

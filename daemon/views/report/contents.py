@@ -103,7 +103,10 @@ class AgentPart(Struct, frozen=True):
 
 
 class Trial(Struct, frozen=True):
-    """A test of whether a challenger replaces its champion: `p` must be below `alpha`; `look` counts its tests."""
+    """A test of whether a challenger replaces its champion: `p` must be below `alpha`.
+
+    `look` is the number of the test in a series of tests on growing data.
+    """
 
     time: str
     champion: str

@@ -89,7 +89,7 @@ class Curves:
 
 
 def span_start(ts: NDArray[np.int64], since: int) -> int:
-    """The index of the first sample after `since` (ns UTC), but at most that of the first of the last 252 samples."""
+    """The index of the first sample after `since` (ns UTC), or of the 252nd sample from the end if that is earlier."""
     return max(0, min(int(np.searchsorted(ts, since, side="right")), len(ts) - 252))
 
 
@@ -120,7 +120,10 @@ def returns_of(equity: Floats, flows: Floats, after: Floats | None = None) -> Fl
 
 
 def _cumulative_flows(seqs: NDArray[np.int64], flows: Sequence[Booking]) -> Floats:
-    """Return the cumulative deposits at each sample, float64[T], by journal entry: `seqs` are the samples' entries."""
+    """Return the cumulative deposits at each sample, float64[T].
+
+    `seqs` are the journal entries of the samples. A deposit counts from the first sample on that is not before it.
+    """
     moved = np.zeros(len(seqs))
     for booking in flows:
         at = int(np.searchsorted(seqs, booking.seq))

@@ -84,7 +84,10 @@ Raises Unavailable.
 
 
 def own_closes(state: State) -> dict[str, list[Gain]]:
-    """The `own_closes` of a report's `Standing`; empty when no instrument closes later than the samples."""
+    """The account ("") or a shadow (agent on paper) -> changes of its equity at each instrument's own close.
+
+    Empty when no instrument closes later than the samples.
+    """
     named = {"": state, **{shadow.rules.agents[0].name: shadow for shadow in state.shadows}}
     return {name: house_gains for name, house in named.items() if (house_gains := gains(house))}
 

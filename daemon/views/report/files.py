@@ -24,7 +24,10 @@ DAYS: Final = {"daily_report": 1, "risk_report": 7}
 
 
 def keep(folder: Path, job: str, report: Report) -> Path:
-    """Writes page and JSON as `reports/<kind>-<date of the last sample>`, deletes old reports, returns the page."""
+    """Write page and JSON as `reports/<kind>-<date of the last sample>`, delete old reports, return the page's path.
+
+    The kind is the name of the files of the `job` (NAMES).
+    """
     reports = folder / FOLDER
     reports.mkdir(exist_ok=True, mode=0o700)
     kind = NAMES[job]

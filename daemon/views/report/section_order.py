@@ -36,7 +36,7 @@ DECLARES: Final = re.compile(r"^SECTION: Final = ", re.MULTILINE)
 
 
 def sections_in(package: str, record: type[S]) -> Iterator[S]:
-    """The `SECTION` of each module of a package that has one of the type `record`."""
+    """The attribute `SECTION` of each module of a package, where it is of the type `record`."""
     for module in declaring(package, DECLARES):
         section = import_module(module).SECTION
         if isinstance(section, record):

@@ -254,8 +254,9 @@ def _print_result(search: "Search", sitting: "Sitting", notes: Sequence[str], fi
 def _document(
     folder: Path, search: "Search", sitting: "Sitting", luck: Luck | None, files: Sequence[Path], stopped: bool
 ) -> dict[str, object]:
-    """Return the study's state as a JSON document; `before` counts earlier runs' trials, `broken` repeated trials.
+    """Return the study's state as a JSON document.
 
+    In the document, `before` counts the trials of earlier runs, and `broken` those that were interrupted and repeated.
     `sitting` is the study after this run of its search, `luck` the significance of its best trial (None without a
     score), and `stopped` True where a signal ended this run.
     """

@@ -149,7 +149,7 @@ def _print_effects(limits: "tuple[LimitEffect, ...]") -> None:
 
 
 def _print_notes(result: "Crises") -> None:
-    """Print what the columns mean, the limits of the benchmarks, the known trials, and the notes of the study."""
+    """Print what the columns mean, the benchmarks' limits, the number of known trials, and the notes of the study."""
     lines = [
         "total, gain, drawdown: from the last sample before the period, or from that day if it is later, to the end",
         "days: calendar days from the low to the first close as high as before the fall, in the period or later",

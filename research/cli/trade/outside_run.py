@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Questions:
-    """The options of a backtest about outside agents, and the answers after `drive`.
+    """The options of a backtest about outside agents (programs that decide), and the answers after `drive`.
 
     `most` is the largest number of questions (None: any), `rename` asks for the second run under other names. `found`
     has the counts of questions and the verdicts on the agents; it is None before `drive`, and without outside agents.

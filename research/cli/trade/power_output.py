@@ -121,7 +121,10 @@ def _plan(path: Path, sets: list[str] | None) -> "Plan":
 
 
 def _print_line(plan: "Plan", recorded: Path | None, *, as_json: bool) -> int:
-    """Print how weak a signal a plan can detect, by the findings in the file `recorded`, by default the stored ones."""
+    """Print how weak a signal a plan can detect. Returns the exit code.
+
+    The evidence is the findings (results of earlier trainings) in the file `recorded`; None: the stored ones.
+    """
     from quantd.training.power.findings import read_findings
     from quantd.training.power.power_line import power_line
 
@@ -134,10 +137,10 @@ def _print_line(plan: "Plan", recorded: Path | None, *, as_json: bool) -> int:
 
 
 def _attainable(field: "Field", cells: "Sequence[tuple[str, float]]", *, shown: bool) -> "list[Attainable]":
-    """Return the attainable growth for each cell (planted signal, cost in bp). Raises Failure for a wrong plant.
+    """Return the attainable growth for each of `cells` (name of a planted signal, cost in bp).
 
     `field` is the market of the plan with its planted signals. The attainable growth is that of a rule that knows the
-    strength of the signal.
+    strength of the signal. With `shown` a progress bar is shown. Raises Failure for an invalid signal.
     """
     from quantd.training.power.plants import PlantError
 
@@ -158,8 +161,8 @@ def _fit_missing(
 ) -> "list[Finding]":  # fmt: skip
     """Train the learner for the cells (a planted signal, a cost) and seeds without a finding in `recorded`.
 
-    Returns the new findings. Each finding is appended to the file `path` at once, so that an interrupted study
-    continues with --resume. `folder` receives the planted markets.
+    A finding is the result of one seed in one cell. Returns the new findings. Each one is appended to the file `path`
+    at once, so that an interrupted study continues with --resume. `folder` receives the planted markets.
     """
     from quantd.research.power.power_study import run
     from quantd.training.power.findings import Finding, append
@@ -205,14 +208,20 @@ def _fields(row: "Attainable") -> dict[str, object]:
 
 
 def _result_text(finding: "Finding") -> str:
-    """Return the growths of a finding, and the learner's share of the attainable growth where there is a signal."""
+    """Return the growths of a finding (result of one seed), with the learner's share of the attainable growth.
+
+    Without a planted signal (`ic` 0) there is no share.
+    """
     share = finding.share
     growth = f"log growth {finding.growth:+.3f}, equal weight {finding.equal_weight:+.3f}"
     return growth if share is None or finding.ic == 0.0 else f"{growth}, share {share:.0%}"
 
 
 def _print(rows: "Sequence[Attainable]", findings: "Sequence[Finding]") -> None:
-    """Print a line for each cell and learner; a cell in which no learner was trained has one line that says why."""
+    """Print a line for each cell (planted signal and cost) and learner.
+
+    A cell in which no learner was trained has one line that says why.
+    """
     from quantd.training.power.findings import verdict
 
     lines = []
