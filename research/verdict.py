@@ -80,7 +80,7 @@ class Figures(Struct, frozen=True):
     `sharpe_high` are the confidence interval of `sharpe`. `costs` is the sum of `commission`, `borrow` (the borrow
     fees) and `slippage_paid`. `slippage_paid` is the cost of fills at worse prices than the open of their bar; a better
     price counts 0. `invested` is the average gross exposure over equity, `interest` the interest on cash.
-    TURNOVER_DEFINITION defines `turnover_annual`.
+    `turnover_annual` is the value bought and sold a year over average equity.
     """
 
     total_return: float
@@ -102,7 +102,7 @@ class Figures(Struct, frozen=True):
 
 
 class Difference(Struct, frozen=True):
-    """The run's Sharpe ratio minus equal weight's, with its paired bootstrap interval; None without an interval."""
+    """The run's Sharpe ratio minus equal weight's, with a paired bootstrap interval; its ends are None without one."""
 
     sharpe: float
     low: float | None
@@ -208,7 +208,8 @@ class Measured:
         )
 
     def doubts(self, assembly: Assembly, other: "Measured | None" = None, knows: str = "") -> tuple[Doubt, ...]:
-        """Return the reasons to doubt the run, the heaviest first; for the arguments see `evidence`."""
+        """Return the reasons to doubt the run, the heaviest first. `other` is the run of equal weight or None, `knows`
+        the verdict that an agent knows the future, empty for none."""
         return doubts_of(self.evidence(assembly, other, knows))
 
     def marked(self, assembly: Assembly, state: Path) -> str:
@@ -345,7 +346,8 @@ def _notes(assembly: Assembly, run: Measured, trial_notes: Sequence[str]) -> tup
 
 
 def difference_of(sharpe: float, other: float, intervals: Intervals | None) -> Difference | None:
-    """Return the annual Sharpe ratio `sharpe` minus `other`, with its interval; None where one ratio is not finite."""
+    """Return the annual Sharpe ratio `sharpe` minus `other`, with its interval where there are `intervals`; None where
+    one of the two ratios is not finite."""
     if not (isfinite(sharpe) and isfinite(other)):
         return None
     interval = intervals.difference if intervals else None
@@ -359,7 +361,8 @@ def noted(
     """Record the run as a look in the ledger of the folder `state`. Returns (the known trials of its market, notes).
 
     `kind`, `family` and `values` (the varied keys of a sweep's point) are stored with the look. `knows` is the verdict
-    that an agent of the run knows the future, with which the look is marked; empty for none.
+    that an agent of the run knows the future, with which the look is marked; empty for none. A run of constant equity
+    is not recorded, and its trials are then unknown.
     """
     if not isfinite(run.sharpe):
         return Known(fault="the equity is constant"), []
@@ -381,7 +384,7 @@ def _begin_notes(assembly: Assembly, run: Measured) -> list[str]:
     """Return notes on why trading begins after `[feed] start`, or on bars too few for the longest lookback.
 
     Trading begins late where the lookback needs more bars, or where the newest bar of a symbol is too old for orders.
-    Rows count the sessions of the universe's calendar.
+    `start_row` and `first_row` are indices into the sessions of the universe's calendar.
     """
     lookback = longest_history(assembly.policies, assembly.universe)
     if not run.settings.begins:
@@ -502,7 +505,8 @@ def headline(verdict: Verdict) -> str:
 
 
 def trials_text(verdict: Verdict) -> str:
-    """Format the trials behind the deflated Sharpe ratio, and that ratio without withdrawals where they raise it."""
+    """Format the number of trials behind the deflated Sharpe ratio; where withdrawn trials raise this ratio, add the
+    ratio as if none had been withdrawn."""
     text = counted(verdict.trials or 0, verdict.trials_of, verdict.withdrawn)
     without_withdrawals = verdict.deflated_without_withdrawals
     return text if without_withdrawals is None else f"{text}; {without_withdrawals:.2f} without the withdrawals"
@@ -530,7 +534,7 @@ def table_of(verdict: Verdict) -> list[tuple[str, str, str]]:
 
 
 def _text_by_figure(figures: Figures) -> dict[str, str]:
-    """Return the figures of one account as text, by the names of the rows."""
+    """Return name of a figure -> its text, for the figures of one account."""
     return {
         "Sharpe": ratio(figures.sharpe) + span(figures.sharpe_low, figures.sharpe_high),
         "total return": f"{figures.total_return:+.2%}",

@@ -208,7 +208,7 @@ def _assessed(run: "_Run") -> Assessment:
 
 
 class Panel:
-    """Returns of some columns, and matrices computed from them without weights; each is computed once.
+    """Returns of the symbols in some columns, and matrices computed from these returns alone, each of them once.
 
     `held` has the returns of all S samples, `returns` only those of samples in which every column has a return; `rows`
     bool[S] marks these samples.
@@ -252,7 +252,7 @@ class Panel:
 
 class _Run:
     """One assessment in progress: positions, measures found so far, and reasons for missing ones. `moves` float64[K, N]
-    are the moves of the N instruments in the K shocks."""
+    are the moves of the N instruments in the K stress scenarios."""
 
     def __init__(self, book: Book, settings: Settings, panel: Panel, moves: Floats) -> None:
         self.book = book
@@ -325,8 +325,8 @@ class _Run:
         self.found["worst_stress"] = worst
 
     def liquidity(self) -> None:
-        """Compute the days needed to sell each position, and each share in `UNWOUND` of the book, into `found`. Where
-        volume or price is unknown, the reason is stored instead (`lack`, `missing`)."""
+        """Compute the days needed to sell each position, and to sell each of the fractions `UNWOUND` of the book, into
+        `found`. Where volume or price is unknown, the reason is stored instead (`lack`, `missing`)."""
         lots, px = self.book.lots[self.columns], self.book.px[self.columns]
         days = unwind_days(lots, self.book.volume_lots[self.columns], self.settings.participation)
         by_name = zip(self.names, days.tolist(), strict=True)
@@ -425,8 +425,11 @@ class _Run:
         measures["positions"] = {name: Position(*row) for name, row in zip(self.names, table.tolist(), strict=True)}
 
     def benchmark(self, rows: NDArray[np.bool_], series: Floats) -> None:
-        """Compute beta and correlation of the book's returns `series`, which are of the samples `rows`, with the
-        benchmark. Where a value is missing, the reason is stored instead (`lack`, and the last argument of `note`)."""
+        """Compute beta and correlation of the book's returns `series` with the benchmark's returns.
+
+        `rows` bool[S] marks the samples of `series`. Where a value is missing, the reason is stored instead (`lack`,
+        and the last argument of `note`).
+        """
         name = self.book.universe.benchmark
         column = self.book.universe.index.get(name)
         reason = "no benchmark is set" if not name else f"{name} is not in the universe"

@@ -105,7 +105,7 @@ def trip(switch: Switch, state: int, reason: str, sample_no: int) -> bool:
 
 def rearm(switch: Switch, equity_micro: int, key_ns: int) -> None:
     """Move the switch back to RUN; the present equity becomes the high-water mark and the opening value of day and
-    week."""
+    week. `key_ns` is the session date (ns at 00:00 UTC)."""
     day = key_ns // DAY_NS
     switch.state, switch.reason = RUN, ""
     switch.high_water = switch.day_open = switch.week_open = switch.last = _bounded(equity_micro)
@@ -116,7 +116,8 @@ def flow(switch: Switch, amount_micro: int, equity_micro: int) -> None:
     """Scale the reference values for a deposit (positive) or withdrawal at equity `equity_micro`, so that every loss
     stays the same fraction of them.
 
-    If the equity before or after it is not positive, the reference values shift by the amount.
+    If the equity before or after the payment is not positive, the amount is added to the reference values instead. A
+    switch without a first sample is not changed.
     """
     # no sample yet: there are no reference values
     if switch.day_key < 0:

@@ -15,8 +15,8 @@ HALT: Final = 2
 
 class Switch:
     """State of one book's trading switch, which begins at RUN. Money is int micro-currency. `day_key` and `week_key`
-    count days and Monday weeks since 1970. `last` is the last observed equity. `since_sample` and `reason` belong to
-    the last move to a stricter state."""
+    count days and Monday weeks since 1970. `last` is the last observed equity. `since_sample` (the sample's number) and
+    `reason` belong to the last move to a stricter state; `trips` counts these moves."""
 
     state: int
     reason: str
@@ -37,8 +37,9 @@ class Switch:
     def mark(self, equity: int, day: int, week: int) -> None:
         """Update the reference values with an equity, observed on a day and in a week.
 
-        `equity` is in micro-currency, `day` and `week` count days and weeks since 1970; the keys are -1 before the
-        first equity. A day opens with the last equity of an earlier day, so that an overnight loss belongs to the day.
+        `equity` is in micro-currency, `day` and `week` count days and weeks since 1970; `day_key` and `week_key` are -1
+        before the first equity. A day opens with the last equity of an earlier day, so that an overnight loss belongs
+        to the day.
         """
         if self.day_key < 0:
             self.high_water = self.last = equity

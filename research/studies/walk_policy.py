@@ -33,11 +33,11 @@ IN_FORCE: Final = "in_force"
 
 @dataclass(frozen=True, slots=True)
 class WalkedPolicy:
-    """Decides with `policies[order[k]]` from the instant `since_ns[k]` on (ns UTC, ascending).
+    """Decides with `policies[order[k]]` from the instant `since_ns[k]` on (ns UTC, ascending), for each refit k.
 
-    A policy that a refit replaces loses its memory; a policy that is chosen again at the next refit keeps it. There is
-    no attribute `inside`, which would expose the training windows of the policies: each policy decides only after the
-    bars on which it was fitted.
+    A policy that a refit replaces loses its memory; a policy that is chosen again at the next refit keeps it. The class
+    has no attribute `inside` (components of a composite), which would expose the training windows of the policies: each
+    policy decides only after the bars on which it was fitted.
     """
 
     policies: tuple[Policy, ...]
@@ -68,7 +68,7 @@ class WalkedPolicy:
 
     @property
     def candidates(self) -> dict[str, int]:
-        """The number of trials behind each trained component policy, by the policy's digest."""
+        """Digest of a trained component policy -> number of trials behind this policy."""
         counts: dict[str, int] = {}
         for leaf in self._leaves:
             counts |= getattr(leaf, "candidates", {})
@@ -84,9 +84,10 @@ class WalkedPolicy:
             getattr(leaf, "fit", lambda universe: None)(universe)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        """Return the answer and the memory of the policy in force at the instant of the view.
+        """Return (answer, new memory) of the policy in force at the instant of the view.
 
-        A policy begins with an empty memory when it replaces another one.
+        The answer is target weights or HOLD (keep all lots), either of them with or without a message. A policy begins
+        with an empty memory when it replaces another one.
         """
         policy_index = self.order[max(0, bisect_right(self.since_ns, view.time) - 1)]
         last_decider = memory.get(IN_FORCE)
@@ -102,8 +103,9 @@ def walked(
 ) -> WalkedPolicy:
     """Return the policy that decides with `policies[chosen[k]]` from `since_ns[k]` on.
 
-    `policies` has a policy for each tuple of values, `chosen` the values of each refit. Raises WalkError for a trained
-    policy whose training bars end after the refit that chose it.
+    `policies` maps each possible choice, a tuple of values of the swept keys, to its policy. `chosen` has the choice of
+    each refit, `since_ns` the instant of the refit in ns UTC. Raises WalkError for a trained policy whose training bars
+    end after the refit that chose it.
     """
     for values, since in zip(chosen, since_ns, strict=True):
         until = max(int(getattr(leaf, "trained_until_ns", 0)) for leaf in leaves(policies[values]))

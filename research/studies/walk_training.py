@@ -5,7 +5,7 @@ that the refit trades is the test part. The seed that is best on the validation 
 
 What can go wrong: the process is killed during a refit. So the training goes on from its last checkpoint. The recorded
 looks (evaluations) of the unfinished refit are removed first: a repeated evaluation is the same look, and would count
-twice. The mark of a finished refit is written last, so that an unfinished refit is never read.
+twice. The file that marks a refit as finished is written last, so that an unfinished refit is never read.
 """
 
 from collections.abc import Callable, Sequence
@@ -76,7 +76,8 @@ def require_plan(plan: Plan) -> None:
 
 
 def identity_of(plan: Plan, steps: Steps) -> str:
-    """Return the hex BLAKE2b of everything that decides the policies of a walk-forward."""
+    """Return the hex BLAKE2b of everything that decides the policies of a walk-forward: plan, data files, code, and
+    `steps`, the lengths of its refits and windows."""
     digests = [file_digest(path) for path in plan.data.files if path is not None]
     return blake2b(msgspec.json.encode((plan, steps, digests, code_version())), digest_size=16).hexdigest()
 
@@ -116,12 +117,12 @@ def trained(
     progress: Callable[[float], object],
     periods: float,
 ) -> tuple[Choice, ...]:
-    """Train a policy for each of the refits `planned` in `folder`; finished ones are read from there.
+    """Train a policy for each of the refits `planned` in `folder`, and return the choice of each refit.
 
-    `last` is the last session of the bars. `where` is an executor that trains several seeds at once; None for this
-    process. `progress` receives the finished share of all refits, from 0 to 1. The Sharpe ratios are annual, with
-    `periods` samples a year as in the run. A folder with the file DONE is finished. Raises the errors of
-    `training_run.train`.
+    A refit whose folder has the file DONE is finished: its policy is read and not trained again. `last` is the last
+    session of the bars. `where` is an executor that trains several seeds at once; None for this process. `progress`
+    receives the finished share of all refits, from 0 to 1. The Sharpe ratios are annual, with `periods` samples a year
+    as in the run. Raises the errors of `training_run.train`.
     """
     choices = []
     for k, refit in enumerate(planned):
@@ -135,7 +136,7 @@ def trained(
 
 
 def _report_part(progress: Callable[[float], object], number: int, parts: int, share: float) -> None:
-    """Report the finished share of all refits, where the refit at index `number` has finished `share`."""
+    """Report the finished share of all `parts` refits, where the refit at index `number` has finished `share`."""
     progress((number + share) / parts)
 
 
@@ -165,8 +166,12 @@ def _train(plan: Plan, refit_folder: Path, where: Executor | None, progress: Cal
 
 
 def _choice(plan: Plan, refit: Refit, artifact: Path, periods: float) -> Choice:
-    """Return the choice of a refit from its artifact (the folder of the trained policy), with the Sharpe ratio of the
-    validation part, and a look, the record of this evaluation for the count of trials."""
+    """Return the choice of a refit: the artifact (folder of the trained policy), and a look, the record of its
+    evaluation for the count of trials.
+
+    The look has the annual Sharpe ratio of the validation part, with `periods` samples a year. Raises WalkError where
+    this ratio is not finite.
+    """
     manifest = read_manifest(artifact / MANIFEST, AgentManifest)
     # the artifact's ratio is annual by PERIODS_PER_YEAR
     ratio = float(manifest.results["validation"].policy.sharpe) * sqrt(periods / PERIODS_PER_YEAR)

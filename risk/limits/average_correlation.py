@@ -56,9 +56,9 @@ def beside(scenarios: Scenarios, held: Floats, column: int) -> float:
 class _State(NamedTuple):
     """A possible state of the book without new positions.
 
-    Both fields are bool[2N] by side (the short side of each of N symbols, then the long sides): sides that are
-    `certain` to be held, and sides that may be held once some open orders fill. `limit` is the largest permitted
-    average correlation.
+    `certain` and `possible` are bool[2N] by side (the short side of each of N symbols, then the long sides). `certain`
+    marks sides that are held whatever open orders fill, `possible` those that are held after some fills. `limit` is the
+    largest permitted average correlation.
     """
 
     certain: Bools
@@ -73,9 +73,9 @@ def openings(ctx: Context, rules: "Rules", account: Account, lots: Floats) -> Bo
     A side is the long or the short position in a symbol. It is certain where the account holds it whatever open orders
     fill, and possible where some fills lead to it.
 
-    Orders of larger notional are considered first. A position may grow where no order can close it. While the average
-    exceeds the limit, or could with open orders, a position is opened only if it raises the average in no case, and
-    never in a symbol in which an open order is on the other side.
+    Orders of larger notional are considered first. An order that enlarges a certain position always passes. While the
+    average exceeds the limit, or could with open orders, a position is opened only if it raises the average in no case,
+    and never in a symbol in which an open order is on the other side.
     """
     limit = rules.average
     adding = (lots != 0.0) & (lots * account.lots >= 0.0)

@@ -14,18 +14,18 @@ class Account(Struct, kw_only=True, eq=False):
     """The book of an agent or of the whole account, with its open orders, as the order gate sees it.
 
     - `lots` float64[N] are signed. `cash` and `equity` are in account currency at the mark prices.
-    - `up` and `down` float64[N] are the unfilled unsigned lots of open, unknown and held-back buy and sell orders; None
-      for none.
+    - `up` and `down` float64[N] are the unfilled unsigned lots of buy and sell orders that are open, held back or in an
+      unknown state; None for none.
     - `up_cash` is the largest cost of these buy orders, with fees. `open_orders` counts all these orders.
     - `open_loss` is the largest fall of equity when they fill; None derives it from `up_cash` and the collars, which is
-      exact while the marks stay. `open_gain` is the largest rise of equity, where marks have passed the prices of
-      orders.
+      exact while the marks stay. `open_gain` is the largest rise of equity when they fill: above 0 only where a mark
+      has passed the worst price of an order.
     - `traded` is the value traded in this session.
-    - `recent_orders` counts orders within `order_rate.per`, `session_orders` those of this session.
+    - `recent_orders` counts orders within the period of the limit `order_rate`, `session_orders` those of this session.
     - `repeated` float64[N] are the signed lots requested within `duplicate_window`; None for none.
     - `blocked` bool[N] marks the cooldown after a protective exit, `halted` bool[N] a trading halt.
-    - `jumped` bool[N] marks symbols on hold after a jump of their price: with `by_hand`, orders that reduce pass;
-      without it no order does.
+    - `jumped` bool[N] marks symbols on hold after a jump of their price, in which no order passes. With `by_hand`, the
+      order is an operator's, and may still reduce a position in such a symbol.
     """
 
     lots: Floats

@@ -1,8 +1,8 @@
 """Market data of one sample for the risk gate: prices, ages, volumes and synchronous return scenarios.
 
 What can go wrong: correlations are measured on returns of different days, or a gap counts as a return of 0. Scenarios
-are therefore the rows of returns in which every symbol that is held or ordered has a return. They depend on the basket;
-only if each row is complete or completely missing do all baskets share them.
+are therefore the rows of returns in which every symbol that is held or ordered has a return. The scenarios depend on
+the basket; only if each row is complete or completely missing do all baskets share its scenarios.
 
 A context is built once per sample and shared by all books; expensive parts are computed on first use. Cached objects do
 not refer back to the context, so that the memory of an old sample is freed at once.
@@ -346,7 +346,8 @@ class Context:
         return (self._px > 0.0) & (self._px < np.inf) & (self.prices_nano > 0)
 
     def window(self, lookback: int, min_rows: int) -> Window:
-        """Return the returns of the newest `lookback` samples as a Window, cached."""
+        """Return the returns of the newest `lookback` samples as a Window, cached; a symbol with fewer than `min_rows`
+        returns does not take part."""
         key = (lookback, min_rows)
         window = self._windows.get(key)
         if window is None:
@@ -355,7 +356,8 @@ class Context:
         return window
 
     def whole(self, lookbacks: tuple[int, ...], min_rows: int) -> dict[int, Scenarios] | None:
-        """Return lookback -> scenarios if every instrument has every return in these lookbacks; else None."""
+        """Return lookback -> scenarios if every instrument has every return, and at least `min_rows` of them, in these
+        lookbacks; else None."""
         key = (lookbacks, min_rows)
         if key not in self._whole:
             scenarios: dict[int, Scenarios] = {}

@@ -20,7 +20,8 @@ UNKNOWN: Final = 3.0
 
 
 def joint_bound(spec: Correlation) -> float:
-    """Return the largest permitted joint weight; in strict mode one of the two must weigh at most `min_weight`."""
+    """Return the largest permitted joint weight; 0 in strict mode, where one of the two must weigh at most
+    `min_weight`."""
     return 0.0 if spec.strict else spec.joint_weight
 
 

@@ -11,7 +11,7 @@ from quantd.trading.instruments import Universe
 
 
 def gross(most: float, limits: Limits, universe: Universe) -> list[Linear]:
-    """Return the limit on gross exposure: the sum of long and short exposure, each at its largest."""
+    """Return the limit on gross exposure: long plus short exposure, each at its largest over fills of open orders."""
     return [Linear(most, long=1.0, short=1.0)]
 
 
@@ -37,8 +37,8 @@ def leverage(most: float, limits: Limits, universe: Universe) -> list[Linear]:
 
 
 def turnover(most: float, limits: Limits, universe: Universe) -> list[Linear]:
-    """Return the limit on turnover: the value traded in this session, plus open orders, plus this basket with its
-    reductions."""
+    """Return the limit on turnover: the value traded in this session, plus open orders, plus all orders of this basket,
+    reducing ones included."""
     return [Linear(most, long=1.0, short=1.0, held="traded")]
 
 

@@ -21,8 +21,8 @@ Held = Literal["side", "net", "traded", "cash", "nothing"]
 
 
 class Refused(NamedTuple):
-    """Symbols that no order may buy or sell, bool[N] each; None for none. Orders that reduce a position are always
-    permitted."""
+    """Symbols that no order may buy or sell, bool[N] each; None for none. Such a limit never refuses an order that
+    reduces a position."""
 
     buys: Bools | None = None
     sells: Bools | None = None
@@ -112,10 +112,11 @@ def refused(bad: Bools) -> Refused:
 class Row(NamedTuple):
     """A linear limit in coefficients: the scalar products `held` . e + `load` . a <= `bound` x equity.
 
-    e is the exposure before the basket, float64[4N + 2]: [short | long sizes of each symbol | net exposure downwards |
-    upwards of each symbol | cash in use | value traded]. a is the value that the basket adds, float64[2N]: [sold |
-    bought]. `load` and `bound` apply while orders are open, `settled_load` and `settled_bound` after all fills. `kind`
-    names the exposure that `held` selects.
+    e is the exposure before the basket (orders of one sample), float64[4N + 2]. Four blocks have a value for each
+    symbol: [size of the short side | size of the long side | net exposure, sign reversed | net exposure]; then [cash in
+    use | value traded]. a is the value that the basket adds, float64[2N]: [sold | bought] of each symbol. `load` and
+    `bound` apply while orders are open, `settled_load` and `settled_bound` after all fills. `kind` names the exposure
+    that `held` selects.
     """
 
     key: str
@@ -129,13 +130,13 @@ class Row(NamedTuple):
 
 
 class Linear(NamedTuple):
-    """Coefficients of one linear limit: exposure `long` and `short` per unit of currency added on that side, at most
-    `bound` x equity.
+    """One linear limit in coefficients: some exposure may be at most `bound` x equity.
 
-    Each coefficient is a number or float64[N]. `held` is the exposure that counts before the basket: of each `side`,
-    `net` of the other side, value `traded` in this session, `cash` in use, or `nothing`. `way` is the bound while
-    orders are open; None: (1 + `in_flight`) x `bound`. `settled` are the coefficients (long, short) after all fills;
-    None: the same coefficients.
+    A unit of currency added on the long side raises that exposure by `long`, one on the short side by `short`; each is
+    one value or float64[N]. `held` is the exposure that counts before the basket (the orders of one sample): of each
+    `side`, `net` of the other side, value `traded` in this session, `cash` in use, or `nothing`. `way` is the bound
+    while orders are open; None: (1 + `in_flight`) x `bound`. `settled` are the coefficients (long, short) after all
+    fills; None: the same coefficients.
     """
 
     bound: float

@@ -110,8 +110,8 @@ class Pairs(NamedTuple):
 class Openings(NamedTuple):
     """A limit on which positions are held together: it marks symbols in which no position may be opened.
 
-    It is computed from the market, the account and the orders that comply with all other limits. Which symbols are
-    refused must not depend on sizes.
+    The marks are computed from the market, the account and the orders that comply with all other limits. Which symbols
+    are refused must not depend on the sizes of the orders.
     """
 
     place: int
@@ -167,7 +167,7 @@ class Limit:
     - `always`: the limit is on in every set, or describes how other limits are measured.
     - `on_breach`: alerts report only a breach, because a plan may use the limit fully.
     - `floor`: the bound is a minimum.
-    - `bounds`: permitted range of one number or duration in [risk].
+    - `bounds`: permitted range of the value in [risk], if that is one number or duration.
     - `table`: type of the value in the file, where it differs from the field of `Limits`.
     - `profiles`: the limit's value in each profile.
 

@@ -1,4 +1,5 @@
-"""A set of limits prepared for a universe: caps, linear rows, families of rows, tails, quadratic forms and counts.
+"""A set of limits prepared for a universe: caps on single orders, linear limits (rows), limits by group (families), on
+tail losses (tails), quadratic limits (forms), and counts of orders.
 
 What can go wrong: a limit is declared and enforced nowhere. The gate therefore reads only these tables and knows no
 limit by name, and a key of `extra` without a record is refused, not ignored.
@@ -144,7 +145,7 @@ class Rules:
     def _code(self, limit: Limit, code: int | None) -> int:
         """Return the reason code of a limit on single orders: `code`, else the limit's first code.
 
-        Limits on weights have the code of the tighter one.
+        The limit on position weights has the code of the tighter of its two bounds, weight and concentration.
         """
         refusal_code = limit.refusals[0].code if code is None else code
         return self.weight_code if refusal_code == Reason.POSITION_WEIGHT else refusal_code

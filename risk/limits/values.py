@@ -74,9 +74,10 @@ class Portfolio:
         """The scenarios of each lookback; None where there are too few."""
 
     def cash(self, traded: float, paid: float) -> None:
-        """Write the value of the limit on cash.
+        """Write the value of the limit on cash, add the traded value, and lower equity by the fees.
 
-        `traded` is the traded value at reference prices and `paid` the cost of purchases; equity falls by the fees.
+        `traded` is the value of all orders at reference prices, `paid` the cost of new and open purchases at worst
+        prices with fees.
         """
         account, limits = self.account, self.limits
         self.equity -= traded * self.rules.fee
@@ -120,7 +121,7 @@ class Portfolio:
         return self.wanted is None or not self.rules.over_scenarios.isdisjoint(self.wanted)
 
     def wants_losses(self) -> bool:
-        """Whether the value of a limit on losses (`Rules.over_losses`) is required."""
+        """Whether the value of a limit on the book's losses over past returns (`Rules.over_losses`) is required."""
         return self.wanted is None or not self.rules.over_losses.isdisjoint(self.wanted)
 
     def wants_exposures(self) -> bool:
@@ -128,8 +129,8 @@ class Portfolio:
         return self.wanted is None or not self.rules.over_scenarios.issuperset(self.wanted)
 
     def doubtful(self, size: Floats, share: float, sums: Sums | None) -> set[str]:
-        """Return the keys of the limits over scenarios that must be measured: those in `keys`, and those that may be
-        near their bound.
+        """Return the keys of the limits over scenarios that must be measured: those in the attribute `keys`, and those
+        that may be near their bound.
 
         Near means `share` of the bound or more. A limit is omitted only if an upper bound of its value, which is cheap
         to compute from the absolute weights `size` float64[N], is below that. `sums` returns the running sums of a
@@ -251,11 +252,11 @@ def standings(
 ) -> list[Values]:
     """Return the result of `standing` (values of the limits) for several books, computed in one pass.
 
-    With `share`, a limit over scenarios is omitted where upper bounds from the `sums` of each lookback show that its
-    book cannot reach that share of its bound. A limit whose value its book does not require is omitted too. The values
-    of the books `beside` are not computed, but their rows take part in the matrix products, because the last bits of a
-    value depend on the books measured with it. Results are therefore equal to the last bit only for the same books in
-    the same order, whatever is omitted.
+    With `share`, a limit over scenarios is omitted where an upper bound of its value is below that share of the limit's
+    bound; `sums` gives the running sums of a lookback, from which upper bounds follow. A limit whose value its book
+    does not require is omitted too. The values of the books `beside` are not computed, but their rows take part in the
+    matrix products, because the last bits of a value depend on the books measured with it. Results are therefore equal
+    to the last bit only for the same books in the same order, whatever is omitted.
     """
     _trades(ctx, portfolios)
     solvent = [p for p in portfolios if p.equity > 0.0]

@@ -77,7 +77,10 @@ class MarketLoops:
         return finite
 
     def _add_rows(self, sums: Floats, squares: Floats, returns: ReadRows, rows: int, n: int) -> None:
-        """Add the returns and their squares by symbol, row by row; four rows at a time read and write the sums once."""
+        """Add each symbol's returns to `sums` and their squares to `squares`, in order of rows.
+
+        Four rows are added at a time, so that the sums are read and written once for these rows.
+        """
         row: int = 0
         while row < rows - 3:
             second: int = row + 1

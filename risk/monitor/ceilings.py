@@ -5,7 +5,8 @@ therefore only used to show that a level stays. Where it does not show that, the
 is measured. A value within rounding of an edge of its band counts as a doubt too, because two ways to compute the value
 may differ.
 
-- Exposures, weights and families are exact. `quantd.trading.history.RunningSums` bounds VaR, CVaR and volatility.
+- Exposures, weights and group weights (families) are exact. `quantd.trading.history.RunningSums` bounds VaR, CVaR and
+  volatility.
 - No pair of instruments weighs more than the two heaviest positions together.
 - Where an upper bound does not settle a level, the losses of the book or the correlations of its pairs are computed.
 - Where returns are missing, every limit over returns is a doubt.
@@ -64,7 +65,7 @@ class Doubts:
         self.limits.append((key, least, most, bound))
 
     def add_of_returns(self, key: str, least: float, most: float, bound: float) -> None:
-        """Add a limit over returns; its values become NaN where a measurement would use other rows of returns."""
+        """Add a limit over returns; its values become NaN where a measurement would use other rows than the bands."""
         if self.complete:
             self.add(key, least, most, bound)
         else:
@@ -87,7 +88,7 @@ class MeasureBand:
         self.number = KNOWN.get(measure, 0)
 
     def value(self, book: Holdings) -> float:
-        """Return the limit's measure of a book; a measure in `KNOWN` is computed without a call of Python."""
+        """Return the limit's measure of a book; a measure in `KNOWN` is computed here, without a call to `measure`."""
         # 1 heaviest weight, 2 gross, 3 net, 4 Herfindahl, 5 leverage: the larger of the long side and of 1 + the short
         # side, if any is short
         if self.number == 1:
@@ -109,8 +110,8 @@ class MeasureBand:
 
 
 class FamilyBand:
-    """A limit on the gross weight of each group of symbols. `alone` are measures of single symbols that belong to the
-    same limit.
+    """A limit on the gross weight of each group of symbols. `alone` are the bands of the same limit on single
+    positions, such as the largest weight.
 
     `labels` has the group of each symbol, 1 to `groups`, 0 for none.
     """
@@ -189,10 +190,11 @@ class TailBand:
 
 
 class Window:
-    """The limits over the returns of one lookback. `ceiling` is the smallest ceiling of `tails` at `rows` returns.
+    """The limits over the returns of one lookback.
 
-    With `spread` there is a limit on diversification: a value between `low` and `high` keeps its level; the last value
-    was between `least` and `most`.
+    While the norm of the losses is below `ceiling`, no limit of `tails` changes its level. `ceiling` is computed for
+    `rows` rows of returns, -1 before the first computation. With `spread` there is a limit on diversification: a value
+    between `low` and `high` keeps its level; the last value was between `least` and `most`, NaN without one.
     """
 
     lookback: int
@@ -254,8 +256,10 @@ class Window:
         return stay
 
     def _spreads(self, book: Holdings, sums: RunningSums) -> bool:
-        """Whether the limit on diversification keeps its level. Its value is 1 - deviation of the losses / sum of
-        the positions' deviations."""
+        """Whether the limit on diversification surely keeps its level; False where rounding may change its value.
+
+        The value is 1 - deviation of the losses / sum of the positions' deviations.
+        """
         least: float = 0.0
         most: float = 0.0
         least, most = sums.alone(book.size)
@@ -269,7 +273,8 @@ class Window:
 def whole_rows(sums: RunningSums, ring: Ring) -> int:
     """Return the number of rows of returns that a measurement uses.
 
-    It is the lookback of the sums, or, if there are fewer returns and all are known, their number.
+    The number is the lookback of the sums. While the book has fewer samples, and no return is missing, it is the number
+    of returns.
     """
     if 0 < sums.rows == ring.count - 1:
         return sums.rows
@@ -279,7 +284,8 @@ def whole_rows(sums: RunningSums, ring: Ring) -> int:
 class PairBand:
     """The limit on pairs of positions above the weight `least` whose correlation exceeds `threshold` (linked pairs).
 
-    The level stays while the heaviest linked pair is below `high`, and, where the level could fall, one is above `low`.
+    The level stays while the joint weight of the heaviest linked pair is below `high`. Where the level could fall, this
+    weight must also be above `low`.
     """
 
     low: float
@@ -341,7 +347,7 @@ class PairBand:
         """Return by how much the correlation of two positions (negated if they are on opposite sides) exceeds the
         threshold.
 
-        The result is 0, which decides nothing, where an instrument never moved.
+        The result is 0, neither surely above nor surely below the threshold, where an instrument never moved.
         """
         rows: int = len(returns)
         first_mean: float = 0.0
@@ -473,8 +479,8 @@ class Bands:
         return len(self.unsettled) == 0 and self._review(book, ring, None)
 
     def doubts(self, book: Holdings, ring: Ring) -> list[Any] | None:
-        """Return the limits whose level may change, in the form of `Doubts.limits`; None where all limits must be
-        measured."""
+        """Return the limits whose level may change, as (key, least possible value, largest possible value, bound); None
+        where all limits must be measured."""
         if len(self.unsettled) > 0:
             return None
         doubts: Doubts = Doubts(self._complete(ring))
@@ -482,9 +488,9 @@ class Bands:
         return doubts.limits
 
     def _complete(self, ring: Ring) -> bool:
-        """Whether the ring has every return of the longest lookback, and at least the fewest that are measured.
+        """Whether the ring lacks no return of the longest lookback, and has the fewest returns for a measurement.
 
-        If so, a measurement uses the same rows as the bands. No lookback is shorter than that fewest number.
+        If so, a measurement uses the same rows as the bands. No lookback is shorter than `_fewest`.
         """
         if self._longest == 0:
             return True

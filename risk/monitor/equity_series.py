@@ -22,8 +22,8 @@ OTHER: Final = 2
 
 
 class EquitySeries:
-    """Equity of one book at its last samples, cumulated deposits, both in micro-currency, and interest on cash.
-    Deposits and withdrawals between two samples are no profit or loss (time-weighted returns).
+    """Equity of one book at its last samples, cumulated deposits less withdrawals, both in micro-currency, and interest
+    on cash. Deposits and withdrawals between two samples are no profit or loss (time-weighted returns).
 
     The newest `count` samples, KEPT + 1 at most, are the elements before `end`. A full buffer moves them to its
     beginning.

@@ -53,8 +53,8 @@ def usage(value: float, bound: float) -> float:
 
 
 def floor_usage(value: float, bound: float) -> float:
-    """Return the share of a lower bound in use: bound / value, 1 at the bound and more below it; infinite for a
-    value that is not positive. A lower bound of 0 is used up by values below it."""
+    """Return the share of a lower bound in use: bound / value, 1 at the bound and more below it; infinite for a value
+    that is not positive. A lower bound of 0 is used up by values below it; NaN counts as used up."""
     if bound <= 0.0:
         return 0.0 if value >= bound else 1.0
     if value != value:
@@ -72,7 +72,7 @@ def share_of(key: str, value: float, bound: float) -> float:
 
 
 def in_use(key: str, value: float, bound: float) -> bool:
-    """Whether the limit `key` can have an alert level at this value."""
+    """Whether at least the share QUIET of the limit `key` is in use; False for a limit in UNWATCHED, without levels."""
     if key in UNWATCHED or (value < QUIET * bound and key not in FLOORS):
         return False
     return share_of(key, value, bound) >= QUIET
@@ -85,8 +85,8 @@ def level(share: float, before: int = NONE) -> int:
 
 
 def sure(key: str, least: float, most: float, bound: float, before: int = NONE) -> bool:
-    """Whether every value from `least` to `most`, and any within rounding of these two, has the same level; False for
-    NaN."""
+    """Whether every value from `least` to `most`, and any within rounding of these two, has the same level. False for
+    NaN, and for a bound that is not positive."""
     if not (bound > 0.0 and least <= most):
         return False
     shares = share_of(key, least, bound), share_of(key, most, bound)
@@ -114,16 +114,16 @@ def observe(levels: dict[str, int], values: Values, *, falling: bool = True) -> 
 
 
 def band(key: str, at: int, bound: float) -> tuple[float, float]:
-    """Return (low, high) for an upper bound: a value between them keeps the alert level `at`. The range is never too
-    wide."""
+    """Return (low, high) for an upper bound: a value between them keeps the alert level `at`. A margin for rounding
+    narrows the range."""
     high = inf if at == CRITICAL else (THRESHOLDS[at + 1] - 1e-9) * bound
     low = -inf if at == NONE else (THRESHOLDS[at] - HYSTERESIS + 1e-9) * bound
     return low, high
 
 
 def floor_band(at: int, bound: float) -> tuple[float, float]:
-    """Return (low, high) for a lower bound: a value between them keeps the alert level `at`. The range is never too
-    wide."""
+    """Return (low, high) for a lower bound: a value between them keeps the alert level `at`. A margin for rounding
+    narrows the range."""
     if not bound > 0.0:
         return (-inf, bound - 1e-9) if at == CRITICAL else (bound + 1e-9, inf) if at == NONE else (inf, -inf)
     low = -inf if at == CRITICAL else bound / (THRESHOLDS[at + 1] - 1e-9)

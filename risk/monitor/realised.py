@@ -58,8 +58,7 @@ class Realised(EquitySeries):
             self.flows[self.end - 1] += amount_micro
 
     def with_gains(self, gains: Mapping[int, int]) -> "Realised":
-        """Return a copy with `gains` in micro-currency added to equity; the keys are how many samples ago (0 is the
-        last)."""
+        """Return a copy with `gains` added to equity: samples ago (0 is the last sample) -> gain in micro-currency."""
         new = self.copy()
         for ago, gain in gains.items():
             if 0 <= ago < new.count:

@@ -73,8 +73,8 @@ def basket(
     """Return the orders of a verdict; None when nothing passes. `end` has, by column, the instant (ns UTC) at which the
     column's order expires.
 
-    `sample` is the time (ns UTC) of the sample behind the decision, `n` the number of the basket and `ts` the present
-    time (ns UTC).
+    `sample` is the time (ns UTC) of the sample behind the decision, and `ts` the present time (ns UTC). `sample` and
+    the integer `n` together identify the basket.
 
     A limit price is never worse than in the agents' own gate calls (`parts`), nor than the column's price in `caps`, in
     nano-currency (0: none).
@@ -108,8 +108,10 @@ def basket_of_columns(
 ) -> OrderBasket:
     """Return the limit orders that the fold (the engine's fast loop) has passed through the risk gate.
 
-    `columns` are lists of symbols, signed lots, worst prices, ends and reason codes; the basket takes them without a
-    copy. `values` are the recorded values of the verdict's limits, empty where no log reads them.
+    `sample` is the time (ns UTC) of the sample behind the decision, and `ts` the present time (ns UTC). `sample` and
+    the integer `n` together identify the basket. `columns` are the lists of symbols (columns of the universe), signed
+    lots, worst prices (nano-currency), expiries (ns UTC) and reason codes; the basket takes them without a copy.
+    `values` are the recorded values of the verdict's limits, empty where no log reads them.
     """
     sym, lots, worst, end, reason = columns
     return OrderBasket(sample, n, ts, sym, lots, worst, end, reason, values)

@@ -94,12 +94,13 @@ def measure(
     sums: Sums | None = None,
     wanted: Sequence[Collection[str] | None] | None = None,
 ) -> None:
-    """Compute `recorded` (the limit values for the journal) of several verdicts on one market in one pass, together
-    with the values at the present positions of the verdicts in `before`.
+    """Compute `recorded` (the limit values for the journal) of several verdicts on one market in one pass.
 
-    With the running `sums` of each lookback, limits whose values surely stay below `QUIET`, the share of a bound from
-    which alerts begin, are not measured. Limits that reduced an order (`cutting`) always are. `wanted` are the limits
-    of each verdict whose values are required (None: all); values of other limits may be missing.
+    The present positions of the verdicts in `before` only take part in the matrix products, on which the last bits of
+    the values depend. With the running `sums` of each lookback, limits whose values surely stay below `QUIET`, the
+    share of a bound from which alerts begin, are not measured. Limits that reduced an order (`cutting`) always are.
+    `wanted` are the limits of each verdict whose values are required (None: all); values of other limits may be
+    missing.
     """
     ctx = verdicts[0]._ctx
     cutting = [verdict._cutting() for verdict in verdicts]
@@ -149,9 +150,10 @@ def gate(ctx: Context, account: Account, order_lots: Floats, limits: Limits, swi
 
     The permitted part complies with the limits for every subset and partial fill of its orders and of all open orders.
     Lots are whole. If the permitted lots are submitted again, they pass in full, whatever the order of the symbols. A
-    single order gets the most lots that the closed-form bounds permit. Reducing orders always pass. Values that are not
-    finite are refused. `switch` is the kill switch: at HALT every order is refused, and unless it is at RUN only
-    reducing orders pass.
+    single order gets the most lots that the closed-form bounds permit. No limit on risk cuts a reducing order.
+    Such an order is still refused without a usable price, and in a symbol that is halted or on hold after a price jump.
+    Values that are not finite are refused. `switch` is the kill switch: at HALT every order is refused, and unless it
+    is at RUN only reducing orders pass.
     """
     reason = np.zeros(len(order_lots), dtype=np.int8)
     if account.halted is not None:
@@ -186,8 +188,10 @@ def gate(ctx: Context, account: Account, order_lots: Floats, limits: Limits, swi
 
 
 def _refused_openings(ctx: Context, account: Account, lots: Floats, rules: Rules, reason: Codes) -> Bools | None:
-    """Return the symbols of complying `lots` whose position may only be reduced, and write the limit to `reason`;
-    None for none."""
+    """Return bool[N], the symbols of complying `lots` whose position may only be reduced; None for none.
+
+    The code of the limit is written to `reason` at these symbols.
+    """
     for code, refusal in rules.openings:
         try:
             refused = refusal(ctx, rules, account, lots)
@@ -215,8 +219,8 @@ def _pass(
     """Decide the orders `asked` once.
 
     Returns the signed lots that pass, and whether a further pass is needed, because with fewer symbols more rows of
-    returns may be complete. A limit of an installed package whose function raises permits nothing; an error of a limit
-    of the product is raised again.
+    returns may be complete. A limit of an installed package whose function raises permits nothing; an error of a
+    built-in limit is raised again.
     """
     prepared = _prepared(rules)
     cached_market = ctx.ready.get(id(rules))

@@ -2,7 +2,7 @@
 them.
 
 What can go wrong: the code of a limit in an installed package raises an error. The orders that add risk are then
-refused, and the run goes on. A fault in the product's own limits stops the step instead.
+refused, and the run goes on. A fault in a built-in limit stops the step instead.
 
 Inputs that stay the same are made once: `Prepared` for a set of rules, `Market` for a sample, and `Market.with_rows`
 for the symbols that remain in a basket. Returns by symbol, covariances and links are made when the gate asks for them,
@@ -62,8 +62,8 @@ def _view(values: NDArray[Any]) -> Any:
 def refusing(code: int) -> None:
     """Decide, in an `except` block, what happens after a limit's code raised an error.
 
-    The error is raised again for a limit of the product. For a limit without a field of `Limits`, such as one of an
-    installed package, the function returns, and the caller refuses the orders that add risk.
+    The error is raised again for a built-in limit. For a limit without a field of `Limits`, such as one of an installed
+    package, the function returns, and the caller refuses the orders that add risk.
     """
     if LIMIT_OF.get(code) not in EXTRA:
         raise
@@ -73,8 +73,8 @@ def bounds_of(rules: Rules) -> Bounds:
     """Return the limits of `rules` in the form that the gate reads.
 
     `paid` is the largest cost of a buy above the mark with fees, as a fraction of the mark, `covered` that of an order
-    that reduces a position, and `sold` the largest fraction by which a sale may bring less than the mark. The names
-    without a bound, such as `equity` and `history`, are codes of reasons.
+    that reduces a position, and `sold` the largest fraction by which a sale may bring less than the mark. Attributes
+    such as `equity` and `history` are codes of reasons and no bounds.
     """
     limits, bounds = rules.limits, Bounds()
     adding, reducing = reserved(limits.collar), reserved(limits.reduce_collar)
@@ -176,8 +176,8 @@ class Prepared:
         return caps
 
     def _lasting(self, ctx: Context) -> list[tuple[int, int, CapOf, Cap | None]]:
-        """Return (place, code, function, cap) of all limits on each order by itself; the cap is None unless it is the
-        same at every sample.
+        """Return (place, code, function, cap) of all limits on each order by itself; the place is the order of
+        application, and the cap is None unless it is the same at every sample.
 
         Caps that are the same at every sample and restrict nothing are omitted.
         """
@@ -222,8 +222,10 @@ def _product(code: int, cap: OfVolume | OfNotional, rules: Rules) -> Cap | None:
 
 
 def _losses(source: Scenarios, worst: int, number: int) -> Losses:
-    """Return the losses of a tail limit over `source`, with their returns by symbol; `worst` is the number of worst
-    losses."""
+    """Return the losses of a tail limit over `source`, with their returns by symbol.
+
+    `worst` is how many worst losses count. `number` identifies the scenarios: limits over the same ones share it.
+    """
     size = len(source)
     losses = Losses(
         buffer_of(source.most_deviation()), buffer_of(source.mean_size()), source.beyond(worst), size, worst, number
@@ -278,11 +280,12 @@ class Market:
         few: bool = False,
         parts: list[tuple[int, Cap]] | None = None,
     ) -> None:
-        """Convert the market of one sample. `scenarios` None: `few` says that there are too few returns, else the rows
-        are not known until the orders are.
+        """Convert the market of one sample.
 
-        `complete` is True if no symbol lacks returns. `parts` are the caps (limits on each order by itself) of this
-        sample, if already converted. `rare` computes, on demand, the arrays that few baskets need.
+        `scenarios` is None in two cases: with `few` there are too few returns; without it the rows of returns depend on
+        the orders, and are not known yet. `complete` is True if no symbol lacks returns. `parts` are the caps (limits
+        on each order by itself) of this sample, if already converted. `rare` computes, on demand, the arrays that few
+        baskets need.
         """
         self._prepared: Final = prepared
         self.scenarios: Final = scenarios
@@ -300,8 +303,10 @@ class Market:
         self.caps: Final = [cap for _, cap in self._parts]
 
     def barred(self, bars: list[tuple[int, int, Refused]]) -> list[Cap]:
-        """Return the limits on single orders, merged with the refusals from the state of an account, (place, code,
-        refusal), sorted by place."""
+        """Return the limits on single orders, merged with the refusals from the state of an account, sorted by place.
+
+        A refusal is (place, code, refusal); the place is the order of application.
+        """
         n = self._prepared.rules.size
         masks = [(place, _cap(code, refused, n)) for place, code, refused in bars]
         return [cap for _, cap in sorted([*self._parts, *masks], key=itemgetter(0))]
@@ -359,7 +364,7 @@ def _short(ctx: Context, rules: Rules) -> Floats | None:
 def _add_statistics(scene: Scene, rare: "RareArrays", scenarios: dict[int, Scenarios], prepared: Prepared) -> None:
     """Add the scenarios of the limits on tail losses and the covariances of the quadratic limits to a scene.
 
-    At first they have only the deviations and means from which bounds follow. `rare` adds returns and matrices if a
+    At first the scene has only the deviations and means from which bounds follow. `rare` adds returns and matrices if a
     basket needs them. Limits over the same scenarios with the same number of worst losses share one entry.
     """
     by_source: dict[tuple[int, int], Losses] = {}

@@ -91,11 +91,12 @@ def most(ctx: Context, account: Account, limits: Limits, column: int, side: int,
 def _largest_between(
     answer: Callable[[float], tuple[float, Reason]], passes: float, cut: float
 ) -> tuple[float, Reason]:
-    """Return the largest order that passes, by bisection between a size that `passes` and a size that is `cut` for lack
-    of equity.
+    """Return (lots of the largest order that passes, limit that refuses one lot more), by bisection between a size that
+    `passes` and a size that is `cut` for lack of equity.
 
-    After the costs of a very large order too little equity remains for the existing weights, so that all of it is
-    refused. After a smaller order enough equity remains, and another limit applies, or none.
+    `answer` returns the lots of an order of some size that pass, and the limit that cut the order. After the costs of a
+    very large order too little equity remains for the existing weights, so that all of it is refused. After a smaller
+    order enough equity remains, and another limit applies, or none.
     """
     reason = Reason.EQUITY
     while cut - passes > 1.0:
@@ -308,8 +309,10 @@ def _beside(ctx: Context, book: Portfolio, column: int) -> str:
 def _order_figures(
     ctx: Context, account: Account, limits: Limits, lots: Floats | None, column: int
 ) -> dict[str, Figure]:
-    """Return value and bound of the limits on a single order, for the order of `lots` in the symbol; the value is 0
-    without an order."""
+    """Return value and bound of the limits on a single order, for the order of `lots` in the symbol `column`.
+
+    The size of the order is 0 if `lots` is None.
+    """
     by_key = {"max_price_age_ns": Figure(float(ctx.age_ns[column]), float(limits.max_price_age_ns))}
     size = 0.0 if lots is None else float(lots[column])
     if limits.max_order_notional is not None:

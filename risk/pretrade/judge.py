@@ -1,4 +1,4 @@
-"""The gate's decision, in closed form: the lots of each order of a basket with which it complies with every limit.
+"""The gate's decision, in closed form: the lots of each order with which the basket complies with every limit.
 
 What can go wrong: one cut is computed at an equity that later cuts change. Fees and slippage lower equity, every bound
 is a share of equity, and each accepted order lowers it. The steps of `Gate.judge` therefore have the following order,

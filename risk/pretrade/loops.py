@@ -57,7 +57,7 @@ class Loops:
             reason[k] = basket.reason[k]
 
     def sum_above(self, row: Floats, size: int, edge: float) -> float:
-        """Return the sum, over the first `size` elements that exceed `edge`, of the excess."""
+        """Return the sum of the excess over `edge` of those of the first `size` elements that exceed `edge`."""
         self.fits(size, len(row))
         return self._sum_above(row, size, edge)
 
@@ -151,7 +151,7 @@ class Loops:
 
     def losses(self, out: Floats, size: int, returns: FloatRows, fall: Floats, rise: Floats) -> None:
         """Write the loss in each scenario: the sum over symbols of r x `fall` + max(r, 0) x `rise`, where r is the
-        symbol's return in `returns` float64[N, S]."""
+        symbol's return in `returns` float64[N, S]; `fall` and `rise` float64[N] are the symbol's coefficients."""
         self.fits(size, len(out))
         self.fits(len(fall), len(rise))
         self.reaches(returns, len(fall) - 1, size)
@@ -214,7 +214,12 @@ class Loops:
             out[s] = base[s] + adding[s] * factor
 
     def factors(self, out: Floats, base: Floats, adding: Floats, size: int, target: float, fall: float) -> None:
-        """Write for each scenario the largest factor f with base + f adding <= target - f fall."""
+        """Write for each scenario the largest factor f of the orders with base + f adding <= target - f fall.
+
+        `base` are the losses of the book without the orders, `adding` those of the orders. `target` is the largest
+        permitted loss, and `fall` its fall when all orders fill. Where adding + fall is not positive, the factor is inf
+        if the book complies without the orders, else -inf.
+        """
         self.fits(size, len(out))
         self.fits(size, len(base))
         self.fits(size, len(adding))

@@ -1,6 +1,6 @@
 """A basket at the risk gate: its orders, and the book without the orders that add to positions, in one or two states.
 
-What can go wrong: two orders close the same position, or a number of an earlier state of the basket is used. A
+What can go wrong: two orders close the same position, or a result for an earlier state of the basket is used. A
 reduction is therefore at most the position less the lots that open orders may already close: more would cross zero. The
 results of `reach` are valid until `Basket.changes` grows, so that each change of `size` must increase `changes`.
 
@@ -331,7 +331,8 @@ class Standing:
         self.now = settled
 
     def sums(self) -> None:
-        """Compute the positive parts of `low` and `high` (`shorts` and `longs`), and the sums of all four arrays.
+        """Compute `shorts` and `longs`, the positive parts of `low` and `high`, and the sum of each of these four
+        arrays.
 
         `fresh` -1 marks the results of `reach` as out of date.
         """
@@ -390,13 +391,18 @@ class Standing:
         self.equity_after = self.equity - self.slip * (added_long + added_short)
 
     def outer(self, side: int) -> float:
-        """Return the largest exposure of a side: index k is symbol k held short, k + n the same symbol held long."""
+        """Return the largest exposure of a side without the adding orders.
+
+        The side k is symbol k held short, k + n the same symbol held long.
+        """
         n: int = self.basket.n
         return self.shorts[side] if side < n else self.longs[side - n]
 
     def full(self, side: int) -> float:
-        """Return the exposure of a side with all adding orders; the indices of the short sides come first, then
-        those of the long ones."""
+        """Return the largest exposure of a side with all adding orders.
+
+        The side k is symbol k held short, k + n the same symbol held long.
+        """
         n: int = self.basket.n
         return self.full_short[side] if side < n else self.full_long[side - n]
 

@@ -5,9 +5,9 @@ are scaled is therefore not computed on a fixed set of scenarios. For VaR it is 
 single scenarios. For a mean of losses it is found exactly after finitely many sets of scenarios (W. Dinkelbach, 1967).
 
 In every scenario each range of exposures counts with its largest loss, whichever orders fill. Cheap upper bounds come
-first: deviations and means of the losses, then a count or a sum beyond an edge (R. Rockafellar and S. Uryasev, 2000).
-Losses are sorted only where these bounds do not suffice. Consecutive tails over the same scenarios share one
-computation of `lossy`.
+first: deviations and means of the losses, then for VaR the number of losses above the bound, for a mean the sum of the
+losses above an edge (R. Rockafellar and S. Uryasev, 2000). Losses are sorted only where these bounds do not suffice.
+Consecutive limits over the same scenarios share `lossy`, the losses of the book with all orders.
 """
 
 from math import inf

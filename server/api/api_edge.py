@@ -1,4 +1,5 @@
-"""The HTTP API as an edge of the service: its server opens before the engine's first step and closes after its last."""
+"""The HTTP API as an edge, a service around the trading loop: its server opens before the engine's first step and
+closes after its last."""
 
 from typing import Final
 

@@ -52,10 +52,12 @@ class Call:
 
 
 def read(name: str, path: str, answer: Any, about: str = "", takes: type[Struct] | None = None, **more: Any) -> Call:
-    """The record of a client method that sends a GET below /api/v1."""
+    """The record of a client method that sends a GET below /api/v1; `takes` is the type of the query, `more` further
+    fields of `Call`."""
     return Call(name, "GET", f"/api/v1{path}", answer, about, takes, **more)
 
 
 def change(name: str, path: str, takes: type[Struct], answer: Any, about: str = "", **more: Any) -> Call:
-    """The record of a client method that sends a POST below /api/v1."""
+    """The record of a client method that sends a POST below /api/v1; `takes` is the type of the body, `more` further
+    fields of `Call`."""
     return Call(name, "POST", f"/api/v1{path}", answer, about, takes, **more)

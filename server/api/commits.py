@@ -57,7 +57,8 @@ class Commits:
         """Wait until commands are in the journal, and return their outcomes.
 
         If the store is slow, halts and reduces that the engine has handled (`stepped`) are in force: they are answered
-        after WAIT_S as not yet in the journal. `late` tells the sender of any other command that it still waits.
+        after WAIT_S as not yet in the journal. `late` tells the sender of any other command that the command still
+        waits.
         """
         commits = asyncio.gather(*(command.done for command in commands))
         try:

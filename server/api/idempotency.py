@@ -185,7 +185,8 @@ class Keys:
         """Remove the mark file of the earlier process, which says that this process recorded every key.
 
         Without the mark, the key of a halt before this start may be missing. The mark has the instant in ns UTC from
-        which the key of every halt is recorded; 0: of all halts, so that `_since` remains minus infinity.
+        which the key of every halt is recorded. A mark of 0 says that no key of any halt is missing: `_since` then
+        remains minus infinity.
         """
         self._marks = True
         try:

@@ -34,8 +34,10 @@ KEYS: Final = {
 
 
 class Searched(TypedDict, total=False):
-    """A page: most rows, the `next` of the page before, since <= instant < until in ns, a symbol, and a text of its
-    rows."""
+    """The query of a page of a list: at most `limit` rows after the row in `cursor`, the `next` of the previous page.
+
+    The rows have `since` <= instant < `until` in ns UTC, the `symbol`, and the text `search`.
+    """
 
     limit: int
     cursor: str

@@ -90,7 +90,7 @@ class Routes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The routes of a group that are a fixed tuple, as an object with the method `routes`."""
+    """An object with the method `routes`, for a group whose routes are a fixed tuple."""
 
     listed: tuple[Route, ...]
 

@@ -80,7 +80,10 @@ class Daemon:
 
 
 def named(place: Place) -> Daemon | None:
-    """The daemon whose address and token are in this state folder; None without them. It may have been killed since."""
+    """The daemon whose address and token are in this state folder; None without address or token.
+
+    The daemon may have been killed since.
+    """
     try:
         api_place = place_in(place.folder)
         return (

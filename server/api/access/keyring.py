@@ -143,7 +143,8 @@ class Keyring:
 
 
 def _look(folder: Path, owner_path: Path, before: Found) -> Found:
-    """The content of the token files now. An unchanged file is read again only if the reading `before` failed."""
+    """The content of the token files now. An unchanged file is read again only if its last reading, in `before`,
+    failed."""
     # stamps first, then the content: a file replaced during the reading has a newer stamp at the next look
     owner_stamp, tokens_stamp = _stamp(owner_path), _stamp(folder / FILE)
     same_owner = before.owner is not None and owner_stamp == before.owner_stamp

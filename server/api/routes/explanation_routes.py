@@ -125,7 +125,7 @@ class Explaining:
 
         The events `after` are first applied to the copy. With `agent`, only this agent is asked for its decision. The
         policies are separate instances, made at the first call; `seats` has the policy that decides in place of each
-        configured one. Raises Refused if a policy cannot be loaded.
+        configured one, such as after the load of a model. Raises Refused if a policy cannot be loaded.
         """
         async with self._turn:
             service = self._service

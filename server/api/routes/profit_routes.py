@@ -225,7 +225,10 @@ class AccountReader:
             return self._newest[1]
 
     def _present(self, seq: int) -> Present:
-        """The present ledger; called on the event loop, between steps, so that the state does not change meanwhile."""
+        """The present ledger, which the journal entry `seq` is the newest to change.
+
+        The method is called on the event loop, between steps, so that the state does not change meanwhile.
+        """
         shell = self._run.service.shell
         state = shell.state
         state.revalue()

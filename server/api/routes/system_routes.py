@@ -223,8 +223,10 @@ class SystemReads:
 def _schedule_now(
     schedule: Schedule, sessions: Mapping[str, Sessions], now: int, last_run: JobRunLine | None
 ) -> ScheduleNow:
-    """A schedule with its last and next instants; `now` is in ns UTC. The last instant is searched in ever longer spans
-    of days back; 0 if there is none, and likewise for the next one."""
+    """A schedule with its last instant up to `now` (ns UTC) and its next one; 0 where there is none.
+
+    The last instant is searched in ever longer spans of days back.
+    """
     last_ts = 0
     for days in BACK_DAYS:
         if past := due([schedule], sessions, now - days * DAY_NS, now):

@@ -159,7 +159,10 @@ def schedule_next(
 
 
 def _schedules(config: "Config", where: Place, ts: int) -> "tuple[list[Schedule], dict[str, Sessions]]":
-    """The enabled schedules, and the sessions around an instant. Raises Failure without a schedule."""
+    """The enabled schedules, and calendar -> sessions around the instant `ts` (ns UTC).
+
+    Raises Failure without an enabled schedule.
+    """
     from quantd.daemon.runtime.schedule import schedule_of, sessions_of
 
     schedules = [schedule_of(config, index) for index, table in enumerate(config.schedules) if table.enabled]
@@ -175,7 +178,7 @@ def _schedules(config: "Config", where: Place, ts: int) -> "tuple[list[Schedule]
 
 
 def _runs(where: Place) -> "list[JobRun]":
-    """The runs of jobs of the newest run of the store, newest first; an empty list without a store."""
+    """The job runs in the newest account history of the store, newest first; an empty list without a store."""
     try:
         reader = where.reader()
     except Failure:

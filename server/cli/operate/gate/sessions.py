@@ -34,7 +34,7 @@ FULL: Final = (
 
 
 def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes:
-    """The value of the first header with this name, in lower case; empty without one."""
+    """The value of the first header that has the lower-case `name`; empty without one."""
     return next((value for key, value in headers if key == name), b"")
 
 
