@@ -113,14 +113,13 @@ class Kind(IntEnum):
 class OrderBasket(Struct, frozen=True, tag="Submit", omit_defaults=True):
     """The orders that follow from the decisions of one instant, in columns; the only input that a broker accepts.
 
-    Only `quantd.risk.pretrade.gate` and the codec build baskets. `sample` is the time (ns UTC) of the sample behind the
-    decision, and `n` the index of the basket among those of that sample; together they identify the basket. `ts` is the
-    time of the basket (ns UTC). A row is one order: `sym` is its column of the universe, `lots` are signed (negative
-    sells), `worst_nano` is the limit price and `end` the instant at which it expires (0: good till cancelled). `kind`
-    is a Kind and `stop_nano` the trigger price of a STOP order; both lists are empty when all rows are LIMIT. `reason`
-    is the code of the limit that reduced the row (0: not reduced). `values` maps the name of a risk limit to (its value
-    if all orders fill, its bound).
-    """
+    Only `quantd.risk.pretrade.baskets` and the codec build baskets. `sample` is the time (ns UTC) of the sample behind
+    the decision, and `n` the index of the basket among those of that sample; together they identify the basket. `ts` is
+    the time of the basket (ns UTC). A row is one order: `sym` is its column of the universe, `lots` are signed
+    (negative sells), `worst_nano` is the limit price and `end` the instant at which it expires (0: good till
+    cancelled). `kind` is a Kind and `stop_nano` the trigger price of a STOP order; both lists are empty when all rows
+    are LIMIT. `reason` is the code of the limit that reduced the row (0: not reduced). `values` maps the name of a risk
+    limit to (its value if all orders fill, its bound)."""
 
     sample: int
     n: int
