@@ -8,8 +8,8 @@ ones. So a replay that differs from the record ends the instance; the remedy is 
 configuration. The instance checks regularly whether the trading daemon answers and when it committed last. An answer of
 another read-only instance at the trading daemon's address does not count.
 
-A replay begins at the state after the last replay, if that replay ended between two instants. Otherwise it begins at
-the newest snapshot of the store. After a replay the instance sleeps REST times as long as the replay took.
+A replay begins at the state after the last replay, if that replay ended between two instants. Otherwise a replay begins
+at the newest snapshot of the store. After a replay the instance pauses for REST times the duration of the replay.
 """
 
 import asyncio
@@ -134,7 +134,7 @@ class Replica:
     def _replay(self) -> Replayed:
         """Replay the run: from the end of the last replay, or from the newest snapshot of the store.
 
-        Raises CannotStart, and StoreError while the store cannot be read.
+        Raises CannotStart for a replay that differs from the record, and StoreError while the store cannot be read.
         """
         try:
             seq, snapshot = self._resume_at or newest_snapshot(self._records, self._run)
@@ -158,7 +158,7 @@ class Replica:
         return Replayed(shell, journal, histories, incidents, alerts)
 
     def _service(self, config: Config, replayed: Replayed) -> Service:
-        """A service that never steps; the API reads it as it reads the service of a trading daemon."""
+        """The service that the API reads, with the replayed state. This service processes and writes no events."""
         parts, run = self._parts, self._run
         names = [agent.name for agent in parts.rules.agents]
         return Service(
@@ -219,7 +219,10 @@ class Replica:
             return False
 
     def _leader(self) -> LeaderNow:
-        """The trading daemon: whether it answers at `leader` or, without it, in `api.json`; and its last commit."""
+        """Whether the trading daemon answers, and the instant of its last commit.
+
+        The daemon's address is `leader` or, if that is empty, the one in `api.json`.
+        """
         place, status = None if self._address else place_in(self.folder), ""
         address = _address(self._address) if self._address else None
         if place is not None and _exists(place.pid):
@@ -280,7 +283,7 @@ def _exists(pid: int) -> bool:
 async def serve(config: Config, folder: Path, shown: Callable[[str], None], leader: str = "") -> None:
     """Serve reads until SIGINT or SIGTERM; `shown` is called with the API's URL, and `leader` is as for `Replica`.
 
-    Raises CannotStart and ApiUnavailable.
+    Raises CannotStart for a run that cannot be replayed, and ApiUnavailable if the API cannot start.
     """
     replica = await asyncio.to_thread(Replica, config, folder, leader)
     ended = asyncio.Event()

@@ -126,11 +126,11 @@ def _same(recorded: Sequence[JournalEffect], computed: Sequence[JournalEffect]) 
 
 
 def _equal(recorded: JournalEffect, computed: JournalEffect) -> bool:
-    """Whether an effect equals the recorded one in everything that the record has.
+    """Whether a computed effect equals the recorded one in everything that the record has.
 
-    Of a plan or basket recorded by codec version 1, which has the values of all limits, only the values that are
-    computed too are compared. A Shadowed effect has the effects on a shadow agent, which is simulated beside the
-    account.
+    A plan or basket (orders of one instant) recorded by codec version 1 has the values of all limits; of these only the
+    values that are computed too are compared. A Shadowed effect has the effects on a shadow agent, which is simulated
+    beside the account.
     """
     if isinstance(recorded, Shadowed) and isinstance(computed, Shadowed):
         return (recorded.agent, recorded.name) == (computed.agent, computed.name) and _same(

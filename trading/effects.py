@@ -23,7 +23,10 @@ class Asked(Struct, frozen=True, tag="Ask", omit_defaults=True):
 
 
 class Cancel(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Effect: requests the cancellation of one row (order) of a basket at the venue."""
+    """Effect: requests the cancellation of one row (order) of a basket at the venue.
+
+    A basket has the orders from the decisions of one instant; (`sample`, `n`) identify it.
+    """
 
     sample: int
     n: int
@@ -32,7 +35,10 @@ class Cancel(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Query(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Effect: queries the venue by client id for the state of rows (orders of a basket) whose outcome is unknown."""
+    """Effect: queries the venue by client id for the state of rows (orders of a basket) whose outcome is unknown.
+
+    A basket has the orders from the decisions of one instant; (`sample`, `n`) identify it.
+    """
 
     sample: int
     n: int
@@ -41,7 +47,10 @@ class Query(Struct, frozen=True, tag=True, omit_defaults=True):
 
 class Again(Struct, frozen=True, tag=True, omit_defaults=True):
     """Effect: sends rows (orders) of a basket again with the same ids, after the venue confirmed that it never
-    received them."""
+    received them.
+
+    A basket has the orders from the decisions of one instant; (`sample`, `n`) identify it.
+    """
 
     sample: int
     n: int
@@ -82,8 +91,11 @@ class Refused(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Filled(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Effect that records fills of one basket's orders (rows), posted to the books. `lots` are signed; `shares`
-    lists (agent, signed lots) for each row."""
+    """Effect that records fills of the orders of one basket, which are posted to the books.
+
+    A basket has the orders from the decisions of one instant; (`sample`, `n`) identify it. The lists have one element
+    per fill: the column `sym`, signed `lots`, price, fee, and in `shares` the (agent, signed lots) that share the fill.
+    """
 
     sample: int
     n: int
@@ -96,7 +108,10 @@ class Filled(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Crossed(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Effect that records lots traded between agents at one price, without an order or a fee."""
+    """Effect that records lots of one symbol traded between agents at one price, without an order or a fee.
+
+    `shares` are (agent, signed lots), whose lots add up to 0.
+    """
 
     sample: int
     ts: int
@@ -108,8 +123,9 @@ class Crossed(Struct, frozen=True, tag=True, omit_defaults=True):
 class Ended(Struct, frozen=True, tag=True, omit_defaults=True):
     """Effect that records orders (rows) of one basket that ended before they were completely filled.
 
-    `state` holds each order's final OrderState, `sym` its column in the universe and `mark_nano` the mark price at that
-    time.
+    A basket has the orders from the decisions of one instant; (`sample`, `n`) identify it. The lists have one element
+    per order: its index `row` in the basket, its final OrderState, its column `sym` of the universe and the mark price
+    at the end.
     """
 
     sample: int
@@ -203,7 +219,8 @@ class Valued(Struct, frozen=True, tag=True, omit_defaults=True):
 class Booked(Struct, frozen=True, tag=True, omit_defaults=True):
     """Effect that records a cash movement without a fill, or the value of lots that arrived or left without a trade.
 
-    `book` is the agent whose book a flow changed, -1 for the unallocated book.
+    `amount_micro` is positive for a receipt. `book` is the agent whose book a flow (a deposit or withdrawal) changed,
+    -1 for the unallocated book.
     """
 
     ts: int
@@ -288,8 +305,8 @@ class Assessed(Struct, frozen=True, tag=True, omit_defaults=True):
 class LimitMoved(Struct, frozen=True, tag=True, omit_defaults=True):
     """Effect that records limits whose alert level changed.
 
-    Each limit is (agent, -1 for the account; key; level before; level after; value; bound; whether an alert reports
-    it). Levels are 0 none, 1 INFO, 2 WARNING, 3 CRITICAL.
+    Each limit is (agent, -1 for the account; name of the limit; level before; level after; value; bound; whether an
+    alert reports the change). Levels are 0 none, 1 INFO, 2 WARNING, 3 CRITICAL.
     """
 
     ts: int

@@ -149,7 +149,10 @@ class Decided(Struct, frozen=True, tag=True, omit_defaults=True):
 
 class CancelReported(Struct, frozen=True, tag=True, omit_defaults=True):
     """Event: the venue refused to cancel a row (order of a basket), because the order had ended or is unknown to the
-    venue."""
+    venue.
+
+    A basket has the orders from the decisions of one instant; (`sample`, `n`) identify it.
+    """
 
     sample: int
     n: int
@@ -160,7 +163,10 @@ class CancelReported(Struct, frozen=True, tag=True, omit_defaults=True):
 
 class Unknown(Struct, frozen=True, tag=True, omit_defaults=True):
     """Event: the outcome of these rows (orders of a basket) is unknown, because a submit or cancel request was not
-    answered in time."""
+    answered in time.
+
+    A basket has the orders from the decisions of one instant; (`sample`, `n`) identify it.
+    """
 
     sample: int
     n: int
@@ -172,7 +178,8 @@ class Unknown(Struct, frozen=True, tag=True, omit_defaults=True):
 class NotFound(Struct, frozen=True, tag=True, omit_defaults=True):
     """Event: the venue confirmed, after its settling time, that it never received these rows (orders of a basket).
 
-    `again` is how often the rows had been sent again before the query; the event says nothing about a later attempt.
+    A basket has the orders from the decisions of one instant; (`sample`, `n`) identify it. `again` is the number of
+    times that the rows had been sent again before the query; the event says nothing about a later attempt.
     """
 
     sample: int
@@ -187,7 +194,7 @@ class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
 
     - `lots` are by column; cash and buying power are in micro-currency, None where not requested.
     - `others` are holdings that are not whole lots of the universe, as (symbol, decimal text).
-    - `counted` are the baskets (sample, n) that the reported buying power already includes.
+    - `counted` are the baskets (orders of one instant, by sample and n) that the buying power already includes.
     - `unlent` are the columns that cannot be borrowed for a short sale.
     - `available` are the lots by column that the venue lets us close, signed as `lots`; empty if the venue does not
       report them.
@@ -258,8 +265,8 @@ class OrderSettled(Struct, frozen=True, tag=True, omit_defaults=True):
     """Event: an operator states the outcome of an order for which the venue gives no answer: `row` of the basket
     (sample, n).
 
-    `cum` are the order's unsigned filled lots, 0 for an order that was never sent. `price_nano` is the price of the
-    filled lots that the books lack.
+    A basket has the orders from the decisions of one instant. `cum` are the order's unsigned filled lots, 0 for an
+    order that was never sent. `price_nano` is the price of the filled lots that the books lack.
     """
 
     ts: int
@@ -291,7 +298,10 @@ class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
 
 class CancelRequested(Struct, frozen=True, tag=True, omit_defaults=True):
     """Event: an operator cancels one open order, row `row` of the basket (sample, n). What the order has filled so
-    far stays."""
+    far stays.
+
+    A basket has the orders from the decisions of one instant.
+    """
 
     ts: int
     sample: int
@@ -394,9 +404,9 @@ class Limited(Struct, frozen=True, tag=True, omit_defaults=True):
 class Busted(Struct, frozen=True, tag=True, omit_defaults=True):
     """Event: the venue cancelled or corrected an earlier fill of a row (a trade bust).
 
-    `lots` (unsigned) at `price_nano` are the original fill; 0 lots if the fill cannot be identified. After a
-    correction, `new_lots` at `new_price_nano` replace it. `id` is the venue's identifier; each identifier is booked
-    once.
+    The row is an order of the basket (`sample`, `n`), the orders from the decisions of one instant. `lots` (unsigned)
+    at `price_nano` are the original fill; 0 lots if the fill cannot be identified. After a correction, `new_lots` at
+    `new_price_nano` replace it. `id` is the venue's identifier; each identifier is booked once.
     """
 
     sample: int
@@ -464,9 +474,9 @@ class Reminded(Struct, frozen=True, tag=True, omit_defaults=True):
 class Condition(Struct, frozen=True, tag=True, omit_defaults=True):
     """Event: a dependency `what` failed, or recovered (`up` True).
 
-    "account" is the venue's permission to trade, "comparison" the comparison of the books with the venue. With "job",
-    `job` is the name of the job, and its failure is CRITICAL if `critical`. With "statement", `difference` is the kind
-    of difference between the books and the venue's record.
+    A `what` of "account" is the venue's permission to trade, "comparison" the comparison of the books with the venue.
+    "job" is the job named `job`, whose failure is CRITICAL if `critical`. "statement" is the comparison with the
+    venue's record, where `difference` is the kind of difference.
     """
 
     ts: int

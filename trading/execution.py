@@ -82,12 +82,12 @@ class Costs(Struct, frozen=True, dict=True):
     """Cost and liquidity model of fills; all zero means no cost and no volume cap.
 
     `spread_bp` is the full spread (half is paid), and `slippage_bp` is added to it. `slippage_noise` (0 to 1) makes
-    each fill's slippage uniform in slippage x (1 ± noise), drawn from (`seed`, decision, n). `impact` is the
-    coefficient of the square-root law in bp at participation 1: impact x sqrt(lots / bar volume in lots) (Almgren et
-    al. 2005; Tóth et al. 2011). `participation` caps fills at a fraction of a bar's volume; 0 is no cap. With `impact`
-    or `participation`, a bar of zero or unknown volume fills nothing. `commission_min_micro` is the minimum commission
-    of an *order* with at least one fill. `table` replaces spread, slippage and impact of the symbols and hours that it
-    has. Raises ValueError for a negative or non-finite value.
+    each fill's slippage uniform in slippage x (1 ± noise), derived from `seed`, the order and its filled lots. `impact`
+    is the coefficient of the square-root law in bp at participation 1: impact x sqrt(lots / bar volume in lots)
+    (Almgren et al. 2005; Tóth et al. 2011). `participation` caps fills at a fraction of a bar's volume; 0 is no cap.
+    With `impact` or `participation`, a bar of zero or unknown volume fills nothing. `commission_min_micro` is the
+    minimum commission of an *order* with at least one fill. `table` replaces spread, slippage and impact of the symbols
+    and hours that it has. Raises ValueError for a negative or non-finite value.
     """
 
     commission_bp: float = 0.0

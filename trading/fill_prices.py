@@ -36,8 +36,11 @@ def bounded_ratio(a: int, b: int, numerator: int, divisor: int) -> tuple[int, in
 
 
 def fill_price(open_nano: int, limit_nano: int, buy: bool, rate: int, one: int = RATE_ONE) -> int:
-    """Return the open moved by the cost `rate` / `one` against the order, rounded against it to a nano, but not beyond
-    the limit. The open itself must not be beyond the limit (see `trades_through`)."""
+    """Return the open with the cost `rate` / `one` added against the order, but not beyond the limit.
+
+    The price is in nano-currency, rounded against the order (a purchase up, a sale down). The open itself must not be
+    beyond the limit (see `trades_through`).
+    """
     price: int
     remainder: int
     if buy:
@@ -249,7 +252,7 @@ class LimitFills:
         return price
 
     def take(self, column: int, wanted: int) -> int:
-        """Take up to `wanted` unsigned lots from the bar's remaining volume. Returns how many were available."""
+        """Take up to `wanted` unsigned lots from the bar's remaining volume, and return the number of lots taken."""
         if not self.terms.by_volume:
             return wanted
         available: int = self.available[column]

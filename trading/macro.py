@@ -78,7 +78,8 @@ def first_session(dates: Ints, available: Available, sessions: Ints) -> Ints:
     """Return int64[R]: for each of `dates`, the index in `sessions` (dates, ascending) of the first session at which
     its value is known.
 
-    If the calendar ends before that session, the index is len(sessions).
+    `available` "close" means the first session on or after the date, "next_open" the first session after the date. If
+    the calendar ends before that session, the index is len(sessions).
     """
     return np.searchsorted(sessions, dates, side="left" if available == "close" else "right")
 
@@ -97,7 +98,10 @@ class SessionValues:
     ends: Ints
 
     def at(self, row: int, session: int) -> Floats:
-        """Return float64[N], the values known at the session with index `row` that are still valid in `session`."""
+        """Return float64[N], the values of N series that are known at the session with index `row`.
+
+        A value that has expired by the session with index `session` is NaN, as is a series without a value yet.
+        """
         rows = self.newest[row]
         if not len(self.values):
             return np.full(len(rows), np.nan)

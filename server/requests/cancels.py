@@ -34,13 +34,16 @@ class CancelPreview(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _all_orders(state: State) -> Iterator[tuple[Working, int]]:
-    """(Basket, row of the order in it) of every order in the state; orders of open baskets come first."""
+    """Yield (basket, index of the order in it) of every order in the state; orders of open baskets come first.
+
+    A basket has the orders that follow from the decisions of one instant.
+    """
     for work in (*state.working.values(), *state.protection.stops.values(), *(work for _, work in state.ended)):
         yield from ((work, row) for row in range(len(work.state)))
 
 
 def found_order(state: State, run: str, name: str) -> tuple[Working, int]:
-    """Return the basket and row of an open order.
+    """Return the basket (the orders of one instant) of an open order, and the order's index in it.
 
     Raises NotDone for an unknown or ended order, and for a protective stop order.
     """
@@ -76,8 +79,11 @@ def cancel_requested(service: Service, asked: CancelOne, who: str) -> CancelRequ
 
 
 def cancelled_order(state: State, name: str, work: Working, row: int) -> CancelledOrder:
-    """Return the order that a cancel would end, or has asked the venue to end, with its agents and its parent orders,
-    which are worked over time in child orders."""
+    """Return the order that a cancel would end, or has asked the venue to end, for the answer to the request.
+
+    `work` is the basket (the orders of one instant) and `row` the index of the order in it. The result names the agents
+    of the order, and those with a parent order (one worked over time) of which it is a child.
+    """
     column, names = work.basket.sym[row], [agent.name for agent in state.rules.agents]
     lot, lots, filled = state.universe.lot_nano[column], work.lots[row], work.filled[row]
     unfilled_lots = abs(lots) - filled

@@ -89,15 +89,15 @@ def operator(service: Service, command: Command, reason: str, who: str, agent: s
 
 
 def names_in_use(state: State) -> list[str]:
-    """The names of the agents of a state, without agents that are vacant for a portfolio."""
+    """The names of the agents of a state, without the agents that are reserved for portfolios and have none open."""
     names = state.rules.names()
     return [names[index] for index in state.in_use()]
 
 
 def check_agent(service: Service, agent: str, text_end: str = "") -> None:
-    """Raises NotDone unless `agent` is an agent, a shadow or "", the house.
+    """Raises NotDone unless `agent` is an agent, a shadow (an agent simulated beside the account) or "".
 
-    `text_end` is appended to the text of the error.
+    "" is the house, the whole account. `text_end` is appended to the text of the error.
     """
     state = service.shell.state
     names = [*names_in_use(state), *state.rules.names()[len(state.agents) :]]
@@ -106,7 +106,10 @@ def check_agent(service: Service, agent: str, text_end: str = "") -> None:
 
 
 def check_portfolio_name(service: Service, name: str) -> None:
-    """Raises NotDone for a name that a book, agent or shadow already has, because `book=NAME` would be ambiguous."""
+    """Raises NotDone for a portfolio's name that a book, agent or shadow already has.
+
+    In a query of the API, `book=NAME` would then be ambiguous.
+    """
     names = (*RESERVED, *service.shell.state.rules.names())
     if name in names or name in map(place_name, range(1, PLACES + 1)):
         text = f"a portfolio cannot have the name {name!r}; these names are taken: {', '.join(sorted(names))}, "

@@ -87,9 +87,10 @@ SymbolName = Annotated[str, Meta(description="One of [universe] symbols.")]
 
 
 class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
-    """A manual order; `qty` in units and the prices `stop` and `target` are text; no `agent` is the book `manual`.
+    """A manual order; `qty` (in units) and the protective prices `stop` and `target` are decimal text.
 
-    `as_planned` is the `plan` of a preview: the order is refused if it would now differ from the preview.
+    Without `agent` the order is for the book `manual`. `as_planned` is the `plan` of a preview: the order is refused if
+    it would now differ from the preview.
     """
 
     side: Side
@@ -103,9 +104,10 @@ class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Cash(Struct, frozen=True, forbid_unknown_fields=True):
-    """A deposit or withdrawal. `amount` as text; an empty `agent` is the unallocated book.
+    """A deposit (`do` "add") or a withdrawal ("remove") of `amount`, which is decimal text.
 
-    A withdrawal that breaks a limit is refused unless `beyond_limits` is true.
+    Without `agent` the money goes to, or comes from, the unallocated book. A withdrawal that breaks a limit is refused
+    unless `beyond_limits` is true.
     """
 
     do: Literal["add", "remove"]
@@ -175,7 +177,8 @@ def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
 def _check_review(state: State, book: int, column: int, lots: int) -> None:
     """Raises NotDone for an order that enlarges a position of a book whose trades need an approval.
 
-    `state.seats[book]` is the seat of the book: the number of the policy that decides for it.
+    `book` is the index of the book, and `lots` are signed. The policy that decides for the book, its seat
+    (`state.seats[book]`), determines whether a person must approve the trades.
     """
     if state.seats[book] not in state.rules.reviewed:
         return
@@ -192,7 +195,8 @@ def _check_review(state: State, book: int, column: int, lots: int) -> None:
 def _exit_levels(state: State, book: int, column: int, lots: int, stop: str, target: str) -> tuple[int, int]:
     """(Stop, target) of an order as prices in nano-currency, 0 for none.
 
-    Raises NotDone for a price on the wrong side of the market price, and for an order that opens no position.
+    `stop` and `target` are prices as text, empty for none; `lots` are the signed lots of the order. Raises NotDone for
+    a price on the wrong side of the market price, and for an order that opens no position.
     """
     if not (stop or target):
         return 0, 0
@@ -396,14 +400,17 @@ def flow(service: Service, asked: Cash, who: str = VIA) -> Flow:
 
 
 def became_of_flow(state: State, moved: Flow) -> Paid:
-    """The book after a deposit or withdrawal; without an agent it is the unallocated book, the last one."""
+    """The answer to the deposit or withdrawal `moved`, from the state after it.
+
+    Without an agent the book is the unallocated one, which is the last.
+    """
     book_index = agent_of(state, moved.agent)
     book = state.ledger.books[-1 if book_index is None else book_index]
     return Paid(moved.agent, *map(money_text, (moved.amount_micro, book.cash_micro, state.equity_micro)))
 
 
 def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
-    """The differences between the books and the venue's newest account report."""
+    """The differences between the books and the venue's newest account report; `how` is as in `Settle`."""
     lots, cash = found(state, account)
     differences = differences_text(state, lots, cash)
     waits = [order_name(state, key, work.basket.sym[row]) for key, work, row in uncertain_rows(state)]
@@ -439,7 +446,8 @@ def correction(service: Service, account: VenueAccount, how: str, reason: str, w
 def how_of(service: Service, how: str, reason: str) -> str:
     """Return the reason of a correction for the journal; empty for a comparison alone.
 
-    Raises NotDone while the daemon is not ready, for an unknown agent, and for a correction without a reason.
+    `how` is as in `Settle`: "" is a comparison, "fence" or an agent's name is a correction. Raises NotDone while the
+    daemon is not ready, for an unknown agent, and for a correction without a reason.
     """
     check_ready(service)
     if not how:
@@ -451,8 +459,9 @@ def how_of(service: Service, how: str, reason: str) -> str:
 
 
 def market_now(service: Service) -> int:
-    """The present instant in market time, in ns UTC, for a manual event; with a real-time feed it advances between
-    bars.
+    """The present instant in market time, in ns UTC, for a manual event.
+
+    With a real-time feed, market time also advances between two bars.
     """
     state, offset_ns = service.shell.state, service.market_ahead_ns
     latest_ns = max(state.now, service.shell.ts)

@@ -7,9 +7,9 @@ class Ordered(Struct, frozen=True):
     """The result of a manual order: `allowed` of `asked` units passed the gate.
 
     `order` is the order's id and `limit` its worst price; both are empty when nothing passed. `reason` (a code) and
-    `text` name the limit that cut the order. `cut_by` is the owner of this limit: an agent or the house. `stop` and
-    `target` are the manual exit levels of the position. `waits` is true while the order waits for the cancellation of
-    a working stop order at the venue.
+    `text` name the risk limit that reduced the order. `cut_by` is the owner of this limit: an agent or the house (the
+    whole account). `stop` and `target` are the manual exit prices of the position. `waits` is true while the order
+    waits for the cancellation of a working stop order at the venue.
     """
 
     agent: str
@@ -28,7 +28,10 @@ class Ordered(Struct, frozen=True):
 
 
 class Previewed(Struct, frozen=True):
-    """The order that the gate would pass now; nothing is sent. Send `plan` as `as_planned` with the order."""
+    """The order that the gate would pass now; nothing is sent. Send `plan` as `as_planned` with the order.
+
+    The order is then refused if the gate (the risk checks of every order) would no longer pass the same.
+    """
 
     plan: str
     would: Ordered

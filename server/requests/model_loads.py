@@ -4,7 +4,8 @@ What can go wrong: an artifact that cannot decide replaces one that can. So the 
 asked once on a copy of the present state. Only then does it become part of an event.
 
 Order: a load requires that the agent's own policy decides for its book. This is checked before the load and again after
-it. A promotion may have happened meanwhile, and the load would then change the policy of another agent.
+it. A promotion (a challenger's policy replaces the agent's) may have happened meanwhile, and the load would then change
+the policy of another agent.
 """
 
 import asyncio
@@ -52,7 +53,7 @@ class Reasoned(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def seat_of(state: State, agent: str) -> int:
-    """The index of an agent's policy: agents first, then shadows.
+    """The index of the policy of an agent or a shadow (an agent simulated beside the account): agents first.
 
     Raises NotDone if, since a promotion, the policy of another agent or shadow decides for this agent.
     """
@@ -71,9 +72,9 @@ async def model_loaded(
 ) -> tuple[ModelLoaded] | tuple[ModelLoaded, Condition]:
     """Return the event of a load after every check, and an alert if the model was trained on these recorded bars.
 
-    Afterwards the loaded policy is ready when the engine steps the event. Raises NotDone for an unknown agent, an agent
-    that holds portfolios, an outside agent and a missing reason. It also raises NotDone for an artifact that is
-    missing, in use already, unfit, or that fails on the present state.
+    Afterwards the loaded policy is ready when the engine processes the event. Raises NotDone for an unknown agent, an
+    agent that holds portfolios, an outside agent (one that decides by proposals) and a missing reason. It also raises
+    NotDone for an artifact that is missing, in use already, unfit, or that fails on the present state.
     """
     check_agent(service, agent)
     check_ready(service)
@@ -118,10 +119,11 @@ async def model_loaded(
 
 
 def challenger_of(service: Service, agent: str, named: str = "") -> str:
-    """Return the shadow that challenges an agent: the one `named`, the only one, or the only idle one.
+    """Return the name of the shadow that challenges an agent: the one `named`, the only one, or the only idle one.
 
-    A shadow is idle while it has the policy "hold" and no artifact was loaded into it. Raises NotDone if `agent` is a
-    shadow, if the choice is not clear, and for a shadow that is paused or halted.
+    A shadow is an agent simulated beside the account. A shadow is idle while it has the policy "hold" and no artifact
+    was loaded into it. Raises NotDone if `agent` is a shadow, if the choice is not clear, and for a shadow that is
+    paused or halted.
     """
     check_agent(service, agent)
     state, seats = service.shell.state, service.config.seats

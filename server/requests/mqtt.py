@@ -160,9 +160,9 @@ class MqttCommands:
             self._respond(why.command, False, str(why))
 
     def _respond(self, command: BusCommand, done: bool, text: str, switch: object = None) -> None:
-        """Answer a command.
+        """Answer a command over MQTT: whether it was `done`, and a `text` for its sender.
 
-        `switch` is the state of the switch immediately after the command; None means its present state.
+        `switch` is the state of the trading switch immediately after the command; None stands for its present state.
         """
         switch_name = str(switch or _switch_name(self._service.shell.state, command))
         answer = BusAnswer(VERSION, command.id, command.command, command.agent, done, text, switch_name)
@@ -190,7 +190,11 @@ def _switch_name(state: State, command: BusCommand) -> str:
 
 
 def _read(file: Path, now_s: float) -> Taken:
-    """The commands that were accepted earlier. If the file is unreadable, every command made until now is refused."""
+    """The commands that were accepted earlier, so that none is executed twice; none without a file.
+
+    If the file is unreadable, every command that expires within about a minute of `now_s` is refused, because any of
+    them may have been executed.
+    """
     try:
         return msgspec.json.decode(read_regular(file).data, type=Taken)
     except FileNotFoundError:

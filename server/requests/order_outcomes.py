@@ -43,7 +43,10 @@ class SettleOrder(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def found_unanswered(state: State, name: str) -> tuple[Working, int]:
-    """Return (basket, row of the order in the basket) of an order by its id. Raises NotDone for an unknown id."""
+    """Return the basket of an order by its id, and the index of the order in the basket.
+
+    A basket has the orders that follow from the decisions of one instant. Raises NotDone for an unknown id.
+    """
     for work in (*state.at_venue().values(), *(work for _, work in state.ended)):
         basket = work.basket
         for row, column in enumerate(basket.sym):
@@ -75,7 +78,10 @@ def order_settled(service: Service, asked: SettleOrder, who: str) -> OrderSettle
 
 
 def _retry_text(state: State, work: Working, row: int) -> str:
-    """A text in brackets that says when to try again, while an order still waits for the venue; else empty."""
+    """A text in brackets that says when to try again, while an order still waits for the venue; else empty.
+
+    `work` is the basket of the order (the orders of one instant), and `row` the order's index in it.
+    """
     clock = clock_of(state, (work.basket.sample, work.basket.n), row)
     wait_ns = 0 if clock is None else clock.since + UNANSWERED_NS - state.now
     return f" (try again in {-(-wait_ns // NANO)} s)" if wait_ns > 0 else ""  # rounded up
@@ -84,7 +90,8 @@ def _retry_text(state: State, work: Working, row: int) -> str:
 def _filled_lots(state: State, work: Working, row: int, text: str) -> tuple[int, int]:
     """Parse the text QUANTITY@PRICE into (lots, price in nano-currency).
 
-    Raises NotDone for other text, and for a quantity that is not whole lots.
+    The order, in whose lots the quantity is counted, has the index `row` in the basket `work`. Raises NotDone for other
+    text, and for a quantity that is not whole lots.
     """
     quantity, separator, price = text.partition("@")
     if not separator:

@@ -35,7 +35,7 @@ class Holding(Struct, frozen=True):
 class PortfolioLine(Struct, frozen=True):
     """An open portfolio. `agent` is the name of its place, `state` is "open" or "closing".
 
-    Amounts of money are text.
+    A place is an agent that the configuration reserves for a portfolio. Amounts of money are text.
     """
 
     name: str
@@ -70,7 +70,8 @@ class PortfolioNow(PortfolioLine, frozen=True):
 class OrderOf(Struct, frozen=True):
     """An order of a plan. `order` is its id; it is empty for a parent order of `style`, whose child orders come later.
 
-    `value` is at the last price; `commission` and `slippage` are the costs of a fill at that price.
+    A parent order is worked over time in child orders. `value` is at the last price; `commission` and `slippage` are
+    the costs of a fill at that price.
     """
 
     order: str
@@ -131,8 +132,9 @@ def portfolio_line(state: State, book_index: int) -> PortfolioLine:
 
 
 def portfolio_now(state: State, book_index: int) -> PortfolioNow:
-    """The portfolio that the agent with index `book_index` holds, with its positions; called between steps of the
-    engine.
+    """The portfolio that the agent with index `book_index` holds, with its positions at the newest prices.
+
+    The function revalues the state, and may only be called while the engine processes no event.
     """
     state.revalue()
     portfolio, switch = state.portfolios[book_index], state.agents[book_index].switch
@@ -153,9 +155,9 @@ def portfolio_now(state: State, book_index: int) -> PortfolioNow:
 
 
 def holdings(state: State, book_index: int, lots: Floats, targets: Floats) -> list[Holding]:
-    """The symbols with lots or a target weight.
+    """The symbols of a book with lots or a target weight.
 
-    `lots` and `targets` are float64[N] by column of the universe; weights are fractions of equity.
+    `lots` (signed) and `targets` (fractions of the book's equity) are float64[N] by column of the universe.
     """
     values, weights = valued(state, book_index, lots)
     return [
@@ -191,10 +193,10 @@ def traded_lots(state: State, book_index: int, effects: Sequence[Effect]) -> Flo
 
 
 def trades_of(state: State, effects: Sequence[Effect], costs: Costs, run: str) -> Trades:
-    """Return the outcome of an event that plans for a portfolio; `state` is the state after it.
+    """Return the orders, cuts and costs of an event that plans for a portfolio, from the event's `effects`.
 
-    `crossed` are lots that agents trade with each other. `waits` is True where open orders are cancelled first, and
-    the orders follow.
+    `state` is the state after the event. `costs` is the cost model for the estimates, and `run` is part of the orders'
+    ids. Without a plan, but with cancelled orders, `waits` is True: the orders follow after the cancellations.
     """
     plans = plans_of(effects)
     basket_by_key = {
@@ -220,10 +222,10 @@ def trades_of(state: State, effects: Sequence[Effect], costs: Costs, run: str) -
 
 
 def closing_digest(closed: PortfolioClosed, lots: Sequence[int], trades: Trades) -> str:
-    """The digest (hex BLAKE2b) of a closing of a portfolio: of its lots before, and of the orders with their worst
-    prices.
+    """The digest (hex BLAKE2b) of the closing of a portfolio.
 
-    The digest covers no instant, so that a later equal closing has the same digest.
+    The digest covers the request, the portfolio's lots before the closing, and the orders with their worst prices. The
+    digest covers no instant, so that a later equal closing has the same digest.
     """
     orders = [(order.side, order.symbol, order.qty, order.limit) for order in trades.orders]
     rows = [closed.name, closed.how, closed.to, lots, orders, trades.crossed, trades.cancels, trades.waits]
@@ -253,7 +255,10 @@ def _orders(state: State, plan: Planned, basket: OrderBasket | None, costs: Cost
 
 
 def _cuts(state: State, plan: Planned) -> list[Cut]:
-    """The cuts by each agent's own limits, then the cuts by the limits of the house."""
+    """The trades that limits reduced or refused: first by each agent's own limits, then by those of the house.
+
+    The house is the whole account.
+    """
     return [
         Cut(who="house" if cut.house else state.rules.agents[book_index].name, **cut_text(state.universe, cut))
         for book_index, cut in cuts_of(plan)

@@ -59,9 +59,10 @@ class Expectation(Struct, frozen=True):
 
 
 def expectation(state: State, book_index: int, weights: Floats, basis: str) -> Expectation:
-    """The annual figures of weights float64[N], one per symbol, in an agent's book, as over the last lookback.
+    """The annual figures of weights float64[N], one per symbol, held through the last lookback of the run.
 
-    The Sharpe ratio is None without a return or risk. The risk score is the class of the annual volatility, from 1.
+    `book_index` is the agent whose book the weights are for, and `basis` the name of their source. The Sharpe ratio is
+    None without a return or risk. The risk score is the class of the annual volatility, from 1 (the lowest).
     """
     view, lookback = view_of(state, book_index, state.now), state.rules.lookback
     figures = allocation(view, weights, strategy=basis, method="as proposed", lookback=lookback)
@@ -144,9 +145,10 @@ def policy_weights(state: State, book_index: int, policy: str, symbols: Sequence
 
 
 def agent_weights(state: State, book_index: int, answer: Mapping[str, float], symbols: Sequence[str]) -> Floats:
-    """Return an agent's weights float64[N], 0 for symbols outside `symbols` where any are named.
+    """Return an agent's weights float64[N], with 0 for other symbols than `symbols`, unless `symbols` is empty.
 
-    Raises TargetsWrong for an unknown symbol, and for weights that `_permitted` refuses.
+    `answer` maps symbols to the agent's weights. Raises TargetsWrong for an unknown symbol in `symbols`, and for
+    weights that `_permitted` refuses.
     """
     chosen_columns = set(columns_of(state, symbols, "symbols")) if symbols else set(range(state.universe.size))
     targets = np.zeros(state.universe.size)
@@ -157,8 +159,11 @@ def agent_weights(state: State, book_index: int, answer: Mapping[str, float], sy
 
 
 def _permitted(state: State, book_index: int, weights: Floats, field: str) -> Floats:
-    """Return the weights. Raises TargetsWrong unless all are finite, add up to at most 1, and are short only where
-    limits permit it."""
+    """Return the weights if a portfolio may have them; `field` is the field of the request that they came from.
+
+    Raises TargetsWrong unless all weights are finite, add up to at most 1, and are negative only where limits permit
+    it.
+    """
     if not np.isfinite(weights).all():
         raise TargetsWrong(field, "a weight is not a finite number")
     may_short = state.rules.agents[book_index].limits.allow_short and state.rules.house.allow_short

@@ -199,10 +199,11 @@ def positions_of(house: State, book_index: int) -> list[PositionOf]:
 def challenges_of(
     state: State, book_index: int, shadow: int | None, comparisons: Sequence[Promotion]
 ) -> list[ChallengeNow]:
-    """The test of the shadow with index `shadow` against its champion or, with None, of an agent's challengers.
+    """The state of the tests that decide on promotions: of one shadow, or of all challengers of an agent.
 
-    A champion is the agent that a shadow may replace, by index; -1 for a shadow that challenges none.
-    `comparisons` are the earlier comparisons of all pairs.
+    A shadow is an agent simulated beside the account. With an index `shadow`, the result is the test of this shadow
+    against the agent that it may replace, its champion. With None, the result has the tests of all shadows that
+    challenge the agent `book_index`. `comparisons` are the earlier comparisons of all pairs, oldest first.
     """
     rules = state.rules.promotion
     if rules is None:
@@ -244,8 +245,8 @@ def standing_of(
 ) -> AgentStanding:
     """The standing of an outside agent that decides for a book; the caller adds the room up to each limit per symbol.
 
-    `looked` are the earlier comparisons of all pairs, and `a_minute` is the maximum of proposals in a minute. `house`
-    is the state with the agent's book; `seat` is the name of the policy that decides for it.
+    `ts` is the present market time in ns UTC. `looked` are the earlier comparisons of all pairs of champion and
+    challenger, and `a_minute` is the maximum number of proposals in a minute.
     """
     place = place_of_agent(state, name)
     assert place is not None

@@ -13,8 +13,9 @@ from quantd.trading.orders import ScheduleRun
 async def run_now(service: Service, lanes: JobLanes, name: str, reason: str, sender: str) -> JobRun:
     """Queue a run of a schedule and return it.
 
-    A job that runs in the event loop becomes an event of the journal, with its sender. Its agents decide after the
-    market events that are queued already. Any other job is started by the runner of its lane, outside the event loop.
+    A job that runs in the event loop becomes an event of the journal, with its sender. The agents of the schedule
+    decide after the market events that are queued already. Any other job is started by the runner of its lane (a queue
+    of jobs that run one after another), outside the event loop.
 
     Raises NotDone without a reason, and for a schedule that is unknown or not enabled. It also raises NotDone for a job
     that may not be run by hand or is running, and for a rebalance while trading is halted.

@@ -191,8 +191,9 @@ def rotated(
 ) -> tuple[Token, str]:
     """Make a new secret for the token `name`: (token, new secret). The old secret remains valid for `overlap_ns`.
 
-    Without `expires_ns` the new secret expires when the old one would. The owner's secret is written to the file
-    `owner_file`. Raises like every change (see `_locked_tokens`), and TokenRefused if no token has the name.
+    Without `expires_ns` the new secret expires when the old one would. The owner's new secret is written to the file
+    `owner_file`, which stores no expiry. Raises like every change (see `_locked_tokens`), and TokenRefused if no token
+    has the name.
     """
     now_ns, secret = time.time_ns(), secrets.token_urlsafe(32)
     with _locked_tokens(folder) as (tokens, write):

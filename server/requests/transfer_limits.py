@@ -81,9 +81,9 @@ def hand_over_fault(copy: State, closed: PortfolioClosed) -> str:
 
 
 def _gate_refusal(state: State, giver: int, receiver: int, lots: Floats) -> str:
-    """The reason why the risk checks would cut an order of the receiving book for `lots`, if it had their value in
-    cash; or empty.
+    """The reason why the risk checks would reduce an order of the receiving book for `lots`; empty if they would not.
 
+    For the checks, the equity of the giving book is added to the receiving book as cash, which pays for the order.
     `lots` float64[N] are signed lots by column of the universe. `giver` and `receiver` are indices of books.
     """
     account = account_of(state, receiver, by_hand=True)
@@ -104,7 +104,10 @@ def _gate_refusal(state: State, giver: int, receiver: int, lots: Floats) -> str:
 
 
 def _worsened_limit(before: Values, after: Values) -> str:
-    """A text about the first limit that the transfer breaks, or breaks further; empty for none."""
+    """A text about the first limit that a transfer breaks, or breaks further; empty for none.
+
+    `before` and `after` map the name of a limit to (value, bound) of a book before and after the transfer.
+    """
     for key, (value, bound) in sorted(after.items()):
         share = share_of(key, value, bound)
         share_before = share_of(key, *before[key]) if key in before else 0.0

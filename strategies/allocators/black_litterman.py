@@ -59,7 +59,7 @@ def doubt_of(cov: Floats, picks: Floats, confidence: Floats, tau: float = TAU) -
 
     `confidence` float64[k] is in (0, 1]. At 1 the view is certain, at 0.5 it has the weight of the equilibrium. Source:
     J. Walters, The Black-Litterman model in detail (2014), the closed form of T. Idzorek, A step-by-step guide to the
-    Black-Litterman model (2005): a single view moves the expected
-    return of its portfolio by the fraction `confidence` of the way to the view.
+    Black-Litterman model (2005): a single view moves the expected return of its portfolio by the fraction
+    `confidence` of the way to the view.
     """
     return (1.0 / confidence - 1.0) * tau * np.einsum("ki,ij,kj->k", picks, cov, picks)

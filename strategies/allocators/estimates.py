@@ -42,7 +42,10 @@ def covariance_of(kind: CovarianceKind, returns: Floats, decay: float) -> Floats
 
 @lru_cache(maxsize=64)
 def estimator(kind: CovarianceKind, decay: float) -> Callable[[Floats], Floats]:
-    """Return `covariance_of` as a function of the returns alone. Equal arguments give the same object."""
+    """Return `covariance_of` as a function of the returns alone.
+
+    Equal arguments give the same object, so that a view can store its result for all readers.
+    """
     return partial(covariance_of, kind, decay=decay)
 
 
@@ -78,8 +81,9 @@ def denoised(returns: Floats) -> Floats:
 def expected_returns(kind: MeanKind, returns: Floats, cov: Floats, risk_aversion: float) -> Floats:
     """Return float64[n] means per sample by one of three estimators.
 
-    The means of "equilibrium" are in excess of the risk-free rate, and those at which a holder with this
-    `risk_aversion` holds an equally weighted market. The other two do not use it.
+    "sample" are the means of the returns, and "james_stein" these means shrunk towards one value. "equilibrium" are the
+    means, in excess of the risk-free rate, at which an investor with this `risk_aversion` holds an equally weighted
+    market; the other estimators do not use `risk_aversion`.
     """
     match kind:
         case "sample":
@@ -94,8 +98,8 @@ def shrunk_means(returns: Floats, cov: Floats) -> Floats:
     """Return float64[n], sample means shrunk towards the mean return of the minimum-variance portfolio.
 
     The shrinkage is (n + 2) / (n + 2 + S d'C^-1 d), with n instruments, S samples, the covariance C, and d the sample
-    means less that mean return. Source: P. Jorion, Bayes-Stein estimation
-    for portfolio analysis (1986), after W. James and C. Stein (1961).
+    means less that mean return. Source: P. Jorion, Bayes-Stein estimation for portfolio analysis (1986),
+    after W. James and C. Stein (1961).
     """
     rows, size = returns.shape
     means = returns.sum(axis=0) / rows

@@ -32,9 +32,8 @@ def single_linkage(distance: Floats) -> Linkage:
     """Return the tree in which the distance of two clusters is that of their nearest members.
 
     The tree is a list of merges (cluster, cluster, distance): the k-th merge creates cluster n + k, leaves are 0 to
-    n - 1.
-    The merges of the tree are the edges of the minimum spanning tree in order of length (J. Gower and G. Ross, 1969),
-    found by R. Prim's algorithm (1957) in O(n^2).
+    n - 1. The merges of the tree are the edges of the minimum spanning tree in order of length (J. Gower and G. Ross,
+    1969), found by R. Prim's algorithm (1957) in O(n^2).
     """
     size = len(distance)
     nearest = distance[0].copy()

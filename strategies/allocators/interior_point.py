@@ -134,7 +134,10 @@ class _Point(NamedTuple):
         return _Point(*(value + length * step for value, step in zip(self, by, strict=True)))
 
     def longest(self, by: "_Point") -> float:
-        """Return the largest factor on the step `by`, at most 1 / STEP, at which s, y, u and z stay positive."""
+        """Return the largest factor on the step `by`, at most 1 / STEP, at which none of s, y, u and z turns negative.
+
+        s and u are the slacks and violations of the constraints, y and z the multipliers of s and u.
+        """
         return min(_longest(value, step) for value, step in zip(self[2:], by[2:], strict=True))
 
     def gap(self, soft: Bools) -> float:
@@ -190,6 +193,9 @@ class _NewtonSystem:
 
 
 def _longest(values: Floats, step: Floats) -> float:
-    """Return the largest factor on `step`, at most 1 / STEP, at which no value is negative."""
+    """Return the largest factor on `step`, at most 1 / STEP, at which none of `values` + factor x `step` is negative.
+
+    Of the result, a step goes the fraction STEP, so that it is never longer than `step`.
+    """
     down = step < 0.0
     return min(1.0 / STEP, float((values[down] / -step[down]).min())) if down.any() else 1.0 / STEP

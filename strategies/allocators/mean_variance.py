@@ -174,7 +174,10 @@ def within(weights: Floats, box: Box) -> Floats:
 
 
 def settled(weights: Floats, box: Box) -> Floats:
-    """Return float64[n], an interior-point solution with weights up to DUST set to zero, scaled into the box."""
+    """Return float64[n], an interior-point solution with weights up to DUST (rounding) set to zero.
+
+    The weights are then scaled to the sum 1 within the bounds of `box`.
+    """
     return within(np.where(weights > DUST, weights, 0.0), box)
 
 
@@ -197,7 +200,10 @@ def minimum_variance(cov: Floats, box: Box = OPEN) -> Floats:
 
 
 def _largest_utility(matrix: Floats, linear: Floats, box: Box, guess: Floats | None = None) -> Floats:
-    """Return float64[n], the fully invested weights w in the box with the largest linear' w - w' matrix w / 2."""
+    """Return float64[n], the fully invested weights w in the box with the largest linear' w - w' matrix w / 2.
+
+    `guess` is the starting point of the search (None: the default of `bounded`).
+    """
     return bounded(matrix + np.diag(RIDGE * matrix.diagonal()), linear, *box.sides(len(linear)), 1.0, guess)[0]
 
 

@@ -32,7 +32,10 @@ class Family:
 
 
 def _maker_of_output(output: str, scaled: Callable[[Node], Node] = lambda node: node) -> Callable[..., Node]:
-    """Return a function from parameters to the node of an indicator's `output`, which `scaled` makes free of a unit."""
+    """Return a function from parameters to the node (computed column) of an indicator's `output`.
+
+    `scaled` removes the unit of an output that has one, such as a price.
+    """
     return lambda **parameters: scaled(build(SOURCE_OF[output], **parameters)[output])
 
 
@@ -282,7 +285,7 @@ SERIES: Final = "series"
 
 
 def series_input(series: str) -> str:
-    """Return the name of a series per symbol among the inputs of features."""
+    """Return the name that the series `series`, with a value for each symbol, has among the inputs of features."""
     return f"{SERIES} {series}"
 
 

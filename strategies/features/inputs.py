@@ -48,7 +48,10 @@ def given_by(inputs: Inputs) -> set[str]:
 
 
 def book_fields(weight: Floats | None) -> dict[str, Floats]:
-    """Return the book's gross weight and concentration by name, float64[..] from the weights float64[.., N]."""
+    """Return the book's gross weight and concentration by name, float64[..] from the weights float64[.., N].
+
+    The gross is the sum of absolute weights, the concentration the sum of squared weights. None gives no figures.
+    """
     if weight is None:
         return {}
     return {"gross": np.abs(weight).sum(axis=-1), "concentration": np.square(weight).sum(axis=-1)}

@@ -76,7 +76,10 @@ class Feature(Struct, frozen=True):
 
     @property
     def lookback(self) -> int:
-        """The number of samples after which the starting point of the computation has no effect, or MOST_SAMPLES."""
+        """The number of samples after which the starting point of the computation has no effect.
+
+        The number is at most MOST_SAMPLES, which also stands for an effect that never ends.
+        """
         settled = self.node().settled
         if settled is None:
             return MOST_SAMPLES
@@ -86,7 +89,7 @@ class Feature(Struct, frozen=True):
 
 
 def _about(family: str) -> Family:
-    """Return the family of that name. Names such as `series esg` mean a series per symbol."""
+    """Return the feature family called `family`. Names such as `series esg` mean a series per symbol."""
     if family.startswith(f"{SERIES} "):
         _, series, change = f"{family} ".split(" ")[:3]
         return series_family(series, change)
@@ -95,7 +98,7 @@ def _about(family: str) -> Family:
 
 @lru_cache(maxsize=4096)
 def _node(family: str, parameters: tuple[float, ...]) -> Node:
-    """Return the node (computed column) of a family; without `parameters` the family's defaults are used."""
+    """Return the node (computed column) of a feature family; without `parameters` the family's defaults are used."""
     about = _about(family)
     defaults = dict(about.parameters)
     arguments = {

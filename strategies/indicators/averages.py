@@ -59,7 +59,10 @@ def kama(period: int) -> Outputs:
 
 
 def t3(period: int, volume_factor: float) -> Outputs:
-    """Tillson's T3 (1998): six exponential means in a row, combined with `volume_factor`."""
+    """Tillson's T3 (1998): six exponential means in a row, combined with `volume_factor`.
+
+    The factor is Tillson's name for a weight from 0 (least overshoot) to 1 (least lag); no volume is read.
+    """
     v = volume_factor
     chain: list[Node] = [CLOSE]
     for _ in range(6):
@@ -84,7 +87,10 @@ def vwma(period: int) -> Outputs:
 
 
 def awesome(fast: int, slow: int) -> Outputs:
-    """Williams' awesome oscillator: the fast mean of the middle prices less the slow one."""
+    """Williams' awesome oscillator: the fast mean of the middle prices less the slow one.
+
+    The middle price of a bar is the mean of its high and low; `fast` and `slow` are numbers of bars.
+    """
     return {"awesome": mean(MEDIAN, fast) - mean(MEDIAN, slow)}
 
 

@@ -45,7 +45,10 @@ TIE: Final = 1e-12
 
 
 def _if_larger(this: Floats, other: Floats, price: Floats) -> Floats:
-    """Return `this` where it is positive and larger than `other`, else 0; differences within TIE count as ties."""
+    """Return `this` where it is positive and larger than `other`, else 0.
+
+    A difference of at most TIE times `price` counts as a tie.
+    """
     still = TIE * price
     return np.where((this > still) & (this - other > still), this, 0.0) + 0.0 * this  # NaN stays NaN
 

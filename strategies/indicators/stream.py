@@ -37,7 +37,10 @@ class Tape:
         self.end += 1
 
     def take_back(self, columns: Bools) -> None:
-        """Remove the newest value of the `columns` (bool[N]): their older values move one row towards the end."""
+        """Remove the newest value of the instruments `columns` (bool[N]), which have no bar in the newest row.
+
+        The older values of these columns move one row towards the end.
+        """
         start = self.end - self.depth
         self.rows[start : self.end, columns] = self.rows[start - 1 : self.end - 1, columns]
 
@@ -102,7 +105,10 @@ class Stream:
                 return self._adaptive(node, arg_indices[0], arg_indices[1], self._recursions.index(node.key))
 
     def _recursion(self, node: Recursion, x_index: int, row: int) -> Step:
-        """Return the step function of a recursion over the node at `x_index`; its value is row `row` of the state."""
+        """Return the step function of a recursion over the node at `x_index`.
+
+        The recursion's value is row `row` of the state, which has one column per instrument.
+        """
         decay, gain, seed, begin, scale = node.decay, node.gain, node.first, node.begin, node.scale
 
         def step(values: list[Floats]) -> Floats:

@@ -136,7 +136,8 @@ INDICATORS: Final[Mapping[str, Indicator]] = {
 def build(name: str, **parameters: float) -> Outputs:
     """Return the output columns of an indicator.
 
-    Raises KeyError for an unknown indicator, TypeError for a parameter.
+    `parameters` replace the default values. Raises KeyError for an unknown indicator, and TypeError for an unknown
+    parameter.
     """
     indicator = INDICATORS[name]
     outputs = indicator.make(**{**indicator.parameters, **parameters})

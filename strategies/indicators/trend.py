@@ -26,7 +26,7 @@ from quantd.strategies.indicators.nodes import (
 
 
 def _directions(period: int) -> tuple[Node, Node]:
-    """Return Wilder's plus and minus direction, in percent of the true range."""
+    """Return Wilder's plus and minus direction: the sums of upward and downward moves in percent of the true range."""
     moved = wilder_sum(TRUE_RANGE, period)
     # TA-Lib's first value is one bar after the first sum
     up, down = (100.0 * ratio(wilder_sum(d, period), moved) for d in (UP, DOWN))
@@ -45,7 +45,10 @@ def _directional_index(period: int) -> Node:
 
 
 def directional(period: int) -> Outputs:
-    """Wilder's directional movement system (1978): both directions, their index, and its mean in two forms."""
+    """Wilder's directional movement system (1978): both directions, their index, and its mean in two forms.
+
+    The mean of the index is ADX; ADXR is half the sum of ADX now and `period` - 1 bars ago.
+    """
     up, down = _directions(period)
     strength = wilder(_directional_index(period), period)
     return {
@@ -91,7 +94,10 @@ def choppiness(period: int) -> Outputs:
 
 def bollinger(period: int, deviations: float) -> Outputs:
     """Bollinger's bands (2001): mean and deviations of the close, its place between the bands, and their width over the
-    mean."""
+    mean.
+
+    The bands are the mean plus and minus `deviations` standard deviations of the last `period` closes.
+    """
     middle, spread = mean(CLOSE, period), deviations * deviation(CLOSE, period)
     upper, lower = middle + spread, middle - spread
     return {
@@ -114,7 +120,11 @@ def donchian(period: int) -> Outputs:
 
 
 def keltner(period: int, ranges: float) -> Outputs:
-    """Keltner's channel in Raschke's form: an exponential mean and average true ranges."""
+    """Keltner's channel in Raschke's form: an exponential mean and average true ranges.
+
+    The channel is the mean of the closes plus and minus `ranges` average true ranges. The position of the close is 0 at
+    the lower bound and 1 at the upper one.
+    """
     middle, spread = ema(CLOSE, period), ranges * wilder(TRUE_RANGE, period)
     return {
         "keltner_upper": middle + spread,

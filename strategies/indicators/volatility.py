@@ -70,7 +70,10 @@ _ROGERS = logarithm(ratio(HIGH, CLOSE)) * logarithm(ratio(HIGH, OPEN)) + logarit
 
 
 def rogers_satchell(period: int) -> Outputs:
-    """Rogers and Satchell (1991): unbiased for a price with a drift."""
+    """Rogers and Satchell (1991): unbiased for a price with a drift.
+
+    The volatility per bar is estimated from open, high, low and close of `period` bars.
+    """
     return {"rogers_satchell": root(mean(_ROGERS, period))}
 
 

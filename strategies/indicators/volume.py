@@ -34,7 +34,11 @@ def accumulation() -> Outputs:
 
 
 def chaikin_oscillator(fast: int, slow: int) -> Outputs:
-    """The distance of two exponential means of the accumulation line."""
+    """The distance of two exponential means of the accumulation line.
+
+    The line is the sum, since the first bar, of volume times the close's position in its bar (-1 at the low, 1 at the
+    high). The distance is the mean over `fast` bars less the mean over `slow` bars.
+    """
     line = running(MONEY_FLOW)
     return {"adosc": ema_from_first(line, fast) - ema_from_first(line, slow)}
 
@@ -45,12 +49,19 @@ def force(period: int) -> Outputs:
 
 
 def ease_of_movement(period: int) -> Outputs:
-    """Arms (1983): change of the middle price relative to volume, in mean volumes."""
+    """Arms (1983): change of the middle price relative to volume, in mean volumes.
+
+    The change of (high + low) / 2 is multiplied by the bar's range, and divided by the volume as a multiple of its mean
+    over `period` bars. The result is the mean of these figures.
+    """
     return {"ease": mean(ratio(change(MEDIAN) * RANGE, ratio(VOLUME, mean(VOLUME, period))), period)}
 
 
 def volume_oscillator(fast: int, slow: int) -> Outputs:
-    """The distance of two exponential means of the volume, in percent of the slow one."""
+    """The distance of two exponential means of the volume, in percent of the slow one.
+
+    The distance is the mean over `fast` bars less the mean over `slow` bars.
+    """
     long = ema(VOLUME, slow)
     return {"pvo": 100.0 * ratio(ema(VOLUME, fast) - long, long)}
 

@@ -46,10 +46,9 @@ def _mean_all(width: int, column: Floats) -> Floats:
 
 
 def weighted(name: str, weights: Floats) -> Kernel:
-    """Return the kernel of the sum of `weights` float64[width] times the values of a window, oldest first.
+    """Return the kernel (a measure of a window) of the sum of `weights` times the values of the window.
 
-    A kernel has `one`, which computes a single window float64[width, N], and `every`, for all windows of a column
-    float64[T, N].
+    `weights` are float64[width], oldest first; `name` is the name of the kernel.
     """
     weights.flags.writeable = False
 
@@ -86,11 +85,10 @@ LOWEST: Final = Kernel("lowest", lambda window: np.minimum.reduce(window, axis=0
 
 
 def _since(best: Callable[[Floats], Floats], better: np.ufunc, name: str) -> Kernel:
-    """Return the kernel of the number of bars since the extreme value; of equal values, the newest counts.
+    """Return the kernel (a measure of a window) of the number of bars since the window's highest or lowest value.
 
-    `best` returns the index of the extreme in a reversed window, and `better` compares two rows; ties are better. A
-    kernel has `one`, which computes a single window float64[width, N], and `every`, for all windows of a column
-    float64[T, N].
+    Of equal values, the newest counts. `best` returns the index of the extreme in a window whose newest value comes
+    first. `better` compares a newer value with an older one, and is also true where they are equal.
     """
 
     def one(window: Floats) -> Floats:
@@ -117,17 +115,16 @@ SINCE_LOWEST: Final = _since(lambda window: window.argmin(axis=0).astype(np.floa
 
 
 def _without_rounding(variance: Floats, mean: Floats) -> Floats:
-    """Return `variance` with 0 where it is only the rounding error of the mean; it is changed in place."""
+    """Return `variance` with 0 where a variance is only the rounding error of its mean. Changes the array in place."""
     variance[variance <= (STILL * mean) ** 2] = 0.0
     return variance
 
 
 def _of_deviations(name: str, term: np.ufunc, finish: Callable[[Floats, int, Floats], Floats]) -> Kernel:
-    """Return the kernel of `finish(sum, width, mean)`.
+    """Return the kernel (a measure of a window) of `finish(sum, width, mean)`, for one or two columns.
 
-    `sum` is the sum of `term` over a window, applied to the deviations of each column from its mean in the window.
-    `mean` is the mean of the first column. A kernel has `one`, which computes a single window float64[width, N], and
-    `every`, for all windows of columns float64[T, N].
+    `sum` is the sum of `term` over the window; `term` is applied to the deviations of each column from its mean in the
+    window. `mean` is the mean of the first column.
     """
 
     def one(*columns: Floats) -> Floats:
@@ -158,10 +155,9 @@ SAMPLE_VARIANCE: Final = variance(1)
 
 
 def _standardised_moment(power: int) -> Kernel:
-    """Return the kernel of the standardised central moment of `power` 3 or 4; 0 for constant values.
+    """Return the kernel (a measure of a window) of the standardised central moment; 0 for constant values.
 
-    A kernel has `one`, which computes a single window float64[width, N], and `every`, for all windows of a column
-    float64[T, N].
+    `power` 3 gives the skewness, 4 the kurtosis.
     """
 
     def finish(sum_of_powers: Floats, variance: Floats) -> Floats:

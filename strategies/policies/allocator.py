@@ -166,10 +166,10 @@ class Allocator(Generic[P]):
             prior()
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        """Implements `Policy.act`: the weights of the form for the estimated moments; a note names instruments left
-        out, or why the policy holds.
+        """Implements `Policy.act`: the weights that the form computes from the estimates.
 
-        The memory is not used.
+        A form is a function from estimates to weights, such as minimum variance. A note names the instruments left out,
+        or the reason why the policy holds. The memory is not used.
         """
         weights, note, warns = self.weights(view)
         return (Noted(weights, note, warns=warns) if note else weights), memory
@@ -177,7 +177,7 @@ class Allocator(Generic[P]):
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
         """Return float64[T, N], the weights that `act` would return at the T samples `rows` of the block.
 
-        A row is NaN where the decision has a note or the form reads the book: `act` then answers it.
+        A row is NaN where the decision has a note or the form reads the book; `act` then makes this decision.
         """
         weights_by_row = np.full((len(rows), view.prices.shape[1]), np.nan)
         for position, row in enumerate(rows.tolist()):
@@ -221,10 +221,10 @@ class Allocator(Generic[P]):
         return weights, note, bool(warning)
 
     def _case(self, view: View, returns: Floats, moved: Bools) -> tuple[Case[P], str]:
-        """Return the input of the decision, and a warning where Ledoit-Wolf replaces the covariance; else empty.
+        """Return (input of the decision, warning); the warning is empty unless Ledoit-Wolf replaces the covariance.
 
-        `returns` float64[S, n] are those of the instruments that `moved` bool[N] marks. The held weights are a
-        function, because only some forms (rules that compute weights) read them.
+        `returns` float64[S, n] are those of the n instruments that `moved` bool[N] marks. The book's weights are a
+        function in the input, because only some forms (rules that compute weights) read them.
         """
         params = self.params
         warning = ""
@@ -305,7 +305,10 @@ def plainly(why: Exception) -> str:
 
 
 def by_symbol(name: str, key: str, wanted: Iterable[str], symbols: Sequence[str]) -> None:
-    """Raise ParamsError if `key` has a symbol that is not among `symbols`."""
+    """Raise ParamsError if the parameter `key` of the policy `name` names a symbol that is not among `symbols`.
+
+    `wanted` are the symbols that the parameter names.
+    """
     for symbol in wanted:
         if symbol not in symbols:
             raise ParamsError(f"{name}: {key} name {symbol!r}, which is not traded; {nearest(symbol, symbols)}")

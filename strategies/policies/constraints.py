@@ -45,9 +45,11 @@ class ConstrainedParams(BoundedParams, frozen=True, kw_only=True):
 
 
 def limits_of(case: Case[ConstrainedParams], cost: float, confidence: float | None) -> Limits:
-    """Return the constraints of the parameters by instrument index; `confidence` replaces `cvar_confidence`.
+    """Return the constraints of the parameters by instrument index, as fractions of the invested amount.
 
-    Raises ParamsError for a group that [[universe.groups]] does not have.
+    `cost` is that of trading, per sample and as a fraction of the value traded. `confidence` replaces the parameter
+    `cvar_confidence`; with None the parameter counts. Raises ParamsError for a group that [[universe.groups]] does not
+    have.
     """
     constraints = case.params.constraints
     assert constraints is not None  # callers have checked it
@@ -92,9 +94,9 @@ def solved(
 ) -> Floats:
     """Return the weights float64[n] of an objective under the constraints of the case.
 
-    `mean` float64[n] is the expected return per sample. `cost` is that of trading, as a fraction of the value traded.
-    `confidence` replaces the parameter `cvar_confidence` (None: the parameter counts). `risk_aversion` counts only for
-    the objective "utility". Raises Infeasible where no weights meet the constraints.
+    `mean` float64[n] is the expected return per sample. `cost` is that of trading, per sample and as a fraction of the
+    value traded. `confidence` replaces the parameter `cvar_confidence` (None: the parameter counts). `risk_aversion`
+    counts only for the objective "utility". Raises Infeasible where no weights meet the constraints.
     """
     limits = limits_of(case, cost, confidence)
     return constrained(

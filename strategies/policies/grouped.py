@@ -17,8 +17,9 @@ LEVELS: Final[dict[Method, Level]] = {"inverse_volatility": inverse_volatility, 
 
 
 class GroupedParams(BoundedParams, frozen=True, kw_only=True):
-    """`by` forms the groups: clusters with correlations of at least `threshold`, sectors, or [[universe.groups]].
+    """Parameters of an allocation on two levels: first to groups of instruments, then to the members of each group.
 
+    `by` says what the groups are: clusters with correlations of at least `threshold`, sectors, or [[universe.groups]].
     `between` allocates to the groups, by the covariance of their returns, and `inside` to the members of each group.
     """
 

@@ -1,4 +1,4 @@
-"""Growth-optimal portfolios of Merton and Kelly; the part without an edge is cash."""
+"""Growth-optimal portfolios of Merton and Kelly; what the optimal weights do not invest is cash."""
 
 from typing import Annotated, Final
 
@@ -15,7 +15,10 @@ from quantd.trading.statistics import RISK_FREE_ANNUAL
 
 
 class GrowthParams(EstimateParams, frozen=True, kw_only=True):
-    """Parameters of growth: `invested` bounds the sum of weights, `max_weight` each weight; `risk_free` is annual."""
+    """Parameters of Merton's and Kelly's portfolios: `invested` is the maximum of the sum of weights.
+
+    `max_weight` is the maximum of each weight, and `risk_free` the annual risk-free rate.
+    """
 
     max_weight: Share = 1.0
     risk_free: RiskFree = RISK_FREE_ANNUAL

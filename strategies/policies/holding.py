@@ -55,7 +55,7 @@ class HoldAll:
 class Proposing:
     """The policy of an outside agent in a daemon: it holds until a proposal arrives.
 
-    In a backtest without a command or an address the policy always holds.
+    In a backtest, an agent without a command or an address cannot be asked, and this policy always holds.
     """
 
     params: OutsideParams
@@ -67,7 +67,7 @@ class Proposing:
 
 @dataclass(slots=True)
 class Asked:
-    """The policy of an outside agent in a backtest. It holds until the backtest sets `ask`."""
+    """The policy of an outside agent in a backtest, which holds until the backtest sets the function `ask`."""
 
     params: OutsideParams
     ask: AskAgent | None = field(default=None)

@@ -16,7 +16,10 @@ from quantd.trading.view import BlockView, Memory, View
 
 
 class InverseVolatilityParams(Struct, frozen=True):
-    """The volatility is measured over `lookback` samples; `invested` is the invested fraction of the book."""
+    """Parameters of inverse volatility: `lookback` is the window of the volatility in samples.
+
+    `invested` is the invested fraction of the book; the rest is cash.
+    """
 
     lookback: Lookback = 63
     invested: Share = 1.0

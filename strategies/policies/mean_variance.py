@@ -128,9 +128,10 @@ C = TypeVar("C", bound=ConstrainedParams)
 
 
 def _constrainable(words: str, params: C, form: Form[C], fallbacks: tuple[tuple[str, Form[C]], ...]) -> Allocator[C]:
-    """Return the policy of `form`.
+    """Return the policy that allocates by `form`, a function from estimates to weights; `words` is its name in notes.
 
-    With constraints it runs in a worker, and has no fallbacks, which could break them.
+    With `constraints` in `params` the policy runs in a worker process. It then has no `fallbacks`, because these could
+    break the constraints.
     """
     if params.constraints is not None:
         return Allocator(words, params, form, worker=True)

@@ -192,7 +192,7 @@ def unpacked(answer: Floats | Hold | Noted) -> tuple[Floats | Hold, str, bool]:
 
 
 def ask(member: Loaded, view: View, memory: Memory) -> Answer:
-    """Return the answer of `member`. A failure leaves its memory unchanged.
+    """Return the answer of `member`, a member policy of a composite. A failure leaves the member's memory unchanged.
 
     The answer after a failure is HOLD, with the reason in `failed`: an exception, or weights of a wrong shape or with
     NaN.
@@ -216,7 +216,7 @@ def ask(member: Loaded, view: View, memory: Memory) -> Answer:
 def ask_one(member: Loaded, view: View, memory: Memory, space: str) -> Answer:
     """Return the answer of `member`, the only one that decides, with its memory under the prefix `space` of `memory`.
 
-    Raises ValueError if it fails.
+    Raises ValueError if the member fails.
     """
     answer = ask(member, view, own_memory(memory, space))
     if answer.failed:

@@ -99,7 +99,7 @@ class MembersOfDay:
 
 @dataclass(frozen=True, slots=True)
 class MembersOnly:
-    """Removes the weights that rules around a policy gave to instruments that are no members."""
+    """Sets to zero the weights that sizing or rebalancing rules gave to instruments that are no members of the day."""
 
     policy: Policy
     membership: Membership

@@ -28,7 +28,10 @@ class MomentumTiltedParams(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class MomentumTilted(Based):
-    """The base policy's weights, tilted without a change of gross and of long or short; holding stays holding."""
+    """The base policy's weights, increased where momentum is above the book's average, and reduced where it is below.
+
+    The gross (the sum of absolute weights) and the signs do not change. HOLD stays HOLD.
+    """
 
     params: MomentumTiltedParams
 

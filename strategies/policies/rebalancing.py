@@ -99,8 +99,8 @@ class Rebalanced(Ruled):
 
     For the first nonzero target a rebalance is due, and its trades are not limited if the book is empty. `room` maps
     weights to the fraction of them (at most 1) that orders can reach at their worst prices. Targets are multiplied by
-    it, because a difference that no order can close is no drift. A rebalance that limits or costs cut short is
-    continued by the next rebalance.
+    this fraction, because a difference that no order can close is no drift. A rebalance whose trades are reduced by
+    limits or costs is continued by the next rebalance.
     """
 
     rules: RebalanceRules
@@ -166,7 +166,8 @@ class Rebalanced(Ruled):
         return "pending" in rule_memory and view.sample - int(last[1]) >= rules.wait
 
     def _towards(self, target: Floats, view: View, first: bool) -> Floats | Hold:
-        """Return the weights after the rebalance, or a hold if nothing is worth trading.
+        """Return the weights float64[N] after the rebalance, or HOLD if no trade is worth its costs or all are too
+        small.
 
         `first` is True before the first rebalance: the limits on trades do not apply to an empty book then.
         """
@@ -203,7 +204,10 @@ class Rebalanced(Ruled):
         return new_memory
 
     def _follow_up(self, view: View, rule_memory: Memory) -> tuple[Floats | Hold, dict[str, Floats]]:
-        """Return (the last target, drifted since, or HOLD once the book has reached it; the rules' new memory)."""
+        """Return the next trade towards the last target, and the rules' new memory.
+
+        The trade is the last target, drifted with the market since, or HOLD once the book has reached this target.
+        """
         new_memory = {name: value for name, value in rule_memory.items() if name not in ("asked", "left")}
         # "left": the number of follow-ups that remain, and the sample of the last order; "asked": the target then
         follow_ups, last_sample = rule_memory["left"].astype(int).tolist()
@@ -223,7 +227,11 @@ class Rebalanced(Ruled):
         return goal, new_memory
 
     def _watched(self, view: View, rule_memory: Memory) -> dict[str, Floats]:
-        """Return the memory with the first pending event. An event is raised again only after it has passed."""
+        """Return the rules' memory, with the first new event (such as high volatility) as pending.
+
+        A pending event awaits a rebalance; while there is one, new events are dropped. An event is raised again only
+        after it has passed.
+        """
         rules = self.rules
         new_memory: dict[str, Floats] = {
             name: value for name, value in rule_memory.items() if not name.startswith("regime/")

@@ -68,8 +68,7 @@ class RegimeSwitched:
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         """Implements `Policy.act`: the weights of the branch of the regime in force, times the exposure of this branch.
 
-        HOLD stays HOLD. The memory of the other branches does not change. The notes are pairs: a text, and whether it
-        is a warning.
+        HOLD stays HOLD. The memory of the other branches does not change.
         """
         current = self._in_force(view, memory)
         branch = self.branches[current.regime]

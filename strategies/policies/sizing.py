@@ -81,7 +81,7 @@ class Sized(Ruled):
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         """Implements `Policy.act`: the weights of the policy after the sizing rules, which may depend on the regime.
 
-        HOLD stays HOLD. `words` are the notes, each with whether it is a warning.
+        HOLD stays HOLD. With a regime rule, a note names the regime in force.
         """
         answer, remembered = self.policy.act(view, own_memory(memory, RULED))
         weights, note, warns = unpacked(answer)

@@ -89,8 +89,9 @@ def expected(samples: Floats, model: Markov) -> tuple[Floats, Floats, float]:
 
 
 def _scaled_products(first: Floats, steps: Floats) -> Floats:
-    """Return float64[S + 1, K]: `first` and its products with steps[0], steps[1], .. (float64[S, K, K]), each scaled to
-    sum 1.
+    """Return float64[S + 1, K]: the vector `first`, and its products with the matrices steps[0], steps[1], ..
+
+    `first` is float64[K] and `steps` float64[S, K, K]. Each row of the result is scaled to the sum 1.
 
     The loop runs over about sqrt(S) blocks in parallel. Within a block the product of the steps does not depend on
     earlier blocks, so that all blocks are multiplied at once and then joined.

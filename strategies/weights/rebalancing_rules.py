@@ -94,7 +94,10 @@ def covariance_of(returns: Floats) -> Floats:
 
 
 def volatility_ratio(market: Floats, short: int) -> float:
-    """Return the volatility of the last `short` of the returns `market` over that of the earlier ones; 0 if unknown."""
+    """Return the volatility of the last `short` of the returns `market` over that of the earlier ones.
+
+    The ratio is 0 for fewer than 3 x `short` returns, and for earlier returns that do not vary.
+    """
     if len(market) < 3 * short:
         return 0.0
     usual = float(market[:-short].std(ddof=1))
@@ -125,7 +128,8 @@ def net_cost(weights: Floats, target: Floats, held: Floats, risk: Floats, cost: 
     """Return the total loss of a book at `weights`, as a fraction of the book.
 
     The loss is the utility lost by the distance from the target, half of (w - target)' risk (w - target), plus the cost
-    of trading from `held` to w.
+    of trading from `held` to w. `risk` is float64[N, N], risk aversion x covariance over the holding period. `cost`
+    float64[N] is the cost per unit of weight traded, and `fixed` the cost of one trade.
     """
     gap, moved = weights - target, np.abs(weights - held)
     return float(0.5 * gap @ risk @ gap + cost @ moved + fixed * np.count_nonzero(moved > EXACT))
@@ -172,8 +176,9 @@ def _at_smallest_price(
 ) -> Floats:
     """Return the weights at the smallest price of cash, of this `sign`, at which `fits` accepts the invested sum.
 
-    The price of cash is a cost added to each unit of invested weight. `solved` returns the weights at a price, from a
-    starting point. The price is doubled until the sum fits, then the interval is halved.
+    The price of cash is a cost added to each unit of invested weight: with `sign` 1 less is invested, with -1 more.
+    `solved` returns the weights at a price, from a starting point. The price is doubled until the sum fits, then the
+    interval is halved.
     """
     low, high = 0.0, 1e-4
     while not fits(float(solved(sign * high, weights).sum())) and high < 1e6:
@@ -219,7 +224,11 @@ def _minimum_by_coordinates(target: Floats, held: Floats, risk: Floats, slope: F
 
 
 def _without_small(weights: Floats, target: Floats, held: Floats, risk: Floats, cost: Floats, fixed: float) -> Floats:
-    """Return `weights` without the trades that do not recover their fixed cost, the least useful removed first."""
+    """Return `weights` without the trades that do not recover their fixed cost, the least useful removed first.
+
+    A trade is the change of one symbol from `held`; `fixed` is the cost of one trade. The arguments are those of
+    `net_cost`.
+    """
     weights = weights.copy()
     while True:
         current_cost = net_cost(weights, target, held, risk, cost, fixed)

@@ -49,7 +49,7 @@ def earned_by(weights: Floats, returns: Floats) -> Floats:
 
 
 def volatility_factor(weights: Floats, returns: Floats, target: float) -> float:
-    """Return the factor that gives `weights` the annual volatility `target`; 1 if it cannot be measured."""
+    """Return the factor that gives `weights` the annual volatility `target`; 1 if their volatility is unknown or 0."""
     deviation = volatility(earned_by(weights, returns))
     return target / deviation if deviation > sqrt(FINE) else 1.0
 

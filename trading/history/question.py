@@ -76,7 +76,10 @@ class View:
         bars: BarRing | None = None,
         macro: MacroHistory | None = None,
     ) -> None:
-        """Make a view at the newest row of `ring`. Without `by_date`, synchronous returns are those of `ring`."""
+        """Make a view at the newest row of `ring`, the ring of prices by sample.
+
+        `by_date` is the ring of prices by session date, for `synchronous`; without it, `ring` has this role too.
+        """
         self.universe, self._bars, self._macro = universe, bars, macro
         self._ring, self._rows, self._end = ring, ring if by_date is None else by_date, ring.count
         self._prices, self._weights, self._cash, self._equity = prices, weights, cash, equity
@@ -270,8 +273,9 @@ def question(
 ) -> Ask:  # fmt: skip
     """Return an `Ask` with a `View`, at a sample whose prices are row `row` of `closes`.
 
-    `closes` has the closing prices of a block of samples. `held` are the bytes of the book's weights float64[N]. The
-    function exists for speed: it avoids the keyword arguments of both constructors.
+    An Ask is a question to a policy, and its view is what the policy may read. `closes` has the closing prices of a
+    block of samples. `held` are the bytes of the book's weights float64[N]. The function exists for speed: it avoids
+    the keyword arguments of both constructors.
     """
     view: View = View.__new__(View)
     view.universe, view._bars, view._macro = universe, bars, macro

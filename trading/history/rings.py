@@ -80,11 +80,11 @@ class RunningSums:
         return self.rows == self.lookback
 
     def update(self, ring: "Ring") -> None:
-        """Move the window to the newest rows of `ring`, whose returns must be computed (`Ring.fill`).
+        """Move the window of the sums to the newest rows of `ring`, whose returns must be computed (`Ring.fill`).
 
-        `_first` and `count` bound the window, as numbers of samples from the ring's first; `place` and the differences
-        from `oldest` are rows of the ring's array. A return whose square exceeds `_edge` is not summed, and its row is
-        not one of the `rows` that are complete.
+        A sample has a number, counted from the ring's first one: `_first` is the number of the window's oldest sample,
+        `count` the number after its newest. A number less `oldest` is a row of the ring's array. A return whose square
+        exceeds `_edge` is not summed, and its row does not count in `rows`.
         """
         count: int = ring.count
         if count == self.count:
@@ -438,7 +438,11 @@ class History:
         return self.known if self.own_dates is None else self.own_dates
 
     def bar(self, key: int, fresh: Bools, full: bool, close: Floats) -> None:
-        """Record the closes of one slice (bars of one instant) for the synchronous row of date `key`."""
+        """Record the closes of one slice (the bars of one instant) for the synchronous row of the date `key`.
+
+        A synchronous row has the closes of all symbols on one session date. `close` is float64[N]; `fresh` bool[N] is
+        True for a symbol with a bar in the slice, and `full` is True if all symbols have one.
+        """
         row = self.pending.get(key)
         if row is None:
             # Bounds the rows of dates that never become a sample, such as weekends of crypto.
@@ -491,7 +495,10 @@ class History:
             self._complete(final_key, actions)
 
     def _alike(self, ts: int, key: int, final_ts: int, marks: Floats) -> bool:
-        """Whether a sample gives both rings the same row, to the bit, after the same actions."""
+        """Whether a sample gives the known and the synchronous ring the same row, after the same corporate actions.
+
+        The arguments are those of `sample`. Rows are the same if every price is equal to the last bit.
+        """
         row = self.pending.get(key)
         if final_ts > ts or self.waiting or row is None or row.tobytes() != marks.tobytes():
             return False
@@ -508,17 +515,18 @@ class History:
         return alike
 
     def part(self) -> None:
-        """Give the synchronous ring its own arrays, if it still shares those of the known ring."""
+        """Give the ring of rows by session date separate arrays, if it still shares those of the ring by sample."""
         if self.joined:
             self.joined = False
             self.synchronous.settle()
 
     def put(self, prices: ReadRows, row: int) -> bool:
-        """Append row `row` of `prices` to the known and the synchronous ring, as `Ring.put` does. Returns False if
-        that is impossible.
+        """Append row `row` of `prices` to the known and the synchronous ring, as `Ring.put` does.
 
-        While the rings are `joined`, the synchronous one shares the arrays of the known one. Else a row that only the
-        known ring accepts is taken back, so that both have the same number of rows."""
+        Returns False if a price is missing; then neither ring changes. While the rings are `joined`, the synchronous
+        one shares the arrays of the known one. Else a row that only the known ring accepts is removed again, so that
+        both have the same number of rows.
+        """
         if not self.known.put(prices, row):
             return False
         if self.joined:
@@ -530,10 +538,10 @@ class History:
         return fits
 
     def _complete(self, key: int, actions: list[CorporateAction]) -> None:
-        """Append the synchronous row of the date `key`, whose bars are all known, after its actions.
+        """Append the synchronous row of the date `key`, whose bars are all known, after the corporate `actions`.
 
-        A date of which no bar arrived gives a row of NaN. `own_dates` has the same dates, with the previous price in
-        place of a missing one; it is None while both would be equal.
+        A date of which no bar arrived gives a row of NaN. The ring `own_dates` gets the same row with the previous
+        price in place of a missing one; the ring is None while it would equal the ring `known`.
         """
         row = self.pending.pop(key, None)
         if row is None:

@@ -2,9 +2,9 @@
 
 What can go wrong: results that differ between a compiled and an interpreted engine, and an index beyond a buffer.
 `row_vectors` has the same functions with numpy, for an engine that is not compiled. Both modules give the same bits,
-because sums are sums of integers and no operations are fused. A build compiles the inner loops without bounds checks.
-Each public function therefore checks the lengths first, and its inner loop (the private function of that name) has no
-other caller.
+except in `dot` and `spread`, which add floats: the other sums are sums of integers, and no operations are fused. A
+build compiles the inner loops without bounds checks. Each public function therefore checks the lengths first, and its
+inner loop (the private function of that name) has no other caller.
 """
 
 from math import inf
@@ -97,23 +97,32 @@ class RowLoops:
                 out[row, k] = prices[row, k] * inf - 1.0
 
     def add(self, sums: Sums, rows: FloatRows, first: int, last: int, edge: float) -> int:
-        """Add rows [first, last) of returns to the sums. Returns how many rows are complete: every square is within
-        `edge`."""
+        """Add rows [first, last) of returns to the sums, and return the number of complete rows among them.
+
+        A row is complete if the squares of all its returns are at most `edge`.
+        """
         return self.count_rows(sums, rows, first, last, edge, True)
 
     def remove(self, sums: Sums, rows: FloatRows, first: int, last: int, edge: float) -> int:
-        """Subtract rows [first, last) of returns from the sums. Returns how many of these rows were complete."""
+        """Subtract rows [first, last) of returns from the sums, and return the number of complete rows among them.
+
+        A row is complete if the squares of all its returns are at most `edge`.
+        """
         return self.count_rows(sums, rows, first, last, edge, False)
 
     def exchange(self, sums: Sums, rows: FloatRows, old: int, new: int, edge: float) -> int:
-        """Add row `new` to the sums and subtract row `old`, the usual step at a sample. Returns the change of the
-        number of complete rows."""
+        """Add row `new` to the sums and subtract row `old`, as usual at a sample.
+
+        Returns the change of the number of complete rows: those in which all squares of returns are at most `edge`.
+        """
         came: int = self.add(sums, rows, new, new + 1, edge)
         return came - self.remove(sums, rows, old, old + 1, edge)
 
     def count_rows(self, sums: Sums, rows: FloatRows, first: int, last: int, edge: float, comes: bool) -> int:
-        """Add rows [first, last) to the sums if `comes`, else subtract them. Returns how many of the rows are complete:
-        every square is within `edge`."""
+        """Add rows [first, last) of returns to the sums if `comes`, else subtract these rows.
+
+        Returns the number of complete rows among them: rows in which all squares of returns are at most `edge`.
+        """
         n: int = sums.n
         complete_rows: int = 0
         if n > 0 and first < last:
@@ -130,7 +139,9 @@ class RowLoops:
         return complete_rows
 
     def _count(self, sums: Sums, rows: FloatRows, row: int, edge: float, comes: bool) -> bool:
-        """Add row `row` to the sums if `comes`, else subtract it. Returns whether every square is within `edge`.
+        """Add row `row` of returns to the sums if `comes`, else subtract this row.
+
+        Returns True for a complete row, in which the squares of all returns are at most `edge`.
 
         Returns are counted in units of 1 / RETURN, squares in units of 1 / SQUARE, both rounded to integers by the bits
         of a float. A return whose square is larger than `edge` is counted in `large` instead; NaN is not counted.
@@ -167,8 +178,10 @@ class RowLoops:
         return complete
 
     def squares(self, out: Floats, sums: Sums, size: int) -> None:
-        """Write upper bounds of the sums of squares of `size` returns. Callers take roots with numpy: `math.sqrt` would
-        be a Python call in compiled code."""
+        """Write to `out` an upper bound, for each instrument, of the sum of `size` squared returns.
+
+        Callers take the square roots with numpy: `math.sqrt` would be a Python call in compiled code.
+        """
         self.fits(sums.n, len(out))
         self.fits(sums.n, len(sums.squares))
         self._squares(out, sums.squares, sums.n, float(size) * _HALF_SQUARE)
@@ -178,7 +191,10 @@ class RowLoops:
             out[k] = (float(squares[k]) * _ONE_SQUARE + extra) * HAIR
 
     def variances(self, out: Floats, sums: Sums, size: int) -> None:
-        """Write upper bounds of the sample variances (divisor S - 1) of `size` returns."""
+        """Write to `out` an upper bound, for each instrument, of the sample variance of S = `size` returns.
+
+        The divisor of the variance is S - 1.
+        """
         self.squares(out, sums, size)
         self.fits(sums.n, len(sums.returns))
         divisor: float = float(size - 1 if size > 1 else 1)
@@ -193,7 +209,10 @@ class RowLoops:
             out[k] = (squares if squares > 0.0 else 0.0) / divisor
 
     def least_variances(self, out: Floats, sums: Sums, size: int) -> None:
-        """Write lower bounds of the sample variances (divisor S - 1) of `size` returns."""
+        """Write to `out` a lower bound, for each instrument, of the sample variance of S = `size` returns.
+
+        The divisor of the variance is S - 1.
+        """
         self.fits(sums.n, len(out))
         self.fits(sums.n, len(sums.returns))
         self.fits(sums.n, len(sums.squares))
@@ -207,7 +226,7 @@ class RowLoops:
             out[k] = (low if low > 0.0 else 0.0) / divisor
 
     def means(self, out: Floats, sums: Sums, size: int) -> None:
-        """Write upper bounds of the absolute mean returns."""
+        """Write to `out` an upper bound, for each instrument, of the absolute mean of `size` returns."""
         self.fits(sums.n, len(out))
         self.fits(sums.n, len(sums.returns))
         self._means(out, sums.returns, sums.n, float(size) * _HALF_RETURN, HAIR / float(size))
@@ -217,8 +236,11 @@ class RowLoops:
             out[k] = (abs(float(returns[k])) * _ONE_RETURN + extra) * share
 
     def norms(self, roots: Floats, sums: Sums) -> None:
-        """Turn `roots`, the square roots of the result of `squares`, into upper bounds of the norms; ENDLESS if a
-        return is too large to count."""
+        """Change `roots` into upper bounds of the Euclidean norm of each instrument's returns, in place.
+
+        `roots` are the square roots of the result of `squares`. A bound is ENDLESS for an instrument with a return that
+        is too large to count.
+        """
         self.fits(sums.n, len(roots))
         self.fits(sums.n, len(sums.large))
         self._norms(roots, sums.large, sums.n)
@@ -228,9 +250,11 @@ class RowLoops:
             roots[k] = ENDLESS if large[k] > 0 else roots[k] * HAIR
 
     def spread(self, sums: Sums, size: Floats, rows: int) -> float:
-        """Return (sum of the weights) x (sum of weight x upper bound of `squares`), with absolute weights `size`.
+        """Return (sum of the weights) x (sum of weight x upper bound of the instrument's sum of squared returns).
 
-        Infinite if a return is too large to count."""
+        The result is an upper bound of the squared norm of a book's returns over `rows` samples. `size` are the book's
+        absolute weights. The result is infinite if a return of any instrument is too large to count.
+        """
         self.fits(sums.n, len(size))
         self.fits(sums.n, len(sums.squares))
         self.fits(sums.n, len(sums.large))
@@ -253,7 +277,7 @@ class RowLoops:
         return self._dot(row, values, n)
 
     def _dot(self, row: Floats, values: Floats, n: int) -> float:
-        """Return the scalar product by four partial sums, which a processor computes at once."""
+        """Return the scalar product of the first `n` elements, by four partial sums that a processor adds at once."""
         first_sum: float = 0.0
         second_sum: float = 0.0
         third_sum: float = 0.0

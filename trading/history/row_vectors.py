@@ -1,6 +1,6 @@
 """The functions of `row_loops` with numpy, for an engine that is not compiled.
 
-The results have the same bits, except that of `dot`, which adds in another order.
+The results have the same bits, except those of `dot` and `spread`, which add floats in another order.
 """
 
 from math import inf
@@ -108,7 +108,7 @@ def _count(sums: Sums, rows: NDArray[np.float64], edge: float, sign: int) -> int
 
 
 def _most(sums: Sums, size: int) -> NDArray[np.float64]:
-    """Return float64[N], upper bounds of the sums of squared returns."""
+    """Return float64[N], upper bounds of each instrument's sum of `size` squared returns."""
     bounds: NDArray[np.float64] = (_ints(sums.squares) / SQUARE + size * 2.0**-51) * HAIR
     return bounds
 

@@ -356,9 +356,11 @@ class Postings:
         return quotient + 1 if divisor // 2 + remainder >= divisor else quotient
 
     def value(self, book: Book, marks: ReadInts) -> int:
-        """Return the equity of a book in micro-currency, at mark prices in nano-currency by column: cash plus exact
-        value, rounded half-even. Raises OverflowError where an amount, or the value of all positions without sign,
-        is beyond 62 bits."""
+        """Return the equity of a book in micro-currency: cash plus the exact value of its lots, rounded half-even.
+
+        `marks` are the prices in nano-currency by column. Raises OverflowError where an amount, or the sum of the
+        positions' absolute values, is beyond 62 bits.
+        """
         self._value_positions(book, marks)
         return self._equity(book)
 

@@ -86,7 +86,7 @@ def cells_of(book: Book) -> Ints:
 
 
 def restore(book: Book, cells: Ints) -> None:
-    """Set a book to the values in `cells`. Raises ValueError if they are for another number of columns."""
+    """Set a book to the values in `cells` (see `cells_of`). Raises ValueError if `cells` has other columns."""
     size = book.size
     if len(cells) != 2 * size + len(AMOUNTS):
         raise ValueError(f"the snapshot of a book has {len(cells)} numbers, which do not fit {size} columns")

@@ -107,7 +107,11 @@ def close(
 
 
 def _targets(weights: list[str] | None, symbols: str, policy: str, agent: str) -> dict[str, object]:
-    """The targets of a request, from the options that are not empty. Raises Failure for a weight that is no number."""
+    """The target fields of a request: "weights" (symbol -> fraction), "symbols", "policy" and "agent".
+
+    A field whose option is empty is absent. `weights` are texts SYMBOL=WEIGHT. Raises Failure for a weight that is no
+    number.
+    """
     targets: dict[str, object] = {}
     weight_by_symbol: dict[str, float] = {}
     for assignment in weights or ():
@@ -156,7 +160,7 @@ def _print_allocations(answer: dict[str, Any]) -> None:
 
 
 def _print_trades(trades: dict[str, Any]) -> None:
-    """Print orders, costs, trades between books, cancellations and cuts."""
+    """Print orders, costs, trades between books, the number of cancelled orders, and the trades that limits reduced."""
     columns = ("side", "qty", "symbol", "price", "limit", "value", "order")
     rows = [
         (*(order[key] for key in columns[:5]), f"{order['value']:,.2f}", order["order"] or order["style"])

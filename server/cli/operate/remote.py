@@ -31,8 +31,8 @@ def command(
     """Send a command over MQTT and wait for the daemon's response.
 
     `url` is mqtt://HOST:PORT/TOPIC, where the path is the topic of the instance, such as quantd/paper; without a path
-    the topic comes from the configuration. Raises Failure without a key or a needed reason, if no broker or daemon
-    answers, and for a refused command.
+    the topic comes from the configuration. Raises Failure without a key for the signature, for a `resume` or
+    `acknowledge` without a reason, if no broker or daemon answers, and for a refused command.
     """
     host, port, secure, root = place(url, config)
     key = secret("mqtt_command_key") or ""
@@ -75,9 +75,9 @@ def place(url: str, config: Path) -> tuple[str, int, bool, str]:
 async def _send(
     host: str, port: int, tls: Tls | None, login: tuple[str | None, str | None], root: str, payload: bytes
 ) -> BusAnswer:
-    """Publish a signed command and return the daemon's response. Raises Failure without one.
+    """Publish a signed command and return the daemon's response. Raises Failure if no response arrives in time.
 
-    `login` is (user name, password), and `root` the topic of the instance.
+    `login` is (user name, password), and `root` the topic of the instance. `payload` is the signed command.
     """
     context = tls.context() if tls is not None else None
     id = msgspec.json.decode(payload)["id"]

@@ -1,4 +1,6 @@
-"""Sends the commands of `quantd halt`, `reduce`, `resume` and `flatten`: for the house, an agent or a symbol.
+"""Sends the commands of `quantd halt`, `reduce`, `resume` and `flatten`, for the house, an agent or a symbol.
+
+The house is the whole account, with all agents.
 
 If the API does not answer a halt of the house within a second, the command creates the file HALT in the state folder,
 which also halts the house.
@@ -54,8 +56,8 @@ def switch(
 ) -> None:
     """Send a command to the daemon, or with `mqtt` (a URL) to a remote daemon over MQTT; return when it is journalled.
 
-    The command applies to the house, to one agent, or to the orders of one symbol. `jump` is the cause of a price jump
-    of this symbol: "real", or a split such as "2:1".
+    The command applies to the house (the whole account), to one agent, or to the orders of one symbol. `jump` is the
+    cause of a price jump of this symbol: "real", or a split such as "2:1".
     """
     if jump and not symbol:
         raise typer.BadParameter("--jump was used without --symbol; add --symbol SYMBOL")
@@ -85,7 +87,11 @@ def switch(
 
 @contextmanager
 def _hint_at_house_halt(name: Name) -> Iterator[None]:
-    """Add to the error of an unanswered halt of an agent or symbol that a halt of the house works without the API."""
+    """Add a hint to the error of a halt of an agent or symbol that the API does not answer.
+
+    The hint: a halt of the house (the whole account) works without the API. The errors of other commands than "halt"
+    are not changed.
+    """
     try:
         yield
     except Unanswered as why:
@@ -96,7 +102,7 @@ def _hint_at_house_halt(name: Name) -> Iterator[None]:
 
 
 def _halt_house(where: Place, reason: str) -> dict[str, Any] | HaltFile:
-    """Halt the house: return the answer of the API, or the file HALT that was made instead.
+    """Halt the house (the whole account): return the answer of the API, or the file HALT that was made instead.
 
     Raises Failure if neither is possible.
     """
@@ -178,7 +184,7 @@ def _switch_lines(response: dict[str, Any]) -> list[str]:
 
 
 def action_of(name: Name, *omitted: str) -> Callable[..., None]:
-    """The function of a CLI command, without the options `omitted`, which this command does not have."""
+    """The function of the CLI command `name`. The parameters `omitted` are no options of this command."""
 
     def action(
         config: ConfigFile = CONFIG_FILE,

@@ -104,7 +104,7 @@ def _measured(daemon: Daemon, seconds: float) -> list[Answers]:
 def _duration_ns(connection: http.client.HTTPConnection, headers: dict[str, str], path: str, earlier_count: int) -> int:
     """Return the duration of one request in ns. Raises Failure for a status of 400 or more.
 
-    `earlier_count` is the number of earlier requests to this path.
+    `earlier_count` is the number of earlier requests to this path, for the message about the limit on reads.
     """
     began_ns = perf_counter_ns()
     connection.request("GET", path, headers=headers)

@@ -48,7 +48,11 @@ def doctor(
 
 
 def _report(config: Path, sets: Sets, checks: "list[Check]", live: bool) -> str:
-    """The checks as a Markdown report; the name and mode of the daemon are unknown if the configuration is faulty."""
+    """The checks as a Markdown report, with the name and mode of the daemon from the configuration.
+
+    `sets` are the values of the options --set. With a faulty configuration, the report has the path `config` as the
+    name, and the mode "unknown".
+    """
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import ConfigError
     from quantd.server.cli.setup.readiness import readiness
@@ -61,9 +65,11 @@ def _report(config: Path, sets: Sets, checks: "list[Check]", live: bool) -> str:
 
 
 def _checks(config: Path, state: Path | None, sets: Sets, store: bool, live: bool) -> "Iterator[Check]":
-    """Yield all checks in their order. A faulty configuration ends them early: only the store is checked then.
+    """Yield the results of all checks, in their order. After a faulty configuration only the store is checked.
 
-    With `live`, the result is recorded in the state folder: a live start needs a result without a failed check.
+    `sets` are the values of the options --set. With `store` or `live` the journal is replayed. With `live`, the checks
+    of a live start follow, and the result is recorded in the state folder: a live start needs a result without a failed
+    check.
     """
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import ConfigError

@@ -76,8 +76,10 @@ def _packages() -> Check:
 
 
 def _installed_files() -> Check:
-    """Check that every file in the installer's record exists; an editable installation records no modules. The result
-    None means that the check was not made."""
+    """Check that every file in the installer's record exists.
+
+    The record of an editable installation has no modules. Without a record the check is not made (result None).
+    """
     # only an installation has a RECORD; metadata that a build left in src/ has none
     installed = next(
         (distribution for distribution in distributions(name="quantd") if distribution.read_text("RECORD") is not None),

@@ -51,7 +51,10 @@ def live_checks(config: Config, path: Path, where: Place, sets: tuple[str, ...])
 
 
 def _mode_and_caps(config: Config) -> Iterator[Check]:
-    """Check that the mode is live, and that [live] has every cap; the text has the share of capital at the start."""
+    """Check that the mode is live, and that [live] has every cap on the account, on an order and on orders per day.
+
+    The text of the check also has the share of the caps that is permitted in the first session.
+    """
     mode = config.quantd.mode
     is_live = mode == "live"
     yield Check("mode", is_live, f'mode = "{mode}"' + ("" if is_live else '; write mode = "live" in [quantd]'))
@@ -158,7 +161,7 @@ def _disk(where: Place) -> Check:
 
 
 def _rights(config: Config, where: Place) -> Check:
-    """Check that only the owner may write into the state folder, which has token and journal, and read the token."""
+    """Check that only its owner may write into the state folder, and that only its owner may read the token in it."""
     folder = where.folder
     if not folder.exists():
         return Check("rights", False, f"{folder} does not exist: name the folder of the paper run with --state")
@@ -171,7 +174,10 @@ def _rights(config: Config, where: Place) -> Check:
 
 
 def _paper(config: Config, where: Place) -> Check:
-    """Check that the longest paper or shadow run with these agents on this market has enough sessions."""
+    """Check that the longest earlier run in the mode paper or shadow has the sessions that [live] demands.
+
+    Only runs with these agents on this market count.
+    """
     needed_days = config.live.paper_days
     names = tuple(agent.name for agent in config.agents)
     longest, longest_run = 0, ""

@@ -52,8 +52,8 @@ class Tried:
 async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Tried]:
     """Rehearse the kill switch: halt a service of this configuration through its API, then through the file HALT.
 
-    The service runs in a temporary folder. `post(folder)` is the function that sends a request to the daemon of a state
-    folder. Raises ValueError unless the configuration has a simulated broker.
+    The service runs in a temporary folder. `post(folder)` returns the function that sends a request to the daemon of a
+    state folder. Raises ValueError unless the configuration has a simulated broker.
     """
     if config.broker.kind != "paper":
         raise ValueError(
