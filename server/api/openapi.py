@@ -79,7 +79,8 @@ def _operation(route: Route, schemas: dict[int, Any], components: dict[str, Any]
         responses["200"] = {"description": route.words, "content": {route.content_type: {}}}
     else:
         answer = {"application/json": {"schema": schemas[id(route.answer)]}}
-        responses["200"] = {"description": (route.answer.__doc__ or "").split("\n")[0], "content": answer}
+        words = " ".join((route.answer.__doc__ or "").split("\n\n")[0].split())  # the first paragraph
+        responses["200"] = {"description": words, "content": answer}
         if isinstance(route, Read):
             responses["304"] = {"description": "the client has this answer (`If-None-Match`)"}
             if route.scope == "open":

@@ -193,12 +193,14 @@ def rotated(
 
     Without `expires_ns` the new secret expires when the old one would. The owner's new secret is written to the file
     `owner_file`, which stores no expiry. Raises like every change (see `_locked_tokens`), and TokenRefused if no token
-    has the name.
+    has the name, or for an expiry of the owner's token.
     """
     now_ns, secret = time.time_ns(), secrets.token_urlsafe(32)
     with _locked_tokens(folder) as (tokens, write):
         valid = _unexpired(tokens, now_ns)
         if name == OWNER:
+            if expires_ns:
+                raise TokenRefused("the owner's token has no end of validity; rotate it without --expires")
             path = folder / owner_file
             old_tokens = [owner] if (owner := owner_of(path)) is not None else []
         else:

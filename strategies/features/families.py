@@ -112,10 +112,10 @@ def _calendar_wave(part: int, what: str) -> Callable[..., Node]:
 
 
 def _words(output: str) -> str:
-    """Return "NAME: " and the first line of the docstring of the output's indicator; the name alone without one."""
-    first = (INDICATORS[SOURCE_OF[output]].make.__doc__ or "").strip().split("\n")[0]
+    """Return "NAME: " and the first paragraph of the docstring of the output's indicator; only the name without one."""
+    paragraph = " ".join((INDICATORS[SOURCE_OF[output]].make.__doc__ or "").strip().split("\n\n")[0].split())
     name = output.replace("_", " ")
-    return f"{name}: {first}" if first else name
+    return f"{name}: {paragraph}" if paragraph else name
 
 
 def _families() -> dict[str, Family]:

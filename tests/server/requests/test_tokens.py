@@ -114,6 +114,9 @@ def test_the_owners_secret_is_in_its_own_file_alone(tmp_path):
     assert not owner_of(tmp_path / "token").matches(b"short")
     with pytest.raises(TokenRefused, match="choose another name"):
         created(tmp_path, OWNER, "admin")
+    with pytest.raises(TokenRefused, match="no end of validity"):
+        rotated(tmp_path, OWNER, expires_ns=time.time_ns() + 10**15)
+    assert (tmp_path / "token").read_text() == secret + "\n"
 
 
 @pytest.mark.parametrize("name", ["", "A", "a b", "../x", "a" * 33, "a\n", "ä"])

@@ -399,3 +399,7 @@ def test_a_series_is_named_in_its_feature_and_needed_by_it() -> None:
 def test_every_family_can_be_made_with_its_usual_numbers() -> None:
     for name in FAMILIES:
         assert feature(name).lookback >= 1
+
+
+def test_the_description_of_a_family_is_a_whole_paragraph() -> None:
+    assert FAMILIES["bollinger_width"].words.endswith("and their width over the mean.")

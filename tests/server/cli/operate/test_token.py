@@ -55,6 +55,7 @@ def test_the_owners_token_is_rotated_in_the_configured_file(folder):
         (("create", "owner", "--scope", "read"), 2),
         (("create", "Ci", "--scope", "read"), 2),
         (("rotate", "no"), 2),
+        (("rotate", "owner", "--expires", "90d"), 2),
         (("revoke", "no"), 2),
     ],
 )
