@@ -1,4 +1,5 @@
-"""Rounds: Asks and their answers, the plan after the last answer, and the follow-ups of earlier decisions.
+"""Rounds: Asks (questions to policies) and their answers, the plan after the last answer, and the follow-ups of earlier
+decisions.
 
 What can go wrong: a policy fails, hangs or answers late. Then its agent keeps its positions, and repeated failures
 suspend it; the other agents decide as before. An answer to a round that is over has no effect, because that round was
@@ -38,7 +39,8 @@ def ask_agents(state: State, due: list[int], ts: int) -> list[Effect]:
 
 
 def view_of(state: State, number: int, ts: int) -> View:
-    """The view of an agent at `ts`: the last sample, the newest marks and its own book."""
+    """What the policy of agent `number` (its index) sees at `ts`, ns UTC: the last sample, the newest marks and its own
+    book."""
     equity = state.books_micro[number]
     weights = state.lots(number) * state.lot_values()
     weights *= MICRO / equity if equity > 0 else 0.0
@@ -98,7 +100,10 @@ def _weights_fault(state: State, weights: bytes | None) -> str:
 
 
 def _count_failure(state: State, number: int, agent: AgentState, failed: str) -> list[Effect]:
-    """Count a failure of an agent, which keeps its positions; after max_failures in a row it is suspended."""
+    """Count a failure of an agent's policy for the reason `failed`; the agent keeps its positions.
+
+    After max_failures in a row the agent with the index `number` is suspended.
+    """
     agent.failures += 1
     effects: list[Effect] = [
         alert(state, "WARNING", "policy", f"policy failed, the agent holds: {failed}", agent=number)

@@ -93,7 +93,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
 def agents_due(state: State, due: Sequence[int], *, sample: bool) -> list[int]:
     """Indices of the agents that decide: the agents in `due`, and at a `sample` also every agent without a schedule.
 
-    Suspended agents, and agents whose policy is outside, are never among them.
+    Suspended agents, and agents that decide by proposals from outside the daemon, are never among them.
     """
     rules = state.rules.agents
     return [
@@ -106,7 +106,8 @@ def agents_due(state: State, due: Sequence[int], *, sample: bool) -> list[int]:
 
 
 def serve_tick(state: State, tick: Tick, effects_so_far: Sequence[Effect]) -> Sequence[Effect]:
-    """Return `effects_so_far` of a tick with the effects of its jobs, and the Asks of the agents that are due."""
+    """Return `effects_so_far` of a tick with the effects of its jobs, and the Asks (questions to policies) of the
+    agents that are due."""
     if tick.sample and tick.warmup:
         return effects_so_far
     effects = list(effects_so_far)
@@ -196,7 +197,7 @@ def accrue(state: State, tick: Tick) -> list[Effect]:
 
 
 def take_sample(state: State, tick: Tick) -> list[Effect]:
-    """Accrue, value the books, and check the limits that move kill switches."""
+    """Book the accrued fees and interest, value the books, and check the limits that move kill switches."""
     effects = accrue(state, tick)
     state.sample, state.sample_key = tick.ts, tick.key
     state.sample_no += 1

@@ -1,12 +1,12 @@
-"""Alerts that a receiver refuses, so that a refused alert never blocks its queue. Pure.
+"""Alerts that a receiver refuses, so that a refused alert never blocks its queue. The module does no input or output.
 
 A receiver may refuse one alert for ever, for its length or for a word in it, and accept all other alerts. But a
 receiver that is misconfigured or broken refuses in the same way, and every alert must wait for it. A refusal alone does
 not tell the two apart. Therefore
 
 - an alert that was refused TRIES times in a row goes behind all other alerts of its queue.
-- such an alert is set aside (dropped) at a further refusal, if the receiver accepted another alert since the refusal
-  before.
+- such an alert is set aside (dropped) at a further refusal, if the receiver accepted another alert since its last
+  refusal of this one.
 - no alert is set aside while the receiver accepts nothing.
 
 Rejected: to set aside by the HTTP status alone. A proxy answers 403 to a word in a text, and a chat that was renamed

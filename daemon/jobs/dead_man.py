@@ -66,7 +66,8 @@ class DeadMansSwitch:
             self._note(f"the receiver answers {answer.status}")
 
     def _note(self, error: str) -> None:
-        """Log each new reason once. The address is a secret of its owner and is not in the log."""
+        """Log each new reason why a heartbeat failed or was not sent, once. The address is a secret of its owner and is
+        not in the log."""
         if error and error != self._error:
             log.warning("dead_man.silent", reason=error)
         self._error = error

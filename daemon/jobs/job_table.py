@@ -1,4 +1,5 @@
-"""The jobs of schedules, as one table made of their records, and the rows of job runs that API and commands show."""
+"""The table of the jobs that a schedule may run, made from one record for each, and the rows of job runs that API and
+commands show."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final

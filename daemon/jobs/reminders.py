@@ -15,8 +15,8 @@ def due(incidents: Sequence[Incident], alerts: Alerts, now_ns: int) -> list[Remi
 
     An escalation sends a CRITICAL incident to the next sink of `escalate` after each `escalate_after`; the first sink
     had it at the start. A reminder to everyone comes first after `remind`, and the wait doubles each time: with
-    `remind` 1 h they come 1 h, 3 h and 7 h after the start. `incident.sinks` are the escalations so far,
-    `incident.reminded` both kinds.
+    `remind` 1 h they come 1 h, 3 h and 7 h after the start. `incident.sinks` has the sinks of the escalations so far,
+    `incident.reminded` the number of reminders of both kinds.
     """
     reminders = []
     for incident in incidents:

@@ -20,7 +20,8 @@ from quantd.daemon.views.shortfall import Slices
 class Reporter:
     """The reports of one service.
 
-    `store` is the state folder or a URL, `feed` the digest of the market data; `slices` returns its bars by number.
+    `store` is the state folder or a URL, `feed` the digest of the market data. `slices` returns a slice (the bars of
+    one instant) by its number; None where the bars are not available.
     """
 
     service: Service

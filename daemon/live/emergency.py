@@ -6,8 +6,8 @@ The exit needs API keys and nothing else. What can go wrong, and what prevents i
   a position with a working order is not closed yet.
 - A closing order is sent twice, and the position turns. So a position has one closing order at a time, and its client
   id is the same until the venue has acknowledged it.
-- A closing order fills between two readings. So orders are read before positions. The other way round the position that
-  it closed would still be listed, and be closed again.
+- A closing order fills between two readings. So orders are read before positions. If positions were read first, a
+  position that was closed in between would still be listed, and be closed again.
 - One request hangs or fails. So each has a time-out, and a failure of one order stops no other. Only keys that the
   venue refuses end the exit.
 

@@ -3,7 +3,7 @@
 Requests of one basket are sequential; baskets are concurrent. An order without an acknowledgement is `UNKNOWN`. The
 sender queries the venue, at increasing intervals, until the state of the order is resolved.
 
-What can go wrong, and the order that prevents it:
+What can go wrong, and the sequence that prevents it:
 
 - A cancel overtakes its order, or a query is answered before the order arrives. So each request of a basket waits for
   the previous one.
@@ -115,7 +115,7 @@ class Sender:
     def put(self, effects: Iterable[Outgoing]) -> None:
         """Sends committed requests to the venue; those of one basket are sent in order.
 
-        Before `run` has begun the requests are kept. `Rows` are orders of an earlier basket that are sent again.
+        Before `run` has begun the requests wait in memory. `Rows` are orders of an earlier basket that are sent again.
         """
         if self._tasks is None:
             self._early.extend(effects)

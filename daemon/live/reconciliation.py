@@ -7,7 +7,7 @@ Every field of the venue's account is compared, acted on, or left out for a writ
 that may not trade, and keys that the venue refuses, are reported at once as the condition "account". An account that is
 not compared for LATE_PERIODS periods is the condition "comparison".
 
-The order of one comparison: open orders are queried, so that missed fills are booked. Then deposits and fees are
+The sequence of one comparison: open orders are queried, so that missed fills are booked. Then deposits and fees are
 booked, and only then the account is read. An account that is read first would differ by each missed fill or deposit,
 and a difference stops new risk. The first PATIENT attempts wait for orders without an answer. Later attempts do not
 wait, because one such order would otherwise stop every comparison; a change that the order explains is no difference.
@@ -209,7 +209,7 @@ class Reconciler:
             await self._service.inbox.command(condition)
 
     async def flows(self) -> None:
-        """Books deposits and withdrawals at the venue since the last query, with a margin; each id is booked once.
+        """Books deposits and withdrawals at the venue since MARGIN_NS before the last query; each id is booked once.
 
         A `column` of -1 stands for no symbol of the universe.
         """

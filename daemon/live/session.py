@@ -5,7 +5,7 @@ every unknown order before it follows the market. A first start follows the mark
 account's holdings at their marks and needs prices for that.
 
 Open orders, and orders that ended lately, are registered with the venue before the first report can arrive, because an
-adapter recognises only reports on baskets that it remembers. Committed orders without an answer are stepped as unknown
+adapter recognises only reports on baskets that it remembers. Committed orders without an answer get the state UNKNOWN
 before anything is sent.
 
 A feed that fails does not end the daemon: positions and operators still need it. A stop waits for committed orders

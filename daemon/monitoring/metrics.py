@@ -351,7 +351,8 @@ class Metrics:
     """
 
     def __init__(self, name: str, agents: Iterable[str] = ()) -> None:
-        """`name` is that of the instance. The house and the `agents` keep label values of their own (BoundedLabels)."""
+        """`name` is the name of the instance. The house (the whole account) and each of `agents` have a label value in
+        any case; further agents may become "other" (BoundedLabels)."""
         self.registry = CollectorRegistry()
         self._name = name
         self._labels = defaultdict(BoundedLabels, agent=BoundedLabels(("house", *agents)))
@@ -382,7 +383,7 @@ class Metrics:
             self._gauges[gauge].labels(self._name, *self._bounded(GAUGES[gauge], labels)).set(value)
 
     def replace(self, gauge: str, values: Mapping[str, float | None]) -> None:
-        """Sets a gauge with one label, and removes its other label values."""
+        """Sets a gauge to `values` (value of its one label -> measured value), and removes all other label values."""
         self._gauges[gauge].clear()
         for label, value in values.items():
             self.set(gauge, value, label)

@@ -1,7 +1,8 @@
 """The watchdog: monitors the event loop, the machine's clock, the feed, the ledger, and the files HALT and lock.
 
-Each monitor reports its findings as events in the inbox; none changes the state. The end of a condition is reported
-too, but only an operator resumes trading. The measures are pure functions of their readings.
+Each monitor reports its findings as events in the inbox; none changes the state. A condition is a named fault, such as
+"feed"; its end is reported too, but only an operator resumes trading. The measures are pure functions of their
+readings.
 
 What can go wrong: the loop itself hangs, and with it every monitor. So `Sentry` is a separate process, which does not
 depend on this interpreter's lock. It writes the file HALT before it kills the daemon, so that the next start is halted.

@@ -30,7 +30,7 @@ def policy_of(
     isolation: Apart | None = None,
     members: Membership | None = None,
 ) -> Policy:
-    """An agent's policy for `universe`; with `members` it sees only the symbols that are members on the day.
+    """An agent's policy for `universe`; with `members` it sees only the symbols that belong to the universe on the day.
 
     `factor` returns the factor by which the agent's limits scale weights. `isolation` makes the parts that run in
     separate processes. Raises PolicyError with file and line of the configuration.
@@ -50,7 +50,8 @@ def policy_of(
 def with_rules(
     config: Config, agent: Agent, policy: Policy, factor: Factor, members: Membership | None = None
 ) -> Policy:
-    """`policy` inside the sizing and rebalancing rules of `agent`; with `members` it sees only the members of the day.
+    """`policy` inside the sizing and rebalancing rules of `agent`; with `members` it sees only the symbols that belong
+    to the universe on the day.
 
     The innermost policy decides the weights, sizing scales them, and rebalancing decides whether to trade to them.
     `factor` returns the factor by which the agent's limits scale weights.
@@ -114,7 +115,7 @@ def cost_bp(config: Config) -> float:
 def sizing_of(table: Sizing) -> SizingRules | None:
     """The rules of an agent's `sizing` table; None where the table sets no key.
 
-    A regime is a state of the market with its own exposure; `exclude` has the keys that are converted here.
+    A regime is a state of the market, such as high volatility, with an exposure for it.
     """
     if not table.model_fields_set:
         return None

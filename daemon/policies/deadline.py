@@ -7,7 +7,7 @@ neither processes nor deadlines.
 What can go wrong. Two threads would fill the same rows of the market's history at once: so the rows are filled before
 the thread is started. A member of an ensemble may hang at every call while the other members answer: its fault
 overrides their answer, so that the agent is suspended. A command that stops trading would wait for a policy: so it
-withdraws the question, and the agent holds, without a failure.
+withdraws the question, and the agent keeps its positions, without a failure.
 
 `withdraw` ends the process. The caller still waits for the thread, because the thread reads the market, which a step
 would change.
@@ -163,7 +163,7 @@ class Deadline:
     def withdraw(self, question: Ask) -> Decided:
         """Ends the processes of a policy's call.
 
-        Returns the answer to use instead: the agent holds, without a failure.
+        Returns the answer to use instead: the agent keeps its positions, without a failure.
         """
         for worker in self._processes_by_seat[question.policy][1]:
             worker.withdraw()

@@ -55,7 +55,8 @@ class Lacking(ValueError):
 
 
 def entries_for(leaf: Learned, symbols: tuple[str, ...]) -> list[str]:
-    """The names of the values of an observation, in order. Raises Lacking where the members' names differ.
+    """The names of the values of an observation, in order. Raises Lacking where the members of an ensemble have
+    different names.
 
     `symbols` are the symbols of the question; a model that was trained for fixed symbols does not use them.
     """
@@ -86,10 +87,10 @@ def answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) ->
 
 
 def _answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) -> Given:
-    """The answer of a policy to an observation. The members of an ensemble answer it one by one.
+    """The answer of a policy to an observation. In an ensemble each member answers the same observation.
 
-    A scorer has one row per asset: its features, then whether they are known. An equivariant network treats all assets
-    alike and takes any `symbols`; any other one has those of its training.
+    A scorer (one score per asset) has one row per asset: its features, then whether they are known. An equivariant
+    network treats all assets alike and takes any `symbols`; any other one has those of its training.
     """
     if isinstance(leaf, LearnedEnsemble):
         votes = [answer_to(member, observed, symbols) for member in leaf.members]
@@ -158,8 +159,9 @@ def _ensemble_answer(leaf: LearnedEnsemble, symbols: tuple[str, ...], votes: Flo
 def _confidence_and_value(leaf: LearnedAgent, scores: Observation, weights: Floats) -> tuple[Confidence, float | None]:
     """(confidence, largest action value) of an answer of a learned policy.
 
-    Without `scores` the confidence is the concentration of the weights, and for probabilities one less their entropy.
-    For action values it is the gap between the two largest, as a share of their range; only these have a largest value.
+    `scores` are what the network gives for its possible allocations. For probabilities the confidence is 1 - entropy /
+    maximum entropy. For action values it is the gap between the two largest as a share of their range, and only then
+    there is a largest action value, else None. Without `scores` the confidence is the concentration of the weights.
     """
     if not len(scores):
         return _concentration(weights), None

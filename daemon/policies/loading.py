@@ -176,7 +176,8 @@ class Inner:
         return self.policy.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        """Implements `Policy.act`, with weights checked for type, shape, finite values and leverage.
+        """The answer of the inner policy (`Policy.act`), with its weights checked for type, shape, finite values and
+        leverage.
 
         Raises MemberFailed, with the line in the user's code, for any exception of the policy but KeyboardInterrupt.
         """

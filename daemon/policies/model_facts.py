@@ -59,7 +59,8 @@ class Artifact(Struct, frozen=True):
 
 
 class Described(Struct, frozen=True):
-    """An artifact with its manifest (as `quantd models info --json` prints it) and its card.
+    """An artifact with its manifest (as `quantd models info --json` prints it) and its card (the text that describes
+    the model).
 
     `record` has the results by window, `entries` the names of the observation's values in order. `versions` are all
     complete versions in its folder of versions, and `current` is the version that decides.
@@ -182,7 +183,8 @@ def _facts(part: str, leaf: Policy, loaded: Checked, home: Path) -> Artifact:
 def _capabilities(leaf: Policy, loaded: Checked) -> list[str]:
     """The names of what a model can do: "predict", "explain", "any universe", "memory", "seats", "scores".
 
-    It can explain an answer if it has the mean of its inputs, with which an input is replaced for a comparison.
+    A model can explain an answer if it has the mean of its inputs, which then replaces one input after the other.
+    "seats" are agents that were trained together, "scores" a number for each of the model's allocations.
     """
     capabilities = ["predict"] if isinstance(leaf, Learned) else []
     manifest = loaded.manifest

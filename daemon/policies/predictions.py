@@ -33,7 +33,10 @@ class Predictions:
         """(agent, method, confidence)."""
 
     def add(self, question: Ask, decided: Decided, seconds: float, source: Source, method: str) -> None:
-        """Record the answer of the policy `method` to a question that took `seconds`."""
+        """Record the answer `decided` of the policy `method` to a question that took `seconds`.
+
+        `source` says what caused the question: a decision of the run, or a request to the API.
+        """
         agent = question.agent
         outcome: Outcome = "failed" if decided.failed else "hold" if decided.weights is None else "weights"
         with self._lock:

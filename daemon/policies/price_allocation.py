@@ -74,11 +74,12 @@ def held_of(held: Mapping[str, float], symbols: tuple[str, ...]) -> Floats:
 def allocated(
     policy: Policy, method: str, symbols: tuple[str, ...], closes: Floats, held: Floats, time: int, *, keep: bool
 ) -> tuple[Floats, Allocation, str, bool]:
-    """(weights float64[N], their figures, note, whether the policy holds) of `policy` for `closes`.
+    """(weights float64[N], their figures, note, whether the policy leaves the weights as they are) of `policy` for
+    `closes`.
 
-    `closes` float64[T, N] are T samples, oldest first; `held` float64[N] are the weights before. `method` is the name
-    of the policy for messages, `time` the instant of the answer in ns UTC. With `keep`, the processes of the policy
-    stay alive for a further question. Raises Refusing (the policy cannot answer) and BadPrices.
+    `closes` float64[T, N] are T samples, oldest first; `held` float64[N] are the weights before the answer. `method` is
+    the name of the policy for messages, `time` the instant of the answer in ns UTC. With `keep`, the processes of the
+    policy stay alive for a further question. Raises Refusing (the policy cannot answer) and BadPrices.
     """
     for leaf in leaves(policy):
         for name, missing_input in (

@@ -123,7 +123,7 @@ class Seats:
 
 
 def no_artifact(policy_index: int, path: str) -> Policy:
-    """Raise PolicyError: a shell without configured policies loads no artifact."""
+    """Raise PolicyError: a shell (runner of one engine) without configured policies loads no artifact."""
     raise PolicyError(f"{path}: an artifact cannot be loaded in a run without configured policies")
 
 

@@ -85,11 +85,13 @@ class UserView:
             return _copy(view.covariance(k))
 
         def shared(statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
-            """Like `View.shared`; the policy file gets its own result, computed from a copy."""
+            """The result of `statistic` for the k returns float64[k, N] that ended `skip` samples ago, computed for
+            this file alone."""
             return statistic(returns(k + skip)[:k])
 
         def shared_by_date(statistic: Callable[[Floats], A], k: int) -> A:
-            """Like `View.shared_by_date`; the policy file gets its own result, computed from a copy."""
+            """The result of `statistic` for the newest k returns by session date, float64[k, N], computed for this file
+            alone."""
             return statistic(synchronous(k))
 
         def bars(k: int) -> Bars:
@@ -179,7 +181,7 @@ class UserPolicy:
         return self._with_memory
 
     def act(self, view: View, memory: Memory) -> tuple[Any, Memory]:
-        """Implements `Policy.act`.
+        """The answer of the user's function to a view, and its memory for the next call (`Policy.act`).
 
         The user's function gets a UserView, and its memory if it takes one; "hold" becomes HOLD. What it returns as
         weights is not checked here.

@@ -20,8 +20,8 @@ class LearnedPart(Struct, frozen=True):
     """A learned policy at one decision.
 
     `path` is its path in the agent's policy; empty for the policy itself, also inside sizing and rebalancing rules.
-    `wrapped` means that other rules adjusted its weights. `symbols` are the symbols of its view. Where `occlusion` is
-    None, `missing` has the reason.
+    `wrapped` means that other rules adjusted its weights. `symbols` are the symbols of its view. `occlusion` has its
+    weights and how each input influenced them; where it is None, `missing` has the reason.
     """
 
     path: str
@@ -71,7 +71,8 @@ class Measured:
         return self.parts
 
     def _first_seat(self, seats: Sequence[str]) -> int:
-        """The seat of the first agent: 0 for the house (the whole account), the shadow's seat for a shadow."""
+        """The seat (index of the policy) of the first agent: 0 for the house (the whole account), the shadow's seat for
+        a shadow."""
         return seats.index(self.shadow) if self.shadow in seats else 0
 
 

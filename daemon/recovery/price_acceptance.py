@@ -75,7 +75,8 @@ def acceptance(folder: Path, table: str) -> Acceptance | None:
 
 
 def accept(folder: Path, table: str, who: str, reason: str, now: int) -> Acceptance:
-    """Append an acceptance to the file of a state folder. Raises Refused, see `check_file`."""
+    """Append an acceptance to the file of a state folder. Raises Refused where the file is anything but a plain regular
+    file (such as a link)."""
     entry = Acceptance(hash_of(table), instant_text(now), who, reason, table)
     check_file(folder / FILE)
     with (folder / FILE).open("ab") as file:

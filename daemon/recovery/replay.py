@@ -257,7 +257,8 @@ Watched = Callable[[Iterator[list[Item]]], Iterator[list[Item]]]
 
 
 def plain_journal(entries: Iterable[bytes], seq: int, parts: Parts) -> Journal:
-    """A journal that compares steps with `entries`, and appends further steps."""
+    """A journal that compares replayed steps with the recorded `entries`, which follow step number `seq`, and appends
+    further steps."""
     return Journal(entries, seq, parts.live)
 
 
@@ -277,7 +278,8 @@ def refold(
     shadow: str = "",
     hashed: bool = True,
 ) -> tuple[Shell, Journal]:
-    """Replays the journal from `snapshot`, which follows step `seq`, or from its beginning; returns shell and journal.
+    """Replays the journal from `snapshot`, which follows step `seq`, or from its beginning; returns the shell (runner
+    of an engine) and the journal.
 
     Each segment is replayed under the configuration that was active when it was recorded: later changes of costs or
     schedules must not change the past. The returned shell and journal continue under `parts`. Steps after `until` are
@@ -338,7 +340,7 @@ class Reached(Exception):
 
 
 class UpTo(Journal):
-    """A journal that is compared up to and including one step and then raises Reached.
+    """A journal that compares replayed steps with the record, up to and including one step, and then raises Reached.
 
     `judged` then has the gate calls (checks of orders against limits) of that step.
     """
@@ -361,7 +363,8 @@ class UpTo(Journal):
 
 
 class Every(Journal):
-    """A journal that is compared, and passes (step, its plans, its gate calls) of each step to `read`."""
+    """A journal that compares replayed steps with the record, and passes (step number, its plans, its gate calls) of
+    each to `read`."""
 
     def __init__(self, entries: Iterable[bytes], seq: int, live: bool, judged: list[Judged], read: ReadPlans) -> None:
         super().__init__(entries, seq, live)
@@ -426,7 +429,7 @@ def judged_at(
 
 
 def continued(shell: Shell, parts: Parts, *, hashed: bool = True) -> Shell:
-    """A new shell of the configuration `parts` that continues the state of `shell`.
+    """A new shell (runner of one engine) of the configuration `parts` that continues the state of `shell`.
 
     The new shell begins empty where `shell` has taken no step.
     """

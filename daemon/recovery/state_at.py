@@ -171,9 +171,10 @@ class Refolder:
         return first.config
 
     def _parts_under(self, name: str) -> Parts:
-        """The parts of the configuration with the digest `name`: the present ones, its saved copy, or the given one.
+        """The parts under the configuration with the digest `name`: the parts of the last replay, or parts made from
+        the saved copy or from the present configuration.
 
-        Raises ConfigLost where none of them has this digest.
+        Raises ConfigLost where none of these configurations has this digest.
         """
         if self.parts is not None and digest(self.parts.config) == name:
             return self.parts

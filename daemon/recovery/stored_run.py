@@ -63,8 +63,8 @@ def refuse_damaged(store: Store) -> None:
 def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, Journal]:
     """Rebuilds the run from its journal. Raises CannotStart where the replay differs or the feed has changed.
 
-    The replay starts at the newest snapshot that this version may use. After it the agents are asked again, with a
-    deadline: during the replay the journal gave their answers.
+    The replay starts at the newest snapshot that this version may use. After the replay the agents are asked again,
+    with a deadline: during the replay the journal gave their answers.
     """
     seq, snapshot = newest_snapshot(store, run)
     began_s = time.monotonic()

@@ -1,11 +1,11 @@
-"""Answers of policies to recorded samples that are known before the fold asks.
+"""Answers of policies to recorded samples that are known before the fold (the engine's compiled fast path) asks.
 
 What can go wrong: an answer was computed for another market than the one that the engine meets. So the source gets the
 closes at which its answers were planned, and raises an error where they differ. An answer is for one instant and for
 exactly the agents that are due at that instant; any other round asks its agents.
 
-At most MOST_AHEAD samples are looked ahead, and at most twice as many as had an answer planned since the question
-before. So a market that interrupts often wastes few answers.
+The source looks at most MOST_AHEAD samples ahead, and at most twice as many as had an answer used since the last look.
+So few answers are wasted in a market where other events interrupt often.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,14 +41,16 @@ class Foreseen(Protocol):
     def ahead(self, samples: Iterable[tuple[int, list[int]]], seats: Sequence[int]) -> list[AnswersAhead]:
         """The answers of all due agents to the first samples, as many as the source can give.
 
-        `samples` are (instant, indices of the agents due). `seats` has the seat of each agent, by its index.
+        `samples` are (instant, indices of the agents due). `seats` has, by index of the agent, the index of the policy
+        that decides for it (its seat).
         """
         ...
 
     def planned(self, answers: Sequence[AnswersAhead], prices: Floats, ring: Ring, later: int) -> None:
-        """Take note of T answers that were planned at `prices`, float64[T, N] closes, one row per answer.
+        """Take note of T answers from which orders were planned, one row of `prices` (closes, float64[T, N]) per
+        answer.
 
-        `ring` has `later` rows after the row of the last answer.
+        `ring`, the history of closes, has `later` rows after the row of the last answer.
 
         Raises an error where the engine had another market than the answers.
         """
@@ -56,7 +58,8 @@ class Foreseen(Protocol):
 
 
 class AdvanceAnswers:
-    """Answers to the next samples of a state from a source that knows them, and those that were planned already."""
+    """Answers to the next samples of a state, from a source that knows them in advance, and the answers from which
+    orders were planned since the last report."""
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -74,13 +77,15 @@ class AdvanceAnswers:
         self._source, self._log, self.state.answers_ahead = source, log, {}
 
     def look(self) -> None:
-        """Get the answers, known in advance, to the next samples of the present call."""
+        """Get the answers, known in advance, to the next samples of the present call of the fold (compiled fast
+        path)."""
         if self._source is not None:
             coming = islice(self._coming(), self._look_ahead)
             self.state.answers_ahead = {answers.ts: answers for answers in self._source.ahead(coming, self.state.seats)}
 
     def _coming(self) -> Iterator[tuple[int, list[int]]]:
-        """The next samples of the present call at which agents decide: (instant, indices of the agents due)."""
+        """The next samples of the present call of the fold (compiled fast path) at which agents decide: (instant,
+        indices of the agents due)."""
         state = self.state
         deciding = [
             (agent, columns.always)
@@ -96,7 +101,7 @@ class AdvanceAnswers:
                     yield item.ts, due
 
     def planned(self, answers: AnswersAhead) -> None:
-        """Record that answers known in advance were planned at the last sample."""
+        """Record that orders were planned at the last sample from answers that were known in advance."""
         state, market = self.state, self.state.market_columns
         for agent in answers.answers:
             state.agents[agent].failures = 0

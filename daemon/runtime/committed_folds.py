@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 
 class BatchMessages:
-    """The messages of a batch for the bus: its entries, and the retained topics in their state after the batch.
+    """The messages of a batch of steps for the bus: the entries of the batch, and the retained MQTT topics in their
+    state after it.
 
     A retained topic is composed once in a batch at most, from its newest step.
     """

@@ -1,4 +1,4 @@
-"""The gate's input: the account of a book with its open orders, and its limits."""
+"""The input of the gate (the check of limits): the account of a book with its open orders, and its limits."""
 
 from collections.abc import Iterable
 
@@ -43,10 +43,12 @@ def limits_in_force(state: State, book: int) -> Limits:
 
 
 def account_of(state: State, book: int, *, by_hand: bool = False) -> Account:
-    """The gate's account of an agent or of the house (whole account), with all orders and crosses that may still fill.
+    """The gate's account of an agent or of the house (whole account), with all orders and crosses (trades between
+    agents) that may still fill.
 
-    `by_hand`: for an operator's order, which may reduce a position in a symbol that is held after a price jump. `up`
-    and `down` are the unsigned lots of open purchases and sales by symbol; without open orders they are None.
+    `by_hand`: for an operator's order, which may reduce a position in a symbol whose trading is blocked after a price
+    jump. `up` and `down` are the unsigned lots of open purchases and sales by symbol; without open orders they are
+    None.
     """
     size = state.universe.size
     limits = limits_in_force(state, book)

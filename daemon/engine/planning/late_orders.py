@@ -22,13 +22,14 @@ def waits_for_answer(work: Working, row: int) -> bool:
 
 
 def waiting_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
-    """(key, basket, row) of every order at the venue that waits for an answer; none at a simulated venue."""
+    """(key (sample, n) of the basket, basket, row of the order) of every order at the venue that waits for an answer;
+    none at a simulated venue."""
     for key, work in state.at_venue().items() if state.venue.waits.compared else ():
         yield from ((key, work, row) for row in range(len(work.state)) if waits_for_answer(work, row))
 
 
 def uncertain_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
-    """The orders of `waiting_rows` that may have fills which are not reported.
+    """(key (sample, n), basket, row) of the orders without an answer that may have fills which are not reported.
 
     An order that is being cancelled is included only once it is late: until then its fills are reported.
     """
@@ -38,7 +39,8 @@ def uncertain_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
 
 
 def clock_of(state: State, key: Key, row: int) -> Unanswered | None:
-    """Since when an order, a row of a basket, waits for an answer of the venue; None while it does not wait."""
+    """The record of the instant since which an order (a row of a basket) waits for an answer of the venue; None while
+    it does not wait."""
     return next(
         (clock for clock in state.venue.waits.unanswered if (clock.sample, clock.n, clock.row) == (*key, row)), None
     )

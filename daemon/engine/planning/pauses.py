@@ -34,7 +34,11 @@ def side_of(state: State, symbol: int, lots: float) -> Side:
 
 
 def pause_after(state: State, agent: int, symbol: int, side: Side, words: str) -> Retry:
-    """Count one more refusal of orders in a symbol and direction, and begin their pause."""
+    """Count one more refusal of orders in a symbol and direction, and begin their pause; returns its record.
+
+    `words` is the venue's reason without numbers: each reason has a separate count, and the reasons beyond MOST_PAUSES
+    share one.
+    """
     same_side = [key for key in state.protection.retries if key[:3] == (agent, symbol, side)]
     if (agent, symbol, side, words) not in same_side and len(same_side) >= MOST_PAUSES:
         words = OTHER_WORDS
@@ -50,10 +54,10 @@ def pause_ns(times: int) -> int:
 
 
 def try_at_once(state: State, symbols: Collection[int] | None = None) -> None:
-    """End the present pauses of reductions, in some symbols or in all; the count of refusals goes on.
+    """End the present pauses of orders that reduce positions, in some symbols or in all (None).
 
-    The function is called for an operator's command, and when other lots than before can be closed, because the next
-    order then differs from the refused one.
+    The count of refusals goes on. The function is called for an operator's command. It is also called when the number
+    of lots that can be closed changes, because the next order then differs from the refused one.
     """
     for retry in state.protection.retries.values():
         if retry.side == "reduce" and (symbols is None or retry.symbol in symbols):
@@ -70,7 +74,8 @@ def pausing(state: State, lots: Floats) -> NDArray[np.bool_] | None:
 
 
 def stop_pauses(state: State, agent: int, symbol: int) -> bool:
-    """Whether the stop of an agent's position pauses now, so that no stop may be sent."""
+    """Whether the protective stop of an agent's position pauses, because the venue refused or ended one: no stop is
+    sent now."""
     return any(
         key[:3] == (agent, symbol, "stop") and state.now < retry.at for key, retry in state.protection.retries.items()
     )

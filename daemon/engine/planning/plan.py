@@ -3,14 +3,14 @@
 What can go wrong: each order alone is within the limits, and all together break them. Therefore the house's limits
 measure the net of all agents, with every open order, as one basket.
 
-What the order guarantees. Parent orders of the deciding agents end first: the new decision replaces what they have not
-sent. Stops at the venue that conflict with the plan are cancelled, and the whole plan waits for their end: purchases
-sent early would spend the proceeds of sales that still wait. Each agent's limits come before the crossing, so that only
-lots that an agent may trade are crossed. Crosses are recorded after the verdict of the house, and not in symbols that
-it refused.
+What the sequence guarantees. Parent orders of the deciding agents end first: the new decision replaces what they have
+not sent. Stops at the venue that conflict with the plan are cancelled, and the whole plan waits for their end:
+purchases sent early would spend the proceeds of sales that still wait. Each agent's limits come before the crossing, so
+that only lots that an agent may trade are crossed. Crosses are recorded after the verdict of the house, and not in
+symbols that it refused.
 
-A basket is the n-th of its sample, counted in the state. So its id (sample, n) is derived from the state, and is the
-same in a replay.
+The id of a basket is (sample, n): the n-th basket of its sample. The state counts the baskets, so that a replay gives
+the same ids.
 
 Rejected: to change a stop in place when a plan reduces its position. A replacement has two more possible outcomes than
 a cancel, and differs from venue to venue (docs/decisions/008).
@@ -55,8 +55,8 @@ AUCTIONS: Final = {"open": Kind.OPEN, "close": Kind.CLOSE}
 
 
 class Child(NamedTuple):
-    """A basket of child orders: instant and style of the decision of their parents, and worst prices in nano-currency
-    by column (0: none)."""
+    """A basket of child orders, which execute parts of parent orders: instant and execution style of the parents'
+    decision, and worst prices in nano-currency by column (0: none)."""
 
     decided: int
     style: str
@@ -68,7 +68,7 @@ FREED: Final = np.isin(np.arange(128), list(SALES_FREE))
 
 
 class _Order(NamedTuple):
-    """The settings of one plan, beside the answers.
+    """The settings of one plan, besides the weights that the agents answered.
 
     `immediate`: its orders are no decision of an agent (a flatten, exits, children, orders by hand). They are sent at
     once, without an execution style or a follow-up (rest of a decision).
@@ -106,13 +106,15 @@ def plan(
     child: Child | None = None,
     by_hand: bool = False,
 ) -> Sequence[Effect]:
-    """Plan a round's answers (agent -> float64[N] weights as bytes, in agent order); returns the effects.
+    """Plan the orders for the answers of a round (agent -> float64[N] weights as bytes, in agent order); returns the
+    effects.
 
-    `used` counts the earlier follow-ups (rests of decisions) of the decision. With `flatten` all positions are closed,
-    whatever the state of the kill switches. `lots` (agent -> float64[N] signed) are traded in place of the change that
-    the weights imply, in addition to open orders: orders by hand, exits, or the due children of a parent (`child`).
-    `by_hand` marks an operator's order, which may reduce a symbol held after a price jump. `watch` gives the alerts of
-    the limits: `quantd.daemon.engine.safety.monitor.watch_plan`.
+    A follow-up orders the rest of a decision; `used` is the number of follow-ups that the decision had already. With
+    `flatten` all positions are closed, whatever the state of the kill switches. `lots` (agent -> float64[N] signed) are
+    traded in place of the change that the weights imply, in addition to open orders: orders by hand, exits, or the due
+    children of a parent (`child`). `by_hand` marks an operator's order, which may reduce a position whose symbol is
+    blocked after a price jump. `watch` is the function that returns the alerts about limits
+    (`quantd.daemon.engine.safety.monitor.watch_plan`).
     """
     parts: list[_Part] = []
     effects: list[Effect] = []
@@ -152,7 +154,11 @@ def plan(
 def _agent_verdict(
     state: State, agent: int, account: Account, change: Floats, limits: Limits, mode: int, child: Child | None
 ) -> Verdict:
-    """The verdict of an agent's limits on its change, which counts as a request unless it is of child orders."""
+    """The verdict of an agent's limits on `change`, float64[N] signed lots.
+
+    The lots are recorded for the limit on repeated requests, unless they are of child orders: equal children of one
+    decision are no repetition. `mode` is the kill switch state that applies to the plan.
+    """
     if child is not None:
         account.repeated = None  # equal slices of one decision would be refused as duplicates
     ctx = market_context(state)
@@ -177,8 +183,9 @@ def _after_stops(
     """Cancel stops at the venue that conflict with a plan, and postpone the plan until they have ended.
 
     Child orders are not postponed: they omit the symbols of these stops. Returns the remaining `lots`, the effects, and
-    whether the plan is postponed. With `lots` None the plan is of the target weights in `answers`, else of these lots.
-    `used` counts the earlier follow-ups (rests of decisions) of the decision.
+    whether the plan is postponed. The plan trades `lots` if they are given; with None it trades to the target weights
+    in `answers`. A follow-up orders the rest of a decision; `used` is the number of follow-ups that the decision had
+    already.
     """
     if lots is None:
         for waiting in state.protection.postponed:  # a new answer of an agent replaces its postponed one
@@ -207,7 +214,11 @@ def _after_stops(
 # Long because each statement needs the lots of the one before: crosses only after the verdict of the house, the id
 # of the basket before its parents, and all of it in the plan that the journal records.
 def _plan_house(state: State, parts: list[_Part], order: _Order, switch: int) -> list[Effect]:
-    """Cross opposite lots, check the net against the house's limits, and make the basket or the parent orders."""
+    """Cross opposite lots of agents, check the net lots against the limits of the house (the whole account), and make
+    the basket or the parent orders.
+
+    `switch` is the state of the house's kill switch that applies to the plan.
+    """
     ctx, sample, child = market_context(state), order.sample, order.child
     wanted = np.array([p.verdict.lots for p in parts], dtype=np.int64)
     crossed, surviving = net(wanted)
@@ -285,8 +296,11 @@ def _plan_house(state: State, parts: list[_Part], order: _Order, switch: int) ->
 
 
 def _without_jump_crosses(state: State, parts: list[_Part], crossed: Lots, surviving: Lots) -> tuple[Lots, Lots]:
-    """(lots that pass, lots that cross) without crosses (trades between agents) in symbols held after a price jump,
-    where no price is right for both agents; marks these cuts with their reason."""
+    """(lots that pass, lots that cross) without crosses (trades between agents) in symbols that are blocked after a
+    price jump.
+
+    No price of such a symbol is right for both agents. The agents' verdicts get the reason PRICE_JUMP there.
+    """
     crossed = crossed.copy()
     for symbol in state.restrictions.jumped:
         for part, lots in zip(parts, crossed[:, symbol].tolist(), strict=True):
@@ -297,7 +311,8 @@ def _without_jump_crosses(state: State, parts: list[_Part], crossed: Lots, survi
 
 
 def _with_jumps(state: State, verdict: Verdict) -> Values:
-    """The values of limits for the journal, with (newest price, price before the jump) of each symbol that is held."""
+    """The values of limits for the journal, with (newest price, price before the jump) of each symbol whose lots were
+    cut because of a price jump."""
     if not state.restrictions.jumped:
         return verdict.recorded
     jump_prices = {
@@ -309,7 +324,7 @@ def _with_jumps(state: State, verdict: Verdict) -> Values:
 
 
 def _because(state: State, agent: int) -> str:
-    """The proposal that a book trades for; empty for a policy that is asked."""
+    """The proposal that an agent's orders carry out, as text; empty where a policy was asked for the weights."""
     if agent in state.portfolios:
         return state.portfolios[agent].because
     return state.agents[agent].note if state.seats[agent] in state.rules.outside else ""
@@ -325,9 +340,10 @@ def _house_verdict(
 ) -> Verdict:
     """The verdict of the limits of the house (the whole account) on the net lots `requested`.
 
-    The verdict on a lone agent with the account and the limits of the house is used again. Orders that pause after
-    refusals are refused, except an operator's order by hand. During a flatten (the closing of all positions) orders
-    pause too: the command ended the earlier pauses once. `measure` computes the limits' values of all verdicts at once.
+    A lone agent with the account and the limits of the house has the same verdict, which is not computed again. Orders
+    that pause after refusals are refused, except an operator's order by hand. During a flatten (the closing of all
+    positions) an operator's orders pause too: the command ended the earlier pauses once. `measure` computes the limits'
+    values of all verdicts at once.
     """
     paused = pausing(state, requested) if state.protection.retries and (not house.by_hand or state.flattening) else None
     first_part, limits, sums = parts[0], limits_in_force(state, HOUSE), state.history.synchronous.sums
@@ -434,7 +450,8 @@ def _record_sent(state: State, out: OrderBasket, agents: list[int], surviving: L
 
 
 def _ends_by_column(state: State, kind: Kind) -> list[int]:
-    """By column: end of a DAY order or of an order for an auction; 0 where orders are good till cancelled."""
+    """By column, the expiry (ns UTC) of a DAY order or of an order for an auction; 0 where orders are good till
+    cancelled."""
     rules = state.rules
     if rules.good_till_cancelled and kind == Kind.LIMIT:
         return [0] * state.universe.size
@@ -484,8 +501,9 @@ def _record_follow_ups(
     """Record a follow-up (rest of a decision) for each decision that sells, and that was cut for lack of cash or
     exposure which its sales will bring.
 
-    `surviving` are the agents' lots after crosses, `requested` those of the house, and `verdict` is on the latter.
-    `used` counts the decision's earlier follow-ups. `held_back`: lots wait for the end of open orders.
+    `surviving` are the agents' lots after crosses. `requested` are the net lots of the house (the whole account), and
+    `verdict` is the verdict on them. `used` is the number of follow-ups that the decision had already. A part of a plan
+    is `held_back` while some of its lots wait for the end of open orders.
     """
     house_cut = FREED[verdict.reason] & (verdict.lots != requested)
     cut_by_house = bool(house_cut.nonzero()[0].size)

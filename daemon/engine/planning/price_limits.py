@@ -1,4 +1,4 @@
-"""Narrows the worst prices of orders to the limits up and down of their symbols."""
+"""Narrows the worst prices of orders to the exchange's price limits (limit up, limit down) of their symbols."""
 
 from collections.abc import Sequence
 

@@ -4,8 +4,8 @@ Invariant: stops and reducing orders together never exceed the position, of the 
 book. So no fill, in whatever order reports arrive, takes a position across zero.
 
 The stop of the agent that sells is cancelled first. All stops of the symbol are cancelled only where that does not
-suffice, because a position without a stop is watched by the daemon alone. While a symbol is held after a price jump no
-successor would be sent, so only an operator's order cancels its stops.
+suffice, because a position without a stop is watched by the daemon alone. While trading in a symbol is blocked after a
+price jump, a cancelled stop could not be replaced, so only an operator's order cancels its stops.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,8 @@ def cancel_stop(state: State, stop: Live) -> Effect:
 
 
 def reducing_lots(state: State) -> dict[int, list[int]]:
-    """Book -> unsigned lots, one number per column, that open orders and crosses may still close."""
+    """Book -> unsigned lots, one number per column, that open orders and crosses (trades between agents) may still
+    close."""
     reducing = {book: [0] * state.universe.size for book in (HOUSE, *range(len(state.agents)))}
 
     def count(book: int, symbol: int, lots: int) -> None:
@@ -71,7 +72,7 @@ def cancel_conflicts(state: State, changes: dict[int, Floats], by_hand: bool = F
 
     Returns their columns and the cancels. A stop conflicts where open orders, the changes that reduce and all stops
     together exceed the position. The stop of the agent that sells is cancelled first; all stops of the symbol where
-    that does not suffice. In a symbol that is held after a price jump only changes `by_hand` conflict: the gate (the
+    that does not suffice. In a symbol that is blocked after a price jump only changes `by_hand` conflict: the gate (the
     check of limits) refuses all other changes.
     """
     stops = live_stops(state)

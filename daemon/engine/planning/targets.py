@@ -24,12 +24,14 @@ def _targets(size: int) -> Targets:
 
 
 def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
-    """The factor, at most 1, that keeps gross exposure and cash within limits when all orders fill at worst prices."""
+    """The factor for `weights`, at most 1, that keeps gross exposure and cash within limits of agent and house when all
+    orders fill at worst prices."""
     return Targets(len(weights)).factor(read_floats(weights), *room_of(agent, house))
 
 
 def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> tuple[Floats, float]:
-    """float64[N] signed lots to trade, and the factor (at most 1) that keeps the weights within the agent's exposure.
+    """float64[N] signed lots to trade, and the factor (at most 1) that keeps the weights within the agent's exposure
+    limits.
 
     The target is weight x equity / value of a lot, truncated to lots. A position never changes its sign at once: its
     target is then zero. A change worth less than `min_trade` is omitted, unless its target is zero. A symbol without a

@@ -47,12 +47,16 @@ def alert(
 def refuse_command(
     state: State, code: Refusal, kind: str, why: str, *, before: str = "", level: Level = "WARNING"
 ) -> tuple[Publish, Refused]:
-    """The effects of a command that is refused: an alert, whose text begins with `before`, and the reason."""
+    """The effects of a command that is refused: an alert, whose text is `before` and the reason `why`, and the record
+    of the refusal with its code."""
     return alert(state, level, kind, before + why), Refused(code, why)
 
 
 def level_effects(state: State, crossings: Sequence[tuple[int, Crossing]]) -> list[LimitMoved | Publish]:
-    """The record of limits whose alert level changed at an instant, as (book, crossing), and at most one alert."""
+    """The record of the limits whose alert level changed at an instant, and at most one alert about them.
+
+    `crossings` are (book, crossing) pairs. A crossing is (key of the limit, level before, level after, value, bound).
+    """
     if not crossings:
         return []
     news = [_is_news(state, book, crossing) for book, crossing in crossings]

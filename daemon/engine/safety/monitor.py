@@ -48,10 +48,11 @@ def watch(state: State) -> list[Effect]:
 
 
 class Review(NamedTuple):
-    """The result of a book's alert bands (within them no level changes) at a sample, where nobody reads a record.
+    """What a sample requires of a book's limits, found without measuring them, where no record is journalled.
 
-    `values` are (least possible value, bound) of limits whose level these two numbers decide. `wanted` are the limits
-    that must be measured; None means all. `realised` is True where the level of a realised measure may change.
+    `values` are (least possible value, bound) of limits whose alert level these two numbers decide. `wanted` are the
+    limits that must be measured; None means all. `realised` is True where the level of a measure of past returns
+    (volatility, Sharpe ratio) may change.
     """
 
     values: Values
@@ -60,10 +61,11 @@ class Review(NamedTuple):
 
 
 def review(levels: Mapping[str, int], doubts: Sequence[Doubt] | None, *, realised: bool = False) -> Review:
-    """Return the review of a book from `Bands.doubts`; `levels` are its present alert levels by limit.
+    """Return which limits of a book must be measured, from its `doubts`; `levels` are its present alert levels by
+    limit.
 
-    A doubt is (key, least possible value, largest possible value, bound) of a limit. `doubts` None: every limit must be
-    measured.
+    A doubt is (key, least possible value, largest possible value, bound) of a limit whose level may change. `doubts`
+    None: every limit must be measured.
     """
     if doubts is None:
         return Review({}, None, realised)
@@ -82,8 +84,8 @@ def watch_levels(
 ) -> list[Effect]:
     """Alerts about limits whose level changed, and the record of the house (the whole account) where a record is due.
 
-    `books` are the `watched` ones. With `reviews` (by book) nobody reads a record, and none is made. `wanted` has by
-    book the limits to measure, None for all.
+    `books` are the books to check, None for all that are watched. With `reviews` (by book) no record is made, because
+    none is journalled. `wanted` has by book the limits to measure, None for all.
     """
     memory, orders_open = state.watch, bool(state.working or state.crosses)
     if books is None:
@@ -122,9 +124,10 @@ def watch_levels(
 
 
 def record_known(state: State, equity_micro: int) -> list[Effect]:
-    """The record of the losses and realised measures of the house (the whole account) at an equity, micro-currency.
+    """The record of the losses and of the measures of past returns (volatility, Sharpe ratio) of the house (the whole
+    account).
 
-    The list is empty where the house has no such limits.
+    `equity_micro` is the house's equity in micro-currency. The list is empty where the house has no such limits.
     """
     values = state.watch.realised[0].values(state.rules.house)
     values |= losses(state.switch, equity_micro, state.rules.house)
@@ -167,9 +170,10 @@ def levels_of(state: State, book: int) -> dict[str, int]:
 
 
 def _unmeasured_values(state: State, book: int, *, realised: bool) -> Values:
-    """Values of a book that need no measurement of positions: realised measures, if `realised`, and losses.
+    """Values of a book's limits that do not depend on its positions: losses and, with `realised`, measures of past
+    returns.
 
-    Losses are omitted while they are, and at the last level were, far below their bounds.
+    Losses are omitted while they are far below their bounds and no loss limit has a raised alert level.
     """
     switch, equity, levels = state.switch_at(book), state.equity_of(book), levels_of(state, book)
     limits = state.rules.house if book == HOUSE else state.rules.agents[book].limits
@@ -203,7 +207,8 @@ def _equity(state: State, book: int) -> float:
 
 
 def limit_values(state: State) -> Values:
-    """Each limit of the house (whole account) with all open orders counted as filled; empty before the first sample."""
+    """(value, bound) of each limit of the house (whole account), with open orders counted as filled; empty before the
+    first sample."""
     if not state.sample:
         return {}
     limits = limits_in_force(state, HOUSE)
@@ -212,13 +217,14 @@ def limit_values(state: State) -> Values:
 
 
 def basket_values(state: State, book: int) -> Values:
-    """Each limit on the positions of a book, with all its open orders counted as filled."""
+    """(value, bound) of each limit on the positions of a book, with all its open orders counted as filled."""
     ctx, account, limits = market_context(state), account_of(state, book), limits_in_force(state, book)
     return standing(ctx, account, limits, None) | held_values(ctx, account, limits)
 
 
 def state_losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple[float, float]]:
-    """Drawdown and losses of a book; 0 before the kill switch has observed a sample."""
+    """(value, bound) of the drawdown and the loss limits of a book; the values are 0 before the kill switch has
+    observed a sample."""
     if switch.day_key < 0:
         switch = Switch()
         rearm(switch, max(equity_micro, 1), 0)

@@ -57,7 +57,8 @@ def note_rebalances(state: State, event: object, effects_so_far: Sequence[Effect
 
 
 def _milestone(state: State, rules: Notices) -> list[Effect]:
-    """A notice, once for each milestone, when the growth of the house reaches (1 + milestone) to the next power."""
+    """A notice when the equity of the house, without deposits and withdrawals, has grown by the factor 1 + milestone
+    once more."""
     if not rules.milestone:
         return []
     growth = state.watch.realised[0].grown(state.equity_micro, state.ledger.house.flows_micro)
@@ -72,8 +73,9 @@ def _milestone(state: State, rules: Notices) -> list[Effect]:
 def _decay(state: State, rules: Notices) -> list[Effect]:
     """Notices about policies whose Sharpe ratio is significantly below the ratio of their test, and about recoveries.
 
-    `expected` has the ratio by number of the policy, NaN where it is unknown; `decay` is the number of returns. The
-    standard error of a Sharpe ratio is by Lo (2002), for independent returns.
+    `expected` has the ratio of the test by index of the policy, NaN where it is unknown. `decay` is the number of
+    newest returns over which the ratio is measured. The standard error of a Sharpe ratio is by Lo (2002), for
+    independent returns.
     """
     messages: list[Effect] = []
     if not rules.decay:

@@ -1,4 +1,5 @@
-"""The stage of parent orders: after slices, ticks, decisions and reports, the children that are due are sent."""
+"""The stage of parent orders: after bars, ticks, decisions and reports it sends the child orders (parts of parents)
+that are due."""
 
 from collections.abc import Sequence
 

@@ -18,7 +18,8 @@ from quantd.trading.events import Reloaded
 
 
 def apply_limits(state: State, limits: bytes) -> None:
-    """Apply the part of the rules that may change during a run, in the house (the whole account) and its shadows."""
+    """Apply the part of the rules that may change during a run, in the house (the whole account) and its shadows
+    (agents on paper)."""
     state.govern(with_limits(state.rules, limits))
     for shadow, shadow_rules in zip(state.shadows, state.rules.shadows, strict=True):
         shadow.govern(shadow_rules)
@@ -47,7 +48,8 @@ def postpone(state: State, reloaded: Reloaded) -> list[Effect]:
 
 
 def apply_looser(state: State, waiting: Loosening, why: str) -> list[Effect]:
-    """Apply the looser limits `waiting` for approval or a delay; `why` is the reason in the alert."""
+    """Apply the looser limits `waiting`, once they were approved or their delay is over; `why` says which, for the
+    alert."""
     state.loosening = None
     apply_limits(state, waiting.limits)
     return [alert(state, "CRITICAL", "loosening", f"{_names(waiting)} are looser from now on: {why}")]

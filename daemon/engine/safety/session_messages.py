@@ -25,7 +25,7 @@ REASONS: Final = 3
 
 
 def session_messages(state: State, jobs: Sequence[str], coming: Sequence[str]) -> list[Publish]:
-    """The messages of the session jobs `jobs`, with the `coming` runs of schedules."""
+    """The messages of the jobs `jobs` ("before_open", "after_close"); `coming` are the next schedule runs as text."""
     messages = []
     if "before_open" in jobs:
         messages.append(_before_open(state, coming))
@@ -63,8 +63,8 @@ def count_refusals(state: State, event: object, effects_so_far: Sequence[Effect]
 
 
 def _before_open(state: State, coming: Sequence[str]) -> Publish:
-    """The message before an open: whether the daemon is ready. A WARNING where a condition is down, an agent suspended
-    or the kill switch not at RUN."""
+    """The message before an open: whether the daemon is ready. A WARNING where something that trading needs (a
+    condition, such as the feed) is down, an agent is suspended, or the kill switch is not at RUN."""
     newest = int(state.mark_ts.max()) if state.mark_ts.size else 0
     age = f"newest bar {(state.now - newest) / HOUR_NS:.1f} h old" if newest > 0 else "no bar yet"
     switch = SWITCH_NAMES[state.switch.state]

@@ -2,9 +2,9 @@
 
 A switch moves only from RUN towards HALT here. An operator moves it back; a replayed feed may re-arm a loss limit.
 
-What the order guarantees. The move is recorded before its consequences, so that each cancel follows from a record.
-Parent orders end with the move: otherwise they would send another child for each child that is cancelled. Crosses are
-dropped at every move of the house, because none of them has passed the new switch.
+What the sequence guarantees. The move is recorded before its consequences, so that each cancel follows from a record.
+Parent orders end with the move: otherwise they would send another child for each child that is cancelled. Crosses
+(trades between agents) are dropped at every move of the house, because none of them has passed the new switch.
 
 What can go wrong: a cancel, or a sale of a flatten, is lost or refused. So `cancel_open_orders` and `flatten_all` are
 repeated at each tick until no order or position remains. Orders of unknown state are cancelled too: the venue may have
@@ -39,8 +39,8 @@ STATE_LIMITS: Final = frozenset({"drawdown", "daily_loss", "weekly_loss"})
 
 
 def watch_switch(state: State, who: int, tick: Tick) -> list[Effect]:
-    """Move the kill switch of `who` (an agent's index, or HOUSE) by its loss limits; on a replayed feed, re-arm it
-    after rearm_samples."""
+    """Move the kill switch of `who` (an agent's index, or HOUSE) to REDUCE if a loss limit is reached; on a replayed
+    feed, re-arm it after rearm_samples."""
     rules, switch, equity_micro = state.rules, state.switch_at(who), state.equity_of(who)
     limits = rules.house if who == HOUSE else rules.agents[who].limits
     waited = state.sample_no - switch.since_sample
@@ -60,8 +60,8 @@ def watch_switch(state: State, who: int, tick: Tick) -> list[Effect]:
 def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list[Effect]:
     """Move a kill switch from RUN towards HALT, and cancel open orders accordingly.
 
-    A reason in `flatten_on` also closes all positions of the house (the whole account). With `jumped` symbols after an
-    unexplained price jump are closed too: only where an operator's flatten, already under way, does so.
+    A reason in `flatten_on` also closes all positions of the house (the whole account). Positions in symbols that are
+    blocked after an unexplained price jump are closed only where an operator's flatten is already closing them.
     """
     switch = state.switch_at(who)
     before = switch.state
@@ -93,7 +93,7 @@ def _second_reason(state: State, who: int, switch: Switch, to: int, reason: str,
     """Handle a further reason for a kill switch that is already at `to` or stricter.
 
     A reason that only an operator can end replaces a loss limit, which a replayed feed re-arms. A reason of
-    `flatten_on` flattens the house (the whole account) even then.
+    `flatten_on` closes all positions of the house (the whole account) even then.
     """
     if switch.state != to:
         return []

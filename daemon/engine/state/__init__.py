@@ -1,7 +1,7 @@
 """The state of the engine and its records: what `step` reads and changes, settings, and snapshots.
 
-Every package of the engine may import this package, which imports of the engine only the columns of `core`. So a record
-that two packages share is defined in this package.
+Every package of the engine may import this package. Of the engine, this package imports `core` only. So a record that
+two packages share is defined here.
 """
 
 from quantd.daemon.engine.state.agent_state import AgentState, Exit

@@ -33,8 +33,8 @@ class FrozenActivity(Struct, frozen=True):
 
 
 class BookActivity:
-    """One book: the value `traded` in currency and the number of `orders` in the session, (instant, orders) of recently
-    `sent` baskets, and the last request of signed lots."""
+    """One book: the value `traded` in currency and the number of `orders` in the session, (instant in ns, number of
+    orders) of recently `sent` baskets, and the last request of signed lots."""
 
     __slots__ = ("orders", "request", "sent", "traded")
 
@@ -65,8 +65,8 @@ class BookActivity:
 
 
 class Activity:
-    """All books, agents in order and the house (the whole account) last. `session_end` is the close of the counted
-    session: a decision at a close trades in the next one."""
+    """All books, agents in order and the house (the whole account) last. `session_end` (ns UTC) is the close of the
+    session that is counted: from this instant on orders count for the next session."""
 
     __slots__ = ("books", "session_end")
 
@@ -107,7 +107,11 @@ class Activity:
                 self.books[-1].traded += traded  # the house
 
     def cross(self, price_nano: int, shares: Sequence[tuple[int, int]], size: float) -> None:
-        """Count the value of a cross for its agents only: it is no trade of the house (the whole account)."""
+        """Count the value of a cross (trade between agents) for its agents only: it is no trade of the house (the whole
+        account).
+
+        `shares` are (agent, lots); `size` are the units of one lot.
+        """
         for agent, lots in shares:
             self.books[agent].traded += abs(lots) * price_nano / NANO * size
 
@@ -129,7 +133,7 @@ class Activity:
         return sum(orders for ts, orders in self.books[book].sent if ts > now - rate.per_ns)
 
     def ask(self, book: int, now: int, lots: Floats, limits: Limits) -> None:
-        """Record the lots that a book requests, with those within the duplicate window."""
+        """Record the signed lots that a book requests. A request within the duplicate window extends the last one."""
         self.books[book].request.add(now, read_floats(lots), limits.duplicate_window_ns)
 
     def repeated(self, book: int, now: int, limits: Limits) -> Floats | None:

@@ -42,9 +42,9 @@ class Regime(Struct, frozen=True):
 class CapitalRules(Struct, frozen=True):
     """The table [capital]. `agents` are the indices of the agents that take part, `base` their configured shares.
 
-    The method's shares are shrunk towards `base` by `shrink` and bounded by `floor` and `ceiling`. A share changes by
-    at most `max_step` at once. `benchmark` is the column whose volatility selects the regime (-1: the house, the whole
-    account).
+    The method's shares are moved towards `base` by the fraction `shrink` of the way, and bounded by `floor` and
+    `ceiling`. A share changes by at most `max_step` at once. `benchmark` is the column whose volatility selects the
+    regime (-1: the house, the whole account).
     """
 
     method: Method
@@ -74,8 +74,9 @@ def wanted(
     market_volatility: float,
     risk_free: Sequence[RiskFree] = (),
 ) -> Wanted:
-    """The bounded shares of the method. `returns` are float64[T] of each agent, time-weighted, newest last, `risk_free`
-    its annual rates; `market_volatility` is annual, NaN where unknown."""
+    """The shares of capital by the configured method, within their bounds. `returns` are float64[T] of each agent,
+    time-weighted, newest last. `risk_free` are the annual rates for these samples; `market_volatility` is annual, NaN
+    where unknown."""
     if rules.method == "fixed":
         return Wanted(rules.base, "the configured shares")
     if rules.method == "regime":
@@ -118,7 +119,7 @@ def _bounded_sharpe(returns: Floats, risk_free_annual: RiskFree) -> float:
 
 
 def shrunken(ratios: Sequence[float], samples: int, together: float = 0.0) -> list[float]:
-    """Shrunk distances of annual Sharpe ratios from their mean.
+    """Shrunk distances of annual Sharpe ratios from their mean; `samples` is the number of returns behind each ratio.
 
     The estimator is the positive part of James and Stein (1961) about the mean (Efron and Morris, 1975), with the
     standard error of a ratio of Lo (2002). The mean correlation `together` of the returns reduces that error (Jobson
@@ -147,7 +148,8 @@ def _within_rules(rules: CapitalRules, raw: Sequence[float]) -> tuple[float, ...
 
 
 def within(shares: Sequence[float], floor: float, ceiling: float) -> tuple[float, ...]:
-    """The projection of `shares` onto shares with sum 1 between `floor` and `ceiling`; unchanged where there are none.
+    """The projection of `shares` onto shares with sum 1 between `floor` and `ceiling`; `shares` unchanged where no such
+    shares exist.
 
     Bisection finds the amount to subtract from each share before it is clipped to the bounds.
     """

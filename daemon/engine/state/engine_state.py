@@ -56,8 +56,9 @@ class Portfolio(Struct):
     """An open portfolio: a place (an agent that starts without capital) with capital.
 
     `targets` are the last proposed weights as bytes of float64[N], empty before the first proposal. `proposal` is the
-    id, `proposed` the instant and `basis` the basis of that proposal. `because` says what it trades for. `closing` is
-    the way in which it is being closed, `to` the agent that takes it over.
+    id of that proposal, `proposed` its instant. `basis` is the origin of the weights ("weights", or the policy or agent
+    that computed them). `because` is the text about the proposal that its orders record. `closing` is the way in which
+    the portfolio is being closed, empty while it is open; `to` is the agent that takes it over.
     """
 
     name: str
@@ -88,7 +89,7 @@ class Loosening(Struct, frozen=True):
 
 @dataclass(slots=True)
 class Round:
-    """All Asks of one instant, until the last answer is in.
+    """All Asks (questions to policies) of one instant, until the last answer is in.
 
     `waiting` are the agents that have not answered; `answers` has the bytes of each answer by agent.
     """
@@ -99,7 +100,8 @@ class Round:
 
 
 class State(Core):
-    """Everything `step` reads and changes. Arrays of marks are replaced, never written in place: slices share them."""
+    """Everything `step` reads and changes. Arrays of marks are replaced, never written in place, because market slices
+    (the bars of one instant) share them."""
 
     orders_at: dict[int, int]
     crosses: OpenCrosses
@@ -228,11 +230,12 @@ class State(Core):
         return self.equity_micro if book == HOUSE else self.books_micro[book]
 
     def vacant(self, agent: int) -> bool:
-        """Whether an agent is a place for a portfolio in which none is open."""
+        """Whether an agent is a place (an agent that waits for a portfolio) in which no portfolio is open."""
         return self.rules.agents[agent].place and agent not in self.portfolios
 
     def in_use(self) -> list[int]:
-        """Indices of the agents whose book is in use: all but places without a portfolio."""
+        """Indices of the agents whose book is in use: all but places (agents that wait for a portfolio) without a
+        portfolio."""
         return [number for number in range(len(self.agents)) if not self.vacant(number)]
 
     def switch_at(self, book: int) -> Switch:
@@ -334,7 +337,7 @@ class State(Core):
         return self._average
 
     def forget_orders(self) -> None:
-        """Drop the oldest samples with orders from the mapping `orders_at`."""
+        """Drop the oldest samples from `orders_at` (sample -> number of its last basket), once it has many."""
         if len(self.orders_at) > KEPT_SAMPLES:
             # parent orders still number their children
             recent = {parent.sample for parent in self.parents}.union(list(self.orders_at)[-128:])

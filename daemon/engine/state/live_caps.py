@@ -33,9 +33,10 @@ class Allowance(Struct, frozen=True, omit_defaults=True):
         return self.ramp_from + (1.0 - self.ramp_from) * days_passed / self.ramp_days
 
     def limits(self, house: Limits, equity_micro: int, sessions: int) -> Limits:
-        """The house's limits within these caps at an equity. Without `max_gross_exposure` the ramp leads to 1.0.
+        """The house's limits within these caps at an equity, in live session number `sessions` (1 is the first).
 
-        In the first live `sessions` the ramp permits a growing share of exposure, below 1.
+        During the ramp only a share of `max_gross_exposure` is permitted, which grows to 1 with the sessions. A house
+        without that limit counts as limited to 1.0.
         """
         share = self.share(sessions)
         account = ramp = None

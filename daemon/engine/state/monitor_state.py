@@ -45,7 +45,8 @@ class Watch:
     The alert levels of the house (the whole account) are in `State.monitor`, those of the agents in `levels`. The lists
     `ended`, `realised` and `bands` have an item for the house, then one for each agent. `ended` has the sample at which
     each level of a limit last ended, `realised` the returns. The last record of all limits is of sample `recorded_no`.
-    `bands` and `holdings`, which serve one book after another, are not in snapshots: they are made again when needed.
+    The `bands`, within which no level changes, and the scratch object `holdings` are not in snapshots: they are made
+    again when needed.
     """
 
     __slots__ = ("bands", "context", "ended", "holdings", "levels", "realised", "recorded_no")

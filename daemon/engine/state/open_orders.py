@@ -67,7 +67,8 @@ class Working(Orders):
 
     @classmethod
     def sent(cls, basket: OrderBasket, shares: list[Shares], agents: int) -> "Working":
-        """Return a basket that a run of `agents` agents sends; `shares` are the lots of each row by agent."""
+        """Return the columns of a basket that is sent. `shares` has by row (order) the (agent, unsigned lots); `agents`
+        is the number of the run's agents."""
         rows = len(basket.sym)
         lone = agents == 1 and all(len(row) == 1 for row in shares)
         work = cls(basket.sample, basket.n, basket.ts, rows, 0 if lone else sum(map(len, shares)))
@@ -201,7 +202,8 @@ class EndedBaskets:
 
 
 class Cross(Struct):
-    """Lots that two agents exchange at the next open inside both worst prices, without order and fee."""
+    """Lots that agents exchange at the next open without an order and a fee, if the open is inside both worst
+    prices."""
 
     sample: int
     ts: int
@@ -215,7 +217,8 @@ class Cross(Struct):
 class OpenCrosses(Crosses):
     """The crosses (trades between agents) that wait, in the order in which they were made.
 
-    The columns have the first crosses, as far as their symbols ascend; all later ones are records in `further`.
+    The columns have one cross for each symbol. They take the crosses as long as each new one is of a later column; from
+    the first other one on, crosses are records in `further`.
     """
 
     __slots__ = ()

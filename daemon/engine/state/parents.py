@@ -1,7 +1,7 @@
 """Parent orders: the lots of a decision that are executed over time, and the number due at an instant.
 
-A parent reserves nothing; its child orders do, each of which passes the gate (the check of limits) when it is due. Time
-is that of events.
+A parent order reserves no cash and no exposure. Its child orders do, and each child passes the gate (the check of
+limits) when it is due. Time is the time of events, not of the machine's clock.
 """
 
 from collections.abc import Sequence
@@ -26,10 +26,11 @@ Jain and Joh (1988), "The dependence between hourly prices and trading volume", 
 
 
 class Execution(Struct, frozen=True):
-    """Execution of decisions. `over_ns` and `slices` belong to twap and vwap, `participation` is a fraction of volume.
+    """How decisions are executed. `participation` is a fraction of the traded volume.
 
-    `every_ns`, `step_bp` and `most` (the largest number of replacements) belong to chase. `profile` has the expected
-    volume of equal intervals of a session.
+    For the styles twap and vwap: an order is executed over `over_ns` in `slices` equal parts of that time, and
+    `profile` has the expected volume of equal intervals of a session. For the style chase: the limit price moves by
+    `step_bp` basis points every `every_ns`, by at most `most` replacements.
     """
 
     style: Style = "marketable"
@@ -97,7 +98,8 @@ class Parent(Struct):
 
 
 def slices_due(rules: Execution, start: int, close: int, now: int) -> int:
-    """Number of slices that have begun: the first at `start`, the others evenly over the available time."""
+    """Number of slices (equal parts of the execution time) that have begun: the first at `start`, the others evenly
+    over the available time."""
     if now < start:
         return 0
     length = min(rules.over_ns, close - start)

@@ -1,4 +1,4 @@
-"""The record of a symbol that is held after a jump of its price."""
+"""The record of a symbol whose trading is blocked (held) after a jump of its price."""
 
 from msgspec import Struct
 
@@ -7,7 +7,8 @@ from quantd.trading.market import PriceJumped
 
 
 class PriceHold(Struct):
-    """A symbol that is held since the instant `since`, the open of a bar, because its price jumped near a split ratio.
+    """A symbol whose trading is blocked since the instant `since`, the open of a bar: its price jumped near a split
+    ratio.
 
     `before_nano` is the last price before the jump, `after_nano` the first one after it, `newest_nano` the newest one.
     A split of `numerator` new shares for `denominator` old ones would explain the jump.

@@ -17,8 +17,8 @@ from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree, compounded, dr
 class PromotionRules(Struct, frozen=True):
     """Parameters of the test of a challenger.
 
-    `seed` is the run's, `block` the block length in samples (0: from returns). A block of a week keeps the level of the
-    test where samples are few.
+    `seed` is the seed of the run. `block` is the block length of the bootstrap in samples (0: derived from the
+    returns). With few samples, blocks of a week keep the test at its significance level.
     """
 
     samples: int = 126
@@ -62,7 +62,8 @@ class Pairing(Struct):
 
 
 class Outcome(Struct, frozen=True):
-    """The result of a test; `look` 0 means none took place. `why` names the failed condition, or is empty."""
+    """The result of comparing a challenger with its champion. `look` is the number of the test, 0 where no test took
+    place. `why` names the condition that failed, and is empty after a promotion."""
 
     promoted: bool
     why: str

@@ -1,4 +1,7 @@
-"""The proposals of an outside agent with their verdicts: each id has one verdict, in every place that it may trade."""
+"""The proposals of an outside agent, which decides by proposals and has no policy here, with their verdicts.
+
+An id has one verdict in all portfolios that the agent may trade.
+"""
 
 from collections.abc import Sequence
 from typing import Final, Literal
@@ -42,8 +45,8 @@ class ProposalVerdict(Struct, frozen=True):
     `passed`: every order passed. `cut`: limits cut some or all of its lots. `nothing`: no position had to change.
     `waits`: open orders or stops are cancelled first. `refused`: nothing was planned, `why` is the reason. `approval`:
     it waits for a person until the next sample, after which it is `declined`, `lapsed`, or has one of the first four
-    outcomes. `orders` is the number of symbols with orders or crosses (trades between agents). `cancels` are open
-    orders whose symbols are traded at a later sample.
+    outcomes. `orders` is the number of symbols with orders or crosses (trades between agents). `cancels` is the number
+    of open orders that were cancelled first; their symbols are traded at a later sample.
     """
 
     ts: int
@@ -62,7 +65,7 @@ class ProposalVerdict(Struct, frozen=True):
 
 
 class ProposalLog(Struct):
-    """The newest ids of one outside agent, and its newest verdicts, oldest first."""
+    """The newest proposal ids of one outside agent, and the verdicts on its newest proposals, oldest first."""
 
     ids: list[str] = []
     verdicts: list[ProposalVerdict] = []
@@ -89,7 +92,7 @@ class ProposalLog(Struct):
 
 
 def own_effects(effects: Sequence[Effect]) -> list[Effect]:
-    """The effects of an event on one house; effects of a shadow are taken out of their `Shadowed` wrappers."""
+    """The effects of an event without wrappers: effects of a shadow (agent on paper) are taken out of `Shadowed`."""
     unwrapped: list[Effect] = []
     for effect in effects:
         unwrapped.extend(effect.effects if isinstance(effect, Shadowed) else (effect,))

@@ -7,7 +7,8 @@ from quantd.daemon.engine.state.stop_records import Own, Postponed, Rest, Retry,
 
 
 class Protection:
-    """The stops at the venue with their records, plans that wait for their end, pauses, and levels of operators."""
+    """The stops at the venue with their records, plans that wait for their end, pauses after refusals, and protective
+    levels that operators set."""
 
     __slots__ = ("leaving", "own", "postponed", "rests", "retries", "stops")
 

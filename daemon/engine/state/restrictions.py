@@ -1,4 +1,4 @@
-"""Restrictions of trading by symbol: halts, price limits, and holds after a jump of the price."""
+"""Restrictions of trading by symbol: halts, price limits, and holds (blocks of trading) after a jump of the price."""
 
 from typing import NamedTuple
 

@@ -125,7 +125,7 @@ class Rules(Struct, frozen=True):
         return self.seats or tuple(agent.name for agent in self.agents)
 
     def outside_seat(self, name: str) -> int | None:
-        """The index of the policy of the outside agent `name`; None for another name."""
+        """The index of the policy of the outside agent `name` (it decides by proposals); None for another name."""
         return next((number for number in self.outside if self.seats[number] == name), None)
 
     def house_sessions(self) -> Sessions:
@@ -134,7 +134,8 @@ class Rules(Struct, frozen=True):
 
 
 def protective_sets(rules: Rules, always: bool = False) -> Guards | None:
-    """Protective levels of each agent: the tightest of the house's and its own. None without any, unless `always`."""
+    """Protective levels of each agent: the tightest of the house's and its own. None if no agent has a level, unless
+    `always`."""
     house = rules.house.protective
     return guards([tighter_of("protective", house, agent.limits.protective) for agent in rules.agents], always)
 

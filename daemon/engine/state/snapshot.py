@@ -1,15 +1,14 @@
 """Encodes the state and restores it; and the part of the rules that may change during a run.
 
 What can go wrong: a state is restored under limits other than the limits of its steps. `step` would then give other
-effects than its record. So a snapshot has the limits in force, and `thaw` uses these, whatever the
-configuration has by then (docs/decisions/005). Universe, sessions and agents are those of the rules, and a start
-compares them.
+effects than the journal has. So a snapshot has the limits in force, and `thaw` uses these, whatever the configuration
+has by then (docs/decisions/005). Universe, sessions and agents are those of the rules, and a start compares them.
 
 A state is frozen between two events and never within a round: the answers so far are in no snapshot. A field that older
 snapshots lack has a default, so that they can be read.
 
-The order of `thaw`: limits, then the books, then what refers to them. `govern` comes after the protective stops,
-because the levels to watch depend on them. The books are valued last.
+The sequence in `thaw`: limits, then the books, then what refers to them. The rules are applied (`govern`) after the
+protective stops, because the levels to watch depend on operators' levels. The books are valued last.
 """
 
 from typing import Final

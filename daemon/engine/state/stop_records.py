@@ -22,7 +22,7 @@ class Rest(Struct):
 
 
 class Postponed(Struct):
-    """The arguments of a `planning.plan` that waits for the end of stops in these `symbols`."""
+    """A plan that waits for the end of stops in these `symbols` (columns), as the arguments of `planning.plan`."""
 
     symbols: list[int]
     answers: dict[int, bytes]
@@ -48,7 +48,8 @@ Side = Literal["add", "reduce", "stop"]
 
 
 class Retry(Struct, omit_defaults=True):
-    """A pause after refusals with the same `words` (see `venue.refusals`): their number, and the instant of its end.
+    """A pause after `times` refusals with the same `words` (the venue's reason without numbers); the pause ends at the
+    instant `at`.
 
     `agent` is the owner of a stop; other orders are the house's (-1). A stop that the venue ended has no words.
     """

@@ -44,7 +44,7 @@ def close_dates(state: "State", ts: int) -> None:
 
 
 def gains(state: "State") -> list[Gain]:
-    """The gains of every stored sample whose date is complete now, oldest first: see `Gain`."""
+    """What each stored sample whose date is complete adds to its values at last prices, oldest first."""
     valuations = state.valuations
     return [*valuations.closed, *(_gain(state, sample) for sample in valuations.unclosed if sample.final <= state.now)]
 

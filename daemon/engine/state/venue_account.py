@@ -1,4 +1,5 @@
-"""The account at the venue beside our orders: holdings and cash in no book, unpaid dividends, fees, and open waits."""
+"""The account at the venue beside our orders: holdings and cash that belong to no book, unpaid dividends, fees, and
+what the engine waits for."""
 
 from collections import deque
 from typing import Final
@@ -85,7 +86,8 @@ class VenueAccount:
         )
 
     def thaw(self, frozen: FrozenVenue, foreign: list[tuple[int, int, int]]) -> None:
-        """Take the venue's account from a snapshot. An old snapshot has no `fenced` values: then nothing is fenced."""
+        """Take the venue's account from a snapshot. An old snapshot has no `fenced` values (holdings that are known not
+        to be ours): then there are none."""
         if frozen.fenced[0]:
             self.fenced = frozen.fenced
         self.flows.extend(frozen.flows)

@@ -12,7 +12,8 @@ from quantd.trading.market import Floats
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One gate call. `book` is an agent's index or HOUSE, `asked` float64[N] signed lots, `switch` the switch state.
+    """One gate call. `book` is an agent's index or HOUSE, `asked` float64[N] signed lots, `switch` the kill switch
+    state at which the lots were checked.
 
     In a log, the call of the house (the whole account) follows the calls of the agents whose baskets it nets.
     """
@@ -27,9 +28,10 @@ class Judged:
 
 
 class HouseVerdicts(list[Judged]):
-    """A log of some gate calls of the house (the account) only: the fold, the compiled fast path, goes on with it.
+    """A log that needs some gate calls of the house (the whole account) only.
 
-    `reads` is True where the next gate call is to be reported.
+    Unlike a log of all calls, it does not turn off the fold, the engine's compiled fast path. `reads` is True while the
+    next gate call of the house is to be appended.
     """
 
     reads: bool = True

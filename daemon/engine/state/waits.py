@@ -5,8 +5,8 @@ way out: an order without an answer is settled by an operator (`settlements`), a
 refusal.
 
 The clock of an order begins with its first unanswered query, and restarts do not begin it anew. The clock ends with any
-report of the venue that confirms the state. It counts only at a venue that was compared with the books: a simulated one
-answers at once.
+report of the venue that confirms the state. No clock runs at a simulated venue, which answers at once and is not
+compared with the books.
 """
 
 from typing import Final
@@ -41,8 +41,8 @@ class Settlement(Struct):
     """An operator's statement on an order, until the venue confirms or replaces it.
 
     `claimed` are the unsigned lots (`low`, `low` + `claimed`] that the operator reported as filled at `price_nano`;
-    `parts` are the books' signed shares of them. `included` is the `cum` up to which a later correction of the account
-    contains the venue's fills, -1 without a correction. `replaced` is True once the claim is booked back.
+    `parts` are the books' signed shares of them. A later correction of the account contains the first `included` filled
+    lots of the order; -1 without a correction. `replaced` is True once the claim is booked back.
     """
 
     sample: int

@@ -8,8 +8,8 @@ agent's orders that add are cancelled, and the exit waits for their end. Its ord
 exit, so that it is not sold twice. When the exit ends, the rest of an earlier decision loses the symbol.
 
 An exit is ordered at most once an instant, because the bar and the tick of one instant both run this module. Where a
-stop at the venue covers the position, the exit waits until the stop has ended. In a symbol that is held after a price
-jump no exit begins, because the jump may be a split.
+stop at the venue covers the position, the exit waits until the stop has ended. In a symbol that is blocked after a
+price jump no exit begins, because the jump may be a split.
 """
 
 from collections.abc import Sequence
@@ -123,7 +123,7 @@ def release_blocked(state: State) -> None:
 def due_exits(state: State, number: int, freed: bool = False) -> list[int]:
     """Columns of an agent's exits that are ordered at this instant; with `freed` only exits that waited for a stop.
 
-    None is due while the agent is halted, in a symbol that is halted or held after a price jump, or, but for a
+    None is due while the agent is halted, in a symbol that is halted or blocked after a price jump, or, but for a
     take-profit, while a stop at the venue may still fill. `tried` is the instant of the last attempt; `held` means that
     the exit waits for a stop.
     """

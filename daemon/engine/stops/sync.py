@@ -7,13 +7,13 @@ What can go wrong: a stop and a sale fill together and take the position across 
 is sent again at every event. So what stops and reducing orders may still fill is never more than the position. A
 refused stop pauses (`quantd.daemon.engine.planning.pauses`), and the daemon watches its level meanwhile.
 
-What the order guarantees. The venue's reports of a restart come before any stop is touched. Cancels are repeated first.
-Then plans whose stops have ended are carried out. Only then stops are compared with the positions, so that they cover
-what these plans leave.
+What the sequence guarantees. The venue's reports of a restart come before any stop is touched. Cancels are repeated
+first. Then plans whose stops have ended are carried out. Only then stops are compared with the positions, so that they
+cover what these plans leave.
 
 Rejected, with the reasons in docs/decisions/008: a replacement in place, which has two more possible outcomes than a
 cancel. Bracket orders of the venue, because after a partial fill the venue decides which of their lots remain. A plan
-of which a part is sent at once: in the simulated worlds two stops replaced each other without an end.
+of which a part is sent at once: in simulated runs with faults two stops replaced each other without an end.
 """
 
 from collections.abc import Sequence
@@ -62,8 +62,8 @@ class Wanted(NamedTuple):
 def sync_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
     """The effects of an event, with the effects that synchronise the stops at the venue.
 
-    A slice (the bars of one instant) without effects changes no stop. Before a stop of the daemon all stops at the
-    venue are cancelled where it cancels open orders, and none is sent until the next start.
+    A slice (the bars of one instant) without effects changes no stop. Before the daemon shuts down with its open orders
+    cancelled, all stops at the venue are cancelled, and none is sent until the next start.
     """
     if not (state.resting or state.protection.stops or state.protection.own):
         return effects
@@ -199,13 +199,17 @@ def _target_stops(state: State, guards: Guards, present: Levels) -> dict[tuple[i
 
 
 def _on_tick(state: State, symbol: int, stop: float, side: int) -> int:
-    """A trigger in nano-currency, rounded to the instrument's tick towards the market."""
+    """The trigger of a stop in nano-currency, rounded to the instrument's tick towards the market.
+
+    `stop` is in currency; `side` is 1 for a long position, -1 for a short one.
+    """
     tick, nano = state.universe.instruments[symbol].tick_nano, round(stop * NANO)
     return -(-nano // tick) * tick if side > 0 else nano // tick * tick
 
 
 def _reserved(state: State) -> dict[int, list[int]]:
-    """Book -> unsigned lots, one number per column, that orders, crosses and parent orders may still close."""
+    """Book -> unsigned lots, one number per column, that orders, crosses (trades between agents) and parent orders may
+    still close."""
     reserved = reducing_lots(state)
     for parent in state.parents:
         for row, (symbol, lots, open_child_lots) in enumerate(
@@ -234,9 +238,9 @@ def _differs(
     """Whether the protective stop `stop` at the venue must be replaced.
 
     A stop that is too large is replaced at once. A stop that is too small is replaced once no order adds to the
-    position, a stop at another level at a sample, where it moved by more than the fraction STEP. An operator's level is
-    followed at once. While its symbol is held after a price jump, no successor would be sent, so a stop that is not too
-    large stays.
+    position, at the latest at a sample. A stop at another level is replaced at a sample, if the level moved by more
+    than the fraction STEP. A level of an operator is followed at once. While a symbol is blocked after a price jump, no
+    new stop could be sent, so a stop that is not too large stays.
     """
     position = stop.agent, stop.symbol
     exit_ = state.agents[stop.agent].exits.get(stop.symbol)
@@ -257,7 +261,10 @@ def _differs(
 
 
 def _send_missing(state: State, targets: dict[tuple[int, int], Wanted], live: list[Live]) -> list[Effect]:
-    """Send the missing stops through the house's gate, as one basket for each agent; `live` are the present stops."""
+    """Send the missing stops through the gate (the check of limits) of the house, as one basket for each agent.
+
+    `live` are the present stops at the venue.
+    """
     open_reducing = reducing_lots(state)[HOUSE]
     covered = {(stop.agent, stop.symbol) for stop in live}
     requested: dict[int, Floats] = {}
@@ -328,7 +335,7 @@ def _send_stops(
 
 
 def _with_stops(state: State, account: Account) -> None:
-    """Add the present protective stops to the open orders of the account that a gate checks."""
+    """Add the present protective stops to the open orders of the account that a gate (the check of limits) reads."""
     size = state.universe.size
     up = np.zeros(size) if account.up is None else account.up
     down = np.zeros(size) if account.down is None else account.down

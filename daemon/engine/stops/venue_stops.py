@@ -5,7 +5,7 @@ book. So no fill, in whatever order reports arrive, takes a position across zero
 
 What can go wrong: a cancel or a report is lost, or a cancel is refused. So the instant of a cancel is stored with the
 stop. The cancel is repeated after PATIENCE_NS and at each tick, at which every stop is queried too. Without the stored
-instant a cancel that the venue refused was sent twenty thousand times in one instant of the simulated worlds
+instant a cancel that the venue refused was sent twenty thousand times in one instant of a simulated run
 (docs/decisions/008).
 
 A stop that ends without a cancel of ours is not sent again at once: a venue that ends it once may end it again.
@@ -32,7 +32,8 @@ PATIENCE_NS: Final = 10 * NANO
 
 
 def stop_may_fill(state: State, agent: int, symbol: int, since: int) -> bool:
-    """Whether a stop of this position may still fill at the venue within PATIENCE_NS."""
+    """Whether a stop of this position may still fill at the venue, because it was triggered at `since` (ns), less than
+    PATIENCE_NS ago."""
     return state.now - since < PATIENCE_NS and any(
         stop.agent == agent and stop.symbol == symbol and not stop.going for stop in live_stops(state)
     )

@@ -1,16 +1,16 @@
 """The account beside its orders: deposits, withdrawals, the venue's bookings, and reconciliation.
 
 What can go wrong: an order without an answer makes the venue differ from the books. Such an order once stopped the
-comparison, the adoption of differences and the closing of all positions for ever, without a CRITICAL alert. So lots and
-cash that the order may explain are no difference, and the comparison goes on while the order waits.
+comparison, the booking of differences to an agent, and the closing of all positions for ever, without a CRITICAL alert.
+So lots and cash that the order may explain are no difference, and the comparison goes on while the order waits.
 
 What can go wrong, too: a deposit looks like a profit, or a withdrawal like a loss that trips a limit. Therefore the
 high-water marks move with the equity before the flow, and the flow is booked after that. A booking of the venue has an
 id and is booked once. Units of a coin that a person moved belong to no book until an operator names one.
 
 A difference permits only orders that reduce, until an operator or the configuration decides to which book it belongs,
-or fences it. The difference is then booked as a flow, neither profit nor loss. Orders that are not ours reserve risk
-and are never changed.
+or fences it (excludes it from the account). A difference that belongs to a book is booked as a flow, neither profit nor
+loss. Orders that are not ours reserve risk and are never changed.
 """
 
 from collections.abc import Sequence
@@ -96,7 +96,8 @@ def _deposit(state: State, amount_micro: int, book: int) -> None:
 
 
 def _move_marks(state: State, amount_micro: int, book: int) -> None:
-    """Move the marks of the house's and of the agent's kill switch, so that a flow is neither profit nor loss."""
+    """Move the high-water marks of the kill switches of the house and of the agent `book` (-1: none), so that a flow is
+    neither profit nor loss."""
     state.revalue()  # the equity before the flow, at the present marks
     flow(state.switch, amount_micro, state.equity_micro)
     if book >= 0:
@@ -121,8 +122,8 @@ def free_micro(state: State, book: int) -> int:
 
 
 def agent_of(state: State, name: str) -> int | None:
-    """The index of an agent's book: -1 (unallocated) for "", None for an unknown name or a place without a
-    portfolio."""
+    """The index of an agent's book: -1 (unallocated) for "", None for an unknown name, or a place (an agent that waits
+    for a portfolio) without a portfolio."""
     if not name:
         return -1
     names = [agent.name for agent in state.rules.agents]
@@ -301,7 +302,9 @@ def _correct(state: State, lots: Sequence[int], cash: int, how: str, reason: str
 
 
 def strays(state: State, ours: Sequence[OpenOrder]) -> list[ForeignOrder]:
-    """Our orders that are open at the venue but ended in the books, as foreign orders: they reserve risk like these.
+    """Our orders that are open at the venue but ended in the books.
+
+    The result lists them as foreign orders (orders that are not ours), because they reserve risk in the same way.
 
     `cum` are the lots of an order that the venue has filled.
     """

@@ -57,7 +57,10 @@ def asks_for_comparison(state: State, event: Event, effects: Sequence[Effect]) -
 
 
 def corrected(state: State, column: int, lots: int) -> None:
-    """Update the missing lots after the books were corrected by signed `lots` towards the venue's."""
+    """Update the missing lots of a column, which the venue does not let us close, after a correction of the books.
+
+    `lots` are the signed lots by which the books moved towards the venue's holding.
+    """
     gap = state.venue.waits.missing.pop(column, 0)
     try_at_once(state, [column])
     held = state.ledger.house.held[column]
@@ -67,6 +70,9 @@ def corrected(state: State, column: int, lots: int) -> None:
 
 
 def split_missing(state: State, column: int, numerator: int, denominator: int) -> None:
-    """Rescale missing lots by a split, rounded up: a venue refuses an order that is too large."""
+    """Rescale the missing lots, which the venue does not let us close, by a split.
+
+    They are rounded up: a venue refuses a closing order that is too large.
+    """
     if lots := state.venue.waits.missing.get(column, 0):
         state.venue.waits.missing[column] = -(-lots * numerator // denominator)

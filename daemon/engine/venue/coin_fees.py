@@ -1,7 +1,7 @@
 """Units of an instrument that move without a trade: fees in the coin, rewards, dust.
 
-Books hold whole lots; the remainder of a lot is dust. Lots plus dust equal the venue's units to the nano. A fee of a
-fill takes whole lots from the buyers at the price of the fill, as a sale whose whole amount is the fee.
+Books hold whole lots; the remainder of a lot is dust. Lots plus dust equal the venue's units to the nano-unit. A fee of
+a fill takes whole lots from the buyers at the price of the fill, as a sale whose whole amount is the fee.
 
 What can go wrong: Alpaca takes a fee from the coin at the trade and lists it at the end of the day. Until then the
 venue has less than the books, and each purchase would move the kill switch to REDUCE. So a lack of at most the highest
@@ -46,7 +46,8 @@ def pay_in_coin(
     fee_nano: int,
     shares: Sequence[tuple[int, int]],
 ) -> list[Effect]:
-    """Pay a fee of `fee_nano` nano-units of the column `sym` from its dust, then in whole lots of the books.
+    """Pay a fee of `fee_nano` nano-units of the column `sym` from its dust (units beyond whole lots), then in whole
+    lots of the books.
 
     `shares` are (book, signed lots) of the fill, which bear the lots in proportion.
     """
@@ -86,9 +87,11 @@ def count_uncharged(state: State, ts: int, sym: Sequence[int], lots: Sequence[in
 
 
 def _add_uncharged(state: State, key: int, size: int, rounding: int, ts: int) -> None:
-    """Add a fill to the uncharged trades under `key`, a column or CASH.
+    """Add a fill to the trades whose fee the venue has not listed yet, under the column `key` or CASH (fees in
+    currency).
 
-    `size` is enlarged so that its highest fee includes the largest rounding of the venue.
+    `size` is in nano-units, at CASH in micro-currency. It is enlarged so that its highest fee includes the venue's
+    largest rounding.
     """
     size += ceil(rounding * 10_000 / state.rules.coin_fee_bp)
     fees = state.venue.coin_fees
@@ -99,11 +102,11 @@ def _add_uncharged(state: State, key: int, size: int, rounding: int, ts: int) ->
 
 
 def unlisted_fees(state: State, account: VenueAccount) -> Iterator[Flow]:
-    """Fees that the venue has taken and not listed.
+    """Fees that the venue has taken and not listed, as flows to book `ahead` of the venue's listing.
 
-    The missing amount of each coin and of cash, if it is at most the highest fee. `uncharged` has by column the
-    (nano-units bought, instant) whose fee is not listed yet; at CASH the amount of sales in micro-currency. Such a fee
-    is booked `ahead` of its listing.
+    An amount of a coin or of cash that the venue lacks counts as such a fee if it is at most the highest fee on the
+    trades. `uncharged` has by column the (nano-units bought, instant) whose fee is not listed yet; at CASH the amount
+    of sales in micro-currency.
     """
     house, (fenced_lots, fenced_cash) = state.ledger.house, state.venue.fenced
     odd_nano = {symbol: int(Decimal(text) * NANO) for symbol, text in account.odd}
@@ -152,7 +155,10 @@ def count_fee(state: State, moved: Flow) -> Flow:
 
 
 def _subtract_charged(fees: CoinFees, bp: float, key: int, fee: int) -> None:
-    """Subtract the trades that a fee charges, at `bp` basis points, from the uncharged trades under `key`."""
+    """Subtract the trades that a listed fee of `bp` basis points charges from the uncharged trades under `key`.
+
+    `key` is a column or CASH; `fee` is in nano-units of the coin, at CASH in micro-currency.
+    """
     if fee > 0 and key in fees.uncharged:
         size, since = fees.uncharged[key]
         remaining = size - int(Decimal(fee) * 10_000 / Decimal(repr(bp)))
@@ -163,7 +169,10 @@ def _subtract_charged(fees: CoinFees, bp: float, key: int, fee: int) -> None:
 
 
 def _use_booked_ahead(fees: CoinFees, key: int, fee: int) -> int:
-    """The part of a listed fee that was booked ahead; it is removed from the fees that were booked ahead."""
+    """The part of a listed fee that was booked ahead; that part is removed from the fees that were booked ahead.
+
+    `key` is a column or CASH; both amounts are in nano-units of the coin, at CASH in micro-currency.
+    """
     booked = fees.ahead.get(key, 0)
     used = max(min(booked, fee), 0)
     if used:

@@ -59,7 +59,7 @@ def on_halted(state: State, news: Halted) -> Sequence[Effect]:
 
 
 def on_limited(state: State, news: Limited) -> Sequence[Effect]:
-    """A price is at a limit up or down: from now on no order has a price beyond the limits."""
+    """Record that a symbol's price is at a limit up or down: from now on no order has a price beyond the limits."""
     is_limited = news.symbol in state.restrictions.limited
     state.restrictions.limited[news.symbol] = news.down_nano, news.up_nano
     if is_limited:
@@ -87,7 +87,8 @@ def refused_as_halted(state: State, work: Working, reports: Reports, rows: list[
 
 
 def trades_again(state: State, market: MarketSlice) -> list[Effect]:
-    """End halts known from a rejection or a stream whose symbol traded in a later bar, and limits that a bar left."""
+    """End halts known from a rejection or a stream whose symbol traded in a later bar, and price limits where the price
+    of a bar is inside them again."""
     effects: list[Effect] = []
     for symbol, (since, detail) in list(state.restrictions.halted.items()):
         traded = market.fresh[symbol] and market.ts_open >= since and market.volume[symbol] > 0.0

@@ -1,9 +1,10 @@
-"""The hold of a symbol whose price jumped near a split ratio without a corporate action, until an operator explains it.
+"""The hold (block of trading) of a symbol whose price jumped near a split ratio without a corporate action, until an
+operator explains it.
 
 While a symbol is held, agents' orders in it are refused, its open orders are cancelled except protective ones, and no
-cross or protective exit of it begins. A position is valued at the worse of the last price before the jump and the
-newest one: the lower one where the house (the whole account) is long or flat, the higher one where it is short. The
-history keeps the price before the jump, so that a split is no return.
+cross (trade between agents) or protective exit of it begins. A position is valued at the worse of the last price before
+the jump and the newest one: the lower one where the house (the whole account) is long or flat, the higher one where it
+is short. The history keeps the price before the jump, so that a split is no return.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,8 @@ def on_price_jumped(state: State, jump: PriceJumped) -> Sequence[Effect]:
 
 
 def on_jump_explained(state: State, answer: JumpExplained) -> Sequence[Effect]:
-    """End the hold of a symbol: the price jump was real, or a split, which is applied now as on its ex date."""
+    """End the block of trading in a symbol: its price jump was real, or a split, which is applied now as on its ex
+    date."""
     symbol, who = answer.symbol, f"{answer.who}: {answer.reason}"
     if symbol not in state.restrictions.jumped:
         name = state.universe.symbols[symbol]
@@ -52,8 +54,8 @@ def on_jump_explained(state: State, answer: JumpExplained) -> Sequence[Effect]:
 
 
 def jump_announced(state: State, action: Action) -> Sequence[Effect]:
-    """Handle a split of a held symbol from the feed: a split that explains the jump ends the hold, another one rescales
-    its prices."""
+    """Handle a split from the feed in a symbol that is blocked after a price jump: a split that explains the jump ends
+    the block, another one rescales the recorded prices."""
     symbol, numerator, denominator = action.symbol, action.numerator, action.denominator
     jump = state.restrictions.jumped[symbol]
     text = f"{numerator}:{denominator} split of {state.universe.symbols[symbol]}"
@@ -92,7 +94,8 @@ def _end_hold(state: State, symbol: int, split: Action | None, why: str) -> list
 
 
 def mark_held(state: State, market: MarketSlice) -> list[int]:
-    """After a slice (bars of one instant), set the marks of held symbols to the worse price; returns their columns."""
+    """After a slice (bars of one instant), set the marks of symbols that are blocked after a price jump to the worse
+    price; returns their columns."""
     held = [symbol for symbol, jump in state.restrictions.jumped.items() if market.ts_event > jump.since]
     for symbol in held:
         if market.fresh[symbol]:
@@ -102,7 +105,8 @@ def mark_held(state: State, market: MarketSlice) -> list[int]:
 
 
 def closes_before(state: State, closes: Floats, ts: int) -> Floats:
-    """float64[N], `closes` with the price before the jump for each symbol whose price is held at `ts` (ns UTC)."""
+    """float64[N], `closes` with the price before the jump for each symbol that is blocked after a price jump at `ts`
+    (ns UTC)."""
     adjusted_closes = closes.copy()
     for symbol, jump in state.restrictions.jumped.items():
         if ts > jump.since:
@@ -125,7 +129,8 @@ def hold_text(state: State, symbol: int) -> str:
 
 
 def _alerts(state: State, symbols: Sequence[int]) -> list[Effect]:
-    """A CRITICAL alert for each of these held symbols, with the commands that explain its jump."""
+    """A CRITICAL alert for each of these symbols, which are blocked after a price jump, with the commands that explain
+    the jump."""
     messages: list[Effect] = []
     for symbol in symbols:
         jump, name = state.restrictions.jumped[symbol], state.universe.symbols[symbol]

@@ -63,14 +63,15 @@ def refused(state: State, agent: int, symbol: int, side: Side, reason: str) -> l
 
 
 def taken(state: State, agent: int, symbol: int, side: Side) -> list[Effect]:
-    """End the pauses of a side after an order that the venue carried out."""
+    """End the pauses of a side (add, reduce or stop) after an order of that side that the venue carried out."""
     return _end_pauses(
         state, [key for key in state.protection.retries if key[:3] == (agent, symbol, side)], "the venue takes {} again"
     )
 
 
 def settle_retries(state: State) -> list[Effect]:
-    """At a tick: end pauses whose next order has been open as long as the pause lasted, and pauses that are forgotten.
+    """At a tick: end pauses whose next order has been open as long as the pause lasted, and pauses without a refusal
+    for FORGOTTEN_NS since their end.
 
     A venue may accept an order and refuse it a moment later, so that an acceptance alone does not end the pause.
     """

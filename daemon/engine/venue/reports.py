@@ -8,10 +8,10 @@ only reduces.
 An order that has ended while an earlier fill is missing keeps its risk and is queried. It ends once the intervals are
 complete. To believe the end at once would free risk that the venue has filled.
 
-What the order of `post` guarantees. An operator's settlement of the order is booked back before the venue's own report
-is posted, so that an execution is in the books once. Pauses end before the fill is booked: whether an order adds or
-reduces is decided by the position that it met. The fill is booked before a fee in the coin is paid from it. Parent
-orders and stops count fills that are booked. The basket leaves the open orders last.
+What the sequence in `post` guarantees. An operator's settlement of an order is booked back before the venue's own
+report is posted, so that an execution is in the books once. Pauses end before the fill is booked: whether an order adds
+or reduces is decided by the position before its fill. The fill is booked before a fee in the coin is paid from it.
+Parent orders and stops count fills that are booked. The basket leaves the open orders last.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ def on_reports(state: State, reports: Reports) -> Sequence[Effect]:
 def post(state: State, reports: Reports) -> Sequence[Effect]:
     """Book the fills of a venue's report and move its orders to their new states; returns the effects.
 
-    A basket has orders of one sample; one that is not ours gets an alert only. `ended` orders ended without all lots.
+    A report about a basket that is not ours gives an alert only. `ended` orders ended before all lots were filled.
     """
     key = (reports.sample, reports.n)
     work = state.basket(key)

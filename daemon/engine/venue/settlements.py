@@ -285,7 +285,10 @@ def split_settled(state: State, symbol: int) -> None:
 
 
 def corrected_orders(state: State, correction: Correction) -> None:
-    """Call `adopt_settled` for an operator's correction of the account; a fence leaves the books as they are."""
+    """Note which fills of settled orders an operator's correction of the account contains (`adopt_settled`).
+
+    A fence, which only excludes a difference, leaves the books as they are.
+    """
     if correction.how != "fence":
         adopt_settled(state, correction.lots, correction.cash_micro, correction.orders)
 

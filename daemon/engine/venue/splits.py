@@ -19,8 +19,8 @@ def scale_mark(state: State, symbol: int, numerator: int, denominator: int) -> N
 def split_books(state: State, ts: int, symbol: int, numerator: int, denominator: int) -> list[Booked]:
     """Replace `denominator` old shares by `numerator` new ones in books, levels and orders, at a mark already scaled.
 
-    Returns the cash for fractions of a lot, if any is booked. Where the venue pays that cash itself, it is advanced to
-    the agents and not in the result.
+    Returns the cash for fractions of a lot, if any is booked. Where the venue pays that cash itself, the unallocated
+    book advances the cash to the agents, and the result is empty.
     """
     lieu = state.ledger.split(symbol, numerator, denominator, int(state.marks_nano[symbol]))
     if lieu and state.rules.venue_pays:

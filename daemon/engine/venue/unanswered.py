@@ -92,7 +92,8 @@ def reach(state: State) -> dict[int, tuple[int, int]]:
 
 
 def cash_reach(state: State, lots: Sequence[int]) -> tuple[int, int] | None:
-    """Least and largest change of the venue's cash (micro) by orders without an answer; None where none can be said.
+    """Least and largest change of the venue's cash (micro) by orders without an answer; None where no bound can be
+    given.
 
     `lots` are by column the venue's lots less ours. Where all orders without an answer in a column are on one side,
     `lots` tell how much of these orders was filled; with both sides open, each may be filled from 0 to all its lots. A

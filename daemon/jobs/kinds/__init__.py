@@ -1,1 +1,2 @@
-"""The kinds of jobs, a record each: what a schedule may do. A record imports its worker when a daemon starts."""
+"""The jobs that a schedule may run, one record for each. A record imports the code that does the work when a daemon
+starts."""

@@ -1,4 +1,4 @@
-"""Jobs in the loop: the engine carries them out at their instant, as part of a step."""
+"""The jobs that the engine carries out in its own loop: at their instant, as part of a step."""
 
 from typing import Final
 

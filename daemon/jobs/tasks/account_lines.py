@@ -44,7 +44,8 @@ class AccountLine(Struct, frozen=True):
 
     @property
     def payment(self) -> bool:
-        """Whether the venue's record has a separate line for it: no part of a trade, no decision of an operator."""
+        """Whether the venue's record has a separate line for this movement: it is no part of a trade and no decision of
+        an operator."""
         return self.kind not in ("trade", "bust", "split", "correction", "unexplained") and not self.id.endswith(".fee")
 
 

@@ -40,7 +40,8 @@ class NotRefreshed(Exception):
 
 
 class NoSource(NotRefreshed, Permanent):
-    """There is no file, or it has no known source of newer bars; another attempt would find the same."""
+    """There is no file of bars to refresh, or the file has no known source of newer bars; another attempt would find
+    the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,9 +204,9 @@ class Worker:
         return (Noted(weights, note, warns=decided.warns) if noted else weights), remembered
 
     def _load_within(self, until: float) -> None:
-        """Waits until the policy is loaded, until the deadline of the answer.
+        """Waits until the policy is loaded, at most to `until`, the deadline of the answer (time.monotonic).
 
-        The first load of a registered policy has START_S, because its libraries import slowly and are trusted.
+        The first load of a registered policy has START_S instead, because its libraries import slowly and are trusted.
         """
         first = self._trusted and self._loads_first
         self._open_child().until = self._load_until if first else until
@@ -312,7 +312,8 @@ class Worker:
         raise Broken(f"it called methods of its view {CALLS_MOST} times for one answer")
 
     def _pause(self, on: bool) -> None:
-        """Stops the process between calls, so that leftover threads of a policy use no processor time."""
+        """Stops the process after a call (`on`), or lets it continue: between calls leftover threads of a policy use no
+        processor time."""
         self._open_child().process.send_signal(signal.SIGSTOP if on else signal.SIGCONT)
 
     def _public_text(self, text: str, most: int) -> str:

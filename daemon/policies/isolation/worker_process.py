@@ -49,15 +49,21 @@ class FarView:
         return partial(self._call, name)
 
     def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
-        """Like `View.shared`; the function `statistic` runs in the policy's process."""
+        """The result of `statistic` for the k returns float64[k, N] that ended `skip` samples ago.
+
+        The function runs here, in the policy's process.
+        """
         return statistic(self._call("returns", k + skip)[:k])
 
     def shared_by_date(self, statistic: Callable[[Floats], A], k: int) -> A:
-        """Like `View.shared_by_date`; the function `statistic` runs in the policy's process."""
+        """The result of `statistic` for the newest k returns by session date, float64[k, N].
+
+        The function runs here, in the policy's process.
+        """
         return statistic(self._call("synchronous", k))
 
     def held_by(self, weights: Floats) -> "FarView":
-        """The view with `weights` as the held weights, like `View.held_by`."""
+        """This view with other held weights; its cash is 1 less their sum."""
         weights = weights.copy()
         weights.flags.writeable = False
         return FarView({**self.__dict__, "weights": weights, "cash": 1.0 - float(weights.sum())}, self._call)
@@ -72,7 +78,8 @@ class Caller:
         self.over = False
 
     def __call__(self, name: str, *arguments: Any) -> Any:
-        """Ask the daemon for the result of the view's method `name`; the same call is sent once for an answer.
+        """Ask the daemon for the result of the view's method `name`; a call that is repeated during one answer is sent
+        only once.
 
         `arguments` are names and whole numbers. Raises the exception that the method raised there, as ValueError,
         RuntimeError or TypeError.

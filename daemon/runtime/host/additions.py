@@ -1,10 +1,11 @@
 """Detects additions to the engine that the fold (compiled fast path) does not know.
 
-The fold then leaves every event to `step` (in Python). The fold repeats the handlers of five events, and one stage.
-Another stage is skipped only where its condition (`idle.idle_when`) says that it has nothing to do; a stage without a
-condition is never skipped. A handler or a stage that another function has replaced, and an attribute of the state or of
-its parts that is not listed here, may change what a bar or a tick does. A limit needs no entry: the gate of the fold
-walks the same tables as the gate of `step`, and `gate_sets` finds the limits that the fold cannot apply.
+The fold then leaves every event to `step` (in Python). The fold repeats the handlers of five events, and one stage. A
+stage is work after an event. Another stage is skipped only where its condition (`idle.idle_when`) says that it has
+nothing to do; a stage without a condition is never skipped. A handler or a stage that another function has replaced,
+and an attribute of the state or of its parts that is not listed here, may change what a bar or a tick does. A limit
+needs no entry: the gate of the fold walks the same tables as the gate of `step`, and `gate_sets` finds the limits that
+the fold cannot apply.
 """
 
 from collections.abc import Callable, Sequence
@@ -131,7 +132,8 @@ def addition(state: State) -> str:
 
 
 def idle(state: State) -> bool:
-    """Whether every stage that follows an event of `HANDLERS`, except `STAGE`, has nothing to do in this state.
+    """Whether every stage (work after an event) that follows an event of `HANDLERS`, except `STAGE`, has nothing to do
+    in this state.
 
     Only then may the fold (the compiled fast path) take an event in place of `step` (in Python): of the stages it does
     the work of `STAGE` alone.
@@ -201,7 +203,7 @@ def fields_of(part: type) -> Sequence[str]:
 
 
 def _unknown_attribute(state: State) -> str:
-    """Name an attribute that the compiled fold does not know on an instance of `BY_INSTANCE`; empty without one."""
+    """Name an attribute that the compiled fold does not know on the state or one of its parts; empty without one."""
     decisions = state.activity.books[-1].request, *(agent.follow_up for agent in state.agents[:1])
     columns = state.crosses, *decisions
     for part in (state, state.ledger, state.ledger.house, state.history, state.history.known, *columns):

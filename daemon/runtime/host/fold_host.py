@@ -1,4 +1,4 @@
-"""What Python does for the fold of a state: its limits, questions, records, and the state as handlers read it.
+"""What Python does for the fold (compiled fast path) of a state: limits, questions, records, the state for handlers.
 
 The fold calls this class for rare work (see `quantd.daemon.engine.core.fold`). `load` reads the state into the columns,
 and returns False where a handler has to step the event instead. `sync` writes the columns to the state, the venue and
@@ -8,7 +8,7 @@ What can go wrong: a handler reads a state that is behind the columns, or the fo
 has made old. So whoever steps an event calls `sync` first, and the state is loaded again before the next item.
 `plain` checks for everything that only handlers can do; `additions` finds what `plain` does not know.
 
-The order of `sync`: the log gets its records before the state moves, the state moves before the venue, and open baskets
+The sequence in `sync`: the log gets its records before the state moves, the state moves before the venue, and baskets
 are sent last. Their acceptance is in the log already, and the venue gets a dividend after the baskets sent before it.
 
 Rejected: state and host that always refer to each other. A sweep makes thousands of them, and a circle of references
@@ -66,7 +66,7 @@ from quantd.trading.sessions import DAY_NS
 
 
 class FoldHost:
-    """The host of one shell and its state, which have the same universe and agents as long as they live.
+    """The host of one shell (engine runner) and its state; both have the same universe and agents as long as they live.
 
     State and host refer to each other between `begin` and `end` only: a sweep makes thousands of them, and a circle of
     references would wait for a garbage collection.
@@ -239,7 +239,7 @@ class FoldHost:
         return True
 
     def _orders_untouched(self) -> bool:
-        """Whether no open order has changed since it was sent; if so, note at each from when it can fill."""
+        """Whether no open order has changed since it was sent; if so, note the instant from which each can fill."""
         venue, working = self._venue, self.state.working
         starts = None if venue is None else venue.starts()
         if starts is None or list(starts) != list(working) or not all(work.untouched() for work in working.values()):
@@ -260,7 +260,7 @@ class FoldHost:
     def sync(self) -> None:
         """Write the columns to the state, the venue, the log and the tally of counts.
 
-        Without effect if they are in step (`folding` is False).
+        The call has no effect where the state already equals the columns (`folding` is False).
         """
         state = self.state
         if not state.folding:
@@ -379,9 +379,9 @@ class FoldHost:
             self.shell.log.add(MarketSlice(block, row), effects)
 
     def exits(self, begins: bool) -> bool:
-        """Begin exits where `begins`, at a bar that may have touched a level, and end the exits of closed positions.
+        """End the exits of closed positions; with `begins`, at a bar that may have touched a level, begin new exits.
 
-        Returns True if there are orders to plan.
+        Returns True if there are positions to close.
         """
         self.show()
         self._begun = begin_exits(self.state) if begins else []
@@ -435,10 +435,10 @@ class FoldHost:
         return True
 
     def act(self, key: int) -> bool:
-        """Apply the dividends since the last sample to the rings of closes.
+        """Apply the dividends since the last sample to the histories of closes (rings).
 
-        Returns False, without a change, where a dividend has a later date than `key`, the sample's. The known and the
-        synchronous ring (closes by date) share their arrays while dividends change both alike.
+        Returns False, without a change, where a dividend has a later date than `key`, the date of the sample. The known
+        and the synchronous ring (closes by date) share their arrays while dividends change both alike.
         """
         history = self.state.history
         if any(date_key > key for date_key, *_ in history.sync_actions):
@@ -514,11 +514,11 @@ class FoldHost:
         self.limits.load_levels(self.watched)
 
     def volumes(self) -> bool:
-        """Write the average volumes that the gates read. Returns False where a volume is not known."""
+        """Write the average volumes that gates (checks of limits) read. Returns False where a volume is unknown."""
         return self.limits.volumes()
 
     def caps(self, number: int, limiter: Limiter, requested: Floats) -> list[Any]:
-        """The caps on the orders of agent `number`, which has symbols in a cooldown after a protective exit."""
+        """The caps on the lots `requested` by an agent with symbols in a cooldown; `limiter` is the agent's gate."""
         return self.limits.caps(number, limiter, requested)
 
     def ends(self, ts: int) -> int | list[int]:

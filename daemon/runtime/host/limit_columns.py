@@ -1,4 +1,5 @@
-"""The limits of a state in the columns of the compiled fold: gates, terms of agents and venue, bands of levels."""
+"""The limits of a state in the columns of the compiled fold: gates (checks of limits), terms of agents and venue, and
+bands (ranges within which no alert level changes)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -130,7 +131,11 @@ class LimitColumns:
         )
 
     def _write_gates(self, limits: list[Limits]) -> None:
-        """Give each book the gate (the check of limits) of its `limits`, and the plan what the gates depend on."""
+        """Give each book the gate (the check of limits) of its `limits`.
+
+        The columns of the plan get what all gates need: whether a limit reads volumes, the smallest collar and the
+        widest tick.
+        """
         state, plan, universe = self.state, self.state.round_plan, self.state.universe
         sets = [gates for of_book in limits if (gates := self._sets[id(of_book)]) is not None]
         for columns, gates in zip(state.book_columns, sets, strict=True):
@@ -156,7 +161,8 @@ class LimitColumns:
     def load_books(self, watching: list[int]) -> None:
         """Give the columns of each book its positions, its kill switch and, if it is watched, its returns.
 
-        Call `load_levels` after this method. `watching` are the indices of the watched books.
+        `watching` are the indices of the books whose limits raise alerts. At the end `load_levels` computes their
+        bands.
         """
         state = self.state
         for book, columns in zip(self.books, state.book_columns, strict=True):
@@ -214,8 +220,8 @@ class LimitColumns:
     def plan_values(self, plans: list[PlanReview], *, measured: bool) -> list[tuple[int, Values]]:
         """(book, values of the limits whose alert level its plan may raise) for each of `plans`.
 
-        With `measured` the values include limits that have to be measured, in one pass for all books; the first verdict
-        is that of the house.
+        With `measured` the values include limits that have to be measured, in one pass for all books; the first of
+        `plans` is the plan of the house (the whole account).
         """
         if not measured:
             return [(plan.book, plan.review.values) for plan in plans]
@@ -309,7 +315,8 @@ class LimitColumns:
         columns.sharpe_low, columns.sharpe_high = band_edges
 
     def volumes(self) -> bool:
-        """Write the average volumes, in lots, that the gates read. Returns False where a volume is not known."""
+        """Write the average volumes, in lots, that the gates (checks of limits) read. Returns False where a volume is
+        not known."""
         state = self.state
         state._average = None
         average = state.average_volume() / state.universe.lot_size
@@ -321,9 +328,11 @@ class LimitColumns:
         return True
 
     def caps(self, number: int, limiter: Limiter, requested: Floats) -> list[Any]:
-        """The caps on the orders of agent `number`, which has symbols in a cooldown after a protective exit.
+        """The caps on the lots `requested` by agent `number`, some of whose symbols are blocked after a protective
+        exit.
 
-        Cash and equity are placeholders: no cap of a cooldown reads them.
+        `limiter` is the agent's gate (the check of limits) in the fold. Cash and equity are placeholders: no cap of a
+        cooldown reads them.
         """
         state, lots = self.state, np.array(self.state.book_columns[number + 1].held)
         blocked = [k for k, last in state.agents[number].blocked.items() if state.sample_no <= last]

@@ -22,7 +22,8 @@ from quantd.trading.events import Decided, Event
 
 
 class OpenRound:
-    """The present round of a host: the agents asked, the answers taken so far, and those behind the awaited one."""
+    """The present round of a host: the agents asked, the answers taken so far, and the questions and answers that
+    follow the awaited one."""
 
     def __init__(self, host: FoldCalls) -> None:
         self._host = host
@@ -92,7 +93,8 @@ class OpenRound:
             return
 
     def _weights_only(self, answer: Decided) -> bool:
-        """Whether an answer has nothing but valid weights, or holds: then it has no effect until the round is planned.
+        """Whether an answer has nothing but valid weights, or keeps the positions: then it has no effect until the
+        round is planned.
 
         An agent with a note of an earlier answer is excluded, because `step` (in Python) publishes the change of its
         note.
