@@ -1,4 +1,4 @@
-"""Orders of backtests and sweeps by a person during a run: which keys they may change, and their check.
+"""Orders of backtests and sweeps by a person during a run: checks which configuration keys they override.
 
 What can go wrong: an override may name a file, and a policy from a file is code. The holder of an API token must not be
 able to open a file or start a program. So only the tables and keys listed here may be overridden, and no value may name
@@ -46,7 +46,7 @@ PATH_MARKS: Final = ("/", "\\", ":", ".py", "~")
 
 
 class OrderRefused(Exception):
-    """A backtest or sweep that is refused, with a text for its sender. `field` ("sets" or "over") is at fault."""
+    """A backtest or sweep that is refused, with a text for its sender. `field` is "sets" or "over", the faulty one."""
 
     def __init__(self, field: str, text: str) -> None:
         super().__init__(text)
@@ -54,9 +54,10 @@ class OrderRefused(Exception):
 
 
 class ResearchOrder(Struct, frozen=True):
-    """One backtest, or one sweep over the axes `over`, KEY=VALUES each, from the date `start` to the date `end`.
+    """One backtest, or one sweep over the axes `over`, from the date `start` to the date `end`.
 
-    `sets` are overrides of the configuration, KEY=VALUE each. Without a date, the configured one is used.
+    `over` has KEY=VALUES for each swept key, `sets` has KEY=VALUE for each override of the configuration. A date of
+    None stands for the configured one.
     """
 
     kind: Kind
@@ -91,8 +92,8 @@ class ResearchOrder(Struct, frozen=True):
 def check(order: ResearchOrder, file: Path, sets: tuple[str, ...]) -> None:
     """Raise OrderRefused for a key that may not be overridden, and for a value that the configuration refuses.
 
-    `sets` are the overrides of the run. The check reads the configuration file: call it in a thread, or it blocks
-    trading.
+    `sets` are the overrides of the trading run. The check reads the configuration file: call it in a thread, or it
+    blocks trading.
     """
     for override in order.sets:
         _check_key("sets", override)
@@ -107,9 +108,10 @@ def check(order: ResearchOrder, file: Path, sets: tuple[str, ...]) -> None:
 
 
 def _extreme_points(over: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Return the first and the last point of a sweep, as overrides: only these two are read by the loader.
+    """Return the first and the last point (combination of values) of a sweep, each as overrides KEY=VALUE.
 
-    Raises OrderRefused for an axis of a wrong form, a key that may not be overridden, and too many points.
+    The configuration loader reads these two points only, and no point between them. Raises OrderRefused for an axis of
+    a wrong form, a key that may not be overridden, and too many points.
     """
     try:
         grid = Grid(dict(map(axis_of, over)))
@@ -147,7 +149,7 @@ def _check_key(field: str, override: str) -> None:
 
 
 def _fault_text(why: ConfigError, overrides: tuple[str, ...]) -> str:
-    """Return the loader's lines that name a key of the overrides, or all its lines where no line does."""
+    """Return the lines of the loader's error `why` that name a key of the overrides; all its lines if none does."""
     lines = [str(mistake) for mistake in why.mistakes]
     keys = [override.partition("=")[0].strip() for override in overrides]
     return "\n".join([line for line in lines if any(key in line for key in keys)] or lines)

@@ -1,4 +1,4 @@
-"""Measures of the book: value traded, costs paid and exposure held."""
+"""Metrics of what an account trades: turnover, costs and exposure."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ PLACE: Final = 70
 
 
 def annual_share(record: TrackRecord, *amounts: float | None) -> float:
-    """Return the yearly average of the sum of `amounts` over mean equity; NaN if an amount is None (not recorded)."""
+    """Return the sum of `amounts` a year, divided by mean equity; NaN if an amount is None (not recorded)."""
     recorded_amounts = [amount for amount in amounts if amount is not None]
     if len(recorded_amounts) < len(amounts):
         return NONE

@@ -8,7 +8,7 @@ from quantd.trading.market import Floats
 
 
 class PeriodReturn(Struct, frozen=True):
-    """Compound return of a calendar month, or of a year if `month` is None. The first and last period can be short."""
+    """Compound return of a calendar month, or of a year if `month` is None. The first and last may be incomplete."""
 
     year: int
     month: int | None
@@ -33,7 +33,7 @@ def returns_by(record: TrackRecord, unit: str) -> Floats:
 
 
 def _period_ends(record: TrackRecord, unit: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return (months or years since 1970, index in `wealth` of the last sample) of each period with a sample."""
+    """Return (months or years since 1970, index in `wealth` of its last sample) of each period with a sample."""
     # periods are numbers of months or years since 1970; the last sample always ends one
     periods = record.days_ns[1:].astype("datetime64[ns]").astype(f"datetime64[{unit}]").astype(np.int64)
     last = np.flatnonzero(np.append(np.diff(periods) != 0, np.ones(min(len(periods), 1), dtype=bool)))
@@ -41,7 +41,10 @@ def _period_ends(record: TrackRecord, unit: str) -> tuple[np.ndarray, np.ndarray
 
 
 def _compound_returns(wealth: Floats, last: np.ndarray) -> Floats:
-    """Return the return of each period; `last` has the indices of last samples. After a total loss returns are 0."""
+    """Return float64[P], the return of each of P periods; 0 after a total loss.
+
+    `last` int64[P] is the index in `wealth` of each period's last sample.
+    """
     boundary_wealth = wealth[np.concatenate((np.zeros(1, dtype=np.int64), last))]
     start_wealth = boundary_wealth[:-1]
     returns: Floats = (

@@ -44,7 +44,10 @@ def mean_absolute_deviation(record: TrackRecord) -> float:
 
 
 def shape(returns: Floats) -> tuple[float, float]:
-    """Return (skewness, kurtosis) of returns; NaN for fewer than three returns, and for constant returns."""
+    """Return (skewness, kurtosis) of returns; a normal distribution has kurtosis 3.
+
+    Both are NaN for fewer than three returns, and for constant returns.
+    """
     return moments(returns) if len(returns) > 2 and varies(returns) else (NONE, NONE)
 
 

@@ -26,9 +26,10 @@ NONE: Final = float("nan")
 
 
 class Metric(Struct, frozen=True):
-    """A metric. `better` is the preferred direction, empty if there is none; `needs` names the record fields it reads.
+    """A metric of a track record, with its formula, unit and source.
 
-    A fraction of 0.01 is 1 %. `compute` returns NaN where the metric is undefined.
+    `better` is the preferred direction, "high" or "low", and empty if there is none. `needs` names the part of the
+    record that the metric reads. A "fraction" of 0.01 is 1 %. `compute` returns NaN where the metric is undefined.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Metric(Struct, frozen=True):
 def metric(
     title: str, unit: Unit, formula: str, source: str, better: Better = "", needs: Needs = "equity"
 ) -> Callable[[Function], Metric]:
-    """Return a decorator that turns a function into a metric with the function's name."""
+    """Return a decorator that turns a function of a track record into a Metric with the function's name."""
     return lambda function: Metric(function.__name__, title, unit, formula, source, better, needs, function)
 
 

@@ -21,7 +21,10 @@ PERCENT: Final = "looks like percent: divide by 100 (1 % is 0.01)"
 
 
 def percent_shape(returns: Floats, periods: float) -> str:
-    """Return why `returns` float64[T] must be percent, not fractions, as text; empty where they may be fractions."""
+    """Return why `returns` float64[T] must be percent, not fractions, as text; empty where they may be fractions.
+
+    `periods` is the number of returns a year.
+    """
     returns = returns[np.isfinite(returns)]
     sizes = np.abs(returns)
     above_one = int((sizes > 1.0).sum())

@@ -30,7 +30,7 @@ LATER: Final = slice(1, None)
 
 @dataclass(frozen=True, slots=True)
 class Rolling:
-    """Figures of the newest `window` returns at each return, float64[T]; NaN before the window is full.
+    """Figures of the newest `window` returns after each return, float64[T]; NaN before the window is full.
 
     `sharpe` and `volatility` are annual; for constant returns `sharpe` is NaN and `volatility` 0. `drawdown` is the
     maximum within the window. `beta` is None without a benchmark.
@@ -98,14 +98,14 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class WealthRange:
-    """Highest and lowest wealth of many stretches of samples, and the maximum drawdown within each (`drop`)."""
+    """Highest and lowest wealth in each of many intervals of samples, and the maximum drawdown within each (`drop`)."""
 
     high: Floats
     low: Floats
     drop: Floats
 
     def then(self, other: "WealthRange") -> "WealthRange":
-        """Return each stretch joined with the stretch of `other` at the same index, which follows it."""
+        """Return each interval joined with the interval of `other` at the same index, which follows it in time."""
         return WealthRange(
             np.maximum(self.high, other.high),
             np.minimum(self.low, other.low),
@@ -113,7 +113,7 @@ class WealthRange:
         )
 
     def rows(self, chosen: slice) -> "WealthRange":
-        """Return the stretches of samples that the slice `chosen` selects."""
+        """Return the intervals of samples that the slice `chosen` selects."""
         return WealthRange(self.high[chosen], self.low[chosen], self.drop[chosen])
 
 
@@ -157,7 +157,7 @@ def _blocks(series: Floats, window: int) -> Floats:
 
 
 def _moments(x: Floats, y: Floats, window: int) -> Moments:
-    """Return the moments of each window of `x` and `y` float64[T], in order. Both are cut into blocks of `window`."""
+    """Return the moments of each window of `x` and `y` float64[T], in order; both series are cut into blocks."""
     windows = max(len(x) - window + 1, 0)
     if not windows:
         return Moments.empty(0)

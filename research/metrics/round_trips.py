@@ -37,7 +37,10 @@ class RoundTrip(Struct, frozen=True):
 
 
 class Split(NamedTuple):
-    """`ratio` new units for one old unit of the symbol with this index, effective for fills from `ts` (ns UTC) on."""
+    """A split of the symbol with the index `symbol`, into `ratio` new units for one old unit.
+
+    Fills from `ts` (ns UTC) on are in new units.
+    """
 
     ts: int
     symbol: int
@@ -106,7 +109,7 @@ def hit_rates(trips: Iterable[RoundTrip]) -> tuple[HitRate, ...]:
 
 
 def _scales(ts: Ints, splits: Sequence[Split]) -> Floats:
-    """Return float64[F], how many units after all splits one unit at each time `ts` int64[F] becomes."""
+    """Return float64[F]: how many units, after all splits, one unit at each time of `ts` int64[F] corresponds to."""
     scale = np.ones(len(ts))
     for split in splits:
         scale[ts < split.ts] *= split.ratio

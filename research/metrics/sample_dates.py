@@ -75,7 +75,10 @@ class SampleRate:
     reason: str = ""
 
     def contradicts(self, periods: float) -> bool:
-        """Return True where `periods` differs from the rate of the dates by more than its uncertainty."""
+        """Return True where `periods` is off the dates' rate by more than the factor DIFFERS.
+
+        For irregular dates the rate is `mean`, and the factor DIFFERS_IRREGULAR.
+        """
         rate, largest_factor = (self.periods, DIFFERS) if self.periods is not None else (self.mean, DIFFERS_IRREGULAR)
         return rate is not None and not 1.0 / largest_factor <= periods / rate <= largest_factor
 
@@ -101,8 +104,9 @@ def sample_rate(stamps: Ints) -> SampleRate:
 def _by_interval(stamps: Ints, gaps: NDArray[np.float64], median_gap: float) -> tuple[float | None, str]:
     """Return (samples a year, "") for equal intervals or for dates on weekdays, or (None, reason).
 
-    `gaps` float64[N-1] are the intervals in days, `median_gap` is their median. Where they differ, or are of about a
-    day, the weekdays of the dates decide, and so they do for dates of less than SHORT days in all.
+    `gaps` float64[N-1] are the intervals in days, `median_gap` is their median. The weekdays of the dates decide in
+    three cases: unequal intervals, intervals of about a day, and intervals of a few days that span less than SHORT days
+    in all.
     """
     regular = np.abs(gaps / median_gap - 1.0) <= LENGTH_WITHIN
     too_short = median_gap < 5.0 and (stamps[-1] - stamps[0]) // DAY_NS < SHORT
@@ -120,7 +124,7 @@ def _by_interval(stamps: Ints, gaps: NDArray[np.float64], median_gap: float) -> 
 
 
 def _mixed(gaps: NDArray[np.float64], median_gap: float) -> bool:
-    """Return True where the series also has dates at a longer interval than the median, such as months after days."""
+    """Return True where some intervals are much longer than the median, such as months after days."""
     is_long = gaps > max(PAUSE, 2.0 * median_gap)
     return int((is_long[:-1] & is_long[1:]).sum()) > MOST_ISOLATED
 
@@ -176,14 +180,14 @@ def _days_a_year_of_few(days: Ints) -> float | None:
 
 
 def _stretches(days: Ints, gaps: Ints) -> list[tuple[int, int]]:
-    """Return (first, last + 1) of each stretch of dates without a gap of more than ten days."""
+    """Return the day numbers (first, last + 1) of each series of dates without a gap of more than PAUSE days."""
     breaks = np.flatnonzero(gaps > PAUSE)
     firsts, lasts = [0, *(breaks + 1).tolist()], [*breaks.tolist(), len(days) - 1]
     return [(int(days[first]), int(days[last]) + 1) for first, last in zip(firsts, lasts, strict=True)]
 
 
 def _within_days(stamps: Ints, gaps: NDArray[np.float64], median_gap: float) -> tuple[float | None, str]:
-    """Return (samples a year, "") of several samples a day, or (None, reason).
+    """Return (samples a year, "") of dates with several samples a day, or (None, reason).
 
     A day ends in the middle of the longest time of day without a sample, so that no session is divided.
     """

@@ -1,4 +1,4 @@
-"""Measures of round trips: how often and how much they win, and how long they last. Order has no effect."""
+"""Measures of round trips: how often and how much they win, and how long they last. Their order has no effect."""
 
 from typing import Final
 
@@ -48,7 +48,7 @@ def profit_factor(record: TrackRecord) -> float:
 
 
 def payoff(record: TrackRecord) -> float:
-    """Return the mean profit of winning round trips over the mean loss of losing ones; NaN where either is missing."""
+    """Return the mean profit of winning trips divided by the mean loss of losing ones; NaN without either kind."""
     return over(mean(wins(record)), mean(losses(record)))
 
 

@@ -1,10 +1,12 @@
 """The gains of an agent's answers under true names of symbols less those under false names, by sample.
 
 What can go wrong: one measure can miss what an agent knows. An agent that knows the next two opens may show no gain to
-the next close; nor may an agent that knows the close after next. So each answer is measured to several prices. Gains
-over several samples overlap, so the gains of two answers would depend on each other. So a gain counts for the sample in
-which it arises, not for the answer that earns it. Counted like this, the gains of an agent without foresight have mean
-0 given all earlier information (Hodrick 1992, standard errors 1B, for overlapping returns).
+the next close. Nor may an agent that knows the close after next. So the gain of each answer is measured over several
+periods (`MEASURES`).
+
+Periods of several samples overlap, so that the gains of neighbouring answers depend on each other. So a gain counts for
+the sample in which it arises, not for the answer that earns it. Counted like this, the gains of an agent without
+foresight have mean 0 given all earlier information (Hodrick 1992, standard errors 1B, for overlapping returns).
 
 The gain of an answer is its weights times the sum of the returns in its period, before costs and limits.
 """
@@ -50,9 +52,10 @@ class SampleReturns:
 
 @dataclass(frozen=True, slots=True)
 class Gains:
-    """The gains by one measure: `by_sample` float64[S] has the sum over all answers in each period.
+    """The gains by one measure, the period over which the gain of an answer is taken, such as "to the next open".
 
-    `answers` is the number of answers.
+    `by_sample` float64[S] has the sum over all answers in each of S periods between samples. `answers` is the number of
+    answers.
     """
 
     measure: str
@@ -63,7 +66,7 @@ class Gains:
 def sample_returns(feed: Replay, stamps: Sequence[int]) -> SampleReturns:
     """Return the returns between the samples at `stamps` (ns UTC), with splits and dividends.
 
-    For each symbol they are the returns from a sample to the next sample, from it to the next open, and from that open
+    Each symbol has three returns: from a sample to the next sample, from a sample to the next open, and from that open
     to the next sample. Bars whose opens all equal their closes count as bars without opens, because only closes were
     recorded.
     """
@@ -121,11 +124,11 @@ def _return(start: Floats, end: Floats) -> Floats:
 
 
 def gains_of(named: Mapping[int, Floats], renamed: Mapping[int, Floats], returns: SampleReturns) -> tuple[Gains, ...]:
-    """Return the gains of each measure, in the order of MEASURES; without opens only of the measures to closes.
+    """Return the gains of each measure, in the order of MEASURES; without open prices, the measures OPENS are left out.
 
     `named` has the weights float64[N] of each answer by its time (ns UTC) in the run under true names, `renamed` those
-    in the run under other names. Only times that both runs answered count. An answer whose period ends after the last
-    sample has no gain.
+    in the run under other names. Only times with an answer in both runs count. An answer whose period ends after the
+    last sample has no gain.
     """
     stamps, end = returns.stamps, len(returns.closes)
     answer_times = np.array(sorted(named.keys() & renamed.keys() & set(stamps.tolist())), dtype=np.int64)
@@ -158,10 +161,11 @@ def gains_of(named: Mapping[int, Floats], renamed: Mapping[int, Floats], returns
 
 
 def _add_gains(by_sample: Floats, table: Floats, weight_gap: Floats, begin: Ints, stop: Ints) -> None:
-    """Add to `by_sample` float64[S] the gains of answers that are held from sample `begin` to before `stop`, int64[K].
+    """Add to `by_sample` float64[S] the gains of K answers, each held from the sample index `begin` up to `stop`,
+    int64[K].
 
-    `weight_gap` float64[K, N] are the weights of the K answers (true names less other names), `table` float64[S, N] the
-    returns.
+    `weight_gap` float64[K, N] are the answers' weights under true names less those under other names. `table`
+    float64[S, N] are the returns between samples.
     """
     longest_period = int((stop - begin).max(initial=0))
     for offset in range(longest_period):

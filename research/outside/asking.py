@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 class AskedAgent(Struct, frozen=True):
-    """Counts of one agent's questions in a backtest: it answered `asked` now, and `stored` had a stored answer."""
+    """Counts for one agent in a backtest: `asked` are its new answers, `stored` its answers read from disk."""
 
     agent: str
     asked: int
@@ -63,10 +63,11 @@ class Budget:
 
 @dataclass(slots=True)
 class Asker:
-    """Asks one outside agent. Raises Unanswered for a question without an answer, or beyond the budget.
+    """Asks one outside agent. Raises Unanswered for a question without an answer, or beyond the budget of questions.
 
     `parts` are the command or address, the prompt and the files of the agent: when one of them changes, stored answers
-    are not used. `short` is True where its weights may be negative. `asked` and `stored` count its answers.
+    are not used. `short` is True where its weights may be negative. `asked` counts its new answers, `stored` those read
+    from disk.
     """
 
     agent: str
@@ -209,7 +210,7 @@ def asked_run(
 
 @contextmanager
 def asked_in(assembly: Assembly, folder: Path, most: int | None = None) -> Iterator[Askers]:
-    """Let the outside agents of a run (`assembly`) be asked until the context ends, which also ends their processes.
+    """Connect the outside agents of a run (`assembly`), until the context ends. Its end also ends their processes.
 
     Answers are stored in the state folder `folder`. Raises ParamsError for a prompt that cannot be read.
     """

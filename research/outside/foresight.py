@@ -34,7 +34,7 @@ NO_OPENS: Final = "opens were not recorded: each open is the close of its bar"
 class Measure(Struct, frozen=True):
     """One measure of foresight: the mean gain under true names less that under other names, over `pairs` answers.
 
-    `p` is its own p-value, `corrected` the p-value corrected for the number of measures.
+    `p` is the p-value of this measure alone, `corrected` that p-value corrected for the number of measures.
     """
 
     measure: str
@@ -55,11 +55,10 @@ class Measure(Struct, frozen=True):
 class Foresight(Struct, frozen=True):
     """The verdict whether one outside agent knows the future.
 
-    `p` is the smallest corrected p-value; None below FEWEST pairs.
-
-    `pairs` and `gain` are those of the measure of returns up to the next question. `different` counts the answers whose
-    weights changed under other names. `opens` is True where the market has opens; without opens the measures that need
-    them are missing.
+    `pairs` counts the answers at times that both runs answered, under true and under other symbol names. `gain` is the
+    mean gain of an answer up to the next question, under true names less under other names. `different` counts the
+    pairs whose weights differ. `p` is the smallest corrected p-value; for fewer than FEWEST pairs `p` is None and
+    `gain` 0. `opens` is True where the market has open prices; without them, the measures that need them are missing.
     """
 
     agent: str
@@ -85,10 +84,10 @@ class Foresight(Struct, frozen=True):
 def foresight(
     agent: str, named: Mapping[int, Floats], renamed: Mapping[int, Floats], returns: SampleReturns
 ) -> Foresight:
-    """Compare an agent's answers under true and under other symbol names: weights float64[N] by time (ns UTC).
+    """Return the verdict from an agent's answers under true symbol names (`named`) and under other names (`renamed`).
 
-    There is no verdict for fewer than FEWEST pairs of answers. Else the measure of gains with the smallest corrected
-    p-value decides.
+    Both map a time (ns UTC) to weights float64[N]. There is no verdict for fewer than FEWEST pairs of answers. Else the
+    measure of gains with the smallest corrected p-value decides.
     """
     gains = gains_of(named, renamed, returns)
     opens = returns.opens is not None  # whether the bars have opens

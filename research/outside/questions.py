@@ -68,7 +68,7 @@ class Names:
     """The names and dates under which an outside agent sees the market.
 
     `symbols` has the shown name of each symbol of the market, by index. `order` lists these indices in the order of a
-    question. `later` is added to every time.
+    question. `later` is added to every time shown.
     """
 
     symbols: tuple[str, ...]
@@ -83,7 +83,7 @@ class Names:
         return moment.isoformat().replace("+00:00", "Z")
 
     def of_prices(self, prices: Floats) -> Floats:
-        """Return prices float64[N] as the agent sees them: scaled to begin at FIRST_PRICE, unless `scales` is None."""
+        """Return prices float64[N] as the agent sees them: each begins at FIRST_PRICE; unscaled if `scales` is None."""
         if self.scales is None:
             return prices
         first_seen = np.isnan(self.scales) & np.isfinite(prices) & (prices > 0.0)
@@ -112,7 +112,7 @@ def question_of(agent: str, view: View, lookback: int, model: str, names: Names)
     """Return the question to an outside agent at `view`, under `names`, without an id.
 
     `names` has the symbols as they are shown, their order, and what is added to each time. `lookback` is the number of
-    returns, in samples.
+    samples with returns. `model` is the configured name of a model, copied into the question.
     """
     order = list(names.order)
     symbols = tuple(names.symbols[column] for column in order)

@@ -35,7 +35,7 @@ class StoredAnswers:
             return None
 
     def add(self, key: str, answer: Answer) -> None:
-        """Store an answer under `key`; it is on disk when this method returns."""
+        """Store an answer under `key`. The answer is on disk when this method returns."""
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(path, msgspec.json.encode(answer))

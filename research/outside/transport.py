@@ -43,7 +43,7 @@ class Transport(Protocol):
 
 
 class CommandProcess:
-    """A process that reads questions as lines and writes an answer as a line. It starts at the first question.
+    """A process that reads questions as lines and writes an answer as a line. The process starts at the first question.
 
     The process runs in an operating-system session of its own, so that `close` can also kill its child processes.
     """

@@ -40,7 +40,7 @@ COSTS_BP: Final = (1.0, 5.0, 15.0)
 
 
 class Attainable(Attained, frozen=True, kw_only=True):
-    """What the reference rule earns in one cell on the test part. `ic` is the strength of the plant."""
+    """What the reference rule earns in one cell on the test part. `ic` is the signal's strength, from 0 to 1."""
 
     plant: str
     shape: str
@@ -49,7 +49,7 @@ class Attainable(Attained, frozen=True, kw_only=True):
 
 
 class Field:
-    """The market of a plan with planted signals: the prices of all parts, and the results by signal and cost."""
+    """The market of a training plan with planted (artificial) signals, and the results of the reference rule."""
 
     def __init__(self, plan: Plan, plants: Mapping[str, Plant]) -> None:
         self.plan: Final = plan
@@ -67,7 +67,7 @@ class Field:
         return read_panel(bars, actions, data.symbols, begins, splits.test.last, rate, data.sources)
 
     def planted(self, name: str) -> Planted:
-        """Return the plan's prices with the planted signal `name` in them. Raises PlantError."""
+        """Return the plan's prices with the planted signal `name` in them. Raises PlantError for an unusable signal."""
         if name not in self._planted:
             train = self.plan.splits.train.rows(self.panel.day_ns)
             self._planted[name] = planted(self.plants[name], self.panel, train)
@@ -106,7 +106,8 @@ class Field:
     def finding(self, learner: Learner, name: str, cost_bp: float, seed: int, folder: Path) -> Finding:
         """Train one seed on the planted market, and evaluate it on the test part.
 
-        Raises PlanError, Diverged, OSError.
+        Raises PlanError for data that do not fit the plan, Diverged for a loss that is not finite, OSError for an
+        unreadable file.
         """
         cell = self.attainable(name, cost_bp)
         began = time.process_time()
@@ -147,7 +148,9 @@ class Field:
         return Grown(np.diff(np.log(account.equity)), account.turnover_annual)
 
     def _scorer(self, name: str, cost_bp: float, seed: int) -> Grown:
-        """Fit the scorer on the market with the planted signal, and trade by its scores on the test part."""
+        """Fit the scorer, a network that scores each asset, on the planted market, and trade its scores on the test
+        part.
+        """
         return fitted_scorer(self.costing(cost_bp), self.panel, self.planted(name).seen, seed)
 
 
@@ -155,11 +158,11 @@ def run(
     field: Field, learner: Learner, cells: Sequence[tuple[str, float]], seeds: Sequence[int], folder: Path,
     done: set[tuple[str, int]], add: Callable[[Finding], None],
 ) -> int:  # fmt: skip
-    """Fit every seed of every cell, and pass each finding to `add`. Returns the number of findings.
+    """Fit every seed of every cell, and pass each finding (result of a seed) to `add`. Returns the number of findings.
 
-    A cell is (name of a plant, cost of one side in basis points). Seeds in `done`, as (digest of the cell, seed), are
-    not fitted again. A cell whose signal is too weak to trade is skipped, except at strength 0, where the learner must
-    not differ from equal weight.
+    A cell is (name of a planted signal, cost of one side in basis points). Seeds in `done`, as (digest of the cell,
+    seed), are not fitted again. A cell whose signal is too weak to trade is skipped, except at strength 0, where the
+    learner must not differ from equal weight.
     """
     count = 0
     for name, cost_bp in cells:

@@ -55,7 +55,7 @@ class ShippingVerdict(Struct, frozen=True):
     """The conditions of the shipping rule, checked on one walk-forward.
 
     `excess` is the log growth a year above equal weight, the mean of the seeds. `low` and `high` are its confidence
-    interval at the level 1 - ERROR / looks; None where there is no interval.
+    interval at the level 1 - ERROR / looks, where looks is the number of plans tried; None where there is no interval.
     """
 
     excess: float
@@ -140,7 +140,8 @@ def shipping_verdict(seeds: Mapping[int, Years], rivals: Mapping[str, Years], lo
 
 
 def mean_bounds(daily: Floats, looks: int = 1) -> tuple[float, float] | None:
-    """Return the confidence interval of the mean of `daily` float64[T] at the level 1 - ERROR / looks.
+    """Return the confidence interval of the mean of `daily` float64[T] at the level 1 - ERROR / looks, where `looks` is
+    the number of plans tried.
 
     The interval comes from the stationary bootstrap (Politis and Romano 1994). The result is None for fewer days than
     MIN_SAMPLES, and where all days are equal.
@@ -162,7 +163,10 @@ def _days_of_years(by_year: Years, years: list[int]) -> Floats:
 
 
 def _rival_check(name: str, growth: float, rival_daily: Floats | None) -> Check:
-    """Return the condition that `growth`, per year above equal weight, exceeds a rival's. No rival: it fails."""
+    """Return the condition that `growth` exceeds the growth of a rival (simple rule), both per year above equal weight.
+
+    Without returns of the rival (None), the condition does not hold.
+    """
     condition = f"more growth than {name}"
     if rival_daily is None:
         return Check(condition, "not measured", holds=False)

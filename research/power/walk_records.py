@@ -103,7 +103,7 @@ class Walked(Struct, frozen=True):
         return tuple(record for record in self.records if record.seed > 0)
 
     def excess(self, account: str) -> dict[int, dict[int, Floats]]:
-        """Return daily log returns minus equal weight's, by seed and year, for the years of equal weight."""
+        """Return daily log returns less equal weight's, by seed and year, for the years that equal weight has too."""
         equal = {record.year: record.returns for record in self.records if record.account == EQUAL_WEIGHT}
         by_seed: dict[int, dict[int, Floats]] = {}
         for record in self.records:
@@ -167,5 +167,8 @@ def read_walks(path: Path) -> list[Walked]:
 
 
 def looks_of(walks: Iterable[Walked]) -> int:
-    """Return the number of walk-forwards with a trained policy, at least 1, because the judged one is a look itself."""
+    """Return the number of looks (evaluations on these years): the walk-forwards with a trained policy.
+
+    The number is at least 1, because the judged walk-forward is a look itself.
+    """
     return max(1, sum(bool(walk.learned) for walk in walks))

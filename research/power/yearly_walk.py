@@ -48,7 +48,7 @@ RULES: Final[Rules] = {
 
 
 class YearlyWalk:
-    """The walk-forward of one plan, at its own costs or at `cost_bp` of one side."""
+    """The walk-forward of one training plan, at its own costs or, if set, at `cost_bp` basis points of one side."""
 
     def __init__(self, plan: Plan, cost_bp: float | None = None) -> None:
         self.plan: Final = plan if cost_bp is None else costing(plan, cost_bp)
@@ -67,7 +67,11 @@ class YearlyWalk:
         return msgspec.structs.replace(self.plan, splits=splits_of(year, self.plan.splits.train.first))
 
     def learned(self, year: int, seed: int) -> WalkedYear:
-        """Train one seed for a year, and trade the year with it. Raises PlanError, Diverged, OSError, ValueError."""
+        """Train one seed for a year, and trade the year with it.
+
+        Raises PlanError for data that do not fit the plan, Diverged for a loss that is not finite, OSError for an
+        unreadable file, and ValueError where no year remains for training.
+        """
         plan = self.plan_of(year)
         test = plan.splits.test
         began_s = time.process_time()
@@ -79,7 +83,11 @@ class YearlyWalk:
         return self._record(plan.agent, year, seed, growth, time.process_time() - began_s, fitted.step)
 
     def ruled(self, name: str, year: int) -> WalkedYear:
-        """Trade a year by `name`, a rule that needs no training. Raises ValueError, OSError."""
+        """Trade a year by `name`, a rule that needs no training.
+
+        Raises ValueError for data that do not fit the plan or a year before which none remains for training, OSError
+        for an unreadable file.
+        """
         plan, policy = self.plan_of(year), RULES[name]()
         test, data = plan.splits.test, plan.data
         began = time.process_time()
@@ -130,7 +138,7 @@ def run(
     yearly_walk: YearlyWalk, years: Sequence[int], seeds: Sequence[int], done: Collection[tuple[str, str, int, int]],
     add: Callable[[WalkedYear], None],
 ) -> int:  # fmt: skip
-    """Trade every year by every rule and then by every seed, and pass each record to `add`. Returns their number.
+    """Trade every year by every rule, then by every trained seed, and pass each record to `add`. Returns their number.
 
     Records in `done`, as (digest of the walk-forward, account, year, seed), are not computed again.
     """

@@ -158,7 +158,7 @@ def _configured(
     """Return the configuration of `what`, and the policy if it is an object of the caller, else None.
 
     A policy gets a configuration around it: over the bars of `frame`, with one agent that has all the capital. Raises
-    Misused, ConfigError.
+    Misused for arguments that do not go together, ConfigError for a wrong setting.
     """
     is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
     if isinstance(what, Config) or is_file:
@@ -274,7 +274,7 @@ class Backtest:
 
     @cached_property
     def books(self) -> pl.DataFrame:
-        """The equity of each agent's book, one row per sample and book: ts, book, equity."""
+        """The equity of each agent's book (part of the account), one row per sample and book: ts, book, equity."""
         return frames.books_frame(self._record, self._agents)
 
     @cached_property
@@ -307,7 +307,8 @@ class Backtest:
 
     @cached_property
     def attribution(self) -> Breakdown:
-        """The contributions to the return by asset, sector, agent and kind; each table adds up to the return.
+        """The contributions to the return by asset, sector, agent and kind of gain or cost; each table adds up to the
+        return.
 
         The first access runs the backtest again. Raises ValueError for an account that lost everything, RunDiffers as
         `run` does.
@@ -318,7 +319,8 @@ class Backtest:
         """Attribute the return beyond a benchmark by sector: allocation, selection and interaction.
 
         `weights` are the benchmark's weights by symbol, restored at the beginning of each sample; the remainder is
-        cash. `[universe] instruments` names the sectors. Raises ValueError for a symbol that is not in the universe,
+        cash. `[universe] instruments` names the sectors. `form` "fachler" is the method of Brinson and Fachler,
+        "hood_beebower" that of Brinson, Hood and Beebower. Raises ValueError for a symbol that is not in the universe,
         and the errors of `attribution`.
         """
         history = self._books
@@ -358,7 +360,7 @@ class Backtest:
 
     @property
     def decisions(self) -> pl.DataFrame:
-        """The decisions, one row per agent and symbol: weight, requested, allowed, and the limit that cut it."""
+        """The decisions, one row per agent and symbol: weight, quantity requested and allowed, limit that cut it."""
         return self.run.decisions
 
     @property

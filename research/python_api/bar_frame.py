@@ -53,7 +53,7 @@ def read_bars(
     is "day-first" or "month-first". `unit` is the unit of integer time stamps ("s", "ms", "us", "ns"), `scale` the unit
     of integer prices ("1", "1e-4", "1e-9", "1e-16"). `decimal` is "point" or "comma". `columns` names columns by role:
     {"close": "Last"}. The result has `frame`, `actions` and `statements`, which say how each column was read. Raises
-    FeedError.
+    FeedError for a table that it cannot interpret.
     """
     asked = Asked(symbol, zone, dates, unit, scale, decimal, columns or {})
     try:
@@ -84,7 +84,11 @@ def _in_python(remedy: str) -> str:
 
 
 def _table_of(frame: object, asked: Asked, default_symbol: str) -> Table:
-    """Return the table of one frame; `default_symbol` is for a frame without a column of symbols. Raises FeedError."""
+    """Return the table of one frame. `asked` are the caller's statements about its columns, as for `read_bars`.
+
+    `default_symbol` is for a frame without a column of symbols. Raises FeedError for an object that is no frame, and
+    for columns that cannot be interpreted.
+    """
     table = of_pandas(frame) if is_pandas(frame) else frame
     if isinstance(table, pl.LazyFrame):
         table = table.collect()
@@ -111,7 +115,8 @@ def is_pandas(frame: object) -> bool:
 
 
 def of_pandas(frame: Any) -> pl.DataFrame:
-    """Return a pandas frame in long form: the index as a column, pairs of columns as rows.
+    """Return a pandas frame in long form: its index as a column, and columns named by pairs (price, symbol) as one row
+    for each symbol.
 
     Raises FeedError where the index and a column have the same name.
     """

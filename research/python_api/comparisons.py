@@ -94,7 +94,7 @@ def compare(*results: object, names: Sequence[str] = ()) -> "Comparison":
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """The first of several backtests compared with each other one. `str()` is the text of `quantd report --compare`."""
+    """The first of several backtests, compared with each of the others. `str()` is as `quantd report --compare`."""
 
     names: tuple[str, ...]
     pairs: tuple[SideBySide, ...]
@@ -126,7 +126,7 @@ class Comparison:
         return Frame(rows, schema=kinds, orient="row")
 
     def __str__(self) -> str:
-        """Return for each pair the table of figures, the tests and the doubts, as text."""
+        """Return for each pair of runs the table of figures, the tests and the reasons for doubt, as text."""
         lines: list[str] = []
         for pair in self.pairs:
             lines += first_lines(pair)
@@ -224,7 +224,7 @@ def _backtest_of(result: object) -> Backtest | None:
 
 
 def _labels(runs: Sequence[Backtest]) -> tuple[str, ...]:
-    """Return a label for each run: the names of its policies, numbered from 2 on where a label repeats."""
+    """Return a label for each run: its policies' names. A label that repeats gets a number, from 2 on."""
     labels: dict[str, None] = {}
     for run in runs:
         name = ", ".join(agent.policy for agent in run.config.agents)
@@ -236,7 +236,8 @@ def _labels(runs: Sequence[Backtest]) -> tuple[str, ...]:
 def _tracks(
     results: Sequence[object], names: Sequence[str], periods: float | None, risk_free_annual: float
 ) -> tuple[TrackRecord, ...]:
-    """Return the track records of results, arrays and frames, on the same dates. Raises Misused.
+    """Return the track records of results, arrays and frames, on the same dates. Raises Misused for other dates or
+    shapes.
 
     The samples a year are those of a result, else `periods`, else those of the dates, else 252.
     """

@@ -101,7 +101,7 @@ def equity_frame(record: Record) -> Frame:
 
 
 def books_frame(record: Record, agents: Sequence[str]) -> Frame:
-    """Return the equity of each agent's book, and of the unallocated book, at the samples of a run."""
+    """Return the equity of each agent's book and of the capital without an agent ("unallocated") at a run's samples."""
     names = (*agents, UNALLOCATED)
     equity = _from_micro(record.books_micro)
     ts = np.repeat(np.asarray(record.ts, dtype=np.int64), len(names))
@@ -114,13 +114,13 @@ def _from_micro(micro: Sequence[object]) -> Floats:
 
 
 def stored_equity_frame(points: Sequence[Valued]) -> Frame:
-    """Return the samples of a store, with the columns of `equity_frame`."""
+    """Return the account at the samples `points` that a stored run recorded, with the columns of `equity_frame`."""
     rows = ((p.ts, p.equity_micro / MICRO, p.cash_micro / MICRO, p.gross, p.drawdown) for p in points)
     return _frame(EQUITY, rows)
 
 
 def stored_books_frame(points: Sequence[Valued], agents: Sequence[str]) -> Frame:
-    """Return the books of a store, with the columns of `books_frame`."""
+    """Return the agents' books at the samples `points` of a stored run, with the columns of `books_frame`."""
     names = (*agents, UNALLOCATED)
     return _frame(
         BOOKS, ((p.ts, name, equity / MICRO) for p in points for name, equity in zip(names, p.books, strict=False))
@@ -130,7 +130,8 @@ def stored_books_frame(points: Sequence[Valued], agents: Sequence[str]) -> Frame
 def fills_frame(fills: Iterable[Filled], universe: Universe, agents: Sequence[str], run: str) -> Frame:
     """Return recorded fills, one row each; the column `agents` joins the names of a fill's agents with +.
 
-    An event has the fills of one set of orders, a fill in each position of its lists. The lots of a sale are negative.
+    A `Filled` event has several fills: element k of each of its lists belongs to fill k. The event's lots are negative
+    for a sale. `run` is the run's name, a part of the order ids.
     """
     lot = universe.lot_nano
 
@@ -147,7 +148,7 @@ def fills_frame(fills: Iterable[Filled], universe: Universe, agents: Sequence[st
 
 
 def stored_fills_frame(fills: Iterable[Fill]) -> Frame:
-    """Return the fills of a store, with the columns of `fills_frame`."""
+    """Return the fills of a stored run, with the columns of `fills_frame`."""
     rows = ((f.ts, f.order, f.symbol, f.side, float(f.qty), float(f.price), float(f.fee), f.agent) for f in fills)
     return _frame(FILLS, rows)
 

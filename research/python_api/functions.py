@@ -21,10 +21,18 @@ FILE: Final = "caller.py"
 
 
 class CallerPolicy:
-    """Loads the caller's function where the configuration names FILE, and any other policy as usual (as an `Apart`)."""
+    """Loads the policies of a configuration, with the caller's function as one of them.
+
+    Where the configuration names the file FILE, the policy is the caller's function. Any other policy is loaded as
+    usual. The methods are those of `Apart`, which loads policies of files.
+    """
 
     def __init__(self, policy: object, known_as: tuple[Path, str, str] | None = None) -> None:
-        """`known_as` is (file, name, digest) from the caller's process; a worker cannot read the function's source."""
+        """`policy` is the caller's function, class or object.
+
+        `known_as` is its (file, name, digest) in the caller's process: a worker process cannot read its source. None
+        computes them here.
+        """
         self._policy = policy
         code = _code_of(policy)
         source_path = Path(code.co_filename if code is not None else f"<{name_of(policy)}>")
@@ -87,7 +95,7 @@ class CallerPolicy:
 
 
 class Unsendable(ExplainedError, TypeError):
-    """A function refers to what no other process can have: an open file, a lock, a connection."""
+    """A function that refers to what no other process can have: an open file, a lock, a connection."""
 
     exit_code = USAGE
 
@@ -99,7 +107,7 @@ class SentPoints:
         self._packed, self._stop = caller.packed(), stop
 
     def __call__(self, work: Work, tell: Callable[[Point], bool]) -> int:
-        """Run points and pass each to `tell`, until it returns True. Return the number of points that ran."""
+        """Run points and pass each to `tell`, until `tell` returns True. Return the number of points that ran."""
         market = _market_of(self._packed, msgspec.msgpack.encode(work.base))
         for done, (index, values) in enumerate(work.points):
             if tell(run_point(market, work.base, work.keys, index, values, stop=self._stop)):
@@ -109,7 +117,7 @@ class SentPoints:
 
 @lru_cache(maxsize=1)
 def _market_of(packed: bytes, encoded: bytes) -> Market:
-    """Return the market for a pickled function and an encoded `Base`; it is cached for further points of the sweep."""
+    """Return the market of an encoded `Base` (shared input of a sweep), cached for the sweep's further points."""
     policy, known_as = cloudpickle.loads(packed)
     return Market.open(msgspec.msgpack.decode(encoded, type=Base), CallerPolicy(policy, known_as))
 

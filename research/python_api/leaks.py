@@ -16,8 +16,8 @@ from quantd.research.studies import lookahead as study
 class Leaks(study.Lookahead, frozen=True):
     """The result of a look-ahead study: `clean`, `decided`, and the fields of `--json`. `str()` is its text.
 
-    `clean` is False where a check failed, else True. It is None where no check failed but the study cannot exclude
-    look-ahead, as for a policy that reads a table in memory.
+    `clean` is False where a check failed, else True; None where no check failed but look-ahead cannot be excluded, as
+    for a policy that reads a table in memory.
     """
 
     def __str__(self) -> str:

@@ -120,8 +120,8 @@ def evaluate(
     fractions, ratios a year), `inside` (the sessions inside the training window) and the costs. The evaluation counts
     as a trial in the folder `state`, for its own market and for the `family`.
 
-    Raises PackageMissing without the extra `train`, ArtifactError where `artifact` is no policy, UnsoundPrices, and
-    Misused for a window without sessions; all are Errors.
+    Raises PackageMissing without the extra `train`, ArtifactError where `artifact` is no policy, UnsoundPrices for a
+    jump of a price that no action announces, and Misused for a window without sessions; all are Errors.
     """
     _require("evaluation", "torch")
     from quantd.research.runs.evaluation_look import noted
@@ -148,6 +148,9 @@ def _require(purpose: str, *modules: str) -> None:
 
 
 def _probe(bars: Path) -> None:
-    """Read a parquet file in a child process first: a damaged file could crash its reader. Raises FeedError."""
+    """Read a parquet file in a child process, because a damaged file could crash its reader.
+
+    Raises FeedError for such a file.
+    """
     if bars.is_file() and bars.suffix == ".parquet":
         probe(bars)

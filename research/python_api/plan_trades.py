@@ -26,7 +26,10 @@ LIMITED: Final = "balanced"
 
 
 def traded(plan: "Plan", artifact: Path, limited: bool, cache: Path) -> Trial:
-    """Return the trial of an artifact on the test part of its plan, with limits if `limited`. Raises ExplainedError."""
+    """Return the trial of an artifact (trained policy) on the test part of its plan, with limits if `limited`.
+
+    Raises ExplainedError where the plan, the artifact or the market cannot be used.
+    """
     bars = pl.read_parquet(plan.data.files[0]).filter(pl.col("symbol").is_in(plan.data.symbols))
     profile = LIMITED if limited else "research"
     test = plan.splits.test

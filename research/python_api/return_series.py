@@ -77,7 +77,10 @@ class ReturnSeries:
         return f"{len(self.stamps):,} from {first} to {last} are {rate_text} samples a year"
 
     def track(self, periods: float, risk_free_annual: float) -> TrackRecord:
-        """Return the track record of the series. Raises Misused for values that are no fractions, or no equity."""
+        """Return the track record of the series.
+
+        Raises Misused for returns that are no fractions, and for values that are no equity.
+        """
         values, stamps = self.values, self.stamps
         if self.column == "return":
             self._require_fractions(periods)

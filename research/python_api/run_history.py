@@ -57,7 +57,7 @@ class Run:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols of the universe, in the order of the elements of its arrays."""
+        """The symbols of the universe. Arrays with one element for each symbol are in this order."""
         return self._reader.run.universe.symbols
 
     @property
@@ -72,7 +72,7 @@ class Run:
 
     @cached_property
     def books(self) -> pl.DataFrame:
-        """The equity of each agent's book, one row per sample and book: ts, book, equity."""
+        """The equity of each agent's book (part of the account), one row per sample and book: ts, book, equity."""
         return frames.stored_books_frame(self._reader.equity(), self.agents)
 
     @cached_property
@@ -87,7 +87,7 @@ class Run:
 
     @cached_property
     def decisions(self) -> pl.DataFrame:
-        """The decisions, one row per agent and symbol: weight, requested, allowed, and the limit that cut it."""
+        """The decisions, one row per agent and symbol: weight, quantity requested and allowed, limit that cut it."""
         universe = self._reader.run.universe
         lines = (decision_line(d.plan, universe, d.agents, d.address) for d in self._reader.decisions())
         return frames.decisions_frame(lines)

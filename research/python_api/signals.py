@@ -34,7 +34,7 @@ DEPTH: Final = 4
 
 
 class LooksAhead(ExplainedError, ValueError):
-    """A factor that the look-ahead guard refuses. The text states what differs."""
+    """A factor that the check against look-ahead refuses. The text states what differs."""
 
 
 def study_signal(
@@ -91,7 +91,10 @@ def study_signal(
 
 
 def _source_in_memory(function: object) -> Source:
-    """Return the source of a factor from the caller's function, which cannot be loaded anew: `load` reuses it."""
+    """Return the source of a factor from the caller's function.
+
+    The function cannot be loaded anew, so each call of `load` returns the same function.
+    """
     name = name_of(function)
     policy = CallerPolicy(function).file(Path(FILE), name, {})
     assert isinstance(policy, UserPolicy)

@@ -208,7 +208,9 @@ def walk_file(path: Path, grid: Grid, steps: Steps, sets: tuple[str, ...], state
 
 
 def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop: bool = False) -> WalkForward:
-    """Train a plan anew at each refit, and trade each policy over the next period. Raises an Error."""
+    """Train a plan anew at each refit, and trade each policy over the next period. Raises an Error, for example for
+    data that do not fit the plan.
+    """
     from quantd.research.studies import walk_training as training
 
     training.require_plan(plan)

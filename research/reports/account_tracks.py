@@ -42,8 +42,8 @@ def tracks_of(
     """Return the tracks of the house (the whole account), of the benchmarks, then of the agents' books.
 
     If `[universe] benchmark` is outside the universe and so not traded, it is the first benchmark, and metrics relative
-    to a benchmark use it. Without it, or without its prices, these metrics use the first of `benchmarks`. Raises
-    ValueError where the house lost its whole account.
+    to a benchmark use it. Without such a benchmark, or without its prices, these metrics use the first of `benchmarks`.
+    Raises ValueError where the house lost its whole account.
     """
     # a benchmark that lost its whole account has no returns to compare with
     first_benchmark = benchmarks[0][1] if benchmarks and min(benchmarks[0][1].equity_micro) > 0 else None

@@ -80,7 +80,7 @@ def _line(name: str, values: Row, color: int, dash: bool = False) -> Series:
 
 
 def _rounded(values: Row, scale: float = 1.0) -> Row:
-    """Multiply the values by `scale`, and round them. Adding 0.0 turns -0.0 into 0.0."""
+    """Multiply the values by `scale`, and round the products. Adding 0.0 turns -0.0 into 0.0."""
     return tuple(None if value is None else round(scale * value, DIGITS) + 0.0 for value in values)
 
 

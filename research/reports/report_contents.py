@@ -112,7 +112,7 @@ class Goal(Struct, frozen=True):
 class Curves(Struct, frozen=True):
     """Wealth (1 at the first sample) and drawdown, one row for each account, at the samples `ts`.
 
-    Longer runs are thinned to at most POINTS samples of `report_figures`.
+    Longer runs are thinned to at most `report_figures.POINTS` samples.
     """
 
     ts: tuple[int, ...]
@@ -151,7 +151,7 @@ class Drawdown(Struct, frozen=True):
 
 
 class SymbolWeight(Struct, frozen=True):
-    """A symbol's weight in the account at the last sample, the mean over all samples, and the largest magnitude."""
+    """A symbol's weight in the account: at the last sample, the mean over all samples, and the largest by amount."""
 
     symbol: str
     end: float
@@ -194,7 +194,7 @@ class Trading(Struct, frozen=True):
 
 
 class Risk(Struct, frozen=True):
-    """Contributions of symbols to the account's risk, at its last and at its average weights; None where unknown."""
+    """Contributions of symbols to the account's risk, by its last and by its average weights; None where unknown."""
 
     last: RiskContributions | None
     average: RiskContributions | None
@@ -249,8 +249,8 @@ class Statistics(Struct, frozen=True):
 
     `probabilistic_sharpe` is the probability that the true ratio is above 0. `minimum_samples` is the length of the
     shortest track record with which the measured ratio would be above 0 at 95 %. `trials` is the number of
-    configurations tried, None where it is unknown. `deflated_without_withdrawals` is None where the `withdrawn` trials
-    do not raise the deflated ratio.
+    configurations tried, None where it is unknown. `withdrawn` counts the trials withdrawn as faulty.
+    `deflated_without_withdrawals` is the deflated ratio as if none was withdrawn, None where that ratio is not lower.
     """
 
     sharpe: Figure

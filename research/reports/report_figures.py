@@ -65,7 +65,10 @@ NO_HISTORY: Final = "Attribution, net exposure and risk contributions are missin
 
 
 def planned(config: Config, assembly: Assembly) -> tuple[Benchmark, ...]:
-    """Return the benchmarks of `[study]`. Raises PolicyError, or ConfigError for a goal without a metric."""
+    """Return the benchmarks of `[study]`.
+
+    Raises PolicyError for a benchmark that cannot be loaded, and ConfigError for a goal without a metric.
+    """
     check_goals(config)
     return tuple(benchmark_of(assembly, name) for name in config.study.benchmarks)
 
@@ -73,11 +76,11 @@ def planned(config: Config, assembly: Assembly) -> tuple[Benchmark, ...]:
 def benchmark_records(
     benchmarks: Sequence[Benchmark], settings: Settings, drive: Callable[[str], Drive], finished: Mapping[str, Record]
 ) -> list[tuple[Benchmark, Record]]:
-    """Return each benchmark with the record of its run, and run those that are not yet in `finished`, by name.
+    """Return each benchmark with the record of its run. Benchmarks whose name is not in `finished` are run now.
 
     `drive(name)` returns the function that runs the benchmark of that name. `settings` are those of the reported run.
-    If its policies never had enough bars to decide, the result has no benchmarks. Raises Incomparable where a
-    benchmark's run has other settings.
+    If the policies of that run never had enough bars to decide, the result has no benchmarks. Raises Incomparable where
+    a benchmark's run has other settings.
     """
     if not settings.begins:
         return []
@@ -150,7 +153,7 @@ def report_of(
 def _with_benchmark_failures(verdict: Verdict, benchmarks: Sequence[tuple[Benchmark, Record]]) -> Verdict:
     """Return the verdict with the failed decisions of the benchmarks added.
 
-    The verdict names the failures of equal weight already: they are not added a second time.
+    The verdict already names the failures of equal weight, which are not added a second time.
     """
     texts = {failure.text for failure in verdict.failures}
     benchmark_failures = [
@@ -174,8 +177,8 @@ def run_figures(
 ) -> RunFigures:
     """Return the figures of a finished run without benchmarks, for a comparison of two runs.
 
-    `state` is the state folder; its ledger of looks may add a doubt about the run. Raises TooShort for fewer than two
-    samples or an account that lost everything.
+    `state` is the state folder; its ledger of looks (evaluations) may add a doubt about the run. Raises TooShort for
+    fewer than two samples or an account that lost everything.
     """
     _check_length(record)
     tracks = tracks_of(assembly, record, history, ())[:1]
@@ -211,7 +214,7 @@ def metrics_of(tracks: Sequence[Track]) -> tuple[MetricRow, ...]:
 def thinned(house: TrackRecord, points: int = POINTS) -> Ints:
     """Return the indices of the samples that curves show, int64[at most `points`], in ascending order.
 
-    They are evenly spaced. The highest and lowest wealth and the deepest drawdown are always among them.
+    The samples are evenly spaced, and those of the highest and lowest wealth and of the deepest drawdown are added.
     """
     extremes = [int(np.argmax(house.wealth)), int(np.argmin(house.wealth)), int(np.argmax(house.drawdowns))]
     last = len(house.wealth) - 1
@@ -245,7 +248,7 @@ def _header(
 ) -> ReportHeader:
     """Return the facts of a run beside its figures: names, dates, costs, digests and definitions.
 
-    With a table of fitted costs, `costs` has its number of rows.
+    With a table of fitted costs, `costs` of the result has the table's number of rows.
     """
     config, settings = assembly.config, settings_of(assembly, record)
     model, table = settings.costs, settings.costs.table
@@ -267,7 +270,7 @@ def _header(
 def _beyond_bars(config: Config) -> dict[str, str]:
     """Return the digest of each market file beyond the bars and the table of costs, by its name.
 
-    A constant interest rate on cash has no file: its value takes the place of the digest.
+    A constant interest rate on cash has no file: the result has its value instead of a digest.
     """
     # name -> (path, from when a value of the file is known; empty where the file has no such choice)
     files: dict[str, tuple[str, str]] = {
@@ -329,7 +332,7 @@ def _rolling(stamps: Ints, tracks: Sequence[Track], chosen: Ints) -> RollingCurv
 def _exposures(stamps: Ints, house: TrackRecord, books: BookHistory | None, chosen: Ints) -> Exposures:
     """Return exposure at the `chosen` samples, and each symbol's last, mean and largest weight.
 
-    Without `books` there are no weights.
+    Without a history of the books (None) there are no weights.
     """
     gross = house.gross if house.gross is not None else np.zeros(len(stamps))
     symbol_weights: tuple[SymbolWeight, ...] = ()
@@ -417,7 +420,7 @@ def _drag(record: TrackRecord | None) -> float | None:
 
 
 def orders_filled(record: Record, *, by_agent: bool = False) -> Counter[int]:
-    """Return the number of orders with a fill: by agent index if `by_agent`, else all under the key 0."""
+    """Return the number of orders with a fill, by agent index if `by_agent`; else one number, under the key 0."""
     order_keys: set[tuple[int, int, int, int]] = set()
     for fills in record.fill_columns:
         for symbol, agent_shares in zip(fills.columns[0].tolist(), fills.effect().shares, strict=True):

@@ -47,7 +47,8 @@ def check_suffix(path: Path) -> None:
 def write_backtest_report(path: Path, report: BacktestReport) -> None:
     """Write the report in the format of the suffix, as a whole file or not at all.
 
-    For NAME.csv, the series are written beside the figures, in NAME.series.csv. Raises UnknownSuffix or OSError.
+    For NAME.csv, the series are written beside the figures, in NAME.series.csv. Raises UnknownSuffix for a suffix
+    without a format, OSError where the file cannot be written.
     """
     check_suffix(path)
     if path.suffix.lower() == ".csv":

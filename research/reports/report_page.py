@@ -1,4 +1,5 @@
-"""The page of a backtest's report: one HTML file that loads nothing, for light and dark, phone and paper.
+"""The page of a backtest's report: one HTML file that loads no other file, for light and dark screens, phones and
+paper.
 
 Each cell of a figure has the path of the figure in the report's JSON (`data-figure`) and its value there
 (`data-value`). A test compares them with the JSON.

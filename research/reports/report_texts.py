@@ -105,7 +105,7 @@ def series_text(report: BacktestReport) -> str:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (path, value) of each value in a document that is no dict, list or tuple. A path is "costs.0.total"."""
+    """Yield (path, value) of each value in nested dicts, lists and tuples. A path is "costs.0.total"."""
     if isinstance(value, dict | list | tuple):
         children = value.items() if isinstance(value, dict) else enumerate(value)
         for name, child in children:

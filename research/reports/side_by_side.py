@@ -159,7 +159,7 @@ def _doubts(run: Comparable) -> tuple[Doubt, ...]:
 
 
 def first_lines(comparison: SideBySide) -> list[str]:
-    """Return the lines at the top of a comparison: the agents that failed, then the heaviest doubt."""
+    """Return the lines at the top of a comparison: the agents that failed, then the strongest reason for doubt."""
     return [*comparison.failures, *filter(None, [lead(comparison.doubts)])]
 
 
@@ -207,7 +207,7 @@ def _shortened_json(value: object) -> str:
 
 
 def _track_record(report: Comparable) -> TrackRecord:
-    """Return the track record of the whole account, from the samples that a report stores."""
+    """Return the track record of a report's whole account, from the samples that the report stores."""
     risk_free = report.samples.risk_free_annual
     ts = np.array(report.samples.ts, dtype=np.int64)
     days = (ts - 1) // DAY_NS * DAY_NS  # a session that ends at midnight belongs to the day before
@@ -369,6 +369,9 @@ COMPARISON_WRITERS: Final[Mapping[str, Callable[[SideBySide], str]]] = {
 
 
 def write_comparison(path: Path, comparison: SideBySide) -> None:
-    """Write the comparison in the format of the suffix of `path`. Raises UnknownSuffix or OSError."""
+    """Write the comparison in the format of the suffix of `path`.
+
+    Raises UnknownSuffix for a suffix without a format, OSError where the file cannot be written.
+    """
     check_suffix(path)
     write_whole(path, COMPARISON_WRITERS[path.suffix.lower()](comparison).encode())

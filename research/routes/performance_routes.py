@@ -1,4 +1,5 @@
-"""GET /api/v1/performance and its parts: what the account, a book or the benchmark earned between two dates.
+"""GET /api/v1/performance and its parts: what the account, the book of an agent or the benchmark earned between two
+dates.
 
 All answers are computed from the run's own store in a thread, one request at a time.
 """
@@ -70,7 +71,7 @@ class Performance(Struct, frozen=True):
 
 
 class Attribution(Struct, frozen=True):
-    """The time-weighted return of the house or of a book over a period; the contributions add up to it."""
+    """The time-weighted return of the house (whole account) or a book over a period; the contributions add up to it."""
 
     run: str
     book: str
@@ -103,7 +104,10 @@ class Rolling(Struct, frozen=True):
 
 
 class VarRecord(Struct, frozen=True):
-    """The recorded VaR against the returns that followed; `result` is null with the reason in `missing`."""
+    """The recorded VaR against the returns that followed.
+
+    `result` is null where they cannot be compared; `missing` is then the reason.
+    """
 
     run: str
     result: VarBacktest | None
@@ -144,10 +148,11 @@ class Performances:
         return await self._work(lambda reader, gains: self._var(self._books(reader, gains), reader))
 
     def _agent_and_opening(self, query: OfBook, *further_books: str) -> tuple[str, int]:
-        """Return the agent whose book a query names, and when its portfolio was opened, in ns UTC; 0 for none.
+        """Return the agent whose book a query names, and the instant (ns UTC) at which a portfolio was opened, else 0.
 
-        An empty book, the house (the whole account), and a book of `further_books` are returned unchanged. Raises
-        Refused for an unknown book, and for a period that ends before it begins.
+        The query may name an agent, or an open portfolio, whose agent is then returned. An empty name (the whole
+        account) and the names in `further_books` are returned unchanged. Raises Refused for an unknown book, and for a
+        period that ends before it begins.
         """
         if query.start is not None and query.end is not None and query.start > query.end:
             text = f"from = {query.start} is after to = {query.end}; exchange them"
@@ -166,7 +171,10 @@ class Performances:
         return (query.book, agents[query.book]) if query.book in agents else opened[query.book]
 
     def _books(self, reader: Reader, gains: Sequence[Gain]) -> StoredBooks:
-        """Return the books of the run; `gains` revalue each sample at every instrument's own close."""
+        """Return the books of the run.
+
+        `gains` are the gains from a sample to later closes on its date: they value each instrument at its own close.
+        """
         return StoredBooks(reader, self._run.parts, gains, self._past)
 
     async def _work(self, work: Callable[[Reader, Sequence[Gain]], T]) -> T:
@@ -229,7 +237,7 @@ class Performances:
         )  # fmt: skip
 
     def _var(self, books: StoredBooks, reader: Reader) -> VarRecord:
-        """Compare the newest VaR recorded by each sample with the account's return to the next sample."""
+        """Compare the VaR that was the newest at each sample with the account's return to the next sample."""
         run, spec = self._run.service.run, getattr(self._run.service.config.risk, "var", None)
         records = with_values(reader.risk(), reader.decisions())
         # a measure is a pair (value, bound)
@@ -266,7 +274,8 @@ class Performances:
         return np.concatenate((np.zeros(1), simple_returns(wealth)))
 
     def _attributed(self, books: StoredBooks, query: OfBook, book: str, since: int) -> Attribution:
-        """Return the parts of the return of `book` by symbol, over the period of the query; none for one sample.
+        """Return the parts of the return of `book` by symbol, over the period of the query; no parts for a period of
+        one sample.
 
         An empty `book` is the whole account.
         """
@@ -283,7 +292,7 @@ class Performances:
         return Attribution(self._run.service.run, query.book, begin, end, parts.total, parts.symbols)
 
     def _history_now(self) -> BookHistory:
-        """Return the history of the books. The journal is replayed once per sample, for any number of requests."""
+        """Return the history of the books. The journal is replayed once per sample, however many requests there are."""
         service, run = self._run.service, self._run
         newest = service.histories.portfolio.newest(1)
         ts = newest[-1].ts if newest else 0
@@ -293,7 +302,7 @@ class Performances:
 
 
 def _span(books: StoredBooks, query: OfBook, since: int) -> tuple[int, int]:
-    """Return the indices of the first and the last sample of a query; the last is lower than the first for no sample.
+    """Return the indices of the first and the last sample of a query; the last is the lower one if there is no sample.
 
     A portfolio begins with the sample at which it was opened: `since` is this time in ns UTC, 0 for no portfolio.
     """
@@ -306,7 +315,7 @@ def _unknown_book(text: str) -> Refused:
 
 
 def _instant_texts(books: StoredBooks, first: int, last: int) -> tuple[str, str]:
-    """Return the times of the samples `first` and `last` as text; empty where the period has no sample."""
+    """Return the times of the samples at the indices `first` and `last`, as text; empty without a sample."""
     return (instant_text(int(books.ts[first])), instant_text(int(books.ts[last]))) if last >= first else ("", "")
 
 

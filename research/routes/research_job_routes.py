@@ -1,4 +1,5 @@
-"""/api/v1/research: starts backtests and sweeps, lists and cancels them, and pins the reference of the run.
+"""/api/v1/research: starts backtests and sweeps, lists and cancels them, and pins the backtest with which the run is
+compared.
 
 Each backtest or sweep runs in a separate process: the loop that trades does not wait for it.
 """
@@ -100,7 +101,10 @@ class ResearchJobRoutes:
     """The API routes of one running daemon that start, list and cancel backtests and sweeps."""
 
     def __init__(self, context: RouteContext, runs: RunsOfJobs) -> None:
-        """`runs` are the job runs. If `context` has no lanes (queues of commands), nothing can be started."""
+        """`runs` are the stored runs of jobs, among them the backtests and sweeps.
+
+        If `context` has no lanes (queues of commands), nothing can be started.
+        """
         self._run = context.run
         self._runs = runs
         self._backtests = StoredBacktests(context.run)
@@ -219,7 +223,7 @@ def _reason_line(reason: str) -> str:
 
 
 def _routes_of(context: RouteContext) -> ResearchJobRoutes | Listed:
-    """Return the routes for backtests and sweeps; none for a context without job runs."""
+    """Return the routes for backtests and sweeps; none for a context without stored runs of jobs."""
     return Listed(()) if context.job_runs is None else ResearchJobRoutes(context, context.job_runs)
 
 

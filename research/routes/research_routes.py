@@ -78,10 +78,11 @@ class LookLine(Struct, frozen=True):
 
 
 class Looks(Struct, frozen=True):
-    """The ledger of looks. `count` are all looks, and `trials` counts those behind each model too.
+    """The ledger of looks (evaluations of configurations). `count` is the number of looks.
 
-    `total` is the number of looks that the search finds. `trials` is null where the ledger is not believed; `text` has
-    the reason and the remedy.
+    `trials` adds to `count` the trials behind each trained model; it is null where the ledger is not believed, and
+    `text` then has the reason and the remedy. `total` is the number of looks that the search finds, `looks` those
+    returned.
     """
 
     count: int
@@ -101,12 +102,14 @@ class OfBacktest(Query, frozen=True):
 class Beside(Struct, frozen=True):
     """The run beside a stored backtest, both worth 1 at the first sample that they share.
 
-    Without a choice it is the pinned one, or the newest backtest under the run's own conditions, or else the newest of
-    all. `pinned` is the pinned one, empty for none; `lost` is why it cannot be compared. `gap` is the
-    run's worth less the backtest's at the last sample. `commissions` is the part of it by the difference of the
-    commissions paid, and `rest` by prices, sizes and times of fills. All three are null where a condition `differs`,
-    because the gap has other causes too. Of those, `unrepeated` are conditions of the run that no backtest has, such as
-    acts. `stored` has the newest backtests. `missing` is the reason for absent curves.
+    A query without a backtest gets the pinned one, else the newest one under the run's own conditions, else the newest
+    of all. `pinned` is the pinned backtest, empty for none; `lost` is why it cannot be compared. `own` and `tested` are
+    the curves of the run and of the backtest at `ts` (ns UTC).
+
+    `gap` is the run's worth less the backtest's at the last sample. Its part `commissions` comes from different
+    commissions, its part `rest` from prices, sizes and times of fills. All three are null where a condition `differs`,
+    because the gap then has other causes too. `unrepeated` are those differing conditions that no backtest can have,
+    such as operators' acts. `stored` has the newest backtests. `missing` is the reason for absent curves.
     """
 
     run: str
@@ -173,10 +176,11 @@ class _ComparisonOutput(Struct, frozen=True):
 class ComparedBacktests(Struct, frozen=True):
     """Two stored backtests side by side, as `quantd report --compare` has them.
 
-    `sentence` is the verdict on the Sharpe ratios, `tests` has a sentence for each test, and `settings` names those
-    that differ. `own` and `beside` are both curves at `ts`, 1 at the first sample; null for a lost account. `failures`
-    has a line for each agent whose policy failed to decide. `doubts` are the reasons to doubt the runs, the heaviest
-    first. `differs` has the keys that affect trading and differ. `missing` is the reason why nothing is compared.
+    `sentence` is the verdict on the Sharpe ratios, `tests` has a sentence for each test, and `settings` says which
+    settings are equal and which differ. `own` and `beside` are the equity curves of `one` and `other` at `ts` (ns UTC),
+    1 at the first sample; null for a lost account. `failures` has a line for each agent whose policy failed to decide.
+    `doubts` are the reasons to doubt the runs, the heaviest first. `differs` has the keys that affect trading and
+    differ. `missing` is the reason why nothing is compared.
     """
 
     one: str
@@ -202,7 +206,10 @@ class ResearchRoutes:
     """The API routes of one running daemon for the ledger of looks and comparisons with stored backtests."""
 
     def __init__(self, run: RunReader, runs: RunsOfJobs | None = None, *, reads_only: bool = False) -> None:
-        """`runs` are the job runs, the newest pin among them. An instance that `reads_only` compares no backtests."""
+        """`runs` are the stored runs of jobs, from which the newest pinned backtest is read; None without jobs.
+
+        If `reads_only` is True, no backtests are compared.
+        """
         self._run = run
         self._runs = runs
         self._reads_only = reads_only
@@ -235,7 +242,8 @@ class ResearchRoutes:
     async def beside(self, request: web.Request, query: OfBacktest) -> Beside:
         """Return the run beside the backtest of the query, else the pinned one, else one that `_beside` chooses.
 
-        Raises Refused for a backtest of the query that cannot be read. A pinned one that cannot be read is replaced.
+        Raises Refused for a backtest of the query that cannot be read. A pinned backtest that cannot be read is
+        replaced by one that `_beside` chooses.
         """
         pinned = None if self._runs is None else pinned_of(self._runs.runs())
         pinned_name, lost = "" if pinned is None else pinned.backtest, ""
@@ -363,7 +371,8 @@ async def _compared_in_process(config: Path, folder: Path, one: str, other: str)
 def _contains(look: Look, text: str) -> bool:
     """Return whether a look (an evaluation in the ledger) contains a text, in upper or lower case.
 
-    The search covers the look's texts, its varied values, and its keys that are not at their default.
+    The search covers the look's texts, the values that its sweep varied, and its configuration keys that are not at
+    their default.
     """
     varied = (f"{key} = {value}" for key, value in look.values.items())
     changed_keys = (f"{key} {value}" for key, value in look.keys.items())
@@ -372,7 +381,10 @@ def _contains(look: Look, text: str) -> bool:
 
 
 def _line(look: Look, run_config: Config, withdrawal: Withdrawal | None) -> LookLine:
-    """Return a look as a line, with its changes beside the run's configuration where its own keys are recorded."""
+    """Return a look (an evaluation in the ledger) as a line.
+
+    The line names the look's differences from the run's configuration, where the look's keys are recorded.
+    """
     return LookLine(
         look.kind,
         look.name,

@@ -44,7 +44,7 @@ class StoredBacktest(Struct, frozen=True):
     """A stored backtest, made at `ts`, with its annual Sharpe ratio; null where it is unknown.
 
     `differs` has each condition that differs from the run's: keys that affect trading with both values, bars, files of
-    policies, and acts of operators. It is empty for a backtest under the run's own conditions.
+    policies, and acts of operators. `differs` is empty for a backtest under the run's own conditions.
     """
 
     run: str
@@ -75,9 +75,9 @@ class StoredBacktests:
         self._conditions = Conditions()
 
     def open(self, run: str) -> Reader | None:
-        """Return the reader of the stored backtest `run`, of the newest for an empty name.
+        """Return a reader of the stored backtest with the name `run`, or of the newest one for an empty name.
 
-        None where no backtest is stored and no name was asked for. Raises Refused for an unknown name.
+        The result is None where no backtest is stored and the name is empty. Raises Refused for an unknown name.
         """
         folder = self._run.folder / BACKTESTS
         if not (folder.is_dir() and any(folder.iterdir())):
@@ -90,11 +90,12 @@ class StoredBacktests:
             raise Refused(404, "not_found", f"backtest: {why}; {HINT}") from None
 
     def newest(self, stored: Reader) -> list[RunRecord]:
-        """Return the newest backtests of the store that `stored` reads, at most MOST_RUNS, the newest first."""
+        """Return the newest backtests in the folder that `stored` reads, at most MOST_RUNS, the newest first."""
         return _records(stored).runs()[: -MOST_RUNS - 1 : -1]
 
     def unrepeated(self) -> list[str]:
-        """Return the conditions of the run that no backtest can have, such as acts of operators, as texts.
+        """Return the conditions of the run that no backtest can have, such as acts of operators (halts, deposits), as
+        texts.
 
         The conditions are those of the last call of `described`, which reads the run.
         """
@@ -134,7 +135,7 @@ class StoredBacktests:
         return faults or differences(configs[0].keys, configs[1].keys, joint=" and ")
 
     def _facts_of(self, stored: Reader, record: RunRecord) -> _Facts:
-        """Return conditions, configuration and Sharpe ratio of a backtest. They are cached once it has ended."""
+        """Return conditions, configuration and Sharpe ratio of a backtest, cached once the backtest has ended."""
         facts = self._facts.get(record.run)
         if facts is None:
             conditions = backtest_conditions(_records(stored), record.run)
@@ -151,8 +152,8 @@ class StoredBacktests:
     def _sharpe(self, folder: Path, run: str, config: StoredConfig) -> float | None:
         """Return the annual Sharpe ratio of a backtest.
 
-        The ratio is computed with the run's samples a year and risk-free rate, so it is None where these differ in the
-        backtest. It is also None for fewer than two samples or an account that lost everything.
+        The ratio is computed with the run's samples a year and risk-free rate. The result is None where these differ in
+        the backtest, for fewer than two samples, and for an account that lost everything.
         """
         parts, run_keys = self._run.parts, trading_keys(self._run.service.config)
         if any(config.keys.get(key) != run_keys.get(key) for key in SAMPLING):

@@ -82,7 +82,8 @@ class Ahead:
         self.tables: dict[int, Table] = {}
 
     def asked(self, agent: int, scheduled: bool, first: int) -> Ints:
-        """Return int64[R], the rows (samples) from `first` on at which an agent decides: all rows without a schedule.
+        """Return int64[R], the rows (samples) from `first` on at which an agent decides: all rows for an agent without
+        a schedule.
 
         The agent decides at `first` in any case, because the engine asks the agent at this row now.
         """
@@ -121,10 +122,10 @@ class AnswerBlocks:
     ) -> None:
         """A block has the answers to many samples ahead, which a policy's `act_rows` gives in one call.
 
-        `scheduled` tells for each agent whether it decides at times of a schedule, else at every sample.
-
-        `act` answers one question, `policies` returns the policy of a number. No block begins while `unusual` returns
-        True. `act` checks every `every`-th answer of a block. `requests` collects the answers.
+        `act` answers one question, and `policies` returns the policy with a given number. `scheduled` has True for each
+        agent that decides at times of a schedule, False for one that decides at every sample. No block begins while
+        `unusual` returns True. `act` also gives every `every`-th answer of a block, as a check. `requests` collects the
+        answers.
         """
         self._act, self._policies, self._scheduled, self._unusual = act, policies, scheduled, unusual
         self._every = every
@@ -138,7 +139,7 @@ class AnswerBlocks:
         """The sample before which no new block begins, after the engine showed another market than a block."""
 
     def expect(self, items: Sequence[Item]) -> None:
-        """Set the items that the engine takes next. A block ends with the last of these items."""
+        """Set the items (bars, actions, ticks) that the engine takes next. A block ends with the last of them."""
         self._items, self._tick_indices, self._ahead = items, None, None
 
     def __call__(self, ask: Ask) -> Decided:
@@ -150,8 +151,8 @@ class AnswerBlocks:
     def _answer(self, ask: Ask) -> Decided:
         """Return the answer from a block (answers to samples ahead, by `act_rows`), or by `act` where no block has one.
 
-        A block has none between samples, for shadows, for policies without `act_rows`, and for an agent that decides
-        seldom. Every EVERYth answer of a block is compared with that of `act`.
+        A block has none between samples, for shadow (untraded) agents, for policies without `act_rows`, and for an
+        agent that decides seldom. Every EVERYth answer of a block is compared with that of `act`.
         """
         policy = self._policies(ask.policy)
         # shadows have higher numbers than the agents, and `act` answers them
@@ -179,7 +180,7 @@ class AnswerBlocks:
         return Decided(ask.round, ask.agent, weights, "", pack(ask.memory))
 
     def ahead(self, samples: Iterable[tuple[int, list[int]]], seats: Sequence[int]) -> list[AnswersAhead]:
-        """Implements `Foreseen.ahead`: answers of the present block, up to the first sample that `act` must answer.
+        """Implements `Foreseen.ahead`: answers of the current block, up to the first sample that `act` must answer.
 
         `samples` are (instant, indices of the agents due), `seats` the policy number of each agent by its index.
         """
@@ -249,9 +250,9 @@ class AnswerBlocks:
         return self._ahead
 
     def _checked_answer(self, policy: Policy, ask: Ask, weights: bytes) -> Decided:
-        """Return the answer of the policy's `act`.
+        """Return the answer of the policy's method `act`.
 
-        Raises RowsDiffer where it differs from the `weights` of the block.
+        Raises RowsDiffer where that answer differs from the `weights` of the block.
         """
         answer = self._act(ask)
         if answer.failed or answer.weights == weights:
@@ -270,7 +271,8 @@ class AnswerBlocks:
 def in_blocks(shell: Shell, requests: Requests | None = None) -> AnswerBlocks:
     """Let a run over recorded bars (`shell`) answer in blocks, and return the object that makes them.
 
-    The caller announces the next items by its method `expect`. `requests` collects the answers.
+    The caller announces the next items (bars, actions, ticks) by the object's method `expect`. `requests` collects the
+    answers.
     """
     scheduled = [agent.scheduled for agent in shell.state.rules.agents]
     blocks = AnswerBlocks(
@@ -281,7 +283,8 @@ def in_blocks(shell: Shell, requests: Requests | None = None) -> AnswerBlocks:
 
 
 def market_ahead(view: View, items: Sequence[Item], at: int) -> Ahead | None:
-    """Return the market of the samples from the tick `items[at]` on; None for fewer than FEWEST samples.
+    """Return the market of the samples from the tick (instant of decisions) `items[at]` on; None for fewer than FEWEST
+    samples.
 
     The returned market ends before a split or another item that changes the engine's state. `view` is the engine's view
     at the tick.

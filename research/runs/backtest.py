@@ -57,10 +57,10 @@ FEWEST: Final = 10
 
 
 class BacktestJournal:
-    """The journal of a backtest in memory, and the store into which `commit` writes it."""
+    """The journal of a backtest in memory, and the store (database of stored runs) into which `commit` writes it."""
 
     def __init__(self, folder: Path, assembly: Assembly, run: str) -> None:
-        """Opens a store in `folder`, and begins the run named `run` in it."""
+        """Opens a store of runs in `folder`, and begins the run named `run` in it."""
         # only journals that are kept need the database's libraries
         from quantd.adapters.store.handle import Store
         from quantd.adapters.store.upkeep.backup import before_upgrade
@@ -75,7 +75,7 @@ class BacktestJournal:
         """Sequence number of the last step of a batch -> its instant (ns UTC)."""
 
     def commit(self, shell: Shell, *, least: int = 1) -> None:
-        """Write the new steps, and the state after them, if there are at least `least` new steps."""
+        """Write the new steps and the engine's state after them to the store, if there are at least `least` steps."""
         from quantd.adapters.store.journal.writer import Batch, SnapshotOf
 
         if len(self.journal.entries) < least:
@@ -114,22 +114,27 @@ class BacktestJournal:
 
 
 def symbol_bars(assembly: Assembly, runs: int) -> int:
-    """Return the number of bars in `runs` runs over a market, counted per symbol; a sample counts FEWEST at least."""
+    """Return the number of bars in `runs` runs over a market, counted per symbol, as a measure of their time.
+
+    A market with fewer symbols than FEWEST counts as one with FEWEST, because its samples take as long.
+    """
     return runs * assembly.feed.count * max(assembly.universe.size, FEWEST)
 
 
 def explain_pace(assembly: Assembly, runs: int, say: Say) -> None:
-    """Report through `say` what makes `runs` runs over the market slower than they could be."""
+    """Tell the user through `say` what makes `runs` runs over the market slower than they could be, if anything."""
     if text := advice(symbol_bars(assembly, runs)):
         say(text)
 
 
 def after_history(assemble_with: Callable[[int], Assembly], history: int = 0, say: Say = lambda text: None) -> Assembly:
-    """Return `assemble_with(history)`, with a longer history where a user's function without LOOKBACK reads more.
+    """Return `assemble_with(history)`, or with more samples of history where a user's function without LOOKBACK reads
+    more.
 
-    How much a function without LOOKBACK reads is known after its first decision. So the market is first run up to that
-    decision, with a copy of the function, which leaves its state unchanged for the real run. Where a function cannot be
-    copied, `say` receives the text ASKED_BEFORE, and a function from a file is loaded again.
+    LOOKBACK declares the number of samples that a function reads. Without it, this number is known after the function's
+    first decision. So the market is first run up to that decision, with a copy of the function, which leaves its state
+    unchanged for the real run. Where a function cannot be copied, `say` receives the text ASKED_BEFORE, and a function
+    from a file is loaded again.
     """
     assembly = assemble_with(history)
     if not _without_lookback(assembly.policies):
@@ -183,7 +188,9 @@ def copied(policies: Sequence[Policy]) -> tuple[Policy, ...] | None:
 
 
 def drive_items(assembly: Assembly, log: Log, items: Sequence[Item], *, stop: bool = False) -> Shell:
-    """Run the items of a market, all at once, through a new shell (engine and venue) that computes no state digest.
+    """Run the items of a market (bars, actions, ticks), all at once, through a new shell (engine and venue).
+
+    The shell computes no digest of the engine's state.
 
     If `stop` is True, the first failed decision raises DecisionFailed.
     """
@@ -240,7 +247,7 @@ def _requests(log: Log | None) -> Requests | None:
 
 
 def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:
-    """Yield lists of about CHUNK items. A list has all items of its last instant, so that a snapshot can follow."""
+    """Yield lists of about CHUNK items. Each has all items of its last instant, so that a snapshot can follow."""
     chunk: list[Item] = []
     for item in items:
         if len(chunk) >= CHUNK and time_of(item) != time_of(chunk[-1]):

@@ -93,7 +93,7 @@ def settings_of(assembly: Assembly, record: Record) -> Settings:
 
 
 def first_decision(assembly: Assembly, record: Record) -> str:
-    """Return the date of the first sample at which every policy has its lookback; empty where no sample is reached."""
+    """Return the date of the first sample at which every policy has its lookback; empty without such a sample."""
     calendar = assembly.sessions[assembly.universe.calendar]
     needed = longest_history(assembly.policies, assembly.universe)
     warm_samples = samples_before(assembly.feed, calendar, assembly.start_ns) if needed else 0
@@ -150,7 +150,7 @@ class Opened(Assembly):
     """
 
     def ticks(self) -> Iterator[Tick]:
-        """Yield the ticks of the market; at the first sample every agent decides, whatever its schedule."""
+        """Yield the market's ticks (instants of samples); every agent decides at the first, whatever its schedule."""
         past_first_sample = False
         for tick in Assembly.ticks(self):
             is_first_sample = tick.sample and not tick.warmup and not past_first_sample
@@ -159,7 +159,10 @@ class Opened(Assembly):
 
 
 def unlimited(config: Config, changes: Mapping[str, Any], **agent: Any) -> Config:
-    """Return the configuration with one agent that has all capital and the profile `research`, without schedules."""
+    """Return the configuration with one agent that has all capital and the profile `research`, without schedules.
+
+    `changes` are further values of the configuration's document, `agent` further settings of the agent.
+    """
     single_agent = config.agent(capital=1.0, profile="research", min_trade=0.0, **agent)
     update = {"agents": (single_agent,), "schedules": (), "risk": type(config.risk)(profile="research"), **changes}
     return replace(config, document=config.document.model_copy(update=update))

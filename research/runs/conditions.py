@@ -59,9 +59,9 @@ _READ_EVENTS: Final = re.compile("|".join(kind.__name__ for kind in (Started, Re
 class Conditions(Struct, frozen=True):
     """The conditions of a run up to entry `seq` of its journal: each value in the order in which the run had it.
 
-    `configs` are digests of configurations, `markets` of recorded markets, `codes` of the program. `policies` are the
-    digests of the agents' files and artifacts, one text for each start. `acts` counts the operators' acts by name
-    (`ACTS`).
+    `configs` are the digests of configurations, `markets` those of recorded markets, `codes` the versions of the
+    program. `policies` are the digests of the agents' files and artifacts, one text for each start. `acts` counts the
+    operators' acts by name (`ACTS`).
     """
 
     seq: int = 0
@@ -73,8 +73,10 @@ class Conditions(Struct, frozen=True):
 
 
 def conditions_of(records: Records, run: str, before: Conditions = Conditions()) -> Conditions:  # noqa: B008 - frozen
-    """Return the conditions of a run; `before` are its conditions up to an earlier entry, so that only later entries
-    are read."""
+    """Return the conditions of a run up to the end of its journal.
+
+    `before` are its conditions up to an earlier entry: only later entries are read then.
+    """
     seq, acts = before.seq, Counter(before.acts)
     configs, markets = dict.fromkeys(before.configs), dict.fromkeys(before.markets)
     codes, policies = dict.fromkeys(before.codes), dict.fromkeys(before.policies)
@@ -106,7 +108,7 @@ def _policy_digests(event: Started) -> str:
 
 
 def _by_hand(event: JournalEvent) -> bool:
-    """Return True for an event that a person caused: a deposit or withdrawal, a halt by an operator, any other kind."""
+    """Return True for an event that a person caused: a deposit or withdrawal, a halt by an operator, or another act."""
     match event:
         case Flow():
             return event.kind == "flow"
@@ -119,7 +121,7 @@ def _by_hand(event: JournalEvent) -> bool:
 class StoredConfig(Struct, frozen=True):
     """The keys that affect trading in the saved configuration of a backtest, and their digest.
 
-    `fault` says why the keys are unknown; it is empty where they are known.
+    `fault` says why the keys are unknown, and is empty where they are known.
     """
 
     keys: dict[str, str] = {}
@@ -128,7 +130,7 @@ class StoredConfig(Struct, frozen=True):
 
 
 def stored_config(folder: Path, name: str) -> StoredConfig:
-    """Return the keys of the saved configuration with the digest `name`, from the state folder `folder`."""
+    """Return the keys of the saved configuration with the digest `name` (hex), from the state folder `folder`."""
     try:
         config = saved_config(folder, name)
     except (ConfigLost, ConfigError) as error:

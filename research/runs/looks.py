@@ -46,7 +46,7 @@ HEAD: Final = "looks.head"
 
 
 class Line(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One line of the ledger of looks: a look, a withdrawal of a look, or a verdict on one.
+    """One line of the ledger of looks: a look, a withdrawal of a look, or a verdict on a look.
 
     `link` is the hash of the previous line's link and of this line's content. `lost` is the number of earlier lines
     that were missing when the line was written. Raises ValueError for a line with none or several of look, withdrawal
@@ -69,7 +69,7 @@ class Line(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     @property
     def entry(self) -> Entry:
-        """The content of the line: the look, the withdrawal or the verdict."""
+        """The content of the line: a look (an evaluation), the withdrawal of a look, or a verdict on a look."""
         entry = self.look or self.withdrawal or self.foreknowledge
         assert entry is not None
         return entry
@@ -181,7 +181,7 @@ class NotWithdrawn(ExplainedError, ValueError):
 def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known, Look]:
     """Append to the ledger the withdrawal of the look whose digest begins with `name`.
 
-    Returns (all known trials, the look).
+    `reason` is the kind of its fault, and `words` describe the fault. Returns (all known trials, the look).
 
     Raises NotWithdrawn where not exactly one look has the id, where it is withdrawn already, or where the ledger was
     changed; OSError where the ledger cannot be written.
@@ -190,7 +190,7 @@ def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known
     chosen: list[Look] = []  # filled by `entries`, which `_append` calls under its lock
 
     def entries(ledger: Known) -> list[Withdrawal]:
-        """Return the withdrawal for the present ledger, and note its look in `chosen`."""
+        """Return the withdrawal for the ledger as it is now, and add its look to `chosen`."""
         if ledger.fault:
             raise NotWithdrawn(ledger.text)
         looks = [look for look in ledger.looks if look.digest.startswith(name)] if name else []
@@ -212,7 +212,8 @@ def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known
 
 
 def _append(folder: Path, entries: Callable[[Known], Sequence[Entry]]) -> Known:
-    """Append the lines that `entries` returns for the present ledger of looks, under a lock against other processes.
+    """Append the lines that `entries` returns for the ledger of looks as it is now, under a lock against other
+    processes.
 
     Raises OSError where the ledger cannot be written.
     """
@@ -314,7 +315,7 @@ def _read_and_check(folder: Path) -> tuple[list[Line], str, int]:
 
 
 def _newest_head(folder: Path) -> Head | None:
-    """Return the copy of the head with the higher number: beside the ledger or in the user's home; None without any."""
+    """Return the head with the higher number, from beside the ledger or from the user's home; None without any."""
     heads = []
     for path in (folder / HEAD, _home_copy(folder)):
         with suppress(OSError, msgspec.DecodeError):
@@ -323,7 +324,10 @@ def _newest_head(folder: Path) -> Head | None:
 
 
 def _write_head(folder: Path, head: Head) -> None:
-    """Write the head into `looks.head` beside the ledger, and a copy of it into the user's home if it is writable."""
+    """Write the head (number and link of the newest line) into `looks.head` beside the ledger.
+
+    A copy is written into the user's home if that is writable.
+    """
     data = msgspec.json.encode(head)
     write_whole(folder / HEAD, data, durable=False)
     home_copy = _home_copy(folder)
@@ -333,7 +337,7 @@ def _write_head(folder: Path, head: Head) -> None:
 
 
 def _home_copy(folder: Path) -> Path:
-    """Return the path of the copy of a ledger's head in the user's home."""
+    """Return the path in the user's home of the copy of a ledger's head (number and link of its newest line)."""
     home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     return home / "quantd" / "looks" / f"{blake2b(str(folder.resolve()).encode(), digest_size=16).hexdigest()}.json"
 

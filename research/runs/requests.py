@@ -41,12 +41,11 @@ class Requests:
         self._weights[ts, agent] = weights
 
     def exposures(self, record: Equities, agents: int) -> tuple[Ints, Floats]:
-        """Return the indices of the K samples with a decision, int64[K], and the exposure requested at each,
-        float64[K], as a share of the whole account's equity.
+        """Return the indices of K samples, int64[K], and the exposure requested at each, float64[K].
 
-        An agent's weights are multiplied by the share of its book in the equity. Opposite positions of two agents
-        cancel, as in orders. A sample is omitted if the newest answer of an agent is to hold, because holding has no
-        weights.
+        The K samples are those with a decision. An exposure is a share of the whole account's equity: an agent's
+        weights are multiplied by the share of its book in the equity. Opposite positions of two agents cancel, as in
+        orders. A sample is omitted if the newest answer of an agent is to hold, because holding has no weights.
         """
         ts = np.asarray(record.ts)
         by_agent: list[list[tuple[int, bytes | None]]] = [[] for _ in range(agents)]

@@ -106,14 +106,16 @@ class Record:
         ]
 
     def answer(self, ask: Ask) -> Decided | None:
-        """Count the question, and return the decision that the next log has recorded; None without a next log."""
+        """Count the question, and return the decision that the next log has recorded; None if it has none."""
         self.failures.asked(ask.agent, ask.view.time)
         self._asked_at[ask.agent] = ask.view.time
         return self._after.answer(ask) if self._after is not None else None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Record the valuation, fills and bookings among the effects, and count a decision that failed. The step is
-        then passed on."""
+        """Record the valuation, fills and bookings among the effects of a step, and count a decision that failed.
+
+        The step is then passed on to the next log.
+        """
         if isinstance(event, Decided):
             self.failures.decided(event, effects)
             # the weights are stored at the instant (ns UTC) at which the agent was asked
@@ -195,7 +197,10 @@ class Record:
         self._without_bar = [fill for fill in self._without_bar if not fresh[fill.columns[0]].all()]
 
     def _prepare_for_block(self, block: Block) -> None:
-        """Sum the fills with a bar before a fill of another block is added: one sum reads bars from one block only."""
+        """Sum the fills that have a bar before a fill of another block is added.
+
+        One sum reads the bars of one block only.
+        """
         if block is not self._block or len(self._with_bar) >= FOLD:
             self._sum_fills()
             self._block = block

@@ -24,7 +24,11 @@ class RunUnusable(ExplainedError, ValueError):
 
 
 def stored_market(records: Records, run: str, folder: Path, cache: Path) -> Assembly:
-    """Return the parts of a stored run; `folder` has its saved configurations. Raises RunUnusable and FeedError."""
+    """Return the parts of a stored run. `folder` has its saved configurations.
+
+    Raises RunUnusable for a run over live bars, and where its configuration or bars are lost, and FeedError for
+    unreadable bars.
+    """
     first = first_start(records, run)
     if first is None:
         raise RunUnusable("the journal of the run does not begin with a start")
@@ -42,7 +46,7 @@ def stored_market(records: Records, run: str, folder: Path, cache: Path) -> Asse
 
 
 class _CheckedJournal(Journal):
-    """A journal that passes each compared step to `log`, and to the collector of reasons to refuse the run."""
+    """A journal that passes each compared step to `log` and to `reasons`, the collector of why a run is refused."""
 
     def __init__(self, entries: Iterable[bytes], seq: int, live: bool, log: Log, reasons: "_UnusableReasons") -> None:
         super().__init__(entries, seq, live)
@@ -92,7 +96,8 @@ def replay_into(
     """Replay a stored run with each step passed to `log`, and return its shell (engine and simulated venue).
 
     If `strict` is True, the replay raises RunUnusable for a run of two configurations or with deposits. Raises
-    ReplayDifference, RecordTooLong and ConfigLost.
+    ReplayDifference where a step differs from its record, RecordTooLong where the journal belongs to another feed, and
+    ConfigLost for an unreadable saved configuration.
     """
     reasons = _UnusableReasons()
 

@@ -18,14 +18,21 @@ _FINGERPRINTS: Final[WeakKeyDictionary[Replay, dict[str, Fingerprint]]] = WeakKe
 
 
 def fingerprints_of(feed: Replay) -> dict[str, Fingerprint]:
-    """Return the fingerprint of each symbol's total returns from the first trading date on."""
+    """Return the fingerprint of each symbol's total returns (a byte for each weekly return) from the first trading date
+    on.
+
+    Fingerprints are cached for each feed.
+    """
     if feed not in _FINGERPRINTS:
         _FINGERPRINTS[feed] = _computed_fingerprints(feed)
     return _FINGERPRINTS[feed]
 
 
 def _computed_fingerprints(feed: Replay) -> dict[str, Fingerprint]:
-    """Return the fingerprint of each symbol's total return: closes times the growth by its splits and dividends."""
+    """Return the fingerprint (a byte for each weekly return) of each symbol's total return.
+
+    The total return is that of closes times the growth by splits and dividends.
+    """
     columns = feed.columns
     rows = columns.key >= feed.start_key
     close = np.where(columns.fresh[rows], columns.close[rows], np.nan)

@@ -1,10 +1,13 @@
 """The trials of a result's market, from the looks of a ledger, and the hurdle that they set for its Sharpe ratio.
 
-What can go wrong: a second look (evaluation) makes a result appear better. Three rules prevent it. A trial stays
-counted: a configuration that runs again replaces its ratio, not itself. The hurdle is the highest that the ledger has
-had at any of its lengths (`highest_hurdle`). The hurdle at a length is computed from the lines up to there only, so a
-later line cannot change it. So a look without a recorded market counts for every market at the lengths before its
-market was recorded.
+A look is one evaluation of a configuration, and a trial is a configuration with one look or more. The hurdle is the
+Sharpe ratio that luck alone is expected to give the best of the trials.
+
+What can go wrong: a second look makes a result appear better. Three rules prevent it. A trial stays counted: where a
+configuration runs again, its ratio is replaced, and the number of trials is not reduced. The hurdle is the highest
+after any line of the ledger (`highest_hurdle`). The hurdle after a line is computed from the lines up to it only, so a
+later line cannot change it. So a look without a recorded market counts for every market in the hurdles before the line
+that records its market.
 
 A withdrawal is the exception. A look at leaked or misaligned data has a ratio that no strategy has. A ratio of 12 makes
 every honest result of its market worthless. A withdrawn look stays counted as a trial, and its ratio no longer counts
@@ -39,7 +42,10 @@ Reason = Literal["leak", "misaligned", "wrong-data"]
 
 
 class MarketIdentity(Struct, frozen=True):
-    """Symbols of a market, the interval of its bars ("1d"), and the fingerprint of each symbol with returns."""
+    """Identity of a market: its symbols, the interval of its bars ("1d"), and in `series` the symbols' fingerprints.
+
+    A fingerprint has a byte for each weekly return; a symbol without returns has none.
+    """
 
     symbols: tuple[str, ...]
     interval: str
@@ -89,9 +95,9 @@ class Look(Struct, frozen=True, omit_defaults=True):
 def alike(look: Look, other: Look) -> bool:
     """Return True where `other` is a trial of the market of `look`.
 
-    This requires that both looks have bars of the same interval, at least one calendar year in common, and a symbol in
-    common: by name, or by equal returns (`share_series`). A look without a recorded market counts for every market,
-    because nothing shows that its market is another one.
+    Both looks must have bars of the same interval, at least one calendar year in common, and a symbol in common: by
+    name, or by equal returns (`share_series`). A look without a recorded market counts for every market, because
+    nothing shows that its market is another one.
     """
     identity, counterpart = look.identity, other.identity
     if identity is None or counterpart is None:
@@ -145,7 +151,7 @@ class Known:
     """The known looks, withdrawals and verdicts on knowledge of the future, in the order of the ledger.
 
     `fault` is why the number of trials is unknown, and `remedy` what a user can do about it. `of` is the result that
-    was passed to `like`: only trials of its market count.
+    was passed to `like`: only trials of its market count. Without it (None), all trials count.
     """
 
     chain: tuple[Entry, ...] = ()
@@ -232,7 +238,7 @@ class Known:
 
     @property
     def unplaced(self) -> str:
-        """A sentence about the looks whose market is not recorded; empty where there is no such look."""
+        """A sentence about the looks whose market is not recorded, and which count for every market; else empty."""
         count = sum(look.identity is None for look in self.looks)
         return f"{count:,} of them {'has' if count == 1 else 'have'} {NO_MARKET}" if count and not self.fault else ""
 
@@ -250,7 +256,7 @@ class Known:
         return "" if withdrawal is None else f"This look is withdrawn ({withdrawal.text}): it is no result."
 
     def deflated(self, excess: Floats, sharpe: float, periods: float) -> Deflation | None:
-        """Return the deflated Sharpe ratio of a result, itself among the trials; None where it is undefined.
+        """Return the deflated Sharpe ratio of a result, which is one of the trials; None where the ratio is undefined.
 
         `excess` float64[T] are the result's returns above the risk-free rate, `sharpe` its annual ratio, `periods` its
         samples a year.
@@ -277,7 +283,7 @@ class Known:
 
     @cached_property
     def _faults(self) -> dict[int, Withdrawal]:
-        """The withdrawals by the index of their look in the chain of ledger entries."""
+        """The withdrawals, by the index of the withdrawn look in the chain of ledger entries."""
         return dict(_withdrawn_lines(self.chain))
 
     @cached_property
@@ -292,13 +298,14 @@ class Known:
 
 
 class _Tally:
-    """The trials of a market.
+    """Counts the trials of a market line by line of the ledger.
 
-    After each line of the ledger, their number and the variance of their ratios are known. Ratios are annual.
+    After each line, the number of trials and the variance of their annual Sharpe ratios are known.
     """
 
     def __init__(self, chain: tuple[Entry, ...], result_look: Look | None, withdrawn: frozenset[int]) -> None:
-        """Counts the trials of the market of `result_look`, or of all markets where it is None, line by line.
+        """Counts, line by line of the ledger, the trials of the market of `result_look`; of all markets where it is
+        None.
 
         `withdrawn` are the indices of withdrawn lines: their trials count, and their ratios do not.
         """
@@ -360,13 +367,13 @@ class _Tally:
             self._members.pop(look.digest, None)
 
     def _remove_ratio(self, look: Look) -> None:
-        """Remove the ratio of the look's configuration from the variance of the ratios."""
+        """Remove the Sharpe ratio of the look's configuration from the variance of the ratios."""
         ratio = self._ratios.pop(look.digest, None)
         if ratio is not None:
             self._spread.remove(ratio)
 
     def _with_identity(self, look: Look) -> Look:
-        """Return the look with the identity of its market, None while the market is not recorded."""
+        """Return the look with the identity of its market; None while no line has recorded that market."""
         return structs.replace(look, identity=self._identities.get(look.market))
 
 

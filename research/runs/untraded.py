@@ -3,8 +3,8 @@
 What can go wrong: a configuration that trades nothing is read as a policy that earned nothing. The record of a run does
 not distinguish the two. So a run without fills is run once more with a log of its decisions, plans and orders.
 
-The reason is the first step at which everything stopped: all decisions hold, no weight is worth a lot, limits refuse
-all lots, or all orders expire. Outside agents are not asked again.
+The reason is the first step at which everything stopped: all decisions hold, every weight is worth less than one lot
+(smallest tradable quantity), limits refuse all lots, or all orders expire. Outside agents are not asked again.
 
 Rejected: this log in every run, because it would slow down runs with fills.
 """
@@ -38,7 +38,7 @@ LOST: Final = "the account lost everything on {date}: its equity was {equity:,.2
 
 
 class Untraded(Struct, frozen=True):
-    """The reason why a run traded nothing, the remedy, and reason and remedy as one line."""
+    """The reason why a run traded nothing, the remedy, and both as sentences (`text`)."""
 
     reason: str
     remedy: str
@@ -52,13 +52,14 @@ class Untraded(Struct, frozen=True):
 class Obstacles:
     """A log that counts the outcomes of decisions: holds, empty weights, refused changes, orders and expired orders.
 
-    `asked` counts the questions, `held` the answers that hold, `empty` the answers with weights of 0 only.
+    `asked` counts the questions, `held` the answers that keep the positions, `empty` the answers with weights of 0
+    only.
     """
 
     rows_only = False
 
     def __init__(self, agents: int) -> None:
-        """`agents` is the number of agents that trade. Shadows follow them, and their weights are not kept."""
+        """`agents` is the number of trading agents. Shadow (untraded) agents follow; their weights are not stored."""
         # questions, answers that hold, and answers with weights of 0 only
         self.asked = self.held = self.empty = 0
         self.largest: list[float] = [0.0] * agents
@@ -90,7 +91,10 @@ class Obstacles:
                 self.expired += effect.state.count(OrderState.EXPIRED)
 
     def _decided(self, event: Decided) -> None:
-        """Count an answer that holds or has no weight above 0, and keep each agent's weights with the largest one."""
+        """Count an answer that holds or has only weights of 0.
+
+        Of each agent's answers, the one with the largest absolute weight is stored.
+        """
         if event.weights is None:
             self.held += 1
             return
@@ -157,7 +161,7 @@ def reason_of(assembly: Assembly, log: Obstacles) -> Untraded:
 
 
 def _without_lots(assembly: Assembly, log: Obstacles) -> Untraded:
-    """Return the reason for a run whose weights were too small: below `min_trade`, or worth less than a lot."""
+    """Return the reason for a run whose weight changes were too small: below `min_trade`, or worth less than a lot."""
     rules = assembly.rules
     agent: AgentRules
     index, agent = max(enumerate(rules.agents), key=lambda pair: log.largest[pair[0]])

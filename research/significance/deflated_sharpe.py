@@ -1,9 +1,9 @@
 """Significance of a Sharpe ratio, given the number of trials (Bailey & López de Prado 2012, 2014).
 
 What can go wrong: the best of many trials counts as skill, or a further trial makes an unchanged result look better. A
-trial whose ratio is near an earlier one makes it look better, because it shrinks the variance of the ratios by more
-than the larger number of trials raises the expected maximum. So the hurdle is the largest expected maximum after any
-trial in their order.
+trial whose ratio is near an earlier one shrinks the variance of the ratios. This can lower the expected maximum by more
+than the larger number of trials raises it. So the hurdle is the largest expected maximum after any trial in their
+order.
 
 Rejected: a variance of at least 1 / (T - 1) alone. Ten trials with different ratios and then ten at their mean still
 raise the deflated ratio. Rejected, too: sums of floats for the variance. They lose the variance of near-equal ratios,
@@ -59,8 +59,8 @@ def minimum_track_record(
     """Return the number of samples from which `sharpe` exceeds `benchmark` with probability `confidence`.
 
     Both ratios are per sample, not annual; the kurtosis of a normal distribution is 3. Source: Bailey & López de Prado
-    2012, eq. 13. Infinite where `sharpe` is not above `benchmark`. NaN where the estimate has no variance. Raises
-    ValueError for a confidence outside (0.5, 1).
+    2012, eq. 13. The result is infinite where `sharpe` is not above `benchmark`, and NaN where the estimate has no
+    variance. Raises ValueError for a confidence outside (0.5, 1).
     """
     if not 0.5 < confidence < 1.0:
         raise ValueError(f"the confidence must be above 0.5 and below 1, not {confidence}")
@@ -152,6 +152,6 @@ def deflated_sharpe(returns: Floats, sharpe: float, hurdle: float) -> float:
     """Return the probability that the true ratio of `returns` float64[T] exceeds `hurdle` (`highest_hurdle`).
 
     `sharpe` is the measured ratio. The hurdle of a single trial is 0: the result is then the probability that the true
-    ratio is above zero. NaN where the estimate has no variance.
+    ratio is above zero. The result is NaN where the estimate has no variance.
     """
     return probabilistic_sharpe(sharpe, hurdle, len(returns), *moments(returns))

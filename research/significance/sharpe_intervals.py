@@ -48,7 +48,7 @@ BLOCK_RULE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A confidence interval at CONFIDENCE, in the unit of its quantity."""
+    """A confidence interval at the level CONFIDENCE, in the unit of the estimated figure."""
 
     low: float
     high: float
@@ -125,8 +125,8 @@ def _interval(values: Floats) -> Interval | None:
 def _resampled(series: list[Floats], block: int, resamples: int, draw: np.random.Generator) -> Floats:
     """Return float64[len(series), resamples]: mean over standard deviation of each resample, NaN for a constant one.
 
-    The sums of a block are differences of running sums, so that the time grows with the number of blocks, not of
-    samples. All series are resampled with the same blocks.
+    A resample consists of blocks of `block` samples; all series are resampled with the same blocks. The sum of a block
+    is a difference of running sums, so that the time grows with the number of blocks, not of samples.
     """
     n = len(series[0])
     count = ceil(n / block)

@@ -4,9 +4,9 @@ What can go wrong: fat tails and serial dependence make the standard error of Jo
 assume independent normal returns. Ledoit and Wolf do not assume this. Their standard error is a kernel estimate or, in
 the bootstrap, computed from the blocks of each resample.
 
-Order: constant series are handled before any ratio, because they have none. A standard error of rounding size counts as
-0: equal ratios then have p = 1. A resample without a standard error counts as infinitely far away, which can only raise
-the p-value p.
+Order: constant series are handled before any ratio, because they have no ratio. A standard error of rounding size
+counts as 0: equal ratios then have p = 1. A resample without a standard error counts as infinitely far away, which can
+only raise the p-value p.
 
 All Sharpe ratios are per sample, not annual, of excess returns, with the divisor n - 1 in the standard deviation. All
 p-values are two-sided.

@@ -29,8 +29,9 @@ MIN_RETURNS: Final = 20
 class SuperiorAbility(Struct, frozen=True):
     """The result of Hansen's test of superior predictive ability.
 
-    `statistic` is the largest studentised mean excess, at least 0, and `best` the column index of its trial. `lower`
-    and `upper` bound the p-value `consistent`. `length` is the mean block length in samples.
+    `statistic` is the largest studentised mean excess, at least 0, and `best` the column index of its trial.
+    `consistent` is the p-value of the test, and `lower` and `upper` are Hansen's bounds of it. `length` is the mean
+    block length in samples.
     """
 
     statistic: float

@@ -138,7 +138,7 @@ class _OpenFill(NamedTuple):
     limit_nano: int
 
     def marketable(self, open_nano: int) -> bool:
-        """Return whether the order could fill at this open: it is within the limit, or the limit is unknown."""
+        """Return whether the order could fill at this open: the open is within its limit, or the limit is unknown."""
         if open_nano <= 0 or not self.limit_nano:
             return open_nano > 0
         return open_nano <= self.limit_nano if self.lots > 0 else open_nano >= self.limit_nano

@@ -100,8 +100,8 @@ class LimitEffect(Struct, frozen=True):
     """The run with a limit less the run without it, in one period or over the whole run.
 
     `where` names the accounts that have the limit: "house" (the whole account) or an agent. `cuts` counts the orders,
-    of the agents and of the whole account, that this limit cut or refused, and the stops that it caused. `gain` is the
-    difference in money, positive where the limit earned. `total_return` is the difference of the returns.
+    of the agents and of the whole account, that this limit cut or refused, and the stops of trading that it caused.
+    `gain` is the difference in money, positive where the limit earned. `total_return` is the difference of the returns.
     `max_drawdown` is the difference of the drawdowns, negative where the limit made it smaller. `before` is the
     difference in money between the two accounts at the start. `same` is True where both accounts moved by the same
     amount at each sample.
@@ -131,7 +131,7 @@ class Crisis(Struct, frozen=True):
     """One period: a row of figures for each account, and the effect of each limit; `missing` says why there are none.
 
     `period` has its first and last date, `first` and `last` are the dates of the first and the last measured sample.
-    `partial` says from or until which date there are samples, where they do not cover the period.
+    `partial` says from or until which date the period is measured, where it is not measured in full.
     """
 
     name: str
@@ -265,15 +265,18 @@ def without(rules: Rules, keys: Sequence[str]) -> Rules:
 
 
 def _variant(assembly: Assembly, keys: Sequence[str]) -> Assembly:
-    """Return the parts of the same run without the limits `keys`, with freshly loaded policies: the policies of the
-    finished run may have state."""
+    """Return the parts of the same run without the limits `keys`.
+
+    The policies are freshly loaded, because those of the finished run may have state.
+    """
     variant = reassemble(assembly, assembly.config)
     assert variant is not None  # None only for a configuration of another market
     return replace(variant, rules=without(assembly.rules, keys))
 
 
 def _look(assembly: Assembly, record: Record, family: str, left_out: str = "") -> Look | None:
-    """Return the look of a finished run; None where it has no Sharpe ratio, for example because the account was lost.
+    """Return a finished run as a look (entry of the ledger of evaluations); None where it has no Sharpe ratio, for
+    example because the account was lost.
 
     `left_out` is the limit that was left out of the run.
     """
@@ -330,10 +333,10 @@ class _CutLog:
 
 @dataclass(frozen=True, slots=True)
 class _FinishedRuns:
-    """All finished runs of the study, on the samples of the first run.
+    """All finished runs of the study, with the same samples.
 
     `rows` are the records of the run and its benchmarks, `others` the records of the runs without a limit, by the
-    limit's name. `keys` has the accounts of each limit, and `policies` the policies of each of `rows`.
+    limit's name. `keys` has, for each limit, the accounts that have it, and `policies` the policies of each of `rows`.
     """
 
     assembly: Assembly
@@ -348,7 +351,11 @@ class _FinishedRuns:
         object.__setattr__(self, "own", self.rows[OWN])
 
     def crisis(self, period: Period) -> Crisis:
-        """Measure one period, from the last sample before it, or before all accounts have traded if that is later."""
+        """Measure one period, from the last sample before it.
+
+        An account that has not traded yet is not measured. So the start is, if that is later, the last sample before
+        the latest first fill of any account.
+        """
         days = np.asarray(self.own.days_ns) // DAY_NS
         since, until = ((day - date(1970, 1, 1)).days for day in (period.first, period.last))
         empty = Crisis(period.name, (period.first.isoformat(), period.last.isoformat()))
@@ -381,7 +388,11 @@ class _FinishedRuns:
         return max(int(np.searchsorted(np.asarray(self.own.ts), max(fills), side="left")) - 1, 0) if fills else -1
 
     def _parts(self, period: Period, start: int, base: int, stop: int) -> Iterator[str]:
-        """Yield a text for each end of a period that is not measured; `base` is the sample before the first return."""
+        """Yield a text where the beginning or the end of a period is not measured.
+
+        `start` and `stop` are the indices of the period's first and last sample, `base` that of the sample before the
+        first measured return.
+        """
         if base >= start:
             begins_with = "the first fill" if base > 0 else "the first sample"
             if session_date(self.own.days_ns[base + 1]) - period.first > PAUSE:
@@ -417,7 +428,7 @@ class _FinishedRuns:
         )
 
     def _trained_samples(self, name: str, base: int, stop: int) -> int:
-        """Return the measured samples inside the training window of any policy of the account `name`."""
+        """Return the number of measured samples inside the training window of any policy of the account `name`."""
         until = [getattr(leaf, "trained_until_ns", 0) for policy in self.policies[name] for leaf in leaves(policy)]
         return int(np.sum(np.asarray(self.own.ts[base + 1 : stop + 1]) <= max(until, default=0)))
 

@@ -30,9 +30,9 @@ ZERO: Final = 1e-12
 
 
 class Charges(Struct, frozen=True):
-    """Costs of the long-short spread: `rate` is the share of each traded value, `borrow_annual` the share of the short
-    value a year.
+    """Costs of the long-short spread, as fractions.
 
+    `rate` is the cost of trading per value traded, `borrow_annual` the borrow fee of a year per value sold short.
     `periods` is the number of samples a year.
     """
 
@@ -95,7 +95,7 @@ def ranked(values: Floats, axis: int) -> Floats:
 def correlations(first: Floats, second: Floats, axis: int, fewest: int) -> Floats:
     """Return the Pearson correlation of the pairs along `axis`, in the shape of the arrays without that axis.
 
-    It is NaN for fewer than `fewest` pairs, and where one side is constant.
+    The correlation is NaN for fewer than `fewest` pairs, and where one side is constant.
     """
     products = _standardised(first, second, axis, fewest)
     is_finite = np.isfinite(products)
@@ -105,7 +105,7 @@ def correlations(first: Floats, second: Floats, axis: int, fewest: int) -> Float
 
 
 def _standardised(first: Floats, second: Floats, axis: int, fewest: int) -> Floats:
-    """Return the products of standardised pairs, whose mean along the axis is the correlation."""
+    """Return the products of the standardised values of each pair; their mean along the axis is the correlation."""
     paired = np.isfinite(first) & np.isfinite(second)
     count = paired.sum(axis=axis, keepdims=True)
     scores = []

@@ -118,10 +118,10 @@ class FunctionFactor:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a factor comes from. `load` returns the factor freshly loaded; `identity` changes with its code.
+    """Where a factor comes from. `load` returns the factor freshly loaded; `identity` changes with the factor's code.
 
-    `shared` is True for a factor with one number for all symbols, `users` for a function of the user. `captured` names
-    tables in memory that the function refers to: a cut market does not truncate them.
+    `shared` is True for a factor with one number for all symbols, and `users` is True for a user's function. `captured`
+    names tables in memory that the function refers to: a cut market does not truncate them.
     """
 
     name: str
@@ -213,8 +213,10 @@ def _watched(source: Source, opened: dict[str, None]) -> AbstractContextManager[
 
 
 def _value(factor: Factor, rows: SynchronousRows, row: int, later_ns: int = 0) -> tuple[Floats, str]:
-    """Return (float64[N], fault): the factor at one row with infinite values as NaN, and an empty text. Where it fails,
-    all values are NaN and the text is the reason. `later_ns` moves all dates of the view."""
+    """Return (float64[N], "") for the factor at one row (sample), with NaN in place of infinite values.
+
+    Where the factor fails, return (NaN for all symbols, the reason). `later_ns` moves all dates of the view.
+    """
     view = rows.view(row, factor.lookback)
     if later_ns:
         view = dated_later(view, later_ns)

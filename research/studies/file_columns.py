@@ -163,8 +163,9 @@ def _equalities(file: str, column: Column, bars: Sequence[Sessions]) -> Iterator
 
 
 def _by_session(column: Column, bars: Sessions) -> Floats:
-    """Return float64[T], the column's values at the sessions of a symbol, NaN where it has none. Without dates, row k
-    of the file belongs to session k."""
+    """Return float64[T], the column's values at the sessions of a symbol, NaN where the column has none. In a file
+    without dates, row k of the file belongs to session k.
+    """
     values = np.full(len(bars.stamps), np.nan)
     if column.stamps is None:
         count = min(len(values), len(column.values))

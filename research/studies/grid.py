@@ -56,7 +56,7 @@ class Grid:
     """
 
     def __init__(self, axes: Mapping[str, Sequence[str]]) -> None:
-        """`axes` maps a key to its values; repeated values count once. Raises GridError for no values, or too many."""
+        """`axes` maps a key to its values; a repeated value counts once. Raises GridError for no value or too many."""
         self.axes = {key: tuple(dict.fromkeys(values)) for key, values in axes.items()}
         if not self.axes:
             raise GridError("a sweep needs a key; write --over KEY=VALUES")

@@ -1,5 +1,4 @@
-"""Measures how near a policy's weights are to equal weight and to a single asset, to see whether it merely imitates
-one."""
+"""Measures how near a policy's weights are to equal weight and to a single asset, which it may merely imitate."""
 
 from collections.abc import Callable, Sequence
 from typing import Final

@@ -65,7 +65,8 @@ SHOWN: Final = 5
 
 class Differing(Struct, frozen=True):
     """One answer that later days changed: `whole` on the whole market, `cut` on the market that ends at `cut_after`.
-    `symbol` is empty where only one of the two runs held or failed."""
+    `symbol` is empty where the policy held its positions or failed in only one of the two runs.
+    """
 
     date: str
     symbol: str
@@ -78,10 +79,10 @@ class Lookahead(Struct, frozen=True):
     """The result of a look-ahead check.
 
     `cuts`, `answers` and `differences` are counts, `first` has the earliest differences. `unsteady` counts differences
-    between two runs over the whole market. They are no evidence of look-ahead, but with any of them the check has no
-    result. `failed` counts failed answers, and `failure` is the first. `opened` are the files that no cut truncates,
-    `market_files` those that hold the market. `dated` counts answers that differ where the same bars have dates
-    LATER_NS later. It is 0 for a policy that opens files, because their rows have dates.
+    between two runs over the whole market. Such differences are no evidence of look-ahead, but with any of them the
+    check has no result. `failed` counts failed answers, and `failure` is the first. `opened` are the files that no cut
+    truncates, `market_files` those that hold the market. `dated` counts answers that differ where the same bars have
+    dates LATER_NS later. `dated` is 0 for a policy that opens files, because their rows have dates.
     """
 
     policy: str
@@ -100,7 +101,10 @@ class Lookahead(Struct, frozen=True):
 
     @property
     def clean(self) -> bool | None:
-        """True where no guard found anything, False where one did; None where nothing was found and not `decided`."""
+        """True where no check found anything, False where one did or all answers failed.
+
+        None where no check found anything, but the result is not `decided`.
+        """
         evidence = self.differences or self.unsteady or self.market_files or self.dated
         if evidence or (self.answers and self.failed == self.answers):
             return False
@@ -108,7 +112,7 @@ class Lookahead(Struct, frozen=True):
 
     @property
     def decided(self) -> bool:
-        """True if the cuts truncate all that the policy reads: it opens no files, starts no programs, calls no hosts.
+        """True if the cuts truncate all that the policy reads: it opens no file, starts no program, calls no host.
 
         False without a cut, because nothing was compared.
         """

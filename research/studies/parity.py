@@ -88,7 +88,8 @@ class Side(Struct, frozen=True):
 
 class Difference(Struct, frozen=True):
     """One decision that differs, made at `ts` in ns UTC. `money` maps a cause to the run's excess over the backtest in
-    account currency, at the last marks; `total` is its sum."""
+    account currency, at the last marks (prices); `total` is its sum.
+    """
 
     decision: str
     ts: int
@@ -136,10 +137,10 @@ class _Deal(Struct):
 
 
 class _JournalFacts(Struct):
-    """Facts of a journal.
+    """Facts of a journal: its deals by (sample, symbol index), prices, and late bars.
 
-    These are the deals by (sample, symbol index), the last mark (price) of each symbol in nano-currency, and the
-    (sample, symbol index) pairs whose bar came after the decision.
+    A deal is all orders of one decision on one symbol. The prices are the last one of each symbol, in nano-currency.
+    The late bars are the (sample, symbol index) pairs whose bar came after the decision.
     """
 
     deals: dict[tuple[int, int], _Deal]
@@ -290,8 +291,10 @@ def _facts(entries: Iterable[Entry]) -> _JournalFacts:
 
 
 def _planned(facts: _JournalFacts, plan: Planned) -> None:
-    """Record the price and quantity of a decision's first plan. Later plans of the same decision, for child orders and
-    follow-ups, change neither."""
+    """Record the price and quantity of a decision's first plan (lots to trade).
+
+    Later plans of the same decision, for child orders and follow-ups, change neither.
+    """
     net, prices = np.frombuffer(plan.net, dtype="<i8"), np.frombuffer(plan.prices, dtype="<f8")
     for column in np.flatnonzero(net).tolist():
         deal = facts.deals.setdefault((plan.sample, column), _Deal(plan.ts))
@@ -357,9 +360,9 @@ def _causes(
 ) -> dict[Cause, int]:
     """Return the run's excess over the backtest in micro-currency, by cause; empty without a difference.
 
-    A deal (all orders of one decision on one symbol) with Q lots filled for an amount P is worth Q x mark - P - fees.
-    Differences in lots are valued at the backtest's price, differences in price at the run's lots, so that the causes
-    add up to the difference in worth.
+    A deal (all orders of one decision on one symbol) with Q lots filled for an amount P is worth Q x mark - P - fees,
+    where mark is the last price. Differences in lots are valued at the backtest's price, differences in price at the
+    run's lots, so that the causes add up to the difference in worth.
     """
     unit = Fraction(lot_nano, NANO * 1_000)  # nano-currency x lots -> micro-currency
     causes: dict[Cause, int] = {}
@@ -404,7 +407,10 @@ def _cause_of_lots(run_deal: _Deal, backtest_deal: _Deal, late: bool) -> Cause:
 def _difference(
     universe: Universe, key: tuple[int, int], run_deal: _Deal, backtest_deal: _Deal, by_cause: dict[Cause, int]
 ) -> Difference:
-    """Return a decision of both runs on one symbol as text. `key` is (sample, column), `by_cause` the money."""
+    """Return a decision that differs, as text.
+
+    `key` is (sample, symbol index), `by_cause` the difference in micro-currency by cause.
+    """
     symbol, lot = universe.symbols[key[1]], universe.lot_nano[key[1]]
     ts = run_deal.ts or backtest_deal.ts
     return Difference(

@@ -93,7 +93,7 @@ def calmar(row: Standing) -> float | None:
 
 
 def window_of(plan: Plan) -> dict[str, str]:
-    """Return the keys and values that limit a configuration to the test part of a plan."""
+    """Return the overrides (key -> value) that limit a configuration to the test part of a plan."""
     test = plan.splits.test
     return {"feed.start": test.first.isoformat(), "feed.end": test.last.isoformat()}
 

@@ -86,8 +86,8 @@ def study(
 ) -> Rebalancing:
     """Run each rule at each cost, and mark the rule with the best Sharpe ratio of each cost.
 
-    Every run is noted as a look in the folder `state`, in `family` if it is named. Raises the errors of `assemble`, and
-    ValueError for an unknown agent.
+    Every run is noted as a look (evaluation) in the ledger of the folder `state`, in `family` if it is named. Raises
+    the errors of `assemble`, and ValueError for an unknown agent.
     """
     agents = [agent_config for agent_config in config.agents if agent_config.name == agent]
     if not agents:
@@ -148,7 +148,7 @@ def _policy(config: Config) -> Policy:
 
 
 def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Drive) -> tuple[Row, Look]:
-    """Run the rule `name` of a configuration over the market. Returns (row of results, look for the ledger)."""
+    """Run the rule `name` of a configuration over the market. Returns (row of results, look: entry for the ledger)."""
     policies = (_policy(config),)
     rules = rules_of(config, market.universe, market.sessions, policies, (), market.interval_ns)
     assembly = replace(market, config=config, rules=rules, policies=policies, schedules=(), costs=costs_of(config))

@@ -149,15 +149,15 @@ def study_signals(
 
 
 def _advance(progress: Progress, step: int, steps: int, share: float) -> None:
-    """Report the share of all steps that is finished, from a step's index and its finished share."""
+    """Report the finished share of all steps: `step` steps are finished, and `share` of the next one."""
     progress((step + share) / steps)
 
 
 def usual_quantiles(symbols: int, quantiles: int, values: Floats, *, over_time: bool) -> int:
     """Return the usable number of quantiles, from 2 to `quantiles`.
 
-    It is at most the factor's number of different values. In a cross-section each quantile must have at least two of
-    the `symbols`.
+    The number is at most the factor's number of different values. In a cross-section each quantile must have at least
+    two of the `symbols`.
     """
     distinct = len(np.unique(values[np.isfinite(values)]))
     return max(2, min(quantiles, distinct, quantiles if over_time else symbols // 2))
@@ -226,7 +226,7 @@ def ranked(studies: Sequence[SignalStudy]) -> tuple[SignalStudy, ...]:
 
 
 def _order(study: SignalStudy) -> tuple[float, float]:
-    """Return the sort key of a study: its smallest p-value, then its largest |t|.
+    """Return the sort key of a factor's study: its smallest adjusted p-value, then its largest |t|, negated.
 
     A refused factor has the key 2, which is above any p-value, so that it comes last.
     """
@@ -235,7 +235,7 @@ def _order(study: SignalStudy) -> tuple[float, float]:
 
 
 def _look(assembly: Assembly, source: Source, study: SignalStudy, family: str) -> Look | None:
-    """Return the look of one factor, with the best Sharpe ratio after costs of its horizons.
+    """Return the look (entry for the ledger) of one factor, with the best Sharpe ratio after costs of its horizons.
 
     The result is None where the look-ahead check refused the factor.
     """

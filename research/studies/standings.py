@@ -52,8 +52,8 @@ bar over the weekend, and the price at the beginning of a week is stale.
 class Standing(Struct, frozen=True):
     """One policy's result.
 
-    `difference` is its Sharpe ratio less the ratio of equal weight, with a paired bootstrap interval; None for equal
-    weight. `deflated` is its deflated Sharpe ratio. `notes` counts the policy's warnings.
+    `difference` is the policy's Sharpe ratio less the ratio of equal weight, with a paired bootstrap interval; None for
+    equal weight. `deflated` is the policy's deflated Sharpe ratio. `notes` counts the policy's warnings.
     """
 
     policy: str
@@ -188,7 +188,7 @@ def table(comparison: Standings) -> list[tuple[str, ...]]:
 
 
 def _deflated(row: Standing) -> str:
-    """Format the deflated ratio: "0.91", or "0.91 (0.00 without withdrawals)" where withdrawn looks raise it."""
+    """Format the deflated ratio: "0.91", or "0.91 (0.00 without withdrawals)" where withdrawn trials raise it."""
     if row.deflated is None:
         return ""
     without = row.deflated_without_withdrawals

@@ -84,7 +84,7 @@ class PointsFile:
     def _read(self) -> int:
         """Read the complete points of the file.
 
-        Returns the bytes up to the end of the last one; 0 for another sweep.
+        Returns the number of bytes up to the end of the last one; 0 for the file of another sweep.
         """
         data = self._path.read_bytes() if self._path.exists() else b""
         if not data.startswith(self._head):
@@ -109,10 +109,9 @@ class PointsFile:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The result of a sweep.
+    """The result of a sweep: its keys, and its points in the order of the grid.
 
-    It has the swept keys, the points in the order of the grid, and the trials of the best point's market, with those of
-    this sweep.
+    It also has the trials of the best point's market, with those of this sweep.
     """
 
     keys: tuple[str, ...]
@@ -203,7 +202,7 @@ class Sweep:
 
     @property
     def deflated_without_withdrawals(self) -> float | None:
-        """The deflated ratio as if no look was withdrawn; None where withdrawals do not raise the ratio."""
+        """The deflated ratio as if no trial was withdrawn; None where withdrawals do not raise the ratio."""
         return None if self._deflation is None else self._deflation.without_withdrawals
 
     @cached_property
@@ -353,7 +352,8 @@ def sweep(
 
     The looks belong to `family`, if it is named. `identity` is the result of `identity_of`. `where` runs the workers,
     and each worker calls `run`. An interrupted sweep continues when this function is called again. If `stop` is True,
-    the first point whose policy failed raises DecisionFailed. Raises SweepFailed, WorkerLost or OSError.
+    the first point whose policy failed raises DecisionFailed. Raises SweepFailed for a sweep without a result,
+    WorkerLost where a worker process ended early, and OSError for a file that cannot be written.
     """
     file = PointsFile(folder / POINTS, identity)
     if stop:
@@ -381,7 +381,7 @@ def sweep(
 
 
 def _identified(points: Sequence[Point], family: str) -> tuple[Point, ...]:
-    """Return the points with the family and the market's identity in each look.
+    """Return the points, each with the family and the market's identity in its look (entry for the ledger).
 
     Of the stored points of one market only the first has the identity, to save space.
     """

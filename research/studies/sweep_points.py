@@ -137,7 +137,7 @@ def run_points(work: Work, tell: Callable[[Point], bool]) -> int:
 
 
 class Market:
-    """The market of a sweep, read once, and its items for each set of schedules."""
+    """The market of a sweep, read once, and its items (bars, actions, ticks) for each set of schedules."""
 
     def __init__(self, assembly: Assembly, bars: BarFrame | None, cache: Path, history: int) -> None:
         self.assembly, self.bars, self.cache, self.history = assembly, bars, cache, history
@@ -163,7 +163,10 @@ class Market:
         )
 
     def identified(self, look: Look) -> Look:
-        """Return the look, without the identity of its market if an earlier look has the identity, to save space."""
+        """Return the look (record of an evaluation) without its market's identity, if an earlier look has it.
+
+        Storing the identity once saves space.
+        """
         if look.market in self._identified:
             return msgspec.structs.replace(look, identity=None)
         self._identified.add(look.market)

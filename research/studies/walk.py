@@ -61,7 +61,10 @@ Run = Callable[[Work, Callable[[Point], bool]], int]
 
 
 class Choice(Struct, frozen=True):
-    """The choice of a refit: the values of the swept keys, and the in-sample evaluation by which they were chosen."""
+    """The choice of a refit: the values of the swept keys.
+
+    `look` is the in-sample evaluation by which they were chosen.
+    """
 
     refit: Refit
     values: tuple[str, ...]
@@ -71,7 +74,7 @@ class Choice(Struct, frozen=True):
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """The texts in the table of refits: `seen`, or the chosen values where `seen` is empty."""
+        """What the table of refits shows for the choice: the texts in `seen`, or the chosen values without any."""
         return self.seen or self.values
 
     @property
@@ -111,13 +114,16 @@ def base_at(base: Base, refit: Refit) -> Base:
 
 
 def lean(run: Run) -> Run:
-    """Return `run` without the returns and the market of each point, which a walk-forward does not store."""
+    """Return a function that runs points as `run` does, and leaves out what a walk-forward does not store.
+
+    Left out are the returns of each point and the identity of its market.
+    """
     return _WithoutSeries(run)
 
 
 @dataclass(frozen=True, slots=True)
 class _WithoutSeries:
-    """The function that `lean` returns. It is a class, because worker processes receive it pickled."""
+    """The function that `lean` returns. It is a class, because it is pickled for worker processes."""
 
     run: Run
 
@@ -145,7 +151,8 @@ def choices(
     """Return the best point of each refit, by the Sharpe ratio in sample; finished points are read from `folder`.
 
     `planned` are the refits, `identity` is the result of `identity_of`, and `where` runs the workers. Raises
-    SweepFailed, WalkError where no point of a refit has a ratio, DecisionFailed if `stop` is True, WorkerLost.
+    SweepFailed, WalkError where no point of a refit has a ratio, DecisionFailed for a failed decision if `stop` is
+    True, and WorkerLost where a worker process ended early.
     """
     file = PointsFile(folder / POINTS, identity)
     if stop:
@@ -351,8 +358,8 @@ def walk_of(assembly: Assembly, record: Record, keys: Sequence[str], chosen: Seq
 def note_choices(state: Path, market: Assembly, keys: Sequence[str], chosen: Sequence[Choice], family: str) -> Known:
     """Record one trial per refit in the ledger of looks of the folder `state`.
 
-    A trial has the identity of all bars of the walk-forward, from `market`, and its dates end at the refit. So its
-    dates adjoin those of the run out of sample, and the deflated Sharpe ratio of that run counts the trial.
+    A trial has the identity of all bars of the walk-forward, from `market`, and the trial's dates end at the refit. So
+    its dates adjoin those of the run out of sample, and the deflated Sharpe ratio of that run counts the trial.
     """
     market_identity = identity_of_market(market)
     looks = [

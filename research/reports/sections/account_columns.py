@@ -23,7 +23,8 @@ def first_benchmark(report: BacktestReport) -> str:
 def metric_rows(report: BacktestReport, names: Sequence[str] | None = None) -> list[str]:
     """Return the HTML rows of the metrics in `names`, of all where it is None. The tooltip has formula and source.
 
-    The first argument of `figure` is the path of the number in the JSON report, the last one its CSS class.
+    `figure` makes a cell: its first argument is the path of the number in the report's JSON, its last one the CSS
+    class.
     """
     return [
         row(

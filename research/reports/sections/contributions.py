@@ -11,7 +11,8 @@ from quantd.research.reports.sections.section import Charts, Section, Table
 def attribution(report: BacktestReport, _: Charts) -> str:
     """Return tables of contributions by symbol, sector, agent and kind, and of decisions and execution, as HTML.
 
-    The first argument of `figure` is the path of the number in the JSON report, the last one its CSS class.
+    `figure` makes a cell: its first argument is the path of the number in the report's JSON, its last one the CSS
+    class.
     """
     breakdown = report.attribution
     assert breakdown is not None  # SECTION needs the attribution: a report without it never comes here

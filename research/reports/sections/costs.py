@@ -11,7 +11,7 @@ from quantd.research.reports.sections.section import Charts, Section, Table
 def costs(report: BacktestReport, _: Charts) -> str:
     """Return the table of costs, a row for each account, as HTML.
 
-    The first argument of `figure` is the path of the number in the JSON report.
+    `figure` makes a cell; its first argument is the path of the number in the report's JSON.
     """
     columns = ("orders", "traded", "commission", "slippage_paid", "borrow", "total", "interest")
     rows = [

@@ -11,7 +11,8 @@ from quantd.research.reports.sections.section import Charts, Section, Table
 def goals(report: BacktestReport, _: Charts) -> str:
     """Return the table of goals with the measured figures, as HTML.
 
-    The first argument of `figure` is the path of the number in the JSON report, the last one its CSS class.
+    `figure` makes a cell: its first argument is the path of the number in the report's JSON, its last one the CSS
+    class.
     """
     rows = [
         row(

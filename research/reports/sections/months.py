@@ -16,10 +16,10 @@ FULL_COLOR: Final = {"month": 0.10, "year": 0.30}
 
 
 def months(report: BacktestReport, _: Charts) -> str:
-    """Return the heat map: a row for each year with its months, its own return, and the first benchmark's return.
+    """Return the heat map: a row for each year with its months, the year's return, and the first benchmark's return.
 
-    A return of FULL_COLOR or more, in size, has the strongest colour. The first argument of `figure` is the path of the
-    number in the JSON report.
+    A gain or loss of FULL_COLOR or more has the strongest colour. `figure` makes a cell; its first argument is the path
+    of the number in the report's JSON.
     """
     index = {(month.year, month.month): k for k, month in enumerate(report.months)}
     rows = []

@@ -11,7 +11,8 @@ from quantd.research.reports.sections.section import Charts, Section
 def provenance(report: BacktestReport, _: Charts) -> str:
     """Return what the result was computed from (digests, code, capital), and the notes, as HTML.
 
-    The first argument of `figure` is the path of the number in the JSON report, the last one its CSS class.
+    `figure` makes a cell: its first argument is the path of the number in the report's JSON, its last one the CSS
+    class.
     """
     header = report.header
     rows = [

@@ -10,7 +10,7 @@ from quantd.research.reports.sections.section import Charts, Section
 
 
 def rolling(report: BacktestReport, charts: Charts) -> str:
-    """Return the places of the rolling charts as HTML, or a sentence where no window is full."""
+    """Return the empty boxes for the rolling charts as HTML, or a sentence where no window is full."""
     titles = {
         "rolling_sharpe": "Sharpe ratio", "rolling_volatility": "Volatility, annual",
         "rolling_drawdown": "Maximum drawdown in the window",

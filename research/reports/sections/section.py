@@ -1,4 +1,4 @@
-"""The record of a section of a report: its place and heading, the field it needs, its HTML and its Markdown tables."""
+"""The record of a report's section: its position and heading, the field it needs, its HTML and Markdown tables."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -50,8 +50,11 @@ def picture(rows: Sequence[Variant]) -> str:
 
 
 def _bar(row: Variant, top: int, zero: float, x: Callable[[float], float]) -> str:
-    """Return the SVG of a variant: `top` is the y of its row, `zero` the x of a share of 0, `x` maps a share to its
-    x."""
+    """Return the SVG of a variant's bar.
+
+    `top` is the y coordinate of the variant's row, `zero` the x coordinate of a share of 0, and `x` maps a share to its
+    x coordinate.
+    """
     assert row.share is not None and row.spread is not None  # noqa: PT018
     end, middle = x(row.share), top + ROW / 2
     line_start, line_end = x(row.share - row.spread), x(row.share + row.spread)

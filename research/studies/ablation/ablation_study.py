@@ -82,9 +82,10 @@ class Variant(Struct, frozen=True):
 
 
 class Ablation(Struct, frozen=True):
-    """The result of an ablation: the full plan's statement of power, length of its observation vector (`width`) and
-    Sharpe ratios by seed, the first and the last date of the test part, and the variants.
+    """The result of an ablation of a plan.
 
+    `power` is a sentence on the statistical power of the plan's test part. `test` are that part's first and last date.
+    `width` is the length of the full plan's observation vector, and `sharpes` its Sharpe ratios by seed.
     `test_evaluations` counts the evaluations on the test part, each of which is a trial.
     """
 
@@ -104,7 +105,8 @@ def ablate(
     """Train `plan` and the variant of each name with every seed, and compare them. Trials in `folder` are read, not
     repeated.
 
-    Raises PlanError, Diverged, OSError, and ValueError for fewer than two seeds.
+    Raises PlanError for data that do not fit the plan, Diverged for a loss that is not finite, OSError for an
+    unreadable file, and ValueError for fewer than two seeds.
     """
     if len(plan.seeds) < FEWEST_SEEDS:
         raise ValueError(f"seeds = {list(plan.seeds)}: an ablation needs at least {FEWEST_SEEDS} seeds; write five")
@@ -115,7 +117,7 @@ def ablate(
 def of_parts(
     plan: Plan, parts: Sequence[Part], folder: Path, progress: Callable[[float, str], None], trade: Trade
 ) -> Ablation:
-    """Return the ablation of the plan without each of these parts. Raises the errors of `ablate`."""
+    """Return the ablation of the plan without each of the parts `parts`. Raises the errors of `ablate`."""
     # trainings or tradings by seed: the full plan, 2 for the limits (with and without), 1 for a variant with a plan
     total = 1 + sum(2 if part.name == LIMITS else part.plan is not None for part in parts)
     runner = _TrialRunner(folder, total * len(plan.seeds), progress)

@@ -4,7 +4,7 @@ What can go wrong: a stored trial is read for another plan, or counts twice. So 
 everything that decides it: the plan, the seed, the data and the code. A trial that is stored is not trained again.
 
 Order of operations: where a training was killed, its recorded looks (evaluations) are removed before it goes on,
-because a repeated evaluation is the same look. The mark of a finished training is written last.
+because a repeated evaluation is the same look. The file that marks a finished training is written last.
 """
 
 from collections.abc import Callable
@@ -104,7 +104,8 @@ class Trainer:
     def trial(self, seed: int) -> Trial:
         """Train a seed, and evaluate on the test part the network weights that were best on the validation part.
 
-        Raises PlanError, Diverged, OSError.
+        Raises PlanError for data that do not fit the plan, Diverged for a loss that is not finite, OSError for an
+        unreadable file.
         """
         plan = self._plan
         if self._read is None:

@@ -60,7 +60,10 @@ class Part:
 
 
 def features_of(plan: Plan) -> tuple[str, ...]:
-    """Return the names of a plan's observed features, without the flag of known prices, the window and the book."""
+    """Return the names of the market features that a plan's policy observes.
+
+    Left out are the flag of known prices, the past returns (`window`) and the account's weights and cash (`book`).
+    """
     return (*plan.sight.features, *plan.sight.columns)
 
 
@@ -104,7 +107,7 @@ def _regime(plan: Plan) -> Part:
 
 
 def _memory(plan: Plan) -> Part:
-    """Return the variant without memory: a network that keeps nothing, and no window of earlier sessions."""
+    """Return the variant without memory: a network without a state, and no window of earlier sessions."""
     network, window = getattr(plan.learner, "network", "mlp"), plan.sight.window
     remembers = network in WITH_MEMORY
     removed = [f"learner.network = {network}"] if remembers else []
@@ -117,7 +120,7 @@ def _memory(plan: Plan) -> Part:
 
 
 def _critic(plan: Plan) -> Part:
-    """Return the variant whose critic is not trained; without figures for a plan that has none."""
+    """Return the variant whose critic is not trained, or the reason where the plan's learner has no critic."""
     weight = getattr(plan.learner, "value_weight", None)
     if weight is None:
         return Part("critic", missing=f"the plan has no critic beside its policy: {plan.agent} learns from it alone")
@@ -194,7 +197,7 @@ def _without_agent(plan: Plan, name: str) -> Part:
     """Return the variant without one agent. The counts of steps shrink in proportion to the agents, so that each of the
     remaining agents sees as many sessions, and learns as often, as in the full plan.
 
-    A seat is one agent of the plan.
+    `seats` are the agents of the plan.
     """
     seats = plan.market.seats
     if not seats:

@@ -63,13 +63,13 @@ def feature_ablation(panel: Panel, rows: range) -> tuple[Variant, ...]:
 
 
 def lite_features(rows: tuple[Variant, ...]) -> tuple[str, ...]:
-    """Return the CHOSEN names with the largest drops, in the order of FEATURES."""
+    """Return the names of the features with the largest drops, at most CHOSEN, in the order of FEATURES."""
     best = sorted((row for row in rows if row.drop is not None), key=lambda row: -(row.drop or 0.0))[:CHOSEN]
     return tuple(name for name in FEATURES if name in {row.name for row in best})
 
 
 def _same_order_groups(ranks: Floats) -> list[list[int]]:
-    """Return the column indices of the features of ranks float64[T, N, F], grouped where their ranks are equal."""
+    """Return groups of column indices; the features of a group have equal ranks in `ranks` float64[T, N, F]."""
     groups: list[list[int]] = []
     for k in range(ranks.shape[2]):
         same = (columns for columns in groups if np.allclose(ranks[:, :, columns[0]], ranks[:, :, k], equal_nan=True))
