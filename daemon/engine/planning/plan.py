@@ -3,7 +3,7 @@
 What can go wrong: each order alone is within the limits, and all together break them. Therefore the house's limits
 measure the net of all agents, with every open order, as one basket.
 
-What the sequence guarantees. Parent orders of the deciding agents end first: the new decision replaces what they have
+What the order guarantees. Parent orders of the deciding agents end first: the new decision replaces what they have
 not sent. Stops at the venue that conflict with the plan are cancelled, and the whole plan waits for their end:
 purchases sent early would spend the proceeds of sales that still wait. Each agent's limits come before the crossing, so
 that only lots that an agent may trade are crossed. Crosses are recorded after the verdict of the house, and not in

@@ -2,7 +2,7 @@
 
 A switch moves only from RUN towards HALT here. An operator moves it back; a replayed feed may re-arm a loss limit.
 
-What the sequence guarantees. The move is recorded before its consequences, so that each cancel follows from a record.
+What the order guarantees. The move is recorded before its consequences, so that each cancel follows from a record.
 Parent orders end with the move: otherwise they would send another child for each child that is cancelled. Crosses
 (trades between agents) are dropped at every move of the house, because none of them has passed the new switch.
 

@@ -7,7 +7,7 @@ What can go wrong: a stop and a sale fill together and take the position across 
 is sent again at every event. So what stops and reducing orders may still fill is never more than the position. A
 refused stop pauses (`quantd.daemon.engine.planning.pauses`), and the daemon watches its level meanwhile.
 
-What the sequence guarantees. The venue's reports of a restart come before any stop is touched. Cancels are repeated
+What the order guarantees. The venue's reports of a restart come before any stop is touched. Cancels are repeated
 first. Then plans whose stops have ended are carried out. Only then stops are compared with the positions, so that they
 cover what these plans leave.
 

@@ -4,7 +4,7 @@ What can go wrong: an order without an answer counts as rejected although the ve
 venue fills both. So an unknown order keeps its reserved risk and is queried by its client id. It is sent again only
 after the venue has answered that it never had the order.
 
-What the sequence guarantees. An order that is UNKNOWN already is queried at the next tick and not at once: a venue that
+What the order guarantees. An order that is UNKNOWN already is queried at the next tick and not at once: a venue that
 does not answer would otherwise be asked without an end. An answer NOT FOUND has the number of resubmissions at the time
 of its query. It is ignored for an order that was sent again since then. An order is sent again, SENDINGS times at most,
 while its decision is valid: its price is fresh, it has not expired, and the kill switch permits it. Otherwise it ends
