@@ -1,4 +1,4 @@
-"""Exchange calendars as plain session arrays, and instants from text.
+"""Provides exchange calendars as plain arrays of sessions, and converts text to instants.
 
 The bundled calendars are tables, and "24/7" is computed. The library `exchange_calendars`, in the extra `calendars`,
 has other calendars and further years. If the library is newer than the tables, it is used instead of them. Its import

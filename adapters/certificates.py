@@ -50,7 +50,8 @@ class Certificate:
     def _refresh(self, stamps: tuple[tuple[int, int, int] | None, ...]) -> None:
         """Read the files again; after an error the previous certificate stays in use.
 
-        `stamps` are the states of the files: a failed state is not read again.
+        `stamps` are (inode, size, time of modification) of the files: files that failed are read again only once they
+        change.
         """
         self._stamps, file = stamps, str(self._files[0])
         try:

@@ -150,9 +150,9 @@ class Listener(socket.socket):
             self._spare = -1
 
     def _close_next(self) -> None:
-        """Accept and close one waiting connection by means of the spare file descriptor.
+        """Accept and close one waiting connection, with the spare file descriptor.
 
-        Otherwise asyncio would retry the accept without end, because the process has no free descriptor.
+        The process has no other free descriptor. If the connection stayed, asyncio would retry the accept without end.
         """
         os.close(self._spare)
         self._spare = -1

@@ -1,5 +1,5 @@
-"""Adapters are described as data by records, which are found in modules of quantd and among the entry points of
-installed packages."""
+"""Finds the records that describe adapters as data: in modules of quantd, and among the entry points of installed
+packages."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -70,13 +70,14 @@ class FaultyRecord(ExplainedError):
 
 @cache
 def ordered(packages: tuple[str, ...], record: type[N], group: str) -> Mapping[str, N]:
-    """The records of a class by name, by `order`, then name: of modules in `packages`, then of entry points in `group`.
+    """Return name -> record of a class, sorted by `order`, then name: from modules in `packages` and entry points in
+    `group`.
 
     A package that is not installed is skipped. A module is imported only if a line of its source begins with `NAME:
     Final = CLASS(`, so that other modules of the package are not imported. Raises FaultyRecord for a name that occurs
     twice, and for an entry point without a record.
 
-    A record is an object that describes one plug-in; `record` is its class, and its `order` comes first in the sorting.
+    A record is an object that describes one plug-in; `record` is its class.
     """
     declares = re.compile(rf"^\w+: Final = {record.__name__}\(", re.MULTILINE)
     by_name: dict[str, N] = {}

@@ -1,4 +1,4 @@
-"""Sessions of the bundled calendars: data/sessions.msgpack, which scripts/data/calendar_tables.py makes.
+"""Reads the sessions of the bundled calendars from data/sessions.msgpack, which scripts/data/calendar_tables.py makes.
 
 A calendar has a bit for each date, True for a session. Opens and closes are minutes after 00:00 UTC of the session's
 date, stored only where they differ from the previous session.
@@ -53,8 +53,8 @@ class SessionTables(Struct, frozen=True, kw_only=True):
     def sessions(self, name: str, start: date, end: date) -> Sessions:
         """The sessions of a bundled calendar dated from `start` to `end`, both inclusive and within the file.
 
-        A table has a bit for each date, True for a session, and the minutes since midnight UTC of opens and closes, in
-        rows that apply from a session until the next row.
+        `table.days` has a bit for each date, True for a session. `table.opens` and `table.closes` are minutes since
+        midnight UTC; each applies from the session number in `table.rows` until the next.
         """
         table = _decoded(self.calendars[self.aliases.get(name, name)])
         epoch = date(1970, 1, 1)

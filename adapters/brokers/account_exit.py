@@ -52,7 +52,7 @@ MOST_DIGITS: Final = 24
 
 
 def quantity(value: Decimal) -> Decimal | None:
-    """A venue's quantity; None for one that no account can have: NaN, infinite, or with too many digits."""
+    """Return a venue's quantity; None if no account can have it: NaN, infinite, or with too many digits."""
     if not value.is_finite() or value.adjusted() > MOST_DIGITS:
         return None
     exponent = value.as_tuple().exponent
@@ -101,7 +101,7 @@ class AccountExit(Protocol):
         """Disconnect."""
 
     async def number(self) -> str:
-        """The number of the account, empty where the venue has none."""
+        """The account number, empty where the venue has none."""
 
     async def orders(self) -> Sequence[WorkingOrder]:
         """Every open order."""

@@ -61,8 +61,8 @@ class ExecutionLog(Struct):
         """Fill the gaps up to `cum_nano` with estimated executions, at the price that makes the order's average
         `average_nano`.
 
-        This is for a venue that reports quantity and average price of an order and never lists some of its executions.
-        From then on, a listed execution is ignored if it covers the same units. `fee_micro` is the fee of the whole
+        Some venues report quantity and average price of an order and never list some of its executions. Once an
+        execution is estimated, a listed execution of the same units is ignored. `fee_micro` is the fee of the whole
         order so far. Returns False, and adds nothing, if no positive price gives that average.
 
         `cum_nano` is the order's filled quantity by the venue's count, in nano-units: each execution covers an interval

@@ -42,13 +42,14 @@ class Unreadable:
         self._unnamed = 0
 
     def add(self, what: str, item: object, why: object) -> None:
-        """Set an item aside. `what` is the kind of item ("activity"), `item` its content and `why` the reason."""
+        """Count and report an item that cannot be read. `what` is the kind of item ("activity"), `item` its content and
+        `why` the reason."""
         self.count += 1
         reason = one_line(str(why), WORDS) or type(why).__name__
         self._name_once(what, f"an unreadable {what} of the venue was set aside ({reason})", item)
 
     def name(self, text: str, item: object) -> None:
-        """Report an item by a text without setting it aside: the item is used, or does not concern the books."""
+        """Report an item that can be read, without counting it: the item is used, or does not concern the books."""
         self._name_once("", text, item)
 
     def _name_once(self, what: str, text: str, item: object) -> None:

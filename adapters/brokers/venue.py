@@ -1,4 +1,4 @@
-"""What describes a broker to the program (`Venue`), and the data with which it is opened (`Login`)."""
+"""The description of a broker as data (`Venue`), and the data with which a broker is opened (`Login`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,9 +34,9 @@ class Venue:
     `may_withdraw` is async and returns whether the key may withdraw, or None if the venue does not report it. The
     function of `account_exit` returns an AccountExit, for `quantd emergency`. `key` is the name of the secret that
     identifies the account. `paper_url` and `live_url` are the venue's addresses. `coin_fee_bp` is the highest fee in
-    basis points that the venue deducts from the coin of a purchase or the money of a sale of a pair, and lists later.
-    `stops_at` are the exchanges that accept stop orders, None for all. `module` is the Python module that must be
-    installed, by the extra `extra` of quantd.
+    basis points that the venue deducts at a trade of a pair, from the bought coin or the money received, and lists only
+    later. `stops_at` are the exchanges that accept stop orders, None for all. `module` is the Python module that must
+    be installed, by the extra `extra` of quantd.
     """
 
     kind: str

@@ -132,7 +132,7 @@ class EmbeddedBroker:
             self._ready.set()
 
     async def _serve(self) -> None:
-        """Run the broker on this thread until `_ended` is set; a failed start is left in `_failure`."""
+        """Run the broker on this thread until `_ended` is set. The error of a failed start is stored in `_failure`."""
         from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter  # type: ignore[import-untyped]
 
         broker = _confined_broker(self.publisher, self._settings)

@@ -1,4 +1,4 @@
-"""The messages of a journal entry: decisions, orders and fills, composed when they are sent.
+"""Composes the messages of a journal entry (an event with its effects) when they are sent: decisions, orders, fills.
 
 An entry is composed from its bytes in the journal and from nothing else, so a message has the same bytes whether it is
 sent at once, after an absence of the broker, or from a store that another process wrote. One effect needs a second
@@ -58,8 +58,8 @@ class _OpenBasket(NamedTuple):
 
 
 class EntryComposer:
-    """Composes the messages of journal entries, in their order. It remembers the baskets whose orders have not all
-    ended."""
+    """Composes the messages of journal entries, in their order, and remembers the order baskets whose orders have not
+    all ended."""
 
     def __init__(self, composer: Composer, sent_by: SentBy = lambda sample, n: None) -> None:
         self._composer = composer
@@ -120,8 +120,8 @@ class EntryComposer:
         """Return a basket with orders that have not ended; from the store if this process did not compose its entry,
         None if it is lost.
 
-        A basket has the orders of one decision; (`sample`, `n`) is its key. It is lost if the store has no journal
-        entry that sent it.
+        A basket has the orders of one decision; (`sample`, `n`) is its key. A basket is lost if the store has no
+        journal entry that sent it.
         """
         if (open_basket := self._baskets.get((sample, n))) is not None:
             return open_basket
@@ -158,10 +158,8 @@ class EntryComposer:
     ) -> Orders:
         """Return the message lines of the orders in `rows`, which have these `states`.
 
-        Without a `reason`, a line names the limit that reduced its order.
-
-        The reason is `reason` where that is a text; None stands for the limit that reduced the order. Without
-        `open_basket` only the row, the state and the reason of an order are known.
+        A line has the text `reason`; if that is None, it names the limit that reduced its order. Without `open_basket`
+        only the row, the state and the reason of an order are known.
         """
         universe, run, lines = self._composer.universe, self._composer.run, []
         for row, state in zip(rows, states, strict=True):
@@ -222,7 +220,7 @@ class EntryComposer:
 
 
 def _requesters(basket: OrderBasket, effects: Sequence[JournalEffect], agent_name: Callable[[int], str]) -> list[str]:
-    """Return, per row, the agents whose allowed change has the direction of the order, joined by +.
+    """Return, for each row, the names of the agents whose allowed change has the direction of the order, joined by +.
 
     The allowed changes are in the plan, an effect of the same journal entry; without a plan each text is empty.
     """

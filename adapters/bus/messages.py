@@ -52,7 +52,7 @@ class Message(NamedTuple):
 
 
 class Composer:
-    """Composes the messages of one run, and names its agents, reasons and topics. It remembers the current trading
+    """Composes the messages of one run, names its agents, reasons and topics, and remembers the current trading
     switches."""
 
     def __init__(
@@ -153,13 +153,13 @@ class Composer:
         return self._message("risk", payload, retain=True)
 
     def portfolio(self, sequence: int, k: int, valued: Valued, lots: Sequence[int]) -> list[Message]:
-        """Return the account at effect `k` of a journal entry, with the account's total `lots` by column (symbol), in
-        parts.
+        """Return the account as effect `k` of journal entry `sequence` values it, with total `lots` by column (symbol),
+        in parts.
 
         Each part has a topic of its own. Topics of parts that only an earlier state had are cleared: an empty retained
         payload removes the topic (MQTT 3.1.1, 3.3.1.3).
 
-        `valued` is the effect that values the account, with the equity of each agent's book in micro-currency.
+        `valued` is that effect, with the equity of each agent's book in micro-currency.
         """
         payload = Portfolio(
             **self.stamp(f"{self.run}-{sequence}-{k}", valued.ts),
@@ -193,7 +193,8 @@ class Composer:
         return self._reasons[code] if 0 < code < len(self._reasons) else str(code)
 
     def parts(self, suffix: str, payload: Payload) -> Iterator[Message]:
-        """Yield the messages of a payload that is not retained, one for each of its parts."""
+        """Yield the messages of a payload, one for each of its parts, not retained. `suffix` is the topic below the
+        root."""
         topic = f"{self.root}/{suffix}"
         for part, text in parts_of(payload):
             yield Message(part.id, topic, text, False)

@@ -75,8 +75,8 @@ class BusClient(Client):
     async def hear(self, topic: str) -> bool:
         """Subscribe to a topic. Returns whether this client may read it. Raises MqttError without an answer.
 
-        With MQTT 5 a retained message keeps its flag. With 3.1.1 the broker removes the flag for subscribers that are
-        connected when the message is published.
+        With MQTT 5 a retained message keeps its flag `retain`. With 3.1.1 the broker removes the flag for subscribers
+        that are connected when the message is published.
         """
         if self._version is ProtocolVersion.V5:
             granted = await self.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
@@ -98,7 +98,7 @@ class BusClient(Client):
         Raises MqttError without an acknowledgement, Refused for a permanent refusal, and ValueError for an invalid
         message.
 
-        A code in TEMPORARY may change when the message is sent again.
+        A refusal with a code in TEMPORARY is no permanent one.
         """
         if len(payload) + len(topic.encode()) + HEAD_BYTES > self._packet_bytes:
             raise Refused(

@@ -57,7 +57,7 @@ class StoredMessage(Protocol):
 
 
 class MessageStore(Protocol):
-    """The store's outbox. A key is (run, journal sequence, position of the effect)."""
+    """The store's outbox. A key is (run, number of the journal entry, index of the effect in it)."""
 
     def pending(self, limit: int) -> Sequence[StoredMessage]:
         """The oldest stored messages, at most `limit`."""

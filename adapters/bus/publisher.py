@@ -215,8 +215,8 @@ class MqttBus:
     async def _keep_connected(self, worker: "_Worker") -> None:
         """Connect again after each failure, until `stop`.
 
-        The pause grows with the failures in a row; a connection that lasted longer than the longest pause begins a new
-        row.
+        The pause grows with the failures in a row; after a connection that lasted longer than the longest pause, the
+        count starts anew.
         """
         failures, now_s = 0, asyncio.get_running_loop().time
         while True:
@@ -274,8 +274,8 @@ class MqttBus:
         self.last_error = text
 
     def _reason_of(self, error: BaseException, *, entered: bool) -> str:
-        """Return the error as text; for a broker of another protocol version, with the line of the configuration to
-        write.
+        """Return the error as text; for a broker of another protocol version, also the configuration line that corrects
+        it.
 
         `entered` tells whether the broker had accepted the connection.
         """
@@ -376,8 +376,8 @@ class MqttBus:
 
         A message without an answer stays in `_flight`, the messages on their way.
 
-        `key` is the message's id, or is derived from the topic for a retained state. The suspects are messages that the
-        broker may never accept; an acknowledged message is none.
+        `key` is the message's id, or is derived from the topic for a retained state. Suspects are messages that the
+        broker may never accept; an acknowledged message is no suspect.
         """
         message = self._flight[key] = Sent(key, topic, len(payload))
         try:
@@ -395,15 +395,16 @@ class MqttBus:
         return True
 
     async def _send_states(self, client: BusClient) -> None:
-        """Send the retained states that this connection has not sent, the status first. A deferred state waits for
-        `_send_deferred`."""
+        """Send the retained states that this connection has not sent, the status first. A deferred state, one that may
+        have ended an earlier connection, waits for `_send_deferred`."""
         while topics := [topic for topic in self._unsent if not self._suspects.deferred(_state(topic))]:
             await self._send_state(client, min(topics, key=lambda topic: topic != self._status_topic))
 
     async def _send_deferred(self, client: BusClient) -> bool:
-        """Send the shortest deferred state, because if that is refused for its size, longer ones are too.
+        """Send the shortest of the retained states that may have ended an earlier connection. Returns False if none is
+        left.
 
-        Returns False if no deferred state is left.
+        The shortest is first, because if it is refused for its size, longer ones are too.
         """
         if not self._unsent:
             return False
@@ -423,8 +424,8 @@ class MqttBus:
         """Send messages in windows (groups in flight together) until the outbox is empty, with states and heartbeats
         between them.
 
-        `_settled` has the ids that can be deleted from the outbox. An answer is True for an acknowledged message, False
-        for a refused one, and an exception if the connection was lost.
+        `_settled` has the ids that can be deleted from the outbox. The answer about a message is True if it was
+        acknowledged, False if it was refused, and an exception if the connection was lost.
         """
         while True:
             while self._transient:
@@ -492,7 +493,7 @@ class MqttBus:
 
 
 def _state(topic: str) -> str:
-    """Return the key under which the retained state of a topic is listed among the suspects."""
+    """Return the key of a topic's retained state among the suspects, the messages that the broker may never accept."""
     return f"state {topic}"
 
 

@@ -71,7 +71,7 @@ class Suspects:
         return self._tries.get(key, 0) > 0
 
     def deferrals(self) -> int:
-        """The number of deferred messages."""
+        """The number of messages that are sent only after all others."""
         return sum(tries > 0 for tries in self._tries.values())
 
     def taken(self, message: Sent) -> None:

@@ -1,4 +1,4 @@
-"""What describes a vendor of bars to the program (`Vendor`), and the data of a request for bars (`Request`)."""
+"""The description of a vendor of bars as data (`Vendor`), and the data of a request for bars (`Request`)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

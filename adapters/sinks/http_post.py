@@ -1,4 +1,4 @@
-"""Requests of sinks over HTTP: one POST within a time-out, with an answer in plain values.
+"""Posts the requests of sinks over HTTP, each within a time-out.
 
 What can go wrong. If a refusal counts as temporary, one bad alert holds back all others. If it counts as caused by the
 alert, a wrong secret makes the sink give up one alert after another. An error counts as caused by one alert only if the

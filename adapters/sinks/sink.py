@@ -1,4 +1,4 @@
-"""What describes a sink (receiver) of alerts as data, and the protocol of an open sink."""
+"""The description of a sink (receiver of alerts) as data, and the protocol of an open sink."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -97,13 +97,11 @@ class Counts(Struct):
     later: bool = False
 
     def selects(self, row: "Row") -> bool:
-        """Whether a row of the outbox is queued for the sink.
-
-        A route to certain sinks counts before the selection. A CRITICAL incident comes to a later sink only by such a
-        route.
+        """Whether a message, a row of the outbox, is queued for the sink.
 
         A route says which sinks receive a message, and at which level. The selection has the levels and kinds that a
-        person chose for this sink. `later` is True for a receiver of escalations that is not the first one.
+        person chose for this sink. A route to certain sinks has priority over the selection. `later` is True for a
+        receiver of escalations that is not the first one: it gets a CRITICAL incident only by such a route.
         """
         from quantd.adapters.store.incidents.incident_fold import Route
 

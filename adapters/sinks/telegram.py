@@ -88,7 +88,7 @@ class Telegram:
             raise self._refused(answer, result)
 
     def _refused(self, answer: Answer, result: Result) -> SinkError:
-        """Return the error of an answer without success. It is permanent unless the Bot API asks for a delay.
+        """Return the error of an unsuccessful answer. The error is permanent unless the Bot API asks for a delay.
 
         The delay is 0 if neither the answer nor its headers name one.
         """

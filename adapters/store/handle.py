@@ -149,7 +149,8 @@ class Store(Records):
 
         The projection derives the read models. Raises StoreFailing when the run has ended or has other symbols.
 
-        An epoch is (first entry, names of the agents from that entry on). `ts` is the start of a new run (ns UTC).
+        If the agents changed, a new epoch (first entry, names of the agents) is stored. `ts` is the start of a new run
+        (ns UTC).
         """
         record = next((stored_run for stored_run in self.runs() if stored_run.run == run), None)
         epochs: list[Epoch] = []

@@ -127,7 +127,7 @@ def take(driver: Driver, claim: Claim) -> Lease:
     expired one is ended. A lease of the same `seat` (lock file) is taken over at once: the holder of the lock file
     knows that the earlier writer has ended.
 
-    The token grows by 1 with each holder; times in the table are in ns.
+    The token, a number in the table of leases, grows by 1 with each holder. Times in the table are in ns.
     """
     requested_s = since_boot_s()
     driver.begin(durable=True)

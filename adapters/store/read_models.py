@@ -46,8 +46,8 @@ class Alert(Struct, frozen=True):
 class Booking(Struct, frozen=True):
     """A cash movement without a fill.
 
-    `agent` is the agent whose book a flow changed, empty for the unallocated book. `seq` is the number of its journal
-    entry, by which it is sorted among the account's valuations.
+    `agent` is the agent whose book a flow (deposit or withdrawal) changed, empty for the unallocated book. `seq` is the
+    number of its journal entry, by which it is sorted among the account's valuations.
     """
 
     ts: int

@@ -127,7 +127,7 @@ def _account_of(
     """Convert the account to lots.
 
     Remainders below one lot are listed in `odd`. Open orders are split into `ours`, those that this run sent, and
-    `foreign`, those of other clients. An order that cannot be read is set aside.
+    `foreign`, those of other clients. An order that cannot be read is left out and reported.
 
     `available` of the result are the lots of each position, with its sign, that a new order can close once our own open
     orders have ended: orders of other clients reserve the remainder. `ts` is the time of the answer (ns UTC), and

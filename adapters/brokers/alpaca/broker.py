@@ -44,9 +44,9 @@ class Alpaca:
     ) -> None:
         """Prepare the account of the keys; `open` connects. `now` is our clock (ns UTC).
 
-        The desk sends and queries orders. `continues` is set by the caller if the run continues an earlier one.
-        `untradable` maps a column of the universe to the reason why the venue does not trade it. `set_aside` returns a
-        text for each item of the venue that could not be read, since its last call.
+        `_desk` sends orders and queries their state. `continues` is set by the caller if the run continues an earlier
+        one. `untradable` maps a column of the universe to the reason why the venue does not trade it. `set_aside`
+        returns a text for each item of the venue that could not be read, since its last call.
         """
         self._settings, self._universe, self._now = settings, universe, now
         self._rest = Rest(settings)
@@ -64,7 +64,7 @@ class Alpaca:
     async def open(self) -> None:
         """Connect, and compare clock, instruments and account with the venue.
 
-        Raises VenueError with every mistake, ConnectionError when the venue does not answer.
+        Raises VenueError with every mistake and its remedy, ConnectionError when the venue does not answer.
         """
         wrong = await refuse_clock(self._rest, self._settings, self._now)
         account = (await self._rest.read("v2/account")).value(Account)
@@ -106,35 +106,36 @@ class Alpaca:
             await self._desk.cancel_overdue()
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Send a basket of orders, or only its `rows`, as `Broker.submit` defines it.
+        """Send a basket of orders, or only the orders in its `rows`, as `Broker.submit` defines it.
 
-        When Alpaca refuses the keys, the first reports after that end with Condition("account", up=False).
+        If Alpaca has begun to refuse the keys, the reports end with a Condition event: the account may not trade.
         """
         return self._with_refused_keys(await self._desk.submit(basket, rows))
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
         """Cancel the order in `row` of basket (`sample`, `n`), as `Broker.cancel` defines it.
 
-        When Alpaca refuses the keys, the reports end with Condition("account", up=False), as in `submit`.
+        If Alpaca has begun to refuse the keys, the reports end with a Condition event: the account may not trade.
         """
         return self._with_refused_keys(await self._desk.cancel(sample, n, row, ts))
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
         """Query the orders in `rows` of basket (`sample`, `n`), as `Broker.query` defines it.
 
-        When Alpaca refuses the keys, the reports end with Condition("account", up=False), as in `submit`.
+        If Alpaca has begun to refuse the keys, the reports end with a Condition event: the account may not trade.
         """
         return self._with_refused_keys(await self._desk.query(sample, n, rows))
 
     async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
         """Replace the order in `row` of basket (`sample`, `n`) by the one in `basket`, as `Broker.replace` defines it.
 
-        When Alpaca refuses the keys, the reports end with Condition("account", up=False), as in `submit`.
+        If Alpaca has begun to refuse the keys, the reports end with a Condition event: the account may not trade.
         """
         return self._with_refused_keys(await exchange(self._desk, sample, n, row, basket))
 
     def _with_refused_keys(self, news: Sequence[BrokerNews]) -> Sequence[BrokerNews]:
-        """Return the reports, followed by Condition("account", up=False) if the venue has begun to refuse the keys."""
+        """Return the reports. If the venue has begun to refuse the keys, a Condition event follows: the account may not
+        trade."""
         previous, self._refused = self._refused, self._rest.refused
         if self._refused is None or previous is not None:
             return news

@@ -57,12 +57,12 @@ class Lost(ConnectionError):
 class AlpacaSettings:
     """Address, credentials and time limits.
 
-    `timeout_s` bounds one request, `patience_s` the repeats of a request that was certainly not accepted. `per_minute`
-    limits the requests of any minute. An answer "not found" is final once `settle_s` has passed since the order was
-    sent. `listing_s` bounds the wait of each query for an execution to be listed among the activities. If an execution
-    is still not listed `unlisted_s` after the first wait, it is derived from the order's own quantity and average
-    price. A lost stream is reopened after `backoff_s` (first, longest) seconds. A clock difference above `max_skew_s`
-    is refused.
+    `timeout_s` bounds one request (a GET by `Rest.read`: `patience_s`), and `patience_s` the repeats of a request that
+    was certainly not accepted. `per_minute` limits the requests of any minute. An answer "not found" is final once
+    `settle_s` has passed since the order was sent. `listing_s` bounds the wait of each query for an execution to be
+    listed among the activities. If an execution is still not listed `unlisted_s` after the first wait, it is derived
+    from the order's own quantity and average price. A lost stream is reopened after `backoff_s` (first, longest)
+    seconds. A clock difference above `max_skew_s` is refused.
     """
 
     url: str = "https://paper-api.alpaca.markets"
@@ -86,7 +86,8 @@ class AlpacaSettings:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer of the venue. `words` and `code` are the message and the number of a refusal."""
+    """An HTTP answer of the venue. `words` and `code` are the text and the number of a refusal, empty and 0 without
+    one."""
 
     status: int
     body: bytes
@@ -170,7 +171,8 @@ class Rest:
                     await self._session.close()
 
     async def read(self, path: str, query: dict[str, str] | None = None) -> Answer:
-        """Send a GET with `patience_s` as its time-out, and once more when it is lost. Raises NotSent or Lost."""
+        """Send a GET with the setting `patience_s` as its time-out, and a second time if the answer is lost. Raises
+        NotSent or Lost."""
         patience_s = self._settings.patience_s
         try:
             return await self.ask("GET", path, query, timeout_s=patience_s)

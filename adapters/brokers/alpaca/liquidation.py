@@ -64,7 +64,7 @@ class AlpacaExit:
     async def orders(self) -> Sequence[WorkingOrder]:
         """Return every open order, as `AccountExit.orders` defines it.
 
-        Raises KeysRefused with the remedy for the command that exits the account.
+        Raises KeysRefused with REMEDY, the remedy of `quantd emergency`.
         """
         try:
             orders = await open_orders(self._rest)

@@ -110,7 +110,7 @@ async def _assets_from_list(client: Rest, symbols: Sequence[str]) -> dict[str, A
 
 
 def _mistakes_of(instrument: Instrument, asset: Asset, currency: str) -> Mistakes:
-    """Return what a tradable asset contradicts in the configuration of its instrument: currency, step or fractions."""
+    """Return how the configuration of an instrument contradicts the venue: in currency, quantity step or fractions."""
     symbol = instrument.symbol
     remove = f"remove {symbol} from [universe] symbols"
     wrong: Mistakes = []

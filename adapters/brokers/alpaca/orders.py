@@ -98,11 +98,11 @@ class Desk:
     async def post(self, sent: Sent) -> Sequence[BrokerNews]:
         """Send an order. The caller holds the lock of the order.
 
-        An order that the venue does not offer is rejected; one whose end has passed, or that could not be sent,
-        expires. Without an answer it is Unknown. If its client id is taken, it is queried.
+        An order that the venue does not offer is rejected. An order whose end time has passed, or that could not be
+        sent, expires. Without an answer the order is Unknown. If its client id is taken, it is queried.
 
-        Times are in ns UTC. `sent.end` is 0 for an order without an end, `sent.posted` 0 for an order that was never
-        sent.
+        Times are in ns UTC. `sent.end` is 0 for an order without an end time, `sent.posted` 0 for an order that was
+        never sent.
         """
         order = self.body(sent)
         if isinstance(order, str):
@@ -139,8 +139,8 @@ class Desk:
                 return self.end(sent, Cause.REJECTED, answer.words)
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        """Request the cancellation of one order. Returns CancelReported if this process neither sent nor registered
-        the order."""
+        """Request the cancellation of the order in `row` of basket (`sample`, `n`); `ts` is unused. Returns
+        CancelReported if this process neither sent nor registered the order."""
         rows = self.orders.rows(sample, n, [row])
         if not rows:
             return [CancelReported(sample, n, self.now(), row, "this adapter does not know the order")]
@@ -210,9 +210,9 @@ class Desk:
     async def ask(self, sent: Sent) -> Sequence[BrokerNews]:
         """Query the state of one order, and return one report of it. The caller holds the lock of the order.
 
-        An order that the venue has is reported with its executions. It is Unknown without an answer, if the venue
-        listed it earlier, and until `settle_s` after it was sent, because it may still arrive. An absent order is then
-        rejected if the venue had answered with an undocumented text (`sent.words`), else NotFound.
+        An order that the venue has is reported with its executions. Without an answer the order is Unknown. An absent
+        order is Unknown if the venue listed it earlier, and until `settle_s` after it was sent, because it may still
+        arrive. Later it is rejected if the venue had answered with an undocumented text (`sent.words`), else NotFound.
         """
         asked_at = self.now()
         try:
@@ -233,8 +233,8 @@ class Desk:
     async def say(self, sent: Sent, order: Order | Answer) -> BrokerNews:
         """Report an order with all its executions; Unknown when the venue does not answer.
 
-        `cum` are the filled nano-units by the venue's count; `sent.behind` is the instant since which the venue lists
-        fewer (ns, 0: it lists all).
+        `cum` are the filled nano-units by the venue's count; `sent.behind` is the instant (ns) since which the listed
+        executions add up to less, 0 if they do not.
         """
         try:
             order = order.decode(Order) if isinstance(order, Answer) else order
@@ -414,7 +414,7 @@ class Desk:
 
 
 def is_open(order: Order) -> bool:
-    """Whether an order may still trade. An order with an unknown status may."""
+    """Whether an order may still trade; True for an unknown status."""
     try:
         return ended(order) is None
     except Garbled:

@@ -1,4 +1,4 @@
-"""The outcome of Alpaca's answer to an order or a cancel, by HTTP status, code and words, with its source.
+"""Derives the outcome of Alpaca's answer to an order or a cancel from HTTP status, code and words.
 
 The first three digits of a code are its status. One code has many texts: 40310000 is a lack of buying power, of shares,
 or of a right. A documented code therefore means a refusal, unless the words are about the state of the service

@@ -27,8 +27,9 @@ async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBaske
     """Replace the order in `row` of the basket (`sample`, `n`) by the one order of `basket`. Returns the reports about
     both orders.
 
-    The order is changed in place while nothing of it is filled, else cancelled, and the new one sent after its end. An
-    order that fills more meanwhile is not replaced, because the old and the new order together would fill too much.
+    While nothing of the old order is filled, it is changed in place. Otherwise it is cancelled, and the new order is
+    sent after its end. An order that fills more meanwhile is not replaced, because the old and the new order together
+    would fill too much.
 
     `posted` of an order is 0 until it was sent.
     """
@@ -56,7 +57,8 @@ async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBaske
 
 
 def _can_replace_in_place(desk: Desk, old: Sent, new: Sent, order: Order) -> bool:
-    """Whether the venue can change the order in place: whole shares, the same kind, nothing filled."""
+    """Whether the venue can change the order in place: whole shares of one symbol, the same side and kind (limit or
+    stop), nothing filled."""
     symbol, lot_nano = desk.universe.symbols[old.column], desk.universe.lot_nano[old.column]
     whole_shares = (old.lots * lot_nano) % NANO == 0 == (new.lots * lot_nano) % NANO
     same_order = old.column == new.column and old.kind == new.kind and (old.lots > 0) == (new.lots > 0)

@@ -220,8 +220,8 @@ def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str
     """Return the order as the JSON fields of the venue's API, or the reason why the venue has no such order.
 
     The limit price is rounded to the tick away from the market (down for a purchase, up for a sale), so that the order
-    never accepts a worse price than before. The trigger price of a stop is rounded towards the market. `pair_tick` is
-    the tick of a crypto pair.
+    never accepts a worse price than its unrounded limit. The trigger price of a stop is rounded towards the market.
+    `pair_tick` is the tick (price step) of a crypto pair, 0 if unknown.
 
     Lots are negative for a sale, prices are in nano-currency. `sent.end` is 0 for an order without an end.
     """

@@ -93,7 +93,7 @@ async def account_of(
 
 
 def _free_lots(line: Line, amount: object, base: str, size: int) -> int:
-    """Return the lots that no open order reserves; 0 for an unreadable amount, which is set aside and reported."""
+    """Return the lots that no open order reserves; 0 for an unreadable amount, which is reported."""
     try:
         return lots_and_odd(amount or "0", size)[0]
     except WRONG as wrong:
@@ -118,7 +118,7 @@ def _open_orders(
 ) -> tuple[list[OpenOrder], list[ForeignOrder]]:
     """Return our open orders, and those of other clients in the universe.
 
-    Orders of markets outside the universe are left out, and unreadable ones are set aside.
+    Orders of markets outside the universe and unreadable orders are left out; the unreadable ones are reported.
     """
     ours: list[OpenOrder] = []
     foreign: list[ForeignOrder] = []

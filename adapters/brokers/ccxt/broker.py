@@ -82,7 +82,7 @@ class Crypto:
     async def open(self) -> None:
         """Connect, and compare functions, clock, markets and key with the exchange.
 
-        Raises VenueError with every mistake, ConnectionError when the venue does not answer.
+        Raises VenueError with every mistake and its remedy, ConnectionError when the venue does not answer.
         """
         # a sent order can still arrive for `in_flight_s` seconds: before, an absent order may not count as never
         # received
@@ -118,7 +118,7 @@ class Crypto:
             self._inherited.setdefault(sent.id, now)
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Send a basket of orders, or only its `rows`, as `Broker.submit` defines it.
+        """Send a basket of orders, or only the orders in its `rows`, as `Broker.submit` defines it.
 
         Two calls for one basket run one after the other. If the state of an order is Unknown afterwards, the poll for
         updates runs at once.
@@ -135,8 +135,8 @@ class Crypto:
         """Query the orders that this process or an earlier one may have sent, and send those that the venue does not
         have.
 
-        An order is queried first if this process sent it or it has ended (`sent_here`), and if it was decided before
-        this process began (`sent_earlier`). All others are sent at once.
+        An order is queried first if this process sent it or it has ended (`sent_here`), or if it was decided before
+        this process began (`sent_earlier`). All other orders are sent at once.
 
         `_sender.at` has the client ids of the orders that this process sent; `ended` is -1 for an open order.
         """
@@ -252,7 +252,7 @@ class Crypto:
 
         Times are in ns UTC. An order that the venue does not list settles: after its settling time no request for it
         can be under way, so that it never arrived. It is then rejected if the venue had answered with an undocumented
-        text (`order.words`), else NotFound; before, it is Unknown.
+        text (`order.words`), else NotFound. Until then it is Unknown.
         """
         now = self._clock()
         orders = self._orders.rows(sample, n, rows)
@@ -356,7 +356,8 @@ class Crypto:
         return await trades_of(self._line, self._universe, self._markets, since)
 
     def news(self) -> AsyncIterator[BrokerNews]:
-        """Yield executions and ends of orders, as `Broker.news` defines it. They come from the polls of open orders."""
+        """Yield executions and ends of orders, as `Broker.news` defines it. The reports come from polls of the open
+        orders."""
         return self._updates.news()
 
     async def _look_for_news(self) -> tuple[Sequence[BrokerNews], bool]:

@@ -76,19 +76,21 @@ class Line:
         return self._exchange
 
     def take(self, exchange: Exchange) -> None:
-        """Use an opened exchange. An item that ccxt or the adapter cannot read is set aside in `unreadable`."""
+        """Use an opened exchange. Items of its answers that ccxt or the adapter cannot read are noted in
+        `unreadable`."""
         self._exchange = exchange
         for name, what in PARSERS.items():
             setattr(exchange, name, partial(self._parse_or_set_aside, getattr(exchange, name), what))
         exchange.fetch = self._without_bad_items(exchange.fetch)
 
     def _parse_or_set_aside(self, parse: Callable[..., Any], what: str, item: Any, *more: Any) -> Any:
-        """Convert an item to ccxt's form. An item that ccxt cannot read is marked as `unread` and set aside.
+        """Convert an item to ccxt's form. An item that ccxt cannot read is replaced by a record marked as `unread`, and
+        noted in `unreadable`.
 
         ccxt drops items without a time from its lists. An order without a time therefore gets the present time, because
         a dropped order would look like one that never arrived.
 
-        `what` names the kind of item, such as order; FIRST_MS is the earliest time that counts as one.
+        `what` names the kind of item, such as order. A time earlier than FIRST_MS counts as missing.
         """
         try:
             parsed_item = parse(item, *more)
@@ -102,8 +104,8 @@ class Line:
             return {**UNREAD, "timestamp": time.time_ns() // 1_000_000, "info": item}
 
     def _remove_bad_balances(self, balances: dict[str, Any]) -> None:
-        """Remove and set aside balances that are no numbers. A single unreadable balance would make ccxt read no
-        balance at all."""
+        """Remove balances that are no numbers, and note them in `unreadable`. A single unreadable balance would make
+        ccxt read no balance at all."""
         self.unread.clear()
         for asset, item in list(balances.items()):
             try:
@@ -114,19 +116,19 @@ class Line:
                 self.unread.add(str(self.exchange.safe_currency_code(asset)))
 
     def _without_bad_items(self, fetch: Call) -> Call:
-        """Return `fetch` with a clean answer: unreadable balances, and list items that are no JSON object, are set
-        aside.
+        """Wrap `fetch`: unreadable balances, and list items that are no JSON object, are removed from its answer and
+        noted in `unreadable`.
 
         The items are removed before ccxt converts the answer, because one unreadable item would make the conversion
         fail.
         """
 
         async def fetch_and_clean(*request: Any) -> Any:
-            """Send the request, and set aside the items of its answer that ccxt could not convert.
+            """Send the request, and remove the items of its answer that ccxt could not convert.
 
-            The first part of the request is its path. The exchange's dialect names the path whose result is balances,
-            and the lists of a result that map ids to items. `_removed` counts the removed items, so that a page is
-            still known to be full.
+            The first argument is the path of the request. The exchange's dialect names the path whose result is
+            balances, and the lists of a result that map ids to items. `_removed` counts the removed items, so that a
+            full page still counts as full.
             """
             answer = await fetch(*request)
             result = answer.get("result") if isinstance(answer, dict) else None

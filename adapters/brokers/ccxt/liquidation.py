@@ -125,9 +125,10 @@ class CryptoExit:
         return [self._holding(name, qty) for name, qty in coins.items()]
 
     def _holding(self, name: str, qty: Decimal) -> Holding:
-        """Return the holding with its worth, and with the reason if it is below the venue's least order.
+        """Return the holding with its worth, None without a price. A holding below the venue's least order has the
+        reason in `dust`.
 
-        The worth is None without a price. A coin without a market has no least order.
+        A coin without a market has no least order.
         """
         if quantity(qty) is None:
             return Holding(name, qty)  # the caller reports it with a fault and sends no order

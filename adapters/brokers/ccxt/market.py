@@ -53,7 +53,7 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, c
     """Check the exchange's functions, its clock, the universe's markets and the key; `continues` has the meaning that
     `match` documents.
 
-    Raises VenueError with every mistake, or ConnectionError.
+    Raises VenueError with every mistake and its remedy, or ConnectionError.
     """
     exchange, where = line.exchange, line.access.venue
     mistakes = lacks(exchange, line.dialect)

@@ -182,10 +182,10 @@ class OrderSender:
 class OrderStatus(Struct, frozen=True):
     """The state of an order at the exchange.
 
-    `cause` is its end, None while it is open. `cum_nano` is the filled quantity by the exchange's own count.
-    `executions` are all executions of the order, or none if none is new. `average_nano` and `fee_micro` are its average
-    price and whole fee; 0 where the exchange does not report them. `unread` is the reason why the exchange's record of
-    the order cannot be read: the order exists in an unknown state.
+    `cause` is the cause of its end, None while it is open. `cum_nano` is the filled quantity by the exchange's own
+    count. `executions` are all executions of the order, or none if none is new. `average_nano` and `fee_micro` are its
+    average price and whole fee; 0 where the exchange does not report them. `unread` is the reason why the exchange's
+    record of the order cannot be read, so that its state is unknown; empty for a readable record.
     """
 
     cause: Cause | None
@@ -211,9 +211,8 @@ class OrderQueries:
         """Query orders. Returns client id -> state; a client id that the exchange does not know is absent.
 
         The open orders are read first, and the history only for those of `rows` that are not among them. Executions are
-        read only for orders that filled since.
-
-        `behind` are the orders whose executions do not yet add up to the exchange's filled quantity (nano-units).
+        read only for the orders `behind`: their known executions do not add up to the exchange's filled quantity
+        (nano-units).
         """
         orders = await self._line.ask(self._line.exchange.fetch_open_orders)
         orders_by_id: dict[str, dict[str, Any] | None] = {sent.id: None for sent in rows}
@@ -265,8 +264,8 @@ class OrderQueries:
     async def _read_executions(
         self, ids: dict[str, str], behind: dict[str, int], orders: dict[str, tuple[Sent, dict[str, Any]]]
     ) -> dict[str, list[Execution]]:
-        """Return client id -> executions, for the orders `behind`: client id -> filled nano-units by the exchange's
-        count.
+        """Return client id -> executions, for the orders in `behind`. `behind` maps a client id to the filled
+        nano-units by the exchange's count.
 
         `ids` maps the exchange's ids to client ids.
 

@@ -82,7 +82,8 @@ class OrderNews:
             await asyncio.wait({self._task}, timeout=2 * HANG_UP_S)
 
     async def news(self) -> AsyncIterator[BrokerNews]:
-        """Yield reports and conditions until `close`; one reader at a time."""
+        """Yield reports of orders, and Condition events when the connection or the key fails or works again, until
+        `close`. Only one reader at a time is supported."""
         self._task = asyncio.create_task(self._run())
         try:
             while (report := await self._queue.get()) is not None:
@@ -91,7 +92,8 @@ class OrderNews:
             await self._stop()
 
     async def _run(self) -> None:
-        """Hold the connection until `close`; after a failure, queue conditions and connect again after a pause."""
+        """Keep the connection open until `close`. After a failure, queue Condition events that say what failed, and
+        connect again after a pause."""
         while not self._closed:
             try:
                 await self._watch_until_lost()

@@ -29,8 +29,8 @@ def history_of(has: dict[str, Any]) -> str:
 def read_execution(
     unreadable: Unreadable, trade: dict[str, Any], lot_nano: int, currency: str, base: str
 ) -> Execution | None:
-    """Convert an execution; None for an unreadable one, which is set aside. A fee in a third asset is reported by
-    name."""
+    """Convert an execution; None for an unreadable one. The unreadable one is reported, and so is a fee in a third
+    asset."""
     try:
         execution = execution_of(trade, lot_nano, currency, base)
     except (*WRONG, Unsupported) as wrong:
@@ -79,7 +79,8 @@ def fees_of(trade: dict[str, Any]) -> Iterator[tuple[Any, str]]:
 
 
 def since_ms(rows: Iterable[Sent]) -> int:
-    """Return the start of a query for orders in ms UTC, rounded to whole seconds because exchanges count seconds."""
+    """Return the time (ms UTC) from which to query orders: MARGIN_NS before the earliest decision, in whole seconds
+    because exchanges count seconds."""
     return max(0, min(sent.ts for sent in rows) - MARGIN_NS) // NANO * 1000
 
 

@@ -54,7 +54,8 @@ class BarFills:
         self.bar, self.rates = LimitFills(terms), rates
 
     def begin(self, columns: Columns, t: int, fresh: list[bool], ts_open: int, ts_event: int) -> None:
-        """Select bar `t` of the columns, which lasts from `ts_open` to `ts_event` (ns UTC)."""
+        """Select slice `t` (the bars of one instant) of the columns, which lasts from `ts_open` to `ts_event` (ns UTC).
+        `fresh` is True for each symbol with a new bar, and empty if all symbols have one."""
         self.fresh = fresh
         self.bar.begin(columns, t, ts_open, ts_event)
 

@@ -38,7 +38,7 @@ NotFound."""
 class FrozenPaper(Struct, array_like=True):
     """The whole venue as a record: working and ended baskets, oldest first.
 
-    `forgotten` is the sample (ns UTC) of the newest basket that was dropped.
+    `forgotten` is the newest `sample` (ns UTC) of the baskets that were dropped: the time behind their decision.
     """
 
     ts: int
@@ -135,10 +135,11 @@ class Paper:
         return news
 
     def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]:
-        """Apply the fills of a bar, then the ends of orders up to its close. Returns reports sorted by time, then by
-        arrival of the order.
+        """Fill orders on the bars of one instant, then apply the ends of orders up to that close. Returns reports in
+        order of time, then of the arrival of the orders.
 
-        `kind` is empty if all rows of a basket are limit orders. `due` is the earliest end of a working row (ns UTC).
+        `resting` is a basket: its `kind` is empty if all rows are limit orders, its `due` is the earliest end of a
+        working row (ns UTC).
         """
         self._seen = market
         if not self._resting:
@@ -259,7 +260,7 @@ class Paper:
         """Return the reports of these rows again: NotFound for rows that were never received, Unknown for a basket
         that was dropped.
 
-        Ended baskets are dropped after MOST_ENDED; `_forgotten` is the newest sample of a dropped one.
+        Of the ended baskets the newest MOST_ENDED stay; `_forgotten` is the newest `sample` of the dropped ones.
         """
         resting = self._basket_of((sample, n))
         if resting is None:
@@ -294,8 +295,8 @@ class Paper:
         """Record the baskets that the engine sent and filled itself up to the slice `market`, as
         `FoldVenue.catch_up` defines it.
 
-        `filled` has every basket that was open. `missed` is the newest sample whose baskets are too old to be in it,
-        None if none is missing; the records of open baskets are then replaced by those in `filled`.
+        `filled` has every basket that was open. `missed` is the newest `sample` of baskets that are too old to be in
+        `filled`, None if there are none. If it is set, the records in `filled` replace those of the open baskets.
         """
         self._seen, self._ts = market, max(self._ts, filled[-1].ts_event)
         if missed is not None:

@@ -38,7 +38,7 @@ def slices_of_opens(opened: Sequence[Opening], size: int) -> Iterator[MarketSlic
 
 
 class Fills:
-    """The fills of one venue, with that venue's costs.
+    """Computes the fills of one simulated venue, with that venue's costs.
 
     `sessions` has one calendar for each column (symbol); without it the venue has no auctions.
     """

@@ -34,7 +34,7 @@ class Resting(Struct, array_like=True):
     A row can fill at opens in its window [after, until). `after` starts at the basket's time plus latency and moves to
     the close of each bar seen. `until` is the row's end or the time of effect of its cancel. `open` are the working
     rows in order, `cancelling` those with a cancel, `due` the earliest `until` of a working row. `cum` are filled lots,
-    `charged_micro` commissions before the minimum, -1 before the first fill. `kind` has the Kind of each row, and is
+    `charged_micro` commissions without the minimum, -1 until the first fill. `kind` has the Kind of each row, and is
     empty if all are LIMIT; `stop_nano` are triggers of stops, `triggered` the triggered rows.
     """
 
@@ -65,7 +65,8 @@ class Resting(Struct, array_like=True):
         return report
 
     def fill_whole(self, report: Reports, ts_event: int, charged_micro: list[int]) -> None:
-        """Fill every row completely on one bar that closed at `ts_event`; `report` has the fills."""
+        """Fill every row completely on one bar that closed at `ts_event`. `report` has the fills, `charged_micro` the
+        commission of each row without the minimum."""
         self.after = [ts_event] * len(self.sym)
         self.cum, self.charged_micro = list(report.cum), charged_micro
         self.reports.append(report)

@@ -4,8 +4,9 @@ What goes wrong otherwise: prices that are adjusted for splits, with the splits 
 each ratio; so does a ratio that is written the wrong way round. A dividend that was recorded in another unit is paid as
 written. A comparison with a tolerance misses these faults: a large split that is applied twice looks like a bad print,
 and then like a new level. Here the open after a split of ratio r is assigned to the nearest of three expected prices,
-in logs: the close before / r (applied), the close before (absent from the prices), the close before x r (reversed). The
-price shows a dividend if it is nearer to the close before less the dividend than to the close before.
+in logs: the previous close / r (applied), the previous close (absent from the prices), the previous close x r
+(reversed). The price shows a dividend if it is nearer to the previous close less the dividend than to the previous
+close.
 
 Rejected: to test the sum of all actions of a symbol, which finds no single fault; to trust the nearest reading where
 the usual move is as large as the split, since 21:20 cannot be told from noise in a volatile stock.
@@ -58,11 +59,11 @@ class ActionFault:
     """A split or dividend that the price change on its date does not show.
 
     `action` is as announced. `ts_open` and `ts_event` (ns UTC) belong to the first bar after the action: `before_nano`
-    is the close before that bar and `after_nano` its open, in nano-currency. `reading` is what the price shows instead:
-    nothing, the reverse of the ratio, the same ratio on another date (`shown_open` is the open of that bar, ns UTC), or
-    another ratio (`shown`). A dividend may repeat an earlier dividend (`other`), or be in another unit: then `shown`
-    times its amount is correct, judged by the dividend `other` or by the price. `explains` has the `ts_event` of each
-    bar whose move the fault explains.
+    is the previous close and `after_nano` the open of that bar, in nano-currency. `reading` is what the price shows
+    instead: nothing, the reverse of the ratio, the same ratio on another date (`shown_open` is the open of that bar, ns
+    UTC), or another ratio (`shown`). A dividend may repeat an earlier dividend (`other`), or be in another unit: then
+    `shown` times its amount is correct, judged by the dividend `other` or by the price. `explains` has the `ts_event`
+    of each bar whose move the fault explains.
     """
 
     action: Action
@@ -139,7 +140,8 @@ def _by_bar(bars: Series, actions: Sequence[Action]) -> list[tuple[int, int, lis
 
 
 def _faults_at(bars: Series, row: int, actions_before: Sequence[Action], changed: bool) -> list[ActionFault]:
-    """Return the faults of the actions before the bar in `row`. `changed`: they do not explain all of its move.
+    """Return the faults of the actions between the bar in `row` and the previous bar. `changed` means that the actions
+    do not explain all of the bar's move.
 
     A fault says what the prices show instead: nothing (absent), another ratio or date, or an amount per new share.
     """
@@ -205,8 +207,8 @@ def _for_new_shares(close_before: float, cash: float, new_per_old: float, open_p
 
     `new_per_old` is the ratio of the split, new shares for one old.
 
-    A miss is the distance, in logs, between the open and the price that the split and the dividend give. `sigma` is the
-    usual move from close to close, in logs.
+    `miss` returns the distance, in logs, between the open and the price that the split and a dividend of an amount
+    give. `sigma` is the usual move from close to close, in logs.
     """
 
     def miss(amount: float) -> float:
@@ -234,7 +236,8 @@ def _reading(log_moves: np.ndarray, log_ratio: float, sigma: float) -> Literal["
     """Return how open and close contradict a split ("absent" or "reversed"); None where one of them shows the split, or
     the move is too small to tell.
 
-    `log_moves` are the logs of open and close over the close before; `log_ratio` is the log of new shares for one old.
+    `log_moves` are the logs of open and close over the previous close; `log_ratio` is the log of new shares for one
+    old.
     """
     # one line for each reading: applied, absent, reversed
     readings = np.abs(np.stack([log_moves + log_ratio, log_moves, log_moves - log_ratio]))
@@ -258,8 +261,6 @@ def _other_bar(bars: Series, row: int, first: int, stop: int, log_ratio: float, 
 
 
 def _explained(bars: Series, row: int, stop: int) -> tuple[int, ...]:
-    """Return the `ts_event` of the bar in `row` and of the two after it, before the symbol's rows end at `stop`.
-
-    These bars look like bad prints until the new level is accepted.
-    """
+    """Return the `ts_event` (ns UTC) of the bar in `row` and of the two after it, which look like bad prints until the
+    new level is accepted. The symbol's rows end at `stop`."""
     return tuple(bars.ts_event[row : min(row + 3, stop)].tolist())

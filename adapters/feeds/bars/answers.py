@@ -30,8 +30,8 @@ class Answers:
 
     `jumps_real` accepts every new price level that no action explains. The first bars of an accepted level are real
     too, and so are the first bars of a crash that its trading volume proves, unless `spikes` rejects bars. Without
-    `first_bars` the first bars of a level are left out, as older versions did: a run recorded by one of them needs this
-    to replay with the same bars.
+    `first_bars` the first bars of a level are left out, as older versions did: a run recorded by an older version
+    replays with the same bars only in this way.
     """
 
     spikes: Spikes = "reject"
@@ -78,8 +78,8 @@ NOTHING: Final = Answers()
 def settle(checked: Checked, rows: Rows, placed: Placed, answers: Answers = NOTHING) -> Settled:
     """Return which of R checked bars are used under a person's `answers`, and which questions remain.
 
-    An answer about one bar counts before the rules for all bars. What a fault of an action explains is no question of
-    its own.
+    An answer about one bar has priority over the rules for all bars. A bar or jump that a faulty action explains is no
+    question of its own.
 
     Days are in ns at 00:00 UTC. A spike is a suspicious price; a jump looks like an unannounced split; a shift is a new
     price level that no action explains. The arrays bool[R] mark bars: `suspicious`, `real` (used), `settled` (no

@@ -94,7 +94,7 @@ Reasons = NDArray[np.int8]
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The verdict on R bars: `reason` int8[R] is the Reason of each, `jumps` are the apparent splits, by time.
+    """The verdict on R bars: `reason` int8[R] is the Reason of each, `jumps` are the apparent splits, in order of time.
 
     `shifts` are the other changes of the price level that no action explains; their `rows` are indices among the R
     bars. `faults` are the splits and dividends that the prices do not show.
@@ -185,8 +185,8 @@ def _out_of_order(rows: Rows, good: Bools) -> Bools:
 def _longest_rise(values: list[int]) -> Bools:
     """Return bool[n]: a longest non-decreasing part of `values` (patience sorting: Aldous and Diaconis, 1999).
 
-    `tops` are the last values of the piles, `top_at` their places in `values`, and `previous_at` the place of the value
-    before each in its rise, -1 for the first.
+    `tops` are the last values of the piles and `top_at` their indices in `values`. `previous_at` has, for each value,
+    the index of its predecessor in the rise, -1 for the first.
     """
     tops: list[int] = []
     top_at: list[int] = []

@@ -5,8 +5,8 @@ split of the same day. An amount of an ordinary size moves the price too little 
 comparison with the symbol's other dividends is more sensitive. Only plain relations count: nearly the same amount
 within a week, or a hundredth of another amount to its last digit. A test for outliers was rejected: companies do pay a
 tiny or a special dividend now and then (CALM 0.002 after 0.755, IBE 0.005 before 0.316). Of 2,727 dividends of 25 funds
-in one vendor's list two are reported, QQQ on 2010-06-25 and TIP on 2008-04-03, each the amount of an ex date within a
-week before.
+in one vendor's list two are reported, QQQ on 2010-06-25 and TIP on 2008-04-03, each with the amount of an ex date in
+the week before it.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ class DividendDoubt:
 
 
 def dividend_doubts(dividends: Sequence[Action], splits: Sequence[Action]) -> list[DividendDoubt]:
-    """Return the doubtful dividends of one symbol, from all its dividends and splits, each by time."""
+    """Return the doubtful dividends of one symbol. Its dividends and its splits are in order of time."""
     cash = np.array([dividend.cash_nano for dividend in dividends], dtype=np.float64)
     return [
         *_repeated(dividends),
@@ -64,7 +64,7 @@ def dividend_doubts(dividends: Sequence[Action], splits: Sequence[Action]) -> li
 
 
 def _repeated(dividends: Sequence[Action]) -> list[DividendDoubt]:
-    """Return dividends that repeat the one before them within a week."""
+    """Return dividends that repeat nearly the amount of the previous dividend within a week."""
     doubts = []
     for first, second in pairwise(dividends):
         gap_ns, ratio = second.key - first.key, second.cash_nano / first.cash_nano
@@ -75,8 +75,8 @@ def _repeated(dividends: Sequence[Action]) -> list[DividendDoubt]:
 
 
 def _in_another_unit(dividends: Sequence[Action], cash: Floats) -> list[DividendDoubt]:
-    """Return dividends whose amount is UNIT times another dividend, or that dividend divided by UNIT, and nearer to
-    the neighbouring dividends if corrected by that factor."""
+    """Return dividends that are UNIT (100) times another dividend or a UNIT-th of it, and that are nearer to the
+    neighbouring dividends if corrected by that factor."""
     doubts = []
     for k, dividend in enumerate(dividends):
         neighbours = [*range(max(0, k - NEIGHBOURS), k), *range(k + 1, min(len(cash), k + 1 + NEIGHBOURS))]

@@ -134,11 +134,11 @@ class Shift:
 
 
 def previous_closes(bars: Series, actions: Sequence[Action]) -> tuple[Floats, Bools]:
-    """Return float64[R], the close before each bar, adjusted for the announced actions between them, and bool[R].
+    """Return float64[R], each bar's previous close, adjusted for the announced actions in between, and bool[R].
 
     The close is NaN at a symbol's first bar. The bool[R] marks the first bar after an announced split or delisting. A
-    split of 1:1 changes no price: a person enters it to state that a move was checked, so that its bar is not compared
-    with the bar before (NaN).
+    split of 1:1 changes no price: a person enters it to state that a move was checked, so that its bar is compared with
+    no previous close (NaN).
 
     R is the number of bars.
     """
@@ -184,14 +184,13 @@ class _Comparison:
 
 
 def examine(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Bools, list[Jump], list[Shift]]:
-    """Return bool[R] True for spikes, the jumps that look like an unannounced split, and the shifts.
+    """Return (bool[R], True for spikes; the jumps that look like an unannounced split; the shifts) of R bars.
 
-    `interval` is in ns.
-    Bars after a spike are rejected until the price returns, or the new level has lasted RETURN_AFTER bars. A jump
-    rejects no bar. Each verdict depends on that bar and earlier ones only.
+    `interval` is in ns. Bars after a spike are rejected until the price returns, or the new level has lasted
+    RETURN_AFTER bars. A jump rejects no bar. Each verdict depends on that bar and earlier ones only.
 
     A spike is a bar that looks like a bad print. A shift is a new price level that no action explains. Moves are in
-    logs, relative to the close before. `reach` is how far open, high or low lie beyond both closes.
+    logs, relative to the previous close. `reach` is how far open, high or low lie beyond both closes.
     """
     spike = np.zeros(len(bars.close), dtype=np.bool_)
     previous, announced = previous_closes(bars, actions)
@@ -249,11 +248,11 @@ def _comparison(
 ) -> _Comparison:
     """Compare the bar in `row` with the WINDOW bars before it; the rows of its symbol begin at `start`.
 
-    The limits grow with the usual move (`sigma`), which grows with the time since the bar before. Without a usual move
-    the largest limits count.
+    The limits grow with the usual move (`sigma`), which grows with the time since the previous bar. Without a usual
+    move the largest limits count.
 
-    Moves are in logs. `silence` is the time since the bar before (ns, 0 without one). A limit is `sigmas` usual moves,
-    within `floor` and `cap`. `reaches` is True if open, high or low lie too far beyond both closes.
+    Moves are in logs. `silence` is the time since the previous bar (ns, 0 without one). A limit is `sigmas` usual
+    moves, within `floor` and `cap`. `reaches` is True if open, high or low lie too far beyond both closes.
     """
     silence = int(bars.ts_event[row] - bars.ts_event[row - 1]) if row > start else 0
     earlier = slice(max(start + 1, row - WINDOW), row)
@@ -291,8 +290,8 @@ def _comparison(
 def _jump(bars: Series, comparison: _Comparison, reference: float) -> Jump | None:
     """Return the jump from the last accepted close to this bar if it looks like a split, else None.
 
-    It does at the open of a session with a large gap near a usual ratio, which lasts until the close, and with no more
-    volume than after such a split.
+    A bar looks like a split if it opens a session with a large gap near a usual ratio, if the gap lasts until its
+    close, and if its volume is no larger than after such a split.
 
     SPLITS are the logs of RATIOS, the usual ratios. `gap` and `move` are the logs of open and close over `reference`.
     The usual volume grows by the ratio of the split, because there are more shares.
@@ -330,8 +329,8 @@ def _changes_of_symbol(
     Bars that are not suspicious agree with their predecessor and need no decision. `stop` is the end of the symbol's
     rows.
 
-    A price that moves far is off its level: it has the new level after RETURN_AFTER bars, or was a bad print if it is
-    back before. A level that does not last was a longer bad print.
+    A price that moves far is off its level. If it stays away for RETURN_AFTER bars, it has a new level; if it returns
+    earlier, the move was a bad print. A new level that does not last was a longer bad print.
     """
     jumps: list[Jump] = []
     shifts: list[Shift] = []
@@ -378,17 +377,18 @@ def _lasts(bars: Series, accepted_row: int, reference: float, limit: float) -> b
 
 
 def _returned(bars: Series, accepted_row: int, level_before_print: float, limit: float) -> bool:
-    """Whether the price, after a bad print of several bars, has returned to the level before it."""
+    """Whether the price, after a bad print of several bars, is back at the level before it, to within `limit` in
+    logs."""
     return bool(abs(np.log(bars.close[accepted_row] / level_before_print)) <= limit)
 
 
 def _gapped(bars: Series, comparison: _Comparison, reference: float) -> bool:
     """Whether a new price level is farther away than any real move, or begins at the open of a bar.
 
-    A crash usually begins within a bar: bitcoin fell by 37 % on 2020-03-12 and opened at the close before.
+    A crash usually begins within a bar: bitcoin fell by 37 % on 2020-03-12 and opened at the previous close.
 
-    The move up to the open of its first bar (`gap`) then has the direction of the whole move and is more than half of
-    it.
+    A level begins at an open if the move up to that open (`gap`) has the direction of the whole move and is more than
+    half of it.
     """
     gap, move = (
         float(np.log(bars.open[comparison.row] / reference)),
@@ -421,7 +421,7 @@ def _shift(
 
 
 def _crashed(bars: Series, comparison: _Comparison, reference: float) -> bool:
-    """Whether the first bar of a lower level was traded as in a crash."""
+    """Whether the first bar of a lower level has the traded value, and the range from low to high, of a crash."""
     row = comparison.row
     value = bars.volume[row] * bars.close[row]
     wide_range = np.log(bars.high[row] / bars.low[row]) >= CRASH_RANGE
@@ -462,7 +462,7 @@ def _is_back(bars: Series, comparison: _Comparison, reference: float) -> bool:
 
 
 def huge_volume(column: Ints, volume: Floats, close: Floats, interval: int) -> Bools:
-    """Return bool[R]: volumes above 100 times the maximum of the WINDOW bars before (1,000 times for intraday bars).
+    """Return bool[R]: volumes above 100 times the maximum of the previous WINDOW bars (1,000 times for intraday bars).
 
     The traded value (volume x close) must exceed its own maximum by the same factor: a split of 200:1 multiplies the
     volume and not the value. Thin intraday markets have long quiet periods. The largest real volumes found are 27 times

@@ -132,7 +132,7 @@ def bad_bar(rows: Rows, placed: Placed, row: int, universe: Universe, reason: st
 
 
 def bad_bars(rows: Rows, placed: Placed, reason: Reasons, universe: Universe) -> list[BadBar]:
-    """Return the rejected bars, by time."""
+    """Return the rejected bars in order of time."""
     bad_rows = np.flatnonzero(reason)
     bad_rows = bad_rows[np.argsort(placed.ts_event[bad_rows], kind="stable")]
     return [bad_bar(rows, placed, row, universe, Reason(reason[row]).name.lower()) for row in bad_rows.tolist()]
@@ -147,7 +147,7 @@ def checked_bars(
     length_ns: int,
     now_ns: int,
 ) -> tuple[Rows, Placed, Checked]:
-    """Return all bars inside the hours of their sessions, with their places and the verdict on each."""
+    """Return all bars inside the hours of their sessions, with their times (`Placed`) and the verdict on each."""
     placed = place_all(rows, universe, sessions, stamps, length_ns)
     # bars without a readable stamp stay, so that they get a verdict
     in_hours = ~placed.extended | (rows.ts == NO_STAMP)

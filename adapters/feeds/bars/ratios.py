@@ -43,14 +43,15 @@ def nearest_ratio(shares: float, deviation: float) -> Fraction:
 
 
 def _candidates(ratio_above_1: float, reach: float) -> Iterator[Fraction]:
-    """Yield the whole ratios within `reach` of the measured ratio, and small fractions near it."""
+    """Yield the whole ratios that differ from the measured ratio by at most `reach`. If that ratio is small, also yield
+    the multiples of 1/2 to 1/5 nearest to it."""
     yield from (Fraction(n) for n in range(max(1, floor(ratio_above_1 - reach)), floor(ratio_above_1 + reach) + 2))
     if ratio_above_1 < SMALL:
         yield from (Fraction(round(ratio_above_1 * q), q) for q in (2, 3, 4, 5) if round(ratio_above_1 * q) > 0)
 
 
 def _unusual(ratio: Fraction) -> float:
-    """Return a penalty for an unusual ratio of 1 or more, on the scale of `distance`: 0 for the usual ratios.
+    """Return a penalty, in log likelihood, for an unusual ratio of 1 or more; 0 for the usual ratios.
 
     A penalty of p means that a ratio counts as e**p times rarer than a usual one. A ratio of 1 is no split; halves are
     commoner than other fractions, and fractions are rare from 4 on; of whole ratios round ones are commoner.

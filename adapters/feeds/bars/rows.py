@@ -87,7 +87,8 @@ class ActionRow:
 
 
 def actions_within(actions: Iterable[ActionRow], start_ns: int, end_ns: int) -> list[ActionRow]:
-    """Select the actions with an ex date in [start_ns, end_ns), by date, column and ORDER."""
+    """Return the actions with an ex date in [start_ns, end_ns), sorted by date and column; a dividend precedes a split
+    of the same date, and both precede a delisting."""
     selected = [action for action in actions if start_ns <= action.day_ns < end_ns]
     return sorted(selected, key=lambda action: (action.day_ns, action.column, ORDER[action.kind]))
 

@@ -102,8 +102,8 @@ def _regular_spacing(column: int, ts: Ints, step: Ints, calendar: Sessions, inte
 
     `step` int64[n] are the distances in ns from the stamps `ts` to the next ones.
 
-    `log_chance` is the log of the odds against one distance of a thin market being a multiple of the commonest one by
-    chance.
+    In a thin market a distance is a multiple of the commonest one by chance in one of N cases; `log_chance` is the log
+    of N.
     """
     values, counts = np.unique(step, return_counts=True)
     if values[counts.argmax()] < interval:

@@ -76,9 +76,10 @@ class Live:
     ) -> None:
         """Raises FeedError for a missing calendar, and for intraday bars of a source that stamps session dates only.
 
-        Times ending in `_ns` are in ns, `beat_s` in seconds; `jitter` returns a random number from 0 to 1 for the
-        length of pauses. A bar that the stream lacks is queried after `_mend` ns. `_failing` maps a data path (source,
-        stream or actions) to the time of its first failure and its text; `_began` is the time at which `items` began.
+        Times ending in `_ns` are in ns. `beat_s` is the number of seconds between two looks at the clock. `jitter`
+        returns a random number from 0 to 1 for the length of pauses. A bar that the stream lacks is queried after
+        `_mend` ns. `_failing` maps a data path (source, stream or actions) to the time of its first failure and its
+        text; `_began` is the time at which `items` began.
         """
         for name in {universe.calendar, *(i.calendar for i in universe.instruments)}:
             if name not in sessions:
@@ -322,7 +323,8 @@ class Live:
     def _back_off(self, error: BaseException | None, failures: int) -> float:
         """Return the seconds to wait: doubled with each failure, less a random share up to half, to spread clients.
 
-        The wait is never shorter than the vendor requests, and the longest where a repeat cannot succeed.
+        The wait is never shorter than the vendor requests. Where a repeat cannot succeed, it is derived from the
+        longest wait.
         """
         shortest, longest = BACK_OFF_S
         permanent = isinstance(error, SourceError) and not error.again

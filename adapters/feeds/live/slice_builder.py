@@ -227,9 +227,10 @@ class SliceBuilder:
     def _limit(self, now: int) -> int:
         """Return the instant (ns UTC) up to which everything can be emitted.
 
-        That is the last close that is resolved: all its bars have arrived, or the grace time is over and the stream,
-        connected since, sent other bars of it. Without a close until then, it is the present less `safe_ns`. An
-        open without queried actions, and a newest slice that may still grow, end it earlier.
+        This instant is the last close that is resolved: all its bars have arrived, or the grace time is over and the
+        stream, without an interruption since that close, sent other bars of it. Without a close until then, the instant
+        is the present less `safe_ns`. An open without queried actions, and a newest slice that may still grow, make the
+        instant earlier.
         """
         if self._last_query is None:
             return self.emitted_until  # not even the closing times of its bars are known yet
@@ -261,7 +262,7 @@ class SliceBuilder:
         return max(self.emitted_until, next_open - 1)
 
     def _held_open(self, emit_until: int, resolved_until: int, now: int) -> int:
-        """Return `emit_until`, or the instant of the newest close if symbols that its slice lacks may still arrive.
+        """Return `emit_until`, or the instant of the newest close if bars that its slice lacks may still arrive.
 
         The wait ends after the grace time and late time of that close, or when the next close is resolved (complete or
         confirmed as absent).

@@ -93,7 +93,7 @@ def statements_of(sources: tuple[BarSource, ...], symbols: tuple[str, ...]) -> t
 
 
 def actions_within_bars(sources: tuple[BarSource, ...], universe: Universe) -> list[ActionRow]:
-    """Return the actions in the columns of splits and dividends of the tables of bars, by date, column and kind.
+    """Return the actions in the columns of splits and dividends of the tables of bars, sorted by date, column and kind.
 
     Raises FeedError for an unreadable table or action.
     """
@@ -158,7 +158,7 @@ def span(sources: tuple[BarSource, ...], symbols: tuple[str, ...] = ()) -> tuple
 
 
 def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
-    """Return the splits, dividends and delistings of the universe's symbols, by date; dividends precede splits.
+    """Return the splits, dividends and delistings of the universe's symbols, sorted by date; dividends precede splits.
 
     A dividend precedes a split of the same day because it is paid on the shares before the split. Raises FeedError with
     the line of a faulty action.

@@ -291,7 +291,8 @@ def _best_calendar(
 ) -> tuple[str, Fit] | None:  # fmt: skip
     """Return the calendar that explains the bars outside `own_calendar`, and its fit; None without one.
 
-    It leaves fewer bars outside, with a third of the faults at most, or days of `own_calendar` alone have no bar.
+    A calendar explains the bars if far fewer of them lie outside it. It must also have at most a third of the faults,
+    or no bar may lie on the days on which only `own_calendar` is open.
     """
     best: tuple[str, Fit] | None = None
     for name in dict.fromkeys(filter(None, (*likely_names, *candidates))):
@@ -313,7 +314,8 @@ def _best_calendar(
 
 
 def _expected(ts: Ints, own_calendar: Sessions, other_calendar: Sessions) -> float:
-    """Return how many bars to expect on the days on which only `own_calendar` is open, at the symbol's bars per day."""
+    """Return how many bars to expect on the days on which only `own_calendar` is open: the days times the symbol's
+    average number of bars per session."""
     own_days = own_calendar.days[(own_calendar.days >= ts.min() - DAY_NS) & (own_calendar.days <= ts.max())]
     return len(np.setdiff1d(own_days, other_calendar.days)) * len(ts) / max(len(own_days), 1)
 

@@ -63,7 +63,7 @@ def published_ns(ts: Ints, zone: str) -> Ints:
 
 
 def session_days(headlines: Headlines, calendar: Sessions) -> Ints:
-    """Return int64[n], the session of each headline by its date (ns at 00:00 UTC).
+    """Return int64[n], the date of the session of each headline (ns at 00:00 UTC).
 
     A headline belongs to the first session that closes when it was published or later. Raises FeedError for a headline
     that the calendar does not cover.
@@ -86,8 +86,9 @@ def session_days(headlines: Headlines, calendar: Sessions) -> Ints:
 def by_session(headlines: Headlines, days: Ints, scores: Floats) -> pl.DataFrame:
     """Return the mean score of each symbol and session in the columns ts, symbol, value, headlines, available.
 
-    `ts` is the date of the session, `headlines` their number. `available` is the date at whose close all of them were
-    public: the same date, because `session_days` assigns a headline to the first session that closes after it.
+    `ts` is the date of the session, `headlines` the number of headlines. `available` is the date at whose close all of
+    them were public: the same date, because `session_days` assigns a headline to the first session that closes after
+    it.
     """
     return (
         pl.DataFrame({"ts": days, "symbol": headlines.symbols, "value": scores})

@@ -88,8 +88,8 @@ class SymbolSeries:
         column: str = "value",
         valid_days: int = 0,
     ) -> None:
-        """Read the file. `house` is the account's calendar, `available` when a value of a date is known, `column` its
-        column.
+        """Read the file. `house` is the account's calendar. `available` says at which open or close the value of a date
+        is known. `column` is the file's column of values.
 
         With `valid_days` above 0 a value expires at the open of the first session that is more than so many calendar
         days later; 0 means never. `_instants` (ns UTC) are the closes or opens at which values become known.

@@ -61,7 +61,7 @@ class OpenQuestions:
     """Prices that need a person's answer before a backtest.
 
     `jumps` are changes of the price level that no action explains, `faults` are actions that the prices do not show,
-    both by time. `bars` are the suspicious bars without an answer.
+    both in order of time. `bars` are the suspicious bars without an answer.
     """
 
     jumps: tuple[Jump, ...] = ()
@@ -266,7 +266,8 @@ class Replay:
         )
 
     def with_opens(self, tick: Tick) -> Tick:
-        """Return `tick` with the bars in progress added, if agents decide at it or it is a sample.
+        """Return `tick` with the bars in progress added, if agents decide at its instant or the account is valued then
+        (a sample).
 
         With a single calendar no bar is in progress at a sample.
         """
@@ -380,7 +381,7 @@ class _Check:
         exceptions: Path | None,
         readings: Sequence[Misfit],
     ) -> None:
-        """Read the exceptions; `good` makes the check. Bars after `now` (ns UTC) are refused, None omits that.
+        """Read the exceptions; `good` makes the check. Bars after `now` (ns UTC) are refused; None omits this check.
 
         `where` names the files in errors, and `readings` are the wrong readings that may explain bars outside of
         sessions.
@@ -422,7 +423,7 @@ class _Check:
 
 
 def _spikes(rows: Rows, placed: Placed, numbers: Ints, universe: Universe) -> list[BadBar]:
-    """Return the suspicious bars whose row numbers are in `numbers`, by time."""
+    """Return the suspicious bars whose row numbers are in `numbers`, in order of time."""
     bars = [bad_bar(rows, placed, k, universe, Reason.SPIKE.name.lower()) for k in numbers.tolist()]
     return sorted(bars, key=lambda bar: bar.ts_event)
 

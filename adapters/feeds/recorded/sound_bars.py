@@ -25,7 +25,7 @@ def cache_folder() -> Path:
 
 
 def calendars_of(universe: Universe, first: date, last: date) -> dict[str, Sessions]:
-    """Sessions by calendar name, with a margin on both sides."""
+    """Return the sessions from `first` to `last` by calendar name, with ten days more on both sides."""
     margin = timedelta(days=10)
     names = {universe.calendar, *(i.calendar for i in universe.instruments)}
     return {name: sessions(name, first - margin, last + margin, cache=shared_cache()) for name in names}

@@ -178,9 +178,8 @@ class AlpacaStream:
         """Receive the next messages. Raises SourceError at the end of the stream, and for an error that the vendor
         reports.
 
-        The refusal of halts and limits by the plan is no error: they are not asked for again.
-
-        The tape are the messages about halts and limits. `timeout_s` None waits without end.
+        If the vendor's plan excludes halts and limits (the tape), that refusal is no error, and they are not asked for
+        again. `timeout_s` None waits without end.
         """
         import aiohttp
 

@@ -470,8 +470,8 @@ def _moment(ns: int) -> datetime:
 
 
 def factors(day_ns: Ints, splits: Sequence[ActionRow]) -> Floats:
-    """Return float64[R]: how many of today's shares one share of each of R bars has become by later splits of the
-    symbol.
+    """Return float64[R], the factor of later splits for each of R bars: how many of today's shares one share of that
+    day has become.
 
     `day_ns` int64[R] is each bar's session date (ns at 00:00 UTC). The raw price is the adjusted price times the
     factor, the raw volume the adjusted volume divided by it.

@@ -1,8 +1,9 @@
-"""Splits and dividends in columns of a table of bars. They are used only if the prices are raw (not adjusted for them).
+"""Reads splits and dividends from columns of a table of bars. The actions are used only if the prices are raw (not
+adjusted for them).
 
 Some tables with a column of splits have raw prices, others prices that are adjusted for the splits, under the same
 names. If the prices are already adjusted, applying a split of 4:1 would multiply an account by four. The prices at each
-split decide: raw prices fall from the close before to the open by the ratio, adjusted prices do not. All splits of a
+split decide: raw prices fall from the previous close to the open by the ratio, adjusted prices do not. All splits of a
 table have to agree: a contradiction is an error. Without a split, the digits of the prices decide about the dividends:
 raw prices have few decimal places, adjusted prices many.
 """
@@ -139,7 +140,7 @@ def _decimal(text: str, value: float) -> str:
 
 
 def _shown_by_prices(bars: pl.DataFrame, splits: dict[int, Fraction]) -> list[bool]:
-    """Return, for each split, whether the price moved by its ratio from the close before to the open of its bar."""
+    """Return, for each split, whether the price moved by its ratio from the previous close to the open of its bar."""
     opens = bars["open"].cast(pl.Float64, strict=False).to_numpy()
     closes = bars["close"].cast(pl.Float64, strict=False).to_numpy()
     symbols = bars["symbol"].to_list()

@@ -66,7 +66,7 @@ class Part(NamedTuple):
 def kind_of(data: bytes) -> str:
     """Return the kind of a file by its first bytes: "parquet", "feather", "json", "zip", "gzip", "text" and others.
 
-    The bytes are the marks with which files of these kinds begin. Text may begin with a byte order mark.
+    Files of these kinds begin with fixed bytes. Text may begin with a byte order mark.
     """
     for magic, kind in (
         (b"PAR1", "parquet"), (b"ARROW1", "feather"), (b"FEA1", "feather of the old format"), (b"PK\x03\x04", "zip"),
@@ -117,7 +117,7 @@ def parts_of(path: Path, *, name: str = "") -> Iterator[Part]:
 
 
 def table_files(folder: Path) -> list[Path]:
-    """Return the files of a folder that may have bars, by name; if it has none, those of its subfolders.
+    """Return the files of a folder that may have bars, sorted by name; if it has none, those of its subfolders.
 
     Raises FeedError for a folder without such a file, and for more than MOST_MEMBERS files.
     """

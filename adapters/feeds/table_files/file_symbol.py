@@ -27,11 +27,11 @@ def symbol_of(stem: str, universe_symbols: Sequence[str] = ()) -> tuple[str, tup
     """Return the symbol in `stem`, a file's name without its ending, and other candidates.
 
     If the symbol is certain, there are no candidates. If it is not, the symbol is empty, and the candidates are the
-    words of the name that could be a symbol. If `universe_symbols` has exactly one symbol that the name contains, that
-    one is certain.
+    words of the name that could be a symbol. If `universe_symbols` has exactly one symbol that the name contains, or
+    one symbol in all, that one is certain.
 
-    An ending such as (1), of a second download, is removed. A ticker is a word in the spelling of symbols, such as
-    BRK.B or ^GSPC. Words for intervals, dates and kinds of files are no candidates.
+    An ending such as (1), of a second download, is removed. Tickers are words in the spelling of symbols, such as BRK.B
+    or ^GSPC. Words for intervals, dates and kinds of files are no candidates.
     """
     bare_stem = re.sub(r"\s*\(\d+\)$", "", stem.strip())
     name_parts = [piece for piece in re.split(r"[\s_,;()\[\]]+", bare_stem) if piece]

@@ -332,7 +332,7 @@ def joined_clock(days: Moments, clock: pl.Series) -> Moments:
     """Return the stamps of a column of dates joined with a column of times; `days` unchanged if all times are
     midnight.
 
-    Digits are times without colons, with seconds if one has more than four.
+    Times may be digits without colons. They have seconds if any of them has more than four digits.
     """
     if clock.dtype == pl.Time:
         time_of_day = clock.cast(pl.Duration("ns"))

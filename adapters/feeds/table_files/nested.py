@@ -66,8 +66,8 @@ def _tables(node: Any, outer_texts: Mapping[str, Any], depth: int, key: str) -> 
 
     `outer_texts` are the text values of the objects around it by plain name, `key` is the nearest key above it.
 
-    A list of objects or of arrays is a table, and so are objects by time and an object of equally long arrays. True
-    means that the columns have names.
+    A list of objects or of arrays is a table, and so are objects by time and an object of equally long arrays. The True
+    in a NestedTable means that its columns have names.
     """
     if depth > DEEPEST:
         return

@@ -47,9 +47,9 @@ def is_plain(path: Path) -> bool:
 def _are_plain(lines: list[str]) -> bool:
     """Return whether the lines of a CSV file have the columns of quantd, in plain numbers and ISO times.
 
-    Lines with the newest bar first are not plain: the general reader turns them.
+    Lines with the newest bar first are not plain: the general reader reverses their order.
 
-    `forward` and `backward` count the bars that are later and earlier than the bar before of their symbol.
+    `forward` and `backward` count the bars that are later and earlier than the previous bar of their symbol.
     """
     names = [name.strip('"') for name in lines[0].split(",")] if lines else []
     if set(_TRADES) <= set(names):

@@ -286,9 +286,7 @@ _PAIR: Final = re.compile(r"\('([^']*)', '([^']*)'\)")
 def _unpaired(raw: RawTable) -> list[RawTable]:
     """Split a table whose column names are pairs of price and symbol, in either order, into one table per symbol.
 
-    A table without such names is returned as it is.
-
-    So is a table with fewer than five such names.
+    A table with fewer than five such names is returned as it is.
     """
     pairs = [match.groups() if (match := _PAIR.fullmatch(name)) else ("", "") for name in raw.frame.columns]
     full_pairs = [pair for pair in pairs if all(pair)]
@@ -537,10 +535,10 @@ def _volume(raw: RawTable, roles: Roles, spelling: numbers.Spelling, close: pl.S
 
 
 def _symbol(raw: RawTable, roles: Roles, asked: Asked, stamps: pl.Series, several: bool) -> tuple[pl.Series, str]:
-    """Return the symbol of each row, and a statement of where it is from.
+    """Return the symbol of each row, and a statement of where the symbol is from.
 
-    It is from a column, the option, the file's content or the file's name, in this order. Raises FeedError for an empty
-    field, for repeated times without a column of symbols, and where nothing names the symbol.
+    The symbol is from a column, the option, the file's content or the file's name, in this order. Raises FeedError for
+    an empty field, for repeated times without a column of symbols, and where nothing names the symbol.
     """
     count = len(raw.frame)
     if roles.symbol:

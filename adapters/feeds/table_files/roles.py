@@ -223,7 +223,7 @@ def valued_roles(frame: pl.DataFrame, where: str) -> Roles:
     """Return the roles of columns without names, from their values. Raises FeedError if no assignment fits, or two
     do.
 
-    The sample are the first 400 rows. High and low are known from the values; of the two other prices the first is the
+    The first 400 rows decide. High and low are known from the values; of the two other prices the first column is the
     open. Bars whose next prices contradict that order are refused.
     """
     sample = frame.head(400)
@@ -299,8 +299,8 @@ def _price_block(names: Sequence[str], values: Mapping[str, Floats]) -> tuple[Se
 
 
 def _order_is_contradicted(opens: Floats, closes: Floats) -> bool:
-    """Whether open and close are more likely swapped: as read, the opens are farther from the closes before them
-    than with the two exchanged."""
+    """Whether open and close are more likely swapped: as read, the opens are farther from the previous closes than with
+    the two columns exchanged."""
     if len(opens) < 5:
         return False
     as_read = np.nanmean(np.abs(opens[1:] - closes[:-1]))

@@ -66,8 +66,8 @@ class Cached(Forwarding):
 
         Raises the wrapped source's SourceError, and PartialAnswer for symbols that a download lacked.
 
-        A note is the record of one symbol's stored ranges; a series is the note with its bars. A piece is (its begin,
-        its bars).
+        A note is the record of one symbol's stored ranges; a series is the note with its bars. `pieces` are (begin,
+        bars) of the ranges in the answer.
         """
         async with self._turn:
             # without bars (None): they are read only if the cache has a part of the range
@@ -111,7 +111,7 @@ class Cached(Forwarding):
 
         Raises the wrapped source's SourceError.
 
-        A download is stored up to LATE_NS before now, because a vendor may announce later actions late.
+        Of a download, the actions older than LATE_NS are stored, because a vendor may announce newer actions late.
         """
         async with self._turn:
             notes = await asyncio.to_thread(self._notes)

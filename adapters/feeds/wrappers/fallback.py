@@ -66,8 +66,8 @@ class Fallback:
 
         Raises SourceError with the text of each source, and PartialAnswer for symbols that no source has.
 
-        `index` is the place of a source in the list of sources. `incomplete` is True once a source answered with some
-        symbols only.
+        `index` is the position of a source in the order of preference. `incomplete` is True once a source answered with
+        some symbols only.
         """
         answers: list[Rows] = []
         missing_columns = set(range(self._universe.size))

@@ -25,8 +25,8 @@ class Retried(Forwarding):
 
     The pause is the `after_s` that the vendor asks for, plus `first_s`, doubled with each failure up to `longest_s` and
     multiplied by a random factor from 0.5 to 1.5. A failure is raised at once if its `again` is False, or if its pause
-    would end more than `deadline_s` seconds after the first attempt. `report` is called with each failure before
-    another attempt, the number of failures so far, and the pause in seconds.
+    would end more than `deadline_s` seconds after the first attempt. Before another attempt, `report` is called with
+    the failure, the number of failures so far, and the pause in seconds.
     """
 
     def __init__(

@@ -55,7 +55,8 @@ class AlertKind(Struct, frozen=True):
 
 
 def _condition(name: str, raised: str) -> AlertKind:
-    """Return the kind of a condition that trading depends on: CRITICAL when it fails, INFO when it recovers."""
+    """Return the kind of alerts about a thing that trading depends on, such as the feed: CRITICAL when it fails, INFO
+    when it recovers."""
     return AlertKind(name, raised, "recovery", ("INFO", "CRITICAL"), ("CRITICAL",), calm_ns=24 * HOUR_NS)
 
 

@@ -104,8 +104,8 @@ class Notice(Struct, frozen=True):
 
 
 class Changes(Struct):
-    """The changes by one journal entry: the changed incidents, the route of each alert by the index of its effect,
-    and further messages."""
+    """The changes by one journal entry: the changed incidents, the route (receivers) of each alert by the index of its
+    effect, and further messages."""
 
     incidents: list[Incident]
     routes: dict[int, Route]
@@ -248,8 +248,8 @@ class _Step:
 
         A level below CRITICAL that no alert reports opens no incident: some limits are meant to be used in full.
 
-        A move is (agent, limit, level before, level after, value, bound, whether an alert reports it); the agent is -1
-        for the whole account.
+        A move is (agent, limit, old level, new level, value, bound, whether an alert reports it); the agent is -1 for
+        the whole account.
         """
         for row, (agent, name, _, after, value, bound, has_alert) in enumerate(moved.moves):
             kind = kind_of(f"limit_{name}")

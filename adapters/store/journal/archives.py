@@ -67,8 +67,8 @@ def row_of(archive: Archive) -> tuple[object, ...]:
 def archives_of(driver: Driver) -> list[Archive]:
     """Return all archives, oldest rows first. Raises StoreDamaged when a row does not match its digest.
 
-    A row has the numbers of the first and last journal row, the hash before and after them, the entries of each run,
-    and the file with its size and checksum.
+    A row has the numbers of the first and last journal row, the hash of the row before the first one and of the last
+    row, the entries of each run, and the file with its size and checksum.
     """
     if "archives" not in table_names(driver):  # a store of an older revision
         return []
@@ -121,7 +121,7 @@ def write(rows: Sequence[Link], folder: Path) -> Archive:
     Raises OSError, and StoreDamaged when the re-read data differ from the written data.
 
     `spans` maps a run to its first and last entry in the archive. The rows are a hash chain: each has the hash of the
-    row before (`prev`) and its own.
+    previous row (`prev`) and its own.
     """
     import polars
 

@@ -74,7 +74,7 @@ def archived(driver: Driver, first: int, last: int, folder: Path) -> Iterator[Ar
     """Write the journal rows `first` to `last` into as many archive files as necessary. No row is deleted from the
     journal.
 
-    A link is a row of the journal. An archive is written once its rows have ARCHIVE_BYTES.
+    An archive file is complete once its rows (links) have ARCHIVE_BYTES.
     """
     driver.snapshot()
     columns = ", ".join(JOURNAL_COLUMNS)

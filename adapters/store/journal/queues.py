@@ -16,7 +16,7 @@ BUS: Final = ""
 
 class Queued(Struct):
     """The state of one queue of alerts: the number of its messages by level, and of those that this process dropped
-    because it was full."""
+    because the queue was full."""
 
     levels: dict[str, int]
     dropped: int = 0
@@ -37,7 +37,7 @@ def post(driver: Driver, sink: str, queue: Queued | None, arrived: list[Row], ca
     """Add messages to a queue of at most `capacity`, in an open transaction. Returns the counts of the queue
     afterwards.
 
-    `queue` has the counts before, None for an empty queue. The key of a message is (run, entry, index of the effect).
+    `queue` has the earlier counts, None for an empty queue. The key of a message is (run, entry, index of the effect).
     BUS is the queue of the message bus; other sinks have their queues in one table.
     """
     counts = dict.fromkeys(LEVELS, 0) if queue is None else dict(queue.levels)

@@ -143,8 +143,8 @@ class Records:
     ) -> tuple[int, bytes] | None:
         """Return (seq, data) of the newest snapshot; None without one. Raises StoreDamaged for a changed row.
 
-        With `version`, only snapshots of that code version count; with `before`, only those after an entry lower than
-        it.
+        With `version`, only snapshots of that code version count. With `before`, only snapshots after entries with
+        lower numbers than `before` count.
 
         A row is (run, seq, version, data, digest).
         """
@@ -212,8 +212,8 @@ class Records:
 
 
 def incidents_of(driver: Queries, run: str, until_seq: int = MAX_SEQ) -> list[Incident]:
-    """Return the newest incident of each kind, agent and symbol after entry `until_seq`, from which further entries
-    can be applied."""
+    """Return the newest incident of each kind, agent and symbol, as of journal entry `until_seq`: the state to which
+    later entries can be applied."""
     if "incidents" not in table_names(driver):
         return []
     columns = columns_of("incidents")
@@ -256,11 +256,11 @@ class Refold:
         self.folds = {name: Projection(name, record.universe.symbols) for name, record in self.runs.items()}
 
     def rows(self, link: Link) -> Rows:
-        """Return the rows of the query tables that follow from one journal row.
+        """Return the rows of the read models (derived tables) that follow from one journal row.
 
         Raises StoreDamaged for an unknown run or a malformed entry.
 
-        A fold computes the rows of one run from its entries. A query table is derived from the journal.
+        The fold of a run computes the rows from the entries of that run.
         """
         fold = self.folds.get(link.run)
         if fold is None:

@@ -14,9 +14,8 @@ MARKET = (SliceRef, Bars, Action, PriceJumped, JumpExplained)
 def shadow_entries(entries: Iterable[tuple[int, Entry]], name: str) -> Iterator[tuple[int, Entry]]:
     """Iterate over (seq, entry) of the shadow agent `name`, in the form of the entries of the account.
 
-    A report of the venue names its shadow by index. The effects since the last start say which name has which index.
-
-    A shadow agent decides and trades on paper only. A Shade is a report about the orders of one shadow.
+    A shadow agent decides and trades on paper only. A Shade is a report about the orders of one shadow, which it names
+    by index. The Shadowed effects since the last start say which name has which index.
     """
     names: dict[int, str] = {}
     for seq, entry in entries:

@@ -117,7 +117,7 @@ class Writer:
         """Prepare the writer; `open` or the first batch connects and reads the end of the journal.
 
         `head` is the file that names the newest durable row, `capacity` the largest number of messages in a queue.
-        Without a `lease` no other process can write.
+        `lease` is None for a store that no other process can write to.
         """
         self._connect = connect
         self._lease = lease
@@ -266,7 +266,7 @@ class Writer:
     def _append(self, doing: str, batch: Batch, last_seq: int) -> None:
         """Commit the batch as the next row of the hash chain.
 
-        Each row has the hash of the row before (`prev`), its own hash (`digest`) and the packed entries (`blob`).
+        Each row has the hash of the previous row (`prev`), its own hash (`digest`) and the packed entries (`blob`).
         """
         packing, blob = pack(batch.entries)
         number, prev = self._number + 1, self._hash
@@ -280,8 +280,8 @@ class Writer:
         self._queues |= queues
 
     def _is_newest(self, batch: Batch, last_seq: int) -> bool:
-        """Whether the batch is already the newest row in the database, because only the head file or the answer was
-        lost."""
+        """Whether the batch is already the newest row in the database: an earlier commit succeeded, and only its answer
+        or the head file was lost."""
         driver = self._ready()
         row = driver.execute(
             "SELECT run, first_seq, last_seq, packing, blob FROM journal WHERE number = ?", (self._number,)
@@ -296,7 +296,7 @@ class Writer:
     def _ready(self) -> Driver:
         """Return the connection. Without one, connect under the lease and read the newest row of the chain.
 
-        `fenced` is empty while this process has the lease, and then the reason why it has it no more.
+        `fenced` is empty while this process has the lease, afterwards the reason of the loss.
         """
         if self._lease is not None and self._lease.fenced:
             raise Fenced(self._lease.fenced)
@@ -337,7 +337,7 @@ class Writer:
         """A context manager for one transaction under the lease. Raises Fenced when another process has the lease.
 
         `doing` names the operation in messages; a `durable` transaction is on disk when it ends. `asked_s` is the time
-        before the renewal of the lease, from which its length counts.
+        (seconds since boot) just before the renewal of the lease, from which its length counts.
         """
         with failures(doing):
             driver = self._begin_transaction(durable)
@@ -384,7 +384,8 @@ class Writer:
     def _put_batch(self, driver: Driver, batch: Batch, link: Row | None) -> dict[str, Queued]:
         """Write everything of one batch. Returns the queues that it changed.
 
-        With a `link` (the row of the journal) that includes the read models and the queues of messages.
+        With a `link` (the new row of the journal), the function also writes read models and message queues; without
+        one, only the snapshot and the rejected bars.
 
         OUTBOX are the rows of new messages. Messages of an escalation go to its receivers, not to the bus.
         """

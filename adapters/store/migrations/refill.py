@@ -16,7 +16,7 @@ def refill(driver: Queries, tables: Collection[str]) -> None:
 
     Raises StoreDamaged where the journal cannot be read.
 
-    A refold computes the rows of all tables that follow from a row of the journal.
+    The Refold computes, for one row of the journal, the rows of all tables.
     """
     sql = f"SELECT {', '.join(JOURNAL_COLUMNS)} FROM journal WHERE number > ? ORDER BY number LIMIT {_ROWS}"
     refold = Refold(driver)

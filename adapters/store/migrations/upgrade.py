@@ -97,7 +97,7 @@ def steps_from(revision: str) -> list[Step]:
 def make(driver: Driver) -> None:
     """Create all tables of a new store, in one transaction.
 
-    The facts are the first rows of the table `meta`, with the version of the schema.
+    The statements of `facts` write the first rows of the table `meta`, with the version of the schema.
     """
     driver.begin(durable=True)
     try:

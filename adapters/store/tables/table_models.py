@@ -28,7 +28,7 @@ Number = Annotated[int, Field(primary_key=True, sa_type=BigInteger, sa_column_kw
 
 
 class Entry(SQLModel):
-    """The key of a row that effect `k` of journal entry `seq` wrote."""
+    """The key of a row that was written by effect `k` of journal entry `seq`; an entry is an event with its effects."""
 
     __table_args__ = _CLUSTERED
     run: TextKey
@@ -37,7 +37,8 @@ class Entry(SQLModel):
 
 
 class Timed(Entry):
-    """The key of a row that effect `k` of journal entry `seq` wrote, and the time `ts` of the effect."""
+    """The key of a row that was written by effect `k` of journal entry `seq`, and the time `ts` (ns UTC) of the
+    effect."""
 
     ts: Big
 
@@ -348,7 +349,7 @@ class LeaseRow(SQLModel, table=True):
 class ArchiveRow(SQLModel, table=True):
     """Journal rows `first` to `last` that a parquet file replaces.
 
-    `prev` is the hash before the first row, `hash` that of the last row. `runs` is JSON [[run, first entry, last
+    `prev` is the hash of the row before `first`, `hash` that of row `last`. `runs` is JSON [[run, first entry, last
     entry], ..]; `checksum` is the BLAKE2b-512 of the file.
     """
 

@@ -144,7 +144,7 @@ def _move_aside(url: str, state: Path) -> Path:
 
 
 def _move_back(aside: Path | None, state: Path) -> None:
-    """Move the files of the earlier store back, after the database was left unchanged."""
+    """Move the files of the earlier store back, because the new tables could not be written to the database."""
     for name in STORE_FILES:
         if aside is not None and (aside / name).exists():
             move(aside / name, state / name)
