@@ -110,7 +110,11 @@ def read_config(options: Options) -> Config:
 
 
 def _describe(config: Config, parts: Parts) -> None:
-    """Log what a reader must know of the parts: weak isolation, unused features, tables of bars in other formats."""
+    """Log what an operator must know of a run.
+
+    These are policies that are weakly isolated or cannot read a file, features that no policy gets, and how tables of
+    bars in other formats were read.
+    """
     for worker, rights in lacking(parts.policies):
         log.warning("policy.not_isolated", policy=worker, missing=rights, see="docs/operate/security.md")
     for worker, text in unreadable(parts.policies):
@@ -243,7 +247,7 @@ class Edges:
         where: str | Path,
         outside: Outside | None = None,
     ) -> None:
-        """`folder` is the state folder, `where` that of the store or its URL.
+        """`folder` is the state folder, `where` the folder of the store or its URL.
 
         The composer writes the messages of the run, which wait in `lanes` until the bus (MQTT) publishes them.
         """
@@ -270,7 +274,10 @@ class Edges:
         self.deliveries: list[Delivery] = []
 
     def published(self, states: Sequence[Message], entries: Sequence[QueuedEntry]) -> None:
-        """Publish retained messages and queue the entries of committed steps; alerts are published from the store."""
+        """Publish the retained messages `states`, and queue the messages about committed journal entries.
+
+        Alerts are published from the store.
+        """
         for state in states:
             self.bus.retain(state.topic, state.payload)
         if entries:
@@ -278,7 +285,8 @@ class Edges:
         self.bus.wake()
 
     def urgent(self, message: Message) -> None:
-        """Publish a message while the store fails; it waits in memory for the broker and the sinks."""
+        """Publish an alert while the store fails: its message waits in memory for the broker and the sinks
+        (receivers)."""
         self.lanes.put(message)
         self.bus.wake()
         for delivery in self.deliveries:
@@ -313,9 +321,9 @@ class Edges:
         """Run the loop until a stop, with the tasks of all edges (services around it) in one TaskGroup.
 
         The module `edge_records` has the reasons of the order of the edges. After the loop the tasks end in three
-        groups: those until STOP are cancelled, those until DELIVERED have LAST_S seconds, and those until OVER end by
-        themselves after `last`, which sends the last messages. `key` signs commands over MQTT; it is empty without such
-        commands.
+        groups: those of the stage STOP are cancelled, those of DELIVERED have LAST_S seconds, and those of OVER end by
+        themselves after `last` of each edge, which sends the last messages. `key` signs commands over MQTT; it is empty
+        without such commands.
         """
         context = EdgeContext(
             service, self.parts, self.config, self.folder, self.where, self.bus, self.bus_url, self.composer,
@@ -351,9 +359,10 @@ class Edges:
 def begun(
     service: Service, opened: Sequence[OpenEdge], group: asyncio.TaskGroup, until: Until
 ) -> list[asyncio.Task[None]]:
-    """Start the tasks of the `opened` edges that end at stage `until`, in the order of the edges; return the tasks.
+    """Start the tasks of the `opened` edges (services around the loop) that end at the stage `until`; return the tasks.
 
-    With STOP, the last stage to be started, each edge may also add tasks of its own to the group (`begin`).
+    The tasks start in the order of the edges. The caller starts the tasks of STOP last: then each edge may also add
+    tasks of its own to the group (`begin`).
     """
     tasks = []
     for edge in opened:

@@ -59,7 +59,7 @@ class Ntfy:
     async def deliver(self, alert: Alert) -> None:
         """Post an alert as at most BODY_BYTES bytes of UTF-8, with title, priority and tags.
 
-        Raises SinkError for a malformed token, and for an HTTP status that is no success.
+        Raises SinkError for a malformed access token, for no answer, and for an unsuccessful HTTP status.
         """
         if not all(char.isascii() and char.isprintable() for char in self._login.get("Authorization", "")):
             raise SinkError("the secret ntfy_token is not an access token of printable ASCII; copy it again")
@@ -88,7 +88,10 @@ def header(text: str) -> str:
 
 
 def sequence_id(id: str) -> str:
-    """Convert the id of an alert to the form that ntfy allows for a sequence id."""
+    """Return the ntfy sequence id of an alert: its own id, or the SHA-256 of an id that ntfy does not permit.
+
+    ntfy shows two messages with one sequence id as one.
+    """
     return id if NAME.fullmatch(id) else hashlib.sha256(id.encode()).hexdigest()
 
 

@@ -30,8 +30,10 @@ class Slack:
         self._receiver = SecretAddress("slack_url", secrets["slack_url"], options.timeout_s)
 
     async def deliver(self, alert: Alert) -> None:
-        """Post title and body as plain text in at most CHARS UTF-16 units, without previews of links. Raises
-        SinkError."""
+        """Post title and body as plain text in at most CHARS UTF-16 units, without previews of links.
+
+        Raises SinkError for a wrong address or an unsuccessful HTTP status.
+        """
         text = shortened(f"{title(alert)}\n{body(alert)}", 2 * CHARS, "utf-16-le")
         await self._receiver.post(
             {"text": text.translate(ENTITIES), "mrkdwn": False, "unfurl_links": False, "unfurl_media": False}

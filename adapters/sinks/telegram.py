@@ -66,7 +66,7 @@ class Telegram:
     async def deliver(self, alert: Alert) -> None:
         """Send title and body in at most CHARS UTF-16 units. An alert of level INFO is sent silently.
 
-        Raises SinkError, with the delay that the Bot API asks for.
+        Raises SinkError for a malformed token, no answer or a refusal, with the delay that the Bot API asks for.
         """
         if not TOKEN.fullmatch(self._token):
             raise SinkError("the secret telegram_token is not the token of a bot; copy it from @BotFather again")

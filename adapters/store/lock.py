@@ -73,7 +73,7 @@ class StateLock:
 
 
 def boot() -> str:
-    """Return the kernel's identifier of this boot, or one of the process where the kernel has none."""
+    """Return the kernel's identifier of this boot; where the kernel has none, an identifier of this process."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

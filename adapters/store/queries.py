@@ -347,7 +347,7 @@ class Reader:
         return [decode(row.body) for row in rows]
 
     def decisions(self, *, last: int | None = None, since: int = 0, until: int = END) -> list[Decision]:
-        """Return the plans (decisions converted to orders) from `since` to `until`, later parts of a plan included."""
+        """Return the plans (decisions converted to orders) from `since` to `until`, follow-up plans included."""
         return self._with_ordinals(self._rows(DecisionRow, DecisionRow.ts >= since, DecisionRow.ts <= until, last=last))
 
     def first_step(self, since: int) -> int:
@@ -372,7 +372,7 @@ class Reader:
         return numbered
 
     def decisions_of(self, ordinals: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], Decision]:
-        """Return the stored plans by (entry, effect). `ordinals` has the known number of each plan within its entry."""
+        """Return the stored plans by (entry, effect). `ordinals` has the number of each plan within its entry."""
         keys = tuple_(col(DecisionRow.seq), col(DecisionRow.k)).in_(list(ordinals))
         rows = self._rows(DecisionRow, keys) if ordinals else []
         return {(row.seq, row.k): self._decision_of(row, ordinals[row.seq, row.k]) for row in rows}
@@ -432,7 +432,7 @@ class Reader:
         return self._fetched(_before(query, columns, before), columns, last, first)
 
     def _fetched(self, query: Any, key: Sequence[Any], last: int | None, first: int = -1) -> list[Any]:
-        """Return rows, oldest first, with the columns of the query as attributes.
+        """Return rows by ascending `key`, all, the `first` or the `last` ones, with the query's columns as attributes.
 
         To build objects of the table classes instead would take five times as long.
         """

@@ -74,8 +74,7 @@ class RiskPoint(Struct, frozen=True):
     """The account's risk limits at one instant: limit -> (value, bound); None for NaN or infinity.
 
     `kind` "plan" is the forecast for the time after all orders of one decision have filled. `kind` "held" is the
-    measurement at a valuation: of positions and of the losses that move the trading switch, or of losses and returns
-    alone.
+    measurement at a valuation: of all limits, or of the limits on losses and realised returns alone.
     """
 
     ts: int

@@ -83,9 +83,10 @@ def tighten(folder: Path, token: str) -> list[str]:
 
 
 def _foreign(folder: Path, token: str) -> str:
-    """The first file name in a folder that has files, but none of quantd; empty for an empty folder or a state folder.
+    """The first file name of a folder that is no state folder; empty for an empty folder and for a state folder.
 
-    A folder that other users share must not lose their rights because somebody names it as state folder by mistake.
+    A folder that users share must not lose its permissions because somebody names it as state folder by mistake. A
+    state folder has a file of quantd.
     """
     names = set(os.listdir(folder)) - EMPTY_VOLUME
     return "" if names & {*FILES, *FOLDERS, token, "HALT"} else min(names, default="")

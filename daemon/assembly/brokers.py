@@ -52,7 +52,8 @@ async def may_withdraw(config: Config, universe: Universe) -> bool | None:
 def account_exit(name: str, *, live: bool, url: str, currency: str, timeout_s: float) -> AccountExit:
     """The emergency exit of an account, which cancels orders and closes positions by API keys; not yet connected.
 
-    `name` is a venue or a crypto exchange. Raises VenueError when the name is wrong, KeysRefused when a key is missing.
+    `name` is a venue or a crypto exchange. With `live` the account is the one with money, else that of the venue's
+    sandbox. Raises VenueError when the name is wrong, KeysRefused when a key is missing.
     """
     # any other name is the name of a crypto exchange, which ccxt connects
     venue = venues().get(name) or venues()["ccxt"]

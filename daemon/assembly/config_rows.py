@@ -80,8 +80,9 @@ class _Effective(NamedTuple):
 
 
 def _effective(config: Config) -> dict[tuple[str | int, ...], _Effective]:
-    """The limits in force by the path of their table: of the house (the account), of each agent, of the book of manual
-    orders, and of the places for portfolios, which all have the limits of the first."""
+    """Path of a table of limits -> the limits in force: of the house (the account), of each agent, of the book of
+    manual orders, and of the places for portfolios (agents without capital). All places have the limits of the
+    first."""
     universe, shocks = config.instruments(), shocks_of(config)
     house = house_limits(config, universe, config.feed.interval_ns)
     effective: dict[tuple[str | int, ...], _Effective] = {("risk",): _Effective(house, None, config.risk.profile)}

@@ -150,7 +150,11 @@ def _shadow(
 
 
 def notices_of(config: Config, policies: tuple[Policy, ...]) -> Notices | None:
-    """The table [alerts.notices]; None without settings. A policy of several models has no expected Sharpe ratio."""
+    """The table [alerts.notices]; None without settings.
+
+    `expected` of the result is the Sharpe ratio of each policy in its test, NaN where that is unknown, as for a policy
+    of several models.
+    """
     table = config.alerts.notices
     if table == type(table)():
         return None

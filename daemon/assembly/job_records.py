@@ -4,7 +4,7 @@ What can go wrong: to check a configuration only the names of jobs are needed, b
 research or training. So a record imports little, and its `work` imports what it needs when a daemon starts.
 
 Rejected: a list of names in the configuration beside a list of workers. A job was then declared in four places, and the
-daemon imported packages above it.
+daemon imported packages of a higher layer.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

@@ -41,7 +41,10 @@ def _key(limit: Limit, kind: Any, default: Any) -> LimitKey:
 
 
 def _marks(mark: Any, on: bool = False) -> Iterator[Any]:
-    """The pydantic annotations of a limit's range or of its rule of tightening; `on`: the limit is on by default."""
+    """The pydantic annotations for a `mark` of a limit: its range, or which of two values is the tighter one.
+
+    `on` says that the limit is on by default, so that adding its key may loosen it.
+    """
     match mark:
         case Bounds():
             yield bounds(mark.low, mark.high, above=mark.above, percent=mark.percent)

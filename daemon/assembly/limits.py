@@ -27,7 +27,7 @@ TOLERANCE: Final = ("in_flight", "max_cash_debit")
 def shocks_of(config: Config) -> dict[str, Shock]:
     """Stress scenarios by name: those that come with quantd, and those of [[risk.shocks]].
 
-    A scenario of [[risk.shocks]] replaces one that comes with quantd and has its name.
+    The checks of the configuration refuse a scenario of [[risk.shocks]] with the name of one that comes with quantd.
     """
     symbols = config.universe.symbols
     configured_shocks = {
@@ -50,7 +50,7 @@ def table_of(name: str) -> Callable[..., Any]:
 def limits_of(
     keys: LimitKeys, profile: str | None, universe: Universe, shocks: Mapping[str, Shock], **defaults: object
 ) -> Limits:
-    """The limits of one section: those of its profile, or else `defaults`, overridden by its keys."""
+    """The limits of one section of config.toml: its keys, else those of its profile, or without one `defaults`."""
     names = (key.attribute for key in limit_keys())
     configured = {name: value for name in names if (value := getattr(keys, name, None)) is not None}
     if "max_order_notional_micro" in configured:
@@ -72,7 +72,7 @@ def limits_of(
 
 
 def max_price_age_ns(interval_ns: int) -> int:
-    """Return the default of `max_price_age` in ns: no order uses an older price."""
+    """Return the default of `max_price_age` in ns for bars of `interval_ns`: no order uses an older price."""
     return int(1.25 * interval_ns)
 
 

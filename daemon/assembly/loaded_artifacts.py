@@ -126,7 +126,8 @@ def _artifact_folders(config: Config) -> list[Path]:
 
 
 def factor_of(config: Config, universe: Universe, interval_ns: int, agent: Agent) -> Callable[[Floats], float]:
-    """A function that returns the factor by which the limits of `agent` scale weights, float64[N] by instrument."""
+    """A function from weights, float64[N] by instrument, to the factor by which the limits of `agent` scale them
+    all."""
     house = house_limits(config, universe, interval_ns)
     limits = agent_limits(agent, house, universe, shocks_of(config))
     return lambda weights: headroom(weights, limits, house)

@@ -52,9 +52,9 @@ def _limits(config: Config, keys: LimitKeys, profile: str | None) -> Limits:
 def keys_looser(ours: Limits, theirs: Limits) -> list[str]:
     """Names of the limits of `ours` that are looser than those of `theirs`.
 
-    A limit that is off in `ours` is looser, unless it is off in `theirs` too or has its default there; `in_flight`
-    counts also with its default. EXTRA are limits without a field in `Limits`, UNCOMPARED those that describe the venue
-    or the bars.
+    A limit that is off in `ours` is looser if it is on in `theirs` with another value than its default; `in_flight`
+    also with its default. EXTRA are limits without a field in `Limits`, UNCOMPARED those that describe the venue or the
+    bars.
     """
     defaults = Limits()
     names = []

@@ -113,9 +113,9 @@ class Parts:
     def shell(self, log: Log | None = None, *, hashed: bool = True) -> Shell:
         """A new shell, which applies events to the engine's state, at the run's start.
 
-        With `hashed` False the shell computes no digest. Requests to a real venue are collected by a Wire until they
-        are committed. The shell asks its `seats` (the policies by index) for decisions, and they read from the shell
-        which artifacts are loaded.
+        With `hashed` False the shell computes no digest of the run. Requests to a real venue are collected by a Wire
+        until they are committed. The shell asks its `seats` (the policies by index) for decisions, and they read from
+        the shell which artifacts are loaded.
         """
         remote = self.config.broker.kind != "paper"
         shell = Shell(
@@ -194,7 +194,8 @@ class Parts:
         return map(self.announced, with_due(samples, due_ticks(chain(missed, ahead), asks, jobs)))
 
     def announced(self, tick: Tick) -> Tick:
-        """Return the tick with the next scheduled runs added, if it has a message about the session."""
+        """Return the tick with the next scheduled runs added, if it sends the message before a session's open or after
+        its close."""
         if SESSION_MESSAGES.isdisjoint(tick.jobs):
             return tick
         house, runs = self.rules.house_sessions(), next_runs(self.schedules, self.sessions, tick.ts)
@@ -221,16 +222,22 @@ class Parts:
 
     @property
     def slices(self) -> Callable[[int], MarketSlice] | None:
-        """A function that returns a slice of a recorded market by its number; None on a live market."""
+        """A function that returns a slice (the bars of one instant) of a recorded market by its number; None on a live
+        one."""
         return None
 
     @property
     def statements(self) -> tuple[Statement, ...]:
-        """How tables of bars in other formats were interpreted; empty on a live market and for files of quantd."""
+        """How tables of bars in other formats were interpreted; empty on a live market and for files in quantd's
+        format."""
         return ()
 
     def missed(self, after: int, away: int) -> list[tuple[int, int, Verdict]]:
-        """(instant, index of the schedule, verdict) for each scheduled instant in (after, away]."""
+        """(instant, index of the schedule, verdict) for each scheduled instant in (after, away], the time of a
+        downtime.
+
+        Instants are in ns UTC. The verdict says what is done about a missed instant: "run", "skip" or "alert".
+        """
         return catch_up(self.schedules, due(self.schedules, self.sessions, after, away), away) if away > after else []
 
 
@@ -271,14 +278,14 @@ def assemble(
     places: bool = False,
     history: int = 0,
 ) -> Assembly:
-    """The parts of a run over a recorded market, which it reads.
+    """Read a recorded market, and return the parts of a run over it.
 
-    `places` is for a daemon: it keeps the vacant agents for portfolios, which a backtest has not, and puts faults of
-    prices into `unsound` where a backtest raises them. `cache` is a folder for built calendars; `isolation` makes the
-    policies in separate processes. `bars` replace the file of [feed] path. Trading begins at the first session from
-    [feed] start on that has enough samples before it: the longest lookback of the policies, or `history` if that is
-    more.
-    Raises FeedError, UnsoundPrices, CalendarError or PolicyError with the file or value and the remedy.
+    A daemon sets `places`: the parts then have the vacant agents for portfolios, and faults of prices are in `unsound`.
+    Without `places`, as in a backtest, there are no such agents, and faults of prices are raised. `cache` is a folder
+    for built calendars; `isolation` makes the policies in separate processes. `bars` replace the file of [feed] path.
+    Trading begins at the first session from [feed] start on that has enough samples before it: the longest lookback of
+    the policies, or `history` if that is more. Raises FeedError, UnsoundPrices, CalendarError or PolicyError with the
+    file or value and the remedy.
     """
     if config.feed.kind != "replay":
         fault = f'"{config.feed.kind}" is a live feed, but recorded bars are needed here'
@@ -521,7 +528,7 @@ def parts_of(config: Config, now: int, *, cache: Path | None = None, isolation: 
 
 
 def market_sessions(config: Config, source: BarSource, cache: Path | None, warmup: int) -> dict[str, Sessions]:
-    """Sessions of every calendar in use, from the warm-up to beyond the last bar.
+    """Sessions of every calendar in use, from the warm-up (`warmup` samples) to beyond the last bar.
 
     Raises FeedError if [feed] start is after the last bar.
     """

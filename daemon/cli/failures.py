@@ -31,7 +31,7 @@ class Interrupted(ExplainedError):
 
 
 def needs(what: str, *packages: str, extra: str = "train") -> None:
-    """Raise Failure unless the packages that an extra of quantd installs are present."""
+    """Raise Failure unless the packages are present that `what` needs, and that an extra of quantd installs."""
     if text := lack(what, extra, *packages):
         raise Failure(text, CONFIG)
 
@@ -93,9 +93,9 @@ def guarded(command: Callable[[], object]) -> int:
 
 
 def _code_after_output(code: int) -> int:
-    """The exit code of a command that ended with `code`; a note tells of output that was lost.
+    """The exit code of a command that ended with `code`: CHECK_FAILED if the command succeeded with incomplete output.
 
-    Only if the output is incomplete does a successful command get another code.
+    Output is incomplete only for a command that only prints. A note on standard error tells of any lost output.
     """
     if not (why := streams.lost()):
         return code

@@ -31,8 +31,8 @@ class Place:
     def reader(self, run: str | None = None, shadow: str = "") -> "Reader":
         """Return the read models of the run with the id `run`, or of the newest run if `run` is None.
 
-        With `shadow` they are those of the run's shadow (agent on paper) of this name. Raises Failure where there is no
-        store, and for an unknown run or shadow.
+        With `shadow` the read models are those of the run's shadow (agent on paper) of this name. Raises Failure where
+        there is no store, and for an unknown run or shadow.
         """
         from quantd.adapters.store.queries import Reader
         from quantd.adapters.store.shadow_reader import check_shadow, reader_of_shadow
@@ -93,7 +93,7 @@ def token_file(config: Path, sets: Sequence[str] | None = None) -> str:
 
 
 def bus_root(config: Path) -> str:
-    """The topic of the configured instance, by default quantd/paper."""
+    """The MQTT topic below which the configured instance publishes, by default quantd/paper."""
     table = _document(config) if config.exists() else {}
     return f"{_text(table, 'bus', 'prefix') or 'quantd'}/{_text(table, 'quantd', 'name') or 'paper'}"
 

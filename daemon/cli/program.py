@@ -117,7 +117,8 @@ def run(arguments: list[str]) -> None:
 
 
 def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Typer:
-    """The typer program with these commands. With `listed` they are not imported: it can only print their help."""
+    """The typer program with these commands. With `listed` the commands are not imported, and the program can only
+    print their help."""
     app = typer.Typer(
         name="quantd",
         help="Event-driven trading daemon. `quantd run` trades on paper; `quantd COMMAND --help` explains a command.",

@@ -20,7 +20,8 @@ from quantd.trading.events import Started
 def at_rest(
     config: Path, state: Path | None, sets: Sequence[str] | None, previous: Parts | None = None
 ) -> tuple[Shell, str, Parts]:
-    """(Shell with the engine's last state, name, parts) of the newest run. Raises an ExplainedError.
+    """(Shell, which applies events to the engine, with the last state; name; parts) of the newest run. Raises an
+    ExplainedError.
 
     The state is that of the newest snapshot, with the later entries of the journal applied again.
     `previous` are parts that an earlier call returned: on a recorded market they are used again for an equal
@@ -53,7 +54,8 @@ def started(records: Records, run: str) -> Started | None:
 def tracked(
     market: Iterator[list[Item]], bar: Callable[[float], None], last: int, first: int = 0
 ) -> Iterator[list[Item]]:
-    """Yield the instants of the market unchanged, and report the progress from `first` to `last` to `bar`.
+    """Yield the instants of the market unchanged, and report the progress from `first` to `last` to the progress bar
+    `bar`.
 
     `first` and `last` are in ns; `first` 0 means the first instant.
     """

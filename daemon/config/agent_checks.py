@@ -137,7 +137,8 @@ def check_capital(document: Table, registry: Known, source: Source) -> Iterator[
 def check_shadows(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     """Mistakes about shadows (on paper) and outside agents: one agent must trade, and a challenger must be a shadow.
 
-    The policy EXTERNAL marks an outside agent, which decides by proposals. A backtest overrides it with ASKED.
+    The policy EXTERNAL marks an outside agent, which decides by proposals. A backtest replaces it by ASKED, a policy
+    that asks the agent's command or address.
     """
     shadows = set(names_of(document)) - set(names_of(document, shadows=False))
     if names_of(document) and not names_of(document, shadows=False):

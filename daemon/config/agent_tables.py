@@ -123,7 +123,7 @@ PLACES = 32
 
 
 def place_name(number: int) -> str:
-    """The name of the agent that is the place for a portfolio with this number, counted from 1."""
+    """The name of a place, an agent that one portfolio can use, by its number from 1."""
     return f"portfolio-{number}"
 
 

@@ -105,7 +105,7 @@ def _references(document: Table, registry: Known, source: Source) -> Iterator[Mi
 
 
 def _repetitions(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about names that two tables of a list have, and about names of built-in scenarios.
+    """Mistakes about names that two tables of a list share, and about scenarios with the name of a built-in one.
 
     DISTINCT has (list of tables, key that must differ between them, default of the key).
     """
@@ -292,7 +292,7 @@ def _store(document: Table, registry: Known, source: Source) -> Iterator[Mistake
 
 
 def _bus(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about keys of [bus] that its kind lacks or does not have, and about incomplete TLS tables."""
+    """Mistakes about keys of [bus] that its kind needs or does not know, and about incomplete TLS tables."""
     bus = table_of(document, "bus")
     mqtt = bus.get("kind", "embedded") == "mqtt"
     if mqtt and not bus.get("url"):

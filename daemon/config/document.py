@@ -64,7 +64,10 @@ class Config:
     """All agents with a policy, by index: the trading agents, then the shadows."""
 
     def __post_init__(self) -> None:
-        """Set the fields that the caller does not pass: agents, shadows and seats, and the tables of the document."""
+        """Set the fields that the caller does not pass: the tables of the document, and agents by what they do.
+
+        These are `agents`, which trade, `shadows`, which decide on paper, and `seats`, the former then the latter.
+        """
         document = self.document
         by_hand = () if document.manual is None else (document.manual.agent(),)
         places = () if document.portfolios is None else document.portfolios.agents()
@@ -302,7 +305,8 @@ def affects_trading(path: Path, value: Any) -> bool:
 
 @lru_cache(maxsize=4_096)
 def _values_outside_digest(path: Path) -> tuple[Any, ...] | None:
-    """The values with which the key at `path` is not in the digest; None for a key that is never in it."""
+    """The values with which the key at `path` is not in the digest (it then changes no trade); None for any key that is
+    never in the digest."""
     return None if _enclosing_key(path, NOT_TRADING) else ADDED.get(_enclosing_key(path, ADDED) or "", ())
 
 

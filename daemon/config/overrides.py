@@ -223,7 +223,11 @@ def _slug(name: object) -> str:
 
 
 def _nearest_key(place: str, parts: list[str], reserved: Callable[[], frozenset[str]], keys: Keys) -> str:
-    """The remedy for an unknown key: the key that was probably meant, as a variable or for --set."""
+    """The remedy for an unknown key: the key that was probably meant, as a variable or for --set.
+
+    `place` is the variable, or --set with the key, and `parts` the key of --set. `reserved` returns variables that are
+    no keys.
+    """
     patterns = [p for p, key in keys.items() if key.section is None]
     if place.startswith(PREFIX):
         close = nearest(place, [variable_of(p) for p in patterns] + sorted(reserved()))

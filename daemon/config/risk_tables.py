@@ -125,7 +125,7 @@ def _levels(value: tuple[str, ...]) -> tuple[str, ...]:
 class DeadMan(Section):
     """A heartbeat: a request to `url` in each interval `every` while the daemon is ready and bars arrive.
 
-    The receiver raises an alarm when it does not come.
+    The receiver raises an alarm when the heartbeat does not come.
     """
 
     url: Annotated[str, pattern(r"https://\S+|http://(127\.0\.0\.1|localhost|\[::1\])[:/]\S*", '"https://…"')]
@@ -135,8 +135,9 @@ class DeadMan(Section):
 class NoticeTable(Section):
     """Alerts about events that no limit covers; 0 is off.
 
-    `milestone` is the growth of the account between two milestones. `decay` is the number of samples over which a
-    policy's Sharpe ratio is compared with the ratio in its test. `correlation` is the change of the mean correlation.
+    `milestone` is the growth of the account between two milestones, as a fraction. `decay` is the number of samples
+    over which a policy's Sharpe ratio is compared with the ratio in its test. `correlation` is the change of the mean
+    correlation of the holdings that causes an alert.
     """
 
     milestone: Annotated[float, bounds(0.0, 10.0)] = 0.0

@@ -92,7 +92,7 @@ class _Scanner:
         return self.source[start : self.at]
 
     def _mark(self, path: Path, offset: int) -> None:
-        """Record the line of a TOML path, unless an earlier line is recorded."""
+        """Record the line of the TOML path at `offset`, unless an earlier line is recorded."""
         self.lines.setdefault(path, bisect_right(self.starts, offset))
 
     def _header(self, brackets: int) -> Path:

@@ -314,7 +314,7 @@ class ServerTls(Section):
 class Tls(ServerTls):
     """TLS of the bus. `ca` is the certificate authority that the client trusts.
 
-    Empty means the system's authorities.
+    An empty `ca` means the authorities that the system trusts.
     """
 
     ca: str = ""
@@ -396,7 +396,8 @@ class Store(Section):
 class ApiRate(Section):
     """Most requests of a token or an address: `reads` and `posts` a second, and their bursts at once.
 
-    `proposals` is the most proposals of a token in a minute.
+    `reads_burst` and `posts_burst` are the requests permitted at once, `proposals` the most proposals of a token in a
+    minute.
     """
 
     reads: Annotated[float, bounds(0.1, 10_000)] = 50.0
@@ -429,7 +430,7 @@ class Api(Section):
 class Models(Section):
     """Trained artifacts. `trusted_keys` are files of public keys.
 
-    With any, a traded artifact needs a valid signature.
+    With at least one key, each artifact that trades needs a valid signature.
     """
 
     trusted_keys: tuple[str, ...] = ()

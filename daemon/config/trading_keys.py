@@ -61,15 +61,16 @@ def differences(there: Values, here: Values, *, joint: str = ", here ") -> list[
 
 
 def changes_beside(there: Values, here: Config) -> list[str]:
-    """Like `differences`: those between the `changed_keys` of another configuration and the keys of `here`."""
+    """Return the differences, as `differences` does, between `there`, the `changed_keys` of another configuration, and
+    `here`."""
     return _differences(there, changed_keys(here), ", here ", ("default", trading_keys(here)))
 
 
 def _differences(there: Values, here: Values, joint: str, absent: tuple[str, Values]) -> list[str]:
     """Return a line for each key that differs between the configurations `there` and `here` (dotted key -> text).
 
-    `joint` is the text between the two values. `absent` is (text for an absent key, values of `here` for keys that
-    `here` does not list).
+    `joint` is the text between the two values. `absent` is (text shown for an absent key, values of the second
+    configuration for keys that `here` leaves out).
     """
     tables = _optional_tables(there), _optional_tables(here)
     absent_text, values_here = absent
@@ -158,7 +159,8 @@ def _names_of(tables: tuple[Section, ...]) -> list[str]:
 
 
 def _values(attribute: str, dotted_name: str, value: Any, usual: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (dotted name, value, default) of a key, or of each entry of a free table such as `params`."""
+    """Yield (dotted name, value, default) of a key, or of each entry of a free table such as `params`. `usual` is the
+    default."""
     if not isinstance(value, Mapping):
         yield dotted_name, notation(attribute, value), notation(attribute, usual)
         return

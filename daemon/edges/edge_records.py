@@ -6,7 +6,8 @@ prevents it:
 - An alert of the first step is lost if nothing listens to commits yet. So all edges are *opened*, in the order of their
   records, before a task of any edge runs. An edge subscribes to commits while it is opened.
 - A client sees the address of the API before the API answers, or a daemon trades although its port is in use. So
-  `start` is awaited for each edge before the first task. If a `start` fails, nothing was stepped, and all are closed.
+  `start` is awaited for each edge before the first task. If a `start` fails, no event was processed, and all edges are
+  closed.
 - The first bar is processed before an existing HALT file is noticed. So tasks begin in the order of their edges, and
   the feed is one of the last.
 - The last alerts or the status "stopped" do not reach their receivers. So a stop has four stages:

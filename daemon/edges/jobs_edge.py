@@ -1,4 +1,4 @@
-"""The jobs of schedules: a runner for each lane, and the log of runs."""
+"""The jobs of schedules: a runner for each lane (in which jobs run one at a time), and the log of runs."""
 
 from typing import Final
 

@@ -1,4 +1,5 @@
-"""Watches over the process and its run: the HALT file, conditions, the heartbeat, the watchdog and the log of risk."""
+"""Watches over the process and its run: the HALT file, conditions of trading, the heartbeat, the watchdog and the log
+of risk."""
 
 from typing import Final
 
@@ -13,7 +14,7 @@ def halt_file(context: EdgeContext) -> OpenEdge:
 
 
 def conditions(context: EdgeContext) -> OpenEdge:
-    """Open the watch for failed conditions of the machine and of the feed."""
+    """Open the watch for failed conditions of the machine and of the feed, such as a wrong clock."""
     return OpenEdge((EdgeTask("watch", lambda: watch(context.service, context.parts), restarted=False),))
 
 

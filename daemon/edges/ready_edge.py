@@ -1,4 +1,4 @@
-"""Readiness: once the account is reconciled, bus, Home Assistant and systemd are told."""
+"""Readiness: once the account is reconciled (compared with the venue), bus, Home Assistant and systemd are told."""
 
 from typing import Final
 

@@ -8,8 +8,9 @@ event, in the order of that table. The handler is the function `on_<event>` of a
 `on_not_found` takes a NotFound. Handlers do not call each other.
 
 What the order guarantees. The clock is set first and never goes back: effects of a late report have the present time.
-The children of parent orders go before the questions of a tick, because a question shows what open orders reserve. The
-stops at the venue are last: they cover what the books hold after every other effect.
+The children of parent orders (which are worked over time) are sent before agents are asked at a tick, because a
+question shows what open orders reserve. The stops at the venue are last: they cover what the books hold after every
+other effect.
 
 Rejected: a handler that calls what follows from its event. Children, refusals and stops follow from many events, so
 each of them is one stage for all events.

@@ -68,7 +68,8 @@ def on_wished(state: State, order: Wished) -> Sequence[Effect]:
 
 
 def _set_levels(state: State, order: Wished, number: int) -> str:
-    """Set the stop and target of a manual order, if any, as levels of its position; returns them as text."""
+    """Set the stop and target of a manual order, if any, as levels of its position in book `number`; returns them as
+    text."""
     if not (order.stop_nano or order.target_nano):
         return ""
     state.protection.own[number, order.symbol] = Own(
@@ -81,6 +82,8 @@ def _set_levels(state: State, order: Wished, number: int) -> str:
 
 def on_cancel_requested(state: State, request: CancelRequested) -> Sequence[Effect]:
     """Cancel one open order, the parent order that sent it, and the symbol in its agents' waiting follow-ups.
+
+    A follow-up buys what waits for the proceeds of sales.
 
     A later decision may order again. A cancel that was lost can be requested again.
     """
@@ -130,7 +133,11 @@ def on_operator(state: State, order: Operator) -> Sequence[Effect]:
 
 
 def _resume(state: State, who: int, reason: str) -> Sequence[Effect]:
-    """Move a kill switch back to RUN, with its high-water mark and period marks at the present equity."""
+    """Move the kill switch of `who` (an agent's index, or HOUSE) back to RUN.
+
+    The present equity becomes the high-water mark and the opening value of day and week. The command is refused for the
+    house while a condition, such as the feed, is down.
+    """
     switch = state.switch_at(who)
     before = switch.state
     if state.down and who == HOUSE:
@@ -151,7 +158,8 @@ def _resume(state: State, who: int, reason: str) -> Sequence[Effect]:
 
 
 def on_condition(state: State, condition: Condition) -> Sequence[Effect]:
-    """Handle a condition of trading that failed or recovered: alerts, and a move of the kill switch where it failed.
+    """Handle a condition of trading, such as a working feed, that failed or recovered: alerts, and a move of the kill
+    switch where it failed.
 
     A recovery does not move the switch back: only an operator does.
     """

@@ -118,7 +118,7 @@ NO_CHANGES: Final = Changes([], {}, [])
 class Incidents:
     """The incidents of one run, computed from its journal entries: call `add` once for each entry, in order.
 
-    `incidents` come from an earlier process.
+    `incidents` are those that the store has from earlier entries.
     """
 
     def __init__(self, incidents: Iterable[Incident] = ()) -> None:
@@ -248,8 +248,8 @@ class _Step:
 
         A level below CRITICAL that no alert reports opens no incident: some limits are meant to be used in full.
 
-        A move is (agent, limit, old level, new level, value, bound, whether an alert reports it); the agent is -1 for
-        the whole account.
+        `k` is the index of the effect in its entry. A move is (agent, limit, level before, level after, value, bound,
+        whether an alert reports it); the agent is -1 for the whole account.
         """
         for row, (agent, name, _, after, value, bound, has_alert) in enumerate(moved.moves):
             kind = kind_of(f"limit_{name}")

@@ -1,4 +1,5 @@
-"""The record of a quarantined bar. The module imports no database library, because every start of a run imports it."""
+"""The record of a quarantined bar, one that the checks refused. The module imports no database library, because every
+start of a run imports it."""
 
 from msgspec import Struct
 

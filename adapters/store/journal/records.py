@@ -128,7 +128,7 @@ class Records:
     def sending_entry(self, run: str, sample: int, n: int) -> tuple[int, bytes] | None:
         """Return (seq, entry) of the journal entry that sent order basket `n` of `sample`; None for an unknown basket.
 
-        Raises StoreDamaged.
+        Raises StoreDamaged for a changed or missing journal row.
         """
         with self.connection() as driver:
             sql = "SELECT MIN(seq) FROM orders WHERE run = ? AND sample = ? AND n = ?"

@@ -264,7 +264,7 @@ class Writer:
                     self._put_batch(driver, batch, None)  # no row of the journal
 
     def _append(self, doing: str, batch: Batch, last_seq: int) -> None:
-        """Commit the batch as the next row of the hash chain.
+        """Commit the batch as the next row of the hash chain; `doing` begins the message of a failure.
 
         Each row has the hash of the previous row (`prev`), its own hash (`digest`) and the packed entries (`blob`).
         """

@@ -329,8 +329,8 @@ class Projection:
         """Change the state of one order by the transition table. An impossible change, which the engine refuses too,
         has no effect.
 
-        `cum` are the filled lots of the order. A fill that is reported after the end of a whole basket is stored as
-        LATE. A negative state in the table means that the change is impossible.
+        `cause` is the reported change, `cum` are the filled lots of the order. A fill that is reported after the end of
+        a whole basket is stored as LATE. A negative state in the table means that the change is impossible.
         """
         open_basket = self.open_baskets.get((sample, n))
         if open_basket is None:

@@ -26,7 +26,8 @@ def delete_old(driver: Queries, run: str, model: str, before_ts: int) -> int:
 
     Returns the number of deleted rows. A second call deletes nothing. Orders are deleted by whole baskets (the orders
     with one `sample` and `n`) in which every order has ended: an open order has 0 as its `ended_ts`. Alerts are deleted
-    together with the incidents that were cleared more than CALM_NS before `before_ts`.
+    together with the incidents that were cleared more than CALM_NS before `before_ts`: until then a cleared incident
+    may open again.
     """
     count = 0
     if model == "orders":

@@ -130,7 +130,7 @@ class OrderRow(SQLModel, table=True):
 class FillRow(Entry, table=True):
     """One fill of an order of the account. `lots` are signed; `shares` is JSON [[agent index, signed lots], ..].
 
-    The lower 16 bits of `k` are the index of the fill in its effect.
+    The lower 16 bits of `k` are the index of the fill in its effect, the bits above them the index of the effect.
     """
 
     __tablename__ = "fills"
@@ -215,7 +215,8 @@ class RiskRow(Timed, table=True):
     """The account's risk limits at one instant, as JSON `measures`: limit -> [value, bound], null for NaN or infinity.
 
     `kind` "plan" is the forecast, at reference prices, for the time after all orders of one decision have filled.
-    `kind` "held" is the measurement at a valuation: positions with losses, or losses and realised returns alone.
+    `kind` "held" is the measurement at a valuation: of all limits, or of the limits on losses and realised returns
+    alone.
     """
 
     __tablename__ = "risk"
@@ -237,8 +238,8 @@ class HouseRow(Timed, table=True):
 
 
 class IncidentRow(Timed, table=True):
-    """An incident after one change; the newest row of an `id` is its present state. `k` numbers the changes by journal
-    entry `seq`.
+    """An incident after one change; the newest row of an `id` is its present state. `k` is the index of the change
+    among those of journal entry `seq`.
 
     `sinks` is JSON, the receivers of escalations; `told` is 1 if an alert announced the opening, else 0.
     """
@@ -266,7 +267,7 @@ class IncidentRow(Timed, table=True):
 
 
 class OutboxRow(Timed, table=True):
-    """A message queued for the bus. Subscribers receive the text `id` as the message's id; `merged` counts the
+    """A message queued for the bus. `body` is its JSON text, in which subscribers find its id; `merged` counts the
     messages merged into it."""
 
     __tablename__ = "outbox"
@@ -295,8 +296,8 @@ class DeliveryRow(SQLModel, table=True):
 
 
 class JobRow(SQLModel, table=True):
-    """One run of a scheduled job. `schedules` is JSON. `due_ts` is a time of the market data, the other times are of
-    the machine's clock."""
+    """One run of a scheduled job. `schedules` is JSON, the names of the schedules that started it. `due_ts` is a time
+    of the market data, the other times are of the machine's clock."""
 
     __tablename__ = "jobs"
     __table_args__ = _CLUSTERED
@@ -329,7 +330,7 @@ class QuarantineRow(SQLModel, table=True):
 
 
 class LeaseRow(SQLModel, table=True):
-    """The process that holds the lease of an account, and the end of the lease.
+    """The process that holds the lease (the right to write) of an account, and the end of the lease.
 
     `token` increases by one each time another process takes the lease. `seat` identifies the lock file of the holder's
     state folder, by boot id, device and inode.
@@ -367,7 +368,8 @@ class ArchiveRow(SQLModel, table=True):
 
 
 class RetentionRow(SQLModel, table=True):
-    """The read models of a run that were deleted: all rows of `model` earlier than `before_ts`."""
+    """Which rows of a run's read model (derived table) were deleted: all rows of `model` earlier than `before_ts` (ns
+    UTC)."""
 
     __tablename__ = "retention"
     run: TextKey

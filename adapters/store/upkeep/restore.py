@@ -3,8 +3,8 @@
 An existing store is replaced only on request, and is then moved aside.
 
 What can go wrong. The backup is damaged, and the store that it replaces is gone. A daemon trades the account while its
-tables change. A process that held the lease at the time of the backup wakes, and finds its old lease in the restored
-store.
+tables change. A process that held the lease (the right to trade the account) at the time of the backup wakes, and finds
+its old lease in the restored store.
 
 What the order of the steps guarantees. The backup is unpacked and verified beside the store before anything is moved.
 If a daemon holds the account's lease, the restoration is refused before anything is moved, and again inside the

@@ -64,7 +64,8 @@ def emergency(
 
 
 def _check(cancel_all: bool, close: bool, url: str, *, asks: bool) -> None:
-    """Raise typer.BadParameter for options that do not fit together."""
+    """Raise typer.BadParameter for options that do not fit together. `asks`: a person at the terminal has to
+    confirm."""
     if not cancel_all:
         text = "--close needs it too: a working order could open a position again" if close else "name what to do"
         raise typer.BadParameter(text, param_hint="--cancel-all")

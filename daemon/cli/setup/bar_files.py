@@ -78,7 +78,8 @@ def is_text(file: Path) -> bool:
 
 
 def probed(bars: Path) -> None:
-    """Read an unknown parquet file in a child process first, which a damaged file may crash.
+    """Read an unknown parquet file in a child process first, because a damaged file may crash the process that reads
+    it.
 
     Raises FeedError if that fails (see `probe`).
     """

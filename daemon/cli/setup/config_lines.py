@@ -158,7 +158,8 @@ class BarLines(NamedTuple):
 
 
 def below(file: Path, folder: Path) -> str:
-    """Return the path of a file for a configuration in `folder`: relative to it if the file is below, else absolute."""
+    """Return the path of a file for a configuration in `folder`: relative if the file is in or below `folder`, else
+    absolute."""
     path = os.path.relpath(file.resolve(), folder.resolve())
     return str(file.resolve()) if path.startswith("..") else path
 

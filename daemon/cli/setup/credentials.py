@@ -20,7 +20,8 @@ FOLDER: Final = Path("credentials")
 
 
 class Place(NamedTuple):
-    """Where secrets are stored: a folder, and the prefix of the file names there; empty without a unit."""
+    """Where secrets are stored: a folder, and the prefix of the file names there, which is empty without a systemd
+    unit."""
 
     folder: Path
     prefix: str = ""
@@ -58,7 +59,8 @@ def place_of(folder: Path | None, unit: str) -> Place:
 def asked(name: str, meaning: str, command: str, *, needed: bool = True) -> str:
     """Return a secret from its environment variable, else typed at the terminal without an echo, else a line of input.
 
-    `meaning` describes it in the question. Raises Failure for a missing secret, and for one that is no line of ASCII.
+    `meaning` describes the secret in the question. Raises Failure for a missing secret, and for one that is no line of
+    ASCII.
     """
     variable = f"QUANTD_{name.upper()}"
     optional = "" if needed else " (Enter for none)"

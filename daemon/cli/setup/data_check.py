@@ -230,7 +230,7 @@ def _reading_by_remedies(report: dict[str, Any], reading: Reading) -> Reading:
 
 
 def _findings(report: dict[str, Any]) -> dict[str, int]:
-    """Return kind of finding -> number in a report: number of bars for a fault, number of questions otherwise."""
+    """Return kind of finding -> its count in a report: the bars of a fault, or the questions of any other kind."""
     counts = Counter({fault["fault"]: int(fault["bars"]) for fault in report["faults"]})
     counts.pop("spike", None)  # each suspicious bar is a question, or its answer is listed
     for kind in QUESTIONS[:-1]:
@@ -371,8 +371,8 @@ def _holes(
 ) -> list[str]:
     """Return a text for each long gap, and for each symbol with many rejected bars.
 
-    `rows` are the bars and `ts_event` int64[bars] their times in ns; `settled` tells the good ones. `announced` are the
-    splits and dividends.
+    `rows` are the bars and `ts_event` int64[bars] their times in ns; `settled` has the verdict on each bar. `announced`
+    are the announced splits and dividends.
     """
     import numpy as np
 
@@ -426,7 +426,8 @@ def _universe_in(file: Path, source: "BarSource", reading: Reading) -> Universe:
 
 
 def universe_of(names: Sequence[str], reading: Reading) -> Universe:
-    """Return the universe of these symbols, each with its calendar; the first one's is the universe's."""
+    """Return the universe of these symbols, each with its calendar; the universe has the calendar of the first
+    symbol."""
     instruments = tuple(
         Instrument(name, calendar=reading.calendar or reading.calendars.get(name) or _usual_calendar(name))
         for name in names
@@ -445,7 +446,7 @@ def _missing_sessions(
 ) -> dict[str, tuple[int, str]]:
     """Symbol -> (number of sessions without a bar between its first and last bar, date of the first such session).
 
-    `day` int64[bars] is the session of each bar, in ns.
+    `day` int64[bars] is the date of each bar's session, in ns.
     """
     import numpy as np
 

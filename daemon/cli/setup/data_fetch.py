@@ -152,7 +152,8 @@ class Fetched(NamedTuple):
 def fetched(order: Order, *, shown: bool) -> Fetched:
     """Carry out an order, and write the files. Raises Failure, and then writes nothing.
 
-    Bars of weeks and months (LONGER) are made from daily ones. `misfits` are signs that the bars are not as read.
+    `shown` shows the progress. Bars of weeks and months (LONGER) are made from daily ones. `misfits` are signs that the
+    bars are not as read.
     """
     from quantd.adapters.feeds.bars.merge import place_all
     from quantd.adapters.feeds.recorded.evidence import Reading, misfits
@@ -282,7 +283,8 @@ def _write_files(
 ) -> "tuple[BarLines | None, dict[str, Any]]":
     """Write bars and actions. Return (keys of config.toml, further fields of the report).
 
-    The further fields are the file of actions, sentences about the uses of the symbols, and the lines of config.toml.
+    The further fields are the file of actions, sentences about symbols with a restricted use, and the lines of
+    config.toml.
     """
     from quantd.adapters.feeds.recorded.origin import Origin
     from quantd.daemon.cli.setup.bar_files import LONGER, actions_csv, beside, parquet, without_volume
@@ -346,7 +348,7 @@ def _usable_bars(rows: "Rows", actions: "list[ActionRow]", market: Market) -> "t
 async def _bars_in_pieces(vendors: "Vendors", bar_ns: int, begin_ns: int, end_ns: int, report_progress: Bar) -> "Rows":
     """All bars of a period, requested in at most PIECES pieces and sorted by symbol.
 
-    A piece may lack a symbol that was not traded yet, so only the whole range is checked, later.
+    A piece may lack a symbol that was not traded yet, so that only the whole period is checked, by the caller.
     """
     import numpy as np
 

@@ -38,7 +38,7 @@ def asked_of(
     decimal: str = "",
     columns: list[str] | None = None,
 ) -> "Asked":
-    """Return the options about a table as one value. Raises Failure for a --column without a role or a name."""
+    """Return the options about a table as one value. Raises Failure for a --column that is not ROLE=NAME."""
     from quantd.adapters.feeds.table_files.reader import Asked
 
     column_of_role: dict[str, str] = {}

@@ -26,7 +26,7 @@ class Vendors:
     """One source of bars, made of one or several vendors.
 
     `names` are the vendors' names, whose indices are in `Rows.source`. With `whole` a vendor sends all bars up to now
-    at each request, so that a range should be requested at once.
+    at each request, so that a period should be requested at once, not in pieces.
     """
 
     source: Source

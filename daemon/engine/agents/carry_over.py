@@ -4,9 +4,9 @@ At a real venue no order may be open; removed instruments and agents may not hav
 continue are lost, and an alert names each loss.
 
 What can go wrong: the same index is another agent or symbol in the new run. So everything is carried by name, and a
-column without a symbol in the new universe is dropped. The books are placed first and the marks after them, because the
-valuation needs both; kill switches, returns and levels follow the valuation. Cash of removed agents goes to the
-unallocated book, which funds new agents as far as it suffices.
+column without a symbol in the new universe is dropped. The books are placed first and the marks (last prices) after
+them, because the valuation needs both; kill switches, returns and levels follow the valuation. Cash of removed agents
+goes to the unallocated book, which funds new agents as far as it suffices.
 
 A policy that was promoted continues only while its shadow (agent on paper) challenges the same agent with the same
 artifact: another artifact was never promoted. Verdicts on proposals are kept only under the same symbols; the ids of
@@ -41,9 +41,9 @@ class Carry(Struct, frozen=True):
     """An account with the names of its symbols and agents.
 
     `accounts` are the books of the house (the whole account), of each agent in order, and the unallocated one, each
-    with lots and cost by column of `symbols`. `switches` and `returns` are of the house, then of each agent. `best` has
-    by agent and column the best price since entry, for trailing stops. `marks` has by column (price, price in
-    nano-currency, instant).
+    with lots and cost by column of `symbols`. `switches` (kill switches) and `returns` are of the house, then of each
+    agent. `best` has by agent and column the best price since entry, for trailing stops. `marks` has by column (price,
+    price in nano-currency, instant).
     """
 
     symbols: tuple[str, ...]

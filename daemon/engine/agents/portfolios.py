@@ -169,8 +169,8 @@ def _continue_closing(state: State, agent_index: int) -> list[Effect]:
 
 
 def _release(state: State, agent_index: int, target: int) -> list[Effect]:
-    """Move lots and cash of a portfolio to the book `target` (-1: unallocated), as flows at the marks, and free its
-    place.
+    """Move lots and cash of a portfolio to the book `target` (-1: unallocated), as flows at the marks (last prices),
+    and free its place.
 
     `entitled` has the unpaid dividends as (column, lots by book): they go to the receiver too.
     """
@@ -205,7 +205,10 @@ def _release(state: State, agent_index: int, target: int) -> list[Effect]:
 
 
 def _reset_records(state: State, agent_index: int, capital_micro: int) -> None:
-    """Empty the records of the agent of a portfolio: its kill switch, levels, returns, and counted orders."""
+    """Empty the records of a portfolio's agent: its kill switch, levels, returns, and counted orders.
+
+    The high-water mark of the kill switch begins at `capital_micro`.
+    """
     state.agents[agent_index].begin(capital_micro)
     state.activity.books[agent_index].forget()
     state.watch.levels[agent_index], state.watch.ended[agent_index + 1] = {}, {}

@@ -1,17 +1,18 @@
-"""The job "promote": compares each challenger with its champion and exchanges their policies when it passes.
+"""The job "promote": compares each challenger with its champion and exchanges their policies when the challenger
+passes.
 
 An operator's `Exchanged` exchanges them without a comparison.
 
 Policies are exchanged with their memory; books, limits, schedules and names stay. The old policy continues in the
 shadow (agent on paper) and can be promoted again.
 
-What can go wrong: returns of the former policy count for the new one, because its positions are still in the book. So
-a new pairing counts no return until both have decided. Their orders fill at the next open, which is why the first
-return that counts ends two samples later.
+What can go wrong: returns of the former policy count for the new one, because its positions are still in the book. So a
+new pairing of champion and challenger counts no return until both have decided. Their orders fill at the next open,
+which is why the first return that counts ends two samples later.
 
 What can go wrong, too: a test that is repeated often enough passes once. `quantd.daemon.engine.state.promotion_rule`
-divides the level of the test by the number of looks. All challengers of an agent begin a new pairing when it gets
-another policy, because they meet another opponent.
+divides the level of the test by the number of looks. All challengers of an agent begin a new pairing when the agent
+gets another policy, because the challengers then meet another opponent.
 """
 
 from collections.abc import Sequence

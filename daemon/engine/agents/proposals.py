@@ -169,7 +169,11 @@ def refusal(state: State, proposal: Proposed, why: str) -> tuple[Publish, Refuse
 
 
 def _book_of(state: State, proposal: Proposed) -> int | None:
-    """The index of the book of a portfolio's place, or of the book for which an outside agent decides in this house."""
+    """The index of a proposal's book: of a portfolio's place, or the one for which an outside agent decides in this
+    house.
+
+    None for an unknown name, and for an outside agent that decides in another house (account or shadow).
+    """
     policy_number = state.rules.outside_seat(proposal.agent)
     if policy_number is None:
         return agent_of(state, proposal.agent)
@@ -177,7 +181,10 @@ def _book_of(state: State, proposal: Proposed) -> int | None:
 
 
 def _leverage(state: State, number: int, targets: Floats, *, lots: bool) -> float:
-    """The sum of absolute weights, or the value of the ordered lots as a fraction of the book's equity."""
+    """The gross exposure of `targets`, float64[N], as a fraction of the equity of the book with the index `number`.
+
+    `targets` are weights, or with `lots` signed lots to order. Lots have infinite exposure without positive equity.
+    """
     with np.errstate(over="ignore"):
         if not lots:
             return float(np.abs(targets).sum())

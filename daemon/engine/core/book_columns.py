@@ -168,16 +168,20 @@ class BookColumns:
         return outcome
 
     def keeps_levels(self, holdings: Holdings, px: ReadFloats, ring: Ring) -> bool:
-        """Whether the limits on positions surely keep their alert levels.
+        """Whether no alert level of a limit on positions can change; False if one may.
 
-        `px` are float64[N] prices of one lot by symbol.
+        `holdings` is overwritten with the positions of the book. `px` are float64[N] prices of one lot by symbol, and
+        `ring` has the returns.
         """
         bands: Bands = self.bands
         self.write_holdings(holdings, px)
         return bands.keep(holdings, ring)
 
     def doubts(self, holdings: Holdings, px: ReadFloats, ring: Ring) -> Any:
-        """The limits on positions whose alert level may change, as `Bands.doubts` returns them."""
+        """The limits on positions whose alert level may change, as (key, least value, largest value, bound).
+
+        The values are NaN where only a measurement can tell; None means that all limits must be measured.
+        """
         bands: Bands = self.bands
         self.write_holdings(holdings, px)
         return bands.doubts(holdings, ring)
@@ -210,7 +214,10 @@ class BookColumns:
         return self.sharpe_low < excess < self.sharpe_high
 
     def observe(self, equity: int, day: int, week: int) -> None:
-        """Update the reference equities of the losses with `equity` (micro), and extend a watched book's returns."""
+        """Update the reference equities of the losses with `equity` (micro), and extend a watched book's returns.
+
+        `day` and `week` are the numbers of the present day and week.
+        """
         book: Book = self.book
         marks: Switch = self.marks
         returns: EquitySeries | None = self.returns

@@ -83,7 +83,8 @@ class Chain:
         self.buffer = raw
 
     def add(self, ts: int, kind: int, rows: int, at: int, behind: int) -> None:
-        """Add a part whose rows were written to the buffer, from the index `at` up to `behind` (exclusive)."""
+        """Add a part of `rows` rows, which were written to the buffer from the index `at` up to `behind`
+        (exclusive)."""
         index: int = self.count
         if index == len(self.parts):  # full: twice the room
             doubled: IntRows = int_zero_rows(2 * index, 5)

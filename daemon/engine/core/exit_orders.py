@@ -6,7 +6,7 @@ An exit begins before it is known whether the fold, the compiled fast path, can 
 in Python, do the same; so Python can go on with the alerts of the exits that began.
 
 Rejected: to find out before the exits begin whether they can be planned, which would need the lots of exits that do not
-exist yet. Rejected too: a separate plan for exits, which would be a second gate.
+exist yet. Rejected too: a separate plan for exits, which would be a second gate (check of orders).
 """
 
 from typing import Any
@@ -59,8 +59,9 @@ def all_ordered(agents: list[Any], now: int) -> bool:
 def plan_exits(plan: Plan, ledger: Postings, equities: Ints, ts: int, ring: Ring) -> int:
     """Plan the `change` (lots) of the agents that take part, and write the equities at the closes, in micro-currency.
 
-    `equities` is int64[B + 1]: the house (the whole account), the agents, and what no agent has. Returns a status as
-    `Plan.make`. With FOR_PYTHON the changed columns do no harm: Python and the next sample write all of them anew.
+    `equities` is int64[B + 1]: the house (the whole account), the agents, and what no agent has. Returns a status of
+    `Plan.make`: NO_REQUEST, PLANNED, RAISES_LEVEL, or FOR_PYTHON where only Python can plan. The changed columns then
+    do no harm, because Python and the next sample write all of them anew.
     """
     market: Market = plan.market
     columns: BookColumns

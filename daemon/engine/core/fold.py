@@ -7,7 +7,7 @@ What it takes
     a dividend between two samples
     `fold` takes one item or many by the same code, and returns at the first item that only `step` can take.
 
-What it hands back to `step`: number of worlds of scripts/worlds with it, of 134 (odd seeds 1000 to 1299), and two seeds
+What only `step` can take: in how many of 134 random runs (scripts/worlds, odd seeds 1000 to 1299), and two of the seeds
     1. a bar without every symbol, bars within the session, calendars whose dates are complete later: 65 (1005, 1011)
     2. an order not filled whole at the open, a cross outside its prices or after another of its symbol: 99 (1005, 1007)
     3. a split, a delisting, a trading halt, a price at a limit, a price that is held: 62 (1005, 1007)
@@ -33,10 +33,10 @@ What is rare is a call
     of `host`, after which the fold goes on.
 
 Who is ahead
-    Books, switches, realised returns, requests, rests of decisions, crosses and orders have one place, which handlers
-    read too. Marks and equities are ahead of what Python reads while `folding`, and the venue does not have the new
-    orders: `FoldHost.sync` gives them before a handler runs. The venue keeps records of its own, as one across a
-    network does: what shared its records with the engine could not differ from it. Whatever only a handler can change
+    Books, switches, realised returns, requests, rests of decisions, crosses and orders are stored once, and handlers
+    read them there too. While `folding`, marks and equities are newer here than where Python reads them, and the venue
+    lacks the new orders: `FoldHost.sync` passes them on before a handler runs. The simulated venue has records of its
+    own, like a real one: with shared records it could never differ from the engine. Whatever only a handler can change
     is checked in `FoldHost.load`, once, and not at each item.
 """
 
@@ -234,7 +234,7 @@ class Core:
         return True
 
     def _take_exits(self) -> bool:
-        """Begin exits at protective levels, and order those in progress. True where Python has recorded the bar."""
+        """Begin exits at protective levels, and order those in progress. True if Python ordered and recorded them."""
         plan: Plan = self.round_plan
         orders: VenueOrders = self.venue_orders
         begins: bool = self.guarded and touches(plan, self.fold_ledger)
@@ -383,7 +383,7 @@ class Core:
         return True
 
     def _append(self, tick: Any, row: int) -> bool:
-        """Append closes to both rings of samples, after dividends since the last. Returns False if one has no room."""
+        """Append dividends, then closes, to the rings by instant and by session date. False if one has no room."""
         history: History = self.fold_history
         market: Market = self.market_columns
         bars: BlockColumns = market.bars

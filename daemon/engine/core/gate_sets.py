@@ -1,6 +1,6 @@
 """Makes the gates (checks of orders) of the compiled fold from sets of limits.
 
-Names limits that only Python applies.
+`unknown_to_plans` names a limit that only Python applies.
 """
 
 from dataclasses import dataclass
@@ -46,8 +46,8 @@ BY_VOLUME: Final = frozenset({liquidity, share_of_volume, volume_missing})
 
 @dataclass(frozen=True, slots=True)
 class GateSet:
-    """A set of limits: its `limiter`, and the rules and market with which the caps of an agent are made anew while
-    symbols are in a cooldown."""
+    """A set of limits: its `limiter` (the checks of the fold), and the rules and market with which the caps of an agent
+    are made anew while symbols are in a cooldown."""
 
     limiter: Limiter
     rules: Rules
@@ -96,7 +96,8 @@ def unknown_to_plans(limits: Limits, universe: Universe) -> str:
 def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
     """A gate for a set of limits; None where one of them depends on more than complete bars and the account.
 
-    The scene is the market data that the gate measures. By limit on a number of orders, `most` is the largest number.
+    The scene is the market data that the gate measures. `most` has the largest number of each limit on a number of
+    orders.
     """
     if unknown_to_plans(limits, universe):
         return None
@@ -125,8 +126,8 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
 def _statistics(rules: Rules, scene: Scene, rare: NewestReturns) -> list[Statistic]:
     """The statistics that renew a scene (market data of a sample); its losses and spreads get arrays of their own.
 
-    Losses are the scenarios of a limit on tail losses, spreads the covariances of a quadratic one. `renew` writes the
-    values that begin as 0 here. Below `least` returns nothing is measured.
+    Losses are the scenarios of a limit on tail losses, spreads the covariances of a quadratic one. `Limiter.renew`
+    replaces the values that are 0 here. With fewer than `least` returns nothing is measured.
     """
     least, n, no_counts = rules.limits.min_history, rules.size, int_zeros(0)
     statistics = [Statistic(HISTORY, 0, lookback, least, no_counts, None) for lookback in rules.lookbacks]

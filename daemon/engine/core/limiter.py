@@ -23,9 +23,9 @@ TAIL_OF: Final = 3
 class Statistic:
     """A statistic of the newest returns that a limit needs: its kind, and the number `lookback` of returns.
 
-    `place` is the index of the losses or spread in the scene (market data of a sample). Below `least` returns nothing
-    is measured. `counts` has by number of returns how many of the worst ones make the tail. `array` is a numpy array on
-    the memory of the deviations in the scene.
+    `place` is the index of the losses or spread in the scene (market data of a sample). With fewer than `least` returns
+    nothing is measured. `counts` has by number of returns how many of the worst ones make the tail. `array` is a numpy
+    array on the memory of the deviations in the scene.
     """
 
     kind: int
@@ -68,9 +68,9 @@ class Limiter:
     def renew(self, ring: Ring, px: Floats) -> None:
         """Update the scene (market data) to the newest returns and prices `px`, float64[N], of one lot.
 
-        Once for a new row. The scene is READY, or TOO_FEW where a limit lacks returns. What is measured only where a
-        bound does not decide (`ready`, `has_links`) is reset. `sums` are running sums of returns; where they are not
-        `complete`, the statistics are computed anew.
+        A second call for the same row of the ring does nothing. The scene is READY, or TOO_FEW where a limit lacks
+        returns. What is measured only where a bound does not decide is marked as not measured (`ready`, `has_links`).
+        `sums` are running sums of returns; where they are not `complete`, the statistics are computed anew.
         """
         if self.renewed == ring.count:
             return
@@ -118,7 +118,8 @@ class Limiter:
 
 
 def copy(out: Floats, values: Floats) -> None:
-    """Copy float64[N]. Compiled code would take a buffer as read-only by way of a Python object."""
+    """Copy float64[N] `values`, which are writable, to `out`. To pass them to `read`, compiled code would make a Python
+    object."""
     for k in range(len(out)):
         out[k] = values[k]
 

@@ -13,7 +13,7 @@ from quantd.trading.history import Ring
 
 
 def bounds_of(ring: Ring, rows: int) -> Deviations:
-    """The deviations and mean sizes of the newest returns, where no complete sums bound them."""
+    """The deviations and mean sizes of the newest `rows` returns, for a ring whose running sums are not complete."""
     return Deviations(ring.returns(rows))
 
 

@@ -4,9 +4,10 @@ The handlers and the fold (the compiled fast path) refer to the same columns. If
 one number would have to be kept equal, each call of the fold would pay for copying them out of the state and back, and
 a measurement with open orders would have to stop the fold.
 
-The columns of crosses have one cross of a symbol, and the first crosses as far as their symbols ascend. Every later
-cross is a record, so that crosses stay in the order of their decisions; a bar with such records is left to `step` (in
-Python). The basket of a decision is made when a handler or a log reads it.
+A cross is a trade between agents. The columns hold at most one cross of each symbol, and only the first crosses, as
+long as each has a later symbol than the one before. Every further cross is a record, so that crosses stay in the order
+of their decisions; a bar with such records is left to `step` (in Python). The basket of a decision is made when a
+handler or a log reads it.
 """
 
 from typing import Any, Final
@@ -406,7 +407,8 @@ class Crosses:
         return True
 
     def take(self, planned: "Crosses", sample: int, ts: int) -> None:
-        """Copy the crosses of a plan that is sent. The caller has made sure that no other cross waits."""
+        """Copy the crosses of a plan that is sent, of the decision at `sample` and the instant `ts`. The caller has
+        made sure that no other cross waits."""
         for k in range(len(self.parties)):
             self.parties[k] = planned.parties[k]
             if planned.parties[k] == 0:

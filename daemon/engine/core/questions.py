@@ -29,8 +29,8 @@ class Questions:
     ) -> list[Any]:  # fmt: skip
         """The questions to some agents, at a sample at which each has a positive equity.
 
-        `numbers` are the agents; book 0 is the house (the whole account), book k + 1 agent k. Rows by date differ from
-        rows by instant where calendars differ.
+        `numbers` are the indices of the agents; book 0 is the house (the whole account), book k + 1 agent k. A question
+        has the samples by instant and by session date, which differ where calendars differ.
         """
         by_instant: Ring = history.known
         by_date: Ring = by_instant if history.own_dates is None else history.own_dates
@@ -58,7 +58,7 @@ class Questions:
 
 
 def take_ahead(agents: list[AgentColumns], states: list[Any], ahead: Any, questions: list[Any]) -> bool:
-    """Write answers known in advance into the columns of the agents, which take part in the next plan.
+    """Write answers known in advance (`ahead`) into the columns of the agents, which take part in the next plan.
 
     `questions` are the agents that are due. Returns False, with nothing changed, where an answer is missing or an agent
     has a note, which Python must clear.

@@ -101,7 +101,6 @@ class Plan:
     states: list[Any]
     """The agents of the state."""
     books: list[BookColumns]
-    """The house first."""
     market: Market
     crosses: Crosses
     """The crosses of the plan. When it is sent, they are copied into the crosses of the state, where they wait."""
@@ -160,7 +159,8 @@ class Plan:
         self.by_volume, self.least_collar, self.widest_tick = False, 0.0, 0.0
 
     def make(self, ts: int, ring: Ring) -> int:
-        """Plan agents `taking` part: from weights, or from `change` if `closing`. Returns NO_REQUEST to FOR_PYTHON."""
+        """Plan the agents `taking` part, from weights, or from `change` (lots) if `closing`. Returns NO_REQUEST,
+        PLANNED, RAISES_LEVEL (planned, and an alert level may rise), or FOR_PYTHON where only Python can plan."""
         market: Market = self.market
         bars: BlockColumns = market.bars
         age: int = ts - bars.ts_event[market.row]
@@ -219,7 +219,7 @@ class Plan:
         return RAISES_LEVEL if raises else PLANNED
 
     def request(self, number: int, ts: int, age: int) -> int:
-        """Write the lots that an agent requests into its `change`. Returns PLANNED where it requests any, else
+        """Write the lots that agent `number` requests into its `change`. Returns PLANNED where it requests any, else
         NO_REQUEST; FOR_PYTHON where Python must plan, as for a request repeated within the duplicate window."""
         agent: AgentColumns = self.agents[number]
         if age > agent.most_age or (self.open and self.in_the_way(number)):  # an open order may have to be cancelled
@@ -234,7 +234,7 @@ class Plan:
         return PLANNED
 
     def aim(self, number: int) -> int:
-        """Write lots to the agent's target weights. Returns PLANNED, NO_REQUEST, or FOR_PYTHON for a huge weight."""
+        """Write the lots to agent `number`'s targets. Returns PLANNED, NO_REQUEST, or FOR_PYTHON at a huge weight."""
         agent: AgentColumns = self.agents[number]
         book: BookColumns = self.books[number + 1]
         state: Any = self.states[number]
@@ -266,7 +266,7 @@ class Plan:
         return PLANNED if changed > 0 else NO_REQUEST
 
     def in_the_way(self, number: int) -> bool:
-        """Whether an agent has an open order that is no exit: a new plan may have to cancel that order."""
+        """Whether agent `number` has an open order that is no exit: a new plan may have to cancel that order."""
         columns: BookColumns = self.books[number + 1]
         state: Any = self.states[number]
         blocks: bool = False
@@ -373,7 +373,7 @@ class Plan:
         return same
 
     def price(self, collars: Collars, k: int, lots: float, held: float, mark: int) -> int:
-        """The limit price in nano-currency of an order; -1 where it has more than 62 bits."""
+        """The limit price of an order in nano-currency, with lots `held` before; -1 if it has more than 62 bits."""
         collar: Collar = collars.reducing if held * lots < 0.0 else collars.adding
         try:
             return collar.price(k, lots > 0.0, mark)
@@ -404,7 +404,7 @@ class Plan:
         return True
 
     def narrow(self, number: int, house: Collars, marks: ReadInts) -> bool:
-        """Narrow the worst prices to those of an agent's limits; False where an order has no price in range."""
+        """Narrow the worst prices to those of agent `number`; False where an order has no price in range."""
         agent: AgentColumns = self.agents[number]
         columns: BookColumns = self.books[number + 1]
         house_columns: BookColumns = self.books[0]
@@ -472,17 +472,17 @@ class Plan:
         return True
 
     def doubts(self, bands: Bands, number: int, lots: Floats, ring: Ring) -> Any:
-        """The limits of a book whose levels may change when lots fill at the closes, as `Bands.doubts` returns them."""
+        """The limits of `BookColumns.doubts` once `lots` and open orders fill at the closes; [] without equity."""
         return bands.doubts(self.holdings, ring) if self.fill(number, lots) else []
 
     def holds(self, number: int, lots: Floats, ring: Ring) -> bool:
-        """Whether no alert level of a book rises when these lots fill at the closes."""
+        """Whether no alert level of book `number` rises when these lots fill at the closes."""
         columns: BookColumns = self.books[number]
         bands: Bands = columns.rising
         return not self.fill(number, lots) or bands.keep(self.holdings, ring)
 
     def fill(self, number: int, lots: Floats) -> bool:
-        """Write the holdings of a book after lots and its open orders fill at the closes; False without equity."""
+        """Write the holdings of book `number` after lots and open orders fill at the closes; False without equity."""
         columns: BookColumns = self.books[number]
         limiter: Limiter = columns.limiter
         market: Market = self.market
@@ -576,7 +576,7 @@ class Plan:
                     self.clipped += 1
 
     def follows(self, number: int) -> bool:
-        """Whether an agent sells, and a limit cut lots that the proceeds may permit later: it is followed up."""
+        """Whether agent `number` sells, and a limit cut lots that the proceeds may permit later: it is followed up."""
         agent: AgentColumns = self.agents[number]
         columns: BookColumns = self.books[number + 1]
         sales: bool = False

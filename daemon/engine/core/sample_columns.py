@@ -19,7 +19,8 @@ KNOWN_SAMPLES: Final = 5
 
 
 class SampleColumns:
-    """`count` samples: instant, key, row of the bar, cash and high-water mark of the house, and its lots float64[S, N].
+    """`count` samples: instant, key (date of the session), row of the bar, and the house's cash, high-water mark and
+    lots float64[S, N].
 
     S are samples, N symbols, B books. `values` int64[S, B + 1] are equities in micro-currency: of the house, of each
     agent, and of what no agent has. `orders` has the baskets that were filled since the log read the samples.

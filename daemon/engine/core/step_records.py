@@ -280,8 +280,8 @@ class StepRecords:
         return values
 
     def expose(self, number: int, lots: Floats) -> bool:
-        """Write the exposures of a book after lots and its open orders fill at the closes; False where equity is not
-        positive. They are the same to the last bit as those of `quantd.risk.limits.values`.
+        """Write the exposures of book `number` after lots and its open orders fill at the closes; False where equity is
+        not positive. The exposures are the same to the last bit as those of `quantd.risk.limits.values`.
 
         `filled` and `bought` have the values of the trades first, then the fractions of equity, signed and unsigned.
         """

@@ -20,7 +20,8 @@ ATTO_PER_MICRO: Final = 10**12
 def spend(state: State, out: OrderBasket) -> None:
     """Record the worst cost, with fees, of a basket's rows that add risk, where the venue reports buying power.
 
-    The cost is in micro-currency: nano-units of a lot times nano-currency are 1e-18 (atto).
+    The cost is in micro-currency. The size of a lot (1e-9 units) times a price (1e-9 of the currency) is in 1e-18 of
+    the currency (atto).
     """
     if state.venue.buying_power_micro is None:
         return

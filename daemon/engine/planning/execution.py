@@ -1,11 +1,12 @@
 """Executes parent orders: child orders that are due pass the gate (the check of limits) like every order.
 
+A parent order is worked over time by smaller orders, its children. A chase is a parent whose price follows the market.
 The kill switch, protective exits, halts and new decisions precede this stage
 (`quantd.daemon.engine.safety.parent_orders`).
 
 What can go wrong: the market and the limits change after the decision passed the gate. Therefore a parent reserves
-nothing, and each child passes the gate when it is due. At HALT all parents end, at REDUCE those that add, and an exit
-ends those of its symbol, before any child is sent. A child that was cut or ended is sent again with the next step.
+nothing, and each child passes the gate when it is due. At HALT all parents end, at REDUCE those that add risk, and an
+exit ends those of its symbol, before any child is sent. A child that was cut or ended is sent again with the next step.
 
 A chase cancels its last child and waits for the report of its end before it sends the next one. So two children of one
 chase never fill together beyond the parent.
@@ -45,7 +46,10 @@ def see_volume(state: State, market: MarketSlice) -> None:
 def count_fills(
     state: State, sample: int, n: int, sym: Sequence[int], shares: Sequence[Sequence[tuple[int, int]]]
 ) -> None:
-    """Add the fills of child orders to their parent orders; `shares` has the (agent, lots) of each fill."""
+    """Add the fills in a basket of child orders, (`sample`, `n`), to their parent orders.
+
+    `sym` has the symbol of each fill, `shares` its (agent, signed lots).
+    """
     for parent in state.parents:
         if parent.sample == sample and n in parent.children:
             for symbol, fill_shares in zip(sym, shares, strict=True):
@@ -53,7 +57,8 @@ def count_fills(
 
 
 def yield_to_switch(state: State) -> list[Effect]:
-    """End rows of parent orders by the kill switch (all at HALT, adding ones at REDUCE), and where an exit closes."""
+    """End rows (orders) of parents by the kill switch (at HALT all, at REDUCE those that add risk), and where an exit
+    closes."""
     effects: list[Effect] = []
     for parent in list(state.parents):
         agent = state.agents[parent.agent]
