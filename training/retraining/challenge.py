@@ -97,9 +97,8 @@ def judge(
     key: str,
 ) -> Verdict:
     """Compare the challenger with the model in use, `current`, on the part `newest` of the panel, and return whether it
-    meets `rule`. `current` is None without a model in use; then any challenger that trades is worth using.
-
-    `key` is the seed of the bootstrap's draws. Raises ValueError where a policy fails.
+    meets `rule`. `current` is None without a model in use; then any challenger that trades is worth using. `key` is the
+    seed of the bootstrap's draws. Raises ValueError where a policy fails.
     """
     rows = newest.rows(panel.day_ns)
 

@@ -163,20 +163,18 @@ def _faults_at(bars: Series, row: int, actions_before: Sequence[Action], changed
     explains = _explained(bars, row, stop)
     large = [action for action in dividends if action.cash_nano / NANO >= MOST_YIELD * close_before / 2]
     if (
-        splits and cash >= MOST_YIELD * close_before
+        splits
+        and cash >= MOST_YIELD * close_before
         and _for_new_shares(close_before, cash, new_per_old, open_and_close[0], sigma)
-    ):  # fmt: skip
+    ):
         ratio = Fraction(splits[0].numerator, splits[0].denominator)
         return [ActionFault(action, *bar_fields, "unit", ratio, explains=explains) for action in large]
     small_cash = cash if cash < MOST_YIELD * close_before else 0.0  # a large dividend may itself be wrong
     faults: list[ActionFault] = []
-    reading = (
-        None if not splits else
-        _reading(np.log(np.array(open_and_close) / (close_before - small_cash)), np.log(new_per_old), sigma)
-    )  # fmt: skip
-    if reading is not None and small_cash < cash < close_before:  # a large dividend of the same day may hide the split
-        with_cash = _reading(np.log(np.array(open_and_close) / (close_before - cash)), np.log(new_per_old), sigma)
-        reading = reading if with_cash is not None else None
+    reading = None
+    if splits:
+        cash_amounts = (small_cash, cash) if small_cash < cash < close_before else (small_cash,)
+        reading = _split_reading(open_and_close, close_before, cash_amounts, new_per_old, sigma)
     if reading is not None:
         shown_row = (
             _other_bar(bars, row, first, stop, float(np.log(new_per_old)), sigma) if reading == "absent" else None
@@ -195,10 +193,8 @@ def _faults_at(bars: Series, row: int, actions_before: Sequence[Action], changed
     shown_fall = min(price * new_per_old for price in open_and_close) < close_before - cash / 2 and cash < close_before
     least_cash = _least_yield(bars, row, first) * close_before
     if cash >= least_cash and not shown_fall:
-        faults += [
-            ActionFault(action, *bar_fields, "absent", explains=explains)
-            for action in dividends if action.cash_nano / NANO >= least_cash / 2
-        ]  # fmt: skip
+        paid = [action for action in dividends if action.cash_nano / NANO >= least_cash / 2]
+        faults += [ActionFault(action, *bar_fields, "absent", explains=explains) for action in paid]
     return faults
 
 
@@ -230,6 +226,20 @@ def _least_yield(bars: Series, row: int, first: int) -> float:
         return MOST_YIELD
     night = deviation(np.log(bars.open[start:row] / bars.close[start - 1 : row - 1]))
     return min(MOST_YIELD, max(LEAST_YIELD, YIELD_NIGHTS * night)) if night == night else MOST_YIELD
+
+
+def _split_reading(
+    open_and_close: tuple[float, float],
+    close_before: float,
+    cash_amounts: Sequence[float],
+    new_per_old: float,
+    sigma: float,
+) -> Literal["absent", "reversed"] | None:
+    """Return how the prices contradict a split with each of `cash_amounts` as dividend, and None if they do not with
+    one of these amounts: a large dividend of the same day may hide the split. The first amount gives the reading."""
+    prices, log_ratio = np.array(open_and_close), float(np.log(new_per_old))
+    readings = [_reading(np.log(prices / (close_before - cash)), log_ratio, sigma) for cash in cash_amounts]
+    return None if None in readings else readings[0]
 
 
 def _reading(log_moves: np.ndarray, log_ratio: float, sigma: float) -> Literal["absent", "reversed"] | None:
