@@ -202,10 +202,10 @@ class Lanes:
             return id in self._messages
 
     def pending(self, limit: int) -> Sequence[Outgoing]:
-        """Return at most `limit` messages, the stored ones first. Raises the error of the store or of `compose` only if
-        no message can be sent.
+        """Return at most `limit` messages: first those in the store, then those that are composed from journal entries
+        in memory.
 
-        The other messages come from memory, composed from journal entries when they are needed.
+        An error of the store or of `compose` is raised only if there is no message to return.
         """
         stored_messages: list[Outgoing] = []
         error: Exception | None = None

@@ -81,11 +81,10 @@ def _set_levels(state: State, order: Wished, number: int) -> str:
 
 
 def on_cancel_requested(state: State, request: CancelRequested) -> Sequence[Effect]:
-    """Cancel one open order, the parent order that sent it, and the symbol in its agents' waiting follow-ups.
+    """Cancel one open order and the parent order that sent it, and take its symbol out of the follow-ups of its agents.
 
-    A follow-up buys what waits for the proceeds of sales.
-
-    A later decision may order again. A cancel that was lost can be requested again.
+    A follow-up is a purchase that waits for the proceeds of sales. A later decision may order again. A cancel that was
+    lost can be requested again.
     """
     work = state.working.get((request.sample, request.n))
     if work is None or not 0 <= request.row < len(work.state):

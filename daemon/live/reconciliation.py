@@ -318,10 +318,10 @@ def events_of(
     received: tuple[tuple[int, int], ...],
     stray: Sequence[ForeignOrder] = (),
 ) -> list[Reconciled | ForeignFound]:
-    """The events of a comparison: the account as the venue has it, and orders there that are not ours.
+    """The events of a comparison: the account as the venue has it, and open orders there that quantd does not track.
 
-    `received` are the baskets (sample, number) that the venue's buying power includes, `stray` the orders of this run
-    that are open at the venue and ended in the books.
+    `received` are the baskets (sample, number) that the venue has counted in its buying power. `stray` are orders of
+    this run that are open at the venue although they have ended in the books.
     """
     return [
         Reconciled(

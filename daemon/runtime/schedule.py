@@ -229,7 +229,7 @@ def _cron(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Ite
 
     In an hour that a clock change repeats, a line with fixed hours fires the first time only, and a line whose hour
     field is * both times. A skipped time is shifted: 02:30, where 02:00 becomes 03:00, is 03:30. The trigger runs on
-    wall-clock time without a zone, because with a zone it fires twice in a repeated hour or does not return from it.
+    wall-clock time without a zone: with a zone, it fires twice in a repeated hour, or searches that hour without end.
     """
     zone = ZoneInfo(schedule.timezone or sessions.zone)
     line = schedule.cron or ""

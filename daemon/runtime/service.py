@@ -514,9 +514,10 @@ class Service:
             listener.set()
 
     def alert(self, text: str, job: str = "", *, up: bool = False, critical: bool = False) -> None:
-        """Raise the alert `text` of the condition `upkeep`, or, with `job`, of the job with this name.
+        """Raise the alert `text` of the job with the name `job`; without one, of the kind "upkeep", for other trouble.
 
-        With `up` the condition has ended: the job works again. After the last commit of the run the call has no effect.
+        The level is CRITICAL with `critical`, else WARNING. With `up` the trouble has ended: the job works again. After
+        the last commit of the run the call has no effect.
         """
         now = self.shell.unsettled.now
         try:

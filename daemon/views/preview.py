@@ -297,7 +297,7 @@ def _refusals(state: State, judgement: Judged) -> list[Refusal]:
 
 
 def _house_limits(house: Judged) -> list[LimitRow]:
-    """The rows of the limits of the house (the whole account): values now and after the round."""
+    """The rows of the limits of the house (the whole account): values now, and after the orders of the decision."""
     before = figures(house.ctx, house.account, house.limits, None)
     after = figures(house.ctx, house.account, house.limits, house.verdict.lots)
     return [row(key, house.limits, before.get(key), after.get(key)) for key in in_order({*before, *after})]

@@ -123,7 +123,8 @@ class Walked(Struct, frozen=True):
         return [self._row(name) for name in names if any(record.account == name for record in self.records)]
 
     def _row(self, account: str) -> AccountRow:
-        """Return the figures of one account. Each year has the same weight, however many seeds it has.
+        """Return the figures of one account, with its excess over equal weight. Each year has the same weight, however
+        many seeds it has.
 
         A rule has no seeds: its records have the seed 0. The step 0 means that the untrained policy was chosen.
         """
@@ -132,8 +133,8 @@ class Walked(Struct, frozen=True):
         for record in records:
             growth_by_year.setdefault(record.year, []).append(record.growth)
         excess_by_year: dict[int, list[float]] = {}
-        for years in self.excess(account).values():
-            for year, daily in years.items():
+        for daily_by_year in self.excess(account).values():
+            for year, daily in daily_by_year.items():
                 excess_by_year.setdefault(year, []).append(float(daily.mean()) * PERIODS_PER_YEAR)
         yearly_excess = [float(np.mean(values)) for values in excess_by_year.values()]
         return AccountRow(

@@ -189,7 +189,7 @@ class Performances:
         async with self._one_request:
             await self._run.service.settled()
             # here and not in the thread, which would read the engine's state while it changes
-            # "" is the account that trades, beside the shadows: its gains by instruments that close after a sample
+            # "" is the account that trades, no shadow: its gains from instruments whose market closes after the sample
             gains = own_closes(self._run.service.shell.state).get("", ())
             return await self._run.read(guarded)
 

@@ -233,7 +233,8 @@ class AnswerBlocks:
                     self._requests.add(sample_answers.ts, agent, weights)
 
     def _new_block(self, view: View) -> Ahead | None:
-        """Return a block that begins at the sample of a view; None where the block would have too few samples."""
+        """Return a block of answers for consecutive samples, computed in advance, the first at the sample of `view`;
+        None where the block would have too few samples."""
         if self._ahead is not None and view.time in self._ahead.rows:
             self._pause = view.sample + BLOCK  # the engine shows another market than the bars
         self._ahead = None

@@ -81,7 +81,7 @@ def _largest_ratio(cov: Floats, reward: Floats, box: Box) -> Floats:
     try:
         unscaled = nonnegative(correlation, rate / best)
     except Infeasible:
-        # nearly singular: signs alone do not determine it
+        # the covariance is nearly singular: weights that need only be 0 or more have no unique solution
         return _largest_ratio_in_box(cov, reward, box, np.full(len(reward), 1.0 / len(reward)))
     unscaled /= deviation
     weights: Floats = unscaled / unscaled.sum()

@@ -238,7 +238,7 @@ class Ledger(Postings):
         """
         amount, residue, parts = self._per_unit(symbol, cash_nano)
         self.house.receive(amount)
-        self.house.lose(residue)
+        self.house.lose(residue)  # what is below one micro, in atto-currency
         for book, part in parts:
             book.receive(part)
         return amount

@@ -81,7 +81,7 @@ class Mlp(ActorCritic):
         self.vector, self.gradient = flatten([*self.trunk.parameters(), self.spread, *heads])
         self._rounded_layers: list[Tensor] = []
         """The trunk's weights in bfloat16, as of the last pass."""
-        # for each part of the rows of the last kept run: the activations of its layers, and the input of the heads
+        # of the last forward pass that is needed backwards, for each part of its rows: activations, input of the heads
         self._tapes: list[tuple[list[_Activations], Tensor]] = []
         self._record_shape = (0, 0)
         self._record: list[Tensor] = []

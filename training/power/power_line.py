@@ -165,7 +165,7 @@ def _learner_sentence(plan: Plan, power: Power, findings: Iterable[Finding] | No
     except (ValueError, OSError) as why:
         return f" What {plan.agent} finds is not known: {_reason(why)}."
     for ic in STRENGTHS[STRENGTHS.index(power.least) :]:
-        cell = cell_of(plan, "plan", Plant(ic=ic), power.cost_bp)
+        cell = cell_of(plan, "plan", Plant(ic=ic), power.cost_bp)  # "plan": the learner of the plan, not the scorer
         share_by_seed = {finding.seed: finding.share for finding in recorded if finding.cell == cell}
         shares = [share for share in share_by_seed.values() if share is not None]
         if shares:

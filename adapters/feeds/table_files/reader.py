@@ -577,7 +577,7 @@ def _symbol(raw: RawTable, roles: Roles, asked: Asked, stamps: pl.Series, severa
         alternatives = f" (it could be {' or '.join(candidates)})" if candidates else ""
         raise FeedError(
             raw.name, f"it has no column of symbols, and its name does not say which it is{alternatives}",
-            "Add --symbol with it, such as --symbol AAPL, or name the file by its symbol",
+            "Add --symbol and the symbol, such as --symbol AAPL, or name the file by its symbol",
         )  # fmt: skip
     return pl.Series("symbol", [symbol]).new_from_index(0, count), f"{symbol}, from the file's name"
 

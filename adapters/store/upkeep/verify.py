@@ -210,7 +210,8 @@ class _Fold:
     def _last_row_before_fold(self, least: int) -> int:
         """Return the number of the last journal row that need not be applied again; 0 if every row must be.
 
-        The rows after it have at least `least` entries, and every entry since each run's last snapshot.
+        A row holds the entries of one commit. The rows after that row have at least `least` entries in all. They
+        include every entry since the last snapshot of each run.
         """
         last_skipped, total = 0, 0
         for number, count in self._driver.execute("SELECT number, count FROM journal ORDER BY number DESC").fetchall():

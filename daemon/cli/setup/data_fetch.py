@@ -173,7 +173,9 @@ def fetched(order: Order, *, shown: bool) -> Fetched:
     source = vendors.source
     if absent := [symbol for column, symbol in enumerate(universe.symbols) if not (rows.column == column).any()]:
         text = f"{source.name}: no bar of {some(absent)} between {start} and {last}"
-        raise Failure(f"{text}. Check the range, and how the source spells them.\nNothing was written.", CHECK_FAILED)
+        raise Failure(
+            f"{text}. Check the range, and how the source spells the symbols.\nNothing was written.", CHECK_FAILED
+        )
     market = Market(universe, calendars, source.stamps, length, adjusted=source.adjusted)
     # adjusted prices contain their splits and dividends already
     good, bad, questions = _usable_bars(rows, [] if source.adjusted else actions, market)

@@ -266,7 +266,7 @@ class Core:
         return booked
 
     def _take_tick(self, tick: Any) -> bool:
-        """Take a sample without a job, and decide. Returns False, with nothing changed, if only `step` (Python) can."""
+        """Take a sample at which no job is due, and decide. False, with nothing changed, if only Python's step can."""
         market: Market = self.market_columns
         crosses: Crosses = self.crosses
         if not self.folding and not self.host.load():

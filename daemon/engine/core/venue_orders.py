@@ -123,7 +123,8 @@ class VenueOrders:
     def fill_basket(self, orders: Orders) -> bool:
         """Whether every order of a basket fills whole at the open; writes prices and fees.
 
-        A price of 0 means that the order cannot fill there. `charged` are commissions before the minimum.
+        A price of 0 means that the order cannot fill there. `end` is the instant until which an order is valid. `moved`
+        adds slippage, and `least` applies the venue's minimum fee. `charged` are commissions before that minimum.
         """
         fills: LimitFills = self.terms
         symbols: Ints = orders.symbol
@@ -148,7 +149,7 @@ class VenueOrders:
             fee: int = fills.fee(symbol, size, price)
             if fee > MOST:
                 return False
-            charged[k], prices[k], fees[k] = fee, price, fills.least(-1, fee)  # -1: the order's first fill
+            charged[k], prices[k], fees[k] = fee, price, fills.least(-1, fee)  # -1: nothing charged yet
         return True
 
     def post(self, ledger: Postings, only: int) -> bool:

@@ -107,7 +107,8 @@ def slices_due(rules: Execution, start: int, close: int, now: int) -> int:
 
 
 def twap_lots(rules: Execution, size: int, due: int) -> int:
-    """Lots of `size` that are due with `due` slices of equal size, rounded down until the last."""
+    """The lots of an order of `size` lots to be sent once `due` of its slices of equal size are due, in all; rounded
+    down, but the last slice completes the order."""
     return size * due // rules.slices
 
 

@@ -59,6 +59,7 @@ def why_not_settled(state: State, key: Key, row: int, cum: int) -> str:
     if work is None or not 0 <= row < len(work.state):
         return "no such order is known here"
     earlier = settlement_of(state, key, row)
+    # included < 0: no later correction of the account contains the lots of the earlier settlement
     if earlier is not None and not earlier.replaced and earlier.included < 0:
         booked = earlier.low  # without the lots of the earlier settlement, which is booked back
     elif work.state[row] in ENDED:

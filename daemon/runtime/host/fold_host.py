@@ -328,7 +328,7 @@ class FoldHost:
             state.equity_micro, *state.books_micro = list(state.equities)
             state.borrowed_key, state.earned = state.sample_key - state.sample_key % DAY_NS, None
             if not state.journalled:
-                # the bands show that no level changed: the records that were skipped count as made
+                # bounds of the limit values show that no alert level changed: skipped records count as made
                 watch = state.watch
                 watch.recorded_no += (state.sample_no - watch.recorded_no) // RECORD_SAMPLES * RECORD_SAMPLES
         state.booked()

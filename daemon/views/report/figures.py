@@ -112,8 +112,9 @@ def report(
 ) -> Report:
     """The report of (since, until], in ns UTC; `until` 0 means no end. `feed` is the digest of the market data.
 
-    `measured` computes the plans from a step on again, for limit values that are not recorded. Raises ValueError when
-    the run has no sample in that span.
+    `standing` is the present state of a running daemon, None for a stored run; `slices` are the bars that value
+    instruments at their own closes. `measured` computes the plans of orders again, from a given step on, to obtain
+    limit values that the journal lacks. Raises ValueError when the run has no sample in that span.
     """
     return _Figures(reader, config, standing, since, until or 2**63 - 1, measured, slices).report(kind, feed)
 
@@ -218,7 +219,7 @@ class _Figures:
     def report(self, kind: str, feed: str) -> Report:
         """Compute all parts of the report; `unknown` then has the reason of each part that is missing.
 
-        A place is an agent of the configuration for a portfolio that may be opened: unused ones are left out.
+        An agent that only reserves a place for a portfolio is left out until a portfolio is opened there.
         """
         reader, since, until = self.reader, self.since, self.until
         refused, cut = reasons(self.plans)

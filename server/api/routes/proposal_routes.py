@@ -252,7 +252,10 @@ class ProposalRoutes:
         return await self._copies.result(work)
 
     async def propose(self, asked: Propose, sender: str, name: str) -> ProposalAnswer:
-        """The verdict after the commit. Raises Refused for a proposal that is refused as a whole."""
+        """The verdict on the proposal of the outside agent `name`, after the commit; `sender` names the token.
+
+        Raises Refused for a proposal that is refused as a whole.
+        """
         self._check_rate_and_agent(name, f"propose {sender}")
         reason = journal_reason(asked.reason, "a proposal")[:REASON_CHARS]
         async with self._turn:

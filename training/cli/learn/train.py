@@ -195,7 +195,7 @@ def _scorer(options: TrainingOptions) -> int:
         )
         raise Failure(text, USAGE)
     if options.bars is not None:
-        probed(find(options.bars))
+        probed(find(options.bars))  # raises Failure for a file that cannot be read
     values: dict[str, object] = {
         "--bars": options.bars, "--actions": options.actions, "--seeds": options.seeds,
         "--iterations": options.iterations,
