@@ -305,8 +305,8 @@ def affects_trading(path: Path, value: Any) -> bool:
 
 @lru_cache(maxsize=4_096)
 def _values_outside_digest(path: Path) -> tuple[Any, ...] | None:
-    """The values with which the key at `path` is not in the digest (it then changes no trade); None for any key that is
-    never in the digest."""
+    """The values of the key at `path` that change no trade, and are therefore not in the digest; None for any key that
+    is never in the digest."""
     return None if _enclosing_key(path, NOT_TRADING) else ADDED.get(_enclosing_key(path, ADDED) or "", ())
 
 

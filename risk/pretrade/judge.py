@@ -305,7 +305,8 @@ class Gate:
         proceeds.
 
         `after` is the book after all fills: `more_long` and `more_short` are the values of its adding buys and sells,
-        and `spent` is its cash in use without them.
+        and `spent` is its cash in use without them, below 0 where cash is available. By unit of value, `settled_long`
+        is what a buy uses and `settled_short`, below 0, what a sale brings. `near` is the tolerance for rounding.
         """
         basket: Basket = self.basket
         after: Standing = self.after

@@ -495,9 +495,10 @@ class History:
             self._complete(final_key, actions)
 
     def _alike(self, ts: int, key: int, final_ts: int, marks: Floats) -> bool:
-        """Whether a sample gives the known and the synchronous ring the same row, after the same corporate actions.
+        """Whether a sample gives the same row to the ring of known prices and to the ring of closes by session date.
 
-        The arguments are those of `sample`. Rows are the same if every price is equal to the last bit.
+        The corporate actions before the row must be the same, too. The arguments are those of `sample`. Rows are the
+        same if every price is equal to the last bit.
         """
         row = self.pending.get(key)
         if final_ts > ts or self.waiting or row is None or row.tobytes() != marks.tobytes():

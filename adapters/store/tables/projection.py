@@ -194,7 +194,7 @@ class Projection:
     def take(self) -> Rows:
         """Return the rows by table (and under MOVED, LATE, OUTBOX) of the entries added since the last call.
 
-        Baskets whose orders have all ended are forgotten.
+        MOVED are new states of stored orders, OUTBOX messages. Baskets whose orders have all ended are forgotten.
 
         Rows of new orders are complete; of stored orders only the new state is returned (MOVED).
         """

@@ -589,7 +589,7 @@ class Core:
             records.note_orders(orders)
 
     def _record_plan(self, sample: int, used: int, raises: bool) -> None:
-        """Record a plan, and, where `raises`, the alert levels of limits that the plan raises."""
+        """Record a plan, after `used` follow-ups of its decision; with `raises` also the alert levels it raises."""
         plan: Plan = self.round_plan
         records: StepRecords = self.records
         n: int = self.orders_at.get(sample, 0) + 1 if plan.count() > 0 else 0

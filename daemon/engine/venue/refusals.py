@@ -73,7 +73,8 @@ def settle_retries(state: State) -> list[Effect]:
     """At a tick: end pauses whose next order has been open as long as the pause lasted, and pauses without a refusal
     for FORGOTTEN_NS since their end.
 
-    A venue may accept an order and refuse it a moment later, so that an acceptance alone does not end the pause.
+    A pause follows refusals with the same words, and is kept by (agent or house, symbol, side). A venue may accept an
+    order and refuse it a moment later, so that an acceptance alone does not end the pause.
     """
     standing = {
         (HOUSE, work.basket.sym[row], side_of(state, work.basket.sym[row], work.lots[row]))

@@ -146,7 +146,10 @@ def _end_order(
 
 
 def _book_claim(state: State, key: Key, work: Working, claim: Settlement, sign: int) -> list[Effect]:
-    """Book the fill that an operator claimed (`sign` 1), or book it back (-1)."""
+    """Book the fill that an operator claimed (`sign` 1), or book it back (-1).
+
+    The unfilled shares of the books in the order fall by their parts of the fill, or grow again.
+    """
     if not claim.claimed:
         return []
     row, symbol = claim.row, work.basket.sym[claim.row]
@@ -178,7 +181,7 @@ def take_word(state: State, key: Key, work: Working, reports: Reports) -> tuple[
         report_rows = [k for k, row in enumerate(reports.row) if row == claim.row]
         if not report_rows:
             continue
-        # a query repeats the fills that were known before
+        # an answer to a query repeats fills up to `claim.low` lots, which were booked before the claim
         fills = [(reports.lots[k], reports.price_nano[k]) for k in report_rows if reports.cum[k] > claim.low]
         fills = [fill for fill in fills if fill[0]]
         cum = max(reports.cum[k] for k in report_rows)
