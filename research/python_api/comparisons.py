@@ -10,6 +10,7 @@ import polars as pl
 
 from quantd.research.doubts import doubt_lines
 from quantd.research.metrics.catalogue import Measures
+from quantd.research.metrics.sample_dates import SampleRate
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.python_api.backtests import Backtest, Misused
 from quantd.research.python_api.frames import Frame
@@ -52,10 +53,12 @@ def metrics(
 
     None stands for a metric that is undefined, or whose input is missing, such as the trades of an array. Raises
     Misused, which is an Error, for other shapes, other dates, values that are not finite or in percent, irregular dates
-    without `periods`, and `periods` that contradicts the dates.
+    without `periods`, and `periods` that contradicts the dates or the number of samples a year of a backtest.
     """
     result = _backtest_of(returns)
     if result is not None and benchmark is None:
+        require_rates(periods, risk_free_annual)
+        _refuse_other_periods("returns", result, periods)
         return result.metrics
     if benchmark is None:
         return Measures(_tracks([returns], ["returns"], periods, risk_free_annual)[0])
@@ -155,6 +158,8 @@ def significance(
     """
     first, second = _backtest_of(a), _backtest_of(b)
     if first is not None and second is not None:
+        require_rates(periods, risk_free_annual)
+        _refuse_other_periods("a", first, periods)
         pair = compare(first, second, names=("a", "b")).pairs[0]
         return Significance(pair.versus, pair.samples, pair.annualised, pair.no_interval)
     track, other_track = _tracks([a, b], ["a", "b"], periods, risk_free_annual)
@@ -233,6 +238,13 @@ def _labels(runs: Sequence[Backtest]) -> tuple[str, ...]:
     return tuple(labels)
 
 
+def _refuse_other_periods(name: str, run: Backtest, periods: float | None) -> None:
+    """Raise Misused where `periods` contradicts the samples a year of a backtest, whose figures have their own."""
+    own_periods = run.track.periods
+    if periods is not None and SampleRate(own_periods, own_periods).contradicts(periods):
+        raise Misused(f"{name}: periods={periods:g}, but the backtest has {own_periods:g} samples a year; omit periods")
+
+
 def _tracks(
     results: Sequence[object], names: Sequence[str], periods: float | None, risk_free_annual: float
 ) -> tuple[TrackRecord, ...]:
@@ -245,6 +257,9 @@ def _tracks(
     runs = [_backtest_of(result) for result in results]
     series = [None if run is not None else series_of(result, name)
               for run, result, name in zip(runs, results, names, strict=True)]  # fmt: skip
+    for run, name in zip(runs, names, strict=True):
+        if run is not None:
+            _refuse_other_periods(name, run, periods)
     # the samples a year of the results, else those of the arrays and frames
     rates = [run.track.periods for run in runs if run is not None]
     rates += (

@@ -116,3 +116,14 @@ def test_other_dates_are_refused(pair):
     equity = pair[0].equity
     with pytest.raises(quantd.Error, match="different dates"):
         quantd.significance(equity[:-1], equity[1:])
+
+
+def test_a_number_of_samples_that_a_backtest_does_not_have_is_refused(pair):
+    text = r": periods=12, but the backtest has 252 samples a year; omit periods"
+    with pytest.raises(quantd.Error, match="returns" + text):
+        quantd.metrics(pair[0], periods=12)
+    with pytest.raises(quantd.Error, match="returns" + text):
+        quantd.metrics(pair[0], pair[1], periods=12)
+    with pytest.raises(quantd.Error, match="a" + text):
+        quantd.significance(*pair, periods=12)
+    assert quantd.metrics(pair[0], periods=252).periods == 252.0
