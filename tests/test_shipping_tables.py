@@ -1,6 +1,7 @@
 """The tables of the page on shipping are those of the records in the repository."""
 
 import pytest
+from msgspec.structs import replace
 
 from benchmarks.power.teams import TeamRun, read_runs
 from quantd.research.power.walk_records import Walked, WalkedYear, read_walks
@@ -43,7 +44,7 @@ def test_an_account_has_its_excess_and_the_years_above_equal_weight() -> None:
 
 
 def test_a_walk_of_two_years_and_one_seed_may_not_be_shipped() -> None:
-    rows = shipping_tables.verdict_rows([walk(), walk(15.0)]).splitlines()
+    rows = shipping_tables.verdict_rows([walk(), walk(15.0)], 2).splitlines()
     assert rows[0] == "| condition | ppo-us20, cost 5 | ppo-us20, cost 15 |"
     assert "| at least 8 test years | 2: fails | 2: fails |" in rows
     assert rows[-1] == "| all together | **may not be shipped** | **may not be shipped** |"
@@ -53,6 +54,16 @@ def test_walks_of_one_cost_are_told_apart_by_their_plan() -> None:
     walks = [walk(), walk(), walk(15.0)]
     assert shipping_tables.cost_texts(walks) == ["5, plan 1", "5, plan 2", "15"]
     assert "| 5, plan 2 | 1 | +0.025 | -0.012 | +0.006 |" in shipping_tables.seed_rows(walks)
+
+
+def test_walks_on_funds_have_tables_of_their_own_and_count_as_looks() -> None:
+    funds = Walked(tuple(replace(record, plan=shipping_tables.FUNDS) for record in walk().records))
+    by_name = shipping_tables.tables([walk(), funds, walk(15.0)], [run()])
+    assert [name for name in by_name if name.startswith("fund ")] == ["fund walks", "fund verdicts", "fund seeds"]
+    assert "3 looks" in by_name["verdicts"]
+    assert "3 looks" in by_name["fund verdicts"]
+    assert by_name["fund walks"].count("`ppo`") == 1
+    assert by_name["walks"].count("`ppo`") == 2
 
 
 def test_each_seed_has_a_row_with_its_years() -> None:

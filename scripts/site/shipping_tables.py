@@ -17,8 +17,8 @@ from scripts.words import ROOT
 WALKS: Final = ROOT / "benchmarks" / "power" / "walks.jsonl"
 PAGE: Final = ROOT / "docs" / "learn" / "shipping.md"
 
-TABLES: Final = ("walks", "verdicts", "seeds", "teams")
-"""The names of the tables, as in their comments on the page."""
+FUNDS: Final = "ppo-etf25"
+"""The plan of the walk on 25 funds; the other walks are on twenty stocks."""
 
 CASES: Final = {
     "ppo": "PPO, one",
@@ -61,9 +61,8 @@ def _account(cost: str, row: AccountRow) -> str:
     )
 
 
-def verdict_rows(walks: Sequence[Walked]) -> str:
+def verdict_rows(walks: Sequence[Walked], looks: int) -> str:
     """Return the table of the conditions of the rule, a column for each walk with a learned account."""
-    looks = looks_of(walks)
     judged = [walk for walk in walks if walk.learned]
     verdicts = [walk.verdict(looks) for walk in judged]
     heads = [f"{walk.first.plan}, cost {cost}" for walk, cost in zip(judged, cost_texts(judged), strict=True)]
@@ -119,9 +118,21 @@ def team_rows(runs: Iterable[TeamRun]) -> str:
 
 
 def tables(walks: Sequence[Walked], runs: Iterable[TeamRun]) -> dict[str, str]:
-    """Return the tables by name, walks in the order of their costs."""
-    walks = sorted(walks, key=lambda walk: walk.first.cost_bp)
-    return dict(zip(TABLES, (walk_rows(walks), verdict_rows(walks), seed_rows(walks), team_rows(runs)), strict=True))
+    """Return the tables by name, as in their comments on the page; walks are in the order of their costs.
+
+    Walks on stocks and on funds count as looks of each other, since one plan was tried on both.
+    """
+    walks, looks = sorted(walks, key=lambda walk: walk.first.cost_bp), looks_of(walks)
+    by_name = {"teams": team_rows(runs)}
+    for kind, of_funds in (("", False), ("fund ", True)):
+        chosen_walks = [walk for walk in walks if (walk.first.plan == FUNDS) == of_funds]
+        if chosen_walks:
+            by_name |= {
+                f"{kind}walks": walk_rows(chosen_walks),
+                f"{kind}verdicts": verdict_rows(chosen_walks, looks),
+                f"{kind}seeds": seed_rows(chosen_walks),
+            }
+    return by_name
 
 
 def written(page: str, by_name: dict[str, str]) -> str:
