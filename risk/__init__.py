@@ -1,1 +1,1 @@
-"""Pre-trade risk: measures, limits, and the gate that decides how much of each intended order is permitted. Pure."""
+"""Pre-trade risk: measures, limits, and the gate that decides how much of each order passes, without side effects."""

@@ -154,7 +154,7 @@ class Crises(Struct, frozen=True):
     """The result of the study of crises.
 
     `limits` are the effects of the limits over the whole run. `always` names the limits that the study never leaves
-    out. `known` are the counted trials, and `benchmark_limits` describes the limits of each benchmark.
+    out. `known` are the trials of the market, and `benchmark_limits` describes the limits of each benchmark.
     """
 
     run: str
@@ -327,7 +327,7 @@ class _CutLog:
                 self.found.append((effect.ts, Counter((f"max_{effect.reason}",))))
 
     def between(self, first: int, last: int) -> Counter[str]:
-        """Return the count by limit from the instant `first` up to, and without, `last`."""
+        """Return the count by limit from the instant `first` up to, but not including, `last`."""
         return sum((counts for ts, counts in self.found if first <= ts < last), Counter[str]())
 
 

@@ -157,8 +157,8 @@ def forward_returns(wealth: Floats, worth: Floats, horizon: int) -> Floats:
 
 
 def _delisting_payments(wealth: Floats, worth: Floats) -> Floats:
-    """Return float64[T, N]: `worth` from a delisting on, NaN elsewhere. A delisting is seen by a carried value that
-    differs from the value at the last fill."""
+    """Return float64[T, N]: `worth` from a delisting on, NaN elsewhere. A delisting shows in `worth`: the value differs
+    from `wealth` at the last fill."""
     rows = np.arange(len(wealth))[:, None]
     last_fill = np.maximum.accumulate(np.where(np.isfinite(wealth), rows, -1), axis=0)
     last_fill_wealth = np.where(last_fill >= 0, np.take_along_axis(wealth, np.maximum(last_fill, 0), axis=0), np.nan)

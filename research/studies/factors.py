@@ -5,7 +5,7 @@ the truncation test of the look-ahead study: the values on markets that end earl
 state calls a freshly loaded factor on the whole market in reverse order, and on each cut market at its last rows only.
 
 Order: the reversed calls come first. A factor that differs there is unsteady, and is not tested on cut markets. The
-test with later dates comes last, and only where nothing differs and no file was opened.
+test in which all dates are later comes last, and only where nothing differs and no file was opened.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -300,7 +300,7 @@ def _verdict(
     """Return the result of the checks of one factor.
 
     `cuts` is the number of shortened markets. `unsteady` counts the differences in reverse order, and `dated` those
-    under later dates.
+    where all dates are later.
     """
     market_paths = market_files(assembly.config)
     failures = [f"{session_date(int(rows.ts[row]))}: {why}" for row, why in values.failed.items()]

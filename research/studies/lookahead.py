@@ -194,7 +194,7 @@ def _later_differences(assembly: Assembly, answers: Answers, policy: Policy) -> 
 
 
 def _is_in_artifact(name: str) -> bool:
-    """Return whether a file belongs to a trained artifact: its training window is known, so no cut market is needed."""
+    """Return whether a file is of a trained artifact; such a file needs no cut, as its training window is known."""
     return any((folder / MANIFEST).is_file() for folder in list(Path(name).parents)[:2])
 
 
@@ -313,7 +313,7 @@ def earliest(changes: Iterable[Differing]) -> tuple[Differing, ...]:
 
 
 def points(times: Iterable[int], cuts: int) -> list[int]:
-    """Return at most `cuts` of the instants `times`, evenly spread and without the last, to truncate the market at."""
+    """Return the instants at which to truncate the market: at most `cuts` of `times`, evenly spread, never the last."""
     instants = list(times)
     count = min(cuts, max(0, len(instants) - 1))
     rows = np.linspace(0, len(instants) - 1, count + 2).astype(np.int64)[1:-1]

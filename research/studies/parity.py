@@ -325,8 +325,8 @@ def parity(
 ) -> Parity:
     """Compare the steps of a run with those of a backtest (`other`), for decisions on samples in (since, until].
 
-    `since` and `until` are in ns UTC; by default all samples are compared. The `worst` largest differences by money are
-    listed.
+    `since` and `until` are in ns UTC; by default all samples are compared. At most `worst` differences are
+    listed, the largest amounts of money first.
     """
     run_facts, backtest_facts = _facts(entries), _facts(other)
     marks = run_facts.marks | backtest_facts.marks

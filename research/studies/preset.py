@@ -1,4 +1,4 @@
-"""Presets: each seed of a training plan is trained, then backtested alone over the plan's test part, like equal weight.
+"""Presets: each seed of a training plan is trained, and backtested alone over the plan's test part beside equal weight.
 
 The accounts begin in cash, and every policy decides at the first sample. Each seed is a recorded trial.
 """

@@ -73,7 +73,7 @@ class SignalStudy(Struct, frozen=True):
 
     @property
     def refused(self) -> bool:
-        """True if the look-ahead check found something against the factor; False, too, where it decided nothing."""
+        """True if the look-ahead check found something against the factor; also False where it has no result."""
         return self.guard.clean is False
 
     @property

@@ -279,7 +279,7 @@ def _key_values(keys: Sequence[str], values: Sequence[str]) -> str:
 
 
 def _typed(values: Sequence[str]) -> pl.Series:
-    """Return `values` as a column: integers or, if not possible, floats, where all are numbers; else text."""
+    """Return `values` as a column: integers if all are integers, floats if all are numbers, else text."""
     text = pl.Series(values, dtype=pl.String)
     for kind in (pl.Int64, pl.Float64):
         numbers = text.cast(kind, strict=False)

@@ -132,7 +132,8 @@ def synchronous_rows(assembly: Assembly) -> SynchronousRows:
 def _histories(assembly: Assembly, ticks: list[Tick]) -> tuple[Floats, Floats, Floats]:
     """Return the prices and the returns of N instruments at the T rows (session dates), float64[T, N] each.
 
-    Also returns their bars, float64[7, T, N]: open, high, low, close, volume, and the two links of `BarRing`.
+    Also returns their bars, float64[7, T, N]: open, high, low, close, volume, and the cumulative factors of
+    price and volume for splits and dividends.
     """
     size, total = assembly.universe.size, len(ticks)
     prices, returns, bars = (

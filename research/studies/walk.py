@@ -74,7 +74,7 @@ class Choice(Struct, frozen=True):
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """What the table of refits shows for the choice: the texts in `seen`, or the chosen values without any."""
+        """What the table of refits shows for the choice: the texts in `seen`, else the chosen values."""
         return self.seen or self.values
 
     @property

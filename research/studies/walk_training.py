@@ -4,8 +4,8 @@ The bars of a refit are split into a training and a validation part, in the prop
 that the refit trades is the test part. The seed that is best on the validation part trades.
 
 What can go wrong: the process is killed during a refit. So the training goes on from its last checkpoint. The recorded
-looks (evaluations) of the unfinished refit are removed first: a repeated evaluation is the same look, and would count
-twice. The file that marks a refit as finished is written last, so that an unfinished refit is never read.
+looks (evaluations) of the unfinished refit are removed first: a repeated evaluation would be counted a second time.
+The file that marks a refit as finished is written last, so that an unfinished refit is never read.
 """
 
 from collections.abc import Callable, Sequence

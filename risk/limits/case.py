@@ -18,8 +18,8 @@ class Account(Struct, kw_only=True, eq=False):
       unknown state; None for none.
     - `up_cash` is the largest cost of these buy orders, with fees. `open_orders` counts all these orders.
     - `open_loss` is the largest fall of equity when they fill; None derives it from `up_cash` and the collars, which is
-      exact while the marks stay. `open_gain` is the largest rise of equity when they fill: above 0 only where a mark
-      has passed the worst price of an order.
+      exact while mark prices do not change. `open_gain` is the largest rise of equity when they fill: above 0 only
+      where a mark price has passed the worst price of an order.
     - `traded` is the value traded in this session.
     - `recent_orders` counts orders within the period of the limit `order_rate`, `session_orders` those of this session.
     - `repeated` float64[N] are the signed lots requested within `duplicate_window`; None for none.

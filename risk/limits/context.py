@@ -1,8 +1,8 @@
 """Market data of one sample for the risk gate: prices, ages, volumes and synchronous return scenarios.
 
 What can go wrong: correlations are measured on returns of different days, or a gap counts as a return of 0. Scenarios
-are therefore the rows of returns in which every symbol that is held or ordered has a return. The scenarios depend on
-the basket; only if each row is complete or completely missing do all baskets share its scenarios.
+are therefore the rows of returns in which every symbol that is held or ordered has a return. They depend on
+the basket (the orders of one sample). All baskets share them only if each row is complete or completely missing.
 
 A context is built once per sample and shared by all books; expensive parts are computed on first use. Cached objects do
 not refer back to the context, so that the memory of an old sample is freed at once.

@@ -26,7 +26,7 @@ def joint_bound(spec: Correlation) -> float:
 
 
 def links_of(scenarios: Scenarios, wanted: Bools, spec: Correlation) -> Floats:
-    """Return float64[N, N], a code for each pair of instruments that tend to lose together.
+    """Return float64[N, N], a code for each pair of instruments: do they tend to lose together?
 
     The code is 1 if they do on the same side (both long or both short), -1 on opposite sides, 2 on both, 0 if they do
     not, and `UNKNOWN` where one of them is not in bool[N] `wanted`.

@@ -54,8 +54,8 @@ class OfVolume:
     """A cap on an order: at most a fraction (`part`) of the symbol's average volume.
 
     `part` returns None if the limit is off. `held` and `open` are as in `Room`: whether the position and which open
-    orders count. The gate reads these fields and multiplies only for the symbols that are ordered; a call computes the
-    `Room` of all symbols.
+    orders count. The gate reads these fields and multiplies only for the symbols that are ordered. Calling the object
+    computes the largest orders (`Room`) of all symbols.
     """
 
     part: Callable[[Limits], float | None]
@@ -74,8 +74,8 @@ class OfVolume:
 class OfNotional:
     """A cap on the notional of an order at its worst price, which for a buy is above the mark price.
 
-    `most` returns None if the limit is off. The gate reads these fields and divides only for the symbols that are
-    ordered; a call computes the `Room` of all symbols.
+    `most` returns None if the limit is off. The gate reads this field and divides only for the symbols that are
+    ordered. Calling the object computes the largest orders (`Room`) of all symbols.
     """
 
     most: Callable[[Limits], float | None]

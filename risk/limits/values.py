@@ -74,7 +74,7 @@ class Portfolio:
         """The scenarios of each lookback; None where there are too few."""
 
     def cash(self, traded: float, paid: float) -> None:
-        """Write the value of the limit on cash, add the traded value, and lower equity by the fees.
+        """Write the limit on cash into `values`, set the `traded` value, and lower equity by the fees.
 
         `traded` is the value of all orders at reference prices, `paid` the cost of new and open purchases at worst
         prices with fees.
@@ -184,7 +184,7 @@ def _linear(row: Row, weights: Floats, traded: float) -> float:
 
 
 def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
-    """Write the values of cash, buying power and traded value, at reference prices, of each book."""
+    """Write cash, buying power and traded value, at reference prices, into each book's `values` and `traded`."""
     moving = [portfolio for portfolio in portfolios if portfolio.lots is not None]
     if moving:
         order_values = np.array([portfolio.lots for portfolio in moving]) * ctx.px
@@ -275,7 +275,7 @@ def _weights(ctx: Context, portfolios: Sequence[Portfolio]) -> Floats:
 def _exposures(
     ctx: Context, portfolios: list[Portfolio], share: float, beside: list[Portfolio], sums: Sums | None
 ) -> None:
-    """Write the exposures and the measures over scenarios of books with positive equity.
+    """Write exposures and measures over scenarios into the `values` of books with positive equity.
 
     With `share`, limits that cheap bounds from `sums` show to be below that share of their bound are omitted. The books
     `beside` get no values: they only take part in the matrix products, on which the last bits of the values depend.
@@ -323,7 +323,7 @@ def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], 
     `rows` of `weights` float64[K, N].
 
     The last bit of a loss depends on the books measured with it, and the last bit of a mean on the tails measured
-    earlier, which put the losses in order. A book without a required limit therefore keeps its row, and the losses of a
+    earlier, which reorder the losses. A book of which no limit is required therefore keeps its row, and the losses of a
     tail that no book requires are sorted too, unless no later tail is required. `partition` puts the `count` worst
     losses of each book at the end of its row.
     """

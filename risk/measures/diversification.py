@@ -44,7 +44,7 @@ class Components(Struct, frozen=True):
     """The principal components of returns.
 
     `vectors` are the eigenvectors of the covariance, and `values` its eigenvalues. Where `values` is None, `vectors`
-    are the eigenvectors of the S x S products of the `centred` returns float64[S, N] instead.
+    are the eigenvectors of X X' instead, with the `centred` returns X float64[S, N].
     """
 
     vectors: Floats
@@ -65,8 +65,8 @@ class Components(Struct, frozen=True):
 
 
 def components_of(returns: Floats, cov: Floats | None = None) -> Components:
-    """Return the principal components of returns float64[S, N] (S samples of N symbols), from their S x S products
-    where S is smaller than N. `cov` is the sample covariance of the returns, if already known."""
+    """Return the principal components of returns float64[S, N] (S samples of N symbols). Where S is smaller than N
+    they follow from an S x S matrix (see `Components`). `cov` is the sample covariance, if already known."""
     rows, size = returns.shape
     if size <= rows:
         values, vectors = np.linalg.eigh(covariance(returns) if cov is None else cov)

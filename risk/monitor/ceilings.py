@@ -65,7 +65,7 @@ class Doubts:
         self.limits.append((key, least, most, bound))
 
     def add_of_returns(self, key: str, least: float, most: float, bound: float) -> None:
-        """Add a limit over returns; its values become NaN where a measurement would use other rows than the bands."""
+        """Add a limit over returns; its values become NaN unless a measurement would use the same rows of returns."""
         if self.complete:
             self.add(key, least, most, bound)
         else:
@@ -193,8 +193,8 @@ class Window:
     """The limits over the returns of one lookback.
 
     While the norm of the losses is below `ceiling`, no limit of `tails` changes its level. `ceiling` is computed for
-    `rows` rows of returns, -1 before the first computation. With `spread` there is a limit on diversification: a value
-    between `low` and `high` keeps its level; the last value was between `least` and `most`, NaN without one.
+    `rows` rows of returns; `rows` is -1 before the first time. With `spread` there is a limit on diversification: a
+    value between `low` and `high` keeps its level; the last value was between `least` and `most`, NaN without one.
     """
 
     lookback: int
@@ -443,10 +443,10 @@ class Bands:
         return (-inf, edges[1] - self._margin * bound) if self._rising else edges
 
     def _add_tails(self, rules: Rules) -> None:
-        """Make the bands of the limits on tails (VaR, expected shortfall) and on volatility.
+        """Make the bands (values that keep a level) of the limits on VaR, expected shortfall and volatility.
 
-        A band over returns is added to the window of its lookback, a band over fixed scenarios to `_fixed`. Filtered
-        tails have no band: `unsettled` names them, and their levels are always measured.
+        A band over returns is added to the window of its lookback, a band over fixed scenarios to `_fixed`. Limits
+        on filtered returns have no band: their levels are always measured.
         """
         for tail in rules.tails:
             edges: Any = self._edges(tail.key, tail.bound)
@@ -488,7 +488,7 @@ class Bands:
         return doubts.limits
 
     def _complete(self, ring: Ring) -> bool:
-        """Whether the ring lacks no return of the longest lookback, and has the fewest returns for a measurement.
+        """Whether `ring` has every return of the longest lookback, or of its shorter history, and at least `_fewest`.
 
         If so, a measurement uses the same rows as the bands. No lookback is shorter than `_fewest`.
         """

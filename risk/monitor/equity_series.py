@@ -75,8 +75,8 @@ class EquitySeries:
         """Compute mean and sample standard deviation of the returns, as `Realised` does, but with sums in another
         order.
 
-        Returns MEASURED, TOO_FEW or OTHER (only Python can measure: cash earns interest, or equity was not positive).
-        With TOO_FEW and OTHER nothing is computed. A deposit or withdrawal in `flows` is no return.
+        Returns MEASURED, TOO_FEW, or OTHER where cash earns interest or equity was not positive: `Realised` computes
+        these cases. With TOO_FEW and OTHER nothing is computed. Deposits and withdrawals (`flows`) are no returns.
         """
         first: int = self.end - self.count
         rows: int = self.count - 1

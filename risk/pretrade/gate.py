@@ -7,8 +7,8 @@ fraction of a lot (docs/decisions/009).
 
 The order of the checks gives the result its properties.
 
-- Reducing orders pass first and whole, so that no limit on risk keeps a position from being closed. Only a halt, a held
-  symbol and a missing price refuse them.
+- Reducing orders pass first and whole, so that no limit on risk keeps a position from being closed. Only a halt, a
+  symbol on hold and a missing price refuse them.
 - Caps per symbol come next, then correlation pairs, then one common factor for all orders that add risk. Lots are
   rounded down. So the result does not depend on the order of the symbols, and lots that passed once pass again.
 - Limits on new positions (`Openings`) see the orders that pass all other limits. If they refuse an order, all other

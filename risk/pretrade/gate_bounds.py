@@ -18,7 +18,7 @@ NOTHING = 4
 
 
 class Cap:
-    """A limit on each order by itself: a mask of refused symbols, a room in lots, the weight of a position, a fraction
+    """A limit on each order by itself: a mask of refused symbols, permitted lots, the weight of a position, a fraction
     of the average volume, or a notional.
 
     `sells` and `buys` float64[N] are reason codes (0: not refused) or permitted lots. `held`, `same` and `other` are 1

@@ -157,7 +157,7 @@ class Prepared:
         self._steps: list[tuple[int, int, CapOf, Cap | None]] = []
 
     def parts(self, ctx: Context) -> list[tuple[int, Cap]]:
-        """Return (place, cap) of the limits on each order by itself at a sample, sorted by place (order of
+        """Return (place, cap) of the limits on single orders at a sample, sorted by place (order of
         application)."""
         rules, caps = self.rules, []
         if not self._steps:
@@ -176,7 +176,7 @@ class Prepared:
         return caps
 
     def _lasting(self, ctx: Context) -> list[tuple[int, int, CapOf, Cap | None]]:
-        """Return (place, code, function, cap) of all limits on each order by itself; the place is the order of
+        """Return (place, code, function, cap) of all limits on single orders; the place is the order of
         application, and the cap is None unless it is the same at every sample.
 
         Caps that are the same at every sample and restrict nothing are omitted.
@@ -241,7 +241,7 @@ def _refuse_all(n: int) -> Refused:
 
 
 def _cap(code: int, step: Refused | Room | Weighed, n: int) -> Cap:
-    """Convert the result of a limit's function to the form that the gate reads: room in lots, refused sides, or the
+    """Convert the result of a limit's function to the form that the gate reads: permitted lots, refused sides, or the
     weight limit."""
     match step:
         case Room():
@@ -394,7 +394,7 @@ def _add_statistics(scene: Scene, rare: "RareArrays", scenarios: dict[int, Scena
 def _of_sample(source: Scenarios, worst: int, number: int, earlier: list[tuple[Losses, Scenarios]]) -> Losses:
     """Return the losses of a tail limit, without returns by symbol.
 
-    `number` identifies the scenarios: it becomes that of an `earlier` tail limit over the same ones.
+    `number` identifies the scenarios. If an `earlier` tail limit has the same scenarios, its number is used instead.
     """
     for losses, earlier_source in earlier:
         if earlier_source is source:

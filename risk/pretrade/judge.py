@@ -9,8 +9,8 @@ which must not be changed.
 - `settle` makes the one or two states of the book: while orders are open, and, where a limit is wider then, after all
   fills.
 - `cap` and `count` cut single orders, which needs no scenarios. Then `history` refuses symbols with too few returns.
-- `shrink` clips pairs, scales all orders by one factor, and then checks weights and pairs once more. The first check of
-  an order allowed only for its own costs; the second takes the equity that the whole basket leaves.
+- `shrink` cuts orders by the limit on pairs, scales all by one factor, and then checks weights and pairs once more. The
+  first check of an order allowed only for its own costs; the second takes the equity that the whole basket leaves.
 
 One factor, instead of a share for each order, keeps the result independent of the order of the symbols. All measures
 grow with the lots, so that the smallest of the limits' factors complies with every limit.
@@ -301,8 +301,8 @@ class Gate:
         return basket.left()
 
     def settled_cash(self) -> None:
-        """Reduce buys to the cash after all fills, because short sales that were reduced after the factor bring less
-        proceeds.
+        """Reduce buys to the cash after all fills, because short sales bring less proceeds if they were
+        reduced after all orders were scaled by the common factor.
 
         `after` is the book after all fills: `more_long` and `more_short` are the values of its adding buys and sells,
         and `spent` is its cash in use without them, below 0 where cash is available. By unit of value, `settled_long`
@@ -352,7 +352,7 @@ class Gate:
             basket.changes += 1
 
     def scale_in(self, state: Standing) -> bool:
-        """Lower the common factor to that of every limit in one state of the book. Returns True as soon as a
+        """Lower the common factor to what every limit permits in one state of the book. Returns True as soon as a
         breached limit caps single orders."""
         state.reach()
         for row in self.bounds.rows:
@@ -369,7 +369,7 @@ class Gate:
         return False
 
     def row(self, state: Standing, row: Row) -> bool:
-        """Lower the common factor to that of a linear limit. Returns True if the limit is already breached, and so
+        """Lower the common factor to what a linear limit permits. Returns True if the limit is already breached, and so
         caps single orders.
 
         `exposure` is what counts against the limit before the adding orders and `added` what these add, both weighted
@@ -415,7 +415,7 @@ class Gate:
     def held(self, state: Standing, row: Row) -> float:
         """Return the largest exposure before the adding orders, for a linear limit by side or on net exposure.
 
-        -`low` to `high` is the range of a symbol's exposure over all fills of other orders; `shorts` and `longs` are
+        A symbol's exposure is from -`low` to `high`, over all fills of other orders; `shorts` and `longs` are
         the positive parts of `low` and `high`.
         """
         net: bool = row.kind == NET
@@ -485,8 +485,8 @@ class Gate:
         return largest / bound if largest / bound > low else low
 
     def family(self, state: Standing, family: Family) -> bool:
-        """Lower the common factor to that of a limit by group. Returns True if a group already breaches it, so that
-        single orders are capped.
+        """Lower the common factor to what a limit by group permits. Returns True if a group already breaches it, so
+        that single orders are capped.
 
         A group is a label from 1 on; 0 is in no group. `full_short` and `full_long` are the largest exposures with all
         adding orders, `shorts` and `longs` those without.

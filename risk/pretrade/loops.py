@@ -69,7 +69,7 @@ class Loops:
         return total
 
     def count_above(self, row: Floats, size: int, bound: float) -> int:
-        """Return the number of elements that are not at most `bound`; NaN counts."""
+        """Return the number of elements above `bound`; NaN counts as above."""
         self.fits(size, len(row))
         return self._count_above(row, size, bound)
 
@@ -173,8 +173,8 @@ class Loops:
                     out[s] += returns[k, s] * per_return
 
     def add_order(self, out: Floats, size: int, returns: FloatRows, k: int, value: float, buys: bool) -> None:
-        """Add to each scenario's loss the largest loss of an order of `value` in symbol `k`, which may also stay
-        unfilled."""
+        """Add to each scenario's loss that of an order of `value` in symbol `k`, or 0 where the order gains: it may
+        stay unfilled."""
         self.fits(size, len(out))
         self.reaches(returns, k, size)
         self._add_order(out, size, returns, k, value, buys)

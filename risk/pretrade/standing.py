@@ -194,7 +194,7 @@ class Standing:
     """A book without its adding orders: at its worst while orders are open, or, if `settled`, after all fills at
     reference prices.
 
-    -`low` to `high` is the range of each exposure over every subset and partial fill of the other orders; `shorts` and
+    Each exposure is from -`low` to `high`, over every subset and partial fill of the other orders; `shorts` and
     `longs` are the positive parts of `low` and `high`. `full_short` and `full_long` include all adding orders. Money is
     in account currency.
     """
@@ -241,7 +241,7 @@ class Standing:
     def settle(self, bounds: Bounds) -> None:
         """Compute the range of exposures, equity and cash, with all open and reducing orders.
 
-        -`low` to `high` is the range of a symbol's exposure over all fills, in account currency.
+        A symbol's exposure is from -`low` to `high` over all fills, in account currency.
         """
         basket: Basket = self.basket
         # values of open buys, open sells, reducing purchases and reducing sales
@@ -407,8 +407,8 @@ class Standing:
         return self.full_short[side] if side < n else self.full_long[side - n]
 
     def stands(self, k: int) -> float:
-        """Return the signed exposure of a symbol without the adding orders, exact, by which a limit counts as already
-        breached.
+        """Return the signed exposure of a symbol without the adding orders. It is exact, and decides whether a limit is
+        already breached.
 
         While orders are open it is the present position, else the position after all other fills.
         """
@@ -444,7 +444,7 @@ class Factor:
             self.value, self.code = value, code
 
     def bar(self, code: int) -> None:
-        """Begin ceilings of single orders for a limit that is already breached; no order has a ceiling yet."""
+        """Begin to cap single orders for an already breached limit with the reason `code`; no order has a cap yet."""
         for k in range(self.n):
             self.ceiling[k] = inf
         self.capped, self.cap_code = False, code

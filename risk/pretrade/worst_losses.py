@@ -178,7 +178,8 @@ class Tails:
         to its losses.
 
         `base` are the losses by scenario of the book without the adding orders, `adding` those of the orders and `now`
-        at first those of the present positions. The measure is the m-th worst loss, or the mean of the m worst.
+        those of the present positions, until it is overwritten. The measure is the m-th worst loss, or the mean of the
+        m worst.
 
         Returns whether orders were capped.
         """

@@ -182,7 +182,7 @@ class Keys:
             self._running.discard(sender_and_key)
 
     async def start(self) -> None:
-        """Remove the mark file of the earlier process, which says that this process recorded every key.
+        """Remove the mark file, which says that the earlier process recorded every key.
 
         Without the mark, the key of a halt before this start may be missing. The mark has the instant in ns UTC from
         which the key of every halt is recorded. A mark of 0 says that no key of any halt is missing: `_since` then

@@ -89,7 +89,7 @@ def operator(service: Service, command: Command, reason: str, who: str, agent: s
 
 
 def names_in_use(state: State) -> list[str]:
-    """The names of the agents of a state, without the agents that are reserved for portfolios and have none open."""
+    """The names of a state's agents; one that is reserved for a portfolio counts only while that is open."""
     names = state.rules.names()
     return [names[index] for index in state.in_use()]
 

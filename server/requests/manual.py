@@ -320,7 +320,7 @@ def _suspicion_ended(service: Service, asked: Halt, column: int, who: str) -> Ha
 def _jump_explained(service: Service, asked: Halt, column: int, who: str) -> Halted | JumpExplained:
     """Return the event that ends the hold of a symbol after a jump of its price.
 
-    Raises NotDone with `halt`, for a symbol that is not held, without a reason, and for a split that does not fit.
+    Raises NotDone for the action "halt", a symbol that is not held, a missing reason, and a split that does not fit.
     """
     state = service.shell.state
     if asked.do == "halt":

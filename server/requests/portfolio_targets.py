@@ -145,7 +145,7 @@ def policy_weights(state: State, book_index: int, policy: str, symbols: Sequence
 
 
 def agent_weights(state: State, book_index: int, answer: Mapping[str, float], symbols: Sequence[str]) -> Floats:
-    """Return an agent's weights float64[N], with 0 for other symbols than `symbols`, unless `symbols` is empty.
+    """Return an agent's weights float64[N]: of `symbols` only, 0 for the others; of all where `symbols` is empty.
 
     `answer` maps symbols to the agent's weights. Raises TargetsWrong for an unknown symbol in `symbols`, and for
     weights that `_permitted` refuses.

@@ -1,10 +1,10 @@
 """Small convex quadratic programs by block pivoting on the active set, for the long-only allocators.
 
-What can go wrong: exchanges that repeat for ever, and a matrix of fewer samples than variables. Block exchanges are
-fast and may cycle. After some exchanges without progress, variables are exchanged one at a time, which ends (K. Murty,
-1974). For a nearly singular matrix hundreds of variables are exchanged in turn, and each exchange solves a system of
-hundreds of equations. Above `MANY` variables the active set is therefore grown from the empty set, or the search begins
-at a vertex of the feasible region or near the starting point.
+What can go wrong: exchanges that repeat for ever, and a matrix of fewer samples than variables. It is fast to move many
+variables at once into or out of the active set, but such exchanges may cycle. After some without progress, variables
+are exchanged one at a time, which ends (K. Murty, 1974). For a nearly singular matrix hundreds of variables are
+exchanged in turn, and each exchange solves a system of hundreds of equations. Above `MANY` variables the active set is
+therefore grown from the empty set, or the search begins at a vertex of the feasible region or near the starting point.
 
 The method is fast for sign constraints, or for bounds with one constraint on the sum. Problems with other constraints
 are solved by `interior_point`.

@@ -195,7 +195,7 @@ class _NewtonSystem:
 def _longest(values: Floats, step: Floats) -> float:
     """Return the largest factor on `step`, at most 1 / STEP, at which none of `values` + factor x `step` is negative.
 
-    Of the result, a step goes the fraction STEP, so that it is never longer than `step`.
+    A step goes the fraction STEP of the result, so that it is never longer than `step`.
     """
     down = step < 0.0
     return min(1.0 / STEP, float((values[down] / -step[down]).min())) if down.any() else 1.0 / STEP

@@ -4,9 +4,8 @@ The portfolios are minimum variance, maximum Sharpe ratio, maximum diversificati
 Kelly.
 
 What can go wrong: scales that differ by orders of magnitude, such as a bond beside bitcoin, and a singular covariance.
-Problems are solved in units of risk, with `RIDGE` on the diagonal. The solution by signs alone is tried first, because
-it is the fastest. Only if this solution breaks a bound, or is not determined, does a search along the efficient
-frontier follow.
+Problems are solved in units of risk, with `RIDGE` on the diagonal. The solution whose only bound is 0 is tried first,
+because it is the fastest. If it breaks another bound, or is not unique, a search along the efficient frontier follows.
 
 Covariances float64[n, n] and means float64[n] are per sample; weights float64[n] are per instrument. Every function
 raises Infeasible with the reason when no such portfolio exists.

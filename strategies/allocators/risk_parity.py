@@ -117,7 +117,8 @@ def equal_risk(correlation: Floats) -> Floats:
 def _newton_start(correlation: Floats, shares: Floats) -> Floats:
     """Return float64[n], a start for Newton's method, close to the solution if no correlation is negative.
 
-    `shares` float64[n] are the wanted shares of the risk. The rounds end once each instrument's risk is near its share.
+    `shares` float64[n] are the wanted shares of the risk. Each round multiplies x as in `shared_risk`, until each
+    instrument's risk is near its share.
     """
     unscaled_start = np.sqrt(shares / max(float(np.sqrt(shares).dot(correlation).dot(np.sqrt(shares))), 1e-3))
     x = unscaled_start

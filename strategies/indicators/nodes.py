@@ -300,7 +300,7 @@ def adaptive(x: Node, coefficient: Node, slowest: float) -> Adaptive:
 
 
 def ordered(nodes: list[Node]) -> list[Node]:
-    """Return all nodes that `nodes` depend on, each once, dependencies first."""
+    """Return `nodes` and all nodes that they depend on, each once, dependencies first."""
     by_key: dict[str, Node] = {}
 
     def visit(node: Node) -> None:

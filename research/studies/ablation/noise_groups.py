@@ -1,4 +1,4 @@
-"""Calibration of an ablation: a linear ranker, instead of a network, loses features in simulated markets.
+"""Checks the p-values of an ablation in simulated markets: a linear ranker takes the place of the network.
 
 The group "noise" predicts nothing, so that its p-values must be uniform. The group "signal" predicts the returns: its
 share of rejections is the power of the test.
@@ -81,7 +81,7 @@ def rejected(values: Sequence[float | None], level: float = 0.05) -> float:
 
 
 def _persistent(draw: np.random.Generator, of: Simulation, size: int) -> Floats:
-    """Return float64[size, N, F], features of N assets with standard deviation 1, autoregressions of order 1."""
+    """Return float64[size, N, F], features of N assets: autoregressions of order 1 with standard deviation 1."""
     shocks = draw.normal(size=(size, of.assets, FEATURES)) * (1.0 - of.persistence**2) ** 0.5
     shocks[0] /= (1.0 - of.persistence**2) ** 0.5  # the first session has no predecessor, but the same deviation
     for row in range(1, size):

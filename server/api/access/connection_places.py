@@ -135,7 +135,7 @@ def _count_working(connections: Collection[Taken]) -> int:
 
 
 def _idle_to_close(connections: Collection[Taken], mine: Taken) -> Taken | None:
-    """The idle connection to close, never `mine`; None without one.
+    """The idle connection to close, other than `mine`, the connection of the request; None without one.
 
     A connection with an unfinished header or body comes first, else the oldest idle one.
     """

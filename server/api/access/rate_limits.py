@@ -33,7 +33,7 @@ class Buckets:
         return len(self._filled)
 
     def wait_s(self, key: str, now_s: float) -> float:
-        """Count a request of a client: 0 if it is allowed, else the seconds to wait.
+        """Count a request and return 0 if it is allowed, else return the seconds to wait.
 
         A refused request does not count. `key` names the client.
         """

@@ -225,7 +225,7 @@ class AccountReader:
             return self._newest[1]
 
     def _present(self, seq: int) -> Present:
-        """The present ledger, which the journal entry `seq` is the newest to change.
+        """The present ledger; the journal entry `seq` was the last to change it.
 
         The method is called on the event loop, between steps, so that the state does not change meanwhile.
         """

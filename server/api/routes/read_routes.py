@@ -324,7 +324,7 @@ class Readings:
 
 
 def _rounds_of(reader: Reader, agent: str, limit: int, key: tuple[int, ...], since: int) -> Page[Decision]:
-    """A page of rounds in which an agent decided, each with this agent's decision alone.
+    """A page of rounds (decisions of all agents at one sample), each cut to the decision of one agent.
 
     `key` is the row key of the cursor; the page has older rows. After SCANNED searched rounds the page ends, perhaps
     without rows; its cursor continues the search.

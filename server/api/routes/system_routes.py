@@ -254,7 +254,7 @@ def _redacted(setting: Setting) -> Setting:
 
 
 def _cut(value: Any, address: re.Pattern[str]) -> Any:
-    """The value with every text cut after its URL's host; `address` matches a URL up to its secret part."""
+    """The value with each text cut before the secret part of its URL; group 1 of `address` is the URL up to it."""
     if isinstance(value, str):
         return address.sub(r"\1/…", value)
     if isinstance(value, Mapping):

@@ -75,8 +75,8 @@ def _risk_of_stopped_run(config: Path, state: Path | None, sets: Sets, asked: As
 
 
 def _recorded_risk(where: Place, why: str) -> "RiskNow":
-    """The limits of the house (the whole account) after the newest decision in the store; `why` the state could not be
-    rebuilt."""
+    """The limits of the house (the whole account) after the newest decision in the store; `why` is the reason why the
+    state could not be rebuilt."""
     from quantd.daemon.views.headroom import BookSwitch, RiskNow
     from quantd.daemon.views.limit_rows import in_order
     from quantd.daemon.views.overview import limit_now
