@@ -66,7 +66,7 @@ class BarRing:
         """Price and volume link of the newest row: raw value times link continues the series from the first row."""
 
     def slice(self, market: MarketSlice, without: Sequence[int] = ()) -> None:
-        """Merge the bars of one slice (instant) into the bar in progress, except those of the columns `without`."""
+        """Merge the bars of one slice (instant) into the bar in progress. The columns `without` are left out."""
         forming, fresh = self.forming, market.fresh
         if without:
             fresh = fresh.copy()

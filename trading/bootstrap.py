@@ -211,7 +211,7 @@ def _last_before_quiet(significant: np.ndarray, run: int) -> int:
 
 
 def running_sums(values: Floats, block: int) -> tuple[float, Floats, Floats]:
-    """Return (mean, running sums of deviations from it, running sums of their squares), the sums float64[T + block].
+    """Return the mean, and the running sums float64[T + block] of deviations from the mean and of their squares.
 
     Beyond its end the series continues from its start, so that a block may wrap around."""
     centre = float(values.mean())

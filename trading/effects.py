@@ -172,13 +172,13 @@ class Planned(Struct, frozen=True, tag=True, omit_defaults=True):
     """Effect that records how the decisions of one instant (a round) were converted into orders, complete enough to
     explain each order and each refusal.
 
-    `prices` float64[N] are reference prices and `before` int64[N] the account's lots. `crossed` int64[N] are lots
-    traded between agents. `net` int64[N] are the lots that remain after crossing, `allowed` int64[N] those that the
-    account's limits permit; `reason` int8[N] are codes of limits. `values` maps names of limits, of the account and of
-    each agent, to (value after all fills, bound), for limits that reduced an order or are at 60 % of their bound or
-    more. Records of codec version 1 have all limits, and in `values_before` the values before the round. `portion` is
-    present for lots that are worked over time in child orders. The parent's plan has `n` = 0, and each child order has
-    its own plan.
+    `prices` float64[N] are reference prices and `before` int64[N] the account's lots. `crossed` int64[N] are unsigned
+    lots traded between agents. `net` int64[N] are the signed lots that remain after crossing, `allowed` int64[N] those
+    that the account's limits permit; `reason` int8[N] are codes of limits. `values` maps names of limits, of the
+    account and of each agent, to (value after all fills, bound), for limits that reduced an order or are at 60 % of
+    their bound or more. Records of codec version 1 have all limits, and in `values_before` the values before the round.
+    `portion` is present for lots that are worked over time in child orders. The parent's plan has `n` = 0, and each
+    child order has its own plan.
     """
 
     sample: int
@@ -295,7 +295,7 @@ class Assessed(Struct, frozen=True, tag=True, omit_defaults=True):
     """Effect that records the account's risk limits on the positions at a sample: name -> (value, bound), including
     limits on losses.
 
-    The record has all limits, or only those whose values were known without a new measurement.
+    The record has all limits, or only those on losses and past returns, which need no new measurement.
     """
 
     ts: int

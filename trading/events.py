@@ -437,7 +437,7 @@ class Carried(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Shade(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Event: a report of the simulated venue of a shadow agent, which is identified by number."""
+    """Event: a report of the venue that simulates the orders of the shadow agent with the number `agent`."""
 
     agent: int
     news: Reports | CancelReported | Unknown | NotFound

@@ -212,8 +212,8 @@ def split_row(lots: int, filled: int, worst_nano: int, numerator: int, denominat
     """Adjust an open order for a split into `numerator` new shares for `denominator` old ones.
 
     Returns signed lots, unsigned filled lots and the limit price. Lots are truncated towards zero. The limit is rounded
-    in the owner's favour: down for a buy, up for a sell. The limit price of an order without a price limit (no collar)
-    stays. If the returned filled lots equal abs(lots), nothing remains open.
+    in the owner's favour: down for a buy, up for a sell. A `worst_nano` that stands for no limit (no collar) stays. If
+    the returned filled lots equal abs(lots), nothing remains open.
     """
     scaled = worst_nano * denominator
     worst = scaled // numerator if lots > 0 else -(-scaled // numerator)

@@ -190,8 +190,8 @@ class Terms:
     """The minimum commission of an order."""
 
     def __init__(self, commission: list[tuple[int, int]], share: list[tuple[int, int]], lot_nano: list[int]) -> None:
-        """Write the commission of each column into arrays where both of its integers fit 62 bits, and set all costs to
-        none.
+        """Write the commission of each column into arrays where both of its integers fit 62 bits, and set all other
+        costs to 0.
 
         `commission` and `share` have a (numerator, denominator) by column: the commission rate, and the part of a bar's
         volume that orders may have. `lot_nano` is the size of a lot in 1e-9 units of the instrument."""
@@ -239,9 +239,9 @@ class LimitFills:
     def inside(self, column: int, price: int, limit: int, buy: bool, until: int) -> int:
         """Return the price in nano-currency, before costs, of a fill that would happen at `price`.
 
-        `until` is the end of the order (ns UTC). If `price` is beyond the limit, the order fills at the limit, provided
-        that the bar trades through the limit and the order lasts to the bar's end. In every other case the result is 0:
-        no fill.
+        `until` is the end of the order (ns UTC). A `price` that the limit permits is returned. Beyond the limit, the
+        order fills at the limit if the bar trades through the limit and the order lasts to the bar's end; otherwise
+        the result is 0: no fill.
         """
         if price > limit if buy else price < limit:
             columns: Columns = self.columns

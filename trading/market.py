@@ -209,8 +209,8 @@ class PriceJumped(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class JumpExplained(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Event: an operator explains the price jump because of which trading in a column is on hold (see PriceJumped). The
-    hold then ends.
+    """Event: an operator explains a price jump (see PriceJumped), which had put trading in a column on hold. The hold
+    then ends.
 
     The jump was a split of `numerator` new shares for `denominator` old ones, or a real move of the price: both are
     then 1.

@@ -289,11 +289,11 @@ class FoldVenue(SimulatedBroker, Protocol):
 
     def starts(self) -> dict[tuple[int, int], int] | None:
         """Return (sample, n) of each open basket -> the instant (ns UTC) from which its orders can fill, in order of
-        arrival. None unless every order of these baskets was accepted and none has a fill or a cancel."""
+        arrival. None where an order of these baskets was not accepted, or has a fill or a cancel."""
         ...
 
     def catch_up(self, market: MarketSlice, filled: Sequence[FilledBasket], missed: int | None) -> None:
-        """Record the baskets that the fold sent, accepted and filled completely up to the slice `market`, in order.
+        """Record, in order, the baskets that the engine's fold sent and filled completely up to the slice `market`.
 
         `filled` lists the newest of these baskets. Older ones, up to the sample `missed` (ns UTC), filled too and are
         not listed. `missed` is None where `filled` lists all.

@@ -1,8 +1,8 @@
 """The table of indicators by name: parameters with default values, output columns, source.
 
 The node (computed column) of an output defines the rest: its input fields, the bars until its first value (`first` +
-1), and the bars until the starting point has no effect (`settled`; None: it always has). Indicators that TA-Lib has are
-equal to TA-Lib's, after the warm-up that TA-Lib uses.
+1), and the bars until the starting point has no effect (`settled`; None: the effect never ends). Indicators that TA-Lib
+has are equal to TA-Lib's, after the warm-up that TA-Lib uses.
 """
 
 from collections.abc import Callable, Mapping

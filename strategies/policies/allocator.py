@@ -37,8 +37,8 @@ NAMED: Final = 5
 class EstimateParams(Struct, frozen=True, kw_only=True):
     """Parameters of the estimates, and of the invested fraction of the book.
 
-    `decay` is the lambda of `covariance = "ewma"`. Weights above the annual `volatility_target` are scaled down to it;
-    0 is no target. `samples_a_year` converts annual figures.
+    `decay` is the lambda of `covariance = "ewma"`. Weights with an annual volatility above `volatility_target` are
+    scaled down to it; 0 is no target. `samples_a_year` converts annual figures.
     """
 
     lookback: Lookback = 252
@@ -290,7 +290,7 @@ def checked(weights: Floats, box: Box, least: float = 1.0) -> Floats:
 
     If `least` is 0, the sum may be anything from 0 to 1, and is scaled only if it is above 1.
 
-    Raises Infeasible for weights that break the sum or the box by more than 1e-6.
+    Raises Infeasible where the sum, or a weight against its bounds `box`, is wrong by more than 1e-6.
     """
     sum_fits = least - 1e-6 <= float(weights.sum()) <= 1.0 + 1e-6
     if not (sum_fits and float(weights.min()) >= box.lower - 1e-6 and float(weights.max()) <= box.upper + 1e-6):

@@ -39,8 +39,8 @@ class BlackLittermanParams(BoundedParams, frozen=True, kw_only=True):
     """Parameters of Black-Litterman: `market` maps symbols to weights of the market portfolio; empty for equal weights.
 
     `objective` is the largest Sharpe ratio, or the largest utility at `risk_aversion`. `risk_free` is annual. Raises
-    ValueError for market weights that are all 0, and for a view that names neither a symbol nor a pick, that names
-    both, or that has a number that is not finite.
+    ValueError for market weights that are all 0, and unless each view names either a symbol or a pick, with finite
+    numbers.
     """
 
     views: tuple[Opinion, ...] = ()
@@ -51,9 +51,9 @@ class BlackLittermanParams(BoundedParams, frozen=True, kw_only=True):
     risk_free: RiskFree = RISK_FREE_ANNUAL
 
     def __post_init__(self) -> None:
-        """Raises ValueError for market weights that are all 0, and for a view that is no clear opinion.
+        """Raises ValueError for market weights that are all 0, and for an invalid view.
 
-        A view has either a symbol, perhaps over another one, or a pick of shares; all its numbers are finite.
+        A valid view has either a symbol, perhaps over another one, or a pick of shares; all its numbers are finite.
         """
         super().__post_init__()
         if self.market and not any(self.market.values()):

@@ -135,8 +135,8 @@ class Ensemble:
     def _books_and_returns(self, view: View, memory: Memory) -> tuple[Floats, Floats]:
         """Return the hypothetical books float64[M, N] of the M members now, and their returns float64[window, M].
 
-        The returns are oldest first, and NaN before the first return. Where the memory has no books that fit, each
-        member begins with the agent's book.
+        The returns are oldest first, and NaN before the first return. Where the memory has no books of this shape,
+        each member begins with the agent's book.
         """
         count, window = len(self.members), self.params.window
         books, record = memory.get("books"), memory.get("earned")

@@ -166,7 +166,8 @@ def _traded_rows(view: View, series: str, rows: int) -> Floats:
 def _signals_of(params: SignalsParams) -> Signals:
     """Return the policy. Raises ParamsError for an unknown feature, and for a feature in the wrong table.
 
-    `features` takes features of each instrument, `exposure` those with one value for all. Neither takes the book's.
+    `features` takes features of each instrument, `exposure` those with one value for all instruments. Features of the
+    book are refused.
     """
     from quantd.strategies.features import FeatureError, spec_of
 

@@ -144,9 +144,9 @@ def load_members(members: Sequence[Member], load: Load) -> tuple[Loaded, ...]:
 def leaves_with_memory(policy: Policy, memory: Memory, path: str = "") -> Iterator[tuple[str, Policy, Memory]]:
     """Yield the path (`0/bull`), policy and memory of each component policy (quantd.trading.ports.leaves).
 
-    The path is empty for the policy itself, also if sizing or rebalancing rules surround it. The components `inside` a
-    policy have their memory under its `spaces` (prefixes of keys), in the same order; without `spaces` they share its
-    memory. RULED is the space of a policy to which sizing or rebalancing rules apply; it is no part of a path.
+    The path is empty for the policy itself, also if sizing or rebalancing rules surround it. A policy may list its
+    components as `inside`, and for each a prefix of its keys in the memory as `spaces`; without `spaces` they share
+    the memory. A policy to which sizing or rebalancing rules apply has the space RULED, which paths omit.
     """
     inside: tuple[Policy, ...] = getattr(policy, "inside", ())
     if not inside:
@@ -163,8 +163,8 @@ def leaves_asked(
 ) -> Iterator[tuple[str, Policy, View, Memory]]:
     """Yield the path, policy, view and memory of each component policy that decides at `view`.
 
-    A composite whose components see another book, other columns or other memory has `questions`, which its `act` uses.
-    The components of any other composite see its view, and the memory under their `spaces` (prefixes of keys). The path
+    A composite whose components see another book, other columns or other memory has a method `questions`. The
+    components of any other composite see its view, and the memory under their `spaces` (prefixes of keys). The path
     (`0/bull`) omits RULED, the space of a policy to which sizing or rebalancing rules apply.
     """
     inside: tuple[Policy, ...] = getattr(policy, "inside", ())
@@ -231,7 +231,7 @@ def none_answers(members: Sequence[Loaded], answers: Sequence[Answer]) -> ValueE
 
 
 def noted(weights: Floats | Hold, words: Iterable[tuple[str, bool]]) -> Floats | Hold | Noted:
-    """Return `weights` with the nonempty pairs (note, is it a warning) joined, or unchanged without pairs."""
+    """Return `weights` with the notes of the pairs (note, is it a warning) joined; unchanged if all notes are empty."""
     nonempty = [(word, warns) for word, warns in words if word]
     if not nonempty:
         return weights
@@ -241,7 +241,7 @@ def noted(weights: Floats | Hold, words: Iterable[tuple[str, bool]]) -> Floats |
 def words_of(member: Loaded, answer: Answer) -> tuple[str, bool]:
     """Return (note, is it a warning) of a member's answer, with the member's name.
 
-    Of a failure only the kind is named, because its text may have figures that change every day.
+    A failure is named by its kind only, because its text may have figures that change every day.
     """
     if answer.failed:
         return f"{member.name} fails ({answer.failed.partition(':')[0]}): left out", True

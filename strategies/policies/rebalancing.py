@@ -99,8 +99,8 @@ class Rebalanced(Ruled):
 
     For the first nonzero target a rebalance is due, and its trades are not limited if the book is empty. `room` maps
     weights to the fraction of them (at most 1) that orders can reach at their worst prices. Targets are multiplied by
-    this fraction, because a difference that no order can close is no drift. A rebalance whose trades are reduced by
-    limits or costs is continued by the next rebalance.
+    this fraction, so that only a difference that orders can close counts as drift. A rebalance whose trades are reduced
+    by limits or costs is continued by the next rebalance.
     """
 
     rules: RebalanceRules
@@ -115,12 +115,12 @@ class Rebalanced(Ruled):
         return max(self.policy.lookback, events, risk)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        """Implements `Policy.act`: weights towards the policy's target when a rebalance is due by the rules, or its
-        follow-up; HOLD otherwise.
+        """Implements `Policy.act`: weights towards the policy's target when a rebalance is due by the rules, or when
+        its last target is repeated; HOLD otherwise.
 
         The memory of the rules has "last", day and sample of the last rebalance; "asked", the target that the book has
-        not reached yet; and "event", the event of the last rebalance with its day. `room` is the fraction of the target
-        that orders can reach at their worst prices.
+        not reached yet; and "event", the event of the last rebalance with its day. `room` returns the fraction of the
+        target that orders can reach at their worst prices.
         """
         policy_answer, remembered = self.policy.act(view, own_memory(memory, RULED))
         policy_weights, note, warns = unpacked(policy_answer)
@@ -146,7 +146,7 @@ class Rebalanced(Ruled):
         """Return True if the rules ask for a rebalance towards `target` now.
 
         In the memory, "last" has the day and the sample of the last rebalance, "short" what the book lacked of its
-        target when its follow-ups ended, and "pending" an event that awaits a rebalance.
+        target after the last repetition of this target, and "pending" an event that awaits a rebalance.
         """
         rules, last = self.rules, rule_memory.get("last")
         if last is None or rules.when == "always":
@@ -169,7 +169,7 @@ class Rebalanced(Ruled):
         """Return the weights float64[N] after the rebalance, or HOLD if no trade is worth its costs or all are too
         small.
 
-        `first` is True before the first rebalance: the limits on trades do not apply to an empty book then.
+        `first` is True for the first rebalance; if the book is empty then, no limit on trades applies.
         """
         rules, held = self.rules, view.weights
         weights = target

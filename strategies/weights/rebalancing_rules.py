@@ -250,9 +250,10 @@ def limited(
 ) -> Floats:
     """Return float64[N], weights with the change from `held` to `weights` limited by these rules, in this order.
 
-    A change of at most `band`, or less than `least`, is omitted, except to zero. No weight changes by more than
-    `max_change`. Of more than `max_trades` changes only the largest remain. All changes are scaled down to a turnover
-    (sum of absolute changes) of `max_turnover`. Purchases that sales no longer fund are reduced proportionally.
+    A change of at most `band`, or less than `least`, is omitted, unless it closes a position. No weight changes by more
+    than `max_change`. Of more than `max_trades` changes only the largest remain. All changes are scaled down to a
+    turnover (sum of absolute changes) of `max_turnover`. Purchases that sales no longer fund are reduced
+    proportionally.
     """
     change = weights - held
     change_size = np.abs(change)

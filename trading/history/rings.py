@@ -463,8 +463,8 @@ class History:
             self.bars.split(column, ratio)
 
     def sample(self, ts: int, key: int, final_ts: int, marks: Floats) -> None:
-        """Append a sample at `ts` (ns UTC): to the known ring at once, with the prices `marks`; to the synchronous
-        ring, for the date `key`, once `final_ts` is reached.
+        """Append a sample at `ts` (ns UTC): at once to the ring by sample (`known`), with the prices `marks`; to the
+        ring by session date (`synchronous`), for the date `key`, once `final_ts` is reached.
 
         Synchronous rows of earlier dates that are final by `ts` are appended first, in order. A synchronous row has the
         closes of all symbols on one session date, and is final when no bar of this date can arrive any more. The two
@@ -506,8 +506,8 @@ class History:
         return self.acts_alike(key)
 
     def acts_alike(self, key: int) -> bool:
-        """Whether the same corporate actions precede the next row, of date `key`, in the known and in the
-        synchronous ring."""
+        """Whether the same corporate actions precede the next row in both rings: the one by sample and the one by
+        session date, where the row has the date `key`."""
         if not self.sync_actions:
             return not self.known_actions
         alike: bool = len(self.sync_actions) == len(self.known_actions)
@@ -522,11 +522,11 @@ class History:
             self.synchronous.settle()
 
     def put(self, prices: ReadRows, row: int) -> bool:
-        """Append row `row` of `prices` to the known and the synchronous ring, as `Ring.put` does.
+        """Append row `row` of `prices` to the ring by sample (`known`) and to the ring by session date.
 
-        Returns False if a price is missing; then neither ring changes. While the rings are `joined`, the synchronous
-        one shares the arrays of the known one. Else a row that only the known ring accepts is removed again, so that
-        both have the same number of rows.
+        Returns False if a price is missing (see `Ring.put`); then both rings stay unchanged. While the rings are
+        `joined`, they share their arrays. Else a row that only the ring by sample accepts is removed from it again, so
+        that both rings have the same number of rows.
         """
         if not self.known.put(prices, row):
             return False

@@ -43,7 +43,7 @@ class Sums:
     """Integer sums for `n` instruments: of returns in units of 1 / RETURN, and of squared returns in units of 1 /
     SQUARE.
 
-    `large` is how many returns of each instrument are too large to be counted.
+    `large` is, for each instrument, the number of returns that are too large to be summed.
     """
 
     n: int

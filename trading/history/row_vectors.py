@@ -94,7 +94,7 @@ class RowVectors(RowLoops):
 def _count(sums: Sums, rows: NDArray[np.float64], edge: float, sign: int) -> int:
     """Add rows of returns to the sums if `sign` is 1, subtract them if it is -1.
 
-    Returns how many of the rows are complete: no return in them is too large to count.
+    Returns the number of complete rows among them: rows in which all squares of returns are at most `edge`.
     """
     with np.errstate(over="ignore"):
         squares = rows * rows

@@ -7,7 +7,7 @@ what rounding loses.
 
 - The house's amount is rounded once. The books share it, and the last book takes the remainder, so that they add up.
 - `fills` and `post` compute all amounts before they book the first one. A refusal leaves all books unchanged.
-- `room` bounds the growth of all amounts together, so that a posting need not check each book for an overflow.
+- `room` is how much every amount may still grow, so that a posting need not check each book for an overflow.
 - `ratio` computes products beyond 64 bits with Python integers; the compiled module uses C integers for smaller ones.
 """
 
@@ -426,7 +426,7 @@ class Postings:
         out[books] = remainder
 
     def reserve(self, grown: Whole) -> None:
-        """Reserve room for amounts that grow by at most `grown`. Raises LedgerFull if an amount could exceed MOST."""
+        """Subtract `grown`, the growth by a posting, from `room`. Raises LedgerFull if an amount could exceed MOST."""
         if grown > self.room:
             self.measure()
             if grown > self.room:

@@ -383,8 +383,10 @@ class Ledger(Postings):
         return np.array([cells_of(book) for book in (self.house, *self.books)])
 
     def restore(self, cells: Ints) -> None:
-        """Set all books to the values in `cells`; `room` does not change. Raises ValueError for another number of
-        columns."""
+        """Set all books to the values in `cells`; `room`, how much amounts may still grow, does not change.
+
+        Raises ValueError for another number of columns.
+        """
         for book, row in zip((self.house, *self.books), cells, strict=True):
             restore(book, row)
 

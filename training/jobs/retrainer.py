@@ -184,8 +184,8 @@ def order_of(config: Config, agent: Agent, until: date, loaded: Mapping[str, str
     """The order to retrain `agent`'s policy with data up to `until`.
 
     `loaded` maps the name of an agent to the path of an artifact that decides in place of its configured policy. The
-    bars are those of [retrain], or without them those of a replayed feed. `stale` is the date before which the data
-    must not end. `takes` is False where only signed artifacts are traded: then the new version does not become current.
+    bars are those of [retrain], or without them those of a replayed feed. Data that end before the date `stale` are
+    refused. `takes` is True where artifacts need no signature, so that the new version may become current.
 
     The new version is compared with the agent's champion if the champion has a trained policy, else with the present
     version. Raises ArtifactError for a policy that is no folder of versions.

@@ -60,8 +60,8 @@ def clone(learner: OnPolicy, observation: Tensor, target: Tensor, plan: CloningP
     """Fit the actor to a teacher's actions at observations float[R, D]. Returns each epoch's mean loss.
 
     Targets are weights float[R, A] that add up to 1, positions float[R, A] in [-1, 1], or allocations int64[R]. The
-    loss is the squared error for positions, else the cross-entropy, which for weights is not 0 at a perfect fit but the
-    entropy of the targets. For a recurrent policy, each row counts as a first observation.
+    loss is the squared error for positions, else the cross-entropy, which at a perfect fit to weights is the entropy of
+    the targets. For a recurrent policy, each row counts as a first observation.
 
     Raises ValueError without rows, for unequal numbers of observations and targets, and for allocations that are not
     int64. Axes: R rows, D entries of an observation, A entries of an action.

@@ -147,7 +147,7 @@ POSITIVE: Final = (
 
 
 def number_mistakes(plan: LearnerPlan) -> list[str]:
-    """Return a line for each real number of a learner's settings that no training can use.
+    """Return a line for each real number of a learner's settings that is outside its permitted range.
 
     The plan of a learner checks its further settings itself, such as the noise of MADDPG.
     """
@@ -173,7 +173,7 @@ def number_mistakes(plan: LearnerPlan) -> list[str]:
 class Between(Struct, frozen=True, tag="between", forbid_unknown_fields=True):
     """A range of reals or integers, both ends inclusive; `log` makes each order of magnitude equally likely.
 
-    Raises ValueError unless `low` < `high`, and for a `low` that is not positive with `log`.
+    Raises ValueError unless `low` < `high`, and with `log` unless `low` is above 0.
     """
 
     low: float

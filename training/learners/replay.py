@@ -142,8 +142,8 @@ class Replay:
     def add(self, observation: Tensor, action: Tensor, step: Step) -> None:
         """Store one step: the observation float[B, D] that was acted on, the action, and its outcome.
 
-        The last three columns of a row are the reward, terminated, and ended (1 where the episode terminated, or ended
-        in any way; else 0). Axes: B environments, D entries of an observation.
+        The last three columns of a row are the reward, terminated (1 where the episode terminated) and ended (1 where
+        it terminated or was truncated). Axes: B environments, D entries of an observation.
         """
         row = self._added % self.length
         stored, size, terminated = self._table[row], self._seen, view(step.terminated)
@@ -229,7 +229,7 @@ class Replay:
     def _read(self, place: Tensor, weight: Tensor) -> Batch:
         """Return the steps at indices int64[R] of the memory, with their returns of n steps.
 
-        The columns of a tail are reward, terminated and ended (0 or 1).
+        The last three columns of a row (its tail) are reward, terminated and ended (0 or 1).
         """
         steps = self._flat.index_select(0, place)
         outcomes = steps[:, -TAIL:]

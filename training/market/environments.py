@@ -53,7 +53,7 @@ def read_market(
     """Read the sessions of a parquet file of unadjusted daily bars from `start` to `end`.
 
     Bars of the preceding `warmup_days` only fill lookbacks. `actions` is the CSV of splits and dividends; "" for none.
-    With None it is the file beside the bars whose name ends in "_actions.csv" instead of "_daily.parquet", if it
+    None means the file beside the bars whose name ends in "_actions.csv" instead of "_daily.parquet", if this file
     exists. `cash_rate` is the annual interest on cash, or the path of a series. `sources` are the series of declared
     features. Raises ValueError that names missing input.
     """

@@ -113,7 +113,7 @@ class Normalised:
 
     def __init__(self, env: VectorEnv, *, discount: float = 0.99) -> None:
         """Begin with empty statistics. `discount` is the factor of the discounted return, whose deviation scales the
-        rewards. With `frozen`, the statistics do not change."""
+        rewards. While `frozen` is True, the statistics stay as they are."""
         self.env: Final = env
         self.batch, self.kind, self.device = env.batch, env.kind, env.device
         self.observation_size, self.action_size = env.observation_size, env.action_size

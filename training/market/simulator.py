@@ -67,7 +67,7 @@ class Simulator:
 
         `lot` is the lot size in units, None for fractional positions; `gross` bounds the sum of absolute weights of
         kind "box". `_left` is the number of steps until the first account reaches the length of an episode, `_over`
-        whether any episode has just ended, and `_randoms` the generators, several in a joined simulator."""
+        whether any episode has just ended, and `_randoms` the generators, one for each training seed."""
         if (kind == "discrete") != (allocations is not None):
             raise ValueError(f"kind {kind}: give allocations for kind discrete, and for no other kind")
         self.market: Final = market
@@ -366,8 +366,9 @@ class Simulator:
     def _random_rows(self, stop: int, accounts: Tensor) -> Tensor:
         """Return random rows int64[K] below `stop` for accounts int64[K], equal for accounts of one path.
 
-        A row is drawn for every path, so that the draws of a training seed do not depend on `accounts`. A part of a
-        joined simulator without any of these accounts draws nothing, since its simulator alone would not draw either.
+        A row is drawn for every path, so that the draws of a training seed do not depend on `accounts`. Of several
+        seeds in the simulator, only those with one of these accounts draw, as each seed would do in a simulator of its
+        own.
         """
         part_size, first = self.batch // len(self._randoms), self.market.first
         some_parts = len(self._randoms) > 1 and accounts is not self._everyone

@@ -110,7 +110,7 @@ class Body(nn.Module):
 class Shared(ActorCritic):
     """An actor-critic that scores each asset, and computes one value for all assets together.
 
-    Raises ValueError for actions that are not one score for each asset, with or without one for cash.
+    Raises ValueError unless an action is one score for each asset, with or without one more for cash.
     """
 
     def __init__(

@@ -119,8 +119,8 @@ class SharedCritics(nn.Module):
 
     The inputs of an asset include its weight in every agent's action, divided by equal weight and less 1. Critic i also
     reads the products of agent i's weight of the asset (in the same form) and the asset's entries. Raises ValueError
-    for actions that are not weights of the assets, with or without cash. Axes: R joint observations, P entries of a
-    joint observation.
+    unless actions are weights of the assets, with or without cash. Axes: R joint observations, P entries of a joint
+    observation.
     """
 
     def __init__(

@@ -106,7 +106,7 @@ class SharedCritics(nn.Module):
 
     The critics map observations float32[R, D] and actions float32[R, A] to values float32[2, R]. The inputs of an asset
     include its weight in the action. The weight of cash, the last of A, is no input, since it is 1 less the other
-    weights. Raises ValueError for an A that is neither N nor N + 1. Axes: R observations, D entries of an observation.
+    weights. Raises ValueError unless A is N or N + 1. Axes: R observations, D entries of an observation.
     """
 
     def __init__(
@@ -165,8 +165,8 @@ class SharedQ(nn.Module):
 
     The allocations are all sets of `layout.held` assets, then, where the plan has them, cash and equal weight of all
     assets. The value of a set is the mean of its assets' values (Sunehag et al. 2018), so that one network of single
-    assets values all sets. With equal weight among the allocations, an untrained network prefers it: a policy that
-    learned nothing stays there and pays no costs. Raises ValueError for an A that is not the number of sets, or 1 or 2
+    assets values all sets. An untrained network prefers equal weight, where this is an allocation: a policy that
+    learned nothing stays at equal weight and pays no costs. Raises ValueError unless A is the number of sets, or 1 or 2
     more. Axes: D entries of an observation.
     """
 

@@ -77,9 +77,9 @@ def laid(changes: Mapping[str, object], onto: Table | None = None) -> Table:
 
 
 def lay(onto: Table, changes: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Put the nested `changes` into the keys that `onto` has, in place.
+    """Set the keys of the table `onto` to the values of the nested `changes`.
 
-    Returns a message for each key that `onto` lacks, and for each value in place of a table.
+    Returns a message for each key that `onto` lacks, and for each value where `onto` has a table.
     """
     mistakes: list[str] = []
     for key, value in changes.items():

@@ -38,8 +38,8 @@ def beside(bars: Path) -> str:
 def usual(bars: Path, table: Table) -> dict[str, object]:
     """Return the settings that follow from a file of bars, by dotted key; `table` is the plan with its options.
 
-    The result is empty for the file that plans use by default, and for a file that cannot be read; the check of the
-    plan reports the fault of such a file.
+    The result is empty for the file that plans use by default, and for a missing file. For a file that cannot be read
+    it has what was found before the fault, which the check of the plan reports.
     """
     file, data = find(bars), table.get("data", {})
     if not file.is_file() or str(bars) == DataPlan().bars or not isinstance(data, Mapping):

@@ -54,7 +54,7 @@ def _based_on(table: Mapping[str, object]) -> tuple[Plan, list[str]]:
 
 
 def warmup_fault(data: DataPlan, warmup_days: int, train: Split, day_ns: NDArray[np.int64], warm: int) -> str:
-    """Return why the training part begins too early, with the remedy; empty where it does not.
+    """Return why the training part begins too early, with the remedy; empty where it begins late enough.
 
     `day_ns` are the sessions that were read, the first `warm` of which only fill the lookback.
     """

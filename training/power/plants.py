@@ -52,7 +52,8 @@ class Plant(Struct, frozen=True, forbid_unknown_fields=True):
     file `values`: ts (the session's date), symbol, `expected` (the expected return from the next open to the open after
     that, a fraction), and one or more further columns, which a learner sees.
 
-    Raises ValueError for an `ic` outside 0 to 1, a lag below 1, and a `values` without shape "file" or the reverse.
+    Raises ValueError for an `ic` outside 0 to 1, a lag below 1, `values` with another shape than "file", and a shape
+    "file" without `values`.
     """
 
     shape: Shape = "feature"

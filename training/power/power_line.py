@@ -52,8 +52,8 @@ _remembered: OrderedDict[bytes, "Power"] = OrderedDict()
 class Power(Struct, frozen=True):
     """The weakest strength of a signal at which the reference rule is above equal weight on one part of a market.
 
-    `least` is that strength, by the 95 % interval; None where no strength of STRENGTHS is enough. `missing` says why
-    nothing was computed; empty where it was. `first` and `last` are the dates of the part.
+    `least` is that strength, by the 95 % interval; None where no strength of STRENGTHS is enough. `missing` is the
+    reason why no strength could be computed, else empty. `first` and `last` are the dates of the part.
     """
 
     first: str
@@ -79,7 +79,7 @@ def recorded_findings() -> list[Finding]:
 
 
 def power_line(plan: Plan, findings: Iterable[Finding] | None = None, part: Part = "test") -> str:
-    """Return the power line of a plan, in one or two sentences with figures. A fault becomes a sentence, no exception.
+    """Return the power line of a plan, in one or two sentences with figures. A fault becomes a sentence.
 
     The power line tells the weakest signal that can be seen on `part` of the data. `findings` are by default the
     recorded findings: how much of a planted signal learners found.

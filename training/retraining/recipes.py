@@ -166,8 +166,8 @@ class LearnedRecipe:
     def settings(self) -> dict[str, Any]:
         """Return everything that determines the training, except the data and the names of its files.
 
-        A setting that older versions of quantd lack is omitted at its default. So the name of an older version, a hash
-        of the settings, does not change.
+        A setting that older releases of quantd lack is omitted at its default. So the name of a trained version, a hash
+        of the settings, does not change with a new release.
         """
         table: dict[str, Any] = msgspec.to_builtins(self._plan)
         table.pop("data")  # the name of a version has the digests of the files instead

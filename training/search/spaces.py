@@ -24,7 +24,7 @@ FORMS: Final = "KEY=LOW:HIGH, KEY=LOW:HIGH:log, KEY=A,B,C, or KEY= to keep the p
 
 
 class RangeError(ExplainedError, ValueError):
-    """A range that cannot be searched; the message has its text and the forms that are accepted."""
+    """A range that cannot be searched; the message has the text of the range and the accepted forms."""
 
 
 def with_ranges(plan: Plan, texts: Sequence[str]) -> Space:

@@ -212,11 +212,11 @@ class Course:
     def __init__(
         self, study: optuna.Study, search: Search, folder: Path | None, parallel: bool, note: Callable[[Row, int], None]
     ) -> None:
-        """Count the trials that an interrupted run left open as failed (`broken`).
+        """Mark the trials that an interrupted run left open as failed. `broken` counts interrupted trials of all runs.
 
         `note` gets the row of each ended trial. `folder` None: trials store no files. `parallel` is True for several
         workers. `_trials`, `_folders` and `_reported` (the steps reported to Optuna) have an entry for each trial of
-        this run, by number. `_asked_to_end` has why a trial was asked to end: by the pruner, or as the study stops.
+        this run, by number. `_asked_to_end` is "pruned" where the pruner ends a trial, "cut" where the study stops.
         """
         self._study, self._search, self._note = study, search, note
         self._folder, self._parallel = folder, parallel
@@ -278,10 +278,9 @@ class Course:
         return number in self._asked_to_end
 
     def ended(self, number: int, outcome: Tried | Failed) -> None:
-        """Record the outcome of a trial: its score, pruned, failed or cut.
+        """Record the outcome of a trial: its score, or that it was pruned, failed, or cut because the study stopped.
 
-        The folder of the trial is removed, unless the trial was cut because the study stopped: the next run of the
-        study continues it.
+        The next run of the study continues a trial that was cut. The folder of any other trial is removed.
         """
         trial, reason = self._trials[number], self._asked_to_end.get(number)
         if isinstance(outcome, Failed):

@@ -122,7 +122,7 @@ def fit_all(
 
     The seeds of on-policy learners are trained together in one simulator, the seeds of other learners one after
     another. The function ends early where `report` stops a seed. Raises SeedDiverged, CheckpointError. A course is the
-    training of one seed, a ground its environment. `lockstep` advances all of them by one step at a time.
+    training of one seed, a ground its environment. `lockstep` advances all courses by one step at a time.
     """
     torch.set_num_threads(1)
     if plan.market.seats or not learner_for(plan.learner).imitates:
@@ -176,7 +176,7 @@ class _Course:
     def __init__(
         self, plan: Plan, markets: Markets, seed: int, folder: Path | None, report: Callable[[Progress], bool]
     ) -> None:
-        """Make the environment and an untrained learner; no record is open. `folder` None: nothing is written.
+        """Make the environment and an untrained learner; `begin` opens the records. `folder` None: nothing is written.
 
         `place` is the progress of the seed, `_best` the policy with the best score so far (empty before the first
         evaluation), and `_files` its records.

@@ -52,7 +52,7 @@ class Joint:
         return [Step(*parts) for parts in zip(*(tensor.chunk(len(self.grounds)) for tensor in joint_step), strict=True)]
 
     def share(self, number: int) -> None:
-        """Copy state, and sums since the last call, from the joint simulator to the ground at index `number`."""
+        """Copy the state, and the sums since the last call, from the joint simulator to the environment `number`."""
         ground = self.grounds[number]
         self.simulator.share(number, ground.simulator)
         if self._normalised is not None:

@@ -13,15 +13,15 @@ from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 
 def bars_option(default: str | None = None) -> Any:
-    """The option --bars; `default` is the help text on the bars read without the option, for a command without a fixed
-    default file.
+    """The option --bars. For a command whose default is no fixed file, `default` is the help text about the bars that
+    are read without the option.
     """
     return typer.Option(help="Daily raw bars.", show_default=default or True)
 
 
 def actions_option(default: str | None = None) -> Any:
-    """The option --actions; `default` is the help text on the actions read without it, for a command without a fixed
-    default file.
+    """The option --actions. For a command whose default is no fixed file, `default` is the help text about the actions
+    that are read without the option.
     """
     if default is not None:
         default += "; with other bars BARS.actions.csv, if present"
@@ -29,8 +29,8 @@ def actions_option(default: str | None = None) -> Any:
 
 
 def symbols_option(default: str | None = None) -> Any:
-    """The option --symbols; `default` is the help text on the symbols read without it, for a command without a fixed
-    default list.
+    """The option --symbols. For a command whose default is no fixed list, `default` is the help text about the symbols
+    that are read without the option.
     """
     return typer.Option(help="Symbols, with commas.", show_default=default or True)
 

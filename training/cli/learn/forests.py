@@ -45,7 +45,7 @@ Leaves = Annotated[int, typer.Option(min=2, max=4_096, help="Maximum leaves of a
 
 # Long because it makes a command: 13 options, which its help lists in this order, and what is printed of the forest.
 def training_of(predicts: "ForestKind", what: str) -> Callable[..., int]:
-    """The CLI command that trains the forest which predicts `predicts`; `what` names this quantity in the help of the
+    """The CLI command that trains a forest for the quantity `predicts`; `what` names this quantity in the help of the
     command."""
 
     def train_forest(

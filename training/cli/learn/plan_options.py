@@ -57,10 +57,9 @@ def plan_of(
     """The training plan of these options; an option that is None keeps the plan's value. Raises PlanError, Failure.
 
     Data, splits and sight (the input of the policy) are checked before `plans.plan` is imported, since that import
-    loads torch and takes seconds. `files` is False where the bars are not to be read. `sets` are texts KEY=VALUE with
-    dotted keys (`data.bars`). `changes` maps such keys to the values of the options, and `table` is the plan with these
-    values. `probed` first reads a file of bars in a child process, because a damaged file may crash the process that
-    reads it.
+    loads torch and takes seconds. With `files`, the bars are read. `sets` are texts KEY=VALUE with dotted keys
+    (`data.bars`). `changes` maps such keys to the values of the options, and `table` is the plan with these values.
+    `probed` first reads a file of bars in a child process, because a damaged file may crash the process that reads it.
     """
     from quantd.daemon.cli.setup.bar_files import probed
     from quantd.training.plans.data_plan import PlanError, decoded, laid, located

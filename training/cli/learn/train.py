@@ -208,7 +208,7 @@ def _scorer(options: TrainingOptions) -> int:
 def _counts(
     plan: "Plan", steps: int | None, episodes: int | None, seeds: int | None, seed: int | None
 ) -> dict[str, object]:
-    """The changes to the plan by options that exclude each other, or that not every learner has.
+    """The changes to the plan by --episodes, --seeds and --seed. Raises Failure for options that exclude each other.
 
     `seeds` is a number of seeds (1, 2, ..), `seed` one seed; an option that is None changes nothing.
     """
@@ -234,7 +234,7 @@ def _watch(plan: "Plan", bar: Bar, stops: list[int]) -> "Callable[[Progress], bo
     shares = dict.fromkeys(plan.seeds, 0.0)
 
     def watch(reached: "Progress") -> bool:
-        """Show what a seed has reached; `looked` is True after an evaluation on the validation data. True stops."""
+        """Show what a seed has reached (`looked`: after an evaluation on validation data). Returns True to stop."""
         index = plan.seeds.index(reached.seed)
         shares[reached.seed] = min(1.0, reached.steps / plan.steps)
         best = "none yet" if reached.best is None else f"{reached.best:.2f}"
