@@ -92,7 +92,7 @@ class Orders:
         return self._by_key[key]
 
     def _forget(self) -> None:
-        """Drop the oldest baskets whose rows have all ended, above MOST_ORDERS orders."""
+        """Above MOST_ORDERS orders, drop the oldest baskets whose rows (orders) have all ended."""
         if len(self._by_id) <= MOST_ORDERS:
             return
         for key, rows in list(self._by_key.items()):

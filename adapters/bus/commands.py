@@ -172,7 +172,7 @@ class Taken(Struct):
     """The commands accepted so far: `ids` maps each command id to its expiry, and `horizon` is the latest expiry of the
     removed ids.
 
-    A command that expires no later than `horizon` is refused, so that a clock that is set back revives no old command.
+    A command that expires at or before `horizon` is refused, so that a clock that is set back revives no old command.
     The record is stored, and so survives a restart.
     """
 
@@ -180,7 +180,7 @@ class Taken(Struct):
     horizon: int = 0
 
     def admit(self, command: BusCommand, now_s: float) -> None:
-        """Raise CommandRefused unless the command is timely and new.
+        """Raise CommandRefused unless the command is new, timely, and within the number of commands a minute.
 
         Times are in seconds since 1970 (UTC). `ids` has the accepted commands; `horizon` is the latest expiry of those
         that were removed from it.

@@ -98,7 +98,7 @@ class BusClient(Client):
         Raises MqttError without an acknowledgement, Refused for a permanent refusal, and ValueError for an invalid
         message.
 
-        A refusal with a code in TEMPORARY is no permanent one.
+        A refusal with a code in TEMPORARY is temporary, and raises MqttError.
         """
         if len(payload) + len(topic.encode()) + HEAD_BYTES > self._packet_bytes:
             raise Refused(

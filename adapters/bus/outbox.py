@@ -230,7 +230,7 @@ class Lanes:
     def acknowledge(self, ids: Sequence[str]) -> None:
         """Remove the messages with these ids from the queue in memory and from the store.
 
-        A message that was dropped from memory while it was sent is in neither; its id is ignored.
+        A message that was dropped from memory while it was sent is in neither of them; its id is ignored.
         """
         with self._lock:
             # a message dropped while it was being sent is in neither lane

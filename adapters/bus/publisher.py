@@ -362,8 +362,8 @@ class MqttBus:
             log.error("MQTT: %s", why)
 
     async def _send_unacknowledged(self, client: BusClient, topic: str, payload: bytes) -> None:
-        """Send a message with QoS 0 (without acknowledgement), unless the broker could close the connection because
-        of its size or topic."""
+        """Send a message with QoS 0 (without acknowledgement). A message whose size or topic could make the broker
+        close the connection is dropped and counted."""
         unproven = bool(self._suspects) and len(payload) > self._suspects.largest
         if unproven or self._suspects.refuses(topic, len(payload), _now_s()):
             self._given_up += 1

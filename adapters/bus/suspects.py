@@ -59,7 +59,7 @@ class Suspects:
         """Topic, or EVERY_TOPIC -> the size from which payloads are refused, and until when."""
 
     def proven(self, key: str, size: int) -> bool:
-        """Whether a message is no suspect, and no longer than one that the broker has accepted."""
+        """Whether a message is not a suspect, and at most as long as one that the broker has accepted."""
         return key not in self._tries and size <= self.largest
 
     def __bool__(self) -> bool:

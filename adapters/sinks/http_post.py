@@ -28,7 +28,7 @@ many requests, or a server behind a proxy."""
 
 
 def check_address(url: str) -> None:
-    """Raise ValueError for an option `url` that is neither HTTPS without a login nor HTTP to this machine."""
+    """Raise ValueError unless `url` is an address without a login, by HTTPS or by HTTP to this machine."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

@@ -224,7 +224,7 @@ class Store(Records):
         return compacted
 
     def trouble(self) -> str:
-        """Return why the store would lose or refuse the next batch, without a write; empty without a fault.
+        """Return, without a write, why the store would lose or refuse the next batch; empty if it would not.
 
         Detected faults are a deleted file, and a full or damaged store at the last renewal of the lease.
         """
@@ -341,7 +341,7 @@ def _prepare(
     claim: Claim | None,
     save: Callable[[], Path] | None,
 ) -> tuple[Lease | None, Path | None]:
-    """Create file, tables and head of the store where missing, and take the lease. The next start completes an
+    """Create file, tables and head file of the store where missing, and take the lease. The next start completes an
     interrupted call.
 
     Returns the lease, and the backup of an older store that was upgraded.

@@ -432,7 +432,7 @@ class Reader:
         return self._fetched(_before(query, columns, before), columns, last, first)
 
     def _fetched(self, query: Any, key: Sequence[Any], last: int | None, first: int = -1) -> list[Any]:
-        """Return rows by ascending `key`, all, the `first` or the `last` ones, with the query's columns as attributes.
+        """Return rows by ascending `key`: all, the `first` or the `last` ones. The query's columns are attributes.
 
         To build objects of the table classes instead would take five times as long.
         """

@@ -100,7 +100,7 @@ def _file(config: Config, name: str) -> str:
 
 
 def _reachable(config: Config) -> Iterator[Mistake]:
-    """Mistakes of [api]: reads by other machines without TLS or without a token, and a token file of another use.
+    """Mistakes of [api]: reads by other machines without TLS or without a token, and a token file with a reserved name.
 
     `names` are further host names of the API, as behind a proxy. STEMS are the names of the other state files.
     """

@@ -50,7 +50,7 @@ def table_of(name: str) -> Callable[..., Any]:
 def limits_of(
     keys: LimitKeys, profile: str | None, universe: Universe, shocks: Mapping[str, Shock], **defaults: object
 ) -> Limits:
-    """The limits of one section of config.toml: its keys, else those of its profile, or without one `defaults`."""
+    """The limits of one section of config.toml: its keys, then its profile, or `defaults` if it has none."""
     names = (key.attribute for key in limit_keys())
     configured = {name: value for name in names if (value := getattr(keys, name, None)) is not None}
     if "max_order_notional_micro" in configured:

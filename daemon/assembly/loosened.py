@@ -52,7 +52,7 @@ def _limits(config: Config, keys: LimitKeys, profile: str | None) -> Limits:
 def keys_looser(ours: Limits, theirs: Limits) -> list[str]:
     """Names of the limits of `ours` that are looser than those of `theirs`.
 
-    A limit that is off in `ours` is looser if it is on in `theirs` with another value than its default; `in_flight`
+    A limit that is off in `ours` is looser if it has a value in `theirs` other than its default; `in_flight`
     also with its default. EXTRA are limits without a field in `Limits`, UNCOMPARED those that describe the venue or the
     bars.
     """

@@ -151,9 +151,9 @@ class Parts:
         return Paper(self.universe, self.costs, sessions)
 
     def dated(self, tick: Tick) -> Tick:
-        """Return the tick with the values of the series and the interest rate on cash, if it is a sample.
+        """Return the tick; a sample gets the values of the series and the interest rate on cash.
 
-        The interest rate is that before the tick's date (00:00 UTC); a warm-up tick has none.
+        The interest rate is the newest one dated before the tick's date (00:00 UTC); a warm-up tick has none.
         On a live market changed files are read again; if a file cannot be read, its last values stay.
         """
         rate = None if tick.warmup else self.cash_rate
@@ -194,8 +194,8 @@ class Parts:
         return map(self.announced, with_due(samples, due_ticks(chain(missed, ahead), asks, jobs)))
 
     def announced(self, tick: Tick) -> Tick:
-        """Return the tick with the next scheduled runs added, if it sends the message before a session's open or after
-        its close."""
+        """Return the tick; a tick with the job `before_open` or `after_close`, which sends a message, gets the next
+        scheduled runs."""
         if SESSION_MESSAGES.isdisjoint(tick.jobs):
             return tick
         house, runs = self.rules.house_sessions(), next_runs(self.schedules, self.sessions, tick.ts)

@@ -60,7 +60,7 @@ def one_of(names: Sequence[str]) -> Callable[[str], str]:
 
 
 def family(text: str) -> str:
-    """Parse the name of a family of trials: at most 64 printable characters, none for no family.
+    """Parse the name of a family of trials: at most 64 printable characters; empty text means no family.
 
     Raises typer.BadParameter.
     """

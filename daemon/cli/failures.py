@@ -31,7 +31,7 @@ class Interrupted(ExplainedError):
 
 
 def needs(what: str, *packages: str, extra: str = "train") -> None:
-    """Raise Failure unless the packages are present that `what` needs, and that an extra of quantd installs."""
+    """Raise Failure if a package that `what` needs, and that an extra of quantd installs, is absent."""
     if text := lack(what, extra, *packages):
         raise Failure(text, CONFIG)
 
@@ -95,7 +95,7 @@ def guarded(command: Callable[[], object]) -> int:
 def _code_after_output(code: int) -> int:
     """The exit code of a command that ended with `code`: CHECK_FAILED if the command succeeded with incomplete output.
 
-    Output is incomplete only for a command that only prints. A note on standard error tells of any lost output.
+    Lost output makes a command fail only if it does nothing but print. A note on standard error tells of the loss.
     """
     if not (why := streams.lost()):
         return code

@@ -177,8 +177,8 @@ def _account_of(
 def _closing_orders(
     sent_orders: Orders, columns: Mapping[str, int], holdings: _Positions, orders: Sequence[Order]
 ) -> dict[int, tuple[int, int]]:
-    """Return, by column of the universe, the nano-units of its position that open orders close: (our orders, orders of
-    other clients).
+    """Return column of the universe -> (nano-units of its position that our open orders close, those that open orders
+    of other clients close).
 
     An unreadable order closes nothing here; the function that reads orders reports it.
     """
@@ -244,7 +244,7 @@ async def open_orders(client: Rest) -> list[Order]:
 
 
 def _field_of_last(page: Sequence[msgspec.Raw], name: str) -> str:
-    """Return a field of the last item of a page that has the field; empty text if no item has it.
+    """Return the field `name` of the last item in a page that has this field; empty text if no item has it.
 
     The request for the next page begins at that value.
     """

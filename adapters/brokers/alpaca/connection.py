@@ -57,8 +57,8 @@ class Lost(ConnectionError):
 class AlpacaSettings:
     """Address, credentials and time limits.
 
-    `timeout_s` bounds one request (a GET by `Rest.read`: `patience_s`), and `patience_s` the repeats of a request that
-    was certainly not accepted. `per_minute` limits the requests of any minute. An answer "not found" is final once
+    `timeout_s` bounds one request. `patience_s` bounds a GET by `Rest.read`, and the repeats of a request that was
+    certainly not accepted. `per_minute` limits the requests of any minute. An answer "not found" is final once
     `settle_s` has passed since the order was sent. `listing_s` bounds the wait of each query for an execution to be
     listed among the activities. If an execution is still not listed `unlisted_s` after the first wait, it is derived
     from the order's own quantity and average price. A lost stream is reopened after `backoff_s` (first, longest)

@@ -234,7 +234,7 @@ class Desk:
         """Report an order with all its executions; Unknown when the venue does not answer.
 
         `cum` are the filled nano-units by the venue's count; `sent.behind` is the instant (ns) since which the listed
-        executions add up to less, 0 if they do not.
+        executions add up to less than `cum`, 0 if they add up to it.
         """
         try:
             order = order.decode(Order) if isinstance(order, Answer) else order
@@ -265,8 +265,7 @@ class Desk:
         return True
 
     def _bridge_unlisted(self, sent: Sent, order: Order, cum_nano: int) -> bool:
-        """Derive executions that the venue does not list from the order's quantity and average price. Returns whether
-        that was possible.
+        """Derive unlisted executions from the order's quantity and average price. Returns whether that was possible.
 
         The list may be late or incomplete (Alpaca-API issue 176), so this function first waits for `unlisted_s`.
         """
@@ -349,8 +348,8 @@ class Desk:
         """Return the report that the venue reversed or corrected an execution; with 0 lots if that execution is
         unknown or not in whole lots.
 
-        The report has the lots and price of the earlier execution, and those that replace it; 0 if nothing does. Sizes
-        are in nano-units, `lot` is one lot of the instrument.
+        The report has the lots and price of the earlier execution, then the corrected ones, 0 for a reversal. Sizes are
+        in nano-units, `lot` is one lot of the instrument.
         """
         lot, corrected = sent.lot_nano, update.event == "trade_correct"
         busted = self._executions_by_id.get(update.previous_execution_id or "")
@@ -371,7 +370,7 @@ class Desk:
         )
 
     def _cause_of_end(self, sent: Sent, order: Order) -> Cause | None:
-        """Return the cause of the end of an order, EXPIRED for a pair past its end; None for an open order.
+        """Return the cause of an order's end, EXPIRED for a crypto pair past its end time; None for an open order.
 
         Raises Garbled for an unknown status.
         """

@@ -102,7 +102,7 @@ def _free_lots(line: Line, amount: object, base: str, size: int) -> int:
 
 
 def _holdings_outside(line: Line, totals: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return the readable holdings that are not in the universe, without zeros, as (asset, amount)."""
+    """Return the readable non-zero holdings outside the universe, as (asset, amount)."""
     holdings = []
     for code, amount in sorted(totals.items()):
         try:

@@ -205,7 +205,7 @@ class Crypto:
         A change in place is not used: exchanges change an order only under its old client id (Kraken's AmendOrder) or
         under none (EditOrder), so that the new order could not be found by its own client id.
 
-        The new order is not sent unless the old one ended by the cancel and filled nothing more.
+        The new order is sent only if the old one ended by the cancel and filled nothing more.
         """
         old = self._orders.rows(sample, n, [row])
         new = self._orders.add(basket)[0]
@@ -295,8 +295,8 @@ class Crypto:
         return now - sent.ts >= int(self._settings.settle_s * NANO)
 
     def _settled(self, sent: Sent, now: int) -> bool:
-        """Whether an order that a query at `now` (ns) does not find never arrived, because no request for it can be
-        under way."""
+        """Whether no request for an order can be under way at `now` (ns): if a query does not find the order then, it
+        never arrived."""
         at = self._sender.at.get(sent.id)
         if at is not None:
             return now - at >= int(self._settings.settle_s * NANO)
@@ -321,8 +321,8 @@ class Crypto:
     def _report(self, sent: Sent, status: OrderStatus) -> Reports | Unknown:
         """Report the state of an order; executions that stay unlisted for `unlisted_s` are derived (see `bridge`).
 
-        `cum_nano` is the filled quantity by the exchange's count. `sent.behind` is the instant since which fewer
-        executions are listed (ns, 0: all are listed).
+        `cum_nano` is the filled quantity by the exchange's count. `sent.behind` is the instant (ns) since which the
+        listed executions add up to less, 0 if all are listed.
         """
         if status.unread:
             return self._sender.unknown(sent, status.unread)

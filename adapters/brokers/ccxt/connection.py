@@ -184,8 +184,7 @@ class Line:
         return self.access.scrub(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
     def refused(self, error: Exception) -> KeysRefused | None:
-        """Return the KeysRefused that an exception stands for, if the venue refused the keys; None for any other
-        exception."""
+        """Return a KeysRefused for an exception by which the venue refused the keys; None for any other exception."""
         if outcome(error, self.dialect.means) is not Outcome.DENIED:
             return None
         wrong = f"the venue refuses the keys ({self.words(error)})"

@@ -125,7 +125,7 @@ class CryptoExit:
         return [self._holding(name, qty) for name, qty in coins.items()]
 
     def _holding(self, name: str, qty: Decimal) -> Holding:
-        """Return the holding with its worth, None without a price. A holding below the venue's least order has the
+        """Return the holding; its worth is None without a price. A holding below the venue's least order has the
         reason in `dust`.
 
         A coin without a market has no least order.

@@ -97,8 +97,8 @@ class OrderSender:
     async def _send_one(self, sent: Sent) -> BrokerNews:
         """Check one order, send it, and report the answer.
 
-        An order for an auction, without lots or a limit, or below the venue's minimum is refused. One whose end has
-        passed expires. `_news_of_error` reports a request that fails.
+        Refused are an order for an auction, an order without lots or without a limit, and one below the venue's
+        minimum. An order whose end has passed expires. `_news_of_error` reports a request that fails.
         """
         now = self._clock()
         if sent.kind in (Kind.OPEN, Kind.CLOSE):
@@ -211,7 +211,7 @@ class OrderQueries:
         """Query orders. Returns client id -> state; a client id that the exchange does not know is absent.
 
         The open orders are read first, and the history only for those of `rows` that are not among them. Executions are
-        read only for the orders `behind`: their known executions do not add up to the exchange's filled quantity
+        read only for the orders in `behind`, whose known executions add up to less than the exchange's filled quantity
         (nano-units).
         """
         orders = await self._line.ask(self._line.exchange.fetch_open_orders)

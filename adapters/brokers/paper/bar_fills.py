@@ -120,8 +120,8 @@ class BarFills:
     def fill(self, row: int, price: int) -> None:
         """Fill a row at a price plus costs, inside its limit, up to the lots that the bar's volume allows.
 
-        The rate of costs comes from `rates` if it depends on more than the bar, else from the bar's terms. Prices are
-        in nano-currency, fees in micro-currency.
+        The rate of costs comes from `rates` if it is set: it then depends on more than the bar. Prices are in
+        nano-currency, fees in micro-currency.
         """
         bar: LimitFills = self.bar
         column: int = self.sym[row]

@@ -38,7 +38,7 @@ NotFound."""
 class FrozenPaper(Struct, array_like=True):
     """The whole venue as a record: working and ended baskets, oldest first.
 
-    `forgotten` is the newest `sample` (ns UTC) of the baskets that were dropped: the time behind their decision.
+    `forgotten` is the newest `sample` of the dropped baskets: the time (ns UTC) of the sample that a decision used.
     """
 
     ts: int
@@ -135,7 +135,7 @@ class Paper:
         return news
 
     def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]:
-        """Fill orders on the bars of one instant, then apply the ends of orders up to that close. Returns reports in
+        """Fill orders on the bars of one instant, then apply the ends of orders up to that instant. Returns reports in
         order of time, then of the arrival of the orders.
 
         `resting` is a basket: its `kind` is empty if all rows are limit orders, its `due` is the earliest end of a
@@ -281,7 +281,7 @@ class Paper:
     def starts(self) -> dict[tuple[int, int], int] | None:
         """Return, for each open basket by (sample, n), the instant (ns UTC) from which its orders can fill.
 
-        None unless all orders were accepted completely and have no fill or cancel, as `FoldVenue.starts` defines it.
+        None if an order was not accepted completely, or has a fill or a cancel, as `FoldVenue.starts` defines it.
         """
         starts = {}
         for basket in self._resting:

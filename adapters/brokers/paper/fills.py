@@ -122,7 +122,7 @@ class Fills:
     def _auction(self, resting: Resting, *, close: bool) -> None:
         """Fill the orders of the opening auction; with `close`, those of the closing auction.
 
-        A row fills at the auction of its symbol if that is within its window and the price inside its limit.
+        A row fills if the auction of its symbol is within the row's window, and its price inside the row's limit.
         """
         bar_fills, ts = self._bar, self._ts
         if close:

@@ -34,8 +34,8 @@ class Resting(Struct, array_like=True):
     A row can fill at opens in its window [after, until). `after` starts at the basket's time plus latency and moves to
     the close of each bar seen. `until` is the row's end or the time of effect of its cancel. `open` are the working
     rows in order, `cancelling` those with a cancel, `due` the earliest `until` of a working row. `cum` are filled lots,
-    `charged_micro` commissions without the minimum, -1 until the first fill. `kind` has the Kind of each row, and is
-    empty if all are LIMIT; `stop_nano` are triggers of stops, `triggered` the triggered rows.
+    `charged_micro` commissions before the order's minimum, -1 until the first fill. `kind` has the Kind of each row,
+    and is empty if all are LIMIT; `stop_nano` are triggers of stops, `triggered` the triggered rows.
     """
 
     sample: int
@@ -66,7 +66,7 @@ class Resting(Struct, array_like=True):
 
     def fill_whole(self, report: Reports, ts_event: int, charged_micro: list[int]) -> None:
         """Fill every row completely on one bar that closed at `ts_event`. `report` has the fills, `charged_micro` the
-        commission of each row without the minimum."""
+        commission of each row before its minimum applies."""
         self.after = [ts_event] * len(self.sym)
         self.cum, self.charged_micro = list(report.cum), charged_micro
         self.reports.append(report)
@@ -184,8 +184,8 @@ def accept(basket: OrderBasket, latency_ns: int, some: Sequence[int] | None = No
     """Return a new basket, or `some` of its rows, with its first report; a text in `refused` rejects all rows for
     that reason.
 
-    A row can fill from the basket's time plus the latency until its end, NEVER without one. `charged_micro` is -1 until
-    the first fill. No row is open before `take` has accepted it.
+    A row can fill from the basket's time plus the latency until its end (NEVER if it has none). `charged_micro` is -1
+    until the first fill. No row is open before `take` has accepted it.
     """
     size = len(basket.sym)
     resting = Resting(

@@ -218,7 +218,7 @@ def _for_new_shares(close_before: float, cash: float, new_per_old: float, open_p
 def _least_yield(bars: Series, row: int, first: int) -> float:
     """Return the smallest dividend before a bar, as a share of the close, that must be visible as a fall of the price.
 
-    The limit is largest for a share that is not traded: its price stays, whatever it pays. `first` is the symbol's
+    The result is largest for a share that is not traded: its price stays, whatever it pays. `first` is the symbol's
     first row.
     """
     start = max(first + 1, row - WINDOW)
@@ -235,8 +235,8 @@ def _split_reading(
     new_per_old: float,
     sigma: float,
 ) -> Literal["absent", "reversed"] | None:
-    """Return how the prices contradict a split with each of `cash_amounts` as dividend, and None if they do not with
-    one of these amounts: a large dividend of the same day may hide the split. The first amount gives the reading."""
+    """Return how the prices contradict a split; None if they agree with the split and one of `cash_amounts` as its
+    dividend, because a large dividend of the same day may hide a split. The first amount gives the reading."""
     prices, log_ratio = np.array(open_and_close), float(np.log(new_per_old))
     readings = [_reading(np.log(prices / (close_before - cash)), log_ratio, sigma) for cash in cash_amounts]
     return None if None in readings else readings[0]

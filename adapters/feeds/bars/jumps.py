@@ -118,7 +118,7 @@ class Shift:
 
     `jump` is dated by the bar with which the level is accepted; `first_ts` and `first_open` (ns UTC) are the close and
     the open of the first bar of the level. `rows` are the rows of the bars of the level before the accepting bar, which
-    looked like bad prints. `crash` marks a fall that its traded value and range explain, which no split shows.
+    looked like bad prints. `crash` marks a fall with the traded value and range of a crash.
     """
 
     jump: Jump
@@ -190,7 +190,7 @@ def examine(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Boo
     RETURN_AFTER bars. A jump rejects no bar. Each verdict depends on that bar and earlier ones only.
 
     A spike is a bar that looks like a bad print. A shift is a new price level that no action explains. Moves are in
-    logs, relative to the previous close. `reach` is how far open, high or low lie beyond both closes.
+    logs, relative to the previous close. `reach` is how far open, high or low lie beyond this and the previous close.
     """
     spike = np.zeros(len(bars.close), dtype=np.bool_)
     previous, announced = previous_closes(bars, actions)
@@ -468,7 +468,7 @@ def huge_volume(column: Ints, volume: Floats, close: Floats, interval: int) -> B
     volume and not the value. Thin intraday markets have long quiet periods. The largest real volumes found are 27 times
     the earlier maximum.
 
-    R is the number of bars, `column` the index of the symbol of each. In the table c is that index, v the volume and x
+    R is the number of bars, `column` the index of the symbol of each. In `frame`, c is that index, v the volume and x
     the traded value; a maximum needs 20 earlier bars.
     """
     multiple = 100.0 if interval >= 12 * UNITS_NS["h"] else 1000.0

@@ -127,8 +127,8 @@ class Live:
     def trouble(self) -> str:
         """The current failure of the feed as text.
 
-        Empty within the grace time, and while the source makes up for a failure of the stream or the reverse. For
-        corporate actions there is only one source.
+        Empty within the grace time, and while source or stream makes up for a failure of the other one. Corporate
+        actions come from the source alone.
 
         A data path is the source, the stream or the actions. Bars are overdue after the grace time and one poll.
         """

@@ -127,7 +127,7 @@ def read_trades(sources: tuple[BarSource, ...], universe: Universe, zone: str = 
 def _rows_of_all(
     sources: tuple[BarSource, ...], universe: Universe, frames: list[pl.DataFrame], what: str, zone: str
 ) -> Rows:
-    """Join the rows of all sources. Raises FeedError for a symbol without any row; `what` names a row in its text."""
+    """Join the rows of all sources. Raises FeedError for a symbol without any row. `what` is "bar" or "trade"."""
     pairs = zip(sources, frames, strict=True)
     rows = joined([_rows(source.name, frame, universe, k, zone) for k, (source, frame) in enumerate(pairs)])
     counts = np.bincount(rows.column, minlength=universe.size).tolist()
@@ -355,7 +355,7 @@ def table_of(path: Path, wanted: tuple[str, ...] = ()) -> pl.DataFrame:
 
 
 def _require_even(path: Path) -> None:
-    """Raise FeedError with the line if it has more fields than the header, because polars would drop the surplus.
+    """Raise FeedError if a line has more fields than the header, because polars would drop the surplus.
 
     A number with a comma for thousands and without quotes would lose its end: 798,339 shares would be 798. A file whose
     lines have no more commas than the header is not parsed.
@@ -469,7 +469,7 @@ def mostly_without_offset(sources: tuple[BarSource, ...], symbols: tuple[str, ..
 
 
 def _as_utc(stamps: pl.Series) -> Ints:
-    """Convert as `nanoseconds` does, but read times without an offset as UTC. Raises FeedError for no times at all."""
+    """Convert as `nanoseconds` does, but read times without an offset as UTC. Raises FeedError for another type."""
     if stamps.dtype == pl.String:
         text = stamps.str.strip_chars().str.replace("T", " ", literal=True)
         # every text becomes date, time and offset: Z is an offset, a date alone is midnight, and UTC is added to a time

@@ -225,7 +225,7 @@ def _interval_misfits(spacings: Sequence[Spacing], reading: Reading) -> Iterator
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How daily bars fit a calendar: number of bars on no session, and of sessions without a bar in between."""
+    """How daily bars fit a calendar: number of bars outside sessions, and of sessions without a bar between others."""
 
     outside: int
     missing: int

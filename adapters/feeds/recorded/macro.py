@@ -286,7 +286,7 @@ def known_from(days: Ints, available: Available, house: Sessions) -> Ints:
 
 
 def series_digest(feed: str, files: Sequence[Series], rate: RateFile | None = None) -> str:
-    """Return hex BLAKE2b over `feed`, the digest of a recorded market, and its series; without a series, `feed`."""
+    """Return hex BLAKE2b over `feed`, the digest of a recorded market, and its series; if it has none, `feed`."""
     named = [series.selection for series in files]
     paths = [series.path for series in files]
     if rate is not None and rate.path is not None:

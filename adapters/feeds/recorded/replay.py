@@ -345,9 +345,9 @@ def _require_settings(
     *,
     adjusted: bool,
 ) -> None:
-    """Raise FeedError for settings that contradict; `part` is the length of a bar of the files in ns.
+    """Raise FeedError for settings that contradict each other.
 
-    A part of 1 ns stands for trades.
+    `part` is the length of a bar of the files in ns, 1 for trades.
     """
     if 1 < part < DAY_NS and stamps == "session":
         raise FeedError("[feed] stamps", f'"session" cannot date bars of {interval}', 'Write "open" or "close"')
@@ -358,7 +358,7 @@ def _require_settings(
 
 
 def _no_bars(where: str, start: date | None, end: date | None, readings: Sequence[Misfit]) -> NoReturn:
-    """Raise FeedError for a range without a bar: that the bars are read wrongly, if `readings` show it."""
+    """Raise FeedError for a range without a bar; `readings`, the wrong readings, explain it if there are any."""
     if readings:
         raise FeedError(where, *stopped(readings))
     raise FeedError(
@@ -406,7 +406,7 @@ class _Check:
         """Check R bars; return bool[R], True for the bars to use. Raises FeedError where none is good.
 
         Rejected, accepted and unanswered bars are added to the lists of this object. The questions, jumps and shifts of
-        an earlier call, about the parts of bars, are replaced.
+        an earlier call, for the inputs of the bars, are replaced.
         """
         universe = self._universe
         settled = settle(judge(rows, placed, interval, self._actions, self._now), rows, placed, self._answers)

@@ -373,7 +373,7 @@ def read_mapping(path: Path) -> HttpMapping:
 
 
 def _known_keys(path: Path, kind: type, table: Mapping[str, object], where: str) -> None:
-    """Raise FileWrong for a key of a table that `kind` has not, and for a missing key without a default."""
+    """Raise FileWrong for a key of a table that is no field of `kind`, and for a missing key without a default."""
     names = [key_field.name for key_field in fields(kind)]
     for key in table:
         if key not in names:

@@ -146,9 +146,9 @@ class YahooSource:
         self._newest: dict[int, tuple[int, int, _Answer]] = {}
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Return the bars as `Source.bars`. Raises SourceError, or PartialAnswer if Yahoo lacks some symbols only.
+        """Return the bars as `Source.bars`. Raises SourceError, or PartialAnswer if Yahoo lacks only some symbols.
 
-        `lost` has the errors by column that a repeated request cannot correct.
+        `lost` maps a column to its error, which a repeated request cannot correct.
         """
         oldest = self._now() - REACH_DAYS[self._interval] * DAY_NS
         if start_ns < oldest and not self._daily:
@@ -186,7 +186,7 @@ class YahooSource:
             self._session = None
 
     async def _each(self, answer_of: Callable[[int], _Answer]) -> tuple[list[_Answer], dict[int, SourceError]]:
-        """Request every symbol. Returns the answers, and by column (symbol) the errors that a repeat cannot correct.
+        """Request every symbol. Returns (answers, column (symbol) -> error that a repeat cannot correct).
 
         Raises any other error.
         """
@@ -359,7 +359,7 @@ class YahooSource:
             return self._session
 
     def _rows(self, frame: "pd.DataFrame | None", column: int, actions: Sequence[ActionRow]) -> Rows:
-        """Convert Yahoo's table to bars; no bars for no table.
+        """Convert Yahoo's table to bars; None gives no bars.
 
         Raw prices and volumes are those of the day, before the later splits in `actions`. Adjusted prices are adjusted
         by the ratio of the adjusted close to the close.

@@ -64,7 +64,8 @@ def _json_lines(data: bytes, where: str) -> list[Any]:
 def _tables(node: Any, outer_texts: Mapping[str, Any], depth: int, key: str) -> Iterator[NestedTable]:
     """Yield the tables of bars in the JSON value `node` and below it.
 
-    `outer_texts` are the text values of the objects around it by plain name, `key` is the nearest key above it.
+    `outer_texts` are the text values of the objects around it, by name in lower case without signs. `key` is the
+    nearest key above it.
 
     A list of objects or of arrays is a table, and so are objects by time and an object of equally long arrays. The True
     in a NestedTable means that its columns have names.
@@ -127,7 +128,7 @@ def _flattened(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _nearby_texts(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the texts of an object, and of the objects directly in it that have no lists or objects, by plain name."""
+    """Return name (lower case, no signs) -> text, of an object and of the objects of scalars directly in it."""
     texts: dict[str, Any] = {}
     for name, value in node.items():
         if isinstance(value, str):

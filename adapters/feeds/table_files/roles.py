@@ -164,7 +164,7 @@ def named_roles(columns: Sequence[str], where: str, chosen: Mapping[str, str]) -
 def _column_named(plain_names: Mapping[str, str], aliases: Sequence[str], column_of: Mapping[str, str]) -> str:
     """Return the unused column whose plain name comes first in `aliases`; empty if there is none.
 
-    `plain_names` maps columns to plain names, `column_of` maps roles to the columns in use.
+    `plain_names` maps columns to names in lower case without signs, `column_of` maps roles to the columns in use.
     """
     for alias in aliases:
         for name, plain_name in plain_names.items():

@@ -161,7 +161,7 @@ def _fields(line: str, separator: str) -> list[str]:
 
 
 def is_data(row: Sequence[str]) -> bool:
-    """Whether a line is a bar: a stamp and at least four numbers, of which at least one field has a digit."""
+    """Whether a line is a bar: a stamp, at least four numbers or empty fields, and a digit after the first field."""
     numbers = sum(is_number(field) for field in row)
     return len(row) >= 4 and numbers >= 4 and any(is_stamp(field) for field in row) and any(
         re.search(r"\d", field) for field in row[1:]
@@ -169,7 +169,7 @@ def is_data(row: Sequence[str]) -> bool:
 
 
 def _follows_names(rows: Sequence[Sequence[str]], k: int) -> bool:
-    """Whether line `k` has four numbers or more directly below a line with the names of prices, whatever its stamp."""
+    """Whether line `k` has at least four numbers, and the line above it names prices; `k` needs no readable stamp."""
     return k > 0 and are_names(rows[k - 1]) and sum(is_number(field) and bool(field) for field in rows[k]) >= 4
 
 
@@ -266,7 +266,7 @@ def _uneven_error(where: str, line: str, fields: Sequence[str], width: int, sepa
 
 
 def _no_data_error(where: str, fields: Sequence[Sequence[str]], separator: str) -> FeedError:
-    """Return the error about a file without a line of data; raises it where the header lacks a price."""
+    """Return the error about a file without a line of data. Raises FeedError where the header lacks a price."""
     first_fields = next((row for row in fields if any(row)), [])
     if not any(is_number(field) and field for field in first_fields):
         named_roles(first_fields, where, {})  # names what is missing among the columns

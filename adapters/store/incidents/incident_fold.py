@@ -299,7 +299,7 @@ class _Step:
     def _raise(self, kind: AlertKind, key: Key, alert: Publish, id: str, has_alert: bool = True) -> Incident:
         """Open an incident, change the active one, or reopen one that ended at most `calm_ns` ago.
 
-        Without `has_alert`, no alert reports this state of the incident.
+        `has_alert` says whether an alert reports this state of the incident.
 
         A paced incident opens again and again: messages are sent about its 1st, 2nd, 4th, 8th opening only. `told` is
         True once an alert reported it.
@@ -345,7 +345,7 @@ class _Step:
         return cleared
 
     def _clear(self, key: Key, ts: int) -> None:
-        """End an incident with a message, which is not sent if the opening was not announced."""
+        """End an incident with a message, which is sent only if the opening was announced."""
         if (cleared := self._end(key, ts)) is not None:
             self._notice(cleared, "INFO", f"cleared: {cleared.text}")
 

@@ -143,8 +143,8 @@ class Records:
     ) -> tuple[int, bytes] | None:
         """Return (seq, data) of the newest snapshot; None without one. Raises StoreDamaged for a changed row.
 
-        With `version`, only snapshots of that code version count. With `before`, only snapshots after entries with
-        lower numbers than `before` count.
+        With `version`, only snapshots of that code version count. With `before`, only snapshots after an entry whose
+        number is less than `before` count.
 
         A row is (run, seq, version, data, digest).
         """

@@ -179,7 +179,7 @@ class Writer:
     def cut(self, archive: Archive) -> None:
         """Replace journal rows by the archive that contains them, in one transaction.
 
-        Raises StoreFailing unless the archive begins with the journal's first row and ends with a matching row.
+        Raises StoreFailing if the archive does not begin with the journal's first row, or its last hash differs.
         """
         with self._transaction(f"cutting the journal after row {archive.last}") as driver:
             (first,) = driver.execute("SELECT MIN(number) FROM journal").fetchone()

@@ -194,9 +194,10 @@ class Projection:
     def take(self) -> Rows:
         """Return the rows by table (and under MOVED, LATE, OUTBOX) of the entries added since the last call.
 
-        MOVED are new states of stored orders, OUTBOX messages. Baskets whose orders have all ended are forgotten.
+        MOVED are new states of stored orders, LATE are fills after the end of their order, OUTBOX are messages. Rows of
+        new orders are complete; of stored orders only the new state is returned.
 
-        Rows of new orders are complete; of stored orders only the new state is returned (MOVED).
+        Baskets whose orders have all ended are forgotten.
         """
         rows, self._rows = self._rows, {}
         baskets = self.open_baskets
@@ -348,8 +349,8 @@ class Projection:
         self._touch(open_basket, sample, n, row)
 
     def _ended(self, seq: int, k: int, ended: Ended, effects: Sequence[object]) -> None:
-        """Set the orders that the engine ended to their final state, unless they have ended; without an open basket,
-        nothing."""
+        """Set the open orders that the engine ended to their final state. A basket without an open order is
+        ignored."""
         open_basket = self.open_baskets.get((ended.sample, ended.n))
         if open_basket is None:
             return

@@ -396,7 +396,7 @@ def _shortened(value: object) -> str:
 def _queue_faults(table: str, driver: Driver, rebuilt: _Rebuilt, start_seqs: Mapping[str, int]) -> list[str]:
     """Check that each queued message equals the message derived a second time; return the faults.
 
-    A delivered or dropped message is absent without a fault. `start_seqs` has, by run, the last entry whose messages
+    An absent message is no fault: it was delivered or dropped. `start_seqs` has, by run, the last entry whose messages
     were not derived. `k` is the effect of entry `seq` that made the message.
     """
     faults = []

@@ -65,7 +65,7 @@ def contents_lines(manifest: "Manifest") -> Iterator[str]:
 
 
 def _location_text(manifest: "Manifest", digest: str) -> str:
-    """The location in a backup of the policy with this digest, as text."""
+    """Where a backup has the policy with this digest, as text."""
     folders = {Path(file).parent for file in manifest.files if Path(file).parent.name.endswith(f"-{digest[:12]}")}
     return f"in {min(folders)}" if folders else "which is not in the backup"
 

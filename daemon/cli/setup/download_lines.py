@@ -16,7 +16,7 @@ from quantd.trading.instruments import Instrument, Universe, house_calendar, kin
 class Download(NamedTuple):
     """A file of bars with its file of actions, if any.
 
-    `silent` are the symbols none of whose bars has a volume. `calendar` is the value of --calendar, empty without it.
+    `silent` are the symbols whose bars all lack a volume. `calendar` is the value of --calendar, empty without it.
     `first` and `last` are the dates of the first and the last bar.
     """
 
