@@ -187,6 +187,7 @@ def breaches(settings: Guards, now: Levels, marks: Floats) -> list[Breach]:
         if now.position_levels is not None and np.isfinite(now.position_levels[int(is_target)][book, symbol]):
             bound = side * (level / entry - 1.0 if is_target else 1.0 - level / entry)
         elif not is_target and settings.trailing[book, 0] and float(now.best[book, symbol]) > side * entry:
+            # measured from the best price since entry, which is better than the entry
             start, kind = abs(float(now.best[book, symbol])), "trailing_stop"
         moved = side * (mark / start - 1.0 if is_target else 1.0 - mark / start)
         rows.append(Breach(book, symbol, kind, entry, mark, level, moved, bound))

@@ -149,7 +149,7 @@ class Replica:
                 f"{fault}. Use the version and the configuration of the trading daemon.", CHECK_FAILED
             ) from why
         self._seq, self._resume_at = journal.seq, None
-        if not journal.entries and shell.state.round is None:  # a snapshot is valid between two instants
+        if not journal.entries and shell.state.round is None:  # between two instants: only then is a snapshot valid
             self._resume_at = journal.seq, shell.keep()
         alerts = [
             Publish(row.ts, cast(Level, row.level), row.kind, row.text, row.symbol, row.agent, row.value, row.bound)
@@ -166,7 +166,7 @@ class Replica:
             replayed.shell,
             replayed.journal,
             cast(Store, self._records),  # only the loop writes, and it does not run here
-            Projection(run, parts.universe.symbols, names, {}, replayed.incidents),
+            Projection(run, parts.universe.symbols, names, {}, replayed.incidents),  # {}: no open baskets
             config=config,
             run=run,
             state_folder=self.folder,
@@ -193,6 +193,7 @@ class Replica:
                     self._show(await asyncio.to_thread(self._replay))
                 except StoreError as why:
                     log.warning("store.unreadable", why=str(why))
+                # rests REST times as long as the replay took
                 rest_until = time.monotonic() + REST * (time.monotonic() - began)
             await self.look()
             await asyncio.sleep(LOOK_S)

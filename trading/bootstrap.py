@@ -192,6 +192,7 @@ def _optimal_length(series: Floats, factor: float) -> float:
     bandwidth = min(2 * max(1, _last_before_quiet(significant, quiet_run)), len(covariances) - 1)
     lag = np.arange(-bandwidth, bandwidth + 1)
     relative_lag = np.abs(lag) / bandwidth
+    # a flat-top window: weight 1 up to half the bandwidth, then falling to 0
     window = np.where(relative_lag <= 0.5, 1.0, 2.0 * (1.0 - relative_lag)) * covariances[np.abs(lag)]
     spectrum = float(window.sum())
     slope = float((np.abs(lag) * window).sum())

@@ -24,6 +24,7 @@ def half_even(quotient: int, remainder: int, divisor: int) -> int:
 def ratio(a: int, b: int, numerator: int, divisor: int) -> tuple[int, int]:
     """Return the quotient and the remainder of a x b x numerator / divisor, exact for 0 <= a, b, numerator < 2**63 and
     0 < divisor < 2**63. Raises OverflowError for a quotient beyond MOST."""
+    # the product surely fits 64 bits
     if numerator > 0 and float(a) * float(b) * float(numerator) < _SAFE:
         product: int = a * b * numerator
         quotient: int = product // divisor

@@ -89,6 +89,7 @@ class WalkedPolicy:
         The answer is target weights or HOLD (keep all lots), either of them with or without a message. A policy begins
         with an empty memory when it replaces another one.
         """
+        # before the first refit its policy decides too
         policy_index = self.order[max(0, bisect_right(self.since_ns, view.time) - 1)]
         last_decider = memory.get(IN_FORCE)
         decided_last = last_decider is not None and int(last_decider[0]) == policy_index

@@ -179,6 +179,7 @@ def _choice(plan: Plan, refit: Refit, artifact: Path, periods: float) -> Choice:
         raise WalkError(f"refit {refit.day}: the policy has no Sharpe ratio on the validation part; give more bars")
     candidates: dict[str, int] = getattr(load_artifact(artifact, {}), "candidates", {})
     train, validation = plan.splits.train, plan.splits.validation
+    # "": the look names no market
     look = Look(
         "walk", plan.name, manifest.digest, "", train.first.isoformat(), validation.last.isoformat(), ratio,
         periods, candidates,

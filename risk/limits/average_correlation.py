@@ -157,6 +157,7 @@ def _passed(excess: Floats, certain: Bools, possible: Bools, wanted: list[int]) 
     An order on the other side of a symbol in C can end the position there: its side moves from C to O. Such a move too
     only raises the bound.
     """
+    # `certain` is C; `excess`, by pair of sides (a symbol held long or short), is their correlation less the limit
     positive = np.maximum(excess, 0.0)
     certain_excess = excess.dot(certain.astype(np.float64))
     optional = possible & ~certain

@@ -53,6 +53,7 @@ class Collar:
         floor_nano, remainder = ratio(mark, self.up if buys else self.down, 1, self.one)
         tick: int = self.tick[k]
         ticks: int = floor_nano // tick
+        # between two ticks the price of a sale is rounded up
         if not buys and (remainder > 0 or ticks * tick != floor_nano):
             ticks += 1
         return ticks * tick

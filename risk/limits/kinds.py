@@ -170,6 +170,7 @@ def row_of(limits: Limits, size: int, key: str, reason: int, linear: Linear) -> 
         raise ValueError(
             f"{key}: a coefficient is negative or not finite, so that an order could add risk within the limit"
         )
+    # `way`, `settled`: a bound while orders are open, coefficients after all fills; None for the defaults
     bound_in_flight = linear.bound * (1.0 + limits.in_flight) if linear.way is None else linear.way
     settled = load if linear.settled is None else _sides(size, *linear.settled)
     return Row(key, reason, linear.held, held_coefficients, load, bound_in_flight, settled, linear.bound)

@@ -140,6 +140,7 @@ class Portfolio:
         doubts = set()
         for tail_limit in rules.tails:
             loss_bound = inf  # no cheap upper bound: the limit is measured
+            # the running sums are of unchanged past returns: they bound no fixed or filtered scenario
             if tail_limit.fixed is None and not tail_limit.filtered and sums is not None:
                 running_sums = sums(tail_limit.lookback)
                 rows = max(running_sums.rows, rules.limits.min_history)
@@ -185,6 +186,7 @@ def _linear(row: Row, weights: Floats, traded: float) -> float:
 
 def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
     """Write cash, buying power and traded value, at reference prices, into each book's `values` and `traded`."""
+    # without `lots` a book has no new orders: its present positions are measured
     moving = [portfolio for portfolio in portfolios if portfolio.lots is not None]
     if moving:
         order_values = np.array([portfolio.lots for portfolio in moving]) * ctx.px

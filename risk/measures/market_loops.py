@@ -60,6 +60,7 @@ class MarketLoops:
         self.spans(rows, n, returns)  # raises IndexError where `returns` has fewer elements
         for k in range(n):
             deviation[k] = size[k] = 0.0
+        # at first `size` has the sums of the returns, and `deviation` those of their squares
         self._add_rows(size, deviation, returns, rows, n)
         finite: bool = True
         count: float = float(rows)

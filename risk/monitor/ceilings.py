@@ -249,6 +249,7 @@ class Window:
                     doubts.add_of_returns(tail.key, tail.last, tail.last, tail.bound)
                     stay = False
         self.least = self.most = nan
+        # all four are needed: finite losses, no gap, enough rows, and a diversification surely within its band
         if spread and not (measured and sums.complete and available >= fewest and self._spreads(book, sums)):
             if doubts is not None:
                 doubts.add_of_returns(SPREAD, self.least, self.most, self.bound)
@@ -332,6 +333,7 @@ class PairBand:
                 lighter: float = size[k] if size[k] < size[other] else size[other]
                 both: float = size[k] + size[other]
                 heavy: bool = both >= self.high
+                # a pair matters above the upper edge, and while nothing is settled above the lower one
                 if lighter < self.least - SURE or not (heavy or (not settled and both > self.low)):
                     continue
                 pair_count += 1
@@ -400,6 +402,7 @@ class Bands:
         limits = rules.limits
         self._fewest = limits.min_history
         self._longest = max(rules.lookbacks, default=0)
+        # limits without a band are measured at every sample
         keys_without_band = [row.key for row in rules.unmeasured] + [AVERAGE] * (rules.average is not None)
         keys_without_band += [key for key, _, _ in rules.held_measures if key in FLOORS]
         keys_without_band += [

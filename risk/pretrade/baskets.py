@@ -49,6 +49,7 @@ def _narrow(
     for part in parts:
         collars = (part.limits.collar, part.limits.reduce_collar, part.limits.flatten_collar)
         same_collars = collars == (limits.collar, limits.reduce_collar, limits.flatten_collar)
+        # an agent that adds to its position where the account reduces one has another collar
         if same_collars and not np.count_nonzero(reduces & (part.lots != 0.0) & (part.lots * part.held >= 0.0)):
             continue
         agent_prices = worst_nano(ctx, part.lots, part.limits, part.held)
@@ -135,6 +136,7 @@ def stop_basket(
     order is `reduce_collar` beyond the trigger. Columns that do not reduce a position, or whose lots did not all pass,
     are omitted. `sample` is the time (ns UTC) of the sample behind the decision, and `n` the number of the basket.
     """
+    # all lots passed, on the side that was asked for, and they reduce the position
     passed_whole = (np.abs(lots) <= np.abs(verdict.lots)) & (lots * verdict.lots > 0.0) & (lots * account.lots < 0.0)
     collar = rules_of(limits, ctx.universe).collars.reducing
     sym, trigger, worst = [], [], []

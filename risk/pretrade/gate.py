@@ -110,6 +110,7 @@ def measure(
         Portfolio(ctx, verdict._account, verdict._limits, verdict.lots, cuts, keys)
         for verdict, cuts, keys in zip(verdicts, cutting, limits, strict=True)
     ]
+    # None: without orders the present positions are measured
     beside = [Portfolio(ctx, present._account, present._limits, None) for present in before]
     readings = standings(ctx, books, QUIET, beside, sums)
     for verdict, cuts, values in zip(verdicts, cutting, readings, strict=True):
@@ -246,7 +247,7 @@ def _pass(
             refused_symbols = np.ones(rules.size, dtype=np.bool_)
         if refused_symbols is not None:
             refusals.append((place, code, Refused(refused_symbols, refused_symbols)))
-    expected_count = 0
+    expected_count = 0  # adding orders for which the rows of returns were chosen; 0 if these rows are final
     while True:
         caps = market.barred(refusals) if refusals else market.caps
         # False: the rows of returns depend on the orders that are left, so judge again with the rows of these

@@ -159,6 +159,7 @@ def sent(ctx: Context, account: Account, lots: Floats, limits: Limits) -> Accoun
     per_lot = np.where((worst == ANY_SALE) | (worst == ANY_BUY), ctx.px, worst / NANO * ctx.universe.lot_size)
     fee = limits.fee_bp * 1e-4
     buys, sells = np.maximum(lots, 0.0), np.maximum(-lots, 0.0)
+    # the fall of equity when the orders fill at their worst prices, with fees
     losses = buys * np.maximum(per_lot * (1.0 + fee) - ctx.px, 0.0)
     losses += sells * np.maximum(ctx.px - per_lot * (1.0 - fee), 0.0)
     order_count = int(np.count_nonzero(lots))
@@ -325,6 +326,7 @@ def _order_figures(
     if limits.max_share_of_volume is not None and has_volume:
         by_key["max_share_of_volume"] = Figure((abs(size) + (up + down)) / volume, limits.max_share_of_volume)
     spec = limits.liquidity
+    # without a volume or a participation no number of days follows
     if spec is not None and has_volume and spec.participation > 0.0:
         position = float(account.lots[column]) + size
         if lots is not None:

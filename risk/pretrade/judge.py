@@ -333,6 +333,7 @@ class Gate:
         factor: Factor = self.factor
         while basket.left() > 0:
             factor.begin()
+            # no breached limit caps single orders in either state of the book: the factor is valid
             if not (self.scale_in(self.flight) or (self.bounds.two_states and self.scale_in(self.after))):
                 break
             # a limit is already breached and caps single orders. The factor so far is void: it was computed with lots
@@ -389,6 +390,7 @@ class Gate:
                 if basket.size[k] > 0.0:
                     added += row.load(settled, k, basket.wish[k] > 0.0) * (basket.size[k] * basket.px[k])
         else:
+            # one coefficient for all symbols: that of the short side (False), then that of the long side (True)
             added = row.load(settled, 0, False) * state.more_short + row.load(settled, 0, True) * state.more_long
         if row.kind == TRADED:
             exposure = state.traded

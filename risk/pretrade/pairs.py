@@ -96,6 +96,7 @@ class Pairs:
         if sides == 0:
             return
         self.binding = True
+        # `taken` is the exposure of a side with the orders accepted so far
         for index in range(sides):
             side: int = self.sides[index]
             self.taken[side] = state.outer(side)
@@ -151,7 +152,7 @@ class Pairs:
         """
         tolerance: float = self.basket.near
         lot_value: float = self.basket.px[k]
-        # bounds are wider while orders are in flight
+        # bounds are wider while orders are open; `taken` is a side's exposure with the orders accepted so far
         light_share: float = self.bounds.least * state.wider
         pair_share: float = self.bounds.joint * state.wider
         lots: float = self.basket.size[k]

@@ -103,6 +103,7 @@ class Vectors(Loops):
         Sides that are equal use `like` and opposite ones `unlike`; for the smallest sizes `under` and `over` it is the
         other way round. `accumulate` adds the rows in order, as the loops do.
         """
+        # without `sided` nothing is short, and the products of the short side are 0
         entries = np.asarray(matrix)
         like = np.maximum(entries, 0.0)
         unlike = like - entries

@@ -148,7 +148,7 @@ class Tails:
                     gross: float = state.full_short[k] + state.full_long[k]
                     deviation += losses.deviation[k] * gross
                     mean += losses.mean[k] * gross
-            # no book of these exposures can lose more
+            # the mean of the worst losses of a book with these exposures is at most this (see `Losses`)
             if losses.beyond * deviation + mean <= bound * state.equity_after:
                 continue
             if not losses.ready:

@@ -147,6 +147,7 @@ class Keys:
         sender_and_key = sender, _key_of(request)
         digest = blake2b(request.path.encode() + b"\n" + content, digest_size=32).digest()
         try:
+            # None: the key is new, and is recorded by now
             first_answer = self._answer_in_memory(sender_and_key, digest) or await self._work_done(
                 lambda: self._begin(sender_and_key, digest), must
             )
@@ -213,6 +214,7 @@ class Keys:
         except (sqlite3.Error, OSError) as why:
             text = f"{self._path.name} of the state folder cannot be read ({why}); ask again"
             raise Refused(503, "idempotency", text, {"Retry-After": "1"}) from None
+        # the key of a halt that was sent before `_since` may be missing
         if became is None and halt and time.monotonic() - age_s - LATENCY_S <= self._since:
             return Became("unknown", text=UNRECORDED)
         return became
@@ -223,6 +225,7 @@ class Keys:
         Write the mark file unless the key of a halt of this process is missing in the file. The mark is the instant in
         ns UTC since which the key of every halt is known, 0 where all are known.
         """
+        # `_since` is after the start of this process where the answer of a halt was dropped
         if self._marks and not self._unwritten and self._since <= self._began:
             ago_s = time.monotonic() - self._since
             since_ns = 0 if ago_s == math.inf else time.time_ns() - int(ago_s * 1e9)

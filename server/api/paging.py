@@ -105,6 +105,7 @@ def before(query: Paged, of: str, run: str) -> tuple[int, ...]:
     except (binascii.Error, ValueError, msgspec.DecodeError):
         cursor_list, cursor_run, key = "", "", []
     integers = tuple(column for column in key if isinstance(column, int) and -1 <= column <= MOST_NS)
+    # a row key of this list has KEYS[of] integers
     if (cursor_list, cursor_run) != (of, run) or len(integers) != len(key) or len(key) != KEYS[of]:
         text = f"the cursor is of another list than {of}, or of another run; send `next` of the previous page, or none"
         raise Refused(422, "query", text, errors=[FieldFault("cursor", text)])

@@ -31,6 +31,7 @@ class RunReader:
     """Reads one running service and its store, whose files are in `folder`."""
 
     def __init__(self, service: Service, parts: Parts, config: Config, folder: Path) -> None:
+        """`parts` are what the run was assembled from, and `folder` is the state folder."""
         self.service = service
         self.parts = parts
         self.config = config
@@ -40,7 +41,7 @@ class RunReader:
         self.predictions: Counter[str] = Counter()
         """Questions to models and methods: "hit" where the answer was cached, else "miss"."""
         self._reader: Reader | None = None
-        self._latest: tuple[int, Overview] | None = None
+        self._latest: tuple[int, Overview] | None = None  # the number is the progress of the service
         self._assessed: dict[Callable[[State], Callable[[], Assessed]], tuple[tuple[int, int, int], Assessed]] = {}
         """Function that prepares measures (of every book, or of the house) -> (key of the account's state, measures).
         """

@@ -205,6 +205,7 @@ def _exit_levels(state: State, book: int, column: int, lots: int, stop: str, tar
     if lots_after * lots <= 0:
         raise NotDone("conflict", f"this order closes {symbol}, so a stop or target has no position; leave them out")
     prices_nano = []
+    # the stop of a purchase is below the price and its target above it; of a sale the other way round
     for name, text, below in (("stop", stop, lots > 0), ("target", target, lots < 0)):
         nano = exact_amount(text, NANO, f"price of a {name}", "95.50") if text else 0
         if nano and (nano >= mark if below else nano <= mark):

@@ -210,7 +210,7 @@ def challenges_of(
         return []
     challenges = []
     for shadow_index, champion in enumerate(state.rules.challenges):
-        # of a shadow only its own test, else the tests of all challengers of this book
+        # champion -1: the shadow challenges nobody. Of a shadow only its own test, else of all challengers of this book
         if champion < 0 or (shadow_index != shadow if shadow is not None else champion != book_index):
             continue
         names = state.rules.agents[champion].name, state.rules.shadows[shadow_index].agents[0].name

@@ -64,6 +64,7 @@ def hand_over_fault(copy: State, closed: PortfolioClosed) -> str:
     `copy` is a copy of the state, on which the hand-over is carried out.
     """
     giver, receiver = place_of(copy, closed.name), agent_of(copy, closed.to)
+    # below 0 is the unallocated book, which has no limits
     if giver is None or receiver is None or receiver < 0:
         return ""
     lots = np.array(copy.ledger.books[giver].lots, dtype=np.float64)

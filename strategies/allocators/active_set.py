@@ -184,6 +184,7 @@ def bounded(
         limit = 1e-12 * (abs(price) + float(np.abs(linear).max()))
         under, over = free & (candidate < lower - slack), free & (candidate > upper + slack)
         back_low, back_high = low & (slope < -limit), high & (slope > limit)
+        # wrong are free entries beyond a bound, and fixed ones whose move off the bound would lower the objective
         count = int(np.count_nonzero(under | over | back_low | back_high))
         if not count:
             return np.clip(candidate, lower, upper), free

@@ -190,7 +190,7 @@ def minimum_variance(cov: Floats, box: Box = OPEN) -> Floats:
         unscaled /= deviation
         guess = unscaled / unscaled.sum()
     except Infeasible:
-        pass
+        pass  # without a guess `bounded` begins with all weights free
     else:
         if box.has(guess):
             return guess
@@ -283,7 +283,7 @@ def merton(cov: Floats, excess: Floats, risk_aversion: float, cap: float = 1.0, 
         if float(weights.sum()) <= cap and float(weights.max()) <= most:
             return weights
     except Infeasible:
-        pass  # nearly singular: the unbounded solution diverges, and the bounds determine it
+        pass  # the covariance is nearly singular: without the upper bounds the solution diverges
     # Cash is one more instrument, without reward and nearly without variance: the sum becomes an equality.
     unit = float(cov.trace()) / size
     matrix = np.zeros((size + 1, size + 1))

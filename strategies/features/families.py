@@ -243,6 +243,7 @@ def _of_book() -> dict[str, Family]:
     that `shared`, the last argument, is True.
     """
     equity = Field("equity")
+    # the 1 of `deviation` makes the divisor one less than the number of values
     return {
         "weight": Family("portfolio", lambda: Field("weight"), "the book's weight", needs=("weight",)),
         "cash": Family("portfolio", lambda: Field("cash"), "cash, of the book", needs=("cash",), shared=True),

@@ -127,7 +127,7 @@ def _computed_by_period(
     values = by_bars(group.nodes, completed, has_bar[:-1], 1 if rows == 1 else len(starts) - 1)
     if rows == 1:
         return values
-    # row t belongs to period number p and uses period p - 1
+    # row t belongs to period number p and uses period p - 1, which is -1 (none) in the first period
     completed_index = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(period)])) - 1
     by_key = {}
     for key, value in values.items():

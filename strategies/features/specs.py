@@ -162,6 +162,7 @@ def feature(name: str) -> Feature:
     about = _about(family)
     if about.shared and (every != "day" or across):
         raise FeatureError(f"feature {name!r}: {family} is one number for all instruments; it has no week and no rank")
+    # series, macro figures and the book have no bars; only the benchmark has
     if every != "day" and about.needs and about.needs != ("benchmark",):
         raise FeatureError(f"feature {name!r}: {plain} has no bars of weeks and months; leave the period out")
     candidate = Feature(name, family, parameters, every, across)

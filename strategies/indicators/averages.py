@@ -67,6 +67,7 @@ def t3(period: int, volume_factor: float) -> Outputs:
     chain: list[Node] = [CLOSE]
     for _ in range(6):
         chain.append(ema(chain[-1], period))
+    # three times (1 + v) x mean - v x mean of the mean, multiplied out
     return {
         "t3": -(v**3) * chain[6]
         + 3.0 * (v**2 + v**3) * chain[5]

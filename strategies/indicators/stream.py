@@ -81,6 +81,7 @@ class Stream:
                 return lambda values: values[field_index]
             case Point():
                 function = node.function
+                # for one or two arguments no list is made
                 if len(arg_indices) == 1:
                     arg_index = arg_indices[0]
                     return lambda values: function(values[arg_index])
@@ -130,6 +131,7 @@ class Stream:
         seed_bar, first_bar = node.seed, node.first
 
         def step(values: list[Floats]) -> Floats:
+            # the two arguments of the mean are the values at these indices
             state, x, coefficient = self._state[row], values[x_index], values[coefficient_index]
             if self._least_bar_number > seed_bar:  # the usual case: every instrument is past its first value
                 state += coefficient * (x - state)

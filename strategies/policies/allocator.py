@@ -251,6 +251,7 @@ class Allocator(Generic[P]):
         """
         if not self.sums_to_one:
             try:
+                # any weights from 0 to 1 whose sum is at most 1
                 return checked(self.form(case), Box(), 0.0), ""
             except (Infeasible, np.linalg.LinAlgError) as why:
                 return None, f"{self.name}: {plainly(why)}; the book is held"

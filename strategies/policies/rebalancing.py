@@ -132,6 +132,7 @@ class Rebalanced(Ruled):
         # a drift counts only after the follow-up orders of the last target
         follows_up = self.rules.when == "threshold" and "asked" in rule_memory
         target = None if isinstance(policy_weights, Hold) or follows_up else policy_weights * self.room(policy_weights)
+        # an empty target for an empty book is no rebalance
         if target is not None and (target.any() or view.weights.any()) and self._due(target, view, rule_memory):
             answer = self._towards(target, view, first="last" not in rule_memory)
             rule_memory = self._rebalanced(answer, view, rule_memory)
@@ -257,6 +258,7 @@ class Rebalanced(Ruled):
             # a raised event has passed once the measure is below PASSED times its level
             raised_flags[k] = fraction_of_level >= (PASSED if raised_flags[k] else 1.0)
         new_memory["flags"] = raised_flags
+        # before the first rebalance an event has nothing to change
         if new_events and "last" in rule_memory and "pending" not in rule_memory:
             new_memory["pending"] = np.array([float(EVENTS.index(new_events[0]))])
         return new_memory

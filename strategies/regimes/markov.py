@@ -78,6 +78,7 @@ def expected(samples: Floats, model: Markov) -> tuple[Floats, Floats, float]:
     densities, log_scales = _scaled_densities(samples, model.states)
     steps = model.chain * densities[1:, None, :]  # from i to j, with the next sample observed in j
     initial_weights = model.initial * densities[0]
+    # the forward-backward algorithm: both passes are scaled to the sum 1 at each sample
     forward = _scaled_products(initial_weights, steps)
     backward = _scaled_products(np.ones(len(initial_weights)), steps[::-1].transpose(0, 2, 1))[::-1]
     weight = forward * backward

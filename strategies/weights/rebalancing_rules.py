@@ -210,6 +210,7 @@ def _minimum_by_coordinates(target: Floats, held: Floats, risk: Floats, slope: F
         for k in free:
             variance = diagonal[k]
             old_gap = float(gap[k])
+            # the minimum along this coordinate; without variance the slope alone decides
             if variance > 0.0:
                 best_weight = target_list[k] - (float(risk[k] @ gap) - variance * old_gap + slopes[k]) / variance
             else:

@@ -47,6 +47,7 @@ class RowVectors(RowLoops):
         `RowLoops.exchange`.
 
         Returns the change of the number of complete rows: 0, because both rows are complete here."""
+        # `edge` is the largest square of a return that is summed
         all_rows = _rows(rows, sums.n)
         pair = np.array((all_rows[new], all_rows[old]))
         squares = pair * pair
@@ -98,7 +99,7 @@ def _count(sums: Sums, rows: NDArray[np.float64], edge: float, sign: int) -> int
     """
     with np.errstate(over="ignore"):
         squares = rows * rows
-    within_edge = squares <= edge
+    within_edge = squares <= edge  # a return with a larger square is not summed
     returns, sum_of_squares, large = _ints(sums.returns), _ints(sums.squares), _ints(sums.large)
     large += sign * np.add.reduce(squares > edge, axis=0, dtype=np.int64)
     counted, squares = np.where(within_edge, rows, 0.0), np.where(within_edge, squares, 0.0)

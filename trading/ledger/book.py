@@ -223,6 +223,7 @@ class Postings:
     ) -> None:
         """Write fills to `rows` in the layout that `post` reads. Raises OverflowError for a number beyond 62 bits."""
         rows: int = len(sym)
+        # five columns of `rows` cells come first, then the pairs (book, signed lots)
         position: int = 5 * rows
         for row in range(rows):
             position += 2 * len(shares[row])
@@ -275,7 +276,7 @@ class Postings:
             fee: int = fills[3 * rows + row]
             house.trade(k, size, self.amounts[row])
             fees += fee
-            if only >= 0:
+            if only >= 0:  # the one book of all fills
                 book: Book = self.books[only]
                 book.trade(k, size, self.amounts[row])
                 book.pay(fee)
@@ -304,6 +305,7 @@ class Postings:
             k: int = fills[row]
             size: int = fills[rows + row]
             fee: int = fills[3 * rows + row]
+            # `only` is the one book of all fills, -1 where each row has its own pairs of book and lots
             pair_count: int = 1 if only >= 0 else fills[4 * rows + row]
             if pair_count == 0:
                 raise ValueError(f"row {row} of the fills belongs to no book")

@@ -263,6 +263,7 @@ class Ledger(Postings):
         amounts = with_remainder(amount_micro, [amount_micro * weight // total for _, weight in parts[:-1]])
         self.admit(amount_micro, *amounts)  # raises LedgerFull before anything is booked
         self.house.receive(amount_micro)
+        # -1 is the unallocated book
         for (book, _), amount in zip(parts or [(-1, 0)], amounts, strict=True):
             self.books[book].receive(amount)
 

@@ -154,6 +154,7 @@ def extremes(copy: LearnedArtifact, observed: list[NDArray[np.float32]]) -> list
     if not layers:
         return []
     for name in layers:
+        # None: any shape
         model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.UINT8, None))
     size = copy.manifest.network.carry
     first_state: dict[str, Any] = {CARRY: np.zeros((1, size), np.float32)} if size else {}

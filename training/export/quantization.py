@@ -65,7 +65,7 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
     Raises ArtifactError for an artifact that does not load or is a rounded copy already, TooDifferent for a copy that
     differs too much, and ValueError for the precision float32.
     """
-    parent = load_agent(folder, {})
+    parent = load_agent(folder, {})  # {}: no parameters
     manifest, golden = parent.artifact.manifest, parent.artifact.golden
     if manifest.precision != "float32":
         raise ArtifactError(f"{folder}: it is {manifest.precision} already; name the artifact that it was made from")
@@ -84,7 +84,7 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
     expected = answers(parent, observed)
 
     def agent_of(graph: bytes) -> LearnedAgent:
-        # not proved: this graph may differ too much, which is measured below
+        # b"": no weights; not proved, because this graph may differ too much, which is measured below
         return LearnedAgent(LearnedArtifact(out, copy, graph, b"", golden), prove=False)
 
     def difference_of(graph: bytes) -> float:
@@ -114,7 +114,7 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
         "weights.safetensors": save({t.name: np.ascontiguousarray(numpy_helper.to_array(t)) for t in tensors}),
     }
     written = folders.write(out, copy, contents)
-    load_agent(out, {})
+    load_agent(out, {})  # raises ArtifactError for a copy that fails a check of trading
     return written
 
 

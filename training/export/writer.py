@@ -96,7 +96,7 @@ def write(
         "weights.safetensors": save(tensors),
     }
     written = folders.write(out, manifest, contents)
-    load_agent(out, {})
+    load_agent(out, {})  # raises ArtifactError for an artifact that fails a check
     return written
 
 

@@ -39,6 +39,7 @@ def trees_of(forest: Any) -> Trees:
         tree = estimator.tree_
         first_index = len(feature)
         roots.append(first_index)
+        # a leaf has -1 in place of children
         inner_nodes = np.flatnonzero(tree.children_left >= 0)
         index_of = {int(node): first_index + k for k, node in enumerate(inner_nodes)}
         for node in np.flatnonzero(tree.children_left < 0):

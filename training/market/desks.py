@@ -120,6 +120,7 @@ class Desks:
     def move(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Make one step. Return (reward, terminated, truncated), a row per account, without starting new episodes."""
         simulator, plan = self.simulator, self.diversity
+        # an agent has no weight in assets that it may not hold (`_own` is 0 there)
         weights = simulator.targets(action.to(simulator.dtype) * self._own)
         invested = weights.sum(-1).clamp(min=1e-12)
         weights = weights * (self._invested / invested).clamp(max=1.0)[:, None]

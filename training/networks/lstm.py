@@ -37,7 +37,7 @@ class Lstm(ActorCritic):
         deviations, which begin at `start`."""
         super().__init__()
         self.hidden: Final = hidden
-        self.given = layer(observation_size, 4 * hidden, 1.0, random)
+        self.given = layer(observation_size, 4 * hidden, 1.0, random)  # 1.0 is the gain of the initial weights
         self.remembered = layer(hidden, 4 * hidden, 1.0, random)
         # initially the cell state persists (Jozefowicz et al. 2015)
         nn.init.ones_(self.given.bias.data[hidden : 2 * hidden])

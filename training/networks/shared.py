@@ -74,6 +74,7 @@ class Body(nn.Module):
         *inner, outputs = hidden
         self.layers = nn.ModuleList(layer(a, b, 2**0.5, random) for a, b in pairwise((entries, *inner)))
         width = inner[-1] if inner else entries
+        # 1.0 is the gain of the initial weights
         self.mixed, self.pooled = (layer(width, outputs, 1.0, random) for _ in range(2))
 
     def forward(self, observation: Tensor, action: Tensor | None = None) -> Tensor:
@@ -203,6 +204,7 @@ def write_assets(
     """Add the nodes of `assets_of` to an ONNX graph: from an observation float[1, D] to a row float[N, E] for each of N
     assets. Returns the name of the last node.
     """
+    # `given` is the name of the observation in the graph
     node = graph.node
     shape = graph.integers(f"{prefix}market", layout.assets, layout.features + layout.window)
     parts = [node("Reshape", [graph.columns(given, 0, layout.market), shape])]

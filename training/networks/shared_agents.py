@@ -139,7 +139,7 @@ class SharedCritics(nn.Module):
         self.agents: Final = agents
         # the entries, their products with the own weight, and the weight in each agent's action
         self.body = Bodies(agents, 2 * _entries(layout, self.common) + agents, hidden, random)
-        self.head = Linear(agents, hidden[-1], 1, 1.0, random)
+        self.head = Linear(agents, hidden[-1], 1, 1.0, random)  # 1.0 is the gain of the initial weights
         self.vector, self.gradient = flatten(list(self.parameters()))
         self.leaves: Final = list(self.parameters())
 

@@ -120,6 +120,7 @@ class SharedCritics(nn.Module):
                 f"network shared: actions of {action_size} entries are not the weights of {layout.assets} assets"
             )
         self.pair = nn.ModuleList(Body(observation_size, layout, hidden, random, weighted=True) for _ in range(2))
+        # 1.0 is the gain of the initial weights
         self.heads = nn.ModuleList(layer(hidden[-1], 1, 1.0, random) for _ in range(2))
         self.assets: Final = layout.assets
         self.vector, self.gradient = flatten(list(self.parameters()))
@@ -255,6 +256,7 @@ def _part_matrix(layout: Layout, further: int) -> Tensor:
 
     The allocations are in the order of `quantd.training.market.tensors.grid`.
     """
+    # `held` is the number of assets in a set
     sets = list(combinations(range(layout.assets), layout.held))
     parts = torch.zeros((layout.assets + further, len(sets) + further))
     for index, members in enumerate(sets):

@@ -39,7 +39,7 @@ class Block(nn.Module):
         # L blocks add 2 L outputs: their sum then has the scale of the input
         gain_of_last = (2.0 * sizes.layers) ** -0.5
         self.heads: Final = sizes.heads
-        self.asked = Linear(copies, width, width, 1.0, random)
+        self.asked = Linear(copies, width, width, 1.0, random)  # 1.0 is the gain of the initial weights
         self.offered = Linear(copies, width, 2 * width, 1.0, random)
         self.gathered = Linear(copies, width, width, gain_of_last, random)
         self.up = Linear(copies, width, inner, 2**0.5, random)
@@ -153,6 +153,7 @@ class Encoder(nn.Module):
 
         Axes: D entries of an observation, E entries of an encoding.
         """
+        # `given` is the name of the observation in the graph
         layout, columns = self.layout, graph.columns
         asset = layout.features + layout.window
         shape = graph.integers(f"{prefix}market", layout.assets, asset)

@@ -109,6 +109,7 @@ def converted(name: str, table: Table, usual: Table, kind: Any, mistakes: list[s
             # the message ends with the place of the mistake, as in "Expected `int` - at `$.key[0]`"
             path = str(error).partition(" - at `$")[2].rstrip("`").partition("[")[0].removeprefix(".")
             key = path.partition(".")[0]
+            # no single key is at fault, or its usual value does not fit either: a further try would fail again
             if not isinstance(value, dict) or not key or value[key] == usual[name][key]:
                 return None
             value = {**value, key: usual[name][key]}

@@ -143,6 +143,7 @@ def run_cases(
         target = _tilted(gain / deviation * tilt, priced[row])
         held_weights = torch.cat([env.weights, 1.0 - env.weights.sum(-1, keepdim=True)], -1)
         gains = torch.cat([gain, gain.new_zeros(len(cases), 1)], -1)
+        # from cash the first trade goes to the target, whatever the band; the last column, cash, is left out
         env.move((target if step == 0 else _banded(held_weights, target, gains, least_gain))[:, :-1])
         daily[step] = torch.log(env.equity / equity_before).numpy()
         equity_before = env.equity.clone()

@@ -184,8 +184,9 @@ def _decision_on_policy(
     progress: Progress,
 ) -> Decision:
     """Compare a new version of a policy with the model in use, and return the decision."""
+    # `against` is the folder of the model in use, None without one
     version_folder, splits = request.out / version, recipe.splits
-    challenger = load_artifact(version_folder, {})
+    challenger = load_artifact(version_folder, {})  # {}: no parameters
     if current_model is not None and current_model.digest == challenger.digest:
         current_model = None  # the version is already in use: there is nothing to compare it with
     progress(f"judging {version} on {splits.test.first} to {splits.test.last}")
@@ -240,6 +241,7 @@ def _decision_on_forest(request: RetrainingRequest, version: str, against: Path 
     """
     manifest = checked(request.out / version).manifest
     assert isinstance(manifest, ForestManifest)
+    # `against` is the folder of the model in use, None without one
     held_out, window, current = manifest.together, manifest.training.window, "" if against is None else _digest(against)
     # the version is already in use
     if current == manifest.digest:

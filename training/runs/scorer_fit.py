@@ -36,6 +36,7 @@ def fitted_scorer(plan: Plan, panel: Panel, columns: Mapping[str, Floats], seed:
     with torch.no_grad():
         weights = scorer(torch.from_numpy(planted_sight.features), torch.from_numpy(planted_sight.mask)).double()
     rows, account = plan.splits.test.rows(panel.day_ns), plan.market
+    # no observations: the weights are computed above
     empty = Observed(np.zeros((len(panel.day_ns), 0), dtype=np.float32), (), 0, ())
     env = Simulator(
         # "box": weights without an entry for cash

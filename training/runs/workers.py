@@ -101,7 +101,7 @@ class Processes:
 
     def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None:
         """Call `work` on as many arguments at once as there are workers. Raises WorkerLost for a killed process."""
-        crew: dict[Connection, _Worker] = {}
+        crew: dict[Connection, _Worker] = {}  # the busy workers, whose messages `watch` gets
         idle: list[_Worker] = []
         numbered = enumerate(arguments)
         try:

@@ -94,6 +94,7 @@ def _range(text: str, usual: Between | OneOf | None, setting: object) -> Between
         raise ValueError(f"the scale {scale!r} is neither log nor linear")
     if isinstance(setting, bool) or not isinstance(setting, int | float):
         raise ValueError(f"the plan's value {setting!r} is no number")
+    # a range that names no scale has that of the usual range of its key
     log = scale == "log" or (not scale and isinstance(usual, Between) and usual.log)
     integer = isinstance(setting, int)
     least, most = (_number(word.strip(), integer=integer) for word in (low, high))

@@ -108,6 +108,7 @@ class Search(Struct, frozen=True):
     def base(self) -> Plan:
         """The plan from which the trials start: the plan of a trial before the searched values are set."""
         seeds = self.plan.seeds[: self.seeds]
+        # as many seeds as a trial has: where the plan has fewer, the next numbers
         further_seeds = range(max(seeds) + 1, max(seeds) + 1 + self.seeds - len(seeds))
         # the score of a trial is a Sharpe ratio, whatever the plan chooses its evaluations by
         changes: dict[str, object] = {"seeds": (*seeds, *further_seeds), "choose_by": "sharpe"}
@@ -191,6 +192,7 @@ def attempt(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
             so_far = math.fsum((*scores, progress.score)) / (seeds_done + 1)
             steps = seeds_done * plan.steps + progress.steps
             last = seeds_done + 1 == len(plan.seeds) and progress.steps >= plan.steps
+            # `tell` returns True where the trial has to end
             stopped = tell(Evaluation(steps, steps - steps % plan.evaluate_every, so_far, last)) and not last
             return stopped
 
@@ -322,6 +324,7 @@ class Course:
         """Repeat the reports of an interrupted attempt of a trial, so that the pruner decides as without the
         interruption.
         """
+        # `index` is the number of the trial in the study, the same for a repeated attempt
         reports = [
             failed_trial.intermediate_values
             for failed_trial in self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))

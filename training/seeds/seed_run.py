@@ -234,6 +234,7 @@ class _Course:
             Progress(place.seed, steps, report.steps_per_s, score, best, metrics, evaluation_due)
         )
         ended = "end" if steps >= plan.steps else ""
+        # `stale` counts the evaluations since the best one; without patience the training goes to its end
         if not ended and plan.patience and place.stale >= plan.patience:
             ended = "patience"
         self.place = msgspec.structs.replace(place, ended=ended)

@@ -241,7 +241,7 @@ class Guard:
         `refusal` returns, and nothing is written into the folder.
         """
         if refusal is None:
-            token_of(folder, api.tokens)
+            token_of(folder, api.tokens)  # makes the owner's token where there is none
         self._refusal = refusal
         self._routes: dict[tuple[str, str], Route] = {}
         self.origins = Origins(api.cors)
@@ -325,6 +325,7 @@ class Guard:
         self._limit(request, token, route)
         if not reads and self.origins.foreign(request):
             raise Refused(403, "origin", "the page of this request is of another origin; list the origin in [api] cors")
+        # a request of a browser's session, or about one (Entry), must come from the daemon's own page
         if not reads and (SESSION in request or isinstance(route, Entry)):
             self._check_own_page(request)
         # a path without a route is answered only with a token or [api] open_reads; every scope includes `metrics`
@@ -346,7 +347,7 @@ class Guard:
         if isinstance(route, Post) and route.body_bytes != BODY_BYTES:
             request = request.clone(client_max_size=route.body_bytes)
         protocol = request.protocol
-        if isinstance(protocol, Patience) and not reads:
+        if isinstance(protocol, Patience) and not reads:  # the daemon's listener limits the time of a body
             await protocol.whole_body(request)
         streams = isinstance(route, Page) and route.content_type == EVENTS
         if streams or not isinstance(protocol, Patience):
@@ -363,7 +364,7 @@ class Guard:
         running requests fill the share.
         """
         protocol = request.protocol
-        if not isinstance(protocol, Patience):
+        if not isinstance(protocol, Patience):  # the daemon's listener does not count this connection
             return
         lane = _in_lane(route)
         if token is not None:

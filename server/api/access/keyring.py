@@ -74,10 +74,10 @@ class Keyring:
         self._alert = alert
         self._alerted = ""
         self._thread = ThreadPoolExecutor(1, "keyring")  # busy threads of other work must not delay a halt
-        self._looking: asyncio.Future[Found] | None = None
-        self._next_s = 0.0
+        self._looking: asyncio.Future[Found] | None = None  # the newest reading of the files, in the thread
+        self._next_s = 0.0  # the next reading, by time.monotonic
         self._used_ns: dict[str, int] = {}
-        self._noting: asyncio.Future[None] | None = None
+        self._noting: asyncio.Future[None] | None = None  # the newest record of a last use
         self._found = _look(folder, self._owner_path, Found())
 
     async def refresh(self) -> None:
@@ -132,6 +132,7 @@ class Keyring:
         if not self._notes:
             return
         last_ns = max(token.used_ns, self._used_ns.get(token.id, 0))
+        # recorded a short time ago, or an earlier record is still being written
         if now_ns - last_ns < USED_S * 1_000_000_000 or (self._noting is not None and not self._noting.done()):
             return
         self._used_ns[token.id] = now_ns
@@ -154,7 +155,7 @@ def _look(folder: Path, owner_path: Path, before: Found) -> Found:
     try:
         return Found(owner, stored(folder), owner_stamp, tokens_stamp)
     except TokensUnreadable as why:
-        return Found(owner, (), owner_stamp, tokens_stamp, str(why))
+        return Found(owner, (), owner_stamp, tokens_stamp, str(why))  # (): no named token is in force
 
 
 def _write_use(folder: Path, used_ns: dict[str, int]) -> None:

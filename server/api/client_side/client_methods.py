@@ -113,6 +113,7 @@ def method_of(call: Call) -> Callable[..., Any]:
     names = [field.name for field in fields_of(call)]
 
     def method(*args: Any, **keywords: Any) -> Any:
+        """Check the arguments, the first of which is the client itself, and send the request."""
         # `bind` gives each argument its parameter's name, as a call of a function with this signature does
         try:
             bound = signature.bind(*args, **keywords)
@@ -128,7 +129,7 @@ def method_of(call: Call) -> Callable[..., Any]:
             return client._get(path, call.answer, **_query(call, values))
         assert call.takes is not None
         body = call.takes(**values)
-        if call.question:
+        if call.question:  # a POST that changes nothing
             return client._question(path, body, call.answer)
         return client._post(path, body, call.answer, arguments.get("key", ""))
 

@@ -102,7 +102,7 @@ class Client:
         """The overview after each commit, at most four a second, until the daemon ends the stream."""
         headers = self._headers | {"Accept": "text/event-stream"}
         try:
-            # the daemon sends a comment at least every 15 s
+            # None: the request has no body. The daemon sends a comment at least every 15 s
             with opened(self._address, "GET", "/api/v1/events", headers, None, self._timeout_s + ANSWER_S) as response:
                 if response.status != 200:
                     refused(Response(response.status, response.reason, {}, response.read()), self._address)

@@ -111,6 +111,7 @@ class Explaining:
             raise Refused(404, "not_found", str(why)) from None
         async with self._turn:
             book = Book(state, book_index)
+            # []: the headroom by symbol is added below
             risk = risk_now(state, book, service.run, service.shell.ts, [], len(columns))
             risk.room.extend(await _rooms(book, columns[: query.limit]))
         return risk

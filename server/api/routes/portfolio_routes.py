@@ -274,6 +274,7 @@ class PortfolioRoutes:
         if why := not_opened(state, opened):
             raise Refused(409, "conflict", why)
         targets: TargetsAsked = asked
+        # symbols alone get equal weights
         if asked.symbols and not (asked.weights or asked.policy or asked.agent):
             targets = replace(asked, policy="equal_weight")
         place_index = [rules.name for rules in state.rules.agents].index(place)

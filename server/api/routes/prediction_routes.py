@@ -206,6 +206,7 @@ class PredictionRoutes:
         if not service.shell.state.sample:
             raise Refused(409, "conflict", "no sample was taken yet; ask again after the first close")
         async with self._turn:
+            # an artifact gets the view of the first agent, with a book of cash
             agent_index = names.index(asked.agent) if asked.agent else 0
             policy = await self._policy(asked.artifact) if asked.artifact else service.shell.seats(agent_index)
             leaves = learned_in(policy)
@@ -328,14 +329,14 @@ class PredictionRoutes:
         state = service.shell.state
         frozen, rules, sample = freeze(state, ended=False), state.rules, state.sample
 
-        def work() -> tuple[Given, str, Allocation | None]:
+        def work() -> tuple[Given, str, Allocation | None]:  # (answer, hash of the input, figures of the weights)
             ask = view_of(rules, frozen, agent_index)
             view, memory = ask.view, ask.memory
             if not asked.agent:  # an artifact has no book: the answer assumes that all is cash
                 view, memory = view.held_by(np.zeros(len(view.prices))), EMPTY_MEMORY
             if asked.artifact:
                 memory = EMPTY_MEMORY
-            if observed is None:
+            if observed is None:  # the present state is asked about
                 # (path, leaf, view, memory), with what the policy around the leaf would pass to it
                 question = next(candidate for candidate in leaves_asked(policy, view, memory) if candidate[1] is leaf)
                 answer, hashed = (

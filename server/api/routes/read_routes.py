@@ -343,7 +343,7 @@ def _rounds_of(reader: Reader, agent: str, limit: int, key: tuple[int, ...], sin
             rows.append(replace(decision, plan=plan))
             keys.append(key)
             if len(rows) == limit:
-                return Page(rows, keys, True)
+                return Page(rows, keys, True)  # True: there may be further rows
         if not page.more:
             return Page(rows, keys, False)
     return Page(rows, [*keys, key], True)  # the key of the last searched round, which may be of another agent

@@ -89,7 +89,7 @@ def _recorded_risk(where: Place, why: str) -> "RiskNow":
     def switch(name: str) -> BookSwitch:
         last_move = moves.get(name)
         if last_move is None or last_move.after == "RUN":
-            return BookSwitch("RUN", "", False)
+            return BookSwitch("RUN", "", False)  # without a reason, and not suspended
         return BookSwitch(last_move.after, last_move.reason, last_move.reason == "suspended")
 
     house = switch("house")

@@ -46,7 +46,7 @@ def schedule_list(
 
     settings = read(config, sets)
     where = place(config, state, sets)
-    ts, clock = _start(settings, where, None)
+    ts, clock = _start(settings, where, None)  # None: this command has no option --after
     schedules, sessions = _schedules(settings, where, ts)
     runs = _runs(where)
     rows: list[dict[str, Any]] = []

@@ -186,7 +186,7 @@ def _policies(config: Config, assembly: Any) -> Iterator[Check]:
     shell = assembly.shell()
     shell.answer = ask
     for item_count, item in enumerate(assembly.items()):
-        # every agent decides at the first sample, whatever its schedule
+        # every agent decides at the first sample after the warm-up, whatever its schedule
         decides = type(item) is Tick and not item.warmup
         shell.take(replace(item, due=tuple(range(len(config.seats))), jobs=()) if decides else item)
         # every policy was asked; the bound ends the search in data without a decision

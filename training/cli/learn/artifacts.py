@@ -200,7 +200,7 @@ def sign(
     from quantd.models.artifacts.loader import checked, load_artifact
 
     place = place_of(folder)
-    load_artifact(place, {})
+    load_artifact(place, {})  # every check of trading; {}: no parameters
     digest = checked(place).manifest.digest
     path = signature.sign(place, digest, key)
     answer(as_json, {"folder": str(place), "digest": digest, "signature": str(path)}, f"{path}: signs {digest[:16]}…")

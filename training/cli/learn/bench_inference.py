@@ -94,7 +94,7 @@ def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference |
     from quantd.models.observation.sight import observation
     from quantd.training.export.agreement import random_columns, random_market
 
-    policy = load_artifact(place, {})
+    policy = load_artifact(place, {})  # {}: no parameters
     draw = np.random.default_rng(1)
     if isinstance(policy, LearnedAgent):
         agent = LearnedAgent(policy.artifact, threads=threads)
@@ -136,7 +136,7 @@ def _scorer(
 
     def decide(k: int) -> None:
         for index in range(batch):  # its graph takes one market at a time
-            run(None, inputs[(k + index) % 16])
+            run(None, inputs[(k + index) % 16])  # None: every output
 
     def answer(k: int) -> None:
         features, mask = measure(returns[k % 16])

@@ -52,7 +52,7 @@ def verify(
     from quantd.models.artifacts.loader import kind_in, load_artifact
 
     place = place_of(folder)
-    policy = load_artifact(place, {})
+    policy = load_artifact(place, {})  # {}: no parameters
     kind = kind_in(place).name
     until = policy.trained_until_ns
     if keys:
