@@ -122,6 +122,7 @@ class Delivery:
         *,
         group_s: float = 0.0,
     ) -> None:
+        """`kind` names the sink, `selection` the alerts that it gets; `group_s` is 0 where alerts are sent singly."""
         self._service = service
         self._composer = composer
         self.kind = kind

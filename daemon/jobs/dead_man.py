@@ -55,7 +55,7 @@ class DeadMansSwitch:
             self._note(reason)
             return
         try:
-            answer = await posts.post(self._url, b"", {})
+            answer = await posts.post(self._url, b"", {})  # no body and no headers
         except SinkError as error:
             self._note(str(error))
             return

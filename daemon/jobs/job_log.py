@@ -53,7 +53,7 @@ class JobLog:
         self._failed = ""
         """The store's last error, so that a repeated one is logged once; empty after a success."""
         self._asked: dict[int, tuple[set[tuple[int, int]], int]] = {}
-        """Id of a run in the loop -> ((round, agent) of questions without an answer, number of orders so far)."""
+        """Id of a run in the loop -> ((round number, agent) of unanswered questions, orders so far)."""
         self._ticked: dict[str, list[int]] = {}
         """Job in the loop -> its instants that are not noted yet."""
         self.interrupted = self._interrupt()
@@ -75,7 +75,7 @@ class JobLog:
     def begin(
         self, job: str, schedules: tuple[str, ...] = (), *, due_ts: int, who: str = "", reason: str = ""
     ) -> JobRun:
-        """Add a queued run and return it. `due_ts` is in ns UTC; `who` sent a run by hand, and is empty for any other.
+        """Add a queued run and return it. `due_ts` is in ns UTC; `who` started a run by hand, else it is empty.
 
         `schedules` are the names of the schedules that caused the run. Raises AlreadyRunning for a run by hand while
         another run of the job is open.

@@ -70,6 +70,7 @@ class Jobs:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`work` is what each job of the lane does; `runs` is the log of job runs, by default a new one."""
         self._service = service
         self._work = work
         self._log = runs or JobLog(service)

@@ -125,6 +125,7 @@ class Emergency:
     def __init__(
         self, account: AccountExit, started: int, timeout_s: float, tell: Callable[[str], None] = lambda line: None
     ) -> None:
+        """`started` (s UTC) is part of the ids of closing orders; `tell` gets a line for each ended item."""
         self._account, self._started, self._timeout_s, self._tell = account, started, timeout_s, tell
         self._deadline = time.monotonic() + timeout_s
         self._turn = asyncio.Semaphore(AT_ONCE)
@@ -251,7 +252,7 @@ class Emergency:
         last_request = self._requests.get(symbol)
         if last_request is not None and now - last_request.at < AGAIN_S:
             return
-        # a request without an answer is sent again with its number, and so with its id
+        # a request without an answer is sent again with the same number, and so with the same id
         number = 0 if last_request is None else last_request.number + last_request.acknowledged
         request = Request(now, number, "sell" if holding.qty > 0 else "buy")
         self._requests[symbol] = request

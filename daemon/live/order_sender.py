@@ -55,6 +55,7 @@ class Sender:
     def __init__(
         self, broker: Broker, inbox: Inbox, now: Callable[[], int], withheld: Callable[[OrderBasket | None], str]
     ) -> None:
+        """`withheld` returns why a basket (None: a cancel) must not be sent now; empty if it may be."""
         self._broker = broker
         self._inbox = inbox
         self._now = now

@@ -67,6 +67,7 @@ class Reconciler:
     def __init__(
         self, service: Service, broker: Broker, sender: Sender, began: int, now: Callable[[], int] = time.time_ns
     ) -> None:
+        """`began` (ns UTC): the first query asks for deposits and withdrawals since then."""
         self._service = service
         self._broker = broker
         self._sender = sender
@@ -93,6 +94,7 @@ class Reconciler:
             if late_s and not down:
                 why = self._service.compare_failure or "orders were being filled or sent at every attempt"
                 text = f"the account was not compared for {late_s / 60:.0f} min: {why}; try `quantd reconcile`"
+                # False: the comparison fails, True: it succeeds again
                 await self._report_condition(Condition(self._service.shell.state.now, "comparison", False, text))
             elif down and not late_s:
                 await self._report_condition(

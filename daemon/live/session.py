@@ -97,6 +97,7 @@ class Outside:
         aside: "Aside | None" = None,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
+        """`leads` says whether this process holds the account's lease; `aside` collects the quarantined bars."""
         self.parts = parts
         self._now = now
         self._leads = leads
@@ -125,6 +126,7 @@ class Outside:
             self.opened = True
             return
         if isinstance(self.venue, Delists):
+            # a run that has traded may hold a symbol that the venue no longer knows: it was delisted
             self.venue.continues = shell.tally.samples > 0 or any(shell.state.ledger.house.lots)
         await self.venue.open()
         if not shell.tally.samples:
@@ -229,6 +231,7 @@ class Outside:
             f"{SUSPICIOUS}a bar with {values} is out of all proportion and left out. A bad print: {resume} --reason "
             f"TEXT`. A real move: {resume} --jump real --reason TEXT`"
         )
+        # True: the halt begins
         self._halted(service, Halted(state.now, state.universe.index[bar.symbol], True, text, announced=True))
 
     async def _compared(self, service: Service, reconciler: Reconciler, ready: asyncio.Event) -> None:

@@ -205,7 +205,7 @@ async def watch(
     loop, clock = Watch("lag", "lag" in down, CALM_NS), Watch("clock", "clock" in down, CALM_NS)
     # the feed needs no calm time (0): it recovers only with a new bar
     feed, ledger = Watch("feed", "feed" in down, 0), Watch("ledger", "ledger" in down, CALM_NS)
-    slices = service.shell.tally.slices
+    slices = service.shell.tally.slices  # a count that grows with each new bar
     # wall clock less monotonic clock in ns; None if it could not be read
     clock_offset, last_check = apart(wall, steady), steady()
     calendars_from = last_check  # the calendars' ends are checked once a day from here
@@ -255,6 +255,8 @@ def dead_feed(service: Service, parts: Parts) -> str:
         return ""
     last = int(service.shell.state.mark_ts.max())
     fault = f"it failed: {service.feed_error}" if service.feed_error else ""
+    # `market_ahead_ns`, market time less monotonic clock, is None for a feed that does not run in real time;
+    # `last` is 0 before the first bar
     if not fault and service.market_ahead_ns is not None and last:
         house = parts.sessions[parts.universe.calendar]
         most_missed = service.config.risk.max_missed_bars

@@ -90,7 +90,7 @@ class Deadline:
         """Seat (index of a configured policy) -> the policy that decided for it last, and that policy's processes."""
         self._threads = ThreadPoolExecutor(max(1, len(policies)), "quantd-policy")
         self._asked: dict[tuple[int, int], Future[Decided]] = {}
-        """(round, agent) -> the call of its policy in a thread, until its answer is fetched."""
+        """(number of the round, agent) -> the call of its policy in a thread, until its answer is fetched."""
         self.limit_s = limit_s
         self._max_failures = max_failures
         self.predictions = Predictions()

@@ -96,12 +96,13 @@ def _answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) -
         votes = [answer_to(member, observed, symbols) for member in leaf.members]
         return _ensemble_answer(leaf, votes[0].symbols, np.stack([vote.weights for vote in votes]))
     if isinstance(leaf, LearnedAgent):
+        # a batch of one observation; None: no state of a recurrent network
         return _agent_answer(leaf, observed[None], None)
     manifest = leaf.artifact.manifest
     asset_names = symbols if manifest.network.equivariant else manifest.universe
     symbol_rows = observed.reshape(len(asset_names), -1)
     weights = leaf.answer(np.ascontiguousarray(symbol_rows[:, :-1]), np.ascontiguousarray(symbol_rows[:, -1]))
-    return Given(asset_names, weights, _concentration(weights), None)
+    return Given(asset_names, weights, _concentration(weights), None)  # None: no action value
 
 
 def observed_at(leaf: Learned, view: View, memory: Memory) -> bytes:
@@ -133,7 +134,7 @@ def _network_answer(leaf: Member, view: View, memory: Memory) -> Given:
     symbols = view.universe.symbols
     if isinstance(leaf, LearnedPolicy):
         weights = leaf.placed(leaf.weights(leaf.returns_of(view)))
-        return Given(symbols, weights, _concentration(weights), None)
+        return Given(symbols, weights, _concentration(weights), None)  # None: no action value
     observed, carry, priced = leaf.question(view, memory)
     if name := leaf.lacking(observed[0]):
         raise Lacking(f"{name} has no value yet")

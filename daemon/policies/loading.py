@@ -225,14 +225,14 @@ def answer(policy: Policy, ask: Ask, on_failure: OnFailure | None = None) -> Dec
             note, warns = "".join(char if char.isprintable() else " " for char in weights.note[:NOTE]), weights.warns
             weights = weights.weights
         row = None if isinstance(weights, Hold) else _checked_row(weights, ask.view).tobytes()
-        return Decided(ask.round, ask.agent, row, "", packed, note, warns)
+        return Decided(ask.round, ask.agent, row, "", packed, note, warns)  # "": no failure
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a SystemExit in a user's file must not end the daemon
         text = place_of(error, policy)
         if on_failure is not None:
             on_failure(ask, text, error)
-        return Decided(ask.round, ask.agent, None, text, pack(ask.memory))
+        return Decided(ask.round, ask.agent, None, text, pack(ask.memory))  # None: no weights
 
 
 def _checked_row(weights: object, view: View) -> Floats:
@@ -275,6 +275,7 @@ def by_column(weights: object, view: View) -> np.ndarray[tuple[int, ...], np.dty
     if isinstance(weights, str) and weights == "hold":
         raise ValueError("'hold' is an answer without weights; return it alone, or numbers for all symbols")
     labels = getattr(weights, "index", None)
+    # a series of pandas; `index` of a list is a method
     if labels is not None and not callable(labels) and hasattr(weights, "to_dict"):
         weight_by_label = cast(Mapping[object, object], weights.to_dict())
         # labels 0..N-1 mean columns, symbols mean names
@@ -315,12 +316,13 @@ def pack(memory: Memory) -> PackedMemory:
 
 def probe(policy: Policy, view: View) -> str:
     """Calls a policy twice on one view. Returns a sentence about the first difference, empty for equal answers."""
-    first, second = (answer(policy, Ask(0, 0, view, {})) for _ in range(2))
+    first, second = (answer(policy, Ask(0, 0, view, {})) for _ in range(2))  # round and agent 0 are not read
     for decided in (first, second):
         if decided.failed:
             return f"it fails: {decided.failed}"
     if (first.weights is None) != (second.weights is None):
         return "two calls on the same view differ: one held, one traded; it draws random numbers or has hidden state"
+    # both answers have weights, and these differ
     if first.weights != second.weights and first.weights and second.weights:
         first_weights, second_weights = np.frombuffer(first.weights), np.frombuffer(second.weights)
         column = int(np.argmax(np.abs(first_weights - second_weights)))

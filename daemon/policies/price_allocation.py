@@ -107,7 +107,7 @@ def allocated(
     )  # fmt: skip
     deadline = Deadline((policy,), LIMIT_S)
     try:
-        decided = deadline(Ask(0, 0, view, {}))
+        decided = deadline(Ask(0, 0, view, {}))  # the only policy, with an empty memory
     finally:
         deadline.close(keep=keep)
     if decided.failed:

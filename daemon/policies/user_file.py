@@ -155,12 +155,13 @@ class UserPolicy:
         undeclared: bool = False,
         act_rows: Callable[..., object] | None = None,
     ) -> None:
+        """`act` takes a memory too if `with_memory`; `act_rows`, if any, answers for a block of samples."""
         self.path = path
         self._rows = act_rows
         self.act_rows = None if act_rows is None else self._act_rows
         """Answers for a block of samples, where the file has a function for it."""
         self.undeclared = undeclared
-        self.asked = -1
+        self.asked = -1  # no sample read yet
         self.digest = digest
         self.lookback = lookback
         self.uses_bars = uses_bars
@@ -189,6 +190,7 @@ class UserPolicy:
         user_view = UserView(view, self._universe(view.universe), self._note_reach)
         self._note_reach(0)
         returned = self._act(user_view, *((_remembered(memory),) if self._with_memory else ()))
+        # (weights, memory); a pair of numbers is the weights of two symbols
         if isinstance(returned, tuple) and len(returned) == 2 and not isinstance(returned[0], Number):
             returned, returned_memory = returned
             memory = memory if returned_memory is None else _stored(returned_memory)

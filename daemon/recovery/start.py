@@ -78,11 +78,11 @@ def begin(
         shell.run(msgspec.structs.replace(carried, ts=now))
     if fresh:
         _warn_of_training_windows(shell, parts, now)
-    if feed is None or not (fresh and feed.quarantined):
+    if feed is None or not (fresh and feed.quarantined):  # a run that continues has reported its bars before
         return []
     first = feed.quarantined[0]
     text = f"{len(feed.quarantined)} bars were quarantined; the first is {first.symbol}: {first.reason}"
-    shell.run(Condition(now, "bars", False, text))
+    shell.run(Condition(now, "bars", False, text))  # False: the condition begins
     return [
         BadBar(b.ts, b.symbol, b.reason, f"{b.open} {b.high} {b.low} {b.close} {b.volume}") for b in feed.quarantined
     ]
@@ -95,4 +95,4 @@ def _warn_of_training_windows(shell: Shell, parts: Parts, now: int) -> None:
         if until > parts.start_ns:
             end = instant_text(until)[:10]
             text = f"agent {agent.name} trades bars of its policy's training window, which ends {end}"
-            shell.run(Condition(now, "bars", False, text))
+            shell.run(Condition(now, "bars", False, text))  # False: the condition begins

@@ -88,6 +88,7 @@ class AdvanceAnswers:
         indices of the agents due)."""
         state = self.state
         deciding = [
+            # `always`: the agent decides at every sample, without a schedule
             (agent, columns.always)
             for agent, columns in enumerate(state.agent_columns)
             if not state.agents[agent].suspended
@@ -119,6 +120,7 @@ class AdvanceAnswers:
         self._look_ahead = min(max(2 * len(plans), 1), MOST_AHEAD)
         samples, ring = [answers for answers, _ in plans], self.state.history.known
         prices = np.array([closes for _, closes in plans])
+        # the last argument: the rows of the ring after the newest planned answer
         self._source.planned(samples, prices, ring, ring.count - self._planned_at)
         if self._log is not None:
             for agent in range(len(self.state.agents)):

@@ -31,6 +31,7 @@ class AlertFilter:
         now: Callable[[], float] = time.time,
         quiet_levels: Collection[str] = ("INFO",),
     ) -> None:
+        """`levels` may pass, `per_minute` alerts of a kind at most; `quiet_hours` is "22:00-07:00", or empty."""
         self.held_back = 0
         self._levels = frozenset(levels)
         self._per_minute = per_minute
@@ -39,6 +40,7 @@ class AlertFilter:
         self._now = now
         self._quiet_levels = frozenset(quiet_levels)
         self._sent: dict[str, deque[float]] = {}
+        """LEVEL/kind -> the times (s) of its alerts in the last minute."""
 
     def chosen(self, rows: Sequence[Row]) -> list[Row]:
         """The rows of the alerts' outbox that are published now."""

@@ -33,7 +33,7 @@ async def feed_recorded(service: Service, instants: Iterator[list[Item]], pace: 
         service.feed_error = f"{type(error).__name__}: {error}"[:500]
         return
     if at_end == "stop":
-        # after the last bar, not before it as an operator's command would be
+        # after the last bar, not before it as an operator's command would be; False: open orders are not cancelled
         await service.inbox.put([[Stopping(service.shell.unsettled.now, False, "the feed has ended")]])
     else:
         await service.drained()

@@ -83,7 +83,7 @@ def committed_at(
     `outcome` makes the answer from the state after the step; its exception becomes the answer. With None the command
     has no answer.
     """
-    committed = Committed[object](seq, address_of(seq, effects), effects, None)
+    committed = Committed[object](seq, address_of(seq, effects), effects, None)  # None: no answer yet
     if outcome is None or committed.refused is not None:
         return committed
     try:

@@ -80,6 +80,7 @@ class Shell:
         shadows: Sequence[SimulatedBroker] = (),
         hashed: bool = True,
     ) -> None:
+        """`answer` calls a policy; `shadows` are the venues of agents on paper; `hashed`: with a digest of trading."""
         self._state = state
         self._parts = Parts(broker, Tally())
         self.answer = answer
@@ -466,5 +467,5 @@ class Shell:
             if frozen is not None:
                 venue.thaw(frozen)
         self.digest.thaw(snapshot.digest)
-        self._parts = Parts(broker, snapshot.tally, None, snapshot.ts, snapshot.ticked)
+        self._parts = Parts(broker, snapshot.tally, None, snapshot.ts, snapshot.ticked)  # None: no bar since
         self.config = snapshot.config

@@ -246,6 +246,7 @@ def _cron(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Ite
     for arrival, (wall, latest, closed) in enumerate(candidates):
         local = wall.replace(tzinfo=zone)
         ts = _ns(local)
+        # later candidates are at most _DISORDER earlier than this one: no instant can precede these any more
         while waiting and waiting[0][0] < ts - _DISORDER_NS:
             earliest, _, closed_date = heappop(waiting)
             if earliest > until:
@@ -278,7 +279,7 @@ def _in_sessions(
     first_row = max(0, bisect_left(days, _ns(first)) - 2)
     last_row = min(len(days) - 1, bisect_left(days, _ns(last)) + 2)
 
-    def session_row(wall: datetime) -> int:  # of its date; on a closed date of the next or previous session
+    def session_row(wall: datetime) -> int:  # of the date's session, or else the next or previous one
         day = _ns(wall) // DAY_NS * DAY_NS
         row = bisect_left(days, day)
         return row if days[row] == day or on_closed != "previous" else row - 1

@@ -349,7 +349,7 @@ class Service:
         if self.shell.snapshot_wanted or self.journal.seq - self._snapshot_seq >= SNAPSHOT_STEPS:
             snapshot = SnapshotOf(self.journal.seq, code_version(), self.shell.keep())
             self._snapshot_seq = self.journal.seq
-        if not entries and snapshot is None and not self.quarantine:
+        if not entries and snapshot is None and not self.quarantine:  # there is nothing to write
             self._last_commit = time.monotonic()
             return
         batch = Batch(

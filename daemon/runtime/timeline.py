@@ -48,6 +48,7 @@ def sample_ticks(
                     (closes[row_of_day[day]] for row_of_day, closes in closes_by_day if day in row_of_day),
                     default=close_ns,
                 )
+                # True: the tick is a sample
                 yield Tick(close_ns, True, day, max(final, close_ns), warmup=close_ns < start_ns)
             continue
         ts = open_ns

@@ -139,6 +139,7 @@ class AccountHistory:
         names_at: Callable[[int], Sequence[str]],
         slices: Callable[[int], MarketSlice] | None = None,
     ) -> None:
+        """`names_at` returns the agents' names at an entry, `slices` the bars of one instant by their index."""
         size = universe.size
         self._universe, self._names_at, self._slices = universe, names_at, slices
         self.seq = 0
@@ -311,7 +312,8 @@ class AccountHistory:
     def _book_cross(self, cross: Crossed) -> None:
         """Book a trade between agents, without an order: `cross.shares` are (agent, signed lots).
 
-        Each agent pays the value of its lots, rounded half-even as `value` does, and the last agent the remainder.
+        A buyer pays the value of its lots, rounded half-even as `value` does, and a seller (negative lots) receives it;
+        the last agent pays or receives the remainder.
         """
         crossed, columns, paid = self._amounts[CROSSED], self._book_columns, 0
         lot_value = self._universe.lot_nano[cross.symbol] * cross.price_nano
@@ -341,7 +343,7 @@ class AccountHistory:
             agent_name = "" if booked.book < 0 else self._name(booked.book)
             movement = "deposit" if amount >= 0 else "withdrawal"
             self._note(booked.ts, "deposit", agent_name, f"{movement} of {money_text(abs(amount))}")
-        elif booked.kind in PAID and symbol >= 0:
+        elif booked.kind in PAID and symbol >= 0:  # -1: it belongs to no symbol
             self.net_cash[symbol] += amount
             self.payments[symbol] += amount
         else:

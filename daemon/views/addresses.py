@@ -72,7 +72,7 @@ def find(reader: Reader, what: str, at: str | None = None, paced: Paced = iter) 
     if at_sign and what not in symbols:
         return _of_shadow(reader, address, name, at, paced)
     if what not in symbols and not what.startswith("q-") and what in reader.shadows():
-        return _of_shadow(reader, "", what, at, paced)
+        return _of_shadow(reader, "", what, at, paced)  # "": its newest decision with a trade
     if at is not None and what not in symbols:
         raise AddressWrong(f"--at needs a symbol, but {what} already names one decision; leave --at out")
     if what.startswith("q-"):

@@ -60,6 +60,7 @@ def exits_of(reader: Reader, plan: Planned, column: int, names: Sequence[str], s
     An exit closes a position at a protective level. `column` is the index of the symbol, `names` are those of the
     agents. Reads the journal from entry `since` up to the plan's entry.
     """
+    # a stop that rests at the venue (Rested) has no mark of its own: the price of the plan takes its place
     sent_at = float(np.frombuffer(plan.prices, dtype="<f8")[column])
     for _, entry in reader.journal(since):
         if any(
@@ -409,7 +410,7 @@ def _agent_part(
         allowed=quantity_text(int(ints(part.allowed)[column]), lot),
         reason=reason_name(code),
         text=reason_text(code, part.values, symbol),
-        limits=_limit_rows(judged, column, {}, part.values, code),
+        limits=_limit_rows(judged, column, {}, part.values, code),  # {}: no value before the order is recorded
         largest=largest_of(judged, column) if judged is not None and asked else None,
         policy=part.policy,
         because=part.because,

@@ -120,7 +120,7 @@ class Book:
         """
         figures_by_key: dict[str, Figure] = {}
         if self.ctx is not None:
-            figures_by_key = figures(self.ctx, self.account, self.limits, None)
+            figures_by_key = figures(self.ctx, self.account, self.limits, None)  # None: without an order
             figures_by_key |= {key: Figure(*value) for key, value in self.losses.items()}
             figures_by_key["max_price_age_ns"] = Figure(float(self.ctx.oldest_ns), float(self.limits.max_price_age_ns))
         keys_off = {key for key, _, _ in off(self.limits)}

@@ -124,7 +124,7 @@ def rows_of(judged: Judged, column: int) -> list[LimitRow]:
     """The limits of one symbol in one basket, computed again on the state of the decision."""
     ctx, account, limits, lots = judged.ctx, judged.account, judged.limits, judged.verdict.lots
     code = int(judged.verdict.reason[column])
-    before = figures_of(ctx, account, limits, None, column)
+    before = figures_of(ctx, account, limits, None, column)  # None: without the order
     after = figures_of(ctx, account, limits, lots, column)
     account_after = sent(ctx, account, lots, limits)
     # of a position that ends at 0, the side of the order counts

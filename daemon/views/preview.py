@@ -125,7 +125,7 @@ def plan_now(
     for book in state.activity.books:
         # a preview is no order, so an equal recent order must not make it a duplicate
         book.request.drop()
-    # a place for a portfolio and an outside agent are not asked: targets and proposals reach them
+    # a place for a portfolio gets targets, and an outside agent makes proposals: neither is called
     never_called = [
         rules.place or policy_number in state.rules.outside
         for rules, policy_number in zip(state.rules.agents, state.seats, strict=True)
@@ -182,6 +182,7 @@ def _answered(state: State, decided: Decided, ask: Ask) -> Answered:
         lookback=state.rules.lookback,
         threshold=rules.min_trade,
     )
+    # False and "": the agent neither holds nor fails
     return Answered(rules.name, target_allocation.target, False, "", decided.note, target_allocation)
 
 

@@ -254,6 +254,7 @@ class Shortfalls:
                 continue
             order.pieces.append(Piece(lots, price, fee, order.arrival_nano))
             order.filled_ts = order.filled_ts or fill.ts
+            # not in `_sent`: its symbol has opened, so that its arrival price is final
             if key not in self._sent:
                 self._arrived(key, order)
 
@@ -389,6 +390,7 @@ def shortfalls_of(reader: Reader, plan: Planned, slices: Slices | None = None) -
     in other plans, so that the whole journal is decoded for a plan with parent orders.
     """
     records = reader.records
+    # not in the shorter way below: parent orders, plans of a shadow, and a reader without records
     if plan.portion is not None or reader.of_shadow or records is None:
         return shortfalls(reader, plan.ts, slices)
     journal_shortfalls = Shortfalls(reader.run.universe, slices)
@@ -480,4 +482,4 @@ def by_symbol(journal_shortfalls: Shortfalls, since: int = 0, until: int = 2**63
         return []
     groups = [("all", [cost for costs in columns.values() for cost in costs])]
     groups += [(journal_shortfalls.universe.symbols[column], costs) for column, costs in sorted(columns.items())]
-    return [costed(name, "", added(costs), journal_shortfalls.note) for name, costs in groups]
+    return [costed(name, "", added(costs), journal_shortfalls.note) for name, costs in groups]  # "": no style

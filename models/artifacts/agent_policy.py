@@ -171,6 +171,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         graph_path = artifact.folder / "policy.onnx"
         self._session = open_session(artifact.graph, graph_path, inputs, self._gives, threads, opened)
         self._run: Any = self._session.run
+        # a first dimension with a name in place of a number takes any number of observations
         self.by_rows: bool = isinstance(self._session.get_inputs()[0].shape[0], str)
         # by seat (one of the agents that were trained together): most invested, and share of the equity
         self._invested = np.array([[s.invested] for s in manifest.seats])
@@ -293,7 +294,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         if self._recurrent:
             size = self.artifact.manifest.network.carry
             inputs[CARRY] = np.zeros((1, size), np.float32) if carry is None else carry.astype(np.float32)
-        outputs = dict(zip(self._gives, self._run(None, inputs), strict=True))
+        outputs = dict(zip(self._gives, self._run(None, inputs), strict=True))  # None: all outputs
         weights: Floats = outputs["weights"][0].astype(np.float64)
         seats = _NO_SEATS
         # nothing to exclude

@@ -219,6 +219,7 @@ def _padded(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
 
     The pads have the numbers of entries before each axis, then those after each axis.
     """
+    # 1: the index of the input that has the pads in place of the attribute
     pads = _integers(node, graph, "pads", 1)
     has_axes = len(node.inputs) > 3 and node.inputs[3]
     axes = graph.values[node.inputs[3]] if has_axes else list(range(len(given[0])))
@@ -258,6 +259,7 @@ def _split(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
     last part."""
     axis = node.attributes.get("axis", 0) % len(given[0])
     extent, count = given[0][axis], len(node.outputs)
+    # 1: the index of the input that has the sizes in place of the attribute
     sizes = _integers(node, graph, "split", 1)
     if not sizes:
         part = -(-extent // count)  # rounded up
@@ -341,7 +343,7 @@ def _follow_integers(node: _Node, graph: _Graph) -> None:
 
 def _parsed(model: bytes, size: int) -> _Graph:
     """Parse the graph of a model, with `size` for each variable extent of its inputs."""
-    graph = _Graph([], {}, {})
+    graph = _Graph([], {}, {})  # without nodes, shapes and values as yet
     for number, value in fields(memoryview(model)):
         if number != 7 or isinstance(value, int):  # 7: the graph, whose 1 are nodes, 5 constants, 11 inputs
             continue

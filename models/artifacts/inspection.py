@@ -145,7 +145,7 @@ def _tensor(data: memoryview, permitted: Permitted) -> None:
     parts: list[tuple[int, memoryview]] = []
     integers: list[int | memoryview] = []
     for number, value in fields(data):
-        if number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and value != 0):
+        if number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and value != 0):  # 0: the tensor is in this file
             raise GraphFault("the graph keeps tensors in other files")
         if number == _TENSOR_STRINGS:
             raise GraphFault("the graph has tensors of text")

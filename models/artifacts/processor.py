@@ -108,7 +108,7 @@ def openblas_core() -> str:
     for path in sorted(files, key=lambda path: ("numpy" not in path, path)):
         try:
             library = ctypes.CDLL(path)
-        except OSError:  # an update removed it during a training, whose last step this record is
+        except OSError:  # an update removed the library during the training that ends here
             continue
         for name in CORE_NAMES:
             function = getattr(library, name, None)

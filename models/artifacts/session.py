@@ -43,7 +43,7 @@ OpenGraph = Callable[[bytes, Path, int], Session]
 
 def runtime_session(graph: bytes, threads: int) -> Session:
     """Load an ONNX graph in this process. Raises the exceptions of ONNX Runtime, whose classes are not public."""
-    # its import writes an identifier of the machine into the user's cache folder, for telemetry
+    # the import writes an identifier of the machine into the user's cache folder, for telemetry
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime  # type: ignore[import-untyped]
 

@@ -65,7 +65,7 @@ def sign(folder: Path, digest: str, private: Path) -> Path:
     if private.is_file() and private.stat().st_mode & 0o077:
         raise KeyFault(f"{private}: others may read this private key; chmod 600 {private}")
     try:
-        key = load_pem_private_key(_bytes(private), None)
+        key = load_pem_private_key(_bytes(private), None)  # None: no passphrase
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyFault(f"{private}: no private key in PEM without a passphrase: {first_line(error)}") from None
     if not isinstance(key, Ed25519PrivateKey):

@@ -100,7 +100,7 @@ def _fault(manifest: ForestManifest) -> str:
     expected = features_of(manifest.predicts)
     if manifest.features_hash != spec_hash(manifest.features):
         return "features_hash does not match its features"
-    # the hash shows an edited manifest, this one a manifest of another version
+    # the hash above shows an edited manifest, this check a manifest of another version
     if manifest.features != expected:
         return (
             f"it reads {', '.join(manifest.features.names)} over {manifest.features.lookback} samples (version "

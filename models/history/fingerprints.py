@@ -112,6 +112,7 @@ def share_series(one: Collection[Fingerprint], other: Collection[Fingerprint]) -
         return False
     other_returns, days = _table(other, begin, end), np.array([fingerprint.days for fingerprint in other])
     for fingerprint, own_returns in zip(one, _table(one, begin, end), strict=True):
+        # the weeks that have EQUAL_DATES dates: an equal return stands for the dates of its week
         least_equal = np.ceil(EQUAL_DATES / np.minimum(days, fingerprint.days)).astype(np.int64) - EDGE_WEEKS
         common = (own_returns != NONE) & (other_returns != NONE)
         equal = common & (_distance(other_returns - own_returns) <= TOLERANCE)

@@ -29,6 +29,7 @@ def macro_at(day_ns: NDArray[np.int64], source: MacroSource, symbols: Sequence[s
     frame = _read(path)
     column = next((name for name in ("value", "close") if name in frame.columns), "value")
     values = _numbers(path, frame, column)
+    # zeros: the values are of one column; None: the file has no dates of publication
     dated = _dated(path, np.zeros(len(values), dtype=np.int64), _days(path, frame, "ts"), values, None)
     by_session: Floats = on_sessions(dated, 1, day_ns, _available(source.available, symbols)).at_closes()[:, 0]
     return by_session

@@ -88,7 +88,7 @@ def sample_returns(feed: Replay, stamps: Sequence[int]) -> SampleReturns:
         open_wealth[:-1, symbol] = np.where(has_open, at_open[next_bar[:-1]], np.nan)
     closes = _return(close_wealth[:-1], close_wealth[1:])
     if not bool((columns.open != columns.close)[columns.fresh].any()):
-        return SampleReturns(sample_times, closes, None, None)
+        return SampleReturns(sample_times, closes, None, None)  # no opens
     opens = _return(close_wealth[:-1], open_wealth[:-1])
     after_open = np.where(np.isfinite(open_wealth[:-1]), _return(open_wealth[:-1], close_wealth[1:]), closes)
     return SampleReturns(sample_times, closes, opens, after_open)

@@ -196,6 +196,7 @@ def backtest_of(
         assembly,
         folder,
         most_questions,
+        # None: no journal is stored, and in the run under other names no steps are recorded
         lambda: drive(assembly, config, NAME, record, None, progress, stop=stop),
         (lambda: drive(assembly, config, NAME, None, None, _no_progress, stop=stop)) if rename else None,
         record,
@@ -231,6 +232,7 @@ class Backtest:
         benchmark_runs: Mapping[str, Record],
         asked: Questioned,
     ) -> None:
+        """`benchmark_runs` are records of benchmarks by name; `asked` counts the questions to outside agents."""
         self._assembly, self._record, self._benchmark_runs = assembly, record, benchmark_runs
         self.summary = result
         """Counts, positions and digest of the run."""

@@ -128,6 +128,7 @@ def of_pandas(frame: Any) -> pl.DataFrame:
     pandas = sys.modules["pandas"]
     has_default_index = isinstance(frame.index, pandas.RangeIndex) and frame.index.name is None
     has_time_column = any(is_time(str(name)) for name in frame.columns)
+    # an index with names, or one that may have the only times, becomes columns
     if not has_default_index and (not has_time_column or any(name is not None for name in frame.index.names)):
         names = [name or "ts" for name in frame.index.names]
         if len({*names, *map(str, frame.columns)}) < len(names) + len(frame.columns):

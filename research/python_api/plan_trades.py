@@ -41,6 +41,7 @@ def traded(plan: "Plan", artifact: Path, limited: bool, cache: Path) -> Trial:
                         bars=bar_frame(bars))  # fmt: skip
 
     def run_to_log(studied: Assembly, log: Log) -> Shell:
+        # "study" names the run; None: no journal is stored
         return drive(studied, studied.config, "study", log, None, lambda share: None)[0]
 
     record = recorded(assembly, run_to_log)

@@ -108,7 +108,7 @@ class Run:
             raise NotFound(str(error)) from None
         records = self._reader.records
         assert records is not None
-        # it replays the journal up to the decision, and computes the orders of the decision again
+        # replays the journal up to the decision, and computes the orders of the decision again
         refolder = Refolder(records, self.name, self._folder, parts=self._parts)
         slices = self._parts.slices if self._parts is not None else slices_of(records, self.name, self._folder)
         return Why(explain(decision, refolder, slices))

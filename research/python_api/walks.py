@@ -230,6 +230,7 @@ def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop:
     chosen = training.trained(plan, planned, last_day, walk_folder, pool, how.progress, periods)
     base = base_of(config, text, sets, folder / "cache")
     # each refit sets the agent's policy to the artifact that was trained for it
+    # None: no policy is an object of the caller
     assembly = traded(base, [f"agents.{AGENT}.policy"], chosen, None, frame)
     note_choices(folder, full_assembly, training.SHOWN, chosen, how.family)
     backtest = backtest_of(assembly, folder, compare=how.compare, stop=stop, family=how.family, kind="walk")

@@ -187,6 +187,7 @@ def run_figures(
     header = _header(assembly, record, house, result, assembly.sharpe_definition)
     failures = record.failures.of(assembly.rules.names())
     measured = Measured.of(assembly, record)
+    # None: without a run of equal weight; without a ledger, no agent is known to know the future
     doubts = measured.doubts(assembly, None, "" if state is None else measured.marked(assembly, state))
     return RunFigures(header, metrics_of(tracks), _samples(record, house), failures, doubts)
 

@@ -158,6 +158,7 @@ class Performances:
             text = f"from = {query.start} is after to = {query.end}; exchange them"
             raise Refused(422, "query", text, errors=[FieldFault("from", text)])
         state = self._run.service.shell.state
+        # name of an agent -> the instant at which its portfolio was opened, 0 for another agent
         agents = {state.rules.agents[k].name: 0 for k in state.in_use()}
         opened = {
             portfolio.name: (state.rules.agents[k].name, portfolio.opened) for k, portfolio in state.portfolios.items()

@@ -254,10 +254,11 @@ class ResearchRoutes:
                 if query.backtest:
                     raise
                 lost = f"the pinned backtest {pinned_name} cannot be read: {why}"
-                stored = await asyncio.to_thread(self._backtests.open, "")
+                stored = await asyncio.to_thread(self._backtests.open, "")  # "": the newest backtest
             run = self._run.service.run
             if stored is None:
                 text = f"there is no stored backtest; {HINT}"
+                # no backtest, no curves, and no gap with its parts
                 return Beside(run, "", [], [], [], [], None, None, None, text, pinned=pinned_name, lost=lost)
             # without a backtest in the query, the pinned one takes its place, unless that is lost
             with_pin = query if query.backtest or lost or not pinned_name else replace(query, backtest=pinned_name)
@@ -342,7 +343,7 @@ async def _compared_in_process(config: Path, folder: Path, one: str, other: str)
         stderr=asyncio.subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     with contextlib.suppress(ProcessLookupError):
-        os.setpriority(os.PRIO_PROCESS, process.pid, 10)  # it gives way to the process that trades
+        os.setpriority(os.PRIO_PROCESS, process.pid, 10)  # the comparison gives way to the process that trades
     try:
         async with asyncio.timeout(COMPARE_S):
             output, errors = await process.communicate()

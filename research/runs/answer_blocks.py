@@ -161,6 +161,7 @@ class AnswerBlocks:
             return self._act(ask)
         sample, last_asked = ask.view.sample, self._asked.get(ask.agent, 0)
         self._asked[ask.agent] = sample
+        # 0: a second question at the same sample
         if not 0 < sample - last_asked < SPARSE:
             return self._act(ask)
         ahead, row = self._ahead, None if self._ahead is None else self._ahead.confirms(ask.view)
@@ -177,7 +178,7 @@ class AnswerBlocks:
             return self._act(ask)
         if row in table.checked:
             return self._checked_answer(policy, ask, weights)
-        return Decided(ask.round, ask.agent, weights, "", pack(ask.memory))
+        return Decided(ask.round, ask.agent, weights, "", pack(ask.memory))  # "": no failure
 
     def ahead(self, samples: Iterable[tuple[int, list[int]]], seats: Sequence[int]) -> list[AnswersAhead]:
         """Implements `Foreseen.ahead`: answers of the current block, up to the first sample that `act` must answer.
@@ -200,6 +201,7 @@ class AnswerBlocks:
             sample, weights_of = first + row, dict[int, bytes]()
             for agent in agents_due:
                 table = tables.get(agent)
+                # `act` must answer: no weights of this policy, a row that is checked, or an agent that decides seldom
                 if table is None or row in table.checked or not 0 < sample - last_samples.get(agent, 0) < SPARSE:
                     break
                 weights = table.weights.get(row)

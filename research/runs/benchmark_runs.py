@@ -51,7 +51,7 @@ def benchmark_of(assembly: Assembly, name: str) -> Benchmark:
     """
     weights = weights_of(assembly.config, name)
     if weights is None:
-        policy = load(name, {}, assembly.config.source.folder)
+        policy = load(name, {}, assembly.config.source.folder)  # {}: the default parameters
         fit(policy, assembly.universe)
         return Benchmark(name, alone(assembly, name, policy), None)
     policy = POLICIES["fixed_mix"]({"weights": weights})

@@ -264,6 +264,7 @@ def _unrecorded(recorded: Sequence[Entry], looks: Sequence[Look]) -> list[Look]:
     unrecorded = []
     for look in looks:
         plain_look = replace(look, identity=None)
+        # recorded with the same ratio, and its market needs no identity from this look
         if recorded_looks.get(look.digest) == plain_look and (
             look.market in identified or look.market not in identities
         ):

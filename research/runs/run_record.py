@@ -74,6 +74,7 @@ class Record:
         """The target weights of each agent."""
         self.lots: Ints = np.zeros(0, dtype=np.int64)
         """int64[N], the positions of the account at the end of the run, in lots."""
+        # agent -> the instant (ns UTC) of its newest question
         self._asked_at: dict[int, int] = {}
         self.borrow_micro = 0
         self.interest_micro = 0

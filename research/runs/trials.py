@@ -360,6 +360,7 @@ class _Tally:
         key = look.market, look.first[:4], look.last[:4], identified_look.identity is None
         if result_look is not None and key not in self._alike:
             self._alike[key] = alike(result_look, identified_look)
+        # without a `result_look` all markets count; a look of its family counts whatever its own market is
         if result_look is None or self._alike[key] or look.digest in self._family:
             self._members[look.digest] = look
         else:

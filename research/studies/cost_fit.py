@@ -186,6 +186,7 @@ def _fitted(universe: Universe, fills: Observations) -> list[FittedCost]:
     residuals = fills.cost_bp - np.array([slope[column] for column in fills.column.tolist()]) * fills.root_share
     mean_bp, mean_error = _mean_and_error(residuals)
     by_symbol = _shrunk({column: _mean_and_error(residuals[fills.column == column]) for column in columns}, mean_bp)
+    # "" and None: the costs of all symbols at all hours
     costs = [_cost("", None, mean_bp, max(0.0, impact), len(residuals), mean_error)]
     for column in columns:
         symbol, of_symbol = universe.symbols[column], fills.column == column

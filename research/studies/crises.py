@@ -393,6 +393,7 @@ class _FinishedRuns:
         `start` and `stop` are the indices of the period's first and last sample, `base` that of the sample before the
         first measured return.
         """
+        # samples of the period before the first measured return are left out
         if base >= start:
             begins_with = "the first fill" if base > 0 else "the first sample"
             if session_date(self.own.days_ns[base + 1]) - period.first > PAUSE:

@@ -245,6 +245,7 @@ def spread_of(weights: Floats, wealth: Floats, worth: Floats, horizon: int, char
     short_value = np.maximum(-total_units * value, 0.0).sum(axis=1)[:-1]
     traded_rows = np.flatnonzero(traded > 0.0)
     if not len(traded_rows):
+        # nothing was traded: no interval, and no break-even cost
         return Spread(0.0, None, None, 0.0, None, 0.0, 0.0)
     profit, traded, short_value = (series[traded_rows[0] :] for series in (profit, traded, short_value))
     periods = charges.periods

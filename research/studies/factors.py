@@ -148,7 +148,7 @@ def source_of(name: str, folder: Path, inputs: Collection[str]) -> Source:
             return FunctionFactor(load_user_policy(file, attribute, {}))
 
         try:
-            require_function(name, load_user_policy(file, attribute, {}))
+            require_function(name, load_user_policy(file, attribute, {}))  # {}: no parameters
             code = file.read_bytes()
         except ValueError as why:
             raise FactorError(str(why)) from None
@@ -245,7 +245,7 @@ def guards(
     cut_instants = points((int(rows.decided[row]) for row in np.flatnonzero(rows.trading)), cuts)
     checked = sorted({row for end in cut_instants for row in _checked(rows, end)})
     full_answers = [_answers(values.values, values.failed, rows, checked) for _, values in studied]
-    # compared up to the last answer, that is, all of them
+    # the newest answer is the limit: all answers are compared
     reversed_differences = [
         differences(assembly, full, _recomputed(source.load(), rows, reversed(checked)), max(full, default=0))
         for (source, _), full in zip(studied, full_answers, strict=True)

@@ -143,7 +143,7 @@ def lookahead(
     studied = _only_agent(config, policy)
     opened: dict[str, None] = dict.fromkeys(captured)
     assembly = assemble(studied, cache=cache, isolation=isolation, bars=bars)
-    answers = _answers(assembly, _fresh(studied, {}, isolation, opened), opened)
+    answers = _answers(assembly, _fresh(studied, {}, isolation, opened), opened)  # {}: the configured parameters
     # A parameter that names the market's file gets the truncated copy in each cut, so that it is no forbidden file.
     market_params = _named_market(studied)
     market_paths = market_files(studied)

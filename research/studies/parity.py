@@ -378,6 +378,7 @@ def _causes(
     by_lots = round((run_deal.filled - backtest_deal.filled) * (mark_nano - backtest_price) * unit)
     if run_deal.filled != backtest_deal.filled or run_deal.ordered != backtest_deal.ordered:
         causes[_cause_of_lots(run_deal, backtest_deal, late)] = by_lots
+    # other prices of the fills; `total` also differs where lots that cancel to 0 left a gain or a loss
     if (
         run_deal.filled
         and backtest_deal.filled

@@ -70,8 +70,8 @@ def taken(state: State, agent: int, symbol: int, side: Side) -> list[Effect]:
 
 
 def settle_retries(state: State) -> list[Effect]:
-    """At a tick: end pauses whose next order has been open as long as the pause lasted, and pauses without a refusal
-    for FORGOTTEN_NS since their end.
+    """At a tick: end a pause once the next order has stayed open for as long as the pause lasted, or FORGOTTEN_NS
+    after the pause without another refusal.
 
     A pause follows refusals with the same words, and is kept by (agent or house, symbol, side). A venue may accept an
     order and refuse it a moment later, so that an acceptance alone does not end the pause.
@@ -91,6 +91,7 @@ def settle_retries(state: State) -> list[Effect]:
     accepted = [
         key
         for key, retry in state.protection.retries.items()
+        # a pause without words, of a stop that the venue ended, does not end with an acceptance
         if key[:3] in standing and retry.words and state.now - retry.at >= pause_ns(retry.times)
     ]
     effects = _end_pauses(state, accepted, "the venue takes {} again")
@@ -106,6 +107,7 @@ def _end_pauses(state: State, keys: Sequence[tuple[int, int, Side, str]], text: 
     ended = [state.protection.retries.pop(key) for key in keys]
     refusals: dict[tuple[int, Side], int] = {}
     for retry in ended:
+        # no alert reported a pause without words
         if retry.words:
             refusals[retry.symbol, retry.side] = refusals.get((retry.symbol, retry.side), 0) + retry.times
     return [

@@ -50,7 +50,7 @@ def on_reports(state: State, reports: Reports) -> Sequence[Effect]:
 def post(state: State, reports: Reports) -> Sequence[Effect]:
     """Book the fills of a venue's report and move its orders to their new states; returns the effects.
 
-    A report about a basket that is not ours gives an alert only. `ended` orders ended before all lots were filled.
+    A report about a basket that is not ours gives an alert only. `news.ended` are orders that ended with unfilled lots.
     """
     key = (reports.sample, reports.n)
     work = state.basket(key)
@@ -99,7 +99,7 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
         effects.extend(refused_as_halted(state, work, reports, news.ended))
     if news.missing:
         effects.append(Query(reports.sample, reports.n, news.missing))
-    if work.live == 0 and (stops or key in state.working):
+    if work.live == 0 and (stops or key in state.working):  # all orders of the basket have ended
         state.working.pop(key, None)
         if stops:
             del state.protection.stops[key], state.protection.rests[key]
@@ -234,6 +234,7 @@ class News:
             work.odd[row].cause = cause
             self.missing.append(row)
             return
+        # the end was reported before, while fills were missing (`final` is -1 before any end)
         if odd is not None and odd.final >= 0 and before not in ENDED:
             if cause in ENDING:
                 # repeated: the first report of the end may have been before a split

@@ -84,8 +84,8 @@ def on_order_settled(state: State, settled: OrderSettled) -> Sequence[Effect]:
     """Book an operator's settlement of an order without an answer, and end the order.
 
     `settled.cum` are the lots that the operator says are filled in all; the lots above those in the books are the
-    claim, which is booked as a fill at the operator's price without a fee. A settlement of the order before this one is
-    booked back first; the order has ended with it.
+    claim, which is booked as a fill at the operator's price without a fee. An earlier settlement of the order
+    is booked back first; it has ended the order already.
     """
     key, row = (settled.sample, settled.n), settled.row
     if why := why_not_settled(state, key, row, settled.cum):
@@ -95,7 +95,7 @@ def on_order_settled(state: State, settled: OrderSettled) -> Sequence[Effect]:
     effects: list[Effect] = []
     earlier = settlement_of(state, key, row)
     if earlier is not None:
-        effects.extend(_book_claim(state, key, work, earlier, -1))
+        effects.extend(_book_claim(state, key, work, earlier, -1))  # -1: booked back
         state.venue.waits.settled.remove(earlier)
     low = work.filled[row]
     new = settled.cum - low
@@ -135,7 +135,7 @@ def _end_order(
         effects.append(ended)
     if stops:
         stops_ended(state, key, work, [row] if work.state[row] != OrderState.FILLED else [])
-    if work.live == 0 and (stops or key in state.working):
+    if work.live == 0 and (stops or key in state.working):  # all orders of the basket have ended
         state.working.pop(key, None)
         if stops:
             del state.protection.stops[key], state.protection.rests[key]
@@ -148,7 +148,7 @@ def _end_order(
 def _book_claim(state: State, key: Key, work: Working, claim: Settlement, sign: int) -> list[Effect]:
     """Book the fill that an operator claimed (`sign` 1), or book it back (-1).
 
-    The unfilled shares of the books in the order fall by their parts of the fill, or grow again.
+    Each book's unfilled share of the order falls by its part of the fill, or grows again with -1.
     """
     if not claim.claimed:
         return []
@@ -214,7 +214,7 @@ def _replace_claim(
     if claim.replaced:
         return []
     claim.replaced = True
-    effects = [] if claim.included >= 0 else _book_claim(state, key, work, claim, -1)
+    effects = [] if claim.included >= 0 else _book_claim(state, key, work, claim, -1)  # -1: booked back
     symbol = work.basket.sym[claim.row]
     lots, value = sum(size for size, _ in fills), sum(size * price for size, price in fills)
     agrees = ends and lots == claim.claimed and value == lots * claim.price_nano
@@ -248,10 +248,11 @@ def take_not_found(state: State, key: Key, rows: Sequence[int]) -> list[Effect]:
         state.venue.waits.settled.remove(claim)
         name, claimed = _id_of(state, claim, work), _claim_text(state, claim, work)
         symbol = work.basket.sym[claim.row]
+        # nothing is booked for the claim: it has no lots, was booked back before, or a correction contains them
         if not claim.claimed or claim.replaced or claim.included >= 0:
             effects.append(alert(state, "INFO", "order", f"the venue confirms that it never had {name}", symbol=symbol))
             continue
-        effects.extend(_book_claim(state, key, work, claim, -1))
+        effects.extend(_book_claim(state, key, work, claim, -1))  # -1: booked back
         text = (
             f"{claim.who} settled {name} as {claimed}, and the venue reports that it never had it; that is booked back"
         )

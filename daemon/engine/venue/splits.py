@@ -17,14 +17,14 @@ def scale_mark(state: State, symbol: int, numerator: int, denominator: int) -> N
 
 
 def split_books(state: State, ts: int, symbol: int, numerator: int, denominator: int) -> list[Booked]:
-    """Replace `denominator` old shares by `numerator` new ones in books, levels and orders, at a mark already scaled.
+    """Replace `denominator` old shares by `numerator` new ones in books, levels and orders; the mark is scaled already.
 
     Returns the cash for fractions of a lot, if any is booked. Where the venue pays that cash itself, the unallocated
     book advances the cash to the agents, and the result is empty.
     """
     lieu = state.ledger.split(symbol, numerator, denominator, int(state.marks_nano[symbol]))
     if lieu and state.rules.venue_pays:
-        state.ledger.income(-lieu, ())  # the unallocated book advances it to the agents until the venue pays
+        state.ledger.income(-lieu, ())  # the unallocated book advances the cash until the venue pays
         lieu = 0
     state.booked()
     split_exits(state, symbol, numerator, denominator)
@@ -35,5 +35,5 @@ def split_books(state: State, ts: int, symbol: int, numerator: int, denominator:
     split_settled(state, symbol)
     for work in state.at_venue().values():
         work.split(symbol, numerator, denominator)
-    state.crosses.drop(symbol)  # the next decision makes them again
+    state.crosses.drop(symbol)  # the next decision plans these trades between agents again
     return [Booked(ts, "cash_in_lieu", symbol, lieu)] if lieu else []

@@ -172,6 +172,7 @@ def execution_differences(
                 venue_period, counterpart = candidates.popleft()
                 differences += _fee_differences(max(period, venue_period), symbol, [execution], [counterpart])
             else:
+                # our text, then the venue's: "" on the side that lacks the execution
                 text = _execution_text(execution, lot_nano)
                 differences.append(
                     _difference_at(

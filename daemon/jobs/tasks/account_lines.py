@@ -109,6 +109,7 @@ class _Fold:
         self._run, self._universe = run, universe
         self.days: list[StatementDay] = []
         """The days with a sample, complete up to the newest sample."""
+        # by day: the executions that the books have, and those in the venue's reports
         self.booked: dict[date, list[Execution]] = {}
         self.reported: dict[date, list[Execution]] = {}
         self.began = 0
@@ -209,6 +210,7 @@ class _Fold:
         moved_micro = sum(line.amount_micro for line in self.waiting)
         opening = valued.cash_micro - moved_micro if self._cash is None else self._cash
         if unexplained := valued.cash_micro - opening - moved_micro:
+            # -1: no symbol
             self._add_line(seq, "rest", valued.ts, "unexplained", -1, unexplained, text="cash without a line")
         lines = [_dated(line, day) for line in self.waiting]
         self.waiting, self._cash = [], valued.cash_micro

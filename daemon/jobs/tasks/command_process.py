@@ -22,7 +22,7 @@ async def output_of(words: Sequence[str], environ: Mapping[str, str] | None = No
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        with suppress(OSError):  # it may have ended
+        with suppress(OSError):  # the process may have ended
             os.setpriority(os.PRIO_PROCESS, process.pid, LOWEST)
         out, err = await process.communicate()
     finally:

@@ -168,7 +168,7 @@ class StatementJob:
         window = record.days[max(record.days.index(days[0]) - 1, 0) :]
         start, payments_start = starts_of(record, window)
         try:
-            # once as the broker with the account, once as the record of its trades
+            # the venue is passed twice: as the broker of the account, and as the record of its trades
             venue = await self._venue_record(self.venue, self.venue, start, payments_start)
         except ConnectionError as why:
             return {}, f"{UNANSWERED} ({why})"

@@ -71,6 +71,7 @@ class Child:
     """
 
     def __init__(self, program: str, paths: Sequence[str], until: float) -> None:
+        """`program` is a module of this package, `paths` what it may read, `until` the `time.monotonic` deadline."""
         self.until = until
         self.withdrawn = False
         self._received = bytearray()

@@ -45,6 +45,7 @@ class GraphProcess:
     """One process for the graphs of one policy. It starts with its first graph."""
 
     def __init__(self, hidden: Sequence[Path]) -> None:
+        """`hidden` are paths that the process may not read."""
         self.limit_s = LIMIT_S
         self.fault = ""
         """Failure of the process during the last call; empty without one."""
@@ -61,7 +62,7 @@ class GraphProcess:
         """Whether the caller gave up its question: the process is then ended and not started again."""
 
     def open(self, model: bytes, where: Path, threads: int) -> "FarGraph":
-        """Open a checked graph, `model` as bytes, with `threads` threads for a run. `where` is not used.
+        """Open a checked graph, `model` as bytes; each run of it uses `threads` threads. `where` is not used.
 
         Raises ValueError with the reason where the runtime does not accept the graph.
         """

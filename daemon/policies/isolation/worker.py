@@ -137,6 +137,7 @@ class Worker:
         lookback: int = 0,
         reads: Sequence[Path] = (),
     ) -> None:
+        """`lookback` is 0 for a policy file, which declares it when it is loaded; `recipe` says what to load."""
         self.name = name
         self.lookback = lookback
         self.uses_bars = self.undeclared = False

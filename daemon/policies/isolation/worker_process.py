@@ -167,7 +167,7 @@ def main(missing: list[str]) -> None:
         universe: object = None
         while True:
             call_number, new_universe, values, memory = _load(source)
-            universe = universe if new_universe is None else new_universe  # sent only when it changed
+            universe = universe if new_universe is None else new_universe  # None: it has not changed
             caller = Caller(source, target, call_number)
             view = FarView({"universe": universe, **values}, caller)
             for array in (view.prices, view.weights, *memory.values()):

@@ -153,8 +153,9 @@ def _unknown_function(stages: tuple[engine.Stage, ...], handlers: tuple[tuple[ty
     """Name a stage or a handler that is not quantd's, or a missing `STAGE`; empty where all are quantd's."""
     for stage in stages:
         events = HANDLERS.keys() & set(stage.after)
+        # the one stage whose work the fold does, as long as it follows ticks only
         serves = _name_of(stage.run) == STAGE and events == {Tick}
-        # a wrapper may carry the condition of what it wraps
+        # a wrapper may carry the condition of its stage, but `_name_of` gives it no name
         if events and not serves and (condition_of(stage.run) is None or not _name_of(stage.run)):
             return f"stage {_described(stage.run)}"
     if not any(_name_of(stage.run) == STAGE for stage in stages):

@@ -166,7 +166,7 @@ class FoldHost:
         state.reducing, state.rearm_no = bool(reducing), min(map(self._rearm_sample, reducing), default=2**62)
         state.fold_ledger, state.fold_history, state.fold_agents = state.ledger, state.history, state.agents
         state.fold_watch, state.questions.seats = state.watch, state.seats
-        state.warming, self._shown = state.switch.day_key < 0, None
+        state.warming, self._shown = state.switch.day_key < 0, None  # -1: the kill switch has seen no day yet
         state.reads_more = state.history.bars is not None or state.history.macro is not None
         self.watched = watched(state)  # the books whose alert levels are computed
         plan, rows, digest = state.round_plan, state.digest_rows, self.shell.digest
@@ -178,7 +178,7 @@ class FoldHost:
         state.fold_ts, state.fold_ticked = self.parts.ts, self.parts.ticked
         if state.journalled:
             self.limits.load_records()
-        state.folding, state.bars_moved = True, state.market_columns.waiting
+        state.folding, state.bars_moved = True, state.market_columns.waiting  # `sync` writes a waiting bar to the state
         return True
 
     def plain(self) -> bool:
@@ -323,7 +323,7 @@ class FoldHost:
         block, row = state.market_columns.block, state.market_columns.row
         state.marks, state.marks_nano = block.close[row], block.close_nano[row]
         state.mark_ts = np.full(state.universe.size, block.ts_event[row])
-        state.volume, state._average, state.watch.context = block.volume[row], None, None
+        state.volume, state._average, state.watch.context = block.volume[row], None, None  # None: computed anew
         if sampled:
             state.equity_micro, *state.books_micro = list(state.equities)
             state.borrowed_key, state.earned = state.sample_key - state.sample_key % DAY_NS, None
@@ -344,8 +344,8 @@ class FoldHost:
             for news in self.parts.broker.submit(orders.basket):
                 if not accepted:
                     self.shell.run(news)
-            if self._paid is not None and self._paid.ts > orders.ts:  # paid after the basket: applies to its orders
-                self.parts.broker.on_action(self._paid)
+            if self._paid is not None and self._paid.ts > orders.ts:
+                self.parts.broker.on_action(self._paid)  # a later dividend applies to the orders of the basket
 
     def flush(self) -> None:
         """Give the samples so far to the log, and the planned answers to their source."""

@@ -74,7 +74,7 @@ class LimitColumns:
         self._lookback = 0
         """The most returns that a limit reads."""
         self._bands_of_records = False
-        """Whether `load_records` has made the `quiet` bands of the books."""
+        """Whether `load_records` has made the bands of values (`quiet`) in which a plan records nothing."""
 
     def renew(self, terms: FillTerms | None, *, remote: bool) -> bool:
         """Load the limits in force into the columns. Returns False where the compiled fold does not know one of them.
@@ -167,6 +167,7 @@ class LimitColumns:
         state = self.state
         for book, columns in zip(self.books, state.book_columns, strict=True):
             columns.marks, columns.book = state.switch_at(book), state.account(book)
+            # a warm-up has samples without a valuation
             columns.micro = 0 if state.warming else state.equity_of(book)
             columns.take_lots()
             columns.returns = state.watch.realised[book + 1] if book in watching else None
@@ -186,6 +187,7 @@ class LimitColumns:
             if watched_now:
                 limits = limits_in_force(state, book)
                 columns.bands = state.watch.bands_of(book, limits, state.universe, levels)
+                # True: only a rise of a level leaves its band
                 columns.rising = Bands(rules_of(limits, state.universe), levels, True)
 
     def reviews(self, watching: list[int]) -> dict[int, Review]:
@@ -244,6 +246,7 @@ class LimitColumns:
         self._bands_of_records = True
         for book, columns in zip(self.books, state.book_columns, strict=True):
             rules = rules_of(limits_in_force(state, book), state.universe)
+            # {}: no limit has reached an alert level; True: only a rise leaves the band; ROUNDING: its margin
             columns.quiet = Bands(rules, {}, True, ROUNDING)
             for key, *_ in rules.traded_measures:
                 columns.quiet.unsettled = key  # no band knows what a plan trades
@@ -318,7 +321,7 @@ class LimitColumns:
         """Write the average volumes, in lots, that the gates (checks of limits) read. Returns False where a volume is
         not known."""
         state = self.state
-        state._average = None
+        state._average = None  # so that it is computed anew
         average = state.average_volume() / state.universe.lot_size
         if not isfinite(total(average)) or least(average) < 0.0:
             return False

@@ -166,6 +166,7 @@ class _Figures:
         if standing is None and len(calendars) > 1:
             self.unknown["own_closes"] = "the run's state is unavailable: returns are at last known prices"
         self.bookings = reader.bookings()
+        # "" is the house, beside the names of shadows
         entries, house_close_gains = reader.sampled()[: len(self.every)], self.own_closes.get("", ())
         self.curves = Curves(self.every, entries, self.names, self.bookings, reader.capital(), house_close_gains)
         self.begin = span_start(self.curves.ts, since)
@@ -302,6 +303,7 @@ class _Figures:
                     trial.alpha,
                     trial.look,
                 )
+                # a `look` of 0 does not count as a test
                 for trial in self.reader.promotions(since=since + 1)
                 if trial.ts <= until and trial.look
             ],
@@ -312,6 +314,7 @@ class _Figures:
                     move.why,
                     *(dict(zip(names, shares, strict=False)) for shares in (move.shares, move.target)),
                 )
+                # without a `target` only an amount owed from before was moved
                 for move in self.reader.capital(since=since + 1)
                 if move.ts <= until and move.target
             ],

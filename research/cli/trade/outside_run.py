@@ -85,7 +85,7 @@ class Questions:
 
         def run_other_names() -> None:
             with progress("other names", shown=shown) as advance:
-                drive(assembly, assembly.config, run, None, None, advance)
+                drive(assembly, assembly.config, run, None, None, advance)  # no record and no journal
 
         result, self.found = asked_run(
             assembly, folder, self.most, run_true_names, run_other_names if self.rename else None, record

@@ -75,7 +75,7 @@ def _loaded(configuration: "Config", names: Sequence[str]) -> "dict[str, Policy]
     loaded: dict[str, Policy] = {}
     for name in (*names, NAME) if names else (name for name in POLICIES if name not in PASSIVE):
         try:
-            loaded[name] = load(name, {}, configuration.source.folder)
+            loaded[name] = load(name, {}, configuration.source.folder)  # {}: the default parameters
             fit(loaded[name], configuration.instruments())
         except PolicyError as why:
             if names:

@@ -56,6 +56,7 @@ def noise_variant(of: Simulation, group: Group, seed: int) -> Variant:
     draw = np.random.default_rng(seed)
     size = of.train + of.test
     features = _persistent(draw, of, size)
+    # the return of the market, an asset's own return, and the part that feature 0 (the signal) predicts
     returns = of.deviation * (
         draw.normal(size=(size, 1)) + draw.normal(size=(size, of.assets)) + of.strength * features[:, :, 0]
     )

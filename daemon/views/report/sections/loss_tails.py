@@ -21,7 +21,7 @@ POSITION: Final = {
 def tails(report: Report) -> str:
     """The sections of VaR and CVaR, of risk by position, of ratios, of stress and of the days to unwind."""
     assessment = report.assessment
-    assert assessment is not None  # the record needs it
+    assert assessment is not None  # SECTION needs the assessment
     rows = []
     for method in METHODS:
         tail = getattr(assessment, method)
