@@ -20,10 +20,9 @@ from quantd.trading.events import Started
 def at_rest(
     config: Path, state: Path | None, sets: Sequence[str] | None, previous: Parts | None = None
 ) -> tuple[Shell, str, Parts]:
-    """(Shell, which applies events to the engine, with the last state; name; parts) of the newest run. Raises an
-    ExplainedError.
+    """(shell, name, parts) of the newest run; the shell applies events to the engine. Raises an ExplainedError.
 
-    The state is that of the newest snapshot, with the later entries of the journal applied again.
+    The shell has the state of the newest snapshot, with the later entries of the journal applied again.
     `previous` are parts that an earlier call returned: on a recorded market they are used again for an equal
     configuration.
     """

@@ -44,7 +44,7 @@ def check_agents(document: Table, registry: Known, source: Source) -> Iterator[M
 
 
 def check_shares(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """The mistake of agents' shares of capital, with that of the book `manual`, that add up to more than 1."""
+    """The mistake where the capital shares of all agents and of the book `manual` add up to more than 1."""
     shares = {
         str(agent.get("name", f"number {k + 1}")): Fraction(str(agent["capital"]))
         for k, (_, agent) in enumerate(tables(document, "agents.*"))

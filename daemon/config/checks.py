@@ -72,7 +72,7 @@ def check(document: Table, registry: Known, source: Source) -> list[Mistake]:
 
 
 def _references(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about names that no other table, and no other package, defines.
+    """Mistakes about undefined names, which are neither in another table nor in another package.
 
     Each row is (kind of name, valid names, dotted keys that refer to one). LIMITS are the tables of limits. A key in
     MAY_BE_EMPTY may also name nothing.

@@ -66,7 +66,7 @@ class Config:
     def __post_init__(self) -> None:
         """Set the fields that the caller does not pass: the tables of the document, and agents by what they do.
 
-        These are `agents`, which trade, `shadows`, which decide on paper, and `seats`, the former then the latter.
+        These are `agents`, which trade, `shadows`, which decide on paper, and `seats`, first `agents`, then `shadows`.
         """
         document = self.document
         by_hand = () if document.manual is None else (document.manual.agent(),)

@@ -41,7 +41,7 @@ def keys_of(section: type[Section]) -> dict[str, Key]:
 
 @cache
 def document_of(limits: tuple[LimitKey, ...]) -> type[Document]:
-    """The schema of the whole file with further keys of limits, from packages; each is off without a value."""
+    """The schema of the whole file, with the limits that other packages add; an omitted limit is off."""
     if not limits:
         return Document
     fields: dict[str, Any] = {

@@ -59,7 +59,7 @@ FIXED = frozenset({
 
 
 def between(sets: Iterable[str] | None, start: date | None, end: date | None) -> tuple[str, ...]:
-    """The overrides `sets`, then overrides for the first and the last day of the feed; None for no such override."""
+    """The overrides `sets`, then those for the first and the last day of the feed; a day that is None is left out."""
     bounds = (("start", start), ("end", end))
     return (*(sets or ()), *(f"feed.{key}={day.isoformat()}" for key, day in bounds if day is not None))
 
@@ -181,7 +181,7 @@ def _merge_below(
 
 
 def _entry_names(entries: list[Any]) -> list[str]:
-    """The names, or symbols, of the tables of a list, as slugs; empty for a table without one."""
+    """The name, or symbol, of each table of a list, in the form of a variable; empty for a table without one."""
     return [_slug(t.get("name", t.get("symbol", ""))) if isinstance(t, dict) else "" for t in entries]
 
 

@@ -67,7 +67,7 @@ def _rearm(value: str) -> str:
 
 
 class History(Section):
-    """Rows of each history that a running daemon holds in memory; the store has all rows."""
+    """The number of rows of each history that a running daemon holds in memory; the store has all rows."""
 
     portfolio: Annotated[int, bounds(1, 1_000_000), START] = 10_000
     risk: Annotated[int, bounds(1, 1_000_000), START] = 5_000

@@ -115,7 +115,7 @@ class _Scanner:
         return self._enter(path, offset)
 
     def _enter(self, path: Path, offset: int) -> Path:
-        """The path of the table that a header means by `path`: of an array of tables, its latest element."""
+        """The path of the table that the header `path` refers to; for an array of tables, its latest element."""
         self._mark(path, offset)
         if path in self.elements:
             path = (*path, self.elements[path] - 1)

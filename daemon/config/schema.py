@@ -394,7 +394,7 @@ class Store(Section):
 
 
 class ApiRate(Section):
-    """Most requests of a token or an address: `reads` and `posts` a second, and their bursts at once.
+    """The most requests of a token or an address: `reads` and `posts` in a second, and their bursts at once.
 
     `reads_burst` and `posts_burst` are the requests permitted at once, `proposals` the most proposals of a token in a
     minute.

@@ -69,8 +69,8 @@ def changes_beside(there: Values, here: Config) -> list[str]:
 def _differences(there: Values, here: Values, joint: str, absent: tuple[str, Values]) -> list[str]:
     """Return a line for each key that differs between the configurations `there` and `here` (dotted key -> text).
 
-    `joint` is the text between the two values. `absent` is (text shown for an absent key, values of the second
-    configuration for keys that `here` leaves out).
+    `joint` is the text between the two values. `absent` is (text shown for an absent key, values of further
+    keys of the second configuration, such as defaults).
     """
     tables = _optional_tables(there), _optional_tables(here)
     absent_text, values_here = absent

@@ -1,1 +1,1 @@
-"""The edges of a run, a record each: what a daemon opens beside its loop, in one order, and closes again."""
+"""The edges of a run: services beside its loop, opened in a fixed order and closed again. Each is one record."""

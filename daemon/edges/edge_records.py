@@ -65,7 +65,7 @@ class Until(Enum):
 class EdgeTask:
     """A task beside the loop. With `restarted`, a failure raises an alert and the task is started again after a pause.
 
-    The failure of another task ends the daemon.
+    The failure of a task without `restarted` ends the daemon.
     """
 
     name: str
@@ -136,7 +136,7 @@ class EdgeContext:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One edge. Edges with a lower `order` open, begin and close first; `open` returns None for a run without it."""
+    """One edge. Edges with a lower `order` open, begin and close first; `open` returns None if a run needs none."""
 
     name: str
     order: int

@@ -42,7 +42,7 @@ class Stage(NamedTuple):
     """A function that runs after the handlers of some events. It returns the effects so far, with its own added.
 
     The fold (`core.fold`, the compiled fast path) skips a stage only while the condition that the stage declared with
-    `core.idle.idle_when` holds. Events that a stage without a condition follows are left to `step`.
+    `core.idle.idle_when` holds. The events of a stage without a condition are left to `step`.
     """
 
     run: Callable[[State, Any, Sequence[Effect]], Sequence[Effect]]

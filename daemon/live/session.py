@@ -212,7 +212,7 @@ class Outside:
         self._halt_ends_queued &= set(tradable_again)
 
     def _halted(self, service: Service, news: Halted | Limited) -> None:
-        """Queues a halt of the market stream ahead of the stream's waiting bars."""
+        """Queues a halt or price limit that the market stream reports, ahead of the stream's waiting bars."""
         try:
             service.inbox.command(news)
         except InboxFull:

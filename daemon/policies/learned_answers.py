@@ -161,8 +161,8 @@ def _confidence_and_value(leaf: LearnedAgent, scores: Observation, weights: Floa
     """(confidence, largest action value) of an answer of a learned policy.
 
     `scores` are what the network gives for its possible allocations. For probabilities the confidence is 1 - entropy /
-    maximum entropy. For action values it is the gap between the two largest as a share of their range, and only then
-    there is a largest action value, else None. Without `scores` the confidence is the concentration of the weights.
+    maximum entropy. For action values it is the gap between the two largest as a share of their range. The largest
+    action value is None in all other cases. Without `scores` the confidence is the concentration of the weights.
     """
     if not len(scores):
         return _concentration(weights), None

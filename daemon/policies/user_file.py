@@ -323,7 +323,7 @@ def _takes_memory(path: Path, attribute: str, act: Callable[..., object]) -> boo
 def _require_parameters(
     path: Path, attribute: str, target: Callable[..., object], keywords: dict[str, object], given: int
 ) -> None:
-    """Raise ParamsError unless `target` takes `given` positional arguments and these keywords, and needs no other.
+    """Raise ParamsError unless `target` can be called with `given` positional arguments and these keywords alone.
 
     `attribute` is the name of `target` for the message.
     """

@@ -4,8 +4,8 @@ What can go wrong: an answer was computed for another market than the one that t
 closes at which its answers were planned, and raises an error where they differ. An answer is for one instant and for
 exactly the agents that are due at that instant; any other round asks its agents.
 
-The source looks at most MOST_AHEAD samples ahead, and at most twice as many as had an answer used since the last look.
-So few answers are wasted in a market where other events interrupt often.
+The source looks at most MOST_AHEAD samples ahead, and at most twice the number of answers used since its last look. So
+few answers are wasted in a market where other events interrupt often.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

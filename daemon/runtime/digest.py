@@ -71,7 +71,7 @@ class Digest:
                 self._put(effect, kind)  # type: ignore[arg-type]
 
     def settle(self, now: int) -> None:
-        """Hash the instants for which no row can follow at `now` (ns UTC)."""
+        """Hash the instants that are complete at `now` (ns UTC), because no further row can belong to them."""
         self.chain.settle(now)
 
     def _put(self, effect: Source, kind: int) -> None:

@@ -216,7 +216,7 @@ class Shell:
         self._take_by_step(item)
 
     def take_all(self, items: Sequence[Item]) -> None:
-        """Take items of a recorded market, in order. Where answers may be awaited, it calls `take` for each.
+        """Take items of a recorded market, in order; where answers may be awaited, one by one with `take`.
 
         The compiled fold takes items until one that it does not know; `step` takes that one, and the fold goes on
         behind it.

@@ -90,7 +90,7 @@ WAITING: Final = 16
 
 
 class Histories:
-    """The newest committed effects, oldest first, in three rings: portfolio states, risk records and allocations.
+    """The newest committed effects, oldest first, in three ring buffers: portfolio states, risk records, allocations.
 
     `causes` has who or what moved each kill switch that is not RUN.
 

@@ -25,8 +25,8 @@ RETRY_FOR_S: Final = 30.0
 class Vendors:
     """One source of bars, made of one or several vendors.
 
-    `names` are the vendors' names, whose indices are in `Rows.source`. With `whole` a vendor sends all bars up to now
-    at each request, so that a period should be requested at once, not in pieces.
+    `names` are the vendors' names; `Rows.source` has indices into them. If `whole` is True, a vendor sends all bars up
+    to now at each request, so that a period should be requested at once, not in pieces.
     """
 
     source: Source

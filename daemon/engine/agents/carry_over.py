@@ -311,7 +311,7 @@ def _with_columns(account: FrozenBook, new_columns: Sequence[int], size: int) ->
 
 
 def _sum_of_books(first: FrozenBook, second: FrozenBook) -> FrozenBook:
-    """The sum of two books of accounts, of which the second holds no lots."""
+    """The sum of two books of accounts; `second` has cash but no lots."""
     totals = ("cash_micro", "fees_micro", "flows_micro", "income_micro", "realised_micro")
     sums = {name: getattr(first, name) + getattr(second, name) for name in totals}
     residue = first.residue[0] + second.residue[0], first.residue[1] + second.residue[1]

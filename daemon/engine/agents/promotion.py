@@ -123,8 +123,8 @@ def unexchangeable(state: State, shadow: str, command: str) -> str:
 
 
 def pair_anew(state: State, k: int, champion: int) -> None:
-    """Begin new pairings of all challengers of the agent `champion`, which now has another policy; so has shadow
-    `k` (on paper)."""
+    """Begin new pairings of all challengers of the agent `champion`: this agent and the shadow `k` (on paper) have
+    exchanged their policies."""
     for number, pairing in enumerate(state.pairings):
         if state.rules.challenges[number] == champion:
             pairing.begin(state.sample_no, True, number == k)

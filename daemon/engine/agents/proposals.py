@@ -125,7 +125,7 @@ def _differs_from_dry_run(state: State, proposal: Proposed, expected: str) -> st
 def not_planned(state: State, proposal: Proposed) -> str:
     """The reason why targets are refused before they are planned; empty when they are not.
 
-    `_differs_from_dry_run` has the one reason that needs a plan.
+    A difference from the dry run is found later, by `_differs_from_dry_run`, because it needs a plan.
     """
     book_index = _book_of(state, proposal)
     if book_index is None or book_index < 0:  # -1 is the unallocated book
@@ -169,8 +169,8 @@ def refusal(state: State, proposal: Proposed, why: str) -> tuple[Publish, Refuse
 
 
 def _book_of(state: State, proposal: Proposed) -> int | None:
-    """The index of a proposal's book: of a portfolio's place, or the one for which an outside agent decides in this
-    house.
+    """The index of a proposal's book: the place of its portfolio, or the book that its outside agent decides for in
+    this house.
 
     None for an unknown name, and for an outside agent that decides in another house (account or shadow).
     """
@@ -183,7 +183,7 @@ def _book_of(state: State, proposal: Proposed) -> int | None:
 def _leverage(state: State, number: int, targets: Floats, *, lots: bool) -> float:
     """The gross exposure of `targets`, float64[N], as a fraction of the equity of the book with the index `number`.
 
-    `targets` are weights, or with `lots` signed lots to order. Lots have infinite exposure without positive equity.
+    `targets` are weights, or with `lots` signed lots to order. Lots have infinite exposure if equity is not positive.
     """
     with np.errstate(over="ignore"):
         if not lots:

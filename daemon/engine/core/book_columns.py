@@ -144,7 +144,7 @@ class BookColumns:
             out[k] = held[k] * px[k] * scale + 0.0  # adding 0.0 makes 0.0 of -0.0
 
     def losses(self, equity: int, day: int, week: int) -> int:
-        """Measure the losses at `equity`, in micro-currency, without a write.
+        """Measure the losses at `equity`, in micro-currency, and change nothing.
 
         `day` and `week` are the numbers of the present day and week. Returns TRIPS if a loss may move the kill switch,
         CROSSES if one may change its alert level, else CALM. A loss is a fraction, 0 for a gain; between `low` and

@@ -150,7 +150,7 @@ class Chain:
             self.put(ts, kind, rows, data)
 
     def sort(self) -> None:
-        """Sort the parts by time and kind, with insertions: most are in order. Equal parts keep their order."""
+        """Sort the parts by time and kind, by insertion, as most are in order already. Equal parts keep their order."""
         parts: IntRows = self.parts
         for k in range(1, self.count):
             at: int = k
@@ -230,8 +230,8 @@ class Names:
 class Rows:
     """Writes rows into the buffer of the chain of the digest.
 
-    `rank` has the columns of the symbols in order of their names. `place` is scratch: by symbol, the row of its order
-    in a basket, -1 for none. `book` has the index of the book for each row of a valuation.
+    `rank` has the columns of the symbols in order of their names. `place` is a scratch array: by symbol, the row of
+    its order in a basket, -1 for none. `book` has the index of the book for each row of a valuation.
     """
 
     chain: Chain
@@ -342,7 +342,7 @@ class Rows:
         self.chain.add(ts, kind, rows, first, at)
 
     def put_equity(self, ts: int, values: Ints) -> None:
-        """Add the row of a valuation: int64[B + 1] equities of the house, of the agents, and what no agent has."""
+        """Add the row of a valuation. `values` int64[B + 1] are equities: house, agents, and what no agent has."""
         first: int = self.begin(ts)
         books: int = len(self.book)
         buffer: Bytes = self.buffer

@@ -7,7 +7,7 @@ What it takes
     a dividend between two samples
     `fold` takes one item or many by the same code, and returns at the first item that only `step` can take.
 
-What only `step` can take: in how many of 134 random runs (scripts/worlds, odd seeds 1000 to 1299), and two of the seeds
+What only `step` can take: runs that have it (two seeds), of 134 random runs (scripts/worlds, odd seeds 1000 to 1299)
     1. a bar without every symbol, bars within the session, calendars whose dates are complete later: 65 (1005, 1011)
     2. an order not filled whole at the open, a cross outside its prices or after another of its symbol: 99 (1005, 1007)
     3. a split, a delisting, a trading halt, a price at a limit, a price that is held: 62 (1005, 1007)
@@ -22,10 +22,10 @@ What only `step` can take: in how many of 134 random runs (scripts/worlds, odd s
 Check, then write
     An item is taken whole or not at all. A stage first checks everything that it reads. Where the fold cannot do an
     item, the stage returns False before its first write, so that nothing has to be undone. The writes have the order of
-    `step`: what a policy, a log or the digest sees is the same. Three places need care. A sample may go into two rings,
-    so that the first is withdrawn where the second has no room. A round is counted before its agents are asked, as in
-    `step`; if Python must plan the answers, it gets them in a round that is open. An exit begins before its order is
-    planned, as in `step`; if Python must plan the order, it gets the alerts of the exit.
+    `step`: what a policy, a log or the digest sees is the same. Three places need care. A sample may go into two rings
+    (closes by instant and by date): the first is withdrawn where the second has no room. A round is counted before its
+    agents are asked, as in `step`; if Python must plan the answers, it gets them in a round that is open. An exit
+    begins before its order is planned, as in `step`; if Python must plan the order, it gets the alerts of the exit.
 
 What is rare is a call
     A level that may change, a plan that may raise one, the begin and the end of a protective exit, the end of a
@@ -154,7 +154,7 @@ class Core:
     """Whether the run has not started: ticks only extend the history, and no sample was valued yet."""
 
     def fold(self, items: Any, at: int, end: int) -> int:
-        """Process items from index `at` on; returns the index of the first that only `step` can take, or `end`."""
+        """Process items from index `at` on; returns the index of the first one that is left to `step`, or `end`."""
         self.fold_items, self.fold_end = items, end
         while at < end:
             item: Any = items[at]
@@ -175,8 +175,8 @@ class Core:
     # ---- bars ----------------------------------------------------------------------------------
 
     def _take_bar(self, item: Any) -> bool:
-        """Fill at a bar's open, and take its closes. False, with nothing changed, if only `step` (Python) can.
-        `folding`: the columns are loaded. `waiting`: a bar whose sample has not come. `host` is the side of Python."""
+        """Fill at a bar's open, and take its closes. False, with nothing changed, where `step` (Python) must take it.
+        `folding`: the columns are loaded. `waiting`: the sample of the bar is still to come. `host` calls Python."""
         block: Any = item.block
         row: int = item.row
         records: StepRecords
@@ -258,7 +258,7 @@ class Core:
     # ---- samples -------------------------------------------------------------------------------
 
     def _take_dividend(self, action: Any) -> bool:
-        """Book a dividend between two samples. Returns False, with nothing changed, if only `step` (Python) can."""
+        """Book a dividend between two samples. False, with nothing changed, where `step` (in Python) must do it."""
         market: Market = self.market_columns
         if market.waiting:
             return False
@@ -266,7 +266,7 @@ class Core:
         return booked
 
     def _take_tick(self, tick: Any) -> bool:
-        """Take a sample at which no job is due, and decide. False, with nothing changed, if only Python's step can."""
+        """Take a sample at which no job is due, and decide. False, with nothing changed, where `step` must take it."""
         market: Market = self.market_columns
         crosses: Crosses = self.crosses
         if not self.folding and not self.host.load():
@@ -308,7 +308,7 @@ class Core:
         records.note_sample(ts, equities, book.cash_micro, marks.high_water)
 
     def _orders_need_nothing(self, ts: int) -> bool:
-        """Whether no order has expired or is cancelled by REDUCE, and every exit has its order."""
+        """Whether every open order stays open (no expiry, no REDUCE), and every exit has its order."""
         now: int = max(self.now, ts)
         orders: VenueOrders = self.venue_orders
         if len(orders.baskets) > 0 and (self.reducing or not orders.last(now)):
@@ -316,7 +316,7 @@ class Core:
         return not self.exiting or all_ordered(self.fold_agents, now)
 
     def _take_warm_up(self, tick: Any) -> bool:
-        """Append a sample before the start of trading. False, with nothing changed, if only `step` (Python) can."""
+        """Append a sample before the start of trading. False, with nothing changed, where `step` must append it."""
         market: Market = self.market_columns
         ts: int = tick.ts
         if not self._append(tick, market.row):
@@ -330,7 +330,7 @@ class Core:
         return True
 
     def _take_sample(self, tick: Any) -> bool:
-        """Append a sample, value books, observe losses. False, with nothing changed, if only `step` (Python) can."""
+        """Append a sample, value books, observe losses. False, with nothing changed, where `step` must take it."""
         market: Market = self.market_columns
         columns: BookColumns
         ts: int = tick.ts
@@ -383,7 +383,7 @@ class Core:
         return True
 
     def _append(self, tick: Any, row: int) -> bool:
-        """Append dividends, then closes, to the rings by instant and by session date. False if one has no room."""
+        """Append dividends, then closes, to the rings by instant and by session date. False where `step` must do it."""
         history: History = self.fold_history
         market: Market = self.market_columns
         bars: BlockColumns = market.bars
@@ -475,7 +475,7 @@ class Core:
         return True
 
     def plan_answers(self, answers: list[Any]) -> bool:
-        """Plan the answers of a round of agents. Returns False, with no order made, if only `step` (Python) can."""
+        """Plan the answers of a round of agents. Returns False, with no order made, where `step` (Python) must plan."""
         if self.plans_in_python:
             return False
         if not take_answers(self.agent_columns, self.fold_agents, answers, self.market_columns.size, self.host):
@@ -497,8 +497,8 @@ class Core:
         return self.host.ask(questions, asks)
 
     def _plan_rests(self, rests: list[Any], ts: int) -> bool:
-        """Plan the rests of one decision, which wait for the proceeds of its sales, of these agents. False, with rests
-        waiting, if only `step` can. `used` counts the earlier follow-ups of the decision at `sample`."""
+        """Plan the rests of one decision: the trades of the agents `rests` that waited for its sales. False, with the
+        rests still waiting, where `step` (in Python) must plan. `used` counts the decision's earlier follow-ups."""
         number: int = rests[0]
         agent: AgentColumns = self.agent_columns[number]
         follow_up: FollowUp = agent.follow_up
@@ -530,7 +530,7 @@ class Core:
         return False
 
     def _execute(self, ts: int, sample: int, used: int) -> bool:
-        """Plan agents that are `taking` part, and send orders. Returns False, with nothing sent, if only `step` can.
+        """Plan agents that are `taking` part, and send orders. False, with nothing sent, where `step` must plan.
         `used` counts the earlier follow-ups of the decision at `sample`; RAISES_LEVEL means a possible new alert."""
         plan: Plan = self.round_plan
         orders: VenueOrders = self.venue_orders

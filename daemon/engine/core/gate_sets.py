@@ -46,8 +46,8 @@ BY_VOLUME: Final = frozenset({liquidity, share_of_volume, volume_missing})
 
 @dataclass(frozen=True, slots=True)
 class GateSet:
-    """A set of limits: its `limiter` (the checks of the fold), and the rules and market with which the caps of an agent
-    are made anew while symbols are in a cooldown."""
+    """A set of limits: its `limiter` (the checks of the compiled fold), and the rules and market with which the caps
+    of an agent are made anew while symbols are in a cooldown."""
 
     limiter: Limiter
     rules: Rules
@@ -124,7 +124,7 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
 
 
 def _statistics(rules: Rules, scene: Scene, rare: NewestReturns) -> list[Statistic]:
-    """The statistics that renew a scene (market data of a sample); its losses and spreads get arrays of their own.
+    """The statistics that renew a scene (market data of a sample); its losses and spreads get new arrays.
 
     Losses are the scenarios of a limit on tail losses, spreads the covariances of a quadratic one. `Limiter.renew`
     replaces the values that are 0 here. With fewer than `least` returns nothing is measured.

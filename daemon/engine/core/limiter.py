@@ -69,7 +69,7 @@ class Limiter:
         """Update the scene (market data) to the newest returns and prices `px`, float64[N], of one lot.
 
         A second call for the same row of the ring does nothing. The scene is READY, or TOO_FEW where a limit lacks
-        returns. What is measured only where a bound does not decide is marked as not measured (`ready`, `has_links`).
+        returns. Arrays that are needed only where bounds leave a doubt are marked as missing (`ready`, `has_links`).
         `sums` are running sums of returns; where they are not `complete`, the statistics are computed anew.
         """
         if self.renewed == ring.count:
@@ -118,8 +118,8 @@ class Limiter:
 
 
 def copy(out: Floats, values: Floats) -> None:
-    """Copy float64[N] `values`, which are writable, to `out`. To pass them to `read`, compiled code would make a Python
-    object."""
+    """Copy float64[N] `values`, which are writable, to `out`. A call of `read` would be slower: compiled code
+    would make a Python object of `values` for it."""
     for k in range(len(out)):
         out[k] = values[k]
 

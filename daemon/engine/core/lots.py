@@ -74,7 +74,7 @@ class Targets:
     def total(self, values: ReadFloats, start: int, size: int) -> float:
         """The sum of `size` numbers from the index `start` on, with the bits of `numpy.add.reduce`.
 
-        More numbers than a block are halved, at a multiple of 8, and the sums of the halves added.
+        More than BLOCK numbers are split in two at a multiple of 8, and the sums of both parts are added.
         """
         if size <= BLOCK:
             return block_total(values, start, size)

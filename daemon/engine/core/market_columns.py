@@ -7,7 +7,7 @@ from quantd.trading.number_types import FloatRows, Floats, ReadFloats, ReadIntRo
 
 
 class BlockColumns:
-    """The bars of a block in buffers: prices float64[R, N] (and in nano-currency), volumes, times.
+    """Consecutive bars (a block) in buffers: prices float64[R, N] (and in nano-currency), volumes, times.
 
     R is the number of bars, N that of symbols.
     """
@@ -34,7 +34,7 @@ class BlockColumns:
 class Market:
     """The bars of all symbols at one instant (row `row` of a block of instants), and the prices `px` of a lot then.
 
-    `waiting`: no decision was made at this instant yet. `bars` has the data of `block` as memory buffers.
+    `waiting` is True until the sample of this instant is taken. `bars` has the data of `block` as memory buffers.
     """
 
     size: int
@@ -68,7 +68,7 @@ class Market:
         return bars.close_nano[at : at + self.size]
 
     def samples(self, tick: Any) -> bool:
-        """Whether `tick` is the sample of the newest bar, which has none yet, and starts no job."""
+        """Whether `tick` is the complete sample of the newest bar, without a job, cash rate or opens of later bars."""
         if not tick.sample or tick.jobs or tick.opened or tick.cash_rate is not None:
             return False
         bars: BlockColumns = self.bars
@@ -79,7 +79,7 @@ class Market:
         return final <= ts and key == bars.keys[row] and bars.ts_event[row] <= ts and bars.ts_seen[row] <= ts
 
     def add_volumes(self, ring: FloatRows, count: int) -> None:
-        """Write the bar's volumes into a ring of sessions; `count` is the number of sessions already written."""
+        """Write the bar's volumes into `ring`, a row for each session; `count` sessions are written already."""
         bars: BlockColumns = self.bars
         volume: ReadRows = bars.volume
         slot: int = count % len(ring)

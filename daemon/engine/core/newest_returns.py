@@ -18,7 +18,7 @@ def bounds_of(ring: Ring, rows: int) -> Deviations:
 
 
 class NewestReturns:
-    """Implements `quantd.risk.pretrade.rare_arrays.Rare` for a set of limits, from a ring of synchronous returns."""
+    """Implements `quantd.risk.pretrade.rare_arrays.Rare` for a set of limits, from a ring of returns by date."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules: Final = rules
@@ -37,20 +37,20 @@ class NewestReturns:
         self._ring, self._end = ring, -1
 
     def add_returns(self) -> None:
-        """The returns of all sampled scenarios, by symbol."""
+        """Fill in the returns of all sampled scenarios, by symbol."""
         for losses, lookback in self.losses:
             if not losses.ready:
                 losses.returns, losses.ready = buffer_of(self._newest(lookback).by_symbol), True
 
     def add_matrices(self) -> None:
-        """The covariance matrices of the quadratic forms that limits measure."""
+        """Fill in the covariance matrices that limits on quadratic forms (variances) need."""
         for spread, lookback in self.spreads:
             spread.matrix, spread.ready = buffer_of(self._newest(lookback).sample.cov), True
 
     def add_links(self, sides: list[int]) -> Any:
         """bool[N, N]: which symbols are linked by correlation, at least in the rows of the symbols of `sides`.
 
-        A side is the column of a symbol, or N plus the column.
+        A side is the column of a symbol held short, or N plus the column of a symbol held long.
         """
         spec, size = self._rules.limits.correlation, self._rules.size
         assert spec is not None

@@ -25,7 +25,7 @@ FILLED: Final = 5
 
 
 class Request:
-    """The last request of a book: its instant `at` and the signed lots by symbol. `given`: there is a request."""
+    """The last request of a book: its instant `at` and the signed lots by symbol. `given` is True if there is one."""
 
     given: bool
     at: int
@@ -380,7 +380,7 @@ class Crosses:
         """Add a cross (trade between agents) as the last one, with (agent, signed lots) of each agent.
 
         Returns False, with nothing changed, where it does not fit into the columns: an earlier cross has the same or a
-        later symbol, or its agents do not ascend. `parties` has the number of agents by symbol, and `further` the
+        later symbol, or its agents are unsorted. `parties` has the number of agents by symbol, and `further` the
         crosses outside the columns.
         """
         last_agent: int = -1

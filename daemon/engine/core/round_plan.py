@@ -39,7 +39,7 @@ class AgentColumns:
     """One agent: its terms, its last request, the rest of its last decision, and its part of the plan.
 
     Weights and lots are per symbol. `most_age` is the largest age of a price and `window` the duplicate window, both in
-    ns. `gross` and `longest` bound gross exposure and the sum of long weights of its targets. `least_trade` is [agents]
+    ns. `gross` and `longest` are the bounds of gross exposure and of the sum of long weights. `least_trade` is [agents]
     min_trade. `stop` and `target` are protective levels as fractions of the entry price, infinite for none.
     """
 
@@ -308,7 +308,7 @@ class Plan:
         loops.finish(basket, out, reason)
 
     def reserve(self, columns: BookColumns, gate: Gate) -> None:
-        """Count the open orders of a book in the basket that its gate (check of limits) judges."""
+        """Write the open orders of a book to the basket of its gate (check of limits), which counts them too."""
         basket: Basket = gate.basket
         for k in range(self.size):
             basket.up[k], basket.down[k] = columns.up[k], columns.down[k]
@@ -472,7 +472,7 @@ class Plan:
         return True
 
     def doubts(self, bands: Bands, number: int, lots: Floats, ring: Ring) -> Any:
-        """The limits of `BookColumns.doubts` once `lots` and open orders fill at the closes; [] without equity."""
+        """What `BookColumns.doubts` gives once `lots` and open orders fill at the closes; [] if equity is 0 or less."""
         return bands.doubts(self.holdings, ring) if self.fill(number, lots) else []
 
     def holds(self, number: int, lots: Floats, ring: Ring) -> bool:
@@ -482,7 +482,7 @@ class Plan:
         return not self.fill(number, lots) or bands.keep(self.holdings, ring)
 
     def fill(self, number: int, lots: Floats) -> bool:
-        """Write the holdings of book `number` after lots and open orders fill at the closes; False without equity."""
+        """Write the holdings of a book after lots and open orders fill at the closes; False if equity is 0 or less."""
         columns: BookColumns = self.books[number]
         limiter: Limiter = columns.limiter
         market: Market = self.market
@@ -576,7 +576,7 @@ class Plan:
                     self.clipped += 1
 
     def follows(self, number: int) -> bool:
-        """Whether agent `number` sells, and a limit cut lots that the proceeds may permit later: it is followed up."""
+        """Whether agent `number` sells, and a limit cut lots that the proceeds may permit later, by a follow-up."""
         agent: AgentColumns = self.agents[number]
         columns: BookColumns = self.books[number + 1]
         sales: bool = False

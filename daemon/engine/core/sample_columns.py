@@ -23,7 +23,7 @@ class SampleColumns:
     lots float64[S, N].
 
     S are samples, N symbols, B books. `values` int64[S, B + 1] are equities in micro-currency: of the house, of each
-    agent, and of what no agent has. `orders` has the baskets that were filled since the log read the samples.
+    agent, and of what no agent has. `orders` has the baskets that were filled since the log last read.
     """
 
     count: int
@@ -50,7 +50,8 @@ class SampleColumns:
     def add(self, tick: Any, ts: int, key: int, row: int, values: Ints, cash: int, peak: int, lots: Floats) -> None:
         """Add a sample with the equities `values`, int64[B + 1], in micro-currency.
 
-        `row` is the row of its bar in the block, `peak` the high-water mark, `lots` float64[N] those of the house.
+        `row` is the row of its bar in the block of bars, `peak` the high-water mark. `lots`, float64[N], and both
+        amounts `cash` and `peak` are of the house.
         """
         at: int = self.count
         n: int = len(lots)

@@ -259,8 +259,8 @@ class StepRecords:
         """The values (measure, bound) by key of a book that records exposures only; None where a limit of another kind
         has to be measured, or equity is not positive.
 
-        `wanted` are the keys of the limits to measure. A value is left out where its limit did not cut lots (is not in
-        `cutting`) and is not in use.
+        `wanted` are the keys of the limits to measure. A value is recorded if its limit cut lots (is in `cutting`) or
+        is in use.
         """
         plan: Plan = self.plan
         columns: BookColumns = plan.books[number]

@@ -216,7 +216,7 @@ def _due(state: State, parent: Parent, row: int) -> int:
 def _chase(
     state: State, parent: Parent, row: int, unsent: int, open_child: int, effects: list[Effect]
 ) -> tuple[int, int]:
-    """(lots, price in nano-currency) of a chase's next child, more aggressive up to the parent's worst; else (0, 0).
+    """(lots, price in nano-currency) of a chase's next child, within the parent's worst price; (0, 0) if none is due.
 
     A chase is an order that follows the price. The previous child is cancelled first, and the next one waits for its
     end; after the last replacement the child stays open.

@@ -5,7 +5,7 @@ change the effects: records depend on levels and the number of the sample alone.
 
 What can go wrong: a level goes up and down while orders are filled. So while orders or crosses (trades between agents)
 are open a level may rise only; it falls once they have ended. The last bits of a value depend on the books that are
-measured with it. So a book of which no value is needed is measured with all other books too.
+measured with it. So all books are measured together, also those whose values are not needed.
 
 A lone agent with all the money and the limits of the house is the same book as the house: both share one memory of
 levels, and one alert is raised. When the agent begins to differ, it gets a copy of the memory, so that no level is
@@ -48,7 +48,7 @@ def watch(state: State) -> list[Effect]:
 
 
 class Review(NamedTuple):
-    """What a sample requires of a book's limits, found without measuring them, where no record is journalled.
+    """Which limits of a book a sample must measure, as bounds show before a measurement; used without a journal.
 
     `values` are (least possible value, bound) of limits whose alert level these two numbers decide. `wanted` are the
     limits that must be measured; None means all. `realised` is True where the level of a measure of past returns
@@ -64,8 +64,8 @@ def review(levels: Mapping[str, int], doubts: Sequence[Doubt] | None, *, realise
     """Return which limits of a book must be measured, from its `doubts`; `levels` are its present alert levels by
     limit.
 
-    A doubt is (key, least possible value, largest possible value, bound) of a limit whose level may change. `doubts`
-    None: every limit must be measured.
+    A doubt is (key, least possible value, largest possible value, bound) of a limit whose level may change. If
+    `doubts` is None, every limit must be measured.
     """
     if doubts is None:
         return Review({}, None, realised)
@@ -186,7 +186,7 @@ def _unmeasured_values(state: State, book: int, *, realised: bool) -> Values:
 def _measured(state: State, wanted: Mapping[int, Wanted]) -> dict[int, Values]:
     """The values of the `wanted` limits on positions by book, without open orders; empty where no value is wanted.
 
-    A book of which none is wanted is measured too: the last bits of a value depend on the books measured with it.
+    Books without a wanted limit are measured too: the last bits of a value depend on the books measured with it.
     """
     if not any(keys is None or keys for keys in wanted.values()):
         return {}

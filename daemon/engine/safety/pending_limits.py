@@ -28,7 +28,7 @@ def apply_limits(state: State, limits: bytes) -> None:
 def postpone(state: State, reloaded: Reloaded) -> list[Effect]:
     """Schedule the looser limits of a reloaded configuration, in place of those of an earlier configuration.
 
-    Returns an alert about the change; none where the same limits wait already, or where none waited and none wait now.
+    Returns an alert if the limits that wait have changed.
     """
     before, state.loosening = state.loosening, None
     if before is not None and before.limits == reloaded.later:

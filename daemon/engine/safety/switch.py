@@ -134,8 +134,8 @@ def flatten(state: State, text: str) -> list[Effect]:
 def _begin_flatten(state: State, *, jumped: bool) -> None:
     """Let `flatten_all` close all positions from now on.
 
-    After an unexplained price jump the orders in a symbol are blocked (`venue/price_jumps.py`). Its positions are
-    closed only with `jumped`.
+    After an unexplained price jump the orders in a symbol are blocked (`venue/price_jumps.py`). Positions in
+    it are closed only if `jumped` is True.
     """
     state.flattening, state.flattens_jumped = True, jumped
     if state.venue.waits.compared:

@@ -79,7 +79,7 @@ class Activity:
         return FrozenActivity([book.freeze() for book in self.books], self.session_end)
 
     def thaw(self, frozen: FrozenActivity) -> None:
-        """Restore the recent activity of all books from a snapshot of as many books."""
+        """Restore the recent activity of all books from a snapshot with the same number of books."""
         self.session_end = frozen.session_end
         for book, of_book in zip(self.books, frozen.books, strict=True):
             book.thaw(of_book)

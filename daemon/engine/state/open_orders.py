@@ -182,7 +182,7 @@ class EndedBaskets:
         self._retained: frozenset[Key] = frozenset()
 
     def hold(self, keys: Iterable[Key]) -> None:
-        """Retain these baskets of ended orders, fewer than `kept`, while newer ones are added."""
+        """Retain these ended baskets, whose number is below `kept`, however many newer ones are added."""
         self._retained = frozenset(keys)
 
     def append(self, key: Key, work: Working) -> None:
@@ -217,8 +217,8 @@ class Cross(Struct):
 class OpenCrosses(Crosses):
     """The crosses (trades between agents) that wait, in the order in which they were made.
 
-    The columns have one cross for each symbol. They take the crosses as long as each new one is of a later column; from
-    the first other one on, crosses are records in `further`.
+    The columns have one cross for each symbol. A cross of a later symbol than the one before is stored there. The first
+    cross of an earlier or equal symbol, and all that follow it, are records in `further`.
     """
 
     __slots__ = ()

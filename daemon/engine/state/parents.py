@@ -107,13 +107,13 @@ def slices_due(rules: Execution, start: int, close: int, now: int) -> int:
 
 
 def twap_lots(rules: Execution, size: int, due: int) -> int:
-    """The lots of an order of `size` lots to be sent once `due` of its slices of equal size are due, in all; rounded
+    """The total number of lots due once `due` slices have begun, of an order of `size` lots in equal slices; rounded
     down, but the last slice completes the order."""
     return size * due // rules.slices
 
 
 def vwap_lots(rules: Execution, size: int, due: int, start: int, opened: int, close: int) -> int:
-    """Lots of `size` that are due with `due` slices weighted by the volume profile.
+    """The total number of lots due once `due` slices have begun, of an order of `size` lots in slices by volume.
 
     The order is worked from `start` on; `opened` and `close` are the session's open and close, all in ns.
     """

@@ -134,17 +134,17 @@ class Rules(Struct, frozen=True):
 
 
 def protective_sets(rules: Rules, always: bool = False) -> Guards | None:
-    """Protective levels of each agent: the tightest of the house's and its own. None if no agent has a level, unless
-    `always`."""
+    """Protective levels of each agent: the tightest of the house's and its own. None if no agent has a level
+    and `always` is False."""
     house = rules.house.protective
     return guards([tighter_of("protective", house, agent.limits.protective) for agent in rules.agents], always)
 
 
 def room_of(agent: Limits, house: Limits) -> tuple[float, float]:
-    """The largest gross exposure and the largest sum of long weights, as fractions of equity, with which exposure and
-    cash stay within the limits of agent and house when all orders fill at worst prices; infinite where unlimited.
+    """(largest gross exposure, largest sum of long weights) of targets, as fractions of equity; infinite if unlimited.
 
-    A purchase of the fraction x of equity at a price `collar` above the mark, with the rate `fee`, costs
+    With these, exposure and cash stay within the limits of agent and house when all orders fill at worst prices. A
+    purchase of the fraction x of equity at a price `collar` above the mark, with the rate `fee`, costs
     x (1 + collar) (1 + fee). Gross exposure is then x (1 + collar), and equity is lower by
     x (collar + fee (1 + collar)). `in_flight` is the fraction by which exposure may exceed its limit until open orders
     have filled.

@@ -187,7 +187,7 @@ _COPIED_FIELDS: Final = (
 def freeze(state: State, *, ended: bool = True) -> bytes:
     """The encoded state between two events. Raises ValueError during a round.
 
-    Without `ended` the bytes lack the baskets without open orders. Only reports of a venue need such baskets, and in a
+    If `ended` is False, baskets without open orders are left out. Only reports of a venue need such baskets, and in a
     large house they are most of a state: 64 baskets of 500 orders of 20 agents.
     """
     if state.round is not None:
@@ -290,8 +290,8 @@ def _restore_policies(state: State, f: Frozen) -> None:
 
     `seats` has, by agent, the name of the agent or shadow whose policy decides for it.
 
-    A new shadow begins with the market data only. An agent that was decided for by the policy of an agent that is now
-    removed gets its own policy back, without memory.
+    A new shadow begins with the market data only. If the policy that decided for an agent belonged to an agent that
+    is now removed, the former gets its own policy back, without memory.
     """
     rules = state.rules
     for k, name in enumerate(f.seats):

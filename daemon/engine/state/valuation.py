@@ -1,8 +1,8 @@
 """Values the account at samples with each instrument's own close of the date, for figures of performance.
 
 The last prices of stocks are from 16:00 New York, those of coins from another hour: returns from last prices would
-compare different hours. Orders, limits and the digest still use last prices. Nothing is recorded where no bar of a date
-follows its sample.
+compare different hours. Orders, limits and the digest still use last prices. A sample that comes after
+every close of its date needs no record.
 """
 
 from typing import TYPE_CHECKING
@@ -44,7 +44,7 @@ def close_dates(state: "State", ts: int) -> None:
 
 
 def gains(state: "State") -> list[Gain]:
-    """What each stored sample whose date is complete adds to its values at last prices, oldest first."""
+    """The gain (see `Gain`) of each stored sample whose date has all its closes, oldest first."""
     valuations = state.valuations
     return [*valuations.closed, *(_gain(state, sample) for sample in valuations.unclosed if sample.final <= state.now)]
 

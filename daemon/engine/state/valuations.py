@@ -9,7 +9,7 @@ KEPT: Final = 5_040
 
 
 class Unclosed(Struct, frozen=True):
-    """Sample `number`, all closes of whose date are known from the instant `final` on.
+    """A sample by its `number`; all closes of its date are known from the instant `final` on.
 
     As bytes: `marks` float64[N], and the held `units` float64[N] of the house (the whole account) and of each book.
     """
@@ -34,7 +34,7 @@ class Gain(Struct, frozen=True):
 
 
 class Valuations(Struct):
-    """Gains of `closed` samples, all closes of whose date are known, and `unclosed` samples; oldest first."""
+    """The gains of `closed` samples, and the `unclosed` samples, which wait for closes of their date; oldest first."""
 
     closed: list[Gain] = []
     unclosed: list[Unclosed] = []

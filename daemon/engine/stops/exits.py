@@ -123,8 +123,8 @@ def release_blocked(state: State) -> None:
 def due_exits(state: State, number: int, freed: bool = False) -> list[int]:
     """Columns of an agent's exits that are ordered at this instant; with `freed` only exits that waited for a stop.
 
-    None is due while the agent is halted, in a symbol that is halted or blocked after a price jump, or, but for a
-    take-profit, while a stop at the venue may still fill. `tried` is the instant of the last attempt; `held` means that
+    None is due while the agent is halted, or in a symbol that is halted or blocked after a price jump. While a stop at
+    the venue may still fill, only a take-profit is due. `tried` is the instant of the last attempt; `held` means that
     the exit waits for a stop.
     """
     agent = state.agents[number]

@@ -116,7 +116,7 @@ def own_levels(state: State) -> "tuple[Floats, Floats] | None":
 
 
 def forget_own(state: State) -> None:
-    """Drop protective levels that operators set for positions which are closed and which no open order opens again."""
+    """Drop operators' protective levels of closed positions, unless an open or waiting order may open them again."""
     busy = {(who, work.basket.sym[row]) for work in state.working.values() for row, who, _ in work.open_shares()}
     busy |= {
         (who, symbol)

@@ -122,8 +122,8 @@ def free_micro(state: State, book: int) -> int:
 
 
 def agent_of(state: State, name: str) -> int | None:
-    """The index of an agent's book: -1 (unallocated) for "", None for an unknown name, or a place (an agent that waits
-    for a portfolio) without a portfolio."""
+    """The index of an agent's book: -1 (unallocated) for "", None for an unknown name and for a place (an agent that
+    waits for a portfolio) without a portfolio."""
     if not name:
         return -1
     names = [agent.name for agent in state.rules.agents]
@@ -208,8 +208,8 @@ def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:
     """(lots by column, cash in micro-currency) of the venue less ours and the fenced (excluded) ones.
 
     Cash within the tolerance is 0. Lots and cash that an order without an answer may explain are no difference: `reach`
-    has the least and largest such lots by column, `cash_reach` those of cash, None where no bound can be given. Venue
-    cash None was not requested.
+    has the least and largest such lots by column, `cash_reach` those of cash, None where no bound can be given. Without
+    the venue's cash (None: not requested) the difference in cash is 0.
     """
     house, (fenced_lots, fenced_cash) = state.ledger.house, state.venue.fenced
     lots = [

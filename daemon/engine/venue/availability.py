@@ -24,7 +24,8 @@ def note_available(state: State, available: Sequence[int]) -> Sequence[Effect]:
     """Record the lots that the venue lets us close, signed, by column; `available` is empty where it does not report
     them.
 
-    While all positions are being closed, a CRITICAL alert names each position of which the venue has less.
+    While all positions are being closed, a CRITICAL alert names each position of which the venue has fewer lots
+    than the books.
     """
     held, missing_before = state.ledger.house.held, state.venue.waits.missing
     state.venue.waits.missing = {

@@ -83,7 +83,7 @@ def order_differences(state: State, ours: Sequence[OpenOrder]) -> list[Differing
 
 
 def _differences(state: State, work: Working, order: OpenOrder) -> Iterator[Difference]:
-    """The fields of one order that differ. A 0 of the venue in any field but the fills means that it does not tell."""
+    """The fields of one order that differ. A 0 from the venue means unknown, except in the fills."""
     row, stops = order.row, state.protection.rests.get((order.sample, order.n))
     lot_nano = state.universe.lot_nano[work.basket.sym[row]]
     stop = stops.stop_nano[row] if stops is not None else work.basket.stop_nano[row] if work.basket.stop_nano else 0

@@ -105,8 +105,8 @@ def mark_held(state: State, market: MarketSlice) -> list[int]:
 
 
 def closes_before(state: State, closes: Floats, ts: int) -> Floats:
-    """float64[N], `closes` with the price before the jump for each symbol that is blocked after a price jump at `ts`
-    (ns UTC)."""
+    """`closes`, float64[N], of the instant `ts` (ns UTC); each symbol that is held since an earlier price jump has its
+    price before the jump."""
     adjusted_closes = closes.copy()
     for symbol, jump in state.restrictions.jumped.items():
         if ts > jump.since:
@@ -174,7 +174,7 @@ def _mark_at_worse(state: State, symbols: Sequence[int]) -> None:
 
 
 def _set_mark(state: State, symbol: int, nano: int) -> None:
-    """Replace the arrays of marks by copies with another mark of one symbol."""
+    """Replace the arrays of marks by copies in which one symbol has the mark `nano`."""
     marks_nano = state.marks_nano.copy()
     marks_nano[symbol] = nano
     marks_nano.flags.writeable = False  # like the closes of a slice: another kind is compiled once more

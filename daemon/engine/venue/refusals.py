@@ -50,7 +50,7 @@ def words_of(reason: str) -> str:
 def refused(state: State, agent: int, symbol: int, side: Side, reason: str) -> list[Effect]:
     """Pause orders of a symbol and side after the venue refused one, for longer after each refusal in a row.
 
-    Returns an alert for the first refusal in a row with the same words.
+    Returns an alert for the first of several refusals in a row with the same words.
     """
     retry = pause_after(state, agent, symbol, side, words_of(reason))
     if retry.times > 1:

@@ -65,8 +65,8 @@ def on_unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
 def on_not_found(state: State, answer: NotFound) -> Sequence[Effect]:
     """Resubmit an order that never reached the venue while its decision is valid; else it ends as expired.
 
-    `answer.again` is the number of times that the order had been sent again when the venue was queried. Only orders
-    without a confirmation and without a fill are concerned.
+    `answer.again` is the number of times that the order had been sent again when the venue was queried. Orders that
+    the venue has confirmed or filled are left as they are.
     """
     key = answer.sample, answer.n
     settled_effects = take_not_found(state, key, answer.row) if state.venue.waits.settled else []

@@ -178,7 +178,7 @@ def _landlock_version() -> int:
 
 
 def _landlock(paths: Iterable[str]) -> list[str]:
-    """Allow reading below `paths`, and no other use of files nor, where the kernel can forbid it, of TCP and signals.
+    """Allow reading below `paths`; forbid any other use of files and, where the kernel can, TCP and signals.
 
     Returns what could not be forbidden.
     """
@@ -248,7 +248,7 @@ def seccomp_program(machine: str) -> bytes:
 def _when(number: int, argument: int, lines: Sequence[_Line]) -> Iterator[_Line]:
     """Filter lines that run `lines` for the system call `number`, on the low 32 bits of its argument `argument`.
 
-    Other calls skip `lines`, each path of which returns.
+    Other calls skip `lines`; every path through `lines` ends in a return.
     """
     if number != _NONE:
         yield from ((_EQUAL, 0, len(lines) + 1, number), (_LOAD, 0, 0, _ARGUMENTS + 8 * argument), *lines)

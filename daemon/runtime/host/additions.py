@@ -167,7 +167,7 @@ def _unknown_function(stages: tuple[engine.Stage, ...], handlers: tuple[tuple[ty
 
 
 def _name_of(function: Any) -> str:
-    """The name of a function below the engine's package.
+    """The dotted name of a function, relative to the engine's package.
 
     Empty where its module has another function under this name, as with a wrapper.
     """

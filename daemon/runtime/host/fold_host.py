@@ -391,7 +391,7 @@ class FoldHost:
         return closes
 
     def exits_planned(self) -> None:
-        """Write the equities with which the fold planned exits to the state, and the exits' weights to the records."""
+        """Write the equities of the plan of exits to the state, and the weights of the exits to the records."""
         state = self.state
         state.equity_micro, *state.books_micro = list(state.equities)
         self.add(self._begun)
@@ -437,8 +437,8 @@ class FoldHost:
     def act(self, key: int) -> bool:
         """Apply the dividends since the last sample to the histories of closes (rings).
 
-        Returns False, without a change, where a dividend has a later date than `key`, the date of the sample. The known
-        and the synchronous ring (closes by date) share their arrays while dividends change both alike.
+        Returns False, without a change, where a dividend has a later date than `key`, the date of the sample. The ring
+        by instant and the ring by date share their arrays while dividends change both alike.
         """
         history = self.state.history
         if any(date_key > key for date_key, *_ in history.sync_actions):
@@ -475,7 +475,7 @@ class FoldHost:
         self.state.forget_orders()
 
     def release(self) -> None:
-        """End the cooldowns, which block symbols after an exit, whose last sample has passed."""
+        """End each cooldown (block of a symbol after its exit) whose last sample has passed."""
         release_blocked(self.state)
         self.state.cooling = any(agent.blocked for agent in self.state.agents)
 

@@ -133,8 +133,8 @@ class LimitColumns:
     def _write_gates(self, limits: list[Limits]) -> None:
         """Give each book the gate (the check of limits) of its `limits`.
 
-        The columns of the plan get what all gates need: whether a limit reads volumes, the smallest collar and the
-        widest tick.
+        The columns of the plan get what all gates need: whether a limit reads volumes, the smallest collar (distance
+        of a worst price from the mark) and the widest tick.
         """
         state, plan, universe = self.state, self.state.round_plan, self.state.universe
         sets = [gates for of_book in limits if (gates := self._sets[id(of_book)]) is not None]
@@ -161,8 +161,8 @@ class LimitColumns:
     def load_books(self, watching: list[int]) -> None:
         """Give the columns of each book its positions, its kill switch and, if it is watched, its returns.
 
-        `watching` are the indices of the books whose limits raise alerts. At the end `load_levels` computes their
-        bands.
+        `watching` are the indices of the books whose limits raise alerts. At the end `load_levels` computes the
+        ranges of values in which their alert levels stay.
         """
         state = self.state
         for book, columns in zip(self.books, state.book_columns, strict=True):
@@ -239,7 +239,7 @@ class LimitColumns:
         ]
 
     def load_records(self) -> None:
-        """Make the bands within which a plan records no limit value, once for the limits in force."""
+        """Make the ranges (bands) in which a plan records no limit value, once for the limits in force."""
         state = self.state
         if self._bands_of_records:
             return
