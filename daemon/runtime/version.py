@@ -27,7 +27,7 @@ _REPLAY_SOURCES = (
 
 @cache
 def code_version() -> str:
-    """`0.3.0+<12 hex>`, a version that changes whenever a file changes that a replay depends on."""
+    """`0.3.0+<12 hex>`, a version that changes with each file on which a replay depends."""
     return f"{VERSION}+{code_digest(Path(__file__).resolve().parents[2], _REPLAY_SOURCES)}"
 
 
@@ -62,7 +62,7 @@ def code_digest(root: Path, paths: Sequence[str]) -> str:
 
 
 def python_files(path: Path) -> list[Path]:
-    """A module, or the modules below a folder. Raises FileNotFoundError without any."""
+    """The module `path`, or the modules below the folder `path`. Raises FileNotFoundError where there is none."""
     if path.is_file():
         return [path]
     files = [Path(folder, name) for folder, _, names in os.walk(path) for name in names if name.endswith(".py")]

@@ -102,10 +102,11 @@ class Sample(NamedTuple):
     """The account at one sample, in micro-currency.
 
     `books` int64[B] are the equities of B books, and `amounts` int64[4, B] their cumulative deposits, moved capital,
-    fees and crosses (AMOUNTS), both in the order of `AccountHistory.names`. A book that appears after this sample has
-    no column. `worth` int64[N] is, for each of N symbols, the value of its position less the net cash paid for it since
-    the start. `income` is the cash that came neither from a trade nor from a deposit. `benchmark` and `equal` are the
-    present values of 1 invested at the first sample in the benchmark and in all instruments at equal weights.
+    fees and cash from crosses (trades between books), both in the order of `AccountHistory.names`. A book that appears
+    after this sample has no column. `worth` int64[N] is, for each of N symbols, the value of its position less the net
+    cash paid for it since the start. `income` is the cash that came neither from a trade nor from a deposit.
+    `benchmark` and `equal` are the present values of 1 invested at the first sample in the benchmark and in all
+    instruments at equal weights.
     """
 
     seq: int
@@ -126,7 +127,7 @@ class Sample(NamedTuple):
 
 
 class AccountHistory:
-    """Takes entries of the journal, the oldest first. `slices` returns a slice of a recorded market by its index.
+    """Takes entries of the journal, the oldest first. `slices` returns the bars of one instant of a recorded market.
 
     `names_at` returns the agents' names at an entry. `net_cash` int64[N] is the cash that each symbol has brought since
     the start: sales less purchases, and payments, less commissions. `lots` int64[N] are the signed lots of the house
@@ -182,7 +183,7 @@ class AccountHistory:
         return np.array(self._amounts, dtype=np.int64).reshape(len(AMOUNTS), len(self.names))
 
     def add(self, seq: int, event: object, effects: Iterable[Effect | object]) -> None:
-        """Take one entry of the journal; effects that are not FoldedEffect change nothing."""
+        """Take one entry of the journal; only effects of a type in FoldedEffect count."""
         self.seq = seq
         agents = self._names_at(seq)
         if agents is not self._agents:
@@ -352,8 +353,8 @@ class AccountHistory:
     def _apply_action(self, action: Action) -> None:
         """Change lots and marks by a corporate action. Its cash arrives as a booking.
 
-        A dividend is paid per share after the splits since the last sample. `_factor`, new shares per share at that
-        sample, converts it to an amount per share at that sample. Any other action but a delisting is a split.
+        `cash_nano` is per share after the splits since the last sample. `_factor`, the new shares per share at that
+        sample, converts it to an amount per share at that sample. The third kind of action is a split.
         """
         symbol = action.symbol
         if action.kind == "dividend":
@@ -372,7 +373,7 @@ class AccountHistory:
     def _add_sample(self, seq: int, valued: Valued) -> None:
         """Add the sample of a valuation. The last of its books is the unallocated book.
 
-        An agent that was added since is not among the books of the valuation: it has 0.
+        The valuation has no book for an agent that was added later: that book has 0.
         """
         books = np.zeros(len(self.names), dtype=np.int64)
         agents = len(self._agents)

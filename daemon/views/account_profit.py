@@ -1,7 +1,8 @@
 """Profit in money over a period: of the account, of each book and of each position, by day, and as a curve.
 
-For each book, closing = opening + deposits + moved + profit over a period. The books add up to the account exactly. The
-profits of all symbols and the profit that belongs to no symbol add up to the profit of the account exactly.
+For each book, closing = opening + deposits + capital from other books + profit over a period. The books add up to the
+account exactly. The profits of all symbols and the profit that belongs to no symbol add up to the profit of the account
+exactly.
 """
 
 from collections.abc import Sequence
@@ -28,8 +29,8 @@ class BookProfit(Struct, frozen=True):
     """One book over a period, as exact text: closing = opening + deposits + moved + profit.
 
     `moved` is capital from other books, `fees` are the commissions that `profit` already contains. `crossed` is the
-    cash from trades with other books, paid for lots; over all books it adds up to 0. `total_return` is time-weighted;
-    null before the first sample.
+    cash received for lots sold to other books less the cash paid for lots bought; over all books it adds up to 0.
+    `total_return` is time-weighted; null before the first sample.
     """
 
     name: str
@@ -118,7 +119,7 @@ class Present(Struct, frozen=True):
 class AccountProfit:
     """The profits over the samples of a history, with the account at the start added first and the present one last.
 
-    An AccountProfit is created while the history does not change, and copies what changes later.
+    Create it between two additions to the history: it copies what a later addition changes.
     """
 
     def __init__(self, history: AccountHistory, present: Present, universe: Universe) -> None:
@@ -159,7 +160,7 @@ class AccountProfit:
         """float64[T]: time-weighted returns at T samples, 0 at the first; `deposits` and `moved` are cumulative.
 
         A deposit between two samples earns from the second sample on, so that it is no gain. Capital from another book
-        is part of the capital base at once. If the base is 0, the deposit is the base.
+        counts in the divisor of its first return. If that divisor is 0, the deposit is the divisor.
         """
         new_deposits, new_moved = np.diff(deposits), np.diff(moved)
         base = equity[:-1] + new_moved
@@ -170,7 +171,7 @@ class AccountProfit:
         return returns
 
     def _opening_sample(self, history: AccountHistory) -> Sample:
-        """The account at its start, at instant 0: the deposits in the ledger that no entry of the journal has."""
+        """The account at its start, at instant 0: its cash is the deposits of the ledger that the journal lacks."""
         amounts = history.amounts
         flows = np.array([self._present.flows.get(name, 0) for name in self.names], dtype=np.int64)
         books = flows.copy()
@@ -191,9 +192,9 @@ class AccountProfit:
         )  # fmt: skip
 
     def span(self, since: int, until: int) -> tuple[int, int]:
-        """Indices of the opening and the closing sample: the last samples not later than `since` and `until`.
+        """Indices of the opening and the closing sample: the last samples at or before `since` and `until`.
 
-        The present, the last sample, is the closing only if `until` is not before it.
+        The last sample is the present: it can be the closing sample, but never the opening one.
         """
         last = len(self._samples) - 1
         end = last if until >= int(self.ts[-1]) else int(np.searchsorted(self.ts[:-1], until, side="right")) - 1

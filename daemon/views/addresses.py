@@ -99,7 +99,7 @@ def find(reader: Reader, what: str, at: str | None = None, paced: Paced = iter) 
 def _of_shadow(reader: Reader, what: str, name: str, at: str | None, paced: Paced) -> Found:
     """The decision and symbol that `what` names in the book of the shadow `name` (agent on paper).
 
-    Without `what` the result is the shadow's newest decision with a trade, not after `at`.
+    Without `what` the result is the shadow's newest decision with a trade, up to `at`.
     """
     check_shadow(reader, name)
     shadow_reader = reader_of_shadow(reader, name, paced=paced)

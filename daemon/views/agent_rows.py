@@ -32,7 +32,7 @@ def capital_shares(state: State) -> dict[int, tuple[float, float]]:
 
 
 def book_equities(state: State) -> dict[str, int]:
-    """Equity in micro-currency of each book by name, the unallocated book included, without vacant ones."""
+    """Equity in micro-currency of each book by name: those of agents in use, and the unallocated book."""
     vacant_names = {rules.name for k, rules in enumerate(state.rules.agents) if state.vacant(k)}
     equities = zip(state.ledger.names, state.books_micro, strict=True)
     return {name: equity for name, equity in equities if name not in vacant_names}

@@ -41,10 +41,10 @@ WORDS: Final[dict[type, str]] = {
 
 
 def cancelled_by(reader: Reader, plan: Planned, column: int, since: int) -> str:
-    """Return the cause of the first cancel of a plan's order in one symbol; empty where the venue cancelled it unasked.
+    """Return the cause of the first cancel of a plan's order in one symbol; empty where the venue itself cancelled it.
 
-    `column` is the index of the symbol. Reads the journal from entry `since`, which must not be later than the plan's,
-    up to the cancel or its report.
+    `column` is the index of the symbol. Reads the journal from entry `since`, the plan's entry or an earlier one, up to
+    the cancel or its report.
     """
     # `row` is the order's row in its basket; -1 before the basket, and for a basket without the symbol
     row, key = -1, (plan.sample, plan.n)

@@ -1,6 +1,6 @@
 """Index of the requested trades that a limit cut or refused, of all plans of a run.
 
-A refused trade was never an order: it is one number of an array in the plan of a round. To count refused trades, all
+A refused trade was never an order: it is one number of an array in the plan of a decision. To count refused trades, all
 plans must be read, and a plan of 500 symbols and 20 agents has 250 kB. So each plan is read once: the index has a row
 of 39 bytes for each trade that was cut, and a query reads only the plans that are newer than the last query.
 
@@ -181,7 +181,7 @@ class CutTrades:
         return seq, k, row_index - self._row_of((seq, k, 0))
 
     def _row_of(self, key: Sequence[int]) -> int:
-        """The index of the row with this key, or of the row before which it would be."""
+        """The index of the row with this key, or the index at which it would be inserted."""
         seq, k, position = key
         first, end = (int(np.searchsorted(self._rows["seq"], seq, side)) for side in ("left", "right"))
         first, end = (first + int(np.searchsorted(self._rows["k"][first:end], k, side)) for side in ("left", "right"))

@@ -1,4 +1,4 @@
-"""Explains why an order was made, or why none was, from the journal's record of its round.
+"""Explains why an order was made, or why none was, from the journal's record of the decision.
 
 Figures that are not recorded (the headroom of each limit, the largest size, the correlated pair) are recomputed by the
 gate on the state of the decision, when that state can be rebuilt.
@@ -143,7 +143,7 @@ class FillPart(Struct, frozen=True):
 
 
 class Twin(Struct, frozen=True):
-    """A trade in another symbol of the same round that the gate (limit check) of the house (the whole account) cut."""
+    """A trade in another symbol of the same decision that the limits of the house (the whole account) cut."""
 
     address: str
     symbol: str
@@ -321,7 +321,7 @@ def _redecided(decision: Decision, judge: Judge | None) -> tuple[Redecided, str]
 
 
 def _outcome(order: Order | None, plan: Planned, column: int) -> str:
-    """The order's state, or why there is no order: "worked" (child orders follow), "crossed" or "refused"."""
+    """The order's state, or without an order "worked" (by child orders), "crossed" (between agents) or "refused"."""
     if order is not None:
         return order.state
     if plan.portion is not None and not plan.portion.decided and int(ints(plan.allowed)[column]):
@@ -361,7 +361,7 @@ def _accounts(reader: Reader, plan: Planned, judged: Sequence[Judged]) -> tuple[
 
 
 def _books_at(reader: Reader, plan: Planned) -> list[list[int]]:
-    """Lots of every agent's book when the round was planned, computed from all fills, crosses and splits before."""
+    """Lots of every agent's book when the round was planned, computed from all earlier fills, crosses and splits."""
     universe, run = reader.run.universe, reader.run
     names = max((names for _, names in run.epochs), key=len)  # agents are only added: the longest list has all
     ledger = Ledger(universe, names)

@@ -24,9 +24,10 @@ from quantd.trading.orders import price_text, quantity_text
 
 
 class SideRoom(Struct, frozen=True):
-    """The largest order of one symbol and side that would pass on its own now: `qty` units of value `value`.
+    """The largest order of one symbol and side that would pass on its own now.
 
-    `qty` and `value` are null when no limit applies. `limit` names the limit that the next lot would break.
+    `qty` is its size in units and `value` its worth in currency: both are null when no limit applies. `limit` names the
+    limit that the next lot would break.
     """
 
     qty: str | None
@@ -39,7 +40,7 @@ class SideRoom(Struct, frozen=True):
 class SymbolRoom(Struct, frozen=True):
     """The headroom of one symbol in one book.
 
-    To sell beyond the position takes two orders, so that `sell` ends at zero lots.
+    A sale of a long position ends at zero lots: a sale beyond it takes a second order.
     """
 
     symbol: str
@@ -92,7 +93,8 @@ class RiskNow(Struct, frozen=True):
 class Book:
     """One book at one instant, with the inputs of its gate (limit check); `number` is an agent's index or HOUSE.
 
-    `own` is the book's kill switch, and `switch` the stricter of this switch and the house's.
+    HOUSE is the whole account. `own` is the book's kill switch, and `switch` the stricter of this switch and the
+    house's.
     """
 
     def __init__(self, state: State, number: int = HOUSE) -> None:

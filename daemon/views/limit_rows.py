@@ -67,9 +67,9 @@ def row(
 ) -> LimitRow:
     """A row of a table of limits from the values `before` and `after` an order; NaN becomes null.
 
-    Bound, headroom and use are those after the order, or else before it. A floor is a limit whose value must not fall
-    below its bound. `code` is the reason code of the limit that cut the order, 0 for none, and `more` the text of the
-    largest further order.
+    Bound, headroom and use are those after the order; without `after`, those before it. A floor is a limit whose value
+    must not fall below its bound. `code` is the reason code of the limit that cut the order, 0 for none, and `more` the
+    text of the largest further order.
     """
     unit_name, floor = unit(key), is_floor(key)
     scale = 1.0 / HOUR_NS if unit_name == "hours" else 1.0
@@ -249,7 +249,7 @@ def reason_name(code: int) -> str:
 
 
 def reasons_with(text: str) -> list[int]:
-    """The codes of the limits whose name contains a text, in any case; a space stands for an underscore."""
+    """The codes of the limits whose name contains a text, in upper or lower case; a space stands for an underscore."""
     name = text.lower().replace(" ", "_")
     return [int(reason) for reason in Reason if reason and name in reason.name.lower()]
 
@@ -278,7 +278,7 @@ def is_floor(key: str) -> bool:
 
 
 def unit(key: str) -> Unit:
-    """The unit of a limit's value and bound; "number" for a key that no limit record has."""
+    """The unit of a limit's value and bound; "number" for an unknown key."""
     record = LIMITS.get(key.partition(".")[0])
     return "number" if record is None else record.unit
 

@@ -356,7 +356,7 @@ def positions(state: State, *, search: str = "", most: int | None = None) -> tup
     """(at most `most` positions, the largest value first; the number of all positions).
 
     A symbol counts if the house (the whole account) or any agent holds it, because opposite books may leave the house
-    flat. With `search` only symbols that contain it count, in any case.
+    flat. With `search` only symbols that contain it count, in upper or lower case.
     """
     columns = largest(state, search)
     return [_position(state, column) for column in columns[:most]], len(columns)
@@ -377,7 +377,7 @@ def largest(state: State, search: str = "") -> list[int]:
 
 
 def found_in(search: str, symbol: str) -> bool:
-    """Whether a search for part of a symbol, in any case, finds it."""
+    """Whether a symbol contains the text `search`, in upper or lower case."""
     return search.casefold() in symbol.casefold()
 
 
@@ -410,7 +410,7 @@ def _position(state: State, column: int) -> PositionNow:
 
 
 def limits_now(state: State) -> list[LimitNow]:
-    """The limits of the house (the whole account) with their present values, those on losses included."""
+    """The limits of the house (the whole account), limits on losses included, with their present values."""
     limits, values = limits_in_force(state, HOUSE), limit_values(state)
     return [limit_now(key, value, bound, limits) for key, (value, bound) in sorted(values.items())]
 

@@ -38,7 +38,7 @@ class ActionRow(Struct, frozen=True):
 
 
 class Inputs(Struct, frozen=True):
-    """A learned part of an agent's policy: its answer and what it depended on, before the rules around it.
+    """A learned part of an agent's policy: its answer before other rules adjust it, and what it depended on.
 
     `part` is the path of the learned part in a composed policy. `wrapped` means that other rules adjusted its weights.
     `weight` is the weight that it gave the symbol. `features` and `entries` are the effects of inputs, the largest

@@ -1,4 +1,4 @@
-"""Preview of a round now: orders, costs and refusals, from a call of every agent on a copy of the state.
+"""Preview of a decision now: orders, costs and refusals, from a call of every agent on a copy of the state.
 
 The running state is unchanged: the copy comes from a snapshot, and the policies are separate instances.
 """
@@ -112,7 +112,7 @@ def plan_now(
 ) -> PlanNow:
     """On a copy of the state, call every agent that is not suspended, and plan their answers.
 
-    The copy of the state `frozen` first steps the events `after`. With `agent` only that agent is called.
+    The copy comes from the snapshot `frozen` and first takes the later events `after`. With `agent` no other is called.
     """
     state = thaw(rules, frozen)
     for event in after:
@@ -190,7 +190,7 @@ def _planned_orders(state: State, effects: Sequence[Effect], costs: Costs) -> li
     """The orders that the planned round would send: parent orders if the style works them over time, else baskets.
 
     A row of a plan is (column, signed lots, limit price, code of the limit that cut it). The agents of an order are
-    those that trade to its side.
+    those that buy where it buys, or sell where it sells.
     """
     orders = []
     plans = {(effect.sample, effect.n): effect for effect in effects if isinstance(effect, Planned)}

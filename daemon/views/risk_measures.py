@@ -131,8 +131,8 @@ def correlation_groups(state: State) -> dict[str, str]:
 
     The groups are clusters of single linkage: each member has, with another member, a correlation of at least the
     threshold of [risk] correlation (or its default). Correlations cover the samples of the limit's lookback in which
-    all these instruments have a return. An instrument without such a partner, with too few returns or without a move is
-    in no group.
+    all these instruments have a return. An instrument without such a partner, with too few returns or with a constant
+    price is in no group.
     """
     rule = limits_in_force(state, HOUSE).correlation or Correlation()
     columns, correlations = _correlations(state, _held(state))

@@ -53,7 +53,7 @@ class EquityLine(Struct, frozen=True):
 class RiskLine(Struct, frozen=True):
     """The house's limits at one instant.
 
-    `kind` is "plan" for the values once all orders of a round have filled, and "held" for the values at a sample.
+    `kind` is "plan" for the values once all orders of a decision have filled, and "held" for the values at a sample.
     """
 
     ts: int
@@ -158,13 +158,13 @@ def allocation_line(allocation: Allocation, universe: Universe, names: Sequence[
 
 
 def decision_line(plan: Planned, universe: Universe, names: Sequence[str], address: str = "") -> DecisionLine:
-    """One round as a row for API and command line; `names` are the agents' names by index."""
+    """One round of decisions as a row for API and command line; `names` are the agents' names by index."""
     fields = decision_lines(plan, universe, lambda k: names[k] if k < len(names) else str(k), reason_name)
     return DecisionLine(address, plan.ts, instant_text(plan.ts), plan.sample, plan.n, plan.follow_up, *fields)
 
 
 def thinned(rows: Sequence[Valued], points: int) -> Iterable[Valued]:
-    """At most about `points` of the rows, including the first and the last, for a chart."""
+    """At most `points` of the rows, including the first and the last, for a chart."""
     if len(rows) <= points:
         return rows
     step = len(rows) / (points - 1)

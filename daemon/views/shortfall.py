@@ -107,7 +107,7 @@ class Shortfalls:
     """Computes shortfalls from journal entries in order.
 
     `orders` is keyed by (sample, number of the basket in the sample, column), `wholes` (parent orders) by (instant
-    decided, column). `note` is NO_BARS when opens were needed and `slices` has none.
+    decided, column). `note` is NO_BARS when opening prices were needed but `slices` is None.
     """
 
     def __init__(self, universe: Universe, slices: Slices | None = None) -> None:
@@ -175,7 +175,7 @@ class Shortfalls:
     def _add_parents(self, plan: Planned) -> None:
         """Add the parent orders of a plan whose lots are worked over time.
 
-        A parent order is open while an agent with a part in it is.
+        A parent order is open until all agents with a part in it have ended their parts.
         """
         allowed, prices = np.frombuffer(plan.allowed, dtype="<i8"), np.frombuffer(plan.prices, dtype="<f8")
         for column in np.flatnonzero(allowed).tolist():
@@ -220,7 +220,7 @@ class Shortfalls:
             self.orders[basket.sample, basket.n, column] = self._sent[basket.sample, basket.n, column] = order
 
     def _set_arrivals(self, bar: SliceRef | Bars) -> None:
-        """Sets the arrival price of orders whose symbol opened with this bar; the fills at its open came before.
+        """Sets the arrival price of orders whose symbol opened with this bar, after the fills at its open.
 
         The arrival price is the open of the first bar after the order, at which delay ends and impact begins. An order
         that filled before that bar keeps the price at which it was planned.
@@ -307,8 +307,8 @@ class Totals(Shortfalls):
     """The shortfalls of decisions in (since, until], of which only sums by symbol are needed.
 
     An order is added to the sums and dropped once it is completely filled, so that memory does not hold all orders of a
-    long run. `complete` is False when the journal changed a dropped order later, as a trade does that the venue
-    reverses: the sums are wrong then, and `Shortfalls` computes the correct ones.
+    long run. `complete` is False when the journal changed a dropped order later, for example by a trade that the
+    venue reversed: the sums are wrong then, and `Shortfalls` computes the correct ones.
     """
 
     def __init__(self, universe: Universe, slices: Slices | None, since: int, until: int) -> None:
@@ -358,7 +358,8 @@ def fold(universe: Universe, entries: Iterable[Entry], slices: Slices | None = N
 def shortfalls(reader: Reader, since: int = 0, slices: Slices | None = None) -> Shortfalls:
     """The shortfalls of decisions from a day before `since` on: a parent order ends with its session.
 
-    `slices` returns the slices of a recorded market; it is not needed for a live run, whose journal has the bars.
+    `slices` returns the bars of one instant of a recorded market; it is not needed for a live run, whose journal has
+    the bars.
     """
     return fold(reader.run.universe, (entry for _, entry in reader.journal(first_of(reader, since))), slices)
 

@@ -309,8 +309,8 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         return Answer(weights, outputs.get("scores", _NONE[None])[0], outputs.get("carried", _NONE[None]), seats)
 
     def decide_all(self, observed: NDArray[np.float32]) -> Floats:
-        """Return weights float64[B, N] for B observations float32[B, D], without memory; in one run of the graph if
-        it permits that."""
+        """Return weights float64[B, N] for B observations float32[B, D], without memory; in one run of the graph
+        where the graph permits it."""
         if not self.by_rows or self._seat is not None:
             return np.stack([self.decide(row[None]).weights for row in observed])
         inputs = {"observation": observed}

@@ -57,7 +57,7 @@ def lots_text(lots: Mapping[str, float]) -> str:
 
 
 def disguised(likeness: Likeness | None) -> list[str]:
-    """Return the first lines of a card that warn that the policy nearly equals equal weight or one asset; else none."""
+    """Return a card's first lines, which warn of a policy that nearly equals equal weight or one asset; else empty."""
     if likeness is None or not likeness.disguise:
         return []
     distance = likeness.equal_weight if likeness.disguise == "equal weight" else likeness.single

@@ -255,8 +255,8 @@ def _sliced(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
 
 
 def _split(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
-    """Return the shapes of the parts along an axis: of the sizes that the node gives, else equal ones with a smaller
-    last part."""
+    """Return the shapes of the parts along an axis. Their sizes are those that the node gives, else equal except for
+    a smaller last part."""
     axis = node.attributes.get("axis", 0) % len(given[0])
     extent, count = given[0][axis], len(node.outputs)
     # 1: the index of the input that has the sizes in place of the attribute

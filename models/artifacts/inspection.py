@@ -87,7 +87,7 @@ def graph_fault(model: bytes, operators: frozenset[str] = OPERATORS, infinite: b
 
 
 def _model(data: memoryview, permitted: Permitted) -> None:
-    """Check the one graph of a model. Raises GraphFault for functions of its own, and for no graph or several."""
+    """Check the one graph of a model. Raises GraphFault for a model with functions, without a graph or with several."""
     graphs = 0
     for number, value in fields(data):
         if number in (_MODEL_TRAINING, _MODEL_FUNCTIONS):

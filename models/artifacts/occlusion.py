@@ -168,7 +168,7 @@ def input_of(entry: str) -> str:
 
 
 def _indices_by_input(names: Sequence[str], row: NDArray[np.float32]) -> dict[str, list[int]]:
-    """Return, for each input, the indices of its entries, without `known` and without entries of unknown assets.
+    """Return, for each input, the indices of its entries, except flags `known` and entries of unknown assets.
 
     An entry's name is the input's name and the symbol; `known SYMBOL` is the flag of an asset. `row` float32[D] is the
     observation. The entries of the book (held weights, cash) are included even for unknown assets, because a weight

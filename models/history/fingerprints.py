@@ -44,7 +44,7 @@ MONDAY: Final = 4 * DAY_NS
 
 
 class Fingerprint(Struct, frozen=True):
-    """One return of each week as a byte: the return in units of UNIT, modulo CYCLE, or NONE without one. The first byte
+    """A byte for each week: the return of one day in units of UNIT, modulo CYCLE, or NONE for no return. The first byte
     is of week number `week`.
 
     Weeks count from Monday, 1970-01-05. `days` is the usual number of dates of a week, 1 to 7.
@@ -125,9 +125,9 @@ def share_series(one: Collection[Fingerprint], other: Collection[Fingerprint]) -
 
 
 def _dense(equal: Bools, moved: Bools, least: int) -> bool:
-    """Return True when a stretch of 2 x `least` weeks has `least` equal weeks, at least half of them `moved`.
+    """Return True when 2 x `least` weeks in a row have `least` or more `equal` ones, half or more of these `moved`.
 
-    If there are fewer weeks, all of them form the stretch.
+    If there are fewer weeks, all of them are examined together.
     """
     span = min(2 * least, len(equal))
     sums = (np.cumsum(np.r_[0, flags], dtype=np.int64) for flags in (equal, moved))

@@ -4,9 +4,9 @@ What can go wrong. The outcome of a decision lasts `horizon` rows. An outcome th
 reach into the rows on which the fit is tested, and noise would look like skill.
 
 Rows whose outcome ends in the later part are therefore omitted (purging), and so are `embargo` further rows between the
-parts (M. López de Prado, "Advances in Financial Machine Learning", 2018, chapter 7). In trading time has one direction:
-all fitted rows are earlier than the tested rows, so that neither is needed after the tested rows. Features look back
-from one part into the earlier one, which is no leak, because those values were known.
+parts (M. López de Prado, "Advances in Financial Machine Learning", 2018, chapter 7). Neither is needed after the tested
+rows, because all fitted rows are earlier than the tested rows. Features look back from one part into the earlier one,
+which is no leak, because those values were known.
 """
 
 from datetime import date, timedelta

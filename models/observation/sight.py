@@ -143,8 +143,8 @@ def names_in(columns: object, unused: Sequence[str] = ()) -> object:
 
 
 def sight_hash(spec: SightSpec) -> str:
-    """Return the hex BLAKE2b of an observation's declaration. Without columns, the hash is that of the first
-    artifacts."""
+    """Return the hex BLAKE2b of an observation's declaration. A declaration without columns keeps the hash that it
+    had before columns existed."""
     table = msgspec.to_builtins(spec)
     if not spec.columns:
         del table["columns"], table["benchmark"]

@@ -238,7 +238,7 @@ class BookHistoryLog:
     def _basket(self, basket: OrderBasket) -> None:
         """Store a basket (orders of one sample) with its decision prices; a child order has those of its parent order.
 
-        A basket that the newest plan does not belong to has no decision prices, and is not stored.
+        A basket of another plan than the newest one has no decision prices, and is not stored.
         """
         plan = self._plan
         if plan is None or (plan.sample, plan.n) != (basket.sample, basket.n):
@@ -444,7 +444,7 @@ class BookHistoryLog:
                 self._arrivals.append(decision)
 
     def _in_kind(self, booked: Booked) -> None:
-        """Post lots that arrived without a trade: a flow of their value, and a trade at the mark without costs."""
+        """Post lots deposited in kind: as a deposit of their value, and a purchase at the mark without costs."""
         symbol, price = booked.symbol, int(self._marks_nano[booked.symbol])
         lots = round(booked.amount_micro * 1_000 * NANO / (price * self.universe.lot_nano[symbol])) if price else 0
         if not lots:

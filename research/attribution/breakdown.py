@@ -106,7 +106,7 @@ def breakdown(history: BookHistory) -> Breakdown:
 
 
 def sector_table(history: BookHistory, by_symbol: Floats) -> Table:
-    """Return float64[N+1] amounts, of N symbols and then of CASH, summed by sector; CASH is a sector of its own."""
+    """Return the amounts `by_symbol` float64[N+1] (N symbols, then CASH) summed by sector; CASH is one sector."""
     names = [*(sector or UNKNOWN_SECTOR for sector in history.sectors), CASH]
     sectors, sector_index = np.unique(names, return_inverse=True)
     return _table(sectors.tolist(), _totals(sector_index, by_symbol, len(sectors)))

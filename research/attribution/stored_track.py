@@ -47,7 +47,7 @@ class PastTrades:
     def trips(
         self, book: str, reader: Reader, matched: Callable[[str], tuple[RoundTrip, ...]]
     ) -> tuple[RoundTrip, ...]:
-        """Return a book's round trips: from the cache, or from `matched` if the journal has new entries."""
+        """Return a book's round trips: from the cache, or by a call of `matched` if the journal has new entries."""
         # -1: without a journal it is not known whether a trade was added, so the trips are matched each time
         seq = reader.records.last_seq(reader.run.run) if reader.records is not None else -1
         newest = self._trips.get(book)
@@ -110,7 +110,7 @@ class StoredBooks:
         )
 
     def _trips(self, book: str, first: int, last: int) -> tuple[RoundTrip, ...]:
-        """Return the round trips (first in, first out) that ended after the sample `first` and not after `last`."""
+        """Return the round trips (first in, first out) that ended after the sample `first`, up to the sample `last`."""
         trips = self._past.trips(book, self._reader, self._all_trips)
         return tuple(trip for trip in trips if self.ts[first] < trip.exit_ts <= self.ts[last])
 

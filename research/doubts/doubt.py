@@ -21,7 +21,7 @@ class Doubt(Struct, frozen=True):
 
 
 def joined(text: str, doubts: Sequence[Doubt]) -> str:
-    """Return a line of text with the worst doubt before or after it; `doubts` are in order, the heaviest first."""
+    """Return a line of text with the worst doubt, the first: before the text if it is HEAVY, else after the text."""
     if not doubts:
         return text
     doubt_sentence = lead(doubts)
@@ -44,7 +44,7 @@ def doubt_lines(doubts: Sequence[Doubt]) -> list[str]:
 def named_doubts(results: Mapping[str, Iterable[Doubt]]) -> tuple[Doubt, ...]:
     """Return the doubts of several results, by name of the result, as one tuple, the heaviest first.
 
-    The text of a doubt that applies to some results only begins with their names.
+    Where a doubt applies to some of the results, its text begins with their names.
     """
     names_by_doubt: dict[tuple[str, str], list[str]] = {}
     distinct: dict[tuple[str, str], Doubt] = {}

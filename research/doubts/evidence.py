@@ -86,7 +86,7 @@ class Evidence:
 
     @cached_property
     def missing(self) -> Ints:
-        """The number of newest sessions of its calendar in which each of N symbols has no bar, int64[N].
+        """For each of N symbols, the number of sessions of its calendar after its last bar, int64[N].
 
         The number is 0 for a symbol that was delisted, or that is no member of the universe at the end.
         """

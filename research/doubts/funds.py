@@ -1,4 +1,4 @@
-"""Symbols of funds. A fund replaces holdings that are delisted, so it has no survivorship bias as a single stock has.
+"""Symbols of funds. A fund replaces holdings that are delisted, so it lacks the survivorship bias of a single stock.
 
 What can go wrong: a doubt about survivorship bias is raised for funds, or not raised for stocks. So funds are listed.
 Rejected: to recognise funds by their volatility, because quiet stocks and volatile funds exist.

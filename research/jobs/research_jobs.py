@@ -94,7 +94,7 @@ def backtest_of(run: JobRun) -> str:
 
 
 def pinned_of(runs: Sequence[JobRun]) -> Pinned | None:
-    """Return the pinned backtest, from the job runs, newest first; None where no backtest is pinned."""
+    """Return the pinned backtest; None where none is pinned. `runs` are the job runs, the newest first."""
     newest = next((run for run in runs if (run.job, run.state) == (REFERENCE, "succeeded")), None)
     if newest is None or newest.result == NONE:
         return None
@@ -266,7 +266,7 @@ async def output_of(arguments: Sequence[str], on_progress: Callable[[float], obj
 
 
 def _limit_resources(pid: int) -> None:
-    """Give a process the lowest priority and MOST_DATA of memory. Where memory is short, the system ends it first."""
+    """Give a process the lowest priority and MOST_DATA bytes of memory. In a shortage the system ends it first."""
     with suppress(OSError):  # the process may have ended
         os.setpriority(os.PRIO_PROCESS, pid, LOWEST)
     with suppress(OSError, AttributeError, ValueError):  # only Linux has prlimit

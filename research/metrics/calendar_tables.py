@@ -8,7 +8,7 @@ from quantd.trading.market import Floats
 
 
 class PeriodReturn(Struct, frozen=True):
-    """Compound return of a calendar month, or of a year if `month` is None. The first and last may be incomplete."""
+    """Compound return of a month, or of a year if `month` is None. The first and the last period may be incomplete."""
 
     year: int
     month: int | None

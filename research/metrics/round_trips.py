@@ -109,7 +109,7 @@ def hit_rates(trips: Iterable[RoundTrip]) -> tuple[HitRate, ...]:
 
 
 def _scales(ts: Ints, splits: Sequence[Split]) -> Floats:
-    """Return float64[F]: how many units, after all splits, one unit at each time of `ts` int64[F] corresponds to."""
+    """Return float64[F]: the number of units after all splits for one unit at each time of `ts` int64[F]."""
     scale = np.ones(len(ts))
     for split in splits:
         scale[ts < split.ts] *= split.ratio

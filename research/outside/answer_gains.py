@@ -1,8 +1,8 @@
 """The gains of an agent's answers under true names of symbols less those under false names, by sample.
 
 What can go wrong: one measure can miss what an agent knows. An agent that knows the next two opens may show no gain to
-the next close. Nor may an agent that knows the close after next. So the gain of each answer is measured over several
-periods (`MEASURES`).
+the next close. An agent that knows the close after next may show none either. So the gain of each answer is measured
+over several periods (`MEASURES`).
 
 Periods of several samples overlap, so that the gains of neighbouring answers depend on each other. So a gain counts for
 the sample in which it arises, not for the answer that earns it. Counted like this, the gains of an agent without

@@ -85,7 +85,7 @@ class YearlyWalk:
     def ruled(self, name: str, year: int) -> WalkedYear:
         """Trade a year by `name`, a rule that needs no training.
 
-        Raises ValueError for data that do not fit the plan or a year before which none remains for training, OSError
+        Raises ValueError for data that do not fit the plan or a year without an earlier year for training, OSError
         for an unreadable file.
         """
         plan, policy = self.plan_of(year), RULES[name]()

@@ -350,7 +350,7 @@ class Backtest:
 
     @cached_property
     def track(self) -> TrackRecord:
-        """The equity, returns and costs of the metrics. Raises AccountLost, a ValueError, with the date."""
+        """The equity, returns and costs of the metrics. Raises AccountLost (a ValueError) for a lost account."""
         if loss := lost_text(self._record):
             raise AccountLost(loss)
         return track_record_of(self._assembly, self._record, self._benchmark_runs.get(EQUAL_WEIGHT))

@@ -23,8 +23,8 @@ FILE: Final = "caller.py"
 class CallerPolicy:
     """Loads the policies of a configuration, with the caller's function as one of them.
 
-    Where the configuration names the file FILE, the policy is the caller's function. Any other policy is loaded as
-    usual. The methods are those of `Apart`, which loads policies of files.
+    In the configuration, the placeholder FILE stands for the caller's function. Any other policy is loaded as usual.
+    The methods are those of `Apart`, which loads policies of files.
     """
 
     def __init__(self, policy: object, known_as: tuple[Path, str, str] | None = None) -> None:
@@ -95,7 +95,7 @@ class CallerPolicy:
 
 
 class Unsendable(ExplainedError, TypeError):
-    """A function that refers to what no other process can have: an open file, a lock, a connection."""
+    """A function that refers to an object of this process only: an open file, a lock, a connection."""
 
     exit_code = USAGE
 

@@ -168,7 +168,7 @@ def sweep(
 def key_of(key: str, *, is_file: bool) -> str:
     """Return the dotted key of the configuration; a name without a dot is a parameter of the policy.
 
-    Raises Misused for a name without a dot and a file, because the file may have several agents.
+    Raises Misused for a name without a dot where `is_file` is True, because the file may have several agents.
     """
     if "." in key:
         return key

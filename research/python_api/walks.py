@@ -256,7 +256,7 @@ class _WalkOverGrid:
     ) -> None:
         """`text` is the text of `config`, `sets` its overrides, and `state` the state folder.
 
-        `frame` has the bars in memory, if there are any. `caller` is the policy `what`, if it is an object.
+        `frame` has the bars in memory, if there are any. `caller` has the policy `what`, if it is an object.
         """
         self._grid, self._frame, self._caller, self._state = grid, frame, caller, state
         base = base_of(config, text, sets, self._state / "cache")

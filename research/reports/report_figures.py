@@ -399,7 +399,7 @@ def _costs(
 
 
 def _agent_costs(tracks: Sequence[Track], house_record: Record, books: BookHistory | None) -> Iterator[CostRow]:
-    """Yield the costs of each agent's book; without a history of the books they are unknown, and none is yielded."""
+    """Yield the costs of each agent's book; yields nothing without a history of the books (None)."""
     orders = orders_filled(house_record, by_agent=True)
     agents = [track for track in tracks if track.account.kind == "agent"]
     for agent, (account, record) in enumerate((track.account, track.record) for track in agents):

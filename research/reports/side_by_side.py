@@ -102,7 +102,7 @@ class SideBySide(Struct, frozen=True):
 def side_by_side(one: Comparable, other: Comparable, names: tuple[str, str]) -> SideBySide:
     """Compare the whole accounts of two runs, named `names`.
 
-    Raises NotComparable with every setting of SAME that differs.
+    Raises NotComparable with every setting that differs but must be equal (SAME).
     """
     settings, other_settings = one.header.settings, other.header.settings
     differing = [

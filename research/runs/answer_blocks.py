@@ -1,7 +1,7 @@
 """Answers of policies for blocks of recorded samples: one call of a policy's `act_rows` in place of many of `act`.
 
 What can go wrong: `act_rows`, which answers many rows (samples) at once, reads a later row, or computes other weights
-than `act`. So `act` also answers every EVERYth row and the last row of a block, and both answers must be equal to the
+than `act`. So `act` also answers one row in EVERY and the last row of a block, and both answers must be equal to the
 last bit.
 
 A second danger is that the engine shows another market than the block assumes. A block is computed from the recorded
@@ -106,7 +106,7 @@ class AnswerBlocks:
 
     `policies` returns the policy of a policy number. `scheduled` has True for each agent that decides only when a
     schedule asks. `unusual` returns True where the engine's prices differ from those of the bars. `act` also gives
-    every `every`-th answer and the last one of a block, and both answers must be equal. `requests` collects the answers
+    one answer in `every` and the last one of a block, and both answers must be equal. `requests` collects the answers
     of agents.
     """
 
@@ -124,7 +124,7 @@ class AnswerBlocks:
 
         `act` answers one question, and `policies` returns the policy with a given number. `scheduled` has True for each
         agent that decides at times of a schedule, False for one that decides at every sample. No block begins while
-        `unusual` returns True. `act` also gives every `every`-th answer of a block, as a check. `requests` collects the
+        `unusual` returns True. `act` also gives one answer in `every` of a block, as a check. `requests` collects the
         answers.
         """
         self._act, self._policies, self._scheduled, self._unusual = act, policies, scheduled, unusual
@@ -152,7 +152,7 @@ class AnswerBlocks:
         """Return the answer from a block (answers to samples ahead, by `act_rows`), or by `act` where no block has one.
 
         A block has none between samples, for shadow (untraded) agents, for policies without `act_rows`, and for an
-        agent that decides seldom. Every EVERYth answer of a block is compared with that of `act`.
+        agent that decides seldom. One answer in EVERY of a block is compared with that of `act`.
         """
         policy = self._policies(ask.policy)
         # shadows have higher numbers than the agents, and `act` answers them

@@ -75,7 +75,7 @@ class BacktestJournal:
         """Sequence number of the last step of a batch -> its instant (ns UTC)."""
 
     def commit(self, shell: Shell, *, least: int = 1) -> None:
-        """Write the new steps and the engine's state after them to the store, if there are at least `least` steps."""
+        """Write the new steps and the engine's state after them to the store, if there are `least` steps or more."""
         from quantd.adapters.store.journal.writer import Batch, SnapshotOf
 
         if len(self.journal.entries) < least:
@@ -96,7 +96,7 @@ class BacktestJournal:
         self._committed = last
 
     def interrupted(self) -> str:
-        """Close the store after a Ctrl-C. Return as a clause up to which time the journal is stored.
+        """Close the store after a Ctrl-C. Return a clause with the time up to which the journal is stored.
 
         The time is read from the store, whose writer completes a batch even if Ctrl-C ended the wait for it.
         """

@@ -137,7 +137,7 @@ def equal_weight_of(assembly: Assembly) -> Assembly:
 
 
 def min_trade(assembly: Assembly) -> float:
-    """Return the smallest `min_trade` (least weight change that is traded) of the run's agents, for a single agent."""
+    """Return the smallest `min_trade` (least traded weight change) of the agents, for the agent that replaces them."""
     return min((agent.min_trade for agent in assembly.rules.agents), default=0.0)
 
 

@@ -57,7 +57,7 @@ _READ_EVENTS: Final = re.compile("|".join(kind.__name__ for kind in (Started, Re
 
 
 class Conditions(Struct, frozen=True):
-    """The conditions of a run up to entry `seq` of its journal: each value in the order in which the run had it.
+    """The conditions of a run up to entry `seq` of its journal; values are in the order in which the run had them.
 
     `configs` are the digests of configurations, `markets` those of recorded markets, `codes` the versions of the
     program. `policies` are the digests of the agents' files and artifacts, one text for each start. `acts` counts the

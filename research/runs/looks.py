@@ -10,7 +10,7 @@ stays in the chain (docs/decisions/015 and 020). A look whose agent knows the fu
 it, and every later result of the same run has the mark.
 
 Order of operations: the ledger is checked under its lock, because another process may append between a check and a
-lock. Lines are written before the head, because a ledger that is longer than its head is believed. In the other order,
+lock. Lines are written before the head, because a ledger that is longer than its head is accepted. In the other order,
 a kill between the two writes would leave a ledger that seems shortened.
 
 Rejected: to guess the lost lines from the head. The hurdle (the ratio expected from luck) would then use a number of
@@ -183,8 +183,8 @@ def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known
 
     `reason` is the kind of its fault, and `words` describe the fault. Returns (all known trials, the look).
 
-    Raises NotWithdrawn where not exactly one look has the id, where it is withdrawn already, or where the ledger was
-    changed; OSError where the ledger cannot be written.
+    Raises NotWithdrawn where no look or several looks have the id, where the look is withdrawn already, or where the
+    ledger was changed; OSError where the ledger cannot be written.
     """
     how_to_list = "quantd study looks lists the looks with their ids"
     chosen: list[Look] = []  # filled by `entries`, which `_append` calls under its lock

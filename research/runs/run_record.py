@@ -158,7 +158,7 @@ class Record:
     def add_samples(self, market: MarketSlice, filled: Sequence[tuple[int, FillColumns]], rows: SampleRows) -> None:
         """Record fills with the rows of their bars, and the samples from `market` on, as columns.
 
-        `filled` are pairs (row of the bar in the block of `market`, fills), `rows` the valuations of the samples.
+        `filled` are pairs (row of the bar in the table `market.block`, fills), `rows` the valuations of the samples.
         """
         if self._without_bar:
             self._assign_bar(market)
@@ -198,7 +198,7 @@ class Record:
         self._without_bar = [fill for fill in self._without_bar if not fresh[fill.columns[0]].all()]
 
     def _prepare_for_block(self, block: Block) -> None:
-        """Sum the fills that have a bar before a fill of another block is added.
+        """Sum the fills that have a bar, before a fill of another block (table of bars) is added.
 
         One sum reads the bars of one block only.
         """

@@ -24,7 +24,7 @@ class RunUnusable(ExplainedError, ValueError):
 
 
 def stored_market(records: Records, run: str, folder: Path, cache: Path) -> Assembly:
-    """Return the parts of a stored run. `folder` has its saved configurations.
+    """Return configuration, market and policies of a stored run. `folder` has its saved configurations.
 
     Raises RunUnusable for a run over live bars, and where its configuration or bars are lost, and FeedError for
     unreadable bars.
@@ -46,7 +46,7 @@ def stored_market(records: Records, run: str, folder: Path, cache: Path) -> Asse
 
 
 class _CheckedJournal(Journal):
-    """A journal that passes each compared step to `log` and to `reasons`, the collector of why a run is refused."""
+    """A journal that passes each compared step to `log` and to `reasons`, which collects reasons to refuse a run."""
 
     def __init__(self, entries: Iterable[bytes], seq: int, live: bool, log: Log, reasons: "_UnusableReasons") -> None:
         super().__init__(entries, seq, live)
@@ -65,7 +65,7 @@ class _CheckedJournal(Journal):
 
 
 class _UnusableReasons:
-    """Collects the configurations and counts the deposits of a run, which make its figures unusable."""
+    """Collects a run's configurations and counts its deposits. Two configurations or a deposit make it unusable."""
 
     def __init__(self) -> None:
         self._configs: set[str] = set()

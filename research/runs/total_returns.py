@@ -50,8 +50,8 @@ def grown(actions: Sequence[Action], times: Ints, price: Floats) -> Floats:
     """Return float64[T], the growth of the number of shares at each of T instants by splits and by dividends that are
     reinvested at `price`; 1 without either.
 
-    `actions` are of one symbol. Each action takes effect at the first of the instants `times` (int64[T], ns UTC) that
-    is not before it.
+    `actions` are of one symbol. Each action takes effect at the first of the instants `times` (int64[T], ns UTC) at
+    or after it.
     """
     growth = np.ones(len(times))
     actions_by_row: dict[int, list[CorporateAction]] = {}

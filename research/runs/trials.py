@@ -140,7 +140,7 @@ Entry = Look | Withdrawal | Foreknowledge
 
 
 class Deflation(NamedTuple):
-    """The deflated Sharpe ratio of a result; `without_withdrawals` is None unless withdrawals raise the ratio."""
+    """The deflated Sharpe ratio. `without_withdrawals` is the ratio without withdrawals if it is lower, else None."""
 
     value: float
     without_withdrawals: float | None
@@ -188,7 +188,7 @@ class Known:
     def withdrawals(self) -> dict[str, Withdrawal]:
         """The withdrawals of looks of the market by digest.
 
-        A configuration that has a new ratio since is not withdrawn.
+        A configuration with a new ratio after its withdrawal is not withdrawn.
         """
         # only the newest line of a configuration counts; `_faults` has the withdrawals by index of the line
         newest_line = {entry.digest: index for index, entry in enumerate(self.chain) if isinstance(entry, Look)}
@@ -244,7 +244,7 @@ class Known:
 
     @property
     def text(self) -> str:
-        """The number of trials; or why the number is unknown, with the remedy. In sentences."""
+        """Sentences with the number of trials, or with the reason why it is unknown and the remedy."""
         if not self.fault:
             return " ".join(filter(None, (f"{self.counted}.", self.unplaced)))
         return f"The number of trials is unknown: {self.fault}. {self.remedy}".rstrip()

@@ -56,7 +56,7 @@ class Header(Struct, frozen=True):
 
 
 class Span(Struct, frozen=True):
-    """Performance over some samples, without deposits; figures are None for too few. `alerts`: level -> count."""
+    """Performance over samples, without deposits; figures are None for too few samples. `alerts`: level -> count."""
 
     name: str
     samples: int

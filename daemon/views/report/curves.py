@@ -40,8 +40,8 @@ SAMPLES: Final = 60
 class Curves:
     """Equity and returns of the house (the whole account) and of each agent at samples.
 
-    `every` are the valuations and `entries` their journal entries. Equity is at last known prices. The gains in `more`
-    correct equity to each instrument's own close of the date, for the returns.
+    `every` are the valuations and `entries` their journal entries. Equity is at last known prices. The returns
+    include the gains in `more`, from those prices to each instrument's own close of the date.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Curves:
         ]
 
     def drawdown(self, since: int) -> list[tuple[int, float]]:
-        """(ns UTC, fraction lost since the highest value of the run) of the account, from `span_start` on."""
+        """(ns UTC, fraction lost since the highest value of the run) of the account, at samples from `span_start`."""
         fall = drawdowns(compounded(self.returns))[1:]
         begin = span_start(self.ts, since)
         return list(zip(self.ts[begin:].tolist(), fall[begin:].tolist(), strict=True))
@@ -122,7 +122,7 @@ def returns_of(equity: Floats, flows: Floats, after: Floats | None = None) -> Fl
 def _cumulative_flows(seqs: NDArray[np.int64], flows: Sequence[Booking]) -> Floats:
     """Return the cumulative deposits at each sample, float64[T].
 
-    `seqs` are the journal entries of the samples. A deposit counts from the first sample on that is not before it.
+    `seqs` are the journal entries of the samples. A deposit counts from the first sample at or after it.
     """
     moved = np.zeros(len(seqs))
     for booking in flows:
@@ -177,7 +177,7 @@ SPANS: Final = {"day": 1, "week": 7, "month": 30, "quarter": 91, "year": 365}
 def spans_of(
     curves: Curves, alerts: Sequence[tuple[int, str]], since: int, until: int, risk_free_annual: RiskFree
 ) -> list[Span]:
-    """The spans (since, until] of a report, then the last day, week, month, quarter, year and all samples to `until`.
+    """The figures of a report's span (since, until], then of the last day, week, month, quarter, year and all samples.
 
     `alerts` are (ns UTC, level); `risk_free_annual` has a value for each return or one for all.
     """
@@ -186,7 +186,7 @@ def spans_of(
 
 
 def thin(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Thin a curve to about POINTS points: the first, the last, and the minimum and maximum of each piece."""
+    """Thin a curve to about POINTS values: the first, the last, and the minimum and maximum of each of its parts."""
     if len(points) <= POINTS:
         return list(points)
     pieces = np.array_split(np.arange(len(points)), POINTS // 2)

@@ -176,7 +176,7 @@ class _Figures:
         self.risk_free, self.sharpe_definition = self._risk_free(self.curves.ts)
 
     def _measured(self, decisions: list[Decision], measured: Measured | None) -> list[Decision]:
-        """The decisions; those that the report or its test of the VaR reads have the values of all limits.
+        """The decisions, with the values of all limits in those that the report or its test of the VaR reads.
 
         `measured` replays the journal from a step on. The decisions have only the recorded values where it is None or
         fails: then `unknown` has the reason.
@@ -204,7 +204,7 @@ class _Figures:
         ]
 
     def _costs(self, slices: Slices | None, loads: list[ModelLoaded]) -> Shortfalls | None:
-        """The shortfalls of the span; None without a journal. The same pass appends loaded artifacts to `loads`."""
+        """The shortfalls of the span; None without a journal. Appends the artifacts that the run loaded to `loads`."""
         reader = self.reader
         if reader.records is None:
             return None

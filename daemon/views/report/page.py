@@ -22,7 +22,7 @@ MORE_STYLE: Final = (
 def in_order(records: Iterable[Section]) -> tuple[Section, ...]:
     """Sections sorted by place.
 
-    Raises ValueError for two sections with the same name or place, and for one that needs a field no report has.
+    Raises ValueError for two sections with the same name or place, and for one that needs an unknown field.
     """
     return section_order.in_order(records, Report, "a risk report")
 

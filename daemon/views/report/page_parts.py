@@ -29,7 +29,7 @@ def figure(path: str, value: float | str | None, form: str = "{}") -> str:
 
 
 def cells(at: str, one: Struct, **forms: str) -> list[str]:
-    """Table cells of fields of a struct; `forms` are name of the field -> format, `at` is the struct's JSON path."""
+    """Table cells of the fields of `one` in `forms` (name of the field -> format). `at` is the JSON path of `one`."""
     return [figure(f"{at}.{name}", getattr(one, name), form) for name, form in forms.items()]
 
 

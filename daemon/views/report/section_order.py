@@ -25,7 +25,7 @@ class Placed(Protocol):
 
     @property
     def needs(self) -> str:
-        """The part of the report without which this section is left out; empty for none."""
+        """The part of the report that this section shows, "" for none; without the part the section is left out."""
         ...
 
 
@@ -46,8 +46,8 @@ def sections_in(package: str, record: type[S]) -> Iterator[S]:
 def in_order(records: Iterable[S], report: type[Struct], title: str) -> tuple[S, ...]:
     """Sections sorted by place.
 
-    Raises ValueError for two sections with the same name or place, and for one that needs a field that `report` has
-    not. `title` names the report in the message.
+    Raises ValueError for two sections with the same name or place, and for one that needs a field that is missing
+    in `report`. `title` names the report in the message.
     """
     ordered = sorted(records, key=lambda record: (record.place, record.name))
     names, places = [record.name for record in ordered], [str(record.place) for record in ordered]

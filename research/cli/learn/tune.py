@@ -145,7 +145,7 @@ def _show_space(plan: "Plan", over: Sequence[str], *, as_json: bool) -> None:
 
 
 def _name_keys_outside(search: "Search") -> None:
-    """Print the keys whose value in the plan is outside the search space, so that no trial has it, with the remedy."""
+    """Print the keys whose value in the plan is outside the search space, and the remedy: no trial has such a value."""
     from quantd.training.search.spaces import lines, outside, shown
 
     ranges = dict(lines(search.space))

@@ -117,7 +117,7 @@ def _asked_for_file(error: Failure, folder: Path, names: list[str], since: date 
 
 
 def _imported(folder: Path, names: list[str], since: date | None, data: Sequence[Path]) -> Bars:
-    """Import the bars of `names` from the files `data`, or of all symbols without names, from the day `since` on.
+    """Import the bars of `names` (of all symbols if it is empty) from the files `data`, from the day `since` on.
 
     Raises Failure for a missing or unreadable file, and where a symbol has no bars or none from that day on.
     """

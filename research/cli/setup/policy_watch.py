@@ -1,6 +1,7 @@
 """`quantd init --policy NAME.py --watch`: tests a policy at each save of its file.
 
-The test runs in a second process (`policy_check.serve`): a policy that never returns or exits cannot end the watch.
+The test runs in a second process (`policy_check.serve`): a policy that runs for ever, or that exits, cannot end the
+watch.
 """
 
 import multiprocessing

@@ -78,7 +78,7 @@ HEADS: Final = ("without", "state", "drop", "95 %", "p", "p Holm", "of the ratio
 
 
 def csv_text(result: "Ablation") -> str:
-    """Return the variants as CSV. The first row, named `power`, has as its note how weak a signal can be detected."""
+    """Return the variants as CSV. The note of the first row, `power`, is the sentence on statistical power."""
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)

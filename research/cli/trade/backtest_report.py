@@ -32,7 +32,7 @@ class ReportFile:
         self._books: BookHistoryLog | None = None
 
     def plan(self, config: Config, assembly: Assembly, *, compared: bool) -> None:
-        """Load the benchmarks of `[study]`. Equal weight is left out unless the run is `compared` with it."""
+        """Load the benchmarks of `[study]`. Equal weight is among them only if the run is `compared` with it."""
         self._benchmarks = tuple(bench for bench in planned(config, assembly) if compared or bench.name != NAME)
 
     def log(self, assembly: Assembly, after: Log | None) -> Log:

@@ -29,8 +29,8 @@ def preset(
 ) -> int:
     """Run a preset and print it; return exit code 1 where a policy failed to decide.
 
-    `options` maps each option of a backtest that a preset does not accept to whether the user wrote it. Raises Failure
-    for an unknown preset, such an option, missing bars and missing packages.
+    `options` maps each option of a backtest that a preset refuses to True where the user wrote it, else False. Raises
+    Failure for an unknown preset, such an option, missing bars and missing packages.
     """
     if name not in NAMES:
         raise Failure(f"--preset {name!r}: there are {', '.join(NAMES)}; name one of them", USAGE)

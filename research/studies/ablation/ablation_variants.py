@@ -86,7 +86,7 @@ def variant(plan: Plan, name: str) -> Part:
 
 
 def _without_features(plan: Plan, name: str, pattern: re.Pattern[str], missing: str) -> Part:
-    """Return the variant without the features whose names match; `missing` is the reason where there are none."""
+    """Return the variant without the features whose names match; `missing` is the reason where none match."""
     removed = tuple(feature for feature in features_of(plan) if pattern.search(feature))
     if not removed:
         return Part(name, missing=missing)
