@@ -110,6 +110,7 @@ def instant_ns(text: str, zone: tzinfo | None = None) -> int:
     None.
     """
     body, _, fraction = text.strip().partition(".")
+    # only the leading digits: an offset may follow them
     digits = fraction[: len(fraction) - len(fraction.lstrip("0123456789"))]
     moment = datetime.fromisoformat(body + fraction[len(digits) :])
     if moment.tzinfo is None:

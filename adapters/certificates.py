@@ -57,7 +57,7 @@ class Certificate:
         try:
             self._newest = self._new_context()
         except OSError as why:
-            # also while only one of the two files is replaced: the second replacement starts another attempt
+            # perhaps only one of the two files is replaced so far: the second replacement starts another attempt
             reason = why.reason if isinstance(why, ssl.SSLError) else why.strerror
             log.error("certificate.refused", file=file, why=str(reason), effect="the old certificate stays in force")
         else:

@@ -99,7 +99,7 @@ def declaring(package: str, declares: re.Pattern[str]) -> Iterator[str]:
         folders = import_module(package).__path__
     except ModuleNotFoundError as why:
         if why.name is None or not f"{package}.".startswith(f"{why.name}."):
-            raise
+            raise  # the package is there, and a module that it imports is missing
         return
     for folder in folders:
         for module in iter_modules([folder]):

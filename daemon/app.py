@@ -350,7 +350,7 @@ class Edges:
                         task.cancel()
                 for edge in opened:
                     edge.last()
-                await asyncio.wait(tasks[OVER])  # these end after their last messages and jobs
+                await asyncio.wait(tasks[OVER])  # the tasks end after their last messages and jobs
         finally:
             for edge in opened:
                 await edge.close()
@@ -390,7 +390,7 @@ def start_broker(config: Config) -> EmbeddedBroker | None:
 
 def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedBroker | None) -> MqttBus:
     """The MQTT publisher for the embedded broker or for the external broker at [bus] url."""
-    # the MQTT broker publishes it when the connection of the daemon breaks
+    # the last will, which the MQTT broker publishes when the connection of the daemon breaks
     offline = composer.status("offline", time.time_ns(), mode=config.quantd.mode, version=VERSION)
     if broker is not None:
         username, password = broker.publisher

@@ -144,7 +144,7 @@ def reports_of(
         end, cum = Cause.ACCEPTED, 0
     causes = [int(Cause.LAST_FILL if fill.cum == total else Cause.PART_FILL) for fill in fills]
     if end is not None:
-        fills = [*fills, Fill(cum, 0, 0, 0, 0)]
+        fills = [*fills, Fill(cum, 0, 0, 0, 0)]  # an end has no lots, price or fees
         causes.append(int(end))
     fees_in_instrument = [fill.fee_nano for fill in fills]
     return Reports(

@@ -125,6 +125,7 @@ def signed(
     `ts` is in seconds since 1970 (UTC); the command expires `for_s` seconds later. `agent` is empty for the whole
     account, `incident` for a command other than acknowledge.
     """
+    # the empty text is replaced by the signature of the other fields
     unsigned = BusCommand(VERSION, id, ts, ts + for_s, name, reason, who, "", agent, incident)
     return msgspec.json.encode(msgspec.structs.replace(unsigned, signature=signature(key, topic, unsigned)))
 

@@ -158,7 +158,7 @@ class EmbeddedBroker:
             def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, start: bytes) -> None:
                 super().__init__(reader)
                 self._transport = writer.transport
-                self._start = start
+                self._start = start  # bytes that were read already
 
             async def read(self, n: int = -1) -> bytes:
                 if n > PACKET_BYTES:
@@ -174,7 +174,7 @@ class EmbeddedBroker:
             tls = _tls_context(self._settings)
             server = await asyncio.start_server(
                 connected,
-                sock=Listener(self.host, self.port, min(CONNECTIONS, descriptors() // 8)),  # files need the others
+                sock=Listener(self.host, self.port, min(CONNECTIONS, descriptors() // 8)),  # the others are for files
                 ssl=tls,
                 ssl_handshake_timeout=CONNECT_S if tls is not None else None,
             )

@@ -222,6 +222,7 @@ class Lanes:
         self._handed_out = {id for id, *_ in stored_messages}
         with self._lock:
             numbered_messages = zip(range(limit - len(stored_messages)), self._messages.values(), strict=False)
+            # at most as many as the `range` has numbers
             messages = stored_messages + [message for _, message in numbered_messages]
         if error is not None and not messages:
             raise error

@@ -81,6 +81,7 @@ def _split_rows(value: T, count: int) -> list[T]:
         (name, key), row = keys[0], tables[keys[0][0]][keys[0][1]]
         if not isinstance(row, DIVISIBLE):
             return [value]
+        # the key 0 is an index: the rows are a list
         return [replace(value, **{name: [piece] if key == 0 else {key: piece}}) for piece in _split_rows(row, count)]
     count = min(count, len(keys))
     bounds = [len(keys) * k // count for k in range(count + 1)]

@@ -342,7 +342,7 @@ class MqttBus:
             except OutboxFailed as why:  # the store reports this itself; the bus must survive it
                 self.failures += 1
                 self._note(f"outbox: {why}")
-                await self._pause(1)
+                await self._pause(1)  # as after one failure
                 self._wake.set()
         with contextlib.suppress(TimeoutError, OutboxFailed):
             async with asyncio.timeout(self._within_s / 2):  # the other half of the time is for the last status

@@ -145,6 +145,7 @@ async def connect(access: Access) -> Exchange:
     dialect = dialect_of(access.venue)
     exchange.fetch = strict(exchange.fetch, dialect)
     if access.per_minute:
+        # half of a minute's queries may go out at once, and all of a minute's orders
         query_pace = Pace(Rate(access.per_minute), max(1, access.per_minute // 2))
         order_pace = Pace(Rate(access.orders_per_minute), access.orders_per_minute)
         exchange.fetch2 = paced(exchange.fetch2, dialect, query_pace, order_pace)

@@ -56,6 +56,7 @@ def outcome(error: BaseException, classify: Callable[[str], Outcome | None] | No
     text_outcome = classify(str(error)) if classify is not None else None
     if text_outcome is not None and text_outcome is not Outcome.STRANGE:
         return text_outcome
+    # STRANGE: a refusal whose text is in no document
     if text_outcome is Outcome.STRANGE and class_outcome in (Outcome.REFUSED, Outcome.DENIED):
         class_outcome = Outcome.STRANGE
     if class_outcome in (Outcome.REFUSED, Outcome.STRANGE) and service_class(str(error)):

@@ -31,7 +31,7 @@ def check_address(url: str) -> None:
     """Raise ValueError unless `url` is an address without a login, by HTTPS or by HTTP to this machine."""
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host, _ = parts.hostname, parts.port  # a port that is no number raises
     except ValueError:
         host = None
     if not url.isprintable() or " " in url:  # urlsplit drops line feeds and tabs: its parts would pass

@@ -203,7 +203,7 @@ class Renewing(threading.Thread):
             if self._lease.fenced:
                 return
             if since_boot_s() - self._lease.renewed_s < third:
-                continue
+                continue  # a commit has renewed the lease meanwhile
             if pending is None or pending.done():
                 pending = self._submit()
             self._stop_asked.wait(third / 4)  # a failing store is retried, and its commits report the failure

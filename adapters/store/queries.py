@@ -118,7 +118,7 @@ class Reader:
         with failures("reading orders"), self._engine.connect() as db:
             counts = {int(state): int(count) for state, count in db.execute(query.group_by(col(OrderRow.state)))}
         first_keys = {}
-        if len(set(counts.values())) < len(counts):
+        if len(set(counts.values())) < len(counts):  # two states have equally many orders
             for state in counts:
                 (first,) = self._rows(OrderRow, *span, OrderRow.state == state, key=ORDER_KEY, first=1)
                 first_keys[state] = [getattr(first, name) for name in ORDER_KEY]

@@ -85,6 +85,7 @@ def _effective(config: Config) -> dict[tuple[str | int, ...], _Effective]:
     first."""
     universe, shocks = config.instruments(), shocks_of(config)
     house = house_limits(config, universe, config.feed.interval_ns)
+    # None: there are no limits above those of the house
     effective: dict[tuple[str | int, ...], _Effective] = {("risk",): _Effective(house, None, config.risk.profile)}
     agent_tables = [(("agents", k, "limits"), agent) for k, agent in enumerate(config.document.agents)]
     if config.document.manual is not None:

@@ -120,6 +120,7 @@ def _shadow(
         limits = override(limits, protective=replace(limits.protective, at_venue=False))
     scheduled_names = {name for schedule in schedules if schedule.do in FEED_ASKS for name in schedule.agents}
     capital = int(house.cash_micro * Fraction(repr(agent.capital)))
+    # a challenger without a schedule has that of its champion
     shadow_rules = AgentRules(
         name=agent.name,
         capital_micro=capital,
@@ -132,6 +133,7 @@ def _shadow(
         agents=(shadow_rules,),
         house=override(Limits(), **{name: getattr(limits, name) for name in (*VENUE, *TOLERANCE)}, allow_short=True),
         cash_micro=capital,
+        # off: what belongs to the account, or to its other agents
         flatten_on=(),
         venue_pays=False,
         coin_fee_bp=0.0,

@@ -72,7 +72,7 @@ def after_history(feed: Replay, house: Sessions, start_ns: int, history: int) ->
     if not history:
         return start_ns
     ticks = sample_ticks(house, [house], feed.interval_ns, feed.first_ts - 1, feed.last_ts, start_ns)
-    ticks_ahead = list(islice(ticks, history + 2))
+    ticks_ahead = list(islice(ticks, history + 2))  # + 2: the first sample of trading, and one more
     # the bars end too early, or `history` samples precede `start_ns` already
     if len(ticks_ahead) < history + 2 or ticks_ahead[history].warmup:
         return start_ns

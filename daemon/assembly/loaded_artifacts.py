@@ -81,6 +81,7 @@ def named(config: Config, path: str, version: str = "", beside: str = "") -> str
 
     folder = config.source.folder
     if not path:
+        # `beside` is a folder of versions, or one version in such a folder
         folder_beside = bundled.find(beside, folder)
         path = str(Path(beside) if (folder_beside / CURRENT).is_file() else Path(beside).parent)
     name = os.path.normpath(Path(path, version) if version else path)

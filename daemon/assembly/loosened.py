@@ -60,6 +60,7 @@ def keys_looser(ours: Limits, theirs: Limits) -> list[str]:
     names = []
     for name in (*(key for key in Limits.__struct_fields__ if key in FIELDS), *EXTRA):
         our_value, their_value = value_of(ours, name), value_of(theirs, name)
+        # not comparable, equal, off in `theirs`, or off in `ours` where `theirs` has the default
         if (
             name in UNCOMPARED
             or our_value == their_value

@@ -449,7 +449,7 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None, isolat
         live=True,
         macro=macro_of(config, sessions[universe.calendar], universe),
         cash_rate=rate_of(config, now - now % DAY_NS),
-        outside=outside_benchmark(config, None, cache, strict=False),
+        outside=outside_benchmark(config, None, cache, strict=False),  # None: no recorded bars
     )
 
 

@@ -59,7 +59,7 @@ def check_interrupt() -> None:
 
 def guarded(command: Callable[[], object]) -> int:
     """Run a command and return its exit code; the message of a failure goes to standard error."""
-    # those of an earlier command of this process do not count
+    # the interrupts of an earlier command of this process do not count
     del _interrupts[:]
     earlier_handler = signal.getsignal(signal.SIGINT)
     # a handler that the embedding program has set is not replaced
@@ -76,7 +76,7 @@ def guarded(command: Callable[[], object]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # the program that reads the output has ended (`quantd orders | head`), which is no error
-        # the interpreter flushes the rest at its exit: it must not fail again
+        # the interpreter flushes the output at its exit: that flush must not fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except SystemExit as end:

@@ -95,6 +95,7 @@ def _references(document: Table, registry: Known, source: Source) -> Iterator[Mi
         ("job", registry.jobs, ("schedules.*.do",)),
         ("profile", registry.profiles, ("risk.profile", "manual.profile", "portfolios.profile", "agents.*.profile")),
         ("agent", agents, ("schedules.*.agents.*",)),
+        # "fence" leaves a difference to no agent
         ("agent", ("fence", *agents, *manual_book), ("broker.differences",)),
         ("agent that trades", names_of(document, shadows=False), ("capital.regimes.*.shares.*.agent", MAY_BE_EMPTY[1])),
     ):

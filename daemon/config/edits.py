@@ -93,7 +93,7 @@ def _text_with_value(text: str, path: Path, value: object) -> str:
         last = _last_line(lines, first, path)
         replacement = []
         if value is not None:
-            head = lines[first].partition("=")[0].rstrip()  # with its indentation, and the dots of feed.path
+            head = lines[first].partition("=")[0].rstrip()  # the key as written, indented or dotted
             replacement = (head + assignment(key, value).removeprefix(toml_key(key))).split("\n")
             if comment := _comment(lines[first : last + 1]):
                 column = lines[last].rindex(comment) if last == first else 0
@@ -103,11 +103,11 @@ def _text_with_value(text: str, path: Path, value: object) -> str:
         parent = path[:-1]
         if parent in line_of_path:
             key_lines = [line - 1 for key_path, line in line_of_path.items() if key_path[:-1] == parent]
-            key_lines = [line for line in key_lines if not lines[line].lstrip().startswith("[")]  # without subtables
+            key_lines = [line for line in key_lines if not lines[line].lstrip().startswith("[")]  # no headers
             last_line = _last_line(lines, max(key_lines), path) if key_lines else line_of_path[parent] - 1
             lines[last_line + 1 : last_line + 1] = assignment(key, value).split("\n")
         else:
-            end = len(lines) - 1 if not lines[-1] else len(lines)
+            end = len(lines) - 1 if not lines[-1] else len(lines)  # before the empty text at the end
             lines[end:end] = ["", f"[{'.'.join(map(str, parent))}]", *assignment(key, value).split("\n")]
     return "\n".join(lines)
 

@@ -107,6 +107,7 @@ def _short_variable_text(document: Mapping[str, Any], variable: str, environ: Ma
     text, path = environ.get(variable, ""), PLAIN[variable]
     feed = document.get("feed", {})
     kind = environ.get("QUANTD_FEED__KIND") or (feed.get("kind", "replay") if isinstance(feed, dict) else "")
+    # the long form of a variable has priority, and only a replay has a path of data
     if not text or variable_of(path) in environ or (variable == "DATA_PATH" and kind != "replay"):
         return ""
     match variable:
@@ -142,6 +143,7 @@ def _merge(
     `place` names the override in a message: the variable, or --set with the key. `parts` is the path as text, and `raw`
     the value as text.
     """
+    # --set only: a variable of one part is no key of quantd
     if len(parts) == 1 and (parts[0],) in keys and not place.startswith(PREFIX):
         many = keys[(parts[0],)].many
         form = f"--set {parts[0]}.{'NAME.' if many else ''}KEY=VALUE"

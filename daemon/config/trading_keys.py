@@ -141,7 +141,7 @@ def _walk(section: Section, path: Path, above: str, *, changed: bool = False) ->
                 row = f"{dotted_name}.{title if _PLAIN.fullmatch(title) else dumps(title)}"
                 yield from _walk(inner, (*key_path, k), row, changed=changed)
         else:
-            if usual is None and affects_trading(key_path, value):
+            if usual is None and affects_trading(key_path, value):  # the presence of an optional table is a setting
                 yield dotted_name, True, None
             yield from _walk(value, key_path, dotted_name, changed=changed)
 

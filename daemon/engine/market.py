@@ -34,7 +34,7 @@ def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
         fresh = market.fresh
         state.marks = np.where(fresh, market.close, state.marks)
         state.marks_nano = np.where(fresh, market.close_nano, state.marks_nano)
-        state.marks_nano.flags.writeable = False  # like the closes of a slice: another kind is compiled once more
+        state.marks_nano.flags.writeable = False  # like the closes of a slice: a writeable array is compiled for again
         state.mark_ts = np.where(fresh, ts, state.mark_ts)
     state.traded_volume(market)
     closes: Floats = market.close
@@ -84,7 +84,7 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
     """
     symbol, is_carried = action.symbol, action.ts <= state.carried[0]
     if action.kind == "dividend":
-        state.history.action(action.key, symbol, 1.0, action.cash_nano / 1e9)
+        state.history.action(action.key, symbol, 1.0, action.cash_nano / 1e9)  # the ratio 1: no split
         if is_carried:
             return ()  # the carried account has it
         if state.rules.venue_pays:
@@ -100,7 +100,7 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
     numerator, denominator = action.numerator, action.denominator
     if symbol in state.restrictions.jumped and not is_carried:
         return jump_announced(state, action)
-    state.history.action(action.key, symbol, numerator / denominator, 0.0)
+    state.history.action(action.key, symbol, numerator / denominator, 0.0)  # no cash
     scale_mark(state, symbol, numerator, denominator)  # marks are raw prices: from the ex date on they are scaled
     if is_carried:
         return ()

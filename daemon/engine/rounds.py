@@ -48,8 +48,8 @@ def view_of(state: State, number: int, ts: int) -> View:
     weights.flags.writeable = False
     return View(
         universe=state.universe,
-        ring=state.history.known,
-        by_date=state.history.by_date,
+        ring=state.history.known,  # the samples by instant
+        by_date=state.history.by_date,  # the samples by session date
         prices=state.prices(),
         weights=weights,
         cash=state.ledger.books[number].cash_micro / equity if equity > 0 else 0.0,
@@ -63,7 +63,7 @@ def view_of(state: State, number: int, ts: int) -> View:
 
 def on_decided(state: State, answer: Decided) -> Sequence[Effect]:
     """Record an agent's answer; plan orders after the last answer of its round."""
-    round_ = state.round
+    round_ = state.round  # the agents that were asked at one instant, and their answers
     if round_ is None or round_.number != answer.round or answer.agent not in round_.waiting:
         return ()  # the round was planned without this late answer: it must not change the targets now
     round_.waiting.remove(answer.agent)

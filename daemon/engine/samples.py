@@ -54,7 +54,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
         forget_best(state)
         settle_exits(state)  # before the sample counts: a cooldown begins with the next one
     if tick.jobs:
-        state.later |= AT_SAMPLES.intersection(tick.jobs)
+        state.later |= AT_SAMPLES.intersection(tick.jobs)  # jobs that wait for a sample
     if tick.sample:
         close_dates(state, tick.ts)
         closes = closes_before(state, state.marks, tick.ts) if state.restrictions.jumped else state.marks
@@ -81,7 +81,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     if state.venue.waits.compared:
         effects.extend(check_clocks(state))
         effects.extend(flatten_is_late(state))
-    if state.flattening and only_late(state):
+    if state.flattening and only_late(state):  # no order is open but late ones
         effects.extend(flatten_all(state))
     if state.protecting:
         effects.extend(order_exits(state))
@@ -121,6 +121,7 @@ def serve_tick(state: State, tick: Tick, effects_so_far: Sequence[Effect]) -> Se
             effects.extend(reallocate(state, frozenset(due)))
     if tick.sample and tick.cash_rate is not None:
         state.balances_micro = [book.cash_micro for book in state.ledger.books]
+    # the reason has the form WHO: REASON, as of an operator's command
     effects.extend(_ask_and_run_jobs(state, due, tick.jobs, tick.ts, "schedule: schedule", tick.coming))
     return effects
 
@@ -181,16 +182,17 @@ def accrue(state: State, tick: Tick) -> list[Effect]:
     sample, at the rate that this tick names.
     """
     effects: list[Effect] = []
+    # `borrowed_key` is the day of the previous sample, 0 before the first one
     days = int(tick.key - state.borrowed_key) // DAY_NS if state.borrowed_key else 0
     rate = state.rules.borrow_bp_annual
     if rate and days > 0 and any(lots < 0 for lots in state.ledger.house.lots):
         change = state.ledger.borrow(state.marks_nano.tolist(), rate, days)
         state.booked()
-        effects.append(Booked(tick.ts, "borrow", -1, change))
+        effects.append(Booked(tick.ts, "borrow", -1, change))  # -1: of no symbol
     if tick.cash_rate and days > 0 and state.balances_micro:
         change = state.ledger.interest(state.balances_micro, tick.cash_rate, days)
         state.booked()
-        effects.append(Booked(tick.ts, "interest", -1, change))
+        effects.append(Booked(tick.ts, "interest", -1, change))  # -1: of no symbol
     state.earned = None if tick.cash_rate is None else earned(tick.cash_rate, max(days, 0))
     state.borrowed_key = tick.key - tick.key % DAY_NS
     return effects

@@ -294,9 +294,9 @@ async def read_flows(client: Rest, universe: Universe, since: int, now: Callable
             undated[activity.id] = 0  # without a time: a later list must not date it as new
             client.unreadable.add("activity", raw, wrong)
             continue
-        if move is not None and move.ts == read_at:
+        if move is not None and move.ts == read_at:  # it has no date, and is listed for the first time
             undated[activity.id] = read_at
-        if move is None or move.ts <= since:
+        if move is None or move.ts <= since:  # it moves nothing, or is too early
             continue
         symbol = names.get(move.symbol.replace("/", ""), "")
         # no book holds a coin without a pair in the universe: only the cash of its movement counts

@@ -202,7 +202,7 @@ class Rest:
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
-                    await self._limiter.acquire(_WEIGHT.get(method, 1.02))  # a query is served last
+                    await self._limiter.acquire(_WEIGHT.get(method, 1.02))  # the heaviest: a query is served last
             except TimeoutError:
                 raise NotSent(f"not sent: the rate limit of {settings.per_minute} a minute is used up") from None
             try:

@@ -335,7 +335,7 @@ class Desk:
         except Garbled as wrong:
             return [self.unknown(sent, str(wrong))]
         report = reports_of(sent, ts, cause, cum, _end_text(order), news_only=True)
-        return [report] if report.cause else []
+        return [report] if report.cause else []  # without rows there is no news
 
     def _remember_execution(self, id: str, execution: Execution) -> None:
         """Store an execution by its id, for a later reversal; the oldest ones are dropped."""

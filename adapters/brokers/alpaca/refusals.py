@@ -79,6 +79,6 @@ def alpaca_outcome(status: int, code: int, words: str) -> Outcome:
     if service_class(words):
         return Outcome.UNKNOWN
     entry = CODES.get(code)
-    if entry is not None and code // 100_000 == status:
+    if entry is not None and code // 100_000 == status:  # an entry is (outcome, source)
         return entry[0]
     return Outcome.DENIED if status == 401 else Outcome.STRANGE

@@ -33,7 +33,7 @@ async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBaske
 
     `posted` of an order is 0 until it was sent.
     """
-    new = desk.orders.add(basket)[0]
+    new = desk.orders.add(basket)[0]  # the desk sends and queries the orders of the account
     rows = desk.orders.rows(sample, n, [row])
     if not rows:
         return [desk.end(new, Cause.EXPIRED, "never sent: the order it replaces is not known")]

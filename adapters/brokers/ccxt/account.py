@@ -34,7 +34,7 @@ async def account_of(
     line: Line, universe: Universe, markets: Markets, orders: Orders, clock: Callable[[], int]
 ) -> VenueAccount:
     """Read balances and open orders. Raises ConnectionError, and KeysRefused where the keys are refused."""
-    exchange = line.exchange
+    exchange = line.exchange  # `line` is the connection to the exchange
     try:
         balance = await line.ask(exchange.fetch_balance)
         open_orders = await line.ask(exchange.fetch_open_orders)
@@ -42,7 +42,7 @@ async def account_of(
     except Exception as error:
         raise line.refused(error) or line.lost(error) from None
     currency, totals = universe.currency, balance["total"]
-    if currency in line.unread:
+    if currency in line.unread:  # `unread` has the assets whose balance could not be read
         raise ConnectionError(f"{line.access.venue}: the balance in {currency} cannot be read")
     lots, odd, unread = [], [], []
     for column, (symbol, base, lot_nano) in enumerate(

@@ -73,7 +73,7 @@ class Crypto:
         self._opened_at = 0
         self._reading = asyncio.Lock()
         self._baskets: WeakValueDictionary[tuple[int, int], asyncio.Lock] = WeakValueDictionary()
-        self._use_markets(Markets((), (), (), {}))
+        self._use_markets(Markets((), (), (), {}))  # none before `open`
 
     def _use_markets(self, markets: Markets) -> None:
         self._markets, self.untradable = markets, markets.untradable
@@ -274,6 +274,7 @@ class Crypto:
             sent_earlier = [order for order in sent_earlier if order.id not in self._sender.at]
             for order in sent_earlier:
                 self._inherited.setdefault(order.id, self._opened_at)
+            # where the exchange refuses late orders, a short wait settles them
             if sent_earlier and self._line.dialect.refuse_after is not None:
                 statuses |= await self._look_settled(sent_earlier)
         except Exception as error:

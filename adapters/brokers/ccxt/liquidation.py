@@ -138,7 +138,7 @@ class CryptoExit:
             return Holding(name, qty, worth)
         limits = self._markets[name]["limits"]
         min_amount, min_cost = _minimum(limits, "amount"), _minimum(limits, "cost")
-        if qty > 0 and self._in_steps(name, qty) < max(min_amount, Decimal("1e-18")):  # not 0 steps
+        if qty > 0 and self._in_steps(name, qty) < max(min_amount, Decimal("1e-18")):  # 0 steps are dust too
             return Holding(name, qty, worth, f"less than the venue's least order of {min_amount:f}")
         if worth is not None and 0 < worth < min_cost:
             return Holding(

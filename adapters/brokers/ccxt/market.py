@@ -55,9 +55,9 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, c
 
     Raises VenueError with every mistake and its remedy, or ConnectionError.
     """
-    exchange, where = line.exchange, line.access.venue
+    exchange, where = line.exchange, line.access.venue  # `line` is the connection to the exchange
     mistakes = lacks(exchange, line.dialect)
-    markets = Markets((), (), (), {})
+    markets = Markets((), (), (), {})  # none so far
     if not mistakes:
         try:
             listing = await line.read(exchange.load_markets)

@@ -116,7 +116,7 @@ class OrderSender:
         if not isinstance(order, dict) or not order.get("id"):
             return self.unknown(sent, "the answer has no order id")
         sent.venue_id = str(order["id"])
-        return reports_of(sent, self._clock(), None)
+        return reports_of(sent, self._clock(), None)  # None: the order is open
 
     def _too_small(self, sent: Sent) -> str:
         """Return why an order is below the exchange's minimum amount or cost; empty if it is not."""
@@ -252,6 +252,7 @@ class OrderQueries:
         """Return client id -> ended order, for those of the `rows` that are in the exchange's history."""
         ids = {sent.id for sent in rows}
         by_client_id: dict[str, dict[str, Any]] = {}
+        # None: of all symbols
         async for order in self._line.pages(self._history, None, since_ms(rows), self._line.dialect.ended):
             id = self._line.dialect.client_id_of(order)
             # pages come in any order; a client id is used once, so that one match is enough
@@ -277,6 +278,7 @@ class OrderQueries:
             return {}
         rows = [orders[id][0] for id in behind]
         fetch, history = self._line.exchange.fetch_my_trades, self._line.dialect.history
+        # None: of all symbols
         async for trade in self._line.pages(fetch, None, since_ms(rows), history):
             id = ids.get(str(trade.get("order")))
             if id is None:

@@ -85,7 +85,7 @@ class BarFills:
         bar_row: int = bar.t
         ts_open: int = bar.ts_open
         ts_event: Whole = bar.ts_event
-        partial: bool = len(self.fresh) > 0
+        partial: bool = len(self.fresh) > 0  # some symbols have no bar
         for row_number in rows:
             row: int = row_number
             column: int = self.sym[row]

@@ -81,7 +81,7 @@ class Fills:
 
     def begin(self, market: MarketSlice) -> None:
         """Select the bars of a slice (one instant) for the following calls of `filled`."""
-        block, t = market.block, market.row
+        block, t = market.block, market.row  # a block has one row for each instant
         if block is not self._block:
             self._block = block
             self._columns = Columns(

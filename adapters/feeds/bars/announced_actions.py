@@ -149,7 +149,7 @@ def _faults_at(bars: Series, row: int, actions_before: Sequence[Action], changed
     stop = int(np.searchsorted(bars.column, bars.column[row], side="right"))
     closes = bars.close[max(first, row - WINDOW - 1) : row]
     sigma = deviation(np.diff(np.log(closes)))  # the usual move, in logs
-    sigma = FEW_BARS_SIGMA if sigma != sigma else sigma
+    sigma = FEW_BARS_SIGMA if sigma != sigma else sigma  # NaN: too few bars
     close_before = float(bars.close[row - 1])
     open_and_close = float(bars.open[row]), float(bars.close[row])
     dividends = [action for action in actions_before if action.kind == "dividend"]
@@ -160,7 +160,7 @@ def _faults_at(bars: Series, row: int, actions_before: Sequence[Action], changed
         return []  # a person has looked at this bar
     nano = exact_nano(np.array([close_before, open_and_close[0]])).tolist()
     bar_fields = int(bars.ts_event[row]), int(bars.ts_open[row]), nano[0], nano[1]
-    explains = _explained(bars, row, stop)
+    explains = _explained(bars, row, stop)  # times of the bars whose moves a fault explains
     large = [action for action in dividends if action.cash_nano / NANO >= MOST_YIELD * close_before / 2]
     if (
         splits
@@ -185,11 +185,12 @@ def _faults_at(bars: Series, row: int, actions_before: Sequence[Action], changed
             faults += [ActionFault(action, *bar_fields, explains=explains, **shown_there) for action in splits]  # type: ignore[arg-type]
         else:
             faults += [ActionFault(action, *bar_fields, reading, explains=explains) for action in splits]
-        new_per_old = 1.0 if reading == "absent" else 1.0 / new_per_old
+        new_per_old = 1.0 if reading == "absent" else 1.0 / new_per_old  # the ratio that the prices show
     elif splits and changed and len(splits) == 1:
         shown_ratio = nearest_ratio((close_before - small_cash) / open_and_close[0], sigma / 3)
         faults.append(ActionFault(splits[0], *bar_fields, "another_ratio", shown_ratio, explains=explains))
         new_per_old = float(shown_ratio)
+    # whether the price fell by half of the dividends at least
     shown_fall = min(price * new_per_old for price in open_and_close) < close_before - cash / 2 and cash < close_before
     least_cash = _least_yield(bars, row, first) * close_before
     if cash >= least_cash and not shown_fall:

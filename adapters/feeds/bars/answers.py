@@ -102,7 +102,7 @@ def settle(checked: Checked, rows: Rows, placed: Placed, answers: Answers = NOTH
         level_start, level_rows = (shift.jump.symbol, shift.first_ts), list(shift.rows)
         answer = answers.about(shift.jump.symbol, days[level_start])
         settled[level_rows] = True
-        crash = shift.crash and answers.spikes != "reject"
+        crash = shift.crash and answers.spikes != "reject"  # a crash that its volume proves needs no answer
         if answer == "real" or ((answers.jumps_real or (crash and answers.first_bars)) and answer is None):
             real[level_rows] |= answer == "real" or answers.first_bars
             listed[level_rows] = answer == "real"

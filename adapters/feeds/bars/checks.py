@@ -170,6 +170,7 @@ def _crossed(rows: Rows) -> Bools:
 def _out_of_order(rows: Rows, good: Bools) -> Bools:
     """Mark the fewest bars whose removal makes each symbol's stamps ascend through each file."""
     good_rows = np.flatnonzero(good)
+    # one number for each symbol in each file
     file_group = rows.column[good_rows] * (int(rows.source.max(initial=0)) + 1) + rows.source[good_rows]
     order = np.argsort(file_group, kind="stable")
     good_rows, file_group = good_rows[order], file_group[order]

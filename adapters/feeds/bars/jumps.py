@@ -268,7 +268,7 @@ def _comparison(
     new_session = interval == DAY_NS or silence > interval
     comparable = row > start and silence <= GAP_NS
     move_limit = limit(MOVE_SIGMAS, MOVE_FLOOR, MOVE_CAP)
-    usual_night = deviation(open_moves[earlier])
+    usual_night = deviation(open_moves[earlier])  # the usual move from a close to the next open
     smallest_shift = SPLIT_SIGMAS * UNKNOWN_SIGMA if np.isnan(sigma) else SHIFT_SIGMAS * sigma
     if interval == DAY_NS and usual_night > 0:
         smallest_shift = min(smallest_shift, SHIFT_NIGHTS * usual_night)
@@ -340,7 +340,7 @@ def _changes_of_symbol(
     for comparison, following in zip(comparisons, [*(later.row for later in comparisons[1:]), stop], strict=True):
         row = comparison.row
         if announced[row]:
-            reference *= previous[row] / bars.close[row - 1]
+            reference *= previous[row] / bars.close[row - 1]  # by the ratio of the announced split
             off_level = off_level and not np.isnan(reference)  # a 1:1 split marks a human check
         reference = reference if off_level else float(previous[row])
         if off_level and _is_back(bars, comparison, reference):
@@ -444,6 +444,7 @@ def _quiet_shift(bars: Series, comparison: _Comparison, reference: float) -> Shi
     elif not comparison.opens:
         return None
     else:
+        # a split multiplies the volume by the ratio by which it divides the price
         usual_volume = bars.volume[row] > 0 and abs(np.log(bars.volume[row] / comparison.usual) + gap) <= np.log(
             SPLIT_VOLUME
         )

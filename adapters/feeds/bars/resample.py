@@ -104,7 +104,7 @@ class Resampler:
             if self.interval_ns >= DAY_NS:
                 begin[of_calendar], end[of_calendar] = opens, closes
             else:
-                inside_bar = np.minimum(ts[of_calendar], closes - 1)  # the trades of the close itself
+                inside_bar = np.minimum(ts[of_calendar], closes - 1)  # a trade at the close is in the last bar
                 begin[of_calendar] = inside_bar - (inside_bar - opens) % self.interval_ns
                 end[of_calendar] = np.minimum(begin[of_calendar] + self.interval_ns, closes)
             inside[of_calendar] = (session >= 0) & (ts[of_calendar] <= closes)

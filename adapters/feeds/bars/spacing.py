@@ -114,6 +114,7 @@ def _regular_spacing(column: int, ts: Ints, step: Ints, calendar: Sessions, inte
             return None
         return Spacing(column, int(values[counts.argmax()]))
     commonest = int(values[counts.argmax()])
+    # + 1 if all distances are equal
     log_chance = np.log(max(commonest // interval, 2)) + (counts.max() == len(step))
     if len(step) * log_chance < _BY_CHANCE and commonest < DAY_NS:
         return None  # a thin market has so few distances that are all multiples of some length, by chance
@@ -128,6 +129,7 @@ def _spacing_of_days(column: int, ts: Ints, step: Ints, calendar: Sessions) -> S
 
     Holidays and the length of months vary a distance of weeks or months, so that the comparison has a tolerance.
     """
+    # the sessions of all stamps, with the one at which the last distance ends
     session_rows = np.searchsorted(calendar.closes, np.append(ts, ts[-1:] + step[-1:]), side="right")
     values, counts = np.unique(np.diff(session_rows), return_counts=True)
     commonest_sessions = int(values[counts.argmax()])

@@ -107,6 +107,7 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed
             np.minimum(nominal_open + interval, closes[session]),
         )
         ns_to_open, ns_since_close = opens[session] - nominal_open, nominal_open - closes[np.maximum(session - 1, 0)]
+        # after the last session, counted from its own close
         ns_since_close = np.where(nominal_open >= closes[-1], nominal_open - closes[-1], ns_since_close)
         extended = ~inside & (
             ((ns_to_open > 0) & (ns_to_open <= _EXTENDED_NS))

@@ -97,7 +97,7 @@ class Closes:
             with_clock = ends % self.interval_ns == 0
             decisive = with_session != with_clock
             if decisive.any():
-                self._last = (0, None)
+                self._last = (0, None)  # the stored answer is of the other grid
                 self._by_clock[calendar_index] = bool(2 * np.sum(with_clock[decisive]) > np.sum(decisive))
 
     def _next(self, calendar_index: int, ts: int) -> int | None:

@@ -279,6 +279,7 @@ class Live:
             return now + int(self._beat * NANO)
         if missing != last.close:
             return missing + (self._mend if self._stream is not None and builder.heard(missing) else self._poll)
+        # the shift doubles the pause with each try
         next_query = last.at + min(self._poll << min(last.tries, 16), max(self._poll, self._grace // 4))
         # One query follows the end of the grace time, because only a later answer proves that no bar is coming.
         return min(next_query, missing + self._grace) if last.at < missing + self._grace else next_query

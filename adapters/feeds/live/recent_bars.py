@@ -70,7 +70,7 @@ class RecentBars:
             placed.take(within_length),
             verdict[within_length],
         )
-        self._index = None
+        self._index = None  # `find` makes it anew
         changes = (*review.jumps, *(shift.jump for shift in review.shifts))
         jumps = sorted((jump for jump in changes if (jump.symbol, jump.ts) in added), key=lambda change: change.ts)
         return Checked(new_verdicts, tuple(jumps))

@@ -274,6 +274,7 @@ class SliceBuilder:
         ]
         newest_close = max(last_closes, default=self.newest)
         its_close = self.closes.after(newest_close - 1)
+        # not a close of the calendars, a close that was passed, or one whose wait is over
         if (
             its_close is None
             or its_close[0] != newest_close

@@ -181,6 +181,7 @@ def _action_rows(frame: pl.DataFrame, name: str, universe: Universe) -> list[Act
         if ts == NO_STAMP:
             raise FeedError(where, "the ex date cannot be read", "Write it as 2020-08-31")
         column, day = universe.index[symbol], ts - ts % (86_400 * NANO)
+        # an action that is no split has the ratio 1:1, one without cash the amount 0
         if kind == "split":
             numerator, denominator = _ratio(where, ratio)
             rows.append(ActionRow(day, column, "split", numerator, denominator, 0))
@@ -384,7 +385,7 @@ def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int, zone:
     represent. A field that is no number becomes NaN. Raises FeedError for a column that is neither text nor numbers.
     """
     symbols = frame["symbol"]
-    spellings = symbols.unique().cast(pl.String)
+    spellings = symbols.unique().cast(pl.String)  # each is looked up once
     column = (
         symbols.cast(pl.String)
         .replace_strict(

@@ -193,7 +193,7 @@ def _grouped(symbol_faults: Sequence[Named], universe: Universe) -> Iterator[Mis
         settings = [
             remedy
             if remedy in shared_remedies or not remedy.startswith("[universe]")
-            else _tables(symbols, remedy.split('"')[1])
+            else _tables(symbols, remedy.split('"')[1])  # the calendar is in quotes
             for remedy in remedies
         ]
         yield Misfit(kind, tuple(symbols), f"{some(symbols)}: {text}", tuple(settings))
@@ -301,7 +301,7 @@ def _best_calendar(
         sessions = _sessions(name, ts)
         other_fit = _fit(ts, sessions, stamps)
         fewer_faults = other_fit.faults * 3 <= own_fit.faults
-        least_absent = _ABSENT[0] if name in likely_names else _ABSENT[1]  # so many expected bars must be absent
+        least_absent = _ABSENT[0] if name in likely_names else _ABSENT[1]  # number of expected bars that must be absent
         proved_by_absence = (
             other_fit.outside == 0 and own_fit.outside > 2 and _expected(ts, own_calendar, sessions) >= least_absent
         )
@@ -455,7 +455,7 @@ def _best_hours(
         still_outside, covered = _outside(zoned_ts, sessions, reading), _covered(zoned_ts, sessions, reading)
         if still_outside * BETTER > outside or (name and covered < _COVERED):
             continue
-        if name and _at_noon(zoned_ts, sessions, reading) > TOLERATED * len(ts):
+        if name and _at_noon(zoned_ts, sessions, reading) > TOLERATED * len(ts):  # bars in its break at noon
             continue
         if best is None or (still_outside, -covered) < best[:2]:
             best = still_outside, -covered, name, zone

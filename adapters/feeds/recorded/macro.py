@@ -239,7 +239,7 @@ def _numbers(path: Path, column: pl.Series, lines: Ints) -> Floats:
         column = column.cast(pl.String)
     if column.dtype == pl.String:
         column = column.str.strip_chars()
-        column = pl.select(pl.when(column != "").then(column)).to_series()
+        column = pl.select(pl.when(column != "").then(column)).to_series()  # an empty text becomes null
     elif not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
         raise FeedError(path.name, f"column {column.name} holds {column.dtype}, not numbers", "Write numbers")
     values: Floats = column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()

@@ -292,6 +292,7 @@ def signed(
     how: Signature, url: str, headers: Mapping[str, str], secret: str, now_s: float
 ) -> tuple[str, dict[str, str]]:
     """Return the url and headers of a GET request with its signature (HMAC-SHA256, RFC 2104) added."""
+    # the time in the unit of the signature
     stamp = str(int(now_s * 1_000_000) * _PER_SECOND[how.timestamp] // 1_000_000)
     signed_headers = dict(headers)
     if how.timestamp_parameter:

@@ -55,7 +55,7 @@ class Web:
         # the first answer must come soon; a host that has answered once can be reached, if slowly
         limit_s = self._timeout_s if self._patient else min(self._timeout_s, FIRST_ANSWER_S)
         try:
-            full_url = URL(url, encoded=True)  # as it was signed
+            full_url = URL(url, encoded=True)  # unchanged: it may be signed
             if params:
                 full_url = full_url.update_query(dict(params))
             async with (

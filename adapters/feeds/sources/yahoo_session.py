@@ -102,6 +102,7 @@ class LastChart:
                 return SourceError(source, f"{symbol}: {self.host} refuses the request: {reason}", RANGE, again=False)
             case status if status >= 500:
                 return SourceError(source, f"{symbol}: {self.host} is unavailable: {self._shown()}", LATER)
+        # an answer without bars has an error or an empty result: any other answer is unreadable
         if body is None or (error is None and (body.result is None or any(part.timestamp for part in body.result))):
             return self.unreadable(source, symbol)
         return None  # a known symbol without a bar in the range

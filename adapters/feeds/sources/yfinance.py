@@ -349,13 +349,13 @@ class YahooSource:
         with _one_at_a_time:
             if self._session is None:
                 yfinance.config.debug.hide_exceptions = False
-                logging.getLogger("yfinance").addHandler(logging.NullHandler())  # its errors are raised
+                logging.getLogger("yfinance").addHandler(logging.NullHandler())  # errors are raised, not logged
                 warnings.filterwarnings("ignore", module=r"yfinance(\..*)?$")
                 if self._cookies is not None:
                     self._make_caches(self._cookies)
                     yfinance.set_tz_cache_location(str(self._cookies))
                 self._session = session_of(self._gateway, self._deadline_s / 3)
-            YfData.cache_get.cache_clear()  # it would cache an answer of 500 for the life of the process
+            YfData.cache_get.cache_clear()  # else an answer of status 500 stays for the life of the process
             return self._session
 
     def _rows(self, frame: "pd.DataFrame | None", column: int, actions: Sequence[ActionRow]) -> Rows:

@@ -54,6 +54,7 @@ def symbol_of(stem: str, universe_symbols: Sequence[str] = ()) -> tuple[str, tup
         word for word in main_parts if word.isupper() and word.lower() in _WORDS and len(word) > 1
     ]
     tickers = [word for word in candidates if _TICKER.fullmatch(word)]
+    # the only ticker of several letters prevails over single letters
     several_letters = [word for word in tickers if len(word) > 1]
     if len(tickers) == 1 or len(several_letters) == 1:
         return (several_letters or tickers)[0], ()

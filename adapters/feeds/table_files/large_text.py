@@ -76,6 +76,7 @@ def large_table(source: Path | bytes, where: str, *, exact: bool = False) -> Lar
     if len(set(column_names)) != len(column_names) or "" in column_names:
         return None
     sample = pl.DataFrame(sample_rows, schema=dict.fromkeys(column_names, pl.String), orient="row")
+    # {}: no person names a column
     roles = named_roles(column_names, where, {}) if layout.header else valued_roles(sample, where)
     if roles is None or not roles.time:
         return None
@@ -122,7 +123,7 @@ def _is_even(source: Path | bytes, layout: Layout) -> bool:
         separators += chunk.count(separator)
         lines += chunk.count(b"\n")
         last_byte = chunk[-1:]
-    lines += (last_byte != b"\n") - layout.begin
+    lines += (last_byte != b"\n") - layout.begin  # the last line may have no end
     return lines > 0 and separators - separators_before == lines * (layout.width - 1)
 
 

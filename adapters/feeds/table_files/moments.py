@@ -127,7 +127,7 @@ def moments(values: pl.Series, where: str, *, dates: str = "", unit: str = "") -
     filled = text.drop_nulls().filter(text.drop_nulls() != "")
     if not len(filled):
         raise FeedError(where, "no line has a time", "Give each bar its date or time")
-    if filled.str.ends_with("T").all():
+    if filled.str.ends_with("T").all():  # 2024-07-03T: dates without a time
         text, filled = text.str.strip_suffix("T"), filled.str.strip_suffix("T")
     if filled.str.contains(r"^\d+(\.\d+)?$").all():
         digits = _digit_format(filled)
@@ -239,6 +239,7 @@ def _with_offsets(stamps: pl.Series, text: pl.Series, filled: pl.Series, offset:
     offset_parts = text.str.extract_groups(r"([+-])(\d\d):?(\d\d)$").struct.unnest()
     sign = offset_parts.to_series(0).replace_strict({"+": 1, "-": -1}, default=None, return_dtype=pl.Int64)
     minutes = sign * (offset_parts.to_series(1).cast(pl.Int64) * 60 + offset_parts.to_series(2).cast(pl.Int64))
+    # a field that ends with Z or a name of UTC has the offset 0
     minutes = minutes.zip_with(~text.str.contains(r"(Z|UTC|GMT)$"), pl.Series([0], dtype=pl.Int64))
     offset_duration = pl.DataFrame({"m": minutes}).select(pl.duration(minutes=pl.col("m"), time_unit="ns")).to_series()
     offsets = sorted({field for field in filled.str.extract(r"([+-]\d\d:?\d\d)$").unique().to_list() if field})

@@ -38,7 +38,7 @@ def nested_tables(data: bytes, where: str) -> list[NestedTable]:
         document = msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.DecodeError, RecursionError):
         document = _json_lines(data, where)
-    tables = list(_tables(document, {}, 0, ""))
+    tables = list(_tables(document, {}, 0, ""))  # the top has no texts around it, and no key
     if not tables:
         raise FeedError(where, "this JSON has no list of bars", "Save the answer with its bars")
     longest = max(len(table.frame) for table in tables)
@@ -77,7 +77,7 @@ def _tables(node: Any, outer_texts: Mapping[str, Any], depth: int, key: str) -> 
             yield _table_of_objects(
                 [_flattened(row) for row in node] if len(flat) > len(node[0]) - 1 else node, outer_texts, key
             )
-        elif node and all(isinstance(row, list) for row in node) and len(node[0]) >= 5:
+        elif node and all(isinstance(row, list) for row in node) and len(node[0]) >= 5:  # a time and four prices
             yield _table_of_arrays(node, outer_texts, key)
         else:
             for item in node:

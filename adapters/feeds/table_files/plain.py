@@ -30,7 +30,7 @@ def is_plain(path: Path) -> bool:
     if path.is_dir():
         return False
     if not path.is_file():
-        return True  # its reader names the fault
+        return True  # the direct reader names the fault
     with path.open("rb") as file:
         head = file.read(_HEAD)
     kind = kind_of(head)

@@ -254,14 +254,14 @@ def _raw_tables(part: Part, asked: Asked) -> list[RawTable]:
         return [table]
     names_row = (
         len(header) - 1 if names_row is None else names_row
-    )  # of names that are no prices, those that are missing are named later
+    )  # without names of prices, the last line of the header: a later error names the missing ones
     titles = _unique_names([*header[names_row][: len(names)], *names[len(header[names_row]) :]])
     renamed = text.frame.clone()
     renamed.columns = titles
     table = table._replace(frame=renamed, named=True)
     symbol_row = next(
         (row for k, row in enumerate(header) if k != names_row and sum(bool(field) for field in row) > 3), None
-    )
+    )  # another line of the header that is mostly filled
     if symbol_row is None or len(header) < 2:
         return [table]
     pairs = [(header[names_row][k], symbol_row[k]) for k in range(len(names))]

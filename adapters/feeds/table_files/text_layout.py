@@ -75,7 +75,8 @@ def layout_of(lines: Sequence[str], where: str) -> Layout | None:
     data = [row for row in fields[begin:] if len(row) > 1]
     width = Counter(map(len, data)).most_common(1)[0][0]
     names_above = next((row for row in reversed(fields[:begin]) if any(row)), [])
-    has_end_separator = all(not row[-1] for row in data)  # each line ends with a separator
+    # True counts as 1 below: a separator at the end of each line makes a further field
+    has_end_separator = all(not row[-1] for row in data)
     if are_names(names_above) and width - len(names_above) != has_end_separator:
         width = len(names_above)  # a comma for thousands adds fields to lines of data
     header, remarks = _header(fields[:begin], width)
@@ -115,7 +116,7 @@ def _decoded(data: bytes, where: str) -> tuple[str, list[str]]:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = data.decode("utf-16", "replace")
         notes.append("UTF-16")
-    elif data[1:2] == b"\0" and data[3:4] == b"\0" and data[:1] != b"\0":
+    elif data[1:2] == b"\0" and data[3:4] == b"\0" and data[:1] != b"\0":  # UTF-16 without a byte order mark
         text = data.decode("utf-16-le", "replace")
         notes.append("UTF-16")
     else:
@@ -225,6 +226,7 @@ def _data_frame(body: str, separator: str, width: int, begin: int, where: str) -
         raise _uneven_error(f"{where}:{begin + row + 1}", line, fields, width, separator)
     if not has_data.any():
         raise FeedError(where, "it has a header and no line of data", "Download it again")
+    # only lines at the end are left out: one piece of the bytes is read
     if has_data.all() or not (~has_data[: int(np.flatnonzero(has_data)[-1])]).any():
         source = data[: int(ends[np.flatnonzero(has_data)[-1]])]
     else:

@@ -85,7 +85,7 @@ class Cached(Forwarding):
                 missing_ranges = ((start_ns, end_ns),)
             pieces = [
                 (begin, within(joined(stored.bars for stored in stored_series), begin, end))
-                for begin, end in uncovered(missing_ranges, start_ns, end_ns)
+                for begin, end in uncovered(missing_ranges, start_ns, end_ns)  # the ranges that are stored
             ]
             missing: dict[str, None] = {}
             why = ""

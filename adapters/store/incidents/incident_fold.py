@@ -174,7 +174,7 @@ class Incidents:
             case Decided() if not event.failed and not (published and step.has("policy")):
                 step.clear("policy", name_of(event.agent), 0)  # no time: the incident ends at its last change
             case Reconciled() | Correction() if not (published and step.has("reconciliation")):
-                step.clear("reconciliation", "", event.ts)
+                step.clear("reconciliation", "", event.ts)  # "": of the whole account
             case Acknowledged():
                 step.acknowledge(event)
             case Reminded():
@@ -260,6 +260,7 @@ class _Step:
             active = previous is not None and previous.active
             if level in kind.opens and (has_alert or active or level == "CRITICAL"):
                 text = f"{name} is at {value:.6g}, its bound is {bound:.6g}"
+                # "": of no symbol
                 alert = Publish(moved.ts, level, key[0], text, "", key[1], _finite(value), _finite(bound))
                 self._raise(kind, key, alert, f"{self._message_id(k)}-{row}", has_alert)
             elif active and level not in kind.opens:

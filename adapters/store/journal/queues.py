@@ -47,7 +47,7 @@ def post(driver: Driver, sink: str, queue: Queued | None, arrived: list[Row], ca
         for row in arrived
     ]
     if sum(counts.values()) + len(messages) <= capacity:
-        change = Admission([], messages, 0)
+        change = Admission([], messages, 0)  # all fit: none leaves, none is dropped
     else:
         change = admit(waiting(driver, sink=sink), messages, capacity)
     for level, count in remove(driver, sink, change.leave).items():

@@ -189,6 +189,7 @@ class Projection:
             move(event, effects)
         for effect in effects:
             if type(effect) is Cancel:
+                # without fills and without a reason
                 self._move(effect.sample, effect.n, effect.row, _CANCEL_ASKED, 0, effect.ts, "")
 
     def take(self) -> Rows:
@@ -421,6 +422,7 @@ class Projection:
         """
         match effect:
             case Assessed():
+                # "held": measured at a valuation, not at a plan
                 self._append("risk", seq, k, effect.ts, "held", _json_text(effect.values))
             case Publish():
                 value, bound = _measure(effect.value), _measure(effect.bound)

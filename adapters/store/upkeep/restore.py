@@ -174,6 +174,7 @@ def _replace_tables(copy: Path, url: str, lock_id: str) -> None:
         # a leader suspended during the restore must not find its token again: the sum is above both tokens
         for account, token in tokens:
             into.execute("UPDATE lease SET token = token + ? WHERE account = ?", (token, account))
+            # an account that the backup lacks: an expired lease without a holder
             into.execute(
                 "INSERT INTO lease VALUES (?, ?, '', '', 0, '', 0, 0) ON CONFLICT (account) DO NOTHING",
                 (account, token + 1),

@@ -232,7 +232,7 @@ class _Fold:
         Return the faults. `first` is the number of the first row, and `prev` the hash of the row before it. `links` may
         add to `faults` while it is read.
         """
-        # time of the last row in front of the fold; None when the fold begins with the first row, or has begun
+        # time (ns) of the last row that is not applied; None if all rows are, or once a row was applied
         before_ts: int | None = 0 if first > 1 else None
         for number, link in enumerate(links, first):
             if wrong := broken(link, prev, number):

@@ -75,7 +75,7 @@ def export(
     # quantd forms the text of the other columns, in which nothing needs quotes
     foreign = [name in FOREIGN for name in COLUMNS[what]]
     count = 0
-    for count, row in enumerate(rows, 1):  # noqa: B007  # said below
+    for count, row in enumerate(rows, 1):  # noqa: B007  # the count is printed below
         writer.writerow([cell(field) if is_foreign else field for field, is_foreign in zip(row, foreign, strict=True)])
     if out is None:
         sys.stdout.write(text.getvalue())

@@ -165,6 +165,7 @@ def _row(feature: "Feature", series: Mapping[str, bool], inputs: frozenset[str])
     from quantd.strategies.indicators import INDICATORS
 
     about, node = feature.about, feature.node()
+    # a configured series meets the needs of its features
     requirement_words = [REQUIREMENT_WORD.get(need, need) for need in about.needs if feature.series not in series]
     indicator = SOURCE_OF.get(feature.family) or SOURCE_OF.get(feature.family.removesuffix("_distance"))
     if feature.family == "momentum":

@@ -316,7 +316,7 @@ def _checks(
     listed_actions = actions_within_bars((source,), universe) if actions is None else read_actions(actions, universe)
     timed_actions = timed(listed_actions, universe, calendars)
     verdicts = judge(session_rows, session_places, bar_ns, timed_actions, time.time_ns())
-    # "stop": a suspicious bar becomes a question unless the file of exceptions answers it
+    # "stop": a suspicious bar becomes a question unless the file of exceptions answers it; `adjusted`: jumps are real
     settlement = settle(
         verdicts, session_rows, session_places, Answers("stop", adjusted, read_exceptions(exceptions, universe))
     )

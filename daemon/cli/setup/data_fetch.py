@@ -340,7 +340,7 @@ def _usable_bars(rows: "Rows", actions: "list[ActionRow]", market: Market) -> "t
     rows, placed, checked = checked_bars(
         rows, actions, universe, calendars, market.stamps, market.length, time.time_ns()
     )
-    # "stop": a suspicious bar becomes a question, on which a backtest stops
+    # "stop": a suspicious bar becomes a question, on which a backtest stops; jumps of adjusted prices are real
     settled = settle(checked, rows, placed, Answers("stop", market.adjusted))
     reasons = np.where(checked.reason == Reason.SPIKE, Reason.GOOD, checked.reason).astype(np.int8)
     questions = Questions(questions_of(rows, placed, settled, universe), universe, calendars)

@@ -59,7 +59,7 @@ def source_of(file: Path, asked: "Asked") -> "BarSource":
     from quantd.adapters.feeds.table_files.plain import is_plain
     from quantd.adapters.feeds.table_files.reader import NOTHING_ASKED
 
-    if is_plain(file) and asked._replace(zone="") == NOTHING_ASKED:
+    if is_plain(file) and asked._replace(zone="") == NOTHING_ASKED:  # a zone applies to a plain file too
         return file
     table = foreign_table(file, asked)
     return BarFrame(table.frame, file.name, table.actions if len(table.actions) else None, table.statements)

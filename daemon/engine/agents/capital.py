@@ -76,7 +76,7 @@ def market_volatility(state: State, rules: CapitalRules) -> float:
     if rules.benchmark < 0:
         returns = state.watch.realised[0].returns()[-rules.lookback :]
     else:
-        ring = state.history.known
+        ring = state.history.known  # the newest samples of all symbols; n + 1 samples have n returns
         returns = (
             ring.returns(min(rules.lookback, ring.count - 1))[:, rules.benchmark] if ring.count > 1 else np.empty(0)
         )

@@ -157,7 +157,7 @@ def _agents_under_way(frozen_state: Frozen) -> set[int]:
     # of a mind, index 2 is the follow-up
     indices |= {number for number, mind in enumerate(frozen_state.agents) if mind[2] is not None}
     indices |= {number for number, owed in enumerate(frozen_state.owed) if owed}
-    return indices & set(range(len(frozen_state.agents)))  # without books that are no agents
+    return indices & set(range(len(frozen_state.agents)))  # only agents: not the unallocated book
 
 
 def unfit(account: bytes, rules: Rules) -> str:

@@ -193,7 +193,7 @@ def _release(state: State, agent_index: int, target: int) -> list[Effect]:
         (column, [(receiver if who == agent_index else who, count) for who, count in book_lots])
         for column, book_lots in state.venue.entitled
     ]
-    _reset_records(state, agent_index, 0)
+    _reset_records(state, agent_index, 0)  # 0: the place has no capital
     state.booked()
     state.revalue()
     whose = state.rules.agents[target].name if target >= 0 else "the unallocated book"
@@ -213,10 +213,10 @@ def _reset_records(state: State, agent_index: int, capital_micro: int) -> None:
     state.activity.books[agent_index].forget()
     state.watch.levels[agent_index], state.watch.ended[agent_index + 1] = {}, {}
     state.watch.realised[agent_index + 1] = Realised()
-    state.watch.bands[agent_index + 1] = None
+    state.watch.bands[agent_index + 1] = None  # the ranges of measures in which no alert level changes
     # both keys begin with the agent
     state.protection.own = {key: levels for key, levels in state.protection.own.items() if key[0] != agent_index}
     state.protection.retries = {key: retry for key, retry in state.protection.retries.items() if key[0] != agent_index}
     state.best = state.best.copy()
     state.best[agent_index] = np.nan
-    state.levels = None
+    state.levels = None  # the protective levels are computed anew

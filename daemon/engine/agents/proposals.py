@@ -145,7 +145,7 @@ def not_planned(state: State, proposal: Proposed) -> str:
         return "everything is being sold" if state.flattening else f"the house is halted ({state.switch.reason})"
     if not state.sample:
         return "no session has closed yet, so there is no price to trade at"
-    if state.round is not None:
+    if state.round is not None:  # answers of the agents of one instant are awaited
         return "a round is in progress"
     if bool(proposal.weights) == bool(proposal.lots):
         return "either weights or lots are required"

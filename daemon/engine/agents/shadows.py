@@ -165,6 +165,7 @@ def _step_review(state: State, review: ProposalReviewed, step: Step) -> Sequence
     number = next(
         n for n, policy_number in enumerate(state.seats) if policy_number == state.rules.outside_seat(review.agent)
     )
+    # False: in the account, not in a shadow
     state.outside[review.agent].settle(verdict_of(proposal, state.rules.agents[number].name, False, number, effects))
     note_decision(state, number)
     return effects

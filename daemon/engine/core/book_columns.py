@@ -151,6 +151,7 @@ class BookColumns:
         `high` it keeps its level, and below `trip` it does not move the switch.
         """
         marks: Switch = self.marks
+        # a new day or week begins at the last equity
         day_start: int = marks.day_open if day == marks.day_key else marks.last
         week_start: int = marks.week_open if week == marks.week_key else marks.last
         peak: int = max(marks.high_water, equity)

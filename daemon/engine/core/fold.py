@@ -185,11 +185,11 @@ class Core:
         if market.waiting or len(crosses.further) > 0:  # a bar without a sample, or crosses outside the columns
             return False
         samples: SampleColumns = self.sample_columns
-        if samples.count == ROOM:
+        if samples.count == ROOM:  # the columns of samples are full
             self.host.flush()
         if not self.folding and not self.host.load():
             return False
-        if block is not market.block:
+        if block is not market.block:  # the bars of the next instants
             self.host.flush()
             self.host.turn_to(block)
         bars: BlockColumns = market.bars
@@ -227,7 +227,7 @@ class Core:
         rows: Rows = self.digest_rows
         if rows.hashed:
             rows.chain.settle(ts_event)
-        if self.reads_more:
+        if self.reads_more:  # a policy reads bars or macro series
             self.host.keep_bar()
         if not ((self.exiting or self.guarded) and self._take_exits()) and self.journalled:
             records.record(item)
@@ -403,7 +403,7 @@ class Core:
         """Check the alert levels of the watched books' limits; Python measures a level that may have changed."""
         plan: Plan = self.round_plan
         market: Market = self.market_columns
-        ring: Ring = self.fold_history.synchronous
+        ring: Ring = self.fold_history.synchronous  # the newest samples of one date in all calendars
         columns: BookColumns
         crossing: bool = self.losses_cross
         if self.reads_returns:
@@ -449,7 +449,7 @@ class Core:
             agent: AgentColumns = self.agent_columns[number]
             follow_up: FollowUp = agent.follow_up
             state: Any = self.fold_agents[number]
-            if state.suspended or agent.always or number in due:
+            if state.suspended or agent.always or number in due:  # `always`: it decides at each sample
                 follow_up.drop()
             elif follow_up.sample >= 0 and not orders.busy(number):
                 rests.append(number)

@@ -93,7 +93,7 @@ class Limiter:
             if statistic.kind == TAIL_OF:
                 losses = scene.losses[statistic.place]
                 tail_rows: int = statistic.counts[rows]
-                losses.size, losses.worst, losses.ready = rows, tail_rows, False
+                losses.size, losses.worst, losses.ready = rows, tail_rows, False  # `worst`: how many rows are the tail
                 # the bound of `quantd.risk.limits.context.Scenarios.beyond`, in standard deviations
                 losses.beyond = sqrt(float(rows - tail_rows) / float(tail_rows)) + 0.5
             elif statistic.kind == DEVIATION_AND_MEAN:

@@ -151,7 +151,7 @@ class Plan:
         self.net, self.passed, self.filled = float_zeros(size), float_zeros(size), float_zeros(size)
         self.worst, self.total, self.ages = int_zeros(size), int_zeros(size), int_zeros(size)
         self.given, self.taken, self.remaining = int_zeros(len(agents)), int_zeros(len(agents)), int_zeros(len(agents))
-        self.net_view, self.filled_view = self.net, self.filled
+        self.net_view, self.filled_view = self.net, self.filled  # read-only views of the same arrays
         self.reason = reason
         self.reason_view = reason
         self.watched = self.refused = self.clipped = 0

@@ -188,7 +188,7 @@ class StepRecords:
                 self.total.tobytes(),
                 self.as_int64_bytes(plan.passed),
                 self.reason.tobytes(),
-                {},
+                {},  # no values before the round
                 self.values,
                 used,
             )

@@ -74,7 +74,7 @@ class VenueOrders:
                 for _ in range(orders.pairs[k]):
                     if orders.parts[at] == number:
                         return True
-                    at += 2
+                    at += 2  # to the next pair (agent, lots)
         return False
 
     def reserve(self, books: list[BookColumns], market: Market, fee: float) -> None:

@@ -115,7 +115,7 @@ def market_context(state: State) -> Context:
         prices_nano=state.marks_nano,
         age_ns=state.now - state.mark_ts,
         volume_lots=state.average_volume() / lot_size,
-        returns=state.history.synchronous.returns,
+        returns=state.history.synchronous.returns,  # of the samples of one date in all calendars
         sums=state.history.synchronous.sums,
         universe=state.universe,
     )

@@ -137,7 +137,7 @@ def plan(
                 target = change
                 change, cancels = hold_back(state, agent, target, closes=flatten)
                 effects.extend(cancels)
-                held_back = bool((target != change).any())
+                held_back = bool((target != change).any())  # some lots wait for the end of open orders
         if not held_back and not change.nonzero()[0].size:
             continue
         mode = REDUCE if flatten else max(state.agents[agent].switch.state, house_switch)
@@ -373,6 +373,7 @@ def _shares_by_row(out: OrderBasket, agents: list[int], surviving: Lots) -> list
         column = columns[symbol]
         # agents' opposite lots have crossed before, so that the lots of a column have one sign
         wanted = [(agent, k if k > 0 else -k) for agent, k in zip(agents, column, strict=True) if k]
+        # if a limit of the house cut the row, its lots are shared in proportion
         shares.append(wanted if sum(column) == lots else share(abs(lots), wanted))
     return shares
 

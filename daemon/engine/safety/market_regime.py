@@ -21,7 +21,7 @@ def watch_regime(state: State) -> list[Effect]:
         return []
     value, before = market_volatility(state, rules), state.noted.volatile
     edge = rules.above * (1.0 - rules.margin) if before else rules.above
-    state.noted.volatile = not value < edge
+    state.noted.volatile = not value < edge  # True for NaN
     if state.noted.volatile == before:
         return []
     bound = f"the house may hold {rules.exposure:.0%} of its gross exposure"

@@ -194,6 +194,7 @@ def _measured(state: State, wanted: Mapping[int, Wanted]) -> dict[int, Values]:
     portfolios = []
     for book, keys in wanted.items():
         account = Account(lots=state.lots(book), cash=state.account(book).cash_micro / 1e6, equity=_equity(state, book))
+        # None: at the present positions, without trades
         portfolios.append(Portfolio(ctx, account, limits_in_force(state, book), None, wanted=keys))
     for portfolio, values in zip(portfolios, standings(ctx, portfolios), strict=True):
         values.pop("max_turnover", None)  # a limit of trades, measured when one is planned
@@ -236,6 +237,7 @@ def _limits_in_doubt(state: State, books: list[int]) -> dict[int, Wanted]:
 
     The bands of a book are the ranges of measures within which no level changes.
     """
+    # a ring has the newest samples: this one those of one date in all calendars
     memory, ring = state.watch, state.history.synchronous
     px = state.marks * state.universe.lot_size
     holdings = memory.holdings_of(len(px))

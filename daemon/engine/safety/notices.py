@@ -123,6 +123,7 @@ def _correlation(state: State, rules: Notices) -> list[Effect]:
         float(np.atleast_2d(np.corrcoef(part, rowvar=False))[off_diagonal].mean()) for part in (window[-SHORT:], window)
     )
     change = abs(present - usual)
+    # no notice begins, or the present one goes on
     if change < rules.correlation if not state.noted.correlation else change >= rules.correlation / 2.0:
         return []
     state.noted.correlation = not state.noted.correlation

@@ -44,6 +44,7 @@ def watch_switch(state: State, who: int, tick: Tick) -> list[Effect]:
     rules, switch, equity_micro = state.rules, state.switch_at(who), state.equity_of(who)
     limits = rules.house if who == HOUSE else rules.agents[who].limits
     waited = state.sample_no - switch.since_sample
+    # only a loss limit is re-armed; rearm_samples is 0 where none is, as on a live feed
     if switch.state == REDUCE and 0 < rules.rearm_samples <= waited and switch.reason in STATE_LIMITS:
         rearm(switch, equity_micro, tick.key)
         if who == HOUSE:

@@ -210,7 +210,7 @@ class State(Core):
         """
         self.rules = rules
         self.counting = rules.counts_sessions()
-        self.allowed = None
+        self.allowed = None  # the limits in force, and the levels below, are computed anew
         self.guards: Guards | None = protective_sets(rules, bool(self.protection.own))
         self.resting = self.guards is not None and any(self.guards.rests)
         """Whether stops are placed at the venue."""
@@ -326,7 +326,7 @@ class State(Core):
         if self._average is None:
             sessions = self.volumes[: self.volume_count]
             if not len(sessions):
-                return self.volume
+                return self.volume  # of the present session, or of the last daily bar
             average = ones(len(sessions)).dot(sessions) / len(sessions)
             if not isfinite(total(average)):  # a volume is unknown: the mean is over the sessions that have one
                 reported = np.isfinite(sessions)

@@ -120,6 +120,7 @@ def vwap_lots(rules: Execution, size: int, due: int, start: int, opened: int, cl
     if due >= rules.slices:
         return size
     length, session = min(rules.over_ns, close - start), close - opened
+    # as fractions of the session: the begin of the order, the end of its due slices, and its end
     begin_at = (start - opened) / session
     now_at, end_at = (begin_at + length / session * k / rules.slices for k in (due, rules.slices))
     volume_begin, volume_now, volume_end = (

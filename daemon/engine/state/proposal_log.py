@@ -120,7 +120,7 @@ def verdict_of(proposal: Proposed, book: str, shadow: bool, number: int, effects
     if refused is not None:
         outcome = "refused"
     elif not plans:
-        outcome = "waits" if cancels else "nothing"
+        outcome = "waits" if cancels else "nothing"  # it waits for the end of cancelled orders
     return ProposalVerdict(
         ts=proposal.ts,
         id=proposal.id,

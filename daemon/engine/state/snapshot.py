@@ -66,7 +66,7 @@ def in_force(rules: Rules) -> bytes:
             rules.flatten_on,
             rules.live,
             {shadow.agents[0].name: in_force(shadow) for shadow in rules.shadows},
-            UNSET if rules.regime is None else rules.regime,
+            UNSET if rules.regime is None else rules.regime,  # UNSET is left out of the bytes
         )
     )
 

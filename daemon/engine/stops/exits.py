@@ -88,6 +88,7 @@ def _begin(state: State, breach: Breach) -> list[Effect]:
         return []  # the exit closed the position as planned: its order has the reason, and no alert is needed
     mark, entry = price_text(round(breach.mark * 1e9)), price_text(round(breach.entry * 1e9))
     since = f"the best price since entry at {entry}" if breach.kind == "trailing_stop" else f"the entry price {entry}"
+    # from the best price a long position falls, and a short one rises
     below = (
         (breach.mark < breach.entry) if breach.kind != "trailing_stop" else state.lots(breach.book)[breach.symbol] > 0.0
     )

@@ -189,6 +189,7 @@ def _target_stops(state: State, guards: Guards, present: Levels) -> dict[tuple[i
             if lots <= 0:
                 continue
             house_lots -= lots
+            # the key of the sort is the stop with the opposite sign of the side
             stop, entry = side * -sort_key, float(present.entry[number, symbol])
             trails = bool(guards.trailing[number, 0]) and (number, symbol) not in state.protection.own
             kind: Kind = "stop_loss"
@@ -272,6 +273,7 @@ def _send_missing(state: State, targets: dict[tuple[int, int], Wanted], live: li
     for (agent, symbol), target in targets.items():
         held, mark = state.ledger.house.held[symbol], float(state.marks[symbol])
         side = 1 if held > 0 else -1
+        # lots of the house that neither orders nor stops may close
         uncovered = abs(held) - open_reducing[symbol] - sum(stop.lots for stop in live if stop.symbol == symbol)
         uncovered -= int(abs(total[symbol]))
         untriggered = side * mark > side * target.stop_nano / NANO

@@ -83,7 +83,7 @@ def stops_ended(state: State, key: tuple[int, int], work: Working, rows: Sequenc
         if exit_ is not None:
             exit_.held = True  # `order_exits` with `freed` orders the remaining position now
         if not record.asked[row] and work.state[row] != OrderState.REJECTED:
-            pause_after(state, *position, "stop", "")
+            pause_after(state, *position, "stop", "")  # "": the venue gave no words
 
 
 def repeat_cancels(state: State, at_tick: bool) -> list[Effect]:

@@ -70,7 +70,7 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
         )
     _deposit(state, moved.amount_micro, book)
     state.revalue()
-    effects: list[Effect] = [Booked(moved.ts, "flow", -1, moved.amount_micro, book)]
+    effects: list[Effect] = [Booked(moved.ts, "flow", -1, moved.amount_micro, book)]  # -1: of no symbol
     movement = f"{'deposit' if moved.amount_micro > 0 else 'withdrawal'} of {money_text(abs(moved.amount_micro))}"
     if moved.id:
         effects.append(alert(state, "INFO", "flow", f"{movement} at the venue: no profit, no loss"))
@@ -292,7 +292,7 @@ def _correct(state: State, lots: Sequence[int], cash: int, how: str, reason: str
             effects.append(Booked(state.now, "in_kind", column, value, book))
     if cash:
         _deposit(state, cash, book)
-        effects.append(Booked(state.now, "flow", -1, cash, book))
+        effects.append(Booked(state.now, "flow", -1, cash, book))  # -1: of no symbol
     state.booked()
     state.revalue()
     return [

@@ -38,13 +38,13 @@ def on_busted(state: State, news: Busted) -> Sequence[Effect]:
     side = 1 if ordered > 0 else -1
     parts = share(news.lots, filled)
     effects = [_book_fill(state, news, symbol, -side, parts, news.price_nano)]
-    _adjust_sent_shares(work, news.row, parts, -1)
+    _adjust_sent_shares(work, news.row, parts, -1)  # -1: subtracted
     size = state.universe.lot_nano[symbol]
     text = f"the venue took back a trade: {quantity_text(news.lots, size)} at {price_text(news.price_nano)}"
     if news.new_lots:
         correction = share(news.new_lots, parts)
         effects.append(_book_fill(state, news, symbol, side, correction, news.new_price_nano))
-        _adjust_sent_shares(work, news.row, correction, 1)
+        _adjust_sent_shares(work, news.row, correction, 1)  # 1: added
         text += f"; it is {quantity_text(news.new_lots, size)} at {price_text(news.new_price_nano)} now"
     state.booked()
     return [*effects, alert(state, "CRITICAL", "broker", f"{text}. Lots and cash are booked back", symbol=symbol)]

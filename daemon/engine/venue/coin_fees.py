@@ -62,7 +62,7 @@ def pay_in_coin(
         for who, unsigned in share(lots, [(who, abs(unsigned)) for who, unsigned in shares])
         if unsigned
     ]
-    amount = round_micro(lots * lot_nano * price_nano)[0]  # without the residue of rounding
+    amount = round_micro(lots * lot_nano * price_nano)[0]  # [0]: without the residue of rounding
     state.ledger.fills([sym], [-lots], [price_nano], [amount], [paid])
     state.booked()
     return [Filled(*key, ts, [sym], [-lots], [price_nano], [amount], [paid])]
@@ -148,7 +148,7 @@ def count_fee(state: State, moved: Flow) -> Flow:
         units = moved.units_nano + _use_booked_ahead(fees, moved.symbol, -moved.units_nano)
         amount = moved.amount_micro + _use_booked_ahead(fees, CASH, -moved.amount_micro)
         moved = structs.replace(moved, units_nano=units, amount_micro=amount)
-    bp = state.rules.coin_fee_bp or 1.0
+    bp = state.rules.coin_fee_bp or 1.0  # never 0: it is a divisor
     _subtract_charged(fees, bp, moved.symbol, -moved.units_nano)
     _subtract_charged(fees, bp, CASH, -moved.amount_micro)
     return moved
@@ -206,10 +206,10 @@ def book_units(state: State, moved: Flow) -> list[Effect]:
     parts = share(abs(lots), holders) if holders else [(len(state.ledger.books) - 1, abs(lots))]
     effects: list[Effect] = []
     for book, part in parts:
-        value = round_micro(sign * part * lot_nano * price)[0]  # without the residue of rounding
+        value = round_micro(sign * part * lot_nano * price)[0]  # [0]: without the residue of rounding
         state.ledger.in_kind(column, sign * part, value, book)
         state.ledger.deposit(-value, book)
-        state.ledger.income(value, [(book, 1)])
+        state.ledger.income(value, [(book, 1)])  # all of it to this book
         number = book if book < len(state.ledger.books) - 1 else -1  # -1: the unallocated book
         effects.append(Booked(moved.ts, "in_kind", column, value, number))
         effects.append(Booked(moved.ts, "flow", -1, -value, number))

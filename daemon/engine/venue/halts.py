@@ -97,6 +97,7 @@ def trades_again(state: State, market: MarketSlice) -> list[Effect]:
             effects.append(_end_alert(state, symbol, "a bar has traded"))
     for symbol, (down, up) in list(state.restrictions.limited.items()):
         close = int(market.close_nano[symbol])
+        # an upper limit of 0 is none
         if market.fresh[symbol] and down < close and (not up or close < up):
             del state.restrictions.limited[symbol]
             effects.append(alert(state, "INFO", "halted", "the price is inside its limits again", symbol=symbol))

@@ -62,7 +62,7 @@ def jump_announced(state: State, action: Action) -> Sequence[Effect]:
     if jump.explained_by(action):
         return _end_hold(state, symbol, action, f"the feed has a {text}")
     jump.split(numerator, denominator)
-    state.history.action(action.key, symbol, numerator / denominator, 0.0)
+    state.history.action(action.key, symbol, numerator / denominator, 0.0)  # no cash
     scale_mark(state, symbol, numerator, denominator)
     booked = split_books(state, action.ts, symbol, numerator, denominator)
     return [alert(state, "INFO", "action", text), *booked]
@@ -177,7 +177,7 @@ def _set_mark(state: State, symbol: int, nano: int) -> None:
     """Replace the arrays of marks by copies in which one symbol has the mark `nano`."""
     marks_nano = state.marks_nano.copy()
     marks_nano[symbol] = nano
-    marks_nano.flags.writeable = False  # like the closes of a slice: another kind is compiled once more
+    marks_nano.flags.writeable = False  # like the closes of a slice: a writeable array is compiled for again
     state.marks, state.marks_nano = _replaced(state.marks, symbol, nano / NANO), marks_nano
 
 
