@@ -117,7 +117,7 @@ class Obstacles:
         self.reasons.update(np.frombuffer(plan.reason, dtype=np.int8)[refused].tolist())
 
     def weights_of(self, agent: int) -> Floats:
-        """Return float64[N], the answer with the agent's largest absolute weight; empty without an answer."""
+        """Return float64[N], of all answers of the agent the one with the largest absolute weight; empty without one."""
         return self._weights.get(agent, np.zeros(0))
 
 

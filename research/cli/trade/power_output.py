@@ -190,7 +190,7 @@ def _plants(signal: Path | None, shapes: list[str] | None, strengths: list[float
 
     if signal is not None:
         if shapes or strengths:
-            raise Failure("--signal takes its plants from a file: omit --shape and --ic", USAGE)
+            raise Failure("--signal names a file with the planted signals: omit --shape and --ic", USAGE)
         try:
             return read_plants(signal)
         except PlantError as why:
