@@ -29,7 +29,8 @@ class Metric(Struct, frozen=True):
     """A metric of a track record, with its formula, unit and source.
 
     `better` is the preferred direction, "high" or "low", and empty if there is none. `needs` names the part of the
-    record that the metric reads. A "fraction" of 0.01 is 1 %. `compute` returns NaN where the metric is undefined.
+    record that the metric reads. In the unit "fraction", 0.01 is 1 %. `compute` returns NaN where the metric is
+    undefined.
     """
 
     name: str

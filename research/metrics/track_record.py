@@ -51,7 +51,7 @@ class TrackRecord:
     benchmark_excess: Floats | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Compute the columns that follow from the equity. Raises ValueError as `_check`."""
+        """Compute the columns that follow from equity. Raises ValueError for wrong lengths, values, dates or flows."""
         _check(self)
         rate = self.risk_free_annual / self.periods
         with np.errstate(over="ignore"):

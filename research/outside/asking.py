@@ -116,7 +116,7 @@ class Asker:
         return weights
 
     def under(self, names: Names) -> dict[int, Floats]:
-        """Prepare for the next run, under `names`. Return the weights of the run that ended, by time (ns UTC)."""
+        """Show `names` to the agent in the next run. Return the weights of the run that ended, by time (ns UTC)."""
         decided_weights, self.decided, self.names = self.decided, {}, names
         self.transport.close()  # the next question starts a new process, which remembers nothing
         return decided_weights
@@ -233,8 +233,8 @@ def _asker(
 ) -> Asker:
     """Return the `Asker` of one policy. Raises ParamsError for a prompt file that cannot be read.
 
-    `policy_number` counts the policies of the agents, then those of the shadows (agents whose decisions are not
-    traded).
+    `policy_number` is an index into the policies of all agents, followed by the policies of the shadows (agents whose
+    decisions are not traded).
     """
     config, rules = assembly.config, assembly.rules
     agent = config.seats[policy_number]

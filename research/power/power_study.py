@@ -40,7 +40,7 @@ COSTS_BP: Final = (1.0, 5.0, 15.0)
 
 
 class Attainable(Attained, frozen=True, kw_only=True):
-    """What the reference rule earns in one cell on the test part. `ic` is the signal's strength, from 0 to 1."""
+    """What the reference rule earns on the test part with one planted signal, of the strength `ic`, at one cost."""
 
     plant: str
     shape: str

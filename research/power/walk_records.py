@@ -150,7 +150,8 @@ class Walked(Struct, frozen=True):
         )
 
     def verdict(self, looks: int) -> ShippingVerdict:
-        """Apply the shipping rule. Raises ValueError as `shipping_verdict` does, and where no account was trained."""
+        """Apply the shipping rule. Raises ValueError where no account was trained, no year has all seeds, the accounts
+        differ in their years or days, or `looks` is below 1."""
         if not self.learned:
             raise ValueError("no seed was trained; finish a year of at least one seed")
         return shipping_verdict(self.excess(self.learned[0].account), self.rivals, looks)

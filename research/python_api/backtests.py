@@ -312,8 +312,8 @@ class Backtest:
         """The contributions to the return by asset, sector, agent and kind of gain or cost; each table adds up to the
         return.
 
-        The first access runs the backtest again. Raises ValueError for an account that lost everything, RunDiffers as
-        `run` does.
+        The first access runs the backtest again. Raises ValueError for an account that lost everything, RunDiffers
+        where the repeated run differs.
         """
         return breakdown(self._books)
 
@@ -322,8 +322,8 @@ class Backtest:
 
         `weights` are the benchmark's weights by symbol, restored at the beginning of each sample; the remainder is
         cash. `[universe] instruments` names the sectors. `form` "fachler" is the method of Brinson and Fachler,
-        "hood_beebower" that of Brinson, Hood and Beebower. Raises ValueError for a symbol that is not in the universe,
-        and the errors of `attribution`.
+        "hood_beebower" that of Brinson, Hood and Beebower. Raises ValueError for a symbol that is not in the universe
+        and for a lost account, RunDiffers where a repeated run differs.
         """
         history = self._books
         row = history.row_of(weights)
@@ -350,7 +350,7 @@ class Backtest:
 
     @cached_property
     def track(self) -> TrackRecord:
-        """The equity, returns and costs of the metrics. Raises AccountLost (a ValueError) for a lost account."""
+        """The equity, returns and costs behind the metrics. Raises AccountLost (a ValueError) for a lost account."""
         if loss := lost_text(self._record):
             raise AccountLost(loss)
         return track_record_of(self._assembly, self._record, self._benchmark_runs.get(EQUAL_WEIGHT))
@@ -394,7 +394,7 @@ class Backtest:
     def figures(self) -> RunFigures:
         """The figures of the run that `quantd.compare` uses. The first access runs the backtest again.
 
-        Raises TooShort for fewer than two samples, RunDiffers as `run` does.
+        Raises TooShort for fewer than two samples, RunDiffers where the repeated run differs.
         """
         return run_figures(self._assembly, self._record, self._books, self.summary, self.config.state_folder(None))
 

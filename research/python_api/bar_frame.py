@@ -84,7 +84,7 @@ def _in_python(remedy: str) -> str:
 
 
 def _table_of(frame: object, asked: Asked, default_symbol: str) -> Table:
-    """Return the table of one frame. `asked` are the caller's statements about its columns, as for `read_bars`.
+    """Return the table of one frame. `asked` are the caller's statements about its columns and units.
 
     `default_symbol` is for a frame without a column of symbols. Raises FeedError for an object that is no frame, and
     for columns that cannot be interpreted.

@@ -97,7 +97,7 @@ def compare(*results: object, names: Sequence[str] = ()) -> "Comparison":
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """The first of several backtests, compared with each of the others. `str()` is as `quantd report --compare`."""
+    """The first of several backtests beside each of the others. `str()` is the text of `quantd report --compare`."""
 
     names: tuple[str, ...]
     pairs: tuple[SideBySide, ...]
@@ -153,8 +153,8 @@ def significance(
     `a` and `b` are results of backtests, or returns as for `quantd.metrics`: float64[T], the same T and dates. A result
     uses its own samples a year and risk-free rate; a frame takes the samples a year from its dates. The tests are those
     of `quantd report --compare`: paired t, Wilcoxon, Kolmogorov-Smirnov, and Ledoit-Wolf for the Sharpe ratios. Raises
-    NotComparable for results with other bars, dates, costs or capital, and Misused as `quantd.metrics`; both are
-    Errors.
+    NotComparable for results with other bars, dates, costs or capital, and Misused for other shapes or dates;
+    both are Errors.
     """
     first, second = _backtest_of(a), _backtest_of(b)
     if first is not None and second is not None:
@@ -251,7 +251,7 @@ def _tracks(
     """Return the track records of results, arrays and frames, on the same dates. Raises Misused for other dates or
     shapes.
 
-    The samples a year are those of a result, else `periods`, else those of the dates, else 252.
+    The samples a year are a result's own, else `periods`, else the rate of the dates, else 252.
     """
     require_rates(periods, risk_free_annual)
     runs = [_backtest_of(result) for result in results]

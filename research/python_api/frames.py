@@ -177,7 +177,7 @@ def decisions_frame(decisions: Iterable[DecisionLine]) -> Frame:
     """
 
     def rows(decision: DecisionLine) -> Iterable[Sequence[object]]:
-        """Yield the rows of a decision: of its agents, then of the whole account, which has no weight and no scale."""
+        """Yield the agents' rows of a decision, then the account's, without weight and `scale` (cut of weights)."""
         for line in decision.agents:
             for symbol in dict.fromkeys((*line.weights, *line.asked)):
                 yield (

@@ -24,7 +24,7 @@ class CallerPolicy:
     """Loads the policies of a configuration, with the caller's function as one of them.
 
     In the configuration, the placeholder FILE stands for the caller's function. Any other policy is loaded as usual.
-    The methods are those of `Apart`, which loads policies of files.
+    It has the methods of `Apart`, which loads policies of files.
     """
 
     def __init__(self, policy: object, known_as: tuple[Path, str, str] | None = None) -> None:
@@ -107,7 +107,7 @@ class SentPoints:
         self._packed, self._stop = caller.packed(), stop
 
     def __call__(self, work: Work, tell: Callable[[Point], bool]) -> int:
-        """Run points and pass each to `tell`, until `tell` returns True. Return the number of points that ran."""
+        """Run the points of `work`, and pass each to `tell` until it returns True. Return how many points ran."""
         market = _market_of(self._packed, msgspec.msgpack.encode(work.base))
         for done, (index, values) in enumerate(work.points):
             if tell(run_point(market, work.base, work.keys, index, values, stop=self._stop)):

@@ -16,8 +16,8 @@ from quantd.research.studies import lookahead as study
 class Leaks(study.Lookahead, frozen=True):
     """The result of a look-ahead study: `clean`, `decided`, and the fields of `--json`. `str()` is its text.
 
-    `clean` is False where a check failed, else True; None where no check failed but look-ahead cannot be excluded, as
-    for a policy that reads a table in memory.
+    `decided` is True if the policy reads nothing but the market, so that the checks see all of it. `clean` is False
+    where a check failed. Else it is True if `decided`, and None if not, as for a policy that reads a table in memory.
     """
 
     def __str__(self) -> str:
@@ -41,7 +41,8 @@ def lookahead(
 
     `policy` is a registered name, a file ("mine.py:act"), the folder of an artifact, or a function, class or object of
     the caller. `bars` is a polars or pandas frame, a configuration of `quantd.load`, or the path of a TOML file.
-    `settings` and `adjusted` are as for `quantd.backtest`; `params` are the policy's parameters, for bars in a frame.
+    `settings` replace keys of the configuration, and `adjusted` states that prices are adjusted for splits. `params`
+    are the policy's parameters, for bars in a frame.
     `cuts` is the number of shortened markets, 1 or more. `progress` receives the completed share, from 0 to 1.
 
     A function of the caller cannot be loaded anew for each run, so values that its module keeps between runs stay

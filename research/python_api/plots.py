@@ -40,7 +40,7 @@ class Picture:
 def account_plot(lines: Mapping[str, pl.DataFrame], picture: Callable[[], str]) -> Any:
     """Return a figure of equity above drawdown for each frame of `lines` (ts, equity, drawdown).
 
-    Without plotly it is the Picture of the HTML that `picture` returns.
+    Without plotly, the result shows the HTML that `picture` returns.
     """
     if find_spec("plotly") is None:
         return Picture(picture())
@@ -60,7 +60,7 @@ def account_plot(lines: Mapping[str, pl.DataFrame], picture: Callable[[], str]) 
 def sweep_plot(sweep: Sweep, metric: str) -> Any:
     """Return a figure of a metric: a line over the values of one key, else heat maps over pairs of keys.
 
-    Plotly draws the first two keys, the picture without plotly every pair. Raises NoFigure for an unknown metric.
+    Plotly draws the first two keys. Without plotly, every pair is drawn. Raises NoFigure for an unknown metric.
     """
     if metric not in METRICS:
         raise NoFigure(f"{metric!r} is no metric of a sweep; choose one of {', '.join(METRICS)}")

@@ -52,10 +52,10 @@ def study_signal(
 
     `factor` is a feature ("momentum_126"), a file ("mine.py:signal"), a function `signal(view)` with one number per
     symbol, or a list of these. `bars` is a polars or pandas frame, a configuration of `quantd.load`, or the path of a
-    TOML file. `settings` replace keys of the configuration. `horizons` are in samples. `adjusted` is as for
-    `quantd.backtest`. Each factor counts as a trial in the state folder, for its own market and for the `family`.
-    Raises LooksAhead for a factor that fails the look-ahead guard, Misused for `settings` beside a configuration, and
-    ConfigError or another Error.
+    TOML file. `settings` replace keys of the configuration. `horizons` are in samples. `adjusted` states
+    that prices are adjusted for splits. Each factor counts as a trial in the state folder, for its own market and for
+    the `family`. Raises LooksAhead for a factor that fails the look-ahead guard, Misused for `settings` beside a
+    configuration, and ConfigError or another Error.
     """
     settings = with_adjusted(settings, adjusted=adjusted)
     frame: BarFrame | None = None

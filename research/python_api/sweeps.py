@@ -111,10 +111,10 @@ def sweep(
 
     `what` is a policy, with `bars`, or the path of a TOML file. `over` maps keys to their values: parameters of the
     policy ({"lookback": range(21, 253, 21)}), or dotted keys of the configuration. `params` are the policy's other
-    parameters, `settings` replace keys. `adjusted` is as for `quantd.backtest`. `workers` points run at once, in
-    processes or with `on="ray"` in a Ray cluster at `address`; a function of the caller is sent there by cloudpickle.
-    An interrupted sweep continues when it is called again. Each point counts as a trial, for its own market and for the
-    `family` that is named.
+    parameters, `settings` replace keys. `adjusted` states that prices are adjusted for splits. `workers` points run at
+    once, in processes or with `on="ray"` in a Ray cluster at `address`; a function of the caller is sent there by
+    cloudpickle. An interrupted sweep continues when it is called again. Each point counts as a trial, for its own
+    market and for the `family` that is named.
 
     The first decision that a policy fails to take raises an Error; with `on_error="hold"` the agent holds as in the
     daemon, and the point is marked as failed. Raises Misused for a policy without

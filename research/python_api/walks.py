@@ -96,11 +96,11 @@ class WalkForward:
         return self.walk.stability
 
     def plot(self) -> Any:
-        """Return a figure of the run out of sample, as `Backtest.plot` draws it."""
+        """Return a figure of equity and drawdown of the run out of sample."""
         return self.backtest.plot()
 
     def report(self, path: str | os.PathLike[str]) -> Path:
-        """Write the report of the run out of sample, as `Backtest.report` does."""
+        """Write the report of the run out of sample, and return its path. The suffix is the format, such as .html."""
         return self.backtest.report(path)
 
     def __str__(self) -> str:
@@ -132,12 +132,13 @@ def walk_forward(
 ) -> WalkForward:
     """Choose parameters anew at each refit, on the bars before the refit, and trade the next period with them.
 
-    `what` is a policy, with `bars`, or the path of a TOML file; `over`, `params`, `settings` and `adjusted` are as for
-    `quantd.sweep`. The result of a sweep has them all, and its bars. A training plan, or the path of one, is trained at
-    each refit instead. `refit` is the time between refits ("3y", "6mo", "4w", "20d"). `window` is "expanding", or a
-    length as "8y". `embargo` sessions before each refit are left out. `first` is the length of the first window of an
-    expanding walk, by default 3 years or one refit. Each refit chooses the point with the highest Sharpe ratio after
-    costs. Each refit counts as a trial, and so does the run out of sample.
+    `what` is a policy, with `bars`, or the path of a TOML file. `over` maps keys to their values. `params` are
+    the policy's other parameters, `settings` replace keys, `adjusted` states that prices are adjusted for splits. The
+    result of a sweep has them all, and its bars. A training plan, or the path of one, is trained at each refit instead.
+    `refit` is the time between refits ("3y", "6mo", "4w", "20d"). `window` is "expanding", or a length as "8y".
+    `embargo` sessions before each refit are left out. `first` is the length of the first window of an expanding walk,
+    by default 3 years or one refit. Each refit chooses the point with the highest Sharpe ratio after costs. Each refit
+    counts as a trial, and so does the run out of sample.
 
     An interrupted walk continues when it is called again. `workers` is the number of points of the grid that run at
     once, in processes or with `on="ray"` in a Ray cluster at `address`. Raises Misused for arguments that do not apply
@@ -196,7 +197,7 @@ def _walk_over_grid(
 def walk_file(path: Path, grid: Grid, steps: Steps, sets: tuple[str, ...], state: Path | None, how: How) -> WalkForward:
     """Walk a configuration forward, as the command does: at a failed decision the agent holds.
 
-    Raises ConfigError for files that are missing, and as `walk_forward`.
+    Raises ConfigError for a wrong configuration or a missing file, or another Error.
     """
     require_keys(grid)
     text = path.read_text(encoding="utf-8")
@@ -306,7 +307,7 @@ class _WalkOverGrid:
         return WalkForward(walk, backtest, walk_folder)
 
     def _written(self, place: Path) -> str:
-        """Write bars in memory to a file for the refits, and return its path; empty where the bars come from a file."""
+        """Write bars in memory to a file in the folder `place`, and return its path; empty for bars of a file."""
         if self._frame is None:
             return ""
         path = place / "bars.parquet"
@@ -346,7 +347,7 @@ class _InProcess:
     def __call__(self, work: Work, tell: Callable[[Point], bool]) -> int:
         """Run the points of `work`, and give each result to `tell`. Returns their number.
 
-        The market stays open for further work on the same base.
+        The market stays open for further work with the same shared input (`work.base`).
         """
         if self._open is None or self._open[0] != work.base:
             self._open = work.base, Market.open(work.base, self._caller)

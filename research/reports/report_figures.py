@@ -78,7 +78,7 @@ def benchmark_records(
 ) -> list[tuple[Benchmark, Record]]:
     """Return each benchmark with the record of its run. Benchmarks whose name is not in `finished` are run now.
 
-    `drive(name)` returns the function that runs the benchmark of that name. `settings` are those of the reported run.
+    `drive(name)` returns the function that runs the benchmark of that name. `settings` are the reported run's.
     If the policies of that run never had enough bars to decide, the result has no benchmarks. Raises Incomparable where
     a benchmark's run has other settings.
     """

@@ -32,7 +32,7 @@ def statistics_of(
 ) -> Statistics:
     """Return the significance of the house's (whole account's) Sharpe ratio, and of its difference to each benchmark.
 
-    The interval, the trials and the deflated ratio are those of the verdict, so that a page never shows two values of
+    The interval, the trials and the deflated ratio are the verdict's, so that a page never shows two values of
     one figure.
     """
     performance = verdict.performance

@@ -303,7 +303,7 @@ class Performances:
 
 
 def _span(books: StoredBooks, query: OfBook, since: int) -> tuple[int, int]:
-    """Return the indices of the first and the last sample of a query; the last is the lower one if there is no sample.
+    """Return the indices of the first and the last sample of a query; without a sample, last < first.
 
     A portfolio begins with the sample at which it was opened: `since` is this time in ns UTC, 0 for no portfolio.
     """

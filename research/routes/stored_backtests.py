@@ -97,7 +97,7 @@ class StoredBacktests:
         """Return the conditions of the run that no backtest can have, such as acts of operators (halts, deposits), as
         texts.
 
-        The conditions are those of the last call of `described`, which reads the run.
+        The conditions were read by the last call of `described`.
         """
         return list(unrepeated(self._conditions))
 

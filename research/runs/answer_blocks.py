@@ -92,7 +92,7 @@ class Ahead:
         return np.array(rows, dtype=np.int64)
 
     def confirms(self, view: View) -> int | None:
-        """Return the row of the block at the time of `view`, if both have the same prices and returns; else None."""
+        """Return the row (sample) at the time of `view`, if `view` has its prices and returns; else None."""
         row = self.rows.get(view.time)
         if row is not None and row != self.seen:
             if row < self.seen or not self.view.shows(view, row, self.seen):
@@ -181,7 +181,7 @@ class AnswerBlocks:
         return Decided(ask.round, ask.agent, weights, "", pack(ask.memory))  # "": no failure
 
     def ahead(self, samples: Iterable[tuple[int, list[int]]], seats: Sequence[int]) -> list[AnswersAhead]:
-        """Implements `Foreseen.ahead`: answers of the current block, up to the first sample that `act` must answer.
+        """Implements `Foreseen.ahead`: answers computed in advance, up to the first sample that `act` must answer.
 
         `samples` are (instant, indices of the agents due), `seats` the policy number of each agent by its index.
         """
@@ -255,7 +255,7 @@ class AnswerBlocks:
     def _checked_answer(self, policy: Policy, ask: Ask, weights: bytes) -> Decided:
         """Return the answer of the policy's method `act`.
 
-        Raises RowsDiffer where that answer differs from the `weights` of the block.
+        Raises RowsDiffer where that answer differs from the `weights` computed in advance.
         """
         answer = self._act(ask)
         if answer.failed or answer.weights == weights:

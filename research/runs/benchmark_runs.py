@@ -33,7 +33,7 @@ class Benchmark:
 
     @property
     def limits(self) -> str:
-        """The limits of the benchmark's run as text: those of the account for a policy, none for symbols and mixes."""
+        """The limits of the benchmark's run as text: the account's limits for a policy, none for symbols and mixes."""
         return HOUSE if self.weights is None else NONE
 
     @property

@@ -126,10 +126,7 @@ def session_text(ts: int) -> str:
 
 
 def stop_at_failure(shell: Shell, names: Sequence[str]) -> None:
-    """Make a run raise DecisionFailed at the first failed decision, caused by the policy's exception.
-
-    A seat is the place of a policy: `shell.seats` gives the policy by its number.
-    """
+    """Make a run raise DecisionFailed at the first failed decision, caused by the policy's exception."""
 
     def stop(ask: Ask, text: str, error: BaseException) -> NoReturn:
         if isinstance(error, Unanswered):
@@ -138,6 +135,7 @@ def stop_at_failure(shell: Shell, names: Sequence[str]) -> None:
         raise DecisionFailed(f"{day}: agent {name} failed: {text}; {REMEDY}", f"{day}: {text}") from error
 
     def decide(ask: Ask) -> Decided:
+        # `seats` returns the policy of a policy number
         return answer(shell.seats(ask.policy), ask, stop)
 
     shell.answer = decide

@@ -183,14 +183,14 @@ def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known
 
     `reason` is the kind of its fault, and `words` describe the fault. Returns (all known trials, the look).
 
-    Raises NotWithdrawn where no look or several looks have the id, where the look is withdrawn already, or where the
+    Raises NotWithdrawn where no digest or several begin with `name`, where the look is withdrawn already, or where the
     ledger was changed; OSError where the ledger cannot be written.
     """
     how_to_list = "quantd study looks lists the looks with their ids"
     chosen: list[Look] = []  # filled by `entries`, which `_append` calls under its lock
 
     def entries(ledger: Known) -> list[Withdrawal]:
-        """Return the withdrawal for the ledger as it is now, and add its look to `chosen`."""
+        """Return the withdrawal for the ledger as it is now, and add the withdrawn look to the outer list `chosen`."""
         if ledger.fault:
             raise NotWithdrawn(ledger.text)
         looks = [look for look in ledger.looks if look.digest.startswith(name)] if name else []

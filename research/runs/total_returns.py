@@ -31,7 +31,7 @@ def fingerprints_of(feed: Replay) -> dict[str, Fingerprint]:
 def _computed_fingerprints(feed: Replay) -> dict[str, Fingerprint]:
     """Return the fingerprint (a byte for each weekly return) of each symbol's total return.
 
-    The total return is that of closes times the growth by splits and dividends.
+    The total return is the return of the close times the growth of the number of shares by splits and dividends.
     """
     columns = feed.columns
     rows = columns.key >= feed.start_key

@@ -273,7 +273,7 @@ class Known:
         return Deflation(values[0], values[1] if values[0] > values[1] else None)
 
     def hurdle(self, periods: float, samples: int, *, withdrawals: bool = True) -> float:
-        """Return the ratio per sample that the best of the trials exceeds by luck (`highest_hurdle`).
+        """Return the Sharpe ratio per sample that luck alone is expected to give the best trial (`highest_hurdle`).
 
         `periods` is the samples a year of the result, `samples` its number of returns. If `withdrawals` is False, each
         look counts as if no look was withdrawn.

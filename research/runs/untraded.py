@@ -117,7 +117,7 @@ class Obstacles:
         self.reasons.update(np.frombuffer(plan.reason, dtype=np.int8)[refused].tolist())
 
     def weights_of(self, agent: int) -> Floats:
-        """Return float64[N], of all answers of the agent the one with the largest absolute weight; empty without one."""
+        """Return the agent's answer with the largest absolute weight, float64[N]; empty without an answer."""
         return self._weights.get(agent, np.zeros(0))
 
 

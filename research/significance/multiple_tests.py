@@ -26,7 +26,8 @@ def holm(p: Floats) -> Floats:
 def benjamini_hochberg(p: Floats) -> Floats:
     """Return float64[M], the p-values adjusted for the false discovery rate (Benjamini & Hochberg 1995).
 
-    Valid for independent or positively dependent hypotheses. Raises ValueError as `holm` does.
+    Valid for independent or positively dependent hypotheses. Raises ValueError for no p-values, or for one outside
+    [0, 1].
     """
     order, ordered = _sorted_checked(p)
     return _in_input_order(_step_up_adjusted(ordered, 1.0), order)
@@ -36,7 +37,7 @@ def benjamini_yekutieli(p: Floats) -> Floats:
     """Return float64[M], the p-values adjusted for the false discovery rate under any dependence (Benjamini & Yekutieli
     2001).
 
-    Raises ValueError as `holm` does.
+    Raises ValueError for no p-values, or for one outside [0, 1].
     """
     order, ordered = _sorted_checked(p)
     return _in_input_order(_step_up_adjusted(ordered, float((1.0 / np.arange(1, len(ordered) + 1)).sum())), order)

@@ -62,7 +62,8 @@ def wilcoxon(returns: Floats, other: Floats) -> PairedTest:
 
     The statistic is the smaller of the two sums of ranks, of the positive and of the negative differences. Equal pairs
     are left out. p is exact for up to EXACT_PAIRS pairs without ties and equal pairs, and for up to EXACT_TIES pairs
-    with ties or equal pairs. For more pairs it is from the normal approximation. Raises ValueError as `paired_t` does.
+    with ties or equal pairs. For more pairs p is from the normal approximation. Raises ValueError for different
+    lengths, fewer than 2 pairs or non-finite returns.
     """
     require_pair(returns, other, MIN_PAIRS)
     if np.array_equal(returns, other):
@@ -86,7 +87,8 @@ def kolmogorov_smirnov(returns: Floats, other: Floats) -> PairedTest:
     """Test whether `returns` and `other` float64[T] have the same distribution (Smirnov 1939).
 
     The statistic is the largest distance of the two empirical distributions, and p is exact. The test assumes
-    independent series: for positively correlated ones, p is too large. Raises ValueError as `paired_t` does.
+    independent series: for positively correlated ones, p is too large. Raises ValueError for different lengths, fewer
+    than 2 pairs or non-finite returns.
     """
     require_pair(returns, other, MIN_PAIRS)
     if np.array_equal(returns, other):

@@ -23,7 +23,7 @@ def require_returns(returns: Floats, least: int) -> None:
 def require_pair(returns: Floats, other: Floats, least: int) -> None:
     """Check two series float64[T] of the same samples.
 
-    Raises ValueError as `require_returns` does, or for unequal lengths.
+    Raises ValueError for unequal lengths, fewer than `least` samples, or a value that is not finite.
     """
     if len(returns) != len(other):
         raise ValueError(f"paired series must have the same length, not {len(returns)} and {len(other)}")

@@ -81,7 +81,7 @@ def ledoit_wolf(returns: Floats, other: Floats, *, kernel: Kernel = "parzen", pr
     serial dependence. p is from the normal distribution.
 
     The error is a kernel estimate with automatic bandwidth, by default prewhitened. Source: Ledoit & Wolf 2008, section
-    3.1. Raises ValueError as `jobson_korkie` does.
+    3.1. Raises ValueError for different lengths, fewer than MIN_RETURNS samples or non-finite returns.
     """
     require_pair(returns, other, MIN_RETURNS)
     if is_constant(returns) or is_constant(other):
@@ -103,8 +103,9 @@ def ledoit_wolf_bootstrap(
     """Test whether excess `returns` and `other` float64[T] have equal Sharpe ratios by the studentised circular
     block bootstrap. Source: Ledoit & Wolf 2008, section 3.2.
 
-    `block` 0 selects the length by `block_length`. The error of a resample uses its own blocks. Raises ValueError as
-    `jobson_korkie`, or for a block outside [0, T / 2].
+    `block` is the length of a block in samples; 0 selects it from the data (`block_length`). The error of a resample
+    uses its own blocks. Raises ValueError for different lengths, fewer than MIN_RETURNS samples, non-finite returns,
+    or a block outside [0, T / 2].
     """
     require_pair(returns, other, MIN_RETURNS)
     samples = len(returns)

@@ -61,8 +61,8 @@ def stationary_interval(
 ) -> Interval | None:
     """Compute the percentile interval of a statistic of returns float64[T], at CONFIDENCE.
 
-    `length` is the mean block length in samples; 0 selects `stationary_length`. Returns None where the statistic of a
-    resample is NaN. Raises ValueError for fewer than MIN_SAMPLES returns or non-finite ones.
+    `length` is the mean block length in samples; 0 selects the optimal one (`stationary_length`). Returns None
+    where the statistic of a resample is NaN. Raises ValueError for fewer than MIN_SAMPLES returns or non-finite ones.
     """
     require_returns(returns, MIN_SAMPLES)
     mean_length = length or stationary_length(returns)
@@ -82,8 +82,9 @@ def stationary_difference(
     """Compute the percentile interval of the statistic of `returns` float64[T] less the statistic of `other`,
     resampled in pairs.
 
-    `length` is the mean block length in samples; 0 selects the longer `stationary_length` of both. Returns None where
-    the statistic of a resample is NaN. Raises ValueError as `stationary_interval` does, or for different lengths.
+    `length` is the mean block length in samples; 0 selects the longer of the two optimal lengths
+    (`stationary_length`). Returns None where the statistic of a resample is NaN. Raises ValueError for different
+    lengths, fewer than MIN_SAMPLES returns or non-finite ones.
     """
     require_pair(returns, other, MIN_SAMPLES)
     mean_length = length or max(stationary_length(returns), stationary_length(other))

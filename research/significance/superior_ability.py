@@ -61,8 +61,8 @@ def superior_ability(
     """Test whether no trial has a positive mean excess, by Hansen 2005.
 
     `excess` float64[T, K] are returns of K trials less the benchmark's. `length` is the mean block length in samples; 0
-    selects the median of the trials' `stationary_length`. Constant trials are left out. Returns None where all trials
-    are constant. Raises ValueError for fewer than MIN_RETURNS samples, no trial or non-finite returns.
+    selects the median of the trials' optimal lengths (`stationary_length`). Constant trials are left out. Returns None
+    where all trials are constant. Raises ValueError for fewer than MIN_RETURNS samples, no trial or non-finite returns.
     """
     columns, varied = _varying_trials(excess)
     if not len(columns):
@@ -90,8 +90,9 @@ def reality_check(
 ) -> RealityCheck | None:
     """Test whether no trial has a positive mean excess, by White 2000.
 
-    Poor or volatile trials raise the p-value, which `superior_ability` avoids. The arguments, the result None and the
-    errors are those of `superior_ability`.
+    Poor or volatile trials raise the p-value, which `superior_ability` avoids. `excess` float64[T, K] are returns of K
+    trials less the benchmark's. `length` is the mean block length in samples; 0 selects it from the data. Returns None
+    where all trials are constant. Raises ValueError for fewer than MIN_RETURNS samples, no trial or non-finite returns.
     """
     columns, varied = _varying_trials(excess)
     if not len(columns):

@@ -67,8 +67,8 @@ class Observations(Struct, frozen=True):
 class CostFit(Struct, frozen=True):
     """A fit with its errors in bp, root mean squares over fills that the fit did not see.
 
-    `error_bp` is the error of the fit, `error_mean_bp` that of one cost for all fills, and `error_configured_bp` that
-    of the costs in the configuration.
+    `error_bp` is the error of the fit, `error_mean_bp` the error of one cost for all fills, and
+    `error_configured_bp` the error of the costs in the configuration.
     """
 
     run: str
@@ -244,9 +244,9 @@ def _mean_and_error(values: Floats) -> tuple[float, float]:
 def _shrunk(estimates: Mapping[int, tuple[float, float]], centre: float) -> dict[int, float]:
     """Return each of `estimates`, pairs (estimate, standard error), shrunk towards `centre`.
 
-    The variance between groups is the spread of the estimates beyond what their errors explain. An estimate moves by
-    the share of its squared error in the sum of both variances. Where there is no variance between groups, or where the
-    error of an estimate is NaN, the result is `centre`.
+    The variance between groups is the spread of the estimates beyond what their errors explain. An estimate moves
+    to `centre` by the share of its squared error in the sum of this squared error and that variance. Where there is no
+    variance between groups, or where the error of an estimate is NaN, the result is `centre`.
     """
     finite_pairs = {key: pair for key, pair in estimates.items() if np.isfinite(pair[1])}
     if not finite_pairs:

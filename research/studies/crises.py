@@ -353,8 +353,8 @@ class _FinishedRuns:
     def crisis(self, period: Period) -> Crisis:
         """Measure one period, from the last sample before it.
 
-        An account that has not traded yet is not measured. So the start is, if that is later, the last sample before
-        the latest first fill of any account.
+        An account that has not traded yet is not measured. So the measurement starts at the last sample before the
+        latest first fill of any account, if that is later.
         """
         days = np.asarray(self.own.days_ns) // DAY_NS
         since, until = ((day - date(1970, 1, 1)).days for day in (period.first, period.last))
@@ -390,8 +390,8 @@ class _FinishedRuns:
     def _parts(self, period: Period, start: int, base: int, stop: int) -> Iterator[str]:
         """Yield a text where the beginning or the end of a period is not measured.
 
-        `start` and `stop` are the indices of the period's first and last sample, `base` that of the sample before the
-        first measured return.
+        `start` and `stop` are the indices of the period's first and last sample, `base` the index of the sample
+        before the first measured return.
         """
         # samples of the period before the first measured return are left out
         if base >= start:

@@ -42,7 +42,7 @@ class Charges(Struct, frozen=True):
 
 
 class Spread(Struct, frozen=True):
-    """The return of the top quantile less that of the bottom quantile, per year, for one unit of capital on each side.
+    """The return of the top quantile less the bottom quantile's, per year, for one unit of capital on each side.
 
     `low` and `high` are the 95 % interval of `annual`, None for too few samples. `turnover_annual` is the value traded
     on both sides. `break_even_bp` is the trading cost, in basis points of traded value, at which the profit is 0; it is
@@ -123,7 +123,7 @@ def _standardised(first: Floats, second: Floats, axis: int, fewest: int) -> Floa
 
 
 def rank_correlations(left_values: Floats, right_values: Floats, axis: int, fewest: int) -> Floats:
-    """Return Spearman's correlation of the pairs along an axis, in the shape of `correlations`."""
+    """Return Spearman's correlation of the pairs along `axis`, in the shape of the arrays without that axis."""
     paired = np.isfinite(left_values) & np.isfinite(right_values)
     first, second = (ranked(np.where(paired, side, np.nan), axis) for side in (left_values, right_values))
     return correlations(first, second, axis, fewest)
@@ -147,7 +147,8 @@ def forward_returns(wealth: Floats, worth: Floats, horizon: int) -> Floats:
     `horizon` rows later.
 
     A return is NaN without the first fill, and where the later row has neither a fill nor a delisting payment. `wealth`
-    (at fills) and `worth` (carried forward) are those of `SynchronousRows`.
+    is the price of fills with splits and dividends reinvested. `worth` is `wealth` carried over rows without a fill,
+    and from a delisting on the payment.
     """
     returns = np.full_like(wealth, np.nan)
     later = np.where(np.isfinite(wealth), wealth, _delisting_payments(wealth, worth))[horizon:]
@@ -231,7 +232,8 @@ def spread_of(weights: Floats, wealth: Floats, worth: Floats, horizon: int, char
     and the remaining portfolios drift with prices.
 
     An order for a symbol without a next open does not fill. Costs are charged on the value traded from the drifted
-    portfolio to the new one. `wealth` and `worth` are those of `SynchronousRows`.
+    portfolio to the new one. `wealth` is the price of fills with splits and dividends reinvested, `worth` is `wealth`
+    carried over rows without a fill.
     """
     filled = np.isfinite(wealth) & (wealth > 0.0)
     units = np.where(filled, weights / np.where(filled, wealth, 1.0), 0.0) / horizon

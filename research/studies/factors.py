@@ -135,7 +135,7 @@ class Source:
 def source_of(name: str, folder: Path, inputs: Collection[str]) -> Source:
     """Return the source of the factor `name`: a feature, or a user's FILE.py:signal relative to `folder`.
 
-    `inputs` are the market's series, as `Feed.inputs` names them. Raises FactorError for an unknown or unusable name, a
+    `inputs` are the names of the market's series. Raises FactorError for an unknown or unusable name, a
     feature of a book, and a feature whose series the market lacks.
     """
     path, colon, attribute = name.partition(":")
@@ -240,7 +240,7 @@ def guards(
 ) -> list[Lookahead]:
     """Check factors on markets that end at `cuts` instants, and on the whole market in reverse order.
 
-    The results of these checks are in the order of `studied`.
+    `studied` has each factor with its values on the whole market. The results are in the same order.
     """
     cut_instants = points((int(rows.decided[row]) for row in np.flatnonzero(rows.trading)), cuts)
     checked = sorted({row for end in cut_instants for row in _checked(rows, end)})
@@ -299,8 +299,8 @@ def _verdict(
 ) -> Lookahead:
     """Return the result of the checks of one factor.
 
-    `cuts` is the number of shortened markets. `unsteady` counts the differences in reverse order, and `dated` those
-    where all dates are later.
+    `cuts` is the number of shortened markets. `unsteady` counts the differences in reverse order, and `dated` the
+    differences where all dates are later.
     """
     market_paths = market_files(assembly.config)
     failures = [f"{session_date(int(rows.ts[row]))}: {why}" for row, why in values.failed.items()]

@@ -138,7 +138,7 @@ def lookahead(
 
     The policy is the only agent and decides at each sample, without costs or limits. `bars` replace the bars of the
     configuration, and `isolation` loads the policy. `captured` names the tables that the policy holds in memory, which
-    count as files. Raises the errors of `assemble`, and RowsDiffer where `act_rows` (many samples) differs from `act`.
+    count as files. Raises FeedError, UnsoundPrices, CalendarError, PolicyError, and RowsDiffer for a wrong `act_rows`.
     """
     studied = _only_agent(config, policy)
     opened: dict[str, None] = dict.fromkeys(captured)

@@ -69,7 +69,7 @@ class PresetResult(Struct, frozen=True):
 
     `power` is the sentence on the statistical power of the plan's test part. `steps` is the number of environment steps
     of each seed. `train` and `validation` are the first and last dates of these parts of the plan. `ahead` is the
-    number of seeds whose Sharpe ratio is above that of equal weight. `commands` are the shell commands that repeat the
+    number of seeds whose Sharpe ratio is above equal weight's. `commands` are the shell commands that repeat the
     training and the comparison.
     """
 
@@ -126,8 +126,8 @@ def run_preset(
 ) -> PresetResult:
     """Train each seed of a plan in the folder `state`, and backtest each over the test part.
 
-    Policies that are already trained are read from the folder. `config` must have the keys of `window_of`. Raises
-    Unlike, PolicyError, and the errors of `training_run.train`.
+    Policies that are already trained are read from the folder. `config` must have the dates of the plan's test
+    part (`window_of`). Raises Unlike, PolicyError, and PlanError, Diverged, CheckpointError or OSError from a training.
     """
     require_alike(plan, config)
     policies: dict[str, Policy] = {}

@@ -87,7 +87,7 @@ def study(
     """Run each rule at each cost, and mark the rule with the best Sharpe ratio of each cost.
 
     Every run is noted as a look (evaluation) in the ledger of the folder `state`, in `family` if it is named. Raises
-    the errors of `assemble`, and ValueError for an unknown agent.
+    FeedError, UnsoundPrices, CalendarError or PolicyError for market or policy, and ValueError for an unknown agent.
     """
     agents = [agent_config for agent_config in config.agents if agent_config.name == agent]
     if not agents:

@@ -214,7 +214,7 @@ class Sweep:
 
     @cached_property
     def doubts(self) -> tuple[Doubt, ...]:
-        """The reasons to doubt the best point, the heaviest first; where a key is a cost, those to doubt any point."""
+        """The reasons to doubt the best point, the heaviest first; where a key is a cost, the doubts about any."""
         if self.costs:
             return named_doubts({_key_values(self.keys, point.values): point.doubts for point in self.ran})
         return () if self.best is None else self.best.doubts
@@ -320,7 +320,7 @@ class Collector:
     def ended(self, number: int, outcome: int | Failed) -> None:
         """Check how a worker ended.
 
-        Raises SweepFailed for a worker that stopped early, and DecisionFailed as `stop_at` does.
+        Raises SweepFailed for a worker that stopped early and, if `stop` is set, DecisionFailed for a failed policy.
         """
         if self._stop:
             stop_at(self._file.points.values())
@@ -350,10 +350,11 @@ def sweep(
 ) -> Sweep:
     """Run every point of `grid` that `folder` does not have yet, and note all points as looks in the ledger of `state`.
 
-    The looks belong to `family`, if it is named. `identity` is the result of `identity_of`. `where` runs the workers,
-    and each worker calls `run`. An interrupted sweep continues when this function is called again. If `stop` is True,
-    the first point whose policy failed raises DecisionFailed. Raises SweepFailed for a sweep without a result,
-    WorkerLost where a worker process ended early, and OSError for a file that cannot be written.
+    The looks belong to `family`, if it is named. `identity` is the digest of all that decides the results
+    (`identity_of`). `where` runs the workers, and each worker calls `run`. An interrupted sweep continues when this
+    function is called again. If `stop` is True, the first point whose policy failed raises DecisionFailed. Raises
+    SweepFailed for a sweep without a result, WorkerLost where a worker process ended early, and OSError for a
+    file that cannot be written.
     """
     file = PointsFile(folder / POINTS, identity)
     if stop:

@@ -170,8 +170,9 @@ def _histories(assembly: Assembly, ticks: list[Tick]) -> tuple[Floats, Floats, F
 
 
 def _fill_prices(assembly: Assembly, decided: Ints) -> tuple[Floats, Floats, Floats]:
-    """Return `open`, `wealth` and `worth` of `SynchronousRows` for decisions at the instants `decided`.
+    """Return (fill prices, wealth, worth), float64[T, N] each, of decisions at the T instants `decided`.
 
+    Wealth is the fill price with splits and dividends reinvested. Worth is wealth carried over rows without a fill.
     A decision fills at the first open after it and its latency, if that open precedes the next decision.
     """
     total, size = len(decided), assembly.universe.size

@@ -117,7 +117,7 @@ def ablate(
 def of_parts(
     plan: Plan, parts: Sequence[Part], folder: Path, progress: Callable[[float, str], None], trade: Trade
 ) -> Ablation:
-    """Return the ablation of the plan without each of the parts `parts`. Raises the errors of `ablate`."""
+    """Return the ablation of the plan without each of `parts`. Raises PlanError, Diverged or OSError of a training."""
     # trainings or tradings by seed: the full plan, 2 for the limits (with and without), 1 for a variant with a plan
     total = 1 + sum(2 if part.name == LIMITS else part.plan is not None for part in parts)
     runner = _TrialRunner(folder, total * len(plan.seeds), progress)

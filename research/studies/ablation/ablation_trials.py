@@ -79,7 +79,7 @@ def stored(folder: Path, digest: str, make: Callable[[], Trial]) -> Trial:
 def artifact_of(plan: Plan, seed: int, folder: Path, command: str, report: Callable[[Progress], bool]) -> Path:
     """Return the artifact of one seed in `folder`, trained where there is none.
 
-    Raises the errors of `training_run.train`.
+    Raises PlanError, Diverged, CheckpointError, OSError, and Interrupted where `report` returned True.
 
     A training that was killed goes on from its last checkpoint. The artifact's card names `command` as the command that
     trained it.

@@ -195,11 +195,8 @@ PARTS: Final[Mapping[str, Callable[[Plan], Part]]] = {
 
 def _without_agent(plan: Plan, name: str) -> Part:
     """Return the variant without one agent. The counts of steps shrink in proportion to the agents, so that each of the
-    remaining agents sees as many sessions, and learns as often, as in the full plan.
-
-    `seats` are the agents of the plan.
-    """
-    seats = plan.market.seats
+    remaining agents sees as many sessions, and learns as often, as in the full plan."""
+    seats = plan.market.seats  # the agents of the plan
     if not seats:
         return Part(EVERY_AGENT, missing=f"the plan has no agents: {plan.agent} is one")
     if len(seats) < 3:
