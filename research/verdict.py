@@ -252,8 +252,8 @@ class Measured:
 def definition_of(formula: str, periods: float, risk_free_annual: RiskFree) -> str:
     """Return the `formula` of the Sharpe ratio with `periods`, the samples a year, and the risk-free rate of a run.
 
-    The samples a year and the rate are added to the text where one of them differs from the formula's. An array (a rate
-    for each return) is not added, because the formula describes this case.
+    The samples a year and the rate are added to the text where one of them is not the value in the formula. An array (a
+    rate for each return) is not added, because the formula describes this case.
     """
     if not isinstance(risk_free_annual, float | int):
         return formula + (f"; here {periods:g} samples a year" if periods != PERIODS_PER_YEAR else "")
@@ -358,7 +358,8 @@ def noted(
     assembly: Assembly, run: Measured, state: Path, kind: Kind = "backtest", family: str = "",
     values: Mapping[str, str] | None = None, knows: str = "",
 ) -> tuple[Known, list[str]]:  # fmt: skip
-    """Record the run as a look in the ledger of the folder `state`. Returns (the known trials of its market, notes).
+    """Record the run as a look (an evaluation) in the ledger of the folder `state`. Returns (the known trials of its
+    market, notes).
 
     `kind`, `family` and `values` (the varied keys of a sweep's point) are stored with the look. `knows` is the verdict
     that an agent of the run knows the future, with which the look is marked; empty for none. A run of constant equity
@@ -384,8 +385,8 @@ def _begin_notes(assembly: Assembly, run: Measured) -> list[str]:
     """Return notes on why trading begins after `[feed] start`, or on bars too few for the longest lookback.
 
     Trading begins late where the lookback needs more bars, or where the newest bar of a symbol is too old for orders.
-    `start_row` and `first_row` are indices into the sessions of the universe's calendar.
     """
+    # `start_row` and `first_row` are indices into the sessions of the universe's calendar
     lookback = longest_history(assembly.policies, assembly.universe)
     if not run.settings.begins:
         return [
@@ -446,8 +447,8 @@ def sentence(
 ) -> str:
     """Return the verdict as sentences: does the run beat equal weight?
 
-    `compared` is False where equal weight did not run. `difference` is the run's Sharpe ratio less that of equal
-    weight with a confidence interval, None for a constant equity of equal weight. `trials` is the number of known
+    `compared` is False where equal weight did not run. `difference` is the Sharpe ratio of the run less the ratio of
+    equal weight, with a confidence interval; None if equal weight has constant equity. `trials` is the number of known
     trials and `deflated` the deflated Sharpe ratio, a probability; either is None where it is unknown.
     """
     costs = run.settings.costs
@@ -558,7 +559,7 @@ def blocks_text(bootstrap: Bootstrap) -> str:
 
 
 def lines(verdict: Verdict) -> list[str]:
-    """Return the verdict as lines of text: `faults`, the headline, the figures of both runs, definitions, notes.
+    """Return the verdict as lines of text: reasons why figures are no result, headline, figures, definitions, notes.
 
     The figures of a run that traded nothing are left out.
     """

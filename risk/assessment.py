@@ -283,7 +283,7 @@ class _Run:
     def weighed(self) -> None:
         """Compute the measures of the weights, of the stress scenarios and of the returns into `found`.
 
-        If equity, a position or a price is unusable, `lack` stores the reason for all of them instead.
+        If equity, a position or a price is unusable, the reason is stored for all of them instead.
         """
         book, shocks, measures = self.book, self.settings.shocks, self.found
         px = book.px[self.columns]
@@ -344,8 +344,8 @@ class _Run:
     def history(self) -> None:
         """Compute drawdowns and performance ratios of the past equity.
 
-        `lack` stores the reason instead for an empty or unusable history, and for the ratios of a short one.
-        `note` stores a ratio, or the reason in its last argument where the ratio is not finite.
+        The reason is stored instead for an empty or unusable history, for the ratios of a short history, and for a
+        ratio that is not finite.
         """
         history, least = self.book.history, self.settings.min_history
         if not len(history):
@@ -427,8 +427,7 @@ class _Run:
     def benchmark(self, rows: NDArray[np.bool_], series: Floats) -> None:
         """Compute beta and correlation of the book's returns `series` with the benchmark's returns.
 
-        `rows` bool[S] marks the samples of `series`. Where a value is missing, `lack` or `note` stores the reason
-        instead.
+        `rows` bool[S] marks the samples of `series`. Where a value is missing, the reason is stored.
         """
         name = self.book.universe.benchmark
         column = self.book.universe.index.get(name)

@@ -116,7 +116,8 @@ def levels(
     best prices so far, which count only if the position is still on the same side.
 
     All are float64[A, N]: A books, N symbols. `best` is the best mark price since entry, negative for a short position.
-    `unit` float64[N] has the units of one lot. `position_levels` are documented in `Levels`.
+    `unit` float64[N] has the units of one lot. `position_levels` are (stops, targets) of single
+    positions, which replace the levels of the settings; None for none.
     """
     side = np.sign(lots)
     entry = entry_prices(lots, cost_micro, unit)
@@ -132,8 +133,8 @@ def _levels_of(
     """Return the exit levels at average costs `entry` and best prices `best` (side x price), all float64[A, N].
 
     Without `position_levels`, the fractions of `settings` give each level. A finite level of a single position replaces
-    that of the settings. `lower` and `upper` are, over all A books, the highest level below the market and the lowest
-    above it; NaN where no book has one.
+    the level of the settings. `lower` and `upper` are, over all A books, the highest level below the market and the
+    lowest above it; NaN where no book has one.
     """
     # a stop is below its reference for a long position (side 1), above it for a short one (side -1)
     # a trailing stop is measured from the best price, without its sign, any other from the cost

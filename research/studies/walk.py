@@ -356,7 +356,7 @@ def walk_of(assembly: Assembly, record: Record, keys: Sequence[str], chosen: Seq
 
 
 def note_choices(state: Path, market: Assembly, keys: Sequence[str], chosen: Sequence[Choice], family: str) -> Known:
-    """Record one trial per refit in the ledger of looks of the folder `state`.
+    """Record one trial per refit in the ledger of looks (evaluations) of the folder `state`.
 
     A trial has the identity of all bars of the walk-forward, from `market`, and the trial's dates end at the refit. So
     its dates adjoin those of the run out of sample, and the deflated Sharpe ratio of that run counts the trial.

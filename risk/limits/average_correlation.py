@@ -148,8 +148,8 @@ def _passed(excess: Floats, certain: Bools, possible: Bools, wanted: list[int]) 
     """Return the sides of `wanted`, in their order, that may be opened: with them the sum of `excess` over all pairs
     stays at most 0.
 
-    Let C be the sides that are surely held, O the sides that may be held (`optional`). A subset T of O adds to the sum
-    at most sum g_t + sum p_ts over its pairs, where g_t is the sum of the excesses of side t with the sides of C, and
+    Let C be the sides that are surely held, O the sides that may be held. A subset T of O adds to the sum at
+    most sum g_t + sum p_ts over its pairs, where g_t is the sum of the excesses of side t with the sides of C, and
     p_ts is the positive part of the excess of t and s. This amount is at most the sum over all t in O of max(g_t + half
     the sum of p_ts over s in O, 0). The bound only grows with O: sides that passed together pass again, and so does any
     subset of them.
@@ -157,7 +157,8 @@ def _passed(excess: Floats, certain: Bools, possible: Bools, wanted: list[int]) 
     An order on the other side of a symbol in C can end the position there: its side moves from C to O. Such a move too
     only raises the bound.
     """
-    # `certain` is C; `excess`, by pair of sides (a symbol held long or short), is their correlation less the limit
+    # `certain` is C, `optional` is O
+    # `excess`, by pair of sides (a symbol held long or short), is their correlation less the limit
     positive = np.maximum(excess, 0.0)
     certain_excess = excess.dot(certain.astype(np.float64))
     optional = possible & ~certain
@@ -189,7 +190,7 @@ def _passed(excess: Floats, certain: Bools, possible: Bools, wanted: list[int]) 
 def _lowering(
     positive: Floats, certain_excess: Floats, certain: Bools, optional: Bools, wanted: list[int]
 ) -> list[int]:
-    """Return the sides of `wanted` that raise the sum of excess correlations in no case.
+    """Return the sides of `wanted` that never raise the sum of excess correlations.
 
     The function is used where the sum already exceeds its bound, or could with open orders. A side does not pass where
     its symbol may be held on the other side, because the end of that position could raise the sum.

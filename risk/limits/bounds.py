@@ -42,7 +42,7 @@ def together(key: str, a: Any, b: Any) -> Any:
 
 
 def lower_limit(key: str, a: Any, b: Any) -> Any:
-    """Return that one of two specifications that has the smaller `limit`."""
+    """Return the one of two specifications with the smaller `limit`."""
     return min(a, b, key=lambda spec: spec.limit)
 
 

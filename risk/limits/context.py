@@ -150,8 +150,8 @@ class Scenarios:
     def beyond(self, m: int) -> float:
         """Return the number of standard deviations in an upper bound of the mean of the m worst losses.
 
-        Per unit of exposure, this mean is at most `beyond` x `most_deviation` + `mean_size`, whatever fills. The mean
-        of the m worst of S numbers lies within sqrt((S - m) / m) deviations of their mean (S. Cantelli, 1928). The
+        Per unit of exposure, this mean is at most the result x deviation + |mean| of the returns, whatever fills. The
+        mean of the m worst of S numbers lies within sqrt((S - m) / m) deviations of their mean (S. Cantelli, 1928). The
         deviation of a sum is at most the sum of deviations. The mean of losses without gains is at most (|mean| + root
         mean square) / 2, which is at most |mean| + deviation / 2.
         """
@@ -240,7 +240,7 @@ class Window:
         """Separate the three cases: complete (no gap, so all scenarios are usable), uniform (each row complete or
         empty), and with gaps, where the usable rows depend on the symbols held.
 
-        `returns` is float64[S, N], and a symbol with fewer than `min_rows` returns is `short`. `running` are the
+        `returns` is float64[S, N], and a symbol with fewer than `min_rows` returns is left out. `running` are the
         running sums over these rows, if there are any.
         """
         self.min_rows = min_rows
@@ -356,8 +356,8 @@ class Context:
         return window
 
     def whole(self, lookbacks: tuple[int, ...], min_rows: int) -> dict[int, Scenarios] | None:
-        """Return lookback -> scenarios if every instrument has every return, and at least `min_rows` of them, in these
-        lookbacks; else None."""
+        """Return lookback -> scenarios; None where a lookback lacks a return of any instrument, or has fewer than
+        `min_rows` samples."""
         key = (lookbacks, min_rows)
         if key not in self._whole:
             scenarios: dict[int, Scenarios] = {}

@@ -47,8 +47,8 @@ def links_of(scenarios: Scenarios, wanted: Bools, spec: Correlation) -> Floats:
 
 
 def _coded(together: Bools, opposed: Bools) -> Floats:
-    """Return the codes that `links_of` documents, from the pairs that lose `together` on the same side and those on
-    `opposed` sides."""
+    """Return a code for each pair: 1 if the two lose `together` on the same side, -1 if on `opposed` sides, 2 if on
+    both, 0 if on neither."""
     return np.where(together, np.where(opposed, 2.0, 1.0), np.where(opposed, -1.0, 0.0))
 
 

@@ -42,7 +42,7 @@ class Room(NamedTuple):
 
 
 class Weighed(NamedTuple):
-    """The limit on each position's weight: `Rules.weight` of the equity that remains after the order's own costs."""
+    """The limit on each position: at most `Rules.weight` (a fraction) of the equity after the order's own costs."""
 
 
 Cap = Callable[[Context, "Rules"], Refused | Room | Weighed | None]
@@ -135,8 +135,8 @@ class Linear(NamedTuple):
     A unit of currency added on the long side raises that exposure by `long`, one on the short side by `short`; each is
     one value or float64[N]. `held` is the exposure that counts before the basket (the orders of one sample): of each
     `side`, `net` of the other side, value `traded` in this session, `cash` in use, or `nothing`. `way` is the bound
-    while orders are open; None: (1 + `in_flight`) x `bound`. `settled` are the coefficients (long, short) after all
-    fills; None: the same coefficients.
+    while orders are open; None: wider than `bound` by the fraction `in_flight`. `settled` are the coefficients (long,
+    short) after all fills; None: the same coefficients.
     """
 
     bound: float
@@ -150,8 +150,8 @@ class Linear(NamedTuple):
 def row_of(limits: Limits, size: int, key: str, reason: int, linear: Linear) -> Row:
     """Return the `Row` of the linear limit `key` for `size` symbols; `reason` is the code of its refusals.
 
-    A row bounds the exposure before the basket (the orders of one sample), selected by `held_coefficients`, plus what
-    the orders add, selected by `load`. Raises ValueError for a coefficient that is negative or not finite.
+    A row bounds the exposure before the basket (the orders of one sample) plus what the orders add. Raises ValueError
+    for a coefficient that is negative or not finite.
     """
     load, held_coefficients = _sides(size, linear.long, linear.short), np.zeros(4 * size + 2)
     # of n symbols: 2n exposures by side, 2n net exposures, the cash in use, the value traded
@@ -285,7 +285,7 @@ class Quad(NamedTuple):
 
 class Form(NamedTuple):
     """A quadratic limit as its module declares it: sqrt(scale x sum C_ij e_i e_j) <= `bound` x equity, with
-    exposures e and covariance C. `way` is the bound while orders are open; None: (1 + `in_flight`) x `bound`.
+    exposures e and covariance C. `way` is the bound while orders are open; None: (1 + fraction `in_flight`) x `bound`.
     `spread` gives C from the scenarios of `lookback`; None for the identity."""
 
     bound: float
@@ -298,7 +298,8 @@ class Form(NamedTuple):
 def quad_of(limits: Limits, key: str, reason: int, form: Form) -> Quad:
     """Return the quadratic limit `form` for a set of limits.
 
-    While orders are open, its bound is wider by `in_flight`, unless the form has a bound of its own for that time.
+    While orders are open, its bound is wider by the fraction `in_flight`, unless the form has a bound of its own for
+    that time.
     """
     way = form.bound * (1.0 + limits.in_flight) if form.way is None else form.way
     return Quad(key, reason, form.lookback, form.scale, way, form.bound, form.spread)

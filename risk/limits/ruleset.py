@@ -168,8 +168,8 @@ class Rules:
 
     @cached_property
     def collars(self) -> Collars:
-        """The collars (limit distances) of orders. The collar at an old price is at most as wide as that of reducing
-        orders."""
+        """The collars (limit distances) of orders. The collar at an old price is at most as wide as the collar of
+        reducing orders."""
         limits, ticks = self.limits, [i.tick_nano for i in self.universe.instruments]
         collar, reduce, stale = (round(c * NANO) for c in (limits.collar, limits.reduce_collar, limits.flatten_collar))
         adding, reducing, old = (self._collar(width, ticks) for width in (collar, reduce, min(reduce, stale)))

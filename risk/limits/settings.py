@@ -265,7 +265,7 @@ FIELDS: Final = frozenset(Limits.__struct_fields__) - {"extra"}
 
 
 def reserved(collar: float) -> float:
-    """Return the fraction of the last price that an order may pay above it, for which the gate reserves cash.
+    """Return how far above the last price an order may pay, as a fraction; the gate reserves cash for it.
 
     Without a collar (limit distance) the price is not bounded. The order then counts at the last price, and if the fill
     costs more, cash may fall below its floor by the difference.

@@ -83,8 +83,8 @@ def volatility(most: float, limits: Limits) -> list[Form]:
 
 
 def tighter_tail(key: str, a: Tail, b: Tail) -> Tail:
-    """Return that one of two VaR or CVaR limits that has the smaller `limit`. Raises ValueError where their
-    estimators differ."""
+    """Return the one of two VaR or CVaR limits with the smaller `limit`. Raises ValueError where their estimators
+    differ."""
     if msgspec.structs.replace(a, limit=b.limit) != b:
         raise ValueError(f"{key}: two estimators ({a} and {b}) cannot be merged; give both the same")
     return min(a, b, key=lambda tail: tail.limit)

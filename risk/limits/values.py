@@ -133,8 +133,8 @@ class Portfolio:
         that may be near their bound.
 
         Near means `share` of the bound or more. A limit is omitted only if an upper bound of its value, which is cheap
-        to compute from the absolute weights `size` float64[N], is below that. `sums` returns the running sums of a
-        lookback, None where there are none: then the limits over returns are measured.
+        to compute from the absolute weights `size` float64[N], is below this share. `sums` returns the running sums
+        of a lookback; without `sums` the limits over returns are measured.
         """
         rules = self.rules
         doubts = set()
@@ -168,7 +168,8 @@ class Portfolio:
 
 
 def pairs_small(size: Floats, spec: Correlation, bound: float) -> bool:
-    """Whether every pair of instruments surely weighs less than `bound` together, or has one too light to count.
+    """Whether every pair of instruments surely weighs less than `bound` together, or one of the two is too light to
+    count.
 
     `size` float64[N] are absolute weights.
     """
@@ -255,8 +256,8 @@ def standings(
     """Return the result of `standing` (values of the limits) for several books, computed in one pass.
 
     With `share`, a limit over scenarios is omitted where an upper bound of its value is below that share of the limit's
-    bound; `sums` gives the running sums of a lookback, from which upper bounds follow. A limit whose value its book
-    does not require is omitted too. The values of the books `beside` are not computed, but their rows take part in the
+    bound; `sums` gives the running sums of a lookback, from which upper bounds follow. Only limits that their book
+    requires are measured. The values of the books `beside` are not computed, but their rows take part in the
     matrix products, because the last bits of a value depend on the books measured with it. Results are therefore equal
     to the last bit only for the same books in the same order, whatever is omitted.
     """
@@ -325,9 +326,8 @@ def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], 
     `rows` of `weights` float64[K, N].
 
     The last bit of a loss depends on the books measured with it, and the last bit of a mean on the tails measured
-    earlier, which reorder the losses. A book of which no limit is required therefore keeps its row, and the losses of a
-    tail that no book requires are sorted too, unless no later tail is required. `partition` puts the `count` worst
-    losses of each book at the end of its row.
+    earlier, which reorder the losses. Every book therefore keeps its row, and the losses are also sorted for a tail
+    that no book requires, except after the last required tail.
     """
     rows_by_rules: dict[int, list[int]] = {}
     for k in rows:
@@ -350,7 +350,7 @@ def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], 
     deviations = _deviations(losses) if on_series else []  # before the tails put the losses in order
     for tail, count, members in tails:
         rank = losses.shape[1] - count
-        losses.partition(rank)
+        losses.partition(rank)  # the `count` worst losses of each book are at the end of its row
         if members:
             column = (tail.measure(losses[:, rank:]) * tail.scale).tolist()
             for k in members:

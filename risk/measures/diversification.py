@@ -66,7 +66,7 @@ class Components(Struct, frozen=True):
 
 def components_of(returns: Floats, cov: Floats | None = None) -> Components:
     """Return the principal components of returns float64[S, N] (S samples of N symbols). Where S is smaller than N
-    they follow from an S x S matrix (see `Components`). `cov` is the sample covariance, if already known."""
+    they follow from the S x S matrix X X' of centred returns X. `cov` is the sample covariance, if already known."""
     rows, size = returns.shape
     if size <= rows:
         values, vectors = np.linalg.eigh(covariance(returns) if cov is None else cov)
@@ -77,15 +77,15 @@ def components_of(returns: Floats, cov: Floats | None = None) -> Components:
 
 
 def effective_bets(weights: Floats, cov: Floats) -> float:
-    """Return the effective number of bets (see `Components.bets`) for weights and a covariance."""
+    """Return the effective number of bets, exp(entropy of the principal components' shares of variance)."""
     values, vectors = np.linalg.eigh(cov)
     return Components(vectors, values).bets(weights)
 
 
 def effective_bets_of(weights: Floats, returns: Floats, cov: Floats | None = None) -> float:
-    """Return the effective number of bets (see `Components.bets`) for the sample covariance of returns float64[S, N].
+    """Return the effective number of bets, exp(entropy of the principal components' shares of variance).
 
-    `cov` is that covariance, if already known.
+    `cov` is the sample covariance of the returns float64[S, N], if already known.
     """
     return components_of(returns, cov).bets(weights)
 

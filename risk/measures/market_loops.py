@@ -54,7 +54,7 @@ class MarketLoops:
         return returns[rows - 1, n - 1]
 
     def moments(self, deviation: Floats, size: Floats, returns: ReadRows, rows: int) -> bool:
-        """Write the standard deviation of each symbol (divisor S - 1) and the absolute mean, with a margin for
+        """Write the standard deviation of each symbol (divisor `rows` - 1) and the absolute mean, with a margin for
         rounding; returns whether all returns are finite."""
         n: int = len(deviation)
         self.spans(rows, n, returns)  # raises IndexError where `returns` has fewer elements

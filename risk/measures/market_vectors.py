@@ -26,8 +26,8 @@ class MarketVectors(MarketLoops):
         return quotes
 
     def moments(self, deviation: Floats, size: Floats, returns: ReadRows, rows: int) -> bool:
-        """Write the standard deviation of each symbol (divisor S - 1) into `deviation`, and into `size` the absolute
-        mean with a margin for rounding. Returns False, with nothing written, if a return is not finite."""
+        """Write the standard deviation of each symbol (divisor `rows` - 1) into `deviation`, and into `size` the
+        absolute mean with a margin for rounding. Returns False, with nothing written, if a return is not finite."""
         table, spread, mean = np.asarray(returns), np.asarray(deviation), np.asarray(size)
         sums = _column_sums(table)
         if not np.isfinite(total(sums)):

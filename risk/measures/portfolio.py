@@ -104,8 +104,8 @@ def beta(returns: Floats, benchmark: Floats) -> float:
 
 
 def correlation_with(returns: Floats, benchmark: Floats) -> float:
-    """Return the Pearson correlation of returns float64[S] with those of a benchmark, in [-1, 1]; NaN if one of the
-    two never moved."""
+    """Return the Pearson correlation of returns float64[S] with a benchmark's returns, in [-1, 1]; NaN if one of
+    the two never moved."""
     centred, centred_benchmark = returns - returns.mean(), benchmark - benchmark.mean()
     scale = sqrt(float(centred.dot(centred)) * float(centred_benchmark.dot(centred_benchmark)))
     # rounding may carry the correlation of two equal series above 1

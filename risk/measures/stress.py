@@ -160,7 +160,7 @@ SHIPPED: Final = {
 
 def shock_returns(shocks: Sequence[Shock], universe: Universe) -> Floats:
     """Return float64[K, N], the move of each of N instruments in each of K scenarios: by symbol, else by sector,
-    else that of `"*"`, else NaN."""
+    else the move of `"*"` (all others), else NaN."""
     returns = np.empty((len(shocks), universe.size))
     sectors = [_sector_key(sector) for sector in universe.sectors]
     for row, shock in zip(returns, shocks, strict=True):

@@ -128,8 +128,8 @@ def moments(losses: Floats) -> tuple[Floats, Floats, Floats, Floats]:
 
 
 def in_domain(skew: Floats | float, kurtosis: Floats | float, confidence: float) -> NDArray[np.bool_]:
-    """Whether w(z) of `cornish_fisher` is a quantile in the tail beyond `confidence`; the result has the arguments'
-    shape.
+    """Whether w(z) of `cornish_fisher`, the standardised loss at z deviations, is a quantile in the tail beyond
+    `confidence`; the result has the arguments' shape.
 
     w is a quantile if it never falls between the z of this confidence and `FAR` deviations, and is at least as large
     there as at any smaller z. This domain is wider than Maillard's, where w rises everywhere.

@@ -85,8 +85,8 @@ def christoffersen(pairs: tuple[int, int, int, int]) -> float:
 def zone(samples: int, exceedances: int, confidence: float) -> Zone:
     """Return the Basel traffic light for a number of exceedances (losses above VaR).
 
-    Yellow begins at the smallest number that a correct model does not exceed with probability 95 %, red at that for
-    99.99 %. For 250 samples at 99 % these are 5 and 10. Source: Basel Committee on Banking Supervision, Supervisory
+    Yellow begins at the smallest number that a correct model does not exceed with probability 95 %, red at the number
+    for 99.99 %. For 250 samples at 99 % these are 5 and 10. Source: Basel Committee on Banking Supervision, Supervisory
     framework for the use of backtesting (1996), table 2.
     """
     exceedance_rate = 1.0 - confidence

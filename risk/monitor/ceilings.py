@@ -88,7 +88,7 @@ class MeasureBand:
         self.number = KNOWN.get(measure, 0)
 
     def value(self, book: Holdings) -> float:
-        """Return the limit's measure of a book; a measure in `KNOWN` is computed here, without a call to `measure`."""
+        """Return the limit's measure of a book; the measures in `KNOWN` are computed here, because a call is slower."""
         # 1 heaviest weight, 2 gross, 3 net, 4 Herfindahl, 5 leverage: the larger of the long side and of 1 + the short
         # side, if any is short
         if self.number == 1:
@@ -141,7 +141,7 @@ class FamilyBand:
 
 
 class TailBand:
-    """A limit over returns. Its value is the mean of the worst losses at `confidence` (`mean`), else the smallest of
+    """A limit over returns. With `mean` its value is the mean of the worst losses at `confidence`, else the smallest of
     them. With a confidence of 0 the value is the standard deviation of the losses.
 
     Over `fixed` scenarios the value is the worst loss.
@@ -272,7 +272,7 @@ class Window:
 
 
 def whole_rows(sums: RunningSums, ring: Ring) -> int:
-    """Return the number of rows of returns that a measurement uses.
+    """Return the number of rows of returns that a measurement uses; `ring` has the recent returns.
 
     The number is the lookback of the sums. While the book has fewer samples, and no return is missing, it is the number
     of returns.
@@ -483,7 +483,7 @@ class Bands:
 
     def doubts(self, book: Holdings, ring: Ring) -> list[Any] | None:
         """Return the limits whose level may change, as (key, least possible value, largest possible value, bound); None
-        where all limits must be measured."""
+        where all limits must be measured. `ring` has the recent returns."""
         if len(self.unsettled) > 0:
             return None
         doubts: Doubts = Doubts(self._complete(ring))
@@ -491,9 +491,11 @@ class Bands:
         return doubts.limits
 
     def _complete(self, ring: Ring) -> bool:
-        """Whether `ring` has every return of the longest lookback, or of its shorter history, and at least `_fewest`.
+        """Whether `ring` (recent returns) has every return of the longest lookback, or of a shorter history of the
+        book.
 
-        If so, a measurement uses the same rows as the bands. No lookback is shorter than `_fewest`.
+        At least `_fewest` rows, the least for a measurement, are needed. If so, a measurement uses the same rows as
+        the bands. No lookback is shorter than `_fewest`.
         """
         if self._longest == 0:
             return True
@@ -506,6 +508,7 @@ class Bands:
         """Whether all limits surely keep their levels.
 
         Limits whose level may change are added to `doubts`; if that is None, the first such limit ends the review.
+        `ring` has the recent returns.
         """
         stay: bool = True
         value: float = 0.0

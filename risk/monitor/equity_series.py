@@ -72,8 +72,7 @@ class EquitySeries:
         self.rated = False
 
     def measure(self) -> int:
-        """Compute mean and sample standard deviation of the returns, as `Realised` does, but with sums in another
-        order.
+        """Compute mean and sample standard deviation of the time-weighted returns, added up in order of time.
 
         Returns MEASURED, TOO_FEW, or OTHER where cash earns interest or equity was not positive: `Realised` computes
         these cases. With TOO_FEW and OTHER nothing is computed. Deposits and withdrawals (`flows`) are no returns.

@@ -26,8 +26,7 @@ class FrozenReturns(Struct, frozen=True):
 
 
 class Realised(EquitySeries):
-    """The equity of one book at its last samples, with those computations that are not part of the compiled base
-    class."""
+    """The equity of one book at its last samples, with the computations that its compiled base class leaves out."""
 
     __slots__ = ()
 

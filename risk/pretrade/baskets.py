@@ -20,7 +20,7 @@ def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None =
     lots.
 
     The price is mark x (1 + collar) for a buy, rounded down to the tick, and mark x (1 - collar) for a sell, rounded
-    up. `held` are the account's lots: orders that reduce them have `reduce_collar`, at a stale price at most
+    up. `held` are the account's lots: orders that reduce them have the collar `reduce_collar`, at a stale price at most
     `flatten_collar`.
     """
     against = np.zeros(len(lots)) if held is None else held

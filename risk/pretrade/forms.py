@@ -56,7 +56,8 @@ class Forms:
 
         Returns True if the limit is already breached: every order in a symbol with a variance is then refused. Let y be
         the largest and z the smallest sizes of each side's range of exposure. The sum is at most y'My - z'Wz, and equal
-        to it while no range crosses zero. `Loops.corners` describes the matrices M and W. `state` is the book without
+        to it while no range crosses zero. M has the positive entries of C for equal sides, and minus its negative
+        entries for opposite sides; W the other way round. `state` is the book without
         its adding orders: while orders are open, or (`settled`) after all fills.
         """
         basket: Basket = self.basket

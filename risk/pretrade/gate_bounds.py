@@ -46,7 +46,7 @@ class Row:
     """A linear limit: exposure held + growth by the orders <= bound x equity.
 
     There are coefficients for each side, for the time while orders are open and for the time after all fills (settled).
-    With `by_symbol` each symbol has its own coefficients (the `_loads`), else all symbols have the same.
+    With `by_symbol` each symbol has its own coefficients, else all symbols have the same.
     """
 
     code: int

@@ -72,9 +72,9 @@ def refusing(code: int) -> None:
 def bounds_of(rules: Rules) -> Bounds:
     """Return the limits of `rules` in the form that the gate reads.
 
-    `paid` is the largest cost of a buy above the mark with fees, as a fraction of the mark, `covered` that of an order
-    that reduces a position, and `sold` the largest fraction by which a sale may bring less than the mark. Attributes
-    such as `equity` and `history` are codes of reasons and no bounds.
+    `paid` is the largest cost of a buy above the mark with fees, as a fraction of the mark, `covered` the same cost of
+    an order that reduces a position. `sold` is the largest fraction by which a sale may bring less than the mark.
+    Attributes such as `equity` and `history` are codes of reasons and no bounds.
     """
     limits, bounds = rules.limits, Bounds()
     adding, reducing = reserved(limits.collar), reserved(limits.reduce_collar)
@@ -117,8 +117,8 @@ def bounds_of(rules: Rules) -> Bounds:
 
 
 def _root(bound: float, scale: float) -> float:
-    """Return the bound on sqrt(form) that corresponds to `bound` on sqrt(scale x form); ENDLESS for scale 0, which
-    makes the latter 0."""
+    """Return the bound on sqrt(form) that corresponds to `bound` on sqrt(scale x form); ENDLESS for scale 0, with
+    which sqrt(scale x form) is 0."""
     return bound / sqrt(scale) if scale > 0.0 else ENDLESS
 
 
@@ -264,8 +264,8 @@ def _cap(code: int, step: Refused | Room | Weighed, n: int) -> Cap:
 class Market:
     """The market of one context under a set of rules, with `scenarios` by lookback, where they are known.
 
-    `complete` is True if no symbol lacks returns, `few` if the scenarios are known to be too few. `parts` are (place,
-    cap), if already computed.
+    `complete` is True if no symbol lacks returns, `few` if the scenarios are known to be too few. `parts` are (order of
+    application, cap), if already computed.
     """
 
     __slots__ = ("_by_rows", "_parts", "_prepared", "caps", "scenarios", "scene")
@@ -427,9 +427,9 @@ class RareArrays:
             form.matrix, form.ready = buffer_of(spread.cov), True
 
     def add_links(self, sides: list[int]) -> Any:
-        """Return float64[N, N], codes of correlated pairs of symbols (see `links_of`), at least between the symbols
-        of `sides`. Side k is symbol k held short, side N + k the same symbol held long. Symbols of earlier calls stay
-        measured, so that the result only grows."""
+        """Return float64[N, N], codes of correlated pairs of symbols: 1 linked on the same side, -1 on opposite sides,
+        2 on both, 0 on neither. At least the pairs of symbols of `sides` have a code. Side k is symbol k held short,
+        side N + k the same symbol held long. Symbols of earlier calls stay measured, so that the result only grows."""
         spec, size = self._rules.limits.correlation, self._rules.size
         assert spec is not None
         assert self._scenarios is not None

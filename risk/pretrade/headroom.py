@@ -219,8 +219,8 @@ def settled_cash(ctx: Context, account: Account, limits: Limits, lots: Floats | 
 
 
 def figures_of(ctx: Context, account: Account, limits: Limits, lots: Floats | None, column: int) -> dict[str, Figure]:
-    """Return the value and bound of every limit that is on, as `figures` does, but for limits per symbol, sector,
-    group, asset or pair those of the symbol `column`."""
+    """Return the value and bound of every limit that is on, now (`lots` None) or after `lots` and all open orders
+    fill. For a limit per symbol, sector, group, asset or pair, the value is that of the symbol `column`."""
     book = Portfolio(ctx, account, limits, lots)
     standings(ctx, [book])
     by_key = figures(ctx, account, limits, lots)

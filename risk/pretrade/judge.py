@@ -126,8 +126,8 @@ class Gate:
         """Reduce the orders by the limits on pairs, then by the common factor, then by weights and pairs again at
         the equity after all orders.
 
-        `flight` is the book while orders are open, `after` the book after all fills. The flag of `clip` is True for
-        the last pass, at the equity that the whole basket leaves.
+        `flight` is the book while orders are open, `after` the book after all fills. In the last pass, `clip` (the
+        limit on pairs) takes the equity that the whole basket leaves.
         """
         two_states: bool = self.bounds.two_states
         if self.bounds.pairs:
@@ -233,7 +233,7 @@ class Gate:
         """Check the weights of positions again, at the lowest equity that the whole basket leaves.
 
         `lots_of_weight` subtracts an order's own cost from the equity that it is given. That cost (`slip` x value) is
-        therefore added first: `equity_after` already lacks it.
+        therefore added first: `equity_after`, the equity after all orders, is already reduced by it.
         """
         basket: Basket = self.basket
         flight: Standing = self.flight
@@ -437,8 +437,8 @@ class Gate:
 
         Exposures by side count as they stand, without open orders: if only an open order could exceed the bound, the
         limit is not breached. Net exposure, cash and turnover count at their largest, because only orders on the same
-        side add to them. `state.now` is the equity of the book as it stands, `state.before` that with the gains of open
-        orders.
+        side add to them. `state.now` is the equity of the book as it stands, `state.before` the equity with the gains
+        of open orders.
         """
         tolerance: float = self.basket.near
         sizes: float = 0.0
@@ -491,7 +491,7 @@ class Gate:
         that single orders are capped.
 
         A group is a label from 1 on; 0 is in no group. `full_short` and `full_long` are the largest exposures with all
-        adding orders, `shorts` and `longs` those without.
+        adding orders, `shorts` and `longs` the largest without them.
         """
         basket: Basket = self.basket
         factor: Factor = self.factor

@@ -57,7 +57,7 @@ class Loops:
             reason[k] = basket.reason[k]
 
     def sum_above(self, row: Floats, size: int, edge: float) -> float:
-        """Return the sum of the excess over `edge` of those of the first `size` elements that exceed `edge`."""
+        """Return by how much elements exceed `edge`, as a sum over the first `size` elements; smaller ones count 0."""
         self.fits(size, len(row))
         return self._sum_above(row, size, edge)
 
@@ -173,8 +173,8 @@ class Loops:
                     out[s] += returns[k, s] * per_return
 
     def add_order(self, out: Floats, size: int, returns: FloatRows, k: int, value: float, buys: bool) -> None:
-        """Add to each scenario's loss that of an order of `value` in symbol `k`, or 0 where the order gains: it may
-        stay unfilled."""
+        """Add the loss of an order of `value` in symbol `k` to each scenario's loss; a gain counts 0, because the order
+        may stay unfilled."""
         self.fits(size, len(out))
         self.reaches(returns, k, size)
         self._add_order(out, size, returns, k, value, buys)
@@ -216,9 +216,9 @@ class Loops:
     def factors(self, out: Floats, base: Floats, adding: Floats, size: int, target: float, fall: float) -> None:
         """Write for each scenario the largest factor f of the orders with base + f adding <= target - f fall.
 
-        `base` are the losses of the book without the orders, `adding` those of the orders. `target` is the largest
-        permitted loss, and `fall` its fall when all orders fill. Where adding + fall is not positive, the factor is inf
-        if the book complies without the orders, else -inf.
+        `base` are the losses of the book without the orders, `adding` the losses of the orders. `target` is the largest
+        permitted loss, and `fall` the fall of `target` when all orders fill. Where adding + fall is not positive, the
+        factor is inf if the book complies without the orders, else -inf.
         """
         self.fits(size, len(out))
         self.fits(size, len(base))
@@ -272,8 +272,8 @@ class Loops:
         """Add the products of one side to `outer` (M y), `orders` (M z) and `inner` (W v). `like_` arrays are of the
         same side, `unlike_` arrays of the opposite one.
 
-        y, z and v and the matrices M and W are those of `corners`: M has the positive entries of `matrix` for equal
-        sides and minus its negative entries for opposite sides, W the other way round.
+        y are the largest sizes of exposures, z the orders, v the smallest sizes of exposures. M has the positive
+        entries of `matrix` for equal sides and minus its negative entries for opposite sides, W the other way round.
         """
         for k in range(n):
             like_y: float = like_outer[k]

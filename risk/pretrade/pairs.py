@@ -48,13 +48,13 @@ class Pairs:
         self.bounds, self.scene, self.binding = bounds, scene, False
 
     def linked(self, first_side: int, second_side: int) -> int:
-        """Return whether two sides tend to lose together: LINKED, UNLINKED or NOT_KNOWN. The codes are those of
-        `links_of`. Side k is symbol k held short, side n + k the same symbol held long."""
+        """Return whether two sides tend to lose together: LINKED, UNLINKED or NOT_KNOWN (not measured yet). Side k
+        is symbol k held short, side n + k the same symbol held long."""
         first_symbol: int = first_side % self.basket.n
         second_symbol: int = second_side % self.basket.n
         if first_symbol == second_symbol:
             return UNLINKED
-        link: float = self.scene.links[first_symbol, second_symbol]
+        link: float = self.scene.links[first_symbol, second_symbol]  # a code of `links_of`
         if link == 0.0:
             return UNLINKED
         if link == 2.0:

@@ -334,7 +334,7 @@ class Standing:
         """Compute `shorts` and `longs`, the positive parts of `low` and `high`, and the sum of each of these four
         arrays.
 
-        `fresh` -1 marks the results of `reach` as out of date.
+        `fresh` -1 marks the exposures with all adding orders (`reach`) as out of date.
         """
         low_sum: float = 0.0
         high_sum: float = 0.0
@@ -436,8 +436,8 @@ class Factor:
         self.value, self.code, self.capped = 1.0, 0, False
 
     def take(self, value: float, code: int) -> None:
-        """Lower the factor to `value`, if that is smaller. The reason is `code`; of equal factors the first one
-        gives it."""
+        """Lower the factor to `value`, if that is smaller. The reason is `code`; of equal factors, the first
+        gives the reason."""
         if not value > 0.0:
             value = 0.0
         if value < self.value:

@@ -58,10 +58,10 @@ class Vectors(Loops):
         return 0.0 + float(np.cumsum(_row(values, size)[worst])[-1])
 
     def losses(self, out: Floats, size: int, returns: FloatRows, fall: Floats, rise: Floats) -> None:
-        """Add to `out`, for each symbol, `fall` x return and `rise` x the positive part of the return, in each of
-        `size` scenarios.
+        """Write the loss in each of `size` scenarios: the sum over symbols of `fall` x return + `rise` x the positive
+        part of the return.
 
-        The result is that of `Loops.losses` to the bit: the blocks of symbols keep the order of additions.
+        The result equals `Loops.losses` to the bit, because symbols are added in the same order.
         """
         table, sums, n = np.asarray(returns), _row(out, size), len(returns)
         falls, rises = _row(fall, n)[:, None], _row(rise, n)[:, None]
@@ -97,11 +97,11 @@ class Vectors(Loops):
         np.divide(room, growth, out=factors, where=growth > 0.0)
 
     def corners(self, out: Sides, matrix: FloatRows, of: Sides, n: int, sided: bool) -> None:
-        """Write the products as `Loops.corners` does, with one matrix for the positive entries (`like`) and one for the
-        negative ones (`unlike`).
+        """Write into `out`, by side (long or short), the products of a matrix with the sizes in `of`, from which a
+        bound on a quadratic form is computed.
 
-        Sides that are equal use `like` and opposite ones `unlike`; for the smallest sizes `under` and `over` it is the
-        other way round. `accumulate` adds the rows in order, as the loops do.
+        Equal sides use the positive entries of `matrix`, opposite sides its negative entries with the sign reversed;
+        for the smallest sizes `under` and `over` it is the other way round. Rows are added in order.
         """
         # without `sided` nothing is short, and the products of the short side are 0
         entries = np.asarray(matrix)

@@ -69,7 +69,6 @@ class Tails:
         the adding orders.
 
         With a return r, a range of exposures from `low` to `high` loses at most max(r, 0) (high - low) - r high.
-        `state.low` has the opposite sign, so that high - low is the sum `below + above`.
         """
         basket: Basket = self.basket
         for k in range(self.basket.n):
@@ -84,7 +83,7 @@ class Tails:
                 else:
                     below += basket.size[k] * basket.px[k]
             self.fall[k] = -above
-            self.rise[k] = below + above
+            self.rise[k] = below + above  # high - low: `state.low` has the opposite sign
         self.loops.losses(out, losses.size, losses.returns, self.fall, self.rise)
 
     def measure(self, mean: bool, m: int, row: Floats, size: int) -> float:
@@ -97,7 +96,8 @@ class Tails:
     def factor_of(self, mean: bool, m: int, size: int, target: float, fall: float, adding: Floats) -> float:
         """Return the largest factor f (for a mean at most 1) with measure(base + f adding) <= target - f fall.
 
-        `fall` is the fall of the bound when all orders fill, because they lower equity.
+        `base` are the losses without the orders, `adding` the losses of the orders. `target` is the bound,
+        and `fall` the fall of the bound when all orders fill, because they lower equity.
 
         VaR is the m-th worst loss, and scenario s complies up to (target - base_s) / (adding_s + fall), so that VaR
         complies up to the m-th smallest of these factors. The mean of the m worst losses is the largest mean over any m
@@ -177,9 +177,9 @@ class Tails:
         """Lower the common factor if the book complies with the limit without the orders; else cap the orders that add
         to its losses.
 
-        `base` are the losses by scenario of the book without the adding orders, `adding` those of the orders and `now`
-        those of the present positions, until it is overwritten. The measure is the m-th worst loss, or the mean of the
-        m worst.
+        By scenario, `base` has the losses of the book without the adding orders, `adding` the losses of the orders and
+        `now` the losses of the present positions, until it is overwritten. The measure is the m-th worst loss, or the
+        mean of the m worst.
 
         Returns whether orders were capped.
         """

@@ -22,7 +22,7 @@ class Call:
     - `keywords`: required fields that are keyword-only parameters
     - `without`: fields that the method lacks
     - `spread`: (name of the `**` parameter, TypedDict of the fields that are sent only where the caller gives them)
-    - `defaults`: field -> default in the method, where it differs from the field's
+    - `defaults`: field -> default in the method, where it differs from the default of the field
     - `flags`: text fields that are a bool in the method, sent as "1" or not at all
 
     A name in braces in `path` is a positional parameter of type str. `types` maps such a parameter to a type other than

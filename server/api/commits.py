@@ -56,9 +56,8 @@ class Commits:
     async def settled(self, commands: Sequence[Command]) -> list[Committed[object]]:
         """Wait until commands are in the journal, and return their outcomes.
 
-        If the store is slow, halts and reduces that the engine has handled (`stepped`) are in force: they are answered
-        after WAIT_S as not yet in the journal. `late` tells the sender of any other command that the command still
-        waits.
+        If the store is slow, halts and reduces that the engine has handled are in force: they are answered after WAIT_S
+        as not yet in the journal. The sender of any other command is told that the command still waits.
         """
         commits = asyncio.gather(*(command.done for command in commands))
         try:
@@ -90,8 +89,8 @@ async def committed(
     """Queue `events`, which the engine handles in this order.
 
     Return the commit of the last one with the answer that `outcome` computed. Raises InboxFull, and Refused where the
-    engine refuses an event. The text of the Refused begins with `partly` if an event before the refused one was
-    accepted; `partly` says what was done already. `refused` follows if the last event is refused.
+    engine refuses an event. Its text begins with `partly`, which says what was done already, if an earlier event was
+    accepted. The text `refused` follows if the last event is refused.
     """
     request_commits = of_request()
     commits = await request_commits.settled(request_commits.queue(service, events, outcome))

@@ -186,8 +186,7 @@ class Keys:
         """Remove the mark file, which says that the earlier process recorded every key.
 
         Without the mark, the key of a halt before this start may be missing. The mark has the instant in ns UTC from
-        which the key of every halt is recorded. A mark of 0 says that no key of any halt is missing: `_since` then
-        remains minus infinity.
+        which the key of every halt is recorded. A mark of 0 says that no key of any halt is missing.
         """
         self._marks = True
         try:
@@ -201,7 +200,7 @@ class Keys:
             self._since = self._began - (time.time_ns() - marked_ns) / 1e9
 
     async def became(self, sender: str, key: str, *, age_s: float = 0.0, halt: bool = False) -> Became | None:
-        """What became of the request with a sender's idempotency key; None where no such request did anything.
+        """What became of the request with a sender's idempotency key; None if no request with the key had an effect.
 
         `age_s` is the time since the request was sent. `halt` is True for the route of halts, which are obeyed even if
         their key cannot be recorded. Raises Refused where the file cannot be read.

@@ -63,8 +63,8 @@ class RunReader:
         return await self._measured(measures)
 
     async def house_assessed(self) -> Assessed:
-        """The risk measures of the house; where the measures of every book are computed already, all of them are
-        returned.
+        """The risk measures of the house (the whole account). Where the measures of every book are computed already,
+        all of them are returned.
         """
         return await self._measured(house_measures)
 

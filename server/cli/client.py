@@ -37,7 +37,10 @@ class Daemon:
         return self._ask("GET", path, None)
 
     def post(self, path: str, body: object, within_s: float = ANSWER_S) -> Any:
-        """Return the JSON response to a command, which is then in the journal. Raises like `get`."""
+        """Return the JSON response to a command, which is then in the journal.
+
+        Raises Failure if the daemon refuses, and Unanswered without an answer.
+        """
         return self._ask("POST", path, json.dumps(body).encode(), within_s)
 
     def listens(self) -> bool:
@@ -127,5 +130,5 @@ def document_of(place: Place, path: str, stopped: Callable[[], object]) -> Any:
 
 
 def posted(place: Place, path: str, body: object, type: type[T]) -> T:
-    """Return the response of the daemon of this state folder to a command. Raises like `reach` and `Daemon.post`."""
+    """Return the daemon's response to a command. Raises Failure if it refuses, and Unanswered without an answer."""
     return msgspec.convert(reach(place).post(path, body), type)

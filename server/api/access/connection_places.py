@@ -64,7 +64,7 @@ class ConnectionPlaces:
 
     `kept` is the number of places that stay free for new connections, and also the most requests without a token whose
     handlers run at a time. `each` is the share of one token. `group` is the share of all tokens with the scope `trade`,
-    and also that of all tokens without it.
+    and also the share of all tokens without it.
     """
 
     def __init__(self, most: int) -> None:
@@ -77,8 +77,8 @@ class ConnectionPlaces:
         """The connection that is closed for a new one, or None where a place is free.
 
         `connections` is in the order of acceptance, the oldest first. Of the idle connections of the lowest standing
-        the oldest is closed. `most` is the number of places, `kept` the number that stays free for new connections, and
-        `holder` the token of a connection, empty without one.
+        (rank) the oldest is closed. `most` is the number of places, `kept` the number that stays free for new
+        connections, and `holder` the token of a connection, empty without one.
         """
         if len(connections) < self.most - self.kept:
             return None
@@ -104,7 +104,7 @@ class ConnectionPlaces:
 
         With `lane` the request is a halt or a health probe, which is served even where the share of its group (all
         tokens with, or all tokens without, the scope `trade`) is full. `each` is the share of one token and `group`
-        that of a group, as numbers of connections.
+        the share of a group, as numbers of connections.
         """
         # no share can be full: that of one token is the smallest
         if len(connections) <= self.each:

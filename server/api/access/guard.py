@@ -360,7 +360,7 @@ class Guard:
     def _claim_place(self, request: web.Request, token: Token | None, route: Route | None) -> None:
         """Count the connection of a request to the share of its token, or to the share of requests without a token.
 
-        A halt or a health probe (`lane`) is served even where the share of its group is full. Raises Refused where
+        A halt or a health probe is served even where the share of its group is full. Raises Refused where
         running requests fill the share.
         """
         protocol = request.protocol

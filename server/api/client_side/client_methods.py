@@ -60,8 +60,8 @@ def fields_of(call: Call) -> Iterator[FieldInfo]:
 def parameters_of(call: Call) -> list[Parameter]:
     """The parameters of a method after `self`: positional ones first, required before optional.
 
-    Names in braces in the path are positional, and so are required fields of the request and the fields `places`. The
-    class `Call` explains the record.
+    Names in braces in the path are positional, and so are required fields of the request and the fields that
+    `call.places` names.
     """
     positional = [
         Parameter(call.renamed.get(name, name), Parameter.POSITIONAL_OR_KEYWORD, annotation=call.types.get(name, str))

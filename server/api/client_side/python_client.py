@@ -64,7 +64,8 @@ class Client:
         certificate: str | Path | None = None,
         timeout_s: float = ANSWER_S,
     ) -> None:
-        """Without a `url` the daemon is at `usual_address()`. Raises ApiError for a `url` that is no address of one."""
+        """Without a `url`, API_URL of the environment is used, else port 8000 of this machine. Raises ApiError for a
+        `url` that is no address of a daemon."""
         try:
             url = url or usual_address()
         except ValueError as error:
@@ -132,7 +133,7 @@ class Client:
         """Send a request, with `headers` besides the client's, and return the response.
 
         `again` has the HTTP statuses after which the request is repeated; it is also repeated after a lost connection.
-        With None the request is sent once.
+        With `again` None the request is sent once.
         """
         attempts = 1 if again is None else ATTEMPTS
         for attempt in range(1, attempts + 1):

@@ -123,7 +123,7 @@ class AlertRoutes:
         return (await committed(service, lambda state, _: self._shown(after, state), event)).answer
 
     def _shown(self, incident: Incident, state: State) -> ActiveIncident:
-        """The incident as the API sends it, with the present value if it is about a limit of the house."""
+        """The incident as the API sends it, with the present value if it is about a limit of the whole account."""
         i = incident
         limits = limit_values(state) if i.kind.startswith("limit_") and not i.agent else {}
         limit = limits.get(i.kind.removeprefix("limit_"))  # (value, bound), or None

@@ -67,8 +67,8 @@ class Explaining:
     async def why(self, read: Read, what: str, query: Why) -> Explanation:
         """Explain `what`: an order, a decision or a symbol. `read` queries the store in a thread. Raises Refused.
 
-        Unless the query asks for the recorded text alone, the decision is decided again (`judge`). `rested` searches at
-        half speed, so that the event loop can run.
+        Unless the query asks for the recorded text alone, the decision is decided again. The search in the store runs
+        at half speed, so that the event loop can run.
         """
         if not (what.isascii() and what.isprintable() and len(what) <= 64):
             text = "the path names no order, decision or symbol; `quantd orders` lists the orders"
@@ -125,8 +125,8 @@ class Explaining:
         """Return the orders that a decision round would send now, computed in a thread on a copy of the state.
 
         The events `after` are first applied to the copy. With `agent`, only this agent is asked for its decision. The
-        policies are separate instances, made at the first call; `seats` has the policy that decides in place of each
-        configured one, such as after the load of a model. Raises Refused if a policy cannot be loaded.
+        policies are separate instances, made at the first call; a loaded model decides in place of the configured
+        policy. Raises Refused if a policy cannot be loaded.
         """
         async with self._turn:
             service = self._service

@@ -321,7 +321,7 @@ class ProposalRoutes:
         """Return (state with the book of an outside agent, index of this book, index of its shadow or None for an agent
         that trades).
 
-        The state of a shadow is its simulated one. Raises Refused for an agent that is no outside agent.
+        A shadow has a simulated state of its own. Raises Refused for an agent that is no outside agent.
         """
         place = place_of_agent(self._state, name)
         if place is None:

@@ -38,7 +38,7 @@ class Switches(Struct, frozen=True):
 
 
 class SwitchRoutes:
-    """The handler of GET /api/v1/switches, which shows whether the house and each agent may trade."""
+    """The handler of GET /api/v1/switches, which shows whether the account and each agent may trade."""
 
     def __init__(self, run: RunReader) -> None:
         self._run = run

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The query of `quantd risk`: an agent's book (None: the house), and the symbols whose headroom is computed.
+    """The query of `quantd risk`: an agent's book (None: the account), and the symbols whose headroom is computed.
 
     `largest` is the maximum number of symbols, and `search` a text that each symbol contains.
     """
