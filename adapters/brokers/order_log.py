@@ -26,10 +26,10 @@ class Sent(Struct):
     """One order (a row of a basket) at the venue. `column` is the symbol's column in the universe, `lots` are signed;
     `ended` is the Cause of its end, -1 while it is open.
 
-    `posted` is the time of the last request that may have placed the order (ns, 0: none), `tried` that of the last
-    cancel (ns). `behind` is the instant since which the venue lists fewer executions than the order has (ns, 0: none).
-    `words` are the text of the venue's last answer, if the venue does not document that text. Such an answer counts as
-    a refusal if the venue, after its settling time, has no such order.
+    `posted` is the time of the last request that may have placed the order (ns, 0: none), `tried` the time of the last
+    request to cancel it (ns). `behind` is the instant since which the venue lists fewer executions than the order has
+    (ns, 0: none). `words` are the text of the venue's last answer, if the venue does not document that text. Such an
+    answer counts as a refusal if the venue, after its settling time, has no such order.
     """
 
     id: str

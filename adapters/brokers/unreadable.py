@@ -53,7 +53,7 @@ class Unreadable:
         self._name_once("", text, item)
 
     def _name_once(self, what: str, text: str, item: object) -> None:
-        """Store the text for `taken`, unless the same item was reported earlier.
+        """Store the text for the next call of `taken`, unless the same item was reported earlier.
 
         At most NAMED texts are stored between two calls of `taken`; further items are only counted. `_safe` removes
         secrets.
@@ -81,7 +81,7 @@ class Unreadable:
         return [item for item, _ in self.pairs(what, raws, read)]
 
     def pairs(self, what: str, raws: Sequence[msgspec.Raw], read: Callable[[bytes], T]) -> list[tuple[T, bytes]]:
-        """Decode items as `items` does; return each readable item with its encoded form."""
+        """Decode items with `read`; return each readable item with its encoded form, and report the unreadable ones."""
         readable_pairs = []
         for raw in raws:
             data = bytes(raw)

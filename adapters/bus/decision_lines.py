@@ -48,8 +48,8 @@ def decision_lines(
     `agent_name` returns the name of an agent by index, `reason_name` the name of a reason code of the order gate.
 
     A plan tells how the round became orders. Its arrays are bytes with one value for each symbol: `asked` are the lots
-    that an agent wants and `allowed` those that its limits permit. `crossed` are lots traded between agents, `net` the
-    lots that remain for the venue. The texts omit zeros.
+    that an agent wants, and `allowed` the lots that its limits permit. `crossed` are lots traded between agents, `net`
+    the lots that remain for the venue. The texts omit zeros.
     """
 
     def signed(data: bytes) -> dict[str, str]:

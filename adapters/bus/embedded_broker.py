@@ -252,8 +252,8 @@ class _SnapshotIteration(dict[str, Any]):
 def _confined_broker(publisher: tuple[str, str], settings: EmbeddedSettings) -> "Broker":
     """Return amqtt's broker with stricter rules for connections, publish rights and retained messages.
 
-    `publisher` is (user name, password) of the daemon, which alone may publish; other clients may publish on
-    `open_topic` only, if it is set.
+    `publisher` is (user name, password) of the daemon, which alone may publish; other clients may publish only on the
+    topic of the setting `open_topic`, if it is set.
     """
     from amqtt.broker import Broker
     from amqtt.contexts import Action  # type: ignore[import-untyped]

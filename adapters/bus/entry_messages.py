@@ -49,8 +49,7 @@ SentBy = Callable[[int, int], SentEntry | None]
 
 
 class _OpenBasket(NamedTuple):
-    """An order basket with rows (orders) that have not ended: the agents of each row, and the rows still at the
-    venue."""
+    """An order basket with open rows (orders): the agents of each row, and the rows still at the venue."""
 
     basket: OrderBasket
     agents: Sequence[str]
@@ -58,8 +57,7 @@ class _OpenBasket(NamedTuple):
 
 
 class EntryComposer:
-    """Composes the messages of journal entries, in their order, and remembers the order baskets whose orders have not
-    all ended."""
+    """Composes the messages of journal entries, in their order, and remembers the order baskets with open orders."""
 
     def __init__(self, composer: Composer, sent_by: SentBy = lambda sample, n: None) -> None:
         self._composer = composer
@@ -117,8 +115,8 @@ class EntryComposer:
         return open_basket
 
     def _basket_of(self, sample: int, n: int) -> _OpenBasket | None:
-        """Return a basket with orders that have not ended; from the store if this process did not compose its entry,
-        None if it is lost.
+        """Return a basket with open orders, None if it is lost. It is read from the store unless this process composed
+        its entry.
 
         A basket has the orders of one decision; (`sample`, `n`) is its key. A basket is lost if the store has no
         journal entry that sent it.

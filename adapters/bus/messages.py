@@ -1,5 +1,5 @@
-"""The MQTT messages of a run: states, alerts and descriptions of the daemon. The module `entry_messages` composes those
-of journal entries.
+"""The MQTT messages of a run: states, alerts and descriptions of the daemon. The module `entry_messages` composes the
+messages of journal entries.
 
 The same event gives the same message with the same id, so that duplicates after a crash are recognised.
 """
@@ -104,7 +104,7 @@ class Composer:
     def stored(self, body: str | bytes, merged: int = 0) -> Message:
         """Return the message of an alert in a store's queue, which represents `merged` further alerts.
 
-        Raises msgspec.ValidationError, as `alert` does.
+        Raises msgspec.ValidationError for a body that is no alert.
         """
         return self._alert_message(self.alert(body, merged))
 

@@ -87,9 +87,9 @@ class MqttBus:
     def __init__(self, settings: MqttSettings, outbox: Outbox, status_topic: str, offline: bytes) -> None:
         """`offline` is the last will, retained on `status_topic`: the broker publishes it after a lost connection.
 
-        `settings` are those of the broker, `outbox` has the messages that must be delivered. Transient messages and
-        heartbeats (`_beat`) may be lost. Suspects are messages that may make the broker disconnect. `_limit` ends `run`
-        within `_within_s` seconds of `stop`.
+        `settings` are the broker's address, login and timeouts, `outbox` has the messages that must be delivered.
+        Transient messages and heartbeats (`_beat`) may be lost. Suspects are messages that may make the broker
+        disconnect. `_limit` ends `run` within `_within_s` seconds of `stop`.
         """
         self.listen: Listen | None = None
         """The subscription; set before `run`."""

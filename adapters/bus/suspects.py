@@ -59,7 +59,8 @@ class Suspects:
         """Topic, or EVERY_TOPIC -> the size from which payloads are refused, and until when."""
 
     def proven(self, key: str, size: int) -> bool:
-        """Whether a message is not a suspect, and at most as long as one that the broker has accepted."""
+        """Whether a message can be sent with others: it is no suspect, and at most as long as one that the broker has
+        accepted."""
         return key not in self._tries and size <= self.largest
 
     def __bool__(self) -> bool:
@@ -75,8 +76,8 @@ class Suspects:
         return sum(tries > 0 for tries in self._tries.values())
 
     def taken(self, message: Sent) -> None:
-        """Record that the broker acknowledged a message: it is no suspect, and learned bounds that it contradicts
-        are removed."""
+        """Record that the broker acknowledged a message: it is no suspect, and learned bounds that the message
+        contradicts are removed."""
         self._tries.pop(message.key, None)
         self.largest = max(self.largest, message.size)
         for topic in (EVERY_TOPIC, message.topic):
@@ -109,8 +110,8 @@ class Suspects:
         return None
 
     def refused(self, message: Sent, now_s: float) -> bool:
-        """Record that the broker refuses a message: for its size if it accepted no payload as large, else for its
-        topic.
+        """Record that the broker refuses a message. If the broker accepted no payload as large, the cause is the size,
+        else the topic.
 
         Returns whether the learned bound is new. A changed bound with the same cause is not new.
         """

@@ -87,5 +87,5 @@ DIALECTS: Final = {"kraken": KRAKEN}
 
 
 def dialect_of(venue: str) -> Dialect:
-    """Return the dialect of an exchange by name; the default dialect if DIALECTS does not have it."""
+    """Return the dialect (specifics) of an exchange by name; the default dialect if DIALECTS does not have it."""
     return DIALECTS.get(venue, Dialect())

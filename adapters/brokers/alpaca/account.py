@@ -49,8 +49,8 @@ async def read_account(
 
     Raises ConnectionError when the venue does not answer, VenueError when it refuses.
 
-    `sent_orders` are the orders of this run, by which our open orders are told from those of other clients. Ticks are
-    in nano-currency (1e-9), and `now` is our clock (ns UTC).
+    `sent_orders` are the orders of this run, by which our open orders are told from other clients' orders. Ticks are in
+    nano-currency (1e-9), and `now` is our clock (ns UTC).
     """
     account, positions, orders = await asyncio.gather(
         client.ask("GET", "v2/account"), client.ask("GET", "v2/positions"), open_orders(client)
@@ -78,8 +78,8 @@ class _Positions(NamedTuple):
 def _read_positions(client: Rest, universe: Universe, answer: Answer) -> _Positions:
     """Read the positions of an answer.
 
-    If a position cannot be read and has no symbol, every column for which the answer lists no position counts as
-    unreadable, because the position may be of any of them.
+    A position without a readable symbol may be of any column. Every column without a position in the answer then counts
+    as unreadable.
 
     Sizes are in nano-units (1e-9 units), negative for a short position, by column of the universe. An available size is
     None where the venue does not say which part open orders reserve.
@@ -126,8 +126,8 @@ def _account_of(
 ) -> VenueAccount:
     """Convert the account to lots.
 
-    Remainders below one lot are listed in `odd`. Open orders are split into `ours`, those that this run sent, and
-    `foreign`, those of other clients. An order that cannot be read is left out and reported.
+    Remainders below one lot are listed in `odd`. Open orders are split into `ours`, the orders that this run sent, and
+    `foreign`, the orders of other clients. An order that cannot be read is left out and reported.
 
     `available` of the result are the lots of each position, with its sign, that a new order can close once our own open
     orders have ended: orders of other clients reserve the remainder. `ts` is the time of the answer (ns UTC), and
@@ -177,8 +177,8 @@ def _account_of(
 def _closing_orders(
     sent_orders: Orders, columns: Mapping[str, int], holdings: _Positions, orders: Sequence[Order]
 ) -> dict[int, tuple[int, int]]:
-    """Return column of the universe -> (nano-units of its position that our open orders close, those that open orders
-    of other clients close).
+    """Return column of the universe -> (nano-units of its position that our open orders close, nano-units that open
+    orders of other clients close).
 
     An unreadable order closes nothing here; the function that reads orders reports it.
     """
@@ -202,8 +202,8 @@ def _closing_orders(
 def _closable_nano(size: int, available: int | None, ours: int, foreign: int) -> int:
     """Return the nano-units (unsigned) of a position that we can close once our own orders for it have ended.
 
-    `size` is the signed position, `available` the part that no order reserves (None: unknown); `ours` and `foreign` are
-    the parts that our orders and those of other clients close.
+    `size` is the signed position, `available` the part that no order reserves (None: unknown); `ours` is the part that
+    our orders close, `foreign` the part that orders of other clients close.
     """
     return max(min(size, size - foreign if available is None else available + ours), 0)
 

@@ -106,28 +106,29 @@ class Alpaca:
             await self._desk.cancel_overdue()
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Send a basket of orders, or only the orders in its `rows`, as `Broker.submit` defines it.
+        """Send a basket of orders, or only the orders in its `rows`. An order that the venue already has is not sent
+        again.
 
         If Alpaca has begun to refuse the keys, the reports end with a Condition event: the account may not trade.
         """
         return self._with_refused_keys(await self._desk.submit(basket, rows))
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        """Cancel the order in `row` of basket (`sample`, `n`), as `Broker.cancel` defines it.
+        """Request the cancellation of the order in `row` of basket (`sample`, `n`); the end is reported later.
 
         If Alpaca has begun to refuse the keys, the reports end with a Condition event: the account may not trade.
         """
         return self._with_refused_keys(await self._desk.cancel(sample, n, row, ts))
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """Query the orders in `rows` of basket (`sample`, `n`), as `Broker.query` defines it.
+        """Return the executions and the state of the orders in `rows` of basket (`sample`, `n`).
 
         If Alpaca has begun to refuse the keys, the reports end with a Condition event: the account may not trade.
         """
         return self._with_refused_keys(await self._desk.query(sample, n, rows))
 
     async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
-        """Replace the order in `row` of basket (`sample`, `n`) by the one in `basket`, as `Broker.replace` defines it.
+        """Replace the order in `row` of basket (`sample`, `n`) by the only order of `basket`.
 
         If Alpaca has begun to refuse the keys, the reports end with a Condition event: the account may not trade.
         """
@@ -142,7 +143,7 @@ class Alpaca:
         return [*news, Condition(self._now(), "account", False, str(self._refused))]
 
     async def account(self) -> VenueAccount:
-        """Read cash, holdings and open orders, as `Broker.account` defines it.
+        """Read cash, holdings and open orders from the venue.
 
         Once an hour, also read which shares can be borrowed for short sales and which assets are tradable.
         """
@@ -162,8 +163,8 @@ class Alpaca:
         return await read_trades(self._rest, self._universe, since)
 
     async def news(self) -> AsyncIterator[BrokerNews]:
-        """Yield executions from the stream of trade updates, and the state of the connection, as `Broker.news` defines
-        it.
+        """Yield reports from the stream of trade updates, and a Condition event when the connection is lost or
+        restored.
 
         After a reconnection, the venue's clock and ours are compared again.
         """

@@ -62,7 +62,7 @@ class AlpacaExit:
         return (await self._ask("GET", "v2/account")).decode(Account).account_number
 
     async def orders(self) -> Sequence[WorkingOrder]:
-        """Return every open order, as `AccountExit.orders` defines it.
+        """Return every open order of the account, whoever placed it.
 
         Raises KeysRefused with REMEDY, the remedy of `quantd emergency`.
         """
@@ -97,7 +97,7 @@ class AlpacaExit:
         return id, Ended(order.status, order.filled_qty or Decimal(0))
 
     async def holdings(self) -> Sequence[Holding]:
-        """Return every position, as `AccountExit.holdings` defines it; short positions have a negative quantity.
+        """Return every position of the account; short positions have a negative quantity.
 
         A position whose quantity cannot be read counts as 1, because the request that closes it names no quantity.
         Raises ConnectionError for a position without a readable symbol.
@@ -118,7 +118,7 @@ class AlpacaExit:
         return readable_holdings
 
     async def close_position(self, holding: Holding, client_id: str) -> str:
-        """Close a position at market, as `AccountExit.close_position` defines it.
+        """Close a position by a market order, and return the id of that order.
 
         `client_id` is unused: the venue accepts no client id for this request. A repeated request is harmless without
         one.

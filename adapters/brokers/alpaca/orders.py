@@ -211,8 +211,9 @@ class Desk:
         """Query the state of one order, and return one report of it. The caller holds the lock of the order.
 
         An order that the venue has is reported with its executions. Without an answer the order is Unknown. An absent
-        order is Unknown if the venue listed it earlier, and until `settle_s` after it was sent, because it may still
-        arrive. Later it is rejected if the venue had answered with an undocumented text (`sent.words`), else NotFound.
+        order is Unknown if the venue listed it earlier, and during the settling time after it was sent, because it may
+        still arrive. Later it is rejected if the venue had answered with an undocumented text (`sent.words`), else
+        NotFound.
         """
         asked_at = self.now()
         try:
@@ -249,7 +250,7 @@ class Desk:
         return reports_of(sent, self.now(), cause, cum, _end_text(order))
 
     async def _wait_for_executions(self, sent: Sent, order: Order, cum_nano: int) -> bool:
-        """Read executions until they add up to `cum_nano`, for `listing_s` at most. Returns whether they do.
+        """Read executions until they add up to `cum_nano`, for `listing_s` seconds at most. Returns whether they do.
 
         Raises NotSent, Lost or Garbled.
         """
@@ -267,7 +268,8 @@ class Desk:
     def _bridge_unlisted(self, sent: Sent, order: Order, cum_nano: int) -> bool:
         """Derive unlisted executions from the order's quantity and average price. Returns whether that was possible.
 
-        The list may be late or incomplete (Alpaca-API issue 176), so this function first waits for `unlisted_s`.
+        The list may be late or incomplete (Alpaca-API issue 176), so this function first waits for `unlisted_s`
+        seconds.
         """
         sent.behind = sent.behind or self.now()
         if order.filled_avg_price is None or self.now() - sent.behind < self.settings.unlisted_s * NANO:
@@ -294,8 +296,8 @@ class Desk:
                 self._remember_execution(activity.id.partition("::")[2], execution)
 
     async def learn(self, update: Update) -> None:
-        """Query the executions of an order before a reversal is applied, if the reversed execution is not known to
-        this process."""
+        """Prepare for a reversal (the cancel or correction of an execution): query the executions of its order if this
+        process does not know the reversed one."""
         sent = self.orders.find(update.order.client_order_id)
         execution_is_known = (update.previous_execution_id or "") in self._executions_by_id
         if update.event not in REVERSALS or sent is None or execution_is_known:

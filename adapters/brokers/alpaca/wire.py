@@ -38,7 +38,7 @@ class Order(Struct, frozen=True):
 
 
 class Update(Struct, frozen=True):
-    """A message of the stream `trade_updates`; `qty` and `price` are those of the execution, not of the order."""
+    """A message of the stream `trade_updates`; `qty` and `price` belong to the execution, not to the order."""
 
     event: str
     order: Order

@@ -116,7 +116,7 @@ def _holdings_outside(line: Line, totals: dict[str, Any]) -> tuple[tuple[str, st
 def _open_orders(
     line: Line, universe: Universe, markets: Markets, orders: Orders, open_orders: Sequence[dict[str, Any]]
 ) -> tuple[list[OpenOrder], list[ForeignOrder]]:
-    """Return our open orders, and those of other clients in the universe.
+    """Return our open orders, and other clients' orders in symbols of the universe.
 
     Orders of markets outside the universe and unreadable orders are left out; the unreadable ones are reported.
     """

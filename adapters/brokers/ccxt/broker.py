@@ -109,7 +109,7 @@ class Crypto:
         await self._line.close()
 
     def remember(self, basket: OrderBasket) -> None:
-        """Register a basket that an earlier process may have sent, as `Broker.remember` defines it.
+        """Register a basket that an earlier process may have sent.
 
         `query` reports its orders as NotFound only once no request of the earlier process can still arrive.
         """
@@ -118,7 +118,8 @@ class Crypto:
             self._inherited.setdefault(sent.id, now)
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Send a basket of orders, or only the orders in its `rows`, as `Broker.submit` defines it.
+        """Send a basket of orders, or only the orders in its `rows`. An order that the venue already has is not sent
+        again.
 
         Two calls for one basket run one after the other. If the state of an order is Unknown afterwards, the poll for
         updates runs at once.
@@ -135,8 +136,8 @@ class Crypto:
         """Query the orders that this process or an earlier one may have sent, and send those that the venue does not
         have.
 
-        An order is queried first if this process sent it or it has ended (`sent_here`), or if it was decided before
-        this process began (`sent_earlier`). All other orders are sent at once.
+        An order is queried first if this process sent it or it has ended, or if it was decided before this process
+        began. All other orders are sent at once.
 
         `_sender.at` has the client ids of the orders that this process sent; `ended` is -1 for an open order.
         """
@@ -166,7 +167,7 @@ class Crypto:
         return news
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        """Cancel the order in `row` of basket (`sample`, `n`), as `Broker.cancel` defines it.
+        """Request the cancellation of the order in `row` of basket (`sample`, `n`).
 
         An accepted cancel starts a poll at once, which reports the end of the order. A cancel without a timely answer
         is Unknown.
@@ -245,7 +246,7 @@ class Crypto:
             pause *= 2
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """Query the orders in `rows` of basket (`sample`, `n`), as `Broker.query` defines it.
+        """Return the executions and the state of the orders in `rows` of basket (`sample`, `n`).
 
         An order that was refused when it was sent is reported without a request. Rows of a basket that this process
         does not know are Unknown.
@@ -320,7 +321,8 @@ class Crypto:
         return statuses
 
     def _report(self, sent: Sent, status: OrderStatus) -> Reports | Unknown:
-        """Report the state of an order; executions that stay unlisted for `unlisted_s` are derived (see `bridge`).
+        """Report the state of an order; executions that stay unlisted for `unlisted_s` are derived from its quantity
+        and average price.
 
         `cum_nano` is the filled quantity by the exchange's count. `sent.behind` is the instant (ns) since which the
         listed executions add up to less, 0 if all are listed.
@@ -342,11 +344,11 @@ class Crypto:
         return report
 
     async def account(self) -> VenueAccount:
-        """Read balances and open orders, as `Broker.account` defines it. Raises ConnectionError."""
+        """Read balances and open orders from the exchange. Raises ConnectionError."""
         return await account_of(self._line, self._universe, self._markets, self._orders, self._clock)
 
     async def flows(self, since: int) -> Sequence[VenueFlow]:
-        """Return deposits, withdrawals and other movements later than `since` (ns UTC), as `Broker.flows` defines it.
+        """Return deposits, withdrawals and other movements later than `since` (ns UTC), oldest first.
 
         Raises ConnectionError.
         """
@@ -357,8 +359,7 @@ class Crypto:
         return await trades_of(self._line, self._universe, self._markets, since)
 
     def news(self) -> AsyncIterator[BrokerNews]:
-        """Yield executions and ends of orders, as `Broker.news` defines it. The reports come from polls of the open
-        orders."""
+        """Yield executions and ends of orders, until `close`. The reports come from polls of the open orders."""
         return self._updates.news()
 
     async def _look_for_news(self) -> tuple[Sequence[BrokerNews], bool]:

@@ -126,9 +126,9 @@ class Line:
         async def fetch_and_clean(*request: Any) -> Any:
             """Send the request, and remove the items of its answer that ccxt could not convert.
 
-            The first argument is the path of the request. The exchange's dialect names the path whose result is
-            balances, and the lists of a result that map ids to items. `_removed` counts the removed items, so that a
-            full page still counts as full.
+            The first argument is the path of the request. The exchange's dialect (its specifics) names the path whose
+            result is balances, and the lists of a result that map ids to items. `_removed` counts the removed items, so
+            that a full page still counts as full.
             """
             answer = await fetch(*request)
             result = answer.get("result") if isinstance(answer, dict) else None
@@ -196,7 +196,8 @@ class Line:
 
     @property
     def in_flight_s(self) -> float:
-        """Maximum time for which a sent order can still arrive: its deadline if the venue has one, else `settle_s`.
+        """Maximum time for which a sent order can still arrive: its deadline if the venue has one, else the settling
+        time.
 
         Kraken accepts deadlines of 2 to 60 s.
         """

@@ -50,8 +50,8 @@ class Markets(Struct, frozen=True):
 
 
 async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, continues: bool = False) -> Markets:
-    """Check the exchange's functions, its clock, the universe's markets and the key; `continues` has the meaning that
-    `match` documents.
+    """Check the exchange's functions, its clock, the universe's markets and the key. If the run `continues` an earlier
+    one, a missing market is untradable, not a mistake.
 
     Raises VenueError with every mistake and its remedy, or ConnectionError.
     """

@@ -98,7 +98,8 @@ class OrderSender:
         """Check one order, send it, and report the answer.
 
         Refused are an order for an auction, an order without lots or without a limit, and one below the venue's
-        minimum. An order whose end has passed expires. `_news_of_error` reports a request that fails.
+        minimum. An order whose end has passed expires. A request that fails is reported as rejected, never sent or
+        unknown.
         """
         now = self._clock()
         if sent.kind in (Kind.OPEN, Kind.CLOSE):
@@ -132,7 +133,8 @@ class OrderSender:
         """Place the order in the exchange's terms. Returns ccxt's order; raises ccxt's errors.
 
         The limit price is rounded to the tick away from the market: down for a purchase, up for a sale. `refuse_after`
-        are parameters by which the exchange refuses an order that arrives late; `until` are those that expire it.
+        are parameters by which the exchange refuses an order that arrives late; `until` are parameters by which it
+        expires.
         """
         now, dialect = self._clock(), self._line.dialect
         is_buy, tick = sent.lots > 0, self._markets.tick_nano[sent.column]
@@ -210,8 +212,8 @@ class OrderQueries:
     async def look(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
         """Query orders. Returns client id -> state; a client id that the exchange does not know is absent.
 
-        The open orders are read first, and the history only for those of `rows` that are not among them. Executions are
-        read only for the orders in `behind`, whose known executions add up to less than the exchange's filled quantity
+        The open orders are read first, and the history only for the `rows` that are not open. Executions are read only
+        for the orders in `behind`, whose known executions add up to less than the exchange's filled quantity
         (nano-units).
         """
         orders = await self._line.ask(self._line.exchange.fetch_open_orders)
@@ -249,7 +251,7 @@ class OrderQueries:
         }
 
     async def _read_ended(self, rows: Sequence[Sent]) -> dict[str, dict[str, Any]]:
-        """Return client id -> ended order, for those of the `rows` that are in the exchange's history."""
+        """Return client id -> ended order, for the `rows` that are in the exchange's history."""
         ids = {sent.id for sent in rows}
         by_client_id: dict[str, dict[str, Any]] = {}
         # None: of all symbols

@@ -120,8 +120,8 @@ class BarFills:
     def fill(self, row: int, price: int) -> None:
         """Fill a row at a price plus costs, inside its limit, up to the lots that the bar's volume allows.
 
-        The rate of costs comes from `rates` if it is set: it then depends on more than the bar. Prices are in
-        nano-currency, fees in micro-currency.
+        If the function `rates` is set, it returns the rate of costs, which then depends on more than the bar. Prices
+        are in nano-currency, fees in micro-currency.
         """
         bar: LimitFills = self.bar
         column: int = self.sym[row]
@@ -157,7 +157,7 @@ class BarFills:
             self.cause.append(PART_FILL)
 
     def working(self, rows: Sequence[int]) -> list[int]:
-        """Return those of `rows` (orders of the basket) that are not completely filled."""
+        """Return the `rows` (orders of the basket) that still have lots to fill."""
         open_rows: list[int] = []
         for row_number in rows:
             row: int = row_number

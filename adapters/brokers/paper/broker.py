@@ -50,10 +50,11 @@ class FrozenPaper(Struct, array_like=True):
 class Paper:
     """A simulated venue; implements `quantd.trading.ports.SimulatedBroker`.
 
-    Fills. A row (one order) fills on a new bar whose open is in the row's window (see `Resting`), at `fill_price` of
-    the open, or at its limit if the open is beyond it and the bar trades through it. If the window closes inside the
-    bar, only the open counts, because the order of events is unknown. With a participation cap, the rows of a symbol
-    share a bar's volume in order of arrival; less than a whole lot is no fill. The unfilled rest of the row stays open.
+    Fills. A row (one order) fills on a new bar whose open is in the row's window (from its arrival to its end or
+    cancel), at `fill_price` of the open, or at its limit if the open is beyond it and the bar trades through it. If the
+    window closes inside the bar, only the open counts, because the order of events is unknown. With a participation
+    cap, the rows of a symbol share a bar's volume in order of arrival; less than a whole lot is no fill. The unfilled
+    rest of the row stays open.
 
     Auctions. An OPEN row fills at the open of the first bar of its symbol's session only, a CLOSE row at the close of
     the last one, with costs, inside its limit. `sessions` has one calendar for each column; without it the venue
@@ -241,7 +242,7 @@ class Paper:
         An order with less than one lot unfilled is CANCELLED, like every order in a delisted symbol. Dividends change
         no order.
 
-        A split multiplies lots by numerator / denominator. `void` cancels the orders of a delisted symbol.
+        A split multiplies lots by numerator / denominator.
         """
         self._ts = action.ts
         if action.kind == "dividend":
@@ -274,14 +275,14 @@ class Paper:
         return news
 
     def fill_terms(self) -> FillTerms | None:
-        """Return the terms on which all limit orders fill; None if fills depend on more, so that only this venue can
-        compute them."""
+        """Return the terms on which all limit orders fill, if the engine may compute the fills itself; None if only
+        this venue can."""
         return self._fills.fold_terms
 
     def starts(self) -> dict[tuple[int, int], int] | None:
         """Return, for each open basket by (sample, n), the instant (ns UTC) from which its orders can fill.
 
-        None if an order was not accepted completely, or has a fill or a cancel, as `FoldVenue.starts` defines it.
+        None if an order was not accepted completely, or has a fill or a cancel.
         """
         starts = {}
         for basket in self._resting:
@@ -292,11 +293,10 @@ class Paper:
         return starts
 
     def catch_up(self, market: MarketSlice, filled: Sequence[FilledBasket], missed: int | None) -> None:
-        """Record the baskets that the engine sent and filled itself up to the slice `market`, as
-        `FoldVenue.catch_up` defines it.
+        """Record the baskets that the engine sent and filled itself up to the slice `market`.
 
-        `filled` has every basket that was open. `missed` is the newest `sample` of baskets that are too old to be in
-        `filled`, None if there are none. If it is set, the records in `filled` replace those of the open baskets.
+        `filled` has the newest of these baskets. Older ones, up to the sample `missed` (ns UTC), filled too and are not
+        listed. `missed` is None if `filled` has all; else the records in `filled` replace the open baskets.
         """
         self._seen, self._ts = market, max(self._ts, filled[-1].ts_event)
         if missed is not None:

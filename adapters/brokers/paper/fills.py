@@ -120,7 +120,7 @@ class Fills:
         return report
 
     def _auction(self, resting: Resting, *, close: bool) -> None:
-        """Fill the orders of the opening auction; with `close`, those of the closing auction.
+        """Fill the orders of the opening auction; with `close`, the orders of the closing auction.
 
         A row fills if the auction of its symbol is within the row's window, and its price inside the row's limit.
         """

@@ -73,7 +73,7 @@ class Resting(Struct, array_like=True):
         self.keep([])
 
     def unseen(self, rows: Sequence[int]) -> list[int]:
-        """Return those of `rows` that the venue never received: every received row has a report."""
+        """Return the `rows` that the venue never received: every received row has a report."""
         seen = {row for report in self.reports for row in report.row}
         return [row for row in rows if row not in seen]
 
@@ -101,8 +101,8 @@ class Resting(Struct, array_like=True):
     def cancel(self, row: int, at: int) -> Reports | None:
         """Cancel an open row (order) at `at` (ns UTC).
 
-        Returns the report of the row. Returns None for an ended row, and while a bar that opened before `at` and has
-        not arrived may still fill the row.
+        Returns the report of the row; None for an ended row. Also returns None while an unseen bar, which opened before
+        `at`, may still fill the row.
 
         The row can fill at opens in the window [`after`, `until`); `due` is the earliest `until` of an open row.
         """

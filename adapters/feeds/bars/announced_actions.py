@@ -204,11 +204,11 @@ def _for_new_shares(close_before: float, cash: float, new_per_old: float, open_p
 
     `new_per_old` is the ratio of the split, new shares for one old.
 
-    `miss` returns the distance, in logs, between the open and the price that the split and a dividend of an amount
-    give. `sigma` is the usual move from close to close, in logs.
+    `sigma` is the usual move from close to close, in logs.
     """
 
     def miss(amount: float) -> float:
+        """Return the distance, in logs, from the open to the price after the split and a dividend of `amount`."""
         return (
             abs(float(np.log((close_before - amount) / new_per_old / open_price))) if amount < close_before else np.inf
         )
@@ -217,7 +217,7 @@ def _for_new_shares(close_before: float, cash: float, new_per_old: float, open_p
 
 
 def _least_yield(bars: Series, row: int, first: int) -> float:
-    """Return the smallest dividend before a bar, as a share of the close, that must be visible as a fall of the price.
+    """Return the least dividend, as a share of the close before a bar, that must be visible as a fall of the price.
 
     The result is largest for a share that is not traded: its price stays, whatever it pays. `first` is the symbol's
     first row.
@@ -236,8 +236,8 @@ def _split_reading(
     new_per_old: float,
     sigma: float,
 ) -> Literal["absent", "reversed"] | None:
-    """Return how the prices contradict a split; None if they agree with the split and one of `cash_amounts` as its
-    dividend, because a large dividend of the same day may hide a split. The first amount gives the reading."""
+    """Return how the prices contradict a split with the first of `cash_amounts` as its dividend. None if they agree
+    with the split and any of the amounts: a large dividend of the same day may hide a split."""
     prices, log_ratio = np.array(open_and_close), float(np.log(new_per_old))
     readings = [_reading(np.log(prices / (close_before - cash)), log_ratio, sigma) for cash in cash_amounts]
     return None if None in readings else readings[0]
@@ -272,6 +272,6 @@ def _other_bar(bars: Series, row: int, first: int, stop: int, log_ratio: float, 
 
 
 def _explained(bars: Series, row: int, stop: int) -> tuple[int, ...]:
-    """Return the `ts_event` (ns UTC) of the bar in `row` and of the two after it, which look like bad prints until the
-    new level is accepted. The symbol's rows end at `stop`."""
+    """Return the closes (`ts_event`, ns UTC) of the bar in `row` and of the two bars after it. They look like bad
+    prints until the new level is accepted. The symbol's rows end at `stop`."""
     return tuple(bars.ts_event[row : min(row + 3, stop)].tolist())

@@ -50,7 +50,7 @@ class Settled:
     """R checked bars after the answers of a person were applied: `reason` int8[R] is GOOD for each bar to use.
 
     `real`, `listed` and `unanswered` are rows of suspicious bars: accepted as real, accepted by a line of the file of
-    exceptions, and without an answer. `jumps` are the apparent splits without the ones listed as real. `open_jumps` and
+    exceptions, and without an answer. `jumps` are the apparent splits, except the ones listed as real. `open_jumps` and
     `faults` need a person's answer; `real_shifts` were accepted, each dated by the first bar of its level. `unlike`
     lists the bars that are used or omitted contrary to the setting [feed] spikes.
     """

@@ -186,8 +186,8 @@ def _out_of_order(rows: Rows, good: Bools) -> Bools:
 def _longest_rise(values: list[int]) -> Bools:
     """Return bool[n]: a longest non-decreasing part of `values` (patience sorting: Aldous and Diaconis, 1999).
 
-    `tops` are the last values of the piles and `top_at` their indices in `values`. `previous_at` has, for each value,
-    the index of its predecessor in the rise, -1 for the first.
+    `tops` has the smallest last value of a rise of each length, from 1, and `top_at` its index in `values`.
+    `previous_at` has, for each value, the index of its predecessor in the rise, -1 for the first.
     """
     tops: list[int] = []
     top_at: list[int] = []

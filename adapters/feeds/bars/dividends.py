@@ -75,8 +75,8 @@ def _repeated(dividends: Sequence[Action]) -> list[DividendDoubt]:
 
 
 def _in_another_unit(dividends: Sequence[Action], cash: Floats) -> list[DividendDoubt]:
-    """Return dividends that are UNIT (100) times another dividend or a UNIT-th of it, and that are nearer to the
-    neighbouring dividends if corrected by that factor."""
+    """Return dividends that are UNIT (100) times another dividend or a UNIT-th of it. Corrected by that factor, they
+    must be nearer to the neighbouring dividends."""
     doubts = []
     for k, dividend in enumerate(dividends):
         neighbours = [*range(max(0, k - NEIGHBOURS), k), *range(k + 1, min(len(cash), k + 1 + NEIGHBOURS))]

@@ -100,7 +100,7 @@ LEAST_BARS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """R bars, symbol after symbol, those of one symbol in time order; `ts_open` and `ts_event` are in ns UTC."""
+    """R bars, symbol after symbol, each symbol's bars in time order; `ts_open` and `ts_event` are in ns UTC."""
 
     column: Ints
     ts_open: Ints
@@ -251,8 +251,9 @@ def _comparison(
     The limits grow with the usual move (`sigma`), which grows with the time since the previous bar. Without a usual
     move the largest limits count.
 
-    Moves are in logs. `silence` is the time since the previous bar (ns, 0 without one). A limit is `sigmas` usual
-    moves, within `floor` and `cap`. `reaches` is True if open, high or low lie too far beyond both closes.
+    Moves are in logs. `silence` is the time since the previous bar (ns, 0 without one). A limit is `sigmas` times the
+    usual move, at least `floor` (less for short intervals) and at most `cap`. `reaches` is True if open, high or low
+    lie too far beyond both closes.
     """
     silence = int(bars.ts_event[row] - bars.ts_event[row - 1]) if row > start else 0
     earlier = slice(max(start + 1, row - WINDOW), row)
@@ -324,7 +325,8 @@ def _jump(bars: Series, comparison: _Comparison, reference: float) -> Jump | Non
 def _changes_of_symbol(
     bars: Series, previous: Floats, announced: Bools, comparisons: list[_Comparison], stop: int, spike: Bools
 ) -> tuple[list[Jump], list[Shift]]:
-    """Follow one symbol's price through its suspicious bars. Returns its jumps and shifts, and sets `spike`.
+    """Follow one symbol's price through its suspicious bars. Returns its jumps (apparent splits) and shifts (new price
+    levels), and marks bad prints in `spike`.
 
     Bars that are not suspicious agree with their predecessor and need no decision. `stop` is the end of the symbol's
     rows.
@@ -429,7 +431,7 @@ def _crashed(bars: Series, comparison: _Comparison, reference: float) -> bool:
 
 
 def _quiet_shift(bars: Series, comparison: _Comparison, reference: float) -> Shift | None:
-    """Return the shift at a bar that does not look like a bad print, None without one.
+    """Return the shift (new price level) at a bar that does not look like a bad print, None without one.
 
     After a long gap (`resumes`), both open and close must be farther away than any real move. At another open, the move
     before it must be large, the close must stay near the open, and the volume must change only as a split changes it. A
@@ -469,13 +471,13 @@ def huge_volume(column: Ints, volume: Floats, close: Floats, interval: int) -> B
     volume and not the value. Thin intraday markets have long quiet periods. The largest real volumes found are 27 times
     the earlier maximum.
 
-    R is the number of bars, `column` the index of the symbol of each. In `frame`, c is that index, v the volume and x
-    the traded value; a maximum needs 20 earlier bars.
+    R is the number of bars, `column` the index of the symbol of each. A maximum needs 20 earlier bars.
     """
     multiple = 100.0 if interval >= 12 * UNITS_NS["h"] else 1000.0
     huge = np.zeros(len(volume), dtype=np.bool_)
     while True:
         # a rejected volume is no reference for the next one, so the check repeats without it
+        # c is the symbol of a bar, v its volume and x its traded value
         frame = pl.DataFrame({
             "c": column, "v": np.where(huge, np.nan, volume), "x": np.where(huge, np.nan, volume * close),
         }).with_columns(pl.col("v", "x").fill_nan(None))  # fmt: skip

@@ -102,8 +102,7 @@ def _regular_spacing(column: int, ts: Ints, step: Ints, calendar: Sessions, inte
 
     `step` int64[n] are the distances in ns from the stamps `ts` to the next ones.
 
-    In a thin market a distance is a multiple of the commonest one by chance in one of N cases; `log_chance` is the log
-    of N.
+    In a thin market distances may be multiples of the commonest one by chance.
     """
     values, counts = np.unique(step, return_counts=True)
     if values[counts.argmax()] < interval:
@@ -114,7 +113,7 @@ def _regular_spacing(column: int, ts: Ints, step: Ints, calendar: Sessions, inte
             return None
         return Spacing(column, int(values[counts.argmax()]))
     commonest = int(values[counts.argmax()])
-    # + 1 if all distances are equal
+    # the chance is one in N cases: log N for each distance, + 1 if all distances are equal
     log_chance = np.log(max(commonest // interval, 2)) + (counts.max() == len(step))
     if len(step) * log_chance < _BY_CHANCE and commonest < DAY_NS:
         return None  # a thin market has so few distances that are all multiples of some length, by chance

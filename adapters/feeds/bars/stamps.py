@@ -146,8 +146,8 @@ def _dated(ts: Ints, days: Ints, inside: Bools, zone: str) -> Ints:
 def warm_from(sessions: Sessions, start_day: int, warmup: int, interval: int) -> int:
     """Return the instant after which bars are read, so that `warmup` samples precede the session of `start_day` (ns).
 
-    A sample is a session's close on the house calendar (that of the account) or, intraday, each interval's end. There
-    are fewer samples when the calendar begins later.
+    A sample is a session's close on the house calendar (the account's) or, intraday, each interval's end. There are
+    fewer samples when the calendar begins later.
 
     Returns the smallest time if the first session of the calendar belongs to the warm-up.
     """

@@ -16,8 +16,8 @@ from quantd.trading.sessions import Sessions
 class Announcements:
     """The actions that a vendor lists for a feed that emits everything later than `after` (ns UTC).
 
-    `queried_until` is the instant (ns UTC) up to which the vendor's answers cover the actions of every open, None
-    before the first answer.
+    `queried_until` is the instant (ns UTC) up to which the vendor has answered with the actions of all session opens,
+    None before the first answer.
     """
 
     def __init__(self, after: int, universe: Universe, sessions: Mapping[str, Sessions]) -> None:
@@ -36,8 +36,8 @@ class Announcements:
         Items up to `emitted_until` (ns UTC) have left the feed, so that a correction of earlier actions comes too late.
 
         A vendor lists the actions of one date, symbol and kind together as one group, with the number of times that
-        each is listed. An earlier list that the new one does not include was corrected. `known` has all actions by
-        their true opens, `_due` those to emit.
+        each is listed. A group that lost an action since its last list was corrected. `known` has all actions by their
+        true opens, `_due` the actions still to emit.
         """
         groups: dict[tuple[int, int, str], Counter[Action]] = {}
         ordered = sorted(listed, key=lambda action: (action.day_ns, action.column, ORDER[action.kind]))

@@ -35,7 +35,7 @@ class Closes:
 
         None after the end of the calendars.
 
-        `_last` is (the argument, the answer) of the last call.
+        `_last` caches the argument and the answer of the last call.
         """
         since, last = self._last
         if last is not None and since <= ts < last[0]:
@@ -71,8 +71,8 @@ class Closes:
         return min(firsts, default=ts + 1)
 
     def back(self, ts: int, bars: int) -> int:
-        """Return an instant from which on each calendar has `bars` closes up to `ts` (ns UTC), if the calendar
-        reaches so far back."""
+        """Return an instant early enough for `bars` whole bars up to `ts` (ns UTC) on each calendar. A calendar that
+        begins later has fewer."""
         return min(self._back(s, ts, bars) for s in self._sessions)
 
     def learn(self, column: Ints, placed: Placed) -> None:

@@ -127,8 +127,8 @@ class Live:
     def trouble(self) -> str:
         """The current failure of the feed as text.
 
-        Empty within the grace time, and while source or stream makes up for a failure of the other one. Corporate
-        actions come from the source alone.
+        Empty within the grace time, and while the source makes up for a failed stream, or the stream for a failed
+        source. Corporate actions come from the source alone.
 
         A data path is the source, the stream or the actions. Bars are overdue after the grace time and one poll.
         """
@@ -151,7 +151,8 @@ class Live:
         )
 
     async def items(self, after: int) -> AsyncIterator[Action | Jump | MarketSlice | Until]:
-        """Yield actions, jumps, slices and times later than `after` (ns UTC), in time order, until `close`.
+        """Yield actions, jumps (apparent splits), slices and times later than `after` (ns UTC), in time order, until
+        `close`.
 
         Raises FeedError when prices that are already adjusted come with splits or dividends, which would count twice.
 
@@ -225,10 +226,10 @@ class Live:
     async def _ask(self, builder: SliceBuilder) -> None:
         """Query the vendor forever, whenever something is due and missing.
 
-        Actions are queried before the next opens, and bars after each close that lacks some (see `_due`). An answer
-        without some of the symbols counts if it has bars.
+        Actions are queried before the next opens, and bars after each close that lacks some. An answer without some of
+        the symbols counts if it has bars.
 
-        `silences` counts the answers in a row with a close for which the stream sent nothing.
+        `silences` counts consecutive answers that have bars of a close for which the stream sent none.
         """
         failures, silences, not_before = 0, 0, 0
         last = _Asked(None, 0, 0)  # no query yet
@@ -270,8 +271,8 @@ class Live:
         """Return the time (ns UTC) of the next query. `missing` is the close (ns UTC) whose bars are missing, None
         if none is missing.
 
-        The first query for a close follows after `_poll`, or later if the stream is at work and may still send the bar.
-        The pause between repeated queries doubles, up to a quarter of the grace time.
+        The first query for a close follows `_poll` ns after it, or later if the stream is at work and may still send
+        the bar. The pause between repeated queries doubles, up to a quarter of the grace time.
         """
         if not builder.answered:
             return now

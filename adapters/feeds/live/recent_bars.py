@@ -39,8 +39,8 @@ class RecentBars:
     def extend(self, rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] = ()) -> Checked:
         """Check bars against the stored ones and `actions` (in time order), and store them. Returns their verdict.
 
-        The jumps of the verdict include the shifts that these bars confirm, dated by the confirming bar. A bar that is
-        already stored is replaced.
+        The jumps of the verdict include the shifts (new price levels) that these bars confirm, dated by the confirming
+        bar. A bar that is already stored is replaced.
 
         `rows` and `placed` have the bars, and their opens and closes. `_accepted` has, by column, a split of 1:1 that
         marks a price as declared real by a person. Each symbol keeps its newest LENGTH bars.

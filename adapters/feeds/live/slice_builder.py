@@ -120,7 +120,8 @@ class SliceBuilder:
         self._heard.update(self._admit(rows, now, now, NO_STAMP))
 
     def answer(self, rows: Rows, asked: int, now: int) -> bool:
-        """Receive the vendor's answer to a query sent at `asked` (ns UTC) for all bars since `start`.
+        """Receive the vendor's answer to a query sent at `asked` (ns UTC) for all bars since the stamp that `start`
+        returned.
 
         Returns True when the answer includes a close for which the connected stream sent no bar.
 
@@ -155,8 +156,8 @@ class SliceBuilder:
         self._recent.accept(column)
 
     def start(self) -> int:
-        """Return the stamp from which to query bars: that of the newest slice, or at first that of the earlier bars
-        that checks need."""
+        """Return the stamp from which to query bars: the stamp of the newest slice. Before the first query, it is the
+        stamp of the earliest bar that checks need."""
         from_instant = self.newest - 1 if self._last_query is not None else self.closes.back(self.after, CONTEXT)
         return self.closes.stamp_after(from_instant, self._market.stamps)
 
@@ -197,9 +198,9 @@ class SliceBuilder:
     def give(self, now: int) -> list[Action | Jump | MarketSlice | Until]:
         """Return the new items known at `now`, in time order, then the time up to which the market is known.
 
-        A jump immediately precedes the slice of its bar.
+        A jump (an apparent split) immediately precedes the slice of its bar.
 
-        The records of emitted closes are dropped, except those of the newest close: a late bar may still join it.
+        The records of emitted closes are dropped, except for the newest close, which a late bar may still join.
         """
         self._wake(now)
         emit_until = self._limit(now)
@@ -227,10 +228,10 @@ class SliceBuilder:
     def _limit(self, now: int) -> int:
         """Return the instant (ns UTC) up to which everything can be emitted.
 
-        This instant is the last close that is resolved: all its bars have arrived, or the grace time is over and the
-        stream, without an interruption since that close, sent other bars of it. Without a close until then, the instant
-        is the present less `safe_ns`. An open without queried actions, and a newest slice that may still grow, make the
-        instant earlier.
+        A close is resolved if all its bars have arrived or are confirmed as absent. A stream confirms it after the
+        grace time, if it sent other bars of the close and was not interrupted since. The instant is the last resolved
+        close or, if later, the earlier of `now` less `safe_ns` and the time just before the next close. An open without
+        queried actions, and a newest slice that may still grow, make the instant earlier.
         """
         if self._last_query is None:
             return self.emitted_until  # not even the closing times of its bars are known yet
@@ -294,7 +295,7 @@ class SliceBuilder:
         """Queue bars known at `known_at` that arrived at `now`. Returns their closes later than `noted_after`.
 
         Bars outside of sessions or in the future are reported, unfinished ones are left out, and bars of emitted
-        instants are processed by `_old`.
+        instants are handled as repetitions, corrections or late bars.
 
         `known_at` is the time of the query (ns UTC), or of the arrival for a stream.
         """
@@ -384,7 +385,7 @@ class SliceBuilder:
 
     def _slices(self, limit: int) -> Iterator[tuple[MarketSlice, Sequence[Jump]]]:
         """Yield the good queued bars up to `limit`, checked against earlier bars and merged by instant, and the jumps
-        of each instant.
+        (apparent splits) of each instant.
 
         A chunk of `_waiting` is (bars, their sessions, time of arrival); its bars later than `limit` wait again.
         """

@@ -282,7 +282,7 @@ def _feed_table(path: Path, symbols: tuple[str, ...]) -> Table:
 
 
 def foreign_table(path: Path, asked: Asked) -> Table:
-    """Read a table in other columns than those of quantd. The newest _MOST_TABLES tables are cached.
+    """Read a table in other columns than quantd's. The newest _MOST_TABLES tables are cached.
 
     Raises FeedError for an unreadable table.
     """
@@ -464,13 +464,15 @@ def has_no_offset(stamps: pl.Series) -> Bools:
 
 
 def mostly_without_offset(sources: tuple[BarSource, ...], symbols: tuple[str, ...] = ()) -> bool:
-    """Return whether most stamps of the sources have a time without an offset. Raises FeedError as `table_of` does."""
+    """Return whether most stamps of the sources have a time without an offset. Raises FeedError for an unreadable
+    source."""
     stamps = [_table(source, ("ts",), symbols)["ts"] for source in sources]
     return bool(np.mean(np.concatenate([has_no_offset(column) for column in stamps])) > 0.5)
 
 
 def _as_utc(stamps: pl.Series) -> Ints:
-    """Convert as `nanoseconds` does, but read times without an offset as UTC. Raises FeedError for another type."""
+    """Convert dates, datetimes or ISO 8601 text to int64 ns UTC; times without an offset are in UTC. Raises FeedError
+    for another type."""
     if stamps.dtype == pl.String:
         text = stamps.str.strip_chars().str.replace("T", " ", literal=True)
         # every text becomes date, time and offset: Z is an offset, a date alone is midnight, and UTC is added to a time

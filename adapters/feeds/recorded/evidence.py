@@ -138,19 +138,18 @@ class Reading:
 def misfits(reading: Reading) -> tuple[Misfit, ...]:
     """Return the wrong readings of a market's bars, each with the settings that correct it; empty if none is found.
 
-    A row without any price does not count as a bar: Yahoo writes such a row for a day without data. `settled` has the
-    columns of symbols with a misfit, `total` and `outside` the numbers of each symbol's bars, and of those in no
-    session.
+    A row without any price does not count as a bar: Yahoo writes such a row for a day without data.
     """
     reading = _priced(reading)
     rows, placed, universe = reading.rows, reading.placed, reading.universe
     spacings: list[Spacing] = []
     if reading.length > 1:
         spacings = wrong_spacings(rows.ts, rows.column, placed, universe, reading.actual, reading.length)
-    settled = {spacing.column for spacing in spacings}
+    settled = {spacing.column for spacing in spacings}  # symbols with a misfit
     daily = reading.length == DAY_NS
     symbol_faults = list(_interval_misfits(spacings, reading))
     readable = rows.ts != NO_STAMP
+    # the number of bars of each symbol, and of its bars in no session
     total = np.bincount(rows.column[readable], minlength=universe.size)
     outside = np.bincount(rows.column[readable & ~placed.inside], minlength=universe.size)
     suspects = (outside > 0) if daily else (outside > TOLERATED * total)
@@ -225,7 +224,8 @@ def _interval_misfits(spacings: Sequence[Spacing], reading: Reading) -> Iterator
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How daily bars fit a calendar: number of bars outside sessions, and of sessions without a bar between others."""
+    """How daily bars fit a calendar: the number of bars outside sessions, and of sessions without a bar between its
+    first and last bar."""
 
     outside: int
     missing: int
@@ -292,7 +292,7 @@ def _best_calendar(
     """Return the calendar that explains the bars outside `own_calendar`, and its fit; None without one.
 
     A calendar explains the bars if far fewer of them lie outside it. It must also have at most a third of the faults,
-    or no bar may lie on the days on which only `own_calendar` is open.
+    or contain all bars although some were to be expected on the days on which only `own_calendar` is open.
     """
     best: tuple[str, Fit] | None = None
     for name in dict.fromkeys(filter(None, (*likely_names, *candidates))):
@@ -321,7 +321,7 @@ def _expected(ts: Ints, own_calendar: Sessions, other_calendar: Sessions) -> flo
 
 
 def _days_off_midnight(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
-    """Yield the symbols of a market that never closes whose daily bars do not begin at midnight UTC.
+    """Yield the symbols whose daily bars begin at another time than midnight UTC, in a market that never closes.
 
     Such a bar ends after the UTC day as which it is read, so that a backtest would know it too early.
     """
@@ -445,8 +445,8 @@ def _best_hours(
 ) -> tuple[str, str] | None:  # fmt: skip
     """Return the (calendar, zone) that fits the bars outside `own_calendar` best; None if none fits better.
 
-    An empty calendar or zone means that the present one stays. `likely` are tried first; all others with `try_all`.
-    `outside` is the number of bars outside sessions as they are read now.
+    An empty calendar or zone means that the present one stays. The `likely` pairs are tried first; with `try_all`,
+    every other pair too. `outside` is the number of bars outside sessions as they are read now.
     """
     best: tuple[int, float, str, str] | None = None
     for name, zone in dict.fromkeys((*likely, *(_all_readings(ts, own_calendar, reading) if try_all else ()))):

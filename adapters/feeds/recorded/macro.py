@@ -64,17 +64,16 @@ class MacroFile:
         return float(self._values[newest]) if newest >= 0 else np.nan
 
     def known(self, ts: int) -> tuple[float, ...]:
-        """Return, for each of the series in `columns`, the newest value known at `ts` (ns UTC); NaN before the
-        first."""
+        """Return the newest value known at `ts` (ns UTC), as a tuple of one; NaN before the first."""
         return (self.at(ts),)
 
 
 class SymbolSeries:
-    """A series with a value for each symbol, from a file as `read_symbol_series` reads it.
+    """A series with a value for each symbol, from a file with the columns `ts`, `symbol` and a column of values.
 
-    A value is known from the same instant as a value of a MacroFile. With `valid_days` above 0 it expires at the open
-    of the first session that is more than `valid_days` calendar days later. The constructor and `refresh` raise
-    FeedError.
+    A value is known from the open of the first session after its date; if `available` is "close", from the close of the
+    first session on or after it. With `valid_days` above 0 it expires at the open of the first session that is more
+    than `valid_days` calendar days later. The constructor and `refresh` raise FeedError.
     """
 
     def __init__(
@@ -278,7 +277,7 @@ def _line(path: Path, row: int | np.int64) -> str:
 def known_from(days: Ints, available: Available, house: Sessions) -> Ints:
     """Return int64, ascending: the instant from which the value of each of `days` (ascending) is known.
 
-    Days beyond the end of the calendar are omitted.
+    The instants are closes or opens (`available`) of `house`, the account's calendar; days beyond its end are omitted.
     """
     first = first_session(days, available, house.days)
     first = first[first < len(house.days)]
@@ -286,7 +285,7 @@ def known_from(days: Ints, available: Available, house: Sessions) -> Ints:
 
 
 def series_digest(feed: str, files: Sequence[Series], rate: RateFile | None = None) -> str:
-    """Return hex BLAKE2b over `feed`, the digest of a recorded market, and its series; if it has none, `feed`."""
+    """Return hex BLAKE2b over `feed`, the digest of a recorded market, and its series; `feed` if there are no files."""
     named = [series.selection for series in files]
     paths = [series.path for series in files]
     if rate is not None and rate.path is not None:

@@ -148,8 +148,8 @@ class Replay:
         inclusive. `adjusted` with an actions file is refused, because a split would count twice; every move of adjusted
         prices is real. Bars stamped later than `now` (ns UTC, if given) are quarantined. With `build_from` the files
         contain bars of that shorter interval, or "trades", and bars are built from the good parts. `spikes`,
-        `jumps_real`, `first_bars` and the file of `exceptions` answer for suspicious prices, see Answers. `zone` is the
-        clock of stamps without an offset from UTC. Raises FeedError.
+        `jumps_real`, `first_bars` and the file of `exceptions` are a person's answers about suspicious prices. `zone`
+        is the clock of stamps without an offset from UTC. Raises FeedError.
         """
         paths = (path,) if isinstance(path, Path | BarFrame) else tuple(path)
         try:
@@ -242,8 +242,8 @@ class Replay:
     def until(self, ts: int) -> "Replay":
         """Return the same market truncated after the last slice known at `ts` (ns UTC).
 
-        The data are copies, so that nothing later is reachable. The opens of bars in progress at `ts` are in `ahead`.
-        Raises ValueError when nothing is known at `ts`.
+        The data are copies, so that nothing later is reachable. The opens of bars in progress at `ts` are in the field
+        `ahead` of the result. Raises ValueError when nothing is known at `ts`.
 
         `open` are the questions that need a person's answer.
         """
@@ -282,7 +282,8 @@ class Replay:
     def opened_at(self, ts: int) -> tuple[Opening, ...]:
         """Return the bars in progress at `ts` (ns UTC): they opened before it and end after it.
 
-        `ahead` has those that a truncated market no longer lists. LONGEST_NS is the length of the longest bar.
+        `ahead` has the bars in progress at the end of a truncated market, which its columns lack. LONGEST_NS is the
+        length of the longest bar.
         """
         columns, openings = self.columns, []
         next_row = int(np.searchsorted(columns.ts_event, ts, side="right"))
@@ -386,9 +387,9 @@ class _Check:
         `where` names the files in errors, and `readings` are the wrong readings that may explain bars outside of
         sessions.
 
-        `bad` has the rejected bars, `real` those that a rule accepts, `answered` those that a line of the exceptions
-        accepts, and `unanswered` the suspicious bars without an answer. `unlike` names the bars that are used or
-        omitted contrary to the rule.
+        `bad` has the rejected bars, `real` the bars that a rule accepts, `answered` the bars that a line of the
+        exceptions accepts, and `unanswered` the suspicious bars without an answer. `unlike` names the bars that are
+        used or omitted contrary to the rule.
         """
         self._actions, self._now, self._universe = actions, now, universe
         self._answers = replace(answers, listed=read_exceptions(exceptions, universe))
@@ -405,8 +406,8 @@ class _Check:
     def good(self, rows: Rows, placed: Placed, interval: int) -> Bools:
         """Check R bars; return bool[R], True for the bars to use. Raises FeedError where none is good.
 
-        Rejected, accepted and unanswered bars are added to the lists of this object. The questions, jumps and shifts of
-        an earlier call, for the inputs of the bars, are replaced.
+        Rejected, accepted and unanswered bars are added to the lists of this object. The questions, jumps (apparent
+        splits) and shifts (new price levels) of an earlier call, for the inputs of the bars, are replaced.
         """
         universe = self._universe
         settled = settle(judge(rows, placed, interval, self._actions, self._now), rows, placed, self._answers)

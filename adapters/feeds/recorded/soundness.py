@@ -65,7 +65,7 @@ class Rejected:
 
 
 def gaps(feed: Replay, sessions: Mapping[str, Sessions], members: Membership | None = None) -> list[Gap]:
-    """Return the gaps of a recorded market, as `gaps_between` defines them."""
+    """Return the gaps of a recorded market: LONGEST_GAP sessions or more in a row without a good bar."""
     rows, column = np.nonzero(feed.columns.fresh)
     return gaps_between(column, feed.columns.ts_event[rows], feed.universe, sessions, feed.actions, members)
 
@@ -96,8 +96,7 @@ def gaps_between(
 def _runs(
     column: int, calendar: Sessions, absent: Ints, actions: Sequence[Action], members: Membership | None
 ) -> Iterator[Gap]:
-    """Yield the runs (consecutive sessions) of at least LONGEST_GAP sessions within one gap in which a bar was to be
-    expected.
+    """Yield the runs of at least LONGEST_GAP consecutive sessions, within one gap, on which a bar was to be expected.
 
     `absent` are the indices in `calendar` of the gap's sessions.
     """
@@ -132,7 +131,7 @@ def often_rejected(column: Ints, ts: Ints, read: Ints) -> list[Rejected]:
 
 
 def rejected_symbols(feed: Replay) -> list[Rejected]:
-    """Return the symbols of a recorded market with too many rejected bars, as `often_rejected` defines it.
+    """Return the symbols of a recorded market with more than the share MOST_REJECTED of their bars rejected.
 
     A suspicious bar that is omitted does not count as rejected, because a person decides about it.
     """

@@ -153,7 +153,8 @@ class AlpacaBars:
         self.stamps: Final[Stamps] = "session" if self._length_ns == DAY_NS else "open"
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Return the bars as `Source.bars`. Raises SourceError, and PartialAnswer if a long range lacks a symbol."""
+        """Return the bars of all symbols stamped in [start_ns, end_ns), ns UTC. Raises SourceError, and PartialAnswer
+        if a long range lacks a symbol."""
         daily = self._length_ns == DAY_NS
         # a daily bar is stamped at midnight in New York, 4 or 5 hours after the requested date in UTC
         last_ns = end_ns + DAY_NS if daily else end_ns - 1
@@ -179,8 +180,8 @@ class AlpacaBars:
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
         """Return splits, stock dividends as splits, cash dividends, and delistings (cash mergers, worthless removals).
 
-        Spin-offs and mergers for shares are omitted, because an ActionRow cannot express them. Raises SourceError as
-        `Source.actions` does.
+        Spin-offs and mergers for shares are omitted, because an ActionRow cannot express them. Raises SourceError where
+        the answer is missing or incomplete.
         """
         if self._crypto:
             return []

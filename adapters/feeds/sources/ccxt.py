@@ -69,7 +69,7 @@ class CryptoSource:
         self._limit_s = min(access.timeout_s, FIRST_ANSWER_S)
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Return the bars of all symbols, as `Source.bars` defines it.
+        """Return the bars of all symbols stamped in [start_ns, end_ns), ns UTC, unfinished ones too.
 
         At most AT_ONCE markets are read at once; the first error cancels the others.
         """

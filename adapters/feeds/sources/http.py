@@ -142,7 +142,8 @@ class HttpSource:
         self._web = Web(mapping.name, rate=mapping.rate, timeout_s=mapping.timeout_s, hide=(key, secret))
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Return the bars, requested for one symbol after another. Raises SourceError as `Source.bars` does."""
+        """Return the bars, requested for one symbol after another. Raises SourceError where an answer is missing or
+        incomplete."""
         # depending on the exchange's zone, a session's stamp may lie on the day before or after its date
         margin_ns = DAY_NS if self.stamps == "session" else 0
         parts = []

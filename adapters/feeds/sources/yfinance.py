@@ -146,7 +146,7 @@ class YahooSource:
         self._newest: dict[int, tuple[int, int, _Answer]] = {}
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Return the bars as `Source.bars`. Raises SourceError, or PartialAnswer if Yahoo lacks only some symbols.
+        """Return the bars of all symbols. Raises SourceError, or PartialAnswer if Yahoo lacks only some symbols.
 
         `lost` maps a column to its error, which a repeated request cannot correct.
         """
@@ -361,8 +361,8 @@ class YahooSource:
     def _rows(self, frame: "pd.DataFrame | None", column: int, actions: Sequence[ActionRow]) -> Rows:
         """Convert Yahoo's table to bars; None gives no bars.
 
-        Raw prices and volumes are those of the day, before the later splits in `actions`. Adjusted prices are adjusted
-        by the ratio of the adjusted close to the close.
+        Raw prices and volumes are as of the day, before the later splits in `actions`. Adjusted prices are adjusted by
+        the ratio of the adjusted close to the close.
         """
         if frame is None or frame.empty:
             return rows_of(())

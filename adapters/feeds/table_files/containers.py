@@ -117,7 +117,7 @@ def parts_of(path: Path, *, name: str = "") -> Iterator[Part]:
 
 
 def table_files(folder: Path) -> list[Path]:
-    """Return the files of a folder that may have bars, sorted by name; if it has none, those of its subfolders.
+    """Return the files of a folder that may have bars, sorted by name; if it has none, the files of its subfolders.
 
     Raises FeedError for a folder without such a file, and for more than MOST_MEMBERS files.
     """

@@ -115,7 +115,7 @@ def _is_bar(row: Mapping[str, Any], *, timed: bool = False) -> bool:
 
 
 def _flattened(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a bar with nested prices as fields of its own: those of "mid", or of the only nested object with prices.
+    """Return a bar with the prices of a nested object as its own fields: of "mid", or else of the only such object.
 
     If several nested objects have prices (bid and ask), their fields are prefixed with the names of the objects.
     """

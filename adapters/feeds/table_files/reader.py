@@ -103,7 +103,8 @@ def read_tables(path: Path, asked: Asked = NOTHING_ASKED) -> Table:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the file itself, or the table files of a folder. Raises FeedError as `table_files` does."""
+    """Return the file itself, or the table files of a folder. Raises FeedError for a folder without a table file, or
+    with too many."""
     return table_files(path) if path.is_dir() else [path]
 
 

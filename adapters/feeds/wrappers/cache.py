@@ -62,7 +62,7 @@ class Cached(Forwarding):
         self.downloads = 0
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Return the bars as `Source.bars` does: those in the cache, and downloads of the ranges that are not stored.
+        """Return the bars of all symbols: the stored ones, and downloads of the ranges that are not stored.
 
         Raises the wrapped source's SourceError, and PartialAnswer for symbols that a download lacked.
 
@@ -107,7 +107,7 @@ class Cached(Forwarding):
         return rows
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """Return the actions as `Source.actions` does: those in the cache, and downloads of the rest.
+        """Return the splits and dividends: the stored ones, and downloads of the ranges that are not stored.
 
         Raises the wrapped source's SourceError.
 
@@ -207,7 +207,8 @@ class Cached(Forwarding):
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """One symbol's note and the bars of its file; `rows` is None before they are read."""
+    """One symbol's note (the record of its stored ranges), and the bars of its file; `rows` is None before they are
+    read."""
 
     note: Note
     rows: Rows | None

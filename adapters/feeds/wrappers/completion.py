@@ -22,7 +22,7 @@ class Completed:
         self._stream: Final = stream
 
     async def bars(self) -> AsyncGenerator[Rows, None]:
-        """Yield bars as `Stream.bars` does, but each only once a later bar of its symbol has arrived.
+        """Yield the wrapped stream's bars, each once a later bar of its symbol has arrived.
 
         A correction of an earlier bar is sent at once.
         """

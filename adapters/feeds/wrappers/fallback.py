@@ -34,8 +34,7 @@ class Fallback:
     def __init__(
         self, sources: Sequence[Source], universe: Universe, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Compare the conventions of the sources with those of the first one. Raises ValueError if they cannot be
-        mixed.
+        """Compare the conventions of all sources with the first one's. Raises ValueError if they cannot be mixed.
 
         The health of a source counts its failures. Raw and adjusted prices cannot be mixed, nor stamps of opens and
         closes; for a market that never closes the session's date and its open are the same instant.
