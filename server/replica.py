@@ -283,7 +283,7 @@ def _exists(pid: int) -> bool:
 
 
 async def serve(config: Config, folder: Path, shown: Callable[[str], None], leader: str = "") -> None:
-    """Serve reads until SIGINT or SIGTERM; `shown` is called with the API's URL, and `leader` is as for `Replica`.
+    """Serve reads until SIGINT or SIGTERM; call `shown` with the API's URL. `leader` is the trading daemon's URL.
 
     Raises CannotStart for a run that cannot be replayed, and ApiUnavailable if the API cannot start.
     """

@@ -72,7 +72,7 @@ def paired_gain(
 
     The test bootstraps the studentised difference: O. Ledoit and M. Wolf, Robust performance hypothesis testing with
     the Sharpe ratio (2008). Standard errors use sums over blocks; the error of the original sample uses all n
-    overlapping blocks. `block` is the block length, 0 for `block_length`. `key` is the seed of the `resamples` draws.
+    overlapping blocks. `block` is the block length, 0 for the optimal one. `key` is the seed of the `resamples` draws.
     `risk_free_annual` is one annual rate, or a rate for each return. Returns the annual difference, its one-sided
     p-value and the block length. Identical series give a p-value of 1. Raises ValueError for series of different
     lengths.
@@ -176,10 +176,10 @@ def _longest_block(n: int) -> int:
 def _optimal_length(series: Floats, factor: float) -> float:
     """Return the block length with the least mean squared error of the bootstrap's variance estimate.
 
-    The variance of that estimate is `factor` times the squared spectrum at frequency 0; `factor` is 4/3 for the
+    The variance of the estimate is `factor` times the squared spectrum at frequency 0; `factor` is 4/3 for the
     circular bootstrap, 2 for the stationary one. The constants are those of Politis and White (2004): an
     autocorrelation is significant from 2 sqrt(log10(n) / n) on, and the bandwidth is twice the last lag before
-    `quiet_run` insignificant ones.
+    a run of insignificant ones.
     """
     n = len(series)
     deviations = series - series.mean()
@@ -270,7 +270,7 @@ def percentiles(values: Floats) -> tuple[float, float] | None:
 
 
 def mean_interval(series: Floats, draw: Generator) -> tuple[float, float] | None:
-    """Return the percentile interval of the mean of float64[T], with blocks of `stationary_length`.
+    """Return the percentile interval of the mean of float64[T], with blocks of the optimal mean length.
 
     Returns None for fewer than MIN_SAMPLES samples, for non-finite ones, and where all are 0.
     """

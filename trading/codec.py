@@ -150,7 +150,7 @@ def _equal(recorded: JournalEffect, computed: JournalEffect) -> bool:
 def _common(recorded: Values, computed: Values) -> Values:
     """Return the recorded values; if the record is of codec version 1, only those that `computed` has too.
 
-    A record of version 1 has the values of all limits, and so always that of the limit `cash`.
+    A record of version 1 has the values of all limits, and so always the value of the limit `cash`.
     """
     return {key: pair for key, pair in recorded.items() if key in computed} if "cash" in recorded else recorded
 

@@ -22,7 +22,7 @@ def instant_text(ts_ns: int) -> str:
 
 
 def iso_text(ts_ns: int) -> str:
-    """Format an instant in ns UTC as `instant_text` does, but 0 as 1970-01-01T00:00:00Z."""
+    """Format an instant in ns UTC: 2024-07-03T17:00:00Z, with microseconds unless they are 0; 0 is 1970-01-01."""
     return _iso(ts_ns)
 
 

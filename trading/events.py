@@ -544,8 +544,8 @@ JournalEvent = Journalled | SliceRef | Bars
 
 
 def split_of(event: object) -> Action | None:
-    """Return the split that an event applies: that of a corporate action, or the one by which an operator explained a
-    price jump.
+    """Return the split that an event applies, from a corporate action or from an operator's explanation of a price
+    jump.
 
     None for any other event.
     """

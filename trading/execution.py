@@ -51,7 +51,7 @@ class FittedCost(Struct, frozen=True):
     hours).
 
     `fixed_bp` is half the spread plus slippage, and `error_bp` its standard error (None if unknown). `impact` is the
-    coefficient as in `Costs`. `fills` is the number of fills behind the estimate.
+    coefficient of the square-root law in bp. `fills` is the number of fills behind the estimate.
     """
 
     symbol: str

@@ -122,15 +122,15 @@ def lots_to_be_had(volume: float, numerator: Whole, denominator: Whole) -> int:
 
 
 def bounded_share(volume_nano: float, numerator: int, denominator: int) -> int:
-    """Return the same as `lots_to_be_had`, for a volume in nano-units and integers within 62 bits."""
+    """Return the lots that a participation cap permits of a volume in nano-units; the cap is within 62 bits."""
     units: int = int(volume_nano)
     return bounded_ratio(units, numerator, 1, denominator)[0]
 
 
 def commission_micro(lots: int, price_nano: int, numerator: Whole, denominator: Whole) -> int:
-    """Return the commission on unsigned lots in whole micro, rounded half-even, MOST + 1 at most. The rate numerator /
-    denominator is `commission_ratio`. A rate that fits 64 bits is computed in 64 bits, which is faster; another one as
-    integers of any size."""
+    """Return the commission on unsigned lots in whole micro, rounded half-even, MOST + 1 at most. The rate is
+    numerator / denominator. A rate that fits 64 bits is computed in 64 bits, which is faster; another one as integers
+    of any size."""
     if numerator <= MOST and denominator <= MOST:
         return bounded_fee(lots, price_nano, numerator, denominator)
     exact: Whole = lots
@@ -143,7 +143,7 @@ def commission_micro(lots: int, price_nano: int, numerator: Whole, denominator: 
 
 
 def bounded_fee(lots: int, price_nano: int, numerator: int, denominator: int) -> int:
-    """Return the same as `commission_micro`, for a fraction of integers within 62 bits."""
+    """Return the commission on unsigned lots in micro, rounded half-even; the rate is within 62 bits."""
     quotient: int
     remainder: int
     quotient, remainder = bounded_ratio(lots, price_nano, numerator, denominator)
@@ -271,7 +271,7 @@ class LimitFills:
         return taken_lots
 
     def rate(self, column: int, size: int) -> int:
-        """Return the cost rate of a fill of `size` unsigned lots, with market impact, in units of 1 / `terms.one`."""
+        """Return the cost rate of a fill of `size` unsigned lots, with market impact; `terms.one` is 100 %."""
         terms: Terms = self.terms
         if terms.impact > 0.0:
             volume: float = self.columns.volume[self.t, column]

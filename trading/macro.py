@@ -178,7 +178,7 @@ class MacroHistory:
 
     def series(self, name: str, symbols: Sequence[str], k: int) -> Floats:
         """Return float64[k, N], the known values of a series per symbol at the newest k samples, oldest first. Raises
-        ValueError as `known` does."""
+        ValueError for an unknown series, or more samples than `lookback`."""
         columns = series_columns(name, symbols)
         if not all(column in self._place for column in columns):
             listed = dict.fromkeys(column.partition(" ")[0] for column in self.names if " " in column)

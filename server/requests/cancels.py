@@ -70,7 +70,8 @@ def found_order(state: State, run: str, name: str) -> tuple[Working, int]:
 def cancel_requested(service: Service, asked: CancelOne, who: str) -> CancelRequested:
     """Return the event that cancels an order.
 
-    Raises NotDone like `check_ready` and `found_order`, and for a request without a reason.
+    Raises NotDone for an unknown or ended order, a protective stop order, a missing reason, and while the daemon is not
+    ready.
     """
     check_ready(service)
     work, row = found_order(service.shell.state, service.run, asked.order)

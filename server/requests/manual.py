@@ -411,7 +411,7 @@ def became_of_flow(state: State, moved: Flow) -> Paid:
 
 
 def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
-    """The differences between the books and the venue's newest account report; `how` is as in `Settle`."""
+    """The differences between the books and the venue's newest account report; the answer repeats `how`."""
     lots, cash = found(state, account)
     differences = differences_text(state, lots, cash)
     waits = [order_name(state, key, work.basket.sym[row]) for key, work, row in uncertain_rows(state)]
@@ -429,8 +429,9 @@ def found(state: State, account: VenueAccount) -> tuple[list[int], int]:
 
 
 def correction(service: Service, account: VenueAccount, how: str, reason: str, who: str = VIA) -> Correction:
-    """Return the event that books the differences of a reconciliation (see `Settle.how`).
+    """Return the event that books the differences of a reconciliation in the book of the agent `how`.
 
+    "fence" as `how` keeps the differences apart from all agents.
     Raises NotDone without a difference, and if every difference may come from orders that the venue has not answered.
     """
     state = service.shell.state

@@ -53,7 +53,7 @@ class Reasoned(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def seat_of(state: State, agent: str) -> int:
-    """The index of the policy of an agent or a shadow (an agent simulated beside the account): agents first.
+    """The policy index of an agent, or of a shadow (an agent simulated beside the account): shadows come last.
 
     Raises NotDone if, since a promotion, the policy of another agent or shadow decides for this agent.
     """

@@ -59,7 +59,7 @@ def order_settled(service: Service, asked: SettleOrder, who: str) -> OrderSettle
     """Return the event that settles an order.
 
     Raises NotDone without exactly one of `filled` and `never_sent`, for an unknown order, a wrong quantity or price, a
-    missing reason, and an order that may not be settled now (`why_not_settled`).
+    missing reason, and an order that the venue has answered or may still answer.
     """
     check_ready(service)
     state = service.shell.state
@@ -90,8 +90,8 @@ def _retry_text(state: State, work: Working, row: int) -> str:
 def _filled_lots(state: State, work: Working, row: int, text: str) -> tuple[int, int]:
     """Parse the text QUANTITY@PRICE into (lots, price in nano-currency).
 
-    The order, in whose lots the quantity is counted, has the index `row` in the basket `work`. Raises NotDone for other
-    text, and for a quantity that is not whole lots.
+    `work` is the basket of the order (the orders of one instant), and `row` the order's index in it. Raises NotDone for
+    other text, and for a quantity that is not whole lots.
     """
     quantity, separator, price = text.partition("@")
     if not separator:

@@ -233,7 +233,7 @@ def closing_digest(closed: PortfolioClosed, lots: Sequence[int], trades: Trades)
 
 
 def _orders(state: State, plan: Planned, basket: OrderBasket | None, costs: Costs, run: str) -> list[OrderOf]:
-    """The orders of a plan: its basket, or the parent orders that are worked over time; empty without both.
+    """The orders of a plan: of its `basket` (one instant), or the parent orders worked over time; empty without both.
 
     `plan.portion` is present for lots that are worked over time; such an order has no id at the venue yet.
     """

@@ -59,7 +59,7 @@ class Expectation(Struct, frozen=True):
 
 
 def expectation(state: State, book_index: int, weights: Floats, basis: str) -> Expectation:
-    """The annual figures of weights float64[N], one per symbol, held through the last lookback of the run.
+    """The annual figures of weights float64[N], one per symbol, held through the newest samples (the run's lookback).
 
     `book_index` is the agent whose book the weights are for, and `basis` the name of their source. The Sharpe ratio is
     None without a return or risk. The risk score is the class of the annual volatility, from 1 (the lowest).
@@ -96,7 +96,7 @@ def columns_of(state: State, symbols: Sequence[str], field: str) -> tuple[int, .
 def given_weights(state: State, book_index: int, weights: Mapping[str, float]) -> Floats:
     """Return weights by symbol as float64[N], 0 for the other symbols.
 
-    Raises TargetsWrong for an unknown symbol, and for weights that `_permitted` refuses.
+    Raises TargetsWrong for an unknown symbol, and for weights that no portfolio may have (`_permitted`).
     """
     columns_of(state, tuple(weights), "weights")
     targets = np.zeros(state.universe.size)
@@ -111,7 +111,7 @@ def policy_weights(state: State, book_index: int, policy: str, symbols: Sequence
     """Return the weights float64[N] of a registered policy for these symbols over the run's history.
 
     Raises TargetsWrong for an unknown policy or symbol, a policy that needs parameters or more history, a policy that
-    raises an error or answers "hold", and weights that `_permitted` refuses.
+    raises an error or answers "hold", and weights that no portfolio may have (`_permitted`).
     """
     names = sorted(name for name in POLICIES if name not in PASSIVE)
     if policy in PASSIVE or policy not in POLICIES:
@@ -148,7 +148,7 @@ def agent_weights(state: State, book_index: int, answer: Mapping[str, float], sy
     """Return an agent's weights float64[N]: of `symbols` only, 0 for the others; of all where `symbols` is empty.
 
     `answer` maps symbols to the agent's weights. Raises TargetsWrong for an unknown symbol in `symbols`, and for
-    weights that `_permitted` refuses.
+    weights that no portfolio may have (`_permitted`).
     """
     chosen_columns = set(columns_of(state, symbols, "symbols")) if symbols else set(range(state.universe.size))
     targets = np.zeros(state.universe.size)

@@ -243,7 +243,7 @@ def challenges_of(
 def standing_of(
     state: State, name: str, run: str, ts: int, limits: list[LimitNow], looked: Sequence[Promotion], a_minute: int
 ) -> AgentStanding:
-    """The standing of an outside agent that decides for a book; the caller adds the room up to each limit per symbol.
+    """The standing of an outside agent that decides for a book; the caller adds the largest order per symbol.
 
     `ts` is the present market time in ns UTC. `looked` are the earlier comparisons of all pairs of champion and
     challenger, and `a_minute` is the maximum number of proposals in a minute.

@@ -159,10 +159,10 @@ def stored(folder: Path) -> tuple[Token, ...]:
 
 
 def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0, agent: str = "") -> tuple[Token, str]:
-    """(New token, its secret, which is stored nowhere). Raises also the errors of `_locked_tokens`.
+    """(New token, its secret, which is stored nowhere).
 
-    Raises TokenRefused for a name that is in use or malformed, for an `agent` without the scope propose, and for that
-    scope without an agent.
+    Raises TokenRefused for a name that is in use or malformed, for an `agent` without the scope propose, and for the
+    scope propose without an agent. Raises TokensUnreadable or TokensUnwritable for the file of tokens.
     """
     if NAME.fullmatch(name) is None:
         form = "a lower-case letter, then lower-case letters, digits, _ or -, at most 32"
@@ -192,8 +192,8 @@ def rotated(
     """Make a new secret for the token `name`: (token, new secret). The old secret remains valid for `overlap_ns`.
 
     Without `expires_ns` the new secret expires when the old one would. The owner's new secret is written to the file
-    `owner_file`, which stores no expiry. Raises like every change (see `_locked_tokens`), and TokenRefused if no token
-    has the name, or for an expiry of the owner's token.
+    `owner_file`, which stores no expiry. Raises TokenRefused if no token has the name, and for an expiry
+    of the owner's token; TokensUnreadable or TokensUnwritable for the file of tokens.
     """
     now_ns, secret = time.time_ns(), secrets.token_urlsafe(32)
     with _locked_tokens(folder) as (tokens, write):
@@ -227,7 +227,7 @@ def rotated(
 def revoked(folder: Path, name: str) -> int:
     """Remove the tokens of a name, and return their number.
 
-    Raises like every change (see `_locked_tokens`), and TokenRefused if no token has the name.
+    Raises TokenRefused if no token has the name, and TokensUnreadable or TokensUnwritable for the file of tokens.
     """
     with _locked_tokens(folder) as (tokens, write):
         remaining = [token for token in tokens if token.name != name]
@@ -239,7 +239,7 @@ def revoked(folder: Path, name: str) -> int:
 
 
 def note_used(folder: Path, used_ns: dict[str, int]) -> None:
-    """Record the last uses (id of a token -> instant in ns UTC) in the file. Raises the errors of `_locked_tokens`."""
+    """Record last uses (token id -> ns UTC) in the file. Raises TokenRefused, TokensUnreadable and TokensUnwritable."""
     with _locked_tokens(folder) as (tokens, write):
         changed = [
             msgspec.structs.replace(token, used_ns=max(token.used_ns, used_ns.get(token.id, 0))) for token in tokens

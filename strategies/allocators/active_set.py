@@ -48,8 +48,8 @@ def nonnegative(matrix: Floats, linear: Floats) -> Floats:
     by K. Murty's rule (1974). Raises Infeasible after BLOCKS + 3 n pivots.
 
     A matrix of fewer samples than variables is nearly singular: hundreds of variables are exchanged in turn, and each
-    exchange solves a system of hundreds of equations. Above MANY variables the function `grown` therefore continues
-    after the block exchanges.
+    exchange solves a system of hundreds of equations. Above MANY variables `grown`, which frees one variable at a time,
+    therefore continues after BLOCKS pivots.
     """
     size = len(linear)
     if size > FEW:
@@ -90,13 +90,13 @@ def nonnegative(matrix: Floats, linear: Floats) -> Floats:
 
 
 def grown(matrix: Floats, linear: Floats) -> Floats:
-    """Return float64[n], the x >= 0 that minimises x' A x / 2 - b' x, as `nonnegative` does, starting at x = 0.
+    """Return float64[n], the x >= 0 that minimises x' A x / 2 - b' x; the search starts at x = 0.
 
-    `matrix` A float64[n, n] may be singular, `linear` is b. In each round the variable at zero whose increase lowers
+    `matrix` A float64[n, n] may be singular, `linear` is b. In each step the variable at zero whose increase lowers
     the objective most steeply becomes free. Variables that would turn negative go back to zero. So the largest system
     to solve has the size of the number of positive variables, which is at most the rank of A. This is the algorithm of
     C. Lawson and R. Hanson for nonnegative least squares (Solving least squares problems, 1974), on products of the
-    columns in place of the rows (R. Bro and S. de Jong, 1997). Raises Infeasible after 10 n rounds.
+    columns in place of the rows (R. Bro and S. de Jong, 1997). Raises Infeasible after 10 n steps.
     """
     size = len(linear)
     x, free, barred = np.zeros(size), np.zeros(size, dtype=np.bool_), np.zeros(size, dtype=np.bool_)
@@ -132,10 +132,10 @@ def grown(matrix: Floats, linear: Floats) -> Floats:
 def likely(matrix: Floats, linear: Floats) -> Bools:
     """Return bool[n], a start for `nonnegative`: the positive variables under a model of one common factor.
 
-    `matrix` has a diagonal near 1, and b is `linear`. The betas follow from the leading eigenvector, and r_i is the
-    variance that the factor leaves to variable i. Then x_i = (b_i - beta_i s) / r_i where that is positive. s is the
-    sum of beta_i x_i over these variables. This s is the largest of the sums over the first k variables, by descending
-    b_i / beta_i.
+    `matrix` has a diagonal near 1, and b is `linear`. beta_i is the exposure of variable i to the factor, from the
+    leading eigenvector, and r_i the variance that the factor leaves to variable i. x_i is (b_i - beta_i s) / r_i where
+    this is positive, else 0. s is the sum of all beta_i x_i: the largest of the sums over the first k variables, by
+    descending b_i / beta_i.
 
     Source of the closed form: E. Elton, M. Gruber and M. Padberg, Simple criteria for optimal portfolio selection
     (1976).
@@ -160,9 +160,9 @@ def bounded(
     """Return the x, float64[n], with lower <= x <= upper and sum(x) = `total` that minimises x' A x / 2 - b' x.
 
     A is `matrix` float64[n, n] and b is `linear`. Also returns bool[n], the entries strictly between their bounds.
-    `start` is a guess: entries at its bounds begin there. The method is the block pivoting of `nonnegative` with one
-    equality: for given active bounds the free entries solve a linear system. Where blocks do not converge, the search
-    continues with single changes from a feasible point. Raises Infeasible when the bounds do not permit the sum.
+    Entries that the guess `start` has at a bound begin there. The method is block pivoting: for given active bounds the
+    free entries solve a linear system, then all wrong entries are exchanged at once. Where this does not converge, the
+    search goes on with single changes from a feasible point. Raises Infeasible when the bounds do not permit the sum.
     """
     if float(lower.sum()) > total * (1.0 + 1e-12) or float(upper.sum()) < total * (1.0 - 1e-12):
         raise Infeasible("no weights within their bounds have the required sum")
@@ -252,11 +252,11 @@ def _minimum_on_face(matrix: Floats, linear: Floats, at: Floats, free: Bools, to
 def _walk_from_feasible(
     matrix: Floats, linear: Floats, lower: Floats, upper: Floats, total: float, x: Floats
 ) -> tuple[Floats, Bools]:
-    """Return what `bounded` returns, by the primal active-set method from the feasible `x`.
+    """Return the minimum that `bounded` finds, and its entries strictly between bounds, from the feasible `x`.
 
-    A step goes towards the minimum of the free variables, and stops at the first bound, which becomes active. At a
-    minimum the bound with the worst multiplier is dropped (J. Nocedal and S. Wright, Numerical optimization, 2006,
-    16.5).
+    The primal active-set method takes a step towards the minimum of the free variables, which stops at the first bound;
+    this bound becomes active. At a minimum the bound with the worst multiplier is dropped (J. Nocedal and S. Wright,
+    Numerical optimization, 2006, 16.5).
     """
     low, high = x <= lower, x >= upper
     high &= ~low

@@ -42,7 +42,7 @@ def covariance_of(kind: CovarianceKind, returns: Floats, decay: float) -> Floats
 
 @lru_cache(maxsize=64)
 def estimator(kind: CovarianceKind, decay: float) -> Callable[[Floats], Floats]:
-    """Return `covariance_of` as a function of the returns alone.
+    """Return the function from returns to their covariance by the estimator `kind` (`covariance_of`).
 
     Equal arguments give the same object, so that a view can store its result for all readers.
     """

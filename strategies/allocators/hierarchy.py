@@ -29,7 +29,7 @@ def distances(correlation: Floats) -> Floats:
 
 
 def single_linkage(distance: Floats) -> Linkage:
-    """Return the tree in which the distance of two clusters is that of their nearest members.
+    """Return the tree in which two clusters are as distant as their nearest members.
 
     The tree is a list of merges (cluster, cluster, distance): the k-th merge creates cluster n + k, leaves are 0 to
     n - 1. The merges of the tree are the edges of the minimum spanning tree in order of length (J. Gower and G. Ross,

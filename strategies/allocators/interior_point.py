@@ -65,19 +65,16 @@ def solve(program: Program, start: Floats) -> Floats:
     """Return float64[n], the minimiser. `start` float64[n] need not be feasible.
 
     The method is primal-dual with predictor and corrector (S. Mehrotra, On the implementation of a primal-dual interior
-    point method, 1992). Rows are eliminated: each step solves one system with as many unknowns as x and the equalities
-    have. If the steps lose accuracy, the best iterate is returned where its error is at most NEAR. Raises Infeasible
-    when the method does not converge, for example because no x meets the hard rows.
-
-    A row is a constraint; a soft one has a finite cost and may be violated. Of each row s is the slack and y its
-    multiplier, u the violation and z its multiplier.
+    point method, 1992). Rows (constraints) are eliminated: each step solves one system with as many unknowns as x and
+    the equalities have. If the steps lose accuracy, the best iterate is returned where its error is at most NEAR.
+    Raises Infeasible when the method does not converge, for example because no x meets the rows of infinite cost.
     """
     soft = np.isfinite(program.cost)
     cost = np.where(soft, program.cost, 0.0)
     scale = 1.0 + float(np.abs(program.linear).max(initial=0.0)) + float(cost.max(initial=0.0))
     row_values = program.rows.dot(start) - program.floor
     slacks = np.maximum(row_values, 0.0) + 0.1
-    # x, the multipliers of the equalities, then s, y, u and z
+    # x, multipliers of the equalities; by row the slack s, its multiplier y, the violation u, its multiplier z
     point = _Point(
         start.astype(np.float64),
         np.zeros(len(program.to)),
@@ -158,8 +155,7 @@ class _NewtonSystem:
     def __init__(self, p: Program, soft: Bools, cost: Floats, scale: float, at: _Point) -> None:
         """Factor the linear system of the Newton steps at the point `at`.
 
-        Rows are the constraints of `p`, and `soft` bool[m] marks those with a finite `cost`. Of each row s is the slack
-        and y its multiplier, u the violation and z its multiplier. `scale` is the size of the objective's numbers.
+        `soft` bool[m] marks constraints of `p` with a finite `cost`. `scale` is the size of the objective's numbers.
         """
         n = len(p.linear)
         self.p, self.soft, self.at = p, soft, at

@@ -90,12 +90,12 @@ def _largest_ratio(cov: Floats, reward: Floats, box: Box) -> Floats:
 
 
 def _largest_ratio_in_box(cov: Floats, reward: Floats, box: Box, start: Floats) -> Floats:
-    """Return what `_largest_ratio` does, by a search along the frontier from the weights `start`.
+    """Return float64[n], the weights in the box with the largest ratio, by a search along the frontier from `start`.
 
     A point of the frontier is the w with the largest t r'w - w'Cw / 2 in the box, with r = `reward` and C = `cov`. The
-    optimum is the point with t = w'Cw / r'w. While the same weights are at their bounds (one face), that t has a closed
-    form: the variance over the reward of the minimum variance on the face. If this t lies outside the bracket that is
-    known so far, the bracket is halved instead.
+    optimum, with the largest r'w / sqrt(w'Cw), has t = w'Cw / r'w. While the same weights are at their bounds (one
+    face), this t has a closed form: the variance over the reward of the minimum variance on the face. If the result
+    lies outside the interval that is known to contain t, the interval is halved instead.
     """
     lower, upper = box.sides(len(reward))
     if highest(reward, box) <= 0.0:

@@ -110,15 +110,15 @@ def risk_budgets(sides: Floats, covariance: Floats, budgets: Floats) -> Floats:
 
 
 def equal_risk(correlation: Floats) -> Floats:
-    """Return float64[n], the x of `shared_risk` with equal shares and RIDGE on the diagonal, which always exists."""
+    """Return float64[n], the x > 0 with equal shares of the variance; RIDGE on the diagonal makes x finite."""
     return shared_risk(correlation, np.full(len(correlation), 1.0 / len(correlation)), RIDGE)
 
 
 def _newton_start(correlation: Floats, shares: Floats) -> Floats:
     """Return float64[n], a start for Newton's method, close to the solution if no correlation is negative.
 
-    `shares` float64[n] are the wanted shares of the risk. Each round multiplies x as in `shared_risk`, until each
-    instrument's risk is near its share.
+    `shares` float64[n] are the wanted shares of the risk. Each x is multiplied by its share over its contribution, to
+    the power 2/3, until each contribution is near its share.
     """
     unscaled_start = np.sqrt(shares / max(float(np.sqrt(shares).dot(correlation).dot(np.sqrt(shares))), 1e-3))
     x = unscaled_start

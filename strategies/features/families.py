@@ -126,7 +126,7 @@ def _of_prices() -> dict[str, Family]:
     """Families of prices and volumes. Figures with a unit are divided by the price, or by what is usually traded.
 
     A family is its group, a function from parameters to its node (computed column), a description, and the usual
-    parameters in bars. The 1 of `deviation` makes the divisor one less than the number of values.
+    parameters in bars.
     """
     usual = {"fast": 20, "slow": 60}
     return {
@@ -144,6 +144,7 @@ def _of_prices() -> dict[str, Family]:
         ),
         "volatility_change": Family(
             "volatility",
+            # the last argument 1: the divisor is one less than the number of values
             lambda fast, slow: ratio(deviation(growth(CLOSE), fast, 1), deviation(growth(CLOSE), slow, 1)) - 1.0,
             "short volatility over long, less 1", usual,
         ),

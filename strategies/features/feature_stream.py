@@ -1,6 +1,6 @@
 """Computes a feature set sample by sample: F features of N instruments, float64[N, F], per row.
 
-The result equals that over the whole history.
+The result equals the features computed over the whole history at once.
 
 Inputs are unadjusted prices. A split or dividend arrives as the factor that adjusts older prices. Internally prices are
 adjusted forward, so that stored values never change.
@@ -38,11 +38,10 @@ class _PeriodBars:
     def update(self, number: float, fields: Mapping[str, Floats], present: Bools) -> Floats:
         """Add a row to the week or month with this `number`, and return the features of the last completed one.
 
-        When `number` changes, the running period is complete, and a new one begins. `self.number` is -1 before the
-        first row. The rows of `running` are open, high, low, close, volume and benchmark.
+        When `number` changes, the running period is complete, and a new one begins.
         """
         if number != self.number:
-            if self.number >= 0.0:
+            if self.number >= 0.0:  # -1 before the first row
                 self._complete("benchmark" in fields)
             self.number = number
             self.running = np.full_like(self.running, np.nan)
@@ -100,8 +99,9 @@ class FeatureStream:
         """Return the values of F features of N instruments, float64[N, F], for one row of bars.
 
         `bars` are unadjusted, float64[N] by field, NaN without a bar. `factor` float64[N] multiplies prices older than
-        the previous row (1: no action; 0.25: a 4:1 split), and `shares` multiplies older volumes. `by_symbol` and
-        `shared` are the inputs beside bars, as in the class Inputs. `session` is the session date in ns since 1970.
+        the previous row (1: no action; 0.25: a 4:1 split), and `shares` multiplies older volumes. `by_symbol`
+        and `shared` have the other inputs by name: a value per instrument, and one for all. `session` is the session
+        date in ns since 1970.
         """
         refuse_missing(self.spec, {*by_symbol, *shared} | ({"benchmark"} if self.benchmark is not None else set()))
         if factor is not None:
@@ -145,7 +145,7 @@ class FeatureStream:
     ) -> dict[str, Floats]:
         """The inputs of the shared features: `shared`, figures of the book, the date, and the close of the benchmark.
 
-        A value of `shared` that is not finite leaves the last one in force.
+        In place of a value of `shared` that is not finite, the last one counts.
         """
         for name, value in shared.items():
             if np.isfinite(value) or name not in self._shared_values:

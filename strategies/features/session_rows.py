@@ -18,7 +18,7 @@ from quantd.trading.view import View
 
 
 def compute_by_session(spec: FeatureSpec, inputs: Inputs, returns: Floats | None, *, rows: int | None = None) -> Floats:
-    """Return float64[rows, N, F] as `compute` does, but features relative to the benchmark by session date.
+    """Return the features float64[rows, N, F]: those relative to the benchmark by session date, the others by bar.
 
     `inputs` have T rows. `returns` float64[T - 1, N] are the returns of `View.synchronous`, whose rows have the returns
     of all instruments on one session date. They are None if they equal the returns of the bars. Features relative to

@@ -112,7 +112,7 @@ Node: TypeAlias = Field | Point | Lag | Window | Recursion | Adaptive
 
 
 def _latest_settled(nodes: tuple[Node, ...]) -> int | None:
-    """Return the largest `settled` of the nodes; None if one of them depends on its starting point for ever."""
+    """Return after how many bars no node depends on its starting point (`settled`); None if one does for ever."""
     lengths = [n.settled for n in nodes]
     return None if None in lengths else max((k for k in lengths if k is not None), default=0)
 

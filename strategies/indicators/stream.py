@@ -29,7 +29,7 @@ class Tape:
         self.end = depth
 
     def append(self, row: Floats) -> None:
-        """Add a row. A full tape first moves its newest `depth` rows to the start of its memory."""
+        """Add a row. If the memory is full, its newest `depth` rows are first moved to its start."""
         if self.end == len(self.rows):
             self.rows[: self.depth] = self.rows[self.end - self.depth :]
             self.end = self.depth
@@ -49,7 +49,7 @@ class Stream:
     """Evaluates `nodes` (computed columns) for `size` instruments, bar by bar."""
 
     def __init__(self, nodes: list[Node], size: int) -> None:
-        """Plan the steps of `nodes` and of all that they depend on; a node that is read at older rows gets a tape."""
+        """Plan the steps of `nodes` and their dependencies; a node that is read at older rows gets a Tape (buffer)."""
         self.size = size
         self.keys = [node.key for node in nodes]
         self._nodes = ordered(nodes)

@@ -175,7 +175,7 @@ class Allocator(Generic[P]):
         return (Noted(weights, note, warns=warns) if note else weights), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
-        """Return float64[T, N], the weights that `act` would return at the T samples `rows` of the block.
+        """Return float64[T, N], the weights that `act` would return at T samples, the `rows` of a block of samples.
 
         A row is NaN where the decision has a note or the form reads the book; `act` then makes this decision.
         """

@@ -47,7 +47,7 @@ class ConstrainedParams(BoundedParams, frozen=True, kw_only=True):
 def limits_of(case: Case[ConstrainedParams], cost: float, confidence: float | None) -> Limits:
     """Return the constraints of the parameters by instrument index, as fractions of the invested amount.
 
-    `cost` is that of trading, per sample and as a fraction of the value traded. `confidence` replaces the parameter
+    `cost` is the cost of trading per sample, as a fraction of the value traded. `confidence` replaces the parameter
     `cvar_confidence`; with None the parameter counts. Raises ParamsError for a group that [[universe.groups]] does not
     have.
     """
@@ -94,7 +94,7 @@ def solved(
 ) -> Floats:
     """Return the weights float64[n] of an objective under the constraints of the case.
 
-    `mean` float64[n] is the expected return per sample. `cost` is that of trading, per sample and as a fraction of the
+    `mean` float64[n] is the expected return per sample. `cost` is the cost of trading per sample, as a fraction of the
     value traded. `confidence` replaces the parameter `cvar_confidence` (None: the parameter counts). `risk_aversion`
     counts only for the objective "utility". Raises Infeasible where no weights meet the constraints.
     """

@@ -50,7 +50,7 @@ class EqualWeight:
         return equal_weights(view.prices, self.params.invested), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
-        """Return float64[T, N], the weights that `act` would return at the T samples `rows` of the block `view`."""
+        """Return float64[T, N], the weights that `act` would return at T samples, the `rows` of a block of samples."""
         priced = np.isfinite(view.prices[rows])
         if priced.all():
             return np.full(priced.shape, self.params.invested / priced.shape[1])

@@ -57,16 +57,16 @@ class FixedMix:
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         """Implements `Policy.act`: the mix, with zero for an instrument without a price.
 
-        Raises ParamsError as `fit` does.
+        Raises ParamsError for a symbol that is not in the universe.
         """
         row = _row(self.mix, view.universe.symbols)
         square = view.prices.dot(view.prices)  # NaN, which differs from itself, if any price is NaN
         return (row if square == square else np.where(np.isfinite(view.prices), row, 0.0)), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
-        """Return float64[T, N], the weights that `act` would return at the T samples `rows` of the block `view`.
+        """Return float64[T, N], the weights that `act` would return at T samples, the `rows` of a block of samples.
 
-        Raises ParamsError as `fit` does.
+        Raises ParamsError for a symbol that is not in the universe.
         """
         return np.where(np.isfinite(view.prices[rows]), _row(self.mix, view.universe.symbols), 0.0)
 

@@ -34,7 +34,7 @@ def inverse_deviations(returns: Floats) -> Floats:
 
 
 def rolling_inverse_deviations(returns: Floats, k: int) -> Floats:
-    """Return float64[R - k + 1, N], `inverse_deviations` of each k consecutive rows of float64[R, N]."""
+    """Return float64[R - k + 1, N], 1 / standard deviation (n - 1) of each k consecutive rows of float64[R, N]."""
     return _inverse_of_moving(rolling(variances, returns, k), rolling_still(returns, k))
 
 
@@ -68,7 +68,7 @@ class InverseVolatility:
         return parts * (self.params.invested / total if total > 0.0 else 0.0), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
-        """Return float64[T, N], the weights that `act` would return at the T samples `rows` of the block `view`."""
+        """Return float64[T, N], the weights that `act` would return at T samples, the `rows` of a block of samples."""
         parts = view.rolling(rolling_inverse_deviations, self.params.lookback, rows)
         totals = np.add.reduce(parts, axis=-1, keepdims=True)
         return parts * np.divide(self.params.invested, totals, out=np.zeros_like(totals), where=totals > 0.0)

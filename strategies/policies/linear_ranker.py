@@ -98,7 +98,7 @@ class LinearRanker:
 
     @property
     def lookback(self) -> int:
-        """The number of bars of a fit: those of the features, `history` rows of the regression, and `ahead` for their
+        """The number of bars that a fit needs: for the features, `history` for the regression, and `ahead` for the
         outcomes."""
         return self.spec.lookback + self.params.history + self.params.ahead
 

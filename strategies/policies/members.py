@@ -69,7 +69,7 @@ class Loaded:
 class Answer:
     """A member policy's answer, with its new memory. `failed` is the reason of a failure, empty without a failure.
 
-    `note` and `warns` are as in Noted.
+    `note` is a message for operators; `warns` marks an answer that deviates from the policy's intention.
     """
 
     weights: Floats | Hold

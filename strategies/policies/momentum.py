@@ -54,7 +54,7 @@ class Momentum:
         return (parts * (risen > 0.0) / total if total > 0.0 else parts), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:
-        """Return float64[T, N], the weights that `act` would return at the T samples `rows` of the block `view`."""
+        """Return float64[T, N], the weights that `act` would return at T samples, the `rows` of a block of samples."""
         window, skip = self.params.lookback, self.params.skip
         risen = view.momentum(window, rows, skip)
         equal = self.params.size == "equal"

@@ -58,7 +58,7 @@ class RegimeParams(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Reading(NamedTuple):
-    """The current regime, the probability of each of REGIMES (float64[3]), and the figures that `why` explains."""
+    """The current regime, the probability of each of REGIMES (float64[3]), and figures for the explanation `why`."""
 
     regime: str
     probabilities: Floats
@@ -142,8 +142,8 @@ def by_name(states: Floats, names: list[int]) -> Floats:
 class ByFit:
     """Regimes by the fitted states of a model, which is fitted again every `refit` samples.
 
-    `words` names the model. `span` is the number of further returns before the fitting window that the window's first
-    sample needs. `fit` returns the model in the form stored in memory. `now` returns the current probabilities of its K
+    `words` names the model. `span` is the number of returns before the fitting window that its first sample also
+    needs. `fit` returns the model in the form stored in memory. `now` returns the current probabilities of its K
     states and the standard deviations of the states, both float64[K].
     """
 
@@ -159,7 +159,7 @@ class ByFit:
         return self.params.window + self.span
 
     def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, Memory]:
-        """Return what `ByThresholds.read` does, for the fitted states.
+        """Return (reading, new memory); the reading (current regime) is None for too few or constant returns.
 
         The states are fitted again every `refit` samples, and kept in the memory. Each state has the name of a regime,
         and several states may have the same. The reading has the annual figures of the likeliest state of its regime.
@@ -229,7 +229,7 @@ def _read_mixture(returns: Floats, params: RegimeParams, memory: Memory) -> tupl
 
 
 def _mean_and_log_deviation(returns: Floats, span: int) -> Floats:
-    """Return float64[k - span + 1, 2]: mean and log standard deviation of each `span` returns."""
+    """Return float64[k - span + 1, 2]: mean and log standard deviation of each `span` consecutive returns."""
     windows = np.lib.stride_tricks.sliding_window_view(returns, span)
     return np.column_stack([windows.mean(axis=1), np.log(np.maximum(windows.std(axis=1, ddof=1), FINE**0.5))])
 

@@ -60,7 +60,7 @@ def fit_markov(samples: Floats, count: int, iterations: int) -> Markov:
 
 def refined(samples: Floats, model: Markov, iterations: int, floor: float = FLOOR) -> Markov:
     """Improve `model` by at most `iterations` rounds of Baum-Welch, until the gain is negligible. Each round raises the
-    likelihood of `samples` (up to the floor under the covariances). `score` belongs to the returned model."""
+    likelihood of `samples` (up to the floor under the covariances). `score` of the result is its log-likelihood."""
     for _ in range(iterations):
         weight, moves, score = expected(samples, model)
         if score - model.score < TOLERANCE * len(samples):
@@ -94,8 +94,8 @@ def _scaled_products(first: Floats, steps: Floats) -> Floats:
 
     `first` is float64[K] and `steps` float64[S, K, K]. Each row of the result is scaled to the sum 1.
 
-    The loop runs over about sqrt(S) blocks in parallel. Within a block the product of the steps does not depend on
-    earlier blocks, so that all blocks are multiplied at once and then joined.
+    The steps are divided into about sqrt(S) blocks. The product of the steps of a block does not depend on earlier
+    blocks, so that all blocks are multiplied at once and then joined.
     """
     count, size = len(steps), len(first)
     block_length = max(1, round(count**0.5))

@@ -41,7 +41,6 @@ def direction_of(trend: float, threshold: float, before: int, margin: float) -> 
 def regime_of(level: int, direction: int, before: str) -> str:
     """Return the regime of TABLE for a volatility level (0 to 3) and the direction of the trend.
 
-    `before` is the previous regime, which stays if the table has no entry and that regime was bull or bear; else the
-    regime is bull.
+    Where TABLE has no entry, the previous regime `before` stays if it was bull or bear; otherwise the result is bull.
     """
     return TABLE[level][direction + 1] or (before if before in ("bull", "bear") else "bull")

@@ -94,7 +94,7 @@ def covariance_of(returns: Floats) -> Floats:
 
 
 def volatility_ratio(market: Floats, short: int) -> float:
-    """Return the volatility of the last `short` of the returns `market` over that of the earlier ones.
+    """Return the volatility of the last `short` of the returns `market` over the volatility of the earlier ones.
 
     The ratio is 0 for fewer than 3 x `short` returns, and for earlier returns that do not vary.
     """
@@ -227,8 +227,8 @@ def _minimum_by_coordinates(target: Floats, held: Floats, risk: Floats, slope: F
 def _without_small(weights: Floats, target: Floats, held: Floats, risk: Floats, cost: Floats, fixed: float) -> Floats:
     """Return `weights` without the trades that do not recover their fixed cost, the least useful removed first.
 
-    A trade is the change of one symbol from `held`; `fixed` is the cost of one trade. The arguments are those of
-    `net_cost`.
+    A trade is the change of one symbol from `held`; `fixed` is the cost of one trade. `risk` is risk aversion x
+    covariance, and `cost` the cost per unit of weight traded.
     """
     weights = weights.copy()
     while True:

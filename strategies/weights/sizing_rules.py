@@ -58,8 +58,8 @@ def kelly_factor(weights: Floats, returns: Floats, fraction: float, method: str,
     """Return the factor on `weights` for `fraction` of Kelly's size, from their historical returns.
 
     The method "moments" uses the mean in excess of cash (`risk_free` a year) and the variance. "bets" uses win rate and
-    payoff, where one bet stakes the mean loss. The factor is 0 without an edge, and 1 with fewer than 20 samples or
-    constant returns.
+    payoff, where one bet stakes the mean loss. The factor is 0 where no gain is expected. It is 1 with fewer than 20
+    samples, for constant returns, and for "bets" without a loss.
     """
     earned = earned_by(weights, returns)
     if len(earned) < 20 or float(earned.var()) <= FINE:

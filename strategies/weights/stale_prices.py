@@ -31,7 +31,7 @@ def standing_still(returns: Floats) -> Bools:
 
 
 def rolling_still(returns: Floats, k: int) -> Bools:
-    """Return bool[R - k + 1, N], `standing_still` of each k consecutive rows of float64[R, N]."""
+    """Return bool[R - k + 1, N], True where k consecutive rows of float64[R, N] show a stale price."""
     zeros = np.zeros((len(returns) + 1, returns.shape[1]), dtype=np.int64)
     np.cumsum(returns == 0.0, axis=0, out=zeros[1:])
     count, short = zeros[k:] - zeros[:-k], min(STILL_SAMPLES, k)

@@ -174,7 +174,7 @@ class View:
         Use these returns for relations between instruments (correlations), whose days may end hours apart. A date
         appears once all its bars are known, so that with daily crypto beside shares the newest row is one sample late.
         The result equals `returns(k)` where no bar arrives after the sample. An instrument without a bar on a date
-        keeps its price. Raises as `returns` does.
+        keeps its price. Raises ValueError for k above the stored samples, and RuntimeError once the next sample exists.
         """
         self._require_current("synchronous returns")
         return self._rows.returns(k)
@@ -183,7 +183,8 @@ class View:
         """Return float64[N], the standard deviation (k - 1) of `returns(k)` per sample.
 
         The result is NaN where a return is missing. Like all statistics of a view, it is computed once per sample for
-        all agents and policies, and read-only. Raises as `returns` does.
+        all agents and policies, and read-only. Raises ValueError for k above the stored samples, and RuntimeError once
+        the next sample exists.
         """
         return self.shared(deviations, k)
 
@@ -203,20 +204,22 @@ class View:
         """Return `statistic(returns(k))`, computed once per sample for all readers; `statistic` is a pure function that
         returns an array.
 
-        With `skip`, the k samples ended that many samples ago. The result is read-only. Raises as `returns` does.
+        With `skip`, the k samples ended that many samples ago. The result is read-only. Raises ValueError for more than
+        the stored samples, and RuntimeError once the next sample exists.
         """
         self._require_current("returns")
         return self._ring.shared(statistic, k, skip)
 
     def shared_by_date(self, statistic: Callable[[Floats], A], k: int) -> A:
-        """Return `statistic(synchronous(k))`, computed once per sample for all readers, as `shared` does for
-        `returns`."""
+        """Return `statistic(synchronous(k))`, computed once per sample for all readers. The result is
+        read-only."""
         self._require_current("synchronous returns")
         return self._rows.shared(statistic, k)
 
     def bars(self, k: int) -> Bars:
         """Return the newest k samples as bars, oldest first, adjusted for known splits and dividends, so that the
-        newest bar has traded prices. Raises RuntimeError if no policy of the run sets `uses_bars`, and as `returns`."""
+        newest bar has traded prices. Raises ValueError for k out of range, and RuntimeError once the next
+        sample exists or if no policy of the run sets `uses_bars`."""
         if self._bars is None:
             raise RuntimeError("this run stores no bars; set uses_bars = True, or USES_BARS = True in a file")
         self._require_current("bars")
@@ -225,8 +228,8 @@ class View:
     def macro(self, name: str, k: int) -> Floats:
         """Return float64[k], the known values of a [feed] macro series at the newest k samples, oldest first.
 
-        NaN where no value was known. Raises RuntimeError in a run without such series, ValueError for an unknown one,
-        and as `returns` does.
+        NaN where no value was known. Raises RuntimeError in a run without such series, and once the next sample exists.
+        Raises ValueError for an unknown series, and for k out of range.
         """
         if self._macro is None:
             raise RuntimeError("this run has no macro series; name them in [feed] macro")
@@ -237,7 +240,8 @@ class View:
         """Return float64[k, N], the known values of a [feed] series at the newest k samples, oldest first, one column
         for each symbol of `universe`.
 
-        NaN where no value was known. Raises RuntimeError without series in the run, and as `macro` does.
+        NaN where no value was known. Raises RuntimeError in a run without series, and once the next sample exists.
+        Raises ValueError for an unknown series, and for k out of range.
         """
         if self._macro is None:
             raise RuntimeError("this run has no series per symbol; name them in [feed] series")

@@ -82,10 +82,10 @@ class RunningSums:
     def update(self, ring: "Ring") -> None:
         """Move the window of the sums to the newest rows of `ring`, whose returns must be computed (`Ring.fill`).
 
-        A sample has a number, counted from the ring's first one: `_first` is the number of the window's oldest sample,
-        `count` the number after its newest. A number less `oldest` is a row of the ring's array. A return whose square
-        exceeds `_edge` is not summed, and its row does not count in `rows`.
+        A return whose square is too large is not summed, and its row does not count in `rows`, the complete rows.
         """
+        # samples are numbered from the ring's first: `_first` is the window's oldest, `count` follows its newest;
+        # a number less `oldest` is a row of the ring's array; `_edge` is the largest square of a return that is summed
         count: int = ring.count
         if count == self.count:
             return
@@ -118,12 +118,12 @@ class RunningSums:
         return deviation
 
     def write_deviation(self, out: Buffer, array: Any) -> None:
-        """Write the values of `deviation` to the buffer `out`, which must be the memory of `array`."""
+        """Write upper bounds of the sample deviations to the buffer `out`, which must be the memory of `array`."""
         self._loops.variances(out, self._sums, self.lookback)
         np.sqrt(array, out=array)
 
     def write_mean_size(self, out: Buffer) -> None:
-        """Write the values of `mean_size` (bounds of the absolute mean returns) to the buffer `out`."""
+        """Write upper bounds of each instrument's absolute mean return to the buffer `out`."""
         self._loops.means(out, self._sums, self.lookback)
 
     def alone(self, size: Buffer) -> tuple[float, float]:
@@ -148,7 +148,7 @@ class RunningSums:
         return mean
 
     def norm(self, size: Floats) -> float:
-        """Return `norm_of` for an array of absolute weights float64[N]."""
+        """Return an upper bound of the norm of a book's losses (`norm_of`), for absolute weights float64[N]."""
         contiguous: Any = np.require(size, np.float64, ["C", "W"])
         return self.norm_of(contiguous.data)
 
@@ -168,10 +168,10 @@ class RunningSums:
         return self._loops.dot(self._norms, size, self._sums.n)
 
     def norm_below(self, size: Buffer, most: float) -> bool:
-        """Whether `norm_of` is below `most`.
+        """Whether the upper bound of the norm of a book's losses (`norm_of`) is below `most`.
 
-        The mean of the norms n, weighted by the weights w, is at most their root mean square: (sum |w| n)^2 <= sum |w|
-        x sum |w| n^2. The right side needs no square roots, and comparing it with `most` usually suffices.
+        The mean of the instruments' norms n, weighted by w (`size`), is at most their root mean square: (sum |w| n)^2
+        <= sum |w| x sum |w| n^2. The right side needs no square roots, and comparing it with `most` usually suffices.
         """
         if most > 0.0 and self._loops.spread(self._sums, size, self.lookback) * SURE < most * most:
             return True
@@ -497,8 +497,8 @@ class History:
     def _alike(self, ts: int, key: int, final_ts: int, marks: Floats) -> bool:
         """Whether a sample gives the same row to the ring of known prices and to the ring of closes by session date.
 
-        The corporate actions before the row must be the same, too. The arguments are those of `sample`. Rows are the
-        same if every price is equal to the last bit.
+        The corporate actions before the row must be the same, too. Rows are the same if every price is equal to the
+        last bit. From `final_ts` on, no bar of the date `key` can arrive any more.
         """
         row = self.pending.get(key)
         if final_ts > ts or self.waiting or row is None or row.tobytes() != marks.tobytes():

@@ -2,7 +2,7 @@
 
 What can go wrong: results that differ between a compiled and an interpreted engine, and an index beyond a buffer.
 `row_vectors` has the same functions with numpy, for an engine that is not compiled. Both modules give the same bits,
-except in `dot` and `spread`, which add floats: the other sums are sums of integers, and no operations are fused. A
+except in the methods `dot` and `spread`, which add floats: other sums are of integers, and no operations are fused. A
 build compiles the inner loops without bounds checks. Each public function therefore checks the lengths first, and its
 inner loop (the private function of that name) has no other caller.
 """
@@ -238,8 +238,8 @@ class RowLoops:
     def norms(self, roots: Floats, sums: Sums) -> None:
         """Change `roots` into upper bounds of the Euclidean norm of each instrument's returns, in place.
 
-        `roots` are the square roots of the result of `squares`. A bound is ENDLESS for an instrument with a return that
-        is too large to count.
+        `roots` are the square roots of bounds of the sums of squared returns. A bound is ENDLESS (1e300) for an
+        instrument with a return that is too large to count.
         """
         self.fits(sums.n, len(roots))
         self.fits(sums.n, len(sums.large))

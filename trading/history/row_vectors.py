@@ -1,6 +1,6 @@
 """The functions of `row_loops` with numpy, for an engine that is not compiled.
 
-The results have the same bits, except those of `dot` and `spread`, which add floats in another order.
+The results have the same bits, except in the methods `dot` and `spread`, which add floats in another order.
 """
 
 from math import inf
@@ -43,10 +43,10 @@ class RowVectors(RowLoops):
         return _count(sums, _rows(rows, sums.n)[first:last], edge, -1)
 
     def exchange(self, sums: Sums, rows: FloatRows, old: int, new: int, edge: float) -> int:
-        """Add row `new` and subtract row `old` at once; a row with a NaN or a return that is too large is left to
-        `RowLoops.exchange`.
+        """Add row `new` and subtract row `old` at once; a row with a NaN or a return that is too large is left to the
+        loop of `RowLoops`.
 
-        Returns the change of the number of complete rows: 0, because both rows are complete here."""
+        Returns the change of the number of complete rows, which is 0 where both rows are complete."""
         # `edge` is the largest square of a return that is summed
         all_rows = _rows(rows, sums.n)
         pair = np.array((all_rows[new], all_rows[old]))

@@ -221,7 +221,7 @@ class Postings:
         fee_micro: Sequence[int],
         shares: Sequence[Sequence[tuple[int, int]]],
     ) -> None:
-        """Write fills to `rows` in the layout that `post` reads. Raises OverflowError for a number beyond 62 bits."""
+        """Write fills to `rows` as the columns that `post` reads. Raises OverflowError for a number beyond 62 bits."""
         rows: int = len(sym)
         # five columns of `rows` cells come first, then the pairs (book, signed lots)
         position: int = 5 * rows
@@ -261,7 +261,7 @@ class Postings:
         self.settle(fills, rows, only, self._measured(fills, rows, only))
 
     def settle(self, fills: Ints, rows: int, only: int, grown: int) -> None:
-        """Book the fills, in the layout of `post`, whose amounts `growth` has just computed; `grown` is its result.
+        """Book the fills, columns as in `post`, whose amounts `growth` has just computed; `grown` is what it returned.
 
         Raises LedgerFull, with nothing booked, for amounts beyond MOST.
         """
@@ -288,12 +288,14 @@ class Postings:
         house.lose(self.lost_atto)  # what rounding the amounts lost
 
     def growth(self, fills: Ints, rows: int, only: int) -> int:
-        """Return by how much any amount of a book may grow if `post` books these fills. Raises what `post` raises."""
+        """Return by how much any amount of a book may grow if `post` books these fills.
+
+        Raises OverflowError for an amount beyond MOST, and ValueError for a row without shares."""
         return self._measured(fills, rows, only)
 
     def _measured(self, fills: Ints, rows: int, only: int) -> int:
-        """Compute `amounts` and `lost_atto` of fills in the layout of `post`. Returns by how much any amount of a book
-        may grow.
+        """Compute the change of cash by each fill (`amounts`) and what its rounding loses (`lost_atto`). Returns by how
+        much any amount of a book may grow.
 
         Raises OverflowError for an amount beyond MOST, and ValueError for a row without shares.
         """
@@ -413,7 +415,7 @@ class Postings:
     def write_values(self, marks: ReadInts, out: Ints) -> None:
         """Write the equities that `values` returns to `out`: the house (the whole account), then each book, in micro.
 
-        `marks` are prices in nano-currency by column. Raises OverflowError as `value` does."""
+        `marks` are prices in nano-currency by column. Raises OverflowError for amounts beyond 62 bits."""
         # the house first: the book of a single agent with the same lots then need not be valued again
         remainder: int = self.value(self.house, marks)
         out[0] = remainder

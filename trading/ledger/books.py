@@ -86,7 +86,7 @@ def cells_of(book: Book) -> Ints:
 
 
 def restore(book: Book, cells: Ints) -> None:
-    """Set a book to the values in `cells` (see `cells_of`). Raises ValueError if `cells` has other columns."""
+    """Set a book to `cells`: N lots, N costs, and the fields named in AMOUNTS. Raises ValueError for another N."""
     size = book.size
     if len(cells) != 2 * size + len(AMOUNTS):
         raise ValueError(f"the snapshot of a book has {len(cells)} numbers, which do not fit {size} columns")
@@ -96,7 +96,7 @@ def restore(book: Book, cells: Ints) -> None:
 
 
 class FrozenLedger(Struct, frozen=True):
-    """A ledger as serialisable values: `cells` has the values of each book (see `cells_of`), int64, little-endian.
+    """A ledger as serialisable values: `cells` has lots, costs and amounts of each book, int64, little-endian.
 
     A ledger written by an older version has `house` and `books` instead.
     """
@@ -380,7 +380,7 @@ class Ledger(Postings):
                 raise LedgerBroken(f"cash of {name} differs from what its entries explain by {difference} micro")
 
     def cells(self) -> Ints:
-        """Return int64[1 + books, 2 N + 7]: the values (see `cells_of`) of the house, then of each book."""
+        """Return int64[1 + books, 2 N + 7]: N lots, N costs and 7 amounts of the house, then of each book."""
         return np.array([cells_of(book) for book in (self.house, *self.books)])
 
     def restore(self, cells: Ints) -> None:

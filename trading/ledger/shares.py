@@ -75,10 +75,10 @@ def cross_lots(wanted: Ints, weights: Ints, surviving: Ints) -> int:
 
 
 def share(lots: int, remaining: Sequence[Share]) -> list[Share]:
-    """Split unsigned `lots` among agents in proportion to their unsigned remaining lots, as `share_lots` does.
+    """Split unsigned `lots` among agents in proportion to their unsigned remaining lots.
 
-    `remaining` lists (agent, remaining lots). Agents with a share of zero are omitted. No share exceeds its remaining
-    lots unless `lots` exceeds their sum.
+    Shares are rounded down; leftover lots go to the largest fractions. `remaining` lists (agent, remaining lots).
+    Agents with a share of zero are omitted. No share exceeds its remaining lots unless `lots` exceeds their sum.
     """
     size: int = len(remaining)
     agent: int

@@ -167,8 +167,8 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
 def _policies(config: Config, assembly: Any) -> Iterator[Check]:
     """Call each policy twice on one view, at the first sample at which it may decide, and compare the decisions.
 
-    The engine runs on the recorded bars and puts its questions to `ask`, which probes a policy and decides nothing. An
-    outside agent decides by proposals and is not asked.
+    The engine runs on the recorded bars, and gets no weights for its questions, so that nothing is traded. An outside
+    agent decides by proposals and is not asked.
     """
     from msgspec.structs import replace
 
