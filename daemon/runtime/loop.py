@@ -198,14 +198,12 @@ class Shell:
             self._host.sync()
 
     def take(self, item: Item) -> None:
-        """Take the next item of the market: by the compiled fold, or else at the venues first, then in the engine.
-
-        The fold returns the index of the first item that it did not take: 1 where it took this one.
-        """
+        """Take the next item of the market: by the compiled fold, or else at the venues first, then in the engine."""
         self._thread = get_ident()
         if not self.stepping:
             host = self._fold_host()
             try:
+                # the index of the first item that the fold did not take: 1 where it took this one
                 if self._state.fold((item,), 0, 1):
                     host.flush()
                     return
@@ -397,7 +395,7 @@ class Shell:
                 pass
 
     def _at_venues(self, call: Callable[[SimulatedBroker], Sequence[BrokerNews]]) -> None:
-        """Step the reports that `call` gets from the house's venue, then those from each shadow's venue."""
+        """Step the reports that `call` gets from the account's venue, then from the venue of each shadow (on paper)."""
         for news in self._call_venue(partial(call, self._parts.broker)):
             self.run(news)
         for shadow_agent, venue in enumerate(self.shadows, len(self._state.agents)):  # shadows count after the agents

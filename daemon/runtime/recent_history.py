@@ -53,8 +53,7 @@ class Forecasts(HouseVerdicts):
     each plan is the first of its commit. A recorded market at full speed has many plans in a commit, of which only the
     first gets the values of all limits.
 
-    The base class is a list of gate calls, because `State.judged` is one. `append` does not add to the list: it stays
-    empty.
+    The base class is a list of gate calls, because `State.judged` is such a list. Here the list stays empty.
     """
 
     def __init__(self) -> None:

@@ -267,10 +267,10 @@ def _in_sessions(
 ) -> Iterator[tuple[datetime, int | None, date | None]]:
     """(wall-clock time, latest instant, closed date) of a cron line on the session dates in [first, last].
 
-    `on_closed` says whether a time on a closed date is skipped or moves to the previous or next session. Latest instant
-    and closed date belong to a moved time, and are None for another: the latest instant is the close of the session to
-    which the time moves, the closed date where it comes from. Dates outside the known sessions may be open: nothing is
-    moved from them.
+    `on_closed` says whether a time on a closed date is skipped or moves to the previous or next session. For a moved
+    time, the latest instant is the close of the session to which it moves, and the closed date is the date from which
+    it moves. Both are None for a time that stays. Dates outside the known sessions may be open: nothing is moved from
+    them.
     """
     days = sessions.day_ns
     if not days:

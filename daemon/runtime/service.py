@@ -320,7 +320,8 @@ class Service:
             stopping.cancel()
 
     async def settled(self) -> None:
-        """Wait until the agents have answered all questions of a round: the state is incomplete before."""
+        """Wait until the agents have answered all questions of a round (decision of all agents); the state is
+        incomplete before."""
         while self.shell.waits is not None:
             await self.changed(SETTLED_S)
 

@@ -31,8 +31,8 @@ def sample_ticks(
 ) -> Iterator[Tick]:
     """A Tick for each sample in (after, until]: the close of each house session, or each bar interval in a session.
 
-    `house` are the sessions of the account's calendar, `calendars` those of all instruments. A tick's `final` is the
-    instant when every calendar has closed for its date: the closes of the date are complete then. Samples before
+    `house` are the sessions of the account's calendar, `calendars` the sessions of all instruments. A tick's `final`
+    is the instant when every calendar has closed for its date: the closes of the date are complete then. Samples before
     `start_ns` are the warm-up.
     """
     daily = interval_ns >= DAY_NS
@@ -59,7 +59,7 @@ def sample_ticks(
 
 
 def next_sample(house: Sessions, interval_ns: int, after: int) -> int | None:
-    """The first sample after `after` (ns) in a session of the house's calendar; None beyond the calendar."""
+    """The first sample after `after` (ns) in a session of the account's calendar; None beyond the calendar."""
     if after >= house.close_ns[-1]:
         return None
     row = house.next_close(after)

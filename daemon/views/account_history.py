@@ -353,8 +353,8 @@ class AccountHistory:
     def _apply_action(self, action: Action) -> None:
         """Change lots and marks by a corporate action. Its cash arrives as a booking.
 
-        `cash_nano` is per share after the splits since the last sample. `_factor`, the new shares per share at that
-        sample, converts it to an amount per share at that sample. The third kind of action is a split.
+        The cash of an action is per share after the splits since the last sample. `_factor`, the number of such shares
+        per share at that sample, converts it to an amount per share at that sample.
         """
         symbol = action.symbol
         if action.kind == "dividend":
@@ -362,7 +362,7 @@ class AccountHistory:
         elif action.kind == "delisting":
             self._dividend[symbol] += action.cash_nano / 1e9 * self._factor[symbol]
             self.lots[symbol] = self.marks[symbol] = 0
-        else:
+        else:  # a split
             self.lots[symbol] = truncate(int(self.lots[symbol]), action.numerator, action.denominator)
             self.marks[symbol] = int(self.marks[symbol]) * action.denominator // action.numerator
             self._factor[symbol] *= action.numerator / action.denominator

@@ -159,8 +159,9 @@ class AccountProfit:
     def _time_weighted(equity: Ints, deposits: Ints, moved: Ints | Floats) -> Floats:
         """float64[T]: time-weighted returns at T samples, 0 at the first; `deposits` and `moved` are cumulative.
 
-        A deposit between two samples earns from the second sample on, so that it is no gain. Capital from another book
-        counts in the divisor of its first return. If that divisor is 0, the deposit is the divisor.
+        A deposit between two samples earns from the second sample on, so that it is no gain. Capital moved between
+        books earns from the first sample on. A return is divided by the equity at the first sample plus the moved
+        capital; where this sum is not positive, by the deposit.
         """
         new_deposits, new_moved = np.diff(deposits), np.diff(moved)
         base = equity[:-1] + new_moved
@@ -180,7 +181,7 @@ class AccountProfit:
         return Sample(0, 0, equity, equity, books, np.zeros_like(amounts), no_positions, 0, 1.0, 1.0)
 
     def _present_sample(self, history: AccountHistory) -> Sample:
-        """The present account as one more sample; `benchmark` and `equal` are those of the history's newest sample."""
+        """The present account as one more sample; `benchmark` and `equal` are taken from the history's newest one."""
         present = self._present
         last = history.samples[-1] if history.samples else None
         books = np.array([present.books.get(name, 0) for name in self.names], dtype=np.int64)
@@ -242,8 +243,8 @@ class AccountProfit:
     def symbols(self, since: int, until: int) -> tuple[list[SymbolProfit], str | None]:
         """(symbols that are held or were traded, the largest value first; the profit that belongs to no symbol).
 
-        Interest, borrow fees and rounding belong to no symbol. This profit and those of the symbols are None where the
-        lots at the start of the period are not known.
+        Interest, borrow fees and rounding belong to no symbol. All profits of the period are None where the lots at
+        the start of the period are not known.
         """
         begin, end = self.span(since, until)
         profit = self._samples[end].worth - self._samples[begin].worth

@@ -57,8 +57,8 @@ class ExitPart(Struct, frozen=True):
 def exits_of(reader: Reader, plan: Planned, column: int, names: Sequence[str], since: int = 1) -> list[ExitPart]:
     """The exits of a plan in one symbol, or the stop that it sent; empty for any other order.
 
-    An exit closes a position at a protective level. `column` is the index of the symbol, `names` are those of the
-    agents. Reads the journal from entry `since` up to the plan's entry.
+    An exit closes a position at a protective level. `column` is the index of the symbol, `names` are the agents' names.
+    Reads the journal from entry `since` up to the plan's entry.
     """
     # a stop that rests at the venue (Rested) has no mark of its own: the price of the plan takes its place
     sent_at = float(np.frombuffer(plan.prices, dtype="<f8")[column])
@@ -344,7 +344,7 @@ def _codes(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
 
 
 def _accounts(reader: Reader, plan: Planned, judged: Sequence[Judged]) -> tuple[dict[int, float], dict[int, list[int]]]:
-    """(equity by book, lots by book) when the round was planned; book -1 is the house (the whole account).
+    """(equity by book, lots by book) when the round (decision of all agents) was planned; book -1 is the account.
 
     The values come from the gate calls (checks of orders), or else from the recorded fills and valuations.
     """

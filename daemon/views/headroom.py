@@ -94,13 +94,13 @@ class Book:
     """One book at one instant, with the inputs of its gate (limit check); `number` is an agent's index or HOUSE.
 
     HOUSE is the whole account. `own` is the book's kill switch, and `switch` the stricter of this switch and the
-    house's.
+    account's.
     """
 
     def __init__(self, state: State, number: int = HOUSE) -> None:
         """Read one book of a state. `number` is the index of an agent, or HOUSE for the house (the whole account).
 
-        `own` is the book's kill switch, and `switch` the stricter of this switch and the house's. `ctx` is the market
+        `own` is the book's kill switch, and `switch` the stricter of this switch and the account's. `ctx` is the market
         as the limits see it, None before the first sample.
         """
         state.revalue()

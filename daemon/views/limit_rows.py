@@ -67,9 +67,9 @@ def row(
 ) -> LimitRow:
     """A row of a table of limits from the values `before` and `after` an order; NaN becomes null.
 
-    Bound, headroom and use are those after the order; without `after`, those before it. A floor is a limit whose value
-    must not fall below its bound. `code` is the reason code of the limit that cut the order, 0 for none, and `more` the
-    text of the largest further order.
+    Bound, headroom and use apply to `after`, or to `before` where `after` is None. A floor is a limit whose value must
+    not fall below its bound. `code` is the reason code of the limit that cut the order, 0 for none, and `more` the text
+    of the largest further order.
     """
     unit_name, floor = unit(key), is_floor(key)
     scale = 1.0 / HOUR_NS if unit_name == "hours" else 1.0

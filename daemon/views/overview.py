@@ -301,10 +301,10 @@ def _agent(
     shadow: bool,
     shares: tuple[float | None, float | None],
 ) -> AgentNow:
-    """Agent `number` of a house, configured by `seats[policy_index]`; a shadow is the only agent of its own house.
+    """Agent `number` of a house (an account with its agents); a shadow is the only agent of its own house.
 
-    A house is one account with its agents. `prices` float64[N] are the values of a lot, `shares` the (present, target)
-    share of the agents' capital, None without reallocation.
+    `seats[policy_index]` is the agent's configuration. `prices` float64[N] are the values of a lot, `shares` the
+    (present, target) share of the agents' capital, None without reallocation.
     """
     rules = state.rules.agents[number]
     table, agent = seats[policy_index], state.agents[number]

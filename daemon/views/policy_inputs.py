@@ -95,7 +95,7 @@ def _inputs(part: LearnedPart, symbol: str) -> Inputs:
 def _rows(influences: Sequence[Influence], column: int) -> list[InputRow]:
     """The inputs' rows for one symbol, the largest change first; equal changes in the order of the observation.
 
-    A change is that of the symbol's weight in percentage points, if the input were at its mean in training.
+    A change is how many percentage points the symbol's weight would move if the input were at its training mean.
     """
     rows = [
         InputRow(

@@ -127,9 +127,9 @@ class Shortfalls:
     def add(self, entry: Entry) -> None:
         """Processes one step of the journal for the shortfalls.
 
-        A plan precedes its orders among the effects of a step. A plan with a `portion` is worked over time: with a
-        `decided` of 0 it makes parent orders, otherwise one of their child orders. The effect Worked ends an agent's
-        part of a parent order.
+        A plan precedes its orders among the effects of a step. A plan with a `portion` is worked over time. It makes
+        parent orders if `portion.decided` (instant of the parents' plan) is 0, otherwise child orders. The effect
+        Worked ends an agent's part of a parent order.
         """
         if split := split_of(entry.event):
             self._apply_split(split)
@@ -194,8 +194,8 @@ class Shortfalls:
     def _add_orders(self, basket: OrderBasket, plan: Planned | None) -> None:
         """Add the orders of a basket. The arrival price of an order is the plan's price until its symbol opens.
 
-        The decision price of a child order is that of its parent order. A basket of stop orders is left out, and so is
-        one that does not belong to `plan`.
+        A child order has its parent order's decision price. A basket of stop orders is left out, and so is one
+        that does not belong to `plan`.
         """
         # a stop order is meant to fill at another price than the mark at sending: the difference is no execution cost
         if plan is None or (plan.sample, plan.n) != (basket.sample, basket.n) or Kind.STOP in basket.kind:

@@ -189,8 +189,8 @@ class LearnedAgent(Runtime[LearnedArtifact]):
 
     @property
     def candidates(self) -> dict[str, int]:
-        """Return digest of the artifact -> number of trials behind it, including those of the search for its
-        settings."""
+        """Return digest of the artifact -> number of trials behind it, the trials of the search for its settings
+        included."""
         manifest = self.artifact.manifest
         steps, every = (convert(manifest.plan.get(key, 1), int) for key in ("steps", "evaluate_every"))
         checkpoints = steps // max(every, 1)
@@ -248,10 +248,10 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         return seen[None], None if carry is None else carry[None], np.isfinite(prices)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
-        """Return target weights for a view, and the new memory, as `Policy.act` defines it.
+        """Return target weights for a view, as fractions of the book's equity, and the new memory.
 
-        While a column of the observation has no value, the answer is to hold, with a warning. The memory is the state
-        (carry) of a recurrent network, float64[R].
+        While a column of the observation has no value, all lots are kept (HOLD), with a warning. The memory is the
+        state (carry) of a recurrent network, float64[R].
         """
         observed, carry, priced = self.question(view, memory)
         if name := self.lacking(observed[0]):

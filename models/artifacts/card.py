@@ -167,7 +167,7 @@ def verdict(test: Result, also: str = "") -> str:
 def scorer_card(manifest: ScorerManifest, costs: Costs, cash: float) -> str:
     """Return the card of a scorer (a network that scores each asset) in Markdown.
 
-    `costs` and `cash`, the capital, are those of the training.
+    `costs` and `cash` are the costs and the capital of the training.
     """
     training = manifest.training
     lots = {symbol: usual_lot_nano(symbol) / NANO for symbol in manifest.universe}
@@ -234,7 +234,7 @@ def agent_card(
 ) -> str:
     """Return the card of a learned policy in Markdown. `lots` are lot sizes by symbol of the universe, in units.
 
-    `costs`, `capital` and `cash_rate` (None: cash earns nothing) are those of the training.
+    `costs`, `capital` and `cash_rate` (None: cash earns nothing) are the settings of the training.
     """
     training, network, sight = manifest.training, manifest.network, manifest.sight
     widths = "-".join(str(width) for width in network.hidden)

@@ -64,8 +64,8 @@ class Choices(Struct, frozen=True):
 class Occlusion(Struct, frozen=True):
     """A learned policy at one decision: its weights float64[N] by column of the view, and what they depend on.
 
-    `features` has the influence of each feature, replaced for all assets at once, `entries` that of each single entry
-    of the observation. If `missing` has a reason, changes and means are NaN.
+    `features` has the influence of each feature, replaced for all assets at once, `entries` the influence of each
+    single entry of the observation. If `missing` has a reason, changes and means are NaN.
     """
 
     weights: Floats

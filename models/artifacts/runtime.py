@@ -32,9 +32,9 @@ def open_session(
 ) -> Session:
     """Check an ONNX graph, and load it into a session by calling `opened`.
 
-    `takes` are the names of the expected inputs, `gives` those of the expected outputs (None for any). `size` replaces
-    the variable sizes of the inputs when the cost of a run is computed. Raises ArtifactError for an invalid graph, one
-    whose run costs too much, and one with other inputs or outputs.
+    `takes` are the names of the expected inputs, `gives` the names of the expected outputs (None for any). `size`
+    replaces the variable sizes of the inputs when the cost of a run is computed. Raises ArtifactError for an invalid
+    graph, one whose run costs too much, and one with other inputs or outputs.
     """
     session = new_session(graph, where, threads, opened=opened, size=size)
     inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]

@@ -66,7 +66,7 @@ class TextClassifier:
     def __init__(self, folder: Path, threads: int = 1) -> None:
         """Read the three files of the model, and check its labels, tokenizer and inputs.
 
-        `threads` are those of the graph. Raises ArtifactError for a file that does not fit.
+        The graph runs on `threads` threads. Raises ArtifactError for a file that does not fit.
         """
         from tokenizers import Tokenizer
 

@@ -102,7 +102,7 @@ class LearnedAllocation:
         return max((f.artifact.manifest.training.until_ns for f in self.forests.values()), default=0)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
-        """Return target weights for a view, and the new memory, as `Policy.act` defines it.
+        """Return target weights for a view, as fractions of the book's equity, and the new memory.
 
         A forest whose errors so far are not below those of the plain estimate is replaced by this estimate, with a
         warning.

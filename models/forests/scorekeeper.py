@@ -39,10 +39,10 @@ class Track:
     """The track record of one forest.
 
     `identity` is a hash of forest and universe. `on` is True while the forest is used, and `streak` counts the rounds
-    in a row in which its running error was below the plain estimate's. `at` float64[slots] are the samples at which the
-    predictions still to be scored were made (-1: an empty slot), and `said` float64[slots, width, 2] the predicted
-    values of forest and plain estimate. `errors` float64[WINDOW, 2] are the mean squared errors of both by round,
-    newest last, NaN before the first round.
+    (scored predictions) in a row in which its running error was below the plain estimate's. `at` float64[slots] are the
+    samples at which the predictions still to be scored were made (-1: an empty slot). `said` float64[slots, width, 2]
+    are the values that forest and plain estimate predicted, `width` each. `errors` float64[WINDOW, 2] are the mean
+    squared errors of both by round, newest last, NaN before the first round.
     """
 
     identity: int

@@ -49,8 +49,8 @@ class Panel:
     """T sessions of N assets at raw prices, float64[T, N]; NaN only before an asset's first bar.
 
     `split` is new shares per old and `dividend` cash per old share, both effective before the row's open. `day_ns`
-    int64[T] are session dates (00:00 UTC). `late` names the assets whose day ends after that of the others (coins
-    beside shares): their bar of a date is unknown when the decision at the others' close is taken. `cash_rate` is the
+    int64[T] are session dates (00:00 UTC). `late` names the assets whose day ends after the close of the shares
+    (coins beside shares): their bar of a date is unknown when the decision at that close is taken. `cash_rate` is the
     interest rate on cash, None for no interest.
 
     Each row covers the time since the previous row: a coin's row after a weekend has the open of Saturday and the close
@@ -103,7 +103,7 @@ class Panel:
         return self.known_bars["close"] if self.late else self.close
 
     def at_decisions(self) -> "Panel":
-        """Return the panel with the bars that were known at the decision of each row, as `View.bars` has them.
+        """Return the panel with the bars that were known at the decision of each row, as in trading (`View.bars`).
 
         A split or dividend of a late asset comes with the bar of its ex date.
         """
@@ -122,8 +122,8 @@ class Panel:
         )  # fmt: skip
 
     def synchronous(self) -> Floats:
-        """Return float64[T, N]: row t is the newest row of returns that was complete at close t, as
-        `View.synchronous` gives it."""
+        """Return float64[T, N]: row t is the newest row of returns that was complete at close t, as in
+        trading (`View.synchronous`)."""
         returns = self.returns()
         return np.concatenate((np.full_like(returns[: self.behind], np.nan), returns[: len(returns) - self.behind]))
 

@@ -271,8 +271,9 @@ def observation(
 ) -> NDArray[np.float32]:
     """Return the observation float32[D] of a policy.
 
-    `returns` float64[.., N] has LOOKBACK samples or more of N assets. `weights` float64[N] and `cash` are those of the
-    book, as fractions of equity. `columns` float64[N, F] are the values of the F feature columns.
+    `returns` float64[.., N] has LOOKBACK samples or more of N assets. `weights` float64[N] and `cash` are the
+    positions and cash of the book, as fractions of equity. `columns` float64[N, F] are the values of the F feature
+    columns.
     """
     parts = [shown(spec, returns, columns).reshape(-1)]
     if columns is not None and spec.shared:

@@ -186,7 +186,7 @@ class BookHistory:
         return np.nan_to_num(self.mark, nan=0.0)
 
     def returns(self) -> Floats:
-        """Return float64[T], the time-weighted return of each interval, as `time_weighted_returns` defines it."""
+        """Return float64[T], the time-weighted return of each interval; 0 where it begins without positive equity."""
         return time_weighted_returns(self.equity, self.flows)
 
     def weights(self) -> Floats:

@@ -236,7 +236,7 @@ class BookHistoryLog:
             _keep(self._parents, plan.ts, prices.copy(), MAX_PARENTS)
 
     def _basket(self, basket: OrderBasket) -> None:
-        """Store a basket (orders of one sample) with its decision prices; a child order has those of its parent order.
+        """Store a basket (orders of one sample) with its decision prices; a child order has the prices of its parent.
 
         A basket of another plan than the newest one has no decision prices, and is not stored.
         """

@@ -40,7 +40,7 @@ def active_link_factors(returns: Floats, benchmark: Floats) -> Floats:
 
 
 def _carino_factors(returns: Floats, benchmark: Floats) -> Floats:
-    """Return the factors of `active_link_factors`; for a benchmark of 0 they are the factors of `link_factors`."""
+    """Return float64[T], Carino's factor of each interval relative to a benchmark; a benchmark of 0 means none."""
     if not bool(np.all(returns > -1.0) and np.all(benchmark > -1.0)):
         raise ValueError("logarithmic linking needs returns above -100 % in every interval")
     total_slope = _mean_slope(np.array([period_return(returns)]), np.array([period_return(benchmark)]))
@@ -60,7 +60,8 @@ def profit_factors(history: BookHistory) -> Floats:
     """Return float64[T] factors that turn profit into contributions to the period's time-weighted return.
 
     A factor is Carino's, divided by the equity at the interval's beginning. The factor is 0 where that equity is not
-    positive, because the return of such an interval is 0 by definition. Raises ValueError as `link_factors` does.
+    positive, because the return of such an interval is 0 by definition. Raises ValueError where an interval loses
+    everything.
     """
     start_equity = history.equity[:-1]
     factors = np.zeros_like(start_equity)

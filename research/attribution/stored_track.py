@@ -82,7 +82,7 @@ class StoredBooks:
     def span(self, start: date | None, end: date | None) -> tuple[int, int]:
         """Return the indices of the first and last sample for the dates `start` to `end`, both included.
 
-        The first index is that of the sample before these dates, where there is one, because the first return begins at
+        The first index belongs to the sample before these dates, where there is one, because the first return begins at
         that sample. The last index is lower than the first where the run has no sample on these dates.
         """
         first = int(np.searchsorted(self.days_ns, date_ns(start))) if start is not None else 0

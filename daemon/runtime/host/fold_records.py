@@ -19,7 +19,7 @@ _LAST_FILL: Final = int(Cause.LAST_FILL)
 
 
 class FillColumns(NamedTuple):
-    """The K fills of basket (`sample`, `n`) at `ts`.
+    """The K fills at `ts` (ns UTC) of basket number `n` of the sample `sample`.
 
     `columns` int64[4, K] are symbol, signed lots, price in nano-currency and fee in micro-currency. `shares` has for
     each fill its (agent, signed lots); None where the first agent has all lots.
@@ -39,7 +39,7 @@ class FillColumns(NamedTuple):
 
 
 class SampleRows(NamedTuple):
-    """The account at R samples in columns, as `Valued` has it for one.
+    """The valuations (`Valued`) of the account at R samples, one array or list for each field.
 
     `ts` and `key` are instant and date of each tick. `books_micro` int64[R, agents + 1] are equities by book, the
     unallocated book last. `gross` is gross exposure over equity, `drawdown` the fraction lost since the peak.
@@ -54,7 +54,7 @@ class SampleRows(NamedTuple):
     drawdown: list[float]
 
     def valued(self) -> list[Valued]:
-        """The record of each sample, as `Valued` has it."""
+        """The valuation of each sample, as the engine's effect."""
         rows = zip(
             self.ts, self.equity_micro, self.cash_micro, self.books_micro.tolist(), self.gross, self.drawdown,
             strict=True,
@@ -105,16 +105,16 @@ class FilledOrders:
         return ts
 
     def made(self) -> tuple[OrderBasket, Reports, list[int]]:
-        """The basket, the report of its fills, and for each row the commission charged (-1 without a minimum)."""
+        """The basket, the report of its fills, and the commission charged by order (-1 without a minimum)."""
         orders = self._orders
         return orders.basket, report_of(orders), list(orders.charged) if self._least else [-1] * orders.rows
 
 
 def sample_rows(samples: SampleColumns, block: Block, lot_size: Floats) -> SampleRows:
-    """Return the valuations of samples, all of whose bars are in one block.
+    """Return the valuations of samples on the bars of one `block` (consecutive bars).
 
-    `samples.values` has by sample the equity of the house, then of each book (micro). `gross` is the value of all
-    positions, long or short, over the equity; `drawdown` is the loss from the peak as a fraction.
+    `samples.values` has by sample the equity of the whole account, then of each book (micro). `gross` is the value of
+    all positions, long or short, over the equity; `drawdown` is the loss from the peak as a fraction.
     """
     count, size = samples.count, len(lot_size)
     values = np.asarray(samples.values)[: count * (samples.books + 1)].reshape(count, samples.books + 1)

@@ -51,7 +51,8 @@ class PlanReview:
 
 
 class LimitColumns:
-    """The limits in force of each book of a state, the house first. `terms` are the venue's terms of a fill."""
+    """The limits in force of each book of a state, the house (the whole account) first. `terms` are the venue's
+    terms of a fill."""
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -80,7 +81,7 @@ class LimitColumns:
         """Load the limits in force into the columns. Returns False where the compiled fold does not know one of them.
 
         `terms` are the venue's terms of a fill; a `remote` venue does not tell them. Nothing is loaded again while
-        rules, limits and terms are those of the last call.
+        rules, limits and terms are unchanged since the last call.
         """
         state, rules = self.state, self.state.rules
         if self._rules is rules and not self._foldable:
@@ -110,9 +111,9 @@ class LimitColumns:
         return self._plain
 
     def _write_terms(self) -> None:
-        """Write the agents' rules, the venue's terms of a fill, and the costs of the house to the columns.
+        """Write the agents' rules, the venue's terms of a fill, and the costs of the account to the columns.
 
-        `gross` and `longest` are the largest gross exposure and the largest sum of long weights of an agent's targets.
+        The rules of an agent include the largest gross exposure and the largest sum of long weights of its targets.
         """
         state, rules = self.state, self.state.rules
         for index, (agent, columns) in enumerate(zip(rules.agents, state.agent_columns, strict=True)):

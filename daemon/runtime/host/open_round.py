@@ -22,8 +22,8 @@ from quantd.trading.events import Decided, Event
 
 
 class OpenRound:
-    """The present round of a host: the agents asked, the answers taken so far, and the questions and answers that
-    follow the awaited one."""
+    """The present round (decision of all agents) of a host: the agents asked, the answers taken so far, and the
+    questions and answers that follow the awaited answer."""
 
     def __init__(self, host: FoldCalls) -> None:
         self._host = host
@@ -36,8 +36,8 @@ class OpenRound:
     def ask(self, asks: Sequence[Ask]) -> list[Decided] | None:
         """The answers of all agents to `asks`; None where an answer is awaited.
 
-        A recorded answer comes first, then that of a process (`meanwhile`), for which the round stays open, then a call
-        of the policy. Where nothing is recorded and no policy has a process, the policies are called at once.
+        A recorded answer is taken first. Without one, the process of a policy (`meanwhile`) is asked, and its answer is
+        awaited. A policy without a process is called at once.
         """
         host = self._host
         log, answer, meanwhile = host.shell.log, host.shell.answer, host.shell.meanwhile
@@ -108,7 +108,7 @@ class OpenRound:
         return len(weights) == 8 * state.universe.size and bool(np.isfinite(np.frombuffer(weights)).all())
 
     def give_to_step(self) -> None:
-        """Leave the round to `step`, the handlers in Python, with the answers so far."""
+        """Leave the round (decision of all agents) to `step`, the handlers in Python, with the answers so far."""
         host = self._host
         self.awaits = False  # before `sync`, which would call this method again
         if host.state.journalled:

@@ -69,9 +69,9 @@ class RecordCalls:
         self._host.limits.load_levels(self._host.watched)
 
     def foresees(self) -> bool:
-        """Whether the log `State.judged` wants the house's next gate call (the check of limits).
+        """Whether the log `State.judged` wants the next gate call (check of limits) of the house (the whole account).
 
-        If True, the caller lets `note_verdict` append that call. False also where no log of the house's calls is set.
+        If True, the caller lets `note_verdict` append that call. Without such a log the result is False.
         """
         judged = self._host.state.judged
         return isinstance(judged, HouseVerdicts) and judged.reads

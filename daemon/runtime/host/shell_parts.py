@@ -19,7 +19,7 @@ class Parts:
     """The parts of a shell (a run's loop) that the compiled fold updates late: `FoldHost.sync` brings them up to date.
 
     `market` is the last bar, None before the first one. `ts` is the instant of the last item (bar, action or tick), and
-    `ticked` that of the last tick, both ns UTC.
+    `ticked` the instant of the last tick, both ns UTC.
     """
 
     broker: SimulatedBroker

@@ -55,8 +55,8 @@ class Curves:
     ) -> None:
         """Compute the curves from the valuations `every` and the numbers of their journal `entries`.
 
-        `bookings` are deposits and other cash, `capital` the moves of capital between agents. `more` are gains that the
-        valuations do not have: those of instruments that are valued at their own close.
+        `bookings` are deposits and other cash, `capital` the moves of capital between agents. `more` are further
+        gains, of instruments that are valued at their own close.
         """
         self.every = every
         self.ts = np.array([valued.ts for valued in every], dtype=np.int64)

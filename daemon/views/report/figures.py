@@ -501,7 +501,7 @@ class _Figures:
 
 
 def last_agents(decisions: Sequence[Decision]) -> dict[Plan, set[int]]:
-    """Plan -> the agents whose last basket it contains; the report shows their limits after it."""
+    """Plan -> the agents for which it is the last plan; the report shows the limits of these agents after the plan."""
     last = {part.agent: (decision.seq, decision.ordinal) for decision in decisions for part in decision.plan.agents}
     agents_by_plan: dict[Plan, set[int]] = {}
     for agent, plan in last.items():

@@ -20,7 +20,7 @@ MORE_STYLE: Final = (
 
 
 def in_order(records: Iterable[Section]) -> tuple[Section, ...]:
-    """Sections sorted by place.
+    """Sections sorted by `place`, their position on the page.
 
     Raises ValueError for two sections with the same name or place, and for one that needs an unknown field.
     """

@@ -44,7 +44,7 @@ def sections_in(package: str, record: type[S]) -> Iterator[S]:
 
 
 def in_order(records: Iterable[S], report: type[Struct], title: str) -> tuple[S, ...]:
-    """Sections sorted by place.
+    """Sections sorted by `place`, their position in the report.
 
     Raises ValueError for two sections with the same name or place, and for one that needs a field that is missing
     in `report`. `title` names the report in the message.

@@ -139,8 +139,8 @@ def _print_line(plan: "Plan", recorded: Path | None, *, as_json: bool) -> int:
 def _attainable(field: "Field", cells: "Sequence[tuple[str, float]]", *, shown: bool) -> "list[Attainable]":
     """Return the attainable growth for each of `cells` (name of a planted signal, cost in bp).
 
-    `field` is the market of the plan with its planted signals. The attainable growth is that of a rule that knows the
-    strength of the signal. With `shown` a progress bar is shown. Raises Failure for an invalid signal.
+    `field` is the market of the plan with its planted signals. The attainable growth is the growth of a rule that
+    knows the strength of the signal. With `shown` a progress bar is shown. Raises Failure for an invalid signal.
     """
     from quantd.training.power.plants import PlantError
 
