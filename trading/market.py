@@ -212,8 +212,8 @@ class JumpExplained(Struct, frozen=True, tag=True, omit_defaults=True):
     """Event: an operator explains a price jump (see PriceJumped), which had put trading in a column on hold. The hold
     then ends.
 
-    The jump was a split of `numerator` new shares for `denominator` old ones, or a real move of the price: both are
-    then 1.
+    The jump was a split of `numerator` new shares for `denominator` old ones, or a real move of the price: both
+    numbers are then 1.
     """
 
     ts: int

@@ -11,9 +11,10 @@ class Retrained(Struct, frozen=True, tag=True, omit_defaults=True):
 
     `failed` is the reason why there is no new version; empty where there is one. No agent trades by the new version
     yet. With `promoted`, the policy's folder points to `version`, which is used from the next start on. `digest` is the
-    digest of the new version's manifest, `current` that of the model with which the version was compared. `rule` names
-    the performance measure of the comparison, such as "sharpe". `gain` is the new version's measure less that of this
-    model, a year, and `p` the p-value of the gain. `sessions` is the number of sessions compared.
+    digest of the new version's manifest. The new version was compared with another model, whose manifest has the digest
+    `current`. `rule` names the performance measure of the comparison, such as "sharpe". `gain` is the yearly measure of
+    the new version less the measure of the other model, and `p` the p-value of the gain. `sessions` is the number of
+    sessions compared.
     """
 
     ts: int

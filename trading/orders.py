@@ -114,7 +114,7 @@ class OrderBasket(Struct, frozen=True, tag="Submit", omit_defaults=True):
     """The orders that follow from the decisions of one instant, in columns; the only input that a broker accepts.
 
     Only `quantd.risk.pretrade.baskets` and the codec build baskets. `sample` is the time (ns UTC) of the sample behind
-    the decision, and `n` the index of the basket among those of that sample; together they identify the basket. `ts` is
+    the decision, and `n` the index among the baskets of that sample; together they identify the basket. `ts` is
     the time of the basket (ns UTC). A row is one order: `sym` is its column of the universe, `lots` are signed
     (negative sells), `worst_nano` is the limit price and `end` the instant at which it expires (0: good till
     cancelled). `kind` is a Kind and `stop_nano` the trigger price of a STOP order; both lists are empty when all rows

@@ -109,8 +109,8 @@ class TradeRecord(Protocol):
 class Delists(Protocol):
     """A venue that may stop trading an instrument of the universe.
 
-    The caller sets `continues` before `open`. True means that the run has already traded at this venue. An instrument
-    that the venue does not know was then delisted, and is no mistake in the configuration. `untradable` maps the
+    The caller sets `continues` before `open`. True means that the run has already traded at this venue. Then an
+    instrument unknown to the venue counts as delisted, not as a mistake in the configuration. `untradable` maps the
     columns that the venue does not trade to the reasons.
     """
 
@@ -284,7 +284,7 @@ class FoldVenue(SimulatedBroker, Protocol):
     """
 
     def fill_terms(self) -> FillTerms | None:
-        """Return the terms on which all limit orders fill; None if fills depend on more, so that only the venue can."""
+        """Return the terms on which all limit orders fill; None if fills depend on more than these terms."""
         ...
 
     def starts(self) -> dict[tuple[int, int], int] | None:

@@ -204,7 +204,7 @@ def sharpe(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual:
     """Return the Sharpe ratio (Sharpe 1994): mean excess return over the standard deviation of returns, annualised; NaN
     for constant returns.
 
-    If `risk_free_annual` has a rate for each return, mean and deviation are those of the excess returns.
+    If `risk_free_annual` has a rate for each return, mean and deviation are computed from the excess returns.
     """
     if not isinstance(risk_free_annual, float | int):
         returns, risk_free_annual = returns - risk_free_annual / periods, 0.0

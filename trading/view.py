@@ -112,8 +112,8 @@ class BlockView:
 
     def has(self, prices: Floats, rows: Ints, since: int, ring: Ring, later: int) -> bool:
         """Return True where the block has the `prices` float64[T, N] at the samples with indices `rows`, and the
-        returns of `ring` at the samples after the index `since`, up to the last of `rows`. The newest `later` returns
-        of the ring are after that sample, and are not compared."""
+        returns in `ring`, a buffer of past prices, at the samples after the index `since` up to the last of `rows`.
+        The newest `later` returns of `ring` are after the last of `rows`, and are not compared."""
         if prices.tobytes() != self.prices[rows].tobytes():
             return False
         row = int(rows[-1])
@@ -223,7 +223,8 @@ def _absent(name: str) -> Any:
 
 
 class RowView(View):
-    """The view at one row of a block. Attributes and methods of `View` that a block cannot answer raise NotInBlock."""
+    """The view at one sample of a BlockView. Attributes and methods of `View` that need a book, bars or series
+    raise NotInBlock."""
 
     __slots__ = ("_block", "_row")
 

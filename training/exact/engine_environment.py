@@ -5,8 +5,8 @@
 
 The learner replaces one agent. A question is the request of the engine for the weights of an agent. A step answers the
 open question to that agent, and then handles the items of the market up to the next question: a bar and its clock tick,
-where the agent is asked each day. `Shell.take` handles each item, where possible by the fold, a faster path of the
-engine with the same result. Costs, limits, trades between agents (crossing), other agents and dividends are those of
+where the agent is asked each day. The engine handles each item (`Shell.take`), where possible by the fold, a faster
+path with the same result. Costs, limits, trades between agents (crossing), other agents and dividends are those of
 `quantd backtest`: the same answers give the same digest.
 
 What can go wrong. An observation made before the tick lacks the bookings and the valuation of the tick. An observation
@@ -108,13 +108,14 @@ class Traded:
 class Exact(gymnasium.Env[Observation, Any]):
     """A gymnasium environment: one agent of a configuration, over its recorded market.
 
-    `agent` is the name of the agent; it may be omitted where the configuration has one agent only. `action`, `parts`,
-    `cash`, `reward` and the observation are defined as in `quantd/Portfolio-v0` with its default features. An episode
-    begins at a random session, with the earlier sessions as its history; `reset(options={"start": "2020-01-02"})` names
-    the session. `settings` replace keys of the file (`risk.max_drawdown=0.2`). `assembly`, a configuration with its
-    market in memory, replaces the file. Where `stepping` of `shell` is set, the engine handles each item by `step`, not
-    by its faster fold. Raises ValueError for an agent that the configuration lacks, and for an agent with settings that
-    would change the learner's answers (sizing, rebalance).
+    `agent` is the name of the agent; it may be omitted where the configuration has one agent only. `action` is
+    "continuous" (weights from 0 to 1), "discrete" (`parts` equal parts, with cash if `cash`) or "short" (weights from
+    -1 to 1). Rewards and observations are those of `quantd/Portfolio-v0` with its default features. An episode begins
+    at a random session, with the earlier sessions as its history; `reset(options={"start": "2020-01-02"})` names the
+    session. `settings` replace keys of the file (`risk.max_drawdown=0.2`). `assembly`, a configuration with its market
+    in memory, replaces the file. With `shell.stepping`, the engine handles items one by one, not by its faster loop
+    over many bars (the fold). Raises ValueError for an agent that the configuration lacks, and for an agent with
+    settings that would change the learner's answers (sizing, rebalance).
     """
 
     metadata: dict[str, Any] = {"render_modes": []}

@@ -39,8 +39,8 @@ def graph_of(
     output weights float32[B, N] has no cash. Further outputs are scores float32[1, A] of the A discrete `allocations`
     float64[A, N + 1], the next state carried float32[1, C], and seats float32[1, S, N] of S agents that trade one book.
 
-    `seats` pairs each agent with the assets that it may hold, float64[N + 1] of 1 and 0, cash last. As in
-    `quantd.training.market.desks`, weights of forbidden assets are redistributed. The output "seats" has the weights
+    `seats` pairs each agent with the assets that it may hold, float64[N + 1] of 1 and 0, cash last. The
+    weights of forbidden assets are set to 0, and the rest is scaled to add up to 1. The output "seats" has the weights
     without the cap on each agent's investment; "weights" is their sum with the caps, by each agent's share of the
     capital. Raises ValueError where actor and action do not match. Axes: D entries of an observation.
     """

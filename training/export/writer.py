@@ -56,10 +56,10 @@ def write(
     """Write the artifact to `out`, then load it with all checks of trading. Returns the manifest as written.
 
     The function fills in these fields of `manifest`: golden, files, digest, the hashes of the sight (the policy's
-    input), and the network's carry. `allocations` float64[A, N + 1] are the A choices of discrete actions; by default
-    they are the grid of `manifest.action`. `mean` float[D] is the training mean of observations, for a learner without
-    a normaliser. Raises ValueError where learner and manifest do not match, ArtifactError where graph and learner
-    differ. Axes: N assets, D entries of an observation.
+    input), and the carry (the size of a recurrent network's state). `allocations` float64[A, N + 1] are the A choices
+    of discrete actions; by default they are the grid of `manifest.action`. `mean` float[D] is the training mean of
+    observations, for a learner without a normaliser. Raises ValueError where learner and manifest do not match,
+    ArtifactError where graph and learner differ. Axes: N assets, D entries of an observation.
     """
     action, spec, assets = manifest.action, manifest.sight, len(manifest.universe)
     if action.kind == "discrete" and allocations is None:
@@ -170,8 +170,8 @@ def golden_of(
 
 
 def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | None) -> Floats:
-    """Return the weights float64[N] of one action, as `quantd.training.market.simulator` does where all assets have a
-    price.
+    """Return the weights float64[N] of one action: the weights of a discrete allocation, positions scaled down to the
+    gross limit, or positive entries scaled so that they and cash add up to 1.
 
     Axes: N assets.
     """
@@ -189,7 +189,8 @@ def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | No
 def seats_of(action: Tensor, manifest: AgentManifest) -> Floats:
     """Return the weights float64[S, N] of the actions float[S, N + 1] of S agents.
 
-    The weights are computed as `quantd.training.market.desks` does where all assets have a price. Axes: N assets.
+    The entries of permitted assets are scaled so that they and cash add up to 1. Then they are scaled down to each
+    agent's cap on investment. Axes: N assets.
     """
     permitted = np.stack([own_of(agent, manifest.universe) for agent in manifest.seats])
     positive = np.maximum(action.double().numpy(), 0.0) * permitted

@@ -23,15 +23,13 @@ def trees_of(forest: Any) -> Trees:
     """Return the trees of a sklearn RandomForestRegressor. Leaves are divided by the number of trees, since the mean of
     the trees' answers becomes their sum.
 
-    A node's branches lead to a node or to a leaf: `targets` has the index among the nodes or among the leaves, and
-    `leads_to_leaf` says which.
-
     sklearn compares a float32 feature with a float64 split. A split rounded *down* to float32 gives the same branch for
     every float32, so that rounding changes only the leaves.
     """
     roots: list[int] = []
     feature: list[int] = []
     split: list[float] = []
+    # by branch: the index of its target among the nodes or, where the branch leads to a leaf, among the leaves
     targets: tuple[list[int], list[int]] = [], []
     leads_to_leaf: tuple[list[bool], list[bool]] = [], []
     leaves: list[float] = []

@@ -233,7 +233,7 @@ def train(
 def train_on(
     panel: Panel, data: dict[str, str], plan: Plan, out: Path, command: str, progress: Progress
 ) -> ForestManifest:
-    """Train a forest as `train` does, on a panel of prices already read; `data` maps each source to its hex BLAKE2b."""
+    """Validate, fit on all rows of `panel`, and write the artifact. `data` maps each source to its hex BLAKE2b."""
     from quantd.training.forests.conversion import to_onnx, trees_of
 
     began = perf_counter()

@@ -184,11 +184,11 @@ def order_of(config: Config, agent: Agent, until: date, loaded: Mapping[str, str
     """The order to retrain `agent`'s policy with data up to `until`.
 
     `loaded` maps the name of an agent to the path of an artifact that decides in place of its configured policy. The
-    bars are those of [retrain], or without them those of a replayed feed. Data that end before the date `stale` are
-    refused. `takes` is True where artifacts need no signature, so that the new version may become current.
+    bars are the file of [retrain], or without one the file of a replayed feed. Data that end
+    before the order's date `stale` are refused. Its `takes` is True where artifacts need no signature.
 
-    The new version is compared with the agent's champion if the champion has a trained policy, else with the present
-    version. Raises ArtifactError for a policy that is no folder of versions.
+    The new version is compared with the policy of the champion, the agent that `agent` challenges, if this policy is
+    trained, else with the present version. Raises ArtifactError for a policy that is no folder of versions.
     """
     table, feed = config.document.retrain, config.feed
     folder = versions_of(config, agent)

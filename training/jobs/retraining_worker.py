@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Order(Struct, frozen=True):
     """The order of a retraining. Paths are absolute. The data end at the date `until`; data that end before the date
     `stale` are refused. `against` is the model to compare with; empty: the current version in `folder`. `rule` has the
-    fields of `quantd.training.retraining.challenge.Rule`. `takes` is True where the new version may become current.
+    requirements on the new version, fields of `quantd.training.retraining.challenge.Rule`. `takes` is True
+    where the new version may become current.
     """
 
     agent: str

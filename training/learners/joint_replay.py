@@ -62,7 +62,7 @@ class Views:
 
 
 class JointBatch(NamedTuple):
-    """A sample of R steps of a desk with A agents. K is the size of an action, P that of a joint observation."""
+    """A sample of R steps of a desk with A agents. K is the size of an action, P the size of a joint observation."""
 
     state: Tensor
     """float32[R, P]."""

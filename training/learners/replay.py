@@ -168,7 +168,7 @@ class Replay:
             self._rows[(self._added - 1) % self.length, :, -1] = 1.0
 
     def sample(self, rows: int, random: torch.Generator, beta: float = 1.0) -> Batch:
-        """Draw `rows` steps, with replacement. Raises ValueError while no step has its n rewards.
+        """Draw `rows` steps, with replacement. Raises ValueError before the first step with all its n rewards.
 
         `beta` is the fraction of the bias from priorities that the importance weights correct (Schaul et al. 2016,
         section 3.4).

@@ -78,8 +78,8 @@ class Rollout:
         Returns the environments' state afterwards. The function is a generator: it yields actions, and is sent the
         steps that follow from the actions.
 
-        With `keep`, a network that supports it records its passes. Then `value` and the network's `pull` may use these
-        passes until the weights change.
+        With `keep`, a network that can do so records its passes. The passes then serve `value` and the gradient, until
+        the weights change.
         """
         observation, started, carry, earned = now
         self._recorded = keep and network.records

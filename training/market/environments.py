@@ -183,7 +183,7 @@ def _figures(simulator: Simulator, account: int) -> dict[str, Any]:
 
 
 class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
-    """A pettingzoo environment of several agents with separate accounts, as in `quantd.training.market.desks`.
+    """A pettingzoo environment of several agents with separate accounts, and a penalty on similar returns.
 
     An episode ends for all agents at once.
     """

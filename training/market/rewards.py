@@ -137,8 +137,8 @@ class Reward:
     def __call__(self, step: Outcome) -> Tensor:
         """Return rewards float[B] of outcomes float[B].
 
-        `growth` of the step is the equity over the previous equity. `market` is the same for the benchmark (None
-        without one). The reward is divided by `volatility` (None: no division). Axes: B accounts.
+        `step.growth` is the equity over the previous equity, and `step.market` the growth of the benchmark (None
+        without one). The reward is divided by `step.volatility` (None: no division). Axes: B accounts.
         """
         terms: dict[str, Tensor]
         match self.plan.kind:
@@ -170,8 +170,8 @@ class Reward:
     def _composite(self, outcome: Outcome, step: Detail) -> dict[str, Tensor]:
         """Return the terms of the composite reward, and add the step's excess return to the moments.
 
-        With interest on cash (`earned`), the moments are of returns above this interest. Without it, the Sharpe term
-        subtracts a fixed risk-free rate.
+        With interest on cash (`outcome.earned`), the moments are of returns above this interest. Without it, the Sharpe
+        term subtracts a fixed risk-free rate.
         """
         returns = outcome.growth - 1.0
         self.moments.add(_excess(outcome))

@@ -252,8 +252,7 @@ class Simulator:
     def targets(self, action: Tensor) -> Tensor:
         """Convert an action to target weights float[B, N], without cash.
 
-        An asset without a price has weight 0 (`known` is 1 for an asset with a price, else 0). Axes: B accounts, N
-        assets.
+        An asset without a price has weight 0. Axes: B accounts, N assets.
         """
         size = len(self.market.symbols)
         if self._grid is not None:
@@ -267,6 +266,7 @@ class Simulator:
             # 1e-30: an action of zeros holds cash only, and must not divide by zero
             weights = weights[:, :size] / added(weights, len(self._randoms)).clip(min=1e-30)[:, None]
         if self._tables.known is not None:
+            # `known` is 1 for an asset with a price, else 0
             weights = weights * take(self._tables.known, self._row)
         return tensor(weights)
 
@@ -366,9 +366,8 @@ class Simulator:
     def _random_rows(self, stop: int, accounts: Tensor) -> Tensor:
         """Return random rows int64[K] below `stop` for accounts int64[K], equal for accounts of one path.
 
-        A row is drawn for every path, so that the draws of a training seed do not depend on `accounts`. Of several
-        seeds in the simulator, only those with one of these accounts draw, as each seed would do in a simulator of its
-        own.
+        A training seed with at least one of these accounts draws a row for every one of its paths, so that its draws
+        do not depend on `accounts`. A seed with none of them draws nothing.
         """
         part_size, first = self.batch // len(self._randoms), self.market.first
         some_parts = len(self._randoms) > 1 and accounts is not self._everyone

@@ -1,8 +1,8 @@
 """A panel of prices as tensors for many simulated accounts: prices relative to the previous close, and observations.
 
 What can go wrong. A first price has no previous close: so its session counts as unchanged, and its weight stays in
-cash. A row without enough history would be observed as if it had some: so rows before `observed.warm` are refused, and
-the error names the first day that has enough. Where an instrument closes after the decision, its close is not known
+cash. A row without enough history would be observed as if it had some: so rows with too little are refused, and the
+error names the first day that has enough. Where an instrument closes after the decision, its close is not known
 yet: so orders and the observed account use `marks`, and returns use closes.
 """
 
@@ -172,7 +172,7 @@ def relative_volatility(returns: Floats, rows: range) -> Floats:
 
     The volatility of row t is the root mean square of the last CALM returns up to row t; the mean is taken at the
     decisions of `rows`. `returns` float64[T, N] are NaN where an asset has none. The first rows have fewer than CALM
-    returns; their volatility is that of all returns up to the row. Axes: T sessions.
+    returns; their volatility is computed from all returns up to the row. Axes: T sessions.
     """
     squares = (np.nansum(returns, axis=1) / np.isfinite(returns).sum(axis=1).clip(min=1)) ** 2
     sums = np.concatenate([[0.0], np.cumsum(squares)])

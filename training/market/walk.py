@@ -143,7 +143,7 @@ class _Inputs:
     """
 
     def __init__(self, policy: Policy, panel: Panel) -> None:
-        """Make the rings that the policies in `policy` read; `bars` and `macro` stay None where none reads them."""
+        """Make the buffers of bars and macro series that the policies in `policy` read; None where none reads them."""
         policies = list(leaves(policy))
         self.bars: BarRing | None = None
         self.macro: MacroHistory | None = None

@@ -197,10 +197,10 @@ class TwinCritics(nn.Module):
     ) -> None:
         """Make two critics with separate random weights, and move all their parameters into one vector.
 
-        The third argument of `layer` is the gain of its initial weights. `bfloat16` rounds the factors of large
-        products.
+        `bfloat16` rounds the factors of large products.
         """
         super().__init__()
+        # the third argument of `layer` is the gain of its initial weights
         widths = [observation_size + action_size, *hidden]
         self.pair: Final = [(_layers(widths, random), layer(hidden[-1], 1, 1.0, random)) for _ in range(2)]
         self.trunks = nn.ModuleList(linear_layer for layers, _ in self.pair for linear_layer in layers)

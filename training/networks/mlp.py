@@ -62,9 +62,9 @@ class Mlp(ActorCritic):
         bfloat16: bool = False,
     ) -> None:
         """Make the network with random weights, and move all parameters into one vector. `spread` is the number of log
-        standard deviations, which begin at `start`. The third argument of `layer` is the gain of its initial
-        weights."""
+        standard deviations, which begin at `start`."""
         super().__init__()
+        # the third argument of `layer` is the gain of its initial weights
         widths = [observation_size, *hidden]
         self.blocks: list[tuple[nn.Linear, nn.LayerNorm]] = [
             (layer(given, width, 2**0.5, random), nn.LayerNorm(width, EPSILON, device=random.device))
@@ -136,10 +136,10 @@ class Mlp(ActorCritic):
         return not self._rounded
 
     def record(self, observation: Tensor, step: int, steps: int) -> Tensor:
-        """Run one step, and store each layer's activations at the index of this step. Returns the actor's outputs, as
-        `ActorCritic.record` defines.
+        """Run step `step` of `steps` on its observations float[B, D], and store each layer's activations at this index.
+        Returns the actor's outputs float[B, P].
 
-        `across` are a layer's weights, transposed, and `bent` its output after the sigmoid."""
+        Axes: B environments, D entries of an observation, P outputs of the actor."""
         if self._record_shape != (steps, len(observation)):
             self._record_shape = (steps, len(observation))
             widths = [*(bias.numel() for _, bias, *_ in self._layers), self._head[1].numel()]
@@ -147,6 +147,7 @@ class Mlp(ActorCritic):
             self._record_rows = [list(rows) for rows in zip(*self._record, strict=True)]
         *rows, heads = self._record_rows[step]
         x = observation
+        # `across` are a layer's weights, transposed, and `bent` its output after the sigmoid
         for (across, bias, gain, shift), bent in zip(self._layers, rows, strict=True):
             # sigmoid(2 (x W + b)), for which `_forward` gives the reason
             torch.addmm(bias, x, across, beta=2, alpha=2, out=bent).sigmoid_()
@@ -154,14 +155,15 @@ class Mlp(ActorCritic):
         return torch.addmm(self._head[1], x, self._head_across, out=heads)[:, :-1]
 
     def recorded(self, observation: Tensor) -> Heads:
-        """Return the outputs of all recorded steps, and prepare the activations for `pull`, as `ActorCritic.recorded`
-        defines.
+        """Return the outputs of all recorded steps, with the observations float[T, B, D], and prepare the activations
+        for `pull`, which computes the gradient.
 
-        `bent` is a layer's output after the sigmoid. The last column of the heads is the value."""
+        Axes: T steps, B environments, D entries of an observation."""
         *layers, heads = self._record
         x, kept = observation.flatten(0, 1), []
         # computing the norms of all rows again takes less time than joining the norms of each step
         for (_, _, gain, shift), rows in zip(self._layers, layers, strict=True):
+            # the layer's output after the sigmoid
             bent = rows.flatten(0, 1)
             normal, mean, scale = torch.native_layer_norm(bent, gain.shape, gain, shift, EPSILON / 4.0)
             kept.append(
@@ -169,6 +171,7 @@ class Mlp(ActorCritic):
             )
             x = normal
         self._tapes = [(list(activations), part) for *activations, part in zip(*kept, self._parts(x), strict=True)]
+        # the last column is the value
         return Heads(heads[..., :-1], heads[..., -1])
 
     def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
@@ -193,13 +196,14 @@ class Mlp(ActorCritic):
         """Backpropagate the gradient `d` by the outputs of actor and critic, for one part of the rows.
 
         The result is added to `before` times the stored gradient: `before` is 0 for the first part, which replaces the
-        gradient, and 1 for each further part. `last` is the input of the heads. For each layer, `given` is its input,
-        `across` its weights, transposed, and `bent` its output after the sigmoid.
+        gradient, and 1 for each further part. `kept` are the activations of each layer, and `last` is the input of the
+        heads (the output layers).
         """
         weight, _ = self._head
         self._add(self._head_slope, d, last, before)
         d = torch.mm(d, weight)
         for depth in range(len(self._layers) - 1, -1, -1):
+            # `given` is the layer's input, `across` its weights, transposed, `bent` its output after the sigmoid
             across, _, gain, shift = self._layers[depth]
             weight_slope, bias_slope, gain_slope, shift_slope = self._slopes[depth]
             given, bent, mean, scale = kept[depth]
@@ -230,11 +234,11 @@ class Mlp(ActorCritic):
         """Map R observations float[R, D] to float[R, P + 1]: the P outputs of the actor and the value.
 
         With bfloat16, the factors and products of the hidden layers are rounded; sums, norms, heads and the optimiser
-        stay float32. `keep` stores the activations for the gradient. `across` are a layer's weights, transposed, and
-        `bent` its output after the sigmoid. Axes: D entries of an observation.
+        stay float32. `keep` stores the activations for the gradient. Axes: D entries of an observation.
         """
         kept = []
         rounded = self._rounded and len(x) >= ROUNDED_ROWS
+        # `across` are a layer's weights, transposed, and `bent` its output after the sigmoid
         for depth, (across, bias, gain, shift) in enumerate(self._layers):
             # tanh(h) = 2 sigmoid(2h) - 1. Its LayerNorm equals the LayerNorm of the sigmoid alone at a quarter of
             # epsilon.

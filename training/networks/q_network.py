@@ -28,10 +28,10 @@ Noise = dict[str, tuple[Tensor, Tensor]]
 
 
 class NoisyLinear(nn.Module):
-    """A noisy layer y = (W + S (f(e) f(i)^T)) x + b + s f(e); without noise y = W x + b.
+    """A linear layer whose weights and biases have random noise, each with a learned scale.
 
-    W and b are weight and bias, S and s are the learned scales of their noise, i and e the noise of inputs and outputs,
-    f(x) = sign(x) sqrt(|x|). The product with S is by element. Source: Fortunato et al. 2018, equations 9 to 11.
+    The noise of a weight is the product of the noise of its input and the noise of its output. The noise of a bias is
+    the noise of its output. Source: Fortunato et al. 2018, equations 9 to 11.
     """
 
     def __init__(self, inputs: int, outputs: int, random: torch.Generator) -> None:
@@ -51,7 +51,7 @@ class NoisyLinear(nn.Module):
         self.weight_spread, self.bias_spread = constant(outputs, inputs), constant(outputs)
 
     def draw(self, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw factorised noise: f(inputs) and f(outputs), with f(x) = sign(x) sqrt(|x|)."""
+        """Draw (noise of each input, noise of each output): sign(x) sqrt(|x|) of standard normal numbers x."""
         drawn = torch.randn(sum(self.weight.shape), generator=random, device=random.device)
         bent = drawn.sign() * drawn.abs().sqrt_()
         return bent[: self.weight.shape[1]], bent[self.weight.shape[1] :]
@@ -86,10 +86,10 @@ class QNetwork(nn.Module):
     ) -> None:
         """Make the layers with random weights, and move all parameters into one vector.
 
-        `streams` 0 makes one head; otherwise value and advantages have two layers each, of width `streams`. The third
-        argument of `layer` and `head` is the gain of the initial weights.
+        `streams` 0 makes one head; otherwise value and advantages have two layers each, of width `streams`.
         """
         super().__init__()
+        # the third argument of `layer` and `head` is the gain of the initial weights
         widths = [observation_size, *hidden]
         self.streams: Final = streams
         self.noisy: Final = noisy
@@ -156,7 +156,9 @@ class QNetwork(nn.Module):
         return value + advantage - advantage.mean(-1, keepdim=True)
 
     def values(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
-        """Map observations to values as `forward` does, but store nothing for `pull`."""
+        """Map observations float[.., D] to values float[.., A], without storing what a gradient needs.
+
+        Axes: D entries of an observation, A allocations."""
         if self.streams or noise or self.noisy:
             return self.forward(observation, noise)
         *hidden, (weight, bias) = self._steps

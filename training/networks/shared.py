@@ -229,7 +229,8 @@ def scores(x: Tensor, mean: Tensor, score: nn.Linear, cash: nn.Linear | None) ->
 
 
 def write_scores(graph: Graph, x: str, score: nn.Linear, cash: nn.Linear | None, prefix: str = "") -> str:
-    """Add the nodes of `scores` to an ONNX graph, from `x` float[N, H] to float[1, N or N + 1].
+    """Add the nodes that score each asset, and cash unless it is None, to an ONNX graph: from float[N, H] of node `x`
+    to float[1, N or N + 1].
 
     Returns the name of the last node. Axes: N assets, H numbers of an encoded asset.
     """
@@ -245,7 +246,8 @@ def normal(x: Tensor) -> Tensor:
 
 
 def write_norm(graph: Graph, x: str, width: int) -> str:
-    """Add the nodes of `normal` to an ONNX graph, with input `x` of this width. Returns the name of the output."""
+    """Add the nodes that scale the rows of `x`, `width` numbers each, to mean 0 and variance 1, to an ONNX graph.
+    Returns the name of the output."""
     ones = graph.constant(f"ones{width}", np.ones(width, dtype=np.float32))
     return graph.node("LayerNormalization", [x, ones], axis=-1, epsilon=EPSILON)
 

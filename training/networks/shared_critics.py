@@ -213,7 +213,9 @@ class SharedQ(nn.Module):
         return by_asset if self.parts is None else by_asset @ self.parts
 
     def values(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
-        """Map observations to values as `forward` does, but store nothing for `pull`."""
+        """Map observations float[.., D] to values float[.., A], without storing what a gradient needs.
+
+        Axes: D entries of an observation, A allocations."""
         with torch.no_grad():
             return self.forward(observation)
 

@@ -77,7 +77,7 @@ class Block(nn.Module):
 
         def headed(layer: Linear, number: int, given: str, perm: tuple[int, ...], scale: float = 1.0) -> str:
             """Add the product of `given` with `width` columns of `layer`, from column `number` x width on, times
-            `scale`. The product [W, heads, part] is transposed by `perm`.
+            `scale`. The product [W, heads, width / heads] is transposed by `perm`.
 
             Returns the name of the result.
             """
@@ -189,10 +189,9 @@ class Transformer(ActorCritic):
     ) -> None:
         """Make one encoder, the layer over its output, and two heads. `spread` is the number of log standard
         deviations, which begin at `start`.
-
-        The third argument of `layer` is the gain of its initial weights.
         """
         super().__init__()
+        # the third argument of `layer` is the gain of its initial weights
         self.encoder: Final = Encoder(1, observation_size, layout, sizes, random)
         self.mix = layer(self.encoder.outputs, sizes.width, 2**0.5, random)
         self.actor = layer(sizes.width, outputs, 0.01, random)

@@ -5,7 +5,7 @@ test parts where the default dates lie outside the bars. This module imports no 
 
 What can go wrong. Bundled symbols, actions or dates would be used for a file that has other ones, and a stock split of
 a bundled share would apply to another share of the same name. So symbols, actions and dates follow from the file. A
-setting of the user would be replaced: so only settings that neither the plan nor an option has are set.
+setting of the user would be replaced: so every setting of the plan or of an option stays.
 """
 
 from collections.abc import Mapping

@@ -23,7 +23,8 @@ from quantd.training.power.reference_rule import Rule, chosen_rules, run_cases
 class Attained(Struct, frozen=True):
     """Log growth a year of the reference rule, which knows the signal, and of equal weight on one part, after costs.
 
-    `low` and `high` are the 95 % interval of the difference; None where the two are equal.
+    `low` and `high` are the 95 % interval of the rule's growth less the growth of equal weight; None where the two
+    growths are equal.
     """
 
     rule: Rule

@@ -34,8 +34,8 @@ class FindingsError(ExplainedError, ValueError):
 class Finding(Struct, frozen=True, forbid_unknown_fields=True):
     """The result of one seed of one cell of a power study, on the test part.
 
-    Growths are log growths a year, after costs. `cell` is the digest of plan, plant, cost, data and learner. `low` and
-    `high` are the 95 % interval of `growth` less `equal_weight`, and None where the policy is equal weight.
+    Growths are log growths a year, after costs. `cell` is the digest of plan, planted signal, cost, data and learner.
+    `low` and `high` are the 95 % interval of `growth` less `equal_weight`, and None where the policy is equal weight.
     `attainable` is True where the reference rule, which knows the signal, has its whole interval above equal weight.
     """
 

@@ -71,8 +71,8 @@ class Plant(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Planted(Struct, frozen=True):
-    """A plant in a panel: the columns that a learner sees at each close, and the returns that a rule which knows the
-    plant expects.
+    """A plant (artificial signal) in a panel: the columns that a learner sees at each close, and the expected returns,
+    which only the reference rule knows.
 
     `columns` are float64[T, N] by name; a learner also sees the values of each column in the `past` sessions before.
     `expected` float64[T, N] are expected returns from the next open to the open after that, as fractions. Axes: T

@@ -102,8 +102,9 @@ def chosen_rules(
 def run_rules(
     panel: Panel, rows: range, scale: range, expected: Floats, of: MarketPlan, rules: Sequence[Rule]
 ) -> list[Grown]:
-    """Trade each rule on the signal `expected` float64[T, N] over `rows`, and return the growth of each. `scale` and
-    `of` are as in `run_cases`. Axes: T sessions, N assets."""
+    """Trade each rule on the signal `expected` float64[T, N] over `rows`, and return the growth of each. The
+    signal is divided by its standard deviation in the rows `scale`. `of` has costs, capital and lots. Axes: T sessions,
+    N assets."""
     return run_cases(panel, rows, scale, [(expected, rule) for rule in rules], of)
 
 
@@ -113,8 +114,8 @@ def run_cases(
     """Trade each case, a pair of a signal and a rule, over `rows`, all in one simulator.
 
     A signal float64[T, N], the expected returns, is divided by its standard deviation in the rows `scale`. A rule tilts
-    equal weights towards the signal, and makes only trades whose expected gain exceeds `band` times their cost. `of`
-    has costs, capital and lots. Axes: T sessions, N assets.
+    equal weights towards the signal, and makes only trades whose expected gain exceeds its `band` times their cost.
+    `of` has costs, capital and lots. Axes: T sessions, N assets.
     """
     # no observations: the rules read the signals alone
     empty = Observed(np.zeros((len(panel.day_ns), 0), dtype=np.float32), (), 0, ())

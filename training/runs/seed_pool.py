@@ -58,8 +58,8 @@ def spread(
 ) -> bool:
     """Train every seed of `plan` in worker processes. Returns True when `report` asked to stop a seed.
 
-    A worker that does not share the disk gets the files of a seed's folder with its job (`carried`), and returns the
-    files. Raises Diverged where a seed reached values that are not finite, SeedFailed where it failed otherwise.
+    A worker that does not share the disk gets the files of a seed's folder with its job, and returns them. Raises
+    Diverged where a seed reached values that are not finite, SeedFailed where it failed otherwise.
     """
     course = _Course(plan, folder_of, executor.shares_disk, report)
 

@@ -91,7 +91,8 @@ def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) ->
     """Fit `learner` to the policy `plan.clone` in the training part. Returns each pass's mean loss.
 
     Each row of observations occurs with the teacher's book and with a random book. All these rows also initialise the
-    normalisation. Raises PlanError for a learner that cannot imitate, an unknown policy, and too few sessions.
+    normalisation of `ground`, the training environment. Raises PlanError for a learner that cannot imitate, an unknown
+    policy, and too few sessions.
     """
 
     if not learners()[plan.agent].imitates or not isinstance(learner, OnPolicy):

@@ -121,8 +121,7 @@ def fit_all(
     """Train every seed of `plan`, with the same results as `fit` for each seed alone.
 
     The seeds of on-policy learners are trained together in one simulator, the seeds of other learners one after
-    another. The function ends early where `report` stops a seed. Raises SeedDiverged, CheckpointError. A course is the
-    training of one seed, a ground its environment. `lockstep` advances all courses by one step at a time.
+    another. The function ends early where `report` stops a seed. Raises SeedDiverged, CheckpointError.
     """
     torch.set_num_threads(1)
     if plan.market.seats or not learner_for(plan.learner).imitates:
@@ -135,6 +134,7 @@ def fit_all(
             if fitted[-1].ended == STOPPED:
                 break
         return fitted
+    # a course is the training of one seed, a ground its environment; `lockstep` advances all courses step by step
     courses = [_course_of(plan, markets, seed, folder_of(seed), report, resume=resume) for seed in plan.seeds]
     lockstep = Lockstep()
 

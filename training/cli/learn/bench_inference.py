@@ -84,7 +84,7 @@ def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference |
 
     The calls take 16 random markets in turn.
 
-    For an artifact that is no single policy, raise Failure where the user named it, else return None.
+    An artifact that is no single policy raises Failure if the user named it (`named`), else gives None.
     """
     import numpy as np
 

@@ -234,7 +234,7 @@ def _watch(plan: "Plan", bar: Bar, stops: list[int]) -> "Callable[[Progress], bo
     shares = dict.fromkeys(plan.seeds, 0.0)
 
     def watch(reached: "Progress") -> bool:
-        """Show what a seed has reached (`looked`: after an evaluation on validation data). Returns True to stop."""
+        """Show the progress `reached` by a seed; off a terminal, only after an evaluation. Returns True to stop."""
         index = plan.seeds.index(reached.seed)
         shares[reached.seed] = min(1.0, reached.steps / plan.steps)
         best = "none yet" if reached.best is None else f"{reached.best:.2f}"

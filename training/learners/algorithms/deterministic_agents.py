@@ -114,9 +114,9 @@ class Maddpg(OffPolicy):
     def update(self, replay: JointReplay, tell: bool) -> Tensor | None:
         """Make one gradient step of all critics and all actors, and move their targets by `tau`.
 
-        Returns float[4], the values of `losses`, if `tell`; else None. Equations are those of Lowe et al. 2017. The
-        critic of an agent values the joint state and the actions of all agents. No value follows where an agent's
-        episode terminated: `going` is 0 there, else 1.
+        With `tell`, returns float[4], the values named in `losses`; else None. Source: Lowe et al. 2017. The critic of
+        an agent values the joint state and the actions of all agents. Where an agent's episode terminated, the value of
+        its next state counts as 0.
         """
         plan = self.plan
         batch = replay.sample(plan.batch, self.random)

@@ -32,8 +32,8 @@ UPDATES_TOLD = 8
 class OffPolicy:
     """Base class of a learner with a replay memory. All random draws come from its own generator.
 
-    A subclass adds `optimisers`, `_vectors`, and the methods `explore` and `update`, which raise NotImplementedError
-    in this class.
+    A subclass adds `optimisers`, `_vectors` (the parameter vectors of its networks), and the methods `explore` and
+    `update`, which raise NotImplementedError in this class.
     """
 
     losses: ClassVar[tuple[str, ...]]
@@ -76,8 +76,7 @@ class OffPolicy:
         raise NotImplementedError
 
     def update(self, replay: Any, tell: bool) -> Tensor | None:
-        """Perform one gradient step on a sample of `replay`. Returns float[L], the losses that `losses` names, if
-        `tell`; else None.
+        """Perform one gradient step on a sample of `replay`. With `tell`, returns float[L], the losses; else None.
 
         Raises NotImplementedError in this base class. Axes: L losses.
         """

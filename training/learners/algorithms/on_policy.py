@@ -38,7 +38,7 @@ class OnPolicy:
     """Base class of a learner of rollouts, `horizon` steps of all environments. All draws come from its own generator.
 
     A subclass declares the type of `plan`, which has `horizon`, and the methods `_optimiser` and `_update`. `_update`
-    learns from a rollout, and returns its `losses` if a report is due. In this class these two methods raise
+    learns from a rollout, and returns its losses if a report is due. In this class these two methods raise
     NotImplementedError.
     """
 
@@ -126,15 +126,16 @@ class OnPolicy:
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
         """Learn until `steps` env-steps in total are done, or until `report` returns True.
 
-        Raises Diverged where a loss is not finite, and ValueError where `enter` does.
+        Raises Diverged where a loss is not finite, and ValueError for an environment that cannot be resumed.
         """
         play(self.acting(env, steps, report), env)
 
     def acting(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> Generator[Tensor, Step, None]:
-        """Learn as `learn` does, but yield actions and receive their steps in place of calls of `env.step`.
+        """Learn until `steps` env-steps in total are done, or until `report` returns True. The generator yields
+        actions and receives their steps, in place of calls of `env.step`.
 
-        Raises Diverged and ValueError as `learn` does, and NotImplementedError in this base class, which has no
-        `_update`.
+        Raises Diverged where a loss is not finite, ValueError for an environment that cannot be resumed, and
+        NotImplementedError in this base class, which has no `_update`.
         """
         rollout, now = Rollout(env, self.plan.horizon), self.enter(env)
         returns: list[Tensor] = []

@@ -62,11 +62,11 @@ class Squash:
         return self.family.mode(coordinates), log_prob
 
     def pull(self, action: Tensor, by_action: Tensor, by_log_prob: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gradients float[R, K] of a loss by mean and log spread, the arguments of the `draw` of `action`.
+        """Return the gradients float[R, K] of a loss by the mean and by the log standard deviation of the coordinates.
 
         `by_action` float[R, A] and `by_log_prob`, a number, are the gradients of the loss by action and by log density.
-        `shift` float[R, K] is the noise of the draw times the spread. Axes: R rows, K coordinates of an action, A
-        entries of an action.
+        `shift` float[R, K] is the noise from which `action` was drawn, times the standard deviation. Axes: R rows, K
+        coordinates of an action, A entries of an action.
         """
         if self.box:
             # d tanh(u) / du = 1 - tanh(u)^2, and the log density falls by log of that: its derivative is 2 tanh(u)
@@ -125,7 +125,7 @@ class Sac(OffPolicy):
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
         """Make one gradient step of critics, actor and temperature (the weight of the entropy).
 
-        Returns the values float[4] of `losses` if `tell`, else None. Equations are those of Haarnoja et al. 2018.
+        With `tell`, returns float[4], the values named in `losses`; else None. Source: Haarnoja et al. 2018.
         """
         plan, squash = self.plan, self.squash
         batch = replay.sample(plan.batch, self.random)

@@ -2,7 +2,7 @@
 
 What can go wrong. Where the network records the forward passes that chose the actions, these passes are used again for
 the advantages and the gradient. A change of the weights in between would give a wrong gradient. So nothing may change
-the network between `collect` and `pull`.
+the network between the rollout (`collect`) and the computation of the gradient (`pull`).
 """
 
 import torch
