@@ -78,7 +78,7 @@ def book_crosses(state: State, market: MarketSlice) -> list[Effect]:
 def on_action(state: State, action: Action) -> Sequence[Effect]:
     """Apply a split, dividend or delisting at the ex date's open to the positions of the previous close.
 
-    `carried[0]` is the instant of an account that was carried over: it has the actions up to then already. A venue that
+    An account that was carried over has the actions up to its instant, `state.carried[0]`, already. A venue that
     pays dividends itself (`venue_pays`) reports the cash later. A split of a symbol that is blocked after a jump of its
     price may explain the jump.
     """

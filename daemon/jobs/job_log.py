@@ -134,7 +134,7 @@ class JobLog:
         """Mark the runs of jobs that an earlier process left open as interrupted; returns the runs to be repeated.
 
         A run in the engine's loop whose command is in the journal was carried out: it ends as succeeded. Of each job
-        that is set to run `again` after an interruption, one run is repeated.
+        whose record says that it runs again after an interruption, one run is repeated.
         """
         open_runs = [run for run in self._runs.values() if run.state in OPEN]
         loop_ids = {run.id for run in open_runs if run.job in BY_NAME and BY_NAME[run.job].where == "loop"}

@@ -123,7 +123,7 @@ class Jobs:
         """Make one pass over the jobs of the lane that are due now.
 
         At most one run by hand, one due instant and one retry of a job wait. A due instant is tried in place of a
-        retry. When the service stops (`over`), retries do not wait for their time.
+        retry. When the service stops, retries do not wait for their time.
         """
         now, over = self._clock(), self._service.over
         retries = {job: retry.run for job, retry in self._again.items() if over or now >= retry.at}

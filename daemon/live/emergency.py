@@ -272,7 +272,7 @@ class Emergency:
     async def _read_holdings(self) -> bool:
         """Read the positions, and report those that are gone as closed. Returns whether they could be read.
 
-        Dust is a position too small to trade; `fault` is the reason why a position cannot be closed here.
+        A position of which only dust (too little to trade) is left counts as closed.
         """
         holdings = await self._try("positions", self._account.holdings)
         if holdings is None:
@@ -324,7 +324,7 @@ class Emergency:
         return f" ({self._why[key]})" if key in self._why else ""
 
     async def _try(self, key: str, ask: Callable[[], Awaitable[T]]) -> T | None:
-        """Return the answer to one request; None where it failed, with the reason in `_why`.
+        """Return the answer to one request; None where it failed; the reason is stored in `_why` under `key`.
 
         Raises KeysRefused where the venue refuses the keys.
         """

@@ -88,7 +88,7 @@ class Sender:
     async def _listen(self) -> None:
         """Put the venue's news into the inbox; a disconnection only if it lasts longer than AWAY_S.
 
-        A reconnection sets `up`, after which the account is compared.
+        After a reconnection the account is compared (the event `up`).
         """
         assert self._tasks is not None
         away: asyncio.Task[None] | None = None
@@ -114,7 +114,7 @@ class Sender:
         await self._inbox.tell([down])
 
     def put(self, effects: Iterable[Outgoing]) -> None:
-        """Sends committed requests to the venue; those of one basket are sent in order.
+        """Sends committed requests to the venue, the requests of one basket in their order.
 
         Before `run` has begun the requests wait in memory. `Rows` are orders of an earlier basket that are sent again.
         """

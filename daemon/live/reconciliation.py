@@ -159,7 +159,6 @@ class Reconciler:
 
         An attempt counts if no order was filled or is being sent. It succeeds without a difference, or with the same
         differences as the last attempt that counted: a difference that is only late has then had time to vanish.
-        `received` are the baskets whose orders the venue's figures contain.
         """
         await self.open_orders()
         await self.flows()
@@ -170,6 +169,7 @@ class Reconciler:
                 await asyncio.sleep(pause_s)
             # the pause after an attempt with a fill or with an order on its way; after a difference it is AGAIN_S
             pause_s = min(BUSY_S, AGAIN_S)
+            # `received`: the baskets whose orders the venue's figures contain
             fills_before, received = self._filled(), counted(self._service.shell.state)
             try:
                 account = await self._broker.account()
@@ -211,10 +211,7 @@ class Reconciler:
             await self._service.inbox.command(condition)
 
     async def flows(self) -> None:
-        """Books deposits and withdrawals at the venue since MARGIN_NS before the last query; each id is booked once.
-
-        A `column` of -1 stands for no symbol of the universe.
-        """
+        """Books deposits and withdrawals at the venue since MARGIN_NS before the last query; each id is booked once."""
         queried = self._now()
         try:
             entries = await self._broker.flows(self._since)
@@ -223,7 +220,7 @@ class Reconciler:
             return
         index = self._service.shell.state.universe.index
         for entry in entries:
-            column = index.get(entry.symbol, -1) if entry.symbol else -1
+            column = index.get(entry.symbol, -1) if entry.symbol else -1  # -1: no symbol of the universe
             ts = min(entry.ts, queried)  # an entry that has only a date is at the end of its day, maybe in the future
             flow = Flow(ts, entry.amount_micro, "venue", entry.booking, entry.id, column, units_nano=entry.units_nano)
             await self._service.inbox.command(flow)

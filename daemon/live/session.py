@@ -271,9 +271,9 @@ class Outside:
         """Reports trouble of the feed and quarantined bars, until cancelled.
 
         Looks four times a second. All quarantined (unsound) bars are stored; at most one alert in QUIET_NS names the
-        first of them. `absent` are the symbols of which the vendor has no bars.
+        first of them.
         """
-        alerted_ns, absent = -QUIET_NS, tuple[str, ...]()
+        alerted_ns, absent = -QUIET_NS, tuple[str, ...]()  # `absent`: symbols of which the vendor has no bars
         if self._missed:
             with suppress(InboxFull):
                 # False: the condition begins

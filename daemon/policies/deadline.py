@@ -118,7 +118,7 @@ class Deadline:
         return self._answer(question)
 
     def _register_processes(self, policy_index: int, policy: Policy) -> list[Isolated]:
-        """Note `policy` as the one that decides for a seat, set the limits of its processes, and return them."""
+        """Note that `policy` decides in place of the configured one `policy_index`; return its processes, limited."""
         processes = isolated(policy)
         for process in processes:
             process.limit_s = self.limit_s

@@ -90,7 +90,7 @@ def _answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) -
     """The answer of a policy to an observation. In an ensemble each member answers the same observation.
 
     A scorer (one score per asset) has one row per asset: its features, then whether they are known. An equivariant
-    network treats all assets alike and takes any `symbols`; any other one has those of its training.
+    network treats all assets alike and takes any `symbols`; any other network has the symbols of its training.
     """
     if isinstance(leaf, LearnedEnsemble):
         votes = [answer_to(member, observed, symbols) for member in leaf.members]
@@ -128,13 +128,13 @@ def answer_at(leaf: Learned, view: View, memory: Memory) -> Given:
 def _network_answer(leaf: Member, view: View, memory: Memory) -> Given:
     """The answer of one network at a view, in the order of the view's symbols.
 
-    `carry` is the state of a recurrent network from `memory`, None without one; `priced` says which symbols have a
-    price. Raises Lacking where a value of the observation is not known yet.
+    Raises Lacking where a value of the observation is not known yet.
     """
     symbols = view.universe.symbols
     if isinstance(leaf, LearnedPolicy):
         weights = leaf.placed(leaf.weights(leaf.returns_of(view)))
         return Given(symbols, weights, _concentration(weights), None)  # None: no action value
+    # `carry`: the state of a recurrent network, else None; `priced`: which symbols have a price
     observed, carry, priced = leaf.question(view, memory)
     if name := leaf.lacking(observed[0]):
         raise Lacking(f"{name} has no value yet")

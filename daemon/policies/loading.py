@@ -92,7 +92,7 @@ def _load_member(
     isolation: Apart | None,
     unused: frozenset[str],
 ) -> Policy:
-    """Like `load`, but raises ValueError, so that a composite policy can name the member that is wrong.
+    """The policy `name`, as `load` finds it. Raises ValueError, so that a composite policy can name the wrong member.
 
     `depth` counts the composites around this policy.
     """

@@ -51,13 +51,13 @@ class Seats:
         """(seat, path, digest) -> the policy: for each seat the one that decides, and the one that was prepared."""
 
     def __call__(self, policy_index: int) -> Policy:
-        """The policy that decides for a seat. Raises PolicyError if the folder no longer has the loaded artifact."""
+        """The policy that decides for a seat (a configured policy). Raises PolicyError if its artifact changed."""
         loaded = self._loaded()
         artifact = loaded.get(self._names[policy_index]) if loaded else None
         return self._configured[policy_index] if artifact is None else self._artifact_policy(policy_index, artifact)
 
     def method(self, policy_index: int) -> str:
-        """The name of the policy that decides for a seat now: the loaded artifact, else what config.toml names."""
+        """The name of the policy that decides for a seat: the loaded artifact, else the configured policy."""
         artifact = self._loaded().get(self._names[policy_index])
         return self._methods[policy_index] if artifact is None else artifact.path
 
@@ -71,13 +71,13 @@ class Seats:
             self(self._names.index(name))
 
     def prepared(self, policy_index: int, path: str) -> Policy:
-        """Make the policy of a seat from the artifact in `path`. Raises ValueError where it cannot be loaded."""
+        """Make the policy of a seat (configured policy) from the artifact in `path`. Raises ValueError on failure."""
         return self._make(policy_index, path)
 
     def take(self, policy_index: int, path: str, policy: Policy) -> None:
         """Store a prepared policy; it decides once the state names its artifact as loaded.
 
-        Other prepared policies of the seat are dropped, and the policy that decides now is not.
+        Other policies prepared for this seat (configured policy) are dropped; the policy that decides now stays.
         """
         deciding = self._loaded().get(self._names[policy_index])
         deciding_key = None if deciding is None else (policy_index, deciding.path, deciding.digest)

@@ -155,7 +155,7 @@ class UserPolicy:
         undeclared: bool = False,
         act_rows: Callable[..., object] | None = None,
     ) -> None:
-        """`act` takes a memory too if `with_memory`; `act_rows`, if any, answers for a block of samples."""
+        """`act` takes a memory too if `with_memory`; `act_rows`, if any, answers for many samples at once."""
         self.path = path
         self._rows = act_rows
         self.act_rows = None if act_rows is None else self._act_rows
@@ -277,7 +277,7 @@ def policy_around(
 ) -> UserPolicy:
     """Return the policy of a function, class or object. `module` may define its LOOKBACK and USES_BARS.
 
-    Beside `act`, the file or class may have a function ROWS, which answers for a block of samples. `digest`
+    Beside `act`, the file or class may have a function ROWS, which answers for many samples at once. `digest`
     identifies the source of a policy that has no file. Raises ParamsError for a target that cannot be called,
     parameters that do not fit, and a lookback out of bounds.
     """

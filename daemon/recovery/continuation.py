@@ -116,7 +116,7 @@ def carried_from(parts: Parts, store: Store, run: str) -> Carried | None:
     """Return the account that a carry-over gives to a new run; None for every other run.
 
     The old run ended with the stop reason INTO and the name of the new run, which has no entry in its journal yet.
-    Raises NotCarried where `refuse` or `account_of` does.
+    Raises NotCarried where the account cannot be carried over.
     """
     if store.last_seq(run):
         return None

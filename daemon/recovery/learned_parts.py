@@ -59,7 +59,7 @@ class Measured:
     def whole(
         self, policies: Sequence[Policy], seats: Sequence[str], symbols: tuple[str, ...]
     ) -> dict[int, list[LearnedPart]]:
-        """The parts of all agents of the plan. Those of an agent not asked at the plan's sample have a reason only.
+        """The learned parts of all agents of the plan; for an agent that was not asked at its sample, without figures.
 
         `seats` are the names of the agents and shadows (agents on paper) that `policies` belong to.
         """

@@ -59,7 +59,7 @@ class PlanValues(NamedTuple):
 class Redecided(NamedTuple):
     """A plan computed again; `judged` are its gate calls (checks of orders).
 
-    The gate calls are those of the agents in order, then that of the house (the whole account). `learned` has the
+    The calls of the agents come in order, then the call of the house (the whole account). `learned` has the
     learned parts of each agent's policy, by the agent's index.
     """
 

@@ -49,7 +49,7 @@ def change_of_limits(
 ) -> Reloaded:
     """The event of a change from the limits `before` to the limits of `rules` at the instant `now`.
 
-    In mode live (`live` is not None) the event has the tightest of both for now, and the looser limits with the instant
+    In mode live, before and now, the event has the tightest of both for now, and the looser limits with the instant
     at which they apply. The same looser limits keep the instant of their first request. `config` is the digest of the
     configuration, `changed` has the keys that changed. Without `before` nothing is compared.
     """

@@ -50,7 +50,7 @@ class SampleColumns:
     def add(self, tick: Any, ts: int, key: int, row: int, values: Ints, cash: int, peak: int, lots: Floats) -> None:
         """Add a sample with the equities `values`, int64[B + 1], in micro-currency.
 
-        `row` is the row of its bar in the block of bars, `peak` the high-water mark. `lots`, float64[N], and both
+        `row` is the row of its bar in the loaded bars, `peak` the high-water mark. `lots`, float64[N], and both
         amounts `cash` and `peak` are of the house.
         """
         at: int = self.count

@@ -2,8 +2,8 @@
 
 Each event is recorded as `step`, the Python path, would record it: the reports of fills precede their bar, the
 questions of a round end its tick, the plan is an effect of the last answer, and the acceptance of orders follows it.
-The fold calls the `note_` methods while it takes an item, in this order; whatever a handler of Python adds to the same
-event stands between them.
+The fold, the engine's compiled fast path, calls the `note_` methods in this order while it takes an item; whatever a
+handler of Python adds to the same event stands between them.
 
 What can go wrong: an effect stands at another position than `step` would give it, so that the journal differs. So no
 effect is stored longer than one item, and `take` hands effects to the handler that goes on with an event.
@@ -142,7 +142,7 @@ class StepRecords:
         self.effects.append(Valued(ts, equity, cash, equities[1:], exposure * MICRO / equity, drawdown))
 
     def note_round(self, answers: list[Any]) -> None:
-        """Record the answers of a round; the plan is an effect of the last one."""
+        """Record the answers of a round (all questions of one instant); the plan is an effect of the last answer."""
         last: int = len(answers) - 1
         for place in range(self.logged, last):
             self.log.add(answers[place], ())
@@ -203,9 +203,9 @@ class StepRecords:
     def limit_values(self, ring: Ring) -> list[Any]:
         """The values of limits that a plan records: of the house (the whole account), then of each agent in the plan.
 
-        The exposures are computed here; where any book has another limit to measure, Python measures all of them. A
-        limit is recorded where it cut lots (`cutting_keys`) or where its value may matter (`doubts`; None means that
-        all may). For a lone agent with the house's account (`granted`), the agent's values are those of the house too.
+        The exposures are computed here; where any book has another limit to measure, Python measures all limits. A
+        limit is recorded where it cut lots or where its value may be near its bound. A lone agent with the house's
+        account is measured once, for both.
         """
         plan: Plan = self.plan
         limits_by_book: list[Any] = []
@@ -223,7 +223,7 @@ class StepRecords:
             elif plan.granted:
                 continue  # the lone agent's verdict also holds for the house, which is not measured again
             columns: BookColumns = plan.books[number]
-            doubts: Any = plan.doubts(columns.quiet, number, lots, ring)
+            doubts: Any = plan.doubts(columns.quiet, number, lots, ring)  # None: all limits may matter
             cutting_keys: Any = self.cutting(columns, reasons)
             keys: Any = None if doubts is None else cutting_keys.union([doubt[0] for doubt in doubts])
             limits_by_book.append((number, keys, cutting_keys))
@@ -281,9 +281,7 @@ class StepRecords:
 
     def expose(self, number: int, lots: Floats) -> bool:
         """Write the exposures of book `number` after lots and its open orders fill at the closes; False where equity is
-        not positive. The exposures are the same to the last bit as those of `quantd.risk.limits.values`.
-
-        `filled` and `bought` have the values of the trades first, then the fractions of equity, signed and unsigned.
+        not positive. The exposures are the same to the last bit as in `quantd.risk.limits.values`.
         """
         plan: Plan = self.plan
         columns: BookColumns = plan.books[number]
@@ -291,8 +289,8 @@ class StepRecords:
         market: Market = plan.market
         px: Floats = market.px
         held: Floats = columns.held
-        filled: Floats = self.filled
-        bought: Floats = self.bought
+        filled: Floats = self.filled  # values of the trades, then signed fractions of equity
+        bought: Floats = self.bought  # values of the purchases, then unsigned fractions of equity
         value: float
         for k in range(plan.size):
             filled[k] = lots[k] * px[k]
@@ -318,7 +316,7 @@ class StepRecords:
     def exposure(self, number: int) -> float:
         """Return a measure of the exposed book as a fraction of equity; `expose` must come first.
 
-        `number` is the code of the measure in `quantd.risk.monitor.ceilings.KNOWN`.
+        `number` is the code of the measure: 1 the largest weight, 2 gross, 3 net exposure, any other leverage.
         """
         if number == 1:
             return self.heaviest

@@ -121,10 +121,9 @@ class VenueOrders:
         return True
 
     def fill_basket(self, orders: Orders) -> bool:
-        """Whether every order of a basket fills whole at the open; writes prices and fees.
+        """Whether every order of a basket fills whole at the open; writes prices with slippage, and fees.
 
-        A price of 0 means that the order cannot fill there. `end` is the instant until which an order is valid. `moved`
-        adds slippage, and `least` applies the venue's minimum fee. `charged` are commissions before that minimum.
+        The commissions before the venue's minimum fee are written too.
         """
         fills: LimitFills = self.terms
         symbols: Ints = orders.symbol
@@ -140,7 +139,7 @@ class VenueOrders:
             limit: int = worst[k]
             until: int = ends[k]
             size: int = lots if lots > 0 else -lots
-            price: int = fills.opens(symbol, until)
+            price: int = fills.opens(symbol, until)  # 0: the order cannot fill there
             if price > 0:
                 price = fills.inside(symbol, price, limit, lots > 0, until)
             if price == 0 or fills.take(symbol, size) != size:
@@ -155,7 +154,7 @@ class VenueOrders:
     def post(self, ledger: Postings, only: int) -> bool:
         """Book the fills of all baskets; False, with none booked, where a number would exceed the ledger's range.
 
-        All orders belong to the book with the index `only`, or, where `only` is -1, to the agents of their pairs.
+        All orders belong to the book with the index `only`; where `only` is -1, to the agents that share in each order.
         """
         orders: Orders
         try:

@@ -12,9 +12,8 @@ from quantd.trading.orders import quantity_text
 def closing_lots(state: State, agent: int) -> Floats:
     """float64[N] signed lots that close the positions of a book, as far as the venue has these lots.
 
-    `missing` has by column the unsigned lots of the account's position that the venue does not let us close. Books with
-    a position on the house's side (long or short, as the whole account) share the missing lots in proportion to their
-    positions.
+    The venue may refuse to let us close some lots of the account's position. Books with a position on the house's side
+    (long or short, as the whole account) bear these missing lots in proportion to their positions.
     """
     change: Floats = -state.lots(agent)
     for column, lots in state.venue.waits.missing.items():

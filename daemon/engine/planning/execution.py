@@ -113,8 +113,8 @@ def work_parents(state: State, event: Event, effects: Sequence[Effect], watch: P
 def _makes_due(state: State, event: Event, effects: Sequence[Effect]) -> bool:
     """Whether an event makes child orders due.
 
-    Such an event is a slice (the bars of one instant), a tick, the last answer of a round, or the end of a child of a
-    chase (an order that follows the price).
+    Such an event is a slice (the bars of one instant), a tick, the last answer of an instant, or the end of a child of
+    a chase (an order that follows the price).
     """
     match event:
         case Tick():
@@ -131,8 +131,7 @@ def _makes_due(state: State, event: Event, effects: Sequence[Effect]) -> bool:
 def _send_due(state: State, watch: PlanWatch) -> list[Effect]:
     """End finished parents, then send the children that are due; parents of one decision share a basket.
 
-    A parent is an order that is worked over time by smaller ones, its children. Lots are unsigned here but for
-    `parent.lots` and `due_lots`; `caps` are worst prices in nano-currency by column, 0 for none.
+    A parent is an order that is worked over time by smaller ones, its children.
     """
     effects = yield_to_switch(state)
     finished = [
@@ -142,9 +141,9 @@ def _send_due(state: State, watch: PlanWatch) -> list[Effect]:
         filled = all(done >= abs(lots) for done, lots in zip(parent.filled, parent.lots, strict=True))
         effects.extend(give_up(state, [parent], "filled" if filled else "its session ended"))
     children_by_decision: dict[tuple[int, int], list[tuple[Parent, Floats]]] = {}
-    caps = [0] * state.universe.size
+    caps = [0] * state.universe.size  # worst prices in nano-currency by column, 0: none
     for parent in state.parents:
-        due_lots = np.zeros(state.universe.size)
+        due_lots = np.zeros(state.universe.size)  # signed, as `parent.lots`; all other lots are unsigned
         open_children = open_lots(state, parent)
         for row, symbol in enumerate(parent.sym):
             if symbol in state.restrictions.halted or parent.over(row, state.now):

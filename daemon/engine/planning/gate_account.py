@@ -47,14 +47,13 @@ def account_of(state: State, book: int, *, by_hand: bool = False) -> Account:
     agents) that may still fill.
 
     `by_hand`: for an operator's order, which may reduce a position in a symbol whose trading is blocked after a price
-    jump. `up` and `down` are the unsigned lots of open purchases and sales by symbol; without open orders they are
-    None.
+    jump.
     """
     size = state.universe.size
     limits = limits_in_force(state, book)
     if state.counting:
         state.activity.roll(state.now, state.rules.house_sessions())
-    up = down = loss = None  # without open orders
+    up = down = loss = None  # without open orders; `up`, `down`: unsigned lots of open purchases and sales by symbol
     up_cash = gain = 0.0
     orders = 0
     if state.working or state.crosses or state.venue.foreign:

@@ -106,8 +106,8 @@ def plan(
     child: Child | None = None,
     by_hand: bool = False,
 ) -> Sequence[Effect]:
-    """Plan the orders for the answers of a round (agent -> float64[N] weights as bytes, in agent order); returns the
-    effects.
+    """Plan the orders for the answers at one instant (agent -> float64[N] weights as bytes, in agent order); returns
+    the effects.
 
     A follow-up orders the rest of a decision; `used` is the number of follow-ups that the decision had already. With
     `flatten` all positions are closed, whatever the state of the kill switches. `lots` (agent -> float64[N] signed) are
@@ -342,8 +342,7 @@ def _house_verdict(
 
     A lone agent with the account and the limits of the house has the same verdict, which is not computed again. Orders
     that pause after refusals are refused, except an operator's order by hand. During a flatten (the closing of all
-    positions) an operator's orders pause too: the command ended the earlier pauses once. `measure` computes the limits'
-    values of all verdicts at once.
+    positions) an operator's orders pause too: the command ended the earlier pauses once.
     """
     paused = pausing(state, requested) if state.protection.retries and (not house.by_hand or state.flattening) else None
     first_part, limits, sums = parts[0], limits_in_force(state, HOUSE), state.history.synchronous.sums
@@ -381,10 +380,10 @@ def _shares_by_row(out: OrderBasket, agents: list[int], surviving: Lots) -> list
 def _make_parents(state: State, basket_order: OrderBasket, parts: list[_Part], surviving: Lots) -> None:
     """Turn a basket that passed into parent orders, one for each agent, instead of sending it.
 
-    A parent is worked over time by smaller orders. `rules.calendar` has by column the number of its calendar.
+    A parent is worked over time by smaller orders.
     """
     style = state.rules.execution.style
-    sessions = [state.rules.sessions[number] for number in state.rules.calendar]
+    sessions = [state.rules.sessions[number] for number in state.rules.calendar]  # by column
     shares = _shares_by_row(basket_order, [part.agent for part in parts], surviving)
     for part in parts:
         rows = [

@@ -34,8 +34,8 @@ def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> t
     limits.
 
     The target is weight x equity / value of a lot, truncated to lots. A position never changes its sign at once: its
-    target is then zero. A change worth less than `min_trade` is omitted, unless its target is zero. A symbol without a
-    fresh price keeps its lots. With `flatten` all positions that can be closed are closed.
+    target is then zero. A change worth less than the agent's `min_trade` is omitted, unless its target is zero. A
+    symbol without a fresh price keeps its lots. With `flatten` all positions that can be closed are closed.
     """
     rules = state.rules.agents[agent]
     held = state.lots(agent)

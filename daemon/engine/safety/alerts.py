@@ -68,7 +68,7 @@ def _limit_alert(state: State, news: list[tuple[int, Crossing]]) -> list[Publish
     """One alert about the (book, crossing) pairs whose level rose at this instant; none without a pair.
 
     A crossing is (key of the limit, level before, level after, value, bound). The house is the whole account.
-    Level, kind, agent and value are those of the limit with the highest level. The text names up to NAMED limits.
+    The alert has level, kind, agent and value of the limit with the highest level. The text names up to NAMED limits.
     """
     if not news:
         return []
@@ -98,10 +98,11 @@ def _is_news(state: State, book: int, crossing: Crossing) -> bool:
     """Whether a crossing, a change of a limit's alert level, raises an alert; records the samples at which levels end.
 
     A level that recurs within CALM_SAMPLES belongs to the earlier event. Losses and breaches of the limits of the house
-    (the whole account) always raise an alert. A limit of ON_BREACH raises none below CRITICAL. `ended` has for each
-    level above 0 the number of the sample at which it ended last.
+    (the whole account) always raise an alert. A limit of ON_BREACH, which reports breaches only, raises none
+    below CRITICAL.
     """
     key, before, after, _, _ = crossing
+    # for each level above 0 the number of the sample at which it ended last
     ended = state.watch.ended[book + 1].setdefault(key, [-CALM_SAMPLES] * CRITICAL)
     for level in range(after, before):  # the levels that end with a fall
         ended[level] = state.sample_no

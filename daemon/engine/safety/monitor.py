@@ -85,7 +85,7 @@ def watch_levels(
     """Alerts about limits whose level changed, and the record of the house (the whole account) where a record is due.
 
     `books` are the books to check, None for all that are watched. With `reviews` (by book) no record is made, because
-    none is journalled. `wanted` has by book the limits to measure, None for all.
+    none is journalled.
     """
     memory, orders_open = state.watch, bool(state.working or state.crosses)
     if books is None:

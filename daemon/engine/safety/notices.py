@@ -73,8 +73,8 @@ def _milestone(state: State, rules: Notices) -> list[Effect]:
 def _decay(state: State, rules: Notices) -> list[Effect]:
     """Notices about policies whose Sharpe ratio is significantly below the ratio of their test, and about recoveries.
 
-    `expected` has the ratio of the test by index of the policy, NaN where it is unknown. `decay` is the number of
-    newest returns over which the ratio is measured. The standard error of a Sharpe ratio is by Lo (2002), for
+    The ratio is measured over the newest `rules.decay` returns. A policy without a known ratio of its test has no
+    notice. The standard error of a Sharpe ratio is by Lo (2002), for
     independent returns.
     """
     messages: list[Effect] = []

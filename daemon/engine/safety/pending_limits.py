@@ -26,7 +26,7 @@ def apply_limits(state: State, limits: bytes) -> None:
 
 
 def postpone(state: State, reloaded: Reloaded) -> list[Effect]:
-    """Schedule the looser limits of a reloaded configuration, in place of those of an earlier configuration.
+    """Schedule the looser limits of a reloaded configuration, in place of earlier ones that still wait.
 
     Returns an alert if the limits that wait have changed.
     """

@@ -40,7 +40,7 @@ STATE_LIMITS: Final = frozenset({"drawdown", "daily_loss", "weekly_loss"})
 
 def watch_switch(state: State, who: int, tick: Tick) -> list[Effect]:
     """Move the kill switch of `who` (an agent's index, or HOUSE) to REDUCE if a loss limit is reached; on a replayed
-    feed, re-arm it after rearm_samples."""
+    feed, re-arm it after `rearm_samples` samples."""
     rules, switch, equity_micro = state.rules, state.switch_at(who), state.equity_of(who)
     limits = rules.house if who == HOUSE else rules.agents[who].limits
     waited = state.sample_no - switch.since_sample
@@ -61,8 +61,8 @@ def watch_switch(state: State, who: int, tick: Tick) -> list[Effect]:
 def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list[Effect]:
     """Move a kill switch from RUN towards HALT, and cancel open orders accordingly.
 
-    A reason in `flatten_on` also closes all positions of the house (the whole account). Positions in symbols that are
-    blocked after an unexplained price jump are closed only where an operator's flatten is already closing them.
+    A reason in the rule `flatten_on` also closes all positions of the house (the whole account). Positions in symbols
+    that are blocked after a price jump are closed only where an operator's flatten is already closing them.
     """
     switch = state.switch_at(who)
     before = switch.state
@@ -93,8 +93,8 @@ def suspend(state: State, number: int, reason: str, text: str) -> list[Effect]:
 def _second_reason(state: State, who: int, switch: Switch, to: int, reason: str, text: str) -> list[Effect]:
     """Handle a further reason for a kill switch that is already at `to` or stricter.
 
-    A reason that only an operator can end replaces a loss limit, which a replayed feed re-arms. A reason of
-    `flatten_on` closes all positions of the house (the whole account) even then.
+    A reason that only an operator can end replaces a loss limit, which a replayed feed re-arms. A reason in the
+    rule `flatten_on` closes all positions of the house (the whole account) even then.
     """
     if switch.state != to:
         return []

@@ -205,13 +205,12 @@ class State(Core):
     def govern(self, rules: Rules) -> None:
         """Apply new rules for the same universe and agents.
 
-        A stop that trails under new rules starts from now. Exits in progress continue. `guards` are the protective
-        settings of the agents, None without any.
+        A stop that trails under new rules starts from now. Exits in progress continue.
         """
         self.rules = rules
         self.counting = rules.counts_sessions()
         self.allowed = None  # the limits in force, and the levels below, are computed anew
-        self.guards: Guards | None = protective_sets(rules, bool(self.protection.own))
+        self.guards: Guards | None = protective_sets(rules, bool(self.protection.own))  # None: no protective level
         self.resting = self.guards is not None and any(self.guards.rests)
         """Whether stops are placed at the venue."""
         self.levels = None

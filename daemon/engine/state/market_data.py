@@ -82,13 +82,13 @@ def thaw_market(state: State, f: FrozenMarket) -> None:
 
 
 def _freeze_ring(ring: Ring) -> tuple[bytes, bytes]:
-    """The prices and returns of a ring, oldest first, at most `lookback` rows, as bytes."""
+    """The prices and returns of a ring (the newest samples), oldest first, at most its `lookback` rows, as bytes."""
     ring.fill()
     start = max(0, ring.end - ring.lookback)
     return ring.prices[start : ring.end].tobytes(), ring.filled_returns[start : ring.end].tobytes()
 
 
 def _thaw_ring(ring: Ring, prices: bytes, returns: bytes, count: int) -> None:
-    """Restore a ring from what `_freeze_ring` returned, and its `count` of all samples."""
+    """Restore a ring (the newest samples) from its prices and returns as bytes, and its `count` of all samples."""
     size = ring.prices.shape[1]
     ring.restore(np.frombuffer(prices).reshape(-1, size), np.frombuffer(returns).reshape(-1, size), count)

@@ -42,7 +42,7 @@ class FrozenWatch(Struct, frozen=True):
 class Watch:
     """The monitor's memory of one run.
 
-    The alert levels of the house (the whole account) are in `State.monitor`, those of the agents in `levels`. The lists
+    The alert levels of the house (the whole account) are in `State.monitor`, the agents' levels in `levels`. The lists
     `ended`, `realised` and `bands` have an item for the house, then one for each agent. `ended` has the sample at which
     each level of a limit last ended, `realised` the returns. The last record of all limits is of sample `recorded_no`.
     The `bands`, within which no level changes, and the scratch object `holdings` are not in snapshots: they are made

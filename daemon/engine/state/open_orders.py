@@ -155,7 +155,7 @@ class Working(Orders):
     def thaw(cls, frozen: FrozenOrders, agents: int) -> "Working":
         """The basket of orders in a snapshot of a run with `agents` agents.
 
-        `whole` are the agents' lots as sent, empty in an old snapshot; `shares` are their open lots.
+        `frozen.whole` are the agents' lots as sent, empty in an old snapshot; `frozen.shares` are their open lots.
         """
         work = cls.sent(frozen.basket, frozen.whole or frozen.shares, agents)
         columns = (work.lots, frozen.lots), (work.worst_nano, frozen.worst_nano)
@@ -217,8 +217,8 @@ class Cross(Struct):
 class OpenCrosses(Crosses):
     """The crosses (trades between agents) that wait, in the order in which they were made.
 
-    The columns have one cross for each symbol. A cross of a later symbol than the one before is stored there. The first
-    cross of an earlier or equal symbol, and all that follow it, are records in `further`.
+    The columns have crosses in ascending order of their symbols, one for each symbol. The first cross out of this
+    order, and all that follow it, are records in `further`.
     """
 
     __slots__ = ()

@@ -100,7 +100,7 @@ def own_effects(effects: Sequence[Effect]) -> list[Effect]:
 
 
 def plans_of(effects: Sequence[Effect]) -> list[Planned]:
-    """The plans of decisions among effects, without those of child orders."""
+    """The plans of decisions among effects; plans of child orders are left out."""
     return [effect for effect in effects if isinstance(effect, Planned) and not effect.of_child]
 
 

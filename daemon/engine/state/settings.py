@@ -146,8 +146,8 @@ def room_of(agent: Limits, house: Limits) -> tuple[float, float]:
     With these, exposure and cash stay within the limits of agent and house when all orders fill at worst prices. A
     purchase of the fraction x of equity at a price `collar` above the mark, with the rate `fee`, costs
     x (1 + collar) (1 + fee). Gross exposure is then x (1 + collar), and equity is lower by
-    x (collar + fee (1 + collar)). `in_flight` is the fraction by which exposure may exceed its limit until open orders
-    have filled.
+    x (collar + fee (1 + collar)). Until open orders have filled, exposure may exceed its
+    limit by the fraction `in_flight` of `Limits`.
     """
     collar = max(reserved(agent.collar), reserved(house.collar))
     fee = max(agent.fee_bp, house.fee_bp) / 1e4

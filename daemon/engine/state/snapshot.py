@@ -83,7 +83,7 @@ def limits_of_snapshot(frozen: bytes) -> InForce:
 
 
 def limits_from(encoded: bytes) -> InForce:
-    """The limits that `in_force` wrote. Raises msgspec.ValidationError."""
+    """The part of the rules that `in_force` encoded. Raises msgspec.ValidationError."""
     return msgspec.msgpack.decode(encoded, type=InForce)
 
 
@@ -185,7 +185,7 @@ _COPIED_FIELDS: Final = (
 
 
 def freeze(state: State, *, ended: bool = True) -> bytes:
-    """The encoded state between two events. Raises ValueError during a round.
+    """The encoded state between two events. Raises ValueError while answers of agents are awaited.
 
     If `ended` is False, baskets without open orders are left out. Only reports of a venue need such baskets, and in a
     large house they are most of a state: 64 baskets of 500 orders of 20 agents.
@@ -241,16 +241,15 @@ def freeze(state: State, *, ended: bool = True) -> bytes:
 
 
 def thaw(rules: Rules, frozen: bytes) -> State:
-    """The state of a snapshot. Universe, sessions and agents are those of `rules`, the limits those of the snapshot.
+    """The state of a snapshot, with the universe, sessions and agents of `rules` and the limits of the snapshot.
 
-    `numbers` has the clocks, and at index 6 whether all positions are being closed. Switch 0 is that of the house (the
-    whole account), the others those of the agents.
+    The first switch in the snapshot is the kill switch of the house (the whole account); one for each agent follows.
     """
     decoded = msgspec.msgpack.decode(frozen, type=Frozen)
     state = State(with_limits(rules, decoded.limits))
     state.ledger.thaw(msgspec.msgpack.decode(decoded.ledger))
     _restore_market(state, decoded)
-    state.flattening = bool(decoded.numbers[6])
+    state.flattening = bool(decoded.numbers[6])  # the clocks come before it
     state.switch = decoded.switches[0].thaw()
     # an old snapshot has neither exits nor notes
     exits: list[tuple[dict[int, Exit], dict[int, int]]] = decoded.exits or [({}, {}) for _ in state.agents]
@@ -286,12 +285,10 @@ def thaw(rules: Rules, frozen: bytes) -> State:
 
 
 def _restore_policies(state: State, f: Frozen) -> None:
-    """Restore seats and shadows (agents on paper) by name.
+    """Restore by name which policy decides for each agent, and the shadows (agents on paper).
 
-    `seats` has, by agent, the name of the agent or shadow whose policy decides for it.
-
-    A new shadow begins with the market data only. If the policy that decided for an agent belonged to an agent that
-    is now removed, the former gets its own policy back, without memory.
+    A new shadow begins with the market data only. An agent whose policy belonged to an agent that is now removed
+    decides by its own policy again, without memory.
     """
     rules = state.rules
     for k, name in enumerate(f.seats):

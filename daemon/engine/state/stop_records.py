@@ -22,7 +22,8 @@ class Rest(Struct):
 
 
 class Postponed(Struct):
-    """A plan that waits for the end of stops in these `symbols` (columns), as the arguments of `planning.plan`."""
+    """A plan that waits for the end of stops in these `symbols` (columns), as the arguments of `planning.plan`: the
+    agents' answers or `lots`, and how they are planned."""
 
     symbols: list[int]
     answers: dict[int, bytes]

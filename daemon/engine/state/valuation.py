@@ -1,7 +1,7 @@
 """Values the account at samples with each instrument's own close of the date, for figures of performance.
 
-The last prices of stocks are from 16:00 New York, those of coins from another hour: returns from last prices would
-compare different hours. Orders, limits and the digest still use last prices. A sample that comes after
+The last prices of stocks are from 16:00 New York, last prices of coins from another hour: returns from last prices
+would compare different hours. Orders, limits and the digest still use last prices. A sample that comes after
 every close of its date needs no record.
 """
 

@@ -38,17 +38,13 @@ def check_levels(state: State) -> Sequence[Effect]:
 
 
 def begin_exits(state: State) -> list[Effect]:
-    """Begin the exits of positions whose marks are at or beyond a protective level. Trailing levels follow marks.
-
-    `guards` are the protective settings, None without any. `best` is side (1 long, -1 short) x the best mark since
-    entry. `held` is True if any level exists.
-    """
+    """Begin the exits of positions whose marks are at or beyond a protective level. Trailing levels follow marks."""
     guards = state.guards
     if guards is None:
         return []
     present_levels = state.levels = current_levels(state, guards)
-    state.best = present_levels.best
-    if present_levels.held and guards.trails:
+    state.best = present_levels.best  # side (1 long, -1 short) x the best mark since entry
+    if present_levels.held and guards.trails:  # `held`: any level exists
         present_levels = state.levels = trailed(guards, present_levels, state.marks)
         state.best = present_levels.best
     if not present_levels.held or not touched(present_levels, state.marks):
@@ -125,14 +121,13 @@ def due_exits(state: State, number: int, freed: bool = False) -> list[int]:
     """Columns of an agent's exits that are ordered at this instant; with `freed` only exits that waited for a stop.
 
     None is due while the agent is halted, or in a symbol that is halted or blocked after a price jump. While a stop at
-    the venue may still fill, only a take-profit is due. `tried` is the instant of the last attempt; `held` means that
-    the exit waits for a stop.
+    the venue may still fill, only a take-profit is due.
     """
     agent = state.agents[number]
     due = [
         symbol
         for symbol, exit_ in agent.exits.items()
-        if (exit_.held if freed else exit_.tried != state.now)
+        if (exit_.held if freed else exit_.tried != state.now)  # waits for a stop, or not tried at this instant
         and symbol not in state.restrictions.halted
         and symbol not in state.restrictions.jumped
         and (exit_.kind == "take_profit" or not stop_may_fill(state, number, symbol, exit_.since))

@@ -140,7 +140,7 @@ def _blocked(state: State, waiting: Postponed) -> bool:
 def _replace_stops(state: State, sampled: bool) -> list[Effect]:
     """Cancel protective stops at the venue that differ from their target, and send missing ones.
 
-    `sampled` is True at a sample. A stop that is `going` is being cancelled already.
+    `sampled` is True at a sample. A stop that is being cancelled is left alone.
     """
     guards = state.guards
     if guards is None or not state.resting:  # no stop is wanted at the venue

@@ -73,8 +73,7 @@ def stops_ended(state: State, key: tuple[int, int], work: Working, rows: Sequenc
     """Begin a pause for each stop that ended without a cancel of ours. A rejected stop gets its pause in `refusals`,
     with the venue's words.
 
-    Where an exit waits for the stop, the remaining position is ordered at once. `asked` is the instant of our cancel, 0
-    for none.
+    Where an exit waits for the stop, the remaining position is ordered at once.
     """
     record = state.protection.rests[key]
     for row in rows:

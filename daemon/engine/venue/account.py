@@ -38,7 +38,7 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
     """Book a cash flow. Deposits and withdrawals move the high-water marks; the venue's other bookings are profit.
 
     A flow with an id is of the venue, and is booked once. A flow without one is refused beyond the free cash of its
-    book. `units_nano` are nano-units of an instrument itself, as of a fee in a coin. Book -1 is the unallocated one.
+    book. `moved.units_nano` are nano-units of the instrument, as of a fee in a coin. Book -1 is the unallocated one.
     """
     if moved.id:
         if moved.id in state.venue.flows:
@@ -155,7 +155,7 @@ def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
     """Compare the venue's account with ours; after a difference that is not fenced only reducing orders are
     permitted. As configured, the difference is then fenced (ignored) or booked to an agent.
 
-    `counted` are the baskets that the reported buying power includes. `run` is empty in old journals.
+    `venue.counted` are the baskets that the reported buying power includes. `venue.run` is empty in old journals.
     """
     state.venue.buying_power_micro = venue.buying_power_micro
     state.venue.unlent = tuple(venue.unlent)
@@ -186,7 +186,7 @@ def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
 
 
 def note_holdings(state: State, holdings: Sequence[tuple[str, str]]) -> list[Effect]:
-    """Record holdings that are no whole lots of the universe, with one alert about new ones.
+    """Record what the venue holds beside whole lots of the universe, with one alert about new holdings.
 
     A remainder of a lot after fees in the instrument itself is known, and raises no alert.
     """
@@ -207,9 +207,8 @@ def note_holdings(state: State, holdings: Sequence[tuple[str, str]]) -> list[Eff
 def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:
     """(lots by column, cash in micro-currency) of the venue less ours and the fenced (excluded) ones.
 
-    Cash within the tolerance is 0. Lots and cash that an order without an answer may explain are no difference: `reach`
-    has the least and largest such lots by column, `cash_reach` those of cash, None where no bound can be given. Without
-    the venue's cash (None: not requested) the difference in cash is 0.
+    Cash within the tolerance is 0. Lots and cash that an order without an answer may explain are no difference. Without
+    the venue's cash, or without a bound on such cash, the difference in cash is 0.
     """
     house, (fenced_lots, fenced_cash) = state.ledger.house, state.venue.fenced
     lots = [
@@ -305,8 +304,6 @@ def strays(state: State, ours: Sequence[OpenOrder]) -> list[ForeignOrder]:
     """Our orders that are open at the venue but ended in the books.
 
     The result lists them as foreign orders (orders that are not ours), because they reserve risk in the same way.
-
-    `cum` are the lots of an order that the venue has filled.
     """
     ended = dict(state.ended)
     foreign = []

@@ -105,12 +105,12 @@ def unlisted_fees(state: State, account: VenueAccount) -> Iterator[Flow]:
     """Fees that the venue has taken and not listed, as flows to book `ahead` of the venue's listing.
 
     An amount of a coin or of cash that the venue lacks counts as such a fee if it is at most the highest fee on the
-    trades. `uncharged` has by column the (nano-units bought, instant) whose fee is not listed yet; at CASH the amount
-    of sales in micro-currency.
+    trades.
     """
     house, (fenced_lots, fenced_cash) = state.ledger.house, state.venue.fenced
     odd_nano = {symbol: int(Decimal(text) * NANO) for symbol, text in account.odd}
     uncharged = {} if isinstance(state.venue.coin_fees, UnsetType) else state.venue.coin_fees.uncharged
+    # by column the nano-units bought whose fee is not listed yet, at CASH the micro-currency of sales, and since when
     for key, (size, since) in list(uncharged.items()):
         if state.now - since >= LISTED_NS or key in account.unread:
             continue

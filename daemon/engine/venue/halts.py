@@ -38,8 +38,7 @@ BY_HAND: Final = "by hand: "
 def on_halted(state: State, news: Halted) -> Sequence[Effect]:
     """Begin or end a trading halt of a symbol; a venue cannot end an operator's halt.
 
-    `halted` has by column (first instant, detail); the prefix of the detail names the source of the halt. `who` is
-    empty for a report of the venue.
+    `news.who` is empty for a report of the venue. The stored detail of a halt begins with its source.
     """
     earlier = state.restrictions.halted.get(news.symbol)
     if earlier is not None and earlier[1].startswith(BY_HAND) and not news.who:

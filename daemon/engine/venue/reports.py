@@ -50,7 +50,7 @@ def on_reports(state: State, reports: Reports) -> Sequence[Effect]:
 def post(state: State, reports: Reports) -> Sequence[Effect]:
     """Book the fills of a venue's report and move its orders to their new states; returns the effects.
 
-    A report about a basket that is not ours gives an alert only. `news.ended` are orders that ended with unfilled lots.
+    A report about a basket that is not ours gives an alert only.
     """
     key = (reports.sample, reports.n)
     work = state.basket(key)
@@ -92,7 +92,7 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
     if stops:
         effects.extend(stops_filled(state, key, work, news.sym, news.lots, news.price_nano))
         stops_ended(state, key, work, news.ended)
-    if news.ended:
+    if news.ended:  # orders that ended with unfilled lots
         effects.extend(
             _end_rows(state, work, reports, news.ended, state.protection.rests[key].agent if stops else None)
         )

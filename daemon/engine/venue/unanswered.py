@@ -196,7 +196,7 @@ def _is_closing(state: State, symbol: int) -> bool:
 def flatten_is_late(state: State) -> list[Effect]:
     """One CRITICAL alert for a flatten (closing of all positions) that has not ended in time.
 
-    `waits.compared` is 0 at a simulated venue, which answers at once. `waits.late` is True after the alert.
+    A simulated venue answers at once and is never compared: it raises no alert.
     """
     waits = state.venue.waits
     if not (state.flattening and waits.compared) or waits.late or state.now - waits.flatten_since < UNANSWERED_NS:

@@ -245,7 +245,7 @@ def _payment_differences(
 ) -> list[Found]:
     """Payments that only one side has, or that differ.
 
-    `flows` are the venue's payments; those that an earlier statement has are left out. Payments are paired by the
+    `flows` are the venue's payments; payments in an earlier statement are left out. Payments are paired by the
     venue's id, or else by date, kind, symbol and amount. A payment at the venue before the first compared day is no
     difference.
     """

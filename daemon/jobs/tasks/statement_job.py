@@ -100,7 +100,7 @@ def simulated_differences(record: AccountRecord, day: StatementDay, universe: Un
 class StatementJob:
     """The statements of one service.
 
-    `venue` is None for a simulated venue; `sessions` are those of the run's calendar.
+    `venue` is None for a simulated venue; `sessions` has the sessions of the run's calendar.
     """
 
     service: Service
@@ -264,7 +264,7 @@ class StatementJob:
     ) -> list[HeldPosition]:
         """The positions for the document of a day.
 
-        The newest day has the present positions; another day has those of its earlier document.
+        The newest day has the present positions; another day has the positions of its earlier document.
         """
         saved = None if day is days[-1] else saved_statement(self.folder, self.service.run, day.day)
         return positions if saved is None else saved.positions

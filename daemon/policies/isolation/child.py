@@ -110,7 +110,7 @@ class Child:
             unsent = unsent[os.write(self._to, unsent[:PIPE_BYTES]) :]
 
     def receive(self, late: str) -> bytes:
-        """The next message. Raises Broken (no message can come), and Late with the text `late` once `until` has passed.
+        """The next message. Raises Broken (no message can come), and Late with the text `late` after the deadline.
 
         A message is its size, then so many bytes. Bytes that arrived before Late are not lost: the next call continues
         with them.

@@ -185,5 +185,5 @@ class FarGraph:
         return self._opened.outputs
 
     def run(self, outputs: list[str] | None, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """The outputs of the graph, as the session of ONNX Runtime gives them. Raises PolicyFailed and ValueError."""
+        """The outputs of the graph with the names `outputs`, or all (None). Raises PolicyFailed and ValueError."""
         return self.process.run(self._number, outputs, inputs)

@@ -105,7 +105,7 @@ class Apart:
         return GraphProcess(self._hidden).open
 
     def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> "Worker":
-        """The loaded policy of a user's file. Raises ParamsError as load_user_policy does."""
+        """The policy of a user's file, in a separate process. Raises ParamsError where it cannot be loaded."""
         source, file = source_of(path), path.absolute()
         recipe = {"path": file, "attribute": attribute, "params": _plain_params(params), "source": source}
         return Worker(path.name, file, recipe, self._hidden, reads=self._reads)

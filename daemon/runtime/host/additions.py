@@ -132,18 +132,17 @@ def addition(state: State) -> str:
 
 
 def idle(state: State) -> bool:
-    """Whether every stage (work after an event) that follows an event of `HANDLERS`, except `STAGE`, has nothing to do
-    in this state.
+    """Whether all stages (work after an event) after the fold's events have nothing to do in this state.
 
-    Only then may the fold (the compiled fast path) take an event in place of `step` (in Python): of the stages it does
-    the work of `STAGE` alone.
+    Only then may the fold (the compiled fast path) take an event in place of `step` (in Python). The stage `STAGE` does
+    not count: the fold does its work.
     """
     return all(condition(state) for condition in _conditions(engine.STAGES))
 
 
 @lru_cache(maxsize=8)
 def _conditions(stages: tuple[engine.Stage, ...]) -> list[Callable[[State], bool]]:
-    """The conditions under which the stages that follow an event of `HANDLERS` have nothing to do."""
+    """The conditions under which stages after the fold's events (`HANDLERS`) have nothing to do."""
     conditions = [condition_of(stage.run) for stage in stages if HANDLERS.keys() & set(stage.after)]
     return [condition for condition in conditions if condition is not None]
 

@@ -11,7 +11,7 @@ from quantd.trading.effects import Effect
 
 
 class FoldCalls(Protocol):
-    """The interface of the fold's host, which `quantd.daemon.runtime.host.fold_host.FoldHost` implements."""
+    """The interface of the host of the fold (compiled fast path); `fold_host.FoldHost` implements it."""
 
     state: State
     shell: FoldShell

@@ -107,14 +107,14 @@ class FoldHost:
         return self._venue is not None
 
     def serves(self, shell: FoldShell, parts: Parts) -> bool:
-        """Whether the log, answers and parts of this shell are the same objects as at the last `begin`."""
+        """Whether the log, answers and parts of this shell (engine runner) are the same as at the last `begin`."""
         present = shell.log, shell.answer, shell.meanwhile, parts.broker, parts
         return self._served is not None and all(map(is_, self._served, present))
 
     def begin(self, shell: FoldShell, parts: Parts) -> None:
         """Start to serve a shell (the runner of one engine), with its log and its answers.
 
-        A simulated venue whose fills the fold can compute is a FoldVenue; the fold calls any other venue.
+        The fold (compiled fast path) computes the fills of a simulated venue that is a FoldVenue; it calls any other.
         """
         log, answer, venue = shell.log, shell.answer, parts.broker
         self.shell, self.parts = shell, parts
@@ -133,7 +133,7 @@ class FoldHost:
         self._ahead.begin(source, self.sample_log)
 
     def end(self) -> None:
-        """Bring the state to the last item, and drop the references to the shell."""
+        """Bring the state to the last item, and drop the references to the shell (engine runner)."""
         if self._served is None:
             return
         try:
@@ -260,7 +260,7 @@ class FoldHost:
     def sync(self) -> None:
         """Write the columns to the state, the venue, the log and the tally of counts.
 
-        The call has no effect where the state already equals the columns (`folding` is False).
+        The call has no effect where the state already equals the columns.
         """
         state = self.state
         if not state.folding:
@@ -532,7 +532,7 @@ class FoldHost:
     def ask(self, questions: Sequence[int], asks: Sequence[Ask]) -> list[Decided] | None:
         """The answers of agents to their questions; None where an answer is awaited.
 
-        Where a policy raises an exception the round stays open, as it does in `step` (in Python).
+        Where a policy raises an exception the questions stay open, as they do in `step` (in Python).
         """
         state = self.state
         self._ahead.report()
