@@ -53,8 +53,8 @@ class SessionTables(Struct, frozen=True, kw_only=True):
     def sessions(self, name: str, start: date, end: date) -> Sessions:
         """The sessions of a bundled calendar dated from `start` to `end`, both inclusive and within the file.
 
-        `table.days` has a bit for each date, True for a session. `table.opens` and `table.closes` are minutes since
-        midnight UTC; each applies from the session number in `table.rows` until the next.
+        In the file a calendar has a bit for each date, True for a session. Its opens and closes are minutes after 00:00
+        UTC, stored only where they differ from the previous session.
         """
         table = _decoded(self.calendars[self.aliases.get(name, name)])
         epoch = date(1970, 1, 1)

@@ -361,8 +361,8 @@ def begun(
 ) -> list[asyncio.Task[None]]:
     """Start the tasks of the `opened` edges (services around the loop) that end at the stage `until`; return the tasks.
 
-    The tasks start in the order of the edges. The caller starts the tasks of STOP last: then each edge may also add
-    tasks of its own to the group (`begin`).
+    The tasks start in the order of the edges. The caller starts the tasks that end at STOP last: then each edge may
+    also add tasks of its own to the group (`begin`).
     """
     tasks = []
     for edge in opened:

@@ -295,7 +295,7 @@ def locate(where: str | Path, state: Path | None = None) -> tuple[Path, Callable
 
 
 def for_reading(where: str | Path, state: Path | None = None) -> tuple[Path | None, Callable[[], Driver], Path | None]:
-    """Return the results of `locate`, with a function that connects for reading.
+    """Return the state folder of a store, a function that connects for reading, and the database file (None for a URL).
 
     The folder is None for a URL without a state folder.
     """

@@ -181,7 +181,7 @@ class Reader:
         self, limit: int, before: Sequence[int], *, since: int = 0, until: int = END, symbol: str | None = None,
         group: Group = "all", search: str = "", limits: Collection[int] = (),
     ) -> Page[Order]:  # fmt: skip
-        """Return at most `limit` orders with keys lower than `before`, the newest first; by default the newest orders.
+        """Return at most `limit` orders with keys lower than `before` (empty: any key), the newest first.
 
         `search` also finds the orders that were reduced by a limit with one of the codes in `limits`. A key stays valid
         while rows are added: each page continues where the previous page ended.
@@ -194,7 +194,7 @@ class Reader:
         self, *, since: int = 0, until: int = END, symbol: str | None = None, search: str = "",
         limits: Collection[int] = (),
     ) -> dict[str, int]:  # fmt: skip
-        """Return the number of orders in each of GROUPS (open, filled, ...), with the selection of `order_page`.
+        """Return the number of orders in each of GROUPS (open, filled, ...), among those that the arguments select.
 
         The group `cut` has the orders that a limit reduced, whatever their state is; its reason code is not 0.
         """
@@ -212,14 +212,14 @@ class Reader:
     def fill_page(
         self, limit: int, before: Sequence[int], *, since: int = 0, until: int = END, symbol: str | None = None
     ) -> Page[Fill]:
-        """Return a page of the account's fills, with the paging of `order_page`."""
+        """Return at most `limit` fills of the account with keys lower than `before` (empty: any), the newest first."""
         rows = self._fill_rows(limit + 1, since, symbol, before, until)
         return _page(self._fills(rows), rows, limit)
 
     def alert_page(
         self, limit: int, before: Sequence[int], *, since: int = 0, until: int = END, search: str = ""
     ) -> Page[Alert]:
-        """Return a page of alerts, with the paging of `order_page`."""
+        """Return at most `limit` alerts with keys lower than `before` (empty: any key), the newest first."""
         rows = self._rows(AlertRow, *_alerts_with(since, until, search), last=limit + 1, before=before)
         return _page(list(map(_alert, rows)), rows, limit)
 
@@ -230,25 +230,25 @@ class Reader:
             return int(db.execute(query).scalar_one())
 
     def equity_page(self, limit: int, before: Sequence[int], *, since: int = 0) -> Page[Valued]:
-        """Return a page of the account's valuations (samples), with the paging of `order_page`."""
+        """Return at most `limit` valuations of the account with keys lower than `before` (empty: any), newest first."""
         rows = self._rows(EquityRow, EquityRow.ts >= since, last=limit + 1, before=before)
         return _page(list(map(_valued, rows)), rows, limit)
 
     def risk_page(self, limit: int, before: Sequence[int], *, since: int = 0) -> Page[RiskPoint]:
-        """Return a page of records of the account's risk limits, with the paging of `order_page`."""
+        """Return at most `limit` records of risk limits with keys lower than `before` (empty: any), newest first."""
         rows = self._rows(RiskRow, RiskRow.ts >= since, last=limit + 1, before=before)
         return _page([RiskPoint(r.ts, r.kind, _measures.decode(r.measures)) for r in rows], rows, limit)
 
     def decision_page(self, limit: int, before: Sequence[int], *, since: int = 0, until: int = END) -> Page[Decision]:
-        """Return a page of plans (decisions converted to orders), with the paging of `order_page`."""
+        """Return at most `limit` plans (decisions as orders) with keys below `before` (empty: any), newest first."""
         span = DecisionRow.ts >= since, DecisionRow.ts <= until
         rows = self._rows(DecisionRow, *span, last=limit + 1, before=before)
         return _page(self._with_ordinals(rows), rows, limit)
 
     def sampled(self) -> list[int]:
-        """Return the number of the journal entry of each row of `equity()`.
+        """Return the number of the journal entry of each valuation of the account, in the order of `equity()`.
 
-        A row includes the bookings of journal entries with lower numbers.
+        A valuation includes the bookings of journal entries with lower numbers.
         """
         query = select(EquityRow.seq).where(EquityRow.run == self.run.run)
         return [seq for (seq,) in self._fetched(query, (col(EquityRow.seq), col(EquityRow.k)), None)]

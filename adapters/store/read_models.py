@@ -24,7 +24,7 @@ class Page(Generic[Row]):
 
     @property
     def next(self) -> tuple[int, ...]:
-        """The key to request the next page with: that of the oldest row of this page; empty at the end of the list."""
+        """The key that requests the next page: the key of the oldest row of this page; empty at the end of the list."""
         return self.keys[-1] if self.more else ()
 
 

@@ -22,7 +22,7 @@ TABLES: Final = SQLModel.metadata.tables
 
 
 def check_shadow(house: Reader, name: str) -> None:
-    """Raise StoreFailing for a shadow agent that the run does not have."""
+    """Raise StoreFailing unless the run that `house` reads (the account) has the shadow agent `name`."""
     names = house.shadows()
     if name not in names:
         shadows = f"its shadows are {', '.join(names)}" if names else "it has no shadow"
@@ -30,7 +30,7 @@ def check_shadow(house: Reader, name: str) -> None:
 
 
 def reader_of_shadow(house: Reader, name: str, *, paced: Paced = iter) -> Reader:
-    """Return a reader of the shadow agent `name`.
+    """Return a reader of the shadow agent `name`; `house` is the reader of the account.
 
     Its display names and order ids end with @NAME: the store has no rows of a shadow agent, and no venue has its
     orders. Raises StoreFailing without a journal.

@@ -100,10 +100,7 @@ def _file(config: Config, name: str) -> str:
 
 
 def _reachable(config: Config) -> Iterator[Mistake]:
-    """Mistakes of [api]: reads by other machines without TLS or without a token, and a token file with a reserved name.
-
-    `names` are further host names of the API, as behind a proxy. STEMS are the names of the other state files.
-    """
+    """Mistakes of [api]: reads by other machines without TLS or token, and a token file with a reserved name."""
     api = config.api
     if not is_loopback(api.host) and api.tls is None:
         text = f'= "{api.host}" sends positions and orders to other machines without TLS'
@@ -112,7 +109,7 @@ def _reachable(config: Config) -> Iterator[Mistake]:
     elif not is_loopback(api.host) and api.open_reads:
         text = f'= true shows positions and orders without a token, but host = "{api.host}" is open to other machines'
         yield config.source.mistake(("api", "open_reads"), text, "write open_reads = false")
-    elif api.names and api.open_reads:
+    elif api.names and api.open_reads:  # further host names, as behind a proxy
         text = f"= true shows positions and orders without a token to whoever a proxy lets in as {api.names[0]}"
         yield config.source.mistake(("api", "open_reads"), text, "write open_reads = false")
     if api.tokens.partition(".")[0] in STEMS:

@@ -63,7 +63,7 @@ class _Effective(NamedTuple):
     def of(self, attribute: str, value: Any) -> tuple[Any, str]:
         """(effective value, source) of a key that is not in the file; `value` is its value in the configuration.
 
-        A limit without a value has that of the profile, else that of the house, else its default.
+        A limit without a value has the profile's value, else the value of the house (whole account), else its default.
         """
         if value is not None or attribute not in catalogue.LIMITS:
             return value, "default"

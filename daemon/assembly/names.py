@@ -114,14 +114,12 @@ def known_names() -> Known:
 
 
 def mistakes_of(config: Config) -> Iterator[Mistake]:
-    """Mistakes of [feed] and [broker] about vendors and venues.
-
-    `missing` of a required option is the remedy for its absence; it is empty for an optional one.
-    """
+    """Mistakes of [feed] and [broker] about vendors and venues."""
     mistake = config.source.mistake
     vendor, venue = vendors().get(config.feed.kind), venues()[config.broker.kind]
     for section, table, record in (("feed", config.feed, vendor), ("broker", config.broker, venue)):
         for option in record.options if record is not None else ():
+            # `missing` of a required option is the remedy for its absence; it is empty for an optional one
             if option.missing and not getattr(table, option.key):
                 yield mistake((section, option.key), "is missing", option.missing)
     yield from _build_mistakes(config)

@@ -432,8 +432,8 @@ def reassemble(base: Assembly, config: Config) -> Assembly | None:
 def assemble_live(config: Config, now: int, *, cache: Path | None = None, isolation: Apart | None = None) -> Parts:
     """The parts of a run on a live market; the daemon opens its feed and its venue.
 
-    `now` (ns UTC) places the calendars; `isolation` is as for `assemble`. Raises CalendarError, PolicyError or
-    ScheduleError.
+    `now` (ns UTC) places the calendars; `isolation` makes the policies in separate processes. Raises CalendarError,
+    PolicyError or ScheduleError.
     """
     universe = config.instruments()
     today = session_date(now)

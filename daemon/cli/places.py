@@ -54,9 +54,10 @@ class Place:
 
 
 def place(config: Path, state: Path | None, sets: Sequence[str] | None = None, *, checked: bool = True) -> Place:
-    """The state folder and the store of a configuration. Raises Failure, and Refused: see `check_state`.
+    """The state folder and the store of a configuration.
 
-    With `checked` off the folder's permissions are not checked: nothing in it may prevent a halt.
+    Raises Failure, and Refused if a name in the state folder is a link, a device or a pipe. With `checked` off no name
+    is checked: nothing in the folder may prevent a halt.
     """
     table = _document(config) if config.exists() or state is None else {}
     overrides = dict(setting.split("=", 1) for setting in sets or () if "=" in setting)

@@ -63,14 +63,12 @@ def check_shares(document: Table, registry: Known, source: Source) -> Iterator[M
 
 
 def check_schedules(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about schedules: their times, closed dates, and jobs whose tables are missing.
-
-    Each rule is (condition of the mistake, path of the key, text, remedy).
-    """
+    """Mistakes about schedules: their times, closed dates, and jobs whose tables are missing."""
     has_challenger = any(value for _, value in values_at(document, "agents.*.challenges"))
     for path, schedule in tables(document, "schedules.*"):
         job, times = schedule.get("do"), [key for key in ("at", "cron", "every") if key in schedule]
         on_closed = "cron" in schedule and job in ("rebalance", "flatten")
+        # each rule is (condition of the mistake, path of the key, text, remedy)
         yield from mistakes_of(
             source,
             (len(times) != 1, path, f"has {' and '.join(times) or 'no time'}", "write one of at, cron or every"),
@@ -93,10 +91,7 @@ def check_schedules(document: Table, registry: Known, source: Source) -> Iterato
 
 
 def check_capital(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes of [capital]: bounds that no shares can satisfy, and a method without its regimes or benchmark.
-
-    Each rule is (condition of the mistake, path of the key, text, remedy).
-    """
+    """Mistakes of [capital]: bounds that no shares can satisfy, and a method without its regimes or benchmark."""
     if "capital" not in document:
         return
     table, count = table_of(document, "capital"), len(names_of(document, shadows=False))

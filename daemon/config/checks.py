@@ -72,11 +72,7 @@ def check(document: Table, registry: Known, source: Source) -> list[Mistake]:
 
 
 def _references(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about undefined names, which are neither in another table nor in another package.
-
-    Each row is (kind of name, valid names, dotted keys that refer to one). LIMITS are the tables of limits. A key in
-    MAY_BE_EMPTY may also name nothing.
-    """
+    """Mistakes about undefined names, which are neither in another table nor in another package."""
     agents = names_of(document)
     symbols, groups, shocks = (
         tuple(value for _, value in values_at(document, dotted) if isinstance(value, str))
@@ -85,6 +81,7 @@ def _references(document: Table, registry: Known, source: Source) -> Iterator[Mi
     symbol_keys = ("universe.instruments.*.symbol", "universe.groups.*.symbols.*")
     manual_book = (MANUAL,) if "manual" in document else ()
     calendars = ("universe.calendar", "universe.instruments.*.calendar", "schedules.*.calendar")
+    # (kind of name, valid names, dotted keys that refer to one); a key in MAY_BE_EMPTY may also name nothing
     for kind, names, places in (
         ("calendar", registry.calendars, calendars),
         ("symbol", symbols, (*symbol_keys, *(f"{section}.restricted.*" for section in LIMITS)) if symbols else ()),
@@ -130,7 +127,7 @@ def _repetitions(document: Table, registry: Known, source: Source) -> Iterator[M
 
 
 def _empty_lists(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about lists of NOT_EMPTY that are empty in the configuration."""
+    """Mistakes about empty lists in the configuration whose key (in NOT_EMPTY) needs at least one element."""
     for dotted, remedy in NOT_EMPTY.items():
         for path, value in values_at(document, dotted):
             if value == ():
@@ -216,8 +213,8 @@ def _account(document: Table, registry: Known, source: Source) -> Iterator[Mista
 def _amounts(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
     """Mistakes about cash that is too large, and lots that are too small, for the integers of the ledger.
 
-    The largest position is HIGHEST_MULTIPLE times the cash. At a price of 1.00 its lots must stay below MOST of
-    `quantd.trading.execution`.
+    The largest position is HIGHEST_MULTIPLE times the cash. At a price of 1.00 its lots must stay below MOST, the
+    largest integer in ledger and fills.
     """
     cash_path, text = ("broker", "cash"), table_of(document, "broker").get("cash")
     largest_value = _decimal(text) * HIGHEST_MULTIPLE

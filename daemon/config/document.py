@@ -150,7 +150,8 @@ class Config:
         return find(name, self.source.folder)
 
     def state_folder(self, override: FilePath | None) -> FilePath:
-        """The state folder: `override` if given, else the configured one. Raises Refused: see `check_state`."""
+        """The state folder: `override` if given, else the configured one. Raises Refused if a name in it is a link, a
+        device or a pipe."""
         folder = override if override is not None else self.at(self.quantd.state)
         check_state(folder, self.api.tokens)
         return folder
@@ -224,7 +225,7 @@ def _written(section: Section, path: Path) -> bool:
 
 
 def _flat(section: Section, above: Path) -> Iterator[tuple[Path, Any]]:
-    """(Path, value) of every key in a table, whose own path is `above`; see `flat`."""
+    """(Path, value) of every key in a table, whose own path is `above`, and in its inner tables."""
     for name, key in keys_of(type(section)).items():
         path, value = (*above, name), getattr(section, key.attribute)
         if key.section is None or value is None:

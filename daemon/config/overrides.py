@@ -159,7 +159,8 @@ def _merge_below(
 ) -> list[Mistake]:
     """Set the value at `parts` below `path`, through tables and, by index or name, through lists of tables.
 
-    `table` is the table at `path`. Missing tables are made. See `_merge` for the other parameters.
+    `table` is the table at `path`. Missing tables are made. `place` names the override in a message, and `places` maps
+    a path to this name. `raw` is the value as text.
     """
     head, remaining = parts[0], parts[1:]
     path = (*path, head)

@@ -126,8 +126,9 @@ SERIES_NAME = pattern(
 class SeriesTable(Section):
     """A series with a value for each symbol, for features.
 
-    `available` has the meaning of a macro series' key. `column` is the column of the values. A value is unknown after
-    `valid_days` calendar days; with 0 it is valid until the next value. With `use = false` the file is not read.
+    `available` is the instant from which a day's value is known: "next_open" of the account's calendar, or the "close"
+    of that day. `column` is the column of the values. A value is unknown after `valid_days` calendar days; with 0 it is
+    valid until the next value. With `use = false` the file is not read.
     """
 
     name: Annotated[str, SERIES_NAME]

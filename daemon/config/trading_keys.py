@@ -61,8 +61,8 @@ def differences(there: Values, here: Values, *, joint: str = ", here ") -> list[
 
 
 def changes_beside(there: Values, here: Config) -> list[str]:
-    """Return the differences, as `differences` does, between `there`, the `changed_keys` of another configuration, and
-    `here`."""
+    """Return a line for each key that differs between `here` and another configuration, whose `changed_keys` are
+    `there`."""
     return _differences(there, changed_keys(here), ", here ", ("default", trading_keys(here)))
 
 

@@ -14,7 +14,7 @@ def command_topic(config: Config) -> str:
 
 
 def opened(context: EdgeContext) -> OpenEdge:
-    """Open the edge of the MQTT bus: its task ends by itself after the last message."""
+    """Open the edge (service beside the loop) of the MQTT bus: its task ends by itself after the last message."""
     bus = context.bus
 
     def last() -> None:

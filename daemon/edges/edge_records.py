@@ -75,12 +75,13 @@ class EdgeTask:
 
 
 async def nothing() -> None:
-    """Do nothing: the default of an edge's functions."""
+    """Do nothing: the default of the functions of an edge (service beside the loop)."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenEdge:
-    """An edge that is open for one run: its tasks, and the functions for each stage of the run and of its stop."""
+    """An edge (service beside the loop) that is open for one run: its tasks, and the functions for each stage of the
+    run and of its stop."""
 
     tasks: Sequence[EdgeTask] = ()
     start: Callable[[], Awaitable[None]] = nothing
@@ -103,7 +104,7 @@ class Page(Protocol):
 
 @dataclass(slots=True)
 class EdgeContext:
-    """The parts of one run that edges may use.
+    """The parts of one run that edges (services beside the loop) may use.
 
     `folder` is the state folder, `store` the state folder or a URL, `sets` are overrides of the configuration. `key`
     signs commands over MQTT; it is empty if they are off. `read` reads the configuration again. `began` is called with
@@ -136,7 +137,8 @@ class EdgeContext:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One edge. Edges with a lower `order` open, begin and close first; `open` returns None if a run needs none."""
+    """One edge, a service beside the loop. Edges with a lower `order` open, begin and close first; `open` returns None
+    if a run needs none."""
 
     name: str
     order: int

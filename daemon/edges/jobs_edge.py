@@ -8,7 +8,7 @@ from quantd.daemon.jobs.job_lanes import JobLanes, works_of
 
 
 def opened(context: EdgeContext) -> OpenEdge:
-    """Open the edge of jobs: the runner of each lane of jobs, and the log of their runs."""
+    """Open the edge, a service: the runner of each lane, in which jobs run one at a time, and the log of their runs."""
     service, parts = context.service, context.parts
     venue = None if context.outside is None else context.outside.venue
     works = works_of(JobContext(service, parts, context.folder, context.store, context.sets, venue))

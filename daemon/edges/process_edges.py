@@ -19,17 +19,17 @@ def conditions(context: EdgeContext) -> OpenEdge:
 
 
 def heart(context: EdgeContext) -> OpenEdge:
-    """Open the edge that publishes a heartbeat on the MQTT bus."""
+    """Open the edge, a service that publishes a heartbeat on the MQTT bus."""
     return OpenEdge((EdgeTask("heartbeat", lambda: heartbeat(context.service, context.bus, context.composer)),))
 
 
 def dog(context: EdgeContext) -> OpenEdge:
-    """Open the edge that notifies systemd's watchdog, or the sentry process, that the loop runs."""
+    """Open the edge, a service that notifies systemd's watchdog, or the sentry process, that the loop runs."""
     return OpenEdge((EdgeTask("watchdog", lambda: watchdog(context.service), restarted=False),))
 
 
 def monitor(context: EdgeContext) -> OpenEdge:
-    """Open the edge that logs the risk of the house (the whole account)."""
+    """Open the edge, a service that logs the risk of the house (the whole account)."""
     interval_s = context.config.risk.monitor_interval_ns / 1e9
     return OpenEdge((EdgeTask("monitor", lambda: monitoring(context.service, interval_s)),))
 

@@ -9,7 +9,8 @@ from quantd.daemon.runtime.version import VERSION
 
 
 def opened(context: EdgeContext) -> OpenEdge:
-    """Open the edge that tells bus, Home Assistant and systemd that a run is ready, and systemd that a stop begins."""
+    """Open the edge, a service that tells bus, Home Assistant and systemd that a run is ready, and systemd that a stop
+    begins."""
 
     async def ready() -> None:
         await context.ready.wait()

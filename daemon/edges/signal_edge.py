@@ -8,7 +8,7 @@ from quantd.daemon.monitoring.signals import handle_signals
 
 
 def opened(context: EdgeContext) -> OpenEdge:
-    """Open the edge of signals: their handlers are set once earlier edges have begun."""
+    """Open the edge (service beside the loop) of signals: their handlers are set once earlier edges have begun."""
 
     def begin(tasks: asyncio.TaskGroup) -> None:
         handle_signals(context.service, context.parts, context.read, tasks)

@@ -7,7 +7,7 @@ from quantd.daemon.monitoring.terminal import watch
 
 
 def opened(context: EdgeContext) -> OpenEdge | None:
-    """Open the edge that shows the run on the terminal; None for a quiet run."""
+    """Open the edge, a service that shows the run on the terminal; None for a quiet run."""
     if context.quiet:
         return None
 

@@ -47,12 +47,12 @@ class Resampled(Forwarding):
         self._resampler: Final = Resampler(universe, sessions, interval_ns, stamps=source.stamps, finer_ns=finer_ns)
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Return the bars of the longer interval that are complete, as `Source.bars` does.
+        """Return the complete bars of the longer interval that are stamped in [start_ns, end_ns), ns UTC.
 
         Raises PartialAnswer, with the bars that could be built, where the wrapped source lacks symbols.
 
-        A part is a shorter bar; `end` is the end of the longer bar, `last` the end of its last part. Of a repeated part
-        the newest version counts.
+        A bar is complete once its last shorter bar has arrived, or once the vendor had enough time after its end. Of a
+        repeated shorter bar the newest version counts.
         """
         now = self._now()
         missing: PartialAnswer | None = None
@@ -61,6 +61,7 @@ class Resampled(Forwarding):
         except PartialAnswer as error:
             finer, missing = error.rows, error
         bars = fold(self._resampler.placed(finer).unique(["column", "first"], keep="last", maintain_order=True))
+        # `end` is the end of the longer bar, `last` the end of its last shorter bar
         complete = (pl.col("last") >= pl.col("end")) | (pl.col("end") <= now - self._settle)
         rows = within(rows_of(bars.filter(complete)), start_ns, end_ns)
         if missing is not None:
@@ -85,10 +86,9 @@ class ResampledStream:
         self._resampler: Final = Resampler(universe, sessions, interval_ns, finer_ns=finer_ns)
 
     async def bars(self) -> AsyncGenerator[Rows, None]:
-        """Yield bars as `Stream.bars` does: each when the last of its shorter bars arrives, and again after a
-        correction of one of these.
+        """Yield each bar when the last of its shorter bars arrives, and again after a correction of one of these.
 
-        A part is a shorter bar. A bar is complete with as many parts as fit between its begin and its end.
+        A bar is complete with as many shorter bars (parts) as fit between its begin and its end.
         """
         parts = pl.DataFrame(schema=SCHEMA)
         async with aclosing(self._stream.bars()) as finer:

@@ -30,7 +30,7 @@ Key = tuple[str, str, str]
 class Incident(Struct, frozen=True):
     """One incident after its latest change.
 
-    `text`, `value` and `bound` are those of the alert that last raised the incident. `since_ts` is the instant of the
+    `text`, `value` and `bound` come from the alert that last raised the incident. `since_ts` is the instant of the
     alert that opened it, or opened it again. `raised` counts openings, and `reminded` the reminders of the present
     opening. `who`, `reason` and `acknowledged_ts` belong to the acknowledgement. `sinks` are the receivers of
     escalations. `told` says whether an alert announced the opening; a limit can change its level without an alert.
@@ -302,8 +302,7 @@ class _Step:
 
         `has_alert` says whether an alert reports this state of the incident.
 
-        A paced incident opens again and again: messages are sent about its 1st, 2nd, 4th, 8th opening only. `told` is
-        True once an alert reported it.
+        If an incident opens again and again, messages are sent about its 1st, 2nd, 4th, 8th, ... opening only.
         """
         previous = self._incidents.at(key)
         incident = Incident(

@@ -120,12 +120,11 @@ def write(rows: Sequence[Link], folder: Path) -> Archive:
 
     Raises OSError, and StoreDamaged when the re-read data differ from the written data.
 
-    `spans` maps a run to its first and last entry in the archive. The rows are a hash chain: each has the hash of the
-    previous row (`prev`) and its own.
+    The rows are a hash chain: each has the hash of the previous row (`prev`) and its own hash.
     """
     import polars
 
-    spans: dict[str, tuple[int, int]] = {}
+    spans: dict[str, tuple[int, int]] = {}  # by run: its first and last entry in the archive
     for link in rows:
         spans[link.run] = (spans.get(link.run, (link.first_seq, 0))[0], link.last_seq)
     first, last, row_count = rows[0].number, rows[-1].number, len(rows)

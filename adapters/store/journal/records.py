@@ -145,8 +145,6 @@ class Records:
 
         With `version`, only snapshots of that code version count. With `before`, only snapshots after an entry whose
         number is less than `before` count.
-
-        A row is (run, seq, version, data, digest).
         """
         sql = f"SELECT {', '.join(SNAPSHOT_COLUMNS)} FROM snapshots WHERE run = ?"
         values = tuple(value for value in (run, version, before) if value is not None)
@@ -155,6 +153,7 @@ class Records:
             row = driver.execute(f"{sql}{conditions} ORDER BY seq DESC LIMIT 1", values).fetchone()
         if row is None:
             return None
+        # a row is (run, seq, version, data, digest)
         if row_digest(*row[:3], bytes(row[3])) != bytes(row[4]):
             raise StoreDamaged(f"snapshots: the snapshot of run {run} after entry {row[1]} does not match its digest")
         return int(row[1]), bytes(row[3])
@@ -176,10 +175,9 @@ class Records:
         return int(row[0])
 
     def open_baskets(self, run: str, columns: dict[str, int]) -> dict[tuple[int, int], OpenBasket]:
-        """Return the order baskets with open rows (orders) by (sample, n), for `Projection`. `columns` maps a symbol
-        to its column.
+        """Return the baskets (orders of one decision) that have open orders, by (sample, n), each with all its orders.
 
-        `_WORKING` are the states of orders that have not ended.
+        `columns` maps a symbol to its column.
         """
         with self.connection() as driver:
             keys = driver.execute(
@@ -198,7 +196,7 @@ class Records:
         return baskets
 
     def incidents(self, run: str) -> Incidents:
-        """Return the incidents of a run, with which `Projection` continues."""
+        """Return the incidents of a run, to which later journal entries can be applied."""
         with self.connection() as driver:
             return Incidents(incidents_of(driver, run))
 
@@ -259,10 +257,8 @@ class Refold:
         """Return the rows of the read models (derived tables) that follow from one journal row.
 
         Raises StoreDamaged for an unknown run or a malformed entry.
-
-        The fold of a run computes the rows from the entries of that run.
         """
-        fold = self.folds.get(link.run)
+        fold = self.folds.get(link.run)  # the projection of the run, which converts entries to rows
         if fold is None:
             raise StoreDamaged(f"journal: row {link.number} is of run {link.run}, which the table `runs` lacks")
         entries = unpack(link.packing, link.blob)

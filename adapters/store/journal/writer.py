@@ -211,7 +211,7 @@ class Writer:
                 driver.close()
 
     def missing(self) -> str:
-        """Return the reason why commits would be lost, as `Driver.missing` does; empty without a connection."""
+        """Return the reason why commits would be lost, such as a deleted file; empty if none, or if unconnected."""
         driver = self._driver
         return "" if driver is None else driver.missing()
 
@@ -336,13 +336,13 @@ class Writer:
     def _transaction(self, doing: str, *, durable: bool = True) -> Iterator[Driver]:
         """A context manager for one transaction under the lease. Raises Fenced when another process has the lease.
 
-        `doing` names the operation in messages; a `durable` transaction is on disk when it ends. `asked_s` is the time
-        (seconds since boot) just before the renewal of the lease, from which its length counts.
+        `doing` names the operation in messages; a `durable` transaction is on disk when it ends.
         """
         with failures(doing):
             driver = self._begin_transaction(durable)
             try:
                 # before any change: a writer whose token is old raises here, and its transaction is empty
+                # `asked_s`: seconds since boot just before the renewal, from which the length of the lease counts
                 asked_s = None if self._lease is None else self._lease.renew(driver)
                 yield driver
                 driver.commit()

@@ -15,8 +15,6 @@ def refill(driver: Queries, tables: Collection[str]) -> None:
     """Apply the whole journal again and fill these empty tables, in an open transaction.
 
     Raises StoreDamaged where the journal cannot be read.
-
-    The Refold computes, for one row of the journal, the rows of all tables.
     """
     sql = f"SELECT {', '.join(JOURNAL_COLUMNS)} FROM journal WHERE number > ? ORDER BY number LIMIT {_ROWS}"
     refold = Refold(driver)

@@ -95,10 +95,7 @@ def steps_from(revision: str) -> list[Step]:
 
 
 def make(driver: Driver) -> None:
-    """Create all tables of a new store, in one transaction.
-
-    The statements of `facts` write the first rows of the table `meta`, with the version of the schema.
-    """
+    """Create all tables of a new store, and the first rows of its table `meta`, in one transaction."""
     driver.begin(durable=True)
     try:
         if driver.dialect == "postgresql":

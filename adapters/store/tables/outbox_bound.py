@@ -42,9 +42,6 @@ def admit(waiting: Iterable[Message], arrived: Sequence[Message], capacity: int 
 
     The rule: the oldest INFO is dropped first, then the oldest WARNING, never a CRITICAL. One CRITICAL message of each
     kind may exceed `capacity`.
-
-    `leave` are the keys of stored messages to delete, `entered` the messages to add; `newest` has the newest CRITICAL
-    message of each kind.
     """
     queues: dict[str, deque[Message]] = {level: deque() for level in LEVELS}
     stored = set()
@@ -52,9 +49,10 @@ def admit(waiting: Iterable[Message], arrived: Sequence[Message], capacity: int 
         queues[message.level].append(message)
         stored.add(message.key)
     size = len(stored)
+    # the newest CRITICAL message of each kind
     newest = {message.kind: message for message in queues["CRITICAL"]}
-    leave: list[Key] = []
-    entered: dict[Key, Message] = {}
+    leave: list[Key] = []  # stored messages to delete
+    entered: dict[Key, Message] = {}  # messages to add
     dropped = 0
 
     def remove(message: Message) -> None:

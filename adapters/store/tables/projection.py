@@ -237,7 +237,7 @@ class Projection:
     def _basket(self, seq: int, k: int, basket: OrderBasket, effects: Sequence[object]) -> None:
         """Add a new basket, or mark as sent again the orders of a stored one that the venue never received.
 
-        A basket has the orders of one decision. `fixed_columns` are the values of its rows that never change.
+        A basket has the orders of one decision.
         """
         key = (basket.sample, basket.n)
         open_basket = self.open_baskets.get(key)
@@ -251,6 +251,7 @@ class Projection:
         size = len(basket.sym)
         names = [self.symbols[column] for column in basket.sym]
         run, sample, n, ts = self.run, basket.sample, basket.n, basket.ts
+        # the values of the rows that never change
         fixed_columns = zip(
             [run] * size, [sample] * size, [n] * size, range(size), order_ids(run, sample, n, names), [seq] * size,
             [ts] * size, names, basket.lots, basket.worst_nano, basket.end, basket.reason or [0] * size,
@@ -416,10 +417,7 @@ class Projection:
         self._append("risk", seq, k, e.ts, "plan", _json_text(e.values))
 
     def _recorded(self, seq: int, k: int, effect: object, effects: Sequence[object]) -> None:
-        """Append the rows of a less frequent effect that concerns no order.
-
-        `book` is the agent whose book changed, -1 for the unallocated book.
-        """
+        """Append the rows of a less frequent effect that concerns no order."""
         match effect:
             case Assessed():
                 # "held": measured at a valuation, not at a plan
@@ -432,6 +430,7 @@ class Projection:
                 )  # fmt: skip
                 self._post(seq, k, effect, self._routes.get(k) or Route(effect.level))
             case Booked():
+                # `book` is the agent whose book changed, -1 for the unallocated book
                 symbol = self.symbols[effect.symbol] if 0 <= effect.symbol < len(self.symbols) else ""
                 kind = f"{effect.kind}@{self._agent(effect.book)}" if effect.book >= 0 else effect.kind
                 self._append("bookings", seq, k, effect.ts, kind, symbol, effect.amount_micro)

@@ -350,7 +350,7 @@ class LeaseRow(SQLModel, table=True):
 class ArchiveRow(SQLModel, table=True):
     """Journal rows `first` to `last` that a parquet file replaces.
 
-    `prev` is the hash of the row before `first`, `hash` that of row `last`. `runs` is JSON [[run, first entry, last
+    `prev` is the hash of the row before `first`, `hash` the hash of row `last`. `runs` is JSON [[run, first entry, last
     entry], ..]; `checksum` is the BLAKE2b-512 of the file.
     """
 

@@ -51,8 +51,7 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
 
     Returns the manifest and, with `force`, the folder with the replaced store. Raises StoreFailing when a store exists
     without `force`, StoreLocked or Held when a daemon uses it. Raises StoreDamaged for a damaged backup, and
-    StoreVersion for a backup of a newer quantd. `lock.seat` is the id of this folder's lock file, which tells a lease
-    of this folder from that of another daemon.
+    StoreVersion for a backup of a newer quantd.
     """
     read_manifest(source)
     url = str(where) if "://" in str(where) else ""
@@ -71,7 +70,7 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
             manifest = unpack(source, staging)
             _adapt(staging, state, manifest)
             if url:
-                _refuse_led(url, lock.seat)
+                _refuse_led(url, lock.seat)  # `seat`: the id of this folder's lock file
             aside = _move_aside(url, state) if existing else None
             if url:
                 try:

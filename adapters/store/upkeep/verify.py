@@ -397,7 +397,7 @@ def _queue_faults(table: str, driver: Driver, rebuilt: _Rebuilt, start_seqs: Map
     """Check that each queued message equals the message derived a second time; return the faults.
 
     An absent message is no fault: it was delivered or dropped. `start_seqs` has, by run, the last entry whose messages
-    were not derived. `k` is the effect of entry `seq` that made the message.
+    were not derived.
     """
     faults = []
     for row in driver.execute(f"SELECT run, seq, k, ts, level, kind, body FROM {table}"):

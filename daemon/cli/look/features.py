@@ -92,7 +92,7 @@ def features_list(
 
 
 def _print_rows(rows: list[dict[str, Any]], lacking: Mapping[str, str], off: Mapping[str, str]) -> None:
-    """Print a table of the available and unavailable features, and what makes the latter available.
+    """Print a table of the available and unavailable features, and what makes unavailable ones available.
 
     `lacking` maps an unavailable feature to the reason; `off` has the features of series that are switched off. The
     words under `with` in a row name the inputs that its feature still needs.

@@ -81,7 +81,7 @@ def probed(bars: Path) -> None:
     """Read an unknown parquet file in a child process first, because a damaged file may crash the process that reads
     it.
 
-    Raises FeedError if that fails (see `probe`).
+    Raises FeedError if the child process cannot read the file in time, or if the file is no parquet or too large.
     """
     if bars.is_file() and not is_text(bars):
         probe(bars)

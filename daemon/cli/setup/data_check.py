@@ -242,7 +242,8 @@ def _findings(report: dict[str, Any]) -> dict[str, int]:
 def report_of(file: Path, source: "BarSource", reading: Reading) -> dict[str, Any]:
     """Return the report on a file's bars, which are read from `source`: facts, faults and questions, by name.
 
-    `misfits` are the signs that interval, calendar, clock or stamps are not as read. Raises Failure and FeedError.
+    The report's `misfits` are signs that interval, calendar, clock or stamps are not as read. Raises Failure and
+    FeedError.
     """
     from quantd.adapters.feeds.bars.merge import place_all
     from quantd.adapters.feeds.bars.rows import NO_STAMP

@@ -152,8 +152,7 @@ class Fetched(NamedTuple):
 def fetched(order: Order, *, shown: bool) -> Fetched:
     """Carry out an order, and write the files. Raises Failure, and then writes nothing.
 
-    `shown` shows the progress. Bars of weeks and months (LONGER) are made from daily ones. `misfits` are signs that the
-    bars are not as read.
+    `shown` shows the progress. Bars of weeks and months (LONGER) are made from daily ones.
     """
     from quantd.adapters.feeds.bars.merge import place_all
     from quantd.adapters.feeds.recorded.evidence import Reading, misfits
@@ -376,7 +375,7 @@ async def _bars_in_pieces(vendors: "Vendors", bar_ns: int, begin_ns: int, end_ns
 
 
 def _bounds(calendar: Sessions, first: date, last: date, length: int) -> tuple[int, int]:
-    """(Beginning of the date `first`, end of the date `last`) in ns UTC; the latter at most a day after now.
+    """(Beginning of the date `first`, end of the date `last`) in ns UTC; the end is at most a day after now.
 
     The dates are UTC for daily bars, and of the exchange's clock for shorter bars.
     """

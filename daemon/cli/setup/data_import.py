@@ -183,8 +183,8 @@ def _origin_name(name: str) -> str:
 def written(table: "Table", target: Path, name: str, reading: Reading) -> Imported:
     """Write the bars of a table in the form that a run reads, read the file back, and report on it.
 
-    `name` is that of the table's file. The table is first read in the way that fits its stamps (`fitted`). Raises
-    Failure and FeedError.
+    `name` is the name of the table's file. The table is first read in the way that fits its stamps. Raises Failure and
+    FeedError.
     """
     import polars as pl
 

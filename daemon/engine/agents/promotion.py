@@ -145,7 +145,7 @@ def note_decision(state: State, number: int) -> None:
 
 
 def _test_text(state: State, rules: PromotionRules, k: int, names: tuple[str, str], outcome: Outcome) -> str:
-    """The text of the alert about a test of shadow `k` (on paper); `names` are of the champion and the challenger."""
+    """The text of the alert about a test of shadow `k` (on paper); `names` name champion and challenger."""
     figures = (
         f"{rules.measure} better by {outcome.gain:.2f} a year over {outcome.samples} samples, p = {outcome.p:.4g}, "
         f"look {outcome.look} of {rules.looks} at {rules.alpha:.4g}"

@@ -71,7 +71,7 @@ def on_proposal_reviewed(state: State, review: ProposalReviewed) -> Sequence[Eff
 
 
 def lapse(state: State) -> list[Effect]:
-    """Drop the proposals that waited for a person until this sample: their prices and books are of the previous one."""
+    """Drop the proposals that waited for a person until this sample: their prices and books are out of date."""
     waiting, state.reviews = state.reviews, {}
     return [_lapse(state, proposal, "lapsed: nobody decided before the next sample") for proposal in waiting.values()]
 

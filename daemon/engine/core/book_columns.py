@@ -172,7 +172,7 @@ class BookColumns:
         """Whether no alert level of a limit on positions can change; False if one may.
 
         `holdings` is overwritten with the positions of the book. `px` are float64[N] prices of one lot by symbol, and
-        `ring` has the returns.
+        `ring` has the newest returns.
         """
         bands: Bands = self.bands
         self.write_holdings(holdings, px)

@@ -113,7 +113,7 @@ class Chain:
         return self.behind(0)
 
     def behind(self, first: int) -> list[Any]:
-        """The chain's parts from the index `first` on, in the form that `waiting` returns."""
+        """The chain's parts from the index `first` on, as (instant, kind, number of rows, bytes of the rows)."""
         parts: IntRows = self.parts
         return [(parts[k, TS], parts[k, KIND], parts[k, ROWS], self.data(k)) for k in range(first, self.count)]
 

@@ -94,11 +94,8 @@ def unknown_to_plans(limits: Limits, universe: Universe) -> str:
 
 
 def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
-    """A gate for a set of limits; None where one of them depends on more than complete bars and the account.
-
-    The scene is the market data that the gate measures. `most` has the largest number of each limit on a number of
-    orders.
-    """
+    """A gate (check of orders) for a set of limits; None where one of them depends on more than complete bars and the
+    account."""
     if unknown_to_plans(limits, universe):
         return None
     rules, n = rules_of(limits, universe), universe.size
@@ -118,6 +115,7 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
     scene.px, scene.volume, scene.rare = float_zeros(n), float_zeros(n), newest_returns
     gate = Gate(n, LOOPS, len(rules.counts))
     limiter = Limiter(gate, prepared.bounds, scene, market.caps, rules.collars, rules.fee)
+    # the largest number of each limit on a number of orders
     limiter.most[:] = np.array([float(count.most) for count in rules.counts]).data
     limiter.statistics, limiter.bounds_of = _statistics(rules, scene, newest_returns), bounds_of
     return GateSet(limiter, rules, market, newest_returns, bool(limits.by_volume))

@@ -13,12 +13,15 @@ from quantd.trading.history import Ring
 
 
 def bounds_of(ring: Ring, rows: int) -> Deviations:
-    """The deviations and mean sizes of the newest `rows` returns, for a ring whose running sums are not complete."""
+    """The deviations and mean sizes of the newest `rows` returns of a ring buffer whose running sums are incomplete."""
     return Deviations(ring.returns(rows))
 
 
 class NewestReturns:
-    """Implements `quantd.risk.pretrade.rare_arrays.Rare` for a set of limits, from a ring of returns by date."""
+    """Computes the arrays that few plans need (`Rare`) for a set of limits: returns, covariances and links of symbols.
+
+    They are computed from a ring buffer of returns by date.
+    """
 
     def __init__(self, rules: Rules) -> None:
         self._rules: Final = rules
@@ -63,7 +66,7 @@ class NewestReturns:
         return buffer_of(links_of(scenarios, measured, spec))
 
     def _newest(self, lookback: int) -> Scenarios:
-        """The newest `lookback` synchronous returns, as `Scenarios`: the rows that the gate of the engine measures."""
+        """The newest `lookback` returns by date, as `Scenarios`: the rows that the gate of the engine measures."""
         if self._end != self._ring.end:
             self._end, self._known, self._linked = self._ring.end, {}, None
         scenarios = self._known.get(lookback)

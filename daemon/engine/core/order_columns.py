@@ -42,7 +42,7 @@ class Request:
     def add(self, at: int, lots: ReadFloats, window: int) -> None:
         """Replace the book's last request.
 
-        If it was less than `window` (ns) ago, symbols without new lots keep its lots.
+        If that request was less than `window` (ns) ago, symbols without new lots keep the lots of that request.
         """
         extends: bool = self.lasts(at, window)
         for k in range(len(self.lots)):

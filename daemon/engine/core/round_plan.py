@@ -472,7 +472,7 @@ class Plan:
         return True
 
     def doubts(self, bands: Bands, number: int, lots: Floats, ring: Ring) -> Any:
-        """What `BookColumns.doubts` gives once `lots` and open orders fill at the closes; [] if equity is 0 or less."""
+        """Limits that may leave `bands` (of values) once `lots` fill: (key, least, most, bound); [] if equity <= 0."""
         return bands.doubts(self.holdings, ring) if self.fill(number, lots) else []
 
     def holds(self, number: int, lots: Floats, ring: Ring) -> bool:
