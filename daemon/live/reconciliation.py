@@ -255,8 +255,8 @@ class Reconciler:
     def _on_its_way(self, patient: bool) -> bool:
         """Whether an order is being sent, so that the comparison must be repeated.
 
-        With `patient`, requests and orders without an answer count too. Without it they do not, because a change that
-        they explain is no difference.
+        With `patient`, requests and orders without an answer count too. Without it they do not: what they may have
+        changed at the venue is no difference.
         """
         working = self._service.shell.state.at_venue().values()
         if not patient:

@@ -203,7 +203,7 @@ class ComparedBacktests(Struct, frozen=True):
 
 
 class ResearchRoutes:
-    """The API routes of one running daemon for the ledger of looks and comparisons with stored backtests."""
+    """The API routes of one daemon for its ledger of evaluations (looks), and for comparisons with stored backtests."""
 
     def __init__(self, run: RunReader, runs: RunsOfJobs | None = None, *, reads_only: bool = False) -> None:
         """`runs` are the stored runs of jobs, from which the newest pinned backtest is read; None without jobs.

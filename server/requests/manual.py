@@ -448,7 +448,8 @@ def correction(service: Service, account: VenueAccount, how: str, reason: str, w
 def how_of(service: Service, how: str, reason: str) -> str:
     """Return the reason of a correction for the journal; empty for a comparison alone.
 
-    `how` is as in `Settle`: "" is a comparison, "fence" or an agent's name is a correction. Raises NotDone while the
+    `how` is "" for a comparison, and for a correction "fence" (the surplus is left out of the account) or the name of
+    the agent that gets it. Raises NotDone while the
     daemon is not ready, for an unknown agent, and for a correction without a reason.
     """
     check_ready(service)

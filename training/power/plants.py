@@ -194,7 +194,7 @@ def _of_file(plant: Plant, panel: Panel) -> Planted:
         raise PlantError(f"{path}: column {missing[0]} is missing (it has {', '.join(frame.columns)})")
     learner_columns = [name for name in frame.columns if name not in ("ts", "symbol", "expected")]
     if not learner_columns:
-        raise PlantError(f"{path}: it has no column for a learner; add one beside expected")
+        raise PlantError(f"{path}: it has no column for a learner; add the signal beside ts, symbol and expected")
     try:
         frame = frame.with_columns(pl.col("ts").cast(pl.Date), pl.col("expected", *learner_columns).cast(pl.Float64))
     except pl.exceptions.PolarsError as error:

@@ -186,7 +186,7 @@ class _Fold:
         self.last_unfolded: dict[str, int] = {}
 
     def bounds(self) -> list[tuple[str, int]]:
-        """Return (run, entry) for every run; the entries after that one are derived."""
+        """Return (run, entry) for every run; the entries after that one were applied again, to compare rows."""
         return [(run, self.last_unfolded.get(run, 0)) for run in sorted(self._refold.runs)]
 
     def all(self, archives: Path | None) -> list[str]:

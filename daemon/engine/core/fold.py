@@ -176,7 +176,7 @@ class Core:
 
     def _take_bar(self, item: Any) -> bool:
         """Fill at a bar's open, and take its closes. False, with nothing changed, where `step` (Python) must take it.
-        `folding`: the columns are loaded. `waiting`: the sample of the bar is still to come. `host` calls Python."""
+        `host` loads the columns first (`folding`). A bar is refused while the sample of the one before is to come."""
         block: Any = item.block
         row: int = item.row
         records: StepRecords

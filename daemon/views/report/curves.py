@@ -82,7 +82,8 @@ class Curves:
         ]
 
     def drawdown(self, since: int) -> list[tuple[int, float]]:
-        """(ns UTC, fraction lost since the highest value of the run) of the account, at samples from `span_start`."""
+        """(ns UTC, fraction lost since the highest value of the run) of the account, at the samples after `since`, and
+        at the last 252 samples at least."""
         fall = drawdowns(compounded(self.returns))[1:]
         begin = span_start(self.ts, since)
         return list(zip(self.ts[begin:].tolist(), fall[begin:].tolist(), strict=True))

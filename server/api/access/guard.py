@@ -528,7 +528,7 @@ class Guard:
 
 
 def _in_lane(route: Route | None) -> bool:
-    """Whether a request stops trading or probes the daemon: a full share of its group of tokens does not refuse it."""
+    """Whether a request stops trading or probes the daemon; served where its group of tokens has no free share."""
     return (isinstance(route, Post) and not route.rate) or (isinstance(route, Read) and route.scope == "open")
 
 
