@@ -19,6 +19,7 @@ FAULTS: Final = {
     401: "no token, or not the right one",
     403: "the token lacks the scope, or a page of another origin sent the request",
     404: "nothing of that name",
+    409: "what is stored does not permit an answer, such as for two runs that cannot be compared",
     421: "a foreign host name",
     422: "a field is not accepted; `errors` names it",
     429: "too many requests; `Retry-After` has the seconds",
