@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Engine, create_engine, event, func, or_, tuple_
+from sqlalchemy import ColumnElement, Engine, create_engine, event, func, tuple_
 from sqlalchemy import select as columns_of
 from sqlalchemy.pool import NullPool
 from sqlmodel import Session, SQLModel, col, select
 
+from quantd.adapters.store.conditions import GROUPS, alerts_with, keys_before, of_group, orders_with
 from quantd.adapters.store.driver import configure, failures
 from quantd.adapters.store.handle import locate, read_only
 from quantd.adapters.store.incidents.incident_fold import Incident
@@ -50,17 +51,6 @@ STEP_KEY: Final = ("seq", "k")
 """Key of most rows: entry of the journal, and index of the effect."""
 
 ORDER_KEY: Final = ("ts", "sample", "n", "row")
-
-GROUPS: Final[dict[Group, tuple[int, ...]]] = {
-    "all": (),
-    "open": tuple(state for state in OrderState if state < OrderState.FILLED),
-    "cut": (),
-    "filled": (OrderState.FILLED,),
-    "cancelled": (OrderState.CANCELLED,),
-    "rejected": (OrderState.REJECTED,),
-    "expired": (OrderState.EXPIRED,),
-}
-"""Group of orders -> its states; empty for a group that its states do not define."""
 
 Item = TypeVar("Item")
 Row = TypeVar("Row", bound=SQLModel)
@@ -178,29 +168,42 @@ class Reader:
         return sorted(trades, key=lambda trade: trade.ts)
 
     def order_page(
-        self, limit: int, before: Sequence[int], *, since: int = 0, until: int = END, symbol: str | None = None,
-        group: Group = "all", search: str = "", limits: Collection[int] = (),
-    ) -> Page[Order]:  # fmt: skip
+        self,
+        limit: int,
+        before: Sequence[int],
+        *,
+        since: int = 0,
+        until: int = END,
+        symbol: str | None = None,
+        group: Group = "all",
+        search: str = "",
+        limits: Collection[int] = (),
+    ) -> Page[Order]:
         """Return at most `limit` orders with keys lower than `before` (empty: any key), the newest first.
 
         `search` also finds the orders that were reduced by a limit with one of the codes in `limits`. A key stays valid
         while rows are added: each page continues where the previous page ended.
         """
-        conditions = [*_orders_with(since, until, symbol, search, limits), *_of_group(group)]
+        conditions = [*orders_with(since, until, symbol, search, limits), *of_group(group)]
         rows = self._rows(OrderRow, *conditions, key=ORDER_KEY, last=limit + 1, before=before)
         return _page([self._order(row) for row in rows], rows, limit, ORDER_KEY)
 
     def order_totals(
-        self, *, since: int = 0, until: int = END, symbol: str | None = None, search: str = "",
+        self,
+        *,
+        since: int = 0,
+        until: int = END,
+        symbol: str | None = None,
+        search: str = "",
         limits: Collection[int] = (),
-    ) -> dict[str, int]:  # fmt: skip
+    ) -> dict[str, int]:
         """Return the number of orders in each of GROUPS (open, filled, ...), among those that the arguments select.
 
         The group `cut` has the orders that a limit reduced, whatever their state is; its reason code is not 0.
         """
         reduced = col(OrderRow.reason) != 0
         query = columns_of(col(OrderRow.state), reduced, func.count()).group_by(col(OrderRow.state), reduced)
-        query = query.where(col(OrderRow.run) == self.run.run, *_orders_with(since, until, symbol, search, limits))
+        query = query.where(col(OrderRow.run) == self.run.run, *orders_with(since, until, symbol, search, limits))
         totals: dict[str, int] = dict.fromkeys(GROUPS, 0)
         with failures("reading orders"), self._engine.connect() as db:
             for state, by_limit, number in db.execute(query):
@@ -220,12 +223,12 @@ class Reader:
         self, limit: int, before: Sequence[int], *, since: int = 0, until: int = END, search: str = ""
     ) -> Page[Alert]:
         """Return at most `limit` alerts with keys lower than `before` (empty: any key), the newest first."""
-        rows = self._rows(AlertRow, *_alerts_with(since, until, search), last=limit + 1, before=before)
+        rows = self._rows(AlertRow, *alerts_with(since, until, search), last=limit + 1, before=before)
         return _page(list(map(_alert, rows)), rows, limit)
 
     def alert_total(self, *, since: int = 0, until: int = END, search: str = "") -> int:
         """Return the number of alerts."""
-        query = columns_of(func.count()).where(col(AlertRow.run) == self.run.run, *_alerts_with(since, until, search))
+        query = columns_of(func.count()).where(col(AlertRow.run) == self.run.run, *alerts_with(since, until, search))
         with failures("reading the store"), self._engine.connect() as db:
             return int(db.execute(query).scalar_one())
 
@@ -418,9 +421,14 @@ class Reader:
         return Decision(row.seq, ordinal, _planned.decode(row.plan), self.run.agents_at(row.seq), self.of_shadow)
 
     def _rows(
-        self, table: type[Row], *conditions: bool | ColumnElement[bool], key: Sequence[str] = STEP_KEY,
-        first: int = -1, last: int | None = None, before: Sequence[int] = (),
-    ) -> list[Row]:  # fmt: skip
+        self,
+        table: type[Row],
+        *conditions: bool | ColumnElement[bool],
+        key: Sequence[str] = STEP_KEY,
+        first: int = -1,
+        last: int | None = None,
+        before: Sequence[int] = (),
+    ) -> list[Row]:
         """Return the run's rows that meet the conditions, in order of `key`: the `first` ones or the `last` ones.
 
         With `before`, a value for each column of the key, only rows with a lower key are returned.
@@ -429,7 +437,7 @@ class Reader:
         """
         run, *columns = (col(getattr(table, name)) for name in ("run", *key))
         query = _selected(*_columns(table)).where(run == self.run.run, *conditions)
-        return self._fetched(_before(query, columns, before), columns, last, first)
+        return self._fetched(keys_before(query, columns, before), columns, last, first)
 
     def _fetched(self, query: Any, key: Sequence[Any], last: int | None, first: int = -1) -> list[Any]:
         """Return rows by ascending `key`: all, the `first` or the `last` ones. The query's columns are attributes.
@@ -466,7 +474,7 @@ class Reader:
         if symbol is not None:
             query = query.where(FillRow.symbol == symbol)
         columns = col(FillRow.seq), col(FillRow.k)
-        return self._fetched(_before(query, columns, before), columns, last)
+        return self._fetched(keys_before(query, columns, before), columns, last)
 
     def _order_row(self, id: str) -> OrderRow:
         with failures("reading orders"), Session(self._engine) as session:
@@ -532,44 +540,6 @@ def _columns(table: type[SQLModel]) -> list[Any]:
 
 def _selected(*columns: Any) -> Any:
     return columns_of(*columns)
-
-
-def _before(query: Any, columns: Sequence[Any], values: Sequence[int]) -> Any:
-    return query.where(tuple_(*columns) < tuple_(*values)) if values else query
-
-
-def _containing(text: str, *columns: Any, alternatives: Sequence[Any] = ()) -> list[Any]:
-    """Return the condition that a column contains the text, ignoring case, or that one of the `alternatives` holds;
-    none if the text is empty."""
-    return [or_(*(column.icontains(text, autoescape=True) for column in columns), *alternatives)] if text else []
-
-
-def _orders_with(since: int, until: int, symbol: str | None, search: str, limits: Collection[int]) -> list[Any]:
-    """Return the SQL conditions on orders with since <= ts < until. `search` is looked for in symbol, id, agents,
-    side, state and limit."""
-    of_symbol = [] if symbol is None else [OrderRow.symbol == symbol]
-    text, lots = search.lower(), col(OrderRow.lots)
-    states = [state for state in OrderState if text in state.name.lower()]
-    sides = [of_side for side, of_side in (("buy", lots > 0), ("sell", lots < 0)) if text in side]
-    code_conditions = [col(OrderRow.state).in_(states), col(OrderRow.reason).in_(limits), *sides]
-    texts = col(OrderRow.symbol), col(OrderRow.id), col(OrderRow.agents)
-    return [
-        OrderRow.ts >= since,
-        OrderRow.ts < until,
-        *of_symbol,
-        *_containing(search, *texts, alternatives=code_conditions),
-    ]
-
-
-def _of_group(group: Group) -> list[Any]:
-    if group == "cut":
-        return [OrderRow.reason != 0]
-    return [col(OrderRow.state).in_(GROUPS[group])] if GROUPS[group] else []
-
-
-def _alerts_with(since: int, until: int, search: str) -> list[Any]:
-    texts = (AlertRow.level, AlertRow.kind, AlertRow.text, AlertRow.symbol, AlertRow.agent)
-    return [AlertRow.ts >= since, AlertRow.ts < until, *_containing(search, *map(col, texts))]
 
 
 def _page(entries: list[Item], rows: Sequence[SQLModel], limit: int, key: Sequence[str] = STEP_KEY) -> Page[Item]:

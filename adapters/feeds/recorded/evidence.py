@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 import numpy as np
 import polars as pl
@@ -22,13 +22,12 @@ from quantd.adapters.feeds.bars.rows import NO_STAMP, PRICES, Rows
 from quantd.adapters.feeds.bars.spacing import Spacing, wrong_spacings
 from quantd.adapters.feeds.bars.stamps import UNITS_NS, Placed, Stamps, place
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
+from quantd.adapters.feeds.recorded.misfit import Kind, Misfit, instrument_tables, setting
 from quantd.adapters.feeds.source import some
-from quantd.trading.display_text import session_date, toml_value
+from quantd.trading.display_text import session_date
 from quantd.trading.instruments import LARGE_EXCHANGES, Universe, listed_calendar
 from quantd.trading.market import Bools, Ints
 from quantd.trading.sessions import DAY_NS, Sessions, interval_text
-
-Kind = Literal["interval", "stamps", "zone", "calendar", "day"]
 
 CALENDARS: Final = tuple(dict.fromkeys((calendars.ALWAYS_OPEN, "24/5", "XNYS", *LARGE_EXCHANGES.values())))
 """The calendars that are tried."""
@@ -72,9 +71,6 @@ _BEFORE_NS: Final = 11 * UNITS_NS["h"] // 2
 _AFTER_NS: Final = 4 * UNITS_NS["h"]
 """Extended hours of the American exchanges, before the open and after the close."""
 
-MOST_LINES: Final = 10
-"""Most faults that one message lists."""
-
 _MOST_BARS: Final = 20_000
 """Most bars of one symbol that are tried against calendars and clocks; the newest are taken."""
 
@@ -83,16 +79,6 @@ _LEAST_BARS: Final = 5
 
 _MOST_SEARCHES: Final = 5
 """After this many symbols without a result, the next symbols are compared with the last result only, to save time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Misfit:
-    """Evidence that bars are read wrongly: `text` says what contradicts the reading, `remedies` what to change."""
-
-    kind: Kind
-    symbols: tuple[str, ...]
-    text: str
-    remedies: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -192,16 +178,10 @@ def _grouped(symbol_faults: Sequence[Named], universe: Universe) -> Iterator[Mis
         settings = [
             remedy
             if remedy in shared_remedies or not remedy.startswith("[universe]")
-            else _tables(symbols, remedy.split('"')[1])  # the calendar is in quotes
+            else instrument_tables(symbols, remedy.split('"')[1])  # the calendar is in quotes
             for remedy in remedies
         ]
         yield Misfit(kind, tuple(symbols), f"{some(symbols)}: {text}", tuple(settings))
-
-
-def _tables(symbols: Sequence[str], calendar: str) -> str:
-    """Return the setting that gives each of `symbols` the calendar, as it is written in config.toml."""
-    tables = [f"{{ symbol = {toml_value(symbol)}, calendar = {toml_value(calendar)} }}" for symbol in symbols]
-    return f"[universe] instruments = [{', '.join(tables)}]"
 
 
 def _interval_misfits(spacings: Sequence[Spacing], reading: Reading) -> Iterator[Named]:
@@ -213,10 +193,10 @@ def _interval_misfits(spacings: Sequence[Spacing], reading: Reading) -> Iterator
         if spacing.step > DAY_NS:
             yield "interval", symbol, text, (f"a run needs bars of a day or shorter: give a file of {stated} bars",)
         elif spacing.step == DAY_NS:
-            yield "interval", symbol, text, (_setting("feed", "interval", "1d"),)
+            yield "interval", symbol, text, (setting("feed", "interval", "1d"),)
         else:
-            stamps = (_setting("feed", "stamps", "open"),) if reading.stamps == "session" else ()
-            yield "interval", symbol, text, (_setting("feed", "interval", spacing.text), *stamps)
+            stamps = (setting("feed", "stamps", "open"),) if reading.stamps == "session" else ()
+            yield "interval", symbol, text, (setting("feed", "interval", spacing.text), *stamps)
 
 
 # daily bars
@@ -264,7 +244,7 @@ def _daily_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
                 text = (
                     f'{outside_text} with stamps = "{reading.stamps}"; {_count_of(len(ts), other_fit)} fit "{stamps}"'
                 )
-                yield "stamps", symbol, text, (_setting("feed", "stamps", stamps),)
+                yield "stamps", symbol, text, (setting("feed", "stamps", stamps),)
                 break
         else:
             if own_fit.outside < 2 and own_fit.outside <= TOLERATED * len(ts):
@@ -286,9 +266,13 @@ def _daily_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
 
 
 def _best_calendar(
-    ts: Ints, own_calendar: Sessions, own_fit: Fit, stamps: Stamps,
-    likely_names: Sequence[str], candidates: Sequence[str],
-) -> tuple[str, Fit] | None:  # fmt: skip
+    ts: Ints,
+    own_calendar: Sessions,
+    own_fit: Fit,
+    stamps: Stamps,
+    likely_names: Sequence[str],
+    candidates: Sequence[str],
+) -> tuple[str, Fit] | None:
     """Return the calendar that explains the bars outside `own_calendar`, and its fit; None without one.
 
     A calendar explains the bars if far fewer of them lie outside it. It must also have at most a third of the faults,
@@ -338,10 +322,11 @@ def _days_off_midnight(columns: Sequence[int], reading: Reading) -> Iterator[Nam
             f"its days begin or end at {hour} UTC, and a day of {own_calendar.name} is from midnight to midnight UTC: "
             "the bars would be known hours early"
         )
-        yield "day", reading.universe.symbols[column], text, (
+        remedies = (
             "give days that begin at midnight UTC (`quantd data fetch` has them from yfinance and from ccxt)",
             'or build days of shorter bars: a file of hours with [feed] build_from = "1h"',
-        )  # fmt: skip
+        )
+        yield "day", reading.universe.symbols[column], text, remedies
 
 
 # intraday bars
@@ -395,7 +380,7 @@ def _wrong_edges(columns: Sequence[int], reading: Reading) -> Iterator[tuple[int
         text = (
             f'{edges_text}: its stamps are the {true_stamps}s of its bars, read as stamps = "{reading.stamps}"; {harm}'
         )
-        yield column, ("stamps", reading.universe.symbols[column], text, (_setting("feed", "stamps", true_stamps),))
+        yield column, ("stamps", reading.universe.symbols[column], text, (setting("feed", "stamps", true_stamps),))
 
 
 def _stamped(ts: Ints, first: Ints, last: Ints) -> Bools:
@@ -440,9 +425,14 @@ def _intraday_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Name
 
 
 def _best_hours(
-    ts: Ints, own_calendar: Sessions, outside: int, reading: Reading,
-    likely: Sequence[tuple[str, str]], *, try_all: bool,
-) -> tuple[str, str] | None:  # fmt: skip
+    ts: Ints,
+    own_calendar: Sessions,
+    outside: int,
+    reading: Reading,
+    likely: Sequence[tuple[str, str]],
+    *,
+    try_all: bool,
+) -> tuple[str, str] | None:
     """Return the (calendar, zone) that fits the bars outside `own_calendar` best; None if none fits better.
 
     An empty calendar or zone means that the present one stays. The `likely` pairs are tried first; with `try_all`,
@@ -544,30 +534,7 @@ def _read_in_zone(ts: Ints, from_zone: str, to_zone: str) -> Ints:
     return nanoseconds(clock, to_zone)
 
 
-# words
-
-
-def misfit_lines(readings: Sequence[Misfit]) -> list[str]:
-    """Return wrong readings in words, then the settings that mend them."""
-    remedies = list(dict.fromkeys(remedy for misfit in readings for remedy in misfit.remedies))
-    heading = "the remedy" if len(remedies) == 1 else "the remedies"
-    return [
-        *listed([misfit.text for misfit in readings]),
-        f"  {heading}:",
-        *(f"  - {remedy}" for remedy in remedies[:MOST_LINES]),
-    ]
-
-
-def stopped(readings: Sequence[Misfit]) -> tuple[str, str]:
-    """Return (fault, remedy) for the error that stops a run because its bars are read wrongly."""
-    remedies = dict.fromkeys(remedy for misfit in readings for remedy in misfit.remedies)
-    return "; ".join(listed([misfit.text for misfit in readings])), "Write " + "; ".join(remedies)
-
-
-def listed(texts: Sequence[str]) -> list[str]:
-    """Return the first MOST_LINES texts, then a line with the number of further texts, if any."""
-    hidden = len(texts) - MOST_LINES
-    return [*texts[:MOST_LINES], *([f"and {hidden:,} more"] if hidden > 0 else [])]
+# text
 
 
 def _count_of(bars: int, fit: Fit) -> str:
@@ -576,18 +543,12 @@ def _count_of(bars: int, fit: Fit) -> str:
 
 def _zone_remedies(reading: Reading, zone: str) -> tuple[str, ...]:
     if reading.unzoned:
-        return (_setting("feed", "zone", zone),)
-    return (f"the stamps carry a wrong offset: write them without it, and {_setting('feed', 'zone', zone)}",)
+        return (setting("feed", "zone", zone),)
+    return (f"the stamps carry a wrong offset: write them without it, and {setting('feed', 'zone', zone)}",)
 
 
 def _calendar(name: str) -> tuple[str, ...]:
-    return (_setting("universe", "calendar", name),)
-
-
-def _setting(section: str, key: str, value: str) -> str:
-    """Return a setting as it is written in config.toml, as an option of `quantd data check`, and in Python."""
-    python = f'settings={{"{section}.{key}": "{value}"}}'
-    return f'[{section}] {key} = "{value}" (data check: --{key} {value}; Python: {python})'
+    return (setting("universe", "calendar", name),)
 
 
 def _sessions(name: str, ts: Ints) -> Sessions:

@@ -13,7 +13,7 @@ import numpy as np
 from quantd.adapters.feeds.bars.announced_actions import ActionFault
 from quantd.adapters.feeds.bars.checks import BadBar
 from quantd.adapters.feeds.bars.dividends import UNIT
-from quantd.adapters.feeds.recorded.evidence import MOST_LINES, listed
+from quantd.adapters.feeds.recorded.misfit import MOST_LINES, listed
 from quantd.adapters.feeds.recorded.replay import OpenQuestions
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import NANO, Universe

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from quantd.adapters.feeds.bars.rows import NO_STAMP
-from quantd.adapters.feeds.recorded.evidence import MOST_LINES, listed, misfit_lines
+from quantd.adapters.feeds.recorded.misfit import MOST_LINES, listed, misfit_lines
 from quantd.adapters.feeds.recorded.price_questions import HEADER, Questions
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.trading.display_text import session_date

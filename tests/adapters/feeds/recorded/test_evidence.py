@@ -14,7 +14,7 @@ from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.stamps import Stamps
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
-from quantd.adapters.feeds.recorded.evidence import Misfit
+from quantd.adapters.feeds.recorded.misfit import Misfit
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.recorded.soundness import UnsoundPrices, require_sound
 from quantd.trading.instruments import Instrument, Universe
