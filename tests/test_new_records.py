@@ -1,5 +1,5 @@
 """One new file adds a job, a route, an edge or a fold of steps: the files of docs/develop/extending.md run in a copy of
-the repository, whose tests stay green."""
+the repository, whose tests stay green. The module makes one copy with all four; no file knows of another."""
 
 import json
 from pathlib import Path
@@ -9,15 +9,34 @@ import pytest
 from tests.support.command_line import CONFIG
 from tests.support.recipes import blocks_of, copy_repository, passes, run_python
 
+FILES = {
+    "A job": "daemon/jobs/kinds/space_job.py",
+    "A route": "server/api/routes/universe_routes.py",
+    "An edge": "daemon/edges/progress_edge.py",
+    "A fold of steps": "daemon/runtime/fill_log.py",
+}
+"""Section of the page -> file of its Python block."""
+
 SCHEDULE = '[[schedules]]\nname = "space"\ndo = "{}"\nat = "close"\n'
 
 
-@pytest.mark.long
-def test_one_file_adds_a_job_that_runs_and_is_in_the_table(tmp_path: Path) -> None:
-    root = copy_repository(tmp_path)
-    (file,) = blocks_of("A job")
-    (root / "daemon/jobs/kinds/space_job.py").write_text(file)
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository with the four files."""
+    copy = copy_repository(tmp_path_factory.mktemp("records"))
+    for section, name in FILES.items():
+        (block,) = blocks_of(section)
+        (copy / name).write_text(block)
+    return copy
 
+
+@pytest.mark.long
+def test_the_files_lie_where_files_of_their_kind_do(root: Path) -> None:
+    passes(root, "tests/test_structure.py")
+
+
+@pytest.mark.long
+def test_one_file_adds_a_job_that_runs_and_is_in_the_table(root: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "config.toml").write_text(CONFIG + SCHEDULE.format("free_spice"))
@@ -35,7 +54,7 @@ def test_one_file_adds_a_job_that_runs_and_is_in_the_table(tmp_path: Path) -> No
     page_process = run_python(root, "scripts/jobs_page.py", "docs/risk/jobs.md")
     assert page_process.returncode == 0, page_process.stderr
     assert "\n| `free_space` | the free space of" in (root / "docs/risk/jobs.md").read_text()
-    passes(root, "tests/daemon/jobs/test_job_table.py", "tests/daemon/assembly", "tests/test_structure.py")
+    passes(root, "tests/daemon/jobs/test_job_table.py", "tests/daemon/assembly")
 
 
 SERVED = """
@@ -56,10 +75,7 @@ asyncio.run(main())
 
 
 @pytest.mark.long
-def test_one_file_adds_a_route_with_its_method_of_the_client_and_its_types(tmp_path: Path) -> None:
-    root = copy_repository(tmp_path)
-    (file,) = blocks_of("A route")
-    (root / "server/api/routes/universe_routes.py").write_text(file)
+def test_one_file_adds_a_route_with_its_method_of_the_client_and_its_types(root: Path, tmp_path: Path) -> None:
     (root / "served").mkdir()
     served = run_python(root, "-c", f"import sys; sys.path.insert(0, '.'){SERVED}")
     assert served.stdout == "['QQQ'] 1\nTrue\n", served.stderr
@@ -69,14 +85,11 @@ def test_one_file_adds_a_route_with_its_method_of_the_client_and_its_types(tmp_p
     stub = (root / "src/quantd/client_types.pyi").read_text()
     assert 'def universe(self, *, limit: int = 100, search: str = "") -> UniverseNow:' in stub
     passes(root, "tests/server/api/test_client.py", "tests/server/api/test_openapi.py", "tests/server/api/client_side")
-    passes(root, "tests/server/api/test_route_groups.py", "tests/test_structure.py")
+    passes(root, "tests/server/api/test_route_groups.py")
 
 
 @pytest.mark.long
-def test_one_file_adds_an_edge_that_runs_beside_the_loop_and_is_closed(tmp_path: Path) -> None:
-    root = copy_repository(tmp_path)
-    (file,) = blocks_of("An edge")
-    (root / "daemon/edges/progress_edge.py").write_text(file)
+def test_one_file_adds_an_edge_that_runs_beside_the_loop_and_is_closed(root: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.toml").write_text(CONFIG)
     run_process = run_python(root, "-m", "quantd.daemon.cli", "run", "--json", folder=tmp_path / "run")
@@ -86,10 +99,7 @@ def test_one_file_adds_an_edge_that_runs_beside_the_loop_and_is_closed(tmp_path:
 
 
 @pytest.mark.long
-def test_one_file_adds_a_fold_that_takes_the_steps_of_a_run(tmp_path: Path) -> None:
-    root = copy_repository(tmp_path)
-    (file,) = blocks_of("A fold of steps")
-    (root / "daemon/runtime/fill_log.py").write_text(file)
+def test_one_file_adds_a_fold_that_takes_the_steps_of_a_run(root: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.toml").write_text(CONFIG)
     run_process = run_python(root, "-m", "quantd.daemon.cli", "run", "--json", folder=tmp_path / "run")
@@ -97,4 +107,3 @@ def test_one_file_adds_a_fold_that_takes_the_steps_of_a_run(tmp_path: Path) -> N
     lines = [line for line in run_process.stderr.splitlines() if "fill" in line and "symbol=" in line]
     assert len(lines) == json.loads(run_process.stdout)["fills"] > 0, run_process.stderr[-2000:]
     passes(root, "tests/daemon/runtime/test_step_folds.py", "tests/daemon/runtime/test_service.py")
-    passes(root, "tests/test_structure.py")

@@ -13,6 +13,9 @@ import pytest
 from tests.support.checkout import ROOT
 
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+VARIABLES = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+"""The planted tests need no plug-in, and the import of all takes three seconds."""
+
 TESTS = {
     "first/test_one.py": "def test_good(): pass\ndef test_planted(): assert 1 == 2\n",
     "second/test_two.py": "import nothing_of_this_name\n",
@@ -28,8 +31,8 @@ def ran(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         (folder / name).write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\n")
     return subprocess.run(
-        [sys.executable, "-m", "scripts.parts", *words], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, timeout=280,
+        [sys.executable, "-m", "scripts.parts", *words], cwd=folder, env=os.environ | VARIABLES, capture_output=True,
+        text=True, timeout=280,
     )  # fmt: skip
 
 

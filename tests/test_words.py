@@ -1,8 +1,9 @@
 """Counts of locals that tell nothing of what they hold."""
 
+from functools import cache
 from pathlib import Path
 
-from scripts.words import KEPT, PLACES, ROOT, bindings, bindings_of
+from scripts.words import KEPT, PLACES, ROOT, Binding, bindings, bindings_of
 
 SOURCE = '''
 def total(rest, *, order):
@@ -41,12 +42,18 @@ def test_each_binding_is_counted_once_and_no_attribute_keyword_or_text_is() -> N
     ]
 
 
+@cache
+def here() -> list[Binding]:
+    """The bindings of the product and the tests."""
+    return list(bindings_of(PLACES))
+
+
 def test_the_packages_of_the_product_and_the_tests_are_read() -> None:
-    assert {Path(binding.module).parts[0] for binding in bindings_of(PLACES)} <= {Path(p).parts[0] for p in PLACES}
+    assert {Path(binding.module).parts[0] for binding in here()} <= {Path(p).parts[0] for p in PLACES}
     assert all((ROOT / place).is_dir() for place in PLACES)
 
 
 def test_a_binding_has_a_reason_to_stay_and_each_reason_has_a_binding() -> None:
-    stays = {(binding.module, binding.word) for binding in bindings_of(PLACES)}
+    stays = {(binding.module, binding.word) for binding in here()}
     assert stays == set(KEPT)
     assert all(reason.strip() for reason in KEPT.values())

@@ -36,7 +36,8 @@ def openings() -> Iterator[Opening]:
     """Yield the modules of the product that open with what can go wrong, in the order of packages and paths."""
     packages = [place for place in PRODUCT if place not in ("scripts", "benchmarks", "examples")]
     for path in modules(packages):
-        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        source = path.read_text(encoding="utf-8")
+        docstring = (OPENING in source and ast.get_docstring(ast.parse(source))) or ""
         if OPENING in docstring:
             paragraph = " ".join(docstring.split("\n\n")[0].split())
             yield Opening(path.relative_to(ROOT).as_posix(), re.split(r"(?<=[.:])\s", paragraph)[0].rstrip(".:"))
