@@ -4,9 +4,9 @@ What can go wrong: a policy reads the future from a file, and the look-ahead stu
 records Python's own opens. Readers of native packages open files without an audit event, so a profiler records the
 calls of these readers.
 
-The hook cannot be removed once it is installed, so it records within `watching` only. While a path is inspected nothing
-is recorded, because the inspection itself opens files. Of a started program only the start is recorded, not the files
-that it reads.
+The hook cannot be removed once it is installed, so it records within the context `watching` only. While a path is
+inspected nothing is recorded, because the inspection itself opens files. Of a started program only the start is
+recorded, not the files that it reads.
 """
 
 import os
@@ -56,7 +56,7 @@ MAX_NAMES: Final = 64
 class _Watch:
     """The state of this process's audit hook, which cannot be removed once installed.
 
-    `opened` has the names recorded by the current `watching`, as keys; None outside of `watching`.
+    `opened` has the names recorded in the present context `watching`, as keys; None outside of the context.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class _Watch:
         self.opened: dict[str, None] | None = None
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Record the file, program or host of an audit event. Outside of `watching` nothing is recorded."""
+        """Record the file, program or host of an audit event. Outside of the context `watching` nothing is recorded."""
         if self.opened is None or not arguments:
             return
         if event in _OPENS:
@@ -75,7 +75,7 @@ class _Watch:
             self.mark(f"network {_argument_text(arguments[1])}")
 
     def profile(self, frame: FrameType, event: str, argument: object) -> None:
-        """Record the file that a call of a native reader has as its first argument."""
+        """Record the first argument of a call, a file, if the called function is a reader of a native package."""
         if event != "call" or self.opened is None:
             return
         code = frame.f_code
@@ -90,9 +90,10 @@ class _Watch:
             self.opened[name] = None
 
     def note(self, file: object) -> None:
-        """Record the real path of a file, or of each file in a list; devices, Python code and _IGNORED are left out.
+        """Record the real path of a file, or of each file in a list.
 
-        Nothing is recorded outside of `watching` (`opened` is None), and not more than MAX_NAMES names.
+        Devices, Python code and paths that begin with one of _IGNORED are left out. Nothing is recorded outside of
+        `watching` (`opened` is None). At most MAX_NAMES names are recorded.
         """
         if isinstance(file, (list, tuple)):
             for element in file[:MAX_NAMES]:

@@ -102,7 +102,7 @@ class Figures(Struct, frozen=True):
 
 
 class Difference(Struct, frozen=True):
-    """The run's Sharpe ratio minus equal weight's, with a paired bootstrap interval; its ends are None without one."""
+    """The run's Sharpe ratio minus equal weight's; `low` and `high` are its paired bootstrap interval, or None."""
 
     sharpe: float
     low: float | None
@@ -479,7 +479,7 @@ def sentence(
 
 
 def chance_of(difference: Difference) -> float:
-    """Return the two-sided p-value of a difference, as if it were normal with its 95 % interval."""
+    """Return the two-sided p-value of a difference from its 95 % interval, as if it were normally distributed."""
     assert difference.low is not None
     assert difference.high is not None
     half_width = (difference.high - difference.low) / 2.0
@@ -524,7 +524,7 @@ def span(low: float | None, high: float | None) -> str:
 
 
 def table_of(verdict: Verdict) -> list[tuple[str, str, str]]:
-    """Return rows of text (figure, value of this run, value of equal weight or empty); none without figures."""
+    """Return rows of text (figure, value of this run, value of equal weight or empty); no rows without figures."""
     if verdict.performance is None:
         return []
     run_columns = [
@@ -535,7 +535,7 @@ def table_of(verdict: Verdict) -> list[tuple[str, str, str]]:
 
 
 def _text_by_figure(figures: Figures) -> dict[str, str]:
-    """Return name of a figure -> its text, for the figures of one account."""
+    """Return the text of each figure of one account, by the figure's name."""
     return {
         "Sharpe": ratio(figures.sharpe) + span(figures.sharpe_low, figures.sharpe_high),
         "total return": f"{figures.total_return:+.2%}",

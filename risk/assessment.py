@@ -208,10 +208,10 @@ def _assessed(run: "_Run") -> Assessment:
 
 
 class Panel:
-    """Returns of the symbols in some columns, and matrices computed from these returns alone, each of them once.
+    """Returns of the symbols in some columns, and matrices that are computed once from these returns alone.
 
-    `held` has the returns of all S samples, `returns` only those of samples in which every column has a return; `rows`
-    bool[S] marks these samples.
+    `held` has the returns of all S samples. `returns` has only the samples in which every column has a return, and
+    `rows` bool[S] marks these samples.
     """
 
     def __init__(self, returns: Floats, columns: NDArray[np.intp]) -> None:
@@ -243,8 +243,10 @@ class Panel:
         return components_of(self.returns, self.cov)
 
     def filtered(self, decay: float) -> Floats:
-        """float64[S, N]: the returns, rescaled to the present volatility (filtered historical simulation) with this
-        decay."""
+        """float64[S, N]: the returns, rescaled to the present volatility (filtered historical simulation).
+
+        `decay` is the factor of the exponential weights in the volatility.
+        """
         if decay not in self._filtered:
             self._filtered[decay] = filtered(self.returns, decay)
         return self._filtered[decay]
@@ -281,9 +283,9 @@ class _Run:
         return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
     def weighed(self) -> None:
-        """Compute the measures of the weights, of the stress scenarios and of the returns into `found`.
+        """Compute the measures of the weights, of the stress scenarios and of the returns, and store them in `found`.
 
-        If equity, a position or a price is unusable, the reason is stored for all of them instead.
+        If equity, a position or a price is unusable, the reason is stored in `missing` for each measure instead.
         """
         book, shocks, measures = self.book, self.settings.shocks, self.found
         px = book.px[self.columns]
@@ -325,8 +327,10 @@ class _Run:
         self.found["worst_stress"] = worst
 
     def liquidity(self) -> None:
-        """Compute the days needed to sell each position, and to sell each of the fractions `UNWOUND` of the book, into
-        `found`. Where volume or price is unknown, the reason is stored in `missing` instead."""
+        """Compute the days needed to sell each position, and to sell each of the fractions `UNWOUND` of the book.
+
+        They are stored in `found`. Where volume or price is unknown, the reason is stored in `missing` instead.
+        """
         lots, px = self.book.lots[self.columns], self.book.px[self.columns]
         days = unwind_days(lots, self.book.volume_lots[self.columns], self.settings.participation)
         by_name = zip(self.names, days.tolist(), strict=True)

@@ -40,7 +40,7 @@ class Guards(NamedTuple):
 
 
 def guards(sets: Sequence[Protective | None], always: bool = False) -> Guards | None:
-    """Return the protective settings of all A books, in order; None when all are off, unless `always`.
+    """Return the protective settings of all A books, in order; None when all are off and `always` is False.
 
     Fractions and flags are columns [A, 1], so that they apply to prices [A, N]. NaN is a level that is off.
     """

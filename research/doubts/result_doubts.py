@@ -56,7 +56,7 @@ MATERIAL_REDUCTION: Final = 0.1
 
 
 def trained(policy: Policy, record: Record) -> tuple[int, str]:
-    """Return (number of the run's samples in the policy's training window, the window's last date), or (0, "")."""
+    """Return (number of the run's samples in the policy's training window, its last date); (0, "") for none."""
     trained_until_ns = max(int(getattr(leaf, "trained_until_ns", 0)) for leaf in leaves(policy))
     sample_count = int(np.searchsorted(np.asarray(record.ts), trained_until_ns, side="right"))
     return (sample_count, session_date(trained_until_ns).isoformat()) if sample_count else (0, "")
@@ -109,8 +109,8 @@ def beyond_belief(evidence: Evidence) -> str:
 def cut_sizes(evidence: Evidence) -> str:
     """Exposure that policies requested and a run did not get, by cash, lots, limits or the volume of bars.
 
-    Exposures are shares of equity. A decision got the largest exposure of the next FILL_SAMPLES samples, up to the next
-    decision.
+    Exposures are shares of equity. The exposure that a decision got is the largest one before the next decision, within
+    FILL_SAMPLES samples.
     """
     record, assembly = evidence.record, evidence.assembly
     decision_rows, requested = evidence.requested  # the samples with a decision, the exposure requested at each

@@ -6,8 +6,7 @@ because an equal share of the symbols is below `min_trade`, the least weight cha
 in a run that trades stays without an alert.
 
 Each comparison runs in a separate process. The first compares the decisions with a backtest. The second replays the day
-with the uncompiled engine, from the newest snapshot before it, and compares its steps with those of the compiled
-engine.
+with the uncompiled engine, from the newest snapshot before the day, and compares the steps of both engines.
 """
 
 import asyncio
@@ -45,7 +44,7 @@ class Folded(msgspec.Struct):
 
 
 def _date_before(day: str) -> str:
-    """Return the date before `day`, from which a replay of the day starts: its session may begin the evening before."""
+    """Return the date before `day`. A replay of `day` starts there, because a session may begin the evening before."""
     return (date.fromisoformat(day) - timedelta(days=1)).isoformat()
 
 

@@ -126,7 +126,7 @@ class ResearchJobs:
         check(order, self._file, self._sets())
 
     async def start(self, order: ResearchOrder, who: str, reason: str, ts: int) -> JobRun:
-        """Queue a backtest or sweep that has passed `check`. Raises Conflict where one of its kind waits or runs."""
+        """Queue a checked backtest or sweep. Raises Conflict where another job of the same kind waits or runs."""
         try:
             run = self._log.begin(order.kind, (), due_ts=ts, who=who, reason=reason)
         except AlreadyRunning as why:

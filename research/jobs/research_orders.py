@@ -46,7 +46,7 @@ PATH_MARKS: Final = ("/", "\\", ":", ".py", "~")
 
 
 class OrderRefused(Exception):
-    """A backtest or sweep that is refused, with a text for its sender. `field` is "sets" or "over", the faulty one."""
+    """A backtest or sweep is refused. The text is for its sender; `field` is the faulty field, "sets" or "over"."""
 
     def __init__(self, field: str, text: str) -> None:
         super().__init__(text)
@@ -149,7 +149,7 @@ def _check_key(field: str, override: str) -> None:
 
 
 def _fault_text(why: ConfigError, overrides: tuple[str, ...]) -> str:
-    """Return the lines of the loader's error `why` that name a key of the overrides; all its lines if none does."""
+    """Return the lines of the loader's error `why` that name a key of the overrides; all lines if none names one."""
     lines = [str(mistake) for mistake in why.mistakes]
     keys = [override.partition("=")[0].strip() for override in overrides]
     return "\n".join([line for line in lines if any(key in line for key in keys)] or lines)

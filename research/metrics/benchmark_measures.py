@@ -50,7 +50,7 @@ def slope(returns: Floats, benchmark: Floats) -> float:
 def line(record: TrackRecord) -> Line:
     """Return the least-squares line of excess returns on the benchmark's excess returns, per sample.
 
-    `noise` has T - 2 degrees of freedom; it is NaN for T of 2 or less.
+    `noise`, the standard error of the T residuals, has T - 2 degrees of freedom; NaN for T of 2 or less.
     """
     excess, benchmark_excess = record.excess, excess_market(record)
     beta = slope(excess, benchmark_excess)

@@ -33,7 +33,10 @@ def returns_by(record: TrackRecord, unit: str) -> Floats:
 
 
 def _period_ends(record: TrackRecord, unit: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return (months or years since 1970, index in `wealth` of its last sample) of each period with a sample."""
+    """Return (months or years since 1970, index in `record.wealth` of the period's last sample), an array each.
+
+    Only periods with a sample are included.
+    """
     # periods are numbers of months or years since 1970; the last sample always ends one
     periods = record.days_ns[1:].astype("datetime64[ns]").astype(f"datetime64[{unit}]").astype(np.int64)
     last = np.flatnonzero(np.append(np.diff(periods) != 0, np.ones(min(len(periods), 1), dtype=bool)))

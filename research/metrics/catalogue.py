@@ -47,7 +47,7 @@ def metrics_in(module: ModuleType) -> tuple[Metric, ...]:
 
 
 def _every_metric() -> Iterator[Metric]:
-    """Yield the metrics of this package's modules, by their `PLACE` in tables, then those of installed packages."""
+    """Yield the metrics of this package, ordered by the `PLACE` of their module, then those of installed packages."""
     # modules without a metric are not imported: one imports the daemon, whose configuration reads this catalogue
     modules = [import_module(name) for name in sorted(declaring(package.__name__, DECLARES))]
     for module in sorted(modules, key=lambda module: getattr(module, "PLACE", LAST)):

@@ -51,7 +51,7 @@ def metric(
 
 
 def over(numerator: float, denominator: float) -> float:
-    """Return `numerator` divided by `denominator`; NaN where the denominator is 0 but for rounding error."""
+    """Return `numerator` divided by `denominator`; NaN where the denominator is 0 up to rounding error."""
     return numerator / denominator if abs(denominator) > ROUNDING else NONE
 
 

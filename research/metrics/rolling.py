@@ -71,7 +71,7 @@ class Moments:
         return Moments(count, mean_x, mean_y, self.xx + dx * after_x, self.xy + dx * after_y, self.yy + dy * after_y)
 
     def merged(self, other: "Moments") -> "Moments":
-        """Return the moments of each set joined with the same set of `other` (Chan, Golub, LeVeque 1983).
+        """Return the moments of each set joined with the set of `other` at the same index (Chan, Golub, LeVeque 1983).
 
         `x` and `y` are means, `xx`, `xy` and `yy` sums of products of deviations from them.
         """
@@ -151,7 +151,7 @@ def _with_leading_nan(values: Floats, count: int) -> Floats:
 
 
 def _blocks(series: Floats, window: int) -> Floats:
-    """Return float64[B, window], the series cut into B blocks; its last value fills up the last block."""
+    """Return float64[B, window], the series cut into B blocks; the series' last value fills up the last block."""
     size = -(-len(series) // window) * window
     return np.concatenate((series, np.full(size - len(series), series[-1]))).reshape(-1, window)
 

@@ -109,7 +109,7 @@ def hit_rates(trips: Iterable[RoundTrip]) -> tuple[HitRate, ...]:
 
 
 def _scales(ts: Ints, splits: Sequence[Split]) -> Floats:
-    """Return float64[F]: the number of units after all splits for one unit at each time of `ts` int64[F]."""
+    """Return float64[F]: for each time of `ts` int64[F], how many units one unit becomes by all later splits."""
     scale = np.ones(len(ts))
     for split in splits:
         scale[ts < split.ts] *= split.ratio

@@ -75,9 +75,9 @@ class SampleRate:
     reason: str = ""
 
     def contradicts(self, periods: float) -> bool:
-        """Return True where `periods` is off the dates' rate by more than the factor DIFFERS.
+        """Return True where `periods` and the rate of the dates differ by more than the factor DIFFERS.
 
-        For irregular dates the rate is `mean`, and the factor DIFFERS_IRREGULAR.
+        For irregular dates the rate is the mean rate, and the factor is DIFFERS_IRREGULAR.
         """
         rate, largest_factor = (self.periods, DIFFERS) if self.periods is not None else (self.mean, DIFFERS_IRREGULAR)
         return rate is not None and not 1.0 / largest_factor <= periods / rate <= largest_factor
@@ -130,7 +130,7 @@ def _mixed(gaps: NDArray[np.float64], median_gap: float) -> bool:
 
 
 def _usual(rate: float) -> float:
-    """Return the usual rate near `rate`, else `rate` itself; both in samples a year."""
+    """Return the usual rate (in USUAL) near `rate`, else `rate` itself; both in samples a year."""
     nearest_usual = min(USUAL, key=lambda usual: abs(rate / usual - 1.0))
     return nearest_usual if abs(rate / nearest_usual - 1.0) <= USUAL_WITHIN else rate
 
@@ -146,8 +146,8 @@ def _days_a_year(days: Ints) -> float | None:
     """Return the number of sessions a year of ascending day numbers int64[N] (0 is 1970-01-01); None where the dates
     are irregular.
 
-    A weekday belongs to the calendar if the series has most of its dates. Five weekdays have 252 sessions a year, as on
-    an exchange; seven have 365. Gaps longer than PAUSE (a delisting, for example) are not counted.
+    A weekday has sessions if most of the dates on this weekday are in the series. Five such weekdays give 252 sessions
+    a year, as on an exchange; seven give 365. Gaps longer than PAUSE (a delisting, for example) are not counted.
     """
     gaps = np.diff(days)
     if float((gaps <= PAUSE).mean()) < REGULAR:
@@ -189,7 +189,8 @@ def _stretches(days: Ints, gaps: Ints) -> list[tuple[int, int]]:
 def _within_days(stamps: Ints, gaps: NDArray[np.float64], median_gap: float) -> tuple[float | None, str]:
     """Return (samples a year, "") of dates with several samples a day, or (None, reason).
 
-    A day ends in the middle of the longest time of day without a sample, so that no session is divided.
+    Days are cut in the middle of the longest part of the 24 hours in which no day has a sample, such as the night. So
+    no session is divided.
     """
     clock_times = np.unique(stamps % DAY_NS)
     gaps_of_clock = np.diff(clock_times, append=clock_times[0] + DAY_NS)

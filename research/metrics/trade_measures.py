@@ -48,7 +48,7 @@ def profit_factor(record: TrackRecord) -> float:
 
 
 def payoff(record: TrackRecord) -> float:
-    """Return the mean profit of winning trips divided by the mean loss of losing ones; NaN without either kind."""
+    """Return the mean profit of winning trips over the mean loss of losing trips; NaN where one kind is missing."""
     return over(mean(wins(record)), mean(losses(record)))
 
 

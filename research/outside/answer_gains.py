@@ -52,7 +52,7 @@ class SampleReturns:
 
 @dataclass(frozen=True, slots=True)
 class Gains:
-    """The gains by one measure, the period over which the gain of an answer is taken, such as "to the next open".
+    """The gains of an agent's answers by one measure, a period such as "to the next open".
 
     `by_sample` float64[S] has the sum over all answers in each of S periods between samples. `answers` is the number of
     answers.
@@ -95,9 +95,9 @@ def sample_returns(feed: Replay, stamps: Sequence[int]) -> SampleReturns:
 
 
 def _wealth(open_: Floats, close: Floats, opened: Ints, actions: Sequence[Action]) -> tuple[Floats, Floats]:
-    """Return the wealth from one share of a symbol at the opens and at the closes of its B bars, float64[B] each.
+    """Return the wealth of an investment in one symbol at the opens and at the closes of B bars, float64[B] each.
 
-    `opened` int64[B] are the times of the opens (ns UTC). Dividends are reinvested; the first close is 1.
+    `opened` int64[B] are the times of the opens (ns UTC). Dividends are reinvested. The wealth at the first close is 1.
     """
     shares, cash = np.ones(len(close)), np.zeros(len(close))
     actions_of_bar: dict[int, list[CorporateAction]] = {}
@@ -124,7 +124,7 @@ def _return(start: Floats, end: Floats) -> Floats:
 
 
 def gains_of(named: Mapping[int, Floats], renamed: Mapping[int, Floats], returns: SampleReturns) -> tuple[Gains, ...]:
-    """Return the gains of each measure, in the order of MEASURES; without open prices, the measures OPENS are left out.
+    """Return the gains of each measure in MEASURES, in order. Without open prices, the measures in OPENS are left out.
 
     `named` has the weights float64[N] of each answer by its time (ns UTC) in the run under true names, `renamed` those
     in the run under other names. Only times with an answer in both runs count. An answer whose period ends after the

@@ -84,7 +84,7 @@ class Asker:
     """The weights of each answer by the time (ns UTC) of its question; the weights of the book where it holds."""
 
     def __call__(self, view: View) -> Floats | Hold:
-        """Return the agent's weights at `view`: of the stored answer to the same question, else of a new answer.
+        """Return the agent's weights at `view`, from the stored answer to the same question, else from a new answer.
 
         Raises Unanswered for a wrong answer or none, and where the budget of questions is exhausted.
         """
@@ -139,7 +139,7 @@ class Askers:
             self._true_weights[asker.agent] = asker.under(other_names(asker.names.symbols, seed))
 
     def verdicts(self, stamps: Sequence[int]) -> tuple[Foresight, ...]:
-        """Compare the run before `rename` with the run after it, and return a verdict per agent.
+        """Compare the runs before and after the call of `rename`, and return a verdict for each agent.
 
         Later runs use true names. `stamps` are the samples of both runs (ns UTC).
         """
@@ -194,10 +194,11 @@ def asked_run(
     renamed: Callable[[], object] | None,
     record: Record,
 ) -> tuple[T, Questioned]:
-    """Return the result of `run` with its outside agents asked; `renamed`, if any, then runs under other symbol names.
+    """Call `run`, and return its result and the counts of the questions to outside agents.
 
-    `record` has the samples of `run`. Raises Unanswered for an agent without a usable answer, or after `most`
-    questions, and ParamsError for a prompt that cannot be read.
+    If `renamed` is given, it is called after `run`, with other symbol names for the agents, and the verdicts on them
+    are returned too. `record` has the samples of `run`. Raises Unanswered for an agent without a usable answer, or
+    after `most` questions, and ParamsError for a prompt that cannot be read.
     """
     with asked_in(assembly, folder, most) as askers:
         result = run()

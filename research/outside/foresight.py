@@ -5,7 +5,8 @@ larger gain under the true names is evidence, so the p-value is one-sided. The a
 close or a later close, so each has a measure (`answer_gains`). One of several measures is easily large by chance, so
 the p-value is corrected for their number. Fewer than FEWEST paired answers give no verdict.
 
-The p-values are those of random changes of sign, shared by the measures (`sign_changes`; Romano & Wolf 2005).
+The p-values come from random changes of the gains' signs. All measures share the changes (`sign_changes`; Romano &
+Wolf 2005).
 """
 
 from collections.abc import Mapping
@@ -32,9 +33,9 @@ NO_OPENS: Final = "opens were not recorded: each open is the close of its bar"
 
 
 class Measure(Struct, frozen=True):
-    """One measure of foresight: the mean gain under true names less that under other names, over `pairs` answers.
+    """One measure of foresight: the mean gain under true names less the gain under other names, over `pairs` answers.
 
-    `p` is the p-value of this measure alone, `corrected` that p-value corrected for the number of measures.
+    `p` is the p-value of this measure alone, `corrected` the p-value after correction for the number of measures.
     """
 
     measure: str

@@ -27,12 +27,12 @@ def asked_agents(config: Config) -> tuple[str, ...]:
 
 
 def overrides(config: Config) -> tuple[str, ...]:
-    """Return the overrides KEY=VALUE with which a backtest of this configuration asks its outside agents."""
+    """Return the overrides KEY=VALUE that make a backtest of this configuration ask its outside agents."""
     return tuple(f"agents.{name}.policy={ASKED}" for name in asked_agents(config))
 
 
 def asking(config: Config) -> Config:
-    """Return the configuration in which a backtest asks its outside agents: with the result of `overrides` applied."""
+    """Return the configuration with `overrides` applied, so that a backtest asks its outside agents."""
     names = asked_agents(config)
     if not names:
         return config

@@ -83,7 +83,7 @@ class Names:
         return moment.isoformat().replace("+00:00", "Z")
 
     def of_prices(self, prices: Floats) -> Floats:
-        """Return prices float64[N] as the agent sees them: each begins at FIRST_PRICE; under true names unchanged."""
+        """Return prices float64[N] as the agent sees them; under invented names each symbol begins at FIRST_PRICE."""
         if self.scales is None:
             return prices
         first_seen = np.isnan(self.scales) & np.isfinite(prices) & (prices > 0.0)

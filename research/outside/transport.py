@@ -116,7 +116,7 @@ class CommandProcess:
                         return line
 
     def _end_text(self, process: subprocess.Popen[bytes]) -> str:
-        """Return how a process that closed its output ended, as text, with its last line of standard error."""
+        """Return how the process ended after it closed its output, as text, with its last line of standard error."""
         try:
             code = process.wait(GRACE_S)
         except subprocess.TimeoutExpired:

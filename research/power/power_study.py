@@ -1,8 +1,8 @@
 """The power of a learner: its share of what a rule that knows a planted signal earns above equal weight.
 
 What can go wrong: a learner is blamed for missing a signal that is too weak to trade after costs. So a learner has a
-share only where the reference rule, which knows the signal, is itself above equal weight by a 95 % interval on the test
-part.
+share only where the reference rule, which knows the signal, is significantly above equal weight on the test part, by a
+95 % interval.
 
 A plant is a signal of known strength that is added to real prices, and a cell is one plant at one cost. The reference
 rule is chosen on the training part alone. Cells of strength 0 are fitted, too, as a control: a learner must not differ

@@ -3,9 +3,11 @@
 What can go wrong: one lucky seed, year or plan of many counts as skill. The rule asks for several seeds and years, and
 judges the mean of all seeds. The confidence interval has the level 1 - 0.05 / looks (Bonferroni), where looks is the
 number of plans that were tried on these years. So a further plan makes the interval wider and never narrower. A policy
-that holds what a simple rule holds has learned nothing: it must also earn more than each such rule, its rivals.
+that holds what a simple rule holds has learned nothing. So it must also earn more than each of several simple rules,
+its rivals.
 
-The rule was written before any result of a walk-forward was known. A change of it makes the earlier verdicts void.
+The rule was written before any result of a walk-forward was known. A change of the rule makes the earlier verdicts
+void.
 """
 
 from collections.abc import Mapping
@@ -86,8 +88,8 @@ class ShippingVerdict(Struct, frozen=True):
 def shipping_verdict(seeds: Mapping[int, Years], rivals: Mapping[str, Years], looks: int) -> ShippingVerdict:
     """Apply the shipping rule to the daily returns above equal weight of each seed and of each rival.
 
-    `looks` is the number of combinations of plan and costs that were tried on these years, the present one included. A
-    rival of RIVALS that is missing fails the rule, and so does a seed that lacks a year. The figures are then computed
+    `looks` is the number of combinations of plan and costs that were tried on these years, the present one included.
+    The rule fails where a rival of RIVALS is missing, or where a seed lacks a year. The figures are then computed
     without such seeds. If every seed lacks a year, they are computed from the years that all seeds have.
 
     Raises ValueError where no year has all seeds, where a rival lacks one of the years, where accounts have a different

@@ -69,7 +69,7 @@ class WalkedYear(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AccountRow(Struct, frozen=True):
-    """The figures of an account over all of its years, means of its seeds; growths are annual and logarithmic.
+    """The figures of an account over all of its years, averaged over its seeds. Growths are log growths a year.
 
     `seeds` is 0 for a rule without training. `excess` is the growth above equal weight. `above` is the number of years
     in which the mean growth of the seeds is above equal weight's. `untrained` is the share of the years in which the
@@ -103,7 +103,7 @@ class Walked(Struct, frozen=True):
         return tuple(record for record in self.records if record.seed > 0)
 
     def excess(self, account: str) -> dict[int, dict[int, Floats]]:
-        """Return daily log returns less equal weight's, by seed and year, for the years that equal weight has too."""
+        """Return an account's daily log returns less equal weight's, by seed and year, for the years that both have."""
         equal = {record.year: record.returns for record in self.records if record.account == EQUAL_WEIGHT}
         by_seed: dict[int, dict[int, Floats]] = {}
         for record in self.records:

@@ -48,7 +48,7 @@ RULES: Final[Rules] = {
 
 
 class YearlyWalk:
-    """The walk-forward of one training plan, at its own costs or, if set, at `cost_bp` basis points of one side."""
+    """The walk-forward of one training plan, at `cost_bp` basis points a side or, for None, at the plan's costs."""
 
     def __init__(self, plan: Plan, cost_bp: float | None = None) -> None:
         self.plan: Final = plan if cost_bp is None else costing(plan, cost_bp)
@@ -67,7 +67,7 @@ class YearlyWalk:
         return msgspec.structs.replace(self.plan, splits=splits_of(year, self.plan.splits.train.first))
 
     def learned(self, year: int, seed: int) -> WalkedYear:
-        """Train one seed for a year, and trade the year with it.
+        """Train a policy with one seed for a year, and trade the year with this policy.
 
         Raises PlanError for data that do not fit the plan, Diverged for a loss that is not finite, OSError for an
         unreadable file, and ValueError where no year remains for training.

@@ -83,7 +83,7 @@ CHANGED: Final = (
 
 
 def stops(on_error: str) -> bool:
-    """Return True where the first failed decision ends a run ("raise"), False for "hold". Raises Misused for others."""
+    """Return True for "raise" (a failed decision ends the run), False for "hold". Raises Misused for other texts."""
     if on_error not in get_args(OnError):
         raise Misused(f'on_error={on_error!r} is not known; write "raise" or "hold"')
     return on_error == "raise"
@@ -261,7 +261,7 @@ class Backtest:
 
     @property
     def digest(self) -> str:
-        """Digest of every effect of the run, equal to that of `quantd backtest` and `quantd run`."""
+        """The digest of every effect of the run. `quantd backtest` and `quantd run` compute the same digest."""
         return self.summary.digest
 
     @property
@@ -330,7 +330,7 @@ class Backtest:
         return brinson(portfolio_sectors(history, profit(history)), benchmark_sectors(history, row), form)
 
     def factors(self, returns: object) -> FactorRegression:
-        """Regress the excess return on factor returns, and split the period's return by them.
+        """Regress the excess return on factor returns, and split the period's return by factor.
 
         `returns` is a polars or pandas frame: a column of dates (ts, date), and a column per factor with its return
         in each sample. Raises ValueError for a date without a return, or factors that depend on each other.
@@ -362,7 +362,7 @@ class Backtest:
 
     @property
     def decisions(self) -> pl.DataFrame:
-        """The decisions, one row per agent and symbol: weight, quantity requested and allowed, limit that cut it."""
+        """The decisions, one row per agent and symbol: weight, requested and allowed quantity, limit that cut them."""
         return self.run.decisions
 
     @property

@@ -47,7 +47,7 @@ def read_bars(
     decimal: str = "",
     columns: Mapping[str, str] | None = None,
 ) -> BarFrame:
-    """Read bars of any table, as a backtest's `bars` are read, with arguments for facts that the table does not state.
+    """Read bars of any table as a backtest reads its `bars`. The arguments state facts that the table does not have.
 
     `symbol` names the instrument of a table without symbols, `zone` the time zone of times without an offset. `dates`
     is "day-first" or "month-first". `unit` is the unit of integer time stamps ("s", "ms", "us", "ns"), `scale` the unit

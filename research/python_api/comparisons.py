@@ -97,7 +97,9 @@ def compare(*results: object, names: Sequence[str] = ()) -> "Comparison":
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """The first of several backtests beside each of the others. `str()` is the text of `quantd report --compare`."""
+    """The comparison of the first of several backtests with each of the others. `str()` is the text of `quantd report
+    --compare`.
+    """
 
     names: tuple[str, ...]
     pairs: tuple[SideBySide, ...]
@@ -105,7 +107,7 @@ class Comparison:
 
     @cached_property
     def table(self) -> pl.DataFrame:
-        """One row per metric: its name, and a column with the value of each result; fractions, undefined ones null."""
+        """One row per metric: its name and its value in each result, as a fraction; null where it is undefined."""
         first = self.pairs[0].metrics
         columns = {"metric": [metric.name for metric in first], self.names[0]: [metric.one for metric in first]}
         for name, pair in zip(self.names[1:], self.pairs, strict=True):
@@ -169,7 +171,7 @@ def significance(
 
 @dataclass(frozen=True, repr=False)
 class Significance:
-    """Whether two strategies differ: annual Sharpe ratio of `a` less that of `b`, its 95 % interval, and four p-values.
+    """Whether strategies `a` and `b` differ: annual Sharpe ratio of `a` less `b`'s, its 95 % interval, four p-values.
 
     A value is None where there are too few samples for it, or where returns do not vary.
     """
@@ -186,7 +188,7 @@ class Significance:
 
     @property
     def sharpe_difference(self) -> float | None:
-        """The annual Sharpe ratio of strategy `a` less that of `b`; None where it is undefined."""
+        """The annual Sharpe ratio of strategy `a` less the ratio of strategy `b`; None where it is undefined."""
         return self.versus.sharpe_difference
 
     @property
@@ -239,7 +241,7 @@ def _labels(runs: Sequence[Backtest]) -> tuple[str, ...]:
 
 
 def _refuse_other_periods(name: str, run: Backtest, periods: float | None) -> None:
-    """Raise Misused where `periods` contradicts the samples a year of a backtest, whose figures have their own."""
+    """Raise Misused where `periods` differs from the samples a year that a backtest's own figures use."""
     own_periods = run.track.periods
     if periods is not None and SampleRate(own_periods, own_periods).contradicts(periods):
         raise Misused(f"{name}: periods={periods:g}, but the backtest has {own_periods:g} samples a year; omit periods")

@@ -3,8 +3,8 @@
 What can go wrong: the frame of a backtest in memory and the frame of a stored run could differ in a column or its type.
 So each kind of frame has one schema for backtests and stored runs, which also gives the types of a frame without rows.
 
-Times are UTC with nanoseconds, quantities and money float64 in units and account currency. Exact decimals are in the
-journal and in the output of `quantd export`.
+Times are UTC with nanoseconds. Quantities are float64 in units, money is float64 in account currency. Exact decimals
+are in the journal and in the output of `quantd export`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -92,9 +92,10 @@ def _frame(schema: Mapping[str, Any], rows: Iterable[Sequence[object]]) -> Frame
 
 
 def equity_frame(record: Record) -> Frame:
-    """Return the account at the samples of a run; equity and cash are those of the run's figures.
+    """Return the account at the samples of a run, with the equity and cash from which the run's figures are computed.
 
-    `gross` (exposure over equity) and `drawdown` are the values that the limits checked, at last known prices.
+    The columns `gross` (exposure over equity) and `drawdown` have the values that the limits checked, at last known
+    prices.
     """
     columns = record.ts, _from_micro(record.equity_micro), _from_micro(record.cash_micro), record.gross, record.drawdown
     return Frame(dict(zip(EQUITY, map(np.asarray, columns), strict=True)), schema=EQUITY)
@@ -156,7 +157,8 @@ def stored_fills_frame(fills: Iterable[Fill]) -> Frame:
 def orders_frame(orders: Iterable[Order]) -> Frame:
     """Return orders, one row each.
 
-    `reason` is the limit that cut the order, empty if none did. `limit` is null for an order without a limit price.
+    The column `reason` has the limit that cut the order, empty if none did. The column `limit` is null for an order
+    without a limit price.
     """
     rows = (
         (
@@ -172,12 +174,12 @@ def orders_frame(orders: Iterable[Order]) -> Frame:
 def decisions_frame(decisions: Iterable[DecisionLine]) -> Frame:
     """Return decisions: a row per agent and symbol with a weight or an order, and a row per net order of the account.
 
-    `requested` and `allowed` are signed quantities in units, without and with the limits applied; `reason` is the limit
-    that cut them.
+    The columns `requested` and `allowed` are signed quantities in units, before and after the limits. The column
+    `reason` has the limit that cut the quantity.
     """
 
     def rows(decision: DecisionLine) -> Iterable[Sequence[object]]:
-        """Yield the agents' rows of a decision, then the account's, without weight and `scale` (cut of weights)."""
+        """Yield the rows of a decision: the agents' rows, then the account's, with None for weight and `scale`."""
         for line in decision.agents:
             for symbol in dict.fromkeys((*line.weights, *line.asked)):
                 yield (

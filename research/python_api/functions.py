@@ -24,14 +24,14 @@ class CallerPolicy:
     """Loads the policies of a configuration, with the caller's function as one of them.
 
     In the configuration, the placeholder FILE stands for the caller's function. Any other policy is loaded as usual.
-    It has the methods of `Apart`, which loads policies of files.
+    The class has the methods of `Apart`, which loads policies of files.
     """
 
     def __init__(self, policy: object, known_as: tuple[Path, str, str] | None = None) -> None:
         """`policy` is the caller's function, class or object.
 
-        `known_as` is its (file, name, digest) in the caller's process: a worker process cannot read its source. None
-        computes them here.
+        `known_as` is the policy's (file, name, digest of the source) in the caller's process, because a worker process
+        cannot read the source. With None, all three are computed here.
         """
         self._policy = policy
         code = _code_of(policy)

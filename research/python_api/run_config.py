@@ -113,7 +113,7 @@ def _table(head: str, keys: Mapping[str, object]) -> str:
 
 
 def _interval(ts: Any, symbols: Any) -> str:
-    """Return the most frequent time between two bars of one symbol as text ("5m"); "1m" where none has two bars."""
+    """Return the most frequent time between two bars of one symbol as text ("5m"); "1m" if no symbol has two bars."""
     import numpy as np
 
     order = np.lexsort((ts, symbols))

@@ -87,7 +87,7 @@ class Run:
 
     @cached_property
     def decisions(self) -> pl.DataFrame:
-        """The decisions, one row per agent and symbol: weight, quantity requested and allowed, limit that cut it."""
+        """The decisions, one row per agent and symbol: weight, requested and allowed quantity, limit that cut them."""
         universe = self._reader.run.universe
         lines = (decision_line(d.plan, universe, d.agents, d.address) for d in self._reader.decisions())
         return frames.decisions_frame(lines)

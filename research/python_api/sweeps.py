@@ -63,7 +63,7 @@ class SweepResult(Sweep):
     def plot(self, metric: str = "sharpe") -> Any:
         """Return a figure of a metric: a line over the values of one key, or a heat map over the first two keys.
 
-        Plotly draws it where it is installed, else it is the report's tables. Raises NoFigure for an unknown metric.
+        Without plotly, the figure consists of the report's tables. Raises NoFigure for an unknown metric.
         """
         return sweep_plot(self, metric)
 

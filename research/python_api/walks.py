@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """The arguments of `walk_forward` about where it runs, and whether it is compared with equal weight."""
+    """The arguments of `walk_forward` that say where the work runs, and whether equal weight runs for comparison."""
 
     compare: bool = True
     workers: int = 1
@@ -133,8 +133,9 @@ def walk_forward(
     """Choose parameters anew at each refit, on the bars before the refit, and trade the next period with them.
 
     `what` is a policy, with `bars`, or the path of a TOML file. `over` maps keys to their values. `params` are
-    the policy's other parameters, `settings` replace keys, `adjusted` states that prices are adjusted for splits. The
-    result of a sweep has them all, and its bars. A training plan, or the path of one, is trained at each refit instead.
+    the policy's other parameters, `settings` replace keys, `adjusted` states that prices are adjusted for splits. If
+    `what` is the result of a sweep, all these and the bars come from it. A training plan, or its path, as `what` is
+    trained anew at each refit.
     `refit` is the time between refits ("3y", "6mo", "4w", "20d"). `window` is "expanding", or a length as "8y".
     `embargo` sessions before each refit are left out. `first` is the length of the first window of an expanding walk,
     by default 3 years or one refit. Each refit chooses the point with the highest Sharpe ratio after costs. Each refit
@@ -257,7 +258,7 @@ class _WalkOverGrid:
     ) -> None:
         """`text` is the text of `config`, `sets` its overrides, and `state` the state folder.
 
-        `frame` has the bars in memory, if there are any. `caller` has the policy `what`, if it is an object.
+        `frame` has the bars in memory, if there are any. `caller` loads the policy `what`, if `what` is an object.
         """
         self._grid, self._frame, self._caller, self._state = grid, frame, caller, state
         base = base_of(config, text, sets, self._state / "cache")

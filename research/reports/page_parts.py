@@ -149,8 +149,8 @@ def figure(path: str, value: float | str | bool | None, unit: Unit | str, kind: 
 def table(head: Sequence[str], rows: Iterable[str], kind: str = "", numbers: bool = True) -> str:
     """A table of the CSS class `kind` in a box that scrolls.
 
-    `rows` are finished HTML. An empty `head` adds no heading row. The first column contains names. `numbers` aligns the
-    heads of the further columns to the right, as figures are.
+    `rows` are finished HTML. An empty `head` adds no heading row. The first column contains names. With `numbers`, the
+    headings of the other columns are aligned to the right, like their figures.
     """
     classes = ["", *["n" if numbers else ""] * (len(head) - 1)]
     # not strict: `classes` has one entry more than an empty head

@@ -15,7 +15,7 @@ from quantd.research.verdict import headline
 def in_order(records: Iterable[Section]) -> tuple[Section, ...]:
     """Return the sections sorted by `place`, their position on the page.
 
-    Raises ValueError for two sections with one name or one place, and for a section whose `needs` is no field of
+    Raises ValueError for two sections with the same name or place, and for a section whose `needs` is no field of
     BacktestReport.
     """
     return section_order.in_order(records, BacktestReport, "a report")

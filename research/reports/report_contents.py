@@ -95,8 +95,8 @@ class MetricRow(Struct, frozen=True):
 class Goal(Struct, frozen=True):
     """A number of `[study.goals]`, `goal`, beside the whole account's figure, `measured`. A goal is no result.
 
-    A goal METRIC/BENCHMARK concerns the ratio of the house's figure to the figure of the benchmark `against`, which is
-    empty for other goals. `met` is None where the figure is undefined, or where neither high nor low is better.
+    A goal METRIC/BENCHMARK concerns the ratio of the account's figure to the figure of the benchmark `against`, which
+    is empty for other goals. `met` is None where the figure is undefined, or where neither high nor low is better.
     """
 
     name: str

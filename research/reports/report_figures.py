@@ -78,8 +78,8 @@ def benchmark_records(
 ) -> list[tuple[Benchmark, Record]]:
     """Return each benchmark with the record of its run. Benchmarks whose name is not in `finished` are run now.
 
-    `drive(name)` returns the function that runs the benchmark of that name. `settings` are the reported run's.
-    If the policies of that run never had enough bars to decide, the result has no benchmarks. Raises Incomparable where
+    `drive(name)` returns the function that runs the benchmark of that name. `settings` are the settings of the reported
+    run. If its policies never had enough bars to decide, the result has no benchmarks. Raises Incomparable where
     a benchmark's run has other settings.
     """
     if not settings.begins:
@@ -215,7 +215,8 @@ def metrics_of(tracks: Sequence[Track]) -> tuple[MetricRow, ...]:
 def thinned(house: TrackRecord, points: int = POINTS) -> Ints:
     """Return the indices of the samples that curves show, int64[at most `points`], in ascending order.
 
-    The samples are evenly spaced, and those of the highest and lowest wealth and of the deepest drawdown are added.
+    The samples are evenly spaced. The samples of the highest wealth, the lowest wealth and the deepest drawdown are
+    added.
     """
     extremes = [int(np.argmax(house.wealth)), int(np.argmin(house.wealth)), int(np.argmax(house.drawdowns))]
     last = len(house.wealth) - 1
@@ -431,7 +432,7 @@ def orders_filled(record: Record, *, by_agent: bool = False) -> Counter[int]:
 
 
 def _attribution(books: BookHistory | None) -> tuple[Breakdown | None, list[str]]:
-    """Return the attribution, and the notes on why it is missing; (None, []) without a history."""
+    """Return (attribution or None, notes on why it is missing); (None, []) without a history of the books."""
     if books is None:
         return None, []
     try:

@@ -59,7 +59,7 @@ def _goal(name: str, goal: float, rows: Mapping[str, MetricRow], columns: Mappin
 
 
 def _met(goal: float, measured: Figure, better: str) -> bool | None:
-    """Return whether `measured` reaches the goal; None where it is undefined, or neither high nor low is better."""
+    """Return whether `measured` reaches the goal; None where `measured` is undefined, or `better` is empty."""
     if measured is None or not better:
         return None
     return measured >= goal if better == "high" else measured <= goal

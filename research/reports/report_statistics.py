@@ -32,8 +32,8 @@ def statistics_of(
 ) -> Statistics:
     """Return the significance of the house's (whole account's) Sharpe ratio, and of its difference to each benchmark.
 
-    The interval, the trials and the deflated ratio are the verdict's, so that a page never shows two values of
-    one figure.
+    The interval, the trials and the deflated ratio are copied from the verdict, so that a page never shows two values
+    of one figure.
     """
     performance = verdict.performance
     ratio = known(sample_sharpe(house))
@@ -75,9 +75,9 @@ def versus_all(house: TrackRecord, benchmarks: Sequence[tuple[str, TrackRecord |
 
 
 def sharpe_gain(one: TrackRecord, other: TrackRecord) -> tuple[Figure, Interval | None]:
-    """Return the annual Sharpe ratio of `one` less that of `other`, and the difference's paired bootstrap interval.
+    """Return (annual Sharpe ratio of `one` less the ratio of `other`, paired bootstrap interval of this difference).
 
-    Ratio and interval are None where the difference is undefined. The interval is also None for too few samples.
+    Both are None where the difference is undefined. The interval is also None for too few samples.
     """
     intervals = sharpe_intervals(one.returns, other.returns, periods=one.periods, risk_free_annual=one.risk_free_annual)
     gain = known((sample_sharpe(one) - sample_sharpe(other)) * sqrt(one.periods))

@@ -178,7 +178,10 @@ def _differing_files(one: Comparable, other: Comparable) -> tuple[str, ...]:
 
 
 def _both_values(name: str, one: Comparable, other: Comparable) -> str:
-    """Return a setting of both runs as text: dates as first, last and number; of the costs only those that differ."""
+    """Return the setting `name` of both runs as text.
+
+    Dates are shortened to the first, the last and their number. Of the costs, only those that differ are named.
+    """
     first_header, second_header = one.header, other.header
     if name == "dates":
         return (
@@ -218,7 +221,7 @@ def _track_record(report: Comparable) -> TrackRecord:
 
 
 def _wealth(record: TrackRecord, samples: np.ndarray) -> tuple[Figure, ...]:
-    """Return the wealth at the samples with these indices, 1 at the first sample of the run."""
+    """Return the wealth at the samples with the indices `samples`; the wealth at the run's first sample is 1."""
     return tuple(known(value) for value in (record.wealth[samples] / record.wealth[0]).tolist())
 
 
@@ -282,7 +285,7 @@ def sentence(comparison: SideBySide) -> str:
 
 
 def rows_of(comparison: SideBySide, names: tuple[str, ...] | None = None) -> list[tuple[str, ...]]:
-    """Return rows (metric, one, other, difference) as text, of the metrics with these `names`, or of all."""
+    """Return rows (metric, one, other, difference) as text, for the metrics in `names`; None stands for all."""
     return [
         (metric.title, formatted(metric.one, metric.unit), formatted(metric.other, metric.unit),
          formatted(metric.difference, metric.unit))

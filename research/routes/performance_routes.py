@@ -148,7 +148,9 @@ class Performances:
         return await self._work(lambda reader, gains: self._var(self._books(reader, gains), reader))
 
     def _agent_and_opening(self, query: OfBook, *further_books: str) -> tuple[str, int]:
-        """Return the agent whose book a query names, and the instant (ns UTC) at which a portfolio was opened, else 0.
+        """Return the agent whose book a query names, and the instant (ns UTC) at which the book's portfolio was opened.
+
+        The instant is 0 for a book without a portfolio.
 
         The query may name an agent, or an open portfolio, whose agent is then returned. An empty name (the whole
         account) and the names in `further_books` are returned unchanged. Raises Refused for an unknown book, and for a
@@ -238,7 +240,7 @@ class Performances:
         )  # fmt: skip
 
     def _var(self, books: StoredBooks, reader: Reader) -> VarRecord:
-        """Compare the VaR that was the newest at each sample with the account's return to the next sample."""
+        """Compare the newest VaR at each sample with the account's return to the next sample."""
         run, spec = self._run.service.run, getattr(self._run.service.config.risk, "var", None)
         records = with_values(reader.risk(), reader.decisions())
         # a measure is a pair (value, bound)
@@ -261,7 +263,7 @@ class Performances:
     def _benchmark(self, books: StoredBooks) -> Floats:
         """Return float64[T+1], the total returns of [universe] benchmark to each sample, 0 at the first sample.
 
-        The benchmark may lie in the universe or outside it. Raises Refused without one, or without its prices.
+        The benchmark may lie in the universe or outside it. Raises Refused without a benchmark, or without its prices.
         """
         universe = self._run.parts.universe
         if not universe.benchmark:

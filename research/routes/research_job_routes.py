@@ -118,7 +118,7 @@ class ResearchJobRoutes:
             context.at_stop.append(self._jobs.close)
 
     def routes(self) -> tuple[Route, ...]:
-        """Return the routes of this module. An instance that only reads has none that starts or changes anything."""
+        """Return the routes of this module. An instance that only reads has the route that lists the jobs alone."""
         v1 = "/api/v1/research"
         reads = Read(f"{v1}/jobs", self.jobs, ResearchJobsNow, "Backtests and sweeps that were started beside the run.")
         if self._jobs is None:
@@ -186,7 +186,7 @@ class ResearchJobRoutes:
     async def _start(self, order: ResearchOrder, reason: str, sender: str) -> ResearchJobLine:
         """Check and queue a backtest or a sweep.
 
-        Raises Refused for a wrong override, NotDone where one of its kind is open.
+        Raises Refused for a wrong override, NotDone where another job of the same kind is queued or running.
         """
         assert self._jobs is not None
         reason_line = _reason_line(reason)

@@ -57,8 +57,8 @@ class StoredBacktest(Struct, frozen=True):
 class _Facts(Struct, frozen=True):
     """The facts about a stored backtest that do not change once it is finished.
 
-    `conditions` is None where the journal of the backtest has no start at its beginning. `sharpe` is annual, None where
-    it is unknown.
+    `conditions` is None where the journal of the backtest does not begin with the event of a start. `sharpe` is annual,
+    None where it is unknown.
     """
 
     conditions: Conditions | None
@@ -97,7 +97,7 @@ class StoredBacktests:
         """Return the conditions of the run that no backtest can have, such as acts of operators (halts, deposits), as
         texts.
 
-        The conditions were read by the last call of `described`.
+        Call `described` first: it reads the conditions.
         """
         return list(unrepeated(self._conditions))
 

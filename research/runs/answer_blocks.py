@@ -82,8 +82,7 @@ class Ahead:
         self.tables: dict[int, Table] = {}
 
     def asked(self, agent: int, scheduled: bool, first: int) -> Ints:
-        """Return int64[R], the rows (samples) from `first` on at which an agent decides: all rows for an agent without
-        a schedule.
+        """Return int64[R], the rows (samples) from `first` on at which an agent decides; without a schedule, all rows.
 
         The agent decides at `first` in any case, because the engine asks the agent at this row now.
         """
@@ -92,7 +91,7 @@ class Ahead:
         return np.array(rows, dtype=np.int64)
 
     def confirms(self, view: View) -> int | None:
-        """Return the row (sample) at the time of `view`, if `view` has its prices and returns; else None."""
+        """Return the row (sample) at the time of `view`, if `view` has the row's prices and returns; else None."""
         row = self.rows.get(view.time)
         if row is not None and row != self.seen:
             if row < self.seen or not self.view.shows(view, row, self.seen):
@@ -105,9 +104,9 @@ class AnswerBlocks:
     """Answers the engine's questions (Ask) from blocks of precomputed answers, and by `act` where no block has one.
 
     `policies` returns the policy of a policy number. `scheduled` has True for each agent that decides only when a
-    schedule asks. `unusual` returns True where the engine's prices differ from those of the bars. `act` also gives
-    one answer in `every` and the last one of a block, and both answers must be equal. `requests` collects the answers
-    of agents.
+    schedule asks. `unusual` returns True where the engine's prices differ from the bars' prices. As a check, `act` also
+    answers one row in `every` and the last row of a block: its answer must equal the answer of the block. `requests`
+    collects the answers of agents.
     """
 
     def __init__(
@@ -151,8 +150,8 @@ class AnswerBlocks:
     def _answer(self, ask: Ask) -> Decided:
         """Return the answer from a block (answers to samples ahead, by `act_rows`), or by `act` where no block has one.
 
-        A block has none between samples, for shadow (untraded) agents, for policies without `act_rows`, and for an
-        agent that decides seldom. One answer in EVERY of a block is compared with that of `act`.
+        A block has no answer between samples, for shadow (untraded) agents, for policies without `act_rows`, and for an
+        agent that decides seldom. One answer in EVERY of a block is compared with the answer of `act`.
         """
         policy = self._policies(ask.policy)
         # shadows have higher numbers than the agents, and `act` answers them
@@ -181,7 +180,7 @@ class AnswerBlocks:
         return Decided(ask.round, ask.agent, weights, "", pack(ask.memory))  # "": no failure
 
     def ahead(self, samples: Iterable[tuple[int, list[int]]], seats: Sequence[int]) -> list[AnswersAhead]:
-        """Implements `Foreseen.ahead`: answers computed in advance, up to the first sample that `act` must answer.
+        """Return answers computed in advance, up to the first sample that `act` must answer (`Foreseen.ahead`).
 
         `samples` are (instant, indices of the agents due), `seats` the policy number of each agent by its index.
         """
@@ -214,7 +213,7 @@ class AnswerBlocks:
         return answers
 
     def planned(self, answers: Sequence[AnswersAhead], prices: Floats, ring: Ring, later: int) -> None:
-        """Implements `Foreseen.planned`: note that the engine used the answers.
+        """Note that the engine used the answers (implements `Foreseen.planned`).
 
         `prices` float64[T, N] are the closes at which each answer was used. `ring` has the engine's history, with
         `later` rows after the row of the last answer. Raises RuntimeError if the engine read other bars.
@@ -272,7 +271,8 @@ class AnswerBlocks:
 
 
 def in_blocks(shell: Shell, requests: Requests | None = None) -> AnswerBlocks:
-    """Let a run over recorded bars (`shell`) answer in blocks, and return the object that makes them.
+    """Let the policies of a run over recorded bars (`shell`) answer many samples in one call, a block. Return the
+    object that makes the blocks.
 
     The caller announces the next items (bars, actions, ticks) by the object's method `expect`. `requests` collects the
     answers.

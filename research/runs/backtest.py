@@ -114,9 +114,9 @@ class BacktestJournal:
 
 
 def symbol_bars(assembly: Assembly, runs: int) -> int:
-    """Return the number of bars in `runs` runs over a market, counted per symbol, as a measure of their time.
+    """Return the number of bars in `runs` runs over a market, summed over symbols, as a measure of the runs' time.
 
-    A market with fewer symbols than FEWEST counts as one with FEWEST, because its samples take as long.
+    A market with fewer symbols than FEWEST counts as a market with FEWEST, because its samples take as long.
     """
     return runs * assembly.feed.count * max(assembly.universe.size, FEWEST)
 
@@ -128,8 +128,8 @@ def explain_pace(assembly: Assembly, runs: int, say: Say) -> None:
 
 
 def after_history(assemble_with: Callable[[int], Assembly], history: int = 0, say: Say = lambda text: None) -> Assembly:
-    """Return `assemble_with(history)`, or with more samples of history where a user's function without LOOKBACK reads
-    more.
+    """Return `assemble_with(history)`, or an assembly with more samples of history if a user's function without
+    LOOKBACK reads more samples.
 
     LOOKBACK declares the number of samples that a function reads. Without it, this number is known after the function's
     first decision. So the market is first run up to that decision, with a copy of the function, which leaves its state

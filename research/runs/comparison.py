@@ -93,7 +93,7 @@ def settings_of(assembly: Assembly, record: Record) -> Settings:
 
 
 def first_decision(assembly: Assembly, record: Record) -> str:
-    """Return the date of the first sample at which every policy has its lookback; empty without such a sample."""
+    """Return the date of the first sample at which every policy has enough samples; empty for no such sample."""
     calendar = assembly.sessions[assembly.universe.calendar]
     needed = longest_history(assembly.policies, assembly.universe)
     warm_samples = samples_before(assembly.feed, calendar, assembly.start_ns) if needed else 0
@@ -145,8 +145,7 @@ def min_trade(assembly: Assembly) -> float:
 class Opened(Assembly):
     """A run whose agents also decide at its first sample, whatever their schedules are.
 
-    Without this decision an account with a monthly schedule would hold cash in the first month, without a decision to
-    do so.
+    Otherwise an account with a monthly schedule would hold cash in the first month, although no policy decided to.
     """
 
     def ticks(self) -> Iterator[Tick]:

@@ -1,8 +1,8 @@
 """Conditions of a run, read from its journal, and how the conditions of a backtest differ from them.
 
 What can go wrong: a difference between run and backtest is attributed to prices and fills, while their configurations
-differ. This happened with a lookback of 63 in the run and 126 in the backtest. So all conditions are compared. Only
-where no condition differs must both runs take the same decisions, so that a difference of results comes from the fills.
+differ. This happened with a lookback of 63 in the run and 126 in the backtest. So all conditions are compared. If none
+differs, both runs must take the same decisions, and a difference of their results comes from the fills.
 
 Rejected: to compare digests alone. A digest does not say what to change, so keys are compared.
 """
@@ -59,7 +59,7 @@ _READ_EVENTS: Final = re.compile("|".join(kind.__name__ for kind in (Started, Re
 class Conditions(Struct, frozen=True):
     """The conditions of a run up to entry `seq` of its journal; values are in the order in which the run had them.
 
-    `configs` are the digests of configurations, `markets` those of recorded markets, `codes` the versions of the
+    `configs` are the digests of configurations, `markets` the digests of recorded markets, `codes` the versions of the
     program. `policies` are the digests of the agents' files and artifacts, one text for each start. `acts` counts the
     operators' acts by name (`ACTS`).
     """

@@ -11,7 +11,7 @@ from quantd.training.runs.evaluation import Evaluated
 
 
 def noted(state: Path, name: str, evaluation: Evaluated, family: str = "") -> Known:
-    """Add an evaluation with a finite Sharpe ratio to the ledger of looks in the folder `state`.
+    """Add an evaluation with a finite Sharpe ratio to the ledger of looks (evaluations) in the folder `state`.
 
     Return the trials of its market.
     """

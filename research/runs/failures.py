@@ -90,7 +90,7 @@ class FailureCount:
         self._last[agent] = ts
 
     def decided(self, answer: Decided, effects: Sequence[Effect]) -> None:
-        """Count an answer of a policy; `effects` of its step tell whether it failed or led to a suspension."""
+        """Count an answer of a policy. The `effects` of its step show whether the policy failed or was suspended."""
         if not answer.failed:
             return
         agent = answer.agent

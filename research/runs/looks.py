@@ -46,7 +46,7 @@ HEAD: Final = "looks.head"
 
 
 class Line(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One line of the ledger of looks: a look, a withdrawal of a look, or a verdict on a look.
+    """One line of the ledger of looks: a look (an evaluation), a withdrawal of a look, or a verdict on a look.
 
     `link` is the hash of the previous line's link and of this line's content. `lost` is the number of earlier lines
     that were missing when the line was written. Raises ValueError for a line with none or several of look, withdrawal
@@ -76,7 +76,7 @@ class Line(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Head(Struct, frozen=True):
-    """Number and link (hash) of the newest line of the ledger of looks.
+    """Number and link (hash) of the newest line of the ledger of looks (evaluations).
 
     The head is stored beside the ledger and in the user's own state folder.
     """
@@ -132,7 +132,7 @@ def trial_digest(assembly: Assembly) -> str:
 
 
 def policy_identity(policy: object) -> str:
-    """Return the digest of a policy's file or artifact; empty for a policy without one."""
+    """Return the digest of a policy's file or artifact; empty for a policy that has neither."""
     path, policy_digest = getattr(policy, "path", None), str(getattr(policy, "digest", ""))
     if not policy_digest and isinstance(path, Path) and path.is_file():
         return blake2b(path.read_bytes(), digest_size=16).hexdigest()
@@ -140,7 +140,7 @@ def policy_identity(policy: object) -> str:
 
 
 def read_looks(folder: Path) -> Known:
-    """Read the ledger of looks in a state folder and check every link (hash).
+    """Read the ledger of looks (evaluations) in a state folder and check every link (hash).
 
     Raises OSError where the file cannot be read.
     """
@@ -149,7 +149,8 @@ def read_looks(folder: Path) -> Known:
 
 
 def note_looks(folder: Path, looks: Sequence[Look], knows: str = "") -> Known:
-    """Append looks to the ledger, except those recorded with the same ratio, and return the whole ledger.
+    """Append looks (evaluations) to the ledger, except those recorded already with the same ratio, and return the whole
+    ledger.
 
     `knows` is the verdict that an agent of these looks knows the future, which marks them; empty for none. Raises
     OSError where the ledger cannot be written.
@@ -179,7 +180,7 @@ class NotWithdrawn(ExplainedError, ValueError):
 
 
 def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known, Look]:
-    """Append to the ledger the withdrawal of the look whose digest begins with `name`.
+    """Append to the ledger the withdrawal of the look (evaluation) whose digest begins with `name`.
 
     `reason` is the kind of its fault, and `words` describe the fault. Returns (all known trials, the look).
 
@@ -190,7 +191,9 @@ def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known
     chosen: list[Look] = []  # filled by `entries`, which `_append` calls under its lock
 
     def entries(ledger: Known) -> list[Withdrawal]:
-        """Return the withdrawal for the ledger as it is now, and add the withdrawn look to the outer list `chosen`."""
+        """Return the withdrawal for the ledger as it is now, and add the withdrawn look (evaluation) to the outer list
+        `chosen`.
+        """
         if ledger.fault:
             raise NotWithdrawn(ledger.text)
         looks = [look for look in ledger.looks if look.digest.startswith(name)] if name else []
@@ -212,8 +215,8 @@ def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known
 
 
 def _append(folder: Path, entries: Callable[[Known], Sequence[Entry]]) -> Known:
-    """Append the lines that `entries` returns for the ledger of looks as it is now, under a lock against other
-    processes.
+    """Append the lines that `entries` returns for the ledger of looks (evaluations) as it is now, under a lock against
+    other processes.
 
     Raises OSError where the ledger cannot be written.
     """
@@ -253,7 +256,7 @@ def _line_of(n: int, entry: Entry, link: str, lost: int) -> Line:
 
 
 def _unrecorded(recorded: Sequence[Entry], looks: Sequence[Look]) -> list[Look]:
-    """Return the looks that the ledger lacks. Only the first look of a market has the market's identity.
+    """Return the looks (evaluations) that the ledger lacks. Only the first look of a market has the market's identity.
 
     A withdrawn look that runs again with the same ratio is not recorded again, so it stays withdrawn.
     """
@@ -316,7 +319,7 @@ def _read_and_check(folder: Path) -> tuple[list[Line], str, int]:
 
 
 def _newest_head(folder: Path) -> Head | None:
-    """Return the head with the higher number, from beside the ledger or from the user's home; None without any."""
+    """Return the newer of two heads, beside the ledger and in the user's home; None if both are missing."""
     heads = []
     for path in (folder / HEAD, _home_copy(folder)):
         with suppress(OSError, msgspec.DecodeError):

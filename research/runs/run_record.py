@@ -55,7 +55,8 @@ class Record:
     def __init__(self, universe: Universe, after: Log | None = None) -> None:
         """Begins an empty record. Each step is passed on to the log `after`.
 
-        Arrays of type "q" have 64-bit integers, those of type "d" floats. Amounts `_micro` are millionths.
+        Arrays of type "q" have 64-bit integers, arrays of type "d" floats. Amounts in attributes that end in `_micro`
+        are millionths.
         """
         self.ts: array[int] = array("q")
         self.days_ns: array[int] = array("q")
@@ -107,7 +108,7 @@ class Record:
         ]
 
     def answer(self, ask: Ask) -> Decided | None:
-        """Count the question, and return the decision that the next log has recorded; None if it has none."""
+        """Count the question, and return the decision that the next log has recorded; None if it has recorded none."""
         self.failures.asked(ask.agent, ask.view.time)
         self._asked_at[ask.agent] = ask.view.time
         return self._after.answer(ask) if self._after is not None else None
@@ -189,7 +190,7 @@ class Record:
         self.fill_columns.append(fills)
 
     def _assign_bar(self, market: MarketSlice) -> None:
-        """Assign fills without a bar to the bars of `market`, if it has a bar for each of their symbols."""
+        """Assign fills without a bar to the bars of `market`, if it has a bar for the symbol of each fill."""
         self._prepare_for_block(market.block)
         fresh = market.fresh
         # a fill at the open of a bar in progress waits for that bar

@@ -84,7 +84,9 @@ class Look(Struct, frozen=True, omit_defaults=True):
 
     @property
     def market_text(self) -> str:
-        """The market of the look as text: symbols, years and sampling, such as "SPY, QQQ 2004 to 2021, daily"."""
+        """The market of the look (evaluation) as text: symbols, years and sampling, such as "SPY, QQQ 2004 to 2021,
+        daily".
+        """
         if self.identity is None:
             return ""
         years, interval = self.years, self.identity.interval
@@ -95,9 +97,9 @@ class Look(Struct, frozen=True, omit_defaults=True):
 def alike(look: Look, other: Look) -> bool:
     """Return True where `other` is a trial of the market of `look`.
 
-    Both looks must have bars of the same interval, at least one calendar year in common, and a symbol in common: by
-    name, or by equal returns (`share_series`). A look without a recorded market counts for every market, because
-    nothing shows that its market is another one.
+    Both looks (evaluations) must have bars of the same interval, at least one calendar year in common, and a symbol in
+    common: by name, or by equal returns (`share_series`). A look without a recorded market counts for every market,
+    because nothing shows that its market is another one.
     """
     identity, counterpart = look.identity, other.identity
     if identity is None or counterpart is None:
@@ -112,7 +114,7 @@ def alike(look: Look, other: Look) -> bool:
 
 
 class Withdrawal(Struct, frozen=True):
-    """The withdrawal of a faulty look: `digest` is the digest of the look, `words` describe the fault."""
+    """The withdrawal of a faulty look (evaluation): `digest` is the digest of the look, `words` describe the fault."""
 
     digest: str
     reason: Reason
@@ -125,7 +127,7 @@ class Withdrawal(Struct, frozen=True):
 
 
 class Foreknowledge(Struct, frozen=True):
-    """The verdict `words` of `quantd backtest --rename` on a look whose agent knows the future.
+    """The verdict `words` of `quantd backtest --rename` on a look (evaluation) whose agent knows the future.
 
     The verdict applies to the configuration `digest` as long as its Sharpe ratio is `sharpe`.
     """
@@ -140,7 +142,7 @@ Entry = Look | Withdrawal | Foreknowledge
 
 
 class Deflation(NamedTuple):
-    """The deflated Sharpe ratio. `without_withdrawals` is the ratio without withdrawals if it is lower, else None."""
+    """The deflated Sharpe ratio; `without_withdrawals` is the ratio as if no trial was withdrawn, None if not lower."""
 
     value: float
     without_withdrawals: float | None
@@ -148,7 +150,7 @@ class Deflation(NamedTuple):
 
 @dataclass(frozen=True)
 class Known:
-    """The known looks, withdrawals and verdicts on knowledge of the future, in the order of the ledger.
+    """The known looks (evaluations), withdrawals and verdicts on knowledge of the future, in the order of the ledger.
 
     `fault` is why the number of trials is unknown, and `remedy` what a user can do about it. `of` is the result that
     was passed to `like`: only trials of its market count. Without it (None), all trials count.
@@ -160,7 +162,7 @@ class Known:
     of: Look | None = None
 
     def like(self, look: Look) -> "Known":
-        """Return the trials that count for the result `look`: looks that are `alike`, and looks of its family."""
+        """Return the trials that count for the result `look`: looks at its market (`alike`) and looks of its family."""
         return replace(self, of=look)
 
     @property
@@ -172,7 +174,7 @@ class Known:
 
     @cached_property
     def looks(self) -> tuple[Look, ...]:
-        """The looks of the market, each configuration once with its newest ratio."""
+        """The looks (evaluations) of the market, each configuration once with its newest ratio."""
         return self._tally.looks
 
     @cached_property
@@ -186,7 +188,7 @@ class Known:
 
     @cached_property
     def withdrawals(self) -> dict[str, Withdrawal]:
-        """The withdrawals of looks of the market by digest.
+        """The withdrawals of looks (evaluations) of the market by digest.
 
         A configuration with a new ratio after its withdrawal is not withdrawn.
         """
@@ -201,7 +203,7 @@ class Known:
 
     @cached_property
     def foreknowledge(self) -> dict[tuple[str, float], str]:
-        """The newest verdict on looks whose agent knows the future, by digest and ratio."""
+        """The newest verdict on looks (evaluations) whose agent knows the future, by digest and ratio."""
         return {(entry.digest, entry.sharpe): entry.words for entry in self.chain if isinstance(entry, Foreknowledge)}
 
     @property
@@ -216,7 +218,9 @@ class Known:
 
     @property
     def trials(self) -> int | None:
-        """The number of trials: the looks, and the trials behind each trained policy; None where it is unknown."""
+        """The number of trials: the looks (evaluations), and the trials behind each trained policy; None where it is
+        unknown.
+        """
         return None if self.fault else max((prefix.trials for prefix in self._tally.prefixes), default=0)
 
     @property
@@ -226,7 +230,7 @@ class Known:
 
     @property
     def behind_models(self) -> int:
-        """The number of trials behind the trained policies, without the looks themselves."""
+        """The number of trials behind the trained policies, without the looks (evaluations) themselves."""
         return self._tally.behind_models
 
     @property
@@ -238,7 +242,9 @@ class Known:
 
     @property
     def unplaced(self) -> str:
-        """A sentence about the looks whose market is not recorded, and which count for every market; else empty."""
+        """A sentence about the looks (evaluations) whose market is not recorded, and which count for every market; else
+        empty.
+        """
         count = sum(look.identity is None for look in self.looks)
         return f"{count:,} of them {'has' if count == 1 else 'have'} {NO_MARKET}" if count and not self.fault else ""
 
@@ -276,7 +282,7 @@ class Known:
         """Return the Sharpe ratio per sample that luck alone is expected to give the best trial (`highest_hurdle`).
 
         `periods` is the samples a year of the result, `samples` its number of returns. If `withdrawals` is False, each
-        look counts as if no look was withdrawn.
+        look (evaluation) counts as if none was withdrawn.
         """
         tally = self._tally if withdrawals or not self._faults else self._tally_unwithdrawn
         return highest_hurdle((Prefix(p.trials, p.variance / periods) for p in tally.prefixes), samples)
@@ -374,12 +380,12 @@ class _Tally:
             self._spread.remove(ratio)
 
     def _with_identity(self, look: Look) -> Look:
-        """Return the look with the identity of its market; None while no line has recorded that market."""
+        """Return the look with the identity of its market, which is None while no line has recorded that market."""
         return structs.replace(look, identity=self._identities.get(look.market))
 
 
 def _withdrawn_lines(chain: tuple[Entry, ...]) -> Iterator[tuple[int, Withdrawal]]:
-    """Yield (index in the chain of ledger entries, withdrawal) of each look that a later line withdraws.
+    """Yield (index in the chain of ledger entries, withdrawal) of each look (evaluation) that a later line withdraws.
 
     A look that is repeated with the same ratio after its withdrawal is withdrawn too.
     """

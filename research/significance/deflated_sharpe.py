@@ -5,9 +5,9 @@ trial whose ratio is near an earlier one shrinks the variance of the ratios. Thi
 than the larger number of trials raises it. So the hurdle is the largest expected maximum after any trial in their
 order.
 
-Rejected: a variance of at least 1 / (T - 1) alone. Ten trials with different ratios and then ten at their mean still
-raise the deflated ratio. Rejected, too: sums of floats for the variance. They lose the variance of near-equal ratios,
-and depend on the order. All ratios here are per sample, not annual.
+Rejected: a variance of at least 1 / (T - 1) alone. After ten trials with different ratios, ten more at their mean would
+still raise the deflated ratio. Rejected, too: sums of floats for the variance. They lose the variance of near-equal
+ratios, and depend on the order. All ratios here are per sample, not annual.
 """
 
 from collections.abc import Iterable, Iterator

@@ -3,7 +3,7 @@
 What can go wrong: neighbouring samples depend on each other, and the error of independent samples is then wrong. So
 autocovariances are added, with weights of a kernel.
 
-The order of the steps is that of the sources named below. Prewhitening comes first, and the bandwidth is estimated from
+The steps have the order of the sources named below. Prewhitening comes first, and the bandwidth is estimated from
 the filtered moments. The weights then undo the filter. Each autoregressive coefficient is bounded before it is used,
 because a trend would have no finite bandwidth.
 

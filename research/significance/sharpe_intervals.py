@@ -8,8 +8,8 @@ A second danger: the sums of a constant resample differ by rounding, which once 
 variance up to ROUNDING counts as 0, and then there is no interval.
 
 Rejected: one block length for both ratios and their difference. The interval of a ratio then changed with the series
-that it was compared with. The interval of a ratio now depends on its series alone. Only for the difference are the same
-blocks of both series drawn.
+that it was compared with. The interval of a ratio now depends on its series alone. For the difference, the same blocks
+are drawn from both series.
 """
 
 from dataclasses import dataclass

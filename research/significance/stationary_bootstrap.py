@@ -4,8 +4,8 @@ What can go wrong: blocks of one fixed length make a resample that is not statio
 lengths are geometrically distributed. Their mean is chosen by Politis & White 2004, corrected by Patton, Politis &
 White 2009.
 
-`quantd.trading.bootstrap` draws the indices. Two series are resampled by the same indices, so that a difference has the
-dependence between the series. There is no interval where the statistic of a resample is undefined (NaN).
+`quantd.trading.bootstrap` draws the indices. Two series are resampled by the same indices, which preserves the
+dependence between them. There is no interval where the statistic of a resample is undefined (NaN).
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def row_means(resamples: Floats) -> Floats:
 
 
 def row_sharpes(resamples: Floats) -> Floats:
-    """Return float64[R], the mean of each row of float64[R, T] over its deviation (n - 1); NaN for a constant row."""
+    """Return float64[R], each row's mean divided by its standard deviation (n - 1); NaN for a constant row."""
     deviations = resamples.std(axis=1, ddof=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(deviations > 1e-15, resamples.mean(axis=1) / deviations, np.nan)

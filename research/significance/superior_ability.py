@@ -30,8 +30,8 @@ class SuperiorAbility(Struct, frozen=True):
     """The result of Hansen's test of superior predictive ability.
 
     `statistic` is the largest studentised mean excess, at least 0, and `best` the column index of its trial.
-    `consistent` is the p-value of the test, and `lower` and `upper` are Hansen's bounds of it. `length` is the mean
-    block length in samples.
+    `consistent` is the p-value of the test, and `lower` and `upper` are Hansen's bounds of the p-value. `length` is the
+    mean block length in samples.
     """
 
     statistic: float
@@ -58,7 +58,7 @@ class RealityCheck(Struct, frozen=True):
 def superior_ability(
     excess: Floats, *, length: float = 0.0, resamples: int = RESAMPLES, seed: int = SEED
 ) -> SuperiorAbility | None:
-    """Test whether no trial has a positive mean excess, by Hansen 2005.
+    """Test the hypothesis that no trial has a positive mean excess, by Hansen 2005.
 
     `excess` float64[T, K] are returns of K trials less the benchmark's. `length` is the mean block length in samples; 0
     selects the median of the trials' optimal lengths (`stationary_length`). Constant trials are left out. Returns None
@@ -88,7 +88,7 @@ def superior_ability(
 def reality_check(
     excess: Floats, *, length: float = 0.0, resamples: int = RESAMPLES, seed: int = SEED
 ) -> RealityCheck | None:
-    """Test whether no trial has a positive mean excess, by White 2000.
+    """Test the hypothesis that no trial has a positive mean excess, by White 2000.
 
     Poor or volatile trials raise the p-value, which `superior_ability` avoids. `excess` float64[T, K] are returns of K
     trials less the benchmark's. `length` is the mean block length in samples; 0 selects it from the data. Returns None

@@ -7,8 +7,8 @@ What can go wrong: the noise of a few fills is mistaken for a cost of the hour i
 from few fills is shrunk towards the estimate from all fills, the more the larger its error is (empirical Bayes: Morris
 1983). The error of the fit is measured on fills that were not used to fit it.
 
-A fill is left out where the open was beyond the limit of its order: such an order waits for another price. Order:
-impact is fitted first, and the fixed costs from the residuals. A cost below 0 counts as 0.
+A fill is left out where the open was beyond the limit of its order: such an order waits for another price. Impact is
+fitted first, and then the fixed costs are fitted to the residuals. A cost below 0 counts as 0.
 """
 
 from collections import OrderedDict
@@ -221,9 +221,9 @@ def _cost(symbol: str, hour: int | None, fixed: float, impact: float, fills: int
 
 
 def _regression(fills: Observations) -> tuple[float, float, float]:
-    """Return (intercept, slope, standard error of the slope) of the least squares of cost on `root_share`.
+    """Return (intercept, slope, standard error of the slope) of the least-squares line of cost on `fills.root_share`.
 
-    The standard error is NaN for fewer than three fills, or where all have the same share.
+    The standard error is NaN for fewer than three fills, or where all fills have the same share of the bar volume.
     """
     x, y = fills.root_share, fills.cost_bp
     if len(y) < 3 or float(x.std()) <= 1e-12:
@@ -244,9 +244,9 @@ def _mean_and_error(values: Floats) -> tuple[float, float]:
 def _shrunk(estimates: Mapping[int, tuple[float, float]], centre: float) -> dict[int, float]:
     """Return each of `estimates`, pairs (estimate, standard error), shrunk towards `centre`.
 
-    The variance between groups is the spread of the estimates beyond what their errors explain. An estimate moves
-    to `centre` by the share of its squared error in the sum of this squared error and that variance. Where there is no
-    variance between groups, or where the error of an estimate is NaN, the result is `centre`.
+    The variance v between groups is the variance of the estimates less their mean squared error. An estimate with the
+    error e moves towards `centre` by the fraction e^2 / (e^2 + v) of its distance. Where v is 0, or e is NaN, the
+    result is `centre`.
     """
     finite_pairs = {key: pair for key, pair in estimates.items() if np.isfinite(pair[1])}
     if not finite_pairs:

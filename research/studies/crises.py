@@ -128,7 +128,7 @@ class LimitEffect(Struct, frozen=True):
 
 
 class Crisis(Struct, frozen=True):
-    """One period: a row of figures for each account, and the effect of each limit; `missing` says why there are none.
+    """One period: a row of figures for each account, and the effect of each limit, or in `missing` why there are none.
 
     `period` has its first and last date, `first` and `last` are the dates of the first and the last measured sample.
     `partial` says from or until which date the period is measured, where it is not measured in full.
@@ -267,7 +267,7 @@ def without(rules: Rules, keys: Sequence[str]) -> Rules:
 def _variant(assembly: Assembly, keys: Sequence[str]) -> Assembly:
     """Return the parts of the same run without the limits `keys`.
 
-    The policies are freshly loaded, because those of the finished run may have state.
+    The policies are freshly loaded, because the policies of the finished run may have state.
     """
     variant = reassemble(assembly, assembly.config)
     assert variant is not None  # None only for a configuration of another market
@@ -306,7 +306,7 @@ def _date(record: Record, row: int) -> str:
 
 
 class _CutLog:
-    """A log of when each limit cut or refused orders or caused a stop: (ns UTC, count by limit) in `found`."""
+    """A log of the orders that limits cut or refused, and of stops: `found` has pairs (ns UTC, count by limit)."""
 
     rows_only: bool = False
 
@@ -351,10 +351,10 @@ class _FinishedRuns:
         object.__setattr__(self, "own", self.rows[OWN])
 
     def crisis(self, period: Period) -> Crisis:
-        """Measure one period, from the last sample before it.
+        """Measure one period, from the last sample before the period on.
 
         An account that has not traded yet is not measured. So the measurement starts at the last sample before the
-        latest first fill of any account, if that is later.
+        latest of the accounts' first fills, if this is later.
         """
         days = np.asarray(self.own.days_ns) // DAY_NS
         since, until = ((day - date(1970, 1, 1)).days for day in (period.first, period.last))
@@ -383,7 +383,7 @@ class _FinishedRuns:
         )
 
     def _opened(self) -> int:
-        """Return the index of the last sample before the latest first fill of any account; -1 where none has a fill."""
+        """Return the index of the last sample before the latest of the accounts' first fills; -1 without a fill."""
         fills = [record.fill_columns[0].ts for record in self.rows.values() if record.fill_columns]
         return max(int(np.searchsorted(np.asarray(self.own.ts), max(fills), side="left")) - 1, 0) if fills else -1
 

@@ -147,8 +147,8 @@ def forward_returns(wealth: Floats, worth: Floats, horizon: int) -> Floats:
     `horizon` rows later.
 
     A return is NaN without the first fill, and where the later row has neither a fill nor a delisting payment. `wealth`
-    is the price of fills with splits and dividends reinvested. `worth` is `wealth` carried over rows without a fill,
-    and from a delisting on the payment.
+    is the price of fills with splits and dividends reinvested. `worth` is `wealth` carried over rows without a fill;
+    from a delisting on, it is the delisting payment.
     """
     returns = np.full_like(wealth, np.nan)
     later = np.where(np.isfinite(wealth), wealth, _delisting_payments(wealth, worth))[horizon:]
@@ -296,7 +296,7 @@ def horizon_of(
 ) -> Horizon:
     """Return the figures of factor values float64[T, N] at one horizon.
 
-    `decay` is 1; the caller sets the true value, which needs the figures of the first horizon.
+    The field `decay` is set to 1. The caller sets its true value, which needs the figures of the first horizon.
     """
     returns = forward_returns(wealth, worth, horizon)
     rank, pearson, tested = coefficients(values, returns, over_time=over_time)

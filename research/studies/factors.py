@@ -91,7 +91,7 @@ class FunctionFactor:
         return self.policy.lookback
 
     def values(self, view: View) -> Floats:
-        """Return float64[N], the user's function's number of each symbol; a symbol that it does not name has NaN.
+        """Return float64[N], the number that the user's function returns for each symbol; NaN for a symbol without one.
 
         Raises ValueError for a symbol outside the universe, and for another number of values than symbols.
         """
@@ -180,9 +180,9 @@ def require_function(name: str, policy: UserPolicy) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FactorValues:
-    """Values float64[T, N] of a factor, NaN where there is none.
+    """The values float64[T, N] of a factor, NaN where there is none.
 
-    Also the failures by row index (sample), and the files that the factor opened.
+    The object also has the failures by row index (sample), and the files that the factor opened.
     """
 
     values: Floats

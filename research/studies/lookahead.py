@@ -81,8 +81,8 @@ class Lookahead(Struct, frozen=True):
     `cuts`, `answers` and `differences` are counts, `first` has the earliest differences. `unsteady` counts differences
     between two runs over the whole market. Such differences are no evidence of look-ahead, but with any of them the
     check has no result. `failed` counts failed answers, and `failure` is the first. `opened` are the files that no cut
-    truncates, `market_files` those that hold the market. `dated` counts answers that differ where the same bars have
-    dates LATER_NS later. `dated` is 0 for a policy that opens files, because their rows have dates.
+    truncates, `market_files` the files that hold the market. `dated` counts answers that differ where the same bars
+    have dates LATER_NS later. `dated` is 0 for a policy that opens files, because their rows have dates.
     """
 
     policy: str
@@ -207,7 +207,7 @@ def _only_agent(config: Config, policy: str) -> Config:
 
 
 def _same_policy(config: Config, one: str, other: str) -> bool:
-    """Return whether two names mean one policy; FILE.py and FILE.py:act do, and so do two paths to one file."""
+    """Return whether two names mean one policy, such as FILE.py and FILE.py:act, or two paths to one file."""
     (file, _, function), (other_file, _, other_function) = one.partition(":"), other.partition(":")
     return one == other or (
         file.endswith(".py")
@@ -324,8 +324,8 @@ def differences(assembly: Assembly, answers: Answers, part: Answers, until: int)
     """Return the answers up to the instant `until` that differ between two runs, a difference for each symbol; two NaN
     are equal.
 
-    A difference without a symbol is of the whole answer. `answers` are from the whole market, `part` from the market
-    that ends at `until`.
+    A difference without a symbol concerns the whole answer. `answers` are from the whole market, `part` from the
+    market that ends at `until`.
     """
     after = session_date(until).isoformat()
     symbols = assembly.universe.symbols

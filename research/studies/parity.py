@@ -160,7 +160,7 @@ class Book:
         return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Store the step encoded and decoded, as a journal returns it, so that run and backtest have the same types."""
+        """Store the step encoded and decoded, as a journal does, so that run and backtest have the same types."""
         self.entries.append(decode(encode(event, effects, True)))
 
 
@@ -293,7 +293,7 @@ def _facts(entries: Iterable[Entry]) -> _JournalFacts:
 def _planned(facts: _JournalFacts, plan: Planned) -> None:
     """Record the price and quantity of a decision's first plan (lots to trade).
 
-    Later plans of the same decision, for child orders and follow-ups, change neither.
+    Later plans of the same decision, for child orders and follow-ups, do not change this price and quantity.
     """
     net, prices = np.frombuffer(plan.net, dtype="<i8"), np.frombuffer(plan.prices, dtype="<f8")
     for column in np.flatnonzero(net).tolist():

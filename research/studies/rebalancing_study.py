@@ -70,7 +70,7 @@ class Row(Struct, frozen=True):
 
 
 class Rebalancing(Struct, frozen=True):
-    """The result of a rebalancing study: its rows, grouped by cost, and the trials of the market, with this study's."""
+    """The result of a rebalancing study: its rows, grouped by cost, and the market's trials, this study's included."""
 
     rows: tuple[Row, ...]
     known: Known
@@ -113,7 +113,7 @@ def study(
 
 
 def _with_rule(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: float) -> Config:
-    """Return the configuration with this agent alone, without limits, under a rule and one commission."""
+    """Return the configuration with `agent` alone, under the rebalancing `rule`, with one commission and no limits."""
     broker = config.broker.model_copy(
         update={"commission_bp": cost_bp, "spread_bp": 0.0, "slippage_bp": 0.0, "slippage_noise": 0.0, "impact": 0.0,
                 "commission_min_micro": None, "borrow_bp_annual": 0.0, "participation": 0.0}

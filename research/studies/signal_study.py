@@ -73,7 +73,7 @@ class SignalStudy(Struct, frozen=True):
 
     @property
     def refused(self) -> bool:
-        """True if the look-ahead check found something against the factor; also False where it has no result."""
+        """True if the look-ahead check found something against the factor; False also if it has no result."""
         return self.guard.clean is False
 
     @property
@@ -111,8 +111,8 @@ def study_signals(
     progress: Progress = lambda share: None,
     family: str = "",
 ) -> SignalStudies:
-    """Study factors over the recorded market of `assembly`, and note each as a look in the ledger of the folder
-    `state`.
+    """Study factors over the recorded market of `assembly`, and note each as a look (evaluation) in the ledger of the
+    folder `state`.
 
     No look is noted without `state`. The looks belong to `family`, if it is named. Raises FactorError for a horizon
     longer than the market and for fewer than 2 quantiles, and PackageMissing without scipy.
@@ -174,7 +174,8 @@ def _study(
 ) -> SignalStudy:
     """Return the figures of one factor at each horizon; none where the look-ahead check `guard` refused it.
 
-    A factor with one value for all symbols, or a market of few symbols, is measured over time, else in cross-sections.
+    A factor with one value for all symbols is measured over time, and so is every factor in a market of few symbols.
+    Other factors are measured in cross-sections.
     """
     trading = rows.trading
     over_time = source.shared or rows.universe.size < FEWEST
@@ -216,7 +217,7 @@ def _study(
 
 
 def ranked(studies: Sequence[SignalStudy]) -> tuple[SignalStudy, ...]:
-    """Adjust the p-values of all factors and horizons together, and order the factors by the smallest."""
+    """Adjust the p-values of all factors and horizons together, and order the factors by their smallest p-value."""
     p = np.array([horizon.p for study in studies for horizon in study.horizons])
     adjusted = iter(benjamini_hochberg(p).tolist()) if len(p) else iter(())
     adjusted_studies = [

@@ -84,7 +84,7 @@ class PointsFile:
     def _read(self) -> int:
         """Read the complete points of the file.
 
-        Returns the number of bytes up to the end of the last one; 0 for the file of another sweep.
+        Returns the number of bytes up to the end of the last complete point; 0 for the file of another sweep.
         """
         data = self._path.read_bytes() if self._path.exists() else b""
         if not data.startswith(self._head):
@@ -111,7 +111,7 @@ class PointsFile:
 class Sweep:
     """The result of a sweep: its keys, and its points in the order of the grid.
 
-    It also has the trials of the best point's market, with those of this sweep.
+    `known` are the trials of the best point's market, the trials of this sweep included.
     """
 
     keys: tuple[str, ...]
@@ -214,13 +214,13 @@ class Sweep:
 
     @cached_property
     def doubts(self) -> tuple[Doubt, ...]:
-        """The reasons to doubt the best point, the heaviest first; where a key is a cost, the doubts about any."""
+        """The reasons to doubt the best point (where a key is a cost, every point), the heaviest first."""
         if self.costs:
             return named_doubts({_key_values(self.keys, point.values): point.doubts for point in self.ran})
         return () if self.best is None else self.best.doubts
 
     def doubt_lines(self) -> list[str]:
-        """Return the doubts as sentences, without the worst one, which `verdict` has."""
+        """Return the doubts as sentences, without the worst one, which is in the text of `verdict`."""
         return doubt_lines(self.doubts)
 
     def _cost_verdict(self) -> str:
@@ -348,7 +348,8 @@ def sweep(
     stop: bool = False,
     family: str = "",
 ) -> Sweep:
-    """Run every point of `grid` that `folder` does not have yet, and note all points as looks in the ledger of `state`.
+    """Run every point of `grid` that `folder` does not have yet, and note all points as looks (evaluations) in the
+    ledger of `state`.
 
     The looks belong to `family`, if it is named. `identity` is the digest of all that decides the results
     (`identity_of`). `where` runs the workers, and each worker calls `run`. An interrupted sweep continues when this

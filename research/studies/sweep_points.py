@@ -42,8 +42,8 @@ class Base(Struct, frozen=True):
     """The input that all points of a sweep share.
 
     `text` is the configuration, from `file` in `folder`. `sets` are the overrides KEY=VALUE of the configuration, and
-    `environ` the overrides from environment variables. `bars`, if set, is a file of bars that replaces the feed's. All
-    points begin to decide at the same session, after `history` samples.
+    `environ` the overrides from environment variables. `bars`, if set, is a file whose bars replace the bars of the
+    feed. All points begin to decide at the same session, after `history` samples.
     """
 
     text: str

@@ -35,7 +35,7 @@ class SynchronousRows:
     `decided` int64[T] is the first sample at which a row is known. `trading` is True from the first row of the trading
     period on. `open` float64[T, N] is the price of the fill of a decision at `decided`, NaN without a fill before the
     next decision. `wealth` is `open` with splits and dividends reinvested: its growth between two rows is the total
-    return. `worth` is `wealth` carried over rows without a fill, and from a delisting on the delisting payment.
+    return. `worth` is `wealth` carried over rows without a fill; from a delisting on, it is the delisting payment.
     `equity` is the account's cash.
     """
 
@@ -173,7 +173,7 @@ def _fill_prices(assembly: Assembly, decided: Ints) -> tuple[Floats, Floats, Flo
     """Return (fill prices, wealth, worth), float64[T, N] each, of decisions at the T instants `decided`.
 
     Wealth is the fill price with splits and dividends reinvested. Worth is wealth carried over rows without a fill.
-    A decision fills at the first open after it and its latency, if that open precedes the next decision.
+    A decision fills at the first open after the decision and the latency, if this open precedes the next decision.
     """
     total, size = len(decided), assembly.universe.size
     columns, latency = assembly.feed.columns, assembly.costs.latency_ns

@@ -4,8 +4,8 @@ What can go wrong: a refit reads bars of the period that it will trade. So the p
 `embargo` sessions before the refit, and no choice or fit can read later bars.
 
 A change of parameters must not be free. So there is one account from the first refit to the last bar, which trades and
-pays for the changes of each refit. For the same reason a walk-forward chooses policies and their parameters only, and
-no key of the account. Costs are not chosen.
+pays for the changes of each refit. For the same reason a walk-forward chooses policies and their parameters only, no
+setting of the whole account and no costs.
 
 A return belongs to the refit whose choice was in force at the sample before the return.
 """
@@ -74,7 +74,7 @@ class Choice(Struct, frozen=True):
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """What the table of refits shows for the choice: the texts in `seen`, else the chosen values."""
+        """What the table of refits shows for the choice: the texts in `seen` or, if it is empty, the chosen values."""
         return self.seen or self.values
 
     @property
@@ -359,7 +359,7 @@ def note_choices(state: Path, market: Assembly, keys: Sequence[str], chosen: Seq
     """Record one trial per refit in the ledger of looks (evaluations) of the folder `state`.
 
     A trial has the identity of all bars of the walk-forward, from `market`, and the trial's dates end at the refit. So
-    its dates adjoin those of the run out of sample, and the deflated Sharpe ratio of that run counts the trial.
+    its dates adjoin the dates of the run out of sample, and the deflated Sharpe ratio of that run counts the trial.
     """
     market_identity = identity_of_market(market)
     looks = [

@@ -2,8 +2,8 @@
 
 What can go wrong: new bars move an earlier refit, so that yesterday's walk-forward is not the beginning of today's. So
 the dates of refits follow from the beginning of the market alone. Each date is counted from the first refit, not from
-the previous one: a date such as the 31st becomes the last day of a shorter month, and counted from there it would stay
-at that day.
+the previous one: a date such as the 31st becomes the last day of a shorter month, and a date counted from that day
+would never be a 31st again.
 
 A refit at the last close is left out, because its decision has no outcome. An embargo that leaves no bars of a window
 is refused.

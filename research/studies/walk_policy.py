@@ -68,7 +68,7 @@ class WalkedPolicy:
 
     @property
     def candidates(self) -> dict[str, int]:
-        """Digest of a trained component policy -> number of trials behind this policy."""
+        """The number of trials behind each trained component policy, by the policy's digest."""
         counts: dict[str, int] = {}
         for leaf in self._leaves:
             counts |= getattr(leaf, "candidates", {})

@@ -51,7 +51,7 @@ def leaks(procedure: Procedure, bars: pl.DataFrame, cuts: Sequence[date]) -> lis
 
 
 def _refits(full_walk: Walk, cut_walk: Walk, cut: date) -> list[Leak]:
-    """Return the first refit whose date or choice differs between the walks over all bars and over those to `cut`."""
+    """Return the first refit whose date or choice differs between a walk over all bars and one over bars to `cut`."""
     for full_period, cut_period in zip(full_walk.periods, cut_walk.periods, strict=False):
         texts = [
             f"{', '.join(period.choice.shown)} (Sharpe {period.choice.sharpe!r})"
@@ -65,7 +65,7 @@ def _refits(full_walk: Walk, cut_walk: Walk, cut: date) -> list[Leak]:
 
 
 def _returns(full_walk: Walk, cut_walk: Walk, cut: date) -> list[Leak]:
-    """Return the first return or time that differs between the walks over all bars and over those to `cut`."""
+    """Return the first return or time that differs between a walk over all bars and one over the bars to `cut`."""
     full = full_walk.stitched[: len(cut_walk.ts)]
     rows = pl.DataFrame(
         {"at": full["ts"] == cut_walk.stitched["ts"], "same": full["return"] == cut_walk.stitched["return"]}

@@ -43,7 +43,8 @@ def average_of(scenarios: Scenarios, held: Floats) -> float:
 
 def beside(scenarios: Scenarios, held: Floats, column: int) -> float:
     """Return the average correlation of a purchase of the symbol in `column` with all other positions `held`
-    float64[N]; NaN if there is none."""
+    float64[N]; NaN without another position.
+    """
     other_lots = held.copy()
     other_lots[column] = 0.0
     columns = other_lots.nonzero()[0]
@@ -73,9 +74,9 @@ def openings(ctx: Context, rules: "Rules", account: Account, lots: Floats) -> Bo
     A side is the long or the short position in a symbol. It is certain where the account holds it whatever open orders
     fill, and possible where some fills lead to it.
 
-    Orders of larger notional are considered first. An order that enlarges a certain position always passes. While the
-    average exceeds the limit, or could with open orders, a position is opened only if it raises the average in no case,
-    and never in a symbol in which an open order is on the other side.
+    Orders of larger notional are considered first. An order that enlarges a certain position always passes. The rule
+    is stricter while the average exceeds the limit, or could exceed it by fills of open orders: a position is opened
+    only if it raises the average in no case, and if no open order in its symbol is on the other side.
     """
     limit = rules.average
     adding = (lots != 0.0) & (lots * account.lots >= 0.0)
@@ -145,8 +146,8 @@ def _excess(rho: Floats, limit: float) -> Floats:
 
 
 def _passed(excess: Floats, certain: Bools, possible: Bools, wanted: list[int]) -> list[int]:
-    """Return the sides of `wanted`, in their order, that may be opened: with them the sum of `excess` over all pairs
-    stays at most 0.
+    """Return the sides of `wanted`, in their order, that may be opened: with them the sum of `excess` (correlation less
+    the limit) over all pairs stays at most 0.
 
     Let C be the sides that are surely held, O the sides that may be held. A subset T of O adds to the sum at
     most sum g_t + sum p_ts over its pairs, where g_t is the sum of the excesses of side t with the sides of C, and
@@ -192,8 +193,8 @@ def _lowering(
 ) -> list[int]:
     """Return the sides of `wanted` that never raise the sum of excess correlations.
 
-    The function is used where the sum already exceeds its bound, or could with open orders. A side does not pass where
-    its symbol may be held on the other side, because the end of that position could raise the sum.
+    The function is used where the sum already exceeds its bound, or could exceed it by fills of open orders. A side
+    does not pass where its symbol may be held on the other side, because the end of that position could raise the sum.
 
     By pair of sides, `positive` is the positive part of the excess. By side, `certain_excess` is the sum of excesses
     with the sides that are certainly held, and `optional` marks sides that may be held.

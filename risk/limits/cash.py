@@ -12,8 +12,8 @@ from quantd.trading.instruments import Universe
 def cash(always: object, limits: Limits, universe: Universe) -> list[Linear]:
     """Return the two limits on cash.
 
-    While orders are open, buys at worst prices with fees, without any sale, must stay within cash + max_cash_debit x
-    equity. After all fills at reference prices, cash must stay above the reserve.
+    While orders are open, the cost of all buys at worst prices with fees must stay within cash + max_cash_debit x
+    equity, even if no sale fills. After all fills at reference prices, cash must stay above the reserve.
     """
     fee = limits.fee_bp * 1e-4
     paid = (1.0 + reserved(limits.collar)) * (1.0 + fee)

@@ -125,7 +125,7 @@ K = TypeVar("K", Capped, Barred, Rows, Families, Tails, Forms, Counts, Openings)
 
 
 def kinds_of(kind: type[K]) -> list[tuple[Limit, K]]:
-    """Return (limit, its record of this kind) for all limits of one kind, in the order in which these limits apply."""
+    """Return (limit, its record of the class `kind`) for all limits with such a record, in the order of application."""
     pairs = [
         (limit, limit_kind) for limit in LIMITS.values() for limit_kind in limit.kinds if isinstance(limit_kind, kind)
     ]

@@ -42,7 +42,7 @@ class Collar:
         """Return the limit price of an order in column `k`, given the mark price; both in nano-currency.
 
         The price is the mark times `up` / `one` for a purchase and times `down` / `one` for a sale, in whole ticks,
-        rounded down for a purchase, up for a sale. Without a collar (`down` 0) it is so wide that it limits nothing.
+        rounded down for a purchase, up for a sale. Without a collar (`down` 0) the price limits nothing.
         Raises OverflowError for a price of more than 62 bits.
         """
         if self.down == 0:
@@ -60,8 +60,9 @@ class Collar:
 
 
 class Collars:
-    """The collars (limit distances) of a set of limits: for orders that add to a position, for those that reduce it,
-    and for those that reduce it at an old price."""
+    """The collars (limit distances) of a set of limits: for orders that add to a position, for orders that reduce it,
+    and for orders that reduce it at an old price.
+    """
 
     adding: Collar
     reducing: Collar

@@ -20,16 +20,17 @@ UNKNOWN: Final = 3.0
 
 
 def joint_bound(spec: Correlation) -> float:
-    """Return the largest permitted joint weight; 0 in strict mode, where one of the two must weigh at most
-    `min_weight`."""
+    """Return the largest permitted joint weight; 0 in strict mode, where one of the two instruments must weigh at most
+    `spec.min_weight`.
+    """
     return 0.0 if spec.strict else spec.joint_weight
 
 
 def links_of(scenarios: Scenarios, wanted: Bools, spec: Correlation) -> Floats:
-    """Return float64[N, N], a code for each pair of instruments: do they tend to lose together?
+    """Return float64[N, N], a code that says whether the two instruments of a pair tend to lose together.
 
-    The code is 1 if they do on the same side (both long or both short), -1 on opposite sides, 2 on both, 0 if they do
-    not, and `UNKNOWN` where one of them is not in bool[N] `wanted`.
+    The code is 1 if they do so on the same side (both long or both short), -1 on opposite sides, 2 in both cases, 0 in
+    neither, and `UNKNOWN` where one of the two is not marked in `wanted` (bool[N]).
     """
     n = len(wanted)
     # few symbols: the links of all pairs are cached, and `wanted` does not matter
@@ -53,7 +54,7 @@ def _coded(together: Bools, opposed: Bools) -> Floats:
 
 
 def joint_weight(scenarios: Scenarios, exposures: Floats, equity: float, near: float, spec: Correlation) -> float:
-    """Return the largest joint weight of a correlated pair in which both weigh more than `min_weight`; 0 without such a
+    """Return the largest joint weight of a correlated pair in which both weigh more than `spec.min_weight`; 0 without a
     pair.
 
     `exposures` float64[2N] are the sizes of the short side of each symbol, then of the long side. `near` is the

@@ -16,8 +16,9 @@ def gross(most: float, limits: Limits, universe: Universe) -> list[Linear]:
 
 
 def account(cap: AccountCap | Ramp, limits: Limits, universe: Universe) -> list[Linear]:
-    """Return the limit on gross exposure in the account's currency for a live account; the same while orders are
-    open and after all fills."""
+    """Return the limit on a live account's gross exposure in account currency. The bound is the same while orders are
+    open and after all fills.
+    """
     return [Linear(cap.limit, long=1.0, short=1.0, way=cap.limit)]
 
 
@@ -37,8 +38,9 @@ def leverage(most: float, limits: Limits, universe: Universe) -> list[Linear]:
 
 
 def turnover(most: float, limits: Limits, universe: Universe) -> list[Linear]:
-    """Return the limit on turnover: the value traded in this session, plus open orders, plus all orders of this basket,
-    reducing ones included."""
+    """Return the limit on turnover: the value traded in this session, plus open orders, plus all new orders of this
+    sample, reducing ones included.
+    """
     return [Linear(most, long=1.0, short=1.0, held="traded")]
 
 

@@ -21,8 +21,10 @@ Held = Literal["side", "net", "traded", "cash", "nothing"]
 
 
 class Refused(NamedTuple):
-    """Symbols that no order may buy or sell, bool[N] each; None for none. Such a limit never refuses an order that
-    reduces a position."""
+    """Symbols that no order may buy (`buys` bool[N]), and symbols that no order may sell (`sells`); None for none.
+
+    Such a limit never refuses an order that reduces a position.
+    """
 
     buys: Bools | None = None
     sells: Bools | None = None
@@ -132,11 +134,11 @@ class Row(NamedTuple):
 class Linear(NamedTuple):
     """One linear limit in coefficients: some exposure may be at most `bound` x equity.
 
-    A unit of currency added on the long side raises that exposure by `long`, one on the short side by `short`; each is
-    one value or float64[N]. `held` is the exposure that counts before the basket (the orders of one sample): of each
+    A unit of currency that is added on the long side raises this exposure by `long`, on the short side by `short`; each
+    is one value or float64[N]. `held` is the exposure that counts before the basket (the orders of one sample): of each
     `side`, `net` of the other side, value `traded` in this session, `cash` in use, or `nothing`. `way` is the bound
-    while orders are open; None: wider than `bound` by the fraction `in_flight`. `settled` are the coefficients (long,
-    short) after all fills; None: the same coefficients.
+    while orders are open; if it is None, that bound is wider than `bound` by the fraction `in_flight`. `settled` are
+    the coefficients (long, short) after all fills; if it is None, they are the same as before.
     """
 
     bound: float
@@ -306,7 +308,8 @@ def quad_of(limits: Limits, key: str, reason: int, form: Form) -> Quad:
 
 
 class Count(NamedTuple):
-    """A limit on a number of orders: the orders that `used` counts plus all orders of a basket <= `most`.
+    """A limit on a number of orders: the orders that `used` counts plus all orders of a basket (orders of one sample)
+    <= `most`.
 
     Orders that reduce a position count, but are always permitted.
     """

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 
 def _pace(limits: Limits) -> float | None:
-    """Return the multiple of the average volume that can be sold within `days` at the `participation`; None where
-    the limit is off."""
+    """Return the largest position as a multiple of the average volume: `days` x `participation` of the limit
+    `liquidity`. Returns None where the limit is off.
+    """
     spec = limits.liquidity
     return None if spec is None else spec.days * spec.participation
 

@@ -49,7 +49,7 @@ def assets(weight: float, limits: Limits, universe: Universe) -> list[Labels]:
 
 
 def herfindahl_form(most: float, limits: Limits) -> list[Form]:
-    """Return the limit on the sum of squared weights (Herfindahl's index) as a quadratic form, bounded by its root."""
+    """Return the limit `most` on the sum of squared weights (Herfindahl's index), as a limit on the root of the sum."""
     return [Form(sqrt(most), way=sqrt(most * (1.0 + limits.in_flight)))]
 
 

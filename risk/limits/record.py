@@ -41,9 +41,9 @@ class Refusal(NamedTuple):
 class Capped(NamedTuple):
     """A limit on each order by itself, from market data.
 
-    Limits of this kind and of `Barred` apply in the order of `place`, and the last one that reduces an order gives the
-    reason: `code`, or if it is None the first code of the limit. A `lasting` limit depends on the settings and the
-    universe alone, and is computed once for them.
+    Limits of this kind and of `Barred` apply in the order of `place`. The last one that reduces an order gives the
+    reason: its `code` or, where `code` is None, the limit's first code. A `lasting` limit depends on the settings and
+    the universe alone, and is computed once for them.
     """
 
     place: int
@@ -55,7 +55,7 @@ class Capped(NamedTuple):
 class Barred(NamedTuple):
     """A limit that marks symbols in which no order may add to a position, from the state of the account.
 
-    `place` (order of application) and `code` (reason) are as in `Capped`.
+    As in `Capped`, `place` is the order of application and `code` is the reason.
     """
 
     place: int

@@ -135,7 +135,7 @@ class Rules:
         return enabled
 
     def _bounded(self, table: list[tuple[Limit, K]]) -> list[tuple[Limit, K]]:
-        """Return the limits of a table that have a bound; those of `extra` that are off are omitted."""
+        """Return the limits of a table that have a bound. Limits of `extra` that are off are omitted."""
         return [(limit, kind) for limit, kind in table if limit.key not in EXTRA or self._value(limit) is not None]
 
     def _value(self, limit: Limit) -> Any:

@@ -46,8 +46,8 @@ class Portfolio:
         keys: Collection[str] = (),
         wanted: Collection[str] | None = None,
     ) -> None:
-        """Compute the positions to measure: those of the account, or with `lots` the positions after `lots` and all
-        open orders fill.
+        """Compute the positions to measure: the present positions of the account, or with `lots` the positions after
+        `lots` and all open orders fill.
 
         `account.up` are the lots of open buys and `account.down` those of open sells, both positive; None for none.
         """
@@ -74,7 +74,7 @@ class Portfolio:
         """The scenarios of each lookback; None where there are too few."""
 
     def cash(self, traded: float, paid: float) -> None:
-        """Write the limit on cash into `values`, set the `traded` value, and lower equity by the fees.
+        """Write the limit on cash into the attribute `values`, store the `traded` value, and lower equity by the fees.
 
         `traded` is the value of all orders at reference prices, `paid` the cost of new and open purchases at worst
         prices with fees.
@@ -168,8 +168,7 @@ class Portfolio:
 
 
 def pairs_small(size: Floats, spec: Correlation, bound: float) -> bool:
-    """Whether every pair of instruments surely weighs less than `bound` together, or one of the two is too light to
-    count.
+    """Whether in every pair of instruments both together surely weigh less than `bound`, or one is too light to count.
 
     `size` float64[N] are absolute weights.
     """
@@ -186,7 +185,7 @@ def _linear(row: Row, weights: Floats, traded: float) -> float:
 
 
 def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
-    """Write cash, buying power and traded value, at reference prices, into each book's `values` and `traded`."""
+    """Write cash, buying power and traded value, at reference prices, into the attributes of each book."""
     # without `lots` a book has no new orders: its present positions are measured
     moving = [portfolio for portfolio in portfolios if portfolio.lots is not None]
     if moving:

@@ -31,7 +31,8 @@ def historical(returns: Floats, weights: Floats, confidence: float) -> tuple[Con
 
     Marginal VaR is an instrument's loss in the VaR scenario, marginal CVaR its mean loss in the tail (D. Tasche, Risk
     contributions and performance measurement, 1999: the conditional expectation, here of scenarios). VaR depends on one
-    scenario, so shares of risk are better taken from CVaR. Incremental figures are computed without the position.
+    scenario, so shares of risk are better taken from CVaR. An incremental figure is the measure less the measure
+    without the position.
     """
     count = tail_count(len(returns), confidence)
     losses = -returns.dot(weights)
@@ -51,9 +52,11 @@ def historical(returns: Floats, weights: Floats, confidence: float) -> tuple[Con
 
 
 def parametric(cov: Floats, weights: Floats, deviations: float) -> Contributions:
-    """Return the contributions of positions to `deviations` standard deviations of the book:
-    `tails.normal_quantile(confidence)` for VaR, `normal_shortfall` for CVaR, the root of the samples per year for
-    annual volatility. All are 0 where no return varies.
+    """Return the contributions of positions to a multiple of the book's standard deviation. All are 0 where no return
+    varies.
+
+    The multiple `deviations` is `tails.normal_quantile(confidence)` for VaR, `normal_shortfall` for CVaR, and the root
+    of the samples per year for annual volatility.
 
     Source: P. Jorion, Value at Risk, 3rd ed. (2006), chapter 7; the components are Euler's.
     """

@@ -91,7 +91,7 @@ def effective_bets_of(weights: Floats, returns: Floats, cov: Floats | None = Non
 
 
 def _exp_entropy(parts: Floats) -> float:
-    """Return exp(-sum p ln p), where p are the fractions that `parts` have of their sum; NaN for a sum of 0."""
+    """Return exp(-sum p ln p), where p are the `parts` divided by their sum; NaN for a sum of 0."""
     total = float(parts.sum())
     if not total > 0.0:
         return float("nan")

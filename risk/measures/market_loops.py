@@ -54,8 +54,9 @@ class MarketLoops:
         return returns[rows - 1, n - 1]
 
     def moments(self, deviation: Floats, size: Floats, returns: ReadRows, rows: int) -> bool:
-        """Write the standard deviation of each symbol (divisor `rows` - 1) and the absolute mean, with a margin for
-        rounding; returns whether all returns are finite."""
+        """Write each symbol's standard deviation (divisor `rows` - 1) into `deviation`, and into `size` its absolute
+        mean with a margin for rounding. Returns whether all returns are finite.
+        """
         n: int = len(deviation)
         self.spans(rows, n, returns)  # raises IndexError where `returns` has fewer elements
         for k in range(n):

@@ -183,7 +183,8 @@ def stress_losses(moves: Floats, weights: Floats) -> Floats:
 
 
 def worst_stress(shocks: Sequence[Shock], losses: Floats) -> tuple[str, float] | None:
-    """Return name and loss of the scenario with the largest of the `losses` float64[K], the first of equal ones;
-    None where no loss is known."""
+    """Return (name, loss) of the scenario with the largest of the `losses` float64[K], of equal losses the first; None
+    where no loss is known.
+    """
     losses_by_name = [(shock.name, loss) for shock, loss in zip(shocks, losses.tolist(), strict=True) if loss == loss]
     return max(losses_by_name, key=lambda pair: pair[1]) if losses_by_name else None

@@ -71,9 +71,9 @@ def christoffersen(pairs: tuple[int, int, int, int]) -> float:
     """Return the likelihood ratio of independence of the exceedances against a first-order Markov chain, chi-square
     with 1 degree of freedom.
 
-    `pairs` counts neighbouring samples in which the loss (stayed within, stayed within) the forecast, (stayed within,
-    exceeded), (exceeded, stayed within), (exceeded, exceeded). Source: P. Christoffersen, Evaluating interval forecasts
-    (1998).
+    `pairs` are four counts of pairs of neighbouring samples, by which of the two is an exceedance (a loss above the
+    forecast): (neither, only the later, only the earlier, both). Source: P. Christoffersen, Evaluating interval
+    forecasts (1998).
     """
     n00, n01, n10, n11 = pairs
     transitions = n00 + n01 + n10 + n11

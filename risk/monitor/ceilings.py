@@ -1,9 +1,8 @@
 """Upper bounds of limit values, which settle most levels without a measurement.
 
 What can go wrong: a level changes without an alert. A band, the range of values at which a limit keeps its level, is
-therefore only used to show that a level stays. Where it does not show that, the limit is a doubt, and this limit alone
-is measured. A value within rounding of an edge of its band counts as a doubt too, because two ways to compute the value
-may differ.
+therefore only used to show that a level stays. A limit whose band does not show this is a doubt, and is measured. A
+value within rounding of an edge of its band is a doubt too, because two ways to compute the value may differ.
 
 - Exposures, weights and group weights (families) are exact. `quantd.trading.history.RunningSums` bounds VaR, CVaR and
   volatility.
@@ -65,7 +64,7 @@ class Doubts:
         self.limits.append((key, least, most, bound))
 
     def add_of_returns(self, key: str, least: float, most: float, bound: float) -> None:
-        """Add a limit over returns; its values become NaN unless a measurement would use the same rows of returns."""
+        """Add a limit over returns, with NaN for both values if a measurement may use other rows of returns."""
         if self.complete:
             self.add(key, least, most, bound)
         else:
@@ -130,7 +129,7 @@ class FamilyBand:
         self.alone = alone
 
     def value(self, book: Holdings) -> float:
-        """Return the largest gross weight of a group, or the largest of the measures `alone`."""
+        """Return the largest gross weight of a group or, if larger, of a single position (measures `alone`)."""
         heaviest: float = book.heaviest_group(self.labels, self.sums)
         member: MeasureBand
         for member in self.alone:
@@ -194,7 +193,8 @@ class Window:
 
     While the norm of the losses is below `ceiling`, no limit of `tails` changes its level. `ceiling` is computed for
     `rows` rows of returns; `rows` is -1 before the first time. With `spread` there is a limit on diversification: a
-    value between `low` and `high` keeps its level; the last value was between `least` and `most`, NaN without one.
+    value between `low` and `high` keeps its level. The last value was between `least` and `most`, which are NaN before
+    the first value.
     """
 
     lookback: int
@@ -374,7 +374,7 @@ class PairBand:
 
 
 class Bands:
-    """For each limit of a book, the values at which it keeps its present level."""
+    """The bands of a book's limits: for each limit, the values at which the limit keeps its present level."""
 
     rules: Final[Any]
     levels: Final[dict[str, int]]
@@ -494,8 +494,8 @@ class Bands:
         """Whether `ring` (recent returns) has every return of the longest lookback, or of a shorter history of the
         book.
 
-        At least `_fewest` rows, the least for a measurement, are needed. If so, a measurement uses the same rows as
-        the bands. No lookback is shorter than `_fewest`.
+        At least `_fewest` rows, the least for a measurement, are needed. If the result is True, a measurement uses the
+        same rows as the bands. No lookback is shorter than `_fewest`.
         """
         if self._longest == 0:
             return True

@@ -22,8 +22,10 @@ OTHER: Final = 2
 
 
 class EquitySeries:
-    """Equity of one book at its last samples, cumulated deposits less withdrawals, both in micro-currency, and interest
-    on cash. Deposits and withdrawals between two samples are no profit or loss (time-weighted returns).
+    """The equity of one book at its last samples, with cumulated deposits less withdrawals and interest on cash.
+
+    Equity and deposits are in micro-currency. Deposits and withdrawals between two samples are no profit or loss
+    (time-weighted returns).
 
     The newest `count` samples, KEPT + 1 at most, are the elements before `end`. A full buffer moves them to its
     beginning.

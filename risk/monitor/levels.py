@@ -72,15 +72,16 @@ def share_of(key: str, value: float, bound: float) -> float:
 
 
 def in_use(key: str, value: float, bound: float) -> bool:
-    """Whether at least the share QUIET of the limit `key` is in use; False for a limit in UNWATCHED, without levels."""
+    """Whether at least the share QUIET of the limit `key` is in use; False for the limits UNWATCHED, without levels."""
     if key in UNWATCHED or (value < QUIET * bound and key not in FLOORS):
         return False
     return share_of(key, value, bound) >= QUIET
 
 
 def level(share: float, before: int = NONE) -> int:
-    """Return the alert level at a `share` of the bound. `before` is the previous level, which ends only at a lower
-    share than the one at which it starts."""
+    """Return the alert level at a `share` of the bound. `before` is the previous level. A level ends only at a lower
+    share than its start.
+    """
     return max(bisect(_BEGINS, share), min(before, bisect(_ENDS, share)))
 
 

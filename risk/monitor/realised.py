@@ -43,14 +43,14 @@ class Realised(EquitySeries):
         self.earned[self.end - 1], self.rated = earned, True
 
     def begin(self, equity_micro: int, flows_micro: int) -> None:
-        """Add the first sample: growth begins at it, whatever was deposited earlier."""
+        """Add the first sample. Growth is measured from this sample on, and earlier deposits do not count."""
         self.append(equity_micro, flows_micro)
         self.growth = 1.0
 
     def moved(self, amount_micro: int) -> None:
         """Register a deposit, or a withdrawal (negative), at the instant of the last sample and after its valuation.
 
-        No earlier return includes it.
+        No earlier return includes the amount.
         """
         if self.count:
             self.equity[self.end - 1] += amount_micro
@@ -69,8 +69,9 @@ class Realised(EquitySeries):
         return np.asarray(column)[self.end - self.count : self.end]
 
     def returns(self) -> Floats:
-        """Return the returns per sample, at most KEPT, oldest first, without those that begin at a sample whose
-        equity was not positive."""
+        """Return the returns per sample, at most KEPT, oldest first. A return that begins at a sample whose equity was
+        not positive is left out.
+        """
         equity, flows = self._newest(self.equity), self._newest(self.flows)
         return time_weighted_returns(equity, flows)[equity[:-1] > 0.0]
 
@@ -80,15 +81,16 @@ class Realised(EquitySeries):
         return self.count > 0 and float(self._newest(self.equity).min()) > 0.0
 
     def risk_free_annual(self) -> RiskFree:
-        """Return the annual risk-free rate of `returns`: the default number, or float64[len(returns)] if an interest
-        rate on cash is known."""
+        """Return the annual risk-free rate for the result of `returns`: the default number, or float64[len(returns)] if
+        an interest rate on cash is known.
+        """
         if not self.rated:
             return RISK_FREE_ANNUAL
         free: Floats = self._newest(self.earned)[1:] * SAMPLES_PER_YEAR
         return free[self._newest(self.equity)[:-1] > 0.0]
 
     def wealth(self) -> Floats:
-        """Return float64[T], the growth of 1 by `returns`; empty before the first return."""
+        """Return float64[T], what 1 has grown to after each return; empty before the first return."""
         returns = self.returns()
         return compounded(returns) if len(returns) else returns
 
@@ -96,7 +98,7 @@ class Realised(EquitySeries):
         """Return (value, bound) of the limits `max_realised_volatility` (annual) and `min_sharpe`, if they are set and
         at least LEAST returns are known.
 
-        The definitions are those of `quantd.trading.statistics`. An undefined Sharpe ratio is omitted.
+        `quantd.trading.statistics` defines both. An undefined Sharpe ratio is omitted.
         """
         highest_volatility, lowest_sharpe = limits.max_realised_volatility, limits.min_sharpe
         if highest_volatility is None and lowest_sharpe is None:

@@ -29,8 +29,9 @@ def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None =
 
 
 class Part(NamedTuple):
-    """One agent's part of a basket: lots and positions, float64[N] signed, and the limits of the agent's own gate
-    call."""
+    """One agent's part of a basket (the orders of one sample): lots and positions, float64[N] signed, and the limits of
+    the agent's own gate call.
+    """
 
     lots: Floats
     held: Floats
@@ -40,7 +41,7 @@ class Part(NamedTuple):
 def _narrow(
     worst: list[int], ctx: Context, verdict: Verdict, account: Account, limits: Limits, parts: list[Part]
 ) -> None:
-    """Narrow the worst prices, in nano-currency by column, to those of each agent's own gate call.
+    """Narrow the worst prices, in nano-currency by column, to the worst prices in each agent's own gate call.
 
     The agent's collars (limit distances) may be narrower, or the agent adds to a position where the account as a whole
     reduces one.

@@ -20,8 +20,9 @@ from quantd.trading.number_types import Floats, float_zeros
 
 
 class Forms:
-    """The quadratic limits of one basket. `sized` has the sizes of exposures and orders, `corners` the matrix
-    products with them."""
+    """The quadratic limits of one basket (the orders of one sample). `sized` has the sizes of exposures and orders,
+    `corners` the matrix products with them.
+    """
 
     basket: Basket
     factor: Factor
@@ -51,14 +52,12 @@ class Forms:
 
     def scale(self, state: Standing, form: Form, spread: Spread) -> bool:
         """Lower the common factor f of the orders to the largest with which sqrt(sum of C_ij e_i e_j) <= bound x
-        equity, where e_i is the exposure in symbol i and C the covariance, and each product is taken at its largest
+        equity. Here e_i is the exposure in symbol i, and C is the covariance. Each product is taken at its largest
         over what may fill.
 
-        Returns True if the limit is already breached: every order in a symbol with a variance is then refused. Let y be
-        the largest and z the smallest sizes of each side's range of exposure. The sum is at most y'My - z'Wz, and equal
-        to it while no range crosses zero. M has the positive entries of C for equal sides, and minus its negative
-        entries for opposite sides; W the other way round. `state` is the book without
-        its adding orders: while orders are open, or (`settled`) after all fills.
+        Returns True if the limit is already breached: every order in a symbol with a variance is then refused. The sum
+        is replaced by an upper bound (`add_corners`), which is exact while no range of exposure crosses zero. `state`
+        is the book without its adding orders: while orders are open, or (`settled`) after all fills.
         """
         basket: Basket = self.basket
         factor: Factor = self.factor

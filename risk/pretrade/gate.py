@@ -118,7 +118,7 @@ def measure(
 
 
 def _values_to_record(values: Values, cutting: Collection[str] = ()) -> Values:
-    """Return the values whose use may raise an alert, and those of the limits in `cutting`."""
+    """Return the values of the limits whose use may raise an alert, and of the limits in `cutting`."""
     return {k: pair for k, pair in values.items() if in_use(k, *pair) or k.partition(".")[0] in cutting}
 
 
@@ -190,7 +190,7 @@ def gate(ctx: Context, account: Account, order_lots: Floats, limits: Limits, swi
 
 
 def _refused_openings(ctx: Context, account: Account, lots: Floats, rules: Rules, reason: Codes) -> Bools | None:
-    """Return bool[N], the symbols of complying `lots` whose position may only be reduced; None for none.
+    """Return bool[N], True for symbols in which a limit on new positions refuses the order of `lots`; None for none.
 
     The code of the limit is written to `reason` at these symbols.
     """
@@ -220,9 +220,9 @@ def _pass(
 ) -> tuple[Floats, bool]:
     """Decide the orders `asked` once.
 
-    Returns the signed lots that pass, and whether a further pass is needed, because with fewer symbols more rows of
-    returns may be complete. A limit of an installed package whose function raises permits nothing; an error of a
-    built-in limit is raised again.
+    Returns (signed lots that pass, whether a further pass is needed). With fewer symbols more rows of returns may be
+    complete. A limit of an installed package whose function raises permits nothing; an error of a built-in limit is
+    raised again.
     """
     prepared = _prepared(rules)
     cached_market = ctx.ready.get(id(rules))
@@ -266,7 +266,7 @@ def _pass(
 
 
 def _begin(basket: Basket, account: Account, asked: Any, reason: Any) -> None:
-    """Write an account and the orders `asked` into a basket.
+    """Write an account and the orders `asked` into a basket (the orders of one sample).
 
     An account without `open_loss` (the largest fall of equity when open orders fill) is marked as `derived`: the gate
     then computes a bound of that loss.

@@ -224,7 +224,7 @@ def _product(code: int, cap: OfVolume | OfNotional, rules: Rules) -> Cap | None:
 def _losses(source: Scenarios, worst: int, number: int) -> Losses:
     """Return the losses of a tail limit over `source`, with their returns by symbol.
 
-    `worst` is how many worst losses count. `number` identifies the scenarios: limits over the same ones share it.
+    `worst` is how many worst losses count. `number` identifies the scenarios: limits over the same scenarios share it.
     """
     size = len(source)
     losses = Losses(
@@ -312,8 +312,8 @@ class Market:
         return [cap for _, cap in sorted([*self._parts, *masks], key=itemgetter(0))]
 
     def with_rows(self, ctx: Context, carried: Bools, lots: Floats) -> "tuple[Market, bool]":
-        """Return the market restricted to the rows of returns that all `carried` symbols and all symbols with `lots`
-        have, and whether fewer symbols may have more rows.
+        """Return (market restricted to the rows of returns that all `carried` symbols and all symbols with `lots` have,
+        whether fewer symbols may have more rows).
 
         `ctx` must be the context of this market.
         """
@@ -340,7 +340,7 @@ class Market:
 
 
 def _barred(ctx: Context, prepared: Prepared) -> Any:
-    """Return float64[N]: the reason code why no order may reduce a position in the symbol; 0 if orders may."""
+    """Return float64[N]: the reason code why no order may reduce a position in the symbol; 0 if one may."""
     rules = prepared.rules
     off_grid = ctx.off_grid(rules.limits.reduce_collar, rules.ticks, rules.widest_tick)
     if off_grid is None and ctx.all_priced:
@@ -362,7 +362,7 @@ def _short(ctx: Context, rules: Rules) -> Floats | None:
 
 
 def _add_statistics(scene: Scene, rare: "RareArrays", scenarios: dict[int, Scenarios], prepared: Prepared) -> None:
-    """Add the scenarios of the limits on tail losses and the covariances of the quadratic limits to a scene.
+    """Add the scenarios of the limits on tail losses and the covariances of the quadratic limits to a scene (a market).
 
     At first the scene has only the deviations and means from which bounds follow. `rare` adds returns and matrices if a
     basket needs them. Limits over the same scenarios with the same number of worst losses share one entry.

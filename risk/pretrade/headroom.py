@@ -68,7 +68,7 @@ def most(ctx: Context, account: Account, limits: Limits, column: int, side: int,
     """Return the largest order in one symbol that would pass alone, bought (`side` 1) or sold (-1). The limit on
     repeated orders is not checked.
 
-    The gate is asked for an order of VAST times the equity, which no limit permits, and answers what passes of it.
+    The gate decides an order of VAST times the equity, which no limit permits. The part that passes is the result.
     """
     price = float(ctx.px[column])
     unaffordable_lots = np.ceil(VAST * max(account.equity, 1.0) / price) if price > 0.0 else VAST
@@ -95,8 +95,8 @@ def _largest_between(
     `passes` and a size that is `cut` for lack of equity.
 
     `answer` returns the lots of an order of some size that pass, and the limit that cut the order. After the costs of a
-    very large order too little equity remains for the existing weights, so that all of it is refused. After a smaller
-    order enough equity remains, and another limit applies, or none.
+    very large order too little equity remains for the existing weights, so that the whole order is refused. After a
+    smaller order enough equity remains, and another limit applies, or none.
     """
     reason = Reason.EQUITY
     while cut - passes > 1.0:
@@ -127,9 +127,9 @@ _MOST_ALONE: Final = 512
 
 
 def only(limits: Limits, key: str) -> Limits:
-    """Return `limits` where, of the limits that can be off, only `key` is on.
+    """Return `limits` with every limit off except `key`, and except limits that are always on.
 
-    The result is cached, because `rules_of` finds rules by identity.
+    The result is cached, because `rules_of` finds the rules of a set of limits by the identity of the set.
     """
     entry = _alone.get((id(limits), key))
     if entry is None:
@@ -141,7 +141,7 @@ def only(limits: Limits, key: str) -> Limits:
 
 
 def _only(limits: Limits, key: str) -> Limits:
-    """Return `limits` with only `key` on; the uncached form of `only`."""
+    """Return the result of `only` (`limits` with only `key` on) without the cache."""
     table, _, name = key.partition(".")
     off = {f: d for f, d in _DEFAULTS.items() if not LIMITS[f].always and f != table}
     off["group_caps"] = tuple((group, cap) for group, cap in limits.group_caps if group == name)
@@ -180,7 +180,7 @@ def figures(ctx: Context, account: Account, limits: Limits, lots: Floats | None)
     """Return the value and bound of every limit that is on, at the present positions (`lots` None) or after `lots` and
     all open orders fill.
 
-    For a limit per symbol, group or pair, the value is that of the heaviest one.
+    A limit per symbol, group or pair has the value of the heaviest symbol, group or pair.
     """
     book = Portfolio(ctx, account, limits, lots)
     standings(ctx, [book])
@@ -242,8 +242,9 @@ def figures_of(ctx: Context, account: Account, limits: Limits, lots: Floats | No
 
 
 def _members(book: Portfolio, weights: Floats, column: int | None = None) -> list[tuple[str, str, float, float]]:
-    """Return (key, name, weight, bound) of each sector, group and asset; with `column` only of the groups of this
-    symbol."""
+    """Return (key, name, weight, bound) of each sector, group and asset; with `column`, only of the sectors, groups and
+    assets to which this symbol belongs.
+    """
     universe = book.rules.universe
     members = []
     for family in book.rules.families:

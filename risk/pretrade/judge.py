@@ -6,8 +6,8 @@ which must not be changed.
 
 - `split` separates reductions from the orders that add risk. It must come before `settle`, which counts the reductions
   as fills.
-- `settle` makes the one or two states of the book: while orders are open, and, where a limit is wider then, after all
-  fills.
+- `settle` makes the states of the book: one while orders are open and, if a limit is wider during that time, a second
+  one after all fills.
 - `cap` and `count` cut single orders, which needs no scenarios. Then `history` refuses symbols with too few returns.
 - `shrink` cuts orders by the limit on pairs, scales all by one factor, and then checks weights and pairs once more. The
   first check of an order allowed only for its own costs; the second takes the equity that the whole basket leaves.
@@ -45,7 +45,9 @@ from quantd.trading.number_types import Floats, Ints, float_zeros, int_zeros
 
 
 class Gate:
-    """Decides which lots of an order basket pass, for books of `n` symbols, one basket after another."""
+    """Decides which lots of a basket (the orders of one sample) pass, for books of `n` symbols, one basket after
+    another.
+    """
 
     n: int
     basket: Basket
@@ -75,8 +77,8 @@ class Gate:
         self.rooms, self.order, self.groups = float_zeros(counts), int_zeros(n), float_zeros(n + 1)
 
     def judge(self, bounds: Bounds, scene: Scene, caps: list[Cap], run: bool) -> bool:
-        """Decide the basket: `basket.size` and `basket.reduced` become the lots that pass, `basket.reason` the codes of
-        the limits that reduced orders.
+        """Decide the basket (the orders of one sample): `basket.size` and `basket.reduced` become the lots that pass,
+        `basket.reason` the codes of the limits that reduced orders.
 
         Without `run` (the switch is not at RUN) only reducing orders pass. Returns False if the rows of returns depend
         on the symbols that still have orders: the caller then calls this method again, with a scene of these symbols.
@@ -197,8 +199,9 @@ class Gate:
                     basket.cap(k, most, cap.code)
 
     def weigh(self) -> None:
-        """Reduce each order so that |position| <= weight x equity, with equity reduced by the cost of its own worst
-        price. `flight` is the book while orders are open, `after` the book after all fills."""
+        """Reduce each order so that |position| <= weight x equity, where equity is reduced by the order's cost at its
+        worst price. `flight` is the book while orders are open, `after` the book after all fills.
+        """
         basket: Basket = self.basket
         bounds: Bounds = self.bounds
         heavy: bool = self.too_heavy(self.flight)
@@ -222,8 +225,9 @@ class Gate:
         return not state.heaviest <= bound * state.equity_after + self.basket.near
 
     def lots_of_weight(self, state: Standing, k: int, equity: float) -> float:
-        """Return the lots up to which the position in symbol `k` weighs at most its share of `equity`, less its own
-        slippage."""
+        """Return the lots up to which the position in symbol `k` weighs at most its share of `equity`, where `equity`
+        is reduced by the slippage of the order.
+        """
         bound: float = self.bounds.weight * state.wider
         price: float = self.basket.px[k]
         exposure: float = state.longs[k] if self.basket.wish[k] > 0.0 else state.shorts[k]
@@ -301,8 +305,8 @@ class Gate:
         return basket.left()
 
     def settled_cash(self) -> None:
-        """Reduce buys to the cash after all fills, because short sales bring less proceeds if they were
-        reduced after all orders were scaled by the common factor.
+        """Reduce buys to the cash after all fills. After all orders were scaled by the common factor, short sales may
+        have been reduced further, and then bring less cash for the buys.
 
         `after` is the book after all fills: `more_long` and `more_short` are the values of its adding buys and sells,
         and `spent` is its cash in use without them, below 0 where cash is available. By unit of value, `settled_long`

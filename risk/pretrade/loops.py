@@ -44,8 +44,9 @@ class Loops:
         return rows[k, size - 1]
 
     def begin(self, basket: Basket, asked: ReadFloats, lots: ReadFloats, reason: ReadCodes) -> None:
-        """Begin a basket: write the requested lots, the positions and the reason codes so far; there are no open
-        orders."""
+        """Begin a basket (the orders of one sample): write the requested lots, the positions and the reason codes so
+        far; there are no open orders.
+        """
         for k in range(basket.n):
             basket.wish[k], basket.lots[k], basket.reason[k] = asked[k], lots[k], reason[k]
             basket.up[k] = basket.down[k] = 0.0
@@ -238,10 +239,11 @@ class Loops:
         """Write into `out`, by side (long or short), the matrix products M y, M z and W v, from which a bound on a
         quadratic form is computed.
 
-        y are the largest sizes of `of` (`shorts`, `longs`), z its orders (`less`, `more`), v its smallest sizes
-        (`under`, `over`); none is negative. M, for pairs of sides, has the positive entries of float64[N, N] `matrix`
-        where both sides are the same, and minus its negative entries where they differ; W has them the other way round.
-        Without `sided` nothing is short, and the products of the short side are 0.
+        From `of`, y are the largest sizes (`shorts`, `longs`), z the orders (`less`, `more`) and v the smallest sizes
+        (`under`, `over`); none is negative. M has the positive entries of float64[N, N] `matrix` for pairs of equal
+        sides, and the absolute values of its negative entries for pairs of opposite sides. W has the positive entries
+        for opposite sides, and the absolute negative ones for equal sides. Without `sided` nothing is short, and the
+        products of the short side are 0.
         """
         self.clear(out.shorts, n)
         self.clear(out.longs, n)
@@ -269,11 +271,11 @@ class Loops:
         like_outer: Floats, unlike_outer: Floats, like_orders: Floats, unlike_orders: Floats, like_inner: Floats,
         unlike_inner: Floats,
     ) -> None:  # fmt: skip
-        """Add the products of one side to `outer` (M y), `orders` (M z) and `inner` (W v). `like_` arrays are of the
-        same side, `unlike_` arrays of the opposite one.
+        """Add the products of one side to `outer` (M y), `orders` (M z) and `inner` (W v). Arrays `like_...` are of the
+        same side, arrays `unlike_...` of the opposite side.
 
-        y are the largest sizes of exposures, z the orders, v the smallest sizes of exposures. M has the positive
-        entries of `matrix` for equal sides and minus its negative entries for opposite sides, W the other way round.
+        y are the largest sizes of exposures, z the orders, v the smallest sizes. M has the positive entries of `matrix`
+        for equal sides and the absolute negative entries for opposite sides. W has the two exchanged.
         """
         for k in range(n):
             like_y: float = like_outer[k]

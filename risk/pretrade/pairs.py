@@ -8,9 +8,9 @@ exposures that the earlier ones added.
 `clip` runs twice. The first call lowers equity by the accepted orders only, so that a single order gets the most lots.
 The second call, after the common factor, uses the equity that remains after all orders.
 
-Correlations of N symbols cost N x N operations. None is computed if twice the heaviest side, or the two heaviest sides
-together, comply; otherwise only links between heavy sides are made. A correlation that is not a number counts as
-linked.
+Correlations of N symbols cost N x N operations. None is computed if twice the heaviest side complies, or the two
+heaviest sides together do; otherwise only links between heavy sides are made. A correlation that is not a number counts
+as linked.
 """
 
 from math import inf, nan
@@ -26,7 +26,9 @@ NOT_KNOWN = -1
 
 
 class Pairs:
-    """The pairs of one basket of n symbols. A side is an index: k for symbol k held short, n + k for it held long."""
+    """The pairs of one basket (the orders of one sample) of n symbols. A side is an index: k for symbol k held short, n
+    + k for it held long.
+    """
 
     basket: Basket
     bounds: Bounds
@@ -80,7 +82,7 @@ class Pairs:
         """Reduce the orders that add to positions so that every pair complies, larger notionals first.
 
         Without `final`, equity falls by accepted orders and the order itself, so that a single order gets the most
-        lots. With `final`, equity is the lowest that the whole basket may leave. Side k is symbol k held short, side
+        lots. With `final`, equity is the lowest that all orders may leave. Side k is symbol k held short, side
         n + k the same symbol held long. `state` is the book without its adding orders.
         """
         basket: Basket = self.basket

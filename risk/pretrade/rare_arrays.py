@@ -6,8 +6,9 @@ from quantd.trading.number_types import FloatRows
 
 
 class Rare(Protocol):
-    """Computes the arrays of a scene that few baskets need. The object has no reference to the scene, so that the
-    memory of both is freed at once."""
+    """Computes the arrays of a scene (a market) that few baskets of orders need. The object has no reference to the
+    scene, so that the memory of both is freed at once.
+    """
 
     def add_returns(self) -> None:
         """Fill in the returns of the sampled scenarios, by symbol, for each measure of loss that lacks them."""
@@ -19,4 +20,5 @@ class Rare(Protocol):
 
     def add_links(self, sides: list[int]) -> FloatRows | None:
         """Return codes of correlated pairs of symbols (links), at least between the symbols of `sides`; None if the
-        scene has them already."""
+        scene (the market) has them already.
+        """

@@ -44,8 +44,9 @@ class Spread:
 
 
 class Scene:
-    """The market at one sample under one set of rules. `rare` computes the arrays that few baskets need, when they
-    are asked for."""
+    """The market at one sample under one set of rules. `rare` computes the arrays that few baskets of orders need, when
+    they are asked for.
+    """
 
     px: Floats
     volume: Floats

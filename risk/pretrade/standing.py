@@ -21,7 +21,9 @@ EXACT = 9007199254740992.0
 
 
 class Basket:
-    """The orders of one basket. Arrays are float64[N]; lots are unsigned, except in `wish`, `lots` and `reduced`."""
+    """The orders of one basket (one sample). Arrays are float64[N]; lots are unsigned, except in `wish`, `lots` and
+    `reduced`.
+    """
 
     n: int
     px: Floats

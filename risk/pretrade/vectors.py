@@ -100,8 +100,8 @@ class Vectors(Loops):
         """Write into `out`, by side (long or short), the products of a matrix with the sizes in `of`, from which a
         bound on a quadratic form is computed.
 
-        Equal sides use the positive entries of `matrix`, opposite sides its negative entries with the sign reversed;
-        for the smallest sizes `under` and `over` it is the other way round. Rows are added in order.
+        Equal sides use the positive entries of `matrix`, opposite sides its negative entries with the sign reversed.
+        For the smallest sizes, `under` and `over`, the two are exchanged. Rows are added in order.
         """
         # without `sided` nothing is short, and the products of the short side are 0
         entries = np.asarray(matrix)

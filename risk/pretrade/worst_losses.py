@@ -5,8 +5,9 @@ are scaled is therefore not computed on a fixed set of scenarios. For VaR it is 
 single scenarios. For a mean of losses it is found exactly after finitely many sets of scenarios (W. Dinkelbach, 1967).
 
 In every scenario each range of exposures counts with its largest loss, whichever orders fill. Cheap upper bounds come
-first: deviations and means of the losses, then for VaR the number of losses above the bound, for a mean the sum of the
-losses above an edge (R. Rockafellar and S. Uryasev, 2000). Losses are sorted only where these bounds do not suffice.
+first: deviations and means of the losses. The next bound is for VaR the number of losses above the limit's bound, and
+for a mean the sum of the losses above a threshold (R. Rockafellar and S. Uryasev, 2000). Losses are sorted only where
+these bounds do not suffice.
 Consecutive limits over the same scenarios share `lossy`, the losses of the book with all orders.
 """
 
@@ -21,7 +22,7 @@ from quantd.trading.number_types import Floats, float_zeros
 
 
 class Tails:
-    """The limits on tail losses of one basket. Arrays float64[S] are by scenario."""
+    """The limits on tail losses of one basket (the orders of one sample). Arrays float64[S] are by scenario."""
 
     basket: Basket
     factor: Factor

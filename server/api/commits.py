@@ -88,9 +88,9 @@ async def committed(
 ) -> Committed[T]:
     """Queue `events`, which the engine handles in this order.
 
-    Return the commit of the last one with the answer that `outcome` computed. Raises InboxFull, and Refused where the
-    engine refuses an event. Its text begins with `partly`, which says what was done already, if an earlier event was
-    accepted. The text `refused` follows if the last event is refused.
+    Return the commit of the last event with the answer that `outcome` computed. Raises InboxFull, and Refused where the
+    engine refuses an event. The text of Refused begins with `partly`, which says what was done already, if an earlier
+    event was accepted. The text `refused` follows if the last event is refused.
     """
     request_commits = of_request()
     commits = await request_commits.settled(request_commits.queue(service, events, outcome))

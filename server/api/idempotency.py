@@ -349,7 +349,7 @@ class Keys:
         return self._database
 
     def _begin(self, name: tuple[str, str], digest: bytes) -> Answered | None:
-        """Record a new (sender, key) and return None, or return the answer of a known one.
+        """Record a new (sender, key) and return None, or return the answer of a known (sender, key).
 
         Raises Refused for a key that another request used, and while the answer to the first request is not known.
         """

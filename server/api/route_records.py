@@ -103,7 +103,7 @@ Route = Read | Post | Page | Entry
 
 
 def named_by(body: type[Struct], *fields: str, how: Literal["anyOf", "oneOf"] = "anyOf") -> Any:
-    """`body` with a note for the OpenAPI document: it needs any, or exactly one (`oneOf`), of these text fields.
+    """Return `body` with a note in the OpenAPI document: it needs at least one, or exactly one (`oneOf`), of `fields`.
 
     The handler itself checks which fields a request has, with a better message than the schema gives.
     """

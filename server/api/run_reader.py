@@ -86,7 +86,7 @@ class RunReader:
             return assessment
 
     def _account_key(self) -> tuple[int, int, int]:
-        """(Instant, number of fills, number of open baskets): the tuple changes whenever the state of the account
+        """Return (instant, number of fills, number of open baskets), which changes whenever the state of the account
         changes.
         """
         shell = self.service.shell
@@ -111,8 +111,8 @@ class RunReader:
             raise Refused(503, "store", str(why)) from None
 
     def beside(self, reader: Reader, since: int = 0) -> dict[int, dict[str, str]]:
-        """Instant of a sample -> name of a shadow -> equity of its book as text, from the instant `since` on, in ns
-        UTC.
+        """Return instant of a sample (ns UTC) -> name of a shadow (simulated agent) -> equity of the shadow's book as
+        text, from the instant `since` on.
         """
         return shadow_books(reader, [agent.name for agent in self.config.shadows], since)
 

@@ -124,8 +124,8 @@ class Api:
                 return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
             def repeated_answer() -> bytes | None:
-                """The body of the answer to an idempotency key that was used already; None: the first answer is sent
-                again.
+                """The body of the answer to an idempotency key that was used already; with None the first answer is
+                sent again.
                 """
                 return None if route.again is None else msgspec.json.encode(route.again(body))
 

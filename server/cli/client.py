@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Unanswered(Failure):
-    """No daemon answers; it is unknown whether it carried out the request."""
+    """No daemon answers, so that nobody knows whether the request was carried out."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, TRY_LATER)

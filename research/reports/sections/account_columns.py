@@ -23,8 +23,7 @@ def first_benchmark(report: BacktestReport) -> str:
 def metric_rows(report: BacktestReport, names: Sequence[str] | None = None) -> list[str]:
     """Return the HTML rows of the metrics in `names`, of all where it is None. The tooltip has formula and source.
 
-    `figure` makes a cell: its first argument is the path of the number in the report's JSON, its last one the CSS
-    class.
+    The helper `figure` makes a cell from the number's path in the report's JSON, the number, its unit and a CSS class.
     """
     return [
         row(

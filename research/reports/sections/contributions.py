@@ -11,8 +11,7 @@ from quantd.research.reports.sections.section import Charts, Section, Table
 def attribution(report: BacktestReport, _: Charts) -> str:
     """Return tables of contributions by symbol, sector, agent and kind, and of decisions and execution, as HTML.
 
-    `figure` makes a cell: its first argument is the path of the number in the report's JSON, its last one the CSS
-    class.
+    The helper `figure` makes a cell from the number's path in the report's JSON, the number, its unit and a CSS class.
     """
     breakdown = report.attribution
     assert breakdown is not None  # SECTION needs the attribution: a report without it never comes here

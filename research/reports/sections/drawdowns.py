@@ -11,7 +11,7 @@ from quantd.research.reports.sections.section import Charts, Section, Table
 def drawdowns(report: BacktestReport, _: Charts) -> str:
     """Return the chart of drawdown and the table of the deepest ones, as HTML.
 
-    `figure` makes a cell; its first argument is the path of the number in the report's JSON.
+    The helper `figure` makes a cell from the number's path in the report's JSON, the number and its unit.
     """
     rows = [
         row(

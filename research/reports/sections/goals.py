@@ -11,8 +11,7 @@ from quantd.research.reports.sections.section import Charts, Section, Table
 def goals(report: BacktestReport, _: Charts) -> str:
     """Return the table of goals with the measured figures, as HTML.
 
-    `figure` makes a cell: its first argument is the path of the number in the report's JSON, its last one the CSS
-    class.
+    The helper `figure` makes a cell from the number's path in the report's JSON, the number, its unit and a CSS class.
     """
     rows = [
         row(

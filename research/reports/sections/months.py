@@ -18,8 +18,8 @@ FULL_COLOR: Final = {"month": 0.10, "year": 0.30}
 def months(report: BacktestReport, _: Charts) -> str:
     """Return the heat map: a row for each year with its months, the year's return, and the first benchmark's return.
 
-    A gain or loss of FULL_COLOR or more has the strongest colour. `figure` makes a cell; its first argument is the path
-    of the number in the report's JSON.
+    A gain or loss of FULL_COLOR or more has the strongest colour. The helper `figure` makes a cell from the number's
+    path in the report's JSON, the number and its unit.
     """
     index = {(month.year, month.month): k for k, month in enumerate(report.months)}
     rows = []

@@ -44,7 +44,7 @@ def _capitalized(text: str) -> str:
 
 
 def _benchmark_text(account: Account) -> str:
-    """Return a benchmark's name with its policy, where the name does not say it, and its limits.
+    """Return a benchmark's name, its policy where the name does not say it, and its limits, as text.
 
     The policy of a single-symbol benchmark is left out: "SPY 1", the symbol with its weight, would repeat "SPY".
     """

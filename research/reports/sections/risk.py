@@ -12,8 +12,7 @@ from quantd.research.reports.sections.section import Charts, Section, Table
 def risk(report: BacktestReport, _: Charts) -> str:
     """Return the table of tail risk as HTML. With a history of the books, each symbol's part in the risk follows.
 
-    `figure` makes a cell: its first argument is the path of the number in the report's JSON, its last one the CSS
-    class.
+    The helper `figure` makes a cell from the number's path in the report's JSON, the number, its unit and a CSS class.
     """
     tails = table(
         ("", *names_of(report)), metric_rows(report, ("var_95", "cvar_95", "var_99", "cvar_99", "max_drawdown"))

@@ -17,8 +17,8 @@ TESTS: Final = {
 def statistics(report: BacktestReport, _: Charts) -> str:
     """Return the significance of the house's Sharpe ratio, and the tests against each benchmark, as HTML.
 
-    The house is the whole account. `figure` makes a cell; its first argument is the path of the number in the report's
-    JSON.
+    The house is the whole account. The helper `figure` makes a cell from the number's path in the report's JSON, the
+    number and its unit.
     """
     figures_of_house = report.statistics
     house_rows = [

@@ -14,8 +14,8 @@ from quantd.trading.display_text import instant_text
 def trades(report: BacktestReport, _: Charts) -> str:
     """Return counts of orders and round trips, hit rates by symbol, and the largest winners and losers, as HTML.
 
-    The gate is the check of limits before an order; a switch stops trading. `figure` makes a cell; its first argument
-    is the path of the number in the report's JSON.
+    The gate is the check of limits before an order; a switch stops trading. The helper `figure` makes a cell from the
+    number's path in the report's JSON, the number and its unit.
     """
     trading = report.trading
     counts = [

@@ -55,11 +55,11 @@ class Variant(Struct, frozen=True):
     """The plan without one part, compared with the full plan.
 
     `full` and `sharpes` are the Sharpe ratios of the full plan and of the variant by seed, and `drops` the full plan's
-    ratios less the variant's. `width` is the length of the observation vector. `drop` is the mean drop. `low` and
-    `high` (95 %) and the p-value `p` are of the mean over the seeds, from the dates of the test part. `p_holm` is `p`
-    adjusted for the number of variants. `p_seeds` is from a paired t-test over the seeds alone. `share` is the mean
-    drop divided by the mean full ratio, and `spread` the standard deviation of this share over the seeds. `missing`
-    says why there are no figures.
+    ratios less the variant's. `width` is the length of the observation vector. `drop` is the mean drop over the seeds.
+    Its 95 % interval, from `low` to `high`, and its p-value `p` are estimated over the dates of the test part. `p_holm`
+    is `p` adjusted for the number of variants. `p_seeds` is from a paired t-test over the seeds alone. `share` is the
+    mean drop divided by the mean full ratio, and `spread` the standard deviation of this share over the seeds.
+    `missing` says why there are no figures.
     """
 
     name: str
@@ -84,8 +84,8 @@ class Variant(Struct, frozen=True):
 class Ablation(Struct, frozen=True):
     """The result of an ablation of a plan.
 
-    `power` is a sentence on the statistical power of the plan's test part. `test` are that part's first and last date.
-    `width` is the length of the full plan's observation vector, and `sharpes` its Sharpe ratios by seed.
+    `power` is a sentence on the statistical power of the plan's test part. `test` has the first and last date of the
+    test part. `width` is the length of the full plan's observation vector, and `sharpes` its Sharpe ratios by seed.
     `test_evaluations` counts the evaluations on the test part, each of which is a trial.
     """
 
@@ -154,7 +154,7 @@ class _TrialRunner:
         return [self.made(plan, seed, name, "", partial(trainer.trial, seed)) for seed in plan.seeds]
 
     def made(self, plan: Plan, seed: int, name: str, kind: str, make: Callable[[], Trial]) -> Trial:
-        """Return one trial, by `make` where it is not stored. `kind` distinguishes trials of one plan and seed."""
+        """Return one trial, stored or made by `make`. `kind` distinguishes trials of one plan and seed."""
         self._progress(self.done / self._total, f"{name}, seed {seed}")
         trial = stored(self.folder, digest_of(plan, seed, kind), make)
         self.done += 1
@@ -254,7 +254,7 @@ def tiers(rows: Sequence[Variant]) -> Mapping[str, int]:
 
 
 def adjusted(rows: Sequence[Variant]) -> tuple[Variant, ...]:
-    """Return the rows with p-values adjusted for all of them (Holm 1979)."""
+    """Return the rows with p-values adjusted for the number of rows (Holm 1979)."""
     tested = [k for k, row in enumerate(rows) if row.p is not None]
     variants = list(rows)
     for k, p in zip(tested, holm(np.array([rows[k].p for k in tested])) if tested else (), strict=True):

@@ -49,8 +49,11 @@ OF_AGENT: Final = "agent "
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A variant: the plan without the part, or None with the reason `missing`. `left_out` names the features, keys or
-    agents that the plan lacks, and `note` is a remark for its row."""
+    """A variant of a plan without one part. `left_out` names the features, keys or agents that `plan` lacks.
+
+    Where the full plan does not have the part, `plan` is None and `missing` is the reason. `note` is a remark for the
+    variant's row of the table.
+    """
 
     name: str
     plan: Plan | None = None

@@ -102,8 +102,10 @@ def _blocks(draw: np.random.Generator, size: int) -> Ints:
 
 
 def _traded(scores: Floats, returns: Floats, width: int) -> Trial:
-    """Return the account that holds the best-scored assets, HELD in number, for AHEAD sessions each time, after the
-    usual costs of a plan on traded value. `width` is the number of features."""
+    """Return the account that buys the HELD best-scored assets anew every AHEAD sessions.
+
+    Its returns are after the usual costs of a plan, a share of the traded value. `width` is the number of features.
+    """
     cost = (USUAL_COSTS.commission_bp + USUAL_COSTS.slippage_bp) / 1e4
     weights, net_returns = np.zeros(returns.shape[1]), np.zeros(len(returns) - 1)
     for t in range(len(returns) - 1):

@@ -42,7 +42,7 @@ long."""
 
 
 class Standing(IntEnum):
-    """What the daemon knows of a connection's sender: an idle connection of a lower standing is closed first."""
+    """What the daemon knows of a connection's sender: an idle connection of a lower standing (rank) is closed first."""
 
     NO_HEADER = 0
     """The header or the body of its request is unfinished."""
@@ -100,7 +100,7 @@ class ConnectionPlaces:
         return oldest_by_standing[min(oldest_by_standing)] if oldest_by_standing else None
 
     def claimed(self, mine: Taken, connections: Collection[Taken], *, lane: bool) -> tuple[Taken | None, bool]:
-        """(Connection to close for the request on the connection `mine`, or None; whether the request is served).
+        """Return (connection to close for the request on `mine`, or None; whether this request is served).
 
         With `lane` the request is a halt or a health probe, which is served even where the share of its group (all
         tokens with, or all tokens without, the scope `trade`) is full. `each` is the share of one token and `group`

@@ -4,8 +4,8 @@ What can go wrong: a foreign page or the holder of a guessed token acts, or a fl
 daemon. So the order of the checks matters:
 
 - The host name is checked first, because a web page could resolve a host name of its own to this machine.
-- A connection whose header has a token is ranked above connections without one before the token files are read. So the
-  connection is not closed for a newer one while its token is looked up.
+- A connection whose header has a token gets its higher rank before the token files are read. So the connection is not
+  closed for a newer connection while its token is looked up.
 - The rate is checked after the token. A valid token has its own rate, so that strangers at the same address cannot use
   it up. A halt with a valid token has no rate limit.
 - The scope of the token is checked before the body is read, so that nobody can make the daemon wait for the body of a
@@ -258,7 +258,7 @@ class Guard:
         """Responses since the start by class: 2xx to 5xx."""
 
     def register(self, routes: Iterable[Route]) -> None:
-        """Add the records of routes; the scope and the rate of each apply to the requests for it."""
+        """Add the records of routes. The scope and the rate of a route apply to the requests for this route."""
         for route in routes:
             self._routes[route.path, route.method] = route
 
@@ -421,7 +421,7 @@ class Guard:
         return token
 
     async def token_of(self, request: web.Request) -> Token | None:
-        """The token in a request's header, else the token of its session; None without both.
+        """The token in a request's header, else the token of its session; None if both are missing.
 
         Raises Refused for a token in the header that is not in force.
         """
@@ -520,7 +520,7 @@ class Guard:
         return Refused(401, "token", text, {"WWW-Authenticate": 'Basic realm="quantd"' if asks else BEARER})
 
     def _too_many(self, request: web.Request) -> Refused | None:
-        """Count a wrong token; the 429 response if the address or all addresses together sent too many, else None."""
+        """Count a wrong token. Returns the 429 response if this address or all addresses sent too many, else None."""
         if self._wrong.count(address_of(request.remote), time.monotonic()):
             return None
         text = f"more than {WRONG_TOKENS} wrong tokens within a minute; wait 60 s"
@@ -528,7 +528,7 @@ class Guard:
 
 
 def _in_lane(route: Route | None) -> bool:
-    """Whether a request stops trading or probes the daemon; served where its group of tokens has no free share."""
+    """Whether a request stops trading or probes the daemon; it is served even if the share of its group is full."""
     return (isinstance(route, Post) and not route.rate) or (isinstance(route, Read) and route.scope == "open")
 
 

@@ -44,9 +44,9 @@ log = structlog.get_logger("quantd.api")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The content of the two token files, with a stamp of each (size, times, mode), taken before it was read.
+    """The content of the two token files, with a stamp of each (size, times, mode), taken before the file was read.
 
-    `why` is the reason why the named tokens are not in force; empty when they are.
+    `why` is the reason why the named tokens are not in force; empty when they are in force.
     """
 
     owner: Token | None = None

@@ -61,6 +61,6 @@ class Origins:
 
     @staticmethod
     def _of(request: web.Request) -> str:
-        """The value of the Origin header; empty without the header, or with several."""
+        """The value of the Origin header; empty without the header, or with several Origin headers."""
         origins = request.headers.getall("Origin", [])
         return origins[0].strip() if len(origins) == 1 else ""

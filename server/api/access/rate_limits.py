@@ -62,7 +62,7 @@ class WrongTokens:
         self._all.clear()
 
     def count(self, address: str, now_s: float) -> bool:
-        """Count a wrong token; False if this address, or all together, had already sent as many as the limit allows."""
+        """Count a wrong token. Returns False if this address, or all addresses together, had reached the limit."""
         address_times = self._by_address.pop(address, None) or deque(maxlen=WRONG_TOKENS)
         self._by_address[address] = address_times
         if len(self._by_address) > MOST_KEYS:

@@ -93,7 +93,7 @@ class Sessions:
         return secret, csrf
 
     def of(self, request: web.Request) -> Session | None:
-        """The session of a request's cookie; None without one, or after its end."""
+        """The session of a request's cookie; None without a session, or after the end of the session."""
         secret = request.cookies.get(cookie_name(request), "")
         session = self._open.get(_digest(secret)) if secret else None
         return session if session is not None and session.ends_s > time.time() else None
@@ -202,10 +202,10 @@ class SessionFile:
         return self._database
 
     def _handle(self, flags: int = 0) -> int:
-        """A descriptor of the file of sessions, opened for reading and writing, and created if absent; `flags` are
-        added.
+        """Return a descriptor of the file of sessions, opened for reading and writing, and created if absent.
 
-        Raises OSError unless it is a regular file that only this user may write.
+        `flags` are further flags of the opening. Raises OSError unless it is a regular file that only this user may
+        write.
         """
         handle = open_regular(self._path, os.O_RDWR | os.O_CREAT | flags)
         status = os.fstat(handle)

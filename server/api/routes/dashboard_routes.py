@@ -146,7 +146,7 @@ class Dashboard:
             self._context.streams -= 1
 
     async def _news(self, news: asyncio.Event) -> bool:
-        """Wait for a commit or for the end of the streams; False if neither happened within KEEPALIVE_S seconds."""
+        """Wait for a commit or the end of the streams. Returns False if neither happened within KEEPALIVE_S seconds."""
         waiting = [asyncio.ensure_future(news.wait()), asyncio.ensure_future(self._closed.wait())]
         try:
             done, _ = await asyncio.wait(waiting, timeout=KEEPALIVE_S, return_when=asyncio.FIRST_COMPLETED)
@@ -156,7 +156,7 @@ class Dashboard:
                 task.cancel()
 
     async def _last_decisions(self) -> dict[str, str]:
-        """Agent -> text of its last decision; read once per commit for all streams."""
+        """The text of each agent's last decision, by the agent's name; read once per commit for all streams."""
         progress = self._run.service.progress
         if self._plans is None or self._plans[0] != progress:
             plans = await asyncio.to_thread(newest_plans, self._run.service.store, self._run.service.run)

@@ -122,7 +122,7 @@ class Explaining:
             return await _rooms(book, columns)
 
     async def plan(self, after: Sequence[Event] = (), agent: str = "") -> PlanNow:
-        """Return the orders that a decision round would send now, computed in a thread on a copy of the state.
+        """Return the orders that the agents' decisions would cause now, computed in a thread on a copy of the state.
 
         The events `after` are first applied to the copy. With `agent`, only this agent is asked for its decision. The
         policies are separate instances, made at the first call; a loaded model decides in place of the configured

@@ -102,8 +102,8 @@ def routes(service: Service, lanes: JobLanes) -> tuple[Route, ...]:
 def reads(service: Service, parts: Parts, log: RunsOfJobs) -> tuple[Route, ...]:
     """The two GET routes about jobs; a read-only instance has no other route about jobs.
 
-    `log` has the stored runs of jobs, the newest first. The answer has the lines of all jobs, the newest `limit` runs
-    that match, and the number of all that match.
+    `log` has the stored runs of jobs, the newest first. The answer has the lines of all jobs, the newest runs that
+    match the query (at most its `limit`), and the number of all matching runs.
     """
 
     async def jobs(request: web.Request, query: NewestJobs) -> JobsNow:

@@ -116,7 +116,7 @@ async def order(service: Service, copies: StateCopies, asked: OrderByHand, sende
 
 
 def _plan_digest(asked: OrderByHand, would: Ordered) -> str:
-    """Digest of a requested order without its reason, and of the order `would` that would pass the risk limits."""
+    """The digest of a requested order, without its reason, and of `would`, what would pass the risk limits."""
     order = replace(asked, reason="", as_planned="")
     return blake2b(msgspec.json.encode([order, would]), digest_size=PLAN_BYTES).hexdigest()
 

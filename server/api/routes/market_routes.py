@@ -133,7 +133,7 @@ class MarketRoutes:
     def _sampled(self, column: int) -> list[BarNow]:
         """Bars at the samples of a live market, oldest first: whole bars if the run records them, else closes only.
 
-        The instants of the bars are the newest points of the account's history, which are the same samples.
+        The instants of the bars are read from the newest points of the account's history, which has the same samples.
         """
         history = self._run.service.shell.state.history
         ts = [point.ts for point in self._run.service.histories.portfolio.newest(MOST_BARS)]
@@ -159,7 +159,7 @@ class MarketRoutes:
 def joined(bars: Sequence[BarNow], per: Per) -> list[BarNow]:
     """Bars joined to bars of UTC days, weeks or months: first open, highest high, lowest low, last close.
 
-    If one bar has no open, high and low, its joined bar has none either.
+    If one bar lacks open, high and low, the bar into which it is joined lacks them too.
     """
     if per == "bar":
         return list(bars)

@@ -71,7 +71,7 @@ class Scrape:
         return web.Response(body=body, headers={"Content-Type": kind})
 
     def _files(self) -> tuple[int | None, float | None]:
-        """(Free bytes on the disk of the state folder, end of the TLS certificate in s UTC).
+        """Return (free bytes on the disk of the state folder, end of the TLS certificate in s UTC).
 
         Each is None if it cannot be read.
         """

@@ -199,7 +199,7 @@ class ModelRoutes:
     def _exchange_event(
         self, what: Literal["promote", "demote"], asked: Reasoned, sender: str, agent: str
     ) -> Exchanged:
-        """Return the event of an exchange that the engine would carry out now.
+        """Return the event of an exchange of policies that the engine would carry out now.
 
         Raises NotDone for an unknown agent, without a reason, and for an agent that cannot be exchanged.
         """
@@ -221,7 +221,7 @@ class ModelRoutes:
         return commit.answer
 
     def _index(self, name: str) -> int:
-        """The index of an agent or shadow by its name: agents come first, then shadows."""
+        """The index of an agent or shadow (simulated agent) by its name: agents come first, then shadows."""
         return self._service.shell.state.rules.names().index(name)
 
     def _model(self, name: str) -> Model:

@@ -403,7 +403,7 @@ class PredictionRoutes:
         return policy
 
     def _method(self, asked: Allocate) -> tuple[str, Mapping[str, object]]:
-        """(Allocation method, its parameters) of the request, or of the agent that the request names, as in
+        """Return (allocation method, its parameters) of the request, or of the agent that the request names, as in
         config.toml.
         """
         if asked.method:
@@ -415,7 +415,7 @@ class PredictionRoutes:
         return table.policy, {**table.params, **asked.params}
 
     async def _method_policy(self, method: str, params: Mapping[str, object]) -> tuple[str, Callable[[], Policy]]:
-        """(Digest, function that makes the policy) of an allocation method. Raises Refused and NotDone."""
+        """Return (digest, function that makes the policy) of an allocation method. Raises Refused and NotDone."""
         # the first look for a name that is not built in reads the entry points of all packages
         if ".py" in method or await asyncio.to_thread(COMPOSITES.__contains__, method):
             raise _command_fault("method", f"{method[:80]} is a file or a composite; name an allocator or an artifact")
@@ -455,7 +455,7 @@ def _values(names: list[str], features: Mapping[str, Mapping[str, float]], share
 
 
 def _field(name: str, features: Mapping[str, object]) -> str:
-    """The path of an observation entry in the body of a request, such as an error names it."""
+    """The path of an observation entry in the body of a request, for the text of an error."""
     feature, _, symbol = name.rpartition(" ")
     return f"features.{symbol}.{feature}" if feature else f"shared.{name}"
 

@@ -182,8 +182,9 @@ class AccountReader:
             self._following.cancel()
 
     async def _follow(self) -> None:
-        """Add the journal's new entries to the account's history (`fold`) whenever FOLLOWED of them have come, so that
-        a request has few to add."""
+        """Add the journal's new entries to the account's history whenever FOLLOWED of them have come, so that a request
+        has few entries to add.
+        """
         service = self._run.service
         while True:
             await service.changed(FOLLOW_S)

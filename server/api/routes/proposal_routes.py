@@ -347,7 +347,8 @@ class ProposalRoutes:
         check_priced(self._state)
 
     def _proposal(self, asked: Preview, name: str, proposal_id: str, reason: str, sender: str) -> Proposed:
-        """The event of a proposal or preview, with weights float64[N] or lots int64[N] as bytes; the other is empty.
+        """The event of a proposal or preview, with weights float64[N] or lots int64[N] as bytes; the other field is
+        empty.
 
         N is the number of symbols of the universe. Raises Refused and NotDone.
         """
@@ -378,7 +379,7 @@ class ProposalRoutes:
         )
 
     def _earlier_verdict(self, proposal: Proposed) -> ProposalVerdict | None:
-        """The verdict on an earlier proposal with the same id; None without an earlier one.
+        """The verdict on an earlier proposal with the same id; None without an earlier proposal.
 
         Raises Refused if the earlier proposal had other targets.
         """
@@ -430,7 +431,7 @@ def _review_of(state: State, proposal: Proposed, sender: str) -> ProposalReviewe
 
 
 def _waiting(state: State, proposal: Proposed) -> Waiting:
-    """A proposal that waits for a person, as the API lists it; one of `weights` and `orders` is empty."""
+    """A proposal that waits for a person, as the API lists it: its weights or its orders are empty."""
     symbols, lot = state.universe.symbols, state.universe.lot_nano
     weights = np.frombuffer(proposal.weights).tolist()
     lots = np.frombuffer(proposal.lots, dtype=np.int64).tolist()

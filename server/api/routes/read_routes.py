@@ -301,9 +301,10 @@ class Readings:
         return Allocations(self._run.service.run, lines, follow)
 
     async def _recent(self, query: Paged, of: str, ring: Ring[Row], stored: Stored[Row]) -> tuple[list[Row], str]:
-        """(Rows of a page, cursor of the next page). The rows come from the ring buffer in memory, then from the store.
+        """Return (rows of a page, cursor of the next page). Rows come from the ring buffer in memory, then from the
+        store.
 
-        `of` is the name of the list, and `stored` queries the store for it.
+        `of` is the name of the list, and `stored` queries the store for the list.
         """
         run, since = self._run.service.run, query.since
         key = before(query, of, run)

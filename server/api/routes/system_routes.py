@@ -254,7 +254,7 @@ def _redacted(setting: Setting) -> Setting:
 
 
 def _cut(value: Any, address: re.Pattern[str]) -> Any:
-    """The value with each text cut before the secret part of its URL; group 1 of `address` is the URL up to it."""
+    """The value with each text cut before the secret part of its URL. Group 1 of `address` is the part to keep."""
     if isinstance(value, str):
         return address.sub(r"\1/…", value)
     if isinstance(value, Mapping):
@@ -271,7 +271,7 @@ def _version() -> Version:
 
 
 def _libraries() -> dict[str, str]:
-    """Installed dependency of quantd -> its version; dependencies of extras are included."""
+    """The version of each installed dependency of quantd, by name; dependencies of extras are included."""
     try:
         names = {re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in requires("quantd") or ()}
     except PackageNotFoundError:
@@ -313,7 +313,7 @@ def _ref(folder: Path, name: str) -> str:
 
 
 def _sizes(files: Sequence[Path]) -> tuple[int, int]:
-    """(resident memory of this process, size of the files that exist), in bytes."""
+    """Return (resident memory of this process, total size of the files that exist), in bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGESIZE"), sum(file.stat().st_size for file in files if file.exists())
 

@@ -53,7 +53,7 @@ def risk(
 
 
 def _risk_of_stopped_run(config: Path, state: Path | None, sets: Sets, asked: Asked) -> "RiskNow":
-    """The limits of a run without a daemon, from its last state, else from the store if it cannot be rebuilt."""
+    """The limits of a run without a daemon, from its last state or, if the state cannot be rebuilt, from the store."""
     from quantd.adapters.calendars import CalendarError
     from quantd.adapters.feeds.feed_errors import FeedError
     from quantd.daemon.cli.stopped_run import at_rest

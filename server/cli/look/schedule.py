@@ -159,7 +159,7 @@ def schedule_next(
 
 
 def _schedules(config: "Config", where: Place, ts: int) -> "tuple[list[Schedule], dict[str, Sessions]]":
-    """The enabled schedules, and calendar -> sessions around the instant `ts` (ns UTC).
+    """Return (enabled schedules, calendar -> its sessions around the instant `ts` in ns UTC).
 
     Raises Failure without an enabled schedule.
     """
@@ -195,7 +195,7 @@ def _last_cells(last: dict[str, Any] | None) -> tuple[str, str, str, str, str]:
 
 
 def _start(config: "Config", where: Place, after: str | None) -> tuple[int, str]:
-    """(Instant in ns UTC after which instants are listed, name of its clock); `after` is the option --after."""
+    """Return (instant in ns UTC after which instants are listed, name of its clock); `after` is the option --after."""
     if after is not None and after != "now":
         try:
             moment = datetime.fromisoformat(after)

@@ -20,8 +20,8 @@ Beyond = Annotated[
 
 
 def moving(do: Literal["add", "remove"], text: str) -> Callable[..., None]:
-    """The function of the CLI command `add` or `remove`, with `text` as its help; it returns when the payment is
-    journalled.
+    """The function of the CLI command `add` or `remove`, with `text` as its help. The command ends once the payment is
+    in the journal.
     """
 
     def action(

@@ -52,7 +52,7 @@ class DaemonTokens:
         """Digest of an accepted token -> monotonic instant until which it is not checked again."""
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """The token if the daemon accepts it, with its digest as the client id that owns the session; else None."""
+        """Return the token, with its digest as the client id that owns the session; None if the daemon refuses it."""
         digest = hashlib.sha256(token.encode()).hexdigest()
         if self._accepted_until_s.get(digest, 0.0) < time.monotonic():
             self._accepted_until_s.pop(digest, None)
@@ -77,8 +77,8 @@ class DaemonTokens:
 def server_of(gateway: Gateway, agent: str, *, tokens: DaemonTokens | None = None, url: str = "") -> MCPServer[Any]:
     """The MCP server with the tools of an outside agent, or of an operator if `agent` is empty.
 
-    With `tokens`, which checks them, each HTTP request to `url` needs a token. The hints of a tool tell a client
-    whether it reads only or acts.
+    With `tokens`, each HTTP request to `url` needs a token, which `tokens` checks. The hints of a tool tell a client
+    whether the tool reads only or acts.
     """
     text, tools = tools_of(gateway, agent)
     auth = None if tokens is None else AuthSettings(issuer_url=AnyHttpUrl(url), resource_server_url=None)
@@ -109,7 +109,7 @@ def listening(host: str, port: int) -> Listener:
 def http_server(
     gateway: Gateway, agent: str, sock: Listener, host: str, certificate: tuple[Path, Path] | None
 ) -> tuple[uvicorn.Server, str]:
-    """(Server of streamable HTTP on a socket, its URL). `certificate` is (certificate file, key file).
+    """Return (server of streamable HTTP on a socket, its URL). `certificate` is (certificate file, key file).
 
     The server refuses a request whose Host header, or Origin header, names another server.
     """

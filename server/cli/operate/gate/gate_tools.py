@@ -209,7 +209,7 @@ ACTS: Final = ToolAnnotations(read_only_hint=False, destructive_hint=True, open_
 
 
 def tools_of(gateway: Gateway, agent: str) -> tuple[str, Mapping[Callable[..., Any], ToolAnnotations]]:
-    """(Instructions as text, each tool with its hints) for an outside agent, or for an operator if `agent` is empty."""
+    """Return (instructions as text, tool -> its hints) for an outside agent, or for an operator if `agent` is empty."""
 
     async def why(
         what: Annotated[

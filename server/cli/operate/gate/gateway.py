@@ -78,7 +78,7 @@ class Gateway:
         return True
 
     def token(self) -> str:
-        """Return the gateway's token, else the token of the request that is served. Raises ToolError without both."""
+        """Return the gateway's token, else the token of the present request. Raises ToolError if both are missing."""
         access_token = get_access_token()
         if not self._token and access_token is None:
             raise ToolError("the request has no token; send the header Authorization: Bearer TOKEN")
