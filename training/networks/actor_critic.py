@@ -143,9 +143,11 @@ def slope_of(parameter: Tensor) -> Tensor:
 
 def layer(inputs: int, outputs: int, gain: float, random: torch.Generator) -> nn.Linear:
     """Return a layer with orthogonal weights (Saxe et al. 2014) and zero bias; draws from `random` only."""
-    # On the generator's device: the same seed gives the same network, independent of the global generator.
-    skip_init = nn.utils.skip_init
-    new_layer: nn.Linear = skip_init(nn.Linear, inputs, outputs, device=random.device)  # type: ignore[no-untyped-call]
+    # A layer on "meta" draws nothing: the same seed gives the same network, independent of the global generator.
+    # `skip_init` does the same, but imports sympy, which takes a process that trains half a second.
+    new_layer = nn.Linear(inputs, outputs, device="meta")
+    new_layer.weight = nn.Parameter(torch.empty((outputs, inputs), device=random.device))
+    new_layer.bias = nn.Parameter(torch.empty(outputs, device=random.device))
     nn.init.orthogonal_(new_layer.weight, gain, generator=random)
     nn.init.zeros_(new_layer.bias)
     return new_layer

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,9 @@ def addresses(folder: Path, agents: Sequence[str], *, follow_up: bool = False) -
     return decision_addresses
 
 
+@cache
 def told(folder: Path, address: str, *options: str) -> dict[str, Any]:
+    """The explanation of a decision. Cases share it: each command starts a process for every artifact."""
     return answer(quantd(folder, "why", address, "--json", *options))
 
 

@@ -13,7 +13,8 @@ from quantd.research.jobs.parity_check import untraded_text
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import CONFIG, answer, environment, quantd, write
 
-TEXT = CONFIG.replace('at_end = "stop"', 'at_end = "wait"').replace(
+# each compared day starts two processes, so the run has two days
+TEXT = CONFIG.replace('at_end = "stop"', 'at_end = "wait"').replace("start = 2019-01-02", "start = 2019-03-28").replace(
     'policy = "equal_weight"', 'policy = "mine.py:act"'
 ) + '[log]\nformat = "json"\n[[schedules]]\nname = "parity"\ndo = "parity"\nat = "close"\n'  # fmt: skip
 DAILY = "def act(view):\n    return [0.1 + 0.1 * (view.time // 86_400_000_000_000 % 2), 0.1, 0.1]\n"

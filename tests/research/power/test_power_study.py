@@ -60,8 +60,9 @@ def test_a_table_of_few_seeds_prints_no_verdict(folder: Path) -> None:
 
 def test_the_scorer_sees_the_plant_as_a_feature_of_each_symbol(folder: Path) -> None:
     # an episode of the scorer is longer than the small plan's parts
+    (folder / "one.toml").write_text("[mine]\nic = 1.0\n")
     done = quantd(
-        folder, "study", "power", "plan.toml", "--signal", "plants.toml", "--cost", "15", "--learner", "scorer",
+        folder, "study", "power", "plan.toml", "--signal", "one.toml", "--cost", "15", "--learner", "scorer",
         "--seeds", "1", "--out", "scorer.jsonl", "--json",
     )  # fmt: skip
     findings = {finding["plant"]: finding for finding in json.loads(done.stdout)["findings"]}

@@ -19,7 +19,7 @@ def test_import_train_evaluate_backtest_and_run_are_one_command_line_each(tmp_pa
     train = re.search(r"quantd (train --bars \S+ --into \S+)", imported.stdout)
     assert train is not None, imported.stdout
 
-    trained = program(tmp_path, *train[1].split(), "--steps", "500", "--seeds", "1", "--tracker", "none")
+    trained = quantd(tmp_path, *train[1].split(), "--steps", "500", "--seeds", "1", "--tracker", "none")
     assert trained.returncode == 0, trained.stderr
     assert "test" in trained.stdout
     following = re.search(r"Next: quantd (evaluate \S+), quantd (backtest [^,]+), or quantd (run)", trained.stderr)
@@ -27,11 +27,11 @@ def test_import_train_evaluate_backtest_and_run_are_one_command_line_each(tmp_pa
     config = tomllib.loads((tmp_path / "config.toml").read_text())
     assert config["agents"][0]["policy"] == following[1].split()[1]
 
-    evaluated = program(tmp_path, *following[1].split())
+    evaluated = quantd(tmp_path, *following[1].split())
     assert evaluated.returncode == 0, evaluated.stderr
     assert "lies inside the policy's training window" in evaluated.stdout
     assert re.search(r"None of the \d+ sessions", evaluated.stdout)
-    tested = program(tmp_path, *following[2].split())
+    tested = quantd(tmp_path, *following[2].split())
     assert tested.returncode == 0, tested.stderr
     assert "equal weight" in tested.stdout
     fast = ("--set", "feed.pace=fast", "--set", "feed.at_end=stop", "--set", "api.port=0", "--set", "bus.port=0")
