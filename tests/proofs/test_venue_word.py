@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 
 from quantd.daemon.app import Options, serve
 from quantd.daemon.assembly.names import known_names
@@ -42,8 +43,15 @@ class Scene:
         return await asyncio.to_thread(program, self.folder, *shlex.split(line))
 
     async def read(self, what: str) -> Any:
-        done = await self.typed(f"{what} --json")
-        return json.loads(done.stdout) if done.returncode in (0, 1) and done.stdout else {}
+        """What the daemon's API answers, without a process for each look; nothing before it listens."""
+        state = self.folder / "state"
+        try:
+            place, token = json.loads((state / "api.json").read_text()), (state / "token").read_text().strip()
+            url, headers = f"http://{place['host']}:{place['port']}/api/v1/{what}", {"Authorization": f"Bearer {token}"}
+            async with ClientSession() as http, http.get(url, headers=headers) as answer:
+                return await answer.json() if answer.status == 200 else {}
+        except (OSError, ValueError):
+            return {}
 
     async def until(self, true: Callable[[], Awaitable[Any]], within_s: float = 120.0) -> Any:
         end = asyncio.get_running_loop().time() + within_s
@@ -153,8 +161,8 @@ async def test_an_order_without_an_answer_is_settled_by_the_command_of_its_alert
         venue.misbehave("500", "query", 100_000)
         price = venue.book.assets["ETH/USD"].price
         await scene.typed("order buy 0.01 ETH/USD --agent rotating --reason 'by hand'")
-        early = await scene.typed("orders --json")
-        name = next(o["id"] for o in json.loads(early.stdout)["orders"] if o["state"] in ("unknown", "sent"))
+        early = await scene.read("orders")
+        name = next(order["id"] for order in early["orders"] if order["state"] in ("unknown", "sent"))
         refused = await scene.typed(f"settle {name} --never-sent --reason early")
         assert refused.returncode != 0
         assert "not waited for its time" in refused.stderr

@@ -5,15 +5,18 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from quantd.daemon.cli.streams import Outlet
-from tests.support.command_line import CONFIG, write
+from tests.support.command_line import CONFIG, quantd, write
 from tests.support.mqtt import free_port
 
 QUANTD = [sys.executable, "-m", "quantd.daemon.cli"]
@@ -106,6 +109,19 @@ def test_what_was_done_decides_the_exit_code(tmp_path: Path, words: str, redirec
         assert "no space left on device" in done.stderr
 
 
+def wait_for(condition: Callable[[], object]) -> None:
+    limit = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+
+
+def filled(database: Path) -> bool:
+    """Whether an order has a fill there."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return bool(connection.execute("select 1 from fills limit 1").fetchone())
+
+
 @pytest.mark.long
 def test_a_daemon_trades_on_and_says_so_where_the_partition_of_its_log_file_is_full(tmp_path: Path) -> None:
     """LOGS_DIR is a file system of 4 KiB, in a mount namespace of its own."""
@@ -142,15 +158,24 @@ def test_a_daemon_trades_on_and_says_so_where_the_partition_of_its_log_file_is_f
     assert shell(tmp_path, "doctor --store", "").returncode == 0
 
 
+REDIRECTS = ("<&- >&- 2>&-", ">&-", "2>&-", "<&-", ">/dev/full 2>/dev/full", ">/dev/full", "| true")
+FORMS = ("json", "console")
+
+
 @needs_full
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "redirect", ["<&- >&- 2>&-", ">&-", "2>&-", "<&-", ">/dev/full 2>/dev/full", ">/dev/full", "| true"]
+    ("redirect", "form"),
+    [
+        pytest.param(redirect, form, marks=() if row % 2 == column else pytest.mark.slow)
+        for row, redirect in enumerate(REDIRECTS)
+        for column, form in enumerate(FORMS)
+    ],
 )
-@pytest.mark.parametrize("form", ["json", "console"])
 def test_a_daemon_trades_on_without_its_standard_descriptors_and_stops_in_order(
     tmp_path: Path, redirect: str, form: str
 ) -> None:
+    """Each redirect has one form of the log, the two in turn; `pytest -m slow` adds the other form of each."""
     port = free_port()
     text = CONFIG.replace('pace = "fast"', 'pace = "20/s"').replace('at_end = "stop"', 'at_end = "wait"')
     write(tmp_path, text.replace("[api]\nport = 0", f"[api]\nport = {port}") + f'\n[log]\nformat = "{form}"\n')
@@ -160,11 +185,8 @@ def test_a_daemon_trades_on_without_its_standard_descriptors_and_stops_in_order(
         command = f"set -o pipefail; {command}"
     process = subprocess.Popen(["bash", "-c", f"{command} & echo $! >/dev/null; wait $!; exit $?"], cwd=tmp_path)
     try:
-        limit = time.monotonic() + 60
-        while not (tmp_path / "state/api.json").exists():
-            assert time.monotonic() < limit
-            time.sleep(0.1)
-        time.sleep(3)
+        wait_for(lambda: (tmp_path / "state/api.json").exists())
+        wait_for(lambda: filled(tmp_path / "state/quantd.db"))
         daemon = json.loads((tmp_path / "state/api.json").read_text())["pid"]
         for number in (0, 1, 2):
             target = os.readlink(f"/proc/{daemon}/fd/{number}")
@@ -173,5 +195,5 @@ def test_a_daemon_trades_on_without_its_standard_descriptors_and_stops_in_order(
         assert process.wait(60) == 0
     finally:
         process.kill()
-    done = shell(tmp_path, "doctor --store", "")
+    done = quantd(tmp_path, "doctor", "--store")
     assert done.returncode == 0, done.stdout + done.stderr

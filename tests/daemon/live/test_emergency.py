@@ -362,7 +362,7 @@ async def test_coins_are_sold_once_and_dust_is_named(kraken: Exchange) -> None:
     open_order = crypto_order(kraken, "mine", "5")
     for asset, amount in (("SOL", "7"), ("XXBT", "0.12345678"), ("XLTC", "0.01"), ("XXLM", "3")):
         kraken.add(asset, Decimal(amount))
-    remaining, run = await left(at(kraken, timeout_s=15.0), timeout_s=25.0)
+    remaining, run = await left(at(kraken, timeout_s=15.0), timeout_s=15.0)
     assert open_order.status == "canceled"
     assert [(o.id, o.outcome) for o in run.orders] == [(open_order.txid, "cancelled")]
     assert sorted((p.symbol, p.qty) for p in run.positions) == [

@@ -463,10 +463,15 @@ def test_a_process_that_does_not_read_is_late_and_blocks_nobody(
     assert "does not read its question" in answer(worker, Ask(1, 2, rich_view(), {})).failed
 
 
-def failures(worker: Worker, calls: int, limit_s: float = 1.0) -> list[bool]:
-    """Whether each of some calls in a row failed."""
-    deadline = Deadline([worker], limit_s)
-    return [bool(deadline(Ask(k, 0, rich_view(30), {})).failed) for k in range(calls)]
+def failures(worker: Worker, calls: int, limit_s: float = 1.0, *, in_a_row: int | None = None) -> list[bool]:
+    """Whether each of some calls in a row failed; after so many failures in a row no further call is made."""
+    deadline, view = Deadline([worker], limit_s), rich_view(30)
+    failed_calls: list[bool] = []
+    for k in range(calls):
+        failed_calls.append(bool(deadline(Ask(k, 0, view, {})).failed))
+        if in_a_row and failed_calls[-in_a_row:] == [True] * in_a_row:
+            break
+    return failed_calls
 
 
 SLOW_LOAD = """
@@ -500,15 +505,25 @@ def test_a_new_load_counts_against_the_time_of_the_answer_and_goes_on(
         assert failures(worker, 3) == [True] * 3
 
 
-@pytest.mark.parametrize("ends", ["os._exit(0)", "time.sleep(60)", "os.abort()", "__import__('ctypes').string_at(0)"])
-@pytest.mark.parametrize("every", [2, 3])
+ENDS = ("os._exit(0)", "time.sleep(60)", "os.abort()", "__import__('ctypes').string_at(0)")
+
+
+@pytest.mark.parametrize(
+    ("ends", "every"),
+    [
+        pytest.param(ends, every, marks=() if row % 2 == column else pytest.mark.slow)
+        for row, ends in enumerate(ENDS)
+        for column, every in enumerate((3, 2))
+    ],
+)
 def test_a_process_that_ends_again_and_again_fails_until_its_agent_is_suspended(
     tmp_path: Path, closing: list[Worker | Deadline], ends: str, every: int
 ) -> None:
+    """Each end comes at one of two calls, the two in turn; `pytest -m slow` adds the other call of each."""
     source = f"import os, time\nn = 0\ndef act(view):\n    global n\n    n += 1\n    if n == {every}:\n        {ends}\n"
     source += "    return [0.0] * len(view.prices)\n"
     worker = file(tmp_path, source, closing)
-    failed_calls = failures(worker, 4 * every + 6, limit_s=6.0 if "sleep" in ends else 60.0)
+    failed_calls = failures(worker, 4 * every + 6, limit_s=6.0 if "sleep" in ends else 60.0, in_a_row=3)
     runs = "".join("x" if failed else "." for failed in failed_calls).split(".")
     assert max(map(len, runs)) >= 3, failed_calls
     assert not failed_calls[failed_calls.index(True) + 1]  # one end alone costs one answer

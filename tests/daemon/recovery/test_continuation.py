@@ -363,5 +363,5 @@ def until(folder: Path, wanted: Callable[[dict], bool], within_s: float = 60.0) 
         done = quantd(folder, "positions", "--json")
         if done.returncode == 0 and wanted(seen := json.loads(done.stdout)):
             return seen
-        time.sleep(0.3)
+        time.sleep(1.0)
     raise AssertionError(f"not within {within_s} s: {done.stdout or done.stderr}")

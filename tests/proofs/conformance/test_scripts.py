@@ -1,5 +1,5 @@
-"""Random scripts, three hundred at Alpaca's venue: whatever happens to requests and news, asking settles it, and the
-books are equal."""
+"""Random scripts, a hundred at Alpaca's venue: whatever happens to requests and news, asking settles it, and the books
+are equal. `pytest -m slow` plays two hundred more."""
 
 import asyncio
 
@@ -8,9 +8,18 @@ import pytest
 from tests.proofs.conformance.scripts import scripts
 from tests.proofs.conformance.suite import RIGS
 
+SHORT, LONG = {"alpaca": range(100), "ccxt": range(30)}, {"alpaca": range(100, 300), "ccxt": range(30, 60)}
+"""Seeds by venue; a script at ccxt's takes a second on a busy machine."""
 
-@pytest.mark.long
-@pytest.mark.parametrize("name", [name for name in RIGS if name != "paper"])
-def test_whatever_happens_is_settled_by_asking(name: str) -> None:
-    count = 300 if name == "alpaca" else 60  # ccxt takes a second for each on a busy machine
-    assert asyncio.run(scripts(RIGS[name], range(count))) == []
+
+@pytest.mark.parametrize(
+    ("name", "seeds"),
+    [
+        pytest.param(name, seeds[name], id=f"{name} {seeds[name].start}", marks=mark)
+        for seeds, mark in ((SHORT, pytest.mark.long), (LONG, pytest.mark.slow))
+        for name in RIGS
+        if name != "paper"
+    ],
+)
+def test_whatever_happens_is_settled_by_asking(name: str, seeds: range) -> None:
+    assert asyncio.run(scripts(RIGS[name], seeds)) == []

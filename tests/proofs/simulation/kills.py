@@ -35,6 +35,7 @@ from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.timeline import instants
 from tests.support.calendar_files import with_calendar
 from tests.support.checkout import ROOT
+from tests.support.command_line import quantd
 
 CONFIG = """
 [quantd]
@@ -50,7 +51,7 @@ path = "{data}/us_daily.parquet"
 actions = "{data}/us_actions.csv"
 stamps = "session"
 start = 2020-06-01
-end = 2020-12-31
+end = {end}
 warmup = 100
 pace = "{pace}"
 at_end = "stop"
@@ -127,15 +128,19 @@ timezone = "America/New_York"
 """
 """A run with a shadow is taken by `step`, and small orders fill in parts. Without both it is taken by the fold."""
 
+END, LATER_END = "2020-09-11", "2020-12-31"
+"""The last day of a run of a forked child, which the split of AAPL and a dividend of each share precede, and that of a
+run of the whole daemon, which no life may reach."""
+
 READ_MODELS = ("orders", "fills", "crosses", "decisions", "equity", "bookings", "switches", "house")
 """Tables that must be the same to the last value; but for the name of the run and numbers of steps, which restarts add
 to."""
 
 
-def written(folder: Path, pace: str = "fast", *, folds: bool = False) -> Path:
+def written(folder: Path, pace: str = "fast", *, folds: bool = False, end: str = END) -> Path:
     """The configuration of these runs; with `folds` that of runs whose bars the fold takes."""
     path = folder / "config.toml"
-    text = CONFIG.format(data=ROOT / "data", pace=pace, participation=0.1 if folds else 0.001)
+    text = CONFIG.format(data=ROOT / "data", pace=pace, end=end, participation=0.1 if folds else 0.001)
     path.write_text(text if folds else text + SHADOW)
     return path
 
@@ -291,9 +296,8 @@ def whole_daemon(kills: int, seed: int) -> int:
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
-        config = written(
-            with_calendar(top), pace="8/s", folds=bool(seed % 2)
-        )  # slow enough that no life reaches the end of the feed
+        # slow enough that no life reaches the end of the feed
+        config = written(with_calendar(top), pace="8/s", folds=bool(seed % 2), end=LATER_END)
         command = command_line("run", "--config", str(config), "--state", str(top / "state"), "--json")
         log = (top / "log").open("wb")
         done = 0
@@ -308,11 +312,9 @@ def whole_daemon(kills: int, seed: int) -> int:
             process.wait()
             done += 1
         last = subprocess.run([*command, "--set", "feed.pace=fast"], cwd=ROOT, capture_output=True, timeout=240)
-        back = subprocess.run(
-            command_line("backtest", "--config", str(config), "--json"), cwd=ROOT, capture_output=True, timeout=240
-        )
+        back = quantd(top, "backtest", "--config", str(config), "--json")
         if last.returncode or back.returncode:
-            print(last.stderr.decode()[-2000:], back.stderr.decode()[-2000:], file=sys.stderr)
+            print(last.stderr.decode()[-2000:], back.stderr[-2000:], file=sys.stderr)
             return 1
         run, backtest = json.loads(last.stdout), json.loads(back.stdout)
         same = {key: run[key] == backtest[key] for key in ("digest", "equity", "cash", "positions")}

@@ -22,11 +22,24 @@ def texts(feed: Replay) -> str:
     return "\n".join(Questions(feed.open, UNIVERSE, CALENDARS).lines())
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("at", [1, 2, 5, 10, 11, 12, 180])
-def test_every_level_of_any_ratio_is_one_jump_and_its_line_explains_it(tmp_path: Path, at: int, reverse: bool) -> None:
+THIRDS = range(3)
+
+
+@pytest.mark.parametrize(
+    ("at", "reverse", "third"),
+    [
+        pytest.param(at, reverse, third, marks=() if (row + column) % 3 == third else pytest.mark.slow)
+        for row, at in enumerate([1, 2, 5, 10, 11, 12, 180])
+        for column, reverse in enumerate([False, True])
+        for third in THIRDS
+    ],
+)
+def test_every_level_of_any_ratio_is_one_jump_and_its_line_explains_it(
+    tmp_path: Path, at: int, reverse: bool, third: int
+) -> None:
+    """Each bar and direction has every third ratio, the thirds in turn; `pytest -m slow` adds the other ratios."""
     through = []
-    for ratio in RATIOS:
+    for ratio in RATIOS[third :: len(THIRDS)]:
         shares = 1 / ratio if reverse else ratio
         frame = level(shares, at, seed=at + int(10 * ratio))
         feed = read(frame)
@@ -50,9 +63,16 @@ def questions(shares: float, sigma: float, draws: int) -> float:
     return sum(bool(one.jumps or one.bars) for one in opens) / draws
 
 
-@pytest.mark.parametrize("sigma", [0.01, 0.02, 0.04, 0.06, 0.08])
-@pytest.mark.parametrize("ratio", ["8:5", "5:3", "7:4", "9:4", "7:3", "5:2", "3:5", "4:7"])
+@pytest.mark.parametrize(
+    ("ratio", "sigma"),
+    [
+        pytest.param(ratio, sigma, marks=() if (row - column) % 5 in (0, 2) else pytest.mark.slow)
+        for row, ratio in enumerate(["8:5", "5:3", "7:4", "9:4", "7:3", "5:2", "3:5", "4:7"])
+        for column, sigma in enumerate([0.01, 0.02, 0.04, 0.06, 0.08])
+    ],
+)
 def test_unusual_ratios_in_volatile_shares_are_questions_in_nine_of_ten_markets(ratio: str, sigma: float) -> None:
+    """Each ratio has two of five volatilities, in turn; `pytest -m slow` adds the other three."""
     new, old = map(int, ratio.split(":"))
     assert questions(new / old, sigma, 40) >= 0.875
 

@@ -2,8 +2,6 @@
 
 import re
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +11,7 @@ import pytest
 
 from quantd.daemon.cli.setup import vendors
 from quantd.daemon.cli.setup.vendors import universe_of
-from tests.support.command_line import environment, quantd
+from tests.support.command_line import quantd
 from tests.support.library_words import LIBRARIES
 from tests.support.venues.foreign_answers import FOREIGN, foreign
 from tests.support.venues.served import served
@@ -107,19 +105,14 @@ def test_each_failure_before_another_attempt_is_printed(tmp_path: Path, monkeypa
 
 @pytest.mark.long
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_host_that_never_answers_is_named_after_its_time_out(tmp_path: Path, source: str) -> None:
+def test_a_host_that_never_answers_is_named_after_its_time_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setattr(vendors, "RETRY_FOR_S", 0.1)
     with black_hole() as port:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "quantd.daemon.cli", *arguments(tmp_path, source, f"http://127.0.0.1:{port}")],
-            cwd=tmp_path,
-            env=environment() | KEYS | {"XDG_CACHE_HOME": str(tmp_path / ".cache")},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        process.kill()
-        process.communicate()
+        done = quantd(tmp_path, *arguments(tmp_path, source, f"http://127.0.0.1:{port}"), env=KEYS | home())
+    assert done.returncode == 75, done.stderr
+    line = done.stderr.splitlines()[0]
     assert f"{source}: 127.0.0.1:{port} cannot be reached: " in line
     assert re.search("no answer within|does not answer", line)
 

@@ -203,11 +203,16 @@ PROFILED = [
 ]
 """Each profile with each seed, first with one number of agents and then with the other."""
 
+BOTH = len(PROFILED) // 2
 
-@pytest.mark.quick_cases(9)
-@pytest.mark.parametrize(("name", "seed", "agents", "every"), PROFILED)
+
+@pytest.mark.parametrize(
+    ("name", "seed", "agents", "every"),
+    [pytest.param(*case, marks=() if k < BOTH else pytest.mark.slow) for k, case in enumerate(PROFILED)],
+)
 def test_plans_under_a_profile_are_those_of_the_engine(name, seed, agents, every):
-    """Volatilities, correlations, volumes, realised measures, diversification and protective exits."""
+    """Volatilities, correlations, volumes, realised measures, diversification and protective exits. Each profile with
+    each seed has one number of agents; `pytest -m slow` takes the other."""
     steps = Steps(rows_only=True), Steps(rows_only=True)
     looser = {} if name == "aggressive" or seed % 2 else {"max_volatility": 0.4, "max_drawdown": 0.5}
     limits = override(PROFILES[name], max_sector_weight=None, **looser)

@@ -65,24 +65,35 @@ def world_with(act: Callable[[View], object], at: int, agents: int, which: int) 
     return run
 
 
-@pytest.mark.parametrize("name", FAILURES)
-@pytest.mark.parametrize("at", [1, 57, DAYS - 1])
-def test_a_policy_that_fails_in_the_fold_leaves_the_state_of_step(name: str, at: int) -> None:
-    for which in range(3):
-        run = world_with(FAILURES[name], at, 3, which)
-        items = decided_every(list(run.items()), 1, 3)
-        single, together = stepped(run, NoLog()), run.fresh(NoLog())
-        cut = next(k for k, item in enumerate(items) if type(item) is Tick and k > 2 * at)
-        for part in (items[: cut + 1], items[cut + 1 :]):
-            for item in part:
-                single.take(item)
-            together.take_all(part)
-            assert snapshot_of(single) == snapshot_of(together)
-        assert_same(single, together)
-        assert together.state.bars_taken > DAYS / 2
+AGENTS = 3
+SAMPLES = (1, 57, DAYS - 1)
 
 
-@pytest.mark.parametrize("at", [1, 57, DAYS - 1])
+@pytest.mark.parametrize(
+    ("name", "at", "which"),
+    [
+        pytest.param(name, at, which, marks=() if (row + column) % AGENTS == which else pytest.mark.slow)
+        for row, name in enumerate(FAILURES)
+        for column, at in enumerate(SAMPLES)
+        for which in range(AGENTS)
+    ],
+)
+def test_a_policy_that_fails_in_the_fold_leaves_the_state_of_step(name: str, at: int, which: int) -> None:
+    """Each failure at each sample is that of one agent, the agents in turn; `pytest -m slow` adds the other agents."""
+    run = world_with(FAILURES[name], at, AGENTS, which)
+    items = decided_every(list(run.items()), 1, AGENTS)
+    single, together = stepped(run, NoLog()), run.fresh(NoLog())
+    cut = next(k for k, item in enumerate(items) if type(item) is Tick and k > 2 * at)
+    for part in (items[: cut + 1], items[cut + 1 :]):
+        for item in part:
+            single.take(item)
+        together.take_all(part)
+        assert snapshot_of(single) == snapshot_of(together)
+    assert_same(single, together)
+    assert together.state.bars_taken > DAYS / 2
+
+
+@pytest.mark.parametrize("at", SAMPLES)
 def test_an_interrupt_in_a_policy_leaves_the_state_of_step(at: int) -> None:
     for which in range(3):
         run = world_with(raises(KeyboardInterrupt()), at, 3, which)

@@ -97,11 +97,23 @@ def ran(acts, *, days=220, symbols=4, seed=5, events=False, measured=False, monk
     return log
 
 
+AGENTS = {"one": [monthly], "three": [monthly, once(0.2, 0.2, 0.3, 0.1), spread]}
+EVENTS = {"": False, "gaps, split": True}
+
+
 @pytest.mark.quick_cases(5)
-@pytest.mark.parametrize("events", [False, True], ids=["", "gaps, split"])
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("acts", [[monthly], [monthly, once(0.2, 0.2, 0.3, 0.1), spread]], ids=["one", "three"])
+@pytest.mark.parametrize(
+    ("acts", "seed", "events"),
+    [
+        pytest.param(acts, seed, events, id=f"{name}-{seed}-{word}", marks=() if turn == events else pytest.mark.slow)
+        for row, (name, acts) in enumerate(AGENTS.items())
+        for seed in range(6)
+        for turn in [(row + seed // 2) % 2]
+        for word, events in EVENTS.items()
+    ],
+)
 def test_what_is_not_measured_changes_no_byte_of_the_journal(acts, seed, events, monkeypatch):
+    """Each seed with each number of agents has events or none, in turn; `pytest -m slow` adds the other of the two."""
     agent_limits = override(NEAR, max_position_weight=0.35, correlation=None, min_sharpe=None)
     costs = Costs(commission_bp=2.0, spread_bp=4.0, participation=2e-4 if seed % 2 else 0.0)
     house = NEAR if len(acts) == 1 else override(NEAR, correlation=None)

@@ -299,9 +299,13 @@ async def test_an_alert_names_some_of_many_differences_and_counts_the_rest(tmp_p
         assert len(alert.text) <= 500
 
 
+MORE_SEEDS = [pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3)]
+
+
 @VENUES
-@pytest.mark.parametrize("seed", [pytest.param(n, marks=pytest.mark.long if n else ()) for n in range(4)])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long), *MORE_SEEDS])
 async def test_weeks_of_random_days_are_the_venues_to_the_micro(tmp_path: Path, venue: Any, seed: int) -> None:
+    """`pytest -m slow` takes two seeds more."""
     rng = random.Random(seed)
     async with account(tmp_path, venue(), days=21, seed=seed) as of:
         unbooked = 0
