@@ -43,7 +43,7 @@ help:
 	@echo 'make test-ray the same bits on a Ray cluster (adds Ray to .venv)'
 	@echo 'make test-uncompiled  the same on the source, without a compiled engine'
 	@echo 'make test-processors  golden runs, artifacts and short trainings as if on other processors, as a table'
-	@echo 'make test-page  the dashboard in more widths, colours and at a zoom of 200 %'
+	@echo 'make test-page  the dashboard in more widths, colours, at a zoom of 200 %, and each control under each fault'
 	@echo 'make coverage run all tests and print the coverage of each package'
 	@echo 'make check    format, lint, types, import rules'
 	@echo 'make docs     build the site of documents, and execute every snippet (docs-site: without the snippets)'
@@ -109,7 +109,7 @@ test-patched: $(FULL)
 test-processors: $(FULL)
 	@$(BIN)/python -m tests.processors $(ARGS)
 
-# the widths and colours of the dashboard that the other tests leave out
+# the widths, colours and faults of the dashboard that the other tests leave out
 test-page: $(FULL)
 	@$(BIN)/python -m pytest -q -rs -m 'long or slow' tests/server/api/dashboard $(ARGS)
 

@@ -28,11 +28,14 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     if not isinstance(body, dict):
         return
     if case.path.endswith(("/portfolios", "/rebalance", "/open/preview")):
-        given = [name for name in ("weights", "policy", "agent", "as_planned") if body.get(name)]
+        names = ("weights", "policy", "agent", *(("as_planned",) if case.path.endswith("/rebalance") else ()))
+        given = [name for name in names if body.get(name)]
         for name in given[1:]:
             del body[name]
         if not given:
             body["policy"] = "equal_weight"
+        if body.get("weights"):  # they name their symbols
+            body.pop("symbols", None)
     if case.path.endswith(("/research/backtests", "/research/sweeps")):  # the loader checks values, not the document
         if isinstance(body.get("sets"), list):
             body["sets"] = []

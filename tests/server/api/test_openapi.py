@@ -1,4 +1,7 @@
-"""The document of the API says what the routes do, because both are made from the same records."""
+"""The document of the API says what the routes do, because both are made from the same records.
+
+`pytest -m slow tests/server/api/test_openapi.py` sends four times as many random requests to each operation.
+"""
 
 import json
 import re
@@ -154,8 +157,8 @@ async def test_the_page_of_the_document_is_served_without_another_host(shared: A
 
 
 @pytest.mark.requirement("R-204")
-@pytest.mark.long
-def test_each_operation_of_a_daemon_answers_as_its_document_states(tmp_path: Path) -> None:
+@pytest.mark.parametrize("examples", [pytest.param(2, marks=pytest.mark.long), pytest.param(8, marks=pytest.mark.slow)])
+def test_each_operation_of_a_daemon_answers_as_its_document_states(tmp_path: Path, examples: int) -> None:
     write(tmp_path, EVERYTHING)
     with running(tmp_path):
         state = tmp_path / "state"
@@ -165,7 +168,7 @@ def test_each_operation_of_a_daemon_answers_as_its_document_states(tmp_path: Pat
                 sys.executable, "-m", "schemathesis.cli",
                 "--config-file", ROOT / "tests/server/api/schemathesis.toml",
                 "run", f"http://127.0.0.1:{port}/openapi.json",
-                "--checks", "all", "--exclude-path", "/api/v1/events", "--max-examples", "8", "--seed", "1",
+                "--checks", "all", "--exclude-path", "/api/v1/events", "--max-examples", str(examples), "--seed", "1",
                 "--generation-database", "none", "--suppress-health-check", "all",
                 "--no-color",
             ],

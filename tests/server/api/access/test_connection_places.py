@@ -15,7 +15,7 @@ from quantd.server.api import commits, server
 from quantd.server.api.access import guard
 from quantd.server.api.access.connection_places import FRESH_S, ConnectionPlaces, Standing
 from quantd.server.requests.tokens import created
-from tests.support.api_world import standing_at_the_end
+from tests.support.api_world import RUN, standing_at_the_end
 from tests.support.mqtt import until
 from tests.support.sockets import closed
 
@@ -314,11 +314,11 @@ async def test_a_request_is_answered_however_long_its_handler_works_and_whatever
     monkeypatch.setattr(guard, "BODY_S", 0.3)
     async with standing_at_the_end(tmp_path) as world:
         port = int(world.api.url.rsplit(":", 1)[1].strip("/"))
-        monkeypatch.setattr(commits, "WAIT_S", 1.5)
+        monkeypatch.setattr(commits, "WAIT_S", 1.0)
         write = world.service.store.write
 
         async def slow(batch: Any) -> None:
-            await asyncio.sleep(3.0)
+            await asyncio.sleep(2.0)
             await write(batch)
 
         monkeypatch.setattr(world.service.store, "write", slow)
@@ -331,7 +331,7 @@ async def test_a_request_is_answered_however_long_its_handler_works_and_whatever
             writer.write(meanwhile)
             assert (await answered(reader, writer, b"")).endswith(ending)
             writer.close()
-            await asyncio.sleep(3.2)
+            await until(lambda: world.store.last_seq(RUN) == world.service.journal.seq, "the commit")
 
 
 def deposit(token: str) -> bytes:

@@ -271,6 +271,7 @@ async def test_the_picture_of_the_readme_shows_the_screens_of_the_page(shared: W
     assert pictured(PICTURE.read_bytes()) == screens, "the page has other screens: make pictures"
 
 
+@pytest.mark.quick_cases(1)
 @in_module_loop
 @pytest.mark.parametrize("width", [DESK, PHONE])
 async def test_every_screen_is_accessible_and_fits_its_window(shared: World, browser: Browser, width: int) -> None:
@@ -541,6 +542,7 @@ async def test_before_the_first_bar_the_first_screens_say_so(
         world.store.close()
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_500_symbols_make_no_list_longer(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> None:
     folder = tmp_path_factory.mktemp("wide")
