@@ -1,4 +1,4 @@
-"""Handlers of market slices (crosses, marks, protective exits) and of corporate actions."""
+"""Handlers of market slices (the bars of one instant) and of corporate actions."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,8 @@ from quantd.trading.orders import ENDED
 
 
 def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
-    """Book the crosses (trades between agents) at the open, then update the marks, then check protective levels.
+    """Book the crosses (trades between agents) at the open, then update the marks, then check protective levels (stops
+    and targets).
 
     After an unexplained price jump the price of a symbol is held: the history keeps the price before the jump.
     """
@@ -78,9 +79,9 @@ def book_crosses(state: State, market: MarketSlice) -> list[Effect]:
 def on_action(state: State, action: Action) -> Sequence[Effect]:
     """Apply a split, dividend or delisting at the ex date's open to the positions of the previous close.
 
-    An account that was carried over has the actions up to its instant, `state.carried[0]`, already. A venue that
-    pays dividends itself (`venue_pays`) reports the cash later. A split of a symbol that is blocked after a jump of its
-    price may explain the jump.
+    An account that was carried over from an earlier run contains the actions up to `state.carried[0]` already. A venue
+    that pays dividends itself (`venue_pays`) reports the cash later. A split of a symbol that is blocked after a jump
+    of its price may explain the jump.
     """
     symbol, is_carried = action.symbol, action.ts <= state.carried[0]
     if action.kind == "dividend":

@@ -29,7 +29,7 @@ from quantd.trading.view import View
 
 
 def ask_agents(state: State, due: list[int], ts: int) -> list[Effect]:
-    """Open a round with one question (Ask) for each agent that is due, with the last sample and the newest marks."""
+    """Open a round: one question (Ask) for each agent that is due, with the last sample and the newest marks."""
     state.round_no += 1
     state.round = Round(state.round_no, due)
     return [

@@ -108,8 +108,8 @@ class GroupTopic:
 class Delivery:
     """The deliveries to one sink. An alert leaves the queue of the store once the sink has it.
 
-    The id of an alert is the same at each delivery, so that the receiver can drop duplicates. With `group_s` the alerts
-    of so many seconds are sent in groups.
+    The id of an alert is the same at each delivery, so that the receiver can drop duplicates. If `group_s` is not 0,
+    the alerts of `group_s` seconds are sent in groups.
     """
 
     def __init__(
@@ -215,7 +215,8 @@ class Delivery:
         return False
 
     def _messages(self, alerts: Sequence[Keyed]) -> list[list[Keyed]]:
-        """The alerts of each message. An alert refused in a group is sent alone, as another alert may be the cause."""
+        """The alerts, grouped into messages. An alert refused in a group is sent alone: another alert may be the
+        cause."""
         if not self._group_s:
             return [[keyed] for keyed in alerts]
         single = [[keyed] for keyed in alerts if self._refusals.has(keyed[1].id)]
@@ -301,7 +302,7 @@ class Delivery:
     async def _pause(self, only_refused: bool) -> None:
         """Wait for a new alert, and after failures also for the end of their pause.
 
-        With `only_refused`, only refused alerts are queued: then either of the two ends the wait.
+        With `only_refused`, only refused alerts are queued: then a new alert or the end of the pause ends the wait.
         """
         until = time.monotonic() + (back_off_s(self._failed, FIRST_S, LONGEST_S) if self._failed else 0.0)
         until = max(until, self._earliest)

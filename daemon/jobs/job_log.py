@@ -39,12 +39,12 @@ class AlreadyRunning(Exception):
 
 
 class JobLog:
-    """The runs of jobs, the newest KEPT of each job and its schedules."""
+    """The runs of jobs: for each job and set of schedules, the newest KEPT."""
 
     def __init__(self, service: Service, newest: Newest = lambda job, instants: []) -> None:
         """`newest` is the function that returns the newest instants at which each schedule of a job was due.
 
-        The default function, for a service without schedules, returns none.
+        The default function, for a service without schedules, returns an empty list.
         """
         self._service = service
         self._newest = newest
@@ -227,7 +227,8 @@ class JobLog:
 
 
 def newest_due(schedules: Sequence[Schedule], sessions: Mapping[str, Sessions]) -> Newest:
-    """Return a function that finds, for each schedule of a job, the newest of some instants at which it was due."""
+    """Return a function of a job and some instants: it finds the newest of them at which each schedule of the job was
+    due."""
 
     def newest(job: str, instants: Collection[int]) -> list[tuple[int, tuple[str, ...]]]:
         job_schedules, ticks = [schedule for schedule in schedules if schedule.do == job], set(instants)

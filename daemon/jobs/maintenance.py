@@ -42,7 +42,8 @@ class Upkeep:
         return await asyncio.to_thread(self._back_up if run.job == "backup" else self._compact)
 
     def _back_up(self) -> str:
-        """Write a backup of the store, then delete the oldest archives beyond `keep_backups`; returns its path.
+        """Write a backup of the store, then delete the oldest archives beyond the configured number; returns the path
+        of the backup.
 
         The archive contains the models that the policies have loaded.
         """

@@ -13,10 +13,10 @@ from quantd.trading.events import Reminded
 def due(incidents: Sequence[Incident], alerts: Alerts, now_ns: int) -> list[Reminded]:
     """The reminders that are due, at most one of each incident.
 
-    An escalation sends a CRITICAL incident to the next sink of `escalate` after each `escalate_after`; the first sink
-    had it at the start. A reminder to everyone comes first after `remind`, and the wait doubles each time: with
-    `remind` 1 h they come 1 h, 3 h and 7 h after the start. `incident.sinks` has the sinks of the escalations so far,
-    `incident.reminded` the number of reminders of both kinds.
+    An escalation sends a CRITICAL incident to the next sink of `alerts.escalate` after each `escalate_after_ns`; the
+    first sink had it at the start. A reminder to everyone comes first after `alerts.remind_ns`, and the wait doubles
+    each time: with 1 h they come 1 h, 3 h and 7 h after the start. `incident.sinks` has the sinks of the escalations so
+    far, `incident.reminded` the number of reminders of both kinds.
     """
     reminders = []
     for incident in incidents:

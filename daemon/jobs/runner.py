@@ -144,7 +144,7 @@ class Jobs:
     async def _try(self, run: JobRun) -> None:
         """Make one attempt of a job's run, and note the outcome.
 
-        A run that waits for a retry ends as failed if this is a newer run of its job. Raises only CancelledError and
+        An older run of the same job that waits for a retry ends as failed. Raises only CancelledError and
         KeyboardInterrupt.
         """
         job = run.job
@@ -200,7 +200,7 @@ class Jobs:
         raise TimeLimit(f"the job did not end within {duration_text(limit_s)}; its process was ended")
 
     async def _outcome(self, run: JobRun) -> str | BaseException:
-        """The result of a job's work, or its exception. A task that raised SystemExit would end the event loop."""
+        """The result of a job's work, or its exception, which is not raised: SystemExit would end the event loop."""
         try:
             return await self._work[run.job](run)
         except asyncio.CancelledError:

@@ -44,8 +44,9 @@ def reach(
 def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], int] = time.time_ns) -> Live:
     """The feed with its fallbacks: each vendor with retries and a cache on disk. Raises SourceError and FeedError.
 
-    `folder` has the cache. With `build_from` the vendor delivers finer bars, from which the run's bars are built. A
-    stream (bars that the vendor pushes) is used without fallbacks only. `put_aside` takes bars that are not sound.
+    `folder` has the cache. With the key `build_from` of [feed] the vendor delivers finer bars, from which the run's
+    bars are built. A stream (bars that the vendor pushes) is used without fallbacks only. `put_aside` takes bars that
+    are not sound.
     """
     table = parts.config.feed
     finer_ns = interval_ns(table.build_from) if table.build_from else 0
@@ -86,7 +87,7 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
 
 
 def _request(parts: Parts, kind: str, interval: str) -> Request:
-    """The options of [feed] for a vendor; `url` applies to the first vendor only."""
+    """The options of [feed] for a vendor; its key `url` applies to the first vendor only."""
     config, table = parts.config, parts.config.feed
     mapping = config.at(table.mapping) if table.mapping else None
     url = table.url if kind == table.kind else ""

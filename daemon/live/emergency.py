@@ -169,7 +169,7 @@ class Emergency:
         return self._remaining(close)
 
     async def _cancel_all(self, until: float) -> None:
-        """Cancel all orders at once, then each that is still open by itself, until `until` or until none is open."""
+        """Cancel all orders in one request, then one by one what is still open, until `until` or until none is open."""
         async for k in self._pauses(until):
             # at the first attempt (k is 0) orders are cancelled even if they cannot be read
             if not await self._read_orders() and k:
@@ -320,7 +320,7 @@ class Emergency:
         return remainders
 
     def _because(self, key: str) -> str:
-        """The last error of a request, in brackets after a space; empty without one."""
+        """The last error of a request, in brackets after a space; empty without an error."""
         return f" ({self._why[key]})" if key in self._why else ""
 
     async def _try(self, key: str, ask: Callable[[], Awaitable[T]]) -> T | None:

@@ -55,7 +55,7 @@ class Sender:
     def __init__(
         self, broker: Broker, inbox: Inbox, now: Callable[[], int], withheld: Callable[[OrderBasket | None], str]
     ) -> None:
-        """`withheld` returns why a basket (None: a cancel) must not be sent now; empty if it may be."""
+        """`withheld` returns why a basket of orders (None: a cancel) must not be sent now; empty if it may be."""
         self._broker = broker
         self._inbox = inbox
         self._now = now
@@ -88,7 +88,7 @@ class Sender:
     async def _listen(self) -> None:
         """Put the venue's news into the inbox; a disconnection only if it lasts longer than AWAY_S.
 
-        After a reconnection the account is compared (the event `up`).
+        After a reconnection the event `up` is set, so that the account is compared.
         """
         assert self._tasks is not None
         away: asyncio.Task[None] | None = None
@@ -201,7 +201,8 @@ class Sender:
         self._left.update(keys)
 
     async def ask(self, sample: int, n: int, rows: list[int]) -> None:
-        """Queries rows of a basket after its requests in flight; on return the answer is in the inbox.
+        """Queries orders (`rows` of a basket) after the basket's requests in flight; on return the answer is in the
+        inbox.
 
         A basket that waits for its commit is not queried.
         """

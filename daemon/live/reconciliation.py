@@ -4,8 +4,8 @@ The venue's answer and the books are of different instants. A comparison counts 
 sent meanwhile. A difference counts only when it is still there AGAIN_S later.
 
 Every field of the venue's account is compared, acted on, or left out for a written reason (`VenueAccount`). An account
-that may not trade, and keys that the venue refuses, are reported at once as the condition "account". An account that is
-not compared for LATE_PERIODS periods is the condition "comparison".
+that may not trade, and keys that the venue refuses, are reported at once as the condition "account". The condition
+"comparison" reports that no comparison has succeeded for LATE_PERIODS periods.
 
 The sequence of one comparison: open orders are queried, so that missed fills are booked. Then deposits and fees are
 booked, and only then the account is read. An account that is read first would differ by each missed fill or deposit,
@@ -67,7 +67,7 @@ class Reconciler:
     def __init__(
         self, service: Service, broker: Broker, sender: Sender, began: int, now: Callable[[], int] = time.time_ns
     ) -> None:
-        """`began` (ns UTC): the first query asks for deposits and withdrawals since then."""
+        """The first query asks for deposits and withdrawals since `began` (ns UTC)."""
         self._service = service
         self._broker = broker
         self._sender = sender
@@ -201,7 +201,7 @@ class Reconciler:
     async def _report_permission(self, why: str) -> None:
         """Reports that the account may not trade, for the reason `why`, or may trade again.
 
-        Nothing is reported if neither has changed.
+        Nothing is reported without a change.
         """
         if (condition := permission(self._service.shell.state, why)) is not None:
             await self._report_condition(condition)
@@ -255,8 +255,8 @@ class Reconciler:
     def _on_its_way(self, patient: bool) -> bool:
         """Whether an order is being sent, so that the comparison must be repeated.
 
-        With `patient`, requests and orders without an answer count too. Without it they do not: what they may have
-        changed at the venue is no difference.
+        With `patient`, requests and orders without an answer count too. Without it they do not count: the comparison
+        then ignores what they may have changed at the venue.
         """
         working = self._service.shell.state.at_venue().values()
         if not patient:

@@ -319,7 +319,8 @@ class Outside:
 
 
 def at_first(state: State, account: VenueAccount) -> Correction | None:
-    """The correction by which a first start adopts or fences (excludes) the venue's holdings; None without any."""
+    """The correction by which a first start adopts or fences (excludes) the venue's holdings; None without a
+    difference."""
     lots, cash = difference(state, Reconciled(account.ts, compared_lots(state, account), account.cash_micro))
     if not any(lots) and not cash:
         return None
@@ -352,7 +353,7 @@ def refuse_unknown(parts: Parts, state: State, account: VenueAccount) -> None:
 
 
 def withheld(state: State, basket: OrderBasket) -> str:
-    """The reason why a committed basket is not sent: trading was halted after its step; else empty.
+    """The reason why a committed basket of orders is not sent (trading was halted after its step); else empty.
 
     Orders of an operator's `flatten`, which close positions, are sent nevertheless.
     """

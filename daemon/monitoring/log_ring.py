@@ -52,7 +52,7 @@ class LogRing(logging.Handler):
         """Return (page, number of all matching lines, whether more lines follow the page).
 
         The page has at most `limit` lines, the newest first. A line matches if its instant is not before `since`, its
-        level is `least` or higher, and it contains `search` in upper or lower case. Lines with the number `before` or a
+        level is `least` or higher, and it contains `search`, in whatever case. Lines with the number `before` or a
         higher one are not on the page (0: no bound).
         """
         with self._lock:

@@ -117,7 +117,7 @@ class LogFile(RotatingFileHandler):
 
 
 def log_file_fault() -> str:
-    """The reason why the log file in LOGS_DIR lost its newest line; empty if it did not, and without such a file."""
+    """The reason why the log file in LOGS_DIR lost its newest line; empty if it lost none, or there is no such file."""
     handlers = logging.getLogger().handlers
     return next((handler.fault for handler in handlers if isinstance(handler, LogFile) and handler.fault), "")
 
@@ -389,7 +389,7 @@ class Metrics:
             self.set(gauge, value, label)
 
     def total(self, counter: str, total: float, *labels: str) -> None:
-        """Advances a counter to a total so far; a lower total begins a new count."""
+        """Advances a counter to `total`, its count so far; a lower total than before begins a new count."""
         key = (counter, *labels)
         child = self._counters[counter].labels(self._name, *self._bounded(COUNTERS[counter], labels))
         child.inc(max(0.0, total - self._totals.get(key, 0.0)))

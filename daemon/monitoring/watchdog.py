@@ -86,8 +86,8 @@ def bars_due(sessions: Sessions, interval_ns: int, after_ns: int, until_ns: int,
     """The number of bars of a feed that close in (after_ns, until_ns]; counting may stop once it reaches `most`.
 
     Bars of a day or more close with their session. Shorter bars close every `interval_ns` after the open, and the last
-    one closes with the session. Half days, weekends and clock changes are part of the sessions. A session that began
-    before `after_ns` counts only with its bars after it.
+    one closes with the session. Half days, weekends and clock changes are part of the sessions. Of a session that began
+    before `after_ns` only the later bars count.
     """
     first = bisect_right(sessions.close_ns, after_ns)
     if interval_ns >= DAY_NS:
@@ -142,7 +142,7 @@ def lateness(late_s: float, waited_s: float, bound_s: float) -> str:
 
 
 def jump(before_ns: int, now_ns: int, bound_ns: int) -> str:
-    """A text about a jump of the wall clock; empty without one.
+    """A text about a jump of the wall clock; empty if it did not jump.
 
     `before_ns` and `now_ns` are the wall clock minus the monotonic clock, at two instants.
     """
@@ -174,7 +174,7 @@ class Watch:
     def seen(self, now_ns: int, wrong: str) -> bool | None:
         """The change to report: False for down, True for up again, None for no change.
 
-        `wrong` is the text of the present fault, empty without one.
+        `wrong` is the text of the present fault, empty without a fault.
         """
         if wrong:
             self._well_since = None
@@ -186,7 +186,8 @@ class Watch:
         return True if now_ns - self._well_since >= self._calm_ns else None
 
     def said(self, up: bool) -> None:
-        """Records that a change of the condition is in the inbox; a change that is not there is reported again."""
+        """Records that a change of the condition is in the inbox; a change that did not get into the inbox is reported
+        again."""
         self.down, self._well_since = not up, None
 
 

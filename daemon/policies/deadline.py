@@ -118,7 +118,8 @@ class Deadline:
         return self._answer(question)
 
     def _register_processes(self, policy_index: int, policy: Policy) -> list[Isolated]:
-        """Note that `policy` decides in place of the configured one `policy_index`; return its processes, limited."""
+        """Note that `policy` decides in place of the configured policy `policy_index`; give its processes the deadline,
+        and return them."""
         processes = isolated(policy)
         for process in processes:
             process.limit_s = self.limit_s

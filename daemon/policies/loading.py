@@ -92,7 +92,8 @@ def _load_member(
     isolation: Apart | None,
     unused: frozenset[str],
 ) -> Policy:
-    """The policy `name`, as `load` finds it. Raises ValueError, so that a composite policy can name the wrong member.
+    """The policy `name`: registered, composite, an artifact or a file. Raises ValueError, so that a composite policy
+    can name the wrong member.
 
     `depth` counts the composites around this policy.
     """

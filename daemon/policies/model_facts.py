@@ -118,7 +118,7 @@ def described(artifact: Artifact, held: Checked) -> Described:
 
 
 def entries_of(held: Checked, symbols: tuple[str, ...] = ()) -> list[str]:
-    """The names of an observation's values in order; empty for a model without one.
+    """The names of an observation's values in order; empty for a model that reads no observation.
 
     `symbols` are the symbols of the question; a model that was trained for fixed symbols does not use them.
     """

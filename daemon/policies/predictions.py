@@ -51,7 +51,7 @@ def confidence(weights: bytes) -> float:
     """1 - entropy / ln(N + 1) of absolute weights and cash, as shares of their sum.
 
     Confidence measures how concentrated the weights (little-endian float64[N]) are: 0 if all N + 1 shares are equal, 1
-    if one share is everything. Confidence is no probability of success: policies give none.
+    if one share is everything. Confidence is no probability of success: policies give no probability.
     """
     sizes = np.abs(np.frombuffer(weights, dtype="<f8"))
     shares = np.append(sizes, max(0.0, 1.0 - float(sizes.sum())))

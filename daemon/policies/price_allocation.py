@@ -62,7 +62,8 @@ def table_of(prices: Mapping[str, Sequence[float]]) -> tuple[tuple[str, ...], Fl
 
 
 def held_of(held: Mapping[str, float], symbols: tuple[str, ...]) -> Floats:
-    """Return held weights float64[N], 0 where `held` has none. Raises BadPrices for another symbol or |weight| > 10."""
+    """Return held weights float64[N], 0 for a symbol that `held` lacks. Raises BadPrices for another symbol or |weight|
+    > 10."""
     for symbol, weight in held.items():
         if symbol not in symbols:
             raise BadPrices(f"held.{symbol}", "prices do not have this symbol")

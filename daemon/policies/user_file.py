@@ -52,7 +52,7 @@ class UserView:
 
     # Long because a policy file gets closures, never the view: an attribute would lead from the copy to the original.
     def __init__(self, view: View, universe: Universe, asks: Callable[[int], object]) -> None:
-        """`asks` is a function that is called with the number of samples before the newest that a method reads."""
+        """Each method calls `asks` with how far back it reads, in samples before the newest one."""
 
         def returns(k: int) -> Floats:
             """float64[k, N] total returns between samples, oldest first."""
@@ -136,7 +136,7 @@ class UserPolicy:
     """Implements quantd.trading.ports.Policy around a user's function or object.
 
     `digest` identifies the source of a policy that has no file. `undeclared` says that the policy sets no lookback;
-    `asked` is the largest number of samples before the newest that it has read, -1 before its first decision.
+    `asked` is how far back it has read, in samples before the newest one; -1 before its first decision.
     """
 
     __slots__ = (
@@ -405,7 +405,7 @@ def _exception_text(error: BaseException) -> str:
 
 
 class PolicyFailed(Exception):
-    """A policy in another process failed; the text is the result of `place_of` in that process."""
+    """A policy in another process failed; the text has the exception and the line of the user's file, if any."""
 
 
 def place_of(error: BaseException, policy: Policy) -> str:

@@ -48,7 +48,8 @@ def same_account(parts: Parts, store: Store, run: str) -> bool:
 
 
 def carried_into(store: Store) -> str:
-    """The target run of an interrupted carry-over, which has no entry yet; empty when there is none."""
+    """The name of the new run in an interrupted carry-over, whose journal is still empty; "" if none was
+    interrupted."""
     targets = (r.ended.removeprefix(INTO) for r in store.runs() if r.ended.startswith(INTO))
     return next((run for run in targets if not store.last_seq(run)), "")
 
@@ -108,7 +109,7 @@ def account_of(parts: Parts, store: Store, run: str) -> tuple[bytes, int]:
 
 
 def renamed(config: Config) -> dict[str, str]:
-    """Old symbol -> new symbol, for the instruments of a configuration that were renamed (`was`)."""
+    """Old symbol -> new symbol, for the instruments of a configuration that were renamed (key `was`)."""
     return {instrument.was: instrument.symbol for instrument in config.universe.instruments if instrument.was}
 
 

@@ -19,9 +19,9 @@ from quantd.trading.view import Memory, View
 class LearnedPart(Struct, frozen=True):
     """A learned policy at one decision.
 
-    `path` is its path in the agent's policy; empty for the policy itself, also inside sizing and rebalancing rules.
-    `wrapped` means that other rules adjusted its weights. `symbols` are the symbols of its view. `occlusion` has its
-    weights and how each input influenced them; where it is None, `missing` has the reason.
+    `path` is its path in the agent's policy, empty if it is the agent's policy itself; sizing and rebalancing rules
+    around it do not count. `wrapped` means that other rules adjusted its weights. `symbols` are the symbols of its
+    view. `occlusion` has its weights and how each input influenced them; where it is None, `missing` has the reason.
     """
 
     path: str
@@ -37,8 +37,8 @@ class LearnedPart(Struct, frozen=True):
 class Measured:
     """Observes the questions of a replay, and measures the learned parts of each agent at the sample of `plan`.
 
-    With `shadow` they are the parts of this shadow (agent on paper). The figures are computed at the Ask, because a
-    view cannot be read once the next sample exists.
+    With `shadow` the parts of this shadow (agent on paper) are measured. The figures are computed at the question,
+    because a view cannot be read once the next sample exists.
     """
 
     plan: Planned
@@ -59,7 +59,7 @@ class Measured:
     def whole(
         self, policies: Sequence[Policy], seats: Sequence[str], symbols: tuple[str, ...]
     ) -> dict[int, list[LearnedPart]]:
-        """The learned parts of all agents of the plan; for an agent that was not asked at its sample, without figures.
+        """The learned parts of all agents of the plan, without figures for an agent that was not asked at its sample.
 
         `seats` are the names of the agents and shadows (agents on paper) that `policies` belong to.
         """
@@ -71,8 +71,8 @@ class Measured:
         return self.parts
 
     def _first_seat(self, seats: Sequence[str]) -> int:
-        """The seat (index of the policy) of the first agent: 0 for the house (the whole account), the shadow's seat for
-        a shadow."""
+        """The seat (index of the policy) of the first agent: 0 for the house (the whole account), else the seat of the
+        shadow (agent on paper)."""
         return seats.index(self.shadow) if self.shadow in seats else 0
 
 

@@ -55,7 +55,7 @@ def hash_of(table: str) -> str:
 
 
 def acceptance(folder: Path, table: str) -> Acceptance | None:
-    """Return the newest acceptance of a table in a state folder; None without one.
+    """Return the newest acceptance of a table in a state folder; None if there is none.
 
     Raises NotAccepted for a file of more than MOST_BYTES bytes, and for a line that is no acceptance.
     """
@@ -75,8 +75,8 @@ def acceptance(folder: Path, table: str) -> Acceptance | None:
 
 
 def accept(folder: Path, table: str, who: str, reason: str, now: int) -> Acceptance:
-    """Append an acceptance to the file of a state folder. Raises Refused where the file is anything but a plain regular
-    file (such as a link)."""
+    """Append an acceptance to the file of a state folder. Raises Refused where the file is no regular file, for example
+    a link."""
     entry = Acceptance(hash_of(table), instant_text(now), who, reason, table)
     check_file(folder / FILE)
     with (folder / FILE).open("ab") as file:

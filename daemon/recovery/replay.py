@@ -79,7 +79,7 @@ def save_config(folder: Path, config: Config, file: Path, sets: tuple[str, ...],
 
 
 def saved_sets(folder: Path, name: str) -> tuple[str, ...]:
-    """The overrides by --set in the configuration of digest `name`; none where it was not saved."""
+    """The overrides by --set in the configuration of digest `name`; empty where it was not saved."""
     try:
         return msgspec.json.decode(_saved_path(folder, name).read_bytes(), type=SavedConfig).sets
     except (OSError, msgspec.MsgspecError):
@@ -178,7 +178,7 @@ class Records(Protocol):
     def latest_snapshot(
         self, run: str, version: str | None = None, before: int | None = None
     ) -> tuple[int, bytes] | None:
-        """Return (number of its last step, snapshot) of the newest snapshot; None without one.
+        """Return (number of its last step, snapshot) of the newest snapshot; None if there is no snapshot.
 
         With `version` only snapshots of this version of the code count, with `before` only those whose last step is
         lower than `before`.
@@ -208,7 +208,7 @@ def newest_snapshot(records: Records, run: str) -> tuple[int, bytes]:
 def snapshot_before(records: Records, run: str, ts: int) -> tuple[int, bytes]:
     """(number of its last step, snapshot) of the newest snapshot of this code not later than `ts` (ns UTC).
 
-    (0, empty) without one.
+    (0, empty) if there is none.
     """
     before = None
     while (candidate := records.latest_snapshot(run, code_version(), before)) is not None:
@@ -326,7 +326,8 @@ class Listening:
         self._shell = shell
 
     def answer(self, ask: Ask) -> Decided | None:
-        """The recorded answer to `ask`, after `overheard` got the question, the state, the policy and the answer."""
+        """The recorded answer to `ask`; the function `overheard` first gets the question, the state, the policy and the
+        answer."""
         recorded = self._journal.answer(ask)
         self._overheard(ask, self._shell.state, self._shell.seats(ask.policy), recorded)
         return recorded
@@ -364,14 +365,15 @@ class UpTo(Journal):
 
 class Every(Journal):
     """A journal that compares replayed steps with the record, and passes (step number, its plans, its gate calls) of
-    each to `read`."""
+    each to `read`. A gate call is a check of orders against limits."""
 
     def __init__(self, entries: Iterable[bytes], seq: int, live: bool, judged: list[Judged], read: ReadPlans) -> None:
         super().__init__(entries, seq, live)
         self._judged, self._read = judged, read
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Compare the step with its record, and pass its plans and gate calls to `read` if it has gate calls."""
+        """Compare the step with its record, and pass its plans and gate calls (checks of orders) to the function `read`
+        if it has gate calls."""
         super().add(event, effects)
         if self._judged:
             self._read(self.seq, [effect for effect in effects if isinstance(effect, Planned)], self._judged)
@@ -411,7 +413,8 @@ def judged_at(
     """The gate calls (checks of orders against limits) in one step of a run, from a replay of its journal.
 
     The replay starts at `snapshot`, which follows step `seq`, and compares every step with its record. `overheard`
-    receives each Ask on the way, while its view is current. Raises ReplayDifference, RecordTooLong and ConfigLost.
+    receives each Ask (question to a policy) on the way, while its view is current. Raises ReplayDifference,
+    RecordTooLong and ConfigLost.
     """
     judged: list[Judged] = []
 

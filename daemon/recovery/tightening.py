@@ -29,7 +29,7 @@ Named = tuple[InForce, Sequence[str]]
 
 
 def last_live(store: "Store", run: str) -> Named | None:
-    """The limits at the newest snapshot of the last run in mode live other than `run`; None without one."""
+    """The limits in the newest snapshot of the last run in mode live, `run` excepted; None if there is no such run."""
     for record in reversed(store.runs()):
         newest = store.latest_snapshot(record.run) if record.run != run else None
         if newest is not None:
@@ -49,9 +49,9 @@ def change_of_limits(
 ) -> Reloaded:
     """The event of a change from the limits `before` to the limits of `rules` at the instant `now`.
 
-    In mode live, before and now, the event has the tightest of both for now, and the looser limits with the instant
-    at which they apply. The same looser limits keep the instant of their first request. `config` is the digest of the
-    configuration, `changed` has the keys that changed. Without `before` nothing is compared.
+    If the mode is live before and now, the event has the tighter of both values of each limit for now, and the looser
+    limits with the instant at which they apply. Looser limits that wait already keep that instant. `config` is the
+    digest of the configuration, `changed` has the keys that changed. Without `before` nothing is compared.
     """
     new_limits = in_force(rules)
     if before is None or before[0].live is None or rules.live is None:

@@ -17,9 +17,9 @@ from quantd.adapters.store.tables.projection import Row
 class AlertFilter:
     """Decides which alerts are published; CRITICAL alerts always are.
 
-    Other alerts need one of `levels`, at most `per_minute` of one level and kind pass in 60 seconds, and none of
-    `quiet_levels` pass in the quiet hours ("22:00-07:00" in `timezone`, empty for none). `held_back` counts the alerts
-    that did not pass.
+    Other alerts pass if their level is in `levels`. At most `per_minute` of one level and kind pass in 60 seconds.
+    Those of `quiet_levels` do not pass in the quiet hours ("22:00-07:00" in `timezone`, empty for none). `held_back`
+    counts the alerts that did not pass.
     """
 
     def __init__(

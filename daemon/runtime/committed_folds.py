@@ -1,4 +1,4 @@
-"""The folds of committed steps (functions that collect from each step) of a service: what they feed.
+"""The folds of a service: functions that collect from each committed step.
 
 The folds feed the read models, comparisons with the account, histories, messages and recent alerts.
 """
@@ -71,13 +71,14 @@ class BatchMessages:
         return [] if valued is None else self.composer.portfolio(*valued, lots)
 
     def queued(self, first_seq: int, entries: Sequence[bytes]) -> list[QueuedEntry]:
-        """The entries with messages since the last call; `entries` are all of the batch, the first is `first_seq`."""
+        """The entries with messages since the last call; `entries` are all entries of the batch, numbered from
+        `first_seq` on."""
         sent, self._sent = self._sent, []
         return [QueuedEntry(seq, entries[seq - first_seq], count) for seq, count in sent]
 
 
 def sent_by(store: Records, run: str) -> SentBy:
-    """A function that finds the journal entry which sent order basket (sample, n).
+    """A function that finds the journal entry which sent the basket of orders (sample, number in the sample).
 
     The function returns None for an entry that has been deleted or is damaged.
     """
@@ -101,7 +102,7 @@ def _trace_fold(service: "Service") -> Add:
 
 
 def _comparison_fold(service: "Service") -> Add | None:
-    """Return a fold that requests a comparison with the account after steps that need one.
+    """Return a fold (a function of each step) that requests a comparison with the account after steps that need one.
 
     The result is None at a simulated venue.
     """

@@ -54,7 +54,7 @@ class Digest:
     """The digest of an account, fed with the effects of its steps.
 
     The rows of an instant are hashed once no earlier row can follow. `books` are the agents' names and the unallocated
-    book; `interval_ns` is the length of a bar.
+    book (what no agent has); `interval_ns` is the length of a bar.
     """
 
     def __init__(self, universe: Universe, books: Sequence[str], interval_ns: int) -> None:

@@ -47,7 +47,8 @@ async def _feed_fast(service: Service, instants: Iterator[list[Item]]) -> None:
 
 
 async def _feed_paced(service: Service, instants: Iterator[list[Item]], period_s: float) -> None:
-    """Feed one sample of the house (the whole account) per `period_s`; items between two samples go with the second."""
+    """Feed one sample of the house (the whole account) per `period_s`; items between two samples go with the later
+    sample."""
     due_s = time.monotonic()
     chunk: list[list[Item]] = []
     for instant in instants:
@@ -65,7 +66,7 @@ async def _feed_paced(service: Service, instants: Iterator[list[Item]], period_s
 
 
 async def _feed_real(service: Service, instants: Iterator[list[Item]]) -> None:
-    """Feed at once up to the first tick after the warm-up, and from it on at the pace of the recorded instants."""
+    """Feed at once up to the first tick after the warm-up (history before the start), then at the recorded pace."""
     for instant in instants:
         ts, last = time_of(instant[-1]), instant[-1]
         if service.market_ahead_ns is not None:

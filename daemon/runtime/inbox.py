@@ -57,8 +57,8 @@ Outcome = Callable[[State, Sequence[Effect]], T]
 class Committed(Struct, Generic[T], frozen=True):
     """A command whose event is in the journal, as entry `seq`.
 
-    `address` is the address of its first plan in GET /api/v1/decisions and /api/v1/why; empty without a plan. The
-    address of a shadow's plan ends with @NAME. `effects` are the effects of the event itself. `answer` is what the
+    `address` is the address of its first plan in GET /api/v1/decisions and /api/v1/why; empty without a plan. For a
+    shadow (agent on paper) it ends with @NAME. `effects` are the effects of the event itself. `answer` is what the
     command's `Outcome` returned, or the exception that it raised. `unrecorded` is the reason why a stop is in force and
     not in the journal yet.
     """
@@ -104,7 +104,7 @@ def address_of(seq: int, effects: Sequence[Effect]) -> str:
 
 
 def _by_house(effects: Sequence[Effect]) -> list[tuple[str, Sequence[object]]]:
-    """(name, effects): first ("", effects of the account), then the name and the effects of each shadow."""
+    """(name, effects): first ("", effects of the account), then (name, effects) of each shadow (agent on paper)."""
     return [("", effects), *((effect.name, effect.effects) for effect in effects if isinstance(effect, Shadowed))]
 
 

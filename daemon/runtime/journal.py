@@ -129,7 +129,8 @@ class Journal:
         return event if isinstance(event, External) else None
 
     def cause(self, computed_types: tuple[type, ...]) -> JournalEvent | None:
-        """The next recorded event that the shell does not compute itself; None after the end of the record.
+        """The next recorded event that the shell (engine runner) does not compute itself; None after the end of the
+        record.
 
         The shell computes the events of `computed_types`. In the record, the reports of a simulated venue precede the
         slice (the bars of one instant) that causes them, so that the slice is found behind them.
@@ -210,10 +211,10 @@ def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> None
 
 
 def fold_live(shell: Shell, journal: Journal) -> None:
-    """Repeat the recorded steps of a journal of a live market, which has its bars and a real venue's reports itself.
+    """Repeat the recorded steps of a live market's journal, which contains the bars and a real venue's reports.
 
-    The shell computes some events itself: answers of policies, and the reports of simulated venues (the event Shade is
-    such a report, to an agent on paper). Every other event is taken from the journal.
+    The shell (runner of one engine) computes some events itself: answers of policies, and the reports of simulated
+    venues (the event Shade is such a report, to an agent on paper). Every other event is taken from the journal.
     """
     computed_types: tuple[type, ...] = (Decided, Shade) if shell.remote else (Decided, Shade, *get_args(VenueNews))
 

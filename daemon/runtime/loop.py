@@ -80,7 +80,8 @@ class Shell:
         shadows: Sequence[SimulatedBroker] = (),
         hashed: bool = True,
     ) -> None:
-        """`answer` calls a policy; `shadows` are the venues of agents on paper; `hashed`: with a digest of trading."""
+        """`answer` calls a policy; `shadows` are the venues of agents on paper; `hashed` asks for a digest of
+        trading."""
         self._state = state
         self._parts = Parts(broker, Tally())
         self.answer = answer
@@ -161,7 +162,7 @@ class Shell:
         self._parts.broker = broker
 
     def outgoing(self) -> list[Outgoing]:
-        """The orders for a venue across a network since the last call; none for a simulated one."""
+        """The orders for a venue across a network since the last call; empty for a simulated venue."""
         return self._parts.broker.taken() if isinstance(self._parts.broker, Wire) else []
 
     @property
@@ -188,7 +189,7 @@ class Shell:
 
     @property
     def bars(self) -> tuple[int, int]:
-        """Bars since the start of the process that the fold (compiled fast path) took, and those that `step` took."""
+        """(bars that the fold, the compiled fast path, took; bars that `step` took) since the start of the process."""
         return self._folded + self._state.bars_taken, self._stepped
 
     def settle(self) -> None:
@@ -267,7 +268,8 @@ class Shell:
         return self._host
 
     def _release(self) -> None:
-        """Bring the state to the last item, and end the host, so that host and shell no longer refer to each other."""
+        """Bring the state to the last item, and end the fold's host, so that host and shell no longer refer to each
+        other."""
         if self._host is not None:
             self._host.end()
 
@@ -296,7 +298,7 @@ class Shell:
         self._follow(queue)
 
     def answered(self, decided: Decided) -> None:
-        """Take the answer to the waiting Ask, and step the events that follow."""
+        """Take the answer to the waiting Ask (question to a policy), and step the events that follow."""
         self._thread = get_ident()
         queue, self.waits = self._after_wait, None
         try:

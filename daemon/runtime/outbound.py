@@ -1,6 +1,7 @@
 """Outgoing orders for a real venue, held until their step is committed.
 
-To the shell, `Wire` is a venue that reports nothing at once; the venue's reports arrive through the inbox.
+To the shell (the runner of the engine), `Wire` is a venue that reports nothing at once; the venue's reports arrive
+through the inbox.
 
 What can go wrong: a crash between an order and its record leaves an order at the venue that no journal has. So the
 shell gives orders to `Wire`. The service takes them with the steps of a commit, and sends them after the commit. A
@@ -22,7 +23,7 @@ from quantd.trading.ports import BrokerNews, SimulatedBroker
 
 
 class Rows(Struct, frozen=True):
-    """Orders of a basket to resubmit; `row` has their row indices in the basket."""
+    """Orders of one basket to resubmit; `row` has their indices in it."""
 
     basket: OrderBasket
     row: list[int]
@@ -34,7 +35,7 @@ class Rows(Struct, frozen=True):
 
     @property
     def n(self) -> int:
-        """The number of the basket among those of its sample."""
+        """The number of the basket among the baskets of its sample."""
         return self.basket.n
 
 
@@ -108,7 +109,8 @@ class Wire:
 def request_of(
     venue: SimulatedBroker, house: State, effect: OrderBasket | Again | Cancel | Query
 ) -> Callable[[], Sequence[BrokerNews]]:
-    """Return a function that sends `effect` to a venue. `house` is the state whose orders the effect concerns."""
+    """Return a function that sends `effect` to a venue. `house` is the state of the account, or of an agent on paper,
+    whose orders the effect concerns."""
     match effect:
         case OrderBasket():
             return partial(venue.submit, effect)

@@ -61,7 +61,8 @@ class Forecasts(HouseVerdicts):
         self._waiting: deque[tuple[bytes, Values]] = deque(maxlen=WAITING)
 
     def append(self, call: Judged) -> None:
-        """Store the verdict if it is the first of the house (the whole account) since `renew`; drop it otherwise."""
+        """Store the verdict of a check of orders if it is the first of the house (the account) since `renew`; else drop
+        it."""
         if call.book == HOUSE and self.reads:
             self.reads = False
             self._waiting.append((call.verdict.lots.astype(np.int64).tobytes(), call.verdict.values))
@@ -140,7 +141,7 @@ class Ring(Generic[Row]):
         return len(self._rows)
 
     def add(self, key: tuple[int, ...], row: Row) -> None:
-        """Add a row with its key to the ring; the oldest row is dropped where the ring is full."""
+        """Add a row with its key to the ring buffer; the oldest row is dropped where the buffer is full."""
         self._rows.append((key, row))
 
     def load(self, page: Page[Row]) -> None:

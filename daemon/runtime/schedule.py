@@ -153,7 +153,7 @@ def next_runs(schedules: Sequence[Schedule], sessions: Mapping[str, Sessions], a
 
 
 def missed(schedule: Schedule, due_ts: int, now: int, *, newest: bool = True) -> Verdict:
-    """What is done at `now` about the past instant `due_ts`; `newest` says that the schedule has no later one.
+    """What is done at `now` about the past instant `due_ts`; `newest` is True for the schedule's last past instant.
 
     `missed = "once"` runs only the newest missed instant; "alert" raises an alert for each instant and runs none.
     """
@@ -169,14 +169,14 @@ def catch_up(
 ) -> list[tuple[int, int, Verdict]]:
     """(instant, index of the schedule, what is done about it) for each instant that passed during a downtime.
 
-    `instants` are (instant, index of the schedule), as `due` returns them.
+    `instants` are (instant, index of the schedule) pairs.
     """
     newest = {index: ts for ts, index in instants}
     return [(ts, index, missed(schedules[index], ts, now, newest=newest[index] == ts)) for ts, index in instants]
 
 
 def missed_text(schedules: Sequence[Schedule], instants: Sequence[tuple[int, int, Verdict]]) -> str:
-    """The alert about missed instants with the verdict "alert"; empty without one."""
+    """The alert about the missed instants whose verdict is "alert"; empty if there is none."""
     counts: dict[str, int] = {}
     for _, schedule_index, verdict in instants:
         if verdict == "alert":
@@ -209,7 +209,7 @@ def _instants(schedule: Schedule, sessions: Sessions, after: int, until: int) ->
 def _at(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Iterator[int]:
     """The instants in (after, until] of a schedule at the open or close of each session, with its offset.
 
-    An instant after the open is moved to the close at the latest, one before the close to the open at the earliest.
+    An offset from the open ends at the close at the latest, an offset from the close at the open at the earliest.
     """
     edge, offset = _offset(schedule)  # "open" or "close", and the time after it in ns, negative before it
     first_row = bisect_left(sessions.close_ns, after - max(offset, 0))
@@ -394,10 +394,8 @@ def _period(schedule: Schedule) -> int:
 
 
 def _check_cron(schedule: Schedule) -> None:
-    """Raise ScheduleError for a cron line without five fields, with weekdays as numbers, or without any instant.
-
-    An invalid line raises it too.
-    """
+    """Raise ScheduleError for a cron line that is invalid, has not five fields, has weekdays as numbers, or has no
+    instant."""
     line = schedule.cron or ""
     fields = line.split()
     if len(fields) != 5:

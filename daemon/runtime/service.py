@@ -515,7 +515,7 @@ class Service:
             listener.set()
 
     def alert(self, text: str, job: str = "", *, up: bool = False, critical: bool = False) -> None:
-        """Raise the alert `text` of the job with the name `job`; without one, of the kind "upkeep", for other trouble.
+        """Raise the alert `text` about the job named `job`; with "", about other trouble, of the kind "upkeep".
 
         The level is CRITICAL with `critical`, else WARNING. With `up` the trouble has ended: the job works again. After
         the last commit of the run the call has no effect.

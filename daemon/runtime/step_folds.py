@@ -10,9 +10,9 @@ A fold is called at each bar, so it is a plain function of (number in the journa
 effects: a fold with `effects_only` is not called for them. An exception of a fold ends the daemon, as an exception of a
 step does, because a batch without its read models must not be committed.
 
-Rejected: one call for each batch. Each fold would have to find the number of an entry and its effects again.
-Rejected too: digest and tally of the shell as folds. They are part of its snapshot, and a replay and a backtest need
-them without a service.
+Rejected: one call for each batch. Each fold would have to find the number of an entry and its effects again. Rejected
+too: digest and counts of the shell (the runner of the engine) as folds. They are part of its snapshot, and a replay and
+a backtest need them without a service.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -65,7 +65,8 @@ class OpenFolds:
     with_effects: tuple[Add, ...]
 
     def add(self, seq: int, event: Event, effects: Sequence[Effect]) -> None:
-        """Pass step `seq` to the folds in their order; a step without effects only to the folds for each step."""
+        """Pass step `seq` to the folds in their order; a step without effects only to the folds that take every
+        step."""
         for add in self.each_step:
             add(seq, event, effects)
         if effects:

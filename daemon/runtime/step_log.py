@@ -32,7 +32,8 @@ class Log(Protocol):
     """Whether it reads valuations, fills and bookings only. It may then get the fills of a bar with the bar's slice."""
 
     def answer(self, ask: Ask) -> Decided | None:
-        """The recorded answer to this Ask; None when the policy must answer. Each Ask is passed once."""
+        """The recorded answer to this Ask (question to a policy), which is passed once; None when the policy must
+        answer."""
         ...
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:

@@ -89,7 +89,7 @@ def cause_of(event: object, effects: Sequence[object], moved: Switched) -> Switc
 
 
 def _alert_before(effects: Sequence[object], moved: Switched) -> str:
-    """The text of the last CRITICAL alert before the move among the effects of its step; empty without one."""
+    """The text of the last CRITICAL alert before the move among the effects of its step; empty if there is none."""
     text = ""
     for effect in effects:
         if effect == moved:

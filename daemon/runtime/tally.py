@@ -15,9 +15,9 @@ class Tally(Struct):
 
     `orders` counts the orders that were sent, `fills` their fills (two for an order that filled in two parts).
     `refused` counts the requested trades, of an agent or of the house (the whole account), of which the gate (the check
-    of limits) passed no lot; `clipped` those of which it passed another number of lots. `trips` counts moves of the
-    house's kill switch away from RUN, `slices` the instants that had bars, and `symbol_bars` the bars of single symbols
-    in them.
+    of limits) passed no lot; `clipped` counts the trades that it cut to another number of lots. `trips` counts moves of
+    the house's kill switch away from RUN, `slices` the instants that had bars, and `symbol_bars` the bars of single
+    symbols in them.
     """
 
     slices: int = 0

@@ -80,7 +80,7 @@ def with_due(samples: Iterator[Tick], due: Iterator[Tick]) -> Iterator[Tick]:
 
 
 def timeline(items: Iterator[Action | PriceJumped | MarketSlice], ticks: Iterator[Tick]) -> Iterator[Item]:
-    """Feed items and ticks in order of time, items first; the last tick is not later than the last item."""
+    """Feed items and ticks in order of time, at one instant the items first; no tick is later than the last item."""
     next_tick = next(ticks, None)
     ts = 0
     for item in items:
@@ -103,7 +103,8 @@ def price_jumped(jump: Jump) -> PriceJumped:
 def with_jumps(
     items: Iterator[Action | MarketSlice], jumps: Iterable[Jump], how: Literal["stop", "real"] = "stop"
 ) -> Iterator[Action | PriceJumped | MarketSlice]:
-    """Feed items with the event of each jump at the open of its bar, before the slice of that bar.
+    """Feed items with the event of each jump at the open of its bar, before the slice (bars of one instant) of that
+    bar.
 
     `how` is `jumps` of [feed]: with "real" a jump is an ordinary move of the price and has no event.
     """

@@ -100,7 +100,8 @@ class Trace:
         self.alerts[effect.level] += 1
 
     def _count_verdicts(self, requested: bytes, reason: bytes) -> None:
-        """Count the symbols of a basket by binding limit: `requested` int64[N] lots, `reason` int8[N] codes."""
+        """Count the symbols of a basket of orders by the limit that cut them: `requested` int64[N] lots, `reason`
+        int8[N] codes."""
         lots = np.frombuffer(requested, dtype=np.int64)
         if not reason.strip(b"\0"):  # no limit bound, as in most rounds
             codes = [int(np.count_nonzero(lots))]

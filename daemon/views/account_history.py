@@ -313,8 +313,8 @@ class AccountHistory:
     def _book_cross(self, cross: Crossed) -> None:
         """Book a trade between agents, without an order: `cross.shares` are (agent, signed lots).
 
-        A buyer pays the value of its lots, rounded half-even as `value` does, and a seller (negative lots) receives it;
-        the last agent pays or receives the remainder.
+        A buyer pays the value of its lots, rounded half-even, and a seller (negative lots) receives it; the last agent
+        pays or receives the remainder.
         """
         crossed, columns, paid = self._amounts[CROSSED], self._book_columns, 0
         lot_value = self._universe.lot_nano[cross.symbol] * cross.price_nano
@@ -353,8 +353,8 @@ class AccountHistory:
     def _apply_action(self, action: Action) -> None:
         """Change lots and marks by a corporate action. Its cash arrives as a booking.
 
-        The cash of an action is per share after the splits since the last sample. `_factor`, the number of such shares
-        per share at that sample, converts it to an amount per share at that sample.
+        An action states its cash per present share, that is, after the splits since the last sample. `_factor` is the
+        number of present shares for one share at that sample: it converts the cash to an amount per earlier share.
         """
         symbol = action.symbol
         if action.kind == "dividend":
@@ -371,7 +371,7 @@ class AccountHistory:
         self.marks = np.where(fresh, close_nano, self.marks)
 
     def _add_sample(self, seq: int, valued: Valued) -> None:
-        """Add the sample of a valuation. The last of its books is the unallocated book.
+        """Add the sample of a valuation. The last of its books is the unallocated book (what no agent has).
 
         The valuation has no book for an agent that was added later: that book has 0.
         """

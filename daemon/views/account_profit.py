@@ -172,7 +172,8 @@ class AccountProfit:
         return returns
 
     def _opening_sample(self, history: AccountHistory) -> Sample:
-        """The account at its start, at instant 0: its cash is the deposits of the ledger that the journal lacks."""
+        """The account at its start, at instant 0: its cash is the deposits that the ledger has and the journal
+        lacks."""
         amounts = history.amounts
         flows = np.array([self._present.flows.get(name, 0) for name in self.names], dtype=np.int64)
         books = flows.copy()
@@ -214,7 +215,7 @@ class AccountProfit:
         return self._row(ACCOUNT, self._equity[[begin, end]], amounts, self._total_return(self._returns, begin, end))
 
     def books(self, since: int, until: int) -> list[BookProfit]:
-        """Each book over a period, in the order of the configuration, without books that had no capital.
+        """Each book over a period, in the order of the configuration; books that had no capital are left out.
 
         The period is (since, until], ns UTC. Books that are no longer configured come last.
         """

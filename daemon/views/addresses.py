@@ -33,7 +33,8 @@ class AddressWrong(ValueError):
 
 
 class Found(Struct, frozen=True):
-    """One symbol of one decision, with its order if there is one; `reader` reads the house or shadow that decided."""
+    """One symbol of one decision, with its order if there is one; `reader` reads the account or the shadow (agent on
+    paper) that decided."""
 
     reader: Reader
     decision: Decision
@@ -151,7 +152,7 @@ def _symbol_in(reader: Reader, decision: Decision, symbol: str) -> Found:
 
 
 def _newest_trade(reader: Reader, symbol: str, at: str | None) -> Found:
-    """The newest decision, up to `at`, in which an agent traded a symbol. Raises AddressWrong without one."""
+    """The newest decision, up to `at`, in which an agent traded a symbol. Raises AddressWrong if there is none."""
     column = reader.run.universe.index[symbol]
     for decision in _newest_first(reader, END if at is None else _instant_of(at)):
         if any(ints(agent_plan.asked)[column] for agent_plan in decision.plan.agents):
@@ -192,7 +193,7 @@ def ints(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
 
 
 class Judged(NamedTuple):
-    """The request to one owner of limits, and its verdict.
+    """The request to one owner of limits, and what these limits passed.
 
     `who` is an agent or "house", `asked` the bytes of int64[N] requested lots, `verdicts` the part of the plan with the
     lots that passed.
@@ -214,7 +215,7 @@ def judged(decision: Decision) -> list[Judged]:
 
 
 def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
-    """Every requested trade of a decision: the agents', then the net of the house (the whole account)."""
+    """Every requested trade of a decision: the agents' trades, then the net trades of the house (the whole account)."""
     return [
         line_of(reader, decision, part, column)
         for part in judged(decision)

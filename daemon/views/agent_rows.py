@@ -32,7 +32,8 @@ def capital_shares(state: State) -> dict[int, tuple[float, float]]:
 
 
 def book_equities(state: State) -> dict[str, int]:
-    """Equity in micro-currency of each book by name: those of agents in use, and the unallocated book."""
+    """Equity in micro-currency of each book by name: those of agents in use, and the unallocated book (what no agent
+    has)."""
     vacant_names = {rules.name for k, rules in enumerate(state.rules.agents) if state.vacant(k)}
     equities = zip(state.ledger.names, state.books_micro, strict=True)
     return {name: equity for name, equity in equities if name not in vacant_names}
@@ -60,7 +61,7 @@ def shadow_equities(state: State) -> dict[str, int]:
 
 
 def shadow_lots(state: State, column: int) -> dict[str, int]:
-    """Name of a shadow -> its signed lots of the symbol with this index, for shadows that hold the symbol."""
+    """Name of a shadow (agent on paper) -> its signed lots of the symbol with this index; only shadows that hold it."""
     held = {shadow.rules.agents[0].name: int(shadow.ledger.house.held[column]) for shadow in state.shadows}
     return {name: lots for name, lots in held.items() if lots}
 

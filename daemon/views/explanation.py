@@ -304,7 +304,7 @@ def _shortfalls(
 
 
 def _cancel_cause(reader: Reader, decision: Decision, order: Order | None, column: int) -> str:
-    """Who or what cancelled an order; empty for one that was not cancelled, and without a journal."""
+    """Who or what cancelled an order; empty if it was not cancelled, or there is no journal."""
     if order is None or order.state not in ("cancelled", "cancelling") or reader.records is None:
         return ""
     return cancelled_by(reader, decision.plan, column, decision.seq)
@@ -361,7 +361,8 @@ def _accounts(reader: Reader, plan: Planned, judged: Sequence[Judged]) -> tuple[
 
 
 def _books_at(reader: Reader, plan: Planned) -> list[list[int]]:
-    """Lots of every agent's book when the round was planned, computed from all earlier fills, crosses and splits."""
+    """Lots of every agent's book when the decision was planned, from all earlier fills, splits and trades between
+    agents."""
     universe, run = reader.run.universe, reader.run
     names = max((names for _, names in run.epochs), key=len)  # agents are only added: the longest list has all
     ledger = Ledger(universe, names)

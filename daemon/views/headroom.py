@@ -118,7 +118,7 @@ class Book:
     def standing(self) -> list[LimitNow]:
         """Every limit that is on, in the order of `LIMITS`. A limit without a measured value has NaN, shown as null.
 
-        A limit of several groups has a key for each: the limit's, a dot, and the group.
+        A limit on several groups has a key for each group: the limit's key, a dot, and the group's name.
         """
         figures_by_key: dict[str, Figure] = {}
         if self.ctx is not None:
@@ -176,11 +176,10 @@ class Unknown(ValueError):
 
 
 def named(state: State, agent: str | None, symbol: str | None, search: str = "") -> tuple[int, list[int]]:
-    """Return (index of the book, columns of symbols) for the name of an agent (None: the house) and a symbol.
+    """Return (index of the book, columns of symbols) for the name of an agent (None: the whole account) and a symbol.
 
-    Without a symbol, the columns are those of the symbols that contain `search`, the largest position of the book
-    first; symbols without a position follow in the order of the universe. Raises Unknown for an unknown agent or
-    symbol.
+    Without a symbol, the result has the columns of all symbols that contain `search`: the largest position of the book
+    first, then symbols without a position in the order of the universe. Raises Unknown for an unknown agent or symbol.
     """
     names, universe = {state.rules.agents[k].name: k for k in state.in_use()}, state.universe
     if agent is not None and agent not in names:
@@ -199,7 +198,7 @@ def named(state: State, agent: str | None, symbol: str | None, search: str = "")
 def risk_now(state: State, book: Book, run: str, ts: int, room: list[SymbolRoom], count: int = 0) -> RiskNow:
     """The risk view of one book at `ts` (ns UTC, market time).
 
-    `room` comes from `Book.rooms`, for some of `count` symbols; a `count` of 0 means that these are all.
+    `room` has the headroom of some of `count` symbols; a `count` of 0 means that these are all.
     """
     book_name = "house" if book.number == HOUSE else state.rules.agents[book.number].name
     table_name = "[risk]" if book.number == HOUSE else f"limits of [[agents]] {book_name}"

@@ -121,7 +121,7 @@ def recorded_rows(
 
 
 def rows_of(judged: Judged, column: int) -> list[LimitRow]:
-    """The limits of one symbol in one basket, computed again on the state of the decision."""
+    """The limits of one symbol in one gate call (check of orders), computed again on the state of the decision."""
     ctx, account, limits, lots = judged.ctx, judged.account, judged.limits, judged.verdict.lots
     code = int(judged.verdict.reason[column])
     before = figures_of(ctx, account, limits, None, column)  # None: without the order
@@ -143,10 +143,8 @@ def rows_of(judged: Judged, column: int) -> list[LimitRow]:
 
 
 def _nearest_cash(rows: list[LimitRow]) -> list[LimitRow]:
-    """Keep `more` and `cut` only in the row of the nearer bound, where there are two rows of cash.
-
-    The two are `cash` and the cash after all fills.
-    """
+    """Where there are two rows of cash (now, and after all fills), keep `more` and `cut` only in the row of the nearer
+    bound."""
     cash_rows = [limit_row for limit_row in rows if limit_row.limit in ("cash", SETTLED_CASH)]
     if len(cash_rows) < 2:
         return rows
@@ -262,7 +260,7 @@ _ORDER: Final = {key: position for position, key in enumerate(LIMITS)}
 
 
 def words(key: str, limits: Limits, about: str = "") -> str:
-    """The quantity of a limit as text: "VaR 95 % 1 day, historical". `about` is the symbol or group of the value."""
+    """What a limit measures, as text: "VaR 95 % 1 day, historical". `about` is the symbol or group of the value."""
     if key == SETTLED_CASH:
         return "cash after all fills"
     table, _, part = key.partition(".")

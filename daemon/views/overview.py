@@ -338,7 +338,7 @@ def _agent(
 
 
 def with_risk(rows: Sequence[PositionNow], risk: Assessed) -> list[PositionNow]:
-    """The positions `rows` with their shares of the house's volatility and their correlation groups from `risk`."""
+    """The positions `rows` with their shares of the account's volatility and their correlation groups from `risk`."""
     volatility, parts = risk.house.volatility_annual, risk.house.positions or {}
     return [
         structs.replace(
@@ -382,7 +382,8 @@ def found_in(search: str, symbol: str) -> bool:
 
 
 def _position(state: State, column: int) -> PositionNow:
-    """The position of the house (the whole account) in one symbol, with the lots of its agents and of the shadows."""
+    """The position of the house (the whole account) in one symbol, with the lots of its agents and of the shadows
+    (agents on paper)."""
     universe, house, names, equity = state.universe, state.ledger.house, state.ledger.names, state.equity_micro
     lot_nano, price, symbol = universe.lot_nano[column], int(state.marks_nano[column]), universe.symbols[column]
     books = {

@@ -112,7 +112,7 @@ def plan_now(
 ) -> PlanNow:
     """On a copy of the state, call every agent that is not suspended, and plan their answers.
 
-    The copy comes from the snapshot `frozen` and first takes the later events `after`. With `agent` no other is called.
+    The copy comes from the snapshot `frozen` and first takes the later events `after`. `agent` limits the call to one.
     """
     state = thaw(rules, frozen)
     for event in after:

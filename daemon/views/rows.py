@@ -144,7 +144,7 @@ def risk_line(point: RiskPoint) -> RiskLine:
 
 
 def allocation_line(allocation: Allocation, universe: Universe, names: Sequence[str]) -> AllocationLine:
-    """The agents' answers of one round: by agent, its target weights that are not zero, and their scale.
+    """The agents' answers of one round (decision of all agents): by agent, target weights that are not zero, and scale.
 
     The scale is the factor by which the weights were reduced to fit the limits. An agent without a name in `names` is
     shown by its index.
@@ -158,7 +158,7 @@ def allocation_line(allocation: Allocation, universe: Universe, names: Sequence[
 
 
 def decision_line(plan: Planned, universe: Universe, names: Sequence[str], address: str = "") -> DecisionLine:
-    """One round of decisions as a row for API and command line; `names` are the agents' names by index."""
+    """One decision of all agents as a row for API and command line; `names` are the agents' names by index."""
     fields = decision_lines(plan, universe, lambda k: names[k] if k < len(names) else str(k), reason_name)
     return DecisionLine(address, plan.ts, instant_text(plan.ts), plan.sample, plan.n, plan.follow_up, *fields)
 

@@ -194,7 +194,7 @@ class Shortfalls:
     def _add_orders(self, basket: OrderBasket, plan: Planned | None) -> None:
         """Add the orders of a basket. The arrival price of an order is the plan's price until its symbol opens.
 
-        A child order has its parent order's decision price. A basket of stop orders is left out, and so is one
+        A child order has its parent order's decision price. A basket of stop orders is left out, and so is a basket
         that does not belong to `plan`.
         """
         # a stop order is meant to fill at another price than the mark at sending: the difference is no execution cost
@@ -262,7 +262,7 @@ class Shortfalls:
         """Called after each fill of an order whose symbol has opened, and at that open; the base class does nothing."""
 
     def _note_unknown_fill(self, fill: Filled) -> None:
-        """Called for a fill of an order that is not in `orders`; the base class does nothing."""
+        """Called for a fill of an order that is unknown here; the base class does nothing."""
 
     def _set_end_marks(self, ended: Ended) -> None:
         for column, mark in zip(ended.sym, ended.mark_nano, strict=True):
@@ -356,7 +356,8 @@ def fold(universe: Universe, entries: Iterable[Entry], slices: Slices | None = N
 
 
 def shortfalls(reader: Reader, since: int = 0, slices: Slices | None = None) -> Shortfalls:
-    """The shortfalls of decisions from a day before `since` on: a parent order ends with its session.
+    """The shortfalls of decisions from a day before `since` on: no parent order is older, because it ends with its
+    session.
 
     `slices` returns the bars of one instant of a recorded market; it is not needed for a live run, whose journal has
     the bars.
@@ -415,7 +416,7 @@ def shortfalls_of(reader: Reader, plan: Planned, slices: Slices | None = None) -
 
 
 def ids(journal_shortfalls: Shortfalls, run: str) -> dict[str, Key]:
-    """Order id -> its key (sample, n, column) in `orders`."""
+    """Order id -> (sample, number of the basket in the sample, column), the key of the order's shortfall."""
     return {
         order_id(run, key[0], journal_shortfalls.universe.symbols[key[2]], key[1]): key
         for key in journal_shortfalls.orders

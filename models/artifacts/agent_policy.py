@@ -111,7 +111,8 @@ def load(folder: Path) -> LearnedArtifact:
 
 
 def _golden(folder: Path, manifest: AgentManifest, contents: dict[str, bytes]) -> Golden:
-    """Return the probes of golden.bin. Raises ArtifactError if the size differs from the manifest's."""
+    """Return the probes (recorded inputs) of golden.bin. Raises ArtifactError if the size differs from the
+    manifest's."""
     probes, assets, data = manifest.golden, len(manifest.universe), contents["golden.bin"]
     shapes = [
         (probes.count, probes.lookback, assets), (probes.count, assets), (probes.count,), (probes.count, assets),
@@ -241,8 +242,8 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         return lacking(self.artifact.manifest.sight, seen)
 
     def question(self, view: View, memory: Memory) -> tuple[NDArray[np.float32], NDArray[Any] | None, Bools]:
-        """Return the arguments of `decide` for a view: the observation float32[1, D], the network's state (None if
-        not recurrent) and `priced`, bool[N]."""
+        """Return the arguments of `decide` for a view: the observation float32[1, D], the network's state (None if not
+        recurrent), and bool[N], True for an asset with a price."""
         seen, carry, order = self.seen(view), memory.get(CARRY), self._order
         prices = view.prices if order is None else view.prices[order]
         return seen[None], None if carry is None else carry[None], np.isfinite(prices)
@@ -274,9 +275,9 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         """Return the network's answer to returns float64[.., N], held weights float64[N] and cash, in the artifact's
         order of symbols.
 
-        `carry` [1, C] is `carried` of the previous answer, None at first. `priced` bool[N] is True for an asset with a
-        price, or None when all have one. `columns` float64[N, F] are the values of the F feature columns of the
-        observation.
+        `carry` [1, C], the network's state, is the field `carried` of the previous answer, None at first. `priced`
+        bool[N] is True for an asset with a price, or None when all have one. `columns` float64[N, F] are the values of
+        the F feature columns of the observation.
         """
         seen = observation(self.artifact.manifest.sight, returns, weights, cash, columns)
         return self.decide(seen[None], carry, priced)
@@ -337,8 +338,8 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         check_probe(self.artifact.folder, self.difference(), allowed, f" ({manifest.precision})")
 
     def difference(self) -> float:
-        """Return the largest difference of a weight from the recorded one over the golden probes; NaN where an answer
-        is not finite.
+        """Return the largest difference of a weight from the recorded weight over the golden probes (recorded inputs);
+        NaN where an answer is not finite.
 
         Raises ArtifactError for an answer of another shape.
         """

@@ -153,7 +153,7 @@ def definitions(results: Mapping[str, Result], sharpe: str) -> list[str]:
 
 
 def verdict(test: Result, also: str = "") -> str:
-    """Return the card's sentence that compares the policy with equal weight on the test part, and `also` behind it."""
+    """Return the card's sentence that compares the policy with equal weight on the test part, followed by `also`."""
     ahead = test.policy.sharpe > test.equal_weight.sharpe
     richer = test.policy.total_return > test.equal_weight.total_return
     return (
@@ -318,7 +318,7 @@ def ratio_text(value: float | None) -> str:
 
 
 def card_of_copy(manifest: AgentManifest, parent_card: str) -> str:
-    """Return the card of a smaller copy: its agreement with the parent, then the parent's card."""
+    """Return the card of a smaller copy: its agreement with the copied artifact, then the card of that artifact."""
     return "\n".join(
         [
             f"# {manifest.name}",

@@ -1,7 +1,7 @@
 """The folder of an artifact: manifest.json, sealed by its digest, and the files in it. No code is executed.
 
-policy.onnx is for trading and weights.safetensors for training. golden.bin has probes with their answers as
-little-endian float64. card.md is for readers.
+policy.onnx is for trading and weights.safetensors for training. golden.bin has probes (recorded inputs) with their
+answers as little-endian float64. card.md is for readers.
 
 What can go wrong, and what prevents it. A file could be changed after it was checked: each file is read once, and the
 hashed bytes are the bytes that are used. A file could be so large that reading it ends the process: at most the size in
@@ -72,7 +72,7 @@ def digest_of(data: bytes) -> str:
 
 
 def sealed(manifest: M) -> M:
-    """Return the manifest with its digest, which is computed with an empty `digest`."""
+    """Return the manifest with its digest, computed over the manifest with an empty `digest`."""
     bare = msgspec.structs.replace(manifest, digest="")
     return msgspec.structs.replace(bare, digest=digest_of(render(bare)))
 
@@ -151,7 +151,7 @@ def read_manifest(path: Path, kind: type[M]) -> M:
 
 
 def _checked(path: Path, entry: FileEntry) -> bytes:
-    """Return the content of a file. Raises ArtifactError unless size and hash are those of its entry."""
+    """Return the content of a file. Raises ArtifactError unless size and hash agree with its entry."""
     if not 0 <= entry.size <= FILE_BYTES:
         raise ArtifactError(f"{path}: the manifest lists {entry.size} bytes; at most {FILE_BYTES} are permitted")
     data = read_bytes(path, entry.size)

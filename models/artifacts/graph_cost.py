@@ -85,7 +85,7 @@ def graph_cost(model: bytes, size: int) -> Cost:
 def _walk(graph: _Graph) -> Cost:
     """Compute the shapes of all outputs of `graph` in order, and the cost, until it exceeds a maximum.
 
-    An input without a name is an optional one that is not given.
+    An input without a name is an optional input that is not given.
     """
     numbers = products = 0
     for node in graph.nodes:
@@ -113,7 +113,7 @@ def _walk(graph: _Graph) -> Cost:
 
 
 def _products(node: _Node, given: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """Return the number of arithmetic operations of a node beyond one for each number that it reads or writes."""
+    """Return the arithmetic operations of a node that come on top of one for each number that it reads or writes."""
     if node.operator in ("MatMul", "MatMulInteger"):
         return prod(outputs[0]) * given[0][-1]
     if node.operator == "Gemm":
@@ -215,7 +215,7 @@ def _product(node: _Node, shapes: Sequence[Shape], graph: _Graph) -> list[Shape]
 
 
 def _padded(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
-    """Return the shape after padding, of all axes or of those that a fourth input names.
+    """Return the shape after padding of all axes, or of the axes that a fourth input names.
 
     The pads have the numbers of entries before each axis, then those after each axis.
     """
@@ -255,8 +255,8 @@ def _sliced(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
 
 
 def _split(node: _Node, given: Sequence[Shape], graph: _Graph) -> list[Shape]:
-    """Return the shapes of the parts along an axis. Their sizes are those that the node gives, else equal except for
-    a smaller last part."""
+    """Return the shapes of the parts along an axis. The node gives their sizes; else they are equal, except for a
+    smaller last part."""
     axis = node.attributes.get("axis", 0) % len(given[0])
     extent, count = given[0][axis], len(node.outputs)
     # 1: the index of the input that has the sizes in place of the attribute
@@ -319,7 +319,7 @@ def _without(shape: Shape, axes: Sequence[int], *, keep: bool) -> Shape:
 
 
 def _integers(node: _Node, graph: _Graph, name: str, place: int) -> list[int]:
-    """Return the integers of a node's attribute, or of its input with index `place`; empty without either."""
+    """Return the integers of a node's attribute, or of its input with index `place`; empty if it has neither."""
     if name in node.attributes:
         return list(node.attributes[name])
     if len(node.inputs) > place and node.inputs[place]:

@@ -77,8 +77,8 @@ class Training(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Result(Struct, frozen=True, forbid_unknown_fields=True):
-    """Results over one window after costs, with those of equal weight on the same days; `sharpe_by_seed` is in order
-    of the seeds."""
+    """Results over one window after costs, and the results of equal weight on the same days; `sharpe_by_seed` is in
+    order of the seeds."""
 
     policy: WindowFigures
     equal_weight: WindowFigures
@@ -320,7 +320,7 @@ class ForestFeatures(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ForestShape(Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of a forest before fitting. `leaves` bounds the size of a tree, and so that of the file."""
+    """Settings of a forest before fitting. `leaves` bounds the size of a tree, and so the size of the file."""
 
     trees: int
     depth: int
@@ -394,7 +394,7 @@ class ForestManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=
     golden: Golden
 
     def beats_plain(self) -> bool:
-        """True when the forest's squared error out of sample is below that of the plain estimate."""
+        """True when the forest's squared error out of sample is below the error of the plain estimate."""
         return self.together.model.mse < self.together.plain.mse
 
 

@@ -4,9 +4,9 @@ What can go wrong. The digests prove that the files belong together, but not who
 folder can write other files with other digests. A signature needs a private key, which is stored elsewhere.
 
 The signed bytes begin with CONTEXT, so that a signature made for another purpose is not valid for an artifact. The
-signed digest is that of the manifest's bytes at the time of signing; if a newer quantd would write the manifest
-differently, it is not signed again (docs/decisions/011). A private key that others may read is refused, and a key file
-is never overwritten.
+signed digest is of the manifest's bytes at the time of signing. A manifest that a newer quantd would write differently
+is not signed again (docs/decisions/011). A private key that others may read is refused, and a key file is never
+overwritten.
 """
 
 import os

@@ -151,7 +151,7 @@ def _content(path: Path, limit: int) -> bytes:
 
 
 def _config(path: Path, data: bytes) -> TextConfig:
-    """Return the settings of the model. Raises ArtifactError for unreadable ones, and for an impossible number of
+    """Return the settings of the model. Raises ArtifactError for unreadable settings, and for an impossible number of
     tokens."""
     try:
         config = msgspec.json.decode(data, type=TextConfig)

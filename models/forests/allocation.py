@@ -104,7 +104,7 @@ class LearnedAllocation:
     def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
         """Return target weights for a view, as fractions of the book's equity, and the new memory.
 
-        A forest whose errors so far are not below those of the plain estimate is replaced by this estimate, with a
+        A forest whose errors so far are not below the errors of the plain estimate is replaced by this estimate, with a
         warning.
         """
         returns = view.synchronous(LOOKBACK)
@@ -138,8 +138,8 @@ class LearnedAllocation:
         return standings
 
     def _track(self, kind: ForestKind, universe: Universe, memory: Memory) -> Track:
-        """Return the track record of a forest from the memory; a new record if the memory's is of another forest or
-        universe."""
+        """Return the track record of a forest from the memory; a new record if the memory has the record of another
+        forest or universe."""
         manifest = self.forests[kind].artifact.manifest
         identity = crc32("\n".join((manifest.digest, *sorted(universe.symbols))).encode())
         places = self._tracked(universe)[kind]
@@ -197,7 +197,7 @@ class LearnedAllocation:
 
         An asset without known history has the weight 0. The weights fall with volatility; with the method risk_parity
         they also take correlations into account, and a forest of returns tilts them by `max_tilt` at most. They add up
-        to `invested`.
+        to the parameter `invested`.
         """
         mask = past.known
         weights = np.zeros(len(mask))

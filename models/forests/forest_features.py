@@ -131,8 +131,8 @@ def realised(kind: ForestKind, future: Floats) -> Floats:
     """Return the realised values over `future` returns float64[h, N] of h samples: float64[N], or float64[N (N - 1) /
     2] for pairs.
 
-    NaN marks a missing return or a constant price. For "allocation" the mean over all assets is not yet subtracted (see
-    `relative`).
+    NaN marks a missing return or a constant price. For "allocation" the mean over all assets is not yet subtracted;
+    `relative` subtracts it.
     """
     samples = len(future)
     root_mean_square = np.sqrt((future * future).sum(axis=0) / samples)

@@ -165,7 +165,7 @@ class Forest:
         self._prove()
 
     def predict(self, past: Past) -> Prediction:
-        """Predict the next `horizon` samples, by the forest and by the plain estimate."""
+        """Predict the values over the forest's horizon, by the forest and by the plain estimate."""
         observed = see(self.kind, past)
         model, plain = (np.full(len(observed.known), np.nan) for _ in range(2))
         if observed.known.any():

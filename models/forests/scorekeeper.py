@@ -5,7 +5,7 @@ Pure: a track is read from a policy's memory and written back to it, with bounde
 What can go wrong, and what prevents it. A forest that was better than the plain estimate in its walk-forward test could
 be worse in operation: it can be switched off. A switch that follows each single error would flip with noise: it follows
 the mean error of the last WINDOW scored predictions (rounds), after LEAST rounds or more. The forest is switched off
-when this error is not below that of the plain estimate, and on after RETURN rounds in a row below it. Outcomes of
+when this error is not below the error of the plain estimate, and on after RETURN rounds in a row below it. Outcomes of
 predictions on neighbouring samples overlap, so that one error would count many times: only four predictions are scored
 in each horizon. A track record of another forest or universe has the errors of other rows: it is not continued. Open
 predictions have an unknown age when the count of samples begins again: they are dropped.

@@ -101,8 +101,8 @@ def _scattered(week: Ints) -> Ints:
 def share_series(one: Collection[Fingerprint], other: Collection[Fingerprint]) -> bool:
     """Return True when a series of `one` and a series of `other` have equal returns on EQUAL_DATES common dates.
 
-    In some stretch of 2 x EQUAL_DATES common weeks, half of the weeks must have equal returns. Half of these must be
-    beyond 1 bp: prices that do not move are no evidence.
+    In some stretch of 2 x EQUAL_DATES common weeks, half of the weeks must have equal returns. Half of these returns
+    must exceed 1 bp in absolute value: prices that do not move are no evidence.
     """
     if not one or not other:
         return False

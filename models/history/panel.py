@@ -33,7 +33,8 @@ class MacroSource(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SeriesSource(MacroSource, frozen=True, forbid_unknown_fields=True):
-    """A series per symbol in a file with the columns ts, symbol and the one named by `column`, as in [feed] series.
+    """A series per symbol in a file with the columns ts, symbol and the value column named by `column`, as in [feed]
+    series.
 
     With `valid_days` above 0, a value is unknown after that many calendar days. With `use = false` the file is not
     read, and the observation has no features of it.

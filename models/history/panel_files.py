@@ -149,8 +149,8 @@ def _coins(
     """Return `known_bars` and `idle` of a panel. In `fields`, the coins' bars are in the rows of their own dates.
 
     `every_day` has the daily bars of the coins. `known_bars` are the bars as known at the decision of each row: at the
-    close of New York the newest complete bar of a coin is that of the day before. `idle` bool[T, N] is True where an
-    order of the row before could not fill.
+    close of New York the newest complete bar of a coin is from the day before. `idle` bool[T, N] is True where an order
+    of the row before could not fill.
     """
     known_bars = {name: values.copy() for name, values in fields.items()}
     idle = np.zeros(known_bars["close"].shape, dtype=np.bool_)

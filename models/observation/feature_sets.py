@@ -3,8 +3,8 @@
 
 Training and trading use `quantd.strategies.features.compute_by_session`. A row of a panel uses its whole past, a view
 the newest `lookback` samples; after that many samples, less than a millionth of a recursive feature's starting value
-remains. Only bars that ended by the decision are used: in a universe with shares, the newest bar of a coin is that of
-the day before.
+remains. Only bars that ended by the decision are used: in a universe with shares, the newest bar of a coin is from the
+day before.
 """
 
 from collections.abc import Sequence

@@ -241,7 +241,7 @@ def _joined(
     """Combine features, columns and flags into entries [.., N, k] per asset, and return them with the flags `known`.
 
     `mask` [.., N] is 1 for an asset with features. `columns` are the values of all feature columns, of which `spec.own`
-    are those with a value for each asset. An asset is known where both its features and its columns are.
+    are those with a value for each asset. An asset is known where both its features and its columns are known.
     """
     values = columns[..., spec.own]
     is_complete: Bools = np.asarray(np.isfinite(values).all(axis=-1) & (mask > 0.0))
@@ -251,8 +251,8 @@ def _joined(
 
 
 def columns_of_view(spec: SightSpec, view: View) -> Floats | None:
-    """Return the feature columns float64[N, F] at the newest sample, with assets in the order of the view; None
-    without columns."""
+    """Return the feature columns float64[N, F] at the newest sample, with assets in the order of the view; None where
+    `spec` declares no columns."""
     return of_view(view, spec.declared, spec.benchmark) if spec.columns else None
 
 

@@ -182,7 +182,7 @@ class BookHistory:
 
     @property
     def price(self) -> Floats:
-        """The last known price per unit in account currency, float64[T+1, N]; 0 before the first one."""
+        """The last known price per unit in account currency, float64[T+1, N]; 0 before the first price."""
         return np.nan_to_num(self.mark, nan=0.0)
 
     def returns(self) -> Floats:

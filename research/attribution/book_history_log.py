@@ -227,7 +227,7 @@ class BookHistoryLog:
         return trades.rows((trades.interval >= 1) & (trades.interval <= last))
 
     def _planned(self, plan: Planned) -> None:
-        """Store the decision prices of crosses and of parent orders."""
+        """Store the decision prices of crosses (trades between agents) and of parent orders."""
         self._plan = plan
         prices = np.frombuffer(plan.prices, dtype="<f8")
         for symbol in np.flatnonzero(np.frombuffer(plan.crossed, dtype="<i8")).tolist():

@@ -40,7 +40,8 @@ def active_link_factors(returns: Floats, benchmark: Floats) -> Floats:
 
 
 def _carino_factors(returns: Floats, benchmark: Floats) -> Floats:
-    """Return float64[T], Carino's factor of each interval relative to a benchmark; a benchmark of 0 means none."""
+    """Return float64[T], Carino's factor of each interval relative to a benchmark; benchmark returns of 0 mean no
+    benchmark."""
     if not bool(np.all(returns > -1.0) and np.all(benchmark > -1.0)):
         raise ValueError("logarithmic linking needs returns above -100 % in every interval")
     total_slope = _mean_slope(np.array([period_return(returns)]), np.array([period_return(benchmark)]))
@@ -59,9 +60,9 @@ def _mean_slope(returns: Floats, benchmark: Floats) -> Floats:
 def profit_factors(history: BookHistory) -> Floats:
     """Return float64[T] factors that turn profit into contributions to the period's time-weighted return.
 
-    A factor is Carino's, divided by the equity at the interval's beginning. The factor is 0 where that equity is not
-    positive, because the return of such an interval is 0 by definition. Raises ValueError where an interval loses
-    everything.
+    A factor is Carino's linking factor, divided by the equity at the interval's beginning. The factor is 0 where that
+    equity is not positive, because the return of such an interval is 0 by definition. Raises ValueError where an
+    interval loses everything.
     """
     start_equity = history.equity[:-1]
     factors = np.zeros_like(start_equity)

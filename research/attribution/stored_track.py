@@ -67,7 +67,7 @@ class StoredBooks:
     def __init__(self, reader: Reader, parts: Parts, more: Sequence[Gain] = (), past: PastTrades | None = None) -> None:
         """Read the samples of a run. `more` are the gains between a sample and later closes on its date.
 
-        `past` is the cache of earlier reads of the run; None: an empty one.
+        `past` is the cache of earlier reads of the run; None begins an empty cache.
         """
         self._reader, self._parts, self._past = reader, parts, past or PastTrades()
         self.names: Final = tuple(agent.name for agent in parts.config.agents)

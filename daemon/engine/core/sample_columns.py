@@ -19,11 +19,12 @@ KNOWN_SAMPLES: Final = 5
 
 
 class SampleColumns:
-    """`count` samples: instant, key (date of the session), row of the bar, and the house's cash, high-water mark and
-    lots float64[S, N].
+    """The samples in columns: instant `ts`, date of the session (`key`), row of the bar, and cash, high-water mark
+    (`peak`) and lots float64[S, N] of the house (the whole account).
 
     S are samples, N symbols, B books. `values` int64[S, B + 1] are equities in micro-currency: of the house, of each
-    agent, and of what no agent has. `orders` has the baskets that were filled since the log last read.
+    agent, and of the lots and cash that belong to no agent. `orders` has the baskets that were filled since the log
+    last read.
     """
 
     count: int
@@ -50,8 +51,8 @@ class SampleColumns:
     def add(self, tick: Any, ts: int, key: int, row: int, values: Ints, cash: int, peak: int, lots: Floats) -> None:
         """Add a sample with the equities `values`, int64[B + 1], in micro-currency.
 
-        `row` is the row of its bar in the loaded bars, `peak` the high-water mark. `lots`, float64[N], and both
-        amounts `cash` and `peak` are of the house.
+        `row` is the row of its bar in the loaded bars, `peak` the high-water mark. `lots`, float64[N], `cash` and
+        `peak` are of the house (the whole account).
         """
         at: int = self.count
         n: int = len(lots)

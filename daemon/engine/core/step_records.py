@@ -1,7 +1,7 @@
-"""Records what the fold did as steps, for a log that reads every event with its effects.
+"""Records each event that the fold took, with its effects, as a step for a log.
 
 Each event is recorded as `step`, the Python path, would record it: the reports of fills precede their bar, the
-questions of a round end its tick, the plan is an effect of the last answer, and the acceptance of orders follows it.
+questions to the agents end the tick, the plan is an effect of the last answer, and the acceptance of orders follows it.
 The fold, the engine's compiled fast path, calls the `note_` methods in this order while it takes an item; whatever a
 handler of Python adds to the same event stands between them.
 
@@ -45,7 +45,7 @@ class StepRecords:
     """The steps of one state for a `log`. `effects` are the effects so far of the event that is being taken.
 
     `units` are the positions of the house (the whole account) in units, unsigned. `weights`, `wanted` and `reasons`
-    have for each agent an array on the memory of its column.
+    have one numpy array for each agent, a view of the agent's column.
     """
 
     host: Any
@@ -73,7 +73,7 @@ class StepRecords:
     """Written by `expose`: the largest absolute weight, the sum of signed weights, and the sum of absolute weights."""
 
     def __init__(self, host: Any, log: Any, plan: Plan) -> None:
-        """Begin without effects; the arrays for numpy are made on the memory of the plan's columns."""
+        """Begin without effects; the numpy arrays are views of the plan's columns."""
         self.host, self.log, self.plan = host, log, plan
         self.effects, self.logged, self.values = [], 0, {}
         self.unit_array = np.zeros(plan.size)
@@ -89,13 +89,13 @@ class StepRecords:
         self.total, self.reason = np.asarray(plan.total), np.asarray(plan.reason)
 
     def take(self) -> list[Any]:
-        """Return the effects so far, and forget them: a handler of Python goes on with the event."""
+        """Return the effects so far and clear them, because a Python handler goes on with the event."""
         effects: list[Any] = self.effects
         self.effects = []
         return effects
 
     def note_fills(self, baskets: list[Any], ts_open: int) -> None:
-        """Record the reports of baskets that filled whole at an open."""
+        """Record the reports of baskets of orders that filled whole at an open."""
         for place in range(len(baskets)):
             orders: Orders = baskets[place]
             rows: int = orders.rows
@@ -150,9 +150,11 @@ class StepRecords:
         self.record(answers[last])
 
     def note_plan(self, now: int, sample: int, n: int, used: int, ring: Ring) -> list[Any]:
-        """Note the plan in the columns as an effect; returns its values of limits: of the house, then of each agent.
+        """Note the plan in the columns as an effect; returns (value, bound) by limit: of the house (account), then of
+        each agent.
 
-        `n` is the number of the basket at the sample, `used` the number of the decision's earlier follow-ups.
+        `n` is the number of the basket of orders at the sample, `used` the number of earlier follow-ups (purchases that
+        waited for sales) of the decision.
         """
         plan: Plan = self.plan
         market: Market = plan.market
@@ -244,7 +246,7 @@ class StepRecords:
         return values
 
     def cutting(self, columns: BookColumns, reasons: Codes) -> Any:
-        """The keys of the values of the limits that cut lots, by their reason codes."""
+        """The keys of the limits that cut lots; `reasons` has the code of the limit by symbol, 0 where none cut."""
         keys: Any = NO_KEYS
         last: int = 0
         for k in range(self.plan.size):
@@ -256,8 +258,8 @@ class StepRecords:
         return keys
 
     def exposed(self, number: int, wanted: Any, cutting: Any, lots: Floats) -> Any:
-        """The values (measure, bound) by key of a book that records exposures only; None where a limit of another kind
-        has to be measured, or equity is not positive.
+        """Key -> (measure, bound) of the exposure limits of a book; None where a limit of another kind has to be
+        measured, or equity is not positive.
 
         `wanted` are the keys of the limits to measure. A value is recorded if its limit cut lots (is in `cutting`) or
         is in use.
@@ -330,7 +332,8 @@ class StepRecords:
         return max((self.gross_share + self.net_share) / 2.0, borrowed)
 
     def add_up(self, values: Floats) -> float:
-        """The sum of float64[N] as `quantd.risk.limits.values` adds: up to FEW numbers in order, more as numpy adds."""
+        """The sum of float64[N] as `quantd.risk.limits.values` adds: in order up to FEW numbers, in numpy's order
+        beyond."""
         plan: Plan = self.plan
         targets: Targets = plan.targets
         if plan.size > FEW:

@@ -25,9 +25,10 @@ KEPT: Final = 128
 class VenueOrders:
     """The open `baskets` of `Orders`, in order of their arrival; `terms` are the venue's rules of fills and fees.
 
-    `latency` is the time in ns until an order may fill. `working` has the same baskets by (sample, n), as handlers read
-    them. `filled` is a deque of the newest baskets that filled since the last `sync`, `dropped` the newest one that had
-    to leave it. `sent` and `done` count the orders that were sent and filled since the last `sync`.
+    `latency` is the time in ns until an order may fill. `working` has the same baskets by (sample, number in the
+    sample), for the handlers in Python. `filled` is a deque of the newest baskets that filled since the last `sync`,
+    `dropped` the newest basket that was dropped from it. `sent` and `done` count the orders that were sent and filled
+    since the last `sync`.
     """
 
     baskets: list[Any]
@@ -109,7 +110,8 @@ class VenueOrders:
                 house.open_orders += 1
 
     def fill(self, bars: BlockColumns, row: int, ts_open: int, ts_event: int) -> bool:
-        """Whether every open order fills whole at the open of a bar (`row` of `bars`); writes prices and fees."""
+        """Whether every open order fills whole at the open of a bar (`row` of `bars`); writes prices and fees to the
+        baskets."""
         if self.remote:
             return False
         fills: LimitFills = self.terms
@@ -121,7 +123,8 @@ class VenueOrders:
         return True
 
     def fill_basket(self, orders: Orders) -> bool:
-        """Whether every order of a basket fills whole at the open; writes prices with slippage, and fees.
+        """Whether every order of a basket fills whole at the open; writes prices with slippage, and fees, to the
+        basket.
 
         The commissions before the venue's minimum fee are written too.
         """
@@ -173,7 +176,7 @@ class VenueOrders:
         return True
 
     def note(self, block: Any, row: int, ts_open: int, samples: SampleColumns, rows: Rows) -> None:
-        """Hand the baskets that filled to the venue, the log and the digest."""
+        """Hand the baskets of orders that filled to the venue, the log and the digest (hash of the trading)."""
         for place in range(len(self.baskets)):
             orders: Orders = self.baskets[place]
             orders.block, orders.row = block, row

@@ -18,7 +18,7 @@ ATTO_PER_MICRO: Final = 10**12
 
 
 def spend(state: State, out: OrderBasket) -> None:
-    """Record the worst cost, with fees, of a basket's rows that add risk, where the venue reports buying power.
+    """Record the worst cost, with fees, of the orders of a basket that add risk, where the venue reports buying power.
 
     The cost is in micro-currency. The size of a lot (1e-9 units) times a price (1e-9 of the currency) is in 1e-18 of
     the currency (atto).
@@ -45,7 +45,8 @@ def counted(state: State) -> tuple[Key, ...]:
 
 
 def left_micro(state: State) -> int | None:
-    """Remaining buying power in micro-currency, below 0 where more was sent; None where the venue reports none."""
+    """Remaining buying power in micro-currency, below 0 where orders exceed it; None where the venue does not report
+    it."""
     remaining = state.venue.buying_power_micro
     if remaining is None or not state.venue.spending:
         return remaining

@@ -1,6 +1,6 @@
 """The lots of the books that can be closed at the venue, which may hold less than the books.
 
-`quantd.daemon.engine.venue.availability` records what the venue has, and says why.
+`quantd.daemon.engine.venue.availability` records the lots that the venue lets us close.
 """
 
 from quantd.daemon.engine.state import HOUSE, State

@@ -5,8 +5,9 @@ The kill switch, protective exits, halts and new decisions precede this stage
 (`quantd.daemon.engine.safety.parent_orders`).
 
 What can go wrong: the market and the limits change after the decision passed the gate. Therefore a parent reserves
-nothing, and each child passes the gate when it is due. At HALT all parents end, at REDUCE those that add risk, and an
-exit ends those of its symbol, before any child is sent. A child that was cut or ended is sent again with the next step.
+nothing, and each child passes the gate when it is due. Before any child is sent, all parents end at HALT, at REDUCE the
+parents that add risk, and an exit ends the parents of its symbol. A child that was cut or ended is sent again with the
+next step.
 
 A chase cancels its last child and waits for the report of its end before it sends the next one. So two children of one
 chase never fill together beyond the parent.
@@ -57,8 +58,8 @@ def count_fills(
 
 
 def yield_to_switch(state: State) -> list[Effect]:
-    """End rows (orders) of parents by the kill switch (at HALT all, at REDUCE those that add risk), and where an exit
-    closes."""
+    """End rows (orders) of parents that the kill switch stops (at HALT all, at REDUCE those that add risk), and rows in
+    symbols that a protective exit closes."""
     effects: list[Effect] = []
     for parent in list(state.parents):
         agent = state.agents[parent.agent]
@@ -93,7 +94,7 @@ def end_children(state: State, sample: int, n: int, symbol: int, why: str) -> li
 
 
 def _end_rows(state: State, parent: Parent, stopped: list[bool], why: str) -> list[Effect]:
-    """End the rows of a parent that are `stopped`, with a record of their progress."""
+    """End the rows of a parent order for which `stopped` is True, with a record of their progress."""
     if not any(stopped):
         return []
     record = progress(state, parent.part([row for row, stop in enumerate(stopped) if stop]), why)
@@ -104,7 +105,7 @@ def _end_rows(state: State, parent: Parent, stopped: list[bool], why: str) -> li
 
 
 def work_parents(state: State, event: Event, effects: Sequence[Effect], watch: PlanWatch) -> Sequence[Effect]:
-    """The effects of an event, with the effects of the parent orders that it makes due."""
+    """Return the effects of an event, followed by the effects of the parent orders that the event makes due."""
     if not state.parents or not _makes_due(state, event, effects):
         return effects
     return [*effects, *_send_due(state, watch)]
@@ -169,7 +170,7 @@ def _send_due(state: State, watch: PlanWatch) -> list[Effect]:
 def _send_children(
     state: State, watch: PlanWatch, sample: int, decided: int, parts: list[tuple[Parent, Floats]], caps: list[int]
 ) -> Sequence[Effect]:
-    """Plan the due lots of the parents of one decision as one basket, and note its number with each parent in it.
+    """Plan the due lots of one decision's parent orders as one basket of child orders; note its number in each parent.
 
     `decided` is the instant of the decision. `parts` are (parent, signed lots), `caps` the worst prices in
     nano-currency by column, 0 for none.
@@ -192,7 +193,8 @@ def _narrower_price(first: int, second: int, buy: bool) -> int:
 
 
 def _due(state: State, parent: Parent, row: int) -> int:
-    """Unsigned lots of an order (`row`) of the parent that are due by now; 0 in a step whose child order was sent.
+    """Unsigned lots of an order (`row`) of the parent that are due by now; 0 if the child order of the present step of
+    the execution was sent.
 
     The step is marked as served. The lots of a child that was cut or ended are sent again in the next step.
     """
@@ -235,14 +237,14 @@ def _chase(
 
 
 def _open_children(state: State, parent: Parent) -> Iterator[tuple[Working, int, int]]:
-    """(basket, row, unsigned lots) of the children of a parent that may still fill."""
+    """(basket, row, unsigned lots) of the child orders of a parent order that may still fill."""
     for n in parent.children:
         if (work := state.working.get((parent.sample, n))) is not None:
             yield from ((work, row, abs(lots)) for row, who, lots in work.open_shares() if who == parent.agent)
 
 
 def _cancel_children(state: State, parent: Parent, symbol: int) -> list[Effect]:
-    """Cancel the children of a parent in one symbol that are not being cancelled yet."""
+    """Cancel the child orders of a parent order in one symbol, except those that are being cancelled already."""
     return [
         work.cancel(row, state.now)
         for work, row, _ in _open_children(state, parent)
@@ -253,7 +255,7 @@ def _cancel_children(state: State, parent: Parent, symbol: int) -> list[Effect]:
 def open_lots(state: State, parent: Parent) -> list[int]:
     """Unsigned lots of each row that children may still fill.
 
-    Children never cross: opposite parents of one decision crossed when it was made.
+    Child orders never cross (trade between agents): opposite parent orders of a decision crossed when it was made.
     """
     lots_by_row = [0] * len(parent.sym)
     for work, row, lots in _open_children(state, parent):

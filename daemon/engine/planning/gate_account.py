@@ -43,10 +43,10 @@ def limits_in_force(state: State, book: int) -> Limits:
 
 
 def account_of(state: State, book: int, *, by_hand: bool = False) -> Account:
-    """The gate's account of an agent or of the house (whole account), with all orders and crosses (trades between
-    agents) that may still fill.
+    """The account of an agent or of the house (whole account) for the check of limits, with all orders and crosses
+    (trades between agents) that may still fill.
 
-    `by_hand`: for an operator's order, which may reduce a position in a symbol whose trading is blocked after a price
+    `by_hand` marks an operator's order, which may reduce a position in a symbol whose trading is blocked after a price
     jump.
     """
     size = state.universe.size

@@ -29,7 +29,7 @@ def waiting_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
 
 
 def uncertain_rows(state: State) -> Iterator[tuple[Key, Working, int]]:
-    """(key (sample, n), basket, row) of the orders without an answer that may have fills which are not reported.
+    """(key (sample, n), basket, row) of the orders without an answer that may have unreported fills.
 
     An order that is being cancelled is included only once it is late: until then its fills are reported.
     """

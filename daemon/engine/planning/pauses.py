@@ -28,7 +28,8 @@ OTHER_WORDS: Final = "other words"
 
 
 def side_of(state: State, symbol: int, lots: float) -> Side:
-    """The side of an order of the house: "reduce" where its signed lots reduce the house's position, else "add"."""
+    """The side of an order: "reduce" where its signed lots reduce the position of the house (the account), else
+    "add"."""
     held = state.ledger.house.held[symbol]
     return "reduce" if held * lots < 0 and abs(lots) <= abs(held) else "add"
 
@@ -65,7 +66,8 @@ def try_at_once(state: State, symbols: Collection[int] | None = None) -> None:
 
 
 def pausing(state: State, lots: Floats) -> NDArray[np.bool_] | None:
-    """bool[N], True where an order of the house for `lots` (float64[N], signed) pauses now; None where none does."""
+    """bool[N], True where an order of the account for `lots` (float64[N], signed) pauses now; None if no order
+    pauses."""
     pauses = np.zeros(len(lots), dtype=np.bool_)
     for (agent, symbol, side, _), retry in state.protection.retries.items():
         if agent == HOUSE and lots[symbol] and state.now < retry.at and side_of(state, symbol, lots[symbol]) == side:
@@ -74,8 +76,7 @@ def pausing(state: State, lots: Floats) -> NDArray[np.bool_] | None:
 
 
 def stop_pauses(state: State, agent: int, symbol: int) -> bool:
-    """Whether the protective stop of an agent's position pauses, because the venue refused or ended one: no stop is
-    sent now."""
+    """Whether the protective stop of an agent's position is held back now, because the venue refused or ended one."""
     return any(
         key[:3] == (agent, symbol, "stop") and state.now < retry.at for key, retry in state.protection.retries.items()
     )

@@ -55,8 +55,8 @@ AUCTIONS: Final = {"open": Kind.OPEN, "close": Kind.CLOSE}
 
 
 class Child(NamedTuple):
-    """A basket of child orders, which execute parts of parent orders: instant and execution style of the parents'
-    decision, and worst prices in nano-currency by column (0: none)."""
+    """What a basket of child orders has from its parent orders: instant and execution style of their decision, and
+    worst prices in nano-currency by column (0: none)."""
 
     decided: int
     style: str
@@ -70,8 +70,8 @@ FREED: Final = np.isin(np.arange(128), list(SALES_FREE))
 class _Order(NamedTuple):
     """The settings of one plan, besides the weights that the agents answered.
 
-    `immediate`: its orders are no decision of an agent (a flatten, exits, children, orders by hand). They are sent at
-    once, without an execution style or a follow-up (rest of a decision).
+    `immediate` marks orders that are no decision of an agent: a flatten, exits, children, orders by hand. They are sent
+    at once, without an execution style or a follow-up (rest of a decision).
     """
 
     sample: int
@@ -83,7 +83,7 @@ class _Order(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """One agent's part of a plan. `held_back`: lots of its target wait for the end of open orders."""
+    """One agent's part of a plan. `held_back` says that some lots of its target wait for the end of open orders."""
 
     agent: int
     weights: bytes
@@ -324,7 +324,7 @@ def _with_jumps(state: State, verdict: Verdict) -> Values:
 
 
 def _because(state: State, agent: int) -> str:
-    """The proposal that an agent's orders carry out, as text; empty where a policy was asked for the weights."""
+    """The proposal that an agent's orders carry out, as text; empty where the weights are a policy's answer."""
     if agent in state.portfolios:
         return state.portfolios[agent].because
     return state.agents[agent].note if state.seats[agent] in state.rules.outside else ""
@@ -342,7 +342,7 @@ def _house_verdict(
 
     A lone agent with the account and the limits of the house has the same verdict, which is not computed again. Orders
     that pause after refusals are refused, except an operator's order by hand. During a flatten (the closing of all
-    positions) an operator's orders pause too: the command ended the earlier pauses once.
+    positions) an operator's orders pause too: the command to flatten ended only the pauses of that instant.
     """
     paused = pausing(state, requested) if state.protection.retries and (not house.by_hand or state.flattening) else None
     first_part, limits, sums = parts[0], limits_in_force(state, HOUSE), state.history.synchronous.sums
@@ -363,7 +363,7 @@ def _house_verdict(
 
 
 def _shares_by_row(out: OrderBasket, agents: list[int], surviving: Lots) -> list[list[tuple[int, int]]]:
-    """For each row of a basket, (agent, unsigned lots) of the agents that share in it."""
+    """For each row (order) of a basket, (agent, unsigned lots) of the agents that share in it."""
     if len(agents) == 1:
         return [[(agents[0], abs(lots))] for lots in out.lots]
     shares = []
@@ -470,7 +470,7 @@ def _record_crosses(
     sample: int,
     ends: list[int],
 ) -> None:
-    """Record the lots that cross at the next open, except in symbols that the house (the whole account) refused."""
+    """Record the lots that agents exchange at the next open, except in symbols that the house (the account) refused."""
     # 1.0 where lots cross: `worst_nano` takes signed lots, so that -crossing has the worst prices of sales
     crossing = (crossed.any(axis=0) & ~refused).astype(np.float64)
     symbols = crossing.nonzero()[0].tolist()
@@ -501,9 +501,9 @@ def _record_follow_ups(
     """Record a follow-up (rest of a decision) for each decision that sells, and that was cut for lack of cash or
     exposure which its sales will bring.
 
-    `surviving` are the agents' lots after crosses. `requested` are the net lots of the house (the whole account), and
-    `verdict` is the verdict on them. `used` is the number of follow-ups that the decision had already. A part of a plan
-    is `held_back` while some of its lots wait for the end of open orders.
+    `surviving` are the agents' lots less those that they exchange. `requested` are the net lots of the house (the whole
+    account), and `verdict` is the verdict on them. `used` is the number of follow-ups that the decision had already. A
+    part of a plan is `held_back` while some of its lots wait for the end of open orders.
     """
     house_cut = FREED[verdict.reason] & (verdict.lots != requested)
     cut_by_house = bool(house_cut.nonzero()[0].size)

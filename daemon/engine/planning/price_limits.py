@@ -9,7 +9,7 @@ from quantd.trading.market import Floats
 def within_limits(state: State, lots: Floats, caps: Sequence[int]) -> Sequence[int]:
     """`caps` narrowed to the limit up where `lots` (float64[N], signed) buy, to the limit down where they sell.
 
-    `caps` are worst prices in nano-currency by column, 0 for none; an empty sequence means none at all.
+    `caps` are worst prices in nano-currency by column, 0 where an order has none; empty where no order has one.
     """
     if not state.restrictions.limited:
         return caps

@@ -17,7 +17,8 @@ from quantd.trading.market import Floats
 
 
 class Live(NamedTuple):
-    """A protective stop that has not ended: its basket and row, its agent, and the unsigned lots it may still fill."""
+    """A protective stop that has not ended: its basket of orders and row in it, its agent, and the unsigned lots that
+    may still fill."""
 
     key: tuple[int, int]
     row: int
@@ -70,10 +71,10 @@ def reducing_lots(state: State) -> dict[int, list[int]]:
 def cancel_conflicts(state: State, changes: dict[int, Floats], by_hand: bool = False) -> tuple[list[int], list[Effect]]:
     """Cancel the stops that must end before orders for `changes` (agent -> float64[N] signed lots) may be sent.
 
-    Returns their columns and the cancels. A stop conflicts where open orders, the changes that reduce and all stops
-    together exceed the position. The stop of the agent that sells is cancelled first; all stops of the symbol where
-    that does not suffice. In a symbol that is blocked after a price jump only changes `by_hand` conflict: the gate (the
-    check of limits) refuses all other changes.
+    Returns the columns of these stops, and the cancels. A stop conflicts where open orders, the changes that reduce and
+    all stops together exceed the position. The stop of the agent that sells is cancelled first; all stops of the symbol
+    where that does not suffice. In a symbol that is blocked after a price jump only changes `by_hand` conflict: the
+    gate (the check of limits) refuses all other changes.
     """
     stops = live_stops(state)
     if not stops:

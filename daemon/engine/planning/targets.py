@@ -24,8 +24,8 @@ def _targets(size: int) -> Targets:
 
 
 def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
-    """The factor for `weights`, at most 1, that keeps gross exposure and cash within limits of agent and house when all
-    orders fill at worst prices."""
+    """The factor for `weights`, at most 1, that keeps gross exposure and cash within the limits of agent and house (the
+    whole account) when all orders fill at worst prices."""
     return Targets(len(weights)).factor(read_floats(weights), *room_of(agent, house))
 
 
@@ -34,8 +34,8 @@ def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> t
     limits.
 
     The target is weight x equity / value of a lot, truncated to lots. A position never changes its sign at once: its
-    target is then zero. A change worth less than the agent's `min_trade` is omitted, unless its target is zero. A
-    symbol without a fresh price keeps its lots. With `flatten` all positions that can be closed are closed.
+    target is then zero. A change worth less than the agent's smallest trade (`min_trade`) is omitted, unless its target
+    is zero. A symbol without a fresh price keeps its lots. With `flatten` all positions that can be closed are closed.
     """
     rules = state.rules.agents[agent]
     held = state.lots(agent)
@@ -88,7 +88,7 @@ def in_flight(state: State, agent: int) -> Floats:
 
 
 def withdraw(state: State, agent: int, symbols: NDArray[np.bool_]) -> list[Effect]:
-    """Cancel an agent's working orders in these symbols, bool[N], and drop its crosses there."""
+    """Cancel an agent's working orders in these symbols, bool[N], and drop its crosses (with other agents) there."""
     effects: list[Effect] = []
     for work in state.working.values():
         for row, who, _ in work.open_shares():

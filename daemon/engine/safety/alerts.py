@@ -26,10 +26,8 @@ RATIOS: Final = frozenset({"min_sharpe"})
 def alert(
     state: State, level: Level, kind: str, text: str, *, agent: int | str = HOUSE, symbol: int = -1, **measured: float
 ) -> Publish:
-    """An alert about an agent (by index or name) or the house (account), with the measured `value` and `bound` if any.
-
-    `symbol` is a column, -1 for none.
-    """
+    """An alert about an agent (by index or name) or the house (account). `symbol` is a column, -1 for none; `measured`
+    may have the `value` and the `bound` of a limit."""
     if isinstance(agent, int):
         agent = "" if agent == HOUSE else state.rules.agents[agent].name
     return Publish(
@@ -65,7 +63,7 @@ def level_effects(state: State, crossings: Sequence[tuple[int, Crossing]]) -> li
 
 
 def _limit_alert(state: State, news: list[tuple[int, Crossing]]) -> list[Publish]:
-    """One alert about the (book, crossing) pairs whose level rose at this instant; none without a pair.
+    """One alert about the (book, crossing) pairs whose level rose at this instant; an empty list without pairs.
 
     A crossing is (key of the limit, level before, level after, value, bound). The house is the whole account.
     The alert has level, kind, agent and value of the limit with the highest level. The text names up to NAMED limits.

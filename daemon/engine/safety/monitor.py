@@ -48,7 +48,8 @@ def watch(state: State) -> list[Effect]:
 
 
 class Review(NamedTuple):
-    """Which limits of a book a sample must measure, as bounds show before a measurement; used without a journal.
+    """Which limits of a book must be measured at a sample, as bounds show before any measurement; used without a
+    journal.
 
     `values` are (least possible value, bound) of limits whose alert level these two numbers decide. `wanted` are the
     limits that must be measured; None means all. `realised` is True where the level of a measure of past returns
@@ -84,8 +85,8 @@ def watch_levels(
 ) -> list[Effect]:
     """Alerts about limits whose level changed, and the record of the house (the whole account) where a record is due.
 
-    `books` are the books to check, None for all that are watched. With `reviews` (by book) no record is made, because
-    none is journalled.
+    `books` are the books to check, None for all that are watched. With `reviews` (by book) no record is made: they are
+    used only where nothing is journalled.
     """
     memory, orders_open = state.watch, bool(state.working or state.crosses)
     if books is None:
@@ -135,7 +136,8 @@ def record_known(state: State, equity_micro: int) -> list[Effect]:
 
 
 def watch_plan(state: State, plans: Sequence[tuple[int, Values]]) -> list[Effect]:
-    """Alerts about limits whose level a plan raises; `plans` are (book, values of limits), the house first."""
+    """Alerts about limits whose level a plan raises; `plans` are (book, values of limits), the house (account)
+    first."""
     house_only = watched(state) == [HOUSE]
     crossed = [
         (book, crossing)
@@ -148,10 +150,8 @@ def watch_plan(state: State, plans: Sequence[tuple[int, Values]]) -> list[Effect
 
 
 def watched(state: State) -> list[int]:
-    """The books that are watched: the house and each agent, but not a lone agent that is the same book as the house.
-
-    Sets whether a lone agent shares the levels and returns of the house.
-    """
+    """The books that are watched: the house (the whole account) and each agent. A lone agent with the same book as the
+    house is left out: the two share alert levels and returns."""
     rules, ledger, memory, house = state.rules, state.ledger, state.watch, limits_in_force(state, HOUSE)
     if len(rules.agents) > 1:
         return [HOUSE, *state.in_use()]

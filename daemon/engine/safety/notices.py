@@ -28,7 +28,8 @@ SURE: Final = 1.645
 
 
 def notices(state: State) -> list[Effect]:
-    """The notices at a sample: milestones, models that decay, and correlations that changed."""
+    """The notices at a sample: milestones, policies that are worse than in their test, and correlations that
+    changed."""
     rules = state.rules.notices
     if rules is None:
         return []
@@ -57,8 +58,8 @@ def note_rebalances(state: State, event: object, effects_so_far: Sequence[Effect
 
 
 def _milestone(state: State, rules: Notices) -> list[Effect]:
-    """A notice when the equity of the house, without deposits and withdrawals, has grown by the factor 1 + milestone
-    once more."""
+    """A notice each time that the equity of the house (the whole account), without deposits and withdrawals, has grown
+    by the factor 1 + milestone again."""
     if not rules.milestone:
         return []
     growth = state.watch.realised[0].grown(state.equity_micro, state.ledger.house.flows_micro)
@@ -73,9 +74,8 @@ def _milestone(state: State, rules: Notices) -> list[Effect]:
 def _decay(state: State, rules: Notices) -> list[Effect]:
     """Notices about policies whose Sharpe ratio is significantly below the ratio of their test, and about recoveries.
 
-    The ratio is measured over the newest `rules.decay` returns. A policy without a known ratio of its test has no
-    notice. The standard error of a Sharpe ratio is by Lo (2002), for
-    independent returns.
+    The ratio is measured over the newest `rules.decay` returns. A policy whose ratio in its test is unknown gets no
+    notice. The standard error of a Sharpe ratio is by Lo (2002), for independent returns.
     """
     messages: list[Effect] = []
     if not rules.decay:
@@ -107,7 +107,7 @@ def _decay(state: State, rules: Notices) -> list[Effect]:
 
 
 def _correlation(state: State, rules: Notices) -> list[Effect]:
-    """A notice when the mean correlation of the holdings over SHORT samples differs from that over LONG samples.
+    """A notice when the mean correlation of the holdings over SHORT samples differs from the mean over LONG samples.
 
     The notice begins at a difference of [alerts.notices] correlation, and ends below half of it.
     """

@@ -13,5 +13,5 @@ from quantd.trading.events import Event
 
 @idle_when(lambda state: not state.parents)
 def execute_parents(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
-    """The effects of an event, with the effects of the parent orders that it makes due."""
+    """Return the effects of an event, followed by the effects of the parent orders that the event makes due."""
     return work_parents(state, event, effects, watch_plan)

@@ -18,8 +18,8 @@ from quantd.trading.events import Reloaded
 
 
 def apply_limits(state: State, limits: bytes) -> None:
-    """Apply the part of the rules that may change during a run, in the house (the whole account) and its shadows
-    (agents on paper)."""
+    """Apply `limits`, the encoded part of the rules that may change during a run, in the house (the whole account) and
+    its shadows (agents on paper)."""
     state.govern(with_limits(state.rules, limits))
     for shadow, shadow_rules in zip(state.shadows, state.rules.shadows, strict=True):
         shadow.govern(shadow_rules)
@@ -56,7 +56,7 @@ def apply_looser(state: State, waiting: Loosening, why: str) -> list[Effect]:
 
 
 def waiting_text(state: State) -> str:
-    """The looser limits that wait for their delay or approval, and until when, as text; empty without any."""
+    """The looser limits that wait for their delay or approval, and until when, as text; empty if none waits."""
     waiting = state.loosening
     return f"{_names(waiting)} from {instant_text(waiting.due)}" if waiting is not None else ""
 

@@ -84,8 +84,8 @@ def _before_open(state: State, coming: Sequence[str]) -> Publish:
 
 
 def _after_close(state: State, coming: Sequence[str]) -> Publish:
-    """The message after a close: the result since the previous session, positions, refusals, open baskets, next
-    runs."""
+    """The message after a close: the result since the previous session, positions, refusals, open baskets of orders,
+    next runs."""
     # in micro-currency: at the begin of the day, and at the last sample
     equity_before, equity_now = state.switch.day_open, state.switch.last
     change = equity_now / equity_before - 1.0 if equity_before > 0 else 0.0

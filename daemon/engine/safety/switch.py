@@ -40,7 +40,7 @@ STATE_LIMITS: Final = frozenset({"drawdown", "daily_loss", "weekly_loss"})
 
 def watch_switch(state: State, who: int, tick: Tick) -> list[Effect]:
     """Move the kill switch of `who` (an agent's index, or HOUSE) to REDUCE if a loss limit is reached; on a replayed
-    feed, re-arm it after `rearm_samples` samples."""
+    feed, re-arm it after the configured number of samples (`rearm_samples`)."""
     rules, switch, equity_micro = state.rules, state.switch_at(who), state.equity_of(who)
     limits = rules.house if who == HOUSE else rules.agents[who].limits
     waited = state.sample_no - switch.since_sample
@@ -61,8 +61,8 @@ def watch_switch(state: State, who: int, tick: Tick) -> list[Effect]:
 def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list[Effect]:
     """Move a kill switch from RUN towards HALT, and cancel open orders accordingly.
 
-    A reason in the rule `flatten_on` also closes all positions of the house (the whole account). Positions in symbols
-    that are blocked after a price jump are closed only where an operator's flatten is already closing them.
+    A reason that the rule `flatten_on` lists also closes all positions of the house (the whole account). Positions in
+    symbols that are blocked after a price jump are closed only where an operator's flatten is already closing them.
     """
     switch = state.switch_at(who)
     before = switch.state
@@ -159,7 +159,8 @@ def flatten_all(state: State) -> Sequence[Effect]:
 
 
 def _flatten_ended(state: State) -> Effect:
-    """The alert at the end of a flatten that leaves lots in the books which the venue does not have."""
+    """The alert at the end of a flatten (closing of all positions): the books still have lots that the venue does not
+    have."""
     gaps = "; ".join(gap_text(state, column) for column in sorted(state.venue.waits.missing))
     first_column = min(state.venue.waits.missing)
     holders = [abs(book.held[first_column]) for book in state.ledger.books[: len(state.agents)]]

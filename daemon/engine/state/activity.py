@@ -33,8 +33,8 @@ class FrozenActivity(Struct, frozen=True):
 
 
 class BookActivity:
-    """One book: the value `traded` in currency and the number of `orders` in the session, (instant in ns, number of
-    orders) of recently `sent` baskets, and the last request of signed lots."""
+    """The activity of one book: in the session the value `traded`, in currency, and the number of `orders`. `sent` has
+    (instant in ns, number of orders) of recent baskets, `request` the signed lots of the last request."""
 
     __slots__ = ("orders", "request", "sent", "traded")
 
@@ -139,7 +139,7 @@ class Activity:
     def repeated(self, book: int, now: int, limits: Limits) -> Floats | None:
         """float64[N] signed lots that a book requested within the duplicate window, read-only.
 
-        None if there are none.
+        None if it requested none.
         """
         request = self.books[book].request
         if not request.lasts(now, limits.duplicate_window_ns):

@@ -242,7 +242,7 @@ class State(Core):
         return self.switch if book == HOUSE else self.agents[book].switch
 
     def basket(self, key: Key) -> Working | None:
-        """The basket of orders with this key: working, of stops, or ended lately; None if it is unknown."""
+        """The basket with this key: of open orders, of protective stops, or ended lately; None if it is unknown."""
         work = self.working.get(key) or self.protection.stops.get(key)
         return work or self.ended.find(key)
 
@@ -306,7 +306,7 @@ class State(Core):
             self.volume = np.where(market.fresh & np.isfinite(market.volume), before + market.volume, self.volume)
 
     def session_ends(self, ts: int) -> bool:
-        """Whether the sample at `ts` (ns UTC) ends a session of the house's calendar."""
+        """Whether the sample at `ts` (ns UTC) ends a session of the account's calendar."""
         sessions = self.rules.house_sessions()
         return self.rules.daily or sessions.close_ns[sessions.next_close(ts - 1)] == ts
 
@@ -336,7 +336,7 @@ class State(Core):
         return self._average
 
     def forget_orders(self) -> None:
-        """Drop the oldest samples from `orders_at` (sample -> number of its last basket), once it has many."""
+        """Drop the oldest samples from `orders_at` (sample -> number of its last basket), once it has too many."""
         if len(self.orders_at) > KEPT_SAMPLES:
             # parent orders still number their children
             recent = {parent.sample for parent in self.parents}.union(list(self.orders_at)[-128:])
@@ -352,7 +352,8 @@ class State(Core):
         self.equity_micro, self.books_micro = self.ledger.equity(self.marks_nano)
 
     def switch_of(self, name: str) -> Switch:
-        """The switch of the agent or shadow `name`, of the house for "". Raises StopIteration for an unknown name."""
+        """The kill switch of the agent or shadow (agent on paper) `name`, of the house (whole account) for "". Raises
+        StopIteration for an unknown name."""
         if not name:
             return self.switch
         houses = [self, *self.shadows]
@@ -380,7 +381,8 @@ class State(Core):
         return {**self.working, **self.protection.stops} if self.protection.stops else self.working
 
     def open_rows(self, book: int) -> list[tuple[int, int, float]]:
-        """(column, signed lots, value of one lot at the worst price) of orders and crosses that may still fill.
+        """(column, signed lots, value of one lot at the worst price) of orders and crosses (trades between agents) that
+        may still fill.
 
         The mark stands in for the worst price where an order has no price limit.
         """

@@ -12,9 +12,9 @@ LOOSEN_AFTER_NS: Final = 24 * 3600 * 10**9
 
 
 class Allowance(Struct, frozen=True, omit_defaults=True):
-    """The table [live]. Money in micro-currency; None is off.
+    """The table [live]. Amounts are in micro-currency; None means no limit.
 
-    Over `ramp_days` house sessions the permitted share of exposure rises from `ramp_from` to 1. Looser limits apply
+    Over `ramp_days` sessions the permitted share of exposure rises from `ramp_from` to 1. Looser limits apply
     `loosen_after_ns` after the start that brings them, unless they are approved before.
     """
 
@@ -33,10 +33,10 @@ class Allowance(Struct, frozen=True, omit_defaults=True):
         return self.ramp_from + (1.0 - self.ramp_from) * days_passed / self.ramp_days
 
     def limits(self, house: Limits, equity_micro: int, sessions: int) -> Limits:
-        """The house's limits within these caps at an equity, in live session number `sessions` (1 is the first).
+        """The limits `house` of the account within these caps at an equity, in live session number `sessions` (from 1).
 
-        During the ramp only a share of `max_gross_exposure` is permitted, which grows to 1 with the sessions. A house
-        without that limit counts as limited to 1.0.
+        During the ramp only a share of `max_gross_exposure` is permitted, which grows to 1 with the sessions. Without
+        that limit 1.0 is taken as the limit.
         """
         share = self.share(sessions)
         account = ramp = None

@@ -48,8 +48,8 @@ def freeze_market(state: State) -> FrozenMarket:
 def thaw_market(state: State, f: FrozenMarket) -> None:
     """Restore the market data of `state` from the snapshot's values `f`.
 
-    A ring has the prices and returns of the newest samples: those known at each instant (`known`), and those of one
-    date in all calendars (`synchronous`).
+    A ring has the prices and returns of the newest samples: `known` as they were known at each instant, `synchronous`
+    with the closes of one date in all calendars.
     """
     history = state.history
     # `rings` has the prices and the returns of each ring: known, synchronous and, if any, own dates

@@ -31,7 +31,8 @@ class Noted(Struct):
 
 
 class FrozenWatch(Struct, frozen=True):
-    """A `Watch` in a snapshot: levels by agent; returns of the house (the whole account), then of the agents."""
+    """A `Watch` in a snapshot: the agents' alert levels, and the returns of the house (the whole account), then of each
+    agent."""
 
     levels: list[dict[str, int]] = field(default_factory=list)
     returns: list[FrozenReturns] = field(default_factory=list)
@@ -61,7 +62,8 @@ class Watch:
         self.context: tuple[int, Floats, Context] | None = None
 
     def bands_of(self, book: int, limits: Limits, universe: Universe, levels: dict[str, int]) -> Bands:
-        """The bands, within which no alert level changes, for a book's present levels; `book` is -1 for the house."""
+        """The bands, within which no alert level changes, for a book's present levels; `book` is -1 for the whole
+        account."""
         bands = self.bands[book + 1]
         if bands is None or bands.rules.limits is not limits or bands.levels != levels:
             bands = self.bands[book + 1] = Bands(rules_of(limits, universe), levels)
@@ -78,7 +80,7 @@ class Watch:
         return FrozenWatch(self.levels, [series.freeze() for series in self.realised], self.recorded_no, self.ended)
 
     def thaw(self, frozen: FrozenWatch) -> None:
-        """Restore the monitor's memory; an empty one, of an earlier version, changes nothing."""
+        """Restore the monitor's memory from a snapshot; an empty memory, from an earlier version, changes nothing."""
         if frozen.returns:
             self.levels = [dict(levels) for levels in frozen.levels]
             self.realised[:] = [Realised.thaw(series) for series in frozen.returns]

@@ -182,7 +182,8 @@ class EndedBaskets:
         self._retained: frozenset[Key] = frozenset()
 
     def hold(self, keys: Iterable[Key]) -> None:
-        """Retain these ended baskets, whose number is below `kept`, however many newer ones are added."""
+        """Retain these ended baskets of orders, however many newer ones are added; they are fewer than `kept`, the
+        maximum."""
         self._retained = frozenset(keys)
 
     def append(self, key: Key, work: Working) -> None:

@@ -48,8 +48,9 @@ class Parent(Struct):
 
     `weights` is the recorded answer; `lots` are signed, `filled` unsigned. `worst_nano`, the price at the gate (the
     check of limits), bounds the price of each child. A row is executed from `start` to `close`, the end of the session
-    that opened at `open`. `step` counts the served slices, lots of a participation or children of a chase. `sent` is
-    the instant of the last child, `seen` the units traded since `start`, `children` the numbers of its baskets.
+    that opened at `open`. `step` counts what was served: slices, lots of a participation, or children of a chase.
+    `sent` is the instant of the last child, `seen` the units traded since `start`, `children` the numbers of its
+    baskets.
     """
 
     agent: int

@@ -87,7 +87,7 @@ class ProposalLog(Struct):
         )
 
     def find(self, name: str) -> ProposalVerdict | None:
-        """The remembered verdict of the proposal with the id `name`; None without one."""
+        """The remembered verdict on the proposal with the id `name`; None if there is none."""
         return next((verdict for verdict in reversed(self.verdicts) if verdict.id == name), None)
 
 
@@ -139,7 +139,7 @@ def verdict_of(proposal: Proposed, book: str, shadow: bool, number: int, effects
 
 
 def cuts_of(plan: Planned) -> list[tuple[int, LotCut]]:
-    """(agent, cut) of the cuts by each agent's limits, then of the cuts by the house's limits, with the agent -1."""
+    """(agent, cut) of each cut by an agent's limits, then (-1, cut) of each cut by the limits of the whole account."""
     stages = [(part.agent, part.asked, part.allowed, part.reason) for part in plan.agents]
     stages.append((-1, plan.net, plan.allowed, plan.reason))
     cuts = []

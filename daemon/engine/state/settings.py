@@ -134,8 +134,8 @@ class Rules(Struct, frozen=True):
 
 
 def protective_sets(rules: Rules, always: bool = False) -> Guards | None:
-    """Protective levels of each agent: the tightest of the house's and its own. None if no agent has a level
-    and `always` is False."""
+    """Protective levels (stops, targets) of each agent: the tighter of its own and the account's. None if no agent has
+    a level and `always` is False."""
     house = rules.house.protective
     return guards([tighter_of("protective", house, agent.limits.protective) for agent in rules.agents], always)
 
@@ -143,8 +143,8 @@ def protective_sets(rules: Rules, always: bool = False) -> Guards | None:
 def room_of(agent: Limits, house: Limits) -> tuple[float, float]:
     """(largest gross exposure, largest sum of long weights) of targets, as fractions of equity; infinite if unlimited.
 
-    With these, exposure and cash stay within the limits of agent and house when all orders fill at worst prices. A
-    purchase of the fraction x of equity at a price `collar` above the mark, with the rate `fee`, costs
+    With these, exposure and cash stay within the limits of agent and house (account) when all orders fill at worst
+    prices. A purchase of the fraction x of equity at a price `collar` above the mark, with the rate `fee`, costs
     x (1 + collar) (1 + fee). Gross exposure is then x (1 + collar), and equity is lower by
     x (collar + fee (1 + collar)). Until open orders have filled, exposure may exceed its
     limit by the fraction `in_flight` of `Limits`.

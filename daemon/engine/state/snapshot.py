@@ -2,10 +2,11 @@
 
 What can go wrong: a state is restored under limits other than the limits of its steps. `step` would then give other
 effects than the journal has. So a snapshot has the limits in force, and `thaw` uses these, whatever the configuration
-has by then (docs/decisions/005). Universe, sessions and agents are those of the rules, and a start compares them.
+has by then (docs/decisions/005). Universe, sessions and agents come from the rules; a start compares universe and
+agents with the run's.
 
-A state is frozen between two events and never within a round: the answers so far are in no snapshot. A field that older
-snapshots lack has a default, so that they can be read.
+A state is frozen between two events and never within a round (decision of all agents): the answers so far are in no
+snapshot. A field that older snapshots lack has a default, so that they can be read.
 
 The sequence in `thaw`: limits, then the books, then what refers to them. The rules are applied (`govern`) after the
 protective stops, because the levels to watch depend on operators' levels. The books are valued last.
@@ -188,7 +189,7 @@ def freeze(state: State, *, ended: bool = True) -> bytes:
     """The encoded state between two events. Raises ValueError while answers of agents are awaited.
 
     If `ended` is False, baskets without open orders are left out. Only reports of a venue need such baskets, and in a
-    large house they are most of a state: 64 baskets of 500 orders of 20 agents.
+    large account they are most of a state: 64 baskets of 500 orders of 20 agents.
     """
     if state.round is not None:
         raise ValueError("the state cannot be frozen while a round awaits answers: freeze it after the last answer")

@@ -8,7 +8,7 @@ from quantd.risk.protective import Kind
 
 
 class Rest(Struct):
-    """The protective stops of one basket, all of `agent`, by row.
+    """The protective stops of one basket of orders, all of `agent`, by row.
 
     `stop_nano` are the present triggers (a split rescales them), `entry` the prices that their levels derive from,
     `asked` the instant of the cancel, 0 for none.
@@ -22,8 +22,8 @@ class Rest(Struct):
 
 
 class Postponed(Struct):
-    """A plan that waits for the end of stops in these `symbols` (columns), as the arguments of `planning.plan`: the
-    agents' answers or `lots`, and how they are planned."""
+    """A plan that waits for the end of stops in the columns `symbols`. The other fields are arguments of
+    `planning.plan`: the agents' answers or `lots`, and how they are planned."""
 
     symbols: list[int]
     answers: dict[int, bytes]
@@ -52,7 +52,7 @@ class Retry(Struct, omit_defaults=True):
     """A pause after `times` refusals with the same `words` (the venue's reason without numbers); the pause ends at the
     instant `at`.
 
-    `agent` is the owner of a stop; other orders are the house's (-1). A stop that the venue ended has no words.
+    `agent` is the owner of a stop, -1 for other orders. A stop that the venue ended has no words.
     """
 
     agent: int
@@ -64,7 +64,7 @@ class Retry(Struct, omit_defaults=True):
 
 
 class Stops(Struct, frozen=True):
-    """All records of protective stops, in a snapshot; `rests` by basket."""
+    """All records of protective stops in a snapshot; `rests` has a record for each basket of stops."""
 
     rests: list[tuple[tuple[int, int], Rest]] = []
     postponed: list[Postponed] = []

@@ -44,13 +44,14 @@ def close_dates(state: "State", ts: int) -> None:
 
 
 def gains(state: "State") -> list[Gain]:
-    """The gain (see `Gain`) of each stored sample whose date has all its closes, oldest first."""
+    """For each stored sample whose date has all its closes: what to add to its values so that they are at these closes.
+    The oldest is first."""
     valuations = state.valuations
     return [*valuations.closed, *(_gain(state, sample) for sample in valuations.unclosed if sample.final <= state.now)]
 
 
 def realised_by_date(state: "State", book: int) -> Realised:
-    """The equity of the house (-1) or of the book with this index, at its last samples (253 at most).
+    """The equity of the account (-1) or of the book with this index, at its last samples (253 at most).
 
     Once the date of a sample is complete, its equity is at each instrument's own close of the date; until then, and for
     samples for which nothing was recorded, it is at the last prices that were known at the sample.

@@ -9,9 +9,10 @@ KEPT: Final = 5_040
 
 
 class Unclosed(Struct, frozen=True):
-    """A sample by its `number`; all closes of its date are known from the instant `final` on.
+    """The sample `number`, which waits for closes of its date: all are known from the instant `final` on.
 
-    As bytes: `marks` float64[N], and the held `units` float64[N] of the house (the whole account) and of each book.
+    `marks` are the bytes of float64[N]. `units` are the bytes of the held units, float64[N]: of the house (the whole
+    account), then of each book.
     """
 
     ts: int

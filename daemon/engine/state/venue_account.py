@@ -17,8 +17,8 @@ class CoinFees(Struct):
     """Fees that the venue takes at a trade and lists later.
 
     `uncharged` has by column (nano-units bought whose fee is not listed yet, instant of the first such trade). `ahead`
-    has by column the nano-units of fees that were booked before the venue listed them. At the key -1 both have
-    micro-currency instead: of sales, whose fees are taken in currency.
+    has by column the nano-units of fees that were booked before the venue listed them. The key -1 is for sales, whose
+    fees are taken in currency: its amounts are in micro-currency.
     """
 
     uncharged: dict[int, tuple[int, int]] = {}
@@ -42,7 +42,7 @@ class FrozenVenue(Struct, frozen=True):
 
 
 class VenueAccount:
-    """The account at the venue, by the newest comparison with it and the reports since then."""
+    """The account at the venue, as the newest comparison and the reports since then show it."""
 
     __slots__ = (
         "buying_power_micro", "coin_fees", "dust", "entitled", "fenced", "flows", "foreign", "foreign_ids", "spending",

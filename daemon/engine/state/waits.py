@@ -1,8 +1,8 @@
 """What the engine knows of the venue's account beside the books, and since when the engine waits for an answer.
 
 A wait without an end stops what depends on it. So each wait has a clock, a CRITICAL alert when its time is over, and a
-way out: an order without an answer is settled by an operator (`settlements`), and a flatten that does not end names the
-refusal.
+way out: an order without an answer is settled by an operator (`settlements`), and the alert about a flatten (closing of
+all positions) that does not end names the refusal.
 
 The clock of an order begins with its first unanswered query, and restarts do not begin it anew. The clock ends with any
 report of the venue that confirms the state. No clock runs at a simulated venue, which answers at once and is not
@@ -20,7 +20,8 @@ UNANSWERED_NS: Final = 300 * NANO
 
 
 class Unanswered(Struct):
-    """An order whose state the venue does not confirm, since the instant `since`; `alerted` once an alert names it."""
+    """An order whose state the venue does not confirm, since the instant `since`; `alerted` is True once an alert has
+    named it."""
 
     sample: int
     n: int
@@ -66,9 +67,9 @@ class Waits(Struct):
 
     `flatten_since` is the instant at which the house began to close all positions, 0 if it is not closing them. `told`
     are the missing lots that an alert has named since then. `late` is True once an alert said that the flatten does not
-    end. `account` is the venue's reason why the account may not trade, empty while it may. `holdings` at the venue are
-    no whole lots of the universe, as (symbol, decimal text). `run` is the name of the run, which is a part of the ids
-    of orders.
+    end. `account` is the venue's reason why the account may not trade, empty while it may. `holdings` are what the
+    venue has beside whole lots of the universe, as (symbol, decimal text). `run` is the name of the run, which is a
+    part of the ids of orders.
     """
 
     compared: int = 0

@@ -97,7 +97,8 @@ def _begin(state: State, breach: Breach) -> list[Effect]:
 
 
 def settle_exits(state: State) -> None:
-    """End the protective exits of closed positions. The cooldown begins with the next sample."""
+    """End the protective exits of closed positions. The cooldown, in which the symbol is blocked, begins with the next
+    sample."""
     for number, agent in enumerate(state.agents):
         if not agent.exits:
             continue
@@ -136,7 +137,7 @@ def due_exits(state: State, number: int, freed: bool = False) -> list[int]:
 
 
 def order_exits(state: State, freed: bool = False) -> list[Effect]:
-    """Order the rest of every exit, once an instant; with `freed` only of exits that waited for a stop.
+    """Order the remaining lots of every exit, once an instant; with `freed` only of exits that waited for a stop.
 
     The agent's orders that add to the position are cancelled first, and the exit waits for their end. Orders that
     reduce it count as part of the exit.
@@ -173,7 +174,7 @@ def order_exits(state: State, freed: bool = False) -> list[Effect]:
 
 
 def _plan_exits(state: State, changes: dict[int, Floats], freed: bool) -> list[Effect]:
-    """Send exits through the gate (the check of limits) as one round, and record the order of each.
+    """Send exits through the gate (the check of limits) together, and record the order of each.
 
     An exit without an order is recorded at its first attempt only, with the order number 0. `freed` exits waited for
     the end of a stop.

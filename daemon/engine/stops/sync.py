@@ -60,7 +60,7 @@ class Wanted(NamedTuple):
 
 @idle_when(lambda state: not (state.resting or state.protection.stops or state.protection.own))
 def sync_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
-    """The effects of an event, with the effects that synchronise the stops at the venue.
+    """Return the effects of an event, followed by the effects that synchronise the stops at the venue.
 
     A slice (the bars of one instant) without effects changes no stop. Before the daemon shuts down with its open orders
     cancelled, all stops at the venue are cancelled, and none is sent until the next start.
@@ -157,7 +157,8 @@ def _replace_stops(state: State, sampled: bool) -> list[Effect]:
 
 
 def _target_stops(state: State, guards: Guards, present: Levels) -> dict[tuple[int, int], Wanted]:
-    """(agent, column) -> the stop that should be at the venue, for positions on the house's side (long or short).
+    """(agent, column) -> the stop that should be at the venue, for positions on the side of the house (the account):
+    long or short.
 
     The lots of a stop are the position less the lots that orders may still reduce. Where the house holds less than its
     agents on that side, because another agent is on the other side, the stops nearest to the market get the house's
@@ -262,7 +263,7 @@ def _differs(
 
 
 def _send_missing(state: State, targets: dict[tuple[int, int], Wanted], live: list[Live]) -> list[Effect]:
-    """Send the missing stops through the gate (the check of limits) of the house, as one basket for each agent.
+    """Send the missing stops through the gate (the check of limits) of the whole account, as one basket for each agent.
 
     `live` are the present stops at the venue.
     """
@@ -295,7 +296,8 @@ def _send_stops(
     state: State, wanted: dict[tuple[int, int], Wanted], requested: dict[int, Floats], total: Floats
 ) -> list[Effect]:
     """Send stops that pass the gate (the check of limits) of the house (the whole account). `requested` has the signed
-    lots float64[N] of each agent, `total` the sum. Stops reduce, so that they are judged as at REDUCE in any state."""
+    lots float64[N] of each agent, `total` the sum. Because stops reduce positions, they are checked as if the kill
+    switch were at REDUCE."""
     state.revalue()
     ctx, account, limits = market_context(state), account_of(state, HOUSE), limits_in_force(state, HOUSE)
     _with_stops(state, account)
@@ -351,7 +353,7 @@ def _plan_record(
 ) -> Planned:
     """The record of stops as a plan of their agent: its weights, with 0 for the positions that the stops close.
 
-    The agent's scale is 1, its limits cut nothing (reason codes 0), and nothing crosses (int64 zeros).
+    The agent's scale is 1, its limits cut nothing (reason codes 0), and no lots cross to other agents (int64 zeros).
     """
     weights = np.where(lots != 0.0, 0.0, state.held_weights(agent))
     packed = lots.astype(np.int64).tobytes()

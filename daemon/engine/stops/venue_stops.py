@@ -49,7 +49,7 @@ def stops_filled(
 ) -> Iterator[Effect]:
     """Begin the exit of each position whose stop has filled, once, with an alert; returns the effects.
 
-    `sym`, `lots` (signed) and `price_nano` are the fills of the basket `key`.
+    `sym`, `lots` (signed) and `price_nano` are the fills of the basket of stops `key`.
     """
     record = state.protection.rests[key]
     agent = state.agents[record.agent]
@@ -70,8 +70,8 @@ def stops_filled(
 
 
 def stops_ended(state: State, key: tuple[int, int], work: Working, rows: Sequence[int]) -> None:
-    """Begin a pause for each stop that ended without a cancel of ours. A rejected stop gets its pause in `refusals`,
-    with the venue's words.
+    """Begin a pause for each stop that ended without a cancel of ours. A rejected stop gets its pause, with the venue's
+    words, in `refusals`.
 
     Where an exit waits for the stop, the remaining position is ordered at once.
     """
@@ -101,8 +101,8 @@ def repeat_cancels(state: State, at_tick: bool) -> list[Effect]:
 
 
 def own_levels(state: State) -> "tuple[Floats, Floats] | None":
-    """float64[A, N] (agents, symbols) stops and targets of operators, currency per unit, NaN for none; None without
-    any."""
+    """Operators' (stops, targets), each float64[A, N] for A agents and N symbols in currency per unit, NaN for no
+    level; None if no operator has set one."""
     if not state.protection.own:
         return None
     stops, targets = np.full(state.best.shape, np.nan), np.full(state.best.shape, np.nan)

@@ -38,7 +38,8 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
     """Book a cash flow. Deposits and withdrawals move the high-water marks; the venue's other bookings are profit.
 
     A flow with an id is of the venue, and is booked once. A flow without one is refused beyond the free cash of its
-    book. `moved.units_nano` are nano-units of the instrument, as of a fee in a coin. Book -1 is the unallocated one.
+    book. `moved.units_nano` are nano-units of the instrument, for example of a fee in a coin. Book -1 is the
+    unallocated book (what no agent has).
     """
     if moved.id:
         if moved.id in state.venue.flows:
@@ -96,8 +97,8 @@ def _deposit(state: State, amount_micro: int, book: int) -> None:
 
 
 def _move_marks(state: State, amount_micro: int, book: int) -> None:
-    """Move the high-water marks of the kill switches of the house and of the agent `book` (-1: none), so that a flow is
-    neither profit nor loss."""
+    """Move the high-water marks of the kill switches of the house (the account) and of the agent `book` (-1: none), so
+    that a flow is neither profit nor loss."""
     state.revalue()  # the equity before the flow, at the present marks
     flow(state.switch, amount_micro, state.equity_micro)
     if book >= 0:
@@ -105,10 +106,11 @@ def _move_marks(state: State, amount_micro: int, book: int) -> None:
 
 
 def free_micro(state: State, book: int) -> int:
-    """Return the free cash of a book in micro-currency, 0 or more; `book` is an agent's number, or -1 for unallocated.
+    """Return the free cash of a book in micro-currency, 0 or more; `book` is an agent's number, -1 for what no agent
+    has.
 
     Free cash is what open purchases at their worst prices, with fees, do not need. It is at most the free cash of the
-    house.
+    account.
     """
     with_fee = 1.0 + state.rules.house.fee_bp / 1e4
 
@@ -122,8 +124,8 @@ def free_micro(state: State, book: int) -> int:
 
 
 def agent_of(state: State, name: str) -> int | None:
-    """The index of an agent's book: -1 (unallocated) for "", None for an unknown name and for a place (an agent that
-    waits for a portfolio) without a portfolio."""
+    """The index of an agent's book: -1 (what no agent has) for "", None for an unknown name and for a place (an agent
+    that waits for a portfolio) without a portfolio."""
     if not name:
         return -1
     names = [agent.name for agent in state.rules.agents]
@@ -205,10 +207,10 @@ def note_holdings(state: State, holdings: Sequence[tuple[str, str]]) -> list[Eff
 
 
 def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:
-    """(lots by column, cash in micro-currency) of the venue less ours and the fenced (excluded) ones.
+    """(lots by column, cash in micro-currency) of the venue, less ours and less fenced (excluded) amounts.
 
-    Cash within the tolerance is 0. Lots and cash that an order without an answer may explain are no difference. Without
-    the venue's cash, or without a bound on such cash, the difference in cash is 0.
+    Cash within the tolerance is 0. Lots and cash that an order without an answer may explain are no difference. Where
+    the venue's cash, or a bound on the cash of such an order, is unknown, the difference in cash is 0.
     """
     house, (fenced_lots, fenced_cash) = state.ledger.house, state.venue.fenced
     lots = [

@@ -69,7 +69,8 @@ def pay_in_coin(
 
 
 def dust_micro(state: State, sym: int) -> int:
-    """Value at the mark, in micro-currency, of a symbol's dust: what the venue has beyond whole lots, in no equity."""
+    """Value at the mark, in micro-currency, of a symbol's dust: units beyond whole lots, which are in no book's
+    equity."""
     return round_micro(state.venue.dust.get(sym, 0) * int(state.marks_nano[sym]))[0]
 
 
@@ -90,7 +91,7 @@ def _add_uncharged(state: State, key: int, size: int, rounding: int, ts: int) ->
     """Add a fill to the trades whose fee the venue has not listed yet, under the column `key` or CASH (fees in
     currency).
 
-    `size` is in nano-units, at CASH in micro-currency. It is enlarged so that its highest fee includes the venue's
+    `size` is in nano-units, under CASH in micro-currency. It is enlarged so that its highest fee includes the venue's
     largest rounding.
     """
     size += ceil(rounding * 10_000 / state.rules.coin_fee_bp)
@@ -102,7 +103,7 @@ def _add_uncharged(state: State, key: int, size: int, rounding: int, ts: int) ->
 
 
 def unlisted_fees(state: State, account: VenueAccount) -> Iterator[Flow]:
-    """Fees that the venue has taken and not listed, as flows to book `ahead` of the venue's listing.
+    """Fees that the venue has taken and not listed yet, as flows to book before the venue lists them (`ahead`).
 
     An amount of a coin or of cash that the venue lacks counts as such a fee if it is at most the highest fee on the
     trades.
@@ -131,7 +132,7 @@ def unlisted_fees(state: State, account: VenueAccount) -> Iterator[Flow]:
 def count_fee(state: State, moved: Flow) -> Flow:
     """Count a fee of the venue; returns the flow that is still to be booked, without any part that was booked ahead.
 
-    Only fees of pairs, such as BTC/USD, are listed late and counted. A flow that is charged is negative.
+    Only fees of pairs, such as BTC/USD, are listed late and counted. A charge is a negative flow.
     """
     of_pairs = moved.ahead or (moved.symbol >= 0 and is_pair(state.universe.symbols[moved.symbol]))
     # the entry of a fee in money may have no symbol
@@ -155,9 +156,9 @@ def count_fee(state: State, moved: Flow) -> Flow:
 
 
 def _subtract_charged(fees: CoinFees, bp: float, key: int, fee: int) -> None:
-    """Subtract the trades that a listed fee of `bp` basis points charges from the uncharged trades under `key`.
+    """Remove from the uncharged trades under `key` the trades that a listed fee of `bp` basis points pays for.
 
-    `key` is a column or CASH; `fee` is in nano-units of the coin, at CASH in micro-currency.
+    `key` is a column or CASH; `fee` is in nano-units of the coin, under CASH in micro-currency.
     """
     if fee > 0 and key in fees.uncharged:
         size, since = fees.uncharged[key]
@@ -171,7 +172,7 @@ def _subtract_charged(fees: CoinFees, bp: float, key: int, fee: int) -> None:
 def _use_booked_ahead(fees: CoinFees, key: int, fee: int) -> int:
     """The part of a listed fee that was booked ahead; that part is removed from the fees that were booked ahead.
 
-    `key` is a column or CASH; both amounts are in nano-units of the coin, at CASH in micro-currency.
+    `key` is a column or CASH; both amounts are in nano-units of the coin, under CASH in micro-currency.
     """
     booked = fees.ahead.get(key, 0)
     used = max(min(booked, fee), 0)
@@ -186,7 +187,7 @@ def book_units(state: State, moved: Flow) -> list[Effect]:
     """Book units of a fee, a reward or dust, as income (negative: a charge) at the mark.
 
     Whole lots arrive in kind, in proportion to the books' positions; the income of the same value offsets the flow, so
-    that cash does not change. Without a position the unallocated book takes them.
+    that cash does not change. Without a position the unallocated book (what no agent has) takes them.
     """
     column, lot_nano = moved.symbol, state.universe.lot_nano[moved.symbol]
     units = state.venue.dust.get(column, 0) + moved.units_nano

@@ -86,8 +86,8 @@ def refused_as_halted(state: State, work: Working, reports: Reports, rows: list[
 
 
 def trades_again(state: State, market: MarketSlice) -> list[Effect]:
-    """End each halt from a rejection or a stream whose symbol trades in a later bar. End price limits once the price of
-    a bar is inside them."""
+    """End each halt that a rejection or a stream began and whose symbol trades in a later bar. End price limits once
+    the price of a bar is inside them."""
     effects: list[Effect] = []
     for symbol, (since, detail) in list(state.restrictions.halted.items()):
         traded = market.fresh[symbol] and market.ts_open >= since and market.volume[symbol] > 0.0

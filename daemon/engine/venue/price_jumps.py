@@ -105,8 +105,8 @@ def mark_held(state: State, market: MarketSlice) -> list[int]:
 
 
 def closes_before(state: State, closes: Floats, ts: int) -> Floats:
-    """`closes`, float64[N], of the instant `ts` (ns UTC); each symbol that is held since an earlier price jump has its
-    price before the jump."""
+    """Return `closes`, float64[N] at `ts` (ns UTC), but with the price before the jump for each symbol that is held
+    since an earlier price jump."""
     adjusted_closes = closes.copy()
     for symbol, jump in state.restrictions.jumped.items():
         if ts > jump.since:

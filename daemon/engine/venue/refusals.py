@@ -70,8 +70,8 @@ def taken(state: State, agent: int, symbol: int, side: Side) -> list[Effect]:
 
 
 def settle_retries(state: State) -> list[Effect]:
-    """At a tick: end a pause once the next order has stayed open for as long as the pause lasted, or FORGOTTEN_NS
-    after the pause without another refusal.
+    """At a tick: forget a pause and the count of its refusals once a later order has stayed open for as long as the
+    pause lasted, or when FORGOTTEN_NS have passed since its end.
 
     A pause follows refusals with the same words, and is kept by (agent or house, symbol, side). A venue may accept an
     order and refuse it a moment later, so that an acceptance alone does not end the pause.

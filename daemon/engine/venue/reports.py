@@ -251,7 +251,8 @@ class News:
 
 
 def _all_accepted(work: Working, reports: Reports) -> bool:
-    """Apply the usual acknowledgement of a whole basket. Returns False, with nothing changed, for any other report."""
+    """Apply the usual report: the venue accepted all orders of a basket. Returns False, with nothing changed, for any
+    other report."""
     return reports.cause == [Cause.ACCEPTED] * work.rows and not any(reports.lots) and work.accept()
 
 
@@ -283,7 +284,8 @@ def contradiction(state: State, symbol: int, text: str) -> list[Effect]:
 
 
 def _end_rows(state: State, work: Working, reports: Reports, rows: list[int], stops_of: int | None) -> list[Effect]:
-    """The record of rows that ended unfilled, and alerts; `stops_of` is the agent of a basket of stops, else None."""
+    """The record of rows that ended unfilled, and alerts; `stops_of` is the agent whose protective stops the rows are,
+    else None."""
     effects: list[Effect] = [
         Ended(
             reports.sample, reports.n, reports.ts, rows, [int(work.state[row]) for row in rows], reports.reason,

@@ -118,9 +118,9 @@ def on_order_settled(state: State, settled: OrderSettled) -> Sequence[Effect]:
 def _end_order(
     state: State, key: Key, work: Working, claim: Settlement, settled: OrderSettled, stops: bool
 ) -> list[Effect]:
-    """End the order that a claim settles; returns the effects. `stops`: it is a protective stop.
+    """End the order that a claim settles; returns the effects. `stops` is True for a protective stop.
 
-    The order ends as filled if all its lots are, as never sent if none is, else as cancelled.
+    The order ends as filled if all its lots are filled, as never sent if no lot is, else as cancelled.
     """
     row, symbol = claim.row, work.basket.sym[claim.row]
     cause = Cause.LAST_FILL if settled.cum == abs(work.lots[row]) else Cause.CANCELLED
@@ -299,7 +299,7 @@ def corrected_orders(state: State, correction: Correction) -> None:
 
 
 def settlement_of(state: State, key: Key, row: int) -> Settlement | None:
-    """The settlement of an order, while it waits for the venue's report; None without one."""
+    """The settlement of an order that still waits for the venue's report; None if there is none."""
     return next(
         (
             settlement

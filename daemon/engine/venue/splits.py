@@ -20,7 +20,7 @@ def split_books(state: State, ts: int, symbol: int, numerator: int, denominator:
     """Replace `denominator` old shares by `numerator` new ones in books, levels and orders; the mark is scaled already.
 
     Returns the cash for fractions of a lot, if any is booked. Where the venue pays that cash itself, the unallocated
-    book advances the cash to the agents, and the result is empty.
+    book (what no agent has) advances it to the agents, and the result is empty.
     """
     lieu = state.ledger.split(symbol, numerator, denominator, int(state.marks_nano[symbol]))
     if lieu and state.rules.venue_pays:

@@ -96,8 +96,8 @@ def compared(
 
     Returns the differences of each day. `days` are the newest days of `record`, in order. `fenced_micro` is cash at the
     venue that an operator excluded from the account. A gap is the venue's cash less the account's (micro), None where
-    the venue's is not known. A gap at the close of a day is a difference too, with the part of it that the other
-    differences explain.
+    the venue's cash is unknown. A gap at the close of a day is a difference too; it states the part of the gap that the
+    other differences explain.
     """
     # a period for each day, and one more after the newest day
     ends = [day.until_ns for day in days]
@@ -309,8 +309,8 @@ def _agree(payment: _Payment, venue_payment: _Payment) -> bool:
 def _undecided(differences: Sequence[Found], decisions: Iterable[tuple[int, int]]) -> list[Found]:
     """The differences that no later decision of an operator booked or fenced (excluded from the account).
 
-    `decisions` are (instant, cash in micro). A decision is about the earlier difference with its amount, or about all
-    earlier differences if they add up to it, to within a cent.
+    `decisions` are (instant, cash in micro). To within a cent, a decision settles the earlier difference of the same
+    amount, or else all earlier differences if their sum is its amount.
     """
     undecided = list(differences)
     for ts, amount in decisions:

@@ -27,8 +27,8 @@ Kind = Literal[
 class AccountLine(Struct, frozen=True):
     """One movement of the account.
 
-    `id` is the same in every statement of the run. `lots` are signed, `amount_micro` is the change of cash.
-    `reference` is the venue's identifier of a flow, or the basket of a trade.
+    `id` is the same in every statement of the run. `lots` are signed, `amount_micro` is the change of cash. `reference`
+    is the venue's identifier of a flow, or the basket of orders of a trade.
     """
 
     id: str
@@ -44,8 +44,8 @@ class AccountLine(Struct, frozen=True):
 
     @property
     def payment(self) -> bool:
-        """Whether the venue's record has a separate line for this movement: it is no part of a trade and no decision of
-        an operator."""
+        """Whether the venue's record has a separate line for this movement: it is neither a part of a trade nor an
+        operator's decision."""
         return self.kind not in ("trade", "bust", "split", "correction", "unexplained") and not self.id.endswith(".fee")
 
 
@@ -179,7 +179,7 @@ class _Fold:
     def _removed_execution(self, bust: Execution) -> bool:
         """Remove the newest matching execution, which a bust reverses and the venue's record no longer has.
 
-        Returns whether there was one.
+        Returns whether there was a matching execution.
         """
         for executions in (self.trades, *reversed(self.booked.values())):
             for index, trade in enumerate(executions):

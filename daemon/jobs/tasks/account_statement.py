@@ -49,7 +49,7 @@ def statement_of(
 
 
 def csv_text(statement: Statement, universe: Universe) -> str:
-    """The statement as CSV, with exact decimals; the amounts of a day add up to its closing less its opening.
+    """The statement as CSV, with exact decimals; the amounts of a day add up to its closing less its opening balance.
 
     A difference moves no cash, so that its amount is 0.
     """

@@ -90,7 +90,7 @@ def options_of(source: str, config: Config) -> list[str]:
 
 
 def _option_words(option: Option, config: Config) -> list[str]:
-    """A vendor's option with its value in [feed], as words of a command line; empty without a flag or a value."""
+    """A vendor's option with its value in [feed], as words of a command line; empty if it has no flag or no value."""
     value = getattr(config.feed, option.key)
     if not option.flag or not value:
         return []

@@ -81,7 +81,7 @@ class StatementFile(Struct, frozen=True):
 
 
 def saved_statement(folder: Path, run: str, day: date) -> StatementFile | None:
-    """The document that the job wrote for a day into a state folder; None without one of this run."""
+    """The document that the job wrote for a day of this run into a state folder; None if there is none."""
     try:
         data = read_regular(folder / FOLDER / f"statement-{day}.json", DOCUMENT_BYTES).data
         document = msgspec.json.decode(data, type=StatementFile)
@@ -215,7 +215,7 @@ class StatementJob:
         self.service.inbox.command(Condition(now, "statement", up, text[:500], difference=kind))
 
     def _positions(self) -> list[HeldPosition]:
-        """The present positions of the house, with their values at the marks."""
+        """The present positions of the whole account, with their values at the marks."""
         state = self.service.shell.state
         positions = []
         for column, lots in enumerate(state.ledger.house.lots):

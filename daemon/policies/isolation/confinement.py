@@ -246,7 +246,8 @@ def seccomp_program(machine: str) -> bytes:
 
 
 def _when(number: int, argument: int, lines: Sequence[_Line]) -> Iterator[_Line]:
-    """Filter lines that run `lines` for the system call `number`, on the low 32 bits of its argument `argument`.
+    """Filter lines for the system call `number`: they load the low 32 bits of its argument `argument`, then run
+    `lines`.
 
     Other calls skip `lines`; every path through `lines` ends in a return.
     """
@@ -277,7 +278,7 @@ def frame(source: int) -> bytes:
 
 
 def send(target: int, data: bytes) -> None:
-    """Write one message to the file descriptor `target`, in the form that `frame` reads."""
+    """Write one message to the file descriptor `target`: its length in eight bytes, little-endian, then its bytes."""
     unsent = memoryview(struct.pack("<Q", len(data)) + data)
     while unsent:
         unsent = unsent[os.write(target, unsent) :]

@@ -56,7 +56,7 @@ REMOVED: Final = "[removed: a token]"
 
 
 def private(name: str) -> bool:
-    """Whether no policy file reads a file or a folder of this name."""
+    """Whether a file or folder of this name is closed to policy files."""
     lower = name.lower()
     return lower in NAMES or lower.startswith(STARTS) or lower.endswith(ENDS)
 
@@ -86,7 +86,7 @@ def _looks_random(word: bytes) -> bool:
 
 
 def state_folder_of(folder: Path) -> Path | None:
-    """The state folder that `folder` is or lies in; None without one."""
+    """`folder` if it is a state folder, else the state folder above it; None if there is none."""
     for parent in (folder, *folder.parents):
         try:
             if any((parent / name).exists() for name in STATE_NAMES):

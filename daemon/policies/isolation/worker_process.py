@@ -70,7 +70,8 @@ class FarView:
 
 
 class Caller:
-    """Runs the view methods of call `n` in the daemon, and stores each result. Raises RuntimeError after the call."""
+    """Runs the view methods of call `n` in the daemon, and stores each result. Raises RuntimeError once the call is
+    over."""
 
     def __init__(self, source: int, target: int, n: int) -> None:
         self._source, self._target, self._n = source, target, n

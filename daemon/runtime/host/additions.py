@@ -123,7 +123,7 @@ BY_INSTANCE: Final = (State, Ledger, Book, History, Ring, Request, FollowUp)
 
 
 def addition(state: State) -> str:
-    """Name an addition to the engine that the fold (the compiled fast path) does not know; empty without one."""
+    """Name an addition to the engine that the fold (the compiled fast path) does not know; empty if there is none."""
     return (
         _unknown_function(engine.STAGES, tuple(engine.HANDLERS.items()))
         or _unknown_field()
@@ -142,7 +142,7 @@ def idle(state: State) -> bool:
 
 @lru_cache(maxsize=8)
 def _conditions(stages: tuple[engine.Stage, ...]) -> list[Callable[[State], bool]]:
-    """The conditions under which stages after the fold's events (`HANDLERS`) have nothing to do."""
+    """The conditions under which the stages after the events in `HANDLERS` have nothing to do."""
     conditions = [condition_of(stage.run) for stage in stages if HANDLERS.keys() & set(stage.after)]
     return [condition for condition in conditions if condition is not None]
 
@@ -203,7 +203,8 @@ def fields_of(part: type) -> Sequence[str]:
 
 
 def _unknown_attribute(state: State) -> str:
-    """Name an attribute that the compiled fold does not know on the state or one of its parts; empty without one."""
+    """Name an attribute of the state or one of its parts that the compiled fold does not know; empty if there is
+    none."""
     decisions = state.activity.books[-1].request, *(agent.follow_up for agent in state.agents[:1])
     columns = state.crosses, *decisions
     for part in (state, state.ledger, state.ledger.house, state.history, state.history.known, *columns):

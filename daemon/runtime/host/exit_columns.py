@@ -33,7 +33,7 @@ def _load_exits(state: State) -> None:
 
 
 def load_changes(state: State) -> bool:
-    """End the exits of closed positions, and write the lots that close the remaining ones to the columns.
+    """End the exits of closed positions, and write to the columns the lots that close the remaining positions.
 
     `columns.change` are the signed lots of the orders of an agent, `columns.taking` says whether there are any. Returns
     True if there are lots to close.

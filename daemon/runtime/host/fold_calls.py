@@ -1,4 +1,4 @@
-"""The interface of the fold's host for the classes that do a part of its work."""
+"""The interface of the host of the fold (the compiled fast path) for the classes that do a part of its work."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -1,8 +1,8 @@
 """What Python does for the fold (compiled fast path) of a state: limits, questions, records, the state for handlers.
 
-The fold calls this class for rare work (see `quantd.daemon.engine.core.fold`). `load` reads the state into the columns,
-and returns False where a handler has to step the event instead. `sync` writes the columns to the state, the venue and
-the log.
+The fold (`quantd.daemon.engine.core.fold`) calls this class for rare work. `load` reads the state into the columns, and
+returns False where a handler has to step the event instead. `sync` writes the columns to the state, the venue and the
+log.
 
 What can go wrong: a handler reads a state that is behind the columns, or the fold goes on from columns that a handler
 has made old. So whoever steps an event calls `sync` first, and the state is loaded again before the next item.
@@ -114,7 +114,8 @@ class FoldHost:
     def begin(self, shell: FoldShell, parts: Parts) -> None:
         """Start to serve a shell (the runner of one engine), with its log and its answers.
 
-        The fold (compiled fast path) computes the fills of a simulated venue that is a FoldVenue; it calls any other.
+        The fold (compiled fast path) computes the fills of a simulated venue that is a FoldVenue; it calls any other
+        venue.
         """
         log, answer, venue = shell.log, shell.answer, parts.broker
         self.shell, self.parts = shell, parts
@@ -146,9 +147,9 @@ class FoldHost:
     def load(self) -> bool:
         """Read the state into the columns.
 
-        Returns False where `step`, the Python path, must take the next item: a limit is unknown to the fold, something
-        other than bars, fills and samples may change the state, or open orders or waiting closes are not as the fold
-        needs them.
+        Returns False where `step`, the Python path, must take the next item: a limit is unknown to the fold (compiled
+        fast path), something other than bars, fills and samples may change the state, or open orders or waiting closes
+        are not as the fold needs them.
         """
         state = self.state
         if (
@@ -182,12 +183,10 @@ class FoldHost:
         return True
 
     def plain(self) -> bool:
-        """Whether only bars, fills, samples and rounds can change the state until the next event of another kind.
-
-        Each term is something that the handlers in Python must see: parent orders, stops at the venue, halts, a real
-        venue, a flatten, shadows (agents on paper), portfolios, a round in progress, kill switches beyond REDUCE, and
-        the like.
-        """
+        """Whether only bars, fills, samples and rounds (decisions of all agents) can change the state until the next
+        event of another kind. It is False where handlers in Python have work: parent orders, stops at the venue, halts,
+        a real venue, the closing of all positions, shadows (agents on paper), portfolios, a round in progress, kill
+        switches beyond REDUCE, and the like."""
         state, history, guards = self.state, self.state.history, self.state.guards
         protection, restrictions, venue = state.protection, state.restrictions, state.venue
         return (
@@ -221,7 +220,7 @@ class FoldHost:
         return switch.since_sample + after if after > 0 and switch.reason in STATE_LIMITS else 2**62
 
     def _take_pending_bar(self) -> bool:
-        """Make the last bar the bar of the columns, if its closes are the only ones that wait for their sample.
+        """Make the last bar the present bar of the columns, if only its closes wait for their sample.
 
         Returns False, without a change, where other closes wait.
         """
@@ -249,7 +248,7 @@ class FoldHost:
         return True
 
     def turn_to(self, block: Block) -> None:
-        """Make `block`, bars of a recorded market, the block that the columns refer to."""
+        """Let the columns refer to `block`, consecutive bars of a recorded market."""
         columns = Columns(
             read_int_rows(block.open_nano), read_rows(block.low), read_rows(block.high), read_rows(block.volume)
         )
@@ -518,7 +517,8 @@ class FoldHost:
         return self.limits.volumes()
 
     def caps(self, number: int, limiter: Limiter, requested: Floats) -> list[Any]:
-        """The caps on the lots `requested` by an agent with symbols in a cooldown; `limiter` is the agent's gate."""
+        """The caps on the lots `requested` by an agent with symbols in a cooldown; `limiter` checks the agent's
+        limits."""
         return self.limits.caps(number, limiter, requested)
 
     def ends(self, ts: int) -> int | list[int]:

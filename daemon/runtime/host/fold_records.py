@@ -19,7 +19,7 @@ _LAST_FILL: Final = int(Cause.LAST_FILL)
 
 
 class FillColumns(NamedTuple):
-    """The K fills at `ts` (ns UTC) of basket number `n` of the sample `sample`.
+    """The K fills at `ts` (ns UTC) of basket (of orders) number `n` of the sample `sample`.
 
     `columns` int64[4, K] are symbol, signed lots, price in nano-currency and fee in micro-currency. `shares` has for
     each fill its (agent, signed lots); None where the first agent has all lots.
@@ -42,7 +42,8 @@ class SampleRows(NamedTuple):
     """The valuations (`Valued`) of the account at R samples, one array or list for each field.
 
     `ts` and `key` are instant and date of each tick. `books_micro` int64[R, agents + 1] are equities by book, the
-    unallocated book last. `gross` is gross exposure over equity, `drawdown` the fraction lost since the peak.
+    unallocated book (what no agent has) last. `gross` is gross exposure over equity, `drawdown` the fraction lost since
+    the peak.
     """
 
     ts: list[int]
@@ -70,12 +71,13 @@ def fill_columns(orders: Orders) -> FillColumns:
 
 
 def report_of(orders: Orders) -> Reports:
-    """The report of a simulated venue about a basket that filled completely on one bar."""
+    """The report of a simulated venue about a basket of orders that filled completely on one bar."""
     return filled_of(orders)[0]
 
 
 def filled_of(orders: Orders) -> tuple[Reports, Filled]:
-    """The report of a simulated venue about a basket that filled completely on one bar, and the record of its fills."""
+    """The report of a simulated venue about a basket of orders that filled completely on one bar, and its fills'
+    record."""
     symbols, lots, sizes, prices, fees = orders.fills()
     sample, n, ts, rows = orders.sample, orders.n, orders.block.ts_open[orders.row], orders.rows
     report = Reports(sample, n, ts, list(range(rows)), sizes, sizes, prices, fees, [_LAST_FILL] * rows)
@@ -85,7 +87,7 @@ def filled_of(orders: Orders) -> tuple[Reports, Filled]:
 class FilledOrders:
     """A basket that filled completely on one bar; implements `quantd.trading.ports.FilledBasket`.
 
-    `least`: orders have a minimum commission, so that the venue stores the commission charged so far.
+    `least` is True where orders have a minimum commission: the venue then stores the commission charged so far.
     """
 
     __slots__ = ("_least", "_orders")

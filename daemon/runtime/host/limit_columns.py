@@ -192,7 +192,7 @@ class LimitColumns:
                 columns.rising = Bands(rules_of(limits, state.universe), levels, True)
 
     def reviews(self, watching: list[int]) -> dict[int, Review]:
-        """By watched book: the limits whose alert level may have changed at the last sample."""
+        """Watched book -> the limits whose alert level may have changed at the last sample."""
         state = self.state
         holdings, px, ring = state.round_plan.holdings, state.market_columns.px_view, state.history.synchronous
         return {
@@ -259,8 +259,9 @@ class LimitColumns:
         """The values that a plan records, one record for each book of `near`, in its order.
 
         Where the house (the whole account) has the same verdict as its only agent, the house's values come first, then
-        the agent's. The caller has written the last sample to the state (`FoldHost.show`). `near` has by book (index in
-        `books`, keys of the limits to measure, keys of the limits that cut lots); None measures all limits.
+        the agent's. The caller has written the last sample to the state (`FoldHost.show`). `near` has by book (its
+        number: 0 is the house, agents follow; keys of the limits to measure; keys of the limits that cut lots). None as
+        keys measures all limits.
         """
         state, plan = self.state, self.state.round_plan
         context, sums = market_context(state), state.history.synchronous.sums
@@ -356,7 +357,8 @@ def exposures_of(rules: Rules) -> list[tuple[str, int, float]]:
 
 
 def keys_by_code(rules: Rules) -> dict[int, tuple[str, ...]]:
-    """By the code that a limit writes where it cuts: the keys of its values, one or several (`sector.energy`)."""
+    """Code that a limit writes where it cuts lots -> the keys of this limit's values, one or several
+    (`sector.energy`)."""
     keys: dict[str, list[str]] = {}
     for key in sorted(valued(rules)):
         keys.setdefault(key.partition(".")[0], []).append(key)

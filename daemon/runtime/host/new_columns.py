@@ -23,7 +23,7 @@ from quantd.trading.number_types import int_zeros, read_floats
 
 
 def set_columns(state: State) -> None:
-    """Give a state empty columns of the fold, for its symbols, agents and books."""
+    """Give a state empty columns (arrays) of the fold, the compiled fast path, for its symbols, agents and books."""
     size, books = state.universe.size, len(state.agents) + 1
     state.slice_type, state.tick_type, state.action_type = MarketSlice, Tick, Action
     state.market_columns = Market(size, read_floats(state.universe.lot_size))

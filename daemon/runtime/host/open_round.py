@@ -1,12 +1,12 @@
 """A round whose answers are awaited, because a policy runs in a process of its own.
 
 The fold, the engine's compiled fast path, returns after the questions. Each answer is taken in the order of the
-questions, and recorded as `step` (in Python) would record it: only the last answer has effects, those of the plan. An
-answer that contains more than weights, or an event that comes while an answer is awaited, gives the round to `step`,
-with the answers so far.
+questions, and recorded as `step` (in Python) would record it: only the last answer has effects, the effects of the
+plan. An answer that contains more than weights, or an event that comes while an answer is awaited, gives the round to
+`step`, with the answers so far.
 
-What can go wrong: an event, such as a halt, comes while an answer is awaited. The state must then be that of `step` in
-the middle of a round. So the answers so far are applied again by the handler, in their order, before the event is.
+What can go wrong: an event, such as a halt, comes while an answer is awaited. The state must then be as `step` has it
+in the middle of a round. So the answers so far are applied again by the handler, in their order, before the event is.
 """
 
 from collections import deque
@@ -36,8 +36,8 @@ class OpenRound:
     def ask(self, asks: Sequence[Ask]) -> list[Decided] | None:
         """The answers of all agents to `asks`; None where an answer is awaited.
 
-        A recorded answer is taken first. Without one, the process of a policy (`meanwhile`) is asked, and its answer is
-        awaited. A policy without a process is called at once.
+        A recorded answer is taken first. Without a recorded one, the separate process of a policy is asked, and its
+        answer is awaited. A policy without a process is called at once.
         """
         host = self._host
         log, answer, meanwhile = host.shell.log, host.shell.answer, host.shell.meanwhile
@@ -60,7 +60,8 @@ class OpenRound:
         return None
 
     def take(self, answer: Decided) -> bool:
-        """Take the awaited answer. Returns False where the round was left to `step`, the handlers in Python."""
+        """Take the awaited answer. Returns False where the round (decision of all agents) was left to `step` (in
+        Python)."""
         if not self.awaits:
             return False
         self._queue.appendleft(answer)
@@ -70,7 +71,8 @@ class OpenRound:
     def _take_answers(self) -> None:
         """Take the agents' answers until one is awaited; plan them after the last answer.
 
-        `step` (in Python) takes over where an answer is more than weights, or where the fold cannot plan the answers.
+        `step` (in Python) takes over where an answer is more than weights, or where the fold (compiled fast path)
+        cannot plan the answers.
         """
         host, queue = self._host, self._queue
         while True:
@@ -93,8 +95,8 @@ class OpenRound:
             return
 
     def _weights_only(self, answer: Decided) -> bool:
-        """Whether an answer has nothing but valid weights, or keeps the positions: then it has no effect until the
-        round is planned.
+        """Whether an answer is only valid weights, or keeps the positions: such an answer has no effect before the
+        round (the decision of all agents) is planned.
 
         An agent with a note of an earlier answer is excluded, because `step` (in Python) publishes the change of its
         note.

@@ -20,7 +20,7 @@ class RecordCalls:
         self._host = host
 
     def send(self, basket: OrderBasket) -> bool:
-        """Send a basket to a venue across a network and return True.
+        """Send a basket of orders to a venue across a network and return True.
 
         Returns False where the fold (the compiled fast path) stands in for a simulated venue: the basket is then
         accepted at once.
@@ -61,7 +61,7 @@ class RecordCalls:
     def raise_levels(self, values: list[Values]) -> None:
         """Compare the limit values that a plan recorded with the alert levels, and raise each level that is reached.
 
-        `values` has the values of the house (the whole account), then those of each agent in the plan.
+        `values` has the values of the house (the whole account), then the values of each agent in the plan.
         """
         self._host.show()
         agents = [index for index, columns in enumerate(self._host.state.agent_columns) if columns.taking]

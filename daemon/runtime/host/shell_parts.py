@@ -1,4 +1,5 @@
-"""The parts of a shell (a run's loop) that the host of the compiled fold uses, and those that the fold delays."""
+"""The parts of a shell (a run's loop) that the host of the compiled fold uses, and the parts that the fold updates
+late."""
 
 from collections import deque
 from collections.abc import Sequence

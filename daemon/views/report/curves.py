@@ -95,7 +95,8 @@ def span_start(ts: NDArray[np.int64], since: int) -> int:
 
 
 def gains_at(ts: NDArray[np.int64], more: Sequence[Gain], book: int) -> Floats:
-    """Return the gain of a book at these samples in currency, float64[T]; `book` is 0 for the house, agents from 1."""
+    """Return what a book gains at these samples when each instrument is valued at its own close: float64[T] in
+    currency. `book` is 0 for the house (the whole account), agents follow from 1."""
     gain_by_ts = {gain.ts: gain.micro[book] / 1e6 for gain in more}
     return np.array([gain_by_ts.get(int(instant), 0.0) for instant in ts])
 

@@ -179,7 +179,7 @@ class _Figures:
         """The decisions, with the values of all limits in those that the report or its test of the VaR reads.
 
         `measured` replays the journal from a step on. The decisions have only the recorded values where it is None or
-        fails: then `unknown` has the reason.
+        fails: then the field `unknown` of the report has the reason.
         """
         begin = min(self.since, int(self.curves.ts[self.begin]))
         first = max([k for k, decision in enumerate(decisions) if decision.plan.ts <= begin], default=0)
@@ -474,8 +474,8 @@ class _Figures:
     def _backtest(self) -> VarBacktest | None:
         """The test of the VaR that was in force at each sample against the return that followed.
 
-        None without enough samples; `unknown` then has the reason. A VaR over a horizon of several samples is divided
-        by the root of their number.
+        None without enough samples; the field `unknown` of the report then has the reason. A VaR over a horizon of
+        several samples is divided by the root of their number.
         """
         spec, records, curves = getattr(self.config.risk, "var", None), self.records, self.curves
         forecasts = [
@@ -517,7 +517,7 @@ def replaced(decision: Decision, values: PlanValues) -> Decision:
 
 
 def with_values(points: list[RiskPoint], decisions: Sequence[Decision]) -> list[RiskPoint]:
-    """Records of limits; a record of a plan gets the values of the decision at its instant.
+    """The records of limits, in which each record of a plan has the limit values of the decision at its instant.
 
     Several plans of an instant are matched in order.
     """
@@ -534,7 +534,7 @@ def with_values(points: list[RiskPoint], decisions: Sequence[Decision]) -> list[
 
 
 def reasons(plans: Sequence[Planned]) -> tuple[dict[str, int], dict[str, int]]:
-    """(refused, cut) counts of requested trades of agents and house, by limit."""
+    """(refused, cut) counts of requested trades of agents and house (the whole account), by limit."""
     refused: Counter[str] = Counter()
     cut: Counter[str] = Counter()
     for plan in plans:

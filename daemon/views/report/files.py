@@ -26,7 +26,7 @@ DAYS: Final = {"daily_report": 1, "risk_report": 7}
 def keep(folder: Path, job: str, report: Report) -> Path:
     """Write page and JSON as `reports/<kind>-<date of the last sample>`, delete old reports, return the page's path.
 
-    The kind is the file name that NAMES has for the `job`.
+    The kind is the file name in NAMES for `job`.
     """
     reports = folder / FOLDER
     reports.mkdir(exist_ok=True, mode=0o700)

@@ -37,8 +37,8 @@ class Luck:
     """The significance of the best of many scores (Bailey and López de Prado 2014). All ratios are annual.
 
     `trials` is the number of trials with a score, pruned ones included, and `sessions` the number of validation
-    sessions. `spread` is the standard deviation of the scores. `best_of_luck` is the expected maximum of as many ratios
-    without skill (`highest_hurdle`), which never falls when a trial is added. `probability` is the probability, for
+    sessions. `spread` is the standard deviation of the scores. `best_of_luck` is the maximum to expect of so many
+    trials without skill (`highest_hurdle`); it never falls when a trial is added. `probability` is the probability, for
     normal returns, that the true ratio of the best trial exceeds `best_of_luck`.
     """
 
@@ -232,7 +232,7 @@ def _notes(search: "Search", sitting: "Sitting", luck: Luck | None, equal_weight
 def _print_result(search: "Search", sitting: "Sitting", notes: Sequence[str], files: Sequence[Path]) -> None:
     """Print the statistical power, the best trials, the counts of trials, the evidence, and the written files.
 
-    `notes` are the lines of `_notes`, the power first; `sitting` is the study after this run of its search.
+    `notes` are the lines of evidence, statistical power first; `sitting` is the study after this run of its search.
     """
     from quantd.training.search.spaces import shown
 

@@ -77,7 +77,7 @@ def study_ship(
 def _print_walk(walk: "Walked", looks: int, *, as_json: bool) -> int:
     """Print the accounts of a walk-forward, and the verdict where a learner was trained.
 
-    `looks` is the number of walk-forwards in the file of results. Returns the exit code.
+    `looks` is the number of walk-forwards (tests) in the file of results. Returns the exit code.
     """
     verdict = walk.verdict(looks) if walk.learned else None
     if as_json:

@@ -251,11 +251,9 @@ def study_rebalance(
 def _rebalanced(
     configuration: "Config", agent: str, folder: Path, costs_bp: tuple[float, ...], family: str, *, shown: bool
 ) -> "tuple[rebalancing_study.Rebalancing, str, str]":
-    """Run every rebalancing rule of `agent` at every cost. Returns (study, definition of Sharpe ratio, OWN_CLOSES).
-
-    OWN_CLOSES is empty where no instrument closes after the sample. Raises Failure where the study refuses the agent or
-    its configuration.
-    """
+    """Run every rebalancing rule of `agent` at every cost. Returns (study, definition of Sharpe ratio, the note
+    OWN_CLOSES). The note is empty where no instrument closes after the sample. Raises Failure where the study refuses
+    the agent or its configuration."""
     from quantd.daemon.assembly.parts import Assembly
     from quantd.daemon.runtime.loop import Shell
     from quantd.daemon.runtime.step_log import Log

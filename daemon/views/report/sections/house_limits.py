@@ -37,7 +37,7 @@ def _limit(at: str, line: LimitLine) -> str:
 
 
 def _spark(points: Sequence[tuple[int, float]]) -> str:
-    """A small chart of the use of a limit over time, as inline SVG of 160 by 26.
+    """A small chart of the use of a limit over time, as inline SVG of 160 by 26 units.
 
     `points` are (instant, use); the straight line is a use of 1, the bound.
     """
