@@ -8,7 +8,7 @@ ones. So a replay that differs from the record ends the instance; the remedy is 
 configuration. The instance checks regularly whether the trading daemon answers and when it committed last. An answer of
 another read-only instance at the trading daemon's address does not count.
 
-A replay begins at the state after the last replay, if that replay ended with all events of an instant. Otherwise a
+A replay continues from the state after the last replay, if that replay had all events of its last instant. Otherwise a
 replay begins at the newest snapshot of the store. After a replay the instance pauses for REST times the duration of the
 replay.
 """

@@ -112,8 +112,9 @@ def effects_of(data: bytes) -> list[JournalEffect]:
 
 
 def same(recorded: Entry, computed: Entry) -> bool:
-    """Whether a computed journal entry equals the recorded one, apart from what the record's codec version does not
-    store."""
+    """Whether a computed journal entry equals the recorded one, apart from fields that the record's codec version
+    lacks.
+    """
     comparable = computed.effects
     for newer_kind in (LimitMoved, Refused):  # of versions 3 and 5
         if not any(type(effect) is newer_kind for effect in recorded.effects):

@@ -18,8 +18,8 @@ class Started(Struct, frozen=True, tag=True, omit_defaults=True):
     """The first event of every start of the daemon or of a backtest: what runs.
 
     `lock` (of the installed packages), `config`, `feed` and the values of `artifacts` are hex BLAKE2b digests. `blas`
-    names the BLAS kernel of numpy. `loaded` are the agents that continue with the artifact that their last ModelLoaded
-    event loaded.
+    names the BLAS kernel of numpy. `loaded` are the agents that continue with an artifact, loaded by their last
+    ModelLoaded event.
     """
 
     ts: int

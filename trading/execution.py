@@ -72,8 +72,9 @@ class CostTable(Struct, frozen=True, dict=True):
         return {(row.symbol, row.hour): row for row in self.rows}
 
     def at(self, symbol: str, hour: int) -> FittedCost | None:
-        """Return the costs of a symbol in an hour. If these were not fitted, those of the symbol at all hours, else
-        of all symbols, else None."""
+        """Return the fitted costs of a symbol in an hour; without these the costs of the symbol at all hours, then of
+        all symbols, then None.
+        """
         keys = (symbol, hour), (symbol, None), ("", None)
         return next((row for key in keys if (row := self._known.get(key)) is not None), None)
 

@@ -25,8 +25,7 @@ _TOO_HIGH: Final = 4611686018427388.0
 
 
 def bounded_ratio(a: int, b: int, numerator: int, divisor: int) -> tuple[int, int]:
-    """Return the quotient and remainder of a x b x numerator / divisor; a quotient beyond MOST is MOST + 1, without
-    a remainder."""
+    """Return the quotient and remainder of a x b x numerator / divisor, or (MOST + 1, 0) for a quotient beyond MOST."""
     if float(a) * float(b) * float(numerator) < _SAFE * float(divisor):
         return ratio(a, b, numerator, divisor)
     try:
@@ -39,7 +38,7 @@ def fill_price(open_nano: int, limit_nano: int, buy: bool, rate: int, one: int =
     """Return the open with the cost `rate` / `one` added against the order, but not beyond the limit.
 
     The price is in nano-currency, rounded against the order (a purchase up, a sale down). The open itself must not be
-    beyond the limit (see `trades_through`).
+    beyond the limit.
     """
     price: int
     remainder: int
@@ -53,7 +52,7 @@ def fill_price(open_nano: int, limit_nano: int, buy: bool, rate: int, one: int =
 
 
 def trades_through(limit_nano: int, buy: bool, low: float, high: float) -> bool:
-    """Whether a bar traded strictly beyond the limit, so that a limit order there certainly filled."""
+    """Whether a bar traded strictly beyond the limit, so that a limit order at the limit certainly filled."""
     extreme: int = nano_of(low if buy else high)
     return 0 < extreme < limit_nano if buy else extreme > limit_nano
 
@@ -109,7 +108,7 @@ def lots_to_be_had(volume: float, numerator: Whole, denominator: Whole) -> int:
     volume.
 
     The cap numerator / denominator is the result of `Costs.participation_ratio`. Numbers that fit 64 bits are computed
-    in 64 bits, which is faster; others as integers of any size.
+    in 64 bits, which is faster; larger ones in integers of any size.
     """
     volume_nano: float = volume * float(NANO)
     if not 0.0 < volume_nano < inf:
@@ -128,9 +127,10 @@ def bounded_share(volume_nano: float, numerator: int, denominator: int) -> int:
 
 
 def commission_micro(lots: int, price_nano: int, numerator: Whole, denominator: Whole) -> int:
-    """Return the commission on unsigned lots in whole micro, rounded half-even, MOST + 1 at most. The rate is
-    numerator / denominator. A rate that fits 64 bits is computed in 64 bits, which is faster; another one as integers
-    of any size."""
+    """Return the commission on unsigned lots in whole micro, rounded half-even, MOST + 1 at most. The rate is numerator
+    / denominator. A rate that fits 64 bits is computed in 64 bits, which is faster; a larger rate in integers of any
+    size.
+    """
     if numerator <= MOST and denominator <= MOST:
         return bounded_fee(lots, price_nano, numerator, denominator)
     exact: Whole = lots

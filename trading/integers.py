@@ -38,8 +38,9 @@ def ratio(a: int, b: int, numerator: int, divisor: int) -> tuple[int, int]:
 
 
 def portion(amount: int, part: int, total: int) -> int:
-    """Return amount x part / total rounded down, for integers above -2**63. Raises OverflowError for a result beyond
-    MOST in size, and ZeroDivisionError."""
+    """Return amount x part / total rounded down, for integers above -2**63. Raises OverflowError for a result whose
+    absolute value exceeds MOST, and ZeroDivisionError for a `total` of 0.
+    """
     if abs(float(amount)) * abs(float(part)) < _SAFE:
         product: int = amount * part
         return product // total

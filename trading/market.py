@@ -52,10 +52,11 @@ class Block:
         ts_seen: Ints | None = None,
         index0: int = 0,
     ) -> None:
-        """Make a read-only block of T instants of N symbols. By default the nano prices are those of `open` and
+        """Make a read-only block of T instants of N symbols. By default the nano prices are converted from `open` and
         `close`, and each bar was seen when it closed.
 
-        Times and `key` are int64[T], prices float64[T, N], `fresh` bool[T, N]: True where a symbol has a bar."""
+        Times and `key` are int64[T], prices float64[T, N], `fresh` bool[T, N]: True where a symbol has a bar.
+        """
         self.ts_open: Final[list[int]] = ts_open.tolist()
         self.ts_event: Final[list[int]] = ts_event.tolist()
         self.ts_seen: Final[list[int]] = self.ts_event if ts_seen is None else ts_seen.tolist()
@@ -177,10 +178,10 @@ class Jump(Struct, frozen=True, tag=True):
     """An open that differs from the last accepted close by a usual split ratio, although no action announces a split.
 
     The jump is either a split that is missing from the actions, or a real move. The bar that jumped is good and part of
-    the slice at `ts`, the bar's `ts_event`; a feed yields the jump immediately before that slice. `ts_open` is the time
-    of the bar's open; both are ns UTC. `symbol` is the column. `before_nano` is the last accepted close, adjusted for
-    announced actions, `after_nano` the open, both in nano-currency. The nearest usual ratio is `numerator` new shares
-    for `denominator` old ones, as in Action.
+    the slice at `ts`, when the bar is complete; a feed yields the jump immediately before that slice. `ts_open` is the
+    time of the bar's open; both are ns UTC. `symbol` is the column. `before_nano` is the last accepted close, adjusted
+    for announced actions, `after_nano` the open, both in nano-currency. The nearest usual ratio is `numerator` new
+    shares for `denominator` old ones, as in Action.
     """
 
     ts: int
@@ -209,8 +210,7 @@ class PriceJumped(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class JumpExplained(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Event: an operator explains a price jump (see PriceJumped), which had put trading in a column on hold. The hold
-    then ends.
+    """Event: an operator explains a price jump, which had put trading in a column (symbol) on hold. The hold then ends.
 
     The jump was a split of `numerator` new shares for `denominator` old ones, or a real move of the price: both
     numbers are then 1.

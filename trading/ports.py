@@ -76,8 +76,9 @@ class VenueFlow(Struct, frozen=True):
 
     @property
     def booking(self) -> Literal["flow", "dividend", "cash_in_lieu", "fee", "interest"]:
-        """The kind under which the books record this movement: as profit or loss, or "flow" for a deposit or
-        withdrawal."""
+        """The kind under which the books record this movement: "flow" for a deposit or withdrawal, else a kind of
+        profit or loss.
+        """
         match self.kind:
             case "dividend" | "cash_in_lieu" | "fee" | "interest":
                 return self.kind
@@ -109,8 +110,8 @@ class TradeRecord(Protocol):
 class Delists(Protocol):
     """A venue that may stop trading an instrument of the universe.
 
-    The caller sets `continues` before `open`. True means that the run has already traded at this venue. Then an
-    instrument unknown to the venue counts as delisted, not as a mistake in the configuration. `untradable` maps the
+    The caller sets `continues` before it calls `open`. True means that the run has already traded at this venue. Then
+    an instrument unknown to the venue counts as delisted, not as a mistake in the configuration. `untradable` maps the
     columns that the venue does not trade to the reasons.
     """
 
@@ -178,7 +179,7 @@ class LiveFeed(Protocol):
 
     @property
     def universe(self) -> Universe:
-        """The instruments of the market; their order is that of the columns in a slice (the bars of one instant)."""
+        """The instruments of the market, in the order of the columns of a slice (the bars of one instant)."""
         ...
 
     @property

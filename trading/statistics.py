@@ -212,7 +212,7 @@ def sharpe(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual:
 
 
 def _excess_over(deviation: float, returns: Floats, periods: float, risk_free_annual: float) -> float:
-    """Return the annualised mean excess return over a deviation; NaN for a deviation that is only rounding error."""
+    """Return the annualised mean excess return divided by `deviation`; NaN for a `deviation` of rounding error."""
     if deviation <= 1e-15:
         return float("nan")
     return float((returns.mean() - risk_free_annual / periods) / deviation * np.sqrt(periods))

@@ -63,11 +63,12 @@ class BlockView:
         self, view: View, prices: Floats, times: Ints, actions: Mapping[int, list[CorporateAction]], *, dated: bool
     ) -> None:
         """Make the block of T samples that begins at the sample of `view`. `actions` maps the index of a sample to the
-        corporate actions before it. `dated` True: at each sample all bars of its date are known, so that `synchronous`
-        can be computed.
+        corporate actions before it. If `dated`, all bars of a sample's date are known at that sample, so that
+        `synchronous` can be computed.
 
         `prices` are float64[T, N], `times` int64[T] in ns UTC. `_tables` caches statistics of all samples, `_single`
-        those of one sample."""
+        statistics of one sample.
+        """
         ring = view._ring
         prices.flags.writeable = times.flags.writeable = False
         self.universe, self.prices, self.times = view.universe, prices, times
@@ -111,9 +112,10 @@ class BlockView:
         return count < 1 or view._ring.returns(count).tobytes() == self._returns[end - count : end].tobytes()
 
     def has(self, prices: Floats, rows: Ints, since: int, ring: Ring, later: int) -> bool:
-        """Return True where the block has the `prices` float64[T, N] at the samples with indices `rows`, and the
-        returns in `ring`, a buffer of past prices, at the samples after the index `since` up to the last of `rows`.
-        The newest `later` returns of `ring` are after the last of `rows`, and are not compared."""
+        """Return True where the block has the `prices` float64[T, N] at the samples with indices `rows`, and also the
+        returns of `ring`, a buffer of past prices, at the samples after `since` up to the last of `rows`. The newest
+        `later` returns of `ring` are after the last of `rows`, and are not compared.
+        """
         if prices.tobytes() != self.prices[rows].tobytes():
             return False
         row = int(rows[-1])
@@ -184,7 +186,9 @@ class BlockView:
         return RowView(self, row)
 
     def _first(self, k: int, skip: int) -> int:
-        """Return the index in `_returns` at which the window of row 0 begins. Raises ValueError beyond the lookback."""
+        """Return the index in `_returns` at which the window of row 0 begins. Raises ValueError for k + `skip` beyond
+        the lookback.
+        """
         if k < 1 or skip < 0 or k + skip > self._lookback:
             raise ValueError(
                 f"returns({k + skip}): k + skip must be between 1 and {self._lookback}, the run's lookback"

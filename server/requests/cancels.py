@@ -83,7 +83,8 @@ def cancelled_order(state: State, name: str, work: Working, row: int) -> Cancell
     """Return the order that a cancel would end, or has asked the venue to end, for the answer to the request.
 
     `work` is the basket (the orders of one instant) and `row` the index of the order in it. The result names the agents
-    of the order, and those with a parent order (one worked over time) of which it is a child.
+    of the order. It also names those agents for which the order is one slice of a parent order, which is worked over
+    time.
     """
     column, names = work.basket.sym[row], [agent.name for agent in state.rules.agents]
     lot, lots, filled = state.universe.lot_nano[column], work.lots[row], work.filled[row]

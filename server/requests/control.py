@@ -62,8 +62,9 @@ class NotDone(Exception):
 def operator(service: Service, command: Command, reason: str, who: str, agent: str = "") -> Operator:
     """Return the event of a command.
 
-    Raises NotDone for an unknown agent, for `flatten` of one agent, and for `resume` without a reason, while the file
-    HALT exists, or while a condition for trading fails. Without a working store only `halt` and `reduce` are accepted.
+    Raises NotDone for an unknown agent, and for `flatten` of one agent. `resume` also raises NotDone without a reason,
+    while the file HALT exists, and while a condition for trading fails. Without a working store only `halt` and
+    `reduce` are accepted.
     """
     state = service.shell.state
     check_agent(service, agent)
@@ -89,7 +90,7 @@ def operator(service: Service, command: Command, reason: str, who: str, agent: s
 
 
 def names_in_use(state: State) -> list[str]:
-    """The names of a state's agents; one that is reserved for a portfolio counts only while that is open."""
+    """The names of a state's agents. An agent reserved for a portfolio counts only while its portfolio is open."""
     names = state.rules.names()
     return [names[index] for index in state.in_use()]
 

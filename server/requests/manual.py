@@ -177,8 +177,8 @@ def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
 def _check_review(state: State, book: int, column: int, lots: int) -> None:
     """Raises NotDone for an order that enlarges a position of a book whose trades need an approval.
 
-    `book` is the index of the book, and `lots` are signed. The policy that decides for the book, its seat
-    (`state.seats[book]`), determines whether a person must approve the trades.
+    `book` is the index of the book, and `lots` are signed. Whether a person must approve its trades depends on the
+    policy that decides for it (`state.seats[book]`).
     """
     if state.seats[book] not in state.rules.reviewed:
         return
@@ -218,7 +218,7 @@ def _exit_levels(state: State, book: int, column: int, lots: int, stop: str, tar
 
 
 def became_of_order(state: State, effects: Sequence[Effect], wish: Wished, run: str) -> Ordered:
-    """The verdict of the risk checks on a manual order, from the effects of its event.
+    """The verdict of the risk checks on a manual order, from the `effects` (output of the engine) of its event.
 
     `state` is the state after the event.
     """
@@ -305,8 +305,8 @@ def halted(service: Service, asked: Halt, who: str = VIA) -> Halted | JumpExplai
 def _suspicion_ended(service: Service, asked: Halt, column: int, who: str) -> Halted | None:
     """The event that accepts a suspicious price as real; None if the symbol is not halted for such a price.
 
-    The symbol remains halted until the next bar, because the state still has the price from before the move: the event
-    is a further halt with a new reason.
+    The event is a further halt with a new reason: the symbol remains halted until the next bar, because the state still
+    has the price from before the move.
     """
     halt = service.shell.state.restrictions.halted.get(column)
     # halt[1] is the text of its reason
@@ -357,7 +357,7 @@ def _split_ratio(jump: str) -> tuple[int, int]:
 
 
 def became_of_halt(state: State, symbol: str, replayed: bool = False) -> Stopped:
-    """The trading state of a symbol of the universe: whether it is halted or held, and why."""
+    """The trading state of a symbol of the universe: halted or held, and why. `replayed` is copied into the answer."""
     column = state.universe.index[symbol]
     if column in state.restrictions.halted:
         why = state.restrictions.halted[column][1]
@@ -403,7 +403,7 @@ def flow(service: Service, asked: Cash, who: str = VIA) -> Flow:
 def became_of_flow(state: State, moved: Flow) -> Paid:
     """The answer to the deposit or withdrawal `moved`, from the state after it.
 
-    Without an agent the book is the unallocated one, which is the last.
+    Without an agent, the answer is about the unallocated book, which is the last.
     """
     book_index = agent_of(state, moved.agent)
     book = state.ledger.books[-1 if book_index is None else book_index]

@@ -53,7 +53,7 @@ class Reasoned(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def seat_of(state: State, agent: str) -> int:
-    """The policy index of an agent, or of a shadow (an agent simulated beside the account): shadows come last.
+    """The policy index of an agent or of a shadow (an agent simulated beside the account). Shadows follow the agents.
 
     Raises NotDone if, since a promotion, the policy of another agent or shadow decides for this agent.
     """
@@ -72,9 +72,9 @@ async def model_loaded(
 ) -> tuple[ModelLoaded] | tuple[ModelLoaded, Condition]:
     """Return the event of a load after every check, and an alert if the model was trained on these recorded bars.
 
-    Afterwards the loaded policy is ready when the engine processes the event. Raises NotDone for an unknown agent, an
-    agent that holds portfolios, an outside agent (one that decides by proposals) and a missing reason. It also raises
-    NotDone for an artifact that is missing, in use already, unfit, or that fails on the present state.
+    The loaded policy is stored for the moment when the engine processes the event. Raises NotDone for an unknown agent,
+    an agent that holds portfolios, an outside agent (one that decides by proposals) and a missing reason. It also
+    raises NotDone for an artifact that is missing, in use already, unfit, or that fails on the present state.
     """
     check_agent(service, agent)
     check_ready(service)
@@ -169,9 +169,7 @@ def _in_sample_alert(state: State, agent: str, policy: Policy) -> Condition | No
 
 
 def view_of(rules: Rules, frozen: bytes, policy_index: int) -> Ask:
-    """The input (Ask) for the decision of the policy of an agent or shadow (by its index) in `frozen`, a state written
-    by `freeze`.
-    """
+    """The input (an Ask) for a decision of one policy; `frozen` is the state, written by `freeze`."""
     state = thaw(rules, frozen)
     house, book_index = (
         (state, policy_index)
@@ -183,6 +181,6 @@ def view_of(rules: Rules, frozen: bytes, policy_index: int) -> Ask:
 
 
 def _trial_failure(rules: Rules, frozen: bytes, policy_index: int, policy: Policy) -> str:
-    """The failure of a policy that is asked once on a copy of the state, without memory; empty if it answers."""
+    """The failure of a policy that is asked once on a copy of the state, with empty memory; "" if it answers."""
     ask = view_of(rules, frozen, policy_index)
     return answer(policy, Ask(ask.round, ask.agent, ask.view, {}, ask.policy)).failed

@@ -1,4 +1,4 @@
-"""The edge that receives commands over MQTT; it is open only if a key for such commands is set."""
+"""The edge (a connection of the daemon) that receives commands over MQTT, if a key for such commands is set."""
 
 from functools import partial
 from typing import Final

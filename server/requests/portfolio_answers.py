@@ -117,7 +117,7 @@ class Trades(Struct, frozen=True):
 
 
 def portfolio_line(state: State, book_index: int) -> PortfolioLine:
-    """The portfolio that the agent with index `book_index` holds, as a row of the list."""
+    """The portfolio that the agent with index `book_index` holds, as a row of the list of open portfolios."""
     portfolio = state.portfolios[book_index]
     return PortfolioLine(
         name=portfolio.name,
@@ -183,7 +183,7 @@ def valued(state: State, book_index: int, lots: Floats) -> tuple[Floats, Floats]
 
 
 def traded_lots(state: State, book_index: int, effects: Sequence[Effect]) -> Floats:
-    """Signed lots float64[N] of a portfolio once all orders of its plans in `effects` are filled."""
+    """Signed lots float64[N] of a portfolio if all trades of its plans in `effects` are executed."""
     lots = np.array(state.lots(book_index))
     for plan in plans_of(effects):
         for agent_plan in plan.agents:
@@ -196,7 +196,8 @@ def trades_of(state: State, effects: Sequence[Effect], costs: Costs, run: str) -
     """Return the orders, cuts and costs of an event that plans for a portfolio, from the event's `effects`.
 
     `state` is the state after the event. `costs` is the cost model for the estimates, and `run` is part of the orders'
-    ids. Without a plan, but with cancelled orders, `waits` is True: the orders follow after the cancellations.
+    ids. Without a plan, but with cancelled orders, `waits` of the result is True: the orders follow after the
+    cancellations.
     """
     plans = plans_of(effects)
     basket_by_key = {
@@ -233,9 +234,10 @@ def closing_digest(closed: PortfolioClosed, lots: Sequence[int], trades: Trades)
 
 
 def _orders(state: State, plan: Planned, basket: OrderBasket | None, costs: Costs, run: str) -> list[OrderOf]:
-    """The orders of a plan: of its `basket` (one instant), or the parent orders worked over time; empty without both.
+    """The orders of a plan: of its `basket` (orders of one instant), or the parent orders worked over time; empty
+    without both.
 
-    `plan.portion` is present for lots that are worked over time; such an order has no id at the venue yet.
+    `plan.portion` is present for lots that are worked over time. A parent order has no id at the venue yet.
     """
     if basket is not None:
         rows = list(zip(basket.sym, basket.lots, basket.worst_nano, strict=True))

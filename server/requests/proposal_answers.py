@@ -124,7 +124,8 @@ class AgentStanding(Struct, frozen=True):
 
 
 def place_of_agent(state: State, name: str) -> tuple[State, int, int | None] | None:
-    """(State with the book for which an outside agent decides, index of the book, index of its shadow or None).
+    """Return (state with the book for which an outside agent decides, index of this book, index of the agent's shadow
+    or None).
 
     The result is None if the agent decides for no book. A shadow has a separate, simulated state.
     """
@@ -181,7 +182,7 @@ def _outcome_text(verdict: ProposalVerdict, cuts: Sequence[CutLine]) -> str:
 
 
 def positions_of(house: State, book_index: int) -> list[PositionOf]:
-    """The positions of a book; `house` is a state that was revalued at the newest prices."""
+    """The positions of a book; `house` is the state that has the book, revalued at the newest prices."""
     lots = house.lots(book_index)
     values, weights = valued(house, book_index, lots)
     return [

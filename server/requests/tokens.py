@@ -159,7 +159,7 @@ def stored(folder: Path) -> tuple[Token, ...]:
 
 
 def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0, agent: str = "") -> tuple[Token, str]:
-    """(New token, its secret, which is stored nowhere).
+    """Return (new token, its secret). The secret is stored nowhere.
 
     Raises TokenRefused for a name that is in use or malformed, for an `agent` without the scope propose, and for the
     scope propose without an agent. Raises TokensUnreadable or TokensUnwritable for the file of tokens.
@@ -189,7 +189,8 @@ def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0, agent: s
 def rotated(
     folder: Path, name: str, overlap_ns: int = 0, owner_file: str = "token", expires_ns: int = 0
 ) -> tuple[Token, str]:
-    """Make a new secret for the token `name`: (token, new secret). The old secret remains valid for `overlap_ns`.
+    """Make a new secret for the token `name`; return (token, new secret). The old secret remains valid for
+    `overlap_ns`.
 
     Without `expires_ns` the new secret expires when the old one would. The owner's new secret is written to the file
     `owner_file`, which stores no expiry. Raises TokenRefused if no token has the name, and for an expiry

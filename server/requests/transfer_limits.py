@@ -2,11 +2,11 @@
 
 What can go wrong: a transfer sends no order, so the gate (the risk checks of every order) never checks it. A hand-over
 of positions from one book to another could put a restricted symbol into a book. A deposit, then an order, then a
-withdrawal could leave a position above a limit of the house. So the functions here check transfers.
+withdrawal could leave a position above a limit of the house (the whole account). So the functions here check transfers.
 
-A transfer is refused only for a limit that it makes worse: a book that is above a limit already may still be made
-smaller. So the values of the limits are measured on the states before and after the event. All functions work on a copy
-of the state.
+A transfer is refused only if it breaks a limit, or breaks it further: a book that is above a limit already may still be
+made smaller. So the values of the limits are measured on the states before and after the event. All functions work on a
+copy of the state.
 """
 
 from typing import Final

@@ -1,10 +1,11 @@
 """Small convex quadratic programs by block pivoting on the active set, for the long-only allocators.
 
 What can go wrong: exchanges that repeat for ever, and a matrix of fewer samples than variables. It is fast to move many
-variables at once into or out of the active set, but such exchanges may cycle. After some without progress, variables
-are exchanged one at a time, which ends (K. Murty, 1974). For a nearly singular matrix hundreds of variables are
-exchanged in turn, and each exchange solves a system of hundreds of equations. Above `MANY` variables the active set is
-therefore grown from the empty set, or the search begins at a vertex of the feasible region or near the starting point.
+variables at once into or out of the active set, but such exchanges may cycle. After some exchanges without progress,
+variables are exchanged one at a time, which ends (K. Murty, 1974). For a nearly singular matrix hundreds of variables
+are exchanged in turn, and each exchange solves a system of hundreds of equations. Above `MANY` variables the active set
+is therefore grown from the empty set, or the search begins at a vertex of the feasible region or near the starting
+point.
 
 The method is fast for sign constraints, or for bounds with one constraint on the sum. Problems with other constraints
 are solved by `interior_point`.
@@ -134,8 +135,8 @@ def likely(matrix: Floats, linear: Floats) -> Bools:
 
     `matrix` has a diagonal near 1, and b is `linear`. beta_i is the exposure of variable i to the factor, from the
     leading eigenvector, and r_i the variance that the factor leaves to variable i. x_i is (b_i - beta_i s) / r_i where
-    this is positive, else 0. s is the sum of all beta_i x_i: the largest of the sums over the first k variables, by
-    descending b_i / beta_i.
+    this is positive, else 0. s is the sum of all beta_i x_i. It is the largest such sum over the first k variables in
+    descending order of b_i / beta_i.
 
     Source of the closed form: E. Elton, M. Gruber and M. Padberg, Simple criteria for optimal portfolio selection
     (1976).
@@ -218,8 +219,8 @@ def _feasible_vertex(slope: Floats, lower: Floats, upper: Floats, total: float) 
 def _feasible_point_near(start: Floats, lower: Floats, upper: Floats, total: float) -> Floats:
     """Return float64[n], a feasible point near `start`, with few entries strictly between their bounds.
 
-    The clipped `start` misses `total` by some amount. The entries between their bounds take up this amount, or all
-    entries where those cannot.
+    The clipped `start` misses `total` by some amount. The entries between their bounds take up this amount; if they
+    cannot, all entries do.
     """
     x = np.clip(start, lower, upper)
     missing_sum = total - float(x.sum())
@@ -252,7 +253,7 @@ def _minimum_on_face(matrix: Floats, linear: Floats, at: Floats, free: Bools, to
 def _walk_from_feasible(
     matrix: Floats, linear: Floats, lower: Floats, upper: Floats, total: float, x: Floats
 ) -> tuple[Floats, Bools]:
-    """Return the minimum that `bounded` finds, and its entries strictly between bounds, from the feasible `x`.
+    """Return (minimum float64[n], bool[n]: its entries strictly between bounds), searched from the feasible point `x`.
 
     The primal active-set method takes a step towards the minimum of the free variables, which stops at the first bound;
     this bound becomes active. At a minimum the bound with the worst multiplier is dropped (J. Nocedal and S. Wright,

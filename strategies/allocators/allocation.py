@@ -21,8 +21,8 @@ class Allocation(Struct, frozen=True):
     Weights are fractions of the book by symbol, nonzero ones only; `trades` are target less current. `rebalance` is
     true if a trade exceeds the threshold. `expected_return` and `expected_risk` (standard deviation) are annual, of the
     target weights held through the last `samples` samples. `probability_positive` is the probability that their mean is
-    above 0, for a normal with the sample's standard error. They are None where a position's history is shorter than
-    `LEAST_SAMPLES` samples. The figures describe the past and are no forecast.
+    above 0, for a normal with the sample's standard error. These three figures are None where a position's history is
+    shorter than `LEAST_SAMPLES` samples. The figures describe the past and are no forecast.
     """
 
     strategy: str
@@ -43,8 +43,9 @@ def allocation(
 ) -> Allocation:
     """Return the allocation that target `weights` float64[N] represent for the book of `view`.
 
-    The annual figures are those of the past returns over `lookback` samples, None for too few. `rebalance` is True if a
-    weight changes by more than `threshold`. `strategy` and `method` are names for the record.
+    The annual figures are computed from past returns over `lookback` samples; they are None for too few samples.
+    `rebalance` of the result is True if a weight changes by more than `threshold`. `strategy` and `method` are names
+    for the record.
     """
     change = weights - view.weights
     # from the first sample with every position; instruments with weight 0 are ignored

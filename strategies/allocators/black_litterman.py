@@ -31,7 +31,7 @@ def posterior(
     """Return (mean float64[n], covariance float64[n, n]) of the returns of n instruments, per sample.
 
     The mean is the posterior of the expected excess returns, by Bayes' rule. Their prior is normal, with the
-    equilibrium of `market` as mean and `tau` x `cov` as covariance. The returned covariance is that of returns: `cov`
+    equilibrium of `market` as mean and `tau` x `cov` as covariance. The returned covariance is of the returns: `cov`
     plus the posterior covariance of the expected returns.
 
     `views` float64[k] are the expected excess returns of the k portfolios `picks` float64[k, n], with error variances

@@ -140,7 +140,9 @@ def shortfall(returns: Floats, weights: Floats, confidence: float) -> float:
 
 @cache
 def prior() -> Any:
-    """Return the class of a skfolio prior with precomputed estimates. The first call imports skfolio: seconds."""
+    """Return the class of a skfolio prior with precomputed estimates. The first call imports skfolio, which takes
+    seconds.
+    """
     from skfolio.prior import BasePrior, ReturnDistribution
 
     class PrecomputedPrior(BasePrior):  # type: ignore[misc]  # skfolio has no types

@@ -15,8 +15,8 @@ from quantd.trading.market import Floats, Ints
 def minimum_cvar(returns: Floats, confidence: float = 0.95, box: Box = OPEN) -> Floats:
     """Return float64[n], the fully invested long-only weights with the smallest CVaR of returns float64[S, n].
 
-    CVaR is the mean loss in the worst fraction 1 - `confidence` of the S samples. It is the minimum over a threshold a
-    of a + sum(max(0, -r_s'w - a)) / ((1 - confidence) S), with r_s the returns of sample s and w the weights. Equal
+    CVaR is the mean loss in the worst fraction 1 - `confidence` of the S samples. It is the minimum of a + sum(max(0,
+    -r_s'w - a)) / ((1 - confidence) S) over all thresholds a, with r_s the returns of sample s and w the weights. Equal
     columns are merged, and share the merged weight in equal parts. Source: R. Rockafellar and S. Uryasev, Optimization
     of conditional value-at-risk (2000). Raises Infeasible when the bounds do not permit the sum.
     """
@@ -35,7 +35,7 @@ def minimum_cvar(returns: Floats, confidence: float = 0.95, box: Box = OPEN) -> 
 
 
 def copies_of(returns: Floats) -> tuple[Ints, Ints]:
-    """Return int64[n], the index of the distinct column that each column of float64[S, n] equals.
+    """Return int64[n]: for each column of `returns` float64[S, n], the index of the distinct column that it equals.
 
     Distinct columns are numbered by their first appearance. Also returns int64[m], how many columns equal each of the m
     distinct columns.

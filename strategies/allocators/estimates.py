@@ -25,7 +25,7 @@ VARIANCE_FLOOR: Final = 1e-18
 def covariance_of(kind: CovarianceKind, returns: Floats, decay: float) -> Floats:
     """Return float64[n, n] by one of four estimators; `decay` is used by "ewma" only.
 
-    A sample covariance with no more rows than columns is singular, and raises Infeasible.
+    A sample covariance of S <= n samples is singular, and raises Infeasible.
     """
     match kind:
         case "sample":

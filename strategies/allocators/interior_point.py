@@ -56,7 +56,7 @@ class Program(Struct, frozen=True):
 
 
 def bounds(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
-    """Return `rows` float64[2n, n] and `floor` float64[2n] of a Program: `lower` <= x <= `upper`, both float64[n]."""
+    """Return (rows float64[2n, n], floor float64[2n]) of a Program with `lower` <= x <= `upper`, both float64[n]."""
     unit = np.eye(len(lower))
     return np.concatenate((unit, -unit)), np.concatenate((lower, -upper))
 

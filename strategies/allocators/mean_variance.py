@@ -94,8 +94,8 @@ def _largest_ratio_in_box(cov: Floats, reward: Floats, box: Box, start: Floats) 
 
     A point of the frontier is the w with the largest t r'w - w'Cw / 2 in the box, with r = `reward` and C = `cov`. The
     optimum, with the largest r'w / sqrt(w'Cw), has t = w'Cw / r'w. While the same weights are at their bounds (one
-    face), this t has a closed form: the variance over the reward of the minimum variance on the face. If the result
-    lies outside the interval that is known to contain t, the interval is halved instead.
+    face), this t has a closed form: the variance over the reward of the minimum-variance weights on the face. If the
+    result lies outside the interval that is known to contain t, the interval is halved instead.
     """
     lower, upper = box.sides(len(reward))
     if highest(reward, box) <= 0.0:
@@ -143,7 +143,7 @@ def highest(reward: Floats, box: Box) -> float:
 
 
 def within(weights: Floats, box: Box) -> Floats:
-    """Return float64[n], weights >= 0 times one factor, with each result beyond a bound set to that bound.
+    """Return float64[n]: `weights` (all >= 0) times one factor, then clipped to the bounds of `box`.
 
     The factor is chosen so that the results add up to 1. A weight of zero gets the lower bound, and more only if the
     other weights cannot reach the sum. Raises Infeasible when the bounds do not permit the sum.
@@ -201,7 +201,7 @@ def minimum_variance(cov: Floats, box: Box = OPEN) -> Floats:
 def _largest_utility(matrix: Floats, linear: Floats, box: Box, guess: Floats | None = None) -> Floats:
     """Return float64[n], the fully invested weights w in the box with the largest linear' w - w' matrix w / 2.
 
-    `guess` is the starting point of the search (None: the default of `bounded`).
+    `guess` is the starting point of the search (None: a default point).
     """
     return bounded(matrix + np.diag(RIDGE * matrix.diagonal()), linear, *box.sides(len(linear)), 1.0, guess)[0]
 
@@ -242,8 +242,8 @@ def mean_variance(
     """Return the fully invested weights with the largest mean' w - risk_aversion w' C w / 2 - cost sum(|w - held|).
 
     A position in `held` float64[n] is unchanged where a change would not recover its `cost` (a fraction of the value
-    traded, over the samples of the means). Source: S. Boyd and others, Multi-period trading via convex optimization
-    (2017), one period.
+    traded, per sample like the means). Source: S. Boyd and others, Multi-period trading via convex optimization (2017),
+    one period.
     """
     if cost <= 0.0:
         return maximum_utility(cov, mean, risk_aversion, box)

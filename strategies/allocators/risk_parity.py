@@ -1,9 +1,9 @@
 """Risk parity: long-only weights with given shares of the portfolio's variance.
 
 What can go wrong: a step that makes a weight negative, and instruments that cancel each other. So a step of Newton's
-method far from the minimum is shortened, a longer step by more. For a perfect hedge there is no finite solution; a
-small constant added to the diagonal (a ridge) gives one. Cheap rounds come first, because Newton's full steps need a
-start near the solution.
+method far from the minimum is shortened, and the longer it is, the more. For a perfect hedge there is no finite
+solution; a small constant added to the diagonal (a ridge) gives one. A cheap fixed-point iteration comes first, because
+Newton's full steps need a start near the solution.
 """
 
 from math import sqrt
@@ -55,12 +55,12 @@ def risk_parity(cov: Floats, budgets: Floats | None = None, box: Box = OPEN) -> 
 def shared_risk(correlation: Floats, shares: Floats, ridge: float = 0.0) -> Floats:
     """Return the x > 0, float64[n], with x_i (C x)_i = shares_i for all i, C being `correlation` plus `ridge`.
 
-    This x minimises the strictly convex x' C x / 2 - shares' log x. First come cheap rounds: each x is multiplied by
-    its share over its present contribution, to the power 2/3. Where no correlation is negative, a round leaves at most
-    a third of the error. Newton's method follows, with shorter steps while far from the minimum. Sources: F. Spinu, An
-    algorithm for computing risk parity weights (2013); T. Griveau-Billion, J.-C. Richard and T. Roncalli, A fast
-    algorithm for computing high-dimensional risk parity portfolios (2013). `correlation` has a unit diagonal and is
-    positive semi-definite; `ridge` is added to the diagonal. Raises Infeasible without a finite x.
+    This x minimises the strictly convex x' C x / 2 - shares' log x. A cheap fixed-point iteration comes first: it
+    multiplies each x by its share over its present contribution, to the power 2/3. Where no correlation is negative,
+    each pass leaves at most a third of the error. Newton's method follows, with shorter steps while far from the
+    minimum. Sources: F. Spinu, An algorithm for computing risk parity weights (2013); T. Griveau-Billion, J.-C. Richard
+    and T. Roncalli, A fast algorithm for computing high-dimensional risk parity portfolios (2013). `correlation` has a
+    unit diagonal and is positive semi-definite; `ridge` is added to the diagonal. Raises Infeasible without a finite x.
     """
     size = len(correlation)
     if ridge:

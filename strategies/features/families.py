@@ -19,7 +19,7 @@ from quantd.strategies.indicators.nodes import Field, Node, deviation, growth, h
 class Family:
     """One feature family.
 
-    `make(**parameters)` returns its node (computed column); `needs` names inputs beside own bars.
+    `make(**parameters)` returns its node (computed column); `needs` names the inputs other than the instrument's bars.
     """
 
     group: str
@@ -40,7 +40,7 @@ def _maker_of_output(output: str, scaled: Callable[[Node], Node] = lambda node: 
 
 
 def _maker_in_ranges(indicator: str, output: str) -> Callable[..., Node]:
-    """Return a function from a period to an output of `indicator` divided by the average true range of the period."""
+    """Return a function that makes, for a period, an output of `indicator` divided by the average true range."""
     return lambda period: ratio(build(indicator, period=period)[output], wilder(TRUE_RANGE, period))
 
 
@@ -103,16 +103,19 @@ def _regime_maker(state: int) -> Callable[..., Node]:
 
 
 def _calendar_wave(part: int, what: str) -> Callable[..., Node]:
-    """Return a function that makes the sine (`part` 0) or cosine (1) of the elapsed fraction of a week, month or year.
+    """Return a function that makes the sine (`part` 0) or cosine (1) of the elapsed fraction of a period.
 
-    Together sine and cosine show the position of a date in the period, without a jump at the end of the period.
+    The period `what` is a week, month or year. Sine and cosine together show a date's position in it, without a jump at
+    its end.
     """
     function = (np.sin, np.cos)[part]
     return lambda: point(f"turn{part}({what})", lambda x: function(2.0 * np.pi * x), Field(f"progress_{what}"))
 
 
 def _words(output: str) -> str:
-    """Return "NAME: " and the first paragraph of the docstring of the output's indicator; only the name without one."""
+    """Return "NAME: " and the first paragraph of the docstring of the output's indicator; without a docstring, the
+    name.
+    """
     paragraph = " ".join((INDICATORS[SOURCE_OF[output]].make.__doc__ or "").strip().split("\n\n")[0].split())
     name = output.replace("_", " ")
     return f"{name}: {paragraph}" if paragraph else name
@@ -123,7 +126,7 @@ def _families() -> dict[str, Family]:
 
 
 def _of_prices() -> dict[str, Family]:
-    """Families of prices and volumes. Figures with a unit are divided by the price, or by what is usually traded.
+    """Families of prices and volumes. Figures with a unit are divided by the price, or by the mean traded value.
 
     A family is its group, a function from parameters to its node (computed column), a description, and the usual
     parameters in bars.
@@ -172,7 +175,7 @@ def _of_prices() -> dict[str, Family]:
 def _of_indicators() -> dict[str, Family]:
     """Families of indicators' outputs. Outputs with a unit are divided by the close.
 
-    Families of the group "benchmark" also need the benchmark's closes (`needs`).
+    Families of the group "benchmark" also need the closes of the benchmark.
     """
     families: dict[str, Family] = {}
     for group, outputs in SCALE_FREE.items():
@@ -197,7 +200,7 @@ def _of_indicators() -> dict[str, Family]:
 def _of_signals_and_dates() -> dict[str, Family]:
     """Families of signals, of the position in the week, month and year, and of the state of the benchmark.
 
-    A `shared` family has one value for all instruments. `needs` names its inputs beside bars.
+    A `shared` family has one value for all instruments. `needs` names its inputs other than bars.
     """
     families: dict[str, Family] = {}
     for name, signal in SIGNALS.items():
@@ -217,7 +220,7 @@ def _of_signals_and_dates() -> dict[str, Family]:
 
 
 def _of_macro() -> dict[str, Family]:
-    """Families of macro series, each with one value for all instruments (`shared`, the last argument, is True).
+    """Families of macro series. Each has one value for all instruments: `shared`, the last argument of Family, is True.
 
     `needs` names the series that a family reads. A VIX or yield of 20 is 20 %, hence the factor 0.01.
     """
@@ -240,8 +243,8 @@ def _of_macro() -> dict[str, Family]:
 def _of_book() -> dict[str, Family]:
     """Families of the agent's book: its weights, its cash and its equity.
 
-    `needs` names the figures of the book that a family reads. All but "weight" have one value for all instruments, so
-    that `shared`, the last argument, is True.
+    `needs` names the figures of the book that a family reads. All but "weight" have one value for all instruments:
+    `shared`, the last argument of Family, is True.
     """
     equity = Field("equity")
     # the 1 of `deviation` makes the divisor one less than the number of values
@@ -287,7 +290,7 @@ SERIES: Final = "series"
 
 
 def series_input(series: str) -> str:
-    """Return the name that the series `series`, with a value for each symbol, has among the inputs of features."""
+    """Return the name of an input of features: the series `series`, which has a value for each symbol."""
     return f"{SERIES} {series}"
 
 

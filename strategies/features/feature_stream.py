@@ -145,7 +145,7 @@ class FeatureStream:
     ) -> dict[str, Floats]:
         """The inputs of the shared features: `shared`, figures of the book, the date, and the close of the benchmark.
 
-        In place of a value of `shared` that is not finite, the last one counts.
+        Where a value of `shared` is not finite, its last finite value is used.
         """
         for name, value in shared.items():
             if np.isfinite(value) or name not in self._shared_values:

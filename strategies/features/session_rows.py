@@ -1,7 +1,7 @@
 """Features of instruments whose days end at different times, such as stocks and cryptocurrencies.
 
 An instrument's own features use the bars known at the decision. Features relative to the benchmark use rows by session
-date, as `View.synchronous` has them: the newest date of which every bar is known.
+date, up to the newest date of which every bar is known.
 """
 
 from collections.abc import Mapping

@@ -41,7 +41,9 @@ def _noise(period: int, horizon: int) -> Node:
 
 
 def momentum(period: int, threshold_percent: float) -> Node:
-    """Return 1 where growth over `period` bars is above `threshold_percent`, -1 where below its negative, else 0."""
+    """Return 1 where growth over `period` bars is above `threshold_percent`, -1 where below -`threshold_percent`, else
+    0.
+    """
     bound = threshold_percent / 100.0
     return point(
         f"beyond({period}, {bound:g})", lambda g: np.where(g > bound, 1.0, np.where(g < -bound, -1.0, 0.0 * g)),
@@ -55,7 +57,7 @@ def reversion(period: int) -> Node:
 
 
 def trend(fast: int, slow: int) -> Node:
-    """Return the mean of `fast` bars over the mean of `slow` bars, less 1, relative to a trendless price's moves."""
+    """Return the mean of `fast` bars over the mean of `slow` bars, less 1, in typical moves of a trendless price."""
     return _squashed(ratio(ratio(mean(CLOSE, fast), mean(CLOSE, slow)) - 1.0, _noise(slow, fast)))
 
 
@@ -71,7 +73,9 @@ def value(period: int) -> Node:
 
 
 def long_growth(period: int, skip: int) -> Node:
-    """Return growth over a window that ended `skip` bars ago, in typical moves (Jegadeesh and Titman, 1993)."""
+    """Return growth over a window that ended `skip` bars ago, in typical moves of a trendless price (Jegadeesh and
+    Titman, 1993).
+    """
     return _squashed(ratio(lag(growth(CLOSE, period), skip), _noise(period, period)))
 
 

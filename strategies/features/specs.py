@@ -125,7 +125,7 @@ class FeatureSpec(Struct, frozen=True):
 
     @property
     def needs(self) -> set[str]:
-        """The names of the inputs that the features require beside bars."""
+        """The names of the inputs other than bars that the features require."""
         return {need for f in self.features for need in f.about.needs}
 
     @property
@@ -224,7 +224,7 @@ def _series_family_and_parameters(
 
 
 def spec_of(names: Iterable[str]) -> FeatureSpec:
-    """Return the feature set with these names. Raises FeatureError for an unknown or repeated one."""
+    """Return the feature set with these names. Raises FeatureError for an unknown or repeated name."""
     features = tuple(feature(name) for name in names)
     repeated = [f.name for i, f in enumerate(features) if f.name in {g.name for g in features[:i]}]
     if repeated:

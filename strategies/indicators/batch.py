@@ -50,7 +50,7 @@ def by_bars(nodes: list[Node], fields: Mapping[str, Floats], present: Bools, row
 
 
 def compacted(fields: Mapping[str, Floats], present: Bools) -> tuple[dict[str, Floats], NDArray[np.int64], Floats]:
-    """Move the bars of each column without gaps into its newest rows, with NaN before them.
+    """Move the bars of each column into its newest rows, so that no gaps remain between them; NaN comes before them.
 
     Returns (fields, order, number). `order` int64[T, N] is the original row of each value. `number` float64[T, N] is
     the number of the bar in its column, from 0; it is negative in rows without a bar.

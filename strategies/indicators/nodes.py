@@ -112,7 +112,9 @@ Node: TypeAlias = Field | Point | Lag | Window | Recursion | Adaptive
 
 
 def _latest_settled(nodes: tuple[Node, ...]) -> int | None:
-    """Return after how many bars no node depends on its starting point (`settled`); None if one does for ever."""
+    """Return after how many bars no node depends on its starting point (`settled`); None if a node always depends on
+    it.
+    """
     lengths = [n.settled for n in nodes]
     return None if None in lengths else max((k for k in lengths if k is not None), default=0)
 
@@ -245,7 +247,7 @@ def _recursion(
     """Return the node of y[t] = decay y[t - 1] + gain x[t] for bars t after the bar `seed`.
 
     At `seed`, y is `scale` times the sum of x from the bar `begin` on. With `settle` False, or a `decay` of 1, y
-    depends on its start for ever (`settled` is None). `kind` begins the key.
+    depends on its start for ever (`settled` is None). `kind` is the first part of the node's key.
     """
     # relative to the first value of x, so that equal recursions have equal keys
     key = f"{kind}({x.key}, {decay:.17g}, {begin - x.first}..{seed - x.first})"

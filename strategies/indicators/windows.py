@@ -31,7 +31,7 @@ class Kernel:
 
 
 def _shifted(width: int, column: Floats) -> list[Floats]:
-    """Return the values of `width` rows, oldest first, as views: entry i has row i of every window."""
+    """Return `width` views of `column`, oldest first: view i has row i of every window."""
     count = len(column) - width + 1
     return [column[i : i + count] for i in range(width)]
 

@@ -38,7 +38,7 @@ class EstimateParams(Struct, frozen=True, kw_only=True):
     """Parameters of the estimates, and of the invested fraction of the book.
 
     `decay` is the lambda of `covariance = "ewma"`. Weights with an annual volatility above `volatility_target` are
-    scaled down to it; 0 is no target. `samples_a_year` converts annual figures.
+    scaled down to it; 0 means no target. `samples_a_year` converts annual figures.
     """
 
     lookback: Lookback = 252
@@ -91,7 +91,7 @@ class Case(Generic[P_co]):
 
     @cached_property
     def held(self) -> Floats:
-        """float64[n], the book's weights divided by `invested`: fractions of the invested amount."""
+        """float64[n], the book's weights divided by the parameter `invested`: fractions of the invested amount."""
         invested = self.params.invested
         return self.book()[self.moved] / invested if invested > 0.0 else np.zeros(self.size)
 
@@ -102,7 +102,7 @@ class Case(Generic[P_co]):
 
     @cached_property
     def box(self) -> Box:
-        """The bounds of one weight as fractions of `invested`; no bounds where the parameters have none."""
+        """The bounds of one weight as fractions of the invested amount; no bounds where the parameters have none."""
         params = self.params
         if not isinstance(params, BoundedParams) or params.invested <= 0.0:
             return Box()
@@ -221,10 +221,11 @@ class Allocator(Generic[P]):
         return weights, note, bool(warning)
 
     def _case(self, view: View, returns: Floats, moved: Bools) -> tuple[Case[P], str]:
-        """Return (input of the decision, warning); the warning is empty unless Ledoit-Wolf replaces the covariance.
+        """Return (input of the decision, warning); the warning says that Ledoit-Wolf replaces the covariance, else it
+        is empty.
 
-        `returns` float64[S, n] are those of the n instruments that `moved` bool[N] marks. The book's weights are a
-        function in the input, because only some forms (rules that compute weights) read them.
+        `returns` float64[S, n] are the returns of the n instruments that `moved` bool[N] marks. The book's weights are
+        a function in the input, because only some forms (rules that compute weights) read them.
         """
         params = self.params
         warning = ""
@@ -291,7 +292,7 @@ def checked(weights: Floats, box: Box, least: float = 1.0) -> Floats:
 
     If `least` is 0, the sum may be anything from 0 to 1, and is scaled only if it is above 1.
 
-    Raises Infeasible where the sum, or a weight against its bounds `box`, is wrong by more than 1e-6.
+    Raises Infeasible where the sum is wrong, or a weight is outside the bounds `box`, by more than 1e-6.
     """
     sum_fits = least - 1e-6 <= float(weights.sum()) <= 1.0 + 1e-6
     if not (sum_fits and float(weights.min()) >= box.lower - 1e-6 and float(weights.max()) <= box.upper + 1e-6):

@@ -64,7 +64,8 @@ class Dynamic(Based):
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         """Implements `Policy.act`: the weights of the base policy, scaled by momentum, then by volatility and regime.
 
-        The result is reduced to a gross of at most `max_gross`. HOLD stays HOLD.
+        The gross (the sum of absolute weights) is reduced to the parameter `max_gross` if it is larger. HOLD stays
+        HOLD.
         """
         params = self.params
         answer = ask_one(self.base, view, memory, "base")

@@ -38,7 +38,7 @@ class EnsembleParams(Struct, frozen=True):
 
     - "mean" or "median" of each symbol's weights.
     - "performance": by `measure` of each member's returns over the last `window` samples, after costs of `cost_bp` of
-      the value traded. At least the share `shrink` is divided equally.
+      the value traded. At least the share `shrink` of all votes is divided equally.
     - "agreement": a holding changes only if at least `quorum` of the members would change it in one direction by more
       than `tolerance` of the book.
     """
@@ -81,7 +81,7 @@ class Ensemble:
         return max(self.params.window, *(member.policy.lookback for member in self.members))
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        """Implements `Policy.act`: the answers of the members, combined by `combine`.
+        """Implements `Policy.act`: the answers of the members, combined as the parameter `combine` says.
 
         The ensemble holds only if every member that answers holds. Raises ValueError if no member answers. Each member
         has a hypothetical book, as if it traded alone; a member that holds keeps its book as its target.

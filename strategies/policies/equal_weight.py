@@ -46,7 +46,7 @@ class EqualWeight:
     lookback: ClassVar[int] = 1
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        """Implements `Policy.act`: `invested` / n for each of the n instruments with a price."""
+        """Implements `Policy.act`: the invested fraction divided by n, for each of the n instruments with a price."""
         return equal_weights(view.prices, self.params.invested), memory
 
     def act_rows(self, view: BlockView, rows: Ints) -> Floats:

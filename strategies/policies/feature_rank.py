@@ -29,8 +29,8 @@ class SignalsParams(Struct, frozen=True):
     """Parameters of Signals: features with their weights in the score; a negative weight prefers low values.
 
     The `top` instruments by score share the fraction `invested` of the book equally, or by inverse volatility.
-    `exposure` maps features with one value for all instruments (macro series, regimes, the season) to weights: the
-    invested fraction is multiplied by 1 plus their weighted sum, where this factor is at least 0 and at most 1. Raises
+    `exposure` maps features with one value for all instruments (macro series, regimes, the season) to weights. The
+    invested fraction is multiplied by a factor: 1 plus the weighted sum of these features, clipped to 0 .. 1. Raises
     ValueError without features, and for a weight that is not finite.
     """
 
@@ -64,7 +64,7 @@ class Signals:
 
     @property
     def lookback(self) -> int:
-        """The number of bars that the features, and the inverse volatility if it sizes positions, need at most."""
+        """The most bars that a feature needs, or the inverse volatility if it sizes the positions."""
         measured = VOLATILITY_SAMPLES if self.params.size == "inverse_volatility" else 1
         return max(self.spec.lookback, measured)
 
@@ -120,7 +120,7 @@ class Signals:
         return scores
 
     def exposure(self, features: Floats) -> float:
-        """Return the factor on `invested`, 0 to 1; 0 while one of the features of `exposure` is unknown."""
+        """Return the factor on the invested fraction, 0 to 1; 0 while a feature of `params.exposure` is unknown."""
         # one number for all instruments: each column has it in every row
         change = sum_in_order(
             w * float(v) for w, v in zip(self.params.exposure.values(), features[0, len(self.weights) :], strict=True)
@@ -128,10 +128,10 @@ class Signals:
         return min(max(1.0 + change, 0.0), 1.0) if isfinite(change) else 0.0
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        """Implements `Policy.act`: holds the `top` instruments with the highest scores.
+        """Implements `Policy.act`: holds the instruments with the highest scores, in the number of the parameter `top`.
 
-        Their weights add up to `invested` times the exposure, in equal parts or by inverse volatility. Equal scores are
-        ordered by symbol.
+        Their weights add up to the invested fraction times the exposure, in equal parts or by inverse volatility. Equal
+        scores are ordered by symbol.
         """
         features = self.features(view)
         scores = self.scores(features)
@@ -166,8 +166,8 @@ def _traded_rows(view: View, series: str, rows: int) -> Floats:
 def _signals_of(params: SignalsParams) -> Signals:
     """Return the policy. Raises ParamsError for an unknown feature, and for a feature in the wrong table.
 
-    `features` takes features of each instrument, `exposure` those with one value for all instruments. Features of the
-    book are refused.
+    The parameter `features` names features of each instrument, `exposure` features with one value for all instruments.
+    Features of the book are refused.
     """
     from quantd.strategies.features import FeatureError, spec_of
 

@@ -32,8 +32,8 @@ class GroupedParams(BoundedParams, frozen=True, kw_only=True):
 def groups_of(case: Case[GroupedParams]) -> list[list[int]]:
     """Return the instruments' indices by group. An instrument that no group names is a group of its own.
 
-    The groups are clusters of correlated instruments, sectors, or the groups of [[universe.groups]], as `by` says. Of
-    several groups that name an instrument, the first one counts.
+    The groups are clusters of correlated instruments, sectors, or the groups of [[universe.groups]], as the parameter
+    `by` says. Of several groups that name an instrument, the first one counts.
     """
     by, universe = case.params.by, case.universe
     if by == "correlation":

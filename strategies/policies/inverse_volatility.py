@@ -60,8 +60,8 @@ class InverseVolatility:
         return self.params.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        """Implements `Policy.act`: w_i = `invested` (1 / s_i) / sum(1 / s_j), s the standard deviation (n - 1) of the
-        last `lookback` returns.
+        """Implements `Policy.act`: w_i = invested fraction x (1 / s_i) / sum(1 / s_j), with s the standard deviation (n
+        - 1) of the last `lookback` returns.
         """
         parts = view.shared(inverse_deviations, self.params.lookback)
         total = np.add.reduce(parts)

@@ -98,8 +98,9 @@ class LinearRanker:
 
     @property
     def lookback(self) -> int:
-        """The number of bars that a fit needs: for the features, `history` for the regression, and `ahead` for the
-        outcomes."""
+        """The number of bars that a fit needs: the lookback of the features, plus the parameters `history` (regression)
+        and `ahead` (outcomes).
+        """
         return self.spec.lookback + self.params.history + self.params.ahead
 
     @property
@@ -126,8 +127,8 @@ class LinearRanker:
         return np.where(np.isfinite(view.prices), scores, np.nan)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        """Implements `Policy.act`: the `top` instruments by score have equal parts of `invested`, by default the upper
-        half of the instruments that take part. Equal scores are ordered by symbol.
+        """Implements `Policy.act`: the best instruments by score share the invested fraction equally. The parameter
+        `top` is their number, by default half of the instruments that take part. Equal scores are ordered by symbol.
         """
         scores = self.scores(view)
         weights = np.zeros(len(scores))

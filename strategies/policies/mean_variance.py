@@ -54,7 +54,7 @@ class MeanVarianceParams(ConstrainedParams, frozen=True, kw_only=True):
 class MinCvarParams(ConstrainedParams, frozen=True, kw_only=True):
     """Parameters of minimum CVaR, the mean loss in the worst 1 - `confidence` of the samples.
 
-    Raises ValueError for constraints with another confidence.
+    Raises ValueError for `constraints` whose `cvar_confidence` differs from `confidence`.
     """
 
     confidence: Annotated[float, Meta(ge=0.5, lt=1.0)] = 0.95
@@ -93,7 +93,7 @@ def _sharpe(case: Case[MaxSharpeParams]) -> Floats:
 
 
 def _mean_variance(case: Case[MeanVarianceParams]) -> Floats:
-    """Return float64[n], the weights of the largest utility after costs; under constraints by the general solver."""
+    """Return float64[n], the weights with the largest utility after costs. With constraints skfolio computes them."""
     params = case.params
     mean = expected_returns(params.expected_returns, case.returns, case.cov, params.risk_aversion)
     cost = params.cost_bp / 1e4 / params.horizon
@@ -128,7 +128,8 @@ C = TypeVar("C", bound=ConstrainedParams)
 
 
 def _constrainable(words: str, params: C, form: Form[C], fallbacks: tuple[tuple[str, Form[C]], ...]) -> Allocator[C]:
-    """Return the policy that allocates by `form`, a function from estimates to weights; `words` is its name in notes.
+    """Return the policy that allocates by `form`, a function from estimates to weights; `words` names the policy in
+    notes.
 
     With `constraints` in `params` the policy runs in a worker process. It then has no `fallbacks`, because these could
     break the constraints.

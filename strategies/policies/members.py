@@ -4,7 +4,7 @@ What can go wrong: a member from a user's file raises, exits or answers numbers 
 its vote with a warning, and its memory does not change, so that it can continue later. The composite fails only when no
 member answers. SystemExit counts as a failure too; only KeyboardInterrupt is passed on.
 
-A member's book is the composite's own, unless the composite defines another.
+A member decides for the composite's own book, unless the composite defines another book for it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -231,7 +231,7 @@ def none_answers(members: Sequence[Loaded], answers: Sequence[Answer]) -> ValueE
 
 
 def noted(weights: Floats | Hold, words: Iterable[tuple[str, bool]]) -> Floats | Hold | Noted:
-    """Return `weights` with the notes of the pairs (note, is it a warning) joined; unchanged if all notes are empty."""
+    """Return `weights` with the joined notes of `words`, (note, whether it warns); unchanged if all notes are empty."""
     nonempty = [(word, warns) for word, warns in words if word]
     if not nonempty:
         return weights
@@ -239,7 +239,7 @@ def noted(weights: Floats | Hold, words: Iterable[tuple[str, bool]]) -> Floats |
 
 
 def words_of(member: Loaded, answer: Answer) -> tuple[str, bool]:
-    """Return (note, is it a warning) of a member's answer, with the member's name.
+    """Return (note, whether it warns) of a member's answer; the note begins with the member's name.
 
     A failure is named by its kind only, because its text may have figures that change every day.
     """

@@ -17,7 +17,7 @@ from quantd.trading.view import BlockView, Memory, View
 class MomentumParams(Struct, frozen=True):
     """Parameters of Momentum: the signal is the total return over `lookback` samples that ended `skip` samples ago.
 
-    `size`: every instrument has an equal part, or one in proportion to its inverse volatility.
+    `size` gives every instrument an equal part, or a part in proportion to its inverse volatility.
     """
 
     lookback: Lookback = 126
@@ -43,7 +43,7 @@ class Momentum:
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         """Implements `Policy.act`: part_i / sum(part_j) where the total return over the window is positive, else 0.
 
-        The part of an instrument is 1, or its inverse volatility where `size` is "inverse_volatility".
+        The part of an instrument is 1, or its inverse volatility where the parameter `size` is "inverse_volatility".
         """
         window, skip = self.params.lookback, self.params.skip
         risen = view.momentum(window, skip)

@@ -36,8 +36,8 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 def parse(policy: str, params: Mapping[str, object], kind: type[P]) -> P:
     """Convert `params` to the frozen class `kind`.
 
-    Raises ParamsError with the first mistake and the key. For a ValueError of the class's `__post_init__` its text is
-    the message, without a key.
+    Raises ParamsError with the first mistake and the key. If `__post_init__` of the class raises ValueError, the
+    message is the text of that error, without a key.
     """
     for key in params:
         if key not in kind.__struct_fields__:

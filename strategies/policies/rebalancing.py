@@ -5,10 +5,10 @@ target, drifted with the market, is repeated at up to `FOLLOW_UPS` further decis
 the book still misses the target, the shortfall is stored, so that a threshold does not trade for it each day. An event
 (such as high volatility) is raised once, and again only after it has passed.
 
-The rules store these keys in memory: "last", the day and sample of the last rebalance; "asked" and "left", the target
-that is repeated, the number of repetitions left and the sample of the last one; "short", the shortfall; "pending" and
-"event", the index of an event that has not been traded yet, and of the last one with its day; "flags", whether
-volatility and correlation were raised and have not passed.
+The rules store these keys in memory: "last", the day and sample of the last rebalance; "asked", the target that is
+repeated; "left", the number of repetitions left and the sample of the last repetition; "short", the shortfall;
+"pending", the index of an event that has not been traded yet; "event", the index and day of the last traded event;
+"flags", whether volatility and correlation were raised and have not passed.
 
 The policy inside the rules is called at every sample, even if no rebalance is due, so that its memory advances.
 """
@@ -69,9 +69,9 @@ class CostAware(Struct, frozen=True):
 class RebalanceRules(Struct, frozen=True):
     """Rules for when a rebalance is due, and for the size of its trades.
 
-    `when`: "always"; "calendar", at the first decision in a period of `every`; "threshold", if a weight differs by more
-    than `drift` or a share of the risk by more than `risk_drift`; "event", at one of `events`, at least `wait` samples
-    after the last rebalance. The fields from `band` on limit the trades
+    `when` is "always"; "calendar", at the first decision in a period of `every`; "threshold", if a weight differs by
+    more than `drift` or a share of the risk by more than `risk_drift`; "event", at one of `events`, at least `wait`
+    samples after the last rebalance. The fields from `band` on limit the trades
     (`quantd.strategies.weights.rebalancing_rules`).
     """
 
@@ -118,9 +118,9 @@ class Rebalanced(Ruled):
         """Implements `Policy.act`: weights towards the policy's target when a rebalance is due by the rules, or when
         its last target is repeated; HOLD otherwise.
 
-        The memory of the rules has "last", day and sample of the last rebalance; "asked", the target that the book has
-        not reached yet; and "event", the event of the last rebalance with its day. `room` returns the fraction of the
-        target that orders can reach at their worst prices.
+        The memory of the rules has "last", the day and sample of the last rebalance; "asked", the target that the book
+        has not reached yet; and "event", the event of the last rebalance with its day. `room` returns the fraction of
+        the target that orders can reach at their worst prices.
         """
         policy_answer, remembered = self.policy.act(view, own_memory(memory, RULED))
         policy_weights, note, warns = unpacked(policy_answer)
@@ -146,8 +146,8 @@ class Rebalanced(Ruled):
     def _due(self, target: Floats, view: View, rule_memory: Memory) -> bool:
         """Return True if the rules ask for a rebalance towards `target` now.
 
-        In the memory, "last" has the day and the sample of the last rebalance, "short" what the book lacked of its
-        target after the last repetition of this target, and "pending" an event that awaits a rebalance.
+        In the memory, "last" has the day and the sample of the last rebalance, "short" the target less the weights
+        after the target's last repetition, and "pending" an event that awaits a rebalance.
         """
         rules, last = self.rules, rule_memory.get("last")
         if last is None or rules.when == "always":

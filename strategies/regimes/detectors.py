@@ -68,8 +68,8 @@ class Reading(NamedTuple):
 def market_of(view: View, params: RegimeParams, lookback: int) -> Floats:
     """Return float64[k], k <= `lookback`: the newest returns of the market, from the first known sample.
 
-    Without `of`, each return is the mean over the instruments known at that sample, by session date. Raises ValueError
-    when `of` is not in the universe.
+    Without the parameter `of`, each return is the mean over the instruments known at that sample, by session date.
+    Raises ValueError when `of` is not in the universe.
     """
     if params.of:
         if params.of not in view.universe.index:
@@ -129,7 +129,7 @@ class ByThresholds:
 
 
 def named(mean: float, volatility: float, overall: float) -> int:
-    """Return the index in REGIMES of a fitted state, by its mean and volatility per sample, and overall volatility."""
+    """Return the index in REGIMES of a fitted state from its mean and volatility, and the `overall` volatility."""
     return 2 if volatility >= VOLATILE * overall else 1 if mean < 0.0 else 0
 
 
@@ -140,10 +140,10 @@ def by_name(states: Floats, names: list[int]) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class ByFit:
-    """Regimes by the fitted states of a model, which is fitted again every `refit` samples.
+    """Regimes by the fitted states of a model, which is fitted again every `params.refit` samples.
 
-    `words` names the model. `span` is the number of returns before the fitting window that its first sample also
-    needs. `fit` returns the model in the form stored in memory. `now` returns the current probabilities of its K
+    `words` names the model. `span` is the number of returns before the fitting window that the window's first sample
+    also needs. `fit` returns the model in the form stored in memory. `now` returns the current probabilities of its K
     states and the standard deviations of the states, both float64[K].
     """
 
@@ -161,8 +161,9 @@ class ByFit:
     def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, Memory]:
         """Return (reading, new memory); the reading (current regime) is None for too few or constant returns.
 
-        The states are fitted again every `refit` samples, and kept in the memory. Each state has the name of a regime,
-        and several states may have the same. The reading has the annual figures of the likeliest state of its regime.
+        The states are fitted again every `params.refit` samples, and kept in the memory. Each state has the name of a
+        regime, and several states may have the same. The reading has the annual figures of the likeliest state of its
+        regime.
         """
         params = self.params
         # too few returns for a fit (half a window suffices), or constant ones

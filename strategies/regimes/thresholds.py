@@ -29,7 +29,7 @@ def level_of(volatility: float, levels: tuple[float, ...], before: int, margin: 
 
 
 def direction_of(trend: float, threshold: float, before: int, margin: float) -> int:
-    """Return UP above `threshold`, DOWN below its negative, FLAT between.
+    """Return UP above `threshold`, DOWN below -`threshold`, FLAT between.
 
     `before` is the previous direction, which ends only below (1 - margin) times its threshold.
     """

@@ -29,8 +29,8 @@ def agreed_of(votes: Floats, held: Floats, quorum: float, tolerance: float) -> F
     """Return float64[N]: the mean weight of agreeing members where a quorum agrees, else the held weight.
 
     Members agree on a symbol when at least the fraction `quorum` would change it in one direction by more than
-    `tolerance`. If the gross of the result exceeds the gross of the holdings and of every vote, purchases are
-    reduced proportionally. `held` is float64[N].
+    `tolerance`. If the gross of the result (its sum of absolute weights) exceeds the gross of the holdings and of every
+    vote, purchases are reduced proportionally. `held` is float64[N].
     """
     change = votes - held
     up, down = change > tolerance, change < -tolerance

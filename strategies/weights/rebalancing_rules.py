@@ -174,7 +174,7 @@ def worth_trading(target: Floats, held: Floats, risk: Floats, cost: Floats, fixe
 def _at_smallest_price(
     solved: Callable[[float, Floats], Floats], weights: Floats, sign: float, fits: Callable[[float], bool]
 ) -> Floats:
-    """Return the weights at the smallest price of cash, of this `sign`, at which `fits` accepts the invested sum.
+    """Return the weights at the price of cash nearest to 0, with this `sign`, at which `fits` accepts the invested sum.
 
     The price of cash is a cost added to each unit of invested weight: with `sign` 1 less is invested, with -1 more.
     `solved` returns the weights at a price, from a starting point. The price is doubled until the sum fits, then the
@@ -251,9 +251,9 @@ def limited(
 ) -> Floats:
     """Return float64[N], weights with the change from `held` to `weights` limited by these rules, in this order.
 
-    A change of at most `band`, or less than `least`, is omitted, unless it closes a position. No weight changes by more
-    than `max_change`. Of more than `max_trades` changes only the largest remain. All changes are scaled down to a
-    turnover (sum of absolute changes) of `max_turnover`. Purchases that sales no longer fund are reduced
+    A change of at most `band`, or of less than `least`, is omitted; a change that closes a position is kept. No weight
+    changes by more than `max_change`. Of more than `max_trades` changes only the largest remain. All changes are scaled
+    down to a turnover (sum of absolute changes) of `max_turnover`. Purchases that sales no longer fund are reduced
     proportionally.
     """
     change = weights - held

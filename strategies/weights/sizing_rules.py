@@ -43,7 +43,9 @@ def bets_of(returns: Floats) -> tuple[float, float]:
 
 
 def earned_by(weights: Floats, returns: Floats) -> Floats:
-    """Return float64[k'], the returns of a book constantly at `weights`, without samples that lack a held symbol."""
+    """Return float64[k'], the returns of a book constantly at `weights`, from samples with a return of each held
+    symbol.
+    """
     rows = returns[:, weights != 0.0]
     return rows[np.isfinite(rows).all(axis=1)] @ weights[weights != 0.0]
 

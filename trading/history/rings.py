@@ -82,7 +82,8 @@ class RunningSums:
     def update(self, ring: "Ring") -> None:
         """Move the window of the sums to the newest rows of `ring`, whose returns must be computed (`Ring.fill`).
 
-        A return whose square is too large is not summed, and its row does not count in `rows`, the complete rows.
+        A return whose square is too large is not summed, and its row does not count in `rows`, the number of complete
+        rows.
         """
         # samples are numbered from the ring's first: `_first` is the window's oldest, `count` follows its newest;
         # a number less `oldest` is a row of the ring's array; `_edge` is the largest square of a return that is summed
@@ -516,7 +517,7 @@ class History:
         return alike
 
     def part(self) -> None:
-        """Give the ring of rows by session date separate arrays, if it still shares those of the ring by sample."""
+        """Give the ring of rows by session date separate arrays, if it still shares arrays with the ring by sample."""
         if self.joined:
             self.joined = False
             self.synchronous.settle()
@@ -524,9 +525,9 @@ class History:
     def put(self, prices: ReadRows, row: int) -> bool:
         """Append row `row` of `prices` to the ring by sample (`known`) and to the ring by session date.
 
-        Returns False if a price is missing (see `Ring.put`); then both rings stay unchanged. While the rings are
-        `joined`, they share their arrays. Else a row that only the ring by sample accepts is removed from it again, so
-        that both rings have the same number of rows.
+        Returns False if a price of this row or of the last one is missing; then both rings stay unchanged. While the
+        rings are `joined`, they share their arrays. Else a row that only the ring by sample accepts is removed from it
+        again, so that both rings have the same number of rows.
         """
         if not self.known.put(prices, row):
             return False

@@ -144,7 +144,7 @@ class RowLoops:
         Returns True for a complete row, in which the squares of all returns are at most `edge`.
 
         Returns are counted in units of 1 / RETURN, squares in units of 1 / SQUARE, both rounded to integers by the bits
-        of a float. A return whose square is larger than `edge` is counted in `large` instead; NaN is not counted.
+        of a float. A return whose square is larger than `edge` is counted in `sums.large` instead; NaN is not counted.
         """
         returns: Ints = sums.returns
         squares: Ints = sums.squares

@@ -221,7 +221,9 @@ class Postings:
         fee_micro: Sequence[int],
         shares: Sequence[Sequence[tuple[int, int]]],
     ) -> None:
-        """Write fills to `rows` as the columns that `post` reads. Raises OverflowError for a number beyond 62 bits."""
+        """Write fills to `rows` for `post`: five columns with a number for each fill, then all pairs (book, signed
+        lots). Raises OverflowError for a number beyond 62 bits.
+        """
         rows: int = len(sym)
         # five columns of `rows` cells come first, then the pairs (book, signed lots)
         position: int = 5 * rows
@@ -253,17 +255,17 @@ class Postings:
         All fills belong to the book `only`. If `only` is -1, a fifth column has the number of books that share each
         row, and the pairs (book, signed lots) of all rows follow.
 
-        The house's amount is rounded half-even to a micro. Each book's part is rounded to the nearest micro, and the
-        row's last book takes the remainder. A fee is shared in proportion to lots, rounded down; the row's last book
-        takes the remainder. Raises LedgerFull and OverflowError, with nothing booked, for amounts beyond MOST, and
-        ValueError for a row without shares.
+        The amount of the house (the whole account) is rounded half-even to a micro. Each book's part is rounded to the
+        nearest micro, and the row's last book takes the remainder. A fee is shared in proportion to lots, rounded down;
+        the row's last book takes the remainder. Raises LedgerFull and OverflowError, with nothing booked, for amounts
+        beyond MOST, and ValueError for a row without shares.
         """
         self.settle(fills, rows, only, self._measured(fills, rows, only))
 
     def settle(self, fills: Ints, rows: int, only: int, grown: int) -> None:
-        """Book the fills, columns as in `post`, whose amounts `growth` has just computed; `grown` is what it returned.
+        """Book `fills`, whose amounts `growth` has just computed; `grown` is the result of `growth`.
 
-        Raises LedgerFull, with nothing booked, for amounts beyond MOST.
+        The fills are columns as in `post`. Raises LedgerFull, with nothing booked, for amounts beyond MOST.
         """
         # first, because it raises LedgerFull for amounts that are too large, and no book may have changed by then
         self.reserve(grown)
@@ -332,7 +334,7 @@ class Postings:
     def _share(self, fills: Ints, first: int, parts: int, k: int, size: int, price: int, fee: int, amount: int) -> None:
         """Book a row of fills in the books that share it; its `parts` pairs begin at index `first` of `fills`.
 
-        The last book takes what the rounded parts of the others leave of the amount and of the fee.
+        The last book takes the rest of the amount and of the fee, after the rounded parts of the other books.
         """
         unbooked: int = amount
         unpaid: int = fee
@@ -369,7 +371,7 @@ class Postings:
         return self._equity(book)
 
     def _equity(self, book: Book) -> int:
-        """Return the equity of a book in micro-currency, if `_value_positions` was last called for this book."""
+        """Return the equity of a book in micro-currency. The last call of `_value_positions` must be for this book."""
         micro: int = self.valued_micro + book.cash_micro + self.valued_atto // ATTO_PER_MICRO
         return half_even(micro, self.valued_atto % ATTO_PER_MICRO, ATTO_PER_MICRO)
 
@@ -430,7 +432,9 @@ class Postings:
         out[books] = remainder
 
     def reserve(self, grown: Whole) -> None:
-        """Subtract `grown`, the growth by a posting, from `room`. Raises LedgerFull if an amount could exceed MOST."""
+        """Subtract `grown`, the growth by a posting, from `room`, by which amounts may still grow. Raises LedgerFull if
+        an amount could exceed MOST.
+        """
         if grown > self.room:
             self.measure()
             if grown > self.room:

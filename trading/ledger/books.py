@@ -107,8 +107,9 @@ class FrozenLedger(Struct, frozen=True):
     cells: bytes = b""
 
     def rows(self) -> Ints:
-        """Return int64[A + 2, 2 N + 7], one row of values per book: the house, the A agents in order, the
-        unallocated book."""
+        """Return int64[A + 2, 2 N + 7], one row of values per book: the house (whole account), the A agents in order,
+        the unallocated book.
+        """
         if self.house is not None:
             return np.array([book.cells() for book in (self.house, *self.books)], dtype=np.int64)
         return np.frombuffer(self.cells, dtype=np.int64).reshape(len(self.names) + 1, -1)
@@ -208,7 +209,8 @@ class Ledger(Postings):
         """Move cash, and lots (column, signed lots, value in micro-currency) in kind, from book `source` to book
         `target`.
 
-        The house account does not change. Each of the two books records a flow of the value and a trade at that value.
+        The account as a whole does not change. Each of the two books records a flow of the value and a trade at that
+        value.
         """
         # raises LedgerFull before anything is booked; a value counts twice, as a flow and as a trade
         self.admit(cash_micro, *(2 * value for _, _, value in lots), *(signed_lots for _, signed_lots, _ in lots))
@@ -279,9 +281,9 @@ class Ledger(Postings):
         """Replace `denominator` old shares by `numerator` new ones. Returns the change of the account's cash in
         micro-currency.
 
-        Fractions of a lot become cash at `price_nano`, the price after the split. The lots of the house and of each
-        book are truncated towards zero. If the books then have fewer lots together than the house, the missing lots go
-        to the books with the largest fractions, which pay for them. The cost of the position does not change.
+        Fractions of a lot become cash at `price_nano`, the price after the split. The lots of the account and of each
+        book are truncated towards zero. If the books then have fewer lots together than the account, the missing lots
+        go to the books with the largest fractions, which pay for them. The cost of the position does not change.
         """
         old_house_lots = self.house.held[symbol]
         new_house_lots = truncate(old_house_lots, numerator, denominator)
@@ -312,9 +314,10 @@ class Ledger(Postings):
         return amount
 
     def delist(self, symbol: int, cash_nano: int) -> int:
-        """Convert every unit into `cash_nano` of cash, which holders of short positions pay. Returns the change of
-        the account's cash in micro-currency. The amount is rounded once for the house, then for each book; the last
-        book takes the remainder."""
+        """Convert every unit into `cash_nano` of cash, which holders of short positions pay. Returns the change of the
+        account's cash in micro-currency. The amount is rounded once for the account, then for each book; the last book
+        takes the remainder.
+        """
         amount, _, parts = self._per_unit(symbol, cash_nano)
         for account, cash_micro in ((self.house, amount), *parts):
             account.rescale(symbol, 0, cash_micro)
@@ -325,8 +328,8 @@ class Ledger(Postings):
         0 or less.
 
         `bp_annual` is the yearly rate in basis points, `values_nano` the prices by column, `days` the calendar days.
-        The rate is read as its decimal text (see `rate_of_bp`). The fee is rounded once per column. Books with short
-        lots share it in proportion to these lots, rounded down; the last book takes the remainder.
+        The rate is read as its decimal text, so that 0.1 is exactly one tenth. The fee is rounded once per column.
+        Books with short lots share it in proportion to these lots, rounded down; the last book takes the remainder.
         """
         rate = rate_of_bp(bp_annual)
         charged = 0
@@ -380,7 +383,9 @@ class Ledger(Postings):
                 raise LedgerBroken(f"cash of {name} differs from what its entries explain by {difference} micro")
 
     def cells(self) -> Ints:
-        """Return int64[1 + books, 2 N + 7]: N lots, N costs and 7 amounts of the house, then of each book."""
+        """Return int64[1 + books, 2 N + 7]: N lots, N costs and 7 amounts of the house (whole account), then of each
+        book.
+        """
         return np.array([cells_of(book) for book in (self.house, *self.books)])
 
     def restore(self, cells: Ints) -> None:

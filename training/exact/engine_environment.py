@@ -61,7 +61,7 @@ RUN: Final = "episode"
 
 
 class Learner:
-    """Leaves the engine's questions to the learner's agent open; the other agents answer at once.
+    """Leaves a question of the engine open if it goes to the learner's agent; other agents answer at once.
 
     `number` is the index of the learner's agent. `question` is the open question to it; None when there is none.
     """
@@ -238,8 +238,8 @@ class Exact(gymnasium.Env[Observation, Any]):
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Answer the open question (the engine's request for weights) with the action, and run to the next question.
 
-        Raises ValueError before `reset`. An episode is terminated where the equity falls to the fraction `ruin` of the
-        agent's capital, and truncated at its length or at the end of the market.
+        Raises ValueError before `reset`. An episode is terminated where the equity falls to the fraction
+        `episodes.ruin` of the agent's capital, and truncated at its length or at the end of the market.
         """
         question = self._learner.question
         if question is None:
@@ -339,7 +339,8 @@ class Exact(gymnasium.Env[Observation, Any]):
     def _rewarded(self, before: View, now: View, drawdown_before: float, momentum: Floats | None) -> float:
         """The reward of a step. `before` is the view at the decision, `now` the view at the next one. `drawdown_before`
         is the drawdown at the decision, a fraction. `momentum` float64[N] are the returns of the instruments before the
-        decision, None unless the reward is "composite". Axes: N instruments."""
+        decision, given only for the reward "composite" (else None). Axes: N instruments.
+        """
         traded, rate, equity = self._traded, self.assembly.cash_rate, before.equity
         # the first date is that of the view before
         earned = 0.0 if rate is None else float(rate.rate.earned(self._days)[1:].sum())

@@ -76,8 +76,8 @@ def distil(
     """Write the distilled copy of the artifact in `folder` to `out`. Raises ArtifactError for a recurrent or a rounded
     teacher, and ValueError for changed bars or too few sessions.
 
-    The market is the training window of the artifact in `folder`, the teacher. `bars` and `actions` are the
-    files that the teacher was trained on: a file with the name of one of them and other content is refused.
+    The market is the training window of the artifact in `folder`, the teacher. `bars` and `actions` are the files that
+    the teacher was trained on: a file that has the name of one of them but other content is refused.
     """
     teacher = load_agent(folder, {})
     manifest = teacher.artifact.manifest

@@ -179,8 +179,9 @@ def extremes(copy: LearnedArtifact, observed: list[NDArray[np.float32]]) -> list
 
 
 def pair_sum(values: NDArray[Any], matrix: NDArray[Any]) -> int:
-    """Return the largest absolute sum of two products of neighbouring inputs, of uint8[.., K], with their weights, of
-    int[K, N]. Axes: K inputs, N outputs of a layer."""
+    """Return the largest absolute sum of two neighbouring inputs times their weights: `values` uint8[.., K] are the
+    inputs, `matrix` int[K, N] the weights. Axes: K inputs, N outputs of a layer.
+    """
     rows = values.reshape(-1, values.shape[-1]).astype(np.int32)
     rows = rows[np.argsort(rows.sum(axis=1))[-ROWS:]]
     odd = matrix.shape[0] % 2  # an odd number of inputs gets a zero, so that the last input has a neighbour

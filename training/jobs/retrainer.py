@@ -63,7 +63,8 @@ class Retraining:
     async def work(self, run: JobRun) -> str:
         """Train the agents of a run of the job; a later attempt trains the agents that failed.
 
-        Raises Announced when any fails: a failure whose alert is raised already. Raises Stopped when the daemon ends.
+        Raises Announced, an error whose alert is raised already, when the training of any agent fails. Raises Stopped
+        when the daemon ends.
         """
         # a new run begins with all its agents; a repeated one has those that failed
         if run.id != self._run:
@@ -117,7 +118,9 @@ class Retraining:
         return next((r.name for r, s in zip(state.rules.agents, state.seats, strict=True) if s == policy_number), "")
 
     def _loaded(self) -> dict[str, str]:
-        """Name of an agent -> path of the artifact that an operator loaded in place of its configured policy."""
+        """Return agent's name -> path of the artifact that an operator loaded in place of the agent's configured
+        policy.
+        """
         return {name: artifact.path for name, artifact in self._service.shell.state.loaded.items()}
 
     async def _answer(self, order: Order) -> Retrained | None:
@@ -184,8 +187,8 @@ def order_of(config: Config, agent: Agent, until: date, loaded: Mapping[str, str
     """The order to retrain `agent`'s policy with data up to `until`.
 
     `loaded` maps the name of an agent to the path of an artifact that decides in place of its configured policy. The
-    bars are the file of [retrain], or without one the file of a replayed feed. Data that end
-    before the order's date `stale` are refused. Its `takes` is True where artifacts need no signature.
+    bars are the file of [retrain], or without one the file of a replayed feed. Data that end before the order's date
+    `stale` are refused. The order's `takes` is True where artifacts need no signature.
 
     The new version is compared with the policy of the champion, the agent that `agent` challenges, if this policy is
     trained, else with the present version. Raises ArtifactError for a policy that is no folder of versions.

@@ -40,7 +40,7 @@ class CloningPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def demonstrations(env: VectorEnv, teacher: Teacher, steps: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return (observations float32[steps * B, D], the teacher's actions) along its trajectories in B environments.
+    """Return (observations float32[steps * B, D], actions) along the trajectories of `teacher` in B environments.
 
     Axes: D entries of an observation.
     """

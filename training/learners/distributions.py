@@ -81,8 +81,8 @@ class Discrete:
     def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
         """Return log-probability and entropy of `coordinates` int64[R, 1] under the logits float[R, A].
 
-        `pull` of the result takes the gradients of a loss by log-probability and entropy, and returns its gradients by
-        the logits and by `spread` (empty here). Axes: R rows, A allocations.
+        `pull` of the result takes a loss's gradients with respect to log-probability and entropy, and returns those
+        with respect to the logits and `spread` (empty here). Axes: R rows, A allocations.
         """
         logs = torch.log_softmax(actor, -1)
         chances = logs.exp()
@@ -109,7 +109,7 @@ class Gaussian:
         self.spread: Final = coordinates
 
     def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
-        """Return one draw per row: weights float[B, K + 1] or positions float[B, K], kept inside the edge by LEAST.
+        """Return one draw per row: weights float[B, K + 1] or positions float[B, K], kept away from the edge by LEAST.
 
         The draw is Gaussian with means `actor` float[B, K] and log standard deviations `spread` float[K], then
         transformed by softmax or tanh. Axes: B environments, K coordinates of an action.
@@ -144,9 +144,9 @@ class Gaussian:
         """Return log-density and entropy of `coordinates` float[R, K] under the Gaussian.
 
         Density and entropy refer to the coordinates before the transformation by softmax or tanh. `actor` is the mean
-        float[R, K], `spread` the log standard deviation float[K]. `pull` of the result takes the gradients of a loss by
-        log-density and entropy, and returns its gradients by `actor` and `spread`. Axes: R rows, K coordinates of an
-        action.
+        float[R, K], `spread` the log standard deviation float[K]. `pull` of the result takes a loss's gradients with
+        respect to log-density and entropy, and returns those with respect to `actor` and `spread`. Axes: R rows, K
+        coordinates of an action.
         """
         sharpness = torch.exp(-spread)
         z = (coordinates - actor).mul_(sharpness)
@@ -176,7 +176,7 @@ class Dirichlet:
         """Return weights float[B, A], one draw for each row of `actor` float[B, A], which determines the
         concentrations.
 
-        The weights are gamma draws over their sum, kept inside the edge by LEAST. `spread` is not used. Axes: B
+        The weights are gamma draws over their sum, kept away from the edge by LEAST. `spread` is not used. Axes: B
         environments, A weights.
         """
         gammas = torch._standard_gamma(_concentration(actor), generator=random)
@@ -200,8 +200,8 @@ class Dirichlet:
     def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
         """Return log-density and entropy of the weights whose logarithms are `coordinates` float[R, A].
 
-        The distribution is Dirichlet's. `pull` of the result takes the gradients of a loss by log-density and entropy,
-        and returns its gradients by `actor` and by `spread` (empty here). Axes: R rows, A weights.
+        The distribution is Dirichlet's. `pull` of the result takes a loss's gradients with respect to log-density and
+        entropy, and returns those with respect to `actor` and `spread` (empty here). Axes: R rows, A weights.
         """
         alpha = _concentration(actor)
         total = alpha.sum(-1)

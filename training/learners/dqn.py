@@ -14,7 +14,7 @@ from quantd.training.networks.sizes import Layout
 class DqnPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of DQN; the defaults are the default profile, without extensions.
 
-    Raises ValueError for a width or count below 1, for a negative `streams`, and for a `shared` network that is dueling
+    Raises ValueError for a width or count below 1, for a negative `streams`, and for a network "shared" that is dueling
     or noisy. The same error is raised unless 0 <= `epsilon_least` <= `epsilon` <= 1 and 0 < `epsilon_decay` <= 1.
     """
 

@@ -62,7 +62,9 @@ class Views:
 
 
 class JointBatch(NamedTuple):
-    """A sample of R steps of a desk with A agents. K is the size of an action, P the size of a joint observation."""
+    """A sample of R steps of desks, which are groups of A agents. K is the size of an action, P the size of a joint
+    observation.
+    """
 
     state: Tensor
     """float32[R, P]."""
@@ -80,15 +82,16 @@ class JointReplay:
     """The last `capacity` env-steps (steps of single accounts), stored by step and desk; sampled uniformly with
     replacement.
 
-    Raises ValueError where the environment's rows are no whole number of desks.
+    A desk is a group of agents. Raises ValueError where the environment's rows are no whole number of desks.
     """
 
     def __init__(self, env: VectorEnv, views: Views, capacity: int) -> None:
         """Make room for `capacity` env-steps. A row is one step of one desk, a group of agents on one path of the
-        market. A row has the joint state before and after the step, the actions, the rewards, and flags (1 unless an
-        agent's episode terminated).
+        market. A row has the joint state before and after the step, the actions, the rewards, and flags (0 where an
+        agent's episode terminated, else 1).
 
-        `views` is the layout of the observations. `_sizes` are the widths of these five parts of a row."""
+        `views` is the layout of the observations. `_sizes` are the widths of these five parts of a row.
+        """
         if env.batch % views.agents:
             raise ValueError(f"a batch of {env.batch} is no whole number of desks of {views.agents} agents")
         self.desks: Final = env.batch // views.agents
@@ -104,7 +107,7 @@ class JointReplay:
         return min(self._added, self.length) * self.desks
 
     def add(self, observation: Tensor, action: Tensor, step: Step) -> None:
-        """Store one step of all desks. In the arguments, the rows of a desk's agents are adjacent."""
+        """Store one step of all desks (groups of agents). The arguments have the agents of a desk in adjacent rows."""
         columns = (
             self.views.together(observation),
             self.views.together(step.final),
@@ -119,7 +122,9 @@ class JointReplay:
         """No-op for a restart of the environments, as each row already contains the observation that follows."""
 
     def sample(self, rows: int, random: torch.Generator) -> JointBatch:
-        """Draw `rows` steps of desks, uniformly with replacement. Raises ValueError for an empty memory."""
+        """Draw `rows` steps of desks (groups of agents), uniformly with replacement. Raises ValueError for an empty
+        memory.
+        """
         if not len(self):
             raise ValueError("nothing to draw yet: the replay memory is empty")
         drawn = torch.randint(len(self), (rows,), generator=random, device=self._flat.device)

@@ -88,9 +88,9 @@ def _profile(
 ) -> dict[str, Any]:
     """Return the tables of a training plan for a profile.
 
-    `updates` are the gradient steps for each episode of one desk, `looks` the evaluations on the validation part,
-    `learner` and `shown` are further settings of the learner and of its input (sight). With `dynamic`, the penalty on
-    similar returns of the agents changes with the volatility of the market.
+    `updates` are the gradient steps for each episode of one desk (group of agents), `looks` the evaluations on the
+    validation part, `learner` and `shown` are further settings of the learner and of its input (sight). With `dynamic`,
+    the penalty on similar returns of the agents changes with the volatility of the market.
     """
     episode = SESSIONS * agents
     steps = episodes * episode

@@ -149,7 +149,7 @@ POSITIVE: Final = (
 def number_mistakes(plan: LearnerPlan) -> list[str]:
     """Return a line for each real number of a learner's settings that is outside its permitted range.
 
-    The plan of a learner checks its further settings itself, such as the noise of MADDPG.
+    The plan class of a learner checks its other settings, such as the noise of MADDPG.
     """
     mistakes = []
     for name in type(plan).__struct_fields__:  # type: ignore[attr-defined]

@@ -65,8 +65,8 @@ class SumTree:
             self.nodes[node] = self.nodes[left_child] + self.nodes[left_child + 1]
 
     def find(self, heights: Floats) -> Places:
-        """Return the leaves int64[K] at K cumulative sums `heights` in [0, total): each leaf covers a range of its own
-        value.
+        """Return the leaves int64[K] at K cumulative sums `heights` in [0, total); each leaf covers a range as wide as
+        its value.
         """
         node = np.ones(len(heights), dtype=np.int64)
         height = heights.copy()

@@ -46,7 +46,8 @@ def likeness(returns: Tensor) -> Tensor:
 
 
 class Desks:
-    """A `VectorEnv` of G x A accounts, grouped by desk, with "simplex" actions over all assets and cash.
+    """A `VectorEnv` of G desks with A agents each, an account per agent, and "simplex" actions over all assets and
+    cash.
 
     The weights of assets that an agent may not hold are redistributed to those that it may hold. Each agent's reward is
     the reward of its account, less its penalties. Raises ValueError without agents, for two agents of the same name,
@@ -159,6 +160,6 @@ class Desks:
         self._seen = self._seen.masked_fill(ended, 0)
 
     def _by_account(self, values: Sequence[object], desks: int) -> Tensor:
-        """Repeat the values of the agents for every desk: the result has a row for each account."""
+        """Repeat the values of the agents for every desk (group of agents): the result has a row for each account."""
         agent_values = torch.tensor(values, device=self.device, dtype=self.simulator.dtype)
         return agent_values.repeat(desks, *[1] * (agent_values.dim() - 1))

@@ -202,7 +202,7 @@ class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
         costs: Costs = USUAL_COSTS,
         lot: float | Sequence[float] | None = None,
     ) -> None:
-        """Make one desk with an account for each agent in `seats`; the agents enter at `reset`.
+        """Make one desk (group of agents) with an account for each agent in `seats`; the agents enter at `reset`.
 
         `diversity` is the penalty on similar returns of the agents, `lot` the lot size in units (None: fractional).
         """

@@ -103,10 +103,10 @@ class Scale(NamedTuple):
 class Normalised:
     """A `VectorEnv` that normalises the observations and rewards of another one.
 
-    Observations are centred and scaled by running statistics, and limited to CLIP in size. Rewards are divided by the
-    deviation of the discounted return; their mean stays, because a shift would change the optimal policy. `frozen`
-    stops the update of the statistics and leaves rewards unscaled. The statistics in `state` are part of the trained
-    model.
+    Observations are centred and scaled by running statistics, and limited to CLIP in absolute value. Rewards are
+    divided by the deviation of the discounted return; their mean stays, because a shift would change the optimal
+    policy. `frozen` stops the update of the statistics and leaves rewards unscaled. The statistics in `state` are part
+    of the trained model.
     """
 
     kind: Kind

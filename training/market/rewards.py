@@ -99,8 +99,8 @@ class Moments:
         return (self.second - self.first.square()).clamp(min=USUAL_VARIANCE / 100)
 
     def differential_sharpe(self, returns: Tensor) -> Tensor:
-        """Return float[B], the derivative D of the moving Sharpe ratio by the decay rate; then add `returns` to the
-        moments.
+        """Return float[B], the derivative D of the moving Sharpe ratio with respect to the decay rate; then add
+        `returns` to the moments.
 
         For each account, D = (B ΔA - A ΔB / 2) / (B - A²)^(3/2), where A and B are the first and second moment without
         the return R of this step, ΔA = R - A and ΔB = R² - B. Source: J. Moody and M. Saffell, "Reinforcement learning

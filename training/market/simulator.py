@@ -204,7 +204,7 @@ class Simulator:
         return tensor(self._by_known_prices(self._value, self._cash, self._equity, self._row)[1])
 
     def _by_known_prices(self, value: Array, cash: Array, equity: Array, row: Array) -> tuple[Array, Array]:
-        """Return `value` [B, N] and `equity` [B] by the prices known at the decision; the arguments are by closes.
+        """Convert `value` [B, N] and `equity` [B] from closes to the prices known at the decision, and return both.
         `row` int64[B] is the market row (session) of each account.
         """
         marks = self._tables.marks
@@ -421,8 +421,8 @@ class Simulator:
         self._left = self._length - int(self._steps.max())
 
     def _observe(self, accounts: Tensor) -> Tensor:
-        """Return the observations float[K, D] of accounts int64[K]: first the market's entries, then those of the
-        account.
+        """Return the observations float[K, D] of accounts int64[K]: first the market's entries, then the account's
+        entries.
 
         Axes: K accounts, D entries of an observation.
         """

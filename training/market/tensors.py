@@ -78,8 +78,9 @@ class Market:
         return replace(self, **arrays)
 
     def session(self, rows: Array, with_days: bool) -> Session:
-        """Return the sessions in the rows int64[B], one for each of B accounts, of a market that `viewed` returned.
-        With `with_days`, they have their calendar days, which borrow fees need."""
+        """Return the sessions in `rows` int64[B], one for each of B accounts; the market must come from `viewed`. With
+        `with_days`, they have their calendar days, which borrow fees need.
+        """
         dividend = None if self.dividend is None else take(self.dividend, rows)
         days = take(self.days, rows) if with_days else None
         earned = None if self.earned is None else take(self.earned, rows)
@@ -87,7 +88,7 @@ class Market:
         return Session(take(self.gap, rows), take(self.total, rows), dividend, days, earned, idle)
 
     def shares(self, rows: Array) -> Shares:
-        """Return the prices and splits for whole lots in the rows int64[B], of a market that `viewed` returned.
+        """Return the prices and splits for whole lots in `rows` int64[B]; the market must come from `viewed`.
 
         Axes: B accounts.
         """
@@ -103,9 +104,9 @@ def market_of(
 ) -> Market:
     """Convert `panel` to tensors. Decisions and outcomes are in `rows`, by default all rows with history.
 
-    The first `observed.warm` rows lack history. The simulator fills the empty `account_columns` of the observations.
-    Raises ValueError for fewer than two rows and for rows without enough history, with the first day that has enough,
-    and where the first row has no cash rate.
+    The first `observed.warm` rows lack history. The simulator fills the empty columns of the account in the
+    observations. Raises ValueError for fewer than two rows and for rows without enough history, with the first day that
+    has enough, and where the first row has no cash rate.
     """
     rows = range(observed.warm, len(panel.day_ns)) if rows is None else rows
     if rows.start < observed.warm or rows.stop > len(panel.day_ns) or len(rows) < 2:

@@ -86,7 +86,7 @@ class Seat(Struct, frozen=True, forbid_unknown_fields=True):
     """One agent of a desk, a group of agents that are trained together.
 
     `symbols` are the permitted assets (all when empty), `invested` the maximum invested fraction of equity.
-    `drawdown_penalty` times an increase of its drawdown is subtracted from its reward.
+    `drawdown_penalty` times an increase of the agent's drawdown is subtracted from the agent's reward.
     """
 
     name: str

@@ -98,8 +98,9 @@ class ActorCritic(nn.Module):
         raise NotImplementedError
 
     def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
-        """Compute the gradient of a loss by all parameters and write it into `gradient`. The arguments are the
-        derivatives of the loss by the actor's outputs, the spread and the value of the last `run` with `keep`."""
+        """Compute the gradient of a loss with respect to all parameters and write it into `gradient`. The arguments are
+        the derivatives with respect to the actor's outputs, the spread and the value of the last `run` with `keep`.
+        """
         assert self._heads is not None
         heads, self._heads = self._heads, None
         self.gradient.zero_()
@@ -113,7 +114,9 @@ class ActorCritic(nn.Module):
         self._leaves = [parameter for parameter in self.parameters() if parameter is not self.spread]
 
     def _keep(self, heads: Heads) -> Heads:
-        """Store outputs with their autograd graph, for `pull`. Return the outputs without the graph."""
+        """Store outputs with their autograd graph, from which `pull` computes gradients. Return the outputs without the
+        graph.
+        """
         self._heads = heads
         return Heads(heads.actor.detach(), heads.value.detach())
 

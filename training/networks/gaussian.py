@@ -78,7 +78,7 @@ def _run(layers: Sequence[_Layer], x: Tensor, rounded: bool) -> tuple[Tensor, Ac
 
 
 def _pull(layers: Sequence[_Layer], d: Tensor, kept: Activations, *, slopes: bool) -> Tensor:
-    """Backpropagate the gradient `d` float32[R, H] by the outputs to the first layer's pre-activations.
+    """Backpropagate `d` float32[R, H], the gradient with respect to the outputs, to the first layer's pre-activations.
 
     With `slopes` the function also writes the parameters' gradients. Axes: R observations, H outputs of the last hidden
     layer.
@@ -97,9 +97,9 @@ def _pull(layers: Sequence[_Layer], d: Tensor, kept: Activations, *, slopes: boo
 
 
 def _pull_head(last_layer: _Layer, d: Tensor, x: Tensor) -> Tensor:
-    """Write the gradients of the last layer, in float32, from the gradient `d` by its output.
+    """Write the gradients of the last layer, in float32, from `d`, the gradient with respect to its output.
 
-    Return the gradient by its input `x`.
+    Return the gradient with respect to its input `x`.
     """
     torch.mm(d.t(), x, out=last_layer.weight_slope)
     torch.sum(d, 0, out=last_layer.bias_slope)
@@ -158,14 +158,18 @@ class GaussianActor(nn.Module):
 
     @torch.no_grad()
     def run(self, observation: Tensor) -> tuple[Tensor, Tensor, Activations]:
-        """Return the mean, the log standard deviation before `bounded`, and the activations, which `pull` needs."""
+        """Return (mean, log standard deviation before `bounded` limits it, activations), which `pull` needs for the
+        gradient.
+        """
         x, kept = _run(self._hidden, observation.contiguous(), self.rounded)
         mean, spread = (torch.addmm(head.bias, x, head.weight.t()) for head in self._heads)
         return mean, spread, kept
 
     @torch.no_grad()
     def pull(self, d_mean: Tensor, d_spread: Tensor, kept: Activations) -> None:
-        """Compute the gradient of a loss by all parameters, from its gradients by mean and log standard deviation."""
+        """Compute a loss's gradient with respect to all parameters, from the gradients with respect to mean (`d_mean`)
+        and log standard deviation (`d_spread`).
+        """
         x = kept.made[-1]
         mean, spread = self._heads
         d = _pull_head(mean, d_mean, x).add_(_pull_head(spread, d_spread, x))
@@ -213,7 +217,7 @@ class TwinCritics(nn.Module):
 
     @torch.no_grad()
     def run(self, observation: Tensor, action: Tensor) -> tuple[Tensor, list[Activations]]:
-        """Return the values float32[2, R], and the activations, which `pull` and `by_action` need."""
+        """Return the values float32[2, R], and the activations, from which `pull` and `by_action` compute gradients."""
         joined = torch.cat((observation, action), -1)
         values, kept = [], []
         for layers, value in self._twins:
@@ -224,13 +228,15 @@ class TwinCritics(nn.Module):
 
     @torch.no_grad()
     def pull(self, d: Tensor, kept: Sequence[Activations]) -> None:
-        """Compute the gradient of a loss by all parameters, from its gradients `d` float32[2, R] by the values."""
+        """Compute a loss's gradient with respect to all parameters, from the gradients `d` float32[2, R] with respect
+        to the values.
+        """
         for (layers, value), slope, activations in zip(self._twins, d, kept, strict=True):
             _pull(layers, _pull_head(value, slope.unsqueeze(-1), activations.made[-1]), activations, slopes=True)
 
     @torch.no_grad()
     def by_action(self, d: Tensor, kept: Sequence[Activations], size: int) -> Tensor:
-        """Return the gradients float32[R, A] of a loss by the actions; the stored gradient is unchanged.
+        """Return the gradients float32[R, A] of a loss with respect to the actions; the stored gradient is unchanged.
 
         Axes: R observations, A entries of an action.
         """

@@ -31,7 +31,7 @@ class Body(NamedTuple):
     sizes: Sizes | None
 
     def encoder(self, copies: int, observation_size: int, random: torch.Generator) -> Encoder | None:
-        """Return a transformer with `copies` separate copies, or None without `sizes`.
+        """Return a transformer with `copies` separate copies, or None for a body without `sizes`.
 
         Raises ValueError without a layout.
         """

@@ -193,7 +193,7 @@ class Mlp(ActorCritic):
         return rows.tensor_split(tuple(range(PART, len(rows), PART)))
 
     def _backward(self, d: Tensor, kept: Sequence[_Activations], last: Tensor, before: float) -> None:
-        """Backpropagate the gradient `d` by the outputs of actor and critic, for one part of the rows.
+        """Backpropagate `d`, the gradient with respect to the outputs of actor and critic, for one part of the rows.
 
         The result is added to `before` times the stored gradient: `before` is 0 for the first part, which replaces the
         gradient, and 1 for each further part. `kept` are the activations of each layer, and `last` is the input of the

@@ -186,9 +186,9 @@ class QNetwork(nn.Module):
         return torch.addmm(bias, inputs[-1], weight.t())
 
     def pull(self, slope: Tensor) -> None:
-        """Compute the gradient of a loss by all parameters, and write it into `gradient`.
+        """Compute the gradient of a loss with respect to all parameters, and write it into `gradient`.
 
-        `slope` float[R, A] are the gradients of the loss by the values that the last `run` returned. Axes: R
+        `slope` float[R, A] are the gradients with respect to the values that the last `run` returned. Axes: R
         observations, A allocations.
         """
         if len(self._for_gradient) == 1:  # the values with their autograd graph

@@ -28,7 +28,9 @@ class Scorer(nn.Module):
     """
 
     def __init__(self, features: int, hidden: int) -> None:
-        """Make the layers. `own` reads an asset; `common` (scores) and `mood` (cash) read the mean of all assets."""
+        """Make the layers: `own` reads an asset, and `common` (for scores) and `mood` (for cash) read the mean of all
+        assets.
+        """
         super().__init__()
         self.first = nn.Linear(features, hidden)
         self.second = nn.Linear(hidden, hidden)

@@ -47,7 +47,7 @@ class Body(nn.Module):
 
     The inputs of an asset are its market entries, its held weight, and the entries that all assets have in common. With
     `weighted`, the inputs also have the asset's weight in an action, divided by equal weight and less 1, and the
-    products of this number with the other inputs: an account's growth is a sum of products of weights and returns.
+    products of this number with the other inputs. An account's growth is a sum of such products of weights and returns.
     Raises ValueError for observations shorter than the layout.
     """
 
@@ -120,7 +120,7 @@ class Shared(ActorCritic):
     ) -> None:  # fmt: skip
         """Make the body and its heads. `outputs` is the number of assets, or one more with a separate score of cash.
 
-        `invested` is the initial score of an asset above that of cash. `spread` is the number of log standard
+        `invested` is the initial score of an asset above the score of cash. `spread` is the number of log standard
         deviations, which begin at `start`.
         """
         super().__init__()
@@ -229,8 +229,8 @@ def scores(x: Tensor, mean: Tensor, score: nn.Linear, cash: nn.Linear | None) ->
 
 
 def write_scores(graph: Graph, x: str, score: nn.Linear, cash: nn.Linear | None, prefix: str = "") -> str:
-    """Add the nodes that score each asset, and cash unless it is None, to an ONNX graph: from float[N, H] of node `x`
-    to float[1, N or N + 1].
+    """Add the nodes that score each asset (and cash, if not None) to an ONNX graph: from float[N, H] of node `x` to
+    float[1, N or N + 1].
 
     Returns the name of the last node. Axes: N assets, H numbers of an encoded asset.
     """

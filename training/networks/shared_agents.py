@@ -8,7 +8,7 @@ share no weights.
 What can go wrong. An asset's score might depend on its position: so the input of an asset has only this asset's
 entries, beside the entries that all assets have in common. A critic that reads only sums of the agents' weights could
 not tell which agent holds which asset: so each agent's weight is a separate entry, and the weight of the critic's agent
-is also multiplied by the asset's entries, since growth is a sum of such products.
+is also multiplied by the asset's entries. Growth is a sum of such products.
 """
 
 from collections.abc import Sequence
@@ -128,7 +128,8 @@ class SharedCritics(nn.Module):
         hidden: Sequence[int],
     ) -> None:  # fmt: skip
         """Make A copies of the layers, whose inputs are the entries of an asset, its weights in all actions, and
-        products."""
+        products of both.
+        """
         super().__init__()
         if action_size not in (layout.assets, layout.assets + 1):
             raise ValueError(
@@ -168,5 +169,5 @@ class SharedCritics(nn.Module):
 
 
 def _entries(layout: Layout, common: Sequence[int]) -> int:
-    """Return the number of entries of one asset in the result of `assets_of`."""
+    """Return the number of entries of one asset: features, returns, any held weight, and the `common` ones."""
     return layout.features + layout.window + (layout.weights is not None) + len(common)

@@ -79,13 +79,17 @@ class SharedActor(nn.Module):
         return mean, bounded(spread)
 
     def run(self, observation: Tensor) -> tuple[Tensor, Tensor, Any]:
-        """Return the mean, the log standard deviation before `bounded`, and the stored values, which `pull` needs."""
+        """Return (mean, log standard deviation before `bounded` limits it, stored values), which `pull` needs for the
+        gradient.
+        """
         with torch.enable_grad():
             kept = self._heads(observation)
         return kept.mean.detach(), kept.spread.detach(), kept
 
     def pull(self, d_mean: Tensor, d_spread: Tensor, kept: Any) -> None:
-        """Compute the gradient of a loss by all parameters, from its gradients by mean and log standard deviation."""
+        """Compute a loss's gradient with respect to all parameters, from the gradients with respect to mean (`d_mean`)
+        and log standard deviation (`d_spread`).
+        """
         self.gradient.zero_()
         torch.autograd.backward(kept, (d_mean, d_spread))
 
@@ -136,7 +140,7 @@ class SharedCritics(nn.Module):
         return torch.stack(values)
 
     def run(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Any]:
-        """Return the values float32[2, R], and the stored values, which `pull` and `by_action` need."""
+        """Return the values float32[2, R], and stored values, from which `pull` and `by_action` compute gradients."""
         learns = self._leaves[0].requires_grad
         action = action.detach().requires_grad_(learns)
         with torch.set_grad_enabled(learns):
@@ -144,14 +148,16 @@ class SharedCritics(nn.Module):
         return values.detach(), Judged(values, action)
 
     def pull(self, d: Tensor, kept: Any) -> None:
-        """Compute the gradient of a loss by all parameters, from its gradients `d` float32[2, R] by the values."""
+        """Compute a loss's gradient with respect to all parameters, from the gradients `d` float32[2, R] with respect
+        to the values.
+        """
         self.gradient.zero_()
         torch.autograd.backward(kept.values, d, inputs=self._leaves)
 
     def by_action(self, d: Tensor, kept: Any, size: int) -> Tensor:
-        """Return the gradients float32[R, size] of a loss by the last `size` entries of the actions.
+        """Return the gradients float32[R, size] of a loss with respect to the last `size` entries of the actions.
 
-        `d` float32[2, R] are the gradients of the loss by the values. The stored gradient is unchanged.
+        `d` float32[2, R] are the gradients of the loss with respect to the values. The stored gradient is unchanged.
         """
         (slope,) = torch.autograd.grad(kept.values, kept.action, d)
         return slope[:, -size:]
@@ -229,9 +235,9 @@ class SharedQ(nn.Module):
         return self._values.detach()
 
     def pull(self, slope: Tensor) -> None:
-        """Compute the gradient of a loss by all parameters, and write it into `gradient`.
+        """Compute the gradient of a loss with respect to all parameters, and write it into `gradient`.
 
-        `slope` float[R, A] are the gradients of the loss by the values that the last `run` returned. Axes: R
+        `slope` float[R, A] are the gradients with respect to the values that the last `run` returned. Axes: R
         observations, A allocations.
         """
         assert self._values is not None

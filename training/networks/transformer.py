@@ -76,8 +76,8 @@ class Block(nn.Module):
         part = width // self.heads
 
         def headed(layer: Linear, number: int, given: str, perm: tuple[int, ...], scale: float = 1.0) -> str:
-            """Add the product of `given` with `width` columns of `layer`, from column `number` x width on, times
-            `scale`. The product [W, heads, width / heads] is transposed by `perm`.
+            """Add the product of `given` with columns of `layer`, from column `number` x width to the next multiple of
+            width, times `scale`. The product [W, heads, width / heads] is transposed by `perm`.
 
             Returns the name of the result.
             """

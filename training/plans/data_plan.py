@@ -97,8 +97,8 @@ def lay(onto: Table, changes: Mapping[str, Any], prefix: str = "") -> list[str]:
 def converted(name: str, table: Table, usual: Table, kind: Any, mistakes: list[str]) -> Any:
     """Return the value of `table[name]` converted to `kind`, and append a message for each mistake to `mistakes`.
 
-    A key with a wrong value gets its value in `usual`, and the conversion is tried again, so that one mistake does not
-    hide the next. Returns None where the values of several keys together break a rule.
+    A wrong value is replaced by the key's value in `usual`, and the conversion is tried again, so that one mistake does
+    not hide the next. Returns None where the values of several keys together break a rule.
     """
     value = table[name]
     while True:

@@ -92,8 +92,8 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("training needs market.episodes.random = true and market.episodes.together = 1")
 
     def held(self, symbols: int) -> int:
-        """Return how many of `symbols` symbols a discrete allocation holds: the fraction `breadth` of them, 0 for a
-        breadth of 0.
+        """Return how many of `symbols` symbols a discrete allocation holds: the fraction `breadth` of them; 0 where
+        `breadth` is 0.
 
         The number is rounded and at least 1. The number is lower where there would be more than ALLOCATIONS
         allocations.
@@ -323,8 +323,8 @@ def restored(table: Mapping[str, object]) -> Plan:
 
 
 def _without_null(table: Mapping[str, object]) -> Table:
-    """Return a table without keys of null, which stands for infinity or None in JSON: both are the default of their
-    key.
+    """Return a table without the keys whose value is null. In JSON null stands for infinity or None, the default of
+    such a key.
     """
     return {
         key: _without_null(value) if isinstance(value, dict) else value

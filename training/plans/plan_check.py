@@ -81,10 +81,10 @@ def warmup_fault(data: DataPlan, warmup_days: int, train: Split, day_ns: NDArray
 
 
 def _data_mistakes(base: Plan, fields: Fields, read: Callable[[Path], None]) -> list[str]:
-    """Return the mistakes in the data of a plan; a field with a mistake is replaced by its value in `base`, or is not
-    checked.
+    """Return the mistakes in the data of a plan.
 
-    A field with a mistake is None. `read` is called with the file of bars before it is read here, and may raise.
+    A field that has a mistake already is None in `fields`: its value in `base` is used, or it is not checked. `read` is
+    called with the file of bars before it is read here, and may raise.
     """
     data, mistakes = fields["data"], list[str]()
     splits = fields["splits"] or base.splits

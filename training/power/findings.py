@@ -91,7 +91,7 @@ def read_lines(path: Path, kind: type[Line]) -> list[Line]:
 
 
 def read_findings(path: Path) -> list[Finding]:
-    """Return the findings of a file, and of a repeated seed the last one. Raises FindingsError.
+    """Return the findings of a file; of a seed that occurs more than once, only the last one. Raises FindingsError.
 
     The list is empty where there is no file.
     """
@@ -108,8 +108,9 @@ def append(path: Path, line: Struct) -> None:
 def verdict(findings: Iterable[Finding]) -> str:
     """Return the verdict of the seeds of one cell, in words; "no verdict" for fewer than SEEDS.
 
-    A cell is one plan, planted signal, cost, data and learner. `above` and `below` compare a seed's 95 % interval with
-    equal weight. `share` is the learner's gain as a share of the gain of the reference rule, which knows the signal.
+    A cell is one plan, planted signal, cost, data and learner. "Above" and "below" say where a seed's 95 % interval is
+    from equal weight. "Share" is the learner's gain as a share of the gain of the reference rule, which knows the
+    signal.
     """
     by_seed = list(findings)
     count = len(by_seed)

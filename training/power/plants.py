@@ -98,7 +98,9 @@ class Planted(Struct, frozen=True):
 
 
 def read_plants(path: Path) -> dict[str, Plant]:
-    """Return the plants of a TOML file by name: a table for each, with the fields of Plant. Raises PlantError."""
+    """Return the plants (artificial signals) of a TOML file by name: each is a table with the fields of Plant. Raises
+    PlantError.
+    """
     try:
         plants = msgspec.toml.decode(path.read_bytes(), type=dict[str, Plant])
     except OSError as error:
@@ -113,7 +115,7 @@ def read_plants(path: Path) -> dict[str, Plant]:
 
 
 def _with_path(path: Path, plant: Plant) -> Plant:
-    """Return the plant with its `values` path, which is relative to the TOML file `path`, resolved."""
+    """Return the plant with its path `values` resolved. In the TOML file `path` it is relative to that file."""
     return msgspec.structs.replace(plant, values=str(path.parent / plant.values)) if plant.values else plant
 
 
@@ -175,7 +177,9 @@ def planted(plant: Plant, panel: Panel, train: range) -> Planted:
 
 
 def _column(plant: Plant, panel: Panel) -> int:
-    """Return the column of the plant's symbol in the panel. Raises PlantError for a symbol that the panel lacks."""
+    """Return the panel's column of the symbol of a plant (artificial signal). Raises PlantError for a symbol that the
+    panel lacks.
+    """
     if not plant.symbol:
         return 0
     if plant.symbol not in panel.symbols:
@@ -184,7 +188,7 @@ def _column(plant: Plant, panel: Panel) -> int:
 
 
 def _of_file(plant: Plant, panel: Panel) -> Planted:
-    """Read the plant of shape "file" for the sessions and symbols of the panel; a missing value is 0."""
+    """Read the plant (artificial signal) of shape "file" for the panel's sessions and symbols; a missing value is 0."""
     path = Path(plant.values)
     try:
         frame = pl.read_parquet(path)
@@ -215,8 +219,8 @@ def _of_file(plant: Plant, panel: Panel) -> Planted:
 
 
 def planted_plan(plan: Plan, plant: Planted, panel: Panel, folder: Path) -> Plan:
-    """Return the plan with the columns of a plant in its sight (the input of the policy); the files of these columns
-    are written to `folder`.
+    """Return the plan with the columns of a plant (artificial signal) in its sight (the input of the policy); the files
+    of these columns are written to `folder`.
 
     Raises OSError.
     """

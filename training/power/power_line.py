@@ -65,9 +65,7 @@ class Power(Struct, frozen=True):
 
     @property
     def weaker(self) -> float | None:
-        """The next weaker strength than `least`, which nobody could have seen; None where `least` is the weakest or
-        None.
-        """
+        """The strength next below `least`, which nobody could have seen; None where `least` is None or the weakest."""
         below = [ic for ic in STRENGTHS if self.least is not None and ic < self.least]
         return max(below, default=None)
 

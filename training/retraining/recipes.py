@@ -246,7 +246,7 @@ class ForestRecipe:
         return {"kind": "forest", "symbols": list(self.symbols), **msgspec.to_builtins(self._plan)}
 
     def moved(self, days: int, *, expanding: bool) -> "ForestRecipe":
-        """Return the recipe with its days moved by `days`; with `expanding` the first day stays."""
+        """Return the recipe with its first and last day moved by `days`; with `expanding` the first day stays."""
         plan, by = self._plan, timedelta(days=days)
         first = plan.first if expanding else plan.first + by
         return ForestRecipe(self.symbols, msgspec.structs.replace(plan, first=first, last=plan.last + by))

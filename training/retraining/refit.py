@@ -70,7 +70,8 @@ class Decision(Struct, frozen=True, forbid_unknown_fields=True):
 
     `version` is the folder of the new version, and `current` the path of the model in use. `digest` and
     `current_digest` are the digests of their manifests. `current` and `current_digest` are "" without a model in use.
-    `promoted` is True when the new version became current, and so the challenger of agents that name the folder.
+    `promoted` is True when the new version became current; agents that name the folder then have it as their
+    challenger.
     """
 
     schema: int

@@ -68,8 +68,7 @@ class Evaluated(Struct, frozen=True):
 
 
 def window_of(folder: Path, first: date | None, last: date | None) -> tuple[date, date]:
-    """Return the dates of a window; a date of None is replaced by the date of the test part in the training of the
-    artifact in `folder`.
+    """Return (first, last) date of a window. None is replaced by the first or last date of the artifact's test part.
 
     Raises ArtifactError, and ValueError for an artifact that names no such part.
     """

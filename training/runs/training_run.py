@@ -185,8 +185,7 @@ def seats_of(plan: Plan) -> tuple[Seat, ...]:
 
 
 def shape_of(plan: Plan, fitted: Fitted) -> Shape:
-    """Return kind, layer widths and number of parameters of the acting network. A transformer has one width, its
-    `width`."""
+    """Return kind, layer widths and number of parameters of the acting network. A transformer has one width."""
     learner, count = msgspec.to_builtins(plan.learner), writer.parameters_of(fitted.learner)
     kind, settings = learner.get("network", "mlp"), {name: learner[name] for name in learners()[plan.agent].shape}
     if kind == "transformer":

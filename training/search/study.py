@@ -4,8 +4,8 @@ The test part of the data cannot be read by trials. A study, the record of a sea
 trials are repeated. Each trial draws from a random generator of its own, so that a continued search with one worker has
 the results of an uninterrupted one.
 
-What can go wrong. A trial would be chosen by the test part: so the test part is sealed: reading it raises an error. An
-interrupted study would end with other trials than an uninterrupted one: so each trial's generator depends on the
+What can go wrong. A trial would be chosen by the test part: so the test part is sealed, and reading it raises an error.
+An interrupted study would end with other trials than an uninterrupted one: so each trial's generator depends on the
 study's seed and the trial's index alone, and the reports of an interrupted attempt are repeated for the pruner, which
 ends bad trials early. A study would go on with other settings or data: so such a study is refused, and the message
 names the first setting that differs. Two searches would write one file: so the second search is refused.
@@ -216,9 +216,10 @@ class Course:
     ) -> None:
         """Mark the trials that an interrupted run left open as failed. `broken` counts interrupted trials of all runs.
 
-        `note` gets the row of each ended trial. `folder` None: trials store no files. `parallel` is True for several
-        workers. `_trials`, `_folders` and `_reported` (the steps reported to Optuna) have an entry for each trial of
-        this run, by number. `_asked_to_end` is "pruned" where the pruner ends a trial, "cut" where the study stops.
+        `note` gets the row of each ended trial. With `folder` None, trials store no files. `parallel` is True for
+        several workers. `_trials`, `_folders` and `_reported` (the steps reported to Optuna) have an entry for each
+        trial of this run, by number. `_asked_to_end` is "pruned" where the pruner ends a trial, "cut" where the study
+        stops.
         """
         self._study, self._search, self._note = study, search, note
         self._folder, self._parallel = folder, parallel

@@ -1,7 +1,7 @@
 """The trials of a hyper-parameter study as rows, and the importance of the searched keys.
 
 What can go wrong. An interrupted trial would count as a result, since Optuna has the same state for failed and for
-interrupted trials. A failed trial has a recorded reason: so a failed trial without a reason counts as interrupted: it
+interrupted trials. A failed trial has a recorded reason: so a failed trial without a reason counts as interrupted. It
 is not among the rows, and its index is used again.
 """
 

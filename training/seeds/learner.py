@@ -42,8 +42,8 @@ def sound(learner: Algorithm) -> bool:
 def policy_of(learner: Algorithm, scale: Scale | None, market: MarketPlan, symbols: tuple[str, ...]) -> Policy:
     """Return the learner's greedy policy, a function of raw observations.
 
-    Several agents trade the mean of their weights, by their shares of the capital. The policy decides on the learner's
-    device, and returns actions on the device of the observations.
+    Several agents trade the mean of their weights, each weighted by the agent's share of the capital. The policy
+    decides on the learner's device, and returns actions on the device of the observations.
     """
     device = learner.vectors()[0].device
     on_device = _joint(learner, scale, market.seats, symbols, device) if market.seats else _single(learner, scale)
@@ -69,8 +69,8 @@ def _single(learner: Algorithm, scale: Scale | None) -> Policy:
 def _joint(
     learner: Algorithm, scale: Scale | None, seats: tuple[Seat, ...], symbols: tuple[str, ...], device: torch.device
 ) -> Policy:
-    """Return the greedy policy of a learner with several agents: the mean of their capped weights by capital, the rest
-    in cash.
+    """Return the greedy policy of a learner with several agents: the mean of their capped weights, each weighted by
+    capital. The rest is cash.
     """
     # 1 for each asset that the agent may hold and for cash, which is last
     permitted = torch.tensor(

@@ -176,7 +176,8 @@ class _Course:
     def __init__(
         self, plan: Plan, markets: Markets, seed: int, folder: Path | None, report: Callable[[Progress], bool]
     ) -> None:
-        """Make the environment and an untrained learner; `begin` opens the records. `folder` None: nothing is written.
+        """Make the environment and an untrained learner; `begin` opens the records. With `folder` None, nothing is
+        written.
 
         `place` is the progress of the seed, `_best` the policy with the best score so far (empty before the first
         evaluation), and `_files` its records.

@@ -46,8 +46,8 @@ class Walked(NamedTuple):
 def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None = None) -> Walked:
     """Evaluate a policy from the first row of `market` to its last. A bankrupt account keeps its last equity.
 
-    `kind` is the kind of the policy's actions, by default that of the plan `of`. The second argument of the policy is
-    True at the first observation.
+    `kind` is the kind of the policy's actions, by default the kind in the plan `of`. The second argument of the policy
+    is True at the first observation.
     """
     kind = kind or of.kind
     simulator = Simulator(
@@ -81,7 +81,8 @@ def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None =
 def excess(
     walked: Walked, equal: Walked, by: Literal["excess", "growth"] = "excess", errors: float = USUAL_ERRORS
 ) -> float:
-    """Return a yearly measure of daily log returns above those of the account `equal`, less `errors` standard errors.
+    """Return a yearly measure of daily log returns above the returns of the account `equal`, less `errors` standard
+    errors.
 
     With `by` "excess" the measure is the information ratio, whose standard error for independent days is 1 /
     sqrt(years) (Lo 2002). With "growth" the measure is the mean, the log growth above that of `equal`. Both measures

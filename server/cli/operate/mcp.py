@@ -111,7 +111,7 @@ def mcp(
 
 
 def _http_address(url: str) -> str:
-    """Return the address of --url unchanged, or empty. Raises Failure for text that is no HTTP address."""
+    """Return `url` unchanged if it is an HTTP address or empty. Raises Failure for any other text."""
     address_parts = urlsplit(url)
     if url and (address_parts.scheme not in ("http", "https") or not address_parts.hostname):
         raise Failure(f"--url {url!r:.80} is not an address; write http://127.0.0.1:8000", USAGE)
@@ -162,7 +162,7 @@ def _secret(file: Path) -> str:
 
 
 def _certificate(certificate: Path | None, key: Path | None, http: str) -> tuple[Path, Path] | None:
-    """Return (certificate file, key file); None without them, which only a loopback host permits.
+    """Return (certificate file, key file), or None for a loopback host without a certificate.
 
     Raises Failure for one file without the other, for a certificate and key that do not fit each other, and for any
     other host without a certificate.

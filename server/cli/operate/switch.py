@@ -87,7 +87,7 @@ def switch(
 
 @contextmanager
 def _hint_at_house_halt(name: Name) -> Iterator[None]:
-    """Add a hint to the error of a halt of an agent or symbol that the API does not answer.
+    """When the API does not answer a halt of an agent or symbol, add a hint to the error.
 
     The hint: a halt of the house (the whole account) works without the API. The errors of other commands than "halt"
     are not changed.

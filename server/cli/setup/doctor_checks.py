@@ -29,7 +29,7 @@ ROOT: Final = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The result of one check: passed, failed, or (`ok` None) not made; then `text` is the reason."""
+    """The result of one check: `ok` is True (passed), False (failed) or None (not made; `text` has the reason)."""
 
     name: str
     ok: bool | None
@@ -126,7 +126,9 @@ def _sinks(config: Config) -> Iterator[Check]:
 
 
 def _torch(before: bool) -> Check:
-    """Check that trading does not import torch. With `before` True, torch was imported before the doctor ran."""
+    """Check that trading does not import torch. If `before`, torch was imported before the doctor ran, which proves
+    nothing.
+    """
     if "torch" in sys.modules and not before:
         return Check("torch", False, "was imported by the trading core, which must not need it")
     installed = find_spec("torch") is not None
@@ -167,8 +169,8 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
 def _policies(config: Config, assembly: Any) -> Iterator[Check]:
     """Call each policy twice on one view, at the first sample at which it may decide, and compare the decisions.
 
-    The engine runs on the recorded bars, and gets no weights for its questions, so that nothing is traded. An outside
-    agent decides by proposals and is not asked.
+    The engine runs on the recorded bars, and receives an empty decision for each agent, so that nothing is traded. An
+    outside agent decides by proposals and is not asked.
     """
     from msgspec.structs import replace
 

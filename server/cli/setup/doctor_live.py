@@ -161,7 +161,7 @@ def _disk(where: Place) -> Check:
 
 
 def _rights(config: Config, where: Place) -> Check:
-    """Check that only its owner may write into the state folder, and that only its owner may read the token in it."""
+    """Check that other users may neither write into the state folder nor read the token in it."""
     folder = where.folder
     if not folder.exists():
         return Check("rights", False, f"{folder} does not exist: name the folder of the paper run with --state")
@@ -174,7 +174,7 @@ def _rights(config: Config, where: Place) -> Check:
 
 
 def _paper(config: Config, where: Place) -> Check:
-    """Check that the longest earlier run in the mode paper or shadow has the sessions that [live] demands.
+    """Check that the longest earlier run in the mode paper or shadow had as many sessions as [live] demands.
 
     Only runs with these agents on this market count.
     """

@@ -34,9 +34,9 @@ class Place(NamedTuple):
 def place_in(config: Path) -> Place:
     """Return where the agent is in the configuration, or will be appended.
 
-    A new agent gets the capital that no agent has; of an agent that exists, `capital` is None. Raises ConfigError for a
-    faulty configuration. Raises Failure for a missing file and where the agents have the whole capital. A command calls
-    the function before the training, so that these failures come at once.
+    A new agent gets the capital that no agent has; for an agent that exists, `capital` is None. Raises ConfigError for
+    a faulty configuration. Raises Failure for a missing file and where the agents have the whole capital. A command
+    calls the function before the training, so that these failures come at once.
     """
     if not config.is_file():
         fault = f"{config}: there is no such file; `quantd data import FILE --into {config}` writes one for your bars"

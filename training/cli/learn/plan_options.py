@@ -58,8 +58,8 @@ def plan_of(
 
     Data, splits and sight (the input of the policy) are checked before `plans.plan` is imported, since that import
     loads torch and takes seconds. With `files`, the bars are read. `sets` are texts KEY=VALUE with dotted keys
-    (`data.bars`). `changes` maps such keys to the values of the options, and `table` is the plan with these values.
-    `probed` first reads a file of bars in a child process, because a damaged file may crash the process that reads it.
+    (`data.bars`). A file of bars is first read in a child process, because a damaged file may crash the process that
+    reads it.
     """
     from quantd.daemon.cli.setup.bar_files import probed
     from quantd.training.plans.data_plan import PlanError, decoded, laid, located

@@ -93,7 +93,7 @@ class Dqn(OffPolicy):
         """Return actions int64[B] for training: the action of the largest value or, with probability epsilon, a random
         one.
 
-        With `noisy` networks, return the action of the largest value under drawn noise. Axes: B environments.
+        With noisy networks, return the action of the largest value under drawn noise. Axes: B environments.
         """
         random, rows = self.random, len(observation)
         if self.plan.noisy:

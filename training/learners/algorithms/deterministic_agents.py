@@ -33,9 +33,10 @@ from quantd.training.networks.sizes import required
 
 
 class Maddpg(OffPolicy):
-    """The learner MADDPG; it learns in any VectorEnv with "simplex" or "box" actions and `plan.agents` rows per desk.
+    """The learner MADDPG; it learns in any VectorEnv with "simplex" or "box" actions and `plan.agents` rows per desk
+    (group of agents).
 
-    Raises ValueError for discrete actions, and for a layout with more market entries than an observation.
+    Raises ValueError for discrete actions, and for a layout with more market entries than an observation has in all.
     """
 
     losses = ("critic", "actor", "value", "noise")
@@ -106,17 +107,18 @@ class Maddpg(OffPolicy):
         return action if greedy else self._disturbed(action, self.noise)
 
     def explore(self, observation: Tensor) -> Tensor:
-        """Return actions: uniform in the first `warmup` steps, then the actors' actions with noise."""
+        """Return actions: uniform in the first `plan.warmup` steps, then the actors' actions with noise."""
         if self.steps < self.plan.warmup:
             return uniform(self.kind == "box", len(observation), self.action_size, self.random)
         return self.act(observation, greedy=False)
 
     def update(self, replay: JointReplay, tell: bool) -> Tensor | None:
-        """Make one gradient step of all critics and all actors, and move their targets by `tau`.
+        """Make one gradient step of all critics and all actors, and move their target networks by the fraction
+        `plan.tau`.
 
-        With `tell`, returns float[4], the values named in `losses`; else None. Source: Lowe et al. 2017. The critic of
-        an agent values the joint state and the actions of all agents. Where an agent's episode terminated, the value of
-        its next state counts as 0.
+        With `tell`, returns float[4]: the losses of critics and actors, the mean value of the actions, and the noise;
+        else None. Source: Lowe et al. 2017. The critic of an agent values the joint state and the actions of all
+        agents. Where an agent's episode terminated, the value of its next state counts as 0.
         """
         plan = self.plan
         batch = replay.sample(plan.batch, self.random)
@@ -175,7 +177,8 @@ def _networks(
 ) -> Networks:
     """Return the actors and critics of MADDPG, with random initial weights.
 
-    `input_sizes` are the sizes of observation and joint state, `action_sizes` the sizes of coordinates and action.
+    `input_sizes` are (size of an observation, size of the joint state), and `action_sizes` (number of coordinates, size
+    of an action).
     """
     agents, (observation_size, state_size), (coordinates, action_size) = plan.agents, input_sizes, action_sizes
     if plan.network == "shared":

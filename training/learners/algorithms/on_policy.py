@@ -1,8 +1,8 @@
 """The common part of PPO and A2C: a network, its action distribution, one generator, and the training loop.
 
 What can go wrong. A resumed training would differ from an uninterrupted one, or a recurrent policy would keep its state
-beyond an episode: so the saved state includes the random generator, the state of the environment and the carry (the
-state of a recurrent network).
+beyond an episode: so the saved state includes the random generator, the environment and the carry (the state of a
+recurrent network).
 
 What the order guarantees. The report of a rollout comes after its update, when steps and environment have moved on,
 because a checkpoint is written at the report.
@@ -35,7 +35,7 @@ from quantd.training.networks.transformer import Transformer
 
 
 class OnPolicy:
-    """Base class of a learner of rollouts, `horizon` steps of all environments. All draws come from its own generator.
+    """Base class of a learner from rollouts of `horizon` steps each. All draws come from the learner's own generator.
 
     A subclass declares the type of `plan`, which has `horizon`, and the methods `_optimiser` and `_update`. `_update`
     learns from a rollout, and returns its losses if a report is due. In this class these two methods raise

@@ -60,8 +60,8 @@ def slopes(judged: Evaluation, value: Tensor, batch: Batch, plan: PpoPlan, tell:
     """Return the gradients of the loss: value_weight x squared error - entropy_weight x entropy - clipped surrogate.
 
     The terms of the loss are equations 7 and 9 of Schulman et al. 2017, means over the R rows. `judged` has the
-    log-probabilities and entropies of the actions, and `value` float[R] the critic's values. The gradients are by
-    log-probability, by entropy and by value. With `tell`, the losses are included.
+    log-probabilities and entropies of the actions, and `value` float[R] the critic's values. The gradients are with
+    respect to log-probability, entropy and value. With `tell`, the losses are included.
     """
     rows = len(value)
     variance, mean = torch.var_mean(batch.advantage, correction=0)

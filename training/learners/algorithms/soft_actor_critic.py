@@ -51,8 +51,8 @@ class Squash:
     def draw(self, mean: Tensor, log_spread: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return (actions float[R, A], log densities float[R]) of R rows, for standard normal noise float[R, K].
 
-        Actions and log densities are differentiable by `mean` and `log_spread`, the mean and the log standard deviation
-        of the K coordinates. Axes: A entries of an action.
+        Actions and log densities are differentiable with respect to `mean` and `log_spread`, the mean and the log
+        standard deviation of the K coordinates. Axes: A entries of an action.
         """
         coordinates = mean + noise * log_spread.exp()
         log_prob = (-0.5 * noise * noise - log_spread - 0.5 * LOG_2PI).sum(-1)
@@ -62,9 +62,10 @@ class Squash:
         return self.family.mode(coordinates), log_prob
 
     def pull(self, action: Tensor, by_action: Tensor, by_log_prob: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gradients float[R, K] of a loss by the mean and by the log standard deviation of the coordinates.
+        """Return a loss's gradients float[R, K] with respect to the mean, and the log standard deviation, of the
+        coordinates.
 
-        `by_action` float[R, A] and `by_log_prob`, a number, are the gradients of the loss by action and by log density.
+        `by_action` float[R, A] and `by_log_prob`, a number, are its gradients with respect to action and log density.
         `shift` float[R, K] is the noise from which `action` was drawn, times the standard deviation. Axes: R rows, K
         coordinates of an action, A entries of an action.
         """
@@ -113,7 +114,7 @@ class Sac(OffPolicy):
         return self.squash.family.mode(mean) if greedy else self.squash.draw(mean, log_spread, self._noise(mean))[0]
 
     def explore(self, observation: Tensor) -> Tensor:
-        """Return actions float[B, A]: uniform in the first `warmup` steps, then draws of the policy.
+        """Return actions float[B, A]: uniform in the first `plan.warmup` steps, then draws of the policy.
 
         Axes: B environments, A entries of an action.
         """
@@ -125,7 +126,8 @@ class Sac(OffPolicy):
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
         """Make one gradient step of critics, actor and temperature (the weight of the entropy).
 
-        With `tell`, returns float[4], the values named in `losses`; else None. Source: Haarnoja et al. 2018.
+        With `tell`, returns float[4]: the losses of critics and actor, the temperature and the entropy; else None.
+        Source: Haarnoja et al. 2018.
         """
         plan, squash = self.plan, self.squash
         batch = replay.sample(plan.batch, self.random)
@@ -179,7 +181,8 @@ Networks = tuple[GaussianActor | SharedActor, TwinCritics | SharedCritics, TwinC
 
 
 def _networks(plan: SacPlan, sizes: tuple[int, int], coordinates: int, random: torch.Generator) -> Networks:
-    """Return the networks with initial weights drawn from `random`. `sizes` are the sizes of observation and action.
+    """Return the networks with initial weights drawn from `random`. `sizes` are (size of an observation, size of an
+    action).
 
     `coordinates` is the number of the Gaussian coordinates from which an action is computed. The target's initial
     weights do not matter: the caller replaces them by the weights of the critics.
