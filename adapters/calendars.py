@@ -99,7 +99,7 @@ class _CacheFile(Struct, frozen=True):
 
 
 def day_ns(day: date) -> int:
-    """Return 00:00 UTC of `day` in ns, by which a session is dated."""
+    """Return 00:00 UTC of `day` in ns, which is the form of a session's date."""
     return (day - _EPOCH).days * DAY_NS
 
 
@@ -148,8 +148,8 @@ def _version_numbers(text: str) -> tuple[int, ...]:
 
 
 def names() -> tuple[str, ...]:
-    """Every valid calendar name, including aliases such as "NYSE". Imports the library `exchange_calendars` if it is
-    newer than the bundled tables."""
+    """Return every valid calendar name, including aliases such as "NYSE". Imports the library `exchange_calendars` if
+    it is newer than the bundled tables."""
     if not _library_is_newer():
         return tables().names
     import exchange_calendars  # type: ignore[import-untyped]
@@ -184,7 +184,7 @@ def sessions(
 
 
 def _between(wide: Sessions, start: date, end: date) -> Sessions:
-    """The sessions dated from `start` to `end`, both inclusive."""
+    """Return the sessions dated from `start` to `end`, both inclusive."""
     span = slice(bisect_left(wide.day_ns, day_ns(start)), bisect_right(wide.day_ns, day_ns(end)))
     return Sessions(wide.name, wide.zone, wide.day_ns[span], wide.open_ns[span], wide.close_ns[span])
 

@@ -50,8 +50,8 @@ class Certificate:
     def _refresh(self, stamps: tuple[tuple[int, int, int] | None, ...]) -> None:
         """Read the files again; after an error the previous certificate stays in use.
 
-        `stamps` are (inode, size, time of modification) of the files: files that failed are read again only once they
-        change.
+        `stamps` has (inode, size, time of modification) of each file: files that could not be read are tried again only
+        after a change.
         """
         self._stamps, file = stamps, str(self._files[0])
         try:
@@ -74,7 +74,8 @@ class Certificate:
 
 
 def end_s(certificate: Path) -> float:
-    """End of the validity of the first certificate in a file, in seconds since 1970. Raises OSError and ValueError."""
+    """Return the end of the validity of the first certificate in a file, in seconds since 1970. Raises OSError and
+    ValueError."""
     from cryptography import x509
 
     leaf, *_ = x509.load_pem_x509_certificates(certificate.read_bytes())

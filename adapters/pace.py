@@ -49,7 +49,8 @@ class Pace:
 
 
 def retry_after_s(headers: Mapping[str, str], longest_s: float) -> float:
-    """Seconds to wait by Retry-After (RFC 9110: seconds or a date), else by X-RateLimit-Reset (Unix seconds), else 0.
+    """Return the seconds to wait by Retry-After (RFC 9110: seconds or a date), else by X-RateLimit-Reset (Unix
+    seconds), else 0.
 
     The result is at most `longest_s`.
     """

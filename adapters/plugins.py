@@ -70,8 +70,8 @@ class FaultyRecord(ExplainedError):
 
 @cache
 def ordered(packages: tuple[str, ...], record: type[N], group: str) -> Mapping[str, N]:
-    """Return name -> record of a class, sorted by `order`, then name: from modules in `packages` and entry points in
-    `group`.
+    """Return the records of a class by name, sorted by `order`, then name: from modules in `packages` and entry points
+    in `group`.
 
     A package that is not installed is skipped. A module is imported only if a line of its source begins with `NAME:
     Final = CLASS(`, so that other modules of the package are not imported. Raises FaultyRecord for a name that occurs
@@ -91,7 +91,7 @@ def ordered(packages: tuple[str, ...], record: type[N], group: str) -> Mapping[s
 
 
 def declaring(package: str, declares: re.Pattern[str]) -> Iterator[str]:
-    """The modules of a package whose source has a line that matches; none where the package is not installed.
+    """Yield the modules of a package whose source has a line that matches; none where the package is not installed.
 
     `declares` is the pattern of a line.
     """
@@ -165,7 +165,7 @@ def records(package: str, record: type[R], group: str) -> Mapping[str, R]:
 
 
 def declared(package: str, record: str) -> Mapping[str, str]:
-    """Return kind -> module of the records of a class in a package, read from the sources.
+    """Return, by kind, the module of each record of a class in a package, read from the sources.
 
     A record begins with a line `NAME: Final = CLASS(`, and its kind is the first argument. Raises DoubledKind for a
     kind that two modules have.

@@ -25,8 +25,8 @@ _MINUTE_NS: Final = 60_000_000_000
 
 
 class SessionTables(Struct, frozen=True, kw_only=True):
-    """The content of the file: the sessions dated from `first` to `last`, both inclusive, as the library version
-    `library` has them.
+    """The content of the file: the sessions dated from `first` to `last`, both inclusive, according to version
+    `library` of the calendar library.
 
     `calendars` holds a compressed Table by name. `aliases` are other names of these calendars. `others` are the
     library's other calendars, which are not in the file.
@@ -51,7 +51,7 @@ class SessionTables(Struct, frozen=True, kw_only=True):
         return resolved if resolved in self.calendars else None
 
     def sessions(self, name: str, start: date, end: date) -> Sessions:
-        """The sessions of a bundled calendar dated from `start` to `end`, both inclusive and within the file.
+        """Return the sessions of a bundled calendar dated from `start` to `end`, both inclusive and within the file.
 
         In the file a calendar has a bit for each date, True for a session. Its opens and closes are minutes after 00:00
         UTC, stored only where they differ from the previous session.

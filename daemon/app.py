@@ -101,7 +101,7 @@ class Options:
 
 
 def read_config(options: Options) -> Config:
-    """The configuration with its overrides. Raises ConfigError with all mistakes."""
+    """Return the configuration with its overrides. Raises ConfigError with all mistakes."""
     config = load(options.config, known_names(), environ=options.environ, sets=options.sets)
     mistakes = [*mistakes_of(config), *(config.missing_files() or unenforced(config))]
     if mistakes:
@@ -313,17 +313,16 @@ class Edges:
         return service
 
     def status(self, state: StatusState, text: str) -> bytes:
-        """The retained MQTT message with the status of the daemon, `state`, and its `text`."""
+        """Return the retained MQTT message with the status of the daemon, `state`, and its `text`."""
         mode = self.config.quantd.mode
         return self.composer.status(state, time.time_ns(), mode=mode, version=VERSION, text=text).payload
 
     async def keep(self, service: Service, options: Options, key: str, records: Mapping[str, Edge]) -> None:
         """Run the loop until a stop, with the tasks of all edges (services around it) in one TaskGroup.
 
-        The module `edge_records` has the reasons of the order of the edges. After the loop the tasks end in three
-        groups: those of the stage STOP are cancelled, those of DELIVERED have LAST_S seconds, and those of OVER end by
-        themselves after `last` of each edge, which sends the last messages. `key` signs commands over MQTT; it is empty
-        without such commands.
+        After the loop the tasks end in three groups: those of the stage STOP are cancelled, those of DELIVERED have
+        LAST_S seconds, and those of OVER end by themselves after `last` of each edge, which sends the last messages.
+        `key` signs commands over MQTT; it is empty without such commands.
         """
         context = EdgeContext(
             service, self.parts, self.config, self.folder, self.where, self.bus, self.bus_url, self.composer,
@@ -376,7 +375,7 @@ def begun(
 
 
 def start_broker(config: Config) -> EmbeddedBroker | None:
-    """The embedded MQTT broker, if configured. Raises CannotStart when its port is in use."""
+    """Return the embedded MQTT broker, if configured. Raises CannotStart when its port is in use."""
     if config.bus.kind != "embedded":
         return None
     topic = command_topic(config) if config.bus.commands else ""
@@ -389,7 +388,7 @@ def start_broker(config: Config) -> EmbeddedBroker | None:
 
 
 def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedBroker | None) -> MqttBus:
-    """The MQTT publisher for the embedded broker or for the external broker at [bus] url."""
+    """Return the MQTT publisher for the embedded broker or for the external broker at [bus] url."""
     # the last will, which the MQTT broker publishes when the connection of the daemon breaks
     offline = composer.status("offline", time.time_ns(), mode=config.quantd.mode, version=VERSION)
     if broker is not None:
@@ -405,6 +404,6 @@ def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedB
 
 
 def bus_url(config: Config, broker: EmbeddedBroker | None) -> str:
-    """The MQTT URL at which clients subscribe to the messages of this run."""
+    """Return the MQTT URL at which clients subscribe to the messages of this run."""
     host, port, secure = address(config.bus.url) if broker is None else (broker.host, broker.port, False)
     return f"mqtt{'s' if secure or config.bus.tls is not None else ''}://{endpoint_text(host, port)}"

@@ -34,10 +34,10 @@ class WorkingOrder(Struct, frozen=True):
 
 
 class Holding(Struct, frozen=True):
-    """A position: its signed quantity, and its value at the venue's price, None where no price is known.
+    """A position: its signed quantity `qty`, and its value `worth` at the venue's price (None if no price is known).
 
-    `dust` says that the position is smaller than the venue's minimum order, so that no order can close it; empty for
-    other positions. `fault` says why its quantity cannot be used; `qty` is then 0.
+    `dust` is a text if the position is smaller than the venue's minimum order, so that no order can close it; else it
+    is empty. `fault` says why its quantity cannot be used; `qty` is then 0.
     """
 
     symbol: str
@@ -77,7 +77,7 @@ def sound_holding(holding: Holding) -> Holding:
 
 
 class Ended(NamedTuple):
-    """The end of an order as the venue words it ("canceled"), and the quantity that it filled."""
+    """The end of an order in the venue's words ("canceled"), and the quantity that was filled."""
 
     status: str
     filled: Decimal
@@ -101,10 +101,10 @@ class AccountExit(Protocol):
         """Disconnect."""
 
     async def number(self) -> str:
-        """The account number, empty where the venue has none."""
+        """Return the account number, empty where the venue has none."""
 
     async def orders(self) -> Sequence[WorkingOrder]:
-        """Every open order."""
+        """Return every open order."""
 
     async def cancel_all(self) -> None:
         """Cancel every open order in one request; nothing where the venue has no such request."""
@@ -116,7 +116,7 @@ class AccountExit(Protocol):
         """Return how orders ended, by order id; an order whose end is not known is absent."""
 
     async def holdings(self) -> Sequence[Holding]:
-        """Every position."""
+        """Return every position."""
 
     async def close_position(self, holding: Holding, client_id: str) -> str:
         """Close a position by a market order, and return the id of that order.

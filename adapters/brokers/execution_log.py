@@ -93,8 +93,8 @@ class ExecutionLog(Struct):
     def add(self, *executions: Execution) -> None:
         """Add executions that are not known yet.
 
-        Executions with an id get the next interval of the order's quantity, sorted by time and id. Executions with a
-        cumulative quantity state their interval themselves.
+        Executions with an id are sorted by time and id, and get adjacent intervals of the order's quantity in this
+        order. Executions with a cumulative quantity state their interval themselves.
 
         The interval of an execution ends at its `cum_nano`, the filled quantity of the order after it, in nano-units.
         """
@@ -152,8 +152,8 @@ class ExecutionLog(Struct):
         return fills
 
     def _average_price(self, low_nano: int, high_nano: int) -> int | None:
-        """The average price of the units (low, high], to the nearest nano; None while an execution within this range
-        is missing."""
+        """Return the average price of the units in (`low_nano`, `high_nano`], to the nearest nano-currency; None while
+        an execution within this range is missing."""
         size = notional = 0
         for execution in self.executions.values():
             overlap = min(high_nano, execution.cum_nano) - max(low_nano, execution.cum_nano - execution.size_nano)

@@ -125,7 +125,8 @@ def reports_of(
     `ended` is the cause of the order's end, None while it is open. `cum_nano` is the filled quantity by the venue's own
     count; if it exceeds the known fills, the report of the end has this quantity, and the engine queries the missing
     fills. With `news_only` (for the stream), fills that were reported before are omitted, and a report without rows
-    means no news. A filled order ends with its last fill; only the stream reports that end before the fill is known.
+    means no news. The end of a filled order is its last fill. With `news_only` that end is reported even before the
+    fill is known.
     """
     total, log = abs(sent.lots), sent.log
     fills = log.fills(sent.lot_nano)

@@ -54,7 +54,7 @@ class BusCommand(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
 
     `ts` and `expires` are whole seconds since 1970 (UTC). `agent` is empty for the house, the account as a whole.
     `incident` is the id of the incident to acknowledge, and empty for other commands. `signature` is the hex
-    HMAC-SHA256 of `canonical`.
+    HMAC-SHA256 of the text that `canonical` returns.
     """
 
     v: int
@@ -181,7 +181,7 @@ class Taken(Struct):
     horizon: int = 0
 
     def admit(self, command: BusCommand, now_s: float) -> None:
-        """Raise CommandRefused unless the command is new, timely, and within the number of commands a minute.
+        """Raise CommandRefused for a command that is not new, not timely, or one too many in a minute.
 
         Times are in seconds since 1970 (UTC). `ids` has the accepted commands; `horizon` is the latest expiry of those
         that were removed from it.
@@ -203,7 +203,8 @@ class Taken(Struct):
             )
 
     def forget(self, now_s: float) -> "Taken":
-        """Return the record without the ids of expired commands: these are refused even without their id."""
+        """Return the record without the ids of expired commands. An expired command is refused for its time, so that
+        its id is no longer needed."""
         expired_ids = [id for id, expires in self.ids.items() if expires + SKEW_S < now_s]
         for id in expired_ids:
             self.horizon = max(self.horizon, self.ids.pop(id))

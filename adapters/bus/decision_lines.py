@@ -16,8 +16,8 @@ class AgentLine(Struct, frozen=True):
     """One agent's part of a decision: target weights, and signed quantities before and after its own limits.
 
     Mappings are by symbol, without zeros. `reasons` maps a symbol to the name of the limit that reduced its quantity.
-    `scale` is the fraction of the weights that fits the agent's headroom. `policy` is the name of the agent whose
-    policy decided, if that is another agent.
+    `scale` is the fraction of the weights that the agent's limits leave room for. `policy` is the name of another agent
+    if that agent's policy decided.
     """
 
     agent: str
@@ -47,9 +47,9 @@ def decision_lines(
 
     `agent_name` returns the name of an agent by index, `reason_name` the name of a reason code of the order gate.
 
-    A plan tells how the round became orders. Its arrays are bytes with one value for each symbol: `asked` are the lots
-    that an agent wants, and `allowed` the lots that its limits permit. `crossed` are lots traded between agents, `net`
-    the lots that remain for the venue. The texts omit zeros.
+    A plan tells how the round became orders. Its arrays, stored as bytes, have one value for each symbol: `asked` are
+    the lots that an agent wants, and `allowed` the lots that its limits permit. `crossed` are lots traded between
+    agents, `net` the lots that remain for the venue. The texts omit zeros.
     """
 
     def signed(data: bytes) -> dict[str, str]:

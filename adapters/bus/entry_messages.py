@@ -49,7 +49,7 @@ SentBy = Callable[[int, int], SentEntry | None]
 
 
 class _OpenBasket(NamedTuple):
-    """An order basket with open rows (orders): the agents of each row, and the rows still at the venue."""
+    """An order basket of which some rows (orders) are open at the venue, with the agents of each row."""
 
     basket: OrderBasket
     agents: Sequence[str]
@@ -91,7 +91,7 @@ class EntryComposer:
         raise TypeError(f"{type(effect).__name__} has no message")
 
     def _shares_text(self, symbol: int, shares: Sequence[tuple[int, int]]) -> dict[str, str]:
-        """Return agent -> signed quantity, from shares (agent index, signed lots) of a fill."""
+        """Return the signed quantities of a fill by the agents' names; a share is (agent index, signed lots)."""
         total: dict[str, int] = {}
         for agent, lots in shares:
             name = self._composer.agent_name(agent)
@@ -115,8 +115,8 @@ class EntryComposer:
         return open_basket
 
     def _basket_of(self, sample: int, n: int) -> _OpenBasket | None:
-        """Return a basket with open orders, None if it is lost. It is read from the store unless this process composed
-        its entry.
+        """Return a basket with open orders, None if it is lost. It is read from the store if this process has not
+        composed the journal entry that sent it.
 
         A basket has the orders of one decision; (`sample`, `n`) is its key. A basket is lost if the store has no
         journal entry that sent it.
@@ -156,8 +156,8 @@ class EntryComposer:
     ) -> Orders:
         """Return the message lines of the orders in `rows`, which have these `states`.
 
-        A line has the text `reason`; if that is None, it names the limit that reduced its order. Without `open_basket`
-        only the row, the state and the reason of an order are known.
+        A line has the text `reason`; if `reason` is None, the line names the limit that reduced its order. Without
+        `open_basket` a line has only the row, the state and the reason of its order.
         """
         universe, run, lines = self._composer.universe, self._composer.run, []
         for row, state in zip(rows, states, strict=True):

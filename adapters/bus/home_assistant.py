@@ -39,10 +39,10 @@ SENSORS: Final[dict[str, Sensor]] = {
 
 
 def device_id(prefix: str, name: str) -> str:
-    """The id of an instance's device, also the level of its topic: letters, digits and underscores of ASCII.
+    """Return the id of an instance's device, which is also a level of its topic: ASCII letters, digits and underscores.
 
-    Home Assistant ignores a document whose topic level has another character (its TOPIC_MATCHER of MQTT discovery).
-    Where a character is replaced, or prefix and name could be split in another way, a digest keeps two instances apart.
+    Home Assistant ignores a document whose topic level has another character (its TOPIC_MATCHER of MQTT discovery). The
+    id ends with a digest where a character is replaced, or where another prefix and name could give the same id.
     """
     text = re.sub(r"[^A-Za-z0-9_]", "_", f"{prefix}_{name}")
     if re.fullmatch(r"[A-Za-z0-9]+", prefix) and re.fullmatch(r"[A-Za-z0-9_]+", name):

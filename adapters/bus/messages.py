@@ -66,10 +66,11 @@ class Composer:
         reasons: Sequence[str] = (),
         switch: Mapping[int, int] | None = None,
     ) -> None:
-        """Raises ValueError when `name` or `prefix` is no valid topic.
+        """Prepare the topics of the run. Raises ValueError when `name` or `prefix` is no valid topic.
 
         `reasons` are the names of the order gate's reason codes. `switch` has the current trading switches of a
-        restarted daemon: an agent's index, or -1 for the house (the whole account), -> 0 RUN, 1 REDUCE or 2 HALT.
+        restarted daemon: it maps an agent's index, or -1 for the house (the whole account), to 0 RUN, 1 REDUCE or 2
+        HALT.
 
         `_portfolio_parts` is the number of topics that the last portfolio message filled.
         """
@@ -122,7 +123,7 @@ class Composer:
         return self._message("status", payload, retain=True)
 
     def heartbeat(self, ts: int, beat: int, slices: int, equity_micro: int) -> Message:
-        """Return a message that shows that the daemon is alive; `beat` counts these messages within the process."""
+        """Return the message that the daemon is alive; `beat` is the message's number within the process."""
         id = f"{self.run}-beat-{ts}-{beat}"
         house = _SWITCH[self._switch.get(-1, 0)]
         payload = Heartbeat(**self.stamp(id, ts), slices=slices, switch=house, equity=money_text(equity_micro))
@@ -153,13 +154,13 @@ class Composer:
         return self._message("risk", payload, retain=True)
 
     def portfolio(self, sequence: int, k: int, valued: Valued, lots: Sequence[int]) -> list[Message]:
-        """Return the account as effect `k` of journal entry `sequence` values it, with total `lots` by column (symbol),
-        in parts.
+        """Return the state of the account as messages, in parts. `valued` is effect `k` of journal entry `sequence`,
+        and `lots` are the account's total lots by column (symbol).
 
         Each part has a topic of its own. Topics of parts that only an earlier state had are cleared: an empty retained
         payload removes the topic (MQTT 3.1.1, 3.3.1.3).
 
-        `valued` is that effect, with the equity of each agent's book in micro-currency.
+        `valued` has the equity of each agent's book in micro-currency.
         """
         payload = Portfolio(
             **self.stamp(f"{self.run}-{sequence}-{k}", valued.ts),

@@ -60,7 +60,7 @@ class MessageStore(Protocol):
     """The store's outbox. A key is (run, number of the journal entry, index of the effect in it)."""
 
     def pending(self, limit: int) -> Sequence[StoredMessage]:
-        """The oldest stored messages, at most `limit`."""
+        """Return the oldest stored messages, at most `limit`."""
         ...
 
     def acknowledge(self, keys: Sequence[tuple[str, int, int]]) -> object:
@@ -68,11 +68,11 @@ class MessageStore(Protocol):
         ...
 
     def waiting(self) -> int:
-        """Number of messages stored in the outbox."""
+        """Return the number of messages stored in the outbox."""
         ...
 
     def dropped(self) -> int:
-        """Number of messages that a full store dropped in this process."""
+        """Return the number of messages that a full store dropped in this process."""
         ...
 
 
@@ -169,7 +169,7 @@ class Lanes:
         return entry
 
     def _remove(self, id: str) -> bool:
-        """Remove a message from memory and return whether it was there; the caller holds the lock."""
+        """Remove a message from memory. Returns whether it was there. The caller holds the lock."""
         message = self._messages.pop(id, None)
         self._bytes -= 0 if message is None else len(message[2])
         return message is not None

@@ -52,7 +52,7 @@ def parts_of(payload: Payload, most_bytes: int = PART_BYTES) -> list[tuple[Paylo
 
 
 def part_id(id: str, part: int) -> str:
-    """The id of a part: the id of the whole message for part 1, and the id with `/2` for part 2."""
+    """Return the id of a part: the id of the whole message for part 1, that id with `/2` for part 2, and so on."""
     return id if part == 1 else f"{id}/{part}"
 
 
@@ -70,8 +70,8 @@ def _split_rows(value: T, count: int) -> list[T]:
     """Split `value` into at most `count` pieces with equal numbers of rows. If there is a single row of a type in
     DIVISIBLE, that row is split.
 
-    A row is an entry of one of the lists or mappings of `value` (`tables`). `keys` are (field, index or key) of all
-    rows, in order.
+    A row is an entry of a list or mapping among the fields of `value`; these fields are its `tables`. `keys` has
+    (field, index or key) of every row, in order.
     """
     tables: dict[str, Any] = {
         name: rows for name in value.__struct_fields__ if isinstance(rows := getattr(value, name), list | dict)

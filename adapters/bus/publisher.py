@@ -48,7 +48,8 @@ log = logging.getLogger("quantd.bus")
 
 
 class Outbox(Shape):
-    """Messages queued for the broker, oldest first. One thread calls it, and not the thread of the event loop."""
+    """Messages queued for the broker, oldest first. A single thread calls it, other than the thread of the event
+    loop."""
 
     def pending(self, limit: int) -> Sequence[Outgoing]:
         """Return at most `limit` messages that were not acknowledged."""
@@ -493,7 +494,8 @@ class MqttBus:
 
 
 def _state(topic: str) -> str:
-    """Return the key of a topic's retained state among the suspects, the messages that the broker may never accept."""
+    """Return the key of a topic's retained state. Suspects (messages that the broker may never accept) are stored by
+    key."""
     return f"state {topic}"
 
 

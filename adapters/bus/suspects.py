@@ -85,14 +85,14 @@ class Suspects:
                 del self._bounds[topic]
 
     def lost(self, flight: Sequence[Sent], *, acknowledged: bool, now_s: float) -> Sent | None:
-        """Record a lost connection. Returns the message that is set aside as never accepted, with a new bound; None
-        without one.
+        """Record a lost connection. Returns the message that the broker never accepts, if the loss shows one and gives
+        a new bound; else None.
 
         `flight` are the messages without an acknowledgement. `acknowledged` tells whether the broker accepted another
         message on this connection.
 
         A suspect is a message that the broker may never accept; `_tries` counts the connections that were lost while it
-        was in flight alone. A bound is the size from which payloads are refused.
+        was in flight alone. A bound is a topic, and the size from which its payloads are refused.
         """
         for message in flight:
             self._tries.setdefault(message.key, 0)
@@ -110,8 +110,8 @@ class Suspects:
         return None
 
     def refused(self, message: Sent, now_s: float) -> bool:
-        """Record that the broker refuses a message. If the broker accepted no payload as large, the cause is the size,
-        else the topic.
+        """Record that the broker refuses a message. The cause is the size if the payload is longer than all that the
+        broker has accepted, else the topic.
 
         Returns whether the learned bound is new. A changed bound with the same cause is not new.
         """

@@ -99,7 +99,8 @@ class Exchange(Protocol):
 
 
 def market_of(markets: Mapping[str, Any], symbol: str, currency: str) -> str | None:
-    """Return the exchange's name of a symbol, None without a market: BTC/USD, BTC-USD and BTC are the same."""
+    """Return the exchange's name of a symbol's market in `currency`, None without a market. The symbols BTC/USD,
+    BTC-USD and BTC mean the same market."""
     return next((name for name in (symbol, symbol.replace("-", "/"), f"{symbol}/{currency}") if name in markets), None)
 
 

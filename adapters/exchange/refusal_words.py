@@ -35,7 +35,8 @@ FIX: Final = "FIX 4.4, BusinessRejectReason (380), OrdRejReason (103)"
 
 
 class ServiceWords(Struct, frozen=True):
-    """A class of words about the service of a venue: a pattern, matched without case, and the document that has it."""
+    """A class of words about the service of a venue: a pattern that ignores case, and the document that has the
+    words."""
 
     name: str
     pattern: str
@@ -97,8 +98,8 @@ class Known(Struct, frozen=True):
 
 
 def longest(table: Sequence[Known], text: str) -> Known | None:
-    """Return the record whose text is the longest one with which `text` begins, up to the end of a word; None if no
-    record matches."""
+    """Return the record that matches: its text is the beginning of `text`, up to the end of a word. Of several, the
+    longest matches; without any, None is returned."""
     lowered = text.strip().lower()
     matches = [
         entry

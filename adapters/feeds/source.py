@@ -114,7 +114,7 @@ class PartialAnswer(SourceError):
 
 
 def some(names: Sequence[str]) -> str:
-    """Return the first five names as text, and how many more there are."""
+    """Return a text with the first five names and the number of further names."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 

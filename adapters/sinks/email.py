@@ -183,7 +183,7 @@ def message_of(alert: Alert, options: EmailOptions) -> EmailMessage:
 
 
 def _local_part(id: str) -> str:
-    """The id of an alert in the form that a Message-ID allows."""
+    """Return the id of an alert in the form that a Message-ID allows."""
     return f"quantd.{id if re.fullmatch(r'[A-Za-z0-9-]{1,100}', id) else hashlib.sha256(id.encode()).hexdigest()}"
 
 

@@ -134,5 +134,5 @@ class Sink:
     needs: Callable[[Any], Collection[str]] | None = None
 
     def required(self, options: Struct) -> Collection[str]:
-        """The names of the secrets without which these options do not work."""
+        """Return the names of the secrets without which these options do not work."""
         return self.secrets if self.needs is None else self.needs(options)

@@ -105,11 +105,11 @@ class Store(Records):
         """Open a store: a state folder, a database file in one, or a database URL with `state` as the folder of the
         lock file and the head file.
 
-        With an `account` (see `lease.account_key`), this process holds the account's lease while the store is open.
-        `holder` is the name of this process in messages to a competing process. An older store whose upgrade only adds
-        tables is upgraded after `save` has made a backup of it; without `save` it is refused. Raises StoreLocked, Held,
-        StoreVersion, StoreDamaged (also when the journal is shorter than its head file says), StoreFull and
-        StoreFailing.
+        With an `account` (the key of a venue's account or of a paper run), this process holds the account's lease while
+        the store is open. `holder` is the name of this process in messages to a competing process. An older store whose
+        upgrade only adds tables is upgraded after `save` has made a backup of it; without `save` it is refused. Raises
+        StoreLocked, Held, StoreVersion, StoreDamaged (also when the journal is shorter than its head file says),
+        StoreFull and StoreFailing.
 
         The head file names the newest durable row of the journal. `capacity` is the largest number of messages in a
         queue, `lease_s` the length of the lease in seconds.
@@ -264,8 +264,8 @@ class Store(Records):
         self.close()
 
     def lock_lost(self) -> str:
-        """The reason why another process could open this state folder for writing (a lost lock); empty while none
-        can."""
+        """Return the reason why another process could open this state folder for writing (a lost lock); empty while
+        none can."""
         return self._lock.lost() if self._lock.held else ""
 
     def dropped(self, sink: str = BUS) -> int:
@@ -321,8 +321,8 @@ def read_only(where: str | Path, state: Path | None = None) -> Records:
 
 
 def _remedy_without_store(backtests: Path) -> str:
-    """Return the remedy for a missing store: the folder of backtests if it has a store, else the commands that
-    create one."""
+    """Return the remedy for a missing store: it names the folder of backtests if that has a store, else the commands
+    that create one."""
     if (backtests / FILE).exists():
         return f"the backtests have one: write --state {backtests}"
     return f"`quantd run` makes one, and `quantd backtest --journal` one in {backtests}"
@@ -341,8 +341,8 @@ def _prepare(
     claim: Claim | None,
     save: Callable[[], Path] | None,
 ) -> tuple[Lease | None, Path | None]:
-    """Create file, tables and head file of the store where missing, and take the lease. The next start completes an
-    interrupted call.
+    """Create file, tables and head file of the store where missing, and take the lease. If the call is interrupted, the
+    next start completes it.
 
     Returns the lease, and the backup of an older store that was upgraded.
 

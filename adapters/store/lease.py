@@ -80,8 +80,8 @@ class Lease:
             driver.commit()
 
     def renew(self, driver: Driver) -> float:
-        """Renew the lease within an open transaction. Returns the time to pass to `renewed` after the commit. Raises
-        Fenced.
+        """Renew the lease within an open transaction. Returns the time (seconds since boot) to pass to `renewed` after
+        the commit. Raises Fenced.
 
         The lease ends `lease_s` seconds after its renewal, by the clock of the database. A token that is not the
         account's newest finds no row: another process has the lease.
@@ -215,7 +215,8 @@ class Renewing(threading.Thread):
 
 
 def _now(driver: Driver) -> str:
-    """Return the SQL for the time in ns: the server's, so that machines need no common clock; for SQLite local time."""
+    """Return the SQL for the time in ns: the server's time, so that machines need no common clock, or local time for
+    SQLite."""
     return _CLOCK if driver.dialect == "postgresql" else str(time.time_ns())
 
 

@@ -53,7 +53,7 @@ class StateLock:
             self._fd = -1
 
     def lost(self) -> str:
-        """The reason why another process could lock the folder although this one holds the lock; empty if none
+        """Return the reason why another process could lock the folder although this one holds the lock; empty if none
         could."""
         locked = os.fstat(self._fd)
         try:

@@ -249,7 +249,7 @@ class Reader:
         return _page(self._with_ordinals(rows), rows, limit)
 
     def sampled(self) -> list[int]:
-        """Return the number of the journal entry of each valuation of the account, in the order of `equity()`.
+        """Return, for each valuation of the account in the order of `equity()`, the number of its journal entry.
 
         A valuation includes the bookings of journal entries with lower numbers.
         """

@@ -49,7 +49,7 @@ def loose(folder: Path, *private: str, write: int = WRITE) -> Iterator[tuple[Pat
 
 
 def loose_text(path: Path, bits: int) -> str:
-    """The sentence about an excess permission of `path`, with the command that removes it."""
+    """Return a sentence about the excess permission `bits` of `path`, with the command that removes them."""
     if bits & 0o044:
         return f"other users may read {path}: chmod 600 {path}"
     return f"other users may write {path}: chmod go-w {path}"
@@ -83,7 +83,8 @@ def tighten(folder: Path, token: str) -> list[str]:
 
 
 def _foreign(folder: Path, token: str) -> str:
-    """The first file name of a folder that is no state folder; empty for an empty folder and for a state folder.
+    """Return the name of the first file in a folder that is no state folder; empty for an empty folder or a state
+    folder.
 
     A folder that users share must not lose its permissions because somebody names it as state folder by mistake. A
     state folder has a file of quantd.
@@ -93,7 +94,7 @@ def _foreign(folder: Path, token: str) -> str:
 
 
 def token_of(folder: Path, name: str = "token") -> str:
-    """The token in the file `name` of a state folder; created when there is none."""
+    """Return the token in the file `name` of a state folder; created when there is none."""
     path = folder / name
     with contextlib.suppress(FileNotFoundError):
         with open(open_regular(path, os.O_RDONLY), errors="surrogateescape") as file:

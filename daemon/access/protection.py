@@ -21,12 +21,12 @@ SECRET: Final = "mqtt_command_key"
 
 
 def unenforced(config: Config) -> Sequence[Mistake]:
-    """Mistakes about access over the network and about certificates."""
+    """Return the mistakes about access over the network and about certificates."""
     return [*_reachable(config), *_reachable_bus(config), *_certificates(config)]
 
 
 def unguarded(config: Config) -> Sequence[Mistake]:
-    """The mistake of an embedded broker with a user name and no password, or with a password and no user name.
+    """Return the mistake of an embedded broker with a user name and no password, or with a password and no user name.
 
     Call this in a run only, where secrets are available.
     """
@@ -46,7 +46,7 @@ def unguarded(config: Config) -> Sequence[Mistake]:
 
 
 def command_key(config: Config) -> tuple[str, list[Mistake]]:
-    """(signing key of commands over MQTT, mistakes); the key is empty when commands are off, and with a mistake.
+    """Return (signing key of commands over MQTT, mistakes); the key is empty when commands are off, and with a mistake.
 
     A missing or short key is a mistake.
     """
@@ -66,12 +66,13 @@ def command_key(config: Config) -> tuple[str, list[Mistake]]:
 
 
 def secrets_mistakes(config: Config) -> list[Mistake]:
-    """Mistakes about secrets: one that the configuration needs and this process lacks, or one that nothing uses."""
+    """Return the mistakes about secrets: one that the configuration needs and this process lacks, or one that nothing
+    uses."""
     return [*command_key(config)[1], *unguarded(config), *lacking_secrets(config)]
 
 
 def bus_tls(config: Config, secure: bool) -> "Tls | None":
-    """The TLS settings of the client of the configured broker; None without TLS.
+    """Return the TLS settings of the client of the configured broker; None without TLS.
 
     `secure` is True when the address asks for TLS. The client trusts the embedded broker by that broker's own
     certificate.
@@ -87,7 +88,7 @@ def bus_tls(config: Config, secure: bool) -> "Tls | None":
 
 
 def embedded_settings(config: Config, host: str, port: int, open_topic: str = "") -> "EmbeddedSettings":
-    """The embedded broker as configured, at `host` and `port`."""
+    """Return the embedded broker as configured, at `host` and `port`."""
     from quantd.adapters.bus.embedded_settings import EmbeddedSettings
 
     tls, username, password = config.bus.tls, config.bus.username, secret("mqtt_password") or ""
@@ -100,7 +101,8 @@ def _file(config: Config, name: str) -> str:
 
 
 def _reachable(config: Config) -> Iterator[Mistake]:
-    """Mistakes of [api]: reads by other machines without TLS or token, and a token file with a reserved name."""
+    """Yield the mistakes of [api]: reads by other machines without TLS or token, and a token file with a reserved
+    name."""
     api = config.api
     if not is_loopback(api.host) and api.tls is None:
         text = f'= "{api.host}" sends positions and orders to other machines without TLS'
@@ -118,7 +120,7 @@ def _reachable(config: Config) -> Iterator[Mistake]:
 
 
 def _reachable_bus(config: Config) -> Iterator[Mistake]:
-    """Mistakes of an embedded broker that other machines reach without a login or without TLS."""
+    """Yield the mistakes of an embedded broker that other machines reach without a login or without TLS."""
     bus = config.bus
     if bus.kind != "embedded" or is_loopback(bus.host):
         return
@@ -131,7 +133,8 @@ def _reachable_bus(config: Config) -> Iterator[Mistake]:
 
 
 def _certificates(config: Config) -> Iterator[Mistake]:
-    """Mistakes about certificates, their keys and certificate authorities in [api] and [bus] that TLS cannot load."""
+    """Yield the mistakes about certificates, their keys and certificate authorities in [api] and [bus] that TLS cannot
+    load."""
     for section, tls in (("api", config.api.tls), ("bus", config.bus.tls)):
         if tls is None:
             continue

@@ -13,12 +13,12 @@ from quantd.trading.ports import Broker, Delists
 
 
 def venues() -> Mapping[str, Venue]:
-    """Every kind of broker, by its name in config.toml."""
+    """Return every kind of broker, by its name in config.toml."""
     return records("quantd.adapters.brokers", Venue, "quantd.brokers")
 
 
 def login_of(config: Config, universe: Universe, run: str) -> Login:
-    """The login of [broker]: to the live venue in mode live, else to the venue's sandbox."""
+    """Return the login of [broker]: to the live venue in mode live, else to the venue's sandbox."""
     table = config.broker
     return Login(
         universe,
@@ -50,7 +50,8 @@ async def may_withdraw(config: Config, universe: Universe) -> bool | None:
 
 
 def account_exit(name: str, *, live: bool, url: str, currency: str, timeout_s: float) -> AccountExit:
-    """The emergency exit of an account, which cancels orders and closes positions by API keys; not yet connected.
+    """Return the emergency exit of an account, which cancels orders and closes positions by API keys; not yet
+    connected.
 
     `name` is a venue or a crypto exchange. With `live` the account is the one with money, else that of the venue's
     sandbox. Raises VenueError when the name is wrong, KeysRefused when a key is missing.
@@ -70,5 +71,5 @@ def account_exit(name: str, *, live: bool, url: str, currency: str, timeout_s: f
 
 
 def untradable_of(venue: object) -> dict[int, str]:
-    """Column of a symbol -> reason why the venue does not trade it."""
+    """Return, by column of a symbol, the reason why the venue does not trade the symbol."""
     return venue.untradable if isinstance(venue, Delists) else {}

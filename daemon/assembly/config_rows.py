@@ -29,7 +29,8 @@ class Setting(Struct, frozen=True):
 
 
 def settings_of(config: Config) -> list[Setting]:
-    """Every setting of a configuration with its source: file and line, a variable, a profile, the house, or default.
+    """Return every setting of a configuration with its source: file and line, a variable, a profile, the house, or
+    default.
 
     The house is the whole account; its limits apply where an agent sets none.
     """
@@ -61,7 +62,7 @@ class _Effective(NamedTuple):
     profile: str | None
 
     def of(self, attribute: str, value: Any) -> tuple[Any, str]:
-        """(effective value, source) of a key that is not in the file; `value` is its value in the configuration.
+        """Return (effective value, source) of a key that is not in the file; `value` is its value in the configuration.
 
         A limit without a value has the profile's value, else the value of the house (whole account), else its default.
         """
@@ -80,9 +81,8 @@ class _Effective(NamedTuple):
 
 
 def _effective(config: Config) -> dict[tuple[str | int, ...], _Effective]:
-    """Path of a table of limits -> the limits in force: of the house (the account), of each agent, of the book of
-    manual orders, and of the places for portfolios (agents without capital). All places have the limits of the
-    first."""
+    """Return the limits in force by the path of their table: of the house (the account), of each agent, of the book of
+    manual orders, and of the places for portfolios (agents without capital), which all have the first one's limits."""
     universe, shocks = config.instruments(), shocks_of(config)
     house = house_limits(config, universe, config.feed.interval_ns)
     # None: there are no limits above those of the house

@@ -35,7 +35,7 @@ def rules_of(
     schedules: tuple[Schedule, ...],
     interval_ns: int,
 ) -> Rules:
-    """The engine's rules. `policies` are the policies of the agents, then of the shadows (agents on paper only).
+    """Return the engine's rules. `policies` are the policies of the agents, then of the shadows (agents on paper only).
 
     Price collars, fees and tolerances describe the venue: an agent has the values of the house, the whole account,
     unless it sets its own.
@@ -99,7 +99,8 @@ def rules_of(
 
 
 def macro_columns(config: Config, universe: Universe) -> tuple[str, ...]:
-    """Names of the macro series, then names of the used series of each symbol, in the order of a Tick's values."""
+    """Return the names of the macro series, then names of the used series of each symbol, in the order of a Tick's
+    values."""
     used = [series.name for series in config.feed.series if series.use]
     return (
         *(series.name for series in config.feed.macro),
@@ -110,7 +111,7 @@ def macro_columns(config: Config, universe: Universe) -> tuple[str, ...]:
 def _shadow(
     config: Config, house: Rules, k: int, agent: Agent, schedules: tuple[Schedule, ...], shocks: Mapping[str, Shock]
 ) -> Rules:
-    """The rules of shadow `k`, an agent on paper: a house (account) of this agent alone, at a simulated venue.
+    """Return the rules of shadow `k`, an agent on paper: a house (account) of this agent alone, at a simulated venue.
 
     Only the agent's limits apply; the limits of its house are off, except those that describe the venue.
     """
@@ -152,7 +153,7 @@ def _shadow(
 
 
 def notices_of(config: Config, policies: tuple[Policy, ...]) -> Notices | None:
-    """The table [alerts.notices]; None without settings.
+    """Return the rules of the table [alerts.notices]; None without settings.
 
     `expected` of the result is the Sharpe ratio of each policy in its test, NaN where that is unknown, as for a policy
     of several models.
@@ -164,21 +165,22 @@ def notices_of(config: Config, policies: tuple[Policy, ...]) -> Notices | None:
 
 
 def tested_sharpe(policy: Policy) -> float:
-    """The Sharpe ratio of the test window of a policy's only artifact; NaN without one."""
+    """Return the Sharpe ratio of the test window of a policy's only artifact; NaN without one."""
     models = [leaf for leaf in leaves(policy) if hasattr(leaf, "artifact")]
     results = getattr(getattr(models[0].artifact, "manifest", None), "results", {}) if len(models) == 1 else {}
     return float(results["test"].policy.sharpe) if "test" in results else float("nan")
 
 
 def promotion_of(config: Config) -> PromotionRules | None:
-    """The table [promotion]; None without a challenger, a shadow (on paper) that may replace an agent's policy."""
+    """Return the rules of [promotion]; None without a challenger, a shadow (on paper) that may replace an agent's
+    policy."""
     if not any(agent.challenges for agent in config.shadows):
         return None
     return PromotionRules(**config.document.promotion.model_dump(), seed=config.broker.seed)
 
 
 def capital_of(config: Config, universe: Universe) -> CapitalRules | None:
-    """The rules of [capital] for agents that share capital (no manual orders, no portfolios).
+    """Return the rules of [capital] for agents that share capital (no manual orders, no portfolios).
 
     The result is None for fewer than two such agents.
     """
@@ -206,7 +208,7 @@ def capital_of(config: Config, universe: Universe) -> CapitalRules | None:
 
 
 def regime_of(config: Config, universe: Universe) -> MarketRegime | None:
-    """The table [risk.regime]; None without it."""
+    """Return the table [risk.regime]; None without it."""
     table = config.risk.regime
     if table is None:
         return None
@@ -214,12 +216,12 @@ def regime_of(config: Config, universe: Universe) -> MarketRegime | None:
 
 
 def execution_of(config: Config) -> Execution:
-    """The table [execution]."""
+    """Return the table [execution]."""
     table = config.document.execution
     keys = table.model_dump(exclude={"chase", "profile"})
     return Execution(**keys, **table.chase.model_dump(), profile=table.profile or U_SHAPE)
 
 
 def _rearm_samples(text: str | None) -> int:
-    """Number of samples after which a replay re-arms the kill switch, from the key's text; 0 for never."""
+    """Return the number of samples after which a replay re-arms the kill switch, from the key's text; 0 for never."""
     return 21 if text is None else 0 if text == "never" else int(text)

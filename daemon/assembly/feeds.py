@@ -13,12 +13,12 @@ from quantd.trading.exit_codes import PackageMissing
 
 
 def vendors() -> Mapping[str, Vendor]:
-    """Every vendor of bars, by its kind in config.toml."""
+    """Return every vendor of bars, by its kind in config.toml."""
     return records("quantd.adapters.feeds.sources", Vendor, GROUP)
 
 
 def source_of(kind: str, request: Request) -> Source:
-    """The source of bars of a vendor, before its first request.
+    """Return the source of bars of a vendor, before its first request.
 
     Raises SourceError, FileWrong for an unreadable file, and PackageMissing without the extra of the vendor.
     """
@@ -31,7 +31,7 @@ def source_of(kind: str, request: Request) -> Source:
 
 
 def stream_of(kind: str, request: Request) -> Stream | None:
-    """The vendor's stream of live bars; None where it has no stream of this interval.
+    """Return the vendor's stream of live bars; None where it has no stream of this interval.
 
     Whether an exchange of ccxt has a stream is known only when the stream is read.
     """

@@ -84,7 +84,8 @@ def after_history(feed: Replay, house: Sessions, start_ns: int, history: int) ->
 
 
 def unpriced(feed: Replay, house: Sessions, row: int) -> list[int]:
-    """Return the columns of instruments without a price fit for orders at the close of the account's session `row`."""
+    """Return the columns of instruments without a price that orders may use at the close of the account's session
+    `row`."""
     late = without_price(feed, [house.close_ns[row]], max_price_age_ns(feed.interval_ns))
     columns: list[int] = np.flatnonzero(late[0]).tolist()
     return columns

@@ -39,7 +39,7 @@ Work = Callable[["JobRun"], Awaitable[str]]
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """The arguments of the work of jobs: the service of a daemon and its parts.
+    """What `work` of a job's record gets to make the job: the service of a daemon and its parts.
 
     `folder` is the state folder, `store` the state folder or a URL, `sets` are overrides of the configuration. `venue`
     is None for a simulated venue.
@@ -95,5 +95,5 @@ class JobRecord(Struct, frozen=True):
 
 
 def jobs() -> Mapping[str, JobRecord]:
-    """Every job of schedules by its name, in the order of the documentation."""
+    """Return every job of schedules by its name, in the order of the documentation."""
     return ordered(PACKAGES, JobRecord, GROUP)

@@ -20,7 +20,7 @@ LOOSER: Final[dict[Any, Looser]] = {lower: "higher", higher: "lower", together: 
 
 @cache
 def limit_keys() -> tuple[LimitKey, ...]:
-    """A configuration key for each limit that config.toml may set."""
+    """Return a configuration key for each limit that config.toml may set."""
     types, defaults = get_type_hints(Limits), Limits()
     return tuple(
         _key(limit, types.get(key, float), getattr(defaults, key, None))
@@ -41,7 +41,7 @@ def _key(limit: Limit, kind: Any, default: Any) -> LimitKey:
 
 
 def _marks(mark: Any, on: bool = False) -> Iterator[Any]:
-    """The pydantic annotations for a `mark` of a limit: its range, or which of two values is the tighter one.
+    """Yield the pydantic annotations for a `mark` of a limit: its range, or which of two values is the tighter one.
 
     `on` says that the limit is on by default, so that adding its key may loosen it.
     """
@@ -55,8 +55,8 @@ def _marks(mark: Any, on: bool = False) -> Iterator[Any]:
 
 
 def _annotation(kind: Any) -> Any:
-    """The type by which the configuration parses a field of type `kind`: a section for a struct, annotations for ranges
-    and rules. Optional and tuple types keep their form, with their element type converted."""
+    """Return the type by which the configuration parses a field of type `kind`: a section for a struct, annotations for
+    ranges and rules. Optional and tuple types keep their form, with their element type converted."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return Annotated[
@@ -72,7 +72,7 @@ def _annotation(kind: Any) -> Any:
 
 @cache
 def _section(table: type[msgspec.Struct]) -> type[Section]:
-    """The pydantic model of a table in the file, made from the struct that describes it."""
+    """Return the pydantic model of a table in the file, made from the struct that describes it."""
     hints = get_type_hints(table, include_extras=True)
     fields: dict[str, Any] = {
         field.name: (

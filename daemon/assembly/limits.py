@@ -25,7 +25,7 @@ TOLERANCE: Final = ("in_flight", "max_cash_debit")
 
 
 def shocks_of(config: Config) -> dict[str, Shock]:
-    """Stress scenarios by name: those that come with quantd, and those of [[risk.shocks]].
+    """Return the stress scenarios by name: those that come with quantd, and those of [[risk.shocks]].
 
     The checks of the configuration refuse a scenario of [[risk.shocks]] with the name of one that comes with quantd.
     """
@@ -43,14 +43,14 @@ def shocks_of(config: Config) -> dict[str, Shock]:
 
 @cache
 def table_of(name: str) -> Callable[..., Any]:
-    """The struct of the limit `name`, which is a table in config.toml."""
+    """Return the struct of the limit `name`, which is a table in config.toml."""
     return next(kind for kind in get_args(get_type_hints(Limits)[name]) if issubclass(kind, Struct))
 
 
 def limits_of(
     keys: LimitKeys, profile: str | None, universe: Universe, shocks: Mapping[str, Shock], **defaults: object
 ) -> Limits:
-    """The limits of one section of config.toml: its keys, then its profile, or `defaults` if it has none."""
+    """Return the limits of one section of config.toml: its keys, then its profile, or `defaults` if it has none."""
     names = (key.attribute for key in limit_keys())
     configured = {name: value for name in names if (value := getattr(keys, name, None)) is not None}
     if "max_order_notional_micro" in configured:
@@ -77,7 +77,7 @@ def max_price_age_ns(interval_ns: int) -> int:
 
 
 def house_limits(config: Config, universe: Universe, interval_ns: int) -> Limits:
-    """The limits of the house (the whole account)."""
+    """Return the limits of the house (the whole account)."""
     risk, age = config.risk, {"max_price_age_ns": max_price_age_ns(interval_ns)}
     house = limits_of(risk, risk.profile, universe, shocks_of(config), **age)
     house = override(house, fee_bp=config.broker.commission_bp)
@@ -85,7 +85,7 @@ def house_limits(config: Config, universe: Universe, interval_ns: int) -> Limits
 
 
 def allowance_of(config: Config) -> Allowance:
-    """The limits of the table [live], as the engine reads them."""
+    """Return the limits of the table [live], as the engine reads them."""
     live = config.live
     return Allowance(
         account_micro=live.max_account_notional_micro,
@@ -98,7 +98,7 @@ def allowance_of(config: Config) -> Allowance:
 
 
 def agent_limits(agent: Agent, house: Limits, universe: Universe, shocks: Mapping[str, Shock]) -> Limits:
-    """The limits of an agent; those that describe the venue have the values of the house (the whole account)."""
+    """Return the limits of an agent; those that describe the venue have the values of the house (the whole account)."""
     venue = {name: getattr(house, name) for name in VENUE}
     tolerance = {name: getattr(house, name) for name in TOLERANCE}
     limits = limits_of(agent.limits, agent.profile, universe, shocks, **venue, **tolerance, allow_short=True)

@@ -39,11 +39,11 @@ def loaded_policy(
     members: Membership | None,
     isolation: Apart | None,
 ) -> Policy:
-    """The policy of the artifact `path`, wrapped in the sizing and rebalancing rules of `agent`.
+    """Return the policy of the artifact `path`, wrapped in the sizing and rebalancing rules of `agent`.
 
     The checks are those of a start: manifest, files, golden probe (recorded inputs whose outputs must be reproduced),
-    signature, universe, inputs. The artifact may not read more history than the run stores, which is what its
-    configured policies read. Raises ValueError (PolicyError is one) where the artifact does not fit the run.
+    signature, universe, inputs. The run stores the history that its configured policies read; the artifact may not read
+    more. Raises ValueError (PolicyError is one) where the artifact does not fit the run.
     """
     # imported here because a run without artifacts does not need it
     from quantd.models.artifacts.loader import load_artifact
@@ -70,7 +70,8 @@ def loaded_policy(
 
 
 def named(config: Config, path: str, version: str = "", beside: str = "") -> str:
-    """The name of the artifact `path` for the key `policy` of [[agents]]; a pointer to a version is resolved.
+    """Return the value of the key `policy` of [[agents]] that names the artifact `path`, with a pointer to a version
+    resolved.
 
     `beside` is the artifact that decides now. With an empty `path`, `version` is another version of that artifact. The
     name of a shipped model needs no folder: `full` is models/shipped/full. Raises NoArtifact, and Elsewhere for an
@@ -108,12 +109,12 @@ def named(config: Config, path: str, version: str = "", beside: str = "") -> str
 
 
 def _shipped() -> list[str]:
-    """Names of the models that are shipped with quantd."""
+    """Return the names of the models that are shipped with quantd."""
     return sorted(entry.name for entry in bundled.SHIPPED.iterdir() if entry.is_dir())
 
 
 def version_of(config: Config, path: str) -> str:
-    """The version of an artifact, if it lies in a folder of versions; else empty."""
+    """Return the version of an artifact, if it lies in a folder of versions; else empty."""
     from quantd.models.artifacts.versions import CURRENT
 
     artifact = bundled.find(path, config.source.folder)
@@ -121,13 +122,13 @@ def version_of(config: Config, path: str) -> str:
 
 
 def _artifact_folders(config: Config) -> list[Path]:
-    """The parent folders of the artifacts (trained models on disk) that the configuration names."""
+    """Return the parent folders of the artifacts (trained models on disk) that the configuration names."""
     places = [bundled.find(agent.policy, config.source.folder) for agent in config.seats if "/" in agent.policy]
     return [place.parent for place in places if place.is_dir()]
 
 
 def factor_of(config: Config, universe: Universe, interval_ns: int, agent: Agent) -> Callable[[Floats], float]:
-    """A function from weights, float64[N] by instrument, to the factor by which the limits of `agent` scale them
+    """Return a function from weights, float64[N] by instrument, to the factor by which the limits of `agent` scale them
     all."""
     house = house_limits(config, universe, interval_ns)
     limits = agent_limits(agent, house, universe, shocks_of(config))
@@ -135,7 +136,7 @@ def factor_of(config: Config, universe: Universe, interval_ns: int, agent: Agent
 
 
 def require_inputs(feed: Feed, agent: str, policy: Policy) -> None:
-    """Raise PolicyError for a series that a policy reads and that the feed does not have or switches off.
+    """Raise PolicyError for a series that a policy reads, if the feed lacks it or switches it off.
 
     Only a series per symbol can be switched off ([feed] series with use = false).
     """

@@ -20,7 +20,7 @@ UNCOMPARED: Final = frozenset(
 
 
 def looser(config: Config) -> list[str]:
-    """Dotted keys of the limits that are looser than the shipped limits.
+    """Return the dotted keys of the limits that are looser than the shipped limits.
 
     An agent's limit counts if it is looser than in its profile and than in every shipped agent of this profile.
     """
@@ -50,11 +50,11 @@ def _limits(config: Config, keys: LimitKeys, profile: str | None) -> Limits:
 
 
 def keys_looser(ours: Limits, theirs: Limits) -> list[str]:
-    """Names of the limits of `ours` that are looser than those of `theirs`.
+    """Return the names of the limits of `ours` that are looser than those of `theirs`.
 
-    A limit that is off in `ours` is looser if it has a value in `theirs` other than its default; `in_flight`
-    also with its default. EXTRA are limits without a field in `Limits`, UNCOMPARED those that describe the venue or the
-    bars.
+    A limit that is off in `ours` is looser if it has a value in `theirs` other than its default; `in_flight` is looser
+    even if that value is its default. EXTRA are limits without a field in `Limits`, UNCOMPARED those that describe the
+    venue or the bars.
     """
     defaults = Limits()
     names = []

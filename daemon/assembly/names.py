@@ -54,7 +54,7 @@ V = TypeVar("V")
 
 
 class Fields(Mapping[str, V], Generic[R, V]):
-    """Kind of a record -> one field of the record; a record whose field is None is absent.
+    """A mapping from the kind of a record to one field of the record. A record whose field is None is absent.
 
     The module of a record is imported when its field is read: a replay needs neither vendors nor sinks. Raises KeyError
     for a kind that is absent.
@@ -77,7 +77,8 @@ class Fields(Mapping[str, V], Generic[R, V]):
 
 
 class Secrets(Mapping[str, str]):
-    """Name of a secret -> its meaning, for all vendors, venues and sinks; a look-up imports all their records."""
+    """A mapping from the name of a secret to its meaning, for all vendors, venues and sinks. A look-up imports all
+    records."""
 
     def _all(self) -> dict[str, str]:
         declared = [record.secrets for many in (vendors(), venues(), sinks()) for record in many.values()]
@@ -94,7 +95,7 @@ class Secrets(Mapping[str, str]):
 
 
 def known_names() -> Known:
-    """The names that `quantd.daemon.config.load` accepts."""
+    """Return the names that `quantd.daemon.config.load` accepts."""
     parameters = {record.name: record.params.__struct_fields__ for record in RECORDS}
     parameters[LEARNED_ALLOCATION] = AllocationParams.__struct_fields__
     return Known(
@@ -114,7 +115,7 @@ def known_names() -> Known:
 
 
 def mistakes_of(config: Config) -> Iterator[Mistake]:
-    """Mistakes of [feed] and [broker] about vendors and venues."""
+    """Yield the mistakes of [feed] and [broker] about vendors and venues."""
     mistake = config.source.mistake
     vendor, venue = vendors().get(config.feed.kind), venues()[config.broker.kind]
     for section, table, record in (("feed", config.feed, vendor), ("broker", config.broker, venue)):
@@ -141,7 +142,7 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
 
 
 def _build_mistakes(config: Config) -> Iterator[Mistake]:
-    """Mistakes of [feed] build_from."""
+    """Yield the mistakes of [feed] build_from."""
     feed, where = config.feed, ("feed", "build_from")
     if not feed.build_from:
         return
@@ -161,7 +162,8 @@ def _build_mistakes(config: Config) -> Iterator[Mistake]:
 
 
 def _zone_mistakes(config: Config) -> Iterator[Mistake]:
-    """Mistakes of `zone` in [feed]: a vendor whose timestamps have an offset, or a mapping file with another zone."""
+    """Yield the mistakes of `zone` in [feed]: a vendor whose timestamps have an offset, or a mapping file with another
+    zone."""
     feed, where = config.feed, ("feed", "zone")
     if not feed.zone:
         return
@@ -181,7 +183,7 @@ def _zone_mistakes(config: Config) -> Iterator[Mistake]:
 
 
 def _host(url: str) -> str:
-    """The host name of an address in lower case, without port, user and trailing dot."""
+    """Return the host name of an address in lower case, without port, user and trailing dot."""
     try:
         return (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:

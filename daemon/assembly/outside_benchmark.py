@@ -68,7 +68,8 @@ def outside_benchmark(config: Config, bars: BarSource | None, cache: Path | None
 
 
 def _actions(config: Config, file: Path | None) -> Path | None:
-    """The file of corporate actions: beside the benchmark's file, as `quantd data fetch` writes it, or else the run's.
+    """Return the file of corporate actions: beside the benchmark's file, as `quantd data fetch` writes it, or else the
+    run's.
 
     None where neither file exists.
     """

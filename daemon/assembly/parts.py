@@ -102,7 +102,8 @@ class Parts:
     """The bars of a benchmark outside the universe, for comparison only; None without such a benchmark."""
 
     def risk_free_annual(self, days_ns: Sequence[int], periods: float) -> RiskFree:
-        """The annual risk-free rate of the returns between samples of these dates, with `periods` samples a year."""
+        """Return the annual risk-free rate of the returns between samples of these dates, with `periods` samples a
+        year."""
         return RISK_FREE_ANNUAL if self.cash_rate is None else self.cash_rate.rate.earned(days_ns)[1:] * periods
 
     @property
@@ -111,7 +112,7 @@ class Parts:
         return sharpe_definition(self.cash_rate.rate.words if self.cash_rate is not None else "")
 
     def shell(self, log: Log | None = None, *, hashed: bool = True) -> Shell:
-        """A new shell, which applies events to the engine's state, at the run's start.
+        """Return a new shell, which applies events to the engine's state, at the run's start.
 
         With `hashed` False the shell computes no digest of the run. Requests to a real venue are collected by a Wire
         until they are committed. The shell asks its `seats` (the policies by index) for decisions, and they read from
@@ -132,7 +133,7 @@ class Parts:
         return shell
 
     def seats(self, loaded: Callable[[], Mapping[str, ModelLoaded]]) -> Seats:
-        """The policies by seat (the index of a configured policy).
+        """Return the policies by seat (the index of a configured policy).
 
         `loaded` returns the artifacts that decide in place of configured policies.
         """
@@ -146,7 +147,7 @@ class Parts:
         )
 
     def paper(self) -> Paper:
-        """A simulated venue of the house (the whole account) or of a shadow, at the configured costs."""
+        """Return a simulated venue of the house (the whole account) or of a shadow, at the configured costs."""
         sessions = [self.sessions[instrument.calendar] for instrument in self.universe.instruments]
         return Paper(self.universe, self.costs, sessions)
 
@@ -173,7 +174,8 @@ class Parts:
         return replace(tick, macro=values, cash_rate=rate.rate.before(tick.key - tick.key % DAY_NS) if rate else None)
 
     def ticks_between(self, after: int, until: int, start_ns: int, away: int = 0) -> Iterator[Tick]:
-        """Samples of the house session and scheduled ticks in (after, until]; samples before `start_ns` are warm-up.
+        """Return the samples of the account's calendar and the scheduled ticks in (after, until]; samples before
+        `start_ns` are warm-up.
 
         `away` is the end of a downtime: for instants up to it, each schedule's `missed` decides whether they run.
         """
@@ -205,7 +207,8 @@ class Parts:
         return replace(tick, coming=tuple(f"{name} {local(ts, house.zone)}" for ts, name in sorted(runs)[:COMING]))
 
     def asked_by(self, schedule: Schedule) -> tuple[int, ...]:
-        """Indices of the agents that a schedule asks: those that it names, else all but the manual book and portfolios.
+        """Return the indices of the agents that a schedule asks: those that it names, else all but the manual book and
+        portfolios.
 
         A challenger without a schedule decides with its champion.
         """
@@ -233,7 +236,7 @@ class Parts:
         return ()
 
     def missed(self, after: int, away: int) -> list[tuple[int, int, Verdict]]:
-        """(instant, index of the schedule, verdict) for each scheduled instant in (after, away], the time of a
+        """Return (instant, index of the schedule, verdict) for each scheduled instant in (after, away], the time of a
         downtime.
 
         Instants are in ns UTC. The verdict says what is done about a missed instant: "run", "skip" or "alert".
@@ -260,11 +263,11 @@ class Assembly(Parts):
         return self.feed.statements
 
     def items(self) -> Iterator[Item]:
-        """The whole recorded market with its ticks, in order of time."""
+        """Return the whole recorded market with its ticks, in order of time."""
         return timeline(with_jumps(self.feed.items(), self.feed.jumps, self.config.feed.jumps), self.ticks())
 
     def ticks(self) -> Iterator[Tick]:
-        """The ticks (samples and scheduled instants) of the recorded market, from the first bar to the last."""
+        """Return the ticks (samples and scheduled instants) of the recorded market, from the first bar to the last."""
         ticks = map(self.dated, self.ticks_between(self.feed.first_ts - 1, self.feed.last_ts, self.start_ns))
         return map(self.feed.with_opens, ticks)
 
@@ -322,7 +325,7 @@ def assemble(
 
 
 def _market(config: Config, feed: Replay, macro: tuple[Series, ...], rate: RateFile | None) -> str:
-    """The identity of a recorded market: a digest of its bars, series, members and costs."""
+    """Return the identity of a recorded market: a digest of its bars, series, members and costs."""
     market = series_digest(feed.digest, macro, rate)
     if files := [name for name in (config.universe.members, config.broker.costs_file) if name]:
         return digest(tuple(map(config.at, files)), market)
@@ -330,7 +333,8 @@ def _market(config: Config, feed: Replay, macro: tuple[Series, ...], rate: RateF
 
 
 def as_recorded(parts: Parts, market: str) -> Parts:
-    """The parts with the bars of a run that was recorded over `market`; unchanged where they cannot be reproduced.
+    """Return the parts with the bars of a run that was recorded over `market`; unchanged where they cannot be
+    reproduced.
 
     Earlier versions left out the first bars at a new price level although [feed] jumps or adjusted accepts the level.
     These bars are used now. Without this function a run of an earlier version would be refused after its restart, as a
@@ -354,7 +358,7 @@ def as_recorded(parts: Parts, market: str) -> Parts:
 def _unsound(
     config: Config, feed: Replay, sessions: Mapping[str, Sessions], members: Membership | None
 ) -> UnsoundPrices | None:
-    """The faults of recorded prices about which a person must decide; None without any."""
+    """Return the faults of recorded prices about which a person must decide; None without any."""
     try:
         require_sound(feed, sessions, members, holes_known=config.feed.holes == "known")
     except UnsoundPrices as error:
@@ -430,10 +434,10 @@ def reassemble(base: Assembly, config: Config) -> Assembly | None:
 
 
 def assemble_live(config: Config, now: int, *, cache: Path | None = None, isolation: Apart | None = None) -> Parts:
-    """The parts of a run on a live market; the daemon opens its feed and its venue.
+    """Return the parts of a run on a live market; the daemon opens its feed and its venue.
 
-    `now` (ns UTC) places the calendars; `isolation` makes the policies in separate processes. Raises CalendarError,
-    PolicyError or ScheduleError.
+    `now` (ns UTC) decides which dates the calendars cover; `isolation` makes the policies in separate processes. Raises
+    CalendarError, PolicyError or ScheduleError.
     """
     universe = config.instruments()
     today = session_date(now)
@@ -456,7 +460,8 @@ def assemble_live(config: Config, now: int, *, cache: Path | None = None, isolat
 def _policies(
     config: Config, universe: Universe, interval_ns: int, isolation: Apart | None
 ) -> tuple[tuple[Policy, ...], Membership | None]:
-    """(policies of the agents and shadows (agents on paper), members of the universe by date)."""
+    """Return the policies of the agents, then of the shadows (agents on paper), and the members of the universe by
+    date."""
     members_file = config.universe.members
     members = read_membership(config.at(members_file), universe) if members_file else None
     return policies_of(config, universe, interval_ns, isolation, members), members
@@ -471,7 +476,7 @@ def _parts(
     policies: tuple[Policy, ...],
     members: Membership | None,
 ) -> dict[str, Any]:
-    """The arguments of Parts that are computed alike for a recorded and a live market: field name -> value."""
+    """Return, by field name, the arguments of Parts that a recorded and a live market compute in the same way."""
     schedules = tuple(schedule_of(config, k) for k, schedule in enumerate(config.schedules) if schedule.enabled)
     return {
         "config": config,
@@ -514,21 +519,21 @@ def rate_of(config: Config, first_ns: int) -> RateFile | None:
 
 
 def market_of(config: Config, kind: str, venue: str) -> str:
-    """The identity of a live market, for a run at this kind of broker and venue."""
+    """Return the identity of a live market, for a run at this kind of broker and venue."""
     universe = config.universe
     identity = ("live", kind, venue, universe.calendar, interval_text(config.feed.interval_ns), *universe.symbols)
     return blake2b("|".join(identity).encode(), digest_size=32).hexdigest()
 
 
 def parts_of(config: Config, now: int, *, cache: Path | None = None, isolation: Apart | None = None) -> Parts:
-    """The parts of a run over the configured market, recorded or live."""
+    """Return the parts of a run over the configured market, recorded or live."""
     if config.feed.kind == "replay":
         return assemble(config, cache=cache, isolation=isolation, places=True)
     return assemble_live(config, now, cache=cache, isolation=isolation)
 
 
 def market_sessions(config: Config, source: BarSource, cache: Path | None, warmup: int) -> dict[str, Sessions]:
-    """Sessions of every calendar in use, from the warm-up (`warmup` samples) to beyond the last bar.
+    """Return the sessions of every calendar in use, from the warm-up (`warmup` samples) to beyond the last bar.
 
     Raises FeedError if [feed] start is after the last bar.
     """
@@ -567,5 +572,5 @@ def policies_of(
 
 
 def limits_of_config(parts: Parts, config: Config) -> Rules:
-    """The engine's rules of `parts` under a new configuration, `config`."""
+    """Return the engine's rules of `parts` under a new configuration, `config`."""
     return rules_of(config, parts.universe, parts.sessions, parts.policies, parts.schedules, parts.interval_ns)

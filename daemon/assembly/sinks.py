@@ -21,12 +21,12 @@ REHEARSAL: Final = "rehearse"
 
 
 def sinks() -> Mapping[str, Sink]:
-    """Every kind of sink (receiver of alerts), by its name."""
+    """Return every kind of sink (receiver of alerts), by its name."""
     return records("quantd.adapters.sinks", Sink, "quantd.sinks")
 
 
 def lacking_secrets(config: Config) -> list[Mistake]:
-    """Mistakes about missing secrets of sinks. Call this in a run only, where secrets are available."""
+    """Return the mistakes about missing secrets of sinks. Call this in a run only, where secrets are available."""
     return [
         config.source.mistake(
             ("alerts", "sinks", kind),
@@ -40,12 +40,12 @@ def lacking_secrets(config: Config) -> list[Mistake]:
 
 
 def _options(kind: str, table: Mapping[str, Any]) -> Struct:
-    """The options of a sink of alerts, from its valid table in config.toml."""
+    """Return the options of a sink of alerts, from its valid table in config.toml."""
     return msgspec.convert(divided(table)[1], sinks()[kind].options)
 
 
 def open_sinks(config: Config) -> dict[str, OpenSink]:
-    """The opened sinks (receivers) of [alerts.sinks] by name, before their first delivery."""
+    """Return the opened sinks (receivers) of [alerts.sinks] by name, before their first delivery."""
     by_kind = {}
     for kind, table in config.alerts.sinks.items():
         sink = sinks()[kind]
@@ -55,7 +55,7 @@ def open_sinks(config: Config) -> dict[str, OpenSink]:
 
 
 def rehearsal(name: str) -> "Alert":
-    """An alert that tests a sink, of the daemon `name`: INFO, of kind `rehearsal`."""
+    """Return an alert that tests a sink, of the daemon `name`: INFO, of kind `rehearsal`."""
     from quantd.adapters.bus.payloads import SCHEMA, Alert
 
     now = time.time_ns()

@@ -29,7 +29,8 @@ class Command:
 
 
 def with_options(record: Callable[..., Options], run: Callable[[Options], int | None]) -> Action:
-    """The action of a command with many options, which are the fields of the dataclass `record`, passed to `run`."""
+    """Return the action of a command with many options, which are the fields of the dataclass `record`, passed to
+    `run`."""
 
     def action(**options: Any) -> int | None:
         return run(record(**options))
@@ -49,7 +50,7 @@ def day(text: str) -> date:
 
 
 def one_of(names: Sequence[str]) -> Callable[[str], str]:
-    """The parser of an option whose value must be one of `names`."""
+    """Return the parser of an option whose value must be one of `names`."""
 
     def parsed(text: str) -> str:
         if text not in names:

@@ -10,7 +10,7 @@ from quantd.daemon.config import Config, ConfigError, load
 
 
 def read(config: Path, sets: Sequence[str] | None = None) -> Config:
-    """The configuration with its overrides. Raises ConfigError with every mistake."""
+    """Return the configuration with its overrides. Raises ConfigError with every mistake."""
     settings = load(config, known_names(), environ=os.environ, sets=tuple(sets or ()))
     mistakes = [*mistakes_of(settings), *(settings.missing_files() or unenforced(settings))]
     if mistakes:

@@ -93,7 +93,8 @@ def guarded(command: Callable[[], object]) -> int:
 
 
 def _code_after_output(code: int) -> int:
-    """The exit code of a command that ended with `code`: CHECK_FAILED if the command succeeded with incomplete output.
+    """Return the exit code of a command that ended with `code`: CHECK_FAILED if the command succeeded with incomplete
+    output.
 
     Lost output makes a command fail only if it does nothing but print. A note on standard error tells of the loss.
     """
@@ -107,7 +108,7 @@ def _code_after_output(code: int) -> int:
 
 
 def explained(error: BaseException) -> tuple[str, int]:
-    """The message and the exit code of an exception; the traceback of a bug goes into a file."""
+    """Return the message and the exit code of an exception; the traceback of a bug goes into a file."""
     cause = _first_cause(error)
     if (explanation := _explained(cause)) is not None:
         return explanation
@@ -121,7 +122,8 @@ def explained(error: BaseException) -> tuple[str, int]:
 
 
 def _first_cause(error: BaseException) -> BaseException:
-    """The exception itself; of a group of failed tasks, the first foreseen failure, else the first exception."""
+    """Return the exception itself or, for a group of failed tasks, the first foreseen failure in it, else its first
+    exception."""
     if not isinstance(error, BaseExceptionGroup):
         return error
     causes = [_first_cause(member) for member in error.exceptions]
@@ -129,7 +131,7 @@ def _first_cause(error: BaseException) -> BaseException:
 
 
 def _explained(error: BaseException) -> tuple[str, int] | None:
-    """The message and the exit code of a foreseen failure; None for any other exception."""
+    """Return the message and the exit code of a foreseen failure; None for any other exception."""
     if isinstance(error, ExplainedError):
         return str(error), error.exit_code
     if isinstance(error, Refused):
@@ -142,7 +144,7 @@ def _explained(error: BaseException) -> tuple[str, int] | None:
 
 
 def file_fault(error: Exception) -> str:
-    """The file of an error and the reason, without the error number; for an error without a file, its text."""
+    """Return the file of an error and the reason, without the error number; for an error without a file, its text."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {(error.strerror or str(error)).lower()}"
     return str(error)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def iso(ts_ns: int) -> str:
-    """An instant in ns UTC as ISO 8601: 2024-07-03T17:00:00Z, with microseconds only if they are not 0."""
+    """Return an instant in ns UTC as ISO 8601: 2024-07-03T17:00:00Z, with microseconds only if they are not 0."""
     return iso_text(ts_ns)
 
 
@@ -92,7 +92,8 @@ def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
     """Yield a progress bar on standard error, shown after the first second if standard error is a terminal.
 
     With the environment variable PROGRESS the steps are printed as lines instead, for a program that reads them. The
-    start of the bar and each of its steps also raise KeyboardInterrupt if Ctrl-C was pressed and a package dropped it.
+    start of the bar and each of its steps also raise KeyboardInterrupt if Ctrl-C was pressed and a package dropped the
+    interrupt.
     """
     check_interrupt()
     if os.environ.get(PROGRESS):
@@ -128,7 +129,7 @@ def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
 
 
 def _progress_lines() -> Bar:
-    """A progress bar for a program that reads the output: it prints lines and redraws nothing."""
+    """Return a progress bar for a program that reads the output: it prints lines and redraws nothing."""
     last_s = -PACE_S
 
     def show(share: float, note: str = "") -> None:
@@ -162,7 +163,8 @@ FIRST_POSITIONS: Final = 5
 
 
 def _positions_text(positions: Mapping[str, str]) -> str:
-    """The positions as text: all up to SHOWN_POSITIONS, else the first FIRST_POSITIONS and the number of the others."""
+    """Return the positions as text: all up to SHOWN_POSITIONS, else the first FIRST_POSITIONS and the number of the
+    others."""
     if len(positions) <= SHOWN_POSITIONS:
         return ", ".join(f"{qty} {symbol}" for symbol, qty in positions.items()) or "nothing"
     first = ", ".join(f"{qty} {symbol}" for symbol, qty in islice(positions.items(), FIRST_POSITIONS))
@@ -170,7 +172,7 @@ def _positions_text(positions: Mapping[str, str]) -> str:
 
 
 def closing(summary: "Summary") -> str:
-    """The summary of a run or a backtest as text."""
+    """Return the summary of a run or a backtest as text."""
     positions = _positions_text(summary.positions)
     trips = "once" if summary.trips == 1 else f"{summary.trips} times"
     return "\n".join(
@@ -188,7 +190,7 @@ def closing(summary: "Summary") -> str:
 
 
 def program() -> str:
-    """This program as it can be typed in another terminal of this folder; `quantd` if the PATH leads to it."""
+    """Return this program as it can be typed in another terminal of this folder; `quantd` if the PATH leads to it."""
     path = Path(sys.argv[0])
     if path.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m quantd.daemon.cli"

@@ -54,7 +54,7 @@ class Place:
 
 
 def place(config: Path, state: Path | None, sets: Sequence[str] | None = None, *, checked: bool = True) -> Place:
-    """The state folder and the store of a configuration.
+    """Return the state folder and the store of a configuration.
 
     Raises Failure, and Refused if a name in the state folder is a link, a device or a pipe. With `checked` off no name
     is checked: nothing in the folder may prevent a halt.
@@ -79,14 +79,14 @@ def place(config: Path, state: Path | None, sets: Sequence[str] | None = None, *
 
 
 def plain(path: Path) -> Path:
-    """The path without `..`, if it then names the same folder: "examples/../state" is "state"."""
+    """Return the path without `..`, if it then names the same folder: "examples/../state" is "state"."""
     # with a link in the path, ".." may name another folder
     short = Path(os.path.normpath(path))
     return short if short.resolve() == path.resolve() else path
 
 
 def token_file(config: Path, sets: Sequence[str] | None = None) -> str:
-    """The name of the file of the owner's token in the state folder."""
+    """Return the name of the file of the owner's token in the state folder."""
     table = _document(config) if config.exists() else {}
     overrides = dict(setting.split("=", 1) for setting in sets or () if "=" in setting)
     file_name = overrides.get("api.tokens") or os.environ.get("QUANTD_API__TOKENS") or _text(table, "api", "tokens")
@@ -94,13 +94,13 @@ def token_file(config: Path, sets: Sequence[str] | None = None) -> str:
 
 
 def bus_root(config: Path) -> str:
-    """The MQTT topic below which the configured instance publishes, by default quantd/paper."""
+    """Return the MQTT topic below which the configured instance publishes, by default quantd/paper."""
     table = _document(config) if config.exists() else {}
     return f"{_text(table, 'bus', 'prefix') or 'quantd'}/{_text(table, 'quantd', 'name') or 'paper'}"
 
 
 def bus_login(config: Path) -> tuple[str | None, str | None]:
-    """(User of the MQTT broker, the secret mqtt_password); None where it is not configured."""
+    """Return (user of the MQTT broker, secret mqtt_password), each None if it is not configured."""
     from quantd.daemon.config import secret
 
     table = _document(config) if config.exists() else {}
@@ -109,7 +109,8 @@ def bus_login(config: Path) -> tuple[str | None, str | None]:
 
 
 def bus_tls(config: Path, secure: bool) -> "Tls | None":
-    """The TLS settings of a client of the configured broker; None without TLS. `secure`: its address begins mqtts.
+    """Return the TLS settings of a client of the configured broker; None without TLS. `secure` is True if its address
+    begins with mqtts.
 
     A client of the embedded broker trusts the broker's own certificate or, without one, the certificate authority `ca`.
     """
@@ -131,7 +132,7 @@ def bus_tls(config: Path, secure: bool) -> "Tls | None":
 
 
 def _document(config: Path) -> Mapping[str, Any]:
-    """The parsed file. Raises Failure for a file that cannot be read or is no TOML."""
+    """Return the parsed file. Raises Failure for a file that cannot be read or is no TOML."""
     try:
         return tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as error:
@@ -143,7 +144,7 @@ def _document(config: Path) -> Mapping[str, Any]:
 
 
 def _text(document: Mapping[str, Any], section: str, key: str) -> str:
-    """The text of a key; empty if it is missing or no text."""
+    """Return the text of a key; empty if it is missing or no text."""
     table = document.get(section)
     value = table.get(key) if isinstance(table, dict) else None
     return value if isinstance(value, str) else ""

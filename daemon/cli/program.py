@@ -56,7 +56,7 @@ class Entry:
 
 
 def commands(name: str = "") -> dict[str, Entry]:
-    """Name -> command, in the order of the panels: every command, or only the one with this name."""
+    """Return the commands by name, in the order of the panels: all of them, or only the one called `name`."""
     entries: dict[str, Entry] = {}
     for building in BUILDINGS:
         for file in (TOP / building / "cli").glob(f"*/{name.replace('-', '_') or '*'}.py"):
@@ -70,7 +70,7 @@ def commands(name: str = "") -> dict[str, Entry]:
 
 
 def other_packages(name: str = "") -> dict[str, Entry]:
-    """Name -> command of other packages: every command, or only the one with this name.
+    """Return the commands of other packages by name: all of them, or only the one called `name`.
 
     A command that cannot be read is omitted from the list; if it was asked for by name, Failure is raised.
     """
@@ -94,7 +94,7 @@ def other_packages(name: str = "") -> dict[str, Entry]:
 
 
 def entry_of(file: Path, module: str) -> Entry | None:
-    """The command that a module declares; None for a module that declares no command."""
+    """Return the command that a module declares; None for a module that declares no command."""
     record = RECORD.match(file.read_text(encoding="utf-8"))
     return Entry(module, record[2], int(record[3]), record[1]) if record else None
 
@@ -117,8 +117,8 @@ def run(arguments: list[str]) -> None:
 
 
 def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Typer:
-    """The typer program with these commands. With `listed` the commands are not imported, and the program can only
-    print their help."""
+    """Return the typer program with these commands. With `listed` the commands are not imported, and the program can
+    only print their help."""
     app = typer.Typer(
         name="quantd",
         help="Event-driven trading daemon. `quantd run` trades on paper; `quantd COMMAND --help` explains a command.",

@@ -20,7 +20,7 @@ from quantd.trading.events import Started
 def at_rest(
     config: Path, state: Path | None, sets: Sequence[str] | None, previous: Parts | None = None
 ) -> tuple[Shell, str, Parts]:
-    """(shell, name, parts) of the newest run; the shell applies events to the engine. Raises an ExplainedError.
+    """Return (shell, name, parts) of the newest run; a shell applies events to the engine. Raises an ExplainedError.
 
     The shell has the state of the newest snapshot, with the later entries of the journal applied again.
     `previous` are parts that an earlier call returned: on a recorded market they are used again for an equal
@@ -45,7 +45,7 @@ def _equal_settings(first: Config, second: Config) -> bool:
 
 
 def started(records: Records, run: str) -> Started | None:
-    """The start of a run, the first event of its journal; None if the journal does not begin with it."""
+    """Return the start of a run, the first event of its journal; None if the journal does not begin with it."""
     first = next((decode(data).event for _, data in records.entries(run, 1)), None)
     return first if isinstance(first, Started) else None
 

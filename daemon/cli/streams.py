@@ -84,7 +84,8 @@ def open_standard() -> None:
 
 
 def _with_outlet(descriptor: int, stream: TextIO | None, original: TextIO | None) -> TextIO:
-    """A text stream on an outlet of the descriptor; `stream` itself if a test or program has replaced `original`."""
+    """Return a text stream on an outlet of the descriptor; `stream` itself if a test or program has replaced
+    `original`."""
     if stream is not original:
         assert stream is not None
         return stream
@@ -102,7 +103,7 @@ def reads_only() -> None:
 
 
 def lost() -> str:
-    """Why standard output was lost; empty without a loss."""
+    """Return why standard output was lost; empty without a loss."""
     return _outlets[1].lost if 1 in _outlets else ""
 
 

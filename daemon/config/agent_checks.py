@@ -13,7 +13,7 @@ from quantd.daemon.config.translate import secrets_in
 
 
 def check_agents(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about agents: their names, their policies and the policies' parameters."""
+    """Yield the mistakes about agents: their names, their policies and the policies' parameters."""
     table = table_of(document, "portfolios")
     count = table.get("places", 0)
     places = [place_name(k + 1) for k in range(count)] if isinstance(count, int) and 0 < count <= PLACES else []
@@ -44,7 +44,7 @@ def check_agents(document: Table, registry: Known, source: Source) -> Iterator[M
 
 
 def check_shares(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """The mistake where the capital shares of all agents and of the book `manual` add up to more than 1."""
+    """Yield the mistake where the capital shares of all agents and of the book `manual` add up to more than 1."""
     shares = {
         str(agent.get("name", f"number {k + 1}")): Fraction(str(agent["capital"]))
         for k, (_, agent) in enumerate(tables(document, "agents.*"))
@@ -63,7 +63,7 @@ def check_shares(document: Table, registry: Known, source: Source) -> Iterator[M
 
 
 def check_schedules(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about schedules: their times, closed dates, and jobs whose tables are missing."""
+    """Yield the mistakes about schedules: their times, closed dates, and jobs whose tables are missing."""
     has_challenger = any(value for _, value in values_at(document, "agents.*.challenges"))
     for path, schedule in tables(document, "schedules.*"):
         job, times = schedule.get("do"), [key for key in ("at", "cron", "every") if key in schedule]
@@ -91,7 +91,8 @@ def check_schedules(document: Table, registry: Known, source: Source) -> Iterato
 
 
 def check_capital(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes of [capital]: bounds that no shares can satisfy, and a method without its regimes or benchmark."""
+    """Yield the mistakes of [capital]: bounds that no shares can satisfy, and a method without its regimes or
+    benchmark."""
     if "capital" not in document:
         return
     table, count = table_of(document, "capital"), len(names_of(document, shadows=False))
@@ -130,7 +131,8 @@ def check_capital(document: Table, registry: Known, source: Source) -> Iterator[
 
 
 def check_shadows(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about shadows (on paper) and outside agents: one agent must trade, and a challenger must be a shadow.
+    """Yield the mistakes about shadows (on paper) and outside agents: one agent must trade, and a challenger must be a
+    shadow.
 
     The policy EXTERNAL marks an outside agent, which decides by proposals. A backtest replaces it by ASKED, a policy
     that asks the agent's command or address.
@@ -165,7 +167,7 @@ def check_shadows(document: Table, registry: Known, source: Source) -> Iterator[
 
 
 def _retraining(path: Path, schedule: Table, document: Table, source: Source) -> Iterator[Mistake]:
-    """Mistakes of a schedule that retrains: it may name shadows (agents on paper) only, and needs daily bars.
+    """Yield the mistakes of a schedule that retrains: it may name shadows (agents on paper) only, and needs daily bars.
 
     An agent that trades would use its retrained policy at the next start without a test.
     """
@@ -203,12 +205,12 @@ def _retraining(path: Path, schedule: Table, document: Table, source: Source) ->
 
 
 def _folder(policy: object) -> str:
-    """The path of a policy without redundant slashes, so that equal folders are equal texts."""
+    """Return the path of a policy without redundant slashes, so that equal folders are equal texts."""
     return str(PurePosixPath(str(policy)))
 
 
 def _texts_within(value: object) -> Iterator[str]:
-    """Every text in a configuration value, also within its tables and lists."""
+    """Yield every text in a configuration value, also within its tables and lists."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

@@ -123,7 +123,7 @@ PLACES = 32
 
 
 def place_name(number: int) -> str:
-    """The name of a place, an agent that one portfolio can use, by its number from 1."""
+    """Return the name of a place, an agent that one portfolio can use, by its number from 1."""
     return f"portfolio-{number}"
 
 
@@ -131,7 +131,7 @@ Parameter = bool | int | float | str | tuple[Any, ...] | Mapping[str, Any]
 
 
 def _parameters(value: Any) -> Any:
-    """The table `params` of an agent, read-only. Raises the mistake of a value that is no table."""
+    """Return the table `params` of an agent, read-only. Raises the mistake of a value that is no table."""
     if not isinstance(value, Mapping):
         wrong("is not a table", "write { lookback = 126 }")
     return MappingProxyType(dict(value))
@@ -156,14 +156,14 @@ class Agent(Section):
 
 
 class Manual(Section):
-    """The book for manual orders: an agent named "manual" whose policy holds."""
+    """The book for manual orders: an agent named "manual" whose policy keeps positions."""
 
     capital: Share
     profile: str | None = None
     limits: Limits = Limits()
 
     def agent(self) -> Agent:
-        """The book for manual orders as an agent whose policy keeps positions.
+        """Return the book for manual orders as an agent whose policy keeps positions.
 
         `min_trade` is 0, so that no manual order is too small.
         """
@@ -175,8 +175,8 @@ class Manual(Section):
 class Portfolios(Section):
     """Places for portfolios that are opened while the daemon runs (docs/trade/portfolios.md).
 
-    A place is an agent without capital and without a schedule, which one portfolio can use. Its policy `targets` holds
-    until a rebalance proposes weights.
+    A place is an agent without capital and without a schedule, which one portfolio can use. Its policy `targets` keeps
+    positions until a rebalance proposes weights.
     """
 
     places: Annotated[int, bounds(0, PLACES)] = 0
@@ -185,7 +185,7 @@ class Portfolios(Section):
     limits: Limits = Limits()
 
     def agents(self) -> tuple[Agent, ...]:
-        """Each place for a portfolio as an agent, which has no capital and no schedule."""
+        """Return each place for a portfolio as an agent, which has no capital and no schedule."""
         first = Agent(
             name=place_name(1),
             policy="targets",

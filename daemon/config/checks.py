@@ -62,7 +62,7 @@ _AMOUNT = re.compile(r"\d{1,20}(\.\d{1,9})?")
 
 
 def check(document: Table, registry: Known, source: Source) -> list[Mistake]:
-    """Every mistake of a configuration that spans several tables."""
+    """Return every mistake of a configuration that spans several tables."""
     rules = (
         _references, _repetitions, _empty_lists, check_agents, check_shares, check_schedules, _feed, _profiles,
         _benchmark, _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows,
@@ -72,7 +72,7 @@ def check(document: Table, registry: Known, source: Source) -> list[Mistake]:
 
 
 def _references(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about undefined names, which are neither in another table nor in another package."""
+    """Yield the mistakes about undefined names, which are neither in another table nor in another package."""
     agents = names_of(document)
     symbols, groups, shocks = (
         tuple(value for _, value in values_at(document, dotted) if isinstance(value, str))
@@ -103,7 +103,8 @@ def _references(document: Table, registry: Known, source: Source) -> Iterator[Mi
 
 
 def _repetitions(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about names that two tables of a list share, and about scenarios with the name of a built-in one.
+    """Yield the mistakes about names that two tables of a list share, and about scenarios with the name of a built-in
+    one.
 
     DISTINCT has (list of tables, key that must differ between them, default of the key).
     """
@@ -127,7 +128,7 @@ def _repetitions(document: Table, registry: Known, source: Source) -> Iterator[M
 
 
 def _empty_lists(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about empty lists in the configuration whose key (in NOT_EMPTY) needs at least one element."""
+    """Yield the mistakes about empty lists in the configuration whose key (in NOT_EMPTY) needs at least one element."""
     for dotted, remedy in NOT_EMPTY.items():
         for path, value in values_at(document, dotted):
             if value == ():
@@ -135,7 +136,8 @@ def _empty_lists(document: Table, registry: Known, source: Source) -> Iterator[M
 
 
 def _feed(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about keys that only recorded bars, or only live feeds, may have, and about the period of a replay."""
+    """Yield the mistakes about keys that belong to recorded bars only or to live feeds only, and about the period of a
+    replay."""
     feed, fallback = table_of(document, "feed"), [kind for _, kind in values_at(document, "feed.fallback.*")]
     is_replay = feed.get("kind", "replay") == "replay"
     is_venue, is_adjusted = table_of(document, "broker").get("kind", "paper") != "paper", feed.get("adjusted") is True
@@ -177,7 +179,7 @@ def _feed(document: Table, registry: Known, source: Source) -> Iterator[Mistake]
 
 
 def _benchmark(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about a benchmark's file: only a benchmark outside the universe needs one."""
+    """Yield the mistakes about a benchmark's file: only a benchmark outside the universe needs one."""
     table, live = table_of(document, "universe"), table_of(document, "feed").get("kind", "replay") != "replay"
     symbols = [value for _, value in values_at(document, "universe.symbols.*") if isinstance(value, str)]
     name, path = table.get("benchmark"), table.get("benchmark_path")
@@ -203,7 +205,7 @@ def _benchmark(document: Table, registry: Known, source: Source) -> Iterator[Mis
 
 
 def _account(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """The mistake of an interest rate for an account at a venue, which books interest itself."""
+    """Yield the mistake of an interest rate for an account at a venue, which books interest itself."""
     rate, venue = table_of(document, "account").get("cash_rate"), table_of(document, "broker").get("kind", "paper")
     text = f"= {shown(rate)} with [broker] kind = {shown(venue)}, but this venue pays interest itself"
     remedy = "remove it: the venue's interest is booked when it is paid"
@@ -211,7 +213,7 @@ def _account(document: Table, registry: Known, source: Source) -> Iterator[Mista
 
 
 def _amounts(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about cash that is too large, and lots that are too small, for the integers of the ledger.
+    """Yield the mistakes about cash that is too large, and lots that are too small, for the integers of the ledger.
 
     The largest position is HIGHEST_MULTIPLE times the cash. At a price of 1.00 its lots must stay below MOST, the
     largest integer in ledger and fills.
@@ -250,12 +252,12 @@ def _amounts(document: Table, registry: Known, source: Source) -> Iterator[Mista
 
 
 def _decimal(value: Any) -> Decimal:
-    """The number in a valid amount; 0 for any other value, which its own check reports."""
+    """Return the number in a valid amount; 0 for any other value, which its own check reports."""
     return Decimal(value) if isinstance(value, (str, int)) and _AMOUNT.fullmatch(str(value)) else Decimal(0)
 
 
 def _profiles(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about risk profiles and the mode that do not fit broker or feed."""
+    """Yield the mistakes about risk profiles and the mode that do not fit broker or feed."""
     quantd, broker, feed = (table_of(document, name) for name in ("quantd", "broker", "feed"))
     mode, is_paper = quantd.get("mode", "paper"), broker.get("kind", "paper") == "paper"
     is_replay = feed.get("kind", "replay") == "replay"
@@ -280,7 +282,7 @@ def _profiles(document: Table, registry: Known, source: Source) -> Iterator[Mist
 
 
 def _store(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """The mistake of [store] replicas above 1 without a common database."""
+    """Yield the mistake of [store] replicas above 1 without a common database."""
     store = table_of(document, "store")
     replicas, url = store.get("replicas", 1), store.get("url") or ""
     unshared = isinstance(replicas, int) and replicas > 1 and not str(url).startswith("postgresql")
@@ -290,7 +292,7 @@ def _store(document: Table, registry: Known, source: Source) -> Iterator[Mistake
 
 
 def _bus(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about keys of [bus] that its kind needs or does not know, and about incomplete TLS tables."""
+    """Yield the mistakes about keys of [bus] that its kind needs or does not know, and about incomplete TLS tables."""
     bus = table_of(document, "bus")
     mqtt = bus.get("kind", "embedded") == "mqtt"
     if mqtt and not bus.get("url"):
@@ -313,7 +315,7 @@ def _bus(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
 
 
 def _sinks(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about unknown sinks of alerts, and about their keys.
+    """Yield the mistakes about unknown sinks of alerts, and about their keys.
 
     `registry.selection` has the keys that every sink has, `registry.sinks` those of one sink.
     """
@@ -338,7 +340,7 @@ def _sinks(document: Table, registry: Known, source: Source) -> Iterator[Mistake
 def _options(
     table: Table, options: type[Struct], path: Path, source: Source, common: tuple[str, ...] = ()
 ) -> Iterator[Mistake]:
-    """Mistakes of a table whose keys are the fields of the struct `options`, which another package defines.
+    """Yield the mistakes of a table whose keys are the fields of the struct `options`, which another package defines.
 
     `common` are further keys of the table, which are checked elsewhere.
     """
@@ -368,7 +370,8 @@ def _options(
 
 
 def _execution(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about styles that work orders over time: child orders are sent at bars, so a bar must be shorter.
+    """Yield the mistakes about styles that work orders over time: child orders are sent at bars, so bars must be short
+    enough.
 
     Bars of a day are too long for each of these styles. Slices of twap and vwap, and the interval of a chase, must not
     be shorter than a bar.
@@ -401,7 +404,7 @@ def _execution(document: Table, registry: Known, source: Source) -> Iterator[Mis
 
 
 def _stops_at_venue(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about stop orders at venues that do not support them.
+    """Yield the mistakes about stop orders at venues that do not support them.
 
     `stops_at` has the exchanges that support them; a kind of broker without an entry supports them everywhere.
     """
@@ -418,13 +421,13 @@ def _stops_at_venue(document: Table, registry: Known, source: Source) -> Iterato
 
 
 def bonds_of(document: Table) -> list[str]:
-    """The symbols of instruments whose `asset` or `sector` is "bond"."""
+    """Return the symbols of instruments whose `asset` or `sector` is "bond"."""
     instruments = tables(document, "universe.instruments.*")
     return [str(table.get("symbol")) for _, table in instruments if BOND in (table.get("asset"), table.get("sector"))]
 
 
 def _study(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes of [study] about benchmarks and goals of reports.
+    """Yield the mistakes of [study] about benchmarks and goals of reports.
 
     A benchmark is a symbol, a policy, or a mix of weights. A goal "METRIC/BENCHMARK" is a ratio to a benchmark.
     """
@@ -456,7 +459,7 @@ def _study(document: Table, registry: Known, source: Source) -> Iterator[Mistake
 
 
 def _duration(value: Any) -> int | None:
-    """A duration in ns; None for an invalid one, which the check of its own table reports."""
+    """Return a duration in ns; None for an invalid one, which the check of its own table reports."""
     try:
         return duration_ns(value) if isinstance(value, str) else None
     except ValueError:
@@ -464,7 +467,7 @@ def _duration(value: Any) -> int | None:
 
 
 def _lookbacks(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Mistakes about lookbacks of limits that are shorter than the history which the limit needs."""
+    """Yield the mistakes about lookbacks of limits that are shorter than the history which the limit needs."""
     for home, limits in limit_tables(document):
         min_history = limits.get("min_history", MIN_HISTORY)
         for dotted in ("var.lookback", "cvar.lookback", "correlation.lookback", "volatility_lookback"):

@@ -91,20 +91,22 @@ class Config:
         return bool(self.places) or self.alerts.notices != NoticeTable()
 
     def for_backtest(self) -> "Config":
-        """This configuration without places for portfolios and without notices: a backtest has neither."""
+        """Return this configuration without places for portfolios and without notices: a backtest has neither."""
         if not self.attended:
             return self
         alerts = self.alerts.model_copy(update={"notices": NoticeTable()})
         return Config(self.document.model_copy(update={"portfolios": None, "alerts": alerts}), self.source)
 
     def with_option(self, section: str, key: str, value: Any, option: str) -> "Config":
-        """This configuration with one value from a command-line option, which is recorded as the source of the key."""
+        """Return this configuration with one value from a command-line option, which is recorded as the source of the
+        key."""
         table = getattr(self.document, section).model_copy(update={key: value})
         source = replace(self.source, overrides={**self.source.overrides, (section, key): option})
         return Config(self.document.model_copy(update={section: table}), source)
 
     def in_state(self, folder: FilePath | None, environ: Mapping[str, str]) -> "Config":
-        """This configuration with the state folder of --state, or of QUANTD_STATE; unchanged if neither is set."""
+        """Return this configuration with the state folder of --state, or of QUANTD_STATE; unchanged if neither is
+        set."""
         if folder is None:
             return self
         option = "QUANTD_STATE" if environ.get("QUANTD_STATE") == str(folder) else "--state"
@@ -120,7 +122,7 @@ class Config:
         return agent
 
     def instruments(self) -> Universe:
-        """The universe as a value of the package `trading`."""
+        """Return the universe as a value of the package `trading`."""
         table = self.universe
         tables_by_symbol = {row.symbol: row for row in table.instruments}
         instruments = []
@@ -143,21 +145,21 @@ class Config:
         )
 
     def at(self, name: str) -> FilePath:
-        """The path of a file that the configuration names.
+        """Return the path of a file that the configuration names.
 
         The file is searched relative to the folder of config.toml, then among the bundled files.
         """
         return find(name, self.source.folder)
 
     def state_folder(self, override: FilePath | None) -> FilePath:
-        """The state folder: `override` if given, else the configured one. Raises Refused if a name in it is a link, a
-        device or a pipe."""
+        """Return the state folder: `override` if given, else the configured one. Raises Refused if a name in it is a
+        link, a device or a pipe."""
         folder = override if override is not None else self.at(self.quantd.state)
         check_state(folder, self.api.tokens)
         return folder
 
     def missing_files(self) -> list[Mistake]:
-        """Mistakes about files that the configuration names and that do not exist."""
+        """Return the mistakes about files that the configuration names and that do not exist."""
         named_files: list[tuple[Path, str]] = [
             (("feed", key), getattr(self.feed, key)) for key in ("path", "actions", "exceptions", "mapping")
         ]
@@ -201,7 +203,7 @@ class Config:
 
 
 def flat(config: Config) -> dict[Path, Any]:
-    """Path of a key -> value, for every key. A table in a list has its index in the path; `params` is one value.
+    """Return the value of every key by its path. A table in a list has its index in the path; `params` is one value.
 
     A list of tables has its length at its own path. An optional table has True at its own path, or None if absent.
     """
@@ -209,7 +211,7 @@ def flat(config: Config) -> dict[Path, Any]:
 
 
 def given(config: Config) -> set[Path]:
-    """The paths of the keys that the file or an override sets; every other key has its default."""
+    """Return the paths of the keys that the file or an override sets; every other key has its default."""
     return {path for path in flat(config) if _written(config.document, path)}
 
 
@@ -225,7 +227,7 @@ def _written(section: Section, path: Path) -> bool:
 
 
 def _flat(section: Section, above: Path) -> Iterator[tuple[Path, Any]]:
-    """(Path, value) of every key in a table, whose own path is `above`, and in its inner tables."""
+    """Yield (path, value) of every key in a table, whose own path is `above`, and in its inner tables."""
     for name, key in keys_of(type(section)).items():
         path, value = (*above, name), getattr(section, key.attribute)
         if key.section is None or value is None:
@@ -280,7 +282,7 @@ With `spikes = "stop"` a run that was recorded before this key existed leaves ou
 
 
 def digest(config: Config) -> str:
-    """Hex BLAKE2b over every value that can change trading, defaults included.
+    """Return the hex BLAKE2b over every value that can change trading, defaults included.
 
     _NEWEST caches the digests of the last configurations.
     """
@@ -306,8 +308,8 @@ def affects_trading(path: Path, value: Any) -> bool:
 
 @lru_cache(maxsize=4_096)
 def _values_outside_digest(path: Path) -> tuple[Any, ...] | None:
-    """The values of the key at `path` that change no trade, and are therefore not in the digest; None for any key that
-    is never in the digest."""
+    """Return the values of the key at `path` that change no trade, and are therefore not in the digest; None for any
+    key that is never in the digest."""
     return None if _enclosing_key(path, NOT_TRADING) else ADDED.get(_enclosing_key(path, ADDED) or "", ())
 
 
@@ -316,14 +318,14 @@ _NEWEST: Final[deque[tuple[Config, str]]] = deque(maxlen=4)
 
 
 def _enclosing_key(path: Path, names: Container[str]) -> str | None:
-    """The entry of `names` that is the key at `path`, or a table around it; None without one."""
+    """Return the entry of `names` that is the key at `path`, or a table around it; None without one."""
     pattern = pattern_of(path)
     prefixes = (".".join(pattern[:length]) for length in range(1, len(pattern) + 1))
     return next((name for name in prefixes if name in names), None)
 
 
 def _json_value(value: Any) -> Any:
-    """The value with types that JSON has; any other value, such as a date, as text."""
+    """Return the value with types that JSON has; any other value, such as a date, as text."""
     if isinstance(value, Mapping):
         return {str(k): _json_value(v) for k, v in value.items()}
     if isinstance(value, tuple):
@@ -351,7 +353,7 @@ RELOADABLE: dict[str, str] = {
 
 
 def reloading(old: Config, new: Config) -> tuple[tuple[str, ...], list[Mistake]]:
-    """(Dotted paths whose values change, mistakes that forbid the reload) of a reload from `old` to `new`.
+    """Return (dotted paths whose values change, mistakes that forbid the reload) of a reload from `old` to `new`.
 
     RELOADABLE maps the keys and tables that may change while the daemon runs to the reason. A limit may only become
     tighter; one whose mark `reload.looser` is "fixed" may not change at all.
@@ -372,7 +374,7 @@ def reloading(old: Config, new: Config) -> tuple[tuple[str, ...], list[Mistake]]
 
 
 def _reload_text(value: Any) -> str:
-    """A configuration value as text for a message about a reload."""
+    """Return a configuration value as text for a message about a reload."""
     return "the profile or default" if value is None else "a table" if value is True else shown(value)
 
 

@@ -27,7 +27,7 @@ def edited(text: str, changes: Mapping[Path, object], instruments: Sequence[Mapp
     """Return a configuration's text with new values: `changes` maps a path, ("feed", "path"), to a value or None.
 
     None removes the key. `instruments` are tables appended as [[universe.instruments]]. After each edit the text must
-    parse to the intended document. Raises EditError where it does not, and ValueError for a text that is no TOML.
+    parse to the intended document. Raises EditError if it does not, and ValueError for a text that is no TOML.
     """
     intended: Tables = deepcopy(tomllib.loads(text))
     for path, value in changes.items():
@@ -61,7 +61,8 @@ def assignment(key: str, value: object) -> str:
 
 
 def _parsed(text: str, path: Path) -> Tables:
-    """The document of a changed text. Raises EditError with the path of the change for a text that is no TOML."""
+    """Return the document of a changed text. Raises EditError with the path of the change for a text that is no
+    TOML."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
@@ -86,7 +87,8 @@ def _set_in_document(document: Tables, path: Path, value: object) -> None:
 
 
 def _text_with_value(text: str, path: Path, value: object) -> str:
-    """The text with the value at a path: it replaces the old value, is added to its table, or begins a new table."""
+    """Return the text with the value at a path: it replaces the old value, is added to its table, or begins a new
+    table."""
     line_of_path, lines, key = positions(text), text.split("\n"), str(path[-1])
     if path in line_of_path:
         first = line_of_path[path] - 1  # lines count from 1

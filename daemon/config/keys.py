@@ -35,13 +35,13 @@ class Key:
 
 @cache
 def keys_of(section: type[Section]) -> dict[str, Key]:
-    """The keys of one table of config.toml, by their names in the file."""
+    """Return the keys of one table of config.toml, by their names in the file."""
     return {f.alias or name: _key(name, f.annotation, f.metadata) for name, f in section.model_fields.items()}
 
 
 @cache
 def document_of(limits: tuple[LimitKey, ...]) -> type[Document]:
-    """The schema of the whole file, with the limits that other packages add; an omitted limit is off."""
+    """Return the schema of the whole file, with the limits that other packages add; an omitted limit is off."""
     if not limits:
         return Document
     fields: dict[str, Any] = {
@@ -63,18 +63,18 @@ def document_of(limits: tuple[LimitKey, ...]) -> type[Document]:
 
 @cache
 def all_keys(document: type[Document] = Document) -> dict[Pattern, Key]:
-    """Every key of config.toml, tables included, by its pattern (`*` for an index)."""
+    """Return every key of config.toml, tables included, by its pattern (`*` for an index)."""
     return dict(_walk(document, ()))
 
 
 def pattern_of(path: tuple[str | int, ...]) -> Pattern:
-    """The pattern of a path; an index, and every key inside `params`, becomes `*`."""
+    """Return the pattern of a path; an index, and every key inside `params`, becomes `*`."""
     pattern = tuple("*" if isinstance(part, int) else part for part in path)
     return (*pattern[:3], *("*" for _ in pattern[3:])) if pattern[:3] == ("agents", "*", "params") else pattern
 
 
 def _walk(section: type[Section], above: Pattern) -> Iterator[tuple[Pattern, Key]]:
-    """(Pattern, key) of every key in a table and in its inner tables; `above` is the table's own pattern."""
+    """Yield (pattern, key) of every key in a table and in its inner tables; `above` is the table's own pattern."""
     for name, key in keys_of(section).items():
         path = (*above, name)
         yield path, key
@@ -83,7 +83,7 @@ def _walk(section: type[Section], above: Pattern) -> Iterator[tuple[Pattern, Key
 
 
 def _key(attribute: str, annotation: Any, metadata: list[Any]) -> Key:
-    """The key of one attribute of the schema, from its annotation.
+    """Return the key of one attribute of the schema, from its annotation.
 
     `many` is True for a list, `text` for a value that is text. A key whose value is a table has its `section`.
     """
@@ -100,7 +100,7 @@ def _key(attribute: str, annotation: Any, metadata: list[Any]) -> Key:
 
 
 def _bare(annotation: Any) -> tuple[Any, list[Any]]:
-    """An annotation without Optional and Annotated, and the metadata of Annotated."""
+    """Return an annotation without Optional and Annotated, and the metadata of Annotated."""
     marks: list[Any] = []
     while True:
         origin = get_origin(annotation)

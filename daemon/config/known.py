@@ -55,7 +55,7 @@ class Known:
 
 
 def values_at(document: Table, dotted: str) -> Iterator[tuple[Path, Any]]:
-    """(Path, value) of each key that a dotted pattern matches; `*` stands for every index of a list."""
+    """Yield (path, value) of each key that a dotted pattern matches; `*` stands for every index of a list."""
     matches: list[tuple[Path, Any]] = [((), document)]
     for part in dotted.split("."):
         inner: list[tuple[Path, Any]] = []
@@ -69,17 +69,17 @@ def values_at(document: Table, dotted: str) -> Iterator[tuple[Path, Any]]:
 
 
 def tables(document: Table, dotted: str) -> Iterator[tuple[Path, Table]]:
-    """(Path, table) of each table that a dotted pattern matches; a value that is no table is skipped."""
+    """Yield (path, table) of each table that a dotted pattern matches; a value that is no table is skipped."""
     return ((path, value) for path, value in values_at(document, dotted) if isinstance(value, Mapping))
 
 
 def limit_tables(document: Table) -> Iterator[tuple[Path, Table]]:
-    """(Path, table) of each table of limits in a parsed config.toml."""
+    """Yield (path, table) of each table of limits in a parsed config.toml."""
     return (place for dotted in LIMITS for place in tables(document, dotted))
 
 
 def table_of(document: Table, name: str) -> Table:
-    """The table `name` of a parsed config.toml; empty when it is missing or malformed."""
+    """Return the table `name` of a parsed config.toml; empty when it is missing or malformed."""
     value = document.get(name)
     return value if isinstance(value, Mapping) else {}
 
@@ -90,11 +90,11 @@ def is_number(value: Any) -> bool:
 
 
 def names_of(document: Table, *, shadows: bool = True) -> tuple[str, ...]:
-    """The names of the agents, with or without the shadows (agents on paper)."""
+    """Return the names of the agents, with or without the shadows (agents on paper)."""
     agents = (agent for _, agent in tables(document, "agents.*") if shadows or agent.get("shadow") is not True)
     return tuple(str(agent.get("name")) for agent in agents)
 
 
 def mistakes_of(source: Source, *rules: tuple[object, Path, str, str]) -> Iterator[Mistake]:
-    """A mistake for each rule (condition, path, text, remedy) whose condition is true."""
+    """Yield a mistake for each rule (condition, path, text, remedy) whose condition is true."""
     return (source.mistake(path, text, remedy) for condition, path, text, remedy in rules if condition)

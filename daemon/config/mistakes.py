@@ -62,7 +62,8 @@ class Source:
     names: Mapping[Path, str] = field(default_factory=dict)
 
     def place(self, path: Path) -> tuple[str, int]:
-        """(File or override, line) of `path`, or of the nearest enclosing table that has one; line 0 without a line."""
+        """Return (file or override, line) of `path`, or of the nearest enclosing table that has one; line 0 without a
+        line."""
         for end in range(len(path), 0, -1):
             if path[:end] in self.overrides:
                 return self.overrides[path[:end]], 0
@@ -71,7 +72,8 @@ class Source:
         return self.file, 0
 
     def label(self, path: Path) -> str:
-        """A key's path for a message: `[risk] var.limit` or `[[agents]] "trend" capital` or `[universe] symbols[3]`."""
+        """Return a key's path for a message: `[risk] var.limit` or `[[agents]] "trend" capital` or `[universe]
+        symbols[3]`."""
         head, inner = str(path[0]), path[1:]
         text = f"[{head}]"
         if head in ("agents", "schedules"):
@@ -81,13 +83,13 @@ class Source:
         return f"{text} {dotted(inner)}" if inner else text
 
     def mistake(self, path: Path, text: str, remedy: str = "") -> Mistake:
-        """A mistake about the key at `path`; its message is the label of the path, then `text`."""
+        """Return a mistake about the key at `path`; its message is the label of the path, then `text`."""
         file, line = self.place(path)
         return Mistake(file, line, dotted(path), f"{self.label(path)} {text}", remedy)
 
 
 def dotted(path: Path) -> str:
-    """The path of a configuration key in dotted notation: `universe.symbols[3]`."""
+    """Return the path of a configuration key in dotted notation: `universe.symbols[3]`."""
     text = ""
     for key in path:
         text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
@@ -95,14 +97,14 @@ def dotted(path: Path) -> str:
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """The name of `words` that is closest to `word`, in any case; empty if none is close."""
+    """Return the name of `words` that is closest to `word`, in any case; empty if none is close."""
     name_by_lower = {name.lower(): name for name in words}
     close = get_close_matches(word.lower(), list(name_by_lower), n=1, cutoff=0.6)
     return name_by_lower[close[0]] if close else ""
 
 
 def suggestion(word: object, words: Sequence[str]) -> str:
-    """The remedy for a name that is not one of `words`: the nearest of them, else all of them."""
+    """Return the remedy for a name that is not one of `words`: the nearest of them, else all of them."""
     close = nearest(word, words) if isinstance(word, str) else ""
     if close:
         return f"Did you mean {close}?"
@@ -110,12 +112,12 @@ def suggestion(word: object, words: Sequence[str]) -> str:
 
 
 def without_password(text: str) -> str:
-    """A network address with its password removed."""
+    """Return a network address with its password removed."""
     return _PASSWORD.sub(":…@", text)
 
 
 def shown(value: Any) -> str:
-    """A configuration value in TOML notation, cut to 60 characters."""
+    """Return a configuration value in TOML notation, cut to 60 characters."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

@@ -59,13 +59,15 @@ FIXED = frozenset({
 
 
 def between(sets: Iterable[str] | None, start: date | None, end: date | None) -> tuple[str, ...]:
-    """The overrides `sets`, then those for the first and the last day of the feed; a day that is None is left out."""
+    """Return the overrides `sets`, then those for the first and the last day of the feed; a day that is None is left
+    out."""
     bounds = (("start", start), ("end", end))
     return (*(sets or ()), *(f"feed.{key}={day.isoformat()}" for key, day in bounds if day is not None))
 
 
 def not_keys(secrets: Iterable[str]) -> frozenset[str]:
-    """All variables with the prefix QUANTD_ that are not keys of config.toml; `secrets` are the adapters' secrets."""
+    """Return all variables with the prefix QUANTD_ that are not keys of config.toml; `secrets` are the adapters'
+    secrets."""
     return FIXED | {PREFIX + name.upper() for name in secrets}
 
 
@@ -103,7 +105,8 @@ def apply(
 
 
 def _short_variable_text(document: Mapping[str, Any], variable: str, environ: Mapping[str, str]) -> str:
-    """The text of a variable of PLAIN (DATA_PATH and others) in its key's notation; "" if unset or not applicable."""
+    """Return the text of a variable of PLAIN (DATA_PATH and others) in its key's notation; "" if unset or not
+    applicable."""
     text, path = environ.get(variable, ""), PLAIN[variable]
     feed = document.get("feed", {})
     kind = environ.get("QUANTD_FEED__KIND") or (feed.get("kind", "replay") if isinstance(feed, dict) else "")
@@ -125,7 +128,7 @@ def of_keys(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def variable_of(pattern: Pattern) -> str:
-    """The environment variable that overrides the key with this pattern."""
+    """Return the environment variable that overrides the key with this pattern."""
     return PREFIX + "__".join(pattern).upper().replace("-", "_")
 
 
@@ -184,12 +187,12 @@ def _merge_below(
 
 
 def _entry_names(entries: list[Any]) -> list[str]:
-    """The name, or symbol, of each table of a list, in the form of a variable; empty for a table without one."""
+    """Return the name, or symbol, of each table of a list, in the form of a variable; empty for a table without one."""
     return [_slug(t.get("name", t.get("symbol", ""))) if isinstance(t, dict) else "" for t in entries]
 
 
 def _entry_index(entries: list[Any], chosen: str) -> int | None:
-    """The index of the table of a list that `chosen` selects, by index or by name; None without one."""
+    """Return the index of the table of a list that `chosen` selects, by index or by name; None without one."""
     if chosen.isdigit() and int(chosen) < len(entries):
         return int(chosen)
     names = _entry_names(entries)
@@ -197,7 +200,7 @@ def _entry_index(entries: list[Any], chosen: str) -> int | None:
 
 
 def _no_entry(entries: list[Any], place: str, path: Path, chosen: str) -> Mistake:
-    """The mistake of an override whose path, at `chosen`, selects no table of a list."""
+    """Return the mistake of an override whose path, at `chosen`, selects no table of a list."""
     names = _entry_names(entries)
     close_name = nearest(_slug(chosen), names)
     remedy = f"write one of {', '.join(n for n in names if n)}" if any(names) else "there are none"
@@ -206,7 +209,7 @@ def _no_entry(entries: list[Any], place: str, path: Path, chosen: str) -> Mistak
 
 
 def _read(key: Key | None, raw: str) -> Any:
-    """An override's text as a value of its key: TOML, or plain text for a key whose value is text."""
+    """Return an override's text as a value of its key: TOML, or plain text for a key whose value is text."""
     value: Any = raw
     if "\n" not in raw:
         try:
@@ -221,12 +224,12 @@ def _read(key: Key | None, raw: str) -> Any:
 
 
 def _slug(name: object) -> str:
-    """A name as it can be written in a variable: lower case, with _ for all but letters and digits."""
+    """Return a name as it can be written in a variable: lower case, with _ for all but letters and digits."""
     return re.sub(r"[^a-z0-9]+", "_", str(name).lower()).strip("_")
 
 
 def _nearest_key(place: str, parts: list[str], reserved: Callable[[], frozenset[str]], keys: Keys) -> str:
-    """The remedy for an unknown key: the key that was probably meant, as a variable or for --set.
+    """Return the remedy for an unknown key: the key that was probably meant, as a variable or for --set.
 
     `place` is the variable, or --set with the key, and `parts` the key of --set. `reserved` returns variables that are
     no keys.
@@ -240,7 +243,7 @@ def _nearest_key(place: str, parts: list[str], reserved: Callable[[], frozenset[
 
 
 def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The secret `name`: the systemd credential, else the variable QUANTD_<NAME>; None without both.
+    """Return the secret `name`: the systemd credential, else the variable QUANTD_<NAME>; None without both.
 
     Raises ConfigError for a credential that is not a file of UTF-8 text of at most SECRET_BYTES.
     """
@@ -260,7 +263,8 @@ def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
 
 
 def store_url(url: str, environ: Mapping[str, str] = os.environ) -> str:
-    """The database's URL with the secret store_password after its user; unchanged without the secret or a user."""
+    """Return the database's URL with the secret store_password after its user; unchanged without the secret or a
+    user."""
     password = secret("store_password", environ)
     scheme, mark, authority = url.partition("://")
     user, at, host = authority.partition("@")

@@ -92,12 +92,12 @@ def read(
 
 @lru_cache(maxsize=1)
 def _tables(text: str) -> tuple[dict[str, Any], dict[Path, int]]:
-    """(Document of a text, path -> line of each key), cached: all points of a sweep have the same text."""
+    """Return (document of a text, path -> line of each key), cached: all points of a sweep have the same text."""
     return tomllib.loads(text), positions(text)
 
 
 def _toml_mistake(message: str, text: str, file: str) -> Mistake:
-    """The mistake of a text that is no TOML, from the parser's message with its line."""
+    """Return the mistake of a text that is no TOML, from the parser's message with its line."""
     match = _MESSAGE_WITH_LINE.match(message)
     reason, line = (match[1], int(match[2] or text.count("\n") + 1)) if match else (message, 0)
     open_quote = "Unterminated" in reason or "Illegal" in reason

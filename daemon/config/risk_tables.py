@@ -60,7 +60,7 @@ class ShockTable(Section):
 
 
 def _rearm(value: str) -> str:
-    """The value of `rearm`, which must be "never" or a number of samples. Refuses any other text."""
+    """Return the value of `rearm`, which must be "never" or a number of samples. Refuses any other text."""
     if value != "never" and not (value.isascii() and value.isdigit() and 1 <= int(value) <= 100_000):
         wrong("is not valid", 'write "never" or a number of samples, "21"')
     return value
@@ -116,7 +116,7 @@ AlertLevel = Literal["INFO", "WARNING", "CRITICAL"]
 
 
 def _levels(value: tuple[str, ...]) -> tuple[str, ...]:
-    """The levels of alerts in a key of [alerts], which must include CRITICAL."""
+    """Return the levels of alerts in a key of [alerts], which must include CRITICAL."""
     if "CRITICAL" not in value:
         wrong("has no CRITICAL, which is always sent", 'add "CRITICAL"')
     return value

@@ -40,13 +40,14 @@ _TOKEN = re.compile(  # a quote without an end matches the rest of the text, so 
 
 
 def deep_key(source: str) -> int:
-    """Line (from 1) of the first key with more than MOST_PARTS parts, also in a text that is no TOML; 0 without one."""
+    """Return the line (from 1) of the first key with more than MOST_PARTS parts, also in a text that is no TOML; 0
+    without one."""
     key = next((token for token in _TOKEN.finditer(source) if token["deep"]), None)
     return 0 if key is None else source.count("\n", 0, key.start()) + 1
 
 
 def positions(source: str) -> dict[Path, int]:
-    """Path -> line (from 1) of every key, table and array element of a valid TOML text.
+    """Return the line (from 1) of every key, table and array element of a valid TOML text, by its path.
 
     A table that is opened several times has the line of its first header.
     """
@@ -115,7 +116,7 @@ class _Scanner:
         return self._enter(path, offset)
 
     def _enter(self, path: Path, offset: int) -> Path:
-        """The path of the table that the header `path` refers to; for an array of tables, its latest element."""
+        """Return the path of the table that the header `path` refers to; for an array of tables, its latest element."""
         self._mark(path, offset)
         if path in self.elements:
             path = (*path, self.elements[path] - 1)

@@ -73,7 +73,7 @@ class GroupTable(Section):
 
 
 def _date(value: Any) -> Any:
-    """A date in quotes as a date, because lists of dates are often written like lists of text."""
+    """Return a date in quotes as a date, because lists of dates are often written like lists of text."""
     if not isinstance(value, str):
         return value
     try:
@@ -230,7 +230,7 @@ class Broker(Section):
     seed: Annotated[int, bounds(0, 2**53)] = 0
 
     def costs(self) -> Costs:
-        """The simulated venue's costs as a value of `trading`."""
+        """Return the simulated venue's costs as a value of `trading`."""
         return Costs(
             commission_bp=self.commission_bp, commission_min_micro=self.commission_min_micro or 0,
             slippage_bp=self.slippage_bp, slippage_noise=self.slippage_noise, spread_bp=self.spread_bp,
@@ -240,7 +240,7 @@ class Broker(Section):
 
 
 def _cash_rate(value: Any) -> float | str:
-    """The value of `cash_rate`: an annual fraction from LOWEST to HIGHEST, or a file's name.
+    """Return the value of `cash_rate`: an annual fraction from LOWEST to HIGHEST, or a file's name.
 
     Refuses any other value.
     """
@@ -255,7 +255,7 @@ def _cash_rate(value: Any) -> float | str:
 
 
 class Account(Section):
-    """`cash_rate`: annual interest on cash in the simulated account, a fraction or the file of a series by date."""
+    """The simulated account. `cash_rate` is the annual interest on cash, a fraction or the file of a series by date."""
 
     cash_rate: Annotated[float | str, BeforeValidator(_cash_rate)] | None = None
 
@@ -285,7 +285,8 @@ class Live(Section):
 
 
 class Schedule(Section):
-    """A schedule: `do` is the name of a job (`Known.jobs`), started `at`, by `cron` or `every` so often.
+    """A schedule of a job: `do` is the job's name (`Known.jobs`). The job starts at the times `at`, at those of the
+    cron line `cron`, or once in each interval `every`.
 
     `agents` empty means all agents.
     """
@@ -354,7 +355,7 @@ class Chase(Section):
 
 
 def _weights(value: tuple[float, ...]) -> tuple[float, ...]:
-    """The weights of a volume profile: none negative, and one above 0 unless the profile is empty."""
+    """Return the weights of a volume profile: none negative, and one above 0 unless the profile is empty."""
     if any(weight < 0 for weight in value) or (value and not sum(value) > 0):
         remedy = "write weights of 0 or more for equal parts of the session, at least one above 0"
         wrong("is not a volume profile", remedy)

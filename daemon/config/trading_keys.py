@@ -38,12 +38,13 @@ Values = Mapping[str, str]
 
 
 def trading_keys(config: Config) -> dict[str, str]:
-    """Every key that affects trading, defaults included; the value of a list of tables is the list of their names."""
+    """Return every key that affects trading, defaults included; the value of a list of tables is the list of their
+    names."""
     return {name: _value_text(value) for name, value, _ in _walk(config.document, (), "")}
 
 
 def changed_keys(config: Config) -> dict[str, str]:
-    """Every key that affects trading and whose value is not the default."""
+    """Return every key that affects trading and whose value is not the default."""
     return {
         name: _value_text(value)
         for name, value, usual in _walk(config.document, (), "", changed=True)
@@ -52,10 +53,10 @@ def changed_keys(config: Config) -> dict[str, str]:
 
 
 def differences(there: Values, here: Values, *, joint: str = ", here ") -> list[str]:
-    """Each key that differs between two configurations, with both values: "agents.trend.params.lookback 63, here 126".
+    """Return a line for each key that differs between two configurations: "agents.trend.params.lookback 63, here 126".
 
-    `joint` is the text between the two values. The keys of a table that only one configuration has are not listed: its
-    list, or the table itself, differs already.
+    `joint` is the text between the two values. The keys of a table that only one configuration has are not listed: a
+    line about the table, or its list, says enough.
     """
     return _differences(there, here, joint, (ABSENT, {}))
 
@@ -89,13 +90,13 @@ def _differences(there: Values, here: Values, joint: str, absent: tuple[str, Val
 
 
 def _outer_tables(name: str) -> list[str]:
-    """The dotted names of the tables that contain a configuration key, the outermost first."""
+    """Return the dotted names of the tables that contain a configuration key, the outermost first."""
     parts = _PART.findall(name)
     return [".".join(parts[:k]) for k in range(1, len(parts))]
 
 
 def _optional_tables(values: Values) -> set[str]:
-    """The names of the tables in lists and of the optional tables that a configuration has."""
+    """Return the names of the tables in lists and of the optional tables that a configuration has."""
     tables = set()
     for name in values:
         outer = _outer_tables(name)
@@ -111,7 +112,7 @@ def _cut(text: str) -> str:
 
 
 def _value_text(value: Any) -> str:
-    """A configuration value as JSON text of at most LONGEST characters."""
+    """Return a configuration value as JSON text of at most LONGEST characters."""
     text = ABSENT if value is None else dumps(value, ensure_ascii=False)
     if len(text) <= LONGEST:
         return text
@@ -148,12 +149,12 @@ def _walk(section: Section, path: Path, above: str, *, changed: bool = False) ->
 
 @cache
 def _default(section: type[Section], attribute: str) -> Any:
-    """The default of a configuration key; cached, because pydantic copies it at each call."""
+    """Return the default of a configuration key; cached, because pydantic copies it at each call."""
     return section.model_fields[attribute].get_default(call_default_factory=True)
 
 
 def _names_of(tables: tuple[Section, ...]) -> list[str]:
-    """The names of the tables in a list; their numbers, from 1, if a name is missing or occurs twice."""
+    """Return the names of the tables in a list; their numbers, from 1, if a name is missing or occurs twice."""
     names = [next((str(name) for key in NAMES if (name := getattr(table, key, ""))), "") for table in tables]
     return names if len({*names, ""}) > len(names) else [str(k + 1) for k in range(len(tables))]
 

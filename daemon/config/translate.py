@@ -36,7 +36,7 @@ _EXAMPLES = {
 
 
 def mistakes_of(errors: list[ErrorDetails], source: Source, schema: type[Document]) -> list[Mistake]:
-    """The mistakes of pydantic's errors. A misspelled required key is reported once, and not also as missing."""
+    """Return the mistakes of pydantic's errors. A misspelled required key is reported once, and not also as missing."""
     misspelled = {
         (*error["loc"][:-1], nearest(str(error["loc"][-1]), _names(error["loc"], schema)))
         for error in errors
@@ -46,7 +46,7 @@ def mistakes_of(errors: list[ErrorDetails], source: Source, schema: type[Documen
 
 
 def _mistake_of(error: ErrorDetails, source: Source, schema: type[Document]) -> Mistake:
-    """The mistake about config.toml that one error of pydantic means."""
+    """Return the mistake about config.toml that one error of pydantic means."""
     path: Path = error["loc"]
     kind, value = error["type"], error["input"]
     if kind == "extra_forbidden":
@@ -78,7 +78,7 @@ def _element(path: Path, part: str | int) -> bool:
 
 
 def unknown_key(path: Path, source: Source, schema: type[Document] = Document) -> Mistake:
-    """The mistake about an unknown key or section, or about a secret in the file."""
+    """Return the mistake about an unknown key or section, or about a secret in the file."""
     name = str(path[-1])
     if SECRET.search(name):
         text, remedy = "looks like a secret", "Give it as a systemd credential or in the environment"
@@ -97,7 +97,7 @@ def unknown_key(path: Path, source: Source, schema: type[Document] = Document) -
 
 
 def _names(path: Path, schema: type[Document]) -> list[str]:
-    """The names of the keys of the table that contains the key at `path`."""
+    """Return the names of the keys of the table that contains the key at `path`."""
     if len(path) == 1:
         return list(keys_of(schema))
     section = all_keys(schema)[pattern_of(path[:-2] if isinstance(path[-2], int) else path[:-1])].section
@@ -105,7 +105,7 @@ def _names(path: Path, schema: type[Document]) -> list[str]:
 
 
 def secrets_in(value: Any, path: Path, source: Source) -> list[Mistake]:
-    """The mistakes of names inside a free table, such as `params`, that look like names of secrets."""
+    """Return the mistakes of names inside a free table, such as `params`, that look like names of secrets."""
     mistakes = []
     if isinstance(value, Mapping):
         for name, inner in value.items():

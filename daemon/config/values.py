@@ -55,7 +55,7 @@ def wrong(text: str, remedy: str = "") -> NoReturn:
 
 
 def bounds(low: float, high: float, *, above: bool = False, percent: bool = False) -> AfterValidator:
-    """The check of a number from `low` to `high`; with `above` it must be greater than `low`.
+    """Return the check of a number from `low` to `high`; with `above` it must be greater than `low`.
 
     With `percent` a value such as 15 probably means 0.15, and the remedy says so.
     """
@@ -78,7 +78,8 @@ def bounds(low: float, high: float, *, above: bool = False, percent: bool = Fals
 
 
 def _exact(unit: int, places: int, what: str) -> BeforeValidator:
-    """The parser of a positive decimal number, as text or a whole number, to an exact integer in units of 1/`unit`.
+    """Return the parser of a positive decimal number, as text or a whole number, to an exact integer in units of
+    1/`unit`.
 
     The number may have `places` decimal places; `what` describes it in messages.
     """
@@ -106,7 +107,7 @@ def _exact(unit: int, places: int, what: str) -> BeforeValidator:
 
 
 def duration_ns(text: str) -> int:
-    """The nanoseconds of a duration such as "30h". Raises ValueError for a text that is no duration."""
+    """Return the nanoseconds of a duration such as "30h". Raises ValueError for a text that is no duration."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError(text)
@@ -114,7 +115,7 @@ def duration_ns(text: str) -> int:
 
 
 def duration(low: str, high: str) -> BeforeValidator:
-    """The parser of a text such as "30h" to nanoseconds, which must be between two durations."""
+    """Return the parser of a text such as "30h" to nanoseconds, which must be between two durations."""
 
     def parse(value: Any) -> int:
         try:
@@ -135,7 +136,7 @@ EQUITY, BOND = "equity", "bond"
 
 
 def mix_of(text: str) -> dict[str, float] | None:
-    """The weights of a benchmark that is a mix; None for a single name.
+    """Return the weights of a benchmark that is a mix; None for a single name.
 
     A mix is written "SPY:0.6,TLT:0.4", or "60/40" for percents of EQUITY and BOND. Raises ValueError for weights that
     are not above 0 or that sum to more than 1, and for two percents that do not sum to 100.
@@ -159,7 +160,7 @@ def mix_of(text: str) -> dict[str, float] | None:
 
 
 def pattern(regex: str, what: str) -> AfterValidator:
-    """The check of a text, which must match `regex` in full; `what` describes a valid text in the message."""
+    """Return the check of a text, which must match `regex` in full; `what` describes a valid text in the message."""
     compiled = re.compile(regex)
 
     def check(value: str) -> str:
@@ -171,7 +172,7 @@ def pattern(regex: str, what: str) -> AfterValidator:
 
 
 def filled(remedy: str) -> AfterValidator:
-    """The check of a list in config.toml, which must not be empty; `remedy` goes into the message."""
+    """Return the check of a list in config.toml, which must not be empty; `remedy` goes into the message."""
 
     def check(value: tuple[T, ...]) -> tuple[T, ...]:
         return value or wrong("is empty", remedy)
@@ -180,7 +181,7 @@ def filled(remedy: str) -> AfterValidator:
 
 
 def distinct(attribute: str = "") -> AfterValidator:
-    """The check of a list whose elements, or this attribute of them, must differ."""
+    """Return the check of a list whose elements, or this attribute of them, must differ."""
 
     def check(value: tuple[T, ...]) -> tuple[T, ...]:
         names = [getattr(element, attribute) if attribute else element for element in value]

@@ -13,7 +13,8 @@ from quantd.daemon.jobs.reminders import Reminders
 
 
 def deliveries(context: EdgeContext) -> OpenEdge:
-    """The tasks that deliver alerts: one for each sink of [alerts.sinks], and one for the topic of alert groups."""
+    """Return the tasks that deliver alerts: one for each sink of [alerts.sinks], and one for the topic of alert
+    groups."""
     service, composer, alerts = context.service, context.composer, context.config.alerts
     group_s = alerts.group_ns / 1e9
     context.deliveries.extend(
@@ -44,7 +45,7 @@ def reminders(context: EdgeContext) -> OpenEdge | None:
 
 
 def dead_man(context: EdgeContext) -> OpenEdge | None:
-    """The dead man's switch of [alerts] dead_man, which sends heartbeats to a receiver; None without one."""
+    """Return the dead man's switch of [alerts] dead_man, which sends heartbeats to a receiver; None without one."""
     table = context.config.alerts.dead_man
     if table is None:
         return None

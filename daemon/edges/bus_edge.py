@@ -9,7 +9,7 @@ from quantd.daemon.edges.edge_records import Edge, EdgeContext, EdgeTask, OpenEd
 
 
 def command_topic(config: Config) -> str:
-    """The MQTT topic of commands for this instance of the daemon."""
+    """Return the MQTT topic of commands for this instance of the daemon."""
     return f"{root(config.bus.prefix, config.quantd.name)}/{COMMANDS}"
 
 

@@ -146,5 +146,5 @@ class Edge:
 
 
 def edges() -> Mapping[str, Edge]:
-    """Every edge (service around the trading loop) by its name, in the order in which edges open."""
+    """Return every edge (service around the trading loop) by its name, in the order in which edges open."""
     return ordered(PACKAGES, Edge, GROUP)

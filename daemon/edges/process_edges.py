@@ -9,7 +9,8 @@ from quantd.daemon.monitoring.watchdog import watch, watch_halt_file
 
 
 def halt_file(context: EdgeContext) -> OpenEdge:
-    """The watch for the HALT file. It begins before the feed, so that an existing file applies to the first bar."""
+    """Return the watch for the HALT file. It begins before the feed, so that an existing file applies to the first
+    bar."""
     return OpenEdge((EdgeTask("halt file", lambda: watch_halt_file(context.service), restarted=False),))
 
 

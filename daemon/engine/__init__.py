@@ -41,8 +41,8 @@ Handler = Callable[[State, Any], Sequence[Effect]]
 class Stage(NamedTuple):
     """A function that runs after the handlers of some events. It returns the effects so far, with its own added.
 
-    The fold (`core.fold`, the compiled fast path) skips a stage only while the condition that the stage declared with
-    `core.idle.idle_when` holds. The events of a stage without a condition are left to `step`.
+    The fold (`core.fold`, the compiled fast path) skips a stage only while a condition holds, which the stage declares
+    by `core.idle.idle_when`. The events of a stage without a condition are left to `step`.
     """
 
     run: Callable[[State, Any, Sequence[Effect]], Sequence[Effect]]
@@ -75,7 +75,7 @@ def finish(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Ef
 
 
 def find_handlers() -> dict[type, Handler]:
-    """The handler of each member of Event. Raises TypeError for an event that has none, or two."""
+    """Return the handler of each member of Event. Raises TypeError for an event that has none, or two."""
     modules = [import_module(module.name) for module in walk_packages(__path__, f"{__name__}.")]
     handlers: dict[type, Handler] = {}
     for event in get_args(Event):

@@ -49,7 +49,7 @@ async def read_account(
 
     Raises ConnectionError when the venue does not answer, VenueError when it refuses.
 
-    `sent_orders` are the orders of this run, by which our open orders are told from other clients' orders. Ticks are in
+    `sent_orders` are the orders of this run, which tell our open orders from orders of other clients. Ticks are in
     nano-currency (1e-9), and `now` is our clock (ns UTC).
     """
     account, positions, orders = await asyncio.gather(
@@ -177,8 +177,8 @@ def _account_of(
 def _closing_orders(
     sent_orders: Orders, columns: Mapping[str, int], holdings: _Positions, orders: Sequence[Order]
 ) -> dict[int, tuple[int, int]]:
-    """Return column of the universe -> (nano-units of its position that our open orders close, nano-units that open
-    orders of other clients close).
+    """Return, by column of the universe, how many nano-units of the position open orders close, as (our orders, orders
+    of other clients).
 
     An unreadable order closes nothing here; the function that reads orders reports it.
     """
@@ -209,7 +209,7 @@ def _closable_nano(size: int, available: int | None, ours: int, foreign: int) ->
 
 
 def _own_order(order: Order, sent: Sent, symbol: str, ticks: Mapping[str, int]) -> OpenOrder:
-    """Convert one of our open orders, with the venue's quantity and prices."""
+    """Return an open order of this run as an OpenOrder in lots, with the venue's quantity and prices."""
     limit, stop = nano(order.limit_price), nano(order.stop_price)
     lots = nano(order.qty) // sent.lot_nano
     tick = max(tick_nano(symbol, price, ticks.get(symbol, 0)) for price in (limit, stop))
@@ -228,7 +228,7 @@ def _foreign_order(order: Order, column: int, lot_nano: int) -> ForeignOrder:
 
 
 async def open_orders(client: Rest) -> list[Order]:
-    """All readable open orders. Raises NotSent, Lost or VenueError."""
+    """Return all readable open orders. Raises NotSent, Lost or VenueError."""
     params = {"status": "open", "limit": str(MAX_ORDERS), "direction": "asc"}
     by_id: dict[str, Order] = {}
     while True:
@@ -252,7 +252,8 @@ def _field_of_last(page: Sequence[msgspec.Raw], name: str) -> str:
 
 
 async def activities(client: Rest, kind: str, since: int) -> AsyncIterator[tuple[Activity, bytes]]:
-    """Readable activities after `since` with their encoded form, oldest first, all pages. Raises NotSent or Lost.
+    """Yield the readable activities after `since`, each with its encoded form, oldest first, from all pages. Raises
+    NotSent or Lost.
 
     `kind` is the end of the path: "/FILL" for executions, "" for activities of every kind. `since` is in ns UTC.
     """
@@ -278,8 +279,8 @@ async def read_flows(client: Rest, universe: Universe, since: int, now: Callable
     it was first listed. The first list that a process reads omits movements without a date, because they may be of any
     time. Raises ConnectionError where the venue does not answer.
 
-    `undated` maps the id of a movement without a date to the time of its first listing (ns); 0 means that it was in the
-    first list, so that it is never dated.
+    `undated` of the client maps the id of a movement without a date to the time of its first listing (ns); 0 means that
+    it was in the first list, so that it is never dated.
     """
     flows = []
     is_first_list, read_at = client.undated is None, now()

@@ -210,5 +210,5 @@ def broker(login: Login) -> Alpaca:
 
 
 async def may_withdraw(login: Login) -> bool:
-    """False: a key of the trading API cannot withdraw."""
+    """Return False: a key of the trading API cannot withdraw."""
     return False

@@ -254,7 +254,7 @@ class Rest:
 
 
 async def _content(response: aiohttp.ClientResponse) -> bytes:
-    """The body of an answer. Raises aiohttp.ClientPayloadError above LARGEST bytes."""
+    """Return the body of an answer. Raises aiohttp.ClientPayloadError above LARGEST bytes."""
     parts, size = [], 0
     async for part in response.content.iter_any():
         size += len(part)

@@ -98,8 +98,9 @@ class Desk:
     async def post(self, sent: Sent) -> Sequence[BrokerNews]:
         """Send an order. The caller holds the lock of the order.
 
-        An order that the venue does not offer is rejected. An order whose end time has passed, or that could not be
-        sent, expires. Without an answer the order is Unknown. If its client id is taken, it is queried.
+        An order of a kind that the venue does not have is rejected. An order whose end time has passed, or that could
+        not be sent, expires. Without an answer the order is Unknown. If the venue has its client id already, the order
+        is queried.
 
         Times are in ns UTC. `sent.end` is 0 for an order without an end time, `sent.posted` 0 for an order that was
         never sent.
@@ -163,14 +164,14 @@ class Desk:
         return [] if answer.ok else [self._cancel_refused(sent, answer.words)]
 
     async def _venue_id_of(self, sent: Sent) -> str | None:
-        """The venue's id of an order, None if the venue does not have it. Raises NotSent or Lost."""
+        """Return the venue's id of an order, None if the venue does not have the order. Raises NotSent or Lost."""
         if not sent.venue_id:
             order = await self.order(sent)
             sent.venue_id = order.id if order is not None else ""
         return sent.venue_id or None
 
     async def order(self, sent: Sent) -> Order | None:
-        """The order at the venue, None when the venue does not have it. Raises NotSent or Lost."""
+        """Return the venue's record of an order, None when the venue does not have it. Raises NotSent or Lost."""
         answer = await self.rest.ask("GET", f"{ORDERS}:by_client_order_id", {"client_order_id": sent.id})
         if answer.status == 404 and answer.code == NOT_FOUND:
             return None
@@ -296,8 +297,8 @@ class Desk:
                 self._remember_execution(activity.id.partition("::")[2], execution)
 
     async def learn(self, update: Update) -> None:
-        """Prepare for a reversal (the cancel or correction of an execution): query the executions of its order if this
-        process does not know the reversed one."""
+        """Prepare for a reversal (the cancel or correction of an execution): query the executions of the order if this
+        process does not know the execution that is reversed."""
         sent = self.orders.find(update.order.client_order_id)
         execution_is_known = (update.previous_execution_id or "") in self._executions_by_id
         if update.event not in REVERSALS or sent is None or execution_is_known:
@@ -310,10 +311,10 @@ class Desk:
     def update(self, update: Update) -> Sequence[BrokerNews]:
         """Return the reports of one update of the stream; none for an order of another client.
 
-        Apart from refused cancels and reversals, the report has only new fills and the end of the order.
+        The report is about a refused cancel, a reversal (the cancel or correction of an earlier execution), or new
+        fills and the end of the order.
 
-        A reversal cancels or corrects an earlier execution. `cum` are the filled nano-units of the order by the venue's
-        count.
+        `cum` are the filled nano-units of the order by the venue's count.
         """
         order = update.order
         sent = self.orders.find(order.client_order_id)
@@ -350,8 +351,8 @@ class Desk:
         """Return the report that the venue reversed or corrected an execution; with 0 lots if that execution is
         unknown or not in whole lots.
 
-        The report has the lots and price of the earlier execution, then the corrected ones, 0 for a reversal. Sizes are
-        in nano-units, `lot` is one lot of the instrument.
+        The report has the lots and price of the earlier execution, then its corrected lots and price, which are 0 for a
+        reversal. Sizes are in nano-units, `lot` is one lot of the instrument.
         """
         lot, corrected = sent.lot_nano, update.event == "trade_correct"
         busted = self._executions_by_id.get(update.previous_execution_id or "")
@@ -423,5 +424,5 @@ def is_open(order: Order) -> bool:
 
 
 def _end_text(order: Order) -> str:
-    """The venue's text for the end of an order, empty for a fill."""
+    """Return the venue's text for the end of an order, empty for a fill."""
     return "" if order.status in ("filled", "new", "partially_filled", "accepted", "pending_new") else order.status

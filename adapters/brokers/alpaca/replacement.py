@@ -28,8 +28,8 @@ async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBaske
     both orders.
 
     While nothing of the old order is filled, it is changed in place. Otherwise it is cancelled, and the new order is
-    sent after its end. An order that fills more meanwhile is not replaced, because the old and the new order together
-    would fill too much.
+    sent after its end. An old order that fills more meanwhile is not replaced, because the old and the new order
+    together would fill too much.
 
     `posted` of an order is 0 until it was sent.
     """

@@ -114,7 +114,7 @@ class Clock(Struct, frozen=True):
 
 
 class Activity(Struct, frozen=True):
-    """One activity in the answer to GET /v2/account/activities: a fill (FILL) or a cash flow."""
+    """One activity in the answer to GET /v2/account/activities: a fill (FILL), or a movement of cash or units."""
 
     id: str
     activity_type: str
@@ -319,10 +319,11 @@ def flow(activity: Activity, listed: int = 0) -> VenueFlow | None:
 
 
 def _units(activity: Activity) -> int:
-    """Signed nano-units of a coin that an activity moves; 0 for shares, which move by fills and corporate actions.
+    """Return the signed nano-units of a coin that an activity moves; 0 for shares, which fills and corporate actions
+    move.
 
-    Of an activity that moves cash, such as a dividend, the quantity is the position on which the cash is paid: it moves
-    no units.
+    An activity that moves cash, such as a dividend, moves no units: its quantity is the position on which the cash is
+    paid.
     """
     symbol = activity.symbol or ""
     if activity.net_amount or activity.activity_type in _BOOKED_OTHERWISE or not symbol.endswith(_QUOTES):

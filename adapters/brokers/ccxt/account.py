@@ -142,7 +142,7 @@ def _open_orders(
 
 
 def _own_order(order: dict[str, Any], sent: Sent, tick: int) -> OpenOrder:
-    """Convert one of our open orders, with the exchange's quantity and prices."""
+    """Return an open order of this run as an OpenOrder in lots, with the exchange's quantity and prices."""
     lots = lots_and_odd(order.get("amount") or "0", sent.lot_nano)[0]
     filled = whole_lots(order.get("filled") or "0", sent.lot_nano)
     limit, stop = nano(order.get("price") or "0"), nano(order.get("triggerPrice") or "0")
@@ -205,8 +205,8 @@ async def trades_of(line: Line, universe: Universe, markets: Markets, since: int
 def _flow(line: Line, universe: Universe, columns: dict[str, int], entry: dict[str, Any]) -> VenueFlow | None:
     """Return the flow of an entry of the exchange's ledger.
 
-    None for a trade without a fee in the coin, and for an asset that is neither the account's currency nor in the
-    universe.
+    Returns None for a trade without a fee in the coin, and for an asset that is neither the account's currency nor in
+    the universe.
 
     `columns` maps a coin to its column of the universe. `ledger_amount` of the dialect, the specifics of one exchange,
     returns (amount, fee) of an entry. A deposit or withdrawal (MOVED) is booked by its sign; other movements of coins

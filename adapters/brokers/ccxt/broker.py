@@ -136,7 +136,7 @@ class Crypto:
         """Query the orders that this process or an earlier one may have sent, and send those that the venue does not
         have.
 
-        An order is queried first if this process sent it or it has ended, or if it was decided before this process
+        An order is queried first if this process sent it, if it has ended, or if it was decided before this process
         began. All other orders are sent at once.
 
         `_sender.at` has the client ids of the orders that this process sent; `ended` is -1 for an open order.
@@ -230,7 +230,7 @@ class Crypto:
 
         With `once`, or when the venue does not have the order, the order is queried a single time.
 
-        The pause between two queries begins with COALESCE_S and doubles. An answer that raises an error is tried again.
+        The pause between two queries begins with COALESCE_S and doubles. A query that raises an error is repeated.
         """
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self._line.access.timeout_s, COALESCE_S
@@ -251,9 +251,9 @@ class Crypto:
         An order that was refused when it was sent is reported without a request. Rows of a basket that this process
         does not know are Unknown.
 
-        Times are in ns UTC. An order that the venue does not list settles: after its settling time no request for it
-        can be under way, so that it never arrived. It is then rejected if the venue had answered with an undocumented
-        text (`order.words`), else NotFound. Until then it is Unknown.
+        Times are in ns UTC. An order that the venue does not list is Unknown until its settling time is over. After
+        that no request for it can be under way, so that it never arrived: it is then rejected if the venue had answered
+        with an undocumented text (`order.words`), else NotFound.
         """
         now = self._clock()
         orders = self._orders.rows(sample, n, rows)
@@ -365,8 +365,8 @@ class Crypto:
     async def _look_for_news(self) -> tuple[Sequence[BrokerNews], bool]:
         """Query all open orders. Returns new reports, and whether executions are still missing.
 
-        An order that the venue does not have counts as never received once it has settled. At an exchange without an
-        expiry of orders, those whose end has passed are cancelled.
+        An order that the venue does not have counts as never received once its settling time has passed. At an exchange
+        without an expiry of orders, those whose end has passed are cancelled.
 
         `_reported` has (number of executions, Cause of the end or -1) of an order's last report, so that an unchanged
         order is not reported again.
@@ -399,7 +399,7 @@ class Crypto:
 
 
 def _total_nano(sent: Sent, status: OrderStatus) -> int:
-    """The total quantity of an order's known executions, including new ones in `status`, in nano-units."""
+    """Return the total quantity of an order's known executions, including new ones in `status`, in nano-units."""
     executions = sent.log.executions
     return sent.log.known_nano() + sum(
         execution.size_nano for execution in status.executions if execution.id not in executions

@@ -127,8 +127,8 @@ class Line:
             """Send the request, and remove the items of its answer that ccxt could not convert.
 
             The first argument is the path of the request. The exchange's dialect (its specifics) names the path whose
-            result is balances, and the lists of a result that map ids to items. `_removed` counts the removed items, so
-            that a full page still counts as full.
+            result is balances, and the keys of a result whose value maps ids to items. `_removed` counts the removed
+            items, so that a full page still counts as full.
             """
             answer = await fetch(*request)
             result = answer.get("result") if isinstance(answer, dict) else None
@@ -180,7 +180,7 @@ class Line:
                 return
 
     def words(self, error: BaseException) -> str:
-        """The text of an exception, without secrets."""
+        """Return the text of an exception, without secrets."""
         return self.access.scrub(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
     def refused(self, error: Exception) -> KeysRefused | None:

@@ -75,7 +75,7 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, c
 
 
 def lacks(exchange: Exchange, dialect: Dialect) -> list[Mistake]:
-    """A mistake for each required function that an exchange lacks."""
+    """Return a mistake for each required function that an exchange lacks."""
     mistakes = [
         (f"{exchange.id} cannot {what}", ANOTHER) for name, what in NEEDED.items() if exchange.has.get(name) is not True
     ]
@@ -174,7 +174,8 @@ def match(listing: dict[str, Any], universe: Universe, *, continues: bool = Fals
 
 
 def _minimum_nano(market: dict[str, Any], name: str) -> int:
-    """The venue's minimum of an order ("amount" or "cost") in nano-units, rounded up; 0 without a readable one."""
+    """Return the venue's minimum of an order ("amount" or "cost") in nano-units, rounded up; 0 without a readable
+    one."""
     minimum = ((market.get("limits") or {}).get(name) or {}).get("min")
     try:
         return -int(-decimal(minimum) * NANO // 1) if minimum else 0

@@ -66,7 +66,7 @@ class OrderSender:
         return news + list(await asyncio.gather(*(send_in_slot(row) for row in rows)))
 
     async def _without_short_sales(self, rows: Sequence[Sent]) -> tuple[list[Sent], list[BrokerNews]]:
-        """Return the orders that can be sent, and reports that refuse the orders to sell more than the free holding.
+        """Return the orders that can be sent, and reports that refuse sales of more than the free holding.
 
         `lots` of a sale are negative. If the balance cannot be read, every sale is Unknown and is not sent.
         """
@@ -203,7 +203,7 @@ class OrderQueries:
     """Queries orders of one universe at one exchange."""
 
     def __init__(self, line: Line, universe: Universe, bases: Sequence[str]) -> None:
-        """`bases` are the base coins of the universe's pairs, by column."""
+        """Keep the connection; `bases` are the base coins of the universe's pairs, by column."""
         self._line = line
         self._bases = bases
         self._universe = universe
@@ -311,7 +311,7 @@ class OrderQueries:
         return int(price * NANO), paid
 
     def _filled_nano(self, sent: Sent, order: dict[str, Any]) -> int:
-        """The filled nano-units by the exchange's count. Raises Unsupported for an unreadable order or part of a
+        """Return the filled nano-units by the exchange's count. Raises Unsupported for an unreadable order or part of a
         lot."""
         if order.get("unread"):
             raise Unsupported("it does not have the documented form")

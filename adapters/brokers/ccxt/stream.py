@@ -171,8 +171,8 @@ class OrderNews:
             asyncio.get_running_loop().call_later(LAG_S, self._wake.set)
 
     def _start_watches(self) -> dict[asyncio.Future[Any], Call]:
-        """Start to watch the streams of orders and executions, if the exchange has both: future -> function to watch
-        again."""
+        """Start to watch the streams of orders and executions, if the exchange has both. Returns, by future, the
+        function that watches its stream again."""
         exchange = self._line.exchange
         has = exchange.has
         if not self._line.settings.stream or has.get("watchOrders") is not True or has.get("watchMyTrades") is not True:

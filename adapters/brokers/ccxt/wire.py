@@ -29,8 +29,8 @@ def history_of(has: dict[str, Any]) -> str:
 def read_execution(
     unreadable: Unreadable, trade: dict[str, Any], lot_nano: int, currency: str, base: str
 ) -> Execution | None:
-    """Convert an execution; None for an unreadable one. The unreadable one is reported, and so is a fee in a third
-    asset."""
+    """Convert ccxt's record of an execution. An unreadable record is reported, with None as the result; a fee in a
+    third asset is reported too."""
     try:
         execution = execution_of(trade, lot_nano, currency, base)
     except (*WRONG, Unsupported) as wrong:
@@ -85,7 +85,8 @@ def since_ms(rows: Iterable[Sent]) -> int:
 
 
 def in_order(trade: dict[str, Any]) -> str:
-    """An execution's id as text that sorts like the number of the matching engine: digits are padded to 20 places."""
+    """Return an execution's id as text that sorts like the number of the matching engine: digits are padded to 20
+    places."""
     number = str(trade.get("info", {}).get("trade_id") or trade["id"])
     return number.zfill(20) if number.isdecimal() else number
 

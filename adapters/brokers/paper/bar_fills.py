@@ -54,8 +54,8 @@ class BarFills:
         self.bar, self.rates = LimitFills(terms), rates
 
     def begin(self, columns: Columns, t: int, fresh: list[bool], ts_open: int, ts_event: int) -> None:
-        """Select slice `t` (the bars of one instant) of the columns, which lasts from `ts_open` to `ts_event` (ns UTC).
-        `fresh` is True for each symbol with a new bar, and empty if all symbols have one."""
+        """Select slice `t` of the columns: the bars of one instant, from `ts_open` to `ts_event` (ns UTC). `fresh` is
+        True for each symbol with a new bar, and empty if all symbols have one."""
         self.fresh = fresh
         self.bar.begin(columns, t, ts_open, ts_event)
 
@@ -78,7 +78,7 @@ class BarFills:
         A row can fill from `after` until `until` (ns UTC). `fresh` has the symbols with a new bar; it is empty if all
         have one.
 
-        A price of 0 means that the row cannot fill at it. Prices are in nano-currency, `lots` are negative for a sale.
+        A price of 0 means that the row does not fill. Prices are in nano-currency, `lots` are negative for a sale.
         """
         bar: LimitFills = self.bar
         columns: Columns = bar.columns

@@ -36,9 +36,10 @@ NotFound."""
 
 
 class FrozenPaper(Struct, array_like=True):
-    """The whole venue as a record: working and ended baskets, oldest first.
+    """The whole state of the venue as a record: working and ended baskets, oldest first.
 
-    `forgotten` is the newest `sample` of the dropped baskets: the time (ns UTC) of the sample that a decision used.
+    `forgotten` is the newest `sample` of the dropped baskets; a basket's `sample` is the time (ns UTC) of the sample on
+    which it was decided.
     """
 
     ts: int
@@ -51,10 +52,10 @@ class Paper:
     """A simulated venue; implements `quantd.trading.ports.SimulatedBroker`.
 
     Fills. A row (one order) fills on a new bar whose open is in the row's window (from its arrival to its end or
-    cancel), at `fill_price` of the open, or at its limit if the open is beyond it and the bar trades through it. If the
-    window closes inside the bar, only the open counts, because the order of events is unknown. With a participation
-    cap, the rows of a symbol share a bar's volume in order of arrival; less than a whole lot is no fill. The unfilled
-    rest of the row stays open.
+    cancel), at `fill_price` of the open, or at the row's limit if the open is beyond the limit and the bar trades
+    through it. If the window closes inside the bar, only the open counts, because the order of events is unknown. With
+    a participation cap, the rows of a symbol share a bar's volume in order of arrival; less than a whole lot is no
+    fill. The unfilled rest of the row stays open.
 
     Auctions. An OPEN row fills at the open of the first bar of its symbol's session only, a CLOSE row at the close of
     the last one, with costs, inside its limit. `sessions` has one calendar for each column; without it the venue
@@ -114,7 +115,7 @@ class Paper:
         return resting.reports[:]
 
     def _why_refused(self, basket: OrderBasket) -> str:
-        """The reason to reject a whole basket, or empty text."""
+        """Return the reason to reject a whole basket, or empty text."""
         kinds = set(basket.kind)
         if not kinds or kinds == {Kind.LIMIT}:
             return ""
@@ -282,7 +283,7 @@ class Paper:
     def starts(self) -> dict[tuple[int, int], int] | None:
         """Return, for each open basket by (sample, n), the instant (ns UTC) from which its orders can fill.
 
-        None if an order was not accepted completely, or has a fill or a cancel.
+        Returns None unless each has limit orders only, all accepted, from one instant, and without a fill or a cancel.
         """
         starts = {}
         for basket in self._resting:
@@ -316,8 +317,8 @@ class Paper:
         self._forget()
 
     def _basket_of(self, key: tuple[int, int]) -> Resting | None:
-        """A basket by (sample, n), None for an unknown one. A basket whose fills the engine computed itself is
-        converted first."""
+        """Return the basket with the key (sample, n), None for an unknown key. A basket whose fills the engine computed
+        itself is converted first."""
         basket = self._by_key.get(key)
         return basket if basket is None or isinstance(basket, Resting) else self._caught_up(basket)
 

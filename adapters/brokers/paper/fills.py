@@ -145,8 +145,8 @@ class Fills:
                 bar_fills.fill(row, price)
 
     def _rate(self, resting: Resting, row: int, lots: int, volume: float) -> int:
-        """Return the cost rate of a fill of `lots` in units of 1 / RATE_ONE of the price, from the venue's costs or
-        the table of costs, with slippage noise if configured."""
+        """Return the cost rate of a fill of `lots`, where RATE_ONE is 100 % of the price. It comes from the venue's
+        costs or the table of costs, with slippage noise if configured."""
         column = resting.sym[row]
         rate, impact = self._rates(column, self._ts)
         return rate + self._variable_rate(resting, row, lots, volume, impact)
@@ -162,7 +162,7 @@ class Fills:
         return costs.fixed_rate, costs.impact
 
     def _variable_rate(self, resting: Resting, row: int, lots: int, volume: float, impact: float) -> int:
-        """The rate that is added to the fixed rate of a fill: impact, and slippage noise of either sign."""
+        """Return the rate that is added to the fixed rate of a fill: impact, and slippage noise of either sign."""
         costs, column, rate = self._costs, resting.sym[row], 0
         if impact:
             rate = impact_rate(impact, lots, self._lot_nano[column], volume)

@@ -34,8 +34,8 @@ class Resting(Struct, array_like=True):
     A row can fill at opens in its window [after, until). `after` starts at the basket's time plus latency and moves to
     the close of each bar seen. `until` is the row's end or the time of effect of its cancel. `open` are the working
     rows in order, `cancelling` those with a cancel, `due` the earliest `until` of a working row. `cum` are filled lots,
-    `charged_micro` commissions before the order's minimum, -1 until the first fill. `kind` has the Kind of each row,
-    and is empty if all are LIMIT; `stop_nano` are triggers of stops, `triggered` the triggered rows.
+    `charged_micro` commissions before an order's minimum applies, -1 until the first fill. `kind` has the Kind of each
+    row, and is empty if all are LIMIT; `stop_nano` are triggers of stops, `triggered` the triggered rows.
     """
 
     sample: int
@@ -78,7 +78,8 @@ class Resting(Struct, array_like=True):
         return [row for row in rows if row not in seen]
 
     def take(self, ts: int, rows: list[int], refused: str = "") -> Reports:
-        """Accept new rows. Rows without lots or a limit are REJECTED; with a reason `refused`, all rows are."""
+        """Accept new rows. Rows without lots or a limit are REJECTED; with a reason `refused`, all rows are
+        rejected."""
         reason = refused
         causes = [_REJECTED if refused else _ACCEPTED] * len(rows)
         for k, row in enumerate(rows):
@@ -101,8 +102,8 @@ class Resting(Struct, array_like=True):
     def cancel(self, row: int, at: int) -> Reports | None:
         """Cancel an open row (order) at `at` (ns UTC).
 
-        Returns the report of the row; None for an ended row. Also returns None while an unseen bar, which opened before
-        `at`, may still fill the row.
+        Returns the report of the row. Returns None for an ended row, and while an unseen bar that opened before `at`
+        may still fill the row.
 
         The row can fill at opens in the window [`after`, `until`); `due` is the earliest `until` of an open row.
         """
@@ -156,8 +157,8 @@ class Resting(Struct, array_like=True):
         return reports
 
     def split(self, ts: int, symbol: int, numerator: int, denominator: int) -> Reports | None:
-        """Rescale the rows and reports of a symbol after a split. Returns the report of rows with less than one lot
-        unfilled."""
+        """Rescale the rows and reports of a symbol after a split. Rows with less than one lot unfilled are cancelled;
+        their report is returned, None without any."""
         rows = [row for row, column in enumerate(self.sym) if column == symbol]
         if not rows:
             return None
@@ -172,17 +173,17 @@ class Resting(Struct, array_like=True):
         return self._cancelled(ts, empty, f"the split {numerator}:{denominator} left less than a lot")
 
     def void(self, ts: int, symbol: int) -> Reports | None:
-        """Cancel the open orders of a delisted symbol; None without any."""
+        """Cancel the open orders of a delisted symbol, and return their report; None without any."""
         return self._cancelled(ts, [row for row in self.open if self.sym[row] == symbol], "delisted")
 
     def reports_of(self, rows: set[int]) -> list[Reports]:
-        """The reports about some rows, in order."""
+        """Return the reports about some rows, in order."""
         return [selected for report in self.reports if (selected := _part_of_report(report, rows)) is not None]
 
 
 def accept(basket: OrderBasket, latency_ns: int, some: Sequence[int] | None = None, refused: str = "") -> Resting:
-    """Return a new basket, or `some` of its rows, with its first report; a text in `refused` rejects all rows for
-    that reason.
+    """Return the venue's record of a new basket, or of `some` of its rows, with its first report. A text in `refused`
+    rejects all rows for that reason.
 
     A row can fill from the basket's time plus the latency until its end (NEVER if it has none). `charged_micro` is -1
     until the first fill. No row is open before `take` has accepted it.
@@ -223,7 +224,7 @@ def _part_of_report(report: Reports, rows: set[int]) -> Reports | None:
 
 
 def _rescaled(report: Reports, rows: Sequence[int], numerator: int, denominator: int) -> Reports:
-    """A past report in the lots and prices after a split; a row's intervals stay contiguous."""
+    """Return a past report in the lots and prices after a split; a row's intervals of lots stay contiguous."""
     cum, lots, price = list(report.cum), list(report.lots), list(report.price_nano)
     for k, row in enumerate(report.row):
         if row in rows:

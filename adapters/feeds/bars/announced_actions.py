@@ -88,8 +88,8 @@ def action_faults(
 ) -> list[ActionFault]:
     """Return the actions that the prices do not show, in the order of `actions`.
 
-    `jumps` and `shifts` must come from `examine` with the same bars and actions: at an announced split they are the
-    price change that the split's ratio does not explain.
+    `jumps` and `shifts` must come from `examine` with the same bars and actions. At an announced split they are
+    measured after the split's ratio was taken out.
 
     A jump is a move that looks like an unannounced split, a shift a new price level that no action explains. `by_bar`
     has (row of the first bar after the actions, column, actions).
@@ -217,10 +217,10 @@ def _for_new_shares(close_before: float, cash: float, new_per_old: float, open_p
 
 
 def _least_yield(bars: Series, row: int, first: int) -> float:
-    """Return the least dividend, as a share of the close before a bar, that must be visible as a fall of the price.
+    """Return the least dividend that must be visible as a fall of the price, as a fraction of the close before the bar.
 
-    The result is largest for a share that is not traded: its price stays, whatever it pays. `first` is the symbol's
-    first row.
+    The result is largest for a share that is not traded: its price stays, whatever it pays. `first` is the first row of
+    the symbol.
     """
     start = max(first + 1, row - WINDOW)
     if not bars.volume[row] > 0 or not np.median(bars.volume[start : row + 1]) > 0:
@@ -236,8 +236,8 @@ def _split_reading(
     new_per_old: float,
     sigma: float,
 ) -> Literal["absent", "reversed"] | None:
-    """Return how the prices contradict a split with the first of `cash_amounts` as its dividend. None if they agree
-    with the split and any of the amounts: a large dividend of the same day may hide a split."""
+    """Return how the prices contradict a split ("absent" or "reversed") if the first of `cash_amounts` is the dividend
+    of its day. None if they agree with the split and any of the amounts: a large dividend may hide a split."""
     prices, log_ratio = np.array(open_and_close), float(np.log(new_per_old))
     readings = [_reading(np.log(prices / (close_before - cash)), log_ratio, sigma) for cash in cash_amounts]
     return None if None in readings else readings[0]

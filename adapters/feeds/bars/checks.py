@@ -168,7 +168,7 @@ def _crossed(rows: Rows) -> Bools:
 
 
 def _out_of_order(rows: Rows, good: Bools) -> Bools:
-    """Mark the fewest bars whose removal makes each symbol's stamps ascend through each file."""
+    """Return bool[R], True for the fewest bars without which each symbol's stamps ascend within each file."""
     good_rows = np.flatnonzero(good)
     # one number for each symbol in each file
     file_group = rows.column[good_rows] * (int(rows.source.max(initial=0)) + 1) + rows.source[good_rows]
@@ -184,10 +184,11 @@ def _out_of_order(rows: Rows, good: Bools) -> Bools:
 
 
 def _longest_rise(values: list[int]) -> Bools:
-    """Return bool[n]: a longest non-decreasing part of `values` (patience sorting: Aldous and Diaconis, 1999).
+    """Return bool[n], True for the values of a longest non-decreasing subsequence (patience sorting: Aldous and
+    Diaconis, 1999).
 
-    `tops` has the smallest last value of a rise of each length, from 1, and `top_at` its index in `values`.
-    `previous_at` has, for each value, the index of its predecessor in the rise, -1 for the first.
+    A rise is such a subsequence. `tops` has the smallest last value of a rise of each length, from 1, and `top_at` the
+    index of that value. `previous_at` has, for each value, the index of its predecessor in its rise, -1 for the first.
     """
     tops: list[int] = []
     top_at: list[int] = []

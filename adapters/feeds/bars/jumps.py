@@ -116,9 +116,9 @@ class Series:
 class Shift:
     """A new level of the price that no action explains; `jump` has the nearest ratio.
 
-    `jump` is dated by the bar with which the level is accepted; `first_ts` and `first_open` (ns UTC) are the close and
-    the open of the first bar of the level. `rows` are the rows of the bars of the level before the accepting bar, which
-    looked like bad prints. `crash` marks a fall with the traded value and range of a crash.
+    `jump` is dated by the bar with which the level is accepted. `first_ts` and `first_open` (ns UTC) are the times of
+    the close and of the open of the first bar of the level. `rows` are the rows of the bars of the level before the
+    accepting bar, which looked like bad prints. `crash` marks a fall with the traded value and range of a crash.
     """
 
     jump: Jump
@@ -134,7 +134,7 @@ class Shift:
 
 
 def previous_closes(bars: Series, actions: Sequence[Action]) -> tuple[Floats, Bools]:
-    """Return float64[R], each bar's previous close, adjusted for the announced actions in between, and bool[R].
+    """Return (each bar's previous close as float64[R], adjusted for the announced actions in between; bool[R]).
 
     The close is NaN at a symbol's first bar. The bool[R] marks the first bar after an announced split or delisting. A
     split of 1:1 changes no price: a person enters it to state that a move was checked, so that its bar is compared with
@@ -379,8 +379,8 @@ def _lasts(bars: Series, accepted_row: int, reference: float, limit: float) -> b
 
 
 def _returned(bars: Series, accepted_row: int, level_before_print: float, limit: float) -> bool:
-    """Whether the price, after a bad print of several bars, is back at the level before it, to within `limit` in
-    logs."""
+    """Whether the price, after a bad print of several bars, is back at the level before that print, to within `limit`
+    in logs."""
     return bool(abs(np.log(bars.close[accepted_row] / level_before_print)) <= limit)
 
 
@@ -402,7 +402,7 @@ def _gapped(bars: Series, comparison: _Comparison, reference: float) -> bool:
 def _shift(
     bars: Series, comparison: _Comparison, reference: float, accepted_row: int, spike_rows: Sequence[int]
 ) -> Shift:
-    """Return the change from the last accepted close (`reference`) to the level that begins at a bar.
+    """Return the Shift from the last accepted close (`reference`) to a new level.
 
     The bar in `accepted_row` confirms the level; those in `spike_rows`, before it, looked like bad prints.
     """
@@ -456,7 +456,7 @@ def _quiet_shift(bars: Series, comparison: _Comparison, reference: float) -> Shi
 
 
 def _is_back(bars: Series, comparison: _Comparison, reference: float) -> bool:
-    """Whether this bar returned most of the way to the last accepted close."""
+    """Whether the close of the compared bar is back most of the way to the last accepted close, `reference`."""
     level = bars.close[comparison.row - 1]
     return bool(
         abs(np.log(bars.close[comparison.row] / reference)) <= comparison.limit

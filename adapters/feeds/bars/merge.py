@@ -20,8 +20,8 @@ from quantd.trading.sessions import Sessions
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """All T slices (instants) of N symbols as arrays: the stamps are int64[T], the other columns [T, N]. `fresh` is
-    True where a symbol has a new bar."""
+    """All bars of N symbols as arrays, in T slices, one for each instant: the stamps are int64[T], the other columns
+    [T, N]. `fresh` is True where a symbol has a new bar."""
 
     ts_open: Ints
     ts_event: Ints

@@ -44,7 +44,7 @@ _SECOND: Final = UNITS_NS["s"]
 class Spacing:
     """The finding that bars of the symbol in `column` are regularly `step` ns apart, instead of one interval.
 
-    `sessions` is the distance in sessions, or 0 where it is a regular time.
+    `sessions` is the distance in sessions, or 0 if the distance in time is regular.
     """
 
     column: int
@@ -70,8 +70,8 @@ def wrong_spacings(
     `ts` and `column` int64[R] are the stamps and symbols of R bars, `placed` has their sessions. For intraday bars only
     distances inside one session count; a calendar that never closes counts as one session.
 
-    A symbol is compared if it has at least LEAST distances. It is omitted if more than the share AS_STATED of them is
-    one interval. If there is no such symbol, daily bars that are read as intraday bars are looked for.
+    A symbol is compared if it has at least LEAST distances. It is omitted if more than the share AS_STATED of them
+    equals `interval`. If no symbol is found, and `interval` is less than a day, symbols with daily bars are looked for.
     """
     readable = ts != NO_STAMP
     ts, column, day = ts[readable], column[readable], placed.day[readable]

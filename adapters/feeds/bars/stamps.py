@@ -123,8 +123,8 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed
 
 
 def _dated(ts: Ints, days: Ints, inside: Bools, zone: str) -> Ints:
-    """Return int64[R]: the index of the session of a stamp's date if the stamp is in no session and is midnight in
-    `zone`, else -1.
+    """Return int64[R]: for a stamp in no session that is midnight in `zone`, the index of the session of its date; else
+    -1.
 
     Vendors stamp daily bars with such times: 05:00Z or 04:00Z in New York, 15:00Z of the day before in Tokyo.
     """

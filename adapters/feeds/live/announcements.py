@@ -31,13 +31,14 @@ class Announcements:
         self._listed: dict[tuple[int, int, str], Counter[Action]] = {}
 
     def add(self, listed: Sequence[ActionRow], opens_until: int, emitted_until: int) -> None:
-        """Add a vendor's list of all actions with an open at or before `opens_until`; new ones become due.
+        """Add a vendor's list of all actions that take effect at an open up to `opens_until` (ns UTC); new ones become
+        due.
 
         Items up to `emitted_until` (ns UTC) have left the feed, so that a correction of earlier actions comes too late.
 
         A vendor lists the actions of one date, symbol and kind together as one group, with the number of times that
-        each is listed. A group that lost an action since its last list was corrected. `known` has all actions by their
-        true opens, `_due` the actions still to emit.
+        each is listed. If an action of a group is missing from a later list, the vendor has corrected the group.
+        `known` has all actions in order of their opens, `_due` the actions still to emit.
         """
         groups: dict[tuple[int, int, str], Counter[Action]] = {}
         ordered = sorted(listed, key=lambda action: (action.day_ns, action.column, ORDER[action.kind]))

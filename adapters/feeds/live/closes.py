@@ -33,7 +33,7 @@ class Closes:
     def after(self, ts: int) -> tuple[int, Bools] | None:
         """Return the first close later than `ts` (ns UTC) and bool[N], True for symbols that can have a bar then.
 
-        None after the end of the calendars.
+        Returns None after the end of the calendars.
 
         `_last` caches the argument and the answer of the last call.
         """

@@ -156,7 +156,7 @@ class Live:
 
         Raises FeedError when prices that are already adjusted come with splits or dividends, which would count twice.
 
-        An Until is the time up to which the market is known. A task that ended with an error raises it here.
+        An Until is the time up to which the market is known. The error of a task that failed is raised here.
         """
         stall_ns = max(NANO, 4 * int(self._beat * NANO))
         builder = self._builder = SliceBuilder(after, self._market, safe_ns=SAFE_NS, stall_ns=stall_ns)
@@ -325,8 +325,8 @@ class Live:
     def _back_off(self, error: BaseException | None, failures: int) -> float:
         """Return the seconds to wait: doubled with each failure, less a random share up to half, to spread clients.
 
-        The wait is never shorter than the vendor requests. Where a repeat cannot succeed, it is derived from the
-        longest wait.
+        The wait is never shorter than the vendor requests. Where a repeat cannot succeed, the longest wait replaces the
+        doubled one.
         """
         shortest, longest = BACK_OFF_S
         permanent = isinstance(error, SourceError) and not error.again

@@ -42,8 +42,8 @@ class RecentBars:
         The jumps of the verdict include the shifts (new price levels) that these bars confirm, dated by the confirming
         bar. A bar that is already stored is replaced.
 
-        `rows` and `placed` have the bars, and their opens and closes. `_accepted` has, by column, a split of 1:1 that
-        marks a price as declared real by a person. Each symbol keeps its newest LENGTH bars.
+        `rows` and `placed` have the bars, and their opens and closes. `_accepted` has, by column, a split of 1:1, which
+        marks a price that a person declared real. Each symbol keeps its newest LENGTH bars.
         """
         if not len(rows):
             return Checked(np.empty(0, dtype=np.int8))

@@ -79,7 +79,8 @@ class SliceBuilder:
     """
 
     def __init__(self, after: int, market: LiveMarket, *, safe_ns: int, stall_ns: int) -> None:
-        """The emitted times stay `safe_ns` behind the clock. A pause of more than `stall_ns` counts as a suspension.
+        """Begin with items later than `after`. Emitted times stay `safe_ns` behind the clock. A pause of more than
+        `stall_ns` counts as a suspension.
 
         Times are in ns UTC. `_waiting` has (bars, their sessions, time of arrival) that were not emitted; `_arrived`
         maps a close to the symbols with a bar of it. `_heard` are closes of which the stream sent a bar, `_heard_since`
@@ -147,7 +148,7 @@ class SliceBuilder:
         self._looked = now
 
     def announce(self, listed: Sequence[ActionRow], until: int) -> None:
-        """Receive the vendor's actions; the query covered all with an open at or before `until`."""
+        """Receive the vendor's actions; the query covered all that take effect at an open up to `until` (ns UTC)."""
         self._actions.add(listed, until, self.emitted_until)
 
     def accept_price(self, column: int) -> None:
@@ -176,7 +177,8 @@ class SliceBuilder:
         return self._last_query is not None
 
     def silent_since(self, until: int) -> int | None:
-        """Return the last slice's `ts_event` if two later closes up to `until` had no good bar, else None."""
+        """Return the last slice's `ts_event` (ns UTC) if two later closes, both up to `until`, have passed without a
+        slice; else None."""
         next_close = self.closes.after(self.newest)
         close_after_next = None if next_close is None else self.closes.after(next_close[0])
         return (
@@ -229,9 +231,9 @@ class SliceBuilder:
         """Return the instant (ns UTC) up to which everything can be emitted.
 
         A close is resolved if all its bars have arrived or are confirmed as absent. A stream confirms it after the
-        grace time, if it sent other bars of the close and was not interrupted since. The instant is the last resolved
-        close or, if later, the earlier of `now` less `safe_ns` and the time just before the next close. An open without
-        queried actions, and a newest slice that may still grow, make the instant earlier.
+        grace time, if it sent other bars of the close and was not interrupted since. The instant is max(last resolved
+        close, min(`now` - `safe_ns`, next close - 1)). An open without queried actions, and a newest slice that may
+        still grow, make the instant earlier.
         """
         if self._last_query is None:
             return self.emitted_until  # not even the closing times of its bars are known yet

@@ -53,8 +53,8 @@ print(cells)
 class BarFrame(NamedTuple):
     """Bars in memory with the columns of a file of bars; `name` replaces the file name in messages.
 
-    `actions` are the splits and dividends that the columns of the original table had: ts, symbol, kind, ratio and cash,
-    as text. `statements` says how each column of that table was interpreted.
+    `actions` has the splits and dividends of the original table, as text in the columns ts, symbol, kind, ratio and
+    cash. `statements` says how each column of the original table was interpreted.
     """
 
     frame: pl.DataFrame
@@ -77,11 +77,11 @@ def read_bars(sources: tuple[BarSource, ...], universe: Universe, zone: str = ""
 
 
 def statements_of(sources: tuple[BarSource, ...], symbols: tuple[str, ...]) -> tuple[Statement, ...]:
-    """Return the statements of how the tables of `sources` are read; none for files in the columns of quantd.
+    """Return the statements about the tables of `sources`; none for files in the columns of quantd.
 
     Raises FeedError for an unreadable table.
 
-    A statement says how the columns of one table are interpreted. A plain file has the columns of quantd.
+    A statement says how the columns of one table are interpreted.
     """
     statements: list[Statement] = []
     for source in sources:

@@ -2,9 +2,9 @@
 
 A wrong reading ends in a finished backtest with a wrong number: a close seen hours early, or two thirds of the bars
 left out as lying outside trading hours. A check of the share of bars outside sessions alone would stop sound files with
-extended hours or stray bars on a holiday. Here a reading is wrong only if another reading explains the data better:
-bars lie in no session, and one of the calendars and clocks that are tried has these bars inside sessions, without more
-sessions that lack a bar. So every stop names a remedy. Spacing is checked first: bars of another length fit no session.
+extended hours or stray bars on a holiday. Here a reading is wrong only if bars lie in no session and another reading
+explains the data better: with another calendar or clock these bars are inside sessions, and no more sessions lack a
+bar. So every stop names a remedy. Spacing is checked first: bars of another length fit no session.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -275,8 +275,8 @@ def _best_calendar(
 ) -> tuple[str, Fit] | None:
     """Return the calendar that explains the bars outside `own_calendar`, and its fit; None without one.
 
-    A calendar explains the bars if far fewer of them lie outside it. It must also have at most a third of the faults,
-    or contain all bars although some were to be expected on the days on which only `own_calendar` is open.
+    Far fewer bars must lie outside that calendar. It must also have at most a third of the faults, or prove itself: it
+    contains all bars, and the symbol lacks the bars expected on the days on which only `own_calendar` is open.
     """
     best: tuple[str, Fit] | None = None
     for name in dict.fromkeys(filter(None, (*likely_names, *candidates))):
@@ -307,7 +307,7 @@ def _expected(ts: Ints, own_calendar: Sessions, other_calendar: Sessions) -> flo
 def _days_off_midnight(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
     """Yield the symbols whose daily bars begin at another time than midnight UTC, in a market that never closes.
 
-    Such a bar ends after the UTC day as which it is read, so that a backtest would know it too early.
+    Such a bar is read as a UTC day and ends after that day, so that a backtest would know it too early.
     """
     for column in columns:
         own_calendar = reading.calendar_of(column)
@@ -524,8 +524,8 @@ def _moves_extended(ts: Ints, own_calendar: Sessions, reading: Reading) -> bool:
 
 
 def _read_in_zone(ts: Ints, from_zone: str, to_zone: str) -> Ints:
-    """Return int64[n] ns UTC: `ts` as if its clock time, in `from_zone` (empty: UTC), had been a time in `to_zone`.
-    With an empty `to_zone`, the stamps stay."""
+    """Return int64[n], the stamps (ns UTC) read in another zone: the clock time of `ts` in `from_zone` (empty: UTC) is
+    taken as a time in `to_zone`. With an empty `to_zone`, the stamps stay."""
     if not to_zone:
         return ts
     clock = (

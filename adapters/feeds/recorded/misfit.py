@@ -52,6 +52,7 @@ def instrument_tables(symbols: Sequence[str], calendar: str) -> str:
 
 
 def setting(section: str, key: str, value: str) -> str:
-    """Return a setting as it is written in config.toml, as an option of `quantd data check`, and in Python."""
+    """Return a text with a setting in three forms: for config.toml, as an option of `quantd data check`, and for
+    Python."""
     python = f'settings={{"{section}.{key}": "{value}"}}'
     return f'[{section}] {key} = "{value}" (data check: --{key} {value}; Python: {python})'

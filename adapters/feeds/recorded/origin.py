@@ -22,7 +22,7 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def origin_of(file: Path) -> Origin | None:
-    """The origin of a file; None when `quantd data` did not write it."""
+    """Return the origin of a file; None when `quantd data` did not write it."""
     if file.suffix != ".parquet" or not file.is_file():
         return None
     try:

@@ -34,9 +34,10 @@ def calendars_of(universe: Universe, first: date, last: date) -> dict[str, Sessi
 def require_sound_bars(bars: Path, actions: Path | None, symbols: Sequence[str], first: date, last: date) -> None:
     """Raise UnsoundPrices for daily bars whose prices a person must decide about, as a backtest does.
 
-    The file exceptions.csv beside the bars has the answers. Training reads a panel without holes: a suspicious bar with
-    an answer, "real" or "reject", is read as it is. Bars without volumes, or known to be adjusted, are not checked. A
-    file that cannot be read is not checked, because the later reader of the panel reports its fault.
+    The file exceptions.csv beside the bars has the answers. Training reads a panel (prices by date and symbol) without
+    holes: a suspicious bar with an answer, "real" or "reject", is read as it is. Bars without volumes, or known to be
+    adjusted, are not checked. A file that cannot be read is not checked, because the later reader of the panel reports
+    its fault.
     """
     origin = origin_of(bars)
     if origin is not None and origin.adjusted:

@@ -112,12 +112,12 @@ def _runs(
 
 
 def often_rejected(column: Ints, ts: Ints, read: Ints) -> list[Rejected]:
-    """Return the symbols with more than MOST_REJECTED of their bars rejected.
+    """Return a record for each symbol with more than the share MOST_REJECTED of its bars rejected.
 
     `column` and `ts` int64[R] are the symbol and stamp of each rejected bar, `read` int64[N] counts all bars of each
     symbol.
 
-    The span of a symbol is (first stamp, last stamp), 0 where no stamp can be read.
+    The record has the first and the last rejected stamp, 0 where no stamp can be read.
     """
     rejected_counts = np.bincount(column, minlength=len(read))
     rejections = []
@@ -197,7 +197,8 @@ def require_sound(
 
 
 def require_announced(feed: Replay, sessions: Mapping[str, Sessions]) -> None:
-    """Raise UnsoundPrices for bars that are read without a configuration, where files are the only remedies.
+    """Raise UnsoundPrices for faults of bars that are read without a configuration, so that files are the only
+    remedies.
 
     The faults are unexplained price levels, actions that the prices do not show, suspicious bars without an answer, and
     bars of another length than a day. A calendar is not judged: such a reader uses the dates of the bars only.

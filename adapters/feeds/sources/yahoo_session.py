@@ -143,8 +143,8 @@ def begin_chart() -> LastChart:
 def session_of(gateway: str, limit_s: float) -> Any:
     """Return a browser-like session of curl_cffi that stores each chart's answer in its thread's last chart.
 
-    With a gateway, requests to yahoo.com go there. The first request waits FIRST_ANSWER_S at most, later requests
-    `limit_s`. After a host gave no answer, the thread's further requests for the same chart fail at once.
+    With a gateway, requests to yahoo.com go to the gateway. The first request waits FIRST_ANSWER_S at most, later
+    requests `limit_s`. After a host gave no answer, the thread's further requests for the same chart fail at once.
     """
     from curl_cffi import requests
 

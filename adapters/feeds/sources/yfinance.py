@@ -410,7 +410,7 @@ class YahooSource:
 
 
 def spelled(instrument: Instrument) -> str:
-    """Return Yahoo's name of an instrument: BTC-USD for BTC/USD, BRK-B for the share class BRK.B, TSCO.L for TSCO.L.
+    """Return Yahoo's name of an instrument: BTC-USD for BTC/USD, BRK-B for the share class BRK.B; TSCO.L stays.
 
     The last dot of a symbol begins an exchange's suffix or a share class. An earlier dot begins a share class: BT.A.L
     becomes BT-A.L. A symbol of another calendar than New York's stays as it is written if its suffix is unknown.

@@ -30,7 +30,7 @@ def actions_of(
     """Return the splits and dividends in a table's columns, and a statement of how they were read.
 
     `frame` is the table, `bars` the bars read from it, `lines` the line of each row. Raises FeedError, with the line,
-    for a split that cannot be read, and for one that the prices do not show although they show another split.
+    for a split that cannot be read, and if the prices show some of the splits but not this one.
 
     `roles` names the columns of splits and dividends, empty without one. Prices that show no split are adjusted for all
     of them, and prices with fractions of a cent are adjusted for dividends; the actions are then not used.
@@ -79,7 +79,8 @@ def actions_of(
 
 
 def action_columns(names: Sequence[str]) -> dict[str, str]:
-    """Return kind ("split", "dividend") -> the column with its actions, among these names; a kind may be absent."""
+    """Return, by kind ("split", "dividend"), which of these names is the column of its actions; a kind may be
+    absent."""
     words = {word(name): name for name in names}
     kinds = {"split": SPLITS, "dividend": DIVIDENDS}
     pairs = ((kind, next((words[name] for name in aliases if name in words), "")) for kind, aliases in kinds.items())

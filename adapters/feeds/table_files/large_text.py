@@ -49,7 +49,7 @@ def large_table(source: Path | bytes, where: str, *, exact: bool = False) -> Lar
     """Return the columns of a large text file; None for a small file, or one that the general reader must read.
 
     With `exact`, opens and closes with more digits than a float represents stay text. Raises FeedError for a header
-    without one of the prices, and for columns with two readings.
+    without one of the prices, and for columns that can be read in two ways.
 
     A layout is the separator, the header and the width of the lines. Roles say which column is the time, a price, the
     volume or the symbol. A file with quotes, other characters than ASCII or uneven lines needs the general reader.
@@ -135,8 +135,8 @@ def _read(
     sample: pl.DataFrame,
     text_columns: tuple[str, ...],
 ) -> pl.DataFrame | None:
-    """Read the columns that have a role (time, price, volume, symbol); None if polars finds a longer line or a field
-    that is no number.
+    """Read the columns that have a role (time, price, volume, symbol). Returns None if polars finds a line with too
+    many fields, or text in a column of numbers.
 
     The columns in `text_columns` are read as text, and become numbers if a float represents all their digits.
 

@@ -294,7 +294,7 @@ def _number_moments(values: pl.Series, where: str, unit: str) -> Moments:
 
     Without the option `unit`, exactly one unit must give a plausible time. Raises FeedError otherwise.
 
-    _EXCEL are the days of a spreadsheet, counted from 1899-12-30, that are taken for dates.
+    A spreadsheet counts days from 1899-12-30; _EXCEL is the range of such numbers that are read as dates.
     """
     filled = values.drop_nulls()
     if values.dtype.is_float():

@@ -128,7 +128,8 @@ def _flattened(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _nearby_texts(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Return name (lower case, no signs) -> text, of an object and of the objects of scalars directly in it."""
+    """Return the texts of an object, and of the objects directly in it that have scalars only, by name (lower case, no
+    signs)."""
     texts: dict[str, Any] = {}
     for name, value in node.items():
         if isinstance(value, str):

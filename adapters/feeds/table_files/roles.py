@@ -98,7 +98,7 @@ class Roles(NamedTuple):
     other_volume: str = ""
 
     def prices(self) -> tuple[str, ...]:
-        """The columns of open, high, low and close."""
+        """Return the columns of open, high, low and close."""
         return self.open, self.high, self.low, self.close
 
 
@@ -281,7 +281,8 @@ def _is_text_clock(fields: Sequence[str]) -> bool:
 
 
 def _price_block(names: Sequence[str], values: Mapping[str, Floats]) -> tuple[Sequence[str], str, str]:
-    """Return the first four adjacent columns that are prices of a bar, then its high and low; empty without any."""
+    """Return the first four adjacent columns that are prices of a bar, and which of them are high and low; empty
+    without any."""
     for start in range(len(names) - 3):
         block = names[start : start + 4]
         cells = np.array([values[name] for name in block])

@@ -36,8 +36,8 @@ class Fallback:
     ) -> None:
         """Compare the conventions of all sources with the first one's. Raises ValueError if they cannot be mixed.
 
-        The health of a source counts its failures. Raw and adjusted prices cannot be mixed, nor stamps of opens and
-        closes; for a market that never closes the session's date and its open are the same instant.
+        Raw and adjusted prices cannot be mixed, nor stamps of opens and of closes. Stamps of session dates and of opens
+        can be mixed in a market that never closes, because both are then the same instant.
         """
         first = sources[0]
         always_open = all(i.calendar == "24/7" for i in universe.instruments)

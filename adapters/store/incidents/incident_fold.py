@@ -94,7 +94,7 @@ class Route(Struct, frozen=True):
 
 
 class Notice(Struct, frozen=True):
-    """A message about a change of an incident that no alert of the engine reports."""
+    """A message about a change of an incident, where no alert of the engine reports the change."""
 
     ts: int
     level: Level
@@ -127,13 +127,13 @@ class Incidents:
         """Id -> key, for the newest incident of each key."""
 
     def active(self) -> list[Incident]:
-        """The incidents that are not cleared, oldest first."""
+        """Return the incidents that are not cleared, oldest first."""
         return sorted(
             (incident for incident in self._newest.values() if incident.active), key=lambda incident: incident.since_ts
         )
 
     def all(self) -> list[Incident]:
-        """The newest incident of each key (kind, agent and symbol)."""
+        """Return the newest incident of each key (kind, agent and symbol)."""
         return list(self._newest.values())
 
     def find(self, id: str) -> Incident | None:
@@ -246,7 +246,7 @@ class _Step:
     def move_limits(self, k: int, moved: LimitMoved) -> None:
         """Open, change and end the incidents of risk limits by the limits' new levels.
 
-        A level below CRITICAL that no alert reports opens no incident: some limits are meant to be used in full.
+        A level below CRITICAL opens an incident only if an alert reports it: some limits are meant to be used in full.
 
         `k` is the index of the effect in its entry. A move is (agent, limit, level before, level after, value, bound,
         whether an alert reports it); the agent is -1 for the whole account.
@@ -271,7 +271,7 @@ class _Step:
         self._clear((kind, agent, ""), ts)
 
     def acknowledge(self, event: Acknowledged) -> None:
-        """Record who acknowledged an incident. If only a person can end it, the acknowledgement clears it."""
+        """Record who acknowledged an incident. The acknowledgement clears an incident that only a person can end."""
         incident = self._incidents.find(event.incident)
         if incident is None or incident.state not in ("raised", "reminded"):
             return
@@ -358,7 +358,7 @@ class _Step:
 
 
 def acknowledged(incident: Incident, event: Acknowledged) -> Incident:
-    """Return an incident after its acknowledgement. If only a person can end it, it is then cleared."""
+    """Return an incident after its acknowledgement. An incident that only a person can end is then cleared."""
     kind = kind_of(incident.kind, incident.symbol)
     ends = kind is not None and kind.clears == "acknowledgement"
     return replace(

@@ -97,7 +97,7 @@ def last_seqs(driver: Driver) -> dict[str, int]:
 def rows_of(archive: Archive, folder: Path | None, run: str | None = None, from_seq: int = 0) -> Iterator[Link]:
     """Iterate over the journal rows of an archive, in order. Raises StoreDamaged for an unreadable file.
 
-    With `run`, only rows of that run with entries from `from_seq` on.
+    With `run`, only the rows of that run that have entries from `from_seq` on are returned.
 
     `folder` is where the archive may have been moved to, None for the folder in which it was written.
     """

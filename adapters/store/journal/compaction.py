@@ -23,7 +23,7 @@ ARCHIVE_BYTES: Final = 32 << 20
 
 
 class Keep(Struct, frozen=True):
-    """How many days of data to retain, counted back from the newest row of a run. None retains all of a read model."""
+    """For how many days each kind of data is retained, counted back from the newest row of a run; None for ever."""
 
     journal_days: float = 30.0
     alerts_days: float | None = None
@@ -94,7 +94,7 @@ def archived(driver: Driver, first: int, last: int, folder: Path) -> Iterator[Ar
 
 
 def ages(keep: Keep) -> dict[str, float]:
-    """Return read model -> retention in days, for those whose retention is limited."""
+    """Return the retention in days by read model, for those whose retention is limited."""
     return {model: days for model in MODELS if (days := getattr(keep, f"{model}_days")) is not None}
 
 

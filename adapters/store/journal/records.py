@@ -175,7 +175,8 @@ class Records:
         return int(row[0])
 
     def open_baskets(self, run: str, columns: dict[str, int]) -> dict[tuple[int, int], OpenBasket]:
-        """Return the baskets (orders of one decision) that have open orders, by (sample, n), each with all its orders.
+        """Return the baskets (orders of one decision) that have an open order, by (sample, n). Each has its ended
+        orders too.
 
         `columns` maps a symbol to its column.
         """

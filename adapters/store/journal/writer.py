@@ -192,8 +192,8 @@ class Writer:
             driver.execute("DELETE FROM journal WHERE number <= ?", (archive.last,))
 
     def forget(self, run: str, model: str, before_ts: int) -> int:
-        """Delete older rows of a read model (see `quantd.adapters.store.tables.retention`). Returns the number of
-        deleted rows."""
+        """Delete the rows of a read model (derived table) before `before_ts` (ns UTC), orders only as whole ended
+        baskets. Returns the number of deleted rows."""
         with self._transaction(f"deleting old {model}") as driver:
             deleted = delete_old(driver, run, model, before_ts)
             driver.execute("DELETE FROM retention WHERE run = ? AND model = ?", (run, model))

@@ -101,7 +101,8 @@ class OpenBasket(Struct):
 
 
 def order_ids(run: str, sample: int, n: int, symbols: Iterable[str]) -> list[str]:
-    """Return `quantd.trading.orders.order_id` of each symbol, computed three base-36 digits at a time (2 us an id).
+    """Return the ids of a basket's orders, one for each symbol. `quantd.trading.orders.order_id` gives the same ids
+    more slowly.
 
     The id has the run, twelve base-36 digits of a hash of sample and symbol, and the digits of `n`.
     """
@@ -235,7 +236,8 @@ class Projection:
         return rows
 
     def _basket(self, seq: int, k: int, basket: OrderBasket, effects: Sequence[object]) -> None:
-        """Add a new basket, or mark as sent again the orders of a stored one that the venue never received.
+        """Add a new basket. If the basket is stored already, the venue never received some of its orders: mark these as
+        SENT.
 
         A basket has the orders of one decision.
         """

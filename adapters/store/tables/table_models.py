@@ -28,7 +28,8 @@ Number = Annotated[int, Field(primary_key=True, sa_type=BigInteger, sa_column_kw
 
 
 class Entry(SQLModel):
-    """The key of a row that was written by effect `k` of journal entry `seq`; an entry is an event with its effects."""
+    """The key (`seq`, `k`) of a row: effect `k` of journal entry `seq` gave the row. An entry is an event with its
+    effects."""
 
     __table_args__ = _CLUSTERED
     run: TextKey
@@ -37,7 +38,7 @@ class Entry(SQLModel):
 
 
 class Timed(Entry):
-    """The key of a row that was written by effect `k` of journal entry `seq`, and the time `ts` (ns UTC) of the
+    """The key (`seq`, `k`) of a row: effect `k` of journal entry `seq` gave the row. `ts` is the time (ns UTC) of the
     effect."""
 
     ts: Big
@@ -71,8 +72,8 @@ class Run(SQLModel, table=True):
 
 
 class Journal(SQLModel, table=True):
-    """One committed batch of entries. `blob` holds the entries in the format of
-    `quantd.adapters.store.journal.chain.pack`."""
+    """One committed batch of entries. `blob` has the entries, packed by `quantd.adapters.store.journal.chain.pack`, and
+    `packing` says whether they are compressed."""
 
     __tablename__ = "journal"
     number: Number
@@ -279,7 +280,7 @@ class OutboxRow(Timed, table=True):
 
 
 class DeliveryRow(SQLModel, table=True):
-    """An alert queued for a sink of [alerts.sinks], with the columns of `outbox`."""
+    """An alert queued for a sink of [alerts.sinks]. Besides `sink` it has the columns of an OutboxRow."""
 
     __tablename__ = "deliveries"
     __table_args__ = _CLUSTERED

@@ -93,7 +93,8 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
 
 
 def occupied(url: str, state: Path) -> str:
-    """Return where a store already exists, at the database URL or in the state folder; empty if neither has one."""
+    """Return the place of an existing store, the database URL or the state folder, as text; empty if neither has a
+    store."""
     for name in STORE_FILES:
         # a folder with a halt and nothing else has no store
         if name != HALT and (state / name).exists():

@@ -325,7 +325,7 @@ def _compare(
 ) -> list[str]:
     """Return the differences between a table and its rows derived a second time.
 
-    `bounds` are (run, entry): only rows of later entries are compared. With None all rows are.
+    `bounds` are (run, entry): only rows of later entries are compared. With None all rows are compared.
     """
     size = 4 if table == "orders" else 3  # leading columns that form a row's key
     # text in byte order, as in SQLite, independent of the server's locale

@@ -120,7 +120,8 @@ def _print_rows(rows: list[dict[str, Any]], lacking: Mapping[str, str], off: Map
 
 
 def _inputs(config: Path | None) -> tuple[dict[str, bool], frozenset[str]]:
-    """(Series per symbol -> whether it is in use, further inputs: macro series, and "benchmark").
+    """Return (whether each series per symbol is in use, other inputs); the other inputs are macro series and
+    "benchmark".
 
     Both results are empty if no configuration is named, and config.toml is missing or has mistakes.
     """
@@ -142,7 +143,7 @@ def _inputs(config: Path | None) -> tuple[dict[str, bool], frozenset[str]]:
 
 
 def _names(of: str | None) -> list[str]:
-    """The names of the features of a set or, with None, of all sets and families."""
+    """Return the names of the features of a set or, with None, of all sets and families."""
     from quantd.strategies.features import FAMILIES, SETS, feature
     from quantd.strategies.policies import nearest
 
@@ -157,9 +158,10 @@ def _names(of: str | None) -> list[str]:
 
 
 def _row(feature: "Feature", series: Mapping[str, bool], inputs: frozenset[str]) -> dict[str, Any]:
-    """A feature as a row. `series` maps a series to whether it is in use; `inputs` are the available inputs.
+    """Return the row of a feature in the list. `series` maps a series to whether it is in use; `inputs` are the
+    available inputs.
 
-    `needs` of the row are all inputs besides bars; `with` are those of them that the configuration lacks.
+    In the row, `needs` are all inputs besides bars, and `with` those of them that the configuration lacks.
     """
     from quantd.strategies.features.families import SOURCE_OF
     from quantd.strategies.indicators import INDICATORS

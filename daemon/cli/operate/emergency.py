@@ -64,7 +64,7 @@ def emergency(
 
 
 def _check(cancel_all: bool, close: bool, url: str, *, asks: bool) -> None:
-    """Raise typer.BadParameter for options that do not fit together. `asks`: a person at the terminal has to
+    """Raise typer.BadParameter for options that do not fit together. With `asks` a person at the terminal has to
     confirm."""
     if not cancel_all:
         text = "--close needs it too: a working order could open a position again" if close else "name what to do"
@@ -124,7 +124,7 @@ async def _exit_account(
 
 
 def _plan(where: str, contents: "Contents", close: bool) -> list[str]:
-    """The open orders and positions of an account as lines, with what would be done to each.
+    """Return a line for each open order and position of an account, with what would be done to it.
 
     `dust` of a position is the reason why no order can close it; empty otherwise.
     """

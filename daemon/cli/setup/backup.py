@@ -33,7 +33,8 @@ def write_backup(
 
 
 def _models(config: Path, sets: Sets) -> dict[str, Path]:
-    """Name -> folder of each model of the configuration; empty if the configuration is missing or has mistakes."""
+    """Return the folders of the configuration's models by name; empty if the configuration is missing or has
+    mistakes."""
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import ConfigError
     from quantd.daemon.policies.model_folders import configured_models
@@ -46,7 +47,7 @@ def _models(config: Path, sets: Sets) -> dict[str, Path]:
 
 
 def contents(manifest: "Manifest") -> dict[str, Any]:
-    """The contents of a backup as JSON."""
+    """Return the contents of a backup as JSON."""
     return {
         "revision": manifest.revision, "rows": manifest.rows, "hash": manifest.hash,
         "bytes": sum(size for size, _ in manifest.files.values()),
@@ -55,7 +56,7 @@ def contents(manifest: "Manifest") -> dict[str, Any]:
 
 
 def contents_lines(manifest: "Manifest") -> Iterator[str]:
-    """The contents of a backup as text."""
+    """Yield the contents of a backup as text."""
     files = f"{len(manifest.files)} files, {sum(size for size, _ in manifest.files.values()) / 2**20:,.1f} MiB"
     yield f"  {files}; {manifest.rows:,} journal rows; revision {manifest.revision}"
     for run in manifest.runs:
@@ -65,7 +66,7 @@ def contents_lines(manifest: "Manifest") -> Iterator[str]:
 
 
 def _location_text(manifest: "Manifest", digest: str) -> str:
-    """Where a backup has the policy with this digest, as text."""
+    """Return where a backup has the policy with this digest, as text."""
     folders = {Path(file).parent for file in manifest.files if Path(file).parent.name.endswith(f"-{digest[:12]}")}
     return f"in {min(folders)}" if folders else "which is not in the backup"
 

@@ -47,12 +47,12 @@ def length_of(interval: str) -> int:
 
 
 def beside(file: Path) -> Path:
-    """The path of the actions file that belongs to a file of bars, in the same folder."""
+    """Return the path of the actions file that belongs to a file of bars, in the same folder."""
     return file.with_name(file.stem + ".actions.csv")
 
 
 def frame(rows: Rows, universe: Universe, names: Sequence[str]) -> pl.DataFrame:
-    """Bars sorted by symbol and time. `names` are the sources, and `rows.source` has their indices."""
+    """Return the bars sorted by symbol and time. `names` are the sources, and `rows.source` has their indices."""
     symbols = np.array(universe.symbols)[rows.column]
     source_names = np.array(names)[np.minimum(rows.source, len(names) - 1)]
     frame = pl.DataFrame({"ts": rows.ts, "symbol": symbols, **{n: getattr(rows, n) for n in (*PRICES, "volume")}})
@@ -61,7 +61,7 @@ def frame(rows: Rows, universe: Universe, names: Sequence[str]) -> pl.DataFrame:
 
 
 def longer(frame: pl.DataFrame, every: str) -> pl.DataFrame:
-    """Daily bars joined to weeks or months (`every`, a name of LONGER), each dated by its last session."""
+    """Return daily bars joined to weeks or months (`every`, a name of LONGER), each dated by its last session."""
     grouped = frame.with_columns(pl.col("ts").dt.truncate(every).alias("period")).group_by(
         "symbol", "period", maintain_order=True
     )
@@ -88,14 +88,14 @@ def probed(bars: Path) -> None:
 
 
 def parquet(frame: pl.DataFrame, origin: Origin | ScoresOrigin) -> bytes:
-    """The bytes of a parquet file that has the origin of its data as metadata."""
+    """Return the bytes of a parquet file that has the origin of its data as metadata."""
     memory = io.BytesIO()
     frame.write_parquet(memory, metadata={"quantd": msgspec.json.encode(origin).decode()})
     return memory.getvalue()
 
 
 def actions_csv(actions: Sequence[ActionRow], universe: Universe) -> str:
-    """The text of an actions file, for [feed] actions."""
+    """Return the text of an actions file, for [feed] actions."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("ts", "symbol", "kind", "ratio", "cash"))
@@ -112,13 +112,13 @@ def actions_csv(actions: Sequence[ActionRow], universe: Universe) -> str:
 
 
 def without_volume(frame: pl.DataFrame) -> tuple[str, ...]:
-    """The symbols none of whose bars has a volume."""
+    """Return the symbols none of whose bars has a volume."""
     volumes = frame.group_by("symbol").agg(pl.col("volume").fill_nan(0.0).max())
     return tuple(volumes.filter(pl.col("volume") <= 0.0)["symbol"].sort())
 
 
 def default_file(source: Source, universe: Universe, interval: str, folder: Path | None = None) -> tuple[Path, str]:
-    """(Default file of a download, text about the bars in it that will be replaced; empty for a new file).
+    """Return (default file of a download, text about the bars in it that will be replaced; empty for a new file).
 
     The file is in `folder`, by default in data/ if that folder exists, else in the present one. It may replace only an
     earlier download of the same symbols, source, interval and kind of prices. Raises Failure for any other file.
@@ -144,7 +144,8 @@ def default_file(source: Source, universe: Universe, interval: str, folder: Path
 
 
 def _default_name(universe: Universe, interval: str, *, adjusted: bool) -> str:
-    """The default name of a file: first symbols, number of further ones, interval, and whether prices are adjusted."""
+    """Return the default name of a file: first symbols, number of further ones, interval, and whether prices are
+    adjusted."""
     names = [re.sub(r"[^a-z0-9.]+", "-", symbol.lower()).strip("-.") or "index" for symbol in universe.symbols]
     further = [f"and-{len(names) - _MOST_NAMED}-more"] if len(names) > _MOST_NAMED else []
     return "_".join([*names[:_MOST_NAMED], *further, interval, *(["adjusted"] if adjusted else [])]) + ".parquet"

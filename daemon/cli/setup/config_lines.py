@@ -131,7 +131,7 @@ class BarLines(NamedTuple):
         ]
 
     def _changes(self, document: Mapping[str, Any], folder: Path) -> dict[tuple[str | int, ...], object]:
-        """Return path -> new value for a configuration in `folder`; None removes a key.
+        """Return the new values for a configuration in `folder`, by path; None removes a key.
 
         Raises Failure for a configuration of a live feed.
         """

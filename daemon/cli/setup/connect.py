@@ -239,7 +239,7 @@ def _require_good(answer: Answer, host: str, command: str) -> None:
 
 
 def _wrong_service_text(host: str, command: str) -> str:
-    """The message about a server that is not the expected service."""
+    """Return the message about a server that is not the expected service."""
     text = f"{host} gives an answer that is not the service's: another server or a proxy answers there"
     return f"{text}. Nothing was stored. Check --url and the proxy, then: {command}"
 

@@ -230,7 +230,7 @@ def _reading_by_remedies(report: dict[str, Any], reading: Reading) -> Reading:
 
 
 def _findings(report: dict[str, Any]) -> dict[str, int]:
-    """Return kind of finding -> its count in a report: the bars of a fault, or the questions of any other kind."""
+    """Return the counts of a report by kind of finding: the bars of a fault, or the questions of any other kind."""
     counts = Counter({fault["fault"]: int(fault["bars"]) for fault in report["faults"]})
     counts.pop("spike", None)  # each suspicious bar is a question, or its answer is listed
     for kind in QUESTIONS[:-1]:
@@ -242,8 +242,8 @@ def _findings(report: dict[str, Any]) -> dict[str, int]:
 def report_of(file: Path, source: "BarSource", reading: Reading) -> dict[str, Any]:
     """Return the report on a file's bars, which are read from `source`: facts, faults and questions, by name.
 
-    The report's `misfits` are signs that interval, calendar, clock or stamps are not as read. Raises Failure and
-    FeedError.
+    The report's `misfits` are signs that bars are read with a wrong interval, calendar, clock or meaning of stamps.
+    Raises Failure and FeedError.
     """
     from quantd.adapters.feeds.bars.merge import place_all
     from quantd.adapters.feeds.bars.rows import NO_STAMP
@@ -445,7 +445,7 @@ def _usual_calendar(symbol: str) -> str:
 def _missing_sessions(
     rows: "Rows", day: "Ints", universe: Universe, calendars: Mapping[str, Sessions]
 ) -> dict[str, tuple[int, str]]:
-    """Symbol -> (number of sessions without a bar between its first and last bar, date of the first such session).
+    """Return, by symbol, (number of sessions without a bar between its first and last bar, date of the first of these).
 
     `day` int64[bars] is the date of each bar's session, in ns.
     """

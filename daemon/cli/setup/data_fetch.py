@@ -150,7 +150,7 @@ class Fetched(NamedTuple):
 
 
 def fetched(order: Order, *, shown: bool) -> Fetched:
-    """Carry out an order, and write the files. Raises Failure, and then writes nothing.
+    """Carry out the download `order`, and write the files. Nothing is written if it raises Failure.
 
     `shown` shows the progress. Bars of weeks and months (LONGER) are made from daily ones.
     """
@@ -323,7 +323,7 @@ class Market(NamedTuple):
 
 
 def _usable_bars(rows: "Rows", actions: "list[ActionRow]", market: Market) -> "tuple[Rows, list[BadBar], Questions]":
-    """(Bars to write, rejected bars, questions on which a backtest of the file will stop).
+    """Return (bars to write, rejected bars, questions on which a backtest of the file will stop).
 
     A suspicious bar is written: it may be a real crash, and the user of the file decides.
     """
@@ -347,7 +347,7 @@ def _usable_bars(rows: "Rows", actions: "list[ActionRow]", market: Market) -> "t
 
 
 async def _bars_in_pieces(vendors: "Vendors", bar_ns: int, begin_ns: int, end_ns: int, report_progress: Bar) -> "Rows":
-    """All bars of a period, requested in at most PIECES pieces and sorted by symbol.
+    """Return all bars of a period, requested in at most PIECES pieces and sorted by symbol.
 
     A piece may lack a symbol that was not traded yet, so that only the whole period is checked, by the caller.
     """
@@ -375,7 +375,7 @@ async def _bars_in_pieces(vendors: "Vendors", bar_ns: int, begin_ns: int, end_ns
 
 
 def _bounds(calendar: Sessions, first: date, last: date, length: int) -> tuple[int, int]:
-    """(Beginning of the date `first`, end of the date `last`) in ns UTC; the end is at most a day after now.
+    """Return (beginning of the date `first`, end of the date `last`) in ns UTC; the end is at most a day after now.
 
     The dates are UTC for daily bars, and of the exchange's clock for shorter bars.
     """

@@ -172,7 +172,7 @@ def _require_own(target: Path, source: str) -> None:
 
 
 def _file_name(symbol: str) -> str:
-    """A symbol as the name of a file, with - for signs that a name should not have."""
+    """Return a symbol as the name of a file, with - for signs that a name should not have."""
     return "".join(sign if sign.isalnum() or sign in "-_." else "-" for sign in symbol)
 
 
@@ -234,7 +234,8 @@ def written(table: "Table", target: Path, name: str, reading: Reading) -> Import
 
 
 def _clock_lines(table: "Table", fitted: Reading, given: Reading) -> list[str]:
-    """Return a line about the clock of times without an offset; none if they have one, or if an option names it.
+    """Return a line about the clock by which times without an offset are read; nothing if no time lacks an offset, or
+    if an option names the clock.
 
     `given` is the reading by the options, and `fitted` the one that fits the stamps. In a market without a pause the
     sessions do not show the clock, and UTC is assumed.

@@ -91,5 +91,5 @@ def bar_lines(download: Download) -> BarLines:
 
 
 def _table(head: str, keys: Mapping[str, object]) -> str:
-    """A table of config.toml as text."""
+    """Return a table of config.toml as text."""
     return "\n".join([head, *(assignment(key, value) for key, value in keys.items())])

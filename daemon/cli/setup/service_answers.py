@@ -58,7 +58,7 @@ async def _ask(url: str, headers: Mapping[str, str], command: str) -> Answer:
 
 
 def _reason(error: Exception) -> str:
-    """Why a certificate is not trusted, or TLS failed."""
+    """Return why a certificate is not trusted, or TLS failed."""
     inner = getattr(error, "certificate_error", error)
     return str(getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or type(error).__name__)
 

@@ -42,7 +42,7 @@ def upgrade(
 
 
 def _missing_steps(where: Place) -> "tuple[str, list[Step]]":
-    """(Revision of the store, steps that upgrade it to this version). Raises StoreFailing without a store."""
+    """Return (revision of the store, steps that upgrade it to this version). Raises StoreFailing without a store."""
     from quantd.adapters.store.handle import for_reading
     from quantd.adapters.store.migrations.upgrade import revision_of, steps_from
 

@@ -36,7 +36,7 @@ class Vendors:
 
 
 def universe_of(symbols: Sequence[str], calendar: str | None, currency: str) -> Universe:
-    """The universe of these symbols; an element may have several, separated by commas.
+    """Return the universe of these symbols; an element may have several, separated by commas.
 
     Without a `calendar` each symbol has the calendar that its spelling implies (`calendar_of`). Without a `currency`
     the currency of the first symbol that trades is used, since an account has one currency. Raises Failure without
@@ -54,7 +54,8 @@ def universe_of(symbols: Sequence[str], calendar: str | None, currency: str) -> 
 
 
 def source_of(kinds: Sequence[str], request: Request, cache: Path | None, patience_s: float = RETRY_FOR_S) -> Vendors:
-    """One source from vendors by name: each retried for `patience_s` and cached, the later ones as fallbacks.
+    """Return one source from the vendors `kinds`: each is retried for `patience_s` and cached, and later ones are
+    fallbacks.
 
     Raises Failure and SourceError.
     """
@@ -92,7 +93,7 @@ def source_of(kinds: Sequence[str], request: Request, cache: Path | None, patien
 
 
 def _vendor(vendor: Vendor, request: Request) -> Source:
-    """The opened source of one vendor. Raises Failure for missing or wrong options, and SourceError."""
+    """Return the opened source of one vendor. Raises Failure for missing or wrong options, and SourceError."""
     if text := vendor.lack():
         raise Failure(text, CONFIG)
     for option in vendor.options:

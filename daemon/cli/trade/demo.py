@@ -62,7 +62,7 @@ def demo(
 
 
 def _welcome(link: str, file: Path, keep: Path | None) -> list[str]:
-    """The lines printed at the start: the page's address, the tour, and a command for a second terminal."""
+    """Return the lines printed at the start: the page's address, the tour, and a command for a second terminal."""
     width = max(len(name) for name, _ in TOUR)
     return [
         "quantd demo · recorded US markets, 2019 to 2021, on a paper account of 100,000 USD",
@@ -75,7 +75,7 @@ def _welcome(link: str, file: Path, keep: Path | None) -> list[str]:
 
 
 def _next_command_text(file: Path, keep: Path | None) -> str:
-    """The end of the last line of the welcome text: what to do next."""
+    """Return the end of the last line of the welcome text: what to do next."""
     if keep is None:
         return f"nothing is left behind. Next: `{program()} init`, then `{program()} run`"
     return f"`{program()} run -c {file}` continues it"

@@ -4,7 +4,7 @@ Free cash moves at once, as exact flows between books, without profit or loss. A
 less capital, sells, and pays at the next samples.
 
 What can go wrong: an agent pays with cash that its open purchases need. So it pays from its free cash only. The parts
-are integers with an exact sum, so that no micro is lost between books.
+are integers with an exact sum, so that no micro-currency is lost between books.
 
 What each agent owes is recorded before cash moves and sales are planned: both read it. An agent that decides now sells
 by its own decision, which sees less capital. An agent whose parent orders are in progress sells nothing until they end.
@@ -72,7 +72,8 @@ def settle(state: State) -> list[Effect]:
 
 
 def market_volatility(state: State, rules: CapitalRules) -> float:
-    """Annual volatility of the benchmark (without one, of the whole account) over the lookback; NaN while unknown."""
+    """Return the annual volatility of the benchmark (without one, of the whole account) over the lookback; NaN while
+    unknown."""
     if rules.benchmark < 0:
         returns = state.watch.realised[0].returns()[-rules.lookback :]
     else:
@@ -88,8 +89,8 @@ def market_volatility(state: State, rules: CapitalRules) -> float:
 def _move_free_cash(state: State) -> list[int]:
     """Move free cash of agents that owe capital to those that wait for it, in proportion to what each is due.
 
-    Returns the moves by agent in micro-currency, with sum 0. `owed` is positive for capital to hand over, negative for
-    capital to receive.
+    Returns what each agent receives in micro-currency, negative for what it pays, with sum 0. `owed` is positive for
+    capital to hand over, negative for capital to receive.
     """
     owed = state.owed
     moved = [0] * len(owed)

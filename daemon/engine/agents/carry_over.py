@@ -79,7 +79,7 @@ class Carry(Struct, frozen=True):
 def carry_of(
     frozen: bytes, universe: Universe, agents: Sequence[str], *, simulated: bool, renamed: Mapping[str, str] = {}
 ) -> bytes:
-    """The encoded account of a frozen state of `universe` and `agents`. `renamed` maps old symbols to new ones.
+    """Return the encoded account of a frozen state of `universe` and `agents`. `renamed` maps old symbols to new ones.
     At a `simulated` venue open orders lapse. Raises ValueError with the reason why the account cannot be carried."""
     frozen_state = msgspec.msgpack.decode(frozen, type=Frozen)
     if any(work.live for _, work in (*frozen_state.working, *frozen_state.stops)) and not simulated:
@@ -139,12 +139,13 @@ def carry_of(
 
 
 def loaded_of(account: bytes) -> dict[str, ModelLoaded]:
-    """The artifacts that operators loaded, by agent, in an encoded account."""
+    """Return the artifacts that operators loaded, by agent, in an encoded account."""
     return msgspec.msgpack.decode(account, type=Carry).loaded
 
 
 def _agents_under_way(frozen_state: Frozen) -> set[int]:
-    """Indices of the agents with orders, crosses, parent orders, plans, follow-ups or transfers that are in progress.
+    """Return the indices of the agents with orders, crosses, parent orders, plans, follow-ups or transfers that are in
+    progress.
 
     A new run does not continue any of them.
     """
@@ -161,7 +162,7 @@ def _agents_under_way(frozen_state: Frozen) -> set[int]:
 
 
 def unfit(account: bytes, rules: Rules) -> str:
-    """The reason why an account cannot be carried over to `rules`; empty when it can.
+    """Return the reason why an account cannot be carried over to `rules`; empty when it can.
 
     `fenced` has the lots by column that are at the venue and not the daemon's. `entitled` has the dividends that are
     still to be paid, as (column, lots by book).
@@ -247,7 +248,7 @@ def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
 
 
 def _remedy(state: State, number: int) -> str:
-    """The remedy for lapsed orders of the agent with index `number`, as text."""
+    """Return the remedy for lapsed orders of the agent with index `number`, as text."""
     if number in state.portfolios:
         return f"rebalance portfolio {state.portfolios[number].name} again"
     return "it proposes again" if state.seats[number] in state.rules.outside else "it decides anew when it is due"
@@ -299,7 +300,7 @@ def _take_proposals(state: State, carry: Carry) -> None:
 
 
 def _with_columns(account: FrozenBook, new_columns: Sequence[int], size: int) -> FrozenBook:
-    """A book with its columns moved to those of another universe of `size` symbols.
+    """Return a book with its columns moved to those of another universe of `size` symbols.
 
     `new_columns` has by old column the new one; -1 drops the column.
     """
@@ -311,7 +312,7 @@ def _with_columns(account: FrozenBook, new_columns: Sequence[int], size: int) ->
 
 
 def _sum_of_books(first: FrozenBook, second: FrozenBook) -> FrozenBook:
-    """The sum of two books of accounts; `second` has cash but no lots."""
+    """Return the sum of two books of accounts; `second` has cash but no lots."""
     totals = ("cash_micro", "fees_micro", "flows_micro", "income_micro", "realised_micro")
     sums = {name: getattr(first, name) + getattr(second, name) for name in totals}
     residue = first.residue[0] + second.residue[0], first.residue[1] + second.residue[1]

@@ -28,12 +28,12 @@ from quantd.trading.orders import money_text
 
 
 def place_of(state: State, name: str) -> int | None:
-    """The index of the agent in whose place the portfolio `name` is open; None for an unknown name."""
+    """Return the index of the agent in whose place the portfolio `name` is open; None for an unknown name."""
     return next((agent_index for agent_index, portfolio in state.portfolios.items() if portfolio.name == name), None)
 
 
 def vacant_places(state: State) -> list[str]:
-    """Names of the places (agents without capital) in which a portfolio can be opened."""
+    """Return the names of the places (agents without capital) in which a portfolio can be opened."""
     books = state.ledger.books
     return [
         rules.name
@@ -43,7 +43,7 @@ def vacant_places(state: State) -> list[str]:
 
 
 def not_opened(state: State, opened: PortfolioOpened) -> str:
-    """The reason why a portfolio cannot be opened; empty when it can."""
+    """Return the reason why a portfolio cannot be opened; empty when it can."""
     if place_of(state, opened.name) is not None:
         return f"a portfolio {opened.name!r} is open already; choose another name, or rebalance it"
     if opened.agent not in vacant_places(state):
@@ -86,7 +86,7 @@ def on_portfolio_opened(state: State, opened: PortfolioOpened) -> Sequence[Effec
 
 
 def not_closed(state: State, request: PortfolioClosed) -> str:
-    """The reason why the requested closing of a portfolio is refused; empty when it is not.
+    """Return the reason why the requested closing of a portfolio is refused; empty when it is accepted.
 
     A hand-over needs another agent, in use and not closing, to take over lots and cash.
     """

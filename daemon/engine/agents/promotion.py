@@ -94,12 +94,12 @@ def on_exchanged(state: State, order: Exchanged) -> Sequence[Effect]:
 
 
 def shadow_number(state: State, name: str) -> int:
-    """The index of the shadow `name` (agent on paper); -1 for none."""
+    """Return the index of the shadow `name` (agent on paper); -1 for none."""
     return next((k for k, shadow in enumerate(state.shadows) if shadow.rules.agents[0].name == name), -1)
 
 
 def unexchangeable(state: State, shadow: str, command: str) -> str:
-    """The reason why a shadow's policy cannot be promoted or demoted by hand; empty when it can.
+    """Return the reason why a shadow's policy cannot be promoted or demoted by hand; empty when it can.
 
     `state.seats` has, by agent, the number of the policy that decides for it; shadows are numbered after the agents.
     """
@@ -145,7 +145,7 @@ def note_decision(state: State, number: int) -> None:
 
 
 def _test_text(state: State, rules: PromotionRules, k: int, names: tuple[str, str], outcome: Outcome) -> str:
-    """The text of the alert about a test of shadow `k` (on paper); `names` name champion and challenger."""
+    """Return the text of the alert about a test of shadow `k` (on paper); `names` name champion and challenger."""
     figures = (
         f"{rules.measure} better by {outcome.gain:.2f} a year over {outcome.samples} samples, p = {outcome.p:.4g}, "
         f"look {outcome.look} of {rules.looks} at {rules.alpha:.4g}"

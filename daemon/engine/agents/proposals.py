@@ -53,7 +53,7 @@ def on_proposal_reviewed(state: State, review: ProposalReviewed) -> Sequence[Eff
     """Plan a proposal that a person approves; drop a proposal that is declined.
 
     The review is refused where this proposal waits no longer. An approval is also refused where the proposal cannot be
-    planned now, or where its orders would differ from the dry run that the person saw. The proposal then waits on.
+    planned now, or where its orders would differ from the dry run that the person saw. The proposal then keeps waiting.
     """
     proposal, before = state.reviews.get(review.agent), f"the proposal {review.id} was not approved: "
     because = f"{review.who}: {review.reason}"
@@ -94,7 +94,7 @@ def _lapse(state: State, proposal: Proposed, why: str) -> Effect:
 
 
 def _proposal_alert(state: State, proposal: Proposed, level: Level, what: str) -> Publish:
-    """An alert about a proposal of targets from outside; `what` is the predicate of its text."""
+    """Return an alert about a proposal of targets from outside; `what` is the predicate of its text."""
     number = _book_of(state, proposal)
     text = f"proposal {proposal.id} of {proposal.agent} {what}"
     return alert(state, level, "proposal", text, agent=HOUSE if number is None else number)
@@ -109,9 +109,9 @@ def decide(state: State, proposal: Proposed, outcome: Outcome, why: str) -> None
 
 
 def _differs_from_dry_run(state: State, proposal: Proposed, expected: str) -> str:
-    """The reason to refuse targets whose plan differs from their dry run, which has the digest `expected`.
+    """Return the reason to refuse targets whose plan differs from their dry run, which has the digest `expected`.
 
-    Empty where it does not differ, or `expected` is empty.
+    Returns empty text if the digests are equal, or if `expected` is empty.
     """
     if not expected:
         return ""
@@ -123,9 +123,9 @@ def _differs_from_dry_run(state: State, proposal: Proposed, expected: str) -> st
 
 
 def not_planned(state: State, proposal: Proposed) -> str:
-    """The reason why targets are refused before they are planned; empty when they are not.
+    """Return the reason why targets are refused before they are planned; empty when they may be planned.
 
-    A difference from the dry run is found later, by `_differs_from_dry_run`, because it needs a plan.
+    Whether the plan differs from the dry run is checked later, by `_differs_from_dry_run`.
     """
     book_index = _book_of(state, proposal)
     if book_index is None or book_index < 0:  # -1 is the unallocated book
@@ -163,14 +163,14 @@ def not_planned(state: State, proposal: Proposed) -> str:
 
 
 def refusal(state: State, proposal: Proposed, why: str) -> tuple[Publish, Refused]:
-    """The effects of a proposal of targets that is refused as a whole: an alert and the refusal."""
+    """Return the effects of a proposal of targets that is refused as a whole: an alert and the refusal."""
     code: Refusal = "conflict" if state.rules.outside_seat(proposal.agent) is None else "refused"
     return refuse_command(state, code, "proposal", why, before=f"the targets for {proposal.agent} were refused: ")
 
 
 def _book_of(state: State, proposal: Proposed) -> int | None:
-    """The index of a proposal's book: the place of its portfolio, or the book that its outside agent decides for in
-    this house.
+    """Return the index of a proposal's book: the place of its portfolio, or the book that its outside agent decides for
+    in this house.
 
     None for an unknown name, and for an outside agent that decides in another house (account or shadow).
     """
@@ -181,7 +181,8 @@ def _book_of(state: State, proposal: Proposed) -> int | None:
 
 
 def _leverage(state: State, number: int, targets: Floats, *, lots: bool) -> float:
-    """The gross exposure of `targets`, float64[N], as a fraction of the equity of the book with the index `number`.
+    """Return the gross exposure of `targets`, float64[N], as a fraction of the equity of the book with the index
+    `number`.
 
     `targets` are weights, or with `lots` signed lots to order. Lots have infinite exposure if equity is not positive.
     """
@@ -195,7 +196,8 @@ def _leverage(state: State, number: int, targets: Floats, *, lots: bool) -> floa
 
 
 def plan_digest(proposal: Proposed, effects: Sequence[Effect]) -> str:
-    """Hex BLAKE2b of targets and of the orders planned for them, with their worst prices, but without any instant.
+    """Return the hex BLAKE2b of targets and of the orders planned for them, with their worst prices, but without any
+    instant.
 
     Protective stops (orders with `stop_nano`) and orders of other plans are omitted.
     """
@@ -253,5 +255,5 @@ def _plan_targets(state: State, proposal: Proposed) -> list[Effect]:
 
 
 def _key(proposal: Proposed) -> str:
-    """The id of a proposal together with its agent, as the state remembers it."""
+    """Return the id of a proposal together with its agent, as the state remembers it."""
     return f"{proposal.agent}/{proposal.id}"

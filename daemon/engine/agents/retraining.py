@@ -110,5 +110,5 @@ def _demote(state: State, policy_numbers: set[int]) -> list[Effect]:
 
 
 def _short(digest: str) -> str:
-    """The digests of artifacts, joined by +, each cut to eight digits."""
+    """Return the digests of artifacts, joined by +, each cut to eight digits."""
     return "+".join(part[:8] for part in digest.split("+")) if digest else "none"

@@ -91,7 +91,8 @@ def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
 
 
 def on_shade(state: State, shade: Shade) -> Sequence[Effect]:
-    """Do nothing: `step_shadows` handles a Shade, unless its shadow (agent on paper) no longer exists."""
+    """Do nothing. A Shade arrives here only if its shadow (agent on paper) no longer exists; else `step_shadows`
+    handles it."""
     return ()
 
 
@@ -119,13 +120,15 @@ def _step_schedule_run(state: State, run: ScheduleRun, step: Step) -> Sequence[E
 
 
 def shadow_of(state: State, name: str) -> int | None:
-    """The index of the shadow in which an outside agent decides now; None where it decides in the house (account)."""
+    """Return the index of the shadow in which an outside agent decides now; None where it decides in the house
+    (account)."""
     policy_number = state.rules.outside_seat(name)
     return next((k for k, shadow in enumerate(state.shadows) if policy_number in shadow.seats), None)
 
 
 def houses_of(state: State, shadow: str) -> list[State]:
-    """[the house] for "", else [the state of the named shadow (agent on paper)]; empty for an unknown name."""
+    """Return a list with the house if `shadow` is empty, else with the state of the shadow (agent on paper) of that
+    name; empty for an unknown name."""
     return [house for house in state.shadows if house.rules.agents[0].name == shadow] if shadow else [state]
 
 
@@ -210,7 +213,7 @@ def _step_shadow(state: State, k: int, event: Event, step: Step) -> list[Effect]
 
 
 def _shadow_alert(shadow: State, effect: Publish) -> Publish:
-    """An alert with the shadow's name. No money is at risk, so none is CRITICAL."""
+    """Return an alert with the shadow's name. No money is at risk, so none is CRITICAL."""
     level = "WARNING" if effect.level == "CRITICAL" else effect.level
     text = f"shadow: {effect.text}"
     return msgspec.structs.replace(effect, level=level, text=text, agent=shadow.rules.agents[0].name)

@@ -169,7 +169,7 @@ class BookColumns:
         return outcome
 
     def keeps_levels(self, holdings: Holdings, px: ReadFloats, ring: Ring) -> bool:
-        """Whether no alert level of a limit on positions can change; False if one may.
+        """Whether every limit on positions certainly keeps its alert level.
 
         `holdings` is overwritten with the positions of the book. `px` are float64[N] prices of one lot by symbol, and
         `ring` has the newest returns.
@@ -179,7 +179,7 @@ class BookColumns:
         return bands.keep(holdings, ring)
 
     def doubts(self, holdings: Holdings, px: ReadFloats, ring: Ring) -> Any:
-        """The limits on positions whose alert level may change, as (key, least value, largest value, bound).
+        """Return the limits on positions whose alert level may change, as (key, least value, largest value, bound).
 
         The values are NaN where only a measurement can tell; None means that all limits must be measured.
         """
@@ -188,7 +188,7 @@ class BookColumns:
         return bands.doubts(holdings, ring)
 
     def write_holdings(self, holdings: Holdings, px: ReadFloats) -> None:
-        """Write the positions as shares of the book's equity, which must be positive."""
+        """Write the positions as fractions of the book's equity, which must be positive."""
         holdings.value(self.held_view, px)
         holdings.weigh(float(self.micro) / 1e6)
 

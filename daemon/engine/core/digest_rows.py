@@ -83,8 +83,8 @@ class Chain:
         self.buffer = raw
 
     def add(self, ts: int, kind: int, rows: int, at: int, behind: int) -> None:
-        """Add a part of `rows` rows, which were written to the buffer from the index `at` up to `behind`
-        (exclusive)."""
+        """Add a part (rows of one instant and kind) of `rows` rows, which were written to the buffer from the index
+        `at` up to `behind` (exclusive)."""
         index: int = self.count
         if index == len(self.parts):  # full: twice the room
             doubled: IntRows = int_zero_rows(2 * index, 5)
@@ -105,15 +105,15 @@ class Chain:
         self.add(ts, kind, rows, at, at + len(data))
 
     def data(self, place: int) -> bytes:
-        """The bytes of the rows of the chain's part with the index `place`."""
+        """Return the bytes of the rows of the chain's part with the index `place`."""
         return bytes(self.raw[self.parts[place, FIRST] : self.parts[place, BEHIND]])
 
     def waiting(self) -> list[Any]:
-        """The parts that wait to be hashed, as (instant, kind, number of rows, bytes of the rows)."""
+        """Return the parts that wait to be hashed, as (instant, kind, number of rows, bytes of the rows)."""
         return self.behind(0)
 
     def behind(self, first: int) -> list[Any]:
-        """The chain's parts from the index `first` on, as (instant, kind, number of rows, bytes of the rows)."""
+        """Return the chain's parts from the index `first` on, as (instant, kind, number of rows, bytes of the rows)."""
         parts: IntRows = self.parts
         return [(parts[k, TS], parts[k, KIND], parts[k, ROWS], self.data(k)) for k in range(first, self.count)]
 
@@ -204,13 +204,13 @@ class Chain:
 
 
 def head_of(count: int) -> bytes:
-    """The header bytes of a MessagePack array of `count` rows."""
+    """Return the header bytes of a MessagePack array of `count` rows."""
     head: bytes = HEADS[count] if count < 16 else long_head(count)
     return head
 
 
 def long_head(count: int) -> bytes:
-    """The header bytes of a MessagePack array of 16 rows or more."""
+    """Return the header bytes of a MessagePack array of 16 rows or more."""
     return b"\xdc" + count.to_bytes(2, "big") if count < 65536 else b"\xdd" + count.to_bytes(4, "big")
 
 

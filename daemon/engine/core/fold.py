@@ -175,8 +175,8 @@ class Core:
     # ---- bars ----------------------------------------------------------------------------------
 
     def _take_bar(self, item: Any) -> bool:
-        """Fill at a bar's open, and take its closes. False, with nothing changed, where `step` (Python) must take it.
-        `host` loads the columns first (`folding`). A bar is refused while the sample of the one before is to come."""
+        """Fill at a bar's open, and take its closes. Returns False, with nothing changed, if `step` (Python) must do
+        it. `host` loads the columns first (`folding`). A bar is refused while the sample of the last bar is to come."""
         block: Any = item.block
         row: int = item.row
         records: StepRecords
@@ -234,7 +234,7 @@ class Core:
         return True
 
     def _take_exits(self) -> bool:
-        """Begin exits at protective levels, and order those in progress. True if Python ordered and recorded them."""
+        """Begin protective exits, and order those in progress. Returns True if Python ordered and recorded them."""
         plan: Plan = self.round_plan
         orders: VenueOrders = self.venue_orders
         begins: bool = self.guarded and touches(plan, self.fold_ledger)
@@ -258,7 +258,7 @@ class Core:
     # ---- samples -------------------------------------------------------------------------------
 
     def _take_dividend(self, action: Any) -> bool:
-        """Book a dividend between two samples. False, with nothing changed, where `step` (in Python) must do it."""
+        """Book a dividend between two samples. Returns False, with nothing changed, if `step` (Python) must do it."""
         market: Market = self.market_columns
         if market.waiting:
             return False
@@ -266,7 +266,7 @@ class Core:
         return booked
 
     def _take_tick(self, tick: Any) -> bool:
-        """Take a sample at which no job is due, and decide. False, with nothing changed, where `step` must take it."""
+        """Take a sample without a due job, and decide. Returns False, with nothing changed, if `step` must take it."""
         market: Market = self.market_columns
         crosses: Crosses = self.crosses
         if not self.folding and not self.host.load():
@@ -316,7 +316,7 @@ class Core:
         return not self.exiting or all_ordered(self.fold_agents, now)
 
     def _take_warm_up(self, tick: Any) -> bool:
-        """Append a sample before the start of trading. False, with nothing changed, where `step` must append it."""
+        """Append a sample before the start of trading. Returns False, with nothing changed, if `step` must do it."""
         market: Market = self.market_columns
         ts: int = tick.ts
         if not self._append(tick, market.row):
@@ -330,7 +330,7 @@ class Core:
         return True
 
     def _take_sample(self, tick: Any) -> bool:
-        """Append a sample, value books, observe losses. False, with nothing changed, where `step` must take it."""
+        """Append a sample, value books, observe losses. Returns False, with nothing changed, if `step` must do it."""
         market: Market = self.market_columns
         columns: BookColumns
         ts: int = tick.ts
@@ -383,7 +383,7 @@ class Core:
         return True
 
     def _append(self, tick: Any, row: int) -> bool:
-        """Append dividends, then closes, to the rings by instant and by session date. False where `step` must do it."""
+        """Append dividends, then closes, to the rings by instant and by date. Returns False if `step` must do it."""
         history: History = self.fold_history
         market: Market = self.market_columns
         bars: BlockColumns = market.bars
@@ -439,7 +439,7 @@ class Core:
 
     def _decide(self, tick: Any) -> bool:
         """Plan the rests (what waits for the proceeds of sales) of earlier decisions, or ask the agents that are due
-        and plan their answers. Returns True where this has recorded the tick."""
+        and plan their answers. Returns True if the tick is recorded already."""
         ts: int = tick.ts
         due: Any = tick.due
         orders: VenueOrders = self.venue_orders
@@ -475,7 +475,7 @@ class Core:
         return True
 
     def plan_answers(self, answers: list[Any]) -> bool:
-        """Plan the answers of a round of agents. Returns False, with no order made, where `step` (Python) must plan."""
+        """Plan the answers of a round of agents. Returns False, with no order made, if `step` (Python) must plan."""
         if self.plans_in_python:
             return False
         if not take_answers(self.agent_columns, self.fold_agents, answers, self.market_columns.size, self.host):
@@ -489,7 +489,7 @@ class Core:
         return True
 
     def _ask(self, questions: list[Any], ts: int) -> Any:
-        """The answers of agents to the last sample; None where an answer is still awaited."""
+        """Return the answers of agents to the last sample; None where an answer is still awaited."""
         source: Questions = self.questions
         asks: list[Any] = source.asks(
             questions, self.round_no, ts, self.book_columns, self.fold_ledger, self.fold_history, self.fold_agents
@@ -497,8 +497,8 @@ class Core:
         return self.host.ask(questions, asks)
 
     def _plan_rests(self, rests: list[Any], ts: int) -> bool:
-        """Plan the rests of one decision: the trades of the agents `rests` that waited for its sales. False, with the
-        rests still waiting, where `step` (in Python) must plan. `used` counts the decision's earlier follow-ups."""
+        """Plan the trades of one decision that waited for its sales: those of the agents `rests`. Returns False, with
+        all still waiting, if `step` (Python) must plan. `used` counts the decision's earlier follow-ups."""
         number: int = rests[0]
         agent: AgentColumns = self.agent_columns[number]
         follow_up: FollowUp = agent.follow_up
@@ -530,7 +530,7 @@ class Core:
         return False
 
     def _execute(self, ts: int, sample: int, used: int) -> bool:
-        """Plan agents that are `taking` part, and send orders. False, with nothing sent, where `step` must plan.
+        """Plan agents that are `taking` part, and send orders. Returns False, with nothing sent, if `step` must plan.
         `used` counts the earlier follow-ups of the decision at `sample`; RAISES_LEVEL means a possible new alert."""
         plan: Plan = self.round_plan
         orders: VenueOrders = self.venue_orders

@@ -57,7 +57,7 @@ class GateSet:
     """Whether a cap follows from the average volume."""
 
     def caps(self, account: Account, requested: Floats) -> list[Cap]:
-        """The caps of a gate on an account with blocked symbols (cooldown after an exit)."""
+        """Return the caps of a gate on an account with blocked symbols (cooldown after an exit)."""
         bars = [
             (order, code, Refused(columns, columns))
             for order, code, refusal in self.rules.bars
@@ -67,8 +67,8 @@ class GateSet:
 
 
 def unknown_to_plans(limits: Limits, universe: Universe) -> str:
-    """The key of the first limit that the fold's gate cannot apply, because it depends on more than complete bars and
-    the account; empty for none.
+    """Return the key of the first limit that the fold's gate cannot apply, because it depends on more than complete
+    bars and the account; empty for none.
 
     The fold is the compiled fast path. The kinds of limits are checked one after the other: those that bar a symbol,
     those of the opening of positions, unmeasured ones, traded sums, tails, counts, caps on orders, and quadratic ones.
@@ -94,7 +94,7 @@ def unknown_to_plans(limits: Limits, universe: Universe) -> str:
 
 
 def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
-    """A gate (check of orders) for a set of limits; None where one of them depends on more than complete bars and the
+    """Return a gate (check of orders) for a set of limits; None if a limit depends on more than complete bars and the
     account."""
     if unknown_to_plans(limits, universe):
         return None
@@ -122,9 +122,9 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
 
 
 def _statistics(rules: Rules, scene: Scene, rare: NewestReturns) -> list[Statistic]:
-    """The statistics that renew a scene (market data of a sample); its losses and spreads get new arrays.
+    """Return the statistics that renew a scene (market data of a sample); its losses and spreads get new arrays.
 
-    Losses are the scenarios of a limit on tail losses, spreads the covariances of a quadratic one. `Limiter.renew`
+    Losses are the scenarios of a limit on tail losses, spreads the covariances of a quadratic limit. `Limiter.renew`
     replaces the values that are 0 here. With fewer than `least` returns nothing is measured.
     """
     least, n, no_counts = rules.limits.min_history, rules.size, int_zeros(0)

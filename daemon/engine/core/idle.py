@@ -22,6 +22,6 @@ def idle_when(condition: Callable[[Any], bool]) -> Callable[[F], F]:
 
 
 def condition_of(stage: Any) -> Callable[[Any], bool] | None:
-    """The condition under which a stage of the engine does nothing; None without one."""
+    """Return the condition under which a stage of the engine does nothing; None without one."""
     condition: Callable[[Any], bool] | None = getattr(stage, ATTRIBUTE, None)
     return condition

@@ -68,9 +68,10 @@ class Limiter:
     def renew(self, ring: Ring, px: Floats) -> None:
         """Update the scene (market data) to the newest returns and prices `px`, float64[N], of one lot.
 
-        A second call for the same row of the ring does nothing. The scene is READY, or TOO_FEW where a limit lacks
-        returns. Arrays that are needed only where bounds leave a doubt are marked as missing (`ready`, `has_links`).
-        `sums` are running sums of returns; where they are not `complete`, the statistics are computed anew.
+        A second call for the same row of the ring buffer of returns does nothing. The scene is READY, or TOO_FEW where
+        a limit lacks returns. Arrays that are needed only where bounds leave a doubt are marked as missing (`ready`,
+        `has_links`). `sums` are running sums of returns; where they are not `complete`, the statistics are computed
+        anew.
         """
         if self.renewed == ring.count:
             return

@@ -19,12 +19,12 @@ BLOCK: Final = 128
 
 
 def truncated(value: float) -> float:
-    """A float without its fraction; infinity and NaN as they are."""
+    """Return a float without its fraction; infinity and NaN as they are."""
     return float(int(value)) if -WHOLE < value < WHOLE else value
 
 
 def block_total(values: ReadFloats, start: int, size: int) -> float:
-    """The sum of at most 128 numbers in the order of numpy: eight sums, then pairs of them, then the rest."""
+    """Return the sum of at most 128 numbers in the order of numpy: eight sums, then pairs of them, then the rest."""
     total: float = 0.0
     if size < 8:
         for k in range(size):
@@ -72,7 +72,8 @@ class Targets:
         self.change, self.scratch = float_zeros(n), float_zeros(n)
 
     def total(self, values: ReadFloats, start: int, size: int) -> float:
-        """The sum of `size` numbers from the index `start` on, with the bits of `numpy.add.reduce`.
+        """Return the sum of `size` numbers from the index `start` on, equal to the last bit to that of
+        `numpy.add.reduce`.
 
         More than BLOCK numbers are split in two at a multiple of 8, and the sums of both parts are added.
         """
@@ -83,8 +84,8 @@ class Targets:
         return self.total(values, start, half) + self.total(values, start + half, size - half)
 
     def factor(self, weights: ReadFloats, gross: float, bought: float) -> float:
-        """The factor, at most 1, by which all weights are scaled, so that gross exposure is at most `gross` and the sum
-        of long weights at most `bought`."""
+        """Return the factor, at most 1, by which all weights are scaled, so that gross exposure is at most `gross` and
+        the sum of long weights at most `bought`."""
         scale: float = 1.0
         for k in range(self.n):
             self.scratch[k] = abs(weights[k])

@@ -32,7 +32,7 @@ class BlockColumns:
 
 
 class Market:
-    """The bars of all symbols at one instant (row `row` of a block of instants), and the prices `px` of a lot then.
+    """The bars of all symbols at one instant (row `row` of a block of instants), and `px`, the prices of one lot then.
 
     `waiting` is True until the sample of this instant is taken. `bars` has the data of `block` as memory buffers.
     """

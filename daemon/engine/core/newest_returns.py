@@ -13,7 +13,8 @@ from quantd.trading.history import Ring
 
 
 def bounds_of(ring: Ring, rows: int) -> Deviations:
-    """The deviations and mean sizes of the newest `rows` returns of a ring buffer whose running sums are incomplete."""
+    """Return the deviations and mean sizes of the newest `rows` returns of a ring buffer whose running sums are
+    incomplete."""
     return Deviations(ring.returns(rows))
 
 
@@ -51,7 +52,8 @@ class NewestReturns:
             spread.matrix, spread.ready = buffer_of(self._newest(lookback).sample.cov), True
 
     def add_links(self, sides: list[int]) -> Any:
-        """bool[N, N]: which symbols are linked by correlation, at least in the rows of the symbols of `sides`.
+        """Return bool[N, N], True for symbols linked by correlation. Only the rows of the symbols of `sides`, and of
+        earlier calls, are measured.
 
         A side is the column of a symbol held short, or N plus the column of a symbol held long.
         """
@@ -66,7 +68,8 @@ class NewestReturns:
         return buffer_of(links_of(scenarios, measured, spec))
 
     def _newest(self, lookback: int) -> Scenarios:
-        """The newest `lookback` returns by date, as `Scenarios`: the rows that the gate of the engine measures."""
+        """Return the newest `lookback` returns by date, as `Scenarios`: the rows that the gate of the engine
+        measures."""
         if self._end != self._ring.end:
             self._end, self._known, self._linked = self._ring.end, {}, None
         scenarios = self._known.get(lookback)

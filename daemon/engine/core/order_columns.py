@@ -4,10 +4,9 @@ The handlers and the fold (the compiled fast path) refer to the same columns. If
 one number would have to be kept equal, each call of the fold would pay for copying them out of the state and back, and
 a measurement with open orders would have to stop the fold.
 
-A cross is a trade between agents. The columns hold at most one cross of each symbol, and only the first crosses, as
-long as each has a later symbol than the one before. Every further cross is a record, so that crosses stay in the order
-of their decisions; a bar with such records is left to `step` (in Python). The basket of a decision is made when a
-handler or a log reads it.
+A cross is a trade between agents. The columns hold crosses as long as each has a later symbol than the one before, so
+at most one of each symbol. Every further cross is a record, so that crosses stay in the order of their decisions; a bar
+with such records is left to `step` (in Python). The basket of a decision is made when a handler or a log reads it.
 """
 
 from typing import Any, Final
@@ -25,7 +24,8 @@ FILLED: Final = 5
 
 
 class Request:
-    """The last request of a book: its instant `at` and the signed lots by symbol. `given` is True if there is one."""
+    """The last request of a book: its instant `at` and the signed lots by symbol. `given` is False before any
+    request."""
 
     given: bool
     at: int
@@ -99,8 +99,8 @@ class Orders:
 
     A row is one order. `lots` are signed, `worst_nano` the limit prices; a split rescales both. `filled` are unsigned
     lots, `state` is an `OrderState`, `live` is the number of orders that have not ended. A row belongs to the agents of
-    its pairs (agent, signed lots as sent); `remaining` has the unsigned open lots of each pair. `lone`: one agent has
-    every lot; then there are no pairs, and `remaining` is by row.
+    its pairs (agent, signed lots as sent); `remaining` has the unsigned open lots of each pair. With `lone` one agent
+    has every lot: then there are no pairs, and `remaining` is by row.
 
     `cells` begins with the columns in the order in which `Postings.post` reads them: symbols, lots, prices in
     nano-currency, fees in micro, numbers of pairs, then the pairs. All columns are views of it.
@@ -184,7 +184,7 @@ class Orders:
         self.remaining = cells[behind_parts + 6 * rows :]  # by order if `lone`, else by pair
 
     def place(self, row: int) -> int:
-        """The index in `remaining` of the first (agent, lots) pair of the order `row`."""
+        """Return the index in `remaining` of the first (agent, lots) pair of the order `row`."""
         if self.lone:
             return row
         at: int = 0
@@ -217,7 +217,7 @@ class Orders:
         self.open_whole()
 
     def terms(self) -> list[Any]:
-        """Symbols, lots, limit prices, ends and reasons of the orders, as lists."""
+        """Return the symbols, lots, limit prices, ends and reasons of the orders, as lists."""
         rows: int = self.rows
         ends: Ints = self.end
         end: Any = ends[0]
@@ -233,7 +233,7 @@ class Orders:
         ]
 
     def fills(self) -> list[Any]:
-        """Symbols, signed and unsigned lots, prices and fees of the fills, as lists.
+        """Return the symbols, signed and unsigned lots, prices and fees of the fills, as lists.
 
         The lists of the basket as it was sent (`record`) are copied while its orders are unchanged (`plain`).
         """
@@ -296,7 +296,8 @@ class Orders:
         return True
 
     def shares_remaining(self) -> list[Any]:
-        """For each order of the basket: (agent, unsigned open lots) of each agent; if `lone`, of agent 0 alone."""
+        """Return, for each order of the basket, (agent, unsigned open lots) of each agent; if `lone`, of agent 0
+        alone."""
         shares: list[Any] = []
         at: int = 0
         for row in range(self.rows):
@@ -310,7 +311,7 @@ class Orders:
         return shares
 
     def signed_shares(self) -> list[Any]:
-        """For each order of the basket: (agent, signed lots as sent) of each agent."""
+        """Return, for each order of the basket, (agent, signed lots as sent) of each agent."""
         shares: list[Any] = []
         at: int = 0
         if self.lone:
@@ -322,7 +323,7 @@ class Orders:
         return shares
 
     def open_shares(self) -> list[Any]:
-        """(row of the order, agent, signed lots) of everything in the basket that may still fill.
+        """Return (row of the order, agent, signed lots) of everything in the basket that may still fill.
 
         If `lone`, agent 0 has every lot. An order whose state is FILLED or more has ended.
         """
@@ -341,7 +342,7 @@ class Orders:
 
 
 class Crosses:
-    """Lots that agents exchange at a next open, one cross by symbol.
+    """Lots that agents exchange at a next open, with at most one cross for each symbol.
 
     `lots` are signed, by agent and symbol; `micro` is their cost in micro-currency. A cross waits while the open is
     outside its worst prices, in nano-currency. `sample` and `ts` are of its decision, `end` is the instant at which it
@@ -379,8 +380,8 @@ class Crosses:
     ) -> bool:
         """Add a cross (trade between agents) as the last one, with (agent, signed lots) of each agent.
 
-        Returns False, with nothing changed, where it does not fit into the columns: an earlier cross has the same or a
-        later symbol, or its agents are unsorted. `parties` has the number of agents by symbol, and `further` the
+        Returns False, with nothing changed, where the cross does not fit into the columns: an earlier one has the same
+        or a later symbol, or `shares` is unsorted. `parties` has the number of agents by symbol, and `further` the
         crosses outside the columns.
         """
         last_agent: int = -1
@@ -407,8 +408,8 @@ class Crosses:
         return True
 
     def take(self, planned: "Crosses", sample: int, ts: int) -> None:
-        """Copy the crosses of a plan that is sent, of the decision at `sample` and the instant `ts`. The caller has
-        made sure that no other cross waits."""
+        """Copy the crosses of a plan that is sent. Its decision is of the sample `sample` and the instant `ts`. The
+        caller has made sure that no other cross waits."""
         for k in range(len(self.parties)):
             self.parties[k] = planned.parties[k]
             if planned.parties[k] == 0:

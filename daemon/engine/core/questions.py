@@ -27,7 +27,7 @@ class Questions:
         self, numbers: list[Any], round_no: int, ts: int, books: list[BookColumns], ledger: Postings, history: History,
         agents: list[Any],
     ) -> list[Any]:  # fmt: skip
-        """The questions to some agents, at a sample at which each has a positive equity.
+        """Return the questions to some agents, at a sample at which each has a positive equity.
 
         `numbers` are the indices of the agents; book 0 is the house (the whole account), book k + 1 agent k. A question
         has the samples by instant and by session date, which differ where calendars differ.
@@ -88,8 +88,8 @@ def take_answers(agents: list[AgentColumns], states: list[Any], answers: list[An
     """Write the answers of a round into the columns and states of the agents, which take part in the next plan.
 
     Weights are float64[`size`] as bytes; an answer without weights (None) changes nothing. Returns False, with nothing
-    changed, where an answer failed or has a note, or its weights have another size. The states are changed as `step`
-    (in Python) changes them: no failures, and the memory of the answer.
+    changed, where an answer failed or has a note, or its weights have another size. The states then have no failures,
+    and the memory of the answer, as after `step` (in Python).
     """
     agent: AgentColumns
     number: int

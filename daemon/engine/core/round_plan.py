@@ -317,7 +317,7 @@ class Plan:
             gate.rooms[k] -= float(columns.open_orders)
 
     def net_lots(self) -> None:
-        """Cross the wanted lots of the agents: write each agent's `surviving` lots and their `total` by symbol."""
+        """Set off the agents' wanted lots against each other: write each agent's `surviving` lots and `total`."""
         agents: int = len(self.agents)
         agent: AgentColumns = self.agents[0]
         total: Ints = self.total
@@ -373,7 +373,7 @@ class Plan:
         return same
 
     def price(self, collars: Collars, k: int, lots: float, held: float, mark: int) -> int:
-        """The limit price of an order in nano-currency, with lots `held` before; -1 if it has more than 62 bits."""
+        """Return an order's limit price in nano-currency, with lots `held` before; -1 if it has more than 62 bits."""
         collar: Collar = collars.reducing if held * lots < 0.0 else collars.adding
         try:
             return collar.price(k, lots > 0.0, mark)
@@ -381,7 +381,7 @@ class Plan:
             return -1
 
     def order_prices(self, marks: ReadInts) -> bool:
-        """Write the worst prices of the house's lots, narrowed by each agent's; False where one is out of range."""
+        """Write the limit prices of the account's orders, narrowed by each agent's; False if one is out of range."""
         columns: BookColumns = self.books[0]
         limiter: Limiter = columns.limiter
         house: Collars = limiter.collars
@@ -404,7 +404,7 @@ class Plan:
         return True
 
     def narrow(self, number: int, house: Collars, marks: ReadInts) -> bool:
-        """Narrow the worst prices to those of agent `number`; False where an order has no price in range."""
+        """Narrow the limit prices by those of agent `number`; False if an order has no price in range."""
         agent: AgentColumns = self.agents[number]
         columns: BookColumns = self.books[number + 1]
         house_columns: BookColumns = self.books[0]
@@ -472,7 +472,7 @@ class Plan:
         return True
 
     def doubts(self, bands: Bands, number: int, lots: Floats, ring: Ring) -> Any:
-        """Limits that may leave `bands` (of values) once `lots` fill: (key, least, most, bound); [] if equity <= 0."""
+        """Return (key, least, most, bound) of limits that may leave `bands` once `lots` fill; [] if equity <= 0."""
         return bands.doubts(self.holdings, ring) if self.fill(number, lots) else []
 
     def holds(self, number: int, lots: Floats, ring: Ring) -> bool:
@@ -506,7 +506,7 @@ class Plan:
         return True
 
     def orders(self, sample: int, n: int, ts: int) -> Orders:
-        """The plan as basket `n` of orders at a sample, with the agents' shares; the plan has at least one order."""
+        """Return the plan, which has an order, as basket `n` of orders at a sample, with the agents' shares."""
         rows: int = self.count()
         agents: int = len(self.agents)
         orders: Orders = self.orders_type(sample, n, ts, rows, rows * agents if agents > 1 else 0)
@@ -534,7 +534,7 @@ class Plan:
         return orders
 
     def count(self) -> int:
-        """The number of orders of the plan."""
+        """Return the number of orders of the plan."""
         rows: int = 0
         passed: Floats = self.passed
         for k in range(self.size):
