@@ -12,7 +12,7 @@ LOWEST: Final = 19
 
 
 async def output_of(words: Sequence[str], environ: Mapping[str, str] | None = None) -> tuple[int, bytes, str]:
-    """(exit code, output, last line of errors) of `quantd WORDS`, with the variables of `environ` added.
+    """Return (exit code, output, reason why it failed) of `quantd WORDS`, run with the variables of `environ` added.
 
     The command runs at the lowest priority, so that it does not delay trading. If the call is cancelled, the process is
     killed.
@@ -29,5 +29,11 @@ async def output_of(words: Sequence[str], environ: Mapping[str, str] | None = No
         if process.returncode is None:
             process.kill()
             await process.wait()
-    lines = err.decode(errors="replace").strip().splitlines()
-    return process.returncode or 0, out, lines[-1] if lines else f"it ended with code {process.returncode}"
+    reason = reason_of(err.decode(errors="replace")) or f"it ended with code {process.returncode}"
+    return process.returncode or 0, out, reason
+
+
+def reason_of(errors: str) -> str:
+    """Return the last line of a command's errors, but not the line that ends a failed download; empty without one."""
+    lines = [line for line in errors.strip().splitlines() if line != "Nothing was written."]
+    return lines[-1] if lines else ""

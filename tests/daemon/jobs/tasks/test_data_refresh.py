@@ -14,6 +14,7 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.cli.setup import vendors
 from quantd.daemon.config import load
 from quantd.daemon.jobs.tasks import data_refresh
+from quantd.daemon.jobs.tasks.command_process import reason_of
 from quantd.daemon.jobs.tasks.data_refresh import KEPT, DataRefresh, NotRefreshed, described, options_of
 from tests.support.command_line import CONFIG, ROOT, quantd, write
 from tests.support.service_kit import Kit, world
@@ -41,12 +42,9 @@ def beside(folder: Path) -> list[Path]:
 async def test_new_bars_go_into_a_new_file_and_the_present_one_stays(
     tmp_path: Path, secrets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    errors: list[str] = []
-
     async def in_this_process(words: Sequence[str]) -> tuple[int, bytes, str]:
         done = await asyncio.to_thread(quantd, tmp_path, *words, env=env)
-        errors.append(done.stderr)
-        return done.returncode, done.stdout.encode(), done.stderr.splitlines()[-1]
+        return done.returncode, done.stdout.encode(), reason_of(done.stderr)
 
     bars = {"SPY": days("SPY", 2018, 2019), "QQQ": days("QQQ", 2018, 2019)}
     with served(AlpacaData(bars, actions=ACTIONS, page=500).app()) as port:
@@ -68,16 +66,13 @@ async def test_new_bars_go_into_a_new_file_and_the_present_one_stays(
         # a process of the lowest priority takes minutes on a busy machine, and one has shown what the process does
         monkeypatch.setattr(data_refresh, "output_of", in_this_process)
         (secrets / "alpaca_secret").write_text("another")
-        with pytest.raises(NotRefreshed):
+        with pytest.raises(NotRefreshed, match="it refuses the key"):
             await DataRefresh(kit.service).work(JobRun(2, "data_refresh"))
     # nobody listens any more: the download waits and asks again, here for a tenth of a second
     (secrets / "alpaca_secret").write_text(SECRET)
     monkeypatch.setattr(vendors, "RETRY_FOR_S", 0.1)
-    with pytest.raises(NotRefreshed):
+    with pytest.raises(NotRefreshed, match="cannot be reached"):
         await DataRefresh(kit.service).work(JobRun(3, "data_refresh"))
-    refused, away = errors
-    assert "it refuses the key" in refused
-    assert "cannot be reached" in away
     assert beside(tmp_path) == files
     assert re.fullmatch(r"bars-\d{8}T\d{6}Z\.parquet", done), "no folder of this machine"
     new = pl.read_parquet(tmp_path / done)
