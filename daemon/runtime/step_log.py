@@ -48,8 +48,8 @@ class SampleLog(Log, Protocol):
     def add_samples(self, market: MarketSlice, filled: Sequence[tuple[int, FillColumns]], rows: SampleRows) -> None:
         """Record the fills `filled` and the samples `rows`; each of the two may be empty.
 
-        `market` is the first bar with a fill or a sample. `filled` has, for each basket with fills, the index of the
-        bar of its fills in the block (consecutive bars) of `market`.
+        `market` is the first bar with a fill or a sample. `filled` has a pair (index of a bar in `market.block`, fills
+        at that bar) for each basket of orders with fills.
         """
         ...
 

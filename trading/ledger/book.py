@@ -263,9 +263,10 @@ class Postings:
         self.settle(fills, rows, only, self._measured(fills, rows, only))
 
     def settle(self, fills: Ints, rows: int, only: int, grown: int) -> None:
-        """Book `fills`, whose amounts `growth` has just computed; `grown` is the result of `growth`.
+        """Book `rows` fills right after a call of `growth` for the same fills, which computes their amounts.
 
-        The fills are columns as in `post`. Raises LedgerFull, with nothing booked, for amounts beyond MOST.
+        `fills` and `only` are as in `post`. `grown`, returned by `growth`, is by how much any amount may grow. Raises
+        LedgerFull, with nothing booked, for amounts beyond MOST.
         """
         # first, because it raises LedgerFull for amounts that are too large, and no book may have changed by then
         self.reserve(grown)

@@ -228,8 +228,10 @@ class TwinCritics(nn.Module):
 
     @torch.no_grad()
     def pull(self, d: Tensor, kept: Sequence[Activations]) -> None:
-        """Compute a loss's gradient with respect to all parameters, from the gradients `d` float32[2, R] with respect
-        to the values.
+        """Compute a loss's gradient with respect to all parameters.
+
+        `d` float32[2, R] are its gradients with respect to the values of both critics at R observations; `kept` are the
+        activations that `run` returned.
         """
         for (layers, value), slope, activations in zip(self._twins, d, kept, strict=True):
             _pull(layers, _pull_head(value, slope.unsqueeze(-1), activations.made[-1]), activations, slopes=True)

@@ -45,7 +45,8 @@ class Body(NamedTuple):
 class Actors(nn.Module):
     """Maps R observations of each of A agents, float32[A, R, D], to action coordinates float32[A, R, K].
 
-    Axes: D entries of an observation, K coordinates of an action.
+    Axes: D entries of an observation, K coordinates of an
+        action.
     """
 
     def __init__(
@@ -69,10 +70,11 @@ class Actors(nn.Module):
         return output
 
     def write(self, graph: Graph, given: str, prefix: str, agent: int) -> str:
-        """Add the nodes of one agent to an ONNX graph.
+        """Add the nodes of one agent to an ONNX graph, and return the name of their output.
 
-        The nodes map its observation float[1, D] to its coordinates float[1, K]. Axes: D entries of an observation, K
-        coordinates of an action.
+        The nodes map the agent's observation float[1, D] to its coordinates float[1, K]. `given` is the name of their
+        input; the names of their parameters begin with `prefix`. Axes: D entries of an observation, K coordinates of an
+        action.
         """
         output = self.body.write(graph, given, prefix, agent)
         return self.head.write(graph, output, f"{prefix}actor", agent)

@@ -104,10 +104,10 @@ class SharedActors(nn.Module):
         return scores.view(x.shape[:3])
 
     def write(self, graph: Graph, given: str, prefix: str, agent: int) -> str:
-        """Add the nodes of one agent to an ONNX graph.
+        """Add the nodes of one agent to an ONNX graph, and return the name of their output.
 
-        The nodes map its observation float[1, D] to its coordinates float[1, N]. Axes: D entries of an observation, N
-        assets.
+        The nodes map the agent's observation float[1, D] to its coordinates float[1, N]. `given` is the name of their
+        input; the names of their parameters begin with `prefix`. Axes: D entries of an observation, N assets.
         """
         x = self.body.write(graph, write_assets(graph, given, self.layout, self.common, prefix), prefix, agent)
         return graph.node("Transpose", [self.head.write(graph, x, f"{prefix}actor", agent)], perm=[1, 0])
