@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,21 +35,30 @@ def rows(**files: list[str]) -> dict[str, dict[str, object]]:
     return {name: {"numbers": {"files": len(paths)}, "files": paths} for name, paths in files.items()}
 
 
-def test_a_file_that_is_put_in_the_way_of_a_bar_is_one_file_more(tmp_path: Path) -> None:
-    before = measured("fill", ROOT)["fill"]
+@pytest.fixture(scope="module")
+def fill() -> dict[str, Any]:
+    """The walk of a fill in this checkout."""
+    row: dict[str, Any] = measured("fill", ROOT)["fill"]
+    return row
+
+
+@pytest.mark.long
+def test_a_file_that_is_put_in_the_way_of_a_bar_is_one_file_more(fill: dict[str, Any], tmp_path: Path) -> None:
     copy = copy_package(tmp_path)
     (copy / "daemon/runtime/waypoint.py").write_text(WAYPOINT)
     with (copy / "daemon/runtime/feeder.py").open("a") as file:
         file.write(DETOUR)
     after = measured("fill", copy)["fill"]
-    assert [path for path in after["files"] if path != "daemon/runtime/waypoint.py"] == before["files"]
-    assert after["numbers"]["files"] == before["numbers"]["files"] + 1
-    assert after["numbers"]["functions"] == before["numbers"]["functions"] + 2  # with the one that leads over it
-    assert after["numbers"]["folders"] == before["numbers"]["folders"]
+    assert [path for path in after["files"] if path != "daemon/runtime/waypoint.py"] == fill["files"]
+    assert after["numbers"]["files"] == fill["numbers"]["files"] + 1
+    assert after["numbers"]["functions"] == fill["numbers"]["functions"] + 2  # with the one that leads over it
+    assert after["numbers"]["folders"] == fill["numbers"]["folders"]
 
 
-def test_a_fill_goes_from_the_feed_over_the_venue_and_the_engine_to_the_book_and_no_further() -> None:
-    files = measured("fill", ROOT)["fill"]["files"]
+def test_a_fill_goes_from_the_feed_over_the_venue_and_the_engine_to_the_book_and_no_further(
+    fill: dict[str, Any],
+) -> None:
+    files = fill["files"]
     assert files[0] == "daemon/runtime/feeder.py"
     assert files[-1] == "trading/ledger/book.py"
     assert {

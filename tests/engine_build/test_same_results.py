@@ -23,7 +23,7 @@ SOURCE = "uncompiled"
 HERE = SOURCE if finder.loaded() is None else finder.variant()
 OTHERS = [kind for kind in (SOURCE, *VARIANTS) if kind != HERE]
 VARIABLES = {SOURCE: {UNCOMPILED: "1"}, "checked": {CHECKED: "1"}, "release": {}}
-WORLDS = {SOURCE: "60", "checked": "30", "release": "30"}
+WORLDS = {SOURCE: "24", "checked": "30", "release": "30"}
 """The source takes two CPU seconds a world; `-m slow` takes 300 worlds, and scripts/compare_engines.py any number."""
 
 pytestmark = pytest.mark.long
