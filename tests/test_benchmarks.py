@@ -63,6 +63,7 @@ def test_the_default_profiles_have_the_rules_of_the_shipped_configuration_on_its
     assert all(agent_limits.max_realised_volatility for agent_limits in limits)
 
 
+@pytest.mark.long
 def test_in_the_default_profiles_levels_dividends_crosses_and_switches_happen():
     journal = Journal()
     tally = seconds(CASES["default profiles"], log=journal)[1].tally
@@ -158,6 +159,7 @@ def test_the_rows_of_a_comparison_are_whole_runs_shorter_ones_by_step_and_one_wi
     assert {row.sessions for row in beside.rows([], 50)} == {50}
 
 
+@pytest.mark.long
 def test_every_item_of_a_stepped_row_goes_through_step():
     case = CASES["quiet"]
     _, stepped = seconds(case, 40, stepped=True)

@@ -61,6 +61,7 @@ def rows_of(text):
     return {feature: (int(worlds.replace(",", "")), differences) for feature, worlds, differences in rows}
 
 
+@pytest.mark.long
 def test_a_planted_difference_of_fees_is_found_with_its_first_row_and_seed(tmp_path):
     """The base charges another cost on each fill."""
     text = "\nCosts.fixed_rate = property(lambda costs: 10_000_000)\n"
@@ -73,6 +74,7 @@ def test_a_planted_difference_of_fees_is_found_with_its_first_row_and_seed(tmp_p
     assert text.count('"Filled"') >= 2
 
 
+@pytest.mark.long
 def test_one_effect_of_one_branch_is_found_in_the_journal_and_named(tmp_path):
     base = checkout_with(tmp_path, "daemon/engine/agents/portfolios.py", OTHER_TRANSFER)
     status, text = compared("--base", base, "--journal", "--seed", TOUR, "--verbose")
@@ -86,6 +88,7 @@ def test_one_effect_of_one_branch_is_found_in_the_journal_and_named(tmp_path):
     assert re.match(r"  present  Transferred\(.*cash_micro=\d+\)", after)
 
 
+@pytest.mark.long
 def test_a_recorded_journal_does_not_differ_and_only_worlds_that_hit_a_feature_are_compared(tmp_path):
     file = tmp_path / "worlds.jsonl"
     assert compared("--record", file, "--worlds", 4) == (0, f"4 worlds in {file}\n")

@@ -31,6 +31,7 @@ def source() -> Source:
     return source_of(ROOT)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda drawing: drawing.level)
 def test_a_picture_is_that_of_the_imports(drawing: Drawing) -> None:
     text = (FOLDER / drawing.file).read_text(encoding="utf-8")

@@ -246,6 +246,7 @@ def test_circles_are_the_sets_in_which_each_leads_to_each() -> None:
     assert floors_of("") == {}
 
 
+@pytest.mark.long
 def test_the_project_has_no_import_that_goes_up_and_no_circle_of_packages() -> None:
     source = source_of(ROOT)
     packages, *rooms = [plan_of(source, level) for level in LEVELS]

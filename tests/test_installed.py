@@ -313,6 +313,7 @@ def running(installed):
         daemon.communicate(timeout=60)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-208")
 def test_an_installed_daemon_trades_and_serves_its_dashboard(installed):
     with suppress(FileExistsError):

@@ -217,6 +217,7 @@ def _of_path(name: str, call: ast.Call | None, of_module: str) -> bool:
     return call is None or (len(call.args) == 1 and not call.keywords and not isinstance(call.args[0], ast.Dict))
 
 
+@pytest.mark.long
 def test_modes_are_changed_and_files_replaced_and_removed_in_one_module() -> None:
     files = [path for place in PRODUCT for path in python_files(ROOT / place)]
     uses = {str(path.relative_to(ROOT)): list(changes(path.read_text())) for path in files}

@@ -29,6 +29,7 @@ def run(**changes: object) -> TeamRun:
     return TeamRun(**(base | changes))  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_the_page_has_the_tables_of_the_records() -> None:
     page = shipping_tables.PAGE.read_text(encoding="utf-8")
     walks, runs = read_walks(shipping_tables.WALKS), read_runs(shipping_tables.TEAMS)

@@ -8,6 +8,7 @@ from quantd.daemon.policies.isolation.confinement import missing
 from tests.attacks.call_fuzz import BEGINS, COMMANDS, ENDS, FITS, NUMBERS, PAGE, REMAINS, fuzzed, page
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not FITS or bool(missing()), reason=f"needs x86_64, and {', '.join(missing()) or 'nothing more'}")
 def test_no_system_call_of_a_policy_file_reaches_beyond_its_process(tmp_path: Path) -> None:
     outcome = fuzzed(tmp_path)

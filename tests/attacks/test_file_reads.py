@@ -112,6 +112,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     target.process.communicate()
 
 
+@pytest.mark.long
 def test_no_file_is_opened_in_the_event_loop(daemon: Daemon) -> None:
     status, data = daemon.ask("/openapi.json")
     assert status == 200

@@ -84,6 +84,7 @@ def test_what_waited_for_a_broker_is_what_the_journal_gives(tmp_path: Path, brok
         assert received(subscriber, "quantd/paper/alerts/") == alerts
 
 
+@pytest.mark.long
 def test_alerts_are_the_same_after_kill_9(tmp_path: Path, broker: Mosquitto) -> None:
     with running(tmp_path, config(broker)) as daemon:
         alerts, _ = at_the_end(daemon)

@@ -64,6 +64,7 @@ def test_promtool_accepts_each_rule_and_each_case_of_the_rules_passes() -> None:
     promtool("test", "rules", *sorted((FILES / "tests").glob("*.yml")))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("broken", "case"),
     [("vector(1) unless vector(1)", "fires"), ("vector(1)", "does not fire")],

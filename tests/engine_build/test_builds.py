@@ -374,6 +374,7 @@ def digests(checkout):
     return {file.name.split(".")[2]: file.read_bytes() for file in newest.glob("*.so")}
 
 
+@pytest.mark.long
 def test_only_the_module_whose_body_changed_is_compiled_again(built):
     before = digests(built)
     body = "    grown: int = 1\n    return a * b + grown"  # with a first local, which the declaration has
@@ -389,6 +390,7 @@ def test_only_the_module_whose_body_changed_is_compiled_again(built):
     assert built.run("print(small.product(2, 3), user.half(9))") == "so 6 3"
 
 
+@pytest.mark.long
 def test_a_changed_declaration_compiles_its_module_and_those_that_include_it(built):
     built.source.write_text(SMALL.replace("    size: int\n", "    more: float\n    size: int\n", 1))
     assert built.compiled() == 2
@@ -434,6 +436,7 @@ def test_a_change_of_the_program_that_builds_takes_all_libraries_from_the_build_
     assert (built.state(), digests(built)) == ("release |", before)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", [lambda data: data[:-1] + b"x", lambda data: data[: len(data) // 2]])
 def test_a_library_that_was_damaged_or_written_in_part_is_compiled_again_and_the_other_is_taken(built, damage):
     file, intact = built.library("small"), digests(built)["user"]

@@ -114,6 +114,7 @@ def test_the_plug_in_is_installed_and_nothing_of_it_has_an_import_that_is_not_of
     assert len(lines) == 10
 
 
+@pytest.mark.long
 def test_its_policy_trades_under_its_limit_and_its_sink_has_the_alerts(site: Site, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(MARKET + OF_THE_PLUG_IN)
     files = [MODULES / f"{name}.py" for name in ("policy", "limit", "feed", "sink")]
@@ -148,6 +149,7 @@ def test_its_command_is_listed_and_answers(site: Site, tmp_path: Path) -> None:
         assert json.loads(done.stdout) == {"running": False, "halted": {}}
 
 
+@pytest.mark.long
 def test_the_policy_file_trades(tmp_path: Path) -> None:
     shutil.copy(POLICY_FILE, tmp_path)
     (tmp_path / "config.toml").write_text(MARKET + 'policy = "ten_imports.py:act"\n')

@@ -70,6 +70,7 @@ def written(state: Path) -> dict[str, bytes]:
     return {str(file): blake2b(file.read_bytes()).digest() for file in files}
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-225")
 def test_a_read_only_instance_reads_beside_the_daemon_refuses_to_trade_and_says_when_the_daemon_is_gone(
     tmp_path: Path,

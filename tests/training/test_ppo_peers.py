@@ -92,6 +92,7 @@ def fit(**changes: object) -> PeerFit:
     return msgspec.convert(base | changes, PeerFit)
 
 
+@pytest.mark.long
 def test_the_command_fits_each_side_once_and_prints_their_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

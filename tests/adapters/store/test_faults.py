@@ -209,6 +209,7 @@ def test_a_loss_of_power_at_any_write_is_recovered_or_refused(tmp_path):
     assert recovered > 150
 
 
+@pytest.mark.long
 def test_a_flipped_bit_is_found_or_does_no_harm(tmp_path):
     rng = random.Random(SEED)
     day = entries(40, SEED)
@@ -286,6 +287,7 @@ def test_a_full_disk_keeps_nothing_by_halves_and_the_same_batch_goes_in_later(tm
     assert stored(tmp_path) == coded(day)
 
 
+@pytest.mark.long
 def test_a_write_that_the_system_refuses_is_failing_not_damage_and_is_tried_again(tmp_path):
     """RLIMIT_FSIZE cuts real writes of a real store, at 25 places, in a child."""
 

@@ -127,6 +127,7 @@ def messages(folder: Path) -> list[tuple[str, str]]:
     return [(f"{row[0]}-{row[1]}-{row[2]}", row[7].level) for row in outbox_rows if not row[7].held]
 
 
+@pytest.mark.long
 def test_alerts_of_runs_that_are_killed_reach_every_sink_in_order_and_no_log_has_a_secret(tmp_path: Path) -> None:
     mail, bot, ntfy = MailServer(tmp_path), BotApi(), NtfyServer(NTFY_TOKEN)
     servers, logs = (mail, bot, ntfy), []

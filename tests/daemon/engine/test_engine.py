@@ -403,6 +403,7 @@ def test_limits_that_were_reloaded_hold_from_the_next_decision_and_are_in_a_repl
 parts = st.lists(st.integers(1, 400), min_size=1, max_size=8)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-169")
 @given(parts, st.randoms(use_true_random=False), st.booleans())
 @settings(max_examples=examples(80), deadline=None)
@@ -720,6 +721,7 @@ def test_stopping_cancels_what_is_open_only_when_told_to() -> None:
 # purity
 
 
+@pytest.mark.long
 def test_freezing_and_thawing_between_any_two_days_changes_no_later_byte() -> None:
     closes = walk(60, 4, 9)
     house = Limits(max_drawdown=0.05, max_position_weight=0.3)

@@ -357,6 +357,7 @@ def test_a_client_id_is_derived_from_start_symbol_and_number() -> None:
 # a crypto exchange
 
 
+@pytest.mark.long
 @crypto
 async def test_coins_are_sold_once_and_dust_is_named(kraken: Exchange) -> None:
     open_order = crypto_order(kraken, "mine", "5")

@@ -177,6 +177,7 @@ def test_the_process_reads_no_file_of_the_user_and_reaches_no_network(process: G
     assert [line.split()[3] for line in limits.splitlines() if line.startswith("Max file size")] == ["0"]
 
 
+@pytest.mark.long
 def test_a_trained_policy_is_asked_in_a_thread_and_an_endless_one_is_suspended_while_the_others_go_on() -> None:
     symbols = load_artifact(SHIPPED / "scorer", {}).lookback
     world = World(block(walk(symbols + 12, 2, 1)), [lambda v: np.array([0.3, 0.3])] * 2, house=PROFILES["research"])

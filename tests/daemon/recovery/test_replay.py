@@ -24,6 +24,7 @@ def test_costs_limits_and_schedules_changed_over_kills_do_not_change_the_past(tm
     assert answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))["digest"] != ended["digest"]
 
 
+@pytest.mark.long
 def test_a_configuration_that_is_gone_is_named(tmp_path: Path) -> None:
     write(tmp_path)
     kill_after(tmp_path, 300)

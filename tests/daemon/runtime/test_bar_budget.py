@@ -71,6 +71,7 @@ def cost_of(case: str) -> Cost:
     return Cost(calls / bars, blocks / bars, len(journal.entries) / bars)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not short().startswith("compiled"), reason="the calls of an engine from the source are others")
 @pytest.mark.parametrize("case", BUDGETS)
 def test_a_bar_stays_within_its_budget(case: str) -> None:

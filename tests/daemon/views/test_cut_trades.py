@@ -63,6 +63,7 @@ def listed(reader: Reader) -> list[AskedLine]:
     return [line for line in lines if line.asked != line.allowed]
 
 
+@pytest.mark.long
 def test_pages_have_every_trade_once_also_where_a_page_ends_inside_a_step(stored: Path) -> None:
     reader = Reader.open(stored)
     expected = listed(reader)

@@ -25,6 +25,7 @@ def test_a_run_with_exits_has_the_digest_of_its_backtest_and_its_replay(ran):
     assert (replay["digest"], replay["same"], replay["policy_differences"]) == (run["digest"], True, 0)
 
 
+@pytest.mark.long
 def test_why_says_that_an_order_was_a_protective_exit_and_of_what(ran):
     folder, run = ran
     alerts = [a for a in answer(quantd(folder, "alerts", "--json"))["alerts"] if a["kind"] == "protective"]

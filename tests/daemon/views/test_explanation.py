@@ -184,6 +184,7 @@ def watched(assembly: Assembly) -> Watching:
     return watching
 
 
+@pytest.mark.long
 def test_every_order_of_the_default_run_has_its_limits_their_headroom_and_the_most_that_would_have_passed() -> None:
     # the crash of March 2020: limits cut, one is breached by the market, and the switch trips
     watching = watched(

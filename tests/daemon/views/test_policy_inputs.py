@@ -185,6 +185,7 @@ class Direct:
         return None
 
 
+@pytest.mark.long
 def test_action_values_are_those_of_the_graph_at_the_decision_best_first(ran: Path) -> None:
     config = load(ran / "config.toml", known_names())
     assembly = assemble(config)

@@ -52,6 +52,7 @@ def test_a_library_that_was_removed_or_is_none_is_left_out(tmp_path: Path, monke
     assert openblas_core() == here
 
 
+@pytest.mark.long
 @ON_LINUX
 def test_a_record_names_what_a_setting_leaves_the_libraries() -> None:
     text = printed(OPENBLAS_CORETYPE="Prescott", ATEN_CPU_CAPABILITY="default", NPY_DISABLE_CPU_FEATURES="X86_V3")

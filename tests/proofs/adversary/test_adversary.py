@@ -70,6 +70,7 @@ def test_a_planted_fault_is_found(fault: Fault, monkeypatch: pytest.MonkeyPatch)
     assert hunt(fault, monkeypatch), "nobody saw it"
 
 
+@pytest.mark.long
 def test_worlds_find_an_engine_that_forgets_what_it_sent_since_the_venue_spoke(monkeypatch: pytest.MonkeyPatch) -> None:
     def worlds() -> Iterator[str]:
         for match in range(12):

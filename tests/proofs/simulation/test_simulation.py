@@ -45,6 +45,7 @@ SEEN_AT = {
 """A short world that showed the bug, tried first; where it shows nothing, all others follow."""
 
 
+@pytest.mark.long
 def test_no_promise_is_broken_in_simulated_days_with_faults() -> None:
     days = faults = seed = 0
     while days < examples(400):
@@ -54,6 +55,7 @@ def test_no_promise_is_broken_in_simulated_days_with_faults() -> None:
     assert faults > 5 * days, "the faults did not happen"
 
 
+@pytest.mark.long
 def test_a_crash_at_any_effect_boundary_breaks_no_promise() -> None:
     seed = 7
     reference = simulate(seed)

@@ -69,6 +69,7 @@ def test_a_changed_program_is_asked_anew_so_that_recorded_answers_cannot_stand_f
     assert "the budget of 0 questions is exhausted" in done.stderr
 
 
+@pytest.mark.long
 async def test_the_mcp_client_previews_and_proposes_on_a_running_daemon(tmp_path: Path) -> None:
     async with standing_at_the_end(tmp_path, OUTSIDE) as world:
         _, secret = created(world.folder, "robot", "propose", agent="guest")

@@ -171,6 +171,7 @@ def test_an_address_that_refuses_drips_or_is_away_ends_the_run(folder: Path) -> 
     assert "ConnectionRefusedError" in away.stderr
 
 
+@pytest.mark.long
 def test_answers_survive_a_kill_and_a_rerun_asks_only_what_is_missing(folder: Path) -> None:
     words = [sys.executable, "-m", "quantd.daemon.cli", "backtest", "--no-compare", *by("slow")]
     run = subprocess.Popen(words, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)

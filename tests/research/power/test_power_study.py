@@ -35,6 +35,7 @@ def test_a_certain_signal_is_attainable_and_none_and_a_faint_one_are_not(folder:
     assert rows["noise"]["reference"] == rows["noise"]["equal_weight"]
 
 
+@pytest.mark.long
 def test_findings_are_appended_and_resumed_and_the_unattainable_is_not_fitted(folder: Path) -> None:
     arguments = ("--learner", "plan", "--seeds", "1", "--out", "found.jsonl")
     first = study(folder, *arguments)["findings"]
@@ -58,6 +59,7 @@ def test_a_table_of_few_seeds_prints_no_verdict(folder: Path) -> None:
     assert "not attainable" in done.stdout
 
 
+@pytest.mark.long
 def test_the_scorer_sees_the_plant_as_a_feature_of_each_symbol(folder: Path) -> None:
     # an episode of the scorer is longer than the small plan's parts
     (folder / "one.toml").write_text("[mine]\nic = 1.0\n")
@@ -70,6 +72,7 @@ def test_the_scorer_sees_the_plant_as_a_feature_of_each_symbol(folder: Path) -> 
     assert findings["mine"]["growth"] > findings["mine"]["equal_weight"] + 0.2
 
 
+@pytest.mark.long
 def test_the_line_of_a_plan_and_of_a_trained_policy_is_that_of_their_cards(folder: Path) -> None:
     done = quantd(folder, "study", "power", "plan.toml", "--line")
     assert done.stdout.startswith("power: 2007-10-01 to 2008-06-30, 3 symbols, 15 bp a side: ")

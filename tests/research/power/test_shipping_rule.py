@@ -99,6 +99,7 @@ def test_a_rival_that_earned_more_is_named() -> None:
     assert reasons(walk(), {**RIVALS, "linear_ranker": excess(0.09, 92)}) == ["more growth than linear_ranker"]
 
 
+@pytest.mark.long
 def test_more_looks_widen_the_interval_and_one_look_has_about_the_usual_one() -> None:
     daily = np.concatenate(list(excess(0.03, 5).values()))
     usual = mean_interval(daily, np.random.default_rng(STATIONARY_SEED))

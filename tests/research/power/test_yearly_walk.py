@@ -119,6 +119,7 @@ def test_the_rows_of_a_walk_are_means_of_seeds_and_years() -> None:
     assert ppo.excess == pytest.approx(150e-6 * 252)
 
 
+@pytest.mark.long
 def test_the_command_records_each_year_goes_on_and_prints_the_verdict(tmp_path: Path) -> None:
     (tmp_path / "plan.toml").write_text(text(**SMALL))
     arguments = ("study", "ship", "plan.toml", "--first", "2009", "--last", "2010", "--cost", "5", "--out", "w.jsonl")

@@ -176,6 +176,7 @@ WALK = (
 )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_killed_walk_continues_to_the_same_table(done, bars, folder):
     _, reference = done
     bars.write_parquet(folder / "bars.parquet")

@@ -166,6 +166,7 @@ async def test_without_two_stored_backtests_nothing_is_compared_and_the_remedy_i
     assert body["missing"] == "there are fewer than two stored backtests; quantd backtest --journal makes one"
 
 
+@pytest.mark.long
 @in_shared_loop
 async def test_two_stored_backtests_are_compared_as_the_command_does_by_a_process_of_its_own(shared: Any) -> None:
     place = shared.folder.parent

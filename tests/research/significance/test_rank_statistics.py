@@ -29,6 +29,7 @@ def pairs(count: int, kind: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return one, two
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["distinct", "ties", "equal"])
 @pytest.mark.parametrize("count", PAIRS)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

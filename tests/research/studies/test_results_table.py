@@ -16,6 +16,7 @@ from tests.support.checkout import ROOT
 COMMITTED = pl.read_parquet(ROOT / "docs" / TABLE)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-247", "F-18", "F-19")
 def test_the_rows_of_the_reference_window_are_those_of_the_committed_table(tmp_path: Path) -> None:
     (market,) = (candidate for candidate in markets(PLAN, None) if candidate.name == "reference")
@@ -47,6 +48,7 @@ def test_the_page_has_a_line_for_each_row_and_each_claim_and_names_what_is_not_r
     assert "equal_weight" not in page([], claims, {})[page([], claims, {}).index("## Claims") :]  # no row, no figure
 
 
+@pytest.mark.long
 def test_rows_of_a_file_that_is_not_here_are_kept_with_its_hash(tmp_path: Path) -> None:
     plan, out = tmp_path / "plan.toml", tmp_path / "docs"
     plan.write_text("".join(part for part in PLAN.read_text().split("\n\n") if "external = true" in part))
@@ -62,6 +64,7 @@ def test_rows_of_a_file_that_is_not_here_are_kept_with_its_hash(tmp_path: Path) 
         assert part[: part.index("\n\n|")] in text
 
 
+@pytest.mark.long
 def test_a_killed_table_repeats_one_market_and_equals_an_unbroken_one(tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text(

@@ -84,6 +84,7 @@ def test_later_bars_change_no_trained_policy(done, tmp_path, monkeypatch):
     assert len(cut.returns) > 150
 
 
+@pytest.mark.long
 def test_a_killed_training_continues_to_the_same_table(done, tmp_path):
     _, reference = done
     market(tmp_path)

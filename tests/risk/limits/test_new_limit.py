@@ -52,6 +52,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.long
 def test_one_file_adds_a_cap_that_is_configured_enforced_and_explained(limited: Path, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(LIMITED.format(limits="max_price = 200"))
     assert quantd_limited(limited, tmp_path, "config", "check").returncode == 0

@@ -160,6 +160,7 @@ SHIPPED = re.sub(r'"((?:data|models)/)', rf'"{ROOT}/\1', (ROOT / "config.toml").
 )
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-196")
 async def test_a_risk_message_has_the_figures_of_one_instant_and_they_are_the_apis(tmp_path):
     world = World(tmp_path, SHIPPED)

@@ -324,6 +324,7 @@ def test_keywords_are_the_fields_of_the_body(keywords: Any, body: Any) -> None:
     assert keywords.__annotations__.keys() == {*body.__struct_fields__} - {"prices"}
 
 
+@pytest.mark.long
 def test_the_client_loads_neither_torch_nor_the_server() -> None:
     code = "import sys, quantd; quantd.Client; print({'torch', 'quantd.server.api.server'} & {*sys.modules})"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -374,6 +374,7 @@ async def test_starts_without_a_load_are_journalled_as_before(world: Any) -> Non
     assert first.loaded == ()
 
 
+@pytest.mark.long
 async def test_a_replay_and_an_explanation_use_the_loaded_artifact_and_refuse_another_one(
     world: Any, tmp_path: Path
 ) -> None:
@@ -403,6 +404,7 @@ async def test_a_replay_and_an_explanation_use_the_loaded_artifact_and_refuse_an
     assert digest_in(tmp_path / "models" / "second") in refused.stderr
 
 
+@pytest.mark.long
 async def test_a_load_waits_for_the_end_of_the_round_that_has_begun(world: Any, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text("import time\ndef act(view):\n    time.sleep(0.7)\n    return 'hold'\n")
     shell, policies = world.service.shell, list(world.assembly.policies)

@@ -136,6 +136,7 @@ def test_equals_its_formula_written_out(worlds, output: str) -> None:
     close_to(one_by_one[output][:, column], expected)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-044")
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.03, 0.4]), st.sampled_from(["walk", "ticks"]))
 @settings(max_examples=examples(4), deadline=None)

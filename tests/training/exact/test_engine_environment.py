@@ -159,6 +159,7 @@ def test_an_episode_is_the_backtest_of_its_answers_to_the_bit(seed):
     assert bars[0] > 10 * bars[1]  # the rest is the first bar, and the bars of splits
 
 
+@pytest.mark.long
 def test_the_place_of_one_agent_among_others_is_that_of_the_shipped_configuration():
     numbers = {agent.name: k for k, agent in enumerate(shipped().config.agents)}
     for name in ("learned", "trend"):  # asked each day, and each week
@@ -171,6 +172,7 @@ def test_the_place_of_one_agent_among_others_is_that_of_the_shipped_configuratio
         assert len(answers) > 100
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("assembly", [alone, shipped])
 def test_a_step_of_the_fold_is_that_of_the_handlers(assembly):
     env = Exact(assembly=assembly(), agent="" if assembly is alone else "learned", episodes=WHOLE, reward="composite")

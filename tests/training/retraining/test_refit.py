@@ -45,6 +45,7 @@ def quiet(line: str) -> None:
     pass
 
 
+@pytest.mark.long
 def test_a_retraining_moves_the_parts_and_keeps_the_rest_of_the_plan(scorer: Path, tmp_path: Path) -> None:
     out = tmp_path / "versions"
     outcome = retrain(asked(scorer, out), quiet)
@@ -90,6 +91,7 @@ def test_the_same_question_has_the_same_answer_and_is_not_trained_twice(scorer: 
     assert elsewhere.verdict == first.verdict
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-096")
 def test_a_later_one_is_held_against_the_version_in_use_and_takes_its_place_only_when_worth_it(
     scorer: Path, tmp_path: Path

@@ -209,6 +209,7 @@ def test_a_series_that_is_switched_off_leaves_the_columns_and_the_file_alone(tmp
     assert parsed(text, "plan.toml").sight.series == ()
 
 
+@pytest.mark.long
 def test_where_a_shared_column_has_no_value_yet_every_lot_is_kept(folder: Path, scores: Path, tmp_path: Path) -> None:
     series = tmp_path / "vix.csv"
     series.write_text("ts,value\n2012-12-31,20.0\n")

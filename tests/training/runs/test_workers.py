@@ -103,6 +103,7 @@ def test_a_killed_worker_is_told_not_waited_for() -> None:
         Processes(1).run(fails, iter(["die"]), Heard())
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-094")
 def test_seeds_fitted_in_processes_are_those_fitted_here_to_the_bit() -> None:
     here, there = Heard(), Heard()

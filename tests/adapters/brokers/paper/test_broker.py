@@ -621,6 +621,7 @@ def step(venue: Paper, name: str, args: tuple) -> Sequence[BrokerNews]:  # type:
 Key = tuple[int, int, int]
 
 
+@pytest.mark.long
 @settings(max_examples=examples(250), deadline=None)
 @given(scripts())
 def test_no_fill_is_beyond_its_limit_too_early_too_late_too_large_or_twice(script: Script) -> None:
@@ -692,6 +693,7 @@ def test_no_fill_is_beyond_its_limit_too_early_too_late_too_large_or_twice(scrip
             assert abs(fees[key] - max(exact, costs.commission_min_micro)) <= len(script.steps)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-167")
 @settings(max_examples=examples(250), deadline=None)
 @given(scripts(costs=Costs(slippage_bp=20.0, latency_ns=HOUR)))
@@ -741,6 +743,7 @@ def test_without_a_cap_each_row_does_what_a_plain_reading_of_the_rules_says(scri
         assert got.get(key) == expected
 
 
+@pytest.mark.long
 @settings(max_examples=examples(150), deadline=None)
 @given(scripts(splits=True))
 def test_freezing_and_thawing_after_every_step_changes_nothing(script: Script) -> None:

@@ -349,6 +349,7 @@ def test_every_check_looks_backwards_only(tmp_path: Path) -> None:
         assert early.jumps == tuple(j for j in loaded.jumps if j.ts_open < limit)
 
 
+@pytest.mark.long
 def test_twenty_thousand_bars_with_every_kind_of_badness_harm_nobody(tmp_path: Path) -> None:
     """The short form of "bad bars do no harm": no spoiled bar is in a slice, and at most 0.1 % of the good ones are
     missing."""

@@ -180,6 +180,7 @@ FRIDAY = ns("2024-06-28 19:50")
 WHOLE = run(RESTARTED, punctual(RESTARTED), begin=OPEN + 25 * MINUTE, after=FRIDAY, until=OPEN + 28 * MINUTE)
 
 
+@pytest.mark.long
 @given(
     st.lists(st.integers(-900, 27 * 60), min_size=1, max_size=3, unique=True).map(sorted),
     st.booleans(),

@@ -77,6 +77,7 @@ def test_unusual_ratios_in_volatile_shares_are_questions_in_nine_of_ten_markets(
     assert questions(new / old, sigma, 40) >= 0.875
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sigma", [0.01, 0.02, 0.03, 0.04, 0.06, 0.08])
 def test_volatile_shares_without_a_split_are_no_questions(sigma: float) -> None:
     assert questions(1.0, sigma, 100) == 0.0

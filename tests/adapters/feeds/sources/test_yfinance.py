@@ -300,6 +300,7 @@ async def test_a_failure_is_asked_again_and_not_remembered_for_the_life_of_the_p
     assert caught.value.again
 
 
+@pytest.mark.long
 async def test_a_cache_that_another_process_locks_is_named_and_asked_again(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "tkr-tz.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -318,6 +319,7 @@ async def test_a_cache_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     await source.close()
 
 
+@pytest.mark.long
 def test_a_first_download_of_several_symbols_makes_the_caches_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

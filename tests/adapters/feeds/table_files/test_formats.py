@@ -55,6 +55,7 @@ def test_a_format_is_read_at_once_or_after_the_remedy_that_it_names(entry: Forma
     assert differences(entry, table) == []
 
 
+@pytest.mark.long
 def test_few_formats_need_a_remedy() -> None:
     needy = {entry.name: options for entry in ENTRIES if (options := read_as_told(entry)[1])}
     assert len(ENTRIES) >= 70

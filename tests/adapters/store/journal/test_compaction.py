@@ -213,6 +213,7 @@ def lay(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_loss_of_power_at_any_write_leaves_the_rows_or_their_archive(tmp_path, monkeypatch):
     """Images at each step of a compaction into several files: a file torn before its transaction, a log torn within it,
     sectors of it lost. Each is the store before, or after, and checks whole."""
@@ -356,6 +357,7 @@ def test_read_models_go_only_where_that_is_asked_and_only_what_is_old_and_done(d
 blobs = st.lists(st.binary(max_size=60), min_size=1, max_size=8)
 
 
+@pytest.mark.long
 @settings(max_examples=examples(20), deadline=None)
 @given(
     batches=st.lists(st.tuples(st.sampled_from(["a", "b"]), blobs), min_size=1, max_size=12), first=st.integers(1, 9)

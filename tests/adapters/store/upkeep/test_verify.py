@@ -93,6 +93,7 @@ def test_a_start_covers_everything_since_the_last_snapshot_however_few_entries_i
     assert [f for f in folder.verify(1) if "has lots" in f]
 
 
+@pytest.mark.long
 def test_a_store_is_whole_for_a_start_wherever_its_fold_begins(desk):
     """Baskets that were open there, orders and read models that were let go, archived rows, two runs, other agents."""
     with desk.open() as store:

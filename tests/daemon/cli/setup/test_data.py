@@ -275,6 +275,7 @@ def test_check_refuses_an_unknown_zone_and_a_calendar_that_cannot_be_built(tmp_p
         assert f'the calendar "{name}" cannot be built with the installed exchange_calendars' in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["XTAE", "ASEX"])
 def test_each_command_names_a_calendar_that_cannot_be_built_in_one_sentence(tmp_path: Path, name: str) -> None:
     write(tmp_path, CONFIG.replace("[universe]\n", f'[universe]\ncalendar = "{name}"\n'))

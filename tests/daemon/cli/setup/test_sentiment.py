@@ -23,6 +23,7 @@ NEWS = """ts,symbol,headline
 """
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-043")
 def test_headlines_become_one_value_for_each_symbol_and_session(tmp_path: Path) -> None:
     text_model(tmp_path / "model")

@@ -154,6 +154,7 @@ def test_answers_known_in_advance_pass_the_limits_of_a_profile(name: str, seed: 
     both(known_world(seed, 1 + seed % 2, limits=limits), 1)
 
 
+@pytest.mark.long
 def test_levels_that_may_change_do_not_end_what_is_known() -> None:
     rounds = 0
     for seed in (1, 2, 4, 5):

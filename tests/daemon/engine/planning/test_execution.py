@@ -482,6 +482,7 @@ def test_what_is_due_grows_to_the_whole_and_never_beyond(lots, slices, over, sta
     assert twap_lots(rules, lots, slices) == vwap_lots(rules, lots, slices, begin, opened, close) == lots
 
 
+@pytest.mark.long
 @settings(max_examples=examples(25), deadline=None)
 @given(
     st.sampled_from(STYLES), st.integers(0, 10**6), st.integers(1, 3), st.lists(st.integers(1, 700), max_size=5),
@@ -530,6 +531,7 @@ def test_children_never_exceed_their_parent_and_all_come_from_the_gate(style, se
         assert passed[basket.sym].tolist() == basket.lots
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("style", STYLES)
 def test_a_run_frozen_at_every_step_and_thawed_goes_on_the_same(style):
     keys = {"over_ns": 20 * MINUTE, "slices": 4, "asked": [at(0, 30), at(0, 200)], "most": 3}

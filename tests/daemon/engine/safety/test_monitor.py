@@ -388,6 +388,7 @@ def test_what_several_books_cross_at_one_instant_is_one_alert_that_names_them():
     )
 
 
+@pytest.mark.long
 def test_the_shipped_configuration_raises_at_most_sixty_alerts_in_its_replay():
     parts = assemble(load(Path("config.toml"), known_names()))
     log = Bytes()

@@ -555,6 +555,7 @@ class Bytes:
         self.entries.append(encode(event, effects))  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_a_restart_at_any_item_changes_no_later_byte() -> None:
     closes = walk(60, 3, 9)
     spec = Protective(stop_loss=0.03, take_profit=0.05, trailing=True, cooldown=3)
@@ -587,6 +588,7 @@ def test_a_restart_at_any_item_changes_no_later_byte() -> None:
 # any series
 
 
+@pytest.mark.long
 @given(
     seed=st.integers(0, 10**6),
     stop=st.sampled_from([None, 0.02, 0.05]),

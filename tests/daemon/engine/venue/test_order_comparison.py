@@ -34,6 +34,7 @@ def kinds(effects: list[Effect]) -> list[type]:
     return [type(effect) for effect in effects]
 
 
+@pytest.mark.long
 @settings(max_examples=examples(200), deadline=None)
 @given(st.sampled_from([1, -1]), st.sampled_from([0, 0, 1, 50]), st.sampled_from([0, 0, 1, -1]), st.integers(-4, 4))
 def test_an_order_is_cancelled_for_its_quantity_or_price_and_queried_for_its_fills_alone(

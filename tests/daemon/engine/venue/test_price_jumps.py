@@ -371,6 +371,7 @@ def test_a_shadow_is_held_too_and_has_no_alert_of_its_own() -> None:
     assert not run.shell.state.shadows[0].restrictions.jumped
 
 
+@pytest.mark.long
 @settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(st.sampled_from(["buy", "sell", "halt", "resume", "flatten", "bar", "bar"]), max_size=8),

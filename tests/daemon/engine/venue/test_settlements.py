@@ -250,6 +250,7 @@ def test_cash_that_no_fill_of_an_unknown_order_explains_is_a_difference(side: in
         assert any("USD more" in text or "USD less" in text for text in venue.alerts("CRITICAL"))
 
 
+@pytest.mark.long
 @settings(max_examples=examples(200), deadline=None)
 @given(st.sampled_from([1, -1]), st.lists(st.tuples(st.integers(1, 60), st.integers(95, 105)), max_size=4))
 def test_no_fill_of_an_unknown_order_within_its_limit_is_a_difference(
@@ -345,6 +346,7 @@ STEPS = st.one_of(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=examples(400), deadline=None)
 @given(st.sampled_from([1, -1]), st.booleans(), st.lists(STEPS, max_size=14))
 def test_any_order_of_words_ends_with_the_books_equal_to_the_venue(

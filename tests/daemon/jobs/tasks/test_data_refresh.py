@@ -39,6 +39,7 @@ def beside(folder: Path) -> list[Path]:
     return sorted(folder.glob("bars-*"))
 
 
+@pytest.mark.long
 async def test_new_bars_go_into_a_new_file_and_the_present_one_stays(
     tmp_path: Path, secrets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

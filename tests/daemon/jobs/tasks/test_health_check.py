@@ -12,6 +12,7 @@ from tests.support.command_line import CONFIG, write
 from tests.support.service_kit import Kit, world
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-175")
 async def test_a_good_configuration_passes_and_a_broken_one_is_named(tmp_path: Path) -> None:
     kit = Kit(tmp_path / "store", world())

@@ -271,6 +271,7 @@ cron = "0 18 * * fri"
 )
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-258")
 def test_schedules_write_the_newest_reports_and_not_one_for_each_day_that_is_caught_up_with(tmp_path: Path) -> None:
     config_file(tmp_path, SCHEDULED)

@@ -70,6 +70,7 @@ def test_symbols_of_a_folder_of_files_are_imported_and_backtested(tmp_path: Path
     assert "Next: quantd run" in done.stdout
 
 
+@pytest.mark.long
 def test_without_an_answer_the_message_ends_with_the_commands_that_take_a_file(tmp_path: Path) -> None:
     done = quantd(tmp_path, "init", "mine", "--symbols", "KO", "--url", "http://127.0.0.1:9", env=home())
     assert done.returncode == 75

@@ -24,6 +24,7 @@ def environment(results: Path) -> dict[str, str]:
     return {**os.environ, "RESULTS_DIR": str(results)}
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-255")
 def test_a_killed_study_repeats_at_most_one_trial_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
     (tmp_path / "plan.toml").write_text(text(steps=320, **{"sight.columns": COLUMNS, "sight.features": []}))

@@ -304,6 +304,7 @@ async def test_a_body_that_does_not_follow_its_header_is_refused_with_408(
         writer.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "meanwhile", [b"", b"GET /health HTTP/1.1\r\n", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"]
 )

@@ -70,6 +70,7 @@ def wished(world: World) -> list[int]:
     return [abs(event.lots) for event in events if isinstance(event, Wished)]
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_an_order_whose_answer_was_lost_is_not_sent_again_with_another_quantity(
     shared: World, browser: Browser
@@ -101,6 +102,7 @@ async def test_an_order_whose_answer_was_lost_is_not_sent_again_with_another_qua
     assert wished(shared)[before:] == [3, 4]
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_an_order_that_is_not_known_holds_up_its_symbol_on_every_screen_and_after_a_reload(
     shared: World, browser: Browser
@@ -140,6 +142,7 @@ async def test_an_order_that_is_not_known_holds_up_its_symbol_on_every_screen_an
     assert wished(shared)[before:] == [2, 1]
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_result_that_the_daemon_does_not_know_is_said_until_a_person_has_looked(
     shared: World, browser: Browser
@@ -305,6 +308,7 @@ async def test_a_session_that_ended_keeps_a_dialog_where_reads_need_a_token_too(
         await expect(page.locator("header .link")).to_have_text("link up")
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_without_a_link_the_switch_is_the_last_known_one_and_a_halt_names_the_other_ways(
     shared: World, browser: Browser
@@ -354,6 +358,7 @@ async def test_a_halt_that_a_killed_daemon_may_have_obeyed_is_not_denied(
     await run(shared)
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_dry_run_or_a_preview_without_an_answer_did_nothing(shared: World, browser: Browser) -> None:
     before = shared.store.last_seq(RUN)
@@ -384,6 +389,7 @@ async def test_halt_is_pressed_twice_and_carried_out_once(shared: World, browser
     await run(shared)
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_halt_that_was_lost_is_not_denied_where_another_person_has_halted(
     shared: World, browser: Browser

@@ -133,6 +133,7 @@ async def test_a_cell_that_begins_like_a_formula_is_saved_as_text(world: Halfway
     assert rows == [["a", "b"], ["'=1+1", "-1.50"], ['x "y"', "'@z"], ["'+cmd|' /C calc'!A0", ""]]
 
 
+@pytest.mark.long
 @in_module_loop
 @pytest.mark.parametrize("width", [FOLD["width"], 1024, 768, PHONE])
 async def test_the_cockpit_is_accessible_and_nothing_of_it_is_cut(world: Halfway, browser: Browser, width: int) -> None:
@@ -147,6 +148,7 @@ async def test_the_cockpit_is_accessible_and_nothing_of_it_is_cut(world: Halfway
         assert width > PHONE or await page.evaluate(wide) == 0  # a phone has cards
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_the_look_of_a_browser_is_kept_and_times_are_in_its_zone(world: Halfway, browser: Browser) -> None:
     async with opened(browser, world.api.url, color_scheme="light") as page:

@@ -289,6 +289,7 @@ def cells() -> list[Any]:
     return table
 
 
+@pytest.mark.long
 @in_module_loop
 @pytest.mark.parametrize(("control", "fault"), cells())
 async def test_the_page_says_what_the_journal_has_where_a_request_meets_a_fault(

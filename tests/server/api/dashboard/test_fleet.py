@@ -162,6 +162,7 @@ async def test_the_sums_are_those_of_each_daemons_own_status_and_of_one_currency
         assert await sideways(page) == 0
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_each_daemon_is_signed_in_to_by_a_token_of_its_own_that_no_store_and_no_other_daemon_gets(
     daemons: list[Daemon], browser: Browser
@@ -213,6 +214,7 @@ async def test_the_daemon_that_needs_a_person_is_first_with_the_reason_beside_it
         assert await page.evaluate("window.hacked") is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [1440, PHONE])
 @in_module_loop
 async def test_one_halt_by_keyboard_reaches_each_daemon_and_shows_each_answer(
@@ -271,6 +273,7 @@ async def test_one_halt_by_keyboard_reaches_each_daemon_and_shows_each_answer(
     assert {daemon.status()["switch"] for daemon in trading} == {"HALT"}
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_daemon_that_is_killed_during_the_halt_is_never_called_halted_and_alone_is_asked_again(
     trading: list[Daemon], browser: Browser

@@ -56,6 +56,7 @@ async def under_the_cursor(page: Page) -> list[list[str]]:
     return list(texts.values())
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_mark_is_drawn_on_its_own_bar_and_an_older_one_not_on_the_first(
     shared: World, browser: Browser

@@ -58,6 +58,7 @@ async def test_the_largest_order_is_that_of_the_chosen_book(world: World, browse
     assert len(set(sizes.values())) > 1, "the books must differ, or this shows nothing"
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_no_figure_of_another_book_is_shown_while_the_chosen_one_is_not_known(
     world: World, browser: Browser

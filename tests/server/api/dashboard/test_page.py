@@ -44,6 +44,7 @@ HOSTILE = "<img src=x onerror=window.hacked=1>\u202e" + "w" * 300
 WIDE = 500
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-207")
 @in_module_loop
 async def test_halt_by_keyboard_and_resume_with_the_marks_that_it_resets(shared: World, browser: Browser) -> None:
@@ -157,6 +158,7 @@ async def test_the_scope_of_the_token_decides_which_controls_exist(shared: World
         assert await page.evaluate("document.cookie") == ""  # HttpOnly: no script reads it
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_the_one_time_link_signs_in_once(shared: World, browser: Browser) -> None:
     link = shared.api.link()
@@ -188,6 +190,7 @@ async def test_the_one_time_link_signs_in_once(shared: World, browser: Browser) 
         await expect(page.get_by_role("alert")).to_contain_text("not in force")
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_key_right_after_escape_opens_its_dialog(shared: World, browser: Browser) -> None:
     async with opened(browser, shared.api.url, token=shared.token) as page:
@@ -209,6 +212,7 @@ async def test_every_screen_has_a_key(shared: World, browser: Browser) -> None:
             await expect(current).to_have_attribute("href", f"#{screen}")
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-209")
 @in_module_loop
 async def test_equity_positions_agents_alerts_and_risk_are_on_the_page_as_the_api_has_them(
@@ -328,6 +332,7 @@ async def test_an_order_by_hand_needs_a_preview_and_carries_its_plan(shared: Wor
     assert [(wish.lots, wish.who, wish.reason) for wish in wishes] == [(-4, "api:owner", "by <b>hand</b>")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("width", "qty"), [(DESK, 2), (PHONE, 3)])
 @in_module_loop
 async def test_one_open_order_is_cancelled_after_the_page_has_shown_what_ends(
@@ -355,6 +360,7 @@ async def test_one_open_order_is_cancelled_after_the_page_has_shown_what_ends(
     assert (event.who, event.reason[:20]) == ("api:owner", HOSTILE[:20])
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_proposal_that_waits_is_shown_with_its_orders_and_approved_or_declined(
     tmp_path: Path, browser: Browser
@@ -400,6 +406,7 @@ async def test_a_proposal_that_waits_is_shown_with_its_orders_and_approved_or_de
     ]  # fmt: skip
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_an_incident_is_acknowledged_with_a_reason_and_shown_as_text(shared: World, browser: Browser) -> None:
     active = "/api/v1/alerts/active"
@@ -420,6 +427,7 @@ async def test_an_incident_is_acknowledged_with_a_reason_and_shown_as_text(share
     assert incident["acknowledged_by"] == "api:owner"
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_why_of_a_refused_order_has_its_limits_before_and_after(shared: World, browser: Browser) -> None:
     async with opened(browser, shared.api.url) as page:
@@ -432,6 +440,7 @@ async def test_why_of_a_refused_order_has_its_limits_before_and_after(shared: Wo
         await audit(page, "orders")
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_portfolio_is_opened_rebalanced_after_a_dry_run_and_closed(shared: World, browser: Browser) -> None:
     before = shared.store.last_seq(RUN)
@@ -481,6 +490,7 @@ async def test_a_portfolio_is_opened_rebalanced_after_a_dry_run_and_closed(share
     assert [event.who for event in done] == ["api:owner"] * 4
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_two_stored_backtests_are_compared_on_a_desk_and_on_a_phone(shared: World, browser: Browser) -> None:
     for weight in ("0.25", "0.15"):
@@ -498,6 +508,7 @@ async def test_two_stored_backtests_are_compared_on_a_desk_and_on_a_phone(shared
             assert (await violations(page), await sideways(page)) == ([], 0)
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_the_page_lists_other_daemons_and_the_worst_is_first(
     tmp_path_factory: pytest.TempPathFactory, browser: Browser
@@ -525,6 +536,7 @@ async def test_the_page_lists_other_daemons_and_the_worst_is_first(
             world.store.close()
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_before_the_first_bar_the_first_screens_say_so(
     tmp_path_factory: pytest.TempPathFactory, browser: Browser
@@ -572,6 +584,7 @@ async def test_500_symbols_make_no_list_longer(tmp_path_factory: pytest.TempPath
                 await expect(row).to_contain_text("S124")
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-208")
 @in_module_loop
 async def test_a_lost_link_turns_figures_grey_with_their_age(

@@ -31,6 +31,7 @@ async def choose(page: Page, name: str) -> None:
     await read(page)
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_the_period_is_kept_in_the_address_on_every_screen_and_over_a_reload(
     world: Halfway, browser: Browser
@@ -89,6 +90,7 @@ async def test_dragging_over_the_chart_chooses_its_dates(world: Halfway, browser
         assert sum(Decimal(day["profit"]) for day in days) == Decimal(profit["account"]["profit"])
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_one_crosshair_is_on_all_charts_and_follows_the_keyboard(world: Halfway, browser: Browser) -> None:
     async with opened(browser, world.api.url) as page:
@@ -158,6 +160,7 @@ async def test_the_calendar_has_each_day_week_and_month_in_money(world: Halfway,
         assert number((await figure(page, "Profit 2019-03-14 to"))[0]) == cents(days["2019-03-14"]["profit"])
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_list_pages_through_all_of_a_period_and_back(world: Halfway, browser: Browser) -> None:
     span = await window(world, "from=2019-01-15&to=2019-03-14")

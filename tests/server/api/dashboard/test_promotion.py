@@ -14,6 +14,7 @@ from tests.support.browser import PHONE, opened, violations
 __all__ = ["browser"]
 
 
+@pytest.mark.long
 @in_module_loop
 @pytest.mark.parametrize("width", [1440, PHONE])
 async def test_a_promotion_against_its_test_wants_the_name_of_its_agent(

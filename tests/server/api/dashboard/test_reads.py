@@ -38,6 +38,7 @@ setInterval(() => {
 """The field of the symbol, the title over the chart, and whether there is a chart, all the time."""
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_symbol_that_is_asked_for_while_another_one_is_read_is_the_one_that_is_shown(
     shared: World, browser: Browser
@@ -77,6 +78,7 @@ async def test_a_read_without_an_answer_ends_and_says_so(shared: World, browser:
         await expect(page.locator("#main")).to_contain_text("no answer of the daemon", timeout=25_000)
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_search_that_is_typed_fast_shows_what_the_whole_word_finds(shared: World, browser: Browser) -> None:
     async with opened(browser, shared.api.url) as page:
@@ -101,6 +103,7 @@ async def guest(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         yield world
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_proposal_that_arrives_while_a_read_runs_is_shown(guest: World, browser: Browser) -> None:
     async def post(path: str, body: object) -> None:
@@ -139,6 +142,7 @@ async def test_a_read_that_never_ends_holds_up_no_other_symbol(shared: World, br
         await page.unroute_all(behavior="wait")
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_an_empty_list_is_claimed_after_an_answer_only(shared: World, browser: Browser) -> None:
     async with opened(browser, shared.api.url) as page:

@@ -174,6 +174,7 @@ async def test_no_text_is_none_where_every_optional_field_of_every_answer_is_abs
             assert await all_wrong_texts(page) == []
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_no_text_is_none_while_halted_and_while_the_link_is_lost(
     tmp_path_factory: pytest.TempPathFactory, browser: Browser

@@ -115,6 +115,7 @@ def faults(folder: Path, api: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_the_page_reads_only_routes_and_fields_that_the_api_has(tmp_path: Path, api: str) -> None:
     for path in (*FOLDER.glob("*.js"), *FOLDER.glob("panels/*.js")):  # served as one folder
         shutil.copy(path, tmp_path)

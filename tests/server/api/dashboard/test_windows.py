@@ -42,6 +42,7 @@ async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Worl
         yield world
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_figure_over_time_names_its_window_and_figures_of_equal_name_are_equal(
     shared: World, browser: Browser

@@ -47,6 +47,7 @@ async def test_the_log_needs_a_token_that_may_trade_and_pages_by_number(world: W
         assert response.status == 422
 
 
+@pytest.mark.long
 @in_module_loop
 @pytest.mark.parametrize("width", [1280, PHONE])
 async def test_the_page_searches_the_log(world: World, browser: Browser, width: int) -> None:

@@ -203,6 +203,7 @@ HOSTILE = (
 )
 
 
+@pytest.mark.long
 async def test_a_hostile_proposal_is_answered_with_the_field_at_fault(world: Any) -> None:
     """One after the other in one world, each with an id of its own."""
     for number, (change, status, said) in enumerate(HOSTILE):

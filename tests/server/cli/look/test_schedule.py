@@ -72,6 +72,7 @@ def test_the_list_has_the_next_instant_and_the_last_result_of_each_schedule_afte
     assert "no daemon runs" in refused.stderr
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-173")
 def test_cron_lines_intervals_and_sessions_of_the_configuration_have_their_next_run(tmp_path):
     """The data end on Friday, 2019-03-29; New York is four hours behind UTC then, and its session is 09:30 to 16:00."""
