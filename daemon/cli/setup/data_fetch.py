@@ -15,6 +15,7 @@ from quantd.adapters.feeds.sources import kinds
 from quantd.daemon.cli.command import FIRST_DAY, Json, day
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table, write_whole
+from quantd.daemon.jobs.tasks.command_process import NOTHING_WRITTEN
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.sessions import DAY_NS, Sessions
@@ -173,7 +174,7 @@ def fetched(order: Order, *, shown: bool) -> Fetched:
     if absent := [symbol for column, symbol in enumerate(universe.symbols) if not (rows.column == column).any()]:
         text = f"{source.name}: no bar of {some(absent)} between {start} and {last}"
         raise Failure(
-            f"{text}. Check the range, and how the source spells the symbols.\nNothing was written.", CHECK_FAILED
+            f"{text}. Check the range, and how the source spells the symbols.\n{NOTHING_WRITTEN}", CHECK_FAILED
         )
     market = Market(universe, calendars, source.stamps, length, adjusted=source.adjusted)
     # adjusted prices contain their splits and dividends already
@@ -184,7 +185,7 @@ def fetched(order: Order, *, shown: bool) -> Fetched:
         why = Counter(bar.reason for bar in bad).most_common(1)[0][0] if bad else "outside trading hours"
         misfit_lines = "".join(f"\n{misfit.text}" for misfit in file_misfits)
         raise Failure(
-            f"{source.name}: none of {len(rows)} bars is usable (mostly: {why}).{misfit_lines}\nNothing was written."
+            f"{source.name}: none of {len(rows)} bars is usable (mostly: {why}).{misfit_lines}\n{NOTHING_WRITTEN}"
         )
     bars = frame(good, universe, vendors.names)
     if interval in LONGER:
@@ -263,7 +264,7 @@ def _downloaded(order: Order, universe: Universe, bounds: tuple[int, int], bar_n
             rows, actions = asyncio.run(download(vendors, report_progress))
             return _Download(rows, actions, vendors, file, replaced)
     except SourceError as error:
-        raise Failure(f"{error}\nNothing was written.", TRY_LATER if error.again else CHECK_FAILED) from None
+        raise Failure(f"{error}\n{NOTHING_WRITTEN}", TRY_LATER if error.again else CHECK_FAILED) from None
 
 
 def _require_possible(start: date, last: date, out: Path | None, interval: str, *, adjusted: bool) -> None:

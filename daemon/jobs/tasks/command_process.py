@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+NOTHING_WRITTEN: Final = "Nothing was written."
+"""The last line of the errors of `quantd data fetch`; the reason is in the line before."""
+
 LOWEST: Final = 19
 """The nice value of the lowest priority."""
 
@@ -34,6 +37,6 @@ async def output_of(words: Sequence[str], environ: Mapping[str, str] | None = No
 
 
 def reason_of(errors: str) -> str:
-    """Return the last line of a command's errors, but not the line that ends a failed download; empty without one."""
-    lines = [line for line in errors.strip().splitlines() if line != "Nothing was written."]
+    """Return the last line of a command's errors other than NOTHING_WRITTEN; empty without one."""
+    lines = [line for line in errors.strip().splitlines() if line != NOTHING_WRITTEN]
     return lines[-1] if lines else ""
