@@ -9,17 +9,18 @@ import pytest
 
 from tests.support.checkout import ROOT
 
-COMPILED = ["build-checked", "build", ".venv/.full", "test-all", "test-patched", "size", "test-processors", "check"]
-"""The targets where an engine can be compiled; `build` and the packages are made at the same time."""
+COMPILED = ["build-checked", "build", ".venv/.full", "test-all", "check", "test-patched", "size", "test-processors"]
+"""The targets where an engine can be compiled. `build` and the packages are made at the same time, and so are `check`
+and what follows it."""
 
 MAKE = """#!/bin/sh
-echo "$1 ${QUANTD_CHECKED:-}" >> "$RECORD"
-[ "$1" != "$FAILS" ]
+echo "$1 checked=${QUANTD_CHECKED:-}" >> "$RECORD"
+[ "$1" != "$FAILS" ] || { echo "$1 failed"; exit 1; }
 """
 
 
 def run(folder, fails):
-    """(exit code, targets) of a copy of the script whose `make` fails at one target."""
+    """(exit code, targets, output) of a copy of the script whose `make` fails at one target."""
     for name, text in ((".ci/run", (ROOT / ".ci/run").read_text()), ("scripts/install-services", "#!/bin/sh\nexit 1\n"),
                        ("bin/make", MAKE)):  # fmt: skip
         (folder / name).parent.mkdir(exist_ok=True)
@@ -27,41 +28,56 @@ def run(folder, fails):
         (folder / name).chmod(0o755)
     record = folder / "record"
     process = subprocess.run(
-        [folder / ".ci/run"], capture_output=True,
+        [folder / ".ci/run"], capture_output=True, text=True,
         env={"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "RECORD": str(record), "FAILS": fails},
     )  # fmt: skip
-    return process.returncode, record.read_text().splitlines()
+    return process.returncode, record.read_text().splitlines(), process.stdout
+
+
+def targets(lines):
+    """The first word of each line."""
+    return [line.split()[0] for line in lines]
 
 
 @pytest.mark.requirement("R-229")
 def test_it_runs_all_tests_and_checks_on_an_engine_with_checks(tmp_path):
-    code, lines = run(tmp_path, "")
+    code, lines, _ = run(tmp_path, "")
     assert code == 0
-    assert sorted(line.split()[0] for line in lines) == sorted(COMPILED)
-    assert "test-all 1" in lines
-    assert [line.split()[0] for line in lines][-3:] == COMPILED[-3:]
+    assert sorted(targets(lines)) == sorted(COMPILED)
+    assert [line for line in lines if "checked=1" in line] == ["test-all checked=1"]
+    assert targets(lines).index("test-all") < targets(lines).index("check")
+    assert [name for name in targets(lines) if name in COMPILED[5:]] == COMPILED[5:]
 
 
 @pytest.mark.requirement("R-229")
-@pytest.mark.parametrize("fails", [".venv/.full", "test-all", "test-patched", "size", "test-processors", "check"])
+@pytest.mark.parametrize("fails", [".venv/.full", "test-all", "test-patched", "size", "test-processors"])
 def test_the_failure_of_each_step_fails_it_and_ends_it(tmp_path, fails):
-    code, lines = run(tmp_path, fails)
+    code, lines, _ = run(tmp_path, fails)
     assert code != 0
-    assert COMPILED.index(fails) == max(COMPILED.index(line.split()[0]) for line in lines)
+    assert COMPILED.index(fails) == max(COMPILED.index(name) for name in targets(lines))
+
+
+@pytest.mark.requirement("R-229")
+def test_the_failure_of_the_checks_beside_the_last_steps_fails_it_and_is_printed(tmp_path):
+    code, lines, output = run(tmp_path, "check")
+    assert code != 0
+    assert sorted(targets(lines)) == sorted(COMPILED)
+    assert output.endswith("check failed\n")
 
 
 @pytest.mark.requirement("R-229")
 def test_the_failure_of_the_release_build_beside_the_packages_fails_it_before_the_tests(tmp_path):
-    code, lines = run(tmp_path, "build")
+    code, lines, _ = run(tmp_path, "build")
     assert code != 0
-    assert sorted(line.split()[0] for line in lines) == sorted(COMPILED[:3])
+    assert sorted(targets(lines)) == sorted(COMPILED[:3])
 
 
 @pytest.mark.requirement("R-229")
 def test_without_a_compiler_it_runs_the_same_tests_on_the_source(tmp_path):
-    code, lines = run(tmp_path, "build-checked")
+    code, lines, _ = run(tmp_path, "build-checked")
     assert code == 0
-    assert [line.split()[0] for line in lines] == ["build-checked", "test-all", "size", "test-processors", "check"]
+    assert targets(lines)[:2] == ["build-checked", "test-all"]
+    assert sorted(targets(lines)[2:]) == ["check", "size", "test-processors"]
 
 
 @pytest.mark.requirement("R-229")
@@ -73,3 +89,11 @@ def test_its_steps_are_targets_that_test_lint_type_and_check_imports(tmp_path):
     assert [word for word in ("ruff format", "ruff check", "mypy", "lint-imports") if word not in check[1]] == []
     for target in COMPILED[:2] + COMPILED[3:]:
         assert re.search(rf"^{re.escape(target)}\b.*:", makefile, re.MULTILINE) or f"test {target}" in makefile, target
+
+
+@pytest.mark.requirement("R-229")
+def test_bytecode_is_kept_also_where_the_image_turns_it_off():
+    words = ["make", '--eval=print: ; @echo "bytecode: $$PYTHONDONTWRITEBYTECODE"', "print"]
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "MAKEFLAGS": ""}
+    process = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert process.stdout == "bytecode: \n"
