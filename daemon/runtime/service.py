@@ -112,8 +112,14 @@ def answer_stops(commands: Sequence[Command], error: str) -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """The type and the text of an exception, on one line of at most 400 characters."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
+    """The text of an exception on one line of at most 400 characters.
+
+    The exception's type stands before the text, unless the exception is quantd's own: then the text says all.
+    """
+    text = " ".join(str(error).split())
+    if text and type(error).__module__.startswith("quantd."):
+        return text[:400]
+    return f"{type(error).__name__}: {text}"[:400]
 
 
 class StoreGaveUp(ExplainedError):

@@ -74,8 +74,10 @@ class Collars:
         self.adding, self.reducing, self.old, self.most_age = adding, reducing, old, most_age
 
     def equals(self, other: "Collars") -> bool:
-        """Whether another set has the same collars (limit distances) for adding and for reducing orders."""
-        return self.adding.equals(other.adding) and self.reducing.equals(other.reducing)
+        """Whether another set gives each order the same limit price."""
+        if not self.adding.equals(other.adding) or not self.reducing.equals(other.reducing):
+            return False
+        return self.old.equals(other.old) and self.most_age == other.most_age
 
     def prices(self, lots: ReadFloats, held: ReadFloats, marks: ReadInts, age: ReadInts) -> list[int]:
         """Return the limit price of each signed order in nano-currency; 0 for an order without lots.

@@ -48,14 +48,18 @@ def _narrow(
     """
     reduces = verdict.lots * account.lots < 0.0
     for part in parts:
-        collars = (part.limits.collar, part.limits.reduce_collar, part.limits.flatten_collar)
-        same_collars = collars == (limits.collar, limits.reduce_collar, limits.flatten_collar)
+        same_collars = _collars(part.limits) == _collars(limits)
         # an agent that adds to its position where the account reduces one has another collar
         if same_collars and not np.count_nonzero(reduces & (part.lots != 0.0) & (part.lots * part.held >= 0.0)):
             continue
         agent_prices = worst_nano(ctx, part.lots, part.limits, part.held)
         for k in part.lots.nonzero()[0].tolist():
             worst[k] = min(worst[k], agent_prices[k]) if part.lots[k] > 0.0 else max(worst[k], agent_prices[k])
+
+
+def _collars(limits: Limits) -> tuple[float, float, float, int]:
+    """The limits that decide on a limit price."""
+    return limits.collar, limits.reduce_collar, limits.flatten_collar, limits.max_price_age_ns
 
 
 def basket(

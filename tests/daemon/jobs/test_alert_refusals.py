@@ -48,7 +48,7 @@ async def test_a_refused_alert_is_set_aside_with_one_alert_and_the_others_are_de
         assert [name in taken for name in ("first", "second", "third", report)] == [True] * 4, taken
         assert "poison" not in taken
         assert report == (
-            f"the sink webhook does not take the WARNING alert {d.ids()[1]} of kind upkeep (SinkError: the receiver "
+            f"the sink webhook does not take the WARNING alert {d.ids()[1]} of kind upkeep (the receiver "
             f"answers {status}); it is set aside, and other alerts are delivered. Read it with `quantd alerts`"
         )
         assert [line["id"] for line in lines if line["event"] == "alerts.set_aside"] == [d.ids()[1]]

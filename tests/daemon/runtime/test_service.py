@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from quantd.adapters.sinks.sink import SinkError
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.daemon.monitoring.watchdog import halt_file, watch_halt_file
 from quantd.daemon.runtime import service as service_module
 from quantd.daemon.runtime.alert_filter import AlertFilter
 from quantd.daemon.runtime.journal import Journal, ReplayDifference, fold
-from quantd.daemon.runtime.service import StoreGaveUp
+from quantd.daemon.runtime.service import StoreGaveUp, reason_of
 from quantd.daemon.runtime.timeline import instants
 from quantd.daemon.views.run_summary import summary
 from quantd.risk.limits.catalogue import Limits
@@ -310,3 +311,15 @@ def test_quiet_hours_hold_back_information_only() -> None:
     assert passes.passes("WARNING", "x")
     awake = AlertFilter(("INFO", "WARNING", "CRITICAL"), 99, "22:00-07:00", "UTC", now=lambda: 12 * 3600.0)
     assert awake.passes("INFO", "x")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (SinkError("the receiver\nanswers 503"), "the receiver answers 503"),
+        (SinkError(""), "SinkError: "),
+        (ValueError("2 is\tno price"), "ValueError: 2 is no price"),
+    ],
+)
+def test_a_reason_has_the_type_of_an_error_that_quantd_did_not_write(error: Exception, text: str) -> None:
+    assert reason_of(error) == text

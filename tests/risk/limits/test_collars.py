@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.limits.ruleset import Rules
 from quantd.trading.execution import ANY_BUY, ANY_SALE
 from quantd.trading.instruments import NANO, Instrument, Universe
@@ -40,6 +40,15 @@ def test_a_limit_price_is_the_mark_and_its_collar_in_whole_ticks_towards_the_mar
 def test_without_a_collar_any_price_does():
     collar = Rules(Limits(collar=1.0, reduce_collar=1.0, flatten_collar=1.0), UNIVERSE).collars.adding
     assert (collar.price(0, True, 10**12), collar.price(0, False, 10**12)) == (ANY_BUY, ANY_SALE)
+
+
+@pytest.mark.parametrize(
+    "change", [{"collar": 0.02}, {"reduce_collar": 0.09}, {"flatten_collar": 0.04}, {"max_price_age_ns": 99}]
+)
+def test_sets_are_equal_where_no_order_has_another_price(change):
+    collars = Rules(LIMITS, UNIVERSE).collars
+    assert collars.equals(Rules(LIMITS, UNIVERSE).collars)
+    assert not collars.equals(Rules(override(LIMITS, **change), UNIVERSE).collars)
 
 
 def test_a_price_beyond_62_bits_is_an_overflow():

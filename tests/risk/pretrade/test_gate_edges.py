@@ -151,6 +151,18 @@ def test_an_order_goes_out_at_the_price_that_every_agent_behind_it_counted_on() 
     assert sent(Part(one, holds, narrow), Part(other, nothing, limits)) == [99, 52]
 
 
+def test_an_agent_for_which_a_price_is_old_narrows_the_order() -> None:
+    limits = Limits(collar=0.05, reduce_collar=0.2, flatten_collar=0.1, max_cash_debit=1.0, fee_bp=0.0)
+    book, lots = account([10.0, 0.0, 0.0]), np.array([-5.0, 0.0, 0.0])
+    aged = market(age_ns=np.array([100, 0, 0]))
+    verdict = gate(aged, book, lots, limits)
+    for agent_limits, price in ((limits, 80), (override(limits, max_price_age_ns=99), 90)):
+        parts = [Part(lots, book.lots, agent_limits)]
+        sent_basket = basket(verdict, aged, book, limits, sample=1, n=1, ts=1, end=[1, 1, 1], parts=parts)
+        assert sent_basket is not None
+        assert [worst // NANO for worst in sent_basket.worst_nano] == [price]
+
+
 def test_a_factor_that_leaves_whole_lots_exactly_leaves_all_of_them() -> None:
     limits = Limits(collar=0.0, reduce_collar=0.0, flatten_collar=0.0, max_cash_debit=10.0)
     for key, bound in (("max_gross_exposure", 0.75), ("max_net_exposure", 0.75), ("max_turnover", 0.75)):
