@@ -14,10 +14,11 @@ import polars as pl
 
 from quantd.adapters.feeds.bars.rows import PRICES, ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import IntervalError, interval_ns
-from quantd.adapters.feeds.recorded.bar_files import probe
+from quantd.adapters.feeds.recorded.bar_files import probe, trust
 from quantd.adapters.feeds.recorded.origin import Origin, origin_of
 from quantd.adapters.feeds.source import Source
 from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import write_whole
 from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import USAGE
 from quantd.trading.instruments import NANO, Universe
@@ -92,6 +93,15 @@ def parquet(frame: pl.DataFrame, origin: Origin | ScoresOrigin) -> bytes:
     memory = io.BytesIO()
     frame.write_parquet(memory, metadata={"quantd": msgspec.json.encode(origin).decode()})
     return memory.getvalue()
+
+
+def write_bars(file: Path, frame: pl.DataFrame, origin: Origin | ScoresOrigin) -> None:
+    """Write a parquet file with the origin of its data as metadata. It is not probed when it is read.
+
+    Raises Failure when its folder is missing.
+    """
+    write_whole(file, parquet(frame, origin))
+    trust(file, frame.height * frame.width)
 
 
 def actions_csv(actions: Sequence[ActionRow], universe: Universe) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, FIRST_DAY, LAST_DAY, Command, ConfigFile, Json, Reason, Sets, State
 from quantd.daemon.cli.failures import Failure, needs
-from quantd.daemon.cli.output import answer, iso, print_json, say, table, write_whole
+from quantd.daemon.cli.output import answer, iso, print_json, say, table
 from quantd.daemon.cli.setup.data_check import check
 from quantd.daemon.cli.setup.data_fetch import Cache, fetch
 from quantd.daemon.cli.setup.data_import import import_bars
@@ -115,7 +115,7 @@ def synthetic(
     from quantd.adapters.calendars import sessions as calendar_sessions
     from quantd.adapters.feeds.recorded.origin import Origin
     from quantd.adapters.feeds.recorded.synthetic import SyntheticPlan, synthetic_bars
-    from quantd.daemon.cli.setup.bar_files import parquet
+    from quantd.daemon.cli.setup.bar_files import write_bars
 
     if end < start:
         raise Failure(f"--to {end} is before --from {start}", USAGE)
@@ -125,7 +125,7 @@ def synthetic(
         raise Failure(f"{calendar} has no session from {start} to {end}", USAGE)
     names = bars["symbol"].unique(maintain_order=True).to_list()
     origin = Origin(f"synthetic, {plan}", "1d", "session")
-    write_whole(out, parquet(bars.with_columns(pl.lit("synthetic").alias("source")), origin))
+    write_bars(out, bars.with_columns(pl.lit("synthetic").alias("source")), origin)
     symbols_line = fill(f"symbols = {toml_value(names)}", 100, subsequent_indent="    ", break_on_hyphens=False)
     path_line = f"path = {toml_value(str(out))}"
     lines = "\n".join(("[universe]", symbols_line, "[feed]", path_line, 'stamps = "session"'))
@@ -153,7 +153,7 @@ def sentiment(
 
     from quantd.adapters.calendars import sessions as calendar_sessions
     from quantd.adapters.feeds.recorded.headlines import by_session, read_headlines, session_days
-    from quantd.daemon.cli.setup.bar_files import ScoresOrigin, parquet
+    from quantd.daemon.cli.setup.bar_files import ScoresOrigin, write_bars
 
     needs("the score of headlines", "tokenizers", extra="sentiment")
     # imported only here: the import is slow, and no other command of `quantd data` needs the classifier
@@ -170,7 +170,7 @@ def sentiment(
     scores = np.array([score_of[text] for text in headlines.texts.to_list()])
     values = by_session(headlines, days, scores)
     origin = ScoresOrigin(f"headlines of {file.name}", classifier.digest, calendar)
-    write_whole(out, parquet(values, origin))
+    write_bars(out, values, origin)
     report = {
         "file": str(out), "headlines": len(headlines.ts), "values": len(values), "symbols": values["symbol"].n_unique(),
         "from": values["ts"].min(), "to": values["ts"].max(), "calendar": calendar, "model": classifier.digest,

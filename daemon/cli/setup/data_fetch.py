@@ -289,11 +289,11 @@ def _write_files(
     config.toml.
     """
     from quantd.adapters.feeds.recorded.origin import Origin
-    from quantd.daemon.cli.setup.bar_files import LONGER, actions_csv, beside, parquet, without_volume
+    from quantd.daemon.cli.setup.bar_files import LONGER, actions_csv, beside, without_volume, write_bars
     from quantd.daemon.cli.setup.download_lines import Download, bar_lines, config_texts, use_lines
 
     file, actions, source = taken.file, taken.actions, taken.vendors.source
-    write_whole(file, parquet(bars, Origin(source.name, interval, source.stamps, source.adjusted)))
+    write_bars(file, bars, Origin(source.name, interval, source.stamps, source.adjusted))
     beside_it = beside(file)
     if actions:
         write_whole(beside_it, actions_csv(actions, universe).encode())

@@ -192,7 +192,7 @@ def written(table: "Table", target: Path, name: str, reading: Reading) -> Import
     from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
     from quantd.adapters.feeds.recorded.origin import Origin
     from quantd.adapters.feeds.table_files.statement import stated
-    from quantd.daemon.cli.setup.bar_files import beside, parquet
+    from quantd.daemon.cli.setup.bar_files import beside, write_bars
 
     source = BarFrame(table.frame, name, table.actions if len(table.actions) else None, table.statements)
     report, fitted = fitting(target, source, reading._replace(exceptions=None))
@@ -211,7 +211,7 @@ def written(table: "Table", target: Path, name: str, reading: Reading) -> Import
     frame = priced.with_columns(pl.lit(name).alias("source")).sort("symbol", "ts", maintain_order=True)
     zone = fitted.zone or ("UTC" if _lacks_zone(table) else "")
     origin = Origin(_origin_name(name), report["interval"], report["stamps"], zone=zone)
-    write_whole(target, parquet(frame, origin))
+    write_bars(target, frame, origin)
     actions_file = beside(target) if len(table.actions) or beside(target).is_file() else None
     if actions_file is not None and len(table.actions):
         write_whole(actions_file, _without_empty_text(table.actions).write_csv().encode())
