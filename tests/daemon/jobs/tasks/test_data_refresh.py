@@ -13,7 +13,7 @@ from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.cli.setup import vendors
 from quantd.daemon.config import load
-from quantd.daemon.jobs.tasks import data_refresh
+from quantd.daemon.jobs.tasks import command_process, data_refresh
 from quantd.daemon.jobs.tasks.command_process import reason_of
 from quantd.daemon.jobs.tasks.data_refresh import KEPT, DataRefresh, NotRefreshed, described, options_of
 from tests.support.command_line import CONFIG, ROOT, quantd, write
@@ -62,9 +62,11 @@ async def test_new_bars_go_into_a_new_file_and_the_present_one_stays(
         kit.service.config = load(write(tmp_path, text), known_names())
         for stamp in ("20200101", "20200102", "20200103"):
             shutil.copy(tmp_path / "bars.parquet", tmp_path / f"bars-{stamp}T000000Z.parquet")
+        # a process of the lowest priority takes minutes on a busy machine; test_command_process.py is about that
+        monkeypatch.setattr(command_process, "LOWEST", 0)
         done = await DataRefresh(kit.service).work(JobRun(1, "data_refresh"))
         files = beside(tmp_path)
-        # a process of the lowest priority takes minutes on a busy machine, and one has shown what the process does
+        # one process has shown what a process does
         monkeypatch.setattr(data_refresh, "output_of", in_this_process)
         (secrets / "alpaca_secret").write_text("another")
         with pytest.raises(NotRefreshed, match="it refuses the key"):
