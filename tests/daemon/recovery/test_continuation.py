@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -277,79 +278,69 @@ port = 0
 [api]
 port = 0
 [log]
-level = "error"
+level = "info"
 """
+
+
+@contextmanager
+def trading(folder: Path, text: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A daemon on the bars of a Vendor; what it says is in the file `said` of the folder."""
+    with served(Vendor().app()) as port, (folder / "said").open("wb") as said:
+        (folder / "vendor.toml").write_text(MAPPING.replace("{base}", f"http://127.0.0.1:{port}"))
+        write(folder, text)
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet"], cwd=folder, env=environment(), stderr=said
+        )
+        try:
+            yield daemon
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            daemon.wait(20)
+
+
+def stored_starts(folder: Path, run: str) -> list[str]:
+    """The configuration of each start of a run."""
+    with Store.open(folder / "state", state=folder / "state", account="x", holder="x", lease_s=5.0) as store:
+        events = [decode(data).event for _, data in store.entries(run, 1)]
+    return [event.config for event in events if isinstance(event, Started)]
 
 
 @pytest.mark.requirement("R-005")
 @pytest.mark.long
-def test_a_symbol_is_added_to_a_daemon_that_runs_by_its_configuration_and_one_signal(tmp_path: Path) -> None:
-    with served(Vendor().app()) as port:
-        (tmp_path / "vendor.toml").write_text(MAPPING.replace("{base}", f"http://127.0.0.1:{port}"))
-        write(tmp_path, LIVE.replace("{symbols}", '["AAA", "BBB"]'))
-        daemon = subprocess.Popen(
-            [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet"],
-            cwd=tmp_path,
-            env=environment(),
-            stderr=subprocess.PIPE,
-        )
-        try:
-            first = until(tmp_path, lambda seen: held(seen) == {"AAA", "BBB"})
-            write(tmp_path, LIVE.replace("{symbols}", '["CCC", "BBB", "AAA"]'))
-            daemon.send_signal(signal.SIGHUP)
-            second = until(tmp_path, lambda seen: held(seen) == {"AAA", "BBB", "CCC"})
-            assert second["run"] != first["run"]
-            assert daemon.poll() is None, "it is the same process"
-            write(tmp_path, LIVE.replace("{symbols}", '["CCC", "BBB"]'))
-            daemon.send_signal(signal.SIGHUP)
-            time.sleep(1.0)
-            assert until(tmp_path, lambda seen: True)["run"] == second["run"], "AAA is held"
-        finally:
-            daemon.send_signal(signal.SIGTERM)
-            _, said = daemon.communicate(timeout=20)
-    assert daemon.returncode == 0, said
-    assert "AAA is held" in said.decode()
-
-
-@pytest.mark.long
-def test_a_closed_date_is_added_to_a_daemon_that_runs_by_its_configuration_and_one_signal(tmp_path: Path) -> None:
+def test_a_closed_date_and_a_symbol_are_added_to_a_daemon_that_runs_by_its_configuration_and_one_signal(
+    tmp_path: Path,
+) -> None:
+    """One daemon for both, because a start is most of the time."""
     closed = (datetime.now(UTC).date() + timedelta(days=2)).isoformat()
-    text = LIVE.replace("{symbols}", '["AAA", "BBB"]').replace('level = "error"', 'level = "info"')
-    with served(Vendor().app()) as port:
-        (tmp_path / "vendor.toml").write_text(MAPPING.replace("{base}", f"http://127.0.0.1:{port}"))
+    text = LIVE.replace("{symbols}", '["AAA", "BBB"]')
+    with trading(tmp_path, text) as daemon:
+        first = until(tmp_path, lambda seen: held(seen) == {"AAA", "BBB"})
+        text = text.replace('calendar = "24/7"', f'calendar = "24/7"\nclosed = ["{closed}"]')
         write(tmp_path, text)
-        daemon = subprocess.Popen(
-            [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet"],
-            cwd=tmp_path,
-            env=environment(),
-            stderr=subprocess.PIPE,
-        )
-        try:
-            first = until(tmp_path, lambda seen: held(seen) == {"AAA", "BBB"})
-            write(tmp_path, text.replace('calendar = "24/7"', f'calendar = "24/7"\nclosed = ["{closed}"]'))
-            daemon.send_signal(signal.SIGHUP)
-            until(tmp_path, lambda seen: len(list((tmp_path / "state" / "configs").glob("*.json"))) == 2)
-            restarted = datetime.now(UTC)
-            second = until(tmp_path, lambda seen: datetime.fromisoformat(seen["time"]) > restarted)
-            assert second["run"] == first["run"]
-            assert daemon.poll() is None, "it is the same process"
-        finally:
-            daemon.send_signal(signal.SIGTERM)
-            _, said = daemon.communicate(timeout=20)
-    assert daemon.returncode == 0, said
-    with Store.open(tmp_path / "state", state=tmp_path / "state", account="x", holder="x", lease_s=5.0) as store:
-        starts = [
-            event.config
-            for _, data in store.entries(first["run"], 1)
-            if isinstance(event := decode(data).event, Started)
-        ]
+        daemon.send_signal(signal.SIGHUP)
+        until(tmp_path, lambda seen: len(list((tmp_path / "state" / "configs").glob("*.json"))) == 2)
+        restarted = datetime.now(UTC)
+        second = until(tmp_path, lambda seen: datetime.fromisoformat(seen["time"]) > restarted)
+        assert second["run"] == first["run"]
+        assert daemon.poll() is None, "it is the same process"
+        write(tmp_path, text.replace('["AAA", "BBB"]', '["CCC", "BBB", "AAA"]'))
+        daemon.send_signal(signal.SIGHUP)
+        third = until(tmp_path, lambda seen: held(seen) == {"AAA", "BBB", "CCC"})
+        assert third["run"] != first["run"]
+        assert daemon.poll() is None, "it is the same process"
+        write(tmp_path, text.replace('["AAA", "BBB"]', '["CCC", "BBB"]'))
+        daemon.send_signal(signal.SIGHUP)
+        until(tmp_path, lambda seen: "AAA is held" in (tmp_path / "said").read_text())
+        assert until(tmp_path, lambda seen: True)["run"] == third["run"], "AAA is held"
+    assert daemon.returncode == 0, (tmp_path / "said").read_text()
+    assert "recovered" in (tmp_path / "said").read_text()
+    starts = stored_starts(tmp_path, first["run"])
     assert len(starts) == 2
     assert starts[0] != starts[1]
     last = saved_config(tmp_path / "state", starts[1])
     assert [day.isoformat() for day in last.universe.closed] == [closed]
     parts = assemble_live(last, time.time_ns())
     assert day_ns(date.fromisoformat(closed)) not in parts.sessions["24/7"].row_of_day
-    assert "recovered" in said.decode()
 
 
 def held(seen: dict) -> set[str]:
@@ -363,5 +354,5 @@ def until(folder: Path, wanted: Callable[[dict], bool], within_s: float = 60.0) 
         done = quantd(folder, "positions", "--json")
         if done.returncode == 0 and wanted(seen := json.loads(done.stdout)):
             return seen
-        time.sleep(1.0)
+        time.sleep(0.5)
     raise AssertionError(f"not within {within_s} s: {done.stdout or done.stderr}")
