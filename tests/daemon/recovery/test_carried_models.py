@@ -75,24 +75,33 @@ class Daemon:
         return said
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    written(tmp_path / "models" / "first", universe=("SPY", "QQQ", "IWM"))
-    written(tmp_path / "models" / "second", universe=("SPY", "QQQ", "IWM"), seed=7)
-    write(tmp_path, FIRST)
-    return tmp_path
-
-
-@pytest.mark.long
-def test_loads_promotions_portfolios_and_ids_are_carried_over_and_each_loss_is_an_alert(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder whose daemon was stopped after four changes by its API, and the run; the tests go on with copies."""
+    folder = tmp_path_factory.mktemp("changed")
+    written(folder / "models" / "first", universe=("SPY", "QQQ", "IWM"))
+    written(folder / "models" / "second", universe=("SPY", "QQQ", "IWM"), seed=7)
+    write(folder, FIRST)
     first = Daemon(folder)
     client = first.client
     client.load_model("learned", "newer", path="models/second")
     client.change_model("rival", "promote", "seen enough")
     client.open_portfolio("core", "the mandate", capital="10000", symbols=("SPY", "IWM"))
     client.propose("guest", "a-1", "x", weights={"SPY": 0.3})
-    books = client.house()
+    run = client.house().run
     first.stop()
+    return folder, run
+
+
+@pytest.fixture
+def folder(changed: tuple[Path, str], tmp_path: Path) -> Path:
+    return shutil.copytree(changed[0], tmp_path / "copy")
+
+
+@pytest.mark.long
+def test_loads_promotions_portfolios_and_ids_are_carried_over_and_each_loss_is_an_alert(
+    folder: Path, changed: tuple[Path, str]
+) -> None:
     write(folder, LATER)
     second = Daemon(folder, "--carry")
     client = second.client
@@ -111,7 +120,7 @@ def test_loads_promotions_portfolios_and_ids_are_carried_over_and_each_loss_is_a
          "WARNING"),
     ):  # fmt: skip
         assert [levels[text] for text in levels if words in text] == [level], "\n".join(levels)
-    assert books.run != client.house().run
+    assert client.house().run != changed[1]
     second.stop()
     assert answer(quantd(folder, "replay", "--policies", "--json"))["policy_differences"] == 0
     again = Daemon(folder)
@@ -124,16 +133,12 @@ def test_loads_promotions_portfolios_and_ids_are_carried_over_and_each_loss_is_a
 def test_a_loaded_artifact_is_lost_with_an_alert_where_the_configuration_names_another_and_refused_where_it_is_gone(
     folder: Path,
 ) -> None:
-    first = Daemon(folder)
-    first.client.load_model("learned", "newer", path="models/second")
-    first.stop()
     shutil.move(folder / "models" / "second", folder / "aside")
     write(folder, LATER)
-    refused = Daemon(folder, "--carry")
-    said = refused.stop()
-    assert refused.process.returncode == 78
-    assert "models/second, which api:owner loaded" in said
-    assert "restore that artifact, or name another policy in config.toml" in said
+    refused = quantd(with_calendar(folder), "run", "--quiet", "--carry")
+    assert refused.returncode == 78
+    assert "models/second, which api:owner loaded" in refused.stderr
+    assert "restore that artifact, or name another policy in config.toml" in refused.stderr
     shutil.copytree(folder / "models" / "first", folder / "models" / "third")
     write(folder, LATER.replace("models/first", "models/third"))
     second = Daemon(folder, "--carry")

@@ -42,11 +42,6 @@ def revision(state):
     return sql(state, "SELECT version_num FROM alembic_version")[0][0]
 
 
-def command(folder, *words):
-    """A daemon is a process of its own, any other command runs in this one."""
-    return (program if words[0] == "run" else quantd)(folder, *words)
-
-
 def backups(folder):
     return sorted((folder / "state" / "backups").glob("*.tar"))
 
@@ -55,7 +50,7 @@ def backups(folder):
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
 def test_every_command_that_upgrades_a_store_makes_the_same_backup_before(recorded, words):
     journal = sql(recorded / "state", "SELECT * FROM journal ORDER BY number")
-    done = command(recorded, *words)
+    done = quantd(recorded, *words)
     assert done.returncode == 0, done.stderr
     assert revision(recorded / "state") == REVISION
     (saved,) = backups(recorded)
@@ -63,7 +58,7 @@ def test_every_command_that_upgrades_a_store_makes_the_same_backup_before(record
     assert read_manifest(saved).revision == OLDER
     answer(quantd(recorded, "restore", str(saved), "--state", "again", "--json"))
     assert sql(recorded / "again", "SELECT * FROM journal ORDER BY number") == journal
-    assert command(recorded, *words).returncode == 0
+    assert quantd(recorded, *words).returncode == 0
     assert backups(recorded) == [saved], "an up-to-date store needs none"
 
 
@@ -80,7 +75,7 @@ def test_a_start_and_a_command_name_the_backup(recorded):
 def test_a_file_in_place_of_the_backups_leaves_the_store_as_it_is(recorded, words):
     (recorded / "state" / "backups").write_text("in the way")
     before = sql(recorded / "state", "SELECT * FROM sqlite_schema")
-    refused = command(recorded, *words)
+    refused = quantd(recorded, *words)
     assert refused.returncode == 78
     assert "backups: is a regular file, not a folder" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -123,7 +118,7 @@ def test_a_start_killed_between_backup_and_upgrade_is_done_again(recorded):
         seen.add(revision(recorded / "state"))
     assert seen <= {OLDER, REVISION}
     assert all(read_manifest(saved).revision == OLDER for saved in backups(recorded))
-    assert program(recorded, *RUN).returncode == 0
+    assert quantd(recorded, *RUN).returncode == 0
     assert revision(recorded / "state") == REVISION
     assert read_only(recorded / "state").runs()
 
