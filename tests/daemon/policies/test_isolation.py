@@ -19,8 +19,18 @@ from tests.support.calendar_files import with_calendar
 from tests.support.command_line import quantd
 from tests.support.isolated_policies import CONFIG, ENV, WITHOUT_LANDLOCK
 
-HELD = "import ctypes\ndef act(view):\n    ctypes.PyDLL(None).sleep(600)\n"
-"""Holds its interpreter's lock, and needs no CPU for it."""
+HELD = """
+import ctypes
+asked = 0
+def act(view):
+    global asked
+    asked += 1
+    if asked == 20:
+        ctypes.PyDLL(None).sleep(600)
+    return "hold"
+"""
+"""Holds its interpreter's lock, and needs no CPU for it, at the twentieth question of its process: one second after
+each start of it, in which a resume is taken."""
 PATIENT = """
 import sys
 import quantd.daemon.policies.isolation.worker as worker
@@ -98,53 +108,67 @@ def wait_for(address: str, what: str, *values: object) -> None:
     until = time.monotonic() + WITHIN_S
     while status(address)[what] not in values:
         assert time.monotonic() < until, status(address)
-        time.sleep(0.01)
+        time.sleep(0.1)
+
+
+def held(address: str) -> int:
+    """Waits until the newest question is held: the daemon answers twenty requests in a second and takes no bar.
+    Returns the number of bars that it has taken."""
+    until = time.monotonic() + WITHIN_S
+    taken = [0]
+    while len(set(taken[-20:])) > 1 or len(taken) < 20:
+        assert time.monotonic() < until, taken
+        time.sleep(0.05)
+        taken.append(int(str(status(address)["slices"])))
+    return taken[-1]
+
+
+def command_of(folder: Path, address: str, word: str) -> None:
+    body = json.dumps({"command": word, "reason": "test"}).encode()
+    token = (folder / "state" / "token").read_text().strip()
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    urllib.request.urlopen(
+        urllib.request.Request(f"{address}/api/v1/commands", body, headers), timeout=WITHIN_S
+    ).close()
 
 
 def halt(way: str, folder: Path, process: "subprocess.Popen[str]", address: str) -> None:
     match way:
         case "api":
-            body = json.dumps({"command": "halt", "reason": "test"}).encode()
-            token = (folder / "state" / "token").read_text().strip()
-            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            urllib.request.urlopen(
-                urllib.request.Request(f"{address}/api/v1/commands", body, headers), timeout=WITHIN_S
-            ).close()
+            command_of(folder, address, "halt")
         case "file":
             (folder / "state" / "HALT").touch()
         case "signal":
             process.send_signal(signal.SIGUSR1)
 
 
-@pytest.mark.quick_cases(1)
-@pytest.mark.parametrize("way", ["api", "file", "signal"])
-def test_a_policy_that_holds_its_interpreters_lock_delays_no_kill_switch(tmp_path: Path, way: str) -> None:
+@pytest.mark.long
+def test_a_policy_that_holds_its_interpreters_lock_delays_no_kill_switch_no_stop_and_no_reader(tmp_path: Path) -> None:
+    """One daemon for the three ways to halt, because a start is most of the time."""
     write(tmp_path, HELD, live=True)
+    config = tmp_path / "config.toml"
+    config.write_text(config.read_text().replace("2019-03-29", "2020-12-31"))  # bars for all of the time
     with running(tmp_path) as (process, address):
-        wait_for(address, "slices", 101)  # the first bar after the warm-up: its question is asked, and never answered
-        time.sleep(0.3)
-        assert status(address)["slices"] == 101
-        halt(way, tmp_path, process, address)
-        wait_for(address, "switch", "HALT")
+        taken = held(address)  # its question is asked, and never answered
+        for _ in range(50):
+            assert status(address)["switch"] == "RUN"
+        assert status(address)["slices"] == taken > 101, "the question is still held"
+        for way in ("api", "file", "signal"):
+            held(address)
+            halt(way, tmp_path, process, address)
+            wait_for(address, "switch", "HALT")
+            (tmp_path / "state" / "HALT").unlink(missing_ok=True)
+            command_of(tmp_path, address, "resume")
+            wait_for(address, "switch", "RUN")
+        held(address)
         process.terminate()
         process.communicate(timeout=WITHIN_S)
         assert process.returncode == 0
     alerts = printed(tmp_path, "alerts")
-    assert "mine: the question was withdrawn: what stops trading came first" in alerts
+    assert alerts.count("mine: the question was withdrawn: what stops trading came first") == 4, (
+        "three halts and the stop"
+    )
     assert "policy failed" not in alerts
-
-
-@pytest.mark.long
-def test_a_policy_that_holds_its_interpreters_lock_delays_no_stop_and_no_reader(tmp_path: Path) -> None:
-    write(tmp_path, HELD, live=True)
-    with running(tmp_path) as (process, address):
-        wait_for(address, "slices", 101)
-        for _ in range(50):
-            assert status(address)["switch"] == "RUN"
-        assert status(address)["slices"] == 101, "the question is still held"
-        process.terminate()
-        process.communicate(timeout=WITHIN_S)
-        assert process.returncode == 0
 
 
 EVIL = """
@@ -192,10 +216,16 @@ LATE = f"within {LIMIT_S:g} s"
     [
         ("mine.py:act", "{}"),
         ("ensemble", '{ members = [{ policy = "mine.py:act" }, { policy = "inverse_volatility" }] }'),
-        ("min_variance", "{ lookback = 30, constraints = { max_turnover = 0.2 } }"),
+        pytest.param(
+            "min_variance",
+            "{ lookback = 30, constraints = { max_turnover = 0.2 } }",
+            marks=pytest.mark.slow,
+            id="solver",
+        ),
     ],
 )
 def test_a_run_has_the_digest_of_its_backtest(tmp_path: Path, policy: str, params: str) -> None:
+    """`pytest -m slow` adds a solver, which takes seconds to load; test_worker.py compares its answers."""
     write(tmp_path, SEEING, policy, params)
     run = digest_of(printed(tmp_path, "run"))
     if LATE in printed(tmp_path, "alerts"):
@@ -204,13 +234,16 @@ def test_a_run_has_the_digest_of_its_backtest(tmp_path: Path, policy: str, param
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("params", ["{}", "{ constraints = { max_turnover = 0.2 } }"])
+@pytest.mark.parametrize(
+    "params", ["{}", pytest.param("{ constraints = { max_turnover = 0.2 } }", marks=pytest.mark.slow, id="solver")]
+)
 def test_a_module_of_the_working_folder_is_not_run(tmp_path: Path, params: str) -> None:
+    """`pytest -m slow` adds a solver, which takes seconds to load and whose process begins in the same way."""
     policy = "mine.py:act" if params == "{}" else "min_variance"
     write(tmp_path, SEEING, policy, params)
     for name in ("pickle", "struct", "numpy"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w').close()\n")
-    command(tmp_path, "run", "--quiet")
+    command(tmp_path, "run", "--quiet", "--set", "feed.end=2019-01-08")
     assert not (tmp_path / "owned").exists()
 
 
@@ -257,23 +290,30 @@ def test_the_token_is_unreadable_for_a_policy_of_a_run(tmp_path: Path) -> None:
     assert "suspended after 3 failures" in alerts
 
 
+RUN_AND_DOCTOR = """
+from contextlib import suppress
+from quantd.daemon.cli import main
+for word in ("run", "doctor"):
+    with suppress(SystemExit):
+        main([word])
+    print("the next command" if word == "run" else "", flush=True)
+"""
+
+
 @pytest.mark.long
 @pytest.mark.skipif(bool(missing()), reason=f"this machine lacks {', '.join(missing())}")
 def test_a_kernel_that_lacks_something_is_named_at_the_start_and_by_the_doctor(tmp_path: Path) -> None:
     write(with_calendar(tmp_path), SEEING)
 
-    def without(*words: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", WITHOUT_LANDLOCK, *words],
-            cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        return done.stdout + done.stderr
-
-    run = without("run")
+    program = WITHOUT_LANDLOCK.partition("from quantd")[0] + RUN_AND_DOCTOR
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, timeout=120, check=False,
+    )  # fmt: skip
+    run, doctor = done.stdout.split("the next command\n")
     assert "policy.not_isolated" in run
     assert "no Landlock" in run
     assert "digest" in run
-    doctor = without("doctor")
     assert "policy files are not isolated: this machine lacks Landlock" in doctor
     assert "policy files run confined" in printed(tmp_path, "doctor")
 

@@ -203,10 +203,14 @@ def one_view() -> View:
 
 
 @pytest.mark.quick_cases(4)
-@pytest.mark.parametrize("name", sorted(POLICIES))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in PARAMS else pytest.mark.slow) for name in sorted(POLICIES)]
+)
 def test_a_registered_policy_answers_in_a_worker_as_in_line(
     name: str, one_view: View, closing: list[Worker | Deadline]
 ) -> None:
+    """Those with parameters have a process of their own; `pytest -m slow` gives one to each of the others, which are
+    asked in one process by test_all_policies_answer_in_one_worker_as_in_line."""
     policy = POLICIES[name](PARAMS.get(name, {}))
     assert getattr(policy, "worker", False) == ("constraints" in PARAMS.get(name, {}))
     worker = Apart().registered(name, PARAMS.get(name, {}), policy)
@@ -216,11 +220,11 @@ def test_a_registered_policy_answers_in_a_worker_as_in_line(
     assert worker.lookback == policy.lookback
 
 
-WRAP = """
+ALL_IN_ONE = """
 from pathlib import Path
 from quantd.daemon.policies.loading import load
-policy = load({name!r}, {params!r}, Path({folder!r}))
-LOOKBACK = policy.lookback
+policies = [load(name, params, Path({folder!r})) for name, params in {policies!r}]
+LOOKBACK = max(policy.lookback for policy in policies)
 USES_BARS = True
 class Counted:
     samples = 300  # a file is not shown how many there were
@@ -229,8 +233,11 @@ class Counted:
     def __getattr__(self, name):
         return getattr(self.view, name)
 def act(view, memory):
-    return policy.act(Counted(view), memory)
+    asked = policies[int(memory.pop("asked")[0])]
+    return asked.act(Counted(view), memory)
 """
+"""A file with many policies, of which the memory of a question names one: a process for each would take half a second
+of CPU."""
 
 MINE = {"policy": "worker_policies.py:Remembering"}
 MEMBERS: dict[str, dict[str, object]] = {
@@ -268,37 +275,41 @@ def agents_of_examples() -> list[tuple[str, dict[str, object]]]:
     return agents
 
 
-@pytest.mark.quick_cases(4)
-@pytest.mark.parametrize(("name", "params"), agents_of_examples())
-def test_each_example_answers_in_a_worker_as_in_line(
-    name: str, params: dict[str, object], tmp_path: Path, one_view: View, closing: list[Worker | Deadline]
+@pytest.mark.long
+def test_all_policies_answer_in_one_worker_as_in_line(
+    tmp_path: Path, one_view: View, closing: list[Worker | Deadline]
+) -> None:
+    """The registered policies, the shipped artifacts, and those of the examples; one with constraints has a process of
+    its own above, because its solver takes seconds to load."""
+    shipped = sorted(path.parent.name for path in (ROOT / "models/shipped").glob("*/manifest.json"))
+    policies: list[tuple[str, dict[str, object]]] = [(name, PARAMS.get(name, {})) for name in sorted(POLICIES)]
+    policies += [(f"models/shipped/{artifact}", {}) for artifact in shipped]
+    policies += [(name, params) for name, params in agents_of_examples() if ".py:" not in name]
+    policies = [(name, params) for name, params in policies if "constraints" not in params]
+    worker = file(tmp_path, ALL_IN_ONE.format(policies=policies, folder=str(ROOT)), closing)
+    straight = load("value.py:act", {}, tmp_path)
+    for number, (name, _) in enumerate(policies):
+        memory = {"asked": np.array([float(number)]), "left": np.array([1.0, 2.0])}
+        here, there = (answer(policy, Ask(1, 2, one_view, dict(memory))) for policy in (straight, worker))
+        assert not here.failed, name
+        assert there == here, name
+
+
+@pytest.mark.parametrize(("name", "params"), [agent for agent in agents_of_examples() if ".py:" in agent[0]])
+def test_each_file_of_the_examples_answers_in_a_worker_as_in_line(
+    name: str, params: dict[str, object], one_view: View, closing: list[Worker | Deadline]
 ) -> None:
     question = Ask(1, 2, one_view, {})
-    if ".py:" in name:  # a worker may read its own file and no other of the checkout
-        path, _, attribute = name.partition(":")
-        worker = Apart().file(ROOT / path, attribute, params)
-        closing.append(worker)
-        same(answer(load(name, params, ROOT), question), answer(worker, question))
-        return
-    worker = file(tmp_path, WRAP.format(name=name, params=params, folder=str(ROOT)), closing)
-    same(answer(load("value.py:act", {}, tmp_path), question), answer(worker, question))
+    path, _, attribute = name.partition(":")
+    worker = Apart().file(ROOT / path, attribute, params)
+    closing.append(worker)
+    same(answer(load(name, params, ROOT), question), answer(worker, question))
 
 
 def test_what_init_writes_answers_in_a_worker_as_in_line(
     tmp_path: Path, one_view: View, closing: list[Worker | Deadline]
 ) -> None:
     worker, question = file(tmp_path, POLICY.format(title="Mine"), closing), Ask(1, 2, one_view, {})
-    same(answer(load("value.py:act", {}, tmp_path), question), answer(worker, question))
-
-
-@pytest.mark.quick_cases(3)
-@pytest.mark.parametrize("artifact", sorted(p.parent.name for p in (ROOT / "models/shipped").glob("*/manifest.json")))
-def test_each_shipped_artifact_answers_in_a_worker_as_in_line(
-    artifact: str, tmp_path: Path, closing: list[Worker | Deadline]
-) -> None:
-    name = f"models/shipped/{artifact}"
-    worker = file(tmp_path, WRAP.format(name=name, params={}, folder=str(ROOT)), closing)
-    question = Ask(1, 2, rich_view(), {})
     same(answer(load("value.py:act", {}, tmp_path), question), answer(worker, question))
 
 
@@ -511,7 +522,7 @@ ENDS = ("os._exit(0)", "time.sleep(60)", "os.abort()", "__import__('ctypes').str
 @pytest.mark.parametrize(
     ("ends", "every"),
     [
-        pytest.param(ends, every, marks=() if row % 2 == column else pytest.mark.slow)
+        pytest.param(ends, every, marks=() if row % 2 == column and "sleep" not in ends else pytest.mark.slow)
         for row, ends in enumerate(ENDS)
         for column, every in enumerate((3, 2))
     ],
@@ -519,7 +530,8 @@ ENDS = ("os._exit(0)", "time.sleep(60)", "os.abort()", "__import__('ctypes').str
 def test_a_process_that_ends_again_and_again_fails_until_its_agent_is_suspended(
     tmp_path: Path, closing: list[Worker | Deadline], ends: str, every: int
 ) -> None:
-    """Each end comes at one of two calls, the two in turn; `pytest -m slow` adds the other call of each."""
+    """Each end comes at one of two calls, the two in turn; `pytest -m slow` adds the other call of each, and a process
+    that does not end, which is waited for; test_deadline.py has one."""
     source = f"import os, time\nn = 0\ndef act(view):\n    global n\n    n += 1\n    if n == {every}:\n        {ends}\n"
     source += "    return [0.0] * len(view.prices)\n"
     worker = file(tmp_path, source, closing)
