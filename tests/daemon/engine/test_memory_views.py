@@ -77,7 +77,7 @@ class Pairs:
 def test_each_view_of_memory_has_that_of_the_array_which_its_owner_has_now() -> None:
     year, view_pairs = Year(), Pairs()
     for number, moment in enumerate(year.moments()):
-        if moment or number % 40 in (0, 39):
+        if moment or number % 80 in (0, 79):
             view_pairs.look(year.state, moment or f"sample {number}")
     assert view_pairs.broken() == {}
     assert {pair.owner for pair in view_pairs.shared} >= {"Ring", "RunningSums"}

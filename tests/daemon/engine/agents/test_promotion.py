@@ -1,6 +1,8 @@
 """Champion and challenger: one that is better takes the place, one that is equal almost never, one that is
 worse never."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -201,12 +203,19 @@ def test_memory_goes_along_with_its_policy():
     assert state.shadows[0].agents[0].memory["n"][0] == 100 * 1.0
 
 
+@cache
+def promoted():
+    """A run with a promotion, which no test changes."""
+    run, items = world([worse, worse], better)
+    run.run(items)
+    return run
+
+
 @pytest.mark.long
 @settings(max_examples=examples(8), deadline=None)
 @given(st.integers(100, 195))
 def test_a_run_put_down_around_a_promotion_goes_on_the_same(cut):
-    whole_run, items = world([worse, worse], better)
-    whole_run.run(items)
+    whole_run = promoted()
     run, items = world([worse, worse], better)
     for k, item in enumerate(items):
         if k == cut:

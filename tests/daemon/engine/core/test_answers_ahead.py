@@ -145,11 +145,16 @@ def test_answers_of_agents_without_a_schedule_are_known_in_advance(seed: int, ag
     assert sum(answers.planned_rows) > DAYS / 4
 
 
-@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
-    ("name", "seed"), [(name, seed) for seed in (1, 2, 5) for name in ("conservative", "balanced", "aggressive")]
+    ("name", "seed"),
+    [
+        pytest.param(name, seed, marks=() if row == column else pytest.mark.slow)
+        for column, seed in enumerate((1, 2, 5))
+        for row, name in enumerate(("conservative", "balanced", "aggressive"))
+    ],
 )
 def test_answers_known_in_advance_pass_the_limits_of_a_profile(name: str, seed: int) -> None:
+    """Each profile has one seed; `pytest -m slow` adds the other seeds."""
     limits = override(PROFILES[name], max_sector_weight=None, max_volatility=0.4, max_drawdown=0.5)
     both(known_world(seed, 1 + seed % 2, limits=limits), 1)
 

@@ -41,12 +41,15 @@ def test_a_log_of_all_steps_gets_the_same_bytes_from_the_fold() -> None:
     assert (taken.bars, taken.samples, taken.rounds) == (199, 199, 9)
 
 
-@pytest.mark.quick_cases(4)
+MORE_WORLDS = [pytest.param(*case, 9999, marks=pytest.mark.slow) for case in ((1, 1, 1), (2, 3, 5), (7, 2, 2))]
+
+
 @pytest.mark.parametrize(
     ("seed", "agents", "every", "chunk"),
-    [(1, 3, 1, 9999), (2, 1, 5, 37), (4, 2, 1, 3), (5, 3, 21, 64), (1, 1, 1, 9999), (2, 3, 5, 9999), (7, 2, 2, 9999)],
+    [(1, 3, 1, 9999), (2, 1, 5, 37), (4, 2, 1, 3), (5, 3, 21, 64), *MORE_WORLDS],
 )
 def test_rounds_and_fills_of_the_fold_are_those_of_the_engine(seed, agents, every, chunk):
+    """`pytest -m slow` takes three worlds more."""
     steps = Steps(rows_only=True), Steps(rows_only=True)
     run = world(seed, agents=agents, limits=PLAIN)
     taken = both(run, every, steps, chunk)
@@ -203,16 +206,20 @@ PROFILED = [
 ]
 """Each profile with each seed, first with one number of agents and then with the other."""
 
-BOTH = len(PROFILED) // 2
+ONCE = {("conservative", 2), ("balanced", 1), ("aggressive", 3)}
+"""Each profile and each seed once, with both numbers of agents, and with the limits of a profile and looser ones."""
 
 
 @pytest.mark.parametrize(
     ("name", "seed", "agents", "every"),
-    [pytest.param(*case, marks=() if k < BOTH else pytest.mark.slow) for k, case in enumerate(PROFILED)],
+    [
+        pytest.param(*case, marks=() if case[:2] in ONCE and k < len(PROFILED) // 2 else pytest.mark.slow)
+        for k, case in enumerate(PROFILED)
+    ],
 )
 def test_plans_under_a_profile_are_those_of_the_engine(name, seed, agents, every):
-    """Volatilities, correlations, volumes, realised measures, diversification and protective exits. Each profile with
-    each seed has one number of agents; `pytest -m slow` takes the other."""
+    """Volatilities, correlations, volumes, realised measures, diversification and protective exits. Each profile
+    has one seed and one number of agents; `pytest -m slow` takes each with each."""
     steps = Steps(rows_only=True), Steps(rows_only=True)
     looser = {} if name == "aggressive" or seed % 2 else {"max_volatility": 0.4, "max_drawdown": 0.5}
     limits = override(PROFILES[name], max_sector_weight=None, **looser)

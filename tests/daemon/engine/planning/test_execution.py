@@ -534,14 +534,16 @@ def test_children_never_exceed_their_parent_and_all_come_from_the_gate(style, se
 @pytest.mark.long
 @pytest.mark.parametrize("style", STYLES)
 def test_a_run_frozen_at_every_step_and_thawed_goes_on_the_same(style):
-    keys = {"over_ns": 20 * MINUTE, "slices": 4, "asked": [at(0, 30), at(0, 200)], "most": 3}
+    """At every step while orders are worked, and at some between."""
+    asked = [at(0, 30), at(0, 200)]
+    keys = {"over_ns": 20 * MINUTE, "slices": 4, "asked": asked, "most": 3}
     bars = minutes(drift(1, 2, 7, 0.001), np.full((SESSION, 2), 3_000.0))
     straight = world(style, bars, **keys, costs=Costs(participation=0.1))
     straight.run()
     again = world(style, bars, **keys, costs=Costs(participation=0.1))
     for k, item in enumerate(again.items()):
         again.shell.take(item)
-        if k % 3 == 0:
+        if k % 40 == 0 or any(0 <= again.shell.ts - t <= 25 * MINUTE for t in asked):
             kept = again.shell.keep()
             again.shell = again.fresh(again.shell.log)
             again.shell.restore(again.rules, kept)

@@ -336,6 +336,7 @@ def test_the_clock_of_a_refused_exit_ends_when_nothing_is_to_be_closed() -> None
 
 # in any order
 
+Words = tuple[int, bool, list[tuple[object, ...]]]
 STEPS = st.one_of(
     st.tuples(st.just("execute"), st.integers(1, 60), st.integers(95, 105)),
     st.tuples(st.just("settle"), st.integers(0, LOTS), st.integers(95, 105)),
@@ -346,12 +347,25 @@ STEPS = st.one_of(
 )
 
 
+WORDS = st.tuples(st.sampled_from([1, -1]), st.booleans(), st.lists(STEPS, max_size=14))
+
+
 @pytest.mark.long
+@settings(max_examples=examples(100), deadline=None)
+@given(WORDS)
+def test_any_order_of_words_ends_with_the_books_equal_to_the_venue(words: Words) -> None:
+    require_equal(*words)
+
+
+@pytest.mark.slow
 @settings(max_examples=examples(400), deadline=None)
-@given(st.sampled_from([1, -1]), st.booleans(), st.lists(STEPS, max_size=14))
-def test_any_order_of_words_ends_with_the_books_equal_to_the_venue(
-    side: int, arrived: bool, steps: list[tuple[object, ...]]
-) -> None:
+@given(WORDS)
+def test_any_of_more_orders_of_words_ends_with_the_books_equal_to_the_venue(words: Words) -> None:
+    require_equal(*words)
+
+
+def require_equal(side: int, arrived: bool, steps: list[tuple[object, ...]]) -> None:
+    """Ends a story of such words with the books equal to the venue."""
     venue = late(side, arrived=arrived)
     for name, *values in steps:
         match name:
