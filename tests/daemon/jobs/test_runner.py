@@ -76,7 +76,7 @@ async def beside(kit: Kit, work: dict[str, Work], clock: Clock, then: Callable[[
     stepping = asyncio.create_task(kit.service.step_forever())
     running = asyncio.create_task(runner.run())
     await kit.service.inbox.put(list(instants(kit.world.items(), kit.shell.ts))[:5])
-    await until(lambda: (setattr(clock, "now", clock.now + 1.0), then())[1])
+    await until(lambda: (setattr(clock, "now", clock.now + 1.0), kit.service.notify(), then())[2])
     await kit.service.inbox.put([[Stopping(0, False, "test")]])
     await asyncio.wait_for(stepping, 20)
     await asyncio.wait_for(running, 20)

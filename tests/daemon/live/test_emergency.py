@@ -289,15 +289,15 @@ ABSURD = ["1E+900000000", "NaN", "Infinity", "-1E+50", "1E-900000000", "sNaN"]
 class Hostile:
     """A venue that answers each request for the lists with the given rows, and records what is requested."""
 
-    def __init__(self, ids: list[str], positions: list[tuple[str, str]], qty: str = "1") -> None:
+    def __init__(self, ids: list[str], positions: list[tuple[str, str]]) -> None:
         self.paths: list[str] = []
-        self._orders = [
-            {"id": id, "client_order_id": "c", "symbol": "QQQ", "side": "buy", "qty": qty, "status": "new"}
-            for id in ids
-        ]
+        self.orders = [self.order(id, "1") for id in ids]
         self._positions = [
             {"symbol": symbol, "qty": size, "side": "long", "market_value": size} for symbol, size in positions
         ]
+
+    def order(self, id: str, qty: str) -> dict[str, str]:
+        return {"id": id, "client_order_id": "c", "symbol": "QQQ", "side": "buy", "qty": qty, "status": "new"}
 
     async def start(self) -> str:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -311,7 +311,7 @@ class Hostile:
                 self.paths.append(f"{method} {path}")
                 rows: object = {"id": "7f3", "client_order_id": "c", "status": "new"}
                 if method == "GET" and path.startswith("/v2/orders?"):
-                    rows = self._orders if "after" not in path else []
+                    rows = self.orders if "after" not in path else []
                 elif method == "GET" and path.startswith("/v2/positions"):
                     rows = self._positions
                 elif method == "GET" and path.startswith("/v2/account"):
@@ -327,26 +327,33 @@ async def emergency_at(venue: Hostile, timeout_s: float = 2.0) -> list[Remainder
     return (await left(exit, timeout_s=timeout_s))[0]
 
 
-@pytest.mark.parametrize("id", BAD_IDS)
-async def test_an_id_of_the_venue_never_forms_a_path(id: str) -> None:
-    venue = Hostile([id, "good-1"], [("SPY", "3"), ("../../x", "1"), ("..", "2")])
+async def test_an_id_of_the_venue_never_forms_a_path() -> None:
+    """One venue has all ids, because an exit from orders that stay open waits until its time is over."""
+    venue = Hostile([*BAD_IDS, "good-1"], [("SPY", "3"), ("../../x", "1"), ("..", "2")])
     remaining = await emergency_at(venue)
     for path in venue.paths:
         assert re.fullmatch(
             r"(GET|DELETE) /v2/(account|orders|orders/good-1|positions|positions/SPY|orders\?[A-Za-z0-9_=&%:.-]*)", path
         ), path
     assert "DELETE /v2/orders/good-1" in venue.paths
-    assert any(id[:20] in remainder.text or repr(id[:20])[1:-1] in remainder.text for remainder in remaining)
+    texts = [remainder.text for remainder in remaining if remainder.kind == "order"]
+    assert len(texts) == len(BAD_IDS) + 1
+    for id, text in zip(BAD_IDS, texts, strict=False):
+        assert id[:20] in text or repr(id[:20])[1:-1] in text
 
 
-@pytest.mark.parametrize("qty", ABSURD)
-async def test_an_absurd_quantity_is_named_and_hides_no_other_position(qty: str) -> None:
-    venue = Hostile(["good-1"], [("BAD", qty), ("SPY", "3")], qty=qty if qty != "sNaN" else "NaN")
+async def test_an_absurd_quantity_is_named_and_hides_no_other_position() -> None:
+    """One venue has all quantities, because an exit from positions that stay open waits until its time is over."""
+    orders = [(f"good-{k}", qty if qty != "sNaN" else "NaN") for k, qty in enumerate(ABSURD)]
+    venue = Hostile([], [*((f"BAD{k}", qty) for k, qty in enumerate(ABSURD)), ("SPY", "3")])
+    venue.orders += [venue.order(id, qty) for id, qty in orders]
     remaining = await emergency_at(venue)
     assert "DELETE /v2/positions/SPY" in venue.paths
-    assert "DELETE /v2/orders/good-1" in venue.paths
+    for id, _ in orders:
+        assert f"DELETE /v2/orders/{id}" in venue.paths
     assert not any("BAD" in path for path in venue.paths)
-    assert any("BAD" in remainder.text and "quantity" in remainder.text for remainder in remaining), remaining
+    for k in range(len(ABSURD)):
+        assert any(f"BAD{k}" in remainder.text and "quantity" in remainder.text for remainder in remaining), remaining
     assert all(len(remainder.text) < 300 for remainder in remaining)
 
 
@@ -363,7 +370,7 @@ async def test_coins_are_sold_once_and_dust_is_named(kraken: Exchange) -> None:
     open_order = crypto_order(kraken, "mine", "5")
     for asset, amount in (("SOL", "7"), ("XXBT", "0.12345678"), ("XLTC", "0.01"), ("XXLM", "3")):
         kraken.add(asset, Decimal(amount))
-    remaining, run = await left(at(kraken, timeout_s=15.0), timeout_s=15.0)
+    remaining, run = await left(at(kraken), timeout_s=6.0)
     assert open_order.status == "canceled"
     assert [(o.id, o.outcome) for o in run.orders] == [(open_order.txid, "cancelled")]
     assert sorted((p.symbol, p.qty) for p in run.positions) == [

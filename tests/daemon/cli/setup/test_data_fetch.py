@@ -91,9 +91,9 @@ def test_the_printed_lines_work_when_they_are_pasted(
     for key, value in universe.items():
         assert f'{key} = "{value}"' in text
     (tmp_path / "config.toml").write_text(merged(text))
-    checked = quantd(tmp_path, "config", "check")
+    checked = quantd(tmp_path, "config", "check", env=home())
     assert checked.returncode == 0, checked.stderr
-    run = quantd(tmp_path, "backtest", "--json", "--no-compare")
+    run = quantd(tmp_path, "backtest", "--json", "--no-compare", env=home())
     assert run.returncode == 0, run.stderr
     result = json.loads(run.stdout)
     assert (result["fills"] > 0) == fills

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from quantd.adapters.feeds.sources import ccxt, http_client, yahoo_session
 from quantd.daemon.cli.setup import vendors
 from quantd.daemon.cli.setup.vendors import universe_of
 from tests.support.command_line import quantd
@@ -109,6 +110,8 @@ def test_a_host_that_never_answers_is_named_after_its_time_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     monkeypatch.setattr(vendors, "RETRY_FOR_S", 0.1)
+    for module in (ccxt, http_client, yahoo_session):
+        monkeypatch.setattr(module, "FIRST_ANSWER_S", 0.5)
     with black_hole() as port:
         done = quantd(tmp_path, *arguments(tmp_path, source, f"http://127.0.0.1:{port}"), env=KEYS | home())
     assert done.returncode == 75, done.stderr
