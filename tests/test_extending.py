@@ -24,13 +24,16 @@ def nothing(root: Path) -> None:
 
 class Recipe(NamedTuple):
     """One recipe: the heading of its section, the files that its Python blocks are, in their order, and the tests that
-    look at its kind. `change` does what the section says in words. `scripts` are the lines that it tells to run."""
+    look at its kind. `change` does what the section says in words. `scripts` are the lines that it tells to run. What
+    is in `long_tests` and `long_scripts` takes seconds, and runs in the long form of the proof only."""
 
     section: str
     files: tuple[str, ...]
     tests: tuple[str, ...]
     change: Callable[[Path], None] = nothing
     scripts: tuple[str, ...] = ()
+    long_tests: tuple[str, ...] = ()
+    long_scripts: tuple[str, ...] = ()
 
     def carry_out(self, root: Path) -> None:
         for file, block in zip(self.files, blocks_of(self.section), strict=True):
@@ -47,6 +50,7 @@ def add_reference(root: Path) -> None:
 
 
 LIMITS = "tests/risk/limits/"
+METRICS = "tests/research/metrics/test_catalogue.py"
 RECIPES = (
     Recipe("A learner", ("training/learners/reinforce.py",), ("tests/training/learners/test_record.py",)),
     Recipe(
@@ -85,9 +89,18 @@ RECIPES = (
     Recipe(
         "A metric",
         ("research/metrics/median_return.py",),
-        ("tests/research/metrics/test_catalogue.py",),
+        tuple(
+            f"{METRICS}::test_{name}"
+            for name in (
+                "names_and_titles_are_unique_and_every_field_is_filled",
+                "the_metrics_of_a_module_stand_together_in_the_order_of_its_source",
+                "every_metric_has_a_reference",
+                "every_metric_varies_with_its_input",
+            )
+        ),
         add_reference,
-        ("python -m tests.support.metric_references docs/research/metrics.md",),
+        long_tests=(METRICS,),
+        long_scripts=("python -m tests.support.metric_references docs/research/metrics.md",),
     ),
     Recipe(
         "A report section",
@@ -98,7 +111,8 @@ RECIPES = (
     Recipe(
         "A section of the risk report",
         ("daemon/views/report/sections/agents_by_drawdown.py",),
-        ("tests/daemon/views/report/test_page.py", "tests/daemon/views/report/test_report.py"),
+        ("tests/daemon/views/report/test_page.py",),
+        long_tests=("tests/daemon/views/report/test_report.py",),
     ),
 )
 ALL = (
@@ -114,6 +128,8 @@ ALL = (
     ),
 )
 """Tests that look at every file."""
+
+QUICK = "not long and not slow"
 
 
 def quantd(root: Path, *words: str, folder: Path) -> str:
@@ -168,20 +184,36 @@ def run_script(root: Path, recipe: str, script: str) -> None:
     assert process.returncode == 0, process.stderr
 
 
-def check_tests(root: Path, *tests: str) -> None:
-    process = in_repository(root, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-m", "not slow", *tests)
+def check_tests(root: Path, marks: str, *tests: str) -> None:
+    process = in_repository(root, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-m", marks, *tests)
     assert process.returncode == 0, process.stdout[-6000:] + process.stderr
 
 
-@pytest.mark.long
-def test_every_recipe_leaves_the_tests_of_its_kind_green(extended: Path) -> None:
-    """One copy has the results of all recipes, and the tests of all kinds run in it once."""
+@pytest.fixture(scope="module")
+def completed(extended: Path) -> Path:
+    """The copy with the rest of the repository, and with what each recipe says in words."""
     complete(extended)
     for recipe in RECIPES:
         recipe.change(extended)
         for script in recipe.scripts:
             run_script(extended, recipe.section, script)
-    check_tests(extended, *dict.fromkeys((*ALL, *(test for recipe in RECIPES for test in recipe.tests))))
+    return extended
+
+
+@pytest.mark.long
+def test_every_recipe_leaves_the_quick_tests_of_its_kind_green(completed: Path) -> None:
+    """One copy has the results of all recipes, and the quick tests of all kinds run in it once."""
+    check_tests(completed, QUICK, *dict.fromkeys((*ALL, *(test for recipe in RECIPES for test in recipe.tests))))
+
+
+@pytest.mark.slow
+def test_every_recipe_leaves_the_tests_of_its_kind_green(completed: Path) -> None:
+    """The long form, run by hand with `pytest -m slow`: all tests of all kinds, with their slow scripts."""
+    for recipe in RECIPES:
+        for script in recipe.long_scripts:
+            run_script(completed, recipe.section, script)
+    tests = (test for recipe in RECIPES for test in (*recipe.tests, *recipe.long_tests))
+    check_tests(completed, "not slow", *dict.fromkeys((*ALL, *tests)))
 
 
 @pytest.mark.long
@@ -346,6 +378,7 @@ def test_an_event_leaves_the_tests_of_events_green(tmp_path: Path) -> None:
     run_script(root, "An event", "python scripts/alert_kinds_page.py docs/risk/monitor.md")
     check_tests(
         root,
+        "not slow",
         "tests/test_structure.py",
         "tests/trading/test_codec.py",
         "tests/test_compare_engines.py::test_the_tours_make_every_event_and_a_feature_without_a_world_is_named",

@@ -417,9 +417,9 @@ async def _open_orders(http: ClientSession, state: Path) -> bool:
     """Whether the daemon has open orders, or does not answer."""
     try:
         place, token = json.loads((state / "api.json").read_text()), (state / "token").read_text().strip()
-        url = f"http://{place['host']}:{place['port']}/metrics"
+        url = f"http://{place['host']}:{place['port']}/api/v1/status"
         async with http.get(url, headers={"Authorization": f"Bearer {token}"}) as answer:
-            return "quantd_open_orders 0.0" not in (await answer.text()).splitlines()
+            return bool((await answer.json())["open_orders"])
     except (OSError, ValueError):
         return True
 

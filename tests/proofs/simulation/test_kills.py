@@ -1,4 +1,7 @@
-"""SIGKILL at random instants loses and doubles nothing: 100 of a forked child, 5 of the whole `quantd run`."""
+"""SIGKILL at random instants loses and doubles nothing, of a forked child and of the whole `quantd run`.
+
+CI takes 20 kills and 2, `pytest -m slow` takes 100 and 5, and the program of this proof any number.
+"""
 
 import os
 import subprocess
@@ -14,10 +17,13 @@ from tests.support.checkout import ROOT
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--kills", "100"), "0 differences"),
-        (("--kills", "0", "--whole", "5"), "damage: none"),
+        pytest.param(("--kills", "20"), "0 differences", id="a forked child"),
+        pytest.param(("--kills", "100"), "0 differences", id="a forked child, long form", marks=pytest.mark.slow),
+        pytest.param(("--kills", "0", "--whole", "2"), "damage: none", id="the whole daemon"),
+        pytest.param(
+            ("--kills", "0", "--whole", "5"), "damage: none", id="the whole daemon, long form", marks=pytest.mark.slow
+        ),
     ],
-    ids=["a forked child", "the whole daemon"],
 )
 def test_a_run_that_is_killed_and_taken_up_again_ends_as_if_nothing_had_happened(
     words: tuple[str, ...], said: str
