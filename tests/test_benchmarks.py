@@ -188,11 +188,11 @@ def test_an_engine_with_dearer_fills_has_the_same_orders_and_another_equity(tmp_
     file = other / "adapters/brokers/paper/broker.py"
     text, dear = file.read_text(), "Fills(universe, Costs(commission_bp=5.0), sessions)"
     file.write_text(text.replace("Fills(universe, costs, sessions)", dear))
-    options = ["--beside", str(other), "--case", "daily", "--sessions", "64"]
+    options = ["--beside", str(other), "--case", "daily", "--sessions", "24"]
     process = subprocess.run(
         [sys.executable, "-m", "benchmarks.engine", *options], cwd=ROOT, env=environment() | {UNCOMPILED: "1"}, **TEXT
     )  # fmt: skip
     assert process.returncode == 1, process.stderr
     assert f"there: {other} (uncompiled); here: this checkout (uncompiled)" in process.stdout
-    assert len(re.findall(r"^daily +(?:whole|step) +64(?: +\d+\.\d+){6} +differ$", process.stdout, re.MULTILINE)) == 2
+    assert len(re.findall(r"^daily +(?:whole|step) +24(?: +\d+\.\d+){6} +differ$", process.stdout, re.MULTILINE)) == 2
     assert set(re.findall(r"^daily: (\w+) \w+ -> \w+$", process.stdout, re.MULTILINE)) == {"digest", "equity_micro"}

@@ -1,7 +1,9 @@
 """Every build gives what its source gives: golden digests, recorded runs and random worlds, byte by byte.
 
 All other tests run on one engine; these compare it with the others that exist: the source, and each build that fits it.
-`pytest -m slow` builds the missing ones first, and takes more worlds.
+In CI each other engine makes one run of each kind, replays one recorded store of each kind of venue and drives some
+worlds. `pytest -m slow` is the long form: it builds the missing engines first, and takes all runs, all stores and more
+worlds.
 """
 
 import subprocess
@@ -23,8 +25,14 @@ SOURCE = "uncompiled"
 HERE = SOURCE if finder.loaded() is None else finder.variant()
 OTHERS = [kind for kind in (SOURCE, *VARIANTS) if kind != HERE]
 VARIABLES = {SOURCE: {UNCOMPILED: "1"}, "checked": {CHECKED: "1"}, "release": {}}
-WORLDS = {SOURCE: "24", "checked": "30", "release": "30"}
-"""The source takes two CPU seconds a world; `-m slow` takes 300 worlds, and scripts/compare_engines.py any number."""
+RUNS = ("backtest config.toml", "examples/portfolios.toml", "engine default profiles: 5 x 400", "tight limits")
+"""Parts of the names of golden runs: three agents with costs, portfolios, and limits that bind."""
+
+STORES = ("portfolios", "gtc_partial_fills", "unknown_orders")
+"""Recorded runs: at the paper venue, with orders that stay open and fill in parts, and at a venue on the wire."""
+
+WORLDS = "8"
+"""Random worlds; the long form takes 300, and scripts/compare_engines.py any number."""
 
 pytestmark = pytest.mark.long
 
@@ -46,17 +54,19 @@ def on(kind: str, *words: str, **more: str) -> "subprocess.CompletedProcess[str]
     return subprocess.run([sys.executable, *words], cwd=ROOT, env=variables, capture_output=True, text=True)
 
 
-def require_kept_results(kind: str) -> None:
-    process = on(kind, "-m", "tests.golden")
+def require_kept_results(kind: str, *names: str) -> None:
+    process = on(kind, "-m", "tests.golden", *names)
     assert (process.returncode, process.stderr) == (0, "")
+    for name in names:
+        assert name in process.stdout, "a run has another name"
 
 
-def require_recorded_runs(kind: str) -> None:
-    process = on(kind, "-m", "tests.recorded_runs.check", *FEATURES, **processor.SETTING)
+def require_recorded_runs(kind: str, *names: str) -> None:
+    process = on(kind, "-m", "tests.recorded_runs.check", *names, **processor.SETTING)
     assert process.returncode == 0, process.stderr
     outcomes = msgspec.json.decode(process.stdout, type=dict[str, Found])
     assert {name: outcome.text for name, outcome in outcomes.items() if outcome.text} == {}
-    assert set(outcomes) == set(FEATURES)
+    assert set(outcomes) == set(names)
 
 
 def require_same_worlds(kind: str, record: Path, worlds: str) -> None:
@@ -68,17 +78,17 @@ def require_same_worlds(kind: str, record: Path, worlds: str) -> None:
 
 
 def test_whole_runs_on_another_engine_have_the_kept_results(other: str) -> None:
-    require_kept_results(other)
+    require_kept_results(other, *RUNS)
 
 
 def test_recorded_runs_are_as_recorded_on_another_engine(other: str) -> None:
     if why := processor.unsuited():
         pytest.skip(why)
-    require_recorded_runs(other)
+    require_recorded_runs(other, *STORES)
 
 
 def test_random_worlds_have_the_same_journals_on_another_engine_and_on_this_one(other: str, tmp_path: Path) -> None:
-    require_same_worlds(other, tmp_path / "worlds.jsonl", WORLDS[other])
+    require_same_worlds(other, tmp_path / "worlds.jsonl", WORLDS)
 
 
 @pytest.mark.slow
@@ -87,5 +97,5 @@ def test_an_engine_that_was_not_built_is_built_and_has_the_same_results(kind: st
     if kind != SOURCE:
         builder.build(kind)
     require_kept_results(kind)
-    require_recorded_runs(kind)
+    require_recorded_runs(kind, *FEATURES)
     require_same_worlds(kind, tmp_path / "worlds.jsonl", "300")

@@ -1,4 +1,7 @@
-"""Whole runs have the digests, orders and equity of tests/golden/digests.json."""
+"""Whole runs have the digests, orders and equity of tests/golden/digests.json.
+
+`pytest -m slow` adds the cases of benchmarks/engine.py at their whole length, of which CI makes 400 sessions.
+"""
 
 from pathlib import Path
 
@@ -9,7 +12,16 @@ from tests.golden.runs import NOT_RUN, Row, difference, kept, row_of, runs, text
 from tests.support.checkout import ROOT
 
 RUNS = runs()
-CASES = [pytest.param(name, marks=[pytest.mark.long] if run.long else [], id=name) for name, run in RUNS.items()]
+
+
+def marks_of(name: str) -> list[pytest.MarkDecorator]:
+    """A long run of an example is made in CI; that of a synthetic market, which has a short run, is not."""
+    if not RUNS[name].long:
+        return []
+    return [pytest.mark.slow] if name.startswith("engine ") else [pytest.mark.long]
+
+
+CASES = [pytest.param(name, marks=marks_of(name), id=name) for name in RUNS]
 
 
 @pytest.fixture(scope="module")
