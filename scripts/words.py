@@ -12,6 +12,7 @@ KEPT has the bindings that stay, with their reason: such a word there is the ter
 
 import argparse
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -41,6 +42,10 @@ KEPT: Final[dict[tuple[str, str], str]] = {
 }
 """(module, word) -> why its bindings stay."""
 
+MAY_BIND: Final = re.compile(rf"\b(?:{'|'.join(WORDS)})\b\s*(?:[^\w\s\"'(.\[]|in\b|if\b|$)", re.MULTILINE)
+"""A word with what may follow a binding of it; a source without such a place is not parsed, which saves most of the
+time."""
+
 
 class Binding(NamedTuple):
     """A local with one of the words, by module and line."""
@@ -57,6 +62,8 @@ class Binding(NamedTuple):
 
 def bindings(source: str, module: str) -> Iterator[Binding]:
     """Yield the bindings of the words in the source of a module."""
+    if not MAY_BIND.search(source):
+        return
     nodes = list(ast.walk(ast.parse(source)))
     classes = (node for node in nodes if isinstance(node, ast.ClassDef))
     fields = {entry.target for owner in classes for entry in owner.body if isinstance(entry, ast.AnnAssign)}

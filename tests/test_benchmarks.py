@@ -181,18 +181,44 @@ def test_a_comparison_that_cannot_be_made_names_the_word_and_the_remedy(words, w
     assert (process.returncode, process.stderr.startswith(why), process.stderr.count("\n")) == (1, True, 1)
 
 
-@pytest.mark.long
-def test_an_engine_with_dearer_fills_has_the_same_orders_and_another_equity(tmp_path):
-    """The other side is the folder of a checkout; the tree of a commit lies in such a folder too."""
-    other = copy_package(tmp_path)
+def checkout_with_dearer_fills(folder: Path) -> Path:
+    """A copy of the package whose paper broker takes a commission that no configuration names."""
+    other = copy_package(folder)
     file = other / "adapters/brokers/paper/broker.py"
     text, dear = file.read_text(), "Fills(universe, Costs(commission_bp=5.0), sessions)"
+    assert "Fills(universe, costs, sessions)" in text
     file.write_text(text.replace("Fills(universe, costs, sessions)", dear))
-    options = ["--beside", str(other), "--case", "daily", "--sessions", "24"]
+    return other
+
+
+@pytest.mark.long
+def test_an_engine_with_dearer_fills_has_the_same_orders_and_another_equity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One run of each form on each side; the long form below is the command with its rounds."""
+    monkeypatch.setenv(UNCOMPILED, "1")
+    sides = beside.Side("dear", checkout_with_dearer_fills(tmp_path)), beside.Side("this checkout", ROOT)
+    rows = beside.rows(["daily"], 64)
+    assert [row.form for row in rows] == ["whole", "step"]
+    for row in rows:
+        there, here = ([beside.reply_of(side, row)] for side in sides)
+        assert (there[0]["engine"], here[0]["engine"]) == ("uncompiled", "uncompiled")
+        assert beside.cells(row, there, here)[-1] == "differ"
+        lines = beside.differences("daily", there, here)
+        keys = re.findall(r"^daily: (\w+) \w+ -> \w+$", "\n".join(lines), re.MULTILINE)
+        assert len(lines) == len(keys)
+        assert sorted(keys) == ["digest", "equity_micro"]
+
+
+@pytest.mark.slow
+def test_the_command_prints_the_rows_of_an_engine_with_dearer_fills_and_what_differs(tmp_path: Path) -> None:
+    """The other side is the folder of a checkout; the tree of a commit lies in such a folder too."""
+    other = checkout_with_dearer_fills(tmp_path)
+    options = ["--beside", str(other), "--case", "daily", "--sessions", "64"]
     process = subprocess.run(
         [sys.executable, "-m", "benchmarks.engine", *options], cwd=ROOT, env=environment() | {UNCOMPILED: "1"}, **TEXT
     )  # fmt: skip
     assert process.returncode == 1, process.stderr
     assert f"there: {other} (uncompiled); here: this checkout (uncompiled)" in process.stdout
-    assert len(re.findall(r"^daily +(?:whole|step) +24(?: +\d+\.\d+){6} +differ$", process.stdout, re.MULTILINE)) == 2
+    assert len(re.findall(r"^daily +(?:whole|step) +64(?: +\d+\.\d+){6} +differ$", process.stdout, re.MULTILINE)) == 2
     assert set(re.findall(r"^daily: (\w+) \w+ -> \w+$", process.stdout, re.MULTILINE)) == {"digest", "equity_micro"}

@@ -121,8 +121,8 @@ class Installed:
         )  # fmt: skip
 
 
-pytestmark = pytest.mark.timeout(900)
-"""A wheel compiles the engine: minutes where other work shares the machine."""
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+"""A wheel compiles the engine, which takes minutes unless `make build` has compiled it."""
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,6 @@ def test_the_wheel_asks_for_no_package_of_one_platform(wheel):
     assert not set(packages) & {"cysystemd", "systemd-python", "sdnotify", "pyinotify", "python-prctl", "uvloop"}
 
 
-@pytest.mark.long
 def test_an_installed_quantd_starts_from_an_empty_folder_and_trades_as_the_checkout_does(installed, backtest):
     assert installed("init").returncode == 0
     report = json.loads(installed("doctor", "--json", *FREE_PORTS).stdout)
@@ -245,7 +244,6 @@ def test_an_installed_quantd_starts_from_an_empty_folder_and_trades_as_the_check
     assert "data.bars" in installed("train", "examples/train/ppo.toml", "--show", path=extras).stdout
 
 
-@pytest.mark.long
 def test_the_first_hour_goes_from_own_symbols_to_a_watched_policy_and_the_notebooks(installed, tmp_path):
     bars = pl.read_parquet(ROOT / "data/us_daily.parquet").filter(pl.col("ts").dt.date() >= date(2018, 1, 1))
     for symbol in ("SPY", "BAC"):
@@ -272,7 +270,6 @@ def test_the_first_hour_goes_from_own_symbols_to_a_watched_policy_and_the_notebo
     assert installed("connect", "ntfy", "--url", "http://127.0.0.1:9", at=tmp_path).returncode == 75
 
 
-@pytest.mark.long
 def test_the_python_api_of_the_wheel_goes_from_bars_to_a_report_in_an_empty_folder(installed, tmp_path):
     book = json.loads((ROOT / "examples" / "notebooks" / "first_backtest.ipynb").read_text())
     cells = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
@@ -313,7 +310,6 @@ def running(installed):
         daemon.communicate(timeout=60)
 
 
-@pytest.mark.long
 @pytest.mark.requirement("R-208")
 def test_an_installed_daemon_trades_and_serves_its_dashboard(installed):
     with suppress(FileExistsError):
@@ -392,7 +388,6 @@ except quantd.Error as error:
     assert "install quantd with its extra `calendars`: " in process.stdout
 
 
-@pytest.mark.long
 def test_the_core_runs_where_python_has_only_what_macos_gives_it(installed, backtest, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(DARWIN)
     command = [str(installed.bin / "python"), "-c", "import os, sys; print(sys.platform, hasattr(os, 'fdatasync'))"]

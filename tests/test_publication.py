@@ -6,10 +6,13 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
+import time
 import tomllib
 import zipfile
 from email import message_from_bytes
 from email.message import Message
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -60,6 +63,13 @@ def wheel(folder: Path, umask: int = 0o022, **environ: str) -> Path:
     return path
 
 
+@cache
+def commit_s() -> int:
+    """The time of the commit, in s UTC."""
+    words = ["git", "log", "-1", "--format=%ct"]
+    return int(subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+
+
 @pytest.fixture(scope="module")
 def pure(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wheel(tmp_path_factory.mktemp("pure"))
@@ -75,8 +85,20 @@ def metadata(path: Path) -> Message:
 def test_two_pure_wheels_of_a_commit_are_equal_to_the_byte_whatever_the_umask(pure: Path, tmp_path: Path) -> None:
     second_wheel = wheel(tmp_path / "again", umask=0o077)
     assert second_wheel.read_bytes() == pure.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_wheel_of_another_time_is_another_one(pure: Path, tmp_path: Path) -> None:
+    """The time of the files shows it in CI, below."""
     other = wheel(tmp_path / "other", SOURCE_DATE_EPOCH="1000000000")
     assert other.read_bytes() != pure.read_bytes(), "the time of the commit is in the wheel"
+
+
+@pytest.mark.long
+def test_each_file_of_a_wheel_has_the_time_of_the_commit(pure: Path) -> None:
+    times = {entry.date_time for entry in zipfile.ZipFile(pure).infolist()}
+    # an archive has steps of two seconds
+    assert times == {time.gmtime(commit_s() - commit_s() % 2)[:6]}
 
 
 @pytest.mark.long
@@ -238,15 +260,39 @@ def test_the_test_of_bare_names_sees_them(text: str, bare: bool) -> None:
     assert bool(BARE.search(text)) is bare
 
 
+def source_distribution(folder: Path, umask: int) -> Path:
+    """The archive of the source of this checkout."""
+    words = [str(ROOT / "scripts" / "publication" / "make-sdist"), str(folder)]
+    subprocess.run(words, check=True, env=os.environ | {"PY": sys.executable}, timeout=240, umask=umask)
+    (path,) = folder.iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, made under a narrow umask."""
+    return source_distribution(tmp_path_factory.mktemp("archive") / "made", 0o077)
+
+
+@pytest.mark.slow
+def test_two_source_distributions_of_a_commit_are_equal_to_the_byte_whatever_the_umask(
+    archive: Path, tmp_path: Path
+) -> None:
+    second = source_distribution(tmp_path / "second", 0o022)
+    assert (second.name, second.read_bytes()) == (archive.name, archive.read_bytes())
+
+
 @pytest.mark.long
-def test_the_source_distribution_is_equal_twice_and_makes_the_wheel_of_the_checkout(pure: Path, tmp_path: Path) -> None:
-    script = str(ROOT / "scripts" / "publication" / "make-sdist")
-    for name, umask in (("first", 0o022), ("second", 0o077)):
-        words, env = [script, str(tmp_path / name)], os.environ | {"PY": sys.executable}
-        subprocess.run(words, check=True, env=env, timeout=240, umask=umask)
-    (first,), (second,) = (tuple((tmp_path / name).iterdir()) for name in ("first", "second"))
-    assert first.name == f"quantd-{VERSION}.tar.gz"
-    assert first.read_bytes() == second.read_bytes()
+def test_the_source_distribution_has_the_time_of_the_commit_and_makes_the_wheel_of_the_checkout(
+    pure: Path, archive: Path, tmp_path: Path
+) -> None:
+    """Times, owners and modes are fixed, so that two archives are equal; the test above compares two."""
+    assert archive.name == f"quantd-{VERSION}.tar.gz"
+    with tarfile.open(archive) as entries:
+        stamps = {
+            (entry.mtime, entry.uid, entry.gid, entry.uname + entry.gname, entry.mode & 0o066) for entry in entries
+        }
+    assert stamps == {(commit_s(), 0, 0, "", 0o044)}
     words = [
         sys.executable,
         "-m",
@@ -257,7 +303,7 @@ def test_the_source_distribution_is_equal_twice_and_makes_the_wheel_of_the_check
         "--no-build-isolation",
         "-w",
         str(tmp_path),
-        str(first),
+        str(archive),
     ]
     subprocess.run(words, check=True, env=os.environ | {"QUANTD_PURE_WHEEL": "1"}, timeout=240)
     (wheel_of_archive,) = tmp_path.glob("*.whl")

@@ -49,12 +49,13 @@ def test_the_test_of_a_folder_passes_where_it_was_copied_to(folder: Path, tmp_pa
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("start", ["2018-01-02", pytest.param("", marks=pytest.mark.slow, id="whole")])
 @each_folder
-def test_a_policy_looks_only_backwards_where_it_was_copied_to(folder: Path, tmp_path: Path) -> None:
+def test_a_policy_looks_only_backwards_where_it_was_copied_to(folder: Path, tmp_path: Path, start: str) -> None:
+    """CI takes the last years of the market, the long form all of it."""
     shutil.copytree(folder, tmp_path / "mine")
-    process = quantd(
-        tmp_path, "study", "lookahead", "mine/policy.py:act", "--config", "mine/config.toml", "--cuts", "4"
-    )
+    words = ["study", "lookahead", "mine/policy.py:act", "--config", "mine/config.toml", "--cuts", "4"]
+    process = quantd(tmp_path, *words, *(["--set", f"feed.start={start}"] if start else []))
     assert process.returncode == 0, process.stderr
     assert "looks only backwards" in process.stdout
 
