@@ -409,20 +409,31 @@ def test_a_changed_constant_of_a_module_that_is_not_listed_compiles_what_is_made
 
 
 @pytest.mark.long
-def test_other_settings_or_another_compiler_compile_every_module_again(built):
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"-fwrapv", ', '"-fwrapv", "-fno-ident", '),
+        pytest.param('"nonecheck": "True"', '"nonecheck": "False"', marks=pytest.mark.slow),
+    ],
+    ids=["of the C compiler", "of Cython"],
+)
+def test_other_settings_compile_every_module_again(built, old, new):
     file = built.folder / "src/quantd/engine_build/recipe.py"
     text = file.read_text()
-    for old, new in (('"-fwrapv", ', '"-fwrapv", "-fno-ident", '), ('"nonecheck": "True"', '"nonecheck": "False"')):
-        assert old in text
-        file.write_text(text.replace(old, new))
-        assert built.compiled() == 2
-    file.write_text(text)
+    assert old in text
+    file.write_text(text.replace(old, new))
+    assert built.compiled() == 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("versions", [["one"], pytest.param(["one", "another"], marks=pytest.mark.slow)], ids=len)
+def test_another_compiler_compiles_every_module_again(built, versions):
+    """In the long form the file of the compiler stays the same, and its version is another one."""
     version = built.folder / "version"
     script = f'[ "$1" != --version ] || exec cat {version}\nexec cc "$@"'
     environ = {"CC": compiler(built.folder, script)}
-    for text in ("one", "another"):  # the file of the compiler stays the same
+    for text in versions:
         version.write_text(text)
-        shutil.rmtree(built.builds / min(built.made(), key=lambda name: (built.builds / name).stat().st_mtime_ns))
         built.source.write_text(SMALL + f"# {text}\n")
         assert built.compiled(**environ) == 2
 
