@@ -1,10 +1,12 @@
 """The command prints what is attainable, judges no learner elsewhere, and goes on where it stopped."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from quantd.training.runs import scorer_run
 from tests.support.command_line import quantd
 from tests.support.studies import text
 
@@ -60,7 +62,8 @@ def test_a_table_of_few_seeds_prints_no_verdict(folder: Path) -> None:
 
 
 @pytest.mark.long
-def test_the_scorer_sees_the_plant_as_a_feature_of_each_symbol(folder: Path) -> None:
+def test_the_scorer_sees_the_plant_as_a_feature_of_each_symbol(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorer_run, "Plan", partial(scorer_run.Plan, iterations=60))
     # an episode of the scorer is longer than the small plan's parts
     (folder / "one.toml").write_text("[mine]\nic = 1.0\n")
     done = quantd(
