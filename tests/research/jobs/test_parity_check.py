@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -13,7 +14,6 @@ from quantd.research.jobs.parity_check import untraded_text
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import CONFIG, answer, environment, quantd, write
 
-# each compared day starts two processes, so the run has two days
 TEXT = CONFIG.replace('at_end = "stop"', 'at_end = "wait"').replace("start = 2019-01-02", "start = 2019-03-28").replace(
     'policy = "equal_weight"', 'policy = "mine.py:act"'
 ) + '[log]\nformat = "json"\n[[schedules]]\nname = "parity"\ndo = "parity"\nat = "close"\n'  # fmt: skip
@@ -21,8 +21,9 @@ DAILY = "def act(view):\n    return [0.1 + 0.1 * (view.time // 86_400_000_000_00
 OTHER = DAILY.replace("0.1 * (", "0.05 * (")
 
 
-def found_by_the_job(folder, changed, text=TEXT):
-    """The log lines of a run's parity job; with `changed`, the policy's file changes while the run goes on."""
+@contextmanager
+def trading(folder, text=TEXT):
+    """A daemon that trades two days. Yields its log."""
     write(with_calendar(folder), text)
     (folder / "mine.py").write_text(DAILY)
     log = folder / "log.txt"
@@ -32,39 +33,39 @@ def found_by_the_job(folder, changed, text=TEXT):
             env=environment() | {k: v for k, v in os.environ.items() if k == "PYTHONPATH"},
         )  # fmt: skip
     try:
-        if changed:
-            deadline = time.monotonic() + 60
-            while not (folder / "state" / "api.json").exists():
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.05)
-            (folder / "mine.py").write_text(OTHER)
-        deadline = time.monotonic() + 240
-        while True:
-            lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-            # bars still run at the first ones
-            if ended := [line for line in lines if line.get("job") == "parity" and "2019-03-29" in str(line)]:
-                break
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
-        time.sleep(0.5)
-        return ended, answer(quantd(folder, "alerts", "--json"))["alerts"]
+        yield log
     finally:
         daemon.send_signal(signal.SIGTERM)
         daemon.wait(60)
 
 
-@pytest.mark.long
-def test_a_day_as_in_a_backtest_is_logged_and_raises_nothing(tmp_path):
-    ended, alerts = found_by_the_job(tmp_path, changed=False)
-    assert "all as in a backtest" in ended[-1]["done"]
-    assert " 0 decisions" not in ended[-1]["done"]
-    assert not [entry for entry in alerts if entry["kind"] == "upkeep"]
+def found_by_the_job(log, count=1):
+    """The result of the parity job's last comparison, of `count`, and the alerts of the run."""
+    deadline = time.monotonic() + 240
+    while True:
+        lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+        # bars still run at the first ones
+        ended = [line for line in lines if line.get("job") == "parity" and "2019-03-29" in str(line)]
+        if len(ended) >= count:
+            break
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
+    time.sleep(0.5)
+    return ended[-1]["done"], answer(quantd(log.parent, "alerts", "--json"))["alerts"]
 
 
 @pytest.mark.long
-def test_a_day_that_differs_is_an_alert_with_its_causes(tmp_path):
-    ended, alerts = found_by_the_job(tmp_path, changed=True)
-    assert "decisions differ" in ended[-1]["done"]
+def test_a_day_as_in_a_backtest_raises_nothing_and_one_that_differs_is_an_alert_with_its_causes(tmp_path):
+    with trading(tmp_path) as log:
+        done, alerts = found_by_the_job(log)
+        assert "all as in a backtest" in done
+        assert " 0 decisions" not in done
+        assert not [entry for entry in alerts if entry["kind"] == "upkeep"]
+        # a backtest of the file that the policy has now decides otherwise
+        (tmp_path / "mine.py").write_text(OTHER)
+        assert quantd(tmp_path, "schedule", "run", "parity", "--reason", "x").returncode == 0
+        done, alerts = found_by_the_job(log, 2)
+    assert "decisions differ" in done
     (alert,) = [entry for entry in alerts if entry["kind"] == "upkeep" and "2019-03-29" in entry["text"]]
     assert alert["level"] == "WARNING"
     assert "decision " in alert["text"]
@@ -75,8 +76,9 @@ def test_a_day_that_differs_is_an_alert_with_its_causes(tmp_path):
 def test_a_run_whose_changes_are_all_below_min_trade_is_an_alert_with_the_key_and_a_value(tmp_path):
     text = TEXT.replace('policy = "momentum"', 'policy = "mine.py:act"').replace("params = { lookback = 60 }\n", "")
     text = text.replace('policy = "mine.py:act"', 'policy = "mine.py:act"\nmin_trade = 0.4')
-    ended, alerts = found_by_the_job(tmp_path, changed=False, text=text)
-    assert "nothing was ordered since the run began" in ended[-1]["done"]
+    with trading(tmp_path, text) as log:
+        done, alerts = found_by_the_job(log)
+    assert "nothing was ordered since the run began" in done
     (alert,) = [entry for entry in alerts if entry["kind"] == "upkeep" and "2019-03-29" in entry["text"]]
     assert "min_trade = 40.00%" in alert["text"]
     assert "write min_trade = " in alert["text"]
