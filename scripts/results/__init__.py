@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
 from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any, Final
@@ -146,7 +147,8 @@ def power_command(power: Sequence[str]) -> tuple[str, ...]:
     return "study", "power", *power, "--line"
 
 
-def power_of(power: Sequence[str]) -> str:
+@cache
+def power_of(power: tuple[str, ...]) -> str:
     """Return the line that `quantd study power` prints for a plan and settings. Raises SystemExit when it fails."""
     words, program = power_command(power), Path(sys.executable).parent / "quantd"
     done = subprocess.run((program, *words), cwd=ROOT, capture_output=True, text=True, check=False)

@@ -75,11 +75,9 @@ def test_a_killed_table_repeats_one_market_and_equals_an_unbroken_one(tmp_path: 
     )
     build = tmp_path / "build"
 
-    def command(folder: Path) -> tuple[str, ...]:
-        places = ("--plan", str(plan), "--build", str(folder), "--out", str(tmp_path / f"out-{folder.name}"))
-        return (sys.executable, "-m", "scripts.results", *places)
-
-    with subprocess.Popen(command(build), cwd=ROOT, stdout=subprocess.DEVNULL, process_group=0) as started:
+    places = ("--plan", str(plan), "--build", str(build), "--out", str(tmp_path / "out-build"))
+    command = (sys.executable, "-m", "scripts.results", *places)
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, process_group=0) as started:
         while not list(build.glob("one-*.json")):
             assert started.poll() is None
             time.sleep(0.005)
@@ -89,7 +87,7 @@ def test_a_killed_table_repeats_one_market_and_equals_an_unbroken_one(tmp_path: 
     marked = json.loads(kept.read_bytes())
     before = kept.stat().st_mtime_ns
     for folder in (build, tmp_path / "whole"):
-        subprocess.run(command(folder), cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+        make(plan, None, folder, tmp_path / f"out-{folder.name}")
     assert kept.stat().st_mtime_ns == before
     assert marked["rows"][0]["policy"] == "equal_weight"
     for name in (PAGE, TABLE):

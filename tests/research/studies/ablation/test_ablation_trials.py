@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from quantd.research.studies.ablation.ablation_trials import Trial, digest_of, stored
+from tests.support.command_line import quantd
 from tests.support.studies import plan, text
 
 COLUMNS = ["rsi_14", "macd", "volatility_20"]
@@ -42,11 +43,11 @@ def test_a_killed_study_repeats_at_most_one_trial_and_ends_with_the_same_bytes(t
     done = list((broken / "ablation").glob("*.json"))
     assert 3 <= len(done) < 6
     before = {path: path.stat().st_ino for path in done}
-    again = subprocess.run(begun, cwd=tmp_path, env=environment(broken), capture_output=True, check=True)
+    again = quantd(tmp_path, *COMMAND[3:], "broken.csv", env={"RESULTS_DIR": str(broken)})
+    assert again.returncode == 0, again.stderr
     assert {path: path.stat().st_ino for path in done} == before  # a finished trial is not made again
-    once = subprocess.run(
-        [*COMMAND, "whole.csv"], cwd=tmp_path, env=environment(reference), capture_output=True, check=True
-    )
+    once = quantd(tmp_path, *COMMAND[3:], "whole.csv", env={"RESULTS_DIR": str(reference)})
+    assert once.returncode == 0, once.stderr
     assert len(list((reference / "ablation").glob("*.json"))) == 6
     assert again.stdout == once.stdout
     assert (tmp_path / "broken.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
