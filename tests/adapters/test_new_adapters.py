@@ -25,10 +25,10 @@ def example(path: str) -> str:
 ADDED = ("feeds/sources/sawtooth.py", "brokers/offline.py", "sinks/lines.py")
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package with the feed, the broker and the sink of the page."""
-    root = copy_package(tmp_path)
+    root = copy_package(tmp_path_factory.mktemp("copy"))
     for path in ADDED:
         (root / "adapters" / path).write_text(example(path), encoding="utf-8")
     return root

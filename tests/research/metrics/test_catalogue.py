@@ -118,19 +118,32 @@ def test_every_metric_has_a_reference() -> None:
     assert set(REFERENCES) == set(NAMES), remedy
 
 
-@pytest.mark.long
-@given(
-    seed=st.integers(0, 10_000),
-    samples=st.integers(30, 600),
+WORLDS = st.builds(
+    random_record,
+    st.integers(0, 10_000),
+    st.integers(30, 600),
     tail=st.floats(2.1, 9.0),
     drift=st.floats(-0.005, 0.005),
-    rate=st.floats(-0.02, 0.1),
+    risk_free_annual=st.floats(-0.02, 0.1),
 )
-@settings(max_examples=examples(100), deadline=None)
-def test_random_worlds_agree_with_every_reference(
-    seed: int, samples: int, tail: float, drift: float, rate: float
-) -> None:
-    world = World(random_record(seed, samples, tail=tail, drift=drift, risk_free_annual=rate))
+
+
+@pytest.mark.long
+@given(record=WORLDS)
+@settings(max_examples=examples(30), deadline=None)
+def test_random_worlds_agree_with_every_reference(record: TrackRecord) -> None:
+    assert_references_agree(record)
+
+
+@pytest.mark.slow
+@given(record=WORLDS)
+@settings(max_examples=300, deadline=None)
+def test_many_random_worlds_agree_with_every_reference(record: TrackRecord) -> None:
+    assert_references_agree(record)
+
+
+def assert_references_agree(record: TrackRecord) -> None:
+    world = World(record)
     errors = differences([world])
     assert {name: value for name, value in errors.items() if value > 1e-9 and not np.isinf(value)} == {}
     assert {name for name, value in errors.items() if np.isinf(value)} <= UNDEFINED

@@ -30,11 +30,12 @@ def pairs(count: int, kind: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 5), marks=pytest.mark.slow)], ids=str)
 @pytest.mark.parametrize("kind", ["distinct", "ties", "equal"])
 @pytest.mark.parametrize("count", PAIRS)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_each_paired_test_is_that_of_scipy(count: int, kind: str) -> None:
-    for seed in range(5):
+def test_each_paired_test_is_that_of_scipy(count: int, kind: str, seeds: range) -> None:
+    for seed in seeds:
         one, two = pairs(count, kind, seed)
         if np.array_equal(one, two):
             continue

@@ -48,14 +48,18 @@ def dependent(kind: str, returns: Floats, draw: np.random.Generator) -> Floats:
     return np.column_stack((returns[:, :1] if kind == "nothing but copies" else returns, *more))
 
 
+@pytest.mark.parametrize("markets", [range(4), pytest.param(range(4, 20), marks=pytest.mark.slow)], ids=str)
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
 @pytest.mark.parametrize(
     "kind",
     ["one copy", "two copies", "four of one", "their mean", "two mixes", "a copy and a mix", "a copy but for rounding",
      "a leveraged copy", "nothing but copies"],
 )  # fmt: skip
-def test_columns_that_repeat_or_mix_others_have_the_optimum_of_the_linear_program(kind: str, confidence: float) -> None:
-    for seed in range(20):
+def test_columns_that_repeat_or_mix_others_have_the_optimum_of_the_linear_program(
+    kind: str, confidence: float, markets: range
+) -> None:
+    """Four markets; `pytest -m slow` adds sixteen."""
+    for seed in markets:
         draw = np.random.default_rng(seed)
         base = market(seed, int(draw.integers(4, 9)), int(draw.choice([60, 120, 252])))
         returns = dependent(kind, base, draw)

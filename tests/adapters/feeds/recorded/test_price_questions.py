@@ -78,9 +78,10 @@ def test_unusual_ratios_in_volatile_shares_are_questions_in_nine_of_ten_markets(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("draws", [20, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("sigma", [0.01, 0.02, 0.03, 0.04, 0.06, 0.08])
-def test_volatile_shares_without_a_split_are_no_questions(sigma: float) -> None:
-    assert questions(1.0, sigma, 100) == 0.0
+def test_volatile_shares_without_a_split_are_no_questions(sigma: float, draws: int) -> None:
+    assert questions(1.0, sigma, draws) == 0.0
 
 
 @pytest.mark.parametrize("shares", [2.0, 1 / 35, 9.0, 1 / 190, 250.0])
