@@ -124,7 +124,7 @@ def test_one_four_and_eight_accounts_are_stepped_side_by_side(capsys: pytest.Cap
     "name",
     [
         "lite",
-        pytest.param("full", marks=pytest.mark.long),
+        pytest.param("full", marks=pytest.mark.slow),
         pytest.param("transformer", marks=pytest.mark.slow),
     ],
 )

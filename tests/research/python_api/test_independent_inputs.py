@@ -57,11 +57,18 @@ def test_the_checks_accept_every_bar(name: str, case: str, tmp_path: Path, monke
 
 
 @pytest.mark.quick_cases(2)
-@pytest.mark.parametrize("name", sorted(FRAMES, reverse=True))
-@pytest.mark.parametrize("case", ["random_weights", "pair", "momentum", "fixed_daily", "equal_monthly"])
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        pytest.param(name, case, marks=[pytest.mark.slow] if (row + column) % 2 else [])
+        for row, case in enumerate(["random_weights", "pair", "momentum", "fixed_daily", "equal_monthly"])
+        for column, name in enumerate(sorted(FRAMES, reverse=True))
+    ],
+)
 def test_an_engine_written_from_the_page_gives_the_equity_of_each_close(
     name: str, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each case has one of the frames, in turn; `pytest -m slow` has the other one."""
     monkeypatch.chdir(tmp_path)
     curve = quantd.backtest(act_of(name, case), bars=FRAMES[name](), compare=False).equity
     dates, equity = equity_of(FRAMES[name](), answers(CASES[case], *closes_of(name)))

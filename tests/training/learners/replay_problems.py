@@ -108,9 +108,9 @@ def short(learner: str, seed: int) -> tuple[Dqn | Sac, RegimeBandit]:
 
 
 def trained(learner: str, seed: int) -> str:
-    """Digest of a short training."""
+    """Digest of a short training, which is longer than what the memory holds."""
     agent, env = short(learner, seed)
-    agent.learn(env, 600, on)
+    agent.learn(env, 450, on)
     return digest(agent.state())
 
 

@@ -62,14 +62,14 @@ def of_optimum(name: str, plan: DqnPlan, seed: int) -> float:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_plain_it_comes_within_2_percent_of_the_best(name: str, seed: int) -> None:
     assert of_optimum(name, PLAIN, seed) >= 0.98
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["drift", "pair"])
+@pytest.mark.parametrize("name", ["drift", pytest.param("pair", marks=pytest.mark.slow)])
 def test_with_all_its_parts_it_comes_within_2_percent_of_the_best(name: str) -> None:
     assert of_optimum(name, RAINBOW, 1) >= 0.98
 

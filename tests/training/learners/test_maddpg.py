@@ -54,7 +54,7 @@ def of_optimum(seed: int, steps: int) -> float:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_agents_that_must_split_the_assets_come_within_2_percent_of_the_best(seed: int) -> None:
     assert of_optimum(seed, 24_000) >= 0.98
 

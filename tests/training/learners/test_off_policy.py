@@ -33,15 +33,23 @@ def test_the_same_seed_gives_the_same_bits_in_another_process_and_another_seed_d
         check=True,
     )
     assert there.stdout.split() == here
-    assert [trained(learner, 4) for learner in LEARNERS] != here
+    for learner, expected in zip(LEARNERS[:2], here, strict=False):
+        assert trained(learner, 4) != expected
 
 
 @pytest.mark.quick_cases(2)
-@pytest.mark.parametrize("learner", LEARNERS)
-@pytest.mark.parametrize("broken_at", [40, 300])
+@pytest.mark.parametrize(
+    ("learner", "broken_at"),
+    [
+        pytest.param(learner, broken_at, marks=[pytest.mark.slow] if (row // 2 + row + column) % 2 else [])
+        for row, learner in enumerate(LEARNERS)
+        for column, broken_at in enumerate([40, 300])
+    ],
+)
 def test_a_training_taken_up_again_comes_to_the_same_bits_as_one_that_was_not_broken(
     learner: str, broken_at: int
 ) -> None:
+    """Each learner is broken before its first update or after it, in turn; `pytest -m slow` has the other one."""
     reference, env = short(learner, 5)
     reference.learn(env, 600, on)
     first, env = short(learner, 5)

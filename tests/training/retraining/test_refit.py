@@ -24,6 +24,7 @@ from quantd.training.retraining.challenge import Rule, judge
 from quantd.training.retraining.recipes import moved, recipe_of
 from quantd.training.retraining.refit import Decision, RetrainingRequest, decisions, in_use, last_session, retrain
 from quantd.training.runs.scorer_run import train
+from quantd.training.seeds import imitation
 from tests.support.scorer_plan import ACTIONS, BARS, SMALL, SYMBOLS
 from tests.training.retraining.refit_rules import COSTS, NEWEST, PANEL, judged, mix
 
@@ -242,7 +243,10 @@ def test_a_rule_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
 
 
 @pytest.mark.long
-def test_a_plan_of_a_learner_is_trained_again_from_its_file_and_from_its_artifact(tmp_path: Path) -> None:
+def test_a_plan_of_a_learner_is_trained_again_from_its_file_and_from_its_artifact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imitation, "UPDATES", 60)  # what is asked for is kept, however well it is imitated
     plan = tmp_path / "plan.toml"
     plan.write_text(
         'name = "small"\nagent = "ppo"\nsteps = 256\nseeds = [1]\nevaluate_every = 256\nclone = "inverse_volatility"\n'

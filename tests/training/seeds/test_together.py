@@ -76,10 +76,11 @@ def test_each_of_several_seeds_has_the_bits_of_its_training_alone(
 ) -> None:
     monkeypatch.setattr(imitation, "UPDATES", 60)  # bits need no good imitation
     which, changes = CASES[case]
-    usual = {"seeds": SEEDS, "steps": 640, "evaluate_every": 320, "checkpoint_every": 320}
+    seeds = SEEDS if case in ("a2c", "seeds that end early") else SEEDS[:2]
+    usual: dict[str, object] = {"seeds": seeds, "steps": 640, "evaluate_every": 320, "checkpoint_every": 320}
     plan = world.plan(bars, which, **{**usual, **changes})
     fitted = fit_all(plan, markets_of(plan), lambda seed: tmp_path / f"seed-{seed}", go_on)
-    assert [outcome.seed for outcome in fitted] == SEEDS
+    assert [outcome.seed for outcome in fitted] == list(plan.seeds)
     assert_as_alone(plan, lambda seed: tmp_path / f"seed-{seed}", tmp_path / "alone")
     if case == "seeds that end early":
         assert len({outcome.steps for outcome in fitted}) > 1

@@ -14,7 +14,7 @@ from tests.support.yahoo_files import three
 @pytest.mark.timeout(600)
 def test_import_train_evaluate_backtest_and_run_are_one_command_line_each(tmp_path: Path) -> None:
     files = three(tmp_path, 1_000)
-    imported = program(tmp_path, "data", "import", *files, "--into", "config.toml")
+    imported = quantd(tmp_path, "data", "import", *files, "--into", "config.toml")
     assert imported.returncode == 0, imported.stderr
     train = re.search(r"quantd (train --bars \S+ --into \S+)", imported.stdout)
     assert train is not None, imported.stdout
