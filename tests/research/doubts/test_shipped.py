@@ -39,7 +39,19 @@ ELSEWHERE: Final = {
 }
 """Those that do not run here, with the reason."""
 
-LONG: Final = ("examples/allocators-us20.toml", "examples/five-agents.toml")
+LONG: Final = (
+    "config.toml", "examples/allocators-seed4.toml", "examples/allocators-us20.toml", "examples/variants/esg.toml",
+    "examples/variants/schedules.toml", "examples/strategies/minimum_variance/config.toml",
+)  # fmt: skip
+
+SLOW: Final = ("examples/five-agents.toml",)
+"""Run by hand with `pytest -m slow`: another configuration has the same doubt."""
+
+
+def marks_of(name: str) -> list[pytest.MarkDecorator]:
+    if name in SLOW:
+        return [pytest.mark.slow, pytest.mark.timeout(900)]
+    return [pytest.mark.long, pytest.mark.timeout(900)] if name in LONG else []
 
 
 def test_every_shipped_configuration_has_its_row() -> None:
@@ -48,10 +60,11 @@ def test_every_shipped_configuration_has_its_row() -> None:
     assert configurations == DOUBTS.keys() | ELSEWHERE.keys()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.long, pytest.mark.timeout(900)] if name in LONG else []) for name in DOUBTS],
-)
+def test_a_doubt_of_the_long_form_is_that_of_another_configuration() -> None:
+    assert {DOUBTS[name] for name in SLOW} <= {doubt for name, doubt in DOUBTS.items() if name not in SLOW}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks_of(name)) for name in DOUBTS])
 def test_a_shipped_configuration_has_one_doubt_at_most(name: str, tmp_path: Path) -> None:
     done = quantd(tmp_path, "backtest", "--config", str(ROOT / name), "--state", str(tmp_path / "state"), "--json")
     assert done.returncode == 0, done.stderr
