@@ -69,7 +69,7 @@ def test_two_short_trials_leave_the_database_the_table_and_the_plot(tmp_path: Pa
 @pytest.mark.requirement("R-087")
 @pytest.mark.long
 def test_a_study_killed_in_the_middle_of_a_trial_goes_on_counting(place: Path) -> None:
-    long = ("--n-trials", "3", "--max-steps", "2560")
+    long = ("--n-trials", "3", "--max-steps", "1280")
     reference = quantd(place, "tune", "small.toml", *long, "--out", "whole", "--json")
     killed = begun(place, *long, "--out", "cut", "--json")
     assert any("trial 2 of 3" in line for line in lines_until(killed.stderr, "trial 2 of 3"))
@@ -93,7 +93,7 @@ def test_a_study_killed_in_the_middle_of_a_trial_goes_on_counting(place: Path) -
 
 @pytest.mark.long
 def test_ctrl_c_ends_after_the_evaluation_and_says_how_to_go_on(place: Path) -> None:
-    running = begun(place, "--n-trials", "50", "--max-steps", "12800", "--set", "patience=0")
+    running = begun(place, "--n-trials", "50", "--max-steps", "3840", "--set", "patience=0")
     assert any("trial 1 of 50" in line for line in lines_until(running.stderr, "trial 1 of 50"))
     time.sleep(0.7)  # into the second trial
     running.send_signal(signal.SIGINT)
