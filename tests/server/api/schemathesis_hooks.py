@@ -5,11 +5,35 @@ given in one way and for symbols of the run, a sign-in has a token or a code, he
 many. Features have the names of a model. The eleventh wrong token of a minute is refused with 429, not 401.
 """
 
+import os
 import re
 import uuid
 from typing import Any
 
 import schemathesis
+from schemathesis.generation.meta import CoveragePhaseData
+
+
+EVERY_CASE = bool(os.environ.get("EVERY_CASE"))
+"""Whether all cases that follow from the document are sent, which are some forty of an operation."""
+
+_sent: set[tuple[str, ...]] = set()
+"""Operations and parameters with the kinds of cases that they have met."""
+
+
+@schemathesis.hook
+def filter_case(context: Any, case: Any) -> bool:
+    """Whether a case that follows from the document is sent. Each operation and each name of a parameter meets each
+    kind of cases once, as a wrong type, a value above the largest one, or a method that the operation lacks."""
+    phase = case.meta.phase.data if case.meta is not None else None
+    if EVERY_CASE or not isinstance(phase, CoveragePhaseData):
+        return True
+    kinds = {("operation", case.operation.label, phase.scenario)}
+    if phase.parameter is not None:
+        kinds.add(("parameter", phase.parameter, phase.location or "", phase.scenario))
+    new = not kinds <= _sent
+    _sent.update(kinds)
+    return new
 
 
 @schemathesis.hook

@@ -1,6 +1,8 @@
 """The document of the API says what the routes do, because both are made from the same records.
 
-`pytest -m slow tests/server/api/test_openapi.py` sends four times as many random requests to each operation.
+CI sends to each operation one request of each kind that follows from the document. `pytest -m slow
+tests/server/api/test_openapi.py` sends all of these and random requests. tests/attacks/test_api_fuzz.py sends random
+requests in CI.
 """
 
 import json
@@ -157,8 +159,15 @@ async def test_the_page_of_the_document_is_served_without_another_host(shared: A
 
 
 @pytest.mark.requirement("R-204")
-@pytest.mark.parametrize("examples", [pytest.param(2, marks=pytest.mark.long), pytest.param(8, marks=pytest.mark.slow)])
-def test_each_operation_of_a_daemon_answers_as_its_document_states(tmp_path: Path, examples: int) -> None:
+@pytest.mark.parametrize(
+    ("phases", "examples"),
+    [
+        pytest.param("examples,coverage", 1, marks=pytest.mark.long, id="systematic"),
+        pytest.param("examples,coverage,fuzzing,stateful", 8, marks=pytest.mark.slow, id="all"),
+    ],
+)
+def test_each_operation_of_a_daemon_answers_as_its_document_states(tmp_path: Path, phases: str, examples: int) -> None:
+    every_case = {"EVERY_CASE": "1"} if "fuzzing" in phases else {}
     write(tmp_path, EVERYTHING)
     with running(tmp_path):
         state = tmp_path / "state"
@@ -168,11 +177,12 @@ def test_each_operation_of_a_daemon_answers_as_its_document_states(tmp_path: Pat
                 sys.executable, "-m", "schemathesis.cli",
                 "--config-file", ROOT / "tests/server/api/schemathesis.toml",
                 "run", f"http://127.0.0.1:{port}/openapi.json",
-                "--checks", "all", "--exclude-path", "/api/v1/events", "--max-examples", str(examples), "--seed", "1",
+                "--checks", "all", "--exclude-path", "/api/v1/events", "--phases", phases,
+                "--max-examples", str(examples), "--seed", "1",
                 "--generation-database", "none", "--suppress-health-check", "all",
                 "--no-color",
             ],
-            cwd=ROOT, env=environment() | {"TOKEN": token}, capture_output=True, text=True, timeout=280,
+            cwd=ROOT, env=environment() | {"TOKEN": token} | every_case, capture_output=True, text=True, timeout=280,
         )  # fmt: skip
     assert done.returncode == 0, done.stdout
     left_out = re.search(r"Selected: (\d+)/(\d+)\n +Tested: (\d+)\n", done.stdout)

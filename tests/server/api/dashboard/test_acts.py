@@ -225,6 +225,7 @@ async def test_a_message_has_its_time_and_no_state_is_claimed_after_another_pers
 async def test_a_message_ends_after_15_seconds_and_at_the_next_act(shared: World, browser: Browser) -> None:
     async with staged(shared, browser) as stage:
         page, said = stage.page, stage.page.locator(".said")
+        await page.clock.install()
         await page.keyboard.press("h")
         await page.keyboard.press("Enter")
         await expect(said).to_contain_text("halt of the house")
@@ -237,7 +238,11 @@ async def test_a_message_ends_after_15_seconds_and_at_the_next_act(shared: World
         await expect(page.get_by_role("alert")).to_contain_text("NOT RESUMED")
         await page.keyboard.press("Enter")
         await expect(said).to_contain_text("resume of the house")
-        await expect(said).to_have_text("", timeout=17_000)
+        await page.clock.fast_forward(13_000)
+        await page.wait_for_timeout(1_100)  # the page looks at its clock once a second
+        await expect(said).to_contain_text("resume of the house")
+        await page.clock.fast_forward(2_000)
+        await expect(said).to_have_text("")
 
 
 @in_module_loop
