@@ -89,22 +89,25 @@ async def sideways(page: Page) -> int:
 
 async def unreachable(page: Page) -> list[str]:
     """Controls that Tab does not reach, or that show no outline when it does."""
-    script = """() => [...document.querySelectorAll("a[href], button, input, select, summary, [tabindex='0']")]
-      .filter((e) => e.checkVisibility() && !e.disabled && !e.closest("dialog:not([open])"))
-      .map((e) => { e.dataset.seen = ""; return e; }).length"""
-    expected = int(await page.evaluate(script))
-    await page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
-    faint = []
-    for _ in range(expected + 2):
+    script = """() => {
+      const controls = [...document.querySelectorAll("a[href], button, input, select, summary, [tabindex='0']")]
+        .filter((e) => e.checkVisibility() && !e.disabled && !e.closest("dialog:not([open])"));
+      for (const e of controls) e.dataset.seen = "";
+      document.activeElement.blur();
+      window.scrollTo(0, 0);
+      window.faint = new Set();
+      window.reach = ({ target }) => {
+        target.dataset.seen = "1";
+        if (getComputedStyle(target).outlineStyle === "none") window.faint.add("no outline: " + target.outerHTML.slice(0, 120));
+      };
+      document.addEventListener("focusin", window.reach);
+      return controls.length;
+    }"""
+    for _ in range(int(await page.evaluate(script)) + 2):
         await page.keyboard.press("Tab")
-        faint += await page.evaluate("""() => {
-          const e = document.activeElement;
-          if (e === document.body) return [];
-          e.dataset.seen = "1";
-          const style = getComputedStyle(e);
-          return style.outlineStyle === "none" ? ["no outline: " + e.outerHTML.slice(0, 120)] : [];
-        }""")
-    unreached = await page.evaluate(
-        "() => [...document.querySelectorAll('[data-seen=\"\"]')].map((each) => each.outerHTML.slice(0, 120))"
-    )
-    return [*unreached, *sorted(set(faint))]
+    outcome: list[str] = await page.evaluate("""() => {
+      document.removeEventListener("focusin", window.reach);
+      const unreached = [...document.querySelectorAll('[data-seen=""]')].map((e) => e.outerHTML.slice(0, 120));
+      return [...unreached, ...window.faint];
+    }""")
+    return outcome

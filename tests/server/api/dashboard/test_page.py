@@ -556,7 +556,10 @@ async def test_before_the_first_bar_the_first_screens_say_so(
 
 @pytest.mark.long
 @in_module_loop
-async def test_500_symbols_make_no_list_longer(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> None:
+@pytest.mark.parametrize("width", [pytest.param(DESK, marks=pytest.mark.slow), PHONE])
+async def test_500_symbols_make_no_list_longer(
+    tmp_path_factory: pytest.TempPathFactory, browser: Browser, width: int
+) -> None:
     folder = tmp_path_factory.mktemp("wide")
     wide_frame(7, WIDE, date(2018, 6, 1), date(2019, 1, 9)).write_parquet(folder / "wide.parquet")
     names = ", ".join(f'"S{k:03}"' for k in range(WIDE))
@@ -566,22 +569,23 @@ async def test_500_symbols_make_no_list_longer(tmp_path_factory: pytest.TempPath
     )
     text = re.sub(r"(?m)^actions = .*\n", "", text).replace("100000.00", "10000000.00")
     text = re.sub(r"(?m)^(capital = .*)\n", r"\1\nmin_trade = 0.0\n", text)
-    async with standing_at_the_end(folder, text) as world:
-        for width in (DESK, PHONE):
-            async with opened(browser, world.api.url, width, world.token) as page:
-                for screen in (*FIRST, "agents", "market", "system"):
-                    await audit(page, screen)
-                    assert await page.locator("main tr").count() < 70, screen
-                    assert await page.evaluate("document.documentElement.scrollHeight") < 8_000, screen
-                await show(page, "now")
-                await page.get_by_label("Search positions").fill("S123")
-                row = page.get_by_role("region", name="Positions").get_by_role("row").nth(1)
-                await expect(row).to_contain_text("S123")  # it is not among the largest that the page reads
-                # the lists that are not first are folded
-                await page.evaluate("document.querySelectorAll('main details').forEach((e) => { e.open = true; })")
-                await page.get_by_label("Search largest orders").fill("s124")
-                row = page.get_by_role("region", name="Largest orders").get_by_role("row").nth(1)
-                await expect(row).to_contain_text("S124")
+    async with (
+        standing_at_the_end(folder, text) as world,
+        opened(browser, world.api.url, width, world.token) as page,
+    ):
+        for screen in (*FIRST, "agents", "market", "system"):
+            await audit(page, screen)
+            assert await page.locator("main tr").count() < 70, screen
+            assert await page.evaluate("document.documentElement.scrollHeight") < 8_000, screen
+        await show(page, "now")
+        await page.get_by_label("Search positions").fill("S123")
+        row = page.get_by_role("region", name="Positions").get_by_role("row").nth(1)
+        await expect(row).to_contain_text("S123")  # it is not among the largest that the page reads
+        # the lists that are not first are folded
+        await page.evaluate("document.querySelectorAll('main details').forEach((e) => { e.open = true; })")
+        await page.get_by_label("Search largest orders").fill("s124")
+        row = page.get_by_role("region", name="Largest orders").get_by_role("row").nth(1)
+        await expect(row).to_contain_text("S124")
 
 
 @pytest.mark.long
