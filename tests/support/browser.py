@@ -98,7 +98,8 @@ async def unreachable(page: Page) -> list[str]:
       window.faint = new Set();
       window.reach = ({ target }) => {
         target.dataset.seen = "1";
-        if (getComputedStyle(target).outlineStyle === "none") window.faint.add("no outline: " + target.outerHTML.slice(0, 120));
+        const bare = getComputedStyle(target).outlineStyle === "none";
+        if (bare) window.faint.add("no outline: " + target.outerHTML.slice(0, 120));
       };
       document.addEventListener("focusin", window.reach);
       return controls.length;

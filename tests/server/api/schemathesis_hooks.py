@@ -13,7 +13,6 @@ from typing import Any
 import schemathesis
 from schemathesis.generation.meta import CoveragePhaseData
 
-
 EVERY_CASE = bool(os.environ.get("EVERY_CASE"))
 """Whether all cases that follow from the document are sent, which are some forty of an operation."""
 
@@ -28,7 +27,7 @@ def filter_case(context: Any, case: Any) -> bool:
     phase = case.meta.phase.data if case.meta is not None else None
     if EVERY_CASE or not isinstance(phase, CoveragePhaseData):
         return True
-    kinds = {("operation", case.operation.label, phase.scenario)}
+    kinds: set[tuple[str, ...]] = {("operation", case.operation.label, phase.scenario)}
     if phase.parameter is not None:
         kinds.add(("parameter", phase.parameter, phase.location or "", phase.scenario))
     new = not kinds <= _sent

@@ -315,11 +315,11 @@ async def test_a_request_is_answered_however_long_its_handler_works_and_whatever
     monkeypatch.setattr(guard, "BODY_S", 0.3)
     async with standing_at_the_end(tmp_path) as world:
         port = int(world.api.url.rsplit(":", 1)[1].strip("/"))
-        monkeypatch.setattr(commits, "WAIT_S", 1.0)
+        monkeypatch.setattr(commits, "WAIT_S", 0.5)
         write = world.service.store.write
 
         async def slow(batch: Any) -> None:
-            await asyncio.sleep(2.0)
+            await asyncio.sleep(1.0)
             await write(batch)
 
         monkeypatch.setattr(world.service.store, "write", slow)

@@ -135,7 +135,9 @@ async def test_a_cell_that_begins_like_a_formula_is_saved_as_text(world: Halfway
 
 @pytest.mark.long
 @in_module_loop
-@pytest.mark.parametrize("width", [FOLD["width"], 1024, 768, PHONE])
+@pytest.mark.parametrize(
+    "width", [FOLD["width"], *(pytest.param(width, marks=pytest.mark.slow) for width in (1024, 768)), PHONE]
+)
 async def test_the_cockpit_is_accessible_and_nothing_of_it_is_cut(world: Halfway, browser: Browser, width: int) -> None:
     cut = """() => [...document.querySelectorAll("main td, main .figure p")].filter((e) => e.checkVisibility()
       && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "inline").map((e) => e.innerText)"""

@@ -268,8 +268,8 @@ IN_TWO_TABS = ("flatten", "order", "cancel", "acknowledge")
 
 
 def met_in_ci(control: Control) -> str:
-    """The fault that a control meets in CI: two tabs for those of `IN_TWO_TABS`, one of the other faults in turn for the
-    other controls. test_acts.py has more faults of an order."""
+    """The fault that a control meets in CI: two tabs for those of `IN_TWO_TABS`, one of the other faults in turn for
+    the other controls. test_acts.py has more faults of an order."""
     if control.name in IN_TWO_TABS:
         return "two tabs"
     controls = [control for control in CONTROLS if control.name not in IN_TWO_TABS]

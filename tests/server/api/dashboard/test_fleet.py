@@ -135,7 +135,8 @@ def money(number: Decimal) -> str:
     return f"{number:,.2f}"
 
 
-@pytest.mark.parametrize("width", [1440, PHONE])
+@pytest.mark.long
+@pytest.mark.parametrize("width", [pytest.param(1440, marks=pytest.mark.slow), PHONE])
 @in_module_loop
 async def test_the_sums_are_those_of_each_daemons_own_status_and_of_one_currency_each(
     daemons: list[Daemon], browser: Browser, width: int
@@ -215,7 +216,7 @@ async def test_the_daemon_that_needs_a_person_is_first_with_the_reason_beside_it
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("width", [1440, PHONE])
+@pytest.mark.parametrize("width", [1440, pytest.param(PHONE, marks=pytest.mark.slow)])
 @in_module_loop
 async def test_one_halt_by_keyboard_reaches_each_daemon_and_shows_each_answer(
     trading: list[Daemon], browser: Browser, width: int

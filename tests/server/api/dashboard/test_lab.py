@@ -48,8 +48,8 @@ async def pinned(page: Page, run: str) -> None:
     await expect(page.locator(".said")).to_contain_text(f"{run} is pinned as the reference of this run")
 
 
-@pytest.mark.quick_cases(1)
-@pytest.mark.parametrize("width", [1440, PHONE])
+@pytest.mark.long
+@pytest.mark.parametrize("width", [pytest.param(1440, marks=pytest.mark.slow), PHONE])
 @in_module_loop
 async def test_a_backtest_is_started_named_and_pinned_and_the_gap_has_causes_only_where_nothing_differs(
     world: World, browser: Browser, width: int

@@ -16,7 +16,7 @@ __all__ = ["browser"]
 
 @pytest.mark.long
 @in_module_loop
-@pytest.mark.parametrize("width", [1440, PHONE])
+@pytest.mark.parametrize("width", [pytest.param(1440, marks=pytest.mark.slow), PHONE])
 async def test_a_promotion_against_its_test_wants_the_name_of_its_agent(
     tmp_path: Path, browser: Browser, width: int
 ) -> None:

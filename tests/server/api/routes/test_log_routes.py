@@ -49,7 +49,7 @@ async def test_the_log_needs_a_token_that_may_trade_and_pages_by_number(world: W
 
 @pytest.mark.long
 @in_module_loop
-@pytest.mark.parametrize("width", [1280, PHONE])
+@pytest.mark.parametrize("width", [1280, pytest.param(PHONE, marks=pytest.mark.slow)])
 async def test_the_page_searches_the_log(world: World, browser: Browser, width: int) -> None:
     line("feed.reconnected host=<b>x</b>", "WARNING")
     for k in range(40):

@@ -1,7 +1,7 @@
 """A day with an outside agent over MCP: shadow, promotion, a refusal explained, kill -9, and a replay.
 
-The daemon trades recorded bars in a process of its own, at four sessions a second; the SDK's client speaks to a process
-`quantd mcp`. The settings make a promotion likely within half a year: four weekly tests at 12.5 % each after 40
+The daemon trades recorded bars in a process of its own, at eight sessions a second; the SDK's client speaks to a
+process `quantd mcp`. The settings make a promotion likely within half a year: four weekly tests at 12.5 % each after 40
 returns, against a champion that may hold 2 % of a symbol while prices rise. They are no settings for money.
 """
 
@@ -22,9 +22,9 @@ from tests.server.cli.operate.mcp_calls import call
 from tests.support.command_line import CONFIG, answer, environment, quantd, write
 
 DAY = (
-    CONFIG.replace('pace = "fast"', 'pace = "4/s"')
+    CONFIG.replace('pace = "fast"', 'pace = "8/s"')
     .replace('at_end = "stop"', 'at_end = "wait"')
-    .replace("end = 2019-03-29", "end = 2019-06-28")
+    .replace("end = 2019-03-29", "end = 2019-12-31")
     .replace("capital = 0.4", "capital = 0.3")
     .replace("max_position_weight = 0.25", "max_position_weight = 0.2")
     .replace('policy = "momentum"', 'policy = "equal_weight"')
