@@ -162,6 +162,7 @@ def impatient(tree: ast.AST) -> list[int]:
     return lines
 
 
+@pytest.mark.long
 def test_no_test_fails_because_a_machine_is_slow() -> None:
     timed = {
         str(file.relative_to(ROOT)): lines

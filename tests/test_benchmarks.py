@@ -168,6 +168,7 @@ def test_every_item_of_a_stepped_row_goes_through_step():
     assert stepped.digest.hexdigest() == plain.digest.hexdigest()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "why"),
     [

@@ -107,6 +107,7 @@ def test_a_recorded_journal_does_not_differ_and_only_worlds_that_hit_a_feature_a
         recorded.answer()
 
 
+@pytest.mark.long
 def test_the_tours_make_every_event_and_a_feature_without_a_world_is_named():
     status, text = compared("--counts", "--tours", "--seed", TOUR, "--worlds", TOURS * TOUR, "--least", TOURS + 1)
     counts = dict(re.findall(r"^(\w+): ([\d,]+) events$", text, re.MULTILINE))
@@ -116,6 +117,7 @@ def test_the_tours_make_every_event_and_a_feature_without_a_world_is_named():
     assert f"event: Tick: {TOURS} worlds, fewer than {TOURS + 1}" in text
 
 
+@pytest.mark.long
 def test_the_sources_of_a_commit_are_a_checkout():
     with checkout_of("HEAD") as (folder, commit):
         assert (folder / "src" / "quantd" / "daemon" / "engine" / "__init__.py").is_file()

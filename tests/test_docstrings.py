@@ -3,6 +3,8 @@
 import ast
 from functools import cache
 
+import pytest
+
 from tests.support.docstrings import KINDS, PACKAGES, Missing, classes, missing, missing_in, modules
 
 SOURCE = '''
@@ -56,6 +58,7 @@ def listed() -> dict[str, list[Missing]]:
     return {package: list(missing(package, above)) for package in PACKAGES}
 
 
+@pytest.mark.long
 def test_a_public_definition_has_a_docstring_or_is_of_a_kind_that_needs_none() -> None:
     assert [entry.text() for entries in listed().values() for entry in entries if not entry.kind] == []
 

@@ -21,6 +21,7 @@ def test_there_are_examples_of_currencies_and_commodities() -> None:
     assert GENERATED == ["commodities", "currencies"]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.requirement("R-127")
 @pytest.mark.parametrize("name", GENERATED)
 def test_an_example_with_generated_bars_runs_by_its_own_commands(name: str, tmp_path: Path) -> None:

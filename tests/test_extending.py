@@ -238,6 +238,7 @@ def test_one_file_adds_a_learner(extended: Path, tmp_path: Path) -> None:
     quantd(extended, "models", "verify", "artifact", folder=tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-116")
 def test_one_file_adds_a_policy(extended: Path, tmp_path: Path) -> None:
     config = (
@@ -259,6 +260,7 @@ def test_one_file_adds_a_policy(extended: Path, tmp_path: Path) -> None:
     assert (process.returncode, "Did you mean lookback?" in process.stdout + process.stderr) == (78, True)
 
 
+@pytest.mark.long
 def test_one_file_adds_a_command(extended: Path, tmp_path: Path) -> None:
     lines = quantd(extended, "--help", folder=tmp_path).splitlines()
     (at,) = (number for number, line in enumerate(lines) if "│ halted " in line)
@@ -353,6 +355,7 @@ def add_struct(root: Path, struct: str) -> None:
     events.write_text(text.replace("External = (", f"{struct}\n\nExternal = (", 1))
 
 
+@pytest.mark.long
 def test_a_struct_and_a_handler_add_an_event_that_is_stepped_journalled_and_replayed(tmp_path: Path) -> None:
     root = copy_package(tmp_path)
     struct, handler, _ = blocks_of("An event")

@@ -63,6 +63,7 @@ def test_without_a_compiler_an_installation_is_pure_and_so_fits_every_python(tmp
     assert [path.name.split("-", 2)[2] for path in tmp_path.iterdir()] == ["py3-none-any.whl"]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("engine", "code", "printed", "line"),
     [

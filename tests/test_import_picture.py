@@ -38,6 +38,7 @@ def test_a_picture_is_that_of_the_imports(drawing: Drawing) -> None:
     assert text == picture(drawing, source()), "run `python -m scripts.site.import_picture`"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda drawing: drawing.level)
 def test_every_arrow_leads_down_and_crosses_no_other_box(drawing: Drawing) -> None:
     places = boxes(drawing, plan(drawing, source()))

@@ -164,6 +164,7 @@ def with_old_import(source: str, new: str) -> tuple[str, str, int]:
     return text, old, line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_start_refuses_a_plug_in_with_an_old_import_and_names_both_paths(
     moved: Path, tmp_path: Path, kind: str
@@ -188,6 +189,7 @@ def test_the_start_refuses_a_plug_in_with_an_old_import_and_names_both_paths(
     assert process.stderr.count("quantd-example-1: ") == 1
 
 
+@pytest.mark.long
 def test_a_command_with_an_old_import_is_refused_and_the_others_run(moved: Path, tmp_path: Path) -> None:
     source = (MODULES.parent / "command/halted.py").read_text()
     source = source.replace("quantd.daemon.cli.client", "quantd.server.cli.client")
@@ -206,6 +208,7 @@ def test_a_command_with_an_old_import_is_refused_and_the_others_run(moved: Path,
     assert process.stderr.rstrip().endswith(f"daemon/cli/look/halted.py, line {line}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", [("backtest", "--no-compare"), ("run",)])
 def test_a_policy_file_with_old_imports_is_refused_with_all_of_them(
     moved: Path, tmp_path: Path, command: tuple[str, ...]

@@ -36,6 +36,7 @@ def ran(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_all_parts_run_although_the_first_fails_and_the_failed_tests_are_named(tmp_path: Path) -> None:
     process = ran(tmp_path, "one=first", "two=second", "three=third", "--", *PYTEST)
     assert process.returncode == 1
@@ -51,6 +52,7 @@ def test_all_parts_run_although_the_first_fails_and_the_failed_tests_are_named(t
     ]
 
 
+@pytest.mark.long
 def test_a_part_that_ends_before_its_tests_counts_as_a_failure(tmp_path: Path) -> None:
     process = ran(tmp_path, "none=absent", "three=third -k right", "--", *PYTEST)
     assert process.returncode == 1
@@ -87,6 +89,7 @@ CHANCE = (
 """Two tests that fail at the first try only."""
 
 
+@pytest.mark.long
 def test_a_test_that_passes_at_the_second_try_is_named_and_counts_as_passed(tmp_path: Path) -> None:
     (tmp_path / "test_chance.py").write_text(CHANCE)
     process = ran(tmp_path, "--again", "3", "one=test_chance.py", "two=third -k right", "--", *PYTEST)
@@ -98,6 +101,7 @@ def test_a_test_that_passes_at_the_second_try_is_named_and_counts_as_passed(tmp_
     assert process.stdout.endswith("\n3 passed, 0 failed, 0 skipped\n")
 
 
+@pytest.mark.long
 def test_more_failures_than_may_be_repeated_and_one_that_stays_are_failures(tmp_path: Path) -> None:
     (tmp_path / "test_chance.py").write_text(CHANCE)
     process = ran(tmp_path, "--again", "1", "one=test_chance.py", "two=first", "three=second", "--", *PYTEST)

@@ -2,14 +2,18 @@
 
 import ast
 
+import pytest
+
 from scripts.site.reasons import PAGE, openings, page
 from scripts.words import ROOT
 
 
+@pytest.mark.long
 def test_the_page_is_what_the_script_writes() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run `python -m scripts.site.reasons`"
 
 
+@pytest.mark.long
 def test_an_opening_is_more_than_the_words() -> None:
     for opening in openings():
         docstring = ast.get_docstring(ast.parse((ROOT / opening.module).read_text(encoding="utf-8"))) or ""

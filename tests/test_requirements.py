@@ -40,6 +40,7 @@ def mark(name, test="test_it"):
     return Mark(name, "tests/test_x.py", test, 7)
 
 
+@pytest.mark.long
 def test_every_shown_requirement_has_a_test_and_every_mark_a_requirement(sections, marks):
     assert faults(in_order(sections), marks) == []
     ids = [requirement.id for requirement in in_order(sections)]

@@ -51,6 +51,7 @@ def of(path: str, text: str) -> Page:
     return Page(path, path, text)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-270")
 def test_each_link_of_the_documents_leads_to_a_file_and_a_heading() -> None:
     assert faults(list(found())) == []
@@ -107,6 +108,7 @@ def test_files_that_a_page_links_to_come_along(tmp_path: Path) -> None:
     assert (tmp_path / "files/risk/pretrade/gate.py.txt").is_file()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", PAGES)
 def test_the_reference_has_every_record(name: str) -> None:
     expected = {
@@ -301,6 +303,7 @@ def test_a_ratio_beyond_its_tolerance_is_named() -> None:
     assert beyond(old, [["case", "bt", "4.0", "3.0"]], 0.25) == ["case, bt: 8 became 4.0"]
 
 
+@pytest.mark.long
 def test_the_search_finds_the_page_of_an_error_that_lacks_some_of_its_words(tmp_path: Path) -> None:
     require("chromium")
     workers = tmp_path / "assets/javascripts/workers"

@@ -42,6 +42,7 @@ def fault(page: Page) -> str:
     return "" if VERB.search(text) else f"{page.path}: {text!r} has no verb"
 
 
+@pytest.mark.long
 def test_the_first_sentence_of_every_page_answers() -> None:
     assert [why for page in found() if (why := fault(page))] == []
 
@@ -96,6 +97,7 @@ def test_no_heading_repeats_a_question() -> None:
     assert exact == ["can I lose more than I put in?"]
 
 
+@pytest.mark.long
 def test_a_first_hit_without_the_answer_is_no_answer(tmp_path: Path) -> None:
     require("chromium")
     workers = tmp_path / "assets/javascripts/workers"

@@ -10,6 +10,7 @@ from quantd.training.seeds.markets import markets_of
 RUN = TeamRun("ppo", 1, 9, 100, 1.0, 15.0, 1, 0.6, 0.1, 1.1, 0.2, 0.8, 50.0, 9.0, 500.0, 300.0, "commit")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("team", "single_case", "members"), [("five-ppo", "ppo", AGENTS), ("lite-five", "lite-one", 1)]
 )

@@ -38,6 +38,7 @@ def tracked() -> tuple[str, ...]:
     return tuple(name for name in process.stdout.decode().split("\0") if name and not (ROOT / name).is_symlink())
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-232")
 def test_no_tracked_file_has_a_secret_or_an_identifier() -> None:
     secrets, binary = {}, set()

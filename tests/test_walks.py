@@ -55,6 +55,7 @@ def test_a_file_that_is_put_in_the_way_of_a_bar_is_one_file_more(fill: dict[str,
     assert after["numbers"]["folders"] == fill["numbers"]["folders"]
 
 
+@pytest.mark.long
 def test_a_fill_goes_from_the_feed_over_the_venue_and_the_engine_to_the_book_and_no_further(
     fill: dict[str, Any],
 ) -> None:

@@ -9,6 +9,8 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from tests.support.checkout import ROOT, copy_package, environment
 
 UP: Final = {
@@ -68,6 +70,7 @@ def is_building(name: str) -> bool:
     return (ROOT / "src" / "quantd" / name).is_symlink()
 
 
+@pytest.mark.long
 def test_a_planted_import_that_goes_up_is_named_and_so_is_a_room_without_a_place(tmp_path: Path) -> None:
     root = copy_package(tmp_path)
     shutil.copy(ROOT / "pyproject.toml", root)

@@ -3,6 +3,8 @@
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from scripts.words import KEPT, PLACES, ROOT, Binding, bindings, bindings_of
 
 SOURCE = '''
@@ -48,6 +50,7 @@ def here() -> list[Binding]:
     return list(bindings_of(PLACES))
 
 
+@pytest.mark.long
 def test_the_packages_of_the_product_and_the_tests_are_read() -> None:
     assert {Path(binding.module).parts[0] for binding in here()} <= {Path(p).parts[0] for p in PLACES}
     assert all((ROOT / place).is_dir() for place in PLACES)

@@ -29,6 +29,7 @@ def test_half_days_close_early_and_clock_changes_move_the_close() -> None:
     assert ns("2025-01-09") not in close, "a day of mourning has no session"
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", ["XNYS", "XLON", "XTKS", "XHKG"])
 def test_two_years_equal_the_reference_session_by_session(name: str) -> None:
     import exchange_calendars  # type: ignore[import-untyped]
@@ -156,6 +157,7 @@ def test_an_instant_keeps_nine_digits_and_a_text_without_an_offset_needs_a_zone(
             instant_ns(wrong)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["XTAE", "ASEX", "TASE"])
 def test_a_calendar_that_the_library_cannot_build_is_refused_by_name(name):
     with pytest.raises(CalendarNotBuilt, match=rf'"{name}" cannot be built with the installed exchange_calendars \d'):

@@ -170,6 +170,7 @@ ATTACKS = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-231")
 async def test_no_attack_reads_or_changes_anything(tmp_path, caplog):
     assert len({attack.name for attack in ATTACKS}) == len(ATTACKS) >= 90
@@ -226,6 +227,7 @@ async def wait_until(seen: Callable[[], Awaitable[bool]], within_s: float = 60.0
     pytest.fail(f"not within {within_s} s")
 
 
+@pytest.mark.long
 async def test_changes_of_tokens_apply_without_a_restart_and_close_open_streams(tmp_path):
     async with attacked(tmp_path) as (world, _):
 
@@ -256,6 +258,7 @@ async def test_changes_of_tokens_apply_without_a_restart_and_close_open_streams(
         assert await status(new_owner) == 200
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", ["[{]", '[{"name": "x"}]', "mode", "link", "folder", "pipe", "digest", "twice"])
 async def test_a_file_of_tokens_that_cannot_be_trusted_grants_nothing_and_leaves_the_owner(tmp_path, damage):
     async with attacked(tmp_path) as (world, secrets):
@@ -286,6 +289,7 @@ async def test_a_file_of_tokens_that_cannot_be_trusted_grants_nothing_and_leaves
         assert "tokens.json" in alert
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-235")
 async def test_a_flood_without_a_token_is_limited_and_the_owner_is_not(tmp_path):
     async with attacked(tmp_path) as (world, secrets):
@@ -308,6 +312,7 @@ async def test_a_flood_without_a_token_is_limited_and_the_owner_is_not(tmp_path)
         assert (await sent(world, secrets, post("owner", 200, BEARER + "{owner}")))[0] == 200
 
 
+@pytest.mark.long
 async def test_wrong_tokens_of_a_stranger_do_not_lock_the_owner_out(tmp_path):
     async with attacked(tmp_path) as (world, secrets):
         guesses = [(await sent(world, secrets, get("x", 401, STATUS, f"{BEARER}{k}")))[0] for k in range(14)]
@@ -316,6 +321,7 @@ async def test_wrong_tokens_of_a_stranger_do_not_lock_the_owner_out(tmp_path):
         assert (await sent(world, secrets, post("trade", 200, BEARER + "{trade}")))[0] == 200
 
 
+@pytest.mark.long
 async def test_the_journal_names_the_token_and_replays_to_the_same_state(tmp_path):
     async with attacked(tmp_path) as (world, secrets):
         save_config(world.folder, world.config, tmp_path / "config.toml", (), {})

@@ -23,7 +23,7 @@ def trading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 
 @pytest.mark.requirement("R-235")
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["headers", "streams"])
 @pytest.mark.parametrize("halts", [3, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_flood_of_connections_without_a_token_keeps_nobody_from_halting(
@@ -52,6 +52,7 @@ async def test_a_flood_of_reads_does_not_make_a_probe_take_the_daemon_for_dead(t
         assert set(probes) == {200}
 
 
+@pytest.mark.long
 async def test_streams_of_anybody_leave_two_for_tokens_of_scope_trade(tmp_path: Path) -> None:
     async with standing_at_the_end(tmp_path) as world, contextlib.AsyncExitStack() as stack:
         tokens = {name: created(world.folder, name, name)[1] for name in ("read", "trade")}
@@ -68,6 +69,7 @@ async def test_streams_of_anybody_leave_two_for_tokens_of_scope_trade(tmp_path: 
         assert [await opened("trade") for _ in range(3)] == [200, 200, 503]
 
 
+@pytest.mark.long
 async def test_a_stream_whose_client_has_left_gives_its_place_back_without_a_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,7 @@ ATTACKS = (
 )
 
 
+@pytest.mark.long
 async def test_no_attack_opens_a_session_or_changes_anything(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

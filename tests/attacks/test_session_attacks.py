@@ -92,6 +92,7 @@ async def signed_in(world: World, **what: str) -> tuple[str, str]:
         return secret, (await response.json())["csrf"]
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-231")
 async def test_no_attack_on_the_sign_in_reads_or_changes_anything(tmp_path, monkeypatch, caplog):
     assert len({attack.name for attack in ATTACKS}) == len(ATTACKS) >= 40
@@ -134,6 +135,7 @@ async def test_no_attack_on_the_sign_in_reads_or_changes_anything(tmp_path, monk
         assert (await sent(world, secrets, post("halt", 200, COOKIE, OWN, CSRF, body=HALT)))[0] == 200
 
 
+@pytest.mark.long
 async def test_sessions_end_and_those_of_one_token_do_not_end_those_of_another(tmp_path, monkeypatch):
     async with attacked(tmp_path) as (world, secrets):
         owner, _ = await signed_in(world, token=world.token)
@@ -152,6 +154,7 @@ async def test_sessions_end_and_those_of_one_token_do_not_end_those_of_another(t
         assert await status(owner) == 401
 
 
+@pytest.mark.long
 async def test_guessed_tokens_at_the_sign_in_are_counted(tmp_path):
     async with attacked(tmp_path) as (world, _):
         statuses = []

@@ -104,6 +104,7 @@ def written(folder: Path, attacks: tuple[Attack, ...]) -> None:
     (folder / "mine.py").write_text(POLICY + "".join(branches) + "    return None\n")
 
 
+@pytest.mark.long
 def test_no_point_changes_another_or_ends_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bars: pl.DataFrame
 ) -> None:

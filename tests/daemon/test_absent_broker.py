@@ -74,6 +74,7 @@ def received(subscriber: Subscriber, topics: str | tuple[str, ...]) -> list[Line
     return [line for line in subscriber.lines() if line[0].startswith(topics)]
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-181")
 def test_what_waited_for_a_broker_is_what_the_journal_gives(tmp_path: Path, broker: Mosquitto) -> None:
     with running(tmp_path, config(broker)) as daemon:

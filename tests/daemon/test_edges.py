@@ -41,6 +41,7 @@ def test_a_crowd_of_connections_takes_no_descriptor_from_the_store(tmp_path: Pat
         assert len(daemon.written("err")) < 2_000
 
 
+@pytest.mark.long
 def test_a_process_that_may_open_too_few_files_does_not_start(tmp_path: Path) -> None:
     with (
         pytest.raises(AssertionError, match=r"may open 64 files.*Raise the limit: ulimit -n"),
@@ -79,6 +80,7 @@ def test_people_are_told_the_token_of_the_folder_that_the_run_is_in(tmp_path: Pa
 STEERING = "red\x1b]0;pwned\x07 \x1b[31m \x9b31m \u202e"
 
 
+@pytest.mark.long
 def test_text_of_a_policy_cannot_steer_the_terminal_of_any_command(tmp_path: Path) -> None:
     (tmp_path / "steers.py").write_text(f"def act(view):\n    raise ValueError({STEERING!a})\n")
     write(

@@ -93,7 +93,7 @@ def test_its_steps_are_targets_that_test_lint_type_and_check_imports(tmp_path):
 
 @pytest.mark.requirement("R-229")
 def test_bytecode_is_kept_also_where_the_image_turns_it_off():
-    words = ["make", '--eval=print: ; @echo "bytecode: $$PYTHONDONTWRITEBYTECODE"', "print"]
+    words = ["make", "--no-print-directory", '--eval=print: ; @echo "bytecode: $$PYTHONDONTWRITEBYTECODE"', "print"]
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "MAKEFLAGS": ""}
     process = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert process.stdout == "bytecode: \n"

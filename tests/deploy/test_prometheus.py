@@ -59,6 +59,7 @@ def test_promtool_accepts_the_configuration_with_a_token_and_with_tls(tmp_path: 
     assert output.count("rules found") == len(list((FILES / "rules").glob("*.yml")))
 
 
+@pytest.mark.long
 def test_promtool_accepts_each_rule_and_each_case_of_the_rules_passes() -> None:
     promtool("check", "rules", *sorted((FILES / "rules").glob("*.yml")))
     promtool("test", "rules", *sorted((FILES / "tests").glob("*.yml")))
@@ -110,6 +111,7 @@ def test_each_rule_tells_how_bad_it_is_and_what_to_do() -> None:
     assert headings == set(rules())
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-203")
 async def test_each_metric_of_a_rule_or_a_panel_is_in_a_scrape_and_promtool_has_no_remark(tmp_path: Path) -> None:
     async with standing_at_the_end(tmp_path) as world, world.session.get("/metrics") as response:

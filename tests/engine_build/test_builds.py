@@ -178,6 +178,7 @@ def built(first_build, tmp_path):
     return Checkout(tmp_path)
 
 
+@pytest.mark.long
 def test_a_build_is_one_folder_and_the_next_start_uses_it(built):
     assert built.state() == "release |"
     assert {entry.name for entry in built.builds.iterdir()} == {"lock", *built.made()}
@@ -272,6 +273,7 @@ def wait_for(happened):
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_a_background_build_is_not_waited_for_and_has_the_lowest_priority(bare):
     # its compiler waits until this test has seen that the command came back
     text = f"nice > {bare.folder}/priority\nwhile [ ! -e {bare.folder}/seen ]; do sleep 0.1; done\nexit 1"
@@ -286,6 +288,7 @@ def test_a_background_build_is_not_waited_for_and_has_the_lowest_priority(bare):
     wait_for(lambda: "own-cc failed with exit code 1" in bare.state(**environ))
 
 
+@pytest.mark.long
 def test_a_build_that_is_killed_leaves_nothing_to_load_and_the_next_one_removes_the_rest(bare):
     words = [sys.executable, "-m", "quantd.engine_build", "build"]
     environ = bare.environment(CC=compiler(bare.folder, f"touch {bare.folder}/begun\nexec sleep 600"))
@@ -303,6 +306,7 @@ def test_a_build_that_is_killed_leaves_nothing_to_load_and_the_next_one_removes_
     assert list(bare.builds.glob(".making-*")) == []
 
 
+@pytest.mark.long
 def test_a_compiler_that_fails_is_named_with_the_package_that_helps_and_not_tried_again_by_itself(bare):
     process = bare.build(CC="false")
     assert process.returncode == 1
@@ -317,6 +321,7 @@ def test_a_compiler_that_fails_is_named_with_the_package_that_helps_and_not_trie
     assert bare.state() == "uncompiled | it was not built yet; make build compiles it"
 
 
+@pytest.mark.long
 def test_a_machine_without_a_compiler_says_which_package_helps(bare):
     message = "there is no C compiler; install one (Debian: apt-get install gcc python3."
     assert f"uncompiled | {message}" in bare.state(PATH="/nonexistent")
@@ -354,6 +359,7 @@ def test_a_refusal_of_a_listed_module_is_the_reason(bare):
     assert f"trading/small.py:{line}: the local b holds a number and has no type; declare b: int" in process.stderr
 
 
+@pytest.mark.long
 def test_a_refusal_of_a_class_that_extends_a_compiled_one_is_the_reason(bare):
     text = (
         "from quantd.trading.small import Book\n\n\nclass Shelf(Book):\n    def fill(self):\n        self.size = 1.5\n"
@@ -438,6 +444,7 @@ def test_another_compiler_compiles_every_module_again(built, versions):
         assert built.compiled(**environ) == 2
 
 
+@pytest.mark.long
 def test_a_change_of_the_program_that_builds_takes_all_libraries_from_the_build_before(built):
     before = digests(built)
     file = built.folder / "src/quantd/engine_build/builder.py"

@@ -258,6 +258,7 @@ def test_a_private_name_of_a_listed_module_is_not_imported():
     assert lines == ["trading/one.py:2: _own of risk/two.py is private: Python does not see it; give it a public name"]
 
 
+@pytest.mark.long
 def test_every_module_of_the_list_is_declared_without_refusal():
     analysis = declare(builder.read, recipe.MODULES, recipe.INNER_LOOPS)
     assert analysis.refusals == ()
@@ -411,6 +412,7 @@ def test_a_subclass_of_a_module_that_is_not_listed_is_refused_with_the_listed_on
     assert sorted(extending(unlisted_modules, {"Core"})) == ["risk/late.py", "risk/state.py"]
 
 
+@pytest.mark.long
 def test_no_class_of_this_repository_hides_or_replaces_what_a_compiled_one_has():
     surface = Surface(builder.read, recipe.MODULES)
     classes = {name for module in recipe.MODULES for name in surface.of(module).classes}

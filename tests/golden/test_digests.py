@@ -30,6 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("golden")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_a_run_has_its_kept_results(name: str, folder: Path) -> None:
     assert difference(name, kept().get(name), row_of(RUNS[name].make(folder))) == ""

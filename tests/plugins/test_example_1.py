@@ -130,6 +130,7 @@ def test_its_policy_trades_under_its_limit_and_its_sink_has_the_alerts(site: Sit
     assert "the price is above max_price" in site.quantd(tmp_path, "why", "QQQ").stdout
 
 
+@pytest.mark.long
 def test_its_feed_brings_bars(site: Site, tmp_path: Path) -> None:
     dates = ("--calendar", "24/7", "--from", "2024-01-01", "--to", "2024-01-31", "--out", "bars.parquet", "--json")
     done = site.quantd(tmp_path, "data", "fetch", "SPY", "--source", "sawtooth", "--exchange", "north", *dates)
@@ -137,6 +138,7 @@ def test_its_feed_brings_bars(site: Site, tmp_path: Path) -> None:
         assert json.loads(done.stdout)["bars"] == 31
 
 
+@pytest.mark.long
 def test_its_command_is_listed_and_answers(site: Site, tmp_path: Path) -> None:
     files = [PROJECT / "command" / "halted.py"]
     listed = site.quantd(tmp_path, "--help").stdout

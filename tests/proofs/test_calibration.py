@@ -26,6 +26,7 @@ def test_paired_tests_reject_one_in_twenty_and_are_conservative_where_their_assu
     assert size_of(rows, "paired t").power > 0.5
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-252")
 def test_tests_of_equal_ratios_reject_one_in_twenty_of_normal_returns() -> None:
     rows = list(calibration.equal_sharpe(100, laws=NORMAL))
@@ -42,12 +43,14 @@ def test_the_probabilistic_ratio_is_a_probability() -> None:
     assert row.uniform_p > 0.001
 
 
+@pytest.mark.long
 def test_the_best_of_ten_is_found_better_one_time_in_twenty_without_skill() -> None:
     for row in calibration.best_of_many(60, laws=NORMAL):
         assert row.size <= 0.15, row
         assert row.power > 0.25, row
 
 
+@pytest.mark.long
 def test_the_best_of_twenty_is_believed_seldom_without_skill() -> None:
     rows = list(calibration.deflated(300, laws=NORMAL))
     assert value_of(rows, "deflated Sharpe above 0.95, best of 20, correlation 0, no skill") <= 0.02
@@ -62,11 +65,13 @@ def test_noise_is_overfit_with_probability_one_half() -> None:
     assert value_of(rows, "probability of overfitting of 20 trials, one of ratio 0.2, mean") < noise - 0.1
 
 
+@pytest.mark.long
 def test_intervals_hold_the_true_ratio_nineteen_times_in_twenty() -> None:
     for row in calibration.coverage(150, laws=NORMAL):
         assert 0.89 <= row.value <= 0.99, row
 
 
+@pytest.mark.long
 def test_adjusted_p_values_keep_their_errors() -> None:
     for row in calibration.families(400):
         if "power" in row.name:

@@ -12,6 +12,7 @@ def assembly():
     return assemble(read(CONFIG, ("feed.start=2008-06-02", "feed.end=2009-12-31")))
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-161")
 def test_the_books_of_five_agents_add_up_to_the_house_at_every_bar(assembly):
     figures, shell, _ = prove(assembly)

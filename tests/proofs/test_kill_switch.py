@@ -81,7 +81,7 @@ def test_halt_and_every_mark_survive_a_kill_9(tmp_path: Path) -> None:
         d.stop()
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("trigger", ["file", "signal"])
 def test_a_kill_switch_that_is_pulled_before_the_daemon_is_ready_holds_from_the_first_bar(
     tmp_path: Path, trigger: str

@@ -49,6 +49,7 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, Found]:
     return msgspec.json.decode(process.stdout, type=dict[str, Found])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", FEATURES)
 def test_every_step_of_a_recorded_run_is_as_recorded_and_so_is_the_account_at_its_end(
     name: str, outcomes: dict[str, Found]
@@ -93,6 +94,7 @@ def test_a_store_that_is_missing_is_named_with_the_remedy(monkeypatch: pytest.Mo
         path_of("portfolios")
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.requirement("R-232")
 @pytest.mark.parametrize("name", FEATURES)
 def test_no_store_names_a_machine_a_user_or_a_secret(name: str) -> None:
@@ -109,6 +111,7 @@ def test_a_name_of_this_machine_in_a_store_is_found(tmp_path: Path) -> None:
     assert all("config.toml" in finding for finding in named)
 
 
+@pytest.mark.long
 def test_each_store_is_sound_without_a_holder_of_its_lease_and_bundled_to_the_same_bytes(tmp_path: Path) -> None:
     for name in FEATURES:
         unpack(path_of(name), tmp_path / name)

@@ -79,6 +79,7 @@ def test_comparing_changes_nothing_of_the_run(tmp_path: Path, plain: dict) -> No
     assert alone["verdict"] == "Not compared with equal weight."
 
 
+@pytest.mark.long
 def test_trials_are_counted_by_what_was_tried(tmp_path: Path) -> None:
     assert told(tmp_path, None, "--no-compare")["trials"] == 1
     assert told(tmp_path, None, "--no-compare")["trials"] == 1

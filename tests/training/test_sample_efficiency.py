@@ -98,6 +98,7 @@ def test_each_variant_of_dqn_is_the_plain_one_with_one_part():
         assert plan.market.costs.commission_bp == 10.0
 
 
+@pytest.mark.long
 @pytest.mark.requirement("F-22", "F-29", "F-30", "F-36", "F-39")
 @pytest.mark.parametrize("name", PACES)
 def test_each_learner_is_timed_with_its_peak_memory(name: str, monkeypatch: pytest.MonkeyPatch):
@@ -119,6 +120,7 @@ def test_one_four_and_eight_accounts_are_stepped_side_by_side(capsys: pytest.Cap
     assert sizes[0].symbols == sizes[1].symbols
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-249", "F-01", "F-02", "F-03", "F-04")
 @pytest.mark.parametrize(
     "name",

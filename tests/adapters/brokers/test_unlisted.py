@@ -33,6 +33,7 @@ RIGS = [
 ]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("make_rig", RIGS)
 @pytest.mark.parametrize("parts", [[(10, 0)], [(4, 1), (6, -1)], [(3, 1), (3, 0), (4, -1)], [(9, 1), (1, 0)], [(7, 0)]])
 async def test_an_order_of_which_executions_are_never_listed_is_booked_by_its_own_record(

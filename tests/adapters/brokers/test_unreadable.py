@@ -150,6 +150,7 @@ ALPACA: dict[str, tuple[Callable[[AlpacaRig], Awaitable[set[str]]], Callable[[Al
 }  # fmt: skip
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", ALPACA)
 async def test_a_bad_item_of_a_list_of_alpaca_loses_itself_only(alpaca: AlpacaRig, name: str) -> None:
     read, place = ALPACA[name]
@@ -247,6 +248,7 @@ KRAKEN: dict[str, tuple[Callable[[CcxtRig], Awaitable[set[str]]], str, str]] = {
 }
 
 
+@pytest.mark.quick_cases(1)
 @needs_ccxt
 @pytest.mark.parametrize("name", KRAKEN)
 async def test_a_bad_item_of_a_list_of_kraken_loses_itself_only(kraken: CcxtRig, name: str) -> None:
@@ -278,6 +280,7 @@ async def test_a_bad_item_of_a_list_of_kraken_loses_itself_only(kraken: CcxtRig,
     assert kraken.broker.set_aside()  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 @needs_ccxt
 async def test_an_own_order_whose_record_cannot_be_read_is_unknown_and_never_missing(kraken: CcxtRig) -> None:
     basket = kraken.basket(Row(0, 3))

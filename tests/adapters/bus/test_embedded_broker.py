@@ -80,6 +80,7 @@ async def test_port_zero_is_a_free_port_that_can_be_read_and_the_daemons_message
     subscriber.close()
 
 
+@pytest.mark.long
 async def test_retained_messages_reach_only_those_who_subscribed_to_them(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ async def test_a_session_that_comes_back_is_served_while_others_subscribe(broker
     await asyncio.gather(crowd(1), crowd(2), comes_back())
 
 
+@pytest.mark.long
 async def test_only_the_daemon_may_publish(broker: EmbeddedBroker, tmp_path: Path) -> None:
     publish(broker, STATUS, "forged")
     assert publish(broker, STATUS, "forged", "-u", broker.publisher[0], "-P", "guess") == 5
@@ -274,6 +276,7 @@ def test_a_client_of_another_version_is_refused_in_the_form_of_its_version(
             assert client.recv(100) == b""
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     "packet",
     [

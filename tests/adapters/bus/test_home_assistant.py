@@ -15,6 +15,7 @@ from tests.support.mqtt import Mosquitto, Subscriber, until
 TOPIC = "homeassistant/device/quantd_quantd_paper/config"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("group", "alerts_topic"), [("0s", "alerts/+/+"), ("1m", "alert_groups")])
 async def test_each_sensor_of_the_document_has_a_topic_and_a_value(
     tmp_path: Path, group: str, alerts_topic: str

@@ -95,6 +95,7 @@ async def test_with_protocol_5_all_arrives_in_order_and_the_will_is_said(mosquit
     await until(lambda: (STATUS, "offline") in subscriber.lines(), "the last will")
 
 
+@pytest.mark.long
 async def test_restarts_of_the_broker_lose_and_double_nothing_over_mqtt_5(mosquitto: Mosquitto, tmp_path: Path) -> None:
     subscriber = mosquitto.subscribe("-q", "1", "-c", "-i", "durable", "-t", "quantd/paper/alerts/#")
     await until(lambda: "durable" in (tmp_path / "mosquitto.log").read_text(), "the subscription")

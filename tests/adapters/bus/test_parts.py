@@ -89,6 +89,7 @@ def sent(effect: Effect) -> list[Message]:
     return entries(speaker).messages(9, encode(Tick(TS), [effect]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("effect", "kind"), LONG, ids=lambda value: getattr(value, "kind", str(value)[:8]))
 def test_a_long_payload_is_sent_in_parts_below_the_bound_and_each_is_valid(effect: Effect, kind: str) -> None:
     messages = sent(effect)
@@ -103,6 +104,7 @@ def test_a_long_payload_is_sent_in_parts_below_the_bound_and_each_is_valid(effec
         assert body(message)["id"] == message.id
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("effect", [effect for effect, _ in LONG], ids=range(len(LONG)))
 def test_the_parts_joined_are_the_whole_payload(effect: Effect, monkeypatch: pytest.MonkeyPatch) -> None:
     messages = sent(effect)

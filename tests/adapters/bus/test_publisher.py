@@ -100,6 +100,7 @@ async def test_a_killed_publisher_is_offline_for_present_and_later_subscribers(m
     later.close()
 
 
+@pytest.mark.long
 async def test_a_daemon_that_falls_over_is_offline_although_it_takes_leave_of_the_broker(mosquitto: Mosquitto) -> None:
     now = mosquitto.subscribe("-t", STATUS)
     crash = "asyncio.get_running_loop().call_later(0.5, asyncio.current_task().cancel)"
@@ -200,6 +201,7 @@ async def test_while_the_broker_is_away_nothing_waits_for_it_and_the_counters_sa
     assert outbox.depth() == 1_000
 
 
+@pytest.mark.long
 async def test_a_broker_that_hangs_does_not_hold_up_the_stop_and_says_offline_when_it_wakes(
     mosquitto: Mosquitto,
 ) -> None:
@@ -232,6 +234,7 @@ async def test_a_broker_that_accepts_and_never_answers_does_not_hold_up_the_stop
         assert not bus.online
 
 
+@pytest.mark.long
 async def test_a_broker_that_never_answers_costs_no_file_descriptors() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         quick = MqttSettings(
@@ -290,6 +293,7 @@ def connections(folder: Path) -> int:
     )
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.requirement("R-181")
 @pytest.mark.parametrize(
     ("most_bytes", "long", "kind"),
@@ -340,6 +344,7 @@ async def test_a_broker_of_mqtt_5_that_names_its_limit_is_never_sent_a_longer_pa
     broker.stop()
 
 
+@pytest.mark.long
 async def test_pauses_between_connections_grow_while_connections_end_early(tmp_path: Path) -> None:
     """A broker that acknowledges nothing and closes at each publication is not flooded, and nothing is set aside."""
     times: list[float] = []

@@ -18,6 +18,7 @@ from quantd.trading.instruments import NANO
 needs_ccxt = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
 
 
+@pytest.mark.long
 def test_no_module_of_the_adapters_imports_ccxt() -> None:
     code = (
         "import sys, pkgutil, importlib\n"

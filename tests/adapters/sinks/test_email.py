@@ -111,6 +111,7 @@ async def test_every_answer_but_an_acceptance_is_a_failed_delivery(server: MailS
     assert server.ids == [ALERT.id]
 
 
+@pytest.mark.long
 async def test_a_server_that_hangs_or_is_away_is_a_failed_delivery(server: MailServer) -> None:
     sink, server.silent = of(server, timeout_s=1.0), True
     assert str(await failure(sink)) == "no answer within 1 s"

@@ -17,6 +17,7 @@ from tests.support.store import AGENTS, START, UNIVERSE, batch, entries
 RUN = "7f3k2m1a"
 
 
+@pytest.mark.long
 def test_postgresql_holds_what_sqlite_holds(postgres, tmp_path):
     url = postgres.where
     day = entries(300, 5)
@@ -76,6 +77,7 @@ def test_a_server_that_is_away_is_a_failing_store(tmp_path):
             Store.open(wrong, state=tmp_path / "state")
 
 
+@pytest.mark.long
 def test_a_server_that_crashes_between_and_within_commits_costs_nothing(postgres, crash):
     """What failed is tried again, as the daemon does: nothing is lost and nothing is there twice."""
     day = entries(120, 8)

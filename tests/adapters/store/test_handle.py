@@ -49,6 +49,7 @@ def batched_alike(one: Desk, many: Desk, seed: int, cuts: list[int], twice: bool
     assert models(many) == models(one)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-008")
 @settings(max_examples=examples(15), deadline=None)
 @given(seed=st.integers(0, 10_000), cuts=st.lists(st.integers(1, 40), min_size=1, max_size=12), twice=st.booleans())
@@ -59,6 +60,7 @@ def test_the_read_models_do_not_depend_on_how_entries_were_batched_or_when_the_p
     batched_alike(Desk(one, one), Desk(many, many), seed, cuts, twice)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("twice", [False, True])
 def test_nor_do_they_in_postgresql(cluster, tmp_path, twice):
     one, many = (Desk(new_schema(cluster), tmp_path / name) for name in ("one", "many"))
@@ -152,6 +154,7 @@ def test_runs_are_listed_and_an_ended_one_cannot_be_continued(desk):
         assert len(list(store.entries("second00"))) == 10
 
 
+@pytest.mark.long
 def test_a_reader_sees_committed_batches_while_the_writer_is_at_work(desk):
     day = entries(100)
     with desk.open() as store:
@@ -179,6 +182,7 @@ def test_a_changed_journal_row_is_found_when_it_is_read(desk):
         list(desk.read_only().entries(RUN))
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("lost", ["the last row", "the first row", "the file", "the head", "the row of the head"])
 def test_a_journal_that_lost_something_is_not_opened(desk, lost):
     with desk.open() as store:

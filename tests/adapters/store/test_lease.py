@@ -81,6 +81,7 @@ def test_a_lease_is_renewed_while_nothing_is_committed(desk):
         assert expires > time.time_ns()
 
 
+@pytest.mark.long
 def test_what_is_not_renewed_is_not_counted_on_before_it_runs_out(desk):
     with desk.open(account=ACCOUNT, lease_s=0.5) as store:
         lease = store.lease
@@ -101,6 +102,7 @@ def test_what_is_not_renewed_is_not_counted_on_before_it_runs_out(desk):
         assert lease.token == 1
 
 
+@pytest.mark.long
 def test_a_crashed_leader_is_followed_at_once_in_its_own_folder_and_after_the_lease_elsewhere(postgres, tmp_path):
     child = leader(postgres, 6.0)
     assert child.stdout is not None
@@ -171,6 +173,7 @@ def test_the_first_is_stopped_the_second_takes_the_lease_and_the_first_wakes_and
         child.stdout.close()
 
 
+@pytest.mark.long
 def test_a_leader_that_sleeps_within_a_commit_is_thrown_out_by_the_server(postgres, tmp_path):
     with postgres.open(account=ACCOUNT, holder="sleeper", lease_s=1.0) as store:
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)

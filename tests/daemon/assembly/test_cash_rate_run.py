@@ -123,6 +123,7 @@ def write_plain(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_a_snapshot_goes_on_alike_and_one_of_before_there_was_interest_is_read(tmp_path: Path) -> None:
     assembly = assemble(read_config(Options(folder_of(tmp_path))))
     straight, restored = straight_and_restored(assembly)
@@ -138,6 +139,7 @@ def test_a_snapshot_goes_on_alike_and_one_of_before_there_was_interest_is_read(t
     assert set(msgspec.msgpack.decode(freeze(old))) == set(Frozen.__struct_fields__) - absent
 
 
+@pytest.mark.long
 def test_the_series_is_the_risk_free_rate_of_backtest_comparison_and_report(tmp_path: Path) -> None:
     folder_of(tmp_path)
     answer(quantd(tmp_path, "run", "--json", "--quiet"))
@@ -170,6 +172,7 @@ def test_the_series_is_the_risk_free_rate_of_backtest_comparison_and_report(tmp_
     assert quantd(tmp_path, "backtest").stdout.count(said) == 1
 
 
+@pytest.mark.long
 def test_a_report_whose_series_is_gone_says_so(tmp_path: Path) -> None:
     config = read_config(Options(folder_of(tmp_path)))
     answer(quantd(tmp_path, "run", "--json", "--quiet"))

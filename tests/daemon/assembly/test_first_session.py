@@ -94,6 +94,7 @@ profile = "research"
     return folder / "config.toml"
 
 
+@pytest.mark.long
 def test_the_lookback_is_taken_from_the_bars_before_the_start(bars: pl.DataFrame, tmp_path: Path) -> None:
     """[feed] warmup is shorter than the lookback: more bars are read, and the start stays."""
     days = bars["ts"].unique().sort()
@@ -105,6 +106,7 @@ def test_the_lookback_is_taken_from_the_bars_before_the_start(bars: pl.DataFrame
     assert backtest["performance"]["samples"] == 300
 
 
+@pytest.mark.long
 def test_a_start_without_bars_before_it_moves_and_says_so(bars: pl.DataFrame, tmp_path: Path) -> None:
     config = config_of(tmp_path, bars, "")
     out = command(tmp_path, "backtest", "-c", str(config)).stdout
@@ -112,6 +114,7 @@ def test_a_start_without_bars_before_it_moves_and_says_so(bars: pl.DataFrame, tm
     assert "Sharpe difference     +0.00" in out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("start", "begins"), [("2017-07-17", "2017-07-18"), ("2019-01-02", "2019-01-03"), ("2017-07-19", "2017-07-19")]
 )
@@ -129,6 +132,7 @@ def test_a_run_begins_where_a_coin_without_weekend_bars_has_a_price(tmp_path: Pa
     assert f"equal weight {begins[:8]}" in out
 
 
+@pytest.mark.long
 def test_benchmarks_of_a_report_begin_with_the_longest_lookback_of_any(bars: pl.DataFrame, tmp_path: Path) -> None:
     more = '[study]\nbenchmarks = ["equal_weight", "S00", "momentum"]\n'
     config = config_of(tmp_path, bars, "", more).read_text().replace("LOOKBACK = 252", "")

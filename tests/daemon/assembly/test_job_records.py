@@ -83,6 +83,7 @@ def test_a_job_beside_the_loop_has_a_worker_and_one_in_it_has_none() -> None:
         JobRecord("x", 1, "x", lane="x")
 
 
+@pytest.mark.long
 def test_the_names_of_jobs_need_no_worker() -> None:
     program = (
         "import sys; from quantd.daemon.assembly.names import known_names; assert 'parity' in known_names().jobs; "

@@ -90,6 +90,7 @@ def test_a_run_taken_up_from_snapshots_has_the_digest_of_one_that_went_on(tmp_pa
     assert restored.digest.hexdigest() == straight.digest.hexdigest()
 
 
+@pytest.mark.long
 def test_signals_hold_less_by_a_macro_feature(tmp_path: Path) -> None:
     macro = f'macro = [{{ name = "vix", path = "{ROOT}/data/vix_daily.parquet" }}]\n'
     agent = 'name = "even"\npolicy = "signals"\ncapital = 0.5\nparams = { features = { momentum_60 = 1.0 }, top = 2'

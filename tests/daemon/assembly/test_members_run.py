@@ -85,6 +85,7 @@ def test_a_universe_whose_members_never_change_is_the_universe_without_dates(ran
     assert ran(ALWAYS).digest == ran(ALWAYS, without).digest
 
 
+@pytest.mark.long
 def test_other_dates_are_another_market(ran):
     results = [ran(DATED), ran([*DATED[:-1], "QQQ,2020-01-02,"])]
     assert results[0].digest != results[1].digest
@@ -98,6 +99,7 @@ def test_members_that_join_later_change_nothing_before(ran):
     assert not early.fills.equals(late.fills)
 
 
+@pytest.mark.long
 def test_rules_around_the_policy_keep_to_the_members(ran):
     text = TEXT + "sizing = { regime = { bull = 1.0, bear = 0.5, volatile = 0.5, spread = 0.9 } }\n"
     assert "QQQ" not in held(ran(DATED, text))

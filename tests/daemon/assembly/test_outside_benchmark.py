@@ -38,6 +38,7 @@ def note_of(result: dict) -> str:
     return note
 
 
+@pytest.mark.long
 def test_a_benchmark_outside_the_universe_changes_neither_a_trade_nor_the_digest(tmp_path: Path) -> None:
     plain, outside = run(tmp_path, OTHERS), run(tmp_path, OUTSIDE)
     assert outside["digest"] == plain["digest"]
@@ -47,6 +48,7 @@ def test_a_benchmark_outside_the_universe_changes_neither_a_trade_nor_the_digest
     assert note_of(outside).startswith("Benchmark SPY, which is not traded: +")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("with_path", [False, True])
 def test_its_own_file_gives_the_same_figures_as_the_feeds(tmp_path: Path, with_path: bool) -> None:
     own_file(tmp_path, spy(), "spy.parquet")
@@ -59,6 +61,7 @@ def test_its_own_file_gives_the_same_figures_as_the_feeds(tmp_path: Path, with_p
     assert same == with_path, "without the actions beside it, its dividends are missing"
 
 
+@pytest.mark.long
 def test_bars_that_do_not_cover_the_run_are_a_note_and_not_a_figure(tmp_path: Path) -> None:
     text = OUTSIDE.replace('benchmark = "SPY"', 'benchmark = "SPY"\nbenchmark_path = "spy.parquet"')
     for first, last, words in (

@@ -166,6 +166,7 @@ def test_signals_trade_on_scores_and_the_run_is_replayed_to_its_digest(tmp_path:
     assert replay["policy_differences"] == 0
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-023")
 def test_one_switch_takes_a_series_out_of_a_run(tmp_path: Path) -> None:
     scores(tmp_path)

@@ -41,6 +41,7 @@ def rows(folder: Path, query: str) -> list[tuple[object, ...]]:
         return store.execute(query).fetchall()
 
 
+@pytest.mark.long
 def test_alerts_wait_in_the_store_while_the_webhook_is_away_and_arrive_after_the_next_start(tmp_path: Path) -> None:
     folder, plain = tmp_path / "with", tmp_path / "without"
     folder.mkdir()

@@ -5,6 +5,7 @@ import pytest
 from tests.support.command_line import answer, quantd, write
 
 
+@pytest.mark.long
 def test_reading_commands_need_no_daemon(ran):
     folder, run = ran
     orders = answer(quantd(folder, "orders", "--last", "3", "--json"))["orders"]

@@ -73,6 +73,7 @@ def test_a_command_of_another_package_is_listed_and_runs(tmp_path: Path) -> None
     assert (done.returncode, done.stdout) == (0, "forty-two\n")
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("module", "text", "why"),
     [
@@ -168,6 +169,7 @@ def loaded(folder: Path, lines: Iterable[str]) -> list[str]:
     return entries
 
 
+@pytest.mark.long
 def test_a_command_loads_the_libraries_that_its_configuration_needs_and_no_others(tmp_path: Path) -> None:
     never = f"{RARE} {SERVER} {STORE} structlog"
     entries = loaded(
@@ -190,6 +192,7 @@ def test_a_command_loads_the_libraries_that_its_configuration_needs_and_no_other
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_help_of_a_command_loads_neither_the_engine_nor_the_store_nor_a_server(tmp_path: Path) -> None:
     never = f"{RARE} {SERVER} {STORE} structlog {ENGINE} polars quantd.daemon.config"
     names = sorted(commands())
@@ -197,6 +200,7 @@ def test_the_help_of_a_command_loads_neither_the_engine_nor_the_store_nor_a_serv
     assert loaded(tmp_path, lines) == [f"{name} --help 0" for name in names]
 
 
+@pytest.mark.long
 def test_a_run_loads_no_library_of_models_vendors_or_certificates(tmp_path: Path) -> None:
     lines = [f"why QQQ: {RARE} {SERVER} structlog polars {ENGINE}", f"run --quiet: {RARE} alembic"]
     assert loaded(tmp_path, lines) == ["why QQQ 1", "run --quiet 0"]  # there is no store before the run

@@ -84,6 +84,7 @@ def shell(folder: Path, words: str, redirect: str) -> "subprocess.CompletedProce
     )  # fmt: skip
 
 
+@pytest.mark.long
 @needs_full
 @pytest.mark.parametrize(
     ("words", "redirect", "code"),

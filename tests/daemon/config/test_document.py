@@ -290,6 +290,7 @@ def test_files_that_are_named_and_missing_are_listed_with_their_lines():
     assert [(m.line, m.path) for m in files] == [(4, "feed.path"), (11, "agents[0].policy")]
 
 
+@pytest.mark.long
 @settings(max_examples=examples(150), deadline=None)
 @given(st.integers(0, len(TEXT)), st.text(max_size=4), st.integers(0, 6))
 def test_no_text_makes_it_crash(at, insert, delete):

@@ -88,6 +88,7 @@ def test_a_dotted_key_is_changed_where_it_stands() -> None:
     assert edited('feed.path = "a"   # bars\n', {("feed", "path"): "c"}) == 'feed.path = "c"   # bars\n'
 
 
+@pytest.mark.long
 def test_every_key_of_the_bundled_configuration_can_be_set_and_removed() -> None:
     text = (ROOT / "config.toml").read_text()
     for section, table in tomllib.loads(text).items():

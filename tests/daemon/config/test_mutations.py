@@ -252,6 +252,7 @@ def loses_nothing(text):
 BEFORE = limits_of(read(TEXT, KNOWN))
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-265")
 def test_five_hundred_slips_and_none_weakens_a_limit():
     accepted = 0

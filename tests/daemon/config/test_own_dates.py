@@ -96,6 +96,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
     return assembled(tmp_path_factory.mktemp("mixed"))
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-127")
 def test_policies_see_how_shares_and_bitcoin_move_together_by_date_and_never_ahead_of_time(mixed: Assembly) -> None:
     bars = pl.read_parquet(ROOT / "data" / "seed4_daily.parquet").pivot(on="symbol", index="ts", values="close")
@@ -118,6 +119,7 @@ def test_policies_see_how_shares_and_bitcoin_move_together_by_date_and_never_ahe
     assert by_date > 0.3
 
 
+@pytest.mark.long
 def test_beta_and_correlation_to_the_benchmark_are_of_the_same_dates(tmp_path: Path) -> None:
     params = "params = { features = { correlation_60 = 1.0, momentum_20 = 1.0 }, top = 2 }"
     assembly = assembled(tmp_path, CONFIG.replace('policy = "min_variance"', f'policy = "signals"\n{params}'))
@@ -168,6 +170,7 @@ def test_a_snapshot_from_before_rows_by_date_were_kept_has_those_of_the_gate(mix
     np.testing.assert_allclose(again.history.by_date.returns(60), shell.state.history.by_date.returns(60), rtol=1e-12)
 
 
+@pytest.mark.long
 def test_training_shows_the_rows_that_trading_has(mixed: Assembly) -> None:
     """At each close the features of a panel are those of the view, for a late asset and for the others."""
     first, last = (np.datetime64(day, "D").item() for day in ("2020-01-02", "2024-12-31"))
@@ -188,6 +191,7 @@ def test_training_shows_the_rows_that_trading_has(mixed: Assembly) -> None:
     assert count == 514
 
 
+@pytest.mark.long
 def test_a_walk_over_a_panel_shows_the_views_of_the_daemon(mixed: Assembly) -> None:
     first, last = (np.datetime64(day, "D").item() for day in ("2020-01-02", "2023-03-31"))
     panel = read_panel(ROOT / "data" / "seed4_daily.parquet", ROOT / "data" / "seed4_actions.csv", SYMBOLS, first, last)
@@ -283,6 +287,7 @@ def test_backtest_and_report_have_one_ratio_and_say_whose_closes_it_is_of(tmp_pa
     assert abs(at_known_prices - span["sharpe"]) > 0.02
 
 
+@pytest.mark.long
 def test_house_and_its_only_agent_have_one_ratio_in_a_report(tmp_path: Path) -> None:
     text = CONFIG.replace("start = 2022-12-14", "start = 2024-01-02").replace('"min_variance"', '"equal_weight"')
     (tmp_path / "config.toml").write_text(text + f'[quantd]\nname = "one"\nstate = "{tmp_path}/state"\n')

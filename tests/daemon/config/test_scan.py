@@ -120,6 +120,7 @@ def documents(draw):
     return writer.text, writer.lines
 
 
+@pytest.mark.long
 @settings(max_examples=examples(150), deadline=None)
 @given(documents())
 def test_every_thing_of_a_generated_text_is_found_on_the_line_it_was_written_on(document):

@@ -74,6 +74,7 @@ def names(log: Log, *stages: str) -> list[str]:
     return [name for stage, name in log if stage in stages]
 
 
+@pytest.mark.long
 def test_a_run_opens_begins_stops_and_closes_its_edges_in_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

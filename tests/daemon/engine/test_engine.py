@@ -794,6 +794,7 @@ def turning(view: object) -> np.ndarray:
     return 0.6 * np.sin(np.arange(n) * 1.7 + day * 2.1)
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("agents", [1, 3])
 @pytest.mark.parametrize("shortcut", ["all_filled", "same_book"])
 def test_a_shortcut_changes_no_effect(shortcut: str, agents: int, monkeypatch: pytest.MonkeyPatch) -> None:

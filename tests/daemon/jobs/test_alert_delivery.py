@@ -108,6 +108,7 @@ async def test_an_alert_that_was_not_acknowledged_before_a_crash_comes_again_wit
         assert len(receiver.ids) > 1
 
 
+@pytest.mark.long
 async def test_a_receiver_that_never_answers_does_not_hold_up_commands(tmp_path: Path, receiver: Receiver) -> None:
     receiver.silent = True
     async with desk(tmp_path, receiver) as d:
@@ -233,6 +234,7 @@ async def test_each_alert_has_its_own_topic_and_a_group_is_one_message_of_the_gr
         broker.stop()
 
 
+@pytest.mark.long
 async def test_a_group_that_no_broker_took_waits_in_the_store_for_the_next_start(tmp_path: Path) -> None:
     port = free_port()
     async with over_mqtt(tmp_path, port, 0.1) as (kit, counts):

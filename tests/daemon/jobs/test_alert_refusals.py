@@ -31,6 +31,7 @@ def texts(receiver: Receiver) -> list[str]:
     return [alert.text for alert in receiver.taken]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("status", [400, 403, 413, 422, 500])
 @pytest.mark.parametrize("group_s", [0.0, 0.05])
 async def test_a_refused_alert_is_set_aside_with_one_alert_and_the_others_are_delivered(
@@ -73,6 +74,7 @@ async def test_a_new_alert_does_not_wait_for_the_pause_of_a_refused_one(
     await receiver.stop()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
 async def test_a_receiver_that_refuses_everything_for_a_while_loses_nothing(tmp_path: Path, status: int) -> None:
     receiver = Receiver()
@@ -87,6 +89,7 @@ async def test_a_receiver_that_refuses_everything_for_a_while_loses_nothing(tmp_
     await receiver.stop()
 
 
+@pytest.mark.long
 async def test_refused_alerts_at_the_head_of_the_queue_hold_up_nothing_behind_them(tmp_path: Path) -> None:
     receiver = Receiver()
     receiver.rejects = {"poison": 413}

@@ -111,6 +111,7 @@ async def desk(folder: Path, case: Case, selection: Selection = alert_delivery.E
         alert_desk.kit.store.close()
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-185")
 async def test_a_server_that_is_down_then_hangs_then_refuses_gets_each_alert_once_in_order(
     tmp_path: Path, case: Case
@@ -167,6 +168,7 @@ async def test_only_selected_kinds_and_levels_are_queued(tmp_path: Path, case: C
         assert d.kit.store.waiting() == len(d.ids()), "the bus gets every alert"
 
 
+@pytest.mark.long
 async def test_the_delay_of_429_is_kept_and_a_stop_does_not_wait_for_it(tmp_path: Path) -> None:
     case = bot(tmp_path)
     await case.server.start()

@@ -36,6 +36,7 @@ def upkeep_of(kit: Kit, folder: Path, *sets: str) -> Jobs:
     return Jobs(kit.service, {"backup": work, "compact": work})
 
 
+@pytest.mark.long
 async def test_a_backup_and_a_compaction_beside_trading_leave_the_run_what_it_was(tmp_path: Path) -> None:
     of = world()
     kit = Kit(tmp_path, of)
@@ -112,6 +113,7 @@ async def test_a_job_that_fails_is_an_alert_and_trading_goes_on(
     kit.store.close()
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-228")
 def test_a_schedule_makes_a_backup_that_restores_to_the_same_run(tmp_path: Path) -> None:
     jobs = "".join(f'[[schedules]]\nname = "{do}"\ndo = "{do}"\nat = "close"\n' for do in ("backup", "compact"))
@@ -128,6 +130,7 @@ def test_a_schedule_makes_a_backup_that_restores_to_the_same_run(tmp_path: Path)
 LEARNED = 'name = "even"\npolicy = "models/shipped/scorer"\n'
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-228")
 @pytest.mark.parametrize("way", ["schedule", "command"])
 def test_a_backup_has_the_models_that_decide_and_a_restore_brings_them_back(way: str, tmp_path: Path) -> None:
@@ -155,6 +158,7 @@ def test_a_backup_has_the_models_that_decide_and_a_restore_brings_them_back(way:
     assert quantd(tmp_path, "models", "info", str(folder)).returncode == 0
 
 
+@pytest.mark.long
 def test_a_backup_without_a_readable_configuration_says_that_it_has_no_models(tmp_path: Path) -> None:
     write(tmp_path)
     answer(quantd(tmp_path, "run", "--json"))

@@ -89,7 +89,7 @@ def told(kit: Kit) -> list[str]:
     return [alert.text for alert in kit.service.recent if alert.kind.startswith("job_")]
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("error", RAISED, ids=lambda e: type(e).__name__)
 async def test_a_job_that_raises_anything_fails_alone_and_is_tried_again_without_an_alert(
     tmp_path: Path, error: BaseException
@@ -229,6 +229,7 @@ async def test_the_log_of_runs_is_bounded_in_memory_and_in_the_store(tmp_path: P
     assert any("jobs: the row run00001, 152, backup does not match" in finding for finding in verify(tmp_path))
 
 
+@pytest.mark.long
 async def test_a_row_that_is_no_number_makes_a_report_fail_and_the_daemon_stays(tmp_path: Path) -> None:
     kit = Kit(tmp_path, world())
     await kit.run()
@@ -257,6 +258,7 @@ async def test_a_report_before_the_first_sample_is_no_failure(tmp_path: Path) ->
     kit.store.close()
 
 
+@pytest.mark.long
 async def test_a_loop_that_fails_begins_again_and_one_that_ends_has_ended(tmp_path: Path) -> None:
     kit, clock, began = Kit(tmp_path, world()), Clock(), 0
 

@@ -35,6 +35,7 @@ class Delisting(Remote):
         self.continues, self.untradable = False, gone
 
 
+@pytest.mark.long
 async def test_a_restart_with_a_held_symbol_that_was_delisted_halts_it_and_trades_the_others(tmp_path: Path) -> None:
     of = parts(policy="inverse_volatility")
     venue = venue_of(of)
@@ -60,6 +61,7 @@ async def test_a_restart_with_a_held_symbol_that_was_delisted_halts_it_and_trade
     require_equal(run, venue)
 
 
+@pytest.mark.long
 async def test_a_first_start_with_a_symbol_that_the_venue_does_not_trade_trades_the_others(tmp_path: Path) -> None:
     of = parts()
     venue = venue_of(of)

@@ -155,6 +155,7 @@ async def test_an_order_that_fills_in_part_or_in_full_during_its_cancel_is_repor
     assert sorted(closes(alpaca)) == [("QQQ", "sell", Decimal(3)), ("SPY", "sell", Decimal(4))]
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     "fault", ["500", "429", "429 bare", "502 html", "malformed", "reset before", "time-out before"]
 )
@@ -169,6 +170,7 @@ async def test_a_fault_on_the_way_delays_and_does_no_harm(alpaca: AlpacaServer, 
     assert alpaca.book.positions == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["500 after", "time-out after", "reset after", "malformed"])
 @pytest.mark.parametrize("auto", [True, False])
 async def test_a_lost_answer_doubles_no_close(alpaca: AlpacaServer, fault: str, auto: bool) -> None:
@@ -199,6 +201,7 @@ async def test_a_close_that_arrives_late_turns_no_position_around(alpaca: Alpaca
     assert (alpaca.book.positions, closes(alpaca)) == ({}, [("SPY", "sell", Decimal(12))])
 
 
+@pytest.mark.long
 async def test_one_order_that_cannot_be_cancelled_stops_no_other(alpaca: AlpacaServer) -> None:
     stuck, other = working(alpaca), working(alpaca, "QQQ", "3")
     alpaca.book.positions |= {"SPY": Decimal(12), "TSLA": Decimal(-5)}
@@ -214,6 +217,7 @@ async def test_one_order_that_cannot_be_cancelled_stops_no_other(alpaca: AlpacaS
     assert all("https://app.alpaca.markets" in remainder.remedy for remainder in remaining)
 
 
+@pytest.mark.long
 async def test_a_venue_that_never_gets_flat_is_left_after_the_time_out_with_one_line_for_each(
     alpaca: AlpacaServer,
 ) -> None:
@@ -226,6 +230,7 @@ async def test_a_venue_that_never_gets_flat_is_left_after_the_time_out_with_one_
     assert run.positions == []
 
 
+@pytest.mark.long
 async def test_a_venue_that_does_not_answer_is_reported_as_unknown(alpaca: AlpacaServer) -> None:
     alpaca.misbehave("500", "account", 1000)
     remaining, _ = await left(of(alpaca, 0.2), timeout_s=1.0)
@@ -237,6 +242,7 @@ async def test_a_venue_that_does_not_answer_is_reported_as_unknown(alpaca: Alpac
     await account.close()
 
 
+@pytest.mark.long
 async def test_a_refused_close_is_repeated_with_pauses(alpaca: AlpacaServer) -> None:
     alpaca.book.positions["SPY"] = Decimal(12)
     alpaca.misbehave("500", "close", 1000)
@@ -245,6 +251,7 @@ async def test_a_refused_close_is_repeated_with_pauses(alpaca: AlpacaServer) -> 
     assert "status 500" in remaining[0].text
 
 
+@pytest.mark.long
 async def test_an_unforeseen_error_stops_nothing_else(alpaca: AlpacaServer) -> None:
     class Failing(AlpacaExit):
         async def close_position(self, holding: Holding, client_id: str) -> str:
@@ -327,6 +334,7 @@ async def emergency_at(venue: Hostile, timeout_s: float = 2.0) -> list[Remainder
     return (await left(exit, timeout_s=timeout_s))[0]
 
 
+@pytest.mark.long
 async def test_an_id_of_the_venue_never_forms_a_path() -> None:
     """One venue has all ids, because an exit from orders that stay open waits until its time is over."""
     venue = Hostile([*BAD_IDS, "good-1"], [("SPY", "3"), ("../../x", "1"), ("..", "2")])
@@ -342,6 +350,7 @@ async def test_an_id_of_the_venue_never_forms_a_path() -> None:
         assert id[:20] in text or repr(id[:20])[1:-1] in text
 
 
+@pytest.mark.long
 async def test_an_absurd_quantity_is_named_and_hides_no_other_position() -> None:
     """One venue has all quantities, because an exit from positions that stay open waits until its time is over."""
     orders = [(f"good-{k}", qty if qty != "sNaN" else "NaN") for k, qty in enumerate(ABSURD)]
@@ -386,6 +395,7 @@ async def test_coins_are_sold_once_and_dust_is_named(kraken: Exchange) -> None:
     assert kraken.calls.count("AddOrder") == 2
 
 
+@pytest.mark.quick_cases(2)
 @crypto
 @pytest.mark.parametrize(
     ("fault", "path"),
@@ -416,6 +426,7 @@ class Recorded(CryptoExit):
         return await super().close_position(holding, client_id)
 
 
+@pytest.mark.long
 @crypto
 async def test_a_repeat_has_a_new_client_id_only_after_the_venue_acknowledged_the_order(kraken: Exchange) -> None:
     kraken.auto = False
@@ -434,6 +445,7 @@ async def test_a_repeat_has_a_new_client_id_only_after_the_venue_acknowledged_th
     assert kraken.balances["SOL"] == 0
 
 
+@pytest.mark.long
 @crypto
 async def test_a_working_sale_after_a_lost_answer_is_waited_for(kraken: Exchange) -> None:
     kraken.auto = False

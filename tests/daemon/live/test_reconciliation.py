@@ -245,6 +245,7 @@ async def answer(service: Service) -> Refused:
     return refused.value
 
 
+@pytest.mark.long
 async def test_refused_keys_are_critical_and_the_answer_of_a_comparison_names_them(tmp_path: Path) -> None:
     async def work(service: Service, remote: Refusing) -> None:
         remote.word = KeysRefused("Alpaca", "the venue refuses the keys (status 401: unauthorized.)", "Check them")
@@ -268,6 +269,7 @@ async def test_refused_keys_are_critical_and_the_answer_of_a_comparison_names_th
     assert state.switch.state == REDUCE, "an operator re-arms"
 
 
+@pytest.mark.long
 async def test_an_account_that_is_not_compared_for_three_periods_is_critical(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

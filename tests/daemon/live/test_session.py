@@ -49,6 +49,7 @@ MINUTE = 60_000_000_000
 VALUES = ("ts_open", "ts_event", "key", "open", "high", "low", "close", "volume")
 
 
+@pytest.mark.long
 async def test_a_quiet_run_buys_and_its_books_are_the_venues(tmp_path: Path) -> None:
     of = parts()
     venue = venue_of(of)
@@ -87,6 +88,7 @@ class Fills(Remote):
         return account
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("asked", ["flows", "account"])
 async def test_an_operators_comparison_is_made_again_after_a_fill_meanwhile(tmp_path: Path, asked: str) -> None:
     of = parts(policy="inverse_volatility")
@@ -125,6 +127,7 @@ class Stingy(Remote):
         return msgspec.structs.replace(await super().account(), buying_power_micro=10_000 * MICRO, unlent=(2,), ours=())
 
 
+@pytest.mark.long
 async def test_what_the_venue_lets_be_bought_binds_and_it_is_asked_anew_when_that_cut_something(tmp_path: Path) -> None:
     of = parts()
     venue = venue_of(of)
@@ -193,6 +196,7 @@ def without(item: MarketSlice, column: int) -> MarketSlice:
     return MarketSlice(Block(**values, fresh=fresh), 0)
 
 
+@pytest.mark.long
 async def test_a_suspicious_price_pauses_its_symbol_until_the_next_good_bar(tmp_path: Path) -> None:
     of = parts()
     venue = venue_of(of)
@@ -210,6 +214,7 @@ async def test_a_suspicious_price_pauses_its_symbol_until_the_next_good_bar(tmp_
     assert any(ts >= over and 1 in sym for ts, sym in sent)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("jump", ["", "real"])
 async def test_the_two_commands_of_a_suspicious_price_settle_it(
     tmp_path: Path, jump: JumpName, monkeypatch: pytest.MonkeyPatch
@@ -250,7 +255,7 @@ async def test_a_run_on_paper_with_live_bars_is_folded_to_the_same_account(tmp_p
 
 
 @pytest.mark.requirement("R-170")
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 async def test_lost_doubled_and_late_answers_leave_the_books_equal(tmp_path: Path, seed: int) -> None:
     of = parts(policy="inverse_volatility")
@@ -263,7 +268,7 @@ async def test_lost_doubled_and_late_answers_leave_the_books_equal(tmp_path: Pat
         assert OrderState.UNKNOWN not in work.state
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 async def test_crashes_at_any_moment_lose_and_double_nothing(tmp_path: Path, seed: int) -> None:
     of = parts(policy="inverse_volatility")
@@ -284,6 +289,7 @@ async def test_crashes_at_any_moment_lose_and_double_nothing(tmp_path: Path, see
     assert run.service.shell.tally.samples == 31
 
 
+@pytest.mark.long
 async def test_a_crash_in_the_warm_up_of_a_first_start_goes_on_with_the_warm_up(tmp_path: Path) -> None:
     of = parts()
     venue, market = venue_of(of), slices(8)

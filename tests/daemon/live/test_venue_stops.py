@@ -142,6 +142,7 @@ def _set(**values: Decimal) -> Change:
     return change
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     "change",
     [

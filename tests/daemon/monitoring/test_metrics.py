@@ -141,6 +141,7 @@ def test_secrets_are_not_told_and_values_are_bounded() -> None:
     assert len(spoken["text"]) == VALUE_CHARS + 1
 
 
+@pytest.mark.long
 def test_a_flood_of_one_event_is_counted_and_hides_no_other() -> None:
     now = [0.0]
 

@@ -48,6 +48,7 @@ def test_an_abstract_address_is_written_with_an_at_sign(monkeypatch: pytest.Monk
         assert heard.recv(64) == b"WATCHDOG=1"
 
 
+@pytest.mark.long
 def test_a_service_manager_that_reads_nothing_does_not_hold_the_daemon_up(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -231,7 +231,7 @@ class Clock:
         return time.time_ns() + self.ahead_ns
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [3600, -3600])
 async def test_a_clock_that_jumps_leaves_only_reducing_orders_until_a_person_resumes(
     tmp_path: Path, seconds: int, monkeypatch: pytest.MonkeyPatch
@@ -284,6 +284,7 @@ async def test_a_small_correction_of_the_clock_moves_nothing(tmp_path: Path, mon
 LAG = PACED.replace("max_drawdown", 'max_loop_lag = "200ms"\nmax_drawdown')
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("text", "moves"), [(LAG, True), (LAG.replace('"200/s"', '"fast"'), False)])
 async def test_a_loop_that_stands_still_leaves_only_reducing_orders_unless_time_means_nothing(
     tmp_path: Path, text: str, moves: bool, monkeypatch: pytest.MonkeyPatch

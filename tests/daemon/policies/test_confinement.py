@@ -120,7 +120,7 @@ FORBIDDEN = {
 }
 
 
-@pytest.mark.quick_cases(16)
+@pytest.mark.quick_cases(2)
 @CONFINES
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_it_is_refused_that(what: str, folder: Path, workers: list[Worker]) -> None:
@@ -162,6 +162,7 @@ def test_no_secret_is_in_its_environment(folder: Path, workers: list[Worker], mo
     assert "'/', False" in said
 
 
+@pytest.mark.long
 def test_more_memory_than_its_limit_is_refused(folder: Path, workers: list[Worker]) -> None:
     said = ask(folder, "kept = [np.ones(50_000_000) for _ in range(6)]", workers).failed
     assert said.startswith("MemoryError")

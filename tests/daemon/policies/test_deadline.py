@@ -37,6 +37,7 @@ def asked(opened: list[Deadline], policies: list[Policy], limit_s: float) -> Dea
     return opened[-1]
 
 
+@pytest.mark.long
 def test_a_policy_that_hangs_fails_by_its_deadline_is_suspended_and_the_others_go_on(
     tmp_path: Path, asking: list[Deadline]
 ) -> None:

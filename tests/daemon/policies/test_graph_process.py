@@ -84,6 +84,7 @@ def feeds(session: Session) -> dict[str, np.ndarray]:
     }
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("name", ["ppo", "dqn", "lite", "scorer", "forest_risk"])
 def test_the_answer_of_another_process_is_the_same_bits(name: str) -> None:
     near, far = load_artifact(SHIPPED / name, {}), load_artifact(SHIPPED / name, {}, Apart().graphs())
@@ -96,6 +97,7 @@ def test_the_answer_of_another_process_is_the_same_bits(name: str) -> None:
     there.process.close()
 
 
+@pytest.mark.long
 def test_a_graph_that_computes_for_hours_fails_at_its_deadline_and_the_next_question_is_answered(
     process: GraphProcess,
 ) -> None:
@@ -141,6 +143,7 @@ def test_a_graph_that_is_opened_after_a_kill_is_not_taken_for_an_earlier_one(pro
     assert double.run(None, QUICK)[0].tolist() == [[2.0, 2.0, 2.0]]
 
 
+@pytest.mark.long
 def test_a_withdrawn_question_ends_at_once_and_the_next_is_answered(process: GraphProcess) -> None:
     endless, double = opened(process, products(1_500, 2_000)), opened(process, DOUBLE)
     texts: list[str] = []
@@ -207,6 +210,7 @@ print(json.dumps(lacking(policies)))
 """
 
 
+@pytest.mark.long
 def test_a_kernel_without_landlock_is_named_for_the_graphs_of_each_trained_policy() -> None:
     trained = ["models/shipped/scorer", "models/shipped/dqn", "models/shipped/forest_allocation"]
     program = WITHOUT_LANDLOCK.partition("from quantd")[0] + NAMES_WHAT_IS_MISSING

@@ -88,6 +88,7 @@ def test_a_folder_with_too_many_files_is_readable_in_part_and_named(
 READING = "def act(view):\n    open({path!r}).read()\n    return [0.1] * len(view.prices)\n"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(bool(missing()), reason=f"this machine lacks {', '.join(missing())}")
 def test_an_agent_reads_the_folders_of_its_table_and_another_agent_does_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -140,6 +140,7 @@ def act(view):
 """
 
 
+@pytest.mark.quick_cases(3)
 @confined
 @pytest.mark.parametrize("command", ["fcntl.F_SETLK", "fcntl.F_SETLKW", "36", "37", "38"])
 def test_a_policy_locks_no_record_of_a_file_that_it_reads(tmp_path: Path, command: str) -> None:

@@ -90,6 +90,7 @@ def same(here: Decided, there: Decided) -> None:
     assert there == here
 
 
+@pytest.mark.long
 def test_a_run_with_a_worker_is_the_run_in_line(closing: list[Worker | Deadline]) -> None:
     def world(policy: Policy) -> World:
         run = World(block(walk(DAYS, 3, 1)), [lambda v: [0.3, 0.3, 0.3]], house=PROFILES["research"])
@@ -151,6 +152,7 @@ def test_a_shared_statistic_is_the_same_to_the_bit_in_the_process() -> None:
     np.testing.assert_array_equal(far.shared_by_date(means, 30), seen.shared_by_date(means, 30), strict=True)
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -295,6 +297,7 @@ def test_all_policies_answer_in_one_worker_as_in_line(
         assert there == here, name
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(("name", "params"), [agent for agent in agents_of_examples() if ".py:" in agent[0]])
 def test_each_file_of_the_examples_answers_in_a_worker_as_in_line(
     name: str, params: dict[str, object], one_view: View, closing: list[Worker | Deadline]
@@ -313,6 +316,7 @@ def test_what_init_writes_answers_in_a_worker_as_in_line(
     same(answer(load("value.py:act", {}, tmp_path), question), answer(worker, question))
 
 
+@pytest.mark.long
 def test_one_that_hangs_is_killed_at_its_deadline_and_answers_again(closing: list[Worker | Deadline]) -> None:
     view = rich_view()
     worker = worker_of(closing, "Hanging", at=view.time)
@@ -327,6 +331,7 @@ def test_one_that_hangs_is_killed_at_its_deadline_and_answers_again(closing: lis
     assert not answer(worker, Ask(1, 2, other, {})).failed
 
 
+@pytest.mark.long
 def test_one_whose_process_ends_is_started_anew(closing: list[Worker | Deadline]) -> None:
     view = rich_view()
     worker = worker_of(closing, "Dying", at=view.time)
@@ -346,6 +351,7 @@ def test_a_process_ends_with_its_worker() -> None:
     assert process.poll() is not None
 
 
+@pytest.mark.long
 def test_a_process_ends_with_the_daemon_however_that_ends(tmp_path: Path) -> None:
     (tmp_path / "spin.py").write_text("import threading\ndef spin():\n    while True: pass\n"
                                       "threading.Thread(target=spin).start()\ndef act(view):\n    return "
@@ -404,6 +410,7 @@ LOADING = [
 ]
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(("source", "said"), LOADING)
 def test_a_file_that_cannot_be_loaded_is_refused_with_its_line(tmp_path: Path, source: str, said: str) -> None:
     (tmp_path / "value.py").write_text(source)
@@ -464,6 +471,7 @@ def test_a_process_that_sends_nonsense_is_a_failed_answer(
     assert said in answer(worker, Ask(1, 2, rich_view(), {})).failed
 
 
+@pytest.mark.long
 def test_a_process_that_does_not_read_is_late_and_blocks_nobody(
     tmp_path: Path, closing: list[Worker | Deadline]
 ) -> None:
@@ -500,6 +508,7 @@ def act(view):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("slow", [4.0, 250.0])
 def test_a_new_load_counts_against_the_time_of_the_answer_and_goes_on(
     tmp_path: Path, closing: list[Worker | Deadline], slow: float
@@ -519,6 +528,7 @@ def test_a_new_load_counts_against_the_time_of_the_answer_and_goes_on(
 ENDS = ("os._exit(0)", "time.sleep(60)", "os.abort()", "__import__('ctypes').string_at(0)")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("ends", "every"),
     [
@@ -541,6 +551,7 @@ def test_a_process_that_ends_again_and_again_fails_until_its_agent_is_suspended(
     assert not failed_calls[failed_calls.index(True) + 1]  # one end alone costs one answer
 
 
+@pytest.mark.long
 def test_ten_answers_in_a_row_make_up_for_an_earlier_end(tmp_path: Path, closing: list[Worker | Deadline]) -> None:
     source = "import os\nn = 0\ndef act(view):\n    global n\n    n += 1\n    if n == 11:\n        os._exit(0)\n"
     source += "    return [0.0] * len(view.prices)\n"

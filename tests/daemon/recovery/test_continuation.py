@@ -53,6 +53,7 @@ def begun(folder: Path, second: str, *more: str) -> tuple[dict, dict]:
     return first, answer(quantd(folder, "run", "--json", "--quiet", *more))
 
 
+@pytest.mark.long
 def test_another_universe_goes_on_with_the_same_positions_and_cash_and_its_run_replays(tmp_path: Path) -> None:
     idle = WIDER.replace('policy = "equal_weight"', 'policy = "hold"').replace('policy = "momentum"', 'policy = "hold"')
     idle = idle.replace("params = { lookback = 60 }", "")
@@ -75,6 +76,7 @@ def write_first(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_bars_and_actions_before_the_new_start_are_history_and_change_no_position(tmp_path: Path) -> None:
     stops = "max_drawdown = 0.25\nprotective = { stop_loss = 0.05, trailing = true }"
     first, second = (text.replace("max_drawdown = 0.25", stops) for text in (FIRST, WIDER))
@@ -96,6 +98,7 @@ def test_bars_and_actions_before_the_new_start_are_history_and_change_no_positio
         store.close()
 
 
+@pytest.mark.long
 def test_the_new_symbol_is_traded_and_another_agent_takes_part(tmp_path: Path) -> None:
     more = WIDER.replace(
         "[[schedules]]",
@@ -109,6 +112,7 @@ def test_the_new_symbol_is_traded_and_another_agent_takes_part(tmp_path: Path) -
     assert any("new AAPL" in alert["text"] and first["run"] in alert["text"] for alert in alerts)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("second", "says"),
     [
@@ -129,6 +133,7 @@ def test_what_cannot_be_carried_on_is_refused_and_nothing_has_changed(tmp_path: 
     assert answer(quantd(tmp_path, "run", "--json", "--quiet"))["digest"] == first["digest"]
 
 
+@pytest.mark.long
 def test_without_carry_another_universe_is_refused_with_the_way_on(tmp_path: Path) -> None:
     write(tmp_path, FIRST)
     answer(quantd(tmp_path, "run", "--json", "--quiet"))
@@ -138,6 +143,7 @@ def test_without_carry_another_universe_is_refused_with_the_way_on(tmp_path: Pat
     assert "--carry" in done.stderr
 
 
+@pytest.mark.long
 def test_a_crash_between_the_old_end_and_the_new_beginning_goes_on_with_the_carrying(tmp_path: Path) -> None:
     write(tmp_path, FIRST)
     first = answer(quantd(tmp_path, "run", "--json", "--quiet"))
@@ -182,6 +188,7 @@ def test_books_switches_and_marks_are_carried_by_name_and_agents_that_are_gone_l
     assert freeze(thaw(new.rules, freeze(new))) == freeze(new)
 
 
+@pytest.mark.long
 def test_what_has_another_symbol_now_is_held_under_that(tmp_path: Path) -> None:
     idle = LATER.replace('policy = "equal_weight"', 'policy = "hold"').replace('policy = "momentum"', 'policy = "hold"')
     idle = idle.replace("params = { lookback = 60 }", "").replace('"IWM"', '"AAPL"')

@@ -147,6 +147,7 @@ class TestClockChanges:
             assert len({t.split()[2] for t in times}) == 2
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-173")
 @settings(max_examples=examples(40), deadline=None)
 @given(

@@ -94,6 +94,7 @@ async def test_the_halt_file_stops_trading_and_a_restart_is_still_halted(
     again.store.close()
 
 
+@pytest.mark.long
 async def test_a_halt_does_not_wait_for_a_slow_disk_and_is_durable_with_the_next_batch(tmp_path: Path) -> None:
     of = world()
     slow = Slow(Store.open(tmp_path))
@@ -118,6 +119,7 @@ async def test_a_halt_does_not_wait_for_a_slow_disk_and_is_durable_with_the_next
     again.store.close()
 
 
+@pytest.mark.long
 async def test_a_full_disk_halts_trading_loses_nothing_and_says_so(tmp_path: Path) -> None:
     of = world()
     kit = Kit(tmp_path, of, FullFor(Store.open(tmp_path), 2))  # type: ignore[arg-type]
@@ -170,6 +172,7 @@ async def test_while_the_disk_is_full_the_switch_the_alert_and_a_halt_need_no_st
     again.store.close()
 
 
+@pytest.mark.long
 async def test_a_halt_that_the_store_never_took_holds_for_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,7 +188,7 @@ async def test_a_halt_that_the_store_never_took_holds_for_the_next_start(
     kit.store.close()
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("harm", ["deleted", "replaced", "log", "table", "trigger"])
 async def test_a_store_that_is_harmed_while_it_is_open_halts_and_ends_the_daemon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
@@ -217,6 +220,7 @@ async def test_a_store_that_is_harmed_while_it_is_open_halts_and_ends_the_daemon
     kit.store.close()
 
 
+@pytest.mark.long
 async def test_a_store_that_stays_full_ends_the_daemon_without_acting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,7 @@ timezone = "America/New_York"
 TEXT = CONFIG + MORE
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-165", "R-209")
 async def test_the_api_and_the_metrics_show_a_shadow_as_one(tmp_path):
     async with standing_at_the_end(tmp_path, TEXT) as world:
@@ -89,6 +90,7 @@ def ran(tmp_path_factory):
     return folder, answer(quantd(folder, "run", "--json", "--quiet"))
 
 
+@pytest.mark.long
 def test_a_run_names_its_books_and_its_shadows_apart(ran):
     _, done = ran
     assert set(done["books"]) == {"even", "trend", "unallocated"}
@@ -96,6 +98,7 @@ def test_a_run_names_its_books_and_its_shadows_apart(ran):
     assert sum(float(equity) for equity in done["books"].values()) == pytest.approx(float(done["equity"]))
 
 
+@pytest.mark.long
 def test_a_backtest_without_the_shadow_is_the_same_account_while_nobody_is_promoted(tmp_path):
     quiet = TEXT.replace('do = "promote"', 'do = "snapshot"')
     begin, end = quiet.index('[[agents]]\nname = "rival"'), quiet.index("[capital]")
@@ -108,6 +111,7 @@ def test_a_backtest_without_the_shadow_is_the_same_account_while_nobody_is_promo
         assert summaries[0][same] == summaries[1][same]
 
 
+@pytest.mark.long
 def test_a_promotion_is_in_the_store_and_decisions_say_whose_policy_decided(ran):
     folder, _ = ran
     (look,) = Reader.open(folder / "state").promotions()

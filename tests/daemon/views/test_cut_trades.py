@@ -73,6 +73,7 @@ def test_pages_have_every_trade_once_also_where_a_page_ends_inside_a_step(stored
     assert refused_lines(reader, last=ALL) == expected
 
 
+@pytest.mark.long
 def test_a_question_after_new_plans_has_them_and_one_after_a_deletion_has_not(folder: Path) -> None:
     reader = Reader.open(folder)
     all_lines = listed(reader)

@@ -18,6 +18,7 @@ def ran(tmp_path_factory):
     return folder, answer(quantd(folder, "run", "--json"))
 
 
+@pytest.mark.long
 def test_a_run_with_exits_has_the_digest_of_its_backtest_and_its_replay(ran):
     folder, run = ran
     assert run["digest"] == answer(quantd(folder, "backtest", "--json"))["digest"]
@@ -95,6 +96,7 @@ def rested(tmp_path_factory):
     return folder, answer(quantd(folder, "run", "--json"))
 
 
+@pytest.mark.long
 def test_a_run_with_stops_at_the_venue_has_the_digest_of_its_backtest_and_its_replay(rested):
     folder, run = rested
     assert run["digest"] == answer(quantd(folder, "backtest", "--json"))["digest"]
@@ -102,6 +104,7 @@ def test_a_run_with_stops_at_the_venue_has_the_digest_of_its_backtest_and_its_re
     assert (replay["digest"], replay["same"], replay["policy_differences"]) == (run["digest"], True, 0)
 
 
+@pytest.mark.long
 def test_why_says_that_a_stop_rests_at_the_venue_and_at_which_level(rested):
     folder, _ = rested
     alerts = [a for a in answer(quantd(folder, "alerts", "--json"))["alerts"] if a["kind"] == "protective"]

@@ -197,6 +197,7 @@ def test_every_order_of_the_default_run_has_its_limits_their_headroom_and_the_mo
     assert watching.switches == {RUN_SWITCH, REDUCE}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("policy", "settings"),
     [("risk_parity", {}), ("momentum", {}), ("min_variance", {"risk.cash_reserve": 0.05})],
@@ -241,6 +242,7 @@ def told(kept: Path, reader: Reader, what: str, at: str | None = None) -> Explan
     return explain(find(reader, what, at), Refolder(read_only(kept), RUN, kept))
 
 
+@pytest.mark.long
 def test_the_state_of_a_decision_is_had_again_before_and_after_a_snapshot(kept: Path, reader: Reader) -> None:
     # the newest one follows the last step
     snapshot = read_only(kept).latest_snapshot(RUN, before=read_only(kept).last_seq(RUN))
@@ -269,6 +271,7 @@ def test_the_state_of_a_decision_is_had_again_before_and_after_a_snapshot(kept: 
             assert one.verdict.recorded == part.values
 
 
+@pytest.mark.long
 def test_an_order_is_explained_with_its_limits_its_size_and_its_fill(kept: Path, reader: Reader) -> None:
     order = next(o for o in reader.orders() if o.state == "filled" and not int(o.reason))
     e = told(kept, reader, order.id)
@@ -310,6 +313,7 @@ def test_the_shortfall_of_an_order_is_that_of_the_whole_journal_and_reads_no_lat
         assert order_shortfalls.note == all_shortfalls.note
 
 
+@pytest.mark.long
 def test_every_refusal_can_be_asked_about_by_its_address(kept: Path, reader: Reader) -> None:
     lines = refused_lines(reader, last=10_000)
     full_refusals = [line for line in lines if line.allowed == "0"]
@@ -350,6 +354,7 @@ def test_every_order_has_a_decision_with_its_verdict(reader: Reader) -> None:
     assert any(decision.plan.values for decision in decisions.values())
 
 
+@pytest.mark.long
 def test_a_symbol_means_the_newest_decision_about_it_up_to_a_day(kept: Path, reader: Reader) -> None:
     newest = told(kept, reader, "QQQ")
     assert newest.symbol == "QQQ"
@@ -390,6 +395,7 @@ def test_what_is_unknown_is_said_with_what_is_nearest(reader: Reader) -> None:
         find(reader, order, "2019-04-30")
 
 
+@pytest.mark.long
 def test_without_the_market_what_is_recorded_is_shown_and_the_rest_is_said(kept: Path, tmp_path: Path) -> None:
     shutil.copytree(kept, tmp_path / "state")
     saved = next((tmp_path / "state" / "configs").iterdir())
@@ -411,6 +417,7 @@ def test_without_the_market_what_is_recorded_is_shown_and_the_rest_is_said(kept:
     assert [a.had for a in e.agents] == pytest.approx([a.had for a in market_explanation.agents], rel=1e-9)
 
 
+@pytest.mark.long
 def test_another_market_than_the_recorded_one_is_not_asked(kept: Path, tmp_path: Path) -> None:
     shutil.copytree(kept, tmp_path / "state")
     saved = next((tmp_path / "state" / "configs").iterdir())
@@ -441,6 +448,7 @@ def test_baskets_are_told_apart_by_their_plans() -> None:
         assert verdicts[-1].asked.astype(np.int64).tobytes() == plan.net
 
 
+@pytest.mark.long
 def test_looking_on_changes_nothing() -> None:
     sets = ("feed.end=2019-03-29", "feed.pace=fast")
 

@@ -40,6 +40,7 @@ def report(shell: Shell, agent: str | None = None, symbol: str | None = None) ->
     return book, risk_now(shell.state, book, "run", shell.ts, list(book.rooms(sorted(columns))))
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("agent", [None, "a0", "a1"])
 def test_the_room_is_exact_in_every_book(agent: str | None) -> None:
     shell = world()

@@ -128,7 +128,7 @@ def part_of(document: dict[str, Any], agent: str) -> dict[str, Any]:
 ALONE = ("planted", "values", "both", "recurrent", "blind", "scorer")
 
 
-@pytest.mark.quick_cases(2)
+@pytest.mark.long
 @pytest.mark.requirement("R-082")
 @pytest.mark.parametrize("name", ALONE)
 def test_the_policy_is_measured_on_the_view_and_the_memory_of_the_decision(name: str, ran: Path) -> None:
@@ -140,6 +140,7 @@ def test_the_policy_is_measured_on_the_view_and_the_memory_of_the_decision(name:
         assert (learned["part"], learned["wrapped"]) == ("", False)
 
 
+@pytest.mark.long
 def test_members_of_a_composed_policy_are_measured_on_their_own_books(ran: Path) -> None:
     decision_addresses = addresses(ran, ["team", "even"])
     for address in (decision_addresses[0], decision_addresses[-1]):
@@ -152,6 +153,7 @@ def test_members_of_a_composed_policy_are_measured_on_their_own_books(ran: Path)
         assert msgspec.to_builtins(msgspec.convert(document, Explanation, strict=True)) == document
 
 
+@pytest.mark.long
 def test_a_policy_of_one_feature_has_that_one_input(ran: Path) -> None:
     address = addresses(ran, ["planted"])[3]
     document = told(ran, address)
@@ -219,6 +221,7 @@ def test_action_values_are_those_of_the_graph_at_the_decision_best_first(ran: Pa
     assert "<- chosen" in text
 
 
+@pytest.mark.long
 def test_figures_are_those_of_the_learned_part_before_the_rules_around_it(ran: Path) -> None:
     address = addresses(ran, ["wrapped"])[0]
     document = told(ran, address)
@@ -244,6 +247,7 @@ def test_without_training_means_the_reason_is_given(ran: Path) -> None:
     assert f"its inputs were not measured: {reason}" in text
 
 
+@pytest.mark.long
 def test_the_scorer_of_the_shipped_configuration_is_measured(ran: Path) -> None:
     (learned,) = part_of(told(ran, addresses(ran, ["scorer"])[0]), "scorer")["learned"]
     assert learned["missing"] == ""
@@ -251,6 +255,7 @@ def test_the_scorer_of_the_shipped_configuration_is_measured(ran: Path) -> None:
     assert max(abs(row["change_pp"]) for row in learned["features"]) > 0.01
 
 
+@pytest.mark.long
 def test_a_follow_up_shows_the_inputs_of_the_decision_that_it_completes(tmp_path: Path) -> None:
     agents = """
 [[agents]]
@@ -278,6 +283,7 @@ agents = ["values"]
         assert learned["actions"]
 
 
+@pytest.mark.long
 def test_recorded_values_have_no_inputs_and_say_so(ran: Path) -> None:
     address = addresses(ran, ["planted"])[0]
     document = told(ran, address, "--recorded")
@@ -285,6 +291,7 @@ def test_recorded_values_have_no_inputs_and_say_so(ran: Path) -> None:
     assert "the inputs of learned policies are not known: --recorded" in text_of(ran, address, "--recorded")
 
 
+@pytest.mark.long
 def test_the_python_api_shows_the_same(ran: Path) -> None:
     address = addresses(ran, ["planted"])[0]
     why = api.open_run(ran / "state").why(address)
@@ -292,6 +299,7 @@ def test_the_python_api_shows_the_same(ran: Path) -> None:
     assert "inputs that mattered" in str(why)
 
 
+@pytest.mark.long
 def test_another_artifact_than_the_one_that_decided_is_not_measured(ran: Path, tmp_path: Path) -> None:
     shutil.copytree(ran, tmp_path / "copy")
     folder = tmp_path / "copy"

@@ -131,6 +131,7 @@ CHANGED: dict[str, Callable[[State], None]] = {
 }
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.requirement("R-196")
 @pytest.mark.parametrize("name", METRICS)
 def test_each_metric_varies_with_its_input(name: str, state: State) -> None:

@@ -81,6 +81,7 @@ def figures(e: Explanation, judged: bool) -> dict[str, Any]:
     return fields
 
 
+@pytest.mark.long
 def test_decisions_orders_and_fills_of_a_shadow_are_those_of_the_agent_alone(runs: tuple[Ran, Ran]) -> None:
     lone, beside = runs
     plans = [(d.plan.ts, d.plan.net, d.plan.allowed) for d in lone.own.decisions()]
@@ -93,6 +94,7 @@ def test_decisions_orders_and_fills_of_a_shadow_are_those_of_the_agent_alone(run
     assert [v.equity_micro for v in beside.own.equity()] == [v.equity_micro for v in lone.own.equity()]
 
 
+@pytest.mark.long
 def test_why_of_a_shadow_has_the_figures_of_the_agent_alone(runs: tuple[Ran, Ran]) -> None:
     lone, beside = runs
     pairs = list(zip(traded(lone.own), traded(beside.own), strict=True))

@@ -122,6 +122,7 @@ def test_an_order_that_fills_before_another_bar_opens_arrived_at_the_mark_it_was
     assert cost.impact_bp == pytest.approx(1_000.0)
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("style", ["twap", "vwap", "participation", "chase"])
 def test_the_parts_of_what_was_worked_add_up_to_paper_less_real(style) -> None:
     log = Kept()

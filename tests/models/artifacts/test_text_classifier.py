@@ -32,6 +32,7 @@ def place(model_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(model_folder, tmp_path / "model"))
 
 
+@pytest.mark.long
 def test_good_news_scores_above_zero_and_bad_news_below(model_folder: Path) -> None:
     model = TextClassifier(model_folder)
     assert (model.scores(GOOD) > 0.3).all()
@@ -60,6 +61,7 @@ def test_a_headline_is_cut_to_the_length_of_the_model(model_folder: Path) -> Non
     assert model.scores([LONG])[0] == model.scores([LONG + " misses falls fraud"])[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("labels", [("negative", "neutral", "positive"), ("neutral", "positive", "negative")])
 def test_labels_are_read_from_the_configuration(labels: tuple[str, ...], tmp_path: Path) -> None:
     model = TextClassifier(text_model(tmp_path, labels))
@@ -67,6 +69,7 @@ def test_labels_are_read_from_the_configuration(labels: tuple[str, ...], tmp_pat
     assert (model.scores(BAD) < 0).all()
 
 
+@pytest.mark.long
 def test_a_graph_with_a_boolean_mask_and_without_token_types_is_accepted(tmp_path: Path) -> None:
     folder = text_model(tmp_path, boolean=True, type_ids=False)
     assert "not finite" in graph_fault((folder / "model.onnx").read_bytes(), TEXT_OPERATORS)  # minus infinity

@@ -96,6 +96,7 @@ def test_an_answer_rests_on_view_and_memory_alone_and_a_restart_changes_nothing(
     assert probe(straight, view_of(returns)) == ""
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("size", [2, 20, 100])
 def test_the_memory_stays_below_what_is_allowed(size: int) -> None:
     allocation = load("learned_allocation", {}, HERE)
@@ -147,6 +148,7 @@ def test_an_asset_without_history_gets_exactly_nothing(policy: LearnedAllocation
     assert not weights_of(policy.act(view_of(np.full((LOOKBACK, 3), np.nan)), {})[0]).any()
 
 
+@pytest.mark.long
 def test_a_score_tilts_a_weight_by_no_more_than_is_allowed(tmp_path: Path) -> None:
     # momentum that goes on: what rose keeps rising, so that scores are large and the optimiser is on
     draw = np.random.default_rng(1)
@@ -227,6 +229,7 @@ def test_pairs_that_do_not_fit_together_still_make_a_correlation_matrix() -> Non
     )
 
 
+@pytest.mark.long
 def test_a_forest_of_a_world_that_ended_is_switched_off_and_on_again_when_that_world_returns(tmp_path: Path) -> None:
     policy = trained(tmp_path / "forest", turning(1, 1_600, 3, 21), Plan("risk", folds=1, leaves=16))
     same, memory = live(policy, turning(2, 500, 3, 21))
@@ -266,6 +269,7 @@ def test_the_running_errors_are_those_of_what_was_said_against_what_came_true(
     assert [standing.running_mse, standing.running_plain_mse] == pytest.approx(expected.tolist())
 
 
+@pytest.mark.long
 def test_an_optimiser_that_claims_to_know_is_found_out_where_nothing_can_be_known(tmp_path: Path) -> None:
     # trained where trends go on, so that it starts on; then nothing goes on
     draw = np.random.default_rng(1)
@@ -281,6 +285,7 @@ def test_an_optimiser_that_claims_to_know_is_found_out_where_nothing_can_be_know
     assert standing.rounds > 12
 
 
+@pytest.mark.long
 def test_trading_with_forests_imports_neither_torch_nor_scikit_learn() -> None:
     code = (
         "import sys; from pathlib import Path; from quantd.daemon.policies.loading import load;"

@@ -43,6 +43,7 @@ def test_the_sets_do_not_depend_on_the_scale_that_history_begins_with(name):
     np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-035")
 def test_the_full_observation_has_more_than_200_named_entries():
     env = Portfolio(

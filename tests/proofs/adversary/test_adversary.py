@@ -43,6 +43,7 @@ def test_a_limit_that_the_positions_exceed_refuses_no_order_that_does_not_add_to
     assert match_of("splitting", 20261124, 531).wrong == []
 
 
+@pytest.mark.long
 def test_a_match_is_the_same_each_time_it_is_played() -> None:
     for kind in ("searching", "against open", ALL[-1]):
         one, other = match_of(kind, 3, 1), match_of(kind, 3, 1)

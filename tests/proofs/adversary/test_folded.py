@@ -11,6 +11,7 @@ from quantd.trading.market import Floats
 from tests.proofs.adversary import folded
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-166")
 def test_no_state_after_a_plan_of_the_fold_breaks_a_limit() -> None:
     """The long form: python -m tests.proofs.adversary.folded --intents 200000."""

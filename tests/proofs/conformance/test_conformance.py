@@ -33,6 +33,7 @@ OFFERED = [
 ]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.requirement("R-168")
 @pytest.mark.parametrize(("venue", "name"), OFFERED)
 def test_every_broker_adapter_behaves_alike(venue: str, name: str) -> None:

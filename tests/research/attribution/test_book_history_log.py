@@ -264,6 +264,7 @@ def test_a_stop_at_the_venue_arrives_at_its_trigger_or_at_the_open_beyond_it(ope
     assert trades.price[1] == pytest.approx(arrival * (1 - 1e-4), rel=1e-9)
 
 
+@pytest.mark.long
 def test_a_log_behind_it_sees_every_step() -> None:
     plain = busy(60).run()
     _, world = logged(busy(60))

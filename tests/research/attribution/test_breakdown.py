@@ -112,6 +112,7 @@ def test_permuted_columns_change_no_entry() -> None:
         assert tables(other)[name] == pytest.approx(table, abs=1e-12), name
 
 
+@pytest.mark.long
 def test_columns_of_the_market_in_another_order_change_no_entry(tmp_path) -> None:
     """The whole run again, with the symbols of the configuration in another order and weights by name."""
     weights = [

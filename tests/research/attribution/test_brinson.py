@@ -71,6 +71,7 @@ def total(attribution) -> float:
     return sum(map(sum, rows(attribution).values())) + attribution.costs
 
 
+@pytest.mark.long
 @given(st.integers(0, 10_000), st.sampled_from(["fachler", "hood_beebower"]), st.integers(0, 40))
 def test_effects_of_many_periods_add_up_to_the_active_return(seed, form, periods) -> None:
     rng = np.random.default_rng(seed)

@@ -74,6 +74,7 @@ def test_doubts_of_several_results_name_those_that_have_them() -> None:
     assert [doubt.text for doubt in doubts] == ["two bars rejected", "a: cash earns none"]
 
 
+@pytest.mark.long
 def test_the_terminal_and_its_json_begin_with_the_doubt(planted: Path, folder: Path) -> None:
     done = command(copied(planted, folder), "backtest", "--json")
     document = json.loads(done.stdout)
@@ -83,6 +84,7 @@ def test_the_terminal_and_its_json_begin_with_the_doubt(planted: Path, folder: P
     assert TEXT not in " ".join(document["notes"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", ["html", "md", "json", "csv"])
 def test_a_report_has_it_in_its_verdict(suffix: str, planted: Path, folder: Path) -> None:
     where = copied(planted, folder)
@@ -108,6 +110,7 @@ def test_python_and_the_notebook_begin_with_it() -> None:
     assert beside.pairs[0].doubts[0].kind == "bars"
 
 
+@pytest.mark.long
 def test_a_sweep_begins_with_the_doubt_about_its_best_point(planted: Path, folder: Path) -> None:
     where = copied(planted, folder)
     axis = "agents.even.params.lookback=20,40"
@@ -123,6 +126,7 @@ def test_a_sweep_begins_with_the_doubt_about_its_best_point(planted: Path, folde
     assert first_line(sweep).startswith("In doubt: 1 bar rejected")
 
 
+@pytest.mark.long
 def test_a_walk_forward_begins_with_it(planted: Path, folder: Path) -> None:
     where = copied(planted, folder)
     options = ("--over", "agents.even.params.lookback=20,40", "--refit", "6mo", "--first", "6mo")
@@ -145,6 +149,7 @@ def test_a_comparison_of_policies_begins_with_it(planted: Path, folder: Path) ->
     assert document["doubts"][0]["text"] == TEXT
 
 
+@pytest.mark.long
 def test_a_bar_before_those_that_a_run_can_use_is_no_doubt_about_it_however_much_is_read(folder: Path) -> None:
     """Equal weight and momentum read a year; the shipped ranker reads 711 samples, so that its bars begin earlier."""
     bad = days(400)[-1]
@@ -174,6 +179,7 @@ def test_a_bar_before_those_that_a_run_can_use_is_no_doubt_about_it_however_much
         )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stored", [False, True])
 def test_two_backtests_side_by_side_begin_with_it(stored: bool, planted: Path, folder: Path) -> None:
     where = copied(planted, folder)

@@ -116,6 +116,7 @@ def test_rejected_and_suspicious_bars_are_named_with_symbol_and_date() -> None:
     assert "SPY has no good bar on 30 sessions in a row" in text
 
 
+@pytest.mark.long
 def test_suspicious_prices_before_those_that_a_run_can_use_are_no_doubt_about_it() -> None:
     """A policy without a longer lookback reads at most 252 samples before the first one."""
     bars, early = market(count=700), days(150)[-1]
@@ -221,6 +222,7 @@ def test_a_last_bar_of_a_session_that_has_not_ended_is_no_complete_day() -> None
     assert f"the last day, {ahead}, is not complete: it has not ended yet" in only(result)
 
 
+@pytest.mark.long
 def test_leverage_that_cash_does_not_allow_and_orders_filled_in_part_are_said() -> None:
     text = only(quantd.backtest(lambda view: [1.1, 1.1], bars=market()))
     assert text.startswith("size: the policies asked for 2.20 of equity on average and got 1.0")
@@ -256,6 +258,7 @@ def test_each_kind_of_doubt_is_planted_in_this_file() -> None:
     assert [kind.kind for kind in KINDS if not re.search(rf'"{kind.kind}[":]', text)] == []
 
 
+@pytest.mark.long
 def test_prices_called_adjusted_whose_dividends_are_absent(folder) -> None:
     bars = market(count=600)
     text = only(quantd.backtest(even, bars=bars, adjusted=True))
@@ -320,6 +323,7 @@ def test_a_ruinous_benchmark_is_said() -> None:
     assert text.startswith("benchmark: equal weight is a ruinous benchmark here (-")
 
 
+@pytest.mark.long
 def test_stocks_that_all_lived_are_survivors_and_funds_or_dated_members_are_not(folder) -> None:
     stocks = tuple(f"S{k:02d}" for k in range(8))
     bars = market(stocks, 1000)

@@ -64,6 +64,7 @@ def test_a_doubt_of_the_long_form_is_that_of_another_configuration() -> None:
     assert {DOUBTS[name] for name in SLOW} <= {doubt for name, doubt in DOUBTS.items() if name not in SLOW}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [pytest.param(name, marks=marks_of(name)) for name in DOUBTS])
 def test_a_shipped_configuration_has_one_doubt_at_most(name: str, tmp_path: Path) -> None:
     done = quantd(tmp_path, "backtest", "--config", str(ROOT / name), "--state", str(tmp_path / "state"), "--json")

@@ -12,6 +12,7 @@ from quantd.research.metrics.catalogue import measure, metrics_in
 from tests.support.metric_references import World, largest_differences, random_record, record_of, value_of, worlds
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-238")
 @pytest.mark.parametrize("name", [metric.name for metric in metrics_in(benchmark_measures)])
 def test_a_measure_equals_its_references(name: str) -> None:

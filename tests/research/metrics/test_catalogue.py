@@ -303,6 +303,7 @@ def test_the_written_page_keeps_the_differences_that_still_hold_and_has_a_row_fo
     assert f"The catalogue has {len(METRICS)} metrics." in again
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-272")
 def test_every_documented_difference_is_below_a_billionth_and_of_the_size_measured() -> None:
     measured = differences(worlds())

@@ -127,6 +127,7 @@ def test_there_is_no_beta_without_a_benchmark_and_no_value_without_a_sample() ->
         rolling(plain, 1)
 
 
+@pytest.mark.long
 def test_the_time_does_not_grow_with_the_window() -> None:
     wealth = np.exp(np.cumsum(np.random.default_rng(34).normal(0.0, 0.01, 200_001)))
     record = TrackRecord(wealth, np.arange(200_001), 252.0, 0.02)

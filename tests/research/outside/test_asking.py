@@ -66,6 +66,7 @@ def served(reply: Any) -> Iterator[str]:
         server.server_close()
 
 
+@pytest.mark.long
 def test_an_agent_is_asked_once_a_sample_and_a_rerun_is_equal_and_free(folder: Path) -> None:
     first = answer(backtest(folder, "--json"))
     assert first["outside"] == [{"agent": "guest", "asked": SAMPLES, "stored": 0}]
@@ -83,6 +84,7 @@ def test_an_agent_is_asked_once_a_sample_and_a_rerun_is_equal_and_free(folder: P
     assert done.summary.digest == first["digest"]
 
 
+@pytest.mark.long
 def test_another_model_prompt_or_program_is_asked_anew(folder: Path) -> None:
     (folder / "prompt.txt").write_text("be careful")
     sets = by("momentum", 'prompt="prompt.txt"')
@@ -99,6 +101,7 @@ def test_another_model_prompt_or_program_is_asked_anew(folder: Path) -> None:
     assert "params.prompt = 'none.txt': No such file or directory; name a text file" in missing.stderr
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
@@ -149,6 +152,7 @@ def test_an_address_is_asked_as_a_command_is(folder: Path) -> None:
     assert answer(backtest(folder, "--json", *sets))["digest"] == first["digest"]
 
 
+@pytest.mark.long
 def test_an_address_that_refuses_drips_or_is_away_ends_the_run(folder: Path) -> None:
     def refuse(request: Any, question: Any) -> None:
         request.send_error(503)

@@ -26,6 +26,7 @@ def renamed(folder: Path, kind: str, *more: str) -> Done:
     return quantd(folder, "backtest", "--no-compare", "--rename", *by(kind), *more)
 
 
+@pytest.mark.long
 def test_an_agent_that_looks_returns_up_is_named_and_a_momentum_agent_is_not(folder: Path) -> None:
     planted = renamed(folder, "planted")
     assert planted.returncode == 1
@@ -35,6 +36,7 @@ def test_an_agent_that_looks_returns_up_is_named_and_a_momentum_agent_is_not(fol
     assert momentum.stdout.startswith("guest: no evidence that it knows the future (+0.00 bp an answer")
 
 
+@pytest.mark.long
 def test_the_ledger_marks_the_run_and_every_later_result_of_it_says_so(folder: Path) -> None:
     done = renamed(folder, "planted", "--json", "--journal")
     assert done.returncode == 1, done.stderr
@@ -73,6 +75,7 @@ def test_planted_agents_are_named_and_at_most_one_of_twenty_momentum_agents(fold
     assert {len(exit_codes) for exit_codes in codes.values()} == {count}
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("kind", IGNORANT)
 def test_an_agent_without_knowledge_is_named_about_as_often_as_the_level_says(kind: str) -> None:
     """200 seeds by the command in docs/trade/external.md, 40 here: 7 % and three standard errors of 40."""
@@ -137,6 +140,7 @@ def test_the_same_answers_give_the_same_verdict() -> None:
     assert found("following", 5, 120) == found("following", 5, 120)
 
 
+@pytest.mark.long
 def test_from_python_the_same_run_has_the_counts_and_the_verdict_of_each_agent(folder: Path) -> None:
     planted = {"agents.guest.params.command": ["python3", "agent.py", "planted"]}
     done = api.backtest(api.load(folder / "config.toml", planted), compare=False, rename=True)

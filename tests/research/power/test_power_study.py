@@ -27,6 +27,7 @@ def study(folder: Path, *more: str) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.long
 def test_a_certain_signal_is_attainable_and_none_and_a_faint_one_are_not(folder: Path) -> None:
     rows = {row["plant"]: row for row in study(folder)["attainable"]}
     assert rows["mine"]["passes"]
@@ -54,6 +55,7 @@ def test_findings_are_appended_and_resumed_and_the_unattainable_is_not_fitted(fo
     assert (folder / "found.jsonl").read_text().splitlines()[:2] == lines
 
 
+@pytest.mark.long
 def test_a_table_of_few_seeds_prints_no_verdict(folder: Path) -> None:
     arguments = ("--learner", "plan", "--seeds", "1", "--out", "table.jsonl")
     done = quantd(folder, "study", "power", "plan.toml", "--signal", "plants.toml", "--cost", "15", *arguments)

@@ -44,11 +44,13 @@ def test_a_policy_that_is_above_in_every_respect_ships() -> None:
     assert 0.0 < verdict.low < 0.08
 
 
+@pytest.mark.long
 def test_too_few_seeds_or_years_do_not_ship() -> None:
     assert reasons(walk(seeds=4)) == ["at least 5 seeds"]
     assert reasons(walk(years=7)) == ["at least 8 test years"]
 
 
+@pytest.mark.long
 def test_an_unfinished_seed_fails_the_rule_and_the_figures_are_of_the_others() -> None:
     seeds = walk(seeds=6)
     del seeds[6][2021]
@@ -78,6 +80,7 @@ def test_equal_weight_itself_has_no_interval_and_does_not_ship() -> None:
     assert "lower bound above 0 (95%, 1 look): no interval" in verdict.reasons
 
 
+@pytest.mark.long
 def test_seeds_that_disagree_do_not_ship() -> None:
     seeds = walk(0.3)
     seeds[1] = excess(-0.01, 1)

@@ -48,6 +48,7 @@ def test_a_year_is_fitted_on_the_years_up_to_two_before_and_chosen_by_the_year_b
         small.plan_of(2004)
 
 
+@pytest.mark.long
 def test_a_policy_and_the_rules_trade_the_same_days_at_the_same_costs(small: YearlyWalk) -> None:
     records = {name: small.ruled(name, 2009) for name in ("equal_weight", "inverse_volatility")}
     learned = small.learned(2009, 1)
@@ -73,17 +74,20 @@ def test_later_bars_do_not_change_an_earlier_year(small: YearlyWalk, tmp_path: P
     assert other.ruled("linear_ranker", 2009).daily == small.ruled("linear_ranker", 2009).daily
 
 
+@pytest.mark.long
 def test_the_costs_decide_what_a_rule_earns_and_which_walk_it_is(small: YearlyWalk) -> None:
     dear = YearlyWalk(small.plan, 50.0)
     assert dear.digest != small.digest
     assert dear.ruled("linear_ranker", 2009).growth < small.ruled("linear_ranker", 2009).growth - 0.01
 
 
+@pytest.mark.long
 def test_a_monthly_ranker_trades_less_than_a_daily_one(small: YearlyWalk) -> None:
     daily, monthly = (small.ruled(name, 2009).turnover_annual for name in ("linear_ranker", "linear_ranker_monthly"))
     assert monthly < 0.7 * daily
 
 
+@pytest.mark.long
 def test_what_is_recorded_is_left_out(small: YearlyWalk) -> None:
     records: list[WalkedYear] = []
     done = {(small.digest, name, 2009, 0) for name in RULES} - {(small.digest, "equal_weight", 2009, 0)}

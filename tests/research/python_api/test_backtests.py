@@ -46,6 +46,7 @@ def test_the_order_of_rows_and_columns_changes_nothing(bars):
     assert quantd.backtest(rising, bars=shuffled, compare=False).digest == quantd.backtest(rising, bars=bars).digest
 
 
+@pytest.mark.long
 def test_a_configuration_has_the_digest_of_the_command(folder):
     write(folder)
     document = answer(command(folder, "backtest", "--json", "--set", "broker.commission_bp=3"))
@@ -68,6 +69,7 @@ def test_the_journal_of_a_backtest_repeats_its_account(bars):
     assert (cut["allowed"].abs() < cut["requested"].abs()).all()
 
 
+@pytest.mark.long
 def test_why_explains_an_order_and_a_refusal(bars):
     result = quantd.backtest(rising, bars=bars, settings={"risk.max_position_weight": 0.3}, compare=False)
     order = result.orders["order"][0]
@@ -198,6 +200,7 @@ def test_a_trial_on_another_market_does_not_lower_a_deflated_ratio(bars):
     assert (toy.trials, toy.trials_of) == (1, "TOY 2012, daily")
 
 
+@pytest.mark.long
 def test_a_longer_a_reordered_and_a_renamed_file_are_trials_of_one_market(bars):
     def trials(frame, **more):
         verdict = quantd.backtest("equal_weight", bars=frame, compare=False, **more).verdict
@@ -336,6 +339,7 @@ def test_a_real_crash_of_adjusted_prices_loses_no_bar_and_the_drawdown_is_that_o
     assert result.metrics["max_drawdown"] == pytest.approx(drawdown, rel=1e-9)
 
 
+@pytest.mark.long
 def test_a_jump_near_a_split_ratio_stops_python_and_names_prices_and_remedies():
     fund = crashed_fund(3)
     with pytest.raises(quantd.Error) as refused:
@@ -378,6 +382,7 @@ def by_the_clock_of(zone, step="5m"):
     })  # fmt: skip
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("step", ["5m", "1h"])
 @pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin", "Asia/Tokyo"])
 def test_times_of_a_place_stop_and_the_named_setting_gives_the_run_of_utc(zone, step):

@@ -18,6 +18,7 @@ def pair(bars, tmp_path_factory):
     return [quantd.backtest(name, bars, where, params={"lookback": 60}) for name in ("momentum", "inverse_volatility")]
 
 
+@pytest.mark.long
 def test_the_figures_are_those_of_the_command(folder):
     """Two configurations, each as a report and as a result: the command compares the reports."""
     write(folder)

@@ -54,5 +54,6 @@ def test_a_frame_of_pandas_has_the_bars_of_its_file(entry: Format) -> None:
     assert table is None or differences(entry, table) == []
 
 
+@pytest.mark.long
 def test_most_frames_say_what_they_are() -> None:
     assert sum(read_by_pandas(entry) is not None for entry in TEXTS) >= READ

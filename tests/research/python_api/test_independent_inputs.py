@@ -39,6 +39,7 @@ def act_of(name: str, case: str) -> Callable[[Any], Any]:
     return act
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "case"), [("bundled", "pair"), ("generated", "random_weights")])
 def test_the_checks_accept_every_bar(name: str, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -56,7 +57,7 @@ def test_the_checks_accept_every_bar(name: str, case: str, tmp_path: Path, monke
         assert fills.filter(pl.col("quantity") == pl.col("most")).height > 100  # filled in part
 
 
-@pytest.mark.quick_cases(2)
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "case"),
     [

@@ -25,6 +25,7 @@ def rising(view):
     return np.where(view.returns(20).sum(axis=0) > 0, 0.5, 0.0)
 
 
+@pytest.mark.long
 def test_a_configuration_has_the_result_of_the_command(folder):
     write(folder)
     document = json.loads(command(folder, "study", "lookahead", "momentum", "--cuts", "3", "--json").stdout)
@@ -36,6 +37,7 @@ def test_a_configuration_has_the_result_of_the_command(folder):
     assert str(lookahead) == "looks only backwards: 3 cuts, 0 differences"
 
 
+@pytest.mark.long
 def test_a_function_over_a_frame_is_cleared_and_one_with_a_table_is_not_decided(bars):
     lookahead = quantd.lookahead(rising, bars, cuts=3)
     assert (lookahead.clean, lookahead.decided, lookahead.failed) == (True, True, 0)
@@ -53,6 +55,7 @@ def test_a_function_over_a_frame_is_cleared_and_one_with_a_table_is_not_decided(
 WEEKLY: dict[str, object] = {}
 
 
+@pytest.mark.long
 def test_nothing_is_called_clean_that_the_study_did_not_decide(bars, folder):
     """A copy of the bars, a table of pandas in the module, a file of its own, and a market with one decision."""
     import pandas as pd
@@ -82,6 +85,7 @@ def test_nothing_is_called_clean_that_the_study_did_not_decide(bars, folder):
     assert str(lookahead).startswith("not decided")
 
 
+@pytest.mark.long
 def test_a_memo_of_a_class_is_found_by_the_cuts(bars):
     class Reached:
         """Weights by the last close of the whole market, which it finds through the stack."""

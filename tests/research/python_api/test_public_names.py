@@ -5,6 +5,8 @@ import subprocess
 import sys
 import typing
 
+import pytest
+
 import quantd
 from tests.support.checkout import ROOT, environment
 
@@ -30,6 +32,7 @@ def test_an_import_loads_nothing_heavy():
     assert modules == ["quantd", *engine]
 
 
+@pytest.mark.long
 def test_the_functions_load_neither_torch_nor_pandas_nor_a_server():
     code = (
         "import sys, json, quantd; quantd.backtest; quantd.open_run; quantd.load;"
@@ -55,6 +58,7 @@ def test_an_unknown_name_is_an_attribute_error():
     assert not hasattr(quantd, "backtset")
 
 
+@pytest.mark.long
 def test_a_users_own_modules_of_our_names_do_no_harm(tmp_path, bars):
     for name in ("models", "risk", "trading", "strategies", "adapters", "research", "server", "training"):
         (tmp_path / name).mkdir()

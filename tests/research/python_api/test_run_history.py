@@ -28,6 +28,7 @@ def test_frames_hold_what_the_command_counted(stored):
     )
 
 
+@pytest.mark.long
 def test_why_needs_no_configuration_in_the_current_folder(stored):
     _, run = stored
     assert "limit (house)" in str(run.why(run.orders["order"][-1]))

@@ -99,6 +99,7 @@ def test_tables_are_found_where_functions_objects_and_containers_hold_them():
     assert captured_tables(lambda view: [row for row in FRAME.rows() if row]) != ()
 
 
+@pytest.mark.long
 def test_settings_beside_a_loaded_configuration_are_a_mistake(folder):
     FRAME.write_parquet(folder / "bars.parquet")
     text = '[universe]\nsymbols = ["S00", "S01"]\n[feed]\npath = "bars.parquet"\nstamps = "session"\n'

@@ -31,6 +31,7 @@ def test_a_functions_parameters_are_swept(bars):
     assert one.verdict.trials == 3  # the backtest repeats a point of the sweep
 
 
+@pytest.mark.long
 def test_a_registered_policy_runs_in_processes_and_a_second_call_reads(bars):
     over = {"lookback": [20, 60], "broker.commission_bp": [0, 20]}
     first = quantd.sweep("momentum", over, bars=bars, workers=2)
@@ -39,6 +40,7 @@ def test_a_registered_policy_runs_in_processes_and_a_second_call_reads(bars):
     assert first.table.filter(first.table["broker.commission_bp"] == 20)["sharpe"].max() < first.table["sharpe"].max()
 
 
+@pytest.mark.long
 def test_a_function_of_the_caller_comes_to_the_same_bits_in_processes(bars, folder):
     half = 0.5  # captured
 
@@ -52,6 +54,7 @@ def test_a_function_of_the_caller_comes_to_the_same_bits_in_processes(bars, fold
     assert here.table["sharpe"].n_unique() == 4
 
 
+@pytest.mark.long
 def test_a_function_that_fails_in_a_process_ends_the_sweep_with_its_error(bars):
     def fails(view, lookback=20):
         raise ZeroDivisionError(f"no answer for {lookback}")
@@ -71,6 +74,7 @@ def test_a_heat_map_and_a_page(bars, folder):
         sweep.heat_map("broker.commission_bp", "agents.policy.params.lookback", metric="sharp")
 
 
+@pytest.mark.long
 def test_a_file_has_the_points_of_the_command(folder):
     write(folder)
     over = {"agents.trend.params.lookback": [20, 60]}

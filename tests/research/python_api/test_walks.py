@@ -33,6 +33,7 @@ def at(folder):
     return {"quantd.state": str(folder / "state")}
 
 
+@pytest.mark.long
 def test_each_refit_chooses_the_best_of_a_sweep_over_the_bars_before_it(done, bars):
     _, walk = done
     for row in walk.table.rows(named=True)[::3]:
@@ -44,6 +45,7 @@ def test_each_refit_chooses_the_best_of_a_sweep_over_the_bars_before_it(done, ba
         assert sessions["ts"].n_unique() == 5  # the embargo
 
 
+@pytest.mark.long
 def test_the_whole_procedure_is_the_same_on_truncated_bars(done, bars, folder):
     _, walk = done
     for refit in walk.table["refit"][2:4]:
@@ -101,6 +103,7 @@ def test_a_function_of_the_caller_is_walked_as_a_file_is(bars, folder):
     assert walk.returns.equals(file.returns)
 
 
+@pytest.mark.long
 def test_the_result_of_a_sweep_is_walked_over_its_own_grid_and_bars(done, bars):
     _, walk = done
     swept = quantd.sweep("momentum", {"lookback": iter([10, 30, 60])}, bars)
@@ -110,6 +113,7 @@ def test_the_result_of_a_sweep_is_walked_over_its_own_grid_and_bars(done, bars):
         quantd.walk_forward(swept, over=OVER)
 
 
+@pytest.mark.long
 def test_a_function_of_the_caller_is_walked_in_processes_to_the_same_bits(bars, folder):
     settings = [{"quantd.state": str(folder / name)} for name in ("apart", "here")]
     pool_walk = quantd.walk_forward(rising, bars, over=OVER, workers=2, compare=False, settings=settings[0], **STEPS)

@@ -20,6 +20,7 @@ def moving(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return made(tmp_path_factory.mktemp("moving"), MOVING)
 
 
+@pytest.mark.long
 def test_returns_of_a_book_are_its_profit_over_the_capital_that_earned_it(moving: Made) -> None:
     history = moving.history
     moved = np.diff(history.book_flows, axis=0)

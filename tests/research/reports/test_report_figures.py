@@ -64,6 +64,7 @@ def test_every_section_has_its_row() -> None:
     assert set(SECTIONS) == set(BacktestReport.__struct_fields__)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name, figure in SECTIONS.items() if figure is not None])
 def test_a_section_varies_with_its_input(name: str, small: Made, other: Made) -> None:
     figure = SECTIONS[name]
@@ -272,6 +273,7 @@ def test_the_header_names_the_hashes_of_config_and_data(small: Made) -> None:
     assert (h.first, h.last, h.samples) == ("2019-01-02", "2020-06-30", len(small.record.ts))
 
 
+@pytest.mark.long
 def test_the_digest_of_the_market_data_covers_the_members_by_date(tmp_path: Path, small: Made) -> None:
     (tmp_path / "members.csv").write_text("symbol,joined,left\nSPY,1990-01-01,\nIWM,1990-01-01,\nAAPL,2019-09-03,\n")
     dated = made(tmp_path, sets=("universe.members=members.csv",)).report.header

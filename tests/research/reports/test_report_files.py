@@ -24,6 +24,7 @@ from tests.support.checkout import ROOT
 from tests.support.command_line import quantd, write
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-260")
 def test_the_command_writes_each_format(tmp_path: Path) -> None:
     write(tmp_path, CONFIG)

@@ -127,6 +127,7 @@ def test_a_comparison_is_written_in_each_format(tmp_path: Path, small: Made, riv
     assert json.loads((tmp_path / "c.json").read_text())["one"] == "one"
 
 
+@pytest.mark.long
 def test_a_stored_run_has_the_figures_of_its_report(tmp_path: Path) -> None:
     """The journal is replayed: every figure of the stored run is that of the report, to the last digit."""
     write(tmp_path, SHORT)
@@ -150,6 +151,7 @@ def test_a_stored_run_has_the_figures_of_its_report(tmp_path: Path) -> None:
     assert "nothing is neither a report (NAME.json) nor a stored run of state or state/backtests" in absent.stderr
 
 
+@pytest.mark.long
 def test_a_paper_run_over_a_recorded_market_is_compared_too(tmp_path: Path) -> None:
     write(tmp_path, SHORT)
     run = answer(quantd(tmp_path, "run", "--json", "--set", "api.port=0", "--set", "bus.port=0"))
@@ -158,6 +160,7 @@ def test_a_paper_run_over_a_recorded_market_is_compared_too(tmp_path: Path) -> N
     assert all(metric["difference"] in (0.0, None) for metric in document["metrics"])
 
 
+@pytest.mark.long
 def test_a_run_under_two_configurations_is_refused(tmp_path: Path) -> None:
     write(tmp_path, SHORT)
     ports = ("--set", "api.port=0", "--set", "bus.port=0")
@@ -168,6 +171,7 @@ def test_a_run_under_two_configurations_is_refused(tmp_path: Path) -> None:
     assert f"run {run}: the run traded under 2 configurations" in refused.stderr
 
 
+@pytest.mark.long
 def test_a_run_whose_bars_are_others_now_is_refused(tmp_path: Path) -> None:
     bars = pl.read_parquet(ROOT / "data/us_daily.parquet")
     bars.write_parquet(tmp_path / "bars.parquet")

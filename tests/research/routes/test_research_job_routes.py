@@ -47,6 +47,7 @@ async def ended(world: Any, id: str) -> dict[str, Any]:
     raise AssertionError(job)
 
 
+@pytest.mark.long
 async def test_a_backtest_with_a_changed_key_is_named_and_pinned_and_its_gap_has_no_causes(world: Any) -> None:
     status, plain = await post(world, "backtests", {})
     assert status == 200, plain
@@ -79,6 +80,7 @@ async def test_a_backtest_with_a_changed_key_is_named_and_pinned_and_its_gap_has
     assert (status, answer["code"]) == (404, "not_found")
 
 
+@pytest.mark.long
 async def test_a_pinned_backtest_that_is_gone_is_named_and_another_is_shown(world: Any) -> None:
     _, job = await post(world, "backtests", {})
     name = (await ended(world, job["id"]))["backtest"]
@@ -90,6 +92,7 @@ async def test_a_pinned_backtest_that_is_gone_is_named_and_another_is_shown(worl
     assert beside["lost"].startswith("the pinned backtest gone0000 cannot be read: ")
 
 
+@pytest.mark.long
 async def test_an_unfinished_backtest_is_neither_pinned_nor_shown_by_itself(world: Any) -> None:
     _, job = await post(world, "backtests", {"sets": [f"{LOOKBACK}=30"]})
     name = (await ended(world, job["id"]))["backtest"]
@@ -103,6 +106,7 @@ async def test_an_unfinished_backtest_is_neither_pinned_nor_shown_by_itself(worl
     assert answer["detail"].startswith("the backtest half0000 is not finished")
 
 
+@pytest.mark.long
 async def test_a_sweep_ends_with_its_best_point_and_its_verdict(world: Any) -> None:
     status, job = await post(world, "sweeps", {"over": [f"{LOOKBACK}=20:40:20"], "sets": ["risk.max_drawdown=0.3"]})
     assert status == 200, job
@@ -114,6 +118,7 @@ async def test_a_sweep_ends_with_its_best_point_and_its_verdict(world: Any) -> N
     assert {line["values"][LOOKBACK] for line in looks["looks"] if line["kind"] == "sweep"} == {"20", "40"}
 
 
+@pytest.mark.long
 async def test_one_of_each_kind_is_open_one_process_runs_and_a_cancelled_one_ends_with_its_process(world: Any) -> None:
     body = {"over": [f"{LOOKBACK}=20:119:1"]}
     _, first = await post(world, "sweeps", body)
@@ -152,6 +157,7 @@ async def test_the_end_of_the_daemon_ends_the_process_and_the_next_start_finds_i
     await world.api.start()
 
 
+@pytest.mark.long
 async def test_a_process_that_takes_too_long_or_dies_is_a_failure_with_its_reason(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +244,7 @@ def test_the_keys_of_the_table_exist(tmp_path: Path) -> None:
         check(ResearchOrder("backtest", ("risk.max_drawdown=7",)), file, (f"{LOOKBACK}=20",))
 
 
+@pytest.mark.long
 async def test_the_loop_answers_while_a_backtest_runs(tmp_path: Path) -> None:
     async with standing_at_the_end(tmp_path) as world:
         _, job = await post(world, "sweeps", {"over": [f"{LOOKBACK}=20:60:5"]})

@@ -51,6 +51,7 @@ def stored(shared: Any, name: str, text: str = CONFIG, *options: str) -> dict[st
     return document
 
 
+@pytest.mark.long
 @in_shared_loop
 async def test_the_run_is_compared_with_a_backtest_of_its_own_configuration_and_another_names_the_keys_that_differ(
     shared: Any,
@@ -84,6 +85,7 @@ async def test_the_run_is_compared_with_a_backtest_of_its_own_configuration_and_
     assert body["differs"] == ["agents.trend.params.lookback 30 and 60"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moved", ["run", "backtest"])
 async def test_other_places_and_another_port_are_no_other_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: str
@@ -114,6 +116,7 @@ async def test_other_places_and_another_port_are_no_other_configuration(
         assert looks["looks"][0]["differs"] == []
 
 
+@pytest.mark.long
 async def test_a_list_of_backtests_and_a_comparison_read_them_one_at_a_time_and_never_in_the_loop(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +151,7 @@ async def test_a_list_of_backtests_and_a_comparison_read_them_one_at_a_time_and_
     assert threading.main_thread() not in threads
 
 
+@pytest.mark.long
 async def test_a_run_with_acts_that_a_backtest_does_not_repeat_has_a_gap_without_causes(world: Any) -> None:
     stored(world, "alike", CONFIG, "--no-compare")
     _, body = await get(world, f"{PATH}/beside")

@@ -130,6 +130,7 @@ def driven(
     return answers, acted
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seed", "symbols"), [(1, 1), (2, 2), (3, 5), (4, 5), (5, 9), (6, 21)])
 def test_answers_in_blocks_are_those_of_act_to_the_bit(seed: int, symbols: int) -> None:
     market = world(seed, symbols, jumps=seed == 4, late=seed == 5)
@@ -143,6 +144,7 @@ def test_answers_in_blocks_are_those_of_act_to_the_bit(seed: int, symbols: int) 
     )
 
 
+@pytest.mark.long
 def test_every_allocator_answers_in_blocks_with_the_bits_of_act() -> None:
     assert len(ALLOCATORS) > 8
     market = world(7, 4)
@@ -198,6 +200,7 @@ def test_where_a_date_is_complete_after_the_next_sample_returns_by_date_are_thos
     assert acted[1] < acts[1] / 4
 
 
+@pytest.mark.long
 def test_no_answer_depends_on_a_later_bar() -> None:
     """A market that ends earlier has the same answers up to there, from blocks that end at other samples."""
     reference, cut = world(8, 3), world(8, 3)

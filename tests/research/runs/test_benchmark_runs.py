@@ -41,6 +41,7 @@ def test_a_symbol_is_bought_at_the_next_open_and_held(run: Made) -> None:
     assert sum(record.gross) / len(record.gross) == pytest.approx(capital, abs=0.02)
 
 
+@pytest.mark.long
 def test_the_house_limits_hold_for_a_policy_and_not_for_a_symbol(run: Made) -> None:
     tight = run.assembly.config.risk.max_position_weight
     assert max(record_of(run, "SPY").gross) > 2.0 * tight > 0.0

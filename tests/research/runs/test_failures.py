@@ -97,6 +97,7 @@ def test_a_run_without_a_failure_ends_with_0_and_names_none(folder: Path) -> Non
     assert (done.returncode, json.loads(done.stdout)["failures"]) == (0, [])
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("suffix", [".html", ".json", ".md", ".csv"])
 def test_the_stored_report_has_the_same_line(folder: Path, suffix: str) -> None:
     done = run(folder, "third", "backtest", "--report", f"r{suffix}")
@@ -110,6 +111,7 @@ def test_the_stored_report_has_the_same_line(folder: Path, suffix: str) -> None:
         assert compared.returncode == 1
 
 
+@pytest.mark.long
 def test_a_stored_run_has_its_failures_when_it_is_compared(folder: Path) -> None:
     document = json.loads(run(folder, "third", "backtest", "--journal", "--json").stdout)
     done = quantd(folder, "report", "--compare", document["run"], document["run"])
@@ -117,6 +119,7 @@ def test_a_stored_run_has_its_failures_when_it_is_compared(folder: Path) -> None
     assert done.returncode == 1
 
 
+@pytest.mark.long
 def test_a_policy_in_a_process_of_its_own_is_counted_as_one_inline(folder: Path) -> None:
     sets = ["agents.trend.policy=bad.py:third", "agents.trend.params={}"]
     lines = []
@@ -129,6 +132,7 @@ def test_a_policy_in_a_process_of_its_own_is_counted_as_one_inline(folder: Path)
     assert lines[0][0].startswith(f"trend failed on {thirds(folder)} of {SAMPLES} decisions")
 
 
+@pytest.mark.long
 def test_a_point_that_fails_is_marked_and_is_not_the_best(folder: Path) -> None:
     """`every` = 3 and 7 fail on some days; with the largest weights they would have the highest return."""
     over = ("sweep", "config.toml", "--over", "agents.trend.params.every=0,3,7")
@@ -151,6 +155,7 @@ def test_a_point_that_fails_is_marked_and_is_not_the_best(folder: Path) -> None:
     assert json.loads(mended.stdout)["failures"] == []
 
 
+@pytest.mark.long
 def test_studies_name_the_failures_first_and_end_with_1(folder: Path) -> None:
     compared = quantd(folder, "study", "compare", "bad.py:third", "momentum", "--every", "day")
     assert compared.stdout.startswith(

@@ -98,6 +98,7 @@ def test_processes_that_write_together_lose_nothing(tmp_path):
     assert ledger.trials == 40
 
 
+@pytest.mark.long
 def test_the_command_lists_the_looks_and_finds_a_changed_line(tmp_path):
     write(tmp_path)
     answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
@@ -120,6 +121,7 @@ def test_the_command_lists_the_looks_and_finds_a_changed_line(tmp_path):
     assert "An empty folder begins a new ledger" in quantd(tmp_path, "backtest", "--no-compare").stdout
 
 
+@pytest.mark.long
 def test_a_family_is_named_on_the_command_line_and_listed(tmp_path):
     write(tmp_path)
     document = answer(quantd(tmp_path, "backtest", "--json", "--no-compare", "--family", "mine"))

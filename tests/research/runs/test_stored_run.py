@@ -102,6 +102,7 @@ def test_the_replay_of_a_kept_backtest_begins_at_each_of_its_snapshots(tmp_path:
     assert starts[0] == 0
 
 
+@pytest.mark.long
 def test_a_close_after_the_sample_is_part_of_the_replayed_equity(tmp_path: Path) -> None:
     """A coin's bar of a date ends after New York's close: the equity is revalued from the state of the replay."""
     share = pl.read_parquet(ROOT / "data/us_daily.parquet").filter(pl.col("symbol") == "SPY")

@@ -55,6 +55,7 @@ def with_the_floor_alone(chain: Sequence[Entry], trial: Look) -> float:
     return deflated_sharpe(EXCESS, RATIO, expected_maximum(ledger.trials or 1, max(variance, 1.0 / (len(EXCESS) - 1))))
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-246")
 @settings(max_examples=examples(400), deadline=None)
 @given(st.lists(entries(), max_size=12), looks(), st.integers(0, 12), st.sampled_from(("", "mine")))
@@ -240,6 +241,7 @@ def test_the_number_of_trials_names_the_withdrawn_ones():
     assert counted(9, "SPY", 2) == "9 trials, 2 withdrawn, known of SPY"
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-246")
 def test_the_commands_count_withdraw_and_state_it(tmp_path):
     """The first line of a backtest has the trials, the withdrawn ones, and the figure without withdrawals."""

@@ -66,6 +66,7 @@ def test_a_share_of_the_volume_below_a_lot_is_named(bars: pl.DataFrame) -> None:
     assert run("buy_and_hold", thin, **typed(text)).summary.fills > 0
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(("count", "least"), [(500, 0.005), (300, 0.005), (500, 0.01), (40, 0.05), (1000, 0.002)])
 def test_weights_below_min_trade_are_named_with_a_value_that_trades(
     bars: pl.DataFrame, count: int, least: float
@@ -188,6 +189,7 @@ def test_an_account_beyond_ruin_has_its_date(bars: pl.DataFrame, leverage: float
             getattr(result, read)
 
 
+@pytest.mark.long
 def test_the_command_begins_with_the_reason_and_check_and_run_warn_of_small_shares(tmp_path: Any) -> None:
     one = quantd.example_bars().filter((pl.col("symbol") == "SPY") & (pl.col("ts").dt.year() == 2012)).head(40)
     cheap = one.with_columns(pl.col("open", "high", "low", "close") / 50)

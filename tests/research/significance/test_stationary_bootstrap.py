@@ -51,6 +51,7 @@ def test_weights_count_the_indices() -> None:
         assert row == pytest.approx(np.bincount(draw, minlength=30) / 30)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("length", [1, 5, 20])
 def test_resampled_means_and_ratios_are_distributed_as_those_of_arch(length: int) -> None:
     series = autoregressive(300, 0.4, 2) + 0.001
@@ -91,6 +92,7 @@ def test_the_length_is_shorter_than_the_circular_one_by_the_constant_of_the_corr
     assert stationary_length(np.zeros(100)) == 1.0
 
 
+@pytest.mark.long
 def test_intervals_cover_the_mean_of_dependent_returns() -> None:
     hits = 0
     for seed in range(150):

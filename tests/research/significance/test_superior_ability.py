@@ -16,6 +16,7 @@ from quantd.trading.bootstrap import stationary_indices, stationary_length
 from tests.proofs.significance_loops import of_arch, trials
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(("best", "worst"), [(1.0, 0.0), (2.0, -4.0), (3.0, 0.0)])
 def test_the_three_p_values_are_those_of_arch(best: float, worst: float) -> None:
     """arch uses studentised excesses for the threshold only, so it gets columns of one long-run variance."""

@@ -100,6 +100,7 @@ def traded(tmp_path, monkeypatch):
     return tmp_path, run
 
 
+@pytest.mark.long
 def test_a_run_gives_back_the_costs_that_it_was_made_with(traded):
     folder, run = traded
     document = answer(command(folder, "study", "costs", "--state", "state/backtests", "--out", "fitted.json", "--json"))
@@ -111,6 +112,7 @@ def test_a_run_gives_back_the_costs_that_it_was_made_with(traded):
     assert document["error_bp"] < 0.01 < document["error_configured_bp"]
 
 
+@pytest.mark.long
 def test_a_backtest_with_the_fitted_costs_is_the_run(traded):
     folder, run = traded
     assert command(folder, "study", "costs", "--state", "state/backtests", "--out", "fitted.json").returncode == 0

@@ -41,6 +41,7 @@ def act(view, memory):
     assert done.stdout == "looks only backwards: 4 cuts, 0 differences\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["momentum", "linear_ranker"])
 def test_a_registered_policy_can_be_studied_too(name: str, tmp_path: Path) -> None:
     write(tmp_path)
@@ -59,6 +60,7 @@ def act(view, *, path):
 """
 
 
+@pytest.mark.long
 def test_a_fit_on_the_whole_file_that_a_parameter_names_is_found_by_the_cuts(tmp_path: Path) -> None:
     done = study(tmp_path, FITTED, params=f'{{ path = "{BARS}" }}')
     assert done.returncode == 1
@@ -129,6 +131,7 @@ def test_opening_the_markets_own_file_is_refused_wherever_it_happens(tmp_path: P
     assert BARS in done.stdout
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("use", ["true", "false"])
 def test_files_of_series_per_symbol_are_files_of_the_market(tmp_path: Path, use: str) -> None:
     (tmp_path / "esg.csv").write_text("ts,symbol,value\n2018-01-02,SPY,1\n2019-02-01,SPY,2\n2018-01-02,QQQ,3\n")
@@ -150,6 +153,7 @@ def test_files_of_series_per_symbol_are_files_of_the_market(tmp_path: Path, use:
         assert honest.stdout == "looks only backwards: 4 cuts, 0 differences\n"
 
 
+@pytest.mark.long
 def test_a_policy_that_opens_files_of_its_own_is_not_decided(tmp_path: Path) -> None:
     (tmp_path / "weights.txt").write_text("0.2")
     source = f"def act(view):\n    return [float(open({str(tmp_path / 'weights.txt')!r}).read())] * 3\n"
@@ -170,7 +174,7 @@ def act(view):
 """
 
 
-@pytest.mark.quick_cases(2)
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("field", "shift", "text"),
     [
@@ -273,6 +277,7 @@ def with_members(folder: Path, source: str, *more: str) -> Done:
     return study(folder, source, "--json", "--set", "universe.members=members.csv", *more)
 
 
+@pytest.mark.long
 def test_a_policy_sees_the_members_of_the_day_only(tmp_path: Path) -> None:
     done = with_members(tmp_path, SEES_MEMBERS)
     report = document(done)

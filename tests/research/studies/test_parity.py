@@ -171,6 +171,7 @@ def test_what_is_worked_is_one_decision_with_all_its_children() -> None:
     assert causes(report) == {"fee"}
 
 
+@pytest.mark.long
 def test_a_paper_run_is_as_its_backtest_and_the_command_says_so(tmp_path) -> None:
     config_file(tmp_path)
     answer(quantd(tmp_path, "run", "--json", "--quiet"))

@@ -48,6 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(msgspec.convert(document, PresetResult), again)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-247")
 def test_each_seed_and_equal_weight_trade_the_514_sessions_from_the_first_on(run: Run) -> None:
     standings = run.result.standings

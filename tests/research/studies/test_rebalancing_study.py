@@ -66,6 +66,7 @@ def by(rows, cost):
     return {row.rule: row for row in rows if row.cost_bp == cost}
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-128", "R-253", "F-09", "F-10", "F-11", "F-12")
 def test_there_is_a_row_for_every_rule_and_cost_and_one_best_of_each_cost(rows):
     assert [row.rule for row in rows] == 2 * list(RULES)
@@ -105,6 +106,7 @@ def test_every_rule_and_cost_is_a_look_in_the_ledger(studied):
     assert {(look.first, look.last) for look in ledger.looks} == {("2020-01-02", "2020-08-31")}
 
 
+@pytest.mark.long
 def test_the_same_study_again_adds_no_trial(studied, tmp_path):
     config = load(studied[0].parent / "config.toml", known_names())
     state = shutil.copytree(studied[0], tmp_path / "state")

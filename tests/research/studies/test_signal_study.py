@@ -122,6 +122,7 @@ def with_series(folder: Path, frame: pl.DataFrame, more: str = "") -> None:
     path.write_text(path.read_text().replace("[feed]\n", f"[feed]\n{series}"))
 
 
+@pytest.mark.long
 def test_a_series_of_a_file_is_a_factor_like_the_feature_that_it_contains(tmp_path: Path) -> None:
     with_series(tmp_path, market(tmp_path))
     series, feature = (results(study(tmp_path, factor, "--json"))[0] for factor in ("series_own", "momentum_1"))
@@ -143,6 +144,7 @@ def test_a_series_that_is_switched_off_or_absent_is_no_factor(tmp_path: Path) ->
         assert said in done.stderr
 
 
+@pytest.mark.long
 def test_names_of_symbols_address_the_values_and_none_is_no_value(tmp_path: Path) -> None:
     market(tmp_path)
     above = 'MISSING = {"S03", "S04"}\n'
@@ -156,6 +158,7 @@ def test_names_of_symbols_address_the_values_and_none_is_no_value(tmp_path: Path
     assert "the signal has a value for 'XYZ', which is not in the universe" in wrong.stdout
 
 
+@pytest.mark.long
 def test_permuted_symbols_give_the_same_figures(tmp_path: Path) -> None:
     figures = []
     for order in (1, -1):
@@ -173,6 +176,7 @@ def test_permuted_symbols_give_the_same_figures(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.long
 def test_fewer_than_five_symbols_are_measured_over_time_and_it_says_so(tmp_path: Path) -> None:
     market(tmp_path, symbols=3)
     done = study(tmp_path, "momentum_5")
@@ -194,6 +198,7 @@ def test_a_small_universe_has_fewer_quantiles(symbols: int, quantiles: int) -> N
     assert usual_quantiles(symbols, 5, np.array([0.0, 1.0, np.nan, 1.0]), over_time=True) == 2
 
 
+@pytest.mark.long
 def test_a_factor_of_two_values_has_two_quantiles_and_a_spread_between_them(tmp_path: Path) -> None:
     market(tmp_path)
     for symbols in (12, 3):
@@ -205,6 +210,7 @@ def test_a_factor_of_two_values_has_two_quantiles_and_a_spread_between_them(tmp_
         assert factor["horizons"][0]["spread"]["turnover_annual"] > 100
 
 
+@pytest.mark.long
 def test_several_factors_are_ranked_by_adjusted_p_values_and_each_is_one_look(tmp_path: Path) -> None:
     market(tmp_path)
     names = ["rsi_14", "momentum_5", "volatility_5"]
@@ -229,6 +235,7 @@ def test_several_factors_are_ranked_by_adjusted_p_values_and_each_is_one_look(tm
     assert len(read_looks(tmp_path / "state").looks) == 4
 
 
+@pytest.mark.long
 def test_costs_of_the_broker_lower_the_net_figure_and_a_ranking_is_printed(tmp_path: Path) -> None:
     market(tmp_path)
     done = study(tmp_path, "rsi_14", "momentum_5")
@@ -274,6 +281,7 @@ def test_a_function_with_a_memory_is_no_factor(tmp_path: Path) -> None:
     assert "takes a memory, which a factor has not" in done.stderr
 
 
+@pytest.mark.long
 def test_no_figure_is_given_and_no_look_noted_for_a_factor_that_opens_the_market(tmp_path: Path) -> None:
     market(tmp_path)
     body = "pl.read_parquet('bars.parquet').group_by('symbol').agg(pl.col('close').last()).sort('symbol')"
@@ -293,6 +301,7 @@ def test_a_factor_that_depends_on_the_calls_before_it_is_refused(tmp_path: Path)
     assert "no result: two runs over the same market differ" in done.stdout
 
 
+@pytest.mark.long
 def test_one_refused_factor_leaves_the_figures_of_the_others(tmp_path: Path) -> None:
     market(tmp_path)
     body = "view.prices * (view.time > 1710000000000000000)"
@@ -304,6 +313,7 @@ def test_one_refused_factor_leaves_the_figures_of_the_others(tmp_path: Path) -> 
     assert factors["mine.py:signal"]["guard"]["dated"] > 0
 
 
+@pytest.mark.long
 def test_a_factor_that_always_fails_is_refused_with_the_reason(tmp_path: Path) -> None:
     market(tmp_path)
     done = study(tmp_path, write(tmp_path, "1 / 0"))

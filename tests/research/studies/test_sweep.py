@@ -47,6 +47,7 @@ def done(tmp_path_factory):
     return folder, swept(folder)
 
 
+@pytest.mark.long
 def test_each_point_has_the_figures_of_its_backtest(done):
     folder, grid_sweep = done
     for point in grid_sweep.points:
@@ -137,6 +138,7 @@ def test_other_values_bars_or_costs_are_another_sweep(tmp_path):
     assert identity() in names
 
 
+@pytest.mark.long
 def test_a_stopped_sweep_continues_and_a_torn_point_is_run_again(done, tmp_path):
     def few(work, tell):
         part = type(work)(work.base, work.keys, work.points[:1])
@@ -203,6 +205,7 @@ def test_noise_is_overfit_and_skill_is_not():
     assert "It may be luck" not in skill.verdict()
 
 
+@pytest.mark.long
 def test_the_command_prints_the_best_and_writes_heat_maps(tmp_path):
     write(tmp_path)
     words = [word for key, values in GRID.items() for word in ("--over", f"{key}={','.join(values)}")]

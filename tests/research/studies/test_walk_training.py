@@ -59,6 +59,7 @@ def done(tmp_path_factory):
         return folder, quantd.walk_forward("plan.toml", compare=False, **STEPS)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-098")
 def test_each_policy_is_trained_on_the_bars_before_its_refit(done):
     folder, walk = done
@@ -73,6 +74,7 @@ def test_each_policy_is_trained_on_the_bars_before_its_refit(done):
     assert walk.backtest.verdict.trials > len(walk.table) + 1  # the trials behind each policy count
 
 
+@pytest.mark.long
 def test_later_bars_change_no_trained_policy(done, tmp_path, monkeypatch):
     _, walk = done
     monkeypatch.chdir(tmp_path)
@@ -104,6 +106,7 @@ def test_a_killed_training_continues_to_the_same_table(done, tmp_path):
     assert document["sharpe_out"] == reference.walk.sharpe
 
 
+@pytest.mark.long
 def test_a_kill_before_the_end_of_a_refit_counts_no_second_look_at_its_test_part(done, monkeypatch):
     folder, walk = done
     monkeypatch.chdir(folder)

@@ -35,10 +35,12 @@ def walked(bars, policy=rising, embargo=5, **settings):
     return quantd.walk_forward(policy, bars, embargo=embargo, **given).walk
 
 
+@pytest.mark.long
 def test_the_procedure_itself_has_none(bars):
     assert leaks(walked, bars, CUTS) == []
 
 
+@pytest.mark.long
 def test_a_scaler_of_the_whole_sample_is_found(bars):
     def procedure(given):
         spread = given.group_by("symbol", maintain_order=True).agg(pl.col("close").std())["close"].to_numpy()
@@ -58,6 +60,7 @@ def test_parameters_chosen_on_the_future_are_found(bars, monkeypatch):
     assert leaks(walked, bars, CUTS)[0].what.startswith("refit")
 
 
+@pytest.mark.long
 def test_labels_that_overlap_the_refit_are_found(bars, monkeypatch):
     """Without an embargo the last rows of a fit have labels from after it: the returns of the next month."""
     honest = walk.base_at
@@ -72,6 +75,7 @@ def test_labels_that_overlap_the_refit_are_found(bars, monkeypatch):
     assert differences[0].what.startswith("refit")
 
 
+@pytest.mark.long
 def test_members_of_tomorrow_are_found(bars):
     """Members are the symbols above 110 on the last day, which IWM was not before November 2013."""
 
@@ -88,6 +92,7 @@ def test_members_of_tomorrow_are_found(bars):
     assert leaks(procedure, bars, CUTS)
 
 
+@pytest.mark.long
 def test_costs_fitted_on_later_fills_are_found(bars):
     def procedure(given):
         later = float(given.filter(pl.col("symbol") == "SPY")["volume"].mean())
@@ -97,6 +102,7 @@ def test_costs_fitted_on_later_fills_are_found(bars):
     assert {difference.what.split()[0] for difference in differences} == {"refit", "return"}
 
 
+@pytest.mark.long
 def test_a_cut_before_the_first_period_is_refused(bars):
     with pytest.raises(quantd.Error, match="write a shorter window"):
         leaks(walked, bars, [date(2012, 9, 1)])

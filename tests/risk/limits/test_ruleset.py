@@ -47,6 +47,7 @@ def largest_of(mean: bool) -> Callable[[Floats, Floats, int, float, float], floa
 var_largest, cvar_largest = largest_of(False), largest_of(True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("largest", "measure"), [(var_largest, historical_var), (cvar_largest, historical_cvar)])
 @settings(max_examples=examples(120), deadline=None)
 @given(seed=st.integers(0, 10**6))

@@ -78,6 +78,7 @@ def holdings(kind: type[Holdings], values: np.ndarray, equity: float) -> Holding
     return book
 
 
+@pytest.mark.long
 @settings(max_examples=examples(80), deadline=None)
 @given(SEEDS)
 def test_what_is_settled_keeps_its_level_in_a_full_measurement(seed: int) -> None:
@@ -106,6 +107,7 @@ def test_what_is_settled_keeps_its_level_in_a_full_measurement(seed: int) -> Non
             assert not [change for change in risen if change[0] != "min_diversification"], (number, risen, before)
 
 
+@pytest.mark.long
 @settings(max_examples=examples(80), deadline=None)
 @given(SEEDS)
 def test_a_level_that_changes_is_a_doubt_and_one_that_a_doubt_settles_is_that_of_a_measurement(seed: int) -> None:

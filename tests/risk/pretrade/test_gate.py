@@ -63,6 +63,7 @@ def judged(first: int, count: int, partial: int = 60) -> tuple[int, list[str]]:
     return adding, wrong
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-149")
 def test_no_fill_state_breaks_a_limit() -> None:
     count = examples(1000)
@@ -245,6 +246,7 @@ def test_one_lot_more_than_a_clipped_order_got_is_not_accepted(seed: int) -> Non
     assert gate(book.ctx, book.account, alone, book.limits).lots[k] == got[k]
 
 
+@pytest.mark.long
 def test_a_clipped_order_alone_gets_the_most_lots_that_the_evaluator_accepts() -> None:
     """Without open orders and shorts, where nearly every bound is exact: one lot more breaks a limit."""
     tried = 0

@@ -327,12 +327,14 @@ def differs(kind: str, seed: int) -> str:
     return "; ".join(f"{kind} {seed}: {key} was {written.get(key)}, is {now.get(key)}" for key in keys)
 
 
+@pytest.mark.quick_cases(5)
 @pytest.mark.parametrize(("kind", "first"), CHUNKS)
 def test_the_gate_says_what_it_said(kind: str, first: int) -> None:
     last = min(first + CHUNK, KINDS[kind][1])
     assert [difference for seed in range(first, last) if (difference := differs(kind, seed))] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["drawn", "loose", "mostly long", "with gaps"])
 def test_no_verdict_of_the_table_breaks_a_limit(kind: str) -> None:
     make, count = KINDS[kind]

@@ -203,6 +203,7 @@ def test_symbols_with_too_few_returns_are_refused_and_all_where_one_is_carried_o
 # ---- the common factor ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("settled", [False, True])
 @pytest.mark.parametrize("by_symbol", [False, True])
 def test_a_linear_limit_gives_the_largest_factor_within_it_or_bars_what_adds_to_a_breach(

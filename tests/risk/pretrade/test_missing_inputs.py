@@ -397,6 +397,7 @@ SECTORS = "".join(f'[[universe.instruments]]\nsymbol = "{s}"\nsector = "x"\n' fo
 WITH_SECTORS = CONFIG.replace("[feed]", SECTORS + "[feed]").replace("[risk]", "[risk]\nmax_sector_weight = 0.9")
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
     ("what", "text", "config"),
     [

@@ -198,6 +198,7 @@ async def test_health_is_503_while_it_is_not_ready(world):
     world.service.status = "ended"
 
 
+@pytest.mark.long
 async def test_a_halt_is_answered_and_the_trouble_shown_while_the_store_takes_nothing(world):
     full = FullFor(world.store, 1_000_000)
     world.service.store = full
@@ -215,6 +216,7 @@ async def test_a_halt_is_answered_and_the_trouble_shown_while_the_store_takes_no
     assert (status, done["unrecorded"]) == (200, "")
 
 
+@pytest.mark.long
 async def test_a_halt_that_a_slow_store_has_not_taken_is_answered_as_in_force(world, monkeypatch):
     monkeypatch.setattr(commits, "WAIT_S", 0.1)
     world.service.store = Slow(world.store)
@@ -297,6 +299,7 @@ async def test_a_proxy_passes_the_names_on_that_the_configuration_lists(tmp_path
         assert (await get(world, "/api/v1/status", headers={"Host": "trader.example"}))[0] == 401
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-231")
 async def test_beyond_this_machine_no_figure_is_read_without_the_token(tmp_path):
     cert, key = certificate(tmp_path)
@@ -562,6 +565,7 @@ async def test_a_header_that_never_ends_is_cut_off(world, monkeypatch):
     writer.close()
 
 
+@pytest.mark.long
 async def test_a_slow_header_ends_a_connection_after_earlier_requests_and_a_pause_does_not(world, monkeypatch):
     monkeypatch.setattr(guard, "HEADER_S", 0.3)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(world.api.url.rsplit(":", 1)[1].strip("/")))
@@ -575,6 +579,7 @@ async def test_a_slow_header_ends_a_connection_after_earlier_requests_and_a_paus
     writer.close()
 
 
+@pytest.mark.long
 async def test_a_taken_port_is_named_with_the_remedy(world, tmp_path):
     port = world.api.url.rsplit(":", 1)[1].strip("/")
     config = load(write(tmp_path), known_names(), sets=[f"api.port={port}"])

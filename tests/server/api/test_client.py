@@ -114,6 +114,7 @@ def client_of(world: Any, kind: type[Client] = Client) -> Any:
     return kind(world.api.url, world.token)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("world", [BY_HAND.replace("[api]\n", f"[api]\n{RATES}")], indirect=True)
 async def test_each_route_has_a_method_and_each_answer_its_type(world: Any) -> None:
     client = client_of(world, Noting)
@@ -158,6 +159,7 @@ async def test_each_route_has_a_method_and_each_answer_its_type(world: Any) -> N
         assert any(m == route.method and pattern.fullmatch(path) for m, path in client.asked), route.path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("world", [BY_HAND.replace("[api]\n", f"[api]\n{RATES}")], indirect=True)
 async def test_a_method_takes_every_parameter_of_its_route(world: Any) -> None:
     """The parameters that a method sends by default, or takes as an argument."""
@@ -182,6 +184,7 @@ async def test_a_method_takes_every_parameter_of_its_route(world: Any) -> None:
         assert set(route.query.__struct_fields__) <= names, route.path
 
 
+@pytest.mark.long
 async def test_a_search_a_group_and_totals_reach_the_daemon(world: Any) -> None:
     client = client_of(world)
 
@@ -209,6 +212,7 @@ async def test_a_search_a_group_and_totals_reach_the_daemon(world: Any) -> None:
     await asyncio.to_thread(call)
 
 
+@pytest.mark.long
 async def test_answers_are_those_of_the_daemon_and_pages_follow_each_other(world: Any) -> None:
     client = client_of(world)
 

@@ -67,6 +67,7 @@ async def in_one_batch(world: Any) -> AsyncIterator[None]:
 # the two faults that were seen
 
 
+@pytest.mark.long
 async def test_a_shadows_proposal_is_answered_after_a_fill_of_an_older_order(tmp_path: Path) -> None:
     world: Any = World(tmp_path, OUTSIDE)
     await world.api.start()
@@ -111,6 +112,7 @@ def order_of(world: Any, decision: str) -> str:
     return order_id(RUN, basket.sample, "SPY", basket.n)
 
 
+@pytest.mark.long
 async def test_a_rebalance_is_answered_though_its_portfolio_was_closed_before_the_commit(world: Any) -> None:
     nothing = {"weights": {"SPY": 1e-9}, "reason": "all in cash"}
     assert (await post(world, "portfolios", CORE | nothing))[0] == 200
@@ -139,6 +141,7 @@ async def test_deposits_of_one_batch_have_each_their_own_cash(world: Any) -> Non
     assert cash == [f"{(before + k * 10**9) / 1e6:.2f}" for k in (1, 2, 3)]
 
 
+@pytest.mark.long
 async def test_a_halt_is_answered_with_its_halt_though_a_resume_came_before_the_commit(world: Any) -> None:
     async with in_one_batch(world):
         halted = asyncio.create_task(post(world, "commands", HALT))
@@ -307,6 +310,7 @@ async def order(service, wish):
 """
 
 
+@pytest.mark.long
 async def test_no_route_reads_the_state_or_the_store_for_the_result_of_its_own_command(world: Any) -> None:
     trees = routes()
     assert list(reads_behind_a_commit(trees)) == []

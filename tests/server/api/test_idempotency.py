@@ -159,6 +159,7 @@ asyncio.run(Keys(Path(sys.argv[1])).once(request, "api:owner", b"{}", act, lambd
 """
 
 
+@pytest.mark.long
 def test_a_key_whose_daemon_was_killed_is_not_carried_out_again(tmp_path: Path) -> None:
     def run() -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", KILLED, str(tmp_path)]

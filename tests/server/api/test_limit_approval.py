@@ -15,6 +15,7 @@ from tests.support.api_world import RUN, standing_at_the_end
 from tests.support.command_line import CONFIG
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("who", "status", "code"),
     [("owner", 403, "second"), ("later", 403, "second"), ("trade", 403, "scope"), ("second", 200, "")],

@@ -154,6 +154,7 @@ async def test_every_metric_of_the_tables_is_in_a_scrape(world):
         assert labels or name in CONDITIONAL or (f"quantd_{name}{suffix}",) in metrics, name
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-214")
 async def test_a_killed_broker_is_offline_its_messages_wait_and_heartbeats_are_no_loss(world, tmp_path):
     broker, outbox = Mosquitto(tmp_path).start(), MemoryOutbox()

@@ -86,6 +86,7 @@ async def test_a_model_is_what_the_command_line_shows_of_its_artifact(world: Any
     assert (status, problem["code"]) == (404, "agent")
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-190")
 async def test_a_loaded_artifact_decides_from_the_next_sample_on_without_memory(world: Any, tmp_path: Path) -> None:
     digest = digest_in(tmp_path / "models" / "second")
@@ -132,6 +133,7 @@ async def allocations(world: Any) -> dict[tuple[str, str], tuple[float, float]]:
     }
 
 
+@pytest.mark.long
 async def test_a_model_has_the_allocations_that_it_decided_and_an_earlier_one_keeps_its_own(
     world: Any, tmp_path: Path
 ) -> None:
@@ -166,6 +168,7 @@ async def test_a_model_has_the_allocations_that_it_decided_and_an_earlier_one_ke
     store.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("snapshot", [False, True])
 async def test_a_killed_run_continues_with_the_loaded_artifact_and_ends_as_one_that_was_not_killed(
     world: Any, tmp_path: Path, snapshot: bool
@@ -190,6 +193,7 @@ async def test_a_killed_run_continues_with_the_loaded_artifact_and_ends_as_one_t
     store.close()
 
 
+@pytest.mark.long
 async def test_a_configuration_that_names_another_policy_replaces_what_was_loaded(world: Any, tmp_path: Path) -> None:
     await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "newer"})
     text = TEXT.replace('"models/first"', '"models/named"')
@@ -201,6 +205,7 @@ async def test_a_configuration_that_names_another_policy_replaces_what_was_loade
     store.close()
 
 
+@pytest.mark.long
 async def test_a_start_refuses_a_loaded_artifact_that_changed_and_names_both_digests(
     world: Any, tmp_path: Path
 ) -> None:
@@ -258,6 +263,7 @@ async def test_a_version_of_a_name_is_loaded_and_the_versions_beside_it_are_show
     assert details["artifacts"][0]["current"] == "2026-11"
 
 
+@pytest.mark.long
 async def test_a_paused_agent_holds_and_is_asked_no_more_until_it_is_resumed(world: Any) -> None:
     status, model = await world.post(f"{MODELS}/even/pause", {"reason": "a look"})
     assert status == 200, model
@@ -318,6 +324,7 @@ async def test_a_shadow_is_promoted_and_demoted_by_hand_and_the_journal_says_so(
     assert world.service.shell.state.seats == [0, 1]
 
 
+@pytest.mark.long
 async def test_an_artifact_is_loaded_into_the_challenger_and_their_comparison_begins_with_its_first_decision(
     world: Any, tmp_path: Path
 ) -> None:
@@ -349,6 +356,7 @@ async def test_an_artifact_is_loaded_into_the_challenger_and_their_comparison_be
     assert "POST /api/v1/models/rival/resume first" in reply["detail"]
 
 
+@pytest.mark.long
 async def test_the_idle_challenger_of_several_is_taken_and_an_outside_agent_takes_no_artifact(
     tmp_path: Path, artifacts: Path
 ) -> None:
@@ -443,6 +451,7 @@ async def test_a_process_of_a_replaced_policy_ends(tmp_path: Path, artifacts: Pa
     deadline.close()
 
 
+@pytest.mark.long
 async def test_a_model_that_was_trained_on_the_bars_of_the_run_raises_an_alert(world: Any, tmp_path: Path) -> None:
     training = msgspec.structs.replace(TRAINING, until_ns=2_000_000_000 * 10**9)
     manifest = read_manifest(tmp_path / "models" / "second" / "manifest.json", AgentManifest)
@@ -454,6 +463,7 @@ async def test_a_model_that_was_trained_on_the_bars_of_the_run_raises_an_alert(w
     assert "agent learned trades bars of its policy's training window, which ends 2033-05-18" in alerts
 
 
+@pytest.mark.long
 async def test_why_has_the_inputs_of_a_learned_policy_and_changes_nothing(tmp_path: Path) -> None:
     written(tmp_path / "learned", universe=("QQQ", "IWM", "SPY"))
     async with standing_at_the_end(tmp_path, CONFIG.replace('"equal_weight"', '"./learned"')) as world:

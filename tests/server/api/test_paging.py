@@ -95,6 +95,7 @@ async def test_a_page_without_a_round_of_the_agent_has_the_cursor_of_the_next(
     )
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", ["risk", "portfolio", "allocations"])
 async def test_pages_of_a_short_memory_continue_in_the_store(world: Any, name: str) -> None:
     path, field = LISTS[name]

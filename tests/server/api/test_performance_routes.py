@@ -159,6 +159,7 @@ async def test_correlations_are_those_of_the_largest_positions(shared: Any) -> N
     assert np.array(correlations["rows"]) == pytest.approx(np.array(correlations["rows"]).T)
 
 
+@pytest.mark.long
 async def test_a_deposit_is_no_return(world: Any) -> None:
     _, before = await get(world, PATH)
     _, parts = await get(world, f"{PATH}/attribution")
@@ -235,6 +236,7 @@ async def test_the_benchmark_is_the_symbol_of_the_configuration(tmp_path: Any) -
         assert all(answer == (200, parts) for answer in both)
 
 
+@pytest.mark.long
 async def test_the_benchmark_may_lie_outside_the_universe(tmp_path: Any) -> None:
     outside = CONFIG.replace("[universe]", '[universe]\nbenchmark = "AAPL"')
     inside = outside.replace('"IWM"]', '"IWM", "AAPL"]')

@@ -105,6 +105,7 @@ async def wide(tmp_path: Path, artifacts: Path) -> AsyncIterator[Any]:
         yield halfway_world
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-081")
 async def test_the_confidence_is_that_of_the_kind_of_network(wide: Any) -> None:
     draw = np.random.default_rng(7)
@@ -122,6 +123,7 @@ async def test_the_confidence_is_that_of_the_kind_of_network(wide: Any) -> None:
         assert sure[0] != sure[1]
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-081")
 async def test_the_confidence_is_computed_from_the_values_and_probabilities_of_the_network(
     wide: Any, tmp_path: Path
@@ -147,6 +149,7 @@ async def test_the_confidence_is_computed_from_the_values_and_probabilities_of_t
             assert given["confidence"]["value"] == pytest.approx(expected, abs=1e-6), name
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-200")
 async def test_a_question_at_fault_names_its_field(world: Any) -> None:
     for body, status, field, words in (
@@ -209,6 +212,7 @@ async def test_weights_are_those_of_the_method_for_the_given_prices(world: Any) 
     assert 'quantd_prediction_cache_total{name="paper",result="hit"} 1.0' in text
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-201")
 async def test_prices_at_fault_name_the_field(world: Any) -> None:
     good = paths(140, ("a", "b"))

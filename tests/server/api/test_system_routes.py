@@ -21,6 +21,7 @@ __all__ = ["shared", "world"]
 LEARNED = CONFIG.replace('"equal_weight"', f'"{ROOT}/models/shipped/scorer"')
 
 
+@pytest.mark.long
 @in_shared_loop
 async def test_runs_are_those_of_the_store(shared: Any) -> None:
     status, listing = await get(shared, "/api/v1/runs")
@@ -43,6 +44,7 @@ async def test_schedules_have_the_instants_around_the_present_of_the_run(shared:
     assert close["last_ts"] <= answer_body["ts"] < close["next_ts"]
 
 
+@pytest.mark.long
 async def test_the_configuration_has_each_key_with_its_source_and_no_secret(tmp_path: Path) -> None:
     sinks = '[alerts.sinks.webhook]\nurl = "https://hooks.example.org/services/T0/SECRET"\n'
     text = CONFIG.replace("[api]", f"{sinks}[api]")

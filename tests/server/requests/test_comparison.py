@@ -30,6 +30,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciliation, "AGAIN_S", 0.005)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-170")
 async def test_a_running_loop_compares_its_account_when_asked(tmp_path: Path) -> None:
     of = parts()

@@ -257,6 +257,7 @@ async def with_a_difference(tmp_path: Path) -> tuple[Parts, Any, VenueAccount]:
     return of, stopped_run.service, account
 
 
+@pytest.mark.long
 async def test_a_comparison_says_what_the_venue_has_more(tmp_path: Path) -> None:
     _, service, account = await with_a_difference(tmp_path)
     state = service.shell.state
@@ -267,6 +268,7 @@ async def test_a_comparison_says_what_the_venue_has_more(tmp_path: Path) -> None
     assert said.differences == ["7 S1 more", "70.00 USD less"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["fence", "mix"])
 async def test_a_correction_has_the_numbers_of_the_comparison_and_settles_it(tmp_path: Path, how: str) -> None:
     _, service, account = await with_a_difference(tmp_path)
@@ -281,6 +283,7 @@ async def test_a_correction_has_the_numbers_of_the_comparison_and_settles_it(tmp
         correction(service, account, how, said)
 
 
+@pytest.mark.long
 async def test_a_correction_needs_a_reason_and_a_book_that_there_is(tmp_path: Path) -> None:
     _, service, _ = await with_a_difference(tmp_path)
     with pytest.raises(NotDone, match="reason"):
@@ -290,6 +293,7 @@ async def test_a_correction_needs_a_reason_and_a_book_that_there_is(tmp_path: Pa
     assert how_of(service, "", "") == ""
 
 
+@pytest.mark.long
 async def test_a_comparison_is_made_when_it_is_asked_for_and_not_when_something_was_filled_since(
     tmp_path: Path,
 ) -> None:
@@ -349,6 +353,7 @@ async def test_the_cancel_of_an_unknown_order_or_without_a_reason_is_refused_wit
     assert journalled(world, CancelRequested) == []
 
 
+@pytest.mark.long
 async def test_the_command_cancel_names_what_it_ends(world: Any, tmp_path: Path) -> None:
     _, sent = await post(world, "orders", ORDER)
     shown = await asyncio.to_thread(quantd, tmp_path, "cancel", sent["order"], "--dry-run")

@@ -266,6 +266,7 @@ def cli(folder: Path, port: int, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.long
 async def test_commands_arrive_over_mosquitto_from_its_own_client_and_from_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "broker").mkdir()
     (tmp_path / "elsewhere").mkdir()
@@ -317,6 +318,7 @@ async def test_a_retained_command_that_waits_at_the_broker_is_refused(tmp_path: 
         mosquitto.stop()
 
 
+@pytest.mark.long
 async def test_with_mqtt_5_a_retained_command_is_refused_at_once_and_again_after_the_broker_was_away(
     tmp_path: Path,
 ) -> None:
@@ -336,6 +338,7 @@ async def test_with_mqtt_5_a_retained_command_is_refused_at_once_and_again_after
         mosquitto.stop()
 
 
+@pytest.mark.long
 async def test_the_embedded_broker_lets_commands_in_and_nothing_else(tmp_path: Path) -> None:
     broker = EmbeddedBroker(EmbeddedSettings(port=0, open_topic=TOPIC))
     await asyncio.to_thread(broker.start)
@@ -354,6 +357,7 @@ async def test_the_embedded_broker_lets_commands_in_and_nothing_else(tmp_path: P
         await asyncio.to_thread(broker.stop)
 
 
+@pytest.mark.long
 async def test_the_embedded_broker_lets_no_command_in_unless_it_is_told_to(tmp_path: Path) -> None:
     broker = EmbeddedBroker(EmbeddedSettings(port=0))
     await asyncio.to_thread(broker.start)
@@ -368,6 +372,7 @@ async def test_the_embedded_broker_lets_no_command_in_unless_it_is_told_to(tmp_p
         await asyncio.to_thread(broker.stop)
 
 
+@pytest.mark.long
 def test_a_command_to_a_broker_where_no_daemon_listens_is_not_known_to_have_worked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

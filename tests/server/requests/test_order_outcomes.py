@@ -106,6 +106,7 @@ async def beside(folder: Path, work: Callable[[Person], Awaitable[None]]) -> Non
     assert stopped_run.service.shell.state.ledger.house.cash_micro == venue.has.cash_micro
 
 
+@pytest.mark.long
 async def test_an_order_is_settled_after_its_clock_a_reason_and_a_query_without_an_answer(tmp_path: Path) -> None:
     async def work(person: Person) -> None:
         with pytest.raises(NotDone, match=r"not waited for its time.*try again in \d+ s"):
@@ -143,6 +144,7 @@ async def test_an_order_is_settled_after_its_clock_a_reason_and_a_query_without_
     assert (event.cum, event.reason, event.who) == (0, "seen there", "api:owner:1")
 
 
+@pytest.mark.long
 async def test_an_answer_to_the_last_query_is_what_counts(tmp_path: Path) -> None:
     async def work(person: Person) -> None:
         person.late()
@@ -154,6 +156,7 @@ async def test_an_answer_to_the_last_query_is_what_counts(tmp_path: Path) -> Non
     await beside(tmp_path, work)
 
 
+@pytest.mark.long
 async def test_the_answer_to_a_cancel_says_that_the_venue_does_not_confirm_the_order(tmp_path: Path) -> None:
     async def work(person: Person) -> None:
         would = await preview_cancel(person.service, CancelPreview(person.name), "me")
@@ -166,6 +169,7 @@ async def test_the_answer_to_a_cancel_says_that_the_venue_does_not_confirm_the_o
     await beside(tmp_path, work)
 
 
+@pytest.mark.long
 async def test_a_comparison_goes_on_beside_it_and_names_it(tmp_path: Path) -> None:
     async def work(person: Person) -> None:
         person.late()

@@ -42,6 +42,7 @@ def broken(world: Any, books: list[int]) -> set[tuple[int, str]]:
     }
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("order", [("", "even", "trend"), ("trend", "", "even"), ("even", "trend", "")])
 async def test_withdrawals_go_up_to_a_limit_and_not_beyond_it(world: Any, order: tuple[str, ...]) -> None:
     state = world.service.shell.state
@@ -79,6 +80,7 @@ async def test_a_deposit_an_order_and_a_withdrawal_enlarge_no_limit(world: Any) 
     assert state.equity_micro > 900_000 * 10**6
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("limits", "passes"),
     [

@@ -48,6 +48,7 @@ def dependent(kind: str, returns: Floats, draw: np.random.Generator) -> Floats:
     return np.column_stack((returns[:, :1] if kind == "nothing but copies" else returns, *more))
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("markets", [range(4), pytest.param(range(4, 20), marks=pytest.mark.slow)], ids=str)
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
 @pytest.mark.parametrize(

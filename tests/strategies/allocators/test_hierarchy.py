@@ -61,6 +61,7 @@ def skfolio_weights(returns: Floats) -> Floats:
     return oracle.fit(returns).weights_
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.requirement("R-078")
 @pytest.mark.parametrize("size", [2, 3, 20, 100])
 def test_the_weights_are_those_of_skfolio(size: int) -> None:

@@ -163,6 +163,7 @@ def test_sample_by_sample_equals_the_whole_history_for_every_feature(seed: int, 
     same(world.stream(ALL), compute(ALL, world.inputs()), ALL.names)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.requirement("R-018")
 @pytest.mark.parametrize("cut", [70, 200, 289])
 def test_no_feature_looks_ahead(cut: int) -> None:
@@ -230,6 +231,7 @@ def test_a_feature_is_a_function_of_the_samples_it_says_it_looks_back_on() -> No
         np.testing.assert_allclose(short, long[:, place], rtol=1e-4, atol=1e-4, err_msg=item.name)
 
 
+@pytest.mark.long
 def test_a_stream_goes_on_where_its_state_was_taken() -> None:
     world = World(9, rows=260)
     first, second = FeatureStream(ALL, 4, benchmark=0), FeatureStream(ALL, 4, benchmark=0)

@@ -190,6 +190,7 @@ def test_features_of_a_series_that_is_switched_off_are_left_out(tmp_path: Path) 
         load("signals", {"features": {"series_esg": 1.0}}, tmp_path, unused=frozenset({"esg"}))
 
 
+@pytest.mark.long
 def test_it_answers_the_same_asked_twice_and_in_a_run_kept_and_restored() -> None:
     policy = POLICIES["signals"]({"features": {"rsi_14": -1.0, "adx_14": 0.5}, "top": 2})
     assert policy.uses_bars  # type: ignore[attr-defined]

@@ -97,6 +97,7 @@ def test_each_indicator_that_names_talib_is_held_to_it() -> None:
     assert all(hasattr(talib, i.talib) for i in INDICATORS.values() if i.talib)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-032", "R-033")
 @pytest.mark.parametrize("output", sorted(TALIB))
 def test_equals_talib_in_both_ways_where_talib_has_a_value(worlds, output: str) -> None:

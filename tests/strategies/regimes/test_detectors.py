@@ -145,6 +145,7 @@ def test_a_fit_is_kept_for_as_long_as_asked_and_then_made_anew(model):
     assert sorted(set(fits)) == [151, 181, 211, 241]
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("model", ["markov", "mixture"])
 @pytest.mark.parametrize("states", [2, 3, 4])
 def test_calm_rises_are_bull_and_storms_volatile(model, states):

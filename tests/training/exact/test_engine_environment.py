@@ -131,6 +131,7 @@ def backtest(assembly: Assembly, agent: int, answers: Sequence[NDArray[np.float6
     return shell.digest.hexdigest()
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("action", ["continuous", "discrete", "short"])
 @pytest.mark.parametrize("reward", ["log", "sharpe", "composite"])
 def test_gymnasiums_checker_finds_no_fault(action, reward):
@@ -141,6 +142,7 @@ def test_gymnasiums_checker_finds_no_fault(action, reward):
     assert env.observation_space.contains(env.reset(seed=1)[0])
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_an_episode_is_the_backtest_of_its_answers_to_the_bit(seed):
     env = Exact(assembly=alone(), episodes=WHOLE)

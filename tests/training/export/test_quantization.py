@@ -28,6 +28,7 @@ from tests.support.checkout import ROOT
 # ---- quantizing
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("name", ["ppo simplex", "sac box", "ppo lstm", "dqn dueling noisy"])
 def test_half_precision_is_smaller_and_agrees(name: str, tmp_path: Path) -> None:
     parent = written(tmp_path / "a", name)
@@ -100,7 +101,7 @@ def test_a_copy_is_made_from_what_was_trained(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("R-105")
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["ppo simplex", "ppo discrete", "ppo box"])
 def test_a_pupil_answers_much_as_its_teacher_on_sessions_it_was_not_taught(name: str, tmp_path: Path) -> None:
     universe, spec = ("SPY", "AAPL", "BAC"), SightSpec(features=("momentum_21", "volatility"))

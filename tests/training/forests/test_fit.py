@@ -39,6 +39,7 @@ def test_the_same_command_makes_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "a/forest" / name).read_bytes() == (tmp_path / "b/forest" / name).read_bytes(), name
 
 
+@pytest.mark.long
 def test_nothing_after_the_last_day_is_read(tmp_path: Path) -> None:
     table = pl.read_parquet(BARS)
     later = pl.col("ts").dt.date() > SMALL.last
@@ -51,6 +52,7 @@ def test_nothing_after_the_last_day_is_read(tmp_path: Path) -> None:
     assert (other.together, other.folds) == (first.together, first.folds)
 
 
+@pytest.mark.long
 def test_a_step_is_not_touched_by_what_comes_after_it() -> None:
     returns = np.vstack([np.full((1, 3), np.nan), garch(5, 900, 3)])
     plan = Plan("risk", folds=3, leaves=8)
@@ -66,6 +68,7 @@ def test_a_step_is_not_touched_by_what_comes_after_it() -> None:
     assert changed_steps[2] != steps[2]
 
 
+@pytest.mark.long
 def test_where_volatility_can_be_known_the_forest_beats_the_plain_estimate_in_every_step(tmp_path: Path) -> None:
     manifest = made(tmp_path / "forest", garch(1, 2_400, 4), Plan("risk", folds=2, leaves=32))
     for fold in (*manifest.folds, manifest.together):
@@ -74,6 +77,7 @@ def test_where_volatility_can_be_known_the_forest_beats_the_plain_estimate_in_ev
     assert manifest.beats_plain()
 
 
+@pytest.mark.long
 def test_where_nothing_can_be_known_of_returns_the_optimiser_starts_switched_off(tmp_path: Path) -> None:
     manifest = made(tmp_path / "forest", noise(1, 1_500, 4), Plan("allocation", folds=2, leaves=32))
     assert not manifest.beats_plain()
@@ -83,6 +87,7 @@ def test_where_nothing_can_be_known_of_returns_the_optimiser_starts_switched_off
     assert "it starts switched off" in (tmp_path / "forest/card.md").read_text()
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("kind", FOREST_KINDS)
 def test_the_artifact_answers_as_the_fitted_forest_does(tmp_path: Path, kind: ForestKind) -> None:
     made_up, plan = garch(2, 420, 3), Plan(kind, folds=1, leaves=16)
@@ -121,6 +126,7 @@ def test_a_history_too_short_to_walk_forward_is_refused_in_words(tmp_path: Path)
     assert not (tmp_path / "forest").exists()
 
 
+@pytest.mark.long
 def test_another_seed_is_another_forest_and_the_forest_is_scaled_on_its_own_rows(tmp_path: Path) -> None:
     returns = garch(6, 420, 3)
     forest, other_forest = (made(tmp_path / f"{s}", returns, Plan("risk", folds=1, leaves=8, seed=s)) for s in (1, 2))

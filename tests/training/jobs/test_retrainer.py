@@ -236,7 +236,7 @@ async def ended(kit: Kit, stepping: "asyncio.Task[None]", training: "asyncio.Tas
     await asyncio.wait_for(asyncio.gather(stepping, training), 30)
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("sets", "spoil", "reason"),
     [
@@ -293,7 +293,7 @@ def test_a_retraining_whose_model_trades_nothing_fails_with_the_reason() -> None
     assert answer_of(order, other).version == "v20081231-abcdef"
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.requirement("R-097")
 @pytest.mark.parametrize("predicts", ["risk", "allocation"])
 async def test_a_schedule_trains_a_forest_which_is_used_only_where_it_beats_the_plain_estimate(
@@ -351,6 +351,7 @@ def children(version_folder: Path) -> list[tuple[int, int]]:
     return [(child, nice) for child, nice in processes if nice == 19]  # once it has been set
 
 
+@pytest.mark.long
 def test_the_process_ends_with_its_parent(tmp_path: Path, begun: Path) -> None:
     placed(tmp_path, begun)
     order = Order(

@@ -18,6 +18,7 @@ def taught(env: RegimeBandit | RevertingPair, teacher: object, plan: PpoPlan = P
     return learner, clone(learner, observations, targets, CloningPlan(learning_rate=3e-3, minibatch=64))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("simplex", ["softmax_gaussian", "dirichlet"])
 def test_weights_are_cloned(simplex: str) -> None:
     rule = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.0, 0.0, 1.0]])

@@ -81,6 +81,7 @@ def test_every_one_of_five_seeds_comes_within_2_percent_of_the_best(name: str, p
     assert min(of_optimum(name, plan, seed) for seed in range(1, 6)) >= 0.98
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n_step", [1, 3])
 def test_it_pays_a_fee_now_for_what_comes_later_and_one_that_does_not_look_ahead_does_not(n_step: int) -> None:
     held = torch.eye(3)
@@ -95,6 +96,7 @@ def test_it_pays_a_fee_now_for_what_comes_later_and_one_that_does_not_look_ahead
     assert chosen[0.0] == [0, 1, 2]
 
 
+@pytest.mark.long
 def test_values_come_near_what_the_best_policy_earns() -> None:
     env, gamma = SwitchingFee(), 0.8
     learner = Dqn(msgspec.structs.replace(PLAIN, gamma=gamma, learning_rate=3e-3), 3, 3, "discrete", 1)

@@ -37,7 +37,7 @@ def test_the_same_seed_gives_the_same_bits_in_another_process_and_another_seed_d
         assert trained(learner, 4) != expected
 
 
-@pytest.mark.quick_cases(2)
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("learner", "broken_at"),
     [
@@ -61,6 +61,7 @@ def test_a_training_taken_up_again_comes_to_the_same_bits_as_one_that_was_not_br
     assert digest(second.state()) == digest(reference.state())
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_reports_come_as_often_as_said_and_stop_when_told(learner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(off_policy, "STEPS_A_REPORT", 100)

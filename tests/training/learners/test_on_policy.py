@@ -144,6 +144,7 @@ def digest(name: str, seed: int) -> str:
     return sha256(small(name, seed).network.vector.numpy().tobytes()).hexdigest()
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", SMALL)
 def test_resumed_training_gives_the_same_bits_as_training_in_one_go(name: str) -> None:
     reference_state = small(name, 3).state()
@@ -248,6 +249,7 @@ def test_an_lstm_has_one_width() -> None:
         NetworkPlan(network="lstm", hidden=(8, 8))
 
 
+@pytest.mark.long
 def test_rmsprop_with_bounded_gradients_is_torchs() -> None:
     random = torch.Generator().manual_seed(1)
     vector = torch.randn(100, generator=random)

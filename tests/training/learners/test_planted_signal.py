@@ -84,6 +84,7 @@ LEARNERS: dict[str, tuple[Callable[[Problem], Learner], Kind]] = {
 }
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.requirement("R-072")
 @pytest.mark.parametrize("name", LEARNERS)
 def test_two_hundred_steps_find_the_sign_of_a_planted_signal(name: str) -> None:

@@ -53,6 +53,7 @@ class Drawn:
         return self.weights, memory
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("name", "params"),
     [
@@ -141,7 +142,7 @@ min_trade = 0.0
 """
 
 
-@pytest.mark.quick_cases(3)
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("action", "reward", "rate"),
     [
@@ -191,6 +192,7 @@ BILL_POLICIES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("policy", "costs"), BILL_POLICIES, ids=["mostly cash", "drawn", "drawn short"])
 def test_cash_earns_the_same_in_the_simulator_and_in_the_event_core(
     policy: Policy, costs: Costs, tmp_path: Path

@@ -13,6 +13,7 @@ from tests.support.checkout import ROOT
 from tests.support.panels import panel_of
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("name", "params"),
     [

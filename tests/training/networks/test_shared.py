@@ -30,6 +30,7 @@ def network_of(
     return network
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("simplex", ["softmax_gaussian", "dirichlet"])
 def test_a_permutation_of_the_assets_permutes_their_scores_and_leaves_the_value(simplex: Simplex) -> None:
     network, order = network_of(3, simplex=simplex), [2, 0, 1]

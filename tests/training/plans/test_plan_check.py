@@ -42,6 +42,7 @@ def mistakes(plan_table: dict[str, object]) -> list[str]:
     return mistakes_in(plan_table, lambda _: None)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-085")
 @pytest.mark.parametrize("command", ["train", "tune"])
 def test_a_faulty_plan_is_refused_with_all_its_mistakes_before_torch_is_imported(

@@ -162,7 +162,7 @@ def test_the_house_holds_what_its_seats_hold_together(groups: bool) -> None:
     assert not torch.allclose(desk.simulator.weights[0], desk.simulator.weights[1], atol=0.05)
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("profile", ["full", "lite"])
 def test_a_seed_checkpoints_and_resumes_to_the_same_bits(profile: str, tmp_path: Path) -> None:
     plan = plan_of(profile)
@@ -175,7 +175,7 @@ def test_a_seed_checkpoints_and_resumes_to_the_same_bits(profile: str, tmp_path:
     assert torch.equal(resumed.learner.network.vector, reference.learner.network.vector)  # type: ignore[union-attr]
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("profile", ["full", "lite"])
 def test_what_is_trained_is_an_artifact_of_seats_that_trades(profile: str, tmp_path: Path) -> None:
     plan = plan_of(profile)

@@ -36,6 +36,7 @@ PANEL = panel_of(3, 900, 4, actions=False)
 PARTS = splits_of(PANEL, 20, 499, 500, 599, 600, 899)
 
 
+@pytest.mark.long
 def test_the_line_has_the_weakest_strength_that_the_reference_earns_and_the_next_one_that_it_does_not() -> None:
     power = power_of(PANEL, PARTS, CHEAP)
     for ic in STRENGTHS:
@@ -135,6 +136,7 @@ def test_findings_of_the_results_folder_are_read_and_a_broken_file_is_named(
     assert "findings.jsonl:1" in line
 
 
+@pytest.mark.long
 def test_the_line_of_a_search_is_of_the_validation_part_and_reads_nothing_later(tmp_path: Path) -> None:
     task = plan(**{"splits.validation.last": "2007-09-28"})
     line = power_line.power_line(task, (), "validation")
@@ -143,6 +145,7 @@ def test_the_line_of_a_search_is_of_the_validation_part_and_reads_nothing_later(
     assert power_line.power_line(later, (), "validation") == line
 
 
+@pytest.mark.long
 def test_the_line_agrees_with_the_table_of_the_study() -> None:
     task = plan()
     field = Field(task, {f"{ic:g}": Plant(ic=ic) for ic in STRENGTHS})

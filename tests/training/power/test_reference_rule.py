@@ -45,6 +45,7 @@ def test_without_a_signal_the_rule_is_equal_weight() -> None:
     assert 0.0 < one.turnover_annual < 15.0
 
 
+@pytest.mark.long
 def test_a_rule_of_a_batch_is_the_rule_alone() -> None:
     gains = expected(0.3)
     rules = [Rule(1.0, 0.5), Rule(32.0, 1.5)]

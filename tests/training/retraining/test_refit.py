@@ -68,6 +68,7 @@ def test_a_retraining_moves_the_parts_and_keeps_the_rest_of_the_plan(scorer: Pat
     assert sorted(p.name for p in out.iterdir() if p.name.startswith(".")) == [".lock"]
 
 
+@pytest.mark.long
 def test_nothing_after_until_is_read(scorer: Path, tmp_path: Path) -> None:
     later = pl.col("ts").dt.date() > date(2008, 12, 31)
     wild = [pl.when(later).then(pl.col(c) * 5.0).otherwise(pl.col(c)).alias(c) for c in ("open", "close")]
@@ -82,6 +83,7 @@ def test_nothing_after_until_is_read(scorer: Path, tmp_path: Path) -> None:
     assert original_outcome.verdict == changed_outcome.verdict
 
 
+@pytest.mark.long
 def test_the_same_question_has_the_same_answer_and_is_not_trained_twice(scorer: Path, tmp_path: Path) -> None:
     first = retrain(asked(scorer, tmp_path / "a"), quiet)
     lines: list[str] = []
@@ -199,6 +201,7 @@ def test_a_better_one_is_worth_a_try_and_a_worse_one_is_not() -> None:
     assert "is better by -" in other.why
 
 
+@pytest.mark.long
 def test_each_part_of_the_rule_can_refuse() -> None:
     safe, wild = mix(SPY=0.2), mix(BAC=0.9)
     assert "9 is required" in judged(safe, wild, min_gain=9.0).why
@@ -278,6 +281,7 @@ def test_splits_that_would_overlap_after_moving_are_refused() -> None:
         moved(early, -365, expanding=True)
 
 
+@pytest.mark.long
 def test_two_do_not_train_into_one_folder_and_what_one_that_was_ended_left_goes(scorer: Path, tmp_path: Path) -> None:
     out = tmp_path / "versions"
     (out / ".making-v20070101-000000").mkdir(parents=True)
@@ -291,6 +295,7 @@ def test_two_do_not_train_into_one_folder_and_what_one_that_was_ended_left_goes(
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_what_only_signed_models_may_replace_is_worth_a_try_and_not_taken(scorer: Path, tmp_path: Path) -> None:
     plan = asked(scorer, tmp_path / "versions", against=None, rule=Rule(measure="mean", confidence=0.5), takes=False)
     outcome = retrain(plan, quiet)

@@ -143,6 +143,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     return observations
 
 
+@pytest.mark.long
 def test_the_manifest_names_the_columns_their_hash_and_the_files_of_the_series(folder: Path, scores: Path) -> None:
     manifest = load(folder).manifest
     assert manifest.sight.columns == COLUMNS
@@ -154,6 +155,7 @@ def test_the_manifest_names_the_columns_their_hash_and_the_files_of_the_series(f
     assert all(name in (folder / "card.md").read_text() for name in COLUMNS)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-263")
 @pytest.mark.parametrize("how", ["backtest", "evaluate"])
 def test_each_observation_in_trading_is_that_of_training(
@@ -268,6 +270,7 @@ def test_a_plan_without_columns_keeps_the_names_of_its_versions() -> None:
     assert "tuning_trials" not in settings
 
 
+@pytest.mark.long
 def test_without_normalisation_the_mean_of_the_training_rows_is_kept(scores: Path, tmp_path: Path) -> None:
     out = tmp_path / "plain"
     plan = plan_of(TEXT.replace("seeds = [1]", "seeds = [1]\nnormalise = false"), scores)
@@ -308,6 +311,7 @@ def test_a_set_by_name_is_written_out_in_the_manifest() -> None:
     assert plan.sight.size(3) == 3 * (247 - 9 + 1) + 9 + 4
 
 
+@pytest.mark.long
 def test_columns_of_a_few_samples_alone_are_evaluated(scores: Path, tmp_path: Path) -> None:
     short = TEXT.replace(f"columns = {list(COLUMNS)}", 'features = []\ncolumns = ["daily_return_1", "beta_20"]')
     train(plan_of(short, scores), tmp_path / "out", "a test", lambda _: False)

@@ -27,6 +27,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.long
 def test_the_same_command_makes_the_same_bytes(first: Path, tmp_path: Path) -> None:
     again = tmp_path / "scorer"
     run(again)
@@ -39,6 +40,7 @@ def test_the_record_and_the_card_name_the_processor(first: Path) -> None:
     assert f"- Trained on: {processor().text}. The same command on another processor" in (first / "card.md").read_text()
 
 
+@pytest.mark.long
 def test_what_comes_after_the_validation_part_cannot_change_the_weights(first: Path, tmp_path: Path) -> None:
     table = pl.read_parquet(BARS)
     days_after = (pl.col("ts").dt.date() - SMALL.splits.validation.last).dt.total_days()
@@ -55,6 +57,7 @@ def test_what_comes_after_the_validation_part_cannot_change_the_weights(first: P
     assert other_manifest.results["test"] != manifest.results["test"]
 
 
+@pytest.mark.long
 def test_nothing_after_the_test_part_is_read(tmp_path: Path, first: Path) -> None:
     cut = tmp_path / "bars.parquet"
     pl.read_parquet(BARS).filter(pl.col("ts").dt.date() <= SMALL.splits.test.last).write_parquet(cut)
@@ -68,6 +71,7 @@ def test_seeds_differ_and_all_are_reported(first: Path) -> None:
     assert set(manifest.results) == {"train", "validation", "test"}
 
 
+@pytest.mark.long
 def test_training_and_trading_see_the_same_features(first: Path) -> None:
     panel = read_panel(BARS, ACTIONS, SYMBOLS, SMALL.warmup_from, SMALL.splits.test.last)
     seen = sight(panel)

@@ -216,6 +216,7 @@ def test_real_trials_end_with_scores_that_differ(tuned: tuple[Path, Sitting]) ->
     assert sitting.best is max(sitting.rows, key=lambda row: row.score)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-091")
 def test_what_comes_after_the_validation_part_is_not_read(tuned: tuple[Path, Sitting], tmp_path: Path) -> None:
     cut = tmp_path / "bars.parquet"
@@ -276,6 +277,7 @@ def test_workers_come_to_the_same_scores(tmp_path: Path) -> None:
 # what is left to read
 
 
+@pytest.mark.long
 def test_the_files_hold_the_trials_and_need_nothing_else(tuned: tuple[Path, Sitting], tmp_path: Path) -> None:
     folder, sitting = tuned
     of = search(trials=3)

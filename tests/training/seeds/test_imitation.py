@@ -59,6 +59,7 @@ def test_rows_before_the_sights_history_are_left_out_and_rows_without_any_are_re
         demonstrations(TEACHER, panel, SIGHT, range(60), MarketPlan())
 
 
+@pytest.mark.long
 def test_a_ppo_that_was_taught_answers_as_its_teacher_on_later_days_and_learns_on(
     panel: Panel, parts: tuple[range, range]
 ) -> None:

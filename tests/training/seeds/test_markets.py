@@ -39,6 +39,7 @@ def test_the_last_outcome_of_a_part_lies_purge_and_embargo_before_the_next(
     assert test_begins - (validation.last - 1 + purge) == embargo + 1
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-086")
 def test_nothing_of_the_test_part_is_read_before_it_is_opened(bars: Path, tmp_path: Path) -> None:
     """Bars after the validation part may say anything: neither data nor results of fitting change."""

@@ -143,6 +143,7 @@ def test_every_learner_that_was_killed_goes_on_to_the_same_bits(which: str, bars
     killed(world.plan(bars, which, steps=30_000, keep=50), tmp_path)
 
 
+@pytest.mark.long
 def test_a_longer_plan_goes_on_from_the_end_of_a_shorter_one(bars: Path, tmp_path: Path) -> None:
     plan = world.plan(bars, "ppo", steps=1_000, evaluate_every=500, checkpoint_every=500)
     run(plan, tmp_path / "a")
@@ -198,6 +199,7 @@ def test_a_rate_that_is_far_too_high_ends_in_a_clear_word(which: str, bars: Path
         run(plan, None)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-059")
 def test_every_figure_that_is_promised_is_in_the_records(bars: Path, tmp_path: Path) -> None:
     expected = {
@@ -252,6 +254,7 @@ def test_a_higher_price_of_turnover_lowers_the_turnover_of_the_policy(tmp_path: 
     assert turned[1] < turned[0] / 2
 
 
+@pytest.mark.long
 def test_a_policy_that_loses_to_equal_weight_at_each_evaluation_stays_untrained(bars: Path, tmp_path: Path) -> None:
     costs = {"commission_bp": 200.0, "slippage_bp": 0.0}
     plan = world.plan(
@@ -276,6 +279,7 @@ def test_a_policy_that_loses_to_equal_weight_at_each_evaluation_stays_untrained(
     assert (place.best_step, place.best_score) == (0, 0.0)
 
 
+@pytest.mark.long
 def test_the_standard_errors_of_a_plan_lower_the_score_of_each_evaluation(bars: Path, tmp_path: Path) -> None:
     plan = world.plan(bars, "ppo", steps=1_200, evaluate_every=300, checkpoint_every=300, choose_by="excess")
     scores = {}
@@ -292,6 +296,7 @@ def test_the_standard_errors_of_a_plan_lower_the_score_of_each_evaluation(bars: 
         replaced(plan, {"errors_above": -1.0})
 
 
+@pytest.mark.long
 def test_a_seed_that_is_chosen_by_its_excess_goes_on_to_the_same_bits(bars: Path, tmp_path: Path) -> None:
     plan = world.plan(bars, "ppo", steps=1_200, evaluate_every=300, checkpoint_every=300, choose_by="excess")
     straight = run(plan, tmp_path / "straight")
@@ -301,6 +306,7 @@ def test_a_seed_that_is_chosen_by_its_excess_goes_on_to_the_same_bits(bars: Path
     assert (resumed.score, resumed.step) == (straight.score, straight.step)
 
 
+@pytest.mark.long
 def test_a_value_learner_that_loses_to_equal_weight_holds_equal_weight(bars: Path, tmp_path: Path) -> None:
     plan = world.plan(
         bars, "dqn", steps=1_200, evaluate_every=300, checkpoint_every=300, choose_by="excess",

@@ -69,7 +69,7 @@ def assert_as_alone(plan: Plan, folder_of: Callable[[int], Path], alone: Path) -
             assert same, name
 
 
-@pytest.mark.quick_cases(3)
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_each_of_several_seeds_has_the_bits_of_its_training_alone(
     case: str, bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

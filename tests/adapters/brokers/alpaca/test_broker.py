@@ -29,6 +29,7 @@ async def s() -> AsyncIterator[Scene]:
     await rig.stop()
 
 
+@pytest.mark.long
 async def test_a_request_that_arrives_long_after_its_time_out_is_found(s: Scene) -> None:
     s.rig.server.misbehave("late", "submit")
     basket = await s.send(Row(0, 10))
@@ -69,6 +70,7 @@ async def test_what_was_surely_not_sent_is_sent_at_once_when_it_is_sent_again(s:
     await s.state(basket, OrderState.WORKING)
 
 
+@pytest.mark.long
 async def test_what_the_venue_never_had_is_not_sent_after_its_end(s: Scene) -> None:
     s.rig.server.misbehave("time-out before", "submit")
     basket = s.decide(Row(0, 10, end=s.rig.now() + 10 * 10**9))
@@ -135,6 +137,7 @@ async def test_a_short_holding_is_floored_towards_zero_with_its_rest_apart(s: Sc
     assert account.odd == (("VTI", "-0.0005"),)
 
 
+@pytest.mark.long
 async def test_a_pair_is_sent_good_till_cancelled_and_ended_by_us(s: Scene) -> None:
     basket = s.decide(Row(PAIR, 20, worst_nano=60_000 * 10**9, end=s.rig.now() + 10**9))
     s.books.take(await s.broker.submit(basket))
@@ -189,6 +192,7 @@ async def test_no_way_of_printing_the_settings_shows_the_secrets() -> None:
     assert len(settings.safe("x" * 500)) == 200
 
 
+@pytest.mark.long
 async def test_an_adapter_that_is_not_open_sends_nothing_and_says_so() -> None:
     rig = AlpacaRig()
     rig.server.port = 9  # nobody listens there

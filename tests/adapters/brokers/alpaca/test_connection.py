@@ -80,6 +80,7 @@ async def test_too_many_requests_are_sent_again_when_the_venue_says(venue: Alpac
         await api.ask("POST", "v2/orders", body=ORDER, patience_s=0.3)
 
 
+@pytest.mark.long
 async def test_of_requests_that_wait_for_the_rate_a_cancel_goes_first(venue: AlpacaServer) -> None:
     slow = Rest(settings(venue, per_minute=600))  # 150 at once, then 7.5 a second
     await asyncio.gather(*(slow.ask("GET", "v2/clock") for _ in range(150)))

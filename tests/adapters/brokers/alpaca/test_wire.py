@@ -22,6 +22,7 @@ def sent(lots: int, worst: int, kind: Kind = Kind.LIMIT, stop: int = 0, end: int
     return Sent("q-1", 1, 2, 0, 0, lots, NANO, worst, stop, int(kind), end, 0)
 
 
+@pytest.mark.long
 @given(st.integers(-(10**18), 10**18))
 def test_text_of_a_size_is_exact(value):
     assert wire.nano(Decimal(text_of(value))) == value

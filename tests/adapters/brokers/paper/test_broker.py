@@ -757,6 +757,7 @@ def test_freezing_and_thawing_after_every_step_changes_nothing(script: Script) -
     assert reference.freeze() == broken.freeze()
 
 
+@pytest.mark.long
 @settings(max_examples=examples(150), deadline=None)
 @given(scripts())
 def test_a_query_restates_exactly_what_was_reported(script: Script) -> None:

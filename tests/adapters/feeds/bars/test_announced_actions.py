@@ -28,6 +28,7 @@ def faults(feed: Replay) -> tuple[ActionFault, ...]:
     return feed.open.faults
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize("at", [4, 12, 150])
 def test_a_split_reads_as_applied_as_absent_or_as_reversed(tmp_path: Path, ratio: str, at: int) -> None:
@@ -115,6 +116,7 @@ def test_an_action_before_the_first_bar_or_after_the_last_is_no_fault(tmp_path: 
     assert faults(read(level(count=100), tmp_path, f"{day(0)},X,split,4:1,\n{day(120)},X,split,4:1,")) == ()
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", ["us", "us20", "seed4"])
 def test_no_action_of_the_bundled_data_is_a_fault_and_no_level_is_unexplained(name: str) -> None:
     bars = pl.read_parquet(DATA / f"{name}_daily.parquet")

@@ -303,6 +303,7 @@ def test_bars_of_extended_hours_are_left_out_and_counted_and_those_of_a_closed_d
     assert reasons(feed) == {"session": 1}
 
 
+@pytest.mark.long
 def test_real_crashes_and_rallies_pass_and_real_bad_prints_do_not() -> None:
     us = Replay.load(
         DATA / "us_daily.parquet", universe=universe(*SYMBOLS), sessions=calendars(), actions=DATA / "us_actions.csv"

@@ -157,6 +157,7 @@ class _Swapped:
     async def close(self) -> None: ...
 
 
+@pytest.mark.long
 def test_a_live_feed_of_resampled_minutes_gives_the_true_bars_also_of_lost_and_doubled_ones() -> None:
     opened = ns("2024-07-02 13:30")
     true = market(5, ("SPY", "QQQ"), opened - DAY_NS, opened + 40 * MINUTE, missing=0.05)

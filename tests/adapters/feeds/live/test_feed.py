@@ -103,6 +103,7 @@ def faulty(seed: int) -> tuple[Market, Faults, int, int, int]:
     return true, scripted(true, seed, GRACE, start, end), start + rng.randint(0, 9) * MINUTE, start, end
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-015")
 @pytest.mark.parametrize("seed", range(5))
 def test_no_bar_is_lost_doubled_or_out_of_order_whatever_the_vendor_does(seed: int) -> None:
@@ -226,6 +227,7 @@ def test_an_action_listed_before_the_open_of_a_running_day_comes_before_its_bars
     assert all(i.ts < OPEN for i in got.items[:at] if isinstance(i, Until))
 
 
+@pytest.mark.long
 def test_a_split_announced_too_late_is_given_at_once_and_its_jump_came_before_the_new_price() -> None:
     true = with_actions(market(7, SYMBOLS[:3], ns("2024-06-28 13:30"), OPEN + 30 * MINUTE))
     announcement_ns = OPEN + 10 * MINUTE
@@ -264,6 +266,7 @@ def test_a_split_announced_too_late_is_given_at_once_and_its_jump_came_before_th
     assert jumps[0].ts < split.ts
 
 
+@pytest.mark.long
 def test_a_half_day_ends_early_and_its_last_bar_with_it_in_polls_too() -> None:
     opened, closes = ns("2024-07-03 13:30"), ns("2024-07-03 17:00")
     after_it = ns("2024-07-05 13:31")
@@ -283,6 +286,7 @@ def test_a_half_day_ends_early_and_its_last_bar_with_it_in_polls_too() -> None:
         assert 0 < max(s.ts_event - s.ts_open for s in got.slices) <= 7 * MINUTE
 
 
+@pytest.mark.long
 def test_the_hour_of_a_session_moves_with_summer_time() -> None:
     friday, monday = ns("2024-03-08 21:00"), ns("2024-03-11 13:31")
     true = market(4, SYMBOLS[:2], friday - 3600 * NANO, monday + 5 * MINUTE)
@@ -293,6 +297,7 @@ def test_the_hour_of_a_session_moves_with_summer_time() -> None:
     assert [friday, monday, monday + MINUTE] == events[-3:]
 
 
+@pytest.mark.long
 def test_daily_bars_of_bitcoin_and_funds_stand_side_by_side_over_a_weekend() -> None:
     true = market(5, ("SPY", "BTC-USD"), ns("2024-06-25"), ns("2024-07-04 21:00"), interval=DAY_NS, stamps="session")
     start, end = ns("2024-06-26 20:00"), ns("2024-07-04 00:00")
@@ -349,6 +354,7 @@ def test_a_symbol_whose_bars_stop_is_not_fresh_and_the_others_go_on_after_their_
     assert min(late) >= 20
 
 
+@pytest.mark.long
 def test_who_is_only_asked_is_asked_once_more_when_the_grace_is_over_and_not_later() -> None:
     """The pauses between questions grow: one of them would end three seconds after the grace."""
     true = market(9, SYMBOLS[:3], OPEN - DAY_NS, OPEN + 20 * MINUTE)
@@ -369,6 +375,7 @@ def test_who_is_only_asked_is_asked_once_more_when_the_grace_is_over_and_not_lat
     assert max(late) < 21
 
 
+@pytest.mark.long
 def test_a_stream_that_is_lost_right_after_a_close_does_not_say_that_the_others_have_no_bar() -> None:
     true = market(14, SYMBOLS[:2], OPEN - DAY_NS, OPEN + 30 * MINUTE)
     faults = punctual(true)

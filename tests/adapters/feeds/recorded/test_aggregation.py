@@ -56,6 +56,7 @@ def slices(feed: Replay) -> list[MarketSlice]:
     return [item for item in feed.items() if isinstance(item, MarketSlice)]
 
 
+@pytest.mark.long
 def test_hours_of_a_file_of_minutes_end_with_the_early_close_and_hold_what_their_minutes_hold(tmp_path: Path) -> None:
     frame = minutes(tmp_path / "m.parquet")
     got = slices(load(tmp_path / "m.parquet", "1h", "1m"))
@@ -72,6 +73,7 @@ def test_hours_of_a_file_of_minutes_end_with_the_early_close_and_hold_what_their
     assert (day.ts_open, day.ts_event) == (OPEN, CLOSE)
 
 
+@pytest.mark.long
 def test_a_bad_minute_is_put_aside_by_itself_and_its_bar_is_made_of_the_others(tmp_path: Path) -> None:
     minutes(tmp_path / "good.parquet")
     minutes(tmp_path / "bad.parquet", spoil=70)
@@ -108,6 +110,7 @@ def test_of_trades_the_one_at_the_very_close_is_in_and_a_bad_one_is_named(tmp_pa
     assert five[1].fresh.tolist() == [True, False], "silence gives no bar"
 
 
+@pytest.mark.long
 def test_another_way_of_building_is_another_market(tmp_path: Path) -> None:
     minutes(tmp_path / "m.parquet")
     assert load(tmp_path / "m.parquet", "1h", "1m").digest != load(tmp_path / "m.parquet", "1h", "").digest
@@ -142,6 +145,7 @@ profile = "research"
 """
 
 
+@pytest.mark.long
 def test_a_backtest_of_minutes_by_the_half_hour(tmp_path: Path) -> None:
     minutes(tmp_path / "m.parquet")
     (tmp_path / "config.toml").write_text(TEXT.format(kind="replay", build_from="1m", more=""))

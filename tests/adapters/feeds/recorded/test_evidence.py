@@ -100,6 +100,7 @@ JANUARY, JULY = (date(2024, 1, 2), date(2024, 1, 19)), (date(2024, 7, 1), date(2
 YEAR = (BEGIN, date(2023, 12, 1))
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
     ("exchange", "when"),
     [
@@ -124,6 +125,7 @@ def test_times_of_the_exchanges_own_clock_stop_and_its_zone_reads_them(
     assert feed.first_ts == ts[0] + {"5m": 5 * M, "1h": HOUR}[interval]
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
     "zone",
     ["America/Chicago", "Europe/Berlin", "Europe/Athens", "America/Los_Angeles", "Asia/Kolkata", "Australia/Sydney",
@@ -164,6 +166,7 @@ def test_extended_hours_in_utc_pass(when: tuple[date, date], aware: bool) -> Non
     assert feed.extended > len(ts) // 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("when", [JANUARY, JULY])
 def test_extended_hours_of_the_exchanges_own_clock_stop(when: tuple[date, date]) -> None:
     ts = minutes("XNYS", *when, before=5 * HOUR + HOUR // 2, after=4 * HOUR)
@@ -185,6 +188,7 @@ def test_a_few_bars_outside_hours_need_no_explanation() -> None:
     assert load(clock(late, "UTC")).misfits == ()
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize(
     ("symbol", "actual", "exchange"),
     [
@@ -212,6 +216,7 @@ def test_a_thin_share_of_another_exchange_stops_too() -> None:
     assert typed(stop_of(clock(thin, "UTC"), symbol="Y.L", stamps="session", interval="1d")) == {"exchange": "XLON"}
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("holidays", [1, 3, 8])
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
 def test_bars_on_holidays_and_missing_ones_show_no_other_calendar(holidays: int, share: float) -> None:
@@ -266,6 +271,7 @@ def test_days_with_another_kind_of_stamp_stop_and_the_right_one_is_named(wrong: 
     require_all(load(clock(ts, "UTC"), stamps=right, interval="1d"), len(ts))
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("hour", [5, 6, 4, 16, 23, 1])
 @pytest.mark.parametrize("stamps", ["open", "close", "session"])
 def test_days_of_a_coin_that_do_not_end_at_midnight_utc_stop(hour: int, stamps: Stamps) -> None:
@@ -327,6 +333,7 @@ EDGES = [
 ]  # fmt: skip
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(("exchange", "when"), EDGES)
 @pytest.mark.parametrize(("step", "interval"), [(M, "1m"), (5 * M, "5m"), (15 * M, "15m"), (HOUR // 2, "30m")])
 def test_opens_read_as_closes_stop_and_the_named_setting_reads_them(
@@ -372,6 +379,7 @@ def test_extended_hours_show_no_end_of_a_bar(when: tuple[date, date], stamps: St
     assert load(clock(ts, "UTC"), stamps=stamps).misfits == ()
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.9])
 @pytest.mark.parametrize(("stamps", "later"), [("open", 0), ("close", 5 * M)])
 def test_a_thin_symbol_that_is_read_rightly_passes(share: float, stamps: Stamps, later: int) -> None:

@@ -223,6 +223,7 @@ def test_a_file_that_is_no_series_per_symbol_is_refused_with_its_line(tmp_path: 
     assert said in str(error.value)
 
 
+@pytest.mark.long
 def test_text_in_parquet_is_refused_and_truth_values_are_numbers(tmp_path: Path) -> None:
     path, days = tmp_path / "x.parquet", [dt.date(2020, 11, 24), dt.date(2020, 11, 25)]
     frame = pl.DataFrame({"ts": days, "symbol": ["AAA", "BBB"], "value": [True, False]})

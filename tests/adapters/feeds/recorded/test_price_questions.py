@@ -25,6 +25,7 @@ def texts(feed: Replay) -> str:
 THIRDS = range(3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("at", "reverse", "third"),
     [
@@ -63,6 +64,7 @@ def questions(shares: float, sigma: float, draws: int) -> float:
     return sum(bool(one.jumps or one.bars) for one in opens) / draws
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("ratio", "sigma"),
     [
@@ -84,6 +86,7 @@ def test_volatile_shares_without_a_split_are_no_questions(sigma: float, draws: i
     assert questions(1.0, sigma, draws) == 0.0
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("shares", [2.0, 1 / 35, 9.0, 1 / 190, 250.0])
 def test_a_move_that_was_real_keeps_all_its_bars(tmp_path: Path, shares: float) -> None:
     frame = level(shares)

@@ -27,6 +27,7 @@ def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return begun
 
 
+@pytest.mark.long
 def test_a_file_is_probed_once_until_it_changes_and_a_bundled_one_never(tmp_path: Path, children: list[str]) -> None:
     path = tmp_path / "bars.parquet"
     path.write_bytes((DATA / "vix_daily.parquet").read_bytes())
@@ -39,6 +40,7 @@ def test_a_file_is_probed_once_until_it_changes_and_a_bundled_one_never(tmp_path
     assert children == [str(path)] * 2
 
 
+@pytest.mark.long
 def test_a_file_that_was_just_written_is_read_without_a_probe_until_it_changes(
     tmp_path: Path, children: list[str]
 ) -> None:
@@ -60,6 +62,7 @@ def test_a_file_of_too_many_cells_is_probed_also_where_it_was_just_written(tmp_p
     assert children == [str(path)]
 
 
+@pytest.mark.long
 def test_a_small_file_of_too_many_cells_is_refused_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -288,6 +288,7 @@ def test_slices_are_numbered_through_and_found_by_number() -> None:
             feed.slice_at(index)
 
 
+@pytest.mark.long
 @settings(max_examples=examples(30), deadline=None)
 @given(st.data())
 def test_items_from_a_slice_are_the_tail_of_all_items(data: st.DataObject) -> None:
@@ -318,6 +319,7 @@ def test_the_digest_names_the_content_and_the_selection(tmp_path: Path) -> None:
     assert of() != before
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-019")
 def test_parquet_and_text_of_the_same_bars_are_the_same_market(tmp_path: Path) -> None:
     frame = pl.read_parquet(DATA / "us_daily.parquet").filter(pl.col("ts").dt.year() == 2020)
@@ -369,6 +371,7 @@ def test_a_file_that_gives_no_market_is_refused_by_name(
     assert caught.value.remedy
 
 
+@pytest.mark.long
 def test_files_that_cannot_be_read_and_settings_that_contradict_are_refused(tmp_path: Path) -> None:
     good = write(tmp_path, ["2024-07-02,SPY,1,1,1,1,1"])
     broken = tmp_path / "broken.parquet"

@@ -30,6 +30,7 @@ def sound(bars: Path, actions: Path | None, symbols: list[str], first: date, las
     return True
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(("columns", "factor"), [(("low",), 0.2), (("high",), 4.0), (("open", "close", "high"), 6.0)])
 @pytest.mark.parametrize("answer", ["real", "reject"])
 def test_a_suspicious_bar_stops_a_training_until_a_line_beside_the_bars_answers(
@@ -43,6 +44,7 @@ def test_a_suspicious_bar_stops_a_training_until_a_line_beside_the_bars_answers(
     assert sound(bars, None, ["X"], FIRST, LAST)
 
 
+@pytest.mark.long
 def test_bars_outside_the_dates_or_of_other_symbols_are_not_asked_about(tmp_path: Path) -> None:
     bars = written(tmp_path, scaled(level(), range(150, 151), 0.2, "low"))
     assert sound(bars, None, ["X"], date(2018, 9, 3), LAST)

@@ -62,6 +62,7 @@ def test_tails_are_fat_and_volatility_clusters():
     assert np.mean([np.corrcoef(series[1:], series[:-1])[0, 1] for series in size.T]) > 0.1
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-020")
 def test_the_command_writes_bars_that_pass_the_checks_and_trade_with_the_mark(tmp_path, monkeypatch):
     many = answer(command(tmp_path, *ARGUMENTS, "--count", "50", "--json"))["config"]

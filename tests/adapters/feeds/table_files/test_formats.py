@@ -49,6 +49,7 @@ def read_as_told(entry: Format, path: Path | None = None) -> tuple[Table, list[s
     raise AssertionError(remedies)
 
 
+@pytest.mark.long
 @each_format
 def test_a_format_is_read_at_once_or_after_the_remedy_that_it_names(entry: Format) -> None:
     table, _ = read_as_told(entry)
@@ -62,6 +63,7 @@ def test_few_formats_need_a_remedy() -> None:
     assert len(needy) <= REMEDIED, needy
 
 
+@pytest.mark.long
 @each_format
 def test_the_name_of_a_file_says_at_most_its_symbol(entry: Format, tmp_path: Path) -> None:
     files = files_of(entry)
@@ -99,6 +101,7 @@ SPELLINGS: Final[dict[str, Callable[[Format], bytes]]] = {
 }
 
 
+@pytest.mark.quick_cases(3)
 @each_text
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_another_spelling_has_the_same_bars(entry: Format, spelling: str, tmp_path: Path) -> None:
@@ -111,6 +114,7 @@ def test_another_spelling_has_the_same_bars(entry: Format, spelling: str, tmp_pa
 NAMED: Final = [entry for entry in TEXTS if len(layout(entry).header) == 1 and head_of(entry) == 1]
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("entry", NAMED, ids=[entry.name for entry in NAMED])
 def test_columns_in_another_order_have_the_same_bars(entry: Format, tmp_path: Path) -> None:
     assert differences(entry, twin(entry, tmp_path, twins.reordered(bytes_of(entry), layout(entry).separator))) == []
@@ -119,6 +123,7 @@ def test_columns_in_another_order_have_the_same_bars(entry: Format, tmp_path: Pa
 PLAIN: Final = [entry for entry in TEXTS if b'"' not in bytes_of(entry) and layout(entry).separator != " "]
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("entry", PLAIN, ids=[entry.name for entry in PLAIN])
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_another_separator_has_the_same_bars(entry: Format, separator: str, tmp_path: Path) -> None:
@@ -143,6 +148,7 @@ def test_an_interrupted_download_is_refused_with_its_last_line(entry: Format, tm
     assert f":{layout(entry).lines[-1]}: " in str(refused.value)
 
 
+@pytest.mark.long
 @each_text
 def test_a_row_that_stands_twice_stays_two_bars_for_the_check_of_duplicates(entry: Format, tmp_path: Path) -> None:
     once = twin(entry, tmp_path, bytes_of(entry))
@@ -151,6 +157,7 @@ def test_a_row_that_stands_twice_stays_two_bars_for_the_check_of_duplicates(entr
     assert twice.frame.unique().sort("symbol", "ts").equals(once.frame.unique().sort("symbol", "ts"))
 
 
+@pytest.mark.long
 def test_the_corpus_holds_summer_and_winter() -> None:
     crossing = 0
     for entry in ENTRIES:

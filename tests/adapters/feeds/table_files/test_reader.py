@@ -279,6 +279,7 @@ def test_a_field_in_the_middle_of_a_large_file_may_be_spelled_otherwise(tmp_path
     assert frame["close"].cast(pl.Float64)[20_000] in (None, 10.5)
 
 
+@pytest.mark.long
 def test_the_digits_of_a_large_file_of_quantd_stay(tmp_path: Path) -> None:
     draw = np.random.default_rng(8)
     numbers = [

@@ -55,6 +55,7 @@ async def test_a_longer_range_asks_for_what_is_new_only(tmp_path: Path) -> None:
     assert source.asked[1:] == [(DAY0, DAY0 + 10 * DAY_NS), (DAY0 + 20 * DAY_NS, DAY0 + 40 * DAY_NS)]
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-016")
 @settings(max_examples=examples(30), deadline=None)
 @given(data=st.data())

@@ -42,6 +42,7 @@ def named() -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-184")
 def test_every_kind_that_is_written_in_the_code_is_in_the_table() -> None:
     path_by_kind = named()

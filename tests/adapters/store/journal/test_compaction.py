@@ -58,6 +58,7 @@ def rows(desk: Desk) -> list[int]:
     return [number for (number,) in desk.sql("SELECT number FROM journal ORDER BY number")]
 
 
+@pytest.mark.long
 def test_rows_before_the_oldest_snapshot_go_and_everything_reads_as_before(desk):
     fill(desk)
     before = {table: sorted(desk.sql(f"SELECT * FROM {table}"), key=repr) for table in COLUMNS}
@@ -83,6 +84,7 @@ def test_rows_before_the_oldest_snapshot_go_and_everything_reads_as_before(desk)
         assert verify(store.where, store.folder) == []
 
 
+@pytest.mark.long
 def test_what_is_young_or_needed_or_the_newest_stays(desk):
     fill(desk, snapshots=())
     with desk.open() as store:
@@ -121,6 +123,7 @@ def test_a_row_that_the_head_names_stays_with_all_that_follow(desk):
         assert verify(store.where, store.folder) == []
 
 
+@pytest.mark.long
 def test_archives_may_lie_elsewhere_and_a_large_journal_becomes_several(desk, tmp_path, monkeypatch):
     fill(desk)
     monkeypatch.setattr(compaction, "ARCHIVE_BYTES", 4_000)
@@ -176,6 +179,7 @@ def test_tampering_with_the_cut_is_found(desk, sql, says):
     assert any(says in text for text in findings), findings
 
 
+@pytest.mark.long
 def test_a_flipped_bit_of_an_archive_is_always_found(tmp_path):
     desk = Desk(tmp_path, tmp_path)
     fill(desk)
@@ -328,6 +332,7 @@ def test_kills_in_the_midst_of_compaction_lose_nothing(tmp_path):
     assert len(kept) >= 2, "the kills came too early or too late to cut anything"
 
 
+@pytest.mark.long
 def test_read_models_go_only_where_that_is_asked_and_only_what_is_old_and_done(desk):
     fill(desk)
     counts = {table: desk.sql(f"SELECT COUNT(*) FROM {table}")[0][0] for table in COLUMNS}

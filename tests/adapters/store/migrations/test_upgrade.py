@@ -56,6 +56,7 @@ def drift(desk: Desk) -> list:
         return compare_metadata(context, SQLModel.metadata)
 
 
+@pytest.mark.long
 def test_a_migrated_store_and_a_new_one_are_the_declared_tables_with_no_drift(first, tmp_path_factory, request):
     assert drift(first)  # the first schema lacks what came since
     migrate(place(first))
@@ -81,6 +82,7 @@ def test_a_new_store_is_made_at_the_newest_of_the_revisions(desk):
     assert all(script.module.ADDS_TABLES_ONLY in (True, False) for script in scripts.walk_revisions())
 
 
+@pytest.mark.long
 def test_a_store_of_the_first_schema_is_checked_as_what_it_is_and_opens_with_all_it_held(first):
     assert revision(first) == "0001"
     assert first.verify() == []
@@ -113,6 +115,7 @@ def test_a_store_without_queues_of_sinks_is_read_as_it_is(desk):
     assert desk.verify() == []
 
 
+@pytest.mark.long
 def test_a_table_that_an_earlier_version_added_without_filling_it_is_filled(first):
     migrate(place(first), "0002")
     first.sql("DROP TABLE alembic_version")
@@ -122,6 +125,7 @@ def test_a_table_that_an_earlier_version_added_without_filling_it_is_filled(firs
         assert verify(store.where, store.folder) == []
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("risk", [False, True])
 def test_a_store_made_before_there_were_revisions_is_known_by_its_tables(desk, risk):
     make_first(desk, risk=risk)
@@ -152,6 +156,7 @@ def test_a_revision_that_changes_what_is_there_waits_for_upgrade(first, monkeypa
     assert revision(first) == "0001"
 
 
+@pytest.mark.long
 def test_an_upgrade_cut_off_at_any_moment_leaves_the_old_store_or_the_new_one(tmp_path):
     """Killed while the revisions run, ten times; the last attempt is let through."""
     desk = Desk(tmp_path, tmp_path)

@@ -79,6 +79,7 @@ def test_backup_wipe_restore_is_the_same_store_and_it_goes_on(kept, tmp_path_fac
         assert verify(store.where, store.folder) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("into", ["sqlite", "postgresql"])
 def test_a_backup_of_one_database_goes_into_the_other(kept, tmp_path_factory, request, into):
     folder = tmp_path_factory.mktemp("other")
@@ -96,6 +97,7 @@ def test_a_backup_of_one_database_goes_into_the_other(kept, tmp_path_factory, re
         assert [data for _, data in store.entries(RUN)] == TRUTH[:120]
 
 
+@pytest.mark.long
 def test_a_backup_taken_while_a_daemon_commits_is_of_one_instant(desk, tmp_path_factory):
     away = tmp_path_factory.mktemp("away")
     done = threading.Event()
@@ -122,6 +124,7 @@ def test_a_backup_taken_while_a_daemon_commits_is_of_one_instant(desk, tmp_path_
         assert [data for _, data in store.entries(RUN)] == TRUTH[: steps[0]]
 
 
+@pytest.mark.long
 def test_a_place_with_a_store_is_refused_and_with_force_it_is_kept_aside(kept, tmp_path_factory):
     target = tmp_path_factory.mktemp("away") / "kept.tar"
     backup(kept.where, kept.state, target)

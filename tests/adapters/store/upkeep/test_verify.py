@@ -68,6 +68,7 @@ def test_tampering_is_named_with_its_place(folder, sql, says):
     assert folder.verify(1_000) == findings
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("newest", [1, 31, 61, 1_000])
 def test_a_start_finds_what_was_done_to_any_row_of_the_journal_and_to_what_the_newest_entries_made(folder, newest):
     assert folder.verify(newest) == []
@@ -111,6 +112,7 @@ def test_a_store_is_whole_for_a_start_wherever_its_fold_begins(desk):
     assert findings == [[]] * 13
 
 
+@pytest.mark.long
 def test_fills_of_an_order_that_was_open_where_the_fold_begins_stay_with_their_order(desk):
     def value(day: int) -> tuple[object, list[object]]:
         at = START + day * DAY
@@ -161,6 +163,7 @@ def test_a_long_list_of_differences_is_cut(folder):
     assert findings[-1] == "orders: and perhaps more"
 
 
+@pytest.mark.long
 def test_agents_renamed_over_a_restart_are_no_difference(folder):
     day = entries(200, 3)
     with folder.open() as store:
@@ -188,6 +191,7 @@ def test_agents_renamed_over_a_restart_are_no_difference(folder):
         }
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("sql", ["DROP TABLE risk", "ALTER TABLE alerts ADD COLUMN stray TEXT"])
 def test_tables_that_are_not_as_made_are_named(folder, sql):
     assert any("schema: " in finding for finding in tamper(folder, sql))

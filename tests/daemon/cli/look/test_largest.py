@@ -5,6 +5,7 @@ import pytest
 from tests.support.command_line import answer, quantd
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["positions", "risk"])
 def test_a_table_names_the_number_of_rows_that_it_leaves_out(ran, live, command):
     shown = [quantd(folder, command, "--largest", "1").stdout for folder in (ran[0], live[0])]

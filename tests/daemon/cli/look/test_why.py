@@ -10,6 +10,7 @@ from quantd.daemon.views.explanation import Explanation
 from tests.support.command_line import answer, quantd
 
 
+@pytest.mark.long
 def test_why_tells_what_was_wanted_and_which_limit_cut(ran):
     folder, _ = ran
     rows = answer(quantd(folder, "orders", "--last", "1000", "--json"))["orders"]
@@ -26,6 +27,7 @@ def test_why_tells_what_was_wanted_and_which_limit_cut(ran):
     assert "commission" in text
 
 
+@pytest.mark.long
 def test_what_was_refused_is_listed_with_an_address_that_why_takes(ran):
     folder, _ = ran
     lines = answer(quantd(folder, "orders", "--refused", "--last", "500", "--json"))["refused"]

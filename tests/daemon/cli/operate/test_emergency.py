@@ -70,6 +70,7 @@ def untouched(server: AlpacaServer) -> bool:
     return server.book.positions == {"SPY": 12, "TSLA": -5} and [o.open for o in server.book.orders.values()] == [True]
 
 
+@pytest.mark.long
 async def test_the_program_empties_the_account_and_writes_no_file(tmp_path: Path, venue: AlpacaServer) -> None:
     (order,) = venue.book.orders
     for name in ("home", "tmp", "work"):
@@ -86,6 +87,7 @@ async def test_the_program_empties_the_account_and_writes_no_file(tmp_path: Path
     assert tree(tmp_path) == before
 
 
+@pytest.mark.long
 async def test_a_full_disk_and_a_folder_without_rights_do_not_matter(tmp_path: Path, venue: AlpacaServer) -> None:
     """No file can grow: each write to one fails."""
     code = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
@@ -103,6 +105,7 @@ async def test_a_full_disk_and_a_folder_without_rights_do_not_matter(tmp_path: P
     assert json.loads(done.stdout)["done"] is True
 
 
+@pytest.mark.long
 async def test_in_a_pipe_without_yes_nothing_is_done(tmp_path: Path, venue: AlpacaServer) -> None:
     done = await inside(tmp_path, venue, "--close")
     assert (done.returncode, done.stdout) == (2, "")
@@ -113,6 +116,7 @@ async def test_in_a_pipe_without_yes_nothing_is_done(tmp_path: Path, venue: Alpa
     assert untouched(venue)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(("typed", "code"), [("PA0TEST", 0), ("close", 0), ("yes", 1), ("", 1)])
 async def test_on_a_terminal_it_shows_the_account_and_asks(
     tmp_path: Path, venue: AlpacaServer, monkeypatch: pytest.MonkeyPatch, typed: str, code: int
@@ -141,6 +145,7 @@ async def test_a_dry_run_shows_and_does_nothing(tmp_path: Path, venue: AlpacaSer
     assert untouched(venue)
 
 
+@pytest.mark.long
 async def test_what_remains_has_a_line_and_exit_code_1(tmp_path: Path, venue: AlpacaServer) -> None:
     venue.book.auto = False
     done = await inside(tmp_path, venue, "--close", "--yes", "--timeout", "2")
@@ -204,6 +209,7 @@ def test_what_is_wrong_has_its_exit_code(tmp_path: Path, arguments: tuple[str, .
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 async def test_a_venue_that_is_away_is_one_sentence(tmp_path: Path, venue: AlpacaServer) -> None:
     await venue.down()
     shown = await inside(tmp_path, venue, "--dry-run", "--timeout", "1")
@@ -216,6 +222,7 @@ async def test_a_venue_that_is_away_is_one_sentence(tmp_path: Path, venue: Alpac
     assert "could not be read" in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
 async def test_each_command_of_the_page_runs(tmp_path: Path, venue: AlpacaServer) -> None:
     exchange = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns)

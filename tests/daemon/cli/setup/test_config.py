@@ -49,6 +49,7 @@ def test_the_state_folder_of_an_option_or_a_variable_is_shown_with_it_as_the_sou
     assert shown(env={"QUANTD_STATE": "there"}) == (str(tmp_path / "there"), "QUANTD_STATE")
 
 
+@pytest.mark.long
 def test_a_path_that_a_variable_moves_is_shown_where_it_is_with_the_variable_as_the_source(tmp_path):
     text = CONFIG.replace(str(ROOT / "data"), "data").replace("equal_weight", "models/shipped/scorer")
     write(tmp_path, text + '[account]\ncash_rate = "data/rates.csv"\n')
@@ -85,6 +86,7 @@ def test_a_path_that_a_variable_moves_is_shown_where_it_is_with_the_variable_as_
     assert done.returncode == 0, done.stderr  # the rates are read where they are shown
 
 
+@pytest.mark.long
 def test_a_daemon_reports_the_state_folder_that_it_uses_and_a_reload_leaves_it(tmp_path):
     write(tmp_path, CONFIG.replace('at_end = "stop"', 'at_end = "wait"'))
     with running(tmp_path, "--state", "there") as daemon:
@@ -156,6 +158,7 @@ def test_an_index_among_the_symbols_is_refused_with_what_it_may_be_used_for(tmp_
     assert "[universe] benchmark, or its file as [[feed.macro]]" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("policy", "says"),
     [

@@ -159,6 +159,7 @@ def proxied(folder: Path, app: web.Application) -> Iterator[str]:
         loop.close()
 
 
+@pytest.mark.long
 def test_a_proxys_certificate_is_named_and_its_remedy_works(tmp_path: Path) -> None:
     env = {"QUANTD_ALPACA_KEY": KEY, "QUANTD_ALPACA_SECRET": SECRET}
     (tmp_path / "pem").mkdir()

@@ -66,6 +66,7 @@ def year(url: str, *symbols: str) -> tuple[str, ...]:
     return (*symbols, "--source", "alpaca", "--url", url, "--from", "2019-01-02", "--to", "2019-12-31")
 
 
+@pytest.mark.long
 def test_a_download_is_a_file_that_a_run_can_read_with_its_actions_beside_it(tmp_path: Path) -> None:
     venue = AlpacaData({"SPY": days("SPY"), "AAPL": days("AAPL")}, actions=ACTIONS, page=100)
     with served(venue.app()) as port:
@@ -85,6 +86,7 @@ def test_a_download_is_a_file_that_a_run_can_read_with_its_actions_beside_it(tmp
     assert data(tmp_path, "check", "bars.parquet").returncode == 0
 
 
+@pytest.mark.long
 def test_the_second_download_asks_nothing_and_a_range_that_broke_off_goes_on_where_it_was(tmp_path: Path) -> None:
     venue = AlpacaData({"SPY": days("SPY", 2016, 2019)}, actions=ACTIONS, works_for=2)
     with served(venue.app()) as port:
@@ -176,6 +178,7 @@ def test_when_the_first_source_fails_the_second_gives_the_bars_and_the_file_says
     assert pl.read_parquet(tmp_path / "bars.parquet")["source"].unique().to_list() == ["my vendor"]
 
 
+@pytest.mark.long
 def test_bad_bars_of_a_vendor_are_told_and_not_written(tmp_path: Path) -> None:
     bars = days("SPY")
     bars[100] = (*bars[100][:2], "1.0", *bars[100][3:])  # a high below the open
@@ -197,6 +200,7 @@ def test_a_split_that_a_vendor_does_not_list_is_a_jump_whose_bars_are_written(tm
     assert len(pl.read_parquet(tmp_path / "bars.parquet")) == 253
 
 
+@pytest.mark.long
 def test_check_lists_jumps_with_the_missing_action_and_holes(tmp_path: Path) -> None:
     frame = pl.read_parquet(ROOT / "data/us_daily.parquet").filter(pl.col("symbol").is_in(["AAPL", "QQQ"]))
     frame.filter(pl.col("ts").dt.year().is_between(2004, 2011)).write_parquet(tmp_path / "bars.parquet")
@@ -233,6 +237,7 @@ def minutes(zone: str, calendar: str = "XNYS", symbol: str = "SPY") -> pl.DataFr
     })  # fmt: skip
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("zone", "calendar", "symbol", "options"),
     [
@@ -264,6 +269,7 @@ def test_check_names_the_interval_the_zone_and_the_calendar_by_options_that_work
     assert (check["misfits"], check["outside_hours"], check["bad"]) == ([], 0, 0)
 
 
+@pytest.mark.long
 def test_check_refuses_an_unknown_zone_and_a_calendar_that_cannot_be_built(tmp_path: Path) -> None:
     minutes("UTC").write_csv(tmp_path / "bars.csv")
     done = data(tmp_path, "check", "bars.csv", "--stamps", "open", "-i", "5m", "--zone", "America/NewYork")
@@ -296,6 +302,7 @@ def test_each_command_names_a_calendar_that_cannot_be_built_in_one_sentence(tmp_
     assert f'the calendar "{name}" cannot be built' in by_suffix.stderr
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -472,6 +479,7 @@ def findings(report: dict[str, Any]) -> dict[str, dict[str, int]]:
     return {Path(file["file"]).name: file["findings"] for file in report["files"]}
 
 
+@pytest.mark.long
 def test_the_bundled_folder_has_no_finding_but_those_that_its_page_names(tmp_path: Path) -> None:
     done = data(tmp_path, "check", str(ROOT / "data"), "--json")
     assert done.returncode == 1, done.stderr
@@ -488,6 +496,7 @@ def test_the_bundled_folder_has_no_finding_but_those_that_its_page_names(tmp_pat
         assert line.rstrip() in page
 
 
+@pytest.mark.long
 def test_each_file_of_a_folder_is_read_with_the_interval_and_the_calendar_of_its_stamps(tmp_path: Path) -> None:
     folder = tmp_path / "bars"
     folder.mkdir()

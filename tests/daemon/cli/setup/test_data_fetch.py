@@ -63,6 +63,7 @@ def merged(text: str) -> str:
     return text + REST
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.requirement("R-012")
 @pytest.mark.parametrize(
     ("symbols", "asked", "universe", "fills"),
@@ -102,6 +103,7 @@ def test_the_printed_lines_work_when_they_are_pasted(
         assert any(f"Benchmark {universe['benchmark']}, which is not traded: " in note for note in result["notes"])
 
 
+@pytest.mark.long
 def test_an_index_alone_prints_the_lines_of_a_series_and_of_the_benchmark_and_both_work(tmp_path: Path) -> None:
     shares, index = fetch(tmp_path, "SPY"), fetch(tmp_path, "^VIX")
     assert index.returncode == 0, index.stderr
@@ -133,6 +135,7 @@ def test_one_line_names_the_restriction_of_a_kind(tmp_path: Path, symbol: str, w
     assert fetch(tmp_path, "SPY").stdout.count(words) == 0
 
 
+@pytest.mark.long
 def test_without_participation_of_zero_a_pair_without_volume_fills_nothing(tmp_path: Path) -> None:
     """The printed line is what makes the difference."""
     text = pasted(fetch(tmp_path, "EURUSD=X").stdout)
@@ -146,6 +149,7 @@ def test_a_calendar_that_is_given_is_that_of_all_symbols(tmp_path: Path) -> None
     assert "the exchange is not known" not in done.stdout
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("symbols", "options", "name"),
     [
@@ -174,6 +178,7 @@ def test_a_download_without_a_name_lies_in_data_where_that_folder_is(tmp_path: P
     assert (tmp_path / "data/spy_1d.parquet").is_file()
 
 
+@pytest.mark.long
 def test_a_download_replaces_none_but_one_of_the_same_and_prints_it(tmp_path: Path) -> None:
     assert fetch(tmp_path, "SPY").returncode == 0
     again = fetch(tmp_path, "SPY")

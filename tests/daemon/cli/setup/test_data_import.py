@@ -72,7 +72,7 @@ UNSAID: Final = {"nautilus-bars": ("--stamps", "close"), "bitmex-json": ("--stam
 """Files whose stamps are closes, which nothing in them shows: two sessions, and a market without a pause."""
 
 
-@pytest.mark.quick_cases(6)
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", ENTRIES)
 def test_each_format_of_the_corpus_is_imported_at_once_or_after_the_remedy_that_is_named(
     name: str, tmp_path: Path
@@ -115,6 +115,7 @@ def test_the_statement_the_evidence_and_the_lines_are_printed(tmp_path: Path) ->
     assert document["universe"]["calendar"] == "XNYS"
 
 
+@pytest.mark.long
 def test_bars_of_a_yahoo_file_are_written_and_read_back(tmp_path: Path) -> None:
     done = run(tmp_path, str(YAHOO))
     assert done.returncode == 0, done.stderr
@@ -127,6 +128,7 @@ def test_bars_of_a_yahoo_file_are_written_and_read_back(tmp_path: Path) -> None:
     assert not (tmp_path / "AAPL.actions.csv").exists()
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", ["yfinance-history", "wiki-prices", "alphavantage-adjusted", "tiingo-csv"])
 def test_columns_of_splits_and_dividends_become_a_file_of_actions(name: str, tmp_path: Path) -> None:
     entry = ENTRIES[name]
@@ -152,6 +154,7 @@ def test_splits_that_the_prices_hold_already_are_not_written(tmp_path: Path) -> 
     assert not (tmp_path / "AAPL.actions.csv").exists()
 
 
+@pytest.mark.long
 def test_symbols_of_several_calendars_get_tables_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "ACME.csv").write_text(days("ACME"))
     (tmp_path / "VOD.L.csv").write_text(days("VOD.L", calendar="XLON"))
@@ -181,6 +184,7 @@ def test_json_has_the_files_the_statement_the_report_and_the_lines(tmp_path: Pat
 # config.toml
 
 
+@pytest.mark.long
 def test_the_printed_lines_work_as_pasted_in_place_of_two_tables(tmp_path: Path) -> None:
     printed = run(tmp_path, *three(tmp_path)).stdout.split("writes them there:\n")[1]
     write(tmp_path, "[quantd]\nstate = 'state'\n" + printed + CONFIG[CONFIG.index("[broker]") :])
@@ -202,6 +206,7 @@ def test_lines_are_written_into_a_configuration_and_its_comments_stay(tmp_path: 
     assert "# beside this file, else bundled; columns: data/README.md" in after
 
 
+@pytest.mark.long
 def test_a_new_configuration_is_that_of_init_and_finds_bars_of_another_folder(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     done = run(tmp_path, *three(tmp_path), "--out", "bars.parquet", "--into", "other/config.toml")
@@ -213,6 +218,7 @@ def test_a_new_configuration_is_that_of_init_and_finds_bars_of_another_folder(tm
     assert answer(quantd(tmp_path, "backtest", "-c", "other/config.toml", "--json", env=ENV))["fills"] > 0
 
 
+@pytest.mark.long
 def test_a_second_import_into_a_configuration_keeps_answers_about_its_bars(tmp_path: Path) -> None:
     names = three(tmp_path)
     run(tmp_path, *names, "--into", "config.toml")
@@ -231,6 +237,7 @@ def test_a_second_import_into_a_configuration_keeps_answers_about_its_bars(tmp_p
 GROUP: Final = '[[universe.groups]]\nname = "large"\nsymbols = ["SPY"]\n#'
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -251,6 +258,7 @@ def test_a_configuration_that_would_be_wrong_stays_as_it_was(tmp_path: Path, old
     assert config.read_text() == before
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-017")
 def test_three_symbols_of_ones_own_come_to_a_backtest_and_a_paper_run(tmp_path: Path) -> None:
     assert run(tmp_path, *three(tmp_path), "--into", "config.toml").returncode == 0

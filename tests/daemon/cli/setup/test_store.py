@@ -80,6 +80,7 @@ def test_backup_wipe_restore_and_the_digest_is_the_same(copied):
     assert (again["run"], again["digest"]) == (run["run"], run["digest"])
 
 
+@pytest.mark.long
 def test_a_backup_goes_into_postgresql_and_back_with_the_same_digest(copied, database):
     folder, run, positions = copied
     answer(quantd(folder, "backup", "kept.tar", "--json"))
@@ -91,6 +92,7 @@ def test_a_backup_goes_into_postgresql_and_back_with_the_same_digest(copied, dat
     same_account(folder, run, positions, "--state", "back")
 
 
+@pytest.mark.long
 def test_a_compacted_journal_replays_and_explains_its_oldest_orders(copied):
     folder, run, positions = copied
     orders = answer(quantd(folder, "orders", "--last", "1000", "--json"))["orders"]
@@ -149,7 +151,7 @@ def old_batches(records: Records, record: RunRecord, rows: list[tuple]) -> list[
     return batches
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_store_of_the_first_schema_is_upgraded_and_has_the_same_account(copied, request, kind):
     """Made by code: the tables of the first revision, the run's own journal through the writer."""

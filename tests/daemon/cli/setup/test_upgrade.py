@@ -62,6 +62,7 @@ def test_every_command_that_upgrades_a_store_makes_the_same_backup_before(record
     assert backups(recorded) == [saved], "an up-to-date store needs none"
 
 
+@pytest.mark.long
 def test_a_start_and_a_command_name_the_backup(recorded):
     state = recorded / "state"
     shutil.copytree(state, recorded / "other")

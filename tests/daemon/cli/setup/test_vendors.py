@@ -70,6 +70,7 @@ def closed_port() -> int:
         return int(listener.getsockname()[1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_refused_connection_is_one_sentence_with_the_host_and_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
@@ -95,6 +96,7 @@ def test_a_host_whose_name_is_not_resolved_is_named(
     assert f"{source}: bars.invalid cannot be reached: its name is not resolved" in done.stderr
 
 
+@pytest.mark.long
 def test_each_failure_before_another_attempt_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vendors, "RETRY_FOR_S", 3.0)
     done = quantd(tmp_path, *arguments(tmp_path, "alpaca", f"http://127.0.0.1:{closed_port()}"), env=KEYS | home())

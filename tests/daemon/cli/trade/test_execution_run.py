@@ -88,6 +88,7 @@ def ran(tmp_path_factory):
     return folder, answer(quantd(folder, "run", "--json", "--quiet"))
 
 
+@pytest.mark.long
 def test_a_run_a_backtest_and_a_replay_are_the_same(ran) -> None:
     folder, done = ran
     assert done["orders"] == 6
@@ -141,6 +142,7 @@ def test_the_report_has_the_shortfall_in_both_forms(ran) -> None:
     assert json.dumps(report["shortfall"][0]["total"]).strip('"') in page
 
 
+@pytest.mark.long
 def test_orders_decided_on_a_close_pay_spread_and_slippage_as_impact_and_the_night_as_delay(tmp_path) -> None:
     """The same of `orders`, `why` and the report: recorded bars are read by number."""
     write(tmp_path, DAILY.replace("spread_bp = 0", "spread_bp = 4.0").replace("slippage_bp = 0", "slippage_bp = 1.0"))

@@ -36,6 +36,7 @@ def interrupted(folder, ready, *words):
     return started.returncode, out, err
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_a_backtest_with_one_line_on_what_is_stored(tmp_path):
     write(tmp_path)
     store = tmp_path / "state" / "backtests" / "quantd.db"

@@ -30,6 +30,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("load", SLOW)
 def test_a_start_whose_policy_loads_for_long_ends_at_sigterm_with_its_processes(tmp_path: Path, load: str) -> None:
     head, _, tail = CONFIG.partition("[[agents]]")

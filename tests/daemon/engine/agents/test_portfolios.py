@@ -338,6 +338,7 @@ OPS = st.one_of(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=examples(40), deadline=None)
 @given(st.lists(OPS, min_size=4, max_size=16), st.integers(0, 3))
 def test_any_sequence_keeps_the_books_and_a_replay_ends_in_the_same_state(ops, seed):

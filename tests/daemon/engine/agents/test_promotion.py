@@ -30,6 +30,7 @@ def test_an_equal_challenger_is_promoted_no_more_often_than_stated_whatever_it_i
     assert false / times <= 0.10
 
 
+@pytest.mark.long
 def test_a_better_one_is_promoted_and_a_worse_one_never():
     better = sum(ever_promoted(RULES, *returns_of(seed, edge=0.004)) for seed in range(40))
     worse = sum(ever_promoted(RULES, *returns_of(seed, edge=-0.002)) for seed in range(100))
@@ -174,6 +175,7 @@ def test_the_old_policy_can_come_back_in_a_new_pairing():
     assert len(run.of(Promotion)) == before
 
 
+@pytest.mark.long
 def test_an_equal_and_a_worse_challenger_stay_shadows():
     for champion, challenger in ((better, better), (better, worse)):
         run, items = world([champion, worse], challenger)

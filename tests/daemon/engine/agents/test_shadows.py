@@ -68,6 +68,7 @@ def plain(effect: Effect) -> object:
     return (effect.round, effect.agent, effect.view.weights.tobytes()) if isinstance(effect, Ask) else effect
 
 
+@pytest.mark.long
 @settings(max_examples=examples(5), deadline=None)
 @given(st.integers(0, 10_000))
 def test_a_house_with_shadows_is_to_the_last_effect_the_house_without(seed):
@@ -80,6 +81,7 @@ def test_a_house_with_shadows_is_to_the_last_effect_the_house_without(seed):
     assert (tally.orders, tally.fills) == (alone.shell.tally.orders, alone.shell.tally.fills)
 
 
+@pytest.mark.long
 @settings(max_examples=examples(5), deadline=None)
 @given(st.integers(0, 10_000))
 def test_a_shadow_does_what_it_would_do_as_the_only_agent_of_a_house(seed):
@@ -102,6 +104,7 @@ def test_a_shadow_does_what_it_would_do_as_the_only_agent_of_a_house(seed):
     assert shadow.equity_micro != CASH * 1_000_000
 
 
+@pytest.mark.long
 @settings(max_examples=examples(5), deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 115))
 def test_put_down_and_taken_up_again_anywhere_a_shadow_goes_on_the_same(seed, cut):

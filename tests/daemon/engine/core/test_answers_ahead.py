@@ -127,7 +127,7 @@ CASES = [
 ]
 
 
-@pytest.mark.quick_cases(4)
+@pytest.mark.long
 @pytest.mark.parametrize(("seed", "agents", "every", "chunk", "most"), CASES)
 def test_rounds_of_answers_known_in_advance_are_those_of_the_engine(
     seed: int, agents: int, every: int, chunk: int, most: int
@@ -139,12 +139,14 @@ def test_rounds_of_answers_known_in_advance_are_those_of_the_engine(
     assert answers.given <= 3 * planned + DAYS, "what is given in vain bounds what is given next"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seed", "agents"), [(2, 1), (4, 3)])
 def test_answers_of_agents_without_a_schedule_are_known_in_advance(seed: int, agents: int) -> None:
     answers, _ = both(known_world(seed, agents, limits=PLAIN), 1, always=True)
     assert sum(answers.planned_rows) > DAYS / 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "seed"),
     [
@@ -170,6 +172,7 @@ def test_levels_that_may_change_do_not_end_what_is_known() -> None:
     assert rounds > DAYS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_costs_that_fill_orders_in_part_are_those_of_the_engine(seed: int) -> None:
     run = known_world(seed + 10, 1 + seed, limits=PLAIN)
@@ -179,6 +182,7 @@ def test_costs_that_fill_orders_in_part_are_those_of_the_engine(seed: int) -> No
     both(run, 1, 50)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("agents", [1, 3])
 def test_dividends_come_between_answers_known_in_advance(agents: int) -> None:
     run = known_world(2, agents, limits=PLAIN)
@@ -209,6 +213,7 @@ def test_a_run_without_a_log_has_the_state_of_one_with_a_record() -> None:
     assert outcomes[0] == outcomes[1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("beside", [False, True], ids=["journal", "journal behind a record"])
 def test_with_a_log_of_all_steps_no_answer_is_taken_in_advance(beside: bool) -> None:
     """Each question is in its journal."""

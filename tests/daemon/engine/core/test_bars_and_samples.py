@@ -368,6 +368,7 @@ def test_open_orders_are_those_of_the_account_that_the_gate_of_the_engine_has() 
     assert compared > 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("read", ["state", "broker", "tally", "market", "settle"])
 def test_another_thread_is_refused_what_the_columns_are_ahead_of(read: str) -> None:
     world = Folded().go_to(MarketSlice, lambda state: len(state.venue_orders.baskets) > 0)

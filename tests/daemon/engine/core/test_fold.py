@@ -44,6 +44,7 @@ def test_a_log_of_all_steps_gets_the_same_bytes_from_the_fold() -> None:
 MORE_WORLDS = [pytest.param(*case, 9999, marks=pytest.mark.slow) for case in ((1, 1, 1), (2, 3, 5), (7, 2, 2))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("seed", "agents", "every", "chunk"),
     [(1, 3, 1, 9999), (2, 1, 5, 37), (4, 2, 1, 3), (5, 3, 21, 64), *MORE_WORLDS],
@@ -75,6 +76,7 @@ def test_notices_are_those_of_the_engine():
     assert b"rebalance: " in b"".join(steps[0].steps)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("follow_ups", [1, 2])
 def test_orders_that_are_good_till_cancelled_fill_beside_a_question(follow_ups):
     """Found by one of 1,000 random worlds: the rest of a decision was sent at the sample of a question."""
@@ -85,6 +87,7 @@ def test_orders_that_are_good_till_cancelled_fill_beside_a_question(follow_ups):
     assert steps[0].filled == steps[1].filled
 
 
+@pytest.mark.long
 def test_a_limit_on_the_average_correlation_leaves_every_round_to_the_engine():
     steps = Steps(), Steps(rows_only=True)
     run = world(4, agents=2, limits=override(PLAIN, average_correlation=0.01))
@@ -96,6 +99,7 @@ def test_a_limit_on_the_average_correlation_leaves_every_round_to_the_engine():
     assert any(Reason.AVERAGE_CORRELATION in plan.reason for plan in plans)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(("seed", "agents", "every", "chunk"), [(1, 3, 1, 9999), (2, 1, 5, 37), (4, 2, 21, 64)])
 def test_a_record_takes_the_samples_of_the_fold_as_columns(seed, agents, every, chunk):
     run = world(seed, agents=agents, limits=PLAIN)
@@ -109,6 +113,7 @@ def test_a_record_takes_the_samples_of_the_fold_as_columns(seed, agents, every, 
         assert getattr(records[0], name) == pytest.approx(getattr(records[1], name), rel=1e-12), name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 def test_costs_and_limits_of_venues_are_those_of_the_engine(seed):
     steps = Steps(rows_only=True), Steps(rows_only=True)
@@ -122,6 +127,7 @@ def test_costs_and_limits_of_venues_are_those_of_the_engine(seed):
     assert seed == 2 or taken.fills > 0
 
 
+@pytest.mark.long
 def test_the_engine_plans_after_crosses_of_the_fold():
     """Two agents exchange their positions, and a note, which the engine publishes, comes with some answers."""
 
@@ -140,6 +146,7 @@ def test_the_engine_plans_after_crosses_of_the_fold():
     assert taken.bars > taken.of_bars / 2
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("agents", [1, 3])
 def test_dividends_are_paid_between_samples_of_the_fold_once(agents):
     steps = Steps(rows_only=True), Steps(rows_only=True)
@@ -210,6 +217,7 @@ ONCE = {("conservative", 2), ("balanced", 1), ("aggressive", 3)}
 """Each profile and each seed once, with both numbers of agents, and with the limits of a profile and looser ones."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "seed", "agents", "every"),
     [
@@ -230,6 +238,7 @@ def test_plans_under_a_profile_are_those_of_the_engine(name, seed, agents, every
     assert taken.rounds > 1
 
 
+@pytest.mark.long
 def test_the_worlds_have_levels_that_change_within_a_month():
     """Else the comparison would show nothing about levels."""
     steps = Steps(), Steps(rows_only=True)
@@ -238,6 +247,7 @@ def test_the_worlds_have_levels_that_change_within_a_month():
     assert taken.measurements > 0
 
 
+@pytest.mark.long
 def test_a_run_leaves_no_circle_of_references() -> None:
     """A sweep makes thousands of states, and no garbage collection runs while a point does."""
     run = world(1, agents=2, limits=PLAIN)

@@ -58,12 +58,14 @@ WORLDS = [
 ]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("kind", WORLDS, ids=lambda kind: str(kind.seed))
 def test_the_fold_gives_the_results_of_the_engine_and_takes_what_it_knows(kind):
     taken = compared(kind)
     assert (taken.bars, taken.samples, taken.rounds, taken.fills, taken.measurements) == kind.taken
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_sets_of_limits_are_told_apart_while_their_rules_are_forgotten(monkeypatch, most):
     """Rules that are made again may have the identity of others."""

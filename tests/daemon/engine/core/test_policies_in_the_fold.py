@@ -69,6 +69,7 @@ AGENTS = 3
 SAMPLES = (1, 57, DAYS - 1)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("name", "at", "which"),
     [
@@ -94,6 +95,7 @@ def test_a_policy_that_fails_in_the_fold_leaves_the_state_of_step(name: str, at:
     assert together.state.bars_taken > DAYS / 2
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("at", SAMPLES)
 def test_an_interrupt_in_a_policy_leaves_the_state_of_step(at: int) -> None:
     for which in range(3):
@@ -229,6 +231,7 @@ class Reading(Keeper):
         return weights_at(view.sample + int(fear[-1])) * (0.9 - np.clip(range_, 0.0, 0.5)), memory
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("chunk", [1, 7, 10_000])
 def test_policies_read_the_same_bars_and_series_in_the_fold(seed: int, chunk: int) -> None:

@@ -138,6 +138,7 @@ def test_rows_that_limits_rejected_and_cut_are_counted() -> None:
         assert (plan.refused, plan.clipped) == (2 * times, 3 * times)
 
 
+@pytest.mark.long
 def test_a_decision_follows_where_its_own_sales_or_those_of_others_may_permit_what_was_cut() -> None:
     rng, agents, outcomes = np.random.default_rng(2), 3, [0, 0]
     freed = np.array([0, 0, 0, 1, 0, 0])

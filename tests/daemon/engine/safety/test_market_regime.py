@@ -110,6 +110,7 @@ def test_each_change_is_an_alert_with_the_figure_and_the_regime_is_left_below_th
         assert text.startswith("volatile (" if now else "calm (")
 
 
+@pytest.mark.long
 def test_the_figure_is_of_the_closes_up_to_the_sample_only() -> None:
     market, ends = closes(), {}
     for days in (50, DAYS):
@@ -140,6 +141,7 @@ def test_the_limit_ends_with_the_regime_beside_the_caps_of_mode_live() -> None:
     assert bounds == [(0.45, True), (None, True), (0.45, True)]
 
 
+@pytest.mark.long
 def test_the_fold_leaves_every_bar_to_the_engine() -> None:
     steps = Steps(rows_only=True), Steps(rows_only=True)
     assert both(world(), 3, steps).bars == 0

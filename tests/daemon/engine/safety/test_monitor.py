@@ -267,6 +267,7 @@ def test_the_limits_of_the_house_have_the_realised_figures_of_the_house():
     assert values["max_realised_volatility"] == (pytest.approx(volatility), 0.5)
 
 
+@pytest.mark.long
 def test_a_snapshot_between_any_two_days_changes_no_later_alert_or_record():
     straight, again = Bytes(), Bytes()
     acts = [monthly, once(0.2, 0.2, 0.3, 0.1)]

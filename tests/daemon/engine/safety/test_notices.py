@@ -39,6 +39,7 @@ def test_each_milestone_is_announced_once_and_a_fall_below_it_does_not_announce_
     assert len(set(steps)) == len(steps)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-184")
 def test_a_policy_decays_when_its_ratio_is_significantly_below_its_test_and_recovers() -> None:
     rng = np.random.default_rng(3)
@@ -53,6 +54,7 @@ def test_a_policy_decays_when_its_ratio_is_significantly_below_its_test_and_reco
     assert not told(made(close[:90], Notices(decay=40, expected=(1.0,))), "decay")
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-156")
 @pytest.mark.parametrize("joint", [True, False])
 def test_a_changed_correlation_is_told_and_its_end(joint: bool) -> None:

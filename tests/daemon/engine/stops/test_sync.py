@@ -244,6 +244,7 @@ class Adversary:
             self.true()
 
 
+@pytest.mark.long
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(
     st.integers(0, 2**32 - 1), st.integers(1, 2), st.booleans(), st.booleans(), st.sampled_from(["marketable", "twap"])
@@ -255,6 +256,7 @@ def test_whatever_a_venue_does_nothing_is_sold_that_is_not_held(
     Adversary(seed, limits, agents, shorts, style).play(250)
 
 
+@pytest.mark.long
 def test_the_adversary_does_place_stops() -> None:
     assert sum(_played(seed).stopped for seed in range(5)) > 20
 

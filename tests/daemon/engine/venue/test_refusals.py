@@ -74,6 +74,7 @@ def alerts(run: World) -> list[tuple[str, str]]:
     return [(p.level, p.text) for p in run.of(Publish) if p.kind == "refusal"]  # type: ignore[attr-defined]
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("words", [PDT, "insufficient buying power", "asset S0 is not tradable", "", "EOrder:Ünknown"])
 def test_a_refusal_that_lasts_pauses_one_two_four_up_to_sixty_minutes_with_one_alert(words: str) -> None:
     run = world(lambda lots: words or "no reason given")

@@ -111,6 +111,7 @@ ROWS = {
 }  # fmt: skip
 
 
+@pytest.mark.quick_cases(2)
 @VENUES
 @pytest.mark.parametrize("name", ROWS)
 async def test_a_difference_is_named_and_announced_and_its_end_clears_the_incident(
@@ -135,6 +136,7 @@ async def test_a_difference_is_named_and_announced_and_its_end_clears_the_incide
         assert of.active() == set()
 
 
+@pytest.mark.long
 @VENUES
 async def test_a_payment_that_nobody_booked_is_missing_here_until_it_is_booked(tmp_path: Path, venue: Any) -> None:
     async with account(tmp_path, venue()) as of:
@@ -156,6 +158,7 @@ async def test_a_payment_that_nobody_booked_is_missing_here_until_it_is_booked(t
         assert of.active() == set()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["fence", "a0"])
 async def test_an_operators_decision_ends_the_difference_before_it_and_none_after_it(tmp_path: Path, how: str) -> None:
     async with account(tmp_path, AtAlpaca()) as of:
@@ -302,6 +305,7 @@ async def test_an_alert_names_some_of_many_differences_and_counts_the_rest(tmp_p
 MORE_SEEDS = [pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3)]
 
 
+@pytest.mark.long
 @VENUES
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long), *MORE_SEEDS])
 async def test_weeks_of_random_days_are_the_venues_to_the_micro(tmp_path: Path, venue: Any, seed: int) -> None:

@@ -70,6 +70,7 @@ async def test_what_a_venue_on_the_wire_lacks_is_named_with_both_sides_in_one_al
     await rig.stop()
 
 
+@pytest.mark.long
 async def test_a_venue_that_does_not_answer_is_not_compared_and_nothing_is_invented(ended: Kit, tmp_path: Path) -> None:
     rig = AlpacaRig()
     await rig.start()
@@ -82,6 +83,7 @@ async def test_a_venue_that_does_not_answer_is_not_compared_and_nothing_is_inven
     await rig.stop()
 
 
+@pytest.mark.long
 def test_the_command_shows_each_day_and_writes_a_csv_that_adds_up(tmp_path: Path) -> None:
     write(tmp_path)
     none = quantd(tmp_path, "statement")

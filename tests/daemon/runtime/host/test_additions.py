@@ -212,7 +212,7 @@ def root(copied: Path) -> Iterator[Path]:
             file.write_bytes(before[file])
 
 
-@pytest.mark.quick_cases(4)
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("add", "named"),
     [
@@ -235,6 +235,7 @@ def test_an_addition_is_in_force_at_each_sample(add: Callable[[Path], None], nam
         assert counts["alerts"] == SAMPLES
 
 
+@pytest.mark.long
 def test_a_limit_is_in_force_in_each_round(root: Path) -> None:
     add_limit(root)
     counts = run(root)
@@ -242,12 +243,14 @@ def test_a_limit_is_in_force_in_each_round(root: Path) -> None:
     assert counts["dearest"] <= 105.0 * 1.05 < run(ROOT)["dearest"]
 
 
+@pytest.mark.long
 def test_an_event_that_is_no_bar_leaves_the_others_to_the_fold(root: Path) -> None:
     add_handler(root)
     counts = run(root)
     assert (counts["folded"] > SAMPLES / 2, counts["addition"]) == (True, "")
 
 
+@pytest.mark.long
 def test_the_fold_takes_the_engine_as_it_is() -> None:
     counts = run(ROOT)
     assert counts["folded"] > SAMPLES / 2

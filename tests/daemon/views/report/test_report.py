@@ -42,6 +42,7 @@ def typed(document: object) -> Report:
     return msgspec.convert(document, Report)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-260")
 def test_the_header_names_run_data_configuration_code_costs_and_seed(ran) -> None:
     folder, reader, config, document = ran
@@ -188,6 +189,7 @@ def test_limits_of_plans_that_are_not_recorded_come_from_a_replay_or_are_said_to
     assert {line.limit: line.records for line in bare.limits}.get("cash", 0) < records["cash"]
 
 
+@pytest.mark.long
 def test_a_span_in_the_past_says_that_nothing_is_assessed_and_why(ran) -> None:
     folder, *_ = ran
     document = answer(quantd(folder, "report", "--json", "--from", "2019-02-01", "--to", "2019-02-28"))

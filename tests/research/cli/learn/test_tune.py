@@ -140,6 +140,7 @@ def test_without_ray_the_cluster_is_refused_by_name_and_this_machine_serves(
     assert quantd(place, *short, "--on", "local").returncode == 0
 
 
+@pytest.mark.long
 def test_another_search_in_the_same_folder_is_refused_until_it_is_begun_anew(place: Path) -> None:
     short = ("tune", "small.toml", "--n-trials", "1", "--max-steps", "128")
     assert quantd(place, *short).returncode == 0

@@ -36,6 +36,7 @@ def prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_symbols_of_a_vendor_are_fetched_checked_and_backtested(tmp_path: Path) -> None:
     done = fetched(tmp_path, "--symbols", "MSFT,NVDA", "--from", "2023")
     assert done.returncode == 0, done.stderr + done.stdout
@@ -50,6 +51,7 @@ def test_symbols_of_a_vendor_are_fetched_checked_and_backtested(tmp_path: Path) 
     assert quantd(tmp_path, "backtest", "--no-compare").returncode == 0
 
 
+@pytest.mark.long
 def test_an_index_among_the_symbols_is_the_benchmark(tmp_path: Path) -> None:
     done = fetched(tmp_path, "mine", "--symbols", "MSFT,NVDA", "--symbols", "^GSPC", "--from", "2023-01-03")
     assert done.returncode == 0, done.stderr + done.stdout
@@ -59,6 +61,7 @@ def test_an_index_among_the_symbols_is_the_benchmark(tmp_path: Path) -> None:
     assert "Next: quantd run -c mine/config.toml" in done.stdout
 
 
+@pytest.mark.long
 def test_symbols_of_a_folder_of_files_are_imported_and_backtested(tmp_path: Path, prices: Path) -> None:
     done = quantd(tmp_path, "init", "--symbols", "BAC,SPY", "--from", "2018", "--data", str(prices))
     assert done.returncode == 0, done.stderr + done.stdout

@@ -37,6 +37,7 @@ def lines_of(bench: Bench) -> list[str]:
     return list(bench.lines())
 
 
+@pytest.mark.long
 def test_a_policy_has_its_verdict_and_its_look_ahead_and_the_market_is_loaded_once(tmp_path: Path) -> None:
     config, policy = write(tmp_path), tmp_path / "mine.py"
     policy.write_text(EVEN)
@@ -54,6 +55,7 @@ def test_a_policy_has_its_verdict_and_its_look_ahead_and_the_market_is_loaded_on
     assert "equal weight" + headline.split("equal weight")[1].split(";")[0] in again
 
 
+@pytest.mark.long
 def test_the_comparison_is_that_of_a_backtest(tmp_path: Path) -> None:
     """The kept record of equal weight gives the figures of a run of its own."""
     config, policy = write(tmp_path), tmp_path / "mine.py"

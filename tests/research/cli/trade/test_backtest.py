@@ -5,6 +5,7 @@ import pytest
 from tests.support.command_line import answer, quantd, write
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-171")
 def test_a_backtest_a_run_and_a_replay_have_one_digest(ran):
     folder, run = ran
@@ -59,6 +60,7 @@ def test_a_jump_near_a_split_ratio_stops_research_with_symbol_date_prices_ratio_
     assert not list(tmp_path.glob("state/looks*")), "no trial was made"
 
 
+@pytest.mark.long
 def test_each_remedy_lets_a_backtest_run(tmp_path):
     write(tmp_path)
     plain = ("backtest", "--json", "--no-compare")
@@ -69,6 +71,7 @@ def test_each_remedy_lets_a_backtest_run(tmp_path):
     assert real["digest"] == adjusted["digest"] != listed["digest"]
 
 
+@pytest.mark.long
 def test_a_hole_stops_a_backtest_unless_it_is_known(tmp_path):
     write(tmp_path)
     dates = ("--from", "2004-10-01", "--to", "2011-04-29")

@@ -1,5 +1,7 @@
 """`quantd replay` from outside."""
 
+import pytest
+
 from quantd.engine_build.state import label
 from quantd.trading.exit_codes import CONFIG
 from tests.support.command_line import answer, quantd, write
@@ -14,6 +16,7 @@ def test_a_kept_backtest_replays_and_a_policy_that_changed_is_listed(tmp_path):
     assert answer(other)["policy_differences"] > 0
 
 
+@pytest.mark.long
 def test_the_interpreted_engine_repeats_a_run_of_the_loaded_one_and_both_say_which_they_are(tmp_path):
     write(tmp_path)
     kept = answer(quantd(tmp_path, "backtest", "--journal", "--json"))
@@ -26,6 +29,7 @@ def test_the_interpreted_engine_repeats_a_run_of_the_loaded_one_and_both_say_whi
     assert quantd(tmp_path, *line, "--uncompiled").stdout.splitlines()[0].endswith(f" s, engine {other['engine']}")
 
 
+@pytest.mark.long
 def test_the_exit_code_is_that_of_the_interpreted_engine(tmp_path):
     write(tmp_path)
     kept = answer(quantd(tmp_path, "backtest", "--journal", "--json"))

@@ -39,6 +39,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict:
     return {**json.loads(done.stdout), "csv": lines, "shown": shown.stdout.splitlines(), "page": page}
 
 
+@pytest.mark.long
 def test_the_power_line_stands_first_in_every_form_of_the_report(document: dict) -> None:
     power = document["power"]
     assert next(iter(document)) == "power"
@@ -80,6 +81,7 @@ def test_a_part_is_trained_again_and_the_limits_are_traded_again(document: dict)
     assert limits["low"] < limits["drop"] < limits["high"]
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-255")
 def test_scores_and_sentiment_come_from_a_file_and_a_synthetic_one_says_so(tmp_path: Path) -> None:
     days = pl.date_range(date(2004, 1, 5), date(2008, 7, 31), "1mo", eager=True)

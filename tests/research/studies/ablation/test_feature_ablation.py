@@ -42,6 +42,7 @@ def test_the_feature_that_predicts_has_the_largest_drop_and_nothing_after_the_ro
     assert msgspec.json.encode(feature_ablation(panel_of(later), range(130, 800))) == msgspec.json.encode(rows)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-257")
 def test_the_choice_of_the_command_is_the_profile_but_for_one_feature(tmp_path: Path) -> None:
     done = quantd(tmp_path, "study", "lite", "--json")

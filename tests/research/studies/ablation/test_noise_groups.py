@@ -6,6 +6,7 @@ from scipy import stats
 from quantd.research.studies.ablation.noise_groups import Simulation, noise_variant, p_values, rejected
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-255")
 def test_a_group_of_noise_has_uniform_p_values_and_a_signal_small_ones() -> None:
     noise = [row.p for row in p_values(Simulation(strength=0.0), "noise", 30)]

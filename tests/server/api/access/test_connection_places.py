@@ -173,6 +173,7 @@ def test_a_few_connections_displace_nobody() -> None:
         assert listener.taken == MOST - KEPT
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-235")
 async def test_a_connection_stands_by_its_newest_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "CONNECTIONS", MOST)
@@ -241,6 +242,7 @@ def post(path: str, token: str, body: bytes, length: int | None = None) -> bytes
 HALT = b'{"command": "halt", "reason": "flood"}'
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-235")
 @pytest.mark.parametrize(
     ("scope", "path", "tokens"),
@@ -280,6 +282,7 @@ async def test_unfinished_bodies_of_any_token_keep_nobody_from_halting(
             writer.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("drip", [False, True])
 async def test_a_body_that_does_not_follow_its_header_is_refused_with_408(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, drip: bool

@@ -79,6 +79,7 @@ async def test_a_session_survives_a_restart_and_acts_after_it(world: Any) -> Non
         assert secret.encode() not in data
 
 
+@pytest.mark.long
 async def test_a_revoked_token_and_a_sign_out_end_a_session_for_good(world: Any) -> None:
     _, secret = created(world.folder, "desk", "trade")
     browser, other = Browser(world), Browser(world)
@@ -95,6 +96,7 @@ async def test_a_revoked_token_and_a_sign_out_end_a_session_for_good(world: Any)
         await other.close()
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("what", ["damaged", "a folder", "a link", "of others", "a pipe"])
 async def test_a_file_that_cannot_be_used_signs_everybody_out_and_lets_them_in_again(world: Any, what: str) -> None:
     browser, path = Browser(world), world.folder / FILE
@@ -127,6 +129,7 @@ async def test_a_file_that_cannot_be_used_signs_everybody_out_and_lets_them_in_a
         await browser.close()
 
 
+@pytest.mark.long
 async def test_a_full_disk_and_a_slow_one_break_no_sign_in(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     browser = Browser(world)
     try:

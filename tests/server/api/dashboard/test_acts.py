@@ -184,6 +184,7 @@ DAMAGED = [
 """Acts in the browser's store that this version of the page cannot have written."""
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_acts_of_another_version_in_the_browsers_store_hold_up_nothing(shared: World, browser: Browser) -> None:
     async with staged(shared, browser) as stage:
@@ -246,7 +247,7 @@ async def test_a_message_ends_after_15_seconds_and_at_the_next_act(shared: World
 
 
 @in_module_loop
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["revoked", "restart"])
 async def test_the_end_of_a_session_is_seen_and_leaves_the_halt_on_the_page(
     shared: World, browser: Browser, how: str
@@ -342,6 +343,7 @@ async def test_without_a_link_the_switch_is_the_last_known_one_and_a_halt_names_
     await run(shared)
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_halt_that_a_killed_daemon_may_have_obeyed_is_not_denied(
     shared: World, browser: Browser, monkeypatch: pytest.MonkeyPatch

@@ -32,6 +32,7 @@ async def table(page: Page, name: str) -> dict[str, dict[str, str]]:
     return {row[0]: dict(zip(heads, row, strict=True)) for row in rows}
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_the_figures_of_the_first_fold_are_those_of_the_statement(
     world: Halfway, browser: Browser, statement: tuple[list[dict[str, Any]], list[dict[str, str]]]
@@ -68,6 +69,7 @@ async def test_the_figures_of_the_first_fold_are_those_of_the_statement(
         assert number(account["profit"]) == cents(profit)
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_contributions_add_up_to_the_account_to_the_cent(world: Halfway, browser: Browser) -> None:
     async with opened(browser, world.api.url) as page:
@@ -87,6 +89,7 @@ async def test_contributions_add_up_to_the_account_to_the_cent(world: Halfway, b
         assert number(account["profit"]) == cents(profit["account"]["profit"])
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_positions_limits_and_what_waits_are_in_the_first_fold(world: Halfway, browser: Browser) -> None:
     async with opened(browser, world.api.url, token=world.token) as page:
@@ -105,6 +108,7 @@ async def test_positions_limits_and_what_waits_are_in_the_first_fold(world: Half
         ] == [round(100 * use) for use in used]
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_table_is_saved_as_csv_with_its_exact_figures(world: Halfway, browser: Browser, tmp_path: Path) -> None:
     async with opened(browser, world.api.url) as page:

@@ -195,6 +195,7 @@ async def test_each_daemon_is_signed_in_to_by_a_token_of_its_own_that_no_store_a
         assert kept == []
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_the_daemon_that_needs_a_person_is_first_with_the_reason_beside_it(
     trading: list[Daemon], browser: Browser

@@ -80,6 +80,7 @@ def one(world: World, query: str) -> str:
         db.close()
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_groups_of_orders_have_the_counts_of_the_account_and_filters_reach_all_of_it(
     world: World, browser: Browser
@@ -107,6 +108,7 @@ async def test_groups_of_orders_have_the_counts_of_the_account_and_filters_reach
         await expect(rows).to_contain_text("nothing matches")
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_refused_trades_have_the_count_of_the_account_and_a_search_reaches_the_oldest(
     world: World, browser: Browser
@@ -132,6 +134,7 @@ async def test_refused_trades_have_the_count_of_the_account_and_a_search_reaches
         await expect(status).to_contain_text(f"{number:,}" if number <= 25 else f"25 newest of {number:,};")
 
 
+@pytest.mark.long
 @in_module_loop
 @pytest.mark.parametrize("column", ["agents", "side", "state", "limit"])
 async def test_a_search_of_orders_finds_what_their_row_shows(world: World, browser: Browser, column: str) -> None:
@@ -152,6 +155,7 @@ async def test_a_search_of_orders_finds_what_their_row_shows(world: World, brows
         await expect(option).to_have_text(f"all ({number:,})")
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_looks_have_the_count_of_the_ledger_and_the_best_is_the_best_of_all(
     world: World, browser: Browser
@@ -187,6 +191,7 @@ async def test_runs_of_jobs_are_searched_at_the_daemon(world: World, browser: Br
         await expect(table.locator("tbody tr")).to_contain_text("copy 10")
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_alerts_have_the_count_of_the_account_and_a_search_reaches_the_oldest(
     world: World, browser: Browser

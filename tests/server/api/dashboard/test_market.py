@@ -24,6 +24,7 @@ SHOWN = 20
 """Bars of the shortened answer, of which one is missing in the middle."""
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_an_event_is_of_the_bar_that_contains_it_or_of_none(shared: World, browser: Browser) -> None:
     bars = [110, 120, 150, 160]  # ten long each: a gap from 120 to 140
@@ -77,6 +78,7 @@ async def test_a_mark_is_drawn_on_its_own_bar_and_an_older_one_not_on_the_first(
     assert 0 < int(read[1]) < int(read[2])
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_an_indicator_is_that_of_the_bars_and_the_table_is_saved_with_it(
     shared: World, browser: Browser, tmp_path: Path
@@ -114,6 +116,7 @@ async def test_an_exponential_mean_begins_with_the_mean_of_its_first_values(shar
     assert means == [None, None, 2, 3, 4.5]  # 2 + (4 - 2) / 2, 3 + (6 - 3) / 2
 
 
+@pytest.mark.long
 @in_module_loop
 @pytest.mark.parametrize("width", [1440, PHONE])
 async def test_interval_and_zoom_change_what_the_chart_shows_by_keyboard(

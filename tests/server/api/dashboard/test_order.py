@@ -41,6 +41,7 @@ async def choose(page: Page, agent: str) -> None:
     await page.locator("#order-agent").select_option(agent)
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_the_largest_order_is_that_of_the_chosen_book(world: World, browser: Browser) -> None:
     sizes: dict[str, tuple[str, str]] = {}

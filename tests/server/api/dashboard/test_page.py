@@ -94,6 +94,7 @@ for (const kind of ["keydown", "click"]) {
 """Where the focus is when the listeners of the page are done with a key or a click."""
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_dialog_has_the_focus_before_the_next_key_on_a_machine_that_draws_slowly(
     shared: World, browser: Browser
@@ -131,6 +132,7 @@ async def test_a_link_that_is_used_right_after_the_first_drawing_opens_its_scree
         assert await at.text_content() == "Orders"
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-231")
 @in_module_loop
 async def test_the_scope_of_the_token_decides_which_controls_exist(shared: World, browser: Browser) -> None:
@@ -203,6 +205,7 @@ async def test_a_key_right_after_escape_opens_its_dialog(shared: World, browser:
                 await page.keyboard.press("Escape")
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_every_screen_has_a_key(shared: World, browser: Browser) -> None:
     async with opened(browser, shared.api.url) as page:
@@ -267,6 +270,7 @@ async def test_equity_positions_agents_alerts_and_risk_are_on_the_page_as_the_ap
             await expect(main.get_by_role("row").filter(has_text=entry["text"])).to_contain_text(entry["level"])
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_the_picture_of_the_readme_shows_the_screens_of_the_page(shared: World, browser: Browser) -> None:
     async with opened(browser, shared.api.url, DESK, shared.token) as page:
@@ -275,7 +279,7 @@ async def test_the_picture_of_the_readme_shows_the_screens_of_the_page(shared: W
     assert pictured(PICTURE.read_bytes()) == screens, "the page has other screens: make pictures"
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @in_module_loop
 @pytest.mark.parametrize("width", [DESK, PHONE])
 async def test_every_screen_is_accessible_and_fits_its_window(shared: World, browser: Browser, width: int) -> None:
@@ -306,6 +310,7 @@ async def test_every_screen_is_accessible_in_every_look(
             await page.keyboard.press("Escape")
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-207")
 @in_module_loop
 async def test_an_order_by_hand_needs_a_preview_and_carries_its_plan(shared: World, browser: Browser) -> None:
@@ -613,6 +618,7 @@ async def test_a_lost_link_turns_figures_grey_with_their_age(
             await expect(figure).to_have_css("color", dim)
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_the_browser_reads_the_manifest_and_its_icon_so_that_the_page_can_be_installed(
     shared: World, browser: Browser

@@ -60,6 +60,7 @@ async def test_the_period_is_kept_in_the_address_on_every_screen_and_over_a_relo
         assert await figure(page, "Profit in 1 month") == shown
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_hostile_or_wrong_period_in_the_address_is_all(world: Halfway, browser: Browser) -> None:
     async with opened(browser, f"{world.api.url}#now?period=%3Cimg%3E&from=2019-1-1&to='") as page:
@@ -67,6 +68,7 @@ async def test_a_hostile_or_wrong_period_in_the_address_is_all(world: Halfway, b
         await figure(page, "Profit since the start")
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_dragging_over_the_chart_chooses_its_dates(world: Halfway, browser: Browser) -> None:
     async with opened(browser, world.api.url) as page:
@@ -130,6 +132,7 @@ async def test_what_happened_is_listed_and_drawn(world: Halfway, browser: Browse
         await expect(page.locator(".curve")).to_contain_text("D deposit or withdrawal")
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_the_calendar_has_each_day_week_and_month_in_money(world: Halfway, browser: Browser) -> None:
     async with opened(browser, world.api.url) as page:

@@ -56,6 +56,7 @@ def test_each_row_names_a_screen_and_a_test_that_exists() -> None:
     assert shown >= LEAST
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_the_curve_has_the_benchmark_and_the_drawdown_its_peak(world: Halfway, browser: Browser) -> None:
     async with opened(browser, world.api.url) as page:
@@ -73,6 +74,7 @@ async def test_the_curve_has_the_benchmark_and_the_drawdown_its_peak(world: Half
         await expect(figures).to_contain_text(f"from the peak of {peak:,.2f}")
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_thumb_halts_and_resumes_on_a_phone(world: Halfway, browser: Browser) -> None:
     before = len(commands(world))
@@ -89,6 +91,7 @@ async def test_a_thumb_halts_and_resumes_on_a_phone(world: Halfway, browser: Bro
     assert [fields[0] for fields in commands(world)[before:]] == ["halt", "resume"]
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_the_run_is_beside_a_stored_backtest_on_the_page(world: Halfway, browser: Browser) -> None:
     folder = world.folder.parent

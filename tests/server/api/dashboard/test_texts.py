@@ -91,7 +91,7 @@ async def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
         yield served_world
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @in_module_loop
 async def test_no_text_of_the_page_is_a_value_that_is_none(world: World, browser: Browser) -> None:
     async with opened(browser, world.api.url, token=world.token) as page:

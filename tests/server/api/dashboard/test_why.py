@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from quantd.server.api.routes.dashboard_routes import FOLDER
@@ -17,6 +18,7 @@ __all__ = ["browser", "world"]
 TERMS = (FOLDER / "panels" / "terms.js").read_text()
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_why_opens_beside_the_row_and_has_a_link_that_opens_it_again(world: Halfway, browser: Browser) -> None:
     async with opened(browser, world.api.url, 1440) as page:
@@ -41,6 +43,7 @@ async def test_why_opens_beside_the_row_and_has_a_link_that_opens_it_again(world
         await expect(panel).to_contain_text("SPY, decided")
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_earlier_and_later_walk_through_all_trades_of_a_day(world: Halfway, browser: Browser) -> None:
     orders = (await ok(world, "/api/v1/orders?limit=10000"))["orders"]
@@ -67,6 +70,7 @@ async def test_earlier_and_later_walk_through_all_trades_of_a_day(world: Halfway
     assert seen == expected
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_why_on_a_phone_has_cards_and_fits(world: Halfway, browser: Browser) -> None:
     async with opened(browser, f"{world.api.url}#market?why=QQQ", PHONE) as page:
@@ -79,6 +83,7 @@ async def test_why_on_a_phone_has_cards_and_fits(world: Halfway, browser: Browse
         assert await page.evaluate(wide) == 0
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_term_is_explained_by_keyboard(world: Halfway, browser: Browser) -> None:
     async with opened(browser, world.api.url) as page:

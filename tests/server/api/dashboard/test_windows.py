@@ -72,6 +72,7 @@ async def test_the_measures_of_risk_have_the_number_of_their_samples(shared: Wor
     assert metrics["windows"] == {"": samples, "even": samples, "trend": samples}
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-030")
 @in_module_loop
 async def test_the_volatility_of_the_screen_is_the_deviation_of_the_returns_of_the_positions_a_year(

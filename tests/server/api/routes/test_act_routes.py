@@ -82,6 +82,7 @@ async def test_a_request_is_found_by_its_key_with_its_answer_or_its_refusal(worl
     assert len(journalled(world, Operator)) == 1
 
 
+@pytest.mark.long
 async def test_a_request_is_running_until_its_commit_and_one_that_was_not_begun_did_nothing(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +100,7 @@ async def test_a_request_is_running_until_its_commit_and_one_that_was_not_begun_
     assert len(journalled(world, Flow)) == 1
 
 
+@pytest.mark.long
 async def test_a_request_is_found_by_its_sender_alone_and_after_a_restart(world: Any) -> None:
     _, secret = created(world.folder, "desk", "trade")
     await post(world, "cash", CASH, "one")
@@ -125,6 +127,7 @@ async def test_the_result_of_a_request_is_not_known_after_a_kill(world: Any) -> 
     assert "the daemon stopped while it carried out" in outcome["text"]
 
 
+@pytest.mark.long
 async def test_an_answer_that_a_failing_disk_did_not_take_is_found_while_the_daemon_runs(world: Any) -> None:
     await post(world, "cash", CASH, "before")
     with contextlib.closing(sqlite3.connect(world.folder / idempotency.FILE)) as database, database:
@@ -151,6 +154,7 @@ async def test_a_question_makes_no_file(world: Any) -> None:
     assert not (world.folder / idempotency.FILE).exists()
 
 
+@pytest.mark.long
 async def test_a_key_that_is_older_than_the_kept_ones_is_not_known(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "MOST", 3)
     began = time.monotonic()
@@ -168,6 +172,7 @@ async def test_a_key_that_is_older_than_the_kept_ones_is_not_known(world: Any, m
     assert (await act(world, "dropped", question="?age_s=1000"))[1]["state"] == "unknown"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("first", [True, False])
 async def test_a_halt_whose_key_was_not_recorded_is_not_known_after_a_restart(world: Any, first: bool) -> None:
     if not first:
@@ -211,6 +216,7 @@ def no_inodes(folder: Path) -> Iterator[None]:
     file.unlink()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("capsys")  # the log is no file then
 @pytest.mark.parametrize(("full", "keyed"), [(no_bytes, True), (no_bytes, False), (no_inodes, False)])
 async def test_a_halt_on_a_disk_that_is_full_from_the_start_on_is_not_known_after_a_kill(
@@ -232,6 +238,7 @@ async def test_a_halt_on_a_disk_that_is_full_from_the_start_on_is_not_known_afte
     assert (status, outcome.get("state")) == (200, "unknown")
 
 
+@pytest.mark.long
 async def test_a_halt_that_never_arrived_is_denied_after_a_stop_and_not_known_after_a_kill(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +276,7 @@ async def test_an_answer_that_the_file_did_not_take_is_given_again(world: Any) -
     assert len(journalled(world, Flow)) == 2
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("question", ["?age_s=-1", "?age_s=nan", "?command=maybe", "?age=1"])
 async def test_a_question_with_another_parameter_is_refused(world: Any, question: str) -> None:
     assert (await act(world, "one", question=question))[0] == 422

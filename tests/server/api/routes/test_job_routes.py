@@ -48,6 +48,7 @@ async def polled(world, id):
     raise AssertionError(run)
 
 
+@pytest.mark.long
 async def test_a_rebalance_by_hand_is_journalled_trades_and_replays_exactly(tmp_path):
     async with standing_at_the_end(tmp_path, TEXT) as world:
         before = world.service.shell.tally.orders
@@ -108,6 +109,7 @@ async def test_a_job_beside_trading_runs_by_hand_and_a_second_run_meanwhile_is_r
         assert [(row.job, row.state) for row in rows if row.who] == [("daily_report", "succeeded")]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("name", "body", "status", "code"),
     [

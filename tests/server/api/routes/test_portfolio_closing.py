@@ -13,6 +13,7 @@ from tests.server.api.routes.portfolio_texts import CORE, PORTFOLIOS
 PATH = "/api/v1/portfolios"
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("how", [{"how": "flatten"}, {"how": "hand_over", "to": "even"}])
 async def test_a_stale_plan_closes_nothing_and_the_plan_of_now_is_carried_out(
     tmp_path: Path, how: dict[str, str]

@@ -142,6 +142,7 @@ async def test_closing_hands_the_cash_back_and_frees_the_name(world: Any) -> Non
     assert len(journalled(world, PortfolioClosed)) == 2
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.requirement("R-192")
 @pytest.mark.parametrize(
     ("change", "status", "code", "words"),
@@ -188,6 +189,7 @@ async def test_a_stock_without_bundled_bars_is_refused_with_its_remedy_and_the_p
     assert "quantd data fetch" in page
 
 
+@pytest.mark.long
 async def test_refusals_by_the_state_name_it(world: Any) -> None:
     assert (await post(world, "/core/rebalance", {"weights": {"SPY": 1}, "reason": "x"}))[0] == 404
     await post(world, "", CORE)

@@ -26,6 +26,7 @@ def added(rows: list[dict[str, Any]], name: str) -> Decimal:
     return sum((Decimal(row[name]) for row in rows), Decimal())
 
 
+@pytest.mark.long
 @in_module_loop
 @pytest.mark.parametrize("period", ["period=all", "period=1M", "period=1D", "from=2019-02-05&to=2019-03-14"])
 async def test_books_and_positions_add_up_to_the_account_to_the_micro(world: Halfway, period: str) -> None:
@@ -121,6 +122,7 @@ async def test_the_day_of_now_opens_with_the_equity_before_it(world: Halfway) ->
         assert (row["value"], row["unrealised"]) == (held["value"], held["unrealised"])
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_the_curve_has_the_returns_of_the_performance_without_deposits(world: Halfway) -> None:
     answer = await ok(world, f"{PATH}/curve?points=10000")

@@ -59,6 +59,7 @@ async def test_a_guest_is_never_asked_and_stands_in_its_shadow_with_limits_and_h
     assert "has not traded" in challenge["why"]
 
 
+@pytest.mark.long
 async def test_a_preview_changes_nothing_and_shows_what_a_proposal_becomes(world: Any) -> None:
     state = world.service.shell.state
     before = freeze(state)
@@ -80,6 +81,7 @@ async def test_a_preview_changes_nothing_and_shows_what_a_proposal_becomes(world
     assert "would differ now" in stale["detail"]
 
 
+@pytest.mark.long
 async def test_limits_cut_a_proposal_and_the_verdict_names_them(world: Any) -> None:
     status, done = await post(world, "propose", TARGETS | {"weights": {"SPY": 0.9}})
     assert (status, done["verdict"]["outcome"]) == (200, "cut"), done
@@ -92,6 +94,7 @@ async def test_limits_cut_a_proposal_and_the_verdict_names_them(world: Any) -> N
     assert listed["proposals"][0] == done["verdict"]
 
 
+@pytest.mark.long
 async def test_why_explains_a_decision_of_a_shadow_that_reached_no_venue(world: Any) -> None:
     _, done = await post(world, "propose", TARGETS | {"weights": {"SPY": 0.9}, "reason": "all in"})
     (cut,) = done["verdict"]["cuts"]
@@ -114,6 +117,7 @@ async def test_why_explains_a_decision_of_a_shadow_that_reached_no_venue(world: 
         assert (status, said in refused["detail"]) == (404, True), refused
 
 
+@pytest.mark.long
 async def test_after_a_promotion_proposals_trade_the_champions_book_and_why_explains_them(world: Any) -> None:
     promote(world)
     _, standing = await get(world, "agents/guest/standing")
@@ -143,6 +147,7 @@ async def test_signed_orders_trade_by_units(world: Any) -> None:
     assert {row["symbol"]: row["qty"] for row in done["trades"]["orders"]} == {"SPY": "7", "IWM": "3"}
 
 
+@pytest.mark.long
 async def test_an_id_is_decided_once_and_answered_again_also_from_a_snapshot(world: Any) -> None:
     _, first = await post(world, "propose", TARGETS)
     status, again = await post(world, "propose", TARGETS)
@@ -156,6 +161,7 @@ async def test_an_id_is_decided_once_and_answered_again_also_from_a_snapshot(wor
     assert sorted(answer["repeated"] for _, answer in both) == [False, True, True, True]
 
 
+@pytest.mark.long
 async def test_a_stale_proposal_is_refused_and_recorded(world: Any) -> None:
     status, refused = await post(world, "propose", TARGETS | {"expires": "2019-03-01T21:00:00Z"})
     assert (status, refused["code"]) == (409, "refused")
@@ -227,6 +233,7 @@ async def test_texts_of_a_proposal_are_data_of_one_bounded_line(world: Any) -> N
     assert said.isprintable()
 
 
+@pytest.mark.long
 async def test_a_flood_is_refused_and_takes_no_allowance_of_others(world: Any) -> None:
     _, secret = created(world.folder, "robot", "propose", agent="guest")
     headers = {"Authorization": f"Bearer {secret}"}
@@ -240,6 +247,7 @@ async def test_a_flood_is_refused_and_takes_no_allowance_of_others(world: Any) -
     assert journal == codes.count(200) + 1
 
 
+@pytest.mark.long
 async def test_a_bound_token_proposes_for_its_agent_and_does_nothing_else(world: Any) -> None:
     token, secret = created(world.folder, "robot", "propose", agent="guest")
     headers = {"Authorization": f"Bearer {secret}"}
@@ -303,6 +311,7 @@ async def token(world: Any, name: str, scope: Any) -> dict[str, str]:
     return {"Authorization": f"Bearer {secret}"}
 
 
+@pytest.mark.long
 async def test_a_proposal_that_needs_a_person_is_listed_previewed_and_sent_once_approved(reviewed: Any) -> None:
     status, shown = await post(reviewed, "preview", {"weights": TARGETS["weights"]})
     verdict, orders = shown["verdict"], shown["trades"]["orders"]
@@ -329,6 +338,7 @@ async def test_a_proposal_that_needs_a_person_is_listed_previewed_and_sent_once_
     assert (await get(reviewed, "reviews"))[1] == {"waiting": []}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scope", ["owner", "trade", "admin"])
 async def test_the_sender_of_a_proposal_may_decline_it_but_another_one_approves_it(reviewed: Any, scope: str) -> None:
     mine = reviewed.bearer if scope == "owner" else await token(reviewed, "desk", scope)
@@ -351,6 +361,7 @@ async def test_the_sender_of_a_proposal_may_decline_it_but_another_one_approves_
     assert (await post(reviewed, "review", {"id": "a-2", "approve": False, "reason": "no"}, headers=mine))[0] == 200
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("path", ["orders", "orders/preview"])
 async def test_an_order_by_hand_needs_the_approval_that_its_book_needs(reviewed: Any, path: str) -> None:
     async def order(side: str, qty: str, symbol: str = "SPY") -> tuple[int, Any]:
@@ -371,6 +382,7 @@ async def test_an_order_by_hand_needs_the_approval_that_its_book_needs(reviewed:
     assert (await order("sell", "1", long))[0] == 200  # it makes the position smaller
 
 
+@pytest.mark.long
 async def test_a_declined_proposal_and_another_plan_send_no_order(reviewed: Any) -> None:
     await post(reviewed, "propose", TARGETS, headers=await token(reviewed, "robot", "propose"))
     status, stale = await post(reviewed, "review", {"id": "a-1", "approve": True, "reason": "x", "plan": "0" * 32})
@@ -384,6 +396,7 @@ async def test_a_declined_proposal_and_another_plan_send_no_order(reviewed: Any)
     assert [entry["outcome"] for entry in log["proposals"]] == ["declined"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scope", ["propose", "read"])
 async def test_the_agent_cannot_approve_its_own_proposal(reviewed: Any, scope: str) -> None:
     await post(reviewed, "propose", TARGETS)

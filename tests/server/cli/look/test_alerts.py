@@ -5,12 +5,15 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from quantd.trading.events import Condition
 from tests.support.api_world import standing_at_the_end
 from tests.support.checkout import ROOT
 from tests.support.command_line import answer, quantd, write
 
 
+@pytest.mark.long
 async def test_an_incident_is_listed_and_acknowledged_at_the_running_daemon(tmp_path: Path) -> None:
     async with standing_at_the_end(tmp_path) as world:
         await world.service.inbox.command(Condition(world.service.shell.state.now, "feed", False, "of the test"))
@@ -39,6 +42,7 @@ async def test_an_incident_is_listed_and_acknowledged_at_the_running_daemon(tmp_
         assert "the vendor knows" in text
 
 
+@pytest.mark.long
 def test_the_default_configuration_has_no_incident_in_half_a_year_of_rising_markets(tmp_path: Path) -> None:
     write(tmp_path, (ROOT / "config.toml").read_text())
     sets = ("feed.end=2019-06-28", 'feed.pace="fast"', 'feed.at_end="stop"', "bus.port=0", "api.port=0")

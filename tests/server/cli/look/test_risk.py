@@ -3,6 +3,7 @@
 import shutil
 
 import msgspec
+import pytest
 
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.views.headroom import RiskNow
@@ -10,6 +11,7 @@ from quantd.daemon.views.preview import PlanNow
 from tests.support.command_line import CONFIG, ROOT, answer, quantd, write
 
 
+@pytest.mark.long
 def test_risk_and_plan_are_the_same_with_a_daemon_and_without(ran, live):
     documents = []
     for folder in (ran[0], live[0]):

@@ -49,6 +49,7 @@ def test_each_agent_has_a_policy_and_a_schedule_of_its_own_that_can_be_switched_
     assert min(len(dates) for dates in asked.values()) >= 2
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-173")
 def test_the_list_has_the_next_instant_and_the_last_result_of_each_schedule_after_the_run(tmp_path):
     write(tmp_path, CONFIG + '[[schedules]]\nname = "day"\ndo = "daily_report"\nat = "close"\n')

@@ -38,6 +38,7 @@ async def client_of(world: Any, scope: Scope, agent: str = "") -> Client:
     return Client(server_of(Gateway(world.api.url, secret), agent))
 
 
+@pytest.mark.long
 async def test_an_agent_stands_previews_and_proposes_over_standard_input_and_output(world: Any) -> None:
     _, secret = created(world.folder, "robot", "propose", agent="guest")
     file = world.folder / "robot.token"
@@ -65,6 +66,7 @@ async def test_an_agent_stands_previews_and_proposes_over_standard_input_and_out
     assert [event.who.rsplit(":", 1)[0] for event in journalled(world)] == ["api:robot"]
 
 
+@pytest.mark.long
 async def test_a_refusal_is_explained_by_its_verdict_and_by_why(world: Any) -> None:
     promote(world)
     async with await client_of(world, "propose", "guest") as client:
@@ -80,6 +82,7 @@ async def test_a_refusal_is_explained_by_its_verdict_and_by_why(world: Any) -> N
         assert "proposal p-1 of api:propose-token" in json.dumps(why)
 
 
+@pytest.mark.long
 async def test_a_shadow_asks_why_its_proposal_was_cut(world: Any) -> None:
     async with await client_of(world, "propose", "guest") as client:
         worked, done = await call(client, "propose", weights={"SPY": 0.9}, id="p-1", reason="all in")
@@ -105,6 +108,7 @@ HOSTILE = (
 )
 
 
+@pytest.mark.long
 async def test_hostile_proposals_are_refused_with_a_text_and_change_nothing(world: Any) -> None:
     async with await client_of(world, "propose", "guest") as client:
         before = world.service.shell.state.shadows[0].working
@@ -129,6 +133,7 @@ async def test_hostile_proposals_are_refused_with_a_text_and_change_nothing(worl
         assert (worked, "used earlier" in text) == (False, True)
 
 
+@pytest.mark.long
 async def test_a_flood_gets_the_seconds_to_wait(world: Any) -> None:
     async with await client_of(world, "propose", "guest") as client:
         answers = [await call(client, "propose", weights=WEIGHTS, id=f"f{n}", reason="flood") for n in range(45)]
@@ -138,6 +143,7 @@ async def test_a_flood_gets_the_seconds_to_wait(world: Any) -> None:
         assert len(journalled(world)) == len(answers) - len(refused)
 
 
+@pytest.mark.long
 async def test_an_operator_reads_and_halts_in_two_steps_with_a_token_of_scope_trade(world: Any) -> None:
     async with await client_of(world, "trade") as client:
         assert {tool.name for tool in (await client.list_tools()).tools} == {
@@ -172,6 +178,7 @@ ANSWERS = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_a_client_that_can_ask_a_person_halts_only_if_the_person_accepts(world: Any, mode: Any) -> None:
     _, secret = created(world.folder, "desk", "trade")
@@ -200,6 +207,7 @@ async def test_a_client_that_can_ask_a_person_halts_only_if_the_person_accepts(w
 REFUSED: tuple[tuple[Scope, str], ...] = (("read", ""), ("propose", "guest"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("scope", "agent"), REFUSED)
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_a_token_without_the_scope_is_refused_before_anybody_confirms(

@@ -55,6 +55,7 @@ async def token(world: Any, name: str, scope: Any, agent: str = "") -> str:
     return secret
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_an_agent_stands_previews_proposes_and_asks_why_over_http(world: Any, mode: Any) -> None:
     secret = await token(world, "robot", "propose", "guest")
@@ -77,6 +78,7 @@ async def test_an_agent_stands_previews_proposes_and_asks_why_over_http(world: A
     assert [event.who.rsplit(":", 1)[0] for event in journalled(world)] == ["api:robot"]
 
 
+@pytest.mark.long
 async def test_each_client_acts_with_its_own_token(world: Any) -> None:
     robot = await token(world, "robot", "propose", "guest")
     reader = await token(world, "reader", "read")
@@ -97,6 +99,7 @@ async def test_each_client_acts_with_its_own_token(world: Any) -> None:
         assert worked, mode_answer
 
 
+@pytest.mark.long
 async def test_a_session_belongs_to_the_token_that_opened_it(world: Any) -> None:
     one, other = await token(world, "one", "read"), await token(world, "other", "read")
     async with served(world, "") as address, httpx2.AsyncClient(headers=ACCEPT) as http:
@@ -109,6 +112,7 @@ async def test_a_session_belongs_to_the_token_that_opened_it(world: Any) -> None
         assert (await http.delete(address, headers=bearers[1] | session)).status_code == 404
 
 
+@pytest.mark.long
 async def test_a_token_has_a_share_of_the_sessions_and_another_one_has_its_own(world: Any) -> None:
     one, other = await token(world, "one", "read"), await token(world, "other", "read")
     async with served(world, "") as address, httpx2.AsyncClient(headers=ACCEPT) as http:
@@ -129,6 +133,7 @@ async def test_a_token_has_a_share_of_the_sessions_and_another_one_has_its_own(w
         assert MOST * 8 <= MOST_SESSIONS
 
 
+@pytest.mark.long
 async def test_a_halt_over_http_is_confirmed_by_a_person_or_in_two_steps_of_one_token(world: Any) -> None:
     trade = await token(world, "desk", "trade")
     other = await token(world, "other", "trade")
@@ -149,6 +154,7 @@ async def test_a_halt_over_http_is_confirmed_by_a_person_or_in_two_steps_of_one_
             assert (worked, done["switch"]) == (True, "HALT")
 
 
+@pytest.mark.long
 async def test_tls_serves_any_client_that_trusts_the_certificate(world: Any, tmp_path: Path) -> None:
     files = certificate(tmp_path)
     secret = await token(world, "robot", "propose", "guest")
@@ -159,6 +165,7 @@ async def test_tls_serves_any_client_that_trusts_the_certificate(world: Any, tmp
             assert (await call(client, "mode"))[0]
 
 
+@pytest.mark.long
 async def test_the_command_serves_until_a_signal_and_prints_its_address(world: Any) -> None:
     secret = await token(world, "robot", "propose", "guest")
     arguments = ["mcp", "--agent", "guest", "--http", "127.0.0.1:0", "--url", world.api.url]

@@ -24,6 +24,7 @@ def install(folder: Path, *more: str, **env: str) -> Done:
     return quantd(folder, "mcp", "install", "--token-file", "robot.token", *more, env=env)
 
 
+@pytest.mark.long
 async def test_what_a_project_gets_starts_the_tools_of_the_agent(folder: Path) -> None:
     done = install(folder, "--agent", "guest", "--url", "http://127.0.0.1:1")
     assert done.returncode == 0, done.stderr

@@ -15,6 +15,7 @@ import pytest
 from tests.support.command_line import answer, environment, quantd, write
 
 
+@pytest.mark.long
 def test_commands_to_a_running_daemon_take_effect_and_are_journalled(live):
     folder, _ = live
     done = answer(quantd(folder, "halt", "--reason", "lunch", "--json"))
@@ -51,6 +52,7 @@ def silent_daemon(folder: Path) -> Iterator[socket.socket]:
         yield listening
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-157")
 def test_a_halt_that_the_api_does_not_answer_is_made_by_the_file(tmp_path: Path) -> None:
     write(tmp_path)

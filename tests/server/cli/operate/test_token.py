@@ -65,6 +65,7 @@ def test_a_mistake_changes_nothing(folder, words, code):
     assert not (folder / "state" / "tokens.json").exists()
 
 
+@pytest.mark.long
 def test_on_a_full_disk_the_file_stays_as_it_was(folder):
     """No file can grow, as on a full disk: each write to one fails."""
     quantd(folder, "token", "create", "ci", "--scope", "read")

@@ -26,6 +26,7 @@ def test_the_doctor_finds_all_well_and_a_policy_that_draws_random_numbers(ran, t
     assert "random numbers" in bad["text"]
 
 
+@pytest.mark.long
 def test_the_doctor_and_the_version_tell_whether_the_engine_is_compiled(tmp_path):
     environ = environment() | {"QUANTD_UNCOMPILED": "1"}
     command = [sys.executable, "-m", "quantd.daemon.cli"]
@@ -39,6 +40,7 @@ def test_the_doctor_and_the_version_tell_whether_the_engine_is_compiled(tmp_path
     assert out("--version").endswith(", engine uncompiled\n")
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     ("sql", "says"),
     [
@@ -77,6 +79,7 @@ def test_an_empty_store_is_named_by_doctor_and_run(ran, tmp_path):
     assert quantd(tmp_path, "run").returncode == 1
 
 
+@pytest.mark.long
 def test_rights_of_others_on_the_state_are_named_by_the_doctor_and_taken_by_a_start(ran, tmp_path):
     folder, _ = ran
     shutil.copytree(folder / "state", tmp_path / "state")

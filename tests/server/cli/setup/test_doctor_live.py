@@ -87,6 +87,7 @@ async def venue() -> AsyncIterator[AlpacaServer]:
     await server.stop()
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     ("days", "change", "ok"),
     [
@@ -151,6 +152,7 @@ async def test_a_red_doctor_names_each_cause_and_permits_nothing(tmp_path: Path,
     assert Finding(**{**kept, "failed": tuple(kept["failed"])}).whole()
 
 
+@pytest.mark.long
 async def test_with_its_keys_the_account_answers(tmp_path: Path, venue: AlpacaServer) -> None:
     path = tmp_path / "config.toml"
     path.write_text(TEXT.format(url=venue.url, more=""))

@@ -29,6 +29,7 @@ def desk(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_a_list_says_what_there_is_and_what_would_not_be_traded(desk: Path) -> None:
     (desk / "mine" / "two" / "golden.bin").write_bytes(b"")
     rows = {row["folder"]: row for row in answer(models(desk, "list", "mine", "--json"))}

@@ -37,6 +37,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     return folder, json.loads(process.stdout)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-097")
 def test_training_tells_what_the_forest_and_the_plain_estimate_reached_out_of_sample(
     training: tuple[Path, Any],

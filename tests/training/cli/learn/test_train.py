@@ -93,6 +93,7 @@ def outputs(place: Path) -> tuple[str, str]:
     return out, err
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-085", "R-202")
 def test_a_plan_becomes_an_artifact_with_a_card_of_every_seed(place: Path, outputs: tuple[str, str]) -> None:
     out, err = outputs
@@ -115,6 +116,7 @@ def test_a_plan_becomes_an_artifact_with_a_card_of_every_seed(place: Path, outpu
     assert "\x1b" not in err, "no bar where nobody looks"
 
 
+@pytest.mark.long
 def test_a_split_that_no_action_announces_stops_training_and_evaluation_until_it_is_explained(
     place: Path, outputs: tuple[str, str]
 ) -> None:
@@ -176,6 +178,7 @@ def test_the_record_the_card_and_an_evaluation_have_sortino_and_calmar_beside_sh
         assert "Calmar: return a year over the largest drawdown." in document
 
 
+@pytest.mark.long
 def test_the_python_api_trains_and_evaluates_as_the_commands_do(
     place: Path, outputs: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +201,7 @@ def test_the_python_api_trains_and_evaluates_as_the_commands_do(
         api.evaluate("mine", date(2000, 1, 1), date(2000, 2, 1))
 
 
+@pytest.mark.long
 def test_other_bars_come_with_the_actions_beside_them_and_other_symbols_must_be_those_of_the_policy(
     place: Path, outputs: tuple[str, str]
 ) -> None:
@@ -219,6 +223,7 @@ def test_other_bars_come_with_the_actions_beside_them_and_other_symbols_must_be_
     assert "trained on AAA, BBB, CCC; the universe lacks CCC" in err
 
 
+@pytest.mark.long
 def test_text_is_trained_on_and_no_actions_are_no_actions(place: Path) -> None:
     frame = pl.read_parquet(place / "bars.parquet")
     frame.with_columns(pl.col("ts").dt.strftime("%Y-%m-%d")).write_csv(place / "text.csv")
@@ -352,6 +357,7 @@ def test_what_cannot_be_is_said_without_a_traceback(
     assert "fault of quantd" not in err
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     "words", [("train", "small.toml"), ("tune", "small.toml"), ("train", "--agent", "scorer", "--out", "x")]
 )
