@@ -92,6 +92,7 @@ def test_a_handler_of_a_route_and_a_migration_are_known_by_their_folder() -> Non
     assert [entry.kind for entry in missing_in("adapters/store/r1.py", other, {})] == [""]
 
 
+@pytest.mark.long
 def test_each_kind_has_a_definition_and_a_reason() -> None:
     assert {entry.kind for entries in listed().values() for entry in entries} - {""} == set(KINDS)
     assert all(reason.strip() for reason in KINDS.values())

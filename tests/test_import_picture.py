@@ -52,6 +52,7 @@ def test_every_arrow_leads_down_and_crosses_no_other_box(drawing: Drawing) -> No
                     assert abs(x - place.x) > BOX_WIDTH / 2, (line, name)
 
 
+@pytest.mark.long
 def test_every_room_of_the_engine_and_every_folder_of_a_package_is_shown() -> None:
     packages, engine = DRAWINGS
     rooms = set(engine.groups) | {"engine"}  # the package itself, whose imports are those of all rooms

@@ -118,6 +118,7 @@ def test_each_import_of_a_file_by_an_old_path_is_listed_once_with_its_line() -> 
     assert old_imports("def broken(") == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("table")
 @pytest.mark.parametrize(
     ("text", "explanation"),

@@ -76,6 +76,7 @@ def test_a_part_without_a_complete_report_counts_as_a_failure(tmp_path: Path, co
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_status_is_zero_only_without_a_failure(tmp_path: Path) -> None:
     process = ran(tmp_path, "three=third -k 'right or left'", "--", *PYTEST)
     assert (process.returncode, process.stdout.splitlines()[-1]) == (0, "1 passed, 0 failed, 1 skipped")

@@ -47,6 +47,7 @@ def test_every_shown_requirement_has_a_test_and_every_mark_a_requirement(section
     assert ids == [f"R-{k:03}" for k in range(1, 274)] + [f"F-{k:02}" for k in range(1, 43)]
 
 
+@pytest.mark.long
 def test_the_page_is_what_the_script_writes(sections, marks):
     page = (ROOT / "docs/requirements.md").read_text(encoding="utf-8")
     assert page == page_of(sections, marks), "run python scripts/requirements_page.py"

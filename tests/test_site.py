@@ -85,6 +85,7 @@ def test_headings_have_the_fragments_of_github() -> None:
     assert of("a.md", "# A\n\n## B\n\n## B\n").anchors == {"a", "b", "b-1"}
 
 
+@pytest.mark.long
 def test_each_page_stands_below_one_tab_and_in_the_index_for_models() -> None:
     tabs = sections(found())
     assert {"Trade", "Research", "Agents", "Operate"} < set(tabs)

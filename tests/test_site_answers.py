@@ -57,6 +57,7 @@ def test_a_first_sentence_that_answers_nothing_is_seen(text: str) -> None:
     assert fault(Page("a.md", "a.md", f"# A\n\n{text}\n"))
 
 
+@pytest.mark.long
 def test_the_index_for_models_has_a_sentence_for_each_page() -> None:
     lines = [line for line in llms(found()).splitlines() if line.startswith("- [")]
     assert len(lines) == len(found()) - 1, "all but the home page, which the index itself replaces"

@@ -53,7 +53,7 @@ class Answers:
 
 
 @pytest.mark.requirement("R-270")
-@pytest.mark.quick_cases(3)
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: re.search(r'name = "(.*)"', text)[1])
 def test_an_example_runs_trades_and_fails_nowhere(tmp_path, tmp_path_factory, example):
     (tmp_path / "my_policy.py").write_text("def act(view):\n    return {'SPY': 0.6}\n")

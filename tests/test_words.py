@@ -56,6 +56,7 @@ def test_the_packages_of_the_product_and_the_tests_are_read() -> None:
     assert all((ROOT / place).is_dir() for place in PLACES)
 
 
+@pytest.mark.long
 def test_a_binding_has_a_reason_to_stay_and_each_reason_has_a_binding() -> None:
     stays = {(binding.module, binding.word) for binding in here()}
     assert stays == set(KEPT)

@@ -29,7 +29,7 @@ def test_half_days_close_early_and_clock_changes_move_the_close() -> None:
     assert ns("2025-01-09") not in close, "a day of mourning has no session"
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["XNYS", "XLON", "XTKS", "XHKG"])
 def test_two_years_equal_the_reference_session_by_session(name: str) -> None:
     import exchange_calendars  # type: ignore[import-untyped]

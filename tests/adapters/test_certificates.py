@@ -38,7 +38,7 @@ def der(path) -> bytes:
     return ssl.PEM_cert_to_DER_cert(path.read_text())
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.requirement("R-234")
 @pytest.mark.parametrize("server", ["api", "broker"])
 async def test_a_renewed_certificate_is_served_and_a_damaged_one_is_not(tmp_path, monkeypatch, server):

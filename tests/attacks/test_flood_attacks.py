@@ -45,7 +45,7 @@ async def test_a_flood_of_reads_does_not_make_a_probe_take_the_daemon_for_dead(t
             for path in ("/api/v1/status",) * 6:
                 reads.append((await get(world, path))[0])
             probes.append((await get(world, "/health"))[0])
-        assert reads[-1] == 429
+        assert 429 in reads
         assert set(probes) == {200}
         for _ in range(300):  # nor does a flood of probes
             probes.append((await get(world, "/health"))[0])

@@ -124,6 +124,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("attack", DOCUMENTS, ids=lambda attack: attack.name)
 def test_a_damaged_document_of_a_day_is_not_believed_and_ends_nothing(ran: Path, attack: Document) -> None:
     path = ran / "state" / FOLDER / "statement-2019-03-14.json"

@@ -72,7 +72,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.quick_cases(3)
+@pytest.mark.long
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 def test_the_start_is_refused(tmp_path: Path, stopped: Path, attack: Attack) -> None:
     folder = tmp_path / "copy"

@@ -69,6 +69,7 @@ def test_a_run_that_logs_in_json_writes_nothing_else_and_names_its_own_state_fol
     assert all("event" in json.loads(line) for line in (again.stdout + again.stderr).splitlines())
 
 
+@pytest.mark.long
 def test_people_are_told_the_token_of_the_folder_that_the_run_is_in(tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
     write(tmp_path)
@@ -234,6 +235,7 @@ def test_two_replicas_on_sqlite_refuse_to_start_with_the_remedy(tmp_path: Path) 
     assert not (tmp_path / "state" / "quantd.db").exists()
 
 
+@pytest.mark.long
 def test_half_a_login_for_the_embedded_broker_refuses_to_start(tmp_path: Path) -> None:
     write(tmp_path)
     secret = {"QUANTD_MQTT_PASSWORD": "secret"}

@@ -191,6 +191,7 @@ def test_a_build_is_one_folder_and_the_next_start_uses_it(built):
     assert (built.made(), folder.stat().st_mtime_ns) == ([folder.name], before)
 
 
+@pytest.mark.long
 def test_compiled_and_interpreted_modules_give_the_same(built):
     text = (
         "import array\n"
@@ -252,6 +253,7 @@ def test_a_library_beside_a_source_is_not_loaded(built):
     assert built.run("print()", QUANTD_UNCOMPILED="1") == "py"
 
 
+@pytest.mark.long
 def test_the_environment_turns_compiled_code_off_or_asks_for_the_checked_build(built):
     assert built.state(QUANTD_UNCOMPILED="1") == "uncompiled | QUANTD_UNCOMPILED is set; unset it"
     assert built.state(QUANTD_UNCOMPILED="0") == "release |"
@@ -343,6 +345,7 @@ def test_a_missing_cython_is_named_with_the_command_that_installs_it(bare):
     assert process.stdout.strip() == message, process.stderr
 
 
+@pytest.mark.long
 def test_a_checkout_that_cannot_be_written_runs_uncompiled(bare):
     (bare.folder / "build").write_text("")  # root may write everywhere, but not below a file
     assert bare.state().endswith("/build cannot be written; build as its owner: make build")
@@ -351,6 +354,7 @@ def test_a_checkout_that_cannot_be_written_runs_uncompiled(bare):
     assert bare.run("print()") == "py"
 
 
+@pytest.mark.long
 def test_a_refusal_of_a_listed_module_is_the_reason(bare):
     bare.source.write_text(SMALL + "\n\ndef none(a: int) -> int:\n    b = a\n    return b\n")
     process = bare.build()

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.proofs.mutants import PACKAGES, RISK, asked_again, module_name, module_path, mutants, survivors_in
 from tests.support.checkout import ROOT
 
@@ -79,6 +81,7 @@ def test_survivors_are_found_again_as_they_were_printed_though_their_lines_moved
         assert [str(m) for m in after if asked_again(m, survivors_in(printed))] == [str(after[3])]
 
 
+@pytest.mark.long
 def test_the_program_kills_mutants_of_a_module_that_is_imported_through_the_package() -> None:
     """The whole program on a few mutants: a module named as the user names it, tests that reach its lines."""
     words = ["--share", "0.3", "--longest", "3", "--tests", "risk/test_switch", "switch"]

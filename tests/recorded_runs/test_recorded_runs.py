@@ -57,6 +57,7 @@ def test_every_step_of_a_recorded_run_is_as_recorded_and_so_is_the_account_at_it
     assert outcomes[name].text == ""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_difference_is_found_and_its_step_named(name: str, outcomes: dict[str, Found]) -> None:
     step, text = outcomes[name].step, outcomes[name].text

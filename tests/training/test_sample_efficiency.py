@@ -108,6 +108,7 @@ def test_each_learner_is_timed_with_its_peak_memory(name: str, monkeypatch: pyte
     assert 50.0 < row["peak"] < 20_000.0
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-250", "F-28")
 def test_one_four_and_eight_accounts_are_stepped_side_by_side(capsys: pytest.CaptureFixture[str]):
     environments(rounds=3, steps=20)

@@ -104,7 +104,7 @@ def test_a_long_payload_is_sent_in_parts_below_the_bound_and_each_is_valid(effec
         assert body(message)["id"] == message.id
 
 
-@pytest.mark.quick_cases(3)
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("effect", [effect for effect, _ in LONG], ids=range(len(LONG)))
 def test_the_parts_joined_are_the_whole_payload(effect: Effect, monkeypatch: pytest.MonkeyPatch) -> None:
     messages = sent(effect)
@@ -119,7 +119,7 @@ def orders(rows: int) -> Payload:
 
 
 @given(st.integers(1, N), st.integers(2_000, 100_000))
-@pytest.mark.quick_cases(10)
+@pytest.mark.long
 def test_no_row_is_lost_or_doubled_at_any_bound(rows: int, most_bytes: int) -> None:
     payload = orders(rows)
     parts = parts_of(payload, most_bytes)

@@ -144,6 +144,7 @@ async def test_five_broker_restarts_lose_and_double_no_alert(mosquitto: Mosquitt
     first.close()
 
 
+@pytest.mark.long
 async def test_alerts_raised_before_the_publisher_died_are_sent_by_the_next_one(
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
@@ -224,6 +225,7 @@ async def test_a_broker_that_hangs_does_not_hold_up_the_stop_and_says_offline_wh
     later.close()
 
 
+@pytest.mark.long
 async def test_a_broker_that_accepts_and_never_answers_does_not_hold_up_the_stop() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         bus = MqttBus(settings(silent.getsockname()[1]), MemoryOutbox(), STATUS, b"offline")
@@ -293,7 +295,7 @@ def connections(folder: Path) -> int:
     )
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.requirement("R-181")
 @pytest.mark.parametrize(
     ("most_bytes", "long", "kind"),

@@ -162,6 +162,7 @@ def test_reading_does_not_hinder_the_writer(desk):
         assert all(m.before == "RUN" and m.after == "REDUCE" and m.who == "house" for m in read.switches())
 
 
+@pytest.mark.long
 def test_records_of_risk_are_what_was_planned_and_what_was_held(folder):
     with folder.open() as store:
         fold = store.begin(RUN, UNIVERSE, agents=("gamma", "delta"))

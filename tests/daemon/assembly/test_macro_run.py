@@ -79,6 +79,7 @@ def test_a_backtest_a_killed_run_and_a_replay_have_one_digest_and_another_file_i
     assert quantd(tmp_path, "replay", "--json").returncode != 0
 
 
+@pytest.mark.long
 def test_a_run_taken_up_from_snapshots_has_the_digest_of_one_that_went_on(tmp_path: Path) -> None:
     write(tmp_path, with_days(tmp_path, "next_open"))
     straight, restored = straight_and_restored(assemble(read_config(Options(tmp_path / "config.toml"))))

@@ -63,6 +63,7 @@ def test_members_are_bought_from_the_day_they_join_and_sold_when_they_leave(ran)
     assert holdings["BAC"][2] > 0.0
 
 
+@pytest.mark.long
 def test_no_decision_has_a_weight_outside_the_members(ran):
     decisions = ran(DATED).decisions.filter(pl.col("agent") == "even")
     days = decisions.with_columns(pl.col("ts").dt.date().cast(pl.String).alias("day")).filter(pl.col("weight") > 0)
@@ -92,6 +93,7 @@ def test_other_dates_are_another_market(ran):
     assert [result.verdict.trials for result in results] == [1, 2]
 
 
+@pytest.mark.long
 def test_members_that_join_later_change_nothing_before(ran):
     early, late = ran(DATED), ran([*DATED[:-1], "QQQ,2020-06-01,"])
     before = pl.col("ts") < pl.datetime(2020, 6, 1, time_zone="UTC", time_unit="ns")

@@ -23,6 +23,7 @@ def test_a_place_is_an_agent_without_capital_that_no_schedule_asks(tmp_path: Pat
     assert asked == {1}
 
 
+@pytest.mark.long
 def test_a_backtest_has_no_places_and_the_same_digest(tmp_path: Path) -> None:
     digests = set()
     for name, text in (("with", PLACES), ("without", CONFIG)):

@@ -65,6 +65,7 @@ COMMAND: Final = Command("Look", 999, answer)
 '''
 
 
+@pytest.mark.long
 def test_a_command_of_another_package_is_listed_and_runs(tmp_path: Path) -> None:
     variables = installed_command(tmp_path, "theirs", THEIRS)
     listed = program_with(variables, "--help").stdout

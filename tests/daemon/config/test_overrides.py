@@ -125,6 +125,7 @@ def offered(command):
 VALUES = {"QUANTD_CONFIG": "{at}/config.toml", "QUANTD_STATE": "{at}/kept"}
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-261")
 def test_each_variable_that_help_offers_stands_in_for_its_option_which_wins(tmp_path):
     options = offered(typer.main.get_command(program(commands())))

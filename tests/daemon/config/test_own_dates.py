@@ -159,6 +159,7 @@ def test_a_mixed_run_taken_up_from_snapshots_has_the_digest_of_one_that_went_on(
     assert gains(shell.state) == gains(straight.state)
 
 
+@pytest.mark.long
 def test_a_snapshot_from_before_rows_by_date_were_kept_has_those_of_the_gate(mixed: Assembly) -> None:
     shell = mixed.shell()
     for item in mixed.items():
@@ -250,6 +251,7 @@ def drive(assembly: Assembly, log: Log) -> Shell:
     return shell
 
 
+@pytest.mark.long
 def test_a_report_values_each_instrument_at_its_own_close_of_the_date(mixed: Assembly) -> None:
     rebuilt = Rebuilt(mixed)
     record = recorded(mixed, drive, rebuilt)
@@ -304,6 +306,7 @@ def test_house_and_its_only_agent_have_one_ratio_in_a_report(tmp_path: Path) -> 
     np.testing.assert_allclose(books["equity"].to_numpy(), run.equity["equity"].to_numpy(), rtol=1e-9)
 
 
+@pytest.mark.long
 def test_a_coin_bought_at_midnight_is_held_at_the_next_decision(tmp_path: Path) -> None:
     """Each day the policy buys the coin or sells it: one decision later the book holds it or nothing."""
     (tmp_path / "daily.py").write_text(
@@ -324,6 +327,7 @@ def test_a_coin_bought_at_midnight_is_held_at_the_next_decision(tmp_path: Path) 
     assert np.mean(np.array(held) == np.array(bought)) > 0.95
 
 
+@pytest.mark.long
 def test_what_is_not_known_yet_is_in_no_figure(mixed: Assembly) -> None:
     """Between New York's close and midnight the newest sample has no close of its own."""
     shell = mixed.shell()

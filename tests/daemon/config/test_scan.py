@@ -129,6 +129,7 @@ def test_every_thing_of_a_generated_text_is_found_on_the_line_it_was_written_on(
     assert positions(text) == lines
 
 
+@pytest.mark.long
 @settings(max_examples=examples(50), deadline=None)
 @given(documents())
 def test_windows_line_ends_change_no_line(document):

@@ -123,6 +123,7 @@ async def test_a_receiver_that_never_answers_does_not_hold_up_commands(tmp_path:
         assert [alert.level for alert in receiver.taken] == ["WARNING", "CRITICAL"]
 
 
+@pytest.mark.long
 async def test_an_urgent_alert_is_delivered_before_the_store_has_it_and_not_again_after(
     tmp_path: Path, receiver: Receiver
 ) -> None:

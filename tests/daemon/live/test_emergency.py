@@ -192,6 +192,7 @@ async def test_a_lost_answer_doubles_no_close(alpaca: AlpacaServer, fault: str, 
     assert alpaca.book.positions == {}
 
 
+@pytest.mark.long
 async def test_a_close_that_arrives_late_turns_no_position_around(alpaca: AlpacaServer) -> None:
     alpaca.book.positions["SPY"] = Decimal(12)
     alpaca.misbehave("late", "close", 1)

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from itertools import pairwise
 
+import pytest
+
 from quantd.daemon.engine.state.waits import UNANSWERED_NS
 from quantd.daemon.live import order_sender
 from quantd.daemon.runtime.inbox import Inbox
@@ -33,6 +35,7 @@ class Silent(Remote):
         return [Unknown(sample, n, self.now, list(rows), "no answer")]
 
 
+@pytest.mark.long
 async def test_an_unanswered_order_is_told_again_at_its_clock_and_then_ever_less_often() -> None:
     remote, inbox = Silent(), Inbox()
     sender = order_sender.Sender(remote, inbox, lambda: remote.now, lambda basket: "")

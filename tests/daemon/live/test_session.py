@@ -154,6 +154,7 @@ class Taped(Script):
         receiver(Halted(NOW, 1, True, "Trading Halt", announced=True))
 
 
+@pytest.mark.long
 async def test_a_halt_that_the_feed_hears_of_is_in_the_state_before_the_next_bar(tmp_path: Path) -> None:
     of = parts()
     venue = venue_of(of)
@@ -302,6 +303,7 @@ async def test_a_crash_in_the_warm_up_of_a_first_start_goes_on_with_the_warm_up(
     require_equal(run, venue)
 
 
+@pytest.mark.long
 async def test_a_halt_stops_trading_at_the_venue(tmp_path: Path) -> None:
     of = parts()
     venue = venue_of(of)

@@ -142,7 +142,7 @@ def _set(**values: Decimal) -> Change:
     return change
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize(
     "change",
     [

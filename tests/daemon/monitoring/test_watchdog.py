@@ -271,6 +271,7 @@ async def test_a_lock_that_is_removed_or_replaced_is_reported_once(
         assert world.service.shell.state.switch.state == RUN
 
 
+@pytest.mark.long
 async def test_a_small_correction_of_the_clock_moves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "LOOK_S", 0.02)
     wall = Clock()
@@ -299,6 +300,7 @@ async def test_a_loop_that_stands_still_leaves_only_reducing_orders_unless_time_
         assert world.service.shell.state.down == ({"lag"} if moves else set())
 
 
+@pytest.mark.long
 async def test_books_that_do_not_add_up_halt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "LOOK_S", 0.02)
     async with watched(tmp_path, CONFIG) as world:
@@ -327,7 +329,7 @@ def broken(items: Iterator[list[Item]], after: int) -> Iterator[list[Item]]:
         yield instant
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("pace", ["fast", "400/s"])
 async def test_a_feeder_that_dies_is_a_dead_feed_that_is_named_and_the_daemon_stays(
     tmp_path: Path, pace: str, monkeypatch: pytest.MonkeyPatch

@@ -165,6 +165,7 @@ def test_a_rebalance_that_is_not_due_sends_no_order(tmp_path):
     assert all(monthly.count(month) <= 3 for month in range(1, 7))
 
 
+@pytest.mark.long
 def test_an_agent_that_minds_costs_trades_less_the_dearer_its_venue(tmp_path):
     def traded(rule):
         parts = assemble(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from quantd.daemon.app import Options, read_config
 from quantd.daemon.assembly.parts import assemble
@@ -163,6 +164,7 @@ def test_a_day_without_members_asks_nobody():
     assert list(leaves_asked(policy, view_of(market(1, 3, 10), 5), {})) == []
 
 
+@pytest.mark.long
 def test_a_helper_model_inside_composites_is_known_with_its_track_and_its_training_window(tmp_path):
     write(
         tmp_path,

@@ -120,6 +120,7 @@ def test_texts_are_scrubbed_of_tokens_in_force_and_of_words_in_their_form(tmp_pa
     assert scrubbed(text, [tmp_path / "gone"]) == text.replace(drawn, REMOVED)
 
 
+@pytest.mark.long
 @confined
 def test_a_policy_cannot_publish_the_token_of_its_daemon(tmp_path: Path) -> None:
     state = tmp_path / "state"

@@ -369,6 +369,7 @@ def test_a_process_ends_with_the_daemon_however_that_ends(tmp_path: Path) -> Non
         time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_between_questions_its_threads_do_not_run(tmp_path: Path, closing: list[Worker | Deadline]) -> None:
     source = (
         "import threading\ndef spin():\n    while True: pass\n"

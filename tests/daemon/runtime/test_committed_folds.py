@@ -145,6 +145,7 @@ async def test_messages_sent_at_once_and_from_the_store_after_a_restart_have_the
     assert b'"symbol":""' not in b"".join(message.payload for message in sent), "each end of an order names it"
 
 
+@pytest.mark.long
 async def test_each_process_of_a_run_names_the_orders_that_another_one_sent(tmp_path: Path) -> None:
     of = thin()
     sent: list[Message] = []

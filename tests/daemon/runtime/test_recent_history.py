@@ -84,6 +84,7 @@ def has_all_limits(point: RiskPoint, kept: RiskPoint) -> bool:
     return "cash" in point.measures and kept.measures.keys() < point.measures.keys()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stepping", [False, True])
 async def test_a_daemon_at_the_pace_of_its_market_has_all_limits_of_each_plan(tmp_path: Path, stepping: bool) -> None:
     kit = Kit(tmp_path, world())

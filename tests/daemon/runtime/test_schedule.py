@@ -75,6 +75,7 @@ def test_an_early_close_moves_an_instant_that_would_lie_outside_its_session_to_t
     assert told(job(at="close+18h"), "2024-07-03", "2024-07-04") == ["07-03 10:00 -0400"], "of the day before"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("at", "edge", "minutes"),
     [("open", "open", 0), ("close", "close", 0), ("open+30m", "open", 30), ("close-15m", "close", -15)],
@@ -197,6 +198,7 @@ ALL_KINDS = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.long
 @settings(max_examples=examples(60), deadline=None)
 @given(
     ALL_KINDS,
@@ -441,6 +443,7 @@ def test_the_zone_is_the_schedules_own_or_its_calendars() -> None:
     assert zone_of(job(at="close", calendar="24/7"), CALENDARS) == ZoneInfo("UTC")
 
 
+@pytest.mark.long
 def test_twelve_years_of_closes_need_no_scheduler() -> None:
     code = (
         "import sys, datetime as d; from quantd.daemon.runtime.schedule import "

@@ -134,6 +134,7 @@ async def test_a_full_disk_halts_trading_loses_nothing_and_says_so(tmp_path: Pat
     again.store.close()
 
 
+@pytest.mark.long
 async def test_while_the_disk_is_full_the_switch_the_alert_and_a_halt_need_no_store(tmp_path: Path) -> None:
     of = world()
     full = FullFor(Store.open(tmp_path), 1_000_000)

@@ -55,6 +55,7 @@ def present(world: World) -> Present:
     )
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_lots_marks_and_worth_are_those_of_the_ledger_after_a_split(world: World) -> None:
     history, now = folded(world), present(world)

@@ -129,6 +129,7 @@ def test_a_promotion_is_in_the_store_and_decisions_say_whose_policy_decided(ran)
     assert "(policy of rival)" in quantd(folder, "why", order["id"]).stdout
 
 
+@pytest.mark.long
 def test_the_store_is_whole_and_the_journal_folds_again(ran):
     folder, _ = ran
     assert answer(quantd(folder, "doctor", "--store", "--json"))["ok"]

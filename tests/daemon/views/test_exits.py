@@ -72,6 +72,7 @@ def test_why_says_that_an_order_was_a_protective_exit_and_of_what(ran):
     assert "wants" not in text.split("\n")[2]
 
 
+@pytest.mark.long
 def test_any_other_order_is_no_exit(ran):
     folder, _ = ran
     first = answer(quantd(folder, "orders", "--last", "1000", "--json"))["orders"][0]

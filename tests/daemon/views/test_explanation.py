@@ -299,6 +299,7 @@ def test_an_order_is_explained_with_its_limits_its_size_and_its_fill(kept: Path,
     assert told(kept, reader, e.address) == e
 
 
+@pytest.mark.long
 def test_the_shortfall_of_an_order_is_that_of_the_whole_journal_and_reads_no_later_orders(
     kept: Path, reader: Reader
 ) -> None:

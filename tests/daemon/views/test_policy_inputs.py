@@ -236,6 +236,7 @@ def test_figures_are_those_of_the_learned_part_before_the_rules_around_it(ran: P
     )
 
 
+@pytest.mark.long
 def test_without_training_means_the_reason_is_given(ran: Path) -> None:
     address = addresses(ran, ["blind"])[0]
     document, text = told(ran, address), text_of(ran, address)

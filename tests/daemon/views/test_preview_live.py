@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from quantd.adapters.store.handle import Store
 from quantd.daemon.assembly.names import known_names
@@ -54,6 +55,7 @@ async def test_a_live_run_keeps_its_caps_and_its_plan_says_what_they_refuse(tmp_
     assert sum(order.value for order in now.orders) <= share * 20_000
 
 
+@pytest.mark.long
 async def test_a_live_run_at_rest_can_be_planned_too(tmp_path: Path) -> None:
     of = live_parts()
     venue = venue_of(of)

@@ -211,6 +211,7 @@ def test_looking_changes_nothing() -> None:
     assert isinstance(state.history, History)
 
 
+@pytest.mark.long
 async def test_measures_of_the_house_from_copies_are_those_of_the_state(tmp_path: Path) -> None:
     async with standing_at_the_end(tmp_path) as world:
         state = world.service.shell.state

@@ -113,6 +113,7 @@ def test_why_of_a_shadow_has_the_figures_of_the_agent_alone(runs: tuple[Ran, Ran
     assert row.bound == 0.2
 
 
+@pytest.mark.long
 def test_a_shadow_is_named_by_its_name_and_behind_an_at_sign(runs: tuple[Ran, Ran]) -> None:
     lone, beside = runs
     last = traded(beside.own)[-1]

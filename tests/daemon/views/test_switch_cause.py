@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.runtime.switch_causes import HOUSE, SwitchCauses
 from quantd.trading.events import Condition, Operator
@@ -33,6 +35,7 @@ async def test_the_status_has_the_sender_the_reason_and_the_instant_of_a_halt(wo
     assert now["cause"] is None
 
 
+@pytest.mark.long
 async def test_the_status_has_the_condition_that_moved_a_switch(world: Any) -> None:
     service = world.service
     service.inbox.command(Condition(service.shell.state.now, "clock", False, "it jumped by 9 s"))
@@ -46,6 +49,7 @@ async def test_the_status_has_the_condition_that_moved_a_switch(world: Any) -> N
     assert "it jumped by 9 s" in now["cause"]["text"]
 
 
+@pytest.mark.long
 async def test_a_second_move_and_an_acknowledgement_leave_the_instant_and_the_sender(world: Any) -> None:
     service = world.service
     await post(world, {"command": "reduce", "reason": "first"})

@@ -132,6 +132,7 @@ def test_it_says_what_was_recorded(tmp_path: Path) -> None:
     assert scaling_of().clip == 5.0
 
 
+@pytest.mark.long
 def test_trading_with_it_imports_no_torch(tmp_path: Path) -> None:
     written(tmp_path / "a")
     code = (

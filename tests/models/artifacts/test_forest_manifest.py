@@ -71,6 +71,7 @@ def test_the_card_says_what_the_manifest_says(kind: str) -> None:
     assert ("so it starts switched off" in text) != better
 
 
+@pytest.mark.long
 @settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from((MANIFEST, *ForestManifest.FILES)),

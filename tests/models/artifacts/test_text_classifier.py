@@ -41,6 +41,7 @@ def test_good_news_scores_above_zero_and_bad_news_below(model_folder: Path) -> N
     assert model.scores([]).shape == (0,)
 
 
+@pytest.mark.long
 def test_padding_and_the_order_of_a_batch_do_not_change_a_score(model_folder: Path) -> None:
     model = TextClassifier(model_folder)
     texts = [text for pair in zip(GOOD, BAD, strict=True) for text in pair] * 9 + [LONG]

@@ -108,6 +108,7 @@ def test_the_memory_stays_below_what_is_allowed(size: int) -> None:
     assert not answer(allocation, Ask(1, 0, view, memory)).failed
 
 
+@pytest.mark.long
 def test_it_is_found_by_its_name_and_by_the_folder_of_one_forest(tmp_path: Path) -> None:
     view = view_of(garch(2, LOOKBACK, 4))
     by_name = load("learned_allocation", {"correlation": "", "allocation": ""}, tmp_path)

@@ -34,6 +34,7 @@ def by_hand(r: np.ndarray) -> np.ndarray:
     return np.clip(np.array(rows).T, -CLIP, CLIP)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-029")
 @settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 12))

@@ -73,6 +73,7 @@ def test_the_usual_features_are_those_that_policies_trade_on_and_what_is_known()
     assert (features[LOOKBACK, 1] == 0.0).all()
 
 
+@pytest.mark.long
 def test_regimes_are_those_that_policies_read_each_of_its_own_past() -> None:
     rng = np.random.default_rng(0)
     calm = rng.normal(0.002, 0.004, (150, 2))

@@ -22,6 +22,7 @@ def test_no_state_after_a_plan_of_the_fold_breaks_a_limit() -> None:
     assert min(tally.intents / 10, tally.cut, tally.states / 100) > 200
 
 
+@pytest.mark.long
 def test_a_plan_that_was_made_for_looser_limits_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     planned = folded.verdicts
 

@@ -83,6 +83,7 @@ def check(log: BookHistoryLog, world: World) -> float:
     return largest
 
 
+@pytest.mark.long
 def test_shorts_crosses_odd_splits_dividends_and_a_delisting_add_up() -> None:
     log, world = logged(busy())
     check(log, world)

@@ -36,6 +36,7 @@ def test_two_active_periods_by_hand() -> None:
     assert factors.dot([0.05, 0.0]) == pytest.approx(0.06, rel=1e-12)
 
 
+@pytest.mark.long
 @given(PAIRS)
 def test_factors_times_returns_add_up(pairs) -> None:
     one, other = (np.array([pair[k] for pair in pairs]) for k in (0, 1))

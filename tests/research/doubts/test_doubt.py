@@ -97,6 +97,7 @@ def test_a_report_has_it_in_its_verdict(suffix: str, planted: Path, folder: Path
         assert read_backtest_report(where / "out.json").verdict.doubts[0].kind == "bars"
 
 
+@pytest.mark.long
 def test_python_and_the_notebook_begin_with_it() -> None:
     bars = changed(market(count=300), "TLT", days(200)[-1], high=float("nan"))
     result = quantd.backtest(even, bars=bars)
@@ -138,6 +139,7 @@ def test_a_walk_forward_begins_with_it(planted: Path, folder: Path) -> None:
     assert document["doubts"][0]["kind"] == "bars"
 
 
+@pytest.mark.long
 def test_a_comparison_of_policies_begins_with_it(planted: Path, folder: Path) -> None:
     where = copied(planted, folder)
     done = command(where, "study", "compare", "momentum", "inverse_volatility", "--every", "day")

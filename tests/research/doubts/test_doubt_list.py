@@ -92,6 +92,7 @@ def test_a_high_ratio_of_a_few_weeks_is_luck_and_no_doubt() -> None:
     assert [doubt.kind for doubt in result.verdict.doubts] == []
 
 
+@pytest.mark.long
 def test_rejected_and_suspicious_bars_are_named_with_symbol_and_date() -> None:
     bars = market()
     spoilt = changed(bars, "SPY", days(200)[-1], open=5.0, high=5.0, low=5.0, close=5.0)
@@ -158,6 +159,7 @@ def test_a_few_rejected_bars_that_a_person_knows_are_a_note() -> None:
     assert f"rejected 1 bar: TLT {days(220)[-1]} (nan)." in str(result)
 
 
+@pytest.mark.long
 def test_a_dead_symbol_that_is_held_begins_the_first_line() -> None:
     bars = market().filter((pl.col("symbol") == "SPY") | (pl.col("ts") <= days(150)[-1]))
     result = quantd.backtest(even, bars=bars)
@@ -195,6 +197,7 @@ def test_a_last_day_with_a_part_of_its_volume_is_not_complete() -> None:
     assert "of the usual, the least of 63 sessions" in text
 
 
+@pytest.mark.long
 def test_shorter_bars_that_end_before_the_close_make_the_last_day_partial() -> None:
     draw, rows = np.random.default_rng(5), []
     for day in days(25):
@@ -239,6 +242,7 @@ def test_a_monthly_policy_whose_weights_drift_is_not_cut() -> None:
     assert result.verdict.doubts == ()
 
 
+@pytest.mark.long
 def test_an_instrument_whose_bars_are_too_old_for_orders_is_named() -> None:
     """A Japanese share has no bar for ten days of holidays in 2019, while New York trades."""
     first, session_days = dt.date(2018, 6, 1), sessions("XTKS", dt.date(2018, 6, 1), dt.date(2019, 8, 9)).days
@@ -281,6 +285,7 @@ def test_prices_called_adjusted_whose_dividends_are_absent(folder) -> None:
     assert quantd.backtest(str(folder / "mine.toml")).verdict.doubts == ()
 
 
+@pytest.mark.long
 def test_prices_that_fall_on_the_dates_of_listed_dividends_are_not_adjusted(folder) -> None:
     bars, lines = market(count=600), ["ts,symbol,kind,ratio,cash"]
     for day in days(600)[60::63]:
@@ -316,6 +321,7 @@ profile = "research"
 """
 
 
+@pytest.mark.long
 def test_a_ruinous_benchmark_is_said() -> None:
     text = only(
         quantd.backtest(lambda view: [0.0, -0.9], bars=market(drift=-0.0012), settings={"account.cash_rate": 0.02})
@@ -337,6 +343,7 @@ def test_stocks_that_all_lived_are_survivors_and_funds_or_dated_members_are_not(
     assert quantd.backtest(even, bars=market(stocks, 500)).verdict.doubts == ()
 
 
+@pytest.mark.long
 def test_the_rate_that_is_charged_while_cash_earns_none_ends_the_first_line() -> None:
     result = quantd.backtest(lambda view: [0.05, 0.0], bars=market())
     text = only(result)

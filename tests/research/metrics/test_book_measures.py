@@ -10,6 +10,7 @@ from tests.support.metric_references import largest_differences, record_of
 NAMES = [metric.name for metric in metrics_in(book_measures)]
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-240")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_measure_of_the_book_equals_its_references(name: str) -> None:

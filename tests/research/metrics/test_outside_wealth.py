@@ -16,6 +16,7 @@ from tests.support.backtest_reports import made
 from tests.support.checkout import ROOT
 
 
+@pytest.mark.long
 def test_its_wealth_is_its_price_with_dividends_at_the_dates_of_the_samples(tmp_path: Path) -> None:
     """The reference is its price and its dividends as cash reinvested at the close of the ex date, by hand."""
     text = REPORT.replace('"SPY", "IWM", "AAPL"', '"IWM", "AAPL"').replace('"cagr/SPY" = 88.5', "cagr = 1.0")

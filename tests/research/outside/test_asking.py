@@ -101,7 +101,7 @@ def test_another_model_prompt_or_program_is_asked_anew(folder: Path) -> None:
     assert "params.prompt = 'none.txt': No such file or directory; name a text file" in missing.stderr
 
 
-@pytest.mark.quick_cases(2)
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
@@ -138,6 +138,7 @@ def test_two_lines_to_a_question_are_no_answer_to_the_next_one(folder: Path) -> 
     assert "the command './nothing' does not start: No such file or directory" in gone.stderr
 
 
+@pytest.mark.long
 def test_an_address_is_asked_as_a_command_is(folder: Path) -> None:
     def half(request: Any, question: Any) -> None:
         body = json.dumps({"id": question["id"], "weights": {"SPY": 0.5}, "reason": "half"}).encode()

@@ -59,6 +59,7 @@ def test_an_unfinished_seed_fails_the_rule_and_the_figures_are_of_the_others() -
     assert verdict.excess == shipping_verdict(walk(), RIVALS, 1).excess
 
 
+@pytest.mark.long
 def test_without_a_finished_seed_the_figures_are_of_the_years_that_all_have() -> None:
     seeds = walk()
     for seed in seeds:

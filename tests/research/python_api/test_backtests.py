@@ -57,6 +57,7 @@ def test_a_configuration_has_the_digest_of_the_command(folder):
     assert quantd.backtest("config.toml", settings={"broker.commission_bp": 3}).digest == document["digest"]
 
 
+@pytest.mark.long
 def test_the_journal_of_a_backtest_repeats_its_account(bars):
     result = quantd.backtest(rising, bars=bars, settings={"risk.max_position_weight": 0.3}, compare=False)
     assert result.run.equity.equals(result.equity)
@@ -130,6 +131,7 @@ def test_attribution_prints_tables_and_names_what_is_missing(bars):
         result.factors(factors.filter(pl.col("date") != lost))
 
 
+@pytest.mark.long
 def test_frames_become_pandas_frames_without_pyarrow(bars, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     result = quantd.backtest(rising, bars=bars, compare=False)
@@ -221,6 +223,7 @@ def test_a_longer_a_reordered_and_a_renamed_file_are_trials_of_one_market(bars):
     assert trials(bars, family="all") == 6, "the three files, MINE, ELSE, and BACK of the family"
 
 
+@pytest.mark.long
 def test_functions_that_captured_other_values_are_other_trials(bars):
     def made(share):
         return lambda view: [share, share]

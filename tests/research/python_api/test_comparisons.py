@@ -60,6 +60,7 @@ def test_returns_of_every_form_have_the_metrics_of_the_result(pair):
     assert beside["beta"] != quantd.metrics(result)["beta"], "which is that beside equal weight"
 
 
+@pytest.mark.long
 def test_more_results_are_compared_with_the_first_and_adjusted(pair, bars):
     third = quantd.backtest(
         "momentum", bars, params={"lookback": 60}, compare=False, settings={"feed.start": "2012-03-30"}

@@ -3,11 +3,13 @@
 from functools import partial
 
 import numpy as np
+import pytest
 
 import quantd
 from quantd.research.python_api.functions import name_of, source_digest
 
 
+@pytest.mark.long
 def test_a_class_an_object_a_partial_and_a_lambda_are_policies(bars):
     class Half:
         lookback = 1

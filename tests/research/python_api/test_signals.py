@@ -19,6 +19,7 @@ def reversal(view):
     return -view.returns(1)[-1]
 
 
+@pytest.mark.long
 def test_a_function_a_feature_and_a_file_give_one_table(folder):
     (folder / "mine.py").write_text("def signal(view):\n    return -view.returns(1)[-1]\n")
     study = quantd.study_signal([reversal, "daily_return_1", "mine.py:signal"], FRAME, SETTINGS, **SHORT)
@@ -53,6 +54,7 @@ def test_a_planted_factor_is_found_and_a_notebook_shows_its_tables():
     assert "looks only backwards" in str(study)
 
 
+@pytest.mark.long
 def test_a_function_that_holds_the_frame_is_refused():
     table = FRAME
 
@@ -114,6 +116,7 @@ def test_settings_beside_a_loaded_configuration_are_a_mistake(folder):
     assert by_file.studies[0].mode == "time series"
 
 
+@pytest.mark.long
 def test_the_spread_is_what_a_backtest_of_its_legs_earns_pays_and_trades():
     """Each open is the close before it, so that the study's returns are those of the engine's valuations. No symbol
     moves from one side to the other in a day, which the engine does in two orders on two days."""

@@ -63,6 +63,7 @@ def test_a_function_that_fails_in_a_process_ends_the_sweep_with_its_error(bars):
         quantd.sweep(fails, {"lookback": [5, 6]}, bars=bars, workers=2)
 
 
+@pytest.mark.long
 def test_a_heat_map_and_a_page(bars, folder):
     sweep = quantd.sweep(rising, {"lookback": [10, 20], "broker.commission_bp": [0, 5, 10]}, bars=bars)
     shown = sweep.heat_map("broker.commission_bp", "agents.policy.params.lookback")._repr_html_()

@@ -58,6 +58,7 @@ def test_the_whole_procedure_is_the_same_on_truncated_bars(done, bars, folder):
         assert cut.returns.equals(walk.returns[: len(cut.returns)])
 
 
+@pytest.mark.long
 def test_one_point_is_one_backtest_through_all_refits(bars):
     one = quantd.walk_forward("momentum", bars, over={"lookback": [30]}, window="1y", refit="2mo", compare=False)
     start = one.table["refit"][0].isoformat()
@@ -91,6 +92,7 @@ def test_the_returns_are_those_of_the_run_and_of_the_periods(done):
     assert pl.read_parquet(walk.folder / "walk.parquet").equals(walk.table)
 
 
+@pytest.mark.long
 def test_a_function_of_the_caller_is_walked_as_a_file_is(bars, folder):
     (folder / "mine.py").write_text(
         "import numpy as np\ndef act(view, lookback=20):\n"

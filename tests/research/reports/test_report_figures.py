@@ -144,6 +144,7 @@ def test_weights_are_named_and_their_order_is_no_part_of_them(small: Made) -> No
     assert breakdown(turned).by_asset == pytest.approx(small.report.attribution.by_asset)
 
 
+@pytest.mark.long
 def test_permuting_the_symbols_changes_no_figure(tmp_path: Path, small: Made) -> None:
     turned = made(tmp_path, change=lambda text: text.replace('["SPY", "IWM", "AAPL"]', '["AAPL", "SPY", "IWM"]')).report
     report = small.report

@@ -56,6 +56,7 @@ def test_every_metric_of_every_account_is_on_the_page(small: Made, text: str) ->
     assert {f"metrics.{k}.values.{n}" for k in range(len(small.report.metrics)) for n in accounts} <= paths
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [section.name for section in SECTIONS])
 def test_a_section_is_there_with_a_link(name: str, text: str) -> None:
     assert f'<section id="{name}">' in text

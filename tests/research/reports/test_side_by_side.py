@@ -47,6 +47,7 @@ def test_every_refused_setting_has_another_value_here() -> None:
     assert set(OTHERS) == set(SAME)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-245")
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_differing_setting_is_refused_by_name(name: str, small: Made, rival: Made) -> None:

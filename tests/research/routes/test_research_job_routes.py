@@ -211,6 +211,7 @@ async def test_an_override_is_refused_with_the_words_of_the_loader_or_the_reason
     assert now["jobs"] == []
 
 
+@pytest.mark.long
 @in_shared_loop
 async def test_a_body_has_bounds_and_a_token_of_scope_read_starts_nothing(shared: Any) -> None:
     for path, body in (

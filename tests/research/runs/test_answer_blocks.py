@@ -302,6 +302,7 @@ def test_a_study_of_look_ahead_compares_every_row(folder: Path) -> None:
     assert "mine.py: act_rows gives" in done.stderr
 
 
+@pytest.mark.long
 def test_a_daemon_never_asks_act_rows(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files run in a process of their own there, so a built-in policy tells."""
 

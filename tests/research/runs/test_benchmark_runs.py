@@ -27,6 +27,7 @@ def record_of(run: Made, name: str) -> Record:
     return benchmark_record(benchmark_of(run.assembly, name), settings_of(run.assembly, run.record), driven())
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-027")
 def test_a_symbol_is_bought_at_the_next_open_and_held(run: Made) -> None:
     """SPY paid dividends, and the fund's price alone grows a little less than the account."""

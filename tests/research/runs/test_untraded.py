@@ -44,6 +44,7 @@ def typed(text: str) -> dict[str, object]:
     return settings
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("impact", [0.0, 10.0])
 def test_without_volume_nothing_is_filled_and_the_named_settings_fill(bars: pl.DataFrame, impact: float) -> None:
     flat = bars.with_columns(volume=pl.lit(0.0))

@@ -43,6 +43,7 @@ def test_independent_returns_are_covered_about_as_often_as_said() -> None:
     assert 0.88 <= covered(0.0) <= 0.99
 
 
+@pytest.mark.long
 def test_returns_that_hang_together_are_covered_too_where_single_draws_would_fail() -> None:
     assert covered(0.4) >= 0.85
     naive = 0

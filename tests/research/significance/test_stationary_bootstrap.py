@@ -51,7 +51,7 @@ def test_weights_count_the_indices() -> None:
         assert row == pytest.approx(np.bincount(draw, minlength=30) / 30)
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("length", [1, 5, 20])
 def test_resampled_means_and_ratios_are_distributed_as_those_of_arch(length: int) -> None:
     series = autoregressive(300, 0.4, 2) + 0.001

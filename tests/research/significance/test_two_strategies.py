@@ -27,6 +27,7 @@ def results(tmp_path_factory):
     return [quantd.backtest(policy, bars, state, compare=False) for policy in (late, spread)]
 
 
+@pytest.mark.long
 def test_the_rule_is_not_proven_better_than_owning_everything(results):
     significance = quantd.significance(*results)
     low, high = significance.interval

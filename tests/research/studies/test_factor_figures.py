@@ -78,7 +78,7 @@ def test_the_error_is_newey_wests_of_statsmodels(lags):
     assert newey_west_error(series, lags) == pytest.approx(float(theirs.bse[0]), rel=1e-10)
 
 
-@pytest.mark.quick_cases(2)
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(("size", "quantiles"), [(20, 5), (10, 5), (7, 3), (11, 4), (23, 5), (5, 2)])
 def test_quantiles_and_their_means_are_those_of_pandas(size, quantiles):
     values, returns = draws(size, rows=60, size=size, holes=0.0)

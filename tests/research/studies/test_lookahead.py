@@ -29,6 +29,7 @@ def document(done: Done) -> Any:
     return json.loads(done.stdout)["result"]
 
 
+@pytest.mark.long
 def test_a_policy_of_returns_and_memory_looks_only_backwards(tmp_path: Path) -> None:
     honest = """
 import numpy as np
@@ -68,6 +69,7 @@ def test_a_fit_on_the_whole_file_that_a_parameter_names_is_found_by_the_cuts(tmp
     assert "2019-01-02 SPY: 0.5 knowing the whole market, 0.4 when it ends 2019-01" in done.stdout
 
 
+@pytest.mark.long
 def test_who_reaches_past_the_view_for_the_market_is_found_by_the_cuts(tmp_path: Path) -> None:
     thief = """
 import sys
@@ -117,7 +119,7 @@ def test_a_cut_copy_holds_what_is_known_then_by_each_symbols_own_clock(tmp_path:
     assert rows_by_hour["2024-07-03T00:00"] == {"SPY": ["1", "2"], "BTC-USD": ["1", "2"]}
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("where", ["module", "act"])
 @pytest.mark.parametrize("reader", ["polars", "open"])
 def test_opening_the_markets_own_file_is_refused_wherever_it_happens(tmp_path: Path, where: str, reader: str) -> None:
@@ -131,7 +133,7 @@ def test_opening_the_markets_own_file_is_refused_wherever_it_happens(tmp_path: P
     assert BARS in done.stdout
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("use", ["true", "false"])
 def test_files_of_series_per_symbol_are_files_of_the_market(tmp_path: Path, use: str) -> None:
     (tmp_path / "esg.csv").write_text("ts,symbol,value\n2018-01-02,SPY,1\n2019-02-01,SPY,2\n2018-01-02,QQQ,3\n")
@@ -174,7 +176,7 @@ def act(view):
 """
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("field", "shift", "text"),
     [
@@ -203,6 +205,7 @@ def test_columns_of_opened_files_are_compared_with_the_bars(tmp_path: Path, fiel
         assert matches == []
 
 
+@pytest.mark.long
 def test_a_table_by_symbol_is_compared_with_its_own_symbol(tmp_path: Path) -> None:
     frame = pl.read_parquet(BARS).filter(pl.col("symbol").is_in(["SPY", "IWM"])).sort("symbol", "ts")
     later = (pl.col("close").shift(-1) / pl.col("close") - 1.0).over("symbol").alias("alpha")
@@ -288,6 +291,7 @@ def test_a_policy_sees_the_members_of_the_day_only(tmp_path: Path) -> None:
     assert everyone["failed"] == everyone["answers"]
 
 
+@pytest.mark.long
 def test_the_dates_of_members_move_with_the_dates_of_the_bars(tmp_path: Path) -> None:
     """28 years later the same symbols are members: a policy that divides by their number knows no date."""
     done = with_members(
@@ -297,6 +301,7 @@ def test_the_dates_of_members_move_with_the_dates_of_the_bars(tmp_path: Path) ->
     assert done.returncode == 0
 
 
+@pytest.mark.long
 def test_a_leak_among_members_is_found(tmp_path: Path) -> None:
     done = with_members(tmp_path, FITTED, "--set", f'agents.mine.params={{path="{BARS}"}}')
     assert done.returncode == 1
@@ -305,6 +310,7 @@ def test_a_leak_among_members_is_found(tmp_path: Path) -> None:
     assert {difference["symbol"] for difference in report["first"]} == {"SPY"}
 
 
+@pytest.mark.long
 def test_opening_the_file_of_members_is_refused(tmp_path: Path) -> None:
     reader = f"""
 later = open({str(tmp_path / "members.csv")!r}).read()

@@ -141,7 +141,7 @@ def test_a_planted_leak_is_found_by_the_named_guard(leak: Leak, tmp_path: Path, 
     assert leak.guard in found_by(report), report
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("leak", SOURCES, ids=lambda leak: leak.name)
 def test_the_twin_without_the_leak_is_not_accused(leak: Leak, tmp_path: Path, calendars: Path) -> None:
     report = guarded(tmp_path, calendars, leak, leak.twin)

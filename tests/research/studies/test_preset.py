@@ -61,6 +61,7 @@ def test_each_seed_and_equal_weight_trade_the_514_sessions_from_the_first_on(run
     assert equal.figures.costs > 0.0
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-247", "F-14", "F-15", "F-16", "F-17", "F-37", "F-38")
 def test_the_spread_is_that_of_the_rows_of_the_seeds(run: Run) -> None:
     seeds = [row.figures for row in run.result.standings.rows if row.policy != "equal_weight"]

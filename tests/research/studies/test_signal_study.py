@@ -81,6 +81,7 @@ def write(folder: Path, body: str, above: str = "") -> str:
     return "mine.py:signal"
 
 
+@pytest.mark.long
 def test_a_coefficient_is_that_of_the_close_with_the_next_open_to_open_return(tmp_path: Path) -> None:
     frame = market(tmp_path)
     done = study(tmp_path, "momentum_5", "--json")
@@ -104,6 +105,7 @@ def test_a_coefficient_is_that_of_the_close_with_the_next_open_to_open_return(tm
     assert factor["cost_bp"] == 3.0
 
 
+@pytest.mark.long
 def test_a_function_of_the_user_is_the_feature_that_it_computes_again(tmp_path: Path) -> None:
     market(tmp_path)
     name = write(tmp_path, "np.prod(1 + view.returns(5), axis=0) - 1")
@@ -265,6 +267,7 @@ def test_a_factor_that_cannot_be_studied_is_a_mistake_of_the_command(tmp_path: P
     assert text in done.stderr
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("horizons", ["0", "1000", "a", "1,,2"])
 def test_horizons_that_the_market_does_not_have_are_refused(tmp_path: Path, horizons: str) -> None:
     market(tmp_path)

@@ -55,6 +55,7 @@ def test_a_scaler_of_the_whole_sample_is_found(bars):
     assert str(first).endswith("on bars to 2013-08-30")
 
 
+@pytest.mark.long
 def test_parameters_chosen_on_the_future_are_found(bars, monkeypatch):
     monkeypatch.setattr(walk, "base_at", lambda base, refit: base)
     assert leaks(walked, bars, CUTS)[0].what.startswith("refit")

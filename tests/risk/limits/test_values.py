@@ -119,6 +119,7 @@ def close(values: Values) -> object:
     }
 
 
+@pytest.mark.long
 @settings(max_examples=examples(150), deadline=None)
 @given(SEEDS)
 def test_values_are_those_of_an_evaluator_of_its_own(seed: int) -> None:

@@ -254,6 +254,7 @@ def rises(s: float, k: float, confidence: float) -> bool:
     return not any(t > at for t in turns) and w(tails.FAR) >= w(at) and max(before) <= w(at)
 
 
+@pytest.mark.long
 def test_the_domain_is_that_of_the_roots_of_the_slope() -> None:
     s, k = (grid.ravel() for grid in np.meshgrid(np.arange(-3.95, 4.0, 0.4), np.arange(-1.97, 30.0, 0.8)))
     inside = tails.in_domain(s, k, 0.95)

@@ -43,6 +43,7 @@ def test_sides_are_linked_alike_against_or_either_way() -> None:
     assert pairs.linked(1, 2) == UNLINKED
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("final", [False, True])
 def test_pairs_get_the_most_lots_in_the_order_of_their_values(final: bool) -> None:
     cut = 0

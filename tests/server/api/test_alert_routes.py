@@ -36,6 +36,7 @@ def of_kind(rows, kind):
     return [row for row in rows if row["kind"] == kind]
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-186", "R-197")
 async def test_a_forced_breach_appears_as_the_store_has_it_and_a_healthy_run_has_none(world):
     before = await active(world)
@@ -86,6 +87,7 @@ async def test_an_acknowledgement_has_who_and_why_is_journalled_and_is_made_once
     assert "cleared already" in problem["detail"]
 
 
+@pytest.mark.long
 async def test_bad_requests_have_their_own_answers(world):
     await fail(world, "feed")
     (shown,) = of_kind(await active(world), "feed")

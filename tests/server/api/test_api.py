@@ -79,6 +79,7 @@ async def test_positions_have_their_unrealised_profit_and_their_share_of_the_ris
     assert any(float(row["unrealised"]) for row in rows)
 
 
+@pytest.mark.long
 @in_shared_loop
 async def test_what_it_tells_agrees_with_the_account(shared):
     status, now = await get(shared, "/api/v1/status")
@@ -136,6 +137,7 @@ async def test_room_and_plan_are_told_and_change_nothing(shared):
     assert shared.service.shell.state is state
 
 
+@pytest.mark.long
 @in_shared_loop
 async def test_a_refusal_is_explained_by_its_address_and_a_symbol_by_its_newest(shared):
     _, listed = await get(shared, "/api/v1/decisions?limit=200")
@@ -393,6 +395,7 @@ async def test_nobody_without_the_token_changes_anything(shared, headers):
     assert shared.service.shell.state.switch.state == 0
 
 
+@pytest.mark.long
 async def test_a_token_of_any_bytes_is_a_wrong_token(world, caplog):
     head = b"POST /api/v1/commands HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nAuthorization: Bearer "
     answers = [(await raw(world, head + bytes([k]) + b"\r\n\r\n"))[0] for k in range(0xF0, 0x100)]
@@ -400,6 +403,7 @@ async def test_a_token_of_any_bytes_is_a_wrong_token(world, caplog):
     assert not caplog.records
 
 
+@pytest.mark.long
 async def test_a_request_that_cannot_be_parsed_is_refused_in_one_line_without_a_stack(world, caplog):
     bearer = b"Authorization: " + world.bearer["Authorization"].encode()
     head = b"POST /api/v1/commands HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n" + bearer
@@ -416,6 +420,7 @@ async def test_a_request_that_cannot_be_parsed_is_refused_in_one_line_without_a_
     assert not caplog.records
 
 
+@pytest.mark.long
 async def test_more_idle_connections_than_their_share_are_closed_and_the_rest_is_served(world):
     port = int(world.api.url.rsplit(":", 1)[1].strip("/"))
     share = CONNECTIONS - CONNECTIONS // KEPT
@@ -516,6 +521,7 @@ async def test_errors_are_json_without_a_stack(shared, path, status):
     assert "Traceback" not in json.dumps(body)
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-207")
 async def test_a_fault_of_the_daemon_is_told_to_its_log_only(world):
     rules, world.service.shell.state.rules = world.service.shell.state.rules, None
@@ -554,6 +560,7 @@ async def test_events_follow_each_commit(world):
         assert await switch() == "HALT"
 
 
+@pytest.mark.long
 async def test_a_header_that_never_ends_is_cut_off(world, monkeypatch):
     monkeypatch.setattr(guard, "HEADER_S", 0.3)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(world.api.url.rsplit(":", 1)[1].strip("/")))

@@ -248,6 +248,7 @@ async def test_a_refusal_is_an_error_of_quantd_that_names_field_and_remedy(world
     await asyncio.to_thread(call)
 
 
+@pytest.mark.long
 async def test_a_key_is_made_for_each_change_and_may_be_given_again(world: Any) -> None:
     client = client_of(world)
 

@@ -130,6 +130,7 @@ async def test_a_rebalance_is_answered_though_its_portfolio_was_closed_before_th
 # each answer is that of its own event
 
 
+@pytest.mark.long
 async def test_deposits_of_one_batch_have_each_their_own_cash(world: Any) -> None:
     before = world.service.shell.state.ledger.books[-1].cash_micro
     async with in_one_batch(world):
@@ -197,6 +198,7 @@ async def test_a_request_that_fails_after_its_commit_says_that_it_was_carried_ou
     assert (await post(world, "commands", HALT))[0] == 200
 
 
+@pytest.mark.long
 async def test_a_request_that_fails_before_it_queues_anything_says_that_nothing_was_carried_out(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +213,7 @@ async def test_a_request_that_fails_before_it_queues_anything_says_that_nothing_
     assert journalled(world, Flow) == []
 
 
+@pytest.mark.long
 async def test_a_late_commit_is_answered_in_time_and_its_key_gets_the_result(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +229,7 @@ async def test_a_late_commit_is_answered_in_time_and_its_key_gets_the_result(
     assert len(journalled(world, Flow)) == 1
 
 
+@pytest.mark.long
 async def test_an_answer_that_cannot_be_recorded_is_given_again_and_not_told_as_a_stop_of_the_daemon(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

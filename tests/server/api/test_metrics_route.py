@@ -126,6 +126,7 @@ async def test_a_condition_that_is_down_and_an_unknown_order_are_visible(world):
     state.down.clear()
 
 
+@pytest.mark.long
 async def test_the_conditions_of_a_scrape_are_those_that_go_down(world):
     state = world.service.shell.state
     for what in get_args(Condition.__annotations__["what"]):

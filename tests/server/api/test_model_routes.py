@@ -280,6 +280,7 @@ async def test_a_paused_agent_holds_and_is_asked_no_more_until_it_is_resumed(wor
     assert [event.command for event in world.events(Operator)] == ["pause", "resume"]
 
 
+@pytest.mark.long
 async def test_a_dry_run_of_a_promotion_has_the_orders_of_its_policy_and_changes_nothing(world: Any) -> None:
     before, state = world.store.last_seq(RUN), freeze(world.service.shell.state)
     status, preview = await world.post(f"{MODELS}/rival/promote/preview", {"reason": "dry run"})
@@ -304,6 +305,7 @@ async def test_a_dry_run_of_a_promotion_has_the_orders_of_its_policy_and_changes
     assert (await world.post(f"{MODELS}/rival/demote/preview", {"reason": " "}))[0] == 422
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-162")
 async def test_a_shadow_is_promoted_and_demoted_by_hand_and_the_journal_says_so(world: Any) -> None:
     status, reply = await world.post(f"{MODELS}/rival/promote", {"reason": "seen enough"})

@@ -51,6 +51,7 @@ def references(value: object) -> set[str]:
     return set(re.findall(r"#/components/schemas/([\\w.]+)", json.dumps(value)))
 
 
+@pytest.mark.long
 @in_shared_loop
 async def test_every_route_for_programs_is_in_the_document_and_every_reference_resolves(shared: Any) -> None:
     document = await described(shared)

@@ -61,6 +61,7 @@ async def test_trades_as_numbers_are_the_fills_as_text(shared: Any, book: str) -
     assert len(rows) >= 10
 
 
+@pytest.mark.long
 async def test_trips_between_reads_are_those_of_a_new_reader(tmp_path: Path) -> None:
     world = Halfway(tmp_path, TRADED)
     await world.api.start()
@@ -189,6 +190,7 @@ async def test_contributions_add_up_to_the_return_of_the_account(world: Any) -> 
     assert len(set(totals)) == len(totals)
 
 
+@pytest.mark.long
 async def test_a_portfolio_has_figures_of_its_own_since_it_was_opened(tmp_path: Any) -> None:
     world = Halfway(tmp_path, PORTFOLIOS)
     await world.api.start()
@@ -224,6 +226,7 @@ async def test_a_portfolio_has_figures_of_its_own_since_it_was_opened(tmp_path: 
     world.store.close()
 
 
+@pytest.mark.long
 async def test_the_benchmark_is_the_symbol_of_the_configuration(tmp_path: Any) -> None:
     text = CONFIG.replace("[universe]", '[universe]\nbenchmark = "SPY"')
     async with standing_at_the_end(tmp_path, text) as world:

@@ -75,6 +75,7 @@ async def test_the_present_state_is_the_input_without_an_observation_and_nothing
     assert again["input_hash"] != given["input_hash"]
 
 
+@pytest.mark.long
 async def test_features_by_name_are_the_same_question_as_the_values_in_order(world: Any) -> None:
     async with world.session.get(f"{MODELS}/learned") as response:
         entries = (await response.json())["artifacts"][0]["entries"]

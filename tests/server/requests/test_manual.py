@@ -42,6 +42,7 @@ async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]
 ORDER = {"side": "buy", "qty": "10", "symbol": "SPY", "reason": "the desk wants it"}
 
 
+@pytest.mark.long
 async def test_an_order_goes_through_the_gate_into_the_book_of_orders_by_hand(world: Any) -> None:
     status, done = await post(world, "orders", ORDER)
     assert status == 200, done
@@ -153,6 +154,7 @@ async def test_the_book_of_orders_by_hand_is_asked_by_nobody(world: Any) -> None
     assert agents <= {"even", "trend"}
 
 
+@pytest.mark.long
 async def test_money_moves_in_and_out_without_profit(world: Any) -> None:
     state = world.service.shell.state
     state.revalue()
@@ -307,6 +309,7 @@ async def test_a_comparison_is_made_when_it_is_asked_for_and_not_when_something_
     assert compared(stopped_run.service.shell.state, reconciler.last).agrees
 
 
+@pytest.mark.long
 async def test_cash_is_the_venues_business_where_there_is_one(tmp_path: Path) -> None:
     from quantd.server.requests.manual import Cash, flow
 
@@ -334,6 +337,7 @@ async def test_one_open_order_is_previewed_cancelled_and_then_refused(world: Any
     assert kept["left"] == "10"
 
 
+@pytest.mark.long
 async def test_why_names_the_halt_that_cancelled_an_order(world: Any) -> None:
     _, sent = await post(world, "orders", ORDER)
     status, _ = await post(world, "commands", {"command": "halt", "reason": "margin call"})
@@ -343,6 +347,7 @@ async def test_why_names_the_halt_that_cancelled_an_order(world: Any) -> None:
     assert (why["state"], why["cancelled"].split(", ")[0]) == ("cancelled", "halt of api:owner: margin call"), why
 
 
+@pytest.mark.long
 async def test_the_cancel_of_an_unknown_order_or_without_a_reason_is_refused_with_the_remedy(world: Any) -> None:
     status, unknown = await post(world, "orders/cancel", {"order": "q-nothing", "reason": "x"})
     assert (status, unknown["code"]) == (404, "order")

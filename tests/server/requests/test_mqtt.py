@@ -289,6 +289,7 @@ async def test_commands_arrive_over_mosquitto_from_its_own_client_and_from_the_c
         mosquitto.stop()
 
 
+@pytest.mark.long
 async def test_the_lines_of_python_in_the_docs_halt_a_daemon(tmp_path: Path) -> None:
     text = (ROOT / "docs/operate/switch.md").read_text()
     (tmp_path / "broker").mkdir()

@@ -80,7 +80,7 @@ async def test_a_deposit_an_order_and_a_withdrawal_enlarge_no_limit(world: Any) 
     assert state.equity_micro > 900_000 * 10**6
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("limits", "passes"),
     [

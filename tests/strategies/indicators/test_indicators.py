@@ -109,6 +109,7 @@ def test_equals_talib_in_both_ways_where_talib_has_a_value(worlds, output: str) 
         close_to(one_by_one[output], expected)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("output", sorted(ALL))
 def test_the_first_value_comes_with_the_bar_it_is_said_to(worlds, output: str) -> None:
     for _, at_once, one_by_one in worlds:

@@ -81,7 +81,7 @@ def nasty(draw: st.DrawFn) -> Floats:
     return path
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("name", ALLOCATORS)
 @settings(max_examples=examples(60), deadline=None)
 @given(

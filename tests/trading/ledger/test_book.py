@@ -190,6 +190,7 @@ def posted(universe: Universe, cells: list[list[int]], fills: tuple[list[int], .
     return after
 
 
+@pytest.mark.long
 @given(st.lists(rows(), min_size=1, max_size=5), st.sampled_from([(1,), (1, 2), (3, 1, 5), (0, 1, 1)]), st.booleans())
 @settings(max_examples=examples(300), deadline=None)
 @example([([3], [-(2**62) // 3000], [1], [0]), ([0], [-1], [3000], [0])], (1,), False)

@@ -219,6 +219,7 @@ def operations(draw: st.DrawFn) -> list[Op]:
     return [operation(source) for _ in range(draw(st.integers(1, 12)))]
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-167")
 @settings(max_examples=examples(150), deadline=None)
 @given(operations())

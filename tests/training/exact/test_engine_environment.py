@@ -142,7 +142,7 @@ def test_gymnasiums_checker_finds_no_fault(action, reward):
     assert env.observation_space.contains(env.reset(seed=1)[0])
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 def test_an_episode_is_the_backtest_of_its_answers_to_the_bit(seed):
     env = Exact(assembly=alone(), episodes=WHOLE)
@@ -188,6 +188,7 @@ def test_a_step_of_the_fold_is_that_of_the_handlers(assembly):
         np.testing.assert_equal(info, stepped_info)
 
 
+@pytest.mark.long
 def test_a_later_episode_is_a_run_that_begins_there():
     env = Exact(assembly=alone(), length=60)
     starts = set()

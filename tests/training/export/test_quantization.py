@@ -51,6 +51,7 @@ def test_half_precision_is_smaller_and_agrees(name: str, tmp_path: Path) -> None
     assert {str(v.dtype) for v in tensors_of(child.artifact.weights).values()} >= {"float16", "float32"}
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-104")
 def test_eight_bits_agree_and_are_refused_with_the_figure_where_they_do_not(tmp_path: Path) -> None:
     written(tmp_path / "a", "ppo lstm")
@@ -67,6 +68,7 @@ def test_eight_bits_agree_and_are_refused_with_the_figure_where_they_do_not(tmp_
     assert not (tmp_path / "d").exists()
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-104")
 def test_a_copy_with_127_levels_is_refused_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path / "a", "ppo lstm")

@@ -32,6 +32,7 @@ def made(out: Path, returns: Floats, plan: Plan) -> ForestManifest:
     return train_on(panel_of(returns), {}, plan, out, "a test", quiet)
 
 
+@pytest.mark.long
 def test_the_same_command_makes_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         train(BARS, ACTIONS, SYMBOLS, SMALL, tmp_path / name / "forest", "a test", quiet)
@@ -87,7 +88,7 @@ def test_where_nothing_can_be_known_of_returns_the_optimiser_starts_switched_off
     assert "it starts switched off" in (tmp_path / "forest/card.md").read_text()
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("kind", FOREST_KINDS)
 def test_the_artifact_answers_as_the_fitted_forest_does(tmp_path: Path, kind: ForestKind) -> None:
     made_up, plan = garch(2, 420, 3), Plan(kind, folds=1, leaves=16)

@@ -325,6 +325,7 @@ async def test_a_schedule_trains_a_forest_which_is_used_only_where_it_beats_the_
     kit.store.close()
 
 
+@pytest.mark.long
 async def test_a_stop_ends_what_is_being_trained_and_tells_nothing(tmp_path: Path, begun: Path) -> None:
     kit, training, version_folder = beside(tmp_path, begun, "retrain.nice=19")
     stepping, beside_it = asyncio.create_task(kit.service.step_forever()), asyncio.create_task(training.run())
@@ -484,6 +485,7 @@ def test_a_version_may_be_traded_by_a_champion_and_is_what_a_challenger_is_held_
     assert retrainer.order_of(other, other.shadows[0], date(2019, 1, 2)).actions == ""
 
 
+@pytest.mark.long
 def test_a_backtest_trains_nothing_and_says_so(tmp_path: Path, begun: Path) -> None:
     placed(tmp_path, begun)
     process = quantd(tmp_path, "backtest", "--no-compare")

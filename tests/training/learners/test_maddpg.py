@@ -230,6 +230,7 @@ def test_a_step_drawn_is_that_of_one_desk_with_each_agents_reward_and_end() -> N
         JointReplay(env, Views(4, 0, 4), 12)
 
 
+@pytest.mark.long
 def test_it_resumes_to_the_same_bits() -> None:
     (reference, env), (half, first), (resumed, second) = short(3), short(3), short(9)
     reference.learn(env, 1200, on)
@@ -262,6 +263,7 @@ def desks(seed: int = 1, spec: SightSpec = SIGHT) -> Desks:
     return Desks(days, PROFILES[:2], desks=3, diversity=Diversity(window=5), episodes=Episodes(30), seed=seed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("network", ["mlp", "transformer"])
 def test_training_on_desks_of_a_market_resumes_to_the_same_bits(network: str) -> None:
     plan = MaddpgPlan(

@@ -28,6 +28,7 @@ def learner_of(plan: PpoPlan | A2cPlan, env: Simulator, seed: int) -> Ppo | A2c:
     return Ppo(plan, *sizes) if isinstance(plan, PpoPlan) else A2c(plan, *sizes)
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("kind", ["simplex", "discrete", "box"])
 @pytest.mark.parametrize("plan", PLANS, ids=["ppo", "a2c"])
 def test_training_in_the_market_resumes_to_the_same_bits(plan: PpoPlan | A2cPlan, kind: Kind) -> None:

@@ -129,6 +129,7 @@ def test_returns_of_episodes_are_sums_of_their_rewards(seed: int, length: int, c
     assert open_returns.tolist() == pytest.approx(running_totals)
 
 
+@pytest.mark.long
 def test_a_recurrent_network_begins_each_episode_without_memory() -> None:
     env = RegimeBandit("discrete", batch=3, length=4)
     agent = agent_of("discrete", PpoPlan(network="lstm", hidden=(8,)), 3)

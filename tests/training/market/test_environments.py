@@ -140,6 +140,7 @@ def test_workers_in_processes_walk_the_same_trajectories_as_in_one(real):
         np.testing.assert_array_equal(observation, other_observation)
 
 
+@pytest.mark.long
 def test_stable_baselines_trains_on_it_behind_its_normalising_wrapper(real):
     torch.set_num_threads(1)
     env = VecNormalize(DummyVecEnv([lambda: Portfolio(market=real, length=30)] * 2))

@@ -77,7 +77,7 @@ def test_the_simulator_and_the_event_core_keep_the_same_account(name: str, param
     assert path.turnover.mean() > 0.0
 
 
-@pytest.mark.quick_cases(3)
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("policy", "costs"),
     [
@@ -238,6 +238,7 @@ def test_lots_of_their_own_size_are_those_of_the_event_core(seed: int) -> None:
     np.testing.assert_allclose(equity, log.equity, rtol=1e-9)
 
 
+@pytest.mark.long
 def test_weights_from_the_panels_returns_are_those_of_the_running_daemon() -> None:
     policy = load("models/shipped/scorer", {}, ROOT)
     panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END)

@@ -20,6 +20,7 @@ def drawn(rows: int, columns: int, layout: str, seed: int) -> Tensor:
     return values[:, :columns].t().contiguous().t() if layout == "across" else values[:, :columns].contiguous()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("layout", ["whole", "across", "part"])
 @pytest.mark.parametrize("size", SIZES)
 def test_a_product_is_that_of_exact_arithmetic(size: tuple[int, int, int], layout: str) -> None:

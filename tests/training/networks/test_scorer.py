@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnxruntime
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,6 +38,7 @@ def asked(features: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return SCORER(torch.from_numpy(features), torch.from_numpy(mask)).numpy()
 
 
+@pytest.mark.long
 @settings(max_examples=examples(60), deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 60))
 def test_torch_and_onnx_runtime_agree_for_any_number_of_assets(seed: int, size: int) -> None:

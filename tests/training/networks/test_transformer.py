@@ -121,6 +121,7 @@ def test_the_gradient_is_autograds_and_rows_in_parts_say_the_same(kind: Kind) ->
     torch.testing.assert_close(acted, ran.actor[0], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("kind", ["discrete", "simplex", "box"])
 @pytest.mark.parametrize(("layout", "size"), [(LAYOUT, SIZE), (Layout(3, 0, 7), 21)], ids=["whole", "window alone"])
 def test_onnx_runtime_gives_the_same_weights(kind: Kind, layout: Layout, size: int) -> None:

@@ -53,6 +53,7 @@ def test_the_line_has_the_weakest_strength_that_the_reference_earns_and_the_next
     assert "not measured" in line
 
 
+@pytest.mark.long
 def test_where_costs_eat_a_certain_signal_the_line_says_that_none_could_have_been_seen() -> None:
     dear = msgspec.structs.replace(CHEAP, costs=Costs(commission_bp=3_000.0))
     line = market_line(PANEL, PARTS, dear)
@@ -81,6 +82,7 @@ def test_no_fault_of_a_line_is_an_error() -> None:
     assert power_line.power_line(gone, ()).startswith("No power was computed: ")
 
 
+@pytest.mark.long
 def test_a_market_is_computed_once_a_process_and_again_where_its_prices_or_costs_differ(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -110,6 +112,7 @@ def found(count: int, **changes: object) -> list[Finding]:
     ]
 
 
+@pytest.mark.long
 def test_the_share_of_the_plans_own_findings_is_named_with_the_number_of_seeds() -> None:
     task = plan()
     cell = cell_of(task, "plan", Plant(ic=1.0), 15.0)

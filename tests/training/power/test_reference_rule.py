@@ -20,6 +20,7 @@ def expected(ic: float) -> np.ndarray:
     return planted(Plant(ic=ic), PANEL, TRAIN).expected
 
 
+@pytest.mark.long
 def test_a_certain_signal_is_worth_nearly_the_best_asset_or_cash_of_each_day() -> None:
     gains = expected(1.0)
     (rule,) = chosen_rules(PANEL, TRAIN, [gains], OF, len(TEST) - 1)

@@ -139,6 +139,7 @@ def test_a_later_one_is_held_against_the_version_in_use_and_takes_its_place_only
     assert msgspec.convert(written, Decision) == promotion
 
 
+@pytest.mark.long
 def test_what_cannot_be_done_says_why_and_changes_nothing(scorer: Path, tmp_path: Path) -> None:
     out = tmp_path / "versions"
     with pytest.raises(ValueError, match="bars of all symbols end 2008-12-31, before 2009-01-05; fetch"):
@@ -156,6 +157,7 @@ def test_what_cannot_be_done_says_why_and_changes_nothing(scorer: Path, tmp_path
     assert not out.exists() or list(out.iterdir()) == []
 
 
+@pytest.mark.long
 def test_suspicious_bars_stop_a_retraining_before_it_writes_anything(scorer: Path, tmp_path: Path) -> None:
     deep = (pl.col("ts").dt.date() == date(2008, 3, 3)) & (pl.col("symbol") == SYMBOLS[0])
     bad = pl.when(deep).then(pl.col("low") * 0.1).otherwise(pl.col("low")).alias("low")
@@ -209,6 +211,7 @@ def test_each_part_of_the_rule_can_refuse() -> None:
     assert "p = " in judged(safe, wild, confidence=0.9999).why
 
 
+@pytest.mark.long
 def test_a_model_that_trades_nothing_is_worth_nothing_beside_a_losing_one_or_none() -> None:
     idle = POLICIES["hold"]({})
     for current in (mix(BAC=0.9), None):

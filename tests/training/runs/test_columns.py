@@ -184,6 +184,7 @@ def test_each_observation_in_trading_is_that_of_training(
     np.testing.assert_allclose(seen[:, : expected.shape[1]], expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("key", "message"),
     [

@@ -86,7 +86,7 @@ def artifact_of(out: Path, symbols: tuple[str, ...]) -> Path:
     return out
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.requirement("F-17")
 @pytest.mark.parametrize(
     ("symbols", "weekends", "tolerance"),

@@ -164,6 +164,7 @@ def test_the_four_asset_state_of_funds_and_a_coin_has_34_entries() -> None:
     assert spec.size(4) - len(SYMBOLS) == 34
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("weekday", [0, 2], ids=["Monday", "Wednesday"])
 def test_no_column_uses_a_bar_that_ends_after_the_decision(weekday: int, folder: Path, tmp_path: Path) -> None:
     manifest = read_manifest(folder / "made" / MANIFEST, AgentManifest)

@@ -35,6 +35,7 @@ def test_the_same_command_makes_the_same_bytes(first: Path, tmp_path: Path) -> N
         assert (again / name).read_bytes() == (first / name).read_bytes(), name
 
 
+@pytest.mark.long
 def test_the_record_and_the_card_name_the_processor(first: Path) -> None:
     assert load(first).manifest.training.processor == processor().text
     assert f"- Trained on: {processor().text}. The same command on another processor" in (first / "card.md").read_text()

@@ -67,7 +67,7 @@ def assert_same(state: dict[str, object], other_state: dict[str, object]) -> Non
 
 
 @pytest.mark.requirement("R-084")
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("which", WHICH)
 def test_a_seed_that_was_stopped_goes_on_to_the_same_bits(which: str, bars: Path, tmp_path: Path) -> None:
     # longer than what a memory holds
@@ -84,7 +84,7 @@ def test_a_seed_that_was_stopped_goes_on_to_the_same_bits(which: str, bars: Path
         assert torch.equal(vector, expected_vector)
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("which", WHICH)
 def test_another_seed_comes_to_other_weights(which: str, bars: Path) -> None:
     plan = world.plan(bars, which, steps=600, evaluate_every=600)

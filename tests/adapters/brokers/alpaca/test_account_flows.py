@@ -61,6 +61,7 @@ async def test_the_quantity_of_a_dividend_is_no_movement(rig: AlpacaRig) -> None
     assert (flow.units_nano, flow.amount_micro, flow.booking) == (0, 5_000_000, "dividend")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["REWARD", "STK", "XYZ", "CRYPTOAIR", "01"])
 @pytest.mark.parametrize(("qty", "booking"), [("0.5", "interest"), ("-0.5", "fee")])
 async def test_units_of_an_unknown_kind_are_booked_and_named(rig: AlpacaRig, kind: str, qty: str, booking: str) -> None:

@@ -58,6 +58,7 @@ async def test_a_refusal_has_status_words_and_code(venue: AlpacaServer, api: Res
     assert (answer.status, answer.words, answer.code) == (403, "insufficient buying power", 40310000)
 
 
+@pytest.mark.long
 async def test_a_venue_that_nobody_reaches_is_tried_until_patience_ends_and_was_sent_nothing(
     venue: AlpacaServer, api: Rest
 ) -> None:
@@ -71,6 +72,7 @@ async def test_a_venue_that_nobody_reaches_is_tried_until_patience_ends_and_was_
     assert venue.requests["submit"] == 1
 
 
+@pytest.mark.long
 async def test_too_many_requests_are_sent_again_when_the_venue_says(venue: AlpacaServer, api: Rest) -> None:
     venue.misbehave("429", "submit", 2)
     assert (await api.ask("POST", "v2/orders", body=ORDER)).ok

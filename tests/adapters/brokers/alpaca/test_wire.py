@@ -42,6 +42,7 @@ def test_amounts_come_as_text_or_number_and_stay_exact():
     assert (wire.nano(order.qty), wire.nano(order.filled_qty)) == (100_000_000, 100_000_001)
 
 
+@pytest.mark.long
 @given(st.integers(0, 4 * 10**18))
 def test_times_are_exact_to_the_nanosecond(ts):
     text = datetime.fromtimestamp(ts // NANO, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{ts % NANO:09d}Z"

@@ -46,6 +46,7 @@ async def test_an_entry_of_a_coin_moves_units(rig: CcxtRig, kind: str, amount: s
     assert rig.broker.set_aside() == []  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "booking"), [("spend", "cash_in_lieu"), ("receive", "cash_in_lieu")])
 async def test_the_money_of_converted_dust_is_income(rig: CcxtRig, kind: str, booking: str) -> None:
     rig.venue.enter(kind, "ZUSD", Decimal("0.42"))

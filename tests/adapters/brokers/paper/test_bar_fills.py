@@ -81,6 +81,7 @@ def test_a_bar_that_is_not_fresh_fills_nothing_in_a_universe_of_one_symbol() -> 
         assert (fills.filled(basket([ONE])) is not None) is fresh
 
 
+@pytest.mark.long
 @given(st.lists(orders_of, min_size=1, max_size=6), bars_of, costs_of)
 @settings(max_examples=examples(300), deadline=None)
 def test_limit_orders_fill_on_a_bar_as_rational_numbers_do(orders: list[Order], bar: Bar, costs: Costs) -> None:

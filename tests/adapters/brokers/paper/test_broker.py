@@ -778,6 +778,7 @@ def test_a_query_restates_exactly_what_was_reported(script: Script) -> None:
         assert restatement == {(sample, n, row): expected}
 
 
+@pytest.mark.long
 @settings(max_examples=examples(150), deadline=None)
 @given(scripts(splits=True))
 def test_intervals_told_after_splits_are_contiguous_and_end_at_what_is_filled(script: Script) -> None:

@@ -274,6 +274,7 @@ def test_a_price_that_jumps_by_a_split_ratio_and_back_is_two_jumps(
     assert [(j.numerator, j.denominator) for j in feed.jumps] == [(up, down), (down, up)]
 
 
+@pytest.mark.long
 def test_a_split_on_the_day_after_a_bad_print_is_compared_with_the_last_accepted_close(tmp_path: Path) -> None:
     frame = scale(market(), 499, 9.3)
     for k in range(500, len(frame)):
@@ -292,6 +293,7 @@ def test_a_bar_from_tomorrow_is_put_aside_when_the_time_is_known(tmp_path: Path)
     assert feed.last_ts == ns("2006-12-28 21:00")
 
 
+@pytest.mark.long
 def test_bars_of_extended_hours_are_left_out_and_counted_and_those_of_a_closed_day_put_aside(tmp_path: Path) -> None:
     path = tmp_path / "bars.csv"
     stamps = ["2024-07-02 12:00", "2024-07-02 13:00", "2024-07-02 19:00", "2024-07-02 21:00", "2024-07-04 15:00"]
@@ -336,6 +338,7 @@ def test_a_crisis_is_a_bad_print_unless_spikes_are_real(tmp_path: Path) -> None:
     assert real.until(real.spikes[0].ts_event).spikes == real.spikes[:1]
 
 
+@pytest.mark.long
 def test_every_check_looks_backwards_only(tmp_path: Path) -> None:
     frame = market()
     for row, factor in ((300, 10.0), (500, 0.5), (501, 0.5), (700, 1.9)):

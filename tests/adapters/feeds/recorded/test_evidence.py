@@ -228,6 +228,7 @@ def test_bars_on_holidays_and_missing_ones_show_no_other_calendar(holidays: int,
     assert load(clock(kept, "UTC"), stamps="session", interval="1d").misfits == ()
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
     ("symbol", "actual"),
     [("VOD.L", "XLON"), ("SAP.DE", "XETR"), ("7203.T", "XTKS"), ("NONE", "24/7"), ("0700.HK", "XHKG")],
@@ -315,6 +316,7 @@ def test_a_part_of_the_symbols_gets_a_calendar_of_its_own() -> None:
     assert together(parts, {name: exchange for name, exchange, _ in parts}) == ()
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("file", ["us_daily", "us20_daily", "seed4_daily", "crypto_daily", "vix_daily"])
 def test_no_bundled_file_is_read_wrongly(file: str) -> None:
     path = DATA / f"{file}.parquet"
@@ -372,6 +374,7 @@ def test_hours_from_a_whole_hour_on_stop_if_their_opens_are_read_as_closes() -> 
     assert load(clock(opens + HOUR, "UTC"), stamps="close", interval="1h").misfits == ()
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("stamps", ["open", "close"])
 @pytest.mark.parametrize("when", [JANUARY, JULY])
 def test_extended_hours_show_no_end_of_a_bar(when: tuple[date, date], stamps: Stamps) -> None:
@@ -379,7 +382,7 @@ def test_extended_hours_show_no_end_of_a_bar(when: tuple[date, date], stamps: St
     assert load(clock(ts, "UTC"), stamps=stamps).misfits == ()
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.9])
 @pytest.mark.parametrize(("stamps", "later"), [("open", 0), ("close", 5 * M)])
 def test_a_thin_symbol_that_is_read_rightly_passes(share: float, stamps: Stamps, later: int) -> None:

@@ -83,6 +83,7 @@ def test_the_value_is_the_mean_of_the_symbol_and_session() -> None:
     np.testing.assert_allclose(table["value"].to_numpy(), [0.3, 0.2, -0.9])
 
 
+@pytest.mark.long
 def test_csv_and_parquet_with_dates_or_instants_are_read_alike(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(
         'ts,symbol,headline,source\n2024-07-02, SPY ,Profit beats,x\n2024-07-02T20:00:01Z,SPY,"Loss, again",x\n'

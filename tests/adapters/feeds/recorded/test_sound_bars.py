@@ -30,7 +30,7 @@ def sound(bars: Path, actions: Path | None, symbols: list[str], first: date, las
     return True
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize(("columns", "factor"), [(("low",), 0.2), (("high",), 4.0), (("open", "close", "high"), 6.0)])
 @pytest.mark.parametrize("answer", ["real", "reject"])
 def test_a_suspicious_bar_stops_a_training_until_a_line_beside_the_bars_answers(

@@ -273,7 +273,7 @@ ADJUSTED_ONLY = [
 PAIRS = [*SPLITS, *LEVELS, *DIVIDENDS, *ADJUSTED_ONLY]
 
 
-@pytest.mark.quick_cases(3)
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.name)
 def test_a_bad_file_stops_or_equals_its_mended_one(pair: Pair, tmp_path: Path) -> None:
     result, text = outcome(pair, tmp_path)

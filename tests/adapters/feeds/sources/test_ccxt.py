@@ -133,6 +133,7 @@ async def test_no_bars_are_no_rows(venue: Exchange) -> None:
     assert rows.ts.dtype == "int64"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fault", "again"),
     [

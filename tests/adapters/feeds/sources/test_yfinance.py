@@ -370,6 +370,7 @@ def test_a_suffix_of_an_exchange_stays_a_dot_whatever_the_calendar(suffix: str, 
         assert spelled(instrument) == theirs + suffix
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-012")
 def test_the_command_writes_adjusted_weeks_and_unknown_symbols_nothing(tmp_path: Path) -> None:
     caches = ("--cache", str(tmp_path / "bars"))

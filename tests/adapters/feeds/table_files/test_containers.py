@@ -112,6 +112,7 @@ def test_the_first_bytes_tell_the_kind_whatever_the_name(tmp_path: Path) -> None
     assert len(read_tables(path).frame) == 2
 
 
+@pytest.mark.long
 def test_no_more_is_unpacked_than_the_ratio_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     original = gzip.GzipFile.read

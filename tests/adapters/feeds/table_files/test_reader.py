@@ -229,6 +229,7 @@ def walk(count: int, seed: int) -> list[str]:
     ]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("header", [HEADER, "date;o;h;l;c;v", ""])
 def test_a_large_file_is_read_as_a_small_one_is(tmp_path: Path, header: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = walk(30_000, 5)

@@ -146,6 +146,7 @@ async def test_a_damaged_file_is_noticed_put_aside_and_downloaded_anew(tmp_path:
     assert sound.downloads == 0
 
 
+@pytest.mark.long
 @settings(max_examples=examples(25), deadline=None)
 @given(place=st.floats(0, 1), bit=st.integers(0, 7), which=st.sampled_from(["*.parquet", "*.json"]))
 async def test_no_single_flipped_bit_changes_a_bar(place: float, bit: int, which: str) -> None:

@@ -51,6 +51,7 @@ def test_every_kind_that_is_written_in_the_code_is_in_the_table() -> None:
     assert {kind: path for kind, path in path_by_kind.items() if kind_of(kind) is None} == {}, remedy
 
 
+@pytest.mark.long
 def test_every_kind_that_is_computed_is_in_the_table() -> None:
     computed = {ast.unparse(call.args[2]) for _, call in calls() if not isinstance(call.args[2], ast.Constant)}
     expressions = {

@@ -109,6 +109,7 @@ def test_what_is_young_or_needed_or_the_newest_stays(desk):
         assert (store.last_seq(RUN), store.last_seq("second00")) == (200, 10)
 
 
+@pytest.mark.long
 def test_a_row_that_the_head_names_stays_with_all_that_follow(desk):
     fill(desk, 100, snapshots=(100,))
     with desk.open() as store:
@@ -144,6 +145,7 @@ def test_archives_may_lie_elsewhere_and_a_large_journal_becomes_several(desk, tm
     assert any("which is not there" in text for text in desk.verify())
 
 
+@pytest.mark.long
 def test_the_journal_is_compacted_while_a_daemon_commits(desk):
     fill(desk, 150, snapshots=(100, 120, 140))
     with desk.open() as store:

@@ -57,7 +57,7 @@ def wipe(desk: Desk) -> None:
 
 
 @pytest.mark.requirement("R-228")
-@pytest.mark.quick_cases(2)
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", ["kept.tar", "kept.tar.gz", "kept"])
 def test_backup_wipe_restore_is_the_same_store_and_it_goes_on(kept, tmp_path_factory, name):
     target = tmp_path_factory.mktemp("away") / name
@@ -157,6 +157,7 @@ def test_a_place_with_a_store_is_refused_and_with_force_it_is_kept_aside(kept, t
         assert store.last_seq(RUN) == 160
 
 
+@pytest.mark.long
 def test_an_older_store_is_backed_up_as_it_is_and_restored_as_this_version_needs_it(desk, tmp_path_factory):
     make_first(desk)
     target = tmp_path_factory.mktemp("away") / "old.tar"

@@ -157,6 +157,7 @@ def test_a_forged_outbox_message_with_a_right_digest_is_still_not_from_the_journ
     ]
 
 
+@pytest.mark.long
 def test_a_long_list_of_differences_is_cut(folder):
     findings = tamper(folder, "UPDATE orders SET worst_nano = 1")
     assert 20 <= len(findings) < 60

@@ -16,6 +16,7 @@ def test_a_table_names_the_number_of_rows_that_it_leaves_out(ran, live, command)
     assert "the largest" not in quantd(ran[0], command).stdout
 
 
+@pytest.mark.long
 def test_orders_of_a_daemon_are_those_of_its_store(ran, live):
     def table(folder, *options):
         run = answer(quantd(folder, "status", "--json"))["run"]

@@ -46,6 +46,7 @@ def test_what_was_refused_is_listed_with_an_address_that_why_takes(ran):
     assert answer(quantd(folder, "why", refusal["symbol"], "--last", "--json"))["symbol"] == refusal["symbol"]
 
 
+@pytest.mark.long
 def test_what_an_agent_had_is_folded_from_its_fills(ran):
     folder, _ = ran
     rows = answer(quantd(folder, "orders", "--last", "1000", "--json"))["orders"]

@@ -245,6 +245,7 @@ async def test_each_command_of_the_page_runs(tmp_path: Path, venue: AlpacaServer
     assert exchange.balances["SOL"] == 0
 
 
+@pytest.mark.long
 @pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
 async def test_an_exchange_is_named_as_in_the_configuration(tmp_path: Path) -> None:
     server = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns)

@@ -237,7 +237,7 @@ def minutes(zone: str, calendar: str = "XNYS", symbol: str = "SPY") -> pl.DataFr
     })  # fmt: skip
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("zone", "calendar", "symbol", "options"),
     [

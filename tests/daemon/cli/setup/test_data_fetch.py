@@ -63,7 +63,7 @@ def merged(text: str) -> str:
     return text + REST
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.requirement("R-012")
 @pytest.mark.parametrize(
     ("symbols", "asked", "universe", "fills"),
@@ -120,6 +120,7 @@ def test_an_index_alone_prints_the_lines_of_a_series_and_of_the_benchmark_and_bo
     assert "vix" in listed.stdout
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("symbol", "words"),
     [

@@ -192,6 +192,7 @@ def test_the_printed_lines_work_as_pasted_in_place_of_two_tables(tmp_path: Path)
     assert document["fills"] > 0
 
 
+@pytest.mark.long
 def test_lines_are_written_into_a_configuration_and_its_comments_stay(tmp_path: Path) -> None:
     quantd(tmp_path, "init", env=ENV)
     before = (tmp_path / "config.toml").read_text()
@@ -324,6 +325,7 @@ REFUSALS: Final = {
 """What is asked -> a file, what the refusal says, and the options that its remedy names."""
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("kind", REFUSALS)
 def test_the_remedy_of_a_refusal_works_when_typed_and_nothing_was_written(kind: str, tmp_path: Path) -> None:
     make, words, answers = REFUSALS[kind]

@@ -113,6 +113,7 @@ def test_a_compacted_journal_replays_and_explains_its_oldest_orders(copied):
     same_account(folder, run, positions)
 
 
+@pytest.mark.long
 def test_old_read_models_go_by_their_days(copied):
     folder, _, _ = copied
     compaction = quantd(folder, "store", "compact", "--equity-days", "20", "--set", "store.orders_days=30")

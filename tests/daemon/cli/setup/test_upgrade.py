@@ -46,7 +46,7 @@ def backups(folder):
     return sorted((folder / "state" / "backups").glob("*.tar"))
 
 
-@pytest.mark.quick_cases(2)
+@pytest.mark.long
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
 def test_every_command_that_upgrades_a_store_makes_the_same_backup_before(recorded, words):
     journal = sql(recorded / "state", "SELECT * FROM journal ORDER BY number")

@@ -97,6 +97,7 @@ def test_a_run_a_backtest_and_a_replay_are_the_same(ran) -> None:
     assert answer(quantd(folder, "study", "parity", "--json"))["same"] is True
 
 
+@pytest.mark.long
 def test_orders_and_why_tell_the_shortfall_of_a_child_and_of_its_whole(ran) -> None:
     folder, _ = ran
     orders = answer(quantd(folder, "orders", "--json", "--last", "100"))["orders"]

@@ -67,6 +67,7 @@ def test_rounds_whose_refusals_a_message_counts_are_left_to_the_engine():
     assert (taken.bars > taken.of_bars / 2, taken.rounds) == (True, 0)
 
 
+@pytest.mark.long
 def test_notices_are_those_of_the_engine():
     """Both states have them: `both` compares snapshots."""
     steps = Steps(), Steps(rows_only=True)
@@ -99,7 +100,7 @@ def test_a_limit_on_the_average_correlation_leaves_every_round_to_the_engine():
     assert any(Reason.AVERAGE_CORRELATION in plan.reason for plan in plans)
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize(("seed", "agents", "every", "chunk"), [(1, 3, 1, 9999), (2, 1, 5, 37), (4, 2, 21, 64)])
 def test_a_record_takes_the_samples_of_the_fold_as_columns(seed, agents, every, chunk):
     run = world(seed, agents=agents, limits=PLAIN)
@@ -146,7 +147,7 @@ def test_the_engine_plans_after_crosses_of_the_fold():
     assert taken.bars > taken.of_bars / 2
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("agents", [1, 3])
 def test_dividends_are_paid_between_samples_of_the_fold_once(agents):
     steps = Steps(rows_only=True), Steps(rows_only=True)

@@ -69,7 +69,7 @@ AGENTS = 3
 SAMPLES = (1, 57, DAYS - 1)
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "at", "which"),
     [
@@ -231,7 +231,7 @@ class Reading(Keeper):
         return weights_at(view.sample + int(fear[-1])) * (0.9 - np.clip(range_, 0.0, 0.5)), memory
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("chunk", [1, 7, 10_000])
 def test_policies_read_the_same_bars_and_series_in_the_fold(seed: int, chunk: int) -> None:

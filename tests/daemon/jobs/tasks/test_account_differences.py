@@ -48,6 +48,7 @@ def sums(folder: Path) -> dict[str, Decimal]:
     return {"left": remainder, "cash": sum((Decimal(row["difference"]) for row in cash), Decimal(0))}
 
 
+@pytest.mark.long
 @VENUES
 async def test_a_day_of_payments_and_trades_is_the_venues_to_the_cent(tmp_path: Path, venue: Any) -> None:
     async with account(tmp_path, venue()) as of:

@@ -95,6 +95,7 @@ def at(document, path: str):
     return here
 
 
+@pytest.mark.long
 def test_every_figure_of_the_page_is_the_one_of_the_json(ran) -> None:
     folder, _, _, document = ran
     text = (folder / "whole.html").read_text()

@@ -65,6 +65,7 @@ def test_the_comparison_is_that_of_a_backtest(tmp_path: Path) -> None:
     assert first == second
 
 
+@pytest.mark.long
 def test_a_policy_that_reads_later_bars_is_accused(tmp_path: Path) -> None:
     config, policy = write(tmp_path), tmp_path / "mine.py"
     policy.write_text(AHEAD)

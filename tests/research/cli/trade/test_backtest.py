@@ -21,6 +21,7 @@ def test_a_backtest_a_run_and_a_replay_have_one_digest(ran):
     assert replay["policy_differences"] == 0
 
 
+@pytest.mark.long
 def test_a_report_is_one_page_that_asks_for_nothing_else(ran):
     folder, _ = ran
     assert quantd(folder, "backtest", "--report", "r.html").returncode == 0

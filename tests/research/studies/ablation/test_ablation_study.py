@@ -49,6 +49,7 @@ def test_the_power_line_stands_first_in_every_form_of_the_report(document: dict)
     assert document["page"].index(power) < document["page"].index("<table>")
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-255")
 def test_the_state_shrinks_by_the_features_of_the_group_on_every_asset(document: dict) -> None:
     row = document["variants"][0]

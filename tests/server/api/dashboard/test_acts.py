@@ -199,6 +199,7 @@ async def test_acts_of_another_version_in_the_browsers_store_hold_up_nothing(sha
     await run(shared)
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_message_has_its_time_and_no_state_is_claimed_after_another_persons_resume(
     shared: World, browser: Browser

@@ -127,6 +127,7 @@ async def test_a_table_is_saved_as_csv_with_its_exact_figures(world: Halfway, br
         assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_cell_that_begins_like_a_formula_is_saved_as_text(world: Halfway, browser: Browser) -> None:
     script = """async () => (await import("/dashboard/export.js")).csvOf(

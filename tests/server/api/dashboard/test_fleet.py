@@ -361,6 +361,7 @@ NEEDS = """async (now) => {
 }"""
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_the_order_of_needs_and_what_no_total_may_add(daemons: list[Daemon], browser: Browser) -> None:
     async with opened(browser, daemons[0].url) as page:

@@ -176,6 +176,7 @@ async def test_looks_have_the_count_of_the_ledger_and_the_best_is_the_best_of_al
         await expect(table.locator("tbody tr")).to_contain_text("9.00")
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_runs_of_jobs_are_searched_at_the_daemon(world: World, browser: Browser) -> None:
     log = world.lanes.log

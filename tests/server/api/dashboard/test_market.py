@@ -108,6 +108,7 @@ async def test_an_indicator_is_that_of_the_bars_and_the_table_is_saved_with_it(
         assert float(rows[k]["lower band of 20"]) == pytest.approx(mean - 2 * deviation)
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_an_exponential_mean_begins_with_the_mean_of_its_first_values(shared: World, browser: Browser) -> None:
     script = 'async (values) => (await import("/dashboard/indicators.js")).exponentialOf(values, 3)'

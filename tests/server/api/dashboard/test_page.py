@@ -119,6 +119,7 @@ LINK_AT_ONCE = """new MutationObserver((_, seen) => {
 }).observe(document, { subtree: true, childList: true });"""
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_a_link_that_is_used_right_after_the_first_drawing_opens_its_screen(
     shared: World, browser: Browser

@@ -121,6 +121,7 @@ async def test_one_crosshair_is_on_all_charts_and_follows_the_keyboard(world: Ha
         assert await violations(page) == []
 
 
+@pytest.mark.long
 @in_module_loop
 async def test_what_happened_is_listed_and_drawn(world: Halfway, browser: Browser) -> None:
     async with opened(browser, world.api.url) as page:

@@ -69,6 +69,7 @@ async def act(
         return response.status, await response.json()
 
 
+@pytest.mark.long
 async def test_a_request_is_found_by_its_key_with_its_answer_or_its_refusal(world: Any) -> None:
     assert (await act(world, "one"))[1]["code"] == "no_act"
     await post(world, "commands", HALT, "one")
@@ -144,6 +145,7 @@ async def test_an_answer_that_a_failing_disk_did_not_take_is_found_while_the_dae
     assert (await act(world, "three"))[0] == 503
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("key", ["%20", "x" * 65])
 async def test_a_key_that_is_none_is_refused(world: Any, key: str) -> None:
     assert (await act(world, key))[0] == 422

@@ -81,6 +81,7 @@ async def test_a_rebalance_by_hand_is_journalled_trades_and_replays_exactly(tmp_
         assert summary(shell, "x", "p", 1.0).digest == summary(world.service.shell, "x", "p", 1.0).digest
 
 
+@pytest.mark.long
 async def test_a_job_beside_trading_runs_by_hand_and_a_second_run_meanwhile_is_refused(tmp_path):
     async with standing_at_the_end(tmp_path, TEXT) as world:
         status, run = await post(world, "the%20day")

@@ -111,6 +111,7 @@ async def test_a_dry_run_changes_nothing_and_its_plan_is_what_is_executed(world:
     assert "would differ now" in again["detail"]
 
 
+@pytest.mark.long
 async def test_weights_come_from_a_shipped_policy_or_a_running_agent(world: Any) -> None:
     body = {"name": "calm", "symbols": ["SPY", "IWM"], "policy": "inverse_volatility", "capital": "9000", "reason": "x"}
     status, answer = await post(world, "", body)
@@ -142,7 +143,7 @@ async def test_closing_hands_the_cash_back_and_frees_the_name(world: Any) -> Non
     assert len(journalled(world, PortfolioClosed)) == 2
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.requirement("R-192")
 @pytest.mark.parametrize(
     ("change", "status", "code", "words"),
@@ -219,6 +220,7 @@ async def test_refusals_by_the_state_name_it(world: Any) -> None:
     assert (status, "halted" in answer["detail"]) == (409, True)
 
 
+@pytest.mark.long
 async def test_a_preview_of_an_opening_has_its_first_orders_and_binds_them(world: Any) -> None:
     before = world.store.last_seq(RUN)
     status, would = await post(world, "/open/preview", CORE)
@@ -235,6 +237,7 @@ async def test_a_preview_of_an_opening_has_its_first_orders_and_binds_them(world
     assert (await post(world, "/open/preview", CORE))[0] == 409  # it is open already
 
 
+@pytest.mark.long
 async def test_a_preview_of_a_closing_has_its_sales_and_sells_nothing(world: Any) -> None:
     await post(world, "", CORE)
     before = world.store.last_seq(RUN)
@@ -250,6 +253,7 @@ async def test_a_preview_of_a_closing_has_its_sales_and_sells_nothing(world: Any
     assert (await post(world, "/none/close/preview", {"how": "flatten", "reason": "x"}))[0] == 404
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-193")
 async def test_places_that_are_not_open_are_not_shown(world: Any) -> None:
     async with world.session.get("/health") as response:

@@ -36,6 +36,7 @@ async def get(world: Any, path: str) -> tuple[int, Any]:
         return response.status, await response.json()
 
 
+@pytest.mark.long
 async def test_a_guest_is_never_asked_and_stands_in_its_shadow_with_limits_and_headroom(world: Any) -> None:
     status, standing = await get(world, "agents/guest/standing")
     assert status == 200, standing
@@ -283,6 +284,7 @@ capital = 0.2
 )
 
 
+@pytest.mark.long
 async def test_an_outside_agent_that_is_no_shadow_trades_paper_through_the_same_limits(tmp_path: Path) -> None:
     async with standing_at_the_end(tmp_path, TRADING) as world:
         state = world.service.shell.state

@@ -91,6 +91,7 @@ def test_cron_lines_intervals_and_sessions_of_the_configuration_have_their_next_
     assert {row["schedule"]: row["next"] for row in rows} == {name: time for name, (_, time) in expected.items()}
 
 
+@pytest.mark.long
 def test_the_last_run_of_each_schedule_is_its_newest_instant_after_a_fast_replay(tmp_path):
     """A schedule that is due at the last instants does not hide an earlier one of the same job."""
     weekly = '[[schedules]]\nname = "fridays"\ndo = "rebalance"\ncron = "0 15 * * fri"\nagents = ["even"]\n'

@@ -23,6 +23,7 @@ async def portfolio(folder: Path, *arguments: str) -> Done:
     return await asyncio.to_thread(quantd, folder, "portfolio", *arguments)
 
 
+@pytest.mark.long
 async def test_a_portfolio_is_opened_shown_rebalanced_and_closed(folder: Path) -> None:
     targets = ("-w", "SPY=0.4", "-w", "IWM=0.3")
     creation = await portfolio(folder, "create", "core", *targets, "--capital", "20000", "-r", "a mandate")

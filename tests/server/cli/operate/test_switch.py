@@ -70,6 +70,7 @@ def test_a_halt_that_the_api_does_not_answer_is_made_by_the_file(tmp_path: Path)
     assert "remove the file before `quantd resume`" in again.stdout
 
 
+@pytest.mark.long
 def test_a_halt_that_the_api_refuses_is_made_by_the_file_too(live: Any, tmp_path: Path) -> None:
     write(tmp_path)
     state = tmp_path / "state"

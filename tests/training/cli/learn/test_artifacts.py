@@ -92,6 +92,7 @@ def test_eight_bits_that_answer_otherwise_fail_with_the_figure(desk: Path) -> No
     assert not (desk / "small").exists()
 
 
+@pytest.mark.long
 @pytest.mark.requirement("R-102", "R-109")
 def test_the_daemon_trades_the_version_that_a_name_means_and_rolls_back(desk: Path) -> None:
     assert answer(models(desk, "use", "mine", "two", "--json"))["current"] == "two"
@@ -125,6 +126,7 @@ def test_with_trusted_keys_nothing_unsigned_starts(desk: Path) -> None:
     assert "lost.pem" in lost.stderr
 
 
+@pytest.mark.long
 def test_an_ensemble_of_copies_trades_and_is_exported_whole(desk: Path) -> None:
     report = answer(models(desk, "combine", "both", "mine/one", "mine/two", "--by", "mean", "--json"))
     assert [m["share"] for m in report["members"]] == [0.5, 0.5]

@@ -54,6 +54,7 @@ def test_training_tells_what_the_forest_and_the_plain_estimate_reached_out_of_sa
     assert "--from 2005-01-03 --to 2006-12-29 --horizon 21" in report["training"]["command"]
 
 
+@pytest.mark.long
 def test_people_read_a_table_and_a_verdict(tmp_path: Path) -> None:
     process = models(tmp_path, "train-correlation", "--out", "mine", *SHORT)
     assert process.returncode == 0, process.stderr
@@ -63,6 +64,7 @@ def test_people_read_a_table_and_a_verdict(tmp_path: Path) -> None:
     assert "Traceback" not in process.stderr
 
 
+@pytest.mark.long
 def test_an_artifact_says_what_it_is_and_that_it_is_whole(training: tuple[Path, Any]) -> None:
     folder, report = training
     info = answer(models(folder, "info", "mine", "--json"))

@@ -140,6 +140,7 @@ def test_a_split_that_no_action_announces_stops_training_and_evaluation_until_it
         assert quantd(place, *evaluation, "--actions", "known.csv")[0] == 0
 
 
+@pytest.mark.long
 def test_what_is_evaluated_is_what_the_card_says_and_what_it_knew_is_counted(
     place: Path, outputs: tuple[str, str]
 ) -> None:
@@ -154,6 +155,7 @@ def test_what_is_evaluated_is_what_the_card_says_and_what_it_knew_is_counted(
     assert "31 of 62 sessions lie inside the policy's training window" in out
 
 
+@pytest.mark.long
 @pytest.mark.requirement("F-17")
 def test_the_record_the_card_and_an_evaluation_have_sortino_and_calmar_beside_sharpe(
     place: Path, outputs: tuple[str, str]
