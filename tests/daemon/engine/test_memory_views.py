@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
 from tests.support.eventful_year import Year
 from tests.support.reachable import CONTAINERS, LEAVES, buffered, fields, things, within
@@ -74,6 +75,7 @@ class Pairs:
         return {pair: moment for pair, moment in self.apart.items() if pair in self.shared}
 
 
+@pytest.mark.long
 def test_each_view_of_memory_has_that_of_the_array_which_its_owner_has_now() -> None:
     year, view_pairs = Year(), Pairs()
     for number, moment in enumerate(year.moments()):

@@ -4,6 +4,7 @@ import asyncio
 from types import SimpleNamespace
 
 import msgspec
+import pytest
 
 from quantd.daemon.runtime.journal import Journal
 from quantd.research.jobs.parity_check import ParityCheck
@@ -21,6 +22,7 @@ def folded(folder, run, day):
     return asyncio.run(check._replay_text(day)), alerts
 
 
+@pytest.mark.long
 def test_a_planted_difference_is_an_alert_that_names_its_first_step(tmp_path, monkeypatch):
     taken, planted = Journal.taken, []
 
@@ -45,6 +47,7 @@ def test_a_planted_difference_is_an_alert_that_names_its_first_step(tmp_path, mo
     assert alerts == [f"parity of 2019-03-29: {result}; quantd replay {run} --uncompiled"]
 
 
+@pytest.mark.long
 def test_a_day_begins_at_the_newest_snapshot_before_it_and_raises_nothing(tmp_path, monkeypatch):
     write(tmp_path)
     monkeypatch.setattr("quantd.research.runs.backtest.KEEP_STEPS", 50)

@@ -4,6 +4,8 @@ import asyncio
 import time
 from pathlib import Path
 
+import pytest
+
 from quantd.daemon.jobs.risk_reports import Reporter
 from quantd.daemon.jobs.runner import Jobs
 from quantd.daemon.views.report.contents import Report, Standing
@@ -20,6 +22,7 @@ class Slow(Reporter):
         return super().report(job, standing)
 
 
+@pytest.mark.long
 async def test_a_run_that_ends_while_a_report_is_written_still_writes_the_others(tmp_path: Path) -> None:
     kit = Kit(tmp_path, world())
     work = Slow(kit.service, tmp_path, tmp_path, "").work

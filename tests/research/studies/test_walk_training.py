@@ -117,7 +117,7 @@ def test_a_kill_before_the_end_of_a_refit_counts_no_second_look_at_its_test_part
     assert (place / "artifact" / MANIFEST).read_bytes() == before
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "text"),
     [

@@ -4,6 +4,8 @@ import stat
 import subprocess
 import sys
 
+import pytest
+
 from quantd.daemon.access.api_token import tighten
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import environment, quantd, write
@@ -51,6 +53,7 @@ def test_the_files_that_name_the_daemon_are_its_owners_alone(live):
         assert (folder / "state" / name).stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.long
 def test_a_run_without_a_compiled_engine_logs_why(tmp_path):
     write(with_calendar(tmp_path))
     commands = ("run --quiet",)
