@@ -218,8 +218,11 @@ class Keys:
             return Became("unknown", text=UNRECORDED)
         return became
 
-    def close(self) -> None:
-        """Close the file of keys.
+    async def close(self) -> None:
+        """Close the file of keys after the work on it that has begun.
+
+        A thread whose connection is closed while it uses it crashes the process. So the file stays open where a disk
+        does not answer within HALT_S seconds; the process ends soon.
 
         Write the mark file unless the key of a halt of this process is missing in the file. The mark is the instant in
         ns UTC since which the key of every halt is known, 0 where all are known.
@@ -231,9 +234,11 @@ class Keys:
             with contextlib.suppress(OSError):
                 write_whole(self._mark, f"{since_ns}\n".encode(), 0o600)
         self._marks = False
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HALT_S), self._turn:
+                if self._database is not None:
+                    self._database.close()
+                    self._database = None
 
     def _unmarked(self) -> int | None:
         """The instant in the mark file of the earlier process; None without a mark.

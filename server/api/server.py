@@ -220,8 +220,8 @@ class Api:
                 async with asyncio.timeout(STOP_S):
                     await self._runner.cleanup()
         await self._open.end(STOP_S)  # before the keys are closed: unfinished requests still record their answers
-        self._keys.close()
-        self._guard.sessions.close()
+        await self._keys.close()
+        await self._guard.sessions.close()
         self._server = self._runner = None
 
     def _refusal_of_posts(self) -> str:

@@ -13,6 +13,7 @@ Rejected: a JSON file. A kill while it is written would sign everybody out.
 """
 
 import asyncio
+import contextlib
 import hmac
 import os
 import secrets
@@ -113,10 +114,16 @@ class Sessions:
         """Whether a code belongs to a link that is neither used nor expired; the code is void afterwards."""
         return self._links.pop(_digest(code), 0.0) > time.monotonic()
 
-    def close(self) -> None:
-        """Closes the file of sessions."""
+    async def close(self) -> None:
+        """Closes the file of sessions after the writing that has begun.
+
+        A thread whose connection is closed while it uses it crashes the process. So the file stays open where a disk
+        does not answer within DISK_S seconds; the process ends soon.
+        """
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DISK_S), self._writing:
+                    self._file.close()
 
     async def _store(self) -> None:
         """Writes the open sessions in a thread.

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,34 @@ async def test_a_halt_that_a_slow_disk_delays_is_carried_out_once_and_its_key_ha
     status, _, replayed = await post(world, "commands", {"command": "halt"}, "slow")
     assert (status, replayed) == (200, "true")
     assert len(journalled(world, Operator)) == 1
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+async def test_the_file_is_not_closed_while_a_thread_works_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_time: bool
+) -> None:
+    """A connection that is closed while a thread uses it crashes the process."""
+    monkeypatch.setattr(idempotency, "HALT_S", 30.0 if in_time else 0.1)
+    keys, begun, disk = idempotency.Keys(tmp_path), threading.Event(), threading.Event()
+
+    def work() -> tuple[int]:
+        database = keys._opened()
+        begun.set()
+        disk.wait(30)
+        row: tuple[int] = database.execute("SELECT 7").fetchone()
+        return row
+
+    working = keys._start_work(work)
+    await asyncio.to_thread(begun.wait, 30)
+    closing = asyncio.ensure_future(keys.close())
+    if in_time:
+        await asyncio.sleep(0.05)
+        assert not closing.done()
+        disk.set()
+    await closing
+    assert (keys._database is None) is in_time
+    disk.set()
+    assert await working == (7,)
 
 
 KILLED = """

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sqlite3
 import stat
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -160,14 +161,14 @@ async def test_sessions_are_bounded_for_each_token_and_expired_ones_are_dropped(
         await stored.begin(desk)
     await stored.begin(token("other"))
     assert len(stored) == MOST_OF_TOKEN + 1
-    stored.close()
+    await stored.close()
     again = Sessions(tmp_path)
     assert len(again) == MOST_OF_TOKEN + 1
     now = sessions.time.time()
     monkeypatch.setattr(sessions.time, "time", lambda: now + sessions.SESSION_S + 1.0)
     await again.begin(desk)
     assert len(again) == 1
-    again.close()
+    await again.close()
 
 
 def test_the_owners_token_has_the_same_digest_at_each_start_and_another_one_for_another_secret(tmp_path: Path) -> None:
@@ -179,3 +180,34 @@ def test_the_owners_token_has_the_same_digest_at_each_start_and_another_one_for_
     assert first is not None
     assert first.matches(b"one secret")
     assert [owner.digest == first.digest for owner in (again, other) if owner is not None] == [True, False]
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+async def test_the_file_is_not_closed_while_a_thread_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_time: bool
+) -> None:
+    """A connection that is closed while a thread uses it crashes the process."""
+    monkeypatch.setattr(sessions, "DISK_S", 30.0 if in_time else 0.1)
+    kept, begun, disk = Sessions(tmp_path), threading.Event(), threading.Event()
+    file = kept._file
+    assert file is not None
+    write = file.write
+
+    def slow_write(rows: dict[bytes, sessions.Session]) -> None:
+        file._opened()
+        begun.set()
+        disk.wait(30)
+        write(rows)
+
+    monkeypatch.setattr(file, "write", slow_write)
+    storing = asyncio.ensure_future(kept._store())
+    await asyncio.to_thread(begun.wait, 30)
+    closing = asyncio.ensure_future(kept.close())
+    if in_time:
+        await asyncio.sleep(0.05)
+        assert not closing.done()
+        disk.set()
+    await closing
+    assert (file._database is None) is in_time
+    disk.set()
+    await storing

@@ -5,6 +5,7 @@ import contextlib
 import re
 import sqlite3
 from collections.abc import AsyncIterator
+from unittest.mock import AsyncMock
 
 import pytest
 import pytest_asyncio
@@ -353,7 +354,7 @@ async def test_a_halt_that_a_killed_daemon_may_have_obeyed_is_not_denied(
     async with staged(shared, browser) as stage:
         page = stage.page
         await expect(page.locator("header .link")).to_have_text("link up")
-        monkeypatch.setattr(shared.api._keys, "close", lambda: None)
+        monkeypatch.setattr(shared.api._keys, "close", AsyncMock())
         await shared.api.stop()
         await page.keyboard.press("h")
         await page.keyboard.press("Enter")

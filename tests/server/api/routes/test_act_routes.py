@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -52,7 +53,7 @@ async def killed(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def ended(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """An end at which the daemon wrote nothing about its keys."""
-    monkeypatch.setattr(world.api._keys, "close", lambda: None)
+    monkeypatch.setattr(world.api._keys, "close", AsyncMock())
     await world.api.stop()
 
 
