@@ -53,6 +53,7 @@ from quantd.daemon.runtime.step_folds import opened
 from quantd.daemon.runtime.trace import Measurements, Trace
 from quantd.daemon.runtime.version import code_version
 from quantd.regular_file import create_empty
+from quantd.trading.display_text import one_line
 from quantd.trading.effects import Ask, Effect, Publish, Switched
 from quantd.trading.events import Condition, Decided, Event, Operator, Stopping
 from quantd.trading.exit_codes import TRY_LATER, ExplainedError
@@ -116,9 +117,9 @@ def reason_of(error: BaseException) -> str:
 
     The exception's type stands before the text, unless the exception is quantd's own: then the text says all.
     """
-    text = " ".join(str(error).split())
+    text = one_line(error, 400)
     if text and type(error).__module__.startswith("quantd."):
-        return text[:400]
+        return text
     return f"{type(error).__name__}: {text}"[:400]
 
 

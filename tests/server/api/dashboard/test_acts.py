@@ -5,7 +5,6 @@ import contextlib
 import re
 import sqlite3
 from collections.abc import AsyncIterator
-from unittest.mock import AsyncMock
 
 import pytest
 import pytest_asyncio
@@ -351,10 +350,13 @@ async def test_a_halt_that_a_killed_daemon_may_have_obeyed_is_not_denied(
     shared: World, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A killed daemon may have obeyed a halt whose key its disk did not take; an order without a key did nothing."""
+
+    async def unmarked() -> None: ...
+
     async with staged(shared, browser) as stage:
         page = stage.page
         await expect(page.locator("header .link")).to_have_text("link up")
-        monkeypatch.setattr(shared.api._keys, "close", AsyncMock())
+        monkeypatch.setattr(shared.api._keys, "close", unmarked)
         await shared.api.stop()
         await page.keyboard.press("h")
         await page.keyboard.press("Enter")
