@@ -117,7 +117,6 @@ class Listener(socket.socket):
 
     @property
     def taken(self) -> int:
-        """The number of open connections."""
         return len(self.connections)
 
     def listen(self, backlog: int = WAITING, /) -> None:

@@ -42,7 +42,6 @@ class SessionTables(Struct, frozen=True, kw_only=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every calendar name that the library has."""
         return (*self.calendars, *self.aliases, *self.others)
 
     def resolved(self, name: str) -> str | None:
@@ -111,5 +110,4 @@ def _decoded(table: bytes) -> Table:
 
 @cache
 def tables(path: Path = FILE) -> SessionTables:
-    """Return the calendar tables of a file, which is read once."""
     return msgspec.msgpack.decode(path.read_bytes(), type=SessionTables)

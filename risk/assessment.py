@@ -239,7 +239,6 @@ class Panel:
 
     @cached_property
     def components(self) -> Components:
-        """The principal components of the returns."""
         return components_of(self.returns, self.cov)
 
     def filtered(self, decay: float) -> Floats:

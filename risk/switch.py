@@ -38,11 +38,9 @@ class FrozenSwitch(Struct, frozen=True):
 
     @classmethod
     def of(cls, switch: Switch) -> "FrozenSwitch":
-        """Return the values of a trading switch for a snapshot."""
         return cls(*(getattr(switch, name) for name in cls.__struct_fields__))
 
     def thaw(self) -> Switch:
-        """Return a new trading switch with these values."""
         switch = Switch()
         for name in self.__struct_fields__:
             setattr(switch, name, getattr(self, name))

@@ -264,7 +264,6 @@ def is_address(url: str) -> bool:
 
 
 def _address(url: str) -> Address:
-    """The address of a URL."""
     parsed_url = URL(url)
     assert parsed_url.host is not None
     assert parsed_url.port is not None

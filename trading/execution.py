@@ -204,7 +204,6 @@ def interest_micro(cash_micro: int, rate_annual: int, days: int) -> int:
 
 
 def truncate(value: int, numerator: int, denominator: int) -> int:
-    """Return value x numerator / denominator, truncated towards zero."""
     magnitude = abs(value) * numerator // denominator
     return magnitude if value >= 0 else -magnitude
 

@@ -202,12 +202,10 @@ class Universe(Struct, frozen=True, dict=True):
 
     @cached_property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols by column."""
         return tuple(i.symbol for i in self.instruments)
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """Symbol -> column."""
         return {s: k for k, s in enumerate(self.symbols)}
 
     @cached_property

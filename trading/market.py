@@ -117,7 +117,6 @@ class MarketSlice:
 
     @property
     def full(self) -> bool:
-        """Whether every symbol has a bar."""
         return self.block.full[self.row]
 
     @property

@@ -29,7 +29,6 @@ class WorkingOrder(Struct, frozen=True):
 
     @property
     def left(self) -> Decimal:
-        """The unfilled quantity of the order."""
         return self.qty - self.filled
 
 

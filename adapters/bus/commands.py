@@ -211,5 +211,4 @@ class Taken(Struct):
         return self
 
     def take(self, command: BusCommand) -> None:
-        """Record an accepted command."""
         self.ids[command.id] = command.expires

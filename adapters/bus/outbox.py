@@ -46,9 +46,7 @@ class StoredMessage(Protocol):
     """An alert in the store: its JSON body, and the number of alerts merged into it."""
 
     @property
-    def body(self) -> str:
-        """The JSON of the alert."""
-        ...
+    def body(self) -> str: ...
 
     @property
     def merged(self) -> int:
@@ -63,13 +61,9 @@ class MessageStore(Protocol):
         """Return the oldest stored messages, at most `limit`."""
         ...
 
-    def acknowledge(self, keys: Sequence[tuple[str, int, int]]) -> object:
-        """Delete delivered messages."""
-        ...
+    def acknowledge(self, keys: Sequence[tuple[str, int, int]]) -> object: ...
 
-    def waiting(self) -> int:
-        """Return the number of messages stored in the outbox."""
-        ...
+    def waiting(self) -> int: ...
 
     def dropped(self) -> int:
         """Return the number of messages that a full store dropped in this process."""
@@ -88,7 +82,6 @@ class StoredAlerts:
         return [self._composer.stored(m.body, m.merged) for m in self._store.pending(limit)]
 
     def acknowledge(self, ids: Sequence[str]) -> None:
-        """Delete the alerts with these message ids from the store, durably."""
         keys = [(run, int(sequence), int(k)) for run, sequence, k in (id.rsplit("-", 2) for id in ids)]
         self._store.acknowledge(keys)
 

@@ -31,5 +31,4 @@ def escaped_level(text: str) -> str:
 
 
 def root(prefix: str, name: str) -> str:
-    """Return the root topic of one instance, such as quantd/paper."""
     return f"{checked_prefix(prefix)}/{checked_level(name, '[quantd] name')}"

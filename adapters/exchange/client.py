@@ -162,7 +162,6 @@ async def hang_up(exchange: Exchange) -> None:
 
 
 async def leave(exchange: Exchange) -> None:
-    """Close all connections of an exchange."""
     await hang_up(exchange)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(HANG_UP_S):

@@ -35,5 +35,4 @@ class SecretAddress:
             raise SinkError(f"the receiver answers {answer.status}", wait_s, refused=answer.refused)
 
     async def close(self) -> None:
-        """Close the HTTP session."""
         await self._http.close()

@@ -48,7 +48,6 @@ class Selection(Struct, frozen=True):
             raise ValueError('levels has no CRITICAL, which is always sent; add "CRITICAL"')
 
     def has(self, level: str, kind: str) -> bool:
-        """Whether the sink receives an alert of this level and kind."""
         return level in self.levels and (not self.kinds or kind in self.kinds)
 
 
@@ -59,7 +58,6 @@ def divided(table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def selection_of(table: Mapping[str, Any]) -> Selection:
-    """Return the Selection in a valid configuration table of a sink."""
     return msgspec.convert(divided(table)[0], Selection)
 
 
@@ -74,9 +72,7 @@ class OpenSink(Protocol):
         one.
         """
 
-    async def close(self) -> None:
-        """Close the connections to the receiver."""
-        ...
+    async def close(self) -> None: ...
 
 
 class Counts(Struct):

@@ -220,7 +220,6 @@ def configure(db: Any, *, read_only: bool = False) -> None:
 
 
 def insert(driver: Queries, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Insert rows with as few statements as the driver permits."""
     head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
     row_marks = f"({', '.join('?' * len(columns))})"
     start = 0

@@ -68,7 +68,6 @@ class StateLock:
 
     @property
     def held(self) -> bool:
-        """Whether this process has the lock."""
         return self._fd >= 0
 
 

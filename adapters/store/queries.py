@@ -227,7 +227,6 @@ class Reader:
         return _page(list(map(_alert, rows)), rows, limit)
 
     def alert_total(self, *, since: int = 0, until: int = END, search: str = "") -> int:
-        """Return the number of alerts."""
         query = columns_of(func.count()).where(col(AlertRow.run) == self.run.run, *alerts_with(since, until, search))
         with failures("reading the store"), self._engine.connect() as db:
             return int(db.execute(query).scalar_one())
@@ -315,7 +314,6 @@ class Reader:
         return [RiskPoint(r.ts, r.kind, _measures.decode(r.measures)) for r in rows]
 
     def capital(self, *, since: int = 0) -> list[Reallocated]:
-        """Return the moves of capital between agents."""
         return self._house_records("capital", Reallocated, since)
 
     def promotions(self, *, since: int = 0) -> list[Promotion]:

@@ -21,7 +21,6 @@ SECRET: Final = "mqtt_command_key"
 
 
 def unenforced(config: Config) -> Sequence[Mistake]:
-    """Return the mistakes about access over the network and about certificates."""
     return [*_reachable(config), *_reachable_bus(config), *_certificates(config)]
 
 

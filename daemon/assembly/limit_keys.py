@@ -20,7 +20,6 @@ LOOSER: Final[dict[Any, Looser]] = {lower: "higher", higher: "lower", together: 
 
 @cache
 def limit_keys() -> tuple[LimitKey, ...]:
-    """Return a configuration key for each limit that config.toml may set."""
     types, defaults = get_type_hints(Limits), Limits()
     return tuple(
         _key(limit, types.get(key, float), getattr(defaults, key, None))

@@ -109,7 +109,6 @@ def named(config: Config, path: str, version: str = "", beside: str = "") -> str
 
 
 def _shipped() -> list[str]:
-    """Return the names of the models that are shipped with quantd."""
     return sorted(entry.name for entry in bundled.SHIPPED.iterdir() if entry.is_dir())
 
 

@@ -97,9 +97,7 @@ class Page(Protocol):
 
     url: str
 
-    def link(self) -> str:
-        """Make a one-time link to the web page of the API."""
-        ...
+    def link(self) -> str: ...
 
 
 @dataclass(slots=True)

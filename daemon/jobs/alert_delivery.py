@@ -182,7 +182,6 @@ class Delivery:
             await self._pause(refused_remain)
 
     async def close(self) -> None:
-        """Close the sink."""
         await self._sink.close()
 
     async def _deliver(self) -> bool:
@@ -247,7 +246,6 @@ class Delivery:
         )
 
     async def _remove(self, keys: Sequence[Key]) -> None:
-        """Remove alerts from the delivery queue of the store."""
         await asyncio.to_thread(self._service.store.acknowledge, keys, self.kind)
         self._counts.depth -= len(keys)
 
@@ -316,7 +314,6 @@ class Delivery:
                 await self._count()
 
     async def _count(self) -> None:
-        """Read the number of queued alerts during a pause of deliveries."""
         self._queued = False
         with suppress(StoreError):
             self._counts.depth = await asyncio.to_thread(self._service.store.waiting, self.kind)

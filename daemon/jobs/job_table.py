@@ -31,7 +31,6 @@ def duration_text(seconds: float) -> str:
 
 
 def jobs_table() -> str:
-    """The table of jobs of the documentation, in Markdown."""
     lines = [
         "| job | what it does | runs in | time limit | attempts, pause | alert | repeated |",
         "|---|---|---|---|---|---|---|",

@@ -99,7 +99,6 @@ class Jobs:
         service.subscribers.append(self._take)
 
     def _take(self, steps: Sequence[Step]) -> None:
-        """Record the jobs that are due in committed steps."""
         for event, _ in steps:
             if type(event) is Tick and event.jobs:
                 self.due.update((job, event.ts) for job in event.jobs if job in self._work)

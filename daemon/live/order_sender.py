@@ -145,7 +145,6 @@ class Sender:
 
     @property
     def sending(self) -> bool:
-        """Whether an order is on its way to the venue."""
         return bool(self._sending)
 
     async def idle(self) -> None:

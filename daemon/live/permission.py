@@ -44,7 +44,6 @@ class Finding(Struct, frozen=True):
     content: str = ""
 
     def signed(self) -> "Finding":
-        """Return the finding with the digest of its content."""
         return msgspec.structs.replace(self, content=self._content())
 
     def whole(self) -> bool:

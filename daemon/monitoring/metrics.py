@@ -378,7 +378,6 @@ class Metrics:
         self.set("switch_state", 0, "house")
 
     def set(self, gauge: str, value: float | None, *labels: str) -> None:
-        """Sets a gauge."""
         if value is not None:
             self._gauges[gauge].labels(self._name, *self._bounded(GAUGES[gauge], labels)).set(value)
 
@@ -396,7 +395,6 @@ class Metrics:
         self._totals[key] = total
 
     def observe(self, histogram: str, value: float, *labels: str) -> None:
-        """Adds a value to a histogram."""
         self._histograms[histogram].labels(self._name, *self._bounded(HISTOGRAMS[histogram], labels)).observe(value)
 
     def render(self) -> tuple[bytes, str]:

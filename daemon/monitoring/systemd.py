@@ -26,7 +26,6 @@ def tell_status(text: str) -> None:
 
 
 def stopping() -> None:
-    """Notifies systemd that the stop has begun."""
     _notify("STOPPING=1")
 
 

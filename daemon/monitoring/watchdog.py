@@ -316,7 +316,6 @@ class Sentry:
             self._beats.write(b".")
 
     def close(self) -> None:
-        """Ends the sentry process when the daemon stops cleanly."""
         with suppress(OSError):
             self._beats.close()
         self._process.wait()

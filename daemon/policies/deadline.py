@@ -48,7 +48,6 @@ class Isolated(Protocol):
 
 
 def isolated(policy: Policy) -> list[Isolated]:
-    """The processes of a policy, each once."""
     processes: dict[int, Isolated] = {}
     for leaf in leaves(policy):
         if isinstance(leaf, Worker):
@@ -99,7 +98,6 @@ class Deadline:
 
     @property
     def workers(self) -> list[Isolated]:
-        """The processes of all policies."""
         return [process for _, processes in self._processes_by_seat.values() for process in processes]
 
     def close(self, *, keep: bool = False) -> None:

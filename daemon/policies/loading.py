@@ -168,12 +168,10 @@ class Inner:
 
     @property
     def inside(self) -> tuple[Policy, ...]:
-        """The policy inside this wrapper, whose answers are checked."""
         return (self.policy,)
 
     @property
     def lookback(self) -> int:
-        """The lookback of the checked policy, in samples."""
         return self.policy.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:

@@ -144,7 +144,6 @@ def configured_as(agent: Agent) -> str:
 
 
 def as_loaded(agents: Iterable[Agent], loaded: Mapping[str, ModelLoaded]) -> list[Agent]:
-    """The agents with the names of their loaded artifacts as policies."""
     return [
         agent.model_copy(update={"policy": loaded[agent.name].path}) if agent.name in loaded else agent
         for agent in agents

@@ -50,7 +50,6 @@ class NotAccepted(ExplainedError):
 
 
 def hash_of(table: str) -> str:
-    """Return the hex hash of a table of faults."""
     return blake2b(table.encode(), digest_size=16).hexdigest()
 
 
@@ -97,7 +96,6 @@ def unaccepted(parts: Parts, folder: Path) -> str:
 
 
 def alert_of(table: str, now: int) -> Condition:
-    """The event of the CRITICAL alert about unaccepted prices."""
     text = (
         "the prices of this run have faults that would stop a new run. This run goes on with the bars of its record. "
         "Correct the prices, or accept them: "

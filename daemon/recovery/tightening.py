@@ -40,7 +40,6 @@ def last_live(store: "Store", run: str) -> Named | None:
 
 
 def limits_of(state: State) -> Named:
-    """The limits in force of a state, by name."""
     return limits_from(in_force(state.rules)), [agent.name for agent in state.rules.agents]
 
 

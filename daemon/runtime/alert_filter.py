@@ -53,7 +53,6 @@ class AlertFilter:
         return published_rows
 
     def passes(self, level: str, kind: str) -> bool:
-        """Whether an alert is published now."""
         if level == "CRITICAL":
             return True
         if level in self._levels and not self._is_quiet(level) and self._below_rate(f"{level}/{kind}"):

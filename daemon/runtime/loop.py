@@ -285,7 +285,6 @@ class Shell:
         self.digest.settle(parts.ts)
 
     def follow(self, events: Sequence[Event]) -> None:
-        """Step events, and the events that follow from them."""
         self.settle()
         self._follow(deque(events))
 

@@ -30,7 +30,6 @@ class Rows(Struct, frozen=True):
 
     @property
     def sample(self) -> int:
-        """The number of the sample at which the basket was planned."""
         return self.basket.sample
 
     @property

@@ -167,7 +167,6 @@ class Ring(Generic[Row]):
 
 
 def allocations(page: Page[Decision]) -> Page[Allocation]:
-    """The allocations of a page of plans."""
     return Page([allocation(decision.plan) for decision in page.rows], page.keys, page.more)
 
 

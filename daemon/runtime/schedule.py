@@ -194,7 +194,6 @@ def moved_from(schedule: Schedule, sessions: Mapping[str, Sessions], ts: int) ->
 
 
 def zone_of(schedule: Schedule, sessions: Mapping[str, Sessions]) -> ZoneInfo:
-    """The time zone of a schedule."""
     return ZoneInfo(schedule.timezone or sessions[schedule.calendar].zone)
 
 

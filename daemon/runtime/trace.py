@@ -68,7 +68,6 @@ class Trace:
         }
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Add one step of the run to the trace."""
         if debug := _plain.isEnabledFor(DEBUG):
             self._log_event(event)
         for effect in effects:

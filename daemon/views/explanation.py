@@ -86,7 +86,6 @@ def exits_of(reader: Reader, plan: Planned, column: int, names: Sequence[str], s
 
 
 def exit_lines(exits: Sequence[ExitPart]) -> list[str]:
-    """One line of text for each exit."""
     return [
         f"working stop order of {part.agent} at the venue, {part.kind.replace('_', ' ')}: level {part.level}, "
         f"entry price {part.entry}, sent at mark {part.mark}; its fills close the position"
@@ -294,7 +293,6 @@ def explain(subject: Found, judge: Judge | None = None, slices: Slices | None = 
 def _shortfalls(
     reader: Reader, decision: Decision, order: Order | None, column: int, slices: Slices | None
 ) -> tuple[Costed | None, Costed | None]:
-    """The shortfall of an order, and of its parent order."""
     if order is None or reader.records is None:
         return None, None
     plan = decision.plan

@@ -8,7 +8,6 @@ from quantd.trading.display_text import figure, local
 
 
 def why_lines(e: Explanation) -> list[str]:
-    """An explanation as text."""
     lines = [_headline(e)]
     house = _book_name(e)
     if e.simulated:

@@ -93,7 +93,6 @@ def row(
 
 
 def in_order(keys: Iterable[str]) -> list[str]:
-    """Keys of limits in display order."""
     return sorted(keys, key=lambda key: (_ORDER.get(key.partition(".")[0], len(_ORDER)), key))
 
 

@@ -114,7 +114,6 @@ def _finite_or_none(value: float) -> float | None:
 
 
 def input_lines(agent: str, learned: Sequence[Inputs], symbol: str) -> list[str]:
-    """The learned parts of an agent as text."""
     return [line for inputs in learned for line in _lines(agent, inputs, symbol)]
 
 

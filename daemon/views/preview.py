@@ -257,7 +257,6 @@ Rows = list[tuple[int, int, int, int]]
 def _immediate_orders(
     plans: dict[tuple[int, int], Planned], baskets: Sequence[OrderBasket]
 ) -> list[tuple[Planned, Rows, str]]:
-    """Orders of the previewed round that would be sent at once."""
     return [
         (
             plans[basket.sample, basket.n],

@@ -348,7 +348,6 @@ class Totals(Shortfalls):
 
 
 def fold(universe: Universe, entries: Iterable[Entry], slices: Slices | None = None) -> Shortfalls:
-    """The implementation shortfalls of consecutive entries of a journal."""
     journal_shortfalls = Shortfalls(universe, slices)
     for entry in entries:
         journal_shortfalls.add(entry)
@@ -436,7 +435,6 @@ def costed(
 
 
 def _costed(what: str, order: _Order | _Parent, pieces: Iterable[Piece], cost: Shortfall, note: str) -> Costed:
-    """The shortfall of an order or a parent order as text."""
     filled_lots = abs(sum(piece.lots for piece in pieces))
     filled, unfilled = (quantity_text(lots, order.lot_nano) for lots in (filled_lots, abs(order.lots) - filled_lots))
     return costed(what, order.style, cost, note, filled, unfilled, price_text(order.decision_nano))

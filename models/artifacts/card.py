@@ -373,7 +373,6 @@ def agreement(manifest: AgentManifest) -> list[str]:
 
 
 def forest_card(manifest: ForestManifest) -> str:
-    """Return the card of a forest in Markdown."""
     training, forest = manifest.training, manifest.forest
     lines = [
         f"# {manifest.name}",
@@ -434,7 +433,6 @@ def _comparison_row(comparison: Comparison, label: str = "") -> str:
 
 
 def ensemble_card(manifest: EnsembleManifest, algorithms: Sequence[str]) -> str:
-    """Return the card of an ensemble in Markdown."""
     lines = [
         f"# {manifest.name}",
         "",

@@ -46,7 +46,6 @@ class Processor(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The record in one line."""
         libraries = (
             ("NumPy", self.numpy), ("OpenBLAS", self.blas), ("PyTorch", self.torch), ("ONNX Runtime", self.onnxruntime),
         )  # fmt: skip

@@ -78,9 +78,7 @@ class Checked(Protocol):
     """A checked artifact in memory."""
 
     @property
-    def folder(self) -> Path:
-        """The folder from which the artifact was read."""
-        ...
+    def folder(self) -> Path: ...
 
     @property
     def manifest(self) -> Manifest:
@@ -92,9 +90,7 @@ class Trained(Policy, Protocol):
     """The policy of an artifact."""
 
     @property
-    def artifacts(self) -> Sequence[Checked]:
-        """The artifacts that the policy has loaded."""
-        ...
+    def artifacts(self) -> Sequence[Checked]: ...
 
     @property
     def digest(self) -> str:

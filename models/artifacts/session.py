@@ -12,9 +12,7 @@ class Port(Protocol):
     """An input or output of a graph; a variable size has a name in `shape`."""
 
     @property
-    def name(self) -> str:
-        """The name in the graph."""
-        ...
+    def name(self) -> str: ...
 
     @property
     def shape(self) -> Sequence[int | str | None]:

@@ -81,12 +81,10 @@ class LearnedAllocation:
 
     @property
     def artifacts(self) -> tuple[ForestArtifact, ...]:
-        """The loaded artifacts."""
         return tuple(forest.artifact for forest in self.forests.values())
 
     @property
     def sessions(self) -> tuple[Session, ...]:
-        """The open graphs."""
         return tuple(forest.session for forest in self.forests.values())
 
     @property

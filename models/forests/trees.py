@@ -55,7 +55,6 @@ class Trees(Struct, frozen=True):
     leaves: NDArray[np.float32]
 
     def depth(self) -> int:
-        """Return the number of splits of the deepest tree."""
         depth_below = np.ones(len(self.feature), dtype=np.int64)
         for node in range(len(depth_below) - 1, -1, -1):  # children come after their parent
             yes = 0 if self.yes_leaf[node] else depth_below[self.yes[node]]

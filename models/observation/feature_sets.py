@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 
 def macro_of(spec: "FeatureSpec") -> tuple[str, ...]:
-    """Return the names of the macro series that the features need."""
     return tuple(sorted(spec.needs - {"benchmark", *(feature.series_input for feature in spec.features)}))
 
 

@@ -71,12 +71,10 @@ class SightSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def macro(self) -> tuple[str, ...]:
-        """Names of the macro series that the observation reads."""
         return macro_of(self.declared) if self.columns else ()
 
     @property
     def series(self) -> tuple[str, ...]:
-        """Names of the series per symbol that the observation reads."""
         return series_of(self.declared) if self.columns else ()
 
     @property

@@ -338,7 +338,6 @@ class BookHistoryLog:
         self._act(action)
 
     def _set_mark(self, symbol: int, nano: int) -> None:
-        """Set the mark of one symbol."""
         self._marks_nano = self._marks_nano.copy()  # stored samples have the earlier array
         self._marks_nano[symbol] = nano
 

@@ -77,7 +77,6 @@ class Breakdown(Struct, frozen=True):
 
 
 def _decision_and_execution(attribution: Breakdown) -> tuple[str, str]:
-    """Return the contributions of decisions and of execution as text."""
     return f"decisions {percent(attribution.decision)}", f"execution {percent(attribution.execution)}"
 
 
@@ -149,5 +148,4 @@ def _totals(indices: Ints, values: Floats, count: int) -> Floats:
 
 
 def _table(names: Iterable[str], values: Floats) -> Table:
-    """Return the values by name."""
     return dict(zip(names, values.tolist(), strict=True))

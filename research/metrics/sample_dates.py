@@ -222,7 +222,6 @@ def _within_days(stamps: Ints, gaps: NDArray[np.float64], median_gap: float) -> 
 
 
 def _at_weekend(days: Ints) -> NDArray[np.bool_]:
-    """Return True for each day number on a Saturday or Sunday."""
     return np.isin((days + SUNDAY_OFFSET) % 7, (0, 6))
 
 

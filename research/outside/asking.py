@@ -56,7 +56,6 @@ class Budget:
     stored: int = 0
 
     def text(self) -> str:
-        """The number of questions asked, as text for a message."""
         word = "question" if self.asked == 1 else "questions"
         return f"{self.asked:,} {word} answered, {self.stored:,} answers taken from the store"
 

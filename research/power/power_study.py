@@ -94,7 +94,6 @@ class Field:
         )
 
     def _equal_weight(self, cost_bp: float) -> Grown:
-        """Trade equal weight on the test part."""
         panel, splits = self.panel, self.plan.splits
         train, test = (part.rows(panel.day_ns) for part in (splits.train, splits.test))
         return run_rules(panel, test, train, np.zeros_like(panel.open), self.costing(cost_bp).market, [Rule()])[0]

@@ -99,7 +99,6 @@ class Walked(Struct, frozen=True):
 
     @property
     def learned(self) -> tuple[WalkedYear, ...]:
-        """The records of trained accounts."""
         return tuple(record for record in self.records if record.seed > 0)
 
     def excess(self, account: str) -> dict[int, dict[int, Floats]]:

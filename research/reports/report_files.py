@@ -26,7 +26,6 @@ class UnknownSuffix(ExplainedError, ValueError):
 
 
 def json_text(report: BacktestReport) -> str:
-    """Return the whole report as JSON."""
     return msgspec.json.format(msgspec.json.encode(report), indent=1).decode() + "\n"
 
 

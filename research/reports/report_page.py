@@ -12,7 +12,6 @@ from quantd.research.reports.report_contents import BacktestReport
 
 
 def page(report: BacktestReport) -> str:
-    """Return the report as one HTML document."""
     h, charts = report.header, charts_of(report)
     parts = (top(report), *(section.html(report, charts) for section in SECTIONS))
     return chart_document(f"Backtest of {h.name}, {h.first} to {h.last}", "\n".join(parts), charts)

@@ -116,7 +116,6 @@ def _suspends(effect: Effect) -> bool:
 
 
 def date_of(ask: Ask) -> str:
-    """Return the session date of a question."""
     return session_text(ask.view.time)
 
 

@@ -213,7 +213,6 @@ class Known:
 
     @property
     def withdrawn(self) -> int:
-        """The number of withdrawn trials."""
         return len(self.withdrawals)
 
     @property

@@ -191,7 +191,6 @@ def _without_lots(assembly: Assembly, log: Obstacles) -> Untraded:
 
 
 def _rounded_up(value: float) -> float:
-    """Return the value rounded up to two significant digits."""
     unit = 10.0 ** max(np.floor(np.log10(max(value, 1.0))) - 1, 0)
     return float(np.ceil(value / unit) * unit)
 

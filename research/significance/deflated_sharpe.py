@@ -114,7 +114,6 @@ class Spread:
         self._count, self._sum, self._squares = self._count + 1, self._sum + value, self._squares + value * value
 
     def remove(self, ratio: float) -> None:
-        """Remove a ratio that was added earlier."""
         value = round(ratio * _UNIT)
         self._count, self._sum, self._squares = self._count - 1, self._sum - value, self._squares - value * value
 

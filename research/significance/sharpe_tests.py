@@ -169,7 +169,6 @@ def _gradient(returns: Floats) -> tuple[float, float]:
 
 
 def _ratio(returns: Floats) -> float:
-    """Return the Sharpe ratio of excess returns, per sample."""
     return float(returns.mean() / returns.std(ddof=1))
 
 

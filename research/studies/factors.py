@@ -72,7 +72,6 @@ class FeatureFactor:
 
     @property
     def lookback(self) -> int:
-        """The lookback of the feature, in samples."""
         return self.policy.lookback
 
     def values(self, view: View) -> Floats:
@@ -173,7 +172,6 @@ def source_of(name: str, folder: Path, inputs: Collection[str]) -> Source:
 
 
 def require_function(name: str, policy: UserPolicy) -> None:
-    """Raise FactorError for a function that takes a memory."""
     if policy.with_memory:
         raise FactorError(f"{name} takes a memory, which a factor has not; define signal(view), with the view alone")
 

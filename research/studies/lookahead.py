@@ -308,7 +308,6 @@ def market_files(config: Config) -> set[str]:
 
 
 def earliest(changes: Iterable[Differing]) -> tuple[Differing, ...]:
-    """Return the SHOWN earliest differences, which are reported."""
     return tuple(sorted(changes, key=lambda d: d.date)[:SHOWN])
 
 

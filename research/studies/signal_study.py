@@ -332,7 +332,6 @@ def flat(studies: SignalStudies) -> list[dict[str, str | int | float | None]]:
 
 
 def quantile_head(study: SignalStudy) -> tuple[str, ...]:
-    """Return the column headings of the table of quantile returns."""
     last = study.quantiles
     names = [f"Q{k}" for k in range(1, last + 1)]
     return ("horizon", f"{names[0]} (low)", *names[1:-1], f"{names[-1]} (high)")

@@ -100,7 +100,6 @@ class PointsFile:
         return offset
 
     def add(self, point: Point) -> None:
-        """Append a finished point."""
         data = msgspec.msgpack.encode(point)
         with self._path.open("ab") as file:
             file.write(len(data).to_bytes(8, "little") + data)
@@ -127,7 +126,6 @@ class Sweep:
 
     @property
     def costs(self) -> tuple[str, ...]:
-        """The swept keys that are costs."""
         return tuple(key for key in self.keys if key in COSTS)
 
     @cached_property
@@ -137,7 +135,6 @@ class Sweep:
 
     @property
     def failure_lines(self) -> list[str]:
-        """One line for each agent whose policy failed at a point."""
         return [
             f"{', '.join(f'{key}={value}' for key, value in zip(self.keys, point.values, strict=True))}: {failure.text}"
             for point in self.points
@@ -297,7 +294,6 @@ def identity_of(base: Base, grid: Grid, market: str) -> str:
 
 
 def folder_of(state: Path, identity: str) -> Path:
-    """Return the folder of a sweep in a state folder."""
     return state / "sweeps" / identity[:12]
 
 

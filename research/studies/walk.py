@@ -102,7 +102,6 @@ def identity_of(base: Base, grid: Grid, steps: Steps, market: str) -> str:
 
 
 def folder_of(state: Path, identity: str) -> Path:
-    """Return the folder of a walk-forward in a state folder."""
     return state / "walks" / identity[:12]
 
 

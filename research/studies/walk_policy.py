@@ -48,7 +48,6 @@ class WalkedPolicy:
 
     @property
     def lookback(self) -> int:
-        """The longest lookback of the component policies, in samples."""
         return max(policy.lookback for policy in self.policies)
 
     @property

@@ -33,7 +33,6 @@ def buying_power(cap: AccountCap, limits: Limits, universe: Universe) -> list[Li
 
 
 def equity(always: object, limits: Limits, universe: Universe) -> list[Linear]:
-    """Return the limit that equity at worst prices stays positive."""
     return [Linear(1.0, held="nothing", way=1.0)]
 
 

@@ -159,7 +159,6 @@ class Scenarios:
 
     @property
     def sample(self) -> "Spread":
-        """The sample covariance of the scenarios, with cached matrices."""
         if self._sample is None:
             self._sample = Spread(self, partial(covariance, self.returns, self._sums), self._bounds.deviation)
         return self._sample
@@ -172,7 +171,6 @@ class Scenarios:
 
     @cached_property
     def weighted(self) -> "Spread":
-        """The exponentially weighted covariance of the scenarios, with cached matrices."""
         return Spread(self, partial(ewma_covariance, self.returns))
 
     @cached_property

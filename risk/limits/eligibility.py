@@ -21,7 +21,6 @@ def price_missing(ctx: Context, rules: "Rules") -> Refused | None:
 
 
 def price_age(ctx: Context, rules: "Rules") -> Refused | None:
-    """Refuse symbols with old prices, and with prices from the future."""
     most = rules.limits.max_price_age_ns
     if ctx.youngest_ns >= 0 and ctx.oldest_ns <= most:
         return None

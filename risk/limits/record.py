@@ -133,7 +133,6 @@ class Held(NamedTuple):
 
 
 def heaviest_of(book: Held) -> float:
-    """Return the weight of the heaviest position of a book."""
     return book.heaviest
 
 

@@ -12,7 +12,6 @@ from quantd.trading.number_types import FloatRows, Floats, Ints
 
 
 def _row(buffer: Any) -> NDArray[np.float64]:
-    """Return an array on the memory of a buffer."""
     return np.frombuffer(buffer, np.float64)
 
 

@@ -58,7 +58,6 @@ def _narrow(
 
 
 def _collars(limits: Limits) -> tuple[float, float, float, int]:
-    """The limits that decide on a limit price."""
     return limits.collar, limits.reduce_collar, limits.flatten_collar, limits.max_price_age_ns
 
 

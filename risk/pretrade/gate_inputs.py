@@ -422,7 +422,6 @@ class RareArrays:
                 losses.returns, losses.ready = buffer_of(source.by_symbol), True
 
     def add_matrices(self) -> None:
-        """Add the covariance matrices of the quadratic limits."""
         for form, spread in self.spreads:
             form.matrix, form.ready = buffer_of(spread.cov), True
 

@@ -204,7 +204,6 @@ class Loops:
             out[k] = 0.0
 
     def add_scaled(self, out: Floats, base: Floats, adding: Floats, size: int, factor: float) -> None:
-        """Write out = base + adding x factor, element by element."""
         self.fits(size, len(out))
         self.fits(size, len(base))
         self.fits(size, len(adding))

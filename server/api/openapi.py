@@ -112,7 +112,6 @@ def _operation(route: Route, schemas: dict[int, Any], components: dict[str, Any]
 
 
 def _parameters(query: Any, components: dict[str, Any]) -> list[dict[str, Any]]:
-    """The OpenAPI parameters of a query type."""
     schema = components[query.__name__]
     required = set(schema.get("required", ()))
     return [

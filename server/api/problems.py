@@ -73,7 +73,6 @@ def log_fault(path: str, why: Exception) -> None:
 def error(
     status: int, code: str, text: str, headers: dict[str, str] | None = None, errors: Sequence[FieldFault] = ()
 ) -> web.Response:
-    """The HTTP error response, whose body is a Problem document."""
     title = code.replace("_", " ").capitalize()
     body = msgspec.json.encode(Problem(URN + code, title, status, code, text, list(errors)))
     return web.Response(body=body, status=status, content_type=MEDIA_TYPE, headers=headers)

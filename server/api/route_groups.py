@@ -95,7 +95,6 @@ class Listed:
     listed: tuple[Route, ...]
 
     def routes(self) -> tuple[Route, ...]:
-        """The fixed tuple of routes."""
         return self.listed
 
 
@@ -113,7 +112,6 @@ class RouteGroup:
 
 
 def route_groups() -> Mapping[str, RouteGroup]:
-    """Every group by its name, in order."""
     return ordered(PACKAGES, RouteGroup, GROUP)
 
 

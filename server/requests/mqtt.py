@@ -185,7 +185,6 @@ async def _carried_out(command: Command) -> Committed[object]:
 
 
 def _switch_name(state: State, command: BusCommand) -> str:
-    """The state of the switch that a command concerns."""
     return SWITCH[state.switch_of(command.agent if command.agent in state.rules.names() else "").state]
 
 

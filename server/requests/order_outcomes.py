@@ -105,7 +105,6 @@ def _filled_lots(state: State, work: Working, row: int, text: str) -> tuple[int,
 
 
 def became_of_settlement(state: State, settled: OrderSettled, name: str) -> SettledOrder:
-    """The order after its settlement."""
     work = state.basket((settled.sample, settled.n))
     assert work is not None
     column = work.basket.sym[settled.row]

@@ -143,7 +143,6 @@ def mode_name(shadow: bool) -> str:
 
 
 def verdict_line(universe: Universe, verdict: ProposalVerdict) -> VerdictLine:
-    """The verdict on a proposal, as the API lists it."""
     cuts = [CutLine(by="house" if cut.house else verdict.book, **cut_text(universe, cut)) for cut in verdict.cuts]
     return VerdictLine(
         id=verdict.id,

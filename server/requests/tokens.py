@@ -116,7 +116,6 @@ class Token(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def token_for(name: str, scope: Scope, secret: str, now_ns: int, expires_ns: int = 0, agent: str = "") -> Token:
-    """The record of a secret, with a new salt."""
     salt = secrets.token_hex(16)
     token_id = OWNER_ID if name == OWNER else secret[:ID_CHARS]
     return Token(name, token_id, scope, salt, _digest(secret.encode(), salt), now_ns, expires_ns, agent=agent)

@@ -97,7 +97,6 @@ class Case(Generic[P_co]):
 
     @property
     def size(self) -> int:
-        """Number of participating instruments."""
         return len(self.symbols)
 
     @cached_property

@@ -89,7 +89,6 @@ class Based:
 
     @property
     def inside(self) -> tuple[Policy, ...]:
-        """The base policy, whose weights the composite adjusts."""
         return (self.base.policy,)
 
 
@@ -225,7 +224,6 @@ def ask_one(member: Loaded, view: View, memory: Memory, space: str) -> Answer:
 
 
 def none_answers(members: Sequence[Loaded], answers: Sequence[Answer]) -> ValueError:
-    """Return the error of a composite whose members have all failed."""
     failures = "; ".join(f"{m.name}: {a.failed}" for m, a in zip(members, answers, strict=True))
     return ValueError(f"no member answers: {failures}")
 

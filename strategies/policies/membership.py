@@ -48,7 +48,6 @@ class MembersOfDay:
 
     @property
     def inside(self) -> tuple[Policy, ...]:
-        """The policy that decides for the members of the day."""
         return (self.policy,)
 
     @property
@@ -106,7 +105,6 @@ class MembersOnly:
 
     @property
     def inside(self) -> tuple[Policy, ...]:
-        """The policy whose weights outside the membership are set to zero."""
         return (self.policy,)
 
     @property

@@ -22,7 +22,6 @@ class RiskParityParams(BoundedParams, frozen=True, kw_only=True):
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The symbols with a budget."""
         return tuple(self.budgets)
 
 

@@ -121,7 +121,6 @@ class ByThresholds:
         return Reading(regime, np.eye(3)[regime_index], (annual_volatility, trend)), {"state": state}
 
     def why(self, figures: Sequence[float]) -> str:
-        """Return the figures that explain the current regime as text."""
         return (
             f"volatility {figures[0]:.0%} a year over {self.params.volatility_lookback} samples, "
             f"trend {figures[1]:+.1%} over {self.params.trend_lookback}"

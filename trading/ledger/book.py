@@ -78,7 +78,6 @@ class Book:
 
     @property
     def residue_atto(self) -> Whole:
-        """The residue of rounding, in atto."""
         micro: Whole = self.residue_micro
         return micro * ATTO_PER_MICRO + self.residue_rest
 
@@ -133,7 +132,6 @@ class Book:
         self.income_micro += amount_micro
 
     def pay(self, fee_micro: int) -> None:
-        """Book a paid commission."""
         self.cash_micro -= fee_micro
         self.fees_micro += fee_micro
 

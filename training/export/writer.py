@@ -101,7 +101,6 @@ def write(
 
 
 def parameters_of(learner: Any) -> int:
-    """Return the number of parameters of the acting networks."""
     return sum(parameter.numel() for parameter in learner.policy_networks().tensors.parameters())
 
 
@@ -228,6 +227,5 @@ def _has_clear_lead(learner: Any, actor: Actor, row: Tensor) -> bool:
 
 
 def plain(plan: object) -> dict[str, object]:
-    """Return a plan as stored in a manifest."""
     table: dict[str, object] = msgspec.json.decode(msgspec.json.encode(plan), type=dict[str, object])
     return table

@@ -154,7 +154,6 @@ def fit(rows: Rows, plan: Plan) -> Learned:
 
 
 def _least_in_leaf(rows: int) -> int:
-    """The minimum number of rows in a leaf."""
     return max(1, rows // LEAF_SHARE)
 
 

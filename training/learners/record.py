@@ -112,9 +112,7 @@ class Algorithm(Protocol):
         """All learned parameters, including critics."""
         ...
 
-    def policy_networks(self) -> Actor:
-        """Return the networks that act, for the export."""
-        ...
+    def policy_networks(self) -> Actor: ...
 
     def state(self) -> State:
         """Return the complete state of the training, from which it can be resumed with bit-identical results."""
@@ -249,7 +247,6 @@ def later(module: str, name: str) -> Callable[..., Algorithm]:
 
 @cache
 def learners() -> Mapping[str, Learner]:
-    """Return name -> record. The bundled records import no torch."""
     return {name: import_module(f"{__package__}.{name}").LEARNER for name in names()}
 
 

@@ -44,7 +44,6 @@ class SumTree:
 
     @property
     def total(self) -> float:
-        """The sum of all leaves."""
         return float(self.nodes[1])
 
     def leaves(self, places: Places) -> Floats:

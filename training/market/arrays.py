@@ -55,12 +55,10 @@ def added(values: Array, parts: int = 1) -> Array:
 
 
 def maximum(first: Array, second: Array) -> Array:
-    """Return the elementwise maximum of two arrays."""
     return cast("Array", np.maximum(first, second)) if _is_numpy(first) else torch.maximum(first, second)
 
 
 def trunc(values: Array) -> Array:
-    """Truncate each value towards zero."""
     return cast("Array", np.trunc(values)) if _is_numpy(values) else values.trunc()
 
 

@@ -145,7 +145,6 @@ class Normalised:
 
     @property
     def scale(self) -> Scale:
-        """The current scaling of observations."""
         return Scale(self.observations.mean, self.observations.deviation())
 
     def reset(self, seed: int | None = None) -> Tensor:

@@ -39,14 +39,10 @@ class VectorEnv(Protocol):
         ...
 
     @property
-    def observation_size(self) -> int:
-        """Number of entries D of an observation."""
-        ...
+    def observation_size(self) -> int: ...
 
     @property
-    def action_size(self) -> int:
-        """Number of entries or choices A of an action."""
-        ...
+    def action_size(self) -> int: ...
 
     @property
     def kind(self) -> Kind:

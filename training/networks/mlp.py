@@ -182,7 +182,6 @@ class Mlp(ActorCritic):
             self._backward(part, kept, last, float(index > 0))
 
     def _round(self, rows: Tensor) -> None:
-        """Round the weights once for all parts of these rows."""
         if self._rounded and len(rows) >= ROUNDED_ROWS:
             self._rounded_layers = [across.bfloat16() for across, *_ in self._layers]
 

@@ -28,7 +28,6 @@ class Graph:
         self.constants: dict[str, NDArray[Any]] = {}
 
     def node(self, op: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
-        """Add a node and return the name of its output."""
         name = output or f"{op.lower()}{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, list(inputs), [name], **attributes))
         return name

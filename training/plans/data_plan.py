@@ -55,7 +55,6 @@ class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def files(self) -> tuple[Path, Path | None]:
-        """Paths of the bars and of the actions."""
         return find(self.bars), find(self.actions) if self.actions else None
 
 

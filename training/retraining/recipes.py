@@ -280,7 +280,6 @@ Recipe = ScorerRecipe | LearnedRecipe | ForestRecipe
 
 
 def forest_of(manifest: ForestManifest) -> ForestRecipe:
-    """Return the recipe of a forest, from its manifest."""
     from quantd.training.forests.fit import Plan
 
     window = manifest.training.window

@@ -301,7 +301,6 @@ def _name(recipe: ScorerRecipe | LearnedRecipe | ForestRecipe, request: Retraini
 
 
 def _command(request: RetrainingRequest, last: date) -> str:
-    """Return the command line of a request, for the record."""
     words = ["quantd", "retrain", str(request.source), "--out", str(request.out), "--until", str(last)]
     words += ["--bars", str(request.bars), "--actions", str(request.actions) if request.actions != Path() else ""]
     if request.against is not None:

@@ -156,7 +156,6 @@ def evaluate(
 
 
 def panel_fingerprints(panel: Panel, rows: range) -> dict[str, Fingerprint]:
-    """Return the fingerprint of each symbol in the window."""
     days = slice(rows.start, rows.stop)
     wealth = panel.close * np.cumprod(np.nan_to_num(panel.split + panel.dividend / panel.close, nan=1.0), axis=0)
     return fingerprints(panel.symbols, panel.day_ns[days], wealth[days])

@@ -111,7 +111,6 @@ class _Course:
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    """Return name -> content of the files in a folder."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
 
 

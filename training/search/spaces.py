@@ -134,7 +134,6 @@ def value(drawn: float | int | str) -> Value:
 
 
 def dump(space: Space) -> str:
-    """Return a space as JSON."""
     return msgspec.json.format(msgspec.json.encode(space), indent=2).decode()
 
 

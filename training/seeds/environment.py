@@ -142,7 +142,6 @@ class Ground:
         return self.sums.seed_sums(0).means()
 
     def state(self) -> dict[str, Tensor]:
-        """Return the state of the accounts and of the normalisation."""
         tensors = {f"market.{name}": value for name, value in self.accounts.state().items()}
         return tensors | {f"scale.{name}": value for name, value in self.normalised.state().items()}
 

@@ -35,7 +35,6 @@ def learner_of(plan: LearnerPlan, env: VectorEnv, seed: int, device: str = "cpu"
 
 
 def sound(learner: Algorithm) -> bool:
-    """Return True when all parameters of the learner are finite."""
     return all(bool(torch.isfinite(vector.detach()).all()) for vector in learner.vectors())
 
 
@@ -55,8 +54,6 @@ def policy_of(learner: Algorithm, scale: Scale | None, market: MarketPlan, symbo
 
 
 def _single(learner: Algorithm, scale: Scale | None) -> Policy:
-    """Return the greedy policy of a learner with one agent."""
-
     def acts(observation: Tensor, first: bool) -> Tensor:
         rows = observation if scale is None else scale.of(observation.float())
         if isinstance(learner, OnPolicy):

@@ -37,9 +37,7 @@ class Tracker(Protocol):
         """Log a file or a folder of the run."""
         ...
 
-    def close(self) -> None:
-        """End the record of this seed."""
-        ...
+    def close(self) -> None: ...
 
 
 class Files:

@@ -125,7 +125,6 @@ class Answer:
 
 
 def keys_refused(status: int, words: str) -> KeysRefused:
-    """Return the error for an API key that the venue refuses."""
     wrong = f"the venue refuses the keys (status {status}: {words})"
     remedy = "Check key and secret, and that they are for this address: paper and live have different ones"
     return KeysRefused("Alpaca", wrong, remedy)
@@ -164,7 +163,6 @@ class Rest:
         return self._session
 
     async def close(self) -> None:
-        """Close the connections, within CLOSE_S."""
         if self._session is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):

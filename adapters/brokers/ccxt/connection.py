@@ -191,7 +191,6 @@ class Line:
         return KeysRefused(self.access.venue, wrong, "Check that the key exists, and may query and trade")
 
     def lost(self, error: BaseException) -> ConnectionError:
-        """Return the ConnectionError for a failed request."""
         return ConnectionError(f"{self.access.venue}: {self.words(error)}")
 
     @property

@@ -75,7 +75,6 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, c
 
 
 def lacks(exchange: Exchange, dialect: Dialect) -> list[Mistake]:
-    """Return a mistake for each required function that an exchange lacks."""
     mistakes = [
         (f"{exchange.id} cannot {what}", ANOTHER) for name, what in NEEDED.items() if exchange.has.get(name) is not True
     ]

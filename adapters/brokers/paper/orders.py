@@ -177,7 +177,6 @@ class Resting(Struct, array_like=True):
         return self._cancelled(ts, [row for row in self.open if self.sym[row] == symbol], "delisted")
 
     def reports_of(self, rows: set[int]) -> list[Reports]:
-        """Return the reports about some rows, in order."""
         return [selected for report in self.reports if (selected := _part_of_report(report, rows)) is not None]
 
 

@@ -130,7 +130,6 @@ def fold(parts: pl.DataFrame) -> pl.DataFrame:
 
 
 def rows_of(bars: pl.DataFrame) -> Rows:
-    """Convert bars to rows, stamped with their open."""
     return Rows(
         ts=bars["begin"].to_numpy(),
         column=bars["column"].to_numpy(),

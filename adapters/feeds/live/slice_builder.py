@@ -173,7 +173,6 @@ class SliceBuilder:
 
     @property
     def answered(self) -> bool:
-        """Whether the vendor has ever answered."""
         return self._last_query is not None
 
     def silent_since(self, until: int) -> int | None:

@@ -216,7 +216,6 @@ class Replay:
 
     @property
     def count(self) -> int:
-        """Number of slices."""
         return len(self.columns.ts_event)
 
     @property

@@ -20,7 +20,6 @@ EXCEPTIONS: Final = "exceptions.csv"
 
 
 def cache_folder() -> Path:
-    """Return the default folder of downloads."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantd" / "bars"
 
 

@@ -158,7 +158,6 @@ def rejected_text(rejected: Rejected, universe: Universe) -> str:
 
 
 def hole_texts(long_gaps: Sequence[Gap], rejected: Sequence[Rejected], universe: Universe) -> list[str]:
-    """Return gaps, then rejected bars, in words."""
     return [
         *(gap_text(gap, universe) for gap in long_gaps),
         *(rejected_text(rejection, universe) for rejection in rejected),

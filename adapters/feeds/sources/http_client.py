@@ -90,7 +90,6 @@ class Web:
         return one_line(text, WORDS, self._hide)
 
     async def close(self) -> None:
-        """Close the connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None

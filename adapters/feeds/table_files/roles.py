@@ -111,7 +111,6 @@ def word(name: str) -> str:
 
 
 def is_time(name: str) -> bool:
-    """Whether a column of this name has times."""
     return word(name) in TIMES
 
 

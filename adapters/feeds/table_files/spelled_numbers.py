@@ -47,7 +47,6 @@ class Spelling(NamedTuple):
 
 
 def are_numbers(values: pl.Series) -> bool:
-    """Whether each value is a plain number or missing."""
     if values.dtype != pl.String:
         return values.dtype.is_numeric()
     return values.cast(pl.Float64, strict=False).null_count() == values.null_count()

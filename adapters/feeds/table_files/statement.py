@@ -23,7 +23,6 @@ class Statement(NamedTuple):
     notes: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """Return the statement in one line."""
         parts = [f"time: {self.time}", f"prices: {self.prices}", f"volume: {self.volume}"]
         parts += [self.actions] if self.actions else []
         parts.append(f"symbol: {self.symbol}")

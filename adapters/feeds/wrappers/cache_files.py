@@ -163,7 +163,6 @@ def uncovered(ranges: Ranges, start: int, end: int) -> Ranges:
 
 
 def packed(actions: Sequence[ActionRow]) -> tuple[tuple[int, str, int, int, int], ...]:
-    """Convert actions to the form of a note."""
     return tuple((a.day_ns, a.kind, a.numerator, a.denominator, a.cash_nano) for a in actions)
 
 

@@ -37,7 +37,6 @@ class Health:
         self.rests_until_s = now_s + max(rest_s, after_s)
 
     def answered(self) -> None:
-        """Record a success."""
         self.score += (1.0 - self.score) * _GAIN
         self.failures = 0
         self.rests_until_s = 0.0

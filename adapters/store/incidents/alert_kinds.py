@@ -61,7 +61,6 @@ def _condition(name: str, raised: str) -> AlertKind:
 
 
 def _event(name: str, raised: str, *levels: Level) -> AlertKind:
-    """Return the kind of a one-off event, which opens no incident."""
     return AlertKind(name, raised, "", levels)
 
 
@@ -248,7 +247,6 @@ def kind_of(name: str, symbol: str = "") -> AlertKind | None:
 
 
 def kinds_table() -> str:
-    """Return the table of alert kinds for the documentation, in Markdown."""
     lines = ["| kind | raised when | cleared by | levels | opens an incident at |", "|---|---|---|---|---|"]
     for kind in ALERT_KINDS:
         name = f"`{kind.name}…`" if kind.name.endswith("_") else f"`{kind.name}`"

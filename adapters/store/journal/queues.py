@@ -90,7 +90,6 @@ def waiting(driver: Driver, limit: int = -1, sink: str = BUS) -> list[Message]:
 
 
 def count(driver: Driver, sink: str) -> int:
-    """Return the number of messages in a queue."""
     queue, queue_values = _from_clause(sink)
     return int(driver.execute(f"SELECT COUNT(*) {queue}", queue_values).fetchone()[0])
 

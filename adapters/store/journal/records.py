@@ -51,7 +51,6 @@ class RunRecord(Struct, frozen=True):
 
     @property
     def agents(self) -> tuple[str, ...]:
-        """The names of the current agents."""
         return self.epochs[-1][1]
 
     def agents_at(self, seq: int) -> tuple[str, ...]:

@@ -380,5 +380,4 @@ class RetentionRow(SQLModel, table=True):
 
 
 def columns_of(table: str) -> tuple[str, ...]:
-    """Return the column names of a table, in their order."""
     return tuple(SQLModel.metadata.tables[table].columns.keys())

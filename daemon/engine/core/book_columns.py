@@ -128,7 +128,6 @@ class BookColumns:
             held[k] = float(lots[k])
 
     def is_short(self) -> bool:
-        """Whether the book has a short position in any symbol."""
         any_short: bool = False
         for k in range(len(self.held)):
             any_short = any_short or self.held[k] < 0.0

@@ -299,7 +299,6 @@ class Core:
             records.record(item)
 
     def _record_sample(self, ts: int) -> None:
-        """Record the valuation of the books at a sample."""
         records: StepRecords = self.records
         house: BookColumns = self.book_columns[0]
         book: Book = house.book

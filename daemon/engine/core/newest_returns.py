@@ -37,7 +37,6 @@ class NewestReturns:
         self._linked: Bools | None = None
 
     def begin(self, ring: Ring) -> None:
-        """Use the returns of this ring of samples from now on."""
         self._ring, self._end = ring, -1
 
     def add_returns(self) -> None:

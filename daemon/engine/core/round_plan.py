@@ -534,7 +534,6 @@ class Plan:
         return orders
 
     def count(self) -> int:
-        """Return the number of orders of the plan."""
         rows: int = 0
         passed: Floats = self.passed
         for k in range(self.size):

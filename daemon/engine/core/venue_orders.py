@@ -48,7 +48,6 @@ class VenueOrders:
         self.remote = False
 
     def send(self, orders: Orders) -> None:
-        """Send a basket of orders to the simulated venue."""
         orders.starts = orders.ts + self.latency
         self.baskets = [*self.baskets, orders]
         self.working[orders.sample, orders.n] = orders

@@ -67,5 +67,4 @@ def digest_of(waiting: Loosening) -> str:
 
 
 def _names(waiting: Loosening) -> str:
-    """The names of the limits that become looser, as text."""
     return ", ".join(waiting.looser)

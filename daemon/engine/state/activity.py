@@ -56,7 +56,6 @@ class BookActivity:
         return FrozenBookActivity(self.traded, self.sent, request.at, lots, self.orders)
 
     def thaw(self, frozen: FrozenBookActivity) -> None:
-        """Restore the recent activity of one book from a snapshot."""
         self.traded, self.sent, self.orders = frozen.traded, frozen.sent, frozen.orders
         if frozen.asked:
             self.request.put(frozen.asked_at, read_floats(np.frombuffer(frozen.asked)))
@@ -75,7 +74,6 @@ class Activity:
         self.session_end = 0
 
     def freeze(self) -> FrozenActivity:
-        """Return the activity of every book as values of a snapshot."""
         return FrozenActivity([book.freeze() for book in self.books], self.session_end)
 
     def thaw(self, frozen: FrozenActivity) -> None:

@@ -78,7 +78,6 @@ class Working(Orders):
 
     @property
     def basket(self) -> OrderBasket:
-        """The basket of orders as it was sent."""
         if self.record is None:
             self.record = basket_of_columns(self.sample, self.n, self.ts, self.terms(), {})
         basket: OrderBasket = self.record
@@ -187,7 +186,6 @@ class EndedBaskets:
         self._retained = frozenset(keys)
 
     def append(self, key: Key, work: Working) -> None:
-        """Add a basket of ended orders."""
         if self._retained and len(self._baskets) == self._baskets.maxlen:
             # a full deque drops its first basket: none of the retained ones may stand there
             while self._baskets[0][0] in self._retained:

@@ -23,7 +23,6 @@ class PriceHold(Struct):
 
     @classmethod
     def of(cls, jump: PriceJumped) -> "PriceHold":
-        """The hold of a symbol that a price jump begins."""
         prices = jump.before_nano, jump.after_nano, jump.after_nano
         return cls(jump.ts, *prices, jump.numerator, jump.denominator)
 
@@ -32,7 +31,6 @@ class PriceHold(Struct):
         return (max if lots < 0 else min)(self.before_nano, self.newest_nano)
 
     def explained_by(self, split: Action) -> bool:
-        """Whether an announced split has the ratio of the price jump."""
         return split.numerator * self.denominator == split.denominator * self.numerator
 
     def split(self, numerator: int, denominator: int) -> None:

@@ -71,7 +71,6 @@ class ProposalLog(Struct):
     verdicts: list[ProposalVerdict] = []
 
     def note(self, verdict: ProposalVerdict) -> None:
-        """Append a verdict to the log."""
         self.ids = [*self.ids[1 - IDS_KEPT :], verdict.id]
         self.verdicts = [*self.verdicts[1 - VERDICTS_KEPT :], verdict]
 

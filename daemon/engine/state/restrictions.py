@@ -27,7 +27,6 @@ class Restrictions:
         """Column -> the unexplained jump of its price for which it is held."""
 
     def freeze(self) -> FrozenRestrictions:
-        """The trading restrictions as values of a snapshot."""
         return FrozenRestrictions(self.halted, self.limited, self.jumped)
 
     def thaw(self, frozen: FrozenRestrictions) -> None:

@@ -115,7 +115,6 @@ class Rules(Struct, frozen=True):
     """Whether a message after a close names the orders that the gate refused."""
 
     def counts_sessions(self) -> bool:
-        """Whether any book has a limit per session."""
         if self.live is not None and self.live.orders_per_day is not None:
             return True
         return any(limits.max_turnover is not None for limits in (self.house, *(a.limits for a in self.agents)))

@@ -312,6 +312,5 @@ def _restore_policies(state: State, f: Frozen) -> None:
 
 
 def _restore_market(state: State, f: Frozen) -> None:
-    """Restore the market data of a snapshot, and its clock."""
     state.now, state.sample, state.sample_key, state.sample_no, state.round_no, state.borrowed_key = f.numbers[:6]
     thaw_market(state, FrozenMarket(*(getattr(f, name) for name in FrozenMarket._fields)))

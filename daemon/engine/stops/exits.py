@@ -75,7 +75,6 @@ def _halted(state: State, agent: AgentState) -> bool:
 
 
 def _begin(state: State, breach: Breach) -> list[Effect]:
-    """Begin the protective exit of one breach, once, with an alert."""
     agent = state.agents[breach.book]
     if breach.symbol in agent.exits or breach.symbol in state.restrictions.jumped or _halted(state, agent):
         return []

@@ -113,6 +113,5 @@ def _halt_alert(state: State, symbol: int, detail: str) -> Effect:
 
 
 def _end_alert(state: State, symbol: int, detail: str) -> Effect:
-    """The alert that a trading halt of a symbol has ended."""
     why = f": {detail}" if detail else ""
     return alert(state, "INFO", "halted", f"trading goes on{why}", symbol=symbol)

@@ -53,7 +53,6 @@ class Differing:
 
     @property
     def text(self) -> str:
-        """Every difference of the order between venue and books, in words."""
         return "; ".join(
             f"{difference.field} {difference.theirs}, in the books {difference.ours}" for difference in self.differences
         )

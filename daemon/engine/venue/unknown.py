@@ -31,7 +31,6 @@ SENDINGS: Final = 3
 
 
 def on_cancel_reported(state: State, report: CancelReported) -> Sequence[Effect]:
-    """Query an order whose cancel the venue refused."""
     work = state.basket((report.sample, report.n))
     if work is None or work.state[report.row] in ENDED:
         return ()

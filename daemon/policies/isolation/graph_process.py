@@ -112,7 +112,6 @@ class GraphProcess:
                 raise ValueError("its process sent an unexpected message")
 
     def expect(self) -> None:
-        """Prepares the process of the graphs for a new call."""
         self.fault, self._withdrawn = "", False
 
     def withdraw(self) -> None:
@@ -122,7 +121,6 @@ class GraphProcess:
             child.withdraw()
 
     def close(self) -> None:
-        """Kills the process of the graphs."""
         child, self._child, self._unconfirmed, self._withdrawn = self._child, None, 0, False
         if child is not None:
             child.close()
@@ -177,11 +175,9 @@ class FarGraph:
         self._number, self._opened = number, opened
 
     def get_inputs(self) -> list[Port]:
-        """The inputs of the graph."""
         return self._opened.inputs
 
     def get_outputs(self) -> list[Port]:
-        """The outputs of the graph."""
         return self._opened.outputs
 
     def run(self, outputs: list[str] | None, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:

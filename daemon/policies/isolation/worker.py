@@ -118,7 +118,6 @@ class Apart:
 
 
 def _plain_params(params: Mapping[str, object]) -> dict[str, object]:
-    """Parameters as plain values that can be pickled."""
     return {key: _plain_params(value) if isinstance(value, Mapping) else value for key, value in params.items()}
 
 
@@ -328,7 +327,6 @@ class Worker:
         return self._child
 
     def close(self) -> None:
-        """Kills the process of the policy."""
         if self._child is not None:
             self._child.close()
         self._child, self._ready, self._universe = None, False, None

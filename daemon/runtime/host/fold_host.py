@@ -210,7 +210,6 @@ class FoldHost:
         )  # fmt: skip
 
     def _reducing(self) -> list[Switch]:
-        """The kill switches at REDUCE."""
         switches = [self.state.switch_at(book) for book in self._books]
         return [switch for switch in switches if switch.state == REDUCE]
 
@@ -498,7 +497,6 @@ class FoldHost:
         self.limits.load_levels(self.watched)
 
     def notices(self) -> None:
-        """Make the notices at a sample."""
         self.show()
         self.add(notices(self.state))
 
@@ -593,7 +591,6 @@ _IMPLEMENTED: Final[dict[tuple[type, type], bool]] = {}
 
 
 def _implements(value: object, protocol: type) -> bool:
-    """Whether the class of a value implements a protocol of methods."""
     key = type(value), protocol
     if key not in _IMPLEMENTED:
         _IMPLEMENTED[key] = isinstance(value, protocol)

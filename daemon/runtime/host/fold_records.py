@@ -64,7 +64,6 @@ class SampleRows(NamedTuple):
 
 
 def fill_columns(orders: Orders) -> FillColumns:
-    """The fills of a filled basket, as columns."""
     columns = np.array(orders.cells)[: 4 * orders.rows].reshape(4, orders.rows)
     shares = None if orders.lone else orders.signed_shares()
     return FillColumns(orders.sample, orders.n, orders.block.ts_open[orders.row], columns, shares)

@@ -43,9 +43,7 @@ class FoldShell(Protocol):
         """Step an event, then the events that follow from it; returns the effects of the first event."""
         ...
 
-    def follow(self, events: Sequence[Event]) -> None:
-        """Step events, and the events that follow from them."""
-        ...
+    def follow(self, events: Sequence[Event]) -> None: ...
 
     def carry_out(self, effects: Sequence[Effect]) -> None:
         """Carry out effects of a step, and step the events that follow from them."""

@@ -32,7 +32,6 @@ SECTIONS: Final = in_order(section_order.sections_in(package.__name__, Section))
 
 
 def page(report: Report) -> str:
-    """The report as an HTML document."""
     h = report.header
     title = f"{TITLES.get(h.kind, TITLES['hand'])} of {h.name}, {h.first[:10]} to {h.last[:10]}"
     parts = (f"<h1>{escape(title)}</h1>", *(section.html(report) for section in SECTIONS))

@@ -20,7 +20,6 @@ class Table(NamedTuple):
 
 
 def no_tables(_: BacktestReport) -> tuple[Table, ...]:
-    """Return no table, for a section that has none."""
     return ()
 
 

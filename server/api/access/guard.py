@@ -264,7 +264,6 @@ class Guard:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Checks every request and adds the security headers to every response."""
         protocol = request.protocol
         if isinstance(protocol, Patience):  # a connection of the daemon's listener, which counts and times it
             protocol.header_done()

@@ -57,7 +57,6 @@ class WrongTokens:
         return len(self._by_address)
 
     def clear(self) -> None:
-        """Forgets every wrong token."""
         self._by_address.clear()
         self._all.clear()
 

@@ -103,7 +103,6 @@ def failure(kind: str) -> str:
 
 
 def running() -> bool:
-    """Whether another process builds now."""
     try:
         with (finder.BUILDS / LOCK).open("rb") as lock:
             flock(lock, LOCK_EX | LOCK_NB)

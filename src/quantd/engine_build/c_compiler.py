@@ -48,7 +48,6 @@ class Compiler:
         return ""
 
     def command(self, level: str) -> list[str]:
-        """The words before the names of the files."""
         link = LINK.get(sys.platform, ("-shared", "-s"))
         return [*self.words, *link, level, *C_FLAGS, f"-I{self.headers}"]
 
@@ -91,5 +90,4 @@ def find() -> Compiler:
 
 
 def headers_package() -> str:
-    """The Debian package with the headers of this Python."""
     return f"python{'.'.join(platform.python_version_tuple()[:2])}-dev"

@@ -45,7 +45,6 @@ def requested(variable: str) -> bool:
 
 
 def source(module: str) -> Path:
-    """The source file of a module."""
     return PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
 
 
@@ -76,7 +75,6 @@ def manifest(folder: Path) -> dict[str, str]:
 
 
 def library(folder: Path, module: str) -> Path:
-    """The compiled file of a module in a build."""
     return folder / f"{module}{EXTENSION_SUFFIXES[0]}"
 
 

@@ -87,7 +87,6 @@ class Maddpg(OffPolicy):
 
     @property
     def noise(self) -> float:
-        """The current exploration noise."""
         plan = self.plan
         progress = min(max(self.steps - plan.warmup, 0) / plan.noise_steps, 1.0)
         return plan.noise + (plan.least_noise - plan.noise) * progress

@@ -192,7 +192,6 @@ class OnPolicy:
 
 
 def _network(plan: NetworkPlan, observation_size: int, actions: Family, random: torch.Generator) -> ActorCritic:
-    """Return the network that the plan names, with random weights."""
     sizes = (observation_size, actions.outputs, actions.spread, random)
     match plan.network:
         case "mlp":

@@ -69,7 +69,6 @@ def _arguments(node: Function, scope: Scope) -> dict[str, CType]:
 
 
 def reserved(node: ast.AST, name: str, scope: Scope) -> None:
-    """A name that C uses itself."""
     if name in RESERVED:
         scope.add(node, f"{name} is a word of C", "choose another name")
 
@@ -147,7 +146,6 @@ def _statement(node: ast.stmt, scope: Scope, returns: CType) -> None:
 
 
 def _parts(node: ast.AST) -> Iterator[ast.stmt | ast.expr]:
-    """The statements and expressions directly below a node."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.stmt | ast.expr):
             yield child
@@ -156,7 +154,6 @@ def _parts(node: ast.AST) -> Iterator[ast.stmt | ast.expr]:
 
 
 def _assign(target: ast.expr, kind: CType, value: ast.expr, scope: Scope) -> None:
-    """One target of an assignment."""
     if isinstance(target, ast.Tuple | ast.List):
         values = value.elts if isinstance(value, ast.Tuple) and len(value.elts) == len(target.elts) else []
         for k, element in enumerate(target.elts):

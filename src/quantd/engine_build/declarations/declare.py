@@ -200,7 +200,6 @@ def _bases_first(surface: Surface, module: Module) -> Iterator[Class]:
 
 
 def _declared_constants(surface: Surface, module: Module, refusals: Refusals) -> Iterator[str]:
-    """Names of numbers that the module defines or imports."""
     for name, nodes in module.assigned.items():
         value = surface.constant(name, module)
         if len(nodes) > 1:

@@ -46,7 +46,6 @@ class Scope:
         return folded(node, lookup)
 
     def add(self, node: ast.AST, what: str, remedy: str) -> None:
-        """Refuse a node, with its remedy."""
         self.refusals.add(node, what, remedy)
 
 
@@ -114,7 +113,6 @@ def other(node: ast.expr, scope: Scope) -> CType:
 
 
 def comprehended(node: ast.expr) -> list[str]:
-    """The names that a comprehension binds."""
     loops: list[ast.comprehension] = getattr(node, "generators", [])
     return [name.id for loop in loops for name in ast.walk(loop.target) if isinstance(name, ast.Name)]
 
@@ -171,7 +169,6 @@ def check_index(node: ast.expr, kind: CType, scope: Scope) -> None:
 
 
 def joined(kinds: list[CType], node: ast.expr, scope: Scope) -> CType:
-    """One of several values."""
     kind_names = {kind.kind for kind in kinds}
     if kind_names == {"int", "float"}:
         scope.add(node, "one value is an int, the other a float: C makes both floats", "write both as floats")

@@ -25,5 +25,4 @@ class Refusals:
     found: set[Refusal] = field(default_factory=set)
 
     def add(self, node: ast.AST, what: str, remedy: str) -> None:
-        """Refuse a node at its line, with its remedy."""
         self.found.add(Refusal(self.file, getattr(node, "lineno", 1), what, remedy))

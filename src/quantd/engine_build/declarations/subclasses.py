@@ -137,7 +137,6 @@ class Heir:
 
     @property
     def name(self) -> str:
-        """The name of the subclass."""
         return self.child.node.name
 
     def check_attributes(self, node: ast.stmt) -> None:
@@ -226,7 +225,6 @@ def _attributes(node: ast.stmt) -> Iterator[str]:
 
 
 def _choices(node: ast.expr) -> Iterator[ast.expr]:
-    """The expressions of which one is the value."""
     match node:
         case ast.IfExp():
             yield from _choices(node.body)

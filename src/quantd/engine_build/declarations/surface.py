@@ -71,7 +71,6 @@ class Surface:
 
     @property
     def read(self) -> tuple[str, ...]:
-        """The modules that were read."""
         return tuple(sorted(name for name, module in self._modules.items() if module is not None))
 
     def of(self, name: str) -> Module:
@@ -128,14 +127,12 @@ class Surface:
         return home[0].classes.get(home[1]) if home and home[0].name in self.listed else None
 
     def class_of(self, kind: CType) -> tuple[Module, Class] | None:
-        """The class of a type."""
         if kind.kind != "class":
             return None
         module = self.of(kind.home)
         return module, module.classes[kind.c]
 
     def base(self, module: Module, class_: Class) -> tuple[Module, Class] | None:
-        """The listed class that a class extends."""
         for base in class_.node.bases:
             home = self.home(base.id, module) if isinstance(base, ast.Name) else None
             if home and home[0].name in self.listed and home[1] in home[0].classes:
@@ -168,7 +165,6 @@ class Surface:
         return folded(value, lambda other: self.constant(other, home[0])) if value is not None else None
 
     def type_of(self, note: ast.expr | None, module: Module) -> CType:
-        """The type of an annotation."""
         if isinstance(note, ast.Constant) and isinstance(note.value, str):
             note = ast.parse(note.value, mode="eval").body
         if isinstance(note, ast.Constant):
