@@ -21,7 +21,6 @@ from quantd.research.cli.trade import shared_options
 from quantd.research.cli.trade.ablation_output import study_ablation, study_lite
 from quantd.research.cli.trade.crises_output import study_crises
 from quantd.research.cli.trade.power_output import study_power
-from quantd.research.cli.trade.shipping_output import study_ship
 from quantd.research.cli.trade.signal_output import study_signal
 from quantd.trading.display_text import csv_cell, toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
@@ -487,7 +486,6 @@ COMMAND: Final = Command(
         "crises": study_crises,
         "ablation": study_ablation,
         "power": study_power,
-        "ship": study_ship,
         "lite": study_lite,
         "costs": study_costs,
         "looks": study_looks,
