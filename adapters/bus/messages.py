@@ -69,7 +69,7 @@ class Composer:
         """Prepare the topics of the run. Raises ValueError when `name` or `prefix` is no valid topic.
 
         `reasons` are the names of the order gate's reason codes. `switch` has the current trading switches of a
-        restarted daemon: it maps an agent's index, or -1 for the house (the whole account), to 0 RUN, 1 REDUCE or 2
+        restarted daemon: it maps an agent's index, or -1 for the whole account, to 0 RUN, 1 REDUCE or 2
         HALT.
 
         `_portfolio_parts` is the number of topics that the last portfolio message filled.
@@ -132,7 +132,7 @@ class Composer:
     def risk(
         self, sequence: int, ts: int, reason: str, limits: Mapping[str, tuple[float, float]], drawdown: float
     ) -> Message:
-        """Return the trading switches, and the limits and drawdown of the house (the whole account), all at `ts` (ns
+        """Return the trading switches, and the limits and drawdown of the whole account, all at `ts` (ns
         UTC).
 
         The limits come from the account itself, because the records of the journal may be of an earlier instant.

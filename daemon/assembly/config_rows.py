@@ -19,8 +19,8 @@ from quantd.risk.limits.catalogue import PROFILES
 class Setting(Struct, frozen=True):
     """One key: its value in the notation of the file, and its source.
 
-    The source is FILE:LINE, an option or variable, "default", a risk profile, or the limits of the house (the whole
-    account). For a path that DATA_DIR or MODELS_DIR moves, the value is the moved path.
+    The source is FILE:LINE, an option or variable, "default", a risk profile, or the limits of the whole account.
+    For a path that DATA_DIR or MODELS_DIR moves, the value is the moved path.
     """
 
     key: str
@@ -64,7 +64,7 @@ class _Effective(NamedTuple):
     def of(self, attribute: str, value: Any) -> tuple[Any, str]:
         """Return (effective value, source) of a key that is not in the file; `value` is its value in the configuration.
 
-        A limit without a value has the profile's value, else the value of the house (whole account), else its default.
+        A limit without a value has the profile's value, else the value of the whole account, else its default.
         """
         if value is not None or attribute not in catalogue.LIMITS:
             return value, "default"
@@ -81,7 +81,7 @@ class _Effective(NamedTuple):
 
 
 def _effective(config: Config) -> dict[tuple[str | int, ...], _Effective]:
-    """Return the limits in force by the path of their table: of the house (the account), of each agent, of the book of
+    """Return the limits in force by the path of their table: of the whole account, of each agent, of the book of
     manual orders, and of the places for portfolios (agents without capital), which all have the first one's limits."""
     universe, shocks = config.instruments(), shocks_of(config)
     house = house_limits(config, universe, config.feed.interval_ns)

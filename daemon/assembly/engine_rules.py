@@ -111,7 +111,7 @@ def macro_columns(config: Config, universe: Universe) -> tuple[str, ...]:
 def _shadow(
     config: Config, house: Rules, k: int, agent: Agent, schedules: tuple[Schedule, ...], shocks: Mapping[str, Shock]
 ) -> Rules:
-    """Return the rules of shadow `k`, an agent on paper: a house (account) of this agent alone, at a simulated venue.
+    """Return the rules of shadow `k`, an agent on paper: the whole account of this agent alone, at a simulated venue.
 
     Only the agent's limits apply; the limits of its house are off, except those that describe the venue.
     """

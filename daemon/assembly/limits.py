@@ -1,4 +1,4 @@
-"""The limits of the house (the whole account) and of each agent, from the configuration."""
+"""The limits of the whole account and of each agent, from the configuration."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -77,7 +77,7 @@ def max_price_age_ns(interval_ns: int) -> int:
 
 
 def house_limits(config: Config, universe: Universe, interval_ns: int) -> Limits:
-    """Return the limits of the house (the whole account)."""
+    """Return the limits of the whole account."""
     risk, age = config.risk, {"max_price_age_ns": max_price_age_ns(interval_ns)}
     house = limits_of(risk, risk.profile, universe, shocks_of(config), **age)
     house = override(house, fee_bp=config.broker.commission_bp)
@@ -98,7 +98,7 @@ def allowance_of(config: Config) -> Allowance:
 
 
 def agent_limits(agent: Agent, house: Limits, universe: Universe, shocks: Mapping[str, Shock]) -> Limits:
-    """Return the limits of an agent; those that describe the venue have the values of the house (the whole account)."""
+    """Return the limits of an agent; those that describe the venue have the values of the whole account."""
     venue = {name: getattr(house, name) for name in VENUE}
     tolerance = {name: getattr(house, name) for name in TOLERANCE}
     limits = limits_of(agent.limits, agent.profile, universe, shocks, **venue, **tolerance, allow_short=True)

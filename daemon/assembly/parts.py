@@ -147,7 +147,7 @@ class Parts:
         )
 
     def paper(self) -> Paper:
-        """Return a simulated venue of the house (the whole account) or of a shadow, at the configured costs."""
+        """Return a simulated venue of the whole account or of a shadow, at the configured costs."""
         sessions = [self.sessions[instrument.calendar] for instrument in self.universe.instruments]
         return Paper(self.universe, self.costs, sessions)
 

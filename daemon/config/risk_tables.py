@@ -1,4 +1,4 @@
-"""[risk] and [alerts]: the settings of the house (the whole account), and the receivers of its alerts.
+"""[risk] and [alerts]: the settings of the whole account, and the receivers of its alerts.
 
 The keys of limits, of the house and of an agent, are defined in other packages, and `document_of` of
 `quantd.daemon.config.keys` adds them. A missing limit is None here: `quantd.risk.limits.catalogue` then applies the
@@ -36,7 +36,7 @@ class LimitKey(NamedTuple):
 
 
 class Limits(Section):
-    """Limits of the house (the whole account) or of an agent.
+    """Limits of the whole account or of an agent.
 
     `quantd.daemon.config.keys.document_of` adds a field for each `LimitKey`.
     """

@@ -108,8 +108,8 @@ VenueId = Annotated[str, pattern(r"|[a-z][a-z0-9]{1,31}", 'the name that ccxt gi
 class MacroTable(Section):
     """A series that is not traded, for features.
 
-    `available` is the instant from which a day's value is known: "next_open" of the calendar of the house (the whole
-    account), or the "close" of that day.
+    `available` is the instant from which a day's value is known: "next_open" of the calendar of the whole account,
+    or the "close" of that day.
     """
 
     name: Annotated[str, pattern(r"[a-z][a-z0-9_]{0,31}", 'a name in lower case, "vix"')]

@@ -30,7 +30,7 @@ def dog(context: EdgeContext) -> OpenEdge:
 
 
 def monitor(context: EdgeContext) -> OpenEdge:
-    """Open the edge, a service that logs the risk of the house (the whole account)."""
+    """Open the edge, a service that logs the risk of the whole account."""
     interval_s = context.config.risk.monitor_interval_ns / 1e9
     return OpenEdge((EdgeTask("monitor", lambda: monitoring(context.service, interval_s)),))
 

@@ -57,7 +57,7 @@ def step(state: State, event: Event) -> Sequence[Effect]:
 
 
 def step_book(state: State, event: Event) -> Sequence[Effect]:
-    """Apply one event to the house (the real account) alone, or to one shadow alone; returns the effects in order."""
+    """Apply one event to the whole account alone, or to one shadow alone; returns the effects in order."""
     kind = type(event)
     if kind in _CLOCKS:
         state.now = max(state.now, getattr(event, _CLOCKS[kind]))

@@ -135,7 +135,7 @@ def _resume(state: State, who: int, reason: str) -> Sequence[Effect]:
     """Move the kill switch of `who` (an agent's index, or HOUSE) back to RUN.
 
     The present equity becomes the high-water mark and the opening value of day and week. The command is refused for the
-    house (the whole account) while a condition, such as the feed, is down.
+    whole account while a condition, such as the feed, is down.
     """
     switch = state.switch_at(who)
     before = switch.state
@@ -223,7 +223,7 @@ def on_stopping(state: State, stopping: Stopping) -> Sequence[Effect]:
 
 
 def check(state: State) -> str:
-    """The difference between the agents' books and the house (the whole account) as text; empty when they agree to the
+    """The difference between the agents' books and the whole account as text; empty when they agree to the
     unit."""
     try:
         state.ledger.check()

@@ -6,7 +6,7 @@ suspend it; the other agents decide as before. An answer to a round that is over
 planned without it. An answer of the wrong length, or with a number that is not finite, counts as a failure.
 
 The plan follows the last answer of the round, and not each answer. So opposite lots of two agents cross, and the limits
-of the house (the whole account) measure the net of all. A new answer drops the rest of the agent's earlier decision,
+of the whole account measure the net of all. A new answer drops the rest of the agent's earlier decision,
 which is of older prices. A follow-up waits until the orders of its decision have ended, because their sales bring its
 cash.
 """

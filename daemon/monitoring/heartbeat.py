@@ -62,7 +62,7 @@ async def watchdog(service: Service) -> None:
 
 
 async def monitoring(service: Service, interval_s: float) -> None:
-    """Logs the risk of the house (whole account) every `interval_s` seconds of wall-clock time, also between bars."""
+    """Logs the risk of the whole account every `interval_s` seconds of wall-clock time, also between bars."""
     while True:
         await asyncio.sleep(interval_s)
         risk = metrics_of(house_assessed(service.shell.state).house)

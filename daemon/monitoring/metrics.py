@@ -351,7 +351,7 @@ class Metrics:
     """
 
     def __init__(self, name: str, agents: Iterable[str] = ()) -> None:
-        """`name` is the name of the instance. The house (the whole account) and each of `agents` have a label value in
+        """`name` is the name of the instance. The whole account and each of `agents` have a label value in
         any case; further agents may become "other" (BoundedLabels)."""
         self.registry = CollectorRegistry()
         self._name = name

@@ -71,7 +71,7 @@ class Measured:
         return self.parts
 
     def _first_seat(self, seats: Sequence[str]) -> int:
-        """The seat (index of the policy) of the first agent: 0 for the house (the whole account), else the seat of the
+        """The seat (index of the policy) of the first agent: 0 for the whole account, else the seat of the
         shadow (agent on paper)."""
         return seats.index(self.shadow) if self.shadow in seats else 0
 

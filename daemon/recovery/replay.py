@@ -283,7 +283,7 @@ def refold(
 
     Each segment is replayed under the configuration that was active when it was recorded: later changes of costs or
     schedules must not change the past. The returned shell and journal continue under `parts`. Steps after `until` are
-    not read. Gate calls (checks of orders against limits) of the house (the whole account), or of `shadow`, are
+    not read. Gate calls (checks of orders against limits) of the whole account, or of `shadow`, are
     appended to `judged`; each Ask is passed to `overheard`. With `hashed` False the shell has no digest. Raises
     ReplayDifference, RecordTooLong and ConfigLost.
     """

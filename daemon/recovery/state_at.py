@@ -50,7 +50,7 @@ class Unavailable(Exception):
 
 
 class PlanValues(NamedTuple):
-    """The values of all limits after a plan: of the house (the whole account), and by index of the requested agents."""
+    """The values of all limits after a plan: of the whole account, and by index of the requested agents."""
 
     house: Values
     agents: dict[int, Values]
@@ -59,7 +59,7 @@ class PlanValues(NamedTuple):
 class Redecided(NamedTuple):
     """A plan computed again; `judged` are its gate calls (checks of orders).
 
-    The calls of the agents come in order, then the call of the house (the whole account). `learned` has the
+    The calls of the agents come in order, then the call of the whole account. `learned` has the
     learned parts of each agent's policy, by the agent's index.
     """
 
@@ -122,7 +122,7 @@ class Refolder:
     def values(self, step: int, agents_of: Mapping[tuple[int, int], Set[int]]) -> dict[tuple[int, int], PlanValues]:
         """Return (step, ordinal of the plan in it) -> values of all limits, for all plans from `step` on.
 
-        The values are of the house (the whole account) and of the agents that `agents_of` lists for the plan. The plan
+        The values are of the whole account and of the agents that `agents_of` lists for the plan. The plan
         of a group of gate calls (checks of orders) is recognised by the lots that the house's call let pass. Raises
         Unavailable where the journal cannot be replayed.
         """
@@ -192,7 +192,7 @@ class Refolder:
 
 
 def by_plan(judged: Sequence[Judged]) -> list[list[Judged]]:
-    """The gate calls (checks of orders) of one step, grouped by plan: agents in order, the house (account) last."""
+    """The gate calls (checks of orders) of one step, grouped by plan: agents in order, the whole account last."""
     plans: list[list[Judged]] = [[]]
     for call in judged:
         plans[-1].append(call)

@@ -2,7 +2,7 @@
 
 What can go wrong: a stop, an edit and a start make a limit looser without the delay that a reload has. So a start
 compares its limits with the limits in force before, and a new run with the limits of the last live run. Limits are
-compared by limit and by agent name; a new agent is bounded by the limits of the house (the whole account). A delay that
+compared by limit and by agent name; a new agent is bounded by the limits of the whole account. A delay that
 has begun already is not begun again.
 """
 

@@ -65,7 +65,7 @@ class BatchMessages:
     def portfolio(self, lots: Sequence[int]) -> list[Message]:
         """The messages about the account at the newest valuation since the last call; empty without a valuation.
 
-        `lots` are the signed lots of the house (the whole account) by symbol.
+        `lots` are the signed lots of the whole account by symbol.
         """
         valued, self._valued, self.moved = self._valued, None, False
         return [] if valued is None else self.composer.portfolio(*valued, lots)

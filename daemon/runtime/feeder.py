@@ -47,7 +47,7 @@ async def _feed_fast(service: Service, instants: Iterator[list[Item]]) -> None:
 
 
 async def _feed_paced(service: Service, instants: Iterator[list[Item]], period_s: float) -> None:
-    """Feed one sample of the house (the whole account) per `period_s`; items between two samples go with the later
+    """Feed one sample of the whole account per `period_s`; items between two samples go with the later
     sample."""
     due_s = time.monotonic()
     chunk: list[list[Item]] = []

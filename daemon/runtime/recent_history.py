@@ -61,7 +61,7 @@ class Forecasts(HouseVerdicts):
         self._waiting: deque[tuple[bytes, Values]] = deque(maxlen=WAITING)
 
     def append(self, call: Judged) -> None:
-        """Store the verdict of a check of orders if it is the first of the house (the account) since `renew`; else drop
+        """Store the verdict of a check of orders if it is the first of the whole account since `renew`; else drop
         it."""
         if call.book == HOUSE and self.reads:
             self.reads = False

@@ -411,7 +411,7 @@ class Service:
         return [*messages.portfolio(state.ledger.house.lots), self._risk_message(messages, state, seq)]
 
     def _risk_message(self, messages: BatchMessages, state: State, seq: int) -> Message:
-        """The message about the limits of the house (the whole account) after the newest entry, `seq`."""
+        """The message about the limits of the whole account after the newest entry, `seq`."""
         state.revalue()
         drawdown = max(0.0, 1.0 - state.equity_micro / max(state.switch.high_water, 1))
         return messages.composer.risk(seq, self.shell.ts, state.switch.reason, limit_values(state), drawdown)

@@ -32,7 +32,7 @@ class SwitchCause(Struct, frozen=True):
 
 
 class SwitchCauses:
-    """The cause of each switch that is not RUN, by the name of its agent; `HOUSE` is the house (the whole account)."""
+    """The cause of each switch that is not RUN, by the name of its agent; `HOUSE` is the whole account."""
 
     def __init__(self) -> None:
         self._causes: dict[str, SwitchCause] = {}

@@ -14,7 +14,7 @@ class Tally(Struct):
     """Counts of a run.
 
     `orders` counts the orders that were sent, `fills` their fills (two for an order that filled in two parts).
-    `refused` counts the requested trades, of an agent or of the house (the whole account), of which the gate (the check
+    `refused` counts the requested trades, of an agent or of the whole account, of which the gate (the check
     of limits) passed no lot; `clipped` counts the trades that it cut to another number of lots. `trips` counts moves of
     the house's kill switch away from RUN, `slices` the instants that had bars, and `symbol_bars` the bars of single
     symbols in them.

@@ -130,8 +130,9 @@ class AccountHistory:
     """Takes entries of the journal, the oldest first. `slices` returns the bars of one instant of a recorded market.
 
     `names_at` returns the agents' names at an entry. `net_cash` int64[N] is the cash that each symbol has brought since
-    the start: sales less purchases, and payments, less commissions. `lots` int64[N] are the signed lots of the house
-    (the whole account).
+    the start: sales less purchases, and payments, less commissions. `lots` int64[N] are the signed lots of the whole
+    account.
+
     """
 
     def __init__(

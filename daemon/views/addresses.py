@@ -205,7 +205,7 @@ class Judged(NamedTuple):
 
 
 def judged(decision: Decision) -> list[Judged]:
-    """The requests of a plan to each owner of limits: the agents, then the house (account), which gets their net."""
+    """The requests of a plan to each owner of limits: the agents, then the whole account, which gets their net."""
     plan, names = decision.plan, decision.agents
     agents = [
         Judged(names[part.agent] if part.agent < len(names) else str(part.agent), part.asked, part)
@@ -215,7 +215,7 @@ def judged(decision: Decision) -> list[Judged]:
 
 
 def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
-    """Every requested trade of a decision: the agents' trades, then the net trades of the house (the whole account)."""
+    """Every requested trade of a decision: the agents' trades, then the net trades of the whole account."""
     return [
         line_of(reader, decision, part, column)
         for part in judged(decision)

@@ -119,7 +119,7 @@ class CutTrades:
     def _rows_of(self, k: int, decision: Decision) -> Rows:
         """The rows of a decision, effect `k` of its entry: one for each trade that limits cut or refused.
 
-        A trade is one symbol of an agent or of the house (the whole account); of a refused trade no lots are allowed.
+        A trade is one symbol of an agent or of the whole account; of a refused trade no lots are allowed.
         """
         chunks = [np.empty(0, ROW)]
         for judgement in judged(decision):

@@ -142,7 +142,7 @@ class FillPart(Struct, frozen=True):
 
 
 class Twin(Struct, frozen=True):
-    """A trade in another symbol of the same decision that the limits of the house (the whole account) cut."""
+    """A trade in another symbol of the same decision that the limits of the whole account cut."""
 
     address: str
     symbol: str

@@ -70,7 +70,7 @@ class BookSwitch(Struct, frozen=True):
 class RiskNow(Struct, frozen=True):
     """The limits and headroom of one book: `book` is "house" or an agent's name.
 
-    An agent's book has the agent's limits only; the limits of the house (the whole account) apply after them. `room`
+    An agent's book has the agent's limits only; the limits of the whole account apply after them. `room`
     has the headroom of the symbols with the largest positions, and `count` is the number of all symbols that match the
     request. `note` is the reason for unknown values.
     """
@@ -98,7 +98,7 @@ class Book:
     """
 
     def __init__(self, state: State, number: int = HOUSE) -> None:
-        """Read one book of a state. `number` is the index of an agent, or HOUSE for the house (the whole account).
+        """Read one book of a state. `number` is the index of an agent, or HOUSE for the whole account.
 
         `own` is the book's kill switch, and `switch` the stricter of this switch and the account's. `ctx` is the market
         as the limits see it, None before the first sample.

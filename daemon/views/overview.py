@@ -72,7 +72,7 @@ class LimitNow(Struct, frozen=True):
 class PositionNow(Struct, frozen=True):
     """The house's position in one symbol, split by agents' books.
 
-    `unrealised` is the value less the cost. `risk_share` is the part of the volatility of the house (the whole account)
+    `unrealised` is the value less the cost. `risk_share` is the part of the volatility of the whole account
     that comes from this position; the parts of all positions add up to 1, and the part of a hedge is negative.
     `risk_share` is null where the volatility is unknown. `group` names the correlation group
     (`risk_measures.correlation_groups`); empty for none. `shadows` are simulated positions. `halted` is the reason why
@@ -355,7 +355,7 @@ def with_risk(rows: Sequence[PositionNow], risk: Assessed) -> list[PositionNow]:
 def positions(state: State, *, search: str = "", most: int | None = None) -> tuple[list[PositionNow], int]:
     """(at most `most` positions, the largest value first; the number of all positions).
 
-    A symbol counts if the house (the whole account) or any agent holds it, because opposite books may leave the house
+    A symbol counts if the whole account or any agent holds it, because opposite books may leave the house
     flat. With `search` only symbols that contain it count, in upper or lower case.
     """
     columns = largest(state, search)
@@ -363,9 +363,9 @@ def positions(state: State, *, search: str = "", most: int | None = None) -> tup
 
 
 def largest(state: State, search: str = "") -> list[int]:
-    """Columns of the symbols that the house (the whole account), an agent or a shadow (agent on paper) holds.
+    """Columns of the symbols that the whole account, an agent or a shadow (agent on paper) holds.
 
-    The columns are sorted by falling value in the house (the whole account), then by falling value in all books.
+    The columns are sorted by falling value in the whole account, then by falling value in all books.
     """
     prices = np.nan_to_num(state.marks * state.universe.lot_size)
     house_lots = np.abs(np.asarray(state.ledger.house.held))
@@ -382,7 +382,7 @@ def found_in(search: str, symbol: str) -> bool:
 
 
 def _position(state: State, column: int) -> PositionNow:
-    """The position of the house (the whole account) in one symbol, with the lots of its agents and of the shadows
+    """The position of the whole account in one symbol, with the lots of its agents and of the shadows
     (agents on paper)."""
     universe, house, names, equity = state.universe, state.ledger.house, state.ledger.names, state.equity_micro
     lot_nano, price, symbol = universe.lot_nano[column], int(state.marks_nano[column]), universe.symbols[column]
@@ -411,7 +411,7 @@ def _position(state: State, column: int) -> PositionNow:
 
 
 def limits_now(state: State) -> list[LimitNow]:
-    """The limits of the house (the whole account), limits on losses included, with their present values."""
+    """The limits of the whole account, limits on losses included, with their present values."""
     limits, values = limits_in_force(state, HOUSE), limit_values(state)
     return [limit_now(key, value, bound, limits) for key, (value, bound) in sorted(values.items())]
 

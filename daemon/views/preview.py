@@ -48,7 +48,7 @@ class Answered(Struct, frozen=True):
 
 
 class OrderPlanned(Struct, frozen=True):
-    """One order of the house (the whole account) that would be sent.
+    """One order of the whole account that would be sent.
 
     `style` is empty, or says how it would be worked over time or in which auction it would be sent. `value` is at the
     last price. `slippage` (half spread, slippage and impact) and `commission` are the costs of a fill at that price.
@@ -69,7 +69,7 @@ class OrderPlanned(Struct, frozen=True):
 
 
 class Refusal(Struct, frozen=True):
-    """A trade of an agent or of the house (the whole account) that was cut or refused.
+    """A trade of an agent or of the whole account that was cut or refused.
 
     `most` is the largest size that would pass on its own.
     """
@@ -297,7 +297,7 @@ def _refusals(state: State, judgement: Judged) -> list[Refusal]:
 
 
 def _house_limits(house: Judged) -> list[LimitRow]:
-    """The rows of the limits of the house (the whole account): values now, and after the orders of the decision."""
+    """The rows of the limits of the whole account: values now, and after the orders of the decision."""
     before = figures(house.ctx, house.account, house.limits, None)
     after = figures(house.ctx, house.account, house.limits, house.verdict.lots)
     return [row(key, house.limits, before.get(key), after.get(key)) for key in in_order({*before, *after})]

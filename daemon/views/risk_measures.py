@@ -1,4 +1,4 @@
-"""Present risk measures of the house (the whole account) and of each agent, for reports, the API and metrics.
+"""Present risk measures of the whole account and of each agent, for reports, the API and metrics.
 
 The measures are computed from copies of their inputs, so that a thread can compute them, and are never part of a
 decision.
@@ -63,7 +63,7 @@ class Metrics(Struct, frozen=True):
 
 
 class Assessed(Struct, frozen=True):
-    """The measures of the house (the whole account) and of each agent at `ts` (market time).
+    """The measures of the whole account and of each agent at `ts` (market time).
 
     `groups`: symbol -> its correlation group, if it has one. `windows`: agent, or "" for the house -> the number of
     returns of equity from which drawdown and ratios are computed. The other measures use `samples` of the assessment.
@@ -85,7 +85,7 @@ def assessed(state: State) -> Assessed:
 
 
 def house_assessed(state: State) -> Assessed:
-    """The measures of the house (the whole account) alone. Call it between two steps of the engine."""
+    """The measures of the whole account alone. Call it between two steps of the engine."""
     return house_measures(state)()
 
 
@@ -98,7 +98,7 @@ def measures(state: State) -> Callable[[], Assessed]:
 
 
 def house_measures(state: State) -> Callable[[], Assessed]:
-    """Return a function that computes the measures of the house (the whole account) alone, in any thread.
+    """Return a function that computes the measures of the whole account alone, in any thread.
 
     The function uses copies of its inputs. Call `house_measures` between two steps of the engine.
     """
@@ -108,7 +108,7 @@ def house_measures(state: State) -> Callable[[], Assessed]:
 def _measures(state: State, agents: dict[str, int]) -> Callable[[], Assessed]:
     """Copy what the measures of house and `agents` need, and return the function that computes them from the copies.
 
-    The function may run in another thread. `agents` are name -> index; "" is the house (the whole account).
+    The function may run in another thread. `agents` are name -> index; "" is the whole account.
     """
     state.revalue()
     now, books = state.now, {"": HOUSE} | agents
@@ -140,7 +140,7 @@ def correlation_groups(state: State) -> dict[str, str]:
 
 
 def _held(state: State) -> Bools:
-    """bool[N]: the instruments that the house (the whole account) or an agent holds."""
+    """bool[N]: the instruments that the whole account or an agent holds."""
     held: Bools = np.logical_or.reduce([state.lots(number) != 0 for number in (HOUSE, *state.in_use())])
     return held
 
@@ -186,7 +186,7 @@ def _known_returns(state: State, held: Bools) -> tuple[Ints, Floats]:
 
 
 def largest_correlations(state: State, most: int) -> tuple[list[str], list[list[float | None]]]:
-    """(symbols of the `most` largest positions of the house (the whole account), their correlations).
+    """(symbols of the `most` largest positions of the whole account, their correlations).
 
     A correlation is None for an instrument whose price did not move.
     """

@@ -1,4 +1,4 @@
-"""Track records of a report's accounts: the house (the whole account), each agent's book, and each benchmark."""
+"""Track records of a report's accounts: the whole account, each agent's book, and each benchmark."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ def tracks_of(
     history: BookHistory | None,
     benchmarks: Sequence[tuple[Benchmark, Record]],
 ) -> tuple[Track, ...]:
-    """Return the tracks of the house (the whole account), of the benchmarks, then of the agents' books.
+    """Return the tracks of the whole account, of the benchmarks, then of the agents' books.
 
     If `[universe] benchmark` is outside the universe and so not traded, it is the first benchmark, and metrics relative
     to a benchmark use it. Without such a benchmark, or without its prices, these metrics use the first of `benchmarks`.
@@ -76,7 +76,7 @@ def tracks_of(
 
 
 def _untraded(house: TrackRecord, wealth: Floats) -> TrackRecord:
-    """Return the track record of an untraded benchmark: its `wealth` at the samples of the house (whole account)."""
+    """Return the track record of an untraded benchmark: its `wealth` at the samples of the whole account."""
     return TrackRecord(wealth, house.days_ns, house.periods, house.risk_free_annual, benchmark=wealth)
 
 

@@ -63,7 +63,7 @@ class ReportHeader(Struct, frozen=True):
 
 
 class Account(Struct, frozen=True):
-    """A column of the report: the house (the whole account), one agent's book, or a benchmark.
+    """A column of the report: the whole account, one agent's book, or a benchmark.
 
     `limits` names the portfolio limits on this account's decisions. `missing` is the reason why its figures are
     unknown, empty where they are known.
@@ -123,7 +123,7 @@ class Curves(Struct, frozen=True):
 class RollingCurves(Struct, frozen=True):
     """Figures over the newest `window` returns at each time of `ts`, one row for each account.
 
-    `beta` is the beta of the house (the whole account) to the first benchmark, empty without a benchmark.
+    `beta` is the beta of the whole account to the first benchmark, empty without a benchmark.
     """
 
     window: int
@@ -201,7 +201,7 @@ class Risk(Struct, frozen=True):
 
 
 class CostRow(Struct, frozen=True):
-    """Costs of the house (the whole account), a benchmark or an agent's book. `traded` is the value traded.
+    """Costs of the whole account, a benchmark or an agent's book. `traded` is the value traded.
 
     `total` is commission, slippage and borrow fees, without interest. `drag_annual` is the costs of a year over average
     equity. `orders` counts orders with at least one fill; an order for several agents counts for each agent.
@@ -226,7 +226,7 @@ class PValue(Struct, frozen=True):
 
 
 class Versus(Struct, frozen=True):
-    """The house (the whole account) compared with one benchmark over the same samples.
+    """The whole account compared with one benchmark over the same samples.
 
     `sharpe_difference` is the house's annual Sharpe ratio less the benchmark's; `low` and `high` are the ends of its
     paired bootstrap interval. The p-values are of four tests of the returns. `relative` has the metrics of the

@@ -379,7 +379,7 @@ def _risk(books: BookHistory | None, house: TrackRecord, basis: Basis) -> RiskCo
 def _costs(
     tracks: Sequence[Track], house_record: Record, benchmarks: Sequence[tuple[Benchmark, Record]]
 ) -> tuple[CostRow, ...]:
-    """Return the costs of the house (the whole account), then of each benchmark that is traded."""
+    """Return the costs of the whole account, then of each benchmark that is traded."""
     records = [house_record, *(record for _, record in benchmarks)]
     # in the order of `records`: the house, then the benchmarks
     traded_tracks = [track for track in tracks if track.account.kind != "agent" and track.account.limits != UNTRADED]

@@ -32,7 +32,7 @@ def check_goals(config: Config) -> None:
 
 
 def goals_of(goals: Mapping[str, float], accounts: Sequence[Account], metrics: Sequence[MetricRow]) -> tuple[Goal, ...]:
-    """Return each goal of `[study.goals]` beside the figure of the house (the whole account).
+    """Return each goal of `[study.goals]` beside the figure of the whole account.
 
     A goal METRIC is compared with the house's figure, a goal METRIC/BENCHMARK with the house's figure divided by the
     benchmark's.

@@ -57,7 +57,7 @@ def statistics_of(
 
 
 def versus_all(house: TrackRecord, benchmarks: Sequence[tuple[str, TrackRecord | None]]) -> tuple[Versus, ...]:
-    """Compare the house (the whole account) with each benchmark that has a track record.
+    """Compare the whole account with each benchmark that has a track record.
 
     The p-values of one test are adjusted for the number of benchmarks, not for the number of tests.
     """

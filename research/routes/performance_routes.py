@@ -71,7 +71,7 @@ class Performance(Struct, frozen=True):
 
 
 class Attribution(Struct, frozen=True):
-    """The time-weighted return of the house (whole account) or a book over a period; the contributions add up to it."""
+    """The time-weighted return of the whole account or a book over a period; the contributions add up to it."""
 
     run: str
     book: str

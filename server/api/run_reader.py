@@ -63,7 +63,7 @@ class RunReader:
         return await self._measured(measures)
 
     async def house_assessed(self) -> Assessed:
-        """The risk measures of the house (the whole account). Where the measures of every book are computed already,
+        """The risk measures of the whole account. Where the measures of every book are computed already,
         all of them are returned.
         """
         return await self._measured(house_measures)

@@ -7,8 +7,8 @@ class Ordered(Struct, frozen=True):
     """The result of a manual order: `allowed` of `asked` units passed the gate.
 
     `order` is the order's id and `limit` its worst price; both are empty when nothing passed. `reason` (a code) and
-    `text` name the risk limit that reduced the order. `cut_by` is the owner of this limit: an agent or the house (the
-    whole account). `stop` and `target` are the manual exit prices of the position. `waits` is true while the order
+    `text` name the risk limit that reduced the order. `cut_by` is the owner of this limit: an agent or the whole
+    account. `stop` and `target` are the manual exit prices of the position. `waits` is true while the order
     waits for the cancellation of a working stop order at the venue.
     """
 

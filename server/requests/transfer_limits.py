@@ -2,7 +2,7 @@
 
 What can go wrong: a transfer sends no order, so the gate (the risk checks of every order) never checks it. A hand-over
 of positions from one book to another could put a restricted symbol into a book. A deposit, then an order, then a
-withdrawal could leave a position above a limit of the house (the whole account). So the functions here check transfers.
+withdrawal could leave a position above a limit of the whole account. So the functions here check transfers.
 
 A transfer is refused only if it breaks a limit, or breaks it further: a book that is above a limit already may still be
 made smaller. So the values of the limits are measured on the states before and after the event. All functions work on a
@@ -39,7 +39,7 @@ SMALL: Final = 1e-9
 
 
 def withdrawal_fault(copy: State, moved: Flow) -> str:
-    """The reason why a withdrawal breaks a limit of the house (the account) or of its book; empty when it breaks none.
+    """The reason why a withdrawal breaks a limit of the whole account or of its book; empty when it breaks none.
 
     `copy` is a copy of the state, on which the withdrawal is carried out. A book index below 0 is the unallocated book,
     which has no limits of its own.

@@ -1,4 +1,4 @@
-"""Books in exact integers: what the house (the whole account) and each agent hold, the fills that are posted to them,
+"""Books in exact integers: what the whole account and each agent hold, the fills that are posted to them,
 and their value.
 
 What can go wrong: money that appears or vanishes by rounding, and a number that overflows. Floats would drift with the
@@ -27,7 +27,7 @@ _TOO_LARGE: Final = 2.0**62
 
 
 class Book:
-    """Lots and money of the house (the whole account) or of an agent.
+    """Lots and money of the whole account or of an agent.
 
     This identity always holds exactly: cash = flows + income + realised - sum(cost) - fees. The residue is what
     rounding to whole micro has lost: `residue_micro` plus `residue_rest`, 0 to 1e12 - 1 atto.
@@ -253,7 +253,7 @@ class Postings:
         All fills belong to the book `only`. If `only` is -1, a fifth column has the number of books that share each
         row, and the pairs (book, signed lots) of all rows follow.
 
-        The amount of the house (the whole account) is rounded half-even to a micro. Each book's part is rounded to the
+        The amount of the whole account is rounded half-even to a micro. Each book's part is rounded to the
         nearest micro, and the row's last book takes the remainder. A fee is shared in proportion to lots, rounded down;
         the row's last book takes the remainder. Raises LedgerFull and OverflowError, with nothing booked, for amounts
         beyond MOST, and ValueError for a row without shares.
@@ -404,7 +404,7 @@ class Postings:
         self.valued_micro, self.valued_atto = micro, atto
 
     def values(self, marks: ReadInts) -> list[int]:
-        """Return the equity of the house (the whole account), then of each book, in micro-currency; the last book takes
+        """Return the equity of the whole account, then of each book, in micro-currency; the last book takes
         the remainder, so that the books add up to the house.
 
         Raises OverflowError for amounts beyond 62 bits.
@@ -414,7 +414,7 @@ class Postings:
         return [equities[k] for k in range(len(equities))]
 
     def write_values(self, marks: ReadInts, out: Ints) -> None:
-        """Write the equities that `values` returns to `out`: the house (the whole account), then each book, in micro.
+        """Write the equities that `values` returns to `out`: the whole account, then each book, in micro.
 
         `marks` are prices in nano-currency by column. Raises OverflowError for amounts beyond 62 bits."""
         # the house first: the book of a single agent with the same lots then need not be valued again

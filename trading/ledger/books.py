@@ -107,7 +107,7 @@ class FrozenLedger(Struct, frozen=True):
     cells: bytes = b""
 
     def rows(self) -> Ints:
-        """Return int64[A + 2, 2 N + 7], one row of values per book: the house (whole account), the A agents in order,
+        """Return int64[A + 2, 2 N + 7], one row of values per book: the whole account, the A agents in order,
         the unallocated book.
         """
         if self.house is not None:
@@ -115,7 +115,7 @@ class FrozenLedger(Struct, frozen=True):
         return np.frombuffer(self.cells, dtype=np.int64).reshape(len(self.names) + 1, -1)
 
     def accounts(self) -> list[FrozenBook]:
-        """Return the book of the house (the whole account), the agents' books in order, and the unallocated book."""
+        """Return the book of the whole account, the agents' books in order, and the unallocated book."""
         return [FrozenBook.of(row) for row in self.rows()]
 
 
@@ -128,7 +128,7 @@ def _micro_ratio(lot_nano: int) -> tuple[int, int]:
 
 
 class Ledger(Postings):
-    """The books of an account: the house (the whole account), one book per agent in order, then the unallocated book.
+    """The books of an account: the whole account, one book per agent in order, then the unallocated book.
 
     Lots, cash and fees of the books always add up exactly to the lots, cash and fees of the house. Cost and profit need
     not add up: each account computes its own. A cash amount is rounded once, for the house. Each book's part is rounded
@@ -383,7 +383,7 @@ class Ledger(Postings):
                 raise LedgerBroken(f"cash of {name} differs from what its entries explain by {difference} micro")
 
     def cells(self) -> Ints:
-        """Return int64[1 + books, 2 N + 7]: N lots, N costs and 7 amounts of the house (whole account), then of each
+        """Return int64[1 + books, 2 N + 7]: N lots, N costs and 7 amounts of the whole account, then of each
         book.
         """
         return np.array([cells_of(book) for book in (self.house, *self.books)])

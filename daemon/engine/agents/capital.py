@@ -31,7 +31,7 @@ def reallocate(state: State, due: frozenset[int]) -> list[Effect]:
     """At a sample, set target shares, move cash, and sell for agents that owe capital and are not `due` to decide.
 
     `owed` is by agent in micro-currency: positive for capital to hand over, negative for capital to receive.
-    `watch.realised` has the returns of the house (the whole account) at index 0, and those of agent k at k + 1.
+    `watch.realised` has the returns of the whole account at index 0, and those of agent k at k + 1.
     """
     rules = state.rules.capital
     if rules is None:

@@ -40,7 +40,7 @@ from quantd.trading.model_events import ModelLoaded
 class Carry(Struct, frozen=True):
     """An account with the names of its symbols and agents.
 
-    `accounts` are the books of the house (the whole account), of each agent in order, and the unallocated one, each
+    `accounts` are the books of the whole account, of each agent in order, and the unallocated one, each
     with lots and cost by column of `symbols`. `switches` (kill switches) and `returns` are of the house, then of each
     agent. `best` has by agent and column the best price since entry, for trailing stops. `marks` has by column (price,
     price in nano-currency, instant).
@@ -198,7 +198,7 @@ def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
     """Take over the account of another run; returns alerts about its changes and losses.
 
     The cash of removed agents goes to the unallocated book, which funds new agents as far as it suffices. `accounts`
-    are the books of the house (the whole account), of the old agents, and the unallocated one, in this order.
+    are the books of the whole account, of the old agents, and the unallocated one, in this order.
     """
     carry = msgspec.msgpack.decode(carried.account, type=Carry)
     new_columns = [state.universe.index.get(symbol, -1) for symbol in carry.symbols]

@@ -1,4 +1,4 @@
-"""Portfolios: places of the house (the whole account) that are opened with capital, and closed again, by events.
+"""Portfolios: places of the whole account that are opened with capital, and closed again, by events.
 
 Opening moves cash from the unallocated book into the book of a vacant place. Closing sells the positions, at once and
 at later samples until none is left, and returns the cash; or it moves lots and cash in kind to another agent.

@@ -57,7 +57,7 @@ MARKET = (MarketSlice, Action, PriceJumped, Halted, JumpExplained)
 
 
 def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
-    """Step an event in the house (the whole account) and in its shadows (on paper); the house's effects come first.
+    """Step an event in the whole account and in its shadows (on paper); the house's effects come first.
 
     An event that names a shadow is stepped in that shadow alone; a Shade is a report of a shadow's simulated venue.
     Events of the market are stepped in all shadows too. Ticks and runs of schedules are split by the agents that are
@@ -108,7 +108,7 @@ def _step_tick(state: State, tick: Tick, step: Step) -> Sequence[Effect]:
 
 
 def _step_schedule_run(state: State, run: ScheduleRun, step: Step) -> Sequence[Effect]:
-    """Step a schedule that runs now in the house (the whole account), and in the shadows (on paper) that are due."""
+    """Step a schedule that runs now in the whole account, and in the shadows (on paper) that are due."""
     first_shadow_number = len(state.agents)
     effects = list(step(state, msgspec.structs.replace(run, due=tuple(n for n in run.due if n < first_shadow_number))))
     for number in run.due:
@@ -120,8 +120,8 @@ def _step_schedule_run(state: State, run: ScheduleRun, step: Step) -> Sequence[E
 
 
 def shadow_of(state: State, name: str) -> int | None:
-    """Return the index of the shadow in which an outside agent decides now; None where it decides in the house
-    (account)."""
+    """Return the index of the shadow in which an outside agent decides now; None where it decides in the whole
+    account."""
     policy_number = state.rules.outside_seat(name)
     return next((k for k, shadow in enumerate(state.shadows) if policy_number in shadow.seats), None)
 
@@ -133,7 +133,7 @@ def houses_of(state: State, shadow: str) -> list[State]:
 
 
 def _step_proposal(state: State, proposal: Proposed, step: Step) -> Sequence[Effect]:
-    """Step a proposal in the house (whole account) or shadow where its agent decides now, and record its verdict.
+    """Step a proposal in the whole account or shadow where its agent decides now, and record its verdict.
 
     A proposal that waits for a person's approval is among the `reviews`; no decision is noted for it yet.
     """
@@ -184,7 +184,7 @@ def _step_command(state: State, k: int, order: Operator, step: Step) -> Sequence
 
 
 def _step_shadow(state: State, k: int, event: Event, step: Step) -> list[Effect]:
-    """Step an event in shadow `k` (agent on paper); returns its effects as effects of the house (the whole account).
+    """Step an event in shadow `k` (agent on paper); returns its effects as effects of the whole account.
 
     Records are wrapped in one `Shadowed`. Asks and alerts are returned by themselves, with the agent number or the name
     of the shadow.

@@ -1,4 +1,4 @@
-"""The books of the house (the whole account) and of the agents, in the columns that the compiled fold reads."""
+"""The books of the whole account and of the agents, in the columns that the compiled fold reads."""
 
 from math import inf, sqrt
 from typing import Any, Final

@@ -59,7 +59,7 @@ def all_ordered(agents: list[Any], now: int) -> bool:
 def plan_exits(plan: Plan, ledger: Postings, equities: Ints, ts: int, ring: Ring) -> int:
     """Plan the `change` (lots) of the agents that take part, and write the equities at the closes, in micro-currency.
 
-    `equities` is int64[B + 1]: the house (the whole account), the agents, and what no agent has. Returns a status of
+    `equities` is int64[B + 1]: the whole account, the agents, and what no agent has. Returns a status of
     `Plan.make`: NO_REQUEST, PLANNED, RAISES_LEVEL, or FOR_PYTHON where only Python can plan. The changed columns then
     do no harm, because Python and the next sample write all of them anew.
     """

@@ -29,7 +29,7 @@ class Questions:
     ) -> list[Any]:  # fmt: skip
         """Return the questions to some agents, at a sample at which each has a positive equity.
 
-        `numbers` are the indices of the agents; book 0 is the house (the whole account), book k + 1 agent k. A question
+        `numbers` are the indices of the agents; book 0 is the whole account, book k + 1 agent k. A question
         has the samples by instant and by session date, which differ where calendars differ.
         """
         by_instant: Ring = history.known

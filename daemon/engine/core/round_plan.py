@@ -93,7 +93,7 @@ class AgentColumns:
 
 
 class Plan:
-    """The columns of a plan. Book 0 is the house (the whole account), book k + 1 agent k. Of the house, `net` are the
+    """The columns of a plan. Book 0 is the whole account, book k + 1 agent k. Of the house, `net` are the
     signed lots requested, `passed` those that its limits allow."""
 
     size: int
@@ -339,7 +339,7 @@ class Plan:
                 agent.surviving[k] = remaining[number]
 
     def any_lots(self) -> bool:
-        """Whether the house (the whole account) trades."""
+        """Whether the whole account trades."""
         trades: bool = False
         total: Ints = self.total
         for k in range(self.size):

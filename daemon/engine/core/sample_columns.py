@@ -20,7 +20,7 @@ KNOWN_SAMPLES: Final = 5
 
 class SampleColumns:
     """The samples in columns: instant `ts`, date of the session (`key`), row of the bar, and cash, high-water mark
-    (`peak`) and lots float64[S, N] of the house (the whole account).
+    (`peak`) and lots float64[S, N] of the whole account.
 
     S are samples, N symbols, B books. `values` int64[S, B + 1] are equities in micro-currency: of the house, of each
     agent, and of the lots and cash that belong to no agent. `orders` has the baskets that were filled since the log
@@ -52,7 +52,7 @@ class SampleColumns:
         """Add a sample with the equities `values`, int64[B + 1], in micro-currency.
 
         `row` is the row of its bar in the loaded bars, `peak` the high-water mark. `lots`, float64[N], `cash` and
-        `peak` are of the house (the whole account).
+        `peak` are of the whole account.
         """
         at: int = self.count
         n: int = len(lots)

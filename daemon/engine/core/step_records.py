@@ -44,7 +44,7 @@ LAST_FILL: Final = int(Cause.LAST_FILL)
 class StepRecords:
     """The steps of one state for a `log`. `effects` are the effects so far of the event that is being taken.
 
-    `units` are the positions of the house (the whole account) in units, unsigned. `weights`, `wanted` and `reasons`
+    `units` are the positions of the whole account in units, unsigned. `weights`, `wanted` and `reasons`
     have one numpy array for each agent, a view of the agent's column.
     """
 
@@ -127,7 +127,7 @@ class StepRecords:
     def note_sample(self, ts: int, equities: list[Any], cash: int, peak: Any) -> None:
         """Note the valuation of a sample: equities (micro-currency) of the house, the agents, and what no agent has.
 
-        `cash` and `peak`, the high-water mark, are of the house (the whole account), in micro-currency.
+        `cash` and `peak`, the high-water mark, are of the whole account, in micro-currency.
         """
         market: Market = self.plan.market
         house: BookColumns = self.plan.books[0]
@@ -150,7 +150,7 @@ class StepRecords:
         self.record(answers[last])
 
     def note_plan(self, now: int, sample: int, n: int, used: int, ring: Ring) -> list[Any]:
-        """Note the plan in the columns as an effect; returns (value, bound) by limit: of the house (account), then of
+        """Note the plan in the columns as an effect; returns (value, bound) by limit: of the whole account, then of
         each agent.
 
         `n` is the number of the basket of orders at the sample, `used` the number of earlier follow-ups (purchases that
@@ -203,7 +203,7 @@ class StepRecords:
         self.effects.append(orders.record)
 
     def limit_values(self, ring: Ring) -> list[Any]:
-        """The values of limits that a plan records: of the house (the whole account), then of each agent in the plan.
+        """The values of limits that a plan records: of the whole account, then of each agent in the plan.
 
         The exposures are computed here; where any book has another limit to measure, Python measures all limits. A
         limit is recorded where it cut lots or where its value may be near its bound. A lone agent with the house's

@@ -80,7 +80,7 @@ class VenueOrders:
     def reserve(self, books: list[BookColumns], market: Market, fee: float) -> None:
         """Count the open lots and orders of all baskets in the columns of the house and of each agent's book.
 
-        `books` has the house (the whole account) first, then the agents. `fee` is the fee rate of the house.
+        `books` has the whole account first, then the agents. `fee` is the fee rate of the house.
         """
         columns: BookColumns
         for number in range(len(books)):

@@ -61,7 +61,7 @@ def left_micro(state: State) -> int | None:
 
 
 def limit(equity_micro: int, remaining_micro: int) -> AccountCap:
-    """Remaining buying power as a limit of the house (account): a fraction of equity, and the money in currency."""
+    """Remaining buying power as a limit of the whole account: a fraction of equity, and the money in currency."""
     money = max(remaining_micro, 0)
     return AccountCap(money / equity_micro if equity_micro > 0 else 0.0, money / MICRO)
 

@@ -13,7 +13,7 @@ from quantd.trading.instruments import MICRO
 
 
 def limits_in_force(state: State, book: int) -> Limits:
-    """The limits in force of an agent or of the house (the whole account).
+    """The limits in force of an agent or of the whole account.
 
     The limits of the house include [live], the venue's buying power and symbols that cannot be borrowed, and a lower
     exposure while the market is volatile.
@@ -43,7 +43,7 @@ def limits_in_force(state: State, book: int) -> Limits:
 
 
 def account_of(state: State, book: int, *, by_hand: bool = False) -> Account:
-    """The account of an agent or of the house (whole account) for the check of limits, with all orders and crosses
+    """The account of an agent or of the whole account for the check of limits, with all orders and crosses
     (trades between agents) that may still fill.
 
     `by_hand` marks an operator's order, which may reduce a position in a symbol whose trading is blocked after a price

@@ -28,7 +28,7 @@ OTHER_WORDS: Final = "other words"
 
 
 def side_of(state: State, symbol: int, lots: float) -> Side:
-    """The side of an order: "reduce" where its signed lots reduce the position of the house (the account), else
+    """The side of an order: "reduce" where its signed lots reduce the position of the whole account, else
     "add"."""
     held = state.ledger.house.held[symbol]
     return "reduce" if held * lots < 0 and abs(lots) <= abs(held) else "add"

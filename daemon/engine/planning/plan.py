@@ -214,7 +214,7 @@ def _after_stops(
 # Long because each statement needs the lots of the one before: crosses only after the verdict of the house, the id
 # of the basket before its parents, and all of it in the plan that the journal records.
 def _plan_house(state: State, parts: list[_Part], order: _Order, switch: int) -> list[Effect]:
-    """Cross opposite lots of agents, check the net lots against the limits of the house (the whole account), and make
+    """Cross opposite lots of agents, check the net lots against the limits of the whole account, and make
     the basket or the parent orders.
 
     `switch` is the state of the house's kill switch that applies to the plan.
@@ -338,7 +338,7 @@ def _house_verdict(
     requested: Floats,
     switch: int,
 ) -> Verdict:
-    """The verdict of the limits of the house (the whole account) on the net lots `requested`.
+    """The verdict of the limits of the whole account on the net lots `requested`.
 
     A lone agent with the account and the limits of the house has the same verdict, which is not computed again. Orders
     that pause after refusals are refused, except an operator's order by hand. During a flatten (the closing of all
@@ -470,7 +470,7 @@ def _record_crosses(
     sample: int,
     ends: list[int],
 ) -> None:
-    """Record the lots that agents exchange at the next open, except in symbols that the house (the account) refused."""
+    """Record the lots that agents exchange at the next open, except in symbols that the whole account refused."""
     # 1.0 where lots cross: `worst_nano` takes signed lots, so that -crossing has the worst prices of sales
     crossing = (crossed.any(axis=0) & ~refused).astype(np.float64)
     symbols = crossing.nonzero()[0].tolist()
@@ -501,8 +501,8 @@ def _record_follow_ups(
     """Record a follow-up (rest of a decision) for each decision that sells, and that was cut for lack of cash or
     exposure which its sales will bring.
 
-    `surviving` are the agents' lots less those that they exchange. `requested` are the net lots of the house (the whole
-    account), and `verdict` is the verdict on them. `used` is the number of follow-ups that the decision had already. A
+    `surviving` are the agents' lots less those that they exchange. `requested` are the net lots of the whole account,
+    and `verdict` is the verdict on them. `used` is the number of follow-ups that the decision had already. A
     part of a plan is `held_back` while some of its lots wait for the end of open orders.
     """
     house_cut = FREED[verdict.reason] & (verdict.lots != requested)

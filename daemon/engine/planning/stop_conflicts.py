@@ -1,6 +1,6 @@
 """Protective stops at the venue that conflict with orders: they end before the orders are sent.
 
-Invariant: stops and reducing orders together never exceed the position, of the house (the whole account) and of each
+Invariant: stops and reducing orders together never exceed the position, of the whole account and of each
 book. So no fill, in whatever order reports arrive, takes a position across zero.
 
 The stop of the agent that sells is cancelled first. All stops of the symbol are cancelled only where that does not

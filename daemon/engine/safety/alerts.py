@@ -26,7 +26,7 @@ RATIOS: Final = frozenset({"min_sharpe"})
 def alert(
     state: State, level: Level, kind: str, text: str, *, agent: int | str = HOUSE, symbol: int = -1, **measured: float
 ) -> Publish:
-    """An alert about an agent (by index or name) or the house (account). `symbol` is a column, -1 for none; `measured`
+    """An alert about an agent (by index or name) or the whole account. `symbol` is a column, -1 for none; `measured`
     may have the `value` and the `bound` of a limit."""
     if isinstance(agent, int):
         agent = "" if agent == HOUSE else state.rules.agents[agent].name
@@ -95,8 +95,8 @@ def _limit_alert(state: State, news: list[tuple[int, Crossing]]) -> list[Publish
 def _is_news(state: State, book: int, crossing: Crossing) -> bool:
     """Whether a crossing, a change of a limit's alert level, raises an alert; records the samples at which levels end.
 
-    A level that recurs within CALM_SAMPLES belongs to the earlier event. Losses and breaches of the limits of the house
-    (the whole account) always raise an alert. A limit of ON_BREACH, which reports breaches only, raises none
+    A level that recurs within CALM_SAMPLES belongs to the earlier event. Losses and breaches of the limits of the whole
+    account always raise an alert. A limit of ON_BREACH, which reports breaches only, raises none
     below CRITICAL.
     """
     key, before, after, _, _ = crossing

@@ -1,4 +1,4 @@
-"""The regime of the market by its volatility: while it is volatile, the house (the whole account) holds less.
+"""The regime of the market by its volatility: while it is volatile, the whole account holds less.
 
 The volatility is of past closes only. The volatility is updated at each sample, before any plan of that sample.
 """

@@ -83,7 +83,7 @@ def review(levels: Mapping[str, int], doubts: Sequence[Doubt] | None, *, realise
 def watch_levels(
     state: State, books: list[int] | None = None, reviews: Mapping[int, Review] | None = None
 ) -> list[Effect]:
-    """Alerts about limits whose level changed, and the record of the house (the whole account) where a record is due.
+    """Alerts about limits whose level changed, and the record of the whole account where a record is due.
 
     `books` are the books to check, None for all that are watched. With `reviews` (by book) no record is made: they are
     used only where nothing is journalled.
@@ -125,8 +125,8 @@ def watch_levels(
 
 
 def record_known(state: State, equity_micro: int) -> list[Effect]:
-    """The record of the losses and of the measures of past returns (volatility, Sharpe ratio) of the house (the whole
-    account).
+    """The record of the losses and of the measures of past returns (volatility, Sharpe ratio) of the whole account.
+
 
     `equity_micro` is the house's equity in micro-currency. The list is empty where the house has no such limits.
     """
@@ -136,7 +136,7 @@ def record_known(state: State, equity_micro: int) -> list[Effect]:
 
 
 def watch_plan(state: State, plans: Sequence[tuple[int, Values]]) -> list[Effect]:
-    """Alerts about limits whose level a plan raises; `plans` are (book, values of limits), the house (account)
+    """Alerts about limits whose level a plan raises; `plans` are (book, values of limits), the whole account
     first."""
     house_only = watched(state) == [HOUSE]
     crossed = [
@@ -150,7 +150,7 @@ def watch_plan(state: State, plans: Sequence[tuple[int, Values]]) -> list[Effect
 
 
 def watched(state: State) -> list[int]:
-    """The books that are watched: the house (the whole account) and each agent. A lone agent with the same book as the
+    """The books that are watched: the whole account and each agent. A lone agent with the same book as the
     house is left out: the two share alert levels and returns."""
     rules, ledger, memory, house = state.rules, state.ledger, state.watch, limits_in_force(state, HOUSE)
     if len(rules.agents) > 1:
@@ -165,7 +165,7 @@ def watched(state: State) -> list[int]:
 
 
 def levels_of(state: State, book: int) -> dict[str, int]:
-    """The present level of each limit of the house (the whole account) or of an agent, by key."""
+    """The present level of each limit of the whole account or of an agent, by key."""
     return state.monitor.levels if book == HOUSE else state.watch.levels[book]
 
 
@@ -208,7 +208,7 @@ def _equity(state: State, book: int) -> float:
 
 
 def limit_values(state: State) -> Values:
-    """(value, bound) of each limit of the house (whole account), with open orders counted as filled; empty before the
+    """(value, bound) of each limit of the whole account, with open orders counted as filled; empty before the
     first sample."""
     if not state.sample:
         return {}

@@ -58,7 +58,7 @@ def note_rebalances(state: State, event: object, effects_so_far: Sequence[Effect
 
 
 def _milestone(state: State, rules: Notices) -> list[Effect]:
-    """A notice each time that the equity of the house (the whole account), without deposits and withdrawals, has grown
+    """A notice each time that the equity of the whole account, without deposits and withdrawals, has grown
     by the factor 1 + milestone again."""
     if not rules.milestone:
         return []

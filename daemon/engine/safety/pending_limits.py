@@ -18,7 +18,7 @@ from quantd.trading.events import Reloaded
 
 
 def apply_limits(state: State, limits: bytes) -> None:
-    """Apply `limits`, the encoded part of the rules that may change during a run, in the house (the whole account) and
+    """Apply `limits`, the encoded part of the rules that may change during a run, in the whole account and
     its shadows (agents on paper)."""
     state.govern(with_limits(state.rules, limits))
     for shadow, shadow_rules in zip(state.shadows, state.rules.shadows, strict=True):

@@ -39,7 +39,7 @@ def session_messages(state: State, jobs: Sequence[str], coming: Sequence[str]) -
 def count_refusals(state: State, event: object, effects_so_far: Sequence[Effect]) -> Sequence[Effect]:
     """Count the refused orders in the effects of an event for the next message after a close; returns the effects.
 
-    An order is refused if the gate (the check of limits) of an agent or of the house (the whole account) passes none of
+    An order is refused if the gate (the check of limits) of an agent or of the whole account passes none of
     its lots.
     """
     if not state.rules.counts_refusals:

@@ -61,7 +61,7 @@ def watch_switch(state: State, who: int, tick: Tick) -> list[Effect]:
 def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list[Effect]:
     """Move a kill switch from RUN towards HALT, and cancel open orders accordingly.
 
-    A reason that the rule `flatten_on` lists also closes all positions of the house (the whole account). Positions in
+    A reason that the rule `flatten_on` lists also closes all positions of the whole account. Positions in
     symbols that are blocked after a price jump are closed only where an operator's flatten is already closing them.
     """
     switch = state.switch_at(who)
@@ -94,7 +94,7 @@ def _second_reason(state: State, who: int, switch: Switch, to: int, reason: str,
     """Handle a further reason for a kill switch that is already at `to` or stricter.
 
     A reason that only an operator can end replaces a loss limit, which a replayed feed re-arms. A reason in the
-    rule `flatten_on` closes all positions of the house (the whole account) even then.
+    rule `flatten_on` closes all positions of the whole account even then.
     """
     if switch.state != to:
         return []
@@ -109,7 +109,7 @@ def _second_reason(state: State, who: int, switch: Switch, to: int, reason: str,
 
 
 def cancel_open_orders(state: State, *, adding_only: bool) -> list[Effect]:
-    """Cancel every working order, or with `adding_only` those that add to positions of the house (the whole account).
+    """Cancel every working order, or with `adding_only` those that add to positions of the whole account.
 
     Callers repeat the call at each tick, because a cancel can be lost or refused.
     """

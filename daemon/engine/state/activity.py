@@ -64,7 +64,7 @@ class BookActivity:
 
 
 class Activity:
-    """All books, agents in order and the house (the whole account) last. `session_end` (ns UTC) is the close of the
+    """All books, agents in order and the whole account last. `session_end` (ns UTC) is the close of the
     session that is counted: from this instant on orders count for the next session."""
 
     __slots__ = ("books", "session_end")
@@ -93,7 +93,7 @@ class Activity:
     def fill(
         self, sym: Sequence[int], price_nano: Sequence[int], shares: Sequence[Sequence[tuple[int, int]]], size: Floats
     ) -> None:
-        """Count the value of fills for the house (the whole account) and for each agent that shares in them.
+        """Count the value of fills for the whole account and for each agent that shares in them.
 
         `shares` has for each fill the (agent, lots); `size` are the units of one lot, float64[N].
         """
@@ -105,8 +105,8 @@ class Activity:
                 self.books[-1].traded += traded  # the house
 
     def cross(self, price_nano: int, shares: Sequence[tuple[int, int]], size: float) -> None:
-        """Count the value of a cross (trade between agents) for its agents only: it is no trade of the house (the whole
-        account).
+        """Count the value of a cross (trade between agents) for its agents only: it is no trade of the whole account.
+
 
         `shares` are (agent, lots); `size` are the units of one lot.
         """

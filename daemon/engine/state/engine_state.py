@@ -221,11 +221,11 @@ class State(Core):
             self.best = np.full_like(self.best, np.nan)
 
     def account(self, book: int) -> Book:
-        """The account of an agent or of the house (the whole account)."""
+        """The account of an agent or of the whole account."""
         return self.ledger.house if book == HOUSE else self.ledger.books[book]
 
     def equity_of(self, book: int) -> int:
-        """Equity of an agent or of the house (the whole account) at the last valuation, micro-currency."""
+        """Equity of an agent or of the whole account at the last valuation, micro-currency."""
         return self.equity_micro if book == HOUSE else self.books_micro[book]
 
     def vacant(self, agent: int) -> bool:
@@ -238,7 +238,7 @@ class State(Core):
         return [number for number in range(len(self.agents)) if not self.vacant(number)]
 
     def switch_at(self, book: int) -> Switch:
-        """The kill switch of an agent or of the house (the whole account)."""
+        """The kill switch of an agent or of the whole account."""
         return self.switch if book == HOUSE else self.agents[book].switch
 
     def basket(self, key: Key) -> Working | None:
@@ -247,7 +247,7 @@ class State(Core):
         return work or self.ended.find(key)
 
     def lots(self, book: int) -> Floats:
-        """Return the signed lots of an agent or of the house (the whole account), float64[N], read-only."""
+        """Return the signed lots of an agent or of the whole account, float64[N], read-only."""
         lots = self._lots.get(book)
         if lots is None:
             lots = np.array(self.account(book).lots, dtype=np.float64)
@@ -288,7 +288,7 @@ class State(Core):
         return cached
 
     def exposure(self) -> float:
-        """Long plus short value of the house (the whole account) at the marks, in account currency."""
+        """Long plus short value of the whole account at the marks, in account currency."""
         if self._units is None:
             self._units = np.abs(self.lots(HOUSE) * self.universe.lot_size)
         value = float(self._units.dot(self.marks))
@@ -348,11 +348,11 @@ class State(Core):
         self._units = self.levels = None
 
     def revalue(self) -> None:
-        """Compute the exact equity of the house (the whole account) and of each book at the marks."""
+        """Compute the exact equity of the whole account and of each book at the marks."""
         self.equity_micro, self.books_micro = self.ledger.equity(self.marks_nano)
 
     def switch_of(self, name: str) -> Switch:
-        """The kill switch of the agent or shadow (agent on paper) `name`, of the house (whole account) for "". Raises
+        """The kill switch of the agent or shadow (agent on paper) `name`, of the whole account for "". Raises
         StopIteration for an unknown name."""
         if not name:
             return self.switch

@@ -31,7 +31,7 @@ class Noted(Struct):
 
 
 class FrozenWatch(Struct, frozen=True):
-    """A `Watch` in a snapshot: the agents' alert levels, and the returns of the house (the whole account), then of each
+    """A `Watch` in a snapshot: the agents' alert levels, and the returns of the whole account, then of each
     agent."""
 
     levels: list[dict[str, int]] = field(default_factory=list)
@@ -43,7 +43,7 @@ class FrozenWatch(Struct, frozen=True):
 class Watch:
     """The monitor's memory of one run.
 
-    The alert levels of the house (the whole account) are in `State.monitor`, the agents' levels in `levels`. The lists
+    The alert levels of the whole account are in `State.monitor`, the agents' levels in `levels`. The lists
     `ended`, `realised` and `bands` have an item for the house, then one for each agent. `ended` has the sample at which
     each level of a limit last ended, `realised` the returns. The last record of all limits is of sample `recorded_no`.
     The `bands`, within which no level changes, and the scratch object `holdings` are not in snapshots: they are made

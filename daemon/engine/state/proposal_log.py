@@ -28,7 +28,7 @@ Outcome = Literal["passed", "cut", "nothing", "waits", "refused", "approval", "d
 class LotCut(Struct, frozen=True):
     """A cut of a proposal in one column: the signed lots that it asked for, and those that the limit allowed.
 
-    `code` is the reason code of the limit. `house` is True for a limit of the house (the whole account), False for one
+    `code` is the reason code of the limit. `house` is True for a limit of the whole account, False for one
     of the agent.
     """
 

@@ -45,7 +45,7 @@ class Notices(Struct, frozen=True):
 class MarketRegime(Struct, frozen=True):
     """The table [risk.regime].
 
-    While the annual volatility over `lookback` samples is at least `above`, the house (the whole account) may hold only
+    While the annual volatility over `lookback` samples is at least `above`, the whole account may hold only
     the share `exposure` of its permitted gross exposure. The restriction ends when the volatility is below (1 -
     `margin`) x `above`. `benchmark` is the column whose volatility is measured; -1: the equally weighted universe.
     """
@@ -59,7 +59,7 @@ class MarketRegime(Struct, frozen=True):
 
 class Rules(Struct, frozen=True):
     """The rules of a run. `calendar` has for each column the index of its calendar in `sessions`, `house_calendar` is
-    the index of the calendar of the house (the whole account); the average volume is over `volume_lookback`
+    the index of the calendar of the whole account; the average volume is over `volume_lookback`
     sessions."""
 
     universe: Universe
@@ -128,7 +128,7 @@ class Rules(Struct, frozen=True):
         return next((number for number in self.outside if self.seats[number] == name), None)
 
     def house_sessions(self) -> Sessions:
-        """The sessions of the calendar of the house (the whole account)."""
+        """The sessions of the calendar of the whole account."""
         return self.sessions[self.house_calendar]
 
 

@@ -244,7 +244,7 @@ def freeze(state: State, *, ended: bool = True) -> bytes:
 def thaw(rules: Rules, frozen: bytes) -> State:
     """The state of a snapshot, with the universe, sessions and agents of `rules` and the limits of the snapshot.
 
-    The first switch in the snapshot is the kill switch of the house (the whole account); one for each agent follows.
+    The first switch in the snapshot is the kill switch of the whole account; one for each agent follows.
     """
     decoded = msgspec.msgpack.decode(frozen, type=Frozen)
     state = State(with_limits(rules, decoded.limits))

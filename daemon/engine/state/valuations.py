@@ -11,8 +11,8 @@ KEPT: Final = 5_040
 class Unclosed(Struct, frozen=True):
     """The sample `number`, which waits for closes of its date: all are known from the instant `final` on.
 
-    `marks` are the bytes of float64[N]. `units` are the bytes of the held units, float64[N]: of the house (the whole
-    account), then of each book.
+    `marks` are the bytes of float64[N]. `units` are the bytes of the held units, float64[N]: of the whole account,
+    then of each book.
     """
 
     ts: int
@@ -26,7 +26,7 @@ class Unclosed(Struct, frozen=True):
 class Gain(Struct, frozen=True):
     """What to add to the values at a sample, in micro-currency, so that they are at each instrument's own close.
 
-    `micro` has the amount of the house (the whole account), then of each book.
+    `micro` has the amount of the whole account, then of each book.
     """
 
     ts: int

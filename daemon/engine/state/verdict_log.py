@@ -15,7 +15,7 @@ class Judged:
     """One gate call (a check of orders). `book` is an agent's index or HOUSE, `asked` float64[N] signed lots, `switch`
     the kill switch state at which the lots were checked.
 
-    In a log, the call of the house (the whole account) follows the calls of the agents whose baskets it nets.
+    In a log, the call of the whole account follows the calls of the agents whose baskets it nets.
     """
 
     book: int
@@ -28,7 +28,7 @@ class Judged:
 
 
 class HouseVerdicts(list[Judged]):
-    """A log that needs only some gate calls (checks of orders) of the house (the whole account).
+    """A log that needs only some gate calls (checks of orders) of the whole account.
 
     Unlike a log of all calls, it does not turn off the fold, the engine's compiled fast path. `reads` is True while the
     next gate call of the house is to be appended.

@@ -62,7 +62,7 @@ class Waits(Struct):
     """The newest comparison with the venue, and the clocks of waits for it.
 
     `compared` is the instant of the newest comparison. `missing` has by column the unsigned lots of the position of the
-    house (the whole account) that the venue does not let us close: they were sold there, or an order that is not ours
+    whole account that the venue does not let us close: they were sold there, or an order that is not ours
     holds them.
 
     `flatten_since` is the instant at which the house began to close all positions, 0 if it is not closing them. `told`

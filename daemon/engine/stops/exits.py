@@ -70,7 +70,7 @@ def forget_best(state: State) -> None:
 
 
 def _halted(state: State, agent: AgentState) -> bool:
-    """Whether the kill switch of the house (the whole account) or of an agent is at HALT."""
+    """Whether the kill switch of the whole account or of an agent is at HALT."""
     return max(state.switch.state, agent.switch.state) == HALT
 
 

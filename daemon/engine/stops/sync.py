@@ -157,7 +157,7 @@ def _replace_stops(state: State, sampled: bool) -> list[Effect]:
 
 
 def _target_stops(state: State, guards: Guards, present: Levels) -> dict[tuple[int, int], Wanted]:
-    """(agent, column) -> the stop that should be at the venue, for positions on the side of the house (the account):
+    """(agent, column) -> the stop that should be at the venue, for positions on the side of the whole account:
     long or short.
 
     The lots of a stop are the position less the lots that orders may still reduce. Where the house holds less than its
@@ -295,7 +295,7 @@ def _send_missing(state: State, targets: dict[tuple[int, int], Wanted], live: li
 def _send_stops(
     state: State, wanted: dict[tuple[int, int], Wanted], requested: dict[int, Floats], total: Floats
 ) -> list[Effect]:
-    """Send stops that pass the gate (the check of limits) of the house (the whole account). `requested` has the signed
+    """Send stops that pass the gate (the check of limits) of the whole account. `requested` has the signed
     lots float64[N] of each agent, `total` the sum. Because stops reduce positions, they are checked as if the kill
     switch were at REDUCE."""
     state.revalue()

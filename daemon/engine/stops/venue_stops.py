@@ -1,6 +1,6 @@
 """Protective stops at the venue as orders: conflicts with other orders, cancels and fills.
 
-Invariant: stops and reducing orders together never exceed the position, of the house (the whole account) and of each
+Invariant: stops and reducing orders together never exceed the position, of the whole account and of each
 book. So no fill, in whatever order reports arrive, takes a position across zero.
 
 What can go wrong: a cancel or a report is lost, or a cancel is refused. So the instant of a cancel is stored with the

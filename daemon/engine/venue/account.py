@@ -97,7 +97,7 @@ def _deposit(state: State, amount_micro: int, book: int) -> None:
 
 
 def _move_marks(state: State, amount_micro: int, book: int) -> None:
-    """Move the high-water marks of the kill switches of the house (the account) and of the agent `book` (-1: none), so
+    """Move the high-water marks of the kill switches of the whole account and of the agent `book` (-1: none), so
     that a flow is neither profit nor loss."""
     state.revalue()  # the equity before the flow, at the present marks
     flow(state.switch, amount_micro, state.equity_micro)

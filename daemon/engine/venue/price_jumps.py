@@ -3,7 +3,7 @@ operator explains it.
 
 While a symbol is held, agents' orders in it are refused, its open orders are cancelled except protective ones, and no
 cross (trade between agents) or protective exit of it begins. A position is valued at the worse of the last price before
-the jump and the newest one: the lower one where the house (the whole account) is long or flat, the higher one where it
+the jump and the newest one: the lower one where the whole account is long or flat, the higher one where it
 is short. The history keeps the price before the jump, so that a split is no return.
 """
 
@@ -145,7 +145,7 @@ def _alerts(state: State, symbols: Sequence[int]) -> list[Effect]:
 
 
 def _alert(state: State, level: Level, symbol: int, text: str) -> list[Effect]:
-    """An alert of the house (account) about a symbol held after a price jump; a shadow (agent on paper) raises none."""
+    """An alert of the whole account about a symbol held after a price jump; a shadow (agent on paper) raises none."""
     if state.rules.first_seat:
         return []
     return [alert(state, level, "price_jump", text, symbol=symbol)]

@@ -2,7 +2,7 @@
 
 What can go wrong: reports are repeated, reordered, late or lost, also across a restart. A fill is known by the interval
 of the order's lots that it covers, (cum - lots, cum]. An interval that was posted changes nothing. An interval that
-overlaps a posted one is a contradiction, which only an operator can resolve: until then the house (the whole account)
+overlaps a posted one is a contradiction, which only an operator can resolve: until then the whole account
 only reduces.
 
 An order that has ended while an earlier fill is missing keeps its risk and is queried. It ends once the intervals are

@@ -110,7 +110,7 @@ def _may_resubmit(state: State, work: Working, row: int) -> bool:
     """Whether an order may be resubmitted: not cancelled, price fresh, not expired, and permitted by the kill switch.
 
     The order's risk was reserved all along. It may be sent again SENDINGS times, and not after a split changed its
-    lots. In the switch state REDUCE only an order that reduces the position of the house (the whole account) may be
+    lots. In the switch state REDUCE only an order that reduces the position of the whole account may be
     sent.
     """
     basket, lots = work.basket, work.lots[row]

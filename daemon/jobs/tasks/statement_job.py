@@ -53,7 +53,7 @@ TRIES: Final = 3
 
 
 class HeldPosition(Struct, frozen=True):
-    """A position of the house (the whole account) when the statement was made, as exact text."""
+    """A position of the whole account when the statement was made, as exact text."""
 
     symbol: str
     quantity: str

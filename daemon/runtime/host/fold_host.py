@@ -80,7 +80,7 @@ class FoldHost:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self._books = (HOUSE, *range(len(state.agents)))  # the house (the whole account), then the agents by index
+        self._books = (HOUSE, *range(len(state.agents)))  # the whole account, then the agents by index
         self.limits = LimitColumns(state)
         self.watched: list[int] = []
         self._shown: tuple[int, int] | None = None

@@ -51,7 +51,7 @@ class PlanReview:
 
 
 class LimitColumns:
-    """The limits in force of each book of a state, the house (the whole account) first. `terms` are the venue's
+    """The limits in force of each book of a state, the whole account first. `terms` are the venue's
     terms of a fill."""
 
     def __init__(self, state: State) -> None:
@@ -204,7 +204,7 @@ class LimitColumns:
         }
 
     def plans(self, watching: list[int]) -> list[PlanReview]:
-        """The plans of the house (account) and of the agents that take part, each with the levels that it may raise."""
+        """The plans of the whole account and of the agents that take part, each with the levels that it may raise."""
         state, plan = self.state, self.state.round_plan
         plans = []
         for number, book in enumerate(self.books):
@@ -224,7 +224,7 @@ class LimitColumns:
         """(book, values of the limits whose alert level its plan may raise) for each of `plans`.
 
         With `measured` the values include limits that have to be measured, in one pass for all books; the first of
-        `plans` is the plan of the house (the whole account).
+        `plans` is the plan of the whole account.
         """
         if not measured:
             return [(plan.book, plan.review.values) for plan in plans]
@@ -258,7 +258,7 @@ class LimitColumns:
     def recorded(self, near: Sequence[Near]) -> list[Values]:
         """The values that a plan records, one record for each book of `near`, in its order.
 
-        Where the house (the whole account) has the same verdict as its only agent, the house's values come first, then
+        Where the whole account has the same verdict as its only agent, the house's values come first, then
         the agent's. The caller has written the last sample to the state (`FoldHost.show`). `near` has by book (its
         number: 0 is the house, agents follow; keys of the limits to measure; keys of the limits that cut lots). None as
         keys measures all limits.
@@ -286,7 +286,7 @@ class LimitColumns:
         return Account(lots=state.lots(book), cash=cash, equity=equity, traded=state.activity.books[book].traded)
 
     def house_call(self) -> Judged:
-        """The gate call (check of orders against limits) of the house (the whole account) in the present plan.
+        """The gate call (check of orders against limits) of the whole account in the present plan.
 
         The caller has written the last sample to the state.
         """

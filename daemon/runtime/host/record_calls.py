@@ -61,7 +61,7 @@ class RecordCalls:
     def raise_levels(self, values: list[Values]) -> None:
         """Compare the limit values that a plan recorded with the alert levels, and raise each level that is reached.
 
-        `values` has the values of the house (the whole account), then the values of each agent in the plan.
+        `values` has the values of the whole account, then the values of each agent in the plan.
         """
         self._host.show()
         agents = [index for index, columns in enumerate(self._host.state.agent_columns) if columns.taking]
@@ -69,7 +69,7 @@ class RecordCalls:
         self._host.limits.load_levels(self._host.watched)
 
     def foresees(self) -> bool:
-        """Whether the log `State.judged` wants the next gate call (check of limits) of the house (the whole account).
+        """Whether the log `State.judged` wants the next gate call (check of limits) of the whole account.
 
         If True, the caller lets `note_verdict` append that call. Without such a log the result is False.
         """

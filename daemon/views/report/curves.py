@@ -1,4 +1,4 @@
-"""Equity, returns and drawdowns of the house (the whole account) and of each agent over spans of time."""
+"""Equity, returns and drawdowns of the whole account and of each agent over spans of time."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -38,7 +38,7 @@ SAMPLES: Final = 60
 
 
 class Curves:
-    """Equity and returns of the house (the whole account) and of each agent at samples.
+    """Equity and returns of the whole account and of each agent at samples.
 
     `every` are the valuations and `entries` their journal entries. Equity is at last known prices. The returns
     include the gains in `more`, from those prices to each instrument's own close of the date.
@@ -62,7 +62,7 @@ class Curves:
         self.ts = np.array([valued.ts for valued in every], dtype=np.int64)
         seqs = np.array(entries, dtype=np.int64)
         flows = [booking for booking in bookings if booking.kind in FLOWS]
-        # 0 is the house (the whole account), k + 1 the agent with index k
+        # 0 is the whole account, k + 1 the agent with index k
         house = np.array([valued.equity_micro / MICRO for valued in every]) + gains_at(self.ts, more, 0)
         self.returns = returns_of(house, _cumulative_flows(seqs, flows))
         self.books = [np.array([valued.books[k] / MICRO for valued in every]) for k in range(len(agents))]
@@ -96,7 +96,7 @@ def span_start(ts: NDArray[np.int64], since: int) -> int:
 
 def gains_at(ts: NDArray[np.int64], more: Sequence[Gain], book: int) -> Floats:
     """Return what a book gains at these samples when each instrument is valued at its own close: float64[T] in
-    currency. `book` is 0 for the house (the whole account), agents follow from 1."""
+    currency. `book` is 0 for the whole account, agents follow from 1."""
     gain_by_ts = {gain.ts: gain.micro[book] / 1e6 for gain in more}
     return np.array([gain_by_ts.get(int(instant), 0.0) for instant in ts])
 

@@ -510,7 +510,7 @@ def last_agents(decisions: Sequence[Decision]) -> dict[Plan, set[int]]:
 
 
 def replaced(decision: Decision, values: PlanValues) -> Decision:
-    """A decision with the limit values in `values`: of the house (account), and of the agents that were measured."""
+    """A decision with the limit values in `values`: of the whole account, and of the agents that were measured."""
     plan = decision.plan
     agents = [replace(part, values=values.agents.get(part.agent, part.values)) for part in plan.agents]
     return replace(decision, plan=replace(plan, agents=agents, values=values.house))

@@ -75,7 +75,7 @@ def _risk_of_stopped_run(config: Path, state: Path | None, sets: Sets, asked: As
 
 
 def _recorded_risk(where: Place, why: str) -> "RiskNow":
-    """The limits of the house (the whole account) after the newest decision in the store; `why` is the reason why the
+    """The limits of the whole account after the newest decision in the store; `why` is the reason why the
     state could not be rebuilt."""
     from quantd.daemon.views.headroom import BookSwitch, RiskNow
     from quantd.daemon.views.limit_rows import in_order

@@ -56,7 +56,7 @@ def switch(
 ) -> None:
     """Send a command to the daemon, or with `mqtt` (a URL) to a remote daemon over MQTT; return when it is journalled.
 
-    The command applies to the house (the whole account), to one agent, or to the orders of one symbol. `jump` is the
+    The command applies to the whole account, to one agent, or to the orders of one symbol. `jump` is the
     cause of a price jump of this symbol: "real", or a split such as "2:1".
     """
     if jump and not symbol:
@@ -89,7 +89,7 @@ def switch(
 def _hint_at_house_halt(name: Name) -> Iterator[None]:
     """When the API does not answer a halt of an agent or symbol, add a hint to the error.
 
-    The hint: a halt of the house (the whole account) works without the API. The errors of other commands than "halt"
+    The hint: a halt of the whole account works without the API. The errors of other commands than "halt"
     are not changed.
     """
     try:
@@ -102,7 +102,7 @@ def _hint_at_house_halt(name: Name) -> Iterator[None]:
 
 
 def _halt_house(where: Place, reason: str) -> dict[str, Any] | HaltFile:
-    """Halt the house (the whole account): return the answer of the API, or the file HALT that was made instead.
+    """Halt the whole account: return the answer of the API, or the file HALT that was made instead.
 
     Raises Failure if neither is possible.
     """

@@ -1,4 +1,4 @@
-"""The limits of the house (the whole account): value, bound, use, and the worst record of the span."""
+"""The limits of the whole account: value, bound, use, and the worst record of the span."""
 
 from collections.abc import Sequence
 from html import escape
