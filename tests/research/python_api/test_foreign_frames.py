@@ -10,8 +10,7 @@ import quantd
 from quantd.adapters.feeds.table_files.reader import Table
 from quantd.research.python_api.bar_frame import DEFAULT_SYMBOL
 from tests.adapters.feeds.table_files.reading import differences
-from tests.adapters.feeds.table_files.recorded_tables import TEXTS, files_of, layout
-from tests.adapters.feeds.table_files.write_formats import Format
+from tests.adapters.feeds.table_files.recorded_tables import TEXTS, Format, files_of, layout
 
 ACTIONS = pl.DataFrame(schema=dict.fromkeys(("ts", "symbol", "kind", "ratio", "cash"), pl.String))
 READ = 24

@@ -10,8 +10,7 @@ from quantd.adapters.feeds.recorded.bar_files import nanoseconds
 from quantd.adapters.feeds.table_files.moments import clock_of
 from quantd.adapters.feeds.table_files.reader import EXCHANGE_ZONES, Asked, Table, read_tables
 from quantd.trading.instruments import NANO
-from tests.adapters.feeds.table_files.expected_bars import EXPECTED
-from tests.adapters.feeds.table_files.write_formats import FORMATS, Format
+from tests.adapters.feeds.table_files.recorded_tables import EXPECTED, FORMATS, Format
 
 SECONDS = {"1m": 60, "5m": 300, "1h": 3_600, "1d": 86_400}
 

@@ -1,11 +1,48 @@
 """The recorded tables of other programs, by their format."""
 
+import tomllib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from quantd.adapters.feeds.table_files.containers import kind_of
 from quantd.adapters.feeds.table_files.text_layout import TextTable, text_table
-from tests.adapters.feeds.table_files.write_formats import FORMATS, Format, formats
+
+HERE: Final = Path(__file__).parent
+FORMATS: Final = HERE / "formats"
+EXPECTED: Final = HERE / "expected"
+"""Generated random walks on real sessions. `ts` of a day is its date; `ts` of a shorter bar is its open in UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """An entry of `formats.toml`: a file or folder, where its format is described, and what a reader must find in it.
+
+    `names` are the symbols as the file, its name or an option spells them, in the order of `symbols`.
+    """
+
+    name: str
+    path: str
+    source: str
+    shows: str
+    confirmed: str
+    bars: str
+    symbols: list[str]
+    names: list[str]
+    interval: str
+    decimals: int
+    volume: str
+    adjusted_close: bool
+    actions: list[str]
+    stamps: str
+    options: list[str]
+
+
+def formats() -> list[Format]:
+    """The entries of `formats.toml`. An entry with a missing or a further key raises TypeError."""
+    entries: list[dict[str, Any]] = tomllib.loads((HERE / "formats.toml").read_text())["format"]
+    return [Format(**entry) for entry in entries]
+
 
 ENTRIES: Final = formats()
 

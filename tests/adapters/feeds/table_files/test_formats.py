@@ -17,8 +17,15 @@ from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.table_files.reader import Table, read_tables
 from tests.adapters.feeds.table_files import twins
 from tests.adapters.feeds.table_files.reading import asked_of, differences
-from tests.adapters.feeds.table_files.recorded_tables import ENTRIES, TEXTS, bytes_of, files_of, layout
-from tests.adapters.feeds.table_files.write_formats import FORMATS, Format
+from tests.adapters.feeds.table_files.recorded_tables import (
+    ENTRIES,
+    FORMATS,
+    TEXTS,
+    Format,
+    bytes_of,
+    files_of,
+    layout,
+)
 
 each_format = pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])
 

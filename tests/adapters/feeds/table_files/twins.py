@@ -68,14 +68,6 @@ def separated(data: bytes, separator: str, other: str) -> bytes:
     return written(table(data, separator), other, end)
 
 
-def quoted(data: bytes, separator: str = ",") -> bytes:
-    """Each cell is in quotes."""
-    _, end, _ = parts(data)
-    file = io.StringIO(newline="")
-    csv.writer(file, delimiter=separator, lineterminator=end, quoting=csv.QUOTE_ALL).writerows(table(data, separator))
-    return file.getvalue().encode("latin-1")
-
-
 def turned(data: bytes, *, head: int = 1) -> bytes:
     """The bars stand in the opposite order: newest first where they were newest last, and the other way round."""
     lines, end, closed = parts(data)

@@ -23,7 +23,7 @@ from quantd.adapters.feeds.table_files.reader import Table
 from quantd.adapters.feeds.table_files.statement import Statement
 from quantd.trading.instruments import Instrument, Universe
 from tests.adapters.feeds.table_files.reading import differences
-from tests.adapters.feeds.table_files.write_formats import FORMATS, Format, formats
+from tests.adapters.feeds.table_files.recorded_tables import FORMATS, Format, formats
 from tests.support.command_line import CONFIG, Done, answer, environment, quantd, write
 from tests.support.yahoo_files import days, three
 
