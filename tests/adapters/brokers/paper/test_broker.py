@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from quantd.adapters.brokers.paper.broker import MOST_ENDED, Paper
 from quantd.trading.events import Action, CancelReported, NotFound, Unknown
-from quantd.trading.execution import MOST, Costs
+from quantd.trading.execution import Costs
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.orders import Cause, Kind, OrderBasket, Reports, decision_id
@@ -115,26 +115,6 @@ def test_a_decision_on_a_close_fills_at_the_next_open() -> None:
     assert venue.on_slice(bar(2)) == ()
 
 
-def test_latency_makes_a_row_miss_an_open_that_comes_too_soon() -> None:
-    venue = Paper(UNIVERSE, Costs(latency_ns=17 * HOUR + 1))
-    venue.submit(basket(at_close(0), [(0, 5, 105.0)]))
-    assert not venue.on_slice(bar(1))
-    assert rows_of(venue.on_slice(bar(2)))[0][0] == at_open(2)
-
-
-def test_an_open_at_the_very_instant_an_order_can_first_fill_counts() -> None:
-    venue = Paper(UNIVERSE, Costs(latency_ns=17 * HOUR))
-    venue.submit(basket(at_close(0), [(0, 5, 105.0)]))
-    assert rows_of(venue.on_slice(bar(1)))[0][0] == at_close(0) + 17 * HOUR
-
-
-def test_a_symbol_without_a_fresh_bar_waits() -> None:
-    venue = Paper(UNIVERSE, FREE)
-    venue.submit(basket(at_close(0), [(0, 5, 105.0), (1, -2, 45.0)]))
-    assert [row[1] for row in rows_of(venue.on_slice(bar(1, fresh=(False, True, True))))] == [1]
-    assert [row[1] for row in rows_of(venue.on_slice(bar(2)))] == [0]
-
-
 def test_costs_are_paid_on_the_adverse_side() -> None:
     costs = Costs(spread_bp=4.0, slippage_bp=3.0, commission_bp=1.0)
     venue = Paper(UNIVERSE, costs)
@@ -142,31 +122,6 @@ def test_costs_are_paid_on_the_adverse_side() -> None:
     (report,) = reports(venue.on_slice(bar(1)))
     assert report.price_nano == [100_050_000_000, 49_975_000_000]
     assert report.fee_micro == [100_050, 49_975]
-
-
-def test_costs_never_carry_a_fill_beyond_its_limit() -> None:
-    venue = Paper(UNIVERSE, Costs(slippage_bp=100.0))
-    venue.submit(basket(at_close(0), [(0, 10, 100.2), (1, -10, 49.9)]))
-    (report,) = reports(venue.on_slice(bar(1)))
-    assert report.price_nano == [100_200_000_000, 49_900_000_000]
-
-
-def test_impact_grows_with_the_share_of_the_bar() -> None:
-    venue = Paper(UNIVERSE, Costs(impact=100.0))
-    venue.submit(basket(at_close(0), [(0, 10, 105.0), (2, 1000, 11.0)]))
-    (report,) = reports(venue.on_slice(bar(1)))
-    # sqrt(10 / 1000) = 0.1 of 100 bp; 1000 lots of 0.01 are the same share
-    assert report.price_nano == [100_100_000_000, 10_010_000_000]
-
-
-def test_an_open_beyond_the_limit_fills_at_the_limit_only_if_the_bar_trades_through_it() -> None:
-    venue = Paper(UNIVERSE, Costs(slippage_bp=10.0))
-    venue.submit(basket(at_close(0), [(0, 5, 99.0)]))
-    assert not venue.on_slice(bar(1, low=99.0))
-    assert rows_of(venue.on_slice(bar(2, low=98.99)))[0][2:5] == (5, 5, 99 * NANO)
-    venue.submit(basket(at_close(2), [(0, -5, 101.0)]))
-    assert not venue.on_slice(bar(3, high=101.0))
-    assert rows_of(venue.on_slice(bar(4, high=101.01)))[0][2:5] == (5, 5, 101 * NANO)
 
 
 @pytest.mark.requirement("R-167")
@@ -181,20 +136,6 @@ def test_the_cap_is_shared_by_orders_of_a_symbol_in_order_of_arrival() -> None:
     remainder, third = reports(venue.on_slice(bar(2)))
     assert (remainder.cum, remainder.lots, remainder.cause) == ([50], [20], [Cause.LAST_FILL])
     assert (third.n, third.cum, third.cause) == (2, [10], [Cause.LAST_FILL])
-
-
-@pytest.mark.parametrize("volume", [0.0, 9.0, nan])
-@pytest.mark.parametrize("costs", [Costs(participation=0.1), Costs(participation=0.1, impact=5.0)])
-def test_less_than_a_lot_of_room_is_no_fill(volume: float, costs: Costs) -> None:
-    venue = Paper(UNIVERSE, costs)
-    venue.submit(basket(at_close(0), [(0, 70, 105.0)]))
-    assert not venue.on_slice(bar(1, volume=(volume, 1.0, 1.0)))
-
-
-def test_impact_on_an_unknown_volume_is_no_fill() -> None:
-    venue = Paper(UNIVERSE, Costs(impact=1.0))
-    venue.submit(basket(at_close(0), [(0, 70, 105.0), (1, 1, 60.0), (2, 1, 11.0)]))
-    assert [row[1] for row in rows_of(venue.on_slice(bar(1, volume=(0.0, nan, 1.0))))] == [2]
 
 
 @pytest.mark.requirement("R-131")
@@ -214,26 +155,6 @@ def test_a_day_order_expires_at_its_end_after_the_fills_of_that_bar() -> None:
         (at_close(1), 1, 0, 0, 0, "EXPIRED"),
     ]
     assert venue.on_slice(bar(2)) == ()
-
-
-def test_time_ends_a_day_order_without_any_bar() -> None:
-    venue = Paper(UNIVERSE, FREE)
-    venue.submit(basket(at_close(0), [(0, 15, 105.0), (1, 5, 60.0)], end=[at_close(1), at_close(2)]))
-    assert not venue.on_time(at_close(1) - 1)
-    assert rows_of(venue.on_time(at_close(1))) == [(at_close(1), 0, 0, 0, 0, "EXPIRED")]
-    assert rows_of(venue.on_time(at_close(5))) == [(at_close(2), 1, 0, 0, 0, "EXPIRED")]
-
-
-def test_an_open_at_or_after_the_end_fills_nothing_though_nobody_told_the_time() -> None:
-    venue = Paper(UNIVERSE, FREE)
-    venue.submit(basket(at_close(0), [(0, 15, 105.0)], end=at_close(1)))
-    assert rows_of(venue.on_slice(bar(2))) == [(at_close(1), 0, 0, 0, 0, "EXPIRED")]
-
-
-def test_an_order_that_ends_inside_a_bar_is_not_credited_with_trading_through() -> None:
-    venue = Paper(UNIVERSE, FREE)
-    venue.submit(basket(at_close(0), [(0, 15, 99.0)], end=at_open(1) + HOUR))
-    assert [row[-1] for row in rows_of(venue.on_slice(bar(1, low=90.0)))] == ["EXPIRED"]
 
 
 def test_rows_without_lots_or_limit_are_rejected_and_the_others_work() -> None:
@@ -256,20 +177,6 @@ def test_a_basket_sent_twice_fills_once_and_tells_again() -> None:
     assert venue.on_slice(bar(2)) == ()
 
 
-def test_a_cancel_on_the_close_last_seen_is_answered_at_once() -> None:
-    venue = Paper(UNIVERSE, Costs(participation=0.01))
-    venue.submit(basket(at_close(0), [(0, 15, 105.0)]))
-    venue.on_slice(bar(1))
-    assert rows_of(venue.cancel(at_close(0), 0, 0, at_close(1))) == [(at_close(1), 0, 10, 0, 0, "CANCELLED")]
-    assert venue.on_slice(bar(2)) == ()
-
-
-def test_a_cancel_before_the_row_could_fill_is_answered_at_once() -> None:
-    venue = Paper(UNIVERSE, FREE)
-    venue.submit(basket(at_close(0), [(0, 15, 105.0)]))
-    assert rows_of(venue.cancel(at_close(0), 0, 0, at_close(0))) == [(at_close(0), 0, 0, 0, 0, "CANCELLED")]
-
-
 def test_an_open_before_the_cancel_still_fills_and_the_rest_is_then_cancelled() -> None:
     venue = Paper(UNIVERSE, Costs(participation=0.01))
     venue.submit(basket(at_close(0), [(0, 15, 105.0)]))
@@ -282,24 +189,6 @@ def test_an_open_before_the_cancel_still_fills_and_the_rest_is_then_cancelled() 
     ]
 
 
-def test_a_cancel_before_the_next_open_is_known_with_the_next_bar_and_stamped_with_its_time() -> None:
-    venue = Paper(UNIVERSE, FREE)
-    venue.submit(basket(at_close(0), [(0, 15, 105.0), (1, 5, 60.0)]))
-    early = at_open(1) - HOUR
-    assert venue.cancel(at_close(0), 0, 0, early) == ()
-    assert rows_of(venue.on_slice(bar(1))) == [
-        (early, 0, 0, 0, 0, "CANCELLED"),
-        (at_open(1), 1, 5, 5, 50 * NANO, "LAST_FILL"),
-    ]
-
-
-def test_a_cancel_takes_effect_after_the_latency() -> None:
-    venue = Paper(UNIVERSE, Costs(latency_ns=2 * HOUR))
-    venue.submit(basket(at_close(0), [(0, 15, 105.0)]))
-    assert venue.cancel(at_close(0), 0, 0, at_open(1) - HOUR) == ()
-    assert [row[-1] for row in rows_of(venue.on_slice(bar(1)))] == ["LAST_FILL"]
-
-
 def test_a_cancel_of_a_symbol_that_falls_silent_is_settled_within_a_day() -> None:
     venue = Paper(UNIVERSE, FREE)
     venue.submit(basket(at_close(0), [(0, 15, 105.0)]))
@@ -308,14 +197,6 @@ def test_a_cancel_of_a_symbol_that_falls_silent_is_settled_within_a_day() -> Non
     assert not venue.on_slice(bar(1, fresh=(False, True, True)))
     assert not venue.on_time(noon + 24 * HOUR - 1)
     assert rows_of(venue.on_time(noon + 24 * HOUR)) == [(noon, 0, 0, 0, 0, "CANCELLED")]
-
-
-def test_a_pending_cancel_is_settled_by_the_end_of_a_day_order() -> None:
-    venue = Paper(UNIVERSE, FREE)
-    venue.submit(basket(at_close(0), [(0, 15, 105.0)], end=at_close(1)))
-    noon = at_open(1) + 3 * HOUR
-    venue.cancel(at_close(0), 0, 0, noon)
-    assert rows_of(venue.on_time(at_close(1))) == [(noon, 0, 0, 0, 0, "CANCELLED")]
 
 
 def test_a_cancel_of_what_ended_or_never_came_is_refused() -> None:
@@ -491,23 +372,6 @@ def test_memory_is_bounded_and_a_forgotten_order_is_unknown_not_absent() -> None
     assert isinstance(kept, Reports)
 
 
-def test_slippage_noise_depends_on_the_seed_and_the_order_and_stays_in_its_band() -> None:
-    def prices(seed: int) -> list[int]:
-        venue = Paper(UNIVERSE, Costs(slippage_bp=10.0, slippage_noise=0.5, seed=seed))
-        out = []
-        for t in range(30):
-            venue.submit(basket(at_close(t), [(0, 3, 105.0)]))
-            out += [report.price_nano[0] for report in reports(venue.on_slice(bar(t + 1)))]
-        return out
-
-    one = prices(1)
-    assert one == prices(1)
-    assert one != prices(2)
-    assert len(set(one)) == 30
-    assert 100_050_000_000 <= min(one) < 100_070_000_000
-    assert 100_130_000_000 < max(one) <= 100_150_000_001
-
-
 def test_slippage_noise_is_drawn_from_a_hash_of_the_order() -> None:
     venue = Paper(UNIVERSE, Costs(slippage_bp=10.0, slippage_noise=0.5, seed=3))
     venue.submit(basket(at_close(0), [(0, 3, 105.0)]))
@@ -515,15 +379,6 @@ def test_slippage_noise_is_drawn_from_a_hash_of_the_order() -> None:
     key = f"3|{decision_id(at_close(0), 'house', 'AAA')}|0|0".encode()
     draw = int.from_bytes(blake2b(key, digest_size=6).digest(), "big") / 2**47 - 1.0
     assert report.price_nano == [pytest.approx(100 * NANO * (1.0 + 1e-3 * (1.0 + 0.5 * draw)), abs=100)]
-
-
-def test_the_order_of_columns_does_not_change_the_noise() -> None:
-    costs = Costs(slippage_bp=10.0, slippage_noise=1.0)
-    one, other = Paper(UNIVERSE, costs), Paper(Universe(UNIVERSE.instruments[::-1]), costs)
-    one.submit(basket(at_close(0), [(0, 3, 105.0)]))
-    other.submit(basket(at_close(0), [(2, 3, 105.0)]))
-    (first,), (second,) = reports(one.on_slice(bar(1))), reports(other.on_slice(bar(1, (10.0, 50.0, 100.0))))
-    assert first.price_nano == second.price_nano
 
 
 # --- properties over random scripts -----------------------------------------------------------------
@@ -835,15 +690,6 @@ def test_a_stop_that_was_triggered_is_a_limit_order_whatever_the_price_does() ->
         assert rows_of(one.on_slice(bar(2, (99.0, 50.0, 10.0)))) == [(at_open(2), 0, 5, 5, 99 * NANO, "LAST_FILL")]
 
 
-def test_a_stop_pays_half_spread_and_slippage_below_its_trigger_and_shares_the_volume() -> None:
-    venue = Paper(UNIVERSE, Costs(spread_bp=10.0, slippage_bp=5.0, participation=0.01))
-    venue.submit(stops(at_close(0), [(0, -25, 92.0, 80.0)]))
-    first = rows_of(venue.on_slice(bar(1, (95.0, 50.0, 10.0), low=91.0)))
-    assert first == [(at_open(1), 0, 10, 10, 91_908_000_000, "PART_FILL")]
-    second = rows_of(venue.on_slice(bar(2, (99.0, 50.0, 10.0))))
-    assert second == [(at_open(2), 0, 20, 10, 98_901_000_000, "PART_FILL")]
-
-
 def test_a_stop_is_cancelled_and_a_split_rescales_its_trigger_towards_the_market() -> None:
     venue = Paper(UNIVERSE, FREE)
     venue.submit(stops(at_close(0), [(0, -5, 92.0, 80.0), (1, 5, 61.0, 70.0)]))
@@ -878,12 +724,3 @@ def test_a_stop_whose_cancel_takes_effect_inside_a_bar_is_triggered_by_its_open_
         assert venue.cancel(at_close(0), 0, 0, at_open(1)) == ()
         news = rows_of(venue.on_slice(bar(1, (opens, 50.0, 10.0), low=90.0)))
         assert [row[-1] for row in news] == causes
-
-
-@pytest.mark.parametrize(("lots", "volume"), [(10**9, 1e9), (10, 1e12), (10, 1e9)])
-def test_a_fill_beyond_64_bits_has_a_fee_that_no_ledger_holds(lots: int, volume: float) -> None:
-    venue = Paper(UNIVERSE, Costs(commission_bp=10_000.0, participation=1.0))
-    venue.submit(basket(at_close(0), [(0, lots, 5e6)]))
-    (report,) = venue.on_slice(bar(1, (4e6, 1.0, 1.0), volume=(volume, 1.0, 1.0)))
-    assert isinstance(report, Reports)
-    assert (report.lots, report.fee_micro) == ([lots], [min(lots * 4 * 10**12, MOST + 1)])
