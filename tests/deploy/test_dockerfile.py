@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.dockerfile import Settings, Step, Unread, context, ignored, needed, settings_of, stages
+from tests.deploy.dockerfile import context, ignored, needed, settings_of, stages
 from tests.support.checkout import ROOT
 from tests.support.services import require
 
@@ -106,15 +106,3 @@ def test_the_context_has_the_source_and_no_secret_or_state() -> None:
         "models/shipped/scorer/policy.onnx",
     } <= files
     assert not [name for name in files if ".git/" in name or name.endswith((".pyc", ".db", ".key", ".pem"))]
-
-
-def test_the_reader_joins_lines_and_refuses_what_it_does_not_carry_out() -> None:
-    text = "ARG B=x:1\nFROM ${B} AS one\nENV A=1 \\\n    # why\n    C=$A\nFROM one\nRUN a \\\n && b\n"
-    by_name = stages(text)
-    assert (by_name["one"].parent, by_name["1"].parent) == ("x:1", "one")
-    assert by_name["1"].steps == [Step(7, "RUN", "a  && b")]
-    assert stages(text, {"B": "y:2"})["one"].parent == "y:2"
-    assert settings_of(by_name, "1").env == {"A": "1", "C": "$A"}
-    with pytest.raises(Unread, match="line 2: ONBUILD"):
-        stages("FROM x\nONBUILD RUN a\n")
-    assert Settings().apply(Step(1, "RUN", "a")) is False

@@ -1,8 +1,6 @@
 """`.ci/run`, with a `make` of the test in its place: which targets it runs, and that each failure fails it."""
 
 import os
-import re
-import shutil
 import subprocess
 
 import pytest
@@ -78,22 +76,3 @@ def test_without_a_compiler_it_runs_the_same_tests_on_the_source(tmp_path):
     assert code == 0
     assert targets(lines)[:2] == ["build-checked", "test-all"]
     assert sorted(targets(lines)[2:]) == ["check", "size", "test-processors"]
-
-
-@pytest.mark.requirement("R-229")
-def test_its_steps_are_targets_that_test_lint_type_and_check_imports(tmp_path):
-    assert shutil.which("make"), "make is what the script calls"
-    makefile = (ROOT / "Makefile").read_text()
-    check = re.search(r"^check: .*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
-    assert check
-    assert [word for word in ("ruff format", "ruff check", "mypy", "lint-imports") if word not in check[1]] == []
-    for target in COMPILED[:2] + COMPILED[3:]:
-        assert re.search(rf"^{re.escape(target)}\b.*:", makefile, re.MULTILINE) or f"test {target}" in makefile, target
-
-
-@pytest.mark.requirement("R-229")
-def test_bytecode_is_kept_also_where_the_image_turns_it_off():
-    words = ["make", "--no-print-directory", '--eval=print: ; @echo "bytecode: $$PYTHONDONTWRITEBYTECODE"', "print"]
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "MAKEFLAGS": ""}
-    process = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    assert process.stdout == "bytecode: \n"

@@ -1,6 +1,5 @@
 """The manifests: valid by the schemas of Kubernetes, and what they promise."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -55,18 +54,6 @@ def test_of_three_replicas_one_trades_and_only_the_others_are_scaled() -> None:
         document["spec"]["scaleTargetRef"]["name"] for (kind, _), document in FOUND.items() if "Autoscaler" in kind
     ]
     assert scaled == ["quantd-reader"]
-
-
-def test_the_upgrade_of_the_page_gives_every_container_of_quantd_the_new_image() -> None:
-    """The container that prepares the tokens too: it would go on with the image of the version before."""
-    page = (ROOT / "docs" / "deploy" / "kubernetes.md").read_text(encoding="utf-8")
-    lines = re.findall(r"set image (\w+)/([\w-]+) (.*)$", page, re.MULTILINE)
-    containers = {name: sorted(re.findall(r"(\w+)=quantd:", images)) for _, name, images in lines}
-    pods = {workload["metadata"]["name"]: workload["spec"]["template"]["spec"] for workload in (TRADER, READER)}
-    assert containers == {
-        name: sorted(entry["name"] for entry in [*pod["containers"], *pod["initContainers"]])
-        for name, pod in pods.items()
-    }
 
 
 @pytest.mark.requirement("R-224")

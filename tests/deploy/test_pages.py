@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.compose_profiles import PROFILES
 from tests.support.checkout import ROOT
 
 PAGES = ROOT / "docs" / "deploy"
@@ -36,14 +35,6 @@ def test_each_item_of_the_readiness_checklist_has_evidence_that_is_there() -> No
         places = named(row[1])
         assert places, row[0]
         assert [place for place in places if not place.exists()] == [], row[0]
-
-
-@pytest.mark.requirement("R-219")
-def test_the_page_of_containers_lists_the_profiles_of_compose() -> None:
-    assert [row[0].strip("| `") for row in rows("containers.md", "profile")] == [
-        "production", "train-cpu", "train-gpu", "train-lite", "test", "benchmark", "feature-analysis", "rebalancing",
-    ]  # fmt: skip
-    assert len(PROFILES) == 8
 
 
 @pytest.mark.requirement("R-226", "R-230")
