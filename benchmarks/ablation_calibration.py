@@ -1,4 +1,4 @@
-"""Size and power of the comparison of `quantd study ablation`, in simulated markets with a linear ranker.
+"""Size and power of the comparison of `quantd ablate`, in simulated markets with a linear ranker.
 
     python -m benchmarks.ablation_calibration [--uniform 200] [--draws 500]
 

@@ -1,8 +1,160 @@
-"""Train a plan again without each of its parts: `quantd study ablation` by its short name."""
+"""Train a plan again without each of its parts; the drop of the Sharpe ratio, paired by seed and date."""
 
-from typing import Final
+import csv
+import io
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
 
-from quantd.daemon.cli.command import Command
-from quantd.research.cli.trade.ablation_output import study_ablation
+import typer
 
-COMMAND: Final = Command("Trade", 45, study_ablation)
+from quantd.bundled import placed
+from quantd.daemon.cli.command import Command, Json
+from quantd.daemon.cli.failures import Failure, needs
+from quantd.daemon.cli.output import check_folder, print_json, progress, say, table, write_whole
+from quantd.trading.display_text import csv_cell
+from quantd.trading.exit_codes import DONE, USAGE
+from quantd.training.cli.learn import plan_options
+
+if TYPE_CHECKING:
+    from quantd.research.studies.ablation.ablation_study import Ablation, Variant
+    from quantd.training.plans.plan import Plan
+
+
+def ablate_plan(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A training plan, as of `quantd train`.")],
+    names: Annotated[
+        list[str] | None, typer.Option("--without", metavar="NAME", help="One variant, repeatable; all without it.")
+    ] = None,
+    sets: plan_options.Sets = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Also write CSV, or a page with a picture (.html).")
+    ] = None,
+    features: Annotated[
+        bool, typer.Option("--features", help="Leave out each feature of returns from a linear ranker instead.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    if features and (names or out is not None):
+        raise Failure("--features names the five most useful features of returns: omit --without and --out", USAGE)
+    if out is not None:
+        if out.suffix not in (".csv", ".html"):
+            raise Failure(f"--out {out}: name a file that ends in .csv or .html", USAGE)
+        check_folder(out)
+    needs("an ablation", "torch", "onnx", "safetensors")
+    # None and "": the plan keeps its learner, profile, bars, actions and symbols
+    training_plan = plan_options.plan_of(plan, None, "", sets, None, None, None)
+    if features:
+        return _rank_features(training_plan, as_json=as_json)
+    from quantd.research.python_api.plan_trades import traded
+    from quantd.research.studies.ablation.ablation_picture import ablation_page
+    from quantd.research.studies.ablation.ablation_study import ablate
+    from quantd.research.studies.ablation.ablation_variants import names_of
+
+    variants = names_of(training_plan)
+    if unknown := [name for name in names or () if name not in variants]:
+        raise Failure(f"--without {unknown[0]!r} is no variant of this plan; there are: {'; '.join(variants)}", USAGE)
+    folder = placed("RESULTS_DIR", "state") / "ablation"
+    # `traded` runs a trained policy through the engine, with or without limits
+    with progress("ablation", shown=not as_json) as advance:
+        try:
+            result = ablate(
+                training_plan, tuple(names or variants), folder, advance, partial(traded, cache=folder / "cache")
+            )
+        except ValueError as why:
+            raise Failure(f"{plan}: {why}", USAGE) from None
+    if out is not None:
+        write_whole(out, (ablation_page(result) if out.suffix == ".html" else csv_text(result)).encode())
+    if as_json:
+        print_json(result)
+        return DONE
+    _print(result)
+    return DONE
+
+
+CSV_COLUMNS: Final = (
+    "name", "width", "drop", "low", "high", "p", "p_holm", "p_seeds", "share", "spread", "tier", "missing", "note",
+)  # fmt: skip
+"""Columns of the CSV: fields of `Variant`."""
+
+NO_DATA: Final = "no data"
+"""The reason for missing figures (`Variant.missing`) that is short enough for a cell of the table."""
+
+HEADS: Final = ("without", "state", "drop", "95 %", "p", "p Holm", "of the ratio", "spread", "tier")
+"""Columns of the table. All but the first and the last are numbers, which are aligned to the right."""
+
+
+def csv_text(result: "Ablation") -> str:
+    """Return the variants as CSV. The note of the first row, `power`, is the sentence on statistical power."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    # the name is the first column and the note the last: all columns between them stay empty
+    writer.writerow(["power", *[""] * (len(CSV_COLUMNS) - 2), csv_cell(result.power)])
+    writer.writerows([csv_cell(getattr(row, name)) for name in CSV_COLUMNS] for row in result.variants)
+    return file.getvalue()
+
+
+def _print(result: "Ablation") -> None:
+    """Print the statistical power, the table of variants, the reasons for missing figures, and the definitions."""
+    from quantd.research.studies.ablation.ablation_study import tiers
+
+    say(f"power: {result.power}")
+    sharpes = ", ".join("none" if ratio is None else f"{ratio:.2f}" for ratio in result.sharpes)
+    say(
+        f"{result.plan}: test part {result.test[0]} to {result.test[1]}, state of {result.width} numbers, "
+        f"Sharpe by seed {sharpes}"
+    )
+    table(HEADS, map(_cells, result.variants), HEADS[1:8])
+    for row in result.variants:
+        if row.missing and row.missing != NO_DATA:  # NO_DATA is short enough for its cell of the table
+            say(f"{row.name}: {row.missing}")
+        elif row.note:
+            say(f"without {row.name}: {row.note}, so that the figures of this row are no result")
+    seeds = len(result.seeds)
+    say(
+        f"drop: Sharpe of the plan less the Sharpe without the part, after costs, mean of {seeds} seeds, paired by seed"
+    )
+    say(
+        "95 %, p: over the dates of the test part, of the mean over the seeds\n"
+        "of the ratio: the drop as a share of the plan's ratio; spread: standard deviation of the share over seeds"
+    )
+    say("tier: high above 15 % of the ratio, medium from 5 %, low below; none where the plan has no positive ratio")
+    say("tiers: " + ", ".join(f"{count} {name}" for name, count in tiers(result.variants).items()))
+    say(
+        f"{result.test_evaluations:,} evaluations on the test part; a choice by this table is a choice on the test part"
+    )
+
+
+def _cells(row: "Variant") -> tuple[str, ...]:
+    """Return the cells of one variant under HEADS; a variant without figures has the reason NO_DATA or "-"."""
+    if row.drop is None:
+        return (row.name, str(row.width or ""), row.missing if row.missing == NO_DATA else "-", *[""] * 6)
+    bounds = "" if row.low is None or row.high is None else f"[{row.low:+.2f}, {row.high:+.2f}]"
+    p_values = ["" if p is None else f"{p:.3f}" for p in (row.p, row.p_holm)]
+    shares = ["" if share is None else f"{share:+.1%}" for share in (row.share, row.spread)]
+    return (row.name, str(row.width or ""), f"{row.drop:+.3f}", bounds, *p_values, *shares, row.tier)
+
+
+def _rank_features(plan: "Plan", *, as_json: bool) -> int:
+    """Name the five most useful features of returns: a linear ranker leaves out one at a time on the training part."""
+    from quantd.research.studies.ablation.feature_ablation import feature_ablation, lite_features
+    from quantd.training.seeds.markets import markets_of
+
+    markets = markets_of(plan)
+    rows = feature_ablation(markets.panel, range(markets.train.first, markets.train.last + 1))
+    best_features = lite_features(rows)
+    if as_json:
+        print_json({"features": best_features, "variants": rows})
+        return DONE
+    table(HEADS, map(_cells, rows), HEADS[1:8])
+    part = plan.splits.train
+    say(
+        f"training part {part.first} to {part.last}: the ranker is fitted on the first half and trades the second; "
+        "the test part is not read"
+    )
+    say(f"the features with the largest drops, to keep: {', '.join(best_features)}")
+    return DONE
+
+
+COMMAND: Final = Command("Trade", 45, ablate_plan)

@@ -18,7 +18,6 @@ from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, check_folder, print_json, progress, say, table, write_whole
 from quantd.daemon.cli.places import place, recorded
 from quantd.research.cli.trade import shared_options
-from quantd.research.cli.trade.ablation_output import study_ablation, study_lite
 from quantd.research.cli.trade.crises_output import study_crises
 from quantd.research.cli.trade.power_output import study_power
 from quantd.research.cli.trade.signal_output import study_signal
@@ -484,9 +483,7 @@ COMMAND: Final = Command(
         "parity": study_parity,
         "rebalance": study_rebalance,
         "crises": study_crises,
-        "ablation": study_ablation,
         "power": study_power,
-        "lite": study_lite,
         "costs": study_costs,
         "looks": study_looks,
     },

@@ -43,7 +43,7 @@ FEWEST_DATES: Final = 10
 NORMAL: Final = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
 
-COMMAND: Final = "quantd study ablation"
+COMMAND: Final = "quantd ablate"
 """The command that the card of each artifact names."""
 
 Trade = Callable[[Plan, Path, bool], Trial]

@@ -30,11 +30,11 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("ablation")
     (folder / "plan.toml").write_text(text(steps=320, **{"sight.columns": COLUMNS, "sight.features": []}))
     arguments = [f"--without={name}" for name in ("RSI", "VIX", "critic", "memory", "limits")]
-    done = quantd(folder, "study", "ablation", "plan.toml", *arguments, "--out", "rows.csv", "--json")
+    done = quantd(folder, "ablate", "plan.toml", *arguments, "--out", "rows.csv", "--json")
     assert done.returncode == 0, done.stderr
     lines = (folder / "rows.csv").read_text().splitlines()
     # the trials are read again
-    shown = quantd(folder, "study", "ablation", "plan.toml", "--without=RSI", "--out", "page.html")
+    shown = quantd(folder, "ablate", "plan.toml", "--without=RSI", "--out", "page.html")
     page = (folder / "page.html").read_text()
     return {**json.loads(done.stdout), "csv": lines, "shown": shown.stdout.splitlines(), "page": page}
 
@@ -96,7 +96,7 @@ def test_scores_and_sentiment_come_from_a_file_and_a_synthetic_one_says_so(tmp_p
     }  # fmt: skip
     (tmp_path / "plan.toml").write_text(text(steps=320, **given))
     names = [f"--without={name}" for name in ("ESG", "sentiment", "VIX")]
-    done = quantd(tmp_path, "study", "ablation", "plan.toml", *names, "--json", "--out", "page.html")
+    done = quantd(tmp_path, "ablate", "plan.toml", *names, "--json", "--out", "page.html")
     assert done.returncode == 0, done.stderr
     esg, sentiment, vix = json.loads(done.stdout)["variants"]
     assert (esg["left_out"], esg["note"]) == (["series_synthetic_esg.rank"], "synthetic")

@@ -16,7 +16,7 @@ from tests.support.studies import plan, text
 
 COLUMNS = ["rsi_14", "macd", "volatility_20"]
 COMMAND = (
-    sys.executable, "-m", "quantd.daemon.cli", "study", "ablation", "plan.toml", "--without=RSI", "--without=MACD",
+    sys.executable, "-m", "quantd.daemon.cli", "ablate", "plan.toml", "--without=RSI", "--without=MACD",
     "--json", "--out",
 )  # fmt: skip
 

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from quantd import bundled
 from quantd.models.history.panel import Panel
 from quantd.models.observation.return_features import FEATURES
 from quantd.research.studies.ablation.feature_ablation import feature_ablation, lite_features
@@ -45,7 +46,9 @@ def test_the_feature_that_predicts_has_the_largest_drop_and_nothing_after_the_ro
 @pytest.mark.long
 @pytest.mark.requirement("R-257")
 def test_the_choice_of_the_command_is_the_profile_but_for_one_feature(tmp_path: Path) -> None:
-    done = quantd(tmp_path, "study", "lite", "--json")
+    done = quantd(
+        tmp_path, "ablate", str(bundled.FOLDER / "examples" / "train" / "maddpg.toml"), "--features", "--json"
+    )
     assert done.returncode == 0, done.stderr
     five = tuple(json.loads(done.stdout)["features"])
     # docs/research/ablation.md states the difference, and that no drop differs from 0
