@@ -49,7 +49,7 @@ function LogLines() {
     { head: "time", cell: (line) => local(line.ts, now.zone) },
     { head: "level", cell: (line) => line.level, kind: (line) => ({ ERROR: "CRITICAL" })[line.level] || line.level },
     { head: "logger", cell: (line) => line.logger },
-    { head: "line", cell: (line) => line.text },
+    { head: "line", cell: (line) => html`<${Value} value=${line.text} />` },
   ]} /></section>`;
 }
 

@@ -5,6 +5,7 @@ One browser process serves the module. Each page has a profile of its own.
 
 import asyncio
 import contextlib
+import logging
 import re
 import socket
 from datetime import date
@@ -15,6 +16,7 @@ import pytest
 from playwright.async_api import Browser, Route, TimeoutError, expect
 
 from quantd.daemon.engine.agents.promotion import exchange_policies
+from quantd.daemon.monitoring.log_ring import RING
 from quantd.server.api.access import keyring
 from quantd.server.requests.tokens import created
 from quantd.trading.codec import decode
@@ -575,6 +577,9 @@ async def test_500_symbols_make_no_list_longer(
     )
     text = re.sub(r"(?m)^actions = .*\n", "", text).replace("100000.00", "10000000.00")
     text = re.sub(r"(?m)^(capital = .*)\n", r"\1\nmin_trade = 0.0\n", text)
+    # the log is of the whole process, and so of earlier tests, too: here its newest page names each symbol in each line
+    for _ in range(25):
+        RING.handle(logging.makeLogRecord({"name": "quantd.test", "levelname": "WARNING", "msg": f"late: {names}"}))
     async with (
         standing_at_the_end(folder, text) as world,
         opened(browser, world.api.url, width, world.token) as page,
