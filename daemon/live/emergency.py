@@ -334,7 +334,7 @@ class Emergency:
         except KeysRefused:
             raise
         except TimeoutError:
-            self._why[key] = "no answer in time"
+            self._why.setdefault(key, "no answer in time")  # the venue's own words say more than the end of our time
         except VenueError as refused:
             self._why[key] = one_line(refused.wrong, WORDS)
         except Exception as error:  # an unforeseen error must not stop the other orders and positions
