@@ -328,6 +328,7 @@ def test_the_extra_dev_has_every_package_that_a_test_imports():
     assert "'.[dev]'" in (ROOT / "scripts/make-env").read_text()
 
 
+@pytest.mark.requirement("R-268", "F-41")
 def test_only_training_imports_torch_and_policies_run_without_it():
     for path in sources(*PACKAGES):
         if "torch" in {name.split(".")[0] for name in imports_of(path)}:

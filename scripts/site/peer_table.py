@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.peers.ppo.peer_fits import head, newest, read_fits, rows
+from scripts.site.pages import ROOT
 from scripts.site.power_table import PAGE, written
-from scripts.words import ROOT
 
 FITS: Final = ROOT / "benchmarks" / "peers" / "ppo" / "fits.jsonl"
 

@@ -15,7 +15,7 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from quantd.training.power.findings import SEEDS, Finding, read_findings, verdict
-from scripts.words import ROOT
+from scripts.site.pages import ROOT
 
 FINDINGS: Final = ROOT / "benchmarks" / "power" / "findings.jsonl"
 PLANTS: Final = ROOT / "benchmarks" / "power" / "unseen.toml"

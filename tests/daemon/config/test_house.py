@@ -44,6 +44,7 @@ def mistakes(text):
     return [str(mistake) for mistake in error.value.mistakes]
 
 
+@pytest.mark.requirement("R-268", "F-41")
 @pytest.mark.parametrize(
     ("more", "line", "said"),
     [

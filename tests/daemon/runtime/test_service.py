@@ -42,7 +42,7 @@ async def test_a_paper_run_has_the_digest_of_a_backtest_and_its_journal_folds_ag
     again.store.close()
 
 
-@pytest.mark.requirement("R-005", "R-008")
+@pytest.mark.requirement("R-005", "R-008", "R-268", "F-41")
 async def test_a_run_that_stopped_anywhere_continues_to_the_same_digest(tmp_path: Path) -> None:
     of = world()
     expected = backtest(of)

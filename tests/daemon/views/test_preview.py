@@ -58,7 +58,7 @@ def really(run: World) -> list[OrderBasket]:
     return baskets
 
 
-@pytest.mark.requirement("R-123", "R-133")
+@pytest.mark.requirement("R-123", "R-133", "R-268", "F-41")
 def test_the_plan_is_what_a_round_would_trade() -> None:
     run = quiet()
     now = planned(run)

@@ -119,6 +119,7 @@ def close(values: Values) -> object:
     }
 
 
+@pytest.mark.requirement("R-268", "F-41")
 @pytest.mark.long
 @settings(max_examples=examples(150), deadline=None)
 @given(SEEDS)

@@ -32,7 +32,7 @@ PATH = "/api/v1/performance"
 OF_TRIPS = {"win_rate", "trips", "expectancy"}
 
 
-@pytest.mark.requirement("R-198")
+@pytest.mark.requirement("R-198", "R-268", "F-41")
 @in_shared_loop
 async def test_the_house_has_the_metrics_of_a_backtest_of_the_same_configuration(shared: Any) -> None:
     record = Record(shared.assembly.universe)

@@ -43,7 +43,7 @@ def test_the_same_data_give_the_same_figures_and_other_data_others() -> None:
         assert getattr(one, name) != getattr(other, name)
 
 
-@pytest.mark.requirement("R-124")
+@pytest.mark.requirement("R-124", "R-268", "F-41")
 @settings(max_examples=examples(40), deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 8))
 def test_the_figures_are_those_of_the_weights_held(seed: int, size: int) -> None:

@@ -143,7 +143,7 @@ def journalled(folder: Path) -> list[tuple[object, list[object]]]:
 # ---- the whole way --------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("R-096")
+@pytest.mark.requirement("R-096", "R-268", "F-41")
 @pytest.mark.long
 def test_a_schedule_trains_a_new_version_which_the_shadow_trades_after_a_restart_and_the_rule_looks_at(
     tmp_path: Path, begun: Path

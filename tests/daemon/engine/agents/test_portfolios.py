@@ -101,6 +101,7 @@ def test_a_portfolio_opens_with_cash_of_the_unallocated_book_and_no_profit():
     assert desk.state.in_use() == [0, 1]
 
 
+@pytest.mark.requirement("R-268", "F-41")
 def test_it_trades_by_proposals_only_and_holds_the_weights_after_the_next_open():
     desk = Desk().advance(3)
     desk.open()

@@ -35,7 +35,7 @@ def journalled(world: Any, kind: type) -> list[Any]:
     return [event for _, data in world.store.entries(RUN, 1) if isinstance(event := decode(data).event, kind)]
 
 
-@pytest.mark.requirement("R-025", "R-123", "R-125", "R-192", "R-193", "R-194")
+@pytest.mark.requirement("R-025", "R-123", "R-125", "R-192", "R-193", "R-194", "R-268", "F-41")
 async def test_a_portfolio_is_created_with_its_orders_and_expected_figures(world: Any) -> None:
     status, core = await post(world, "", CORE)
     assert status == 200, core
@@ -129,7 +129,7 @@ async def test_weights_come_from_a_shipped_policy_or_a_running_agent(world: Any)
     assert (status, answer["basis"]) == (200, "equal_weight")
 
 
-@pytest.mark.requirement("R-125")
+@pytest.mark.requirement("R-125", "R-268", "F-41")
 async def test_closing_hands_the_cash_back_and_frees_the_name(world: Any) -> None:
     await post(world, "", CORE)
     status, closing = await post(world, "/core/close", {"how": "hand_over", "to": "even", "reason": "the end"})
