@@ -94,7 +94,8 @@ class ParityCheck:
         causes = ", ".join(f"{cause} {money}" for cause, money in comparison.money.items() if cause in worst_causes)
         text = (
             f"parity of {day}: {comparison.different} of {comparison.decisions} decisions differ from a backtest of "
-            f"the same bars, worth {comparison.total} ({causes}); quantd study parity {comparison.run} --day {day}"
+            f"the same bars, worth {comparison.total} ({causes}); "
+            f"quantd replay {comparison.run} --against backtest --day {day}"
         )
         self.service.alert(text)
         return f"{text}; {replay_text}"
@@ -140,8 +141,8 @@ class ParityCheck:
         return Path(self.service.config.source.file).resolve()
 
     async def _parity(self, day: str) -> Parity:
-        """Run `quantd study parity` for one day. Raises ComparisonFailed where the command fails."""
-        arguments = ["study", "parity", self.service.run, "--day", day, "--json", *self._locations()]
+        """Run `quantd replay --against backtest` for one day. Raises ComparisonFailed where the command fails."""
+        arguments = ["replay", self.service.run, "--against", "backtest", "--day", day, "--json", *self._locations()]
         _, output, error = await output_of(arguments)
         try:
             return msgspec.json.decode(output, type=Parity)

@@ -187,7 +187,7 @@ def withdraw(folder: Path, name: str, reason: Reason, words: str) -> tuple[Known
     Raises NotWithdrawn where no digest or several begin with `name`, where the look is withdrawn already, or where the
     ledger was changed; OSError where the ledger cannot be written.
     """
-    how_to_list = "quantd study looks lists the looks with their ids"
+    how_to_list = "quantd report --looks lists the looks with their ids"
     chosen: list[Look] = []  # filled by `entries`, which `_append` calls under its lock
 
     def entries(ledger: Known) -> list[Withdrawal]:

@@ -1,4 +1,4 @@
-"""Write the risk report of a run: limits, VaR, stress, alerts, each agent; or compare two backtests."""
+"""Write the risk report of a run: limits, VaR, stress, alerts, each agent; compare two backtests; or list the looks."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +14,7 @@ from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
 from quantd.daemon.cli.places import Place, place, recorded
 from quantd.daemon.runtime.garbage import SELDOM, growing
+from quantd.research.cli.look.looks_ledger import REASONS, list_looks, withdraw_look
 from quantd.server.cli.client import document_of
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
@@ -45,6 +46,18 @@ def write_report(
             "--compare", metavar="A B", help="Compare two backtests: reports (A.json), or stored runs by their names."
         ),
     ] = None,
+    looks: Annotated[
+        bool, typer.Option("--looks", help="List the ledger of looks at markets; exit code 1 if one was changed.")
+    ] = False,
+    withdraw: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            help="Withdraw the look with this id: it stays a trial, and its ratio leaves the spread of the others.",
+        ),
+    ] = "",
+    reason: Annotated[str, typer.Option(metavar="|".join(REASONS), help="Why it is withdrawn.")] = "",
+    words: Annotated[str, typer.Option(metavar="TEXT", help="The fault in words; they stay in the ledger.")] = "",
 ) -> int:
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.cli.stopped_run import started
@@ -54,6 +67,12 @@ def write_report(
     from quantd.daemon.views.report.figures import report
     from quantd.daemon.views.report.files import FOLDER
 
+    if withdraw:
+        return withdraw_look(place(config, state, sets).folder, withdraw, reason, words, as_json=as_json)
+    if reason or words:
+        raise Failure("--reason and --words describe a withdrawal: name its look with --withdraw ID", USAGE)
+    if looks:
+        return list_looks(place(config, state, sets).folder, as_json=as_json)
     if compare is not None:
         return _compare(compare, out, lambda: place(config, state, sets), as_json=as_json)
     home = place(config, state, sets)

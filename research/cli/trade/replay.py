@@ -1,4 +1,4 @@
-"""Replay a run's journal and compare every step with the record."""
+"""Replay a run's journal and compare every step with the record, or the run with a backtest over the same bars."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 import typer
@@ -16,10 +16,10 @@ from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Se
 from quantd.daemon.cli.failures import Failure, Interrupted, note
 from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place, recorded
-from quantd.trading.exit_codes import CHECK_FAILED, CONFIG
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
 
 if TYPE_CHECKING:
-    from quantd.adapters.store.journal.records import Records
+    from quantd.adapters.store.journal.records import Records, RunRecord
     from quantd.daemon.assembly.parts import Parts
 
 LISTED: Final = 50
@@ -49,10 +49,26 @@ def replay(
     ] = False,
     uncompiled: Uncompiled = False,
     start: Begin = None,
+    against: Annotated[
+        Literal["journal", "backtest"],
+        typer.Option(help="Compare with the steps of the journal, or decisions, prices, fills, costs with a backtest."),
+    ] = "journal",
+    date_only: Annotated[
+        date | None,
+        typer.Option("--day", parser=day, metavar="DATE", help="With a backtest: one day of the run (UTC)."),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     from quantd.engine_build import finder
     from quantd.engine_build.state import label
+
+    if against == "backtest":
+        if policies or uncompiled or start is not None:
+            raise Failure("--against backtest compares decisions: omit --policies, --uncompiled and --from", USAGE)
+        home = place(config, state, sets)
+        return _against_backtest(*recorded(home, run), home.folder, date_only, as_json=as_json)
+    if date_only is not None:
+        raise Failure("--day is of a comparison with a backtest: add --against backtest, or name --from DATE", USAGE)
 
     if uncompiled and finder.loaded() is not None:
         return _replay_interpreted(run, config, state, sets, start, policies=policies, as_json=as_json)
@@ -161,6 +177,38 @@ def _replay_interpreted(
         )
     sys.stdout.write(done.stdout)
     return done.returncode
+
+
+def _against_backtest(records: "Records", record: "RunRecord", folder: Path, day: date | None, *, as_json: bool) -> int:
+    """Compare a run with a backtest over the same bars, with the causes and the money of each difference."""
+    from quantd.daemon.assembly.parts import parts_of
+    from quantd.daemon.recovery.replay import ConfigLost, saved_config
+    from quantd.daemon.views.report.curves import DAY_NS, date_ns
+    from quantd.research.studies import parity
+    from quantd.trading.codec import decode
+
+    entries = [decode(data) for _, data in records.entries(record.run)]
+    config_digest = parity.configuration_of(entries)
+    if not config_digest:
+        raise Failure(
+            f"the journal of run {record.run} has no start, so its configuration is unknown; name another run",
+            CHECK_FAILED,
+        )
+    try:
+        # the saved copy of the run's own configuration: the present file may have changed since
+        configuration = saved_config(folder, config_digest)
+    except ConfigLost as why:
+        raise Failure(str(why), CONFIG) from None
+    with progress("backtest over the bars of the run", shown=not as_json):
+        parts = parts_of(configuration, entries[0].event.ts, cache=folder / "cache")  # type: ignore[union-attr]
+        # without --day every instant (ns) is compared, to the largest of 64 bits
+        since = date_ns(day) if day is not None else 0
+        result = parity.parity(
+            record.run, parts.universe, entries, parity.backtest_of(parts, entries), parts.interval_ns,
+            since=since, until=since + DAY_NS if day is not None else 2**63 - 1,
+        )  # fmt: skip
+    answer(as_json, result, *parity.lines(result))
+    return DONE if result.same else CHECK_FAILED
 
 
 def same_market(parts: "Parts", records: "Records", run: str) -> "Parts":

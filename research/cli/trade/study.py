@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from datetime import date
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
-from msgspec import to_builtins
-from msgspec.structs import replace
 
 from quantd.adapters.calendars import sessions
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To, day
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, check_folder, print_json, progress, say, table, write_whole
 from quantd.daemon.cli.places import place, recorded
@@ -22,11 +20,10 @@ from quantd.research.cli.trade.crises_output import study_crises
 from quantd.research.cli.trade.power_output import study_power
 from quantd.research.cli.trade.signal_output import study_signal
 from quantd.trading.display_text import csv_cell, toml_value
-from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
+from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
 if TYPE_CHECKING:
     from quantd.daemon.config import Config
-    from quantd.research.runs.trials import Known, Look, Reason
     from quantd.research.studies import rebalancing_study
     from quantd.trading.ports import Policy
 
@@ -135,49 +132,6 @@ def study_compare(
     table(standings.HEAD, standings.table(result), standings.HEAD[1:])
     say("\n".join(f"  {line}" for line in standings.footnotes(result)))
     return code
-
-
-def study_parity(
-    run: shared_options.RunName = None,
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
-    day: Annotated[
-        date | None, typer.Option("--day", parser=day, metavar="DATE", help="One day of the run (UTC).")
-    ] = None,
-    as_json: Json = False,
-) -> int:
-    """Compare a run with a backtest over the same bars: decisions, prices, fills and costs, with the causes."""
-    from quantd.daemon.assembly.parts import parts_of
-    from quantd.daemon.recovery.replay import ConfigLost, saved_config
-    from quantd.daemon.views.report.curves import DAY_NS, date_ns
-    from quantd.research.studies import parity
-    from quantd.trading.codec import decode
-
-    home = place(config, state, sets)
-    records, record = recorded(home, run)
-    entries = [decode(data) for _, data in records.entries(record.run)]
-    config_digest = parity.configuration_of(entries)
-    if not config_digest:
-        raise Failure(
-            f"the journal of run {record.run} has no start, so its configuration is unknown; name another run",
-            CHECK_FAILED,
-        )
-    try:
-        # the saved copy of the run's own configuration: the present file may have changed since
-        configuration = saved_config(home.folder, config_digest)
-    except ConfigLost as why:
-        raise Failure(str(why), CONFIG) from None
-    with progress("backtest over the bars of the run", shown=not as_json):
-        parts = parts_of(configuration, entries[0].event.ts, cache=home.folder / "cache")  # type: ignore[union-attr]
-        # without --day every instant (ns) is compared, to the largest of 64 bits
-        since = date_ns(day) if day is not None else 0
-        result = parity.parity(
-            record.run, parts.universe, entries, parity.backtest_of(parts, entries), parts.interval_ns,
-            since=since, until=since + DAY_NS if day is not None else 2**63 - 1,
-        )  # fmt: skip
-    answer(as_json, result, *parity.lines(result))
-    return DONE if result.same else CHECK_FAILED
 
 
 def _write_rebalancing(out: Path, agent: str, rows: "Sequence[rebalancing_study.Row]", definition: str) -> None:
@@ -359,120 +313,6 @@ def study_costs(
     return DONE
 
 
-OPTIONAL_COLUMNS: Final = ("values", "trials of models", "family", "withdrawn", "foresight")
-"""Columns of the table of looks that are left out where every row is empty in them."""
-
-REASONS: Final = ("leak", "misaligned", "wrong-data")
-"""Why a look is withdrawn (`trials.Reason`), as values of --reason."""
-
-ID_LENGTH: Final = 8
-"""Number of characters of a look's digest that are its id."""
-
-MOST_CHARACTERS: Final = 500
-"""Most characters of --words, the description of the fault of a withdrawn look."""
-
-
-def _look(look: "Look", ledger: "Known") -> dict[str, object]:
-    """Return a look (an evaluation on a market) as a JSON document, with the symbols and bar interval of its market."""
-    identity, withdrawal = look.identity, ledger.withdrawals.get(look.digest)
-    return {
-        "id": look.digest[:ID_LENGTH],
-        "withdrawn": withdrawal and {"reason": withdrawal.reason, "words": withdrawal.words},
-        "foresight": ledger.foreknowledge.get((look.digest, look.sharpe), ""),
-        **to_builtins(replace(look, identity=None)),
-        "symbols": None if identity is None else identity.symbols,
-        "interval": None if identity is None else identity.interval,
-    }
-
-
-def _withdraw_look(folder: Path, look_id: str, reason: str | None, words: str, as_json: bool) -> int:
-    """Withdraw a look (an evaluation on a market) in the ledger of the state folder, and print the trials that count.
-
-    `words` describe the fault of the look. Returns the exit code. Raises Failure for a wrong reason, wrong words, an
-    unknown id, or a ledger that cannot be written.
-    """
-    from quantd.research.runs.looks import NotWithdrawn, withdraw
-
-    if reason not in REASONS:
-        raise Failure(f"--reason {reason or ''!r}: write one of {', '.join(REASONS)}", USAGE)
-    if not words.strip() or not words.isprintable() or len(words) > MOST_CHARACTERS:
-        text = f"--words: describe the fault in 1 to {MOST_CHARACTERS} printable characters; they stay in the ledger"
-        raise Failure(text, USAGE)
-    try:
-        ledger, look = withdraw(folder, look_id, cast("Reason", reason), words.strip())
-    except NotWithdrawn as why:
-        raise Failure(str(why), CHECK_FAILED) from None
-    except OSError as why:
-        raise Failure(f"{why.filename}: {why.strerror}; the look is not withdrawn", CHECK_FAILED) from None
-    if as_json:
-        print_json({"withdrawn": _look(look, ledger), "trials": ledger.trials})
-        return DONE
-    say(f"withdrawn: {look.kind} {look.name}, {look.market_text or 'market not recorded'}, Sharpe {look.sharpe:.2f}")
-    say(f"The look stays a trial. {ledger.like(look).text}")
-    say("Where a withdrawal raises a deflated ratio, the ratio without withdrawals is printed beside it.")
-    return DONE
-
-
-def study_looks(
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
-    withdraw: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ID",
-            help="Withdraw the look with this id: it stays a trial, and its ratio leaves the spread of the others.",
-        ),
-    ] = None,
-    reason: Annotated[str | None, typer.Option(metavar="|".join(REASONS), help="Why it is withdrawn.")] = None,
-    words: Annotated[str, typer.Option(metavar="TEXT", help="The fault in words; they stay in the ledger.")] = "",
-    as_json: Json = False,
-) -> int:
-    """List the looks at markets that the ledger has, and check that none was changed; exit code 1 when one was."""
-    from quantd.research.runs.looks import read_looks
-
-    folder = place(config, state, sets).folder
-    if withdraw is not None:
-        return _withdraw_look(folder, withdraw, reason, words, as_json)
-    if reason is not None or words:
-        raise Failure("--reason and --words describe a withdrawal: name its look with --withdraw ID", USAGE)
-    ledger = read_looks(folder)
-    if as_json:
-        print_json({
-            **ledger.document, "remedy": ledger.remedy,
-            "looks": [_look(look, ledger) for look in ledger.looks],
-        })  # fmt: skip
-        return CHECK_FAILED if ledger.fault else DONE
-    rows = [
-        (
-            look.digest[:ID_LENGTH], look.kind, look.name,
-            ", ".join(f"{key} {value}" for key, value in look.values.items()),
-            look.market_text or "not recorded", look.first, look.last, f"{look.sharpe:.2f}",
-            str(sum(look.models.values()) or ""), ", ".join(sorted(ledger.families.get(look.digest, ()))),
-            ledger.withdrawals[look.digest].text if look.digest in ledger.withdrawals else "",
-            ledger.foreknowledge.get((look.digest, look.sharpe), ""),
-        )
-        for look in ledger.looks
-    ]  # fmt: skip
-    heads = ("id", "kind", "name", "values", "market", "first", "last", "Sharpe", "trials of models", "family",
-             "withdrawn", "foresight")  # fmt: skip
-    shown = [k for k, name in enumerate(heads) if name not in OPTIONAL_COLUMNS or any(row[k] for row in rows)]
-    table([heads[k] for k in shown], [[row[k] for k in shown] for row in rows], ("Sharpe", "trials of models"))
-    model_count = len({digest for look in ledger.looks for digest in look.models})
-    count = len(ledger.looks)
-    text = f"{count:,} configuration{'' if count == 1 else 's'}."
-    if model_count:
-        trained = "1 trained policy" if model_count == 1 else f"{model_count:,} trained policies"
-        text += (
-            f" Behind {trained} there are {ledger.behind_models:,} further trials (seeds, checkpoints, test looks, "
-            "tuning); the trials of a policy are counted once."
-        )
-    say(f"{text} {ledger.text}")
-    if not ledger.fault:
-        say("A result is deflated by the trials of its own market: a common symbol, year and bar interval.")
-    return CHECK_FAILED if ledger.fault else DONE
-
-
 COMMAND: Final = Command(
     "Trade",
     40,
@@ -480,11 +320,9 @@ COMMAND: Final = Command(
         "lookahead": study_lookahead,
         "signal": study_signal,
         "compare": study_compare,
-        "parity": study_parity,
         "rebalance": study_rebalance,
         "crises": study_crises,
         "power": study_power,
         "costs": study_costs,
-        "looks": study_looks,
     },
 )

@@ -14,7 +14,7 @@ BY_HAND: Final = (
     "a backup was restored on another machine, and `quantd replay` passed there (docs/operate/store.md)",
     "a person received the test alert, and knows which alerts wake somebody (docs/operate/alerts.md)",
     "`quantd emergency` was tried against the venue's sandbox or with `--dry-run` (docs/operate/emergency.md)",
-    "`quantd study parity` explains how the paper run differs from its backtest (docs/trade/execution.md)",
+    "`quantd replay --against backtest` explains how the paper run differs from its backtest (docs/trade/execution.md)",
     "a second person has read the caps of [live] and this report",
 )
 """The conditions of a start with money that no command can check."""

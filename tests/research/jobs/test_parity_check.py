@@ -69,7 +69,7 @@ def test_a_day_as_in_a_backtest_raises_nothing_and_one_that_differs_is_an_alert_
     (alert,) = [entry for entry in alerts if entry["kind"] == "upkeep" and "2019-03-29" in entry["text"]]
     assert alert["level"] == "WARNING"
     assert "decision " in alert["text"]
-    assert "quantd study parity" in alert["text"]
+    assert "--against backtest --day" in alert["text"]
 
 
 @pytest.mark.long

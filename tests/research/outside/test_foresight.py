@@ -46,16 +46,16 @@ def test_the_ledger_marks_the_run_and_every_later_result_of_it_says_so(folder: P
     later = quantd(folder, "backtest", "--no-compare", *by("planted"))
     assert later.returncode == 0
     assert later.stdout.startswith("In doubt: agent guest: gains from names and dates, as if it knew the future (")
-    (look,) = answer(quantd(folder, "study", "looks", "--json"))["looks"]
+    (look,) = answer(quantd(folder, "report", "--looks", "--json"))["looks"]
     assert look["foresight"].startswith("agent guest: gains from names and dates")
-    assert "foresight" in quantd(folder, "study", "looks").stdout
+    assert "foresight" in quantd(folder, "report", "--looks").stdout
     # other answers have another ratio, and nothing is known of them
     other = answer(quantd(folder, "backtest", "--no-compare", "--json", *by("momentum")))
     assert "foresight" not in [doubt["kind"] for doubt in other["doubts"]]
     stored = answer(quantd(folder, "backtest", "--no-compare", "--json", "--journal", *by("momentum")))
     both = answer(quantd(folder, "report", "--compare", first["run"], stored["run"], "--json"))
     assert any(doubt["kind"] == "foresight" and "guest" in doubt["text"] for doubt in both["doubts"])
-    assert not answer(quantd(folder, "study", "looks", "--json"))["fault"]
+    assert not answer(quantd(folder, "report", "--looks", "--json"))["fault"]
 
 
 PERIODS = [("2019-03-15", "2019-08-01")] + [(f"2019-0{month}-02", f"2019-{month + 3:02}-28") for month in range(1, 10)]

@@ -103,16 +103,16 @@ def test_the_command_lists_the_looks_and_finds_a_changed_line(tmp_path):
     write(tmp_path)
     answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
     answer(quantd(tmp_path, "study", "compare", "inverse_volatility", "--every", "day", "--json"))
-    document = answer(quantd(tmp_path, "study", "looks", "--json"))
+    document = answer(quantd(tmp_path, "report", "--looks", "--json"))
     assert [row["kind"] for row in document["looks"]] == ["backtest", "study", "study"]
     assert document["trials"] == 3
-    text = quantd(tmp_path, "study", "looks").stdout
+    text = quantd(tmp_path, "report", "--looks").stdout
     assert "3 configurations. 3 trials known." in text
     assert text.count("SPY, QQQ, IWM 2019, daily") == 3
     assert "policy inverse_volatility, every day" in text
     path = tmp_path / "state" / NAME
     path.write_bytes(path.read_bytes().replace(b'"study"', b'"sweep"', 1))
-    done = quantd(tmp_path, "study", "looks")
+    done = quantd(tmp_path, "report", "--looks")
     assert done.returncode == 1
     assert "The number of trials is unknown: " in done.stdout
     assert "Put a complete copy of looks.jsonl into another folder and name it with --state" in done.stdout
@@ -129,7 +129,7 @@ def test_a_family_is_named_on_the_command_line_and_listed(tmp_path):
     last_year = ("--from", "2018-03-01", "--to", "2018-05-31", "--no-compare", "--json")
     assert answer(quantd(tmp_path, "backtest", *last_year))["trials"] == 1
     assert answer(quantd(tmp_path, "backtest", *last_year, "--family", "mine"))["trials"] == 2
-    head, *rows = quantd(tmp_path, "study", "looks").stdout.splitlines()
+    head, *rows = quantd(tmp_path, "report", "--looks").stdout.splitlines()
     assert head.split()[-1] == "family"
     assert [row.split()[-1] for row in rows[:2]] == ["mine", "mine"]
     refused = quantd(tmp_path, "backtest", "--family", "a\nb")

@@ -260,15 +260,15 @@ def test_the_commands_count_withdraw_and_state_it(tmp_path):
         (("--reason", "luck", "--words", "x"), "--reason 'luck': write one of leak, misaligned, wrong-data"),
         (("--words", "x"), "write one of leak"),
     ):
-        done = quantd(tmp_path, "study", "looks", "--withdraw", "feed", *wrong)
+        done = quantd(tmp_path, "report", "--withdraw", "feed", *wrong)
         assert done.returncode == 2
         assert text in done.stderr
-    assert quantd(tmp_path, "study", "looks", "--words", "x").returncode == 2
-    unknown = quantd(tmp_path, "study", "looks", "--withdraw", "none", "--reason", "leak", "--words", "x")
+    assert quantd(tmp_path, "report", "--looks", "--words", "x").returncode == 2
+    unknown = quantd(tmp_path, "report", "--withdraw", "none", "--reason", "leak", "--words", "x")
     assert unknown.returncode == 1
-    assert "no look has the id 'none'; quantd study looks lists the looks" in unknown.stderr
+    assert "no look has the id 'none'; quantd report --looks lists the looks" in unknown.stderr
     given = ("--withdraw", "feedfeed", "--reason", "leak", "--words", "a column is tomorrow's return")
-    done = quantd(tmp_path, "study", "looks", *given)
+    done = quantd(tmp_path, "report", "--looks", *given)
     assert done.returncode == 0, done.stderr
     assert "The look stays a trial. 3 trials, 1 withdrawn, known of SPY, QQQ, IWM 2019, daily." in done.stdout
     document = answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
@@ -279,7 +279,7 @@ def test_the_commands_count_withdraw_and_state_it(tmp_path):
     head = next(line for line in text.splitlines() if line.startswith("Sharpe"))
     assert f"deflated {document['deflated_sharpe']:.2f} (3 trials, 1 withdrawn, known of SPY, QQQ, IWM 2019" in head
     assert f"; {poisoned['deflated_sharpe']:.2f} without the withdrawals)" in head
-    listed = answer(quantd(tmp_path, "study", "looks", "--json"))
+    listed = answer(quantd(tmp_path, "report", "--looks", "--json"))
     assert {name: listed[name] for name in ("trials", "withdrawn", "fault")} == {
         "trials": 3,
         "withdrawn": 1,
@@ -289,4 +289,4 @@ def test_the_commands_count_withdraw_and_state_it(tmp_path):
     assert [row["withdrawn"] for row in listed["looks"]] == [
         None, None, {"reason": "leak", "words": "a column is tomorrow's return"},
     ]  # fmt: skip
-    assert "leak: a column is tomorrow's return" in quantd(tmp_path, "study", "looks").stdout
+    assert "leak: a column is tomorrow's return" in quantd(tmp_path, "report", "--looks").stdout

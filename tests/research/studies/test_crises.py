@@ -164,7 +164,7 @@ def test_every_row_is_measured_after_the_last_first_fill(fallen: tuple[dict, lis
 def test_each_run_without_a_limit_is_a_trial_once(tmp_path: Path) -> None:
     market(tmp_path, "max_position_weight = 0.5\nmax_daily_loss = 0.9\ncollar = 0.01")
     assert [studied(tmp_path)["trials"] for _ in range(2)] == [4, 4]
-    looks = json.loads(quantd(tmp_path, "study", "looks", "--json").stdout)["looks"]
+    looks = json.loads(quantd(tmp_path, "report", "--looks", "--json").stdout)["looks"]
     assert [look.get("values", {}).get("without", "") for look in looks] == [
         "", "max_position_weight", "max_daily_loss", "all of these",
     ]  # fmt: skip

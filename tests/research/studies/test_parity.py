@@ -175,7 +175,15 @@ def test_what_is_worked_is_one_decision_with_all_its_children() -> None:
 def test_a_paper_run_is_as_its_backtest_and_the_command_says_so(tmp_path) -> None:
     config_file(tmp_path)
     answer(quantd(tmp_path, "run", "--json", "--quiet"))
-    document = answer(quantd(tmp_path, "study", "parity", "--json"))
+    document = answer(quantd(tmp_path, "replay", "--against", "backtest", "--json"))
     assert document["same"] is True
     assert document["decisions"] > 10
     assert document["total"] == "0.00"
+    assert answer(quantd(tmp_path, "replay", "--against", "backtest", "--day", "2018-01-03", "--json"))["same"] is True
+    for wrong, text in (
+        (("--against", "backtest", "--policies"), "omit --policies"),
+        (("--day", "2018-01-03"), "add --against backtest"),
+    ):  # fmt: skip
+        refused = quantd(tmp_path, "replay", *wrong)
+        assert refused.returncode == 2
+        assert text in refused.stderr

@@ -94,7 +94,7 @@ def test_a_run_a_backtest_and_a_replay_are_the_same(ran) -> None:
     assert done["orders"] == 6
     assert answer(quantd(folder, "backtest", "--json", "--no-compare"))["digest"] == done["digest"]
     assert answer(quantd(folder, "replay", "--json"))["digest"] == done["digest"]
-    assert answer(quantd(folder, "study", "parity", "--json"))["same"] is True
+    assert answer(quantd(folder, "replay", "--against", "backtest", "--json"))["same"] is True
 
 
 @pytest.mark.long
