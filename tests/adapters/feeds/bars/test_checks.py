@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason
@@ -21,7 +19,6 @@ from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import MarketSlice
 from quantd.trading.sessions import Sessions
 from tests.support.checkout import DATA
-from tests.support.examples import examples
 
 SYMBOLS = ("AAPL", "BAC", "IWM", "QQQ", "SPY")
 
@@ -182,19 +179,6 @@ def test_a_bar_in_the_wrong_place_is_out_of_order_and_not_those_around_it(tmp_pa
     assert [(b.reason, b.ts) for b in feed.quarantined] == [("out_of_order", int(frame["ts"][700].timestamp()) * 10**9)]
 
 
-@settings(max_examples=examples(25), deadline=None)
-@given(st.lists(st.integers(0, 60), min_size=1, max_size=80))
-def test_the_bars_kept_in_order_are_a_longest_rise(values: list[int]) -> None:
-    from quantd.adapters.feeds.bars.checks import _longest_rise
-
-    kept = [v for v, k in zip(values, _longest_rise(values).tolist(), strict=True) if k]
-    assert kept == sorted(kept)
-    best = [1] * len(values)  # the quadratic definition
-    for k, value in enumerate(values):
-        best[k] = 1 + max((best[j] for j in range(k) if values[j] <= value), default=0)
-    assert len(kept) == max(best)
-
-
 def test_a_feed_that_repeats_itself_is_stale_from_the_third_repeat_on(tmp_path: Path) -> None:
     frame = market()
     bar = {c: frame[c][500] for c in ("open", "high", "low", "close", "volume")}
@@ -213,15 +197,6 @@ def test_minutes_in_which_nothing_is_traded_are_not_stale(tmp_path: Path) -> Non
         path, universe=universe("BTC", calendar="24/7"), sessions=calendars(), stamps="open", interval="1m"
     )
     assert (feed.quarantined, feed.count) == ((), 120)
-
-
-def test_a_new_level_that_lasts_is_believed_at_its_third_bar(tmp_path: Path) -> None:
-    frame = market()
-    for k in range(500, len(frame)):
-        frame = scale(frame, k, 1.8) if k < 520 else frame
-    up = load(tmp_path, frame[:520])
-    assert reasons(up) == {"spike": 2}
-    assert [b.ts for b in up.quarantined] == [int(t.timestamp()) * 10**9 for t in frame["ts"][500:502]]
 
 
 def test_even_in_a_wild_market_no_price_goes_up_tenfold_in_a_bar() -> None:
@@ -260,18 +235,6 @@ def test_an_announced_ratio_that_does_not_fit_the_price_is_no_explanation(tmp_pa
     wrong = load(tmp_path, frame, "2014-06-09,AAPL,split,2:1,\n")
     assert reasons(wrong) == {"spike": 2}
     assert wrong.jumps == (), "3.5 is no usual ratio"
-
-
-@pytest.mark.parametrize(("factor", "ratio"), [(0.5, (2, 1)), (0.1, (10, 1)), (2 / 3, (3, 2))])
-def test_a_price_that_jumps_by_a_split_ratio_and_back_is_two_jumps(
-    tmp_path: Path, factor: float, ratio: tuple[int, int]
-) -> None:
-    frame = scale(scale(market(), 500, factor), 501, factor)
-    frame = set_row(set_row(frame, 502, volume=frame["volume"][502] * factor), 503, volume=frame["volume"][503] * 1.01)
-    feed = load(tmp_path, frame)
-    assert feed.quarantined == ()
-    up, down = ratio
-    assert [(j.numerator, j.denominator) for j in feed.jumps] == [(up, down), (down, up)]
 
 
 @pytest.mark.long

@@ -43,15 +43,6 @@ def test_a_dividend_that_comes_again_within_a_week_repeats_the_first(days: int, 
     assert kinds(dividends, []) == [("repeated", 6, Fraction(0))]
 
 
-@pytest.mark.parametrize(("days", "ratio"), [(13, 1.0), (16, 1.05), (2, 4.0), (2, 0.3), (0, 3.0)])
-def test_a_monthly_dividend_and_a_special_one_repeat_nothing(days: int, ratio: float) -> None:
-    assert kinds([*quarters(), paid(91 * 5 + days, 0.5 * 1.02**5 * ratio)], []) == []
-
-
-def test_the_same_line_twice_is_a_repetition() -> None:
-    assert kinds([*quarters(), paid(91 * 5, 0.5 * 1.02**5)], [])[0][0] == "repeated"
-
-
 @pytest.mark.parametrize("at", [0, 4, 11])
 def test_a_hundredth_of_another_dividend_is_in_another_unit_and_so_is_a_hundred_times(at: int) -> None:
     level = [paid(91 * k, 0.01375) for k in range(12)]

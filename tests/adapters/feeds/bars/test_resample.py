@@ -111,18 +111,6 @@ def test_of_finer_bars_they_are_the_same_as_of_minutes_in_two_steps(seed: int, m
     assert volumes(at_once) == volumes(fives)
 
 
-def test_no_bar_crosses_an_early_close_and_silence_gives_no_bar() -> None:
-    opened, closed = HALF_DAY + 13 * 60 * MINUTE + 30 * MINUTE, HALF_DAY + 17 * 60 * MINUTE
-    ts = np.array([opened, opened + 61 * MINUTE, closed - 1, closed, closed + 1, closed + 60 * MINUTE])
-    nano = np.arange(1, 7) * 10**9
-    some = priced(ts, np.zeros(6, dtype=np.int64), nano, np.ones(6))
-    rows = Resampler(NAMES, CALENDARS, 60 * MINUTE).whole(some)
-    assert rows.ts.tolist() == [opened, opened + 60 * MINUTE, opened + 180 * MINUTE]
-    assert rows.close.tolist() == [1.0, 2.0, 4.0], "the trades of the close itself are in, of after it are not"
-    day = Resampler(NAMES, CALENDARS, DAY_NS).whole(some)
-    assert (day.ts.tolist(), day.open.tolist(), day.close.tolist()) == ([opened], [1.0], [4.0])
-
-
 def test_a_finer_bar_that_is_no_number_makes_a_bar_that_is_none() -> None:
     true = market(1, ("SPY",), ns("2024-07-02 13:30"), ns("2024-07-02 13:40"))
     rows = rows_of(true, true.bars)

@@ -87,13 +87,6 @@ def test_weeks_that_are_dated_by_any_weekday_are_shown(weekday: int) -> None:
     assert [spacing.text for spacing in wrong(ts, "1d", stamps="session")] == ["7 days"]
 
 
-@pytest.mark.parametrize("day", [1, 15, 28])
-def test_months_that_are_dated_by_any_day_are_shown(day: int) -> None:
-    dates = [date(2023 + k // 12, k % 12 + 1, day) for k in range(30)]
-    ts = np.array([(stamp - date(1970, 1, 1)).days for stamp in dates]) * DAY_NS
-    assert [spacing.text for spacing in wrong(ts, "1d", stamps="session")] == ["a month"]
-
-
 @pytest.mark.parametrize("read", ["1m", "5m", "1h", "4h"])
 @pytest.mark.parametrize("calendar", ["XNYS", "24/7"])
 def test_days_that_are_read_as_a_shorter_interval_are_shown(read: str, calendar: str) -> None:
@@ -124,13 +117,6 @@ def test_symbols_with_one_bar_a_day_at_any_time_are_thin_and_not_daily() -> None
     assert wrong(np.concatenate(parts), "1m", column=column) == []
 
 
-def test_a_symbol_of_the_closing_auction_alone_beside_others_is_no_fault() -> None:
-    calendar = CALENDARS["XNYS"]
-    liquid, auction = intraday(calendar, M), calendar.closes[:10] - M
-    column = np.repeat([0, 1], [len(liquid), len(auction)])
-    assert wrong(np.concatenate([liquid, auction]), "1m", column=column) == []
-
-
 @pytest.mark.parametrize("hours", [1, 2, 4])
 @pytest.mark.parametrize("stamps", ["open", "close"])
 def test_the_last_bar_of_a_session_may_be_cut(hours: int, stamps: Stamps) -> None:
@@ -149,10 +135,3 @@ def test_only_the_symbol_with_other_bars_is_shown_and_few_bars_show_nothing() ->
     assert wrong(np.concatenate([minutes, fives]), "1m", column=column) == [Spacing(1, 5 * M)]
     assert wrong(fives[:5], "1m") == []
     assert wrong(fives[:6], "1m") == [Spacing(0, 5 * M)]
-
-
-def test_bars_in_no_order_and_twice_are_compared_too() -> None:
-    ts = intraday(CALENDARS["XNYS"], 5 * M)
-    mixed = np.random.default_rng(1).permutation(np.concatenate([ts, ts]))
-    assert wrong(mixed, "1m") == [Spacing(0, 5 * M)]
-    assert wrong(mixed, "5m") == []

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -56,44 +55,6 @@ def said(items: Sequence[object]) -> int:
     return only
 
 
-def test_a_slice_waits_for_all_who_can_come_and_goes_when_the_last_has_come() -> None:
-    true = minutes()
-    it, close = forming(true, OPEN), OPEN + MINUTE
-    a, b, c = of_minute(true, 1)
-    it.take(rows_of(true, [a, c]), close + NANO)
-    items = it.give(close + 2 * NANO)
-    assert (slices(items), said(items)) == ([], close - 1)
-    it.take(rows_of(true, [b]), close + 3 * NANO)
-    (only,) = slices(it.give(close + 4 * NANO))
-    assert (only.full, only.ts_event, only.ts_seen) == (True, close, close + 3 * NANO)
-
-
-def test_grace_ends_a_wait_only_when_somebody_was_heard() -> None:
-    true = minutes()
-    a = of_minute(true, 1)[0]
-    close = OPEN + MINUTE
-    heard, polled, lose_stream, asked_early = (forming(true, OPEN) for _ in range(4))
-    heard.take(rows_of(true, of_minute(true, 0)), OPEN)
-    heard.take(rows_of(true, [a]), close + NANO)
-    polled.answer(rows_of(true, [a]), close + GRACE, close + GRACE)
-    lose_stream.take(rows_of(true, [a]), close + NANO)
-    asked_early.answer(rows_of(true, [a]), close + GRACE - 1, close + GRACE)
-    for it, given_out in ((heard, True), (polled, True), (lose_stream, False), (asked_early, False)):
-        assert bool(slices(it.give(close + GRACE))) is given_out
-    assert said(lose_stream.give(close + 10 * MINUTE)) == close - 1, "time stands still: it may be our own deafness"
-
-
-def test_a_bar_in_the_making_never_passes() -> None:
-    true = minutes()
-    it, close = forming(true, OPEN), OPEN + MINUTE
-    it.take(rows_of(true, of_minute(true, 1)), close - 1)
-    it.answer(rows_of(true, of_minute(true, 1)), close - 1, close - 1)
-    assert slices(it.give(close - 1)) == []
-    assert it.missing(close) == close
-    it.answer(rows_of(true, of_minute(true, 1)), close - 1, close + NANO)
-    assert slices(it.give(close + NANO)) == [], "it was in the making when it was asked for"
-
-
 def test_what_lies_in_no_session_or_in_the_future_is_put_aside_once_and_extended_hours_are_passed_over() -> None:
     true, aside = minutes(), list[BadBar]()
     it = forming(true, OPEN, aside)
@@ -106,16 +67,6 @@ def test_what_lies_in_no_session_or_in_the_future_is_put_aside_once_and_extended
         it.answer(rows_of(true, [night, early, future]), now, now)
     assert [b.reason for b in aside] == ["session", "future"]
     assert slices(it.give(now)) == []
-
-
-def test_of_versions_of_a_bar_that_was_not_given_yet_the_newest_counts() -> None:
-    true = minutes(symbols=2)
-    it, close = forming(true, OPEN), OPEN + MINUTE
-    a, b = of_minute(true, 1)
-    it.take(rows_of(true, [replace(a, close=a.close + 1, high=a.high + 1)]), close + NANO)
-    it.take(rows_of(true, [a, b]), close + 2 * NANO)
-    (only,) = slices(it.give(close + 2 * NANO))
-    assert only.close.tolist() == [a.close / 100, b.close / 100]
 
 
 @given(st.randoms(use_true_random=False), st.integers(0, 3))
@@ -134,18 +85,6 @@ def test_in_whatever_order_bars_come_within_their_grace_slices_are_the_truth_in_
         got.items += it.give(now)
     got.check_time(OPEN)
     assert got.bars() == truth(true, OPEN, OPEN + 6 * MINUTE)
-
-
-def test_the_newest_instant_is_asked_for_again_a_record_may_come_late() -> None:
-    true = minutes()
-    it, close = forming(true, OPEN, late=GRACE), OPEN + MINUTE
-    a, b, c = of_minute(true, 1)
-    it.answer(rows_of(true, [a, c]), close + GRACE, close + GRACE)
-    assert len(slices(it.give(close + GRACE))) == 1
-    assert it.start() <= true.stamp(b)
-    it.answer(rows_of(true, [a, b, c]), close + GRACE + NANO, close + GRACE + NANO)
-    (late_slice,) = slices(it.give(close + GRACE + NANO))
-    assert (late_slice.ts_event, late_slice.fresh.tolist()) == (close, [False, True, False])
 
 
 def halved(true: Market) -> Market:
@@ -239,18 +178,6 @@ def test_a_bar_of_long_ago_that_comes_again_is_neither_given_nor_called_late() -
     assert aside == []
 
 
-def test_what_lay_unread_while_the_process_slept_is_asked_for_instead() -> None:
-    true = minutes()
-    for asleep in (False, True):
-        it, close = forming(true, OPEN), OPEN + MINUTE
-        it._stall = 5 * NANO  # type: ignore[misc]
-        for second in range(61 if not asleep else 30):
-            it.give(OPEN + second * NANO)
-        it.take(rows_of(true, of_minute(true, 1)), close + NANO)
-        assert bool(slices(it.give(close + NANO))) is not asleep
-        assert it.missing(close + NANO) == (close if asleep else None)
-
-
 EX = ns("2024-07-02")
 
 
@@ -296,28 +223,3 @@ def test_time_stops_before_an_open_whose_actions_nobody_was_asked_for() -> None:
     other = forming(true, OPEN - MINUTE)
     other.announce([], OPEN)
     assert said(other.give(OPEN + NANO)) == OPEN + NANO
-
-
-def test_blocks_are_numbered_through_and_their_columns_are_read_only() -> None:
-    true = minutes()
-    it = forming(true, OPEN)
-    it.answer(rows_of(true, [b for b in true.bars if b.event > OPEN]), OPEN + 20 * MINUTE, OPEN + 20 * MINUTE)
-    given_out = slices(it.give(OPEN + 20 * MINUTE))
-    assert [s.index for s in given_out] == list(range(10))
-    assert not given_out[0].close.flags.writeable
-    assert np.all(given_out[0].fresh)
-
-
-def test_a_stream_that_was_lost_explains_no_silence_until_it_is_heard_again() -> None:
-    true = minutes()
-    it, close = forming(true, OPEN), OPEN + MINUTE
-    it.take(rows_of(true, of_minute(true, 0)), OPEN)
-    it.take(rows_of(true, of_minute(true, 1)[:1]), close + NANO)
-    it.lose_stream()
-    assert not it.heard(close)
-    items = it.give(close + 10 * MINUTE)
-    assert (slices(items), said(items)) == ([], close - 1), "the others may have been said while nobody listened"
-    it.take(rows_of(true, of_minute(true, 2)[:1]), close + MINUTE + NANO)
-    assert slices(it.give(close + 10 * MINUTE)) == [], "what it says now says nothing of then"
-    it.answer(rows_of(true, of_minute(true, 1)), close + 10 * MINUTE, close + 10 * MINUTE)
-    assert slices(it.give(close + 10 * MINUTE))[0].full

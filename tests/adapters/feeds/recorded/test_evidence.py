@@ -141,12 +141,6 @@ def test_times_of_the_clock_of_another_place_stop_and_the_named_zone_reads_them(
     assert settings.keys() == {"zone"}
 
 
-@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Tokyo"])
-def test_a_wrong_zone_in_the_settings_stops_as_well(zone: str) -> None:
-    ts = minutes("XNYS", *JANUARY)
-    assert typed(stop_of(clock(ts, "America/New_York"), zone=zone)) == {"zone": "America/New_York"}
-
-
 @pytest.mark.parametrize("when", [JANUARY, JULY, YEAR])
 @pytest.mark.parametrize("exchange", ["XNYS", "XLON", "XTKS", "24/7"])
 @pytest.mark.parametrize("aware", [True, False])
@@ -254,12 +248,6 @@ def test_a_day_stamped_at_midnight_of_its_exchange_is_that_date(exchange: str, s
     require_all(feed, len(dates.day_ns))
     assert feed.columns.ts_event.tolist() == list(dates.close_ns)
     assert feed.columns.ts_open.tolist() == list(dates.open_ns)
-
-
-def test_midnight_in_tokyo_is_not_the_day_before_in_new_york() -> None:
-    dates = sessions("XTKS", date(2024, 1, 1), date(2024, 12, 31))
-    midnight = clock(np.array(dates.day_ns), "UTC").dt.replace_time_zone("Asia/Tokyo").dt.convert_time_zone("UTC")
-    assert typed(stop_of(midnight, symbol="7203.T", stamps="open", interval="1d")) == {"exchange": "XTKS"}
 
 
 @pytest.mark.parametrize(
@@ -390,23 +378,6 @@ def test_a_thin_symbol_that_is_read_rightly_passes(share: float, stamps: Stamps,
         ts = minutes("XLON", *JULY)
         thin = ts[np.random.default_rng(seed).random(len(ts)) < share] + later
         assert load(clock(thin, "UTC"), exchange="XLON", stamps=stamps).misfits == ()
-
-
-def test_one_session_of_opens_is_enough_and_one_that_goes_on_is_not() -> None:
-    begin, end = days("XNYS", *JANUARY)[0]
-    ts = np.arange(begin, end, 5 * M)
-    assert typed(stop_of(clock(ts, "UTC"), stamps="close")) == {"stamps": "open"}
-    assert load(clock(ts, "UTC"), stamps="open").misfits == ()
-    assert load(clock(ts[:40] + 5 * M, "UTC"), stamps="close").misfits == ()
-
-
-@pytest.mark.parametrize("day", [date(2024, 7, 3), date(2024, 11, 29)])
-def test_half_days_have_their_own_edges(day: date) -> None:
-    when = (date(day.year, day.month, day.day - 2), day)
-    opens = minutes("XNYS", *when)
-    assert typed(stop_of(clock(opens, "UTC"), stamps="close")) == {"stamps": "open"}
-    assert load(clock(opens, "UTC"), stamps="open").misfits == ()
-    assert load(clock(opens + 5 * M, "UTC"), stamps="close").misfits == ()
 
 
 @pytest.mark.parametrize("hours", [5.5, 6.5])

@@ -120,13 +120,6 @@ def test_a_record_of_before_levels_had_answers_has_no_first_bars_and_no_question
     assert read(plain, **answer).digest == read(plain, first_bars=False, **answer).digest
 
 
-@pytest.mark.parametrize("factor", [5.7, 9.3, 12.0, 40.0, 1 / 14.5])
-def test_a_bad_print_of_two_bars_is_no_level(factor: float) -> None:
-    feed = read(scaled(level(), range(150, 152), factor))
-    assert feed.open.jumps == ()
-    assert [bar.ts for bar in feed.open.bars][:2] == DAYS[150:152].tolist()
-
-
 def test_a_squeeze_over_days_is_neither_a_level_nor_a_bad_print() -> None:
     """The closes of GME from 2021-01-21 to 02-02, as multiples of the close before, and its volumes."""
     moves = [1.10, 1.51, 1.18, 1.93, 2.35, 0.56, 1.68, 0.69, 0.40]

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.rows import exact_nano
-from quantd.adapters.feeds.bars.stamps import interval_ns
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import read_actions, span
 from quantd.adapters.feeds.recorded.replay import BLOCK_ROWS, Replay
@@ -121,13 +120,6 @@ def test_each_way_of_stamping_finds_the_true_open_and_close(
     assert (only.ts_open, only.ts_event) == (ns(opened), ns(closed))
 
 
-def test_the_key_of_bars_inside_a_day_is_their_instant(tmp_path: Path) -> None:
-    path = write(tmp_path, ["2024-07-02 14:00,SPY,10,11,9,10,1", "2024-07-02 15:00,SPY,10,11,9,10,2"])
-    feed = Replay.load(path, universe=universe("SPY"), sessions=calendars(), stamps="open", interval="1h")
-    assert [s.key for s in slices(feed)] == [s.ts_event for s in slices(feed)]
-    assert feed.interval_ns == interval_ns("1h") == 3_600_000_000_000
-
-
 def test_prices_of_a_text_file_are_exact_to_the_ninth_digit(tmp_path: Path) -> None:
     lines = [
         "2024-07-02,SPY,0.100000001,0.2,0.1,0.123456789,1", "2024-07-02,QQQ,499999.999999999,5e5,400000,500000,1",
@@ -142,11 +134,6 @@ def test_the_float_of_a_short_decimal_gives_that_decimal(units: int, step: int) 
     nano = units * step if units * step < 8_000_000 * 10**9 else units
     price = float(f"{nano // 10**9}.{nano % 10**9:09d}")
     assert exact_nano(np.array([price]))[0] == nano
-
-
-def test_a_float_that_is_no_short_decimal_is_rounded_and_nonsense_is_zero() -> None:
-    values = np.array([1 / 3, np.nan, np.inf, -np.inf, 1e300])
-    assert exact_nano(values).tolist() == [333_333_333, 0, 0, 0, 0]
 
 
 def actions_file(folder: Path, lines: Sequence[str]) -> Path:
@@ -227,22 +214,6 @@ def test_the_bundled_actions_are_those_of_the_record() -> None:
         (ns("2000-03-20"), 3), (ns("2000-06-21"), 0), (ns("2004-08-30"), 2), (ns("2005-02-28"), 0),
         (ns("2014-06-09"), 0), (ns("2020-08-31"), 0),
     ]  # fmt: skip
-
-
-def test_on_the_bundled_prices_no_split_day_is_a_return() -> None:
-    feed = Replay.load(
-        DATA / "us_daily.parquet", universe=universe("AAPL"), sessions=calendars(), actions=DATA / "us_actions.csv"
-    )
-    jumps, last, ratio = [], 0.0, 1.0
-    for item in feed.items():
-        if isinstance(item, Action):
-            ratio *= item.numerator / item.denominator
-            continue
-        if last:
-            jumps.append(abs(np.log(item.open[0] * ratio / last)))
-        last, ratio = item.close[0], 1.0
-    assert max(jumps) < 0.75, "AAPL opened at half its price on 2000-09-29"
-    assert sum(j > 0.2 for j in jumps) == 1
 
 
 def test_the_warm_up_is_counted_in_samples_of_the_house(tmp_path: Path) -> None:
@@ -436,14 +407,6 @@ def test_the_reference_set_has_its_514_sessions_and_its_dividends() -> None:
     assert feed.quarantined == ()
     assert [a.cash_nano for a in feed.actions if a.symbol == 0][-1] == 1_966_000_000
     assert {a.symbol for a in feed.actions} == {0, 1}
-
-
-def test_the_bundle_is_small_and_each_file_has_its_line_and_licence() -> None:
-    files = [p for p in DATA.rglob("*") if p.is_file()]
-    assert sum(p.stat().st_size for p in files) < 15_000_000
-    words = (DATA / "README.md").read_text()
-    for path in files:
-        assert path.name in words or path.parent.name == "licences" or path.name == "README.md"
 
 
 def test_a_market_cut_at_an_instant_is_that_of_files_that_end_there(tmp_path: Path) -> None:

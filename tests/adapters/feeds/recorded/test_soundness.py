@@ -11,7 +11,7 @@ import pytest
 from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
-from quantd.adapters.feeds.recorded.replay import OpenQuestions, Replay
+from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.recorded.soundness import (
     LONGEST_GAP,
     Gap,
@@ -24,7 +24,6 @@ from quantd.adapters.feeds.recorded.soundness import (
 )
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import Instrument, Membership, Universe
-from quantd.trading.market import Jump
 from quantd.trading.sessions import DAY_NS
 from tests.support.checkout import DATA
 
@@ -65,10 +64,6 @@ def test_twenty_sessions_in_a_row_without_a_bar_are_a_gap_and_nineteen_are_none(
         gap(100, 129),
         gap(400, 549),
     ]
-
-
-def test_rejected_bars_are_no_bars_of_a_gap() -> None:
-    assert gaps(replay([], spoilt=range(200, 220)), CALENDARS) == [gap(200, 219)]
 
 
 def test_a_late_listing_and_an_early_end_are_no_gap() -> None:
@@ -142,17 +137,6 @@ def test_the_refusal_names_every_fault_its_dates_and_counts_and_the_remedies() -
         assert remedy in refusal_text
     assert refused.value.exit_code == 1
     require_sound(feed, CALENDARS, holes_known=True)
-
-
-def test_a_hundred_jumps_are_counted_and_ten_listed() -> None:
-    feed = replay([])
-    ts = CALENDARS["XNYS"].closes[500:600].tolist()
-    feed.open = OpenQuestions(jumps=tuple(Jump(t, t - 1, 1, 10 * 10**9, 5 * 10**9, 2, 1) for t in ts))
-    with pytest.raises(UnsoundPrices) as refused:
-        require_sound(feed, CALENDARS, holes_known=True)
-    refusal_text = str(refused.value)
-    assert refusal_text.count("Y opened at 5 on ") == 10
-    assert "and 90 more" in refusal_text
 
 
 def test_qqq_has_no_bars_while_it_traded_as_qqqq() -> None:

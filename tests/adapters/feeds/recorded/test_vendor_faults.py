@@ -2,10 +2,10 @@
 
 The facts are those of the files in tests/data of the repository ranaroussi/yfinance at commit 04eedd391b30: kind of the
 fault, number of bars, position, ratio, size of dividends, and where nothing was traded. No price is of these files: the
-bars are random walks on the sessions of the exchange. Of seven files with a hundred times a dividend and of nine whose
-adjusted closes alone differ, the kind of the fault is that of the file and the amount a usual one. SOXS-1h has no
-mended partner; SAND and SOLB-BR are not in the table. Yahoo divides prices by later splits; here they are multiplied
-back, as the download does.
+bars are random walks on the sessions of the exchange. Each kind of fault has a file or two of
+the repository. Of a file with a hundred times a dividend and of those whose adjusted closes alone differ, the kind of
+the fault is that of the file and the amount a usual one. SOXS-1h has no mended partner. Yahoo divides prices by later
+splits; here they are multiplied back, as the download does.
 """
 
 import re
@@ -205,10 +205,6 @@ SPLITS = [
          mended=shown((8, 243.93939)), splits=((8, 33, 70),)),
     Pair("DEX-AX-1d-bad-stock-split", "XASX", 23, 0.12029, 0.0, scaled(range(15), 0.4406), "stops",
          mended_stops="rejected", splits=((21, 4406, 10_000),), traded=0, flat=True),
-    Pair("LA-V-1d-bad-stock-split", "XTSE", 41, 3.6, 0.04, scaled([16], 0.1, 0.0), "stops", splits=((16, 1, 10),)),
-    Pair("MOB-ST-1d-bad-stock-split", "XSTO", 16, 23, 0.03, scaled([9], 0.1, 10.0), "stops", splits=((11, 1, 10),)),
-    Pair("NFE-1d-bad-stock-split", "XNYS", 19, 14, 0.04, scaled(range(14), 1 / 50, 50.0), "stops",
-         splits=((14, 1, 50),)),
     Pair("NRDY-1d-bad-stock-split", "XNYS", 250, 13, 0.04, scaled(WITHOUT_15, 1 / 15, 15.0), "stops",
          splits=((246, 1, 15),)),
     # the rights issue of bar 13 is listed by nobody, so that the mended file stops too
@@ -221,10 +217,7 @@ LEVELS = [
     Pair("SOXS-1h-bad-level-shift", "XNYS", 133, 83, 0.03, scaled(range(70), 15, 1 / 15), "stops", interval="1h"),
     Pair("AET-L-1d-100x-error", "XLON", 23, 0.1455, 0.0, scaled(range(4, 13), 100), "stops",
          mended_stops="rejected", traded=0, flat=True),
-    Pair("AET-L-1wk-100x-error", "XLON", 37, 0.1455, 0.0, scaled(range(2), 100), "stops",
-         mended_stops="7 days apart", traded=0, flat=True, week=True),
     Pair("ASAI-L-1h-bad-unit", "XLON", 20, 65, 0.02, scaled([11], 0.01, 0.0, ("low", "close")), "stops", interval="1h"),
-    Pair("SSW-JO-100x-error", "XJSE", 29, 37, 0.025, scaled(range(22), 100), "stops"),
     Pair("XDEV-L-1d-partial-100x-block", "XLON", 90, 50, 0.01, scaled(range(40, 60), 100), "stops", flat=True),
     Pair("NVT-L-1d-bad-div", "XLON", 684, 0.575, 0.01, scaled([*range(590, 610), *range(650, 670)], 0.01), "stops",
          mended=dividends((640, 0.016))),
@@ -245,29 +238,14 @@ DIVIDENDS = [
     Pair("TENT-L-1d-bad-div", "XLON", 680, 0.68, 0.01,
          dividends(*QUARTERS, (624, 0.0001375), (667, 0.0001375)), "stops",
          mended=dividends(*QUARTERS, (624, 0.01375), (667, 0.01375))),
-    Pair("TEM-L-1d-bad-div", "XLON", 720, 2.1, 0.015, dividends((400, 4.07)), "stops", mended=dividends((400, 0.0407))),
-    Pair("ABDP-L-1d-bad-div", "XLON", 690, 17, 0.02, dividends((300, 4.4)), "stops", mended=dividends((300, 0.044))),
     Pair("ELCO-L-1d-bad-div", "XLON", 665, 0.8, 0.01, dividends((300, 2.4)), "stops", mended=shown((300, 0.024))),
-    Pair("PSH-L-1d-bad-div", "XLON", 690, 38, 0.012, dividends((200, 14.6)), "stops", mended=dividends((200, 0.146))),
-    Pair("REL-L-1d-bad-div", "XLON", 690, 24, 0.012, dividends((160, 38.9)), "stops", mended=dividends((160, 0.389))),
-    Pair("SCR-TO-1d-bad-div", "XTSE", 690, 30, 0.03, dividends((250, 33.0)), "stops", mended=dividends((250, 0.33))),
     Pair("LSC-L-1d-bad-div", "XLON", 670, 0.5, 0.0, dividends((300, 1.4)), "stops", mended=dividends((300, 0.014)),
          mended_stops="rejected", traded=0, flat=True),
 ]  # fmt: skip
 
 ADJUSTED_ONLY = [
     Pair("1398-HK-1d-bad-div", "XHKG", 690, 4.2, 0.012, same, "equals", mended=shown((130, 0.34), (380, 0.33))),
-    Pair("3988-HK-1d-bad-div", "XHKG", 690, 2.9, 0.012, same, "equals", mended=shown((130, 0.26), (380, 0.25))),
-    Pair("8TRA-DE-1d-missing-div-adjust", "XETR", 5, 18.9, 0.015, same, "equals", mended=dividends((2, 0.7))),
-    Pair("ADIG-L-1d-bad-div", "XLON", 670, 0.828, 0.012, same, "equals", mended=shown((620, 0.38))),
-    Pair("CLC-L-1d-bad-div", "XLON", 665, 1.1, 0.01, same, "equals", mended=dividends((200, 0.02))),
-    Pair("KEN-TA-1d-bad-div", "XHKG", 690, 100, 0.02, same, "equals", mended=shown((300, 9.0))),
-    Pair("RGL-L-1d-bad-div", "XLON", 690, 0.9, 0.01, same, "equals", mended=shown((200, 0.0165))),
-    Pair("SERE-L-1d-bad-div", "XLON", 690, 1.0, 0.01, same, "equals", mended=shown((200, 0.0185))),
-    Pair("SSNLF-1d-bad-div", "XNYS", 690, 40, 0.02, same, "equals", mended=dividends((200, 0.28))),
     Pair("DODFX-1d-cg-double-count", "XNYS", 500, 16.9, 0.008, same, "equals", mended=shown((490, 0.837)), flat=True),
-    Pair("JENYX-1d-cg-double-count", "XNYS", 500, 60, 0.008, same, "equals", mended=shown((490, 4.1)), flat=True),
-    Pair("VWILX-1d-cg-double-count", "XNYS", 500, 110, 0.008, same, "equals", mended=shown((490, 7.9)), flat=True),
 ]  # fmt: skip
 
 PAIRS = [*SPLITS, *LEVELS, *DIVIDENDS, *ADJUSTED_ONLY]

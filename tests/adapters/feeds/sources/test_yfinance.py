@@ -3,11 +3,12 @@ failures."""
 
 import sqlite3
 import warnings
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -63,14 +64,23 @@ def yahoo(venue: Yahoo) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
+@asynccontextmanager
+async def asking(
+    venue: Yahoo, cookies: Path, *, universe: Universe = AAPL, interval: str = "1d", **more: Any
+) -> AsyncIterator[YahooSource]:
+    """A source whose vendor is this one."""
+    with yahoo(venue) as gateway:
+        source = YahooSource(universe, interval, gateway=gateway, cookies=cookies, **more)
+        yield source
+        await source.close()
+
+
 async def test_prices_and_dividends_of_before_two_splits_are_what_was_paid_then(cookies: Path) -> None:
     """Yahoo has divided them by 28 and by 4 and rounded to seven digits; the bundled file has the truth."""
     start, end = ns("2012-01-01"), ns("2021-04-01")
-    with yahoo(Yahoo({"AAPL": recorded("AAPL")})) as gateway:
-        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies)
+    async with asking(Yahoo({"AAPL": recorded("AAPL")}), cookies) as source:
         with warnings.catch_warnings(record=True) as said:
             rows, actions = await source.bars(start, end), await source.actions(start, end)
-        await source.close()
     assert not said
     truth = read_bars((DATA / "us_daily.parquet",), AAPL)
     truth = truth.take(truth.ts >= start)
@@ -96,23 +106,19 @@ async def test_it_keeps_the_contract_of_sources(cookies: Path) -> None:
 async def test_actions_right_after_bars_need_no_second_download(cookies: Path) -> None:
     venue = Yahoo({"AAPL": recorded("AAPL", 2020)})
     heard: list[float] = []
-    with yahoo(venue) as gateway:
-        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies, progress=heard.append)
+    async with asking(venue, cookies, progress=heard.append) as source:
         await source.bars(ns("2020-08-03"), ns("2020-09-02"))
         before = len(venue.asked)
         assert len(await source.actions(ns("2020-08-03"), ns("2020-09-02"))) == 2
         assert len(venue.asked) == before
         await source.actions(ns("2020-07-01"), ns("2020-09-02"))
         assert len(venue.asked) > before, "a longer range does"
-        await source.close()
     assert heard[0] == 1.0
 
 
 async def test_a_split_after_the_range_asked_for_is_undone_too(cookies: Path) -> None:
-    with yahoo(Yahoo({"AAPL": recorded("AAPL")})) as gateway:
-        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies)
+    async with asking(Yahoo({"AAPL": recorded("AAPL")}), cookies) as source:
         rows = await source.bars(ns("2020-08-27"), ns("2020-08-29"))
-        await source.close()
     assert rows.close.tolist() == [500.04, 499.23]
     assert rows.close_nano.tolist() == [500_040_000_000, 499_230_000_000]
     assert rows.ts.tolist() == [ns("2020-08-27"), ns("2020-08-28")]
@@ -123,12 +129,10 @@ async def test_adjusted_prices_say_so_and_carry_no_actions(cookies: Path) -> Non
         [(date(2024, 1, d), 100.0, 101.0, 99.0, 100.0, 1000.0) for d in (2, 3, 4)],
         dividends=[(date(2024, 1, 4), "5")],
     )
-    with yahoo(Yahoo({"AAPL": listing})) as gateway:
-        source = YahooSource(AAPL, "1d", adjusted=True, gateway=gateway, cookies=cookies)
+    async with asking(Yahoo({"AAPL": listing}), cookies, adjusted=True) as source:
         rows = await source.bars(ns("2024-01-02"), ns("2024-01-05"))
         assert source.adjusted
         assert await source.actions(ns("2024-01-02"), ns("2024-01-05")) == []
-        await source.close()
     np.testing.assert_allclose(rows.close, [95.0, 95.0, 100.0], rtol=1e-9)
     np.testing.assert_allclose(rows.open, rows.close, rtol=1e-9)
 
@@ -140,13 +144,11 @@ async def test_adjusted_prices_that_hold_another_dividend_than_the_listed_one_ar
     """8TRA.DE's closes hold none of its dividend, CLC.L's a hundredth, and DODFX's its capital gain twice."""
     listing = recorded("AAPL", 2018)
     listing.held, listing.dividends = held, [(date(2019, 5, 10), "7.7")]
-    with yahoo(Yahoo({"AAPL": listing})) as gateway:
-        source = YahooSource(AAPL, "1d", adjusted=True, gateway=gateway, cookies=cookies)
+    async with asking(Yahoo({"AAPL": listing}), cookies, adjusted=True) as source:
         with pytest.raises(
             SourceError, match=r"adjusted closes fall by .* for the dividend of 1.925 on 2019-05-10"
         ) as it:
             await source.bars(ns("2019-01-02"), ns("2019-12-31"))
-        await source.close()
     assert not it.value.again
     assert "without --adjusted" in str(it.value)
 
@@ -157,10 +159,8 @@ async def test_a_dividend_on_the_day_of_a_split_is_multiplied_by_its_ratio(cooki
         [(date(2024, 1, d), *(4 * [price]), 1000.0) for d, price in ((2, 100.0), (3, 100.0), (4, 20.0))],
         splits=[(date(2024, 1, 4), 5, 1)], dividends=[(date(2024, 1, 3), "2"), (date(2024, 1, 4), "0.5")],
     )  # fmt: skip
-    with yahoo(Yahoo({"AAPL": listing})) as gateway:
-        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies)
+    async with asking(Yahoo({"AAPL": listing}), cookies) as source:
         actions = await source.actions(ns("2024-01-02"), ns("2024-01-05"))
-        await source.close()
     cash = [action.cash_nano / NANO for action in actions if action.kind == "dividend"]
     assert cash == pytest.approx([2.0, 2.5], rel=1e-6)
 
@@ -170,10 +170,8 @@ async def test_days_are_dated_by_the_exchanges_own_date_on_both_sides_of_a_clock
     tokyo = Listing([(d, 10.0, 11.0, 9.0, 10.5, 100.0) for d in march], zone="Asia/Tokyo", opens=(9, 0))
     new_york = Listing([(d, 20.0, 21.0, 19.0, 20.5, 100.0) for d in march])
     universe = Universe((Instrument("7203.T", calendar="XTKS"), Instrument("SPY")))
-    with yahoo(Yahoo({"7203.T": tokyo, "SPY": new_york})) as gateway:
-        source = YahooSource(universe, "1d", gateway=gateway, cookies=cookies)
+    async with asking(Yahoo({"7203.T": tokyo, "SPY": new_york}), cookies, universe=universe) as source:
         rows = await source.bars(ns("2024-03-07"), ns("2024-03-13"))
-        await source.close()
     expected = [ns(d.isoformat()) for d in march]
     assert rows.ts[rows.column == 0].tolist() == expected
     assert rows.ts[rows.column == 1].tolist() == expected
@@ -184,10 +182,8 @@ async def test_bars_inside_a_day_are_stamped_by_their_open_in_utc_across_a_clock
     minutes = [(utc(at), 4.0, 5.0, 3.0, 4.5, 10.0) for at in opens]
     days = [date(2024, 3, 8), date(2024, 3, 11), date(2024, 4, 1)]
     listing = Listing([(d, 4.0, 5.0, 3.0, 4.5, 10.0) for d in days], [(date(2024, 4, 1), 4, 1)], minutes=minutes)
-    with yahoo(Yahoo({"AAPL": listing})) as gateway:
-        source = YahooSource(AAPL, "1h", gateway=gateway, cookies=cookies, now=lambda: ns("2024-04-02"))
+    async with asking(Yahoo({"AAPL": listing}), cookies, interval="1h", now=lambda: ns("2024-04-02")) as source:
         rows = await source.bars(ns("2024-03-08"), ns("2024-03-12"))
-        await source.close()
     assert source.stamps == "open"
     assert rows.ts.tolist() == [ns(at) for at in opens]
     assert rows.open.tolist() == [4.0] * 4, "the later split is undone inside a day too"
@@ -199,45 +195,29 @@ async def test_half_hours_have_no_bars_through_the_night(cookies: Path) -> None:
     opens = ["2024-03-07 20:30", "2024-03-07 20:45", "2024-03-08 14:30", "2024-03-08 14:45"]
     minutes = [(utc(at), 4.0, 5.0, 3.0, 4.5, 10.0) for at in opens]
     listing = Listing([(date(2024, 3, d), 4.0, 5.0, 3.0, 4.5, 20.0) for d in (7, 8)], minutes=minutes)
-    with yahoo(Yahoo({"AAPL": listing})) as gateway:
-        source = YahooSource(AAPL, "30m", gateway=gateway, cookies=cookies, now=lambda: ns("2024-03-09"))
+    async with asking(Yahoo({"AAPL": listing}), cookies, interval="30m", now=lambda: ns("2024-03-09")) as source:
         rows = await source.bars(ns("2024-03-07"), ns("2024-03-09"))
-        await source.close()
     assert rows.ts.tolist() == [ns("2024-03-07 20:30"), ns("2024-03-08 14:30")]
     assert rows.volume.tolist() == [20.0, 20.0]
 
 
 async def test_a_symbol_that_yahoo_does_not_know_is_named_and_the_others_come_with_the_error(cookies: Path) -> None:
     universe = Universe((Instrument("AAPL"), Instrument("TWTR")))
-    with yahoo(Yahoo({"AAPL": recorded("AAPL", 2020)})) as gateway:
-        source = YahooSource(universe, "1d", gateway=gateway, cookies=cookies)
+    async with asking(Yahoo({"AAPL": recorded("AAPL", 2020)}), cookies, universe=universe) as source:
         with pytest.raises(PartialAnswer, match="no bar of TWTR") as caught:
             await source.bars(ns("2020-08-03"), ns("2020-09-01"))
         with pytest.raises(SourceError, match="TWTR"):
             await source.actions(ns("2020-08-03"), ns("2020-09-01"))
-        await source.close()
     assert caught.value.missing == ("TWTR",)
     assert not caught.value.again
     assert set(caught.value.rows.column.tolist()) == {0}
     assert len(caught.value.rows) == 21
 
 
-async def test_a_universe_of_delisted_symbols_is_an_error_without_bars(cookies: Path) -> None:
-    with yahoo(Yahoo({})) as gateway:
-        source = YahooSource(Universe((Instrument("LEH"),)), "1d", gateway=gateway, cookies=cookies)
-        with pytest.raises(SourceError, match="no bar of LEH") as caught:
-            await source.bars(ns("2020-08-03"), ns("2020-09-01"))
-        await source.close()
-    assert not isinstance(caught.value, PartialAnswer)
-    assert not caught.value.again
-
-
 async def test_an_empty_chart_is_an_error_and_not_a_market_without_bars(cookies: Path) -> None:
-    with yahoo(Yahoo({"AAPL": recorded("AAPL", 2020)}, empty={"AAPL"})) as gateway:
-        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies)
+    async with asking(Yahoo({"AAPL": recorded("AAPL", 2020)}, empty={"AAPL"}), cookies) as source:
         with pytest.raises(SourceError, match="AAPL"):
             await source.bars(ns("2020-08-03"), ns("2020-09-01"))
-        await source.close()
 
 
 async def test_a_quiet_hour_of_a_known_symbol_is_no_error(cookies: Path) -> None:
@@ -245,19 +225,15 @@ async def test_a_quiet_hour_of_a_known_symbol_is_no_error(cookies: Path) -> None
     listing = Listing(
         [(d, 4.0, 5.0, 3.0, 4.5, 10.0) for d in days], minutes=[(utc("2024-03-08 14:30"), 4, 5, 3, 4.5, 1)]
     )
-    with yahoo(Yahoo({"AAPL": listing})) as gateway:
-        source = YahooSource(AAPL, "1m", gateway=gateway, cookies=cookies, now=lambda: ns("2024-03-09"))
+    async with asking(Yahoo({"AAPL": listing}), cookies, interval="1m", now=lambda: ns("2024-03-09")) as source:
         assert len(await source.bars(ns("2024-03-08 14:31"), ns("2024-03-08 14:32"))) == 0
         assert len(await source.bars(ns("2024-03-08 14:30"), ns("2024-03-08 14:32"))) == 1
-        await source.close()
 
 
 async def test_an_answer_that_does_not_come_is_given_up_by_its_deadline(cookies: Path) -> None:
-    with yahoo(Yahoo({"AAPL": recorded("AAPL", 2021)}, slow_s=1.0)) as gateway:
-        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies, deadline_s=0.3)
+    async with asking(Yahoo({"AAPL": recorded("AAPL", 2021)}, slow_s=1.0), cookies, deadline_s=0.3) as source:
         with pytest.raises(SourceError) as caught:
             await source.bars(ns("2021-02-01"), ns("2021-03-01"))
-        await source.close()
     assert caught.value.again
 
 
@@ -266,21 +242,17 @@ async def test_days_that_yahoo_leaves_empty_are_no_bars_but_keep_their_dividend(
     listing = Listing(
         [(d, 9.0, 9.5, 8.5, 9.2, 50.0) for d in days], dividends=[(days[1], "0.11")], nulls={days[1]}
     )  # fmt: skip
-    with yahoo(Yahoo({"AAPL": listing})) as gateway:
-        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies)
+    async with asking(Yahoo({"AAPL": listing}), cookies) as source:
         rows = await source.bars(ns("2024-01-02"), ns("2024-01-05"))
         actions = await source.actions(ns("2024-01-02"), ns("2024-01-05"))
-        await source.close()
     assert rows.ts.tolist() == [ns("2024-01-02"), ns("2024-01-04")]
     assert actions == [ActionRow(ns("2024-01-03"), 0, "dividend", 1, 1, 110_000_000)]
 
 
 async def test_a_throttled_client_is_told_to_wait(cookies: Path) -> None:
-    with yahoo(Yahoo({"AAPL": recorded("AAPL", 2020)}, throttled=True)) as gateway:
-        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies)
+    async with asking(Yahoo({"AAPL": recorded("AAPL", 2020)}, throttled=True), cookies) as source:
         with pytest.raises(SourceError, match="too many requests") as caught:
             await source.bars(ns("2020-08-03"), ns("2020-09-01"))
-        await source.close()
     assert caught.value.again
     assert caught.value.after_s > 0
 
@@ -290,13 +262,11 @@ async def test_a_failure_is_asked_again_and_not_remembered_for_the_life_of_the_p
     never_asked_before = Universe((Instrument("FAILS"),))
     listing = Listing([(date(2024, 1, d), 9.0, 9.5, 8.5, 9.2, 50.0) for d in (2, 3)])
     venue = Yahoo({"FAILS": listing}, broken={"FAILS"})
-    with yahoo(venue) as gateway:
-        source = YahooSource(never_asked_before, "1d", gateway=gateway, cookies=cookies)
+    async with asking(venue, cookies, universe=never_asked_before) as source:
         with pytest.raises(SourceError, match="FAILS") as caught:
             await source.bars(ns("2024-01-02"), ns("2024-01-04"))
         venue.broken.clear()
         assert len(await source.bars(ns("2024-01-02"), ns("2024-01-04"))) == 2
-        await source.close()
     assert caught.value.again
 
 
@@ -437,24 +407,9 @@ def test_any_price_in_cents_survives_division_and_single_precision(cents: int, s
     assert paid(sent, factor).tolist() == [cents * NANO // 100]
 
 
-def test_a_factor_counts_the_splits_of_later_days_only() -> None:
-    days = np.array([0, DAY_NS, 2 * DAY_NS, 3 * DAY_NS], dtype=np.int64)
-    listed = [
-        ActionRow(DAY_NS, 0, "split", 2, 1, 0),
-        ActionRow(3 * DAY_NS, 0, "split", 3, 1, 0),
-        ActionRow(2 * DAY_NS, 0, "dividend", 1, 1, 5),
-    ]
-    assert factors(days, listed).tolist() == [6.0, 3.0, 3.0, 1.0]
-
-
 def test_unsplit_doubles_keep_every_digit_and_widened_singles_lose_their_noise() -> None:
     prices = np.array([0.12345678, float(np.float32(29_374.152)), float(np.float32(124.8075)), 470.2])
     assert paid(prices, np.ones(4)).tolist() == [123_456_780, 29_374_152_000_000, 124_807_500_000, 470_200_000_000]
-
-
-def test_a_dividend_of_six_decimals_is_the_one_that_was_paid() -> None:
-    """3.05 before 7:1 and 4:1 is sent as 0.108929."""
-    assert paid(np.array([0.108929, 0.0]), np.array([28.0, 28.0]), 0.5e-6).tolist() == [3_050_000_000, 0]
 
 
 def test_what_is_no_price_stays_none() -> None:
