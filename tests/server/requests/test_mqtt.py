@@ -306,19 +306,6 @@ async def test_the_lines_of_python_in_the_docs_halt_a_daemon(tmp_path: Path) -> 
         mosquitto.stop()
 
 
-async def test_a_retained_command_that_waits_at_the_broker_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "broker").mkdir()
-    mosquitto = Mosquitto(tmp_path / "broker").start()
-    try:
-        waiting = signed(KEY, TOPIC, "id-retained", int(time.time()), "halt", who="me", reason="x")
-        await asyncio.to_thread(publish, mosquitto.port, TOPIC, waiting, "-r")
-        async with over(tmp_path, MqttSettings("127.0.0.1", mosquitto.port)) as d:
-            await until(lambda: d.refused == {"retained": 1}, "refusal")
-            assert d.switch == RUN
-    finally:
-        mosquitto.stop()
-
-
 @pytest.mark.long
 async def test_with_mqtt_5_a_retained_command_is_refused_at_once_and_again_after_the_broker_was_away(
     tmp_path: Path,
