@@ -133,7 +133,6 @@ check: $(FULL)
 docs: $(FULL) $(DOCS)
 	@$(BIN)/python -m scripts.site run
 	@$(BIN)/python -m scripts.site build
-	@$(BIN)/python -m scripts.site search
 
 docs-site: $(CORE) $(DOCS)
 	@$(BIN)/python -m scripts.site build

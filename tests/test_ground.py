@@ -347,7 +347,6 @@ def test_the_scripts_are_shell_and_can_be_run():
         "scripts/install-services",
         "scripts/install-system",
         "scripts/publication/make-sdist",
-        "scripts/publish",
     ):
         path = ROOT / name
         assert path.stat().st_mode & 0o111, f"{name} is not executable"

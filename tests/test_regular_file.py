@@ -159,14 +159,6 @@ ALLOWED: Final = {
         Counter({"rename": 1, "copy": 1, "symlink_to": 3}),
         "links, copies and a result in the fresh folder of a page; the child of a snippet imports nothing before it",
     ),
-    "scripts/publication/bare_machines.py": (
-        Counter({"copy": 2, "rmtree": 1, "chmod": 1, "symlink_to": 1}),
-        "copies and links in the fresh folder of a trial; no daemon has a file there",
-    ),
-    "scripts/publication/upgrades.py": (
-        Counter({"copytree": 1, "unlink": 1}),
-        "a copy and a socket's name in the fresh folder of a trial, which an earlier version made",
-    ),
 }
 """File -> the changes that remain in it, and why."""
 

@@ -17,7 +17,6 @@ from quantd.daemon.monitoring.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from quantd.daemon.runtime.version import VERSION
 from quantd.risk.limits.catalogue import LIMITS
 from scripts.publication.facts import facts
-from scripts.site.__main__ import drawn
 from scripts.site.builder import BUILD, LinkError, described, everything, llms, sections, settings, sitemap, stage
 from scripts.site.figures import TABLE, Result, beyond, document, peers_rows, results, tables
 from scripts.site.figures import faults as figure_faults
@@ -27,12 +26,10 @@ from scripts.site.links import faults, site_faults
 from scripts.site.pages import ROOT, Page, pages, slug
 from scripts.site.reference import command_line, glossary, records
 from scripts.site.reference.generated import PAGES
-from scripts.site.search import NEEDED, WORKER, missed, questions
 from scripts.site.snippets.extraction import Snippet, snippets
 from scripts.site.snippets.report import RUNS, marked, not_run_page
 from scripts.site.snippets.scenes import reason, scenes
 from scripts.site.versions import tags, versions
-from tests.support.services import require
 
 INLINE = re.compile(r"`quantd ([a-z][a-z-]*(?: [a-z][a-z-]*)?)[^`]*`")
 
@@ -304,30 +301,6 @@ def test_a_ratio_beyond_its_tolerance_is_named() -> None:
     assert beyond(old, [["case", "bt", "4.0", "3.0"]], 0.25) == ["case, bt: 8 became 4.0"]
 
 
-@pytest.mark.long
-def test_the_search_finds_the_page_of_an_error_that_lacks_some_of_its_words(tmp_path: Path) -> None:
-    require("chromium")
-    workers = tmp_path / "assets/javascripts/workers"
-    workers.mkdir(parents=True)
-    (workers / "search.0.js").write_text(WORKER.read_text())
-    texts = {
-        "a": "A drawdown limit stops new risk.",
-        "b": "There is no store here; `quantd run` makes one.",
-        "c": "A page",
-    }
-    items = [{"location": f"{name}.html", "title": name, "text": text, "path": []} for name, text in texts.items()]
-    (tmp_path / "search.json").write_text(json.dumps({"config": {}, "items": items}))
-    queries = {"state/quantd.db: there is no store here": ["b"], "limits of drawdowns": ["a"], "unheard": ["c"]}
-    assert missed(tmp_path, queries) == {"unheard": []}
-
-
-def test_the_pages_that_the_questions_name_exist() -> None:
-    places = {page.place.removesuffix(".md") for page in found()}
-    named_places = {place for answer_places in questions().values() for place in answer_places}
-    assert named_places <= places
-    assert len(questions()) == 30 > NEEDED
-
-
 def test_the_gallery_has_each_notebook_with_its_cells_and_outputs() -> None:
     names = {path.stem for path in NOTEBOOKS.glob("*.ipynb")}
     assert {path.stem for path in FOLDER.glob("*.md")} - {"README"} == names == set(SUMMARIES)
@@ -410,11 +383,3 @@ def test_the_site_is_built_with_the_versions_of_this_checkout() -> None:
     assert {name for name, state in states.items() if state == "tagged"} == {
         name for name in names if f"v{name}" in tags()
     }
-
-
-def test_command_lines_are_drawn_by_a_seed_without_repetition() -> None:
-    places = [snippet.where for snippet in drawn(40, 20261201)]
-    assert places == [snippet.where for snippet in drawn(40, 20261201)] != [snippet.where for snippet in drawn(40, 1)]
-    assert len(set(places)) == 40
-    every = {snippet.where for snippet in every_snippet() if snippet.kind == "command"}
-    assert {snippet.where for snippet in drawn(10_000, 1)} == every

@@ -1,7 +1,7 @@
 """`python -m scripts.publication fill` writes the facts of publication.toml into the files that repeat them.
 
 `sbom WHEEL FILE` writes the bill of materials of an installation of a wheel. `digest [--engine compiled|uncompiled]`
-compares the digest of the default backtest with the recorded one. `publish --dry-run` prints what a person does next.
+compares the digest of the default backtest with the recorded one.
 """
 
 import argparse
@@ -26,19 +26,13 @@ def main() -> int:
     sbom.add_argument("file", type=Path)
     digest = commands.add_parser("digest", help="compare the digest of the default backtest with the recorded one")
     digest.add_argument("--engine", choices=("compiled", "uncompiled"), help="fail where another engine runs")
-    publish = commands.add_parser("publish", help="print what a person does next; publishes nothing")
-    publish.add_argument("--dry-run", action="store_true", required=True)
     given = parser.parse_args()
     try:
         if given.command == "fill":
             return _fill()
         if given.command == "sbom":
             return _sbom(given.wheel, given.file)
-        if given.command == "digest":
-            return _digest(given.engine)
-        from scripts.publication.steps import walk
-
-        return walk(facts(), os.environ)
+        return _digest(given.engine)
     except ValueError as why:
         print(f"quantd: {why}", file=sys.stderr)
         return 78

@@ -1,21 +1,17 @@
 """`python -m scripts.site build` builds the site into build/docs/site; `make docs` runs every snippet, too.
 
-`build` makes pages, reference and links. `search` asks the built site its questions. `run [PAGE...]` executes the
-snippets of the pages. `figures [--peers]` makes the figures again. `gallery` executes the notebooks into docs/gallery.
-`drawn NUMBER SEED` prints command lines to be run by hand.
+`build` makes pages, reference and links. `run [PAGE...]` executes the snippets of the pages. `figures [--peers]` makes
+the figures again. `gallery` executes the notebooks into docs/gallery.
 """
 
 import sys
 from collections.abc import Sequence
-from random import Random
 from time import monotonic
 
-from scripts.site.builder import BUILD, LinkError, build, everything
+from scripts.site.builder import LinkError, build, everything
 from scripts.site.figures import remake
 from scripts.site.gallery import write as write_gallery
 from scripts.site.pages import ROOT, pages
-from scripts.site.search import ANSWERED, FIRST, NEEDED, NoBrowserError, missed, questions, traders, unanswered
-from scripts.site.snippets.extraction import Snippet, snippets
 from scripts.site.snippets.report import execute, write
 
 
@@ -23,8 +19,6 @@ def main(words: Sequence[str]) -> int:
     """The exit code of one command line."""
     if list(words) == ["build"]:
         return _build()
-    if list(words) == ["search"]:
-        return _search()
     if words and words[0] == "run":
         return _run(words[1:])
     if words and words[0] == "figures" and set(words[1:]) <= {"--peers"}:
@@ -32,19 +26,9 @@ def main(words: Sequence[str]) -> int:
     if list(words) == ["gallery"]:
         print("\n".join(write_gallery()))
         return 0
-    if len(words) == 3 and words[0] == "drawn" and all(word.isdecimal() for word in words[1:]):
-        for snippet in drawn(int(words[1]), int(words[2])):
-            print(f"{snippet.where}: {snippet.text}")
-        return 0
-    usage = "build | search | run [PAGE...] | figures [--peers] | gallery | drawn NUMBER SEED"
+    usage = "build | run [PAGE...] | figures [--peers] | gallery"
     print(f"usage: python -m scripts.site {usage}", file=sys.stderr)
     return 2
-
-
-def drawn(number: int, seed: int) -> list[Snippet]:
-    """Command lines of the documents, drawn without repetition; every line of the pages may be among them."""
-    commands = [snippet for page in pages() for snippet in snippets(page) if snippet.kind == "command"]
-    return Random(seed).sample(commands, min(number, len(commands)))
 
 
 def _build() -> int:
@@ -57,24 +41,6 @@ def _build() -> int:
         return 1
     print(f"{len(site_pages)} pages, 0 broken links, {monotonic() - began:.1f} s: {site.relative_to(ROOT)}/index.html")
     return 0
-
-
-def _search() -> int:
-    asked = questions()
-    try:
-        lost = missed(BUILD / "site", asked)
-        theirs = traders()
-        open_ones = unanswered(BUILD / "site", theirs)
-    except NoBrowserError as why:
-        print(f"quantd: {why}.", file=sys.stderr)
-        return 1
-    for question, pages_found in lost.items():
-        print(f"not among the first {FIRST}: {question}; found {', '.join(pages_found[:FIRST]) or 'nothing'}")
-    print(f"{len(asked) - len(lost)} of {len(asked)} questions have their page among the first {FIRST}")
-    for question, section in open_ones.items():
-        print(f"not answered by the first hit: {question}; found {section or 'nothing'}")
-    print(f"{len(theirs) - len(open_ones)} of {len(theirs)} questions of traders are answered by their first hit")
-    return 0 if len(asked) - len(lost) >= NEEDED and len(theirs) - len(open_ones) >= ANSWERED else 1
 
 
 def _figures(*, peers: bool) -> int:

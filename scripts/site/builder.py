@@ -21,7 +21,6 @@ from scripts.site.links import faults, rewritten, site_faults
 from scripts.site.pages import ROOT, Page, pages
 from scripts.site.reference import glossary
 from scripts.site.reference.generated import generated
-from scripts.site.search import install
 from scripts.site.snippets.report import marked, not_run_page
 from scripts.site.versions import tags, versions
 
@@ -31,6 +30,9 @@ DOORS: Final = tomllib.loads((ROOT / "docs" / "doors" / "doors.toml").read_text(
 
 THEME: Final = Path(__file__).with_name("theme")
 """What replaces parts of the generator's theme: the head of a page, the foot and styles."""
+
+SEARCH: Final = Path(__file__).with_name("search_worker.js")
+"""Ranks sections by their words; the theme's own search finds only pages that have every word."""
 
 STYLES: Final = "assets/quantd.css"
 SCRIPT: Final = "assets/quantd.js"
@@ -205,7 +207,8 @@ def build(site_pages: Sequence[Page]) -> Path:
     for page in site_pages:
         staged = (source / page.place).read_text(encoding="utf-8")
         (site / page.place).write_text(_without_front_matter(staged), encoding="utf-8")
-    install(site)
+    (worker,) = (site / "assets/javascripts/workers").glob("search.*.js")
+    shutil.copyfile(SEARCH, worker)
     (site / "llms.txt").write_text(llms(site_pages), encoding="utf-8")
     (site / "sitemap.xml").write_text(sitemap(site_pages, owner.documentation or LOCAL), encoding="utf-8")
     if broken := site_faults(site):
