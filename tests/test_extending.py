@@ -153,10 +153,10 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_section_of_the_page_with_a_file_is_tried() -> None:
     """An event has its own copy below, because it also changes a file; an effect shows no code.
 
-    tests/test_new_records.py runs the records of the daemon, and tests/test_moved_modules.py has old imports.
+    tests/test_new_records.py runs the records of the daemon.
     """
     headings = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
-    exceptions = {"An event", "An effect", "A job", "A route", "An edge", "A fold of steps", "A module that has moved"}
+    exceptions = {"An event", "An effect", "A job", "A route", "An edge", "A fold of steps"}
     assert set(headings) == {recipe.section for recipe in RECIPES} | exceptions
 
 

@@ -161,7 +161,6 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
         "bundled/__init__",
         "entry_points",
         "extras",
-        "moved_modules",
         "regular_file",
         "state_folder",
     )

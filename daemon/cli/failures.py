@@ -10,7 +10,6 @@ from contextlib import suppress
 
 from quantd.daemon.cli import streams
 from quantd.extras import lack
-from quantd.moved_modules import explained as moved
 from quantd.regular_file import Refused
 from quantd.trading.display_text import visible
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, INTERRUPTED, ExplainedError
@@ -136,8 +135,6 @@ def _explained(error: BaseException) -> tuple[str, int] | None:
         return str(error), error.exit_code
     if isinstance(error, Refused):
         return str(error), CONFIG
-    if text := moved(error):
-        return text, CONFIG
     if isinstance(error, OSError) and error.filename is not None:
         return file_fault(error), CHECK_FAILED
     return None

@@ -19,7 +19,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.moved_modules import is_ours, sentences
 from quantd.strategies.policies import ParamsError, nearest
 from quantd.trading.bars import Bars
 from quantd.trading.instruments import Universe
@@ -361,7 +360,7 @@ def _run_file(path: Path, source: str) -> ModuleType:
         exec(compile(source, str(path), "exec"), module.__dict__)
         return module
 
-    return _guarded(path, run, source)
+    return _guarded(path, run)
 
 
 def _print_to_stderr(*values: object, **keywords: Any) -> None:
@@ -369,7 +368,7 @@ def _print_to_stderr(*values: object, **keywords: Any) -> None:
     builtins.print(*values, **{"file": sys.stderr, **keywords})  # noqa: T201 - it is the user who prints
 
 
-def _guarded(path: Path, make: Callable[[], Any], source: str = "") -> Any:
+def _guarded(path: Path, make: Callable[[], Any]) -> Any:
     """The result of `make`. Raises ParamsError with file and line for an exception of the user's code."""
     try:
         return make()
@@ -378,8 +377,6 @@ def _guarded(path: Path, make: Callable[[], Any], source: str = "") -> Any:
     except SyntaxError as error:
         raise ParamsError(f"{path}:{error.lineno}: {error.msg}; correct that line") from None
     except BaseException as error:
-        if is_ours(error) and (moved_text := sentences(str(path), source)):
-            raise ParamsError(moved_text) from None
         line = _line_number(error, path)
         where = f"{path}:{line}" if line else str(path)
         raise ParamsError(f"{where}: {_exception_text(error)}; correct that line") from None

@@ -8,7 +8,6 @@ from typing import Final, Generic, TypeVar
 from msgspec import Struct
 
 from quantd.entry_points import entry_points
-from quantd.moved_modules import explained
 from quantd.strategies.policies.members import Composite, Load
 from quantd.strategies.policies.params import ParamsError, parse
 from quantd.trading.ports import Policy
@@ -89,8 +88,7 @@ def installed(name: object) -> PolicyRecord | CompositeRecord | None:
     try:
         record = offered[0].load()
     except Exception as error:
-        text = explained(error).removeprefix(f"{packages[0]}: ") or f"{type(error).__name__}: {error}"
-        raise ParamsError(f"policy {name!r} of {packages[0]}: {text}") from error
+        raise ParamsError(f"policy {name!r} of {packages[0]}: {type(error).__name__}: {error}") from error
     if not isinstance(record, PolicyRecord | CompositeRecord) or record.name != name:
         raise ParamsError(f"policy {name!r} of {packages[0]}: {offered[0].value} is no record of that name")
     return record
