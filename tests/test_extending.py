@@ -262,7 +262,7 @@ def test_one_file_adds_a_policy(extended: Path, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_one_file_adds_a_command(extended: Path, tmp_path: Path) -> None:
-    lines = quantd(extended, "--help", folder=tmp_path).splitlines()
+    lines = quantd(extended, "--help", "--all", folder=tmp_path).splitlines()
     (at,) = (number for number, line in enumerate(lines) if "│ halted " in line)
     assert "List the symbols without new orders" in lines[at]
     assert "│ status " in lines[at - 1]  # order 15 in the panel Look

@@ -18,9 +18,9 @@ Options = TypeVar("Options")
 class Command:
     """One command of `quantd`. Its name is the name of its module, and its help is the docstring of the module.
 
-    `order` decides the position in the panel of `quantd --help`; commands of the same order are sorted by name. An
-    action returns the exit code; None means 0. A group of commands has a mapping of names to actions, whose docstrings
-    are their help.
+    `order` decides the position in the panel of `quantd --help --all`; commands of the same order are sorted by name.
+    An action returns the exit code; None means 0. A group of commands has a mapping of names to actions, whose
+    docstrings are their help.
     """
 
     panel: Panel

@@ -8,7 +8,7 @@ that may import this one is named here as text, and not imported.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,8 +18,9 @@ import typer
 
 from quantd.daemon.cli.command import Command, Panel
 from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.gone_commands import GONE
 from quantd.daemon.cli.streams import reads_only
-from quantd.trading.exit_codes import CONFIG
+from quantd.trading.exit_codes import CONFIG, USAGE
 
 TOP: Final = Path(__file__).parents[2]
 """The folder of the package quantd; in a checkout it has a link for each top-level package."""
@@ -40,6 +41,13 @@ READING: Final = frozenset({"Trade", "Look"})
 
 ACTING: Final = frozenset({"run", "demo", "serve"})
 """Commands of the panels in READING that do more than print."""
+
+FIRST: Final = {
+    "Trade": ("demo", "init", "run", "backtest"),
+    "Look": ("status", "why", "report", "doctor"),
+    "Operate": ("halt", "reduce", "resume", "flatten"),
+}
+"""The commands of `quantd --help`, by panel; `quantd --help --all` lists all commands."""
 
 COMMAND: Final = re.compile("[a-z]+(-[a-z]+)*")
 """The name of a command."""
@@ -102,6 +110,9 @@ def entry_of(file: Path, module: str) -> Entry | None:
 def run(arguments: list[str]) -> None:
     """Run one command line. Raises SystemExit with its exit code."""
     first = arguments[0] if arguments else ""
+    for words in (first, " ".join(arguments[:2])):
+        if words in GONE:
+            raise Failure(f"quantd has no command `{words}`: `quantd {GONE[words]}` does its work", USAGE)
     # only the module of the named command is read, which is faster
     entries = commands(first) if COMMAND.fullmatch(first) else {}
     if entries:
@@ -111,8 +122,10 @@ def run(arguments: list[str]) -> None:
         app = program(entries)
     else:
         entries = {} if arguments == ["--version"] else commands()
+        if first in ("", "--help") and "--all" not in arguments:
+            entries = {name: replace(entries[name], panel=panel) for panel in FIRST for name in FIRST[panel]}
         # an unknown command fails, and --help lists: neither needs the modules of the commands
-        app = program(entries, listed=first in ("", "--help") or not first.startswith("-"))
+        app = program(entries, listed=first in ("", "--help", "--all") or not first.startswith("-"))
     app(arguments, prog_name="quantd")
 
 
@@ -121,7 +134,8 @@ def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Type
     only print their help."""
     app = typer.Typer(
         name="quantd",
-        help="Event-driven trading daemon. `quantd run` trades on paper; `quantd COMMAND --help` explains a command.",
+        help="Event-driven trading daemon. `quantd run` trades on paper; `quantd COMMAND --help` explains a command, "
+        "and `quantd --help --all` lists all commands.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -143,8 +157,8 @@ def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Type
     return app
 
 
-def _exit_with(code: int | None, version: bool) -> None:
-    """Make the returned code of an action the exit code; typer passes `version`, an option of the program."""
+def _exit_with(code: int | None, **options: bool) -> None:
+    """Make the returned code of an action the exit code; typer passes the options of the program."""
     raise typer.Exit(code or 0)
 
 
@@ -161,5 +175,6 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
+    every: Annotated[bool, typer.Option("--all", help="With --help: list all commands.")] = False,
 ) -> None:
     pass

@@ -232,7 +232,7 @@ def revoked(folder: Path, name: str) -> int:
     with _locked_tokens(folder) as (tokens, write):
         remaining = [token for token in tokens if token.name != name]
         if len(remaining) == len(tokens):
-            remedy = "; `quantd token rotate owner` makes the old secret invalid" if name == OWNER else ""
+            remedy = "; `quantd token create owner --rotate` makes the old secret invalid" if name == OWNER else ""
             raise TokenRefused(f"there is no token {name!r:.80} in {folder / FILE}{remedy}")
         write(remaining)
     return len(tokens) - len(remaining)

@@ -1,16 +1,17 @@
-"""Create, list, rotate or revoke tokens of the API; a running daemon applies it within a second."""
+"""Create, rotate, list or revoke tokens of the API; a running daemon applies it within a second."""
 
 import time
 from pathlib import Path
-from typing import Annotated, Final, get_args
+from typing import Annotated, Final, cast, get_args
 
 import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State, one_of
-from quantd.daemon.cli.failures import note
+from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, iso, print_json, say, table
 from quantd.daemon.cli.places import place, token_file
 from quantd.server.requests.tokens import Scope, Token, created, owner_of, revoked, rotated, stored
+from quantd.trading.exit_codes import USAGE
 
 LONGEST_NS: Final = 3_650 * 86_400 * 10**9
 """Longest duration of an option: 3,650 days, in ns."""
@@ -31,7 +32,7 @@ def span(text: str) -> int:
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the token, for the journal.")]
 Scoped = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--scope", parser=one_of(get_args(Scope)), metavar="SCOPE", help="read, metrics, propose, trade or admin."
     ),
@@ -49,32 +50,32 @@ Overlap = Annotated[
 
 def create(
     name: Name,
-    scope: Scoped,
+    scope: Scoped = None,
     expires: Expires = "0",  # type: ignore[assignment]
     agent: ForAgent = "",
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
-    as_json: Json = False,
-) -> None:
-    """Create a token. Its secret is printed once and stored nowhere."""
-    ends = time.time_ns() + expires if expires else 0
-    token_scope: Scope = scope  # type: ignore[assignment]
-    _print_once(*created(place(config, state, sets).folder, name, token_scope, ends, agent), as_json)
-
-
-def rotate(
-    name: Name,
+    rotate: Annotated[bool, typer.Option("--rotate", help="A new secret for a token; `owner`: this folder's.")] = False,
     overlap: Overlap = "0",  # type: ignore[assignment]
-    expires: Expires = "0",  # type: ignore[assignment]
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Make a new secret for a token; the old one is valid for --overlap. `owner`: the token of this state folder."""
-    where, ends = place(config, state, sets), time.time_ns() + expires if expires else 0
-    _print_once(*rotated(where.folder, name, overlap, token_file(config, sets), ends), as_json)
+    """Create a token, or with --rotate a new secret for one. The secret is printed once and stored nowhere."""
+    if rotate == (scope is not None) or (agent and rotate) or (overlap and not rotate):
+        raise Failure("name --scope for a new token; --rotate keeps scope and agent, and may have --overlap", USAGE)
+    folder, ends = place(config, state, sets).folder, time.time_ns() + expires if expires else 0
+    token, secret = (
+        rotated(folder, name, overlap, token_file(config, sets), ends)
+        if rotate
+        else created(folder, name, cast(Scope, scope), ends, agent)
+    )
+    row = {key: value for key, value in _row(token, 0).items() if key != "used"}
+    if as_json:
+        print_json(row | {"secret": secret})
+        return
+    # on standard output the secret only, so that it can go into a file or a pipe
+    note(f"token {token.name}, scope {row['scope']}, expires {row['expires']}; the secret is shown only now:")
+    say(secret)
 
 
 def revoke(
@@ -118,14 +119,4 @@ def _second_text(ts_ns: int) -> str:
     return iso(ts_ns // 10**9 * 10**9) if ts_ns else ""
 
 
-def _print_once(token: Token, secret: str, as_json: bool) -> None:
-    """Print a new token: on standard output the secret only, so that it can go into a file or a pipe."""
-    row = {key: value for key, value in _row(token, 0).items() if key != "used"}
-    if as_json:
-        print_json(row | {"secret": secret})
-        return
-    note(f"token {token.name}, scope {row['scope']}, expires {row['expires']}; the secret is shown only now:")
-    say(secret)
-
-
-COMMAND: Final = Command("Operate", 80, {"create": create, "list": every, "rotate": rotate, "revoke": revoke})
+COMMAND: Final = Command("Operate", 80, {"create": create, "list": every, "revoke": revoke})

@@ -13,8 +13,10 @@ import pytest
 from quantd.adapters.calendars import sessions
 from quantd.daemon.cli import COLLECT_AFTER
 from quantd.daemon.cli.command import Command
-from quantd.daemon.cli.program import commands, program
+from quantd.daemon.cli.gone_commands import GONE
+from quantd.daemon.cli.program import FIRST, commands, program
 from quantd.server.cli.look import status
+from scripts.site.reference.command_line import tree
 from tests.support.command_line import environment, quantd, write
 
 
@@ -68,7 +70,7 @@ COMMAND: Final = Command("Look", 999, answer)
 @pytest.mark.long
 def test_a_command_of_another_package_is_listed_and_runs(tmp_path: Path) -> None:
     variables = installed_command(tmp_path, "theirs", THEIRS)
-    listed = program_with(variables, "--help").stdout
+    listed = program_with(variables, "--help", "--all").stdout
     assert "Print an answer." in listed
     done = program_with(variables, "answer")
     assert (done.returncode, done.stdout) == (0, "forty-two\n")
@@ -90,7 +92,7 @@ def test_a_command_of_another_package_that_cannot_be_read_is_refused_by_name_and
     done = program_with(variables, "answer")
     assert (done.returncode, "Traceback" in done.stderr) == (78, False)
     assert f"{why} repair that package, or uninstall it" in " ".join(done.stderr.split())
-    listed = program_with(variables, "--help")
+    listed = program_with(variables, "--help", "--all")
     assert (listed.returncode, " answer " in listed.stdout) == (0, False)
 
 
@@ -115,12 +117,34 @@ def test_what_the_list_reads_from_the_source_is_what_the_module_declares() -> No
 
 @pytest.mark.requirement("R-009")
 def test_help_answers_at_once_and_without_the_libraries_of_trading():
-    code = "import sys\nfrom quantd.daemon.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code = "import sys\nfrom quantd.daemon.cli import main\ntry: main(['--help', '--all'])\nexcept SystemExit: pass\n"
     code += "heavy = ('numpy', 'aiohttp', 'polars', 'sqlmodel', 'pydantic', 'msgspec', 'onnxruntime')\n"
     code += "print([m for m in heavy if m in sys.modules], file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
-    assert "backtest" in done.stdout
+    assert all(f"│ {name} " in done.stdout for name in commands())
+
+
+@pytest.mark.parametrize("words", [("--help",), ()])
+def test_help_shows_the_first_commands_in_three_groups_and_names_the_list_of_all(tmp_path, words):
+    shown = quantd(tmp_path, *words).stdout
+    named = [name for name in commands() if f"│ {name} " in shown]
+    assert (len(named), shown.count("╭─")) == (12, 1 + 3)  # a box of options, and three of commands
+    assert sorted(named) == sorted(name for names in FIRST.values() for name in names)
+    assert "quantd --help --all" in " ".join(shown.replace("│", "").split())
+
+
+def test_a_command_that_went_is_refused_with_a_command_line_that_exists(tmp_path):
+    leaves = tree()
+    for words, line in GONE.items():
+        assert words not in leaves
+        done = quantd(tmp_path, *words.split(), "--help")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"quantd has no command `{words}`: `quantd {line}` does its work" in done.stderr
+        name = max((leaf for leaf in leaves if f"{line} ".startswith(f"{leaf} ")), key=len)
+        options = {option for parameter in leaves[name].params for option in parameter.opts}
+        rest = line.removeprefix(name).split()
+        assert {word for word in rest if word.startswith("--")} <= options
 
 
 LOADS = """

@@ -25,7 +25,7 @@ def test_a_token_is_created_listed_rotated_and_revoked(folder):
     (token,) = stored(folder / "state")
     assert token.matches(secret.encode())
     assert token.expires_ns - token.created_ns == pytest.approx(90 * 86_400 * 10**9, abs=10**10)
-    rotation = answer(quantd(folder, "token", "rotate", "ci", "--overlap", "10m", "--json"))
+    rotation = answer(quantd(folder, "token", "create", "ci", "--rotate", "--overlap", "10m", "--json"))
     assert [row["id"] for row in answer(quantd(folder, "token", "list", "--json"))["tokens"]] == [
         secret[:8],
         rotation["id"],
@@ -38,7 +38,7 @@ def test_a_token_is_created_listed_rotated_and_revoked(folder):
 
 def test_the_owners_token_is_rotated_in_the_configured_file(folder):
     sets = ("--set", "api.tokens=mine")
-    secret = answer(quantd(folder, "token", "rotate", "owner", "--json", *sets))["secret"]
+    secret = answer(quantd(folder, "token", "create", "owner", "--rotate", "--json", *sets))["secret"]
     assert owner_of(folder / "state" / "mine").matches(secret.encode())
     (row,) = answer(quantd(folder, "token", "list", "--json", *sets))["tokens"]
     assert (row["name"], row["id"], row["scope"]) == ("owner", "local", "admin")
@@ -54,8 +54,10 @@ def test_the_owners_token_is_rotated_in_the_configured_file(folder):
         (("create", "ci", "--scope", "read", "--expires", "99999d"), 2),
         (("create", "owner", "--scope", "read"), 2),
         (("create", "Ci", "--scope", "read"), 2),
-        (("rotate", "no"), 2),
-        (("rotate", "owner", "--expires", "90d"), 2),
+        (("create", "ci", "--scope", "read", "--overlap", "10m"), 2),
+        (("create", "no", "--rotate"), 2),
+        (("create", "owner", "--rotate", "--scope", "read"), 2),
+        (("create", "owner", "--rotate", "--expires", "90d"), 2),
         (("revoke", "no"), 2),
     ],
 )
@@ -73,7 +75,7 @@ def test_on_a_full_disk_the_file_stays_as_it_was(folder):
     before = path.read_bytes()
     code = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
     code += "sys.argv = ['quantd', *sys.argv[1:]]; runpy.run_module('quantd.daemon.cli', run_name='__main__')"
-    for words in (("create", "more", "--scope", "read"), ("rotate", "ci"), ("revoke", "ci")):
+    for words in (("create", "more", "--scope", "read"), ("create", "ci", "--rotate"), ("revoke", "ci")):
         done = subprocess.run(
             [sys.executable, "-c", code, "token", *words],
             cwd=folder, env=environment(), capture_output=True, text=True, timeout=60,
