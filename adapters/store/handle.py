@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, table_names
+from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures
 from quantd.adapters.store.journal.chain import HeadFile, newest, sync
 from quantd.adapters.store.journal.compaction import Compacted, Keep, archived, forget_old, last_to_move
 from quantd.adapters.store.journal.job_runs import JobRun
@@ -27,7 +27,7 @@ from quantd.adapters.store.journal.records import Epoch, Records
 from quantd.adapters.store.journal.writer import Batch, Writer
 from quantd.adapters.store.lease import LEASE_S, Claim, Lease, Renewing, Unleased, led_elsewhere, refuse_held, take
 from quantd.adapters.store.lock import ARCHIVES, BACKTESTS, FILE, HEAD, StateLock
-from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_other, revision_of, steps_from
+from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_other, refuse_unknown, revision_of
 from quantd.adapters.store.store_errors import StoreDamaged, StoreFailing, StoreFull, StoreVersion
 from quantd.adapters.store.tables.outbox_bound import CAPACITY, Key
 from quantd.adapters.store.tables.projection import Projection
@@ -106,10 +106,10 @@ class Store(Records):
         lock file and the head file.
 
         With an `account` (the key of a venue's account or of a paper run), this process holds the account's lease while
-        the store is open. `holder` is the name of this process in messages to a competing process. An older store whose
-        upgrade only adds tables is upgraded after `save` has made a backup of it; without `save` it is refused. Raises
-        StoreLocked, Held, StoreVersion, StoreDamaged (also when the journal is shorter than its head file says),
-        StoreFull and StoreFailing.
+        the store is open. `holder` is the name of this process in messages to a competing process. An older store is
+        upgraded after `save` has made a backup of it; without `save` it is refused. Raises StoreLocked, Held,
+        StoreVersion, StoreDamaged (also when the journal is shorter than its head file says), StoreFull and
+        StoreFailing.
 
         The head file names the newest durable row of the journal. `capacity` is the largest number of messages in a
         queue, `lease_s` the length of the lease in seconds.
@@ -375,22 +375,16 @@ def _prepare(
 
 
 def _bring_up(driver: Driver, where: str | Path, revision: str, lock_id: str, save: Callable[[], Path] | None) -> Path:
-    """Upgrade an older store to the newest revision, if that only adds tables, after a backup; return the backup.
+    """Upgrade an older store to the newest revision after a backup; return the backup.
 
-    Raises StoreVersion if the upgrade does more, or without `save`. A failed backup leaves the store unchanged.
+    Raises StoreVersion for an unknown revision, or without `save`. A failed backup leaves the store unchanged.
 
     `lock_id` names the lock file that excludes other writers.
     """
-    changing = [f"{step.revision} ({step.text})" for step in steps_from(revision) if not step.adds_tables_only]
-    if changing:
-        raise StoreVersion(
-            f"the store is of revision {revision}, and {', '.join(changing)} changes what is in it: run `quantd "
-            "upgrade`, which makes a backup first"
-        )
+    refuse_unknown(revision)
     if save is None:
         raise StoreVersion(f"the store is of revision {revision}; run `quantd upgrade`, which brings it to {REVISION}")
-    if "lease" in table_names(driver):
-        refuse_held(driver, lock_id)
+    refuse_held(driver, lock_id)
     driver.rollback()
     saved = save()
     migrate(where)

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.store.driver import Driver, table_names
+from quantd.adapters.store.driver import Driver
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, sync
 from quantd.adapters.store.store_errors import StoreDamaged
 from quantd.adapters.store.tables.table_models import columns_of
@@ -70,8 +70,6 @@ def archives_of(driver: Driver) -> list[Archive]:
     A row has the numbers of the first and last journal row, the hash of the row before the first one and of the last
     row, the entries of each run, and the file with its size and checksum.
     """
-    if "archives" not in table_names(driver):  # a store of an older revision
-        return []
     archives = []
     for row in driver.execute(f"SELECT {', '.join(columns_of('archives'))} FROM archives ORDER BY first").fetchall():
         first, last, prev, hash, runs, folder, file, size, checksum, digest = row

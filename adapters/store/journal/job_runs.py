@@ -6,7 +6,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.store.driver import Queries, table_names
+from quantd.adapters.store.driver import Queries
 from quantd.adapters.store.journal.chain import insert_digested
 from quantd.adapters.store.tables.table_models import columns_of
 
@@ -59,9 +59,7 @@ def put_job_runs(driver: Queries, run: str, runs: Sequence[JobRun]) -> None:
 
 
 def job_runs(driver: Queries, run: str) -> list[JobRun]:
-    """Return the recorded runs of jobs of an account history, oldest first; none in a store of an older version."""
-    if "jobs" not in table_names(driver):
-        return []
+    """Return the recorded runs of jobs of an account history, oldest first."""
     rows = driver.execute(f"SELECT {', '.join(COLUMNS[1:])} FROM jobs WHERE run = ? ORDER BY id", (run,)).fetchall()
     # the third column, `schedules`, is JSON
     return [

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from quantd.adapters.store.driver import Driver, table_names
+from quantd.adapters.store.driver import Driver
 from quantd.adapters.store.journal.chain import insert_digested
 from quantd.adapters.store.tables.outbox_bound import LEVELS, Admission, Key, Message, admit
 from quantd.adapters.store.tables.projection import Row
@@ -25,8 +25,7 @@ class Queued(Struct):
 def queues_of(driver: Driver) -> dict[str, Queued]:
     """Return the queues that have messages, by the name of the sink."""
     sql = "SELECT '' AS sink, level, COUNT(*) FROM outbox GROUP BY level"
-    if "deliveries" in table_names(driver):
-        sql += " UNION ALL SELECT sink, level, COUNT(*) FROM deliveries GROUP BY sink, level"
+    sql += " UNION ALL SELECT sink, level, COUNT(*) FROM deliveries GROUP BY sink, level"
     queues: dict[str, Queued] = {}
     for sink, level, count in driver.execute(sql).fetchall():
         queues.setdefault(sink, Queued(dict.fromkeys(LEVELS, 0))).levels[level] = count

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.store.driver import Driver, Queries, failures, table_names
+from quantd.adapters.store.driver import Driver, Queries, failures
 from quantd.adapters.store.incidents.incident_fold import Incident, Incidents
 from quantd.adapters.store.journal.archives import archives_of, last_seqs, rows_of
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, unpack
@@ -212,8 +212,6 @@ class Records:
 def incidents_of(driver: Queries, run: str, until_seq: int = MAX_SEQ) -> list[Incident]:
     """Return the newest incident of each kind, agent and symbol, as of journal entry `until_seq`: the state to which
     later entries can be applied."""
-    if "incidents" not in table_names(driver):
-        return []
     columns = columns_of("incidents")
     sql = (
         f"SELECT {', '.join(f'i.{name}' for name in columns)} FROM incidents AS i JOIN (SELECT kind, agent, symbol,"
@@ -246,8 +244,7 @@ def links(driver: Driver, folder: Path | None, run: str, from_seq: int) -> Itera
 
 
 class Refold:
-    """Applies the journal's entries a second time, to compute the read-model rows again for a comparison or to fill
-    a table."""
+    """Applies the journal's entries a second time, to compute the read-model rows again for a comparison."""
 
     def __init__(self, driver: Queries) -> None:
         self.runs = {record.run: record for record in run_records(driver)}

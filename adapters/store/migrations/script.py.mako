@@ -9,9 +9,6 @@ down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
 
-ADDS_TABLES_ONLY = False
-"""Whether `quantd run` may do this by itself: nothing that is there is changed."""
-
 
 def upgrade() -> None:
     ${upgrades if upgrades else "pass"}

@@ -1,20 +1,18 @@
-"""Upgrades an older schema to the newest, by the revisions of `quantd.adapters.store.migrations`; refuses a newer
-schema.
+"""Upgrades an older schema to the newest, by the revisions of `quantd.adapters.store.migrations`; refuses a store of
+another version.
 
 Alembic takes a second to import, and is imported only for stores of an older revision.
 
-What can go wrong. An upgrade is interrupted, or two processes make tables in one database at once. A new read model
-(derived table) stays empty, although the journal has the entries for it. An older program writes to a store whose
-revision it does not know.
+What can go wrong. An upgrade is interrupted, or two processes make tables in one database at once. An older program
+writes to a store whose revision it does not know.
 
-What the order of the steps guarantees. A newer revision is refused before anything is changed. In PostgreSQL an
-advisory lock is the first statement, so that a second process sees the tables of the first. The tables are listed
-before the upgrade, and those that it added are filled from the journal in the same transaction, so that an interruption
-leaves the old store. SQLAlchemy controls that transaction: SQLite's own mode leaves changes of tables outside of it.
+What the order of the steps guarantees. Another version's revision is refused before anything is changed. In PostgreSQL
+an advisory lock is the first statement, so that a second process sees the tables of the first. All steps are one
+transaction, so that an interruption leaves the old store. SQLAlchemy controls that transaction: SQLite's own mode
+leaves changes of tables outside of it.
 """
 
 import sqlite3
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from io import StringIO
@@ -25,17 +23,14 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool, StaticPool
 
 from quantd.adapters.store.driver import Driver, Queries, configure, engine_at, table_names
-from quantd.adapters.store.migrations.refill import refill
-from quantd.adapters.store.store_errors import StoreVersion
-from quantd.adapters.store.tables.projection import COLUMNS
-from quantd.adapters.store.tables.schema import READABLE, REVISION, VERSIONS, facts, statements
+from quantd.adapters.store.store_errors import StoreFailing, StoreVersion
+from quantd.adapters.store.tables.schema import FIRST, REVISION, VERSIONS, facts, statements
 
 if TYPE_CHECKING:
     from alembic.config import Config
-    from alembic.script import ScriptDirectory
 
-UNVERSIONED: Final = {False: "0001", True: "0002"}
-"""Revision of a store without a recorded one, by whether it has the table `risk`. Such stores predate revisions."""
+LAST_TO_UPGRADE: Final = "commit 99fe31e9"
+"""The newest source that upgrades stores of the revisions before FIRST."""
 
 ONE_AT_A_TIME: Final = 0x7175616E7464
 """Key of the advisory lock under which PostgreSQL's tables are created or changed."""
@@ -49,49 +44,55 @@ class Step:
 
     revision: str
     text: str
-    adds_tables_only: bool
 
 
 def revision_of(driver: Queries) -> str:
-    """Return the revision of a store; empty without tables."""
+    """Return the revision of a store; empty without tables, 0000 for a store that has no revision."""
     tables = table_names(driver)
     if VERSIONS.name in tables:
         row = driver.execute("SELECT version_num FROM alembic_version").fetchone()
         return "" if row is None else str(row[0])
-    return UNVERSIONED["risk" in tables] if "meta" in tables else ""
+    return "0000" if "meta" in tables else ""
 
 
-def refuse_newer(revision: str) -> None:
-    """Raise StoreVersion for a schema revision that this version of quantd does not know."""
+def refuse_unknown(revision: str) -> None:
+    """Raise StoreVersion for a schema revision that this version of quantd neither reads nor upgrades."""
     if revision > REVISION:
         raise StoreVersion(
             f"the store is of revision {revision}, made by a newer quantd; this one knows revisions up to {REVISION}."
             " Install the newer version again, or restore the backup that `quantd upgrade` made (docs/operate/store.md)"
         )
+    if revision < FIRST:
+        raise StoreVersion(
+            f"the store is of revision {revision}, made before the first version; this one knows revisions from {FIRST}"
+            f" on. Start a new run in another folder with --state, or let `quantd upgrade` of {LAST_TO_UPGRADE} bring"
+            f" the store to {FIRST}"
+        )
 
 
 def refuse_other(driver: Driver) -> None:
-    """Raise StoreVersion unless this version of quantd can read the store's schema revision."""
+    """Raise StoreVersion unless the store's schema revision is that of this version of quantd."""
     revision = revision_of(driver)
-    refuse_newer(revision)
-    if revision < READABLE:
+    if not revision:
+        raise StoreFailing("there is no store in this database; `quantd run` makes one")
+    refuse_unknown(revision)
+    if revision != REVISION:
         raise StoreVersion(
-            f"the store is of revision {revision or 'none'}, but this quantd reads {REVISION}: `quantd upgrade` brings "
-            "it there, with a backup first"
+            f"the store is of revision {revision}, but this quantd reads {REVISION}: `quantd upgrade` brings it there, "
+            "with a backup first"
         )
 
 
 def steps_from(revision: str) -> list[Step]:
     """Return the revisions between `revision` and the newest, oldest first. Raises StoreVersion if `revision` is
-    unknown or newer."""
-    refuse_newer(revision)
+    unknown."""
+    refuse_unknown(revision)
     if revision == REVISION:
         return []
-    steps = [
-        Step(script.revision, (script.doc or "").strip(), bool(getattr(script.module, "ADDS_TABLES_ONLY", False)))
-        for script in _scripts().walk_revisions()
-    ]
-    return [step for step in reversed(steps) if step.revision > revision]
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(config()).iterate_revisions(REVISION, revision)
+    return [Step(script.revision, (script.doc or "").strip()) for script in scripts][::-1]
 
 
 def make(driver: Driver) -> None:
@@ -116,33 +117,17 @@ def migrate(where: str | Path, to: str = REVISION) -> None:
         with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})")
-            migrate_through(connection, to)
+            _migrate_through(connection, to)
     finally:
         engine.dispose()
 
 
-def migrate_through(connection: Connection, to: str = REVISION) -> None:
-    """Migrate a store in the transaction of `connection`. Read models (derived tables) that the migration adds are
-    filled from the journal."""
+def _migrate_through(connection: Connection, to: str) -> None:
     from alembic import command
 
-    config = _config()
-    config.attributes["connection"] = connection
-    driver = _DriverOf(connection)
-    # before the upgrade: what it adds is empty, and is filled from the journal below
-    tables_before = table_names(driver)
-    revision = revision_of(driver)
-    refuse_newer(revision)
-    if revision and VERSIONS.name not in tables_before:
-        command.stamp(config, revision)  # otherwise Alembic would create the first tables again
-    command.upgrade(config, to)
-    added_tables = (table_names(driver) - tables_before) & COLUMNS.keys()
-    if revision and VERSIONS.name not in tables_before and "risk" in tables_before:
-        # An earlier quantd added this table without filling it from the existing journal.
-        driver.execute("DELETE FROM risk")
-        added_tables.add("risk")
-    if revision and added_tables:
-        refill(driver, sorted(added_tables))
+    settings = config()
+    settings.attributes["connection"] = connection
+    command.upgrade(settings, to)
 
 
 def sqlite_schema_at(revision: str) -> set[tuple[Any, ...]]:
@@ -155,7 +140,7 @@ def sqlite_schema_at(revision: str) -> set[tuple[Any, ...]]:
     engine = engine_of_store(":memory:")
     try:
         with engine.begin() as connection:
-            migrate_through(connection, revision)
+            _migrate_through(connection, revision)
             return {tuple(row) for row in connection.exec_driver_sql(_SCHEMA)}
     finally:
         engine.dispose()
@@ -187,27 +172,10 @@ def engine_of_store(where: str | Path) -> Engine:
     return engine
 
 
-def _config() -> "Config":
+def config() -> "Config":
+    """Return Alembic's settings for the revisions of this package."""
     from alembic.config import Config
 
-    config = Config(stdout=StringIO())
-    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
-    return config
-
-
-def _scripts() -> "ScriptDirectory":
-    from alembic.script import ScriptDirectory
-
-    return ScriptDirectory.from_config(_config())
-
-
-class _DriverOf:
-    """Gives a SQLAlchemy connection the query methods of a Driver."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.dialect = connection.dialect.name
-        self._mark = "?" if self.dialect == "sqlite" else "%s"
-
-    def execute(self, sql: str, values: Sequence[object] = ()) -> Any:
-        return self._connection.exec_driver_sql(sql.replace("?", self._mark), tuple(values))
+    settings = Config(stdout=StringIO())
+    settings.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    return settings

@@ -1,7 +1,6 @@
 """CREATE statements of the declared tables and their index, for a new store.
 
-Older stores reach the same schema by the revisions of `quantd.adapters.store.migrations`. A test verifies that both
-give the same tables.
+The revisions of `quantd.adapters.store.migrations` lead to the same tables, as a test verifies.
 """
 
 from functools import lru_cache
@@ -11,13 +10,13 @@ from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import SQLModel
 
-from quantd.adapters.store.tables.table_models import SCHEMA_VERSION
+import quantd.adapters.store.tables.table_models  # noqa: F401 - declares the tables
 
-REVISION: Final = "0008"
+FIRST: Final = "0008"
+"""The oldest revision that this version upgrades. Stores of the revisions before belong to no released version."""
+
+REVISION: Final = FIRST
 """The newest revision of `quantd.adapters.store.migrations`, and the revision of a new store."""
-
-READABLE: Final = "0004"
-"""The oldest revision that this version reads: later ones add a queue, incidents, runs of jobs, and an index."""
 
 VERSIONS: Final = Table(
     "alembic_version",
@@ -46,5 +45,5 @@ def statements(dialect: str) -> tuple[str, ...]:
 
 def facts() -> tuple[str, ...]:
     """Return the INSERT statements for the first rows of a new store's table `meta`."""
-    meta = f"INSERT INTO meta (name, value) VALUES ('schema', '{SCHEMA_VERSION}'), ('outbox_dropped', '0')"
+    meta = "INSERT INTO meta (name, value) VALUES ('schema', '3'), ('outbox_dropped', '0')"
     return meta, f"INSERT INTO alembic_version (version_num) VALUES ('{REVISION}')"

@@ -11,12 +11,6 @@ from typing import Annotated
 from sqlalchemy import BigInteger, Index, Text
 from sqlmodel import Field, SQLModel
 
-SCHEMA_VERSION = 3
-"""The schema number in `meta`, checked by versions older than the Alembic revisions (they know 1).
-
-A new revision of `quantd.adapters.store.migrations` need not change it.
-"""
-
 # without a row id, SQLite stores the rows in the order of the primary key
 _CLUSTERED = {"sqlite_with_rowid": False}
 

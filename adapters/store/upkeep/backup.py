@@ -25,9 +25,9 @@ from quantd.adapters.store.journal.archives import archives_of, checksum_of, wro
 from quantd.adapters.store.journal.chain import HeadFile, newest, sync
 from quantd.adapters.store.journal.records import Records, run_records
 from quantd.adapters.store.lock import ARCHIVES, FILE, HEAD
-from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_newer, revision_of
+from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_unknown, revision_of
 from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreFailing, StoreUnavailable
-from quantd.adapters.store.tables.schema import NAMES, REVISION, VERSIONS
+from quantd.adapters.store.tables.schema import NAMES, REVISION
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.regular_file import move, new_file, remove, remove_folder
 from quantd.trading import codec
@@ -151,18 +151,14 @@ def _fill(folder: Path, where: str | Path, state: Path, progress: Progress) -> M
     `progress` is called with the share that is done, 0 to 1; the copy takes the first half of it.
     """
     copy = folder / FILE
-    _, connect, path = locate(where, state)
+    path = locate(where, state)[2]
     if path is not None:
         _copy_file(path, copy, progress)
     else:
         _copy_tables(str(where), copy)
-    with closing(connect()) as source:
-        # a version before revisions added the table `risk` without its older rows; the upgrade fills it
-        risk_is_unfilled = VERSIONS.name not in table_names(source)
-        source.rollback()
     with closing(SqliteDriver(copy, read_only=True)) as driver:
         revision = revision_of(driver)
-        refuse_newer(revision)
+        refuse_unknown(revision)
         head = newest(driver)
         for archive in archives_of(driver):
             if wrong := wrong_with(archive, state / ARCHIVES):
@@ -177,7 +173,7 @@ def _fill(folder: Path, where: str | Path, state: Path, progress: Progress) -> M
     if os.path.lexists(state / HALT):  # a halted store is restored halted
         (folder / HALT).touch()
     progress(0.6)
-    if faults := [text for text in verify(folder) if not (risk_is_unfilled and text.startswith("risk: "))]:
+    if faults := verify(folder):
         raise StoreDamaged(f"the copy is damaged, most likely because the store is: {faults[0]}")
     for name in ("quantd.db-wal", "quantd.db-shm"):  # empty files of a reader
         remove(folder / name, missing_ok=True)
@@ -223,7 +219,7 @@ def _copy_tables(url: str, copy: Path) -> None:
         revision = revision_of(source)
         if not revision:
             raise StoreFailing("there is no store in this database; `quantd run` makes one")
-        refuse_newer(revision)
+        refuse_unknown(revision)
         copy.touch(mode=0o600)
         if revision != REVISION:
             migrate(copy, revision)  # makes the empty tables of the older revision
@@ -301,7 +297,7 @@ def read_manifest(source: Path) -> Manifest:
         raise StoreDamaged(f"{source}: its {MANIFEST} cannot be read: {wrong}; restore another backup") from None
     if manifest.format != FORMAT:
         raise StoreFailing(f"{source}: is a backup of format {manifest.format}; this quantd reads format {FORMAT}")
-    refuse_newer(manifest.revision)
+    refuse_unknown(manifest.revision)
     for name in manifest.files:
         parts = Path(name).parts
         top_names = (FILE, HEAD, ARCHIVES, CONFIGS, HALT, ARTIFACTS)

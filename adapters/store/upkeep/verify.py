@@ -29,12 +29,12 @@ from quantd.adapters.store.journal.chain import GENESIS, JOURNAL_COLUMNS, HeadFi
 from quantd.adapters.store.journal.records import Refold, incidents_of
 from quantd.adapters.store.journal.writer import check_head, write_rows
 from quantd.adapters.store.lock import ARCHIVES, HEAD
-from quantd.adapters.store.migrations.upgrade import refuse_newer, revision_of, sqlite_schema_at
+from quantd.adapters.store.migrations.upgrade import refuse_unknown, revision_of, sqlite_schema_at
 from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreFailing
 from quantd.adapters.store.tables.projection import COLUMNS, OUTBOX, OpenBasket, message_id
 from quantd.adapters.store.tables.retention import delete_old
-from quantd.adapters.store.tables.schema import NAMES, REVISION, VERSIONS, statements
-from quantd.adapters.store.tables.table_models import SCHEMA_VERSION, columns_of
+from quantd.adapters.store.tables.schema import NAMES, REVISION, statements
+from quantd.adapters.store.tables.table_models import columns_of
 from quantd.trading.orders import OrderState
 
 FINDINGS_OF_A_KIND: Final = 20
@@ -67,7 +67,7 @@ def verify(where: str | Path, state: Path | None = None, newest: int | None = No
                 revision = revision_of(driver)
                 if not revision:
                     raise StoreDamaged(f"{shown} is empty: it has none of quantd's tables")
-                refuse_newer(revision)
+                refuse_unknown(revision)
                 if path is not None and newest is None:
                     # at most 20 faults; a sound file has the one row "ok"
                     rows = [str(text) for (text,) in driver.execute("PRAGMA integrity_check(20)")]
@@ -89,20 +89,13 @@ def _schema(driver: Driver) -> list[str]:
     """Compare the table definitions, character by character, with those that their schema revision creates."""
     expected = sqlite_schema_at(revision_of(driver))
     stored = set(map(tuple, driver.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()))
-    if VERSIONS.name not in table_names(driver):  # created before revisions existed
-        expected = {row for row in expected if row[2] != VERSIONS.name}
     return [f"schema: {row[1]} is not as quantd makes it" for row in sorted(expected ^ stored, key=str)]
 
 
 def _facts(driver: Driver) -> list[str]:
-    """Check that the table `meta` has its two entries, the expected schema version and a number of dropped messages."""
+    """Check that the table `meta` has its two entries, `schema` and a number of dropped messages."""
     facts = dict(driver.execute("SELECT name, value FROM meta ORDER BY name").fetchall())
-    schema = "1" if "lease" not in table_names(driver) else str(SCHEMA_VERSION)
-    if (
-        facts.keys() != {"outbox_dropped", "schema"}
-        or facts["schema"] != schema
-        or not str(facts["outbox_dropped"]).isdigit()
-    ):
+    if facts.pop("schema", "") != "3" or facts.keys() != {"outbox_dropped"} or not str(*facts.values()).isdigit():
         return [f"meta: unexpected facts {sorted(facts.items())!r}"]
     return []
 
@@ -156,13 +149,12 @@ def _journal(driver: Driver, archives: Path | None, newest: int | None) -> list[
         faults = fold.all(archives) if newest is None else fold.newest(newest)
         if not faults:
             tables = table_names(driver)
-            if "retention" in tables:
-                for run, model, before_ts in driver.execute("SELECT run, model, before_ts FROM retention").fetchall():
-                    delete_old(rebuilt, run, model, before_ts)
+            for run, model, before_ts in driver.execute("SELECT run, model, before_ts FROM retention").fetchall():
+                delete_old(rebuilt, run, model, before_ts)
             for table, columns in COLUMNS.items():
                 if table in tables:
                     faults += _compare(table, columns, driver, rebuilt, None if newest is None else fold.bounds())
-            for table in sorted(tables & {"outbox", "deliveries"}):
+            for table in ("deliveries", "outbox"):
                 faults += _queue_faults(table, driver, rebuilt, fold.last_unfolded)
         return faults
 

@@ -1,12 +1,12 @@
 """Upgrade a store of an older version, after a backup. Does nothing when it is up to date."""
 
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from quantd.adapters.store.lock import StateLock
 from quantd.adapters.store.store_errors import StoreFailing
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import print_json, progress, say
@@ -23,7 +23,9 @@ def upgrade(
     dry: Annotated[bool, typer.Option("--dry-run", help="Print the steps only.")] = False,
     as_json: Json = False,
 ) -> None:
+    from quantd.adapters.store.handle import Store
     from quantd.adapters.store.tables.schema import REVISION
+    from quantd.adapters.store.upkeep.backup import before_upgrade
 
     where = place(config, state, sets)
     revision, steps = _missing_steps(where)
@@ -31,7 +33,13 @@ def upgrade(
     if not as_json:
         _print_steps(where, revision, steps)
     if steps and not dry:
-        saved = _upgrade_store(where, revision, as_json)
+        with (
+            progress("backup", shown=not as_json) as report_progress,
+            Store.open(
+                where.store, state=where.folder, save=partial(before_upgrade, progress=report_progress)
+            ) as store,
+        ):
+            saved = store.saved
         if not as_json:
             say(f"the store has revision {REVISION} now; the backup is {saved}")
     if as_json:
@@ -56,28 +64,6 @@ def _missing_steps(where: Place) -> "tuple[str, list[Step]]":
     return revision, steps_from(revision)
 
 
-def _upgrade_store(where: Place, revision: str, as_json: bool) -> Path:
-    """Back up and migrate the store under the lock of its state folder; return the path of the backup."""
-    from quantd.adapters.store.handle import for_reading
-    from quantd.adapters.store.lease import refuse_held
-    from quantd.adapters.store.migrations.upgrade import migrate
-    from quantd.adapters.store.upkeep.backup import before_upgrade
-
-    lock = StateLock(where.folder)
-    try:
-        _, connect, path = for_reading(where.store, where.folder)
-        if revision >= "0003":  # older stores have no leases
-            with closing(connect()) as driver:
-                # "beside" is the lock of a database file in its state folder
-                refuse_held(driver, lock.seat if path is None else "beside")
-        with progress("backup", shown=not as_json) as report_progress:
-            saved = before_upgrade(where.store, where.folder, report_progress)
-        migrate(path or str(where.store))
-    finally:
-        lock.release()
-    return saved
-
-
 def _print_steps(where: Place, revision: str, steps: "list[Step]") -> None:
     """Print the steps of an upgrade."""
     if not steps:
@@ -85,8 +71,7 @@ def _print_steps(where: Place, revision: str, steps: "list[Step]") -> None:
         return
     say(f"{where.folder}: the store has revision {revision}; the steps after a backup are:")
     for step in steps:
-        what = "adds tables" if step.adds_tables_only else "changes tables"
-        say(f"  {step.revision}  {step.text} ({what})")
+        say(f"  {step.revision}  {step.text}")
 
 
 COMMAND: Final = Command("Set up", 30, upgrade)

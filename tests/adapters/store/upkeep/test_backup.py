@@ -14,12 +14,12 @@ from quantd.adapters.store.journal.compaction import Keep
 from quantd.adapters.store.journal.writer import BadBar, SnapshotOf
 from quantd.adapters.store.store_errors import Held, StoreDamaged, StoreError, StoreFailing, StoreLocked, StoreVersion
 from quantd.adapters.store.tables.projection import COLUMNS
-from quantd.adapters.store.tables.schema import NAMES, REVISION
+from quantd.adapters.store.tables.schema import NAMES
 from quantd.adapters.store.upkeep.backup import MANIFEST, backup, read_manifest, unpack
 from quantd.adapters.store.upkeep.restore import restore
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec
-from tests.support.store import AGENTS, UNIVERSE, Desk, batch, entries, make_first, new_schema, put_snapshot
+from tests.support.store import AGENTS, UNIVERSE, Desk, batch, entries, new_schema, put_snapshot
 
 RUN = "7f3k2m1a"
 DAY = entries(160, 4)
@@ -157,27 +157,15 @@ def test_a_place_with_a_store_is_refused_and_with_force_it_is_kept_aside(kept, t
         assert store.last_seq(RUN) == 160
 
 
-@pytest.mark.long
-def test_an_older_store_is_backed_up_as_it_is_and_restored_as_this_version_needs_it(desk, tmp_path_factory):
-    make_first(desk)
-    target = tmp_path_factory.mktemp("away") / "old.tar"
-    manifest = backup(desk.where, desk.state, target)
-    assert manifest.revision == "0001"
-    shutil.rmtree(desk.state)
-    folder = target.parent / "state"
-    restore(target, folder, folder)
-    assert Desk(folder, folder).sql("SELECT version_num FROM alembic_version") == [(REVISION,)]
-    assert Desk(folder, folder).verify() == []
-
-
-def test_a_backup_of_a_newer_version_is_refused_before_anything_is_touched(tmp_path):
+def test_a_backup_of_another_version_is_refused_before_anything_is_touched(tmp_path):
     desk = Desk(tmp_path / "state", tmp_path / "state")
     desk.open().close()
     backup(desk.where, desk.state, tmp_path / "kept")
     manifest = json.loads((tmp_path / "kept" / MANIFEST).read_text())
-    (tmp_path / "kept" / MANIFEST).write_text(json.dumps(manifest | {"revision": "9999"}))
-    with pytest.raises(StoreVersion, match="Install the newer version"):
-        restore(tmp_path / "kept", tmp_path / "new", tmp_path / "new")
+    for revision, remedy in (("9999", "Install the newer version"), ("0007", "Start a new run in another folder")):
+        (tmp_path / "kept" / MANIFEST).write_text(json.dumps(manifest | {"revision": revision}))
+        with pytest.raises(StoreVersion, match=remedy):
+            restore(tmp_path / "kept", tmp_path / "new", tmp_path / "new")
     assert not (tmp_path / "new").exists()
     (tmp_path / "kept" / MANIFEST).write_text(json.dumps(manifest | {"format": 2}))
     with pytest.raises(StoreFailing, match="format 2"):

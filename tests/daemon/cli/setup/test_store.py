@@ -9,14 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from quantd.adapters.store.handle import Store, read_only
-from quantd.adapters.store.journal.records import Records, RunRecord
-from quantd.adapters.store.journal.writer import Batch, SnapshotOf
-from quantd.adapters.store.tables.projection import Projection
-from quantd.trading import codec
+from quantd.adapters.store.handle import Store
 from tests.support.command_line import CONFIG, answer, quantd, write
 from tests.support.postgres import postgres_server
-from tests.support.store import Desk, make_first, new_schema, write_first
+from tests.support.store import new_schema
 
 # paced, so that the journal has many rows
 PACED = CONFIG.replace('pace = "fast"', 'pace = "60/s"').replace("end = 2019-03-29", "end = 2019-02-28")
@@ -135,66 +131,6 @@ def test_a_store_in_use_can_be_backed_up_but_not_compacted_restored_or_upgraded(
             refused = quantd(folder, *words)
             assert refused.returncode == 75
             assert "already uses this state folder" in refused.stderr
-
-
-def old_batches(records: Records, record: RunRecord, rows: list[tuple]) -> list[Batch]:
-    """The journal of a run in the batches it was written in, with the read models of each."""
-    fold = Projection(record.run, record.universe.symbols, record.agents)
-    entries = dict(records.entries(record.run))
-    batches = []
-    for first, last, ts in rows:
-        fold.agents = record.agents_at(first)
-        part = [entries[seq] for seq in range(first, last + 1)]
-        for seq, data in enumerate(part, first):
-            entry = codec.decode(data)
-            fold.add(seq, entry.event, entry.effects)
-        batches.append(Batch(record.run, first, part, ts, fold.take(), durable=True))
-    return batches
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_a_store_of_the_first_schema_is_upgraded_and_has_the_same_account(copied, request, kind):
-    """Made by code: the tables of the first revision, the run's own journal through the writer."""
-    folder, run, positions = copied
-    new = folder / "state"
-    records = read_only(new)
-    record = records.run(run["run"])
-    with sqlite3.connect(new / "quantd.db") as db:
-        rows = db.execute("SELECT first_seq, last_seq, ts FROM journal ORDER BY number").fetchall()
-        snapshots = db.execute("SELECT seq, version, data FROM snapshots ORDER BY seq").fetchall()
-        fields = db.execute("SELECT run, ts, mode, universe, agents FROM runs").fetchall()
-    database = request.getfixturevalue("database") if kind == "postgresql" else ()
-    old = folder / "old"
-    desk = Desk(database[1].partition("=")[2], old) if database else Desk(old, old)
-    make_first(desk)
-    shutil.copytree(new / "configs", old / "configs")
-    batches = old_batches(records, record, rows)
-    for seq, version, data in snapshots:
-        next(b for b in batches if b.first_seq + len(b.entries) - 1 == seq).snapshot = SnapshotOf(seq, version, data)
-    write_first(desk, fields, batches)
-
-    where = ("--state", "old", *database)
-    refused = quantd(folder, "status", *where)
-    assert refused.returncode != 0
-    assert "`quantd upgrade` brings it there" in refused.stderr
-    said = quantd(folder, "upgrade", "--dry-run", *where)
-    assert "revision 0001; the steps after a backup are:" in said.stdout
-    assert "0002  A table for records of the house's limits (adds tables)" in said.stdout
-    done = answer(quantd(folder, "upgrade", "--json", *where))
-    assert (done["from"], done["done"]) == ("0001", True)
-    assert Path(folder / done["backup"]).exists()
-    assert "there is nothing to do" in quantd(folder, "upgrade", *where).stdout
-    same_account(folder, run, positions, *where)
-    assert desk.sql("SELECT COUNT(*) FROM risk") == [(sum(1 for _ in risk_rows(new)),)]
-    # the backup is of the old store, and comes back as the new one
-    answer(quantd(folder, "restore", done["backup"], "--state", "again", "--json"))
-    same_account(folder, run, positions, "--state", "again")
-
-
-def risk_rows(state: Path) -> list[tuple]:
-    with sqlite3.connect(state / "quantd.db") as db:
-        return db.execute("SELECT * FROM risk").fetchall()
 
 
 def test_a_store_of_a_newer_quantd_is_refused_by_every_command_with_exit_78(copied):

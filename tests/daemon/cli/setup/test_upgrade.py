@@ -1,4 +1,4 @@
-"""A store of an older version is backed up before any command changes its schema."""
+"""A later version with another schema backs up a store of this one, and brings it to its own."""
 
 import os
 import shutil
@@ -10,27 +10,69 @@ import time
 
 import pytest
 
-from quantd.adapters.store import handle
-from quantd.adapters.store.handle import Store, read_only
-from quantd.adapters.store.store_errors import StoreFailing
+from quantd.adapters.store.handle import Store
 from quantd.adapters.store.tables.schema import REVISION
 from quantd.adapters.store.upkeep.backup import before_upgrade, read_manifest
 from tests.recorded_runs.archive import STORES, place, unpack
-from tests.support.checkout import ROOT, environment
-from tests.support.command_line import answer, program, quantd
+from tests.support.checkout import copy_package, environment
+from tests.support.command_line import Done, answer, quantd
+from tests.support.postgres import postgres_server
+from tests.support.store import Desk, new_schema
 
-OLDER = "0007"
+LATER = "0009"
+TABLE = """
+
+class NoteRow(SQLModel, table=True):
+    __tablename__ = "notes"
+    name: str = Field(primary_key=True)
+"""
+GENERATE = f"""
+from alembic import command
+from quantd.adapters.store.migrations.upgrade import config, engine_of_store
+settings = config()
+settings.set_main_option("file_template", "r%%(rev)s_%%(slug)s")
+with engine_of_store("state").begin() as settings.attributes["connection"]:
+    command.revision(settings, "notes", autogenerate=True, rev_id="{LATER}")
+"""
 RUN = ("run", "--set", "feed.pace=fast", "--set", "log.level=warning")
 COMMANDS = (("upgrade",), ("store", "compact"), RUN)
 
 
 @pytest.fixture
 def recorded(tmp_path):
-    """A run that was recorded at revision 0007, stopped in order."""
+    """A run of this version, stopped in order."""
     unpack(STORES / "gtc_partial_fills.tar.xz", tmp_path)
     place(tmp_path)
-    assert revision(tmp_path / "state") == OLDER
+    assert revision(tmp_path / "state") == REVISION
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def later(tmp_path_factory):
+    """The environment of a version with one table more, by the revision that Alembic generates for it."""
+    folder = tmp_path_factory.mktemp("later")
+    root = copy_package(folder)
+    Store.open(folder / "state").close()
+    tables = root / "adapters" / "store" / "tables"
+    with (tables / "table_models.py").open("a") as models:
+        models.write(TABLE)
+    environ = environment(root) | {"COLUMNS": "200"}
+    subprocess.run([sys.executable, "-c", GENERATE], cwd=folder, env=environ, check=True, capture_output=True)
+    (written,) = (root / "adapters" / "store" / "migrations" / "versions").glob(f"r{LATER}_*.py")
+    assert "sqlmodel.sql.sqltypes.AutoString()" in written.read_text(), "a type that the revision must import"
+    schema = tables / "schema.py"
+    schema.write_text(schema.read_text().replace("REVISION: Final = FIRST", f'REVISION: Final = "{LATER}"'))
+    return environ
+
+
+def command(folder, environ, *words, under=()):
+    """One command of the later version."""
+    done = subprocess.run(
+        [*under, sys.executable, "-m", "quantd.daemon.cli", *words],
+        cwd=folder, env=environ, capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 def sql(state, statement):
@@ -46,110 +88,111 @@ def backups(folder):
     return sorted((folder / "state" / "backups").glob("*.tar"))
 
 
+def sound(folder, environ, *where):
+    """Whether the later version finds no fault in a store."""
+    checks = answer(command(folder, environ, "doctor", "--store", "--json", *where))["checks"]
+    return next(check for check in checks if check["name"] == "store")["ok"]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
-def test_every_command_that_upgrades_a_store_makes_the_same_backup_before(recorded, words):
-    journal = sql(recorded / "state", "SELECT * FROM journal ORDER BY number")
-    done = quantd(recorded, *words)
+def test_every_command_that_upgrades_a_store_makes_the_same_backup_before(recorded, later, words):
+    done = command(recorded, later, *words)
     assert done.returncode == 0, done.stderr
-    assert revision(recorded / "state") == REVISION
+    assert revision(recorded / "state") == LATER
     (saved,) = backups(recorded)
-    assert saved.name.startswith(f"before-{REVISION}-")
-    assert read_manifest(saved).revision == OLDER
-    answer(quantd(recorded, "restore", str(saved), "--state", "again", "--json"))
-    assert sql(recorded / "again", "SELECT * FROM journal ORDER BY number") == journal
-    assert quantd(recorded, *words).returncode == 0
-    assert backups(recorded) == [saved], "an up-to-date store needs none"
+    assert saved.name.startswith(f"before-{LATER}-")
+    assert saved.name in done.stdout + done.stderr
+    assert read_manifest(saved).revision == REVISION
 
 
 @pytest.mark.long
-def test_a_start_and_a_command_name_the_backup(recorded):
-    state = recorded / "state"
-    shutil.copytree(state, recorded / "other")
-    assert "the store was upgraded; the backup before it is" in quantd(recorded, "store", "compact").stdout
-    started = program(recorded, *RUN, "--state", "other")
-    assert "store.upgraded" in started.stderr + started.stdout
-    assert str(next((recorded / "other" / "backups").glob("*.tar")).name) in started.stderr + started.stdout
+def test_a_store_is_upgraded_once_and_its_backup_comes_back_to_this_version(recorded, later):
+    journal = sql(recorded / "state", "SELECT * FROM journal ORDER BY number")
+    refused = command(recorded, later, "status")
+    assert refused.returncode == 78
+    assert f"this quantd reads {LATER}: `quantd upgrade` brings it there" in refused.stderr
+    done = answer(command(recorded, later, "upgrade", "--json"))
+    assert (done["from"], done["to"], done["done"]) == (REVISION, LATER, True)
+    assert sql(recorded / "state", "SELECT * FROM notes") == []
+    assert sql(recorded / "state", "SELECT * FROM journal ORDER BY number") == journal
+    assert "there is nothing to do" in command(recorded, later, "upgrade").stdout
+    assert [str(path) for path in backups(recorded)] == [str(recorded / done["backup"])]
+    assert sound(recorded, later)
+    refused = quantd(recorded, "status")
+    assert refused.returncode == 78
+    assert f"revision {LATER}, made by a newer quantd" in refused.stderr
+    answer(quantd(recorded, "restore", done["backup"], "--state", "again", "--json"))
+    assert sql(recorded / "again", "SELECT * FROM journal ORDER BY number") == journal
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
-def test_a_file_in_place_of_the_backups_leaves_the_store_as_it_is(recorded, words):
+@pytest.mark.long
+def test_a_store_in_postgresql_is_upgraded_and_its_backup_restored_by_the_later_version(recorded, later):
+    answer(quantd(recorded, "backup", "kept.tar", "--json"))
+    url = new_schema(postgres_server()[0])
+    where = ("--state", "server", "--set", f"store.url={url}")
+    answer(quantd(recorded, "restore", "kept.tar", "--json", *where))
+    said = command(recorded, later, "upgrade", "--dry-run", *where)
+    assert f"revision {REVISION}; the steps after a backup are:\n  {LATER}  notes\n" in said.stdout
+    done = answer(command(recorded, later, "upgrade", "--json", *where))
+    assert (done["from"], done["to"], done["done"]) == (REVISION, LATER, True)
+    assert Desk(url, recorded / "server").sql("SELECT * FROM notes") == []
+    assert sound(recorded, later, *where)
+    answer(command(recorded, later, "restore", done["backup"], "--state", "again", "--json"))
+    assert revision(recorded / "again") == LATER
+
+
+@pytest.mark.long
+def test_a_file_in_place_of_the_backups_leaves_the_store_as_it_is(recorded, later):
     (recorded / "state" / "backups").write_text("in the way")
     before = sql(recorded / "state", "SELECT * FROM sqlite_schema")
-    refused = quantd(recorded, *words)
+    refused = command(recorded, later, *RUN)
     assert refused.returncode == 78
     assert "backups: is a regular file, not a folder" in refused.stderr
-    assert "Traceback" not in refused.stderr
     assert sql(recorded / "state", "SELECT * FROM sqlite_schema") == before
-    assert revision(recorded / "state") == OLDER
+    assert revision(recorded / "state") == REVISION
 
 
 @pytest.mark.long
-def test_a_full_disk_refuses_the_start_and_changes_nothing(recorded):
+def test_a_full_disk_refuses_the_start_and_changes_nothing(recorded, later):
     """`backups` is a file system of 128 KiB, in a mount namespace of its own."""
     (recorded / "state" / "backups").mkdir()
     mount = "mount -t tmpfs -o size=128k none state/backups"
     if subprocess.run(["unshare", "-rm", "sh", "-c", mount], cwd=recorded, capture_output=True).returncode:
         pytest.skip("this machine permits no mount namespaces")
-    program = f"{mount} && exec {sys.executable} -m quantd.daemon.cli run"
-    refused = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", program], cwd=recorded, capture_output=True, text=True, env=environment(ROOT)
-    )
+    refused = command(recorded, later, "run", under=("unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh"))
     assert refused.returncode == 75, refused.stderr
     assert "No space left on device" in refused.stderr or "no space left" in refused.stderr
     assert "Nothing was changed; make space in" in refused.stderr
-    assert revision(recorded / "state") == OLDER
-    assert quantd(recorded, "upgrade").returncode == 0, "with space it goes on"
+    assert revision(recorded / "state") == REVISION
 
 
 @pytest.mark.long
-def test_a_start_killed_between_backup_and_upgrade_is_done_again(recorded):
-    """Killed as soon as the backup has its name: the store is old or new, and the next start makes it new."""
-    seen = set()
-    for _ in range(3):
+def test_an_upgrade_killed_after_its_backup_leaves_the_old_store_or_the_new_one(recorded, later):
+    """Killed at several instants after the backup has its name; the last attempt is let through."""
+    shutil.copytree(recorded / "state", recorded / "before")
+    for delay_s in (0.0, 0.15, 0.4):
         child = subprocess.Popen(
-            [sys.executable, "-m", "quantd.daemon.cli", "upgrade"], cwd=recorded, env=environment(ROOT),
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        count = len(backups(recorded))
-        while len(backups(recorded)) == count and child.poll() is None:
+            [sys.executable, "-m", "quantd.daemon.cli", "upgrade"], cwd=recorded, env=later, stdout=subprocess.DEVNULL
+        )
+        while not backups(recorded) and child.poll() is None:
             time.sleep(0.001)
+        time.sleep(delay_s)
         os.kill(child.pid, signal.SIGKILL) if child.poll() is None else None
         child.wait()
-        seen.add(revision(recorded / "state"))
-    assert seen <= {OLDER, REVISION}
-    assert all(read_manifest(saved).revision == OLDER for saved in backups(recorded))
-    assert quantd(recorded, *RUN).returncode == 0
-    assert revision(recorded / "state") == REVISION
-    assert read_only(recorded / "state").runs()
+        tables = {name for (name,) in sql(recorded / "state", "SELECT name FROM sqlite_schema")}
+        assert (revision(recorded / "state"), "notes" in tables) in ((REVISION, False), (LATER, True))
+        assert all(read_manifest(saved).revision == REVISION for saved in backups(recorded))
+        shutil.rmtree(recorded / "state")
+        shutil.copytree(recorded / "before", recorded / "state")
+    assert command(recorded, later, "upgrade").returncode == 0
+    assert revision(recorded / "state") == LATER
 
 
-def test_starts_whose_upgrade_fails_share_one_backup_until_the_store_changes(recorded, monkeypatch):
+def test_one_store_has_one_backup_before_an_upgrade_until_the_store_changes(recorded):
     state = recorded / "state"
-
-    def fails(where):
-        raise StoreFailing("the disk is full")
-
-    monkeypatch.setattr(handle, "migrate", fails)
-    for _ in range(3):
-        with pytest.raises(StoreFailing, match="the disk is full"):
-            Store.open(state, state=state, save=before_upgrade)
-    assert revision(state) == OLDER
-    (saved,) = backups(recorded)
+    saved = before_upgrade(state, state)
     assert before_upgrade(state, state) == saved
     (state / "HALT").touch()
-    assert before_upgrade(state, state) != saved, "a restore of the first one would trade"
-
-
-def test_two_backups_of_one_second_have_two_names(recorded):
-    state = recorded / "state"
-    first = before_upgrade(state, state)
-    (state / "HALT").touch()
-    assert before_upgrade(state, state).name != first.name
-
-
-def test_a_backup_that_cannot_be_read_is_made_again(recorded):
-    state = recorded / "state"
-    first = before_upgrade(state, state)
-    first.write_bytes(b"cut")
-    assert read_manifest(before_upgrade(state, state)).revision == OLDER
+    other = before_upgrade(state, state)
+    assert other.name != saved.name, "a restore of the first one would trade; both may be of one second"
