@@ -47,7 +47,9 @@ def test_one_file_adds_a_job_that_runs_and_is_in_the_table(root: Path, tmp_path:
     (folder / "config.toml").write_text(CONFIG + SCHEDULE.format("free_space"))
     run_process = run_python(root, "-m", "quantd.daemon.cli", "run", "--json", folder=folder)
     assert run_process.returncode == 0, run_process.stderr
-    jobs_process = run_python(root, "-m", "quantd.daemon.cli", "schedule", "jobs", "--json", folder=folder)
+    jobs_process = run_python(
+        root, "-m", "quantd.daemon.cli", "schedule", "list", "--jobs", "20", "--json", folder=folder
+    )
     runs = [run for run in json.loads(jobs_process.stdout)["runs"] if run["job"] == "free_space"]
     assert {(run["state"], tuple(run["schedules"])) for run in runs} == {("succeeded", ("space",))}
     assert all(run["result"].endswith(" MiB are free") for run in runs)

@@ -3,6 +3,10 @@
 from typing import Final
 
 GONE: Final = {
+    "config show": "config check --show",
+    "portfolio show": "portfolio list NAME",
+    "schedule jobs": "schedule list --jobs 20",
+    "schedule next": "schedule list --next 10",
     "token rotate": "token create NAME --rotate",
 }
 """Words of a command that went -> its new command line without `quantd`; words in capitals stand for a value."""

@@ -38,7 +38,7 @@ async def run_now(service: Service, lanes: JobLanes, name: str, reason: str, sen
     try:
         run = lanes.log.begin(schedule.do, (name,), due_ts=service.shell.ts, who=sender, reason=reason_line)
     except AlreadyRunning as why:
-        raise NotDone("conflict", f"{why}; `quantd schedule jobs` shows it") from None
+        raise NotDone("conflict", f"{why}; `quantd schedule list --jobs 20` shows it") from None
     await lanes.log.flush()
     if record.where != "loop":
         lanes.runners[record.lane].request(run)

@@ -1,9 +1,12 @@
-"""Check or show the configuration."""
+"""Check the configuration, or show its settings."""
 
 import os
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import answer, print_json, table
@@ -17,7 +20,15 @@ GOALS: Final = "quantd.research.reports.report_goals:check_goals"
 """The function that checks `[study] goals`, by its name: this package may not import research, a higher layer."""
 
 
-def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = False) -> int:
+def check(
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="List every setting with its value and source; read no bars and policies.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
     """List every mistake for which `quantd run` would refuse the configuration; exit code 78 when there is one.
 
     It reads the bars, loads the policies and looks for the secrets, and starts nothing.
@@ -26,7 +37,10 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
     from quantd.daemon.config import ConfigError, Mistake, digest
 
     try:
-        settings = read(config, sets)
+        settings = read(config, sets).in_state(state, os.environ)
+        if show:
+            _print_settings(config, settings, as_json)
+            return DONE
         # imported only after the file was parsed: a faulty file is refused within a second
         from quantd.adapters.plugins import function
         from quantd.daemon.access.protection import secrets_mistakes
@@ -39,7 +53,7 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
             raise ConfigError(mistakes)
         if settings.study.goals:
             function(GOALS)(settings)  # raises for a wrong goal of a report; takes a second to import
-        folder = place(config, None, sets).folder
+        folder = place(config, state, sets).folder
         policies = parts_of(settings, time.time_ns(), cache=folder / "cache", isolation=Apart(folder)).policies
     except ExplainedError as why:
         if not as_json:
@@ -79,14 +93,12 @@ def counts_of(config: "Config") -> Iterator[str]:
             yield f"{count} {singular if count == 1 else plural[0] if plural else f'{singular}s'}"
 
 
-def show(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
-    """List every setting with its value and its source."""
+def _print_settings(config: Path, settings: "Config", as_json: bool) -> None:
+    """Print every setting with its value and its source."""
     from quantd.daemon.assembly.config_rows import settings_of
-    from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import digest
     from quantd.daemon.config.mistakes import shown
 
-    settings = read(config, sets).in_state(state, os.environ)
     rows = settings_of(settings)
     if as_json:
         print_json({"config": str(config), "digest": digest(settings), "settings": rows})
@@ -97,4 +109,4 @@ def show(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = Non
     )
 
 
-COMMAND: Final = Command("Set up", 90, {"check": check, "show": show})
+COMMAND: Final = Command("Set up", 90, {"check": check})

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Reason, Sets, State
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, iso, print_json, say, table
 from quantd.daemon.cli.places import Place, place
@@ -37,18 +37,54 @@ AHEAD: Final = timedelta(days=400)
 
 
 def schedule_list(
-    config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    instants: Annotated[
+        int, typer.Option("--next", min=0, max=10_000, metavar="N", help="List the next N instants instead.")
+    ] = 0,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=0, max=1_000_000, metavar="N", help="List the newest N runs of jobs instead.")
+    ] = 0,
+    after: Annotated[
+        str | None,
+        typer.Option("--after", metavar="TIME|now", help="Start of the instants; else the clock of the run."),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """List the schedules, each with its next instant, and start, state, duration and result of its last run."""
+    """List the schedules, each with its next instant and the result of its last run; or instants, or runs of jobs."""
     from quantd.daemon.cli.configuration import read
+
+    where = place(config, state, sets)
+    if jobs:
+        _print_jobs(_runs(where)[:jobs], as_json)
+        return
+    settings = read(config, sets)
+    ts, clock = _start(settings, where, after)
+    schedules, sessions = _schedules(settings, where, ts)
+    rows = (
+        _instants(schedules, sessions, ts, instants) if instants else _standing(schedules, sessions, ts, _runs(where))
+    )
+    if as_json:
+        print_json({"after": iso(ts), "clock": clock, "instants" if instants else "schedules": rows})
+        return
+    say(f"after {iso(ts)} ({clock})")
+    if instants:
+        _print_instants(rows)
+        return
+    table(
+        ("schedule", "does", "next", "last due", "state", "started", "seconds", "result"),
+        [(row["schedule"], row["do"], row["next"] or "", *_last_cells(row["last"])) for row in rows],
+    )
+
+
+def _standing(
+    schedules: "list[Schedule]", sessions: "dict[str, Sessions]", ts: int, runs: "list[JobRun]"
+) -> list[dict[str, Any]]:
+    """Each schedule with its next instant and its last run."""
     from quantd.daemon.jobs.job_table import BY_NAME, last_of
     from quantd.daemon.runtime.schedule import next_instants
 
-    settings = read(config, sets)
-    where = place(config, state, sets)
-    ts, clock = _start(settings, where, None)  # None: this command has no option --after
-    schedules, sessions = _schedules(settings, where, ts)
-    runs = _runs(where)
     rows: list[dict[str, Any]] = []
     for schedule in schedules:
         next_runs = next_instants([schedule], sessions, ts, 1)
@@ -58,23 +94,48 @@ def schedule_list(
             "next": iso(next_runs[0][0]) if next_runs else None,
             "last": None if last_run is None else msgspec.to_builtins(last_run),
         })  # fmt: skip
-    if as_json:
-        print_json({"after": iso(ts), "clock": clock, "schedules": rows})
-        return
-    say(f"after {iso(ts)} ({clock})")
+    return rows
+
+
+def _instants(
+    schedules: "list[Schedule]", sessions: "dict[str, Sessions]", ts: int, count: int
+) -> list[dict[str, Any]]:
+    """The next `count` instants of the schedules after `ts`, in exchange time and UTC."""
+    from quantd.daemon.runtime.schedule import moved_from, next_instants, zone_of
+
+    rows: list[dict[str, Any]] = []
+    for due_ts, index in next_instants(schedules, sessions, ts, count):
+        schedule = schedules[index]
+        zone = zone_of(schedule, sessions)
+        closed_day = moved_from(schedule, sessions, due_ts)
+        local = datetime.fromtimestamp(due_ts / 1e9, zone).isoformat(timespec="seconds")
+        rows.append({
+            "ts": due_ts, "time": iso(due_ts), "local": local, "zone": zone.key,
+            "schedule": schedule.name, "do": schedule.do, "agents": list(schedule.agents),
+            "moved_from": None if closed_day is None else closed_day.isoformat(),
+        })  # fmt: skip
+    return rows
+
+
+def _print_instants(rows: list[dict[str, Any]]) -> None:
     table(
-        ("schedule", "does", "next", "last due", "state", "started", "seconds", "result"),
-        [(row["schedule"], row["do"], row["next"] or "", *_last_cells(row["last"])) for row in rows],
-    )
+        ("exchange time", "zone", "UTC", "schedule", "does", "agents"),
+        [
+            (
+                datetime.fromisoformat(row["local"]).strftime("%a %Y-%m-%d %H:%M:%S %z"), row["zone"], row["time"],
+                row["schedule"], row["do"],
+                (", ".join(row["agents"]) or "all")
+                + (f" (moved from {row['moved_from']}, closed)" if row["moved_from"] else ""),
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
 
 
-def schedule_jobs(
-    config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, n: Last = 20, as_json: Json = False
-) -> None:
-    """List the newest runs of jobs: due or by hand, with attempts, duration and result."""
+def _print_jobs(newest: "list[JobRun]", as_json: bool) -> None:
     from quantd.daemon.jobs.job_table import line_of
 
-    runs = [line_of(run) for run in _runs(place(config, state, sets))[:n]]
+    runs = [line_of(run) for run in newest]
     if as_json:
         print_json({"runs": msgspec.to_builtins(runs)})
         return
@@ -109,53 +170,6 @@ def schedule_run(
     text = f"job run {run.id} of {name}: {run.state}"
     answer(as_json, run, f"{text}, {run.result}" if run.result else text)
     return CHECK_FAILED if run.state in ("failed", "interrupted") else DONE
-
-
-def schedule_next(
-    n: Annotated[int, typer.Argument(min=1, max=10_000, help="Number of instants.")] = 10,
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
-    after: Annotated[
-        str | None, typer.Option("--after", metavar="TIME|now", help="Start: a date or an instant.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """List the coming instants in exchange time and UTC. A replayed run has its own clock, unless --after is given."""
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.runtime.schedule import moved_from, next_instants, zone_of
-
-    settings = read(config, sets)
-    where = place(config, state, sets)
-    ts, clock = _start(settings, where, after)
-    schedules, sessions = _schedules(settings, where, ts)
-    rows: list[dict[str, Any]] = []
-    for due_ts, index in next_instants(schedules, sessions, ts, n):
-        schedule = schedules[index]
-        zone = zone_of(schedule, sessions)
-        closed_day = moved_from(schedule, sessions, due_ts)
-        local = datetime.fromtimestamp(due_ts / 1e9, zone).isoformat(timespec="seconds")
-        rows.append({
-            "ts": due_ts, "time": iso(due_ts), "local": local, "zone": zone.key,
-            "schedule": schedule.name, "do": schedule.do, "agents": list(schedule.agents),
-            "moved_from": None if closed_day is None else closed_day.isoformat(),
-        })  # fmt: skip
-    if as_json:
-        print_json({"after": iso(ts), "clock": clock, "instants": rows})
-        return
-    say(f"after {iso(ts)} ({clock})")
-    table(
-        ("exchange time", "zone", "UTC", "schedule", "does", "agents"),
-        [
-            (
-                datetime.fromisoformat(row["local"]).strftime("%a %Y-%m-%d %H:%M:%S %z"), row["zone"], row["time"],
-                row["schedule"], row["do"],
-                (", ".join(row["agents"]) or "all")
-                + (f" (moved from {row['moved_from']}, closed)" if row["moved_from"] else ""),
-            )
-            for row in rows
-        ],
-    )  # fmt: skip
 
 
 def _schedules(config: "Config", where: Place, ts: int) -> "tuple[list[Schedule], dict[str, Sessions]]":
@@ -215,6 +229,4 @@ def _start(config: "Config", where: Place, after: str | None) -> tuple[int, str]
     return time.time_ns(), "the wall clock"
 
 
-COMMAND: Final = Command(
-    "Look", 120, {"list": schedule_list, "next": schedule_next, "jobs": schedule_jobs, "run": schedule_run}
-)
+COMMAND: Final = Command("Look", 120, {"list": schedule_list, "run": schedule_run})

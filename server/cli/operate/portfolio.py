@@ -22,30 +22,27 @@ Policy = Annotated[str, typer.Option(metavar="POLICY", help="A policy that compu
 AgentName = Annotated[str, typer.Option("--agent", "-a", metavar="NAME", help="Take the weights of this agent.")]
 
 
-def list_(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
-    """List the open portfolios."""
-    answer = reach(place(config, state, sets)).get(PATH)
-    if as_json:
-        print_json(answer)
-        return
-    say(f"run {answer['run']}: {len(answer['portfolios'])} of {answer['places']} places are in use")
-    columns = ("name", "agent", "state", "created", "capital", "equity", "basis")
-    table(columns, [tuple(row[key] for key in columns) for row in answer["portfolios"]], ("capital", "equity"))
-
-
-def show(
-    name: Name, config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False
+def list_(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One portfolio, with its positions.")] = "",
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    as_json: Json = False,
 ) -> None:
-    """Show one portfolio with its positions."""
-    answer = reach(place(config, state, sets)).get(f"{PATH}/{name}")
+    """List the open portfolios, or show one."""
+    answer = reach(place(config, state, sets)).get(f"{PATH}/{name}".rstrip("/"))
     if as_json:
         print_json(answer)
-        return
-    orders = f", {answer['open_orders']} open orders" if answer["open_orders"] else ""
-    say(f"{name} ({answer['agent']}, {answer['state']}): equity {answer['equity']}, cash {answer['cash']}{orders}")
-    say(f"  opened {answer['created']} with {answer['capital']} by {answer['who']}: {answer['reason']}")
-    say(f"  switch {answer['switch']}, return {answer['total']:+.2%}, weights by {answer['basis'] or 'nobody yet'}")
-    _print_allocations(answer)
+    elif name:
+        orders = f", {answer['open_orders']} open orders" if answer["open_orders"] else ""
+        say(f"{name} ({answer['agent']}, {answer['state']}): equity {answer['equity']}, cash {answer['cash']}{orders}")
+        say(f"  opened {answer['created']} with {answer['capital']} by {answer['who']}: {answer['reason']}")
+        say(f"  switch {answer['switch']}, return {answer['total']:+.2%}, weights by {answer['basis'] or 'nobody yet'}")
+        _print_allocations(answer)
+    else:
+        say(f"run {answer['run']}: {len(answer['portfolios'])} of {answer['places']} places are in use")
+        columns = ("name", "agent", "state", "created", "capital", "equity", "basis")
+        table(columns, [tuple(row[key] for key in columns) for row in answer["portfolios"]], ("capital", "equity"))
 
 
 def create(
@@ -181,6 +178,4 @@ def _print_trades(trades: dict[str, Any]) -> None:
         say(f"  {cut['who']}: {cut['side']} {cut['asked']} {cut['symbol']} {allowed}: {cut['text']} ({cut['reason']})")
 
 
-COMMAND: Final = Command(
-    "Operate", 60, {"list": list_, "show": show, "create": create, "rebalance": rebalance, "close": close}
-)
+COMMAND: Final = Command("Operate", 60, {"list": list_, "create": create, "rebalance": rebalance, "close": close})

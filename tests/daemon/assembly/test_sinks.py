@@ -161,7 +161,7 @@ def test_alerts_of_runs_that_are_killed_reach_every_sink_in_order_and_no_log_has
             assert len(server.ids) - len(expected) <= 1, "one kill between acceptance and acknowledgement"
     assert len(grave) > 0
     assert rows(tmp_path, "SELECT COUNT(*) FROM deliveries") == [(0,)]
-    shown = quantd(tmp_path, "config", "show", env=SECRETS)
+    shown = quantd(tmp_path, "config", "check", "--show", env=SECRETS)
     for text in (*logs, shown.stdout, shown.stderr):
         assert not [secret for secret in SECRETS.values() if secret in text]
     assert any("the receiver answers 500" in text for text in logs)

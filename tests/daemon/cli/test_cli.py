@@ -43,7 +43,7 @@ def test_reading_commands_need_no_daemon(ran):
         (("replay",), 75, "no store"),
         (("export", "everything"), 2, "fills, orders, equity"),
         (("export", "orders", "--by", "agent"), 2, "--by agent"),
-        (("schedule", "next", "3", "--after", "soon"), 2, "--after"),
+        (("schedule", "list", "--next", "3", "--after", "soon"), 2, "--after"),
         (("init", "--policy", "my policy"), 2, "lower-case"),
     ],
 )

@@ -89,9 +89,9 @@ def shell(folder: Path, words: str, redirect: str) -> "subprocess.CompletedProce
 @pytest.mark.parametrize(
     ("words", "redirect", "code"),
     [
-        ("config show", ">&-", 0),
-        ("config show", "<&- >&- 2>&-", 0),
-        ("config show", ">/dev/full", 0),
+        ("config check --show", ">&-", 0),
+        ("config check --show", "<&- >&- 2>&-", 0),
+        ("config check --show", ">/dev/full", 0),
         ("features list", ">&- 2>&-", 0),
         ("features list", ">/dev/full", 1),
         ("features list", ">/dev/full 2>/dev/full", 1),

@@ -99,7 +99,7 @@ def test_variables_of_keys_are_saved_with_a_run_and_others_are_not() -> None:
 
 @pytest.mark.requirement("R-261")
 def test_config_show_names_the_variable_as_the_source() -> None:
-    shown = quantd(ROOT, "config", "show", env={"API_PORT": "9000"}).stdout
+    shown = quantd(ROOT, "config", "check", "--show", env={"API_PORT": "9000"}).stdout
     (line,) = [line for line in shown.splitlines() if line.startswith("api.port ")]
     assert "9000" in line
     assert line.split()[-1] == "API_PORT"

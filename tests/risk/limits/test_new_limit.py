@@ -72,7 +72,7 @@ def test_one_file_adds_a_cap_that_is_configured_enforced_and_explained(limited: 
 @pytest.mark.long
 def test_one_file_adds_a_row_that_is_configured_enforced_and_explained(limited: Path, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(LIMITED.format(limits="max_long_exposure = 0.5"))
-    document = json.loads(quantd_limited(limited, tmp_path, "config", "show", "--json").stdout)
+    document = json.loads(quantd_limited(limited, tmp_path, "config", "check", "--show", "--json").stdout)
     settings = {setting["key"]: setting["value"] for setting in document["settings"]}
     assert settings["risk.max_long_exposure"] == 0.5
     assert settings["agents[0].limits.max_long_exposure"] is None

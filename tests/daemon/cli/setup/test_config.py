@@ -16,7 +16,7 @@ def test_each_setting_is_shown_with_where_it_comes_from(tmp_path):
     text = CONFIG.replace("capital = 0.4", 'capital = 0.4\nprofile = "balanced"')
     write(tmp_path, text)
     env = {"QUANTD_RISK__MAX_DAILY_LOSS": "0.04", "QUANTD_ALPACA_SECRET": "hush"}
-    done = quantd(tmp_path, "config", "show", "--set", "broker.spread_bp=3", "--json", env=env)
+    done = quantd(tmp_path, "config", "check", "--show", "--set", "broker.spread_bp=3", "--json", env=env)
     settings = {row["key"]: (row["value"], row["source"]) for row in json.loads(done.stdout)["settings"]}
     line = {key.split(" =")[0]: k for k, key in enumerate(text.splitlines(), 1)}
     assert settings["risk.max_position_weight"] == (0.25, f"config.toml:{line['max_position_weight']}")
@@ -29,7 +29,7 @@ def test_each_setting_is_shown_with_where_it_comes_from(tmp_path):
     assert settings["agents[0].limits.max_drawdown"] == (None, "default")
     assert settings["agents[1].capital"][0] == 0.4
     assert "hush" not in done.stdout
-    shown = quantd(tmp_path, "config", "show")
+    shown = quantd(tmp_path, "config", "check", "--show")
     assert shown.returncode == 0
     assert len(shown.stdout.splitlines()) == len(settings) + 1
 
@@ -38,7 +38,7 @@ def test_the_state_folder_of_an_option_or_a_variable_is_shown_with_it_as_the_sou
     write(tmp_path)
 
     def shown(*options, env=None):
-        done = quantd(tmp_path, "config", "show", "--json", *options, env=env or {})
+        done = quantd(tmp_path, "config", "check", "--show", "--json", *options, env=env or {})
         rows = {row["key"]: row for row in json.loads(done.stdout)["settings"]}
         return rows["quantd.state"]["value"], rows["quantd.state"]["source"]
 
@@ -62,7 +62,7 @@ def test_a_path_that_a_variable_moves_is_shown_where_it_is_with_the_variable_as_
     variables = {"DATA_DIR": str(tmp_path / "moved"), "MODELS_DIR": str(tmp_path / "models")}
 
     def shown(env):
-        done = quantd(tmp_path, "config", "show", "--json", env=env)
+        done = quantd(tmp_path, "config", "check", "--show", "--json", env=env)
         settings = {
             row["key"]: (row["value"], row["source"].partition(":")[0]) for row in json.loads(done.stdout)["settings"]
         }
@@ -139,7 +139,7 @@ nothing_like_it = 3.0
     assert end.startswith("2 mistakes")
     document = json.loads(quantd(tmp_path, "config", "check", "--json").stdout)
     assert [mistake["line"] for mistake in document["mistakes"]] == [at + 1, at + 2]
-    assert quantd(tmp_path, "config", "show").returncode == 0
+    assert quantd(tmp_path, "config", "check", "--show").returncode == 0
 
 
 @pytest.mark.parametrize("symbol", ["=SPY", "+SPY", "-SPY", "@SPY"])

@@ -31,7 +31,7 @@ def test_a_portfolio_survives_a_kill_and_a_replay_repeats_it(tmp_path: Path) -> 
         os.kill(process.pid, signal.SIGKILL)
         process.wait(10)
         process = started(tmp_path)
-        until(lambda: quantd(tmp_path, "portfolio", "show", "core").returncode == 0, process)
+        until(lambda: quantd(tmp_path, "portfolio", "list", "core").returncode == 0, process)
         after = portfolio(tmp_path, "show", "core")
         same = ("name", "agent", "created", "capital", "proposal", "reason", "basis", "state")
         assert {key: after[key] for key in same} == {key: before[key] for key in same}

@@ -7,7 +7,7 @@ from tests.support.command_line import CONFIG, answer, quantd, write
 
 def test_the_next_instants_are_in_exchange_time_and_utc_over_a_clock_change(tmp_path):
     write(tmp_path)
-    schedule = answer(quantd(tmp_path, "schedule", "next", "2", "--after", "2024-03-08T12:00:00Z", "--json"))
+    schedule = answer(quantd(tmp_path, "schedule", "list", "--next", "2", "--after", "2024-03-08T12:00:00Z", "--json"))
     assert [(r["time"], r["local"]) for r in schedule["instants"]] == [
         ("2024-03-08T20:45:00Z", "2024-03-08T15:45:00-05:00"),
         ("2024-03-11T19:45:00Z", "2024-03-11T15:45:00-04:00"),
@@ -16,11 +16,11 @@ def test_the_next_instants_are_in_exchange_time_and_utc_over_a_clock_change(tmp_
 
 def test_a_tick_of_a_closed_date_is_marked_and_showing_it_makes_no_folder(tmp_path):
     write(tmp_path, CONFIG.replace('at = "close-15m"', 'cron = "0 16 * * fri"'))
-    shown = quantd(tmp_path, "schedule", "next", "2", "--after", "2019-04-15")
+    shown = quantd(tmp_path, "schedule", "list", "--next", "2", "--after", "2019-04-15")
     assert shown.returncode == 0
     assert "Mon 2019-04-22 16:00:00 -0400" in shown.stdout
     assert shown.stdout.count("(moved from 2019-04-19, closed)") == 1
-    schedule = answer(quantd(tmp_path, "schedule", "next", "2", "--after", "2019-04-15", "--json"))
+    schedule = answer(quantd(tmp_path, "schedule", "list", "--next", "2", "--after", "2019-04-15", "--json"))
     assert [r["moved_from"] for r in schedule["instants"]] == ["2019-04-19", None]
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
 
@@ -31,11 +31,13 @@ def test_each_agent_has_a_policy_and_a_schedule_of_its_own_that_can_be_switched_
     month = '[[schedules]]\nname = "month"\ndo = "rebalance"\ncron = "0 16 1 * *"\nagents = ["even"]\n'
     for more, names in ((month, ["close", "month"]), (month + "enabled = false\n", ["close"])):
         write(tmp_path, weekly + more)
-        schedule = answer(quantd(tmp_path, "schedule", "next", "20", "--after", "2019-01-02", "--json"))
+        schedule = answer(quantd(tmp_path, "schedule", "list", "--next", "20", "--after", "2019-01-02", "--json"))
         assert sorted({row["schedule"] for row in schedule["instants"]}) == names
     write(tmp_path, weekly + month)
     days = {}
-    for row in answer(quantd(tmp_path, "schedule", "next", "20", "--after", "2019-01-02", "--json"))["instants"]:
+    for row in answer(quantd(tmp_path, "schedule", "list", "--next", "20", "--after", "2019-01-02", "--json"))[
+        "instants"
+    ]:
         days.setdefault(row["schedule"], []).append(row["local"][:10])
     assert days["close"][:2] == ["2019-01-04", "2019-01-11"]
     assert days["month"][:2] == ["2019-01-02", "2019-02-01"], "the first of January is closed"
@@ -65,7 +67,7 @@ def test_the_list_has_the_next_instant_and_the_last_result_of_each_schedule_afte
     line = next(row for row in rows if row.startswith("day"))
     for text in (day["next"], "succeeded", day["last"]["started"][:19].replace("T", " ")):
         assert text in line
-    shown = quantd(tmp_path, "schedule", "jobs")
+    shown = quantd(tmp_path, "schedule", "list", "--jobs", "20")
     assert "daily_report" in shown.stdout
     assert "succeeded" in shown.stdout
     refused = quantd(tmp_path, "schedule", "run", "day", "--reason", "x")

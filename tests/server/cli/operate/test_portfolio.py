@@ -33,7 +33,7 @@ async def test_a_portfolio_is_opened_shown_rebalanced_and_closed(folder: Path) -
     assert "quantd why d" in creation.stdout
     listed = await portfolio(folder, "list")
     assert "1 of 2 places are in use" in listed.stdout
-    shown = await portfolio(folder, "show", "core")
+    shown = await portfolio(folder, "list", "core")
     assert "by api:owner: a mandate" in shown.stdout
     dry = json.loads(
         (await portfolio(folder, "rebalance", "core", "-w", "QQQ=0.5", "-r", "x", "--dry-run", "--json")).stdout
