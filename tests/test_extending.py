@@ -233,7 +233,7 @@ def test_one_file_adds_a_learner(extended: Path, tmp_path: Path) -> None:
     assert set(space) == {"learner.learning_rate", "learner.gamma"}
     card = quantd(extended, "train", str(plan), "--out", "artifact", "--tracker", "none", folder=tmp_path)
     assert "A policy trained by REINFORCE" in card
-    manifest = json.loads(quantd(extended, "models", "info", "artifact", "--json", folder=tmp_path))
+    manifest = json.loads(quantd(extended, "models", "list", "artifact", "--json", folder=tmp_path))
     assert manifest["algorithm"] == "reinforce"
     quantd(extended, "models", "verify", "artifact", folder=tmp_path)
 

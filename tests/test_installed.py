@@ -238,7 +238,7 @@ def test_an_installed_quantd_starts_from_an_empty_folder_and_trades_as_the_check
     rows = answer(installed("models", "list", "--json"))
     assert len(rows) == len(list((ROOT / "models" / "shipped").iterdir()))
     assert {row["fault"] for row in rows} == {""}
-    assert answer(installed("models", "info", "models/shipped/scorer", "--json"))
+    assert answer(installed("models", "list", "models/shipped/scorer", "--json"))
     extras = sysconfig.get_path("purelib")
     assert "data.bars" in installed("train", "examples/train/ppo.toml", "--show", path=extras).stdout
 

@@ -59,7 +59,7 @@ class Artifact(Struct, frozen=True):
 
 
 class Described(Struct, frozen=True):
-    """An artifact with its manifest (as `quantd models info --json` prints it) and its card (the text that describes
+    """An artifact with its manifest (as `quantd models list --json` prints it) and its card (the text that describes
     the model).
 
     `record` has the results by window, `entries` the names of the observation's values in order. `versions` are all

@@ -87,7 +87,7 @@ NO_SORTINO: Final = "the artifact was trained before records had it, or no retur
 
 
 class Evaluation(Struct, frozen=True):
-    """One artifact of an agent: its out-of-sample figures as `quantd models info` has them, after costs.
+    """One artifact of an agent: its out-of-sample figures as `quantd models list` has them, after costs.
 
     `calmar` is the annual return divided by the maximum drawdown. Where `sortino` is null, `sortino_missing` has the
     reason. `iterations` is the training iteration of the chosen network, counted in `iterations_unit`.

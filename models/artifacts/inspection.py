@@ -190,7 +190,7 @@ def _require_bounded_bytes(
         raise GraphFault(
             f"{name} has weights up to {largest} in eight bits, and their products are cut on processors without VNNI "
             f"(at most {permitted.levels} is exact everywhere); make the copy again from the artifact that it was made "
-            "from: quantd models quantize PARENT --int8 --out FOLDER"
+            "from: quantd models compress PARENT --int8 --out FOLDER"
         )
 
 

@@ -69,7 +69,7 @@ def sign(folder: Path, digest: str, private: Path) -> Path:
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyFault(f"{private}: no private key in PEM without a passphrase: {first_line(error)}") from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise KeyFault(f"{private}: a key of another kind; Ed25519 is expected (quantd models key)")
+        raise KeyFault(f"{private}: a key of another kind; Ed25519 is expected (quantd models sign --new-key FILE)")
     path = folder / SIGNATURE
     write_whole(path, f"{key.sign(CONTEXT + digest.encode()).hex()}\n".encode())
     return path
@@ -91,7 +91,7 @@ def signature_fault(folder: Path, digest: str, trusted: Sequence[Path]) -> str:
         except (ValueError, UnsupportedAlgorithm) as error:
             raise KeyFault(f"{path}: no public key in PEM: {first_line(error)}") from None
         if not isinstance(key, Ed25519PublicKey):
-            raise KeyFault(f"{path}: a key of another kind; Ed25519 is expected (quantd models key)")
+            raise KeyFault(f"{path}: a key of another kind; Ed25519 is expected (quantd models sign --new-key FILE)")
         keys.append(key)
     signature_path = folder / SIGNATURE
     if not signature_path.exists() and not signature_path.is_symlink():

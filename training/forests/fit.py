@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from quantd.models.artifacts.card import forest_card
@@ -65,11 +65,11 @@ class Plan(Struct, frozen=True):
     first: date = date(1998, 1, 2)
     last: date = date(2018, 12, 31)
     horizon: int = 21
-    stride: int = 5
-    folds: int = 5
-    embargo: int = 5
-    leaves: int = 64
-    seed: int = 1
+    stride: Annotated[int, Meta(ge=1, le=1_000)] = 5
+    folds: Annotated[int, Meta(ge=1, le=100)] = 5
+    embargo: Annotated[int, Meta(ge=0, le=1_000)] = 5
+    leaves: Annotated[int, Meta(ge=2, le=4_096)] = 64
+    seed: Annotated[int, Meta(ge=0)] = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.horizon <= MOST_HORIZON:
@@ -137,7 +137,9 @@ def fit(rows: Rows, plan: Plan) -> Learned:
 
     count = len(rows.true)
     if count < LEAST_ROWS:
-        raise ValueError(f"{count} rows to fit on; a forest needs {LEAST_ROWS}: give more history (--from) or symbols")
+        raise ValueError(
+            f"{count} rows to fit on; a forest needs {LEAST_ROWS}: give more history (--set first=DATE) or symbols"
+        )
     centre, scale = rows.features.mean(axis=0), rows.features.std(axis=0)
     scaler = Scaler(tuple(centre.tolist()), tuple(np.where(scale > 1e-12, scale, 1.0).tolist()))
     forest = RandomForestRegressor(
@@ -176,15 +178,15 @@ def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple
     """
     if len(rows.true) < LEAST_ROWS:
         raise ValueError(
-            f"{len(rows.true)} rows with a known outcome; a forest needs {LEAST_ROWS}: give more history (--from) or "
-            "symbols"
+            f"{len(rows.true)} rows with a known outcome; a forest needs {LEAST_ROWS}: give more history "
+            "(--set first=DATE) or symbols"
         )
     comparisons, predictions_by_step, judged_rows = [], [], []
     first, stop = int(rows.at[0]), int(rows.at[-1]) + 1
     for step, fold in enumerate(walk_forward(first, stop, plan.folds, plan.horizon, plan.embargo), 1):
         train, test = rows.between(*fold.train), rows.between(*fold.test)
         if not len(test.true):
-            raise ValueError(f"step {step} of {plan.folds} has no rows to judge; ask for fewer (--folds)")
+            raise ValueError(f"step {step} of {plan.folds} has no rows to judge; ask for fewer (--set folds=N)")
         predictions = fit(train, plan).predict(test)
         span = _day(panel_days, int(test.at[0])), _day(panel_days, int(test.at[-1]))
         # the last fitted outcome ends `horizon` sessions after its row

@@ -228,7 +228,7 @@ def versions_of(config: Config, agent: Agent) -> Path:
     if resolved(folder) == folder:
         raise ArtifactError(
             f'[[agents]] "{agent.name}": policy = "{agent.policy}" is no folder of versions ({folder / CURRENT} is '
-            f"missing); `quantd retrain ARTIFACT --out {agent.policy}` begins one"
+            f"missing); `quantd train ARTIFACT --retrain --out {agent.policy}` begins one"
         )
     return folder
 

@@ -22,6 +22,7 @@ from quantd.models.artifacts.versions import resolved
 from quantd.models.history.panel import MacroSource
 from quantd.models.history.splits import Split, Splits
 from quantd.trading.instruments import NANO, usual_lot_nano
+from quantd.training.retraining.challenge import Rule
 
 if TYPE_CHECKING:
     from quantd.training.forests.fit import Plan as ForestPlan
@@ -252,13 +253,13 @@ class ForestRecipe:
         return ForestRecipe(self.symbols, msgspec.structs.replace(plan, first=first, last=plan.last + by))
 
     def changed(self, changes: Sequence[str]) -> "ForestRecipe":
-        """Return the recipe with KEY=VALUE settings: horizon, stride, folds, embargo, leaves, seed.
+        """Return the recipe with KEY=VALUE settings: first, last, horizon, stride, folds, embargo, leaves, seed.
 
         Raises ValueError for other keys and for wrong values.
         """
         from quantd.training.forests.fit import Plan
 
-        keys = ("horizon", "stride", "folds", "embargo", "leaves", "seed")
+        keys = ("first", "last", "horizon", "stride", "folds", "embargo", "leaves", "seed")
         changed = _parsed(changes, f"one of {', '.join(keys)}", keys)
         try:
             return ForestRecipe(self.symbols, msgspec.convert(msgspec.to_builtins(self._plan) | changed, Plan))
@@ -352,8 +353,16 @@ def _plain(value: Any) -> str:
     return ",".join(str(part) for part in value) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _parsed(changes: Sequence[str], expected: str, keys: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return the values of KEY=VALUE settings.
+def rule_of(changes: Sequence[str]) -> Rule:
+    """Return the rule of a comparison with KEY=VALUE settings. Raises ValueError for a wrong key or value."""
+    keys = Rule.__struct_fields__
+    return msgspec.convert(_parsed(changes, f"one of {', '.join(keys)}", keys, "--rule"), Rule)
+
+
+def _parsed(
+    changes: Sequence[str], expected: str, keys: Sequence[str] | None = None, option: str = "--set"
+) -> dict[str, Any]:
+    """Return the values of KEY=VALUE settings of an option.
 
     Raises ValueError for text of another form, and for a key outside `keys` (None: any key). `expected` is the end of
     the error's text.
@@ -362,11 +371,11 @@ def _parsed(changes: Sequence[str], expected: str, keys: Sequence[str] | None = 
     for change in changes:
         key, sign, text = change.partition("=")
         if not sign or (keys is not None and key not in keys):
-            raise ValueError(f"--set {change}: write KEY=VALUE, {expected}")
+            raise ValueError(f"{option} {change}: write KEY=VALUE, {expected}")
         try:
             values[key] = [int(seed) for seed in text.split(",")] if key == "seeds" else msgspec.json.decode(text)
         except msgspec.DecodeError:
             values[key] = text
         except ValueError:
-            raise ValueError(f"--set {change}: seeds are no whole numbers; write some, joined by commas") from None
+            raise ValueError(f"{option} {change}: seeds are no whole numbers; write some, joined by commas") from None
     return values

@@ -301,7 +301,7 @@ def _name(recipe: ScorerRecipe | LearnedRecipe | ForestRecipe, request: Retraini
 
 
 def _command(request: RetrainingRequest, last: date) -> str:
-    words = ["quantd", "retrain", str(request.source), "--out", str(request.out), "--until", str(last)]
+    words = ["quantd", "train", str(request.source), "--retrain", "--out", str(request.out), "--until", str(last)]
     words += ["--bars", str(request.bars), "--actions", str(request.actions) if request.actions != Path() else ""]
     if request.against is not None:
         words += ["--against", str(request.against)]

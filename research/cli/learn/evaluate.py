@@ -1,4 +1,4 @@
-"""Run a learned policy over a window in whole shares, after costs, beside equal weight on the same days."""
+"""Run a learned policy over a window, after costs, beside equal weight; or a forest beside its plain estimate."""
 
 from datetime import date
 from pathlib import Path
@@ -12,8 +12,19 @@ from quantd.bundled import find
 from quantd.daemon.cli.command import Command, Family, Json, day
 from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import print_json, say, table
-from quantd.trading.exit_codes import CONFIG
-from quantd.training.cli.learn.artifact_files import actions_option, bars_option, symbols_in, symbols_option
+from quantd.trading.exit_codes import CONFIG, USAGE
+from quantd.training.cli.learn.artifact_files import (
+    ACTIONS_FILE,
+    BARS_FILE,
+    FOREST_SYMBOLS,
+    actions_option,
+    bars_option,
+    failing,
+    market_files,
+    place_of,
+    symbols_in,
+    symbols_option,
+)
 
 if TYPE_CHECKING:
     from quantd.training.runs.evaluation import Evaluated
@@ -43,13 +54,17 @@ def evaluate(
     from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
     from quantd.daemon.cli.setup.bar_files import probed
     from quantd.models.artifacts.card import RATIOS_DEFINITION
+    from quantd.models.artifacts.folder import kind_of
     from quantd.research.runs.evaluation_look import noted
-
-    needs("evaluation", "torch")
-    from quantd.training.runs import evaluation
 
     if bars is not None:
         probed(find(bars))  # a damaged parquet file could crash this process: a child process reads it first
+    folder = place_of(artifact)
+    if kind_of(folder) == "forest":
+        return _evaluate_forest(folder, first, until, bars, actions, symbols, as_json=as_json)
+    needs("evaluation", "torch")
+    from quantd.training.runs import evaluation
+
     try:
         days = evaluation.window_of(artifact, first, until)
         figures = evaluation.evaluate(artifact, *days, bars, actions, symbols_in(symbols), require_sound_bars)
@@ -66,6 +81,32 @@ def evaluate(
     _print_terms(artifact, figures)
     _print_figures(figures)
     say(f"{figures.sharpe_definition}.\n{RATIOS_DEFINITION}.\n{known_trials.text}")
+    return 0
+
+
+def _evaluate_forest(
+    folder: Path, first: date | None, until: date | None, bars: Path | None, actions: str | None, symbols: str | None,
+    *, as_json: bool,
+) -> int:  # fmt: skip
+    """Evaluate a forest beside its plain estimate, and print both. A forest has no test part: both dates are needed."""
+    from quantd.training.forests import fit
+
+    if first is None or until is None:
+        raise Failure(f"{folder}: a forest has no test part; name the dates with --from and --to", USAGE)
+    files = market_files(bars or BARS_FILE, ACTIONS_FILE if actions is None else actions)
+    with failing("evaluate"):
+        result, known = fit.evaluate(folder, *files, symbols_in(symbols) or FOREST_SYMBOLS, first, until)
+    if as_json:
+        print_json({"folder": str(folder), "sessions_in_training": known, **to_builtins(result)})
+        return 0
+    say(f"{folder}, {result.first} to {result.last}, {result.rows} rows; fitted until {result.fitted_until}")
+    table(
+        ("", "R²", "MSE"),
+        [(name, f"{s.r2:.3f}", f"{s.mse:.4f}") for name, s in (("forest", result.model), ("plain", result.plain))],
+        right=("R²", "MSE"),
+    )
+    if known:
+        say(f"{known} of these sessions lie in its training window, where the figures prove nothing.")
     return 0
 
 

@@ -155,7 +155,7 @@ def test_a_backup_has_the_models_that_decide_and_a_restore_brings_them_back(way:
     assert folder.name.startswith("scorer-")
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == original
     assert quantd(tmp_path, "doctor", "--store", "--state", "back").returncode == 0
-    assert quantd(tmp_path, "models", "info", str(folder)).returncode == 0
+    assert quantd(tmp_path, "models", "list", str(folder)).returncode == 0
 
 
 @pytest.mark.long

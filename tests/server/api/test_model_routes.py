@@ -39,7 +39,7 @@ __all__ = ["artifacts", "world"]
 
 
 def digest_in(folder: Path) -> str:
-    return str(answer(quantd(folder.parent, "models", "info", folder.name, "--json"))["digest"])
+    return str(answer(quantd(folder.parent, "models", "list", folder.name, "--json"))["digest"])
 
 
 def crashed(world: Any, folder: Path, text: str = TEXT) -> Any:
@@ -77,7 +77,7 @@ async def test_a_model_is_what_the_command_line_shows_of_its_artifact(world: Any
         "esg": False, "sentiment": False, "macro": [], "series": [], "bars": False, "own_book": True
     }  # fmt: skip
     _, details = await get(world, f"{MODELS}/learned")
-    shown = answer(quantd(tmp_path, "models", "info", "models/first", "--json"))
+    shown = answer(quantd(tmp_path, "models", "list", "models/first", "--json"))
     assert details["artifacts"][0]["manifest"] == shown
     assert details["artifacts"][0]["record"] == shown["results"]
     assert details["artifacts"][0]["card"] == "# a card\n"

@@ -99,7 +99,7 @@ async def test_the_evaluation_of_a_model_is_that_of_its_artifact(tmp_path: Path)
     async with standing_at_the_end(tmp_path, LEARNED) as world:
         _, evaluations = await get(world, "/api/v1/policies")
         _, about = await get(world, "/api/v1")
-    info = answer(quantd(ROOT, "models", "info", "models/shipped/scorer", "--json"))
+    info = answer(quantd(ROOT, "models", "list", "models/shipped/scorer", "--json"))
     (row,) = evaluations["policies"]
     test = info["results"]["test"]["policy"]
     assert (row["agent"], row["model"], row["digest"]) == ("even", info["name"], info["digest"])

@@ -32,7 +32,7 @@ from tests.support.checkout import ROOT
 @pytest.mark.parametrize("name", ["ppo simplex", "sac box", "ppo lstm", "dqn dueling noisy"])
 def test_half_precision_is_smaller_and_agrees(name: str, tmp_path: Path) -> None:
     parent = written(tmp_path / "a", name)
-    copy = quantize(tmp_path / "a", tmp_path / "b", "float16", "quantd models quantize")
+    copy = quantize(tmp_path / "a", tmp_path / "b", "float16", "quantd models compress")
     agreement = copy.agreement
     assert agreement is not None
     assert (copy.parent, copy.precision, copy.name) == (parent.digest, "float16", "b")
@@ -55,7 +55,7 @@ def test_half_precision_is_smaller_and_agrees(name: str, tmp_path: Path) -> None
 @pytest.mark.requirement("R-104")
 def test_eight_bits_agree_and_are_refused_with_the_figure_where_they_do_not(tmp_path: Path) -> None:
     written(tmp_path / "a", "ppo lstm")
-    copy = quantize(tmp_path / "a", tmp_path / "b", "int8", "quantd models quantize")
+    copy = quantize(tmp_path / "a", tmp_path / "b", "int8", "quantd models compress")
     assert copy.agreement is not None
     assert 0.0 < copy.agreement.largest_difference <= 5e-3
     assert b"MatMulInteger" in (tmp_path / "b" / "policy.onnx").read_bytes()
@@ -64,7 +64,7 @@ def test_eight_bits_agree_and_are_refused_with_the_figure_where_they_do_not(tmp_
     with pytest.raises(
         TooDifferent, match=r"in int8 a weight differs by 0\.\d+ .* 0\.005 is allowed, .* nothing was written"
     ):
-        quantize(tmp_path / "c", tmp_path / "d", "int8", "quantd models quantize")
+        quantize(tmp_path / "c", tmp_path / "d", "int8", "quantd models compress")
     assert not (tmp_path / "d").exists()
 
 
@@ -84,7 +84,7 @@ def test_a_copy_with_127_levels_is_refused_with_the_remedy(tmp_path: Path, monke
     )
     refused = (
         r"b/policy\.onnx: .*\.rounded has weights up to 127 in eight bits, .* cut on processors without VNNI .* "
-        r"quantd models quantize PARENT --int8 --out FOLDER; it is not loaded"
+        r"quantd models compress PARENT --int8 --out FOLDER; it is not loaded"
     )
     with pytest.raises(ArtifactError, match=refused):
         load_agent(tmp_path / "b", {})
@@ -110,7 +110,7 @@ def test_a_pupil_answers_much_as_its_teacher_on_sessions_it_was_not_taught(name:
     teacher = written(tmp_path / "a", name, universe=universe, spec=spec)
     messages: list[str] = []
     plan = DistilPlan(hidden=(12,), batch=8, steps=60, epochs=150)
-    pupil = distil(tmp_path / "a", tmp_path / "b", BARS, ACTIONS, plan, "quantd models distil", messages.append)
+    pupil = distil(tmp_path / "a", tmp_path / "b", BARS, ACTIONS, plan, "a test", messages.append)
     agreement = pupil.agreement
     assert agreement is not None
     assert (pupil.parent, pupil.algorithm, pupil.network.hidden) == (teacher.digest, "cloning", (12,))
@@ -123,7 +123,7 @@ def test_a_pupil_answers_much_as_its_teacher_on_sessions_it_was_not_taught(name:
     ).agreement
     assert short_agreement is not None
     assert agreement.mean_difference < 0.6 * short_agreement.mean_difference
-    again = distil(tmp_path / "a", tmp_path / "c", BARS, ACTIONS, plan, "quantd models distil", messages.append)
+    again = distil(tmp_path / "a", tmp_path / "c", BARS, ACTIONS, plan, "a test", messages.append)
     assert again.files["policy.onnx"] == pupil.files["policy.onnx"], "the same seed teaches the same"
     assert load_agent(tmp_path / "b", {}).digest == pupil.digest
 

@@ -41,6 +41,8 @@ Symbols = Annotated[str, symbols_option()]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1)]
 BARS_FILE: Final = Path("data/us_daily.parquet")
 ACTIONS_FILE: Final = "data/us_actions.csv"
+FOREST_SYMBOLS: Final = ("AAPL", "BAC", "IWM", "QQQ", "SPY")
+"""The symbols of a forest without --symbols."""
 
 
 def symbols_in(text: str | None) -> list[str]:

@@ -73,7 +73,7 @@ def plan_of(
         "data.actions": actions,
         "data.symbols": None if symbols is None else symbols_in(symbols),
     }
-    changes = {**dict(map(_setting, sets or ())), **given(market)}
+    changes = {**dict(map(setting, sets or ())), **given(market)}
     path = None if file is None else find(file)
     text = "" if path is None else path.read_text(encoding="utf-8")
     head: dict[str, object] = {"agent": agent or "ppo", **({"profile": profile} if profile else {})}
@@ -81,8 +81,8 @@ def plan_of(
     if bars is not None and files:
         if find(bars).is_file():
             probed(find(bars))
-        table = laid(bar_settings := usual(bars, table), table)
-        changes |= bar_settings
+        table = laid(barsettings := usual(bars, table), table)
+        changes |= barsettings
     if mistakes := "\n".join(mistakes_in(table, probed if files else None)):
         raise PlanError(mistakes if path is None else located(text, str(path), mistakes))
     from quantd.training.plans.plan import default, parsed, replaced
@@ -95,7 +95,7 @@ def given(changes: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in changes.items() if value is not None}
 
 
-def _setting(text: str) -> tuple[str, object]:
+def setting(text: str) -> tuple[str, object]:
     """(key, value) of the text KEY=VALUE; a value that is no TOML is plain text. Raises Failure without a key."""
     key, equals, value = text.partition("=")
     if not equals or not key:

@@ -1,22 +1,31 @@
-"""Train a policy and write it as an artifact with its model card. Ctrl-C stops in order; --resume continues."""
+"""Train a policy or a forest and write it as an artifact with its card, or train an artifact again on newer data."""
 
+import itertools
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, fields
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
+import msgspec
 import typer
 
 from quantd.bundled import find, placed
-from quantd.daemon.cli.command import Command, RayAddress, with_options
+from quantd.daemon.cli.command import Command, Json, RayAddress, day, with_options
 from quantd.daemon.cli.failures import Failure, needs, note
-from quantd.daemon.cli.output import Bar, progress, say
-from quantd.trading.exit_codes import USAGE
+from quantd.daemon.cli.output import Bar, print_json, progress, say
+from quantd.trading.exit_codes import CONFIG, USAGE
 from quantd.training.cli.learn import plan_options
-from quantd.training.cli.learn.artifact_files import symbols_in
+from quantd.training.cli.learn.artifact_files import (
+    ACTIONS_FILE,
+    BARS_FILE,
+    FOREST_SYMBOLS,
+    failing,
+    market_files,
+    symbols_in,
+)
 from quantd.training.cli.learn.plan_options import given, plan_of, signals
 from quantd.training.learners import names
 from quantd.training.learners.record import learners
@@ -29,6 +38,9 @@ if TYPE_CHECKING:
 
 
 AGENTS: Final = (*names(), "scorer")
+
+OPTION: Final = {"sets": "--set", "rules": "--rule", "as_json": "--json", "plan": "ARTIFACT"}
+"""Field of the options -> its option, where their names differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +84,30 @@ class TrainingOptions:
     on: plan_options.On = "local"
     workers: plan_options.Workers = 1
     address: RayAddress = ""
+    forest: Annotated[
+        Literal["risk", "correlation", "allocation"] | None,
+        typer.Option(help="Train the random forest that predicts this; --set horizon=21, stride, folds, first, last.."),
+    ] = None
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train an artifact or plan on newer data, as a version in --out.")
+    ] = False
+    until: Annotated[
+        date | None,
+        typer.Option(parser=day, metavar="DATE", help="With --retrain: last day read; the end of the bars."),
+    ] = None
+    against: Annotated[
+        Path | None, typer.Option(help="With --retrain: the artifact in use.", show_default="the folder's version")
+    ] = None
+    expanding: Annotated[
+        bool, typer.Option("--expanding", help="With --retrain: keep the start of the training part.")
+    ] = False
+    rules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rule", metavar="KEY=VALUE", help=r"With --retrain: a key of \[retrain], such as confidence=0.9."
+        ),
+    ] = None
+    as_json: Json = False
 
 
 def train(options: TrainingOptions) -> int:
@@ -81,6 +117,12 @@ def train(options: TrainingOptions) -> int:
     needs("training", "torch", "onnx", "safetensors")
     from quantd.training.cli.learn import agent_lines  # not for the help: it reads configurations
 
+    if options.retrain:
+        return _retrain(options)
+    if options.until or options.against or options.expanding or options.rules:
+        raise Failure("--until, --against, --expanding and --rule belong to --retrain; add it", USAGE)
+    if options.forest is not None:
+        return _forest(options)
     place = None if options.into is None or options.show else agent_lines.place_in(options.into)
     if options.agent == "scorer":
         return _scorer(options)
@@ -119,7 +161,7 @@ def train(options: TrainingOptions) -> int:
             looked=options.looks, track=_track(options.tracker, name),
             executor=None if in_this_process else executor(options.on, options.workers, options.address),
         )  # fmt: skip
-    sys.stdout.write((out / "card.md").read_text())
+    _print_artifact(out, as_json=options.as_json)
     note(f"wrote {out}; records and checkpoints are in {folder}")
     _print_next_steps(plan, out, place)
     return 0
@@ -183,17 +225,7 @@ def _scorer(options: TrainingOptions) -> int:
     from quantd.daemon.cli.setup.bar_files import probed
     from quantd.training.runs import scorer_run
 
-    unsupported = (
-        options.plan, options.into, options.profile or None, options.steps, options.episodes, options.seed,
-        options.envs, options.learning_rate, options.device, options.tracker,
-    )  # fmt: skip
-    if options.out is None:
-        raise Failure("--agent scorer needs --out, the folder of the artifact", USAGE)
-    if options.resume or options.sets or any(option is not None for option in unsupported):
-        text = (
-            "--agent scorer takes only --out, --bars, --actions, --symbols, --seeds, --iterations: remove other options"
-        )
-        raise Failure(text, USAGE)
+    out = _out_of(options, "--agent scorer", "agent", "bars", "actions", "symbols", "seeds", "iterations")
     if options.bars is not None:
         probed(find(options.bars))  # raises Failure for a file that cannot be read
     values: dict[str, object] = {
@@ -202,7 +234,94 @@ def _scorer(options: TrainingOptions) -> int:
     }  # fmt: skip
     words = [word for option, value in given(values).items() for word in (option, str(value))]
     symbols = symbols_in(options.symbols)
-    return scorer_run.main(["--out", str(options.out), *words, *(["--symbols", *symbols] if symbols else [])])
+    return scorer_run.main(["--out", str(out), *words, *(["--symbols", *symbols] if symbols else [])])
+
+
+def _out_of(options: TrainingOptions, kind: str, *names: str) -> Path:
+    """Return the folder --out. Raises Failure without it, and for an option that is not one of these fields."""
+    if options.out is None:
+        raise Failure(f"{kind} needs --out, the folder of the artifact", USAGE)
+    for field in fields(options):
+        if field.name not in ("out", *names) and getattr(options, field.name) != field.default:
+            allowed = ", ".join(OPTION.get(name, f"--{name}") for name in ("out", *names) if f"--{name}" not in kind)
+            raise Failure(f"{kind} takes only {allowed}: remove other options", USAGE)
+    return options.out
+
+
+def _print_artifact(out: Path, *, as_json: bool) -> None:
+    """Print the model card of an artifact, or its manifest as JSON."""
+    if as_json:
+        print_json(msgspec.Raw((out / "manifest.json").read_bytes()))
+    else:
+        sys.stdout.write((out / "card.md").read_text())
+
+
+def _forest(options: TrainingOptions) -> int:
+    """Train a forest, test it walk-forward beside its plain estimate, and write it as an artifact."""
+    from quantd.models.artifacts.folder import kind_of
+    from quantd.models.artifacts.manifest import MANIFEST
+    from quantd.training.forests.fit import Plan
+    from quantd.training.plans.own_bars import beside
+    from quantd.training.retraining.recipes import ForestRecipe
+
+    out = _out_of(options, "--forest", "forest", "bars", "actions", "symbols", "seed", "sets", "as_json")
+    needs("training", "sklearn", "onnx", "polars")
+    assert options.forest is not None
+    bars = options.bars or BARS_FILE
+    given_actions = options.actions
+    if given_actions is None:
+        given_actions = ACTIONS_FILE if options.bars is None else beside(find(bars))
+    files = market_files(bars, given_actions)
+    if (out / MANIFEST).is_file() and kind_of(out) != "forest":
+        raise Failure(f"{out} holds another kind of artifact; write to a new folder (--out)", CONFIG)
+    changes = [*(options.sets or ()), *([] if options.seed is None else [f"seed={options.seed}"])]
+    with failing("train --forest"), progress(f"training {options.forest}", shown=not options.as_json) as advance:
+        recipe = ForestRecipe(tuple(symbols_in(options.symbols)) or FOREST_SYMBOLS, Plan(options.forest)).changed(
+            changes
+        )
+        steps, last = itertools.count(1), recipe.settings()["folds"] + 1
+        recipe.train(files[0], files[1] or Path(), out, _command(sys.argv), lambda line: advance(next(steps) / last))
+    _print_artifact(out, as_json=options.as_json)
+    return 0
+
+
+def _retrain(options: TrainingOptions) -> int:
+    """Train an artifact or a plan again on newer data as a new version, and test whether it may become a challenger."""
+    from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
+    from quantd.daemon.policies.loading import artifact_folder
+    from quantd.training.cli.learn.decision_output import print_decision
+    from quantd.training.retraining import refit
+    from quantd.training.retraining.recipes import rule_of
+
+    out = _out_of(
+        options, "--retrain", "retrain", "plan", "bars", "actions", "until", "against", "expanding", "sets", "rules",
+        "as_json",
+    )  # fmt: skip
+    needs("training", "sklearn")
+    if options.plan is None:
+        raise Failure("--retrain needs the artifact or the plan to train again: quantd train ARTIFACT --retrain", USAGE)
+    bars, actions = market_files(
+        options.bars or BARS_FILE, ACTIONS_FILE if options.actions is None else options.actions
+    )
+
+    def folder_of(artifact: Path) -> Path:
+        return artifact_folder(str(artifact), Path())
+
+    source = find(options.plan) if options.plan.suffix == ".toml" else folder_of(options.plan)
+    with failing("train --retrain"), progress(f"training {out.name} again", shown=not options.as_json) as advance:
+        request = refit.RetrainingRequest(
+            source, out, bars, actions or Path(), options.until,
+            against=None if options.against is None else folder_of(options.against),
+            expanding=options.expanding, changes=tuple(options.sets or ()), rule=rule_of(options.rules or ()),
+        )  # fmt: skip
+        steps = itertools.count(1)
+        # the number of lines depends on the plan: the bar approaches its end
+        decision = refit.retrain(request, lambda line: advance(1.0 - 0.98 ** next(steps)), require_sound_bars)
+    if options.as_json:
+        print_json({"folder": str(out / decision.version), **msgspec.to_builtins(decision)})
+    else:
+        print_decision(decision, out)
+    return 0
 
 
 def _counts(

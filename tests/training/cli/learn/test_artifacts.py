@@ -46,7 +46,7 @@ def test_a_list_says_what_there_is_and_what_would_not_be_traded(desk: Path) -> N
 
 @pytest.mark.requirement("R-099")
 def test_all_that_a_policy_was_made_of_is_printed(desk: Path) -> None:
-    text = models(desk, "info", "mine/one").stdout
+    text = models(desk, "list", "mine/one").stdout
     for word in (
         "algorithm: ppo",
         "momentum_5",
@@ -56,37 +56,38 @@ def test_all_that_a_policy_was_made_of_is_printed(desk: Path) -> None:
         "bars.parquet",
     ):
         assert word in text
-    assert answer(models(desk, "info", "mine/one", "--json"))["sight"]["book"] == ["weights", "cash"]
+    assert answer(models(desk, "list", "mine/one", "--json"))["sight"]["book"] == ["weights", "cash"]
     assert "a learned policy, whole" in models(desk, "verify", "mine/one").stdout
 
 
 def test_the_processor_of_a_training_is_printed_or_said_to_be_unknown(desk: Path) -> None:
     unknown = "processor of the training: not recorded"
-    assert all(unknown in models(desk, "info", name).stdout for name in ("ppo", "scorer", "forest_risk", "mine/one"))
+    assert all(unknown in models(desk, "list", name).stdout for name in ("ppo", "scorer", "forest_risk", "mine/one"))
     record = replace(TRAINING, processor="a processor, no VNNI; NumPy X86_V3")
     learner = learner_of("ppo simplex")
     write_artifact(desk / "new", replace(manifest_of(learner), training=record), learner, scaling_of(), b"# a card\n")
-    assert "processor of the training: a processor, no VNNI; NumPy X86_V3\n" in models(desk, "info", "new").stdout
-    assert answer(models(desk, "info", "new", "--json"))["training"]["processor"] == record.processor
+    assert "processor of the training: a processor, no VNNI; NumPy X86_V3\n" in models(desk, "list", "new").stdout
+    assert answer(models(desk, "list", "new", "--json"))["training"]["processor"] == record.processor
 
 
 @pytest.mark.requirement("R-104")
 def test_a_copy_reports_its_size_speed_and_agreement(desk: Path) -> None:
-    report = answer(models(desk, "quantize", "mine/one", "--out", "half", "--fp16", "--json"))
+    report = answer(models(desk, "compress", "mine/one", "--out", "half", "--fp16", "--json"))
     assert report["agreement"]["size_ratio"] < 0.9
     assert report["agreement"]["p99_us"] > 0.0
     assert answer(models(desk, "verify", "half", "--json"))["whole"]
-    again = models(desk, "quantize", "mine/one", "--out", "half", "--fp16")
+    again = models(desk, "compress", "mine/one", "--out", "half", "--fp16")
     assert (again.returncode, again.stderr) == (78, "half: there is something already; name a new folder (--out)\n")
-    assert models(desk, "quantize", "mine/one", "--out", "x").returncode == 2
-    wrong = models(desk, "quantize", "scorer", "--out", "x", "--int8")
+    assert models(desk, "compress", "mine/one", "--out", "x").returncode == 2
+    assert models(desk, "compress", "mine/one", "--out", "x", "--distil", "64,0").returncode == 2
+    wrong = models(desk, "compress", "scorer", "--out", "x", "--int8")
     assert wrong.returncode == 78
     assert "only policies of kind learned can be quantized or distilled" in wrong.stderr
 
 
 def test_eight_bits_that_answer_otherwise_fail_with_the_figure(desk: Path) -> None:
     written(desk / "sharp", "ppo box")
-    process = models(desk, "quantize", "sharp", "--out", "small", "--int8")
+    process = models(desk, "compress", "sharp", "--out", "small", "--int8")
     assert process.returncode == 1
     assert "0.005 is allowed" in process.stderr
     assert not (desk / "small").exists()
@@ -110,7 +111,8 @@ def test_the_daemon_trades_the_version_that_a_name_means_and_rolls_back(desk: Pa
 
 def test_with_trusted_keys_nothing_unsigned_starts(desk: Path) -> None:
     answer(models(desk, "use", "mine", "one", "--json"))
-    assert models(desk, "key", "--private", "desk.key", "--public", "desk.pem").returncode == 0
+    signed = models(desk, "sign", "mine/two", "--key", "desk.key", "--new-key", "desk.pem")
+    assert "desk.pem: public; name it in [models] trusted_keys" in signed.stdout
     write(desk, LEARNED + '[models]\ntrusted_keys = ["desk.pem"]\n')
     refused = quantd(desk, "backtest", "--json")
     assert refused.returncode == 78
@@ -127,14 +129,15 @@ def test_with_trusted_keys_nothing_unsigned_starts(desk: Path) -> None:
 
 
 @pytest.mark.long
-def test_an_ensemble_of_copies_trades_and_is_exported_whole(desk: Path) -> None:
+@pytest.mark.requirement("R-105")
+def test_an_ensemble_of_copies_trades_and_the_graph_of_a_member_is_copied(desk: Path) -> None:
     report = answer(models(desk, "combine", "both", "mine/one", "mine/two", "--by", "mean", "--json"))
     assert [m["share"] for m in report["members"]] == [0.5, 0.5]
-    answer(models(desk, "export", "both", "--out", "elsewhere/both", "--json"))
-    assert "an ensemble, whole" in models(desk, "verify", "elsewhere/both").stdout
-    write(desk, LEARNED.replace('"./mine"', '"elsewhere/both"'))
+    assert "an ensemble, whole" in models(desk, "verify", "both").stdout
+    write(desk, LEARNED.replace('"./mine"', '"./both"'))
     assert answer(quantd(desk, "backtest", "--json"))["fills"] > 0
-    answer(models(desk, "export", "mine/one", "--graph", "--out", "policy.onnx", "--json"))
+    assert "name a member" in models(desk, "compress", "both", "--onnx", "--out", "policy.onnx").stderr
+    answer(models(desk, "compress", "mine/one", "--onnx", "--out", "policy.onnx", "--json"))
     assert (desk / "policy.onnx").read_bytes() == (desk / "mine" / "one" / "policy.onnx").read_bytes()
 
 
