@@ -262,7 +262,7 @@ def test_the_first_hour_goes_from_own_symbols_to_a_watched_policy_and_the_notebo
         watch.send_signal(signal.SIGINT)
         assert watch.wait(20) == 130
     assert "looks only backwards: 10 cuts, 0 differences" in (tmp_path / "out.txt").read_text()
-    opened = installed("notebook", at=tmp_path)
+    opened = installed("init", "--notebook", "all", at=tmp_path)
     assert opened.returncode == 78
     assert len(list((tmp_path / "notebooks").glob("*.ipynb"))) == 5
     assert f"Install it: {installed.bin / 'python'} -m pip install jupyterlab" in opened.stderr

@@ -1,18 +1,22 @@
-"""Measure the time of each part of a decision on this machine, and the memory of a run."""
+"""Measure the time of each part of a decision, of trained policies, or of the API, and the memory of a run."""
 
 import resource
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+from msgspec import Struct
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, progress, say, table
-from quantd.server.cli.setup.bench_api import api
+from quantd.daemon.cli.places import place
+from quantd.server.cli.setup.bench_api import request_times
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
-from quantd.training.cli.learn.bench_inference import inference
+from quantd.training.cli.learn.bench_inference import decision_times
 
 if TYPE_CHECKING:
     from quantd.daemon.assembly.parts import Assembly
@@ -26,54 +30,98 @@ ALLOWED_MS: Final = {"asset update": 5.0, "risk": 50.0, "allocation": 100.0, "in
 - inference: an answer of a learned policy
 """
 
+ARTIFACT_MS: Final = 15.0
+"""Largest allowed p99 of a decision of an artifact, in ms."""
+
 RISK_EVERY: Final = 5
 """A risk report is timed at every 5th sample."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """Percentiles of `count` times of one part of a decision; `within` is True if the p99 is at most `allowed_ms`."""
+class Timed(Struct, frozen=True):
+    """Percentiles of `count` times of one part: the median (p50) and the 99th percentile (p99).
+
+    `per_s` is the number a second, one after another. `within` is True if the p99 is at most `allowed_ms`, and where
+    nothing is required (None).
+    """
 
     part: str
     count: int
     p50_ms: float
     p99_ms: float
-    allowed_ms: float
+    per_s: float
+    allowed_ms: float | None
     within: bool
 
 
-def portfolio(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> int:
-    """Time an asset update, a risk report, an allocation and an inference; exit code 1 when a p99 is too high."""
+def bench(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FOLDER...]", help="Artifacts, with --part inference; the shipped.")
+    ] = None,
+    part: Annotated[
+        Literal["portfolio", "inference", "api"],
+        typer.Option(help="The parts of a decision, trained policies, or reads of the API."),
+    ] = "portfolio",
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Observations in one call of a policy.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Processor threads of one call of a policy.")] = 1,
+    own: Annotated[
+        bool, typer.Option("--running", help=r"Read the running daemon, within its \[api] rate, not a new one.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Duration for each path of the API.")] = 3.0,
+    as_json: Json = False,
+) -> int:
+    peak_before, market_mib = peak_mib(), None
+    if part == "api":
+        times = request_times(place(config, state) if own else None, seconds)
+        rows = [timed(name, durations, None) for name, durations in times.items()]
+    elif part == "inference":
+        times = decision_times(folders or (), batch, threads)
+        # of a batch each decision has its share of the time
+        rows = [
+            timed(name, ns, ARTIFACT_MS * (batch if name.endswith(f" x {batch}") else 1)) for name, ns in times.items()
+        ]
+    else:
+        times = _portfolio_times(config, state, sets, shown=not as_json)
+        rows = [timed(name, times[name], allowed) for name, allowed in ALLOWED_MS.items() if times[name]]
+        market_mib = round(peak_mib() - peak_before, 1)
+    memory = {"peak_mib": round(peak_mib(), 1), "of_market_mib": market_mib}
+    if as_json:
+        print_json({"parts": rows, "memory": memory})
+        return DONE if all(row.within for row in rows) else CHECK_FAILED
+    columns = ("times", "p50 ms", "p99 ms", "a second", "allowed ms")
+    table(
+        ("part", *columns),
+        [
+            (
+                row.part, str(row.count), f"{row.p50_ms:.3f}", f"{row.p99_ms:.3f}", f"{row.per_s:,.0f}",
+                "" if row.allowed_ms is None else f"{row.allowed_ms:g}",
+            )
+            for row in rows
+        ],
+        columns,
+    )  # fmt: skip
+    if market_mib is not None:
+        say(f"memory: {memory['peak_mib']:.0f} MiB at most, {market_mib:.0f} MiB of it for this market")
+    return DONE if all(row.within for row in rows) else CHECK_FAILED
+
+
+def _portfolio_times(config: Path, state: Path | None, sets: list[str] | None, *, shown: bool) -> dict[str, list[int]]:
+    """Run the recorded market of a configuration, and return the times in ns of each part of a decision."""
     from quantd.daemon.assembly.parts import assemble
     from quantd.daemon.cli.configuration import read
 
     configuration = read(config, sets)
-    peak_before = peak_mib()
     assembly = assemble(configuration, cache=configuration.state_folder(state) / "cache")
-    with progress("bench", shown=not as_json) as advance:
+    with progress("bench", shown=shown) as advance:
         times = measure(assembly, advance)
-    rows = [timed(part, times[part]) for part in ALLOWED_MS if times[part]]
-    if not any(row.part == "allocation" for row in rows):
+    if not times["allocation"]:
         raise Failure(
             "no agent decided between the start and the end of the feed, so there is nothing to time; "
             "set an earlier [feed] start or a later [feed] end"
         )
-    memory = {"peak_mib": round(peak_mib(), 1), "of_market_mib": round(peak_mib() - peak_before, 1)}
-    if as_json:
-        size = {"symbols": assembly.universe.size, "agents": len(assembly.policies)}
-        print_json({**size, "parts": rows, "memory": memory})
-    else:
-        say(f"{assembly.universe.size} symbols, {len(assembly.policies)} agents, every bar of the feed")
-        table(
-            ("part", "times", "p50 ms", "p99 ms", "allowed ms"),
-            [
-                (row.part, str(row.count), f"{row.p50_ms:.3f}", f"{row.p99_ms:.3f}", f"{row.allowed_ms:g}")
-                for row in rows
-            ],
-            ("times", "p50 ms", "p99 ms", "allowed ms"),
-        )
-        say(f"memory: {memory['peak_mib']:.0f} MiB at most, {memory['of_market_mib']:.0f} MiB of it for this market")
-    return DONE if all(row.within for row in rows) else CHECK_FAILED
+    return times
 
 
 def peak_mib() -> float:
@@ -82,12 +130,13 @@ def peak_mib() -> float:
     return peak / 1024 / 1024 if sys.platform == "darwin" else peak / 1024
 
 
-def timed(part: str, times_ns: list[int]) -> Timed:
+def timed(part: str, times_ns: list[int], allowed_ms: float | None) -> Timed:
     """Return the percentiles of the times of one part of a decision; `times_ns` must not be empty."""
     import numpy as np
 
     p50, p99 = (float(ns) / 1e6 for ns in np.percentile(times_ns, (50, 99)))
-    return Timed(part, len(times_ns), p50, p99, ALLOWED_MS[part], p99 <= ALLOWED_MS[part])
+    per_s = 1e9 * len(times_ns) / sum(times_ns)
+    return Timed(part, len(times_ns), p50, p99, per_s, allowed_ms, allowed_ms is None or p99 <= allowed_ms)
 
 
 def measure(assembly: "Assembly", bar: Callable[[float], None]) -> dict[str, list[int]]:
@@ -137,4 +186,4 @@ def measure(assembly: "Assembly", bar: Callable[[float], None]) -> dict[str, lis
     return times
 
 
-COMMAND: Final = Command("Trade", 50, {"portfolio": portfolio, "inference": inference, "api": api})
+COMMAND: Final = Command("Trade", 50, bench)

@@ -1,4 +1,4 @@
-"""Write config.toml, for own symbols with --symbols; or with --policy a policy, tested at each save with --watch."""
+"""Write config.toml, with --symbols for own symbols; or a --policy, tested at each save; or open a --notebook."""
 
 import keyword
 import re
@@ -105,8 +105,17 @@ def init(
     ] = None,
     source: Annotated[str, typer.Option("--source", metavar="KIND", help="The vendor of the bars.")] = USUAL,
     url: Url = "",
+    notebook: Annotated[
+        str, typer.Option("--notebook", metavar="NAME", help="Copy this notebook, or all, and open it in Jupyter.")
+    ] = "",
     as_json: Json = False,
 ) -> int | None:
+    if notebook:
+        from quantd.research.cli.setup.notebook import open_notebooks
+
+        if policy is not None or watch or symbols or data or as_json:
+            raise Failure("--notebook takes only FOLDER: remove the other options", USAGE)
+        return open_notebooks(folder / "notebooks", notebook)
     if policy is not None and (symbols or data):
         raise Failure(
             "--policy cannot be combined with --symbols or --data: run `quantd init --symbols A,B` first, then "

@@ -1,4 +1,4 @@
-"""`quantd bench api`: requests a second and response times of a daemon that trades."""
+"""Response times of the API of a daemon that trades, for `quantd bench`."""
 
 import http.client
 import os
@@ -9,19 +9,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Annotated, Final
-
-import numpy as np
-import typer
+from typing import Final
 
 from quantd import bundled
-from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Json, State
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import print_json, say, table
-from quantd.daemon.cli.places import Place, place
+from quantd.daemon.cli.places import Place
 from quantd.server.cli.client import Daemon, reach, running
 from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER
 
@@ -36,48 +30,18 @@ SETS: Final = (
 """Keys of the started daemon: free ports, ten bars a second, and a rate of requests that is not reached."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """Response times of one path of the API.
+def request_times(home: Place | None, seconds: float) -> dict[str, list[int]]:
+    """Time reads of the running daemon of `home`, or of one on the shipped example in a temporary folder for None.
 
-    `per_s`, requests a second, is `count` over the summed time of the requests.
+    Returns the durations in ns by path, of about `seconds` per path.
     """
-
-    path: str
-    count: int
-    per_s: float
-    p50_ms: float
-    p99_ms: float
+    if home is not None:
+        return _measured(reach(home), seconds)
+    with _started() as daemon:
+        return _measured(daemon, seconds)
 
 
-def api(
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    own: Annotated[
-        bool, typer.Option("--running", help=r"Measure the running daemon, within its \[api] rate.")
-    ] = False,
-    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Duration for each path.")] = 3.0,
-    as_json: Json = False,
-) -> None:
-    """Time reads of the API of a daemon that trades: one on the shipped example in a temporary folder, or your own."""
-    if own:
-        rows = _measured(reach(place(config, state)), seconds)
-    else:
-        with _started() as daemon:
-            rows = _measured(daemon, seconds)
-    if as_json:
-        print_json({"paths": rows})
-        return
-    columns = ("responses", "per second", "p50 ms", "p99 ms")
-    say("one client, one request after another" + ("" if own else "; the daemon trades ten bars a second"))
-    table(
-        ("path", *columns),
-        [(row.path, str(row.count), f"{row.per_s:,.0f}", f"{row.p50_ms:.2f}", f"{row.p99_ms:.2f}") for row in rows],
-        columns,
-    )
-
-
-def _measured(daemon: Daemon, seconds: float) -> list[Answers]:
+def _measured(daemon: Daemon, seconds: float) -> dict[str, list[int]]:
     """Time requests for about `seconds` per path.
 
     The paths are requested in random order, so that other work of the daemon delays all of them equally.
@@ -94,11 +58,7 @@ def _measured(daemon: Daemon, seconds: float) -> list[Answers]:
         raise Failure(f"the daemon does not answer: {why or type(why).__name__}", TRY_LATER) from None
     finally:
         connection.close()
-    rows = []
-    for path, durations_ns in times.items():
-        p50, p99 = (float(ns) / 1e6 for ns in np.percentile(durations_ns, (50, 99)))
-        rows.append(Answers(path, len(durations_ns), len(durations_ns) / (sum(durations_ns) / 1e9), p50, p99))
-    return rows
+    return times
 
 
 def _duration_ns(connection: http.client.HTTPConnection, headers: dict[str, str], path: str, earlier_count: int) -> int:

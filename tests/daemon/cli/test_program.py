@@ -234,7 +234,7 @@ def test_a_run_loads_no_library_of_models_vendors_or_certificates(tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "name"),
     [
-        (("study", "costs"), "[broker]"), (("order", "buy"), "[manual]"), (("bench", "api"), "[api]"),
+        (("study", "costs"), "[broker]"), (("order", "buy"), "[manual]"), (("bench",), "[api]"),
         (("store", "compact"), "[store]"),
     ],
 )  # fmt: skip

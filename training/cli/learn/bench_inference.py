@@ -1,18 +1,13 @@
-"""`quantd bench inference`: the time of trained policies from an observation to weights, single and in batches."""
+"""The times of trained policies from an observation to weights, single and in batches, for `quantd bench`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Annotated, Final
-
-import typer
+from typing import TYPE_CHECKING
 
 from quantd import bundled
-from quantd.daemon.cli.command import Json
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import print_json, say, table
-from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE
+from quantd.trading.exit_codes import CONFIG
 from quantd.training.cli.learn.artifact_files import place_of
 
 if TYPE_CHECKING:
@@ -21,70 +16,27 @@ if TYPE_CHECKING:
     from quantd.models.artifacts.scorer_policy import ScorerArtifact
 
 
-ALLOWED_MS: Final = 15.0
-"""Largest 99th percentile of the time of a decision."""
+def decision_times(folders: Sequence[Path], batch: int, threads: int) -> dict[str, list[int]]:
+    """Time policies, all shipped ones without `folders`. Returns the durations in ns by what was timed.
 
-
-@dataclass(frozen=True, slots=True)
-class Inference:
-    """Times of one artifact, in microseconds; p50 is the median, p99 the 99th percentile.
-
-    `p50_us` and `p99_us` are of one call, from `batch` observations to weights. `whole_p50_us` and `whole_p99_us` are
-    of one decision from past returns, as the daemon makes it: features, then weights. `within` is True when both p99,
-    per decision, are at most ALLOWED_MS milliseconds.
+    Each policy has two entries: a call from `batch` observations to weights, and one decision from past returns as the
+    daemon makes it (features, then weights).
     """
-
-    artifact: str
-    symbols: int
-    batch: int
-    threads: int
-    p50_us: float
-    p99_us: float
-    decisions_per_s: float
-    whole_p50_us: float
-    whole_p99_us: float
-    within: bool
-
-
-def inference(
-    folders: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FOLDER...]", help="Artifacts; all shipped ones without it.")
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, max=4096, help="Observations in one call.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, max=64, help="Processor threads of one call.")] = 1,
-    as_json: Json = False,
-) -> int:
-    """Time trained policies from an observation to weights; exit code 1 when a p99 is above 15 ms."""
-    named_folders = folders or ()
-    places = [place_of(f) for f in named_folders] or [
-        p for p in sorted(bundled.SHIPPED.iterdir()) if (p / "manifest.json").is_file()
+    places = [place_of(folder) for folder in folders] or [
+        place for place in sorted(bundled.SHIPPED.iterdir()) if (place / "manifest.json").is_file()
     ]
-    rows = [row for place in places if (row := _timed(place, batch, threads, named=bool(named_folders))) is not None]
-    if as_json:
-        print_json({"allowed_ms": ALLOWED_MS, "artifacts": rows})
-    else:
-        columns = ("symbols", "p50 µs", "p99 µs", "decisions/s", "with features p50 µs", "p99 µs ")
-        say(f"batch {batch}, {threads} thread{'s' if threads > 1 else ''}; a decision may take {ALLOWED_MS:g} ms")
-        table(
-            ("artifact", *columns),
-            [
-                (
-                    r.artifact, str(r.symbols), f"{r.p50_us:.1f}", f"{r.p99_us:.1f}", f"{r.decisions_per_s:,.0f}",
-                    f"{r.whole_p50_us:.1f}", f"{r.whole_p99_us:.1f}",
-                )
-                for r in rows
-            ],
-            columns,
-        )  # fmt: skip
-    return DONE if all(row.within for row in rows) else CHECK_FAILED
+    times: dict[str, list[int]] = {}
+    for place in places:
+        times |= _timed(place, batch, threads, named=bool(folders))
+    return times
 
 
-def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference | None:
+def _timed(place: Path, batch: int, threads: int, *, named: bool) -> dict[str, list[int]]:
     """Time an artifact: decisions from a batch of observations, and one decision with its features.
 
     The calls take 16 random markets in turn.
 
-    An artifact that is no single policy raises Failure if the user named it (`named`), else gives None.
+    An artifact that is no single policy raises Failure if the user named it (`named`), else gives nothing.
     """
     import numpy as np
 
@@ -113,13 +65,8 @@ def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference |
     elif named:
         raise Failure(f"{place}: an ensemble or a forest is not timed; name the artifact of a single policy", CONFIG)
     else:
-        return None
-    p50, p99 = times_us(decide)
-    answer_p50, answer_p99 = times_us(answer)
-    within = max(p99 / batch, answer_p99) <= 1e3 * ALLOWED_MS
-    return Inference(
-        place.name, assets, batch, threads, p50, p99, round(batch / p50 * 1e6), answer_p50, answer_p99, within
-    )
+        return {}
+    return {f"{place.name} x {batch}": durations_ns(decide), f"{place.name} with features": durations_ns(answer)}
 
 
 def _scorer(
@@ -145,10 +92,8 @@ def _scorer(
     return decide, answer
 
 
-def times_us(call: Callable[[int], object]) -> tuple[float, float]:
-    """(Median, 99th percentile) of the duration of 2,000 calls, or of as many as fit into 3 s, in microseconds."""
-    import numpy as np
-
+def durations_ns(call: Callable[[int], object]) -> list[int]:
+    """Return the durations of 2,000 calls, or of as many as fit into 3 s, in ns."""
     for k in range(20):  # the first calls are slower, and are not counted
         call(k)
     durations: list[int] = []
@@ -159,5 +104,4 @@ def times_us(call: Callable[[int], object]) -> tuple[float, float]:
         durations.append(perf_counter_ns() - began)
         if began > stop:
             break
-    p50, p99 = np.percentile(durations, (50, 99)) / 1e3
-    return round(float(p50), 2), round(float(p99), 2)
+    return durations

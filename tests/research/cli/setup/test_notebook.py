@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quantd.extras import absent, package_command
-from tests.support.command_line import ROOT, answer, environment, quantd
+from tests.support.command_line import ROOT, environment, quantd
 
 FIVE = {path.name for path in (ROOT / "examples/notebooks").glob("*.ipynb")}
 WITHOUT = pytest.mark.skipif(not absent(["jupyterlab", "notebook"]), reason="Jupyter is installed")
@@ -17,36 +17,28 @@ WITHOUT = pytest.mark.skipif(not absent(["jupyterlab", "notebook"]), reason="Jup
 
 @WITHOUT
 def test_without_jupyter_the_copies_are_there_and_the_command_that_installs_it_is_printed(tmp_path: Path) -> None:
-    done = quantd(tmp_path, "notebook")
+    done = quantd(tmp_path, "init", "--notebook", "all")
     assert done.returncode == 78
     assert {path.name for path in (tmp_path / "notebooks").iterdir()} == FIVE
     assert len(FIVE) == 5
     assert f"Install it: {package_command('jupyterlab')}\n" in done.stderr
-    assert done.stderr.rstrip().endswith("Next: quantd notebook opens notebooks")
+    assert done.stderr.rstrip().endswith("Next: quantd init --notebook all opens notebooks")
 
 
 @WITHOUT
 def test_one_notebook_is_copied_and_an_edited_copy_stays(tmp_path: Path) -> None:
-    assert quantd(tmp_path, "notebook", "factor", "--folder", "mine").returncode == 78
-    (tmp_path / "mine/factor.ipynb").write_text("edited")
-    done = quantd(tmp_path, "notebook", "factor.ipynb", "--folder", "mine")
-    assert "mine/factor.ipynb is there, and stays as it is" in done.stdout
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["factor.ipynb"]
-    assert (tmp_path / "mine/factor.ipynb").read_text() == "edited"
+    assert quantd(tmp_path, "init", "mine", "--notebook", "factor").returncode == 78
+    (tmp_path / "mine/notebooks/factor.ipynb").write_text("edited")
+    done = quantd(tmp_path, "init", "mine", "--notebook", "factor.ipynb")
+    assert "mine/notebooks/factor.ipynb is there, and stays as it is" in done.stdout
+    assert [path.name for path in (tmp_path / "mine/notebooks").iterdir()] == ["factor.ipynb"]
+    assert (tmp_path / "mine/notebooks/factor.ipynb").read_text() == "edited"
 
 
 def test_an_unknown_name_has_its_neighbour_and_copies_nothing(tmp_path: Path) -> None:
-    done = quantd(tmp_path, "notebook", "factors")
+    done = quantd(tmp_path, "init", "--notebook", "factors")
     assert done.returncode == 2
     assert "Did you mean factor?" in done.stderr
-    assert not (tmp_path / "notebooks").exists()
-
-
-def test_the_list_has_the_heading_of_each(tmp_path: Path) -> None:
-    listed = answer(quantd(tmp_path, "notebook", "--json"))
-    assert {f"{row['name']}.ipynb" for row in listed} == FIVE
-    assert all(row["title"] and "#" not in row["title"] for row in listed)
-    assert listed[0]["title"] in quantd(tmp_path, "notebook", "--list").stdout
     assert not (tmp_path / "notebooks").exists()
 
 
@@ -62,7 +54,7 @@ def test_jupyter_is_started_by_this_python_with_the_notebook(tmp_path: Path) -> 
     )
     given = environment()
     given["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{given['PYTHONPATH']}"
-    command = [sys.executable, "-m", "quantd.daemon.cli", "notebook", "factor"]
+    command = [sys.executable, "-m", "quantd.daemon.cli", "init", "--notebook", "factor"]
     done = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, text=True, timeout=60)
     assert done.returncode == 3, done.stderr
     assert json.loads((tmp_path / "started.json").read_text()) == [sys.executable, "notebooks/factor.ipynb"]

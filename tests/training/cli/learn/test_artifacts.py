@@ -143,10 +143,10 @@ def test_an_ensemble_of_copies_trades_and_the_graph_of_a_member_is_copied(desk: 
 
 @pytest.mark.requirement("R-107", "R-108")
 def test_inference_is_timed_one_by_one_and_many_at_once(desk: Path) -> None:
-    process = quantd(desk, "bench", "inference", "mine/one", "scorer", "--batch", "8", "--threads", "2", "--json")
-    report = json.loads(process.stdout)
-    assert process.returncode == (0 if all(row["within"] for row in report["artifacts"]) else 1)
-    for row in report["artifacts"]:
-        assert (row["batch"], row["threads"]) == (8, 2)
-        assert 0.0 < row["p50_us"] <= row["p99_us"]
-        assert row["whole_p50_us"] > 0.0
+    process = quantd(desk, "bench", "mine/one", "scorer", "--part=inference", "--batch=8", "--threads=2", "--json")
+    rows = json.loads(process.stdout)["parts"]
+    assert process.returncode == (0 if all(row["within"] for row in rows) else 1)
+    assert [(row["part"], row["allowed_ms"]) for row in rows] == [
+        ("one x 8", 120.0), ("one with features", 15.0), ("scorer x 8", 120.0), ("scorer with features", 15.0)
+    ]  # fmt: skip
+    assert all(0.0 < row["p50_ms"] <= row["p99_ms"] for row in rows)
