@@ -12,7 +12,6 @@ from quantd.research.metrics.catalogue import METRICS
 from quantd.research.reports.report_contents import CostRow
 from quantd.research.verdict import Figures
 from tests.support.book_histories import CONFIG, Weights, assembly_of, history_of, idle, real_history, three_trades
-from tests.support.checkout import ROOT
 
 
 def tables(contributions):
@@ -70,46 +69,6 @@ def test_three_trades_by_hand() -> None:
     assert trend.cost == pytest.approx(10 + 2 + 2)  # slippage and two fees
     assert value.cost == pytest.approx(4 + 1 + 0.5)  # slippage, a fee and the borrow fee
     assert trend.crossed == 0.0
-
-
-def table_of(heading: str) -> list[list[str]]:
-    """The rows of the first table of the page that has this heading."""
-    page = (ROOT / "docs" / "research" / "attribution.md").read_text(encoding="utf-8")
-    rows = page.partition(f"\n{heading}\n")[2].partition("\n\n")[0].splitlines()[1:]
-    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-
-
-def test_the_page_has_the_money_of_three_trades() -> None:
-    names = ["holding", "timing", "slippage", "commission", "borrow", "dividend", "interest"]
-    rows = table_of(f"| interval | symbol | {' | '.join(names)} | sum |")
-    profits = profit(three_trades()).summed("interval", "symbol", "kind")
-    kinds, shown = [KINDS.index(name) for name in names], np.zeros_like(profits)
-    for interval, symbol, *amounts, total in rows:
-        place = int(interval) - 1, ("AAA", "BBB", "cash").index(symbol)
-        shown[place][kinds] = list(map(float, amounts))
-        assert float(total) == pytest.approx(profits[place].sum(), abs=1e-9)
-    np.testing.assert_allclose(shown, profits, atol=1e-9)
-
-
-def test_the_page_has_the_contributions_of_three_trades() -> None:
-    contributions = breakdown(three_trades())
-    expected = {
-        **{("asset", name): part for name, part in contributions.by_asset.items()},
-        **{("agent", name): part for name, part in contributions.by_agent.items()},
-        **{("kind", name): part for name, part in contributions.by_kind.items() if name != "other"},
-        ("decision", ""): contributions.decision,
-        ("execution", ""): contributions.execution,
-    }
-    shown = {(by, part): float(bp) for by, part, bp in table_of("| by | part | bp |")}
-    assert shown == {key: pytest.approx(1e4 * part, abs=0.0051) for key, part in expected.items()}
-    assert round(1e4 * contributions.total, 2) == 136.22
-
-
-def test_permuted_columns_change_no_entry() -> None:
-    history, _ = real_history()
-    one, other = breakdown(history), breakdown(history.reordered(("SPY", "IWM", "AAPL", "QQQ", "BAC")))
-    for name, table in tables(one).items():
-        assert tables(other)[name] == pytest.approx(table, abs=1e-12), name
 
 
 @pytest.mark.long

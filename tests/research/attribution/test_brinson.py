@@ -86,12 +86,6 @@ def test_effects_of_many_periods_add_up_to_the_active_return(seed, form, periods
     assert attribution.active == attribution.portfolio - attribution.benchmark
 
 
-def test_the_two_forms_have_the_same_totals_and_other_sectors() -> None:
-    one, other = brinson(*BACON), brinson(*BACON, form="hood_beebower")
-    assert one.allocation == pytest.approx(other.allocation, abs=1e-12)
-    assert rows(one)["Japanese equities"] != rows(other)["Japanese equities"]
-
-
 def test_sectors_are_matched_by_name() -> None:
     portfolio, benchmark = BACON
     turned = benchmark.ordered(("US equities", "UK equities", "Japanese equities"))
@@ -163,14 +157,6 @@ def test_a_real_run_against_equal_weight_adds_up(form) -> None:
     )
     for name, effects in rows(attribution).items():
         assert rows(again)[name] == pytest.approx(effects, abs=1e-12)
-
-
-def test_the_benchmark_against_itself_has_no_effects() -> None:
-    history, _ = real_history()
-    benchmark = benchmark_sectors(history, history.row_of({"SPY": 0.6, "AAPL": 0.3}))
-    attribution = brinson(benchmark, benchmark)
-    assert attribution.active == 0.0
-    assert max(abs(part) for effects in rows(attribution).values() for part in effects) < 1e-15
 
 
 def test_an_idle_book_and_an_empty_period_are_cash() -> None:

@@ -28,14 +28,6 @@ def test_two_periods_by_hand() -> None:
     assert factors.dot([0.1, 0.2]) == pytest.approx(0.32, rel=1e-12)
 
 
-def test_two_active_periods_by_hand() -> None:
-    # portfolio +10 % and +20 %, benchmark +5 % and +20 %: R = 0.32, B = 1.05 x 1.2 - 1 = 0.26
-    factors = active_link_factors(np.array([0.1, 0.2]), np.array([0.05, 0.2]))
-    slope = (log(1.32) - log(1.26)) / 0.06
-    assert factors.tolist() == pytest.approx([(log(1.1) - log(1.05)) / 0.05 / slope, 1.0 / 1.2 / slope], rel=1e-12)
-    assert factors.dot([0.05, 0.0]) == pytest.approx(0.06, rel=1e-12)
-
-
 @pytest.mark.long
 @given(PAIRS)
 def test_factors_times_returns_add_up(pairs) -> None:

@@ -1,7 +1,6 @@
 """Each reason for doubt is planted once, and the first line of the result has it; clean runs have none."""
 
 import datetime as dt
-import re
 from pathlib import Path
 
 import numpy as np
@@ -257,11 +256,6 @@ def test_an_instrument_whose_bars_are_too_old_for_orders_is_named() -> None:
     )
 
 
-def test_each_kind_of_doubt_is_planted_in_this_file() -> None:
-    text = Path(__file__).read_text()
-    assert [kind.kind for kind in KINDS if not re.search(rf'"{kind.kind}[":]', text)] == []
-
-
 @pytest.mark.long
 def test_prices_called_adjusted_whose_dividends_are_absent(folder) -> None:
     bars = market(count=600)
@@ -352,9 +346,3 @@ def test_the_rate_that_is_charged_while_cash_earns_none_ends_the_first_line() ->
     paid = quantd.backtest(lambda view: [0.05, 0.0], bars=market(), settings={"account.cash_rate": 0.02})
     assert paid.verdict.doubts == ()
     assert quantd.backtest(lambda view: [0.6, 0.0], bars=market()).verdict.doubts == ()
-
-
-def test_the_page_of_doubts_has_a_row_for_each_kind() -> None:
-    text = (ROOT / "docs" / "research" / "doubts.md").read_text()
-    rows = [line for line in text.splitlines() if line.startswith("| `")]
-    assert rows == [f"| `{kind.kind}` | {kind.weight} | {kind.looks_for} |" for kind in KINDS]

@@ -2,14 +2,12 @@
 
 import math
 
-import empyrical
 import numpy as np
 import pytest
-import quantstats.stats as qs
 
 from quantd.research.metrics import benchmark_measures
 from quantd.research.metrics.catalogue import measure, metrics_in
-from tests.support.metric_references import World, largest_differences, random_record, record_of, value_of, worlds
+from tests.support.metric_references import largest_differences, random_record, record_of
 
 
 @pytest.mark.long
@@ -37,29 +35,6 @@ def test_measures_by_hand() -> None:
     assert figures["tracking_error"] == pytest.approx(math.sqrt(0.02 / 3 * 252), rel=1e-12)
     assert (figures["up_capture"], figures["down_capture"]) == pytest.approx((1.5, 1.5), rel=1e-12)
     assert figures["capture_ratio"] == pytest.approx(1.0, rel=1e-12)
-
-
-@pytest.mark.parametrize("world", worlds(), ids=str)
-def test_the_alpha_of_empyrical_is_compounded_and_jensens_is_not(world: World) -> None:
-    compounded = empyrical.alpha_aligned(world.e.to_numpy(), world.x.to_numpy(), annualization=world.p)
-    converted = ((1.0 + compounded) ** (1.0 / world.p) - 1.0) * world.p
-    assert value_of(world.record, "alpha") == pytest.approx(converted, rel=1e-9, abs=1e-12)
-
-
-@pytest.mark.parametrize("world", worlds(), ids=str)
-def test_the_treynor_ratio_of_quantstats_takes_the_total_return(world: World) -> None:
-    converted = float(qs.treynor_ratio(world.e, world.x)) * world.e.mean() * world.p / float(qs.comp(world.e))
-    assert value_of(world.record, "treynor") == pytest.approx(converted, rel=1e-9)
-
-
-def test_the_capture_of_empyrical_compounds_to_a_year() -> None:
-    world = World(random_record(16, 250))
-    up = world.b > 0.0
-    years = up.sum() / 252.0
-    growth, other = ((1.0 + series[up]).prod() ** (1.0 / years) - 1.0 for series in (world.r, world.b))
-    assert float(empyrical.up_capture(world.r, world.b)) == pytest.approx(growth / other, rel=1e-9)
-    means = world.r[up].mean() / world.b[up].mean()
-    assert value_of(world.record, "up_capture") == pytest.approx(means, rel=1e-9)
 
 
 def test_an_account_equal_to_its_benchmark_is_its_benchmark() -> None:

@@ -39,7 +39,6 @@ from tests.support.metric_references import (
     record_of,
     table,
     trip,
-    with_table,
     worlds,
 )
 
@@ -265,13 +264,6 @@ def test_names_choose_metrics_and_an_unknown_name_is_an_error() -> None:
         measure(random_record(41, 300), ["sharp"])
 
 
-def test_measuring_a_record_does_not_change_it() -> None:
-    record = random_record(41, 300)
-    before = [series.copy() for series in (record.equity, record.returns, record.drawdowns)]
-    assert measure(record) == measure(record)
-    assert all((a == b).all() for a, b in zip(before, (record.equity, record.returns, record.drawdowns), strict=True))
-
-
 def documented() -> list[str]:
     """The rows of the catalogue: seven cells. Other tables of the page have fewer."""
     lines = PAGE.read_text(encoding="utf-8").splitlines()
@@ -287,20 +279,6 @@ def test_the_page_lists_the_catalogue_as_it_is() -> None:
     assert all(f"| `{name}` |" in text for name in NAMES)
     assert SYMBOLS in text
     assert f"{len(METRICS)} metrics" in text, remedy
-
-
-def test_the_written_page_keeps_the_differences_that_still_hold_and_has_a_row_for_a_new_metric() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    measured = dict.fromkeys(NAMES, 0.0)
-    assert with_table(page, measured) == page
-    row = next(line for line in documented() if line.startswith("| `calmar` |"))
-    without = page.replace(f"{row}\n", "").replace(f"{len(METRICS)} metrics", "1 metrics")
-    again = with_table(without, measured | {"calmar": 2e-15, "sharpe": 0.5})
-    assert f"{row}\n" in again
-    sharpe = next(line for line in again.splitlines() if line.startswith("| `sharpe` |"))
-    assert sharpe.endswith("| 5e-01 |")
-    assert len(again.splitlines()) == len(page.splitlines())
-    assert f"The catalogue has {len(METRICS)} metrics." in again
 
 
 @pytest.mark.long

@@ -3,13 +3,11 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
-import quantstats.stats as qs
 
 from quantd.research.metrics import drawdown_measures
 from quantd.research.metrics.catalogue import measure, metrics_in
-from tests.support.metric_references import World, largest_differences, record_of, value_of, worlds
+from tests.support.metric_references import largest_differences, record_of
 
 
 @pytest.mark.requirement("R-239")
@@ -56,19 +54,3 @@ def test_rounding_of_deposits_is_no_drawdown() -> None:
     assert 0.0 < record.drawdowns.max() < 1e-12
     figures = measure(record)
     assert (figures["longest_drawdown"], figures["time_under_water"], figures["recovery"]) == (0.0, 0.0, None)
-
-
-@pytest.mark.parametrize("world", worlds()[:4], ids=str)
-def test_the_performance_index_of_quantstats_takes_the_total_return_and_another_divisor(world: World) -> None:
-    total, count = float(qs.comp(world.r)), len(world.r)
-    converted = float(qs.ulcer_performance_index(world.r)) * world.growth / total * math.sqrt(count / (count - 1))
-    assert value_of(world.record, "martin_ratio") == pytest.approx(converted, rel=1e-9)
-
-
-def test_the_length_of_quantstats_is_in_calendar_days_and_ours_in_samples() -> None:
-    # one episode from Tuesday to the next Monday: five samples below the high, seven days
-    days = pd.bdate_range("2024-01-01", periods=8)
-    world = World(record_of([100.0, 90.0, 91.0, 92.0, 93.0, 94.0, 101.0, 102.0], days=days))
-    with_start = pd.concat([pd.Series([0.0], days[:1]), world.d])
-    assert qs.drawdown_details(with_start)["days"].tolist() == [7]
-    assert value_of(world.record, "longest_drawdown") == 5.0

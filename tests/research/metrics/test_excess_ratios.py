@@ -2,17 +2,15 @@
 
 import math
 
-import empyrical
 import numpy as np
 import pytest
-import quantstats.stats as qs
 from scipy import stats
 
 from quantd.research.metrics import excess_ratios
 from quantd.research.metrics.catalogue import measure, metrics_in
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.trading import statistics
-from tests.support.metric_references import World, largest_differences, random_record, record_of, value_of, worlds
+from tests.support.metric_references import World, largest_differences, record_of, value_of, worlds
 
 
 @pytest.mark.requirement("R-238")
@@ -56,46 +54,6 @@ def test_positive_serial_correlation_lowers_the_annual_ratio() -> None:
     by_hand = twice.returns.mean() / twice.returns.std(ddof=1) * 2.0
     by_hand /= math.sqrt(2.0 + 2.0 * value_of(twice, "serial_correlation"))
     assert value_of(twice, "serial_sharpe") == pytest.approx(by_hand, rel=1e-12)
-
-
-@pytest.mark.parametrize("world", worlds()[:4], ids=str)
-def test_a_risk_free_rate_of_empyrical_and_quantstats_is_compounded_here_it_is_divided(world: World) -> None:
-    """quantstats turns an annual rate into (1 + rate)^(1 / p) - 1 a sample; the one definition here divides by p."""
-    simple, compound = world.rate / world.p, 1.02 ** (1.0 / world.p) - 1.0
-    shift = (simple - compound) / world.r.std(ddof=1) * math.sqrt(world.p)
-    other = float(qs.sharpe(world.r, rf=0.02, periods=int(world.p)))
-    assert value_of(world.record, "sharpe") == pytest.approx(other - shift, rel=1e-9)
-    of_empyrical = empyrical.sharpe_ratio(world.r, simple, annualization=world.p)
-    assert value_of(world.record, "sharpe") == pytest.approx(float(of_empyrical), rel=1e-9)
-
-
-@pytest.mark.parametrize("world", worlds()[:4], ids=str)
-def test_the_omega_of_empyrical_takes_a_rate_for_each_sample_and_compounds_a_required_return(world: World) -> None:
-    required = (1.0 + world.rate / world.p) ** world.p - 1.0
-    for other in (
-        empyrical.omega_ratio(world.r, risk_free=world.rate / world.p),
-        empyrical.omega_ratio(world.r, required_return=required, annualization=world.p),
-        qs.omega(world.r, required_return=required, periods=int(world.p)),
-    ):
-        assert value_of(world.record, "omega") == pytest.approx(float(other), rel=1e-9)
-
-
-def test_the_probability_of_quantstats_takes_moments_corrected_for_bias() -> None:
-    world = World(random_record(14, 80, risk_free_annual=0.0))
-    s, skew, kurtosis = world.sample_sharpe, qs.skew(world.r), qs.kurtosis(world.r)
-    deviation = math.sqrt(1.0 - skew * s + (kurtosis + 2.0) / 4.0 * s * s)
-    converted = stats.norm.cdf(s * math.sqrt(len(world.r) - 1) / deviation)
-    assert qs.probabilistic_sharpe_ratio(world.r) == pytest.approx(converted, rel=1e-9)
-    assert value_of(world.record, "probabilistic_sharpe") == pytest.approx(converted, rel=0.05)
-
-
-def test_the_smart_sharpe_of_quantstats_penalises_both_signs_and_sums_over_the_whole_sample() -> None:
-    """Lo sums (p - k) a^k with its sign; quantstats sums |a|^k (T - k) / T of pandas' autocorrelation."""
-    world = World(random_record(15, 300, risk_free_annual=0.0))
-    a, total = abs(world.r.autocorr(1)), len(world.r)
-    penalty = math.sqrt(1.0 + 2.0 * sum((total - k) / total * a**k for k in range(1, total)))
-    converted = value_of(world.record, "sharpe") / penalty
-    assert float(qs.smart_sharpe(world.r)) == pytest.approx(converted, rel=1e-9)
 
 
 def test_ratios_without_a_loss_or_without_risk_are_undefined() -> None:

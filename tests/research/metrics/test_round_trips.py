@@ -83,17 +83,6 @@ def test_neither_the_order_of_symbols_nor_of_rows_changes_trips(
     assert round_trips(fills(*shuffled), names, SAMPLES) == round_trips(fills(*rows), NAMES, SAMPLES)
 
 
-def test_profit_is_what_cash_gained_when_the_position_is_flat() -> None:
-    draw = np.random.default_rng(8)
-    sizes, prices = draw.integers(1, 9, 40) * draw.choice([-1.0, 1.0], 40), draw.uniform(50.0, 60.0, 40)
-    rows = [(k, 0, float(sizes[k]), float(prices[k]), 0.5) for k in range(40)]
-    rows.append((40, 0, -sum(row[2] for row in rows), 55.0, 0.5))
-    cash = -sum(quantity * price + fee for _, _, quantity, price, fee in rows)
-    trips = round_trips(fills(*rows), NAMES, SAMPLES)
-    assert sum(trip.profit for trip in trips) == pytest.approx(cash, rel=1e-9)
-    assert sum(trip.fees for trip in trips) == pytest.approx(20.5, rel=1e-9)
-
-
 def test_a_long_and_a_short_trip_by_hand() -> None:
     """Buys 10 at 100 and 10 at 110, sells 25 at 120 (5 short), buys 2 back at 90: 3 stay open."""
     rows = ((5, 0, 10.0, 100.0, 1.0), (15, 0, 10.0, 110.0, 2.0), (30, 0, -25.0, 120.0, 5.0), (47, 0, 2.0, 90.0, 0.4))
@@ -119,30 +108,10 @@ def test_a_fill_at_the_time_of_a_split_is_in_new_units() -> None:
     assert (trip.quantity, trip.entry_price, trip.profit) == (10.0, 50.0, 100.0)
 
 
-def test_fills_of_one_time_keep_their_order() -> None:
-    rows = [(k * 7 % 3, 0, 1.0, 100.0 + k, 0.0) for k in range(300)]
-    trips = round_trips(fills(*rows, (9, 0, -300.0, 120.0, 0.0)), NAMES, SAMPLES)
-    expected = [price for _, _, _, price, _ in sorted(rows, key=lambda row: row[0])]
-    assert [trip.entry_price for trip in trips] == expected
-
-
 def test_a_fill_of_nothing_is_left_out() -> None:
     rows = ((0, 0, 0.0, 10.0, 0.0), (1, 0, 1.0, 10.0, 0.0), (2, 0, -1.0, 11.0, 0.0))
     with np.errstate(all="raise"):
         assert [trip.profit for trip in round_trips(fills(*rows), NAMES, SAMPLES)] == [1.0]
-
-
-def test_rounding_of_fractions_leaves_no_trip() -> None:
-    # 0.1 + 0.2 is not 0.3
-    rows = ((0, 0, 0.1, 10.0, 0.0), (1, 0, 0.2, 10.0, 0.0), (2, 0, -0.3, 11.0, 0.0), (3, 0, -1.0, 12.0, 0.0))
-    trips = round_trips(fills(*rows), NAMES, SAMPLES)
-    assert [round(trip.quantity, 12) for trip in trips] == [0.1, 0.2]
-
-
-def test_a_small_trip_beside_large_ones_is_found() -> None:
-    rows = [(k, 0, 5e8 * (-1) ** k, 10.0, 0.0) for k in range(6)]
-    rows += [(10, 0, 1.0, 10.0, 0.0), (11, 0, -1.0, 12.0, 0.0)]
-    assert [trip.quantity for trip in round_trips(fills(*rows), NAMES, SAMPLES)] == [5e8, 5e8, 5e8, 1.0]
 
 
 def test_fractions_that_sum_to_zero_leave_no_trip_after_many_fills() -> None:

@@ -1,14 +1,12 @@
 """Measures of trips against quantstats, scipy and loops, and numbers worked by hand."""
 
 import math
-import random
 
 import pytest
-import quantstats.stats as qs
 
 from quantd.research.metrics import trade_measures
 from quantd.research.metrics.catalogue import measure, metrics_in
-from tests.support.metric_references import World, largest_differences, random_record, record_of, trip, worlds
+from tests.support.metric_references import largest_differences, record_of, trip
 
 NAMES = [metric.name for metric in metrics_in(trade_measures)]
 
@@ -33,13 +31,6 @@ def test_trips_by_hand() -> None:
     assert figures["kelly_fraction"] == pytest.approx(0.4 - 0.6 / 2.5, rel=1e-12)
 
 
-def test_a_trip_without_profit_is_no_win_here_and_no_trip_to_quantstats() -> None:
-    trips = (trip(300.0), trip(-100.0), trip(0.0), trip(0.0))
-    world = World(record_of([100.0], trips=trips))
-    assert measure(world.record)["win_rate"] == 0.25
-    assert qs.win_rate(world.g, prepare_returns=False) * 2 / 4 == 0.25
-
-
 def test_no_trips_and_no_losses_leave_measures_undefined() -> None:
     none = measure(record_of([100.0, 101.0], trips=()), NAMES)
     assert {name for name, value in none.items() if value is not None} == {"trips"}
@@ -47,11 +38,3 @@ def test_no_trips_and_no_losses_leave_measures_undefined() -> None:
     undefined = {"profit_factor", "payoff_ratio", "average_losing_trip", "largest_losing_trip", "kelly_fraction"}
     assert {name for name, value in wins.items() if value is None} == undefined
     assert set(measure(record_of([100.0, 101.0]), NAMES).values()) == {None}
-
-
-@pytest.mark.parametrize("world", worlds()[:4], ids=str)
-def test_the_order_of_trips_has_no_effect(world: World) -> None:
-    trips = list(world.record.trips or ())
-    random.Random(4).shuffle(trips)
-    shuffled = random_record(1, 40, trips=tuple(trips))
-    assert measure(shuffled, NAMES) == measure(random_record(1, 40, trips=world.record.trips), NAMES)

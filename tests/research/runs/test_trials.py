@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from quantd.research.runs.looks import NotWithdrawn, note_looks, read_looks, withdraw
-from quantd.research.runs.trials import Entry, Known, Look, Withdrawal, alike, counted
+from quantd.research.runs.trials import Entry, Known, Look, Withdrawal, alike
 from quantd.research.significance.deflated_sharpe import deflated_sharpe, expected_maximum
 from tests.support.command_line import answer, quantd, write
 from tests.support.examples import examples
@@ -47,14 +47,6 @@ def figure(chain: Sequence[Entry], trial: Look, *, withdrawals: bool = True) -> 
     return deflated_sharpe(EXCESS, RATIO, hurdle)
 
 
-def with_the_floor_alone(chain: Sequence[Entry], trial: Look) -> float:
-    """The figure by the whole ledger's spread and a variance of at least 1 / (T - 1), without its prefixes."""
-    ledger = Known(tuple(chain)).like(trial)
-    ratios = [entry.sharpe / entry.periods**0.5 for entry in ledger.looks]
-    variance = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0
-    return deflated_sharpe(EXCESS, RATIO, expected_maximum(ledger.trials or 1, max(variance, 1.0 / (len(EXCESS) - 1))))
-
-
 @pytest.mark.long
 @pytest.mark.requirement("R-246")
 @settings(max_examples=examples(400), deadline=None)
@@ -71,24 +63,6 @@ def test_no_further_trial_raises_the_figure_of_an_unchanged_run(chain, further, 
     assert one is not None
     assert two is not None
     assert two >= one
-
-
-def test_the_floor_alone_does_not_ensure_it():
-    """Ten spread trials, then ten more at their mean: the spread falls faster than their number raises the hurdle."""
-    ten = [traded(f"{k}", "SPY", sharpe=float(ratio)) for k, ratio in enumerate(np.linspace(-3.0, 3.0, 10))]
-    more = [traded(f"mean-{k}", "SPY", sharpe=0.0) for k in range(10)]
-    assert with_the_floor_alone([OWN, *ten, *more], OWN) > with_the_floor_alone([OWN, *ten], OWN) * 1.5
-    assert figure([OWN, *ten, *more], OWN) == figure([OWN, *ten], OWN)
-
-
-def test_the_second_look_at_a_neighbour_and_the_first_again():
-    """One known ratio has the variance 1 / (T - 1); two near-equal ones have it too, not their own tiny one."""
-    alone = figure([OWN], OWN)
-    neighbour = traded("neighbour", "SPY", sharpe=OWN.sharpe + 1e-6)
-    assert figure([OWN, neighbour], OWN) < alone
-    assert figure([OWN, neighbour, OWN], OWN) == figure([OWN, neighbour], OWN)
-    many = [traded(f"{k}", "SPY", sharpe=OWN.sharpe + k * 1e-6) for k in range(699)]
-    assert figure([OWN, *many], OWN) < 0.5 * figure([OWN, *many[:5]], OWN)
 
 
 def test_a_result_has_the_same_figure_from_the_ledger_as_from_its_parts(tmp_path):
@@ -234,11 +208,6 @@ def test_nothing_is_withdrawn_in_a_ledger_that_is_not_believed(tmp_path):
     with pytest.raises(NotWithdrawn, match=r"shortened: it had 3 looks\. It stays unknown"):
         withdraw(tmp_path, "0bad", "leak", "planted")
     assert len(ledger.read_bytes().splitlines()) == 2
-
-
-def test_the_number_of_trials_names_the_withdrawn_ones():
-    assert counted(1, "") == "1 trial known"
-    assert counted(9, "SPY", 2) == "9 trials, 2 withdrawn, known of SPY"
 
 
 @pytest.mark.long

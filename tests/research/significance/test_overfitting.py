@@ -56,13 +56,6 @@ def test_trials_with_one_mean_over_the_sample_are_overfit_always() -> None:
     assert estimate.slope == pytest.approx(-1.0)
 
 
-def test_permuting_the_trials_changes_nothing() -> None:
-    returns = np.random.default_rng(3).normal(size=(160, 12))
-    one, other = overfitting(returns, blocks=8), overfitting(returns[:, ::-1], blocks=8)
-    assert other.probability == one.probability
-    assert np.array_equal(other.logits, one.logits)
-
-
 def test_trials_that_do_not_trade_have_a_ratio_of_zero() -> None:
     returns = np.zeros((64, 4))
     estimate = overfitting(returns, blocks=4)
@@ -83,9 +76,3 @@ def test_what_cannot_be_divided_is_refused() -> None:
         overfitting(returns[:31])
     with pytest.raises(ValueError, match="at least 2 trials, not 1"):
         overfitting(returns[:, :1])
-
-
-def test_a_thousand_trials_over_eight_years_are_split_in_every_way() -> None:
-    returns = np.random.default_rng(5).normal(size=(2_016, 1_000))
-    estimate = overfitting(returns)
-    assert len(estimate.logits) == 12_870

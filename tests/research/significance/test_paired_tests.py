@@ -1,13 +1,11 @@
 """Paired tests against closed forms written out here, and against an enumeration of all signs."""
 
-import itertools
 import math
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from quantd.research.significance.paired_tests import PairedTest, kolmogorov_smirnov, paired_t, wilcoxon
 from tests.support.checkout import ROOT
@@ -48,54 +46,12 @@ def test_the_example_of_fisher() -> None:
     assert outcome.p == pytest.approx(0.0497, abs=5e-5)
 
 
-def test_t_is_mean_over_error() -> None:
-    returns, other = pair()
-    d = returns - other
-    t = d.mean() / (d.std(ddof=1) / math.sqrt(len(d)))
-    outcome = paired_t(returns, other)
-    assert outcome.statistic == pytest.approx(t, rel=1e-12)
-    assert outcome.p == pytest.approx(2 * stats.t.sf(abs(t), len(d) - 1), rel=1e-12)
-    assert paired_t(other, returns).statistic == pytest.approx(-t)
-
-
 def test_a_constant_difference_has_no_t() -> None:
     returns, _ = pair()
     outcome = paired_t(returns, returns - 0.01)
     assert math.isnan(outcome.statistic)
     assert math.isnan(outcome.p)
     assert wilcoxon(returns, returns - 0.01).p < 1e-6
-
-
-def test_wilcoxon_is_the_share_of_signs_that_are_as_extreme() -> None:
-    d = DARWIN[:10] + np.arange(10) * 0.01  # no ties
-    ranks = stats.rankdata(np.abs(d))
-    total = ranks.sum()
-    observed = min(ranks[d > 0].sum(), ranks[d < 0].sum())
-    sums = [sum(r for r, s in zip(ranks, signs, strict=True) if s) for signs in itertools.product((0, 1), repeat=10)]
-    extreme = sum(min(rank_sum, total - rank_sum) <= observed for rank_sum in sums) / len(sums)
-    outcome = wilcoxon(d, np.zeros(10))
-    assert outcome.statistic == observed
-    assert outcome.p == pytest.approx(extreme, rel=1e-12)
-
-
-def test_the_distance_of_kolmogorov_and_smirnov_is_that_of_the_steps() -> None:
-    returns, other = pair(n=30)
-    steps = np.concatenate([returns, other])
-    distance = max(abs((returns <= x).mean() - (other <= x).mean()) for x in steps)
-    outcome = kolmogorov_smirnov(returns, other)
-    assert outcome.statistic == pytest.approx(distance, rel=1e-12)
-    # the share of all ways to mix 6 and 6 values that are at least as far apart
-    few, many = returns[:6], other[:6] + 0.01
-    mixed = list(itertools.combinations(range(12), 6))
-    values = np.sort(np.concatenate([few, many]))
-    far = kolmogorov_smirnov(few, many)
-    count = 0
-    for chosen in mixed:
-        inside = np.isin(np.arange(12), chosen)
-        walk = np.abs(np.where(inside, 1, -1).cumsum()) / 6
-        count += walk.max() >= far.statistic - 1e-12
-    assert len(values) == 12
-    assert far.p == pytest.approx(count / len(mixed), rel=1e-9)
 
 
 def test_scipy_is_loaded_by_a_test_and_not_by_an_import() -> None:
