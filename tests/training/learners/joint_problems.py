@@ -5,15 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from quantd.training.learners.algorithms.deterministic_agents import Maddpg
-from quantd.training.learners.maddpg import MaddpgPlan
 from quantd.training.market.terms import Kind
 from quantd.training.market.vector_env import Step
-from tests.training.learners.replay_problems import digest, on
-
-SHORT_MADDPG = MaddpgPlan(
-    agents=3, hidden=(16, 8), buffer=600, batch=16, warmup=60, train_every=12, noise_steps=300, actor_rate=1e-3
-)
 
 
 class CooperativeSplit:
@@ -86,21 +79,3 @@ class CooperativeSplit:
 
     def _shown(self, closed: Tensor) -> Tensor:
         return torch.nn.functional.one_hot(closed, self.action_size).float().repeat_interleave(self.agents, 0)
-
-
-def short(seed: int) -> tuple[Maddpg, CooperativeSplit]:
-    """A small learner and its environment."""
-    env = CooperativeSplit(desks=4)
-    return Maddpg(SHORT_MADDPG, env.observation_size, env.action_size, env.kind, seed), env
-
-
-def trained(seed: int) -> str:
-    """Digest of a short training."""
-    learner, env = short(seed)
-    learner.learn(env, 600, on)
-    return digest(learner.state())
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    print(trained(3))  # noqa: T201

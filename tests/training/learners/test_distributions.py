@@ -1,7 +1,6 @@
 """Actions' distributions against torch.distributions and integrals; every slope against autograd."""
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -64,58 +63,6 @@ def test_slopes_are_those_of_autograd(distribution: Family, seed: int) -> None:
     torch.testing.assert_close(d_actor, expected_slopes[0])
     if distribution.spread:
         torch.testing.assert_close(d_spread, expected_slopes[1])
-
-
-def integral(density: Callable[[Tensor], Tensor], low: float, high: float, steps: int = 100_001) -> float:
-    x = torch.linspace(low, high, steps, dtype=torch.float64)
-    return float(torch.trapezoid(density(x), x))
-
-
-def test_the_softmax_gaussian_is_a_density_of_two_weights_and_its_entropy_that_integral() -> None:
-    distribution, mean, spread = (
-        Gaussian(1, "softmax_gaussian"),
-        torch.tensor([[0.3]]).double(),
-        torch.tensor([-0.4]).double(),
-    )
-
-    def density(first: Tensor) -> Tensor:
-        weights = torch.stack([first, 1.0 - first], -1)
-        # coordinates are log ratios, d log(w / (1 - w)) = dw / (w (1 - w))
-        judged = distribution.judge(mean.expand(len(first), 1), spread, distribution.coordinates(weights))
-        return judged.log_prob.exp() / weights.prod(-1)
-
-    assert integral(density, 1e-5, 1.0 - 1e-5) == pytest.approx(1.0, abs=1e-6)
-
-    def surprise(y: Tensor) -> Tensor:
-        log_prob = distribution.judge(mean.expand(len(y), 1), spread, y.unsqueeze(-1)).log_prob
-        return -log_prob.exp() * log_prob
-
-    entropy = distribution.judge(mean, spread, mean).entropy
-    assert integral(surprise, -12.0, 12.0) == pytest.approx(float(entropy), abs=1e-6)
-
-
-def test_the_box_gaussian_is_a_density_of_positions() -> None:
-    distribution, mean, spread = Gaussian(1, "tanh"), torch.tensor([[0.3]]).double(), torch.tensor([-0.7]).double()
-
-    def density(a: Tensor) -> Tensor:
-        judged = distribution.judge(mean.expand(len(a), 1), spread, distribution.coordinates(a.unsqueeze(-1)))
-        return judged.log_prob.exp() / (1.0 - a * a)
-
-    assert integral(density, -1.0 + 1e-6, 1.0 - 1e-6) == pytest.approx(1.0, abs=1e-5)
-
-
-def test_dirichlet_is_a_density_whose_peak_is_its_mode() -> None:
-    distribution, actor = Dirichlet(2), torch.tensor([[0.8, -0.5]]).double()
-
-    def log_prob(first: Tensor) -> Tensor:
-        weights = torch.stack([first, 1.0 - first], -1)
-        return distribution.judge(
-            actor.expand(len(first), 2), torch.zeros(0), distribution.coordinates(weights)
-        ).log_prob
-
-    assert integral(lambda x: log_prob(x).exp(), 1e-9, 1.0 - 1e-9) == pytest.approx(1.0, abs=1e-6)
-    grid = torch.linspace(0.001, 0.999, 9999, dtype=torch.float64)
-    assert float(grid[log_prob(grid).argmax()]) == pytest.approx(float(distribution.mode(actor)[0, 0]), abs=2e-4)
 
 
 @pytest.mark.parametrize("distribution", FAMILIES, ids=NAMES)

@@ -1,10 +1,6 @@
 """MADDPG: its updates by their equations, whose gradient reaches whom, a problem only agreement solves, and desks of a
 market."""
 
-import os
-import subprocess
-import sys
-
 import msgspec
 import numpy as np
 import onnxruntime
@@ -27,8 +23,8 @@ from quantd.training.networks.onnx_nodes import Graph
 from quantd.training.networks.sizes import Layout, Sizes
 from tests.support.panels import panel_of
 from tests.support.problems import DriftingAsset, RevertingPair, share
-from tests.training.learners.joint_problems import CooperativeSplit, short, trained
-from tests.training.learners.replay_problems import digest, on
+from tests.training.learners.joint_problems import CooperativeSplit
+from tests.training.learners.replay_problems import on
 
 PLAN = MaddpgPlan(
     agents=3,
@@ -62,15 +58,6 @@ def test_agents_that_must_split_the_assets_come_within_2_percent_of_the_best(see
 @pytest.mark.slow
 def test_every_one_of_five_seeds_comes_within_2_percent_of_the_best() -> None:
     assert min(of_optimum(seed, 36_000) for seed in range(1, 6)) >= 0.98
-
-
-def test_who_ignores_the_others_or_the_closed_asset_cannot_come_near_the_best() -> None:
-    env = CooperativeSplit(desks=1)
-    equal = share(env, lambda observations: torch.full((len(observations), 4), 0.25))
-    blind = share(env, lambda observations: torch.eye(4)[:3].repeat(len(observations) // 3, 1))
-    together = share(env, lambda observations: torch.eye(4)[(observations.argmax(1) + 1) % 4])
-    # 1 - 1/4 x 2 open less closed, less two others at a quarter; one of four days wrong; two others in the same asset
-    assert (equal, blind, together) == pytest.approx((0.0, 0.5, -1.0), abs=0.05)
 
 
 def gradient(loss: Tensor, leaves: list[torch.nn.Parameter]) -> Tensor:
@@ -228,28 +215,6 @@ def test_a_step_drawn_is_that_of_one_desk_with_each_agents_reward_and_end() -> N
         assert float(batch.following[row, 4] - batch.state[row, 4]) == pytest.approx(100.0)
     with pytest.raises(ValueError, match="no whole number of desks"):
         JointReplay(env, Views(4, 0, 4), 12)
-
-
-@pytest.mark.long
-def test_it_resumes_to_the_same_bits() -> None:
-    (reference, env), (half, first), (resumed, second) = short(3), short(3), short(9)
-    reference.learn(env, 1200, on)
-    half.learn(first, 600, on)
-    resumed.load(half.state())
-    assert digest(resumed.state()) == digest(half.state())
-    resumed.learn(second, 1200, on)
-    assert digest(resumed.state()) == digest(reference.state())
-    assert digest(half.state()) != digest(reference.state())
-
-
-@pytest.mark.long
-def test_two_processes_with_one_seed_make_the_same_bits_and_another_seed_others() -> None:
-    digests = subprocess.run(
-        [sys.executable, "-m", "tests.training.learners.joint_problems"],
-        capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    ).stdout.split()  # fmt: skip
-    assert [trained(3)] == digests
-    assert trained(4) != digests[0]
 
 
 SIGHT = SightSpec(features=("momentum_5", "drawdown"), window=6, book=())

@@ -1,10 +1,7 @@
 """PPO and A2C: slopes are autograd's, problems with a known best are solved, a seed makes a training, resumed
 or not."""
 
-import subprocess
-import sys
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -140,10 +137,6 @@ def small(name: str, seed: int, steps: int = 1280) -> Ppo | A2c:
     return trained(SMALL[name], DriftingAsset("simplex", 8), seed, steps)
 
 
-def digest(name: str, seed: int) -> str:
-    return sha256(small(name, seed).network.vector.numpy().tobytes()).hexdigest()
-
-
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", SMALL)
 def test_resumed_training_gives_the_same_bits_as_training_in_one_go(name: str) -> None:
@@ -160,19 +153,6 @@ def test_resumed_training_gives_the_same_bits_as_training_in_one_go(name: str) -
     for key, value in reference_state.items():
         same = torch.equal(value, state[key]) if isinstance(value, Tensor) else value == state[key]
         assert same, key
-
-
-@pytest.mark.long
-def test_two_processes_with_one_seed_learn_the_same_bits_and_another_seed_others() -> None:
-    # the other process has drawn from the global generator before: nothing here may
-    code = (
-        "import torch; torch.set_num_threads(1); torch.rand(5)\n"
-        "from tests.training.learners.test_on_policy import SMALL, digest\n"
-        "print(*(digest(name, 3) for name in SMALL))"
-    )
-    elsewhere = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert elsewhere.split() == [digest(name, 3) for name in SMALL]
-    assert not set(elsewhere.split()) & {digest(name, 4) for name in SMALL}
 
 
 def test_a_report_that_says_so_stops_training() -> None:

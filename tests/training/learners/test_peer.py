@@ -1,12 +1,11 @@
 """PPO and A2C learn what Stable-Baselines3 learns, from the same problem by the same hyper-parameters and network."""
 
 import pytest
-import torch
 
 from quantd.training.learners.a2c import A2cPlan
 from quantd.training.learners.ppo import PpoPlan
 from tests.support.problems import DriftingAsset, Problem, RevertingPair, share
-from tests.training.learners.peer import PeerEnv, acting, peer_of
+from tests.training.learners.peer import acting, peer_of
 from tests.training.learners.trained_learner import trained
 
 SEEDS = (1, 2, 3, 4, 5)
@@ -42,26 +41,3 @@ def test_half_way_both_are_as_near_the_best_within_the_peers_spread(name: str, p
     mean = sum(own_shares) / len(own_shares)
     print(f"{name}, {problem}: ours {sorted(own_shares)}, SB3 {sorted(peer_shares)}")  # noqa: T201
     assert mean >= min(peer_shares) - 0.02
-
-
-def test_the_peers_network_is_ours() -> None:
-    env = DriftingAsset("discrete", 4)
-    plan = PpoPlan(horizon=8, minibatch=32)
-    peer, learner = peer_of(plan, env, 1), trained(plan, env, 1, 32)
-    count = sum(parameter.numel() for parameter in peer.policy.parameters())
-    assert count == learner.network.vector.numel()
-
-
-def test_the_peer_is_given_the_last_observation_of_an_episode_that_a_time_limit_cut() -> None:
-    env = DriftingAsset("discrete", 4, length=3)
-    view = PeerEnv(env)
-    view.reset()
-    ended = 0
-    for _ in range(6):
-        observation, reward, done, infos = view.step(torch.zeros(4, dtype=torch.int64).numpy())
-        assert observation.shape == (4, 5)
-        assert reward.shape == (4,)
-        for k, info in enumerate(infos):
-            assert bool(done[k]) == ("terminal_observation" in info) == info.get("TimeLimit.truncated", False)
-            ended += bool(done[k])
-    assert ended == 8

@@ -91,16 +91,6 @@ def test_every_draw_is_a_step_of_the_ring_with_the_return_of_its_definition(
         assert int(following[1]) == b
 
 
-def test_a_terminated_end_has_no_value_after_it_and_a_truncated_one_has_that_of_its_last_observation() -> None:
-    replay = memory(2, 100, 3)
-    fill(replay, steps(5, 2, {(1, 0)}, {(1, 1)}))
-    batch = replay.sample(200, torch.Generator().manual_seed(2))
-    ended, cut = ((batch.observation == torch.tensor([1.0, b])).all(1).nonzero()[0, 0] for b in (0.0, 1.0))
-    assert float(batch.discount[ended]) == 0.0
-    assert float(batch.discount[cut]) == GAMMA
-    assert batch.following[cut].tolist() == [-2.0, 1.0]
-
-
 def test_what_was_added_before_a_cut_does_not_lead_to_what_was_added_after() -> None:
     replay = memory(1, 100, 3)
     fill(replay, steps(4, 1, set(), set()))

@@ -1,7 +1,5 @@
 """Rollouts keep what was executed; advantages and returns are what sums done by hand say."""
 
-from collections.abc import Mapping
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -102,14 +100,6 @@ def test_advantages_are_the_discounted_sum_of_surprises_until_the_episode_ends(
             assert float(estimates[t, b]) == pytest.approx(total, abs=1e-9)
 
 
-def test_with_full_traces_the_target_is_the_discounted_return() -> None:
-    reward = torch.tensor([[1.0], [2.0], [4.0]])
-    value = torch.tensor([[9.0], [8.0], [7.0]])
-    following = torch.tensor([[8.0], [7.0], [16.0]])
-    target = advantages(reward, value, following, torch.zeros((3, 1), dtype=torch.bool), 0.5, 1.0) + value
-    torch.testing.assert_close(target[0], torch.tensor([1.0 + 1.0 + 1.0 + 2.0]))
-
-
 @settings(max_examples=examples(50), deadline=None)
 @given(seed=SEEDS, length=st.integers(1, 12), chance=st.sampled_from([0.0, 0.2, 0.7, 1.0]))
 def test_returns_of_episodes_are_sums_of_their_rewards(seed: int, length: int, chance: float) -> None:
@@ -164,15 +154,3 @@ def test_an_environment_without_a_kept_place_is_refused_one() -> None:
     other.load(state)
     with pytest.raises(ValueError, match="Recorder cannot resume the saved episodes"):
         other.enter(Recorder("box"))
-
-
-def test_problems_keep_their_place() -> None:
-    for env in (RevertingPair("box", 3), RegimeBandit("discrete", 3), RegimeBandit("discrete", 3, remembered=True)):
-        env.reset(3)
-        action = torch.zeros(3, 1) if env.kind == "box" else torch.zeros(3, dtype=torch.int64)
-        for _ in range(5):
-            env.step(action)
-        kept: Mapping[str, Tensor] = env.state()
-        first = [env.step(action).reward for _ in range(60)]
-        env.load(kept)
-        assert all(torch.equal(a, env.step(action).reward) for a in first)

@@ -79,29 +79,6 @@ def test_every_portfolio_of_a_batch_is_the_account_kept_by_hand(
         np.testing.assert_allclose(path.equity[k].numpy(), expected, rtol=1e-12)
 
 
-@settings(max_examples=examples(25), deadline=None)
-@given(seed=st.integers(0, 10_000))
-def test_one_asset_bought_without_costs_earns_the_total_return_that_history_gives(seed: int) -> None:
-    panel = panel_of(seed, 40, 1)
-    # an open at the last close, on the new scale: nothing happens between a decision and its fill
-    opens = panel.close.copy()
-    opens[1:] = panel.close[:-1] / panel.split[1:]
-    smooth = Panel(panel.symbols, panel.day_ns, opens, panel.close, panel.split, np.zeros_like(opens))
-    path = simulate(episodes(smooth, np.array([0]), 39), torch.ones((1, 39, 1), dtype=torch.float64), FREE)
-    held = path.equity[0].numpy()
-    np.testing.assert_allclose(held[1:] / held[:-1] - 1.0, smooth.returns()[1:, 0], rtol=1e-9, atol=1e-12)
-
-
-def test_costs_are_paid_once_and_only_on_what_is_traded() -> None:
-    flat = Panel(("A",), np.arange(4), np.full((4, 1), 10.0), np.full((4, 1), 10.0), np.ones((4, 1)), np.zeros((4, 1)))
-    weights = torch.full((1, 3, 1), 0.5, dtype=torch.float64)
-    path = simulate(episodes(flat, np.array([0]), 3), weights, Costs(commission_bp=10.0), 1000.0)
-    assert path.equity[0, 1].item() == pytest.approx(999.5)
-    assert path.turnover[0].tolist() == pytest.approx([0.5, 0.5 - 0.5 * 0.9995, 0.0], abs=1e-3)
-    still = simulate(episodes(flat, np.array([0]), 3), weights * 0.0, Costs(commission_bp=10.0), 1000.0)
-    assert still.equity[0].tolist() == [1000.0] * 4
-
-
 def test_nothing_after_the_fill_touches_an_earlier_day() -> None:
     panel = panel_of(3, 20, 3)
     later = Panel(*(getattr(panel, f) for f in ("symbols", "day_ns")), *(

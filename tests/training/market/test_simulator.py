@@ -126,15 +126,6 @@ def test_single_and_double_precision_agree_to_what_a_float_holds() -> None:
 
 
 @pytest.mark.requirement("R-051")
-def test_what_is_bought_and_held_earns_the_price_ratio() -> None:
-    panel = panel_of(2, 80, 1, actions=False)
-    panel.open[1:] = panel.close[:-1]
-    env = Simulator(market(panel, dtype=F64), batch=1, episodes=WHOLE, costs=FREE)
-    equity, _ = run(env, torch.tensor([[[1.0, 0.0]]], dtype=F64).expand(1, 79, 2))
-    np.testing.assert_allclose(equity[0] / 100_000.0, panel.close[:, 0] / panel.close[0, 0], rtol=1e-12)
-
-
-@pytest.mark.requirement("R-051")
 def test_weights_drift_and_cash_is_a_position() -> None:
     panel = panel_of(2, 10, 2, actions=False)
     env = Simulator(market(panel, dtype=F64), batch=1, episodes=WHOLE, costs=FREE)
@@ -383,19 +374,6 @@ def test_tensors_alone_as_on_a_gpu_make_the_same_steps_as_numpy_in_their_memory(
     for plain, tensors in zip(*plays, strict=True):
         torch.testing.assert_close(plain, tensors, rtol=1e-9, atol=1e-9)
     assert any(bool(part.any()) for part in plays[0][2::5])  # some went bankrupt
-
-
-def test_every_device_that_is_here_keeps_the_same_account() -> None:
-    panel = panel_of(1, 60, 3)
-    actions = simplex(5, 4, 50, 4)
-    equity = []
-    for device in ("cpu", "cuda" if torch.cuda.is_available() else "cpu"):
-        env = Simulator(market(panel, dtype=F64, device=device), batch=4, episodes=Episodes(50, False))
-        env.reset()
-        for t in range(49):
-            env.step(actions[:, t].to(device))
-        equity.append(env.equity.cpu())
-    torch.testing.assert_close(*equity, rtol=1e-9, atol=1e-6)
 
 
 def test_a_simulator_goes_on_from_its_state_bit_for_bit() -> None:

@@ -2,7 +2,6 @@
 dividends give the same lots and the same equity at every close. The core is exact; a simulator may round in the last
 bits."""
 
-from collections.abc import Mapping
 from dataclasses import replace as replace_panel
 from pathlib import Path
 from typing import Literal
@@ -27,7 +26,6 @@ from quantd.trading.view import Memory, View
 from quantd.training.exact.engine_environment import Exact
 from quantd.training.market.environments import Portfolio
 from quantd.training.market.episodes import WHOLE
-from quantd.training.market.paths import episodes, simulate
 from quantd.training.market.simulator import Simulator
 from quantd.training.market.tensors import market_of
 from tests.support.bundled_account import ACTIONS, BARS, CASH, COSTS, END, START, SYMBOLS, WARM, core, ns
@@ -51,30 +49,6 @@ class Drawn:
         weights *= self.draw.choice([-0.9, 1.0], len(SYMBOLS)) if self.short else 1.0
         self.weights += (weights - self.weights) / 4
         return self.weights, memory
-
-
-@pytest.mark.quick_cases(1)
-@pytest.mark.parametrize(
-    ("name", "params"),
-    [
-        ("equal_weight", {}),
-        ("momentum", {"lookback": 63}),
-        ("inverse_volatility", {"lookback": 21, "invested": 0.7}),
-        ("models/shipped/scorer", {}),
-    ],
-)
-def test_the_simulator_and_the_event_core_keep_the_same_account(name: str, params: Mapping[str, object]) -> None:
-    panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END)
-    assert (panel.split != 1.0).any()
-    assert (panel.dividend > 0.0).sum() > 10
-    log = core(load(name, params, ROOT))
-    first = int(np.searchsorted(panel.day_ns, ns(START)))
-    length = len(panel.day_ns) - first - 1
-    weights = torch.from_numpy(np.stack(log.weights[:length]))[None]
-    path = simulate(episodes(panel, np.array([first]), length), weights, COSTS, float(CASH), lot=1.0)
-    assert len(log.equity) == length + 1
-    np.testing.assert_allclose(path.equity[0].numpy(), log.equity, rtol=1e-9)
-    assert path.turnover.mean() > 0.0
 
 
 @pytest.mark.quick_cases(1)

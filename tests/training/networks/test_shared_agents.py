@@ -179,18 +179,6 @@ def test_every_agent_finds_what_each_asset_shows_of_itself() -> None:
     assert ((weights * seen.unsqueeze(1)).sum(-1).mean(0) > 0.8 * best).all()
 
 
-def test_a_shared_team_resumes_to_the_same_bits() -> None:
-    plan = signal_plan(warmup=64, batch=16)
-    unbroken, half, resumed = (Maddpg(plan, ASSETS, ASSETS + 1, "simplex", seed) for seed in (3, 3, 9))
-    unbroken.learn(Signals(), 640, on)
-    half.learn(Signals(), 320, on)
-    resumed.load(half.state())
-    resumed.learn(Signals(), 640, on)
-    for name, vector in unbroken._vectors.items():
-        assert torch.equal(vector, resumed._vectors[name]), name
-    assert not torch.equal(half.network.vector, unbroken.network.vector)
-
-
 def test_what_cannot_be_shared_is_refused() -> None:
     with pytest.raises(ValueError, match="actions of 7 entries are not the weights of 3 assets"):
         SharedCritics(AGENTS, SIZE, 7, random_of(1), layout=LAYOUT, hidden=(8,))

@@ -28,7 +28,6 @@ from quantd.training.runs.training_run import seats_of, train
 from quantd.training.seeds.environment import Ground
 from quantd.training.seeds.learner import learner_of, policy_of
 from quantd.training.seeds.markets import Markets, markets_of
-from quantd.training.seeds.seed_run import fit
 from tests.support.checkout import DATA
 from tests.support.panels import market, panel_of
 
@@ -160,19 +159,6 @@ def test_the_house_holds_what_its_seats_hold_together(groups: bool) -> None:
     account.move(account.targets(policy_of(learner, None, market_plan, world.symbols)(held, True)))
     assert float(desk.simulator.equity.sum()) == pytest.approx(float(account.equity), rel=1e-6)
     assert not torch.allclose(desk.simulator.weights[0], desk.simulator.weights[1], atol=0.05)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("profile", ["full", "lite"])
-def test_a_seed_checkpoints_and_resumes_to_the_same_bits(profile: str, tmp_path: Path) -> None:
-    plan = plan_of(profile)
-    markets = markets_of(plan)
-    reference = fit(plan, markets, 1, None, lambda _: False)
-    stopped = fit(plan, markets, 1, tmp_path, lambda progress: progress.steps >= 800)
-    assert stopped.steps < reference.steps
-    resumed = fit(plan, markets, 1, tmp_path, lambda _: False, resume=True)
-    assert resumed.score == reference.score
-    assert torch.equal(resumed.learner.network.vector, reference.learner.network.vector)  # type: ignore[union-attr]
 
 
 @pytest.mark.long

@@ -112,9 +112,18 @@ def spawn(plan: Plan, folder: Path, tmp_path: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(words, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE)
 
 
-def killed(plan: Plan, tmp_path: Path) -> None:
+KILLED = [pytest.param("ppo", 4_000, {"evaluate_every": 2_000, "checkpoint_every": 250})]
+KILLED += [pytest.param(which, 30_000, {}, marks=pytest.mark.slow) for which in WHICH]
+
+
+@pytest.mark.requirement("R-084")
+@pytest.mark.long
+@pytest.mark.parametrize(("which", "steps", "every"), KILLED)
+def test_a_process_that_was_killed_goes_on_to_the_same_bits_in_another(
+    which: str, steps: int, every: dict[str, int], bars: Path, tmp_path: Path
+) -> None:
     """A process that is killed after its second checkpoint, then one that goes on; against one that was left alone."""
-    broken = tmp_path / "broken"
+    plan, broken = world.plan(bars, which, steps=steps, keep=50, **every), tmp_path / "broken"
     process = spawn(plan, broken, tmp_path)
     deadline = time.monotonic() + 120
     while len(checkpoints.there(broken)) < 2:
@@ -129,18 +138,6 @@ def killed(plan: Plan, tmp_path: Path) -> None:
     run(plan, tmp_path / "whole")
     assert_same(newest(broken, plan), newest(tmp_path / "whole", plan))
     assert figures(broken) == figures(tmp_path / "whole")
-
-
-@pytest.mark.requirement("R-084")
-@pytest.mark.long
-def test_a_process_that_was_killed_goes_on_to_the_same_bits_in_another(bars: Path, tmp_path: Path) -> None:
-    killed(world.plan(bars, "ppo", steps=4_000, keep=50, evaluate_every=2_000, checkpoint_every=250), tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("which", WHICH)
-def test_every_learner_that_was_killed_goes_on_to_the_same_bits(which: str, bars: Path, tmp_path: Path) -> None:
-    killed(world.plan(bars, which, steps=30_000, keep=50), tmp_path)
 
 
 @pytest.mark.long
@@ -297,16 +294,6 @@ def test_the_standard_errors_of_a_plan_lower_the_score_of_each_evaluation(bars: 
 
 
 @pytest.mark.long
-def test_a_seed_that_is_chosen_by_its_excess_goes_on_to_the_same_bits(bars: Path, tmp_path: Path) -> None:
-    plan = world.plan(bars, "ppo", steps=1_200, evaluate_every=300, checkpoint_every=300, choose_by="excess")
-    straight = run(plan, tmp_path / "straight")
-    run(plan, tmp_path / "broken", until=700)
-    resumed = run(plan, tmp_path / "broken", resume=True)
-    assert_same(newest(tmp_path / "broken", plan), newest(tmp_path / "straight", plan))
-    assert (resumed.score, resumed.step) == (straight.score, straight.step)
-
-
-@pytest.mark.long
 def test_a_value_learner_that_loses_to_equal_weight_holds_equal_weight(bars: Path, tmp_path: Path) -> None:
     plan = world.plan(
         bars, "dqn", steps=1_200, evaluate_every=300, checkpoint_every=300, choose_by="excess",
@@ -334,36 +321,6 @@ def test_the_excess_is_the_information_ratio_of_daily_log_returns_less_one_stand
     assert excess(other, equal, errors=3.0) == pytest.approx(ratio - 2.0 / years**0.5)
     growth = daily.mean() * 252 - daily.std() / len(daily) ** 0.5 * 252
     assert excess(other, equal, "growth") == pytest.approx(growth) == pytest.approx(ratio * daily.std() * 252**0.5)
-
-
-def test_growth_prefers_the_larger_gain_and_the_ratio_the_steadier_one(bars: Path) -> None:
-    plan = world.plan(bars, "ppo")
-    equal = equal_weight(markets_of(plan).validation, plan.market)
-    step = np.arange(len(equal.equity))
-    steady = equal._replace(equity=equal.equity * np.exp(1e-3 * step + 1e-3 * np.sin(step)))
-    larger = equal._replace(equity=equal.equity * np.exp(3e-3 * step + 6e-3 * np.sin(step)))
-    assert excess(steady, equal) > excess(larger, equal) > 0.0
-    assert 0.0 < excess(steady, equal, "growth") < excess(larger, equal, "growth")
-    assert np.isnan(excess(equal, equal))
-
-
-@pytest.mark.long
-def test_imitating_equal_weight_begins_near_it(bars: Path) -> None:
-    gaps = {}
-    for clone in ("", "equal_weight"):
-        plan = world.plan(
-            bars, "ppo", clone=clone, steps=64, evaluate_every=64, learner__learning_rate=1e-9, learner__hidden=[32]
-        )
-        markets = markets_of(plan)
-        fitted = fit(plan, markets, 1, None, go_on)
-        policy = policy_of(fitted.learner, fitted.normaliser, plan.market, markets.symbols)
-        path, equal_path = (
-            evaluate(policy, markets.validation, plan.market),
-            equal_weight(markets.validation, plan.market),
-        )
-        gaps[clone] = float(abs(path.equity / equal_path.equity - 1.0).max())
-    assert gaps["equal_weight"] < 0.01
-    assert gaps["equal_weight"] < 0.2 * gaps[""]
 
 
 def test_only_actor_critics_imitate(bars: Path) -> None:
