@@ -8,11 +8,11 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -23,6 +23,8 @@ from quantd.trading.exit_codes import USAGE
 
 if TYPE_CHECKING:
     from quantd.daemon.views.run_summary import Summary
+
+Row = TypeVar("Row")
 
 
 def iso(ts_ns: int) -> str:
@@ -63,6 +65,24 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence
         grid.add_row(*(escape(visible(cell)) for cell in row))
     # a file or a pipe has no width: 160 columns hold every table
     Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(grid)
+
+
+def records(rows: Sequence[Row], columns: Mapping[str, str | Callable[[Row], str]]) -> None:
+    """Print a table of records, the same that --json prints.
+
+    `columns` maps a heading to a field with its format, such as "gain:+.2f", or to a function that returns the cell. A
+    field that is None is an empty cell; a column with a format is aligned to the right.
+    """
+
+    def cell(row: Row, shown: str | Callable[[Row], str]) -> str:
+        if not isinstance(shown, str):
+            return shown(row)
+        field, _, form = shown.partition(":")
+        value = getattr(row, field)
+        return "" if value is None else format(value, form)
+
+    formatted = [head for head, shown in columns.items() if isinstance(shown, str) and ":" in shown]
+    table(tuple(columns), [[cell(row, shown) for shown in columns.values()] for row in rows], formatted)
 
 
 def further(shown: int, count: int) -> None:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.daemon.cli.output import print_json, progress, records, say
 from quantd.daemon.cli.places import place
 from quantd.server.cli.setup.bench_api import request_times
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
@@ -90,17 +90,10 @@ def bench(
     if as_json:
         print_json({"parts": rows, "memory": memory})
         return DONE if all(row.within for row in rows) else CHECK_FAILED
-    columns = ("times", "p50 ms", "p99 ms", "a second", "allowed ms")
-    table(
-        ("part", *columns),
-        [
-            (
-                row.part, str(row.count), f"{row.p50_ms:.3f}", f"{row.p99_ms:.3f}", f"{row.per_s:,.0f}",
-                "" if row.allowed_ms is None else f"{row.allowed_ms:g}",
-            )
-            for row in rows
-        ],
-        columns,
+    records(
+        rows,
+        {"part": "part", "times": "count:d", "p50 ms": "p50_ms:.3f", "p99 ms": "p99_ms:.3f", "a second": "per_s:,.0f",
+         "allowed ms": "allowed_ms:g"},
     )  # fmt: skip
     if market_mib is not None:
         say(f"memory: {memory['peak_mib']:.0f} MiB at most, {market_mib:.0f} MiB of it for this market")

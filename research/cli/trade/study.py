@@ -13,7 +13,7 @@ import typer
 from quantd.adapters.calendars import sessions
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To
 from quantd.daemon.cli.failures import Failure, note
-from quantd.daemon.cli.output import answer, check_folder, print_json, progress, say, table, write_whole
+from quantd.daemon.cli.output import answer, check_folder, print_json, progress, records, say, table, write_whole
 from quantd.daemon.cli.places import place, recorded
 from quantd.research.cli.trade import shared_options
 from quantd.research.cli.trade.crises_output import study_crises
@@ -240,21 +240,11 @@ def _print_rebalancing(rows: "Sequence[rebalancing_study.Row]") -> None:
     """Print a row for each cost and rule; `_mark` marks the best rule at each cost."""
     from quantd.research.studies.rebalancing_study import RULES
 
-    columns = (
-        "cost bp", "rule", "Sharpe", "return a year", "drawdown", "turnover a year", "orders", "rebalances",
-        "costs a year",
-    )  # fmt: skip
-    table(
-        columns,
-        [
-            (
-                f"{row.cost_bp:g}", f"{row.rule}{_mark(row)}", f"{row.sharpe:.3f}",
-                f"{row.annual_return:.2%}", f"{row.max_drawdown:.2%}", f"{row.turnover_annual:.2f}",
-                f"{row.orders}", f"{row.rebalances}", f"{row.cost_drag_annual:.3%}",
-            )
-            for row in rows
-        ],
-        right=columns[:1] + columns[2:],
+    records(
+        rows,
+        {"cost bp": "cost_bp:g", "rule": lambda row: f"{row.rule}{_mark(row)}", "Sharpe": "sharpe:.3f",
+         "return a year": "annual_return:.2%", "drawdown": "max_drawdown:.2%", "turnover a year": "turnover_annual:.2f",
+         "orders": "orders:d", "rebalances": "rebalances:d", "costs a year": "cost_drag_annual:.3%"},
     )  # fmt: skip
     say(f"* the best Sharpe at its cost, of {len(RULES)} rules: differences this small are mostly chance")
 

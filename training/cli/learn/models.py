@@ -13,7 +13,7 @@ import typer
 from quantd import bundled
 from quantd.daemon.cli.command import Command, Folder, Json
 from quantd.daemon.cli.failures import Failure, needs
-from quantd.daemon.cli.output import answer, iso, print_json, say, table
+from quantd.daemon.cli.output import answer, iso, print_json, records, say, table
 from quantd.models.artifacts.folder import kind_of
 from quantd.models.artifacts.manifest import (
     MANIFEST,
@@ -66,20 +66,17 @@ def show(
     if as_json:
         print_json(rows)
         return DONE
-    table(
-        ("artifact", "kind", "algorithm", "precision", "trained until", "test Sharpe", "state"),
-        [
-            (
-                row.folder, row.kind, row.algorithm, row.precision, row.trained_until[:10],
-                "" if row.test_sharpe is None else f"{row.test_sharpe:.2f}",
-                row.fault
-                or " ".join(["whole", *(["signed"] if row.signed else []), *(["current"] if row.current else [])]),
-            )
-            for row in rows
-        ],
-        right=("test Sharpe",),
+    records(
+        rows,
+        {"artifact": "folder", "kind": "kind", "algorithm": "algorithm", "precision": "precision",
+         "trained until": lambda row: row.trained_until[:10], "test Sharpe": "test_sharpe:.2f", "state": _state},
     )  # fmt: skip
     return DONE
+
+
+def _state(row: Row) -> str:
+    """Return the fault of an artifact, or that it is whole, with its marks."""
+    return row.fault or " ".join(["whole", *(["signed"] if row.signed else []), *(["current"] if row.current else [])])
 
 
 def _describe(place: Path, *, as_json: bool) -> int:
@@ -227,7 +224,7 @@ def combine(
         print_json({"folder": str(out), "digest": manifest.digest, "members": manifest.members})
         return DONE
     say(f"{out}: {len(manifest.members)} members by {by}, digest {manifest.digest[:16]}…")
-    table(("member", "share"), [(m.folder, f"{m.share:.3f}") for m in manifest.members], right=("share",))
+    records(manifest.members, {"member": "folder", "share": "share:.3f"})
     return DONE
 
 
