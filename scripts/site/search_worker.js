@@ -5,7 +5,7 @@
 
 const WEIGHTS = { title: 4, path: 2, text: 1 };
 const K1 = 1.2, B = 0.6, PAGE = 10;
-const LISTS = /^(requirements|changelog|by-task|develop\/areas|reference\/not-run|reference\/index)\b/;
+const LISTS = /^(changelog|by-task|reference\/requirements|reference\/modules|reference\/not-run|reference\/index)\b/;
 const LIST_SHARE = 0.4; // of the score: a page of links names many subjects and explains none
 const TAG = /<[^>]*>/g;
 const WORD = /[\p{L}\p{N}]+/gu;

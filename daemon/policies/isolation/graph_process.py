@@ -4,7 +4,7 @@ A graph of known operators and a few kilobytes can compute for hours, or take al
 it would stop the loop, and with it every halt. So each policy has one process for its graphs, without rights and with a
 limit of memory; each run has LIMIT_S. A run that is late, or whose process ended, is a failure of the agent. The
 process is then killed and a new one is started at once, to be ready for the next question; if it is not ready then, the
-wait counts against the next answer. A call costs two messages through pipes, below 0.1 ms (benchmarks/graphs.py).
+wait counts against the next answer. A call costs two messages through pipes, below 0.1 ms.
 
 Rejected: a thread for each run. A thread cannot be ended.
 """

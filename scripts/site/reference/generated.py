@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Final
 
+from scripts import requirements_page
 from scripts.site.pages import Page
-from scripts.site.reference import command_line, configuration_keys, glossary, python_names, records, routes
+from scripts.site.reference import command_line, configuration_keys, glossary, modules, python_names, records, routes
 
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "keys": configuration_keys.page,
@@ -16,6 +17,8 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "exit-codes": records.exit_code_page,
     "python-names": python_names.page,
     "glossary": glossary.page,
+    "modules": modules.page,
+    "requirements": requirements_page.page,
 }
 """Name of a page -> its maker. The page of routes needs a daemon, and comes in addition."""
 
