@@ -33,14 +33,6 @@ def test_a_policy_over_a_frame_gives_frames_figures_and_a_verdict(bars):
     assert "Sharpe" in result._repr_html_()
 
 
-def test_a_frame_of_pandas_and_one_of_polars_give_one_digest(bars):
-    pandas = bars.to_pandas()
-    digests = {quantd.backtest("equal_weight", bars=frame, compare=False).digest for frame in (bars, pandas)}
-    indexed = pandas.rename(columns=str.title).set_index("Ts")
-    digests.add(quantd.backtest("equal_weight", bars=indexed, compare=False).digest)
-    assert len(digests) == 1
-
-
 def test_the_order_of_rows_and_columns_changes_nothing(bars):
     shuffled = bars.sample(fraction=1.0, shuffle=True, seed=7).select(reversed(bars.columns))
     assert quantd.backtest(rising, bars=shuffled, compare=False).digest == quantd.backtest(rising, bars=bars).digest
@@ -106,15 +98,6 @@ def test_metrics_agree_with_the_verdict_and_with_the_frames(bars):
     assert result.rolling["sharpe"][-1] == pytest.approx(result.rolling["sharpe"].drop_nans()[-1])
 
 
-def test_the_parts_of_the_return_add_up(bars):
-    result = quantd.backtest(rising, bars=bars, settings={"broker.commission_bp": 20}, compare=False)
-    attribution = result.attribution
-    assert attribution.total == pytest.approx(result.metrics["total_return"], rel=1e-9)
-    for table in (attribution.by_asset, attribution.by_kind, attribution.by_agent):
-        assert sum(table.values()) == pytest.approx(attribution.total, abs=1e-9)
-    assert attribution.by_kind["commission"] < 0
-
-
 def test_attribution_prints_tables_and_names_what_is_missing(bars):
     result = quantd.backtest(rising, bars=bars, compare=False)
     spy = result.attribution.by_asset["SPY"]
@@ -173,14 +156,6 @@ def test_it_runs_inside_a_running_event_loop(bars):
     assert asyncio.run(main()) == quantd.backtest("equal_weight", bars=bars, compare=False).digest
 
 
-def test_each_backtest_counts_as_a_trial(bars):
-    def act(view, share=0.4):
-        return [share, share]
-
-    counts = [quantd.backtest(act, bars=bars, params={"share": s}).verdict.trials for s in (0.1, 0.2, 0.1)]
-    assert counts == [1, 2, 2]
-
-
 def test_a_trial_on_another_market_does_not_lower_a_deflated_ratio(bars):
     toys = (
         pl.DataFrame(
@@ -223,14 +198,6 @@ def test_a_longer_a_reordered_and_a_renamed_file_are_trials_of_one_market(bars):
     assert trials(bars, family="all") == 6, "the three files, MINE, ELSE, and BACK of the family"
 
 
-@pytest.mark.long
-def test_functions_that_captured_other_values_are_other_trials(bars):
-    def made(share):
-        return lambda view: [share, share]
-
-    assert [quantd.backtest(made(s), bars=bars).verdict.trials for s in (0.1, 0.2, 0.1)] == [1, 2, 2]
-
-
 def test_progress_reaches_one(bars):
     shares = []
     quantd.backtest("equal_weight", bars=bars, compare=False, progress=shares.append)
@@ -265,13 +232,6 @@ def test_a_run_whose_changes_are_all_below_min_trade_says_so(bars, least, said):
     assert (len(result.fills) == 0) is said
     assert str(result).startswith("Nothing was traded: policy does not trade changes below 34.00%") is said
     assert not said or "its largest weight was 33.333% (3 symbols)" in result.verdict.untraded.text
-
-
-def test_a_report_is_one_page(bars, folder):
-    page = quantd.backtest("equal_weight", bars=bars).report(folder / "page.html").read_text()
-    assert page.count("var uPlot=") == 1
-    assert "http:" not in page
-    assert "https:" not in page
 
 
 def test_a_report_has_the_format_of_its_suffix(bars, folder):
@@ -315,17 +275,6 @@ def test_a_mistake_is_an_exception_with_a_remedy(bars, capsys, call, text):
     with pytest.raises(quantd.Error, match=text):
         call(bars)
     assert capsys.readouterr() == ("", "")
-
-
-def test_a_policy_that_fails_holds_and_says_where(bars):
-    def broken(view):
-        raise ValueError("no data today")
-
-    result = quantd.backtest(broken, bars=bars, compare=False, on_error="hold")
-    assert len(result.fills) == 0
-    alert = result.alerts.filter(pl.col("kind").str.contains("policy"))["text"][0]
-    assert "no data today" in alert
-    assert "test_backtests.py" in alert
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -399,13 +348,6 @@ def test_times_of_a_place_stop_and_the_named_setting_gives_the_run_of_utc(zone, 
     assert mine.equity.equals(right.equity)
     assert mine.summary.equity == right.summary.equity
     assert len(mine.equity) == len(local)
-
-
-def test_pandas_times_with_a_zone_are_read_in_it():
-    local = by_the_clock_of("America/New_York").to_pandas()
-    local["ts"] = local["ts"].dt.tz_localize("America/New_York")
-    right = quantd.backtest("buy_and_hold", bars=by_the_clock_of("UTC"), compare=False)
-    assert quantd.backtest("buy_and_hold", bars=local, compare=False).equity.equals(right.equity)
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "UTC"])

@@ -1,19 +1,16 @@
 """The product beside an engine that was written from the documented rules alone: equal equity to the micro."""
 
-import ast
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
 import quantd
-from tests.research.python_api.independent import engine
-from tests.research.python_api.independent.bars import SESSIONS, SYMBOLS, bundled, generated
+from tests.research.python_api.independent.bars import bundled, generated
 from tests.research.python_api.independent.cases import CASES, Floats, answers
 from tests.research.python_api.independent.engine import equity_of
 
@@ -75,47 +72,3 @@ def test_an_engine_written_from_the_page_gives_the_equity_of_each_close(
     dates, equity = equity_of(FRAMES[name](), answers(CASES[case], *closes_of(name)))
     assert curve["ts"].dt.date().to_list() == dates
     assert (curve["equity"] * 1e6).round().cast(int).to_list() == equity
-
-
-def test_the_independent_engine_is_short_and_imports_no_quantd() -> None:
-    source = Path(engine.__file__).read_text()
-    imports = {
-        (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name)
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    }
-    assert imports == {
-        "collections.abc",
-        "dataclasses",
-        "datetime",
-        "decimal",
-        "math",
-        "numpy",
-        "numpy.typing",
-        "polars",
-        "typing",
-    }
-    assert len(source.splitlines()) < 300
-
-
-@pytest.mark.parametrize("case", sorted(CASES))
-def test_each_case_changes_its_answer(case: str) -> None:
-    dates, closes = closes_of("bundled")
-    given = [weights for weights in answers(CASES[case], dates[:400], closes[:400]).values() if weights is not None]
-    assert given
-    assert all(np.isfinite(weights).all() for weights in given)
-    assert case in ("equal_monthly", "fixed_daily") or len({weights.tobytes() for weights in given}) > 1
-
-
-def test_the_generated_bars_have_gaps_holes_and_thin_volumes() -> None:
-    bars = generated()
-    assert bars.equals(generated())
-    assert bars["ts"].n_unique() == SESSIONS
-    assert bars["symbol"].n_unique() == len(SYMBOLS)
-    gap = (pl.col("open") / pl.col("close").shift(1).over("symbol") - 1.0).abs()
-    assert bars.filter(gap > 0.15).height > 50
-    assert bars.filter(pl.col("volume") == 0.0).height > 100
-    holes = len(SYMBOLS) * SESSIONS - bars.height
-    assert holes > 600
-    first = bars.group_by("symbol").agg(pl.col("ts").min())
-    assert first["ts"].n_unique() >= 3

@@ -1,15 +1,12 @@
 """Every notebook of the examples runs from beginning to end, in an empty folder."""
 
-import ast
 import asyncio
-import inspect
 import sys
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-import quantd
 from tests.support.checkout import ROOT
 
 SLOW = ("sweep_and_luck", "walk_forward")
@@ -30,23 +27,6 @@ def test_a_notebook_is_kept_without_outputs(path):
     for cell in nbformat.read(path, as_version=4).cells:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_each_call_of_a_notebook_fits_the_functions_of_today(path):
-    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    calls = [
-        node
-        for node in ast.walk(ast.parse("\n".join(cells)))
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and isinstance(node.func.value, ast.Name)
-        and node.func.value.id == "quantd"
-    ]
-    assert len(calls) >= 3
-    for call in calls:
-        keywords = {keyword.arg: None for keyword in call.keywords if keyword.arg}
-        inspect.signature(getattr(quantd, call.func.attr)).bind(*call.args, **keywords)
 
 
 @pytest.mark.long

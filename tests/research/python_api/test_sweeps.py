@@ -32,15 +32,6 @@ def test_a_functions_parameters_are_swept(bars):
 
 
 @pytest.mark.long
-def test_a_registered_policy_runs_in_processes_and_a_second_call_reads(bars):
-    over = {"lookback": [20, 60], "broker.commission_bp": [0, 20]}
-    first = quantd.sweep("momentum", over, bars=bars, workers=2)
-    again = quantd.sweep("momentum", over, bars=bars)
-    assert again.points == first.points
-    assert first.table.filter(first.table["broker.commission_bp"] == 20)["sharpe"].max() < first.table["sharpe"].max()
-
-
-@pytest.mark.long
 def test_a_function_of_the_caller_comes_to_the_same_bits_in_processes(bars, folder):
     half = 0.5  # captured
 
@@ -52,15 +43,6 @@ def test_a_function_of_the_caller_comes_to_the_same_bits_in_processes(bars, fold
     here = quantd.sweep(captured, over, bars=bars, settings={"quantd.state": str(folder / "here")})
     assert pool_sweep.points == here.points
     assert here.table["sharpe"].n_unique() == 4
-
-
-@pytest.mark.long
-def test_a_function_that_fails_in_a_process_ends_the_sweep_with_its_error(bars):
-    def fails(view, lookback=20):
-        raise ZeroDivisionError(f"no answer for {lookback}")
-
-    with pytest.raises(quantd.Error, match="no answer for"):
-        quantd.sweep(fails, {"lookback": [5, 6]}, bars=bars, workers=2)
 
 
 @pytest.mark.long
@@ -96,9 +78,3 @@ def test_a_file_has_the_points_of_the_command(folder):
 def test_a_mistake_is_an_exception_with_a_remedy(bars, call, text):
     with pytest.raises((quantd.Error, OSError), match=text):
         call(bars)
-
-
-def test_a_parameter_that_does_not_exist_is_a_fault_of_its_points(bars):
-    sweep = quantd.sweep(rising, {"lookbak": [5, 6]}, bars=bars)
-    assert sweep.best is None
-    assert "lookbak" in sweep.table["fault"][0]

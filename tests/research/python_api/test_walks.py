@@ -93,19 +93,6 @@ def test_the_returns_are_those_of_the_run_and_of_the_periods(done):
 
 
 @pytest.mark.long
-def test_a_function_of_the_caller_is_walked_as_a_file_is(bars, folder):
-    (folder / "mine.py").write_text(
-        "import numpy as np\ndef act(view, lookback=20):\n"
-        "    return np.where(view.returns(lookback).sum(axis=0) > 0, 0.5, 0.0)\n"
-    )
-    given = {"over": {"lookback": [10, 20]}, "window": "1y", "refit": "4mo", "compare": False}
-    walk = quantd.walk_forward(rising, bars, **given)
-    file = quantd.walk_forward("mine.py:act", bars, **given)
-    assert walk.table.equals(file.table)
-    assert walk.returns.equals(file.returns)
-
-
-@pytest.mark.long
 def test_the_result_of_a_sweep_is_walked_over_its_own_grid_and_bars(done, bars):
     _, walk = done
     swept = quantd.sweep("momentum", {"lookback": iter([10, 30, 60])}, bars)

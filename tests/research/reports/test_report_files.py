@@ -58,11 +58,6 @@ def test_the_commit_is_that_of_the_checkout() -> None:
     assert commit().removesuffix("+changes") == head.strip()
 
 
-def test_json_is_read_back(tmp_path: Path, small: Made) -> None:
-    write_backtest_report(tmp_path / "r.json", small.report)
-    assert read_backtest_report(tmp_path / "r.json") == small.report
-
-
 def test_csv_has_every_single_figure_of_the_json(tmp_path: Path, small: Made) -> None:
     write_backtest_report(tmp_path / "r.csv", small.report)
     write_backtest_report(tmp_path / "r.json", small.report)

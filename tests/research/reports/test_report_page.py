@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from quantd.research.reports.page_curves import charts_of
-from quantd.research.reports.page_parts import VENDOR, formatted
+from quantd.research.reports.page_parts import formatted
 from quantd.research.reports.page_sections import SECTIONS, in_order
 from quantd.research.reports.report_page import page
 from quantd.research.reports.sections.results import SUMMARY
@@ -54,13 +54,6 @@ def test_every_metric_of_every_account_is_on_the_page(small: Made, text: str) ->
     paths = {path for path, _, _ in FIGURE.findall(text)}
     accounts = range(len(small.report.accounts))
     assert {f"metrics.{k}.values.{n}" for k in range(len(small.report.metrics)) for n in accounts} <= paths
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", [section.name for section in SECTIONS])
-def test_a_section_is_there_with_a_link(name: str, text: str) -> None:
-    assert f'<section id="{name}">' in text
-    assert f'href="#{name}"' in text
 
 
 def test_the_sections_stand_in_the_order_of_their_places(text: str) -> None:
@@ -131,10 +124,6 @@ def test_the_page_asks_for_nothing_outside_itself(text: str) -> None:
     assert "Copyright (c) 2022 Leon Sorokin" in text
     for call in ("http:", "https:", "src=", "@import", "url(", "<link", "<iframe"):
         assert call not in text, call
-
-
-def test_the_library_is_in_the_repository_once() -> None:
-    assert sorted(path.name for path in VENDOR.iterdir()) == ["LICENSE-uPlot.txt", "uPlot.iife.min.js", "uPlot.min.css"]
 
 
 def test_names_cannot_become_markup(small: Made) -> None:

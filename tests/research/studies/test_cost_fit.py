@@ -56,15 +56,6 @@ def test_without_differences_the_hours_of_symbols_move_together():
     assert np.mean(shares) < 0.6
 
 
-def test_permuting_fills_changes_nothing():
-    fills = drawn(500, lambda c, h: 2.0 + c, lambda c: 30.0, 2.0)
-    order = np.random.default_rng(5).permutation(500)
-    one, two = (fit_costs("r", UNIVERSE, sample, CONFIGURED).costs for sample in (fills, fills.rows(order)))
-    for first, second in zip(one.rows, two.rows, strict=True):
-        assert (first.symbol, first.hour, first.fills) == (second.symbol, second.hour, second.fills)
-        assert first.fixed_bp == pytest.approx(second.fixed_bp, abs=1e-5)
-
-
 def test_a_cost_is_never_negative_and_few_fills_are_refused():
     fit = fit_costs("r", UNIVERSE, drawn(100, lambda c, h: -5.0, lambda c: -30.0, 0.1), CONFIGURED)
     assert min(min(row.fixed_bp, row.impact) for row in fit.costs.rows) == 0.0

@@ -42,14 +42,6 @@ def act(view, memory):
     assert done.stdout == "looks only backwards: 4 cuts, 0 differences\n"
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("name", ["momentum", "linear_ranker"])
-def test_a_registered_policy_can_be_studied_too(name: str, tmp_path: Path) -> None:
-    write(tmp_path)
-    done = quantd(tmp_path, "study", "lookahead", name, "--cuts", "3")
-    assert (done.returncode, done.stdout) == (0, "looks only backwards: 3 cuts, 0 differences\n")
-
-
 FITTED = """
 import polars as pl
 best = {}
@@ -299,15 +291,6 @@ def test_the_dates_of_members_move_with_the_dates_of_the_bars(tmp_path: Path) ->
     )
     assert document(done)["dated"] == 0
     assert done.returncode == 0
-
-
-@pytest.mark.long
-def test_a_leak_among_members_is_found(tmp_path: Path) -> None:
-    done = with_members(tmp_path, FITTED, "--set", f'agents.mine.params={{path="{BARS}"}}')
-    assert done.returncode == 1
-    report = document(done)
-    assert report["failed"] == 0
-    assert {difference["symbol"] for difference in report["first"]} == {"SPY"}
 
 
 @pytest.mark.long

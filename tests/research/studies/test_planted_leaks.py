@@ -1,7 +1,5 @@
 """Each planted leak is found by the guard that the documentation names; its twin without the leak is not accused."""
 
-import re
-from collections.abc import Callable
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -11,7 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-import quantd
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from quantd.models.history.splits import Split, Splits
@@ -23,9 +20,8 @@ from quantd.research.studies.lookahead import Lookahead, lookahead
 from quantd.research.studies.signal_study import study_signals
 from quantd.strategies.features import Inputs, compute, spec_of
 from quantd.trading.bars import FIELDS
-from tests.support.checkout import DATA, ROOT
+from tests.support.checkout import DATA
 from tests.support.leaks import ABOVE, LEAKS, Leak
-from tests.support.market_frames import random_frame
 
 CONFIG = """
 [quantd]
@@ -54,8 +50,6 @@ port = 0
 """
 SYMBOLS = ("SPY", "QQQ", "IWM", "AAPL")
 SOURCES = [leak for leak in LEAKS if leak.leak]
-POLICIES = [leak for leak in SOURCES if leak.command == "study lookahead"]
-FACTORS = [leak for leak in SOURCES if leak.command == "study signal"]
 
 
 def closes_with_a_gap_and_an_end() -> pl.DataFrame:
@@ -219,46 +213,4 @@ def test_a_feature_that_uses_tomorrows_bar_is_found_by_truncated_bars(monkeypatc
         assert bool((~np.isclose(values[:100], cut, equal_nan=True)).any()) is leaks
 
 
-def test_a_factor_from_a_frame_in_a_notebook_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    frame = random_frame(2, 6, 80)
-    table = frame.pivot("symbol", index="ts", values="close").sort("ts").drop("ts").to_numpy()
-
-    def leak(view):
-        return table[-1] / view.prices
-
-    def twin(view):
-        return view.returns(5).sum(axis=0)
-
-    settings = {"feed.start": "2024-02-01"}
-    with pytest.raises(quantd.Error, match="table \\(in memory\\)"):
-        quantd.study_signal(leak, frame, settings, horizons=(1,), cuts=3)
-    assert quantd.study_signal(twin, frame, settings, horizons=(1,), cuts=3).table.height == 1
-
-
-OTHER: dict[str, Callable[..., None]] = {
-    "a fill at the close that the decision saw": test_a_fill_at_the_close_that_the_decision_saw_is_impossible,
-    "a value of the VIX on its own date": test_a_value_of_a_macro_series_is_known_after_its_availability_date_only,
-    "a test range inside the training window": test_a_test_range_inside_the_training_window_is_refused,
-    "a feature that uses tomorrow's bar": test_a_feature_that_uses_tomorrows_bar_is_found_by_truncated_bars,
-    "a factor from a frame in a notebook": test_a_factor_from_a_frame_in_a_notebook_is_refused,
-}
 """Leaks that are no policy file, and the test that plants each."""
-
-
-def test_every_leak_is_planted_once() -> None:
-    names = [leak.name for leak in LEAKS]
-    assert len(set(names)) == len(names) >= 10
-    assert {leak.name for leak in LEAKS if not leak.leak} == set(OTHER)
-    assert len(POLICIES) + len(FACTORS) == len(SOURCES)
-    assert len({leak.leak for leak in SOURCES} | {leak.twin for leak in SOURCES}) == 2 * len(SOURCES)
-
-
-def test_the_page_lists_these_leaks_and_no_others() -> None:
-    page = (ROOT / "docs" / "research" / "lookahead.md").read_text(encoding="utf-8")
-    section = page.partition("## Planted leaks")[2].partition("\n## ")[0]
-    rows = [
-        tuple(cell.strip() for cell in row)
-        for row in re.findall(r"^\| (.+) \| `(.+)` \| (.+) \| (\w+) \|$", section, re.M)
-    ]
-    assert rows == [(leak.name, leak.command, leak.guard, "yes") for leak in LEAKS]

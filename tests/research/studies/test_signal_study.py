@@ -105,16 +105,6 @@ def test_a_coefficient_is_that_of_the_close_with_the_next_open_to_open_return(tm
     assert factor["cost_bp"] == 3.0
 
 
-@pytest.mark.long
-def test_a_function_of_the_user_is_the_feature_that_it_computes_again(tmp_path: Path) -> None:
-    market(tmp_path)
-    name = write(tmp_path, "np.prod(1 + view.returns(5), axis=0) - 1")
-    signal, feature = (results(study(tmp_path, factor, "--json"))[0] for factor in (name, "momentum_5"))
-    for one, other in zip(signal["horizons"], feature["horizons"], strict=True):
-        assert one["rank_ic"] == pytest.approx(other["rank_ic"], abs=1e-12)
-        assert one["spread"]["net_sharpe"] == pytest.approx(other["spread"]["net_sharpe"], rel=1e-9)
-
-
 def with_series(folder: Path, frame: pl.DataFrame, more: str = "") -> None:
     """A series per symbol with the return of each bar, known at its close."""
     growth = (pl.col("close") / pl.col("close").shift(1) - 1.0).over("symbol")
@@ -160,33 +150,6 @@ def test_names_of_symbols_address_the_values_and_none_is_no_value(tmp_path: Path
     assert "the signal has a value for 'XYZ', which is not in the universe" in wrong.stdout
 
 
-@pytest.mark.long
-def test_permuted_symbols_give_the_same_figures(tmp_path: Path) -> None:
-    figures = []
-    for order in (1, -1):
-        folder = tmp_path / str(order)
-        folder.mkdir()
-        market(folder)
-        text = (folder / "config.toml").read_text()
-        names = ", ".join(f'"S{k:02}"' for k in range(12))
-        (folder / "config.toml").write_text(text.replace(names, ", ".join(names.split(", ")[::order])))
-        figures.append(results(study(folder, "rsi_14", "--json"))[0]["horizons"])
-    for one, other in zip(*figures, strict=True):
-        assert one["rank_ic"] == pytest.approx(other["rank_ic"], abs=1e-12)
-        assert {k: v or 0 for k, v in one["spread"].items()} == pytest.approx(
-            {k: v or 0 for k, v in other["spread"].items()}, rel=1e-9
-        )
-
-
-@pytest.mark.long
-def test_fewer_than_five_symbols_are_measured_over_time_and_it_says_so(tmp_path: Path) -> None:
-    market(tmp_path, symbols=3)
-    done = study(tmp_path, "momentum_5")
-    assert done.returncode == 0, done.stderr
-    assert "momentum_5: time series, 3 symbols" in done.stdout
-    assert "measured over time, symbol by symbol: a cross-section needs 5 symbols" in done.stdout
-
-
 def test_a_feature_that_is_one_number_for_all_is_measured_over_time(tmp_path: Path) -> None:
     market(tmp_path, count=118)
     assert results(study(tmp_path, "month_sin", "--json"))[0]["mode"] == "time series"
@@ -198,18 +161,6 @@ def test_a_small_universe_has_fewer_quantiles(symbols: int, quantiles: int) -> N
     assert usual_quantiles(symbols, 5, many, over_time=False) == quantiles
     assert usual_quantiles(symbols, 5, many, over_time=True) == 5
     assert usual_quantiles(symbols, 5, np.array([0.0, 1.0, np.nan, 1.0]), over_time=True) == 2
-
-
-@pytest.mark.long
-def test_a_factor_of_two_values_has_two_quantiles_and_a_spread_between_them(tmp_path: Path) -> None:
-    market(tmp_path)
-    for symbols in (12, 3):
-        market(tmp_path, symbols=symbols)
-        name = write(tmp_path, "(view.returns(1)[-1] > 0) * 1.0")
-        factor = results(study(tmp_path, name, "--json"))[0]
-        assert factor["quantiles"] == 2
-        assert all(value is not None for h in factor["horizons"] for value in h["quantiles"])
-        assert factor["horizons"][0]["spread"]["turnover_annual"] > 100
 
 
 @pytest.mark.long

@@ -21,19 +21,6 @@ def test_a_backtest_a_run_and_a_replay_have_one_digest(ran):
     assert replay["policy_differences"] == 0
 
 
-@pytest.mark.long
-def test_a_report_is_one_page_that_asks_for_nothing_else(ran):
-    folder, _ = ran
-    assert quantd(folder, "backtest", "--report", "r.html").returncode == 0
-    page = (folder / "r.html").read_text()
-    assert page.count("var uPlot=") == 1
-    assert "default-src 'none'" in page
-    assert "Sharpe" in page
-    assert "http:" not in page
-    assert "https:" not in page
-    assert "src=" not in page
-
-
 SPLIT = (
     "--set", 'universe.symbols=["AAPL", "SPY"]', "--set", 'feed.actions=""', "--set", "feed.start=2020-07-01",
     "--set", "feed.end=2020-09-30",
