@@ -77,7 +77,7 @@ RECIPES = (
         "A limit",
         ("risk/limits/price_ceiling.py", "risk/limits/long_exposure.py"),
         (
-            *(f"{LIMITS}test_{name}.py" for name in ("catalogue", "limits_page", "ruleset")),
+            *(f"{LIMITS}test_{name}.py" for name in ("catalogue", "ruleset")),
             f"{LIMITS}test_new_limit.py::test_an_installed_package_adds_a_limit_by_an_entry_point",
             "tests/risk/pretrade/test_failing_limit.py",
             "tests/daemon/config/test_keys.py",
