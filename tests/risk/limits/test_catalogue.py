@@ -37,30 +37,7 @@ from tests.support.checkout import ROOT
 from tests.support.examples import examples
 from tests.support.risk_books import random_book
 
-TABLES = {
-    "var",
-    "cvar",
-    "correlation",
-    "order_rate",
-    "liquidity",
-    "protective",
-    "group_caps",
-    "allow_short",
-    "restricted",
-    "max_account_notional",
-    "ramp",
-    "buying_power",
-    "no_borrow",
-}
 FALL = Shock("fall", moves={"*": -0.2})
-NUMBERS = sorted(FIELDS - TABLES)
-
-
-@pytest.mark.parametrize("name", NUMBERS)
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1])
-def test_a_value_that_cannot_be_meant_is_refused_by_name(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=name):
-        Limits(**{name: value})
 
 
 @pytest.mark.parametrize(

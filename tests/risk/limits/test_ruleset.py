@@ -11,18 +11,17 @@ from msgspec.structs import replace
 
 from quantd.risk.limits import orders
 from quantd.risk.limits import ruleset as rules_module
-from quantd.risk.limits.case import SLACK, Account
+from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import EXTRA, AccountCap, Correlation, Limits, Liquidity, Reason, Stress, Tail
 from quantd.risk.limits.context import Floats, Scenarios
-from quantd.risk.limits.kinds import Form, Labels, Linear, Losses, OfNotional, OfVolume, Refused, Room, refused
+from quantd.risk.limits.kinds import Form, Labels, Linear, Losses, Refused, Room, refused
 from quantd.risk.limits.record import Barred, Capped, Counts, Families, Forms, Limit, Refusal, Rows, Tails
 from quantd.risk.limits.ruleset import BARS, CAPS, COUNTS, FAMILIES, FORMS, ROWS, TAILS, Rules, rules_of
 from quantd.risk.measures.portfolio import historical_cvar, historical_var, tail_count
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade import worst_losses
 from quantd.risk.pretrade.gate import gate
-from quantd.risk.pretrade.gate_inputs import Market, Prepared, bounds_of
-from quantd.risk.pretrade.judge import Gate
+from quantd.risk.pretrade.gate_inputs import bounds_of
 from quantd.risk.pretrade.standing import Basket, Factor
 from quantd.risk.pretrade.vectors import quickest
 from quantd.trading.instruments import NANO, Instrument, Universe
@@ -70,12 +69,6 @@ def test_the_largest_factor_is_the_one_bisection_finds(largest: object, measure:
         middle = (low + high) / 2
         low, high = (middle, high) if complies(middle) else (low, middle)
     assert factor == pytest.approx(low, abs=1e-6)
-
-
-def test_a_tail_that_is_beyond_its_target_already_gives_nothing() -> None:
-    base, adding = np.arange(20.0), np.ones(20)
-    assert var_largest(base, adding, 1, 5.0, 0.0) <= 0.0
-    assert cvar_largest(base, adding, 2, 5.0, 0.0) == 0.0
 
 
 def test_every_portfolio_key_is_read_by_exactly_one_rule() -> None:
@@ -161,7 +154,7 @@ def test_a_limit_that_is_only_declared_is_enforced(kind: str, short: bool, reque
 
     def passed() -> list[float]:
         # made each time, as rules are kept by identity
-        return gate(ctx, account, asked, Limits()).lots.tolist()
+        return gate(ctx, account, asked, Limits(in_flight=0.01)).lots.tolist()
 
     assert passed() == asked.tolist()
     table, declared = DECLARED[kind]
@@ -169,12 +162,6 @@ def test_a_limit_that_is_only_declared_is_enforced(kind: str, short: bool, reque
     table.append((SOME, declared))
     request.addfinalizer(lambda: table.remove((SOME, declared)))
     assert sum(lots == 0.0 for lots in passed()) >= SIZE // 2
-
-
-def test_a_set_of_limits_is_made_ready_once() -> None:
-    limits = Limits(max_gross_exposure=1.0)
-    assert rules_of(limits, UNIVERSE) is rules_of(limits, UNIVERSE)
-    assert rules_of(Limits(max_gross_exposure=1.0), UNIVERSE).limits is not limits
 
 
 # ---- caps, by hand ---------------------------------------------------------------------------------------------------
@@ -289,63 +276,6 @@ def test_a_cap_is_the_most_lots_that_may_be_added_or_none_where_these_keep_it(
         assert (lots <= largest).all()
     else:
         assert largest == pytest.approx(most, rel=1e-9)
-
-
-@pytest.mark.parametrize("limits", [SHARE, LIQUID, Limits(max_order_notional=524.0, collar=0.07)])
-def test_the_gate_computes_the_rooms_of_a_cap_for_what_is_ordered(limits: Limits) -> None:
-    px, volume = np.array([33.3, 0.07, 191.0]), np.array([12_345.6, np.nan, 0.3])
-    ctx = make_context(px, np.zeros((80, 3)), ["A", "B", "C"], volume_lots=volume)
-    rules, compared = rules_of(limits, ctx.universe), 0
-    market, gate = Market(ctx, Prepared(rules), None, complete=True), Gate(3, quickest(), 0)
-    gate.scene, basket = market.scene, gate.basket
-    basket.px, basket.changes = market.scene.px, 0
-    for (_, code, largest), on in zip(rules.caps, (cap(ctx, rules) for _, _, cap in rules.caps), strict=True):
-        if isinstance(largest, OfVolume | OfNotional) and on is not None:
-            assert isinstance(on, Room)
-            (cap,) = (entry for entry in market.caps if entry.code == code)
-            for side, rooms in ((1.0, on.buys), (-1.0, on.sells)):
-                np.asarray(basket.wish)[:], np.asarray(basket.size)[:] = side, 1e300
-                gate.fit(cap)
-                assert np.asarray(basket.size).tolist() == [basket.whole(float(most)) for most in rooms]
-            way = {"none": (0.0, 0.0), "side": (1.0, 0.0), "both": (1.0, 1.0)}[on.open]
-            assert (cap.held, (cap.same, cap.other)) == (float(on.held), way)
-            compared += 1
-    assert compared == 1
-
-
-def weighed(way: float, lots: list[float], short: bool = False, most_lots: float = 0.3) -> tuple[bool, list[float]]:
-    """Whether a weight of 30 % (33 % on the way) cuts, and the lots left, with equity `way` on the way, where buys take
-    5 % of it, and 100,000 at the end; 1,000 of A are held, or sold short."""
-    rules = rules_of(Limits(max_position_weight=most_lots, in_flight=0.1), UNIVERSE_OF_THREE)
-    gate = Gate(3, quickest(), 0)
-    gate.bounds, gate.heavy, basket = bounds_of(rules), False, gate.basket
-    basket.px, basket.near, basket.changes = MARKS.astype(np.float64).data, SLACK * 1e5, 0
-    basket.wish = np.array([-1.0 if short else 1.0, 1.0, 1.0]).data
-    basket.size = np.array(lots).data
-    for state, equity, slip, wider in ((gate.flight, way, 0.05, 1.1), (gate.after, 1e5, 0.0, 1.0)):
-        state.equity, state.slip, state.wider, state.fresh = equity, slip, wider, -1
-        (state.shorts if short else state.longs)[0] = 1_000.0
-    gate.weigh()
-    return gate.heavy, np.asarray(basket.size).tolist()
-
-
-UNIVERSE_OF_THREE = Universe(tuple(map(Instrument, "ABC")))
-
-
-@pytest.mark.parametrize("short", [False, True])
-def test_a_position_weighs_no_more_than_its_share_of_what_equity_is_left(short: bool) -> None:
-    # on the way 0.33 x 80,000 = 26,400, of which 1,000 are held; a lot of A takes 100 and 0.33 x 5 of room
-    assert weighed(80_000.0, [999.0, 9_999.0, 9_999.0], short) == (
-        True, [25_400.0 // 101.65, 26_400.0 // 50.825, 26_400.0 // 10.165],
-    )  # fmt: skip
-    # at the end 30,000
-    assert weighed(99_000.0, [999.0, 999.0, 9_999.0], short) == (True, [290.0, 600.0, 3_000.0])
-    # what is asked of one symbol takes equity from another: 50 x <= 0.33 x (80,000 - 5 x 200 - 2.5 x) up to 512
-    for lots, heavy in ((512.0, False), (513.0, True)):
-        assert weighed(80_000.0, [200.0, lots, 0.0], short) == (heavy, [200.0, lots, 0.0])
-    # at the end to the last lot
-    assert weighed(99_000.0, [290.0, 600.0, 3_000.0], short)[0] is False
-    assert weighed(99_000.0, [291.0, 0.0, 0.0], short) == (True, [290.0, 0.0, 0.0])
 
 
 # ---- rows, families, tails and forms, by hand ------------------------------------------------------------------------
@@ -510,36 +440,3 @@ def test_sets_that_are_ready_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     for k in range(rules_module._MOST_READY + 10):
         rules_of(Limits(max_gross_exposure=1.0 + k), UNIVERSE)
         assert len(rules_module._ready) <= rules_module._MOST_READY
-
-
-def test_a_tail_without_growth_is_kept_by_all_or_by_none() -> None:
-    base, none = np.arange(20.0), np.zeros(20)
-    for largest in (var_largest, cvar_largest):
-        assert largest(base, none, 1, 19.0, 0.0) >= 1.0
-        assert largest(base, none, 1, 18.9, 0.0) <= 0.0
-    # a fall of equity alone: 0.5 of it takes the room of 1
-    assert var_largest(base, none, 1, 20.0, 2.0) == pytest.approx(0.5)
-    assert cvar_largest(base, none, 2, 19.5, 2.0) == pytest.approx(0.5)
-    # at its target exactly, where nothing is added
-    for largest in (var_largest, cvar_largest):
-        assert largest(np.ones(20), none, 2, 1.0, 0.0) >= 1.0
-    var, cvar = Losses(0.1), Losses(0.1, mean=True)
-    assert cvar.measure(np.array([[1.0, 3.0], [2.0, 6.0]])).tolist() == [2.0, 4.0]
-    assert cvar.measure(np.array([1.0, 2.0, 6.0])) == pytest.approx(3.0)
-    assert cvar.measure(np.array([[1.0, 2.0, 6.0]])).tolist() == pytest.approx([3.0])
-    assert var.measure(np.array([[1.0, 3.0], [2.0, 6.0]])).tolist() == [1.0, 2.0]
-
-
-def test_all_is_kept_where_the_tail_of_all_complies_but_for_a_rounding() -> None:
-    base, adding = np.zeros(20), np.linspace(0.0, 1.0, 20)
-    for m in (1, 2):
-        worst = float(adding[-m:].mean())
-        assert cvar_largest(base, adding, m, worst, 0.0) == 1.0
-        assert cvar_largest(base, adding, m, 3.0 * worst, 0.0) == 1.0
-        assert cvar_largest(base, adding, m, worst / 4.0, 0.0) == pytest.approx(0.25)
-    assert cvar_largest(np.zeros(2), np.ones(2), 1, 1.0 - SLACK, 0.0) == 1.0
-
-
-def test_a_target_that_is_not_a_number_gives_nothing() -> None:
-    for largest in (var_largest, cvar_largest):
-        assert not largest(np.zeros(20), np.ones(20), 2, np.nan, 0.0) > 0.0

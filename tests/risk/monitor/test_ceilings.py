@@ -195,145 +195,6 @@ def test_most_samples_of_books_far_from_their_limits_are_settled() -> None:
     assert kept == 120
 
 
-def pair_of(rho: float, rows: int = 60) -> Ring:
-    """A ring in which the first two of six symbols have about a correlation, and the others none."""
-    rng = np.random.default_rng(3)
-    returns = rng.normal(0.0, 0.01, (rows, 6))
-    returns[:, 1] = rho * returns[:, 0] + np.sqrt(1.0 - rho * rho) * returns[:, 1]
-    ring = Ring(6, 40)
-    for row in 100.0 * np.cumprod(1.0 + returns, axis=0):
-        ring.append(row)
-    return ring
-
-
-@pytest.mark.parametrize("kind", [Holdings, HoldingVectors])
-def test_a_heavy_pair_is_settled_by_its_correlation_on_the_sides_held(kind: type[Holdings]) -> None:
-    """The first two weigh 60 % together, of a joint bound of 50 %."""
-    limits = Limits(correlation=Correlation(threshold=0.7, joint_weight=0.5, lookback=40), min_history=LEAST)
-    rules = rules_of(limits, UNIVERSE)
-    for rho, side, linked in ((0.9, 1.0, True), (0.9, -1.0, False), (-0.9, -1.0, True), (0.3, 1.0, False)):
-        book = holdings(kind, np.array([60.0, side * 60.0, 10.0, 0.0, 0.0, 0.0]), 200.0)
-        ring = pair_of(rho)
-        assert Bands(rules, {}).keep(book, ring) is not linked
-        assert Bands(rules, {}, True).keep(book, ring) is not linked
-        # the level of a breach stays with a linked pair; without one it ends
-        assert Bands(rules, {"correlation": 3}).keep(book, ring) is linked
-        assert Bands(rules, {"correlation": 3}, True).keep(book, ring)
-
-
-@pytest.mark.parametrize("kind", [Holdings, HoldingVectors])
-def test_the_level_of_concentration_follows_the_heaviest_asset_or_symbol_without_one(kind: type[Holdings]) -> None:
-    """The first two symbols are one asset, the third is of none."""
-    universe = Universe(tuple(Instrument(f"S{k}", asset="a" if k < 2 else "") for k in range(3)))
-    limits = Limits(max_concentration=0.5, min_history=LEAST)  # INFO from 30 % to 40 %, and down to 27.5 %
-    for values, rises, stays in (
-        ([20.0, 20.0, 60.0], True, True), ([30.0, 32.0, 10.0], True, True), ([20.0, 20.0, 58.0], False, True),
-        ([10.0, 10.0, 50.0], False, False), ([25.0, 27.0, 54.0], False, False), ([29.0, 27.0, 10.0], False, True),
-    ):  # fmt: skip
-        book, ring = holdings(kind, np.array(values), 200.0), Ring(3, 40)
-        ring.append(np.ones(3))
-        assert Bands(rules_of(limits, universe), {}).keep(book, ring) is not rises
-        assert Bands(rules_of(limits, universe), {"max_concentration": 1}).keep(book, ring) is stays
-
-
-def test_a_symbol_that_weighs_too_little_makes_no_pair_also_beside_a_heavy_one() -> None:
-    """Symbols 1 and 2 are linked, and symbol 2 weighs 4 %; symbols 0 and 1 are heavy and not linked."""
-    limits = Limits(correlation=Correlation(threshold=0.7, joint_weight=0.5, min_weight=0.05, lookback=40),
-                    min_history=LEAST)  # fmt: skip
-    rng = np.random.default_rng(3)
-    returns = rng.normal(0.0, 0.01, (60, 6))
-    returns[:, 2] = returns[:, 1]
-    ring = Ring(6, 40)
-    for row in 100.0 * np.cumprod(1.0 + returns, axis=0):
-        ring.append(row)
-    rules = rules_of(limits, UNIVERSE)
-    for light, settled in ((0.04, True), (0.06, False)):
-        book = holdings(Holdings, np.array([80.0, 82.0, light * 200.0, 0.0, 0.0, 0.0]), 200.0)
-        assert Bands(rules, {}).keep(book, ring) is settled
-
-
-def test_a_pair_with_an_instrument_that_never_moves_is_left_to_a_measurement() -> None:
-    limits = Limits(correlation=Correlation(threshold=0.7, joint_weight=0.5, lookback=40), min_history=LEAST)
-    ring = Ring(6, 40)
-    for row in range(60):
-        ring.append(np.array([100.0, 100.0 + row, 50.0, 50.0, 50.0, 50.0]))
-    book = holdings(Holdings, np.array([80.0, 80.0, 0.0, 0.0, 0.0, 0.0]), 200.0)
-    assert not Bands(rules_of(limits, UNIVERSE), {}).keep(book, ring)
-    assert not Bands(rules_of(limits, UNIVERSE), {"correlation": 3}).keep(book, ring)
-
-
-def test_a_pair_with_too_few_samples_has_no_level_to_change() -> None:
-    limits = Limits(correlation=Correlation(threshold=0.7, joint_weight=0.5, lookback=40), min_history=LEAST)
-    rules, book = rules_of(limits, UNIVERSE), holdings(Holdings, np.full(6, 80.0), 200.0)
-    same, gaps = Ring(6, 40), Ring(6, 40)
-    for number, row in enumerate(np.cumprod(np.full((30, 6), 1.01), axis=0) * np.arange(1.0, 31.0)[:, None] ** 0.1):
-        same.append(row)
-        gaps.append(np.where(number % 2 or number > 26, np.nan, row))
-        if number:
-            assert Bands(rules, {}).keep(book, same) is (number < LEAST)
-    assert not Bands(rules, {}).keep(book, gaps)  # whole samples are missing, and a pair may have more
-
-
-@pytest.mark.parametrize("kind", [Holdings, HoldingVectors])
-def test_the_worst_scenario_of_a_stress_is_settled_inside_its_level_only(kind: type[Holdings]) -> None:
-    """Shocks of -30 % and +10 %: a long book loses 30 % of its weight, a short one 10 %."""
-    shocks = (Shock("down", {"*": -0.3}), Shock("up", {"*": 0.1}))
-    ring = pair_of(0.0)
-    for weight, loss in ((1.0, 0.3), (0.5, 0.15), (-1.0, 0.1), (0.0, 0.0)):
-        book = holdings(kind, np.array([weight * 200.0, 0.0, 0.0, 0.0, 0.0, 0.0]), 200.0)
-        for share, level, settled in (
-            (0.59, 0, True), (0.61, 0, False), (0.56, 1, True), (0.54, 1, False), (0.79, 1, True), (0.81, 1, False),
-        ):  # fmt: skip
-            limits = Limits(stress=Stress(loss / share if loss else 0.5, shocks), min_history=LEAST, allow_short=True)
-            bands = Bands(rules_of(limits, UNIVERSE), {"stress": level})
-            assert bands.keep(book, ring) is (settled if loss else not level)
-
-
-@pytest.mark.parametrize("kind", [Holdings, HoldingVectors])
-@pytest.mark.parametrize(("share", "settled"), [(0.59, True), (0.605, False)])
-def test_a_volatility_without_a_mean_is_settled_below_its_first_level_only(
-    kind: type[Holdings], share: float, settled: bool
-) -> None:
-    """The largest deviation that 20 losses of one size can have: the mean is 0."""
-    ring = Ring(6, LEAST)
-    for price in np.cumprod([1.0, *[1.01, 0.99] * (LEAST // 2)]):
-        ring.append(np.full(6, 100.0 * price))
-    yearly = 0.01 * np.sqrt(LEAST / (LEAST - 1) * 252)
-    limits = Limits(max_volatility=float(yearly / share), volatility_lookback=LEAST, min_history=LEAST)
-    book = holdings(kind, np.array([200.0, 0.0, 0.0, 0.0, 0.0, 0.0]), 200.0)
-    bands = Bands(rules_of(limits, UNIVERSE), {})
-    assert bands.keep(book, ring) is settled
-
-
-@pytest.mark.parametrize("kind", [Holdings, HoldingVectors])
-@pytest.mark.parametrize(("share", "settled"), [(0.59, True), (0.61, False)])
-def test_a_lone_loss_is_settled_below_the_first_level_of_a_tail_only(
-    kind: type[Holdings], share: float, settled: bool
-) -> None:
-    """One loss of 10 % among 20 returns is all of the tail, and all of the norm."""
-    ring = Ring(6, LEAST)
-    for row in range(LEAST + 1):
-        ring.append(np.full(6, 100.0 if row < LEAST // 2 else 90.0))
-    tail = Tail(0.1 / share, "historical", 0.99, 1, LEAST)
-    book = holdings(kind, np.array([200.0, 0.0, 0.0, 0.0, 0.0, 0.0]), 200.0)
-    for limits in (Limits(var=tail, min_history=LEAST), Limits(cvar=tail, min_history=LEAST)):
-        assert Bands(rules_of(limits, UNIVERSE), {}).keep(book, ring) is settled
-
-
-def test_the_diversification_of_a_hedged_book_is_left_to_a_measurement() -> None:
-    rng = np.random.default_rng(6)
-    returns = rng.normal(0.0, 0.01, (60, 6))
-    returns[:, 1] = returns[:, 0]
-    ring = Ring(6, 40)
-    for row in 100.0 * np.cumprod(1.0 + returns, axis=0):
-        ring.append(row)
-    limits = Limits(min_diversification=0.01, volatility_lookback=40, min_history=LEAST, allow_short=True)
-    bands = Bands(rules_of(limits, UNIVERSE), {})
-    for second, settled in ((-50.0, False), (-20.0, True)):
-        book = holdings(Holdings, np.array([50.0, second, 0.0, 0.0, 0.0, 0.0]), 200.0)
-        assert bands.keep(book, ring) is settled
-
-
 def test_a_measure_of_an_own_limit_is_called() -> None:
     book = holdings(Holdings, np.array([50.0, -30.0, 0.0, 0.0, 0.0, 0.0]), 100.0)
     for own_measure, value in ((lambda held: 2.0 * held.gross + held.net, 1.8), (gross_of, 0.8), (net_of, 0.2)):
@@ -347,27 +208,6 @@ def test_a_measure_of_an_own_limit_is_called() -> None:
             assert MeasureBand("own", measure_of, 1.0, (0.0, 9.0)).value(book_of_values) == pytest.approx(
                 measure_of(held)
             )
-
-
-def test_a_pair_below_the_weight_that_counts_is_settled() -> None:
-    limits = Limits(correlation=Correlation(threshold=0.7, joint_weight=0.5, min_weight=0.2, lookback=40),
-                    min_history=LEAST)  # fmt: skip
-    rules, ring = rules_of(limits, UNIVERSE), pair_of(0.95)
-    for light, settled in ((0.19, True), (0.21, False)):
-        book = holdings(Holdings, np.array([100.0, 200.0 * light, 0.0, 0.0, 0.0, 0.0]), 200.0)
-        assert Bands(rules, {}).keep(book, ring) is settled
-
-
-def test_a_book_with_many_heavy_pairs_is_left_to_a_measurement() -> None:
-    limits = Limits(correlation=Correlation(threshold=0.7, lookback=40, strict=True), min_history=LEAST)
-    rules, ring, wide = rules_of(limits, UNIVERSE), pair_of(0.0), np.full(6, 30.0)
-    assert Bands(rules, {}).keep(holdings(Holdings, wide, 200.0), ring)  # 15 pairs
-    assert MOST_PAIRS == 16
-    more = Universe(tuple(Instrument(f"S{k}") for k in range(7)))
-    rng, seven = np.random.default_rng(5), Ring(7, 40)
-    for row in 100.0 * np.cumprod(1.0 + rng.normal(0.0, 0.01, (60, 7)), axis=0):
-        seven.append(row)
-    assert not Bands(rules_of(limits, more), {}).keep(holdings(Holdings, np.full(7, 30.0), 250.0), seven)
 
 
 def test_a_diversification_is_settled_once_the_window_is_full_and_off_the_edges_of_its_level() -> None:
@@ -417,3 +257,55 @@ def test_what_a_verdict_records_are_those_of_all_values_that_cut_or_may_have_a_l
     assert [change[:3] for change in observe(levels, verdict.recorded, falling=False)] == [
         change[:3] for change in observe(every, values, falling=False)
     ]
+
+
+def pair_of(rho: float, rows: int = 60) -> Ring:
+    """A ring in which the first two of six symbols have about a correlation, and the others none."""
+    rng = np.random.default_rng(3)
+    returns = rng.normal(0.0, 0.01, (rows, 6))
+    returns[:, 1] = rho * returns[:, 0] + np.sqrt(1.0 - rho * rho) * returns[:, 1]
+    ring = Ring(6, 40)
+    for row in 100.0 * np.cumprod(1.0 + returns, axis=0):
+        ring.append(row)
+    return ring
+
+
+@pytest.mark.parametrize("kind", [Holdings, HoldingVectors])
+def test_the_level_of_concentration_follows_the_heaviest_asset_or_symbol_without_one(kind: type[Holdings]) -> None:
+    """The first two symbols are one asset, the third is of none."""
+    universe = Universe(tuple(Instrument(f"S{k}", asset="a" if k < 2 else "") for k in range(3)))
+    limits = Limits(max_concentration=0.5, min_history=LEAST)  # INFO from 30 % to 40 %, and down to 27.5 %
+    for values, rises, stays in (
+        ([20.0, 20.0, 60.0], True, True), ([30.0, 32.0, 10.0], True, True), ([20.0, 20.0, 58.0], False, True),
+        ([10.0, 10.0, 50.0], False, False), ([25.0, 27.0, 54.0], False, False), ([29.0, 27.0, 10.0], False, True),
+    ):  # fmt: skip
+        book, ring = holdings(kind, np.array(values), 200.0), Ring(3, 40)
+        ring.append(np.ones(3))
+        assert Bands(rules_of(limits, universe), {}).keep(book, ring) is not rises
+        assert Bands(rules_of(limits, universe), {"max_concentration": 1}).keep(book, ring) is stays
+
+
+def test_the_diversification_of_a_hedged_book_is_left_to_a_measurement() -> None:
+    rng = np.random.default_rng(6)
+    returns = rng.normal(0.0, 0.01, (60, 6))
+    returns[:, 1] = returns[:, 0]
+    ring = Ring(6, 40)
+    for row in 100.0 * np.cumprod(1.0 + returns, axis=0):
+        ring.append(row)
+    limits = Limits(min_diversification=0.01, volatility_lookback=40, min_history=LEAST, allow_short=True)
+    bands = Bands(rules_of(limits, UNIVERSE), {})
+    for second, settled in ((-50.0, False), (-20.0, True)):
+        book = holdings(Holdings, np.array([50.0, second, 0.0, 0.0, 0.0, 0.0]), 200.0)
+        assert bands.keep(book, ring) is settled
+
+
+def test_a_book_with_many_heavy_pairs_is_left_to_a_measurement() -> None:
+    limits = Limits(correlation=Correlation(threshold=0.7, lookback=40, strict=True), min_history=LEAST)
+    rules, ring, wide = rules_of(limits, UNIVERSE), pair_of(0.0), np.full(6, 30.0)
+    assert Bands(rules, {}).keep(holdings(Holdings, wide, 200.0), ring)  # 15 pairs
+    assert MOST_PAIRS == 16
+    more = Universe(tuple(Instrument(f"S{k}") for k in range(7)))
+    rng, seven = np.random.default_rng(5), Ring(7, 40)
+    for row in 100.0 * np.cumprod(1.0 + rng.normal(0.0, 0.01, (60, 7)), axis=0):
+        seven.append(row)
+    assert not Bands(rules_of(limits, more), {}).keep(holdings(Holdings, np.full(7, 30.0), 250.0), seven)

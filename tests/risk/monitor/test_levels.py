@@ -10,7 +10,6 @@ from quantd.risk.monitor.levels import (
     CRITICAL,
     HYSTERESIS,
     INFO,
-    NOISE,
     NONE,
     QUIET,
     THRESHOLDS,
@@ -161,48 +160,10 @@ def test_what_stays_inside_the_band_of_a_floor_keeps_its_level(share: float, bou
             assert level(share_of("min_sharpe", value, bound), at) == at
 
 
-@pytest.mark.parametrize(
-    ("at", "low", "high"),
-    [(NONE, 1 / 0.6, inf), (INFO, 1 / 0.8, 1 / 0.55), (WARNING, 1.0, 1 / 0.75), (CRITICAL, -inf, 1 / 0.95)],
-)
-def test_the_band_of_a_floor_lies_a_hair_inside_of_its_level(at: int, low: float, high: float) -> None:
-    edges = floor_band(at, 0.5)
-    assert edges == (pytest.approx(0.5 * low, rel=1e-7), pytest.approx(0.5 * high, rel=1e-7))
-    assert edges[0] > 0.5 * low or low == -inf
-    assert edges[1] < 0.5 * high or high == inf
-
-
-def test_only_drawdown_has_a_level_of_noise() -> None:
-    assert NOISE == {"max_drawdown": 0.02}
-
-
 def test_use_of_a_ceiling_is_value_over_bound() -> None:
     assert usage(0.3, 0.6) == 0.5
     assert (usage(nan, 0.6), usage(1e-9, 0.0), usage(0.0, 0.0), usage(-1.0, 0.0)) == (1.0, 1.0, 0.0, 0.0)
     assert floor_usage(0.0, 0.0) == 0.0
-
-
-@pytest.mark.parametrize("at", [INFO, WARNING, CRITICAL])
-def test_a_level_begins_at_its_threshold_and_ends_below_it_by_the_hysteresis(at: int) -> None:
-    start = THRESHOLDS[at]
-    assert level(start - 1e-12) == at
-    assert level(start - 1e-6) == at - 1
-    assert level(start - HYSTERESIS, at) == at
-    assert level(start - HYSTERESIS - 1e-6, at) == at - 1
-
-
-def test_a_quiet_limit_does_not_hide_the_next() -> None:
-    assert observe({}, {"cvar": (0.1, 1.0), "var": (0.9, 1.0)}) == [("var", NONE, WARNING, 0.9, 1.0)]
-
-
-@pytest.mark.parametrize(
-    ("at", "low", "high"), [(NONE, -inf, 6.0), (INFO, 5.5, 8.0), (WARNING, 7.5, 10.0), (CRITICAL, 9.5, inf)]
-)
-def test_the_band_of_a_level_lies_a_hair_inside_of_it(at: int, low: float, high: float) -> None:
-    edges = band("var", at, 10.0)
-    assert edges == (pytest.approx(low, rel=1e-7), pytest.approx(high, rel=1e-7))
-    assert edges[0] > low or low == -inf
-    assert edges[1] < high or high == inf
 
 
 def test_values_that_will_not_last_may_raise_a_level_but_not_lower_it() -> None:

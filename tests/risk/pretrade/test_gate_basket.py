@@ -1,20 +1,15 @@
 """A whole basket at the gate: what is asked for, in which order, and what is not."""
 
-from copy import copy
 from typing import Any
 
 import numpy as np
 import pytest
 
 from quantd.risk.limits.catalogue import Correlation, Limits, Reason, Stress, Tail
-from quantd.risk.limits.kinds import Room
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade import gate_inputs
 from quantd.risk.pretrade.gate import Account, gate
-from quantd.risk.pretrade.gate_bounds import ROOM
-from quantd.risk.pretrade.judge import Gate
-from quantd.risk.pretrade.scenes import READY, TOO_FEW
 from tests.support.risk_books import make_context, scenario_returns
 
 PX = np.array([100.0, 50.0, 200.0])
@@ -45,38 +40,6 @@ def test_rows_of_scenarios_are_not_asked_for_where_no_order_is_left(monkeypatch:
         assert verdict.lots.tolist() == [passes, 0.0, 0.0]
         assert verdict.reason.tolist() == [0 if passes else Reason.OPEN_ORDERS, 0, 0]
         assert len(calls) == 1
-
-
-@pytest.mark.uncompiled
-def test_a_basket_says_what_it_needs_before_it_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
-    decided, judge = [], Gate.judge
-
-    def recorded(self: Gate, *given: Any) -> bool:
-        decided.append(judge(self, *given))
-        return decided[-1]
-
-    monkeypatch.setattr(Gate, "judge", recorded)
-    book = Account(lots=np.zeros(3), cash=1e5, equity=1e5)
-    gate(with_a_gap(), book, np.array([1.0, 0.0, 0.0]), TAILED)
-    assert decided == [False, True]
-
-
-@pytest.mark.parametrize("name", ["cash", "equity", "up_cash", "open_loss", "open_gain", "traded"])
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_nothing_is_added_beside_an_amount_that_is_not_a_number(name: str, value: float) -> None:
-    ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
-    given: dict[str, Any] = {"cash": 1e5, "equity": 1e5, "open_loss": 0.0} | {name: value}
-    verdict = gate(ctx, Account(lots=np.array([5.0, 0.0, 0.0]), **given), np.array([-2.0, 3.0, 0.5]), Limits())
-    assert verdict.lots.tolist() == [-2.0, 0.0, 0.0]
-    assert verdict.reason.tolist() == [0, Reason.NOT_FINITE, 0]
-
-
-@pytest.mark.parametrize(("equity", "passes"), [(-1.0, False), (0.0, False), (1e5, True)])
-def test_nothing_is_added_without_equity(equity: float, passes: bool) -> None:
-    ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
-    verdict = gate(ctx, Account(lots=np.zeros(3), cash=1e5, equity=equity), np.array([0.0, 1.0, 0.0]), Limits())
-    assert verdict.reason.tolist() == [0, 0 if passes else Reason.EQUITY, 0]
-    assert verdict.lots.tolist() == [0.0, float(passes), 0.0]
 
 
 def test_returns_matrices_and_links_are_made_once_and_where_they_are_needed() -> None:
@@ -145,20 +108,6 @@ def test_a_set_of_limits_is_prepared_once_and_shocks_have_their_returns_from_the
     assert {losses_of_tail.ready for losses_of_tail in market.scene.losses} == {True, False}
 
 
-def test_no_scenarios_are_made_where_a_symbol_with_too_few_returns_is_carried() -> None:
-    returns = scenario_returns(np.random.default_rng(5), 3)
-    returns[:40, 2] = np.nan
-    ctx = make_context(PX, returns, ["A", "B", "C"])
-    rules = rules_of(TAILED, ctx.universe)
-    market, lots = gate_inputs.Market(ctx, gate_inputs.Prepared(rules), None, complete=False), np.array([1.0, 0.0, 1.0])
-    for carried, rows in ((2, TOO_FEW), (1, READY)):
-        prepared, gaps = market.with_rows(ctx, np.arange(3) == carried, lots)
-        assert prepared.scene.rows == rows
-        assert (prepared.scenarios is None) == (rows == TOO_FEW)
-        assert not gaps
-        assert market.with_rows(ctx, np.arange(3) == carried, lots)[0] is prepared
-
-
 @pytest.mark.parametrize("collar", [0.0, 0.05])
 @pytest.mark.parametrize("lots", [1e307, -1e307, 1.7e308, -1.7e308])
 def test_orders_whose_value_is_no_number_are_refused(collar: float, lots: float) -> None:
@@ -169,23 +118,6 @@ def test_orders_whose_value_is_no_number_are_refused(collar: float, lots: float)
         verdict = gate(ctx, book, np.array([lots, beside, -1.0]), Limits(collar=collar, reduce_collar=collar))
         assert verdict.lots.tolist() == [0.0, 0.0, -1.0]
         assert verdict.reason[0] > 0
-
-
-@pytest.mark.parametrize("varied", [(), (0,), (1,), (2,), (3,), (0, 1, 2, 3)])
-def test_a_row_has_coefficients_by_symbol_where_one_side_of_it_varies(varied: tuple[int, ...]) -> None:
-    """The sides are short and long in flight, short and long after all fills."""
-    loads = np.repeat([[1.0], [2.0], [3.0], [4.0]], 3, axis=1)
-    loads[list(varied)] += np.arange(3) * 0.25
-    ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
-    rules: Any = copy(rules_of(Limits(), ctx.universe))
-    flight, settled = loads.reshape(2, 6)
-    rules.rows = [row._replace(load=flight, settled_load=settled) for row in rules.rows]
-    for row in gate_inputs.bounds_of(rules).rows:
-        assert row.by_symbol == bool(varied)
-        loads_by_symbol = [
-            [row.load(late, k, buys) for k in range(3)] for late in (False, True) for buys in (False, True)
-        ]
-        assert loads_by_symbol == loads.tolist()
 
 
 def test_refusals_that_follow_each_other_all_count_and_the_first_gives_the_reason() -> None:
@@ -199,17 +131,3 @@ def test_refusals_that_follow_each_other_all_count_and_the_first_gives_the_reaso
         verdict = gate(ctx, book, np.full(3, sign), limits)
         assert verdict.reason.tolist() == codes
         assert verdict.lots.tolist() == [sign if code == 0 else 0.0 for code in codes]
-
-
-@pytest.mark.parametrize("held", [False, True])
-@pytest.mark.parametrize(("opened", "same", "other"), [("none", 0.0, 0.0), ("side", 1.0, 0.0), ("both", 1.0, 1.0)])
-def test_a_room_counts_the_position_and_the_open_orders_that_it_names(
-    opened: Any, same: float, other: float, held: bool
-) -> None:
-    ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
-    rules: Any = copy(rules_of(Limits(), ctx.universe))
-    room = Room(np.arange(3.0), np.arange(3.0, 6.0), held=held, open=opened)
-    rules.caps, rules.lasting = [(0, 5, lambda ctx, rules: room)], [False]
-    (cap,) = gate_inputs.Market(ctx, gate_inputs.Prepared(rules), None, complete=True).caps
-    assert (cap.kind, cap.code, cap.held, cap.same, cap.other) == (ROOM, 5, float(held), same, other)
-    assert (list(cap.buys), list(cap.sells)) == ([0.0, 1.0, 2.0], [3.0, 4.0, 5.0])

@@ -1,20 +1,14 @@
 """Edges of the gate that random books seldom meet: one lot, the last lot, and what no evaluator of breaches can see."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Reason, Tail, override
-from quantd.risk.limits.correlation import joint_weight
-from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.limits.values import standing
-from quantd.risk.pretrade import gate as gate_module
 from quantd.risk.pretrade.baskets import Part, basket, worst_nano
-from quantd.risk.pretrade.gate import REDUCE, RUN, Account, Verdict, gate, granted, measure, same_book
-from quantd.risk.pretrade.gate_inputs import bounds_of
-from quantd.risk.pretrade.standing import Basket, Factor, Standing
+from quantd.risk.pretrade.gate import Account, gate, measure
 from quantd.trading.instruments import NANO
 from tests.support.risk_books import make_context, scenario_returns
 
@@ -46,14 +40,6 @@ def test_what_an_open_order_may_close_is_not_closed_twice(held: float, side: flo
         assert verdict.reason.tolist() == [Reason.ZERO_CROSSING, 0, 0]
 
 
-def test_what_open_orders_may_close_is_not_closed_again_beside_another_order() -> None:
-    for side, name in ((1.0, "down"), (-1.0, "up")):
-        book = account([side * 9.0, 0.0, 0.0], **{name: np.array([8.0, 0.0, 0.0])}, up_cash=840.0 * (side < 0.0))
-        verdict = gate(market(), book, np.array([-side * 2.0, 3.0, 0.0]), Limits(allow_short=True))
-        assert verdict.lots.tolist() == [-side, 3, 0]
-        assert verdict.reason.tolist() == [Reason.ZERO_CROSSING, 0, 0]
-
-
 def test_a_position_too_large_to_be_sold_in_time_is_not_added_to_whatever_an_order_may_be() -> None:
     """Two days of a tenth of 1,000 lots."""
     limits = Limits(liquidity=Liquidity(2.0, 0.1))
@@ -72,16 +58,6 @@ def test_an_open_order_without_a_price_makes_the_book_unknown_and_none_elsewhere
         verdict = gate(ctx, book, asked, Limits())
         assert verdict.lots.tolist() == [passes, 0, 0]
         assert verdict.reason.tolist() == [0 if passes else Reason.NOT_FINITE, 0, 0]
-
-
-@pytest.mark.parametrize("side", ["up", "down"])
-def test_an_open_order_without_a_price_makes_the_book_unknown_beside_an_intent_that_is_not_a_number(side: str) -> None:
-    ctx = market([100.0, float("nan"), 200.0], prices_nano=np.array([100, 0, 200]) * NANO)
-    asked = np.array([5.0, 0.0, float("nan")])
-    book = account([0.0, 0.0, 0.0], PX, **{side: np.array([0.0, 3.0, 0.0])}, up_cash=630.0 if side == "up" else 0.0)
-    verdict = gate(ctx, book, asked, Limits())
-    assert verdict.lots.tolist() == [0, 0, 0]
-    assert verdict.reason.tolist() == [Reason.NOT_FINITE, 0, Reason.NOT_FINITE]
 
 
 @pytest.mark.parametrize("held", [500.0, -500.0])
@@ -169,15 +145,6 @@ def test_a_factor_that_leaves_whole_lots_exactly_leaves_all_of_them() -> None:
         asked = np.array([1_000.0, 1_000.0, 0.0])
         verdict = gate(market(), account([0.0, 0.0, 0.0]), asked, override(limits, **{key: bound}))
         assert verdict.lots.tolist() == [500, 500, 0], key
-
-
-def test_a_factor_that_is_not_a_number_lets_nothing_pass() -> None:
-    for value, factor_left in ((float("nan"), 0.0), (-1.0, 0.0), (0.4, 0.4), (2.0, 1.0)):
-        factor = Factor(1)
-        factor.begin()
-        factor.take(value, Reason.GROSS)
-        assert factor.value == factor_left
-        assert factor.code == (Reason.GROSS if factor_left < 1.0 else Reason.NONE)
 
 
 @pytest.mark.parametrize("key", ["var", "cvar", "max_volatility"])
@@ -274,13 +241,6 @@ def test_a_partner_that_is_too_small_to_matter_stays_so_at_the_equity_that_an_or
     assert verdict.reason[:2].tolist() == [Reason.CORRELATION, 0]
 
 
-def test_no_pair_weighs_anything_of_no_equity() -> None:
-    pair = Correlation(threshold=0.9, joint_weight=0.2, min_weight=0.05, lookback=80)
-    for equity in (0.0, -10.0):
-        scenarios = linked_market().window(80, 60).all
-        assert joint_weight(scenarios, np.array([0.0, 0.0, 0.0, 250.0, 250.0, 0.0]), equity, 0.0, pair) == 0.0
-
-
 def test_volumes_count_to_the_lot() -> None:
     """C is so thin that nothing is small beside every volume."""
     ctx = market(volume_lots=np.array([1_000.0, 1_000.0, 10.0]))
@@ -354,92 +314,6 @@ def test_no_order_takes_a_position_one_lot_beyond_zero_whatever_is_open_elsewher
             assert verdict.reason.tolist() == [Reason.ZERO_CROSSING, 0, 0]
 
 
-# ---- which way is taken
-# --------------------------------------------------------------------------------------------------
-
-
-def not_to_be_asked(*_: Any) -> Any:
-    raise AssertionError
-
-
-def test_an_intent_of_nothing_is_answered_before_anything_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_module, "_pass", not_to_be_asked)
-    verdict = gate(market(), account([5.0, 0.0, 0.0]), np.zeros(3), Limits())
-    assert verdict.lots.tolist() == [0, 0, 0]
-    assert not verdict.reason.any()
-
-
-def test_nothing_is_added_once_the_switch_has_moved() -> None:
-    verdict = gate(market(), account([50.0, 0.0, 0.0]), np.array([10.0, 20.0, 0.0]), Limits(), REDUCE)
-    assert verdict.lots.tolist() == [0, 0, 0]
-    assert verdict.reason.tolist() == [Reason.SWITCH, Reason.SWITCH, 0]
-
-
-@pytest.mark.parametrize("kind", ["whole", "rows missing", "one missing"])
-def test_a_basket_is_looked_at_again_only_where_fewer_symbols_have_more_returns(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """B is refused by its weight. Of the 79 or 80 rows it takes some away only where they are missing for it alone."""
-    calls, usual = [], gate_module._pass
-    monkeypatch.setattr(gate_module, "_pass", lambda *given: calls.append(given) or usual(*given))
-    returns = RETURNS.copy()
-    if kind != "whole":
-        returns[3, 1 if kind == "one missing" else slice(None)] = np.nan
-    ctx = make_context(np.array([100.0, 50_000.0, 200.0]), returns, NAMES)
-    limits = Limits(max_position_weight=0.2, var=Tail(limit=0.9, lookback=80))
-    verdict = gate(ctx, account([0.0, 0.0, 0.0]), np.array([10.0, 0.0, 5.0]), limits)
-    assert len(calls) <= 1
-    calls.clear()
-    limits = override(limits, var=Tail(limit=0.02, lookback=80), max_position_weight=0.9)
-    verdict = gate(ctx, account([0.0, 0.0, 0.0]), np.array([400.0, 1.0, 5.0]), limits)
-    assert 0 < np.count_nonzero(verdict.lots) < 3
-    assert len(calls) == (2 if kind == "one missing" else 1)
-    # with too few rows for all that is asked there are no fewer symbols to look at
-    returns[5, 2] = np.nan
-    calls.clear()
-    ctx = make_context(np.array([100.0, 50_000.0, 200.0]), returns, NAMES)
-    verdict = gate(ctx, account([0.0, 0.0, 0.0]), np.array([0.0, 1.0, 5.0]), override(limits, min_history=79))
-    assert len(calls) == 1
-    if kind == "one missing":
-        assert verdict.reason.tolist() == [0, Reason.HISTORY, Reason.HISTORY]
-
-
-def test_a_book_that_holds_what_has_too_few_returns_is_refused_at_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls, usual = [], gate_module._pass
-    monkeypatch.setattr(gate_module, "_pass", lambda *given: calls.append(given) or usual(*given))
-    returns = RETURNS.copy()
-    returns[:30, 1] = np.nan
-    limits = Limits(var=Tail(limit=0.9, lookback=80))
-    verdict = gate(make_context(PX, returns, NAMES), account([0.0, 9.0, 0.0]), np.array([4.0, 0.0, 5.0]), limits)
-    assert verdict.reason.tolist() == [Reason.HISTORY, 0, Reason.HISTORY]
-    assert len(calls) == 1
-
-
-def test_what_is_refused_whole_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls, usual = [], gate_module._pass
-    monkeypatch.setattr(gate_module, "_pass", lambda *given: calls.append(given) or usual(*given))
-    asked, none = np.array([5.0, 0.0, 0.0]), [0.0, 0.0, 0.0]
-    for limits, switch, code in (
-        (Limits(restricted=("A",)), RUN, Reason.RESTRICTED), (Limits(), REDUCE, Reason.SWITCH),
-    ):  # fmt: skip
-        calls.clear()
-        verdict = gate(market(), account(none), asked, limits, switch)
-        assert verdict.reason.tolist() == [code, 0, 0]
-        assert len(calls) == 1
-
-
-def test_where_nothing_is_missing_the_scenarios_are_those_of_the_whole_market() -> None:
-    ctx = market()
-    rules = rules_of(Limits(var=Tail(limit=0.9, lookback=80)), ctx.universe)
-    gate(ctx, account([0.0, 0.0, 0.0]), np.array([1.0, 0.0, 0.0]), rules.limits)
-    assert ctx.ready[id(rules)][1].scenarios is ctx.whole((80,), 60)
-
-
-def test_limits_without_room_on_the_way_look_at_one_state_and_others_at_two() -> None:
-    for limits, two in ((Limits(), False), (Limits(in_flight=0.1), True), (Limits(max_cash_debit=0.1), True)):
-        assert bounds_of(rules_of(limits, market().universe)).two_states == two
-
-
 def test_a_fraction_of_a_lot_cannot_be_sold() -> None:
     for side in (1.0, -1.0):
         verdict = gate(market(), account([side * 2.5, 0.0, 0.0]), np.array([-side * 3.0, 1.0, 0.0]), Limits())
@@ -469,92 +343,6 @@ def test_buys_that_counted_on_a_short_sale_give_way_when_it_is_rounded_to_nothin
     assert verdict.lots.tolist() == [0, 0, 0]
 
 
-# ---- how far fills can go
-# --------------------------------------------------------------------------------------------------
-
-
-def states_of(ctx: Any, book: Account, reducing: np.ndarray, limits: Limits) -> list[SimpleNamespace]:
-    """The states of a book with signed `reducing` lots, as the gate makes them."""
-    bounds, basket = bounds_of(rules_of(limits, ctx.universe)), Basket(ctx.size)
-    assert book.up is not None
-    assert book.down is not None
-    basket.px, basket.lots, basket.up, basket.down, basket.reduced = (
-        np.asarray(numbers, dtype=np.float64).data for numbers in (ctx.px, book.lots, book.up, book.down, reducing)
-    )
-    basket.cash, basket.equity, basket.up_cash = book.cash, book.equity, book.up_cash
-    basket.open_loss, basket.derived = book.open_loss or 0.0, book.open_loss is None
-    basket.open_gain, basket.traded = book.open_gain, book.traded
-    states = []
-    for settled in (False, True)[: 1 + bounds.two_states]:
-        state = Standing(basket, settled)
-        state.settle(bounds)
-        w = np.concatenate((np.asarray(state.low), np.asarray(state.high)))
-        states.append(SimpleNamespace(
-            w=w, equity=state.equity, before=state.before, slip=state.slip * ctx.px, cash_used=state.spent,
-            traded=state.traded,
-        ))  # fmt: skip
-    return states
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_how_far_a_book_can_go_is_what_its_orders_make_of_it_one_by_one(seed: int) -> None:
-    """Exposures, equity and cash when all open and reducing orders fill: at worst prices, and at the marks."""
-    rng = np.random.default_rng((seed, 21))
-    limits = Limits(
-        collar=float(rng.choice([0.02, 0.1])), reduce_collar=0.05, fee_bp=float(rng.choice([0.0, 40.0])),
-        in_flight=0.1, max_cash_debit=float(rng.choice([0.0, 0.2])), cash_reserve=float(rng.choice([0.0, 0.1])),
-    )  # fmt: skip
-    fee = limits.fee_bp * 1e-4
-    held = np.round(rng.normal(0.0, 100.0, 3))
-    up, down = np.floor(rng.uniform(0.0, 40.0, (2, 3)))
-    paid, covered = (1.0 + limits.collar) * (1.0 + fee), (1.0 + limits.reduce_collar) * (1.0 + fee)
-    up_cash, loss = float(up @ PX) * float(rng.uniform(1.0, 1.2)), [None, 700.0][seed % 2]
-    gain, traded = float(rng.choice([0.0, 90.0])), float(rng.choice([0.0, 500.0]))
-    book = account(
-        held.tolist(), up=up, down=down, up_cash=up_cash, open_loss=loss, open_gain=gain, traded=traded
-    )  # fmt: skip
-    reducing = np.where(rng.random(3) < 0.7, -np.trunc(held / 2.0), 0.0)
-    ctx = market()
-    way, end = states_of(ctx, book, reducing, limits)
-
-    worst_loss = 0.0 if loss is None else loss
-    equity, cash, closed, opened, trades, sold, lost = EQUITY, book.cash - up_cash, 0.0, 0.0, traded, 0.0, 0.0
-    for k in range(3):
-        value = PX[k] * reducing[k]
-        closed += abs(value)
-        opened += PX[k] * (up[k] + down[k])
-        trades += abs(value) + PX[k] * (up[k] + down[k])
-        cash += PX[k] * down[k] * (1.0 - fee) - value - abs(value) * fee
-        sold += max(-value, 0.0)
-        lost += max(-value, 0.0) * (covered - 1.0)
-        if loss is None:
-            worst_loss += PX[k] * down[k] * (max(limits.collar, limits.reduce_collar) + fee)
-    if loss is None:
-        worst_loss += max(float(up @ PX) * (paid - 1.0), up_cash - float(up @ PX))
-    high = (held + up + np.maximum(reducing, 0.0)) * PX
-    low = (held - down + np.minimum(reducing, 0.0)) * PX
-    assert way.w == pytest.approx(np.concatenate((-low, high)), abs=1e-6)
-    assert way.equity == pytest.approx(equity - worst_loss - closed * (covered - 1.0))
-    assert way.before == pytest.approx(equity + gain)
-    assert way.slip == pytest.approx(PX * (paid - 1.0))
-    # all covers are paid and no sale has come in; a share of the equity that is left then may be owed
-    spent = up_cash - book.cash + limits.cash_reserve * EQUITY + (closed - sold) * covered
-    debit = limits.max_cash_debit
-    owed = min(
-        debit * (equity - worst_loss - (closed - sold) * (covered - 1.0)),
-        debit * (equity - worst_loss - closed * (covered - 1.0)) + sold - lost,
-    )
-    assert way.cash_used == pytest.approx(spent - owed, abs=1e-6)
-    assert way.traded == pytest.approx(trades)
-    after = (held + up - down + reducing) * PX
-    assert end.w == pytest.approx(np.concatenate((-after, after)), abs=1e-6)
-    assert end.equity == pytest.approx(equity - (opened + closed) * fee)
-    assert end.before == pytest.approx(equity - opened * fee)
-    assert end.slip == pytest.approx(PX * fee)
-    assert end.cash_used == pytest.approx(limits.cash_reserve * EQUITY - cash, abs=1e-6)
-    assert end.traded == pytest.approx(trades)
-
-
 # ---- what is measured of verdicts
 # --------------------------------------------------------------------------------------------
 
@@ -579,27 +367,3 @@ def test_a_verdict_records_the_limits_that_cut_and_those_in_use() -> None:
     assert cut.recorded == {"max_gross_exposure": cut.values["max_gross_exposure"]}
     assert cut.recorded is cut.recorded
     assert set(cut.values) == {"cash", "max_gross_exposure", "max_position_weight", "max_net_exposure"}
-
-
-def test_what_was_granted_passes_whole_and_is_not_measured_again() -> None:
-    limits, ctx = Limits(max_gross_exposure=0.1, fee_bp=0.0), market()
-    verdict = gate(ctx, account([5.0, 0.0, 0.0]), np.array([500.0, 0.0, 5.0]), limits)
-    assert verdict.reason.any()
-    again = granted(verdict)
-    assert isinstance(again, Verdict)
-    assert again.lots is verdict.lots
-    assert not again.reason.any()
-    assert again.recorded == verdict.recorded
-    assert again.recorded["max_gross_exposure"] == verdict.values["max_gross_exposure"]
-
-
-def test_books_are_the_same_when_they_hold_the_same_and_nothing_is_open_in_either() -> None:
-    one = account([5.0, 0.0, 0.0])
-    assert same_book(one, account([5.0, 0.0, 0.0]))
-    for other in (
-        account([6.0, 0.0, 0.0], cash=one.cash), account([5.0, 0.0, 0.0], cash=1.0),
-        account([5.0, 0.0, 0.0], equity=1.0),
-        account([5.0, 0.0, 0.0], up=np.zeros(3)), account([5.0, 0.0, 0.0], down=np.zeros(3)),
-    ):  # fmt: skip
-        assert not same_book(one, other)
-        assert not same_book(other, one)

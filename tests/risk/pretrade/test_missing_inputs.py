@@ -13,13 +13,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.daemon.assembly.limit_keys import limit_keys
-from quantd.daemon.config import ConfigError, Known, read
 from quantd.risk.limits import catalogue
 from quantd.risk.limits.catalogue import DAY_NS, Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail, override
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade.gate import Account, Context, gate
-from quantd.trading.effects import Planned, Publish
+from quantd.trading.effects import Planned
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.orders import OrderBasket
 from quantd.trading.sessions import DAY_NS as SESSION_NS
@@ -294,38 +292,7 @@ port = 0
 [api]
 port = 0
 """
-KNOWN = Known(policies=("equal_weight",), calendars=("XNYS",), limits=limit_keys())
 LINE = CONFIG.splitlines().index("max_position_weight = 0.25") + 1
-
-WRITTEN = {
-    "max_position_weight": ["nan", "inf", "-0.1", "15", '"a lot"'],
-    "max_gross_exposure": ["nan", "-inf", "-1.0", "100"],
-    "max_volatility": ["nan", "-0.2", "25"],
-    "collar": ["nan", "-0.05", "5"],
-    "cash_reserve": ["nan", "-0.1", "10"],
-    "max_drawdown": ["nan", "-0.1", "25"],
-    "max_order_notional": ['"nan"', '"-5"', '""'],
-    "max_price_age": ["nan", '"-3h"', '"soon"'],
-    "min_history": ["nan", "-60", "0"],
-    "var": ["{ limit = nan }", "{ limit = -0.05 }", "{ limit = 5 }", "{ confidence = 0.95 }",
-    "{ limit = 0.05, confidence = 95 }"],
-    "correlation": ["{ threshold = nan }", "{ joint_weight = -0.5 }", "{ threshold = 70 }"],
-    "liquidity": ["{ days = nan }", "{ days = -1.0 }", "{ }"],
-    "order_rate": ["{ orders = nan }", "{ orders = 0 }", "{ }"],
-    "max_open_orders": ["nan", "-1", "0"],
-    "group_caps": ['[{ group = "none", cap = 0.5 }]'],
-    "max_position_wieght": ["0.25"],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("key", "value"), [(k, v) for k, values in WRITTEN.items() for v in values])
-def test_a_limit_in_the_configuration_is_refused_with_its_line_and_the_remedy(key: str, value: str) -> None:
-    text = CONFIG.replace("max_position_weight = 0.25", f"{key} = {value}")
-    with pytest.raises(ConfigError) as refused:
-        read(text, KNOWN)
-    message = str(refused.value)
-    assert key in message or "max_position_weight" in message
-    assert str(LINE) in message
 
 
 def test_a_configuration_with_a_limit_that_is_no_number_ends_with_78_and_names_line_and_remedy(tmp_path: Path) -> None:
@@ -490,31 +457,3 @@ def test_in_the_engine_too_short_a_history_is_refused_with_the_reason() -> None:
     first = min(order.ts for order in done.of(OrderBasket) if isinstance(order, OrderBasket))
     # ten returns are eleven closes
     assert first == START + 10 * SESSION_NS + 16 * SESSION_NS // 24
-
-
-def test_in_the_engine_an_instrument_without_a_sector_is_refused_under_a_cap() -> None:
-    done = world(Limits(max_sector_weight=0.9))
-    assert bought(done) == set()
-    assert reasons_of(done) == {(k, Reason.SECTOR_MISSING) for k in range(3)}
-
-
-def test_in_the_engine_a_price_that_stopped_is_not_traded_any_more() -> None:
-    stopped = walk(30, 3, 1)
-    stopped[4:, 1] = NAN
-
-    def swing(view: Any) -> np.ndarray:
-        return np.full(3, 0.3 if view.time // SESSION_NS % 2 else 0.1)
-
-    done = World(block(stopped), [swing], house=Limits(max_price_age_ns=2 * SESSION_NS)).run()
-    last = START + 6 * SESSION_NS + SESSION_NS
-    late = [o for o in done.of(OrderBasket) if isinstance(o, OrderBasket) and o.ts > last]
-    assert late
-    assert all(1 not in order.sym for order in late)
-
-
-def test_in_the_engine_a_policy_that_answers_no_number_holds_and_an_alert_says_so() -> None:
-    for bad in (NAN, INF):
-        done = World(block(walk(8, 3, 1)), [lambda view, bad=bad: np.array([0.3, bad, 0.3])], house=Limits()).run()
-        assert bought(done) == set()
-        alerts = [p.text for p in done.of(Publish) if isinstance(p, Publish)]
-        assert any("the agent holds" in text and f"the weight of S1 is {bad}" in text for text in alerts), alerts

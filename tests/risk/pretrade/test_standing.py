@@ -1,13 +1,9 @@
 """The states of a book at the gate, beside a search of all fills and plain sums, in exact numbers."""
 
-from itertools import product
-
 import numpy as np
 import pytest
 
 from quantd.risk.limits.case import SLACK
-from quantd.risk.pretrade.gate_bounds import Bounds
-from quantd.risk.pretrade.standing import Factor, Standing
 from tests.risk.pretrade.drawn_books import basket_of
 
 SEEDS = range(400)
@@ -59,115 +55,6 @@ def _split_as_by_hand(rng: np.random.Generator, n: int) -> None:
     assert (basket.adding, basket.reductions) == (np.count_nonzero(size), np.count_nonzero(reducing))
 
 
-@pytest.mark.parametrize("settled", [False, True])
-def test_a_state_has_the_widest_exposures_the_least_equity_and_the_most_cash_of_all_fills(settled: bool) -> None:
-    for seed in SEEDS:
-        rng = np.random.default_rng(seed)
-        _settled_as_by_hand(rng, int(rng.integers(1, 4)), settled)
-
-
-def _settled_as_by_hand(rng: np.random.Generator, n: int, settled: bool) -> None:
-    px, lots = rng.choice([1.0, 2.0, 4.0], n), rng.integers(-3, 4, n) * 1.0
-    up, down = (rng.integers(0, 3, n) * 1.0 * (rng.random(n) < 0.6) for _ in range(2))
-    back = -np.sign(lots) * rng.integers(0, 3, n)
-    paid, covered, fee, reserve, in_flight = rng.choice([0.0, 0.125, 0.25, 0.5], 5).tolist()
-    sold, debit = float(rng.choice([0.0, 0.125, 0.5])), float(rng.choice([0.0, 0.5, 2.0, 8.0]))
-    cash, equity, up_cash, loss, gain, traded = rng.integers(-8, 32, 6).astype(float).tolist()
-    derived = int(rng.integers(2))
-    basket = basket_of(
-        px=px, lots=lots, up=up, down=down, reduced=back, cash=cash, equity=equity, up_cash=up_cash, open_loss=loss,
-        derived=bool(derived), open_gain=gain, traded=traded,
-    )  # fmt: skip
-    bounds = Bounds()
-    bounds.paid, bounds.covered, bounds.fee, bounds.reserve, bounds.in_flight = paid, covered, fee, reserve, in_flight
-    bounds.sold, bounds.debit = sold, debit
-    state = Standing(basket, settled)
-    state.settle(bounds)
-
-    opened, closed = float(up @ px), float(down @ px)
-    covers, sales = float(back.clip(0) @ px), float((-back).clip(0) @ px)
-    if derived:
-        loss = max(opened * paid, up_cash - opened) + closed * (sold + fee)
-    fills = np.array([
-        [a * up[k] - b * down[k] + c * back[k] for a, b, c in product((0.0, 1.0), repeat=3)] for k in range(n)
-    ])  # fmt: skip
-    exposure = (lots[:, None] + fills) * px[:, None]
-    least, most = exposure.min(axis=1), exposure.max(axis=1)
-    owed = [
-        up_cash - cash + reserve * equity + covers * (1 + covered) - filled * sales * (1 - covered)
-        - debit * (equity - loss - (covers + filled * sales) * covered)
-        for filled in (0.0, 1.0)
-    ]  # fmt: skip
-    turnover, turned = traded + opened + closed + covers + sales, covers + sales
-    if not settled:
-        _holds(state, np.concatenate((-least, most)), {
-            "equity": equity - loss - turned * covered, "before": equity + gain, "slip": paid, "spent": max(owed),
-            "traded": turnover, "wider": 1 + in_flight, "now": equity,
-        })  # fmt: skip
-        return
-    end, fees = (lots + up - down + back) * px, equity - (opened + closed) * fee
-    spent = up_cash - cash + reserve * equity + covers * (1 + fee) - (sales + closed) * (1 - fee)
-    _holds(state, np.concatenate((-end, end)), {
-        "equity": fees - turned * fee, "before": fees, "slip": fee, "spent": spent, "traded": turnover, "wider": 1.0,
-        "now": fees,
-    })  # fmt: skip
-
-
-def _holds(state: Standing, wide: np.ndarray, expected: dict[str, float]) -> None:
-    """Whether a state has these exposures and numbers, and their sums."""
-    n, outer = len(wide) // 2, np.maximum(wide, 0.0)
-    assert [*state.low, *state.high] == wide.tolist()
-    assert [*state.shorts, *state.longs] == outer.tolist()
-    sums = {
-        "sum_low": wide[:n].sum(), "sum_high": wide[n:].sum(), "sum_short": outer[:n].sum(), "sum_long": outer[n:].sum()
-    }  # fmt: skip
-    assert {name: getattr(state, name) for name in expected | sums} == expected | sums
-    assert [state.outer(side) for side in range(2 * n)] == outer.tolist()
-
-
-@pytest.mark.parametrize("settled", [False, True])
-def test_the_reach_of_a_state_is_its_exposures_with_all_orders_and_the_equity_that_they_leave(settled: bool) -> None:
-    for seed in SEEDS:
-        rng = np.random.default_rng(seed)
-        n = int(rng.integers(1, 5))
-        px, size = rng.choice([1.0, 2.0, 4.0], n), rng.integers(0, 4, n) * 1.0
-        wish = (size + rng.integers(0, 2, n)) * rng.choice([-1.0, 1.0], n)
-        # what has no order needs no price
-        basket = basket_of(px=np.where(size > 0.0, px, np.nan), size=size, wish=wish, changes=3)
-        state, outer = Standing(basket, settled), rng.integers(0, 4, 2 * n) * 1.0
-        state.shorts, state.longs = outer[:n].copy().data, outer[n:].copy().data
-        state.equity, state.slip, state.fresh = float(rng.integers(1, 40)), 0.25, 3
-        state.reach()
-        assert not any([*state.full_short, *state.full_long]), "at hand for this number of changes"
-        state.fresh = int(rng.integers(-1, 3))
-        state.reach()
-        value = np.where(size > 0.0, size * px, 0.0)
-        added = np.concatenate((np.where(wish > 0.0, 0.0, value), np.where(wish > 0.0, value, 0.0)))
-        full = outer + added
-        assert state.fresh == 3
-        assert [state.full(side) for side in range(2 * n)] == full.tolist()
-        assert (state.more_short, state.more_long) == (added[:n].sum(), added[n:].sum())
-        assert (state.heaviest, state.equity_after) == (full.max(), state.equity - 0.25 * added.sum())
-
-
-def test_a_book_stands_at_its_positions_in_flight_and_at_its_exposures_after_all_fills() -> None:
-    basket = basket_of(lots=np.array([3.0, -2.0]), px=np.array([4.0, 2.0]))
-    states = [Standing(basket, settled) for settled in (False, True)]
-    for state in states:
-        state.high = np.array([5.0, -7.0]).data
-    assert [[state.stands(k) for k in range(2)] for state in states] == [[12.0, -4.0], [5.0, -7.0]]
-
-
-def test_a_cut_leaves_whole_lots_and_counts_as_a_change_where_it_takes_some() -> None:
-    basket = basket_of(px=np.ones(3), size=np.array([3.0, 3.0, 0.0]), changes=0)
-    basket.cap(0, 2.9999999999999996, 5)  # within rounding of all
-    basket.cap(1, 2.5, 6)
-    basket.cap(2, 0.0, 7)
-    assert (list(basket.size), list(basket.reason), basket.changes) == ([3.0, 2.0, 0.0], [5, 6, 0], 1)
-    basket.cap(1, float("nan"), 8)
-    assert (list(basket.size), list(basket.reason), basket.changes) == ([3.0, 0.0, 0.0], [5, 8, 0], 2)
-
-
 @pytest.mark.parametrize("most", [np.nan, -1.0, 0.0, 0.9, 1.0, 2.0 - 1e-6, 2.0, 2.0 - SLACK / 4, 2.5, 3.0, np.inf])
 def test_a_cap_leaves_the_whole_lots_within_it(most: float) -> None:
     for size in (0.0, 1.0, 2.0, 3.0):
@@ -177,49 +64,3 @@ def test_a_cap_leaves_the_whole_lots_within_it(most: float) -> None:
         assert basket.size[0] == lots
         assert basket.reason[0] == (0 if size == 0.0 or size <= most else 5)
         assert basket.changes == (5 if lots < size else 4)
-
-
-def test_lots_pass_with_the_sign_of_what_is_asked_for() -> None:
-    basket, out = (
-        basket_of(px=np.ones(4), size=np.array([2.0, 3.0, 0.0, 0.0]), wish=np.array([2.0, -3.0, 1.0, -2.0])),
-        np.ones(4),
-    )
-    basket.reduced = np.array([0.0, 0.0, 0.0, -1.0]).data
-    basket.passed(out.data)
-    assert out.tolist() == [2.0, -3.0, 0.0, -1.0]
-    basket.refuse(6)
-    basket.passed(out.data)
-    assert (out.tolist(), list(basket.reason)) == ([0.0, 0.0, 0.0, -1.0], [6, 6, 0, 0])
-    assert basket.left() == 0
-
-
-@pytest.mark.parametrize("value", [np.nan, -1.0, 0.0, 0.25, 0.5, 0.75])
-def test_the_least_factor_counts_and_the_first_of_equal_ones(value: float) -> None:
-    factor = Factor(1)
-    factor.begin()
-    assert (factor.value, factor.code, factor.capped) == (1.0, 0, False)
-    factor.take(0.5, 1)
-    factor.take(value, 2)
-    least = 0.0 if not value > 0.0 else min(value, 0.5)
-    assert (factor.value, factor.code) == (least, 2 if least < 0.5 else 1)
-
-
-def test_a_breached_limit_bars_single_orders() -> None:
-    factor = Factor(3)
-    factor.begin()
-    factor.bar(4)
-    assert (list(factor.ceiling), factor.capped, factor.cap_code) == ([np.inf] * 3, False, 4)
-    factor.stop(1)
-    assert (list(factor.ceiling), factor.capped) == ([np.inf, 0.0, np.inf], True)
-    factor.bar(5)
-    assert (list(factor.ceiling), factor.capped, factor.cap_code) == ([np.inf] * 3, False, 5)
-
-
-def test_symbols_are_in_order_of_value_then_of_name() -> None:
-    rng = np.random.default_rng(1)
-    for n in range(1, 30):
-        size, px, names = rng.integers(0, 4, n) * 1.0, rng.integers(1, 3, n) * 1.0, rng.permutation(n)
-        basket, order = basket_of(px=px, size=size), np.zeros(n, dtype=np.int64)
-        count = basket.by_value(order.data, names.astype(np.int64).data)
-        sized = [k for k in range(n) if size[k] > 0.0]
-        assert order[:count].tolist() == sorted(sized, key=lambda k: (-size[k] * px[k], names[k]))
