@@ -12,7 +12,7 @@ import quantd.daemon.engine.planning.plan
 from quantd.daemon.engine import HANDLERS, STAGES, find_handlers, step
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.state.snapshot import freeze, in_force, thaw
-from quantd.daemon.engine.venue import busts, halts
+from quantd.daemon.engine.venue import halts
 from quantd.daemon.engine.venue.reports import News
 from quantd.daemon.engine.venue.unknown import SENDINGS
 from quantd.risk.limits.catalogue import Limits, override
@@ -55,12 +55,6 @@ def nothing(view: object) -> np.ndarray:
 def test_every_member_of_the_event_union_has_a_handler() -> None:
     assert set(HANDLERS) == set(get_args(Event))
     assert {list(function.__annotations__.values())[1] for function in HANDLERS.values()} == set(get_args(Event))
-
-
-def test_an_event_without_a_handler_is_an_error_that_names_the_handler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(busts, "on_busted")
-    with pytest.raises(TypeError, match=r"on_busted, the handler of Busted, is in no module of quantd.daemon.engine"):
-        find_handlers()
 
 
 def test_an_event_with_two_handlers_is_an_error_that_names_both_modules(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,17 +360,6 @@ def test_a_deposit_is_no_profit() -> None:
     assert world.of(Valued)[-1].drawdown == 0.0
 
 
-def test_a_full_rotation_passes_in_one_print_under_research() -> None:
-    def swap(view: object) -> np.ndarray:
-        even = ((view.time - START) // DAY_NS) % 2 == 0  # type: ignore[attr-defined]
-        return np.array([1.0, 0.0] if even else [0.0, 1.0])
-
-    limits = override(RESEARCH, fee_bp=10.0)
-    world = World(block(walk(6, 2, 1)), [swap], house=limits, costs=Costs(commission_bp=10.0)).run()
-    assert all(len(b.sym) == 2 for b in world.of(OrderBasket)[1:])
-    assert all(v.gross > 0.98 for v in world.of(Valued)[1:])
-
-
 def test_limits_that_were_reloaded_hold_from_the_next_decision_and_are_in_a_replay() -> None:
     closes = walk(20, 2, 3)
     tight = Limits(max_position_weight=0.1)
@@ -435,20 +418,6 @@ def test_each_fill_is_posted_once_however_reports_are_repeated_and_reordered(
     if last and cum < asked:
         assert list(work.state) == [OrderState.CANCELLED]
     assert not any(p.level == "CRITICAL" for p in world.of(Publish))
-
-
-def test_a_basket_that_fills_whole_at_once_is_posted_without_a_walk_of_its_rows() -> None:
-    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
-    basket = sent(world)
-    state, asked = world.shell.state, basket.lots[0]
-    world.shell.run(report(basket, 0, 0, Cause.ACCEPTED))
-    fills = report(basket, asked, asked, Cause.LAST_FILL)
-    usual = thaw(world.rules, freeze(state)).working[basket.sample, basket.n]
-    assert News(state, usual, fills).all_filled() is True
-    world.shell.run(fills)
-    assert state.working == {}
-    ((_, work),) = state.ended
-    assert (list(work.state), list(work.filled), work.odd) == ([OrderState.FILLED], [asked], {})
 
 
 PAUSE = "orders that add to it pause, for 1 minute at first and up to 60 while this lasts"
@@ -682,15 +651,6 @@ def test_resuming_between_samples_takes_the_equity_at_that_moment() -> None:
     assert freeze(thawed) == freeze(world.shell.state)
 
 
-def test_a_cancel_that_nobody_answered_is_sent_again_at_each_tick() -> None:
-    world = World(block(np.full((4, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH, good_till_cancelled=True)
-    basket = sent(world)
-    world.shell.run(Operator(world.shell.state.now, "reduce", "test", "me"))
-    for item in list(world.items())[2:]:
-        world.shell.take(item)
-    assert [(c.sample, c.n, c.row) for c in world.of(Cancel)] == [(basket.sample, basket.n, 0)] * 4
-
-
 def test_reconciliation_differences_are_named_and_leave_only_reducing_orders() -> None:
     world = World(block(np.full((3, 2), 100.0)), [equal], house=RESEARCH).run()
     lots = list(world.shell.state.ledger.house.lots)
@@ -769,19 +729,6 @@ def test_what_a_policy_says_is_said_to_people_once_until_it_says_something_else(
     world = World(block(walk(8, 2, 3)), [speaks], house=Limits()).run()
     alerts = [(e.level, e.text, e.agent) for e in world.of(Publish) if e.kind == "policy_note"]
     assert alerts == [("INFO", "bull", "a0"), ("WARNING", "bear", "a0"), ("WARNING", "bear", "a0")]
-
-
-def test_step_gives_the_same_effects_for_the_same_snapshot_and_event() -> None:
-    world = World(block(walk(20, 3, 9)), [equal], house=RESEARCH)
-    for item in list(world.items())[:-1]:
-        world.shell.take(item)
-    kept = freeze(world.shell.state)
-    event = Operator(world.shell.state.now, "flatten", "x", "me")
-    results = []
-    for _ in range(2):
-        state = thaw(world.rules, kept)
-        results.append((encode(event, step(state, event)), freeze(state)))
-    assert results[0] == results[1]
 
 
 # ---- shortcuts: what is quick says what the long way says ---------------------------------------------------------

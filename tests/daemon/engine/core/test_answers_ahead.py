@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from quantd.trading.effects import Ask
 from quantd.trading.events import Action, Decided, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.history.rings import Ring
-from quantd.trading.market import Floats, MarketSlice
+from quantd.trading.market import Floats
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import View
 from tests.support.engine import START, Plain, World, block
@@ -231,19 +230,3 @@ def test_with_a_log_of_all_steps_no_answer_is_taken_in_advance(beside: bool) -> 
     assert_same_steps(*steps)
     assert_same(single, together)
     assert together.state.rounds_taken > DAYS / 2
-
-
-def test_the_worlds_have_rows_between_decisions_and_fills_on_each_side() -> None:
-    """Else the comparison would show nothing about them."""
-    run = known_world(4, 1, limits=PLAIN)
-    answers, _ = both(run, 5)
-    assert answers.later.total() > 0
-    record = Record(run.universe)
-    shell = stepped(run, record)
-    for item in decided_every(list(run.items()), 5, 1):
-        shell.take(item)
-    lots = np.concatenate([fills.columns[1] for fills in record.fill_columns])
-    assert (lots > 0).any()
-    assert (lots < 0).any()
-    assert all(a.ts < b.ts for a, b in pairwise(record.fill_columns))
-    assert sum(type(item) is MarketSlice for item in run.items()) == DAYS

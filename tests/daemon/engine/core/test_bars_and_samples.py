@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from quantd.daemon.engine.core.book_columns import EXACT, TRIPS, BookColumns
 from quantd.daemon.engine.core.exit_orders import touches
 from quantd.daemon.engine.core.order_columns import Orders
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.state import HOUSE, Exit, State
-from quantd.daemon.engine.state.open_orders import Cross
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.step_log import NoLog
 from quantd.daemon.runtime.timeline import Item
@@ -139,16 +137,6 @@ def test_a_bar_that_the_fold_does_not_know_changes_nothing(change: Change) -> No
     assert columns_of(folded.shell) == before
 
 
-def test_a_bar_without_every_symbol_changes_nothing() -> None:
-    folded = Folded().go_to(MarketSlice, trading)
-    item = folded.items[folded.at]
-    assert isinstance(item, MarketSlice)
-    folded.state.market_columns.bars.full[item.row] = False
-    before = columns_of(folded.shell)
-    assert folded.fold() == folded.at
-    assert columns_of(folded.shell) == before
-
-
 def loss_at_its_bound(state: State) -> None:
     state.book_columns[2].trip[1] = 0.0
 
@@ -223,69 +211,6 @@ def test_a_tick_that_is_no_plain_sample_changes_nothing(more: dict[str, object])
     before = columns_of(folded.shell)
     assert folded.fold() == folded.at
     assert columns_of(folded.shell) == before
-
-
-def test_what_was_left_is_stepped_and_the_fold_goes_on() -> None:
-    for kind, change in ((MarketSlice, limit_beyond_the_bar), (MarketSlice, crosses_start_later)):
-        folded = Folded().go_to(kind, trading)
-        orders = folded.state.venue_orders.baskets[0]
-        worst, ts = orders.worst_nano[0], list(folded.state.crosses.ts)
-        change(folded.state)
-        assert folded.fold() == folded.at
-        orders.worst_nano[0] = worst
-        for k, instant in enumerate(ts):
-            folded.state.crosses.ts[k] = instant
-        folded.finish()
-
-
-def last_cross(state: State) -> Cross:
-    """The last cross, at prices of its own, of the sample before."""
-    *_, last = state.crosses
-    return replace(last, sample=last.sample - DAY_NS, buy_worst_nano=last.buy_worst_nano + 1)
-
-
-@pytest.mark.parametrize("first", [True, False])
-def test_several_crosses_of_one_symbol_are_for_the_engine_and_the_fold_goes_on(first: bool) -> None:
-    """The second of a symbol, or shares that do not list agents in their order."""
-    folded = Folded().go_to(MarketSlice, trading)
-    for item in folded.items[: folded.at]:
-        folded.single.take(item)
-    further = last_cross(folded.state)
-    more = [further] if first else []
-    if not first:
-        assert len(folded.state.crosses) > 0
-        further = replace(further, shares=further.shares[::-1])
-    for shell in (folded.single, folded.shell):
-        crosses = shell.unsettled.crosses
-        kept = list(crosses)
-        crosses.keep([*kept, *more] if first else [*kept[:-1], further])
-        assert [replace(cross) for cross in crosses.further] == [further]
-    before = columns_of(folded.shell)
-    assert folded.fold() == folded.at
-    assert columns_of(folded.shell) == before
-    taken = folded.state.bars_taken
-    folded.shell.take_all(folded.items[folded.at :])
-    for item in folded.items[folded.at :]:
-        folded.single.take(item)
-    assert snapshot_of(folded.single) == snapshot_of(folded.shell)
-    assert folded.single.digest.hexdigest() == folded.shell.digest.hexdigest()
-    assert folded.state.bars_taken > taken
-    assert not folded.state.crosses.further
-
-
-def test_crosses_of_several_decisions_are_booked_in_their_order() -> None:
-    folded = Folded().go_to(MarketSlice, lambda state: trading(state) and len(state.crosses) > 1)
-    for item in folded.items[: folded.at]:
-        folded.single.take(item)
-    for shell in (folded.single, folded.shell):
-        crosses = shell.unsettled.crosses
-        first, *later_crosses = crosses
-        crosses.keep([replace(first, sample=first.sample - DAY_NS, ts=first.ts - DAY_NS), *later_crosses])
-        assert not crosses.further
-    assert folded.fold() == folded.at + 1
-    folded.host.sync()
-    folded.single.take(folded.items[folded.at])
-    assert snapshot_of(folded.single) == snapshot_of(folded.shell)
 
 
 off = st.none() | st.sampled_from([0.05, 0.1, 0.5])

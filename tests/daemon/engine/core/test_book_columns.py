@@ -3,7 +3,6 @@
 from math import inf
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,14 +78,6 @@ def test_the_switch_has_the_marks_of_each_sample_and_losses_keep_their_bands(ste
         assert book.micro == value
 
 
-@pytest.mark.parametrize("opening", ["day_open", "week_open"])
-@pytest.mark.parametrize("value", [0, 1, -5])
-def test_a_loss_since_an_opening_that_is_not_positive_is_left_to_the_engine(opening: str, value: int) -> None:
-    book = book_of()
-    setattr(book.marks, opening, value)
-    assert book.losses(90, MONDAY, week_of(MONDAY)) == (CALM if value > 0 else TRIPS)
-
-
 @given(st.lists(st.integers(1, 10**15), min_size=1, max_size=8), st.integers(0, 10**12), st.booleans())
 def test_an_observed_equity_is_added_to_the_returns_of_a_watched_book(
     values: list[int], deposit: int, rated: bool
@@ -101,12 +92,6 @@ def test_an_observed_equity_is_added_to_the_returns_of_a_watched_book(
         book.observe(value, MONDAY, week_of(MONDAY))
         assert returns.growth == single.growth
     assert returns.freeze() == single.freeze()
-
-
-def test_a_book_that_is_not_watched_has_no_returns() -> None:
-    book = book_of()
-    book.observe(90, MONDAY, week_of(MONDAY))
-    assert (book.returns, book.micro, book.marks.last) == (None, 90, 90)
 
 
 @given(

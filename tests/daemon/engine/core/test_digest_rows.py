@@ -9,14 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.core.digest_rows import END, Chain, Names, Rows, head_of
-from quantd.daemon.engine.core.order_columns import Orders
 from quantd.trading.number_types import int_zeros
-
-EDGES = [
-    edge + k
-    for edge in (-(2**31), -(2**15), -128, -32, 0, 128, 256, 2**16, 2**31, 2**32, 2**62)
-    for k in (-1, 0, 1)
-]  # fmt: skip
 
 
 def names_of(*texts: str) -> Names:
@@ -43,32 +36,9 @@ def written(value: int) -> bytes:
     return bytes(rows.buffer[first : rows.put_int(first, value)])
 
 
-@pytest.mark.parametrize("value", [*EDGES, -(2**63), 2**63 - 1])
-def test_an_integer_has_its_shortest_form(value):
-    assert written(value) == msgspec.msgpack.encode(value)
-
-
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_any_integer_has_its_shortest_form(value):
     assert written(value) == msgspec.msgpack.encode(value)
-
-
-@pytest.mark.parametrize("kind", [0, 2])
-def test_rows_of_orders_are_arrays_in_the_order_of_their_symbols(kind: int) -> None:
-    symbols = ["SPY", "ZZ.B", "AA", "a name of more than 31 letters, for an option"]
-    rows = rows_of(symbols, ["b"], [0])
-    orders = Orders(10**18 - 5, 2, 10**18, 3, 0)
-    for k, (symbol, lots) in enumerate([(1, 7), (3, -300), (0, -1)]):
-        orders.symbol[k], orders.lots[k], orders.price[k], orders.fee[k] = symbol, lots, 10**11, 250
-        orders.worst_nano[k] = k
-    rows.put_orders(orders, kind, 10**18)
-    (part,) = rows.chain.waiting()
-    expected = [
-        [kind, 10**18, 10**18 - 5, symbols[symbol], 2, 1 if lots > 0 else -1, abs(lots)]
-        + ([10**11, 250] if kind == 0 else [worst])
-        for symbol, lots, worst in [(0, -1, 2), (1, 7, 0), (3, -300, 1)]
-    ]
-    assert part == (10**18, kind, 3, b"".join(map(msgspec.msgpack.encode, expected)))
 
 
 @pytest.mark.parametrize("books", [2, 15, 16, 40, 700])

@@ -19,7 +19,6 @@ from tests.support.engine import COLLARED, Act, World, block
 from tests.support.fold import Steps, both
 
 STOP = Protective(stop_loss=0.08, take_profit=0.2, cooldown=3)
-LOTS = 100
 
 
 @pytest.fixture
@@ -86,44 +85,6 @@ def test_a_position_at_its_level_is_closed_by_the_fold(calls, last, weight, kind
     assert (calls["exits_planned"], calls["order_exits"]) == (1, 0)
 
 
-def test_exits_of_two_agents_at_one_bar_are_one_plan(calls):
-    """They hold opposite positions: of one symbol, what one sells, the other buys, and their lots cross."""
-    closes = [[100.0, 100.0]] * 4 + [[91.0, 109.0]] * 6
-    weights = override(COLLARED, protective=STOP, max_gross_exposure=2.0)
-    effects = effects_of(days(closes, 0.3, -0.1, house=weights))
-    first, later_exits = [(0, 0, "stop_loss", True), (1, 1, "stop_loss", True)], [(0, 0, "stop_loss", True)]
-    assert exits_of(effects) == [*first, *later_exits]  # an order of the house does not cross zero
-    assert calls == {"exits_planned": 2}
-    both_stopped = override(COLLARED, protective=Protective(stop_loss=0.08, take_profit=0.09), max_gross_exposure=2.0)
-    effects = effects_of(days([[100.0]] * 4 + [[91.0]] * 6, 0.3, -0.1, house=both_stopped))
-    assert exits_of(effects) == [(0, 0, "stop_loss", True), (1, 0, "take_profit", True)]
-    plan = next(
-        effect for effect in effects if isinstance(effect, Planned) and len(effect.agents) == 2 and any(effect.crossed)
-    )
-    assert np.frombuffer(plan.net, dtype=np.int64)[0] != 0
-    assert calls["order_exits"] == 0
-
-
-def test_an_exit_that_the_gate_cuts_is_ordered_again_at_the_next_bar(calls):
-    """The first agent holds more than the second is short of; the house may not be short, so that it sells the net
-    only, and nothing at all once the net is sold."""
-    closes = [[100.0]] * 4 + [[91.0 - day] for day in range(4)] + [[120.0]] * 3
-    house = override(COLLARED, protective=Protective(stop_loss=0.08), allow_short=False, max_gross_exposure=2.0)
-    run = days(closes, 0.3, -0.1, house=house)
-    free = override(house, allow_short=True, protective=None)
-    agents = (
-        replace(run.rules.agents[0], limits=override(house, allow_short=True)),
-        replace(run.rules.agents[1], limits=free),
-    )
-    run.rules = replace(run.rules, agents=agents, house=override(house, protective=None))
-    effects = effects_of(run)
-    assert exits_of(effects)[:1] == [(0, 0, "stop_loss", True)]
-    plans = [effect for effect in effects if isinstance(effect, Planned) and effect.net != effect.allowed]
-    assert len(plans) > 2
-    assert calls["exits_planned"] > 2
-    assert calls["order_exits"] == 0
-
-
 def test_what_passes_of_an_exit_follows_from_the_new_closes(calls):
     """The house is short after the sale of one agent: by an eighth of its equity at most. Another trades each day, so
     that the gate has the closes of the sample before."""
@@ -143,22 +104,6 @@ def test_what_passes_of_an_exit_follows_from_the_new_closes(calls):
     assert min(cuts) < 0
     assert calls["exits_planned"] > 1
     assert calls["order_exits"] == 0
-
-
-def test_an_exit_beside_an_order_that_waits_is_planned_by_the_engine(calls):
-    """The second symbol is bought from the fourth day on, and opens beyond the limit of its order: each of its bars is
-    for `step`."""
-    closes = np.array([[100.0, 100.0]] * 3 + [[101.0, 100.0]] + [[91.0, 130.0]] * 6)
-    opens = np.vstack([closes[:1], closes[:-1]])
-    opens[4:, 1] = 130.0
-
-    def act(view: View) -> np.ndarray:
-        return np.array([0.2 if not view.weights.any() else view.weights[0], 0.0 if view.prices[0] == 100.0 else 0.2])
-
-    limits = override(COLLARED, protective=STOP)
-    effects = effects_of(World(block(closes, opens), [act], house=limits, good_till_cancelled=True))
-    assert exits_of(effects) == [(0, 0, "stop_loss", True)]
-    assert calls == {}
 
 
 @pytest.mark.parametrize(
@@ -216,15 +161,3 @@ def test_exits_in_random_worlds_are_those_of_the_engine(calls, kind, least):
     assert steps[0].filled == steps[1].filled
     assert calls["exits_planned"] >= least
     assert calls["order_exits"] == 0
-
-
-def test_a_plan_of_exits_that_may_raise_a_level_is_measured(calls):
-    """What one agent closes, the house does not have: its exposure rises."""
-    closes = [[100.0]] * 4 + [[91.0]] * 6
-    run = days(closes, 0.45, -0.45, house=override(COLLARED, max_gross_exposure=0.3))
-    limits = override(COLLARED, max_gross_exposure=1.0)
-    first, second = run.rules.agents
-    agents = replace(first, limits=override(limits, protective=STOP)), replace(second, limits=limits)
-    run.rules = replace(run.rules, agents=agents)
-    assert exits_of(effects_of(run))[0] == (0, 0, "stop_loss", True)
-    assert calls["check_plan"] > 0

@@ -12,14 +12,13 @@ from quantd.daemon.engine.state.settings import Notices
 from quantd.daemon.engine.state.snapshot import in_force
 from quantd.daemon.runtime.step_log import SampleLog
 from quantd.research.runs.run_record import Record
-from quantd.risk.limits.catalogue import PROFILES, Protective, Reason, override
+from quantd.risk.limits.catalogue import PROFILES, Reason, override
 from quantd.trading.codec import decode
 from quantd.trading.effects import Planned
-from quantd.trading.events import Action, Reloaded, Tick
+from quantd.trading.events import Reloaded, Tick
 from quantd.trading.execution import Costs
-from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import Noted, View
-from tests.support.engine import START, Plain, block
+from tests.support.engine import Plain
 from tests.support.fold import (
     DAYS,
     LIMITS,
@@ -58,13 +57,6 @@ def test_rounds_and_fills_of_the_fold_are_those_of_the_engine(seed, agents, ever
     assert steps[0].filled == steps[1].filled
     assert taken.rounds > taken.of_bars / every / 3
     assert taken.fills > taken.rounds / 2
-
-
-def test_rounds_whose_refusals_a_message_counts_are_left_to_the_engine():
-    steps = Steps(rows_only=True), Steps(rows_only=True)
-    market = world(1, limits=override(PLAIN, restricted=("S1",)), counts_refusals=True)
-    taken = both(market, 5, steps)
-    assert (taken.bars > taken.of_bars / 2, taken.rounds) == (True, 0)
 
 
 @pytest.mark.long
@@ -147,35 +139,6 @@ def test_the_engine_plans_after_crosses_of_the_fold():
     assert taken.bars > taken.of_bars / 2
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("agents", [1, 3])
-def test_dividends_are_paid_between_samples_of_the_fold_once(agents):
-    steps = Steps(rows_only=True), Steps(rows_only=True)
-    run = world(2, agents=agents, limits=PLAIN)
-    close = run.bars.close
-    open_ = np.vstack([close[:1], close[:-1]])
-    days = range(80, DAYS - 20, 4)
-    open_[[day for day in days if day % 3 == 0]] *= 1.08  # beyond the worst price of a purchase
-    run.bars = block(close.copy(), open_)
-    run.actions = [
-        Action(START + day * DAY_NS + DAY_NS // 3, START + day * DAY_NS, day % 4, "dividend", cash_nano=730_000_000)
-        for day in days for _ in range(1 + day % 2)
-    ]  # fmt: skip
-    taken = both(run, 1, steps)
-    assert steps[0].valued == steps[1].valued
-    assert steps[0].filled == steps[1].filled
-    assert any(b"Booked" in step for step in steps[0].steps)
-    assert taken.bars > taken.of_bars / 2
-
-
-def test_protective_levels_that_a_close_touches_are_exits_of_the_engine():
-    steps = Steps(rows_only=True), Steps(rows_only=True)
-    limits = override(LIMITS, protective=Protective(stop_loss=0.05, take_profit=0.08))
-    taken = both(world(4, limits=limits), 42, steps)
-    assert steps[0].filled == steps[1].filled
-    assert taken.bars > taken.of_bars / 2
-
-
 def test_a_trip_of_the_switch_is_found_at_its_sample():
     steps = Steps(), Steps(rows_only=True)
     limits = override(LIMITS, max_drawdown=0.04, max_daily_loss=0.015)
@@ -237,15 +200,6 @@ def test_plans_under_a_profile_are_those_of_the_engine(name, seed, agents, every
     assert steps[0].filled == steps[1].filled
     assert taken.bars > taken.of_bars / 20
     assert taken.rounds > 1
-
-
-@pytest.mark.long
-def test_the_worlds_have_levels_that_change_within_a_month():
-    """Else the comparison would show nothing about levels."""
-    steps = Steps(), Steps(rows_only=True)
-    taken = both(world(1), 1, steps)
-    assert sum(b"Publish" in step for step in steps[0].steps) > 1
-    assert taken.measurements > 0
 
 
 @pytest.mark.long

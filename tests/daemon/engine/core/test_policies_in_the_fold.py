@@ -2,18 +2,15 @@
 
 from collections.abc import Callable
 from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
 import pytest
 from msgspec import structs
 
-from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.runtime.step_log import NoLog
-from quantd.research.runs.answer_blocks import AnswerBlocks
 from quantd.trading.events import Tick
 from quantd.trading.market import Floats
-from quantd.trading.view import BlockView, Memory, View
+from quantd.trading.view import Memory, View
 from tests.support.engine import Plain, World
 from tests.support.fold import PLAIN, assert_same, decided_every, snapshot_of, stepped, world
 
@@ -153,72 +150,6 @@ class Keeper:
         if view.sample > 6:
             self.keep(view.returns(5), view.synchronous(5), view.covariance(5), view.deviation(5), view.momentum(5))
         return weights_at(view.sample), memory
-
-
-class Sighted(Keeper):
-    """The same with answers in blocks."""
-
-    def act_rows(self, view: BlockView, rows: np.ndarray) -> Floats:
-        self.keep(view.prices)
-        return np.array([weights_at(view.first_sample + row) for row in rows.tolist()])
-
-
-@pytest.mark.parametrize("kind", [Keeper, Sighted])
-def test_no_array_of_a_view_is_written_after_it_was_shown(kind: type[Keeper]) -> None:
-    run, keepers = world(2, days=200, symbols=SYMBOLS, agents=2, limits=PLAIN), [kind(), kind()]
-    run.policies = list(keepers)  # type: ignore[arg-type]
-    shell = run.fresh(NoLog())
-    items = decided_every(list(run.items()), 1, 2)
-    if kind is Sighted:
-        shell.answer = blocks = AnswerBlocks(shell.answer, keepers.__getitem__, [True, True])
-        blocks.expect(items)
-    shell.take_all(items)
-    assert shell.state.rounds_taken > 150
-    for keeper in keepers:
-        assert len(keeper.seen) > (20 if kind is Sighted else 700)
-        for array, digest in keeper.seen:
-            assert blake2b(array.tobytes()).digest() == digest
-
-
-KEEPING = '''
-from hashlib import blake2b
-
-import numpy as np
-
-seen = []
-
-
-def act(view):
-    """Keeps what it is shown, and fails once any of it has changed."""
-    arrays = [view.prices, view.weights]
-    if view.sample > 6:
-        arrays += [view.returns(5), view.synchronous(5), view.covariance(5)]
-    seen.extend((array, blake2b(array.tobytes()).digest()) for array in arrays)
-    if any(blake2b(array.tobytes()).digest() != digest for array, digest in seen):
-        raise RuntimeError("an array has changed")
-    weights = 1.0 + 0.5 * np.sin(np.arange(4) * 1.7 + view.sample)
-    return weights / weights.sum() * (0.9 if len(seen) > 200 else 0.8)
-'''
-
-
-def test_no_array_of_a_view_changes_in_the_process_of_an_isolated_policy(tmp_path: Path) -> None:
-    file = tmp_path / "keeping.py"
-    file.write_text(KEEPING)
-    run = world(1, days=80, symbols=SYMBOLS, agents=1, limits=PLAIN)
-    worker = Apart().file(file, "act", {})
-    run.policies = [worker]  # type: ignore[list-item]
-    shell = run.fresh(NoLog())
-    items = decided_every(list(run.items()), 1, 1)
-    try:
-        shell.take_all(items)
-    finally:
-        worker.close()
-    state = shell.state
-    assert (state.agents[0].failures, state.agents[0].suspended) == (0, False)
-    assert state.rounds_taken > 60
-    # the policy has kept its arrays: it holds more after 200 of them
-    held = np.array(state.ledger.house.lots) * state.marks * state.universe.lot_size
-    assert 0.85 < held.sum() / (state.equity_micro / 1e6) < 0.95
 
 
 class Reading(Keeper):

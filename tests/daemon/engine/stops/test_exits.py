@@ -144,12 +144,6 @@ def test_the_house_s_set_and_the_agent_s_both_close_a_book() -> None:
 # gaps, shorts, parts
 
 
-def test_a_gap_through_the_stop_fills_at_the_open_however_far_that_is_within_the_order_s_limit() -> None:
-    closes, opens = np.array([[100.0], [100.0], [91.0], [80.0]]), np.array([[100.0], [100.0], [99.0], [79.0]])
-    world = World(block(closes, opens), [keep], house=protected(EIGHT_TWENTY)).run()
-    assert world.of(Filled)[1].price_nano == [79 * 10**9]
-
-
 def test_a_gap_beyond_the_order_s_limit_is_followed_bar_by_bar_with_one_alert() -> None:
     closes = np.array([[100.0], [100.0], [91.0], [70.0], [60.0], [60.0]])
     opens = np.array([[100.0], [100.0], [99.0], [70.0], [69.0], [60.0]])
@@ -178,12 +172,6 @@ def test_a_short_is_bought_back_above_its_stop_and_below_its_target(
     assert at(buy.ts) == (4, "close")
     assert [(p.kind, p.level) for p in world.of(Protected)] == [(kind, level)]
     assert ["above the entry" in a.text for a in alerts(world)] == ([True] if kind == "stop_loss" else [])
-
-
-def test_a_trailing_stop_of_a_short_follows_the_lowest_close() -> None:
-    spec = Protective(stop_loss=0.1, trailing=True, cooldown=99)
-    world = days([100, 100, 80, 86, 88, 90], acts=[short], house=protected(spec)).run()
-    assert [(p.kind, p.level, p.mark) for p in world.of(Protected)] == [("trailing_stop", 88.0, 88.0)]
 
 
 def test_an_exit_that_fills_in_parts_goes_on_though_the_price_came_back() -> None:
@@ -236,20 +224,6 @@ def test_a_sale_on_its_way_counts_towards_the_exit() -> None:
 
 
 # two books
-
-
-def late(view: object) -> np.ndarray:
-    return np.array([0.5 if view.time >= START + 2 * DAY_NS else 0.0])  # type: ignore[attr-defined]
-
-
-def test_of_two_agents_in_one_symbol_only_the_one_at_its_stop_is_closed() -> None:
-    closes = [100.0, 100.0, 112.0, 112.0, 102.0, 102.0, 103.0]
-    world = days(closes, acts=[keep, late], house=protected(EIGHT_TWENTY)).run()
-    first, second = world.shell.state.ledger.books[:2]
-    assert first.lots[0] > 2_000
-    assert second.lots == [0]
-    assert [(p.agent, p.entry) for p in world.of(Protected)] == [(1, 112.0)]
-    assert alerts(world)[0].agent == "a1"
 
 
 def test_opposite_exits_of_two_agents_cross_without_an_order() -> None:
@@ -314,16 +288,6 @@ def test_an_exit_that_is_larger_than_what_is_left_buys_nothing_back() -> None:
 
 
 # corporate actions
-
-
-def test_a_split_between_entry_and_stop_changes_the_level_and_not_the_exit() -> None:
-    closes = np.array([[100.0], [100.0], [24.5], [23.5], [22.5], [22.5]])
-    opens = np.array([[100.0], [100.0], [25.0], [24.5], [23.5], [22.5]])
-    ex = START + 2 * DAY_NS
-    split = Action(ex + OPEN, ex, 0, "split", 4, 1)
-    world = World(block(closes, opens), [keep], house=protected(EIGHT_TWENTY), actions=[split]).run()
-    assert [(p.entry, p.mark, p.level) for p in world.of(Protected)] == [(25.0, 22.5, 23.0)]
-    assert at(world.of(Protected)[0].ts)[0] == 4
 
 
 def test_a_split_rescales_the_best_price_and_an_exit_that_waits_for_its_open() -> None:
