@@ -74,18 +74,6 @@ def test_the_weights_are_those_of_skfolio(size: int) -> None:
         np.testing.assert_allclose(hierarchical_risk_parity(covariance(returns)), theirs, rtol=1e-7)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("size", [20, 100])
-def test_the_weights_are_those_of_skfolio_on_a_hundred_covariances(size: int) -> None:
-    for seed in range(100):
-        returns = market(seed, size)
-        order = np.argsort(returns.var(axis=0))
-        theirs = np.empty(size)
-        theirs[order] = skfolio_weights(returns[:, order])
-        np.testing.assert_allclose(hierarchical_risk_parity(covariance(returns)), theirs, rtol=1e-7)
-
-
 def test_four_instruments_by_hand() -> None:
     # two pairs, each correlated by 1/2, none between; deviations 1, 2 and 1.5, 3
     deviation = np.array([1.0, 2.0, 1.5, 3.0]) / 100.0

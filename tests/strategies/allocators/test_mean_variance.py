@@ -136,14 +136,6 @@ def test_the_optimum_is_that_of_skfolio(size: int, seeds: range) -> None:
         agree(market(seed, size))
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("size", [20, 100])
-def test_the_optimum_is_that_of_skfolio_on_a_hundred_covariances(size: int) -> None:
-    for seed in range(100):
-        agree(market(seed, size))
-
-
 @pytest.mark.parametrize("size", [20, 100])
 def test_on_a_hundred_covariances_the_conditions_of_an_optimum_hold(size: int) -> None:
     for seed in range(100):
@@ -157,14 +149,6 @@ def test_on_a_hundred_covariances_the_conditions_of_an_optimum_hold(size: int) -
         slope = excess / (w @ excess) - cov @ w / (w @ cov @ w)
         assert np.abs(slope[w > 0.0]).max() < 1e-6
         assert slope.max() < 1e-6
-
-
-def test_two_that_are_one_share_its_weight() -> None:
-    returns = market(4, 5)
-    twice = np.column_stack((returns, returns[:, 0]))
-    once, both = mean_variance.minimum_variance(covariance(returns)), mean_variance.minimum_variance(covariance(twice))
-    assert both[0] == pytest.approx(both[5], rel=1e-4)
-    np.testing.assert_allclose(both[1:5], once[1:], atol=1e-5)
 
 
 def test_where_nothing_beats_cash_there_is_no_maximum_sharpe_ratio() -> None:
@@ -209,12 +193,6 @@ def test_merton_of_one_instrument_is_its_formula() -> None:
     assert mean_variance.merton(np.array([[0.0002]]), np.array([0.0003]), 4.0)[0] == pytest.approx(0.375, rel=1e-9)
 
 
-def test_merton_without_a_bound_that_holds_is_its_matrix_formula() -> None:
-    cov = covariance(market(2, 4))
-    want = np.array([0.1, 0.2, 0.3, 0.05])
-    np.testing.assert_allclose(mean_variance.merton(cov, 3.0 * cov @ want, 3.0), want, rtol=1e-7)
-
-
 @pytest.mark.parametrize("seed", range(6))
 def test_merton_is_long_only_unlevered_and_the_best_of_such(seed: int) -> None:
     returns = market(seed, 6)
@@ -229,20 +207,6 @@ def test_merton_is_long_only_unlevered_and_the_best_of_such(seed: int) -> None:
         rivals = np.concatenate((rivals[(rivals <= most).all(axis=1)], 0.99 * w + 0.01 * np.minimum(rivals, most)))
         utility = rivals @ excess - aversion / 2.0 * np.einsum("pi,ij,pj->p", rivals, cov, rivals)
         assert w @ excess - aversion / 2.0 * w @ cov @ w >= utility.max() - 1e-13
-
-
-def test_without_an_edge_kelly_bets_nothing() -> None:
-    cov = covariance(market(1, 5))
-    assert not mean_variance.merton(cov, np.zeros(5), 1.0).any()
-    assert not mean_variance.merton(cov, np.full(5, -0.001), 1.0).any()
-
-
-def test_half_kelly_is_half_of_kelly_where_no_bound_holds() -> None:
-    cov = covariance(market(1, 5))
-    edge = cov @ np.full(5, 0.15)
-    np.testing.assert_allclose(
-        mean_variance.merton(cov, edge, 2.0), mean_variance.merton(cov, edge, 1.0) / 2.0, rtol=1e-9
-    )
 
 
 def test_costs_keep_what_is_held_and_without_them_it_is_the_best_utility() -> None:

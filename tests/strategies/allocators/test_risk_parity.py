@@ -83,14 +83,6 @@ def test_the_weights_are_those_of_skfolio() -> None:
     agree(market(0, 100), np.full(100, 0.01))
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("size", [20, 100])
-def test_the_weights_are_those_of_skfolio_on_a_hundred_covariances(size: int) -> None:
-    for seed in range(100):
-        agree(market(seed, size), np.full(size, 1.0 / size))
-
-
 @pytest.mark.parametrize("size", [2, 7, 100])
 def test_without_correlation_it_is_inverse_volatility(size: int) -> None:
     deviation = np.linspace(0.01, 0.05, size)
