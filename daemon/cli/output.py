@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import StringIO
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -18,7 +19,7 @@ import msgspec
 
 from quantd import regular_file
 from quantd.daemon.cli.failures import Failure, check_interrupt
-from quantd.trading.display_text import iso_text, visible
+from quantd.trading.display_text import csv_cell, iso_text, visible
 from quantd.trading.exit_codes import USAGE
 
 if TYPE_CHECKING:
@@ -167,6 +168,17 @@ def check_folder(path: Path) -> None:
     """Raise Failure when the folder of a file to be written is missing."""
     if not path.parent.is_dir():
         raise Failure(f"{path}: there is no folder {path.parent}; make it, or name another", USAGE)
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write rows as a CSV file; a cell that is None is empty. Raises Failure when the folder is missing."""
+    import csv
+
+    text = StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([["" if cell is None else csv_cell(cell) for cell in row] for row in rows])
+    write_whole(path, text.getvalue().encode())
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -14,8 +14,6 @@ from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.trading.exit_codes import CONFIG, USAGE
 from quantd.training.cli.learn.artifact_files import (
-    ACTIONS_FILE,
-    BARS_FILE,
     FOREST_SYMBOLS,
     actions_option,
     bars_option,
@@ -93,7 +91,7 @@ def _evaluate_forest(
 
     if first is None or until is None:
         raise Failure(f"{folder}: a forest has no test part; name the dates with --from and --to", USAGE)
-    files = market_files(bars or BARS_FILE, ACTIONS_FILE if actions is None else actions)
+    files = market_files(bars, actions)
     with failing("evaluate"):
         result, known = fit.evaluate(folder, *files, symbols_in(symbols) or FOREST_SYMBOLS, first, until)
     if as_json:

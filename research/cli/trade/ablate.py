@@ -1,7 +1,5 @@
 """Train a plan again without each of its parts; the drop of the Sharpe ratio, paired by seed and date."""
 
-import csv
-import io
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -11,8 +9,7 @@ import typer
 from quantd.bundled import placed
 from quantd.daemon.cli.command import Command, Json
 from quantd.daemon.cli.failures import Failure, needs
-from quantd.daemon.cli.output import check_folder, print_json, progress, say, table, write_whole
-from quantd.trading.display_text import csv_cell
+from quantd.daemon.cli.output import check_folder, print_json, progress, say, table, write_csv, write_whole
 from quantd.trading.exit_codes import DONE, USAGE
 from quantd.training.cli.learn import plan_options
 
@@ -47,7 +44,6 @@ def ablate_plan(
     if features:
         return _rank_features(training_plan, as_json=as_json)
     from quantd.research.python_api.plan_trades import traded
-    from quantd.research.studies.ablation.ablation_picture import ablation_page
     from quantd.research.studies.ablation.ablation_study import ablate
     from quantd.research.studies.ablation.ablation_variants import names_of
 
@@ -64,7 +60,7 @@ def ablate_plan(
         except ValueError as why:
             raise Failure(f"{plan}: {why}", USAGE) from None
     if out is not None:
-        write_whole(out, (ablation_page(result) if out.suffix == ".html" else csv_text(result)).encode())
+        _write(out, result)
     if as_json:
         print_json(result)
         return DONE
@@ -84,15 +80,19 @@ HEADS: Final = ("without", "state", "drop", "95 %", "p", "p Holm", "of the ratio
 """Columns of the table. All but the first and the last are numbers, which are aligned to the right."""
 
 
-def csv_text(result: "Ablation") -> str:
-    """Return the variants as CSV. The note of the first row, `power`, is the sentence on statistical power."""
-    file = io.StringIO(newline="")
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+def _write(out: Path, result: "Ablation") -> None:
+    """Write the variants as CSV, or as a page with a picture where the suffix is .html.
+
+    The note of the first row of the CSV, `power`, is the sentence on statistical power.
+    """
+    if out.suffix == ".html":
+        from quantd.research.studies.ablation.ablation_picture import ablation_page
+
+        write_whole(out, ablation_page(result).encode())
+        return
     # the name is the first column and the note the last: all columns between them stay empty
-    writer.writerow(["power", *[""] * (len(CSV_COLUMNS) - 2), csv_cell(result.power)])
-    writer.writerows([csv_cell(getattr(row, name)) for name in CSV_COLUMNS] for row in result.variants)
-    return file.getvalue()
+    power = ["power", *[""] * (len(CSV_COLUMNS) - 2), result.power]
+    write_csv(out, CSV_COLUMNS, [power, *([getattr(row, name) for name in CSV_COLUMNS] for row in result.variants)])
 
 
 def _print(result: "Ablation") -> None:

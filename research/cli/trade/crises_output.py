@@ -7,7 +7,8 @@ import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Family, From, Json, Sets, State, To, day
 from quantd.daemon.cli.failures import Failure, note
-from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.daemon.cli.output import print_json, say, table
+from quantd.research.cli.trade.shown_drives import drives
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
 if TYPE_CHECKING:
@@ -40,15 +41,12 @@ def study_crises(
     as_json: Json = False,
 ) -> int:
     """Measure the run in named crises, beside its benchmarks, and without each of its limits, in money."""
-    from quantd.daemon.assembly.parts import Assembly, assemble
+    from quantd.daemon.assembly.parts import assemble
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.config.overrides import between
-    from quantd.daemon.runtime.loop import Shell
-    from quantd.daemon.runtime.step_log import Log
     from quantd.research.reports.report_figures import planned
-    from quantd.research.runs.backtest import after_history, drive, explain_pace
+    from quantd.research.runs.backtest import after_history, explain_pace
     from quantd.research.runs.benchmark_runs import benchmark_history
-    from quantd.research.runs.comparison import Drive
     from quantd.research.studies import crises
 
     periods = tuple(crises.Period(*window(text)) for text in windows or ())
@@ -64,16 +62,8 @@ def study_crises(
     if not as_json:
         explain_pace(assembly, run_count, note)
 
-    def drive_of(name: str) -> Drive:
-        def run(variant: Assembly, log: Log) -> Shell:
-            with progress(name, shown=not as_json) as advance:
-                # "study" names the run; None: no journal is stored
-                return drive(variant, variant.config, "study", log, None, advance)[0]
-
-        return run
-
     try:
-        result = crises.study(assembly, benchmarks, drive_of, folder, periods, family)
+        result = crises.study(assembly, benchmarks, drives(shown=not as_json), folder, periods, family)
     except ValueError as why:
         raise Failure(f"there is nothing to measure: {why}", CHECK_FAILED) from None
     code = CHECK_FAILED if result.failures else DONE

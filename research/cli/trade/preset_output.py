@@ -1,20 +1,16 @@
 """`quantd backtest --preset NAME`: trains a bundled plan with each of its seeds, and compares it with equal weight."""
 
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from quantd.bundled import find
 from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.research.cli.trade.shown_drives import drives
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.training.cli.learn.plan_options import plan_of
 
 if TYPE_CHECKING:
-    from quantd.daemon.assembly.parts import Assembly
-    from quantd.daemon.runtime.loop import Shell
-    from quantd.daemon.runtime.step_log import Log
-    from quantd.research.runs.comparison import Drive
     from quantd.research.studies.preset import PresetResult, Spread
 
 NAMES: Final = ("reference", "reference-tuned", "reference-ppo", "reference-ppo-tuned")
@@ -52,19 +48,8 @@ def preset(
     configuration = read(find(files.config), [f"{key}={value}" for key, value in window_of(plan).items()])
     folder = configuration.state_folder(state)
 
-    def drive_of(label: str) -> "Drive":
-        def run(single_policy: "Assembly", log: "Log") -> "Shell":
-            from quantd.research.runs.backtest import drive
-            from quantd.trading.orders import base36
-
-            # the run gets a random name; None: no journal is stored
-            with progress(label, shown=not as_json) as show:
-                return drive(single_policy, single_policy.config, base36(secrets.randbits(64), 8), log, None, show)[0]
-
-        return run
-
     with progress("training", shown=not as_json) as advance:
-        result = run_preset(name, plan, configuration, folder, drive_of, advance, family)
+        result = run_preset(name, plan, configuration, folder, drives(shown=not as_json), advance, family)
     failures = failure_lines(result.standings)
     if as_json:
         print_json(result)

@@ -1,7 +1,5 @@
 """The command `quantd study signal`: figures of factors, as tables, JSON or CSV."""
 
-import csv
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -9,9 +7,8 @@ import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Family, Json, Sets, State
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import check_folder, print_json, progress, say, table, write_whole
+from quantd.daemon.cli.output import check_folder, print_json, progress, say, table, write_csv
 from quantd.research.cli.trade import shared_options
-from quantd.trading.display_text import csv_cell
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
 if TYPE_CHECKING:
@@ -68,7 +65,8 @@ def study_signal(
             family=family,
         )
     if out is not None:
-        _write_csv(out, result)
+        columns = signal_study.COLUMNS
+        write_csv(out, columns, ([row[name] for name in columns] for row in signal_study.flat(result)))
     if as_json:
         document = {"studies": result.studies, **result.known.document, "definition": signal_study.DEFINITION}
         print_json(document)
@@ -112,17 +110,3 @@ def _print(result: "signal_study.SignalStudies") -> None:
     if any(study.horizons for study in result.studies):
         for line in signal_study.footnotes(result):
             say(line)
-
-
-def _write_csv(out: Path, result: "signal_study.SignalStudies") -> None:
-    """Write every figure of the studies as CSV; a figure that is None is an empty cell."""
-    from quantd.research.studies import signal_study
-
-    rows = signal_study.flat(result)
-    text = StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(signal_study.COLUMNS)
-    writer.writerows(
-        [[csv_cell("" if row[name] is None else row[name]) for name in signal_study.COLUMNS] for row in rows]
-    )
-    write_whole(out, text.getvalue().encode())

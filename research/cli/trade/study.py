@@ -1,10 +1,7 @@
 """Answer questions about a policy or a factor that a backtest does not answer."""
 
-import csv
-import secrets
 from collections.abc import Sequence
 from datetime import date
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -13,13 +10,24 @@ import typer
 from quantd.adapters.calendars import sessions
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To
 from quantd.daemon.cli.failures import Failure, note
-from quantd.daemon.cli.output import answer, check_folder, print_json, progress, records, say, table, write_whole
+from quantd.daemon.cli.output import (
+    answer,
+    check_folder,
+    print_json,
+    progress,
+    records,
+    say,
+    table,
+    write_csv,
+    write_whole,
+)
 from quantd.daemon.cli.places import place, recorded
 from quantd.research.cli.trade import shared_options
 from quantd.research.cli.trade.crises_output import study_crises
 from quantd.research.cli.trade.power_output import study_power
+from quantd.research.cli.trade.shown_drives import drives
 from quantd.research.cli.trade.signal_output import study_signal
-from quantd.trading.display_text import csv_cell, toml_value
+from quantd.trading.display_text import toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
 if TYPE_CHECKING:
@@ -93,14 +101,10 @@ def study_compare(
 ) -> int:
     """Compare policies: each alone over the recorded market, after costs, beside equal weight."""
     from quantd.daemon.assembly.first_session import longest_history
-    from quantd.daemon.assembly.parts import Assembly, assemble
+    from quantd.daemon.assembly.parts import assemble
     from quantd.daemon.cli.configuration import read
-    from quantd.daemon.runtime.loop import Shell
-    from quantd.daemon.runtime.step_log import Log
-    from quantd.research.runs.backtest import drive, explain_pace
-    from quantd.research.runs.comparison import Drive
+    from quantd.research.runs.backtest import explain_pace
     from quantd.research.studies import standings
-    from quantd.trading.orders import base36
 
     names = tuple(policies or ())
     configuration = read(config, sets)
@@ -111,16 +115,8 @@ def study_compare(
     if not as_json:
         explain_pace(assembly, len(loaded), note)
 
-    def drive_of(name: str) -> Drive:
-        def run(single_policy: Assembly, log: Log) -> Shell:
-            # the run gets a random name; None: no journal is stored
-            with progress(name, shown=not as_json) as show:
-                return drive(single_policy, single_policy.config, base36(secrets.randbits(64), 8), log, None, show)[0]
-
-        return run
-
     try:
-        result = standings.standings(assembly, loaded, folder, drive_of, every, family)
+        result = standings.standings(assembly, loaded, folder, drives(shown=not as_json), every, family)
     except ValueError as why:
         raise Failure(f"there is nothing to compare: {why}", CHECK_FAILED) from None
     code = CHECK_FAILED if standings.failure_lines(result) else DONE
@@ -141,11 +137,8 @@ def _write_rebalancing(out: Path, agent: str, rows: "Sequence[rebalancing_study.
 
         write_whole(out, page(agent, rows, definition).encode())
         return
-    text = StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(rows[0].__struct_fields__)
-    writer.writerows([csv_cell(getattr(row, field)) for field in row.__struct_fields__] for row in rows)
-    write_whole(out, text.getvalue().encode())
+    columns = rows[0].__struct_fields__
+    write_csv(out, columns, ([getattr(row, field) for field in columns] for row in rows))
 
 
 def study_rebalance(

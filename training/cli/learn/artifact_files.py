@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import typer
 
@@ -12,33 +12,22 @@ from quantd.daemon.cli.failures import Failure, file_fault
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 
-def bars_option(default: str | None = None) -> Any:
-    """The option --bars. For a command whose default is no fixed file, `default` is the help text about the bars that
-    are read without the option.
-    """
-    return typer.Option(help="Daily raw bars.", show_default=default or True)
+def bars_option(default: str) -> Any:
+    """The option --bars; `default` is the help text about the bars that are read without it."""
+    return typer.Option(help="Daily raw bars.", show_default=default)
 
 
-def actions_option(default: str | None = None) -> Any:
-    """The option --actions. For a command whose default is no fixed file, `default` is the help text about the actions
-    that are read without the option.
-    """
-    if default is not None:
-        default += "; with other bars BARS.actions.csv, if present"
-    return typer.Option(help='Splits and dividends; "" for none.', show_default=default or True)
+def actions_option(default: str) -> Any:
+    """The option --actions; `default` is the help text about the actions that are read without it."""
+    default += "; with other bars BARS.actions.csv, if present"
+    return typer.Option(help='Splits and dividends; "" for none.', show_default=default)
 
 
-def symbols_option(default: str | None = None) -> Any:
-    """The option --symbols. For a command whose default is no fixed list, `default` is the help text about the symbols
-    that are read without the option.
-    """
-    return typer.Option(help="Symbols, with commas.", show_default=default or True)
+def symbols_option(default: str) -> Any:
+    """The option --symbols; `default` is the help text about the symbols without it."""
+    return typer.Option(help="Symbols, with commas.", show_default=default)
 
 
-Bars = Annotated[Path, bars_option()]
-Actions = Annotated[str, actions_option()]
-Symbols = Annotated[str, symbols_option()]
-Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1)]
 BARS_FILE: Final = Path("data/us_daily.parquet")
 ACTIONS_FILE: Final = "data/us_actions.csv"
 FOREST_SYMBOLS: Final = ("AAPL", "BAC", "IWM", "QQQ", "SPY")
@@ -50,11 +39,17 @@ def symbols_in(text: str | None) -> list[str]:
     return [name for name in (text or "").split(",") if name]
 
 
-def market_files(bars: Path, actions: str) -> tuple[Path, Path | None]:
+def market_files(bars: Path | None, actions: str | None) -> tuple[Path, Path | None]:
     """Return the paths of bars and actions, in the working folder or among the bundled files; None for actions "".
 
-    Raises Failure for a missing file.
+    Without an option (None) the files are the bundled ones, and with other bars the actions file beside them. Raises
+    Failure for a missing file.
     """
+    from quantd.training.plans.own_bars import beside
+
+    if actions is None:
+        actions = ACTIONS_FILE if bars is None else beside(bundled.find(bars))
+    bars = bars or BARS_FILE
     files = bundled.find(bars), bundled.find(actions) if actions else None
     for path in files:
         if path is not None and not path.is_file():

@@ -23,15 +23,8 @@ from quantd.models.artifacts.manifest import (
     Precision,
 )
 from quantd.trading.exit_codes import CONFIG, DONE
-from quantd.training.cli.learn.artifact_files import (
-    ACTIONS_FILE,
-    BARS_FILE,
-    Actions,
-    Bars,
-    failing,
-    market_files,
-    place_of,
-)
+from quantd.training.cli.learn import plan_options
+from quantd.training.cli.learn.artifact_files import failing, market_files, place_of
 from quantd.training.cli.learn.plan_options import setting
 
 
@@ -111,8 +104,8 @@ def compress(
         typer.Option(metavar="WIDTHS", help="Train a network of these layer widths, such as 64,32, to imitate it."),
     ] = "",
     onnx: Annotated[bool, typer.Option("--onnx", help="Check it, and copy its ONNX graph only.")] = False,
-    bars: Bars = BARS_FILE,
-    actions: Actions = ACTIONS_FILE,
+    bars: plan_options.Bars = None,
+    actions: plan_options.Actions = None,
     sets: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="With --distil: steps=500, epochs=60, seed=1; repeatable."),
@@ -145,12 +138,12 @@ def compress(
     widths = distil.split(",")
     if not all(width.isdigit() and 0 < int(width) <= 4096 for width in widths):
         raise typer.BadParameter(f"--distil {distil!r}: widths from 1 to 4096, joined by commas")
-    words += ["--distil", distil, "--bars", str(bars), "--actions", actions]
+    files = market_files(bars, actions)
+    words += ["--distil", distil, "--bars", str(files[0]), "--actions", str(files[1] or "")]
     command = shlex.join([*words, *(word for change in sets or () for word in ("--set", change))])
     with failing("models compress"):
         settings = dict(map(setting, sets or ()))
         plan = msgspec.convert({**settings, "hidden": [int(width) for width in widths]}, distillation.DistilPlan)
-        files = market_files(bars, actions)
         manifest = distillation.distil(place, out, *files, plan, command, lambda line: None if as_json else say(line))
     return _copied(out, manifest, as_json=as_json)
 

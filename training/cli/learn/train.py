@@ -19,8 +19,6 @@ from quantd.daemon.cli.output import Bar, print_json, progress, say
 from quantd.trading.exit_codes import CONFIG, USAGE
 from quantd.training.cli.learn import plan_options
 from quantd.training.cli.learn.artifact_files import (
-    ACTIONS_FILE,
-    BARS_FILE,
     FOREST_SYMBOLS,
     failing,
     market_files,
@@ -261,17 +259,12 @@ def _forest(options: TrainingOptions) -> int:
     from quantd.models.artifacts.folder import kind_of
     from quantd.models.artifacts.manifest import MANIFEST
     from quantd.training.forests.fit import Plan
-    from quantd.training.plans.own_bars import beside
     from quantd.training.retraining.recipes import ForestRecipe
 
     out = _out_of(options, "--forest", "forest", "bars", "actions", "symbols", "seed", "sets", "as_json")
     needs("training", "sklearn", "onnx", "polars")
     assert options.forest is not None
-    bars = options.bars or BARS_FILE
-    given_actions = options.actions
-    if given_actions is None:
-        given_actions = ACTIONS_FILE if options.bars is None else beside(find(bars))
-    files = market_files(bars, given_actions)
+    files = market_files(options.bars, options.actions)
     if (out / MANIFEST).is_file() and kind_of(out) != "forest":
         raise Failure(f"{out} holds another kind of artifact; write to a new folder (--out)", CONFIG)
     changes = [*(options.sets or ()), *([] if options.seed is None else [f"seed={options.seed}"])]
@@ -300,9 +293,7 @@ def _retrain(options: TrainingOptions) -> int:
     needs("training", "sklearn")
     if options.plan is None:
         raise Failure("--retrain needs the artifact or the plan to train again: quantd train ARTIFACT --retrain", USAGE)
-    bars, actions = market_files(
-        options.bars or BARS_FILE, ACTIONS_FILE if options.actions is None else options.actions
-    )
+    bars, actions = market_files(options.bars, options.actions)
 
     def folder_of(artifact: Path) -> Path:
         return artifact_folder(str(artifact), Path())
