@@ -21,7 +21,7 @@ from quantd.risk.measures.market_loops import Quotes
 from quantd.risk.measures.market_vectors import quickest
 from quantd.risk.measures.portfolio import FEW, correlation
 from quantd.risk.measures.tails import filtered
-from quantd.trading.covariance import covariance, ewma_covariance, ledoit_wolf, ones
+from quantd.trading.covariance import covariance, ewma_covariance, ledoit_wolf
 from quantd.trading.history import RunningSums
 from quantd.trading.instruments import Universe
 
@@ -112,13 +112,6 @@ class Scenarios:
 
     def __len__(self) -> int:
         return len(self.returns)
-
-    @property
-    def sums(self) -> Floats:
-        """The sum of each symbol's returns over the scenarios, float64[N]."""
-        if self._sums is None:
-            self._sums = ones(len(self.returns)).dot(self.returns)
-        return self._sums
 
     def deviation(self) -> Floats:
         """Return the standard deviation of each symbol's return per sample, float64[N], with the divisor S - 1.

@@ -106,29 +106,6 @@ def test_a_best_price_is_kept_while_the_position_stays_on_its_side_and_no_longer
     assert np.isnan(levels(settings, np.array([[0.0]]), 0 * entry, UNIT[:1], best).best).all()
 
 
-def test_one_glance_over_all_books_sees_what_a_look_at_each_sees() -> None:
-    rng = np.random.default_rng(3)
-    sets = [
-        Protective(stop_loss=0.05, trailing=True),
-        None,
-        Protective(take_profit=0.1),
-        Protective(stop_loss=0.1, take_profit=0.05),
-    ]
-    settings = guards(sets)
-    assert settings is not None
-    seen = 0
-    for _ in range(300):
-        lots = rng.integers(-2, 3, (4, 3)).astype(np.float64)
-        entry = rng.uniform(95, 105, (4, 3))
-        now = levels(settings, lots, lots * entry * 1e6, np.ones(3), np.full((4, 3), np.nan))
-        marks = np.where(rng.random(3) < 0.1, np.nan, rng.uniform(93, 108, 3))
-        closed = breaches(settings, now, marks)
-        assert touched(now, marks) == bool(closed)
-        assert all(b.book != 1 for b in closed)
-        seen += bool(closed)
-    assert 50 < seen < 300
-
-
 def test_without_a_level_there_is_nothing_to_guard() -> None:
     assert guards([None, Protective()]) is None
     assert guards([None, Protective(trailing=True)]) is None
@@ -167,78 +144,11 @@ def test_a_breach_says_how_far_the_mark_moved_and_how_far_it_might_have(
     assert breaches(settings, now, np.array([mark])) == [expected]
 
 
-def test_profits_and_losses_of_several_books_and_symbols_are_all_told() -> None:
-    settings = guards(
-        [Protective(take_profit=0.2), Protective(stop_loss=0.1, trailing=True), Protective(stop_loss=0.1)]
-    )
-    assert settings is not None
-    lots = np.ones((3, 2))
-    # only the second book trails: the best marks of the others are not looked at
-    best = np.array([[150.0, 150.0], [150.0, np.nan], [150.0, 150.0]])
-    now = levels(settings, lots, 1e8 * lots, np.ones(2), best)
-    assert now.best.tolist()[1] == [150.0, 100.0]
-    assert np.isnan(now.best[[0, 2]]).all()
-    closed = [(b.book, b.symbol, b.kind, b.level) for b in breaches(settings, now, np.array([130.0, 89.0]))]
-    assert closed == [
-        (0, 0, "take_profit", 120.0), (1, 0, "trailing_stop", 135.0), (1, 1, "stop_loss", 90.0),
-        (2, 1, "stop_loss", 90.0),
-    ]  # fmt: skip
-
-
-def test_what_trails_is_what_has_a_stop_and_is_said_to() -> None:
-    sets = [
-        Protective(stop_loss=0.1),
-        Protective(take_profit=0.2, trailing=True),
-        Protective(stop_loss=0.1, trailing=True),
-    ]
-    settings = guards(sets)
-    assert settings is not None
-    assert settings.trailing.tolist() == [[False], [False], [True]]
-    assert settings.trails is True
-    plain = guards(sets[:2])
-    assert plain is not None
-    assert plain.trails is False
-    assert plain.trailing.tolist() == [[False], [False]]
-
-
-def test_a_book_is_held_when_any_level_is() -> None:
-    for spec in (Protective(stop_loss=0.1), Protective(take_profit=0.1)):
-        for lots in ([10.0, 0.0], [-10.0, 0.0]):
-            assert made(spec, lots, [100.0 * lots[0], 0.0], np.ones(2)).held
-        assert not made(spec, [0.0, 0.0], [0.0, 0.0], np.ones(2)).held
-
-
-def test_a_position_that_cost_a_micro_and_a_best_price_below_one_count() -> None:
-    settings = guards([Protective(stop_loss=0.1, trailing=True)])
-    assert settings is not None
-    now = levels(settings, np.array([[1.0]]), np.array([[1.0]]), UNIT[:1], np.array([[0.5]]))
-    assert now.entry.tolist() == [[1e-6]]
-    assert now.stop.tolist() == [[0.45]]
-
-
-def test_a_mark_as_good_as_the_best_moves_no_stop() -> None:
-    settings, now = (
-        guards([Protective(stop_loss=0.1, trailing=True)]),
-        made(Protective(stop_loss=0.1, trailing=True), [10.0], [1000.0]),
-    )
-    assert settings is not None
-    assert trailed(settings, now, np.array([100.0])) is now
-    assert trailed(settings, now, np.array([100.01])) is not now
-
-
 def test_whose_stops_rest_at_the_venue_is_said_book_by_book() -> None:
     sets = [Protective(stop_loss=0.1, at_venue=True), None, Protective(at_venue=True), Protective(stop_loss=0.1)]
     settings = guards(sets)
     assert settings is not None
     assert settings.rests == (True, False, True, False)
-
-
-def test_sets_that_close_nothing_are_there_when_they_are_wanted_always() -> None:
-    settings = guards([None, Protective(cooldown=3)], always=True)
-    assert settings is not None
-    assert np.isnan(settings.stop).all()
-    assert np.isnan(settings.target).all()
-    assert (settings.trails, settings.cooldown) == (False, (5, 3))
 
 
 def own(stop: float, target: float) -> tuple[np.ndarray, np.ndarray]:
@@ -277,14 +187,3 @@ def test_levels_of_its_own_are_those_of_a_position_and_of_a_short_one_on_the_oth
     assert [b.kind for b in breaches(settings, short, np.array([103.0, 1.0]))] == ["stop_loss"]
     (hit,) = breaches(settings, short, np.array([95.0, 1.0]))
     assert (hit.kind, hit.bound) == ("take_profit", pytest.approx(0.04))
-
-
-def test_what_is_flat_has_no_best_price_while_another_trails() -> None:
-    settings, now = (
-        guards([TRAILS := Protective(stop_loss=0.1, trailing=True)]),
-        made(TRAILS, [10.0, 0.0], [1000.0, 0.0], UNIT),
-    )
-    assert settings is not None
-    later = trailed(settings, now, np.array([110.0, 50.0]))
-    assert later.best[0, 0] == 110.0
-    assert np.isnan(later.best[0, 1])

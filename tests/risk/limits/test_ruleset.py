@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from quantd.risk.limits import orders
 from quantd.risk.limits import ruleset as rules_module
 from quantd.risk.limits.case import Account
-from quantd.risk.limits.catalogue import EXTRA, AccountCap, Correlation, Limits, Liquidity, Reason, Stress, Tail
-from quantd.risk.limits.context import Floats, Scenarios
+from quantd.risk.limits.catalogue import EXTRA, AccountCap, Limits, Liquidity, Stress, Tail
+from quantd.risk.limits.context import Floats
 from quantd.risk.limits.kinds import Form, Labels, Linear, Losses, Refused, Room, refused
 from quantd.risk.limits.record import Barred, Capped, Counts, Families, Forms, Limit, Refusal, Rows, Tails
 from quantd.risk.limits.ruleset import BARS, CAPS, COUNTS, FAMILIES, FORMS, ROWS, TAILS, Rules, rules_of
@@ -21,7 +20,6 @@ from quantd.risk.measures.portfolio import historical_cvar, historical_var, tail
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade import worst_losses
 from quantd.risk.pretrade.gate import gate
-from quantd.risk.pretrade.gate_inputs import bounds_of
 from quantd.risk.pretrade.standing import Basket, Factor
 from quantd.risk.pretrade.vectors import quickest
 from quantd.trading.instruments import NANO, Instrument, Universe
@@ -278,142 +276,8 @@ def test_a_cap_is_the_most_lots_that_may_be_added_or_none_where_these_keep_it(
         assert largest == pytest.approx(most, rel=1e-9)
 
 
-# ---- rows, families, tails and forms, by hand ------------------------------------------------------------------------
-
 Y, W = [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]
 SHORT, LONG = [1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]
-
-
-@pytest.mark.parametrize(
-    ("key", "limits", "rows"),
-    [
-        # y | w | cash, traded; load; bound on the way and at the end
-        ("max_gross_exposure", {"max_gross_exposure": 2.0}, [(Y + W + [0.0, 0.0], Y, 2.2, 2.0)]),
-        ("max_net_exposure", {"max_net_exposure": 2.0},
-         [(W + LONG + [0.0, 0.0], LONG, 2.2, 2.0), (W + SHORT + [0.0, 0.0], SHORT, 2.2, 2.0)]),
-        ("max_leverage", {"max_leverage": 2.0},
-         [(LONG + W + [0.0, 0.0], LONG, 2.2, 2.0), (SHORT + W + [0.0, 0.0], SHORT, 1.2, 1.0)]),
-        ("max_leverage", {"max_leverage": 0.5},
-         [(LONG + W + [0.0, 0.0], LONG, 0.55, 0.5), (SHORT + W + [0.0, 0.0], SHORT, 0.0, 0.0)]),
-        ("max_turnover", {"max_turnover": 2.0}, [(W + W + [0.0, 1.0], Y, 2.2, 2.0)]),
-        ("equity", {}, [(W + W + [0.0, 0.0], W, 1.0, 1.0)]),
-    ],
-)  # fmt: skip
-def test_a_row_weighs_sides_and_has_a_bound_on_the_way_and_one_at_the_end(
-    key: str, limits: dict, rows: list[tuple[list[float], list[float], float, float]]
-) -> None:
-    rules = Rules(Limits(in_flight=0.1, **limits), UNIVERSE)
-    rows_of_key = [
-        (r.held.tolist(), r.load.tolist(), pytest.approx(r.bound), pytest.approx(r.settled_bound))
-        for r in rules.rows
-        if r.key == key
-    ]
-    assert rows == rows_of_key
-    assert all(r.settled_load is r.load for r in rules.rows if r.key == key)
-
-
-def test_cash_is_paid_at_the_collar_with_fees_and_at_the_end_at_the_mark() -> None:
-    rules = Rules(Limits(collar=0.1, reduce_collar=0.2, fee_bp=100.0, max_cash_debit=0.5), UNIVERSE)
-    (row,) = (r for r in rules.rows if r.key == "cash")
-    assert row.held.tolist() == [0.0] * 8 + [1.0, 0.0]
-    # 1.1 x 1.01 = 1.111 is paid, and equity falls by 0.111 of which half may be debit
-    assert row.load.tolist() == pytest.approx([0.0, 0.0, 1.1665, 1.1665])
-    assert row.settled_load.tolist() == pytest.approx([-0.99, -0.99, 1.01, 1.01])
-    assert (row.bound, row.settled_bound) == (0.0, 0.0)
-    assert rules.fee == 0.01
-    bounds = bounds_of(rules)
-    assert (bounds.paid, bounds.covered) == (pytest.approx(0.111), pytest.approx(0.212))
-
-
-def test_a_family_is_a_label_for_each_symbol() -> None:
-    universe = Universe(
-        (
-            Instrument("A", sector="y"),
-            Instrument("B"),
-            Instrument("C", sector="x", asset="A"),
-            Instrument("D", sector="y"),
-        ),
-        groups=(("g", ("B", "D")), ("h", ())),
-    )
-    limits = Limits(in_flight=0.1, max_sector_weight=0.5, max_concentration=0.4, group_caps=(("g", 0.3), ("h", 0.2)))
-    families = [
-        (f.key, f.labels.tolist(), f.names, f.bound, f.settled_bound, f.largest)
-        for f in Rules(limits, universe).families
-    ]
-    assert families == [
-        ("max_sector_weight", [2, 0, 1, 2], 2, pytest.approx(0.55), 0.5, 2),
-        ("group_caps.g", [0, 1, 0, 1], 1, pytest.approx(0.33), 0.3, 2),
-        ("group_caps.h", [0, 0, 0, 0], 0, pytest.approx(0.22), 0.2, 0),
-        ("max_concentration", [1, 0, 1, 0], 1, pytest.approx(0.44), 0.4, 2),
-    ]
-    alone = Universe((Instrument("A"), Instrument("B")))
-    assert Rules(Limits(max_concentration=0.4), alone).families == []
-
-
-def test_tails_and_forms_are_those_of_their_method() -> None:
-    limits = Limits(
-        min_history=10, max_volatility=0.2, volatility_lookback=30, max_herfindahl=0.25,
-        var=Tail(0.02, lookback=40, horizon=4),
-        cvar=Tail(0.03, lookback=50, method="filtered"), stress=Stress(0.1, (Shock("s", moves={"*": -0.5}),)),
-        correlation=Correlation(lookback=20),
-    )  # fmt: skip
-    way = {q.key: (q.bound, q.settled_bound) for q in Rules(replace(limits, in_flight=0.21), UNIVERSE).quads}
-    # the limit may be exceeded by in_flight on the way, not its root
-    assert way == {"max_volatility": pytest.approx((0.242, 0.2)), "max_herfindahl": pytest.approx((0.55, 0.5))}
-    rules = Rules(limits, UNIVERSE)
-    assert [(t.key, t.lookback, t.scale, t.bound, t.filtered, t.fixed is None) for t in rules.tails] == [
-        ("var", 40, 2.0, 0.02, False, True), ("cvar", 50, 1.0, 0.03, True, True), ("stress", 0, 1.0, 0.1, False, False),
-    ]  # fmt: skip
-    fixed = rules.tails[2].fixed
-    assert fixed is not None
-    assert fixed.returns.tolist() == [[-0.5, -0.5]]
-    assert rules.tails[2].of({}) == (fixed, 1)
-    assert [(q.key, q.lookback, q.scale, q.bound) for q in rules.quads] == [
-        ("max_volatility", 30, 252.0, 0.2), ("max_herfindahl", 0, 1.0, 0.5),
-    ]  # fmt: skip
-    assert rules.lookbacks == (20, 30, 40, 50)
-    normal = Rules(Limits(var=Tail(0.02, method="ewma", horizon=4), cvar=Tail(0.03, method="parametric")), UNIVERSE)
-    assert [(q.key, q.lookback, q.scale, q.bound) for q in normal.quads] == [
-        ("var", 252, pytest.approx(4 * 1.644853627**2), 0.02), ("cvar", 252, pytest.approx(2.062712808**2), 0.03),
-    ]  # fmt: skip
-    assert normal.tails == []
-    assert normal.lookbacks == (252,)
-    scenarios = Scenarios(np.random.default_rng(1).normal(size=(50, 2)))
-    assert rules.tails[0].of({40: scenarios}) == (scenarios, 3)
-    assert rules.tails[1].of({50: scenarios}) == (scenarios.filtered, 3)
-    one_of_two = Stress(0.1, (Shock("s", moves={"x": -0.5}), Shock("t", moves={"*": -0.5})))
-    for stress in (one_of_two, Stress(0.1, one_of_two.shocks[:1])):
-        assert np.array_equal(Rules(Limits(stress=stress), UNIVERSE).no_shock, [False, True])  # type: ignore[arg-type]
-    unknown = Rules(Limits(stress=Stress(0.1, (Shock("s", moves={"x": -0.5}),))), UNIVERSE)
-    assert unknown.no_shock is not None
-    assert unknown.no_shock.tolist() == [False, True]
-    assert unknown.tails[0].fixed is not None
-    assert unknown.tails[0].fixed.returns.tolist() == [[-0.5, 0.0]]
-
-
-@pytest.mark.parametrize(
-    ("limits", "weight", "code"),
-    [
-        (Limits(), None, None),
-        (Limits(max_position_weight=0.2), 0.2, Reason.POSITION_WEIGHT),
-        (Limits(max_concentration=0.2), 0.2, Reason.CONCENTRATION),
-        (Limits(max_position_weight=0.2, max_concentration=0.1), 0.1, Reason.CONCENTRATION),
-        (Limits(max_position_weight=0.1, max_concentration=0.2), 0.1, Reason.POSITION_WEIGHT),
-    ],
-)
-def test_one_instrument_weighs_at_most_the_tighter_of_two(
-    limits: Limits, weight: float | None, code: Reason | None
-) -> None:
-    rules = Rules(limits, UNIVERSE)
-    assert rules.weight == weight
-    assert weight is None or rules.weight_code == code
-
-
-@pytest.mark.parametrize(
-    ("limits", "two"), [(Limits(), False), (Limits(in_flight=0.1), True), (Limits(max_cash_debit=0.1), True)]
-)
-def test_room_on_the_way_makes_a_second_state(limits: Limits, two: bool) -> None:
-    assert Rules(limits, UNIVERSE).two_states is two
 
 
 def test_collars_are_in_lowest_terms_and_compared_by_their_width() -> None:

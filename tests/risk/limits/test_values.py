@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import combinations
-from math import sqrt
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.risk.limits.case import SLACK, Account
+from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import PROFILES, Correlation, Limits, Stress, Tail, override, value_of
 from quantd.risk.limits.values import Portfolio, Values, standing, standings
 from quantd.risk.measures.portfolio import FEW
@@ -297,36 +296,6 @@ def test_two_forms_of_two_lookbacks_are_each_measured() -> None:
     assert values.keys() == {"cash", "max_volatility", "var", "cvar", "stress"}
 
 
-def test_the_covariance_of_a_large_universe_is_not_made_to_measure_volatility() -> None:
-    for size, has_covariance in ((FEW, True), (FEW + 1, False)):
-        px, returns, names = shares(size)
-        ctx = make_context(px, returns, names)
-        limits = Limits(max_volatility=0.3, volatility_lookback=80)
-        account = invested(px, np.full(size, 1.0 / size))
-        value = standing(ctx, account, limits, None)["max_volatility"][0]
-        weights = account.lots * px / 1e5
-        scenarios = ctx.window(80, 60).all
-        assert ("cov" in vars(scenarios.sample)) is has_covariance
-        assert value == pytest.approx(float((returns @ weights).std(ddof=1)) * sqrt(252.0))
-        if has_covariance:  # to the last bit, on which the digest of a run hangs
-            assert value == sqrt(252.0) * sqrt(float(weights.dot(scenarios.sample.cov).dot(weights)))
-
-
-def test_sums_are_those_of_a_list_or_of_a_reduction_to_the_last_bit() -> None:
-    """The digest of a run hangs on the last bit of what is recorded, so how a sum is taken is part of it."""
-    for size in (FEW, FEW + 1):
-        differ = 0
-        for seed in range(20):
-            px, returns, names = shares(size, seed=seed)
-            account = invested(px, np.random.default_rng(seed).normal(0.0, 0.3, size))
-            weights = np.abs(account.lots * px / account.equity)
-            by_list, reduced = sum(weights.tolist()), float(np.add.reduce(weights))
-            differ += by_list != reduced
-            values = standing(make_context(px, returns, names), account, Limits(max_gross_exposure=1.0), None)
-            assert values["max_gross_exposure"][0] == (by_list if size <= FEW else reduced)
-        assert differ
-
-
 def test_what_covers_a_short_position_may_cost_more_and_only_that() -> None:
     px, returns, names = shares(9)
     ctx = make_context(px, returns, names)
@@ -340,25 +309,3 @@ def test_what_covers_a_short_position_may_cost_more_and_only_that() -> None:
         account = Account(lots=np.array([-200.0, *[5.0] * 8]), cash=1e5, equity=1e5)
         paid = float((buys * px)[1:].sum()) * 1.031 + float(buys[0] * px[0]) * 1.17
         assert standing(ctx, account, limits, buys)["cash"][0] == pytest.approx(1e5 - paid)
-
-
-@pytest.mark.parametrize(("short", "assets"), [(SLACK, 0.0), (2.0 * SLACK, 1.0), (0.2, 1.2)])
-def test_shares_sold_short_are_assets_from_more_than_a_rounding_on(short: float, assets: float) -> None:
-    ctx = make_context(np.array([100.0]), np.zeros((80, 1)), ["A"])
-    book = Portfolio(ctx, Account(lots=np.zeros(1), cash=1e5, equity=1e5), Limits(max_leverage=2.0), None)
-    book.traded = 0.0
-    book.exposures(np.array([-short]), np.array([short]), net=-short, gross=short)
-    assert book.values["max_leverage"] == (pytest.approx(assets, abs=1e-9), 2.0)
-
-
-def test_books_of_one_market_without_gaps_share_their_scenarios() -> None:
-    px, returns, names = shares(2)
-    limits = Limits(var=Tail(limit=0.05, lookback=80), max_volatility=0.3, volatility_lookback=60)
-    account = invested(px, np.array([0.3, 0.4]))
-    for gap in (False, True):
-        returns[3, 0] = np.nan if gap else 0.0
-        ctx = make_context(px, returns, names)
-        books = [Portfolio(ctx, account, limits, lots) for lots in (None, np.ones(2))]
-        standings(ctx, books)
-        assert (books[0].found is books[1].found) is not gap
-        assert books[0].found == books[1].found

@@ -5,10 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantd.risk.limits.catalogue import Correlation, Limits, Reason, Stress, Tail
-from quantd.risk.limits.ruleset import rules_of
-from quantd.risk.measures.stress import Shock
-from quantd.risk.pretrade import gate_inputs
+from quantd.risk.limits.catalogue import Limits, Reason, Tail
 from quantd.risk.pretrade.gate import Account, gate
 from tests.support.risk_books import make_context, scenario_returns
 
@@ -23,48 +20,6 @@ def with_a_gap() -> Any:
 
 
 TAILED = Limits(var=Tail(limit=0.5, lookback=80), max_open_orders=2, min_history=60)
-
-
-def test_rows_of_scenarios_are_not_asked_for_where_no_order_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, calls = np.array([1.0, 0.0, 0.0]), []
-    with_rows = gate_inputs.Market.with_rows
-
-    def counted(self: gate_inputs.Market, *given: Any) -> Any:
-        calls.append(given)
-        return with_rows(self, *given)
-
-    monkeypatch.setattr(gate_inputs.Market, "with_rows", counted)
-    for open_orders, passes in ((1, 1.0), (2, 0.0)):
-        book = Account(lots=np.zeros(3), cash=1e5, equity=1e5, open_orders=open_orders)
-        verdict = gate(with_a_gap(), book, asked, TAILED)
-        assert verdict.lots.tolist() == [passes, 0.0, 0.0]
-        assert verdict.reason.tolist() == [0 if passes else Reason.OPEN_ORDERS, 0, 0]
-        assert len(calls) == 1
-
-
-def test_returns_matrices_and_links_are_made_once_and_where_they_are_needed() -> None:
-    n = 300
-    returns = scenario_returns(np.random.default_rng(5), n)
-    ctx = make_context(np.full(n, 100.0), returns, [f"S{k}" for k in range(n)])
-    book = Account(lots=np.zeros(n), cash=1e7, equity=1e7)
-    limits = Limits(
-        max_volatility=0.1, volatility_lookback=80, cvar=Tail(limit=0.02, lookback=80),
-        correlation=Correlation(threshold=0.0, joint_weight=0.1, lookback=80),
-    )  # fmt: skip
-    gate(ctx, book, np.full(n, 1.0), limits)
-    ((_, market),) = ctx.ready.values()
-    scene = market.scene
-    (losses,), (spread,) = scene.losses, scene.spreads
-    assert (losses.ready, spread.ready, scene.has_links) == (False, False, False)
-    verdict = gate(ctx, book, np.where(np.arange(n) < 4, 20_000.0, 0.0), limits)
-    assert 0 < np.count_nonzero(verdict.lots) < 5
-    assert verdict.reason.any()
-    assert (losses.ready, spread.ready, scene.has_links) == (True, True, True)
-    arrays = [np.asarray(buffer) for buffer in (losses.returns, spread.matrix, scene.links)]
-    assert [array.shape for array in arrays] == [(n, 80), (n, n), (n, n)]
-    gate(ctx, book, np.where(np.arange(n) < 4, 20_000.0, 0.0), limits)
-    again = [np.asarray(buffer) for buffer in (losses.returns, spread.matrix, scene.links)]
-    assert all(np.shares_memory(one, other) for one, other in zip(again, arrays, strict=True))
 
 
 def test_rows_that_symbols_have_together_are_too_few_where_one_lookback_is() -> None:
@@ -88,24 +43,6 @@ def test_orders_of_a_symbol_whose_price_jumped_are_refused_or_by_hand_those_that
     verdict = gate(ctx, book, np.array([-2.0, 3.0, -1.0]), Limits())
     assert verdict.lots.tolist() == [-2.0 if by_hand else 0.0, 0.0, -1.0]
     assert verdict.reason.tolist() == [0 if by_hand else Reason.PRICE_JUMP, Reason.PRICE_JUMP, 0]
-
-
-def test_a_set_of_limits_is_prepared_once_and_shocks_have_their_returns_from_the_start() -> None:
-    ctx = make_context(PX, scenario_returns(np.random.default_rng(5), 3), ["A", "B", "C"])
-    limits = Limits(
-        cvar=Tail(limit=0.5, lookback=80), stress=Stress(limit=0.5, shocks=(Shock("fall", {"*": -0.2}),)),
-        min_history=60,
-    )  # fmt: skip
-    prepared = []
-    for _ in range(2):
-        gate(ctx, Account(lots=np.zeros(3), cash=1e5, equity=1e5), np.ones(3), limits)
-        prepared.append(rules_of(limits, ctx.universe).prepared)
-    assert prepared[0] is prepared[1] is not None
-    ((_, market),) = ctx.ready.values()
-    assert [losses_of_tail.ready for losses_of_tail in market.scene.losses] == [
-        tail.fixed is not None for tail in rules_of(limits, ctx.universe).tails
-    ]
-    assert {losses_of_tail.ready for losses_of_tail in market.scene.losses} == {True, False}
 
 
 @pytest.mark.parametrize("collar", [0.0, 0.05])
