@@ -1,5 +1,5 @@
-"""Series per symbol in a run: nothing is known early, and a backtest, a run, a killed run and a replay have one
-digest."""
+"""Series in a run, for a symbol or for all: nothing is known early, and a backtest, a run, a killed run and a replay
+have one digest."""
 
 import datetime as dt
 from pathlib import Path
@@ -187,6 +187,27 @@ def test_one_switch_takes_a_series_out_of_a_run(tmp_path: Path) -> None:
     refused = quantd(tmp_path, "config", "check")
     assert refused.returncode != 0
     assert "every feature is of a series that is switched off (series_esg); write use = true" in refused.stderr
+
+
+@pytest.mark.long
+def test_signals_hold_less_by_a_macro_feature(tmp_path: Path) -> None:
+    macro = f'macro = [{{ name = "vix", path = "{ROOT}/data/vix_daily.parquet" }}]\n'
+    agent = 'name = "even"\npolicy = "signals"\ncapital = 0.5\nparams = { features = { momentum_60 = 1.0 }, top = 2'
+    text = CONFIG.replace("[feed]\n", f"[feed]\n{macro}")
+    plain = text.replace('name = "even"\npolicy = "equal_weight"\ncapital = 0.5', agent + " }")
+    weighed = text.replace(
+        'name = "even"\npolicy = "equal_weight"\ncapital = 0.5', agent + ", exposure = { vix_change_5 = -2.0 } }"
+    )
+    write(tmp_path, plain)
+    one = answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
+    write(tmp_path, weighed)
+    other = answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
+    assert one["digest"] != other["digest"]
+    assert other["fills"] > one["fills"]
+    write(tmp_path, weighed.replace(macro, ""))
+    refused = quantd(tmp_path, "backtest", "--no-compare")
+    assert refused.returncode != 0
+    assert "reads the macro series 'vix', which the feed does not have; write [feed] macro = [{" in refused.stderr
 
 
 def test_a_series_that_is_not_there_is_refused_with_the_remedy(tmp_path: Path) -> None:
