@@ -49,24 +49,6 @@ def history_of(rows: Floats, volume: Floats, sampled: list[bool], lookback: int 
     return history
 
 
-def test_slices_between_two_samples_are_one_bar() -> None:
-    rows = np.array([[10.0], [13.0], [8.0], [9.0]])
-    bars = history_of(rows, np.full((4, 1), 5.0), [True, False, False, True]).bars.bars(2)
-    assert bars.session.tolist() == [0, 3 * DAY]
-    np.testing.assert_array_equal(
-        np.hstack([getattr(bars, n) for n in NAMES]), [[9.5, 11, 8, 10, 5], [12.5, 14, 6, 9, 15]]
-    )
-
-
-def test_an_instrument_without_a_bar_has_its_last_price_and_no_range() -> None:
-    rows = np.array([[10.0, np.nan], [11.0, 20.0], [12.0, np.nan]])
-    bars = history_of(rows, np.full((3, 2), 5.0), [True, True, True]).bars.bars(4)
-    np.testing.assert_array_equal(bars.close[:, 1], [np.nan, np.nan, 20.0, 20.0])
-    np.testing.assert_array_equal(bars.high[:, 1], [np.nan, np.nan, 21.0, np.nan])
-    np.testing.assert_array_equal(bars.volume[:, 1], [np.nan, np.nan, 5.0, 0.0])
-    assert bars.session.tolist() == [-1, 0, DAY, 2 * DAY]
-
-
 def test_splits_and_dividends_change_what_was_before_and_not_the_newest() -> None:
     ring = BarRing(1, 10)
     for price, actions in ((100.0, []), (49.0, [(0, 2.0, 0.0)]), (48.0, [(0, 1.0, 2.0)])):

@@ -10,9 +10,6 @@ from hypothesis import strategies as st
 
 from quantd.trading.execution import MOST, RATE_ONE, Costs, commission_ratio, lowest, rate_of_bp
 from quantd.trading.fill_prices import (
-    Columns,
-    LimitFills,
-    Terms,
     at_least,
     commission_micro,
     fill_price,
@@ -52,21 +49,6 @@ def test_commission_is_half_even_of_the_exact_notional_and_has_a_most(
     assert commission_micro(lots, at, *commission_ratio(lot_nano, rate_of_bp(bp))) == min(round(exact), MOST + 1)
 
 
-@pytest.mark.parametrize(("price_nano", "fee"), [(15_000_000, 2), (25_000_000, 2), (25_000_001, 3), (35_000_000, 4)])
-def test_a_commission_of_half_a_micro_goes_to_the_even_one(price_nano: int, fee: int) -> None:
-    assert commission_micro(1, price_nano, *commission_ratio(10**9, rate_of_bp(1.0))) == fee
-
-
-def test_terms_of_which_only_sizes_are_given_cost_nothing() -> None:
-    fills = LimitFills(Terms([(0, 1)], [(0, 1)], [NANO]))
-    prices, volumes = np.array([[10**11]]), np.array([[50.0]])
-    fills.begin(Columns(prices.data, volumes.data, volumes.data, volumes.data), 0, 0, 1)
-    assert fills.take(0, 70) == 70
-    assert fills.rate(0, 70) == 0
-    assert fills.moved(10**11, 2 * 10**11, True, 0) == 10**11
-    assert fills.fee(0, 70, 10**11) == fills.least(-1, 0) == 0
-
-
 def test_only_trading_strictly_beyond_the_limit_counts() -> None:
     limit = 99_500_000_000
     assert not trades_through(limit, True, low=99.5, high=101.0)
@@ -85,13 +67,6 @@ def test_impact_follows_the_square_root_of_the_share_of_volume() -> None:
     rate = impact_rate(10.0, lots=400, lot_nano=5 * 10**8, volume=20_000.0)
     assert rate == ceil(10.0 * sqrt(0.01) * 10**9)
     assert impact_rate(10.0, lots=20_000, lot_nano=10**9, volume=20_000.0) == rate_of_bp(10.0)
-
-
-def test_a_share_of_volume_is_exact_where_floats_fall_short() -> None:
-    costs = Costs(participation=0.29)
-    assert int(0.29 * 100) == 28
-    assert lots_to_be_had(100.0, *costs.participation_ratio(10**9)) == 29
-    assert lots_to_be_had(100.0, *costs.participation_ratio(5 * 10**8)) == 58
 
 
 @pytest.mark.parametrize("volume", [0.0, -5.0, nan, inf, 1e308])
@@ -173,8 +148,3 @@ def test_an_extreme_beyond_the_integers_is_beyond_every_limit() -> None:
     assert [nano_of(quote) for quote in (inf, -inf, nan, -1.0, 0.0)] == [0] * 5
     assert trades_through(MOST, False, 1.0, 1e300)
     assert not trades_through(MOST, True, 1e300, 1e300)
-
-
-@pytest.mark.parametrize(("halves", "fee"), [(1, 0), (3, 2), (5, 2), (7, 4)])
-def test_half_a_micro_by_a_fraction_beyond_62_bits_goes_to_the_even_one(halves: int, fee: int) -> None:
-    assert commission_micro(2**31, 2**31, halves, 2**63) == fee

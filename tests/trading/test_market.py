@@ -48,18 +48,6 @@ def test_ring_returns_equal_the_ratio_of_prices_over_many_rewinds(rows: int, loo
             np.testing.assert_allclose(ring.returns(k), expected, rtol=1e-13)
 
 
-def test_a_view_of_returns_survives_later_samples() -> None:
-    ring = Ring(1, 4)
-    rng = np.random.default_rng(1)
-    for price in np.exp(rng.normal(0, 0.02, (20, 1)).cumsum(axis=0)):
-        ring.append(price)
-    view = ring.returns(4)
-    before = view.copy()
-    for price in np.exp(rng.normal(0, 0.02, (200, 1)).cumsum(axis=0)):
-        ring.append(price)
-    np.testing.assert_array_equal(view, before)
-
-
 def test_a_split_and_a_dividend_of_one_day_are_no_loss() -> None:
     ring = Ring(1, 10)
     ring.append(np.array([100.0]))
@@ -109,17 +97,6 @@ def test_a_missing_bar_is_never_invented_in_a_synchronous_row() -> None:
     last = history.synchronous.returns(1)[0]
     assert last[0] == pytest.approx(0.1)
     assert np.isnan(last[1])
-
-
-def test_rows_by_date_are_the_known_rows_where_no_bar_comes_after_the_sample() -> None:
-    history = History(2, 5)
-    for day, close in enumerate(([1.0, 2.0], [1.1, np.nan], [1.2, 2.2])):
-        row = np.array(close)
-        fresh = np.isfinite(row)
-        history.bar(day * DAY_NS, fresh, bool(fresh.all()), row)
-        history.sample(day * DAY_NS + 10, day * DAY_NS, day * DAY_NS + 10, np.where(fresh, row, 2.0))
-    assert history.by_date is history.known
-    assert np.isnan(history.synchronous.returns(2)[:, 1]).all()
 
 
 def test_a_date_without_a_bar_keeps_the_price_before_in_the_rows_by_date() -> None:

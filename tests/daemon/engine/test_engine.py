@@ -159,17 +159,6 @@ def test_a_split_overnight_rescales_lots_and_open_orders_and_costs_nothing() -> 
     assert world.shell.state.history.known.returns(3)[:, 0] == pytest.approx([0.0, 0.0, 0.0])
 
 
-def test_an_order_that_rests_over_a_split_fills_its_rescaled_lots() -> None:
-    closes = np.array([[100.0], [25.0], [25.0]])
-    ex = START + DAY_NS
-    split = Action(ex + 10 * HOUR, ex, 0, "split", 4, 1)
-    world = World(block(closes, closes.copy()), [lambda v: np.array([0.5])], house=RESEARCH, actions=[split])
-    world.run()
-    fill = world.of(Filled)[0]
-    assert (fill.lots, fill.price_nano) == ([20_000], [25 * 10**9])
-    assert world.shell.state.ledger.house.lots == [20_000]
-
-
 @pytest.mark.parametrize("cash_nano", [0, 7_250_000_000])
 def test_a_delisting_turns_the_position_into_cash_and_nothing_more_is_bought(cash_nano: int) -> None:
     closes = np.full((8, 2), 100.0)
@@ -614,14 +603,6 @@ def test_a_venue_that_does_not_know_is_asked_once_and_again_at_the_next_tick() -
     assert len(world.of(Query)) == 1
     world.shell.run(Tick(basket.ts + HOUR))
     assert len(world.of(Query)) == 2
-
-
-def test_an_order_that_is_good_till_cancelled_is_asked_for_at_each_tick() -> None:
-    world = World(block(np.full((4, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH, good_till_cancelled=True)
-    basket = sent(world)
-    world.shell.run(report(basket, 0, 0, Cause.ACCEPTED))
-    world.shell.run(Tick(basket.ts + HOUR))
-    assert world.of(Query) == [Query(basket.sample, basket.n, [0])]
 
 
 @pytest.mark.parametrize("command", ["halt", "reduce"])

@@ -38,14 +38,6 @@ def test_systemd_finds_nothing_to_say_about_the_unit(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_systemd_does_find_a_key_that_is_not_one(tmp_path: Path) -> None:
-    here = tmp_path / UNIT.name
-    here.write_text(
-        UNIT.read_text().replace("/opt/quantd/.venv/bin/quantd", sys.executable) + "[Service]\nWatchdog=1\n"
-    )
-    assert "Watchdog" in analyze("verify", str(here)).stderr
-
-
 @pytest.mark.requirement("R-227")
 def test_the_service_is_confined_to_an_exposure_of_at_most_1_1() -> None:
     done = analyze("security", "--offline=true", "--no-pager", str(UNIT))
@@ -63,16 +55,6 @@ def test_a_wrong_configuration_is_not_started_again_and_a_crash_is() -> None:
     assert unit["ExecStart"] == ["/opt/quantd/.venv/bin/quantd run --config /etc/quantd/%i.toml"]
     assert unit["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
     assert float(unit["WatchdogSec"][0]) > 0
-
-
-def test_secrets_have_names_that_the_daemon_can_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    from quantd.daemon.config import secret
-
-    names = [value.split(":")[0] for value in settings()["LoadCredential"]]
-    for name in names:
-        monkeypatch.delenv(f"QUANTD_{name.upper()}", raising=False)
-    assert "mqtt_password" in names
-    assert [secret(name) for name in names] == [None] * len(names)
 
 
 @pytest.mark.requirement("R-232")

@@ -4,13 +4,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.views.headroom import Book, RiskNow, Unknown, named, risk_now
 from quantd.daemon.views.limit_rows import off
 from quantd.risk.limits.catalogue import Correlation, Limits, Tail
-from quantd.risk.pretrade.gate import gate
 from quantd.trading.events import Operator
 from tests.support.engine import World, block, walk
 
@@ -38,33 +36,6 @@ def report(shell: Shell, agent: str | None = None, symbol: str | None = None) ->
     number, columns = named(shell.state, agent, symbol)
     book = Book(shell.state, number)
     return book, risk_now(shell.state, book, "run", shell.ts, list(book.rooms(sorted(columns))))
-
-
-@pytest.mark.quick_cases(1)
-@pytest.mark.parametrize("agent", [None, "a0", "a1"])
-def test_the_room_is_exact_in_every_book(agent: str | None) -> None:
-    shell = world()
-    book, now = report(shell, agent)
-    assert [r.symbol for r in now.room] == ["S0", "S1", "S2", "S3"]
-    assert book.ctx is not None
-    some = 0
-    for column, room in enumerate(now.room):
-        for side, said in ((1, room.buy), (-1, room.sell)):
-            assert said.qty is not None
-            lots = int(said.qty)
-            assert said.value == pytest.approx(lots * book.ctx.px[column])
-            some += lots > 0
-            asked = np.zeros(4)
-            for more, passes in ((0, True), (1, False)):
-                asked[column] = side * (lots + more)
-                got = gate(
-                    book.ctx, account_of(shell.state, HOUSE if agent is None else int(agent[1])), asked, book.limits
-                )
-                assert bool((got.lots == asked).all()) == passes
-            assert said.limit
-            assert said.text
-    assert some > 4
-    assert now.room[3].buy.limit == "restricted list"
 
 
 def test_every_limit_is_told_once_on_or_off() -> None:

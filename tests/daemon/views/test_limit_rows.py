@@ -4,7 +4,7 @@ import pytest
 
 from quantd.daemon.assembly.limits import limits_of, shocks_of
 from quantd.daemon.config import read
-from quantd.daemon.views.limit_rows import in_order, is_of, off, row, unit, words
+from quantd.daemon.views.limit_rows import is_of, off, unit, words
 from quantd.risk.limits.catalogue import (
     EXTRA,
     FIELDS,
@@ -20,7 +20,6 @@ from quantd.risk.limits.catalogue import (
     Tail,
     bound_of,
 )
-from quantd.risk.pretrade.headroom import Figure
 from quantd.risk.switch import STATE_LIMITS
 from quantd.trading.display_text import figure
 from quantd.trading.instruments import Instrument, Universe
@@ -104,14 +103,6 @@ def test_every_reason_names_the_limit_that_gave_it(reason: Reason) -> None:
         assert not named or key in named or reason in (Reason.SECTOR_MISSING,)
 
 
-def test_a_row_is_of_its_own_limit_only() -> None:
-    assert is_of("group_caps.large", Reason.GROUP)
-    assert not is_of("max_gross_exposure", Reason.NET)
-    assert not any(is_of(key, Reason.NONE) for key in LIMITS)
-    for reason in Reason:
-        assert sum(is_of(key, reason) for key in LIMITS) == (reason != Reason.NONE)
-
-
 EXAMPLES = [(key, record.example) for key, record in LIMITS.items() if record.example]
 
 
@@ -136,28 +127,9 @@ def test_of_a_profile_what_it_sets_is_on() -> None:
     assert "max_turnover" in closed
 
 
-def test_value_and_headroom_make_the_bound() -> None:
-    above = row("var", SET, Figure(0.01, 0.03), Figure(0.028, 0.03))
-    assert (above.after or 0.0) + (above.headroom or 0.0) == pytest.approx(0.03)
-    assert above.use == pytest.approx(0.028 / 0.03)
-    floor = row("cash", SET, None, Figure(132.0, -10.0))
-    assert floor.headroom == 142.0
-    assert floor.use is None
-    old = row("max_price_age_ns", SET, None, Figure(3.6e12, 7.2e12))
-    assert (old.after, old.bound, old.headroom, old.unit) == (1.0, 2.0, 1.0, "hours")
-    unknown = row("var", SET, None, Figure(float("nan"), 0.03))
-    assert (unknown.after, unknown.headroom, unknown.bound) == (None, None, 0.03)
-
-
 def test_bounds_are_those_of_the_set() -> None:
     assert bound_of(SET, "var") == 0.03
     assert bound_of(SET, "liquidity") == 3.0
     assert bound_of(SET, "order_rate") == 60.0
     assert bound_of(SET, "max_volatility") == 0.2
     assert bound_of(SET, "restricted") != bound_of(SET, "restricted")
-
-
-def test_weights_come_first() -> None:
-    assert in_order(["cash", "var", "group_caps.b", "group_caps.a", "max_position_weight"]) == [
-        "max_position_weight", "group_caps.a", "group_caps.b", "var", "cash",
-    ]  # fmt: skip

@@ -101,21 +101,6 @@ def test_what_was_asked_a_moment_ago_is_no_duplicate_when_it_is_planned() -> Non
     assert (cut.who, cut.symbol, cut.reason, cut.most) == ("a0", "S0", "restricted", "0")
 
 
-def test_a_copy_without_ended_baskets_has_the_plan_of_a_whole_copy() -> None:
-    run = quiet()
-    state = run.shell.state
-    assert list(state.ended) != []
-    whole_copy, lean = freeze(state), freeze(state, ended=False)
-    assert len(lean) < len(whole_copy)
-    assert list(thaw(state.rules, lean).ended) == []
-
-    def plan(frozen: bytes) -> PlanNow:
-        return plan_now(state.rules, frozen, lambda ask: answer(run.policies[ask.agent], ask), COSTS, "run")
-
-    assert plan(lean) == plan(whole_copy)
-    assert plan(lean).orders
-
-
 def test_asking_changes_nothing() -> None:
     run = world()
     before = freeze(run.shell.state)

@@ -8,12 +8,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state import State
 from quantd.daemon.views.overview import positions, with_risk
 from quantd.daemon.views.risk_measures import (
     METRICS,
     Metrics,
-    _inputs,
     assessed,
     correlation_groups,
     house_assessed,
@@ -21,10 +20,7 @@ from quantd.daemon.views.risk_measures import (
     metrics_of,
     settings_of,
 )
-from quantd.risk.assessment import assess
 from quantd.risk.limits.catalogue import Limits, Liquidity, Tail
-from quantd.risk.limits.settings import Correlation
-from quantd.risk.monitor.equity_series import KEPT
 from quantd.trading.history import History
 from quantd.trading.instruments import Universe
 from tests.support.api_world import standing_at_the_end
@@ -87,13 +83,6 @@ def test_two_blocks_of_instruments_that_move_together_are_two_groups() -> None:
     assert correlation_groups(state) == {"S0": "S0", "S3": "S0", "S1": "S1", "S2": "S1"}
     shown = {position.symbol: position.group for position in with_risk(positions(state)[0], assessed(state))}
     assert shown == {"S0": "S0", "S1": "S1", "S2": "S1", "S3": "S0", "S4": ""}
-
-
-def test_the_threshold_of_the_groups_is_that_of_the_limit_on_pairs() -> None:
-    run = of_two_blocks(house=Limits(correlation=Correlation(threshold=0.99, joint_weight=1.0)))
-    run.run()
-    assert np.count_nonzero(run.shell.state.lots(0)) == 5
-    assert correlation_groups(run.shell.state) == {}
 
 
 def test_too_few_samples_give_no_groups() -> None:
@@ -179,25 +168,6 @@ def test_each_agent_is_assessed_on_its_own_book() -> None:
     assert set(assessment.agents["a0"].positions or {}) == {"S0"}
     assert set(assessment.agents["a1"].positions or {}) == {"S0", "S1", "S2"}
     assert msgspec.json.encode(assessment)
-
-
-def test_books_that_share_their_instruments_have_the_measures_of_each_alone() -> None:
-    def rising(view):
-        return np.array([0.1, 0.2, 0.3])
-
-    def even(view):
-        return np.array([0.3, 0.3, 0.3])
-
-    def few(view):
-        return np.array([0.6, 0.0, 0.1])
-
-    state = World(block(walk(150, 3, 4)), [rising, even, few], house=Limits(), agent=Limits()).run().shell.state
-    assessment = assessed(state)
-    returns = state.history.synchronous.returns(KEPT)
-    for number, measured in ((HOUSE, assessment.house), *enumerate(assessment.agents.values())):
-        assert measured == assess(*_inputs(state, number, returns.copy()))
-    assert assessment.agents["a0"].effective_bets != assessment.agents["a1"].effective_bets
-    assert assessment.agents["a0"].filtered != assessment.agents["a1"].filtered
 
 
 def test_looking_changes_nothing() -> None:

@@ -79,15 +79,6 @@ def overnight(log: Kept, **keys) -> World:
     return world
 
 
-def test_a_close_that_is_decided_on_and_a_gap_to_the_next_open_are_delay() -> None:
-    log = Kept()
-    shortfalls = fold(overnight(log, costs=Costs(slippage_bp=20.0)).universe, map(decode, log.entries))
-    key = next(key for key, order in shortfalls.orders.items() if order.decision_nano == 100 * 10**9)
-    cost = of_order(shortfalls, key, "q")
-    assert cost.delay_bp == pytest.approx(1_000.0)
-    assert cost.impact_bp == pytest.approx(22.0)
-
-
 def test_without_the_bars_of_a_recorded_run_the_gap_is_in_impact_and_that_is_said() -> None:
     log = Kept(live=False)
     world = overnight(log, costs=Costs(slippage_bp=20.0))
@@ -220,25 +211,6 @@ def test_an_order_that_expires_has_an_opportunity_at_the_mark_of_its_end() -> No
     assert order.pieces == []
     assert (cost.filled, cost.unfilled) == ("0", "5000")
     assert (cost.opportunity, cost.total, cost.total_bp) == ("50000.00", "50000.00", 1000.0)
-
-
-def test_an_order_that_may_still_fill_is_not_over() -> None:
-    log = Kept()
-    world = run("close", log=log)
-    entries = log.entries[: next(k for k, d in enumerate(log.entries) if any(type(e) is Filled for e in _effects(d)))]
-    shortfalls = fold(world.universe, map(decode, entries))
-    (key,) = shortfalls.orders
-    assert of_order(shortfalls, key, "q").total is None
-    assert of_order(fold(world.universe, map(decode, log.entries)), key, "q").total is not None
-
-
-def test_a_split_between_decision_and_fill_is_no_loss() -> None:
-    log = Kept()
-    world = split_log(log)
-    shortfalls = fold(world.universe, map(decode, log.entries))
-    costs = [of_order(shortfalls, key, "q") for key in shortfalls.orders]
-    assert costs
-    assert all(cost.total == "0.00" for cost in costs)
 
 
 def test_children_are_parts_of_their_whole() -> None:

@@ -7,7 +7,6 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from quantd.strategies.features import (
-    FAMILIES,
     SETS,
     FeatureError,
     FeatureSpec,
@@ -20,7 +19,6 @@ from quantd.strategies.features import (
     spec_of,
 )
 from quantd.strategies.features.cross_section import across
-from quantd.strategies.features.inputs import progress
 from quantd.trading.bars import FIELDS
 from quantd.trading.market import Floats
 from tests.support.examples import examples
@@ -249,12 +247,6 @@ def test_weeks_and_months_are_those_that_are_over() -> None:
     np.testing.assert_allclose(ratios[14:], 14.0 / 7.0 - 1.0)
 
 
-def test_time_is_how_much_has_gone() -> None:
-    session = np.array([np.datetime64("2024-02-15").astype("datetime64[ns]").astype(np.int64)])
-    gone = {name: float(value[0]) for name, value in progress(session).items()}
-    assert gone == {"progress_week": 3 / 7, "progress_month": 14 / 29, "progress_year": 45 / 366}
-
-
 def test_the_vix_of_a_day_is_not_known_at_that_days_close() -> None:
     frame = pl.read_parquet("data/vix_daily.parquet").sort("ts").tail(30)
     about = frame["ts"].dt.epoch("ns").to_numpy()
@@ -288,13 +280,6 @@ def test_the_state_of_four_assets_has_thirty_four_entries() -> None:
     assert len(columns) == 34
     assert columns[:2] == ["weight SPY", "weight TLT"]
     assert columns[-6:] == ["regime_bull", "regime_bear", "regime_volatile", "vix", "yield_10y", "value"]
-
-
-def test_one_regime_holds_at_a_time() -> None:
-    world = World(10, rows=300, gaps=0.0)
-    regimes = compute(spec_of(["regime_bull", "regime_bear", "regime_volatile"]), world.inputs())
-    assert set(np.unique(regimes[np.isfinite(regimes)])) == {0.0, 1.0}
-    np.testing.assert_array_equal(regimes[60:].sum(axis=2), 1.0)
 
 
 def test_a_set_has_one_hash_and_another_set_another() -> None:
@@ -373,8 +358,3 @@ def test_a_series_is_named_in_its_feature_and_needed_by_it() -> None:
     world = World(11, rows=50)
     with pytest.raises(ValueError, match="'series_mood' needs 'series mood'"):
         compute(spec_of(["series_mood"]), world.inputs())
-
-
-def test_every_family_can_be_made_with_its_usual_numbers() -> None:
-    for name in FAMILIES:
-        assert feature(name).lookback >= 1

@@ -138,16 +138,6 @@ def test_an_empty_or_short_history_is_no_failure(name: str, rows: int) -> None:
         assert not weights.any()
 
 
-@pytest.mark.parametrize("name", ["inverse_volatility", *ALLOCATING])
-def test_a_price_that_never_moves_is_not_taken_for_a_safe_one(name: str) -> None:
-    prices = market(1, 3)
-    prices[:, 1] = 50.0
-    weights = weights_of(name, view_of(prices, "ABC"))
-    assert weights[1] == 0.0
-    assert weights.sum() == pytest.approx(1.0)
-    assert not weights_of(name, view_of(np.full((50, 3), 50.0), "ABC")).any()
-
-
 @pytest.mark.parametrize("name", ["inverse_volatility", "momentum", *ALLOCATING])
 @pytest.mark.parametrize("still", [5, 9, 20])
 def test_a_price_that_stands_still_of_late_gets_nothing_though_older_returns_are_in_the_window(
@@ -187,14 +177,6 @@ def asked(name: str, params: Mapping[str, object], prices: NDArray[np.float64], 
 
 def test_equal_weight_leaves_in_cash_what_it_is_told_to() -> None:
     np.testing.assert_allclose(asked("equal_weight", {"invested": 0.6}, market(1, 3), "ABC"), 0.2)
-
-
-def test_inverse_volatility_is_the_formula() -> None:
-    prices = market(3, 4)
-    returns = prices[-LOOKBACK:] / prices[-LOOKBACK - 1 : -1] - 1.0
-    expected = 1.0 / returns.std(axis=0, ddof=1)
-    got = asked("inverse_volatility", {"lookback": LOOKBACK}, prices, "ABCD")
-    np.testing.assert_allclose(got, expected / expected.sum(), rtol=1e-10)
 
 
 def test_momentum_holds_what_rose_and_leaves_the_place_of_what_fell_in_cash() -> None:

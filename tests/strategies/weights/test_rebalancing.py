@@ -126,12 +126,6 @@ def test_what_is_sold_is_bought_again_though_each_purchase_alone_would_not_pay()
     assert weights.sum() == pytest.approx(1.0, abs=1e-9)
 
 
-def test_what_is_dear_to_trade_is_traded_less():
-    risk = np.eye(2) * 0.02
-    weights = worth_trading(np.array([0.5, 0.5]), np.zeros(2), risk, np.array([0.001, 0.004]))
-    np.testing.assert_allclose(weights, [0.45, 0.3])
-
-
 def test_a_full_book_turns_over_without_borrowing_where_sales_are_dearer_than_purchases():
     target, held = np.array([0.0, 1.0]), np.array([1.0, 0.0])
     risk, cost = np.eye(2) * 0.02, np.array([0.008, 0.0])
@@ -149,11 +143,6 @@ def test_a_trade_that_does_not_earn_its_fixed_cost_is_not_made():
     weights = worth_trading(target, held, risk, cost, fixed=float(gains[1]) * 1.01)
     np.testing.assert_allclose(weights, [0.5, 0.3])
     np.testing.assert_allclose(worth_trading(target, held, risk, cost, fixed=float(gains[1]) * 0.99), target)
-
-
-def test_a_symbol_whose_risk_is_not_known_goes_to_its_target():
-    risk = np.diag([0.02, 0.0])
-    np.testing.assert_allclose(worth_trading(np.array([0.5, 0.5]), np.zeros(2), risk, np.full(2, 0.02)), [0.0, 0.5])
 
 
 RULES = {
@@ -179,10 +168,6 @@ def test_a_limited_trade_keeps_every_limit_stays_long_only_and_borrows_nothing(s
 
 
 OFF = {"band": 0.0, "max_change": 1.0, "max_trades": 99, "max_turnover": 9.0, "least": 0.0}
-
-
-def test_without_limits_it_goes_all_the_way():
-    np.testing.assert_allclose(limited(np.array([0.2, 0.8]), np.array([0.5, 0.5]), **OFF), [0.2, 0.8])
 
 
 @pytest.mark.requirement("R-132")
@@ -227,13 +212,6 @@ def test_a_period_ends_where_a_calendar_says(every, same, new):
     period = PERIODS[every]
     assert period(day(same[0])) == period(day(same[1]))
     assert period(day(new[0])) != period(day(new[1]))
-
-
-def test_every_period_is_longer_than_the_one_before_it():
-    days = range(day("2000-01-01"), day("2030-01-01"))
-    counts = [len({period(d) for d in days}) for period in PERIODS.values()]
-    assert counts == sorted(counts, reverse=True)
-    assert np.datetime64(1, "D").astype(object).strftime("%A") == "Friday"
 
 
 def test_a_week_whose_friday_is_a_holiday_begins_with_the_next_session():

@@ -28,21 +28,6 @@ def played(rows: list[tuple[int, int, int]]) -> Book:
     return book
 
 
-def test_a_partial_sale_realises_against_the_average_cost() -> None:
-    account = played([(0, 10, 100), (0, 10, 200), (0, -5, 190)])
-    assert (account.lots[0], account.cost_micro[0], account.realised_micro) == (15, 2250, 5 * 190 - 750)
-
-
-def test_a_short_that_is_bought_back_realises_the_fall() -> None:
-    account = played([(1, -10, 100), (1, 4, 90)])
-    assert (account.lots[1], account.cost_micro[1], account.realised_micro) == (-6, -600, 40)
-
-
-def test_a_trade_through_zero_closes_the_old_side_and_opens_the_new_at_the_price() -> None:
-    account = played([(0, 10, 100), (0, -25, 120)])
-    assert (account.lots[0], account.cost_micro[0], account.realised_micro) == (-15, -1800, 200)
-
-
 @given(trades)
 def test_profit_is_within_a_micro_a_trade_of_the_rational_average(rows: list[tuple[int, int, int]]) -> None:
     account = played(rows)
@@ -80,14 +65,6 @@ def test_a_book_of_cells_comes_back_whole(rows: list[tuple[int, int, int]], resi
 def test_cells_of_another_number_of_columns_are_refused() -> None:
     with pytest.raises(ValueError, match="the snapshot of a book has 9 numbers, which do not fit 3 columns"):
         restore(Book(3), cells_of(Book(1)))
-
-
-def test_a_residue_has_two_parts_that_fit() -> None:
-    book = Book(1)
-    book.lose(-1)
-    assert (book.residue_micro, book.residue_rest, book.residue_atto) == (-1, ATTO_PER_MICRO - 1, -1)
-    book.lose(5 * ATTO_PER_MICRO)
-    assert (book.residue_micro, book.residue_rest) == (4, ATTO_PER_MICRO - 1)
 
 
 def test_unexplained_cash_is_measured() -> None:
@@ -279,25 +256,6 @@ def test_what_the_ledger_cannot_hold_is_refused_before_anything_is_booked() -> N
     ledger.check()
 
 
-def test_rows_that_each_belong_to_one_book_are_booked_there() -> None:
-    ledger = Ledger(UNIVERSE, ["ann", "bob"])
-    ledger.fills([], [], [], [], [])
-    ledger.fills([0, 0], [5, 3], [10**9] * 2, [0, 0], [[(0, 5)], [(1, 3)]])
-    ledger.fills([1], [4], [10**9], [0], [[(-1, 4)]])
-    assert [book.lots[:2] for book in (ledger.house, *ledger.books)] == [[8, 4], [5, 0], [3, 0], [0, 4]]
-    ledger.check()
-
-
-def test_fills_of_one_book_are_posted_by_its_number() -> None:
-    """As by parts: all fills of the second book, with fees and a trade through zero."""
-    named, numbered = Ledger(UNIVERSE, ["ann", "bob"]), Ledger(UNIVERSE, ["ann", "bob"])
-    columns, lots, price, fee = [0, 0, 3], [5, -8, 7], [1_234_567_891] * 3, [3, 0, 11]
-    named.fills(columns, lots, price, fee, [[(1, count)] for count in lots])
-    numbered.post(np.array([*columns, *lots, *price, *fee]).data, 3, 1)
-    assert numbered.cells().tolist() == named.cells().tolist()
-    assert numbered.books[1].lots[0] == -3
-
-
 def test_a_row_of_nobody_is_refused_before_anything_is_booked() -> None:
     ledger = Ledger(UNIVERSE, ["ann"])
     with pytest.raises(ValueError, match="row 1 of the fills belongs to no book"):
@@ -326,17 +284,6 @@ def test_room_is_what_amounts_may_grow_by_and_is_measured_again_when_it_ends() -
     ledger.house.fees_micro = MOST
     with pytest.raises(LedgerFull, match="it holds"):
         ledger.reserve(ledger.room + 1)
-
-
-def test_the_room_counts_profit_and_the_cost_that_becomes_profit() -> None:
-    """3 lots cost 300 micro, 2 more are sold at a profit of 20: what remains may be realised as well."""
-    ledger = Ledger(Universe((Instrument("A"),)), ["ann"])
-    ledger.fills([0, 0], [5, -2], [100_000, 110_000], [0, 0], [[(0, 5)], [(0, -2)]])
-    book = ledger.house
-    assert (book.cash_micro, book.cost_micro, book.realised_micro) == (-280, [300], 20)
-    assert book.largest() == 320
-    ledger.measure()
-    assert ledger.room == MOST - 320
 
 
 def test_room_is_used_up_to_its_end_and_a_ledger_beyond_it_is_full() -> None:

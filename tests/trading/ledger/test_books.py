@@ -279,17 +279,6 @@ def test_debit_cash_pays_the_rate_and_a_book_without_cash_takes_no_rest() -> Non
     ledger.check()
 
 
-def test_one_agent_posts_as_the_general_way_does() -> None:
-    rows = [(k % 4, 10**10 + k, 1000 + k, (5 + k) * (-1) ** k) for k in range(40)]
-    alone, shared = Ledger(UNIVERSE, ["ann"]), Ledger(UNIVERSE, ["ann"])
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    sym, price, fee, lots = columns
-    alone.fills(sym, lots, price, fee, [[(0, n)] for n in lots])
-    for s, n, p, f in zip(sym, lots, price, fee, strict=True):
-        shared.fills([s, 0], [n, 0], [p, 1], [f, 0], [[(0, n)], [(1, 0)]])  # the empty second row forces it
-    assert alone.freeze() == shared.freeze()
-
-
 @given(st.integers(1, 10**12), st.lists(st.integers(0, 10**12), min_size=1, max_size=6))
 def test_shares_add_up_are_proportional_to_a_lot_and_within_what_remained(lots: int, remainders: list[int]) -> None:
     total = sum(remainders)
@@ -326,13 +315,6 @@ wants = st.integers(1, 5).flatmap(
         )
     )
 )
-
-
-def test_lots_of_one_side_in_each_symbol_survive_as_they_are() -> None:
-    wanted = np.array([[5, 0, -3, 1], [2, 0, -4, 0]], dtype=np.int64)
-    crossed, surviving = net(wanted)
-    assert surviving is wanted
-    assert not crossed.any()
 
 
 @pytest.mark.requirement("R-163")
@@ -433,20 +415,6 @@ def test_a_reverse_split_to_less_than_a_lot_realises_the_cost() -> None:
     ledger.check()
 
 
-def test_cost_is_kept_through_a_split() -> None:
-    ledger = Ledger(UNIVERSE, ["ann"])
-    ledger.fills([0], [3], [100 * 10**9], [0], [[(0, 3)]])
-    assert ledger.split(0, 4, 1, 25 * 10**9) == 0
-    assert (ledger.books[0].lots[0], ledger.books[0].cost_micro[0]) == (12, 300_000_000)
-
-
-def test_a_short_pays_the_dividend_a_long_receives() -> None:
-    ledger = Ledger(UNIVERSE, ["ann", "bob"])
-    ledger.cross(0, 10**9, [(0, 10), (1, -10)])
-    assert ledger.dividend(0, 333_333_333) == 0
-    assert ledger.books[0].income_micro == -ledger.books[1].income_micro == 3_333_333
-
-
 @given(
     st.integers(0, 10**9),
     st.lists(st.integers(1, 10_000), min_size=1, max_size=3),
@@ -460,15 +428,6 @@ def test_parts_of_a_fee_are_those_the_ledger_books(fee: int, parts: list[int], s
     ledger.fills([0], [lots], [100 * 10**9], [fee], [shares])
     assert fee_parts(fee, lots, shares) == [book.fees_micro for book in ledger.books[: len(parts)]]
     assert sum(fee_parts(fee, lots, shares)) == fee
-
-
-def test_a_payment_on_positions_that_cancel_each_other_belongs_to_no_agent():
-    ledger = Ledger(Universe((Instrument("A"),)), ("long", "short"))
-    ledger.deposit(5_000_000)
-    ledger.income(1_000_000, [(0, 7), (1, -7)])
-    assert [book.income_micro for book in ledger.books] == [0, 0, 1_000_000]
-    assert ledger.house.income_micro == 1_000_000
-    ledger.check()
 
 
 @pytest.mark.parametrize(

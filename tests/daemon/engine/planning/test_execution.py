@@ -8,11 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.daemon.engine import step
 from quantd.daemon.engine.state.parents import (
     Execution,
     chase_nano,
-    participation_lots,
     slices_due,
     twap_lots,
     vwap_lots,
@@ -112,12 +110,6 @@ def test_participation_sends_a_share_of_what_was_seen_to_trade():
     assert sum(lots.values()) == 5_000
 
 
-def test_a_bar_that_opened_before_the_decision_is_not_participated_in():
-    assert sent(world("participation").run())[0] == (1, 1_000)
-    assert participation_lots(Execution(participation=0.5), 10, 7.0, 1.0) == 3
-    assert participation_lots(Execution(participation=0.5), 10, 70.0, 1.0) == 10
-
-
 def test_chase_takes_its_order_back_for_a_worse_price_and_never_beyond_the_first_worst():
     close = flat()
     close[120:, 0] = np.round(100.0 * 1.004 ** np.arange(1, SESSION - 119), 2)  # runs away from every limit
@@ -198,16 +190,6 @@ def test_an_auction_that_prints_beyond_the_limit_fills_nothing():
     assert [e.state for e in run.of(Ended)] == [[8]]
 
 
-@pytest.mark.parametrize(("gap", "fills"), [(1.2, 2), (0.8, 1)])
-def test_a_sale_at_an_auction_takes_a_better_price_and_none_beyond_its_limit(gap: float, fills: int):
-    close = drift(3, 1, 3)
-    close[2 * SESSION :] = np.round(close[2 * SESSION :] * gap, 2)
-    acts = [lambda view: np.array([0.5 if view.time < at(1, 0) else 0.0])]
-    run = world("open", minutes(close, open_=close), asked=[NOON, at(1, 120)], acts=acts).run()
-    assert [basket.lots[0] > 0 for basket in run.of(OrderBasket)] == [True, False]
-    assert len(run.of(Filled)) == fills
-
-
 def test_the_first_bar_that_is_missing_is_no_auction():
     close = drift(2, 1, 4)
     close[SESSION] = np.nan
@@ -215,13 +197,6 @@ def test_the_first_bar_that_is_missing_is_no_auction():
     close = drift(2, 1, 4)
     close[SESSION - 1] = np.nan
     assert world("close", minutes(close)).run().of(Filled) == []
-
-
-def test_a_cost_moves_an_auction_fill_towards_the_limit():
-    run = world("close", minutes(flat()), costs=Costs(slippage_bp=10.0, commission_bp=1.0)).run()
-    (fill,) = run.of(Filled)
-    assert fill.price_nano == [100_100_000_000]
-    assert fill.fee_micro[0] > 0
 
 
 def test_a_new_decision_takes_the_place_of_what_is_worked():
@@ -438,13 +413,6 @@ def test_an_agent_whose_lots_all_crossed_has_nothing_to_work():
     assert [run.shell.state.lots(agent).tolist() for agent in (0, 1)] == [[2_000.0], [0.0]]
 
 
-def test_a_child_that_rests_is_not_sent_again():
-    costs = Costs(participation=0.1)
-    run = world("twap", minutes(flat(), np.zeros((SESSION, 1))), over_ns=30 * MINUTE, slices=6, costs=costs).run()
-    assert [lots for _, lots in sent(run)] == [833, 833, 834, 833, 833, 834]
-    assert run.of(Filled) == []
-
-
 def test_the_bar_that_a_decision_falls_into_is_not_participated_in():
     run = world("participation", asked=[NOON + MINUTE // 2], participation=0.1).run()
     assert sent(run)[0] == (2, 1_000)
@@ -553,17 +521,6 @@ def test_a_run_frozen_at_every_step_and_thawed_goes_on_the_same(style):
     assert steps[0] == steps[1]
 
 
-@pytest.mark.parametrize("style", STYLES)
-def test_events_alone_decide_what_is_sent(style):
-    run = world(style, minutes(drift(1, 1, 9, 0.001)), over_ns=20 * MINUTE)
-    run.run()
-    again = run.fresh().state
-    effects = []
-    for event in run.events:
-        effects.extend(step(again, event))
-    assert [e for e in effects if type(e) is OrderBasket] == run.of(OrderBasket)
-
-
 def test_order_numbers_of_what_is_worked_do_not_start_again_while_others_trade():
     run = world("twap", over_ns=60 * MINUTE, slices=30)
     for item in run.items():
@@ -574,9 +531,3 @@ def test_order_numbers_of_what_is_worked_do_not_start_again_while_others_trade()
     keys = [(b.sample, b.n) for b in run.of(OrderBasket)]
     assert len(keys) == len(set(keys)) == 30
     assert len(run.shell.state.orders_at) < 200
-
-
-def test_marketable_orders_have_no_parent():
-    run = world("marketable", minutes(drift(1, 1, 1))).run()
-    assert run.of(Worked) == []
-    assert [p.portion for p in run.of(Planned)] == [None]

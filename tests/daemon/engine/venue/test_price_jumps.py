@@ -110,22 +110,6 @@ def test_agents_orders_are_refused_with_both_prices_and_the_others_go_on() -> No
     assert {tuple(basket.sym) for basket in sold} == {(1,)}, "S1 goes on"  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("weight", "ratio"), [(0.5, 0.5), (0.5, 2.0), (-0.5, 0.5), (-0.5, 2.0)])
-def test_a_position_is_valued_at_the_worse_price(weight: float, ratio: float) -> None:
-    n, d = (2, 1) if ratio < 1 else (1, 2)
-    run = world(lambda view: np.array([weight, 0.0]), ratio, n, d).run()
-    state, before = run.shell.state, int(run.bars.close_nano[DAY - 1][0])
-    newest = int(run.bars.close_nano[-1][0])
-    worse = min if weight > 0 else max
-    assert state.ledger.house.held[0] * weight > 0
-    assert int(state.marks_nano[0]) == worse(before, newest)
-    state.revalue()
-    assert state.equity_micro == state.ledger.equity(state.marks_nano)[0]
-    lower = run.shell.state.ledger.equity(np.array([before, state.marks_nano[1]]))[0]
-    other = run.shell.state.ledger.equity(np.array([newest, state.marks_nano[1]]))[0]
-    assert state.equity_micro == min(lower, other), "the lower equity of the two"
-
-
 def test_the_history_keeps_the_price_before_until_the_hold_ends() -> None:
     run = until(world(), DAY + 2)
     state = run.shell.state
@@ -163,44 +147,6 @@ def test_open_orders_and_crosses_of_the_symbol_end_before_its_bar(batch: bool) -
     assert any(1 in fill.sym for fill in filled), "the order in S1 filled"  # type: ignore[attr-defined]
 
 
-def test_no_cross_of_the_symbol_happens() -> None:
-    swap = iter(range(1000))
-
-    def one(view: object) -> np.ndarray:
-        return np.array([0.1, 0.0]) if next(swap) % 2 else np.array([0.4, 0.0])
-
-    other_turn = iter(range(1000))
-
-    def other(view: object) -> np.ndarray:
-        return np.array([0.4, 0.0]) if next(other_turn) % 2 else np.array([0.1, 0.0])
-
-    run = world([one, other]).run()
-    crossed = [cross.ts for cross in run.of(Crossed)]  # type: ignore[attr-defined]
-    assert crossed
-    assert max(crossed) < int(run.bars.ts_open[DAY])
-
-
-def test_a_person_may_reduce_but_not_add() -> None:
-    run = until(world(), DAY + 1)
-    state = run.shell.state
-    lots = state.ledger.books[0].held[0]
-    plan = next(e for e in do(run, Wished(state.now, "a0", 0, 10, "more", "ann")) if isinstance(e, Planned))
-    assert np.frombuffer(plan.agents[0].reason, np.int8)[0] == Reason.PRICE_JUMP
-    sent = [e for e in do(run, Wished(state.now, "a0", 0, -100, "less", "ann")) if isinstance(e, OrderBasket)]
-    assert sent
-    assert sent[0].lots == [-100]
-    rest(run, DAY + 1)
-    assert run.shell.state.ledger.books[0].held[0] == lots - 100
-
-
-@pytest.mark.parametrize("ratio", [0.5, 2.0])
-def test_flatten_by_a_person_sells_a_held_symbol(ratio: float) -> None:
-    run = until(world(ratio=ratio, numerator=2 if ratio < 1 else 1, denominator=1 if ratio < 1 else 2), DAY + 1)
-    do(run, Operator(run.shell.state.now, "flatten", "out", "ann"))
-    rest(run, DAY + 1)
-    assert run.shell.state.ledger.house.lots == [0, 0]
-
-
 def test_opposite_books_do_not_cross_when_a_person_flattens() -> None:
     acts: list[Act] = [lambda view: np.array([0.4, 0.0]), lambda view: np.array([-0.2, 0.0])]
     run = until(world(acts), DAY + 1)
@@ -223,14 +169,6 @@ def test_a_loss_limit_that_flattens_spares_a_held_symbol() -> None:
     assert state.flattens_jumped
 
 
-def test_halt_works_while_a_symbol_is_held() -> None:
-    run = until(world(), DAY + 1)
-    do(run, Operator(run.shell.state.now, "halt", "stop", "ann"))
-    sent = len(run.of(OrderBasket))
-    rest(run, DAY + 1)
-    assert len(run.of(OrderBasket)) == sent
-
-
 def test_a_protective_level_does_not_act_on_a_held_symbol_until_the_move_is_real() -> None:
     limits = Limits(in_flight=1.0, max_cash_debit=1.0, protective=Protective(stop_loss=0.08))
     run = until(world(house=limits), DAY + 2)
@@ -240,15 +178,6 @@ def test_a_protective_level_does_not_act_on_a_held_symbol_until_the_move_is_real
     rest(run, DAY + 2)
     assert "stop loss" in alerts(run.effects, "protective")[0].text
     assert run.shell.state.ledger.house.held[0] == 0
-
-
-def test_a_split_moves_protective_levels_with_it() -> None:
-    limits = Limits(in_flight=1.0, max_cash_debit=1.0, protective=Protective(stop_loss=0.08))
-    run = until(world(house=limits), DAY + 2)
-    do(run, explained(run, 2))
-    rest(run, DAY + 2)
-    assert not alerts(run.effects, "protective")
-    assert run.shell.state.ledger.house.held[0] > 0
 
 
 @pytest.mark.parametrize(("ratio", "fills_at_once"), [(0.8, True), (0.5, False)])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.state import State
-from quantd.daemon.jobs.tasks.account_differences import KINDS, Difference, execution_differences
+from quantd.daemon.jobs.tasks.account_differences import Difference, execution_differences
 from quantd.daemon.jobs.tasks.account_lines import AccountRecord, Execution, account_record
 from quantd.daemon.jobs.tasks.account_statement import COLUMNS, csv_text, statement_of
 from quantd.daemon.runtime.journal import Journal
@@ -18,7 +18,6 @@ from quantd.trading.effects import Filled
 from quantd.trading.events import Action, Busted, Correction, Event, Flow
 from quantd.trading.execution import Costs
 from quantd.trading.sessions import DAY_NS
-from tests.support.checkout import ROOT
 from tests.support.engine import OPEN, START, World, block, walk
 from tests.support.examples import examples
 
@@ -132,9 +131,3 @@ def test_the_simulated_venues_own_reports_agree_and_a_missing_execution_is_named
     assert missing.venues.split()[1] == ours[0].symbol
     more = [type(theirs[0])(e.symbol, e.lots, e.price_nano, (e.fee_micro or 0) + 20_000) for e in theirs]
     assert {difference.what.split()[0] for difference in differing(ours, more, of)} == {"fee"}
-
-
-def test_the_page_of_statements_has_every_column_and_kind_of_difference() -> None:
-    text = (ROOT / "docs" / "risk" / "statement.md").read_text()
-    assert all(f"| `{name}` | {meaning} |" in text for name, meaning in COLUMNS.items())
-    assert all(f"| `{kind}` | {meaning} | {remedy} |" in text for kind, (meaning, remedy) in KINDS.items())
