@@ -36,19 +36,6 @@ def slices(rows: Floats, volume: Floats) -> Block:
     )  # fmt: skip
 
 
-def history_of(rows: Floats, volume: Floats, sampled: list[bool], lookback: int = 50) -> History:
-    history = History(rows.shape[1], lookback, BarRing(rows.shape[1], lookback))
-    block, marks = slices(rows, volume), np.full(rows.shape[1], np.nan)
-    for t in range(len(rows)):
-        market = MarketSlice(block, t)
-        marks = np.where(market.fresh, market.close, marks)
-        history.bar(market.key, market.fresh, market.full, market.close)
-        history.bars.slice(market)  # type: ignore[union-attr]
-        if sampled[t]:
-            history.sample(market.ts_event, market.key, market.ts_event, marks)
-    return history
-
-
 def test_splits_and_dividends_change_what_was_before_and_not_the_newest() -> None:
     ring = BarRing(1, 10)
     for price, actions in ((100.0, []), (49.0, [(0, 2.0, 0.0)]), (48.0, [(0, 1.0, 2.0)])):

@@ -194,79 +194,33 @@ def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
 
 def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
     metrics = Metrics("paper", ["learned"])
-    for gauge, value in {
-        "bar_lag_seconds": 0.5,
-        "loop_lag_seconds": 0.25,
-        "open_orders": 4,
-        "bus_online": True,
-        "bus_queue_depth": 14,
-        "equity": 118_402.17,
-        "drawdown_ratio": 0.091,
-        "gross_exposure_ratio": 0.98,
-    }.items():
-        metrics.set(gauge, value)
+    gauges: list[tuple[str, float | None, list[str]]] = [
+        ("bar_lag_seconds", 0.5, []), ("loop_lag_seconds", 0.25, []), ("open_orders", 4, []), ("bus_online", True, []),
+        ("bus_queue_depth", 14, []), ("equity", 118_402.17, []), ("drawdown_ratio", 0.091, []),
+        ("gross_exposure_ratio", 0.98, []), ("sink_queue_depth", 2, ["webhook"]), ("switch_state", 1, ["house"]),
+        ("model_on", True, ["learned", "risk"]), ("model_on", False, ["learned", "allocation"]),
+        ("model_training_seconds", 7.5, ["learned", "risk"]), ("model_r2", 0.6, ["learned", "risk", "model"]),
+        ("model_r2", 0.5, ["learned", "risk", "plain"]), ("model_mse", 0.2, ["learned", "allocation", "plain"]),
+        ("model_training_seconds", None, ["learned", "allocation"]),
+        ("model_running_mse", None, ["learned", "risk", "model"]),
+    ]  # fmt: skip
+    totals: list[tuple[str, float, list[str]]] = [
+        ("slices", 7, []), ("gate_verdicts", 3, ["weight"]), ("gate_verdicts", 1, ["passed"]),
+        ("orders", 2, ["filled"]), ("alerts", 1, ["CRITICAL"]), ("bus_drops", 2, []), ("bus_reconnects", 1, []),
+        ("sink_deliveries", 10, ["webhook"]), ("sink_failures", 4, ["webhook"]), ("sink_drops", 1, ["webhook"]),
+    ]  # fmt: skip
+    metrics.total("gate_verdicts", 2, "weight")
+    for name, value, labels in gauges:
+        metrics.set(name, value, *labels)
+    for name, total, labels in totals:
+        metrics.total(name, total, *labels)
     metrics.observe("prediction_duration_seconds", 0.002, "learned", "decision")
     metrics.observe("job_seconds", 2.0, "daily")
-    for counter, total, *labels in (
-        ("slices", 7),
-        ("gate_verdicts", 2, "weight"),
-        ("gate_verdicts", 3, "weight"),
-        ("gate_verdicts", 1, "passed"),
-        ("orders", 2, "filled"),
-        ("alerts", 1, "CRITICAL"),
-        ("bus_drops", 2),
-        ("sink_deliveries", 9, "webhook"),
-        ("sink_deliveries", 10, "webhook"),
-        ("sink_failures", 4, "webhook"),
-        ("sink_drops", 1, "webhook"),
-        ("bus_reconnects", 1),
-    ):
-        metrics.total(counter, total, *labels)
-    metrics.set("sink_queue_depth", 2, "webhook")
-    metrics.set("switch_state", 1, "house")
-    metrics.set("model_on", True, "learned", "risk")
-    metrics.set("model_on", False, "learned", "allocation")
-    metrics.set("model_training_seconds", 7.5, "learned", "risk")
-    metrics.set("model_training_seconds", None, "learned", "allocation")
-    metrics.set("model_r2", 0.6, "learned", "risk", "model")
-    metrics.set("model_r2", 0.5, "learned", "risk", "plain")
-    metrics.set("model_mse", 0.2, "learned", "allocation", "plain")
-    metrics.set("model_running_mse", None, "learned", "risk", "model")
-    scrape = samples(metrics)
-    expected = {
-        ("quantd_slices_total",): 7,
-        ("quantd_bar_lag_seconds",): 0.5,
-        ("quantd_loop_lag_seconds",): 0.25,
-        ("quantd_prediction_duration_seconds_count", "learned", "decision"): 1,
-        ("quantd_prediction_duration_seconds_sum", "learned", "decision"): 0.002,
-        ("quantd_job_seconds_sum", "daily"): 2.0,
-        ("quantd_gate_verdicts_total", "weight"): 3,
-        ("quantd_gate_verdicts_total", "passed"): 1,
-        ("quantd_orders_total", "filled"): 2,
-        ("quantd_open_orders",): 4,
-        ("quantd_alerts_total", "CRITICAL"): 1,
-        ("quantd_bus_online",): 1,
-        ("quantd_bus_queue_depth",): 14,
-        ("quantd_bus_drops_total",): 2,
-        ("quantd_bus_reconnects_total",): 1,
-        ("quantd_sink_queue_depth", "webhook"): 2,
-        ("quantd_sink_deliveries_total", "webhook"): 10,
-        ("quantd_sink_failures_total", "webhook"): 4,
-        ("quantd_sink_drops_total", "webhook"): 1,
-        ("quantd_equity",): 118_402.17,
-        ("quantd_drawdown_ratio",): 0.091,
-        ("quantd_gross_exposure_ratio",): 0.98,
-        ("quantd_switch_state", "house"): 1,
-        ("quantd_model_on", "learned", "risk"): 1,
-        ("quantd_model_on", "learned", "allocation"): 0,
-        ("quantd_model_r2", "learned", "model", "risk"): 0.6,
-        ("quantd_model_r2", "learned", "plain", "risk"): 0.5,
-        ("quantd_model_mse", "learned", "plain", "allocation"): 0.2,
-        ("quantd_model_training_seconds", "learned", "risk"): 7.5,
-        ("quantd_model_training_seconds", "learned", "allocation"): None,
-        ("quantd_model_running_mse", "learned", "model", "risk"): None,
-    }
-    assert {k: scrape.get(k) for k in expected} == expected
+    scrape = {(name, frozenset(labels)): value for (name, *labels), value in samples(metrics).items()}
+    given = [*gauges, *((f"{name}_total", total, labels) for name, total, labels in totals)]
+    given += [("prediction_duration_seconds_count", 1, ["learned", "decision"]), ("job_seconds_sum", 2.0, ["daily"])]
+    given += [("prediction_duration_seconds_sum", 0.002, ["learned", "decision"])]
+    assert [scrape.get((f"quantd_{name}", frozenset(labels))) for name, _, labels in given] == [row[1] for row in given]
     assert 'quantd_equity{name="paper"}' in metrics.render()[0].decode()
 
 

@@ -276,10 +276,6 @@ def test_a_cap_is_the_most_lots_that_may_be_added_or_none_where_these_keep_it(
         assert largest == pytest.approx(most, rel=1e-9)
 
 
-Y, W = [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]
-SHORT, LONG = [1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]
-
-
 def test_collars_are_in_lowest_terms_and_compared_by_their_width() -> None:
     universe = Universe((Instrument("A", tick_nano=NANO // 100), Instrument("B", tick_nano=NANO // 4)))
     rules = Rules(Limits(), universe)

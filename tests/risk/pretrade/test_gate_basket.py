@@ -1,7 +1,5 @@
 """A whole basket at the gate: what is asked for, in which order, and what is not."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -10,16 +8,6 @@ from quantd.risk.pretrade.gate import Account, gate
 from tests.support.risk_books import make_context, scenario_returns
 
 PX = np.array([100.0, 50.0, 200.0])
-
-
-def with_a_gap() -> Any:
-    """The returns of the last symbol begin late, so that the rows of scenarios depend on what is asked for."""
-    returns = scenario_returns(np.random.default_rng(5), 3)
-    returns[:10, 2] = np.nan
-    return make_context(PX, returns, ["A", "B", "C"])
-
-
-TAILED = Limits(var=Tail(limit=0.5, lookback=80), max_open_orders=2, min_history=60)
 
 
 def test_rows_that_symbols_have_together_are_too_few_where_one_lookback_is() -> None:
