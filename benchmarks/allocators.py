@@ -65,8 +65,8 @@ def ours(returns: Floats) -> dict[str, Allocate]:
     def black_litterman() -> Floats:
         cov = covariance(returns)
         doubt = doubt_of(cov, rows, np.full(2, 0.5))
-        estimate = posterior(cov, np.full(size, 1.0 / size), rows, VIEWS / YEAR, doubt)
-        return maximum_sharpe(estimate.cov, estimate.mean)
+        mean, blended = posterior(cov, np.full(size, 1.0 / size), rows, VIEWS / YEAR, doubt)
+        return maximum_sharpe(blended, mean)
 
     def costs() -> Floats:
         previous = np.full(size, 1.0 / size)
@@ -183,8 +183,8 @@ def objective(name: str, returns: Floats, weights: Floats) -> float:
         case "Black-Litterman":
             rows = picks(len(weights))
             doubt = doubt_of(cov, rows, np.full(2, 0.5))
-            estimate = posterior(cov, np.full(len(weights), 1.0 / len(weights)), rows, VIEWS / YEAR, doubt)
-            return -float(weights @ estimate.mean) / float(np.sqrt(weights @ estimate.cov @ weights))
+            mean, blended = posterior(cov, np.full(len(weights), 1.0 / len(weights)), rows, VIEWS / YEAR, doubt)
+            return -float(weights @ mean) / float(np.sqrt(weights @ blended @ weights))
         case "risk parity":
             return volatility / float(np.exp(np.log(weights).mean()))
         case "max diversification":

@@ -91,8 +91,8 @@ def compare(there: Side, here: Side, rounds: int, *, helped: bool) -> int:
         build(side)
     times = Times(there, helped), Times(here, helped)
     for number in range(rounds + 1):
-        for side in times if number % 2 else times[::-1]:
-            side.round(counted=number > 0)
+        for timed in times if number % 2 else times[::-1]:
+            timed.round(counted=number > 0)
     load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
     print(f"there: {there.text}; here: {here.text}; CPU seconds of {rounds} rounds in turn; load {load}")
     print(*table(*times), sep="\n")

@@ -1,6 +1,6 @@
 """The whole engine: symbol-bars per second through gate, ledger, paper venue and digest.
 
-    python -m benchmarks.engine [--profile] [--case NAME ...]
+    python -m benchmarks.engine [--profile] [--case NAME ...] [--sessions N]
     python -m benchmarks.engine --beside COMMIT [--case NAME ...] [--rounds N]    # benchmarks/beside.py
 
 Bars are fat-tailed (Student t, 4 degrees), with one thread and a printed seed; those of the case "default profiles" are
@@ -270,15 +270,15 @@ def seconds(
     return took, body
 
 
-def run(case: Case | Shipped, *, blocks: bool = False) -> None:
-    """Print the best of three runs."""
-    runs = [seconds(case, blocks=blocks) for _ in range(3)]
+def run(case: Case | Shipped, days: int, *, blocks: bool = False) -> None:
+    """Print the best of three runs over so many sessions."""
+    runs = [seconds(case, days, blocks=blocks) for _ in range(3)]
     best = min(took for took, _ in runs)
     text = case.text + ", in blocks" * blocks
     body = runs[0][1]
     tally = body.tally
     print(
-        f"{text:44s} {tally.symbol_bars / best:12,.0f} symbol-bars/s  {best / case.days * 1e6:7.1f} us a session  "
+        f"{text:44s} {tally.symbol_bars / best:12,.0f} symbol-bars/s  {best / days * 1e6:7.1f} us a session  "
         f"{tally.orders:7,d} orders  {tally.refused:6,d} refused {tally.clipped:6,d} clipped  equity "
         f"{body.state.equity_micro / 1e6:,.2f}  digest {body.digest.hexdigest()[:8]}  folded {shares(body)}"
     )
@@ -339,7 +339,7 @@ def resident_mib() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def memory(days: int = 50_000) -> None:
+def memory(days: int) -> None:
     """Print resident memory during a million symbol-bars, with every symbol traded every 5 sessions."""
     block, universe, sessions = market(20, days)
     items = timeline(block, 5, 1)
@@ -390,18 +390,19 @@ def main() -> int:
     if words.profile:
         profiled()
         return 0
-    cases = [CASES[row.name] for row in beside.rows(words.case) if not row.stepped]
+    rows = [row for row in beside.rows(words.case, words.sessions) if row.form == "whole"]
+    days = words.sessions or 5_000
     print(f"synthetic bars, seed {SEED}; one thread, CPU seconds of the process, best of 3")
     print(f"this machine now: sum(range(1000)) takes {machine_us():.1f} us")
     if not words.case:
-        baselines(20, 5_000)
-    for case in cases:
-        run(case)
+        baselines(20, days)
+    for row in rows:
+        run(CASES[row.name], row.sessions)
     if words.case:
         return 0
-    run(CASES["three daily"], blocks=True)
+    run(CASES["three daily"], days, blocks=True)
     print(f"this machine now: sum(range(1000)) takes {machine_us():.1f} us")
-    memory()
+    memory(10 * days)
     return 0
 
 

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable
 from datetime import date
 from time import perf_counter, process_time_ns
+from typing import Any
 
 import numpy as np
 
@@ -165,7 +166,7 @@ class Timed:
     def __init__(self, shell: "Shell") -> None:
         self.shell, self.ns = shell, 0
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.shell, name)
 
     def take(self, item: object) -> None:
@@ -247,7 +248,7 @@ def main() -> int:
     print(f"seed {SEED}; {ASSETS} assets, {world.seen.shape[1]} entries an observation; steps a second of one account")
     print(f"{'':<46}{'best':>12}{'middle':>12}{'B = 1024 is faster, x':>22}")
     acts: dict[str, Callable[[], int]] = {}
-    opened = []
+    opened: list[Any] = []
     for batch in (8, 64, 1024):
         env = Simulator(world, batch=batch, episodes=Episodes(LENGTH), seed=SEED)
         env.reset()
