@@ -286,14 +286,6 @@ def test_up_to_three_of_those_that_lack_something_are_named(unpriced: list[int],
     assert assess(book(px=np.full(6, 0.5))).book_days is not None
 
 
-def test_a_symbol_with_too_short_a_history_is_named() -> None:
-    returns = book().returns.copy()
-    returns[:-30, 2] = math.nan
-    report = assess(book(returns=returns))
-    assert report.missing["historical"].endswith("too few of S2")
-    assert report.samples == 30
-
-
 @pytest.mark.parametrize(("benchmark", "said"), [("", "no benchmark is set"), ("DAX", "DAX is not in the universe")])
 def test_without_its_benchmark_a_book_has_no_beta(benchmark: str, said: str) -> None:
     one = book()
@@ -359,11 +351,6 @@ def test_assessing_changes_none_of_its_inputs() -> None:
         assert np.array_equal(getattr(one, name), getattr(same, name))
 
 
-def test_a_price_below_one_is_a_price() -> None:
-    report = assess(book(px=np.array([0.5, np.nan, 100.0, 100.0, 100.0, 100.0]), lots=np.ones(6)))
-    assert report.missing["gross"] == "no price of S1"
-
-
 def test_a_history_is_too_short_by_one_sample_or_by_gaps_that_no_one_symbol_has() -> None:
     returns = book().returns.copy()
     returns[:192, 2], returns[:193, 3] = np.nan, np.nan
@@ -384,29 +371,6 @@ def test_every_pair_of_a_few_that_move_together_is_listed_and_of_more_the_first_
     assert len(report.pairs) == pairs
     ranked = [pair.correlation for pair in report.pairs]
     assert ranked == sorted(ranked, reverse=True)
-
-
-def test_an_equity_below_one_is_an_equity() -> None:
-    one = book()
-    small = book(lots=one.lots * 5e-7, equity=0.5)
-    assert assess(small).gross == pytest.approx(assess(one).gross)
-
-
-@pytest.mark.parametrize(("past", "has_drawdown"), [(0.5, True), (0.0, False), (-0.5, False)])
-def test_a_history_is_known_while_it_is_positive(past: float, has_drawdown: bool) -> None:
-    report = assess(book(history=np.array([0.9, past, 0.7])))
-    assert (report.max_drawdown is not None) == has_drawdown
-    if has_drawdown:
-        assert (report.max_drawdown, report.drawdown) == (pytest.approx(4 / 9), pytest.approx(2 / 9))
-
-
-def test_the_days_of_a_book_say_whether_a_volume_or_a_price_is_missing() -> None:
-    volumes, px = np.full(6, 1e4), np.full(6, 50.0)
-    volumes[[1, 4]] = math.nan
-    px[2] = math.inf
-    lots = np.full(6, 10.0)
-    assert assess(book(lots=lots, volume_lots=volumes)).missing["book_days"] == "no volume is known of S1, S4"
-    assert assess(book(lots=lots, px=px)).missing["book_days"] == "no price is known of a position"
 
 
 def test_what_does_not_move_with_another_is_no_pair_and_none_are_listed_where_none_are_asked() -> None:

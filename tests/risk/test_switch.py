@@ -146,14 +146,6 @@ def test_money_that_comes_or_goes_changes_no_loss(peak: int, lost: float, share:
     )
 
 
-def test_a_withdrawal_from_an_account_below_its_peak_trips_nothing() -> None:
-    switch, limits = started(), Limits(max_drawdown=0.2)
-    assert observe(switch, 90 * M, MONDAY, limits) == ""
-    flow(switch, -80 * M, 90 * M)
-    assert observe(switch, 10 * M, MONDAY, limits) == ""
-    assert losses(switch, 10 * M, limits)["max_drawdown"] == (pytest.approx(0.1), 0.2)
-
-
 @pytest.mark.parametrize(
     ("amount", "equity", "high_water"),
     [(10 * M, 0, 110 * M), (-40, 40, 100 * M - 40), (-39, 40, 100 * M // 40), (1, 1, 200 * M)],
@@ -192,14 +184,6 @@ def test_a_switch_is_quiet_below_the_share_of_its_tightest_bound(key: str, equit
     assert quiet(started(100), equity, Limits(**{key: 0.1}), 0.9) is expected
 
 
-def test_a_switch_without_limits_or_without_a_loss_is_quiet_and_one_without_equity_is_not() -> None:
-    assert quiet(started(100), 1, Limits(), 0.9) is True
-    assert quiet(started(2), 1, Limits(max_drawdown=0.8), 0.9) is True
-    assert quiet(started(1), 1, Limits(max_drawdown=0.0), 0.9) is True
-    assert quiet(started(1), 0, Limits(max_drawdown=0.1), 0.9) is False
-    assert quiet(Switch(high_water=0), 0, Limits(max_drawdown=0.1), 0.9) is False
-
-
 @given(
     st.lists(st.integers(-200, 1_000), min_size=1, max_size=12),
     st.lists(st.none() | st.floats(0.01, 1.0), min_size=3, max_size=3),
@@ -229,10 +213,3 @@ def test_a_book_that_opened_its_day_or_week_with_nothing_is_not_quiet_however_mu
     assert quiet(switch, 100, week, 0.6) is False
     assert observe(switch, 100, MONDAY + 7 * DAY_NS, week) == ""
     assert quiet(switch, 100, week, 0.6) is True
-
-
-def test_a_day_that_opened_with_nothing_in_a_week_that_did_not_is_not_quiet() -> None:
-    switch, limits = started(50), Limits(max_daily_loss=0.9)
-    observe(switch, 0, MONDAY + DAY_NS, Limits())
-    assert observe(switch, 100, MONDAY + 2 * DAY_NS, limits) == "max_daily_loss"
-    assert quiet(switch, 100, limits, 0.6) is False

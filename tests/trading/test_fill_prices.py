@@ -148,3 +148,8 @@ def test_an_extreme_beyond_the_integers_is_beyond_every_limit() -> None:
     assert [nano_of(quote) for quote in (inf, -inf, nan, -1.0, 0.0)] == [0] * 5
     assert trades_through(MOST, False, 1.0, 1e300)
     assert not trades_through(MOST, True, 1e300, 1e300)
+
+
+@pytest.mark.parametrize(("halves", "fee"), [(1, 0), (3, 2), (5, 2), (7, 4)])
+def test_half_a_micro_by_a_fraction_beyond_62_bits_goes_to_the_even_one(halves: int, fee: int) -> None:
+    assert commission_micro(2**31, 2**31, halves, 2**63) == fee

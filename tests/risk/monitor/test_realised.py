@@ -108,15 +108,6 @@ def test_a_year_is_known_at_every_sample_and_what_is_kept_is_bounded() -> None:
     assert len(book.freeze().flows) == 8 * (KEPT + 1)
 
 
-def test_the_first_sample_has_grown_by_what_it_is_worth_beside_the_deposits() -> None:
-    assert Realised().grown(99, 100) == 0.99
-    assert Realised().grown(99, 0) == 1.0
-    assert Realised().grown(3, 1) == 3.0
-    book = of([99], [100])
-    assert book.growth == 0.99
-    assert book.grown(198, 100) == pytest.approx(1.98)
-
-
 def test_growth_begins_at_the_first_sample_whatever_was_deposited_before() -> None:
     book = Realised()
     book.begin(50, 1_000)
@@ -171,15 +162,6 @@ def test_the_risk_free_rate_has_a_value_for_each_return_and_none_for_a_book_with
     assert book.risk_free_annual().tolist() == pytest.approx([0.003 * 252])
 
 
-def test_a_copy_goes_its_own_way() -> None:
-    book = of(walk(100), list(range(100)))
-    frozen, other = book.freeze(), book.copy()
-    assert other.freeze() == frozen
-    other.add(10**12, 100)
-    assert len(other.returns()) == 100
-    assert book.freeze() == frozen
-
-
 def test_what_cash_earned_is_the_risk_free_rate_of_the_limit_and_survives_a_snapshot() -> None:
     equity, draw = walk(300), np.random.default_rng(2).integers(1, 4, 300) * 0.0002
     realised = Realised()
@@ -193,12 +175,6 @@ def test_what_cash_earned_is_the_risk_free_rate_of_the_limit_and_survives_a_snap
     assert again.values(BOTH) == realised.values(BOTH)
     again.add(equity[-1], 0)  # the rate was taken away: the usual one holds again
     assert again.risk_free_annual() == 0.02
-
-
-def test_returns_of_before_there_was_a_rate_keep_the_usual_one() -> None:
-    realised = of(walk(3))
-    realised.add(walk(4)[-1], 0, 0.001)
-    assert realised.risk_free_annual().tolist() == pytest.approx([0.02, 0.02, 0.252])
 
 
 def test_a_gain_found_later_belongs_to_its_sample_and_to_no_other() -> None:

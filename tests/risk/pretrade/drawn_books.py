@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from quantd.risk.pretrade.gate_bounds import Bounds
 from quantd.risk.pretrade.scenes import READY, Scene
-from quantd.risk.pretrade.standing import Basket
+from quantd.risk.pretrade.standing import Basket, Standing
 
 Floats = NDArray[np.float64]
 
@@ -68,3 +68,9 @@ def scene_of(basket: Basket, rare: Rare, rows: int = READY) -> Scene:
     """A scene at the prices of a basket. No order to reduce is barred."""
     rare.scene = Scene(basket.px, np.zeros(basket.n).data, rows, rare)
     return rare.scene
+
+
+def stands(state: Standing) -> Floats:
+    """The exposures that decide whether a limit is already breached."""
+    basket = state.basket
+    return np.array(state.high) if state.settled else np.asarray(basket.lots) * np.asarray(basket.px)

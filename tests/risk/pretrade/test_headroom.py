@@ -49,32 +49,11 @@ def plain_book(limits: Limits, lots: list[float], **account: object) -> Book:
     return Book(ctx, one, np.zeros(3), limits, [], returns, px, names)
 
 
-def test_without_costs_the_most_is_the_share_of_equity_that_is_left() -> None:
-    book = plain_book(Limits(collar=0.0, max_position_weight=0.3), [100.0, 0.0, 0.0])
-    assert most(book.ctx, book.account, book.limits, 0, 1) == Most(200.0, Reason.POSITION_WEIGHT, True)
-    assert most(book.ctx, book.account, book.limits, 1, 1) == Most(600.0, Reason.POSITION_WEIGHT, True)
-    # what is held can be sold, and nothing goes through zero
-    assert most(book.ctx, book.account, book.limits, 0, -1) == Most(100.0, Reason.ZERO_CROSSING, True)
-
-
-def test_what_no_limit_stops_has_no_most() -> None:
-    book = plain_book(Limits(collar=0.0), [0.0, 0.0, 0.0])
-    assert most(book.ctx, book.account, book.limits, 0, 1).reason == Reason.CASH
-    assert not most(book.ctx, book.account, book.limits, 0, -1).bounded
-
-
 def test_a_switch_that_is_not_run_leaves_no_room_to_add() -> None:
     book = plain_book(Limits(), [100.0, 0.0, 0.0])
     assert most(book.ctx, book.account, book.limits, 0, 1, REDUCE) == Most(0.0, Reason.SWITCH, True)
     assert most(book.ctx, book.account, book.limits, 0, -1, REDUCE).lots == 100.0
     assert most(book.ctx, book.account, book.limits, 0, -1, HALT) == Most(0.0, Reason.SWITCH, True)
-
-
-def test_a_question_is_no_duplicate() -> None:
-    free = plain_book(Limits(), [0.0, 0.0, 0.0])
-    largest = most(free.ctx, free.account, free.limits, 0, 1)
-    again = plain_book(Limits(), [0.0, 0.0, 0.0], repeated=np.array([largest.lots, 0.0, 0.0]))
-    assert most(again.ctx, again.account, again.limits, 0, 1) == largest
 
 
 EACH = {
