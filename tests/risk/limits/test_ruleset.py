@@ -162,6 +162,22 @@ def test_a_limit_that_is_only_declared_is_enforced(kind: str, short: bool, reque
     assert sum(lots == 0.0 for lots in passed()) >= SIZE // 2
 
 
+@pytest.mark.parametrize(
+    ("lots", "equity", "passes"), [(1.0, 1_600.0, True), (1.0, 1_599.0, False), (9.0, 14_400.0, True)]
+)
+def test_a_load_for_each_symbol_counts_to_the_lot(
+    lots: float, equity: float, passes: bool, request: pytest.FixtureRequest
+) -> None:
+    """Purchases of half of the symbols may be worth half of the equity; a lot is worth 100, and all share a factor."""
+    half = (SOME, Rows(1, lambda value, limits, universe: [Linear(0.5, long=ODD * 1.0, short=ODD * 0.0)]))
+    ROWS.append(half)
+    request.addfinalizer(lambda: ROWS.remove(half))
+    ctx = make_context(np.full(SIZE, 100.0), np.zeros((80, SIZE)), list(MANY.symbols), universe=MANY)
+    account = Account(lots=np.zeros(SIZE), cash=1e6, equity=equity)
+    verdict = gate(ctx, account, np.full(SIZE, lots), Limits(collar=0.0, reduce_collar=0.0))
+    assert verdict.lots.tolist() == [lots * passes] * SIZE
+
+
 # ---- caps, by hand ---------------------------------------------------------------------------------------------------
 
 INF = np.inf
