@@ -17,6 +17,7 @@ from quantd.models.artifacts.runtime import open_session
 from quantd.models.forests.forest_features import LOOKBACK, look
 from quantd.models.forests.prediction import load_forest
 from quantd.models.forests.trees import INPUT, OUTPUT
+from quantd.models.isolation.session import here
 from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import Floats
@@ -88,7 +89,7 @@ def beside_sklearn(draw: np.random.Generator) -> None:
     features = draw.normal(size=(4_000, 14)).astype(np.float32)
     target = features[:, 0] + np.sin(features[:, 1]) + draw.normal(size=len(features))
     fitted = RandomForestRegressor(100, max_depth=10, max_leaf_nodes=64, random_state=0).fit(features, target)
-    session = open_session(to_onnx(trees_of(fitted), 14), Path("bench"), [INPUT], [OUTPUT])
+    session = open_session(to_onnx(trees_of(fitted), 14), Path("bench"), [INPUT], [OUTPUT], opened=here)
     print(f"\n{'rows':>6}  {'ONNX Runtime':>13}{'scikit-learn':>14}{'ratio':>8}{'largest difference':>20}")
     for rows in (5, 20, 190):
         given = features[:rows]

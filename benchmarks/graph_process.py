@@ -16,7 +16,7 @@ import numpy as np
 from quantd import bundled
 from quantd.daemon.policies.isolation.worker import Apart
 from quantd.models.artifacts.loader import load_artifact
-from quantd.models.artifacts.session import Session
+from quantd.models.isolation.session import Session
 
 
 def feeds(session: Session) -> dict[str, np.ndarray]:

@@ -19,6 +19,7 @@ import torch
 
 from quantd.models.artifacts.manifest import ActionSpec
 from quantd.models.artifacts.runtime import open_session
+from quantd.models.isolation.session import here
 from quantd.models.observation.return_features import LOOKBACK, measure
 from quantd.models.observation.sight import SightSpec, observation
 from quantd.training.export.policy_graph import graph_of
@@ -62,7 +63,7 @@ def _graph(network: Writes, readout: Readout, entries: int, actions: int) -> byt
 def plain_mlp() -> tuple[Callable[[], object], Callable[[], object]]:
     """Return runners of a bare 200-256-256-20 network: the row with measured limits."""
     network = Mlp(200, 20, 0, torch.Generator().manual_seed(1))
-    run = open_session(_graph(network, "dirichlet", 200, 20), WHERE, ["observation"], ["weights"]).run
+    run = open_session(_graph(network, "dirichlet", 200, 20), WHERE, ["observation"], ["weights"], opened=here).run
     row = np.random.default_rng(1).normal(size=(1, 200)).astype(np.float32)
     seen, carry = torch.from_numpy(row), network.begin(1)
 
@@ -83,7 +84,7 @@ def policy(plan: PpoPlan, spec: SightSpec = SPEC) -> tuple[Callable[[], object],
     network: Any = learner.network
     carry = network.begin(1)
     recurrent = carry.shape[1] > 0
-    run = open_session(graph, WHERE, ["observation", *(["carry"] if recurrent else [])]).run
+    run = open_session(graph, WHERE, ["observation", *(["carry"] if recurrent else [])], opened=here).run
     row = np.random.default_rng(1).normal(size=(1, size)).astype(np.float32)
     given = {"observation": row} | ({"carry": np.zeros((1, carry.shape[1]), np.float32)} if recurrent else {})
     seen, mean, deviation = torch.from_numpy(row), torch.zeros(size), torch.ones(size)
@@ -100,7 +101,7 @@ def equivariant() -> tuple[Callable[[], object], Callable[[], object]]:
     """Return runners of the scorer over 20 assets."""
     torch.manual_seed(1)
     network = Scorer(9, 16)
-    run = open_session(scorer.to_onnx(network), WHERE, ["features", "mask"], ["weights"]).run
+    run = open_session(scorer.to_onnx(network), WHERE, ["features", "mask"], ["weights"], opened=here).run
     features, mask = measure(np.random.default_rng(1).normal(0.0, 0.01, (LOOKBACK, ASSETS)))
     rows, mask_rows = torch.from_numpy(features)[None], torch.from_numpy(mask)[None]
 
@@ -119,7 +120,9 @@ def transformer() -> tuple[Callable[[], object], Callable[[], object]]:
     layout = network_of.Layout(ASSETS, spec.width - spec.window, spec.window)
     size, generator = spec.size(ASSETS), torch.Generator().manual_seed(1)
     network = network_of.Transformer(size, ASSETS, ASSETS, generator, layout=layout, sizes=network_of.Sizes())
-    run = open_session(_graph(network, "softmax_gaussian", size, ASSETS + 1), WHERE, ["observation"], ["weights"]).run
+    run = open_session(
+        _graph(network, "softmax_gaussian", size, ASSETS + 1), WHERE, ["observation"], ["weights"], opened=here
+    ).run
     row = np.random.default_rng(1).normal(size=(1, size)).astype(np.float32)
     observed, carry = torch.from_numpy(row), network.begin(1)
 

@@ -18,11 +18,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, Protocol
 
-from quantd.daemon.policies.isolation.graph_process import FarGraph
 from quantd.daemon.policies.isolation.worker import LIMIT_S, Worker
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.policies.predictions import Predictions
 from quantd.daemon.policies.user_file import UserPolicy
+from quantd.models.isolation.graph_process import FarGraph
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.ports import Policy, leaves

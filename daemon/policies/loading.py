@@ -11,7 +11,7 @@ from typing import Final, Protocol, cast
 import numpy as np
 
 from quantd.daemon.policies.user_file import load_user_policy, place_of
-from quantd.models.artifacts.session import OpenGraph, here
+from quantd.models.isolation.session import OpenGraph
 from quantd.strategies.policies import COMPOSITES, MAX_DEPTH, POLICIES, Load, MemberFailed, nearest
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
@@ -135,9 +135,9 @@ def _load_member(
     )
 
 
-def graphs_of(isolation: Apart | None) -> OpenGraph:
-    """The function that opens the graphs of one trained policy: in a separate process with `isolation`, else here."""
-    return here if isolation is None else isolation.graphs()
+def graphs_of(isolation: Apart | None) -> OpenGraph | None:
+    """The function that opens the graphs of one trained policy: that of `isolation`, else the default (None)."""
+    return None if isolation is None else isolation.graphs()
 
 
 def fit(policy: Policy, universe: Universe) -> None:

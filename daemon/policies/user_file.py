@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from quantd.models.isolation.session import PolicyFailed
 from quantd.strategies.policies import ParamsError, nearest
 from quantd.trading.bars import Bars
 from quantd.trading.instruments import Universe
@@ -399,10 +400,6 @@ def _exception_text(error: BaseException) -> str:
         text = "(its text cannot be read)"
     text = text if len(text) <= TEXT else text[:TEXT] + "…"
     return f"{kind}: {text}" if text else kind
-
-
-class PolicyFailed(Exception):
-    """A policy in another process failed; the text has the exception and the line of the user's file, if any."""
 
 
 def place_of(error: BaseException, policy: Policy) -> str:

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from quantd.models.artifacts.folder import read
 from quantd.models.artifacts.manifest import MANIFEST, TOLERANCES, AgentManifest, ArtifactError, Seat, agent_fault
 from quantd.models.artifacts.runtime import Runtime, check_probe, open_session, probing
-from quantd.models.artifacts.session import OpenGraph, Session, here
 from quantd.models.artifacts.weights import tensors_fault
 from quantd.models.history.panel import MacroSource
+from quantd.models.isolation.session import OpenGraph, Session
 from quantd.models.observation import sight as sights
 from quantd.models.observation.return_features import LOOKBACK
 from quantd.models.observation.sight import columns_of_view, lacking, observation, sight_hash
@@ -150,7 +150,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         seat_name: str = "",
         prove: bool = True,
         threads: int = 1,
-        opened: OpenGraph = here,
+        opened: OpenGraph | None = None,
     ) -> None:
         """Load the ONNX graph, and with `prove` check that it reproduces the golden probes (recorded answers).
 
@@ -378,6 +378,6 @@ def _seat_index(seats: tuple[Seat, ...], name: str, folder: Path) -> int | None:
     return names.index(name)
 
 
-def load_agent(folder: Path, params: Mapping[str, object], opened: OpenGraph = here) -> LearnedAgent:
+def load_agent(folder: Path, params: Mapping[str, object], opened: OpenGraph | None = None) -> LearnedAgent:
     """Load the policy in `folder` with all checks. Raises ArtifactError or ParamsError."""
     return LearnedAgent(load(folder), seat_name=parse(str(folder), params, LearnedAgentParams).seat, opened=opened)

@@ -27,8 +27,9 @@ from quantd.models.artifacts.manifest import (
 )
 from quantd.models.artifacts.runtime import NoParams
 from quantd.models.artifacts.scorer_policy import LearnedPolicy, load_policy
-from quantd.models.artifacts.session import OpenGraph, Session, here
 from quantd.models.history.panel import MacroSource
+from quantd.models.isolation.graph_process import opener
+from quantd.models.isolation.session import OpenGraph, Session
 from quantd.strategies.policies.params import parse
 from quantd.strategies.weights.combination import mean_of, median_of
 from quantd.trading.instruments import Universe
@@ -169,10 +170,10 @@ def load(folder: Path) -> EnsembleArtifact:
     return EnsembleArtifact(folder, manifest)
 
 
-def load_ensemble(folder: Path, params: Mapping[str, object], opened: OpenGraph = here) -> LearnedEnsemble:
+def load_ensemble(folder: Path, params: Mapping[str, object], opened: OpenGraph | None = None) -> LearnedEnsemble:
     """Load the ensemble in `folder` and its members with all checks. Raises ArtifactError or ParamsError."""
     parse(str(folder), params, NoParams)
-    artifact = load(folder)
+    artifact, opened = load(folder), opened or opener()
     members = []
     for entry in artifact.manifest.members:
         member_folder = folder / entry.folder
@@ -187,7 +188,7 @@ def load_ensemble(folder: Path, params: Mapping[str, object], opened: OpenGraph 
     return LearnedEnsemble(artifact, members)
 
 
-def load_member(place: Path, opened: OpenGraph = here) -> Member:
+def load_member(place: Path, opened: OpenGraph | None = None) -> Member:
     """Load a policy that may be a member. Raises ArtifactError for another kind of artifact, and for a faulty one."""
     match kind_of(place):
         case "":

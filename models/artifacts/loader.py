@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 from quantd.models.artifacts.folder import kind_of
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 from quantd.models.artifacts.runtime import Checked, Trained
-from quantd.models.artifacts.session import OpenGraph, here
 from quantd.models.artifacts.versions import resolved
+from quantd.models.isolation.session import OpenGraph
 
 
 class Kind(NamedTuple):
@@ -37,10 +37,11 @@ KINDS: Final[Mapping[str, Kind]] = {
 """The field `kind` of a manifest -> its record."""
 
 
-def load_artifact(folder: Path, params: Mapping[str, object], opened: OpenGraph = here) -> Trained:
+def load_artifact(folder: Path, params: Mapping[str, object], opened: OpenGraph | None = None) -> Trained:
     """Load the policy in `folder`, or in its current version if it is a folder of versions.
 
-    `opened` loads its ONNX graphs, in this process (`here`) or in another one. Raises ArtifactError or ParamsError.
+    `opened` loads its ONNX graphs; by default, those that are not shipped in a separate process. Raises ArtifactError
+    or ParamsError.
     """
     folder = resolved(folder)
     policy: Trained = _named(kind_in(folder).policy)(folder, params, opened)

@@ -9,10 +9,10 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.models.artifacts.folder import first_line
-from quantd.models.artifacts.graph_cost import cost_fault
 from quantd.models.artifacts.inspection import OPERATORS, graph_fault
 from quantd.models.artifacts.manifest import ArtifactError, Golden, Manifest
-from quantd.models.artifacts.session import OpenGraph, Session, here
+from quantd.models.isolation.graph_process import GraphFailed, opener
+from quantd.models.isolation.session import OpenGraph, Session
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
@@ -27,27 +27,19 @@ def open_session(
     takes: list[str],
     gives: list[str] | None = None,
     threads: int = 1,
-    opened: OpenGraph = here,
-    size: int = 1,
+    opened: OpenGraph | None = None,
 ) -> Session:
-    """Check an ONNX graph, and load it into a session by calling `opened`.
+    """Check an ONNX graph, and load it into a session by calling `opened`, by default an `opener`.
 
-    `takes` are the names of the expected inputs, `gives` the names of the expected outputs (None for any). `size`
-    replaces the variable sizes of the inputs when the cost of a run is computed. Raises ArtifactError for an invalid
-    graph, one whose run costs too much, and one with other inputs or outputs.
+    `takes` are the names of the expected inputs, `gives` the names of the expected outputs (None for any). Raises
+    ArtifactError for an invalid graph, and for one with other inputs or outputs.
     """
-    session = new_session(graph, where, threads, opened=opened, size=size)
+    session = new_session(graph, where, threads, opened=opened)
     inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
     if inputs != takes or (gives is not None and outputs != gives):
         expected = f"{', '.join(takes)} and {', '.join(gives or outputs)}"
         raise ArtifactError(f"{where}: it takes {inputs} and gives {outputs}; {expected} are expected")
     return session
-
-
-def require_affordable(graph: bytes, where: Path, size: int) -> None:
-    """Raise ArtifactError for a graph whose run costs too much, or whose cost is not bounded (`graph_cost`)."""
-    if fault := cost_fault(graph, size):
-        raise ArtifactError(f"{where}: {fault}; it is not loaded")
 
 
 def new_session(
@@ -56,20 +48,17 @@ def new_session(
     threads: int,
     operators: frozenset[str] = OPERATORS,
     infinite: bool = False,
-    opened: OpenGraph = here,
-    size: int | None = None,
+    opened: OpenGraph | None = None,
 ) -> Session:
     """Check an ONNX graph of permitted `operators`, with any inputs and outputs, and load it by calling `opened`.
 
-    `where` is the graph's path for messages. With `infinite` its constants may be infinite. With `size`, the cost of a
-    run is checked too, with `size` for each variable size of the inputs. Raises ArtifactError for an invalid graph.
+    `where` is the graph's path. With `infinite` its constants may be infinite. Without `opened` it is loaded in a
+    separate process, unless it is a shipped graph (`opener`). Raises ArtifactError for an invalid graph.
     """
     if fault := graph_fault(graph, operators, infinite):
         raise ArtifactError(f"{where}: {fault}; it is not loaded")
-    if size is not None:
-        require_affordable(graph, where, size)
     try:
-        return opened(graph, where, threads)
+        return (opened or opener())(graph, where, threads)
     except Exception as error:  # the runtime raises several classes, none of them public
         raise ArtifactError(f"{where}: not a graph that ONNX Runtime loads: {first_line(error)}") from None
 
@@ -185,10 +174,11 @@ def probe_of(
 
 @contextmanager
 def probing(folder: Path) -> Iterator[None]:
-    """A context manager that converts a failure while a probe (recorded input) runs to ArtifactError."""
+    """A context manager that converts a failure while a probe (recorded input) runs to ArtifactError. A GraphFailed
+    stays what it is."""
     try:
         yield
-    except ArtifactError:
+    except (ArtifactError, GraphFailed):
         raise
     except Exception as error:
         raise ArtifactError(

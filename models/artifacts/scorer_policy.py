@@ -17,13 +17,11 @@ from quantd.models.artifacts.runtime import (
     open_session,
     probe_of,
     probing,
-    require_affordable,
 )
-from quantd.models.artifacts.session import OpenGraph, Session, here
 from quantd.models.artifacts.weights import tensors_fault
+from quantd.models.isolation.session import OpenGraph, Session
 from quantd.models.observation.return_features import columns_of, measure, spec_fault, spec_hash
 from quantd.strategies.policies.params import parse
-from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
 from quantd.trading.view import Memory, View
 
@@ -63,11 +61,11 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
 
     __slots__ = ("_columns", "_session")
 
-    def __init__(self, artifact: ScorerArtifact, opened: OpenGraph = here) -> None:
+    def __init__(self, artifact: ScorerArtifact, opened: OpenGraph | None = None) -> None:
         manifest = artifact.manifest
         super().__init__(artifact, None if manifest.network.equivariant else manifest.universe)
         graph_path, inputs = artifact.folder / "policy.onnx", ["features", "mask"]
-        self._session = open_session(artifact.graph, graph_path, inputs, ["weights"], 1, opened, manifest.golden.assets)
+        self._session = open_session(artifact.graph, graph_path, inputs, ["weights"], 1, opened)
         columns = columns_of(manifest.features.names)
         self._columns = None if columns == list(range(len(columns))) else columns
         self._prove()
@@ -94,12 +92,6 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
         """Return target weights for a view: the network's weights in the columns of its symbols, 0 elsewhere. The
         memory stays empty."""
         return self.placed(self.weights(self.returns_of(view))), memory
-
-    def fit(self, universe: Universe) -> None:
-        """Find the policy's columns in `universe`. Raises ArtifactError for a missing symbol or a graph that costs too
-        much at this size."""
-        super().fit(universe)
-        require_affordable(self.artifact.graph, self.artifact.folder / "policy.onnx", universe.size)
 
     def returns_of(self, view: View) -> Floats:
         """Return the view's returns float64[lookback, N], with columns in the order of the training."""
@@ -136,7 +128,7 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
         check_probe(artifact.folder, difference, min(TOLERANCE, artifact.manifest.golden.tolerance))
 
 
-def load_policy(folder: Path, params: Mapping[str, object], opened: OpenGraph = here) -> LearnedPolicy:
+def load_policy(folder: Path, params: Mapping[str, object], opened: OpenGraph | None = None) -> LearnedPolicy:
     """Load the policy in `folder` with all checks. Raises ArtifactError or ParamsError."""
     parse(str(folder), params, NoParams)
     return LearnedPolicy(load(folder), opened)

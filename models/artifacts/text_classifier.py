@@ -16,6 +16,7 @@ from quantd.models.artifacts.folder import first_line
 from quantd.models.artifacts.inspection import OPERATORS
 from quantd.models.artifacts.manifest import ArtifactError
 from quantd.models.artifacts.runtime import new_session
+from quantd.models.isolation.graph_process import opener
 from quantd.trading.market import Floats
 
 GRAPH, TOKENIZER, CONFIGURATION = FILES = ("model.onnx", "tokenizer.json", "config.json")
@@ -26,6 +27,9 @@ MOST_BYTES: Final = (1 << 31, 1 << 26, 1 << 20)
 
 BATCH: Final = 32
 """Headlines in one call of the graph."""
+
+BATCH_S: Final = 600.0
+"""Seconds within which the graph must answer a batch."""
 
 TEXT_OPERATORS: Final = OPERATORS | {
     "And", "ConstantOfShape", "CumSum", "Equal", "GatherElements", "GatherND", "Gelu", "Greater", "GreaterOrEqual",
@@ -84,7 +88,9 @@ class TextClassifier:
             self._tokenizer.enable_truncation(self._config.most_tokens)
         except Exception as error:  # the library raises Exception itself
             raise ArtifactError(f"{folder / TOKENIZER}: not a fast tokenizer: {first_line(error)}") from None
-        self._session: Final = new_session(graph, self._where, threads, TEXT_OPERATORS, infinite=True)
+        self._session: Final = new_session(
+            graph, self._where, threads, TEXT_OPERATORS, infinite=True, opened=opener(BATCH_S)
+        )
         self._takes: Final = frozenset(tensor.name for tensor in self._session.get_inputs())
         if not REQUIRED <= self._takes <= REQUIRED | OPTIONAL:
             raise ArtifactError(
@@ -93,7 +99,7 @@ class TextClassifier:
             )
 
     def scores(self, headlines: Sequence[str], batch: int = BATCH) -> Floats:
-        """Return float64[n], P(positive) - P(negative) of each headline. Raises ArtifactError.
+        """Return float64[n], P(positive) - P(negative) of each headline. Raises ArtifactError and GraphFailed.
 
         Headlines of similar length share a batch. The same headlines give the same scores on one machine.
         """
@@ -118,10 +124,7 @@ class TextClassifier:
             "attention_mask": _padded((encoding.attention_mask for encoding in encoded), length, 0),
             "token_type_ids": _padded((encoding.type_ids for encoding in encoded), length, 0),
         }
-        try:
-            logits = self._session.run(None, {name: feeds[name] for name in self._takes})[0]
-        except Exception as error:  # the runtime raises several classes, none of them public
-            raise ArtifactError(f"{self._where}: the graph does not take the tokens: {first_line(error)}") from None
+        logits = self._session.run(None, {name: feeds[name] for name in self._takes})[0]
         if logits.shape != (len(encoded), len(LABELS)) or not np.isfinite(logits).all():
             raise ArtifactError(
                 f"{self._where}: the answer has the shape {logits.shape} or a number that is not finite; "

@@ -22,12 +22,13 @@ from msgspec import Struct
 
 from quantd.models.artifacts.folder import digest_of
 from quantd.models.artifacts.manifest import FOREST_KINDS, ForestKind
-from quantd.models.artifacts.session import OpenGraph, Session, here
 from quantd.models.forests import scorekeeper
 from quantd.models.forests.forest_features import LOOKBACK, Past, look, pairs, realised, relative, see
 from quantd.models.forests.params import NAME, AllocationParams
 from quantd.models.forests.prediction import Forest, ForestArtifact, Prediction, load_forest
 from quantd.models.forests.scorekeeper import Track
+from quantd.models.isolation.graph_process import opener
+from quantd.models.isolation.session import OpenGraph, Session
 from quantd.strategies.allocators.risk_parity import equal_risk
 from quantd.strategies.policies.params import ParamsError, parse
 from quantd.trading.instruments import Universe
@@ -242,7 +243,7 @@ def correlation_matrix(fisher: Floats, mask: np.ndarray[tuple[int, ...], np.dtyp
 
 
 def make_learned_allocation(
-    params: Mapping[str, object], find: Callable[[str], Path], opened: OpenGraph = here
+    params: Mapping[str, object], find: Callable[[str], Path], opened: OpenGraph | None = None
 ) -> LearnedAllocation:
     """Create the policy `learned_allocation`; `find` resolves a configured folder. Raises ParamsError or
     ArtifactError."""
@@ -252,13 +253,14 @@ def make_learned_allocation(
         "correlation": parameters.correlation,
         "allocation": parameters.allocation,
     }
+    opened = opened or opener()
     forests = {kind: load_forest(find(folder), kind, opened) for kind, folder in folders.items() if folder}
     if not forests:
         raise ParamsError(f"{NAME}: risk, correlation and allocation are all empty; name the folder of one forest")
     return LearnedAllocation(parameters, forests)
 
 
-def allocation_with(folder: Path, params: Mapping[str, object], opened: OpenGraph = here) -> LearnedAllocation:
+def allocation_with(folder: Path, params: Mapping[str, object], opened: OpenGraph | None = None) -> LearnedAllocation:
     """Create the policy `learned_allocation` with one forest, and plain estimates for the rest. Raises ParamsError
     or ArtifactError."""
     forest = load_forest(folder, opened=opened)

@@ -19,9 +19,9 @@ from quantd.models.artifacts import folder as folders
 from quantd.models.artifacts.inspection import GraphFault
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, ForestKind, ForestManifest
 from quantd.models.artifacts.runtime import TOLERANCE, check_probe, open_session, probe_of, probing
-from quantd.models.artifacts.session import OpenGraph, here
 from quantd.models.forests.forest_features import Past, features_of, look, see
 from quantd.models.forests.trees import INPUT, OUTPUT, read
+from quantd.models.isolation.session import OpenGraph
 from quantd.models.observation.return_features import spec_hash
 from quantd.trading.market import Floats
 
@@ -137,10 +137,6 @@ def write(folder: Path, manifest: ForestManifest, contents: dict[str, bytes], se
     return written
 
 
-MOST_ROWS: Final = 20_000
-"""Assets or pairs of one prediction for which the cost of the graph is computed: the pairs of 200 assets."""
-
-
 class Prediction(Struct, frozen=True):
     """Predictions of the forest and of the plain estimate by asset or pair, float64[R] each, NaN without history."""
 
@@ -154,14 +150,14 @@ class Forest:
 
     __slots__ = ("_centre", "_scale", "artifact", "horizon", "kind", "session")
 
-    def __init__(self, artifact: ForestArtifact, opened: OpenGraph = here) -> None:
+    def __init__(self, artifact: ForestArtifact, opened: OpenGraph | None = None) -> None:
         self.artifact = artifact
         self.kind: ForestKind = artifact.manifest.predicts
         self.horizon = artifact.manifest.horizon
         self._centre = np.array(artifact.manifest.scaler.centre)
         self._scale = np.array(artifact.manifest.scaler.scale)
         graph_path = artifact.folder / "policy.onnx"
-        self.session = open_session(artifact.graph, graph_path, [INPUT], [OUTPUT], 1, opened, MOST_ROWS)
+        self.session = open_session(artifact.graph, graph_path, [INPUT], [OUTPUT], 1, opened)
         self._prove()
 
     def predict(self, past: Past) -> Prediction:
@@ -194,7 +190,7 @@ class Forest:
         check_probe(artifact.folder, difference, min(TOLERANCE, artifact.manifest.golden.tolerance))
 
 
-def load_forest(folder: Path, predicts: ForestKind | None = None, opened: OpenGraph = here) -> Forest:
+def load_forest(folder: Path, predicts: ForestKind | None = None, opened: OpenGraph | None = None) -> Forest:
     """Load the forest in `folder` with all checks. Raises ArtifactError for a fault, or a forest that does not predict
     `predicts`."""
     return Forest(load(folder, predicts), opened)

@@ -11,7 +11,8 @@ import cloudpickle
 import msgspec
 
 from quantd.daemon.policies.user_file import load_user_policy, policy_around
-from quantd.models.artifacts.session import OpenGraph, here
+from quantd.models.isolation.graph_process import opener
+from quantd.models.isolation.session import OpenGraph
 from quantd.research.studies.sweep_points import Base, Market, Point, Work, run_point
 from quantd.trading.exit_codes import USAGE, ExplainedError
 from quantd.trading.ports import Policy
@@ -59,8 +60,8 @@ class CallerPolicy:
         return policy
 
     def graphs(self) -> OpenGraph:
-        """Return the function that opens model graphs in this process, where the caller's function runs."""
-        return here
+        """Return the function that opens the graphs of one trained policy, as a command does."""
+        return opener()
 
     def reading(self, folders: Sequence[Path]) -> "CallerPolicy":
         """Return this object unchanged: the caller's function can read whatever its process can, not just `folders`."""

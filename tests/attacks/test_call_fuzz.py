@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from quantd.daemon.policies.isolation.confinement import missing
+from quantd.models.isolation.confinement import missing
 from tests.attacks.call_fuzz import BEGINS, COMMANDS, ENDS, FITS, NUMBERS, PAGE, REMAINS, fuzzed, page
 
 

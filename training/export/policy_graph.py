@@ -17,6 +17,7 @@ import numpy as np
 
 from quantd.models.artifacts.manifest import ActionSpec, Seat
 from quantd.models.artifacts.runtime import open_session
+from quantd.models.isolation.session import here
 from quantd.models.observation.sight import SightSpec
 from quantd.trading.market import Floats
 from quantd.training.learners.record import Actor
@@ -85,7 +86,7 @@ def _rows_are_independent(model: bytes, inputs: Mapping[str, int]) -> bool:
     draw = np.random.default_rng(0)
     batch = {name: draw.normal(size=(3, width)).astype(np.float32) for name, width in inputs.items()}
     try:
-        run = open_session(model, Path("policy.onnx"), list(inputs)).run
+        run = open_session(model, Path("policy.onnx"), list(inputs), opened=here).run
         together = run(["weights"], batch)[0]
         alone = [run(["weights"], {name: rows[k : k + 1] for name, rows in batch.items()})[0] for k in range(3)]
     except Exception:  # a graph for one row fails here for three: the answer is no, and not an error

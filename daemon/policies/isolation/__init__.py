@@ -1,1 +1,1 @@
-"""Processes of policies: their rights, their messages, and what they read."""
+"""Processes of policies, and their messages."""

@@ -1,6 +1,6 @@
 """Runs a policy in a separate process: a user's untrusted file, or a registered policy with a slow solver.
 
-The process is an isolated interpreter. It gives up its rights (`quantd.daemon.policies.isolation.confinement`) before
+The process is an isolated interpreter. It gives up its rights (`quantd.models.isolation.confinement`) before
 it loads the policy. It receives pickles through a pipe and answers in msgpack, which is checked here: its output is
 never unpickled. It is stopped between calls. When an answer is late or malformed, it is killed and restarted.
 
@@ -25,10 +25,6 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from quantd.daemon.policies.isolation.child import PACKAGES, Broken, Child, Late
-from quantd.daemon.policies.isolation.graph_process import FarGraph, GraphProcess
-from quantd.daemon.policies.isolation.readable_paths import readable
-from quantd.daemon.policies.isolation.secret_files import scrubbed
 from quantd.daemon.policies.isolation.worker_messages import (
     CALLS,
     DECODER,
@@ -42,8 +38,12 @@ from quantd.daemon.policies.isolation.worker_messages import (
     Unfit,
 )
 from quantd.daemon.policies.loading import any_universe
-from quantd.daemon.policies.user_file import MOST_LOOKBACK, PolicyFailed, source_of
-from quantd.models.artifacts.session import OpenGraph
+from quantd.daemon.policies.user_file import MOST_LOOKBACK, source_of
+from quantd.models.isolation.child import PACKAGES, Broken, Child, Late
+from quantd.models.isolation.graph_process import FarGraph, GraphProcess
+from quantd.models.isolation.readable_paths import readable
+from quantd.models.isolation.secret_files import scrubbed
+from quantd.models.isolation.session import OpenGraph, PolicyFailed
 from quantd.strategies.policies import ParamsError
 from quantd.trading.codec import memory_of
 from quantd.trading.events import Decided
@@ -250,7 +250,7 @@ class Worker:
         readable_now = readable(self._file, PACKAGES, self._hidden, self._reads)
         self.unreadable = readable_now.faults
         self._load_until = time.monotonic() + START_S
-        self._child = Child("worker_process", readable_now.paths, self._load_until)
+        self._child = Child("daemon.policies.isolation.worker_process", readable_now.paths, self._load_until)
         with suppress(OSError, Broken):  # the process ended; the next read reports it
             self._child.send(self._recipe_pickle)
 

@@ -1,15 +1,11 @@
 """Messages between the daemon and the process of a policy."""
 
-from struct import Struct as Layout
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
 from quantd.trading.events import Decided
-
-MESSAGE_BYTES: Final = 4 << 20
-"""Maximum size of a message from a process."""
 
 PRINTED_CHARS: Final = 2_000
 """Maximum number of printed characters that are logged with an answer."""
@@ -19,9 +15,6 @@ VALUES: Final = ("prices", "weights", "cash", "equity", "time", "sample", "sampl
 
 CALLS: Final = ("returns", "synchronous", "deviation", "mean", "momentum", "covariance", "bars", "macro", "series")
 """Methods of a view that run in the daemon when the policy calls them."""
-
-LENGTH: Final = Layout("<Q")
-"""The format of the length that precedes each message."""
 
 
 class Confined(Struct, frozen=True, tag=True):

@@ -13,7 +13,6 @@ from typing import Any, TypeVar, cast
 import msgspec
 from numpy.typing import NDArray
 
-from quantd.daemon.policies.isolation import confinement
 from quantd.daemon.policies.isolation.worker_messages import (
     CALLS,
     PRINTED_CHARS,
@@ -26,6 +25,7 @@ from quantd.daemon.policies.isolation.worker_messages import (
 )
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.policies.user_file import load_user_policy
+from quantd.models.isolation import confinement
 from quantd.strategies.policies import POLICIES, ParamsError
 from quantd.trading.bars import Bars
 from quantd.trading.effects import Ask

@@ -39,13 +39,13 @@ from quantd.daemon.policies.price_allocation import (
     table_of,
 )
 from quantd.daemon.policies.seats import artifacts_in
-from quantd.daemon.policies.user_file import PolicyFailed
 from quantd.daemon.runtime.version import code_version
 from quantd.models.artifacts.folder import MANIFEST_BYTES, digest_of, read_bytes
 from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import MANIFEST
 from quantd.models.artifacts.occlusion import Learned
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
+from quantd.models.isolation.session import PolicyFailed
 from quantd.server.api.client_calls import change
 from quantd.server.api.problems import FieldFault, Refused
 from quantd.server.api.route_groups import RouteGroup

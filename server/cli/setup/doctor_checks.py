@@ -107,7 +107,7 @@ def _engine() -> Check:
 
 
 def _isolation() -> Check:
-    from quantd.daemon.policies.isolation.confinement import missing
+    from quantd.models.isolation.confinement import missing
 
     lacking = ", ".join(missing())
     text = f"policy files are not isolated: this machine lacks {lacking}; see docs/operate/security.md"

@@ -3,7 +3,8 @@
 import pytest
 
 from quantd.daemon.policies.deadline import Deadline
-from quantd.daemon.policies.isolation import graph_process, worker
+from quantd.daemon.policies.isolation import worker
+from quantd.models.isolation import graph_process
 
 PATIENT_S = 120.0
 """Seconds for an answer in place of five, the first of which also imports what the policy needs."""

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from quantd.daemon.policies.isolation.confinement import _ABSENT, _DENIED, MEMORY_BYTES, missing, seccomp_program
 from quantd.daemon.policies.isolation.worker import Apart, Worker
 from quantd.daemon.policies.loading import answer
+from quantd.models.isolation.confinement import _ABSENT, _DENIED, MEMORY_BYTES, missing, seccomp_program
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from tests.attacks.threat_table import attacks_on_the_page
@@ -182,7 +182,7 @@ def test_a_module_of_the_working_folder_is_not_run(
 
 OLDER = """
 import os, sys
-from quantd.daemon.policies.isolation import confinement
+from quantd.models.isolation import confinement
 confinement._landlock_version = lambda: int(sys.argv[1])
 assert confinement.confine([sys.argv[2]], os.getppid()) == []
 for cut in (lambda: os.truncate(sys.argv[2], 0), lambda: os.open(sys.argv[2], os.O_RDONLY | os.O_TRUNC)):

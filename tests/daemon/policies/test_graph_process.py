@@ -16,13 +16,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from quantd.daemon.policies.deadline import Deadline, isolated
-from quantd.daemon.policies.isolation.confinement import missing
-from quantd.daemon.policies.isolation.graph_process import FarGraph, GraphProcess
 from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.policies.loading import load
-from quantd.daemon.policies.user_file import PolicyFailed
 from quantd.models.artifacts.loader import load_artifact
-from quantd.models.artifacts.session import Session
+from quantd.models.isolation.confinement import missing
+from quantd.models.isolation.graph_process import FarGraph, GraphProcess
+from quantd.models.isolation.session import PolicyFailed, Session
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.trading.effects import Publish
 from tests.support.checkout import ROOT

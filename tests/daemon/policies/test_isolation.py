@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from quantd.daemon.policies.isolation.confinement import missing
 from quantd.daemon.policies.isolation.worker import LIMIT_S
+from quantd.models.isolation.confinement import missing
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import quantd
 from tests.support.isolated_policies import CONFIG, ENV, WITHOUT_LANDLOCK

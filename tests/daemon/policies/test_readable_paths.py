@@ -8,11 +8,11 @@ from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.setup.config import check
 from quantd.daemon.config import ConfigError
-from quantd.daemon.policies.isolation import readable_paths
-from quantd.daemon.policies.isolation.confinement import missing
-from quantd.daemon.policies.isolation.readable_paths import Readable, readable
 from quantd.daemon.policies.isolation.worker import PACKAGES, Apart, unreadable
 from quantd.daemon.policies.loading import answer
+from quantd.models.isolation import readable_paths
+from quantd.models.isolation.confinement import missing
+from quantd.models.isolation.readable_paths import Readable, readable
 from quantd.trading.effects import Ask
 from tests.support.isolated_policies import CONFIG
 from tests.support.policies import market, view_of

@@ -9,11 +9,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from quantd.daemon.policies.isolation.confinement import missing
-from quantd.daemon.policies.isolation.readable_paths import Readable, readable
-from quantd.daemon.policies.isolation.secret_files import REMOVED, STATE_NAMES, scrubbed, secret_in
 from quantd.daemon.policies.isolation.worker import PACKAGES, Apart
 from quantd.daemon.policies.loading import answer, load
+from quantd.models.isolation.confinement import missing
+from quantd.models.isolation.readable_paths import Readable, readable
+from quantd.models.isolation.secret_files import REMOVED, STATE_NAMES, scrubbed, secret_in
 from quantd.state_folder import FILES
 from quantd.trading.effects import Ask
 from tests.support.policies import market, view_of

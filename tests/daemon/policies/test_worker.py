@@ -14,9 +14,10 @@ import pytest
 
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.isolation.worker import Apart, Worker
-from quantd.daemon.policies.isolation.worker_messages import CALLS, MESSAGE_BYTES, VALUES
+from quantd.daemon.policies.isolation.worker_messages import CALLS, VALUES
 from quantd.daemon.policies.isolation.worker_process import Caller, FarView
 from quantd.daemon.policies.loading import PolicyError, answer, load
+from quantd.models.isolation.child import MESSAGE_BYTES
 from quantd.research.cli.setup.init import POLICY
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.strategies.policies import COMPOSITES, POLICIES

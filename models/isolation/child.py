@@ -1,7 +1,7 @@
 """A process without rights, in which a policy file or a trained graph runs, and the two pipes to it.
 
 The process is an isolated interpreter that gives up its rights before it imports anything else
-(`quantd.daemon.policies.isolation.confinement`). Each message begins with its length. Each wait ends at `until`, at a
+(`quantd.models.isolation.confinement`). Each message begins with its length. Each wait ends at `until`, at a
 withdrawal, or when the process ends; the text of `Broken` says which. A message is bytes: the caller decodes and checks
 it, and never unpickles it.
 """
@@ -16,11 +16,10 @@ import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from struct import Struct as Layout
 from typing import Final
 
-from quantd.daemon.policies.isolation.worker_messages import LENGTH, MESSAGE_BYTES
-
-HOME: Final = Path(__file__).parents[3]
+HOME: Final = Path(__file__).parents[2]
 """The installed package; in a checkout it holds one link for each top-level folder."""
 
 BUILDINGS: Final = (
@@ -43,13 +42,19 @@ from importlib.util import module_from_spec, spec_from_file_location
 spec = spec_from_file_location("quantd", sys.argv[1] + "/__init__.py", submodule_search_locations=[sys.argv[1]])
 sys.modules["quantd"] = module_from_spec(spec)
 spec.loader.exec_module(sys.modules["quantd"])
-from quantd.daemon.policies.isolation.confinement import enter
+from quantd.models.isolation.confinement import enter
 missing = enter()
-from quantd.daemon.policies.isolation.{program} import main
+from quantd.{program} import main
 main(missing)
 """
 
 PIPE_BYTES: Final = 1 << 20
+
+MESSAGE_BYTES: Final = 4 << 20
+"""Maximum size of a message from the process of a policy."""
+
+LENGTH: Final = Layout("<Q")
+"""The format of the length that precedes each message."""
 
 LOOK_S: Final = 0.1
 """Seconds between two checks whether an awaited answer was withdrawn."""
@@ -64,14 +69,14 @@ class Late(Broken):
 
 
 class Child:
-    """One running process of the module `program` of this package.
+    """One running process of the module `program` of quantd.
 
     The process may read `paths`. `until` (time.monotonic) ends every wait; `withdrawn` ends the present wait. The
     module's `main` gets the names of the rights that the process could not give up.
     """
 
     def __init__(self, program: str, paths: Sequence[str], until: float) -> None:
-        """`program` is a module of this package, `paths` what it may read, `until` the `time.monotonic` deadline."""
+        """`program` is a module of quantd, `paths` what it may read, `until` the `time.monotonic` deadline."""
         self.until = until
         self.withdrawn = False
         self._received = bytearray()
@@ -109,16 +114,16 @@ class Child:
                 raise Broken("its process does not read its question")
             unsent = unsent[os.write(self._to, unsent[:PIPE_BYTES]) :]
 
-    def receive(self, late: str) -> bytes:
+    def receive(self, late: str, most: int = MESSAGE_BYTES) -> bytes:
         """The next message. Raises Broken (no message can come), and Late with the text `late` after the deadline.
 
-        A message is its size, then so many bytes. Bytes that arrived before Late are not lost: the next call continues
-        with them.
+        A message is its size, then so many bytes, `most` at most. Bytes that arrived before Late are not lost: the next
+        call continues with them.
         """
         self._read_until_size(LENGTH.size, late)
         size = int(LENGTH.unpack_from(self._received)[0])
-        if size > MESSAGE_BYTES:
-            raise Broken(f"its process sends a message of {size} bytes, more than {MESSAGE_BYTES}")
+        if size > most:
+            raise Broken(f"its process sends a message of {size} bytes, more than {most}")
         end = LENGTH.size + size
         self._read_until_size(end, late)
         message = bytes(self._received[LENGTH.size : end])

@@ -1,4 +1,4 @@
-"""The session of ONNX Runtime that computes a graph, reduced to what a policy uses. Imports nothing else of quantd."""
+"""The session of ONNX Runtime that computes a graph, reduced to what a policy uses."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
+
+from quantd.trading.exit_codes import ExplainedError
 
 
 class Port(Protocol):
@@ -39,6 +41,10 @@ OpenGraph = Callable[[bytes, Path, int], Session]
 """Opens a checked graph (bytes, its file, threads). Raises an exception whose text has the reason."""
 
 
+class PolicyFailed(ExplainedError):
+    """A policy or a graph in another process failed. The text names its file, where it has one, and the cause."""
+
+
 def runtime_session(graph: bytes, threads: int) -> Session:
     """Load an ONNX graph in this process. Raises the exceptions of ONNX Runtime, whose classes are not public."""
     # the import writes an identifier of the machine into the user's cache folder, for telemetry
@@ -54,8 +60,5 @@ def runtime_session(graph: bytes, threads: int) -> Session:
 
 
 def here(graph: bytes, where: Path, threads: int) -> Session:
-    """Load an ONNX graph in this process, for a command in the foreground; implements OpenGraph.
-
-    `where` is not used here.
-    """
+    """Load in this process an ONNX graph that it has made itself; implements OpenGraph. `where` is not used."""
     return runtime_session(graph, threads)

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from quantd.daemon.policies.isolation.secret_files import (
+from quantd.models.isolation.secret_files import (
     MOST_BYTES,
     STATE_NAMES,
     private,

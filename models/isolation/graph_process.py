@@ -2,9 +2,10 @@
 
 A graph of known operators and a few kilobytes can compute for hours, or take all memory of the machine. In the daemon
 it would stop the loop, and with it every halt. So each policy has one process for its graphs, without rights and with a
-limit of memory; each run has LIMIT_S. A run that is late, or whose process ended, is a failure of the agent. The
+limit of memory; each run has a deadline. A run that is late, or whose process ended, is a failure of the agent. The
 process is then killed and a new one is started at once, to be ready for the next question; if it is not ready then, the
-wait counts against the next answer. A call costs two messages through pipes, below 0.1 ms.
+wait counts against the next answer. A call costs two messages through pipes (benchmarks/graph_process.py). Only a
+shipped graph runs in the process of a command (`opener`).
 
 Rejected: a thread for each run. A thread cannot be ended.
 """
@@ -18,8 +19,9 @@ from typing import Any, Final
 import msgspec
 from numpy.typing import NDArray
 
-from quantd.daemon.policies.isolation.child import PACKAGES, Broken, Child
-from quantd.daemon.policies.isolation.graph_messages import (
+from quantd.bundled import SHIPPED
+from quantd.models.isolation.child import PACKAGES, Broken, Child
+from quantd.models.isolation.graph_messages import (
     ANSWERS,
     ENCODER,
     Failed,
@@ -31,22 +33,54 @@ from quantd.daemon.policies.isolation.graph_messages import (
     array_of,
     numbers_of,
 )
-from quantd.daemon.policies.isolation.readable_paths import readable
-from quantd.daemon.policies.user_file import PolicyFailed
+from quantd.models.isolation.readable_paths import readable
+from quantd.models.isolation.session import OpenGraph, PolicyFailed, Session, runtime_session
+from quantd.trading.exit_codes import CONFIG
 
 START_S: Final = 60.0
 """Seconds within which the process must start and open a graph when its policy is loaded."""
 
 LIMIT_S: Final = 5.0
-"""Seconds within which a graph must answer."""
+"""Seconds within which a graph must answer in the daemon."""
+
+PATIENT_S: Final = 60.0
+"""Seconds within which a graph must answer in a command or in Python, which no halt waits for."""
+
+MOST_ANSWER: Final = 1 << 26
+"""Maximum size of an answer in bytes: a forest's for the pairs of 5,000 assets."""
+
+
+class GraphFailed(PolicyFailed, ValueError):
+    """A graph in its process gave no answer. The text names its file, the cause and the remedy."""
+
+    exit_code = CONFIG
+
+
+def _failed(where: Path, cause: str) -> GraphFailed:
+    return GraphFailed(f"{where}: its graph gives no answer; name another artifact: {cause}")
+
+
+def opener(limit_s: float | None = None) -> OpenGraph:
+    """Return a function that opens the graphs of one artifact: a shipped graph here, any other in a separate process.
+
+    All graphs that it opens share the process. Each answer has `limit_s` seconds, by default PATIENT_S.
+    """
+    process = GraphProcess((), PATIENT_S if limit_s is None else limit_s)
+
+    def opened(graph: bytes, where: Path, threads: int) -> Session:
+        """Open a checked graph."""
+        shipped = where.resolve().is_relative_to(SHIPPED.resolve())
+        return runtime_session(graph, threads) if shipped else process.open(graph, where, threads)
+
+    return opened
 
 
 class GraphProcess:
     """One process for the graphs of one policy. It starts with its first graph."""
 
-    def __init__(self, hidden: Sequence[Path]) -> None:
-        """`hidden` are paths that the process may not read."""
-        self.limit_s = LIMIT_S
+    def __init__(self, hidden: Sequence[Path], limit_s: float | None = None) -> None:
+        """`hidden` are paths that the process may not read, `limit_s` the seconds of an answer, by default LIMIT_S."""
+        self.limit_s = LIMIT_S if limit_s is None else limit_s
         self.fault = ""
         """Failure of the process during the last call; empty without one."""
         self.missing: list[str] = []
@@ -62,7 +96,7 @@ class GraphProcess:
         """Whether the caller gave up its question: the process is then ended and not started again."""
 
     def open(self, model: bytes, where: Path, threads: int) -> "FarGraph":
-        """Open a checked graph, `model` as bytes; each run of it uses `threads` threads. `where` is not used.
+        """Open a checked graph, `model` as bytes, of the file `where`; each run of it uses `threads` threads.
 
         Raises ValueError with the reason where the runtime does not accept the graph.
         """
@@ -81,13 +115,13 @@ class GraphProcess:
                 raise ValueError(text)
             self._graphs.append(request)
             self.missing = answer.missing
-        return FarGraph(self, request.graph, answer)
+        return FarGraph(self, request.graph, where, answer)
 
-    def run(self, graph: int, outputs: list[str] | None, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """The outputs of the graph with this number. Raises PolicyFailed without an answer.
-
-        Raises ValueError with the error of the runtime, and for an answer that is no array.
-        """
+    def run(
+        self, graph: int, where: Path, outputs: list[str] | None, inputs: Mapping[str, NDArray[Any]]
+    ) -> list[NDArray[Any]]:
+        """The outputs of the graph with this number, of the file `where`. Raises GraphFailed without an answer, and
+        ValueError for an input or an answer that is no array."""
         request = ENCODER.encode(Run(graph, outputs, {name: numbers_of(value) for name, value in inputs.items()}))
         with self._lock:
             try:
@@ -102,14 +136,14 @@ class GraphProcess:
                 self.close()
                 if not withdrawn:
                     self._start_again()
-                raise PolicyFailed(self.fault) from None
+                raise _failed(where, self.fault) from None
         match answer:
             case Ran(values):
                 return [array_of(value) for value in values]
             case Failed(text):
-                raise ValueError(text)
+                raise _failed(where, text)
             case _:
-                raise ValueError("its process sent an unexpected message")
+                raise _failed(where, "its process sent an unexpected message")
 
     def expect(self) -> None:
         self.fault, self._withdrawn = "", False
@@ -144,7 +178,7 @@ class GraphProcess:
     def _new_child(self, within_s: float) -> Child:
         """A new process that is asked to open every graph again; `_ready_child` reads its answers."""
         paths = readable(None, PACKAGES, self._hidden).paths
-        self._child = child = Child("graph_server", paths, time.monotonic() + within_s)
+        self._child = child = Child("models.isolation.graph_server", paths, time.monotonic() + within_s)
         for request in self._graphs:
             child.send(ENCODER.encode(request))
         self._unconfirmed = len(self._graphs)
@@ -161,18 +195,18 @@ class GraphProcess:
         if (child := self._child) is None:
             raise Broken("its process was closed")
         try:
-            answer: Opened | Ran | Failed = ANSWERS.decode(child.receive(late))
+            answer: Opened | Ran | Failed = ANSWERS.decode(child.receive(late, MOST_ANSWER))
         except (msgspec.DecodeError, RecursionError):
             raise Broken("its process sent a message that is no answer") from None
         return answer
 
 
 class FarGraph:
-    """An open graph in another process; implements quantd.models.artifacts.runtime.Session."""
+    """An open graph in another process; implements quantd.models.isolation.session.Session."""
 
-    def __init__(self, process: GraphProcess, number: int, opened: Opened) -> None:
+    def __init__(self, process: GraphProcess, number: int, where: Path, opened: Opened) -> None:
         self.process = process
-        self._number, self._opened = number, opened
+        self._number, self._where, self._opened = number, where, opened
 
     def get_inputs(self) -> list[Port]:
         return self._opened.inputs
@@ -181,5 +215,5 @@ class FarGraph:
         return self._opened.outputs
 
     def run(self, outputs: list[str] | None, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """The outputs of the graph with the names `outputs`, or all (None). Raises PolicyFailed and ValueError."""
-        return self.process.run(self._number, outputs, inputs)
+        """The outputs of the graph with the names `outputs`, or all (None). Raises GraphFailed and ValueError."""
+        return self.process.run(self._number, self._where, outputs, inputs)

@@ -1,15 +1,15 @@
 """The program of the process of trained graphs: it opens them in ONNX Runtime and runs them until its input ends.
 
-The program imports the runtime, then limits its memory, and only then reads a graph. So the limit applies to the graphs
-alone, however much memory the runtime uses.
+The program imports the runtime and receives the bytes of the first graph, then limits its memory, and only then reads
+the graph. So the limit applies to the graphs alone, however much memory the runtime uses.
 """
 
 import os
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
-from quantd.daemon.policies.isolation import confinement
-from quantd.daemon.policies.isolation.graph_messages import (
+from quantd.models.isolation import confinement
+from quantd.models.isolation.graph_messages import (
     ENCODER,
     REQUESTS,
     Failed,
@@ -21,7 +21,10 @@ from quantd.daemon.policies.isolation.graph_messages import (
     array_of,
     numbers_of,
 )
-from quantd.models.artifacts.session import runtime_session
+from quantd.models.isolation.session import runtime_session
+
+COPIES: Final = 4
+"""Copies of a graph's bytes that may be in memory while it is opened: the request, and those of the runtime."""
 
 
 def main(missing: list[str]) -> None:
@@ -35,11 +38,13 @@ def main(missing: list[str]) -> None:
         os.dup2(null, standard)
     import onnxruntime  # type: ignore[import-untyped]  # noqa: F401 - before the limit of memory
 
-    confinement.limit()
     graphs: dict[int, Any] = {}
     with suppress(EOFError, BrokenPipeError):
+        message = confinement.frame(source)
+        confinement.limit(COPIES * len(message))
         while True:
-            confinement.send(target, ENCODER.encode(_answer(graphs, confinement.frame(source), missing)))
+            confinement.send(target, ENCODER.encode(_answer(graphs, message, missing)))
+            message = confinement.frame(source)
 
 
 def _answer(graphs: dict[int, Any], message: bytes, missing: list[str]) -> Opened | Ran | Failed:

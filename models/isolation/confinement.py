@@ -158,8 +158,8 @@ def confine(paths: Iterable[str], parent: int) -> list[str]:
     return [*_landlock([*paths, f"/proc/{os.getpid()}"]), *_seccomp()]
 
 
-def limit() -> None:
-    """Limits memory, open files and written files of this process permanently."""
+def limit(more_bytes: int = 0) -> None:
+    """Limits memory (to MEMORY_BYTES and `more_bytes`), open and written files of this process permanently."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
@@ -169,7 +169,7 @@ def limit() -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:
         return  # only Linux reports the size and enforces the limit
-    max_bytes = pages * resource.getpagesize() + MEMORY_BYTES
+    max_bytes = pages * resource.getpagesize() + MEMORY_BYTES + more_bytes
     resource.setrlimit(resource.RLIMIT_AS, (max_bytes, max_bytes))
 
 
