@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from quantd.engine_build import state
 from quantd.engine_build.recipe import UNCOMPILED
-from quantd.risk.assessment import Book, Settings, assess
+from quantd.risk.assessment import Book, Settings, assess_all
 from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Rate, Stress, Tail
 from quantd.risk.measures.contributions import historical
 from quantd.risk.measures.diversification import effective_bets_of
@@ -180,7 +180,7 @@ def reports(repetitions: int) -> None:
         book = book_of(size)
         weights = book.lots * book.px / book.equity
         parts: dict[str, Callable[[], object]] = {
-            "risk report": lambda b=book: assess(b, settings),
+            "risk report": lambda b=book: assess_all([(b, settings)]),
             "filtered scenarios": lambda b=book: filtered(b.returns),
             "covariance": lambda b=book: covariance(b.returns),
             "Ledoit-Wolf covariance": lambda b=book: ledoit_wolf(b.returns),

@@ -164,16 +164,9 @@ UNWOUND = (0.5, 0.9, 1.0)
 Found = dict[str, Any]
 """Fields of `Assessment` computed so far."""
 
-AS_USUAL = Settings()
-
-
-def assess(book: Book, settings: Settings = AS_USUAL) -> Assessment:
-    """Return all risk measures of `book`; a measure that cannot be computed is None, with a reason."""
-    return assess_all([(book, settings)])[0]
-
 
 def assess_all(books: Sequence[tuple[Book, Settings]]) -> list[Assessment]:
-    """Return all risk measures of each book.
+    """Return all risk measures of each book; a measure that cannot be computed is None, with a reason.
 
     Books with positions in the same instruments, whose `returns` are the same array, share a `Panel`, which has the
     computations that do not depend on weights. Books with the same stress scenarios share `moves`, the move of each

@@ -75,7 +75,7 @@ class PositionNow(Struct, frozen=True):
     `unrealised` is the value less the cost. `risk_share` is the part of the volatility of the whole account
     that comes from this position; the parts of all positions add up to 1, and the part of a hedge is negative.
     `risk_share` is null where the volatility is unknown. `group` names the correlation group
-    (`risk_measures.correlation_groups`); empty for none. `shadows` are simulated positions. `halted` is the reason why
+    (`Assessed.groups`); empty for none. `shadows` are simulated positions. `halted` is the reason why
     the symbol cannot be traded now; empty if it can. `jumped` describes a price jump because of which trading in the
     symbol is stopped and the worse price is used; empty without one. `dust` is a fraction of a lot at the venue that
     fees in the instrument itself caused and no book has; empty for none.

@@ -126,19 +126,6 @@ def _measures(state: State, agents: dict[str, int]) -> Callable[[], Assessed]:
     return measured
 
 
-def correlation_groups(state: State) -> dict[str, str]:
-    """The correlation group of each instrument that a book holds, named by its alphabetically first member.
-
-    The groups are clusters of single linkage: each member has, with another member, a correlation of at least the
-    threshold of [risk] correlation (or its default). Correlations cover the samples of the limit's lookback in which
-    all these instruments have a return. An instrument without such a partner, with too few returns or with a constant
-    price is in no group.
-    """
-    rule = limits_in_force(state, HOUSE).correlation or Correlation()
-    columns, correlations = _correlations(state, _held(state))
-    return _grouped(state.universe.symbols, columns, correlations, rule.threshold)
-
-
 def _held(state: State) -> Bools:
     """bool[N]: the instruments that the whole account or an agent holds."""
     held: Bools = np.logical_or.reduce([state.lots(number) != 0 for number in (HOUSE, *state.in_use())])
@@ -146,7 +133,11 @@ def _held(state: State) -> Bools:
 
 
 def _grouped(symbols: Sequence[str], columns: Ints, correlations: Floats, threshold: float) -> dict[str, str]:
-    """Symbol -> its group, from the `correlations` float64[K, K] of the K symbols in `columns`."""
+    """Symbol -> its group, from the `correlations` float64[K, K] of the K symbols in `columns`.
+
+    A group is a cluster of single linkage, named by its alphabetically first member: each member has, with another
+    member, a correlation of at least `threshold`. An instrument without such a partner is in no group.
+    """
     if not len(correlations):
         return {}
     names = [sorted(symbols[columns[k]] for k in cluster) for cluster in correlated(correlations, threshold)]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.risk.assessment import BY_HISTORY, BY_RETURNS, BY_WEIGHT, METHODS, Assessment, Book, Settings, assess
+from quantd.risk.assessment import BY_HISTORY, BY_RETURNS, BY_WEIGHT, METHODS, Assessment, Book, Settings, assess_all
 from quantd.risk.measures import contributions, diversification, portfolio, tails
 from quantd.risk.measures.liquidity import book_days, unwind_days
 from quantd.risk.measures.stress import SHIPPED, Shock
@@ -36,6 +36,10 @@ def book(seed: int = 0, size: int = 6, **other: object) -> Book:
         "volume_lots": rng.uniform(1e3, 1e5, size),
     }
     return Book(**{**given_, **other})
+
+
+def assess(given_book: Book, settings: Settings | None = None) -> Assessment:
+    return assess_all([(given_book, settings or Settings())])[0]
 
 
 def unexplained(report: Assessment) -> set[str]:

@@ -20,7 +20,6 @@ def test_a_job_beside_trading_has_a_lane_and_a_time_limit_and_one_of_the_loop_ha
     assert len(LANES) == len(set(LANES))
 
 
-@pytest.mark.requirement("R-175", "R-272")
 def test_the_page_of_jobs_has_the_table():
     assert jobs_table() in (ROOT / "docs" / "risk" / "jobs.md").read_text()
 

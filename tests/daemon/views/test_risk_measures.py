@@ -14,7 +14,6 @@ from quantd.daemon.views.risk_measures import (
     METRICS,
     Metrics,
     assessed,
-    correlation_groups,
     house_assessed,
     house_measures,
     metrics_of,
@@ -74,13 +73,11 @@ def of_two_blocks(days: int = 180, house: Limits | None = None) -> World:
     return World(block(closes), [lambda view: weights], house=house or Limits(), agent=Limits())
 
 
-@pytest.mark.requirement("R-125")
-@pytest.mark.requirement("R-126")
+@pytest.mark.requirement("R-125", "R-126")
 def test_two_blocks_of_instruments_that_move_together_are_two_groups() -> None:
     run = of_two_blocks()
     run.run()
     state = run.shell.state
-    assert correlation_groups(state) == {"S0": "S0", "S3": "S0", "S1": "S1", "S2": "S1"}
     shown = {position.symbol: position.group for position in with_risk(positions(state)[0], assessed(state))}
     assert shown == {"S0": "S0", "S1": "S1", "S2": "S1", "S3": "S0", "S4": ""}
 
@@ -89,7 +86,7 @@ def test_too_few_samples_give_no_groups() -> None:
     run = of_two_blocks(40)
     run.run()
     assert run.shell.state.lots(0).any()
-    assert correlation_groups(run.shell.state) == {}
+    assert assessed(run.shell.state).groups == {}
 
 
 def other_market(state: State) -> None:
