@@ -28,9 +28,7 @@ def code_lines(path: Path) -> int:
 
 
 def leaves() -> int:
-    from importlib import import_module
-
-    actions = [import_module(entry.module).COMMAND.action for entry in commands().values()]
+    actions = [entry.command.action for entry in commands().values()]
     return sum(1 if callable(action) else len(action) for action in actions)
 
 

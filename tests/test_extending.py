@@ -66,8 +66,8 @@ RECIPES = (
         "A command",
         ("server/cli/look/halted.py",),
         (
-            "tests/daemon/cli/test_program.py::test_what_the_list_reads_from_the_source_is_what_the_module_declares",
             "tests/daemon/cli/test_program.py::test_a_module_without_a_record_is_no_command",
+            "tests/daemon/cli/test_program.py::test_help_with_all_lists_every_command",
         ),
     ),
     Recipe("A feed", ("adapters/feeds/sources/sawtooth.py",), ("tests/adapters/test_plugins.py",)),

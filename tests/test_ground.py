@@ -37,7 +37,7 @@ DRAWN = re.compile(r"(^|\.)(datetime|date)\.(now|utcnow|today)$|(^|\.)(np|numpy)
 
 # a distribution's name where it is not that of its module
 BELOW = (
-    "quantd", "bundled", "engine_build", "entry_points", "extras", "regular_file", "state_folder",
+    "quantd", "bundled", "engine_build", "extras", "records", "regular_file", "state_folder",
 )  # fmt: skip
 """Modules of src/quantd itself, which every package may import."""
 

@@ -159,8 +159,8 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
     names_beside = (
         "__init__",
         "bundled/__init__",
-        "entry_points",
         "extras",
+        "records",
         "regular_file",
         "state_folder",
     )

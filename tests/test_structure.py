@@ -4,12 +4,14 @@ import ast
 import os
 import re
 from collections import defaultdict
+from importlib import import_module
 
 import pytest
 
+from quantd.daemon.cli.program import PACKAGES as COMMAND_PACKAGES
 from quantd.daemon.runtime.version import python_files
+from quantd.records import modules
 from tests.support.checkout import BUILDINGS, ROOT
-from tests.support.record_lists import record_lines
 
 MOST_ENTRIES, MOST_OF_A_MODULE, MOST_OF_A_FUNCTION = 25, 600, 60
 """Entries of a folder, lines of a module, and lines of a function from its `def` to its end, without decorators."""
@@ -17,12 +19,14 @@ MOST_ENTRIES, MOST_OF_A_MODULE, MOST_OF_A_FUNCTION = 25, 600, 60
 REASON = "# Long because "
 """Start of a line of the comment right above a longer function; the rest is the reason."""
 
-MIGRATIONS = "adapters/store/migrations/"
-"""One statement for each table, however long: a migration is never edited."""
-
-RECORDS = record_lines()
-"""Folder that is a list of records -> the line that declares one, by the registry that walks the folder. A module or a
-folder with a record is found there and adds nothing to read: it is no entry. The other modules are."""
+RECORDS = {
+    "adapters/brokers", "adapters/feeds/sources", "adapters/sinks", "daemon/edges", "daemon/jobs/kinds",
+    "daemon/views/report/sections", "research/metrics", "research/reports/sections", "research/routes", "risk/limits",
+    "server/api/routes", "strategies/policies", "training/learners",
+    *(package.removeprefix("quantd.").replace(".", "/") for package in COMMAND_PACKAGES),
+}  # fmt: skip
+"""Folders that are lists of records. A module with a record is found there and adds nothing to read: it is no entry.
+The `HELPERS` of the folder are."""
 
 KERNELS = ("kernel", "kernel.py")
 """Loops over symbols, beside what calls them."""
@@ -81,12 +85,8 @@ def faults_of_length(path, text):
 
 
 def has_record(folder, name):
-    """Whether a module or a folder of a list of records declares one; what `__init__.py` declares is the list."""
-    path = ROOT / folder / name
-    path = path / "__init__.py" if path.is_dir() else path
-    if folder not in RECORDS or name == "__init__.py" or path.suffix != ".py" or not path.exists():
-        return False
-    return RECORDS[folder].search(path.read_text()) is not None
+    """Whether a module or a folder is one of a list of records."""
+    return folder in RECORDS and name.removesuffix(".py") in modules(f"quantd.{folder.replace('/', '.')}")
 
 
 def test_a_folder_has_few_entries():
@@ -98,16 +98,11 @@ def test_a_folder_has_few_entries():
     assert crowded == {}
 
 
-def test_each_registry_names_a_folder_that_has_records():
-    """Registries of each form are seen, and a folder that one names has a record."""
-    forms = {"risk/limits", "strategies/policies", "training/learners", "research/metrics", "research/reports/sections"}
-    assert forms | {"adapters/brokers", "adapters/sinks", "server/api/routes", "daemon/cli/look"} <= set(RECORDS)
-    assert [
-        folder for folder in RECORDS if not any(has_record(folder, name) for name in os.listdir(ROOT / folder))
-    ] == []
-    assert not has_record("risk/limits", "catalogue.py")
-    assert not has_record("risk/limits", "__init__.py")
-    assert not has_record("risk/pretrade", "gate.py")
+def test_each_helper_of_a_list_of_records_is_a_module_of_it():
+    for folder in RECORDS:
+        names = {name.removesuffix(".py") for name in os.listdir(ROOT / folder)}
+        helpers = getattr(import_module(f"quantd.{folder.replace('/', '.')}"), "HELPERS", ())
+        assert set(helpers) <= names, folder
 
 
 def test_a_package_says_what_it_is_in_its_first_line():
@@ -217,8 +212,7 @@ def test_modules_and_functions_are_short_or_have_a_reason():
     for top in BUILDINGS:
         for path in python_files(ROOT / top):
             name = str(path.relative_to(ROOT))
-            if not name.startswith(MIGRATIONS):
-                faults += faults_of_length(name, path.read_text())
+            faults += faults_of_length(name, path.read_text())
     assert faults == []
 
 

@@ -6,8 +6,9 @@ from typing import cast
 from quantd.adapters.brokers.account_exit import AccountExit
 from quantd.adapters.brokers.venue import Login, Venue
 from quantd.adapters.brokers.venue_errors import KeysRefused, VenueError
-from quantd.adapters.plugins import function, records
+from quantd.adapters.plugins import function
 from quantd.daemon.config import Config, secret
+from quantd.records import records
 from quantd.trading.instruments import Universe
 from quantd.trading.ports import Broker, Delists
 

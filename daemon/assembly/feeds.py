@@ -7,8 +7,9 @@ from typing import cast
 from quantd.adapters.feeds.source import Source, SourceError, Stream
 from quantd.adapters.feeds.sources import GROUP
 from quantd.adapters.feeds.vendor import Request, Vendor
-from quantd.adapters.plugins import function, records
+from quantd.adapters.plugins import function
 from quantd.daemon.config import secret
+from quantd.records import records
 from quantd.trading.exit_codes import PackageMissing
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
 
-from quantd.adapters.plugins import ordered
+from quantd.records import ordered
 from quantd.trading.orders import AT_SAMPLES
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ Where = Literal["loop", "thread", "process"]
 
 HOUR_S: Final = 3_600.0
 
-PACKAGES: Final = ("quantd.daemon.jobs.kinds", "quantd.research.jobs", "quantd.training.jobs")
-"""The packages of quantd whose modules are searched for records."""
+PACKAGES: Final = ("quantd.daemon.jobs.kinds", "quantd.research.jobs.parity_job", "quantd.training.jobs.retraining_job")
+"""The packages and modules of quantd with records."""
 
 GROUP: Final = "quantd.jobs"
 """The entry-point group of installed packages with a record."""

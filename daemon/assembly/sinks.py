@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.plugins import function, records
+from quantd.adapters.plugins import function
 from quantd.adapters.sinks.sink import OpenSink, Sink, divided
 from quantd.daemon.config import Config, Mistake, secret
+from quantd.records import records
 from quantd.trading.display_text import microsecond_text
 
 if TYPE_CHECKING:

@@ -76,6 +76,11 @@ FAMILY_LENGTH: Final = 64
 
 CONFIG_FILE: Final = Path("config.toml")
 
+USUAL: Final = "yfinance"
+"""The vendor of a download that names none: it needs no account."""
+
+Url = Annotated[str, typer.Option("--url", help="Another address of the source, such as a proxy.")]
+
 ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", envvar="QUANTD_CONFIG", help="The configuration.", show_default="config.toml")
 ]

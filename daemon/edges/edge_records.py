@@ -32,7 +32,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from quantd.adapters.plugins import ordered
+from quantd.records import ordered
 
 if TYPE_CHECKING:
     from quantd.adapters.bus.messages import Composer
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from quantd.daemon.live.session import Outside
     from quantd.daemon.runtime.service import Service
 
-PACKAGES: Final = ("quantd.daemon.edges", "quantd.server.api", "quantd.server.requests")
-"""The packages of quantd whose modules are searched for edges."""
+PACKAGES: Final = ("quantd.daemon.edges", "quantd.server.api.api_edge", "quantd.server.requests.mqtt_edge")
+"""The packages and modules of quantd with edges."""
 
 GROUP: Final = "quantd.edges"
 """The entry-point group of installed packages with an edge."""

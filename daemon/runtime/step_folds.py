@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from quantd.adapters.plugins import ordered
+from quantd.records import ordered
 from quantd.trading.effects import Effect
 from quantd.trading.events import Event
 

@@ -13,8 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from quantd.adapters.plugins import declaring, loaded
-from quantd.entry_points import entry_points
+from quantd.records import entry_points, loaded, modules
 from quantd.research import metrics as package
 from quantd.research.metrics.metric import Metric
 from quantd.research.metrics.track_record import TrackRecord
@@ -25,9 +24,6 @@ __all__ = [
 
 GROUP: Final = "quantd.metrics"
 """The entry-point group of installed packages with metrics; each names a tuple of them."""
-
-DECLARES: Final = re.compile(r"^@metric\(", re.MULTILINE)
-"""Start of the line that defines a metric."""
 
 LAST: Final = 1000
 """Position in tables of the metrics of a module without `PLACE`: after all other modules of this package."""
@@ -48,9 +44,8 @@ def metrics_in(module: ModuleType) -> tuple[Metric, ...]:
 
 def _every_metric() -> Iterator[Metric]:
     """Yield the metrics of this package, ordered by the `PLACE` of their module, then those of installed packages."""
-    # modules without a metric are not imported: one imports the daemon, whose configuration reads this catalogue
-    modules = [import_module(name) for name in sorted(declaring(package.__name__, DECLARES))]
-    for module in sorted(modules, key=lambda module: getattr(module, "PLACE", LAST)):
+    imported = map(import_module, modules(package.__name__).values())
+    for module in sorted(imported, key=lambda module: getattr(module, "PLACE", LAST)):
         yield from metrics_in(module)
     for entry in entry_points(GROUP):
         yield from loaded(entry, tuple)

@@ -5,6 +5,7 @@ from html import escape
 from typing import Final
 
 from quantd.daemon.views.report import section_order
+from quantd.records import every
 from quantd.research.reports import sections as package
 from quantd.research.reports.page_parts import paragraph
 from quantd.research.reports.report_contents import BacktestReport, ReportHeader
@@ -21,7 +22,7 @@ def in_order(records: Iterable[Section]) -> tuple[Section, ...]:
     return section_order.in_order(records, BacktestReport, "a report")
 
 
-SECTIONS: Final = in_order(section_order.sections_in(package.__name__, Section))
+SECTIONS: Final = in_order(section for _, section in every((package.__name__,), Section))
 """The sections of every report, in their order."""
 
 

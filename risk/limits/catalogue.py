@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from difflib import get_close_matches
 from enum import EnumMeta, IntEnum
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET
 
-from quantd.entry_points import entry_points
+from quantd.records import entry_points, every, loaded
 from quantd.risk import limits as package
 from quantd.risk.limits.bounds import Bounds, either
 from quantd.risk.limits.record import Barred, Capped, Counts, Families, Forms, Limit, Openings, Refusal, Rows, Tails
@@ -39,9 +37,6 @@ __all__ = [
     "override", "tighter_of", "tightest", "value_of",
 ]  # fmt: skip
 
-ABOVE: Final = frozenset({"catalogue", "ruleset", "values"})
-"""Modules of this package that read the records, and have no records themselves."""
-
 GROUP: Final = "quantd.limits"
 """The entry-point group of installed packages with records."""
 
@@ -50,11 +45,9 @@ NONE: Final = Refusal(0, "NONE", "not cut")
 
 def _found() -> Iterator[Limit]:
     """Yield the limits' records of the modules of this package, then those of installed packages."""
-    for module in iter_modules(package.__path__):
-        if module.name not in ABOVE:
-            yield from getattr(import_module(f"{package.__name__}.{module.name}"), "LIMITS", ())
+    yield from (limit for _, limit in every((package.__name__,), Limit))
     for entry in entry_points(GROUP):
-        yield from entry.load()
+        yield from loaded(entry, tuple)
 
 
 def by_key(records: list[Limit]) -> dict[str, Limit]:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from quantd.adapters.plugins import FaultyRecord, ordered
 from quantd.adapters.store.journal.job_runs import JobRun
+from quantd.records import FaultyRecord, ordered
 from quantd.server.api.access.guard import Guard
 from quantd.server.api.client_calls import Call
 from quantd.server.api.idempotency import Keys

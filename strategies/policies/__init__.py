@@ -1,32 +1,23 @@
 """Policies by their names in a configuration: the built-in ones, and those of installed packages."""
 
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Final
 
+from quantd.records import every
 from quantd.strategies.policies.members import MAX_DEPTH, Composite, Load, MemberFailed
 from quantd.strategies.policies.params import ParamsError, nearest
 from quantd.strategies.policies.record import CompositeRecord, Make, PolicyRecord, Registry
 
-RECORDS: Final = tuple(
-    sorted(
-        (
-            record
-            for module in iter_modules(__path__)
-            for record in getattr(import_module(f"{__name__}.{module.name}"), "RECORDS", ())
-        ),
-        key=lambda record: record.name,
-    )
-)
+_SINGLE: Final = [record for _, record in every((__name__,), PolicyRecord)]
+_OF_OTHERS: Final = [record for _, record in every((__name__,), CompositeRecord)]
+
+_BOTH: list[PolicyRecord | CompositeRecord] = [*_SINGLE, *_OF_OTHERS]
+
+RECORDS: Final = tuple(sorted(_BOTH, key=lambda record: record.name))
 """Records of the built-in policies."""
 
-POLICIES: Final[Registry[Make]] = Registry(
-    {record.name: record.make for record in RECORDS if isinstance(record, PolicyRecord)}, PolicyRecord
-)
+POLICIES: Final[Registry[Make]] = Registry({record.name: record.make for record in _SINGLE}, PolicyRecord)
 
-COMPOSITES: Final[Registry[Composite]] = Registry(
-    {record.name: record.make for record in RECORDS if isinstance(record, CompositeRecord)}, CompositeRecord
-)
+COMPOSITES: Final[Registry[Composite]] = Registry({record.name: record.make for record in _OF_OTHERS}, CompositeRecord)
 """Policies made of other policies."""
 
 PASSIVE: Final = frozenset({"asked", "external", "hold", "targets"})

@@ -7,7 +7,7 @@ from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from quantd.entry_points import entry_points
+from quantd.records import entry_points
 from quantd.strategies.policies.members import Composite, Load
 from quantd.strategies.policies.params import ParamsError, parse
 from quantd.trading.ports import Policy

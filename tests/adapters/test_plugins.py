@@ -6,10 +6,11 @@ import pytest
 
 from quantd.adapters.brokers.venue import Venue
 from quantd.adapters.feeds.sources import kinds
-from quantd.adapters.plugins import DoubledKind, function, records
+from quantd.adapters.plugins import function
 from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.assembly.feeds import vendors
 from quantd.daemon.assembly.sinks import sinks
+from quantd.records import FaultyRecord, records
 
 
 def test_the_kinds_are_those_that_a_configuration_has_named_so_far() -> None:
@@ -21,6 +22,11 @@ def test_the_kinds_are_those_that_a_configuration_has_named_so_far() -> None:
 
 def test_the_vendors_of_a_help_are_those_of_the_records() -> None:
     assert kinds() == tuple(sorted(vendors()))
+
+
+@pytest.mark.parametrize("kinds_of", [vendors, venues, sinks])
+def test_each_module_that_is_no_helper_has_the_record_of_its_name(kinds_of) -> None:
+    assert all(record.kind == kind for kind, record in kinds_of().items())
 
 
 def test_every_function_that_a_record_names_is_there() -> None:
@@ -56,5 +62,5 @@ def test_an_entry_point_of_another_package_adds_a_record() -> None:
 
 @pytest.mark.usefixtures("package")
 def test_two_records_of_one_kind_are_refused() -> None:
-    with pytest.raises(DoubledKind, match='"alpaca" has a record already'):
+    with pytest.raises(FaultyRecord, match='"alpaca" has a record already'):
         records("quantd.adapters.brokers", Venue, "quantd.taken")

@@ -4,17 +4,17 @@ A learner is declared by a record: its name, settings and algorithm. The records
 torch; `algorithms` and the modules that learners share do.
 """
 
-from pathlib import Path
-from pkgutil import iter_modules
+from typing import Final
 
-DECLARES = b"\nLEARNER: Final = Learner("
-"""The text by which a module is seen to declare the record of a learner."""
+from quantd.records import modules
+
+HELPERS: Final = (
+    "algorithms", "cloning", "distributions", "joint_replay", "network_plan", "optimisers", "record", "replay",
+    "rollout",
+)  # fmt: skip
+"""Modules of this package that learners share."""
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of the learners, in alphabetical order: the modules of this package that declare a record.
-
-    The function reads their source text, so that commands can list learners where torch is not installed.
-    """
-    modules = (Path(folder) / f"{module.name}.py" for folder in __path__ for module in iter_modules([folder]))
-    return tuple(sorted(file.stem for file in modules if file.is_file() and DECLARES in file.read_bytes()))
+    """Return the names of the learners, in alphabetical order; no learner is imported."""
+    return tuple(sorted(modules(__name__)))

@@ -2,8 +2,10 @@
 
 from typing import Final
 
-from quantd.adapters.plugins import declared
-from quantd.entry_points import entry_points
+from quantd.records import entry_points, modules
+
+HELPERS: Final = ("alpaca_stream", "http_client", "yahoo_session")
+"""Modules of this package without a vendor."""
 
 GROUP: Final = "quantd.feeds"
 """The entry-point group under which installed packages offer records of vendors."""
@@ -14,4 +16,4 @@ def kinds() -> tuple[str, ...]:
 
     No module is imported, so that a command can list the kinds in its help: the name of an entry point is its kind.
     """
-    return tuple(sorted({*declared(__name__, "Vendor"), *(point.name for point in entry_points(GROUP))}))
+    return tuple(sorted({*modules(__name__), *(point.name for point in entry_points(GROUP))}))

@@ -1,1 +1,17 @@
 """Commands for configuration, data and the store."""
+
+from typing import Final
+
+HELPERS: Final = (
+    "bar_files",
+    "config_lines",
+    "credentials",
+    "data_check",
+    "data_fetch",
+    "data_import",
+    "download_lines",
+    "service_answers",
+    "table_options",
+    "vendors",
+)
+"""Modules of this package that are no command."""

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from quantd.adapters.feeds.sources import kinds
-from quantd.daemon.cli.command import FIRST_DAY, Json, day
+from quantd.daemon.cli.command import FIRST_DAY, USUAL, Json, Url, day
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table, write_whole
 from quantd.daemon.jobs.tasks.command_process import NOTHING_WRITTEN
@@ -38,15 +38,11 @@ SHORTEST_PIECE_NS: Final = 30 * DAY_NS
 SHORTEST_PIECE_BARS: Final = 500
 """A piece is not shorter than this time, nor than this number of bars."""
 
-USUAL: Final = "yfinance"
-"""The vendor of a download that names none: it needs no account."""
-
 Calendar = Annotated[
     str | None,
     typer.Option("--calendar", help="Calendar of all symbols; that of each symbol's suffix without it, else XNYS."),
 ]
 Cache = Annotated[Path | None, typer.Option("--cache", metavar="DIR", help="Folder of the downloads.")]
-Url = Annotated[str, typer.Option("--url", help="Another address of the source, such as a proxy.")]
 
 
 # Long because of its 15 options, which `quantd data fetch --help` lists in this order.

@@ -10,6 +10,7 @@ from quantd.daemon.views.report.contents import Report
 from quantd.daemon.views.report.drawing import STYLE
 from quantd.daemon.views.report.markup import document
 from quantd.daemon.views.report.sections.section import Section
+from quantd.records import every
 
 TITLES: Final = {"daily_report": "Daily risk report", "risk_report": "Weekly risk report", "hand": "Risk report"}
 MORE_STYLE: Final = (
@@ -27,7 +28,7 @@ def in_order(records: Iterable[Section]) -> tuple[Section, ...]:
     return section_order.in_order(records, Report, "a risk report")
 
 
-SECTIONS: Final = in_order(section_order.sections_in(package.__name__, Section))
+SECTIONS: Final = in_order(section for _, section in every((package.__name__,), Section))
 """The sections of every page, in their order."""
 
 

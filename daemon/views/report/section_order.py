@@ -1,13 +1,9 @@
-"""Finds the sections of a report in their folder, and puts them in their order."""
+"""Puts the sections of a report in their order."""
 
-import re
-from collections.abc import Iterable, Iterator
-from importlib import import_module
-from typing import Final, Protocol, TypeVar
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
-
-from quantd.adapters.plugins import declaring
 
 
 class Placed(Protocol):
@@ -30,17 +26,6 @@ class Placed(Protocol):
 
 
 S = TypeVar("S", bound=Placed)
-
-DECLARES: Final = re.compile(r"^SECTION: Final = ", re.MULTILINE)
-"""The line of a module that declares a section."""
-
-
-def sections_in(package: str, record: type[S]) -> Iterator[S]:
-    """The attribute `SECTION` of each module of a package, where it is of the type `record`."""
-    for module in declaring(package, DECLARES):
-        section = import_module(module).SECTION
-        if isinstance(section, record):
-            yield section
 
 
 def in_order(records: Iterable[S], report: type[Struct], title: str) -> tuple[S, ...]:

@@ -9,10 +9,9 @@ from typing import Annotated, Final
 import typer
 
 from quantd import bundled
-from quantd.daemon.cli.command import Command, Json, day
+from quantd.daemon.cli.command import USUAL, Command, Json, Url, day
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, say
-from quantd.daemon.cli.setup.data_fetch import USUAL, Url
 from quantd.regular_file import write_whole
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 

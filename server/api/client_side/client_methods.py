@@ -13,7 +13,7 @@ from urllib.parse import quote
 from msgspec import NODEFAULT, Struct
 from msgspec.structs import FieldInfo, fields
 
-from quantd.adapters.plugins import FaultyRecord
+from quantd.records import FaultyRecord
 from quantd.server.api.client_calls import Call
 
 PLACE: Final = re.compile(r"{(\w+)}")

@@ -1,1 +1,6 @@
 """Checks before a start."""
+
+from typing import Final
+
+HELPERS: Final = ("bench_api", "doctor_checks", "doctor_live", "readiness", "rehearsal")
+"""Modules of this package that are no command."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from quantd.adapters.plugins import FaultyRecord, ordered
 from quantd.daemon.assembly.job_records import PACKAGES, JobRecord, jobs
+from quantd.records import FaultyRecord, ordered
 from tests.support.checkout import ROOT
 
 THEIRS = """

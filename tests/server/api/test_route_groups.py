@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from quantd.adapters.plugins import FaultyRecord
+from quantd.records import FaultyRecord
 from quantd.server.api.route_groups import Listed, client_calls, route_groups, routes_of
 from quantd.server.api.route_records import Page
 from tests.support.checkout import ROOT

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypedDict
 import pytest
 from msgspec import Struct
 
-from quantd.adapters.plugins import FaultyRecord
+from quantd.records import FaultyRecord
 from quantd.server.api.client_calls import Call, change, read
 from quantd.server.api.client_side.client_methods import method_of, with_methods
 from quantd.server.api.client_side.python_client import Client
