@@ -87,8 +87,7 @@ def init(
         str | None, typer.Option("--policy", metavar="NAME.py", help="Write a policy with its test instead.")
     ] = None,
     watch: Annotated[
-        bool,
-        typer.Option("--watch", help="With --policy: backtest it and check it for look-ahead at each save."),
+        bool, typer.Option("--watch", help="With --policy: backtest it and check it for look-ahead at each save.")
     ] = False,
     symbols: Annotated[
         list[str] | None,
