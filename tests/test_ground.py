@@ -113,12 +113,6 @@ def test_pure_code_reads_no_clock_draws_no_number_and_opens_nothing():
     } == {}
 
 
-@pytest.mark.parametrize("place", ["daemon/engine.py", "daemon/gone", "docs"])
-def test_a_listed_path_without_source_files_is_an_error(place):
-    with pytest.raises(FileNotFoundError, match=place):
-        sources("risk", place)
-
-
 @pytest.mark.parametrize("place", ["trading/gone.py", "trading/empty"])
 def test_code_that_a_replay_depends_on_and_is_not_there_is_an_error(place, tmp_path, monkeypatch):
     (tmp_path / "trading" / "empty").mkdir(parents=True)
@@ -204,15 +198,6 @@ def bare_imports(source):
     return imports
 
 
-@pytest.mark.parametrize(
-    "source",
-    ["import risk", "def f():\n    import os, trading.orders as t", "from daemon import engine", "x = 1; import risk",
-     "from research.metrics import (\n    sharpe,\n)", "import os, \\\n  risk"],
-)  # fmt: skip
-def test_the_test_of_two_names_sees_each_way_to_import(source):
-    assert bare_imports(source)
-
-
 def test_no_module_is_imported_under_two_names():
     """The folders lie at the top of the repository, so that a bare `risk` could be imported from there too."""
     for path in sources(*PACKAGES, "src", "tests", "benchmarks", "scripts"):
@@ -240,16 +225,6 @@ def test_a_whole_backtest_imports_no_module_under_two_names():
     words = [sys.executable, "-c", code, "quantd", *PACKAGES]
     process = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
-
-
-def test_the_edges_of_the_daemon_see_trading_only():
-    for path in sources("daemon/config", "daemon/monitoring/metrics.py", "daemon/monitoring/systemd.py"):
-        imports = {n for n in imports_of(path) if n.split(".")[0] in PACKAGES}
-        home = f"daemon.{path.relative_to(ROOT / 'daemon').parts[0].removesuffix('.py')}"
-        assert all(n.split(".")[0] == "trading" or n == home or n.startswith(f"{home}.") for n in imports), (
-            path,
-            imports,
-        )
 
 
 def requirement(text):

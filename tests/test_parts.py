@@ -2,10 +2,8 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -52,14 +50,6 @@ def test_all_parts_run_although_the_first_fails_and_the_failed_tests_are_named(t
     ]
 
 
-@pytest.mark.long
-def test_a_part_that_ends_before_its_tests_counts_as_a_failure(tmp_path: Path) -> None:
-    process = ran(tmp_path, "none=absent", "three=third -k right", "--", *PYTEST)
-    assert process.returncode == 1
-    assert "FAILED part none: pytest ended with status 4" in process.stdout
-    assert process.stdout.endswith("\n1 passed, 1 failed, 0 skipped\n")
-
-
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
@@ -76,30 +66,12 @@ def test_a_part_without_a_complete_report_counts_as_a_failure(tmp_path: Path, co
     ]  # fmt: skip
 
 
-@pytest.mark.long
-def test_the_status_is_zero_only_without_a_failure(tmp_path: Path) -> None:
-    process = ran(tmp_path, "three=third -k 'right or left'", "--", *PYTEST)
-    assert (process.returncode, process.stdout.splitlines()[-1]) == (0, "1 passed, 0 failed, 1 skipped")
-
-
 CHANCE = (
     "import pathlib\nimport pytest\n@pytest.mark.parametrize('place', ['a b', '[x]'])\ndef test_chance(place):\n"
     "    tried = pathlib.Path(__file__).with_suffix(f'.{ord(place[0])}')\n    first = not tried.exists()\n"
     "    tried.touch()\n    assert not first\n"
 )
 """Two tests that fail at the first try only."""
-
-
-@pytest.mark.long
-def test_a_test_that_passes_at_the_second_try_is_named_and_counts_as_passed(tmp_path: Path) -> None:
-    (tmp_path / "test_chance.py").write_text(CHANCE)
-    process = ran(tmp_path, "--again", "3", "one=test_chance.py", "two=third -k right", "--", *PYTEST)
-    assert process.returncode == 0
-    assert "2 failed" in process.stdout  # the output of the first try stays
-    assert [line for line in process.stdout.splitlines() if line.startswith("SECOND TRY")] == [
-        "SECOND TRY test_chance.py::test_chance[a b]", "SECOND TRY test_chance.py::test_chance[[x]]",
-    ]  # fmt: skip
-    assert process.stdout.endswith("\n3 passed, 0 failed, 0 skipped\n")
 
 
 @pytest.mark.long
@@ -116,23 +88,6 @@ def test_more_failures_than_may_be_repeated_and_one_that_stays_are_failures(tmp_
         "FAILED first/test_one.py::test_planted", "FAILED second/test_two.py",
     ]  # fmt: skip
     assert process.stdout.endswith("\n1 passed, 4 failed, 0 skipped\n")
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["one=first"],
-        ["--again", "many", "one=first", "--", "pytest"],
-        ["--again"],
-        ["--", "pytest"],
-        ["first", "--", "pytest"],
-        ["one=first", "--"],
-    ],
-)
-def test_arguments_of_another_form_are_refused(words: list[str], tmp_path: Path) -> None:
-    process = ran(tmp_path, *words)
-    assert (process.returncode, process.stdout) == (2, "")
-    assert process.stderr.startswith("python -m scripts.parts: ")
 
 
 def test_the_makefile_gives_every_test_to_one_part() -> None:
@@ -157,24 +112,3 @@ def test_the_makefile_gives_every_test_to_one_part() -> None:
     module_commands = dry("test", "ARGS=tests/test_parts.py")
     assert "scripts.parts" not in module_commands
     assert module_commands.rstrip().endswith("tests/test_parts.py")
-
-
-@pytest.mark.long
-def test_an_interrupt_ends_the_run_with_what_did_not_run(tmp_path: Path) -> None:
-    (tmp_path / "test_waits.py").write_text(
-        "import pathlib, time\ndef test_waits():\n    pathlib.Path('begun').touch()\n    time.sleep(60)\n"
-    )
-    command = [sys.executable, "-m", "scripts.parts", "one=test_waits.py", "two=test_waits.py", "--", *PYTEST]
-    run = subprocess.Popen(
-        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "begun").exists():
-        assert run.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(run.pid, signal.SIGINT)
-    output, _ = run.communicate(timeout=60)
-    assert run.returncode == 130
-    assert output.endswith("NOT RUN part one\nNOT RUN part two\n0 passed, 0 failed, 0 skipped\n")

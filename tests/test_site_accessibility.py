@@ -9,7 +9,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from playwright.async_api import Browser
 
-from quantd.daemon.runtime.version import VERSION
 from scripts.site.builder import build, everything
 from tests.support.browser import DESK, PHONE, chromium, opened, sideways, violations
 from tests.support.services import require
@@ -60,27 +59,3 @@ async def test_every_kind_of_page_is_accessible_in_both_colours_and_fits_a_phone
                     if await sideways(page) > 0:
                         faults.append(f"{path} {width}: {await sideways(page)} pixels sideways")
     assert faults == []
-
-
-async def test_a_reader_chooses_the_colours(site: str, browser: Browser) -> None:
-    """The toggle goes from the system's colours to light, to dark, and the choice outlives the page."""
-    async with opened(browser, f"{site}/index.html", DESK, color_scheme="light") as page:
-        scheme = "document.body.dataset.mdColorScheme"
-        assert await page.evaluate(scheme) == "default"
-        await page.locator("label[title='Switch to light colours']").click()
-        await page.locator("label[title='Switch to dark colours']").click()
-        assert await page.evaluate(scheme) == "slate"
-        await page.goto(f"{site}/faq.html")
-        assert await page.evaluate(scheme) == "slate"
-
-
-async def test_the_head_of_a_page_lists_the_versions(site: str, browser: Browser) -> None:
-    """The keyboard opens the list, and the notes of another version are one step away."""
-    async with opened(browser, f"{site}/trade/backtest.html", DESK) as page:
-        button = page.locator("button.quantd-versions")
-        assert (await button.inner_text()).strip() == VERSION
-        other = page.get_by_role("link", name="0.2.0 (")
-        await button.focus()
-        await other.wait_for(state="visible")
-        await other.click()
-        await page.wait_for_url(f"{site}/release/0.2.0.html")

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import tomllib
 from collections import defaultdict
 from importlib import import_module
 
@@ -134,18 +135,6 @@ def home_of(folder, name):
     return parent if has_record(parent, last) else folder
 
 
-def test_the_test_of_names_sees_a_repetition():
-    assert home_of("daemon/views", "headroom.py") != home_of("risk/pretrade", "headroom.py") != ""
-    assert (
-        home_of("adapters/brokers/alpaca", "wire.py")
-        == home_of("adapters/brokers/ccxt", "wire.py")
-        == "adapters/brokers"
-    )
-    assert home_of("strategies/policies", "risk_parity.py") == "", "a policy has the name of its mathematics"
-    assert home_of("daemon/cli/look", "orders.py") == ""
-    assert home_of("strategies/indicators", "kernel.py") == home_of("strategies/indicators", "__init__.py") == ""
-
-
 def test_a_test_lies_at_the_path_of_what_it_tests():
     """Each folder of tests that mirrors a package has a folder of that package."""
     for folder, _, files in folders(*(f"tests/{top}" for top in BUILDINGS)):
@@ -186,19 +175,6 @@ def test_no_module_imports_a_test_module():
     assert imports == {}
 
 
-def test_the_test_of_imports_sees_each_form():
-    wrapped_import = "from tests import (\n    support,\n    test_structure,\n)"
-    for text in ("from tests.test_a import b", "    import tests.test_a", "from . import test_a", wrapped_import):
-        assert IMPORT_OF_A_TEST.search(text)
-    assert not IMPORT_OF_A_TEST.search("import tests.support\n\ndef test_a(): pass")
-    assert imported_tests(wrapped_import) == ["tests.test_structure"]
-    assert imported_tests("from tests.test_structure import folders") == ["tests.test_structure"]
-    assert imported_tests("def late():\n    import tests.risk.test_a") == ["tests.risk.test_a"]
-    assert imported_tests("from tests import support, test_structure") == ["tests.test_structure"]
-    assert imported_tests("from . import test_a\nfrom .test_b import c") == ["..test_a", ".test_b", ".test_b.c"]
-    assert imported_tests("from tests.support.checkout import ROOT\nfrom other import test_name") == []
-
-
 @pytest.mark.requirement("R-002")
 def test_each_top_level_folder_has_a_link_in_the_installed_package():
     for top in BUILDINGS:
@@ -216,21 +192,11 @@ def test_modules_and_functions_are_short_or_have_a_reason():
     assert faults == []
 
 
-def test_the_test_of_lengths_sees_long_functions_and_reasons_of_short_ones():
-    body = "        x = 1\n" * (MOST_OF_A_FUNCTION - 1)
-    within = f"class Book:\n    @cache\n    def short(self):\n{body}"
-    assert faults_of_length("a.py", within) == []
-    inner = "        def inner():\n" + ("    " + body.splitlines(keepends=True)[0]) * MOST_OF_A_FUNCTION
-    beyond = f"class Book:\n    @cache\n    async def short(self):\n{inner}"
-    assert [fault.split(":")[0] for fault in faults_of_length("a.py", beyond)] == [
-        "a.py Book.short has 62 lines", "a.py Book.short.inner has 61 lines",
-    ]  # fmt: skip
-    explained = beyond.replace("    @cache", "    # Long because it is\n    # one loop.\n    @cache")
-    assert [fault.split(":")[0] for fault in faults_of_length("a.py", explained)] == [
-        "a.py Book.short.inner has 61 lines"
-    ]
-    spaced_source = beyond.replace("    @cache", "    # Long because it is one loop.\n\n    @cache")
-    assert "a.py:2 is above no long function: remove it" in faults_of_length("a.py", spaced_source)
-    reason = within.replace("    @cache", "    # Long because it was.\n    @cache")
-    assert faults_of_length("a.py", reason) == ["a.py:2 is above no long function: remove it"]
-    assert faults_of_length("a.py", "\n" * 601) == ["a.py has 601 lines: split it"]
+def test_contracts_of_imports_have_no_exception_and_name_every_room():
+    """`make check` runs import-linter with these contracts."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    orders = [contract for contract in contracts if contract["type"] == "layers"]
+    assert [contract["name"] for contract in contracts if contract.get("ignore_imports")] == []
+    assert [contract["name"] for contract in orders if contract.get("exhaustive") is not True] == []
+    containers = {package for contract in orders for package in contract["containers"]}
+    assert {"quantd", *(f"quantd.{name}" for name in BUILDINGS)} - containers == {"quantd.trading"}  # one room
