@@ -256,14 +256,6 @@ def test_a_session_of_which_the_line_itself_has_an_instant_takes_none_from_close
     assert told(moved, *span) == told(dropped, *span) != []
 
 
-def test_the_first_of_each_month_of_2023_trades_once() -> None:
-    monthly = job(cron="0 16 1 * *", do="rebalance")
-    times = told(monthly, "2022-12-31", "2023-12-31")
-    assert [t[:2] for t in times] == [f"{month:02d}" for month in range(1, 13)]
-    assert [t[:5] for t in times if t[3:5] != "01"] == ["01-03", "04-03", "07-03", "10-02"]
-    assert times[6] == "07-03 13:00 -0400", "the day before the Fourth closes early"
-
-
 def test_the_shipped_weekly_rebalance_trades_in_the_week_of_good_friday() -> None:
     config = load(Path("config.toml"), known_names())
     parts = assemble(config)
@@ -353,11 +345,6 @@ def test_every_few_minutes_means_within_the_session_for_orders_and_always_for_th
     times = told(job(every="90m", do="rebalance"), "2024-07-03", "2024-07-05 09:00")
     assert times == ["07-03 09:30 -0400", "07-03 11:00 -0400", "07-03 12:30 -0400"]
     assert len(told(job(every="90m"), "2024-07-03", "2024-07-05")) == 32
-
-
-def test_the_next_ten_instants_cross_a_clock_change() -> None:
-    ten = next_instants([job(at="close")], CALENDARS, ns("2024-10-28"), 10)
-    assert [(ts // 3_600_000_000_000) % 24 for ts, _ in ten] == [20] * 5 + [21] * 5
 
 
 def test_next_instants_end_with_the_calendar() -> None:
