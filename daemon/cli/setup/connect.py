@@ -5,7 +5,7 @@ import secrets as random_names
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,64 +15,83 @@ from quantd.daemon.cli.command import CONFIG_FILE, Command
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import say
 from quantd.daemon.cli.setup.config_lines import require_valid
-from quantd.daemon.cli.setup.credentials import Place, asked, place_of
+from quantd.daemon.cli.setup.credentials import asked, place_of
 from quantd.daemon.cli.setup.service_answers import Answer, ask, certificate_text
 from quantd.regular_file import write_whole
-from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, TRY_LATER, USAGE
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
 
-Folder = Annotated[
-    Path | None,
-    typer.Option("--folder", metavar="DIR", help="Folder of the credentials; `credentials` without it."),
-]
-Unit = Annotated[
-    str, typer.Option("--unit", metavar="NAME", help="Store for the unit quantd@NAME in /etc/credstore, as root.")
-]
-Into = Annotated[
-    Path | None, typer.Option("--into", metavar="config.toml", help="Write the lines there; printed without it.")
-]
-Url = Annotated[str, typer.Option("--url", help="Another address of the service.")]
+Lines = dict[tuple[str | int, ...], object]
+Tested = tuple[str, dict[str, str], Lines]
+"""What a service answered in words, the keys to store, and the lines for config.toml."""
 
 
-def alpaca(
-    live: Annotated[bool, typer.Option("--live", help="The keys of the live account, not of the paper one.")] = False,
-    folder: Folder = None,
-    unit: Unit = "",
-    into: Into = None,
-    url: Url = "",
+# Long because the signature is the options of the command.
+def connect(
+    service: Annotated[Literal["alpaca", "ntfy", "telegram"], typer.Argument(metavar="alpaca|ntfy|telegram")],
+    live: Annotated[
+        bool, typer.Option("--live", help="alpaca: the keys of the live account, not of the paper one.")
+    ] = False,
     other_url: Annotated[
-        str, typer.Option("--other-url", help="Address of the other kind of account, to name a mix-up.")
+        str, typer.Option("--other-url", help="alpaca: address of the other kind of account, to name a mix-up.")
     ] = "",
-) -> int:
-    """Connect an account at Alpaca: its paper account, or with --live the one with money."""
+    chat: Annotated[
+        str, typer.Option("--chat", help="telegram: number of the chat, or @name; that of the newest message.")
+    ] = "",
+    topic: Annotated[
+        str, typer.Option("--topic", help="ntfy: name of the topic; one that nobody guesses without it.")
+    ] = "",
+    protected: Annotated[
+        bool, typer.Option("--token", help="ntfy: the topic needs an access token: ask for it.")
+    ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", metavar="DIR", help="Folder of the credentials; `credentials` without it."),
+    ] = None,
+    unit: Annotated[
+        str, typer.Option("--unit", metavar="NAME", help="Store for the unit quantd@NAME in /etc/credstore, as root.")
+    ] = "",
+    into: Annotated[
+        Path | None, typer.Option("--into", metavar="config.toml", help="Write the lines there; printed without it.")
+    ] = None,
+    url: Annotated[str, typer.Option("--url", help="Another address of the service.")] = "",
+) -> None:
+    owners = {"--live": ("alpaca", live), "--other-url": ("alpaca", other_url), "--chat": ("telegram", chat),
+              "--topic": ("ntfy", topic), "--token": ("ntfy", protected)}  # fmt: skip
+    for option, (owner, value) in owners.items():
+        if value and owner != service:
+            raise Failure(f"{option} is an option of {owner}, not of {service}; leave it out", USAGE)
+    place = place_of(folder, unit)
+    command = f"quantd connect {service}{' --live' if live else ''}{' --token' if protected else ''}"
+    if service == "alpaca":
+        text, keys, lines = _alpaca(command, url, other_url, live=live)
+    elif service == "telegram":
+        text, keys, lines = _telegram(command, url, chat)
+    else:
+        text, keys, lines = _ntfy(command, url, topic, protected=protected)
+    say(text)
+    if keys:
+        say(f"stored {' and '.join(map(str, place.store(keys)))}, which only you can read")
+    option = _write_lines(lines, into)
+    program = f"{place.environment() if keys else ''}quantd"
+    if service != "alpaca":
+        say(f"Next: {program} alerts --test{option} sends one as the daemon does")
+    elif live:
+        say(f"Next: {program} doctor --live{option}; docs/operate/live.md has what a live start needs")
+    else:
+        say(f"Next: {program} plan{option} shows what would be traded now; quantd run{option} trades on paper")
+
+
+def _alpaca(command: str, url: str, other_url: str, *, live: bool) -> Tested:
+    """Test the keys of the paper account or, with `live`, of the one with money."""
     from quantd.adapters.brokers.alpaca import VENUE
 
-    place = place_of(folder, unit)
-    command = f"quantd connect alpaca{' --live' if live else ''}"
     keys = {name: asked(name, meaning, command) for name, meaning in VENUE.secrets.items()}
     default_url, other_kind_url = (VENUE.live_url, VENUE.paper_url) if live else (VENUE.paper_url, VENUE.live_url)
     # behind an address of the user's own the other kind of account is not known
-    account_text = _account_text(
-        url or default_url, other_url or ("" if url else other_kind_url), keys, command, live=live
-    )
-    say(account_text)
-    _store_keys(place, keys)
+    other = other_url or ("" if url else other_kind_url)
+    text = _account_text(url or default_url, other, keys, command, live=live)
     lines: Lines = {("feed", "kind"): "alpaca", ("broker", "kind"): "alpaca"}
-    if url:
-        lines["broker", "url"] = url
-    option = _write_lines(lines, into)
-    if live:
-        say(
-            f"Next: {place.environment()}quantd doctor --live{option}; docs/operate/live.md has what a live start needs"
-        )
-    else:
-        say(
-            f"Next: {place.environment()}quantd plan{option} shows what would be traded now; quantd run{option} "
-            "trades on paper"
-        )
-    return DONE
-
-
-Lines = dict[tuple[str | int, ...], object]
+    return text, keys, lines | ({("broker", "url"): url} if url else {})
 
 
 def _account_text(url: str, other: str, keys: Mapping[str, str], command: str, *, live: bool) -> str:
@@ -103,17 +122,10 @@ def _account_text(url: str, other: str, keys: Mapping[str, str], command: str, *
     return f"the {kind} account answers: {account.cash:,.2f} {account.currency} in cash{warning}"
 
 
-def telegram(
-    chat: Annotated[str, typer.Option("--chat", help="Number of the chat, or @name; that of the newest message.")] = "",
-    folder: Folder = None,
-    unit: Unit = "",
-    into: Into = None,
-    url: Url = "",
-) -> int:
-    """Connect a Telegram bot that sends alerts to a chat."""
+def _telegram(command: str, url: str, chat: str) -> Tested:
+    """Send a test alert by a Telegram bot to a chat."""
     from quantd.adapters.sinks.telegram import SINK, TOKEN, TelegramOptions
 
-    place, command = place_of(folder, unit), "quantd connect telegram"
     token = asked("telegram_token", "token of the bot, as @BotFather gives it", command)
     if not TOKEN.fullmatch(token):
         raise Failure(f"that is no token of a bot, such as 123456:ABC. Ask @BotFather for it, then: {command}", USAGE)
@@ -123,13 +135,13 @@ def telegram(
     chat = chat or _newest_chat(ask(f"{base}/bot{token}/getUpdates", {}, command), bot, urlsplit(base).netloc, command)
     chat_id: int | str = int(chat) if chat.lstrip("-").isdigit() else chat
     options = {"chat": chat_id, **({"url": url} if url else {})}
-    _deliver(SINK.opens, _options(TelegramOptions, options), {"telegram_token": token}, urlsplit(base).netloc, command)
-    say(f"@{bot} has sent a test alert to chat {chat_id}")
-    _store_keys(place, {"telegram_token": token})
-    _print_next_test(
-        place, _write_lines({("alerts", "sinks", "telegram", key): value for key, value in options.items()}, into)
-    )
-    return DONE
+    keys = {"telegram_token": token}
+    _deliver(SINK.opens, _options(TelegramOptions, options), keys, urlsplit(base).netloc, command)
+    return f"@{bot} has sent a test alert to chat {chat_id}", keys, _sink_lines("telegram", options)
+
+
+def _sink_lines(sink: str, options: Mapping[str, object]) -> Lines:
+    return {("alerts", "sinks", sink, key): value for key, value in options.items()}
 
 
 def _bot_name(answer: Answer, host: str, command: str) -> str:
@@ -166,30 +178,17 @@ def _telegram_result(answer: Answer, host: str, command: str, kind: type[Any] = 
     return result
 
 
-def ntfy(
-    topic: Annotated[str, typer.Option("--topic", help="Name of the topic; one that nobody guesses without it.")] = "",
-    protected: Annotated[bool, typer.Option("--token", help="The topic needs an access token: ask for it.")] = False,
-    folder: Folder = None,
-    unit: Unit = "",
-    into: Into = None,
-    url: Url = "",
-) -> int:
-    """Connect a topic of ntfy, which an app on a phone follows."""
+def _ntfy(command: str, url: str, topic: str, *, protected: bool) -> Tested:
+    """Send a test alert to a topic of ntfy, which an app on a phone follows."""
     from quantd.adapters.sinks.ntfy import SINK, NtfyOptions
 
-    place, command = place_of(folder, unit), f"quantd connect ntfy{' --token' if protected else ''}"
     token = asked("ntfy_token", SINK.secrets["ntfy_token"].partition(";")[0], command) if protected else ""
     options = {"topic": topic or f"quantd-{random_names.token_hex(8)}", **({"url": url} if url else {})}
     sink = _options(NtfyOptions, options)
     ask(f"{sink.url.rstrip('/')}/v1/health", {}, command)  # its errors name a fault of the network or certificate
     _deliver(SINK.opens, sink, {"ntfy_token": token}, urlsplit(sink.url).netloc, command)
-    say(f"a test alert is in the topic {options['topic']}: subscribe to it in the app ntfy")
-    if token:
-        _store_keys(place, {"ntfy_token": token})
-    lines = _write_lines({("alerts", "sinks", "ntfy", key): value for key, value in options.items()}, into)
-    # without a token no secret is stored: a place with a prefix puts no variable before the command
-    _print_next_test(place if token else Place(Path(), "-"), lines)
-    return DONE
+    text = f"a test alert is in the topic {options['topic']}: subscribe to it in the app ntfy"
+    return text, {"ntfy_token": token} if token else {}, _sink_lines("ntfy", options)
 
 
 def _options(kind: type[Any], values: Mapping[str, object]) -> Any:
@@ -244,17 +243,6 @@ def _wrong_service_text(host: str, command: str) -> str:
     return f"{text}. Nothing was stored. Check --url and the proxy, then: {command}"
 
 
-def _store_keys(place: Place, keys: Mapping[str, str]) -> None:
-    """Store the keys, and say where."""
-    files = place.store(keys)
-    say(f"stored {' and '.join(map(str, files))}, which only you can read")
-
-
-def _print_next_test(place: Place, config_option: str) -> None:
-    """Print the command that sends a test alert as the daemon would."""
-    say(f"Next: {place.environment()}quantd alerts --test{config_option} sends one as the daemon does")
-
-
 def _write_lines(changes: Lines, into: Path | None) -> str:
     """Write lines into config.toml, or print them without a file. Return the option that names the file for a command.
 
@@ -286,4 +274,4 @@ def _write_lines(changes: Lines, into: Path | None) -> str:
     return "" if into == CONFIG_FILE else f" -c {quote(str(into))}"
 
 
-COMMAND: Final = Command("Set up", 15, {"alpaca": alpaca, "telegram": telegram, "ntfy": ntfy})
+COMMAND: Final = Command("Set up", 15, connect)

@@ -226,6 +226,8 @@ def test_for_a_unit_the_files_have_the_names_of_its_credentials(
     assert names == ["quantd.paper.alpaca_key", "quantd.paper.alpaca_secret"]
     assert all(f"LoadCredential={name.split('.')[2]}:{name.replace('paper', '%i')}" in unit for name in names)
     assert both.returncode == 2
+    other = quantd(tmp_path, "connect", "alpaca", "--chat", "5")
+    assert (other.returncode, "--chat is an option of telegram" in other.stderr) == (2, True)
 
 
 def bot(folder: Path, server: BotApi, *arguments: str, token: str = TOKEN) -> Done:
