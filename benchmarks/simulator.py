@@ -304,8 +304,6 @@ def main() -> int:
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
-        from typing import Any
-
         import polars as pl
         import torch
         from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv

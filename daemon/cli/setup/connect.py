@@ -25,7 +25,6 @@ Tested = tuple[str, dict[str, str], Lines]
 """What a service answered in words, the keys to store, and the lines for config.toml."""
 
 
-# Long because the signature is the options of the command.
 def connect(
     service: Annotated[Literal["alpaca", "ntfy", "telegram"], typer.Argument(metavar="alpaca|ntfy|telegram")],
     live: Annotated[
