@@ -104,13 +104,6 @@ def test_planted_knowledge_of_a_year_is_found_by_its_own_measure(knowledge: str,
     assert [outcome.best is not None and outcome.best.measure for outcome in verdicts].count(measure) >= 3
 
 
-def test_gains_to_the_next_close_alone_miss_the_close_after_next() -> None:
-    """What the measures are for: the next close alone names none of these."""
-    one = [next(m.p for m in found("the close after next", seed, 252, 1.0).measures if m.measure == NEXT_CLOSE)
-           for seed in range(5)]  # fmt: skip
-    assert min(one) > 0.01
-
-
 def test_few_answers_give_no_verdict_and_worse_answers_under_true_names_are_no_evidence() -> None:
     few = found("the next close", 1, FEWEST - 1, 1.0)
     assert (few.knows, few.p, few.measures) == (False, None, ())
@@ -134,10 +127,6 @@ def test_bars_without_opens_are_measured_to_their_closes_and_the_verdict_says_so
     assert (seen.knows, seen.opens, len(seen.measures)) == (True, False, 3)
     assert "opens were not recorded: each open is the close of its bar" in seen.text
     assert "opens" not in verdict(named, renamed, returns).text
-
-
-def test_the_same_answers_give_the_same_verdict() -> None:
-    assert found("following", 5, 120) == found("following", 5, 120)
 
 
 @pytest.mark.long

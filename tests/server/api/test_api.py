@@ -1,7 +1,6 @@
 """The HTTP edge in front of a real service with a real store: what it tells, and whom it obeys."""
 
 import asyncio
-import contextlib
 import json
 import re
 import ssl
@@ -26,7 +25,6 @@ from quantd.daemon.views.preview import PlanNow
 from quantd.daemon.views.risk_measures import assessed
 from quantd.server.api import commits
 from quantd.server.api.access import guard
-from quantd.server.api.access.connection_places import CONNECTIONS, KEPT
 from quantd.server.api.server import Api, ApiUnavailable
 from quantd.trading.events import Condition, Tick
 from tests.support.api_world import RUN, World, command, get, in_shared_loop, raw, shared, standing_at_the_end, world
@@ -420,26 +418,6 @@ async def test_a_request_that_cannot_be_parsed_is_refused_in_one_line_without_a_
     assert not caplog.records
 
 
-@pytest.mark.long
-async def test_more_idle_connections_than_their_share_are_closed_and_the_rest_is_served(world):
-    port = int(world.api.url.rsplit(":", 1)[1].strip("/"))
-    share = CONNECTIONS - CONNECTIONS // KEPT
-    crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(share + 44)]
-    ends = [asyncio.ensure_future(reader.read(1)) for reader, _ in crowd]
-    await until(lambda: sum(end.done() for end in ends) >= 44, "44 closed")
-    assert [end.done() for end in ends] == [True] * 44 + [False] * share
-    assert (await get(world, "/api/v1/status"))[0] == 200
-    for _, writer in crowd:
-        writer.close()
-    await asyncio.gather(*ends, return_exceptions=True)
-
-
-async def test_wrong_tokens_are_counted_and_the_right_one_still_works(world):
-    answers = [await command(world, {"command": "halt"}, {"Authorization": f"Bearer {k}"}) for k in range(12)]
-    assert [status for status, _ in answers] == [401] * guard.WRONG_TOKENS + [429] * 2
-    assert (await command(world, {"command": "reduce"}, world.bearer))[0] == 200
-
-
 @in_shared_loop
 @pytest.mark.parametrize(
     ("body", "status"),
@@ -558,18 +536,6 @@ async def test_events_follow_each_commit(world):
         assert await switch() == "RUN"
         await command(world, {"command": "halt"}, world.bearer)
         assert await switch() == "HALT"
-
-
-@pytest.mark.long
-async def test_a_header_that_never_ends_is_cut_off(world, monkeypatch):
-    monkeypatch.setattr(guard, "HEADER_S", 0.3)
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(world.api.url.rsplit(":", 1)[1].strip("/")))
-    with contextlib.suppress(ConnectionError):
-        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
-        await writer.drain()
-        await asyncio.wait_for(reader.read(), 60)
-    assert reader.at_eof() or reader.exception() is not None
-    writer.close()
 
 
 @pytest.mark.long

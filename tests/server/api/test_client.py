@@ -1,15 +1,13 @@
 """The Python client: a method for each route, typed answers, refusals as errors, and one attempt to change anything."""
 
 import asyncio
-import contextlib
-import inspect
 import re
 import subprocess
 import sys
 from datetime import date
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
@@ -21,9 +19,6 @@ from quantd.server.api.client_side.api_error import ApiError
 from quantd.server.api.client_side.python_client import Client
 from quantd.server.api.openapi import FOR_BROWSERS
 from quantd.server.api.route_records import Entry, Page, Post, Read
-from quantd.server.api.routes.portfolio_routes import TargetsAsked
-from quantd.server.api.routes.prediction_routes import Allocate, Predict
-from quantd.server.api.routes.proposal_routes import Preview
 from quantd.trading.events import Flow
 from tests.server.requests.orders_by_hand import BY_HAND, journalled, world
 from tests.support.api_world import RATES, RUN
@@ -101,15 +96,6 @@ class Noting(Client):
         return super()._ask(method, path, *more)
 
 
-def arguments_of(method: Any) -> set[str]:
-    """Its arguments by name, with those of a typed dictionary."""
-    names = set()
-    for name, parameter in inspect.signature(method).parameters.items():
-        by_keyword = parameter.kind is inspect.Parameter.VAR_KEYWORD
-        names |= set(get_args(parameter.annotation)[0].__annotations__) if by_keyword else {name}
-    return names
-
-
 def client_of(world: Any, kind: type[Client] = Client) -> Any:
     return kind(world.api.url, world.token)
 
@@ -157,31 +143,6 @@ async def test_each_route_has_a_method_and_each_answer_its_type(world: Any) -> N
         assert isinstance(route, Read | Post | Page)
         pattern = re.compile(re.sub(r"{\w+}", "[^/]+", route.path))
         assert any(m == route.method and pattern.fullmatch(path) for m, path in client.asked), route.path
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("world", [BY_HAND.replace("[api]\n", f"[api]\n{RATES}")], indirect=True)
-async def test_a_method_takes_every_parameter_of_its_route(world: Any) -> None:
-    """The parameters that a method sends by default, or takes as an argument."""
-    client = client_of(world, Noting)
-    taken: dict[str, set[str]] = {}
-
-    def call() -> None:
-        for name in METHODS:
-            client.asked = []
-            with contextlib.suppress(ApiError, TypeError):
-                getattr(client, name)(*ARGUMENTS.get(name, REFUSED.get(name, ())), **NAMED.get(name, {}))
-            names = arguments_of(getattr(Client, name))
-            for _, path in client.asked:
-                taken.setdefault(path, set()).update(names)
-
-    await asyncio.to_thread(call)
-    routes = [route for route in world.api._routes if isinstance(route, Read) and route.query.__struct_fields__]
-    assert len(routes) > 20
-    for route in routes:
-        pattern = re.compile(re.sub(r"{\w+}", "[^/]+", route.path))
-        names = set().union(*(names for path, names in taken.items() if pattern.fullmatch(path)))
-        assert set(route.query.__struct_fields__) <= names, route.path
 
 
 @pytest.mark.long
@@ -314,19 +275,6 @@ def test_a_daemon_that_is_away_or_another_program_is_named(flaky: Client) -> Non
     Flaky.seen = [None, None]
     with pytest.raises(ApiError, match="in the format of another version"):
         flaky.status()
-
-
-@pytest.mark.parametrize(
-    ("keywords", "body"),
-    [
-        (client_module.Targets, TargetsAsked),
-        (client_module.Wanted, Preview),
-        (client_module.Input, Predict),
-        (client_module.Method, Allocate),
-    ],
-)
-def test_keywords_are_the_fields_of_the_body(keywords: Any, body: Any) -> None:
-    assert keywords.__annotations__.keys() == {*body.__struct_fields__} - {"prices"}
 
 
 @pytest.mark.long

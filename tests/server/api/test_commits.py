@@ -1,10 +1,9 @@
 """A POST is answered with what its own event did, whatever is stepped beside it; a failure after it is reported."""
 
-import ast
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +13,6 @@ import pytest
 from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.timeline import instants, time_of
 from quantd.server.api import commits, idempotency
-from quantd.server.api.route_records import Post
 from quantd.server.api.routes import manual_routes
 from quantd.trading.codec import decode
 from quantd.trading.effects import Refusal, Shadowed
@@ -24,7 +22,6 @@ from tests.server.api.routes.outside_run import OUTSIDE
 from tests.server.api.routes.portfolio_texts import CORE, PORTFOLIOS
 from tests.server.api.shut_store import before, gated
 from tests.support.api_world import RUN, World, standing_at_the_end
-from tests.support.checkout import ROOT
 from tests.support.mqtt import until
 
 CASH = {"do": "add", "amount": "1000.00", "reason": "more"}
@@ -246,82 +243,3 @@ async def test_an_answer_that_cannot_be_recorded_is_given_again_and_not_told_as_
     assert "could not be recorded" in answer["detail"]
     assert "stopped" not in answer["detail"]
     assert len(journalled(world, Flow)) == 3
-
-
-# by the syntax tree
-
-FORBIDDEN = frozenset(
-    {"shell", "state", "_state", "store", "read", "incidents", "journal", "inbox", "service", "_service", "_run"}
-)
-"""Names behind which the state and the store lie."""
-
-NO_COMMIT = frozenset({
-    "predict", "allocate", "preview", "preview_cancel", "preview_review", "close_preview", "_run",
-    "backtest", "sweep", "pin",
-})  # fmt: skip
-"""Handlers of POSTs that commit nothing: they compute on copies, and the others write to the log of jobs."""
-
-Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-def functions(trees: Sequence[ast.Module]) -> list[Function]:
-    return [node for tree in trees for node in ast.walk(tree) if isinstance(node, Function)]
-
-
-def called(node: ast.AST) -> str:
-    """The last name of what a call calls."""
-    of = node.func if isinstance(node, ast.Call) else None
-    return of.attr if isinstance(of, ast.Attribute) else of.id if isinstance(of, ast.Name) else ""
-
-
-def committing(trees: Sequence[ast.Module]) -> set[str]:
-    """The functions that await `committed`, or another one of them."""
-    names = {"committed"}
-    while True:
-        more = {
-            function.name
-            for function in functions(trees)
-            if any(isinstance(node, ast.Await) and called(node.value) in names for node in ast.walk(function))
-        }
-        if more <= names:
-            return names
-        names |= more
-
-
-def reads_behind_a_commit(trees: Sequence[ast.Module]) -> Iterator[str]:
-    """Where a function that commits names the state or the store behind its commit."""
-    names = committing(trees)
-    for function in functions(trees):
-        awaits = [n for n in ast.walk(function) if isinstance(n, ast.Await) and called(n.value) in names]
-        for commit in awaits:
-            within = set(ast.walk(commit))
-            end = commit.end_lineno or 0, commit.end_col_offset or 0
-            for node in ast.walk(function):
-                name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-                at = (node.end_lineno, node.end_col_offset) if isinstance(node, ast.expr) else (0, 0)
-                if name in FORBIDDEN and node not in within and at > end:
-                    yield f"{function.name}:{node.lineno}: {name}"  # type: ignore[attr-defined]
-
-
-def routes() -> list[ast.Module]:
-    return [ast.parse(path.read_text()) for path in sorted((ROOT / "server/api/routes").glob("*.py"))]
-
-
-PLANTED = """
-async def order(service, wish):
-    done = await committed(service, outcome, wish)
-    return became(service.shell.state, done)
-"""
-
-
-@pytest.mark.long
-async def test_no_route_reads_the_state_or_the_store_for_the_result_of_its_own_command(world: Any) -> None:
-    trees = routes()
-    assert list(reads_behind_a_commit(trees)) == []
-    assert list(reads_behind_a_commit([ast.parse(PLANTED)])) == ["order:4: state", "order:4: shell", "order:4: service"]
-    # there is no other way to the inbox, and every POST is known
-    inboxes = [path.name for path in sorted((ROOT / "server/api").rglob("*.py")) if ".inbox" in path.read_text()]
-    assert inboxes == ["commits.py"]
-    handlers = [getattr(route.handler, "func", route.handler) for route in world.api._routes if isinstance(route, Post)]
-    assert len(handlers) > 15
-    assert {handler.__name__ for handler in handlers} - committing(trees) == NO_COMMIT

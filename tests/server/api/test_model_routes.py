@@ -30,7 +30,7 @@ from quantd.models.artifacts.folder import read_manifest, render, sealed
 from quantd.models.artifacts.manifest import AgentManifest
 from quantd.models.isolation.session import here
 from quantd.trading.codec import decode
-from quantd.trading.events import Decided, Operator, Started
+from quantd.trading.events import Decided, Operator
 from quantd.trading.model_events import Exchanged, ModelLoaded
 from tests.server.api.model_worlds import MODELS, SYMBOLS, TEXT, artifacts, halfway, world
 from tests.support.api_world import RUN, get, standing_at_the_end
@@ -385,11 +385,6 @@ async def test_the_idle_challenger_of_several_is_taken_and_an_outside_agent_take
         assert "name one as shadow: rival, spare, guest" in reply["detail"]
         _, reply = await world.post(f"{MODELS}/learned/shadow", {**body, "shadow": "guest"})
         assert "decides by proposals" in reply["detail"]
-
-
-async def test_starts_without_a_load_are_journalled_as_before(world: Any) -> None:
-    (first,) = world.events(Started)
-    assert first.loaded == ()
 
 
 @pytest.mark.long

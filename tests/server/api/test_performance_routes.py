@@ -18,7 +18,7 @@ from quantd.research.runs.backtest import drive_items
 from quantd.research.runs.run_record import Record
 from quantd.risk.measures.var_backtest import backtest
 from quantd.risk.monitor.equity_series import KEPT
-from quantd.trading.statistics import sharpe, sortino, time_weighted_returns, volatility
+from quantd.trading.statistics import sharpe, sortino, volatility
 from tests.server.api.model_worlds import Halfway
 from tests.server.api.routes.portfolio_texts import CORE, PORTFOLIOS
 from tests.server.api.routes.traded_run import TEXT as TRADED
@@ -270,8 +270,3 @@ async def test_the_benchmark_may_lie_outside_the_universe(tmp_path: Any) -> None
 async def test_a_book_or_period_at_fault_is_named(shared: Any, query: str, status: int, field: str) -> None:
     answer_status, body = await get(shared, PATH + query)
     assert (answer_status, [error["field"] for error in body["errors"]]) == (status, [field]), body
-
-
-def test_returns_of_a_deposit_at_a_sample() -> None:
-    """The definition that both routes share."""
-    assert time_weighted_returns(np.array([100.0, 150.0]), np.array([0.0, 50.0])).tolist() == [0.0]

@@ -60,14 +60,6 @@ def test_the_oldest_header_goes_first_then_streams_then_others_and_a_token_never
         assert all(connection.fileno() in listener.connections for connection in (*tokens, *new[1:]))
 
 
-def test_a_token_that_is_being_looked_up_is_not_closed_for_a_header_that_may_come() -> None:
-    with accepted(ConnectionPlaces(MOST)) as (connect, listener):
-        given = connect(Standing.GIVEN)
-        for _ in range(2 * MOST):
-            connect(Standing.NO_HEADER)
-        assert given.fileno() in listener.connections
-
-
 def held(connect: Any, holder: str, standing: Standing = Standing.TOKEN, *, working: bool = False) -> Taken:
     """A connection of a token; of scope trade by its standing."""
     connection: Taken = connect(standing)
@@ -164,13 +156,6 @@ def test_an_unfinished_body_goes_before_a_request_without_a_token() -> None:
             connect(Standing.NO_HEADER)
         assert body.fileno() not in listener.connections
         assert plain[0].fileno() in listener.connections
-
-
-def test_a_few_connections_displace_nobody() -> None:
-    with accepted(ConnectionPlaces(MOST)) as (connect, listener):
-        for _ in range(MOST - KEPT):
-            connect(Standing.NO_HEADER, 100.0)
-        assert listener.taken == MOST - KEPT
 
 
 @pytest.mark.long

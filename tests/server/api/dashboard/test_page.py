@@ -28,7 +28,6 @@ from quantd.trading.events import (
     Proposed,
     Wished,
 )
-from scripts.page.pictures import PICTURE, pictured, screens_of
 from tests.server.api.dashboard.screens import SCREENS, audit, browser, commands, in_module_loop, shared, show
 from tests.server.api.routes.outside_run import REVIEWED
 from tests.support.api_world import RATES, RUN, World, get, standing_at_the_end
@@ -212,6 +211,8 @@ async def test_a_key_right_after_escape_opens_its_dialog(shared: World, browser:
 @in_module_loop
 async def test_every_screen_has_a_key(shared: World, browser: Browser) -> None:
     async with opened(browser, shared.api.url) as page:
+        links = page.get_by_role("navigation").locator("a[href^='#']")
+        await expect(links).to_have_count(len(SCREENS))
         for key, screen in zip("1234567890d", SCREENS, strict=True):
             await page.keyboard.press(key)
             current = page.get_by_role("navigation").locator("[aria-current=page]")
@@ -273,37 +274,25 @@ async def test_equity_positions_agents_alerts_and_risk_are_on_the_page_as_the_ap
             await expect(main.get_by_role("row").filter(has_text=entry["text"])).to_contain_text(entry["level"])
 
 
-@pytest.mark.long
-@in_module_loop
-async def test_the_picture_of_the_readme_shows_the_screens_of_the_page(shared: World, browser: Browser) -> None:
-    async with opened(browser, shared.api.url, DESK, shared.token) as page:
-        screens = await screens_of(page)
-    assert tuple(screens) == SCREENS
-    assert pictured(PICTURE.read_bytes()) == screens, "the page has other screens: make pictures"
+LOOKS: dict[str, dict[str, str]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "forced": {"forced_colors": "active"},
+}
 
 
 @pytest.mark.long
 @in_module_loop
-@pytest.mark.parametrize("width", [DESK, PHONE])
-async def test_every_screen_is_accessible_and_fits_its_window(shared: World, browser: Browser, width: int) -> None:
-    async with opened(browser, shared.api.url, width, shared.token) as page:
-        for screen in SCREENS:
-            await audit(page, screen)
-            assert await unreachable(page) == [], screen
-        for key in ("h", "r", "?"):
-            await page.keyboard.press(key)
-            assert await violations(page) == [], key
-            await page.keyboard.press("Escape")
-
-
-@pytest.mark.slow
-@in_module_loop
-@pytest.mark.parametrize("width", [DESK, 768, PHONE, 640])  # 640 is 1280 at a zoom of 200 %
-@pytest.mark.parametrize("look", [{"color_scheme": "light"}, {"color_scheme": "dark"}, {"forced_colors": "active"}])
-async def test_every_screen_is_accessible_in_every_look(
-    shared: World, browser: Browser, width: int, look: dict[str, str]
-) -> None:
-    async with opened(browser, shared.api.url, width, shared.token, **look) as page:
+@pytest.mark.parametrize(
+    ("width", "look"),
+    [
+        pytest.param(width, look, marks=() if look == "light" and width in (DESK, PHONE) else pytest.mark.slow)
+        for width in (DESK, 768, PHONE, 640)  # 640 is 1280 at a zoom of 200 %
+        for look in LOOKS
+    ],
+)
+async def test_every_screen_is_accessible_in_every_look(shared: World, browser: Browser, width: int, look: str) -> None:
+    async with opened(browser, shared.api.url, width, shared.token, **LOOKS[look]) as page:
         for screen in SCREENS:
             await audit(page, screen)
             assert await unreachable(page) == [], screen

@@ -11,7 +11,6 @@ from tests.server.api.dashboard.screens import browser, in_module_loop, show
 from tests.server.api.model_worlds import Halfway
 from tests.server.api.routes.traded_run import ok
 from tests.support.browser import PHONE, opened, sideways, violations
-from tests.support.checkout import ROOT
 
 __all__ = ["browser", "world"]
 
@@ -96,14 +95,6 @@ async def test_a_term_is_explained_by_keyboard(world: Halfway, browser: Browser)
         assert await violations(page) == []
         await page.keyboard.press("Escape")
         await expect(shown).to_have_count(0)
-
-
-def test_terms_of_the_page_are_those_of_the_glossary() -> None:
-    glossary = dict(re.findall(r"^\| ([^|]+?) \| ([^|]+?) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE))
-    terms = dict(re.findall(r'^  "?([^":]+)"?: "([^"]+)",$', TERMS, re.MULTILINE))
-    shared = {name: text.replace("*", "").replace("`", "") for name, text in glossary.items() if name in terms}
-    assert len(shared) > 9
-    assert {name: terms[name] for name in shared} == shared
 
 
 def test_each_term_that_a_screen_names_has_a_meaning() -> None:

@@ -111,10 +111,7 @@ async def test_a_request_is_found_by_its_sender_alone_and_after_a_restart(world:
     await asyncio.sleep(0.6)  # the shortest time between two looks at the file of tokens
     assert (await act(world, "one", {"Authorization": f"Bearer {secret}"}))[0] == 404
     assert (await act(world, "one", {}))[0] == 401  # open_reads: figures need no token, requests do
-    await world.api.stop()
-    world.api = Api(world.service, world.assembly, world.config, world.folder, None)
-    await world.api.start()
-    world.session._base_url = type(world.session._base_url)(world.api.url)
+    await restarted(world)
     assert (await act(world, "one"))[1]["state"] == "done"
 
 
@@ -122,10 +119,7 @@ async def test_the_result_of_a_request_is_not_known_after_a_kill(world: Any) -> 
     await post(world, "cash", CASH, "one")
     with contextlib.closing(sqlite3.connect(world.folder / idempotency.FILE)) as database, database:
         database.execute("UPDATE keys SET status = 0, body = ''")  # a kill between the commit and the answer
-    await world.api.stop()
-    world.api = Api(world.service, world.assembly, world.config, world.folder, None)
-    await world.api.start()
-    world.session._base_url = type(world.session._base_url)(world.api.url)
+    await restarted(world)
     status, outcome = await act(world, "one")
     assert (status, outcome["state"], outcome["status"]) == (200, "unknown", 0)
     assert "the daemon stopped while it carried out" in outcome["text"]
@@ -140,9 +134,7 @@ async def test_an_answer_that_a_failing_disk_did_not_take_is_found_while_the_dae
     assert (await act(world, "one"))[1]["state"] == "done"
     await world.api.stop()
     (world.folder / idempotency.FILE).write_bytes(b"no database" * 100)
-    world.api = Api(world.service, world.assembly, world.config, world.folder, None)
-    await world.api.start()
-    world.session._base_url = type(world.session._base_url)(world.api.url)
+    await started(world)
     assert await post(world, "commands", HALT, "two") == 200
     assert (await act(world, "two"))[1]["answer"]["switch"] == "HALT"
     assert (await act(world, "three"))[0] == 503
@@ -269,16 +261,6 @@ async def test_a_key_whose_answer_is_in_memory_has_that_answer_when_it_is_sent_a
     assert len(journalled(world, Operator)) == number == 1
     assert await post(world, "commands", HALT | {"reason": "another"}, "one") == 422
     assert (await act(world, "one"))[1]["state"] == "done"
-
-
-async def test_an_answer_that_the_file_did_not_take_is_given_again(world: Any) -> None:
-    await post(world, "cash", CASH, "before")
-    with contextlib.closing(sqlite3.connect(world.folder / idempotency.FILE)) as database, database:
-        database.execute("CREATE TRIGGER full BEFORE UPDATE ON keys BEGIN SELECT RAISE(FAIL, 'the disk is full'); END")
-    for _ in range(2):
-        assert await post(world, "cash", CASH, "one") == 200
-    assert (await act(world, "one"))[1]["state"] == "done"
-    assert len(journalled(world, Flow)) == 2
 
 
 @pytest.mark.quick_cases(1)
