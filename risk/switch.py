@@ -2,8 +2,8 @@
 loss.
 
 What can go wrong: a deposit hides a loss, or a withdrawal looks like one. `flow` therefore scales the reference values,
-so that each loss stays the same fraction of them. `trip` only moves to a stricter state. `rearm` moves back to RUN and
-sets the reference values anew, because the same loss would otherwise trip the switch again at once.
+so that each loss stays the same fraction of them. `tighten` only moves to a stricter state. `rearm` moves back to RUN
+and sets the reference values anew, because the same loss would otherwise move the switch again at once.
 
 A switch consists of plain numbers and is stored in snapshots. The switch itself never places or cancels an order.
 """
@@ -91,7 +91,7 @@ def losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple
     return by_key
 
 
-def trip(switch: Switch, state: int, reason: str, sample_no: int) -> bool:
+def tighten(switch: Switch, state: int, reason: str, sample_no: int) -> bool:
     """Move the switch to a stricter state and count the move. Returns False, with nothing changed, if it is already
     that strict."""
     if state <= switch.state:

@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from quantd.trading.effects import Ask, Asked, Effect, JournalEffect, LimitMoved, Planned, Refused, Shadowed
+from quantd.trading.effects import Ask, AskRecord, Effect, JournalEffect, LimitMoved, Planned, Refused, Shadowed
 from quantd.trading.events import Bars, Decided, Event, JournalEvent, SliceRef
 from quantd.trading.market import Block, Floats, MarketSlice
 from quantd.trading.orders import OrderBasket
@@ -93,7 +93,7 @@ def encode(event: Event, effects: Sequence[Effect], live: bool = False) -> bytes
         stored = event
     # -1: the policy is the agent's own
     requested: list[JournalEffect] = [
-        Asked(effect.round, effect.agent, -1 if effect.policy == effect.agent else effect.policy)
+        AskRecord(effect.round, effect.agent, -1 if effect.policy == effect.agent else effect.policy)
         if isinstance(effect, Ask)
         else effect
         for effect in effects

@@ -13,7 +13,7 @@ from quantd.trading.orders import OrderBasket
 Level = Literal["INFO", "WARNING", "CRITICAL"]
 
 
-class Asked(Struct, frozen=True, tag="Ask", omit_defaults=True):
+class AskRecord(Struct, frozen=True, tag="Ask", omit_defaults=True):
     """The journal form of an Ask, a question to a policy. `policy` is the number of the agent whose policy was
     asked, -1 for `agent` itself."""
 
@@ -437,5 +437,5 @@ Journalled = OrderBasket | Cancel | Query | Publish | Refused | Record | Snapsho
 Effect = Ask | Journalled
 """Elements of the sequence returned by `step`."""
 
-JournalEffect = Asked | Journalled
+JournalEffect = AskRecord | Journalled
 """Effects in journal form: an Ask without its view."""

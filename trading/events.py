@@ -279,7 +279,7 @@ class OrderSettled(Struct, frozen=True, tag=True, omit_defaults=True):
     who: str
 
 
-class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
+class ManualOrder(Struct, frozen=True, tag="Wished", omit_defaults=True):
     """Event: a manual order for the book of `agent`, in signed lots of a column.
 
     `stop_nano` and `target_nano` are protective price levels for the whole position, which replace the levels of the
@@ -436,7 +436,7 @@ class Carried(Struct, frozen=True, tag=True, omit_defaults=True):
     loaded: tuple[str, ...] = ()
 
 
-class Shade(Struct, frozen=True, tag=True, omit_defaults=True):
+class ShadowReport(Struct, frozen=True, tag="Shade", omit_defaults=True):
     """Event: a report of the venue that simulates the orders of the shadow agent with the number `agent`."""
 
     agent: int
@@ -511,7 +511,7 @@ External = (
     | ForeignFound
     | Correction
     | OrderSettled
-    | Wished
+    | ManualOrder
     | CancelRequested
     | PortfolioOpened
     | PortfolioClosed
@@ -533,7 +533,7 @@ External = (
 VenueNews = Reports | CancelReported | Unknown | NotFound | Busted
 """Events that a venue reports. In a replay, a simulated venue recomputes them."""
 
-Journalled = External | VenueNews | Action | PriceJumped | Tick | Decided | Shade
+Journalled = External | VenueNews | Action | PriceJumped | Tick | Decided | ShadowReport
 """Events that the journal stores unchanged."""
 
 Event = Journalled | MarketSlice

@@ -30,7 +30,7 @@ from quantd.daemon.engine.samples import serve_tick
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.sync import sync_stops
 from quantd.trading.effects import Effect
-from quantd.trading.events import Decided, Event, NotFound, PortfolioClosed, Proposed, Shade, Tick
+from quantd.trading.events import Decided, Event, NotFound, PortfolioClosed, Proposed, ShadowReport, Tick
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import Reports
 
@@ -109,7 +109,7 @@ _RUNS: Final = {kind: tuple(stage.run for stage in STAGES if kind in stage.after
 _CLOCKS: Final = {
     kind: "ts_seen" if kind is MarketSlice else "ts"
     for kind in get_args(Event)
-    # a NotFound of an unknown basket leaves the clock as it is; Decided and Shade have no time
-    if kind not in (NotFound, Decided, Shade)
+    # a NotFound of an unknown basket leaves the clock as it is; Decided and ShadowReport have no time
+    if kind not in (NotFound, Decided, ShadowReport)
 }
 """Event -> the field with the time to which it moves the clock."""

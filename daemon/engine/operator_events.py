@@ -21,11 +21,11 @@ from quantd.trading.events import (
     Approved,
     CancelRequested,
     Condition,
+    ManualOrder,
     Operator,
     Reloaded,
     Reminded,
     Stopping,
-    Wished,
 )
 from quantd.trading.ledger.errors import LedgerBroken
 from quantd.trading.orders import ENDED, OrderState, price_text, side_text
@@ -38,7 +38,7 @@ NOTED: Final = frozenset({"bars", "upkeep", "calendar", "missed"})
 """Conditions that raise an alert and change nothing."""
 
 
-def on_wished(state: State, order: Wished) -> Sequence[Effect]:
+def on_manual_order(state: State, order: ManualOrder) -> Sequence[Effect]:
     """Plan a manual order in the book of an agent, through the gate (limit check) like the agent's own orders."""
     number = agent_of(state, order.agent)
     if number is None or number < 0:
@@ -67,7 +67,7 @@ def on_wished(state: State, order: Wished) -> Sequence[Effect]:
     ]
 
 
-def _set_levels(state: State, order: Wished, number: int) -> str:
+def _set_levels(state: State, order: ManualOrder, number: int) -> str:
     """Set the stop and target of a manual order, if any, as levels of its position in book `number`; returns them as
     text."""
     if not (order.stop_nano or order.target_nano):

@@ -35,7 +35,7 @@ from quantd.trading.events import (
     Event,
     External,
     JournalEvent,
-    Shade,
+    ShadowReport,
     SliceRef,
     Tick,
     Unknown,
@@ -214,9 +214,11 @@ def fold_live(shell: Shell, journal: Journal) -> None:
     """Repeat the recorded steps of a live market's journal, which contains the bars and a real venue's reports.
 
     The shell (runner of one engine) computes some events itself: answers of policies, and the reports of simulated
-    venues (the event Shade is such a report, to an agent on paper). Every other event is taken from the journal.
+    venues (the event ShadowReport is such a report, to an agent on paper). Every other event is taken from the journal.
     """
-    computed_types: tuple[type, ...] = (Decided, Shade) if shell.remote else (Decided, Shade, *get_args(VenueNews))
+    computed_types: tuple[type, ...] = (
+        (Decided, ShadowReport) if shell.remote else (Decided, ShadowReport, *get_args(VenueNews))
+    )
 
     def replay_next() -> None:
         event = journal.cause(computed_types)

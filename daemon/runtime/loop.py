@@ -43,7 +43,7 @@ from quantd.daemon.runtime.tally import Tally
 from quantd.daemon.runtime.timeline import Item
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Again, Ask, Cancel, Effect, Query, Shadowed, Snapshot, Stop
-from quantd.trading.events import Action, Condition, Decided, Event, Shade, Started, Tick, Unknown, split_of
+from quantd.trading.events import Action, Condition, Decided, Event, ShadowReport, Started, Tick, Unknown, split_of
 from quantd.trading.market import JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import BrokerNews, SimulatedBroker
@@ -387,7 +387,7 @@ class Shell:
                         news = request_of(
                             self.shadows[shadow_index], self._state.shadows[shadow_index], shadow_effect
                         )()
-                        queue.extend(Shade(effect.agent, report) for report in news)  # type: ignore[arg-type]
+                        queue.extend(ShadowReport(effect.agent, report) for report in news)  # type: ignore[arg-type]
             case Snapshot():
                 self.snapshot_wanted = True
             case Stop():
@@ -401,7 +401,7 @@ class Shell:
             self.run(news)
         for shadow_agent, venue in enumerate(self.shadows, len(self._state.agents)):  # shadows count after the agents
             for news in call(venue):
-                self.run(Shade(shadow_agent, news))  # type: ignore[arg-type]  # a simulated venue is never down
+                self.run(ShadowReport(shadow_agent, news))  # type: ignore[arg-type]  # a simulated venue is never down
 
     def _call_venue(
         self, call: Callable[[], Sequence[BrokerNews]], effect: OrderBasket | Again | Cancel | Query | None = None

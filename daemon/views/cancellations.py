@@ -11,6 +11,7 @@ from quantd.trading.events import (
     CancelRequested,
     Decided,
     Halted,
+    ManualOrder,
     Operator,
     PortfolioClosed,
     ProposalReviewed,
@@ -18,7 +19,6 @@ from quantd.trading.events import (
     Reloaded,
     SliceRef,
     Tick,
-    Wished,
 )
 from quantd.trading.market import PriceJumped
 from quantd.trading.orders import Cause, OrderBasket, Reports
@@ -35,7 +35,7 @@ WORDS: Final[dict[type, str]] = {
     Reloaded: "a new configuration",
     SliceRef: "the engine at new bars",
     Tick: "the engine at a sample",
-    Wished: "an order by hand",
+    ManualOrder: "an order by hand",
 }
 """Type of the event that led to a cancel -> the text about the cause."""
 

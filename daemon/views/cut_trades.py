@@ -47,7 +47,7 @@ ROW: Final = np.dtype(
 _ADDRESS: Final = re.compile(r"d(\d{1,18})(?:\.(\d{1,4}))?(:.*)?")
 
 
-class Asked(NamedTuple):
+class TradeQuery(NamedTuple):
     """Conditions on trades: since <= instant < until, the symbol (None: any), and `search` in upper or lower case.
 
     `search` is a part of a symbol, owner, side or limit, or an address (d4812, d4812.2 or d4812:SPY).
@@ -71,7 +71,7 @@ class CutTrades:
         """The ordinal of the newest plan among the plans of its step."""
 
     def page(
-        self, reader: Reader, group: CutGroup, asked: Asked, limit: int, before: Sequence[int] = ()
+        self, reader: Reader, group: CutGroup, asked: TradeQuery, limit: int, before: Sequence[int] = ()
     ) -> Page[AskedLine]:
         """At most `limit` trades older than the key `before`, the newest first, of one `group` (cut, refused or all).
 
@@ -99,7 +99,7 @@ class CutTrades:
                 line_keys.append(key)
         return Page(lines, line_keys, len(row_indices) > limit)
 
-    def totals(self, reader: Reader, asked: Asked) -> dict[str, int]:
+    def totals(self, reader: Reader, asked: TradeQuery) -> dict[str, int]:
         """Group of cut trades -> number of its trades that meet the conditions `asked`."""
         with self._lock:
             self._read_new_plans(reader)
@@ -138,7 +138,7 @@ class CutTrades:
         refused: Mask = self._rows["refused"]
         return np.ones(len(refused), bool) if group == "all" else refused if group == "refused" else ~refused
 
-    def _matches(self, reader: Reader, asked: Asked) -> Mask:
+    def _matches(self, reader: Reader, asked: TradeQuery) -> Mask:
         """For each row of the index, whether its trade meets all conditions."""
         rows, columns = self._rows, reader.run.universe.index
         matching: Mask = (rows["ts"] >= asked.since) & (rows["ts"] < asked.until)

@@ -26,7 +26,7 @@ from quantd.research.outside.stored_answers import StoredAnswers, key_of
 from quantd.research.outside.transport import CommandProcess, HttpAddress, NoAnswer, Transport
 from quantd.research.runs.failures import Unanswered
 from quantd.research.runs.run_record import Record
-from quantd.strategies.policies.holding import Asked, OutsideParams
+from quantd.strategies.policies.holding import OutsideParams, OutsidePolicy
 from quantd.strategies.policies.params import ParamsError
 from quantd.trading.display_text import session_date
 from quantd.trading.market import Floats
@@ -217,7 +217,7 @@ def asked_in(assembly: Assembly, folder: Path, most: int | None = None) -> Itera
     budget, askers = Budget(most), list[Asker]()
     for policy_number, policy in enumerate(assembly.policies):
         for leaf in leaves(policy):
-            if isinstance(leaf, Asked):
+            if isinstance(leaf, OutsidePolicy):
                 asker = _asker(assembly, policy_number, leaf.params, StoredAnswers(folder / FOLDER), budget)
                 leaf.ask = asker
                 askers.append(asker)

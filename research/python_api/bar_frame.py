@@ -12,7 +12,7 @@ import polars as pl
 from quantd import bundled
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
-from quantd.adapters.feeds.table_files.reader import Asked, Table, joined, read_frame, read_tables
+from quantd.adapters.feeds.table_files.reader import ReadOptions, Table, joined, read_frame, read_tables
 from quantd.adapters.feeds.table_files.roles import is_time
 from quantd.research.metrics.percent import PERCENT, percent_shape
 from quantd.trading.sessions import DAY_NS
@@ -55,7 +55,7 @@ def read_bars(
     {"close": "Last"}. The result has `frame`, `actions` and `statements`, which say how each column was read. Raises
     FeedError for a table that it cannot interpret.
     """
-    asked = Asked(symbol, zone, dates, unit, scale, decimal, columns or {})
+    asked = ReadOptions(symbol, zone, dates, unit, scale, decimal, columns or {})
     try:
         if isinstance(bars, str | os.PathLike):
             return _of_table(read_tables(Path(bars), asked), Path(bars).name)
@@ -83,7 +83,7 @@ def _in_python(remedy: str) -> str:
     )  # fmt: skip
 
 
-def _table_of(frame: object, asked: Asked, default_symbol: str) -> Table:
+def _table_of(frame: object, asked: ReadOptions, default_symbol: str) -> Table:
     """Return the table of one frame. `asked` are the caller's statements about its columns and units.
 
     `default_symbol` is for a frame without a column of symbols. Raises FeedError for an object that is no frame, and

@@ -22,7 +22,7 @@ from quantd.research.runs.answer_blocks import in_blocks
 from quantd.research.runs.failures import stop_at_failure, stop_without_answer
 from quantd.research.runs.requests import Requests
 from quantd.research.runs.run_record import Record
-from quantd.strategies.policies.holding import Asked
+from quantd.strategies.policies.holding import OutsidePolicy
 from quantd.trading.display_text import instant_text
 from quantd.trading.ports import Policy, leaves
 
@@ -224,7 +224,7 @@ def drive(
     if stop:
         stop_at_failure(shell, assembly.rules.names())
     # a question without an answer ends the run in any case
-    elif any(isinstance(policy, Asked) for policy in assembly.policies):
+    elif any(isinstance(policy, OutsidePolicy) for policy in assembly.policies):
         stop_without_answer(shell)
     begin(shell, assembly, config, run, fresh=True)
     # policies with `act_rows` answer many samples in one call

@@ -25,6 +25,7 @@ from quantd.trading.events import (
     Flow,
     Halted,
     JournalEvent,
+    ManualOrder,
     Operator,
     PortfolioClosed,
     PortfolioOpened,
@@ -32,7 +33,6 @@ from quantd.trading.events import (
     Proposed,
     Reloaded,
     Started,
-    Wished,
 )
 from quantd.trading.model_events import Exchanged, ModelLoaded
 
@@ -40,7 +40,7 @@ ACTS: Final[dict[type, str]] = {
     Flow: "deposit or withdrawal",
     Carried: "account taken over from an earlier run",
     Operator: "command",
-    Wished: "order by hand",
+    ManualOrder: "order by hand",
     CancelRequested: "cancel by hand",
     Halted: "halt of a symbol by hand",
     PortfolioOpened: "portfolio opened",

@@ -22,7 +22,7 @@ from quantd.daemon.engine.state.settings import AgentRules
 from quantd.research.runs.backtest import POINT, drive
 from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import LIMIT_OF, REASON_NAMES
-from quantd.strategies.policies.holding import Asked
+from quantd.strategies.policies.holding import OutsidePolicy
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import AgentPlan, Ask, Effect, Ended, Planned
 from quantd.trading.events import Decided, Event
@@ -125,7 +125,7 @@ def untraded(assembly: Assembly, record: Record) -> Untraded | None:
     """Return why a run without fills traded nothing; None for a run with fills."""
     if record.fill_columns:
         return None
-    if any(isinstance(policy, Asked) for policy in assembly.policies):
+    if any(isinstance(policy, OutsidePolicy) for policy in assembly.policies):
         return Untraded("no proposal of an outside agent was filled", "Its answers are in `quantd why` and its log")
     log = Obstacles(len(assembly.rules.agents))
     drive(assembly, assembly.config, POINT, log, None, lambda share: None)

@@ -37,6 +37,7 @@ from quantd.trading.events import (
     Flow,
     Halted,
     Limited,
+    ManualOrder,
     Operator,
     PortfolioClosed,
     PortfolioOpened,
@@ -45,7 +46,6 @@ from quantd.trading.events import (
     Reloaded,
     Started,
     Tick,
-    Wished,
 )
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.market import JumpExplained, PriceJumped
@@ -65,8 +65,8 @@ Cause = Literal["late bar", "refused", "decision", "not filled", "latency", "pri
 CAUSES: Final[tuple[Cause, ...]] = ("late bar", "refused", "decision", "not filled", "latency", "price", "fee")
 
 REPEATED: Final = (
-    Reloaded, Flow, Operator, Wished, CancelRequested, Halted, JumpExplained, Limited, PortfolioOpened, PortfolioClosed,
-    Proposed, ProposalReviewed, ModelLoaded, Exchanged, ScheduleRun,
+    Reloaded, Flow, Operator, ManualOrder, CancelRequested, Halted, JumpExplained, Limited, PortfolioOpened,
+    PortfolioClosed, Proposed, ProposalReviewed, ModelLoaded, Exchanged, ScheduleRun,
 )  # fmt: skip
 """Events of a run that its backtest receives too: operators' actions and trading halts."""
 

@@ -24,6 +24,7 @@ from quantd.trading.events import (
     ForeignFound,
     Halted,
     Limited,
+    ManualOrder,
     NotFound,
     Operator,
     OrderSettled,
@@ -36,7 +37,6 @@ from quantd.trading.events import (
     Reminded,
     Stopping,
     Unknown,
-    Wished,
 )
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import JumpExplained
@@ -127,7 +127,7 @@ def _wrong_command(s: Setting) -> Steps:
         Operator(s.ts, "pause", "test", "ops"),
         Flow(s.ts, MICRO, "ops", agent="nobody", reason="test"),
         Flow(s.ts, -100 * s.rules.cash_micro, "ops", agent=s.agent, reason="test"),
-        Wished(s.ts, "nobody", s.column, 1, "test", "ops"),
+        ManualOrder(s.ts, "nobody", s.column, 1, "test", "ops"),
         Correction(s.ts, [0] * s.rules.universe.size, MICRO, "nobody", "test", "ops"),
         JumpExplained(s.ts, s.column, "test", "ops"),
         Approved(s.ts, "test", "second", "00"),
@@ -183,7 +183,7 @@ def _noted(s: Setting) -> Steps:
 def _by_hand(s: Setting) -> Steps:
     stop, target = s.draw.choice(((0, 0), (NANO, 1000 * NANO), (20 * NANO, 30 * NANO)))
     lots = s.draw.choice((-50, 10, 500))
-    return [(0, Wished(s.ts, s.own, s.column, lots, "test", "ops", stop, target))]
+    return [(0, ManualOrder(s.ts, s.own, s.column, lots, "test", "ops", stop, target))]
 
 
 def _cancelled(s: Setting) -> Steps:
@@ -200,7 +200,7 @@ def _cancelled(s: Setting) -> Steps:
 def _large_order(s: Setting) -> Steps:
     """A manual order that is large beside the account: targets are scaled to the limits, these lots are not."""
     share = s.draw.choice((0.5, 1.5, 4.0, -0.5, -1.5))
-    return [(0, lambda state: Wished(s.ts, s.own, s.column, lots_worth(state, s.column, share), "test", "ops"))]
+    return [(0, lambda state: ManualOrder(s.ts, s.own, s.column, lots_worth(state, s.column, share), "test", "ops"))]
 
 
 def _other_limits(s: Setting) -> Rules:
@@ -342,7 +342,7 @@ def _portfolio(s: Setting) -> Steps:
     more = replace(first, id=f"{s.ts}-2", weights=b"", lots=lots.tobytes())
     to = draw.choice(("", *(agent.name for agent in s.rules.agents)))
     closed = PortfolioClosed(s.later, name, "hand_over" if to else "flatten", "test", "ops", to)
-    wished = Wished(s.later, place, s.column, 1, "test", "ops")
+    wished = ManualOrder(s.later, place, s.column, 1, "test", "ops")
     steps: Steps = [(0, opened), (0, replace(opened, name=f"{name}b") if draw.random() < 0.2 else first)]
     steps += [(s.wait // 3, first), (s.wait // 2, _planned_before(more)), (s.wait // 2, wished)]
     return [*steps, (s.wait, closed), (s.wait, closed), (s.wait, replace(more, id=f"{s.ts}-3"))]

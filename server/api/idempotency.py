@@ -91,7 +91,7 @@ class Answered(NamedTuple):
     body: bytes
 
 
-class Became(NamedTuple):
+class KeyOutcome(NamedTuple):
     """What became of a request: its state, the HTTP status of its answer (0 without one), and the JSON body.
 
     `text` is a refusal's detail, or why the result is not known.
@@ -199,7 +199,7 @@ class Keys:
         elif marked_ns:
             self._since = self._began - (time.time_ns() - marked_ns) / 1e9
 
-    async def became(self, sender: str, key: str, *, age_s: float = 0.0, halt: bool = False) -> Became | None:
+    async def became(self, sender: str, key: str, *, age_s: float = 0.0, halt: bool = False) -> KeyOutcome | None:
         """What became of the request with a sender's idempotency key; None if no request with the key had an effect.
 
         `age_s` is the time since the request was sent. `halt` is True for the route of halts, which are obeyed even if
@@ -215,7 +215,7 @@ class Keys:
             raise Refused(503, "idempotency", text, {"Retry-After": "1"}) from None
         # the key of a halt that was sent before `_since` may be missing
         if became is None and halt and time.monotonic() - age_s - LATENCY_S <= self._since:
-            return Became("unknown", text=UNRECORDED)
+            return KeyOutcome("unknown", text=UNRECORDED)
         return became
 
     async def close(self) -> None:
@@ -276,7 +276,7 @@ class Keys:
         _check_same(request, digest)
         return answer
 
-    def _forgotten(self, age_s: float) -> Became | None:
+    def _forgotten(self, age_s: float) -> KeyOutcome | None:
         """Return "unknown" where an absent key, sent `age_s` seconds ago, may have been deleted; else None.
 
         The file has the newest MOST keys of all tokens; older keys are deleted.
@@ -288,12 +288,12 @@ class Keys:
         # no key was deleted yet, or the oldest kept key is older than the request: then the request left no key
         if newest_row is None or newest_row[0] <= MOST or oldest is None or time.time_ns() - age_s * 1e9 > oldest[0]:
             return None
-        return Became(
+        return KeyOutcome(
             "unknown",
             text=f"its request is older than the newest {MOST:,} keys of all tokens, and older keys are deleted",
         )
 
-    def _look(self, name: tuple[str, str]) -> Became | None:
+    def _look(self, name: tuple[str, str]) -> KeyOutcome | None:
         """What became of the request of a (sender, key), read from the file; None where the key is not in the file."""
         if self._database is None and not self._path.exists():  # a question makes no file
             return None
@@ -305,8 +305,8 @@ class Keys:
         if status != BEGUN:
             return _became(Answered(status, body))
         if name in self._running:
-            return Became("running")
-        return Became("unknown", text=self._lost(number))
+            return KeyOutcome("running")
+        return KeyOutcome("unknown", text=self._lost(number))
 
     def _lost(self, number: int) -> str:
         """The reason why a request that began has no recorded answer; `number` is the row number of its key in the
@@ -406,13 +406,13 @@ def _recordable(response: web.Response) -> Answered:
     return Answered(response.status, response.body)
 
 
-def _became(answer: Answered) -> Became:
+def _became(answer: Answered) -> KeyOutcome:
     """What became of a request, from its recorded answer; a request that failed after its commit counts as done."""
     if answer.status < 400:
-        return Became("done", answer.status, body=answer.body)
+        return KeyOutcome("done", answer.status, body=answer.body)
     problem = msgspec.json.decode(answer.body, type=Problem)
     state: State = "done" if problem.code == CARRIED_OUT else "refused"
-    return Became(state, answer.status, problem.detail)
+    return KeyOutcome(state, answer.status, problem.detail)
 
 
 async def _settled(act: Callable[[], Awaitable[web.Response]]) -> web.Response:

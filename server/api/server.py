@@ -20,7 +20,7 @@ from quantd.daemon.config import Config
 from quantd.daemon.runtime.service import Service
 from quantd.regular_file import remove, write_whole
 from quantd.server.api.access.connection_places import CONNECTIONS, ConnectionPlaces
-from quantd.server.api.access.guard import HEADER_S, KEEPALIVE_S, Guard, Patience, who
+from quantd.server.api.access.guard import HEADER_S, KEEPALIVE_S, Guard, TimedConnection, who
 from quantd.server.api.commits import OpenRequests, truthful
 from quantd.server.api.idempotency import Keys
 from quantd.server.api.openapi import document
@@ -177,8 +177,10 @@ class Api:
         try:
             listener = Listener(api.host, api.port, places.most, places.displaced)
 
-            def connection() -> Patience:
-                return Patience(listener, places, manager, loop=loop, access_log=None, keepalive_timeout=KEEPALIVE_S)
+            def connection() -> TimedConnection:
+                return TimedConnection(
+                    listener, places, manager, loop=loop, access_log=None, keepalive_timeout=KEEPALIVE_S
+                )
 
             self._server = await loop.create_server(
                 connection,

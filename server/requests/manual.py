@@ -35,7 +35,7 @@ from quantd.server.requests.control import (
 )
 from quantd.server.requests.manual_answers import Compared, Ordered, Paid, Stopped
 from quantd.trading.effects import Cancel, Effect, Planned
-from quantd.trading.events import Correction, Flow, Halted, Reconciled, Wished
+from quantd.trading.events import Correction, Flow, Halted, ManualOrder, Reconciled
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import JumpExplained
 from quantd.trading.orders import (
@@ -140,7 +140,7 @@ class Halt(Struct, frozen=True, forbid_unknown_fields=True):
     jump: JumpName = ""
 
 
-def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
+def manual_order(service: Service, order: OrderByHand, who: str = VIA) -> ManualOrder:
     """Return the event of a manual order.
 
     Raises NotDone for an unknown agent or symbol, the agent of a portfolio, a quantity that is not whole lots, and a
@@ -171,7 +171,7 @@ def wished(service: Service, order: OrderByHand, who: str = VIA) -> Wished:
     if book_index is not None:
         _check_review(state, book_index, column, signed_lots)
     stop_nano, target_nano = _exit_levels(state, names.index(agent), column, signed_lots, order.stop, order.target)
-    return Wished(market_now(service), agent, column, signed_lots, reason, who, stop_nano, target_nano)
+    return ManualOrder(market_now(service), agent, column, signed_lots, reason, who, stop_nano, target_nano)
 
 
 def _check_review(state: State, book: int, column: int, lots: int) -> None:
@@ -217,7 +217,7 @@ def _exit_levels(state: State, book: int, column: int, lots: int, stop: str, tar
     return prices_nano[0], prices_nano[1]
 
 
-def became_of_order(state: State, effects: Sequence[Effect], wish: Wished, run: str) -> Ordered:
+def became_of_order(state: State, effects: Sequence[Effect], wish: ManualOrder, run: str) -> Ordered:
     """The verdict of the risk checks on a manual order, from the `effects` (output of the engine) of its event.
 
     `state` is the state after the event.

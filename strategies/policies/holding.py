@@ -66,7 +66,7 @@ class Proposing:
 
 
 @dataclass(slots=True)
-class Asked:
+class OutsidePolicy:
     """The policy of an outside agent in a backtest, which holds until the backtest sets the function `ask`."""
 
     params: OutsideParams
@@ -90,5 +90,5 @@ RECORDS: Final = (
     # a book whose targets come as events, from a portfolio's rebalance: between them it holds
     record("targets", NoParams, lambda _: HoldAll()),
     record("external", OutsideParams, Proposing),
-    record(ASKED, OutsideParams, Asked),
+    record(ASKED, OutsideParams, OutsidePolicy),
 )

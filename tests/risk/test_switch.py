@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.risk.limits.catalogue import DAY_NS, Limits
-from quantd.risk.switch import HALT, REDUCE, RUN, FrozenSwitch, flow, losses, observe, quiet, rearm, trip
+from quantd.risk.switch import HALT, REDUCE, RUN, FrozenSwitch, flow, losses, observe, quiet, rearm, tighten
 from quantd.risk.switch_state import Switch
 from quantd.trading.execution import MOST
 
@@ -54,17 +54,17 @@ def test_a_limit_that_is_off_never_says_anything() -> None:
 
 def test_a_trip_moves_only_to_the_stricter_side_and_is_counted() -> None:
     switch = started()
-    assert trip(switch, REDUCE, "max_drawdown", 5)
-    assert trip(switch, REDUCE, "max_daily_loss", 6) is False
-    assert not trip(switch, RUN, "", 6)
-    assert trip(switch, HALT, "kill switch", 7)
+    assert tighten(switch, REDUCE, "max_drawdown", 5)
+    assert tighten(switch, REDUCE, "max_daily_loss", 6) is False
+    assert not tighten(switch, RUN, "", 6)
+    assert tighten(switch, HALT, "kill switch", 7)
     assert (switch.state, switch.reason, switch.since_sample, switch.trips) == (HALT, "kill switch", 7, 2)
 
 
 def test_rearming_sets_every_mark_to_the_equity_then() -> None:
     switch, limits = started(), Limits(max_drawdown=0.1, max_daily_loss=0.1, max_weekly_loss=0.1)
     assert observe(switch, 80 * M, MONDAY + DAY_NS, limits) == "max_drawdown"
-    trip(switch, REDUCE, "max_drawdown", 1)
+    tighten(switch, REDUCE, "max_drawdown", 1)
     rearm(switch, 80 * M, MONDAY + DAY_NS)
     assert (switch.state, switch.reason, switch.trips) == (RUN, "", 1)
     assert observe(switch, 80 * M, MONDAY + DAY_NS, limits) == ""
@@ -90,7 +90,7 @@ def test_a_flow_before_the_first_sample_changes_nothing() -> None:
 
 def test_a_snapshot_has_every_value_of_a_switch_under_its_name() -> None:
     switch = started()
-    assert trip(switch, REDUCE, "feed", 3)
+    assert tighten(switch, REDUCE, "feed", 3)
     observe(switch, 120 * M, MONDAY + DAY_NS, Limits())
     observe(switch, 90 * M, MONDAY + 8 * DAY_NS, Limits())
     data = msgspec.msgpack.encode(FrozenSwitch.of(switch))

@@ -20,7 +20,7 @@ from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.checks import BadBar
 from quantd.adapters.feeds.bars.merge import place_all
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows, exact_nano
-from quantd.adapters.feeds.bars.stamps import Placed, Stamps
+from quantd.adapters.feeds.bars.stamps import BarTimes, Stamps
 from quantd.adapters.feeds.live.feed import Live
 from quantd.adapters.feeds.source import SourceError
 from quantd.trading.events import Action
@@ -566,5 +566,5 @@ async def watch_lag(lags: list[float], every_s: float = 0.005) -> None:
         lags.append(time.perf_counter() - before - every_s)
 
 
-def place_of(true: Market, rows: Rows) -> Placed:
+def place_of(true: Market, rows: Rows) -> BarTimes:
     return place_all(rows, true.universe, true.sessions, true.stamps, true.interval)

@@ -13,7 +13,7 @@ from quantd.trading.codec import Entry, bars_of, decode, encode, same, slice_of
 from quantd.trading.effects import (
     Again,
     AgentPlan,
-    Asked,
+    AskRecord,
     Assessed,
     Booked,
     Cancel,
@@ -52,6 +52,7 @@ from quantd.trading.events import (
     ForeignFound,
     Halted,
     Limited,
+    ManualOrder,
     NotFound,
     Operator,
     PortfolioClosed,
@@ -60,13 +61,12 @@ from quantd.trading.events import (
     Reconciled,
     Reloaded,
     Reminded,
-    Shade,
+    ShadowReport,
     SliceRef,
     Started,
     Stopping,
     Tick,
     Unknown,
-    Wished,
 )
 from quantd.trading.market import Block, JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.model_events import Exchanged, ModelLoaded, Retrained
@@ -104,7 +104,7 @@ LATER_EVENTS: list[Struct] = [
     Correction(13, [1, 0], -5, "mix", "late", "me", (OpenOrder(5, 1, 0, 3),)),
     events.OrderSettled(13, 5, 1, 0, 7, 10**11, "seen in the venue's app", "me"),
     events.Reconciled(13, [1], available=[1], orders=(OpenOrder(5, 1, 0, 3, -9, 10**11, 10**11, 10**7),)),
-    Wished(14, "manual", 1, -5, "out", "me"),
+    ManualOrder(14, "manual", 1, -5, "out", "me"),
     events.CancelRequested(14, 5, 1, 0, "typed in error", "me"),
     ScheduleRun(14, 3, "close", "rebalance", "new cash", "api:owner", (0, 2)),
     Halted(15, 1, True, "LULD pause"),
@@ -114,7 +114,7 @@ LATER_EVENTS: list[Struct] = [
     Busted(5, 1, 17, 0, 3, 10**11, 2, 10**10, "x-1"),
     Carried(15, "r0000001", b"\x80", loaded=("learned",)),
     Retrained(16, "rival", "2019-03-29", "v20190329-1a2b3c", "dd", "ee", True, "better", "sharpe", 502, 0.1, 0.02),
-    Shade(2, Reports(5, 1, 6, [0], [3], [3], [10**11], [12], [2])),
+    ShadowReport(2, Reports(5, 1, 6, [0], [3], [3], [10**11], [12], [2])),
     Acknowledged(17, "r0000001-1-0", "seen", "ann"),
     Reminded(18, "r0000001-1-0", "ntfy"),
     ModelLoaded(19, "trend", "models/mine/2026-11", "dd", "models/mine", "newer", "api:ann:ab", "2026-11"),
@@ -127,7 +127,7 @@ LATER_EVENTS: list[Struct] = [
 """Events that came after the golden file was written."""
 
 EFFECTS: list[Struct] = [
-    Asked(1, 0),
+    AskRecord(1, 0),
     OrderBasket(5, 1, 6, [0, 1], [3, -4], [10**11, 10**10], [99, 0], [0, 3], {"cash": (0.25, 1.0)}),
     Cancel(5, 1, 0, 7),
     Query(5, 1, [0]),

@@ -16,7 +16,7 @@ import numpy as np
 from quantd.adapters.feeds.bars.announced_actions import ActionFault
 from quantd.adapters.feeds.bars.checks import Checked, Reason, Reasons
 from quantd.adapters.feeds.bars.rows import Rows
-from quantd.adapters.feeds.bars.stamps import Placed
+from quantd.adapters.feeds.bars.stamps import BarTimes
 from quantd.trading.market import Bools, Ints, Jump
 
 Answer = Literal["real", "reject"]
@@ -75,7 +75,7 @@ class Settled:
 NOTHING: Final = Answers()
 
 
-def settle(checked: Checked, rows: Rows, placed: Placed, answers: Answers = NOTHING) -> Settled:
+def settle(checked: Checked, rows: Rows, placed: BarTimes, answers: Answers = NOTHING) -> Settled:
     """Return which of R checked bars are used under a person's `answers`, and which questions remain.
 
     An answer about one bar has priority over the rules for all bars. A bar or jump that a faulty action explains is no
@@ -130,7 +130,7 @@ def settle(checked: Checked, rows: Rows, placed: Placed, answers: Answers = NOTH
     )
 
 
-def _days(checked: Checked, rows: Rows, placed: Placed) -> dict[tuple[int, int], int]:
+def _days(checked: Checked, rows: Rows, placed: BarTimes) -> dict[tuple[int, int], int]:
     """Return the session day (ns) of each (column, `ts_event`) at which the price level changes, or a split or
     dividend contradicts the prices."""
     changes = {(jump.symbol, jump.ts) for jump in checked.jumps}

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from quantd.adapters.feeds.bars.announced_actions import ActionFault, action_faults
 from quantd.adapters.feeds.bars.jumps import Series, Shift, examine, huge_volume
 from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
-from quantd.adapters.feeds.bars.stamps import Placed
+from quantd.adapters.feeds.bars.stamps import BarTimes
 from quantd.trading.events import Action
 from quantd.trading.execution import MOST
 from quantd.trading.market import Bools, Floats, Jump
@@ -108,7 +108,7 @@ class Checked:
 
 def judge(
     rows: Rows,
-    placed: Placed,
+    placed: BarTimes,
     interval: int,
     actions: Sequence[Action] = (),
     now: int | None = None,
@@ -151,7 +151,7 @@ def judge(
     return Checked(reason, tuple(jumps), numbered, tuple(action_faults(bars, actions, jumps, shifts)))
 
 
-def _series(rows: Rows, placed: Placed, reason: Reasons) -> tuple[NDArray[np.intp], Series]:
+def _series(rows: Rows, placed: BarTimes, reason: Reasons) -> tuple[NDArray[np.intp], Series]:
     """Return the indices of the good bars in `rows`, symbol by symbol in time order, and these bars."""
     good = np.flatnonzero(reason == Reason.GOOD)
     column, event = rows.column[good], placed.ts_event[good]

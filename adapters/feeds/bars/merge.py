@@ -11,7 +11,7 @@ import numpy as np
 
 from quantd.adapters.feeds.bars.checks import BadBar, Checked, Reason, Reasons, judge
 from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows
-from quantd.adapters.feeds.bars.stamps import Placed, Stamps, place
+from quantd.adapters.feeds.bars.stamps import BarTimes, Stamps, place
 from quantd.trading.events import Action
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Bools, Floats, Ints
@@ -38,19 +38,19 @@ class Columns:
 
 def place_all(
     rows: Rows, universe: Universe, sessions: Mapping[str, Sessions], stamps: Stamps, interval: int
-) -> Placed:
+) -> BarTimes:
     """Place bars in the sessions of their instrument's calendar. `interval` is in ns."""
     calendars = [instrument.calendar for instrument in universe.instruments]
     if len(set(calendars)) == 1:
         return place(rows.ts, sessions[calendars[0]], stamps, interval)
     all_false = np.zeros(len(rows), dtype=np.bool_)
-    all_placed = Placed(rows.ts.copy(), rows.ts.copy(), rows.ts.copy(), all_false, all_false.copy())
+    all_placed = BarTimes(rows.ts.copy(), rows.ts.copy(), rows.ts.copy(), all_false, all_false.copy())
     calendar_names = sorted(set(calendars))
     calendar_index = np.array([calendar_names.index(calendar) for calendar in calendars])[rows.column]
     for k, name in enumerate(calendar_names):
         of_calendar = calendar_index == k
         placed_part = place(rows.ts[of_calendar], sessions[name], stamps, interval)
-        for field in Placed.__slots__:
+        for field in BarTimes.__slots__:
             getattr(all_placed, field)[of_calendar] = getattr(placed_part, field)
     return all_placed
 
@@ -61,7 +61,7 @@ def horizon(universe: Universe, sessions: Mapping[str, Sessions]) -> Ints:
     return np.array([firsts[i.calendar] for i in universe.instruments], dtype=np.int64)
 
 
-def merge(rows: Rows, placed: Placed, size: int, *, daily: bool) -> Columns:
+def merge(rows: Rows, placed: BarTimes, size: int, *, daily: bool) -> Columns:
     """Merge the bars of one `ts_event` (close) into one slice of `size` symbols; daily bars of two session dates
     stay in separate slices.
 
@@ -123,7 +123,7 @@ def timed(listed: list[ActionRow], universe: Universe, sessions: Mapping[str, Se
     return sorted(timed_actions, key=lambda action: action.ts)
 
 
-def bad_bar(rows: Rows, placed: Placed, row: int, universe: Universe, reason: str) -> BadBar:
+def bad_bar(rows: Rows, placed: BarTimes, row: int, universe: Universe, reason: str) -> BadBar:
     """Return the bar in `row` of `rows` with the reason of its rejection."""
     values = [column[row].item() for column in (rows.open, rows.high, rows.low, rows.close, rows.volume)]
     return BadBar(
@@ -131,7 +131,7 @@ def bad_bar(rows: Rows, placed: Placed, row: int, universe: Universe, reason: st
     )
 
 
-def bad_bars(rows: Rows, placed: Placed, reason: Reasons, universe: Universe) -> list[BadBar]:
+def bad_bars(rows: Rows, placed: BarTimes, reason: Reasons, universe: Universe) -> list[BadBar]:
     """Return the rejected bars in order of time."""
     bad_rows = np.flatnonzero(reason)
     bad_rows = bad_rows[np.argsort(placed.ts_event[bad_rows], kind="stable")]
@@ -146,8 +146,8 @@ def checked_bars(
     stamps: Stamps,
     length_ns: int,
     now_ns: int,
-) -> tuple[Rows, Placed, Checked]:
-    """Return all bars inside the hours of their sessions, with their times (`Placed`) and the verdict on each."""
+) -> tuple[Rows, BarTimes, Checked]:
+    """Return all bars inside the hours of their sessions, with their times (`BarTimes`) and the verdict on each."""
     placed = place_all(rows, universe, sessions, stamps, length_ns)
     # bars without a readable stamp stay, so that they get a verdict
     in_hours = ~placed.extended | (rows.ts == NO_STAMP)

@@ -22,7 +22,7 @@ NO_STAMP: Final = np.iinfo(np.int64).min
 
 
 class Table:
-    """A table of arrays (columns) of one length; base class of Rows and Placed."""
+    """A table of arrays (columns) of one length; base class of Rows and BarTimes."""
 
     __slots__: tuple[str, ...] = ()
 

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from quantd.adapters.feeds.bars.rows import NO_STAMP
-from quantd.adapters.feeds.bars.stamps import UNITS_NS, Placed
+from quantd.adapters.feeds.bars.stamps import UNITS_NS, BarTimes
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Bools, Ints
 from quantd.trading.sessions import DAY_NS, Sessions, interval_text
@@ -63,7 +63,7 @@ class Spacing:
 
 
 def wrong_spacings(
-    ts: Ints, column: Ints, placed: Placed, universe: Universe, sessions: Mapping[str, Sessions], interval: int
+    ts: Ints, column: Ints, placed: BarTimes, universe: Universe, sessions: Mapping[str, Sessions], interval: int
 ) -> list[Spacing]:
     """Return the symbols whose bars are regularly at another distance than `interval` (ns).
 

@@ -51,7 +51,7 @@ _QUARTER_NS: Final = 15 * UNITS_NS["m"]
 
 
 @dataclass(frozen=True, slots=True)
-class Placed(Table):
+class BarTimes(Table):
     """The position of R bars in their sessions: open, close (`ts_event`) and session date, int64[R] each, ns UTC.
 
     `inside` is False for a bar in no session, whose `ts_open` and `ts_event` are its stamp and whose `day` is its UTC
@@ -65,7 +65,7 @@ class Placed(Table):
     extended: Bools
 
 
-def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed:
+def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> BarTimes:
     """Return true opens and closes of bars of one calendar. `interval` is in ns; DAY_NS means bars of whole sessions.
 
     A bar of a whole session whose stamp is midnight on the exchange's clock has that date, whatever `stamps` is.
@@ -78,7 +78,7 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed
     days, opens, closes = sessions.days, sessions.opens, sessions.closes
     if not len(days):
         all_false = np.zeros(len(ts), dtype=np.bool_)
-        return Placed(ts, ts, ts - ts % DAY_NS, all_false, all_false)
+        return BarTimes(ts, ts, ts - ts % DAY_NS, all_false, all_false)
     last_session = len(days) - 1
     extended = np.zeros(len(ts), dtype=np.bool_)
     if interval == DAY_NS:
@@ -113,7 +113,7 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed
             ((ns_to_open > 0) & (ns_to_open <= _EXTENDED_NS))
             | ((ns_since_close >= 0) & (ns_since_close < _EXTENDED_NS))
         )
-    return Placed(
+    return BarTimes(
         ts_open=np.where(inside, bar_opens, ts),
         ts_event=np.where(inside, bar_closes, ts),
         day=np.where(inside, days[session], ts - ts % DAY_NS),

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from quantd.adapters.feeds.bars.stamps import Placed, Stamps
+from quantd.adapters.feeds.bars.stamps import BarTimes, Stamps
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Bools, Ints
 from quantd.trading.sessions import DAY_NS, Sessions
@@ -75,7 +75,7 @@ class Closes:
         begins later has fewer."""
         return min(self._back(s, ts, bars) for s in self._sessions)
 
-    def learn(self, column: Ints, placed: Placed) -> None:
+    def learn(self, column: Ints, placed: BarTimes) -> None:
         """Detect the vendor's grid, once for each calendar, by bars whose end fits only one of the two grids.
 
         A bar that ends with its session fits both grids and decides nothing.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from quantd.adapters.feeds.bars.checks import BadBar, Checked, Reason, Reasons, judge
 from quantd.adapters.feeds.bars.merge import bad_bar
 from quantd.adapters.feeds.bars.rows import Rows, concatenated, rows_of
-from quantd.adapters.feeds.bars.stamps import Placed
+from quantd.adapters.feeds.bars.stamps import BarTimes
 from quantd.trading.events import Action
 from quantd.trading.instruments import Universe
 
@@ -31,12 +31,12 @@ class RecentBars:
         self.size: Final = size
         self._rows = rows_of(())
         none = np.empty(0, dtype=np.bool_)
-        self._placed = Placed(self._rows.ts, self._rows.ts, self._rows.ts, none, none)
+        self._placed = BarTimes(self._rows.ts, self._rows.ts, self._rows.ts, none, none)
         self._reason: Reasons = np.empty(0, dtype=np.int8)
         self._index: dict[tuple[int, int], int] | None = None
         self._accepted: dict[int, Action] = {}
 
-    def extend(self, rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] = ()) -> Checked:
+    def extend(self, rows: Rows, placed: BarTimes, interval: int, actions: Sequence[Action] = ()) -> Checked:
         """Check bars against the stored ones and `actions` (in time order), and store them. Returns their verdict.
 
         The jumps of the verdict include the shifts (new price levels) that these bars confirm, dated by the confirming
@@ -113,7 +113,7 @@ class RecentBars:
         of_symbol = np.flatnonzero(self._rows.column == column)
         return int(self._placed.ts_event[of_symbol[0]]) if len(of_symbol) >= self.LENGTH else _NOTHING
 
-    def _unrepeated_rows(self, rows: Rows, placed: Placed) -> NDArray[np.intp]:
+    def _unrepeated_rows(self, rows: Rows, placed: BarTimes) -> NDArray[np.intp]:
         """Return the rows of the stored bars that `rows` does not repeat."""
         repeated = np.zeros(len(self._rows), dtype=np.bool_)
         if int(placed.ts_event.min()) <= int(self._placed.ts_event.max(initial=_NOTHING)):

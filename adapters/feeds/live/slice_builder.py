@@ -26,7 +26,7 @@ import numpy as np
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, judge
 from quantd.adapters.feeds.bars.merge import Columns, bad_bar, bad_bars, horizon, merge, place_all
 from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows, concatenated
-from quantd.adapters.feeds.bars.stamps import Placed, Stamps
+from quantd.adapters.feeds.bars.stamps import BarTimes, Stamps
 from quantd.adapters.feeds.live.announcements import Announcements
 from quantd.adapters.feeds.live.closes import Closes
 from quantd.adapters.feeds.live.recent_bars import RecentBars
@@ -100,7 +100,7 @@ class SliceBuilder:
         self._slept = (0, 0)  # the last suspension: its begin and end (ns UTC)
         self._first: Final = horizon(market.universe, market.sessions)
         self._recent: Final = RecentBars(market.universe.size)
-        self._waiting: list[tuple[Rows, Placed, int]] = []
+        self._waiting: list[tuple[Rows, BarTimes, int]] = []
         self._arrived: dict[int, Bools] = {}
         self._heard: set[int] = set()
         self._heard_since: int | None = None
@@ -288,7 +288,7 @@ class SliceBuilder:
         next_close_resolved = next_close is not None and next_close[0] <= resolved_until
         return emit_until if next_close_resolved or self._complete(*its_close) else newest_close
 
-    def _place(self, rows: Rows) -> Placed:
+    def _place(self, rows: Rows) -> BarTimes:
         market = self._market
         return place_all(rows, market.universe, market.sessions, market.stamps, market.interval_ns)
 
@@ -348,7 +348,7 @@ class SliceBuilder:
         )
         return rows.take(~before_start)
 
-    def _old(self, rows: Rows, placed: Placed, now: int) -> None:
+    def _old(self, rows: Rows, placed: BarTimes, now: int) -> None:
         """Process bars of instants up to `emitted_until`: each is repeated, corrected, or late.
 
         A repetition is ignored, and a correction of a good bar is reported. A further bar of the newest emitted close

@@ -8,7 +8,7 @@ import numpy as np
 from quantd.adapters.feeds.bars.merge import place_all
 from quantd.adapters.feeds.bars.resample import Resampler
 from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
-from quantd.adapters.feeds.bars.stamps import IntervalError, Placed, Stamps, interval_ns
+from quantd.adapters.feeds.bars.stamps import BarTimes, IntervalError, Stamps, interval_ns
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.trading.instruments import Universe
 from quantd.trading.sessions import Sessions
@@ -29,7 +29,9 @@ def part_ns(build_from: str, length: int) -> int:
         raise FeedError("[feed] build_from", f'"{build_from}" is not known', f"{error.remedy}, or trades") from None
 
 
-def place_parts(rows: Rows, universe: Universe, sessions: Mapping[str, Sessions], stamps: Stamps, part: int) -> Placed:
+def place_parts(
+    rows: Rows, universe: Universe, sessions: Mapping[str, Sessions], stamps: Stamps, part: int
+) -> BarTimes:
     """Assign trades (`part` is 1) or finer bars of `part` ns to their sessions; a trade at a session's exact close
     belongs to it."""
     if part > 1:

@@ -21,7 +21,7 @@ from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.table_files.actions import ratio_of
 from quantd.adapters.feeds.table_files.large_text import EXACT_LENGTH, large_table
 from quantd.adapters.feeds.table_files.plain import is_plain
-from quantd.adapters.feeds.table_files.reader import ACTIONS, Asked, Table, files_of, listed_actions, read_tables
+from quantd.adapters.feeds.table_files.reader import ACTIONS, ReadOptions, Table, files_of, listed_actions, read_tables
 from quantd.adapters.feeds.table_files.statement import Statement
 from quantd.regular_file import create_empty, remove
 from quantd.trading.display_text import session_date
@@ -295,7 +295,7 @@ def _feed_table(path: Path, symbols: tuple[str, ...]) -> Table:
     Raises FeedError. If the error can be answered by an option, it names the command that has the option.
     """
     try:
-        return foreign_table(path, Asked(symbols=symbols))
+        return foreign_table(path, ReadOptions(symbols=symbols))
     except FeedError as error:
         if "--" not in error.remedy:
             raise
@@ -303,7 +303,7 @@ def _feed_table(path: Path, symbols: tuple[str, ...]) -> Table:
         raise FeedError(error.source, error.what, remedy) from None
 
 
-def foreign_table(path: Path, asked: Asked) -> Table:
+def foreign_table(path: Path, asked: ReadOptions) -> Table:
     """Read a table in other columns than quantd's. The newest _MOST_TABLES tables are cached.
 
     Raises FeedError for an unreadable table.

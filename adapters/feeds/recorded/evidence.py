@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from quantd.adapters import calendars
 from quantd.adapters.feeds.bars.rows import NO_STAMP, PRICES, Rows
 from quantd.adapters.feeds.bars.spacing import Spacing, wrong_spacings
-from quantd.adapters.feeds.bars.stamps import UNITS_NS, Placed, Stamps, place
+from quantd.adapters.feeds.bars.stamps import UNITS_NS, BarTimes, Stamps, place
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
 from quantd.adapters.feeds.recorded.misfit import Kind, Misfit, instrument_tables, setting
 from quantd.adapters.feeds.source import some
@@ -90,7 +90,7 @@ class Reading:
     """
 
     rows: Rows
-    placed: Placed
+    placed: BarTimes
     universe: Universe
     actual: Mapping[str, Sessions]
     stamps: Stamps

@@ -27,7 +27,7 @@ from quantd.adapters.feeds.bars.answers import Answers, Settled, Spikes, settle
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
 from quantd.adapters.feeds.bars.merge import Columns, bad_bar, bad_bars, horizon, merge, place_all, timed
 from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows
-from quantd.adapters.feeds.bars.stamps import IntervalError, Placed, Stamps, interval_ns, warm_from
+from quantd.adapters.feeds.bars.stamps import BarTimes, IntervalError, Stamps, interval_ns, warm_from
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.aggregation import bars_of, part_ns, place_parts
 from quantd.adapters.feeds.recorded.bar_files import (
@@ -403,7 +403,7 @@ class _Check:
         self.shifts: tuple[Jump, ...] = ()
         self.unlike = ""
 
-    def good(self, rows: Rows, placed: Placed, interval: int) -> Bools:
+    def good(self, rows: Rows, placed: BarTimes, interval: int) -> Bools:
         """Check R bars; return bool[R], True for the bars to use. Raises FeedError where none is good.
 
         Rejected, accepted and unanswered bars are added to the lists of this object. The questions, jumps (apparent
@@ -423,13 +423,13 @@ class _Check:
         return settled.good
 
 
-def _spikes(rows: Rows, placed: Placed, numbers: Ints, universe: Universe) -> list[BadBar]:
+def _spikes(rows: Rows, placed: BarTimes, numbers: Ints, universe: Universe) -> list[BadBar]:
     """Return the suspicious bars whose row numbers are in `numbers`, in order of time."""
     bars = [bad_bar(rows, placed, k, universe, Reason.SPIKE.name.lower()) for k in numbers.tolist()]
     return sorted(bars, key=lambda bar: bar.ts_event)
 
 
-def questions_of(rows: Rows, placed: Placed, settled: Settled, universe: Universe) -> OpenQuestions:
+def questions_of(rows: Rows, placed: BarTimes, settled: Settled, universe: Universe) -> OpenQuestions:
     """Return the questions about checked bars that a person must answer."""
     faults = tuple(sorted(settled.faults, key=lambda fault: (fault.ts_event, fault.symbol)))
     return OpenQuestions(settled.open_jumps, faults, tuple(_spikes(rows, placed, settled.unanswered, universe)))

@@ -40,7 +40,7 @@ EXCHANGE_ZONES: Final = (
 """Instants that are all midnight on one of these clocks are read as dates."""
 
 
-class Asked(NamedTuple):
+class ReadOptions(NamedTuple):
     """A person's options for reading a table, each empty if the table's content is to decide; `symbols` are the
     symbols of the universe."""
 
@@ -89,10 +89,10 @@ class RawTable(NamedTuple):
     roles: Roles | None = None
 
 
-NOTHING_ASKED: Final = Asked()
+NOTHING_ASKED: Final = ReadOptions()
 
 
-def read_tables(path: Path, asked: Asked = NOTHING_ASKED) -> Table:
+def read_tables(path: Path, asked: ReadOptions = NOTHING_ASKED) -> Table:
     """Read the bars of a file, folder or archive. Raises FeedError that names file, line or column, value and
     remedy."""
     tables = []
@@ -165,7 +165,7 @@ def _local_days(stamps: pl.Series) -> pl.Series:
     return stamps.dt.strftime("%Y-%m-%d")
 
 
-def read_frame(frame: pl.DataFrame, asked: Asked = NOTHING_ASKED, name: str = "bars", alone: str = "") -> Table:
+def read_frame(frame: pl.DataFrame, asked: ReadOptions = NOTHING_ASKED, name: str = "bars", alone: str = "") -> Table:
     """Read the bars of a frame; `alone` is the symbol of a frame without a column of symbols.
 
     A frame in the columns of quantd has no statement. Raises FeedError for columns or values that cannot be read as
@@ -208,7 +208,7 @@ def _stamp_text(stamps: pl.Series) -> pl.Series:
     return text + "+00:00" if stamps.dtype.time_zone else text  # type: ignore[attr-defined]
 
 
-def _raw_tables(part: Part, asked: Asked) -> list[RawTable]:
+def _raw_tables(part: Part, asked: ReadOptions) -> list[RawTable]:
     """Return the tables of a file, with the names of their columns. Raises FeedError for a file without a table."""
     kind = part.kind
     if kind == "json":
@@ -362,7 +362,7 @@ def _fixed_point(values: pl.Series) -> pl.Series:
     return numbers.scaled(pl.Series(values.name, integers), decimal_places)
 
 
-def _bars(raw: RawTable, asked: Asked, several: bool) -> Table:
+def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
     """Return the bars of one table. Raises FeedError for more than MOST_ROWS rows, or unclear columns or values.
 
     `asked` are a person's options. `several` is True for a folder, whose files have a symbol each. Roles say which
@@ -421,7 +421,7 @@ def _bars(raw: RawTable, asked: Asked, several: bool) -> Table:
     return Table(table, actions, (statement,), lines)
 
 
-def _stamps(raw: RawTable, roles: Roles, asked: Asked) -> Moments:
+def _stamps(raw: RawTable, roles: Roles, asked: ReadOptions) -> Moments:
     """Return the times of a table. Local times become instants by another column or a zone, if there is one.
 
     Local times that are all midnight become dates.
@@ -470,7 +470,7 @@ def _is_midnight(values: pl.Series) -> bool:
     return bool(len(present) and (present.dt.truncate("1d") == present).all())
 
 
-def _time_text(roles: Roles, stamps: Moments, raw: RawTable, asked: Asked) -> str:
+def _time_text(roles: Roles, stamps: Moments, raw: RawTable, asked: ReadOptions) -> str:
     """Return the statement of how the times of a table were read."""
     column = f"column {roles.time}" + (f" and {roles.clock}" if roles.clock else "")
     values = stamps.values
@@ -535,7 +535,7 @@ def _volume(raw: RawTable, roles: Roles, spelling: numbers.Spelling, close: pl.S
     return volume, f"column {name}"
 
 
-def _symbol(raw: RawTable, roles: Roles, asked: Asked, stamps: pl.Series, several: bool) -> tuple[pl.Series, str]:
+def _symbol(raw: RawTable, roles: Roles, asked: ReadOptions, stamps: pl.Series, several: bool) -> tuple[pl.Series, str]:
     """Return the symbol of each row, and a statement of where the symbol is from.
 
     The symbol is from a column, the option, the file's content or the file's name, in this order. Raises FeedError for
@@ -583,7 +583,7 @@ def _symbol(raw: RawTable, roles: Roles, asked: Asked, stamps: pl.Series, severa
     return pl.Series("symbol", [symbol]).new_from_index(0, count), f"{symbol}, from the file's name"
 
 
-def _ordered(table: pl.DataFrame, lines: pl.Series, asked: Asked) -> tuple[pl.DataFrame, pl.Series, list[str]]:
+def _ordered(table: pl.DataFrame, lines: pl.Series, asked: ReadOptions) -> tuple[pl.DataFrame, pl.Series, list[str]]:
     """Return the bars, their line numbers and a note; if every symbol has its newest bar first, the order is
     reversed and the note says so."""
     readable = table.select(pl.col("ts"), pl.col("symbol")).filter(pl.col("ts").is_not_null())

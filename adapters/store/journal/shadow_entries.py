@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from quantd.trading.codec import Entry
 from quantd.trading.effects import JournalEffect, Shadowed
-from quantd.trading.events import Action, Bars, Shade, SliceRef, Started
+from quantd.trading.events import Action, Bars, ShadowReport, SliceRef, Started
 from quantd.trading.market import JumpExplained, PriceJumped
 
 MARKET = (SliceRef, Bars, Action, PriceJumped, JumpExplained)
@@ -14,8 +14,8 @@ MARKET = (SliceRef, Bars, Action, PriceJumped, JumpExplained)
 def shadow_entries(entries: Iterable[tuple[int, Entry]], name: str) -> Iterator[tuple[int, Entry]]:
     """Iterate over (seq, entry) of the shadow agent `name`, in the form of the entries of the account.
 
-    A shadow agent decides and trades on paper only. A Shade is a report about the orders of one shadow, which it names
-    by index. The Shadowed effects since the last start say which name has which index.
+    A shadow agent decides and trades on paper only. A ShadowReport is a report about the orders of one shadow, which it
+    names by index. The Shadowed effects since the last start say which name has which index.
     """
     names: dict[int, str] = {}
     for seq, entry in entries:
@@ -27,7 +27,7 @@ def shadow_entries(entries: Iterable[tuple[int, Entry]], name: str) -> Iterator[
                 names[effect.agent] = effect.name
                 if effect.name == name:
                     shadow_effects.extend(effect.effects)
-        if isinstance(event, Shade):
+        if isinstance(event, ShadowReport):
             if names.get(event.agent) == name:
                 yield seq, Entry(event.news, shadow_effects)
         elif shadow_effects or isinstance(event, MARKET):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from quantd.adapters.feeds.bars.rows import Rows
     from quantd.adapters.feeds.recorded.bar_files import BarSource
     from quantd.adapters.feeds.recorded.evidence import Reading as Placement
-    from quantd.adapters.feeds.table_files.reader import Asked
+    from quantd.adapters.feeds.table_files.reader import ReadOptions
     from quantd.trading.events import Action
     from quantd.trading.market import Ints
 
@@ -66,7 +66,7 @@ class Reading(NamedTuple):
     interval: str | None
     calendar: str | None
     zone: str
-    asked: "Asked"
+    asked: "ReadOptions"
     calendars: Mapping[str, str] = {}
 
 

@@ -10,7 +10,7 @@ from quantd.trading.exit_codes import USAGE
 
 if TYPE_CHECKING:
     from quantd.adapters.feeds.recorded.bar_files import BarSource
-    from quantd.adapters.feeds.table_files.reader import Asked
+    from quantd.adapters.feeds.table_files.reader import ReadOptions
 
 Symbol = Annotated[str, typer.Option("--symbol", metavar="NAME", help="Symbol of a table without one.")]
 Dates = Annotated[
@@ -37,9 +37,9 @@ def asked_of(
     scale: str = "",
     decimal: str = "",
     columns: list[str] | None = None,
-) -> "Asked":
+) -> "ReadOptions":
     """Return the options about a table as one value. Raises Failure for a --column that is not ROLE=NAME."""
-    from quantd.adapters.feeds.table_files.reader import Asked
+    from quantd.adapters.feeds.table_files.reader import ReadOptions
 
     column_of_role: dict[str, str] = {}
     for text in columns or ():
@@ -47,10 +47,10 @@ def asked_of(
         if role not in ROLES or not sign or not name:
             raise Failure(f"--column {text} is not ROLE=NAME; write one of these roles: {', '.join(ROLES)}", USAGE)
         column_of_role[role] = name
-    return Asked(symbol, zone, dates, unit, scale, decimal, column_of_role)
+    return ReadOptions(symbol, zone, dates, unit, scale, decimal, column_of_role)
 
 
-def source_of(file: Path, asked: "Asked") -> "BarSource":
+def source_of(file: Path, asked: "ReadOptions") -> "BarSource":
     """Return the source of a file's bars: the file itself if it has the columns of quantd, else its table as read.
 
     Raises FeedError for an unreadable table.

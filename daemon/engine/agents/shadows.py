@@ -44,7 +44,7 @@ from quantd.trading.events import (
     Operator,
     ProposalReviewed,
     Proposed,
-    Shade,
+    ShadowReport,
     Tick,
 )
 from quantd.trading.market import JumpExplained, MarketSlice, PriceJumped
@@ -59,14 +59,14 @@ MARKET = (MarketSlice, Action, PriceJumped, Halted, JumpExplained)
 def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
     """Step an event in the whole account and in its shadows (on paper); the house's effects come first.
 
-    An event that names a shadow is stepped in that shadow alone; a Shade is a report of a shadow's simulated venue.
-    Events of the market are stepped in all shadows too. Ticks and runs of schedules are split by the agents that are
-    due. Any other event is of the house alone.
+    An event that names a shadow is stepped in that shadow alone; a ShadowReport is a report of a shadow's simulated
+    venue. Events of the market are stepped in all shadows too. Ticks and runs of schedules are split by the agents that
+    are due. Any other event is of the house alone.
     """
     first_shadow_number = len(state.agents)
     if isinstance(event, Decided) and not event.failed:
         note_decision(state, event.agent)
-    if isinstance(event, Shade):
+    if isinstance(event, ShadowReport):
         return _step_shadow(state, event.agent - first_shadow_number, event.news, step)
     if isinstance(event, Decided) and event.agent >= first_shadow_number:
         return _step_shadow(state, event.agent - first_shadow_number, msgspec.structs.replace(event, agent=0), step)
@@ -90,8 +90,8 @@ def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
     return effects
 
 
-def on_shade(state: State, shade: Shade) -> Sequence[Effect]:
-    """Do nothing. A Shade arrives here only if its shadow (agent on paper) no longer exists; else `step_shadows`
+def on_shadow_report(state: State, shade: ShadowReport) -> Sequence[Effect]:
+    """Do nothing. A ShadowReport arrives here only if its shadow (agent on paper) no longer exists; else `step_shadows`
     handles it."""
     return ()
 

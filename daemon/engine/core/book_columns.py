@@ -39,8 +39,8 @@ class BookColumns:
     """One book in columns: positions, equity, kill switch and returns, with its limits.
 
     `held` are signed lots as floats. `micro` is the book's equity at the last sample, in micro-currency. Between `low`
-    and `high` a loss keeps its alert level; below `trip` it does not move the switch. `low`, `high` and `trip` are
-    float64[LOSSES], one element for each measured loss.
+    and `high` a loss keeps its alert level; below `moves_at` it does not move the switch. `low`, `high` and `moves_at`
+    are float64[LOSSES], one element for each measured loss.
     """
 
     book: Book
@@ -58,7 +58,7 @@ class BookColumns:
     """The realised returns of a watched book."""
     low: Floats
     high: Floats
-    trip: Floats
+    moves_at: Floats
     volatility_low: float
     volatility_high: float
     sharpe_low: float
@@ -86,7 +86,7 @@ class BookColumns:
     sums: Any
 
     def __init__(self, size: int) -> None:
-        self.held, self.trip = float_zeros(size), float_zeros(LOSSES)
+        self.held, self.moves_at = float_zeros(size), float_zeros(LOSSES)
         self.low, self.high = float_zeros(LOSSES), float_zeros(LOSSES)
         self.micro, self.held_view, self.returns = 0, self.held, None
         self.volatility_low = self.sharpe_low = -inf
@@ -147,7 +147,7 @@ class BookColumns:
 
         `day` and `week` are the numbers of the present day and week. Returns TRIPS if a loss may move the kill switch,
         CROSSES if one may change its alert level, else CALM. A loss is a fraction, 0 for a gain; between `low` and
-        `high` it keeps its level, and below `trip` it does not move the switch.
+        `high` it keeps its level, and below `moves_at` it does not move the switch.
         """
         marks: Switch = self.marks
         # a new day or week begins at the last equity
@@ -161,7 +161,7 @@ class BookColumns:
             # losses from the peak, since the begin of the day, and since the begin of the week
             reference: int = peak if k == 0 else day_start if k == 1 else week_start
             loss: float = max(1.0 - float(equity) / float(reference), 0.0)
-            if not loss < self.trip[k]:
+            if not loss < self.moves_at[k]:
                 return TRIPS
             if not self.low[k] < loss < self.high[k]:
                 outcome = CROSSES

@@ -27,7 +27,7 @@ from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.risk.switch import HALT, REDUCE, RUN, observe, rearm, trip
+from quantd.risk.switch import HALT, REDUCE, RUN, observe, rearm, tighten
 from quantd.risk.switch_state import Switch
 from quantd.trading.effects import Effect, Switched
 from quantd.trading.events import Tick
@@ -66,7 +66,7 @@ def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list
     """
     switch = state.switch_at(who)
     before = switch.state
-    if not trip(switch, to, reason, state.sample_no):
+    if not tighten(switch, to, reason, state.sample_no):
         return _second_reason(state, who, switch, to, reason, text)
     effects: list[Effect] = [
         Switched(state.now, who, before, to, reason),

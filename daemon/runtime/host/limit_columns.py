@@ -307,7 +307,7 @@ class LimitColumns:
             bound = getattr(limits, key)
             bound = inf if bound is None else bound
             # a little below the bound: `step` then decides the exact case, a rounded value cannot pass by it
-            columns.trip[index] = inf if reduces else bound * (1.0 - 1e-9)
+            columns.moves_at[index] = inf if reduces else bound * (1.0 - 1e-9)
             low, columns.high[index] = band(key, levels.get(key, NONE), bound)
             columns.low[index] = max(low, NOISE.get(key, -inf)) if levels.get(key) else low
 

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 
-class Placed(Protocol):
+class OrderedSection(Protocol):
     """A section: its name, its place in the order, and the part of the report that it needs."""
 
     @property
@@ -25,7 +25,7 @@ class Placed(Protocol):
         ...
 
 
-S = TypeVar("S", bound=Placed)
+S = TypeVar("S", bound=OrderedSection)
 
 
 def in_order(records: Iterable[S], report: type[Struct], title: str) -> tuple[S, ...]:

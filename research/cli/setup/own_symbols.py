@@ -124,12 +124,12 @@ def _imported(folder: Path, names: list[str], since: date | None, data: Sequence
     import polars as pl
 
     from quantd.adapters.feeds.recorded.bar_files import foreign_table
-    from quantd.adapters.feeds.table_files.reader import Asked, joined
+    from quantd.adapters.feeds.table_files.reader import ReadOptions, joined
     from quantd.daemon.cli.setup.data_check import QUESTIONS, Reading, print_report
     from quantd.daemon.cli.setup.data_import import target_of, written
 
     files = join(map(str, data))
-    asked = Asked(symbol=names[0] if len(names) == 1 else "")  # the symbol of a table without a column of symbols
+    asked = ReadOptions(symbol=names[0] if len(names) == 1 else "")  # the symbol of a table without a column of symbols
     for path in data:
         if not path.exists():
             raise Failure(f"{path}: there is no such file. Next: name the file of the bars with --data", USAGE)

@@ -71,15 +71,15 @@ class Questions:
         `saved`; the second run is not recorded.
         """
         from quantd.research.runs.backtest import drive
-        from quantd.strategies.policies.holding import Asked
+        from quantd.strategies.policies.holding import OutsidePolicy
         from quantd.trading.ports import leaves
 
         def run_true_names() -> "tuple[Shell, float]":
             with progress("backtest", shown=shown) as advance:
                 return drive(assembly, assembly.config, run, record, saved, advance)
 
-        # an `Asked` is a policy that puts its question to an outside agent
-        if not any(isinstance(leaf, Asked) for policy in assembly.policies for leaf in leaves(policy)):
+        # an `OutsidePolicy` is a policy that puts its question to an outside agent
+        if not any(isinstance(leaf, OutsidePolicy) for policy in assembly.policies for leaf in leaves(policy)):
             return run_true_names()
         from quantd.research.outside.asking import asked_run
 

@@ -8,7 +8,7 @@ import numpy as np
 from quantd.daemon.cli.output import iso
 from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer
-from quantd.strategies.policies.holding import Asked
+from quantd.strategies.policies.holding import OutsidePolicy
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.ports import Policy
@@ -47,7 +47,7 @@ class Answers:
 
     def __call__(self, ask: Ask, state: State, policy: Policy, recorded: Decided | None) -> None:
         """Call the policy with the replayed `ask`, and append a `Differs` where its decision is unlike `recorded`."""
-        if recorded is None or isinstance(policy, Asked):  # an outside agent is not asked by a replay
+        if recorded is None or isinstance(policy, OutsidePolicy):  # an outside agent is not asked by a replay
             return
         self.calls += 1
         if state.rules.names()[ask.policy] not in state.loaded:

@@ -59,7 +59,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "agents/promotion": ("promotion", "Exchanged: demote"),
     "agents/proposals": ("proposal of a portfolio", "proposal after its dry run"),
     "agents/retraining": ("alert: retrain", "alert: artifact, on Started"),
-    "agents/shadows": ("shadow: fills", "event: Shade"),
+    "agents/shadows": ("shadow: fills", "event: ShadowReport"),
     "core": IN_THE_FOLD,
     "market": ("effect: Crossed", "booked: delisting"),
     "operator_events": ("Operator: halt", "alert: switch, on Condition"),

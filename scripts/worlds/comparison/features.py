@@ -41,7 +41,7 @@ class Features:
         """Note an event, and the features of its effects."""
         name = type(event).__name__
         self.events[name] += 1
-        if name == "Shade":
+        if name == "ShadowReport":
             self.events[type(event.news).__name__] += 1
         if effects:
             self.hit(f"effects of: {name}")

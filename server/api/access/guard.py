@@ -87,7 +87,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = structlog.get_logger("quantd.api")
 
 
-class Patience(RequestHandler):
+class TimedConnection(RequestHandler):
     """A connection to the API: each header must arrive within HEADER_S seconds, and each body within BODY_S seconds."""
 
     __slots__ = ("_began_s", "_listener", "_look", "_loop_of", "_place", "_places")
@@ -265,7 +265,7 @@ class Guard:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         protocol = request.protocol
-        if isinstance(protocol, Patience):  # a connection of the daemon's listener, which counts and times it
+        if isinstance(protocol, TimedConnection):  # a connection of the daemon's listener, which counts and times it
             protocol.header_done()
         try:
             self._check_host(request)
@@ -346,10 +346,10 @@ class Guard:
         if isinstance(route, Post) and route.body_bytes != BODY_BYTES:
             request = request.clone(client_max_size=route.body_bytes)
         protocol = request.protocol
-        if isinstance(protocol, Patience) and not reads:  # the daemon's listener limits the time of a body
+        if isinstance(protocol, TimedConnection) and not reads:  # the daemon's listener limits the time of a body
             await protocol.whole_body(request)
         streams = isinstance(route, Page) and route.content_type == EVENTS
-        if streams or not isinstance(protocol, Patience):
+        if streams or not isinstance(protocol, TimedConnection):
             return await self._revocable_response(request, handler, token, streams=streams)
         with protocol.at_work():
             if isinstance(route, Page) and token is not None:
@@ -363,7 +363,7 @@ class Guard:
         running requests fill the share.
         """
         protocol = request.protocol
-        if not isinstance(protocol, Patience):  # the daemon's listener does not count this connection
+        if not isinstance(protocol, TimedConnection):  # the daemon's listener does not count this connection
             return
         lane = _in_lane(route)
         if token is not None:
@@ -532,7 +532,7 @@ def _in_lane(route: Route | None) -> bool:
 
 
 def _identify(request: web.Request, standing: Standing) -> None:
-    if isinstance(request.protocol, Patience):
+    if isinstance(request.protocol, TimedConnection):
         request.protocol.identify(standing)
 
 

@@ -46,7 +46,7 @@ from quantd.server.requests.manual import (
     flow,
     halted,
     how_of,
-    wished,
+    manual_order,
 )
 from quantd.server.requests.manual_answers import (
     CancelledOrder,
@@ -109,7 +109,7 @@ async def order(service: Service, copies: StateCopies, asked: OrderByHand, sende
         if preview_now.plan != asked.as_planned:
             what = f"{preview_now.would.allowed} of {preview_now.would.asked} {preview_now.would.symbol} would pass now"
             raise Refused(409, "conflict", f"the order would now differ from its preview: {what}; preview it again")
-    wish = wished(service, asked, sender)
+    wish = manual_order(service, asked, sender)
     run = service.run
     commit = await committed(service, lambda state, effects: became_of_order(state, effects, wish, run), wish)
     return commit.answer
@@ -123,7 +123,7 @@ def _plan_digest(asked: OrderByHand, would: Ordered) -> str:
 
 async def preview(service: Service, copies: StateCopies, asked: OrderByHand, sender: str) -> Previewed:
     """The gate's verdict on a manual order, on a copy of the state. Raises Refused, NotDone."""
-    wish, run = wished(service, asked, sender), service.run
+    wish, run = manual_order(service, asked, sender), service.run
 
     def work(copy: State) -> Ordered:
         copy.now = max(copy.now, wish.ts)

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Page
 from quantd.daemon.views.addresses import AskedLine
-from quantd.daemon.views.cut_trades import Asked, CutGroup, CutTrades
+from quantd.daemon.views.cut_trades import CutGroup, CutTrades, TradeQuery
 from quantd.server.api.client_calls import read
 from quantd.server.api.documents import PLAIN
 from quantd.server.api.paging import PagedBySymbol, Searched, Totals, before, following
@@ -54,7 +54,7 @@ class RefusalRoutes:
 
     async def refusals(self, request: web.Request, query: OfRefusals) -> Refusals:
         """A page of all trades since the start of the run. Raises Refused."""
-        run, asked = self._run.service.run, Asked(query.since, query.symbol, query.search, query.until)
+        run, asked = self._run.service.run, TradeQuery(query.since, query.symbol, query.search, query.until)
         key = before(query, "refusals", run)
 
         def work(reader: Reader) -> tuple[Page[AskedLine], dict[str, int]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RiskQuery:
     """The query of `quantd risk`: an agent's book (None: the account), and the symbols whose headroom is computed.
 
     `largest` is the maximum number of symbols, and `search` a text that each symbol contains.
@@ -44,7 +44,7 @@ def risk(
 ) -> None:
     filters = {name: value for name, value in (("agent", agent), ("symbol", symbol)) if value is not None}
     path = f"/api/v1/risk?{urlencode({'limit': largest, 'search': search, **filters})}"
-    where, asked = place(config, state, sets), Asked(agent, symbol, largest, search)
+    where, asked = place(config, state, sets), RiskQuery(agent, symbol, largest, search)
     document = document_of(where, path, lambda: _risk_of_stopped_run(config, state, sets, asked))
     if as_json:
         print_json(document)
@@ -52,7 +52,7 @@ def risk(
     _print_risk(document)
 
 
-def _risk_of_stopped_run(config: Path, state: Path | None, sets: Sets, asked: Asked) -> "RiskNow":
+def _risk_of_stopped_run(config: Path, state: Path | None, sets: Sets, asked: RiskQuery) -> "RiskNow":
     """The limits of a run without a daemon, from its last state or, if the state cannot be rebuilt, from the store."""
     from quantd.adapters.calendars import CalendarError
     from quantd.adapters.feeds.feed_errors import FeedError

@@ -8,7 +8,7 @@ from quantd.daemon.engine.state.parents import Execution
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.trading.effects import Cancel, Ended, Filled, Publish, Refused
-from quantd.trading.events import CancelRequested, Wished
+from quantd.trading.events import CancelRequested, ManualOrder
 from quantd.trading.number_types import read_floats
 from quantd.trading.orders import OrderBasket, OrderState
 from tests.support.engine import World, block
@@ -27,7 +27,7 @@ class Desk(World):
         while not self.shell.state.sample_no >= 3:
             self.shell.take(next(self.ahead))
         self.effects.clear()
-        self.send(Wished(self.shell.state.now, "a0", 0, 10, "a view", "me"))
+        self.send(ManualOrder(self.shell.state.now, "a0", 0, 10, "a view", "me"))
         (self.order,) = self.of(OrderBasket)
 
     def send(self, event: object) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.views.addresses import PAGE, AskedLine, asked_lines, refused_lines
-from quantd.daemon.views.cut_trades import Asked, CutTrades
+from quantd.daemon.views.cut_trades import CutTrades, TradeQuery
 from tests.support.command_line import CONFIG, quantd, write
 
 ALL = 1_000_000
@@ -50,7 +50,7 @@ def every(trades: CutTrades, reader: Reader, limit: int = 11) -> list[AskedLine]
     rows: list[AskedLine] = []
     key: tuple[int, ...] = ()
     while True:
-        page = trades.page(reader, "all", Asked(), limit, key)
+        page = trades.page(reader, "all", TradeQuery(), limit, key)
         rows += page.rows
         if not page.more:
             return rows[::-1]
@@ -84,19 +84,19 @@ def test_a_question_after_new_plans_has_them_and_one_after_a_deletion_has_not(fo
     assert every(trades, reader) == [line for line in all_lines if line.ts <= late]
     changed(folder, "insert into decisions select * from later")
     assert every(trades, reader) == all_lines
-    assert trades.totals(reader, Asked())["all"] == len(all_lines)
+    assert trades.totals(reader, TradeQuery())["all"] == len(all_lines)
     changed(folder, f"delete from decisions where ts < {early}")
     kept = [line for line in all_lines if line.ts >= early]
     assert every(trades, reader) == kept
-    assert trades.totals(reader, Asked())["all"] == len(kept) < len(all_lines)
+    assert trades.totals(reader, TradeQuery())["all"] == len(kept) < len(all_lines)
     changed(folder, "delete from decisions")
-    assert trades.totals(reader, Asked()) == {"all": 0, "cut": 0, "refused": 0}
+    assert trades.totals(reader, TradeQuery()) == {"all": 0, "cut": 0, "refused": 0}
 
 
 def test_a_key_of_a_plan_that_was_deleted_ends_the_list(folder: Path) -> None:
     reader, trades = Reader.open(folder), CutTrades()
     ordered = sorted({line.ts for line in listed(reader)})
-    page = trades.page(reader, "all", Asked(), ALL)
+    page = trades.page(reader, "all", TradeQuery(), ALL)
     old = page.keys[-1]
     changed(folder, f"delete from decisions where ts < {ordered[3]}")
-    assert trades.page(reader, "all", Asked(), 5, old).rows == []
+    assert trades.page(reader, "all", TradeQuery(), 5, old).rows == []

@@ -18,7 +18,7 @@ from quantd.server.requests.manual import Settle
 from quantd.server.requests.manual_answers import SettledOrder
 from quantd.server.requests.order_outcomes import SettleOrder
 from quantd.trading.codec import decode
-from quantd.trading.events import OrderSettled, Unknown, Wished
+from quantd.trading.events import ManualOrder, OrderSettled, Unknown
 from quantd.trading.orders import OrderBasket, OrderState
 from quantd.trading.ports import BrokerNews
 from quantd.trading.sessions import DAY_NS
@@ -82,7 +82,7 @@ async def beside(folder: Path, work: Callable[[Person], Awaitable[None]]) -> Non
                 await service.changed(0.05)
         remote.mute = True
         before, lots = set(service.shell.state.working), -10 if service.shell.state.ledger.house.lots[0] else 10
-        await service.inbox.command(Wished(service.shell.state.now, "mix", 0, lots, "by hand", "me"))
+        await service.inbox.command(ManualOrder(service.shell.state.now, "mix", 0, lots, "by hand", "me"))
         async with asyncio.timeout(60):
             while not service.shell.state.venue.waits.unanswered:
                 await service.changed(0.02)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.checks import Reason, judge
 from quantd.adapters.feeds.bars.rows import Rows, exact_nano
-from quantd.adapters.feeds.bars.stamps import Placed, place
+from quantd.adapters.feeds.bars.stamps import BarTimes, place
 from quantd.adapters.feeds.live.recent_bars import RecentBars
 from quantd.adapters.feeds.recorded.bar_files import read_bars
 from quantd.trading.events import Action
@@ -106,7 +106,7 @@ def test_a_split_that_no_action_announces_is_reported_once_with_its_bar() -> Non
     assert tail.extend(rows, placed, DAY_NS, announcements).jumps == ()
 
 
-def one_symbol(days: int, split_at: int) -> tuple[Rows, Placed]:
+def one_symbol(days: int, split_at: int) -> tuple[Rows, BarTimes]:
     walk = 100 + np.random.default_rng(1).normal(0, 0.3, 500).cumsum()[:days] * 0.1
     close = np.where(np.arange(days) >= split_at, walk / 2, walk).round(2)
     opened = np.where(np.arange(days) == split_at, close, np.roll(close, 1)).round(2)

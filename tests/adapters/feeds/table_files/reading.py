@@ -8,14 +8,14 @@ import polars as pl
 from quantd.adapters.feeds.bars.rows import PRICES
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
 from quantd.adapters.feeds.table_files.moments import clock_of
-from quantd.adapters.feeds.table_files.reader import EXCHANGE_ZONES, Asked, Table, read_tables
+from quantd.adapters.feeds.table_files.reader import EXCHANGE_ZONES, ReadOptions, Table, read_tables
 from quantd.trading.instruments import NANO
 from tests.adapters.feeds.table_files.recorded_tables import EXPECTED, FORMATS, Format
 
 SECONDS = {"1m": 60, "5m": 300, "1h": 3_600, "1d": 86_400}
 
 
-def asked_of(options: Sequence[str]) -> Asked:
+def asked_of(options: Sequence[str]) -> ReadOptions:
     """What the options of `quantd data import` say."""
     said: dict[str, str] = {}
     columns: dict[str, str] = {}
@@ -25,7 +25,7 @@ def asked_of(options: Sequence[str]) -> Asked:
             columns[role] = name
         elif option != "--stamps":
             said[option.removeprefix("--")] = value
-    return Asked(**said, columns=columns)  # type: ignore[arg-type]
+    return ReadOptions(**said, columns=columns)  # type: ignore[arg-type]
 
 
 def read(entry: Format, path: Path | None = None) -> Table:

@@ -13,7 +13,7 @@ from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars
 from quantd.adapters.feeds.table_files import large_text, reader
 from quantd.adapters.feeds.table_files.file_symbol import symbol_of
-from quantd.adapters.feeds.table_files.reader import Asked, read_frame, read_tables
+from quantd.adapters.feeds.table_files.reader import ReadOptions, read_frame, read_tables
 from quantd.trading.instruments import NANO, Instrument, Universe
 
 HEADER = "Date,Open,High,Low,Close,Volume"
@@ -29,7 +29,7 @@ def csv(folder: Path, lines: list[str], header: str = HEADER, name: str = "SPY.c
 
 def asks(path: Path, **said: str) -> str:
     with pytest.raises(FeedError) as error:
-        read_tables(path, Asked(**said))  # type: ignore[arg-type]
+        read_tables(path, ReadOptions(**said))  # type: ignore[arg-type]
     return str(error.value)
 
 
@@ -48,7 +48,7 @@ def test_day_and_month_are_asked_with_both_readings(tmp_path: Path, sign: str) -
     assert "2024-01-02 with the month first" in text
     for order, month in (("day-first", 2), ("month-first", 1)):
         assert order in text
-        assert read_tables(path, Asked(dates=order)).frame["ts"][0].month == month
+        assert read_tables(path, ReadOptions(dates=order)).frame["ts"][0].month == month
 
 
 def test_one_day_beyond_the_twelfth_decides_and_two_orders_are_a_fault(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_the_unit_of_earlier_stamps_is_asked(tmp_path: Path) -> None:
     text = asks(path)
     assert "1972-10-06 in seconds" in text
     assert "--unit" in text
-    assert read_tables(path, Asked(unit="s")).frame["ts"].dt.year().to_list() == [1972] * 10
+    assert read_tables(path, ReadOptions(unit="s")).frame["ts"].dt.year().to_list() == [1972] * 10
 
 
 @pytest.mark.parametrize(("price", "scale"), [(185_640_000_000, 9), (1_856_400_000_000_000_000, 16)])
@@ -85,8 +85,8 @@ def test_the_unit_of_a_price_beyond_every_price_has_one_reading(tmp_path: Path, 
 def test_the_unit_of_a_price_that_may_be_one_is_asked(tmp_path: Path) -> None:
     path = csv(tmp_path, [f"2024-01-0{k},1856400,1856500,1856300,1856400,5" for k in range(2, 9)])
     assert "several readings" in asks(path)
-    assert read_tables(path, Asked(scale="1e-4")).frame["close"].cast(pl.Float64)[0] == 185.64
-    assert read_tables(path, Asked(scale="1")).frame["close"].cast(pl.Float64)[0] == 1_856_400
+    assert read_tables(path, ReadOptions(scale="1e-4")).frame["close"].cast(pl.Float64)[0] == 185.64
+    assert read_tables(path, ReadOptions(scale="1")).frame["close"].cast(pl.Float64)[0] == 1_856_400
 
 
 # ---- numbers
@@ -115,7 +115,7 @@ def test_a_separator_before_three_digits_is_asked(tmp_path: Path) -> None:
     assert "1850, or 1.850" in text
     for decimal, close in (("point", 1855.0), ("comma", 1.855)):
         assert f"--decimal {decimal}" in text
-        assert read_tables(path, Asked(decimal=decimal)).frame["close"].cast(pl.Float64)[0] == close
+        assert read_tables(path, ReadOptions(decimal=decimal)).frame["close"].cast(pl.Float64)[0] == close
 
 
 @pytest.mark.parametrize("formula", ["=A1*2", "@SUM(A1)", "+cmd|' /C calc'!A0", "=HYPERLINK(1)"])
@@ -166,8 +166,8 @@ def test_the_symbol_is_the_one_word_of_a_name_that_can_be_one(stem: str, symbol:
 def test_a_name_with_two_symbols_is_asked_unless_the_universe_has_one(tmp_path: Path) -> None:
     path = csv(tmp_path, LINES, name="NASDAQ_AAPL.csv")
     assert "could be NASDAQ or AAPL" in asks(path)
-    assert read_tables(path, Asked(symbols=("AAPL", "MSFT"))).frame["symbol"][0] == "AAPL"
-    assert read_tables(path, Asked(symbol="AAPL")).frame["symbol"][0] == "AAPL"
+    assert read_tables(path, ReadOptions(symbols=("AAPL", "MSFT"))).frame["symbol"][0] == "AAPL"
+    assert read_tables(path, ReadOptions(symbol="AAPL")).frame["symbol"][0] == "AAPL"
 
 
 def test_the_ticker_na_stays(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import OrderBasket, Planned, Publish, Refused, Switched, Transferred
-from quantd.trading.events import Carried, Flow, Operator, PortfolioClosed, PortfolioOpened, Proposed, Tick, Wished
+from quantd.trading.events import Carried, Flow, ManualOrder, Operator, PortfolioClosed, PortfolioOpened, Proposed, Tick
 from tests.support.engine import CASH, World, block, walk
 from tests.support.examples import examples
 
@@ -183,7 +183,7 @@ def test_a_proposal_of_lots_trades_exactly_these():
 def test_manual_orders_and_cash_do_not_reach_a_portfolio_or_a_vacant_place():
     desk = Desk().advance(3)
     desk.open()
-    desk.send(Wished(desk.state.now, "portfolio-1", 0, 5, "x", "me"))
+    desk.send(ManualOrder(desk.state.now, "portfolio-1", 0, 5, "x", "me"))
     assert "changes only by a rebalance" in desk.said[0]
     before = [book.cash_micro for book in desk.state.ledger.books]
     desk.send(Flow(desk.state.now, 5 * MICRO, "me", agent="portfolio-2", reason="x"))

@@ -13,7 +13,7 @@ from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Ask, Effect, Filled, Planned, Publish, Shadowed, Switched, Valued
-from quantd.trading.events import Action, Operator, Reloaded, Shade, Tick
+from quantd.trading.events import Action, Operator, Reloaded, ShadowReport, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import OrderBasket
@@ -117,7 +117,9 @@ def test_put_down_and_taken_up_again_anywhere_a_shadow_goes_on_the_same(seed, cu
             run.shell.restore(run.rules, kept)
         run.shell.take(item)
     assert run.of(Shadowed) == whole_run.of(Shadowed)
-    assert [e for e in run.events if isinstance(e, Shade)] == [e for e in whole_run.events if isinstance(e, Shade)]
+    assert [e for e in run.events if isinstance(e, ShadowReport)] == [
+        e for e in whole_run.events if isinstance(e, ShadowReport)
+    ]
     assert freeze(run.shell.state) == freeze(whole_run.shell.state)
 
 

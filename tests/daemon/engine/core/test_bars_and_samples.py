@@ -138,7 +138,7 @@ def test_a_bar_that_the_fold_does_not_know_changes_nothing(change: Change) -> No
 
 
 def loss_at_its_bound(state: State) -> None:
-    state.book_columns[2].trip[1] = 0.0
+    state.book_columns[2].moves_at[1] = 0.0
 
 
 def equity_of_nothing(state: State) -> None:

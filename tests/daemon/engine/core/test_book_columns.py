@@ -30,7 +30,7 @@ def book_of(value: int = 100, day: int = MONDAY) -> BookColumns:
     book.book, book.marks = Book(2), Switch()
     book.marks.mark(value, day, week_of(day))
     book.low[:], book.high[:] = wide()
-    book.trip[:] = book.high
+    book.moves_at[:] = book.high
     return book
 
 
@@ -68,9 +68,9 @@ def test_the_switch_has_the_marks_of_each_sample_and_losses_keep_their_bands(ste
                 book.low[k], book.high[k] = low, high
                 keeps = low < loss < high
                 assert book.losses(value, day, week_of(day)) == (CALM if keeps else CROSSES)
-                book.trip[k] = high
+                book.moves_at[k] = high
                 assert book.losses(value, day, week_of(day)) == (TRIPS if loss >= high else CALM if keeps else CROSSES)
-                book.trip[k] = inf
+                book.moves_at[k] = inf
         book.observe(value, day, week_of(day))
         marks = book.marks
         assert (marks.high_water, marks.day_open, marks.week_open) == (max(values), opened, began)

@@ -10,7 +10,7 @@ from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.engine.venue.refusals import words_of
 from quantd.risk.limits.catalogue import PROFILES, Reason
 from quantd.trading.effects import Planned, Publish
-from quantd.trading.events import Operator, Tick, Unknown, Wished
+from quantd.trading.events import ManualOrder, Operator, Tick, Unknown
 from quantd.trading.orders import Cause, OrderBasket, Reports
 from tests.support.engine import World, block
 
@@ -171,7 +171,7 @@ def test_an_order_by_hand_is_sent_whatever_pauses() -> None:
     run = world(lambda lots: PDT)
     state, sent = run.shell.state, run.shell.broker.sent  # type: ignore[attr-defined]
     before = len(sent)
-    run.shell.run(Wished(state.now + 1, "a0", 0, 10, "by hand", "ann"))
+    run.shell.run(ManualOrder(state.now + 1, "a0", 0, 10, "by hand", "ann"))
     assert len(sent) == before + 1
 
 

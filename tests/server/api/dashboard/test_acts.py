@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Page, Route, expect
 from quantd.server.api import idempotency
 from quantd.server.requests.tokens import created, revoked
 from quantd.trading.codec import decode
-from quantd.trading.events import Wished
+from quantd.trading.events import ManualOrder
 from tests.server.api.dashboard.controls import halt, no_orders, run
 from tests.server.api.dashboard.screens import browser, in_module_loop, show
 from tests.server.api.dashboard.stage import Stage
@@ -67,7 +67,7 @@ async def order(page: Page, qty: str, symbol: str = "QQQ", side: str = "sell") -
 def wished(world: World) -> list[int]:
     """The quantities of all orders by hand."""
     events = [decode(data).event for _, data in world.store.entries(RUN, 1)]
-    return [abs(event.lots) for event in events if isinstance(event, Wished)]
+    return [abs(event.lots) for event in events if isinstance(event, ManualOrder)]
 
 
 @pytest.mark.long
