@@ -13,7 +13,7 @@ from tests.support.checkout import ROOT
 from tests.support.command_line import quantd
 
 GENERATED = sorted(
-    path.stem for path in (ROOT / "examples").glob("*.toml") if "quantd data synthetic" in path.read_text()
+    path.stem for path in (ROOT / "examples").glob("*.toml") if "quantd data fetch --synthetic" in path.read_text()
 )
 
 

@@ -4,6 +4,10 @@ from typing import Final
 
 GONE: Final = {
     "config show": "config check --show",
+    "data accept": "data check --accept REASON",
+    "data list": "data check",
+    "data sentiment": "data import HEADLINES --sentiment MODEL",
+    "data synthetic": "data fetch --synthetic N",
     "portfolio show": "portfolio list NAME",
     "schedule jobs": "schedule list --jobs 20",
     "schedule next": "schedule list --next 10",

@@ -2,9 +2,9 @@
 
 A run that continues after a restart has positions, so a check that is newer than the run must not stop it: that would
 leave the positions without protection. The run goes on with the bars of its record, and a CRITICAL alert shows the
-table of faults that would stop a new run. A person ends the alert with `quantd data accept`, which appends who, when
-and why to a file of the state folder. An acceptance is valid for exactly the table that was shown: another fault raises
-the alert again.
+table of faults that would stop a new run. A person ends the alert with `quantd data check --accept`, which appends
+who, when and why to a file of the state folder. An acceptance is valid for exactly the table that was shown: another
+fault raises the alert again.
 """
 
 from contextlib import suppress
@@ -99,7 +99,7 @@ def alert_of(table: str, now: int) -> Condition:
     text = (
         "the prices of this run have faults that would stop a new run. This run goes on with the bars of its record. "
         "Correct the prices, or accept them: "
-        f"`quantd data accept --reason TEXT`\n{table.removesuffix('Nothing was run.').rstrip()}"
+        f"`quantd data check --accept TEXT`\n{table.removesuffix('Nothing was run.').rstrip()}"
     )
     return Condition(now, "job", False, text, job=JOB, critical=True)
 

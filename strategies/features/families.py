@@ -277,8 +277,8 @@ def _of_book() -> dict[str, Family]:
 FAMILIES: Final[Mapping[str, Family]] = _families()
 
 UNAVAILABLE: Final[Mapping[str, str]] = {
-    "sentiment": "needs the files of a FinBERT-class model and headlines (quantd data sentiment); neither comes with "
-    "quantd. With values of your own, name a file in [feed] series and write series_sentiment"
+    "sentiment": "needs the files of a FinBERT-class model and headlines (quantd data import --sentiment); neither "
+    "comes with quantd. With values of your own, name a file in [feed] series and write series_sentiment"
 }
 """Known features that cannot be computed, with the reason."""
 

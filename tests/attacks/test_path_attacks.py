@@ -196,7 +196,7 @@ def test_an_output_replaces_nothing_but_a_regular_file(tmp_path: Path, what: str
     plant, said = OUTPUTS[what]
     outside, out = victims(tmp_path / "outside"), tmp_path / "out.csv"
     bars = tmp_path / "bars.parquet"
-    words = ("data", "synthetic", "--from", "2024-01-02", "--to", "2024-01-31", "--count", "2")
+    words = ("data", "fetch", "--synthetic", "2", "--from", "2024-01-02", "--to", "2024-01-31")
     assert quantd(tmp_path, *words, "--out", bars.name).returncode == 0
     plant(out, outside)
     before, listed, planted_as = state_of(outside), names_in(tmp_path), out.lstat()

@@ -59,7 +59,7 @@ class Run(NamedTuple):
 def backtest(config: Path, folder: Path) -> Shell:
     """The shell after a backtest, as `quantd backtest` drives it. Bars that the example generates are made first."""
     text = config.read_text()
-    commands = re.findall(r"^#   quantd (data synthetic .+)$", text.replace(" \\\n#", ""), re.MULTILINE)
+    commands = re.findall(r"^#   quantd (data fetch --synthetic .+)$", text.replace(" \\\n#", ""), re.MULTILINE)
     for command in commands:
         (folder / "state").mkdir(exist_ok=True)
         process = quantd(folder, *shlex.split(command))

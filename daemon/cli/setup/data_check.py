@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import typer
 
-from quantd.daemon.cli.command import Json
+from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import iso, print_json, say, table
-from quantd.daemon.cli.setup.data_fetch import Calendar
+from quantd.daemon.cli.output import answer, iso, print_json, say, table
+from quantd.daemon.cli.setup.data_fetch import Cache, Calendar, print_cached
 from quantd.daemon.cli.setup.table_options import (
     Columns,
     Dates,
@@ -72,8 +72,8 @@ class Reading(NamedTuple):
 
 def check(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Any table of bars, packed or not; or a folder of them.")
-    ],
+        Path | None, typer.Argument(metavar="FILE", help="Any table of bars, packed or not; or a folder of them.")
+    ] = None,
     actions: Annotated[
         Path | None, typer.Option("--actions", metavar="F.csv", help="Splits and dividends; FILE.actions.csv if there.")
     ] = None,
@@ -95,9 +95,19 @@ def check(
     scale: Scale = "",
     decimal: Decimal = "",
     column: Columns = None,
+    cache: Cache = None,
+    accept: Annotated[
+        str | None,
+        typer.Option(
+            "--accept", metavar="REASON", help="Accept prices of a continued run that would stop a new one; no FILE."
+        ),
+    ] = None,
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
     as_json: Json = False,
 ) -> int:
-    """Check every bar of a file as a run does, or of every file of a folder.
+    """Check every bar of a file as a run does, or of every file of a folder. Without FILE: list the downloads.
 
     Of a table in other columns than those of quantd it prints what they were taken for, as `quantd data import` does.
     Such a table, and each file of a folder, is read with the interval and the calendar that fit its stamps. Exit code 1
@@ -105,6 +115,10 @@ def check(
     the prices do not show, suspicious bars without an answer, holes, and bars that are not what they are read as. A
     folder gives a table of files and findings.
     """
+    if accept is not None:
+        return _accept(config, state, sets, accept, as_json=as_json)
+    if file is None:
+        return print_cached(cache, as_json=as_json)
     asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column)
     reading = Reading(actions, exceptions, stamps, interval, calendar, zone, asked)
     if file.is_dir():
@@ -116,6 +130,43 @@ def check(
     else:
         print_report(report)
     return CHECK_FAILED if report["faults"] or any(report[kind] for kind in QUESTIONS) else DONE
+
+
+def _accept(config: Path, state: Path | None, sets: Sets, reason: str, *, as_json: bool) -> int:
+    """Accept prices of a continued run that would stop a new one; its CRITICAL alert ends.
+
+    Raises Failure where the prices have no fault that was not accepted.
+    """
+    import getpass
+    import socket
+
+    from quantd.daemon.assembly.parts import Assembly, parts_of
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.recovery import price_acceptance
+
+    if not reason.strip():
+        raise Failure("the acceptance has no reason, which is recorded with your name", USAGE)
+    settings = read(config, sets)
+    folder = settings.state_folder(state)
+    if not folder.is_dir():
+        raise Failure(f"{folder}: there is no state folder; --state names another one", CHECK_FAILED)
+    parts = parts_of(settings, time.time_ns(), cache=folder / "cache")
+    faults_table = parts.unsound if isinstance(parts, Assembly) else ""
+    if not faults_table:
+        raise Failure("the prices of this configuration have no fault, so there is nothing to accept", CHECK_FAILED)
+    who = f"{getpass.getuser()}@{socket.gethostname()}"[:64]
+    acceptance = price_acceptance.accept(folder, faults_table, who, " ".join(reason.split())[:500], time.time_ns())
+    document = {
+        "prices": acceptance.prices,
+        "at": acceptance.at,
+        "who": acceptance.who,
+        "reason": acceptance.reason,
+        "table": acceptance.table,
+    }
+    path = folder / price_acceptance.FILE
+    # the last line of the table says that nothing was run
+    answer(as_json, document, *faults_table.splitlines()[:-1], f"accepted by {acceptance.who}; recorded in {path}")
+    return DONE
 
 
 def _check_folder(folder: Path, reading: Reading, *, as_json: bool) -> int:

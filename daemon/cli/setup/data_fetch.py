@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -14,10 +15,11 @@ import typer
 from quantd.adapters.feeds.sources import kinds
 from quantd.daemon.cli.command import FIRST_DAY, USUAL, Json, Url, day
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table, write_whole
+from quantd.daemon.cli.output import Bar, answer, iso, print_json, progress, say, table, write_whole
 from quantd.daemon.jobs.tasks.command_process import NOTHING_WRITTEN
+from quantd.trading.display_text import toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
-from quantd.trading.instruments import NANO, Universe
+from quantd.trading.instruments import NANO, Universe, synthetic_note
 from quantd.trading.sessions import DAY_NS, Sessions
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from quantd.adapters.feeds.bars.rows import ActionRow, Rows
     from quantd.adapters.feeds.bars.stamps import Stamps
     from quantd.adapters.feeds.recorded.price_questions import Questions
+    from quantd.adapters.feeds.recorded.synthetic import SyntheticPlan
     from quantd.daemon.cli.setup.config_lines import BarLines
     from quantd.daemon.cli.setup.vendors import Vendors
 
@@ -45,10 +48,9 @@ Calendar = Annotated[
 Cache = Annotated[Path | None, typer.Option("--cache", metavar="DIR", help="Folder of the downloads.")]
 
 
-# Long because of its 15 options, which `quantd data fetch --help` lists in this order.
 def fetch(
-    symbols: Annotated[list[str], typer.Argument(help="SPY QQQ BTC-USD")],
     start: Annotated[date, FIRST_DAY],
+    symbols: Annotated[list[str] | None, typer.Argument(help="SPY QQQ BTC-USD")] = None,
     end: Annotated[
         date | None, typer.Option("--to", parser=day, metavar="DATE", help="Last day; today without it.")
     ] = None,
@@ -85,12 +87,29 @@ def fetch(
     ] = "",
     cache: Cache = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Download everything, cache nothing.")] = False,
+    synthetic: Annotated[
+        int,
+        typer.Option(min=0, max=10_000, metavar="N", help="Generate daily bars of N symbols SYNTHETIC-, for trials."),
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Generated bars: the same seed gives the same bars.")] = 1,
+    drift: Annotated[float, typer.Option(min=-1, max=1, help="Generated bars: drift a year.")] = 0.06,
+    volatility: Annotated[
+        float, typer.Option(min=0.001, max=2, help="Generated bars: volatility a year while calm.")
+    ] = 0.20,
+    correlation: Annotated[float, typer.Option(min=0, max=1, help="Generated bars: correlation of two symbols.")] = 0.4,
     as_json: Json = False,
 ) -> int:
     """Download bars into a file, with splits and dividends beside it. Exit code 1 where its prices stop a backtest."""
+    if synthetic:
+        if symbols or end is None or out is None:
+            raise Failure("--synthetic N takes no symbols, and needs --to DATE and --out F.parquet", USAGE)
+        from quantd.adapters.feeds.recorded.synthetic import SyntheticPlan
+
+        plan = SyntheticPlan(synthetic, seed, drift, volatility, correlation)
+        return _generate(plan, out, start, end, calendar or "XNYS", as_json=as_json)
     asked = {"url": url, "plan": feed, "venue": exchange, "mapping": mapping}
     order = Order(
-        symbols,
+        symbols or [],
         start,
         end,
         out,
@@ -110,6 +129,65 @@ def fetch(
     else:
         print_fetched(done)
     return CHECK_FAILED if done.report["questions"] else DONE
+
+
+def _generate(plan: "SyntheticPlan", out: Path, start: date, end: date, calendar: str, *, as_json: bool) -> int:
+    """Write generated daily bars, to try programs with; their symbols begin with SYNTHETIC-."""
+    import polars as pl
+
+    from quantd.adapters.calendars import sessions as calendar_sessions
+    from quantd.adapters.feeds.recorded.origin import Origin
+    from quantd.adapters.feeds.recorded.synthetic import synthetic_bars
+    from quantd.daemon.cli.setup.bar_files import write_bars
+
+    if end < start:
+        raise Failure(f"--to {end} is before --from {start}", USAGE)
+    bars = synthetic_bars(plan, calendar_sessions(calendar, start, end))
+    if bars.is_empty():
+        raise Failure(f"{calendar} has no session from {start} to {end}", USAGE)
+    names = bars["symbol"].unique(maintain_order=True).to_list()
+    origin = Origin(f"synthetic, {plan}", "1d", "session")
+    write_bars(out, bars.with_columns(pl.lit("synthetic").alias("source")), origin)
+    symbols_line = fill(f"symbols = {toml_value(names)}", 100, subsequent_indent="    ", break_on_hyphens=False)
+    path_line = f"path = {toml_value(str(out))}"
+    lines = "\n".join(("[universe]", symbols_line, "[feed]", path_line, 'stamps = "session"'))
+    answer(
+        as_json, {"file": str(out), "bars": len(bars), "symbols": names, "config": lines},
+        f"{out}: {len(bars):,} generated bars. {synthetic_note(names)} Lines for config.toml:", lines,
+    )  # fmt: skip
+    return DONE
+
+
+def print_cached(cache: Path | None, *, as_json: bool) -> int:
+    """List the cached downloads."""
+    from quantd.adapters.feeds.recorded.sound_bars import cache_folder
+    from quantd.adapters.feeds.wrappers.cache_files import Shelf
+
+    root = cache or cache_folder()
+    downloads: list[dict[str, Any]] = []
+    for folder in sorted(path for path in root.glob("*/*") if path.is_dir()):
+        for note in Shelf(folder).notes():
+            size = (folder / note.file).stat().st_size if note.file and (folder / note.file).exists() else 0
+            begin, end = (note.covered[0][0], note.covered[-1][1]) if note.covered else (0, 0)
+            downloads.append(
+                {
+                    "source": folder.parent.name, "series": folder.name, "symbol": note.symbol, "bars": note.rows,
+                    "from": iso(begin), "until": iso(end), "pieces": len(note.covered), "actions": len(note.actions),
+                    "bytes": size,
+                }
+            )  # fmt: skip
+    if as_json:
+        print_json({"cache": str(root), "series": downloads})
+    elif not downloads:
+        say(f"{root}: no download yet; `quantd data fetch` caches its downloads")
+    else:
+        columns = ("source", "series", "symbol", "bars", "from", "until", "actions", "kB")
+        rows = [
+            [*(str(download[c]) for c in columns[:-1]), f"{download['bytes'] / 1000:.1f}"] for download in downloads
+        ]
+        table(columns, rows, right=("bars", "actions", "kB"))
+        say(f"{len(downloads)} series in {root}; remove a folder to download it again")
+    return DONE
 
 
 class Order(NamedTuple):

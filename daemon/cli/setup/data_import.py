@@ -9,14 +9,15 @@ changes.
 import sys
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
 from quantd.daemon.cli.command import Json
-from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import print_json, say, write_whole
+from quantd.daemon.cli.failures import Failure, needs
+from quantd.daemon.cli.output import answer, print_json, say, write_whole
 from quantd.daemon.cli.setup.config_lines import BarLines
 from quantd.daemon.cli.setup.data_check import (
     QUESTIONS,
@@ -29,6 +30,7 @@ from quantd.daemon.cli.setup.data_check import (
 )
 from quantd.daemon.cli.setup.data_fetch import Calendar
 from quantd.daemon.cli.setup.table_options import Columns, Dates, Decimal, Scale, Symbol, Unit, asked_of
+from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
 if TYPE_CHECKING:
@@ -91,6 +93,15 @@ def import_bars(
         Path | None,
         typer.Option("--into", metavar="config.toml", help="Write the lines there; comments stay. Made where absent."),
     ] = None,
+    sentiment: Annotated[
+        Path | None,
+        typer.Option(
+            "--sentiment",
+            metavar="MODEL",
+            help="FILE has headlines (ts, symbol, headline): score them by the FinBERT-class model of this folder.",
+        ),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Threads of the model of headlines.")] = 1,
     as_json: Json = False,
 ) -> int:
     """Turn tables of bars of any origin into a file that a run reads, and print what was taken for what.
@@ -107,6 +118,10 @@ def import_bars(
         if files or out is None or into is not None:
             raise Failure("--watch FOLDER takes no further file and no --into, and needs --out F.parquet", USAGE)
         return _watch(watch, out, reading)
+    if sentiment is not None:
+        if files is None or len(files) != 1 or out is None:
+            raise Failure("--sentiment MODEL takes one file of headlines, and needs --out F.parquet", USAGE)
+        return _score(files[0], sentiment, out, calendar or "XNYS", threads, as_json=as_json)
     if not files:
         raise Failure("name a file of bars, or a folder with --watch", USAGE)
     from quantd.adapters.feeds.recorded.bar_files import foreign_table
@@ -117,6 +132,42 @@ def import_bars(
     done = written(table, target, files[0].name, reading)
     _finish(done, into, as_json=as_json)
     return CHECK_FAILED if done.report["faults"] or any(done.report[kind] for kind in QUESTIONS) else DONE
+
+
+def _score(file: Path, model: Path, out: Path, calendar: str, threads: int, *, as_json: bool) -> int:
+    """Score headlines by a local FinBERT-class model: one value for each symbol and session."""
+    import numpy as np
+
+    from quantd.adapters.calendars import sessions as calendar_sessions
+    from quantd.adapters.feeds.recorded.headlines import by_session, read_headlines, session_days
+    from quantd.daemon.cli.setup.bar_files import ScoresOrigin, write_bars
+
+    needs("the score of headlines", "tokenizers", extra="sentiment")
+    # imported only here: the import is slow, and no other work of `quantd data` needs the classifier
+    from quantd.models.artifacts.text_classifier import TextClassifier
+
+    headlines = read_headlines(file)
+    first, last = session_date(int(headlines.ts.min())), session_date(int(headlines.ts.max()))
+    # a headline after the last close belongs to the next session, which holidays may put off
+    sessions = calendar_sessions(calendar, first, last + timedelta(days=16))
+    days = session_days(headlines, sessions)
+    classifier = TextClassifier(model, threads)
+    unique = headlines.texts.unique(maintain_order=True)
+    score_of = dict(zip(unique.to_list(), classifier.scores(unique.to_list()).tolist(), strict=True))
+    scores = np.array([score_of[text] for text in headlines.texts.to_list()])
+    values = by_session(headlines, days, scores)
+    origin = ScoresOrigin(f"headlines of {file.name}", classifier.digest, calendar)
+    write_bars(out, values, origin)
+    report = {
+        "file": str(out), "headlines": len(headlines.ts), "values": len(values), "symbols": values["symbol"].n_unique(),
+        "from": values["ts"].min(), "to": values["ts"].max(), "calendar": calendar, "model": classifier.digest,
+    }  # fmt: skip
+    answer(
+        as_json, report,
+        f"{out}: {len(values):,} values of {report['symbols']} symbols, {report['from']} to {report['to']}, from "
+        f"{len(headlines.ts):,} headlines", f"model {classifier.digest}",
+    )  # fmt: skip
+    return DONE
 
 
 def _finish(done: Imported, into: Path | None, *, as_json: bool) -> None:

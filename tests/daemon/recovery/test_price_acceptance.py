@@ -91,8 +91,8 @@ def test_a_run_over_levels_that_its_configuration_accepts_goes_on_with_the_bars_
 def test_the_alert_has_the_whole_table_and_the_command_until_exactly_this_table_is_accepted(run_folder: Path) -> None:
     assembly, folder = parts(run_folder), run_folder / "state"
     text = alert_of(unaccepted(assembly, folder), 5).detail
-    assert [words for words in (*TABLE, "quantd data accept --reason TEXT") if words not in text] == []
-    done = quantd(run_folder, "data", "accept", "--reason", "the gains of LEVEL are known to be wrong", "--json")
+    assert [words for words in (*TABLE, "quantd data check --accept TEXT") if words not in text] == []
+    done = quantd(run_folder, "data", "check", "--accept", "the gains of LEVEL are known to be wrong", "--json")
     assert done.returncode == 0, done.stderr
     output = json.loads(done.stdout)
     assert output["reason"] == "the gains of LEVEL are known to be wrong"
@@ -105,11 +105,11 @@ def test_the_alert_has_the_whole_table_and_the_command_until_exactly_this_table_
 
 
 def test_an_acceptance_needs_a_reason_and_a_fault(run_folder: Path) -> None:
-    without = quantd(run_folder, "data", "accept")
+    without = quantd(run_folder, "data", "check", "--accept", "  ")
     assert (without.returncode, "has no reason" in without.stderr) == (2, True)
     answers = ("feed.actions=''", "feed.jumps='real'", "feed.spikes='real'")
     sets = [word for answer in answers for word in ("--set", answer)]
-    sound = quantd(run_folder, "data", "accept", "--reason", "x", *sets)
+    sound = quantd(run_folder, "data", "check", "--accept", "x", *sets)
     assert (sound.returncode, "nothing to accept" in sound.stderr) == (1, True)
     assert not (run_folder / "state" / FILE).exists()
 
@@ -135,7 +135,7 @@ def test_the_run_ends_with_the_equity_of_its_version_and_the_alert_ends_with_the
     assert levels(run_folder) == ["CRITICAL"]
     assert quantd(run_folder, "run", "--json", "--quiet", "--set", "feed.pace=fast").returncode == 0
     assert levels(run_folder) == ["CRITICAL", "CRITICAL"], "again with each start"
-    assert quantd(run_folder, "data", "accept", "--reason", "known").returncode == 0
+    assert quantd(run_folder, "data", "check", "--accept", "known").returncode == 0
     assert quantd(run_folder, "run", "--json", "--quiet", "--set", "feed.pace=fast").returncode == 0
     assert levels(run_folder) == ["CRITICAL", "CRITICAL"]
 
@@ -171,7 +171,7 @@ def test_an_acceptance_ends_the_alert_of_a_running_daemon(run_folder: Path) -> N
     process = subprocess.Popen(command, cwd=run_folder, env=environment() | processor.SETTING, **pipes)
     try:
         wait_for(lambda: (run_folder / "state" / "api.json").exists() and incidents(run_folder) == ["job_prices"])
-        assert quantd(run_folder, "data", "accept", "--reason", "known").returncode == 0
+        assert quantd(run_folder, "data", "check", "--accept", "known").returncode == 0
         wait_for(lambda: incidents(run_folder) == [])
     finally:
         process.terminate()

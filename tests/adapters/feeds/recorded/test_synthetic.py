@@ -16,7 +16,8 @@ from tests.support.command_line import quantd as command
 
 DAYS = tuple(range(0, 4_000 * DAY_NS, DAY_NS))
 CALENDAR = Sessions("X", "UTC", DAYS, tuple(d + 1 for d in DAYS), tuple(d + 2 for d in DAYS))
-ARGUMENTS = ("data", "synthetic", "--from", "2018-01-02", "--to", "2019-12-31", "--out", "s.parquet")
+DAYS_AND_FILE = ("--from", "2018-01-02", "--to", "2019-12-31", "--out", "s.parquet")
+ARGUMENTS = ("data", "fetch", "--synthetic", "5", *DAYS_AND_FILE)
 
 
 def returns_of(plan):
@@ -65,7 +66,7 @@ def test_tails_are_fat_and_volatility_clusters():
 @pytest.mark.long
 @pytest.mark.requirement("R-020")
 def test_the_command_writes_bars_that_pass_the_checks_and_trade_with_the_mark(tmp_path, monkeypatch):
-    many = answer(command(tmp_path, *ARGUMENTS, "--count", "50", "--json"))["config"]
+    many = answer(command(tmp_path, "data", "fetch", "--synthetic", "50", *DAYS_AND_FILE, "--json"))["config"]
     assert max(map(len, many.splitlines())) <= 100
     assert tomllib.loads(many)["universe"]["symbols"][-1] == "SYNTHETIC-050"
     reply = answer(command(tmp_path, *ARGUMENTS, "--json"))
@@ -79,7 +80,7 @@ def test_the_command_writes_bars_that_pass_the_checks_and_trade_with_the_mark(tm
     assert "SYNTHETIC: bars of" in str(result)
     assert "SYNTHETIC: bars of" in result.report("r.html").read_text()
     assert all(symbol.startswith(MARK) for symbol in result.fills["symbol"])
-    assert command(tmp_path, *ARGUMENTS[:4], "--to", "2017-01-01", "--out", "x.parquet").returncode == 2
+    assert command(tmp_path, *ARGUMENTS[:5], "--to", "2017-01-01", "--out", "x.parquet").returncode == 2
 
 
 @pytest.mark.requirement("R-020")

@@ -104,10 +104,10 @@ def test_the_second_download_asks_nothing_and_a_range_that_broke_off_goes_on_whe
         assert len(venue.asked) == asked
     assert (tmp_path / "bars.parquet").read_bytes() == (tmp_path / "again.parquet").read_bytes()
     assert again["symbols"] == first["symbols"]
-    kept = answer(data(tmp_path, "list", "--cache", "kept", "--json"))["series"]
+    kept = answer(data(tmp_path, "check", "--cache", "kept", "--json"))["series"]
     series = [(row["source"], row["series"], row["symbol"], row["bars"]) for row in kept]
     assert series == [("alpaca", "1d-raw", "SPY", 1006)]
-    assert "1006" in data(tmp_path, "list", "--cache", "kept").stdout
+    assert "1006" in data(tmp_path, "check", "--cache", "kept").stdout
 
 
 @pytest.mark.requirement("R-021")
@@ -466,7 +466,7 @@ def test_symbols_may_be_joined_by_commas_and_pairs_never_close() -> None:
 
 
 def test_a_cache_of_nothing_says_how_to_fill_it(tmp_path: Path) -> None:
-    done = data(tmp_path, "list", "--cache", "none")
+    done = data(tmp_path, "check", "--cache", "none")
     assert done.returncode == 0
     assert "quantd data fetch" in done.stdout
 

@@ -1,4 +1,4 @@
-"""`quantd data sentiment` with a small model of three real files, and without one."""
+"""`quantd data import --sentiment` with a small model of three real files, and without one."""
 
 import json
 from pathlib import Path
@@ -10,8 +10,6 @@ pytest.importorskip("tokenizers", reason="tokenizers, of the extra `sentiment`, 
 
 from quantd import extras
 from quantd.adapters.feeds.recorded.macro import read_symbol_series
-from quantd.daemon.cli import failures
-from quantd.daemon.cli.setup.data import sentiment
 from tests.support.command_line import answer, quantd
 from tests.support.text_models import text_model
 
@@ -28,7 +26,7 @@ NEWS = """ts,symbol,headline
 def test_headlines_become_one_value_for_each_symbol_and_session(tmp_path: Path) -> None:
     text_model(tmp_path / "model")
     (tmp_path / "news.csv").write_text(NEWS)
-    command = ("sentiment", "news.csv", "--model", "model", "--out", "sentiment.parquet")
+    command = ("import", "news.csv", "--sentiment", "model", "--out", "sentiment.parquet")
     summary = answer(quantd(tmp_path, "data", *command, "--json"))
     assert (summary["headlines"], summary["values"], summary["from"], summary["to"]) == (
         4,
@@ -55,7 +53,7 @@ def test_headlines_become_one_value_for_each_symbol_and_session(tmp_path: Path) 
 @pytest.mark.requirement("R-043")
 def test_headlines_without_a_model_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "news.csv").write_text(NEWS)
-    done = quantd(tmp_path, "data", "sentiment", "news.csv", "--model", "absent", "--out", "sentiment.parquet")
+    done = quantd(tmp_path, "data", "import", "news.csv", "--sentiment", "absent", "--out", "sentiment.parquet")
     assert done.returncode == 78
     assert "absent/model.onnx: there is no such file; put the files of a FinBERT-class model there" in done.stderr
     assert not (tmp_path / "sentiment.parquet").exists()
@@ -63,5 +61,5 @@ def test_headlines_without_a_model_are_refused_and_nothing_is_written(tmp_path: 
 
 def test_without_the_tokenizers_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
-    with pytest.raises(failures.Failure, match="needs tokenizers: install quantd with its extra `sentiment`"):
-        sentiment(tmp_path / "news.csv", tmp_path, tmp_path / "out.parquet")
+    done = quantd(tmp_path, "data", "import", "news.csv", "--sentiment", "model", "--out", "out.parquet")
+    assert (done.returncode, "needs tokenizers: install quantd with its extra `sentiment`" in done.stderr) == (78, True)
