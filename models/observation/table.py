@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 
 from quantd.models.history.panel import Panel
 from quantd.models.observation.return_features import FEATURES, LOOKBACK, measure
-from quantd.strategies.regimes import REGIMES, RegimeParams, model_of
-from quantd.trading.market import Floats
-from quantd.trading.view import Memory
 
 Part = Literal["weights", "cash", "drawdown", "progress", "value"]
 """Parts of an account's state, as fractions: weights, cash and drawdown; progress is the elapsed fraction of an
@@ -96,51 +93,3 @@ def observe(panel: Panel, features: Features = price_features, account: tuple[Pa
         raise ValueError(f"features of shape {table.shape} for {len(names)} names and a panel of {panel.close.shape}")
     flat = np.ascontiguousarray(table.reshape(rows, size * count), dtype=np.float32)
     return Observed.of(flat, [f"{s}.{n}" for s in panel.symbols for n in names], account)
-
-
-def four_assets(panel: Panel, vix: Floats, ten_year: Floats) -> Observed:
-    """Build the table of a small observation: 34 entries for four assets.
-
-    The entries are 5 daily returns, a volatility and a weight of each asset, the probabilities of three regimes, VIX,
-    the ten-year yield and the account's value. `vix` and `ten_year` float64[T] are in percent, as known at each close
-    of the panel; NaN is refused, not replaced. Returns are in units of 1 %; VIX is divided by 100, the yield by 10.
-    Raises ValueError for a series of another length than the panel.
-    """
-    returns = panel.synchronous()
-    rows, size = returns.shape
-    for name, series in (("vix", vix), ("ten_year", ten_year)):
-        if series.shape != (rows,):
-            raise ValueError(f"{name} has {series.shape} values for {rows} sessions; give one for each session")
-    deviation = np.full_like(returns, np.nan)
-    windows = np.lib.stride_tricks.sliding_window_view(returns, 20, axis=0)
-    # annual volatility over 20 sessions
-    deviation[19:] = windows.std(axis=-1, ddof=1) * 252**0.5
-    lags = np.full((rows, size, 5), np.nan)
-    for lag in range(5):
-        lags[lag:, :, lag] = returns[: rows - lag] * 100.0
-    parts = [lags.reshape(rows, size * 5), deviation, regimes(returns), vix[:, None] / 100.0, ten_year[:, None] / 10.0]
-    names = [f"{s}.return_{lag}" for s in panel.symbols for lag in range(5)]
-    names += [f"{s}.volatility" for s in panel.symbols]
-    names += [*(f"regime.{name}" for name in REGIMES), "vix", "ten_year"]
-    table = np.concatenate(parts, axis=1).astype(np.float32)
-    return Observed.of(table, names, ("weights", "value"))
-
-
-def regimes(returns: Floats, params: RegimeParams | None = None) -> Floats:
-    """Return float64[T, 3], the probability of each regime in `quantd.strategies.regimes.REGIMES`, of an equal-weight
-    market.
-
-    Each row uses the past alone; rows with too little history are NaN. The default model uses thresholds, which give
-    probabilities of 0 or 1.
-    """
-    model = model_of(params or RegimeParams())
-    market = returns.mean(axis=1)
-    probabilities = np.full((len(market), len(REGIMES)), np.nan)
-    first = int(np.argmax(np.isfinite(market)))
-    memory: Memory = {}
-    for row in range(first, len(market)):
-        past = market[max(first, row + 1 - model.lookback) : row + 1]
-        reading, memory = model.read(past, row, memory)
-        if reading is not None:
-            probabilities[row] = reading.probabilities
-    return probabilities

@@ -72,20 +72,6 @@ def minimum_track_record(
     return 1.0 + variance * (NORMAL.inv_cdf(confidence) / (sharpe - benchmark)) ** 2
 
 
-def effective_trials(trials: int, correlation: float) -> float:
-    """Return how many independent trials correspond to `trials` trials with the mean pairwise `correlation`.
-
-    The function interpolates between 1 for equal trials and `trials` for uncorrelated ones: Bailey & López de Prado
-    2014, appendix. A negative correlation counts as 0. Raises ValueError for no trial or a correlation outside [-1, 1].
-    """
-    if trials < 1:
-        raise ValueError(f"the number of trials must be 1 or more, not {trials}")
-    if not -1.0 <= correlation <= 1.0:
-        raise ValueError(f"a correlation must be between -1 and 1, not {correlation}")
-    rho = max(correlation, 0.0)
-    return rho + (1.0 - rho) * trials
-
-
 class Prefix(NamedTuple):
     """The first trials of a sequence of trials.
 

@@ -1,11 +1,11 @@
-"""Adjusted p-values for several hypotheses: Holm, Benjamini-Hochberg and Benjamini-Yekutieli.
+"""Adjusted p-values for several hypotheses: Holm and Benjamini-Hochberg.
 
 What can go wrong: of many true hypotheses some are rejected by chance. Holm's method bounds the probability of any
-false rejection. The methods of Benjamini-Hochberg and Benjamini-Yekutieli bound the expected share of false rejections
-among all rejections. Benjamini-Hochberg does so for independent or positively dependent hypotheses only.
+false rejection. The method of Benjamini-Hochberg bounds the expected share of false rejections among all
+rejections, for independent or positively dependent hypotheses.
 
 An adjusted p-value is compared with the level itself, such as 0.05. Adjusted values have the order of the p-values:
-Holm's method takes the running maximum from the smallest value on, the other methods the running minimum from the
+Holm's method takes the running maximum from the smallest value on, the other method the running minimum from the
 largest value on.
 """
 
@@ -30,17 +30,7 @@ def benjamini_hochberg(p: Floats) -> Floats:
     [0, 1].
     """
     order, ordered = _sorted_checked(p)
-    return _in_input_order(_step_up_adjusted(ordered, 1.0), order)
-
-
-def benjamini_yekutieli(p: Floats) -> Floats:
-    """Return float64[M], the p-values adjusted for the false discovery rate under any dependence (Benjamini & Yekutieli
-    2001).
-
-    Raises ValueError for no p-values, or for one outside [0, 1].
-    """
-    order, ordered = _sorted_checked(p)
-    return _in_input_order(_step_up_adjusted(ordered, float((1.0 / np.arange(1, len(ordered) + 1)).sum())), order)
+    return _in_input_order(_step_up_adjusted(ordered), order)
 
 
 def _sorted_checked(p: Floats) -> tuple[np.ndarray, Floats]:
@@ -53,9 +43,9 @@ def _sorted_checked(p: Floats) -> tuple[np.ndarray, Floats]:
     return order, values[order]
 
 
-def _step_up_adjusted(ordered: Floats, factor: float) -> Floats:
+def _step_up_adjusted(ordered: Floats) -> Floats:
     count = len(ordered)
-    scaled = ordered * (factor * count / np.arange(1, count + 1))
+    scaled = ordered * (count / np.arange(1, count + 1))
     # running minimum from the largest p-value on
     p_values: Floats = np.minimum.accumulate(scaled[::-1])[::-1]
     return p_values

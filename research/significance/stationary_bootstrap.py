@@ -4,8 +4,7 @@ What can go wrong: blocks of one fixed length make a resample that is not statio
 lengths are geometrically distributed. Their mean is chosen by Politis & White 2004, corrected by Patton, Politis &
 White 2009.
 
-`quantd.trading.bootstrap` draws the indices. Two series are resampled by the same indices, which preserves the
-dependence between them. There is no interval where the statistic of a resample is undefined (NaN).
+`quantd.trading.bootstrap` draws the indices. There is no interval where the statistic of a resample is undefined (NaN).
 """
 
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from quantd.research.significance.samples import require_pair, require_returns
+from quantd.research.significance.samples import require_returns
 from quantd.research.significance.sharpe_intervals import MIN_SAMPLES, RESAMPLES, Interval
 from quantd.trading.bootstrap import STATIONARY_SEED, index_chunks, percentiles, stationary_length
 from quantd.trading.market import Floats
@@ -36,21 +35,6 @@ def row_sharpes(resamples: Floats) -> Floats:
         return np.where(deviations > 1e-15, resamples.mean(axis=1) / deviations, np.nan)
 
 
-def stationary_weights(samples: int, length: float, resamples: int, draw: np.random.Generator) -> Floats:
-    """Return float64[resamples, samples]: the share of each sample in each resample.
-
-    The matrix product with returns float64[T, K] is the mean of each resample and column.
-    """
-    weights = np.empty((resamples, samples))
-    for first, indices in index_chunks(samples, length, resamples, draw):
-        rows = len(indices)
-        # each row gets its own range of indices, so that one count serves all rows
-        flat = (indices + samples * np.arange(rows)[:, None]).ravel()
-        counts = np.bincount(flat, minlength=rows * samples).reshape(rows, samples)
-        weights[first : first + rows] = counts / samples
-    return weights
-
-
 def stationary_interval(
     returns: Floats,
     statistic: Statistic = row_sharpes,
@@ -68,28 +52,6 @@ def stationary_interval(
     mean_length = length or stationary_length(returns)
     chunks = index_chunks(len(returns), mean_length, resamples, np.random.default_rng(seed))
     return _percentiles(np.concatenate([statistic(returns[indices]) for _, indices in chunks]))
-
-
-def stationary_difference(
-    returns: Floats,
-    other: Floats,
-    statistic: Statistic = row_sharpes,
-    *,
-    length: float = 0.0,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
-) -> Interval | None:
-    """Compute the percentile interval of the statistic of `returns` float64[T] less the statistic of `other`,
-    resampled in pairs.
-
-    `length` is the mean block length in samples; 0 selects the longer of the two optimal lengths
-    (`stationary_length`). Returns None where the statistic of a resample is NaN. Raises ValueError for different
-    lengths, fewer than MIN_SAMPLES returns or non-finite ones.
-    """
-    require_pair(returns, other, MIN_SAMPLES)
-    mean_length = length or max(stationary_length(returns), stationary_length(other))
-    chunks = index_chunks(len(returns), mean_length, resamples, np.random.default_rng(seed))
-    return _percentiles(np.concatenate([statistic(returns[rows]) - statistic(other[rows]) for _, rows in chunks]))
 
 
 def _percentiles(values: Floats) -> Interval | None:

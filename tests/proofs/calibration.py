@@ -8,29 +8,26 @@ freedom. `memory`: the same with an autocorrelation of 0.15. `tails`, for large 
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
-from math import ceil, sqrt
+from collections.abc import Iterator, Sequence
+from math import sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from quantd.research.significance.deflated_sharpe import (
-    Prefix,
     deflated_sharpe,
-    effective_trials,
     highest_hurdle,
     moments,
     prefixes,
     probabilistic_sharpe,
 )
-from quantd.research.significance.multiple_tests import benjamini_hochberg, benjamini_yekutieli, holm
+from quantd.research.significance.multiple_tests import benjamini_hochberg, holm
 from quantd.research.significance.overfitting import BLOCKS, overfitting
 from quantd.research.significance.paired_tests import kolmogorov_smirnov, paired_t, wilcoxon
 from quantd.research.significance.sharpe_intervals import sharpe_intervals
-from quantd.research.significance.sharpe_tests import jobson_korkie, ledoit_wolf, ledoit_wolf_bootstrap
+from quantd.research.significance.sharpe_tests import ledoit_wolf
 from quantd.research.significance.stationary_bootstrap import stationary_interval
-from quantd.research.significance.superior_ability import reality_check, superior_ability
 
 LEVEL: Final = 0.05
 SAMPLES: Final = 500
@@ -119,16 +116,6 @@ def measured(test: str, law: str, null: Series, alternative: Series) -> Size:
 
 PAIRED: Final = {"paired t": paired_t, "Wilcoxon": wilcoxon, "Kolmogorov-Smirnov": kolmogorov_smirnov}
 
-EQUAL_SHARPE: Final[dict[str, Callable[[Series, Series], float]]] = {
-    "Jobson-Korkie-Memmel": lambda returns, other: jobson_korkie(returns, other).p,
-    "Ledoit-Wolf, Parzen": lambda returns, other: ledoit_wolf(returns, other, prewhiten=False).p,
-    "Ledoit-Wolf, Parzen, prewhitened": lambda returns, other: ledoit_wolf(returns, other).p,
-    "Ledoit-Wolf, quadratic spectral, prewhitened": lambda returns, other: (
-        ledoit_wolf(returns, other, kernel="quadratic_spectral").p
-    ),
-    "Ledoit-Wolf, bootstrap": lambda returns, other: ledoit_wolf_bootstrap(returns, other, resamples=RESAMPLES).p,
-}
-
 
 def paired(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> Iterator[Size]:
     """Paired tests; of Kolmogorov-Smirnov also on independent series, as it assumes."""
@@ -143,13 +130,13 @@ def paired(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> Iterator
 
 
 def equal_sharpe(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> Iterator[Size]:
-    """Tests of equal ratios, on two series of equal ratios and correlation 0.5; with fat tails, also of large ones."""
+    """The test of equal ratios, on two series of correlation 0.5; with fat tails, also of large ratios."""
     for law, ratio in [(law, SHARPE) for law in laws] + [(law, LARGE) for law in LARGE_LAWS if "fat" in laws]:
         series = simulated(np.random.default_rng(seed + 1), law, draws, ratio=ratio)
-        for name, test in EQUAL_SHARPE.items():
-            null = np.array([test(pair[:, 0], pair[:, 1]) for pair in series])
-            alternative = np.array([test(pair[:, 0] + EDGE, pair[:, 1]) for pair in series])
-            yield measured(name, law if ratio == SHARPE else f"{law}, ratio {ratio:g}", null, alternative)
+        null = np.array([ledoit_wolf(pair[:, 0], pair[:, 1]).p for pair in series])
+        alternative = np.array([ledoit_wolf(pair[:, 0] + EDGE, pair[:, 1]).p for pair in series])
+        name = law if ratio == SHARPE else f"{law}, ratio {ratio:g}"
+        yield measured("Ledoit-Wolf, Parzen, prewhitened", name, null, alternative)
 
 
 def probabilistic(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> Iterator[Size]:
@@ -165,42 +152,22 @@ def probabilistic(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> I
         yield measured("probabilistic Sharpe", law, null, alternative)
 
 
-def best_of_many(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> Iterator[Size]:
-    """Tests of the best of ten trials without skill, correlated 0.5; the alternative gives one of them EDGE."""
-
-    def values(excess: Series) -> tuple[float, float]:
-        able, check = superior_ability(excess, resamples=RESAMPLES), reality_check(excess, resamples=RESAMPLES)
-        assert able is not None
-        assert check is not None
-        return able.consistent, check.p
-
-    for law in laws:
-        series = simulated(np.random.default_rng(seed + 3), law, draws, 10, ratio=0.0)
-        null = np.array([values(excess) for excess in series])
-        series[:, :, 0] += EDGE
-        alternative = np.array([values(excess) for excess in series])
-        for k, name in enumerate(("Hansen's superior ability, consistent", "White's reality check")):
-            yield measured(name, law, null[:, k], alternative[:, k])
-
-
 def deflated(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> Iterator[Figure]:
     """How often the best of 20 trials has a deflated ratio above 0.95."""
     for law in laws:
-        for rho in (0.0, 0.5):
-            for edge, what, goal in ((0.0, "no skill", "up to 5 %"), (0.2, "one of ratio 0.2", "high")):
-                series = simulated(np.random.default_rng(seed + 4), law, draws, TRIALS, rho=rho, ratio=0.0)
-                series[:, :, 0] += edge
-                hits = [believed(returns, rho) for returns in series]
-                name = f"deflated Sharpe above 0.95, best of {TRIALS}, correlation {rho:g}, {what}"
-                yield Figure(name, law, float(np.mean(hits)), goal)
+        for edge, what, goal in ((0.0, "no skill", "up to 5 %"), (0.2, "one of ratio 0.2", "high")):
+            series = simulated(np.random.default_rng(seed + 4), law, draws, TRIALS, rho=0.0, ratio=0.0)
+            series[:, :, 0] += edge
+            hits = [believed(returns) for returns in series]
+            name = f"deflated Sharpe above 0.95, best of {TRIALS}, correlation 0, {what}"
+            yield Figure(name, law, float(np.mean(hits)), goal)
 
 
-def believed(returns: Series, rho: float) -> bool:
-    """Whether the best trial of float64[T, K], with pairwise correlation `rho`, has a deflated ratio above 0.95."""
+def believed(returns: Series) -> bool:
+    """Whether the best trial of float64[T, K] has a deflated ratio above 0.95."""
     ratios = returns.mean(axis=0) / returns.std(axis=0, ddof=1)
     best = int(ratios.argmax())
-    counts = ((ceil(effective_trials(prefix.trials, rho)), prefix.variance) for prefix in prefixes(ratios))
-    hurdle = highest_hurdle((Prefix(*pair) for pair in counts), len(returns))
+    hurdle = highest_hurdle(prefixes(ratios), len(returns))
     return deflated_sharpe(returns[:, best], float(ratios[best]), hurdle) > 1.0 - LEVEL
 
 
@@ -234,7 +201,6 @@ def coverage(draws: int, seed: int = SEED, laws: Sequence[str] = LAWS) -> Iterat
 ADJUSTED: Final = (
     ("Holm", holm, "family-wise error"),
     ("Benjamini-Hochberg", benjamini_hochberg, "false discovery rate"),
-    ("Benjamini-Yekutieli", benjamini_yekutieli, "false discovery rate"),
 )
 
 
@@ -266,7 +232,7 @@ def main() -> None:
     print(f"{given.draws:,} draws of {SAMPLES} returns, {RESAMPLES} resamples, seed {given.seed}\n")
     print("| test | returns | size at 5 % | p of uniformity | power |")
     print("|---|---|---|---|---|")
-    for experiment in (paired, equal_sharpe, probabilistic, best_of_many):
+    for experiment in (paired, equal_sharpe, probabilistic):
         for row in experiment(given.draws, given.seed):
             print(f"| {row.test} | {row.law} | {row.size:.1%} | {row.uniform_p:.3f} | {row.power:.1%} |", flush=True)
     print("\n| figure | returns | value | goal |")

@@ -14,22 +14,17 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from quantd.research.significance.deflated_sharpe import expected_maximum, minimum_track_record, probabilistic_sharpe
-from quantd.research.significance.multiple_tests import benjamini_hochberg, benjamini_yekutieli, holm
+from quantd.research.significance.multiple_tests import benjamini_hochberg, holm
 from quantd.research.significance.overfitting import overfitting
 from quantd.research.significance.paired_tests import paired_t
-from quantd.research.significance.sharpe_tests import jobson_korkie, ledoit_wolf, ledoit_wolf_bootstrap
-from quantd.research.significance.superior_ability import reality_check, stationary_variances, superior_ability
+from quantd.research.significance.sharpe_tests import ledoit_wolf
 from quantd.trading.bootstrap import stationary_length
 from tests.proofs.significance_loops import (
     autoregressive,
-    bootstrap_p,
     looped_length,
     looped_overfitting,
-    memmel,
-    of_arch,
     pair,
     parzen_error,
-    trials,
 )
 
 LENGTH = 5.0
@@ -58,25 +53,9 @@ def of_t(seed: int) -> float:
     return abs(paired_t(returns, other).p - 2.0 * float(stats.t.sf(abs(t), len(d) - 1)))
 
 
-def of_memmel(seed: int) -> float:
+def of_kernel(seed: int) -> float:
     returns, other = pair(seed)
-    sharpe_test = jobson_korkie(returns, other)
-    return abs(sharpe_test.difference / sharpe_test.error / memmel(returns, other) - 1.0)
-
-
-def of_kernel(case: int) -> float:
-    seed, prewhiten = case // 2, bool(case % 2)
-    returns, other = pair(seed)
-    error = parzen_error(returns, other, prewhiten=prewhiten)
-    return abs(ledoit_wolf(returns, other, prewhiten=prewhiten).error / error - 1.0)
-
-
-def of_bootstrap(case: int) -> float:
-    n, block = ((60, 1), (60, 5), (64, 7))[case % 3]
-    returns, other = pair(case, n=n, edge=0.1)
-    sharpe_test = ledoit_wolf_bootstrap(returns, other, block=block, resamples=199, seed=7)
-    starts = np.random.default_rng(7).integers(0, n, (199, n // block), dtype=np.int64)
-    return abs(sharpe_test.p - bootstrap_p(returns, other, starts, block))
+    return abs(ledoit_wolf(returns, other).error / parzen_error(returns, other) - 1.0)
 
 
 def of_adjusted(adjust: Callable[[np.ndarray], np.ndarray], method: str) -> Callable[[int], float]:
@@ -85,29 +64,6 @@ def of_adjusted(adjust: Callable[[np.ndarray], np.ndarray], method: str) -> Call
         return float(np.abs(adjust(p) - multipletests(p, method=method)[1]).max())
 
     return of
-
-
-def excess_of(case: int) -> np.ndarray:
-    """A case of Hansen's test whose statistic is above 0; arch does not bound its statistic there."""
-    best, worst = ((1.0, 0.0), (2.0, -4.0), (3.0, 0.0))[case % 3]
-    excess = trials(case // 3, best=best, worst=worst)
-    return excess if excess.mean(axis=0).max() > 0.0 else trials(case // 3, best=3.0)
-
-
-def of_ability(case: int) -> float:
-    excess = excess_of(case)
-    ability = superior_ability(excess, length=LENGTH, resamples=3_999)
-    assert ability is not None
-    theirs = of_arch(excess / np.sqrt(stationary_variances(excess, LENGTH)), LENGTH).pvalues
-    ours = {"lower": ability.lower, "consistent": ability.consistent, "upper": ability.upper}
-    return max(abs(value - theirs[name]) for name, value in ours.items())
-
-
-def of_reality(case: int) -> float:
-    excess = excess_of(case)
-    check = reality_check(excess, length=LENGTH, resamples=3_999)
-    assert check is not None
-    return abs(check.p - of_arch(excess, LENGTH).pvalues["upper"])
 
 
 def of_overfitting(seed: int) -> float:
@@ -150,20 +106,13 @@ def of_deflated(case: int) -> float:
 
 def differences() -> Iterator[Difference]:
     yield largest("paired t, p", "closed form", "absolute", of_t, 20)
-    yield largest("Jobson-Korkie-Memmel, z", "formula of Memmel 2003", "relative", of_memmel, 20)
-    yield largest("Ledoit-Wolf, standard error", "loop", "relative", of_kernel, 40)
-    yield largest("Ledoit-Wolf, bootstrap, p", "loop over the same blocks", "absolute", of_bootstrap, 15)
+    yield largest("Ledoit-Wolf, standard error", "loop", "relative", of_kernel, 20)
     yield largest("mean block length", "loop", "relative", of_length(0.5), 100)
     yield largest("mean block length, no memory", "arch 8.0", "relative", of_arch_length(0.0), 100)
     yield largest("mean block length, memory 0.5", "arch 8.0", "relative", of_arch_length(0.5), 100)
-    yield largest("superior ability, three p", "arch 8.0, 4,000 resamples", "absolute", of_ability, 30)
-    yield largest("reality check, p", "arch 8.0, 4,000 resamples", "absolute", of_reality, 30)
     yield largest("overfitting, four figures", "loop with ranks of scipy", "absolute", of_overfitting, 30)
     yield largest("Holm", "statsmodels 0.15", "absolute", of_adjusted(holm, "holm"), 200)
     yield largest("Benjamini-Hochberg", "statsmodels 0.15", "absolute", of_adjusted(benjamini_hochberg, "fdr_bh"), 200)
-    yield largest(
-        "Benjamini-Yekutieli", "statsmodels 0.15", "absolute", of_adjusted(benjamini_yekutieli, "fdr_by"), 200
-    )
     yield largest("minimum track record, years", "paper of 2012, two decimals", "absolute", of_years, 4)
     yield largest("deflated Sharpe", "paper of 2014, four decimals", "absolute", of_deflated, 3)
 

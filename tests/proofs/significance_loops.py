@@ -4,7 +4,6 @@ import itertools
 import math
 
 import numpy as np
-from arch.bootstrap import SPA
 from scipy import stats
 
 from quantd.research.significance.overfitting import Measure
@@ -40,7 +39,7 @@ def pair(seed: int = 1, n: int = 120, rho: float = 0.5, edge: float = 0.0) -> tu
     return 0.01 * (returns + edge), 0.01 * other
 
 
-def parzen_error(returns: np.ndarray, other: np.ndarray, *, prewhiten: bool) -> float:
+def parzen_error(returns: np.ndarray, other: np.ndarray) -> float:
     """Ledoit & Wolf 2008, section 3.1, one matrix and one lag at a time."""
     n = len(returns)
     columns = [returns, other, returns**2, other**2]
@@ -50,13 +49,11 @@ def parzen_error(returns: np.ndarray, other: np.ndarray, *, prewhiten: bool) -> 
         mean, second = series.mean(), (series**2).mean()
         gradient[k] = sign * second / (second - mean**2) ** 1.5
         gradient[k + 2] = -sign * 0.5 * mean / (second - mean**2) ** 1.5
-    recolour = np.eye(4)
-    if prewhiten:
-        a = np.array([np.linalg.lstsq(v[:-1], v[1:, j], rcond=None)[0] for j in range(4)])
-        left_vectors, sizes, right_vectors = np.linalg.svd(a)
-        a = left_vectors @ np.diag([min(size, 0.97) for size in sizes]) @ right_vectors
-        recolour = np.linalg.inv(np.eye(4) - a)
-        v = np.array([v[t] - a @ v[t - 1] for t in range(1, n)])
+    a = np.array([np.linalg.lstsq(v[:-1], v[1:, j], rcond=None)[0] for j in range(4)])
+    left_vectors, sizes, right_vectors = np.linalg.svd(a)
+    a = left_vectors @ np.diag([min(size, 0.97) for size in sizes]) @ right_vectors
+    recolour = np.linalg.inv(np.eye(4) - a)
+    v = np.array([v[t] - a @ v[t - 1] for t in range(1, n)])
     m = len(v)
     above = below = 0.0
     for column in v.T:
@@ -76,39 +73,6 @@ def parzen_error(returns: np.ndarray, other: np.ndarray, *, prewhiten: bool) -> 
         lag += 1
     psi = recolour @ (psi * m / (m - 4)) @ recolour.T
     return math.sqrt(gradient @ psi @ gradient / n)
-
-
-def bootstrap_p(returns: np.ndarray, other: np.ndarray, starts: np.ndarray, block: int) -> float:
-    """Ledoit & Wolf 2008, section 3.2, one resample and one block at a time."""
-    n = len(returns)
-    difference = returns.mean() / returns.std(ddof=1) - other.mean() / other.std(ddof=1)
-    distance = abs(difference) / parzen_error(returns, other, prewhiten=True)
-    count = 1
-    for row in starts:
-        rows = np.concatenate([(first + np.arange(block)) % n for first in row])
-        one, two = returns[rows], other[rows]
-        m = len(rows)
-        gradient = np.zeros(4)
-        for k, (series, sign) in enumerate(((one, 1.0), (two, -1.0))):
-            mean, second = series.mean(), (series**2).mean()
-            gradient[k] = sign * second / (second - mean**2) ** 1.5
-            gradient[k + 2] = -sign * 0.5 * mean / (second - mean**2) ** 1.5
-        y = np.column_stack([moment - moment.mean() for moment in (one, two, one**2, two**2)])
-        zeta = [y[j : j + block].sum(axis=0) / math.sqrt(block) for j in range(0, m, block)]
-        psi = sum(np.outer(block_sum, block_sum) for block_sum in zeta) / len(zeta)
-        error = math.sqrt(gradient @ psi @ gradient / m)
-        redrawn = one.mean() / one.std(ddof=1) - two.mean() / two.std(ddof=1)
-        count += abs(redrawn - difference) / error >= distance
-    return count / (len(starts) + 1)
-
-
-def memmel(returns: np.ndarray, other: np.ndarray) -> float:
-    """The statistic of Memmel 2003, who writes the variance in means and covariances, not in ratios."""
-    a, b = returns.mean(), other.mean()
-    cov = np.cov(returns, other)
-    s, t, c = math.sqrt(cov[0, 0]), math.sqrt(cov[1, 1]), cov[0, 1]
-    theta = 2 * s**2 * t**2 - 2 * s * t * c + 0.5 * a**2 * t**2 + 0.5 * b**2 * s**2 - a * b / (s * t) * c**2
-    return float((t * a - s * b) / math.sqrt(theta / len(returns)))
 
 
 def autoregressive(n: int, phi: float, seed: int) -> np.ndarray:
@@ -133,20 +97,3 @@ def looped_length(series: np.ndarray, constant: float) -> float:
         g += window * abs(k) * gamma[abs(k)]
         spectrum += window * gamma[abs(k)]
     return float((2 * g**2 / (constant * spectrum**2)) ** (1 / 3) * n ** (1 / 3))
-
-
-def trials(seed: int, n: int = 250, count: int = 6, best: float = 0.0, worst: float = 0.0) -> np.ndarray:
-    """Excess returns float64[n, count] with memory and unequal deviations; `best` and `worst` are means in errors."""
-    draws = np.random.default_rng(seed).normal(size=(n, count))
-    draws[1:] += 0.2 * draws[:-1]
-    draws *= np.linspace(0.5, 2.0, count)
-    draws[:, 0] += best * draws[:, 0].std() / math.sqrt(n)
-    draws[:, -1] += worst * draws[:, -1].std() / math.sqrt(n)
-    return 0.01 * draws
-
-
-def of_arch(excess: np.ndarray, length: float, reps: int = 4_000) -> SPA:
-    """The test of arch, which compares losses."""
-    spa = SPA(np.zeros(len(excess)), -excess, block_size=length, reps=reps, seed=3)
-    spa.compute()
-    return spa

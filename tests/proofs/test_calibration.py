@@ -28,13 +28,11 @@ def test_paired_tests_reject_one_in_twenty_and_are_conservative_where_their_assu
 
 @pytest.mark.long
 @pytest.mark.requirement("R-252")
-def test_tests_of_equal_ratios_reject_one_in_twenty_of_normal_returns() -> None:
-    rows = list(calibration.equal_sharpe(100, laws=NORMAL))
-    assert len(rows) == 5
-    for row in rows:
-        assert row.size <= 0.12, row
-        assert row.uniform_p > 0.001, row
-        assert row.power > 0.4, row
+def test_the_test_of_equal_ratios_rejects_one_in_twenty_of_normal_returns() -> None:
+    (row,) = calibration.equal_sharpe(100, laws=NORMAL)
+    assert row.size <= 0.12
+    assert row.uniform_p > 0.001
+    assert row.power > 0.4
 
 
 def test_the_probabilistic_ratio_is_a_probability() -> None:
@@ -44,17 +42,9 @@ def test_the_probabilistic_ratio_is_a_probability() -> None:
 
 
 @pytest.mark.long
-def test_the_best_of_ten_is_found_better_one_time_in_twenty_without_skill() -> None:
-    for row in calibration.best_of_many(60, laws=NORMAL):
-        assert row.size <= 0.15, row
-        assert row.power > 0.25, row
-
-
-@pytest.mark.long
 def test_the_best_of_twenty_is_believed_seldom_without_skill() -> None:
     rows = list(calibration.deflated(300, laws=NORMAL))
     assert value_of(rows, "deflated Sharpe above 0.95, best of 20, correlation 0, no skill") <= 0.02
-    assert value_of(rows, "deflated Sharpe above 0.95, best of 20, correlation 0.5, no skill") <= 0.08
     assert value_of(rows, "deflated Sharpe above 0.95, best of 20, correlation 0, one of ratio 0.2") > 0.4
 
 

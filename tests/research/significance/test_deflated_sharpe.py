@@ -11,7 +11,6 @@ from quantd.research.significance.deflated_sharpe import (
     Prefix,
     Spread,
     deflated_sharpe,
-    effective_trials,
     expected_maximum,
     highest_hurdle,
     minimum_track_record,
@@ -101,24 +100,6 @@ def test_a_ratio_that_is_not_above_the_benchmark_has_no_track_record_long_enough
     for confidence in (0.5, 1.0, float("nan")):
         with pytest.raises(ValueError, match="confidence"):
             minimum_track_record(0.1, 0.0, 0.0, 3.0, confidence=confidence)
-
-
-def test_effective_trials_are_between_one_and_all() -> None:
-    assert effective_trials(100, 0.0) == 100.0
-    assert effective_trials(100, 1.0) == 1.0
-    assert effective_trials(100, 0.5) == pytest.approx(50.5)
-    assert effective_trials(100, -0.2) == 100.0
-    with pytest.raises(ValueError, match="must be 1 or more"):
-        effective_trials(0, 0.5)
-    with pytest.raises(ValueError, match="between -1 and 1"):
-        effective_trials(5, 1.5)
-
-
-def test_correlated_trials_deflate_less() -> None:
-    returns = np.random.default_rng(2).normal(0.001, 0.01, 500)
-    chain = tuple(prefixes([0.1, 0.05] * 20))
-    fewer = (Prefix(math.ceil(effective_trials(prefix.trials, 0.9)), prefix.variance) for prefix in chain)
-    assert deflated_sharpe(returns, 0.1, highest_hurdle(fewer, 500)) > by(returns, [0.1, 0.05] * 20)
 
 
 def test_the_variance_of_a_prefix_is_that_of_numpy_and_forgets_what_was_removed() -> None:

@@ -10,9 +10,7 @@ from quantd.research.significance.sharpe_intervals import MIN_SAMPLES
 from quantd.research.significance.stationary_bootstrap import (
     row_means,
     row_sharpes,
-    stationary_difference,
     stationary_interval,
-    stationary_weights,
 )
 from quantd.trading.bootstrap import block_length, stationary_indices, stationary_length
 from tests.proofs.significance_loops import autoregressive, looped_length
@@ -41,14 +39,6 @@ def test_lengths_of_one_sample_are_independent_draws() -> None:
     assert goes_on == pytest.approx(1 / 40, abs=0.002)
     with pytest.raises(ValueError, match="1 or more"):
         drawn(40, 0.5, 1)
-
-
-def test_weights_count_the_indices() -> None:
-    weights = stationary_weights(30, 4.0, 500, np.random.default_rng(3))
-    indices = drawn(30, 4.0, 500, seed=3)
-    assert weights.sum(axis=1) == pytest.approx(np.ones(500))
-    for row, draw in zip(weights, indices, strict=True):
-        assert row == pytest.approx(np.bincount(draw, minlength=30) / 30)
 
 
 @pytest.mark.long
@@ -102,25 +92,10 @@ def test_intervals_cover_the_mean_of_dependent_returns() -> None:
     assert 0.85 <= hits / 150 <= 0.99
 
 
-def test_a_difference_is_resampled_in_pairs() -> None:
-    common = autoregressive(300, 0.2, 4)
-    interval = stationary_difference(common, common.copy(), resamples=200)
-    assert interval is not None
-    assert (interval.low, interval.high) == (0.0, 0.0)
-    shift = stationary_difference(common + 0.01, common, row_means, resamples=200)
-    assert shift is not None
-    assert (shift.low, shift.high) == (pytest.approx(0.01), pytest.approx(0.01))
-
-
-def test_the_default_length_is_that_of_the_series_and_the_longer_one_of_a_pair() -> None:
-    returns, other = autoregressive(300, 0.0, 4), autoregressive(300, 0.6, 5)
-    assert stationary_length(other) > stationary_length(returns)
-    longer = stationary_length(other)
-    assert stationary_interval(other) == stationary_interval(other, length=longer)
-    assert stationary_difference(returns, other) == stationary_difference(returns, other, length=longer)
-    assert stationary_difference(returns, other) != stationary_difference(
-        returns, other, length=stationary_length(returns)
-    )
+def test_the_default_length_is_that_of_the_series() -> None:
+    returns = autoregressive(300, 0.6, 5)
+    assert stationary_interval(returns) == stationary_interval(returns, length=stationary_length(returns))
+    assert stationary_interval(returns) != stationary_interval(returns, length=1.0)
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:
@@ -133,5 +108,3 @@ def test_constant_or_few_returns_have_no_interval() -> None:
     assert stationary_interval(np.full(100, 0.001)) is None
     with pytest.raises(ValueError, match=f"at least {MIN_SAMPLES}"):
         stationary_interval(np.ones(MIN_SAMPLES - 1))
-    with pytest.raises(ValueError, match="the same length"):
-        stationary_difference(np.ones(50), np.ones(51))
