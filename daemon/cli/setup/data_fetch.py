@@ -48,6 +48,7 @@ Calendar = Annotated[
 Cache = Annotated[Path | None, typer.Option("--cache", metavar="DIR", help="Folder of the downloads.")]
 
 
+# Long because of its options, which `quantd data fetch --help` lists in this order.
 def fetch(
     start: Annotated[date, FIRST_DAY],
     symbols: Annotated[list[str] | None, typer.Argument(help="SPY QQQ BTC-USD")] = None,

@@ -61,6 +61,7 @@ class Imported(NamedTuple):
     lines: BarLines
 
 
+# Long because the signature is the options of the command.
 def import_bars(
     files: Annotated[
         list[Path] | None,
