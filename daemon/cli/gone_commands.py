@@ -3,14 +3,33 @@
 from typing import Final
 
 GONE: Final = {
+    "bench api": "bench --part api",
+    "bench inference": "bench FOLDER --part inference",
+    "bench portfolio": "bench",
     "config show": "config check --show",
     "data accept": "data check --accept REASON",
     "data list": "data check",
     "data sentiment": "data import HEADLINES --sentiment MODEL",
     "data synthetic": "data fetch --synthetic N",
+    "models distil": "models compress FOLDER --distil 64,32 --out NEW",
+    "models evaluate": "evaluate ARTIFACT",
+    "models export": "models compress FOLDER --onnx --out NEW",
+    "models info": "models list FOLDER",
+    "models key": "models sign FOLDER --key FILE --new-key FILE",
+    "models quantize": "models compress FOLDER --int8 --out NEW",
+    "models train-allocation": "train --forest allocation --out FOLDER",
+    "models train-correlation": "train --forest correlation --out FOLDER",
+    "models train-risk": "train --forest risk --out FOLDER",
+    "notebook": "init --notebook all",
     "portfolio show": "portfolio list NAME",
+    "retrain": "train ARTIFACT --retrain --out FOLDER",
     "schedule jobs": "schedule list --jobs 20",
     "schedule next": "schedule list --next 10",
+    "study ablation": "ablate PLAN",
+    "study lite": "ablate PLAN --features",
+    "study looks": "report --looks",
+    "study parity": "replay --against backtest",
+    "study ship": "study power",
     "token rotate": "token create NAME --rotate",
 }
 """Words of a command that went -> its new command line without `quantd`; words in capitals stand for a value."""
