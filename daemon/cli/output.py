@@ -39,18 +39,19 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def say(text: str = "") -> None:
-    """Print a line on standard output; control characters of venues, policies and files are escaped."""
-    sys.stdout.write(visible(text) + "\n")
+def say(*texts: str) -> None:
+    """Print each text as a line on standard output; control characters of venues, policies and files are escaped."""
+    for text in texts:
+        sys.stdout.write(visible(text) + "\n")
 
 
-def answer(as_json: bool, document: Any, *lines: str) -> None:
-    """Print the document with --json, else the lines."""
+def answer(as_json: bool, document: Any, *shown: str | Callable[[], object]) -> None:
+    """Print the document with --json, else each line of `shown`, and what each function of it prints."""
     if as_json:
         print_json(document)
-    else:
-        for line in lines:
-            say(line)
+        return
+    for part in shown:
+        say(part) if isinstance(part, str) else part()
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
@@ -109,7 +110,7 @@ PACE_S: Final = 0.25
 
 
 @contextmanager
-def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
+def progress(what: str) -> Iterator[Bar]:
     """Yield a progress bar on standard error, shown after the first second if standard error is a terminal.
 
     With the environment variable PROGRESS the steps are printed as lines instead, for a program that reads them. The
@@ -120,7 +121,7 @@ def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
     if os.environ.get(PROGRESS):
         yield _progress_lines()
         return
-    if not (shown and sys.stderr.isatty()):
+    if not sys.stderr.isatty():
         yield lambda share, note="": check_interrupt()
         return
     from rich.console import Console

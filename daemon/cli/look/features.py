@@ -110,7 +110,7 @@ def _print_rows(rows: list[dict[str, Any]], lacking: Mapping[str, str], off: Map
         for missing, why in lacking.items()
     ]
     table(("name", "group", "samples", "available", "source", "what"), cells, right=("samples",))
-    say()
+    say("")
     for word in dict.fromkeys(word for r in rows for word in r["with"]):
         say(f"with {word}: {AVAILABILITY.get(word, '[feed] series names its file')}")
     for missing, why in lacking.items():

@@ -63,7 +63,7 @@ def why(
     records = where.records()
     parts = recorded_parts(records, reader.run.run, where.folder)
     judge = None  # computes the decision again, by a replay; without it only recorded values are shown
-    with progress("replaying the journal up to that decision", shown=not as_json) as report_progress:
+    with progress("replaying the journal up to that decision") as report_progress:
         if not recorded:
             from quantd.daemon.cli.stopped_run import tracked
             from quantd.daemon.recovery.state_at import Refolder

@@ -25,7 +25,7 @@ def write_backup(
     from quantd.adapters.store.upkeep.backup import backup
 
     where = place(config, state, sets)
-    with progress("backup", shown=not as_json) as report_progress:
+    with progress("backup") as report_progress:
         manifest = backup(where.store, where.folder, target, report_progress, _models(config, sets))
     lines = [f"{target}: verified and complete", *contents_lines(manifest)]
     lines.append(f"  quantd restore {target} --state DIR restores it")

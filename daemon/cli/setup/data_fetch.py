@@ -124,7 +124,7 @@ def fetch(
         cache,
         not no_cache,
     )
-    done = fetched(order, shown=not as_json)
+    done = fetched(order)
     if as_json:
         print_json(done.report)
     else:
@@ -225,10 +225,10 @@ class Fetched(NamedTuple):
     lines: "BarLines | None"
 
 
-def fetched(order: Order, *, shown: bool) -> Fetched:
+def fetched(order: Order) -> Fetched:
     """Carry out the download `order`, and write the files. Nothing is written if it raises Failure.
 
-    `shown` shows the progress. Bars of weeks and months (LONGER) are made from daily ones.
+    Bars of weeks and months (LONGER) are made from daily ones.
     """
     from quantd.adapters.feeds.bars.merge import place_all
     from quantd.adapters.feeds.recorded.evidence import Reading, misfits
@@ -243,7 +243,7 @@ def fetched(order: Order, *, shown: bool) -> Fetched:
     _require_possible(start, last, order.out, interval, adjusted=order.adjusted)
     length = length_of("1d" if interval in LONGER else interval)
     calendars = calendars_of(universe, start, last)
-    download = _downloaded(order, universe, _bounds(calendars[universe.calendar], start, last, length), length, shown)
+    download = _downloaded(order, universe, _bounds(calendars[universe.calendar], start, last, length), length)
     rows, actions, vendors = download.rows, download.actions, download.vendors
     source = vendors.source
     if absent := [symbol for column, symbol in enumerate(universe.symbols) if not (rows.column == column).any()]:
@@ -305,7 +305,7 @@ class _Download(NamedTuple):
     replaced: str
 
 
-def _downloaded(order: Order, universe: Universe, bounds: tuple[int, int], bar_ns: int, shown: bool) -> _Download:
+def _downloaded(order: Order, universe: Universe, bounds: tuple[int, int], bar_ns: int) -> _Download:
     """Download bars and actions between the two instants `bounds`, in ns. Raises Failure if the sources fail."""
     from quantd.adapters.feeds.recorded.sound_bars import cache_folder
     from quantd.adapters.feeds.source import SourceError, some
@@ -324,9 +324,7 @@ def _downloaded(order: Order, universe: Universe, bounds: tuple[int, int], bar_n
             await source.close()
 
     try:
-        with progress(
-            f"fetching {some(universe.symbols)} from {'+'.join(order.sources)}", shown=shown
-        ) as report_progress:
+        with progress(f"fetching {some(universe.symbols)} from {'+'.join(order.sources)}") as report_progress:
             request = Request(
                 universe, requested_interval, adjusted=order.adjusted, cookies=cache_folder().parent / "yfinance",
                 progress=report_progress, **order.asked,

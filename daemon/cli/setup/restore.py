@@ -25,7 +25,7 @@ def put_back(
     where = place(config, state, sets)
     # `restore` reads it too: here a file that is no backup is refused before the progress bar appears
     read_manifest(source)
-    with progress("restore", shown=not as_json):
+    with progress("restore"):
         manifest, aside = restore(source, where.store, where.folder, force=force)
     lines = [f"{where.folder}: restored from {source} and verified", *contents_lines(manifest)]
     if aside is not None:

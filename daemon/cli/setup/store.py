@@ -60,7 +60,7 @@ def store_compact(
             holder="quantd store compact",
             save=before_upgrade,
         ) as store,
-        progress("compact", shown=not as_json),
+        progress("compact"),
     ):
         done = store.compact(keep, to)
         if done.rows or any(done.forgotten.values()):

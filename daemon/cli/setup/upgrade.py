@@ -34,7 +34,7 @@ def upgrade(
         _print_steps(where, revision, steps)
     if steps and not dry:
         with (
-            progress("backup", shown=not as_json) as report_progress,
+            progress("backup") as report_progress,
             Store.open(
                 where.store, state=where.folder, save=partial(before_upgrade, progress=report_progress)
             ) as store,

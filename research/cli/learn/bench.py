@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import print_json, progress, records, say
+from quantd.daemon.cli.output import answer, progress, records
 from quantd.daemon.cli.places import place
 from quantd.server.cli.setup.bench_api import request_times
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
@@ -83,31 +83,28 @@ def bench(
             timed(name, ns, ARTIFACT_MS * (batch if name.endswith(f" x {batch}") else 1)) for name, ns in times.items()
         ]
     else:
-        times = _portfolio_times(config, state, sets, shown=not as_json)
+        times = _portfolio_times(config, state, sets)
         rows = [timed(name, times[name], allowed) for name, allowed in ALLOWED_MS.items() if times[name]]
         market_mib = round(peak_mib() - peak_before, 1)
     memory = {"peak_mib": round(peak_mib(), 1), "of_market_mib": market_mib}
-    if as_json:
-        print_json({"parts": rows, "memory": memory})
-        return DONE if all(row.within for row in rows) else CHECK_FAILED
-    records(
-        rows,
-        {"part": "part", "times": "count:d", "p50 ms": "p50_ms:.3f", "p99 ms": "p99_ms:.3f", "a second": "per_s:,.0f",
-         "allowed ms": "allowed_ms:g"},
-    )  # fmt: skip
-    if market_mib is not None:
-        say(f"memory: {memory['peak_mib']:.0f} MiB at most, {market_mib:.0f} MiB of it for this market")
+    columns = {
+        "part": "part", "times": "count:d", "p50 ms": "p50_ms:.3f", "p99 ms": "p99_ms:.3f", "a second": "per_s:,.0f",
+        "allowed ms": "allowed_ms:g",
+    }  # fmt: skip
+    text = f"memory: {memory['peak_mib']:.0f} MiB at most, {market_mib or 0:.0f} MiB of it for this market"
+    texts = [] if market_mib is None else [text]
+    answer(as_json, {"parts": rows, "memory": memory}, lambda: records(rows, columns), *texts)
     return DONE if all(row.within for row in rows) else CHECK_FAILED
 
 
-def _portfolio_times(config: Path, state: Path | None, sets: list[str] | None, *, shown: bool) -> dict[str, list[int]]:
+def _portfolio_times(config: Path, state: Path | None, sets: list[str] | None) -> dict[str, list[int]]:
     """Run the recorded market of a configuration, and return the times in ns of each part of a decision."""
     from quantd.daemon.assembly.parts import assemble
     from quantd.daemon.cli.configuration import read
 
     configuration = read(config, sets)
     assembly = assemble(configuration, cache=configuration.state_folder(state) / "cache")
-    with progress("bench", shown=shown) as advance:
+    with progress("bench") as advance:
         times = measure(assembly, advance)
     if not times["allocation"]:
         raise Failure(

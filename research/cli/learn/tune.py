@@ -13,7 +13,7 @@ import typer
 from quantd.bundled import placed
 from quantd.daemon.cli.command import Command, Json, RayAddress
 from quantd.daemon.cli.failures import needs, note
-from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.daemon.cli.output import answer, progress, say, table
 from quantd.trading.exit_codes import DONE, INTERRUPTED
 from quantd.training.cli.learn import plan_options
 from quantd.training.cli.learn.plan_options import plan_of, signals
@@ -118,16 +118,14 @@ def tune_plan(
         received_signals.append(number)
         note("stopping after the running evaluations; Ctrl-C again stops at once, and these trials will be repeated")
 
-    with alone(folder), signals(stop), progress(f"tune {name}", shown=not as_json) as advance:
+    with alone(folder), signals(stop), progress(f"tune {name}") as advance:
         sitting = tune(search, folder, pool, _TrialLines(advance), courses.append, fresh=fresh)
         market = markets_of(trial_plan).validation
         luck = luck_of([row.score for row in sitting.rows], market.last - market.first)
         notes = _notes(search, sitting, luck, equal_weight(market, study_plan.market).performance.sharpe)
         files = study_files.write(folder, opened(search, folder), search, sitting, notes)
-    if as_json:
-        print_json({"power": notes[0], **_document(folder, search, sitting, luck, files, bool(received_signals))})
-    else:
-        _print_result(search, sitting, notes, files)
+    document = {"power": notes[0], **_document(folder, search, sitting, luck, files, bool(received_signals))}
+    answer(as_json, document, lambda: _print_result(search, sitting, notes, files))
     if not sitting.finished:
         note(f"{len(sitting.rows)} of {trials} trials are done; the same command continues with the rest")
     return INTERRUPTED if received_signals else DONE
@@ -245,7 +243,7 @@ def _print_result(search: "Search", sitting: "Sitting", notes: Sequence[str], fi
         table(columns, rows[:SHOWN], right=columns)
     pruned, failed = (sum(row.state == state for row in sitting.rows) for state in ("pruned", "failed"))
     say(f"{len(complete)} complete, {pruned} stopped early, {failed} failed, {sitting.broken} interrupted and repeated")
-    say("\n".join([*notes[1:], *(f"wrote {path}" for path in files)]))
+    say(*notes[1:], *(f"wrote {path}" for path in files))
     best_plan = next((path for path in files if path.name == "best.toml"), None)
     if best_plan is not None:
         say(f"train the best trial's plan, with all seeds and all steps: quantd train {shlex.quote(str(best_plan))}")

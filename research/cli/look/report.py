@@ -225,7 +225,7 @@ def _replayed_figures(records: "Records", run: str, folder: Path, cache: Path, *
         feed = assembly.feed
         books = BookHistoryLog(assembly.rules)
         record = Record(assembly.universe, books)
-        with progress(f"replay {run}", shown=not as_json) as advance:
+        with progress(f"replay {run}") as advance:
 
             def with_progress(market: Iterator[list[Item]]) -> Iterator[list[Item]]:
                 return tracked(market, advance, feed.last_ts, feed.first_ts)

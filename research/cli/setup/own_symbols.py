@@ -84,10 +84,8 @@ def _fetched(folder: Path, names: list[str], since: date | None, source: str, ur
     from quantd.daemon.cli.setup.data_fetch import Order, fetched, print_fetched
 
     start = since or date(datetime.now(UTC).year - YEARS, 1, 1)
-    order = Order(
-        names, start, folder=folder, sources=(source,), asked={"url": url}, patience_s=PATIENCE_S
-    )  # fmt: skip
-    download = fetched(order, shown=True)
+    order = Order(names, start, folder=folder, sources=(source,), asked={"url": url}, patience_s=PATIENCE_S)
+    download = fetched(order)
     print_fetched(download, lines=False)
     if download.lines is None:
         text = f"{some(names)}: an index cannot trade. Next: add a symbol that trades, such as SPY"

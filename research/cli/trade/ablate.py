@@ -9,7 +9,7 @@ import typer
 from quantd.bundled import placed
 from quantd.daemon.cli.command import Command, Json
 from quantd.daemon.cli.failures import Failure, needs
-from quantd.daemon.cli.output import check_folder, print_json, progress, say, table, write_csv, write_whole
+from quantd.daemon.cli.output import answer, check_folder, progress, say, table, write_csv, write_whole
 from quantd.trading.exit_codes import DONE, USAGE
 from quantd.training.cli.learn import plan_options
 
@@ -52,7 +52,7 @@ def ablate_plan(
         raise Failure(f"--without {unknown[0]!r} is no variant of this plan; there are: {'; '.join(variants)}", USAGE)
     folder = placed("RESULTS_DIR", "state") / "ablation"
     # `traded` runs a trained policy through the engine, with or without limits
-    with progress("ablation", shown=not as_json) as advance:
+    with progress("ablation") as advance:
         try:
             result = ablate(
                 training_plan, tuple(names or variants), folder, advance, partial(traded, cache=folder / "cache")
@@ -61,10 +61,7 @@ def ablate_plan(
             raise Failure(f"{plan}: {why}", USAGE) from None
     if out is not None:
         _write(out, result)
-    if as_json:
-        print_json(result)
-        return DONE
-    _print(result)
+    answer(as_json, result, lambda: _print(result))
     return DONE
 
 
@@ -111,18 +108,15 @@ def _print(result: "Ablation") -> None:
             say(f"{row.name}: {row.missing}")
         elif row.note:
             say(f"without {row.name}: {row.note}, so that the figures of this row are no result")
-    seeds = len(result.seeds)
     say(
-        f"drop: Sharpe of the plan less the Sharpe without the part, after costs, mean of {seeds} seeds, paired by seed"
-    )
-    say(
-        "95 %, p: over the dates of the test part, of the mean over the seeds\n"
-        "of the ratio: the drop as a share of the plan's ratio; spread: standard deviation of the share over seeds"
-    )
-    say("tier: high above 15 % of the ratio, medium from 5 %, low below; none where the plan has no positive ratio")
-    say("tiers: " + ", ".join(f"{count} {name}" for name, count in tiers(result.variants).items()))
-    say(
-        f"{result.test_evaluations:,} evaluations on the test part; a choice by this table is a choice on the test part"
+        f"drop: Sharpe of the plan less the Sharpe without the part, after costs, mean of {len(result.seeds)} seeds, "
+        "paired by seed",
+        "95 %, p: over the dates of the test part, of the mean over the seeds",
+        "of the ratio: the drop as a share of the plan's ratio; spread: standard deviation of the share over seeds",
+        "tier: high above 15 % of the ratio, medium from 5 %, low below; none where the plan has no positive ratio",
+        "tiers: " + ", ".join(f"{count} {name}" for name, count in tiers(result.variants).items()),
+        f"{result.test_evaluations:,} evaluations on the test part; "
+        "a choice by this table is a choice on the test part",
     )
 
 
@@ -144,16 +138,13 @@ def _rank_features(plan: "Plan", *, as_json: bool) -> int:
     markets = markets_of(plan)
     rows = feature_ablation(markets.panel, range(markets.train.first, markets.train.last + 1))
     best_features = lite_features(rows)
-    if as_json:
-        print_json({"features": best_features, "variants": rows})
-        return DONE
-    table(HEADS, map(_cells, rows), HEADS[1:8])
     part = plan.splits.train
-    say(
+    answer(
+        as_json, {"features": best_features, "variants": rows}, lambda: table(HEADS, map(_cells, rows), HEADS[1:8]),
         f"training part {part.first} to {part.last}: the ranker is fitted on the first half and trades the second; "
-        "the test part is not read"
-    )
-    say(f"the features with the largest drops, to keep: {', '.join(best_features)}")
+        "the test part is not read",
+        f"the features with the largest drops, to keep: {', '.join(best_features)}",
+    )  # fmt: skip
     return DONE
 
 

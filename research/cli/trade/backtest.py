@@ -130,9 +130,8 @@ def _backtest(
         report_file.plan(configuration, assembly, compared=not no_compare)
         log = report_file.log(assembly, log)
     record = Record(assembly.universe, log)
-    if not as_json:
-        explain_pace(assembly, 1 if no_compare else 2, note)  # the second run is equal weight's
-    shell, wall_s = questions.drive(assembly, run, record, stored_journal, folder, shown=not as_json)
+    explain_pace(assembly, 1 if no_compare else 2, note)  # the second run is equal weight's
+    shell, wall_s = questions.drive(assembly, run, record, stored_journal, folder)
     record.revalue(shell.state)
     result = summary(shell, run, "backtest", wall_s)
     if stored_journal is not None:
@@ -144,19 +143,13 @@ def _backtest(
         def drive_benchmark(benchmark: Assembly, log: Log) -> Shell:
             if isinstance(log, Record):
                 finished[name] = log
-            with progress(name.replace("_", " "), shown=not as_json) as advance:
+            with progress(name.replace("_", " ")) as advance:
                 return drive(benchmark, benchmark.config, run, log, None, advance)[0]
 
         return drive_benchmark
 
-    verdict = judge(
-        assembly,
-        record,
-        folder,
-        benchmark_drive(NAME) if not no_compare else None,
-        family,
-        knows=questions.foreknowledge,
-    )
+    compared = benchmark_drive(NAME) if not no_compare else None
+    verdict = judge(assembly, record, folder, compared, family, knows=questions.foreknowledge)
     if report_file is not None:
         verdict = report_file.write(assembly, record, benchmark_drive, finished, result, verdict)
     # the faults and the headline, with the worst reason to doubt it, precede the result

@@ -4,11 +4,12 @@ from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import replace
 
 from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Family, From, Json, Sets, State, To, day
 from quantd.daemon.cli.failures import Failure, note
-from quantd.daemon.cli.output import print_json, say, table
-from quantd.research.cli.trade.shown_drives import drives
+from quantd.daemon.cli.output import answer, records, say
+from quantd.research.cli.trade.shown_drives import drive_of
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
 if TYPE_CHECKING:
@@ -59,65 +60,43 @@ def study_crises(
     benchmarks = planned(configuration, assembly)
     # one run without each limit, the benchmarks, the run itself, and the run without any limit
     run_count = len(crises.limits_on(assembly.rules)) + len(benchmarks) + 2
-    if not as_json:
-        explain_pace(assembly, run_count, note)
-
+    explain_pace(assembly, run_count, note)
     try:
-        result = crises.study(assembly, benchmarks, drives(shown=not as_json), folder, periods, family)
+        result = crises.study(assembly, benchmarks, drive_of, folder, periods, family)
     except ValueError as why:
         raise Failure(f"there is nothing to measure: {why}", CHECK_FAILED) from None
-    code = CHECK_FAILED if result.failures else DONE
-    if as_json:
-        print_json(crises.document(result))
-        return code
-    _print(result)
-    return code
+    answer(as_json, crises.document(result), lambda: _print(result))
+    return CHECK_FAILED if result.failures else DONE
 
 
 def _print(result: "Crises") -> None:
     """Print the failures, each crisis, what each limit did in the whole run, and the notes."""
-    run_text = f"{result.run}, {result.first} to {result.last}"
-    for line in result.failures:
-        say(line)
-    say(
-        f"{run_text}; every row is measured after the day on which the last account first traded: "
-        f"{result.first_fill or 'none'}"
-    )
+    say(*result.failures, f"{result.run}, {result.first} to {result.last}; every row is measured after the day on "
+        f"which the last account first traded: {result.first_fill or 'none'}")  # fmt: skip
     for crisis in result.crises:
-        say()
+        say("")
         _print_crisis(crisis)
-    say()
-    say("the whole run: what each limit did")
+    say("", "the whole run: what each limit did")
     _print_effects(result.limits)
-    say()
+    say("")
     _print_notes(result)
 
 
 def _print_crisis(crisis: "Crisis") -> None:
     """Print the accounts in one period, then the limits that cut an order or changed the account in it."""
     since, until = crisis.period
-    remarks = [
-        *([crisis.partial] if crisis.partial else []),
-        *(["inside the training window"] if crisis.in_sample else []),
-    ]
+    remarks = [text for text in (crisis.partial, "inside the training window" if crisis.in_sample else "") if text]
     say(f"{crisis.name}, {since} to {until}" + (f" ({'; '.join(remarks)})" if remarks else ""))
     if crisis.missing:
         say(f"  {crisis.missing}")
         return
-    heads = ("  ", "total", "gain", "drawdown", "low", "recovered", "days")
-    rows = [
-        (
-            f"  {row.policy}{' *' if row.trained else ''}{'  (failed)' if row.failed else ''}",
-            f"{row.total_return:+.2%}",
-            f"{row.gain:+,.2f}",
-            f"{row.max_drawdown:.2%}",
-            row.low or "no fall",
-            row.recovered or ("never" if row.low else ""),
-            "" if row.recovery_days is None else f"{row.recovery_days:,}",
-        )
-        for row in crisis.rows
-    ]
-    table(heads, rows, right=("total", "gain", "drawdown", "days"))
+    records(
+        crisis.rows,
+        {"  ": lambda row: f"  {row.policy}{' *' if row.trained else ''}{'  (failed)' if row.failed else ''}",
+         "total": "total_return:+.2%", "gain": "gain:+,.2f", "drawdown": "max_drawdown:.2%",
+         "low": lambda row: row.low or "no fall",
+         "recovered": lambda row: row.recovered or ("never" if row.low else ""), "days": "recovery_days:,"},
+    )  # fmt: skip
     # `same`: in this period the account moved as it does without the limit
     _print_effects(tuple(effect for effect in crisis.limits if not (effect.same and not effect.cuts)))
     not_binding = [effect.limit for effect in crisis.limits if effect.same and not effect.cuts]
@@ -129,13 +108,12 @@ def _print_effects(limits: "tuple[LimitEffect, ...]") -> None:
     """Print a table of limits' effects: the run with a limit less the run without it. Prints nothing for no limits."""
     if not limits:
         return
-    heads = ("  limit", "of", "cuts", "money", "total", "drawdown", "")
-    rows = []
-    for effect in limits:
-        figures = f"{effect.gain:+,.2f}", f"{effect.total_return:+.2%}", f"{effect.max_drawdown:+.2%}"
-        figure_cells = ("", "", "") if effect.failed else figures
-        rows.append((f"  {effect.limit}", ", ".join(effect.where), f"{effect.cuts:,}", *figure_cells, effect.bound))
-    table(heads, rows, right=("cuts", "money", "total", "drawdown"))
+    records(
+        [replace(effect, gain=None, total_return=None, max_drawdown=None) if effect.failed else effect
+         for effect in limits],
+        {"  limit": lambda effect: f"  {effect.limit}", "of": lambda effect: ", ".join(effect.where), "cuts": "cuts:,",
+         "money": "gain:+,.2f", "total": "total_return:+.2%", "drawdown": "max_drawdown:+.2%", "": "bound"},
+    )  # fmt: skip
 
 
 def _print_notes(result: "Crises") -> None:
@@ -152,5 +130,4 @@ def _print_notes(result: "Crises") -> None:
     ]  # fmt: skip
     if any(row.trained for crisis in result.crises for row in crisis.rows):
         lines.append("* inside the training window of the policy, so that its figures are no result")
-    for line in lines:
-        say(f"  {line}")
+    say(*(f"  {line}" for line in lines))

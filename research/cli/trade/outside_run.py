@@ -56,14 +56,7 @@ class Questions:
         return configuration, settings
 
     def drive(
-        self,
-        assembly: "Assembly",
-        run: str,
-        record: "Record",
-        saved: "BacktestJournal | None",
-        folder: Path,
-        *,
-        shown: bool,
+        self, assembly: "Assembly", run: str, record: "Record", saved: "BacktestJournal | None", folder: Path
     ) -> tuple["Shell", float]:
         """Run the market. With outside agents and `rename`, run the market again under other symbols and dates.
 
@@ -75,7 +68,7 @@ class Questions:
         from quantd.trading.ports import leaves
 
         def run_true_names() -> "tuple[Shell, float]":
-            with progress("backtest", shown=shown) as advance:
+            with progress("backtest") as advance:
                 return drive(assembly, assembly.config, run, record, saved, advance)
 
         # an `OutsidePolicy` is a policy that puts its question to an outside agent
@@ -84,7 +77,7 @@ class Questions:
         from quantd.research.outside.asking import asked_run
 
         def run_other_names() -> None:
-            with progress("other names", shown=shown) as advance:
+            with progress("other names") as advance:
                 drive(assembly, assembly.config, run, None, None, advance)  # no record and no journal
 
         result, self.found = asked_run(

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
+from msgspec.structs import asdict
 
 from quantd.bundled import find, placed
 from quantd.daemon.cli.command import Json
 from quantd.daemon.cli.failures import Failure, needs, note
-from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
+from quantd.daemon.cli.output import answer, check_folder, progress, say, table
 from quantd.research.cli.trade import shared_options
 from quantd.trading.exit_codes import DONE, USAGE
 from quantd.training.cli.learn import plan_options
@@ -31,7 +32,6 @@ RIGHT_ALIGNED: Final = ("IC", "cost bp", "equal weight", "reference", "CPU s")
 """Columns of numbers."""
 
 
-# Long because the signature is the options of the command.
 def study_power(
     plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan of `quantd train`, or a trained policy.")],
     signal: Annotated[
@@ -82,19 +82,14 @@ def study_power(
     recorded = read_findings(path)
     if learner is not None and recorded and not resume:
         raise Failure(f"{path} has findings already: add to them with --resume, or name another file with --out", USAGE)
-    attainable_rows = _attainable(field, cells, shown=not as_json)
+    attainable_rows = _attainable(field, cells)
     if learner is not None:
         recorded += _fit_missing(field, learner, cells, range(1, seeds + 1), recorded, path, folder / "plants")
     # the file may have findings of other plans, plants and costs: only the cells of this call are printed
     requested_cells = {field.cell(name, plant, cost) for name in LEARNERS for plant, cost in cells}
     findings = [finding for finding in recorded if finding.cell in requested_cells]
-    if as_json:
-        print_json({
-            "attainable": [{"passes": row.passes, **_fields(row)} for row in attainable_rows],
-            "findings": findings,
-        })  # fmt: skip
-        return DONE
-    _print(attainable_rows, findings)
+    rows = [{"passes": row.passes, **asdict(row)} for row in attainable_rows]
+    answer(as_json, {"attainable": rows, "findings": findings}, lambda: _print(attainable_rows, findings))
     return DONE
 
 
@@ -129,23 +124,20 @@ def _print_line(plan: "Plan", recorded: Path | None, *, as_json: bool) -> int:
     from quantd.training.power.power_line import power_line
 
     text = power_line(plan, None if recorded is None else read_findings(recorded))
-    if as_json:
-        print_json({"power": text})
-    else:
-        say(f"power: {text}")
+    answer(as_json, {"power": text}, f"power: {text}")
     return DONE
 
 
-def _attainable(field: "Field", cells: "Sequence[tuple[str, float]]", *, shown: bool) -> "list[Attainable]":
+def _attainable(field: "Field", cells: "Sequence[tuple[str, float]]") -> "list[Attainable]":
     """Return the attainable growth for each of `cells` (name of a planted signal, cost in bp).
 
     `field` is the market of the plan with its planted signals. The attainable growth is the growth of a rule that
-    knows the strength of the signal. With `shown` a progress bar is shown. Raises Failure for an invalid signal.
+    knows the strength of the signal. Raises Failure for an invalid signal.
     """
     from quantd.training.power.plants import PlantError
 
     rows: list[Attainable] = []
-    with progress("attainable", shown=shown) as advance:
+    with progress("attainable") as advance:
         for index, (name, cost) in enumerate(cells):
             advance(index / len(cells), f"{name}, {cost:g} bp")
             try:
@@ -203,10 +195,6 @@ def _plants(signal: Path | None, shapes: list[str] | None, strengths: list[float
     }
 
 
-def _fields(row: "Attainable") -> dict[str, object]:
-    return {name: getattr(row, name) for name in row.__struct_fields__}
-
-
 def _result_text(finding: "Finding") -> str:
     """Return the growths of a finding (result of one seed), with the learner's share of the attainable growth.
 
@@ -244,8 +232,7 @@ def _print(rows: "Sequence[Attainable]", findings: "Sequence[Finding]") -> None:
             lines.append((*cell_columns, "", "not fitted" if row.ic > 0.0 else "nothing to find", ""))
     table(HEADS, lines, RIGHT_ALIGNED)
     say(
-        "Log growth a year on the test part, after costs. The reference is a rule that knows the signal's strength; its"
-    )
-    say(
-        "tilt and band were chosen on the training part. A share is of (reference - equal weight). CPU s: mean of seeds"
+        "Log growth a year on the test part, after costs. The reference is a rule that knows the signal's strength;",
+        "its tilt and band were chosen on the training part. A share is of (reference - equal weight). CPU s: mean of "
+        "seeds",
     )

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Final
 
 from quantd.bundled import find
 from quantd.daemon.cli.failures import Failure, needs
-from quantd.daemon.cli.output import print_json, progress, say, table
-from quantd.research.cli.trade.shown_drives import drives
+from quantd.daemon.cli.output import answer, progress, say, table
+from quantd.research.cli.trade.shown_drives import drive_of
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.training.cli.learn.plan_options import plan_of
 
@@ -48,23 +48,17 @@ def preset(
     configuration = read(find(files.config), [f"{key}={value}" for key, value in window_of(plan).items()])
     folder = configuration.state_folder(state)
 
-    with progress("training", shown=not as_json) as advance:
-        result = run_preset(name, plan, configuration, folder, drives(shown=not as_json), advance, family)
-    failures = failure_lines(result.standings)
-    if as_json:
-        print_json(result)
-    else:
-        _say(result)
-    return CHECK_FAILED if failures else DONE
+    with progress("training") as advance:
+        result = run_preset(name, plan, configuration, folder, drive_of, advance, family)
+    answer(as_json, result, lambda: _say(result))
+    return CHECK_FAILED if failure_lines(result.standings) else DONE
 
 
 def _say(result: "PresetResult") -> None:
     """Print the statistical power, the policies, the spread over the seeds, and the commands that do the same."""
     from quantd.research.studies import standings
 
-    say(f"power: {result.power}")
-    for line in standings.first_lines(result.standings):
-        say(line)
+    say(f"power: {result.power}", *standings.first_lines(result.standings))
     # of both tables every column but the first has numbers, which are aligned to the right
     table(standings.HEAD, standings.table(result.standings), standings.HEAD[1:])
     say("")
@@ -73,19 +67,14 @@ def _say(result: "PresetResult") -> None:
     count = len(result.seeds)
     lines = [
         f"{result.ahead} of {count} seeds above equal weight by Sharpe ratio; each seed is a recorded trial",
-        f"{result.agent}, {result.steps:,} steps a seed: trained on {_dates(result.train)}, the checkpoint chosen on "
-        f"{_dates(result.validation)}; nothing was chosen on the dates of the table",
+        f"{result.agent}, {result.steps:,} steps a seed: trained on {' to '.join(result.train)}, the checkpoint chosen "
+        f"on {' to '.join(result.validation)}; nothing was chosen on the dates of the table",
         "every account begins in cash, and every policy decides at the first sample",
         *standings.footnotes(result.standings),
         f"the same by hand: {result.commands[0]}",
         f"                  {result.commands[1]}",
     ]
-    say("\n".join(f"  {line}" for line in lines))
-
-
-def _dates(part: tuple[str, str]) -> str:
-    """Return "2005-03-01 to 2010-12-31" for the first and the last date of a part of the plan."""
-    return " to ".join(part)
+    say(*(f"  {line}" for line in lines))
 
 
 def _cells(key: str, spread: "Spread") -> tuple[str, ...]:

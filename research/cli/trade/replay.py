@@ -71,7 +71,7 @@ def replay(
         raise Failure("--day is of a comparison with a backtest: add --against backtest, or name --from DATE", USAGE)
 
     if uncompiled and finder.loaded() is not None:
-        return _replay_interpreted(run, config, state, sets, start, policies=policies, as_json=as_json)
+        return _replay_interpreted()
     from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.cli.stopped_run import tracked
@@ -101,11 +101,11 @@ def replay(
         journal = Journal(entries, after, parts.live)
         return journal
 
-    if isinstance(parts, Assembly) and not (as_json or uncompiled):
+    if isinstance(parts, Assembly) and not uncompiled:
         explain_pace(parts, 1, note)
     difference_text = ""
     began = time.perf_counter()
-    with progress(f"replay {name}", shown=not as_json) as advance:
+    with progress(f"replay {name}") as advance:
 
         def with_progress(market: Iterator[list[Item]]) -> Iterator[list[Item]]:
             if not isinstance(parts, Assembly):  # a live market has no end, of which a share could be done
@@ -144,24 +144,10 @@ def replay(
     return CHECK_FAILED if difference_text else 0
 
 
-def _replay_interpreted(
-    run: str | None,
-    config: Path,
-    state: Path | None,
-    sets: list[str] | None,
-    start: date | None,
-    *,
-    policies: bool,
-    as_json: bool,
-) -> int:
-    """Run `quantd replay --uncompiled` in a new process, which loads no compiled module; return its exit code."""
-    words = ["replay", *([] if run is None else [run]), "--uncompiled", "--config", str(config)]
-    words += [] if state is None else ["--state", str(state)]
-    words += [part for override in sets or () for part in ("--set", override)]
-    words += [] if start is None else ["--from", start.isoformat()]
-    words += ["--policies"] * policies + ["--json"] * as_json
+def _replay_interpreted() -> int:
+    """Run this command line in a new process, which loads no compiled module; return its exit code."""
     # -P: modules in the present folder are not imported
-    line = [sys.executable, "-P", "-m", "quantd.daemon.cli", *words]
+    line = [sys.executable, "-P", "-m", "quantd.daemon.cli", *sys.argv[1:]]
     # in a session of its own, the new process gets no Ctrl-C from the terminal: subprocess.run kills it
     try:
         done = subprocess.run(
@@ -199,7 +185,7 @@ def _against_backtest(records: "Records", record: "RunRecord", folder: Path, day
         configuration = saved_config(folder, config_digest)
     except ConfigLost as why:
         raise Failure(str(why), CONFIG) from None
-    with progress("backtest over the bars of the run", shown=not as_json):
+    with progress("backtest over the bars of the run"):
         parts = parts_of(configuration, entries[0].event.ts, cache=folder / "cache")  # type: ignore[union-attr]
         # without --day every instant (ns) is compared, to the largest of 64 bits
         since = date_ns(day) if day is not None else 0

@@ -7,7 +7,7 @@ import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Family, Json, Sets, State
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import check_folder, print_json, progress, say, table, write_csv
+from quantd.daemon.cli.output import answer, check_folder, progress, say, table, write_csv
 from quantd.research.cli.trade import shared_options
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
@@ -53,25 +53,16 @@ def study_signal(
     # factors are measured without trading: one agent without limits stands in for the configured agents
     unlimited_config = unlimited(configuration, {}, name="studied", policy="equal_weight", params={})
     assembly = assemble(unlimited_config, cache=folder / "cache")
-    with progress("factors", shown=not as_json) as advance:
+    with progress("factors") as advance:
         result = signal_study.study_signals(
-            assembly,
-            sources,
-            horizons=samples_ahead,
-            quantiles=quantiles,
-            cuts=cuts,
-            state=folder,
-            progress=advance,
+            assembly, sources, horizons=samples_ahead, quantiles=quantiles, cuts=cuts, state=folder, progress=advance,
             family=family,
-        )
+        )  # fmt: skip
     if out is not None:
         columns = signal_study.COLUMNS
         write_csv(out, columns, ([row[name] for name in columns] for row in signal_study.flat(result)))
-    if as_json:
-        document = {"studies": result.studies, **result.known.document, "definition": signal_study.DEFINITION}
-        print_json(document)
-    else:
-        _print(result)
+    document = {"studies": result.studies, **result.known.document, "definition": signal_study.DEFINITION}
+    answer(as_json, document, lambda: _print(result))
     return CHECK_FAILED if result.refused else DONE
 
 
@@ -90,23 +81,20 @@ def _print(result: "signal_study.SignalStudies") -> None:
     from quantd.research.studies import signal_study
 
     for study in result.studies:
-        for line in signal_study.title(study):
-            say(line)
+        say(*signal_study.title(study))
         if study.refused:
-            say()
+            say("")
             continue
         table(signal_study.HEAD, signal_study.table(study), signal_study.HEAD)
-        say()
+        say("")
         table(signal_study.SPREAD_HEAD, signal_study.spread_table(study), signal_study.SPREAD_HEAD)
-        say()
-        say(f"mean return a year of each of {study.quantiles} quantiles:")
+        say("", f"mean return a year of each of {study.quantiles} quantiles:")
         quantile_columns = signal_study.quantile_head(study)
         table(quantile_columns, signal_study.quantile_table(study), quantile_columns)
-        say()
+        say("")
     if len(result.studies) > 1:
         columns = ("rank", "factor", "best horizon", "IC", "t", "p adj", "net Sharpe")
         table(columns, signal_study.ranking(result), (columns[0], *columns[2:]))  # only the factor is text
-        say()
+        say("")
     if any(study.horizons for study in result.studies):
-        for line in signal_study.footnotes(result):
-            say(line)
+        say(*signal_study.footnotes(result))

@@ -10,22 +10,12 @@ import typer
 from quantd.adapters.calendars import sessions
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To
 from quantd.daemon.cli.failures import Failure, note
-from quantd.daemon.cli.output import (
-    answer,
-    check_folder,
-    print_json,
-    progress,
-    records,
-    say,
-    table,
-    write_csv,
-    write_whole,
-)
+from quantd.daemon.cli.output import answer, check_folder, progress, records, say, table, write_csv, write_whole
 from quantd.daemon.cli.places import place, recorded
 from quantd.research.cli.trade import shared_options
 from quantd.research.cli.trade.crises_output import study_crises
 from quantd.research.cli.trade.power_output import study_power
-from quantd.research.cli.trade.shown_drives import drives
+from quantd.research.cli.trade.shown_drives import drive_of
 from quantd.research.cli.trade.signal_output import study_signal
 from quantd.trading.display_text import toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
@@ -56,7 +46,7 @@ def study_lookahead(
     name, colon, attribute = policy.partition(":")
     if name.endswith(".py"):
         policy = f"{Path(name).resolve()}{colon}{attribute}"  # relative to this folder, not to the configuration
-    with progress("look-ahead", shown=not as_json) as advance:
+    with progress("look-ahead") as advance:
         result = lookahead(configuration, policy, cuts=cuts, cache=folder / "cache", progress=advance)
     document = {"clean": result.clean, "decided": result.decided, "result": result}
     answer(as_json, document, *lines(result))
@@ -112,22 +102,17 @@ def study_compare(
     loaded = _loaded(configuration, names)
     history = longest_history(loaded.values(), configuration.instruments())
     assembly = assemble(configuration, cache=folder / "cache", history=history)
-    if not as_json:
-        explain_pace(assembly, len(loaded), note)
-
+    explain_pace(assembly, len(loaded), note)
     try:
-        result = standings.standings(assembly, loaded, folder, drives(shown=not as_json), every, family)
+        result = standings.standings(assembly, loaded, folder, drive_of, every, family)
     except ValueError as why:
         raise Failure(f"there is nothing to compare: {why}", CHECK_FAILED) from None
-    code = CHECK_FAILED if standings.failure_lines(result) else DONE
-    if as_json:
-        print_json(result)
-        return code
-    for line in standings.first_lines(result):
-        say(line)
-    table(standings.HEAD, standings.table(result), standings.HEAD[1:])
-    say("\n".join(f"  {line}" for line in standings.footnotes(result)))
-    return code
+    answer(
+        as_json, result, *standings.first_lines(result),
+        lambda: table(standings.HEAD, standings.table(result), standings.HEAD[1:]),
+        *(f"  {line}" for line in standings.footnotes(result)),
+    )  # fmt: skip
+    return CHECK_FAILED if standings.failure_lines(result) else DONE
 
 
 def _write_rebalancing(out: Path, agent: str, rows: "Sequence[rebalancing_study.Row]", definition: str) -> None:
@@ -170,31 +155,23 @@ def study_rebalance(
     folder = configuration.state_folder(state)
     name = configuration.agents[0].name if agent is None else agent
     costs_bp = tuple(costs or (1.0, 5.0, 10.0, 20.0))
-    result, sharpe_definition, own_closes = _rebalanced(
-        configuration, name, folder, costs_bp, family, shown=not as_json
-    )
-    code = CHECK_FAILED if result.failures else DONE
+    result, sharpe_definition, own_closes = _rebalanced(configuration, name, folder, costs_bp, family)
     if out is not None:
         _write_rebalancing(out, name, result.rows, sharpe_definition)
-    if as_json:
-        print_json({
-            "agent": name, "rows": result.rows, "sharpe_definition": sharpe_definition, "own_closes": own_closes,
-            **result.known.document, "failures": result.failures,
-        })  # fmt: skip
-        return code
-    for line in result.failures:
-        say(line)
-    say(f"{name}, {configuration.feed.path}: every rule on the same bars and dates; costs are charged as commission")
-    _print_rebalancing(result.rows)
-    say(result.known.text)
-    say(sharpe_definition)
-    if own_closes:
-        say(own_closes)
-    return code
+    document = {
+        "agent": name, "rows": result.rows, "sharpe_definition": sharpe_definition, "own_closes": own_closes,
+        **result.known.document, "failures": result.failures,
+    }  # fmt: skip
+    text = f"{name}, {configuration.feed.path}: every rule on the same bars and dates; costs are charged as commission"
+    answer(
+        as_json, document, *result.failures, text, lambda: _print_rebalancing(result.rows), result.known.text,
+        sharpe_definition, *([own_closes] if own_closes else []),
+    )  # fmt: skip
+    return CHECK_FAILED if result.failures else DONE
 
 
 def _rebalanced(
-    configuration: "Config", agent: str, folder: Path, costs_bp: tuple[float, ...], family: str, *, shown: bool
+    configuration: "Config", agent: str, folder: Path, costs_bp: tuple[float, ...], family: str
 ) -> "tuple[rebalancing_study.Rebalancing, str, str]":
     """Run every rebalancing rule of `agent` at every cost. Returns (study, definition of Sharpe ratio, the note
     OWN_CLOSES). The note is empty where no instrument closes after the sample. Raises Failure where the study refuses
@@ -208,12 +185,12 @@ def _rebalanced(
 
     total = len(rebalancing_study.RULES) * len(costs_bp)
     done_runs, sharpe_definition, own_closes = 0, "", ""
-    with progress("rebalancing", shown=shown) as advance:
+    with progress("rebalancing") as advance:
 
         def run_rule(assembly: Assembly, log: Log) -> Shell:
             nonlocal done_runs, sharpe_definition, own_closes
             sharpe_definition = assembly.sharpe_definition
-            if not done_runs and shown:
+            if not done_runs:
                 explain_pace(assembly, total, note)
             shell, _ = drive(
                 assembly, assembly.config, "study", log, None, lambda share: advance((done_runs + share) / total)
@@ -230,21 +207,19 @@ def _rebalanced(
 
 
 def _print_rebalancing(rows: "Sequence[rebalancing_study.Row]") -> None:
-    """Print a row for each cost and rule; `_mark` marks the best rule at each cost."""
+    """Print a row for each cost and rule; a mark is at the best rule of each cost."""
     from quantd.research.studies.rebalancing_study import RULES
+
+    def rule(row: "rebalancing_study.Row") -> str:
+        return f"{row.rule}{'  (failed)' if row.failed else '  *' if row.best else ''}"
 
     records(
         rows,
-        {"cost bp": "cost_bp:g", "rule": lambda row: f"{row.rule}{_mark(row)}", "Sharpe": "sharpe:.3f",
+        {"cost bp": "cost_bp:g", "rule": rule, "Sharpe": "sharpe:.3f",
          "return a year": "annual_return:.2%", "drawdown": "max_drawdown:.2%", "turnover a year": "turnover_annual:.2f",
          "orders": "orders:d", "rebalances": "rebalances:d", "costs a year": "cost_drag_annual:.3%"},
     )  # fmt: skip
     say(f"* the best Sharpe at its cost, of {len(RULES)} rules: differences this small are mostly chance")
-
-
-def _mark(row: "rebalancing_study.Row") -> str:
-    """Return the text after the name of a row's rule: whether its run failed, or is the best at its cost."""
-    return "  (failed)" if row.failed else "  *" if row.best else ""
 
 
 def study_costs(

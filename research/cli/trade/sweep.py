@@ -8,7 +8,7 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from quantd.daemon.cli.command import Command, Family, From, Json, RayAddress, Sets, State, To
-from quantd.daemon.cli.output import check_folder, print_json, progress, say, table, write_whole
+from quantd.daemon.cli.output import answer, check_folder, progress, say, table, write_whole
 from quantd.research.cli.trade import shared_options
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
@@ -63,14 +63,11 @@ def sweep(
     identity = identity_of(base, grid, trial_digest(assembly))
     sweep_folder = out or folder_of(folder, identity)
     pool = executor(on, workers, address)
-    with progress(f"sweep of {len(grid):,} points", shown=not as_json) as advance:
+    with progress(f"sweep of {len(grid):,} points") as advance:
         result = run_sweep(base, grid, identity, sweep_folder, folder, pool, advance, family=family)
     if report is not None:
         write_whole(report, sweep_page(result, configuration.quantd.name).encode())
-    if as_json:
-        print_json(document(result, sweep_folder))
-    else:
-        _say(result, sweep_folder, report)
+    answer(as_json, document(result, sweep_folder), lambda: _say(result, sweep_folder, report))
     return DONE if result.ran and not result.failure_lines else CHECK_FAILED
 
 
@@ -94,16 +91,16 @@ def document(result: "Sweep", folder: Path) -> dict[str, object]:
 def _say(result: "Sweep", folder: Path, report: Path | None) -> None:
     """Print failures, the verdict, the best points by Sharpe ratio, and the points without a result."""
     failed = result.failure_lines
-    for line in failed[:LISTED]:
-        say(line)
+    say(*failed[:LISTED])
     if len(failed) > LISTED:
         say(f"and {len(failed) - LISTED:,} more failed")
     say(result.verdict())
     # a sweep of costs names no best point (the lowest cost always wins): its points stay in the order of the grid
     ranked = result.ran if result.costs else sorted(result.ran, key=lambda point: -(point.metrics["sharpe"] or 0.0))
     heads = (*result.keys, *SHOWN)
-    rows = [[*point.values, *(_cell(point.metrics[name]) for name in SHOWN)] for point in ranked[:LISTED]]
-    table(heads, rows, heads)
+    figures = [[point.metrics[name] for name in SHOWN] for point in ranked[:LISTED]]
+    cells = [["" if value is None else f"{value:.4f}" for value in row] for row in figures]
+    table(heads, [[*point.values, *row] for point, row in zip(ranked, cells, strict=False)], heads)
     if len(ranked) > LISTED:
         say(f"  and {len(ranked) - LISTED:,} more points")
     # a point whose policy failed was printed at the top: here are the points that could not run or be measured
@@ -113,15 +110,10 @@ def _say(result: "Sweep", folder: Path, report: Path | None) -> None:
         say(f"  without a result: {values}: {point.fault}")
     if len(faulty) > LISTED:
         say(f"  and {len(faulty) - LISTED:,} more without a result")
-    for line in result.doubt_lines():
-        say(f"  {line}")
+    say(*(f"  {line}" for line in result.doubt_lines()))
     say(f"  {folder}: sweep.parquet has every point, returns.parquet their returns")
     if report is not None:
         say(f"  report {report}")
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
 
 
 COMMAND: Final = Command("Trade", 35, sweep)

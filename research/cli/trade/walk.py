@@ -10,7 +10,7 @@ import typer
 from quantd.bundled import find
 from quantd.daemon.cli.command import Command, Family, From, Json, RayAddress, Sets, State, To
 from quantd.daemon.cli.failures import Failure, needs
-from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
+from quantd.daemon.cli.output import answer, check_folder, progress, say, table
 from quantd.research.cli.trade import shared_options
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.training.cli.learn.plan_options import plan_of
@@ -56,7 +56,7 @@ def walk(
         check_suffix(report)
         check_folder(report)
     steps = Steps(refit, window, embargo, first)
-    with progress("walk", shown=not as_json) as advance:
+    with progress("walk") as advance:
         how = How(not no_compare, workers, on, address, advance, family)
         if _trains(plan):
             walk_forward = walk_plan(_plan_of(plan, sets, over, start, end), steps, state, how)
@@ -68,12 +68,8 @@ def walk(
             walk_forward = walk_file(plan, grid, steps, between(sets, start, end), state, how)
     if report is not None:
         walk_forward.report(report)
-    if as_json:
-        print_json(document(walk_forward))
-    else:
-        _say(walk_forward)
-        if report is not None:
-            say(f"  report {report}")
+    report_lines = [] if report is None else [f"  report {report}"]
+    answer(as_json, document(walk_forward), lambda: _say(walk_forward), *report_lines)
     return CHECK_FAILED if walk_forward.backtest.verdict.failures else DONE
 
 

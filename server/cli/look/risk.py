@@ -121,7 +121,7 @@ def _print_risk(now: dict[str, Any]) -> None:
     columns = ("limit", "now", "bound", "headroom", "in use")
     table(columns, [_limit_cells(row) for row in now["limits"]], columns[1:])
     if now["room"]:
-        say()
+        say("")
         say("largest single order of each symbol, and the limit that the next lot would break:")
         rows = [
             (
@@ -143,7 +143,7 @@ def _print_risk(now: dict[str, Any]) -> None:
     if now["note"]:
         say(f"  {now['note']}")
     if now["off"]:
-        say()
+        say("")
         say("off, and how to switch them on:")
         say("\n".join(f"  {limit['words']:52} {limit['switch_on']}" for limit in now["off"]))
 

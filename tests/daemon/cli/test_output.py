@@ -7,7 +7,8 @@ import pytest
 from quantd.daemon.cli import output
 from quantd.daemon.cli.output import closing
 from quantd.daemon.views.run_summary import Summary
-from quantd.research.cli.trade import signal_output, study
+from quantd.research.cli.look import looks_ledger
+from quantd.research.cli.trade import signal_output
 from quantd.research.runs.trials import Reason
 from quantd.research.studies import signal_study
 from tests.support.command_line import quantd, write
@@ -51,7 +52,7 @@ def test_the_horizons_of_a_signal_study_are_those_that_its_help_names_and_none_i
 
 
 def test_the_reasons_of_a_withdrawal_are_those_that_its_help_names():
-    assert get_args(Reason) == study.REASONS
+    assert get_args(Reason) == looks_ledger.REASONS
 
 
 def test_a_program_is_named_as_it_can_be_typed(tmp_path, monkeypatch):
@@ -72,12 +73,12 @@ def test_a_program_gets_progress_as_lines_even_where_no_bar_is_shown(
 ) -> None:
     monkeypatch.setenv(output.PROGRESS, "lines")
     monkeypatch.setattr(output, "PACE_S", 0.0)
-    with output.progress("backtest", shown=False) as bar:
+    with output.progress("backtest") as bar:
         for share in (0.25, 1.5, -1.0):
             bar(share)
     assert capsys.readouterr().err == "progress 0.2500\nprogress 1.0000\nprogress 0.0000\n"
     monkeypatch.setattr(output, "PACE_S", 60.0)
-    with output.progress("backtest", shown=False) as bar:
+    with output.progress("backtest") as bar:
         bar(0.1)
         bar(0.2)
     assert capsys.readouterr().err == "progress 0.1000\n"

@@ -268,7 +268,7 @@ def _forest(options: TrainingOptions) -> int:
     if (out / MANIFEST).is_file() and kind_of(out) != "forest":
         raise Failure(f"{out} holds another kind of artifact; write to a new folder (--out)", CONFIG)
     changes = [*(options.sets or ()), *([] if options.seed is None else [f"seed={options.seed}"])]
-    with failing("train --forest"), progress(f"training {options.forest}", shown=not options.as_json) as advance:
+    with failing("train --forest"), progress(f"training {options.forest}") as advance:
         recipe = ForestRecipe(tuple(symbols_in(options.symbols)) or FOREST_SYMBOLS, Plan(options.forest)).changed(
             changes
         )
@@ -299,7 +299,7 @@ def _retrain(options: TrainingOptions) -> int:
         return artifact_folder(str(artifact), Path())
 
     source = find(options.plan) if options.plan.suffix == ".toml" else folder_of(options.plan)
-    with failing("train --retrain"), progress(f"training {out.name} again", shown=not options.as_json) as advance:
+    with failing("train --retrain"), progress(f"training {out.name} again") as advance:
         request = refit.RetrainingRequest(
             source, out, bars, actions or Path(), options.until,
             against=None if options.against is None else folder_of(options.against),
