@@ -8,7 +8,7 @@ import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, Json
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.output import answer, say, table
 from quantd.trading.exit_codes import DONE, USAGE
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ def features_list(
     of: Annotated[
         str | None, typer.Option("--of", metavar="SET", help="default, four_asset, full or observation.")
     ] = None,
-    count: Annotated[bool, typer.Option("--count", help="Print the number only.")] = False,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -74,20 +73,13 @@ def features_list(
             for feature_name in (*_names(of), *(() if of else series_features))
         ]
     lacking = {} if of or name else {**UNAVAILABLE, **unused_series}
-    if count:
-        if as_json:
-            print_json({"features": len(rows), "indicators": len(INDICATORS), "unavailable": len(lacking)})
-        else:
-            say(str(len(rows)))
-        return DONE
-    if as_json:
-        print_json({"features": rows, "unavailable": dict(lacking), "sets": {n: len(s) for n, s in SETS.items()}})
-        return DONE
-    _print_rows(rows, lacking, unused_series)
-    if not of and (name is None or name.startswith("series_")):
-        say(SERIES_LINE)
-    if name is None:
-        say(f"{len(rows)} features from {len(INDICATORS)} indicators. Any window works: rsi_21, momentum_90.week.rank")
+    document = {"features": rows, "unavailable": dict(lacking), "sets": {n: len(s) for n, s in SETS.items()}}
+    counts = f"{len(rows)} features from {len(INDICATORS)} indicators. Any window works: rsi_21, momentum_90.week.rank"
+    is_of_series = not of and (name is None or name.startswith("series_"))
+    answer(
+        as_json, document, lambda: _print_rows(rows, lacking, unused_series),
+        *([SERIES_LINE] if is_of_series else []), *([counts] if name is None else []),
+    )  # fmt: skip
     return DONE
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
-from quantd.daemon.cli.output import answer, print_json, table
+from quantd.daemon.cli.output import answer, print_json, records
 from quantd.daemon.cli.places import place
 from quantd.trading.exit_codes import CONFIG, DONE, ExplainedError
 
@@ -100,13 +100,9 @@ def _print_settings(config: Path, settings: "Config", as_json: bool) -> None:
     from quantd.daemon.config.mistakes import shown
 
     rows = settings_of(settings)
-    if as_json:
-        print_json({"config": str(config), "digest": digest(settings), "settings": rows})
-        return
-    table(
-        ("key", "value", "source"),
-        [(row.key, "none" if row.value is None else shown(row.value), row.source) for row in rows],
-    )
+    value = lambda row: "none" if row.value is None else shown(row.value)  # noqa: E731
+    document = {"config": str(config), "digest": digest(settings), "settings": rows}
+    answer(as_json, document, lambda: records(rows, {"key": "key", "value": value, "source": "source"}))
 
 
 COMMAND: Final = Command("Set up", 90, {"check": check})

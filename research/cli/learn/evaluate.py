@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from quantd.bundled import find
 from quantd.daemon.cli.command import Command, Family, Json, day
 from quantd.daemon.cli.failures import Failure, needs
-from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.output import answer, say, table
 from quantd.trading.exit_codes import CONFIG, USAGE
 from quantd.training.cli.learn.artifact_files import (
     FOREST_SYMBOLS,
@@ -70,15 +70,14 @@ def evaluate(
         raise Failure(str(error), CONFIG) from None
     # the evaluation becomes an entry of the ledger of looks, which counts the trials on its market
     known_trials = noted(state, artifact.name, figures, family)
-    if as_json:
-        # `series` has fingerprints of the input series, which are no figures
-        document = to_builtins(replace(figures, series={}))
-        del document["series"]
-        print_json({**document, **known_trials.document})
-        return 0
-    _print_terms(artifact, figures)
-    _print_figures(figures)
-    say(f"{figures.sharpe_definition}.\n{RATIOS_DEFINITION}.\n{known_trials.text}")
+    # `series` has fingerprints of the input series, which are no figures
+    document = to_builtins(replace(figures, series={}))
+    del document["series"]
+    answer(
+        as_json, {**document, **known_trials.document},
+        lambda: _print_terms(artifact, figures), lambda: _print_figures(figures),
+        f"{figures.sharpe_definition}.", f"{RATIOS_DEFINITION}.", known_trials.text,
+    )  # fmt: skip
     return 0
 
 
@@ -94,17 +93,13 @@ def _evaluate_forest(
     files = market_files(bars, actions)
     with failing("evaluate"):
         result, known = fit.evaluate(folder, *files, symbols_in(symbols) or FOREST_SYMBOLS, first, until)
-    if as_json:
-        print_json({"folder": str(folder), "sessions_in_training": known, **to_builtins(result)})
-        return 0
-    say(f"{folder}, {result.first} to {result.last}, {result.rows} rows; fitted until {result.fitted_until}")
-    table(
-        ("", "R²", "MSE"),
-        [(name, f"{s.r2:.3f}", f"{s.mse:.4f}") for name, s in (("forest", result.model), ("plain", result.plain))],
-        right=("R²", "MSE"),
-    )
-    if known:
-        say(f"{known} of these sessions lie in its training window, where the figures prove nothing.")
+    rows = [(name, f"{s.r2:.3f}", f"{s.mse:.4f}") for name, s in (("forest", result.model), ("plain", result.plain))]
+    text = f"{known} of these sessions lie in its training window, where the figures prove nothing."
+    answer(
+        as_json, {"folder": str(folder), "sessions_in_training": known, **to_builtins(result)},
+        f"{folder}, {result.first} to {result.last}, {result.rows} rows; fitted until {result.fitted_until}",
+        lambda: table(("", "R²", "MSE"), rows, right=("R²", "MSE")), *([text] if known else []),
+    )  # fmt: skip
     return 0
 
 

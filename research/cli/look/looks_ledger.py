@@ -7,7 +7,7 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.output import answer, print_json, say, table
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def withdraw_look(folder: Path, look_id: str, reason: str, words: str, *, as_jso
     `words` describe the fault of the look. Returns the exit code. Raises Failure for a wrong reason, wrong words, an
     unknown id, or a ledger that cannot be written.
     """
-    from quantd.research.runs.looks import NotWithdrawn, withdraw
+    from quantd.research.runs.looks import withdraw
 
     if reason not in REASONS:
         raise Failure(f"--reason {reason!r}: write one of {', '.join(REASONS)}", USAGE)
@@ -54,16 +54,15 @@ def withdraw_look(folder: Path, look_id: str, reason: str, words: str, *, as_jso
         raise Failure(text, USAGE)
     try:
         ledger, look = withdraw(folder, look_id, cast("Reason", reason), words.strip())
-    except NotWithdrawn as why:
-        raise Failure(str(why), CHECK_FAILED) from None
     except OSError as why:
         raise Failure(f"{why.filename}: {why.strerror}; the look is not withdrawn", CHECK_FAILED) from None
-    if as_json:
-        print_json({"withdrawn": _look(look, ledger), "trials": ledger.trials})
-        return DONE
-    say(f"withdrawn: {look.kind} {look.name}, {look.market_text or 'market not recorded'}, Sharpe {look.sharpe:.2f}")
-    say(f"The look stays a trial. {ledger.like(look).text}")
-    say("Where a withdrawal raises a deflated ratio, the ratio without withdrawals is printed beside it.")
+    market_text = look.market_text or "market not recorded"
+    answer(
+        as_json, {"withdrawn": _look(look, ledger), "trials": ledger.trials},
+        f"withdrawn: {look.kind} {look.name}, {market_text}, Sharpe {look.sharpe:.2f}",
+        f"The look stays a trial. {ledger.like(look).text}",
+        "Where a withdrawal raises a deflated ratio, the ratio without withdrawals is printed beside it.",
+    )  # fmt: skip
     return DONE
 
 

@@ -11,7 +11,7 @@ from quantd.adapters.store.lock import BACKTESTS
 from quantd.adapters.store.store_errors import StoreError
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Run, Sets, State, To
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import check_folder, print_json, progress, say, table
+from quantd.daemon.cli.output import answer, check_folder, print_json, progress, say, table
 from quantd.daemon.cli.places import Place, place, recorded
 from quantd.daemon.runtime.garbage import SELDOM, growing
 from quantd.research.cli.look.looks_ledger import REASONS, list_looks, withdraw_look
@@ -145,44 +145,30 @@ def _compare(arguments: tuple[str, str], out: Path | None, home_of: Callable[[],
     if out is not None:
         check_suffix(out)
         check_folder(out)
-    first_run, second_run = (_figures(name, home_of, as_json=as_json) for name in arguments)
+    first_run, second_run = (_figures(name, home_of) for name in arguments)
     stems = Path(arguments[0]).stem, Path(arguments[1]).stem
     # two reports a/run.json and b/run.json are told apart by their whole paths only
     names = stems if stems[0] != stems[1] else arguments
     comparison = side_by_side(first_run, second_run, names)
     if out is not None:
         write_comparison(out, comparison)
-    code = CHECK_FAILED if comparison.failures else DONE
-    if as_json:
-        printed_texts = {
-            "rows": rows_of(comparison, SUMMARY),
-            "p_values": p_rows(comparison),
-            "tests": sentences_of_tests(comparison),
-        }
-        print_json(
-            to_builtins(comparison)
-            | printed_texts
-            | {"sentence": sentence(comparison), "settings": settings_text(comparison)}
-        )
-        return code
-    for text in first_lines(comparison):
-        say(text)
+    printed_texts = {
+        "rows": rows_of(comparison, SUMMARY), "p_values": p_rows(comparison), "tests": sentences_of_tests(comparison),
+        "sentence": sentence(comparison), "settings": settings_text(comparison),
+    }  # fmt: skip
     columns = ("", *names, "difference")
-    table(columns, rows_of(comparison, SUMMARY), columns[1:])
-    say(f"p-values: {', '.join(f'{title} {p}' for title, p in p_rows(comparison))}")
-    for text in sentences_of_tests(comparison):
-        say(f"  {text}")
-    say(sentence(comparison))
-    say(settings_text(comparison))
-    for text in doubt_lines(comparison.doubts):
-        say(text)
-    say(comparison.sharpe_definition)
-    if out is not None:
-        say(f"comparison {out}, with every metric")
-    return code
+    answer(
+        as_json, to_builtins(comparison) | printed_texts, *first_lines(comparison),
+        lambda: table(columns, rows_of(comparison, SUMMARY), columns[1:]),
+        f"p-values: {', '.join(f'{title} {p}' for title, p in p_rows(comparison))}",
+        *(f"  {text}" for text in sentences_of_tests(comparison)), sentence(comparison), settings_text(comparison),
+        *doubt_lines(comparison.doubts), comparison.sharpe_definition,
+        *([] if out is None else [f"comparison {out}, with every metric"]),
+    )  # fmt: skip
+    return CHECK_FAILED if comparison.failures else DONE
 
 
-def _figures(name: str, home_of: Callable[[], Place], *, as_json: bool) -> "Comparable":
+def _figures(name: str, home_of: Callable[[], Place]) -> "Comparable":
     """Return the figures of `name`: a report file, which is read, or a stored run, which is replayed.
 
     Raises Failure where `name` is neither.
@@ -199,7 +185,7 @@ def _figures(name: str, home_of: Callable[[], Place], *, as_json: bool) -> "Comp
             records, record = recorded(source, name)
         except (Failure, StoreError):
             continue
-        return _replayed_figures(records, record.run, source.folder, home.folder / "cache", as_json=as_json)
+        return _replayed_figures(records, record.run, source.folder, home.folder / "cache")
     raise Failure(
         f"{name} is neither a report (NAME.json) nor a stored run of {home.folder} or {backtests}; "
         "`quantd backtest --journal` stores one",
@@ -207,7 +193,7 @@ def _figures(name: str, home_of: Callable[[], Place], *, as_json: bool) -> "Comp
     )
 
 
-def _replayed_figures(records: "Records", run: str, folder: Path, cache: Path, *, as_json: bool) -> "RunFigures":
+def _replayed_figures(records: "Records", run: str, folder: Path, cache: Path) -> "RunFigures":
     """Replay a stored run and return its figures. `folder` contains its store, `cache` the cached market data.
 
     Raises Failure where the run cannot be replayed or measured, ReplayDifference where a step differs from the journal.

@@ -34,12 +34,7 @@ def doctor(
             sys.stdout.flush()
     failed_count = sum(check.ok is False for check in checks)
     if as_json:
-        print_json(
-            {
-                "ok": not failed_count,
-                "checks": [{"name": check.name, "ok": check.ok, "text": check.text} for check in checks],
-            }
-        )
+        print_json({"ok": not failed_count, "checks": checks})
     elif report:
         say(_report(config, sets, checks, live))
     else:

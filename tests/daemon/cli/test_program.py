@@ -196,7 +196,7 @@ def test_a_command_loads_the_libraries_that_its_configuration_needs_and_no_other
         tmp_path,
         [
             f"--version: {never} numpy polars {ENGINE}",
-            f"features list --count: {never} polars {ENGINE}",
+            f"features list: {never} polars {ENGINE}",
             f"schedule list --next 10 --after 2020-01-03: {never} polars {ENGINE}",
             f"config check: {never} quantd.research.runs",
             f"backtest --json --no-compare: {never} {BESIDE_A_RUN}",
@@ -206,7 +206,7 @@ def test_a_command_loads_the_libraries_that_its_configuration_needs_and_no_other
         ],
     )
     assert entries == [
-        "--version 0", "features list --count 0", "schedule list --next 10 --after 2020-01-03 0", "config check 0",
+        "--version 0", "features list 0", "schedule list --next 10 --after 2020-01-03 0", "config check 0",
         "backtest --json --no-compare 0", "backtest --json --no-compare --journal 0",
         "why QQQ --json --state state/backtests 0", "export fills --state state/backtests 0",
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,15 +14,9 @@ import typer
 from quantd import bundled
 from quantd.daemon.cli.command import Command, Folder, Json
 from quantd.daemon.cli.failures import Failure, needs
-from quantd.daemon.cli.output import answer, iso, print_json, records, say, table
+from quantd.daemon.cli.output import answer, iso, records, say, table
 from quantd.models.artifacts.folder import kind_of
-from quantd.models.artifacts.manifest import (
-    MANIFEST,
-    AgentManifest,
-    ArtifactError,
-    Combination,
-    Precision,
-)
+from quantd.models.artifacts.manifest import MANIFEST, AgentManifest, ArtifactError, Combination, Precision
 from quantd.trading.exit_codes import CONFIG, DONE
 from quantd.training.cli.learn import plan_options
 from quantd.training.cli.learn.artifact_files import failing, market_files, place_of
@@ -56,14 +51,11 @@ def show(
     rows = [
         _row(place) for root in (bundled.SHIPPED, *([folder] if folder else [])) for place in _artifacts_under(root)
     ]
-    if as_json:
-        print_json(rows)
-        return DONE
-    records(
-        rows,
-        {"artifact": "folder", "kind": "kind", "algorithm": "algorithm", "precision": "precision",
-         "trained until": lambda row: row.trained_until[:10], "test Sharpe": "test_sharpe:.2f", "state": _state},
-    )  # fmt: skip
+    columns: dict[str, str | Callable[[Row], str]] = {
+        "artifact": "folder", "kind": "kind", "algorithm": "algorithm", "precision": "precision",
+        "trained until": lambda row: row.trained_until[:10], "test Sharpe": "test_sharpe:.2f", "state": _state,
+    }  # fmt: skip
+    answer(as_json, rows, lambda: records(rows, columns))
     return DONE
 
 
@@ -80,17 +72,12 @@ def _describe(place: Path, *, as_json: bool) -> int:
     artifact = checked(place)
     manifest = artifact.manifest
     document = stated(artifact)
-    if as_json:
-        print_json(document)
-        return DONE
-    say((place / "card.md").read_text())
-    if isinstance(manifest, AgentManifest):
-        say("\n".join(facts(manifest)))
+    lines = [(place / "card.md").read_text(), *(facts(manifest) if isinstance(manifest, AgentManifest) else [])]
     if "training" in document:
-        say(f"processor of the training: {document['training']['processor'] or 'not recorded'}")
+        lines.append(f"processor of the training: {document['training']['processor'] or 'not recorded'}")
     for name, entry in sorted(document["files"].items()):
-        say(f"{name}: {entry['size']} bytes, BLAKE2b {entry['blake2b'][:16]}…")
-    say(f"{MANIFEST}: digest {document['digest']}")
+        lines.append(f"{name}: {entry['size']} bytes, BLAKE2b {entry['blake2b'][:16]}…")
+    answer(as_json, document, *lines, f"{MANIFEST}: digest {document['digest']}")
     return DONE
 
 
@@ -213,11 +200,11 @@ def combine(
     # who decided the shares, for the card
     author = "the one who made it" if share else ""
     manifest = ensemble.combine(out, [place_of(folder) for folder in folders], by, command, share or None, author)
-    if as_json:
-        print_json({"folder": str(out), "digest": manifest.digest, "members": manifest.members})
-        return DONE
-    say(f"{out}: {len(manifest.members)} members by {by}, digest {manifest.digest[:16]}…")
-    records(manifest.members, {"member": "folder", "share": "share:.3f"})
+    answer(
+        as_json, {"folder": str(out), "digest": manifest.digest, "members": manifest.members},
+        f"{out}: {len(manifest.members)} members by {by}, digest {manifest.digest[:16]}…",
+        lambda: records(manifest.members, {"member": "folder", "share": "share:.3f"}),
+    )  # fmt: skip
     return DONE
 
 
@@ -302,25 +289,21 @@ def _copied(out: Path, manifest: AgentManifest, *, as_json: bool) -> int:
     """Print how far a smaller copy of a policy agrees with the policy that was copied."""
     agreement = manifest.agreement
     assert agreement is not None
-    if as_json:
-        print_json(
-            {"folder": str(out), "digest": manifest.digest, "precision": manifest.precision, "agreement": agreement}
-        )
-        return DONE
-    say(f"{out}: {manifest.precision}, made from {manifest.parent[:16]}…")
     times = (
         ("p50 µs", agreement.parent_p50_us, agreement.p50_us),
         ("p99 µs", agreement.parent_p99_us, agreement.p99_us),
     )
     rows = [(name, f"{parent:.1f}", f"{copy:.1f}", f"{copy / parent:.2f}") for name, parent, copy in times]
     size = ("bytes of the graph", "", "", f"{agreement.size_ratio:.2f}")
-    table(("", "parent", "copy", "ratio"), [size, *rows], right=("parent", "copy", "ratio"))
-    say(
+    left = f"left in float32, because rounding them costs most: {', '.join(agreement.left)}"
+    answer(
+        as_json,
+        {"folder": str(out), "digest": manifest.digest, "precision": manifest.precision, "agreement": agreement},
+        f"{out}: {manifest.precision}, made from {manifest.parent[:16]}…",
+        lambda: table(("", "parent", "copy", "ratio"), [size, *rows], right=("parent", "copy", "ratio")),
         f"{agreement.equal_actions:.1%} of {agreement.probes} probes with equal actions; largest difference of a "
-        f"weight {agreement.largest_difference:.2g}"
-    )
-    if agreement.left:
-        say(f"left in float32, because rounding them costs most: {', '.join(agreement.left)}")
+        f"weight {agreement.largest_difference:.2g}", *([left] if agreement.left else []),
+    )  # fmt: skip
     return DONE
 
 
@@ -387,9 +370,10 @@ def facts(manifest: "AgentManifest") -> list[str]:
     ]
     if manifest.seats:
         lines.append(f"seats: {', '.join(agent.name for agent in manifest.seats)}")
-    for name, result in manifest.results.items():
-        lines.append(f"{name}: Sharpe {result.policy.sharpe:.2f}, equal weight {result.equal_weight.sharpe:.2f}")
-    return lines
+    return lines + [
+        f"{name}: Sharpe {result.policy.sharpe:.2f}, equal weight {result.equal_weight.sharpe:.2f}"
+        for name, result in manifest.results.items()
+    ]
 
 
 COMMAND: Final = Command(
