@@ -400,7 +400,7 @@ class Reader:
         if self.of_shadow:
             wrong += f"@{self.of_shadow}"
         raise StoreFailing(
-            f"there is no decision {wrong} in run {self.run.run}; the nearest: {near}. `quantd decisions` lists them"
+            f"there is no decision {wrong} in run {self.run.run}; the nearest: {near}. `quantd why` lists them"
         )
 
     def _with_ordinals(self, rows: Sequence[DecisionRow]) -> list[Decision]:

@@ -64,7 +64,7 @@ class Measured:
         `seats` are the names of the agents and shadows (agents on paper) that `policies` belong to.
         """
         plan_policies = policies[self._first_seat(seats) :]
-        reason = "the policy decided at another sample: explain that decision (`quantd decisions`)"
+        reason = "the policy decided at another sample: explain that decision (`quantd why`)"
         for agent in (part.agent for part in self.plan.agents):
             if agent not in self.parts and agent < len(plan_policies):
                 self.parts[agent] = _unmeasured_parts(plan_policies[agent], symbols, reason)

@@ -159,7 +159,7 @@ def _newest_trade(reader: Reader, symbol: str, at: str | None) -> Found:
             return _symbol_in(reader, decision, symbol)
     when, whose = "" if at is None else f" up to {at}", f" of the shadow {reader.of_shadow}" if reader.of_shadow else ""
     raise AddressWrong(
-        f"no decision{whose} of run {reader.run.run}{when} trades {symbol}; `quantd decisions` lists the decisions"
+        f"no decision{whose} of run {reader.run.run}{when} trades {symbol}; `quantd why` lists the decisions"
     )
 
 

@@ -119,7 +119,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ran")
     write(folder, CONFIG)
     assert quantd(folder, "run", "--quiet").returncode == 0
-    RUN[0] = answer(quantd(folder, "statement", "--from", "2019-03-14", "--to", "2019-03-14", "--json"))["run"]
+    RUN[0] = answer(quantd(folder, "report", "--statement", "--from", "2019-03-14", "--to", "2019-03-14", "--json"))[
+        "run"
+    ]
     (folder / "state" / FOLDER).mkdir()
     return folder
 
@@ -129,7 +131,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_damaged_document_of_a_day_is_not_believed_and_ends_nothing(ran: Path, attack: Document) -> None:
     path = ran / "state" / FOLDER / "statement-2019-03-14.json"
     attack.damage(path)
-    done = quantd(ran, "statement", "--from", "2019-03-14", "--to", "2019-03-14")
+    done = quantd(ran, "report", "--statement", "--from", "2019-03-14", "--to", "2019-03-14")
     path.rmdir() if path.is_dir() else path.unlink()
     assert (done.returncode, done.stderr) == (0, "")
     assert attack.compared in done.stdout

@@ -94,7 +94,7 @@ def test_text_of_a_policy_cannot_steer_the_terminal_of_any_command(tmp_path: Pat
     with sqlite3.connect(tmp_path / "state" / "quantd.db") as store:
         assert store.execute("UPDATE alerts SET text = ? WHERE kind = 'policy'", (STEERING,)).rowcount
     store.close()
-    commands = (["alerts"], ["alerts", "--json"], ["status"], ["risk"], ["plan"], ["decisions"], ["report", "--json"])
+    commands = (["alerts"], ["alerts", "--json"], ["status"], ["risk"], ["plan"], ["why"], ["report", "--json"])
     for words in commands:
         done = quantd(tmp_path, *words)
         text = done.stdout + done.stderr

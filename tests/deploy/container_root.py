@@ -238,7 +238,7 @@ def daemon_of(pid: int) -> int:
 
 
 def fills(container: Container) -> int:
-    process = container.answer("quantd", "export", "fills")
+    process = container.answer("quantd", "report", "--export", "fills")
     return max(0, process.stdout.count("\n") - 1) if process.returncode == 0 else 0
 
 

@@ -157,7 +157,7 @@ class Machine:
         return dict(json.loads(process.stdout)) if process.returncode == 0 else {}
 
     def fills(self) -> int:
-        process = self.quantd("export", "fills")
+        process = self.quantd("report", "--export", "fills")
         return max(0, process.stdout.count("\n") - 1) if process.returncode == 0 else 0
 
     def until(self, what: str, true: Callable[[], bool], within_s: float) -> float:

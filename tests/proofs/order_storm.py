@@ -2,7 +2,7 @@
 
 The actors are a policy file with random weights, a person with manual orders over the API, and an outside agent with
 its own token. The evaluator is not the product's: it has the closes of the data, and the orders, fills and equity that
-`quantd export` prints. For each order that adds risk it takes the house's position and all open orders on its side.
+`quantd report --export` prints. For each order that adds risk it takes the house's position and all open orders on its side.
 """
 
 import argparse
@@ -137,8 +137,8 @@ class House:
 
 
 def rows(folder: Path, what: str) -> list[dict[str, str]]:
-    """What `quantd export` prints, by column."""
-    return list(csv.DictReader(io.StringIO(quantd(folder, "export", what).stdout)))
+    """What `quantd report --export` prints, by column."""
+    return list(csv.DictReader(io.StringIO(quantd(folder, "report", "--export", what).stdout)))
 
 
 def closes() -> dict[tuple[str, str], float]:

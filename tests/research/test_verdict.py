@@ -41,7 +41,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 def test_the_figures_are_those_of_the_exported_equity(tmp_path: Path) -> None:
     document = told(tmp_path, None, "--journal")
-    out = quantd(tmp_path, "export", "equity", "--run", document["run"], "--state", "state/backtests")
+    out = quantd(tmp_path, "report", "--export", "equity", "--run", document["run"], "--state", "state/backtests")
     expected = performance(np.array([float(line.split(",")[1]) for line in out.stdout.splitlines()[1:]]))
     for name in expected.__struct_fields__:
         assert document["performance"][name] == pytest.approx(getattr(expected, name)), name

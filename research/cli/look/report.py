@@ -1,4 +1,4 @@
-"""Write the risk report of a run: limits, VaR, stress, alerts, each agent; compare two backtests; or list the looks."""
+"""Write the risk report of a run; or its statement, a table as CSV, two backtests side by side, the ledger of looks."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,11 +9,12 @@ import typer
 
 from quantd.adapters.store.lock import BACKTESTS
 from quantd.adapters.store.store_errors import StoreError
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Run, Sets, State, To
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Run, Sets, State, To, one_of
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, check_folder, print_json, progress, say, table
 from quantd.daemon.cli.places import Place, place, recorded
 from quantd.daemon.runtime.garbage import SELDOM, growing
+from quantd.research.cli.look.exported_rows import COLUMNS, export
 from quantd.research.cli.look.looks_ledger import REASONS, list_looks, withdraw_look
 from quantd.server.cli.client import document_of
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
@@ -36,7 +37,7 @@ def write_report(
     sets: Sets = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="F.html", help="The page; a file in the state folder without it."),
+        typer.Option("--out", "-o", metavar="FILE", help="The page, F.html, in the state folder without it; or F.csv."),
     ] = None,
     run: Run = None,
     as_json: Json = False,
@@ -45,6 +46,12 @@ def write_report(
         typer.Option(
             "--compare", metavar="A B", help="Compare two backtests: reports (A.json), or stored runs by their names."
         ),
+    ] = None,
+    statement: Annotated[
+        bool, typer.Option("--statement", help="Cash by day; exit code 1 when a day differs from the venue's record.")
+    ] = False,
+    export_of: Annotated[
+        str | None, typer.Option("--export", parser=one_of(tuple(COLUMNS)), metavar="|".join(COLUMNS), help="As CSV.")
     ] = None,
     looks: Annotated[
         bool, typer.Option("--looks", help="List the ledger of looks at markets; exit code 1 if one was changed.")
@@ -59,14 +66,6 @@ def write_report(
     reason: Annotated[str, typer.Option(metavar="|".join(REASONS), help="Why it is withdrawn.")] = "",
     words: Annotated[str, typer.Option(metavar="TEXT", help="The fault in words; they stay in the ledger.")] = "",
 ) -> int:
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.cli.stopped_run import started
-    from quantd.daemon.recovery.replay import recorded_parts
-    from quantd.daemon.recovery.state_at import Refolder
-    from quantd.daemon.views.report.curves import DAY_NS, date_ns
-    from quantd.daemon.views.report.figures import report
-    from quantd.daemon.views.report.files import FOLDER
-
     if withdraw:
         return withdraw_look(place(config, state, sets).folder, withdraw, reason, words, as_json=as_json)
     if reason or words:
@@ -75,8 +74,28 @@ def write_report(
         return list_looks(place(config, state, sets).folder, as_json=as_json)
     if compare is not None:
         return _compare(compare, out, lambda: place(config, state, sets), as_json=as_json)
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.views.report.curves import DAY_NS, date_ns
+
     home = place(config, state, sets)
+    if statement:
+        from quantd.research.cli.look.cash_statement import show_statement
+
+        simulated = read(config, sets).broker.kind == "paper"
+        return show_statement(home, run, (start, end), out, simulated=simulated, as_json=as_json)
+    # `since` is exclusive: less 1 ns, a sample at midnight of the first day is in the report
+    since = date_ns(start) - 1 if start is not None else 0
+    until = date_ns(end) + DAY_NS - 1 if end is not None else 0
     reader = home.reader(run)
+    if export_of is not None:
+        export(reader, export_of, since + 1, until or 2**63 - 1, out)
+        return DONE
+    from quantd.daemon.cli.stopped_run import started
+    from quantd.daemon.recovery.replay import recorded_parts
+    from quantd.daemon.recovery.state_at import Refolder
+    from quantd.daemon.views.report.figures import report
+    from quantd.daemon.views.report.files import FOLDER
+
     records = home.records()
     name = reader.run.run
     start_event, parts = started(records, name), recorded_parts(records, name, home.folder)
@@ -88,14 +107,13 @@ def write_report(
             feed=start_event.feed if start_event is not None else "",
             # only the newest run has a present state, of which the standing of its limits is a view
             standing=_standing(home, config, state, sets, parts) if name == home.reader().run.run else None,
-            # `since` is exclusive: less 1 ns, a sample at midnight of the first day is in the report
-            since=date_ns(start) - 1 if start is not None else 0,
-            until=date_ns(end) + DAY_NS - 1 if end is not None else 0,
+            since=since,
+            until=until,
             slices=parts.slices if parts is not None else None,
             measured=Refolder(records, name, home.folder, lambda: read(config, sets), parts=parts).values,
         )
     except ValueError as why:
-        raise Failure(f"{why}; `quantd export equity` lists the run's samples", CHECK_FAILED) from None
+        raise Failure(f"{why}; `quantd report --export equity` lists the run's samples", CHECK_FAILED) from None
     if as_json:
         print_json(contents)
         if out is None:

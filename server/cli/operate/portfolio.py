@@ -145,7 +145,7 @@ def _print_rebalanced(answer: dict[str, Any], as_json: bool) -> None:
     if answer["dry_run"]:
         say(f"  to execute exactly this: quantd portfolio rebalance {answer['name']} --as-planned {answer['plan']}")
     elif answer["decision"]:
-        say(f"  decision {answer['decision']}: `quantd decisions`, `quantd why {answer['decision']}:SYMBOL`")
+        say(f"  decision {answer['decision']}: `quantd why`, `quantd why {answer['decision']}:SYMBOL`")
 
 
 def _print_allocations(answer: dict[str, Any]) -> None:

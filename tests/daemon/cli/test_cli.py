@@ -15,7 +15,7 @@ def test_reading_commands_need_no_daemon(ran):
     assert {p["symbol"]: p["qty"] for p in positions} == run["positions"]
     assert answer(quantd(folder, "status", "--json"))["equity"] == run["equity"]
     assert {x["limit"] for x in answer(quantd(folder, "risk", "--json"))["limits"]} >= {"cash", "var"}
-    assert answer(quantd(folder, "decisions", "--last", "1", "--json"))["decisions"][0]["agents"]
+    assert answer(quantd(folder, "why", "--last", "1", "--json"))["decisions"][0]["agents"]
     assert isinstance(answer(quantd(folder, "alerts", "--json"))["alerts"], list)
 
 
@@ -41,8 +41,7 @@ def test_reading_commands_need_no_daemon(ran):
         (("status",), 1, "no store"),
         (("why", "q-none"), 1, "no store"),
         (("replay",), 75, "no store"),
-        (("export", "everything"), 2, "fills, orders, equity"),
-        (("export", "orders", "--by", "agent"), 2, "--by agent"),
+        (("report", "--export", "everything"), 2, "'orders', 'equity'"),
         (("schedule", "list", "--next", "3", "--after", "soon"), 2, "--after"),
         (("init", "--policy", "my policy"), 2, "lower-case"),
     ],

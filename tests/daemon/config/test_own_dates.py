@@ -283,7 +283,9 @@ def test_backtest_and_report_have_one_ratio_and_say_whose_closes_it_is_of(tmp_pa
     assert OWN_CLOSES in page.read_text()
     measured = report["assessment"]["sharpe"]
     assert measured == pytest.approx(span["sharpe"])  # a year of samples is all there is
-    equity = [float(row.split(",")[1]) for row in quantd(tmp_path, "export", "equity").stdout.splitlines()[1:]]
+    equity = [
+        float(row.split(",")[1]) for row in quantd(tmp_path, "report", "--export", "equity").stdout.splitlines()[1:]
+    ]
     returns = np.diff(equity) / equity[:-1]
     at_known_prices = (returns.mean() - RISK_FREE_ANNUAL / 252) / returns.std(ddof=1) * 252**0.5
     assert abs(at_known_prices - span["sharpe"]) > 0.02

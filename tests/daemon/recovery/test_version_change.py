@@ -95,7 +95,7 @@ def test_three_open_orders_are_filled_once_after_an_upgrade_and_after_a_roll_bac
     with daemon(tmp_path, environment()):
         filled(tmp_path, second)
         assert status(tmp_path)["run"] == run
-    fills = quantd(tmp_path, "export", "fills").stdout.splitlines()
+    fills = quantd(tmp_path, "report", "--export", "fills").stdout.splitlines()
     assert [sum(order in line for line in fills) for order, _, _ in (*first, *second)] == [1] * 6
     checked = json.loads(quantd(tmp_path, "doctor", "--store", "--json").stdout)["checks"]
     assert [check["ok"] for check in checked if check["name"] == "store"] == [True]

@@ -148,7 +148,7 @@ def test_the_command_line_lists_and_explains_a_shadow(runs: tuple[Ran, Ran]) -> 
     text = quantd(beside.folder, "why", rows[-1]["address"]).stdout
     assert "trend is a shadow: its orders and fills are simulated, and none of them was sent to the venue" in text
     assert "limit (agent trend)" in text
-    listed = quantd(beside.folder, "decisions", "--shadow", "trend", "--last", "99").stdout
+    listed = quantd(beside.folder, "why", "--shadow", "trend", "--last", "99").stdout
     assert f"quantd why {rows[-1]['address']}" in listed
     wrong = quantd(beside.folder, "orders", "--shadow", "even")
     assert (wrong.returncode != 0, "its shadows are trend" in wrong.stderr) == (True, True)

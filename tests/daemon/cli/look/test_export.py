@@ -1,4 +1,4 @@
-"""`quantd export` from outside: columns, and fills that rebuild the account."""
+"""`quantd report --export` from outside: columns, and fills that rebuild the account."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from tests.support.command_line import quantd
 
 def test_the_account_can_be_rebuilt_from_the_exported_fills(ran):
     folder, run = ran
-    fills = list(csv.DictReader(io.StringIO(quantd(folder, "export", "fills").stdout)))
+    fills = list(csv.DictReader(io.StringIO(quantd(folder, "report", "--export", "fills").stdout)))
     assert list(fills[0]) == ["ts", "order", "symbol", "side", "qty", "price", "fee", "agent"]
     held = {}
     for fill in fills:
@@ -18,16 +18,16 @@ def test_the_account_can_be_rebuilt_from_the_exported_fills(ran):
         assert fill["ts"].endswith("Z")
     assert {s: str(q) for s, q in held.items() if q} == run["positions"]
     assert len(fills) == run["fills"]
-    shares = list(csv.DictReader(io.StringIO(quantd(folder, "export", "fills", "--by", "agent").stdout)))
+    shares = list(csv.DictReader(io.StringIO(quantd(folder, "report", "--export", "agent-fills").stdout)))
     assert {row["agent"] for row in shares} == {"even", "trend"}
 
 
 def test_orders_and_equity_are_exported_with_their_columns(ran):
     folder, run = ran
-    orders = list(csv.reader(io.StringIO(quantd(folder, "export", "orders").stdout)))
+    orders = list(csv.reader(io.StringIO(quantd(folder, "report", "--export", "orders").stdout)))
     assert orders[0] == ["ts", "order", "symbol", "side", "qty", "limit", "state", "reason", "agent"]
     assert len(orders) - 1 == run["orders"]
-    done = quantd(folder, "export", "equity", "--out", "e.csv")
+    done = quantd(folder, "report", "--export", "equity", "--out", "e.csv")
     assert done.returncode == 0
     rows = list(csv.DictReader((folder / "e.csv").open()))
     assert list(rows[0]) == ["ts", "equity", "cash", "gross", "drawdown"]

@@ -37,13 +37,13 @@ def test_what_was_refused_is_listed_with_an_address_that_why_takes(ran):
     assert (explanation["state"], explanation["order"], explanation["recomputed"]) == ("refused", "", True)
     assert explanation["largest"]["qty"] is not None
     assert refusal["address"] in quantd(folder, "orders", "--refused").stdout
-    shown = quantd(folder, "decisions", "--last", "500").stdout
+    shown = quantd(folder, "why", "--last", "500").stdout
     assert f"quantd why {refusal['address']}" in shown
     text = quantd(folder, "why", refusal["address"]).stdout
     assert f"this limit cut {refusal['asked']} to 0" in text
     assert "no order was made" in text
     assert answer(quantd(folder, "why", refusal["symbol"], "--at", "2019-02-28", "--json"))["time"] < "2019-03-01"
-    assert answer(quantd(folder, "why", refusal["symbol"], "--last", "--json"))["symbol"] == refusal["symbol"]
+    assert answer(quantd(folder, "why", refusal["symbol"], "--json"))["symbol"] == refusal["symbol"]
 
 
 @pytest.mark.long
@@ -52,7 +52,7 @@ def test_what_an_agent_had_is_folded_from_its_fills(ran):
     rows = answer(quantd(folder, "orders", "--last", "1000", "--json"))["orders"]
     last = next(o for o in reversed(rows) if o["agent"] == "even" and o["state"] == "filled")
     part = next(a for a in answer(quantd(folder, "why", last["id"], "--json"))["agents"] if a["agent"] == "even")
-    shares = csv.DictReader(io.StringIO(quantd(folder, "export", "fills", "--by", "agent").stdout))
+    shares = csv.DictReader(io.StringIO(quantd(folder, "report", "--export", "agent-fills").stdout))
     held = sum(
         (1 if s["side"] == "buy" else -1) * int(s["qty"])
         for s in shares
@@ -68,7 +68,7 @@ def test_what_an_agent_had_is_folded_from_its_fills(ran):
         (("why", "d1"), 1, "the nearest: d"),
         (("why", "QQX"), 2, "did you mean QQQ?"),
         (("why", "QQQ", "--at", "soon"), 2, "2020-02-28"),
-        (("why", "QQQ", "--at", "2019-02-01", "--last"), 2, "both --at and --last were used"),
+        (("why", "QQQ", "--shadow", "guest"), 2, "write QQQ@guest"),
         (("risk", "--agent", "nobody"), 2, "even, trend"),
         (("risk", "--symbol", "QQX"), 2, "QQQ"),
     ],

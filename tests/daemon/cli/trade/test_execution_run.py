@@ -119,7 +119,7 @@ def test_orders_and_why_tell_the_shortfall_of_a_child_and_of_its_whole(ran) -> N
 
 def test_the_whole_is_explained_too(ran) -> None:
     folder, _ = ran
-    rows = answer(quantd(folder, "decisions", "--json", "--last", "100"))["decisions"]
+    rows = answer(quantd(folder, "why", "--json", "--last", "100"))["decisions"]
     decision = rows[0]
     assert decision["n"] == 0
     explanation = answer(quantd(folder, "why", f"{decision['address']}:AAA", "--json"))

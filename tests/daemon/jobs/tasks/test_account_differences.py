@@ -235,7 +235,7 @@ async def test_the_command_shows_each_difference_with_its_remedy_and_writes_it_a
         of.venue.amend(0, CENT)
         await of.statement()
     write(tmp_path)
-    shown = await asyncio.to_thread(quantd, tmp_path, "statement", "--state", ".", "--csv", "out.csv")
+    shown = await asyncio.to_thread(quantd, tmp_path, "report", "--statement", "--state", ".", "--out", "out.csv")
     assert shown.returncode == 1
     assert "amount of dividend: here dividend S0 12.34 of 2024-10-06, at the venue dividend S0 12.35" in shown.stdout
     assert "The venue changed it after it was booked: quantd reconcile" in shown.stdout

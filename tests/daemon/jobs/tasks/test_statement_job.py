@@ -86,19 +86,21 @@ async def test_a_venue_that_does_not_answer_is_not_compared_and_nothing_is_inven
 @pytest.mark.long
 def test_the_command_shows_each_day_and_writes_a_csv_that_adds_up(tmp_path: Path) -> None:
     write(tmp_path)
-    none = quantd(tmp_path, "statement")
+    none = quantd(tmp_path, "report", "--statement")
     assert none.returncode == 1
     assert quantd(tmp_path, "run", "--quiet").returncode == 0
-    statement = answer(quantd(tmp_path, "statement", "--from", "2019-03-14", "--to", "2019-03-18", "--json"))
+    statement = answer(
+        quantd(tmp_path, "report", "--statement", "--from", "2019-03-14", "--to", "2019-03-18", "--json")
+    )
     assert [(day["date"], day["change"], day["compared"]) for day in statement["days"]] == [
         ("2019-03-14", "0.00", "0 differences"), ("2019-03-15", "118.3776", "0 differences"),
         ("2019-03-18", "406.11541", "0 differences"),
     ]  # fmt: skip
-    shown = quantd(tmp_path, "statement", "--csv", "all.csv")
+    shown = quantd(tmp_path, "report", "--statement", "--out", "all.csv")
     assert shown.returncode == 0
     assert (
         (tmp_path / "all.csv").read_text().splitlines()[0].startswith("id,date,time,kind,symbol,quantity,price,amount")
     )
-    outside = quantd(tmp_path, "statement", "--from", "2020-01-01")
+    outside = quantd(tmp_path, "report", "--statement", "--from", "2020-01-01")
     assert outside.returncode == 1
     assert "no sample between --from and --to" in outside.stderr

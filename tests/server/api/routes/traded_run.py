@@ -64,9 +64,9 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Halfw
 
 @pytest.fixture(scope="module")
 def statement(world: Halfway) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """The days and the lines of `quantd statement`."""
+    """The days and the lines of `quantd report --statement`."""
     config, out = world.folder.parent / "config.toml", world.folder.parent / "lines.csv"
-    done = quantd(world.folder.parent, "statement", "--config", str(config), "--csv", str(out), "--json")
+    done = quantd(world.folder.parent, "report", "--statement", "--config", str(config), "--out", str(out), "--json")
     return json.loads(done.stdout)["days"], list(csv.DictReader(io.StringIO(out.read_text())))
 
 

@@ -43,7 +43,7 @@ def test_each_agent_has_a_policy_and_a_schedule_of_its_own_that_can_be_switched_
     assert days["month"][:2] == ["2019-01-02", "2019-02-01"], "the first of January is closed"
     assert quantd(tmp_path, "run", "--quiet", "--set", "feed.end=2019-03-05").returncode == 0
     asked = {"even": set(), "trend": set()}
-    for decision in answer(quantd(tmp_path, "decisions", "--last", "100", "--json"))["decisions"]:
+    for decision in answer(quantd(tmp_path, "why", "--last", "100", "--json"))["decisions"]:
         for agent in decision["agents"] if not decision["follow_up"] else ():
             asked[agent["agent"]].add(decision["time"][:10])
     assert asked["even"] <= set(days["month"])
