@@ -2,7 +2,8 @@
 
 The actors are a policy file with random weights, a person with manual orders over the API, and an outside agent with
 its own token. The evaluator is not the product's: it has the closes of the data, and the orders, fills and equity that
-`quantd report --export` prints. For each order that adds risk it takes the house's position and all open orders on its side.
+`quantd report --export` prints. For each order that adds risk it takes the house's position and all open orders on its
+side.
 """
 
 import argparse
