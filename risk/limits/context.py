@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.risk.limits.settings import NO_COLLAR
-from quantd.risk.measures.market_loops import Quotes
-from quantd.risk.measures.market_vectors import quickest
+from quantd.risk.measures.market_loops import MarketLoops, Quotes
 from quantd.risk.measures.portfolio import FEW, correlation
 from quantd.risk.measures.tails import filtered
 from quantd.trading.covariance import covariance, ewma_covariance, ledoit_wolf
@@ -32,8 +31,7 @@ Bools = NDArray[np.bool_]
 Moments = tuple[Floats, Floats]
 """float64[N] each: the standard deviations of return rows (divisor S - 1), and the sizes of their means."""
 
-LOOPS: Final = quickest()
-"""The loops over the market, compiled or by numpy."""
+LOOPS: Final = MarketLoops()
 
 
 class Deviations:
@@ -82,7 +80,7 @@ def moments(returns: Floats) -> tuple[Moments, bool]:
     rows: Any = np.ascontiguousarray(returns, np.float64)
     deviation: Any = np.empty(rows.shape[1])
     size: Any = np.empty(rows.shape[1])
-    finite = LOOPS.moments(deviation, size, rows, len(rows))
+    finite = LOOPS.moments(deviation.data, size.data, rows.data, len(rows))
     return (deviation, size), finite
 
 
@@ -136,7 +134,7 @@ class Scenarios:
             rows: Any = np.ascontiguousarray(self.returns, np.float64)
             columns: Any = np.empty(rows.shape[::-1])
             if columns.size:
-                LOOPS.transpose(columns, rows, *rows.shape)
+                LOOPS.transpose(columns.data, rows.data, *rows.shape)
             self._by_symbol = columns
         return self._by_symbol
 
@@ -275,12 +273,9 @@ class Window:
 
 def _quotes(px: Any, prices_nano: Any, age_ns: Any, volume_lots: Any) -> Quotes:
     """Return a summary of all quotes (prices, ages, volumes); arrays of another type or layout are copied first."""
-    try:
-        return LOOPS.read(px, prices_nano, age_ns, volume_lots)
-    except (ValueError, TypeError):  # compiled loops take contiguous arrays of their types only
-        floats = [np.ascontiguousarray(column, np.float64) for column in (px, volume_lots)]
-        ints = [np.ascontiguousarray(column, np.int64) for column in (prices_nano, age_ns)]
-        return LOOPS.read(floats[0], ints[0], ints[1], floats[1])  # type: ignore[arg-type]
+    prices, volumes = (np.ascontiguousarray(column, np.float64).data for column in (px, volume_lots))
+    nano, ages = (np.ascontiguousarray(column, np.int64).data for column in (prices_nano, age_ns))
+    return LOOPS.read(prices, nano, ages, volumes)
 
 
 class Context:

@@ -1,8 +1,4 @@
-"""Loops over the market of one sample: its quotes, and rows of returns.
-
-`quantd.risk.measures.market_vectors` does the same with numpy, for an installation that is not compiled; both give the
-same bits.
-"""
+"""Loops over the market of one sample: its quotes, and rows of returns."""
 
 from math import inf, sqrt
 

@@ -1,7 +1,4 @@
-"""The positions of a book as fractions of its equity, and measures of them.
-
-`quantd.risk.monitor.holding_vectors` does the same with numpy, for an engine that is not compiled.
-"""
+"""The positions of a book as fractions of its equity, and measures of them."""
 
 from math import sqrt
 from typing import Any

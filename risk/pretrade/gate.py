@@ -34,13 +34,13 @@ from quantd.risk.limits.values import Portfolio, Sums, Values, standing, standin
 from quantd.risk.monitor.levels import QUIET, in_use
 from quantd.risk.pretrade.gate_inputs import Market, Prepared, refusing
 from quantd.risk.pretrade.judge import Gate
+from quantd.risk.pretrade.loops import Loops
 from quantd.risk.pretrade.standing import Basket
-from quantd.risk.pretrade.vectors import quickest
 from quantd.risk.switch import HALT, REDUCE, RUN
 
 Codes = NDArray[np.int8]
 
-LOOPS: Final = quickest()
+LOOPS: Final = Loops()
 
 __all__ = [
     "HALT", "REDUCE", "RUN", "Account", "Context", "Verdict", "gate", "granted", "measure",

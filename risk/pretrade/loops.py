@@ -1,7 +1,6 @@
 """The loops of the risk gate over scenarios and symbols. Each adds up its sums in a fixed order.
 
-Arrays are one-dimensional and read up to `size`. `quantd.risk.pretrade.vectors` does the same with numpy, for a gate
-that is not compiled; both give the same bits.
+Arrays are one-dimensional and read up to `size`.
 """
 
 from math import inf

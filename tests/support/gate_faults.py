@@ -5,8 +5,8 @@ from math import ceil
 from typing import Any, Final
 
 from quantd.risk.pretrade.judge import Gate
+from quantd.risk.pretrade.loops import Loops
 from quantd.risk.pretrade.standing import Basket, Standing
-from quantd.risk.pretrade.vectors import Vectors
 from quantd.trading.number_types import float_zeros
 
 Make = Callable[[Any], Any]
@@ -107,8 +107,8 @@ FAULTS: Final[dict[str, list[tuple[type, str, Make]]]] = {
     "post-trade values only": [(Standing, "settle", post_trade_only)],
     "open orders ignored": [(Standing, "settle", open_ignored)],
     "worst prices take nothing from equity": [(Standing, "settle", slip_ignored)],
-    "hedges that have not filled count": [(Vectors, "losses", hedges_counted)],
-    "covariances too small": [(Vectors, "corners", small_covariances)],
+    "hedges that have not filled count": [(Loops, "losses", hedges_counted)],
+    "covariances too small": [(Loops, "corners", small_covariances)],
     "lots rounded up": [(Basket, "floor", rounded_up)],
     "weights are not seen again at the lower equity": [(Gate, "weigh_again", nothing)],
     "a limit that an open order may break is given up": [

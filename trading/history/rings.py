@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from quantd.trading import market
 from quantd.trading.bars import BarRing, CorporateAction, per_share
 from quantd.trading.history.row_loops import ROOM, RowLoops, Sums
-from quantd.trading.history.row_vectors import quickest
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Bools
 from quantd.trading.number_types import FloatRows, ReadRows
@@ -27,7 +26,7 @@ from quantd.trading.number_types import Floats as Buffer
 A = TypeVar("A", bound=NDArray[Any])
 Floats = market.Floats
 
-LOOPS: Final = quickest()
+LOOPS: Final = RowLoops()
 
 SURE: Final = 1.0 + 1e-9
 """Factor on a bound that covers the rounding of two sums over all instruments."""

@@ -1,9 +1,7 @@
 """Loops over rows of prices and of returns, for `quantd.trading.history.rings`.
 
 What can go wrong: results that differ between a compiled and an interpreted engine, and an index beyond a buffer.
-`row_vectors` has the same functions with numpy, for an engine that is not compiled. Both modules give the same bits,
-except in the methods `dot` and `spread`, which add floats: other sums are of integers, and no operations are fused. A
-build compiles the inner loops without bounds checks. Each public function therefore checks the lengths first, and its
+A build compiles the inner loops without bounds checks. Each public function therefore checks the lengths first, and its
 inner loop (the private function of that name) has no other caller.
 """
 
@@ -62,8 +60,7 @@ class Sums:
 
 
 class RowLoops:
-    """The loops over rows of prices and returns, as methods of a class without data, so that `RowVectors` can replace
-    them.
+    """The loops over rows of prices and returns, as methods of a class without data.
 
     Each method checks the lengths for its inner loop, which a build compiles without bounds checks.
     """

@@ -8,7 +8,6 @@ from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.context import Context
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.monitor.ceilings import Bands
-from quantd.risk.monitor.holding_vectors import quickest
 from quantd.risk.monitor.holdings import Holdings
 from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.trading.instruments import Universe
@@ -72,7 +71,7 @@ class Watch:
     def holdings_of(self, size: int) -> Holdings:
         """The scratch object of holdings for a universe of `size` symbols, made at the first call."""
         if self.holdings is None:
-            self.holdings = quickest(size)
+            self.holdings = Holdings(size)
         return self.holdings
 
     def freeze(self) -> FrozenWatch:

@@ -20,8 +20,8 @@ from quantd.risk.measures.portfolio import historical_cvar, historical_var, tail
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade import worst_losses
 from quantd.risk.pretrade.gate import gate
+from quantd.risk.pretrade.loops import Loops
 from quantd.risk.pretrade.standing import Basket, Factor
-from quantd.risk.pretrade.vectors import quickest
 from quantd.trading.instruments import NANO, Instrument, Universe
 from tests.support.examples import examples
 from tests.support.risk_books import make_context
@@ -33,7 +33,7 @@ def largest_of(mean: bool) -> Callable[[Floats, Floats, int, float, float], floa
     """The gate's largest factor of a tail; `mean`: of the mean of the worst losses."""
 
     def largest(base: Floats, adding: Floats, m: int, target: float, fall: float) -> float:
-        tails = worst_losses.Tails(Basket(1), Factor(1), quickest())
+        tails = worst_losses.Tails(Basket(1), Factor(1), Loops())
         tails.widen(len(base))
         np.asarray(tails.base)[:] = base
         return tails.factor_of(mean, m, len(base), target, fall, np.ascontiguousarray(adding).data)

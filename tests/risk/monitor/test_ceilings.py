@@ -13,7 +13,6 @@ from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.limits.values import held_values, standing
 from quantd.risk.measures.stress import Shock
 from quantd.risk.monitor.ceilings import KNOWN, MOST_PAIRS, Bands, MeasureBand
-from quantd.risk.monitor.holding_vectors import HoldingVectors
 from quantd.risk.monitor.holdings import Holdings
 from quantd.risk.monitor.levels import in_use, observe, sure
 from quantd.risk.pretrade.gate import RUN, Context, gate, measure
@@ -71,8 +70,8 @@ def context(ring: Ring, marks: np.ndarray) -> Context:
     )  # fmt: skip
 
 
-def holdings(kind: type[Holdings], values: np.ndarray, equity: float) -> Holdings:
-    book = kind(len(values))
+def holdings(values: np.ndarray, equity: float) -> Holdings:
+    book = Holdings(len(values))
     book.values[:] = values
     book.weigh(equity)
     return book
@@ -100,9 +99,9 @@ def test_what_is_settled_keeps_its_level_in_a_full_measurement(seed: int) -> Non
         bands = Bands(rules_of(limits, UNIVERSE), levels)
         before = dict(levels)
         changes = observe(levels, values)
-        if all(bands.keep(holdings(kind, lots * marks, equity), ring) for kind in (Holdings, HoldingVectors)):
+        if bands.keep(holdings(lots * marks, equity), ring):
             assert not changes, (number, changes, before)
-        if Bands(rules_of(limits, UNIVERSE), before, True).keep(holdings(Holdings, lots * marks, equity), ring):
+        if Bands(rules_of(limits, UNIVERSE), before, True).keep(holdings(lots * marks, equity), ring):
             risen = observe(dict(before), values, falling=False)
             assert not [change for change in risen if change[0] != "min_diversification"], (number, risen, before)
 
@@ -131,23 +130,22 @@ def test_a_level_that_changes_is_a_doubt_and_one_that_a_doubt_settles_is_that_of
         observe(levels, values)
         risen = dict(before)
         observe(risen, {key: pair for key, pair in values.items() if key != "min_diversification"}, falling=False)
-        for kind in (Holdings, HoldingVectors):
-            book = holdings(kind, lots * marks, equity)
-            for bands, after, falls in (
-                (Bands(rules, before), levels, True),
-                (Bands(rules, before, True), risen, False),
-            ):
-                doubts = bands.doubts(book, ring)
-                if doubts is None:
-                    assert bands.unsettled
-                    continue
-                assert (doubts == []) is bands.keep(book, ring)
-                changed = {key for key in after if after[key] != before.get(key, 0)}
-                assert changed <= {key for key, *_ in doubts}
-                for key, least, most, bound in doubts:
-                    if sure(key, least, most, bound, before.get(key, 0)):
-                        settled = observe(dict(before), {key: (least, bound)}, falling=falls)
-                        assert [level for _, _, level, _, _ in settled] == [after[key]] * (key in changed)
+        book = holdings(lots * marks, equity)
+        for bands, after, falls in (
+            (Bands(rules, before), levels, True),
+            (Bands(rules, before, True), risen, False),
+        ):
+            doubts = bands.doubts(book, ring)
+            if doubts is None:
+                assert bands.unsettled
+                continue
+            assert (doubts == []) is bands.keep(book, ring)
+            changed = {key for key in after if after[key] != before.get(key, 0)}
+            assert changed <= {key for key, *_ in doubts}
+            for key, least, most, bound in doubts:
+                if sure(key, least, most, bound, before.get(key, 0)):
+                    settled = observe(dict(before), {key: (least, bound)}, falling=falls)
+                    assert [level for _, _, level, _, _ in settled] == [after[key]] * (key in changed)
 
 
 def test_most_doubts_settle_the_next_level() -> None:
@@ -161,7 +159,7 @@ def test_most_doubts_settle_the_next_level() -> None:
         min_diversification=0.9, stress=Stress(0.1, (Shock("crash", {"even": -0.3, "odd": -0.1}),)), min_history=LEAST,
         correlation=Correlation(threshold=0.0, joint_weight=0.1, min_weight=0.01, lookback=40),
     )  # fmt: skip
-    book = holdings(Holdings, np.full(6, 30.0), 200.0)
+    book = holdings(np.full(6, 30.0), 200.0)
     doubts = Bands(rules_of(limits, UNIVERSE), {}).doubts(book, ring)
     assert doubts is not None
     settled = {key for key, least, most, bound in doubts if sure(key, least, most, bound)}
@@ -191,18 +189,18 @@ def test_most_samples_of_books_far_from_their_limits_are_settled() -> None:
     kept = 0
     for row in prices:
         ring.append(row)
-        kept += Bands(rules_of(limits, UNIVERSE), {}).keep(holdings(Holdings, np.full(6, 30.0), 200.0), ring)
+        kept += Bands(rules_of(limits, UNIVERSE), {}).keep(holdings(np.full(6, 30.0), 200.0), ring)
     assert kept == 120
 
 
 def test_a_measure_of_an_own_limit_is_called() -> None:
-    book = holdings(Holdings, np.array([50.0, -30.0, 0.0, 0.0, 0.0, 0.0]), 100.0)
+    book = holdings(np.array([50.0, -30.0, 0.0, 0.0, 0.0, 0.0]), 100.0)
     for own_measure, value in ((lambda held: 2.0 * held.gross + held.net, 1.8), (gross_of, 0.8), (net_of, 0.2)):
         assert MeasureBand("own", own_measure, 1.0, (0.0, 9.0)).value(book) == pytest.approx(value)
     assert MeasureBand("own", heaviest_of, 1.0, (0.0, 9.0)).value(book) == 0.5
     assert MeasureBand("own", herfindahl_of, 1.0, (0.0, 9.0)).value(book) == pytest.approx(0.34)
     for values in ([50.0, -30.0], [90.0, 0.0], [0.0, -90.0], [0.0, 0.0]):
-        book_of_values = holdings(Holdings, np.array([*values, 0.0, 0.0, 0.0, 0.0]), 100.0)
+        book_of_values = holdings(np.array([*values, 0.0, 0.0, 0.0, 0.0]), 100.0)
         held = Held(book_of_values.heaviest, book_of_values.net, book_of_values.gross, book_of_values.herfindahl, 0.0)
         for measure_of in KNOWN:
             assert MeasureBand("own", measure_of, 1.0, (0.0, 9.0)).value(book_of_values) == pytest.approx(
@@ -217,7 +215,7 @@ def test_a_diversification_is_settled_once_the_window_is_full_and_off_the_edges_
     limits = Limits(min_diversification=0.01, volatility_lookback=40, min_history=LEAST)
     for number, row in enumerate(100.0 * np.cumprod(1.0 + scenario_returns(rng, 6, 60), axis=0)):
         ring.append(row)
-        kept = Bands(rules_of(limits, UNIVERSE), {}).keep(holdings(Holdings, book, 200.0), ring)
+        kept = Bands(rules_of(limits, UNIVERSE), {}).keep(holdings(book, 200.0), ring)
         assert kept == (0 < number < LEAST or number >= 40)  # too few samples have no value
     account = Account(lots=book, cash=0.0, equity=200.0)
     value, _ = held_values(context(ring, np.ones(6)), account, limits)["min_diversification"]
@@ -226,12 +224,12 @@ def test_a_diversification_is_settled_once_the_window_is_full_and_off_the_edges_
             tighter = replace(limits, min_diversification=value * share * (1.0 + beside))
             for level in range(4):
                 levels = {"min_diversification": level}
-                settled = Bands(rules_of(tighter, UNIVERSE), levels).keep(holdings(Holdings, book, 200.0), ring)
+                settled = Bands(rules_of(tighter, UNIVERSE), levels).keep(holdings(book, 200.0), ring)
                 changes = observe(dict(levels), held_values(context(ring, np.ones(6)), account, tighter))
                 assert not (settled and changes)
                 assert settled or changes or not certain
     flat = Bands(rules_of(limits, UNIVERSE), {"min_diversification": 2})
-    assert flat.keep(holdings(Holdings, np.zeros(6), 200.0), ring)
+    assert flat.keep(holdings(np.zeros(6), 200.0), ring)
 
 
 @settings(max_examples=examples(80), deadline=None)
@@ -270,8 +268,7 @@ def pair_of(rho: float, rows: int = 60) -> Ring:
     return ring
 
 
-@pytest.mark.parametrize("kind", [Holdings, HoldingVectors])
-def test_the_level_of_concentration_follows_the_heaviest_asset_or_symbol_without_one(kind: type[Holdings]) -> None:
+def test_the_level_of_concentration_follows_the_heaviest_asset_or_symbol_without_one() -> None:
     """The first two symbols are one asset, the third is of none."""
     universe = Universe(tuple(Instrument(f"S{k}", asset="a" if k < 2 else "") for k in range(3)))
     limits = Limits(max_concentration=0.5, min_history=LEAST)  # INFO from 30 % to 40 %, and down to 27.5 %
@@ -279,7 +276,7 @@ def test_the_level_of_concentration_follows_the_heaviest_asset_or_symbol_without
         ([20.0, 20.0, 60.0], True, True), ([30.0, 32.0, 10.0], True, True), ([20.0, 20.0, 58.0], False, True),
         ([10.0, 10.0, 50.0], False, False), ([25.0, 27.0, 54.0], False, False), ([29.0, 27.0, 10.0], False, True),
     ):  # fmt: skip
-        book, ring = holdings(kind, np.array(values), 200.0), Ring(3, 40)
+        book, ring = holdings(np.array(values), 200.0), Ring(3, 40)
         ring.append(np.ones(3))
         assert Bands(rules_of(limits, universe), {}).keep(book, ring) is not rises
         assert Bands(rules_of(limits, universe), {"max_concentration": 1}).keep(book, ring) is stays
@@ -295,17 +292,17 @@ def test_the_diversification_of_a_hedged_book_is_left_to_a_measurement() -> None
     limits = Limits(min_diversification=0.01, volatility_lookback=40, min_history=LEAST, allow_short=True)
     bands = Bands(rules_of(limits, UNIVERSE), {})
     for second, settled in ((-50.0, False), (-20.0, True)):
-        book = holdings(Holdings, np.array([50.0, second, 0.0, 0.0, 0.0, 0.0]), 200.0)
+        book = holdings(np.array([50.0, second, 0.0, 0.0, 0.0, 0.0]), 200.0)
         assert bands.keep(book, ring) is settled
 
 
 def test_a_book_with_many_heavy_pairs_is_left_to_a_measurement() -> None:
     limits = Limits(correlation=Correlation(threshold=0.7, lookback=40, strict=True), min_history=LEAST)
     rules, ring, wide = rules_of(limits, UNIVERSE), pair_of(0.0), np.full(6, 30.0)
-    assert Bands(rules, {}).keep(holdings(Holdings, wide, 200.0), ring)  # 15 pairs
+    assert Bands(rules, {}).keep(holdings(wide, 200.0), ring)  # 15 pairs
     assert MOST_PAIRS == 16
     more = Universe(tuple(Instrument(f"S{k}") for k in range(7)))
     rng, seven = np.random.default_rng(5), Ring(7, 40)
     for row in 100.0 * np.cumprod(1.0 + rng.normal(0.0, 0.01, (60, 7)), axis=0):
         seven.append(row)
-    assert not Bands(rules_of(limits, more), {}).keep(holdings(Holdings, np.full(7, 30.0), 250.0), seven)
+    assert not Bands(rules_of(limits, more), {}).keep(holdings(np.full(7, 30.0), 250.0), seven)

@@ -1,22 +1,16 @@
-"""Weights of a book, by the loops and by numpy, beside plain numpy formulas."""
+"""Weights of a book beside plain numpy formulas."""
 
 import numpy as np
 import pytest
 
-from quantd.risk.monitor.holding_vectors import HoldingVectors
 from quantd.risk.monitor.holdings import Holdings
 
-BOTH = pytest.mark.parametrize("kind", [Holdings, HoldingVectors])
 
-
-@BOTH
 @pytest.mark.parametrize("size", [1, 2, 3, 20, 65, 400])
 @pytest.mark.parametrize("gaps", [False, True])
-def test_weights_are_shares_of_the_equity_and_nothing_without_a_price_counts(
-    kind: type[Holdings], size: int, gaps: bool
-) -> None:
+def test_weights_are_shares_of_the_equity_and_nothing_without_a_price_counts(size: int, gaps: bool) -> None:
     rng = np.random.default_rng(size)
-    held = kind(size)
+    held = Holdings(size)
     for _ in range(2):  # the second book must not see the first one
         values = rng.normal(size=size) * 1e5
         if gaps:
@@ -35,9 +29,8 @@ def test_weights_are_shares_of_the_equity_and_nothing_without_a_price_counts(
         assert held.heaviest_group(labels.data, np.ones(4).data) == pytest.approx(max(groups))
 
 
-@BOTH
-def test_the_value_of_lots_is_their_number_times_the_price_of_each(kind: type[Holdings]) -> None:
-    held = kind(3)
+def test_the_value_of_lots_is_their_number_times_the_price_of_each() -> None:
+    held = Holdings(3)
     held.value(np.array([20.0, -3.0, 0.0]).data, np.array([4.0, 0.5, 7.0]).data)
     assert held.values.tolist() == [80.0, -1.5, 0.0]
 
@@ -48,11 +41,10 @@ def test_weights_without_equity_are_refused(equity: float) -> None:
         Holdings(2).weigh(equity)
 
 
-@BOTH
 @pytest.mark.parametrize(("rows", "size"), [(2, 1), (30, 3), (252, 20), (90, 65)])
-def test_losses_have_the_deviation_and_the_tail_of_numpy(kind: type[Holdings], rows: int, size: int) -> None:
+def test_losses_have_the_deviation_and_the_tail_of_numpy(rows: int, size: int) -> None:
     rng = np.random.default_rng(rows)
-    held, returns = kind(size), np.round(rng.standard_t(3, (rows + 7, size)) * 0.01, 3)
+    held, returns = Holdings(size), np.round(rng.standard_t(3, (rows + 7, size)) * 0.01, 3)
     held.values[:] = rng.normal(size=size) * 1e5
     held.weigh(2.5e5)
     for first in (7, 3):  # the second window must not see the first one
