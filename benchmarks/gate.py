@@ -19,7 +19,7 @@ from quantd.engine_build.recipe import UNCOMPILED
 from quantd.risk.assessment import Book, Settings, assess_all
 from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Rate, Stress, Tail
 from quantd.risk.measures.contributions import historical
-from quantd.risk.measures.diversification import effective_bets_of
+from quantd.risk.measures.diversification import components_of
 from quantd.risk.measures.stress import SHIPPED
 from quantd.risk.measures.tails import filtered
 from quantd.risk.pretrade.gate import Account, Context, Verdict, gate
@@ -186,7 +186,7 @@ def reports(repetitions: int) -> None:
             "Ledoit-Wolf covariance": lambda b=book: ledoit_wolf(b.returns),
             "EWMA covariance": lambda b=book: ewma_covariance(b.returns),
             "historical contributions": lambda b=book, w=weights: historical(b.returns, w, 0.95),
-            "effective bets": lambda b=book, w=weights: effective_bets_of(w, b.returns),
+            "effective bets": lambda b=book, w=weights: components_of(b.returns).bets(w),
         }
         for part, run in parts.items():
             times = [timed(run) for _ in range(max(repetitions * 10 // size, 20) + 5)]

@@ -27,11 +27,6 @@ class DoubtKind(NamedTuple):
     find: Callable[[Evidence], str]
     of_market: bool = False
 
-    @property
-    def looks_for(self) -> str:
-        """What the kind looks for: the first line of the docstring of `find`."""
-        return (self.find.__doc__ or "").partition("\n")[0]
-
 
 KINDS: Final = (
     DoubtKind("in_sample", 100, result_doubts.in_sample),

@@ -82,14 +82,6 @@ def effective_bets(weights: Floats, cov: Floats) -> float:
     return Components(vectors, values).bets(weights)
 
 
-def effective_bets_of(weights: Floats, returns: Floats, cov: Floats | None = None) -> float:
-    """Return the effective number of bets, exp(entropy of the principal components' shares of variance).
-
-    `cov` is the sample covariance of the returns float64[S, N], if already known.
-    """
-    return components_of(returns, cov).bets(weights)
-
-
 def _exp_entropy(parts: Floats) -> float:
     """Return exp(-sum p ln p), where p are the `parts` divided by their sum; NaN for a sum of 0."""
     total = float(parts.sum())

@@ -2,7 +2,6 @@
 
 from quantd.strategies.features.families import FAMILIES, UNAVAILABLE, series_input
 from quantd.strategies.features.feature_batch import compute
-from quantd.strategies.features.feature_stream import FeatureStream
 from quantd.strategies.features.inputs import Inputs, as_known
 from quantd.strategies.features.session_rows import compute_by_session, newest_row
 from quantd.strategies.features.specs import SETS, Feature, FeatureError, FeatureSpec, feature, shipped, spec_of
@@ -14,7 +13,6 @@ __all__ = [
     "Feature",
     "FeatureError",
     "FeatureSpec",
-    "FeatureStream",
     "Inputs",
     "as_known",
     "compute",

@@ -11,7 +11,6 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.policies.user_file import load_user_policy
-from quantd.strategies.features import FeatureStream, Inputs, compute, spec_of
 from quantd.trading.bars import BarRing, Bars
 from quantd.trading.effects import Ask
 from quantd.trading.events import Action
@@ -174,28 +173,6 @@ def test_a_snapshot_of_before_there_were_bars_begins_with_none() -> None:
     assert isinstance(thawed, State)
     assert thawed.history.bars is not None
     assert np.isnan(thawed.history.bars.bars(5).close).all()
-
-
-def test_features_of_a_view_are_those_of_a_stream_of_raw_rows() -> None:
-    """What a policy computes from adjusted bars equals what runs along with raw prices and is told of the actions."""
-    seen = Seen(60)
-    world(seen, keep_bars=True).run()
-    spec = spec_of(["momentum_10", "rsi_14", "natr_14", "volume_ratio_20", "volatility_20"])
-    last = seen.bars[-1]
-    features = compute(spec, Inputs(last.session, {n: getattr(last, n) for n in NAMES}), rows=1)[0]
-    stream = FeatureStream(spec, 3)
-    rows = np.zeros(0)
-    for t, bars in enumerate(seen.bars[-60:]):
-        factor = shares = np.ones(3)
-        if t:
-            before = seen.bars[-60:][t - 1]
-            factor = bars.close[-2] / before.close[-1]
-            with np.errstate(invalid="ignore"):
-                shares = np.where(before.volume[-1] > 0, bars.volume[-2] / before.volume[-1], 1.0)
-        rows = stream.update(
-            int(bars.session[-1]), {n: getattr(bars, n)[-1] for n in NAMES}, factor=factor, shares=shares
-        )
-    np.testing.assert_allclose(rows, features, rtol=1e-9)
 
 
 def test_a_users_file_reads_bars_when_it_says_so(tmp_path: Path) -> None:

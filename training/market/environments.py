@@ -3,7 +3,7 @@
     import quantd.training.market.environments as environments
     span = {"start": "2013-01-02", "end": "2016-12-30"}
     gymnasium.make("quantd/Portfolio-v0", path="data/us_daily.parquet", symbols=["SPY", "AAPL"], **span)
-    environments.parallel_env(path="data/us_daily.parquet", symbols=["SPY", "AAPL"], **span)
+    environments.Agents(environments.read_market("data/us_daily.parquet", ["SPY", "AAPL"], **span))
 
 The environments only adapt interfaces; all rules are in `quantd.training.market.simulator`.
 """
@@ -279,24 +279,6 @@ class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
     def _split(self, observation: torch.Tensor) -> dict[str, Observation]:
         rows = cast(Observation, observation.to(torch.float32).numpy(force=True))
         return {name: rows[k].copy() for k, name in enumerate(self.possible_agents)}
-
-
-def parallel_env(
-    path: str | Path,
-    symbols: Sequence[str],
-    start: str | date,
-    end: str | date,
-    seats: Sequence[Seat] = PROFILES,
-    *,
-    actions: str | Path | None = None,
-    features: Features = price_features,
-    warmup_days: int = WARMUP_DAYS,
-    **options: Any,
-) -> Agents:
-    """Return the environment `Agents` over a file of bars, by default with five agents of different risk; `options` are
-    further arguments of `Agents`.
-    """
-    return Agents(read_market(path, symbols, start, end, actions, features, warmup_days), seats, **options)
 
 
 gymnasium.register(id="quantd/Portfolio-v0", entry_point="quantd.training.market.environments:Portfolio")

@@ -33,7 +33,6 @@ def test_the_list_is_by_weight_and_each_kind_once() -> None:
     weights = [kind.weight for kind in KINDS]
     assert weights == sorted(set(weights), reverse=True)
     assert len({kind.kind for kind in KINDS}) == len(KINDS)
-    assert all(kind.looks_for.endswith(".") for kind in KINDS)
 
 
 def test_samples_in_the_training_window_of_an_artifact_begin_the_first_line() -> None:

@@ -83,7 +83,7 @@ def test_what_never_moves_has_no_bets_and_two_of_one_kind_are_one() -> None:
 def test_bets_are_the_same_by_instruments_and_by_samples(seed: int, shape: tuple[int, int]) -> None:
     returns, w = book(seed, *shape)
     expected = diversification.effective_bets(w, covariance(returns))
-    assert diversification.effective_bets_of(w, returns) == pytest.approx(expected, rel=1e-6)
+    assert diversification.components_of(returns).bets(w) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])
@@ -110,6 +110,6 @@ def test_bets_of_no_fewer_samples_than_instruments_are_those_of_their_covariance
     for seed in range(5):
         returns, w = book(seed, rows)
         cov = covariance(returns)
-        assert diversification.effective_bets_of(w, returns) == diversification.effective_bets(w, cov)
+        assert diversification.components_of(returns).bets(w) == diversification.effective_bets(w, cov)
         other = np.diag([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
-        assert diversification.effective_bets_of(w, returns, other) == diversification.effective_bets(w, other)
+        assert diversification.components_of(returns, other).bets(w) == diversification.effective_bets(w, other)

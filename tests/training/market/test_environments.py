@@ -12,7 +12,7 @@ from pettingzoo.test import parallel_api_test
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
-from quantd.training.market.environments import Agents, Portfolio, parallel_env, read_market
+from quantd.training.market.environments import Agents, Portfolio, read_market
 from quantd.training.market.episodes import WHOLE, Episodes
 from quantd.training.market.simulator import Simulator
 from quantd.training.market.terms import PROFILES, RewardPlan, by_sector
@@ -198,7 +198,7 @@ def test_four_agents_by_sector_and_five_by_risk_run_an_episode():
 
 def test_an_agent_is_made_from_a_file_and_holds_its_own_assets_only():
     seats = by_sector({"SPY": "index", "AAPL": "single", "BAC": "single"})
-    env = parallel_env(**WINDOW, seats=seats, length=10)
+    env = Agents(read_market(**WINDOW), seats, length=10)
     play(env, 5)
     held = env.desk.simulator.weights
     assert (held[0] > 0).tolist() == [True, False, False]
