@@ -124,8 +124,10 @@ def reach(place: Place) -> Daemon:
 
 
 def document_of(place: Place, path: str, stopped: Callable[[], object]) -> Any:
-    """The JSON at a path of this state folder's daemon; without a running daemon, the value of `stopped()` as JSON."""
-    daemon = running(place)
+    """The JSON at a path of this state folder's daemon.
+
+    Without a running daemon, or with an empty path, it is the value of `stopped()` as JSON, which reads the store."""
+    daemon = running(place) if path else None
     return daemon.get(path) if daemon is not None else msgspec.to_builtins(stopped())
 
 

@@ -1,16 +1,18 @@
 """List the newest orders with their present state."""
 
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlencode
 
-import msgspec
 import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, OfShadow, Run, State
-from quantd.daemon.cli.output import print_json, say, table
-from quantd.daemon.cli.places import Place, place
-from quantd.server.cli.client import running
+from quantd.daemon.cli.output import print_json, records, say, table
+from quantd.daemon.cli.places import place
+from quantd.server.cli.client import document_of
 from quantd.trading.display_text import local
+
+if TYPE_CHECKING:
+    from quantd.adapters.store.queries import Reader
 
 PAGE: Final = 10_000
 """Most orders that the daemon returns in one answer."""
@@ -29,50 +31,45 @@ def orders(
     as_json: Json = False,
 ) -> None:
     where = place(config, state)
-    # only the newest orders without more come from a running daemon, which is faster; all else is read from the store
-    daemon_suffices = not (refused or as_json or run or shadow)
-    if daemon_suffices and last <= PAGE and (newest := _daemon_orders(where, last, symbol)) is not None:
-        _print_table(newest)
-        return
-    from quantd.daemon.recovery.replay import slices_of
-    from quantd.daemon.views.addresses import refused_lines
-    from quantd.daemon.views.rows import order_line
-    from quantd.daemon.views.shortfall import of_orders
-
-    reader = where.reader(run, shadow)
     if refused:
-        lines = refused_lines(reader, last=last, symbol=symbol)
-        if as_json:
-            print_json({"run": reader.run.run, "refused": lines})
-            return
-        table(
-            ("time (New York)", "address", "who", "side", "requested", "passed", "symbol", "cut by"),
-            [
-                (local(line.ts), line.address, line.who, line.side, line.asked, line.allowed, line.symbol, line.reason)
-                for line in lines
-            ],
-            ("requested", "passed"),
-        )
-        say(f"quantd why {lines[-1].address} explains it" if lines else "nothing was cut or refused")
+        _show_refused(where.reader(run, shadow), last, symbol, as_json=as_json)
         return
-    orders = reader.orders(last=last, symbol=symbol)
+    query = urlencode({"limit": last} | ({} if symbol is None else {"symbol": symbol}))
+    # the costs that --json has, and orders of another run or of a shadow, are in the store only
+    stored_only = as_json or run or shadow or last > PAGE
+
+    def stored() -> dict[str, Any]:
+        from quantd.daemon.recovery.replay import slices_of
+        from quantd.daemon.views.rows import order_line
+        from quantd.daemon.views.shortfall import of_orders
+
+        reader = where.reader(run, shadow)
+        orders = reader.orders(last=last, symbol=symbol)
+        slices = slices_of(where.records(), reader.run.run, where.folder) if as_json else None
+        costs = of_orders(reader, orders, slices) if as_json else {}
+        return {"run": reader.run.run, "orders": [order_line(row, costs.get(row.id)) for row in orders[::-1]]}
+
+    document = document_of(where, "" if stored_only else f"/api/v1/orders?{query}", stored)
+    document["orders"].reverse()  # the newest is last
+    print_json(document) if as_json else _print_table(document["orders"])
+
+
+def _show_refused(reader: "Reader", last: int, symbol: str | None, *, as_json: bool) -> None:
+    """Print the newest cut and refused orders."""
+    from quantd.daemon.views.addresses import refused_lines
+
+    lines = refused_lines(reader, last=last, symbol=symbol)
     if as_json:
-        costs = of_orders(reader, orders, slices_of(where.records(), reader.run.run, where.folder))
-        print_json({"run": reader.run.run, "orders": [order_line(row, costs.get(row.id)) for row in orders]})
+        print_json({"run": reader.run.run, "refused": lines})
         return
-    _print_table([msgspec.to_builtins(order_line(row)) for row in orders])
-
-
-def _daemon_orders(where: Place, last: int, symbol: str | None) -> list[dict[str, Any]] | None:
-    """The newest orders, oldest first, from the running daemon; None if none runs.
-
-    To ask the daemon is faster than to open its store in this process.
-    """
-    if (daemon := running(where)) is None:
-        return None
-    query = {"limit": last} | ({} if symbol is None else {"symbol": symbol})
-    orders: list[dict[str, Any]] = daemon.get(f"/api/v1/orders?{urlencode(query)}")["orders"]
-    return orders[::-1]
+    records(
+        lines,
+        {
+            "time (New York)": lambda line: local(line.ts), "address": "address", "who": "who", "side": "side",
+            "requested": "asked:", "passed": "allowed:", "symbol": "symbol", "cut by": "reason",
+        },
+    )  # fmt: skip
+    say(f"quantd why {lines[-1].address} explains it" if lines else "nothing was cut or refused")
 
 
 def _print_table(orders: list[dict[str, Any]]) -> None:

@@ -5,20 +5,21 @@ from typing import Any, Final
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.places import Place, place
-from quantd.server.cli.client import running
+from quantd.server.cli.client import document_of, named
 from quantd.trading.display_text import clock_name, local
+
+NOT_RUNNING: Final = "not running"
 
 
 def status(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
     where = place(config, state, sets)
-    daemon = running(where)
-    if daemon is not None:
-        document = daemon.get("/api/v1/status")
-        print_json(document) if as_json else _print_status(document, daemon.reached)
-        return
-    document = _stored_status(where)
+    document = document_of(where, "/api/v1/status", lambda: _stored_status(where))
     if as_json:
         print_json(document)
+        return
+    if document["status"] != NOT_RUNNING:
+        daemon = named(where)
+        _print_status(document, daemon.reached.url if daemon is not None else "")
         return
     say(f"no daemon runs in {where.folder}; this is the last state of run {document['run']}")
     say(f"  {document['time'] or 'no sample yet'}  switch {document['switch']} {document['reason']}".rstrip())
@@ -38,7 +39,7 @@ def _stored_status(where: Place) -> dict[str, Any]:
     return {
         "run": reader.run.run,
         "mode": reader.run.mode,
-        "status": "not running",
+        "status": NOT_RUNNING,
         "ready": False,
         "ended": reader.run.ended,
         "ts": last_sample.ts if last_sample else 0,
@@ -53,9 +54,9 @@ def _stored_status(where: Place) -> dict[str, Any]:
     }
 
 
-def _print_status(now: dict[str, Any], reached: Any) -> None:
-    """Print the daemon's answer; `reached` is its address."""
-    say(f"{now['name']} ({now['mode']}), run {now['run']}: {now['status']}  {reached.url}")
+def _print_status(now: dict[str, Any], url: str) -> None:
+    """Print the answer of the daemon at `url`."""
+    say(f"{now['name']} ({now['mode']}), run {now['run']}: {now['status']}  {url}")
     zone = now["zone"]
     when = f"{local(now['ts'], zone)} {clock_name(zone)}" if now["ts"] else "before the first bar"
     say(f"  {when}  switch {now['switch']} {now['reason']}".rstrip())

@@ -17,6 +17,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.requirement("R-233")
 def test_a_token_is_created_listed_rotated_and_revoked(folder):
     done = quantd(folder, "token", "create", "ci", "--scope", "trade", "--expires", "90d")
     secret = done.stdout.strip()
