@@ -7,6 +7,7 @@ from pathlib import Path
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.plugins import Option
 from quantd.extras import lack
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.instruments import Universe
 
 
@@ -14,8 +15,10 @@ class RequestWrong(SourceError):
     """A request, for example its interval or symbols, that this vendor cannot serve."""
 
 
-class FileWrong(ValueError):
+class FileWrong(ExplainedError, ValueError):
     """A file named by a request cannot be read. The text names the file, the key and the remedy."""
+
+    exit_code = CONFIG
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,18 +60,12 @@ def place(config: Path, state: Path | None, sets: Sequence[str] | None = None, *
     is checked: nothing in the folder may prevent a halt.
     """
     table = _document(config) if config.exists() or state is None else {}
-    overrides = dict(setting.split("=", 1) for setting in sets or () if "=" in setting)
-    state_name = (
-        overrides.get("quantd.state") or os.environ.get("QUANTD_QUANTD__STATE") or _text(table, "quantd", "state")
+    folder = (
+        state if state is not None else plain(config.parent / (_setting(table, "quantd", "state", sets) or "state"))
     )
-    url = overrides.get("store.url") or os.environ.get("QUANTD_STORE__URL") or _text(table, "store", "url")
-    folder = state if state is not None else plain(config.parent / (state_name or "state"))
     if checked:
-        token_file_name = (
-            overrides.get("api.tokens") or os.environ.get("QUANTD_API__TOKENS") or _text(table, "api", "tokens")
-        )
-        check_state(folder, Path(token_file_name or "token").name)
-    if not url:
+        check_state(folder, Path(_setting(table, "api", "tokens", sets) or "token").name)
+    if not (url := _setting(table, "store", "url", sets)):
         return Place(folder, folder)
     from quantd.daemon.config import store_url
 
@@ -88,9 +82,7 @@ def plain(path: Path) -> Path:
 def token_file(config: Path, sets: Sequence[str] | None = None) -> str:
     """Return the name of the file of the owner's token in the state folder."""
     table = _document(config) if config.exists() else {}
-    overrides = dict(setting.split("=", 1) for setting in sets or () if "=" in setting)
-    file_name = overrides.get("api.tokens") or os.environ.get("QUANTD_API__TOKENS") or _text(table, "api", "tokens")
-    return Path(file_name or "token").name
+    return Path(_setting(table, "api", "tokens", sets) or "token").name
 
 
 def bus_root(config: Path) -> str:
@@ -104,7 +96,7 @@ def bus_login(config: Path) -> tuple[str | None, str | None]:
     from quantd.daemon.config import secret
 
     table = _document(config) if config.exists() else {}
-    user = os.environ.get("QUANTD_BUS__USERNAME") or _text(table, "bus", "username")
+    user = _setting(table, "bus", "username")
     return user or None, secret("mqtt_password") if user else None
 
 
@@ -117,7 +109,7 @@ def bus_tls(config: Path, secure: bool) -> "Tls | None":
     from quantd.adapters.bus.settings import Tls
 
     bus = (_document(config) if config.exists() else {}).get("bus")
-    kind = os.environ.get("QUANTD_BUS__KIND") or (_text({"bus": bus}, "bus", "kind") or "embedded")
+    kind = _setting({"bus": bus}, "bus", "kind") or "embedded"
     table = bus.get("tls") if isinstance(bus, dict) else None
     names = [
         os.environ.get(f"QUANTD_BUS__TLS__{key.upper()}") or _text({"tls": table}, "tls", key)
@@ -141,6 +133,13 @@ def _document(config: Path) -> Mapping[str, Any]:
         raise Failure(text, CONFIG) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Failure(f"{config}: is not TOML: {error}; --state DIR names the state folder directly", CONFIG) from None
+
+
+def _setting(document: Mapping[str, Any], section: str, key: str, sets: Sequence[str] | None = None) -> str:
+    """Return the text of a key from --set, else its environment variable, else the document; empty without a text."""
+    overrides = dict(setting.split("=", 1) for setting in sets or () if "=" in setting)
+    variable = os.environ.get(f"QUANTD_{section.upper()}__{key.upper()}")
+    return overrides.get(f"{section}.{key}") or variable or _text(document, section, key)
 
 
 def _text(document: Mapping[str, Any], section: str, key: str) -> str:

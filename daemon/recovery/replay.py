@@ -40,13 +40,16 @@ from quantd.trading.codec import decode
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Ask, Effect, Planned
 from quantd.trading.events import Carried, Decided, Event, Started
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.market import MarketSlice
 from quantd.trading.model_events import ModelLoaded
 from quantd.trading.ports import Policy
 
 
-class ConfigLost(Exception):
+class ConfigLost(ExplainedError):
     """The saved configuration of an earlier start cannot be read."""
+
+    exit_code = CONFIG
 
 
 class SavedConfig(Struct, frozen=True):

@@ -21,6 +21,7 @@ from quantd.daemon.engine.state.proposal_log import LotCut
 from quantd.daemon.views.limit_rows import cut_text
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import AgentPlan, Planned
+from quantd.trading.exit_codes import USAGE, ExplainedError
 from quantd.trading.orders import Order
 
 _ADDRESS: Final = re.compile(r"d(\d{1,18})(?:\.(\d{1,4}))?(?::(.+))?")
@@ -28,8 +29,10 @@ PAGE: Final = 200
 """Decisions read per query."""
 
 
-class AddressWrong(ValueError):
+class AddressWrong(ExplainedError, ValueError):
     """The argument names no decision or symbol; the text lists the valid forms or the nearest names."""
+
+    exit_code = USAGE
 
 
 class Found(Struct, frozen=True):

@@ -20,6 +20,7 @@ from quantd.risk.limits.catalogue import LIMIT_OF, LIMITS, Limits, bound_of
 from quantd.risk.pretrade.gate import Account, Context
 from quantd.risk.pretrade.headroom import Figure, figures, most
 from quantd.trading.display_text import instant_text
+from quantd.trading.exit_codes import USAGE, ExplainedError
 from quantd.trading.orders import price_text, quantity_text
 
 
@@ -171,8 +172,10 @@ class Book:
         return SideRoom(order.qty, value, order.reason, words(key, self.limits) if key else "", order.text)
 
 
-class Unknown(ValueError):
+class Unknown(ExplainedError, ValueError):
     """No agent or symbol has the requested name; the text lists the existing names."""
+
+    exit_code = USAGE
 
 
 def named(state: State, agent: str | None, symbol: str | None, search: str = "") -> tuple[int, list[int]]:

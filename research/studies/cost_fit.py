@@ -26,6 +26,7 @@ from quantd.trading.display_text import instant
 from quantd.trading.effects import Filled
 from quantd.trading.events import Bars, SliceRef
 from quantd.trading.execution import CostTable, FittedCost
+from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.market import Floats, Ints
 from quantd.trading.orders import OrderBasket
@@ -43,7 +44,7 @@ LARGEST_BP: Final = 1_000.0
 """A fill further than this from the open of its bar is no trading cost."""
 
 
-class TooFewFills(ValueError):
+class TooFewFills(ExplainedError, ValueError):
     """A run with too few fills for a fit."""
 
 

@@ -25,6 +25,7 @@ from quantd.strategies.features.families import (
     series_input,
 )
 from quantd.strategies.indicators.nodes import Node
+from quantd.trading.exit_codes import USAGE, ExplainedError
 
 FEATURES_VERSION: Final = 1
 """Version of the meaning of features, a part of every hash: increase it when the meaning of a feature changes."""
@@ -42,8 +43,10 @@ BARS_PER: Final = {"day": 1, "week": 7, "month": 31}
 """Maximum number of samples in a bar of each period."""
 
 
-class FeatureError(ValueError):
+class FeatureError(ExplainedError, ValueError):
     """An unknown feature; the message names it and the most similar one."""
+
+    exit_code = USAGE
 
 
 class Feature(Struct, frozen=True):

@@ -16,6 +16,7 @@ from msgspec import Struct
 from quantd.models.history.panel import Panel
 from quantd.models.history.splits import day_of
 from quantd.regular_file import write_whole
+from quantd.trading.exit_codes import USAGE, ExplainedError
 from quantd.trading.market import Floats
 from quantd.training.plans.plan import Plan, replaced
 
@@ -37,8 +38,10 @@ NAME: Final = "plant"
 """The series of a plant; a second column has the name `plant_below` (ratio) or `plant_turn`."""
 
 
-class PlantError(ValueError):
+class PlantError(ExplainedError, ValueError):
     """A file that describes no plant (an artificial signal); the message names the file and the remedy."""
+
+    exit_code = USAGE
 
 
 class Plant(Struct, frozen=True, forbid_unknown_fields=True):

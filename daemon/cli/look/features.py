@@ -54,16 +54,13 @@ def features_list(
     as_json: Json = False,
 ) -> int:
     """List the features: samples, availability, source and meaning."""
-    from quantd.strategies.features import SETS, UNAVAILABLE, FeatureError, feature
+    from quantd.strategies.features import SETS, UNAVAILABLE, feature
     from quantd.strategies.indicators import INDICATORS
 
     series, inputs = _inputs(config)
     unused_series = {f"series_{series_name}": SWITCHED_OFF for series_name, in_use in series.items() if not in_use}
     if name is not None:
-        try:
-            rows = [_row(feature(name), series, inputs)]
-        except FeatureError as error:
-            raise Failure(str(error), USAGE) from None
+        rows = [_row(feature(name), series, inputs)]
     else:
         series_features = [
             f"series_{series_name}{kind}" for series_name, in_use in series.items() if in_use for kind in SERIES_ENDINGS

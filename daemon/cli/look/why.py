@@ -58,7 +58,7 @@ def why(
     reader = where.reader(run)
     # imported after the store is found, because the engine takes seconds to import
     from quantd.daemon.recovery.replay import recorded_parts
-    from quantd.daemon.views.addresses import AddressWrong, find
+    from quantd.daemon.views.addresses import find
     from quantd.daemon.views.explanation import explain
     from quantd.daemon.views.explanation_text import why_lines
 
@@ -66,8 +66,6 @@ def why(
         subject = find(reader, what, at)
     except StoreFailing as why_not:
         raise Failure(str(why_not), CHECK_FAILED) from None
-    except AddressWrong as why_not:
-        raise Failure(str(why_not), USAGE) from None
     records = where.records()
     parts = recorded_parts(records, reader.run.run, where.folder)
     judge = None  # computes the decision again, by a replay; without it only recorded values are shown

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from quantd.adapters.feeds.source import Source, SourceError
-from quantd.adapters.feeds.vendor import FileWrong, Request, RequestWrong, Vendor
+from quantd.adapters.feeds.vendor import Request, RequestWrong, Vendor
 from quantd.adapters.feeds.wrappers.cache import Cached
 from quantd.adapters.feeds.wrappers.fallback import Fallback
 from quantd.adapters.feeds.wrappers.retry import Retried
@@ -106,5 +106,3 @@ def _vendor(vendor: Vendor, request: Request) -> Source:
         return opened(vendor.kind, request)
     except RequestWrong as error:
         raise Failure(str(error), USAGE) from None
-    except FileWrong as error:
-        raise Failure(str(error), CONFIG) from None

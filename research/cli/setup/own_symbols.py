@@ -65,10 +65,10 @@ def begin(folder: Path, symbols: Sequence[str], since: date | None, data: Sequen
 
 def _backtest(config: Path, config_option: Sequence[str]) -> int:
     """Backtest the configuration, print the next command, and return the exit code of the backtest."""
-    from quantd.research.cli.trade.backtest import backtest
+    from quantd.research.cli.trade.backtest import BacktestOptions, backtest
 
     say("")
-    code = backtest(config)
+    code = backtest(BacktestOptions(config))
     say("")
     if code != DONE:
         say(f"Next: correct what is named above, then {join(['quantd', 'backtest', *config_option])}")

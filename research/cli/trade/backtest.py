@@ -2,15 +2,25 @@
 
 import os
 import secrets
-from datetime import date
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
 
 from quantd.adapters.store.lock import BACKTESTS
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To
+from quantd.daemon.cli.command import (
+    CONFIG_FILE,
+    Command,
+    ConfigFile,
+    Family,
+    From,
+    Json,
+    Sets,
+    State,
+    To,
+    with_options,
+)
 from quantd.daemon.cli.failures import Interrupted, note
 from quantd.daemon.cli.output import answer, closing, progress
 from quantd.daemon.runtime.garbage import SELDOM, growing
@@ -24,47 +34,53 @@ if TYPE_CHECKING:
     from quantd.research.runs.backtest import BacktestJournal
 
 
-@growing(SELDOM)
-def backtest(
-    config: ConfigFile = CONFIG_FILE,
-    start: From = None,
-    end: To = None,
-    state: State = None,
-    sets: Sets = None,
-    journal: Annotated[bool, typer.Option("--journal", help="Keep the journal, for `quantd replay`.")] = False,
-    report: shared_options.Report = None,
+REFUSED: Final = {
+    "config": "config", "from": "start", "to": "end", "journal": "journal", "report": "report",
+    "no-compare": "no_compare", "most-questions": "most_questions", "rename": "rename",
+}  # fmt: skip
+"""Option that a preset refuses -> its field."""
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestOptions:
+    """The options of `quantd backtest`."""
+
+    config: ConfigFile = CONFIG_FILE
+    start: From = None
+    end: To = None
+    state: State = None
+    sets: Sets = None
+    journal: Annotated[bool, typer.Option("--journal", help="Keep the journal, for `quantd replay`.")] = False
+    report: shared_options.Report = None
     no_compare: Annotated[
         bool,
         typer.Option("--no-compare", help="Skip equal weight, half the time; a report has the other benchmarks."),
-    ] = False,
-    family: Family = "",
+    ] = False
+    family: Family = ""
     most_questions: Annotated[
         int | None,
         typer.Option("--most-questions", min=0, metavar="N", help="Stop at more than N questions to outside agents."),
-    ] = None,
+    ] = None
     rename: Annotated[
         bool,
         typer.Option("--rename", help="Run twice, with other symbols and dates for outside agents, and compare."),
-    ] = False,
+    ] = False
     preset: Annotated[
         str,
         typer.Option("--preset", metavar="NAME", help=f"Train and trade a given plan instead: {', '.join(PRESETS)}."),
-    ] = "",
-    as_json: Json = False,
-) -> int:
-    if preset:
-        options = {
-            "--config": config != CONFIG_FILE, "--from": start is not None, "--to": end is not None,
-            "--journal": journal, "--report": report is not None, "--no-compare": no_compare,
-            "--most-questions": most_questions is not None, "--rename": rename,
-        }  # fmt: skip
-        return run_preset(preset, options, state, sets, family, as_json=as_json)
+    ] = ""
+    as_json: Json = False
+
+
+@growing(SELDOM)
+def backtest(options: BacktestOptions) -> int:
+    if options.preset:
+        usual = BacktestOptions()
+        refused = {f"--{option}": getattr(options, name) != getattr(usual, name) for option, name in REFUSED.items()}
+        return run_preset(options.preset, refused, options.state, options.sets, options.family, as_json=options.as_json)
     stored: list[BacktestJournal] = []  # _backtest adds its journal, so that Ctrl-C can report what was stored
     try:
-        return _backtest(
-            stored, config, start, end, state, sets, report, family, Questions(most_questions, rename),
-            journal=journal, no_compare=no_compare, as_json=as_json,
-        )  # fmt: skip
+        return _backtest(stored, options, Questions(options.most_questions, options.rename))
     except KeyboardInterrupt:
         clauses = [journal_of_run.interrupted() for journal_of_run in stored]
         raise Interrupted(f"interrupted; {clauses[0] if clauses else 'no run is stored'}") from None
@@ -72,24 +88,10 @@ def backtest(
 
 # Long because of its order. The report file and the journal are checked and opened before the first step, so that a
 # wrong path does not cost a run. Both then get the same run, summary and verdict.
-def _backtest(
-    stored: "list[BacktestJournal]",
-    config: Path,
-    start: date | None,
-    end: date | None,
-    state: Path | None,
-    sets: list[str] | None,
-    report: Path | None,
-    family: str,
-    questions: Questions,
-    *,
-    journal: bool,
-    no_compare: bool,
-    as_json: bool,
-) -> int:
+def _backtest(stored: "list[BacktestJournal]", options: BacktestOptions, questions: Questions) -> int:
     """Run the backtest, print it, and return the exit code: 1 where a policy failed or an agent knows the future.
 
-    If `journal` is True, the steps are stored, and the open journal is appended to `stored` before the first step.
+    With --journal the steps are stored, and the open journal is appended to `stored` before the first step.
     """
     from quantd.daemon.assembly.parts import Assembly, assemble
     from quantd.daemon.runtime.loop import Shell
@@ -103,12 +105,12 @@ def _backtest(
     from quantd.trading.orders import base36
 
     report_file = None
-    if report is not None:
+    if options.report is not None:
         from quantd.research.cli.trade.backtest_report import ReportFile
 
-        report_file = ReportFile(report)
-    configuration, overrides = questions.configured(config, sets, start, end)
-    folder = configuration.state_folder(state)
+        report_file = ReportFile(options.report)
+    configuration, overrides = questions.configured(options.config, options.sets, options.start, options.end)
+    folder = configuration.state_folder(options.state)
     assembly = after_history(
         lambda history: assemble(configuration, cache=folder / "cache", history=history),
         benchmark_history(configuration),
@@ -118,19 +120,19 @@ def _backtest(
             # a retrained policy is used from the next start, and a backtest has one start
             note(f'schedule "{schedule.name}" trains nothing in a backtest: each policy stays as it is')
     run = base36(secrets.randbits(64), 8)
-    stored_journal = BacktestJournal(folder / BACKTESTS, assembly, run) if journal else None
+    stored_journal = BacktestJournal(folder / BACKTESTS, assembly, run) if options.journal else None
     if stored_journal is not None:
         from quantd.daemon.recovery.replay import save_config
 
         stored.append(stored_journal)
-        save_config(folder / BACKTESTS, assembly.config, config, overrides, os.environ)
+        save_config(folder / BACKTESTS, assembly.config, options.config, overrides, os.environ)
     # each step goes to the record, then to the books of the report, then to the journal
     log: Log | None = stored_journal.journal if stored_journal else None
     if report_file is not None:
-        report_file.plan(configuration, assembly, compared=not no_compare)
+        report_file.plan(configuration, assembly, compared=not options.no_compare)
         log = report_file.log(assembly, log)
     record = Record(assembly.universe, log)
-    explain_pace(assembly, 1 if no_compare else 2, note)  # the second run is equal weight's
+    explain_pace(assembly, 1 if options.no_compare else 2, note)  # the second run is equal weight's
     shell, wall_s = questions.drive(assembly, run, record, stored_journal, folder)
     record.revalue(shell.state)
     result = summary(shell, run, "backtest", wall_s)
@@ -148,20 +150,20 @@ def _backtest(
 
         return drive_benchmark
 
-    compared = benchmark_drive(NAME) if not no_compare else None
-    verdict = judge(assembly, record, folder, compared, family, knows=questions.foreknowledge)
+    compared = benchmark_drive(NAME) if not options.no_compare else None
+    verdict = judge(assembly, record, folder, compared, options.family, knows=questions.foreknowledge)
     if report_file is not None:
         verdict = report_file.write(assembly, record, benchmark_drive, finished, result, verdict)
     # the faults and the headline, with the worst reason to doubt it, precede the result
     first_count = len(verdict.faults) + 1
     printed = [*questions.first_lines(), *lines(verdict)[:first_count], closing(result), *lines(verdict)[first_count:]]
-    if journal:
+    if options.journal:
         printed.append(f"  journal kept: quantd replay {result.run} --state {folder / 'backtests'}")
-    if report is not None:
-        printed.append(f"  report {report}")
+    if options.report is not None:
+        printed.append(f"  report {options.report}")
     body = {**questions.body(), **msgspec.to_builtins(result), **msgspec.to_builtins(verdict)}
-    answer(as_json, body, *printed, *questions.lines())
+    answer(options.as_json, body, *printed, *questions.lines())
     return CHECK_FAILED if verdict.failures or questions.named else DONE
 
 
-COMMAND: Final = Command("Trade", 20, backtest)
+COMMAND: Final = Command("Trade", 20, with_options(BacktestOptions, backtest))

@@ -132,18 +132,13 @@ def _attainable(field: "Field", cells: "Sequence[tuple[str, float]]") -> "list[A
     """Return the attainable growth for each of `cells` (name of a planted signal, cost in bp).
 
     `field` is the market of the plan with its planted signals. The attainable growth is the growth of a rule that
-    knows the strength of the signal. Raises Failure for an invalid signal.
+    knows the strength of the signal. Raises PlantError for an invalid signal.
     """
-    from quantd.training.power.plants import PlantError
-
     rows: list[Attainable] = []
     with progress("attainable") as advance:
         for index, (name, cost) in enumerate(cells):
             advance(index / len(cells), f"{name}, {cost:g} bp")
-            try:
-                rows.append(field.attainable(name, cost))
-            except PlantError as why:
-                raise Failure(str(why), USAGE) from None
+            rows.append(field.attainable(name, cost))
     return rows
 
 
@@ -178,15 +173,12 @@ def _plants(signal: Path | None, shapes: list[str] | None, strengths: list[float
 
     A strength is an information coefficient (`ic`), from 0 to 1.
     """
-    from quantd.training.power.plants import SHAPES, STRENGTHS, Plant, PlantError, read_plants
+    from quantd.training.power.plants import SHAPES, STRENGTHS, Plant, read_plants
 
     if signal is not None:
         if shapes or strengths:
             raise Failure("--signal names a file with the planted signals: omit --shape and --ic", USAGE)
-        try:
-            return read_plants(signal)
-        except PlantError as why:
-            raise Failure(str(why), USAGE) from None
+        return read_plants(signal)
     if unknown := [name for name in shapes or () if name not in SHAPES]:
         raise Failure(f"--shape {unknown[0]!r}: write one of {', '.join(SHAPES)}", USAGE)
     chosen = [name for name in SHAPES if name in (shapes or SHAPES)]

@@ -76,7 +76,7 @@ def replay(
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.cli.stopped_run import tracked
     from quantd.daemon.policies.isolation.worker import Apart
-    from quantd.daemon.recovery.replay import ConfigLost, loaded_in, refold, snapshot_before
+    from quantd.daemon.recovery.replay import loaded_in, refold, snapshot_before
     from quantd.daemon.runtime.journal import Journal, ReplayDifference
     from quantd.daemon.runtime.timeline import Item
     from quantd.daemon.views.report.curves import date_ns
@@ -121,8 +121,6 @@ def replay(
             difference_text, shell = str(why), why.shell or parts.shell()
             # the steps after the snapshot (step `seq`) and before the step that differs
             journal.compared = why.seq - 1 - seq
-        except ConfigLost as why:
-            raise Failure(str(why), CONFIG) from None
     wall_s = time.perf_counter() - began
     # where a step differs, `shell` has stopped there: the figures are of the account at that step
     body: dict[str, Any] = msgspec.to_builtins(summary(shell, name, record.mode, wall_s))
@@ -168,7 +166,7 @@ def _replay_interpreted() -> int:
 def _against_backtest(records: "Records", record: "RunRecord", folder: Path, day: date | None, *, as_json: bool) -> int:
     """Compare a run with a backtest over the same bars, with the causes and the money of each difference."""
     from quantd.daemon.assembly.parts import parts_of
-    from quantd.daemon.recovery.replay import ConfigLost, saved_config
+    from quantd.daemon.recovery.replay import saved_config
     from quantd.daemon.views.report.curves import DAY_NS, date_ns
     from quantd.research.studies import parity
     from quantd.trading.codec import decode
@@ -180,11 +178,8 @@ def _against_backtest(records: "Records", record: "RunRecord", folder: Path, day
             f"the journal of run {record.run} has no start, so its configuration is unknown; name another run",
             CHECK_FAILED,
         )
-    try:
-        # the saved copy of the run's own configuration: the present file may have changed since
-        configuration = saved_config(folder, config_digest)
-    except ConfigLost as why:
-        raise Failure(str(why), CONFIG) from None
+    # the saved copy of the run's own configuration: the present file may have changed since
+    configuration = saved_config(folder, config_digest)
     with progress("backtest over the bars of the run"):
         parts = parts_of(configuration, entries[0].event.ts, cache=folder / "cache")  # type: ignore[union-attr]
         # without --day every instant (ns) is compared, to the largest of 64 bits

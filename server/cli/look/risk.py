@@ -8,12 +8,10 @@ from urllib.parse import urlencode
 import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Largest, Search, Sets, State
-from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import further, print_json, say, table
 from quantd.daemon.cli.places import Place, place
 from quantd.server.cli.client import document_of
 from quantd.trading.display_text import figure, instant_text, local
-from quantd.trading.exit_codes import USAGE
 
 if TYPE_CHECKING:
     from quantd.daemon.views.headroom import RiskNow
@@ -60,16 +58,13 @@ def _risk_of_stopped_run(config: Path, state: Path | None, sets: Sets, asked: Ri
     from quantd.daemon.policies.loading import PolicyError
     from quantd.daemon.recovery.replay import ConfigLost
     from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
-    from quantd.daemon.views.headroom import Book, Unknown, named, risk_now
+    from quantd.daemon.views.headroom import Book, named, risk_now
 
     try:
         shell, run, _ = at_rest(config, state, sets)
     except (FeedError, ConfigLost, PolicyError, RecordTooLong, ReplayDifference, CalendarError) as why:
         return _recorded_risk(place(config, state, sets), str(why))
-    try:
-        book_index, columns = named(shell.state, asked.agent, asked.symbol, asked.search)
-    except Unknown as why:
-        raise Failure(str(why), USAGE) from None
+    book_index, columns = named(shell.state, asked.agent, asked.symbol, asked.search)
     book = Book(shell.state, book_index)
     return risk_now(shell.state, book, run, shell.ts, list(book.rooms(columns[: asked.largest])), len(columns))
 

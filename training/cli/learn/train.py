@@ -15,7 +15,7 @@ import typer
 from quantd.bundled import find, placed
 from quantd.daemon.cli.command import Command, Json, RayAddress, day, with_options
 from quantd.daemon.cli.failures import Failure, needs, note
-from quantd.daemon.cli.output import Bar, print_json, progress, say
+from quantd.daemon.cli.output import Bar, answer, print_json, progress, say
 from quantd.trading.exit_codes import CONFIG, USAGE
 from quantd.training.cli.learn import plan_options
 from quantd.training.cli.learn.artifact_files import (
@@ -308,10 +308,8 @@ def _retrain(options: TrainingOptions) -> int:
         steps = itertools.count(1)
         # the number of lines depends on the plan: the bar approaches its end
         decision = refit.retrain(request, lambda line: advance(1.0 - 0.98 ** next(steps)), require_sound_bars)
-    if options.as_json:
-        print_json({"folder": str(out / decision.version), **msgspec.to_builtins(decision)})
-    else:
-        print_decision(decision, out)
+    document = {"folder": str(out / decision.version), **msgspec.to_builtins(decision)}
+    answer(options.as_json, document, lambda: print_decision(decision, out))
     return 0
 
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.look.features import features_list
 from quantd.strategies.features import SETS, feature
+from quantd.trading.exit_codes import ExplainedError
 from tests.support.command_line import CONFIG, quantd, write
 
 
@@ -96,7 +96,7 @@ def test_without_a_readable_configuration_the_features_are_listed_and_a_named_on
 
 @pytest.mark.parametrize("name", ["sentiment", "esg"])
 def test_a_plain_name_of_own_data_is_told_how_a_file_makes_it_a_feature(name: str) -> None:
-    with pytest.raises(Failure, match=rf"name a file in \[feed\] series and write series_{name}"):
+    with pytest.raises(ExplainedError, match=rf"name a file in \[feed\] series and write series_{name}"):
         features_list(name)
 
 
@@ -107,7 +107,7 @@ def test_one_feature_or_one_set_is_shown_by_name(capsys) -> None:
 
 
 def test_a_wrong_name_or_set_is_a_mistake_of_the_command_line() -> None:
-    with pytest.raises(Failure, match="did you mean 'rsi'"):
+    with pytest.raises(ExplainedError, match="did you mean 'rsi'"):
         features_list("rsx")
-    with pytest.raises(Failure, match="did you mean 'full'"):
+    with pytest.raises(ExplainedError, match="did you mean 'full'"):
         features_list(of="ful")
