@@ -21,7 +21,6 @@ FloatRows: TypeAlias = Annotated["memoryview[float]", "d", 2]
 ReadInts: TypeAlias = Annotated["memoryview[int]", "q", "const"]
 ReadFloats: TypeAlias = Annotated["memoryview[float]", "d", "const"]
 ReadCodes: TypeAlias = Annotated["memoryview[int]", "b", "const"]
-ReadBytes: TypeAlias = Annotated["memoryview[int]", "B", "const"]
 ReadRows: TypeAlias = Annotated["memoryview[float]", "d", 2, "const"]
 ReadIntRows: TypeAlias = Annotated["memoryview[int]", "q", 2, "const"]
 
