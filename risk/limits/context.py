@@ -273,9 +273,9 @@ class Window:
 
 def _quotes(px: Any, prices_nano: Any, age_ns: Any, volume_lots: Any) -> Quotes:
     """Return a summary of all quotes (prices, ages, volumes); arrays of another type or layout are copied first."""
-    prices, volumes = (np.ascontiguousarray(column, np.float64).data for column in (px, volume_lots))
-    nano, ages = (np.ascontiguousarray(column, np.int64).data for column in (prices_nano, age_ns))
-    return LOOPS.read(prices, nano, ages, volumes)
+    floats: Any = [np.ascontiguousarray(column, np.float64).data for column in (px, volume_lots)]
+    ints: Any = [np.ascontiguousarray(column, np.int64).data for column in (prices_nano, age_ns)]
+    return LOOPS.read(floats[0], ints[0], ints[1], floats[1])
 
 
 class Context:
