@@ -265,27 +265,3 @@ class BookHistory:
             self, agents=(name,), quantity=self.quantity[:, [book]], book_equity=equity, book_flows=flows,
             trades=trades, bookings=bookings,
         )  # fmt: skip
-
-    def reordered(self, symbols: tuple[str, ...]) -> "BookHistory":
-        """Return the history with its symbols in another order.
-
-        Raises ValueError unless `symbols` are the same symbols.
-        """
-        if sorted(symbols) != sorted(self.symbols):
-            raise ValueError("the new order must have exactly the symbols of this history")
-        # old[k] is the column that becomes column k, and new[k] is where the old column k goes
-        old = [self.symbols.index(symbol) for symbol in symbols]
-        new = np.empty(len(old) + 1, dtype=np.int64)
-        new[old] = np.arange(len(old))
-        new[ACCOUNT] = ACCOUNT  # the last element, for bookings without a symbol
-        trades, bookings, actions = self.trades, self.bookings, self.actions
-        return BookHistory(
-            self.days_ns, self.agents, symbols, tuple(self.sectors[k] for k in old), self.quantity[:, :, old],
-            self.mark[:, old], self.book_equity, self.book_flows,
-            Trades(
-                trades.interval, trades.agent, new[trades.symbol], trades.quantity, trades.price, trades.decision,
-                trades.arrival, trades.fee, trades.crossed,
-            ),
-            Bookings(bookings.interval, bookings.agent, new[bookings.symbol], bookings.kind, bookings.amount),
-            Actions(actions.interval, new[actions.symbol], actions.ratio, actions.cash),
-        )  # fmt: skip

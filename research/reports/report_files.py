@@ -25,7 +25,7 @@ class UnknownSuffix(ExplainedError, ValueError):
     exit_code = USAGE
 
 
-def json_text(report: BacktestReport) -> str:
+def json_text(report: object) -> str:
     return msgspec.json.format(msgspec.json.encode(report), indent=1).decode() + "\n"
 
 

@@ -31,7 +31,7 @@ from quantd.research.reports.page_parts import (
     table,
 )
 from quantd.research.reports.report_contents import BacktestReport, Figure, RunFigures, Versus
-from quantd.research.reports.report_files import check_suffix
+from quantd.research.reports.report_files import check_suffix, json_text
 from quantd.research.reports.report_statistics import known, no_interval, versus_all
 from quantd.research.reports.report_texts import table_lines
 from quantd.research.runs.comparison import Incomparable
@@ -362,12 +362,8 @@ def _csv(comparison: SideBySide) -> str:
     return text_file.getvalue()
 
 
-def _json(comparison: SideBySide) -> str:
-    return msgspec.json.format(msgspec.json.encode(comparison), indent=1).decode() + "\n"
-
-
 COMPARISON_WRITERS: Final[Mapping[str, Callable[[SideBySide], str]]] = {
-    ".html": _html, ".json": _json, ".md": _markdown, ".csv": _csv,
+    ".html": _html, ".json": json_text, ".md": _markdown, ".csv": _csv,
 }  # fmt: skip
 
 

@@ -88,13 +88,10 @@ class Work(Struct, frozen=True):
     points: tuple[tuple[int, tuple[str, ...]], ...]
 
 
-def base_of(config: Config, text: str, sets: Sequence[str], cache: Path, *, bars: Path | None = None) -> Base:
+def base_of(config: Config, text: str, sets: Sequence[str], cache: Path) -> Base:
     """Return the input that all points of a sweep of this configuration share. `text` is its TOML text."""
-    environ = of_keys(os.environ)
-    return Base(
-        text, config.source.file, str(config.source.folder.resolve()), tuple(sets), environ, str(cache),
-        str(bars.resolve()) if bars is not None else "",
-    )  # fmt: skip
+    folder = str(config.source.folder.resolve())
+    return Base(text, config.source.file, folder, tuple(sets), of_keys(os.environ), str(cache))
 
 
 def config_of(base: Base, overrides: Sequence[str] = ()) -> Config:

@@ -183,3 +183,23 @@ def idle(samples: int = 4) -> BookHistory:
         bookings=Bookings.of([]),
         actions=Actions.of([]),
     )
+
+
+def reordered(history: BookHistory, symbols: tuple[str, ...]) -> BookHistory:
+    """The history with its symbols in another order."""
+    # old[k] is the column that becomes column k, and new[k] is where the old column k goes
+    old = [history.symbols.index(symbol) for symbol in symbols]
+    new = np.empty(len(old) + 1, dtype=np.int64)
+    new[old] = np.arange(len(old))
+    new[ACCOUNT] = ACCOUNT  # the last element, for bookings without a symbol
+    trades, bookings, actions = history.trades, history.bookings, history.actions
+    return BookHistory(
+        history.days_ns, history.agents, symbols, tuple(history.sectors[k] for k in old), history.quantity[:, :, old],
+        history.mark[:, old], history.book_equity, history.book_flows,
+        Trades(
+            trades.interval, trades.agent, new[trades.symbol], trades.quantity, trades.price, trades.decision,
+            trades.arrival, trades.fee, trades.crossed,
+        ),
+        Bookings(bookings.interval, bookings.agent, new[bookings.symbol], bookings.kind, bookings.amount),
+        Actions(actions.interval, new[actions.symbol], actions.ratio, actions.cash),
+    )  # fmt: skip

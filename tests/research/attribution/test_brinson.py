@@ -15,7 +15,7 @@ from quantd.research.attribution.brinson import (
 )
 from quantd.research.attribution.linking import period_return
 from quantd.research.attribution.profit import profit
-from tests.support.book_histories import idle, real_history, three_trades
+from tests.support.book_histories import idle, real_history, reordered, three_trades
 
 
 def sector_returns(sectors: tuple[str, ...], weights: np.ndarray, returns: np.ndarray) -> SectorReturns:
@@ -149,7 +149,7 @@ def test_a_real_run_against_equal_weight_adds_up(form) -> None:
     assert attribution.portfolio == pytest.approx(period_return(history.returns()), abs=1e-12)
     assert set(attribution.by_sector) == {"technology", "finance", "unknown", "cash"}
     assert attribution.costs < 0.0
-    other = history.reordered(("SPY", "QQQ", "IWM", "BAC", "AAPL"))
+    other = reordered(history, ("SPY", "QQQ", "IWM", "BAC", "AAPL"))
     again = brinson(
         portfolio_sectors(other, profit(other)),
         benchmark_sectors(other, other.row_of(dict.fromkeys(history.symbols, 0.2)), np.full(history.intervals, 0.0001)),

@@ -18,6 +18,7 @@ from quantd.research.reports.report_contents import BacktestReport
 from quantd.research.reports.report_figures import POINTS, TooShort, report_of, thinned
 from quantd.trading.instruments import MICRO
 from tests.support.backtest_reports import CONFIG, Made, made
+from tests.support.book_histories import reordered
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +141,7 @@ def test_weights_are_named_and_their_order_is_no_part_of_them(small: Made) -> No
     held = small.report.exposures.weights
     expected = dict(zip(small.history.symbols, small.history.weights()[-1].tolist(), strict=True))
     assert {weight.symbol: weight.end for weight in held} == expected
-    turned = small.history.reordered(small.history.symbols[::-1])
+    turned = reordered(small.history, small.history.symbols[::-1])
     assert breakdown(turned).by_asset == pytest.approx(small.report.attribution.by_asset)
 
 
