@@ -23,6 +23,7 @@ from quantd.engine_build.recipe import UNCOMPILED
 from quantd.trading.events import Action
 from quantd.trading.market import MarketSlice
 from scripts.site.pages import pages
+from tests.recorded_runs import processor
 from tests.support.checkout import ROOT, copy_package
 from tests.support.command_line import environment
 
@@ -160,7 +161,9 @@ def test_each_program_and_each_target_that_a_page_names_starts():
     # in one process, since each imports much the same
     words = {program: TINY.get(program, ["--help"]) for program in sorted(programs)}
     command = [sys.executable, "-W", "ignore", "-c", START]
-    process = subprocess.run(command, input=json.dumps(words), cwd=ROOT, env=environment(), **TEXT)
+    # some programs start again where these are not set
+    variables = environment() | processor.SETTING | {UNCOMPILED: "1"}
+    process = subprocess.run(command, input=json.dumps(words), cwd=ROOT, env=variables, **TEXT)
     assert (process.returncode, process.stdout) == (0, ""), process.stderr
     targets = sorted({match[1] for text in texts for match in TARGET.finditer(text)} - {"sure"})
     assert len(targets) > 20

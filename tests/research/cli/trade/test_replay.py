@@ -4,7 +4,7 @@ import pytest
 
 from quantd.engine_build.state import label
 from quantd.trading.exit_codes import CONFIG
-from tests.support.command_line import answer, quantd, write
+from tests.support.command_line import answer, program, quantd, write
 
 
 def test_a_kept_backtest_replays_and_a_policy_that_changed_is_listed(tmp_path):
@@ -21,12 +21,12 @@ def test_the_interpreted_engine_repeats_a_run_of_the_loaded_one_and_both_say_whi
     write(tmp_path)
     kept = answer(quantd(tmp_path, "backtest", "--journal", "--json"))
     line = ("replay", kept["run"], "--state", "state/backtests")
-    loaded, other = (answer(quantd(tmp_path, *line, *words, "--json")) for words in ((), ("--uncompiled",)))
+    loaded, other = (answer(program(tmp_path, *line, *words, "--json")) for words in ((), ("--uncompiled",)))
     assert loaded["engine"].split()[0] == label().split()[0]
     assert other["engine"].startswith("uncompiled")
     assert other["same"]
     assert (other["digest"], other["compared"]) == (kept["digest"], loaded["compared"])
-    assert quantd(tmp_path, *line, "--uncompiled").stdout.splitlines()[0].endswith(f" s, engine {other['engine']}")
+    assert program(tmp_path, *line, "--uncompiled").stdout.splitlines()[0].endswith(f" s, engine {other['engine']}")
 
 
 @pytest.mark.long
@@ -34,5 +34,5 @@ def test_the_exit_code_is_that_of_the_interpreted_engine(tmp_path):
     write(tmp_path)
     kept = answer(quantd(tmp_path, "backtest", "--journal", "--json"))
     line = ("replay", kept["run"], "--state", "state/backtests", "--uncompiled")
-    done = quantd(tmp_path, *line, "--set", "feed.start=2018-06-01")
+    done = program(tmp_path, *line, "--set", "feed.start=2018-06-01")
     assert (done.returncode, done.stdout) == (CONFIG, "")

@@ -26,13 +26,13 @@ def test_a_portfolio_survives_a_kill_and_a_replay_repeats_it(tmp_path: Path) -> 
     weights = ("-w", "SPY=0.4", "-w", "IWM=0.3", "-r", "a mandate", "--capital", "20000")
     try:
         until(lambda: quantd(tmp_path, "portfolio", "create", "core", *weights).returncode == 0, process)
-        until(lambda: any(row["weight"] > 0.2 for row in portfolio(tmp_path, "show", "core")["allocations"]), process)
-        before = portfolio(tmp_path, "show", "core")
+        until(lambda: any(row["weight"] > 0.2 for row in portfolio(tmp_path, "list", "core")["allocations"]), process)
+        before = portfolio(tmp_path, "list", "core")
         os.kill(process.pid, signal.SIGKILL)
         process.wait(10)
         process = started(tmp_path)
         until(lambda: quantd(tmp_path, "portfolio", "list", "core").returncode == 0, process)
-        after = portfolio(tmp_path, "show", "core")
+        after = portfolio(tmp_path, "list", "core")
         same = ("name", "agent", "created", "capital", "proposal", "reason", "basis", "state")
         assert {key: after[key] for key in same} == {key: before[key] for key in same}
         assert {r["symbol"]: r["shares"] for r in after["allocations"]} == {
