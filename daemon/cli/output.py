@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -69,22 +70,23 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence
     Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(grid)
 
 
-def records(rows: Sequence[Row], columns: Mapping[str, str | Callable[[Row], str]]) -> None:
+def records(rows: Sequence[Row], columns: Mapping[str, str | Callable[[Row], str]], right: Sequence[str] = ()) -> None:
     """Print a table of records, the same that --json prints.
 
-    `columns` maps a heading to a field with its format, such as "gain:+.2f", or to a function that returns the cell. A
-    field that is None is an empty cell; a column with a format is aligned to the right.
+    `columns` maps a heading to a field with its format, such as "gain:+.2f" or "spread.low:.2%", or to a function that
+    returns the cell. A row may be a dict with the fields. A field that is None is an empty cell. A column with a
+    format, if only "qty:", is aligned to the right, and so are the ones in `right`.
     """
 
     def cell(row: Row, shown: str | Callable[[Row], str]) -> str:
         if not isinstance(shown, str):
             return shown(row)
         field, _, form = shown.partition(":")
-        value = getattr(row, field)
+        value = row[field] if isinstance(row, dict) else attrgetter(field)(row)
         return "" if value is None else format(value, form)
 
     formatted = [head for head, shown in columns.items() if isinstance(shown, str) and ":" in shown]
-    table(tuple(columns), [[cell(row, shown) for shown in columns.values()] for row in rows], formatted)
+    table(tuple(columns), [[cell(row, shown) for shown in columns.values()] for row in rows], [*formatted, *right])
 
 
 def further(shown: int, count: int) -> None:

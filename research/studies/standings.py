@@ -32,8 +32,6 @@ from quantd.research.verdict import (
     deflated_of,
     difference_of,
     noted,
-    ratio,
-    span,
 )
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Publish
@@ -159,40 +157,6 @@ def standings(
         ),
         unknown=known_trials.text if known_trials.fault else known_trials.unplaced,
     )
-
-
-HEAD: Final = (
-    "policy", "Sharpe", "less equal weight", "a year", "volatility", "drawdown", "turnover", "costs", "deflated",
-)  # fmt: skip
-
-
-def table(comparison: Standings) -> list[tuple[str, ...]]:
-    """Return the rows of the ranking as text, with the columns of HEAD."""
-    rows: list[tuple[str, ...]] = []
-    for row in comparison.rows:
-        figures, difference = row.figures, row.difference
-        rows.append(
-            (
-                row.policy + (" *" if row.trained else "") + (" (failed)" if row.failures else ""),
-                ratio(figures.sharpe) + span(figures.sharpe_low, figures.sharpe_high),
-                "" if difference is None else f"{difference.sharpe:+.2f}{span(difference.low, difference.high)}",
-                f"{figures.annual_return:+.1%}",
-                f"{figures.volatility_annual:.1%}",
-                f"{figures.max_drawdown:.1%}",
-                f"{figures.turnover_annual:.2f}",
-                f"{figures.costs:,.0f}",
-                _deflated(row),
-            )
-        )
-    return rows
-
-
-def _deflated(row: Standing) -> str:
-    """Format the deflated ratio: "0.91", or "0.91 (0.00 without withdrawals)" where withdrawn trials raise it."""
-    if row.deflated is None:
-        return ""
-    without = row.deflated_without_withdrawals
-    return f"{row.deflated:.2f}" + ("" if without is None else f" ({without:.2f} without withdrawals)")
 
 
 def failure_lines(comparison: Standings) -> list[str]:

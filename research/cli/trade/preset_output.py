@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Final
 
 from quantd.bundled import find
 from quantd.daemon.cli.failures import Failure, needs
-from quantd.daemon.cli.output import answer, progress, say, table
+from quantd.daemon.cli.output import answer, progress, records, say, table
 from quantd.research.cli.trade.shown_drives import drive_of
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.training.cli.learn.plan_options import plan_of
 
 if TYPE_CHECKING:
     from quantd.research.studies.preset import PresetResult, Spread
+    from quantd.research.studies.standings import Standing, Standings
 
 NAMES: Final = ("reference", "reference-tuned", "reference-ppo", "reference-ppo-tuned")
 """The presets. `PRESETS` of quantd.research.studies.preset has their files, and is imported only to run one."""
@@ -54,13 +55,36 @@ def preset(
     return CHECK_FAILED if failure_lines(result.standings) else DONE
 
 
+def print_ranking(comparison: "Standings") -> None:
+    """Print a row for each policy of a comparison."""
+    from quantd.research.verdict import ratio, span
+
+    def deflated(row: "Standing") -> str:
+        without = row.deflated_without_withdrawals
+        note = "" if without is None else f" ({without:.2f} without withdrawals)"
+        return "" if row.deflated is None else f"{row.deflated:.2f}{note}"
+
+    def difference(row: "Standing") -> str:
+        less = row.difference
+        return "" if less is None else f"{less.sharpe:+.2f}{span(less.low, less.high)}"
+
+    records(
+        comparison.rows,
+        {"policy": lambda row: row.policy + (" *" if row.trained else "") + (" (failed)" if row.failures else ""),
+         "Sharpe": lambda row: ratio(row.figures.sharpe) + span(row.figures.sharpe_low, row.figures.sharpe_high),
+         "less equal weight": difference, "a year": "figures.annual_return:+.1%",
+         "volatility": "figures.volatility_annual:.1%", "drawdown": "figures.max_drawdown:.1%",
+         "turnover": "figures.turnover_annual:.2f", "costs": "figures.costs:,.0f", "deflated": deflated},
+        right=("Sharpe", "less equal weight", "deflated"),
+    )  # fmt: skip
+
+
 def _say(result: "PresetResult") -> None:
     """Print the statistical power, the policies, the spread over the seeds, and the commands that do the same."""
     from quantd.research.studies import standings
 
     say(f"power: {result.power}", *standings.first_lines(result.standings))
-    # of both tables every column but the first has numbers, which are aligned to the right
-    table(standings.HEAD, standings.table(result.standings), standings.HEAD[1:])
+    print_ranking(result.standings)
     say("")
     heads = ("over the seeds", "mean", "least", "largest", "equal weight")
     table(heads, [_cells(key, spread) for key, spread in result.spread.items()], heads[1:])

@@ -10,11 +10,12 @@ import typer
 from quantd.adapters.calendars import sessions
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To
 from quantd.daemon.cli.failures import Failure, note
-from quantd.daemon.cli.output import answer, check_folder, progress, records, say, table, write_csv, write_whole
+from quantd.daemon.cli.output import answer, check_folder, progress, records, say, write_csv, write_whole
 from quantd.daemon.cli.places import place, recorded
 from quantd.research.cli.trade import shared_options
 from quantd.research.cli.trade.crises_output import study_crises
 from quantd.research.cli.trade.power_output import study_power
+from quantd.research.cli.trade.preset_output import print_ranking
 from quantd.research.cli.trade.shown_drives import drive_of
 from quantd.research.cli.trade.signal_output import study_signal
 from quantd.trading.display_text import toml_value
@@ -109,7 +110,7 @@ def study_compare(
         raise Failure(f"there is nothing to compare: {why}", CHECK_FAILED) from None
     answer(
         as_json, result, *standings.first_lines(result),
-        lambda: table(standings.HEAD, standings.table(result), standings.HEAD[1:]),
+        lambda: print_ranking(result),
         *(f"  {line}" for line in standings.footnotes(result)),
     )  # fmt: skip
     return CHECK_FAILED if standings.failure_lines(result) else DONE

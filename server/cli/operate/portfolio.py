@@ -6,7 +6,7 @@ import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.output import print_json, records, say, table
 from quantd.daemon.cli.places import place
 from quantd.server.cli.client import reach
 from quantd.trading.exit_codes import USAGE
@@ -150,21 +150,20 @@ def _print_rebalanced(answer: dict[str, Any], as_json: bool) -> None:
 
 def _print_allocations(answer: dict[str, Any]) -> None:
     """Print the present and target weight of each symbol."""
-    rows = [(r["symbol"], f"{r['weight']:.2%}", f"{r['target']:.2%}", r["shares"], r["value"])
-            for r in answer["allocations"]]  # fmt: skip
-    columns = ("symbol", "weight", "target", "shares", "value")
-    table(columns, rows, columns[1:])
+    records(
+        answer["allocations"],
+        {"symbol": "symbol", "weight": "weight:.2%", "target": "target:.2%", "shares": "shares:", "value": "value:"},
+    )
 
 
 def _print_trades(trades: dict[str, Any]) -> None:
     """Print orders, costs, trades between books, the number of cancelled orders, and the trades that limits reduced."""
-    columns = ("side", "qty", "symbol", "price", "limit", "value", "order")
-    rows = [
-        (*(order[key] for key in columns[:5]), f"{order['value']:,.2f}", order["order"] or order["style"])
-        for order in trades["orders"]
-    ]
-    if rows:
-        table(columns, rows, ("qty", "price", "limit", "value"))
+    if trades["orders"]:
+        records(
+            trades["orders"],
+            {"side": "side", "qty": "qty:", "symbol": "symbol", "price": "price:", "limit": "limit:",
+             "value": "value:,.2f", "order": lambda order: order["order"] or order["style"]},
+        )  # fmt: skip
         cost = trades["commission"] + trades["slippage"]
         say(f"  traded {trades['value']:,.2f}; cost about {cost:,.2f} (commission {trades['commission']:,.2f})")
     else:
