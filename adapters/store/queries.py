@@ -356,10 +356,6 @@ class Reader:
         rows = self._rows(DecisionRow, DecisionRow.ts >= since, first=1)
         return rows[0].seq if rows else 1
 
-    def decisions_before(self, seq: int, last: int) -> list[Decision]:
-        """Return the `last` newest plans of journal entries before `seq`: the previous page."""
-        return self._with_ordinals(self._rows(DecisionRow, DecisionRow.seq < seq, last=last))
-
     def decisions_after(self, key: tuple[int, int], limit: int, ordinal: int = 0) -> list[tuple[int, Decision]]:
         """Return the plans after `key`, a (journal entry, effect), oldest first, each with its effect's index.
 
@@ -394,8 +390,9 @@ class Reader:
         rows = self._rows(DecisionRow, DecisionRow.seq == seq)
         if 1 <= ordinal <= len(rows):
             return self._with_ordinals(rows)[ordinal - 1]
+        before = self._with_ordinals(self._rows(DecisionRow, DecisionRow.seq < seq, last=1))
         after = self._with_ordinals(self._rows(DecisionRow, DecisionRow.seq >= seq, first=1))
-        near = " and ".join(plan.address for plan in (*self.decisions_before(seq, 1), *after)) or "none"
+        near = " and ".join(plan.address for plan in (*before, *after)) or "none"
         wrong = f"d{seq}" if ordinal == 1 else f"d{seq}.{ordinal}"
         if self.of_shadow:
             wrong += f"@{self.of_shadow}"

@@ -127,9 +127,6 @@ def place_name(number: int) -> str:
     return f"portfolio-{number}"
 
 
-Parameter = bool | int | float | str | tuple[Any, ...] | Mapping[str, Any]
-
-
 def _parameters(value: Any) -> Any:
     """Return the table `params` of an agent, read-only. Raises the mistake of a value that is no table."""
     if not isinstance(value, Mapping):

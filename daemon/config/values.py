@@ -233,10 +233,6 @@ Share = Annotated[float, bounds(0, 1, above=True, percent=True)]
 """A number above 0, at most 1."""
 HIGHEST_MULTIPLE = 4
 """Largest exposure that can be configured, as a multiple of equity."""
-Multiple = Annotated[float, bounds(0, HIGHEST_MULTIPLE, percent=True)]
-"""An exposure as a multiple of equity."""
-Collar = Annotated[float, bounds(0, 0.5, above=True, percent=True)]
-"""Distance of a worst price from the reference price, as a fraction of it."""
 BasisPoints = Annotated[float, bounds(0, 1_000)]
 Money = Annotated[int, _exact(MICRO, 6, "an amount of money"), Written()]
 """An amount of money: text in the file, an int in micro-currency here."""

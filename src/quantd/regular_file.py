@@ -189,19 +189,19 @@ def move(source: Path, target: Path) -> Path:
     return target
 
 
-def create_empty(path: Path, mode: int = 0o600) -> None:
+def create_empty(path: Path) -> None:
     """Make an empty file `path`, and change nothing where the name exists. Raises OSError where that fails."""
     with suppress(FileExistsError):
-        os.close(os.open(path, os.O_WRONLY | _MADE | os.O_NOFOLLOW | _QUIET, mode))
+        os.close(os.open(path, os.O_WRONLY | _MADE | os.O_NOFOLLOW | _QUIET, 0o600))
 
 
-def new_file(path: Path, mode: int = 0o666) -> BinaryIO:
-    """A new file, open for writing; a regular file of ours that has the name is removed first. `mode` is before umask.
+def new_file(path: Path) -> BinaryIO:
+    """A new file, open for writing; a regular file of ours that has the name is removed first.
 
     Raises Refused and OSError.
     """
     remove(path, missing_ok=True)
-    return os.fdopen(os.open(path, os.O_WRONLY | _MADE | os.O_NOFOLLOW | _QUIET, mode), "wb")
+    return os.fdopen(os.open(path, os.O_WRONLY | _MADE | os.O_NOFOLLOW | _QUIET, 0o666), "wb")
 
 
 @contextmanager

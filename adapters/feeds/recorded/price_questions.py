@@ -44,9 +44,7 @@ class Questions:
             "actions": [
                 {"text": self.fault_text(fault), "remedies": self.fault_remedies(fault)} for fault in open_.faults
             ],
-            "suspicious": [
-                {"text": self.bar_text(bar), "exception": self.exception_line(bar, "real")} for bar in open_.bars
-            ],
+            "suspicious": [{"text": self.bar_text(bar), "exception": self.exception_line(bar)} for bar in open_.bars],
         }
 
     def jump_text(self, jump: Jump) -> str:
@@ -150,9 +148,9 @@ class Questions:
             f"high {bar.high:.10g}, low {bar.low:.10g}, close {bar.close:.10g}"
         )
 
-    def exception_line(self, bar: BadBar, answer: str) -> str:
-        """Return the line for a file of exceptions that answers the question about a bar."""
-        return f"{self.day_of(self._universe.index[bar.symbol], bar.ts_event)},{bar.symbol},{answer}"
+    def exception_line(self, bar: BadBar) -> str:
+        """Return the line for a file of exceptions that accepts a bar as real."""
+        return f"{self.day_of(self._universe.index[bar.symbol], bar.ts_event)},{bar.symbol},real"
 
     def day_of(self, column: int, ts: int) -> str:
         """Return the date of the session that ends at or after `ts`, as 2020-08-31."""
@@ -187,7 +185,7 @@ class Questions:
         bars = self.questions.bars
         if not bars:
             return []
-        answers = "; ".join(dict.fromkeys(self.exception_line(bar, "real") for bar in bars[:MOST_LINES]))
+        answers = "; ".join(dict.fromkeys(self.exception_line(bar) for bar in bars[:MOST_LINES]))
         return [
             *listed([self.bar_text(bar) for bar in bars]), "  one of three remedies:",
             '  - they happened, as in a crisis: [feed] spikes = "real"',

@@ -219,7 +219,7 @@ def require_announced(feed: Replay, sessions: Mapping[str, Sessions]) -> None:
     for fault in feed.open.faults[:MOST_LINES]:
         texts += [questions.fault_text(fault), f"  - {questions.fault_remedies(fault)[0]}"]
     if bars := feed.open.bars:
-        lines = "; ".join(dict.fromkeys(questions.exception_line(bar, "real") for bar in bars[:MOST_LINES]))
+        lines = "; ".join(dict.fromkeys(questions.exception_line(bar) for bar in bars[:MOST_LINES]))
         texts += [
             *listed([questions.bar_text(bar) for bar in bars]),
             f"  the remedy, in the file exceptions.csv beside the bars: lines {HEADER}; {lines}",

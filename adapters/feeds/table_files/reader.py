@@ -165,13 +165,13 @@ def _local_days(stamps: pl.Series) -> pl.Series:
     return stamps.dt.strftime("%Y-%m-%d")
 
 
-def read_frame(frame: pl.DataFrame, asked: ReadOptions = NOTHING_ASKED, name: str = "bars", alone: str = "") -> Table:
+def read_frame(frame: pl.DataFrame, asked: ReadOptions = NOTHING_ASKED, alone: str = "") -> Table:
     """Read the bars of a frame; `alone` is the symbol of a frame without a column of symbols.
 
     A frame in the columns of quantd has no statement. Raises FeedError for columns or values that cannot be read as
     bars, or have two readings.
     """
-    raw = RawTable(name, alone, frame, pl.int_range(1, len(frame) + 1, eager=True), in_memory=True)
+    raw = RawTable("bars", alone, frame, pl.int_range(1, len(frame) + 1, eager=True), in_memory=True)
     table = joined([_bars(part, asked, False) for part in _unpaired(raw)])
     return table._replace(statements=()) if set(BARS) <= set(frame.columns) else table
 

@@ -156,7 +156,7 @@ class Incidents:
         if _EFFECTS.isdisjoint(map(type, effects)):
             if kind not in EVENTS:
                 return NO_CHANGES
-            if kind is Decided and not self._is_active("policy", name_of(event.agent)):  # type: ignore[attr-defined]
+            if kind is Decided and not self._is_active(name_of(event.agent)):  # type: ignore[attr-defined]
                 return NO_CHANGES
         step = _Step(self, name_of, message_id)
         # An entry with an alert of a kind has changed the incident by that alert; its event then changes nothing.
@@ -181,8 +181,8 @@ class Incidents:
                 step.remind(event)
         return step.changes
 
-    def _is_active(self, kind: str, agent: str) -> bool:
-        incident = self._newest.get((kind, agent, ""))
+    def _is_active(self, agent: str) -> bool:
+        incident = self._newest.get(("policy", agent, ""))
         return incident is not None and incident.active
 
     def put(self, incident: Incident) -> None:
@@ -276,7 +276,7 @@ class _Step:
         if incident is None or incident.state not in ("raised", "reminded"):
             return
         self._put(updated := acknowledged(incident, event))
-        self._notice(updated, "INFO", f"acknowledged by {event.who}: {event.reason} ({incident.text})")
+        self._notice(updated, f"acknowledged by {event.who}: {event.reason} ({incident.text})")
 
     def remind(self, event: Reminded) -> None:
         """Send a reminder of an incident that is not acknowledged: to all receivers, or only to `event.sink` if it
@@ -347,14 +347,14 @@ class _Step:
     def _clear(self, key: Key, ts: int) -> None:
         """End an incident with a message, which is sent only if the opening was announced."""
         if (cleared := self._end(key, ts)) is not None:
-            self._notice(cleared, "INFO", f"cleared: {cleared.text}")
+            self._notice(cleared, f"cleared: {cleared.text}")
 
     def _put(self, incident: Incident) -> None:
         self._incidents.put(incident)
         self.changes.incidents.append(incident)
 
-    def _notice(self, incident: Incident, level: Level, text: str) -> None:
-        self.changes.notices.append(Notice(incident.ts, level, text, incident, _route(incident)))
+    def _notice(self, incident: Incident, text: str) -> None:
+        self.changes.notices.append(Notice(incident.ts, "INFO", text, incident, _route(incident)))
 
 
 def acknowledged(incident: Incident, event: Acknowledged) -> Incident:

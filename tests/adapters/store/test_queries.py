@@ -118,7 +118,6 @@ def test_several_plans_of_one_step_have_numbers_of_their_own(desk):
     assert [d.address for d in read.decisions()] == ["d1", "d2", "d2.2", "d3"]
     # a page that begins in the middle of a step
     assert [d.address for d in read.decisions(last=2)] == ["d2.2", "d3"]
-    assert [d.address for d in read.decisions_before(3, 2)] == ["d2", "d2.2"]
     assert [read.decision_at(2, k).plan for k in (1, 2)] == twice
     assert read.decision_at(2, 2).seq == 2
     with pytest.raises(StoreFailing, match=r"no decision d2\.3 in run 7f3k2m1a; the nearest: d1 and d2"):
