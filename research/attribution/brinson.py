@@ -15,7 +15,7 @@ from msgspec import Struct
 from quantd.research.attribution.attribution_text import NO_SECTORS, aligned, percent
 from quantd.research.attribution.book_history import CASH, BookHistory
 from quantd.research.attribution.breakdown import UNKNOWN_SECTOR
-from quantd.research.attribution.linking import active_link_factors, period_return
+from quantd.research.attribution.linking import link_factors, period_return
 from quantd.research.attribution.profit import Profit
 from quantd.trading.market import Floats
 
@@ -123,7 +123,7 @@ def brinson(portfolio: SectorReturns, benchmark: SectorReturns, form: Form = "fa
         np.abs(portfolio_ordered.weights.sum(axis=1) - benchmark_ordered.weights.sum(axis=1)) > WEIGHT_SUM_TOLERANCE
     ):
         raise ValueError("the weights of portfolio and benchmark do not have the same sums; add a sector for cash")
-    factors = active_link_factors(portfolio_ordered.returns, benchmark_ordered.returns)
+    factors = link_factors(portfolio_ordered.returns, benchmark_ordered.returns)
     # the return of a sector is contribution over weight; where the weight is 0, it is the second argument
     benchmark_rate = _rates(benchmark_ordered, np.zeros_like(benchmark_ordered.weights))
     rate = _rates(portfolio_ordered, benchmark_rate)

@@ -19,29 +19,15 @@ def period_return(returns: Floats) -> float:
     return float(np.prod(1.0 + returns) - 1.0)
 
 
-def link_factors(returns: Floats) -> Floats:
-    """Return float64[T], Carino's factor of each interval.
-
-    With k(r) = ln(1 + r) / r, and 1 for r = 0, the factor of the return r_t is k(r_t) / k(R), where R is the compounded
-    return of all intervals. The factors times the returns add up to R.
-    Raises ValueError where an interval loses everything, because its logarithm does not exist.
-    """
-    return _carino_factors(returns, np.zeros_like(returns))
-
-
-def active_link_factors(returns: Floats, benchmark: Floats) -> Floats:
+def link_factors(returns: Floats, benchmark: Floats | float = 0.0) -> Floats:
     """Return float64[T], Carino's factor of each interval for returns relative to a benchmark.
 
     With k(r, b) = (ln(1 + r) - ln(1 + b)) / (r - b), and 1 / (1 + r) for r = b, the factor of the returns r_t and b_t
     (of the benchmark) is k(r_t, b_t) / k(R, B), where R and B are their compounded returns over all intervals. The
-    factors times r_t - b_t add up to R - B. Raises ValueError where an interval loses everything.
+    factors times r_t - b_t add up to R - B. Raises ValueError where an interval loses everything, because its logarithm
+    does not exist.
     """
-    return _carino_factors(returns, benchmark)
-
-
-def _carino_factors(returns: Floats, benchmark: Floats) -> Floats:
-    """Return float64[T], Carino's factor of each interval relative to a benchmark; benchmark returns of 0 mean no
-    benchmark."""
+    benchmark = np.broadcast_to(benchmark, returns.shape)
     if not bool(np.all(returns > -1.0) and np.all(benchmark > -1.0)):
         raise ValueError("logarithmic linking needs returns above -100 % in every interval")
     total_slope = _mean_slope(np.array([period_return(returns)]), np.array([period_return(benchmark)]))
