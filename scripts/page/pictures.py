@@ -1,32 +1,20 @@
-"""Makes docs/dashboard.png from the page of a real run: `make pictures`. The bars end in the spring of 2020.
-
-The picture names the screens of its page in a text chunk, which a test compares with those of the present page.
-"""
+"""Makes docs/dashboard.png from the page of a real run: `make pictures`. The bars end in the spring of 2020."""
 
 import asyncio
 import json
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
-
-from playwright.async_api import Page
 
 from scripts.site.pages import ROOT
 from tests.support.browser import chromium, opened
 
 PICTURE: Final = ROOT / "docs" / "dashboard.png"
 WIDTH: Final = 1280
-KEYWORD: Final = "screens"
-SIGNATURE: Final = 8
-HEADER: Final = SIGNATURE + 25
-"""Bytes of a PNG up to the end of its first chunk, the header."""
 SETS: Final = ("feed.pace=fast", "feed.end=2020-04-30", "api.port=0", "bus.port=0")
 LONGEST_S: Final = 120.0
 
@@ -51,39 +39,7 @@ async def photographed(url: str, token: str) -> None:
     async with chromium() as browser, opened(browser, url, WIDTH, token, color_scheme="light") as page:
         await page.locator(".curve canvas").first.wait_for()
         await page.wait_for_timeout(1000)
-        PICTURE.write_bytes(labelled(await page.screenshot(full_page=True), await screens_of(page)))
-
-
-async def screens_of(page: Page) -> list[str]:
-    """The screens that the navigation of a page leads to, in its order."""
-    await page.get_by_role("navigation").locator("[aria-current=page]").wait_for()
-    links = await page.get_by_role("navigation").locator("a[href^='#']").all()
-    return [str(await link.get_attribute("href")).removeprefix("#") for link in links]
-
-
-def labelled(picture: bytes, screens: list[str]) -> bytes:
-    """Return a PNG with the names of the screens as a text chunk after its header."""
-    kind, text = b"tEXt", f"{KEYWORD}\0{' '.join(screens)}".encode("latin-1")
-    chunk = struct.pack(">I", len(text)) + kind + text + struct.pack(">I", zlib.crc32(kind + text))
-    return picture[:HEADER] + chunk + picture[HEADER:]
-
-
-def pictured(picture: bytes) -> list[str]:
-    """Return the screens that a PNG names; empty without them."""
-    for kind, text in _chunks(picture):
-        keyword, _, names = text.partition(b"\0")
-        if kind == b"tEXt" and keyword.decode("latin-1") == KEYWORD:
-            return names.decode("latin-1").split()
-    return []
-
-
-def _chunks(picture: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks of a PNG: each has a length, a kind, bytes and a checksum."""
-    at = SIGNATURE
-    while at + 8 <= len(picture):
-        length = int.from_bytes(picture[at : at + 4])
-        yield picture[at + 4 : at + 8], picture[at + 8 : at + 8 + length]
-        at += 12 + length
+        PICTURE.write_bytes(await page.screenshot(full_page=True))
 
 
 def main() -> int:

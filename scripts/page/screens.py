@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from playwright.async_api import Browser, Page, Response, expect
 
 from quantd.regular_file import remove_folder
-from scripts.page.pictures import SETS, screens_of, standing
+from scripts.page.pictures import SETS, standing
 from scripts.site.pages import ROOT
 from tests.support.browser import chromium, opened, sideways
 
@@ -56,6 +56,13 @@ class Traffic:
             body = await response.body()
             number, size = self.answers.get(path, (0, 0))
             self.answers[path] = number + 1, size + len(body)
+
+
+async def screens_of(page: Page) -> list[str]:
+    """The screens that the navigation of a page leads to, in its order."""
+    await page.get_by_role("navigation").locator("[aria-current=page]").wait_for()
+    links = await page.get_by_role("navigation").locator("a[href^='#']").all()
+    return [str(await link.get_attribute("href")).removeprefix("#") for link in links]
 
 
 async def busy(page: Page) -> None:
