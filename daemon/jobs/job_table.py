@@ -30,22 +30,6 @@ def duration_text(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
-def jobs_table() -> str:
-    lines = [
-        "| job | what it does | runs in | time limit | attempts, pause | alert | repeated |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for job in JOBS:
-        outside_loop = job.where != "loop"
-        cells = (
-            f"`{job.name}`", job.text, job.place, duration_text(job.timeout_s) if outside_loop else "",
-            f"{job.attempts}, {duration_text(job.pause_s)}" if outside_loop else "",
-            ("CRITICAL" if job.critical else "WARNING") if outside_loop else "", "yes" if job.again else "no",
-        )  # fmt: skip
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 class JobRunLine(Struct, frozen=True):
     """One run of a job.
 

@@ -96,8 +96,8 @@ def _answer_to(leaf: Learned, observed: Observation, symbols: tuple[str, ...]) -
         votes = [answer_to(member, observed, symbols) for member in leaf.members]
         return _ensemble_answer(leaf, votes[0].symbols, np.stack([vote.weights for vote in votes]))
     if isinstance(leaf, LearnedAgent):
-        # a batch of one observation; None: no state of a recurrent network
-        return _agent_answer(leaf, observed[None], None)
+        # a batch of one observation
+        return _agent_answer(leaf, observed[None])
     manifest = leaf.artifact.manifest
     asset_names = symbols if manifest.network.equivariant else manifest.universe
     symbol_rows = observed.reshape(len(asset_names), -1)
@@ -143,10 +143,10 @@ def _network_answer(leaf: Member, view: View, memory: Memory) -> Given:
     return Given(symbols, weights, *_confidence_and_value(leaf, answer.scores, weights))
 
 
-def _agent_answer(leaf: LearnedAgent, observed: Observation, carry: Floats | None) -> Given:
+def _agent_answer(leaf: LearnedAgent, observed: Observation) -> Given:
     if name := leaf.lacking(observed[0]):
         raise Lacking(f"{name} has no value")
-    answer = leaf.decide(observed, carry)
+    answer = leaf.decide(observed, None)  # None: no state of a recurrent network
     confidence_and_value = _confidence_and_value(leaf, answer.scores, answer.weights)
     return Given(leaf.artifact.manifest.universe, answer.weights, *confidence_and_value)
 
