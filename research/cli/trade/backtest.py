@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 REFUSED: Final = {
     "config": "config", "from": "start", "to": "end", "journal": "journal", "report": "report",
-    "no-compare": "no_compare", "most-questions": "most_questions", "rename": "rename",
+    "no-compare": "no_compare", "most-questions": "most_questions", "rename": "renamed",
 }  # fmt: skip
 """Option that a preset refuses -> its field."""
 
@@ -61,7 +61,7 @@ class BacktestOptions:
         int | None,
         typer.Option("--most-questions", min=0, metavar="N", help="Stop at more than N questions to outside agents."),
     ] = None
-    rename: Annotated[
+    renamed: Annotated[
         bool,
         typer.Option("--rename", help="Run twice, with other symbols and dates for outside agents, and compare."),
     ] = False
@@ -80,7 +80,7 @@ def backtest(options: BacktestOptions) -> int:
         return run_preset(options.preset, refused, options.state, options.sets, options.family, as_json=options.as_json)
     stored: list[BacktestJournal] = []  # _backtest adds its journal, so that Ctrl-C can report what was stored
     try:
-        return _backtest(stored, options, Questions(options.most_questions, options.rename))
+        return _backtest(stored, options, Questions(options.most_questions, options.renamed))
     except KeyboardInterrupt:
         clauses = [journal_of_run.interrupted() for journal_of_run in stored]
         raise Interrupted(f"interrupted; {clauses[0] if clauses else 'no run is stored'}") from None

@@ -202,13 +202,13 @@ def test_a_command_loads_the_libraries_that_its_configuration_needs_and_no_other
             f"backtest --json --no-compare: {never} {BESIDE_A_RUN}",
             f"backtest --json --no-compare --journal: {RARE} {SERVER} structlog {DIALECT}",
             f"why QQQ --json --state state/backtests: {LEARNING} {SERVER} structlog {DIALECT}",
-            f"export fills --state state/backtests: {LEARNING} {SERVER} structlog {DIALECT}",
+            f"report --export fills --state state/backtests: {LEARNING} {SERVER} structlog {DIALECT}",
         ],
     )
     assert entries == [
         "--version 0", "features list 0", "schedule list --next 10 --after 2020-01-03 0", "config check 0",
         "backtest --json --no-compare 0", "backtest --json --no-compare --journal 0",
-        "why QQQ --json --state state/backtests 0", "export fills --state state/backtests 0",
+        "why QQQ --json --state state/backtests 0", "report --export fills --state state/backtests 0",
     ]  # fmt: skip
 
 
