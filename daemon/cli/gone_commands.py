@@ -32,7 +32,7 @@ GONE: Final = {
     "study lite": "ablate PLAN --features",
     "study looks": "report --looks",
     "study parity": "replay --against backtest",
-    "study ship": "study power",
+    "study ship": "walk PLAN",
     "token rotate": "token create NAME --rotate",
 }
 """Words of a command that went -> its new command line without `quantd`; words in capitals stand for a value."""

@@ -128,9 +128,9 @@ def ordered(packages: tuple[str, ...], record: type[N], group: str) -> Mapping[s
     """
     by_name: dict[str, N] = {}
     installed = ((point.value, loaded(point, record)) for point in entry_points(group))
-    for where, found in (*every(packages, record), *installed):
-        if by_name.setdefault(found.name, found) is not found:
-            raise FaultyRecord(f'{where}: the name "{found.name}" {TWICE}')
+    for where, entry in (*every(packages, record), *installed):
+        if by_name.setdefault(entry.name, entry) is not entry:
+            raise FaultyRecord(f'{where}: the name "{entry.name}" {TWICE}')
     return MappingProxyType(dict(sorted(by_name.items(), key=lambda item: (item[1].order, item[0]))))
 
 

@@ -102,6 +102,8 @@ def compress(
     """Make a smaller copy of a policy and measure its size, speed and agreement; exit code 1 below the tolerance."""
     if [int8, fp16, bool(distil), onnx].count(True) != 1:
         raise typer.BadParameter("--int8, --fp16, --distil, --onnx: give one of them, and no other")
+    if not distil and (bars or actions or sets):
+        raise typer.BadParameter("--bars, --actions and --set are of --distil: omit them, or add --distil WIDTHS")
     place = place_of(folder)
     if onnx:
         return _copy_graph(place, out, as_json=as_json)
@@ -168,15 +170,15 @@ def sign(
 
     place = place_of(folder)
     load_artifact(place, {})  # every check of trading; {}: no parameters
-    made = []
+    key_lines = []
     if new_key is not None:
         signature.generate(key, new_key)
-        made = [f"{key}: private; never store it beside a configuration",
-                f"{new_key}: public; name it in [models] trusted_keys"]  # fmt: skip
+        key_lines = [f"{key}: private; never store it beside a configuration",
+                     f"{new_key}: public; name it in [models] trusted_keys"]  # fmt: skip
     digest = checked(place).manifest.digest
     path = signature.sign(place, digest, key)
     document = {"folder": str(place), "digest": digest, "signature": str(path)}
-    answer(as_json, document, *made, f"{path}: signs {digest[:16]}…")
+    answer(as_json, document, *key_lines, f"{path}: signs {digest[:16]}…")
     return DONE
 
 
@@ -295,14 +297,14 @@ def _copied(out: Path, manifest: AgentManifest, *, as_json: bool) -> int:
     )
     rows = [(name, f"{parent:.1f}", f"{copy:.1f}", f"{copy / parent:.2f}") for name, parent, copy in times]
     size = ("bytes of the graph", "", "", f"{agreement.size_ratio:.2f}")
-    left = f"left in float32, because rounding them costs most: {', '.join(agreement.left)}"
+    unrounded = f"left in float32, because rounding them costs most: {', '.join(agreement.left)}"
     answer(
         as_json,
         {"folder": str(out), "digest": manifest.digest, "precision": manifest.precision, "agreement": agreement},
         f"{out}: {manifest.precision}, made from {manifest.parent[:16]}…",
         lambda: table(("", "parent", "copy", "ratio"), [size, *rows], right=("parent", "copy", "ratio")),
         f"{agreement.equal_actions:.1%} of {agreement.probes} probes with equal actions; largest difference of a "
-        f"weight {agreement.largest_difference:.2g}", *([left] if agreement.left else []),
+        f"weight {agreement.largest_difference:.2g}", *([unrounded] if agreement.left else []),
     )  # fmt: skip
     return DONE
 
