@@ -39,7 +39,7 @@ from quantd.research.runs.comparison import (
 from quantd.research.runs.failures import NO_RESULT, AgentFailures
 from quantd.research.runs.looks import look_of, read_looks, try_note_looks
 from quantd.research.runs.run_record import Record
-from quantd.research.runs.trials import Deflation, Kind, Known, counted
+from quantd.research.runs.trials import Kind, Known, counted
 from quantd.research.runs.untraded import NOTHING, Untraded, lost_text, untraded
 from quantd.research.significance.sharpe_intervals import (
     BLOCK_RULE,
@@ -137,8 +137,6 @@ class Verdict(Struct, frozen=True):
     difference: Difference | None = None
     bootstrap: Bootstrap | None = None
     deflated_sharpe: float | None = None
-    deflated_without_withdrawals: float | None = None
-    """The deflated Sharpe ratio as if no look was withdrawn; None where the withdrawals do not raise it."""
     trials: int | None = None
     withdrawn: int = 0
     """The number of withdrawn trials, which `trials` includes."""
@@ -303,17 +301,14 @@ def judge(
             else NOTHING
             if nothing_traded
             else known_trials.withdrawal_text
-            or sentence(
-                run, difference, deflated and deflated.value, known_trials.trials, compared=equal_weight is not None
-            )
+            or sentence(run, difference, deflated, known_trials.trials, compared=equal_weight is not None)
         ),
         sharpe_definition=run.sharpe_definition,
         performance=run.figures(intervals.own if intervals else None),
         equal_weight=None if equal_weight is None else equal_weight.figures(intervals.other if intervals else None),
         difference=difference,
         bootstrap=Bootstrap(intervals.block, intervals.other_block, intervals.difference_block) if intervals else None,
-        deflated_sharpe=deflated and deflated.value,
-        deflated_without_withdrawals=deflated and deflated.without_withdrawals,
+        deflated_sharpe=deflated,
         trials=known_trials.trials,
         withdrawn=known_trials.withdrawn,
         trials_of=known_trials.market,
@@ -369,11 +364,10 @@ def noted(
         return Known(fault="the equity is constant"), []
     look = look_of(assembly, run.record.ts, run.sharpe, run.settings.periods, kind, family, values)
     known_trials = try_note_looks(state, [look], knows).like(look)
-    # a note only where the number of trials is unknown, or where looks have no recorded market
-    return known_trials, [known_trials.text] if known_trials.fault or known_trials.unplaced else []
+    return known_trials, [known_trials.text] if known_trials.fault else []
 
 
-def deflated_of(run: Measured, known_trials: Known) -> Deflation | None:
+def deflated_of(run: Measured, known_trials: Known) -> float | None:
     """Return the run's Sharpe ratio deflated by the known trials of its market, the run included; None if undefined."""
     if not isfinite(run.sharpe):
         return None
@@ -499,18 +493,11 @@ def headline(verdict: Verdict) -> str:
     if equal_weight is not None:
         text += f", equal weight {ratio(equal_weight.sharpe)}{span(equal_weight.sharpe_low, equal_weight.sharpe_high)}"
     if verdict.deflated_sharpe is not None:
-        text += f"; deflated {verdict.deflated_sharpe:.2f} ({trials_text(verdict)})"
+        trials_text = counted(verdict.trials or 0, verdict.trials_of, verdict.withdrawn)
+        text += f"; deflated {verdict.deflated_sharpe:.2f} ({trials_text})"
     elif verdict.trials is None and run_performance.sharpe is not None:
         text += "; trials unknown"
     return joined(f"{text}. {verdict.verdict}", verdict.doubts)
-
-
-def trials_text(verdict: Verdict) -> str:
-    """Format the number of trials behind the deflated Sharpe ratio; where withdrawn trials raise this ratio, add the
-    ratio as if none had been withdrawn."""
-    text = counted(verdict.trials or 0, verdict.trials_of, verdict.withdrawn)
-    without_withdrawals = verdict.deflated_without_withdrawals
-    return text if without_withdrawals is None else f"{text}; {without_withdrawals:.2f} without the withdrawals"
 
 
 def ratio(value: float | None) -> str:

@@ -250,7 +250,6 @@ class Statistics(Struct, frozen=True):
     `probabilistic_sharpe` is the probability that the true ratio is above 0. `minimum_samples` is the length of the
     shortest track record with which the measured ratio would be above 0 at 95 %. `trials` is the number of
     configurations tried, None where it is unknown. `withdrawn` counts the trials withdrawn as faulty.
-    `deflated_without_withdrawals` is the deflated ratio as if none was withdrawn, None where that ratio is not lower.
     """
 
     sharpe: Figure
@@ -258,7 +257,6 @@ class Statistics(Struct, frozen=True):
     high: Figure
     probabilistic_sharpe: Figure
     deflated_sharpe: Figure
-    deflated_without_withdrawals: Figure
     trials: int | None
     withdrawn: int
     minimum_samples: Figure

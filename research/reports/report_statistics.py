@@ -47,7 +47,6 @@ def statistics_of(
         high=performance.sharpe_high if performance else None,
         probabilistic_sharpe=known(probability),
         deflated_sharpe=verdict.deflated_sharpe,
-        deflated_without_withdrawals=verdict.deflated_without_withdrawals,
         trials=verdict.trials,
         withdrawn=verdict.withdrawn,
         minimum_samples=minimum_samples,

@@ -1,22 +1,20 @@
-"""The ledger of looks at a market: `looks.jsonl` in the state folder, append-only, each line with the last one's hash.
+"""The ledger of looks at a market: `looks.jsonl` in the state folder, append-only.
 
 Each backtest, sweep, study and evaluation is a look, and each look at a new configuration is a trial. The deflated
 Sharpe ratio of a result counts the trials of its own market (quantd.research.runs.trials).
 
 What can go wrong: whoever deletes a look has a better result. So a changed, shortened or deleted ledger makes the
-number of trials unknown, and the next line records how many were lost. The *head*, the number and link of the newest
-line, is stored beside the ledger and in the user's own state folder. A faulty look is withdrawn by a further line, and
-stays in the chain (docs/decisions/015 and 020). A look whose agent knows the future also stays: a further line marks
-it, and every later result of the same run has the mark.
+number of trials unknown. The *head*, the size and hash of the ledger, is stored beside it, and is never written again
+after such a change: the number stays unknown. A faulty look is withdrawn by a further line, and its own line stays
+(docs/decisions/015 and 020). A look whose agent knows the future also stays: a further line marks it, and every later
+result of the same run has the mark.
 
 Order of operations: the ledger is checked under its lock, because another process may append between a check and a
 lock. Lines are written before the head, because a ledger that is longer than its head is accepted. In the other order,
 a kill between the two writes would leave a ledger that seems shortened.
-
-Rejected: to guess the lost lines from the head. The hurdle (the ratio expected from luck) would then use a number of
-looks whose ratios are unknown.
 """
 
+import dataclasses
 import fcntl
 import os
 import time
@@ -48,18 +46,14 @@ HEAD: Final = "looks.head"
 class Line(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One line of the ledger of looks: a look (an evaluation), a withdrawal of a look, or a verdict on a look.
 
-    `link` is the hash of the previous line's link and of this line's content. `lost` is the number of earlier lines
-    that were missing when the line was written. Raises ValueError for a line with none or several of look, withdrawal
-    and verdict on knowledge of the future.
+    `ts` is the time of the line, ns UTC. Raises ValueError for a line with none or several of look, withdrawal and
+    verdict on knowledge of the future.
     """
 
-    n: int
     ts: int
     look: Look | None = None
     withdrawal: Withdrawal | None = None
     foreknowledge: Foreknowledge | None = None
-    link: str
-    lost: int = 0
 
     def __post_init__(self) -> None:
         if sum(entry is not None for entry in (self.look, self.withdrawal, self.foreknowledge)) != 1:
@@ -76,18 +70,19 @@ class Line(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Head(Struct, frozen=True):
-    """Number and link (hash) of the newest line of the ledger of looks (evaluations).
+    """The number of lines of the ledger of looks (evaluations), its size in bytes, and the hex BLAKE2b of these bytes.
 
-    The head is stored beside the ledger and in the user's own state folder.
+    The head is stored beside the ledger.
     """
 
-    n: int
-    link: str
+    lines: int
+    size: int
+    hash: str
 
 
 LOST: Final = (
-    "It stays unknown in this state folder. Put a complete copy of looks.jsonl into another folder and name it with "
-    "--state. An empty folder begins a new ledger, which counts its own looks only: say so beside its results."
+    "Put a complete copy of looks.jsonl back, or into another folder that --state names. An empty folder begins a new "
+    "ledger, which counts its own looks only: say so beside its results."
 )
 """The remedy for a ledger that was changed, shortened or deleted (docs/decisions/015)."""
 
@@ -144,8 +139,7 @@ def read_looks(folder: Path) -> Known:
 
     Raises OSError where the file cannot be read.
     """
-    lines, fault, _ = _read_and_check(folder)
-    return _ledger_of(lines, fault)
+    return _read_and_check(folder)[0]
 
 
 def note_looks(folder: Path, looks: Sequence[Look], knows: str = "") -> Known:
@@ -222,37 +216,27 @@ def _append(folder: Path, entries: Callable[[Known], Sequence[Entry]]) -> Known:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / NAME) as file:
-        lines, fault, complete_bytes = _read_and_check(folder)
-        new_entries = entries(_ledger_of(lines, fault))
-        if new_entries:
-            newest_head = _newest_head(folder)
-            last = lines[-1] if lines else None
-            n, link = (last.n, last.link) if last is not None else (0, "")
-            lost = 0
-            # after lost lines, numbers and links continue from the head; the first new line records how many were lost,
-            # unless the last line has recorded it already
-            if fault and newest_head is not None and not (last is not None and last.lost):
-                lost, n, link = max(newest_head.n - n, 1), max(newest_head.n, n), newest_head.link
-            new_lines = []
-            for entry in new_entries:
-                n, link = n + 1, _link_after(link, n + 1, entry)
-                new_lines.append(_line_of(n, entry, link, lost))
-                lost = 0
-            os.ftruncate(file, complete_bytes)  # the rest of a line that was not written completely
-            os.lseek(file, 0, os.SEEK_END)
-            os.write(file, b"".join(msgspec.json.encode(row) + b"\n" for row in new_lines))
-            # the head after the lines: a head with a higher number than the last line shows that lines were deleted
-            _write_head(folder, Head(n, link))
-            lines = [*lines, *new_lines]
-    return _ledger_of(lines, fault)
+        ledger, data = _read_and_check(folder)
+        if not (new_entries := entries(ledger)):
+            return ledger
+        new_data = b"".join(msgspec.json.encode(_line_of(entry)) + b"\n" for entry in new_entries)
+        os.ftruncate(file, len(data))  # the rest of a line that was not written completely
+        os.lseek(file, 0, os.SEEK_END)
+        os.write(file, new_data)
+        ledger = dataclasses.replace(ledger, chain=(*ledger.chain, *new_entries))
+        if not ledger.fault:
+            data += new_data
+            head = Head(len(ledger.chain), len(data), _hash_of(data))
+            write_whole(folder / HEAD, msgspec.json.encode(head), durable=False)
+    return ledger
 
 
-def _line_of(n: int, entry: Entry, link: str, lost: int) -> Line:
+def _line_of(entry: Entry) -> Line:
     if isinstance(entry, Look):
-        return Line(n=n, ts=time.time_ns(), look=entry, link=link, lost=lost)
+        return Line(ts=time.time_ns(), look=entry)
     if isinstance(entry, Withdrawal):
-        return Line(n=n, ts=time.time_ns(), withdrawal=entry, link=link, lost=lost)
-    return Line(n=n, ts=time.time_ns(), foreknowledge=entry, link=link, lost=lost)
+        return Line(ts=time.time_ns(), withdrawal=entry)
+    return Line(ts=time.time_ns(), foreknowledge=entry)
 
 
 def _unrecorded(recorded: Sequence[Entry], looks: Sequence[Look]) -> list[Look]:
@@ -279,71 +263,31 @@ def _unrecorded(recorded: Sequence[Entry], looks: Sequence[Look]) -> list[Look]:
     return unrecorded
 
 
-def _ledger_of(lines: Sequence[Line], fault: str) -> Known:
-    return Known(tuple(line.entry for line in lines), fault, LOST if fault else "")
-
-
-def _link_after(previous_link: str, n: int, entry: Entry) -> str:
-    """Return the link of line `n`: the hash of `previous_link` and of the line's content."""
-    return blake2b(f"{previous_link}|{n}|".encode() + msgspec.json.encode(entry), digest_size=16).hexdigest()
-
-
-def _read_and_check(folder: Path) -> tuple[list[Line], str, int]:
-    """Return (lines, fault, bytes of the complete lines) of the ledger.
-
-    `fault` says why lines are missing; it is empty if none is.
-    """
+def _read_and_check(folder: Path) -> tuple[Known, bytes]:
+    """Return the ledger of looks (evaluations) and the bytes of its complete lines, after a check against its head."""
     path = folder / NAME
     data = path.read_bytes() if path.exists() else b""
-    complete_bytes = data.rfind(b"\n") + 1
-    lines: list[Line] = []
-    fault = previous_link = ""
-    for line_number, encoded in enumerate(data[:complete_bytes].splitlines(), 1):
-        try:
-            line = msgspec.json.decode(encoded, type=Line)
-        except msgspec.DecodeError:  # a ValidationError too
-            return lines, f"{path}:{line_number} is not a look: the ledger was changed", complete_bytes
-        if line.lost and not fault:
-            fault = f"{path}:{line_number}: {line.lost:,} earlier looks are missing"
-        elif not line.lost and line.link != _link_after(previous_link, line.n, line.entry):
-            fault = fault or f"{path}:{line_number}: the ledger was changed here or before"
-        previous_link = line.link
-        lines.append(line)
-    head = _newest_head(folder)
-    if head is not None and not fault and not any(line.n == head.n and line.link == head.link for line in lines[-1:]):
+    data = data[: data.rfind(b"\n") + 1]
+    chain: list[Entry] = []
+    head, fault = None, ""
+    with suppress(OSError, msgspec.DecodeError):
+        head = msgspec.json.decode((folder / HEAD).read_bytes(), type=Head)
+    if head is not None and len(data) < head.size:
+        fault = f"{path} was deleted or shortened: it had {head.lines:,} looks"
+    elif head is not None and _hash_of(data[: head.size]) != head.hash:
         # a head behind the last line is no fault: a process ended between the lines and the head
-        shorter = not lines or lines[-1].n < head.n
-        if shorter:
-            fault = f"{path} was deleted or shortened: it had {head.n:,} looks"
-    return lines, fault, complete_bytes
+        fault = f"{path} was changed in one of its first {head.lines:,} lines"
+    for line_number, encoded in enumerate(data.splitlines(), 1):
+        try:
+            chain.append(msgspec.json.decode(encoded, type=Line).entry)
+        except msgspec.DecodeError:  # a ValidationError too
+            fault = f"{path}:{line_number} is not a look: the ledger was changed"
+            break
+    return Known(tuple(chain), fault, LOST if fault else ""), data
 
 
-def _newest_head(folder: Path) -> Head | None:
-    """Return the newer of two heads, beside the ledger and in the user's home; None if both are missing."""
-    heads = []
-    for path in (folder / HEAD, _home_copy(folder)):
-        with suppress(OSError, msgspec.DecodeError):
-            heads.append(msgspec.json.decode(path.read_bytes(), type=Head))
-    return max(heads, key=lambda head: head.n, default=None)
-
-
-def _write_head(folder: Path, head: Head) -> None:
-    """Write the head (number and link of the newest line) into `looks.head` beside the ledger.
-
-    A copy is written into the user's home if that is writable.
-    """
-    data = msgspec.json.encode(head)
-    write_whole(folder / HEAD, data, durable=False)
-    home_copy = _home_copy(folder)
-    with suppress(OSError):
-        home_copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_whole(home_copy, data, durable=False)
-
-
-def _home_copy(folder: Path) -> Path:
-    """Return the path in the user's home of the copy of a ledger's head (number and link of its newest line)."""
-    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return home / "quantd" / "looks" / f"{blake2b(str(folder.resolve()).encode(), digest_size=16).hexdigest()}.json"
+def _hash_of(data: bytes) -> str:
+    return blake2b(data, digest_size=16).hexdigest()
 
 
 @contextmanager

@@ -6,24 +6,22 @@ Sharpe ratio that luck alone is expected to give the best of the trials.
 What can go wrong: a second look makes a result appear better. Three rules prevent it. A trial stays counted: where a
 configuration runs again, its ratio is replaced, and the number of trials is not reduced. The hurdle is the highest
 after any line of the ledger (`highest_hurdle`). The hurdle after a line is computed from the lines up to it only, so a
-later line cannot change it. So a look without a recorded market counts for every market in the hurdles before the line
-that records its market.
+later line cannot change it.
 
 A withdrawal is the exception. A look at leaked or misaligned data has a ratio that no strategy has. A ratio of 12 makes
 every honest result of its market worthless. A withdrawn look stays counted as a trial, and its ratio no longer counts
-in the spread of ratios. The gain from a withdrawal is never hidden: where it raises a figure, the figure without
-withdrawals stands beside it. A look whose agent knows the future is marked by a further line, and still counts.
+in the spread of ratios. Every figure states the number of withdrawn trials behind it. A look whose agent knows the
+future is marked by a further line, and still counts.
 
 Rejected: to delete the line of a faulty look, which would also remove the trial (docs/decisions/020). Rejected, too:
 all trials of a folder as one sample. One trial on six bars of a toy symbol turned a deflated ratio of 0.99 into 0.00
 (docs/decisions/016).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite, sqrt
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from msgspec import Struct, structs
 
@@ -59,8 +57,7 @@ class Look(Struct, frozen=True, omit_defaults=True):
     based on `periods` samples a year. `models` are the trained policies by their digests, each with the trials behind
     it: seeds, checkpoints, test looks. `family` is a group that the user named. `values` are the swept or studied
     values by name. Where `values` is empty, `keys` has the keys that affect trading and are not at their default. The
-    `identity` of a market is stored once in the ledger, with the first look at the market. Looks of earlier versions
-    have neither `keys` nor an identity.
+    `identity` of a market is stored once in the ledger, with the first look at the market.
     """
 
     kind: Kind
@@ -98,8 +95,7 @@ def alike(look: Look, other: Look) -> bool:
     """Return True where `other` is a trial of the market of `look`.
 
     Both looks (evaluations) must have bars of the same interval, at least one calendar year in common, and a symbol in
-    common: by name, or by equal returns (`share_series`). A look without a recorded market counts for every market,
-    because nothing shows that its market is another one.
+    common: by name, or by equal returns (`share_series`).
     """
     identity, counterpart = look.identity, other.identity
     if identity is None or counterpart is None:
@@ -141,13 +137,6 @@ Entry = Look | Withdrawal | Foreknowledge
 """The type of a line of the ledger."""
 
 
-class Deflation(NamedTuple):
-    """The deflated Sharpe ratio; `without_withdrawals` is the ratio as if no trial was withdrawn, None if not lower."""
-
-    value: float
-    without_withdrawals: float | None
-
-
 @dataclass(frozen=True)
 class Known:
     """The known looks (evaluations), withdrawals and verdicts on knowledge of the future, in the order of the ledger.
@@ -175,16 +164,7 @@ class Known:
     @cached_property
     def looks(self) -> tuple[Look, ...]:
         """The looks (evaluations) of the market, each configuration once with its newest ratio."""
-        return self._tally.looks
-
-    @cached_property
-    def families(self) -> dict[str, frozenset[str]]:
-        """The families (groups that the user named) of each configuration, by its digest."""
-        families: dict[str, frozenset[str]] = {}
-        for entry in self.chain:
-            if isinstance(entry, Look) and entry.family:
-                families[entry.digest] = families.get(entry.digest, frozenset()) | {entry.family}
-        return families
+        return tuple(self._tally.looks.values())
 
     @cached_property
     def withdrawals(self) -> dict[str, Withdrawal]:
@@ -192,14 +172,8 @@ class Known:
 
         A configuration with a new ratio after its withdrawal is not withdrawn.
         """
-        # only the newest line of a configuration counts; `_faults` has the withdrawals by index of the line
-        newest_line = {entry.digest: index for index, entry in enumerate(self.chain) if isinstance(entry, Look)}
-        of_market = {look.digest for look in self.looks}
-        return {
-            digest: self._faults[index]
-            for digest, index in newest_line.items()
-            if index in self._faults and digest in of_market
-        }
+        newest = {look.digest: self._faults.get((look.digest, look.sharpe)) for look in self.looks}
+        return {digest: withdrawal for digest, withdrawal in newest.items() if withdrawal is not None}
 
     @cached_property
     def foreknowledge(self) -> dict[tuple[str, float], str]:
@@ -220,7 +194,7 @@ class Known:
         """The number of trials: the looks (evaluations), and the trials behind each trained policy; None where it is
         unknown.
         """
-        return None if self.fault else max((prefix.trials for prefix in self._tally.prefixes), default=0)
+        return None if self.fault else len(self.looks) + self.behind_models
 
     @property
     def document(self) -> dict[str, object]:
@@ -240,18 +214,10 @@ class Known:
         return counted(self.trials, self.market, self.withdrawn)
 
     @property
-    def unplaced(self) -> str:
-        """A sentence about the looks (evaluations) whose market is not recorded, and which count for every market; else
-        empty.
-        """
-        count = sum(look.identity is None for look in self.looks)
-        return f"{count:,} of them {'has' if count == 1 else 'have'} {NO_MARKET}" if count and not self.fault else ""
-
-    @property
     def text(self) -> str:
         """Sentences with the number of trials, or with the reason why it is unknown and the remedy."""
         if not self.fault:
-            return " ".join(filter(None, (f"{self.counted}.", self.unplaced)))
+            return f"{self.counted}."
         return f"The number of trials is unknown: {self.fault}. {self.remedy}".rstrip()
 
     @property
@@ -260,7 +226,7 @@ class Known:
         withdrawal = self.withdrawals.get(self.of.digest) if self.of is not None else None
         return "" if withdrawal is None else f"This look is withdrawn ({withdrawal.text}): it is no result."
 
-    def deflated(self, excess: Floats, sharpe: float, periods: float) -> Deflation | None:
+    def deflated(self, excess: Floats, sharpe: float, periods: float) -> float | None:
         """Return the deflated Sharpe ratio of a result, which is one of the trials; None where the ratio is undefined.
 
         `excess` float64[T] are the result's returns above the risk-free rate, `sharpe` its annual ratio, `periods` its
@@ -268,145 +234,73 @@ class Known:
         """
         if self.fault:
             return None
-        values = [
-            deflated_sharpe(excess, sharpe / sqrt(periods), self.hurdle(periods, len(excess), withdrawals=withdrawals))
-            for withdrawals in (True, False)  # as the ledger is, then as if no look was withdrawn
-        ]
-        if not isfinite(values[0]):
-            return None
-        # the second one is given only where withdrawals raise the ratio
-        return Deflation(values[0], values[1] if values[0] > values[1] else None)
+        value = deflated_sharpe(excess, sharpe / sqrt(periods), self.hurdle(periods, len(excess)))
+        return value if isfinite(value) else None
 
-    def hurdle(self, periods: float, samples: int, *, withdrawals: bool = True) -> float:
+    def hurdle(self, periods: float, samples: int) -> float:
         """Return the Sharpe ratio per sample that luck alone is expected to give the best trial (`highest_hurdle`).
 
-        `periods` is the samples a year of the result, `samples` its number of returns. If `withdrawals` is False, each
-        look (evaluation) counts as if none was withdrawn.
+        `periods` is the samples a year of the result, `samples` its number of returns.
         """
-        tally = self._tally if withdrawals or not self._faults else self._tally_unwithdrawn
-        return highest_hurdle((Prefix(p.trials, p.variance / periods) for p in tally.prefixes), samples)
+        return highest_hurdle((Prefix(p.trials, p.variance / periods) for p in self._tally.prefixes), samples)
 
     @cached_property
-    def _faults(self) -> dict[int, Withdrawal]:
-        """The withdrawals, by the index of the withdrawn look in the chain of ledger entries."""
-        return dict(_withdrawn_lines(self.chain))
+    def _faults(self) -> dict[tuple[str, float], Withdrawal]:
+        """The withdrawals of looks (evaluations), by digest and ratio.
+
+        A look that is repeated with the same ratio after its withdrawal is withdrawn too.
+        """
+        ratios: dict[str, list[float]] = {}
+        faults: dict[tuple[str, float], Withdrawal] = {}
+        for entry in self.chain:
+            if isinstance(entry, Look):
+                ratios.setdefault(entry.digest, []).append(entry.sharpe)
+            elif isinstance(entry, Withdrawal):
+                for ratio in ratios.pop(entry.digest, ()):
+                    faults.setdefault((entry.digest, ratio), entry)
+        return faults
 
     @cached_property
     def _tally(self) -> "_Tally":
-        """The trials, with the ratios of withdrawn looks removed."""
-        return _Tally(self.chain, self.of, frozenset(self._faults))
-
-    @cached_property
-    def _tally_unwithdrawn(self) -> "_Tally":
-        """The trials as if no look was withdrawn."""
-        return _Tally(self.chain, self.of, frozenset())
+        return _Tally(self)
 
 
 class _Tally:
-    """Counts the trials of a market line by line of the ledger.
+    """The trials of a market, counted line by line of the ledger.
 
-    After each line, the number of trials and the variance of their annual Sharpe ratios are known.
+    `looks` are the newest looks (evaluations) by digest. `behind_models` is the number of trials behind the trained
+    policies. `prefixes` has the number of trials and the variance of their annual Sharpe ratios after each look.
     """
 
-    def __init__(self, chain: tuple[Entry, ...], result_look: Look | None, withdrawn: frozenset[int]) -> None:
-        """Counts, line by line of the ledger, the trials of the market of `result_look`; of all markets where it is
-        None.
-
-        `withdrawn` are the indices of withdrawn lines: their trials count, and their ratios do not.
-        """
-        self._result_look = result_look
-        self._family: set[str] = set()
-        """The digests of the looks so far of the family of `result_look`."""
-        self._identities: dict[str, MarketIdentity] = {}
-        """The identities of markets so far, by digest of the market."""
-        # (market, first year, last year, no identity) -> whether such a look is of the market of `result_look`
-        self._alike: dict[tuple[str, str, str, bool], bool] = {}
-        self._members: dict[str, Look] = {}
-        """The trials so far, by digest of the look."""
-        self._spread = Spread()
-        self._ratios: dict[str, float] = {}
-        """The ratios in the spread, by digest."""
-        self._models: dict[str, int] = {}
-        """The largest number of trials behind each trained policy, by its digest."""
-        self.prefixes = [
-            self._prefix_after(entry, index in withdrawn)
-            for index, entry in enumerate(chain)
-            if isinstance(entry, Look)
-        ]
-        self.looks = tuple(self._with_identity(look) for look in self._members.values())
-
-    @property
-    def behind_models(self) -> int:
-        return sum(count - 1 for count in self._models.values())
-
-    def _prefix_after(self, look: Look, withdrawn: bool) -> Prefix:
-        """Return the count and variance of the trials up to and including `look` in the ledger."""
-        if look.identity is not None and look.market not in self._identities:
-            self._identities[look.market] = look.identity
-            # looks without an identity counted for every market until now
-            for member in [member for member in self._members.values() if member.market == look.market]:
-                self._classify(member)
-        if self._result_look is not None and self._result_look.family and look.family == self._result_look.family:
-            self._family.add(look.digest)
-        self._remove_ratio(look)  # the ratio of an earlier run of the same configuration is replaced
-        self._classify(look)
-        if look.digest in self._members:
-            if not withdrawn:
-                self._spread.add(look.sharpe)
-                self._ratios[look.digest] = look.sharpe
+    def __init__(self, ledger: Known) -> None:
+        self.looks: dict[str, Look] = {}
+        self.behind_models = 0
+        self.prefixes: list[Prefix] = []
+        chain = [entry for entry in ledger.chain if isinstance(entry, Look)]
+        identities = {look.market: look.identity for look in chain if look.identity is not None}
+        spread, ratios, models = Spread(), dict[str, float](), dict[str, int]()
+        of_market: dict[tuple[str, str, str], bool] = {}  # looks with an equal key are compared once
+        for line in chain:
+            look = structs.replace(line, identity=identities.get(line.market))
+            if ledger.of is not None and look.digest not in self.looks:
+                key = look.market, look.first[:4], look.last[:4]
+                if key not in of_market:
+                    of_market[key] = alike(ledger.of, look)
+                # a look of the family counts whatever its own market is
+                if not of_market[key] and (not look.family or look.family != ledger.of.family):
+                    continue
+            self.looks[look.digest] = look
+            # the ratio of an earlier run of the same configuration is replaced
+            if (earlier := ratios.pop(look.digest, None)) is not None:
+                spread.remove(earlier)
+            # a withdrawn look counts, and its ratio does not
+            if (look.digest, look.sharpe) not in ledger._faults:
+                spread.add(look.sharpe)
+                ratios[look.digest] = look.sharpe
             for name, count in look.models.items():
-                self._models[name] = max(count, self._models.get(name, 0))
-        return Prefix(len(self._members) + self.behind_models, self._spread.variance)
-
-    def _classify(self, look: Look) -> None:
-        """Count `look` where it is a trial of the market; else remove it from the trials."""
-        result_look, identified_look = self._result_look, self._with_identity(look)
-        # looks with an equal key are compared once
-        key = look.market, look.first[:4], look.last[:4], identified_look.identity is None
-        if result_look is not None and key not in self._alike:
-            self._alike[key] = alike(result_look, identified_look)
-        # without a `result_look` all markets count; a look of its family counts whatever its own market is
-        if result_look is None or self._alike[key] or look.digest in self._family:
-            self._members[look.digest] = look
-        else:
-            self._remove_ratio(look)
-            self._members.pop(look.digest, None)
-
-    def _remove_ratio(self, look: Look) -> None:
-        """Remove the Sharpe ratio of the look's configuration from the variance of the ratios."""
-        ratio = self._ratios.pop(look.digest, None)
-        if ratio is not None:
-            self._spread.remove(ratio)
-
-    def _with_identity(self, look: Look) -> Look:
-        """Return the look with the identity of its market, which is None while no line has recorded that market."""
-        return structs.replace(look, identity=self._identities.get(look.market))
-
-
-def _withdrawn_lines(chain: tuple[Entry, ...]) -> Iterator[tuple[int, Withdrawal]]:
-    """Yield (index in the chain of ledger entries, withdrawal) of each look (evaluation) that a later line withdraws.
-
-    A look that is repeated with the same ratio after its withdrawal is withdrawn too.
-    """
-    lines_of: dict[str, list[int]] = {}
-    withdrawal_of: dict[tuple[str, float], Withdrawal] = {}
-    for index, entry in enumerate(chain):
-        if isinstance(entry, Withdrawal):
-            for look_index in lines_of.pop(entry.digest, ()):
-                look = chain[look_index]
-                assert isinstance(look, Look)
-                withdrawal_of[look.digest, look.sharpe] = entry
-                yield look_index, entry
-        elif isinstance(entry, Foreknowledge):
-            continue
-        elif (withdrawal := withdrawal_of.get((entry.digest, entry.sharpe))) is not None:
-            yield index, withdrawal
-        else:
-            lines_of.setdefault(entry.digest, []).append(index)
-
-
-NO_MARKET: Final = "no recorded market (an earlier version noted them): such looks count for every market."
-"""End of the sentence about looks of earlier versions."""
+                models[name] = max(count, models.get(name, 1))
+            self.behind_models = sum(count - 1 for count in models.values())
+            self.prefixes.append(Prefix(len(self.looks) + self.behind_models, spread.variance))
 
 
 def counted(trials: int, market: str, withdrawn: int = 0) -> str:

@@ -59,8 +59,6 @@ class Standing(Struct, frozen=True):
     difference: Difference | None
     deflated: float | None
     notes: int
-    deflated_without_withdrawals: float | None = None
-    """`deflated` as if no look was withdrawn; None where the withdrawals do not raise it."""
     trained: int = 0
     """Samples inside the policy's training window, whose returns are in-sample."""
     trained_until: str = ""
@@ -131,8 +129,7 @@ def standings(
         deflated = deflated_of(run, known_trials)
         rows.append(
             Standing(
-                name, figures, difference, deflated and deflated.value, count,
-                deflated and deflated.without_withdrawals, *training_overlap, failures,
+                name, figures, difference, deflated, count, *training_overlap, failures,
             )
         )  # fmt: skip
     rows.sort(key=lambda row: (bool(row.failures), -(row.figures.sharpe if row.figures.sharpe is not None else -9e9)))
@@ -155,7 +152,7 @@ def standings(
                 for name, (policy_run, policy_assembly, _) in measured.items()
             }
         ),
-        unknown=known_trials.text if known_trials.fault else known_trials.unplaced,
+        unknown=known_trials.text if known_trials.fault else "",
     )
 
 

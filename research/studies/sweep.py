@@ -29,7 +29,7 @@ from quantd.daemon.runtime.version import code_version
 from quantd.research.doubts import Doubt, doubt_lines, joined, named_doubts
 from quantd.research.runs.failures import REMEDY, DecisionFailed
 from quantd.research.runs.looks import try_note_looks
-from quantd.research.runs.trials import Deflation, Known, Look
+from quantd.research.runs.trials import Known, Look
 from quantd.research.significance.overfitting import BLOCKS, Overfitting, overfitting
 from quantd.research.studies.grid import Grid
 from quantd.research.studies.sweep_points import METRICS, Base, Point, Work, run_points
@@ -191,19 +191,10 @@ class Sweep:
             return None
         return overfitting(varying_returns, blocks=blocks)
 
-    @property
+    @cached_property
     def deflated(self) -> float | None:
         """The deflated Sharpe ratio of the best point, by all trials of its market; None where their number is
         unknown."""
-        return None if self._deflation is None else self._deflation.value
-
-    @property
-    def deflated_without_withdrawals(self) -> float | None:
-        """The deflated ratio as if no trial was withdrawn; None where withdrawals do not raise the ratio."""
-        return None if self._deflation is None else self._deflation.without_withdrawals
-
-    @cached_property
-    def _deflation(self) -> Deflation | None:
         best = self.best
         if best is None or best.look is None:
             return None
@@ -259,9 +250,7 @@ class Sweep:
         if self.deflated is None:
             text += f". {self.known.text}"
         else:
-            without = self.deflated_without_withdrawals
-            without_text = "" if without is None else f"; {without:.2f} without the withdrawals"
-            text += f", deflated {self.deflated:.2f} ({self.known.counted}{without_text})."
+            text += f", deflated {self.deflated:.2f} ({self.known.counted})."
             if self.deflated < BELIEVED:
                 text += " It may be luck."
         if (validation := self.overfitting) is not None:

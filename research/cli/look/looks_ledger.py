@@ -7,14 +7,11 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import answer, print_json, say, table
+from quantd.daemon.cli.output import answer, print_json, records, say
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
 if TYPE_CHECKING:
     from quantd.research.runs.trials import Known, Look, Reason
-
-OPTIONAL_COLUMNS: Final = ("values", "trials of models", "family", "withdrawn", "foresight")
-"""Columns of the table of looks that are left out where every row is empty in them."""
 
 REASONS: Final = ("leak", "misaligned", "wrong-data")
 """Why a look is withdrawn (`trials.Reason`), as values of --reason."""
@@ -56,12 +53,11 @@ def withdraw_look(folder: Path, look_id: str, reason: str, words: str, *, as_jso
         ledger, look = withdraw(folder, look_id, cast("Reason", reason), words.strip())
     except OSError as why:
         raise Failure(f"{why.filename}: {why.strerror}; the look is not withdrawn", CHECK_FAILED) from None
-    market_text = look.market_text or "market not recorded"
     answer(
         as_json, {"withdrawn": _look(look, ledger), "trials": ledger.trials},
-        f"withdrawn: {look.kind} {look.name}, {market_text}, Sharpe {look.sharpe:.2f}",
+        f"withdrawn: {look.kind} {look.name}, {look.market_text}, Sharpe {look.sharpe:.2f}",
         f"The look stays a trial. {ledger.like(look).text}",
-        "Where a withdrawal raises a deflated ratio, the ratio without withdrawals is printed beside it.",
+        "Each result states how many of its trials are withdrawn.",
     )  # fmt: skip
     return DONE
 
@@ -78,20 +74,16 @@ def list_looks(folder: Path, *, as_json: bool) -> int:
         })  # fmt: skip
         return CHECK_FAILED if ledger.fault else DONE
     rows = [
-        (
-            look.digest[:ID_LENGTH], look.kind, look.name,
-            ", ".join(f"{key} {value}" for key, value in look.values.items()),
-            look.market_text or "not recorded", look.first, look.last, f"{look.sharpe:.2f}",
-            str(sum(look.models.values()) or ""), ", ".join(sorted(ledger.families.get(look.digest, ()))),
-            ledger.withdrawals[look.digest].text if look.digest in ledger.withdrawals else "",
-            ledger.foreknowledge.get((look.digest, look.sharpe), ""),
-        )
+        {"id": look.digest[:ID_LENGTH], "kind": look.kind, "name": look.name,
+         "values": ", ".join(f"{key} {value}" for key, value in look.values.items()), "market": look.market_text,
+         "first": look.first, "last": look.last, "Sharpe": f"{look.sharpe:.2f}",
+         "trials of models": str(sum(look.models.values()) or ""), "family": look.family,
+         "withdrawn": ledger.withdrawals[look.digest].text if look.digest in ledger.withdrawals else "",
+         "foresight": ledger.foreknowledge.get((look.digest, look.sharpe), "")}
         for look in ledger.looks
     ]  # fmt: skip
-    heads = ("id", "kind", "name", "values", "market", "first", "last", "Sharpe", "trials of models", "family",
-             "withdrawn", "foresight")  # fmt: skip
-    shown = [k for k, name in enumerate(heads) if name not in OPTIONAL_COLUMNS or any(row[k] for row in rows)]
-    table([heads[k] for k in shown], [[row[k] for k in shown] for row in rows], ("Sharpe", "trials of models"))
+    shown = [head for head in rows[0] if any(row[head] for row in rows)] if rows else []
+    records(rows, dict(zip(shown, shown, strict=True)), ("Sharpe", "trials of models"))
     model_count = len({digest for look in ledger.looks for digest in look.models})
     count = len(ledger.looks)
     text = f"{count:,} configuration{'' if count == 1 else 's'}."

@@ -59,11 +59,6 @@ def print_ranking(comparison: "Standings") -> None:
     """Print a row for each policy of a comparison."""
     from quantd.research.verdict import ratio, span
 
-    def deflated(row: "Standing") -> str:
-        without = row.deflated_without_withdrawals
-        note = "" if without is None else f" ({without:.2f} without withdrawals)"
-        return "" if row.deflated is None else f"{row.deflated:.2f}{note}"
-
     def difference(row: "Standing") -> str:
         less = row.difference
         return "" if less is None else f"{less.sharpe:+.2f}{span(less.low, less.high)}"
@@ -74,8 +69,8 @@ def print_ranking(comparison: "Standings") -> None:
          "Sharpe": lambda row: ratio(row.figures.sharpe) + span(row.figures.sharpe_low, row.figures.sharpe_high),
          "less equal weight": difference, "a year": "figures.annual_return:+.1%",
          "volatility": "figures.volatility_annual:.1%", "drawdown": "figures.max_drawdown:.1%",
-         "turnover": "figures.turnover_annual:.2f", "costs": "figures.costs:,.0f", "deflated": deflated},
-        right=("Sharpe", "less equal weight", "deflated"),
+         "turnover": "figures.turnover_annual:.2f", "costs": "figures.costs:,.0f", "deflated": "deflated:.2f"},
+        right=("Sharpe", "less equal weight"),
     )  # fmt: skip
 
 

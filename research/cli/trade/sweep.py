@@ -79,7 +79,6 @@ def document(result: "Sweep", folder: Path) -> dict[str, object]:
         "points": result.table.to_dicts(),
         "best": None if result.best is None else dict(zip(result.keys, result.best.values, strict=True)),
         "deflated_sharpe": result.deflated,
-        "deflated_without_withdrawals": result.deflated_without_withdrawals,
         **result.known.document,
         "overfitting": None if overfitting is None else overfitting.probability,
         "verdict": result.verdict(),

@@ -28,13 +28,11 @@ def statistics(report: BacktestReport, _: Charts) -> str:
             ("95 % interval, high", "high", "ratio"),
             ("probability that it is above 0", "probabilistic_sharpe", "fraction"),
             ("deflated by the known trials", "deflated_sharpe", "fraction"),
-            ("the same, without the withdrawals", "deflated_without_withdrawals", "fraction"),
             ("known trials", "trials", "count"), ("of these withdrawn", "withdrawn", "count"),
             ("shortest track record above 0 at 95 %, samples", "minimum_samples", "samples"),
             ("the same, years", "minimum_years", "ratio"),
         )
         if figures_of_house.withdrawn or key != "withdrawn"
-        if figures_of_house.deflated_without_withdrawals is not None or key != "deflated_without_withdrawals"
     ]  # fmt: skip
     rows = [_versus_row(f"statistics.versus.{k}", versus) for k, versus in enumerate(figures_of_house.versus)]
     head = ("against", "Sharpe difference", "low", "high", *(f"{name}{part}" for name in TESTS.values()
