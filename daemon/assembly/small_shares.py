@@ -1,4 +1,7 @@
-"""Finds agents for which an equal share of all symbols is below `min_trade`: a policy that diversifies never trades."""
+"""Notes about shares of the capital: of agents that an override changes, and equal shares of symbols below `min_trade`.
+
+With such an equal share a policy that diversifies never trades.
+"""
 
 from quantd.daemon.config import Config
 from quantd.strategies.policies import PASSIVE
@@ -15,3 +18,23 @@ def small_shares(config: Config) -> list[str]:
         for agent in config.document.agents
         if agent.policy not in PASSIVE and agent.min_trade * size > 1
     ]
+
+
+def overridden_shares(config: Config) -> list[str]:
+    """Return a line for each agent that an override changes: its share of the capital, and who has the rest."""
+    agents = [agent for agent in config.document.agents if not agent.shadow]
+    changed = {path[1] for path in config.source.overrides if path[0] == "agents" and len(path) > 1}
+    if ("agents",) in config.source.overrides:
+        agent = agents[0]
+        share = "all" if agent.capital == 1 else f"{agent.capital:.4g} of"
+        replaced = f"without the agents of {config.source.file} and their schedules"
+        return [f"{agent.policy} alone has {share} the capital, {replaced}"]
+    lines = []
+    for k, agent in enumerate(config.document.agents):
+        others = ", ".join(f"{other.name} {other.capital:.4g}" for other in agents if other is not agent)
+        if k not in changed or not others:
+            continue
+        share = "is a shadow, without capital" if agent.shadow else f"has {agent.capital:.4g} of the capital"
+        command = f"`quantd backtest {agent.policy}`"
+        lines.append(f"agent {agent.name} ({agent.policy}) {share}; the others have {others}: {command} tests it alone")
+    return lines

@@ -89,6 +89,13 @@ State = Annotated[
     typer.Option("--state", envvar="QUANTD_STATE", help="The state folder, in place of the configured one."),
 ]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key; repeatable.")]
+PolicyAlone = Annotated[
+    str,
+    typer.Argument(
+        metavar="POLICY", show_default=False,
+        help="This policy alone with all the capital, in place of the agents: equal_weight, mine.py:act or a folder.",
+    ),
+]  # fmt: skip
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document only.")]
 Family = Annotated[
     str,

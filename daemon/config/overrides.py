@@ -10,9 +10,10 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from functools import cache
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
+from quantd.daemon.config.agent_tables import RESERVED, Agent
 from quantd.daemon.config.keys import Key, Pattern, all_keys, pattern_of
 from quantd.daemon.config.mistakes import ConfigError, Mistake, nearest
 from quantd.daemon.config.scan import Path
@@ -65,6 +66,25 @@ def between(sets: Iterable[str] | None, start: date | None, end: date | None) ->
     return (*(sets or ()), *(f"feed.{key}={day.isoformat()}" for key, day in bounds if day is not None))
 
 
+ALONE: Final = "agents"
+"""Key of the override `agents=POLICY`, which makes this policy the only agent."""
+
+OF_AGENTS: Final = ("capital", "manual", "portfolios")
+"""Tables that divide the capital: an agent that is alone has all of it."""
+
+
+def alone(policy: str, config: pathlib.Path) -> tuple[str, ...]:
+    """Return the override that makes `policy` the only agent of the configuration in the file `config`; none for "".
+
+    A policy's file or folder may be named from the current folder, or from that of the configuration.
+    """
+    path, mark, function = policy.partition(":")
+    if path and ("/" in path or path.endswith(".py")) and pathlib.Path(path).exists():
+        policy = os.path.relpath(path, config.parent) + mark + function
+        policy = policy if "/" in policy or path.endswith(".py") else f"./{policy}"
+    return (f"{ALONE}={policy}",) if policy else ()
+
+
 def not_keys(secrets: Iterable[str]) -> frozenset[str]:
     """Return all variables with the prefix QUANTD_ that are not keys of config.toml; `secrets` are the adapters'
     secrets."""
@@ -78,7 +98,9 @@ def apply(
     schema: type[Document],
     secrets: Iterable[str] = (),
 ) -> tuple[dict[Path, str], list[Mistake]]:
-    """Merge overrides into `document`: the environment, then --set. Return (path -> text of its override, mistakes).
+    """Merge overrides into `document`: `agents=POLICY`, the environment, then --set.
+
+    Return (path -> text of its override, mistakes).
 
     PLAIN are short variables, such as DATA_PATH; FIXED are variables with the prefix QUANTD_ that are no keys.
     Variables of `secrets` are no overrides. `secrets` is iterated only if a variable has the prefix QUANTD_, because
@@ -87,6 +109,13 @@ def apply(
     keys, reserved = all_keys(schema), cache(lambda: not_keys(secrets))
     override_texts: dict[Path, str] = {}
     mistakes: list[Mistake] = []
+    overrides = [tuple(part.strip() for part in text.partition("=")) for text in sets]
+    for key, _, policy in overrides:
+        if key == ALONE and policy and not policy.startswith(("{", "[")):
+            _make_alone(document, policy)
+            # each key too: a line of the file belongs to an agent that is replaced
+            paths = ((ALONE,), (ALONE, 0), *((ALONE, 0, name) for name in Agent.model_fields))
+            override_texts |= dict.fromkeys(paths, f"POLICY {policy}")
     for variable, key_path in PLAIN.items():
         if override := _short_variable_text(document, variable, environ):
             mistakes += _merge(document, override_texts, variable, list(key_path), override, reserved, keys)
@@ -94,14 +123,47 @@ def apply(
         if variable.startswith(PREFIX) and variable not in FIXED and variable not in reserved():
             parts = variable.removeprefix(PREFIX).lower().split("__")
             mistakes += _merge(document, override_texts, variable, parts, environ[variable], reserved, keys)
-    for text in sets:
-        key, equals, value = text.partition("=")
-        option = f"--set {key.strip()}"
+    for key, equals, value in overrides:
+        if key == ALONE and (ALONE,) in override_texts:
+            continue
+        option = f"--set {key}"
         if not equals:
             mistakes.append(Mistake(option, 0, "", "has no value", "write --set KEY=VALUE"))
             continue
-        mistakes += _merge(document, override_texts, option, key.strip().split("."), value.strip(), reserved, keys)
+        mistakes += _merge(document, override_texts, option, key.split("."), value, reserved, keys)
     return override_texts, mistakes
+
+
+def _make_alone(document: dict[str, Any], policy: str) -> None:
+    """Replace the agents of a parsed document by one agent with `policy` and all the capital.
+
+    It has the profile of the account, the smallest `min_trade` of the replaced agents, and decides at each sample:
+    schedules of agents go, those of the account stay.
+    """
+    usual = Agent.model_fields["min_trade"].default
+    agents = document.get("agents")
+    least = [table.get("min_trade", usual) for table in agents if isinstance(table, dict)] if agents else []
+    name = _slug(pathlib.PurePath(policy.partition(":")[0]).stem).lstrip("0123456789_")[:32]
+    risk = document.get("risk")
+    profile = risk.get("profile") if isinstance(risk, dict) else None
+    document[ALONE] = [{
+        "name": "own" if not name or name in RESERVED else name, "policy": policy, "capital": 1.0,
+        "min_trade": min((value for value in least if isinstance(value, (int, float))), default=usual),
+        **({} if profile is None else {"profile": profile}),
+    }]  # fmt: skip
+    schedules = document.get("schedules")
+    if isinstance(schedules, list):
+        document["schedules"] = [table for table in schedules if not (isinstance(table, dict) and _is_of_agents(table))]
+    for section in OF_AGENTS:
+        document.pop(section, None)
+    broker = document.get("broker")
+    if isinstance(broker, dict) and broker.get("differences") != "fence":
+        broker.pop("differences", None)
+
+
+def _is_of_agents(schedule: Mapping[str, Any]) -> bool:
+    """Whether a schedule is about the agents of the file, not about the account."""
+    return "agents" in schedule or schedule.get("do") in ("rebalance", "retrain", "promote", "reallocate")
 
 
 def _short_variable_text(document: Mapping[str, Any], variable: str, environ: Mapping[str, str]) -> str:

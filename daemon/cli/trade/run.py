@@ -2,18 +2,22 @@
 
 import os
 import sys
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, PolicyAlone, Sets, State
 from quantd.daemon.cli.failures import Failure, explained
 from quantd.daemon.cli.output import closing, print_json, say
 from quantd.trading.exit_codes import CONFIG
 
+if TYPE_CHECKING:
+    from quantd.daemon.config import Config
+
 
 def run(
+    policy: PolicyAlone = "",
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
@@ -32,12 +36,12 @@ def run(
     import structlog
 
     from quantd.daemon.app import BeginAnew, Options, serve
-    from quantd.daemon.assembly.small_shares import small_shares
     from quantd.daemon.cli.configuration import read
+    from quantd.daemon.config.overrides import alone
     from quantd.daemon.live.permission import refusal
     from quantd.daemon.monitoring.metrics import configure
-    from quantd.engine_build.state import reason
 
+    sets = [*alone(policy, config), *(sets or ())]
     settings = read(config, sets)
     if refusal_text := refusal(settings, settings.state_folder(state), live):
         raise Failure(refusal_text, CONFIG)
@@ -47,14 +51,10 @@ def run(
         folder = os.environ.get("LOGS_DIR", "")
         raise Failure(f"LOGS_DIR = {folder}: {str(error.strerror).lower()}; name another folder", CONFIG) from None
     options = Options(
-        config=config, state=state, sets=tuple(sets or ()), fresh=fresh, carry=carry, live=live,
+        config=config, state=state, sets=tuple(sets), fresh=fresh, carry=carry, live=live,
         quiet=quiet or as_json, environ=dict(os.environ),
     )  # fmt: skip
-    log = structlog.get_logger("quantd.run")
-    if why := reason():
-        log.info("engine.uncompiled", why=why, see="docs/develop/build.md")
-    for text in small_shares(settings):
-        log.warning("agents.small_shares", found=text)
+    _note(settings)
     in_json = settings.log.format == "json"
     try:
         summary = asyncio.run(serve(settings, options))
@@ -65,14 +65,30 @@ def run(
         if not in_json:
             raise
         text, code = explained(error)
-        log.critical("ended", error=text, code=code)
+        structlog.get_logger("quantd.run").critical("ended", error=text, code=code)
         raise SystemExit(code) from None
     if as_json:
         print_json(summary)
     elif in_json:
-        log.info("ended", **msgspec.to_builtins(summary))
+        structlog.get_logger("quantd.run").info("ended", **msgspec.to_builtins(summary))
     elif not quiet:
         say(closing(summary))
+
+
+def _note(settings: "Config") -> None:
+    """Log what an operator must know of an installation and of the agents before a run."""
+    import structlog
+
+    from quantd.daemon.assembly.small_shares import overridden_shares, small_shares
+    from quantd.engine_build.state import reason
+
+    log = structlog.get_logger("quantd.run")
+    if why := reason():
+        log.info("engine.uncompiled", why=why, see="docs/develop/build.md")
+    for text in overridden_shares(settings):
+        log.info("agents.shares", found=text)
+    for text in small_shares(settings):
+        log.warning("agents.small_shares", found=text)
 
 
 COMMAND: Final = Command("Trade", 10, run)

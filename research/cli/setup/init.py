@@ -23,7 +23,7 @@ def year_or_day(text: str) -> date:
 
 POLICY: Final = '''"""{title}: weights by the inverse of each symbol's recent volatility, as a start.
 
-Run it: quantd backtest with these lines in config.toml
+Run it: quantd backtest {name}.py:act
 """
 
 import numpy as np
@@ -156,9 +156,8 @@ def write_policy(folder: Path, file_name: str, *, as_json: bool) -> None:
     name = name_of(file_name)
     policy, test = _write_policy(folder, name)
     config_lines = AGENT.format(name=name)
-    text = (
-        f"wrote {policy} ({POLICY.count(chr(10))} lines, runs as it is) and {test}. Lines for config.toml beside it:\n"
-    )
+    text = f"wrote {policy} ({POLICY.count(chr(10))} lines, runs as it is) and {test}. It trades alone with "
+    text += f"`quantd backtest {name}.py:act`. Lines for config.toml, for an agent beside others:\n"
     next_step = f"Next: quantd init --policy {name}.py --watch backtests it at each save"
     answer(as_json, {"wrote": [str(policy), str(test)], "config": config_lines}, text, config_lines, next_step)
 
@@ -188,7 +187,8 @@ def ready(folder: Path, file_name: str) -> Path:
 
 def _write_policy(folder: Path, name: str) -> tuple[Path, Path]:
     policy, test = folder / f"{name}.py", folder / f"test_{name}.py"
-    _write_new({policy: POLICY.format(title=name.replace("_", " ").capitalize()), test: TEST.format(name=name)})
+    text = POLICY.format(name=name, title=name.replace("_", " ").capitalize())
+    _write_new({policy: text, test: TEST.format(name=name)})
     return policy, test
 
 

@@ -68,7 +68,7 @@ def _backtest(config: Path, config_option: Sequence[str]) -> int:
     from quantd.research.cli.trade.backtest import BacktestOptions, backtest
 
     say("")
-    code = backtest(BacktestOptions(config))
+    code = backtest(BacktestOptions(config=config))
     say("")
     if code != DONE:
         say(f"Next: correct what is named above, then {join(['quantd', 'backtest', *config_option])}")

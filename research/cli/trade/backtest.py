@@ -3,6 +3,7 @@
 import os
 import secrets
 from dataclasses import dataclass
+from shlex import join
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -16,6 +17,7 @@ from quantd.daemon.cli.command import (
     Family,
     From,
     Json,
+    PolicyAlone,
     Sets,
     State,
     To,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
 
 REFUSED: Final = {
-    "config": "config", "from": "start", "to": "end", "journal": "journal", "report": "report",
+    "POLICY": "policy", "config": "config", "from": "start", "to": "end", "journal": "journal", "report": "report",
     "no-compare": "no_compare", "most-questions": "most_questions", "rename": "renamed",
 }  # fmt: skip
 """Option that a preset refuses -> its field."""
@@ -45,6 +47,7 @@ REFUSED: Final = {
 class BacktestOptions:
     """The options of `quantd backtest`."""
 
+    policy: PolicyAlone = ""
     config: ConfigFile = CONFIG_FILE
     start: From = None
     end: To = None
@@ -76,7 +79,10 @@ class BacktestOptions:
 def backtest(options: BacktestOptions) -> int:
     if options.preset:
         usual = BacktestOptions()
-        refused = {f"--{option}": getattr(options, name) != getattr(usual, name) for option, name in REFUSED.items()}
+        refused = {
+            option if option.isupper() else f"--{option}": getattr(options, name) != getattr(usual, name)
+            for option, name in REFUSED.items()
+        }
         return run_preset(options.preset, refused, options.state, options.sets, options.family, as_json=options.as_json)
     stored: list[BacktestJournal] = []  # _backtest adds its journal, so that Ctrl-C can report what was stored
     try:
@@ -94,6 +100,8 @@ def _backtest(stored: "list[BacktestJournal]", options: BacktestOptions, questio
     With --journal the steps are stored, and the open journal is appended to `stored` before the first step.
     """
     from quantd.daemon.assembly.parts import Assembly, assemble
+    from quantd.daemon.assembly.small_shares import overridden_shares
+    from quantd.daemon.config.overrides import alone
     from quantd.daemon.runtime.loop import Shell
     from quantd.daemon.runtime.step_log import Log
     from quantd.daemon.views.run_summary import summary
@@ -109,7 +117,8 @@ def _backtest(stored: "list[BacktestJournal]", options: BacktestOptions, questio
         from quantd.research.cli.trade.backtest_report import ReportFile
 
         report_file = ReportFile(options.report)
-    configuration, overrides = questions.configured(options.config, options.sets, options.start, options.end)
+    sets = [*alone(options.policy, options.config), *(options.sets or ())]
+    configuration, overrides = questions.configured(options.config, sets, options.start, options.end)
     folder = configuration.state_folder(options.state)
     assembly = after_history(
         lambda history: assemble(configuration, cache=folder / "cache", history=history),
@@ -156,9 +165,19 @@ def _backtest(stored: "list[BacktestJournal]", options: BacktestOptions, questio
         verdict = report_file.write(assembly, record, benchmark_drive, finished, result, verdict)
     # the faults and the headline, with the worst reason to doubt it, precede the result
     first_count = len(verdict.faults) + 1
-    printed = [*questions.first_lines(), *lines(verdict)[:first_count], closing(result), *lines(verdict)[first_count:]]
+    shares = overridden_shares(configuration)
+    printed = [
+        *shares,
+        *questions.first_lines(),
+        *lines(verdict)[:first_count],
+        closing(result),
+        *lines(verdict)[first_count:],
+    ]
     if options.journal:
-        printed.append(f"  journal kept: quantd replay {result.run} --state {folder / 'backtests'}")
+        chosen = [f"--set={text}" for text in overrides]
+        config_option = [] if options.config == CONFIG_FILE else ["-c", str(options.config)]
+        command = join(["quantd", "replay", result.run, "--state", str(folder / BACKTESTS), *config_option, *chosen])
+        printed.append(f"  journal kept: {command}")
     if options.report is not None:
         printed.append(f"  report {options.report}")
     body = {**questions.body(), **msgspec.to_builtins(result), **msgspec.to_builtins(verdict)}

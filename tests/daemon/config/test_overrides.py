@@ -1,11 +1,15 @@
 """quantd.daemon.config.overrides: the environment and --set are held to the rules of the file."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import typer
 
 from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.cli.program import commands, program
 from quantd.daemon.config import ConfigError, Known, read
+from quantd.daemon.config.overrides import alone
 from tests.support import command_line
 from tests.support.checkout import ROOT
 
@@ -76,6 +80,79 @@ def test_a_whole_table_is_set_key_by_key_and_a_new_entry_belongs_into_the_file()
         "[[schedules]] into the file."
     )
     assert said("risk={}")[:1] == ["--set risk: names a whole table; set one key of it, --set risk.KEY=VALUE."]
+
+
+ALONE_IN = """
+[[agents]]
+name = "other"
+policy = "momentum"
+capital = 0.3
+min_trade = 0.001
+[manual]
+capital = 0.2
+[capital]
+floor = 0.1
+[portfolios]
+places = 2
+[broker]
+cash = "1000"
+differences = "other"
+[risk]
+profile = "balanced"
+[[schedules]]
+name = "weekly"
+do = "rebalance"
+every = "1d"
+agents = ["other"]
+[[schedules]]
+name = "moves"
+do = "reallocate"
+every = "1d"
+[[schedules]]
+name = "report"
+do = "report"
+every = "1d"
+"""
+
+
+def test_a_policy_alone_has_all_the_capital_under_the_limits_of_the_account():
+    known = replace(KNOWN, jobs=("rebalance", "reallocate", "report"))
+    alone_config = read(
+        TEXT.split("[broker]")[0] + ALONE_IN, known, sets=("agents=momentum", "agents.momentum.params.lookback=60")
+    )
+    (agent,) = alone_config.document.agents
+    assert (agent.name, agent.policy, agent.capital) == ("momentum", "momentum", 1.0)
+    assert (agent.min_trade, agent.profile, dict(agent.params)) == (0.001, "balanced", {"lookback": 60})
+    assert [schedule.name for schedule in alone_config.schedules] == ["report"]
+    assert alone_config.document.manual is None
+    assert not alone_config.places
+    assert alone_config.document.broker.differences == ""
+
+
+def test_a_policy_alone_leaves_no_other_agent_to_change_and_its_mistakes_are_at_the_policy():
+    assert said("agents=momentun") == [
+        'POLICY momentun: [[agents]] "momentun" policy = "momentun" is not a known policy. Did you mean momentum?',
+        "1 mistake; nothing was started.",
+    ]
+    assert said("agents=momentum", "agents.trend.capital=0.1")[0].startswith(
+        "--set agents.trend.capital: names no entry of [[agents]]"
+    )
+    assert said("agents=momentum", QUANTD_AGENTS__TREND__CAPITAL="0.1")[0].startswith(
+        "QUANTD_AGENTS__TREND__CAPITAL: names no entry of [[agents]]"
+    )
+    assert said("agents=[]")[0].startswith("--set agents: names a whole table")
+    assert config("agents=./house.py:act").document.agents[0].name == "own"  # the name of a book
+
+
+def test_a_policy_is_found_from_the_folder_of_the_shell(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").touch()
+    (tmp_path / "house").mkdir()
+    assert alone("", Path("config.toml")) == ()
+    assert alone("mine.py:act", Path("config.toml")) == ("agents=mine.py:act",)
+    assert alone("mine.py:act", Path("house/config.toml")) == ("agents=../mine.py:act",)
+    assert alone("other.py:act", Path("house/config.toml")) == ("agents=other.py:act",)
+    assert alone("equal_weight", Path("house/config.toml")) == ("agents=equal_weight",)
 
 
 def test_a_mistyped_variable_is_refused_with_the_nearest():

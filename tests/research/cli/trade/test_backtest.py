@@ -1,5 +1,8 @@
 """`quantd backtest` from outside: its digest and its report."""
 
+import re
+import shlex
+
 import pytest
 
 from tests.support.command_line import answer, quantd, write
@@ -76,3 +79,21 @@ def test_a_hole_stops_a_backtest_unless_it_is_known(tmp_path):
     assert "IWM on 2008-09-19 is out of all proportion to the bars before: open 79.11, high 156.51" in bad.stderr
     for setting in ('feed.spikes="real"', 'feed.spikes="reject"', 'feed.exceptions="data/exceptions.csv"'):
         assert quantd(tmp_path, "backtest", *warm, *holes, "--set", setting).returncode == 0, setting
+
+
+@pytest.mark.long
+def test_a_policy_alone_is_the_same_in_backtest_run_and_replay_and_an_exchanged_one_names_its_share(tmp_path):
+    write(tmp_path)
+    (tmp_path / "mine.py").write_text("def act(view):\n    return [1.0] + [0.0] * (len(view.prices) - 1)\n")
+    kept = quantd(tmp_path, "backtest", "mine.py:act", "--no-compare", "--journal").stdout
+    first, *_ = kept.splitlines()
+    assert first == "mine.py:act alone has all the capital, without the agents of config.toml and their schedules"
+    digest = re.search(r"digest (\w+)", kept)[0]
+    ran = quantd(tmp_path, "run", "mine.py:act", "--set", "feed.at_end=stop", "--set", "feed.pace=fast")
+    assert digest in ran.stdout
+    replay = re.search(r"journal kept: quantd (.*)", kept)[1]
+    assert digest in quantd(tmp_path, *shlex.split(replay)).stdout
+    exchanged = quantd(tmp_path, "backtest", "--no-compare", "--set", "agents.even.policy=mine.py:act").stdout
+    share = "agent even (mine.py:act) has 0.5 of the capital; the others have trend 0.4"
+    assert exchanged.startswith(f"{share}: `quantd backtest mine.py:act` tests it alone\n")
+    assert digest not in exchanged
