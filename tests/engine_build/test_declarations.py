@@ -303,57 +303,9 @@ def test_a_private_method_of_a_compiled_class_is_replaced_by_no_subclass():
     assert in_subclass(text.format("post")) == in_subclass(text.format("__init__")) == []
 
 
-def test_a_subclass_is_refused_with_the_line_that_assigns_a_compiled_field_another_type():
-    text = "from quantd.trading.one import Core\nclass State(Core):\n    def f(self):\n        self.held = False\n"
-    surface = Surface({ONE: HEAD + CORE, "quantd.types": NUMBER_TYPES}.get, (ONE,))
-    assert [str(refusal) for refusal in subclass_refusals(surface, "daemon/state.py", text)] == [
-        "daemon/state.py:4: State assigns False to held, a compiled field of Core of type Floats; "
-        "assign that type, or choose another name for the attribute"
-    ]
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "self.held = {}", "self.now = 1.5", "self.now = True", "self.now = None", "self.worth = 0", "self.now += 1.5",
-        "self.now = self.worth", "self.ready = 1", "self.name = b''", "self.name = 3", "self.rests = []",
-        "self.rests: list[int] = start()", "self.now: float = start()", "self.held: Any = start()", "self.held = ''",
-        "self.pair = (1, 2.5)", "self.pair = (1, 2, 3)", "self.pair = 1", "self.book = ''", "self.book = Other()",
-        "self.book = self.rests", "self.held = Book()", "self.held = f'{k}'", "self.held = [0.0 for _ in k]",
-        "self.log = self.now = ''", "self.log, self.now = 1, ''", "self.now = k if self.ready else 1.0",
-        "self.now = dict(a=1)", "self.held = self.seen", "self.worth = size", "self.now = MOST",
-        "[self.now] = ['']", "self.rests = 0", "self.book: Other = start()",
-    ],
-)  # fmt: skip
-def test_a_subclass_assigns_no_compiled_field_another_type(line):
-    head = "MOST = 1.5\nclass Other:\n    pass\n"
-    (refusal,) = in_subclass(f"    def f(self, k, size: int):\n        {line}\n", head=head)
-    assert refusal.startswith(("State assigns ", "State declares "))
-
-
-def test_a_subclass_assigns_compiled_fields_their_type_and_its_attributes_any():
-    lines = [
-        "self.now = 3", "self.now += size", "self.now = len(k)", "self.worth = 0.0", "self.worth = float(size)",
-        "self.ready = self.now > 3", "self.name = f'{k}'", "self.rests = {}", "self.rests = dict(a=1)",
-        "self.book = None", "self.book = Book()", "self.book = Page()",
-        "self.pair = (1, 2)", "self.pair = k", "self.pair = (k, k)", "self.book = Cover()",
-        "self.book: Cover | None = k", "self.log = 1.5", "self.log = {}",
-        "self.held = k", "self.held = start()", "self.seen = self.held",
-        "self.other = {}", "self.fresh: dict[str, int] = {}", "self.name: str = k", "k.held = {}",
-        "size.now = 1.5", "self.rests: dict[str, int] = {}",
-    ]  # fmt: skip
-    body = "".join(f"        {line}\n" for line in lines)
-    head = "class Middle(Page):\n    pass\nclass Cover(Middle):\n    pass\n"
-    fields = "    fresh: dict[str, int]\n    held: Floats\n    book: 'Cover'\n"
-    assert in_subclass(f"{fields}    def f(self, k, size: int):\n{body}", head=head) == []
-    assert in_subclass("    @staticmethod\n    def f(this: object) -> None:\n        this.held = {}\n") == []
-
-
 @pytest.mark.parametrize(
     ("body", "what"),
     [
-        ("    held: dict[str, int]\n", "State declares held: dict[str, int]"),
-        ("    now: bool\n", "State declares now: bool"),
         ("    held = None\n", "State has an attribute held of its class"),
         ("    now: int = 3\n", "State has an attribute now of its class"),
         ("    log = 3\n", "State has an attribute log of its class"),
@@ -378,22 +330,16 @@ def test_a_subclass_hides_no_compiled_field(body, what):
     ],
 )
 def test_a_class_between_a_subclass_and_its_compiled_base_hides_nothing(head):
-    body = "    def f(self):\n        self.held = ''\n"
+    body = "    held = None\n"
     assert len(in_subclass(body, head=head, bases="Middle")) == 1
     assert in_subclass(body, head=head, bases="object") == []
 
 
 def test_a_listed_subclass_is_refused_as_one_that_is_not():
-    text = CORE + "class State(Core):\n    def f(self, size: int) -> None:\n        {}\n"
-    line = CORE.count("\n") + 4
-    for body, what in (("self.name = 3", "State assigns 3 to name"), ("self.rests = []", "State assigns [] to rests")):
-        assert [
-            refusal for refusal in refusals(text.format(body)) if refusal.startswith(f"trading/one.py:{line}: {what}")
-        ]
-    for body in ("self.name = ''", "self.rests = {}", "self.now = size"):
-        assert refusals(text.format(body)) == []
-    (refusal,) = refusals(CORE + "class State(Core):\n    now: int\n")
-    assert "State declares now: int, which its base Core has; leave it out" in refusal
+    line = CORE.count("\n") + 3
+    assert refusals(CORE + "class State(Core):\n    name = 3\n")[0].startswith(
+        f"trading/one.py:{line}: State has an attribute name of its class"
+    )
 
 
 def test_a_subclass_of_a_module_that_is_not_listed_is_refused_with_the_listed_ones_and_makes_no_build_stale():

@@ -105,7 +105,7 @@ def _class(surface: Surface, module: Module, class_: Class, refusals: Refusals) 
     scope = Scope(surface, module, refusals, class_)
     _check_class(surface, module, class_, scope)
     if base := surface.base(module, class_):
-        check_fields(surface, module, class_, base, refusals)
+        check_fields(surface, class_, base, refusals)
     yield f"cdef class {class_.node.name}{_base(surface, module, class_)}:"
     lines: list[str] = []
     for name, kind in class_.fields.items():
