@@ -127,6 +127,8 @@ check: $(FULL)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@MYPYPATH=.:src $(BIN)/mypy --explicit-package-bases --implicit-reexport -p benchmarks | awk \
+	  '/^benchmarks\/.*\[attr-defined\]$$/ {print; bad = 1} END {exit bad || !/^(Found|Success)/}'
 	@$(BIN)/lint-imports
 
 # the snippets need the programs of the tests, and half an hour

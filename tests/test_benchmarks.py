@@ -171,13 +171,3 @@ def test_each_program_and_each_target_that_a_page_names_starts():
     make = ["make", "-n", "-o", ".venv/.full", "-o", ".venv/.core", *targets]
     process = subprocess.run(make, cwd=ROOT, env=variables, **TEXT)
     assert process.returncode == 0, process.stderr
-
-
-@pytest.mark.long
-def test_no_benchmark_asks_an_object_for_what_it_does_not_have():
-    """mypy sees what only a whole run of a benchmark would reach."""
-    mypy = [sys.executable, "-m", "mypy", "--explicit-package-bases", "--implicit-reexport", "-p", "benchmarks"]
-    process = subprocess.run(mypy, cwd=ROOT, env=os.environ | {"MYPYPATH": f"{ROOT}:{ROOT / 'src'}"}, **TEXT)
-    lines = process.stdout.splitlines()
-    assert lines[-1].startswith(("Found", "Success")), process.stderr
-    assert [line for line in lines if line.startswith("benchmarks/") and line.endswith("[attr-defined]")] == []
