@@ -16,7 +16,6 @@ from math import erfc, isfinite, sqrt
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from msgspec import Struct
 
 from quantd.adapters.feeds.source import some
@@ -80,7 +79,8 @@ class Figures(Struct, frozen=True):
     `sharpe_high` are the confidence interval of `sharpe`. `costs` is the sum of `commission`, `borrow` (the borrow
     fees) and `slippage_paid`. `slippage_paid` is the cost of fills at worse prices than the open of their bar; a better
     price counts 0. `invested` is the average gross exposure over equity, `interest` the interest on cash.
-    `turnover_annual` is the value bought and sold a year over average equity.
+    `turnover_annual` is the value bought and sold a year over average equity. Deposits are no return: `paid_in` is
+    their sum, and `gain` the change of equity without them, in money.
     """
 
     total_return: float
@@ -99,6 +99,8 @@ class Figures(Struct, frozen=True):
     borrow: float
     invested: float
     interest: float = 0.0
+    paid_in: float = 0.0
+    gain: float = 0.0
 
 
 class Difference(Struct, frozen=True):
@@ -181,7 +183,7 @@ class Measured:
         """Measure a run. Raises ValueError for fewer than two samples or an account that lost everything."""
         settings = settings_of(assembly, record)
         risk_free = assembly.risk_free_annual(record.days_ns, settings.periods)
-        returns = simple_returns(np.array(record.equity_micro, dtype=np.float64))
+        returns = simple_returns(record.wealth_micro())
         return cls(settings, record, performance_of(record, settings.periods, risk_free), returns, risk_free)
 
     @property
@@ -244,6 +246,8 @@ class Measured:
             borrow=record.borrow_micro / MICRO,
             invested=sum(record.gross) / len(record.gross),
             interest=record.interest_micro / MICRO,
+            paid_in=sum(amount for _, _, amount in record.flows) / MICRO,
+            gain=record.gain_micro(0, -1) / MICRO,
         )
 
 
@@ -497,6 +501,8 @@ def headline(verdict: Verdict) -> str:
         text += f"; deflated {verdict.deflated_sharpe:.2f} ({trials_text})"
     elif verdict.trials is None and run_performance.sharpe is not None:
         text += "; trials unknown"
+    if run_performance.paid_in:
+        text += f"; {run_performance.paid_in:,.2f} paid in by schedules, which is no return"
     return joined(f"{text}. {verdict.verdict}", verdict.doubts)
 
 
@@ -532,6 +538,7 @@ def _text_by_figure(figures: Figures) -> dict[str, str]:
         "turnover a year": f"{figures.turnover_annual:.2f}",
         "costs paid": f"{figures.costs:,.2f}",
         **({"interest": f"{figures.interest:,.2f}"} if figures.interest else {}),
+        **({"gain in money": f"{figures.gain:+,.2f}"} if figures.paid_in else {}),
         "invested on average": f"{figures.invested:.1%}",
         "samples": f"{figures.samples:,}",
     }

@@ -36,6 +36,7 @@ from quantd.daemon.policies.seats import Seats
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.outbound import Wire
 from quantd.daemon.runtime.schedule import (
+    DEPOSIT,
     SESSION_MESSAGES,
     Schedule,
     Verdict,
@@ -47,9 +48,19 @@ from quantd.daemon.runtime.schedule import (
     stream,
 )
 from quantd.daemon.runtime.step_log import Log
-from quantd.daemon.runtime.timeline import Item, due_ticks, next_sample, sample_ticks, timeline, with_due, with_jumps
+from quantd.daemon.runtime.timeline import (
+    Item,
+    deposits,
+    due_ticks,
+    next_sample,
+    sample_ticks,
+    timeline,
+    with_deposits,
+    with_due,
+    with_jumps,
+)
 from quantd.trading.display_text import local, session_date
-from quantd.trading.events import Tick
+from quantd.trading.events import Flow, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import Membership, Universe
 from quantd.trading.market import MarketSlice
@@ -189,11 +200,20 @@ class Parts:
         # by index of the schedule: the agents that it asks, and the job that it runs
         asks = {k: self.asked_by(schedule) for k, schedule in enumerate(self.schedules) if schedule.do in FEED_ASKS}
         jobs = {k: schedule.do for k, schedule in enumerate(self.schedules)}
-        # schedules begin with trading, after the warm-up
+        return map(self.announced, with_due(samples, due_ticks(self._due(after, until, start_ns, away), asks, jobs)))
+
+    def _due(self, after: int, until: int, start_ns: int, away: int) -> Iterator[tuple[int, int]]:
+        """Yield (instant, index of the schedule) in (after, until]; schedules begin with trading, after the warm-up."""
         after = max(after, start_ns - 1)
-        ahead = stream(self.schedules, self.sessions, max(after, away), until)
         missed = [(ts, k) for ts, k, verdict in self.missed(after, away) if verdict == "run"]
-        return map(self.announced, with_due(samples, due_ticks(chain(missed, ahead), asks, jobs)))
+        return chain(missed, stream(self.schedules, self.sessions, max(after, away), until))
+
+    def paid_between(self, after: int, until: int, start_ns: int, away: int = 0) -> Iterator[Flow]:
+        """Return the deposits of schedules into a simulated account in (after, until]; a real venue reports its own."""
+        if self.config.broker.kind != "paper" or all(schedule.do != DEPOSIT for schedule in self.schedules):
+            return iter(())
+        due = self._due(after, until, start_ns, away)
+        return deposits((at for at in due if self.schedules[at[1]].do == DEPOSIT), self.schedules, self.rules)
 
     def announced(self, tick: Tick) -> Tick:
         """Return the tick; a tick with the job `before_open` or `after_close`, which sends a message, gets the next
@@ -264,7 +284,9 @@ class Assembly(Parts):
 
     def items(self) -> Iterator[Item]:
         """Return the whole recorded market with its ticks, in order of time."""
-        return timeline(with_jumps(self.feed.items(), self.feed.jumps, self.config.feed.jumps), self.ticks())
+        paid = self.paid_between(self.feed.first_ts - 1, self.feed.last_ts, self.start_ns)
+        market = with_jumps(self.feed.items(), self.feed.jumps, self.config.feed.jumps)
+        return timeline(market, with_deposits(paid, self.ticks()))
 
     def ticks(self) -> Iterator[Tick]:
         """Return the ticks (samples and scheduled instants) of the recorded market, from the first bar to the last."""

@@ -67,6 +67,7 @@ def check_schedules(document: Table, registry: Known, source: Source) -> Iterato
     has_challenger = any(value for _, value in values_at(document, "agents.*.challenges"))
     for path, schedule in tables(document, "schedules.*"):
         job, times = schedule.get("do"), [key for key in ("at", "cron", "every") if key in schedule]
+        simulated = table_of(document, "broker").get("kind", "paper") == "paper"
         on_closed = "cron" in schedule and job in ("rebalance", "flatten")
         # each rule is (condition of the mistake, path of the key, text, remedy)
         yield from mistakes_of(
@@ -85,7 +86,22 @@ def check_schedules(document: Table, registry: Known, source: Source) -> Iterato
                 '= "promote" needs a challenger, and no agent has challenges',
                 'write shadow = true and challenges = "name" in [[agents]]',
             ),
+            (job == "deposit" and "amount" not in schedule, path, "has no amount", 'write amount = "500.00"'),
+            (
+                job != "deposit" and "amount" in schedule, (*path, "amount"),
+                'applies only to do = "deposit"', "remove it",
+            ),
+            (
+                "within" in schedule and (job != "deposit" or simulated), (*path, "within"),
+                'applies only to do = "deposit" at a real venue; a simulated account has the money at once',
+                "remove it",
+            ),
         )  # fmt: skip
+        shadows = set(names_of(document)) - set(names_of(document, shadows=False))
+        for name_path, name in values_at(schedule, "agents.*") if job == "deposit" else ():
+            if name in shadows:
+                text = f"= {shown(name)} is a shadow, which has no money of the account"
+                yield source.mistake((*path, *name_path), text, "name an agent that trades")
         if job == "retrain":
             yield from _retraining(path, schedule, document, source)
 

@@ -269,12 +269,15 @@ NOT_TRADING: dict[str, str] = {
     "retrain": "configures training outside trading; the start that trades a model records its digest",
     "study": "is the comparison of a report",
     "risk.history": "is history in memory for display",
+    "schedules.*.within": "decides about an alert, and to which books a venue's deposit goes, which the journal has",
     "risk.monitor_interval": "is the interval of status messages; alerts come from the engine",
 }
 """Keys outside the digest, each with the reason why it cannot change a trade."""
 
 
-ADDED: Final = {"agents.*.approval": ("",), "feed.spikes": ("stop", "reject"), "feed.zone": ("",)}
+ADDED: Final = {
+    "agents.*.approval": ("",), "feed.spikes": ("stop", "reject"), "feed.zone": ("",), "schedules.*.amount": (None,),
+}  # fmt: skip
 """Key of a later version -> values with which it is not in the digest, so that older runs keep their digest.
 
 With `spikes = "stop"` a run that was recorded before this key existed leaves out the same bars as with "reject".

@@ -20,7 +20,7 @@ SHOCKS = ("2008", "2020", "2022", "rates+200bp")
 """Built-in stress scenarios, as in `quantd.risk.measures.stress`."""
 
 ENGINE_JOBS = (
-    "rebalance", "reallocate", "promote", "flatten", "snapshot", "reconcile", "before_open", "after_close",
+    "rebalance", "reallocate", "promote", "flatten", "deposit", "snapshot", "reconcile", "before_open", "after_close",
 )  # fmt: skip
 """Jobs of schedules that the engine carries out; every other job has a record with its worker."""
 

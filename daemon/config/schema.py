@@ -11,6 +11,7 @@ from quantd.daemon.config.values import (
     BasisPoints,
     Benchmark,
     Cron,
+    Deposit,
     Fraction,
     Money,
     MoneyCap,
@@ -288,7 +289,8 @@ class Schedule(Section):
     """A schedule of a job: `do` is the job's name (`Known.jobs`). The job starts at the times `at`, at those of the
     cron line `cron`, or once in each interval `every`.
 
-    `agents` empty means all agents.
+    `agents` empty means all agents. `amount` is the money of the job `deposit`; `within` is how long after its instant
+    the deposit may arrive at a real venue.
     """
 
     name: Annotated[str, pattern(r"\S(.{0,62}\S)?", "a name of 64 characters at most")]
@@ -304,6 +306,8 @@ class Schedule(Section):
     on_closed: Literal["next", "previous", "skip"] = "next"
     agents: tuple[str, ...] = ()
     enabled: bool = True
+    amount_micro: Deposit | None = Field(default=None, alias="amount")
+    within_ns: Annotated[int, duration("1d", "30d"), Written()] = Field(default=5 * 86_400 * NANO, alias="within")
 
 
 class ServerTls(Section):

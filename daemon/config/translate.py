@@ -92,7 +92,7 @@ def unknown_key(path: Path, source: Source, schema: type[Document] = Document) -
     tables_with_key = {".".join(p[:-1]).replace(".*", "") for p in all_keys(schema) if p[-1] == name}
     if len(tables_with_key) == 1:
         return source.mistake(path, "is not a key of this table", f"move it to [{tables_with_key.pop()}]")
-    keys = f"the keys of this table are {', '.join(names)}" if len(names) <= 12 else ""
+    keys = f"the keys of this table are {', '.join(names)}" if len(names) <= 13 else ""
     return source.mistake(path, "is not a key", keys)
 
 

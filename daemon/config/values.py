@@ -237,6 +237,17 @@ BasisPoints = Annotated[float, bounds(0, 1_000)]
 Money = Annotated[int, _exact(MICRO, 6, "an amount of money"), Written()]
 """An amount of money: text in the file, an int in micro-currency here."""
 MoneyCap = Annotated[Money, Reload("higher")]
+
+
+def _no_withdrawal(value: Any) -> Any:
+    """Refuse a negative amount; return any other value unchanged."""
+    if str(value).strip().startswith("-"):
+        wrong("is a withdrawal", "schedules only pay in: withdraw with `quantd cash remove`, or at the venue")
+    return value
+
+
+Deposit = Annotated[int, _exact(MICRO, 6, "an amount of money"), BeforeValidator(_no_withdrawal), Written()]
+"""An amount of money that a schedule pays in: text in the file, an int in micro-currency here."""
 Size = Annotated[int, _exact(NANO, 9, "a size"), Written()]
 """A size: text or a whole number in the file, an int in nano-units here."""
 Zone = Annotated[str, AfterValidator(_zone)]

@@ -40,9 +40,9 @@ from quantd.daemon.runtime.journal import unanswered
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.schedule import missed_text
 from quantd.daemon.runtime.service import Service
-from quantd.daemon.runtime.timeline import live_timeline
+from quantd.daemon.runtime.timeline import live_timeline, with_deposits
 from quantd.risk.switch import HALT
-from quantd.trading.events import Condition, Correction, Halted, Limited, Reconciled, Tick
+from quantd.trading.events import Condition, Correction, Flow, Halted, Limited, Reconciled, Tick
 from quantd.trading.orders import OrderBasket, money_text, quantity_text
 from quantd.trading.ports import Broker, Delists, LiveFeed, SetsAside, VenueAccount
 from quantd.trading.sessions import DAY_NS
@@ -251,8 +251,8 @@ class Outside:
             tasks.create_task(reconciler.run(period_s), name="reconcile periods")
             tasks.create_task(reconciler.watch(period_s), name="reconcile clock")
 
-    def _from(self, shell: Shell) -> tuple[int, Iterator[Tick]]:
-        """The instant at which the run follows the market again, and the ticks of its schedules from there on.
+    def _from(self, shell: Shell) -> tuple[int, Iterator[Tick | Flow]]:
+        """The instant at which the run follows the market again, and its ticks and deposits from there on.
 
         A continued run follows it from its last instant, a new one from the start of the warm-up. Also notes the
         schedules that were missed in between.
@@ -262,10 +262,12 @@ class Outside:
         if shell.ts:
             # a start that ended during warm-up continues it
             after = shell.ticked or warm_up(parts)
-            self._missed = missed_text(parts.schedules, parts.missed(after, self._now()))
-            return shell.ts, parts.ticks_between(after, end, self._began, away=self._now())
-        after = warm_up(parts)
-        return after, parts.ticks_between(after, end, self._began)
+            away = self._now()
+            self._missed = missed_text(parts.schedules, parts.missed(after, away))
+            span = after, end, self._began, away
+            return shell.ts, with_deposits(parts.paid_between(*span), parts.ticks_between(*span))
+        span = warm_up(parts), end, self._began, 0
+        return span[0], with_deposits(parts.paid_between(*span), parts.ticks_between(*span))
 
     async def _trouble(self, service: Service) -> None:
         """Reports trouble of the feed and quarantined bars, until cancelled.

@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.loop import Shell
-from quantd.daemon.runtime.timeline import Item
+from quantd.daemon.runtime.timeline import SCHEDULE, Item
 from quantd.trading.codec import Entry, decode, encode, same, slice_of
 from quantd.trading.effects import Ask, Effect
 from quantd.trading.events import (
@@ -34,6 +34,7 @@ from quantd.trading.events import (
     Decided,
     Event,
     External,
+    Flow,
     JournalEvent,
     ShadowReport,
     SliceRef,
@@ -124,9 +125,10 @@ class Journal:
         return bool(self._ahead)
 
     def outside(self) -> External | None:
-        """The next recorded event if it came from outside: neither feed nor loop produces it again. Else None."""
+        """The next recorded event if it came from outside: neither market nor loop produces it again. Else None."""
         event = self._ahead[0][1] if self._ahead else None
-        return event if isinstance(event, External) else None
+        scheduled = isinstance(event, Flow) and event.who == SCHEDULE
+        return event if isinstance(event, External) and not scheduled else None
 
     def cause(self, computed_types: tuple[type, ...]) -> JournalEvent | None:
         """The next recorded event that the shell (engine runner) does not compute itself; None after the end of the

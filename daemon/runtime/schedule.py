@@ -45,6 +45,9 @@ SESSION_MESSAGES: Final = frozenset({"before_open", "after_close"})
 TRADING_JOBS: Final = frozenset({"rebalance", "flatten"})
 """Jobs that make orders, which are due only in sessions."""
 
+DEPOSIT: Final = "deposit"
+"""The job that pays money into a simulated account, or expects it at a real venue."""
+
 GRACE_NS: Final = 60_000_000_000
 """A job that is late by no more than this is not missed."""
 
@@ -86,7 +89,8 @@ class Schedule(Struct, frozen=True):
     `on_closed` moves an instant of a cron line whose date has no session: to the "next" or "previous" session
     at the same clock time, or at that session's close where the close is earlier; "skip" drops it. A session on which
     the line itself has an instant takes none from closed dates. Instants that move to the same time become one.
-    `missed`: what is done about an instant that passed while the daemon did not run. Raises ScheduleError.
+    `missed`: what is done about an instant that passed while the daemon did not run. `amount_micro` is the money of the
+    job DEPOSIT, which a real venue should have within `within_ns` of the instant. Raises ScheduleError.
     """
 
     name: str
@@ -99,6 +103,8 @@ class Schedule(Struct, frozen=True):
     agents: tuple[str, ...] = ()
     missed: Literal["once", "skip", "alert"] = "once"
     on_closed: OnClosed = "next"
+    amount_micro: int | None = None
+    within_ns: int = 0
 
     def __post_init__(self) -> None:
         """Check the schedule's time. Raises ScheduleError unless exactly one of `at`, `cron` and `every` is valid."""
@@ -155,12 +161,13 @@ def next_runs(schedules: Sequence[Schedule], sessions: Mapping[str, Sessions], a
 def missed(schedule: Schedule, due_ts: int, now: int, *, newest: bool = True) -> Verdict:
     """What is done at `now` about the past instant `due_ts`; `newest` is True for the schedule's last past instant.
 
-    `missed = "once"` runs only the newest missed instant; "alert" raises an alert for each instant and runs none.
+    `missed = "once"` runs only the newest missed instant, but each missed deposit; "alert" raises an alert for each
+    instant and runs none.
     """
     if now - due_ts <= GRACE_NS:
         return "run"
     if schedule.missed == "once":
-        return "run" if newest else "skip"
+        return "run" if newest or schedule.do == DEPOSIT else "skip"
     return schedule.missed
 
 

@@ -14,16 +14,23 @@ tick's decision (docs/decisions/018).
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import groupby
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec.structs import replace
 
-from quantd.trading.events import Action, Tick
+from quantd.daemon.engine.state.settings import Rules
+from quantd.daemon.runtime.schedule import Schedule
+from quantd.trading.events import Action, Flow, Tick
+from quantd.trading.ledger.shares import share
 from quantd.trading.market import Jump, MarketSlice, PriceJumped
 from quantd.trading.ports import LiveFeed, Until
 from quantd.trading.sessions import DAY_NS, Sessions
 
-Item = Action | PriceJumped | MarketSlice | Tick
+Item = Action | PriceJumped | MarketSlice | Tick | Flow
+
+SCHEDULE: Final = "schedule"
+"""The sender of a deposit by a schedule. The timeline has such a deposit again in a replay; other cash flows come from
+outside."""
 
 
 def sample_ticks(
@@ -79,7 +86,7 @@ def with_due(samples: Iterator[Tick], due: Iterator[Tick]) -> Iterator[Tick]:
         yield tick
 
 
-def timeline(items: Iterator[Action | PriceJumped | MarketSlice], ticks: Iterator[Tick]) -> Iterator[Item]:
+def timeline(items: Iterator[Action | PriceJumped | MarketSlice], ticks: Iterator[Tick | Flow]) -> Iterator[Item]:
     """Feed items and ticks in order of time, at one instant the items first; no tick is later than the last item."""
     next_tick = next(ticks, None)
     ts = 0
@@ -124,6 +131,33 @@ def due_ticks(
         yield Tick(ts, due=asks[schedule]) if schedule in asks else Tick(ts, jobs=(jobs[schedule],))
 
 
+def deposit_shares(rules: Rules, schedule: Schedule, amount_micro: int) -> list[tuple[str, int]]:
+    """(agent, micro-currency) of each part of a deposit; the agent "" is the unallocated book.
+
+    The agents of the schedule share the whole amount in proportion to their capital. A schedule that names no agent
+    divides it as [broker] cash: each agent gets its share of capital, and the rest is unallocated.
+    """
+    capital = {a.name: a.capital_micro for a in rules.agents if not schedule.agents or a.name in schedule.agents}
+    if not schedule.agents:
+        capital[""] = rules.cash_micro - sum(capital.values())
+    names = list(capital)
+    return [(names[k], part) for k, part in share(amount_micro, list(enumerate(capital.values())))]
+
+
+def deposits(instants: Iterator[tuple[int, int]], schedules: Sequence[Schedule], rules: Rules) -> Iterator[Flow]:
+    """Yield the deposits of `instants`, which are (ts, index of the schedule): one into each book."""
+    for ts, k in instants:
+        for agent, micro in deposit_shares(rules, schedules[k], schedules[k].amount_micro or 0):
+            yield Flow(ts, micro, SCHEDULE, agent=agent, reason=schedules[k].name)
+
+
+def with_deposits(paid: Iterator[Flow], ticks: Iterator[Tick]) -> Iterator[Tick | Flow]:
+    """Deposits and ticks in order of time. A deposit precedes the tick of its instant, whose sample and decision have
+    the money."""
+    streams: tuple[Iterator[Tick | Flow], Iterator[Tick | Flow]] = (paid, ticks)
+    return merge(*streams, key=time_of)
+
+
 def time_of(item: Item) -> int:
     """The instant of an item, ns UTC."""
     return item.ts_event if isinstance(item, MarketSlice) else item.ts
@@ -138,7 +172,7 @@ def instants(items: Iterator[Item], after: int = 0) -> Iterator[list[Item]]:
 async def live_timeline(
     feed: LiveFeed,
     after: int,
-    ticks: Iterator[Tick],
+    ticks: Iterator[Tick | Flow],
     dated: Callable[[Tick], Tick] = lambda tick: tick,
     *,
     holds: bool = True,
@@ -157,7 +191,7 @@ async def live_timeline(
         ts = item.ts if isinstance(item, Until) else time_of(item)
         items: list[Item] = []
         while next_tick is not None and (next_tick.ts < ts or (isinstance(item, Until) and next_tick.ts == ts)):
-            items.append(dated(next_tick))
+            items.append(dated(next_tick) if isinstance(next_tick, Tick) else next_tick)
             next_tick = next(ticks, None)
         if not isinstance(item, Until):
             items.append(item)

@@ -8,7 +8,6 @@ from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.runs.comparison import samples_a_year
 from quantd.research.runs.run_record import Record
 from quantd.trading.instruments import MICRO, NANO
-from quantd.trading.market import Floats
 
 
 def track_record_of(
@@ -23,11 +22,11 @@ def track_record_of(
         raise ValueError("the benchmark has other sample times than the run; run it over the same market")
     periods = samples_a_year(assembly)
     return TrackRecord(
-        equity=_equity_of(record),
+        equity=record.wealth_micro() / MICRO,
         days_ns=np.asarray(record.days_ns, dtype=np.int64),
         periods=periods,
         risk_free_annual=assembly.risk_free_annual(record.days_ns, periods),
-        benchmark=None if benchmark is None else _equity_of(benchmark),
+        benchmark=None if benchmark is None else benchmark.wealth_micro() / MICRO,
         gross=np.asarray(record.gross),
         traded=record.traded,
         commission=record.commission_micro / MICRO,
@@ -63,8 +62,3 @@ def splits_of(assembly: Assembly) -> tuple[Split, ...]:
         for action in assembly.feed.actions
         if action.kind == "split"
     )
-
-
-def _equity_of(record: Record) -> Floats:
-    """Return the equity at samples, in account currency."""
-    return np.asarray(record.equity_micro, dtype=np.float64) / MICRO

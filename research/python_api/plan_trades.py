@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import polars as pl
 
 from quantd.daemon.assembly.parts import Assembly, assemble
@@ -47,4 +46,4 @@ def traded(plan: "Plan", artifact: Path, limited: bool, cache: Path) -> Trial:
     record = recorded(assembly, run_to_log)
     sharpe = performance_of(record, samples_a_year(assembly), RISK_FREE_ANNUAL).sharpe
     # 0: the width of the observation is not measured here
-    return trial_of(0, sharpe, np.array(record.equity_micro, dtype=np.float64) / MICRO)
+    return trial_of(0, sharpe, record.wealth_micro() / MICRO)

@@ -104,6 +104,8 @@ def _book_track(
     if history is not None:
         optional_fields = _position_fields(assembly, house_record, history, book)
         equity = _without_transfers(equity, np.diff(history.book_flows[:, book]))
+    else:
+        equity = house_record.wealth_micro(book) / MICRO
     record = TrackRecord(
         equity, house.days_ns, house.periods, house.risk_free_annual,
         benchmark=house.benchmark, **optional_fields,  # type: ignore[arg-type]

@@ -2,8 +2,6 @@
 
 from html import escape
 
-import numpy as np
-
 from quantd.daemon.views.report.drawing import chart
 from quantd.research.doubts import doubt_lines
 from quantd.research.runs.run_record import Record
@@ -19,7 +17,7 @@ def picture(record: Record, verdict: Verdict) -> str:
     )
     if len(record.ts) < 2:
         return verdict_html
-    equity = np.array(record.equity_micro, dtype=np.float64) / 1e6  # from millionths of the currency
+    equity = record.wealth_micro() / 1e6  # from millionths of the currency
     days = [instant_text(ts)[:10] for ts in record.ts]
     colors = "--line:#2f6fde;--fall:#c2483d;--dim:#667085"
     return (

@@ -12,7 +12,6 @@ from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.assembly.engine_rules import rules_of
@@ -21,7 +20,7 @@ from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.config import Config
 from quantd.daemon.config.schema import Schedule
 from quantd.daemon.runtime.loop import Shell
-from quantd.daemon.runtime.schedule import schedule_of
+from quantd.daemon.runtime.schedule import DEPOSIT, schedule_of
 from quantd.daemon.runtime.step_log import Log
 from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import Limits
@@ -63,6 +62,8 @@ class Settings(Struct, frozen=True):
     formula: str = SHARPE_DEFINITION
     begins: str = ""
     """The date of the first decision with a complete lookback; empty for none."""
+    deposits: str = ""
+    """A digest of the money paid in up to each sample; empty for none."""
 
 
 class Incomparable(ExplainedError, ValueError):
@@ -89,6 +90,7 @@ def settings_of(assembly: Assembly, record: Record) -> Settings:
         periods=samples_a_year(assembly),
         formula=assembly.sharpe_definition,
         begins=first_decision(assembly, record),
+        deposits=blake2b(record.deposits_micro().tobytes(), digest_size=16).hexdigest() if record.flows else "",
     )
 
 
@@ -179,6 +181,11 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
         name=NAME, policy=name, capital=min(1.0, invested), profile=config.risk.profile, min_trade=min_trade(assembly)
     )
     jobs = tuple(schedule for schedule in config.schedules if schedule.enabled and schedule.do != "rebalance")
+    # a deposit for some agents is one for the agent that replaces them
+    jobs = tuple(
+        schedule.model_copy(update={"agents": (NAME,)}) if schedule.do == DEPOSIT and schedule.agents else schedule
+        for schedule in jobs
+    )
     if cron:
         jobs += (Schedule(name="rebalance", do="rebalance", cron=cron, timezone=timezone, agents=(NAME,)),)
     # None: no book for manual orders
@@ -210,11 +217,11 @@ def recorded(assembly: Assembly, drive: Drive, after: Log | None = None) -> Reco
 
 
 def performance_of(record: Record, periods: float, risk_free_annual: RiskFree) -> Performance:
-    """Return the performance of a record's equity.
+    """Return the performance of a record's equity, without deposits.
 
     Raises ValueError for fewer than two samples or an account that lost everything.
     """
-    return performance(np.array(record.equity_micro, dtype=np.float64) / MICRO, periods, risk_free_annual)
+    return performance(record.wealth_micro() / MICRO, periods, risk_free_annual)
 
 
 def mean_equity(record: Record) -> float:

@@ -16,8 +16,9 @@ from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask, Booked, Effect, Filled, Valued
 from quantd.trading.events import Decided, Event, Tick
 from quantd.trading.instruments import MICRO, NANO, Universe
-from quantd.trading.market import Block, Ints, MarketSlice
+from quantd.trading.market import Block, Floats, Ints, MarketSlice
 from quantd.trading.sessions import DAY_NS
+from quantd.trading.statistics import compounded, time_weighted_returns
 
 FOLD: Final = 256
 """Number of batches of fills summed at a time: one pass over columns is cheaper than one pass per batch."""
@@ -79,6 +80,8 @@ class Record:
         self._asked_at: dict[int, int] = {}
         self.borrow_micro = 0
         self.interest_micro = 0
+        self.flows: list[tuple[int, int, int]] = []
+        """(number of samples before it, index of its book, amount in micro-currency) of each deposit."""
         self._traded = self._slippage_paid = 0.0
         self._commission_micro = 0
         self._lot_nano = np.array(universe.lot_nano, dtype=np.int64)
@@ -146,6 +149,8 @@ class Record:
                     self.borrow_micro -= effect.amount_micro
                 elif effect.kind == "interest":
                     self.interest_micro += effect.amount_micro
+                elif effect.kind == "flow":
+                    self.flows.append((len(self.ts), effect.book, effect.amount_micro))
         # the venue's reports of a bar are processed before the bar itself
         if self._without_bar and type(event) is MarketSlice:
             self._assign_bar(event)
@@ -219,6 +224,31 @@ class Record:
         worse_than_open = np.sign(lots) * (price - self._block.open_nano[row, column])
         self._slippage_paid += float((np.abs(lots) * units_per_lot * np.maximum(worse_than_open, 0.0)).sum()) / NANO
         self._with_bar = []
+
+    def deposits_micro(self, book: int | None = None) -> Ints:
+        """int64[T], the deposits up to each sample into a book, or into the account, in micro-currency."""
+        deposits = np.zeros(len(self.ts), dtype=np.int64)
+        for sample, owner, amount in self.flows:
+            deposits[sample:] += amount if book in (None, owner) else 0
+        return deposits
+
+    def gain_micro(self, first: int, last: int) -> int:
+        """The change of the account's equity between two samples, by index, less deposits, in micro-currency."""
+        deposits = self.deposits_micro()
+        return int(self.equity_micro[last] - self.equity_micro[first] - (deposits[last] - deposits[first]))
+
+    def wealth_micro(self, book: int | None = None) -> Floats:
+        """float64[T], the equity that the same returns give without deposits, of a book or of the account.
+
+        A deposit is no return (`time_weighted_returns`). Without deposits this is the equity, in micro-currency.
+        """
+        equity = np.array(
+            self.equity_micro if book is None else [books[book] for books in self.books_micro], dtype=np.float64
+        )
+        if not self.flows:
+            return equity
+        deposits = self.deposits_micro(book).astype(np.float64)
+        return float(equity[0]) * compounded(time_weighted_returns(equity, deposits))
 
     @property
     def commission_micro(self) -> int:

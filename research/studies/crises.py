@@ -403,7 +403,7 @@ class _FinishedRuns:
 
     def _row(self, name: str, record: Record, base: int, stop: int) -> Row:
         """Return the figures of one run from the sample with the index `base` to `stop`."""
-        worth = np.array(record.equity_micro, dtype=np.float64)
+        worth = record.wealth_micro()
         window_worth = worth[base : stop + 1]
         drawdowns = 1.0 - window_worth / np.maximum.accumulate(window_worth)
         low = base + int(np.argmax(drawdowns))
@@ -417,7 +417,7 @@ class _FinishedRuns:
         return Row(
             policy=name,
             total_return=float(window_worth[-1] / window_worth[0] - 1.0),
-            gain=(record.equity_micro[stop] - record.equity_micro[base]) / MICRO,
+            gain=record.gain_micro(base, stop) / MICRO,
             max_drawdown=float(drawdowns.max()),
             low=_date(record, low) if has_drawdown else "",
             recovered=_date(record, recovered) if recovered is not None else "",
@@ -438,11 +438,12 @@ class _FinishedRuns:
         counts = self.cuts.between(self.own.ts[base], self.own.ts[stop])
         for name, other in self.others.items():
             equities = [np.array(record.equity_micro[base : stop + 1], dtype=np.int64) for record in (self.own, other)]
+            worths = [record.wealth_micro()[base : stop + 1] for record in (self.own, other)]
             gains, growths = (
-                [equity[-1] - equity[0] for equity in equities],
-                [equity[-1] / equity[0] - 1.0 for equity in equities],
+                [record.gain_micro(base, stop) for record in (self.own, other)],
+                [worth[-1] / worth[0] - 1.0 for worth in worths],
             )
-            drawdowns = [float((1.0 - equity / np.maximum.accumulate(equity)).max()) for equity in equities]
+            drawdowns = [float((1.0 - worth / np.maximum.accumulate(worth)).max()) for worth in worths]
             all_limits = name == EVERY_LIMIT
             yield LimitEffect(
                 limit=name,

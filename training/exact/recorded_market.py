@@ -2,7 +2,7 @@
 
 What can go wrong. An episode would begin with a longer or shorter history than a run from the same sample on. So each
 history has as many samples as precede the first decision of the market. Clock ticks of the history would ask an agent
-for weights. So they are marked as warm-up, without schedules, jobs and interest.
+for weights. So they are marked as warm-up, without schedules, jobs and interest. Deposits of schedules are left out.
 """
 
 from bisect import bisect_left
@@ -13,7 +13,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from quantd.daemon.runtime.timeline import Item
-from quantd.trading.events import Tick
+from quantd.trading.events import Flow, Tick
 from quantd.trading.market import MarketSlice
 
 
@@ -25,7 +25,8 @@ class RecordedMarket:
     """
 
     def __init__(self, items: Iterable[Item]) -> None:
-        self.items: Final = list(items)
+        # a deposit would be a reward
+        self.items: Final = [item for item in items if not isinstance(item, Flow)]
         samples = [(k, item) for k, item in enumerate(self.items) if isinstance(item, Tick) and item.sample]
         self._places: Final = [place for place, _ in samples]
         self._keys: Final = [tick.key for _, tick in samples]

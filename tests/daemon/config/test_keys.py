@@ -247,6 +247,8 @@ ROWS = {
     "schedules.0.on_closed": ("previous", "previous"),
     "schedules.0.agents": ('["one"]', ("one",)),
     "schedules.0.enabled": ("false", False),
+    "schedules.0.amount": ("500.00", 500_000_000),
+    "schedules.0.within": ("10d", 10 * 86_400 * S, *LIVE, "schedules.0.do=deposit", "schedules.0.amount=1"),
     "bus.kind": ("mqtt", "mqtt"),
     "bus.port": ("1884", 1884),
     "bus.url": ("mqtts://other", "mqtts://other", *MQTT),
@@ -389,6 +391,9 @@ def test_another_value_of_a_key_is_parsed_and_changes_nothing_else(key):
     text = TEXT
     if key == "schedules.0.on_closed":
         text = text.replace('at = "close"', 'cron = "0 16 * * fri"')
+        before = before_with(text)
+    elif key == "schedules.0.amount":
+        text = text.replace('do = "rebalance"', 'do = "deposit"\namount = "1.00"')
         before = before_with(text)
     elif key in ("schedules.0.cron", "schedules.0.every"):
         text = text.replace('at = "close"', "")

@@ -402,6 +402,7 @@ def test_each_rule_for_missed_instants() -> None:
     assert {missed(s, at, at + GRACE_NS) for s in rules.values()} == {"run"}
     assert {rule: missed(s, at, late) for rule, s in rules.items()} == {"once": "run", "skip": "skip", "alert": "alert"}
     assert missed(rules["once"], at, late, newest=False) == "skip"
+    assert missed(job(do="deposit", at="close"), at, late, newest=False) == "run"  # money counts each time
 
 
 def test_missed_instants_with_the_rule_alert_are_named_with_their_number() -> None:

@@ -37,6 +37,7 @@ OTHERS = {
     "rearm_samples": 9,
     "flatten_on": ("drawdown",),
     "jobs": ("flatten",),
+    "deposits": "other",
     "periods": 365.0,
     "formula": "another",
 }
