@@ -79,8 +79,7 @@ class Figures(Struct, frozen=True):
     `sharpe_high` are the confidence interval of `sharpe`. `costs` is the sum of `commission`, `borrow` (the borrow
     fees) and `slippage_paid`. `slippage_paid` is the cost of fills at worse prices than the open of their bar; a better
     price counts 0. `invested` is the average gross exposure over equity, `interest` the interest on cash.
-    `turnover_annual` is the value bought and sold a year over average equity. Deposits are no return: `paid_in` is
-    their sum, and `gain` the change of equity without them, in money.
+    `turnover_annual` is the value bought and sold a year over average equity. `gain` excludes deposits, `paid_in`.
     """
 
     total_return: float
@@ -501,8 +500,8 @@ def headline(verdict: Verdict) -> str:
         text += f"; deflated {verdict.deflated_sharpe:.2f} ({trials_text})"
     elif verdict.trials is None and run_performance.sharpe is not None:
         text += "; trials unknown"
-    if run_performance.paid_in:
-        text += f"; {run_performance.paid_in:,.2f} paid in by schedules, which is no return"
+    if paid := run_performance.paid_in:
+        text += f"; {paid:,.2f} paid in by schedules, which is no return"
     return joined(f"{text}. {verdict.verdict}", verdict.doubts)
 
 

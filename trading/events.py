@@ -227,6 +227,7 @@ class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
 
     A deposit (positive) or withdrawal belongs to the book of `agent` (empty: the unallocated book). Other kinds are
     payments and charges of the venue. `id` is the venue's identifier of the movement; each identifier is booked once.
+    A part of a deposit that a schedule expects has two more lines in it: the deposit and the agent.
     `symbol` is the column of a dividend, -1 for none; `reason` is the operator's reason. `units_nano` are signed
     nano-units of the instrument `symbol` itself, for a fee or a reward in a coin. With `ahead`, the flow is a fee that
     the venue has charged and does not list yet.
@@ -242,6 +243,11 @@ class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
     reason: str = ""
     units_nano: int = 0
     ahead: bool = False
+
+    @property
+    def reference(self) -> str:
+        """The venue's identifier of the movement, of which `id` may name a part; else the deposit that it is."""
+        return next((line for line in self.id.split("\n") if line), "")
 
 
 class Correction(Struct, frozen=True, tag=True, omit_defaults=True):

@@ -30,6 +30,7 @@ from quantd.daemon.engine.venue.coin_fees import unlisted_fees
 from quantd.daemon.engine.venue.order_comparison import order_differences
 from quantd.daemon.engine.venue.settlements import settled_orders
 from quantd.daemon.engine.venue.unanswered import all_late
+from quantd.daemon.live.deposits import Deposits
 from quantd.daemon.live.order_sender import Sender
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service, reason_of
@@ -65,9 +66,16 @@ class Reconciler:
     """Queries the venue's account and puts the result into the inbox as an event."""
 
     def __init__(
-        self, service: Service, broker: Broker, sender: Sender, began: int, now: Callable[[], int] = time.time_ns
+        self,
+        service: Service,
+        broker: Broker,
+        sender: Sender,
+        began: int,
+        now: Callable[[], int] = time.time_ns,
+        deposits: Deposits | None = None,
     ) -> None:
-        """The first query asks for deposits and withdrawals since `began` (ns UTC)."""
+        """The first query asks for deposits and withdrawals since `began` (ns UTC); `deposits` are expected ones."""
+        self._deposits = deposits
         self._service = service
         self._broker = broker
         self._sender = sender
@@ -188,6 +196,8 @@ class Reconciler:
                 await self._service.inbox.command(fee)
             await self._settled()
             differences = self._differences(account) + self._changed_orders(account)
+            if differences and differences == last_differences and await self._unlisted(account):
+                continue
             if not differences or differences == last_differences:
                 self._compared_fills = fills_before
                 await self._report(account, received)
@@ -223,8 +233,23 @@ class Reconciler:
             column = index.get(entry.symbol, -1) if entry.symbol else -1  # -1: no symbol of the universe
             ts = min(entry.ts, queried)  # an entry that has only a date is at the end of its day, maybe in the future
             flow = Flow(ts, entry.amount_micro, "venue", entry.booking, entry.id, column, units_nano=entry.units_nano)
-            await self._service.inbox.command(flow)
+            await self._book([flow] if self._deposits is None else [*self._deposits.booked(self._state, flow)])
         self._since = max(self._since, queried - MARGIN_NS)
+        if self._deposits is not None:
+            await self._book([*self._deposits.late(self._state, queried)])
+
+    async def _unlisted(self, account: VenueAccount) -> bool:
+        """Books cash that the venue does not list and that is an expected deposit; returns whether there is any."""
+        lots, cash = self._difference(account)
+        if self._deposits is None or self._changed_orders(account):
+            return False
+        return await self._book([*self._deposits.seen(self._state, lots, cash, self._now())])
+
+    async def _book(self, events: Sequence[Flow | Condition]) -> bool:
+        """Puts events into the inbox together, so that one commit has them; returns whether money was among them."""
+        for command in (commands := self._service.inbox.commands(events) if events else []):
+            await command.done
+        return any(isinstance(command.event, Flow) and command.event.amount_micro for command in commands)
 
     async def open_orders(self) -> None:
         """Queries every order that is open in the books: a report may have been missed."""
@@ -263,10 +288,16 @@ class Reconciler:
             return self._sender.sending or any(OrderState.SENT in work.state for work in working)
         return self._sender.busy or any(not UNCONFIRMED.isdisjoint(work.state) for work in working)
 
+    @property
+    def _state(self) -> State:
+        return self._service.shell.state
+
+    def _difference(self, account: VenueAccount) -> tuple[list[int], int]:
+        state = self._state
+        return difference(state, Reconciled(account.ts, compared_lots(state, account), account.cash_micro))
+
     def _differences(self, account: VenueAccount) -> tuple[str, ...]:
-        state = self._service.shell.state
-        lots, cash = difference(state, Reconciled(account.ts, compared_lots(state, account), account.cash_micro))
-        return tuple(differences_text(state, lots, cash))
+        return tuple(differences_text(self._state, *self._difference(account)))
 
     def _changed_orders(self, account: VenueAccount) -> tuple[str, ...]:
         return tuple(differing.text for differing in order_differences(self._service.shell.state, account.ours))

@@ -32,6 +32,7 @@ from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import compared_lots, difference
 from quantd.daemon.engine.venue.halts import SUSPICIOUS, UNLISTED
+from quantd.daemon.live.deposits import Deposits
 from quantd.daemon.live.order_sender import Sender
 from quantd.daemon.live.reconciliation import Reconciler
 from quantd.daemon.runtime.feeder import feed_live
@@ -155,7 +156,8 @@ class Outside:
         self.sender.left(shell.state.at_venue())
         self.sender.keep_asking((settlement.sample, settlement.n) for settlement in shell.state.venue.waits.settled)
         service.send = self.sender.put
-        self.reconciler = Reconciler(service, self.venue, self.sender, self._began, self._now)
+        expected = Deposits(self.parts.schedules, self.parts.sessions, self._began)
+        self.reconciler = Reconciler(service, self.venue, self.sender, self._began, self._now, expected)
         service.reconcile = self.reconciler.wanted.set
         service.compare, service.query = self.reconciler.compared, self.reconciler.queried
         for unknown in unanswered(shell.state):

@@ -59,8 +59,8 @@ max_price_age = "14d"
 """
 
 
-def parts(broker: str = "alpaca", policy: str = "equal_weight") -> Parts:
-    text = TEXT.replace("{broker}", broker).replace("{policy}", policy)
+def parts(broker: str = "alpaca", policy: str = "equal_weight", schedules: str = "") -> Parts:
+    text = TEXT.replace("{broker}", broker).replace("{policy}", policy) + schedules
     return assemble_live(read(text, known_names()), NOW)
 
 

@@ -9,6 +9,7 @@ from datetime import date
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from quantd.trading.codec import decode
 from quantd.trading.display_text import session_date
@@ -148,7 +149,13 @@ class _Fold:
                     pass  # units of a coin: their income offsets their flow, and no cash moved
                 case Booked() if effect.kind != "in_kind":
                     kind: Kind = effect.kind
-                    reference = event.id if isinstance(event, Flow) else ""
+                    reference = event.reference if isinstance(event, Flow) else ""
+                    is_part = isinstance(event, Flow) and reference != event.id and bool(self.waiting)
+                    if is_part and self.waiting[-1].reference == reference:
+                        # the parts of the agents are one movement at the venue
+                        last = self.waiting.pop()
+                        self.waiting.append(replace(last, amount_micro=last.amount_micro + effect.amount_micro))
+                        continue
                     if isinstance(event, Correction | Reconciled):
                         kind = "correction"
                     self._add_line(seq, str(k), effect.ts, kind, effect.symbol, effect.amount_micro, reference)
