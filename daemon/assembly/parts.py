@@ -41,6 +41,7 @@ from quantd.daemon.runtime.schedule import (
     Schedule,
     Verdict,
     catch_up,
+    deposits,
     due,
     next_runs,
     schedule_of,
@@ -50,7 +51,6 @@ from quantd.daemon.runtime.schedule import (
 from quantd.daemon.runtime.step_log import Log
 from quantd.daemon.runtime.timeline import (
     Item,
-    deposits,
     due_ticks,
     next_sample,
     sample_ticks,

@@ -15,8 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from quantd.daemon.engine.state import State
-from quantd.daemon.runtime.schedule import DEPOSIT, Schedule, due
-from quantd.daemon.runtime.timeline import deposit_shares
+from quantd.daemon.runtime.schedule import DEPOSIT, Schedule, deposit_shares, due
 from quantd.trading.display_text import instant_text
 from quantd.trading.events import Condition, Flow
 from quantd.trading.orders import money_text

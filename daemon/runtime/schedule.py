@@ -30,7 +30,11 @@ from msgspec import Struct
 
 from quantd.adapters.calendars import sessions as calendar_sessions
 from quantd.daemon.config import Config
+from quantd.daemon.engine.state.settings import Rules
+from quantd.daemon.runtime.timeline import SCHEDULE
+from quantd.trading.events import Flow
 from quantd.trading.exit_codes import CONFIG, ExplainedError
+from quantd.trading.ledger.shares import share
 from quantd.trading.sessions import DAY_NS, Sessions, interval_text
 
 Verdict = Literal["run", "skip", "alert"]
@@ -180,6 +184,26 @@ def catch_up(
     """
     newest = {index: ts for ts, index in instants}
     return [(ts, index, missed(schedules[index], ts, now, newest=newest[index] == ts)) for ts, index in instants]
+
+
+def deposit_shares(rules: Rules, schedule: Schedule, amount_micro: int) -> list[tuple[str, int]]:
+    """(agent, micro-currency) of each part of a deposit; the agent "" is the unallocated book.
+
+    The agents of the schedule share the whole amount in proportion to their capital. A schedule that names no agent
+    divides it as [broker] cash: each agent gets its share of capital, and the rest is unallocated.
+    """
+    capital = {a.name: a.capital_micro for a in rules.agents if not schedule.agents or a.name in schedule.agents}
+    if not schedule.agents:
+        capital[""] = rules.cash_micro - sum(capital.values())
+    names = list(capital)
+    return [(names[k], part) for k, part in share(amount_micro, list(enumerate(capital.values())))]
+
+
+def deposits(instants: Iterator[tuple[int, int]], schedules: Sequence[Schedule], rules: Rules) -> Iterator[Flow]:
+    """Yield the deposits of `instants`, which are (ts, index of the schedule): one into each book."""
+    for ts, k in instants:
+        for agent, micro in deposit_shares(rules, schedules[k], schedules[k].amount_micro or 0):
+            yield Flow(ts, micro, SCHEDULE, agent=agent, reason=schedules[k].name)
 
 
 def missed_text(schedules: Sequence[Schedule], instants: Sequence[tuple[int, int, Verdict]]) -> str:

@@ -18,10 +18,7 @@ from typing import Final, Literal
 
 from msgspec.structs import replace
 
-from quantd.daemon.engine.state.settings import Rules
-from quantd.daemon.runtime.schedule import Schedule
 from quantd.trading.events import Action, Flow, Tick
-from quantd.trading.ledger.shares import share
 from quantd.trading.market import Jump, MarketSlice, PriceJumped
 from quantd.trading.ports import LiveFeed, Until
 from quantd.trading.sessions import DAY_NS, Sessions
@@ -129,26 +126,6 @@ def due_ticks(
     """
     for ts, schedule in instants:
         yield Tick(ts, due=asks[schedule]) if schedule in asks else Tick(ts, jobs=(jobs[schedule],))
-
-
-def deposit_shares(rules: Rules, schedule: Schedule, amount_micro: int) -> list[tuple[str, int]]:
-    """(agent, micro-currency) of each part of a deposit; the agent "" is the unallocated book.
-
-    The agents of the schedule share the whole amount in proportion to their capital. A schedule that names no agent
-    divides it as [broker] cash: each agent gets its share of capital, and the rest is unallocated.
-    """
-    capital = {a.name: a.capital_micro for a in rules.agents if not schedule.agents or a.name in schedule.agents}
-    if not schedule.agents:
-        capital[""] = rules.cash_micro - sum(capital.values())
-    names = list(capital)
-    return [(names[k], part) for k, part in share(amount_micro, list(enumerate(capital.values())))]
-
-
-def deposits(instants: Iterator[tuple[int, int]], schedules: Sequence[Schedule], rules: Rules) -> Iterator[Flow]:
-    """Yield the deposits of `instants`, which are (ts, index of the schedule): one into each book."""
-    for ts, k in instants:
-        for agent, micro in deposit_shares(rules, schedules[k], schedules[k].amount_micro or 0):
-            yield Flow(ts, micro, SCHEDULE, agent=agent, reason=schedules[k].name)
 
 
 def with_deposits(paid: Iterator[Flow], ticks: Iterator[Tick]) -> Iterator[Tick | Flow]:
