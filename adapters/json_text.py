@@ -5,12 +5,19 @@ the same text would read different commands: `"dry_run": true, "dry_run": false`
 """
 
 import json
-from typing import Any, Final
+import re
+from typing import Any, Final, get_args
 
 import msgspec
 
 KEY_CHARS: Final = 40
-"""Maximum length of a repeated key in the message."""
+"""Maximum length of a key or value in a message."""
+
+WORDS: Final = {
+    "float": "a number", "int": "a whole number", "str": "text", "bool": "true or false", "object": "an object",
+    "array": "a list",
+}  # fmt: skip
+"""Type in msgspec's messages -> in words."""
 
 
 def decoded(text: bytes, kind: Any) -> Any:
@@ -36,3 +43,66 @@ def repeated_key(text: bytes) -> str | None:
 
     json.loads(text.decode(), object_pairs_hook=check, parse_int=float)  # int() raises for more than 4,300 digits
     return duplicates[0] if duplicates else None
+
+
+def fault_of(why: Exception, value: Any, kind: Any) -> tuple[str, str]:
+    """Return (dotted path, sentence with the value) of the field for which msgspec refused a JSON `value` as a `kind`.
+
+    An unknown field has the names of the fields that exist, and the sentence `instead` of a struct that has one.
+    """
+    words, _, place = str(why).partition(" - at `$")
+    words, place = (
+        re.sub(r"`(\w+)`", lambda name: WORDS.get(name[1], name[1]), words.partition(", got ")[0]),
+        place[:-1],
+    )
+    keys: list[Any] = []
+    for name, index in re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", place.rstrip("`")):
+        keys.append(name or (int(index) if index != "..." else _key_at_fault(str(why), value, keys, kind)))
+    if words.startswith("Object contains unknown field ") and (struct := _struct_at(value, keys, kind)) is not None:
+        name, fields = words.split(" ", 4)[4], ", ".join(struct.__struct_encode_fields__)
+        instead = getattr(struct, "instead", "")
+        exists = f"the fields are {fields}" if fields else "it takes none"
+        return name, f"there is no field {name[:KEY_CHARS]!r}; {exists}{f'; {instead}' if instead else ''}"
+    if not keys:
+        return "", re.sub("^Object missing required field (.*)$", r"the field '\1' is missing", words)
+    path = ".".join(map(str, keys))
+    shown = json.dumps(_at(value, keys))
+    shown = shown if len(shown) <= KEY_CHARS else f"{shown[:KEY_CHARS]}..."
+    return path, f"{path} = {shown}: {words[:1].lower()}{words[1:]}"
+
+
+def _at(value: Any, keys: list[Any]) -> Any:
+    """Return the part of a JSON value at a path of keys and indices."""
+    for key in keys:
+        value = value[key]
+    return value
+
+
+def _key_at_fault(why: str, value: Any, keys: list[Any], kind: Any) -> Any:
+    """Return the key of the object at the path `keys` whose value has the fault `why`, which names no key.
+
+    The object is halved until one entry with this fault is left.
+    """
+    whole = json.loads(json.dumps(value))
+    inner = _at(whole, keys)
+    entries = list(inner.items())
+    while len(entries) > 1:
+        half = entries[: len(entries) // 2]
+        inner.clear()
+        inner.update(half)
+        try:
+            msgspec.convert(whole, kind)
+            again = ""
+        except msgspec.ValidationError as fault:
+            again = str(fault)
+        entries = half if again == why else entries[len(half) :]
+    return entries[0][0]
+
+
+def _struct_at(value: Any, keys: list[Any], kind: Any) -> Any:
+    """Return the struct of a whole JSON value: of several, the one with the value's tag; None for a nested value."""
+    structs = [part for part in (kind, *get_args(kind)) if hasattr(part, "__struct_config__")]
+    if keys or not structs or not isinstance(value, dict):
+        return None
+    tags = [struct.__struct_config__ for struct in structs]
+    return next((s for s, tag in zip(structs, tags, strict=True) if value.get(tag.tag_field) == tag.tag), None)

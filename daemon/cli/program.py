@@ -6,16 +6,18 @@ A command's module is in the package that the command calls: each module in a fo
 package that may import this one is named here as text.
 """
 
+import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Final, get_args
 
 import typer
 
-from quantd.daemon.cli.command import Command, Panel
+from quantd.daemon.cli.command import Action, Command, Panel
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.gone_commands import GONE
 from quantd.daemon.cli.streams import reads_only
@@ -150,13 +152,29 @@ def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Type
         if listed:
             app.command(name, help=entry.help, rich_help_panel=panel)(lambda: None)  # never run
         elif callable(action):
-            app.command(name, help=entry.help, rich_help_panel=panel)(action)
+            app.command(name, help=entry.help, rich_help_panel=panel)(_finite(action))
         else:
             group = typer.Typer(help=entry.help, no_args_is_help=True)
             for subcommand, subaction in action.items():
-                group.command(subcommand)(subaction)
+                group.command(subcommand)(_finite(subaction))
             app.add_typer(group, name=name, rich_help_panel=panel)
     return app
+
+
+def _finite(action: Action) -> Action:
+    """Return an action whose options of type float refuse NaN and infinity, which no range of typer excludes."""
+
+    def check(value: float | None) -> float | None:
+        if value is not None and not isfinite(value):
+            raise typer.BadParameter(f"{value} is not a finite number")
+        return value
+
+    for parameter in inspect.signature(action, eval_str=True).parameters.values():
+        kind, *marks = get_args(parameter.annotation) or (parameter.annotation,)
+        for mark in marks:
+            if kind in (float, float | None) and hasattr(mark, "callback"):
+                mark.callback = mark.callback or check
+    return action
 
 
 def _exit_with(code: int | None, **options: bool) -> None:

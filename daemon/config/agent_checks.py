@@ -177,7 +177,7 @@ def check_shadows(document: Table, registry: Known, source: Source) -> Iterator[
                 text = "applies to a policy that is asked; the proposals of an outside agent pass the limits only"
                 yield source.mistake((*path, key), text, "remove it")
     owner = table_of(document, "broker").get("differences", "")
-    if owner and owner in shadows:
+    if isinstance(owner, str) and owner in shadows:
         text = f"= {shown(owner)} is a shadow, which is not part of the account"
         yield source.mistake(("broker", "differences"), text, "name an agent that trades")
 

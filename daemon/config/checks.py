@@ -164,7 +164,7 @@ def _feed(document: Table, registry: Known, source: Source) -> Iterator[Mistake]
             "remove [feed] actions, or adjusted",
         ),
     )  # fmt: skip
-    macro = {name for _, name in values_at(document, "feed.macro.*.name")}
+    macro = [name for _, name in values_at(document, "feed.macro.*.name")]
     for place, name in values_at(document, "feed.series.*.name"):
         if name in macro:
             yield source.mistake(place, f"= {shown(name)} is the name of a macro series", "give each its own name")
@@ -321,7 +321,7 @@ def _sinks(document: Table, registry: Known, source: Source) -> Iterator[Mistake
     """
     alerts = table_of(document, "alerts")
     for name in alerts.get("escalate") or ():
-        if name not in table_of(alerts, "sinks"):
+        if name not in [*table_of(alerts, "sinks")]:  # a list: a wrong type may have no hash
             remedy = f"configure [alerts.sinks.{name}], or remove it"
             yield source.mistake(("alerts", "escalate"), f"names {name}, which is not a configured sink", remedy)
     for kind, table in table_of(alerts, "sinks").items():

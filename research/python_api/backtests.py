@@ -36,6 +36,7 @@ from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.outside.asking import Questioned, asked_run
 from quantd.research.outside.outside_agents import NO_OUTSIDE_AGENT, asking
 from quantd.research.python_api import frames
+from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.bar_frame import bar_frame, factor_columns
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of
 from quantd.research.python_api.plots import account_plot
@@ -54,7 +55,7 @@ from quantd.research.runs.trials import Kind
 from quantd.research.runs.untraded import AccountLost, lost_text
 from quantd.research.verdict import Verdict, judge, lines
 from quantd.strategies.policies.holding import ASKED
-from quantd.trading.exit_codes import USAGE, ExplainedError
+from quantd.trading.exit_codes import ExplainedError
 
 MONTHLY: Final[dict[str, Any]] = {
     "year": pl.Int64, "month": pl.Int64, "return": pl.Float64, "equal_weight": pl.Float64,
@@ -67,12 +68,6 @@ NAME: Final = "backtest"
 
 OnError = Literal["raise", "hold"]
 """After a failed decision of a policy, "raise" ends the run with the error; with "hold" the agent holds."""
-
-
-class Misused(ExplainedError, TypeError):
-    """Arguments that are wrong, or that do not go together. The text names the remedy."""
-
-    exit_code = USAGE
 
 
 CHANGED: Final = (

@@ -12,7 +12,8 @@ from quantd.research.doubts import doubt_lines
 from quantd.research.metrics.catalogue import Measures
 from quantd.research.metrics.sample_dates import SampleRate
 from quantd.research.metrics.track_record import TrackRecord
-from quantd.research.python_api.backtests import Backtest, Misused
+from quantd.research.python_api.arguments import Misused
+from quantd.research.python_api.backtests import Backtest
 from quantd.research.python_api.frames import Frame
 from quantd.research.python_api.return_series import require_rates, series_of
 from quantd.research.python_api.walks import WalkForward

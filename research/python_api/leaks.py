@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from quantd.daemon.config import Config
-from quantd.research.python_api.backtests import Misused
+from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of
 from quantd.research.python_api.run_config import Settings, around, load, with_adjusted

@@ -12,7 +12,7 @@ from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
 from quantd.bundled import find
 from quantd.extras import lack
 from quantd.models.artifacts.manifest import AgentManifest
-from quantd.research.python_api.backtests import Misused
+from quantd.research.python_api.arguments import Misused
 from quantd.trading.exit_codes import ExplainedError, PackageMissing
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from quantd.adapters.feeds.table_files.roles import is_time
 from quantd.research.metrics.percent import PERCENT, percent_shape
 from quantd.research.metrics.sample_dates import SampleRate, first_disorder, sample_rate
 from quantd.research.metrics.track_record import TrackRecord
-from quantd.research.python_api.backtests import Misused
+from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.bar_frame import is_pandas, of_pandas
 from quantd.trading.display_text import session_date
 from quantd.trading.market import Floats, Ints

@@ -16,7 +16,7 @@ from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import Config
 from quantd.daemon.policies.user_file import UserPolicy
-from quantd.research.python_api.backtests import Misused
+from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.frames import Frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of, source_digest

@@ -12,7 +12,8 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import read
 from quantd.regular_file import write_whole
-from quantd.research.python_api.backtests import Misused, OnError, stops
+from quantd.research.python_api.arguments import Misused
+from quantd.research.python_api.backtests import OnError, stops
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, SentPoints, name_of, source_digest
 from quantd.research.python_api.plots import sweep_plot

@@ -14,7 +14,8 @@ from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Config, ConfigError, read
-from quantd.research.python_api.backtests import Backtest, Misused, OnError, backtest_of, stops
+from quantd.research.python_api.arguments import Misused
+from quantd.research.python_api.backtests import Backtest, OnError, backtest_of, stops
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, SentPoints, name_of, source_digest
 from quantd.research.python_api.run_config import (

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 from msgspec import Meta, Struct
 
-from quantd.adapters.json_text import decoded
+from quantd.adapters.json_text import decoded, fault_of
 from quantd.server.api.documents import Query
 from quantd.server.api.problems import FieldFault, Refused
 from quantd.server.requests.tokens import Scope
@@ -188,7 +188,8 @@ def _fault(field: str, detail: str) -> Refused:
 
 
 async def body_of(request: web.Request, kind: Any, example: str) -> Any:
-    """The typed body of a request. Raises Refused with the field at fault."""
+    """The typed body of a request. Raises Refused with the field at fault, and for any parameter of the query."""
+    query_of(request, Query)
     if request.content_type != "application/json":
         raise Refused(415, "content_type", "the body is not application/json; send it as application/json")
     try:
@@ -203,8 +204,9 @@ async def body_of(request: web.Request, kind: Any, example: str) -> Any:
         return decoded(body, kind)
     except RecursionError:
         raise Refused(422, "command", f"the body is nested too deeply; send {example}") from None
+    except msgspec.ValidationError as why:
+        path, text = fault_of(why, msgspec.json.decode(body), kind)
+        errors = [FieldFault(path, text)] if path else []
+        raise Refused(422, "command", f"{text}; send {example}", errors=errors) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as why:
-        words, _, path = str(why).replace("`", "").partition(" - at $.")
-        errors = [FieldFault(path, words)] if path else []
-        at = f"{path}: " if path else ""
-        raise Refused(422, "command", f"{at}{words}; send {example}", errors=errors) from None
+        raise Refused(422, "command", f"{why}; send {example}") from None

@@ -22,10 +22,23 @@ from quantd.regular_file import remove, write_whole
 from quantd.server.api.access.connection_places import CONNECTIONS, ConnectionPlaces
 from quantd.server.api.access.guard import HEADER_S, KEEPALIVE_S, Guard, TimedConnection, who
 from quantd.server.api.commits import OpenRequests, truthful
+from quantd.server.api.documents import Query
 from quantd.server.api.idempotency import Keys
-from quantd.server.api.openapi import document
+from quantd.server.api.openapi import FOR_BROWSERS, document
 from quantd.server.api.route_groups import RouteContext, route_groups, routes_of
-from quantd.server.api.route_records import BODY_BYTES, Entry, Page, Post, Raw, Read, Route, body_of, file_of, reading
+from quantd.server.api.route_records import (
+    BODY_BYTES,
+    Entry,
+    Page,
+    Post,
+    Raw,
+    Read,
+    Route,
+    body_of,
+    file_of,
+    query_of,
+    reading,
+)
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.display_text import endpoint_text
 from quantd.trading.exit_codes import CONFIG, ExplainedError
@@ -54,6 +67,17 @@ def _session_handler(route: Entry) -> Raw:
         return await route.handler(request, await body_of(request, route.body, route.example))
 
     return post
+
+
+def _page_handler(route: Page) -> Raw:
+    """The aiohttp handler of a page: a document of the API takes no parameters, and refuses them."""
+
+    async def get(request: web.Request) -> web.StreamResponse:
+        if route.content_type not in FOR_BROWSERS:
+            query_of(request, Query)
+        return await route.handler(request)
+
+    return get
 
 
 class Api:
@@ -105,7 +129,7 @@ class Api:
                 case Read():
                     app.router.add_get(route.path, reading(route))
                 case Page():
-                    app.router.add_get(route.path, route.handler)
+                    app.router.add_get(route.path, _page_handler(route))
                 case Post():
                     app.router.add_post(route.path, self._command_handler(route))
                 case Entry():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from difflib import get_close_matches
 from math import log
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -93,6 +93,9 @@ class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
     it would now differ from the preview.
     """
 
+    instead: ClassVar[str] = (
+        "an order is sent at the collar: there is no limit price or order type; its preview is the dry run"
+    )
     side: Side
     qty: Positive
     symbol: SymbolName

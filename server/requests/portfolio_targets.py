@@ -28,6 +28,9 @@ from quantd.trading.view import EMPTY_MEMORY, Hold, PartView
 ROUNDING: Final = 1e-9
 """How much a sum of weights may exceed 1, because floats are rounded."""
 
+AT_THE_COLLAR: Final = "orders are sent at the collar: there is no limit price, stop, side or order type; {}"
+"""What a request with targets has in place of the fields that it does not know; {} is its dry run."""
+
 RISK_CLASSES: Final = (0.005, 0.02, 0.05, 0.10, 0.15, 0.25)
 """Upper bounds of annual volatility of the classes 1 to 6 of the synthetic risk and reward indicator (CESR/10-673)."""
 

@@ -12,6 +12,7 @@ repository: `quantd.risk` is `risk/`, and so on.
 """
 
 from importlib import import_module
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any, Final
 
 from quantd.engine_build import hook
@@ -79,6 +80,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'quantd' has no attribute {name!r}")
     module, _, attribute = _HOMES[name].partition(":")
     member = getattr(import_module(module), attribute)
+    if isfunction(member):
+        member = import_module("quantd.research.python_api.arguments").checked(member)
     globals()[name] = member
     return member
 

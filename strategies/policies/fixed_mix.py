@@ -73,7 +73,7 @@ class FixedMix:
 
 def make_fixed_mix(params: Mapping[str, object]) -> FixedMix:
     """Return the fixed mix of `params`. Raises ParamsError without weights, or for invalid weights."""
-    if "weights" not in params:
+    if not params:
         raise ParamsError("fixed_mix needs weights, such as { SPY = 0.6, TLT = 0.4 }")
     return FixedMix(tuple(sorted(parse("fixed_mix", params, FixedMixParams).weights.items())))
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from math import isfinite
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -43,7 +44,7 @@ def parse(policy: str, params: Mapping[str, object], kind: type[P]) -> P:
         if key not in kind.__struct_fields__:
             raise ParamsError(f"{policy} has no parameter {key!r}; {nearest(key, kind.__struct_fields__)}")
     try:
-        return msgspec.convert(params, kind)
+        parsed = msgspec.convert(params, kind)
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, ValueError):
             raise ParamsError(f"{policy}: {error.__cause__}") from None
@@ -51,3 +52,16 @@ def parse(policy: str, params: Mapping[str, object], kind: type[P]) -> P:
         key = re.sub(r"^\.|\[\.\.\.\].*", "", place)
         where = f"{key} = {params[key]!r}" if key in params else f"params{place}"
         raise ParamsError(f"{policy}: {where}: {reason[0].lower()}{reason[1:]}") from None
+    for key, value in params.items():
+        if not _finite(value):
+            raise ParamsError(f"{policy}: {key} = {value!r}: expected finite numbers")
+    return parsed
+
+
+def _finite(value: object) -> bool:
+    """Whether a parameter, and each value inside it, is no NaN and no infinity."""
+    if isinstance(value, Mapping):
+        return all(map(_finite, value.values()))
+    return (
+        all(map(_finite, value)) if isinstance(value, list | tuple) else not isinstance(value, float) or isfinite(value)
+    )

@@ -13,7 +13,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
-from typing import Annotated, Final, Literal, TypedDict
+from typing import Annotated, ClassVar, Final, Literal, TypedDict
 
 import numpy as np
 from aiohttp import web
@@ -48,6 +48,7 @@ from quantd.server.requests.portfolio_answers import (
     trades_of,
 )
 from quantd.server.requests.portfolio_targets import (
+    AT_THE_COLLAR,
     Expectation,
     agent_weights,
     expectation,
@@ -69,7 +70,8 @@ PortfolioName = Annotated[
     Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}(?!\n)$", description="Lower case letters, digits, - and _; 32 at most."),
 ]
 Weights = Annotated[
-    dict[str, float], Meta(description="Weight of each symbol, a fraction of equity; the rest is cash.")
+    dict[str, float],
+    Meta(description="Weight of each symbol, a fraction of equity; the rest is cash, and a symbol left out is sold."),
 ]
 Symbols = Annotated[tuple[str, ...], Meta(description="Symbols for `policy`, or a restriction of `agent`.")]
 PolicyName = Annotated[str, Meta(description="A policy that computes the weights from the run's history.")]
@@ -81,6 +83,7 @@ ProposalId = Annotated[
 class TargetsAsked(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The target weights: one of `weights`, `policy` with `symbols`, or `agent`."""
 
+    instead: ClassVar[str] = AT_THE_COLLAR.format("the preview, or `dry_run` of a rebalance, shows the orders")
     weights: Weights = {}
     symbols: Symbols = ()
     policy: PolicyName = ""

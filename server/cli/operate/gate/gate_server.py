@@ -89,10 +89,8 @@ def server_of(gateway: Gateway, agent: str, *, tokens: DaemonTokens | None = Non
         log_level="WARNING",
         auth=auth,
         token_verifier=tokens,
+        tools=tools,
     )
-    for tool, hints in tools.items():
-        summary = " ".join((tool.__doc__ or "").split())
-        server.add_tool(tool, description=f"{summary} {DATA}", annotations=hints)
     return server
 
 
