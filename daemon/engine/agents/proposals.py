@@ -143,6 +143,8 @@ def not_planned(state: State, proposal: Proposed) -> str:
         return "the proposal has expired"
     if state.switch.state == HALT or state.flattening:
         return "everything is being sold" if state.flattening else f"the house is halted ({state.switch.reason})"
+    if (switch := state.agents[book_index].switch).state == HALT:
+        return f"{proposal.agent} is halted ({switch.reason}); only a person can resume it"
     if not state.sample:
         return "no session has closed yet, so there is no price to trade at"
     if state.round is not None:  # answers of the agents of one instant are awaited

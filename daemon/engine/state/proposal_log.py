@@ -3,7 +3,7 @@
 An id has one verdict in all portfolios that the agent may trade.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -22,6 +22,9 @@ IDS_KEPT: Final = 1024
 CUTS_KEPT: Final = 16
 """Cuts of a verdict that are remembered, the first ones by symbol."""
 
+LINES_KEPT: Final = 16
+"""Symbols of a verdict that are remembered once the agent has proposed again; the newest verdict has all of them."""
+
 Outcome = Literal["passed", "cut", "nothing", "waits", "refused", "approval", "declined", "lapsed"]
 
 
@@ -39,14 +42,34 @@ class LotCut(Struct, frozen=True):
     house: bool
 
 
+SymbolOutcome = Literal["traded", "unchanged", "cut", "skipped", "refused"]
+
+
+class SymbolVerdict(Struct, frozen=True):
+    """What became of a proposal in one column: the signed lots that it asked for, and those that passed.
+
+    `skipped`: the symbol did not reach the limits, and `why` is the reason. `code` is the reason code of the limit that
+    `cut` or `refused` it, and `house` True for a limit of the whole account.
+    """
+
+    symbol: int
+    outcome: SymbolOutcome
+    asked: int = 0
+    passed: int = 0
+    code: int = 0
+    house: bool = False
+    why: str = ""
+
+
 class ProposalVerdict(Struct, frozen=True):
     """What became of a proposal in the book `book`.
 
-    `passed`: every order passed. `cut`: limits cut some or all of its lots. `nothing`: no position had to change.
-    `waits`: open orders or stops are cancelled first. `refused`: nothing was planned, `why` is the reason. `approval`:
-    it waits for a person until the next sample, after which it is `declined`, `lapsed`, or has one of the first four
-    outcomes. `orders` is the number of symbols with orders or crosses (trades between agents). `cancels` is the number
-    of open orders that were cancelled first; their symbols are traded at a later sample.
+    `passed`: every order passed. `cut`: limits cut some of its lots, or a symbol was skipped. `nothing`: no position
+    had to change. `waits`: open orders or stops are cancelled first. `refused`: nothing passed; if nothing was planned,
+    `why` is the reason. `approval`: it waits for a person until the next sample, after which it is `declined`,
+    `lapsed`, or has one of the first five outcomes. `orders` is the number of symbols with orders that were sent, or
+    crosses (trades between agents). `cancels` is the number of open orders that were cancelled first; their symbols are
+    traded at a later sample. `symbols` has each symbol with a target or a trade.
     """
 
     ts: int
@@ -62,6 +85,7 @@ class ProposalVerdict(Struct, frozen=True):
     cuts_left_out: int = 0
     targets: bytes = b""
     cancels: int = 0
+    symbols: list[SymbolVerdict] = []
 
 
 class ProposalLog(Struct):
@@ -72,7 +96,10 @@ class ProposalLog(Struct):
 
     def note(self, verdict: ProposalVerdict) -> None:
         self.ids = [*self.ids[1 - IDS_KEPT :], verdict.id]
-        self.verdicts = [*self.verdicts[1 - VERDICTS_KEPT :], verdict]
+        earlier = self.verdicts[1 - VERDICTS_KEPT :]
+        if earlier:
+            earlier[-1] = replace(earlier[-1], symbols=earlier[-1].symbols[:LINES_KEPT])
+        self.verdicts = [*earlier, verdict]
 
     def settle(self, verdict: ProposalVerdict) -> None:
         """Replace the remembered verdict of the proposal with the same id."""
@@ -103,23 +130,28 @@ def plans_of(effects: Sequence[Effect]) -> list[Planned]:
     return [effect for effect in effects if isinstance(effect, Planned) and not effect.of_child]
 
 
-def verdict_of(proposal: Proposed, book: str, shadow: bool, number: int, effects: Sequence[Effect]) -> ProposalVerdict:
+def verdict_of(
+    proposal: Proposed, book: str, shadow: bool, number: int, effects: Sequence[Effect], skips: Mapping[int, str]
+) -> ProposalVerdict:
     """The verdict on a proposal for the agent with index `number` of a house, from the `effects` of the proposal.
 
     A house is the whole account, or a `shadow` (an agent on paper); `book` is the name of the agent. A cut is a
-    reduction of lots by a limit. A proposal has either weights or lots, as bytes.
+    reduction of lots by a limit. A proposal has either weights or lots, as bytes. `skips` maps the column of a symbol
+    whose target may need a trade that is not planned to the reason.
     """
     house_effects = own_effects(effects)
     plans = plans_of(house_effects)
     cuts = [cut for plan in plans for who, cut in cuts_of(plan) if cut.house or who == number]
-    passed_lots = sum((np.frombuffer(part.allowed, dtype=np.int64) for p in plans for part in p.agents), np.int64(0))
     cancels = sum(isinstance(effect, Cancel) for effect in house_effects)
-    outcome: Outcome = "cut" if cuts else "passed"
-    refused = next((effect for effect in house_effects if isinstance(effect, Refused)), None)
-    if refused is not None:
+    refused = next((effect.text for effect in house_effects if isinstance(effect, Refused)), "")
+    symbols = _symbols(proposal, plans, {cut.symbol: cut for cut in cuts}, skips, refused)
+    ends = {line.outcome for line in symbols}
+    orders = sum(line.passed != 0 for line in symbols)
+    outcome: Outcome = "cut" if ends & {"cut", "skipped", "refused"} else "passed" if orders else "nothing"
+    if refused or (outcome == "cut" and not orders):
         outcome = "refused"
-    elif not plans:
-        outcome = "waits" if cancels else "nothing"  # it waits for the end of cancelled orders
+    if not plans and not refused and cancels:
+        outcome = "waits"  # it waits for the end of cancelled orders
     return ProposalVerdict(
         ts=proposal.ts,
         id=proposal.id,
@@ -128,13 +160,42 @@ def verdict_of(proposal: Proposed, book: str, shadow: bool, number: int, effects
         book=book,
         shadow=shadow,
         outcome=outcome,
-        why="" if refused is None else refused.text,
-        orders=int(np.count_nonzero(passed_lots)),
+        why=refused,
+        orders=orders,
         cuts=cuts[:CUTS_KEPT],
         cuts_left_out=max(0, len(cuts) - CUTS_KEPT),
         targets=proposal.weights + proposal.lots,
         cancels=cancels,
+        symbols=symbols,
     )
+
+
+def _symbols(
+    proposal: Proposed, plans: Sequence[Planned], cuts: Mapping[int, LotCut], skips: Mapping[int, str], refused: str
+) -> list[SymbolVerdict]:
+    """The symbols of a proposal that have a target or a trade, in the order of the universe.
+
+    `cuts` maps a column to its last cut, `skips` to the reason why it is not planned. `refused` is the reason why the
+    whole proposal was refused, else empty.
+    """
+    targets = np.frombuffer(proposal.weights or proposal.lots, dtype=np.float64 if proposal.weights else np.int64)
+    asked, passed = np.zeros(len(targets), np.int64), np.zeros(len(targets), np.int64)
+    for plan in plans:
+        own = [np.frombuffer(part.asked, dtype=np.int64) for part in plan.agents]
+        asked = asked + sum(own, np.int64(0))
+        passed = passed + np.frombuffer(plan.allowed, dtype=np.int64)
+    lines = []
+    for k in np.flatnonzero((targets != 0) | (asked != 0)).tolist():
+        cut, lots = cuts.get(k), (int(asked[k]), int(passed[k]))
+        if refused:
+            lines.append(SymbolVerdict(k, "refused", why=refused))
+        elif not lots[0]:
+            lines.append(SymbolVerdict(k, "skipped" if k in skips else "unchanged", why=skips.get(k, "")))
+        elif cut is None:
+            lines.append(SymbolVerdict(k, "traded", *lots))
+        else:
+            lines.append(SymbolVerdict(k, "cut" if lots[1] else "refused", *lots, cut.code, cut.house))
+    return lines
 
 
 def cuts_of(plan: Planned) -> list[tuple[int, LotCut]]:

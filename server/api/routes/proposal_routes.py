@@ -14,10 +14,10 @@ event.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from math import ceil
-from typing import Annotated, Final, TypedDict
+from typing import Annotated, ClassVar, Final, TypedDict
 
 import numpy as np
 from aiohttp import web
@@ -29,6 +29,7 @@ from quantd.daemon.engine.agents.proposals import plan_digest
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.proposal_log import VERDICTS_KEPT, ProposalVerdict, own_effects
 from quantd.daemon.views.headroom import Book, SymbolRoom
+from quantd.risk.switch import HALT
 from quantd.server.api.access.rate_limits import MINUTE_S, Buckets
 from quantd.server.api.client_calls import change, read
 from quantd.server.api.commits import committed
@@ -40,7 +41,7 @@ from quantd.server.api.run_reader import RunReader, StateCopies, target_fault
 from quantd.server.requests.control import Because, NotDone, check_priced, check_ready
 from quantd.server.requests.manual import exact_amount, journal_reason, market_now
 from quantd.server.requests.portfolio_answers import Trades, trades_of
-from quantd.server.requests.portfolio_targets import TargetsWrong, columns_of, given_weights
+from quantd.server.requests.portfolio_targets import AT_THE_COLLAR, TargetsWrong, columns_of, given_weights
 from quantd.server.requests.proposal_answers import (
     AgentStanding,
     VerdictLine,
@@ -62,7 +63,11 @@ PREVIEWED: Final = "(preview)"
 """Id of the event in a preview. No proposal can have it, since an id has no brackets."""
 
 Weights = Annotated[
-    dict[str, float], Meta(description="Weight of each symbol, a fraction of the book's equity; the rest is cash.")
+    dict[str, float],
+    Meta(
+        description="Weight of each symbol, a fraction of the book's equity; the rest is cash. A symbol that is left "
+        "out is sold, as with 0."
+    ),
 ]
 Orders = Annotated[
     dict[str, str], Meta(description='Signed units by symbol as text: {"SPY": "-12"}, beside the open orders.')
@@ -80,6 +85,7 @@ PlanDigest = Annotated[
 class Preview(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Targets of a preview: either `weights` or `orders`."""
 
+    instead: ClassVar[str] = AT_THE_COLLAR.format("`preview` is the dry run, and the agent is that of the token")
     weights: Weights = {}
     orders: Orders = {}
 
@@ -247,7 +253,7 @@ class ProposalRoutes:
             effects = step(copy, proposal)
             if name in copy.reviews:  # it would wait for a person: show the verdict of an approval
                 effects = step(copy, _review_of(copy, proposal, sender))
-            return self._answer(copy, proposal, effects, preview=True)
+            return self._answer(copy, proposal, effects, preview=True, named=asked.weights)
 
         return await self._copies.result(work)
 
@@ -263,16 +269,26 @@ class ProposalRoutes:
             proposal = self._proposal(asked, name, asked.id, reason, sender)
             if (earlier_verdict := self._earlier_verdict(proposal)) is not None:
                 _raise_refused(earlier_verdict)
-                line = verdict_line(self._state.universe, earlier_verdict)
+                line = verdict_line(self._state.universe, earlier_verdict, asked.weights)
                 # no preview; repeated, with the earlier verdict; without trades, plan and decision
                 return ProposalAnswer(name, False, True, line, None, "", "")
             commit = await committed(
                 self._run.service,
-                lambda state, effects: self._answer(state, proposal, effects, preview=False),
+                lambda state, effects: self._answer(state, proposal, effects, preview=False, named=asked.weights),
                 proposal,
-                refused=_refused_text(proposal.id),
+                refused=_refused_text(proposal.id) + self._halt_text(name),
             )
         return replace(commit.answer, decision=commit.address)
+
+    def _halt_text(self, name: str) -> str:
+        """Who halted the account or the book of an outside agent, with the reason given; empty if nobody."""
+        house, book_index, _ = self._place(name)
+        switches = {"": self._state.switch, house.rules.agents[book_index].name: house.agents[book_index].switch}
+        causes = self._run.service.histories.causes
+        halts = [causes.of(owner) for owner, switch in switches.items() if switch.state == HALT]
+        return "".join(
+            f"{cause.who or 'quantd'} gave the reason {cause.text!r}; " for cause in halts if cause is not None
+        )
 
     async def reviews(self, request: web.Request, query: Query) -> Reviews:
         return Reviews([_waiting(self._state, proposal) for proposal in self._state.reviews.values()])
@@ -392,9 +408,17 @@ class ProposalRoutes:
             raise Refused(409, "duplicate", f"the id {proposal.id} was used earlier {what}; choose a new id")
         return verdict
 
-    def _answer(self, state: State, proposal: Proposed, effects: Sequence[Effect], *, preview: bool) -> ProposalAnswer:
+    def _answer(
+        self,
+        state: State,
+        proposal: Proposed,
+        effects: Sequence[Effect],
+        *,
+        preview: bool,
+        named: Iterable[str] = (),
+    ) -> ProposalAnswer:
         """The answer to a proposal or preview, from the effects of its event (orders and records that the engine
-        returned); `state` is the state after the event."""
+        returned); `state` is the state after the event, and `named` are the symbols of the request."""
         proposal_effects, verdict = own_effects(effects), state.outside[proposal.agent].find(proposal.id)
         place = place_of_agent(state, proposal.agent)
         if verdict is None or place is None:
@@ -403,7 +427,7 @@ class ProposalRoutes:
         if preview or verdict.shadow:
             # the orders of a preview or shadow do not exist at the venue, so that they have no id
             trades = replace(trades, orders=[replace(order, order="") for order in trades.orders])
-        line = verdict_line(state.universe, verdict)
+        line = verdict_line(state.universe, verdict, named)
         # not repeated; the address of the decision is known after the commit
         return ProposalAnswer(proposal.agent, preview, False, line, trades, plan_digest(proposal, proposal_effects), "")
 
@@ -451,8 +475,8 @@ def _waiting(state: State, proposal: Proposed) -> Waiting:
 
 
 def _raise_refused(verdict: ProposalVerdict | None) -> None:
-    """Raises Refused if the verdict refused a proposal as a whole; the text has the reason."""
-    if verdict is not None and verdict.outcome == "refused":
+    """Raises Refused if a proposal was refused before it was planned; the text has the reason."""
+    if verdict is not None and verdict.outcome == "refused" and verdict.why:
         raise Refused(409, "refused", _refused_text(verdict.id) + verdict.why)
 
 

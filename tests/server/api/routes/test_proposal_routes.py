@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from quantd.daemon.engine.state.snapshot import freeze, thaw
+from quantd.risk.limits.catalogue import override
 from quantd.server.api.access import keyring
 from quantd.server.requests.tokens import created, rotated
 from quantd.trading.codec import decode
@@ -95,6 +97,57 @@ async def test_limits_cut_a_proposal_and_the_verdict_names_them(world: Any) -> N
     assert listed["proposals"][0] == done["verdict"]
 
 
+def ends(done: Any) -> dict[str, str]:
+    return {line["symbol"]: line["outcome"] for line in done["verdict"]["symbols"]}
+
+
+async def test_a_verdict_has_each_named_symbol_and_orders_are_those_that_were_sent(world: Any) -> None:
+    shadow = world.service.shell.state.shadows[0]
+    shadow.mark_ts[shadow.universe.index["QQQ"]] = 0
+    _, nothing = await post(world, "preview", {"weights": {"QQQ": 0.1, "SPY": 0.0}})
+    assert (nothing["verdict"]["outcome"], nothing["verdict"]["orders"]) == ("refused", 0), nothing
+    assert (ends(nothing), nothing["trades"]["orders"]) == ({"QQQ": "skipped", "SPY": "unchanged"}, [])
+    await post(world, "propose", TARGETS)
+    for work in list(shadow.working.values()):  # what was bought is held
+        shadow.ledger.fills(work.basket.sym, work.basket.lots, work.basket.worst_nano, [0] * 2, work.shares)
+    shadow.working.clear()
+    shadow.revalue()
+    weights = {"SPY": 0.9, "QQQ": 0.1}
+    status, done = await post(world, "preview", {"weights": weights})
+    assert (status, done["verdict"]["outcome"], done["verdict"]["orders"]) == (200, "cut", 2), done
+    assert ends(done) == {"SPY": "cut", "QQQ": "skipped", "IWM": "traded"}
+    sold = next(line for line in done["verdict"]["symbols"] if line["symbol"] == "IWM")
+    assert sold["asked"] == sold["passed"]
+    assert sold["asked"].startswith("-")
+    assert "QQQ is skipped: the last price is older than max_price_age" in done["verdict"]["text"]
+    assert "passed" not in done["verdict"]["text"]
+
+
+async def test_a_proposal_of_which_the_account_passes_nothing_is_refused_without_orders(world: Any) -> None:
+    promote(world)
+    state = world.service.shell.state
+    state.rules = replace(state.rules, house=override(state.rules.house, restricted=("QQQ",)))
+    body = {"orders": {"QQQ": "5"}, "id": "h-1", "reason": "more"}
+    status, done = await post(world, "propose", body)
+    assert (status, done["verdict"]["outcome"], done["verdict"]["orders"]) == (200, "refused", 0), done
+    assert (done["trades"]["orders"], ends(done)) == ([], {"QQQ": "refused"})
+    status, again = await post(world, "propose", body)
+    assert (status, again["repeated"], again["verdict"]) == (200, True, done["verdict"])
+
+
+async def test_a_halted_book_refuses_with_the_words_of_the_operator(world: Any) -> None:
+    promote(world)
+    body = {"command": "halt", "agent": "trend", "reason": "the news of noon"}
+    async with world.session.post("/api/v1/commands", json=body, headers=world.bearer) as response:
+        assert response.status == 200, await response.text()
+    status, refused = await post(world, "propose", TARGETS)
+    assert (status, refused["code"]) == (409, "refused")
+    assert "owner gave the reason 'the news of noon'" in refused["detail"]
+    assert refused["detail"].endswith("only a person can resume it")
+    _, shown = await post(world, "preview", {"weights": {"SPY": 0.1}})
+    assert (shown["verdict"]["outcome"], ends(shown)) == ("refused", {"SPY": "refused"})
+
+
 @pytest.mark.long
 async def test_why_explains_a_decision_of_a_shadow_that_reached_no_venue(world: Any) -> None:
     _, done = await post(world, "propose", TARGETS | {"weights": {"SPY": 0.9}, "reason": "all in"})
@@ -134,12 +187,6 @@ async def test_after_a_promotion_proposals_trade_the_champions_book_and_why_expl
     assert part["because"] == "proposal b-1 of api:owner: momentum"
     _, decisions = await get(world, "decisions?limit=1")
     assert decisions["decisions"][0]["address"] == done["decision"]
-    # a halted agent refuses all of it, with the reason
-    body = {"command": "halt", "reason": "watch it", "agent": "trend"}
-    async with world.session.post("/api/v1/commands", json=body, headers=world.bearer) as response:
-        assert response.status == 200
-    status, done = await post(world, "propose", TARGETS | {"weights": {"QQQ": 0.2}, "id": "b-2"})
-    assert (status, {cut["reason"] for cut in done["verdict"]["cuts"]}) == (200, {"switch"}), done
 
 
 async def test_signed_orders_trade_by_units(world: Any) -> None:
