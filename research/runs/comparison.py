@@ -95,12 +95,15 @@ def settings_of(assembly: Assembly, record: Record) -> Settings:
 
 
 def first_decision(assembly: Assembly, record: Record) -> str:
-    """Return the date of the first sample at which every policy has enough samples; empty for no such sample."""
+    """Return the date of the first sample at which every policy has enough samples.
+
+    Empty for no such sample, and where it is the last one after others: its orders have no bar to fill in.
+    """
     calendar = assembly.sessions[assembly.universe.calendar]
     needed = longest_history(assembly.policies, assembly.universe)
     warm_samples = samples_before(assembly.feed, calendar, assembly.start_ns) if needed else 0
     index = max(0, needed - warm_samples)
-    return session_date(record.ts[index]).isoformat() if index < len(record.ts) else ""
+    return session_date(record.ts[index]).isoformat() if index < max(1, len(record.ts) - 1) else ""
 
 
 def require_same(settings_of_run: Settings, settings_of_other: Settings) -> None:
