@@ -174,9 +174,9 @@ def test_runs_that_begin_at_different_sessions_are_refused(bars: pl.DataFrame) -
 def test_one_symbol_alone_is_compared_once_two_samples_follow_its_lookback(symbol: str, count: int) -> None:
     """A coin's session opens at the close of the one before: a start at that open had one sample too many."""
     frame = random_frame(7, 1, count).with_columns(symbol=pl.lit(symbol))
-    days = np.arange(count).astype("datetime64[D]") + np.datetime64("2023-01-01")
+    days = np.datetime64("2023-01-01", "ns") + np.arange(count) * np.timedelta64(1, "D")
     if symbol == "KO":
-        days = np.array(sessions("XNYS", date(2020, 1, 2), date(2023, 12, 29)).days[:count]).astype("datetime64[D]")
+        days = np.array(sessions("XNYS", date(2020, 1, 2), date(2023, 12, 29)).days[:count]).astype("datetime64[ns]")
     frame = frame.with_columns(pl.Series("ts", days).cast(pl.Datetime("us")))
     verdict = quantd.backtest("momentum", params={"lookback": 126}, bars=frame).verdict
     assert (verdict.equal_weight is not None) == (count >= 128)
