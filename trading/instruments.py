@@ -25,8 +25,18 @@ ATTO_PER_MICRO = 1_000_000_000_000
 """Atto-currency (1e-18) per micro. A notional is lots x lot_nano x price_nano, exact in atto."""
 
 
+FINEST: Final = 5e-6
+"""Lowest price of which rounding to nano-currency changes at most 1 bp."""
+
 COIN_LOT_NANO = 10
 """Lot size of a coin: 1e-8, the smallest fraction of a bitcoin."""
+
+CENT_NANO: Final = NANO // 100
+"""Price increment of a share from a price of 1 on."""
+
+MOST_LOTS: Final = 10**16
+"""Most lots of a coin, with its default lot, that the cash may buy at the first price; a fall to a thousandth of that
+price still leaves numbers below 2**63."""
 
 
 Kind = Literal["coin", "index", "currency", "future", "share"]
@@ -113,10 +123,29 @@ def is_pair(symbol: str) -> bool:
     return "/" in symbol or symbol.endswith(("-USD", "-USDT", "-EUR"))
 
 
-def usual_lot_nano(symbol: str, calendar: str = "") -> int:
-    """Return the default lot size in nano-units: 1e-8 for a coin, one whole share otherwise. A coin is a crypto
-    pair, or an instrument with the 24/7 calendar."""
-    return COIN_LOT_NANO if calendar == "24/7" or is_pair(symbol) else NANO
+def usual_lot_nano(symbol: str, calendar: str = "", units: int = 0) -> int:
+    """Return the default lot size in nano-units: one whole share, or 1e-8 of a coin.
+
+    A coin is a crypto pair, or an instrument with the 24/7 calendar. If the cash buys so many `units` of a coin that
+    the lots are more than MOST_LOTS, the lot is the next power of ten.
+    """
+    if calendar != "24/7" and not is_pair(symbol):
+        return NANO
+    lots = units * NANO // COIN_LOT_NANO
+    return COIN_LOT_NANO * (10 ** len(str((lots - 1) // MOST_LOTS)) if lots > MOST_LOTS else 1)
+
+
+def usual_tick_nano(symbol: str, calendar: str, price_nano: int = 0) -> int:
+    """Return the default price increment in nano-currency: a cent, or less where a cent is coarse.
+
+    It is coarse for a share below 1, and for a coin, a currency or a future below 100. The increment is then a power of
+    ten, at most a hundred-thousandth of the price. `price_nano` is the first price, 0 if it is unknown: then a share
+    has a cent, and all others have a nano, which a venue rounds to its own increment.
+    """
+    by_share = calendar != "24/7" and kind_of(symbol) in ("share", "index")
+    if price_nano >= (NANO if by_share else 100 * NANO) or (by_share and not price_nano):
+        return CENT_NANO
+    return 10 ** max(0, len(str(price_nano)) - 6)
 
 
 def suffix_of(symbol: str) -> str:
@@ -183,7 +212,7 @@ class Instrument(Struct, frozen=True):
 
     symbol: str
     lot_nano: int = NANO
-    tick_nano: int = NANO // 100
+    tick_nano: int = CENT_NANO
     calendar: str = "XNYS"
     sector: str = ""
     currency: str = "USD"

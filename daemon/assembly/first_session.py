@@ -79,8 +79,8 @@ def after_history(feed: Replay, house: Sessions, start_ns: int, history: int) ->
     first = ticks_ahead[history].ts
     if feed.interval_ns < DAY_NS:
         return max(start_ns, first)
-    # a daily sample is at a close: trading begins at the open of its session. Where that open is the close before (24/7),
-    # the sample before would be traded, which has too few before it: trading begins at the close itself
+    # a daily sample is at a close: trading begins at the open of its session. A 24/7 session opens at the close before,
+    # which is a sample with too few samples before it: there trading begins at the close itself
     row = house.close_ns.index(first)
     begin = house.open_ns[row] if row == 0 or house.open_ns[row] > house.close_ns[row - 1] else first
     return max(start_ns, begin)

@@ -216,7 +216,7 @@ def _amounts(document: Table, registry: Known, source: Source) -> Iterator[Mista
     """Yield the mistakes about cash that is too large, and lots that are too small, for the integers of the ledger.
 
     The largest position is HIGHEST_MULTIPLE times the cash. At a price of 1.00 its lots must stay below MOST, the
-    largest integer in ledger and fills.
+    largest integer in ledger and fills. The default lots of recorded bars follow from their prices.
     """
     cash_path, text = ("broker", "cash"), table_of(document, "broker").get("cash")
     largest_value = _decimal(text) * HIGHEST_MULTIPLE
@@ -243,6 +243,8 @@ def _amounts(document: Table, registry: Known, source: Source) -> Iterator[Mista
             ),
             None,
         )
+        if lot is None and table_of(document, "feed").get("kind", "replay") == "replay":
+            continue
         size = _decimal(lot) if lot is not None else Decimal(usual_lot_nano(str(symbol))) / NANO
         if 0 < size * NANO < smallest_lot:
             text = f"= {shown(symbol if lot is None else lot)}: a lot of {size:f} is so small that"

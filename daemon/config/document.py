@@ -1,10 +1,11 @@
 """The parsed configuration: frozen values, each with its line in the file or its override."""
 
 from collections import deque
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import chain, repeat
 from json import dumps
 from pathlib import Path as FilePath
 from typing import Any, Final, get_args
@@ -31,9 +32,9 @@ from quantd.daemon.config.schema import (
     Study,
     UniverseTable,
 )
-from quantd.daemon.config.values import Reload, Section
+from quantd.daemon.config.values import HIGHEST_MULTIPLE, Reload, Section
 from quantd.state_folder import check_state
-from quantd.trading.instruments import Instrument, Universe, usual_lot_nano
+from quantd.trading.instruments import MICRO, NANO, Instrument, Universe, usual_lot_nano, usual_tick_nano
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +122,24 @@ class Config:
         agent: Agent = get_args(type(self.document).model_fields["agents"].annotation)[0](**values)
         return agent
 
-    def instruments(self) -> Universe:
-        """Return the universe as a value of the package `trading`."""
+    def instruments(self, first_nano: Sequence[int] = ()) -> Universe:
+        """Return the universe as a value of the package `trading`.
+
+        `first_nano` are the first prices by column, 0 for none: lots and ticks that no table has follow from them.
+        """
         table = self.universe
         tables_by_symbol = {row.symbol: row for row in table.instruments}
         instruments = []
-        for symbol in table.symbols:
+        largest_nano = self.broker.cash_micro * HIGHEST_MULTIPLE * (NANO // MICRO)
+        for symbol, price_nano in zip(table.symbols, chain(first_nano, repeat(0)), strict=False):
             instrument = tables_by_symbol.get(symbol) or InstrumentTable(symbol=symbol)
             calendar = instrument.calendar or table.calendar
-            lot = instrument.lot_nano or usual_lot_nano(symbol, calendar)
+            units = largest_nano // price_nano if price_nano else 0
             instruments.append(
                 Instrument(
-                    symbol, lot_nano=lot, tick_nano=instrument.tick_nano, calendar=calendar, sector=instrument.sector,
-                    currency=table.currency, asset=instrument.asset,
+                    symbol, lot_nano=instrument.lot_nano or usual_lot_nano(symbol, calendar, units),
+                    tick_nano=instrument.tick_nano or usual_tick_nano(symbol, calendar, price_nano),
+                    calendar=calendar, sector=instrument.sector, currency=table.currency, asset=instrument.asset,
                 )
             )  # fmt: skip
         return Universe(

@@ -49,14 +49,15 @@ class Quantd(Section):
 
 
 class InstrumentTable(Section):
-    """An instrument. The default of `lot` depends on the asset class.
+    """An instrument. The defaults of `lot` and `tick` follow from the kind of instrument and, on recorded bars, its
+    first price.
 
     `was` is its former symbol in a run that is carried over (`quantd run --carry`).
     """
 
     symbol: Symbol
     lot_nano: Size | None = Field(default=None, alias="lot")
-    tick_nano: Size = Field(default=NANO // 100, alias="tick")
+    tick_nano: Size | None = Field(default=None, alias="tick")
     calendar: str | None = None
     sector: str = ""
     asset: str = ""

@@ -1,4 +1,4 @@
-"""Evidence that bars have the interval, clock and calendar with which a run reads them.
+"""Evidence that bars have the interval, clock, calendar and unit of price with which a run reads them.
 
 A wrong reading ends in a finished backtest with a wrong number: a close seen hours early, or two thirds of the bars
 left out as lying outside trading hours. A check of the share of bars outside sessions alone would stop sound files with
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
+from math import ceil, log10
 from typing import Final, get_args
 
 import numpy as np
@@ -25,7 +26,7 @@ from quantd.adapters.feeds.recorded.bar_files import nanoseconds
 from quantd.adapters.feeds.recorded.misfit import Kind, Misfit, instrument_tables, setting
 from quantd.adapters.feeds.source import some
 from quantd.trading.display_text import session_date
-from quantd.trading.instruments import LARGE_EXCHANGES, Universe, listed_calendar
+from quantd.trading.instruments import FINEST, LARGE_EXCHANGES, Universe, listed_calendar
 from quantd.trading.market import Bools, Ints
 from quantd.trading.sessions import DAY_NS, Sessions, interval_text
 
@@ -133,7 +134,7 @@ def misfits(reading: Reading) -> tuple[Misfit, ...]:
         spacings = wrong_spacings(rows.ts, rows.column, placed, universe, reading.actual, reading.length)
     settled = {spacing.column for spacing in spacings}  # symbols with a misfit
     daily = reading.length == DAY_NS
-    symbol_faults = list(_interval_misfits(spacings, reading))
+    symbol_faults = [*_coarse_prices(rows, universe), *_interval_misfits(spacings, reading)]
     readable = rows.ts != NO_STAMP
     # the number of bars of each symbol, and of its bars in no session
     total = np.bincount(rows.column[readable], minlength=universe.size)
@@ -160,6 +161,23 @@ def _priced(reading: Reading) -> Reading:
 
 Named = tuple[Kind, str, str, tuple[str, ...]]
 """A misfit of one symbol: kind, symbol, text after the symbol, remedies."""
+
+
+def _coarse_prices(rows: Rows, universe: Universe) -> Iterator[Named]:
+    """Yield the symbols with two prices or more below FINEST, with the smallest power of ten that raises them above it.
+
+    One such price is a bad print, which another check finds.
+    """
+    coarse = (rows.close > 0.0) & (rows.close < FINEST) & (rows.ts != NO_STAMP)
+    for column in np.flatnonzero(np.bincount(rows.column[coarse], minlength=universe.size) > 1).tolist():
+        own = rows.column == column
+        prices, last_ns = rows.close[own & coarse], int(rows.ts[own & coarse].max())
+        units = 10 ** ceil(log10(FINEST / float(prices.min())))
+        remedies = [f"give it in units of {units:,}: in its bars, prices times {units} and volumes divided by {units}"]
+        if last_ns < int(rows.ts[own].max()):
+            remedies.append(f"leave out its bars up to {session_date(last_ns)}")
+        text = f"{len(prices):,} prices below {FINEST:g}, down to {prices.min():.3g}: prices are rounded to 1e-9"
+        yield "unit", universe.symbols[column], f"{text}, more than 1 bp of them", tuple(remedies)
 
 
 def _grouped(symbol_faults: Sequence[Named], universe: Universe) -> Iterator[Misfit]:

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from quantd.trading.display_text import toml_value
 
-Kind = Literal["interval", "stamps", "zone", "calendar", "day"]
+Kind = Literal["interval", "stamps", "zone", "calendar", "day", "unit"]
 
 MOST_LINES: Final = 10
 """Most faults that one message lists."""
