@@ -50,10 +50,9 @@ from quantd.research.significance.sharpe_intervals import (
     sharpe_intervals,
 )
 from quantd.trading.display_text import session_date
-from quantd.trading.instruments import MICRO, synthetic_note
+from quantd.trading.instruments import MICRO, last_prices_note, synthetic_note
 from quantd.trading.market import Floats
 from quantd.trading.statistics import (
-    OWN_CLOSES,
     PERIODS_PER_YEAR,
     RISK_FREE_ANNUAL,
     SHARPE_DEFINITION,
@@ -339,7 +338,7 @@ def _notes(assembly: Assembly, run: Measured, trial_notes: Sequence[str]) -> tup
         *filter(None, [synthetic_note(assembly.universe.symbols)]),
         *trial_notes,
         *known_bars(run.evidence(assembly)),
-        *([OWN_CLOSES] if run.record.own_closes else []),
+        *filter(None, [last_prices_note(assembly.universe)]),
     )
 
 
@@ -423,7 +422,7 @@ def _outside_benchmark_note(assembly: Assembly, run: Measured) -> list[str]:
     )  # imported here because it is slow, and few runs have such a benchmark
 
     symbol = assembly.universe.benchmark
-    wealth, reason = outside_of(assembly, run.record.ts, run.record.days_ns)
+    wealth, reason = outside_of(assembly, run.record.ts)
     if wealth is None:
         return [f"The benchmark {symbol} is not compared: {reason}."]
     benchmark = performance(wealth, run.settings.periods, run.risk_free_annual)

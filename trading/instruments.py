@@ -270,6 +270,23 @@ class Universe(Struct, frozen=True, dict=True):
         return [self.index[s] for s in symbols]
 
 
+LAST_PRICES: Final = (
+    "Instruments of several calendars: a row values each at the last price known at its instant. A day that ends "
+    "later, such as that of a coin, counts in the next row, and returns look less correlated than they are."
+)
+"""Printed beside returns where instruments have several calendars."""
+
+
+def several_calendars(universe: Universe) -> bool:
+    """Return whether an instrument has another calendar than the house, the calendar of the whole account."""
+    return any(instrument.calendar != universe.calendar for instrument in universe.instruments)
+
+
+def last_prices_note(universe: Universe) -> str:
+    """Return LAST_PRICES for instruments of several calendars, else an empty text."""
+    return LAST_PRICES if several_calendars(universe) else ""
+
+
 class MembershipsOverlap(ValueError):
     """Two memberships of the instrument in one column of the universe overlap."""
 

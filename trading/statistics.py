@@ -35,12 +35,6 @@ SHARPE_DEFINITION: Final = (
 )
 """Printed beside every Sharpe ratio."""
 
-OWN_CLOSES: Final = (
-    "House, agents and benchmarks are valued at the own close of each instrument on the date, the later ones too; "
-    "orders, limits and the equity of the ledger are at last known prices."
-)
-"""Printed if an instrument's day ends after the sample, as a coin's day ends after New York's close."""
-
 
 def sharpe_definition(risk_free: str) -> str:
     """Return the text that defines the Sharpe ratio, with the text `risk_free` for a rate that varies by sample."""

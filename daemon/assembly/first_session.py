@@ -10,7 +10,7 @@ import numpy as np
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.assembly.limits import max_price_age_ns
 from quantd.daemon.runtime.timeline import sample_ticks
-from quantd.trading.instruments import Universe
+from quantd.trading.instruments import Universe, several_calendars
 from quantd.trading.market import Bools
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.sessions import DAY_NS, Sessions
@@ -45,11 +45,6 @@ def longest_history(policies: Iterable[Policy], universe: Universe) -> int:
     """
     longest = max(map(history_of, policies), default=0)
     return longest + several_calendars(universe) if longest else 0
-
-
-def several_calendars(universe: Universe) -> bool:
-    """Return whether an instrument has another calendar than the house, the calendar of the whole account."""
-    return any(instrument.calendar != universe.calendar for instrument in universe.instruments)
 
 
 def first_session(feed: Replay, house: Sessions, start_ns: int, history: int) -> int:

@@ -31,7 +31,6 @@ from quantd.daemon.engine.safety.pending_limits import apply_looser
 from quantd.daemon.engine.safety.session_messages import session_messages
 from quantd.daemon.engine.safety.switch import cancel_open_orders, flatten, flatten_all, watch_switch
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.state.valuation import close_dates, note_sample
 from quantd.daemon.engine.stops.exits import forget_best, order_exits, release_blocked, settle_exits
 from quantd.daemon.engine.venue.price_jumps import closes_before, jump_alerts
 from quantd.daemon.engine.venue.refusals import settle_retries
@@ -56,7 +55,6 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     if tick.jobs:
         state.later |= AT_SAMPLES.intersection(tick.jobs)  # jobs that wait for a sample
     if tick.sample:
-        close_dates(state, tick.ts)
         closes = closes_before(state, state.marks, tick.ts) if state.restrictions.jumped else state.marks
         state.history.sample(tick.ts, tick.key, tick.final, closes)
         if state.history.macro is not None:
@@ -209,7 +207,6 @@ def take_sample(state: State, tick: Tick) -> list[Effect]:
         release_blocked(state)
     state.forget_orders()
     state.revalue()
-    note_sample(state, tick)
     equity = state.equity_micro
     for book in (HOUSE, *state.in_use()):
         effects.extend(watch_switch(state, book, tick))

@@ -8,7 +8,6 @@ from msgspec import Struct
 
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.state.valuation import realised_by_date
 from quantd.models.artifacts.manifest import AgentManifest, ScorerManifest
 from quantd.strategies.policies.members import leaves_with_memory
 from quantd.trading.ports import Policy, leaves
@@ -44,7 +43,7 @@ def diversity(state: State) -> float | None:
 
     0 is uncorrelated, 1 fully correlated. None with fewer than two agents that have 20 returns and a changed equity.
     """
-    series = [realised_by_date(state, k).returns() for k in range(len(state.agents))]
+    series = [state.watch.realised[k + 1].returns() for k in range(len(state.agents))]
     correlation = mean_correlation(
         [returns for returns in series if len(returns) >= 20 and bool(returns.any())], absolute=True
     )

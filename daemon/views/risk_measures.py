@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from quantd.daemon.engine.planning.gate_account import limits_in_force, market_context
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.state.valuation import realised_by_date
 from quantd.risk.assessment import Assessment, Book, Settings, assess_all
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.settings import Correlation
@@ -204,7 +203,7 @@ def _inputs(state: State, book: int, returns: Floats) -> tuple[Book, Settings]:
             px=np.where(ctx.priced, ctx.px, np.nan),
             equity=state.equity_of(book) / 1e6,
             returns=returns,
-            history=realised_by_date(state, book).wealth(),
+            history=state.watch.realised[book + 1].wealth(),
             volume_lots=ctx.volume_lots.copy(),
         ),
         replace(settings_of(limits), risk_free_annual=state.watch.realised[book + 1].risk_free_annual()),

@@ -113,8 +113,6 @@ class BookHistoryLog:
         """The dates of the samples so far (ns at 00:00 UTC); their number is the index of the present interval."""
         self._samples: list[tuple[Ints, Ints, list[int], Ints]] = []
         """(lots, marks, equities and flows of the books) at each sample."""
-        self._own_marks: list[Ints] = []
-        """The marks of each sample; closes of the same date that come after the sample replace them."""
         self._trades: list[_Trade] = []
         self._arrivals: list[float] = []
         """The arrival price of each trade."""
@@ -187,19 +185,16 @@ class BookHistoryLog:
         """Return the history up to the last sample. Raises ValueError before the first one."""
         if not self._days:
             raise ValueError("the run has no sample")
-        lots, sample_marks, equity, flows = (np.array(column) for column in zip(*self._samples, strict=True))
-        marks, last_interval = np.array(self._own_marks), len(self._days) - 1
-        quantity = lots * self.universe.lot_size
-        # the gain of each book from a sample to the later closes of its date
-        close_gain = np.einsum("tan,tn->ta", quantity, np.where(sample_marks > 0, marks - sample_marks, 0) / NANO)
+        lots, marks, equity, flows = (np.array(column) for column in zip(*self._samples, strict=True))
+        last_interval = len(self._days) - 1
         return BookHistory(
             days_ns=np.array(self._days, dtype=np.int64),
             agents=tuple(self._ledger.names),
             symbols=self.universe.symbols,
             sectors=self.universe.sectors,
-            quantity=quantity,
+            quantity=lots * self.universe.lot_size,
             mark=np.where(marks > 0, marks / NANO, np.nan),
-            book_equity=equity / MICRO + close_gain,
+            book_equity=equity / MICRO,
             book_flows=flows / MICRO,
             trades=self._trade_columns(last_interval),
             bookings=Bookings.of([row for row in self._bookings if 1 <= row[0] <= last_interval]),
@@ -297,9 +292,6 @@ class BookHistoryLog:
             self._arrivals[index] = self._arrival(trade, market)
         self._waiting_trades = still_waiting
         closes = market.close_nano
-        # a daily bar may close after the sample of its date
-        if self._days and self._rules.daily and market.key == self._days[-1]:
-            self._own_marks[-1] = np.where(market.fresh, closes, self._own_marks[-1])
         self._marks_nano = closes if market.full else np.where(market.fresh, closes, self._marks_nano)
         for symbol, hold in self._holds.items():
             if market.fresh[symbol]:
@@ -489,7 +481,6 @@ class BookHistoryLog:
         key = cast(Tick, event).key
         self._days.append(key - key % DAY_NS)
         self._samples.append((self._lots, self._marks_nano, books, self._amounts("flows_micro")))
-        self._own_marks.append(self._marks_nano)
         self._new_shares = np.ones_like(self._new_shares)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from quantd.adapters.store.queries import Reader, Trade
 from quantd.daemon.assembly.parts import Assembly, Parts
-from quantd.daemon.engine.state.valuations import Gain
 from quantd.daemon.views.report.curves import Curves, date_ns
 from quantd.research.metrics.round_trips import Fills, RoundTrip, Split, round_trips
 from quantd.research.metrics.run_track import splits_of
@@ -59,22 +58,18 @@ class PastTrades:
 class StoredBooks:
     """The books (agents' parts of the account) of one stored run at its samples.
 
-    `more` are the gains between a sample and closes later on its date. `past` caches the round trips and splits that
-    earlier reads of the same run found. `ts` int64[T+1] are the instants of the samples (ns UTC), `days_ns` their
-    dates.
+    `past` caches the round trips and splits that earlier reads of the same run found. `ts` int64[T+1] are the instants
+    of the samples (ns UTC), `days_ns` their dates.
     """
 
-    def __init__(self, reader: Reader, parts: Parts, more: Sequence[Gain] = (), past: PastTrades | None = None) -> None:
-        """Read the samples of a run. `more` are the gains between a sample and later closes on its date.
-
-        `past` is the cache of earlier reads of the run; None begins an empty cache.
-        """
+    def __init__(self, reader: Reader, parts: Parts, past: PastTrades | None = None) -> None:
+        """Read the samples of a run. `past` is the cache of earlier reads of it; None begins an empty cache."""
         self._reader, self._parts, self._past = reader, parts, past or PastTrades()
         self.names: Final = tuple(agent.name for agent in parts.config.agents)
         points = reader.equity()
         entries = reader.sampled()[: len(points)]  # a run that continues may have added samples since
         self._equity = np.array([p.equity_micro / 1e6 for p in points])
-        curves = Curves(points, entries, self.names, reader.bookings(), reader.capital(), more)
+        curves = Curves(points, entries, self.names, reader.bookings(), reader.capital())
         self._curves = curves
         self.ts = curves.ts
         self.days_ns: Ints = (curves.ts - 1) // DAY_NS * DAY_NS  # a session that ends at midnight is the day before's

@@ -8,11 +8,10 @@ from typing import Final
 import numpy as np
 
 from quantd.adapters.feeds.bars.stamps import warm_from
-from quantd.daemon.assembly.first_session import several_calendars
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.runs.run_record import Record
 from quantd.trading.display_text import session_date
-from quantd.trading.instruments import MICRO
+from quantd.trading.instruments import MICRO, several_calendars
 from quantd.trading.market import Bools, Floats, Ints
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import Performance
@@ -53,7 +52,7 @@ class Evidence:
     @cached_property
     def cash_share(self) -> Floats:
         """Cash over equity at each of T samples, float64[T]."""
-        equity = np.asarray(self.record.known_micro, dtype=np.float64)
+        equity = np.asarray(self.record.equity_micro, dtype=np.float64)
         return np.asarray(self.record.cash_micro, dtype=np.float64) / equity
 
     @property
@@ -124,5 +123,5 @@ class Evidence:
             if lots:
                 quantity = lots * float(self.assembly.universe.lot_size[column])
                 price = float(columns.close[self.last_row[column], column])
-                positions[column] = quantity, price, quantity * price / (record.known_micro[-1] / MICRO)
+                positions[column] = quantity, price, quantity * price / (record.equity_micro[-1] / MICRO)
         return positions

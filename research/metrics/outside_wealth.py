@@ -16,20 +16,18 @@ LATE_NS: Final = 10 * DAY_NS
 """Longest accepted time from the last bar of the benchmark to a run's last sample."""
 
 
-def outside_wealth(feed: Replay, ts: Sequence[int], days_ns: Sequence[int]) -> Floats:
-    """Return float64[T+1], the wealth at samples with the times `ts` and the dates `days_ns`; 1 at the first sample.
+def outside_wealth(feed: Replay, ts: Sequence[int]) -> Floats:
+    """Return float64[T+1], the wealth at samples with the times `ts`; 1 at the first sample.
 
-    `feed` has the bars of the benchmark. A daily bar counts for the sample of its date, even if it closes later,
-    because the account is also valued at each instrument's close of the date. A shorter bar counts from its close on.
-    Raises ValueError where the bars begin after the first sample, or end more than LATE_NS before the last.
+    `feed` has the bars of the benchmark. A bar counts from its close on, as in the valuation of the account. Raises
+    ValueError where the bars begin after the first sample, or end more than LATE_NS before the last.
     """
-    columns, is_daily = feed.columns, feed.interval_ns >= DAY_NS
+    columns = feed.columns
     fresh = columns.fresh[:, 0]
     price = columns.close[fresh, 0]
     # `grown` is the growth of the number of shares by splits and reinvested dividends
     wealth = price * np.cumprod(grown(feed.actions, columns.ts_open[fresh], price))
-    bar_times = columns.key[fresh] - columns.key[fresh] % DAY_NS if is_daily else columns.ts_event[fresh]
-    samples = np.asarray(days_ns if is_daily else ts, dtype=np.int64)
+    bar_times, samples = columns.ts_event[fresh], np.asarray(ts, dtype=np.int64)
     rows = np.searchsorted(bar_times, samples, side="right") - 1
     symbol = feed.universe.symbols[0]
     if rows[0] < 0:
@@ -42,7 +40,7 @@ def outside_wealth(feed: Replay, ts: Sequence[int], days_ns: Sequence[int]) -> F
     return growth
 
 
-def outside_of(parts: Parts, ts: Sequence[int], days_ns: Sequence[int]) -> tuple[Floats | None, str]:
+def outside_of(parts: Parts, ts: Sequence[int]) -> tuple[Floats | None, str]:
     """Return (wealth, "") of a run's benchmark outside the traded universe, else (None, reason).
 
     The reason is empty where the run has no benchmark outside the universe.
@@ -50,6 +48,6 @@ def outside_of(parts: Parts, ts: Sequence[int], days_ns: Sequence[int]) -> tuple
     if parts.outside is None:
         return None, ""
     try:
-        return outside_wealth(parts.outside, ts, days_ns), ""
+        return outside_wealth(parts.outside, ts), ""
     except ValueError as error:
         return None, str(error)

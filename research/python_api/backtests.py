@@ -196,7 +196,7 @@ def backtest_of(
         (lambda: drive(assembly, config, NAME, None, None, _no_progress, stop=stop)) if rename else None,
         record,
     )
-    record.revalue(shell.state)
+    record.end(shell.state)
     result = summary(shell, NAME, "backtest", wall_s)
 
     benchmark_runs: dict[str, Record] = {}

@@ -51,13 +51,8 @@ def tracks_of(
     house = track_record_of(assembly, house_record, first_benchmark)
     if history is not None:
         weights = history.weights()  # float64[T+1, symbols], of the house
-        house = replace(
-            house,
-            net=weights.sum(axis=1),
-            # own closes come after the sample: the gross exposure of the record, at the sample, would not match them
-            gross=np.abs(weights).sum(axis=1) if house_record.own_closes else house.gross,
-        )
-    wealth, missing_reason = outside_of(assembly, house_record.ts, house_record.days_ns)
+        house = replace(house, net=weights.sum(axis=1))
+    wealth, missing_reason = outside_of(assembly, house_record.ts)
     if wealth is not None:
         house = replace(house, benchmark=wealth)
     tracks = [Track(Account(HOUSE_NAME, "house", policies, HOUSE), house)]

@@ -5,7 +5,7 @@ All answers are computed from the run's own store in a thread, one request at a 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import date
 from math import isfinite, sqrt
 from typing import Annotated, Final, TypeVar
@@ -16,9 +16,8 @@ from msgspec import Meta, Struct
 
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.config.agent_tables import BENCHMARK
-from quantd.daemon.engine.state.valuations import Gain
 from quantd.daemon.views.report.curves import SAMPLES
-from quantd.daemon.views.report.figures import own_closes, with_values
+from quantd.daemon.views.report.figures import with_values
 from quantd.daemon.views.rows import LIMIT_ROWS
 from quantd.research.attribution.book_history import BookHistory
 from quantd.research.attribution.stored_history import SymbolPart, parting, stored_history
@@ -134,18 +133,18 @@ class Performances:
 
     async def performance(self, request: web.Request, query: OfBook) -> Performance:
         book, since = self._agent_and_opening(query, BENCHMARK)
-        return await self._work(lambda reader, gains: self._measured(self._books(reader, gains), query, book, since))
+        return await self._work(lambda reader: self._measured(self._books(reader), query, book, since))
 
     async def attribution(self, request: web.Request, query: OfBook) -> Attribution:
         book, since = self._agent_and_opening(query)
-        return await self._work(lambda reader, gains: self._attributed(self._books(reader, gains), query, book, since))
+        return await self._work(lambda reader: self._attributed(self._books(reader), query, book, since))
 
     async def rolling(self, request: web.Request, query: Rolled) -> Rolling:
         book, since = self._agent_and_opening(query, BENCHMARK)
-        return await self._work(lambda reader, gains: self._rolled(self._books(reader, gains), query, book, since))
+        return await self._work(lambda reader: self._rolled(self._books(reader), query, book, since))
 
     async def var(self, request: web.Request, query: Query) -> VarRecord:
-        return await self._work(lambda reader, gains: self._var(self._books(reader, gains), reader))
+        return await self._work(lambda reader: self._var(self._books(reader), reader))
 
     def _agent_and_opening(self, query: OfBook, *further_books: str) -> tuple[str, int]:
         """Return the agent whose book a query names, and the instant (ns UTC) at which the book's portfolio was opened.
@@ -173,27 +172,21 @@ class Performances:
             raise _unknown_book(f"book: there is no book {query.book!r}; known: {names}, or none for the house")
         return (query.book, agents[query.book]) if query.book in agents else opened[query.book]
 
-    def _books(self, reader: Reader, gains: Sequence[Gain]) -> StoredBooks:
-        """Return the books of the run.
+    def _books(self, reader: Reader) -> StoredBooks:
+        """Return the books of the run."""
+        return StoredBooks(reader, self._run.parts, self._past)
 
-        `gains` are the gains from a sample to later closes on its date: they value each instrument at its own close.
-        """
-        return StoredBooks(reader, self._run.parts, gains, self._past)
-
-    async def _work(self, work: Callable[[Reader, Sequence[Gain]], T]) -> T:
+    async def _work(self, work: Callable[[Reader], T]) -> T:
         """Return the result of `work` in a thread, one request at a time. Raises Refused for an unusable run."""
 
         def guarded(reader: Reader) -> T:
             try:
-                return work(reader, gains)
+                return work(reader)
             except RunUnusable as why:
                 raise Refused(409, "unavailable", str(why)) from None
 
         async with self._one_request:
             await self._run.service.settled()
-            # here and not in the thread, which would read the engine's state while it changes
-            # "" is the account that trades, no shadow: its gains from instruments whose market closes after the sample
-            gains = own_closes(self._run.service.shell.state).get("", ())
             return await self._run.read(guarded)
 
     def _measured(self, books: StoredBooks, query: OfBook, book: str, since: int) -> Performance:
@@ -271,7 +264,7 @@ class Performances:
         if universe.benchmark in universe.symbols:
             asset_returns = self._history_now().asset_returns()[:, universe.symbols.index(universe.benchmark)]
             return np.concatenate((np.zeros(1), asset_returns))[: len(books.ts)]
-        wealth, why = outside_of(self._run.parts, books.ts.tolist(), books.days_ns.tolist())
+        wealth, why = outside_of(self._run.parts, books.ts.tolist())
         if wealth is None:
             raise _unknown_book(f"book: {why}")
         return np.concatenate((np.zeros(1), simple_returns(wealth)))

@@ -215,7 +215,7 @@ def recorded(assembly: Assembly, drive: Drive, after: Log | None = None) -> Reco
     Steps also go to the log `after`.
     """
     record = Record(assembly.universe, after)
-    record.revalue(drive(assembly, record).state)
+    record.end(drive(assembly, record).state)
     return record
 
 

@@ -17,7 +17,7 @@ class Equities(Protocol):
         ...
 
     @property
-    def known_micro(self) -> Sequence[int]:
+    def equity_micro(self) -> Sequence[int]:
         """The whole account's equity at last known prices, in micro-currency."""
         ...
 
@@ -60,7 +60,7 @@ class Requests:
         if not len(rows) or not all(by_agent):
             return np.zeros(0, dtype=np.int64), np.zeros(0)
         book_equity = np.array([record.books_micro[row] for row in rows.tolist()], dtype=np.float64)
-        equity = np.asarray(record.known_micro, dtype=np.float64)[rows]
+        equity = np.asarray(record.equity_micro, dtype=np.float64)[rows]
         weight_bytes = max(
             (len(weights) for answers in by_agent for _, weights in answers if weights is not None), default=0
         )

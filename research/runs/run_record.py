@@ -7,7 +7,6 @@ from typing import Final
 import numpy as np
 
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.state.valuation import gains
 from quantd.daemon.runtime.host.fold_records import FillColumns, SampleRows
 from quantd.daemon.runtime.step_log import Log
 from quantd.research.runs.failures import FailureCount
@@ -46,10 +45,10 @@ class Counter:
 class Record:
     """The record of one run: valuations by sample, fills and costs.
 
-    `ts`, `days_ns` (dates), `equity_micro`, `known_micro` (equity at last known prices), `cash_micro`, `books_micro`
-    (valued as `equity_micro`), `gross` (exposure over equity) and `drawdown` are by sample. `fill_columns` are the
-    fills of the whole account. `traded` is the value traded, in account currency. `slippage_paid` is the cost of fills
-    beyond the open of their bar (spread, slippage, impact), in account currency. A price better than the open counts 0.
+    `ts`, `days_ns` (dates), `equity_micro` and `books_micro` (at the last prices known at the sample), `cash_micro`,
+    `gross` (exposure over equity) and `drawdown` are by sample. `fill_columns` are the fills of the whole account.
+    `traded` is the value traded, in account currency. `slippage_paid` is the cost of fills beyond the open of their bar
+    (spread, slippage, impact), in account currency. A price better than the open counts 0.
     Commission, borrow fees and cash interest are exact, in micro-currency.
     """
 
@@ -61,10 +60,7 @@ class Record:
         """
         self.ts: array[int] = array("q")
         self.days_ns: array[int] = array("q")
-        self.known_micro: list[int] = []
-        self.equity_micro = self.known_micro
-        self.own_closes = False
-        """True where an instrument closes after the sample of a date and `equity_micro` includes that close."""
+        self.equity_micro: list[int] = []
         self.gross: array[float] = array("d")
         self.drawdown: array[float] = array("d")
         self.cash_micro: array[int] = array("q")
@@ -91,24 +87,9 @@ class Record:
         self._after = after
         self.rows_only = after is None  # alone, the record reads samples as columns and needs no events
 
-    def revalue(self, state: State) -> None:
-        """Store the last positions, and revalue account and books at each instrument's close of the date.
-
-        Must be called after the run has ended. An instrument may close after the sample of its date: its gain from the
-        sample to its close is then added.
-        """
+    def end(self, state: State) -> None:
+        """Store the positions at the end of the run."""
         self.lots = np.array(state.ledger.house.lots, dtype=np.int64)
-        gains_by_ts = {gain.ts: gain.micro for gain in gains(state)}
-        self.own_closes = bool(gains_by_ts)
-        if not gains_by_ts:
-            return
-        no_gain = [0] * (1 + len(state.ledger.books))  # of the house, then of each book
-        sample_gains = [gains_by_ts.get(ts, no_gain) for ts in self.ts]
-        self.equity_micro = [equity + gain[0] for equity, gain in zip(self.known_micro, sample_gains, strict=True)]
-        self.books_micro = [
-            [equity + book_gain for equity, book_gain in zip(books, gain[1:], strict=True)]
-            for books, gain in zip(self.books_micro, sample_gains, strict=True)
-        ]
 
     def answer(self, ask: Ask) -> Decided | None:
         """Count the question, and return the decision that the next log has recorded; None if it has recorded none."""
@@ -133,7 +114,7 @@ class Record:
                 assert isinstance(event, Tick)
                 self.ts.append(effect.ts)
                 self.days_ns.append(event.key - event.key % DAY_NS)
-                self.known_micro.append(effect.equity_micro)
+                self.equity_micro.append(effect.equity_micro)
                 self.cash_micro.append(effect.cash_micro)
                 self.books_micro.append(effect.books)
                 self.gross.append(effect.gross)
@@ -174,7 +155,7 @@ class Record:
             self._with_bar.append((fills.columns, row))
         self.ts.extend(rows.ts)
         self.days_ns.extend([key - key % DAY_NS for key in rows.key])
-        self.known_micro.extend(rows.equity_micro)
+        self.equity_micro.extend(rows.equity_micro)
         self.cash_micro.extend(rows.cash_micro)
         self.books_micro.extend(rows.books_micro.tolist())
         self.gross.extend(rows.gross)

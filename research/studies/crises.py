@@ -35,10 +35,9 @@ from quantd.risk.limits.catalogue import FIELDS, LIMIT_OF, LIMITS, Limits, overr
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask, Effect, Planned, Switched
 from quantd.trading.events import Decided, Event
-from quantd.trading.instruments import MICRO, synthetic_note
+from quantd.trading.instruments import MICRO, last_prices_note, synthetic_note
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.sessions import DAY_NS
-from quantd.trading.statistics import OWN_CLOSES
 
 
 class Period(Struct, frozen=True):
@@ -222,7 +221,7 @@ def study(
         known=known_trials.like(noted[0]) if noted else known_trials,
         benchmark_limits={benchmark.name: benchmark.limits for benchmark in benchmarks},
         failures=tuple(failure_texts),
-        notes=tuple(filter(None, (synthetic_note(assembly.universe.symbols), OWN_CLOSES if record.own_closes else ""))),
+        notes=tuple(filter(None, (synthetic_note(assembly.universe.symbols), last_prices_note(assembly.universe)))),
     )
 
 

@@ -35,8 +35,9 @@ from quantd.research.verdict import (
 )
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Publish
+from quantd.trading.instruments import last_prices_note
 from quantd.trading.ports import Policy
-from quantd.trading.statistics import OWN_CLOSES, SHARPE_DEFINITION
+from quantd.trading.statistics import SHARPE_DEFINITION
 
 EVERY: Final[Mapping[str, str]] = {"day": "", "week": "0 16 * * wed", "month": "0 16 15-21 * wed"}
 """Interval -> cron schedule of the decisions after the first sample: each sample (an empty schedule), Wednesdays, the
@@ -85,8 +86,8 @@ class Standings(Struct, frozen=True):
     """The number of withdrawn trials, which `trials` includes."""
     min_trade: float = 0.0
     """The smallest change of a weight that is traded, in every row."""
-    own_closes: str = ""
-    """OWN_CLOSES, if it applies to the returns."""
+    last_prices: str = ""
+    """LAST_PRICES, if it applies to the returns."""
     sharpe_definition: str = SHARPE_DEFINITION
     turnover_definition: str = TURNOVER_DEFINITION
     doubts: tuple[Doubt, ...] = ()
@@ -144,7 +145,7 @@ def standings(
         known_trials.market,
         known_trials.withdrawn,
         min_trade(assembly),
-        OWN_CLOSES if equal_weight.record.own_closes else "",
+        last_prices_note(assembly.universe),
         equal_weight.sharpe_definition,
         doubts=named_doubts(
             {
@@ -190,8 +191,8 @@ def footnotes(comparison: Standings) -> list[str]:
     if comparison.unknown:
         lines.append(comparison.unknown)
     lines += doubt_lines(comparison.doubts)
-    if comparison.own_closes:
-        lines.append(comparison.own_closes)
+    if comparison.last_prices:
+        lines.append(comparison.last_prices)
     warned = [f"{row.policy} ({row.notes})" for row in comparison.rows if row.notes]
     if warned:
         lines.append(f"policies with warnings (number): {', '.join(warned)}")

@@ -221,7 +221,7 @@ def measured(market: Market, config: Config, number: int, values: tuple[str, ...
     assembly = market.under(config)
     record = Record(assembly.universe)
     # the whole run; its last state then values the record at each instrument's own close
-    record.revalue(drive_items(assembly, record, market.items(assembly), stop=stop).state)
+    record.end(drive_items(assembly, record, market.items(assembly), stop=stop).state)
     # every point must decide at the first sample, so that all points have the same dates
     if first_decision(assembly, record) != session_date(record.ts[0]).isoformat():
         needed = longest_history(assembly.policies, assembly.universe)

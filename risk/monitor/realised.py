@@ -1,6 +1,5 @@
 """Realised returns of a book, for the limits on volatility and Sharpe ratio."""
 
-from collections.abc import Mapping
 from math import sqrt
 
 import numpy as np
@@ -55,14 +54,6 @@ class Realised(EquitySeries):
         if self.count:
             self.equity[self.end - 1] += amount_micro
             self.flows[self.end - 1] += amount_micro
-
-    def with_gains(self, gains: Mapping[int, int]) -> "Realised":
-        """Return a copy with `gains` added to equity: samples ago (0 is the last sample) -> gain in micro-currency."""
-        new = self.copy()
-        for ago, gain in gains.items():
-            if 0 <= ago < new.count:
-                new.equity[new.end - 1 - ago] += gain
-        return new
 
     def _newest(self, column: Buffer) -> Floats:
         """Return float64[count], a view of the newest elements of a column of the buffer."""

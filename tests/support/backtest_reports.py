@@ -88,7 +88,7 @@ def made(folder: Path, text: str = CONFIG, sets: Sequence[str] = (), change: Cal
     log = BookHistoryLog(assembly.rules)
     record = Record(assembly.universe, log)
     shell, wall_s = drive(assembly, config, "backtest", record, None, lambda share: None)
-    record.revalue(shell.state)
+    record.end(shell.state)
     verdict = judge(assembly, record, folder / "state", driven())
     runs = benchmark_records(benchmarks, settings_of(assembly, record), driven, {})
     result, history = summary(shell, "backtest", "backtest", wall_s), log.history()

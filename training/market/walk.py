@@ -127,7 +127,7 @@ def walk(
         answers.append(weights)
         env.move(torch.from_numpy(np.where(np.isfinite(prices), weights, 0.0))[None])
         assert env.outcome is not None
-        equity.append(float(env.equity))
+        equity.append(float(env.known_equity))
         turnover.append(float(env.outcome.turnover))
         add_at_decision(row + 1)  # after the answer: the policy sees nothing of the next row
         add_by_date(row + 1 - panel.behind)

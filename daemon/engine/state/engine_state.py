@@ -22,7 +22,6 @@ from quantd.daemon.engine.state.proposal_log import ProposalLog
 from quantd.daemon.engine.state.protective_stops import Protection
 from quantd.daemon.engine.state.restrictions import Restrictions
 from quantd.daemon.engine.state.settings import Rules, protective_sets, room_of
-from quantd.daemon.engine.state.valuations import Valuations
 from quantd.daemon.engine.state.venue_account import VenueAccount
 from quantd.daemon.engine.state.verdict_log import Judged
 from quantd.risk.limits.catalogue import Limits
@@ -120,7 +119,6 @@ class State(Core):
         self.history = History(size, rules.lookback + 1, bars)
         if rules.macro:
             self.history.macro = MacroHistory(rules.macro, rules.lookback + 1)
-        self.valuations = Valuations()
         self.marks: Floats = np.full(size, np.nan)
         self.marks_nano: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
         self.mark_ts: NDArray[np.int64] = np.zeros(size, dtype=np.int64)

@@ -32,7 +32,6 @@ from quantd.daemon.engine.state.proposal_log import ProposalLog
 from quantd.daemon.engine.state.restrictions import FrozenRestrictions
 from quantd.daemon.engine.state.settings import MarketRegime, Rules
 from quantd.daemon.engine.state.stop_records import Stops
-from quantd.daemon.engine.state.valuations import Valuations
 from quantd.daemon.engine.state.venue_account import FrozenVenue
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.switch import FrozenSwitch
@@ -163,7 +162,6 @@ class Frozen(Struct, frozen=True):
     """By name: values of each macro series at the samples."""
     artifacts: dict[str, str] = {}
     loaded: dict[str, ModelLoaded] = {}
-    valuations: Valuations = msgspec.field(default_factory=Valuations)
     balances_micro: list[int] = []
     """By book: cash at the last sample; absent from old snapshots."""
     loosening: Loosening | None = None
@@ -179,7 +177,7 @@ class Frozen(Struct, frozen=True):
 _COPIED_FIELDS: Final = (
     "parents", "flattens_jumped", "live_sessions",
     "artifacts", "loaded",
-    "valuations", "balances_micro", "loosening", "portfolios", "carried", "noted",
+    "balances_micro", "loosening", "portfolios", "carried", "noted",
     "outside",
 )  # fmt: skip
 """Fields with the same name and value in a state and in its snapshot."""

@@ -24,7 +24,6 @@ from quantd.daemon.engine.state.open_orders import Cross, OpenCrosses, Working
 from quantd.daemon.engine.state.protective_stops import Protection
 from quantd.daemon.engine.state.restrictions import Restrictions
 from quantd.daemon.engine.state.settings import AgentRules, Rules
-from quantd.daemon.engine.state.valuations import Valuations
 from quantd.daemon.engine.state.venue_account import VenueAccount
 from quantd.risk.monitor.equity_series import EquitySeries
 from quantd.risk.monitor.levels import Monitor
@@ -64,7 +63,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
         "_average _lots _priced _units allowed best counting guards levels protecting resting rooms universe "
         # without effect where `FoldHost.plain` lets the fold begin
         "carried down flattening judged later loosening noted owed parents portfolios protection restrictions reviews "
-        "round shadows valuations venue "
+        "round shadows venue "
         # used only by events, jobs and orders that the fold does not take
         "artifacts balances_micro flattens_jumped live_sessions loaded outside pairings proposals seats"
     )
@@ -112,7 +111,6 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     ),
     Switch: _words_of("day_key day_open high_water last reason since_sample state trips week_key week_open"),
     Tick: _words_of("cash_rate coming due final jobs key macro opened sample ts warmup"),
-    Valuations: _words_of("closed unclosed"),
     Watch: _words_of("bands context ended holdings levels realised recorded_no"),
     Working: _words_of(""),
 }

@@ -3,7 +3,6 @@
 from msgspec import Struct
 
 from quantd.adapters.store.read_models import Alert, SwitchMove
-from quantd.daemon.engine.state.valuations import Gain
 from quantd.daemon.views.overview import LimitNow
 from quantd.daemon.views.risk_measures import Metrics
 from quantd.daemon.views.shortfall import Costed
@@ -13,24 +12,19 @@ from quantd.trading.statistics import SHARPE_DEFINITION
 
 
 class Standing(Struct, frozen=True):
-    """The present account at `ts`: its limits and risk measures.
-
-    `own_closes`: the account ("") or a shadow (agent on paper) -> the changes of its equity, at samples, when each
-    instrument is valued at the close of its own market on the date.
-    """
+    """The present account at `ts`: its limits and risk measures."""
 
     ts: int
     limits: list[LimitNow]
     house: Assessment
     agents: dict[str, Assessment]
-    own_closes: dict[str, list[Gain]] = {}
 
 
 class Header(Struct, frozen=True):
     """The subject and provenance of a report: `first` and `last` sample, `feed` and `config` digests, code version.
 
-    `standing` is the instant of the present figures, empty without any. `returns` is the sentence OWN_CLOSES where
-    returns use each instrument's own close, else empty.
+    `standing` is the instant of the present figures, empty without any. `returns` is the sentence LAST_PRICES where
+    instruments have several calendars, else empty.
     """
 
     kind: str

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.adapters.store.read_models import Booking
-from quantd.daemon.engine.state.valuations import Gain
 from quantd.daemon.views.report.contents import Span
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Reallocated, Valued
@@ -40,8 +39,7 @@ SAMPLES: Final = 60
 class Curves:
     """Equity and returns of the whole account and of each agent at samples.
 
-    `every` are the valuations and `entries` their journal entries. Equity is at last known prices. The returns
-    include the gains in `more`, from those prices to each instrument's own close of the date.
+    `every` are the valuations, at last known prices, and `entries` their journal entries.
     """
 
     def __init__(
@@ -51,19 +49,17 @@ class Curves:
         agents: Sequence[str],
         bookings: Sequence[Booking],
         capital: Sequence[Reallocated] = (),
-        more: Sequence[Gain] = (),
     ) -> None:
         """Compute the curves from the valuations `every` and the numbers of their journal `entries`.
 
-        `bookings` are deposits and other cash, `capital` the moves of capital between agents. `more` are further
-        gains, of instruments that are valued at their own close.
+        `bookings` are deposits and other cash, `capital` the moves of capital between agents.
         """
         self.every = every
         self.ts = np.array([valued.ts for valued in every], dtype=np.int64)
         seqs = np.array(entries, dtype=np.int64)
         flows = [booking for booking in bookings if booking.kind in FLOWS]
         # 0 is the whole account, k + 1 the agent with index k
-        house = np.array([valued.equity_micro / MICRO for valued in every]) + gains_at(self.ts, more, 0)
+        house = np.array([valued.equity_micro / MICRO for valued in every])
         self.returns = returns_of(house, _cumulative_flows(seqs, flows))
         self.books = [np.array([valued.books[k] / MICRO for valued in every]) for k in range(len(agents))]
         # capital is reallocated at a sample, right after its valuation
@@ -74,7 +70,7 @@ class Curves:
                 moved_capital[:, sample] += np.array(reallocation.moved[: len(agents)]) / 1e6
         self.agents = [
             returns_of(
-                book + gains_at(self.ts, more, k + 1),
+                book,
                 _cumulative_flows(seqs, [booking for booking in flows if booking.agent == name]),
                 agent_capital,
             )
@@ -92,13 +88,6 @@ class Curves:
 def span_start(ts: NDArray[np.int64], since: int) -> int:
     """The index of the first sample after `since` (ns UTC), or of the 252nd sample from the end if that is earlier."""
     return max(0, min(int(np.searchsorted(ts, since, side="right")), len(ts) - 252))
-
-
-def gains_at(ts: NDArray[np.int64], more: Sequence[Gain], book: int) -> Floats:
-    """Return what a book gains at these samples when each instrument is valued at its own close: float64[T] in
-    currency. `book` is 0 for the whole account, agents follow from 1."""
-    gain_by_ts = {gain.ts: gain.micro[book] / 1e6 for gain in more}
-    return np.array([gain_by_ts.get(int(instant), 0.0) for instant in ts])
 
 
 FLOWS: Final = frozenset({"flow", "in_kind"})

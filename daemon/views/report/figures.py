@@ -20,8 +20,6 @@ from quantd.daemon.assembly.parts import rate_of
 from quantd.daemon.config import Agent, Config, digest
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.state.valuation import gains
-from quantd.daemon.engine.state.valuations import Gain
 from quantd.daemon.recovery.replay import loads_of, policies_between
 from quantd.daemon.recovery.state_at import PlanValues, Unavailable
 from quantd.daemon.runtime.version import code_version
@@ -43,7 +41,6 @@ from quantd.daemon.views.report.curves import (
     SAMPLES,
     Curves,
     counted,
-    gains_at,
     returns_of,
     span_of,
     span_start,
@@ -56,12 +53,11 @@ from quantd.risk.assessment import Assessment
 from quantd.risk.measures.var_backtest import VarBacktest, backtest
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Planned
-from quantd.trading.instruments import MICRO
+from quantd.trading.instruments import MICRO, last_prices_note
 from quantd.trading.market import Floats
 from quantd.trading.model_events import ModelLoaded
 from quantd.trading.orders import money_text
 from quantd.trading.statistics import (
-    OWN_CLOSES,
     PERIODS_PER_YEAR,
     RISK_FREE_ANNUAL,
     SHARPE_DEFINITION,
@@ -83,19 +79,10 @@ Raises Unavailable.
 """
 
 
-def own_closes(state: State) -> dict[str, list[Gain]]:
-    """The account ("") or a shadow (agent on paper) -> changes of its equity at each instrument's own close.
-
-    Empty when no instrument closes later than the samples.
-    """
-    named = {"": state, **{shadow.rules.agents[0].name: shadow for shadow in state.shadows}}
-    return {name: house_gains for name, house in named.items() if (house_gains := gains(house))}
-
-
 def standing_of(state: State) -> Standing:
     """Return the present account for a report; call it between two steps of the engine."""
     assessment = assessed(state)
-    return Standing(assessment.ts, limits_now(state), assessment.house, assessment.agents, own_closes(state))
+    return Standing(assessment.ts, limits_now(state), assessment.house, assessment.agents)
 
 
 def report(
@@ -159,16 +146,9 @@ class _Figures:
         loads: list[ModelLoaded] = []
         self.costs = self._costs(slices, loads)
         self.policies = policies_between(loads, config.seats, since, until)
-        self.own_closes = standing.own_closes if standing is not None else {}
-        calendars = {instrument.calendar for instrument in reader.run.universe.instruments} | {
-            reader.run.universe.calendar
-        }
-        if standing is None and len(calendars) > 1:
-            self.unknown["own_closes"] = "the run's state is unavailable: returns are at last known prices"
         self.bookings = reader.bookings()
-        # "" is the house, beside the names of shadows
-        entries, house_close_gains = reader.sampled()[: len(self.every)], self.own_closes.get("", ())
-        self.curves = Curves(self.every, entries, self.names, self.bookings, reader.capital(), house_close_gains)
+        entries = reader.sampled()[: len(self.every)]
+        self.curves = Curves(self.every, entries, self.names, self.bookings, reader.capital())
         self.begin = span_start(self.curves.ts, since)
         decisions = self._measured([decision for decision in reader.decisions() if decision.plan.ts <= until], measured)
         self.plans = [decision.plan for decision in decisions if decision.plan.ts > since]
@@ -348,8 +328,7 @@ class _Figures:
             return None
         ts = np.array([point.ts for point in points], dtype=np.int64)
         equity = np.array([point.equity_micro / MICRO for point in points])
-        close_gains = gains_at(ts, self.own_closes.get(table.name, ()), 0)
-        returns = returns_of(equity + close_gains, np.zeros(len(equity)))
+        returns = returns_of(equity, np.zeros(len(equity)))
         part = self._section_of(table, ts, equity, returns, points[-1].equity_micro, self._risk_free(ts)[0])
         return replace(part, shadow=True)
 
@@ -391,8 +370,7 @@ class _Figures:
         """The header of a report of this `kind`; `feed` is the digest of the market data.
 
         `self.present` is the account at the end of the run, None where the span of the report ends earlier: then
-        `standing` is empty. `self.own_closes` is empty where all instruments close with the samples: then `returns`,
-        the note on closes, is empty.
+        `standing` is empty. `returns` is the note on the prices of several calendars.
         """
         run, config, broker_costs = self.reader.run, self.config, self.config.broker.costs()
         costs = {
@@ -422,7 +400,7 @@ class _Figures:
             feed=feed,
             version=code_version(),
             standing=instant_text(self.present.ts) if self.present is not None else "",
-            returns=OWN_CLOSES if self.own_closes else "",
+            returns=last_prices_note(run.universe),
             sharpe_definition=self.sharpe_definition,
         )
 

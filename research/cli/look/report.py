@@ -235,7 +235,7 @@ def _replayed_figures(records: "Records", run: str, folder: Path, cache: Path) -
                 return tracked(market, advance, feed.last_ts, feed.first_ts)
 
             shell = replay_into(record, assembly, records, run, folder, with_progress)
-        record.revalue(shell.state)
+        record.end(shell.state)
         # 0.0: the seconds of a replay are no figure of the run
         return run_figures(assembly, record, books.history(), summary(shell, run, "backtest", 0.0), cache.parent)
     except ValueError as why:

@@ -74,7 +74,7 @@ class Bench:
         assembly = after_history(assembled, benchmark_history(self._config))
         record = Record(assembly.universe)
         shell = _run(assembly, record)
-        record.revalue(shell.state)
+        record.end(shell.state)
         # another LOOKBACK may need another feed, over which equal weight has other figures
         if self._equal_weight is None or self._equal_weight[0] is not assembly.feed:
             self._equal_weight = assembly.feed, recorded(equal_weight_of(assembly), _run)

@@ -143,7 +143,7 @@ def _backtest(stored: "list[BacktestJournal]", options: BacktestOptions, questio
     record = Record(assembly.universe, log)
     explain_pace(assembly, 1 if options.no_compare else 2, note)  # the second run is equal weight's
     shell, wall_s = questions.drive(assembly, run, record, stored_journal, folder)
-    record.revalue(shell.state)
+    record.end(shell.state)
     result = summary(shell, run, "backtest", wall_s)
     if stored_journal is not None:
         stored_journal.close(shell)

@@ -156,17 +156,17 @@ def study_rebalance(
     folder = configuration.state_folder(state)
     name = configuration.agents[0].name if agent is None else agent
     costs_bp = tuple(costs or (1.0, 5.0, 10.0, 20.0))
-    result, sharpe_definition, own_closes = _rebalanced(configuration, name, folder, costs_bp, family)
+    result, sharpe_definition, last_prices = _rebalanced(configuration, name, folder, costs_bp, family)
     if out is not None:
         _write_rebalancing(out, name, result.rows, sharpe_definition)
     document = {
-        "agent": name, "rows": result.rows, "sharpe_definition": sharpe_definition, "own_closes": own_closes,
+        "agent": name, "rows": result.rows, "sharpe_definition": sharpe_definition, "last_prices": last_prices,
         **result.known.document, "failures": result.failures,
     }  # fmt: skip
     text = f"{name}, {configuration.feed.path}: every rule on the same bars and dates; costs are charged as commission"
     answer(
         as_json, document, *result.failures, text, lambda: _print_rebalancing(result.rows), result.known.text,
-        sharpe_definition, *([own_closes] if own_closes else []),
+        sharpe_definition, *([last_prices] if last_prices else []),
     )  # fmt: skip
     return CHECK_FAILED if result.failures else DONE
 
@@ -175,21 +175,21 @@ def _rebalanced(
     configuration: "Config", agent: str, folder: Path, costs_bp: tuple[float, ...], family: str
 ) -> "tuple[rebalancing_study.Rebalancing, str, str]":
     """Run every rebalancing rule of `agent` at every cost. Returns (study, definition of Sharpe ratio, the note
-    OWN_CLOSES). The note is empty where no instrument closes after the sample. Raises Failure where the study refuses
+    LAST_PRICES). The note is empty where all instruments have one calendar. Raises Failure where the study refuses
     the agent or its configuration."""
     from quantd.daemon.assembly.parts import Assembly
     from quantd.daemon.runtime.loop import Shell
     from quantd.daemon.runtime.step_log import Log
     from quantd.research.runs.backtest import drive, explain_pace
     from quantd.research.studies import rebalancing_study
-    from quantd.trading.statistics import OWN_CLOSES
+    from quantd.trading.instruments import last_prices_note
 
     total = len(rebalancing_study.RULES) * len(costs_bp)
-    done_runs, sharpe_definition, own_closes = 0, "", ""
+    done_runs, sharpe_definition, last_prices = 0, "", ""
     with progress("rebalancing") as advance:
 
         def run_rule(assembly: Assembly, log: Log) -> Shell:
-            nonlocal done_runs, sharpe_definition, own_closes
+            nonlocal done_runs, sharpe_definition, last_prices
             sharpe_definition = assembly.sharpe_definition
             if not done_runs:
                 explain_pace(assembly, total, note)
@@ -197,14 +197,14 @@ def _rebalanced(
                 assembly, assembly.config, "study", log, None, lambda share: advance((done_runs + share) / total)
             )
             done_runs += 1
-            own_closes = OWN_CLOSES if shell.state.valuations.closed else ""
+            last_prices = last_prices_note(assembly.universe)
             return shell
 
         try:
             result = rebalancing_study.study(configuration, agent, run_rule, folder, costs=costs_bp, family=family)
         except ValueError as why:
             raise Failure(str(why), USAGE) from None
-    return result, sharpe_definition, own_closes
+    return result, sharpe_definition, last_prices
 
 
 def _print_rebalancing(rows: "Sequence[rebalancing_study.Row]") -> None:

@@ -100,8 +100,6 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "state/settings": ("agents: 3",),
     "state/snapshot": ("frozen and thawed",),
     "state/stop_records": ("stop at the venue: stop_loss",),
-    "state/valuation": ("effect: Valued", "fills: on another calendar"),
-    "state/valuations": ("effect: Valued", "fills: on another calendar"),
     "state/venue_account": ("booked: flow", "alert: foreign"),
     "state/verdict_log": (),  # records that only views read, and no effect
     "state/waits": ("alert: order_unanswered",),

@@ -19,7 +19,6 @@ from quantd.daemon.views.limit_rows import reasons_with
 from quantd.daemon.views.overview import READY, SHOWN, SWITCH, Overview, positions, with_risk
 from quantd.daemon.views.preview import PlanNow
 from quantd.daemon.views.report.contents import Standing
-from quantd.daemon.views.report.figures import own_closes
 from quantd.daemon.views.risk_measures import largest_correlations, metrics_of
 from quantd.daemon.views.rows import (
     DecisionLine,
@@ -188,8 +187,7 @@ class Readings:
     async def standing(self, request: web.Request, query: Query) -> Standing:
         """The present part of `quantd report`: limits, and every risk measure of every book."""
         risk = await self._run.assessed()
-        more = own_closes(self._run.service.shell.state)
-        return Standing(risk.ts, self._run.now().limits, risk.house, risk.agents, more)
+        return Standing(risk.ts, self._run.now().limits, risk.house, risk.agents)
 
     # the past
 

@@ -1,8 +1,9 @@
-"""Shares and bitcoin in one book: policies relate them by session date, and reports value each at its own close of the
-date."""
+"""Shares and a coin in one book: policies relate them by session date, and each row of a result is valued at the prices
+that were known at its instant."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 
 import msgspec
@@ -12,10 +13,10 @@ import pytest
 from msgspec import structs
 
 import quantd as api
+from quantd.adapters.calendars import sessions
 from quantd.daemon.app import Options, read_config
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.engine.state.snapshot import Frozen, freeze, thaw
-from quantd.daemon.engine.state.valuation import gains
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.step_log import Log
@@ -23,18 +24,19 @@ from quantd.daemon.runtime.timeline import instants
 from quantd.models.history.panel_files import read_panel
 from quantd.models.observation.return_features import LOOKBACK, measure
 from quantd.models.observation.table import sight
-from quantd.research.runs.comparison import recorded
 from quantd.strategies.policies.feature_rank import Signals
-from quantd.trading.effects import Ask, Effect, Filled, Valued
-from quantd.trading.events import Decided, Event
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided
 from quantd.trading.execution import Costs
+from quantd.trading.instruments import LAST_PRICES
 from quantd.trading.market import Floats
 from quantd.trading.sessions import DAY_NS
-from quantd.trading.statistics import OWN_CLOSES, RISK_FREE_ANNUAL
+from quantd.trading.statistics import RISK_FREE_ANNUAL
 from quantd.trading.view import HOLD, Memory, View
 from quantd.training.market.walk import walk
 from tests.support.command_line import ROOT, quantd
 from tests.support.command_line import answer as document
+from tests.support.market_frames import random_frame
 
 SYMBOLS = ("SPY", "TLT", "GLD", "BTC-USD")
 
@@ -156,7 +158,6 @@ def test_a_mixed_run_taken_up_from_snapshots_has_the_digest_of_one_that_went_on(
     assert shell.digest.hexdigest() == straight.digest.hexdigest()
     rows = straight.state.history.by_date.returns(252)
     np.testing.assert_array_equal(shell.state.history.by_date.returns(252), rows)
-    assert gains(shell.state) == gains(straight.state)
 
 
 @pytest.mark.long
@@ -218,32 +219,6 @@ def test_a_walk_over_a_panel_shows_the_views_of_the_daemon(mixed: Assembly) -> N
             np.testing.assert_allclose(mine, its, rtol=1e-9, atol=1e-12)
 
 
-class Rebuilt:
-    """A log that rebuilds the account from its fills, with every price from the file: its close of the sample's
-    date."""
-
-    rows_only: bool = False
-
-    def __init__(self, assembly: Assembly) -> None:
-        bars = pl.read_parquet(ROOT / "data" / "seed4_daily.parquet").pivot(on="symbol", index="ts", values="close")
-        self.row = {day: k for k, day in enumerate(bars["ts"].dt.timestamp("ns").to_list())}
-        self.closes = bars.select(assembly.universe.symbols).to_numpy()
-        self.size = assembly.universe.lot_size
-        self.lots = np.zeros(len(SYMBOLS))
-        self.equity: list[float] = []
-
-    def answer(self, ask: Ask) -> Decided | None:
-        return None
-
-    def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        for effect in effects:
-            if isinstance(effect, Filled):
-                np.add.at(self.lots, effect.sym, effect.lots)
-            if isinstance(effect, Valued):
-                held = self.closes[self.row[effect.ts // DAY_NS * DAY_NS]] @ (self.lots * self.size)
-                self.equity.append(effect.cash_micro / 1e6 + float(held))
-
-
 def drive(assembly: Assembly, log: Log) -> Shell:
     shell = assembly.shell(log)
     for item in assembly.items():
@@ -251,44 +226,83 @@ def drive(assembly: Assembly, log: Log) -> Shell:
     return shell
 
 
-@pytest.mark.long
-def test_a_report_values_each_instrument_at_its_own_close_of_the_date(mixed: Assembly) -> None:
-    rebuilt = Rebuilt(mixed)
-    record = recorded(mixed, drive, rebuilt)
-    assert record.own_closes
-    assert len(record.equity_micro) == len(rebuilt.equity) == 514
-    np.testing.assert_allclose(np.array(record.equity_micro) / 1e6, rebuilt.equity, rtol=1e-9)
+@pytest.mark.parametrize(
+    ("share", "calendar", "coin"),
+    [("SPY", "XNYS", "BTC-USD"), ("SAP.DE", "XETR", "ETH-EUR"), ("7203.T", "XTKS", "BTC")],
+)
+def test_each_row_of_equity_is_cash_and_lots_at_the_prices_seen_at_its_instant(
+    share: str, calendar: str, coin: str
+) -> None:
+    """The account is an own one: the cash of the fills up to the row, and their units at the prices of the view."""
+    frame = random_frame(7, 2, 160)
+    first = date(2023, 1, 2)
+    every_day = [first + timedelta(days=k) for k in range(160)]
+    opened = list(sessions(calendar, first, every_day[-1]).day_ns)
+    parts = [
+        part.with_columns(pl.Series("ts", every_day).cast(pl.Datetime("us")), symbol=pl.lit(name)).filter(
+            pl.lit(name == coin) | pl.col("ts").dt.epoch("ns").is_in(opened)
+        )
+        for name, (_, part) in zip((share, coin), frame.group_by("symbol", maintain_order=True), strict=True)
+    ]
+    seen: dict[int, dict[str, float]] = {}
+
+    def act(view):
+        seen[view.time] = dict(zip(view.universe.symbols, view.prices, strict=True))
+        return [0.2, 0.6] if len(seen) % 20 == 1 else [0.6, 0.2] if len(seen) % 20 == 11 else "hold"
+
+    act.lookback = 1  # type: ignore[attr-defined]
+    settings = {"universe.calendar": calendar, "universe.instruments": [{"symbol": coin, "calendar": "24/7"}]}
+    result = api.backtest(act, bars=pl.concat(parts), compare=False, settings=settings)
+    rows = dict(result.equity.select(pl.col("ts").dt.epoch("ns"), "equity").iter_rows())
+    assert list(rows) == list(seen), "a row has the instant of its decision"
+    fills = result.fills.with_columns(
+        pl.col("ts").dt.epoch("ns"), sign=pl.when(pl.col("side") == "buy").then(1).otherwise(-1)
+    )
+    assert set(fills["symbol"]) == {share, coin}
+    for ts, prices in seen.items():
+        done = fills.filter(pl.col("ts") <= ts)
+        cash = (
+            100_000.0
+            - done.select((pl.col("sign") * pl.col("quantity") * pl.col("price") + pl.col("fee")).sum()).item()
+        )
+        units = dict(done.group_by("symbol").agg((pl.col("sign") * pl.col("quantity")).sum()).iter_rows())
+        worth = sum(quantity * prices[name] for name, quantity in units.items())
+        assert rows[ts] == pytest.approx(cash + worth, abs=1e-4)
+    returns = np.diff(list(rows.values())) / np.array(list(rows.values()))[:-1]
+    ratio = (returns.mean() - RISK_FREE_ANNUAL / 252) / returns.std(ddof=1) * 252**0.5
+    assert result.verdict.performance.sharpe == pytest.approx(ratio)
+    assert LAST_PRICES in result.verdict.notes
 
 
 @pytest.mark.long
-def test_backtest_and_report_have_one_ratio_and_say_whose_closes_it_is_of(tmp_path: Path) -> None:
+def test_backtest_and_report_have_one_ratio_and_say_of_which_prices(tmp_path: Path) -> None:
     text = CONFIG.replace("start = 2022-12-14", 'start = 2024-01-02\npace = "fast"\nat_end = "stop"')
     text = text.replace('"min_variance"', '"equal_weight"')
     (tmp_path / "config.toml").write_text(text + "\n[bus]\nport = 0\n[api]\nport = 0\n")
     backtest = document(quantd(tmp_path, "backtest", "--json", "--no-compare"))
-    assert OWN_CLOSES in backtest["notes"]
+    assert LAST_PRICES in backtest["notes"]
     run = document(quantd(tmp_path, "run", "--json", "--quiet"))
     assert run["digest"] == backtest["digest"]
     study = document(quantd(tmp_path, "study", "rebalance", "--cost", "10", "--json"))
     part = document(quantd(tmp_path, "study", "rebalance", "--cost", "10", "--json", "--to", "2024-03-01"))
     assert [row["rule"] for row in part["rows"]] == [row["rule"] for row in study["rows"]]
     assert part["rows"][0]["total_return"] != study["rows"][0]["total_return"]
-    assert study["own_closes"] == OWN_CLOSES
+    assert study["last_prices"] == LAST_PRICES
     page = tmp_path / "page.html"
     quantd(tmp_path, "report", "--out", str(page))
     report = json.loads(page.with_suffix(".json").read_text())
     span = next(span for span in report["spans"] if span["name"] == "all")
     assert span["sharpe"] == pytest.approx(backtest["performance"]["sharpe"])
-    assert report["header"]["returns"] == OWN_CLOSES
-    assert OWN_CLOSES in page.read_text()
+    assert report["header"]["returns"] == LAST_PRICES
+    assert LAST_PRICES in page.read_text()
     measured = report["assessment"]["sharpe"]
     assert measured == pytest.approx(span["sharpe"])  # a year of samples is all there is
     equity = [
         float(row.split(",")[1]) for row in quantd(tmp_path, "report", "--export", "equity").stdout.splitlines()[1:]
     ]
     returns = np.diff(equity) / equity[:-1]
-    at_known_prices = (returns.mean() - RISK_FREE_ANNUAL / 252) / returns.std(ddof=1) * 252**0.5
-    assert abs(at_known_prices - span["sharpe"]) > 0.02
+    of_the_rows = (returns.mean() - RISK_FREE_ANNUAL / 252) / returns.std(ddof=1) * 252**0.5
+    assert of_the_rows == pytest.approx(span["sharpe"]), "the exported rows have the printed ratio"
 
 
 @pytest.mark.long
@@ -299,7 +313,7 @@ def test_house_and_its_only_agent_have_one_ratio_in_a_report(tmp_path: Path) -> 
     report = json.loads(run.report(tmp_path / "report.json").read_text())
     house, alone = ([account["name"] for account in report["accounts"]].index(name) for name in ("house", "alone"))
     of = {metric["name"]: metric["values"] for metric in report["metrics"]}
-    assert OWN_CLOSES in report["notes"]
+    assert LAST_PRICES in report["notes"]
     for name in ("sharpe", "volatility", "max_drawdown", "total_return"):
         assert of[name][alone] == pytest.approx(of[name][house], rel=1e-9), name
     assert of["sharpe"][house] == pytest.approx(run.verdict.performance.sharpe)
@@ -329,23 +343,6 @@ def test_a_coin_bought_at_midnight_is_held_at_the_next_decision(tmp_path: Path) 
     assert np.mean(np.array(held) == np.array(bought)) > 0.95
 
 
-@pytest.mark.long
-def test_what_is_not_known_yet_is_in_no_figure(mixed: Assembly) -> None:
-    """Between New York's close and midnight the newest sample has no close of its own."""
-    shell = mixed.shell()
-    checked = 0
-    for instant in instants(mixed.items()):
-        for item in instant:
-            shell.take(item)
-        state = shell.state
-        if state.sample and state.now == state.sample:
-            assert state.sample not in [gain.ts for gain in gains(state)]
-            checked += 1
-        elif state.sample and state.now % DAY_NS == 0:
-            assert state.sample in [gain.ts for gain in gains(state)]
-    assert checked == 514
-
-
 def test_on_one_calendar_both_views_are_equal(tmp_path: Path) -> None:
     shares = CONFIG.replace(', "BTC-USD"]', "]").split("[[universe.instruments]]")
     assembly = assembled(tmp_path, shares[0] + "[feed]" + shares[1].split("[feed]")[1])
@@ -358,4 +355,3 @@ def test_on_one_calendar_both_views_are_equal(tmp_path: Path) -> None:
 
     watched(assembly, look)
     assert count == 514
-    assert not recorded(assembly, drive).own_closes

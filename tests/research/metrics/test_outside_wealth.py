@@ -56,7 +56,6 @@ def test_a_split_of_the_benchmark_is_no_loss() -> None:
         start=date(2020, 8, 3),
         end=date(2020, 9, 30),
     )
-    days = feed.columns.key - feed.columns.key % 86_400_000_000_000
-    wealth = outside_wealth(feed, feed.columns.ts_event.tolist(), days.tolist())
+    wealth = outside_wealth(feed, feed.columns.ts_event.tolist())
     assert wealth[0] == 1.0
     assert np.abs(np.diff(wealth) / wealth[:-1]).max() < 0.15

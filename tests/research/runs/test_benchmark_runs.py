@@ -80,7 +80,7 @@ def test_a_benchmark_has_the_settings_of_a_house_with_a_profile(tmp_path: Path) 
     text = CONFIG.replace("max_position_weight = 0.4", 'profile = "conservative"').replace("2020-06-30", "2019-03-29")
     assembly: Assembly = assemble(read(write(tmp_path, text)))
     house_record = Record(assembly.universe)
-    house_record.revalue(driven()(assembly, house_record).state)
+    house_record.end(driven()(assembly, house_record).state)
     for name in ("SPY", "60/40", "equal_weight"):
         record = benchmark_record(benchmark_of(assembly, name), settings_of(assembly, house_record), driven())
         assert record.ts == house_record.ts

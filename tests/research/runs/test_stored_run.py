@@ -35,7 +35,7 @@ def stored(place: Path, deposit: bool = False, text: str = CONFIG) -> tuple[Path
     if deposit:
         shell.run(Flow(ts=shell.ts + 1, amount_micro=1_000_000_000, who="somebody", reason="more"))
     saved.close(shell)
-    record.revalue(shell.state)
+    record.end(shell.state)
     return folder, record
 
 
@@ -44,7 +44,7 @@ def test_the_replay_gives_the_record_of_the_run(tmp_path: Path) -> None:
     records = read_only(folder, folder)
     assembly = stored_market(records, "one", folder, tmp_path / "cache")
     again = Record(assembly.universe)
-    again.revalue(replay_into(again, assembly, records, "one", folder).state)
+    again.end(replay_into(again, assembly, records, "one", folder).state)
     assert (again.ts, again.equity_micro, again.gross) == (record.ts, record.equity_micro, record.gross)
     assert (again.traded, again.slippage_paid, again.commission_micro) == (
         record.traded, record.slippage_paid, record.commission_micro,
@@ -103,22 +103,20 @@ def test_the_replay_of_a_kept_backtest_begins_at_each_of_its_snapshots(tmp_path:
 
 
 @pytest.mark.long
-def test_a_close_after_the_sample_is_part_of_the_replayed_equity(tmp_path: Path) -> None:
-    """A coin's bar of a date ends after New York's close: the equity is revalued from the state of the replay."""
+def test_a_close_after_the_sample_is_no_part_of_its_equity_in_run_or_replay(tmp_path: Path) -> None:
+    """A coin's bar of a date ends after New York's close."""
     share = pl.read_parquet(ROOT / "data/us_daily.parquet").filter(pl.col("symbol") == "SPY")
     coin = pl.read_parquet(ROOT / "data/crypto_daily.parquet").filter(pl.col("symbol") == "BTC-USD")
     pl.concat([share, coin.select(share.columns)]).sort("symbol", "ts").write_parquet(tmp_path / "bars.parquet")
     text = CONFIG.replace('["SPY", "QQQ", "IWM"]', '["SPY", "BTC-USD"]').replace(str(BARS), "bars.parquet")
     coin_hours = '[[universe.instruments]]\nsymbol = "BTC-USD"\ncalendar = "24/7"\n[feed]'
     folder, record = stored(tmp_path, text=text.replace("[feed]", coin_hours))
-    assert record.own_closes
     records = read_only(folder, folder)
     assembly = stored_market(records, "one", folder, tmp_path / "cache")
     again = Record(assembly.universe)
     shell = replay_into(again, assembly, records, "one", folder)
-    assert again.equity_micro != record.equity_micro
-    again.revalue(shell.state)
     assert again.equity_micro == record.equity_micro
+    assert again.equity_micro[-1] == shell.state.equity_micro
 
 
 def test_a_run_with_a_deposit_is_refused(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_each_point_has_the_figures_of_its_backtest(done):
         config = read(folder / "config.toml", sets)
         assembly = assemble(config)
         record = Record(assembly.universe)
-        record.revalue(drive(assembly, config, "x", record, None, lambda share: None)[0].state)
+        record.end(drive(assembly, config, "x", record, None, lambda share: None)[0].state)
         track = track_record_of(assembly, record, trips=False)
         assert point.metrics == pytest.approx(measure(track, METRICS), rel=1e-12)
         np.testing.assert_array_equal(point.series(), track.returns)

@@ -177,12 +177,6 @@ def test_what_cash_earned_is_the_risk_free_rate_of_the_limit_and_survives_a_snap
     assert again.risk_free_annual() == 0.02
 
 
-def test_a_gain_found_later_belongs_to_its_sample_and_to_no_other() -> None:
-    book = of([100, 200, 300])
-    assert book.with_gains({0: 5, 2: 7, 3: 9, -1: 11}).freeze().equity == of([107, 200, 305]).freeze().equity
-    assert book.freeze() == of([100, 200, 300]).freeze()
-
-
 def test_a_snapshot_without_growth_has_that_of_its_last_sample() -> None:
     book = of([300, 400, 500], [200, 250, 400])
     assert Realised.thaw(replace(book.freeze(), grown=None)).growth == 1.25

@@ -33,7 +33,7 @@ from tests.support.fold import (
 )
 
 COLUMNS = (
-    "ts", "days_ns", "known_micro", "cash_micro", "books_micro", "gross", "drawdown", "fills", "traded",
+    "ts", "days_ns", "equity_micro", "cash_micro", "books_micro", "gross", "drawdown", "fills", "traded",
     "slippage_paid", "commission_micro", "borrow_micro", "interest_micro",
 )  # fmt: skip
 

@@ -99,7 +99,7 @@ def test_a_record_takes_the_samples_of_the_fold_as_columns(seed, agents, every, 
     records = Record(run.universe), Record(run.universe)
     assert all(isinstance(record, SampleLog) for record in records)
     assert both(run, every, records, chunk).samples > 100
-    for name in ("ts", "days_ns", "known_micro", "cash_micro", "books_micro", "gross", "drawdown", "fills"):
+    for name in ("ts", "days_ns", "equity_micro", "cash_micro", "books_micro", "gross", "drawdown", "fills"):
         assert list(getattr(records[0], name)) == list(getattr(records[1], name)), name
     assert len(records[0].ts) == DAYS
     for name in ("traded", "slippage_paid", "commission_micro", "borrow_micro", "interest_micro"):
