@@ -12,7 +12,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from msgspec.structs import replace
 
 from quantd.adapters.brokers.paper.broker import Paper
@@ -28,9 +27,9 @@ from quantd.daemon.assembly.engine_rules import FEED_ASKS, rules_of
 from quantd.daemon.assembly.first_session import first_session, longest_history
 from quantd.daemon.assembly.loaded_artifacts import factor_of, loaded_policy, require_inputs
 from quantd.daemon.assembly.outside_benchmark import outside_benchmark
+from quantd.daemon.assembly.recorded_market import priced, recorded_feed
 from quantd.daemon.config import Config
 from quantd.daemon.config.agent_tables import MANUAL
-from quantd.daemon.config.values import HIGHEST_MULTIPLE
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.settings import Rules
 from quantd.daemon.policies.composed import policy_of
@@ -64,11 +63,10 @@ from quantd.daemon.runtime.timeline import (
 )
 from quantd.trading.display_text import local, session_date
 from quantd.trading.events import Flow, Tick
-from quantd.trading.execution import MOST, Costs
-from quantd.trading.instruments import MICRO, NANO, Membership, Universe
+from quantd.trading.execution import Costs
+from quantd.trading.instruments import Membership, Universe
 from quantd.trading.market import MarketSlice
 from quantd.trading.model_events import ModelLoaded
-from quantd.trading.orders import price_text, quantity_text
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.sessions import DAY_NS, Sessions, interval_text
 from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree, sharpe_definition
@@ -325,7 +323,8 @@ def assemble(
     policies, members = _policies(config, universe, config.feed.interval_ns, isolation)
     warmup = max(config.feed.warmup, history := max(history, longest_history(policies, universe)))
     sessions = market_sessions(config, source, cache, warmup)
-    universe = (feed := recorded_feed(config, source, universe, sessions, warmup)).universe
+    feed = recorded_feed(config, source, universe, sessions, warmup)
+    universe = feed.universe
     unsound = _unsound(config, feed, sessions, members)
     if unsound is not None and not places:
         raise unsound
@@ -406,58 +405,6 @@ def _require_volumes(rules: Rules, statements: tuple[Statement, ...]) -> None:
             )
 
 
-def recorded_feed(
-    config: Config,
-    source: BarSource,
-    universe: Universe,
-    sessions: Mapping[str, Sessions],
-    warmup: int,
-    *,
-    first_bars: bool = True,
-) -> Replay:
-    """Return the recorded market of a configuration, read with the configuration's decisions about suspicious prices.
-
-    Lots and ticks that the configuration lacks follow from the first prices. Raises FeedError where bars or actions
-    cannot be read, and where the ledger cannot count the lots that the cash buys.
-    """
-    table = config.feed
-    feed = Replay.load(
-        source,
-        universe=universe,
-        sessions=sessions,
-        stamps=table.stamps,
-        interval=interval_text(table.interval_ns),
-        actions=config.at(table.actions) if table.actions else None,
-        start=table.start,
-        end=table.end,
-        warmup=warmup,
-        adjusted=table.adjusted,
-        build_from=table.build_from,
-        spikes=table.spikes,
-        jumps_real=table.jumps == "real",
-        first_bars=first_bars,
-        exceptions=config.at(table.exceptions) if table.exceptions else None,
-        zone=table.zone,
-    )
-    return replaced(feed, universe=_priced(config, feed))
-
-
-def _priced(config: Config, feed: Replay) -> Universe:
-    """Return the universe with lots and ticks by the first prices. Raises FeedError for lots that are too small."""
-    bars, columns = feed.columns, range(feed.universe.size)
-    universe = config.instruments(bars.open_nano[bars.fresh.argmax(axis=0), columns].tolist())
-    lowest = np.min(bars.close_nano, axis=0, where=bars.fresh, initial=MOST).tolist()
-    largest = config.broker.cash_micro * HIGHEST_MULTIPLE * NANO // MICRO * NANO
-    for instrument, price in zip(universe.instruments, lowest, strict=True):
-        if (least := largest // max(price, 1) // MOST) >= instrument.lot_nano:
-            symbol, lot, larger = instrument.symbol, instrument.lot_nano, quantity_text(1, 10 ** len(str(least)))
-            lots = f"lots of {quantity_text(1, lot)} {symbol} at {price_text(price)}"
-            fault = f"{HIGHEST_MULTIPLE} times [broker] cash are more {lots} than can be counted"
-            remedy = f'Write symbol = "{symbol}", lot = "{larger}" in it, or less cash'
-            raise FeedError("[[universe.instruments]]", fault, remedy)
-    return universe
-
-
 def reassemble(base: Assembly, config: Config) -> Assembly | None:
     """Return the parts of a run under another configuration over the market of `base`, which is not read again.
 
@@ -470,7 +417,7 @@ def reassemble(base: Assembly, config: Config) -> Assembly | None:
         return None
     # a base with places for portfolios, or notices, is a daemon's
     config = config if base.config.attended else config.for_backtest()
-    universe = base.universe if config.broker.cash_micro == old.broker.cash_micro else _priced(config, base.feed)
+    universe = base.universe if config.broker.cash_micro == old.broker.cash_micro else priced(config, base.feed)
     policies, members = _policies(config, universe, base.interval_ns, base.isolation)
     changed = _parts(config, universe, base.sessions, base.interval_ns, base.isolation, policies, members)
     changed["feed"] = base.feed if universe is base.universe else replaced(base.feed, universe=universe)

@@ -97,7 +97,7 @@ def test_lots_that_cannot_be_counted_are_refused_before_the_run_with_a_lot_that_
 
     def attempt(lot: str):
         rows = [{"symbol": symbol, "lot": lot} for symbol in ("AAA-USD", "BBB-USD")]
-        settings = {"broker.cash": "1000000000000", "universe.instruments": rows}
+        settings = {"broker.cash": "1000000000", "universe.instruments": rows}
         return quantd.backtest("equal_weight", bars=frame, compare=False, settings=settings)
 
     with pytest.raises(quantd.Error, match=r"lots of 0\.00000001 AAA-USD at 0\.0000.* lot = \"") as refused:
