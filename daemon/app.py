@@ -94,6 +94,7 @@ class Options:
     fresh: bool = False
     carry: bool = False
     live: bool = False
+    adopt: str = ""
     quiet: bool = False
     environ: dict[str, str] = field(default_factory=dict)
     began: Callable[[Callable[[], str]], None] = lambda link: None
@@ -169,7 +170,7 @@ async def serve(
         fresh = journal.seq == 0
         before = last_live(store, run) if fresh and config.quantd.mode == "live" else None
         aside = begin(shell, parts, config, run, fresh=fresh, carried=carried_from(parts, store, run), before=before)
-        outside = await reached(parts, store, shell, run, folder, find, now) if parts.live else None
+        outside = await reached(parts, store, shell, run, folder, find, now, options.adopt) if parts.live else None
         broker = start_broker(config)
         try:
             around = Edges(config, parts, store, shell, run, broker, folder, where, outside)
@@ -207,19 +208,27 @@ def opened_store(config: Config, where: str | Path, folder: Path) -> Store:
 
 
 async def reached(
-    parts: Parts, store: Store, shell: Shell, run: str, folder: Path, find: Reach, now: Callable[[], int]
+    parts: Parts,
+    store: Store,
+    shell: Shell,
+    run: str,
+    folder: Path,
+    find: Reach,
+    now: Callable[[], int],
+    adopt: str = "",
 ) -> Outside:
     """Return the connected feed and venue of a live run, which `find` makes.
 
     `aside` collects quarantined bars, `leads` tells whether this daemon still holds the account's lease, and `began` is
-    the first start of the run (ns UTC). Raises CannotStart where the feed or the venue refuses or does not answer.
+    the first start of the run (ns UTC). A first start gives the venue's positions to the agent `adopt`. Raises
+    CannotStart where the feed or the venue refuses or does not answer.
     """
     began = next((row.ts for row in store.runs() if row.run == run), parts.start_ns)
     aside = Aside()
     outside: Outside | None = None
     try:
         feed, venue = find(parts, run, folder, aside, now)
-        outside = Outside(parts, feed, venue, began=began, leads=store.lease.valid, aside=aside, now=now)
+        outside = Outside(parts, feed, venue, began=began, leads=store.lease.valid, aside=aside, now=now, adopt=adopt)
         await outside.open(shell)
     except (VenueError, SourceError, FeedError) as error:
         raise CannotStart(str(error)) from error

@@ -153,12 +153,21 @@ def _make_alone(document: dict[str, Any], policy: str) -> None:
     }]  # fmt: skip
     schedules = document.get("schedules")
     if isinstance(schedules, list):
-        document["schedules"] = [table for table in schedules if not (isinstance(table, dict) and _is_of_agents(table))]
+        document["schedules"] = [
+            # all money of a deposit is the agent's
+            {key: value for key, value in table.items() if key != "agents"} if _is_deposit(table) else table
+            for table in schedules
+            if _is_deposit(table) or not (isinstance(table, dict) and _is_of_agents(table))
+        ]
     for section in OF_AGENTS:
         document.pop(section, None)
     broker = document.get("broker")
     if isinstance(broker, dict) and broker.get("differences") != "fence":
         broker.pop("differences", None)
+
+
+def _is_deposit(schedule: object) -> bool:
+    return isinstance(schedule, dict) and schedule.get("do") == "deposit"
 
 
 def _is_of_agents(schedule: Mapping[str, Any]) -> bool:

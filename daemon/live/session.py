@@ -97,8 +97,11 @@ class Outside:
         leads: Callable[[], bool] = lambda: True,
         aside: "Aside | None" = None,
         now: Callable[[], int] = time.time_ns,
+        adopt: str = "",
     ) -> None:
-        """`leads` says whether this process holds the account's lease; `aside` collects the quarantined bars."""
+        """`leads` says whether this process holds the account's lease; `aside` collects the quarantined bars. A first
+        start gives the venue's positions to the agent `adopt`."""
+        self._adopt = adopt
         self.parts = parts
         self._now = now
         self._leads = leads
@@ -132,7 +135,11 @@ class Outside:
         await self.venue.open()
         if not shell.tally.samples:
             self._account_at_first_start = await self.venue.account()
-            refuse_unknown(self.parts, shell.state, self._account_at_first_start)
+            refuse_unknown(self.parts, shell.state, self._account_at_first_start, self._adopt)
+        elif self._adopt:
+            text = f"--adopt {self._adopt} is for the first start of a run, and this run has traded before"
+            remedy = f"Start without it; then `quantd reconcile --adopt {self._adopt} --reason R` takes what differs"
+            raise VenueError(self.parts.config.broker.kind, text, remedy)
         # before the first report, because the adapter knows only the orders that are registered here
         for _, ended in shell.state.ended:
             self.venue.remember(ended.basket)
@@ -243,7 +250,7 @@ class Outside:
             state = service.shell.state
             while np.isnan(state.marks[lots != 0.0]).any():
                 await service.changed(0.25)
-            correction = at_first(state, self._account_at_first_start)
+            correction = at_first(state, self._account_at_first_start, self._adopt)
             if correction is not None:
                 await service.inbox.command(correction)
         await reconciler.once()
@@ -322,22 +329,29 @@ class Outside:
         await self.feed.close()
 
 
-def at_first(state: State, account: VenueAccount) -> Correction | None:
+def at_first(state: State, account: VenueAccount, adopt: str = "") -> Correction | None:
     """The correction by which a first start adopts or fences (excludes) the venue's holdings; None without a
-    difference."""
+    difference.
+
+    They go to the agent `adopt`, or where [broker] differences says, at the marks as their cost.
+    """
     lots, cash = difference(state, Reconciled(account.ts, compared_lots(state, account), account.cash_micro))
     if not any(lots) and not cash:
         return None
-    return Correction(account.ts, lots, cash, state.rules.differences, "found at the first start", "configuration")
+    who = f"--adopt {adopt}" if adopt else "configuration"
+    return Correction(account.ts, lots, cash, adopt or state.rules.differences, "found at the first start", who)
 
 
-def refuse_unknown(parts: Parts, state: State, account: VenueAccount) -> None:
-    """Raises VenueError when the account's holdings differ from the configuration and [broker] differences is empty."""
+def refuse_unknown(parts: Parts, state: State, account: VenueAccount, adopt: str = "") -> None:
+    """Raises VenueError when the account's holdings differ from the configuration and [broker] differences is empty.
+
+    Positions that are given to the agent `adopt` are no such difference; cash is, because it is the base of all shares.
+    """
     kind = parts.config.broker.kind
     if account.blocked:
         raise VenueError(kind, f"the venue has blocked trading: {account.blocked}", "Resolve that with the venue first")
     correction = at_first(state, account)
-    if correction is None or parts.rules.differences:
+    if correction is None or (not correction.cash_micro if adopt else parts.rules.differences):
         return
     universe = parts.universe
     positions = [
@@ -347,13 +361,13 @@ def refuse_unknown(parts: Parts, state: State, account: VenueAccount) -> None:
     ]
     cash = f"{money_text(account.cash_micro)} {universe.currency} in cash"
     holdings = f"the account holds {', '.join(positions) or 'no position'} and {cash}"
-    remedy = f'Write [broker] cash = "{money_text(account.cash_micro)}"'
-    if positions:
-        remedy = (
-            "Sell the positions, or write [broker] differences: "
-            '"fence" leaves them untraded, the name of an agent gives them to that agent'
+    remedies = [f'Write [broker] cash = "{money_text(account.cash_micro)}"'] if correction.cash_micro else []
+    if positions and not adopt:
+        remedies.append(
+            f"Sell the positions, or start with --adopt {parts.rules.agents[0].name}, which gives them to that agent, "
+            'or write [broker] differences = "fence", which leaves them untraded'
         )
-    raise VenueError(kind, f"{holdings}; [broker] cash is {money_text(parts.rules.cash_micro)}", remedy)
+    raise VenueError(kind, f"{holdings}; [broker] cash is {money_text(parts.rules.cash_micro)}", ". ".join(remedies))
 
 
 def withheld(state: State, basket: OrderBasket) -> str:

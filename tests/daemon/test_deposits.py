@@ -163,6 +163,12 @@ def test_equal_weight_has_the_same_deposits(tmp_path: Path) -> None:
         assert sum(flow.amount_micro for flow in flows(beside) if flow.agent) == into_agents
 
 
+def test_a_policy_alone_has_the_deposits_of_the_agents_that_it_replaces(tmp_path: Path) -> None:
+    path = write(tmp_path, CONFIG + SAVINGS + 'agents = ["trend"]\n')
+    paid = flows(assemble(read(path, ["agents=momentum"])))
+    assert {(flow.agent, flow.amount_micro) for flow in paid} == {("momentum", 500_000_000)}
+
+
 def test_the_first_line_names_what_was_paid_in(tmp_path: Path) -> None:
     assembly = deposited(tmp_path)
     verdict = judge(assembly, driven(assembly), tmp_path, driven(equal_weight_of(assembly)))

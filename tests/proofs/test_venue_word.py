@@ -99,15 +99,20 @@ class Scene:
 
 
 @asynccontextmanager
-async def played(folder: Path) -> AsyncIterator[Scene]:
+async def played(
+    folder: Path, *, prepare: Callable[[World], None] = lambda world: None, schedules: str = "", adopt: str = ""
+) -> AsyncIterator[Scene]:
     world = World(folder, SCALE, 1)
     await world.start()
+    prepare(world)
     (folder / "rotating.py").write_text(HOLD)
     path = folder / "config.toml"
-    path.write_text(CONFIG.format(store="", bus="port = 0").replace("min_trade = 0.0", "min_trade = 0.05"))
+    text = CONFIG.format(store="", bus="port = 0").replace("min_trade = 0.0", "min_trade = 0.05")
+    path.write_text(text + schedules)
     config = load(path, known_names())
     moving = asyncio.create_task(world.market())
-    daemon = asyncio.create_task(serve(config, Options(config=path, quiet=True), find=world.find, now=world.clock))
+    options = Options(config=path, quiet=True, adopt=adopt)
+    daemon = asyncio.create_task(serve(config, options, find=world.find, now=world.clock))
     try:
         yield Scene(world, folder)
         assert not daemon.done()
@@ -190,3 +195,42 @@ async def test_an_order_without_an_answer_is_settled_by_the_command_of_its_alert
             assert (await scene.read("status"))["switch"] == "REDUCE"
             assert (await scene.typed("resume --reason 'looked at it'")).returncode == 0
         await scene.equal()
+
+
+SAVINGS = """
+[[schedules]]
+name = "savings"
+do = "deposit"
+amount = "500.00"
+every = "1d"
+within = "1d"
+"""
+
+
+@pytest.mark.long
+async def test_shares_that_are_held_already_are_taken_and_the_money_of_each_day_goes_to_the_agent(
+    tmp_path: Path,
+) -> None:
+    def prepare(world: World) -> None:
+        world.venue.list("DOGE/USD", "0.10")  # outside of the universe
+        world.venue.book.positions.update({"BTC/USD": Decimal("0.1"), "DOGE/USD": Decimal(700)})
+
+    async with played(tmp_path, prepare=prepare, schedules=SAVINGS, adopt="rotating") as scene:
+
+        async def alert(words: str) -> dict[str, Any]:
+            async def raised() -> dict[str, Any]:
+                alerts = (await scene.read("alerts")).get("alerts", [])
+                return next((alert for alert in alerts if words in alert["text"]), {})
+
+            found: dict[str, Any] = await scene.until(raised)
+            return found
+
+        await alert("taken into the book of rotating: 0.1 BTC/USD more (--adopt rotating: found at the first start)")
+        outside = await alert("the venue holds what is in no book: 700 DOGEUSD")
+        assert "it is not traded and in no limit" in outside["text"]
+        scene.venue.book.move_cash("CSD", Decimal("500.00"))
+        await scene.equal()
+        came = await alert("500.00: 500.00 came: 450.00 rotating, 50.00 unallocated")
+        assert (came["level"], came["kind"]) == ("INFO", "job_deposit")
+        texts = [alert["text"] for alert in (await scene.read("alerts"))["alerts"] if alert["level"] == "CRITICAL"]
+        assert not any("reconciliation" in text for text in texts)

@@ -122,6 +122,7 @@ async def stretch(
     commands: Sequence[tuple[int, Operator]] = (),
     brutal: bool = False,
     last: Callable[[Service], Awaitable[None]] | None = None,
+    adopt: str = "",
 ) -> Left:
     """Start, or go on; stop after `until` slices, in order or as a crash would. `last` is done while all still
     goes on."""
@@ -133,7 +134,7 @@ async def stretch(
             shell, journal, store, projection, config=of.config, run=RUN, state_folder=folder,
             alerts=AlertFilter(("INFO", "WARNING", "CRITICAL"), 1000, "", "UTC"),
         )  # fmt: skip
-        outside = Outside(of, feed, remote, began=NOW, now=lambda: NOW)
+        outside = Outside(of, feed, remote, began=NOW, now=lambda: NOW, adopt=adopt)
         await outside.open(shell)
         begin(shell, of, of.config, RUN, fresh=fresh)
         outside.attach(service)

@@ -27,6 +27,9 @@ def run(
     carry: Annotated[
         bool, typer.Option("--carry", help="Continue the account with another universe or other agents.")
     ] = False,
+    adopt: Annotated[
+        str, typer.Option("--adopt", metavar="AGENT", help="First start: give the venue's positions to this agent.")
+    ] = "",
     live: Annotated[bool, typer.Option("--live", help="Permit live trading, with the other three conditions.")] = False,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")] = False,
@@ -43,7 +46,7 @@ def run(
 
     sets = [*alone(policy, config), *(sets or ())]
     settings = read(config, sets)
-    if refusal_text := refusal(settings, settings.state_folder(state), live):
+    if refusal_text := refusal(settings, settings.state_folder(state), live) or _unadoptable(settings, adopt):
         raise Failure(refusal_text, CONFIG)
     try:
         configure(settings.log.level.upper(), settings.log.format, instance=settings.quantd.name)  # type: ignore[arg-type]
@@ -51,7 +54,7 @@ def run(
         folder = os.environ.get("LOGS_DIR", "")
         raise Failure(f"LOGS_DIR = {folder}: {str(error.strerror).lower()}; name another folder", CONFIG) from None
     options = Options(
-        config=config, state=state, sets=tuple(sets), fresh=fresh, carry=carry, live=live,
+        config=config, state=state, sets=tuple(sets), fresh=fresh, carry=carry, live=live, adopt=adopt,
         quiet=quiet or as_json, environ=dict(os.environ),
     )  # fmt: skip
     _note(settings)
@@ -59,8 +62,7 @@ def run(
     try:
         summary = asyncio.run(serve(settings, options))
     except BeginAnew:  # a reload changed the universe, the agents or the calendar: a new process moves the account
-        arguments = [word for word in sys.orig_argv[1:] if word not in ("--fresh", "--carry")]
-        os.execv(sys.executable, [sys.executable, *arguments, "--carry"])
+        os.execv(sys.executable, [sys.executable, *carrying(sys.orig_argv[1:])])
     except Exception as error:
         if not in_json:
             raise
@@ -73,6 +75,27 @@ def run(
         structlog.get_logger("quantd.run").info("ended", **msgspec.to_builtins(summary))
     elif not quiet:
         say(closing(summary))
+
+
+def carrying(words: list[str]) -> list[str]:
+    """Return the words of a command line with --carry, and without the options of a first start."""
+    options = ("--fresh", "--carry", "--adopt")
+    kept = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if word not in options and before != "--adopt" and not word.startswith("--adopt=")
+    ]
+    return [*kept, "--carry"]
+
+
+def _unadoptable(settings: "Config", adopt: str) -> str:
+    """Return why no positions can be given to the agent `adopt`, with the remedy; empty where nothing is wrong."""
+    if not adopt:
+        return ""
+    if settings.broker.kind == "paper":
+        return "--adopt: a simulated account begins with [broker] cash and no position; there is nothing to adopt"
+    names = [agent.name for agent in settings.agents]
+    return "" if adopt in names else f"--adopt {adopt}: there is no such agent; the agents are {', '.join(names)}"
 
 
 def _note(settings: "Config") -> None:

@@ -10,8 +10,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.adapters.feeds.bars.checks import BadBar
 from quantd.adapters.store.handle import Store
+from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.engine.planning.buying_power import cut_by_venue
 from quantd.daemon.live import order_sender
 from quantd.daemon.live.session import withheld
@@ -32,6 +34,7 @@ from tests.support.live_runs import (
     NOW,
     QUIET_S,
     RUN,
+    Left,
     _quick,
     heard,
     parts,
@@ -363,3 +366,46 @@ async def test_an_adapter_that_raises_is_a_broker_down_and_an_outcome_nobody_kno
     assert any(
         isinstance(notice, Condition) and not notice.up and "ZeroDivisionError" in notice.detail for notice in news
     )
+
+
+async def adopted(folder: Path, of: Parts, adopt: str, cash_micro: int = 100_000_000_000) -> tuple[Left, Venue]:
+    """A first start at a venue that holds positions before; the run goes on over a kill."""
+    venue = venue_of(of)
+    venue.has.lots[:], venue.has.cash_micro = [40, 0, 25], cash_micro
+    script = Script(of.universe, DAY_NS, slices(4), venue, NOW)
+    return await stretch(folder, of, script, Remote(venue), adopt=adopt), venue
+
+
+@pytest.mark.long
+async def test_a_first_start_with_adopt_takes_the_positions_at_their_prices_and_says_so(tmp_path: Path) -> None:
+    of = parts()
+    run, venue = await adopted(tmp_path, of, "mix")
+    require_equal(run, venue)
+    state = run.service.shell.state
+    texts = [alert.text for alert in run.service.recent if alert.kind == "reconciliation"]
+    assert texts == ["taken into the book of mix: 40 S0 more; 25 S2 more (--adopt mix: found at the first start)"]
+    # neither profit nor loss: a flow of their value at the prices of that moment
+    value = state.ledger.books[0].flows_micro / 1e6 - 90_000.0
+    closes = slices(4)[0].block.close
+    assert np.isclose(40 * closes[:, 0] + 25 * closes[:, 2], value, atol=1e-5).any()
+    assert state.switch.state == 0
+    # the next start goes on without the option, and with it names the command that fits
+    again = Script(of.universe, DAY_NS, slices(6), venue, NOW)
+    require_equal(await stretch(tmp_path, of, again, Remote(venue)), venue)
+    with pytest.raises(VenueError, match=r"for the first start of a run.*`quantd reconcile --adopt mix --reason R`"):
+        await stretch(tmp_path, of, again, Remote(venue), adopt="mix")
+
+
+@pytest.mark.parametrize(
+    ("adopt", "cash", "words"),
+    [
+        ("", 100_000, "holds 40 S0, 25 S2 and 100000.00 USD in cash.*or start with --adopt mix, which gives them to"),
+        ("", 4_000, r'Write \[broker\] cash = "4000.00"\. Sell the positions, or start with --adopt mix'),
+        ("mix", 4_000, r'\[broker\] cash is 100000.00.*Write \[broker\] cash = "4000.00"\.$'),
+    ],
+)
+async def test_a_first_start_that_finds_positions_or_other_cash_names_the_way_out(
+    tmp_path: Path, adopt: str, cash: int, words: str
+) -> None:
+    with pytest.raises(VenueError, match=words):
+        await adopted(tmp_path, parts(), adopt, cash * 1_000_000)

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from quantd.daemon.access.api_token import tighten
+from quantd.daemon.cli.trade.run import carrying
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import environment, quantd, write
 
@@ -21,11 +22,35 @@ for words in sys.argv[1:]:
 """
 
 
+ALPACA = ("--set", "broker.kind=alpaca", "--set", "feed.kind=alpaca", "--set", "feed.interval=1d")
+
+
 def test_a_second_daemon_in_the_same_state_folder_is_told_to_try_later(live):
     folder, _ = live
     done = quantd(folder, "run", "--quiet")
     assert done.returncode == 75
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--adopt", "even"), "a simulated account begins with [broker] cash and no position"),
+        (("--adopt", "evn", *ALPACA), "--adopt evn: there is no such agent; the agents are even, trend"),
+    ],
+)
+def test_positions_that_no_agent_can_have_are_refused_before_anything_starts(tmp_path, options, words):
+    write(tmp_path)
+    started = quantd(tmp_path, "run", *options)
+    assert started.returncode == 78
+    assert words in started.stderr
+    assert not (tmp_path / "state").exists()
+
+
+def test_the_process_that_carries_the_account_adopts_nothing_again():
+    words = ["-m", "quantd", "run", "momentum", "--adopt", "momentum", "--fresh", "--live"]
+    assert carrying(words) == ["-m", "quantd", "run", "momentum", "--live", "--carry"]
+    assert carrying(["run", "--adopt=core", "--carry", "-q"]) == ["run", "-q", "--carry"]
 
 
 def test_a_state_folder_for_everybody_is_refused_and_left_as_it_is(tmp_path):
