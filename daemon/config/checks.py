@@ -64,8 +64,8 @@ _AMOUNT = re.compile(r"\d{1,20}(\.\d{1,9})?")
 def check(document: Table, registry: Known, source: Source) -> list[Mistake]:
     """Return every mistake of a configuration that spans several tables."""
     rules = (
-        _references, _repetitions, _empty_lists, check_agents, check_shares, check_schedules, _feed, _profiles,
-        _benchmark, _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows,
+        _references, _scheduled, _repetitions, _empty_lists, check_agents, check_shares, check_schedules, _feed,
+        _profiles, _benchmark, _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows,
         _stops_at_venue, _study, _store,
     )  # fmt: skip
     return [mistake for rule in rules for mistake in rule(document, registry, source)]
@@ -91,7 +91,6 @@ def _references(document: Table, registry: Known, source: Source) -> Iterator[Mi
         ("broker", registry.brokers, ("broker.kind",)),
         ("job", registry.jobs, ("schedules.*.do",)),
         ("profile", registry.profiles, ("risk.profile", "manual.profile", "portfolios.profile", "agents.*.profile")),
-        ("agent", agents, ("schedules.*.agents.*",)),
         # "fence" leaves a difference to no agent
         ("agent", ("fence", *agents, *manual_book), ("broker.differences",)),
         ("agent that trades", names_of(document, shadows=False), ("capital.regimes.*.shares.*.agent", MAY_BE_EMPTY[1])),
@@ -100,6 +99,26 @@ def _references(document: Table, registry: Known, source: Source) -> Iterator[Mi
             for path, value in values_at(document, dotted):
                 if isinstance(value, str) and value not in names and (value or dotted not in MAY_BE_EMPTY):
                     yield source.mistake(path, f"= {shown(value)} is not a known {kind}", suggestion(value, names))
+
+
+def _scheduled(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
+    """Yield one mistake for all schedules that name an agent which does not exist."""
+    agents = names_of(document)
+    unknown = [
+        (path, name)
+        for path, name in values_at(document, "schedules.*.agents.*")
+        if isinstance(name, str) and name not in agents
+    ]
+    if not unknown:
+        return
+    (first_path, first), *others = unknown
+    text, remedy = f"= {shown(first)} is not a known agent", suggestion(first, agents)
+    if others:
+        text += f", nor is {', '.join(f'{shown(name)} (line {source.place(path)[1]})' for path, name in others)}"
+    if others or "?" not in remedy:
+        known = f"name {' or '.join(agents)}, or " if agents else ""
+        remedy = f"{known}remove these [[schedules]]: an agent that no schedule names decides at each sample"
+    yield source.mistake(first_path, text, remedy)
 
 
 def _repetitions(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:

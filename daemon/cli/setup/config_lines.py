@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from quantd import bundled
@@ -19,6 +20,12 @@ UNCAPPED: Final[Mapping[str, object]] = {"participation": 0}
 """Keys of [broker] that remove the cap on participation, so that orders fill on bars without a volume."""
 
 
+Changes = Mapping[tuple[str | int, ...], object]
+
+UNCHANGED: Final[Changes] = MappingProxyType({})
+"""No further keys of a configuration."""
+
+
 class Written(NamedTuple):
     """The change of a configuration: the file, whether it is new, and the names of the keys set and removed."""
 
@@ -29,9 +36,14 @@ class Written(NamedTuple):
 
     def text(self) -> str:
         """Return the change in a sentence."""
-        beginning = f"wrote {self.config}: what `quantd init` writes, with" if self.new else f"{self.config} has"
+        keys = ", ".join(self.set)
+        change = (
+            f"wrote {self.config}: what `quantd init` writes, with {keys}"
+            if self.new
+            else f"{self.config} has {keys} of these bars"
+        )
         removed = f"; removed: {', '.join(self.removed)}" if self.removed else ""
-        return f"{beginning} {', '.join(self.set)} of these bars{removed}"
+        return f"{change}{removed}"
 
 
 class BarLines(NamedTuple):
@@ -52,6 +64,8 @@ class BarLines(NamedTuple):
     benchmark: str = ""
     adjusted: bool = False
     silent: bool = False
+    lots: Mapping[str, str] = MappingProxyType({})
+    """Symbol -> its lot, where it is not the usual one."""
 
     def text(self) -> str:
         """Return the lines of config.toml, with paths as they were typed."""
@@ -67,22 +81,22 @@ class BarLines(NamedTuple):
         # bars without volumes (`silent`) fill no order unless the cap on participation is off
         return "\n".join(text + (lines("[broker]", UNCAPPED) if self.silent else []))
 
-    def into(self, config: Path, feed: Mapping[str, object] | None = None) -> Written:
+    def into(self, config: Path, further: Changes = UNCHANGED, new: str = "") -> Written:
         """Write the keys into a configuration, or into a new one. On a fault it raises Failure and changes nothing.
 
-        Keys about other bars are removed. A configuration of a live feed is refused. `feed` has further keys of [feed];
-        the value None removes a key.
+        Keys about other bars are removed. A configuration of a live feed is refused. `further` has further keys by
+        (table, key); the value None removes a key. `new` is the text of a new configuration; the bundled one if empty.
         """
         import tomllib
 
         from quantd.daemon.config.edits import EditError, edited
 
         is_new = not config.exists()
-        text = bundled.CONFIG.read_text(encoding="utf-8") if is_new else config.read_text(encoding="utf-8")
+        text = (new or bundled.CONFIG.read_text(encoding="utf-8")) if is_new else config.read_text(encoding="utf-8")
         try:
             document = tomllib.loads(text)
             changes = self._changes(document, config.parent)
-            changes |= {("feed", key): value for key, value in (feed or {}).items()}
+            changes |= further
             index_of_symbol = {
                 instrument.get("symbol"): k
                 for k, instrument in enumerate(document.get("universe", {}).get("instruments", ()))
@@ -122,13 +136,13 @@ class BarLines(NamedTuple):
         return {**files, "stamps": self.stamps, "interval": self.interval}
 
     def _instruments(self) -> list[dict[str, str]]:
-        """Return a table for each symbol whose calendar is not that of the universe."""
-        usual = self.universe.calendar
-        return [
-            {"symbol": item.symbol, "calendar": item.calendar}
-            for item in self.universe.instruments
-            if item.calendar != usual
-        ]
+        """Return a table for each symbol whose calendar or lot is not the usual one."""
+        tables = []
+        for item in self.universe.instruments:
+            keys = {"calendar": item.calendar} if item.calendar != self.universe.calendar else {}
+            keys |= {"lot": self.lots[item.symbol]} if item.symbol in self.lots else {}
+            tables += [{"symbol": item.symbol, **keys}] if keys else []
+        return tables
 
     def _changes(self, document: Mapping[str, Any], folder: Path) -> dict[tuple[str | int, ...], object]:
         """Return the new values for a configuration in `folder`, by path; None removes a key.

@@ -1,4 +1,4 @@
-"""Write config.toml, with --symbols for own symbols; or a --policy, tested at each save; or open a --notebook."""
+"""Write config.toml, with --weights for a portfolio; or a --policy, tested at each save; or open a --notebook."""
 
 import keyword
 import re
@@ -81,6 +81,7 @@ limits = {{ min_diversification = 0.03 }}          # the profile has 0.3, for sy
 """The lines of config.toml for a new policy."""
 
 
+# Long because the signature is the options of the command.
 def init(
     folder: Annotated[Path, typer.Argument(help="Target folder.")] = Path(),
     policy: Annotated[
@@ -91,8 +92,20 @@ def init(
     ] = False,
     symbols: Annotated[
         list[str] | None,
-        typer.Option("--symbols", metavar="A,B,C", help="Trade these: fetch their bars, check and backtest them."),
+        typer.Option(
+            "--symbols", metavar="A,B,C", help="Hold these in equal parts: fetch their bars and backtest them."
+        ),
     ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weights", metavar="A=40,B=60", help="Hold these, in per cent of the capital; the rest is cash."
+        ),
+    ] = None,
+    every: Annotated[
+        str, typer.Option("--every", metavar="INTERVAL", help="Rebalance each day, week, month, quarter or year.")
+    ] = "month",
+    cash: Annotated[str, typer.Option("--cash", metavar="AMOUNT", help="The capital.")] = "100000",
     since: Annotated[
         date | None,
         typer.Option("--from", parser=year_or_day, metavar="DATE", help="First year or day of these bars."),
@@ -111,27 +124,33 @@ def init(
     if notebook:
         from quantd.research.cli.setup.notebook import open_notebooks
 
-        if policy is not None or watch or symbols or data or as_json:
+        if policy is not None or watch or symbols or weights or data or as_json:
             raise Failure("--notebook takes only FOLDER: remove the other options", USAGE)
         return open_notebooks(folder / "notebooks", notebook)
-    if policy is not None and (symbols or data):
+    if symbols and weights:
+        raise Failure("--weights names the symbols already: remove --symbols", USAGE)
+    if policy is not None and (symbols or weights or data):
         raise Failure(
-            "--policy cannot be combined with --symbols or --data: run `quantd init --symbols A,B` first, then "
-            "`quantd init --policy NAME.py`",
+            "--policy cannot be combined with --symbols, --weights or --data: run `quantd init --symbols A,B` "
+            "first, then `quantd init --policy NAME.py`",
             USAGE,
         )
     if watch and policy is None:
         raise Failure("--watch needs --policy NAME.py: the policy that is tested at each save", USAGE)
-    if (watch or symbols or data) and as_json:
+    if (watch or symbols or weights or data) and as_json:
         raise Failure(
-            "--json excludes --watch, --symbols and --data; `quantd backtest --json` prints a backtest as JSON", USAGE
+            "--json excludes --watch, --symbols, --weights and --data; `quantd backtest --json` prints a "
+            "backtest as JSON",
+            USAGE,
         )
-    if symbols or data:
-        from quantd.research.cli.setup.own_symbols import begin
+    if symbols or weights or data:
+        from quantd.research.cli.setup.own_symbols import begin, portfolio
 
-        return begin(folder, symbols or [], since, data or [], source, url)
-    if since is not None or source != USUAL or url:
-        raise Failure("--from, --source and --url say where bars come from: name the symbols with --symbols A,B", USAGE)
+        own = portfolio(weights or [], every, cash)
+        return begin(folder, symbols or [], since, data or [], source, url, own)
+    if since is not None or source != USUAL or url or every != "month" or cash != "100000":
+        text = "--from, --source, --url, --every and --cash are of a portfolio"
+        raise Failure(f"{text}: name the symbols with --symbols A,B or --weights A=40,B=60", USAGE)
     if policy is None:
         write_config(folder, as_json=as_json)
     elif watch:

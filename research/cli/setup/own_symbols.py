@@ -1,28 +1,60 @@
-"""`quantd init --symbols`: from names of symbols to a first backtest.
+"""`quantd init --symbols` and `--weights`: from symbols, or a portfolio, to a first backtest.
 
 The bars come from a vendor, or from files of any form. The configuration is written after the bars, so that it never
 names a file that is missing. The message of each failure ends with the next command.
 """
 
+import importlib
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from pathlib import Path
-from shlex import join
-from typing import Final, NamedTuple
+from shlex import join, split
+from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 
+from quantd import bundled
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.source import some
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import say
 from quantd.daemon.cli.setup.config_lines import BarLines
+from quantd.daemon.config.agent_tables import Agent, RebalanceTable
+from quantd.daemon.config.edits import assignment
+from quantd.extras import command as install_command
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
+from quantd.trading.instruments import NANO, Universe, usual_lot_nano
+
+if TYPE_CHECKING:
+    import polars as pl
 
 PATIENCE_S: Final = 8.0
 """Time, in s, for which a vendor that does not answer is tried again; short, because a person waits."""
 
 YEARS: Final = 10
 """Years of bars that are fetched without --from, besides the present year."""
+
+
+FEWEST: Final = 20
+"""Lots of a symbol below which its weight would be far from what was asked: its lot is then a fraction."""
+
+FINE: Final = 1_000
+"""Fewest lots that a fractional lot allows."""
+
+SMALLEST: Final = Decimal("0.000001")
+"""Smallest fractional lot that is written."""
+
+BEYOND: Final = Decimal("1.25")
+"""Limit / largest weight, so that a position may drift between two rebalances; limit / largest loss in the bars."""
+
+STEP: Final = Decimal("0.05")
+"""A limit that is fitted to a portfolio is a multiple of this fraction."""
+
+USUAL_WEIGHT, USUAL_DRAWDOWN, USUAL_DAILY_LOSS = 0.35, 0.25, 0.08
+"""max_position_weight, max_drawdown and max_daily_loss of the bundled configuration: a limit is not below them."""
+
+USUAL_MIN_TRADE: Final[float] = Agent.model_fields["min_trade"].default
 
 
 class Bars(NamedTuple):
@@ -32,8 +64,147 @@ class Bars(NamedTuple):
     stops: bool
 
 
-def begin(folder: Path, symbols: Sequence[str], since: date | None, data: Sequence[Path], source: str, url: str) -> int:
-    """Get the bars, write config.toml, and backtest it. Returns the exit code.
+class Portfolio(NamedTuple):
+    """What the only agent of a new configuration holds: `weights` in per cent by symbol; empty for equal weights.
+
+    `every` is the interval of its rebalances, and `cash` the capital.
+    """
+
+    weights: Mapping[str, Decimal]
+    every: str
+    cash: Decimal
+
+    def text(self, symbols: Sequence[str]) -> str:
+        """Return the bundled configuration with one agent, and without the agents and the schedules that it has."""
+        params = {"weights": {symbol: float(weight / 100) for symbol, weight in self.weights.items()}}
+        share = float(min(self._weights(symbols).values()) / 100)
+        lines = [
+            "[[agents]]",
+            assignment("name", "mix" if self.weights else "even"),
+            assignment("policy", "fixed_mix" if self.weights else "equal_weight"),
+            "capital = 1.0                  # fraction of the account",
+            *([assignment("params", params)] if self.weights else []),
+            f'rebalance = {{ when = "calendar", every = "{self.every}" }}     # else: docs/trade/strategies.md',
+            *([assignment("min_trade", float(f"{share / 2:.1g}"))] if share < USUAL_MIN_TRADE * 2 else []),
+        ]
+        paragraphs = bundled.CONFIG.read_text(encoding="utf-8").split("\n\n")
+        heads = [paragraph.startswith("[[agents]]") for paragraph in paragraphs]
+        paragraphs[heads.index(True)] = "\n".join(lines)
+        return "\n\n".join(
+            paragraph
+            for k, paragraph in enumerate(paragraphs)
+            if k == heads.index(True) or not paragraph.startswith(("[[agents]]", "[[schedules]]"))
+        )
+
+    def _weights(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        return self.weights or dict.fromkeys(symbols, Decimal(100) / len(symbols))
+
+    def limits(self, closes: "pl.DataFrame", symbols: Sequence[str]) -> tuple[dict[tuple[str | int, ...], object], str]:
+        """Return (keys of [risk] that the weights fit, a sentence about them).
+
+        VaR and correlation are measured on the holdings, so they would cut the weights that were asked for. The limits
+        of a loss are beyond the largest loss of the weights, rebalanced daily, in the bars. `closes` has the columns
+        day, symbol, close and splits (True on a day of a split, else null), in the order of days.
+        """
+        import numpy as np
+        import polars as pl
+
+        weights = {symbol: float(weight) / 100 for symbol, weight in self._weights(symbols).items()}
+        weight = pl.col("symbol").replace_strict(weights, default=0.0, return_dtype=pl.Float64)
+        change = pl.when(pl.col("splits").is_null()).then(pl.col("close").pct_change().over("symbol")).fill_null(0.0)
+        gains = (
+            closes.select("day", gain=change * weight).group_by("day", maintain_order=True).agg(pl.col("gain").sum())
+        )
+        gain = gains["gain"].to_numpy()
+        wealth = np.cumprod(1.0 + gain)
+        fall, day = float(1.0 - np.min(wealth / np.maximum.accumulate(wealth))), float(-np.min(gain))
+        keys = {
+            "max_position_weight": _beyond(max(weights.values()), USUAL_WEIGHT),
+            "max_drawdown": _beyond(fall, USUAL_DRAWDOWN),
+            "max_daily_loss": _beyond(day, USUAL_DAILY_LOSS),
+        }
+        texts = [f"{key} = {'off' if value is None else f'{value:g}'}" for key, value in keys.items()]
+        losses = f"in the bars they fell by {fall:.0%}, {day:.0%} in a day"
+        text = f"Limits that these weights fit: {', '.join(texts)} ({losses})"
+        changes: dict[tuple[str | int, ...], object] = {("risk", "var"): None, ("risk", "correlation"): None}
+        changes |= {("risk", key): value for key, value in keys.items()}
+        return changes, f"{text}; var and correlation are off"
+
+    def lots(self, universe: Universe, prices: Mapping[str, float]) -> tuple[dict[str, str], list[str]]:
+        """Return (symbol -> a fractional lot where its capital buys fewer than FEWEST lots, a sentence for each).
+
+        `prices` are the last closes by symbol.
+        """
+        lots, texts = {}, []
+        for item in universe.instruments:
+            amount, price = (
+                self.cash * self._weights(universe.symbols).get(item.symbol, Decimal()) / 100,
+                prices[item.symbol],
+            )
+            usual = usual_lot_nano(item.symbol, item.calendar)
+            count = float(amount) / price * NANO / usual
+            if 0 < count < FEWEST:
+                lot = Decimal(usual) / NANO
+                while float(amount) / price / float(lot) < FINE and lot > SMALLEST:
+                    lot /= 10
+                lots[item.symbol] = f"{lot:f}"
+                why = f"{amount:,.2f} {universe.currency} buy only {count:.2g} lots at {price:,.6g}"
+                venues = "The paper broker fills fractions; Alpaca does for most shares (docs/venues/alpaca.md)"
+                texts.append(f"{item.symbol}: lot = {lot:f}, because {why}. {venues}")
+        return lots, texts
+
+
+def _beyond(figure: float, usual: float) -> float | None:
+    """Return the limit for a weight or a loss: BEYOND times as large, at least `usual`; None, off, from 1 on."""
+    limit = (Decimal(repr(figure)) * BEYOND / STEP).to_integral_value(ROUND_CEILING) * STEP
+    return max(float(limit), usual) if limit < 1 else None
+
+
+def portfolio(weights: Sequence[str], every: str, cash: str) -> Portfolio:
+    """Parse the options --weights, --every and --cash. Raises Failure (USAGE) for a wrong value."""
+    example = "weights are per cent of the capital: --weights AAPL=40,JNJ=30,KO=30"
+    parsed: dict[str, Decimal] = {}
+    for entry in (part.strip() for text in weights for part in text.split(",") if part.strip()):
+        symbol, mark, number = (part.strip() for part in entry.partition("="))
+        try:
+            weight = Decimal(number.removesuffix("%").strip())
+        except InvalidOperation:
+            weight = Decimal("NaN")
+        if not (symbol and mark) or not weight.is_finite():
+            raise Failure(f"--weights {entry!r} is not SYMBOL=NUMBER; {example}", USAGE)
+        if not 0 < weight <= 100:
+            raise Failure(f"--weights {entry}: a weight is above 0 and at most 100; {example}", USAGE)
+        if symbol in parsed:
+            raise Failure(
+                f"--weights: {symbol} is there twice ({parsed[symbol]:f} and {weight:f}); name it once", USAGE
+            )
+        parsed[symbol] = weight
+    if (total := sum(parsed.values(), Decimal())) > 100:
+        remedy = "write at most 100; what is left is cash"
+        raise Failure(f"--weights add up to {total:f} per cent; {remedy}", USAGE)
+    if parsed and total <= 1:
+        raise Failure(f"--weights add up to {total:f} per cent of the capital; {example} (40 is two fifths)", USAGE)
+    if every not in (names := get_args(RebalanceTable.model_fields["every"].annotation)):
+        raise Failure(f"--every {every!r}: there are {', '.join(names)}; name one of them", USAGE)
+    try:
+        amount = Decimal(cash)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not (amount.is_finite() and amount > 0):
+        raise Failure(f"--cash {cash!r} is not an amount of money; write --cash 1500", USAGE)
+    return Portfolio(parsed, every, amount)
+
+
+def begin(
+    folder: Path,
+    symbols: Sequence[str],
+    since: date | None,
+    data: Sequence[Path],
+    source: str,
+    url: str,
+    own: Portfolio,
+) -> int:
+    """Get the bars, write config.toml, check it, and backtest it. Returns the exit code.
 
     Faulty or doubtful bars would stop the backtest (`Bars.stops`): it is then left out, and the code is CHECK_FAILED.
 
@@ -41,10 +212,12 @@ def begin(folder: Path, symbols: Sequence[str], since: date | None, data: Sequen
     loaded.
     """
     config = folder / "config.toml"
-    names = list(dict.fromkeys(name.strip() for text in symbols for name in text.split(",") if name.strip()))
+    names = list(own.weights)
+    names = names or list(dict.fromkeys(name.strip() for text in symbols for name in text.split(",") if name.strip()))
     if config.exists():
         command = join(["quantd", "data", "import", *(map(str, data) if data else ["FILE"]), "--into", str(config)])
-        raise Failure(f"{config} exists; nothing was written. Next: {command} writes other bars into it", CHECK_FAILED)
+        text = f"{config} exists; nothing was written. Next: {command} writes other bars into it"
+        raise Failure(f"{text}, or name another folder: quantd init FOLDER", CHECK_FAILED)
     if not names and not data:
         raise Failure("--symbols names no symbol. Next: quantd init --symbols MSFT,NVDA,KO", USAGE)
     if data:
@@ -54,29 +227,83 @@ def begin(folder: Path, symbols: Sequence[str], since: date | None, data: Sequen
             bars = _fetched(folder, names, since, source, url)
         except Failure as error:
             bars = _asked_for_file(error, folder, names, since)
-    # a start or an end of the default configuration is of the bundled bars: None removes it
-    say(bars.lines.into(config, {"start": None, "end": None}).text())
+    _write(config, bars.lines, own)
     config_option = [] if config == Path("config.toml") else ["-c", str(config)]
     if bars.stops:
         say(f"Next: {join(['quantd', 'backtest', *config_option])} names the lines that answer what stops it")
         return CHECK_FAILED
-    return _backtest(config, config_option)
+    return _backtest(config, config_option, bars.lines.universe.symbols[0])
 
 
-def _backtest(config: Path, config_option: Sequence[str]) -> int:
-    """Backtest the configuration, print the next command, and return the exit code of the backtest."""
+def _write(config: Path, lines: BarLines, own: Portfolio) -> None:
+    """Write the configuration of a portfolio, and print what it has. Raises Failure where a weight has no bars."""
+    import polars as pl
+
+    symbols = lines.universe.symbols
+    if absent := [symbol for symbol in own.weights if symbol not in symbols]:
+        raise Failure(f"--weights: {some(absent)} is an index, which cannot trade; name a fund of it", USAGE)
+    closes = (
+        pl.scan_parquet(lines.path)
+        .group_by(day=pl.col("ts").dt.date(), symbol=pl.col("symbol").cast(pl.String))
+        .agg(pl.col("close").sort_by("ts").last())
+        .sort("day")
+        .with_columns(splits=pl.lit(None, pl.Boolean))
+        .collect()
+    )
+    prices = dict(closes.group_by("symbol").agg(pl.col("close").last()).iter_rows())
+    if lines.actions is not None:  # raw prices: the change at a split is no gain
+        splits = pl.read_csv(lines.actions, infer_schema=False).filter(pl.col("kind") == "split")
+        days = splits.select("symbol", day=pl.col("ts").str.to_date(), splits=True)
+        closes = closes.drop("splits").join(days, on=["day", "symbol"], how="left", maintain_order="left")
+    lots, lot_texts = own.lots(lines.universe, prices)
+    limits, limit_text = own.limits(closes, symbols)
+    # a start or an end of the default configuration is of the bundled bars: None removes it
+    keys: dict[tuple[str | int, ...], object] = {
+        ("feed", "start"): None,
+        ("feed", "end"): None,
+        ("broker", "cash"): f"{own.cash:.2f}",
+        **limits,
+    }
+    say(lines._replace(lots=lots).into(config, keys, own.text(symbols)).text())
+    held = ", ".join(f"{symbol} {weight:f} %" for symbol, weight in own.weights.items())
+    left = 100 - sum(own.weights.values()) if own.weights else 0
+    cash_text = f", cash {left:f} %" if left else ""
+    say(
+        f"One agent holds {held or f'{len(symbols)} symbols in equal parts'}{cash_text}; it rebalances each {own.every}"
+    )
+    say(limit_text, *lot_texts)
+
+
+def _backtest(config: Path, config_option: Sequence[str], symbol: str) -> int:
+    """Check and backtest the configuration, print the next commands, and return the exit code of the backtest."""
+    from quantd.daemon.cli.setup.config import check
     from quantd.research.cli.trade.backtest import BacktestOptions, backtest
 
+    check(config)
     say("")
     code = backtest(BacktestOptions(config=config))
     say("")
     if code != DONE:
         say(f"Next: correct what is named above, then {join(['quantd', 'backtest', *config_option])}")
         return code
-    init_command = join(["quantd", "init", *([] if config.parent == Path() else [str(config.parent)])])
     say(f"Next: {join(['quantd', 'run', *config_option])} trades it on paper")
-    say(f"      {init_command} --policy mine.py --watch tests a rule of your own at each save")
+    say(f"      {join(['quantd', 'why', symbol, *config_option])} then explains each order")
+    say(f"      {join(['quantd', 'connect', 'alpaca', *config_option])} makes it a paper account at a broker")
     return DONE
+
+
+def _install(source: str) -> None:
+    """Ask at the terminal whether the extra that a source needs is installed, inside a virtual environment only."""
+    from quantd.daemon.assembly.feeds import vendors
+
+    vendor = vendors().get(source)
+    if vendor is None or not vendor.lack() or not sys.stdin.isatty() or sys.prefix == sys.base_prefix:
+        return
+    command = install_command(vendor.extra or vendor.module)
+    answer = input(f"{vendor.lack()}\nRun this command now, in {sys.prefix}? [y/N] ")
+    if answer.strip().lower() in ("y", "yes") and subprocess.run(split(command), check=False).returncode:
+        raise Failure(f"the installation failed. Next: {command}", CHECK_FAILED)
+    importlib.invalidate_caches()
 
 
 def _fetched(folder: Path, names: list[str], since: date | None, source: str, url: str) -> Bars:
@@ -85,6 +312,7 @@ def _fetched(folder: Path, names: list[str], since: date | None, source: str, ur
 
     start = since or date(datetime.now(UTC).year - YEARS, 1, 1)
     order = Order(names, start, folder=folder, sources=(source,), asked={"url": url}, patience_s=PATIENCE_S)
+    _install(source)
     download = fetched(order)
     print_fetched(download, lines=False)
     if download.lines is None:
@@ -127,7 +355,8 @@ def _imported(folder: Path, names: list[str], since: date | None, data: Sequence
     from quantd.daemon.cli.setup.data_import import target_of, written
 
     files = join(map(str, data))
-    asked = ReadOptions(symbol=names[0] if len(names) == 1 else "")  # the symbol of a table without a column of symbols
+    # the symbol of a table without a column of symbols; several tables have theirs from the names of the files
+    asked = ReadOptions(symbol=names[0] if len(names) == 1 and len(data) == 1 and not data[0].is_dir() else "")
     for path in data:
         if not path.exists():
             raise Failure(f"{path}: there is no such file. Next: name the file of the bars with --data", USAGE)

@@ -11,6 +11,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from quantd.daemon.cli.setup.config_lines import BarLines
+from quantd.research.cli.setup.own_symbols import _write, portfolio
+from quantd.trading.instruments import Instrument, Universe
 from tests.support.command_line import ROOT, Done, environment, quantd
 from tests.support.venues.random_listing import listing
 from tests.support.venues.served import served
@@ -47,7 +50,12 @@ def test_symbols_of_a_vendor_are_fetched_checked_and_backtested(tmp_path: Path) 
     assert "start" not in document["feed"]
     assert "slices" in done.stdout
     assert done.stdout.index("wrote config.toml") < done.stdout.index("equal weight")
+    assert document["agents"] == [
+        {"name": "even", "policy": "equal_weight", "capital": 1.0, "rebalance": {"when": "calendar", "every": "month"}}
+    ]
+    assert "schedules" not in document
     assert "Next: quantd run trades it on paper" in done.stdout
+    assert "quantd why MSFT then explains" in done.stdout
     assert quantd(tmp_path, "backtest", "--no-compare").returncode == 0
 
 
@@ -145,3 +153,78 @@ def test_a_configuration_that_is_there_stays(tmp_path: Path, prices: Path) -> No
     assert done.returncode == 1
     assert f"Next: quantd data import {prices} --into config.toml" in done.stderr
     assert (tmp_path / "config.toml").read_text() == "# mine\n"
+
+
+def test_a_portfolio_is_held_in_its_weights_within_limits_that_it_fits(tmp_path: Path, prices: Path) -> None:
+    weights = ("--weights", "BAC=50,SPY=30", "--weights", "IWM=10", "--every", "quarter", "--cash", "1500")
+    done = quantd(tmp_path, "init", "mine", *weights, "--data", str(prices))
+    assert done.returncode == 0, done.stderr + done.stdout
+    document = tomllib.loads((tmp_path / "mine/config.toml").read_text())
+    (agent,) = document["agents"]
+    assert agent["params"] == {"weights": {"BAC": 0.5, "SPY": 0.3, "IWM": 0.1}}
+    assert agent["rebalance"] == {"when": "calendar", "every": "quarter"}
+    assert (agent["capital"], document["broker"]["cash"]) == (1.0, "1500.00")
+    assert "schedules" not in document
+    assert not document["risk"].keys() & {"var", "correlation"}
+    assert document["risk"]["max_position_weight"] == 0.65  # 1.25 x 0.5, in steps of 0.05
+    assert document["risk"]["max_drawdown"] > 0.35  # the spring of 2020
+    lots = {table["symbol"]: table["lot"] for table in document["universe"]["instruments"]}
+    assert lots == {"BAC": "0.01", "SPY": "0.001", "IWM": "0.0001"}
+    assert "cash 10 %; it rebalances each quarter" in done.stdout
+    assert "SPY: lot = 0.001, because 450.00 USD buy only 1.1 lots at" in done.stdout
+    assert "the gate cut 0 orders and refused 0" in done.stdout
+    assert "the switch tripped 0 times" in done.stdout
+
+
+def test_a_split_in_raw_bars_is_no_loss_of_the_portfolio(tmp_path: Path) -> None:
+    raw, actions = tmp_path / "raw.parquet", tmp_path / "raw_actions.csv"
+    bars = pl.read_parquet(ROOT / "data/us_daily.parquet").filter(pl.col("symbol") == "AAPL")
+    bars.filter(pl.col("ts").dt.year() == 2020).write_parquet(raw)  # 4:1 on 2020-08-31
+    actions.write_text((ROOT / "data/us_actions.csv").read_text())
+    lines = BarLines(Universe((Instrument("AAPL"),), "USD"), raw, actions, "session", "1d", "2020-01-02", "2020-12-31")
+    _write(tmp_path / "config.toml", lines, portfolio(["AAPL=60"], "month", "100000"))
+    risk = tomllib.loads((tmp_path / "config.toml").read_text())["risk"]
+    assert risk["max_daily_loss"] == 0.1  # 7.7 % on 2020-03-16
+    _write(tmp_path / "none.toml", lines._replace(actions=None), portfolio(["AAPL=60"], "month", "100000"))
+    assert tomllib.loads((tmp_path / "none.toml").read_text())["risk"]["max_daily_loss"] > 0.4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--weights", "AAPL=40,KO=61"), "--weights add up to 101 per cent; write at most 100; what is left is cash"),
+        (("--weights", "AAPL=-5,KO=5"), "--weights AAPL=-5: a weight is above 0 and at most 100; weights are per cent"),
+        (
+            ("--weights", "AAPL=0.4,KO=0.3"),
+            "add up to 0.7 per cent of the capital; weights are per cent of the capital",
+        ),
+        (("--weights", "AAPL"), "--weights 'AAPL' is not SYMBOL=NUMBER"),
+        (("--weights", "AAPL=nan"), "--weights 'AAPL=nan' is not SYMBOL=NUMBER"),
+        (("--weights", "AAPL=33,3"), "--weights '3' is not SYMBOL=NUMBER"),
+        (("--weights", "AAPL=40", "--weights", "AAPL=20%"), "--weights: AAPL is there twice (40 and 20)"),
+        (
+            ("--weights", "AAPL=40", "--every", "fortnight"),
+            "--every 'fortnight': there are day, week, two_weeks, month",
+        ),
+        (("--weights", "AAPL=40", "--cash", "-3"), "--cash '-3' is not an amount of money; write --cash 1500"),
+        (("--weights", "AAPL=40", "--symbols", "KO"), "--weights names the symbols already: remove --symbols"),
+        (("--every", "week"), "name the symbols with --symbols A,B or --weights A=40,B=60"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_weights_that_cannot_be_held_are_refused_in_words(
+    tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    done = quantd(tmp_path, "init", "mine", *options, "--data", "no.csv")
+    if "--weights" not in options:
+        done = quantd(tmp_path, "init", "mine", *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_weight_of_a_symbol_without_bars_is_refused(tmp_path: Path, prices: Path) -> None:
+    done = quantd(tmp_path, "init", "mine", "--weights", "BAC=50,XXX=50", "--data", str(prices))
+    assert done.returncode == 1
+    assert "no bar of XXX (it has BAC, IWM, SPY)" in done.stderr
+    assert not (tmp_path / "mine/config.toml").exists()
