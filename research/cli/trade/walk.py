@@ -10,7 +10,7 @@ import typer
 from quantd.bundled import find
 from quantd.daemon.cli.command import Command, Family, From, Json, RayAddress, Sets, State, To
 from quantd.daemon.cli.failures import Failure, needs
-from quantd.daemon.cli.output import answer, check_folder, progress, say, table
+from quantd.daemon.cli.output import answer, check_folder, progress, records, say
 from quantd.research.cli.trade import shared_options
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.training.cli.learn.plan_options import plan_of
@@ -113,18 +113,15 @@ def _say(walk_forward: "WalkForward") -> None:
     # the failures come first in the text, then the headline
     first_count = 1 + len(walk_forward.backtest.verdict.failures)
     say("\n".join(lines[:first_count]))
-    heads = ("refit", "fitted to", *walk.keys, "in sample", "out", "return")
-    rows = [
-        (
-            period.choice.refit.day.isoformat(), period.choice.look.last, *period.choice.shown,
-            f"{period.choice.sharpe:.2f}", "" if period.sharpe is None else f"{period.sharpe:.2f}",
-            f"{period.total_return:+.2%}",
-        )
-        for period in walk.periods
-    ]  # fmt: skip
-    if len(rows) > LISTED:
-        say(f"  the newest {LISTED} of {len(rows):,} refits:")
-    table(heads, [list(row) for row in rows[-LISTED:]], heads[2:])
+    if len(walk.periods) > LISTED:
+        say(f"  the newest {LISTED} of {len(walk.periods):,} refits:")
+    chosen = {key: lambda period, at=at: period.choice.shown[at] for at, key in enumerate(walk.keys)}
+    records(
+        walk.periods[-LISTED:],
+        {"refit": "choice.refit.day", "fitted to": "choice.look.last", **chosen, "in sample": "choice.sharpe:.2f",
+         "out": "sharpe:.2f", "return": "total_return:+.2%"},
+        walk.keys,
+    )  # fmt: skip
     say("  in sample: Sharpe ratio on the bars of the fit; out, return: of the period that follows")
     say("\n".join(lines[first_count:]))
     say(f"  {walk_forward.folder}: walk.parquet has every refit, returns.parquet the returns out of sample")

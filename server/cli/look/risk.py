@@ -1,5 +1,6 @@
 """Show the switch, the headroom of each limit and the largest order per symbol that would pass."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -8,7 +9,7 @@ from urllib.parse import urlencode
 import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Largest, Search, Sets, State
-from quantd.daemon.cli.output import further, print_json, say, table
+from quantd.daemon.cli.output import answer, further, records, say
 from quantd.daemon.cli.places import Place, place
 from quantd.server.cli.client import document_of
 from quantd.trading.display_text import figure, instant_text, local
@@ -44,10 +45,7 @@ def risk(
     path = f"/api/v1/risk?{urlencode({'limit': largest, 'search': search, **filters})}"
     where, asked = place(config, state, sets), RiskQuery(agent, symbol, largest, search)
     document = document_of(where, path, lambda: _risk_of_stopped_run(config, state, sets, asked))
-    if as_json:
-        print_json(document)
-        return
-    _print_risk(document)
+    answer(as_json, document, lambda: _print_risk(document))
 
 
 def _risk_of_stopped_run(config: Path, state: Path | None, sets: Sets, asked: RiskQuery) -> "RiskNow":
@@ -113,27 +111,23 @@ def _print_risk(now: dict[str, Any]) -> None:
     if now["book"] == "house":
         for name, agent in now["agents"].items():
             say(f"  {name:12} {'suspended' if agent['suspended'] else agent['switch']} {agent['reason']}".rstrip())
-    columns = ("limit", "now", "bound", "headroom", "in use")
-    table(columns, [_limit_cells(row) for row in now["limits"]], columns[1:])
+    records(
+        now["limits"],
+        {"limit": "words", "now": lambda row: "on" if row["unit"] == "none" else _in_unit(row, "value"),
+         "bound": lambda row: _in_unit(row, "bound"), "headroom": lambda row: _in_unit(row, "headroom"),
+         "in use": "use:.0%"},
+        ("now", "bound", "headroom"),
+    )  # fmt: skip
     if now["room"]:
         say("")
         say("largest single order of each symbol, and the limit that the next lot would break:")
-        rows = [
-            (
-                room["symbol"],
-                room["price"],
-                room["held"],
-                figure(room["weight"], "share"),
-                *_order_cells(room["buy"]),
-                *_order_cells(room["sell"]),
-            )
-            for room in now["room"]
-        ]
-        table(
-            ("symbol", "price", "held", "weight", "buy", "worth", "then", "sell", "worth ", "then "),
-            rows,
-            ("price", "held", "weight", "buy", "worth", "sell", "worth "),
-        )
+        records(
+            now["room"],
+            {"symbol": "symbol", "price": "price:", "held": "held:",
+             "weight": lambda room: figure(room["weight"], "share"), **_order_columns("buy", ""),
+             **_order_columns("sell", " ")},
+            ("weight", "buy", "worth", "sell", "worth "),
+        )  # fmt: skip
         further(len(now["room"]), now["count"])
     if now["note"]:
         say(f"  {now['note']}")
@@ -143,21 +137,18 @@ def _print_risk(now: dict[str, Any]) -> None:
         say("\n".join(f"  {limit['words']:52} {limit['switch_on']}" for limit in now["off"]))
 
 
-def _limit_cells(row: dict[str, Any]) -> tuple[str, ...]:
-    """The cells of one limit: name, value, bound, headroom, use."""
-    if row["unit"] == "none":
-        return (row["words"], "on", "", "", "")
-    use = "" if row["use"] is None else f"{row['use']:.0%}"
-    value = "" if row["value"] is None else figure(row["value"], row["unit"])
-    headroom = "" if row["headroom"] is None else figure(row["headroom"], row["unit"])
-    return (row["words"], value, figure(row["bound"], row["unit"]), headroom, use)
+def _in_unit(row: dict[str, Any], name: str) -> str:
+    """A number of a limit in the limit's unit; empty where the limit has none."""
+    return "" if row["unit"] == "none" or row[name] is None else figure(row[name], row["unit"])
 
 
-def _order_cells(room: dict[str, Any]) -> tuple[str, str, str]:
-    """The cells of the largest order of one side: quantity, value, and the limit that the next lot would break."""
-    if room["qty"] is None:
-        return ("any", "", room["text"])
-    return (room["qty"], "" if room["value"] is None else f"{room['value']:,.2f}", room["limit"])
+def _order_columns(side: str, end: str) -> dict[str, Callable[[dict[str, Any]], str]]:
+    """The columns of the largest order of a side: quantity, value, and the limit that the next lot would break."""
+    return {
+        side: lambda room: room[side]["qty"] or "any",
+        f"worth{end}": lambda room: "" if room[side]["value"] is None else f"{room[side]['value']:,.2f}",
+        f"then{end}": lambda room: room[side]["text"] if room[side]["qty"] is None else room[side]["limit"],
+    }
 
 
 COMMAND: Final = Command("Look", 50, risk)

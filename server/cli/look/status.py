@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
-from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.output import print_json, records, say
 from quantd.daemon.cli.places import Place, place
 from quantd.server.cli.client import document_of, named
 from quantd.trading.display_text import clock_name, local
@@ -85,20 +85,14 @@ def _print_status(now: dict[str, Any], url: str) -> None:
     for name in ("halted", "jumped", "limited"):
         if count := now.get("more", {}).get(name):
             say(f"  {count:,} more symbols are {'held after a jump' if name == 'jumped' else name}")
-    rows = [
-        (
-            f"{agent['name']} (shadow)" if agent.get("shadow") else agent["name"],
-            f"{agent['policy']} (of {agent['decided_by']})" if agent.get("decided_by") else agent["policy"],
-            _capital(agent),
-            "suspended" if agent["suspended"] else agent["switch"],
-            agent["equity"],
-            "" if agent["total"] is None else f"{agent['total']:+.1%}",
-            _weights(agent),
-        )
-        for agent in now["agents"]
-    ]
-    columns = ("agent", "policy", "capital", "switch", "equity", "return", "weights")
-    table(columns, rows, ("capital", "equity", "return"))
+    records(
+        now["agents"],
+        {"agent": lambda agent: agent["name"] + (" (shadow)" if agent.get("shadow") else ""),
+         "policy": lambda agent: agent["policy"] + (f" (of {agent['decided_by']})" if agent.get("decided_by") else ""),
+         "capital": _capital, "switch": lambda agent: "suspended" if agent["suspended"] else agent["switch"],
+         "equity": "equity:", "return": "total:+.1%", "weights": _weights},
+        ("capital",),
+    )  # fmt: skip
 
 
 def _weights(agent: dict[str, Any]) -> str:
