@@ -6,6 +6,7 @@ of the shadow NAME, and the name of a shadow means its newest decision.
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from itertools import islice
@@ -27,6 +28,9 @@ from quantd.trading.orders import Order
 _ADDRESS: Final = re.compile(r"d(\d{1,18})(?:\.(\d{1,4}))?(?::(.+))?")
 PAGE: Final = 200
 """Decisions read per query."""
+
+SEARCHED: Final = 2_000
+"""Most decisions that are searched for one of an agent's own."""
 
 
 class AddressWrong(ExplainedError, ValueError):
@@ -64,14 +68,18 @@ class AskedLine(Struct, frozen=True):
     text: str
 
 
-def find(reader: Reader, what: str, at: str | None = None, paced: Paced = iter) -> Found:
+def find(reader: Reader, what: str, at: str | None = None, paced: Paced = iter, own: str = "") -> Found:
     """The decision and symbol that `what` names. Raises AddressWrong (with the nearest names) or StoreFailing.
 
     `what` is an order (q-…), a decision (d4812, with a plan d4812.2 or a symbol d4812:QQQ), a symbol, or the name of a
     shadow (agent on paper); @NAME behind it means the book of that shadow. `at` is the latest instant for a symbol.
-    `paced` wraps the iterator over the journal from which a shadow is read.
+    `paced` wraps the iterator over the journal from which a shadow is read. Of a symbol, the newest decision of the
+    agent or shadow `own` comes before those of the others.
     """
     symbols = reader.run.universe.index
+    if own and what in symbols and own in reader.shadows():
+        with suppress(AddressWrong):
+            return _of_shadow(reader, what, own, at, paced)
     address, at_sign, name = what.rpartition("@")
     if at_sign and what not in symbols:
         return _of_shadow(reader, address, name, at, paced)
@@ -94,7 +102,7 @@ def find(reader: Reader, what: str, at: str | None = None, paced: Paced = iter) 
             )
         return _symbol_in(reader, decision, address_match[3])
     if what in symbols:
-        return _newest_trade(reader, what, at)
+        return _newest_trade(reader, what, at, own)
     raise AddressWrong(
         f"run {reader.run.run} has no order (q-…), decision (d4812:QQQ) or symbol {what}; {_near(what, reader)}"
     )
@@ -141,9 +149,9 @@ def _only_symbol(reader: Reader, decision: Decision) -> Found:
 
 
 def _symbol_in(reader: Reader, decision: Decision, symbol: str) -> Found:
-    """A symbol of a decision with its order. Raises AddressWrong where no agent traded the symbol."""
+    """A symbol of a decision with its order. Raises AddressWrong where no agent traded the symbol or had a target."""
     column = reader.run.universe.index[symbol]
-    if not any(ints(agent_plan.asked)[column] for agent_plan in decision.plan.agents):
+    if not any(_mentions(agent_plan, column) for agent_plan in decision.plan.agents):
         names = sorted({line.symbol for line in asked_lines(reader, decision)})
         raise AddressWrong(
             f"no agent traded {symbol} in decision {decision.address}; its symbols are {', '.join(names[:8]) or 'none'}"
@@ -154,12 +162,30 @@ def _symbol_in(reader: Reader, decision: Decision, symbol: str) -> Found:
     return Found(reader, decision, column, order)
 
 
-def _newest_trade(reader: Reader, symbol: str, at: str | None) -> Found:
-    """The newest decision, up to `at`, in which an agent traded a symbol. Raises AddressWrong if there is none."""
+def _mentions(part: AgentPlan, column: int) -> bool:
+    """Whether an agent's part of a plan has a trade or a target in a column."""
+    return bool(ints(part.asked)[column] or np.frombuffer(part.weights)[column])
+
+
+def _newest_trade(reader: Reader, symbol: str, at: str | None, own: str) -> Found:
+    """The newest decision, up to `at`, in which an agent traded a symbol, else in which it had a target.
+
+    A decision of the agent `own` among the newest SEARCHED comes first, also one without a trade. Raises AddressWrong
+    if there is none.
+    """
     column = reader.run.universe.index[symbol]
-    for decision in _newest_first(reader, END if at is None else _instant_of(at)):
-        if any(ints(agent_plan.asked)[column] for agent_plan in decision.plan.agents):
+    traded = targeted = None
+    for count, decision in enumerate(_newest_first(reader, END if at is None else _instant_of(at))):
+        parts = [part for part in decision.plan.agents if _mentions(part, column)]
+        if own and any(decision.agents[part.agent] == own for part in parts):
             return _symbol_in(reader, decision, symbol)
+        if traded is None and any(ints(part.asked)[column] for part in parts):
+            traded = decision
+        if traded is not None and (not own or count >= SEARCHED):
+            break
+        targeted = targeted or (decision if parts else None)
+    if (found := traded or targeted) is not None:
+        return _symbol_in(reader, found, symbol)
     when, whose = "" if at is None else f" up to {at}", f" of the shadow {reader.of_shadow}" if reader.of_shadow else ""
     raise AddressWrong(
         f"no decision{whose} of run {reader.run.run}{when} trades {symbol}; `quantd why` lists the decisions"

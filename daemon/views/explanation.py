@@ -28,7 +28,7 @@ from quantd.daemon.views.limit_rows import (
 from quantd.daemon.views.overview import SWITCH
 from quantd.daemon.views.policy_inputs import Inputs, inputs_of
 from quantd.daemon.views.shortfall import Costed, Slices, of_order, of_whole, shortfalls_of
-from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.catalogue import REASON_TEXT, Limits, Reason
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import AgentPlan, Crossed, Filled, Planned, Protected, Rested
 from quantd.trading.events import split_of
@@ -319,9 +319,12 @@ def _redecided(decision: Decision, judge: Judge | None) -> tuple[Redecided, str]
 
 
 def _outcome(order: Order | None, plan: Planned, column: int) -> str:
-    """The order's state, or without an order "worked" (by child orders), "crossed" (between agents) or "refused"."""
+    """The order's state, or without an order "worked" (by child orders), "crossed" (between agents), "refused", or
+    "unchanged" where no agent asked for a trade."""
     if order is not None:
         return order.state
+    if not any(int(ints(part.asked)[column]) for part in plan.agents):
+        return "unchanged"
     if plan.portion is not None and not plan.portion.decided and int(ints(plan.allowed)[column]):
         return "worked"
     if int(ints(plan.net)[column]) == 0 and int(ints(plan.crossed)[column]):
@@ -398,23 +401,30 @@ def _agent_part(
     """
     held_lots = books[part.agent][column] if part.agent in books else 0
     code = int(_codes(part.reason)[column])
-    asked = int(ints(part.asked)[column])
+    asked, wanted = int(ints(part.asked)[column]), float(_floats(part.weights)[column])
     return AgentPart(
         agent=names[part.agent] if part.agent < len(names) else str(part.agent),
-        wanted=float(_floats(part.weights)[column]),
+        wanted=wanted,
         had=_weight(held_lots * value, equity.get(part.agent)),
         held=quantity_text(held_lots, lot),
         scale=part.scale,
         asked=quantity_text(asked, lot),
         allowed=quantity_text(int(ints(part.allowed)[column]), lot),
         reason=reason_name(code),
-        text=reason_text(code, part.values, symbol),
+        text=reason_text(code, part.values, symbol) if asked or not wanted else _unasked(judged, column),
         limits=_limit_rows(judged, column, {}, part.values, code),  # {}: no value before the order is recorded
         largest=largest_of(judged, column) if judged is not None and asked else None,
         policy=part.policy,
         because=part.because,
         learned=learned,
     )
+
+
+def _unasked(judged: Judged | None, column: int) -> str:
+    """Why a target asked for no trade, as far as it is known: its price was too old, or it was reached."""
+    if judged is not None and not 0 <= judged.ctx.age_ns[column] <= judged.limits.max_price_age_ns:
+        return REASON_TEXT[Reason.PRICE_AGE]
+    return "the change is below one lot or min_trade, or an open order or a protective exit is in progress"
 
 
 _SIDES: Final = {True: "buy", False: "sell"}

@@ -106,6 +106,8 @@ def _agent_line(part: AgentPart, closed: bool) -> str:
     target = "exit" if closed else f"target {part.wanted:.1%} of its equity{safe if part.scale < 1 else ''}"
     whose = f" (policy of {part.policy})" if part.policy else ""
     text = f"agent {part.agent}{whose}: {target}; {holds}; requests {_signed(part.asked)}"
+    if part.asked == "0" and part.text:
+        text += f": {part.text}"
     if part.allowed != part.asked:
         text += f"; its own limits allow {_signed(part.allowed)}: {part.text} (code {part.reason})"
     return text

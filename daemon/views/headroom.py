@@ -10,13 +10,14 @@ from typing import Final
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force, market_context
 from quantd.daemon.engine.safety.monitor import state_losses
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.views.limit_rows import largest, off, words
+from quantd.daemon.views.limit_rows import largest, off, reason_text, words
 from quantd.daemon.views.overview import SWITCH, LimitNow, found_in, limit_now
-from quantd.risk.limits.catalogue import LIMIT_OF, LIMITS, Limits, bound_of
+from quantd.risk.limits.catalogue import LIMIT_OF, LIMITS, Limits, Reason, bound_of
 from quantd.risk.pretrade.gate import Account, Context
 from quantd.risk.pretrade.headroom import Figure, figures, most
 from quantd.trading.display_text import instant_text
@@ -28,7 +29,7 @@ class SideRoom(Struct, frozen=True):
     """The largest order of one symbol and side that would pass on its own now.
 
     `qty` is its size in units and `value` its worth in currency: both are null when no limit applies. `limit` names the
-    limit that the next lot would break.
+    limit that the next lot would break, and `by` its owner, an agent or "house", where the limits of both apply.
     """
 
     qty: str | None
@@ -36,6 +37,7 @@ class SideRoom(Struct, frozen=True):
     reason: str
     limit: str
     text: str
+    by: str = ""
 
 
 class SymbolRoom(Struct, frozen=True):
@@ -170,6 +172,20 @@ class Book:
         key = LIMIT_OF[capacity.reason]
         value = capacity.lots * float(ctx.px[column]) if capacity.bounded else None
         return SideRoom(order.qty, value, order.reason, words(key, self.limits) if key else "", order.text)
+
+
+def least_room(own: SymbolRoom, house: SymbolRoom, agent: str) -> SymbolRoom:
+    """The headroom of an agent's book under its `own` limits and those of the whole account.
+
+    The text of a limit of the account has no figures, because these are of other agents too.
+    """
+
+    def least(mine: SideRoom, theirs: SideRoom) -> SideRoom:
+        if theirs.qty is None or (mine.qty is not None and float(mine.qty) <= float(theirs.qty)):
+            return replace(mine, by=agent)
+        return replace(theirs, by="house", text=reason_text(Reason[theirs.reason.upper()]))
+
+    return replace(own, buy=least(own.buy, house.buy), sell=least(own.sell, house.sell))
 
 
 class Unknown(ExplainedError, ValueError):

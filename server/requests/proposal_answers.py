@@ -114,7 +114,7 @@ class AgentStanding(Struct, frozen=True):
 
     In mode `shadow` its orders are simulated; in mode `trading` it decides for the real `book`. `seat` is the name of
     the policy that decides for the book: the agent itself. `room` has the largest order per symbol and side that passes
-    the book's own limits; in mode `trading` the limits of the house apply as well.
+    the book's own limits and, in mode `trading`, those of the account; `by` is the owner of the limit that stops more.
     """
 
     run: str

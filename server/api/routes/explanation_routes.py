@@ -64,25 +64,50 @@ class Explaining:
         if self._deadline is not None:
             self._deadline.close()
 
-    async def why(self, read: Read, what: str, query: Why) -> Explanation:
+    async def why(self, read: Read, what: str, query: Why, own: str = "") -> Explanation:
         """Explain `what`: an order, a decision or a symbol. `read` queries the store in a thread. Raises Refused.
 
         Unless the query asks for the recorded text alone, the decision is decided again. The search in the store runs
-        at half speed, so that the event loop can run.
+        at half speed, so that the event loop can run. Of a symbol, a decision of the agent `own` comes first. A later
+        proposal that skipped the symbol is no decision: its reason is the text of the refusal.
         """
         if not (what.isascii() and what.isprintable() and len(what) <= 64):
             text = "the path names no order, decision or symbol; `quantd orders` lists the orders"
             raise Refused(404, "not_found", text)
         judge = None if query.recorded is not None else self._judge
 
+        skipped_ts, skipped = (0, "") if query.at is not None else self._skipped(what, own)
+
         def work(reader: Reader) -> Explanation:
             try:
-                return explain(find(reader, what, query.at, rested), judge, self._parts.slices)
+                found = find(reader, what, query.at, rested, own)
             except AddressWrong as why:
-                raise Refused(404, "not_found", str(why)) from None
+                raise Refused(404, "not_found", skipped or str(why)) from None
+            if own and found.decision.plan.ts < skipped_ts:
+                address = found.decision.of(what)
+                raise Refused(404, "not_found", f"{skipped}; `quantd why {address}` explains the decision before it")
+            return explain(found, judge, self._parts.slices)
 
         async with self._turn:
             return await read(work)
+
+    def _skipped(self, symbol: str, own: str) -> tuple[int, str]:
+        """(instant, sentence) of the newest proposal that skipped a symbol; (0, "") without one.
+
+        With `own` only the proposals of this agent count.
+        """
+        state = self._service.shell.state
+        column = state.universe.index.get(symbol)
+        return max(
+            (
+                (verdict.ts, f"the proposal {verdict.id} of {name} did not trade {symbol}: {line.why}")
+                for name, log in state.outside.items()
+                for verdict in log.verdicts
+                for line in verdict.symbols
+                if line.symbol == column and line.outcome == "skipped" and own in ("", name)
+            ),
+            default=(0, ""),
+        )
 
     def _judge(self, decision: Decision) -> Redecided:
         """Return the recorded decision, decided again by a replay in the calling thread; the last KEPT results are

@@ -28,7 +28,7 @@ from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.proposals import plan_digest
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.proposal_log import VERDICTS_KEPT, ProposalVerdict, own_effects
-from quantd.daemon.views.headroom import Book, SymbolRoom
+from quantd.daemon.views.headroom import Book, SymbolRoom, least_room
 from quantd.risk.switch import HALT
 from quantd.server.api.access.rate_limits import MINUTE_S, Buckets
 from quantd.server.api.client_calls import change, read
@@ -229,12 +229,17 @@ class ProposalRoutes:
         self._place(name)  # a wrong name is refused before the store is read
         promotions = await self._run.read(lambda reader: reader.promotions())
         # a second time: the book may have changed during the read
-        house, book_index, _ = self._place(name)
-        book = Book(house, book_index)
+        house, book_index, shadow = self._place(name)
+        book, account = Book(house, book_index), Book(house)
         standing = standing_of(
             self._state, name, service.run, market_now(service), book.standing(), promotions, self._a_minute
         )
-        standing.room.extend(await self._rooms(book, range(house.universe.size)))
+        columns = range(house.universe.size)
+        rooms = await self._rooms(book, columns)
+        if shadow is None:  # the limits of the account apply as well
+            of_account = await self._rooms(account, columns)
+            rooms = [least_room(own, house_room, name) for own, house_room in zip(rooms, of_account, strict=True)]
+        standing.room.extend(rooms)
         return standing
 
     async def proposals(self, request: web.Request, query: NewestProposals) -> Proposals:

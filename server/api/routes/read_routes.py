@@ -29,6 +29,7 @@ from quantd.daemon.views.rows import (
     risk_line,
     thinned,
 )
+from quantd.server.api.access.guard import TOKEN
 from quantd.server.api.client_calls import read
 from quantd.server.api.documents import (
     About,
@@ -319,7 +320,9 @@ class Readings:
         return page.rows, following(page, of, run)
 
     async def why(self, request: web.Request, query: Why) -> Explanation:
-        return await self._explaining().why(self._run.read, request.match_info["order"], query)
+        token = request.get(TOKEN)
+        own = token.agent if token is not None else ""
+        return await self._explaining().why(self._run.read, request.match_info["order"], query, own)
 
 
 def _rounds_of(reader: Reader, agent: str, limit: int, key: tuple[int, ...], since: int) -> Page[Decision]:

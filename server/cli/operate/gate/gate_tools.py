@@ -54,7 +54,8 @@ class AgentTools:
         self._path = f"/api/v1/agents/{quote(agent, safe='')}"
 
     async def standing(self) -> Document:
-        """Your book now: positions, cash, limits with headroom, the largest order per symbol, and the promotion test.
+        """Your book now: positions, cash, limits with headroom, the largest order per symbol under your limits and the
+        account's with the owner of the nearest, and the promotion test.
         Mode `shadow` means that orders are simulated; `trading` that they go to the account."""
         return await self._gateway.get(f"{self._path}/standing")
 

@@ -123,6 +123,57 @@ async def test_a_verdict_has_each_named_symbol_and_orders_are_those_that_were_se
     assert "passed" not in done["verdict"]["text"]
 
 
+async def test_why_explains_what_was_asked_and_not_traded_of_ones_own_decision_first(world: Any) -> None:
+    shadow = world.service.shell.state.shadows[0]
+    shadow.mark_ts[shadow.universe.index["QQQ"]] = 0
+    _, secret = created(world.folder, "robot", "propose", agent="guest")
+    await asyncio.sleep(keyring.CHECK_S)
+    robot = {"Authorization": f"Bearer {secret}"}
+
+    async def why(address: str, headers: Any) -> tuple[int, Any]:
+        async with world.session.get(f"/api/v1/why/{address}", headers=headers) as response:
+            return response.status, await response.json()
+
+    _, done = await post(world, "propose", {"weights": {"QQQ": 0.1}, "id": "q-1", "reason": "old"}, headers=robot)
+    assert ends(done) == {"QQQ": "skipped"}, done
+    status, refused = await why("QQQ", robot)
+    assert (status, "q-1 of guest did not trade QQQ: the last price is older" in refused["detail"]) == (404, True), (
+        refused
+    )
+    status, of_house = await why("QQQ", world.bearer)
+    assert (status, of_house["shadow"]) == (200, "")
+    _, done = await post(world, "propose", {"weights": {"QQQ": 0.1, "IWM": 0.1}, "id": "q-2", "reason": "both"})
+    assert ends(done) == {"QQQ": "skipped", "IWM": "traded"}, done["verdict"]
+    decision = done["decision"].removesuffix("@guest")
+    status, shown = await why(f"{decision}:QQQ@guest", robot)
+    (part,) = shown["agents"]
+    assert (status, shown["state"], part["asked"], part["wanted"]) == (200, "unchanged", "0", 0.1), shown
+    assert part["text"]
+    status, shown = await why("IWM", robot)
+    assert (status, shown["address"]) == (200, f"{decision}:IWM@guest"), shown
+
+
+async def test_the_largest_order_of_a_standing_passes_and_one_lot_more_is_cut_by_the_named_owner(world: Any) -> None:
+    promote(world)
+    state = world.service.shell.state
+    house = override(state.rules.house, max_order_notional=2000.0)
+    state.rules = replace(state.rules, house=house)
+    _, standing = await get(world, "agents/guest/standing")
+    owners = set()
+    for room in standing["room"]:
+        for side, sign in (("buy", ""), ("sell", "-")):
+            most = int(room[side]["qty"])
+            owners.add(room[side]["by"])
+            for units, outcome in ((most, "traded"), (most + 1, "cut" if most else "refused")):
+                if units:
+                    order = {"orders": {room["symbol"]: f"{sign}{units}"}}
+                    _, shown = await post(world, "preview", order)
+                    assert ends(shown) == {room["symbol"]: outcome}, (room[side], units, shown["verdict"])
+            (cut,) = shown["verdict"]["cuts"]
+            assert (cut["by"], cut["reason"]) == (room[side]["by"].replace("guest", "trend"), room[side]["reason"])
+    assert "house" in owners
+
+
 async def test_a_proposal_of_which_the_account_passes_nothing_is_refused_without_orders(world: Any) -> None:
     promote(world)
     state = world.service.shell.state
