@@ -125,21 +125,7 @@ def plan_now(
     for book in state.activity.books:
         # a preview is no order, so an equal recent order must not make it a duplicate
         book.request.drop()
-    # a place for a portfolio gets targets, and an outside agent makes proposals: neither is called
-    never_called = [
-        rules.place or policy_number in state.rules.outside
-        for rules, policy_number in zip(state.rules.agents, state.seats, strict=True)
-    ]
-    due = [index for index, running in enumerate(state.agents) if not (running.suspended or never_called[index])]
-    if agent:
-        due = [index for index in due if state.rules.agents[index].name == agent]
-    note = ""
-    if not state.sample:
-        due, note = [], "no session has closed yet, so there is no price to decide on"
-    elif state.switch.state == HALT:
-        due, note = [], f"the house switch is HALT ({state.switch.reason}): no agent is called"
-    elif not due:
-        note = f"{agent} is not called: it is suspended" if agent else "every agent is suspended: none is called"
+    due, note = _due(state, agent)
     asks = ask_agents(state, due, state.now) if due else []
     # described before the answers are planned: the view shows the present state, which planning changes
     pairs = [(answer(ask), ask) for ask in asks if isinstance(ask, Ask)]
@@ -167,6 +153,24 @@ def plan_now(
         slippage=sum(o.slippage for o in orders),
         limits=_house_limits(judged[-1]) if judged else [],
     )
+
+
+def _due(state: State, agent: str) -> tuple[list[int], str]:
+    """Return the indices of the agents that are called, of all or of `agent`, and a note where none is."""
+    if not state.sample:
+        return [], "no session has closed yet, so there is no price to decide on"
+    if state.switch.state == HALT:
+        return [], f"the house switch is HALT ({state.switch.reason}): no agent is called"
+    agents = zip(state.rules.agents, state.seats, state.agents, strict=True)
+    due = [
+        index
+        for index, (rules, policy_number, running) in enumerate(agents)
+        # a place for a portfolio gets targets, and an outside agent makes proposals: neither is called
+        if not (running.suspended or rules.place or policy_number in state.rules.outside) and agent in ("", rules.name)
+    ]
+    if due:
+        return due, ""
+    return due, f"{agent} is not called: it is suspended" if agent else "every agent is suspended: none is called"
 
 
 def _answered(state: State, decided: Decided, ask: Ask) -> Answered:

@@ -152,14 +152,9 @@ def lookahead(
     rerun = differences(assembly, answers, _answers(assembly, _fresh(studied, {}, isolation)), max(answers, default=0))
     cut_instants = points(answers, cuts)
     changes: dict[tuple[str, str], Differing] = {}
-    for count, ts in enumerate(cut_instants, 1):
+    for count, ts in enumerate(cut_instants if not rerun else (), 1):
         progress(count / len(cut_instants))
-        if rerun:
-            break
-        feed = assembly.feed.until(ts)
-        with TemporaryDirectory(prefix="quantd-cut-") as folder:
-            params = {key: str(_cut_copy(studied, feed, Path(folder))) for key in market_params}
-            cut_answers = _answers(replace(assembly, feed=feed), _fresh(studied, params, isolation))
+        cut_answers = _cut_answers(studied, assembly, ts, market_params, isolation)
         for difference in differences(assembly, answers, cut_answers, ts):
             changes.setdefault((difference.date, difference.symbol), difference)
     later = (
@@ -183,6 +178,16 @@ def lookahead(
         dated=len(later),
         matches=matches(other_files, assembly.feed),
     )
+
+
+def _cut_answers(
+    studied: Config, assembly: Assembly, until: int, market_params: tuple[str, ...], isolation: Apart | None
+) -> Answers:
+    """Return the policy's answers on the market up to `until`; `market_params` get the path of the truncated file."""
+    feed = assembly.feed.until(until)
+    with TemporaryDirectory(prefix="quantd-cut-") as folder:
+        params = {key: str(_cut_copy(studied, feed, Path(folder))) for key in market_params}
+        return _answers(replace(assembly, feed=feed), _fresh(studied, params, isolation))
 
 
 def _later_differences(assembly: Assembly, answers: Answers, policy: Policy) -> list[Differing]:

@@ -116,24 +116,6 @@ def test_each_session_has_the_newest_value_that_was_published_before_it(
             np.testing.assert_equal(table[t, column], expected)
 
 
-@given(DATED_ROWS.filter(bool), st.integers(0, 55))
-def test_what_is_published_later_changes_no_earlier_session(rows: list[tuple[int, int, int, float]], end: int) -> None:
-    before = [row for row in rows if row[1] + row[2] <= end]
-    if before:
-        table = on_sessions(placed(rows), 3, SESSIONS).at_closes()
-        cut = on_sessions(placed(before), 3, SESSIONS).at_closes()
-        until = int(np.searchsorted(SESSIONS, (end + 1) * DAY_NS, side="right"))
-        np.testing.assert_array_equal(cut[:until], table[:until])
-
-
-def test_of_two_values_of_one_publication_the_newer_date_counts_and_an_older_date_replaces_nothing() -> None:
-    # of one column: (date, published, value)
-    rows = [(10, 20, 1.0), (15, 20, 2.0), (12, 25, 3.0), (15, 30, 4.0)]
-    days, published, values = (np.array(column) for column in zip(*rows, strict=True))
-    dates, series = dated_values(np.zeros(4, np.int64), days, values, published).of(0)
-    assert (dates.tolist(), series.tolist()) == ([20, 30], [2.0, 4.0])
-
-
 def test_two_rows_of_one_date_and_publication_are_refused() -> None:
     days = np.array([1, 2, 1]) * DAY_NS
     assert len(dated_values(np.array([0, 0, 1]), days, np.ones(3)).values) == 3

@@ -231,6 +231,22 @@ def train(
     return train_on(panel, data, plan, out, command, progress)
 
 
+def _golden(predicts: ForestKind, learned: Learned) -> tuple[Floats, Floats]:
+    """Return a probe of random returns, which contains no purchased data, and the forest's answers to it.
+
+    One column of the probe is unknown.
+    """
+    probe = np.random.default_rng(0).normal(0.0004, 0.012, (LOOKBACK, 8))
+    probe[:40, 5] = np.nan
+    observed = see(predicts, look(probe))
+    answers = np.full(len(observed.known), np.nan)
+    known_rows = Rows(
+        np.zeros(0, dtype=np.int64), observed.features[observed.known], observed.plain[observed.known], np.zeros(0)
+    )
+    answers[observed.known] = learned.predict(known_rows)
+    return probe, answers
+
+
 def train_on(
     panel: Panel, data: dict[str, str], plan: Plan, out: Path, command: str, progress: Progress
 ) -> ForestManifest:
@@ -242,9 +258,7 @@ def train_on(
     together, folds = judge(rows, panel.day_ns, plan, progress)
     learned = fit(rows, plan)
     spec = features_of(plan.predicts)
-    # a probe of random returns, so that it contains no purchased data; one column is unknown
-    probe = np.random.default_rng(0).normal(0.0004, 0.012, (LOOKBACK, 8))
-    probe[:40, 5] = np.nan
+    probe, answers = _golden(plan.predicts, learned)
     manifest = ForestManifest(
         kind="forest",
         name=out.name,
@@ -277,12 +291,6 @@ def train_on(
         threshold=THRESHOLD,
         golden=Golden(LOOKBACK, probe.shape[1], TOLERANCE),
     )
-    observed = see(plan.predicts, look(probe))
-    answers = np.full(len(observed.known), np.nan)
-    known_rows = Rows(
-        np.zeros(0, dtype=np.int64), observed.features[observed.known], observed.plain[observed.known], np.zeros(0)
-    )
-    answers[observed.known] = learned.predict(known_rows)
     contents = {
         "card.md": forest_card(manifest).encode(),
         "golden.bin": numbers(probe, answers),

@@ -56,12 +56,6 @@ def test_a_deleted_ledger_makes_the_trials_unknown_for_good(tmp_path):
     assert noted(tmp_path, "f", "g", "h").trials is None, "it is as long as before"
 
 
-def test_a_shortened_ledger_makes_the_trials_unknown(tmp_path):
-    noted(tmp_path, "a", "b", "c")
-    (tmp_path / NAME).write_bytes(b"".join(lines(tmp_path)[:2]))
-    assert "shortened" in read_looks(tmp_path).fault
-
-
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_changed_or_removed_line_makes_the_trials_unknown(tmp_path, number):
     noted(tmp_path, "a", "b", "c")
@@ -72,12 +66,6 @@ def test_a_changed_or_removed_line_makes_the_trials_unknown(tmp_path, number):
     assert read_looks(tmp_path).trials is None
     (tmp_path / NAME).write_bytes(b"".join(chain[:number]) + b"nonsense\n")
     assert f"{NAME}:{number + 1} is not a look" in noted(tmp_path, "d").fault
-
-
-def test_a_ledger_that_was_moved_is_believed(tmp_path):
-    noted(tmp_path / "old", "a", "b")
-    (tmp_path / "old").rename(tmp_path / "new")
-    assert noted(tmp_path / "new", "c").trials == 3
 
 
 def append(arguments):

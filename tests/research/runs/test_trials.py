@@ -91,12 +91,6 @@ def test_there_is_no_chain_over_third_trials(tmp_path):
     assert ledger.like(one).text == "2 trials known of SPY 2020, daily."
 
 
-def test_the_first_trial_of_a_new_market_is_one_trial(tmp_path):
-    note_looks(tmp_path, [traded(f"{k}", "SPY") for k in range(5)])
-    new = traded("new", "GLD", "TLT", years=(2004, 2021))
-    assert note_looks(tmp_path, [new]).like(new).text == "1 trial known of GLD, TLT 2004 to 2021, daily."
-
-
 def test_a_family_counts_together_whatever_its_markets(tmp_path):
     one, two = traded("a", "SPY", family="mine"), traded("b", "TLT", interval="1h", family="mine")
     third, spy_trial = traded("c", "GLD", family="yours"), traded("d", "SPY")
