@@ -43,9 +43,11 @@ def nearest_ratio(shares: float, deviation: float) -> Fraction:
 
 
 def _candidates(ratio_above_1: float, reach: float) -> Iterator[Fraction]:
-    """Yield the whole ratios that differ from the measured ratio by at most `reach`. If the measured ratio is small,
-    also yield the nearest multiples of 1/2 to 1/5."""
-    yield from (Fraction(n) for n in range(max(1, floor(ratio_above_1 - reach)), floor(ratio_above_1 + reach) + 2))
+    """Yield the whole ratios that differ from the measured ratio by at most `reach`, from 10,000 on those of three
+    digits and zeros. If the measured ratio is small, also yield the nearest multiples of 1/2 to 1/5."""
+    step = 10 ** (len(str(floor(ratio_above_1))) - 3) if ratio_above_1 >= 10_000 else 1
+    first, last = (floor(edge / step) for edge in (ratio_above_1 - reach, ratio_above_1 + reach))
+    yield from (Fraction(n * step) for n in range(max(1, first), last + 2))
     if ratio_above_1 < SMALL:
         yield from (Fraction(round(ratio_above_1 * q), q) for q in (2, 3, 4, 5) if round(ratio_above_1 * q) > 0)
 

@@ -30,3 +30,9 @@ def test_an_unusual_ratio_stands_where_no_usual_one_is_near() -> None:
 def test_without_a_usual_move_the_ratio_is_still_a_usual_one() -> None:
     assert nearest_ratio(35.3, float("nan")) == 35
     assert nearest_ratio(1 / 190.9, float("nan")) == Fraction(1, 190)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("ratio", [10_000.0, 1e9, 1e-9, 1e15])
+def test_a_change_of_unit_is_found_without_a_walk_over_every_whole_ratio(ratio: float) -> None:
+    assert float(nearest_ratio(ratio * 1.004, 0.02)) == pytest.approx(ratio, rel=1e-12)
