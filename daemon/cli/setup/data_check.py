@@ -26,7 +26,7 @@ from quantd.daemon.cli.setup.table_options import (
     source_of,
 )
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
-from quantd.trading.instruments import Instrument, Universe, calendar_of
+from quantd.trading.instruments import Instrument, Universe, calendar_of, house_calendar
 from quantd.trading.sessions import DAY_NS, Sessions
 
 if TYPE_CHECKING:
@@ -478,13 +478,12 @@ def _universe_in(file: Path, source: "BarSource", reading: Reading) -> Universe:
 
 
 def universe_of(names: Sequence[str], reading: Reading) -> Universe:
-    """Return the universe of these symbols, each with its calendar; the universe has the calendar of the first
-    symbol."""
+    """Return the universe of these symbols, each with its calendar; the universe has the most frequent that closes."""
     instruments = tuple(
         Instrument(name, calendar=reading.calendar or reading.calendars.get(name) or _usual_calendar(name))
         for name in names
     )
-    return Universe(instruments, calendar=instruments[0].calendar)
+    return Universe(instruments, calendar=house_calendar([instrument.calendar for instrument in instruments]))
 
 
 def _usual_calendar(symbol: str) -> str:

@@ -165,7 +165,18 @@ def test_symbols_of_several_calendars_get_tables_of_their_own(tmp_path: Path) ->
     tables = {table["symbol"]: table["calendar"] for table in document["universe"]["instruments"]}
     calendars = {name: tables.get(name, document["universe"]["calendar"]) for name in document["universe"]["symbols"]}
     assert calendars == {"ACME": "XNYS", "BTC-USD": "24/7", "VOD.L": "XLON"}
+    assert document["universe"]["calendar"] == "XNYS"
     assert quantd(tmp_path, "config", "check", env=ENV).returncode == 0
+
+
+def test_a_share_beside_a_coin_is_scheduled_by_the_share_s_calendar_as_in_python(tmp_path: Path) -> None:
+    """The coin is the first by name; a sample of a share at midnight has no bar that orders may use."""
+    (tmp_path / "SPY.csv").write_text(days("SPY"))
+    (tmp_path / "BTC-USD.csv").write_text(days("BTC-USD", calendar="24/7"))
+    run(tmp_path, "SPY.csv", "BTC-USD.csv", "--into", "config.toml")
+    universe = tomllib.loads((tmp_path / "config.toml").read_text())["universe"]
+    assert universe["calendar"] == "XNYS"
+    assert universe["instruments"] == [{"symbol": "BTC-USD", "calendar": "24/7"}]
 
 
 def test_a_pair_of_currencies_trades_from_monday_to_friday(tmp_path: Path) -> None:
