@@ -103,7 +103,7 @@ def first_decision(assembly: Assembly, record: Record) -> str:
     needed = longest_history(assembly.policies, assembly.universe)
     warm_samples = samples_before(assembly.feed, calendar, assembly.start_ns) if needed else 0
     index = max(0, needed - warm_samples)
-    return session_date(record.ts[index]).isoformat() if index < max(1, len(record.ts) - 1) else ""
+    return session_date(record.ts[index]).isoformat() if index < len(record.ts) - (index > 0) else ""
 
 
 def require_same(settings_of_run: Settings, settings_of_other: Settings) -> None:
