@@ -11,6 +11,7 @@ from quantd.adapters.store.lock import BACKTESTS
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.store_errors import StoreError
 from quantd.daemon.config.trading_keys import differences, trading_keys
+from quantd.daemon.views.report.curves import FLOWS
 from quantd.research.runs.comparison import samples_a_year
 from quantd.research.runs.conditions import (
     Conditions,
@@ -25,7 +26,7 @@ from quantd.server.api.problems import Refused
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.display_text import instant_text
 from quantd.trading.sessions import DAY_NS
-from quantd.trading.statistics import performance
+from quantd.trading.statistics import compounded, performance, time_weighted_returns
 
 MOST_RUNS: Final = 50
 """Number of stored backtests that are listed, the newest ones."""
@@ -158,13 +159,18 @@ class StoredBacktests:
         parts, run_keys = self._run.parts, trading_keys(self._run.service.config)
         if any(config.keys.get(key) != run_keys.get(key) for key in SAMPLING):
             return None
-        points = Reader.open(folder, run).equity()
+        stored = Reader.open(folder, run)
+        points = stored.equity()
         ts = np.array([point.ts for point in points], dtype=np.int64)
         equity, periods = np.array([point.equity_micro / 1e6 for point in points]), samples_a_year(parts)
+        deposits = np.zeros(len(points))
+        for booking in stored.bookings():
+            deposits[ts >= booking.ts] += float(booking.amount) if booking.kind in FLOWS else 0.0
         try:
             # a session that ends at midnight belongs to the day before
             days = ((ts - 1) // DAY_NS * DAY_NS).tolist()
-            ratio = performance(equity, periods, parts.risk_free_annual(days, periods)).sharpe
+            wealth = compounded(time_weighted_returns(equity, deposits)) if deposits.any() else equity
+            ratio = performance(wealth, periods, parts.risk_free_annual(days, periods)).sharpe
         except ValueError:  # fewer than two samples, or a lost account
             return None
         return ratio if np.isfinite(ratio) else None

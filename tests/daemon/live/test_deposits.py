@@ -7,9 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from quantd.adapters.store.handle import Store
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.live.deposits import Deposits
 from quantd.daemon.live.reconciliation import Reconciler
+from quantd.daemon.recovery.stored_run import recover
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.schedule import Schedule, due
 from quantd.daemon.runtime.service import Service
@@ -21,6 +23,7 @@ from quantd.trading.ports import VenueAccount, VenueFlow
 from quantd.trading.sessions import DAY_NS
 from tests.support.engine import START, World, block, walk
 from tests.support.live_runs import NOW, _quick, slices, stretch, venue_of
+from tests.support.live_runs import RUN as NAME
 from tests.support.live_runs import parts as live_parts
 from tests.support.remote_venue import Remote, Script
 from tests.support.venues.statement_day import AtAlpaca, account
@@ -31,6 +34,8 @@ MONTHLY = Schedule(
     "savings", "deposit", cron="0 9 1 * *", timezone="UTC", calendar="X", amount_micro=500 * MICRO,
     within_ns=5 * DAY_NS,
 )  # fmt: skip
+
+SCHEDULE = '[[schedules]]\nname = "savings"\ndo = "deposit"\namount = "500.00"\ncron = "0 9 18 * *"\n'
 
 
 class Books:
@@ -203,6 +208,21 @@ async def test_the_agents_have_it_at_a_wire_level_alpaca_and_the_statement_agree
         assert statement.differences == []
 
 
+async def test_a_simulated_account_on_live_bars_is_paid_once_a_day_over_crashes(tmp_path: Path) -> None:
+    of = live_parts("paper", schedules=SCHEDULE.replace('cron = "0 9 18 * *"', 'every = "1d"'))
+    for until in (83, 85, 88):
+        await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), None, NOW), None, until=until, brutal=True)
+    ended = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), None, NOW), None)
+    state = ended.service.shell.state
+    days = (state.sample - NOW) // DAY_NS + 1  # from NOW on
+    assert [book.flows_micro for book in state.ledger.books] == [
+        90_000 * MICRO + days * 450 * MICRO, 10_000 * MICRO + days * 50 * MICRO,
+    ]  # fmt: skip
+    with Store.open(tmp_path) as store:
+        shell, _ = recover(of, store, NAME, tmp_path)
+    assert shell.state.ledger.house.flows_micro == state.ledger.house.flows_micro
+
+
 class Paid(Remote):
     """A venue that has money which it does not list yet."""
 
@@ -215,9 +235,6 @@ class Paid(Remote):
 
     async def flows(self, since: int) -> Sequence[VenueFlow]:
         return self.listed
-
-
-SCHEDULE = '[[schedules]]\nname = "savings"\ndo = "deposit"\namount = "500.00"\ncron = "0 9 18 * *"\n'
 
 
 @pytest.mark.parametrize("amount", [500, 480])

@@ -83,6 +83,12 @@ async def test_the_run_is_compared_with_a_backtest_of_its_own_configuration_and_
     assert [row["differs"] for row in body["looks"][:3]] == differs
     _, body = await get(shared, f"{PATH}/compare?one={short}&other={alike['run']}")
     assert body["differs"] == ["agents.trend.params.lookback 30 and 60"]
+    # a deposit is no return here either
+    deposit = '[[schedules]]\nname = "savings"\ndo = "deposit"\namount = "5000.00"\ncron = "0 9 * * mon"\n'
+    paid = stored(shared, "paid", CONFIG + deposit)
+    _, body = await get(shared, f"{PATH}/beside")
+    assert body["stored"][0]["sharpe"] == pytest.approx(paid["performance"]["sharpe"])
+    assert paid["performance"]["paid_in"] > 0
 
 
 @pytest.mark.long
