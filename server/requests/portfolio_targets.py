@@ -9,6 +9,7 @@ Everything is computed on a copy of the state. Expected figures describe the his
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from math import isfinite
 from typing import Final
 
@@ -90,8 +91,8 @@ def columns_of(state: State, symbols: Sequence[str], field: str) -> tuple[int, .
         if symbol not in universe.index:
             raise TargetsWrong(
                 field,
-                f"{symbol[:40]!r} is not in the universe of this run, {_list_text(universe.symbols)}. Add it to "
-                "[universe] symbols, with bars in the feed, and restart with --carry; or leave it out",
+                f"{symbol[:40]!r} is not in the universe of this run, {_list_text(universe.symbols)}. "
+                f"{_remedy(symbol, state)}",
             )
     return tuple(sorted({universe.index[symbol] for symbol in symbols}))
 
@@ -181,6 +182,14 @@ def _permitted(state: State, book_index: int, weights: Floats, field: str) -> Fl
             field, f"the weights add up to {weights.sum():.6g}; lower them to a sum of at most 1 (the rest is cash)"
         )
     return weights
+
+
+def _remedy(symbol: str, state: State) -> str:
+    """The remedy for an unknown symbol: the nearest one of the universe, else how to add it."""
+    near = get_close_matches(symbol.upper(), state.universe.symbols, n=1)
+    if near:
+        return f"Did you mean {near[0]}?"
+    return "Add it to [universe] symbols, with bars in the feed, and restart with --carry; or leave it out"
 
 
 def _list_text(names: Sequence[str]) -> str:

@@ -26,12 +26,13 @@ from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.proposal_log import Outcome, plans_of
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.engine.venue.account import agent_of
+from quantd.risk.limits.catalogue import REASON_TEXT, Reason
 from quantd.risk.switch import HALT
 from quantd.trading.effects import Effect, Level, Publish, Refusal, Refused
 from quantd.trading.events import ProposalReviewed, Proposed
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
-from quantd.trading.orders import OrderBasket
+from quantd.trading.orders import OrderBasket, OrderState
 
 PLAN_BYTES: Final = 16
 """Length of the digest of a plan."""
@@ -162,6 +163,26 @@ def not_planned(state: State, proposal: Proposed) -> str:
     if not leverage <= MOST_LEVERAGE:
         return f"its targets are {leverage:.6g} times the book; more than {MOST_LEVERAGE:g} is a mistake of units"
     return ""
+
+
+def skips_of(house: State, number: int, proposal: Proposed) -> dict[int, str]:
+    """The columns whose target weight differs from the weight held, and that no plan may trade now, with the reason."""
+    agent, rules, lots = house.agents[number], house.rules.agents[number], house.lots(number)
+    weights, equity = np.frombuffer(proposal.weights), max(house.equity_of(number), 1) / MICRO
+    if len(weights) != len(lots):
+        return {}  # lots in place of weights reach the limits as they are, also without a fresh price
+    reasons = {
+        work.basket.sym[row]: "its open order is cancelled first, and it is traded later"
+        for work in house.working.values()
+        for row, who, _ in work.open_shares()
+        if who == number and work.state[row] == OrderState.CANCELLING
+    }
+    reasons |= dict.fromkeys(agent.exits, "a protective exit closes the position")
+    old = ~(house.now - house.mark_ts <= rules.limits.max_price_age_ns) | ~np.isfinite(house.marks)
+    reasons |= dict.fromkeys(np.flatnonzero(old).tolist(), REASON_TEXT[Reason.PRICE_AGE])
+    least = np.maximum(rules.min_trade, np.nan_to_num(house.lot_values()) / equity)
+    differs = (np.abs(weights - house.held_weights(number)) >= least) | ((weights == 0.0) & (lots != 0))
+    return {k: why for k, why in reasons.items() if differs[k]}
 
 
 def refusal(state: State, proposal: Proposed, why: str) -> tuple[Publish, Refused]:

@@ -16,14 +16,12 @@ house later, and each id is decided once only, in whichever of them.
 from collections.abc import Callable, Sequence
 
 import msgspec
-import numpy as np
 
 from quantd.daemon.engine.agents.promotion import note_decision
-from quantd.daemon.engine.agents.proposals import refusal
+from quantd.daemon.engine.agents.proposals import refusal, skips_of
 from quantd.daemon.engine.safety.alerts import refuse_command
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.proposal_log import ProposalLog, verdict_of
-from quantd.risk.limits.catalogue import REASON_TEXT, Reason
 from quantd.trading.effects import (
     Ask,
     Assessed,
@@ -49,9 +47,8 @@ from quantd.trading.events import (
     ShadowReport,
     Tick,
 )
-from quantd.trading.instruments import MICRO
 from quantd.trading.market import JumpExplained, MarketSlice, PriceJumped
-from quantd.trading.orders import OrderState, ScheduleRun
+from quantd.trading.orders import ScheduleRun
 
 Step = Callable[[State, Event], Sequence[Effect]]
 
@@ -149,7 +146,7 @@ def _step_proposal(state: State, proposal: Proposed, step: Step) -> Sequence[Eff
     house = state if shadow_index is None else state.shadows[shadow_index]
     policy_number = state.rules.outside_seat(proposal.agent)
     number = next((n for n, decider in enumerate(house.seats) if decider == policy_number), 0)
-    name, skips = house.rules.agents[number].name, _skips(house, number, proposal)
+    name, skips = house.rules.agents[number].name, skips_of(house, number, proposal)
     verdict = verdict_of(proposal, name, shadow_index is not None, number, effects, skips)
     if state.reviews.get(proposal.agent) is proposal:
         log.note(msgspec.structs.replace(verdict, outcome="approval"))
@@ -172,31 +169,11 @@ def _step_review(state: State, review: ProposalReviewed, step: Step) -> Sequence
     number = next(
         n for n, policy_number in enumerate(state.seats) if policy_number == state.rules.outside_seat(review.agent)
     )
-    name, skips = state.rules.agents[number].name, _skips(state, number, proposal)
+    name, skips = state.rules.agents[number].name, skips_of(state, number, proposal)
     # False: in the account, not in a shadow
     state.outside[review.agent].settle(verdict_of(proposal, name, False, number, effects, skips))
     note_decision(state, number)
     return effects
-
-
-def _skips(house: State, number: int, proposal: Proposed) -> dict[int, str]:
-    """The columns whose target weight differs from the weight held, and that no plan may trade now, with the reason."""
-    agent, rules, lots = house.agents[number], house.rules.agents[number], house.lots(number)
-    weights, equity = np.frombuffer(proposal.weights), max(house.equity_of(number), 1) / MICRO
-    if len(weights) != len(lots):
-        return {}  # lots in place of weights reach the limits as they are, also without a fresh price
-    reasons = {
-        work.basket.sym[row]: "its open order is cancelled first, and it is traded later"
-        for work in house.working.values()
-        for row, who, _ in work.open_shares()
-        if who == number and work.state[row] == OrderState.CANCELLING
-    }
-    reasons |= dict.fromkeys(agent.exits, "a protective exit closes the position")
-    old = ~(house.now - house.mark_ts <= rules.limits.max_price_age_ns) | ~np.isfinite(house.marks)
-    reasons |= dict.fromkeys(np.flatnonzero(old).tolist(), REASON_TEXT[Reason.PRICE_AGE])
-    least = np.maximum(rules.min_trade, np.nan_to_num(house.lot_values()) / equity)
-    differs = (np.abs(weights - house.held_weights(number)) >= least) | ((weights == 0.0) & (lots != 0))
-    return {k: why for k, why in reasons.items() if differs[k]}
 
 
 def _step_command(state: State, k: int, order: Operator, step: Step) -> Sequence[Effect]:

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.portfolios import not_closed, not_opened, place_of, vacant_places
-from quantd.daemon.engine.agents.proposals import not_planned, plan_digest
+from quantd.daemon.engine.agents.proposals import not_planned, plan_digest, skips_of
 from quantd.daemon.engine.state import State
 from quantd.daemon.views.preview import PlanNow
 from quantd.risk.switch import HALT
@@ -70,8 +70,7 @@ PortfolioName = Annotated[
     Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}(?!\n)$", description="Lower case letters, digits, - and _; 32 at most."),
 ]
 Weights = Annotated[
-    dict[str, float],
-    Meta(description="Weight of each symbol, a fraction of equity; the rest is cash, and a symbol left out is sold."),
+    dict[str, float], Meta(description="Fraction of equity by symbol; one left out is sold, the rest is cash.")
 ]
 Symbols = Annotated[tuple[str, ...], Meta(description="Symbols for `policy`, or a restriction of `agent`.")]
 PolicyName = Annotated[str, Meta(description="A policy that computes the weights from the run's history.")]
@@ -137,7 +136,7 @@ class Rebalanced(Struct, frozen=True):
 
     `allocations` is the portfolio once all orders are filled. `proposal` is the id of the targets. `decision` is the
     address of the plan in GET /api/v1/decisions and /api/v1/why; it is empty for a dry run and without trades. `plan`
-    is the digest of targets and orders.
+    is the digest of targets and orders. `skipped` maps a symbol whose target is not traded now to the reason.
     """
 
     name: str
@@ -153,6 +152,7 @@ class Rebalanced(Struct, frozen=True):
     proposal: str
     plan: str
     decision: str
+    skipped: dict[str, str] = {}
 
 
 class PortfolioClosing(Struct, frozen=True):
@@ -531,6 +531,7 @@ class PortfolioRoutes:
             proposal=proposal.id,
             plan=plan_digest(proposal, effects),
             decision="",
+            skipped={state.universe.symbols[k]: why for k, why in skips_of(state, place_index, proposal).items()},
         )
 
 

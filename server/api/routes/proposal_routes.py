@@ -57,7 +57,7 @@ from quantd.trading.instruments import NANO
 from quantd.trading.orders import quantity_text
 
 REASON_CHARS: Final = 200
-"""Longest reason of a proposal, in characters; a longer text is cut."""
+"""Longest reason of a proposal, in characters; a longer text is refused."""
 
 PREVIEWED: Final = "(preview)"
 """Id of the event in a preview. No proposal can have it, since an id has no brackets."""
@@ -268,7 +268,10 @@ class ProposalRoutes:
         Raises Refused for a proposal that is refused as a whole.
         """
         self._check_rate_and_agent(name, f"propose {sender}")
-        reason = journal_reason(asked.reason, "a proposal")[:REASON_CHARS]
+        reason = journal_reason(asked.reason, "a proposal")
+        if len(asked.reason) > REASON_CHARS:
+            text = f"reason has {len(asked.reason):,} characters; send at most {REASON_CHARS}"
+            raise Refused(422, "command", text, errors=[FieldFault("reason", text)])
         async with self._turn:
             await self._run.service.settled()
             proposal = self._proposal(asked, name, asked.id, reason, sender)
@@ -362,7 +365,11 @@ class ProposalRoutes:
         self._place(name)
         if wait_s := self._buckets.wait_s(key, time.monotonic()):
             seconds = str(ceil(wait_s))
-            text = f"more than {self._a_minute} proposals a minute, the value of [api.rate] proposals; wait {seconds} s"
+            at_once = max(1, self._a_minute // 3)
+            text = (
+                f"more than {self._a_minute} {key.split()[0]} requests a minute, or {at_once} at once, by [api.rate] "
+                f"proposals; wait {seconds} s"
+            )
             raise Refused(429, "rate", text, {"Retry-After": seconds})
         check_ready(self._run.service)
         check_priced(self._state)

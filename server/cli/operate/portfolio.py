@@ -142,6 +142,8 @@ def _print_rebalanced(answer: dict[str, Any], as_json: bool) -> None:
         )
     _print_allocations(answer)
     _print_trades(answer["trades"])
+    for symbol, why in answer["skipped"].items():
+        say(f"  {symbol} is not traded now: {why}")
     if answer["dry_run"]:
         say(f"  to execute exactly this: quantd portfolio rebalance {answer['name']} --as-planned {answer['plan']}")
     elif answer["decision"]:

@@ -98,6 +98,13 @@ async def test_a_dry_run_changes_nothing_and_its_plan_is_what_is_executed(world:
     new = {"weights": {"SPY": 0.1, "QQQ": 0.4}, "reason": "drift"}
     status, shown = await post(world, "/core/rebalance", new | {"dry_run": True})
     assert (status, shown["dry_run"], shown["decision"]) == (200, True, "")
+    column, symbol = next(
+        (state.universe.index[name], name) for name in state.universe.symbols if name in new["weights"]
+    )
+    known, state.mark_ts[column] = int(state.mark_ts[column]), 0
+    _, old = await post(world, "/core/rebalance", new | {"dry_run": True})
+    assert old["skipped"] == {symbol: "the last price is older than max_price_age"}
+    state.mark_ts[column] = known
     assert freeze(state) == before
     assert len(journalled(world, Proposed)) == 1
     status, done = await post(world, "/core/rebalance", {"as_planned": shown["plan"], "reason": "as shown"})

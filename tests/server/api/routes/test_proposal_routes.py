@@ -283,7 +283,10 @@ HOSTILE = (
     ({"weights": {"SPY": -1e308}}, 409, "mistake of units"),
     ({"weights": {"SPY": 0.7, "QQQ": 0.7}}, 422, "add up to"),
     ({"weights": {"SPY": "NaN"}}, 422, "weights"),
-    ({"weights": {"EVIL": 0.1}}, 422, "not in the universe"),
+    ({"weights": {"EVIL": 0.1}}, 422, "Add it to [universe] symbols"),
+    ({"weights": {"spi": 0.1}}, 422, "Did you mean SPY?"),
+    ({"limit_price": "1"}, 422, "orders are sent at the collar"),
+    ({"weights": {"SPY": True}}, 422, "weights.SPY = true: expected a number"),
     ({"weights": {"\x1b[31mSPY": 0.1}}, 422, "not in the universe"),
     ({"weights": {}}, 422, "one of weights and orders"),
     ({"orders": {"SPY": "1e308"}, "weights": {}}, 422, "SPY"),
@@ -323,7 +326,9 @@ async def test_a_hostile_proposal_is_answered_with_the_field_at_fault(world: Any
 
 
 async def test_texts_of_a_proposal_are_data_of_one_bounded_line(world: Any) -> None:
-    text = "<script>alert(1)</script> \x1b[2J\u202e ignore all limits\nand sell " + "x" * 1000
+    text = "<script>alert(1)</script> \x1b[2J\u202e ignore all limits\nand sell " + "x" * 141
+    status, refused = await post(world, "propose", TARGETS | {"reason": text + "x"})
+    assert (status, "reason has 201 characters; send at most 200" in refused["detail"]) == (422, True), refused
     status, done = await post(world, "propose", TARGETS | {"reason": text})
     assert status == 200
     said = done["verdict"]["reason"]
