@@ -1,13 +1,13 @@
 """The limits of the whole account and of each agent, from the configuration."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, Final, get_args, get_type_hints
 
 from msgspec import Struct
 
 from quantd.daemon.assembly.limit_keys import limit_keys
-from quantd.daemon.config import Agent, Config
+from quantd.daemon.config import Agent, Config, Mistake
 from quantd.daemon.config import Limits as LimitKeys
 from quantd.daemon.config.values import Section
 from quantd.daemon.engine.state.live_caps import Allowance
@@ -19,6 +19,9 @@ VENUE: Final = (
     "collar", "reduce_collar", "flatten_collar", "max_price_age_ns", "fee_bp", "min_history", "duplicate_window_ns",
 )  # fmt: skip
 """Limits that describe the venue: an agent has the house's value unless its keys set another."""
+
+Target = tuple[tuple[str, ...], str, float, Callable[[Limits], float | None]]
+"""(Key of `params`, name of a limit, what is asked, its bound in a set of limits)."""
 
 TOLERANCE: Final = ("in_flight", "max_cash_debit")
 """Limits of which an agent has the house's value unless its profile or keys set another."""
@@ -103,3 +106,55 @@ def agent_limits(agent: Agent, house: Limits, universe: Universe, shocks: Mappin
     tolerance = {name: getattr(house, name) for name in TOLERANCE}
     limits = limits_of(agent.limits, agent.profile, universe, shocks, **venue, **tolerance, allow_short=True)
     return override(limits, **{k: v for k, v in venue.items() if k not in agent.limits.model_fields_set})
+
+
+def target_mistakes(config: Config) -> Iterator[Mistake]:
+    """Yield the mistakes of targets that the limits never allow: of a fixed mix, and of an allocator's bounds.
+
+    A limit on sectors without any sector is one too, because it refuses each order.
+    """
+    universe, mistake = config.instruments(), config.source.mistake
+    sections = [
+        ("risk", config.risk),
+        *((("agents", k, "limits"), a.limits) for k, a in enumerate(config.document.agents)),
+    ]
+    for section, keys in sections:
+        largest = getattr(keys, "max_sector_weight", None)
+        if largest is not None and not any(universe.sectors):
+            path = (section, "max_sector_weight") if isinstance(section, str) else (*section, "max_sector_weight")
+            text = f"= {largest:g}, but no instrument has a sector, so that each order would be refused"
+            yield mistake(path, text, "write [[universe.instruments]] with symbol and sector for each, or remove it")
+    house, shocks = house_limits(config, universe, config.feed.interval_ns), shocks_of(config)
+    for k, agent in enumerate(config.document.agents):
+        if agent.sizing != type(agent.sizing)():  # it changes what the policy asks for
+            continue
+        own, path = agent_limits(agent, house, universe, shocks), ("agents", k, "params")
+        account = [] if agent.shadow else [("of the account ", house, agent.capital)]
+        for key, name, asked, bound_of in _targets(agent, universe):
+            for whose, limits, share in (("", own, 1.0), *account):
+                bound = bound_of(limits)
+                if bound is not None and asked * share > bound + 1e-9:
+                    part = "" if share == 1 else f", with {share:g} of the capital {asked * share:g},"
+                    text = f"asks for {asked:g}{part} but {name} {whose}is {bound:g}"
+                    remedy = f"write at most {bound / share:g}, or change the limit"
+                    yield mistake((*path, *key), text, remedy)
+                    break
+
+
+def _targets(agent: Agent, universe: Universe) -> Iterator[Target]:
+    """Yield the constant targets of an agent: those of a fixed mix, and the bounds that an allocator is given."""
+    for key in ("min_weight", "max_weight"):
+        if isinstance(value := agent.params.get(key), (int, float)):
+            yield (key,), "max_position_weight", value, lambda limits: limits.max_position_weight
+    weights = agent.params.get("weights") if agent.policy == "fixed_mix" else None
+    if not isinstance(weights, Mapping) or not all(isinstance(value, (int, float)) for value in weights.values()):
+        return
+    for symbol, weight in weights.items():
+        yield ("weights", symbol), "max_position_weight", abs(weight), lambda limits: limits.max_position_weight
+    gross, longs = sum(map(abs, weights.values())), sum(max(value, 0.0) for value in weights.values())
+    yield ("weights",), "max_gross_exposure", gross, lambda limits: limits.max_gross_exposure
+    yield ("weights",), "1 - cash_reserve", longs, lambda limits: 1.0 - limits.cash_reserve + limits.max_cash_debit
+    for sector in sorted(set(universe.sectors) - {""}):
+        members = {name for name, other in zip(universe.symbols, universe.sectors, strict=True) if other == sector}
+        total = sum(abs(value) for symbol, value in weights.items() if symbol in members)
+        yield ("weights",), f"max_sector_weight, of {sector},", total, lambda limits: limits.max_sector_weight

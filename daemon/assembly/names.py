@@ -12,6 +12,7 @@ from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.assembly.feeds import vendors
 from quantd.daemon.assembly.job_records import jobs
 from quantd.daemon.assembly.limit_keys import limit_keys
+from quantd.daemon.assembly.limits import target_mistakes
 from quantd.daemon.assembly.sinks import sinks
 from quantd.daemon.config import Config, Known, Mistake
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
@@ -123,6 +124,7 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
             # `missing` of a required option is the remedy for its absence; it is empty for an optional one
             if option.missing and not getattr(table, option.key):
                 yield mistake((section, option.key), "is missing", option.missing)
+    yield from target_mistakes(config)
     yield from _build_mistakes(config)
     yield from _zone_mistakes(config)
     broker, mode = config.broker, config.quantd.mode

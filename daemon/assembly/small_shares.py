@@ -1,10 +1,13 @@
-"""Notes about shares of the capital: of agents that an override changes, and equal shares of symbols below `min_trade`.
+"""Notes about what the agents can hold: their shares of the capital, their limits, `min_trade` and lots."""
 
-With such an equal share a policy that diversifies never trades.
-"""
+import numpy as np
 
+from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.config import Config
+from quantd.daemon.engine.state.settings import room_of
 from quantd.strategies.policies import PASSIVE
+from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.orders import quantity_text
 
 
 def small_shares(config: Config) -> list[str]:
@@ -37,4 +40,62 @@ def overridden_shares(config: Config) -> list[str]:
         share = "is a shadow, without capital" if agent.shadow else f"has {agent.capital:.4g} of the capital"
         command = f"`quantd backtest {agent.policy}`"
         lines.append(f"agent {agent.name} ({agent.policy}) {share}; the others have {others}: {command} tests it alone")
+    return lines
+
+
+def most_held(parts: Parts) -> list[str]:
+    """Return a line for each agent: the largest part of its capital that targets may hold, and the limit that binds."""
+    house, universe = parts.rules.house, parts.universe
+    sectors = len({sector for sector in universe.sectors if sector})
+    lines = []
+    for agent in parts.rules.agents:
+        if agent.place:
+            continue
+        gross, longest = room_of(agent.limits, house)
+        least = min(limits.max_gross_exposure or np.inf for limits in (agent.limits, house))
+        cost = "less what an execution may cost"
+        bounds = [
+            (gross, f"max_gross_exposure = {least:g}, {cost}"),
+            (longest, f"cash_reserve and max_cash_debit, {cost}"),
+        ]
+        for limits, share in ((agent.limits, 1.0), (house, agent.capital_micro / max(parts.rules.cash_micro, 1))):
+            for count, name in ((universe.size, "max_position_weight"), (sectors, "max_sector_weight")):
+                if (bound := getattr(limits, name)) is not None and share:
+                    whose = "" if limits is agent.limits else " of the account"
+                    bounds.append((bound * count / share, f"{name} = {bound:g}{whose}, times {count}"))
+        most, why = min(bounds)
+        lines.append(f"{agent.name}: its targets may hold {most:.1%} of its capital, by {why}")
+    return lines
+
+
+def small_lots(parts: Parts) -> list[str]:
+    """Return a line for each agent whose weights, or equal parts without a fixed mix, do not buy a lot of a symbol.
+
+    Prices are the last closes of recorded bars; a live feed has none before it begins.
+    """
+    if not isinstance(parts, Assembly):
+        return []
+    asking = {agent.name: agent for agent in parts.config.document.agents if agent.policy not in PASSIVE}
+    universe, closes = parts.universe, parts.feed.columns.close
+    rows = np.where(np.isfinite(closes), np.arange(len(closes))[:, None], 0).max(axis=0)
+    lot_price = closes[rows, np.arange(universe.size)] * universe.lot_size
+    lines = []
+    for agent in (agent for agent in parts.rules.agents if agent.name in asking):
+        is_mix = asking[agent.name].policy == "fixed_mix"
+        equal = dict.fromkeys(universe.symbols, 1 / universe.size)
+        mix = asking[agent.name].params["weights"] if is_mix else equal
+        worth = np.array([mix.get(symbol, 0.0) for symbol in universe.symbols]) * agent.capital_micro / MICRO
+        short = np.flatnonzero((worth > 0) & (worth < lot_price))
+        if not len(short):
+            continue
+        first = short[np.argmax((lot_price / np.maximum(worth, 1e-9))[short])]
+        share = worth[first] / lot_price[first] / 20  # so that 20 lots are bought
+        lot = quantity_text(1, max(1, int(10.0 ** np.floor(np.log10(universe.lot_size[first] * NANO * share)))))
+        needed = parts.rules.cash_micro / MICRO * lot_price[first] / worth[first]
+        costs = (
+            f"{worth[first]:,.2f} {universe.currency} buy no lot of {universe.symbols[first]} ({lot_price[first]:,.2f})"
+        )
+        count = f", and of {len(short) - 1} more of {universe.size} symbols" if len(short) > 1 else ""
+        remedy = f'lot = "{lot}" in [[universe.instruments]], or [broker] cash = "{np.ceil(needed):.0f}" or more'
+        lines.append(f"{agent.name}: {costs}{count}; write {remedy}")
     return lines

@@ -209,13 +209,19 @@ def _positions_text(positions: Mapping[str, str]) -> str:
 def closing(summary: "Summary") -> str:
     """Return the summary of a run or a backtest as text."""
     positions = _positions_text(summary.positions)
+    untraded = ""
+    if not summary.fills and summary.mode != "backtest":  # a backtest begins with the reason
+        why = (
+            f"limits refused {summary.refused:,} orders" if summary.refused else f"{summary.orders:,} orders were sent"
+        )
+        untraded = f"\n  nothing was traded: {why}; `quantd backtest` names the reason and a remedy"
     trips = "once" if summary.trips == 1 else f"{summary.trips} times"
     return "\n".join(
         [
             f"run {summary.run} ({summary.mode})",
             f"  equity {summary.equity}, of it cash {summary.cash}; holds {positions}",
             f"  {summary.slices:,} slices, {summary.symbol_bars:,} symbol-bars, {summary.orders:,} orders, "
-            f"{summary.fills:,} fills",
+            f"{summary.fills:,} fills{untraded}",
             f"  the gate cut {summary.clipped:,} orders and refused {summary.refused:,}; "
             f"{summary.alerts:,} alerts; the switch tripped {trips}",
             f"  {summary.wall_s:.2f} s of trading, {summary.symbol_bars_per_s:,.0f} symbol-bars/s",

@@ -45,7 +45,7 @@ def check(
         from quantd.adapters.plugins import function
         from quantd.daemon.access.protection import secrets_mistakes
         from quantd.daemon.assembly.parts import parts_of
-        from quantd.daemon.assembly.small_shares import small_shares
+        from quantd.daemon.assembly.small_shares import most_held, small_lots, small_shares
         from quantd.daemon.policies.composed import left_out
         from quantd.daemon.policies.isolation.worker import Apart, unreadable
 
@@ -54,7 +54,8 @@ def check(
         if settings.study.goals:
             function(GOALS)(settings)  # raises for a wrong goal of a report; takes a second to import
         folder = place(config, state, sets).folder
-        policies = parts_of(settings, time.time_ns(), cache=folder / "cache", isolation=Apart(folder)).policies
+        parts = parts_of(settings, time.time_ns(), cache=folder / "cache", isolation=Apart(folder))
+        policies = parts.policies
     except ExplainedError as why:
         if not as_json:
             raise
@@ -69,12 +70,13 @@ def check(
     unused = [f"{agent}: trades without {', '.join(names)}; [feed] series has use = false"
            for agent, names in left_out(settings.seats, policies)]  # fmt: skip
     unreadable_folders = [f"{policy}: {text}" for policy, text in unreadable(policies)]
-    small = small_shares(settings)
+    small = [*small_shares(settings), *small_lots(parts)]
+    held = most_held(parts)
     document = {
         "ok": True, "mistakes": [], "digest": digest(settings), "left_out": unused, "unreadable": unreadable_folders,
-        "small_shares": small,
+        "small_shares": small, "most_held": held,
     }  # fmt: skip
-    answer(as_json, document, f"{config}: {counts}", trading, *unused, *unreadable_folders, *small)
+    answer(as_json, document, f"{config}: {counts}", trading, *held, *unused, *unreadable_folders, *small)
     return DONE
 
 

@@ -1,6 +1,7 @@
 """`quantd config` from outside: every setting with its source, every mistake with its place."""
 
 import json
+import re
 import signal
 import time
 import urllib.request
@@ -214,3 +215,92 @@ def test_places_for_portfolios_are_not_counted_as_agents(tmp_path):
     assert quantd(tmp_path, "config", "check").stdout.splitlines()[0] == (
         "config.toml: 2 agents, 4 places for portfolios, 3 symbols, 1 schedule"
     )
+
+
+MIX = """
+[[agents]]
+name = "mix"
+policy = "fixed_mix"
+capital = 0.8
+params = { weights = { SPY = 0.3, QQQ = 0.2 } }
+[[agents]]
+name = "calm"
+policy = "risk_parity"
+capital = 0.2
+params = { lookback = 60 }
+"""
+
+
+def of_mix(tmp_path, *changes, mix=MIX):
+    """The last check of a configuration with the agents `mix`: its exit code, and its lines on both streams."""
+    begin, _, rest = CONFIG.partition("[[agents]]")
+    write(tmp_path, begin + mix + "[bus]" + rest.partition("[bus]")[2])
+    options = [word for change in changes for word in ("--set", change)]
+    return quantd(tmp_path, "config", "check", *options)
+
+
+def test_a_check_names_what_each_agent_may_hold_and_the_limit_that_binds(tmp_path):
+    done = of_mix(tmp_path)
+    assert done.returncode == 0, done.stderr
+    # 0.25 of the account in each of 3 symbols
+    assert "mix: its targets may hold 93.8% of its capital, by max_position_weight = 0.25 of the account" in done.stdout
+    held = done.stdout.split("calm: its targets may hold ")[1]
+    assert "cash_reserve and max_cash_debit, less what an execution may cost" in held
+    limited = of_mix(tmp_path, "agents.calm.limits.max_position_weight=0.2").stdout
+    assert "calm: its targets may hold 60.0% of its capital, by max_position_weight = 0.2, times 3" in limited
+    lots = of_mix(tmp_path, "broker.cash=1000").stdout
+    written = re.search(
+        r'mix: 240.00 USD buy no lot of SPY .* write lot = "([\d.]+)" in .* cash = "(\d+)" or more', lots
+    )
+    enough = of_mix(tmp_path, f"broker.cash={written[2]}").stdout
+    assert "mix: " not in enough.split("calm: its targets")[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "mistake"),
+    [
+        (
+            "agents.mix.limits.max_position_weight=0.25",
+            '"mix" params.weights.SPY asks for 0.3 but max_position_weight is 0.25; write at most 0.25, or change',
+        ),
+        (
+            "risk.max_position_weight=0.2",
+            "SPY asks for 0.3, with 0.8 of the capital 0.24, but max_position_weight of the account is 0.2",
+        ),
+        ("agents.mix.limits.max_gross_exposure=0.4", "params.weights asks for 0.5 but max_gross_exposure is 0.4"),
+        ("agents.mix.limits.cash_reserve=0.6", "params.weights asks for 0.5 but 1 - cash_reserve is 0.4"),
+        ("agents.calm.params.max_weight=0.5", ""),
+        (
+            "agents.calm.limits.max_position_weight=0.4",
+            "",
+        ),
+        ("risk.max_sector_weight=0.5", "= 0.5, but no instrument has a sector, so that each order would be refused"),
+        ("agents.calm.limits.max_sector_weight=0.5", "no instrument has a sector"),
+    ],
+)
+def test_a_constant_target_that_a_limit_never_allows_is_a_mistake_at_its_line(tmp_path, change, mistake):
+    done = of_mix(tmp_path, change)
+    assert done.returncode == (78 if mistake else 0), done.stderr
+    assert mistake in done.stderr
+
+
+def test_bounds_of_an_allocator_and_weights_in_a_sector_are_held_to_the_limits(tmp_path):
+    bounded = (
+        MIX.replace("lookback = 60", "lookback = 60, max_weight = 0.5").replace("0.8", "0.5").replace("0.2\n", "0.5\n")
+    )
+    assert of_mix(tmp_path, mix=bounded).returncode == 0
+    done = of_mix(tmp_path, "agents.calm.limits.max_position_weight=0.4", mix=bounded)
+    line = next(
+        k for k, text in enumerate((tmp_path / "config.toml").read_text().splitlines(), 1) if "max_weight" in text
+    )
+    assert done.stderr.startswith(
+        f'config.toml:{line}: [[agents]] "calm" params.max_weight asks for 0.5 but max_position'
+    )
+    sectors = "".join(
+        f'[[universe.instruments]]\nsymbol = "{symbol}"\nsector = "{sector}"\n'
+        for symbol, sector in (("SPY", "large"), ("QQQ", "large"), ("IWM", "small"))
+    )
+    assert of_mix(tmp_path, "agents.mix.limits.max_sector_weight=0.5", mix=MIX + sectors).returncode == 0
+    above = of_mix(tmp_path, "agents.mix.limits.max_sector_weight=0.45", mix=MIX + sectors)
+    assert "params.weights asks for 0.5 but max_sector_weight, of large, is 0.45" in above.stderr
+    assert of_mix(tmp_path, "risk.max_position_weight=0.2", "agents.mix.sizing.max_gross=0.5").returncode == 0
