@@ -45,11 +45,17 @@ def repeated_key(text: bytes) -> str | None:
     return duplicates[0] if duplicates else None
 
 
-def fault_of(why: Exception, value: Any, kind: Any) -> tuple[str, str]:
-    """Return (dotted path, sentence with the value) of the field for which msgspec refused a JSON `value` as a `kind`.
+def fault_of(why: Exception, given: Any, kind: Any) -> tuple[str, str]:
+    """Return (dotted path, sentence with the value) of the field for which msgspec refused a JSON document as a `kind`.
+
+    `given` is the document, as bytes or decoded.
 
     An unknown field has the names of the fields that exist, and the sentence `instead` of a struct that has one.
     """
+    try:
+        value = msgspec.json.decode(given) if isinstance(given, bytes) else given
+    except (msgspec.DecodeError, RecursionError) as malformed:  # a number that no float has, or too deep
+        return "", str(malformed)
     words, _, place = str(why).partition(" - at `$")
     words, place = (
         re.sub(r"`(\w+)`", lambda name: WORDS.get(name[1], name[1]), words.partition(", got ")[0]),

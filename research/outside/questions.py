@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from quantd.adapters.json_text import decoded, fault_of
 from quantd.strategies.policies import nearest
 from quantd.trading.instruments import NANO
 from quantd.trading.market import Floats
@@ -143,7 +144,9 @@ def answer_of(text: bytes, id: str) -> Answer:
     if len(text) > MOST_BYTES:
         raise WrongAnswer(f"the answer is longer than {MOST_BYTES:,} bytes")
     try:
-        answer = msgspec.json.decode(text, type=Answer)
+        answer: Answer = decoded(text, Answer)
+    except msgspec.ValidationError as error:
+        raise WrongAnswer(f"the answer is not a proposal: {fault_of(error, text, Answer)[1]}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         shown = text[:60].decode(errors="replace")
         raise WrongAnswer(f"the answer is not a proposal: {error}; it begins {shown!r}") from None

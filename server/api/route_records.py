@@ -205,7 +205,7 @@ async def body_of(request: web.Request, kind: Any, example: str) -> Any:
     except RecursionError:
         raise Refused(422, "command", f"the body is nested too deeply; send {example}") from None
     except msgspec.ValidationError as why:
-        path, text = fault_of(why, msgspec.json.decode(body), kind)
+        path, text = fault_of(why, body, kind)
         errors = [FieldFault(path, text)] if path else []
         raise Refused(422, "command", f"{text}; send {example}", errors=errors) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as why:

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
 
-from quantd.adapters.json_text import decoded, repeated_key
+from quantd.adapters.json_text import decoded, fault_of, repeated_key
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=4),
@@ -38,3 +39,26 @@ def test_a_repeated_key_is_named_and_its_text_is_not_decoded(text: str) -> None:
 def test_a_number_of_many_digits_is_decoded() -> None:
     assert decoded(b"[1" + b"0" * 300 + b"]", list[float]) == [1e300]
     assert repeated_key(b"[1" + b"0" * 5_000 + b"]") is None
+
+
+class Wanted(Struct, forbid_unknown_fields=True):
+    id: int
+    weights: dict[str, float] = {}
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "sentence"),
+    [
+        (b'{"id": 1, "weights": {"A": 0.1, "B": true}}', "weights.B", "weights.B = true: expected a number"),
+        (b'{"id": "1"}', "id", 'id = "1": expected a whole number'),
+        (b'{"id": 1, "x": 2}', "x", "there is no field 'x'; the fields are id, weights"),
+        (b"{}", "", "the field 'id' is missing"),
+        (b'{"id": 1, "weights": {"A": 1e400}}', "", "Number out of range - at `$[...][...]`"),
+        (b'{"id": ' + b"[" * 5_000 + b"]" * 5_000 + b"}", "", "maximum recursion depth exceeded"),
+    ],
+)
+def test_a_fault_has_its_path_its_value_and_what_exists(text: bytes, path: str, sentence: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as refused:
+        msgspec.json.decode(text, type=Wanted)
+    found = fault_of(refused.value, text, Wanted)
+    assert (found[0], found[1].startswith(sentence)) == (path, True), found
