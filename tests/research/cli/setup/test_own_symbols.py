@@ -2,16 +2,21 @@
 
 import os
 import pty
+import shlex
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from quantd.daemon.assembly.feeds import vendors
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.setup.config_lines import BarLines
+from quantd.research.cli.setup import own_symbols
 from quantd.research.cli.setup.own_symbols import _write, portfolio
 from quantd.trading.instruments import Instrument, Universe
 from tests.support.command_line import ROOT, Done, environment, quantd
@@ -228,3 +233,24 @@ def test_a_weight_of_a_symbol_without_bars_is_refused(tmp_path: Path, prices: Pa
     assert done.returncode == 1
     assert "no bar of XXX (it has BAC, IWM, SPY)" in done.stderr
     assert not (tmp_path / "mine/config.toml").exists()
+
+
+@pytest.mark.parametrize(("answer", "code", "ran"), [("y", 0, True), ("", 0, False), ("yes", 3, True)])
+def test_a_missing_extra_is_installed_after_a_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, ran: bool
+) -> None:
+    lacking = replace(vendors()["yfinance"], module="no_such_module")
+    script = f"import pathlib, sys; pathlib.Path({str(tmp_path / 'ran')!r}).touch(); sys.exit({code})"
+    questions: list[str] = []
+    monkeypatch.setattr("quantd.daemon.assembly.feeds.vendors", lambda: {"yfinance": lacking})
+    monkeypatch.setattr(own_symbols, "install_command", lambda extra: shlex.join([sys.executable, "-c", script]))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or answer)
+    if code:
+        with pytest.raises(Failure, match="the installation failed"):
+            own_symbols._install("yfinance")
+    else:
+        own_symbols._install("yfinance")
+    assert (tmp_path / "ran").exists() is ran
+    assert questions[0].startswith("the source yfinance needs no_such_module: install quantd with its extra `yahoo`: ")
+    assert questions[0].endswith("[y/N] ")
