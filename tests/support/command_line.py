@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +70,34 @@ agents = ["trend"]
 port = 0
 [api]
 port = 0
+"""
+
+
+def one_agent(
+    symbols: Sequence[str], policy: str = "equal_weight", feed: str = "", agent: str = "", path: str = "bars.parquet"
+) -> str:
+    """A configuration of one agent without limits over a file of bars; `feed` and `agent` are further keys of these."""
+    return f"""
+[universe]
+symbols = {json.dumps(list(symbols))}
+[feed]
+path = "{path}"
+stamps = "session"
+{feed}
+[broker]
+cash = "100000"
+[risk]
+profile = "research"
+[bus]
+port = 0
+[api]
+port = 0
+[[agents]]
+name = "even"
+policy = "{policy}"
+capital = 1.0
+profile = "research"
+{agent}
 """
 
 

@@ -10,32 +10,12 @@ import quantd
 from quantd.research.doubts import Doubt, doubt_lines, joined, lead, named_doubts
 from quantd.research.reports.report_files import read_backtest_report
 from tests.research.doubts.steady_market import changed, days, even, first_line, market
+from tests.support.command_line import one_agent
 from tests.support.command_line import quantd as command
 
 HEAVY, LIGHT = Doubt("bars", "two bars rejected", 80), Doubt("cash_rate", "cash earns none", 10)
 
-CONFIG = """
-[universe]
-symbols = ["SPY", "TLT"]
-[feed]
-path = "bars.parquet"
-stamps = "session"
-start = 2015-09-01
-[broker]
-cash = "100000"
-[risk]
-profile = "research"
-[[agents]]
-name = "even"
-policy = "momentum"
-params = { lookback = 20 }
-capital = 1.0
-profile = "research"
-[api]
-port = 0
-[bus]
-port = 0
-"""
+CONFIG = one_agent(["SPY", "TLT"], "momentum", "start = 2015-09-01", "params = { lookback = 20 }")
 
 BAD = days(420)[-1]
 TEXT = f"1 bar rejected and left out: TLT {BAD} (nan)"

@@ -13,6 +13,7 @@ from quantd.research.doubts import KINDS
 from quantd.research.verdict import headline, judge
 from tests.research.doubts.steady_market import CALENDAR, FIRST, changed, days, even, first_line, market
 from tests.support.checkout import DATA, ROOT
+from tests.support.command_line import one_agent
 
 
 def only(result: quantd.Backtest) -> str:
@@ -295,23 +296,7 @@ def test_prices_that_fall_on_the_dates_of_listed_dividends_are_not_adjusted(fold
     assert "and they fall on the 9 ex-dividend dates of bars.actions.csv: dividends are absent" in text
 
 
-CONFIG = """
-[universe]
-symbols = ["SPY", "TLT"]
-[feed]
-path = "bars.parquet"
-stamps = "session"
-adjusted = true
-[broker]
-cash = "100000"
-[risk]
-profile = "research"
-[[agents]]
-name = "even"
-policy = "equal_weight"
-capital = 1.0
-profile = "research"
-"""
+CONFIG = one_agent(["SPY", "TLT"], feed="adjusted = true")
 
 
 @pytest.mark.long

@@ -12,7 +12,7 @@ import pytest
 
 import quantd
 from quantd.research.runs.looks import read_looks
-from tests.support.command_line import answer
+from tests.support.command_line import answer, one_agent
 from tests.support.command_line import quantd as command
 
 OVER = {"lookback": [10, 30, 60]}
@@ -147,24 +147,9 @@ def test_a_mistake_is_an_error_with_a_remedy(bars, changes, text):
         quantd.walk_forward(**given)
 
 
-CONFIG = """
-[universe]
-symbols = ["SPY", "IWM"]
-[feed]
-path = "bars.parquet"
-stamps = "session"
-[broker]
-cash = "100000"
-[risk]
-profile = "research"
-[[agents]]
-name = "trend"
-policy = "momentum"
-capital = 1.0
-profile = "research"
-"""
+CONFIG = one_agent(["SPY", "IWM"], "momentum")
 WALK = (
-    "walk", "config.toml", "--over", "agents.trend.params.lookback=10,30,60", "--refit", "3mo", "--first", "6mo",
+    "walk", "config.toml", "--over", "agents.even.params.lookback=10,30,60", "--refit", "3mo", "--first", "6mo",
     "--no-compare",
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 import quantd
+from tests.support.command_line import one_agent
 from tests.support.command_line import quantd as command
 
 SYMBOLS = ("SPY", "IWM")
@@ -195,23 +196,7 @@ def test_the_command_begins_with_the_reason_and_check_and_run_warn_of_small_shar
     one = quantd.example_bars().filter((pl.col("symbol") == "SPY") & (pl.col("ts").dt.year() == 2012)).head(40)
     cheap = one.with_columns(pl.col("open", "high", "low", "close") / 50)
     pl.concat([cheap.with_columns(symbol=pl.lit(f"S{k}")) for k in range(500)]).write_parquet(tmp_path / "bars.parquet")
-    (tmp_path / "config.toml").write_text(f"""
-[universe]
-symbols = {json.dumps([f"S{k}" for k in range(500)])}
-[feed]
-path = "bars.parquet"
-stamps = "session"
-at_end = "stop"
-[broker]
-cash = "100000"
-[risk]
-profile = "research"
-[[agents]]
-name = "even"
-policy = "equal_weight"
-capital = 1.0
-profile = "research"
-""")
+    (tmp_path / "config.toml").write_text(one_agent([f"S{k}" for k in range(500)], feed='at_end = "stop"'))
     said = (
         "even: changes below min_trade = 0.50% of its equity are not traded, and an equal share of 500 symbols is 0.2"
     )

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from quantd.research.studies.crises import PERIODS
-from tests.support.command_line import COSTS, ROOT, quantd, write
+from tests.support.command_line import COSTS, ROOT, one_agent, quantd, write
 from tests.support.market_frames import sessions
 
 PRICES = [99.0, 100.0] * 4 + [90.0, 80.0, 88.0, 96.0, 100.0, 104.0, 103.0, 104.0]
@@ -187,28 +187,9 @@ def test_a_window_that_is_none_is_refused_with_its_text(tmp_path: Path, given: s
 
 @pytest.mark.requirement("R-243")
 def test_bundled_bars_show_a_crisis_and_mark_one_inside_the_training_window(tmp_path: Path) -> None:
-    text = f"""
-[quantd]
-state = "state"
-[universe]
-symbols = ["SPY", "QQQ", "IWM", "AAPL", "BAC"]
-[feed]
-path = "{ROOT}/data/us_daily.parquet"
-actions = "{ROOT}/data/us_actions.csv"
-stamps = "session"
-start = 2015-12-21
-end = 2016-02-29
-warmup = 252
-[broker]
-cash = "100000.00"
-[risk]
-profile = "research"
-[[agents]]
-name = "learned"
-policy = "{ROOT}/models/shipped/scorer"
-capital = 1.0
-profile = "research"
-"""
+    feed = f'actions = "{ROOT}/data/us_actions.csv"\nstart = 2015-12-21\nend = 2016-02-29\nwarmup = 252'
+    symbols, policy = ["SPY", "QQQ", "IWM", "AAPL", "BAC"], str(ROOT / "models/shipped/scorer")
+    text = one_agent(symbols, policy, feed, path=f"{ROOT}/data/us_daily.parquet")
     write(tmp_path, text)
     document = studied(tmp_path)
     crisis = named(document, "2015-16")

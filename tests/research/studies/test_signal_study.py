@@ -14,31 +14,8 @@ from scipy.stats import spearmanr
 import quantd as quantd_api
 from quantd.research.runs.looks import read_looks
 from quantd.research.studies.signal_study import COLUMNS, usual_quantiles
-from tests.support.command_line import Done, quantd
+from tests.support.command_line import Done, one_agent, quantd
 from tests.support.market_frames import random_frame
-
-CONFIG = """
-[quantd]
-state = "state"
-[universe]
-symbols = [{symbols}]
-[feed]
-path = "bars.parquet"
-stamps = "session"
-start = 2024-02-01
-warmup = 20
-[broker]
-cash = "100000"
-[[agents]]
-name = "any"
-policy = "equal_weight"
-capital = 1.0
-[bus]
-port = 0
-[api]
-port = 0
-"""
-
 
 FILES = TemporaryDirectory()
 
@@ -55,8 +32,8 @@ def market(folder: Path, symbols: int = 12, count: int = 118, seed: int = 1) -> 
     (folder / "bars.parquet").unlink(missing_ok=True)
     (folder / "bars.parquet").symlink_to(bars_file(symbols, count, seed))
     frame = random_frame(seed, symbols, count)
-    names = ", ".join(f'"S{k:02}"' for k in range(symbols))
-    (folder / "config.toml").write_text(CONFIG.format(symbols=names))
+    names = [f"S{k:02}" for k in range(symbols)]
+    (folder / "config.toml").write_text(one_agent(names, feed="start = 2024-02-01\nwarmup = 20"))
     return frame
 
 
