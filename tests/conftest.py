@@ -5,7 +5,6 @@ import ctypes
 import gc
 import os
 import resource
-import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -37,9 +36,6 @@ def in_memory() -> bool:
 if "TMPDIR" not in os.environ and in_memory():
     os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # a test may import onnxruntime before quantd does
-# heads of ledgers of looks, outside the folders of the tests
-os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="quantd-tests-")
-atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # with the libraries that are loaded here, looking for cycles every 700 objects costs 7 % of the time
 gc.set_threshold(10_000, 10, 10)

@@ -58,7 +58,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quantd(packages: Path, folder: Path, *words: str) -> str:
     """The output of a command in a folder, with the installed packages."""
     variables = environment(ROOT) | {"PYTHONPATH": f"{ROOT / 'src'}:{packages}", "COLUMNS": "200"}
-    variables |= {"XDG_CACHE_HOME": str(folder / ".cache"), "XDG_STATE_HOME": str(folder / ".state")}
+    variables |= {"XDG_CACHE_HOME": str(folder / ".cache")}
     command = [sys.executable, "-m", "quantd.daemon.cli", *words]
     done = subprocess.run(command, cwd=folder, env=variables, text=True, capture_output=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr

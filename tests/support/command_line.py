@@ -153,10 +153,7 @@ def quantd(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) 
     """One command in `folder`, in this process: a start of Python takes longer than most commands. It sees no variable
     but those in `env`, and writes nothing into the home of who runs the tests."""
     out, err = io.StringIO(), io.StringIO()
-    homes = {
-        "XDG_CACHE_HOME": str(folder / ".cache"),
-        "XDG_STATE_HOME": os.environ.get("XDG_STATE_HOME", str(folder / ".state")),
-    }
+    homes = {"XDG_CACHE_HOME": str(folder / ".cache")}
     with restored():
         os.environ.clear()
         os.environ.update(environment() | homes | dict(env or {}))
