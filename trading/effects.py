@@ -143,8 +143,11 @@ class AgentPlan(Struct, frozen=True, omit_defaults=True):
 
     Arrays are little-endian: float64[N] `weights`, int64[N] lots `asked` by the agent and `allowed` by the agent's
     limits, int8[N] `reason` codes of the limits that reduced them. `scale` is the fraction of the weights that fits
-    within the limits. `policy` names the agent whose policy decided, if it is another agent. `because` names the
-    proposal, or the closing of the portfolio, that caused a portfolio's plan.
+    within the limits after all fills. `kept`, int64[N], are the lots of the target that wait until fills leave the cash
+    at worst prices, until a position of the other sign is closed, or, with the reason PRICE_AGE, for a price; empty for
+    none. `policy` names the agent whose
+    policy decided, if it is another agent. `because` names the proposal, or the closing of the portfolio, that caused a
+    portfolio's plan.
     """
 
     agent: int
@@ -156,6 +159,7 @@ class AgentPlan(Struct, frozen=True, omit_defaults=True):
     values: dict[str, tuple[float, float]] = {}
     policy: str = ""
     because: str = ""
+    kept: bytes = b""
 
 
 class Portion(Struct, frozen=True):

@@ -69,7 +69,7 @@ def rules_of(
         cash_micro=config.broker.cash_micro,
         lookback=max([252, *lookbacks]),
         daily=interval_ns >= DAY_NS,
-        follow_ups=2 if risk.follow_ups is None else risk.follow_ups,
+        follow_ups=3 if risk.follow_ups is None else risk.follow_ups,
         max_failures=risk.max_failures,
         rearm_samples=_rearm_samples(risk.rearm) if config.feed.kind == "replay" else 0,
         flatten_on=risk.flatten_on or (),

@@ -16,8 +16,9 @@ def small_shares(config: Config) -> list[str]:
     # half of the equal share, rounded to one digit
     remedy_value = f"{float(f'{0.5 / size:.1g}'):g}"
     return [
-        f"{agent.name}: changes below min_trade = {agent.min_trade:.2%} of its equity are not traded, and an equal "
-        f"share of {size:,} symbols is {1 / size:.3%}; where it holds many of them, write min_trade = {remedy_value}"
+        f"{agent.name}: changes below min_trade = {agent.min_trade:.2%} of its equity are traded only if they are "
+        f"worth it together, and an equal share of {size:,} symbols is {1 / size:.3%}; where it holds many of them, "
+        f"write min_trade = {remedy_value}"
         for agent in config.document.agents
         if agent.policy not in PASSIVE and agent.min_trade * size > 1
     ]

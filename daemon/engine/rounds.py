@@ -83,10 +83,13 @@ def on_decided(state: State, answer: Decided) -> Sequence[Effect]:
             agent.memory = memory_of(answer)
         if answer.weights is not None:
             round_.answers[answer.agent] = answer.weights
-        agent.follow_up.drop()
+            agent.follow_up.drop()  # a new target replaces the rest of the last one
+        else:
+            round_.holds.append(answer.agent)
     if not round_.waiting:
         state.round = None
         effects.extend(plan(state, round_.answers, watch=watch_plan, sample=state.sample))
+        effects.extend(follow_ups(state, frozenset(), round_.holds))
     return effects
 
 
@@ -105,6 +108,7 @@ def _count_failure(state: State, number: int, agent: AgentState, failed: str) ->
     After max_failures in a row the agent with the index `number` is suspended.
     """
     agent.failures += 1
+    agent.follow_up.drop()
     effects: list[Effect] = [
         alert(state, "WARNING", "policy", f"policy failed, the agent holds: {failed}", agent=number)
     ]
@@ -114,7 +118,7 @@ def _count_failure(state: State, number: int, agent: AgentState, failed: str) ->
     return effects
 
 
-def follow_ups(state: State, due: frozenset[int]) -> list[Effect]:
+def follow_ups(state: State, due: frozenset[int], only: Sequence[int] | None = None) -> list[Effect]:
     """Plan the rests of earlier decisions, in the order of the decisions.
 
     The rest of a decision waits until the orders of its agent have ended. The rest is dropped where the agent is
@@ -127,10 +131,12 @@ def follow_ups(state: State, due: frozenset[int]) -> list[Effect]:
     busy |= {parent.agent for parent in state.parents}
     for number, agent in enumerate(state.agents):
         follow_up = agent.follow_up
-        if not follow_up.waits():
+        if not follow_up.waits() or (only is not None and number not in only):
             continue
-        if number in due or agent.suspended:
+        if agent.suspended:
             follow_up.drop()
+        elif number in due:
+            continue  # its answer decides
         elif number not in busy:
             waiting.setdefault((follow_up.sample, follow_up.used), {})[number] = bytes(follow_up.weights)
             follow_up.drop()

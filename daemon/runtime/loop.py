@@ -84,6 +84,7 @@ class Shell:
         trading."""
         self._state = state
         self._parts = Parts(broker, Tally())
+        self._parts.tally.prepare(state)
         self.answer = answer
         self.seats = Seats((), (), no_artifact, dict)
         """The policies by seat, with artifacts loaded at run time; empty where `answer` needs none."""

@@ -4,14 +4,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, field
 
+from quantd.daemon.engine.state import HOUSE, State
 from quantd.trading.effects import Effect, Filled, Planned, Publish, Switched, Valued
 from quantd.trading.orders import OrderBasket
 
 
 class Tally(Struct):
     """Counts of a run.
+
+    A cut counts once a decision: its follow-ups ask again for the lots that it left.
 
     `orders` counts the orders that were sent, `fills` their fills (two for an order that filled in two parts).
     `refused` counts the requested trades, of an agent or of the whole account, of which the gate (the check
@@ -29,6 +32,26 @@ class Tally(Struct):
     alerts: int = 0
     trips: int = 0
     samples: int = 0
+    counted: dict[int, bytearray] = field(default_factory=dict)
+    """By book (`HOUSE` or an agent): 1 for each symbol in which a cut of its present decision is counted."""
+
+    def marks(self, book: int, size: int) -> bytearray:
+        """The marks of a book in `counted`, int8[N] for `size` symbols."""
+        if book not in self.counted or len(self.counted[book]) != size:
+            self.counted[book] = bytearray(size)
+        return self.counted[book]
+
+    def prepare(self, state: State) -> None:
+        """Make the marks of every book."""
+        for book in range(HOUSE, len(state.agents)):
+            self.marks(book, state.universe.size)
+
+    def lend(self, state: State) -> None:
+        """Let the fold of a state write the marks."""
+        size = state.universe.size
+        state.round_plan.counted = memoryview(self.marks(HOUSE, size)).cast("b")
+        for number, columns in enumerate(state.agent_columns):
+            columns.counted = memoryview(self.marks(number, size)).cast("b")
 
     def add(self, effects: Sequence[Effect]) -> None:
         """Count the orders, fills and refusals of these effects of a step."""
@@ -50,19 +73,23 @@ class Tally(Struct):
         self.fills += len(effect.sym)
 
     def _planned(self, effect: Planned) -> None:
-        self._count_cuts(effect.net, effect.allowed)
+        self._count_cuts(HOUSE, effect.net, effect.allowed, effect.follow_up)
         for part in effect.agents:
-            self._count_cuts(part.asked, part.allowed)
+            self._count_cuts(part.agent, part.asked, part.allowed, effect.follow_up)
 
     def _switched(self, effect: Switched) -> None:
         if effect.agent < 0 and effect.before == 0:
             self.trips += 1
 
-    def _count_cuts(self, requested: bytes, allowed: bytes) -> None:
-        if requested == allowed:
+    def _count_cuts(self, book: int, requested: bytes, allowed: bytes, follow_up: int) -> None:
+        if requested == allowed and (follow_up or book not in self.counted):
             return
         lots, passed = np.frombuffer(requested, dtype=np.int64), np.frombuffer(allowed, dtype=np.int64)
-        differs = lots != passed
+        counted = np.frombuffer(self.marks(book, len(lots)), dtype=np.int8)
+        if not follow_up:  # another decision
+            counted[:] = 0
+        differs = (lots != passed) & (counted == 0)
+        counted[differs] = 1
         refused = int((differs & (passed == 0)).sum())
         self.refused += refused
         self.clipped += int(differs.sum()) - refused

@@ -28,7 +28,7 @@ from quantd.daemon.views.limit_rows import (
 from quantd.daemon.views.overview import SWITCH
 from quantd.daemon.views.policy_inputs import Inputs, inputs_of
 from quantd.daemon.views.shortfall import Costed, Slices, of_order, of_whole, shortfalls_of
-from quantd.risk.limits.catalogue import REASON_TEXT, Limits, Reason
+from quantd.risk.limits.catalogue import Limits
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import AgentPlan, Crossed, Filled, Planned, Protected, Rested
 from quantd.trading.events import split_of
@@ -106,8 +106,8 @@ Judge = Callable[[Decision], Redecided]
 class AgentPart(Struct, frozen=True):
     """One agent's target for the symbol and the verdict of its own limits.
 
-    `wanted` and `had` are its target and its present weight, as fractions of its book. `scale` is the factor by which
-    headroom for cash and gross exposure reduced all its target weights.
+    `wanted` and `had` are its target and its present weight, as fractions of its book. `scale` is the factor, at most
+    1, by which all its target weights are held, so that cash and gross exposure stay within the limits after all fills.
     """
 
     agent: str
@@ -127,6 +127,9 @@ class AgentPart(Struct, frozen=True):
     """The proposal or the closing behind a portfolio's target."""
     learned: list[Inputs] = []
     """The learned parts of the policy; empty for other policies, and where the state was not rebuilt."""
+    kept: str = "0"
+    """Signed units of the target that this plan does not ask for. They wait for fills, for a sale or (reason price_age)
+    for a price, or are above the limit of a position (reason position_weight)."""
 
 
 class FillPart(Struct, frozen=True):
@@ -225,8 +228,8 @@ def explain(subject: Found, judge: Judge | None = None, slices: Slices | None = 
     code, value = int(_codes(plan.reason)[column]), price * lot / NANO
     equity, books = _accounts(reader, plan, judged)
     house_judgement = judged[-1] if judged else None
-    # an order that crossed completely has no net: then the first agent's request has the side
-    side = net or next((int(k) for p in plan.agents if (k := ints(p.asked)[column])), 0)
+    # an order that crossed completely has no net: then the first agent's request has the side, or what it kept back
+    side = net or next((lots for p in plan.agents if (lots := int(ints(p.asked)[column]) or _kept(p, column))), 0)
     fills = []
     if order is not None:
         fills = [f for f in reader.fills(since=plan.ts, symbol=symbol) if f.order == order.id]
@@ -402,6 +405,7 @@ def _agent_part(
     held_lots = books[part.agent][column] if part.agent in books else 0
     code = int(_codes(part.reason)[column])
     asked, wanted = int(ints(part.asked)[column]), float(_floats(part.weights)[column])
+    kept = _kept(part, column)
     return AgentPart(
         agent=names[part.agent] if part.agent < len(names) else str(part.agent),
         wanted=wanted,
@@ -411,20 +415,21 @@ def _agent_part(
         asked=quantity_text(asked, lot),
         allowed=quantity_text(int(ints(part.allowed)[column]), lot),
         reason=reason_name(code),
-        text=reason_text(code, part.values, symbol) if asked or not wanted else _unasked(judged, column),
+        text=reason_text(code, part.values, symbol)
+        if code or asked or kept or not wanted
+        else "the change is below one lot or min_trade, or an open order or a protective exit is in progress",
         limits=_limit_rows(judged, column, {}, part.values, code),  # {}: no value before the order is recorded
         largest=largest_of(judged, column) if judged is not None and asked else None,
         policy=part.policy,
         because=part.because,
         learned=learned,
+        kept=quantity_text(kept, lot),
     )
 
 
-def _unasked(judged: Judged | None, column: int) -> str:
-    """Why a target asked for no trade, as far as it is known: its price was too old, or it was reached."""
-    if judged is not None and not 0 <= judged.ctx.age_ns[column] <= judged.limits.max_price_age_ns:
-        return REASON_TEXT[Reason.PRICE_AGE]
-    return "the change is below one lot or min_trade, or an open order or a protective exit is in progress"
+def _kept(part: AgentPlan, column: int) -> int:
+    """Signed lots of the target that a plan does not ask for."""
+    return int(ints(part.kept)[column]) if part.kept else 0
 
 
 _SIDES: Final = {True: "buy", False: "sell"}

@@ -20,7 +20,7 @@ def why_lines(e: Explanation) -> list[str]:
         lines.append(f"  the switch of the {house} was {e.switch}")
     lines += [f"  {line}" for line in exit_lines(e.exits)]
     closed = {part.agent for part in e.exits}
-    lines += [f"  {_agent_line(part, part.agent in closed)}" for part in e.agents]
+    lines += [f"  {agent_line(part, part.agent in closed)}" for part in e.agents]
     lines += [f"  {part.agent} is {part.because}" for part in e.agents if part.because]
     lines.append(f"  {_net_line(e)}")
     weight_in_table = e.recomputed and any(row.limit == "max_position_weight" for row in e.limits)
@@ -100,17 +100,36 @@ def _headline(e: Explanation) -> str:
     return f"{e.side.upper()} {amount}{e.symbol}, {when}: {e.state}, no order was made (decision {e.address})"
 
 
-def _agent_line(part: AgentPart, closed: bool) -> str:
+def agent_line(part: AgentPart, closed: bool) -> str:
+    """The line about one agent's target, request and own limits; `closed` says that a protective exit closes it."""
     holds = f"holds {part.held}" + (f" ({part.had:.1%})" if part.had is not None else "")
-    safe = f", {part.wanted * part.scale:.1%} so that fills at worst prices stay within cash and gross exposure"
-    target = "exit" if closed else f"target {part.wanted:.1%} of its equity{safe if part.scale < 1 else ''}"
+    wanted, scaled = f"{part.wanted:.1%}", f"{part.wanted * part.scale:.1%}"
+    target = "exit" if closed else f"target {wanted} of its equity"
+    if scaled != wanted and not closed:
+        target += f", {scaled} so that the book is within cash and gross exposure after all fills"
     whose = f" (policy of {part.policy})" if part.policy else ""
     text = f"agent {part.agent}{whose}: {target}; {holds}; requests {_signed(part.asked)}"
     if part.asked == "0" and part.text:
         text += f": {part.text}"
     if part.allowed != part.asked:
         text += f"; its own limits allow {_signed(part.allowed)}: {part.text} (code {part.reason})"
-    return text
+    return text + _kept_text(part)
+
+
+def _kept_text(part: AgentPart) -> str:
+    """What of the target the plan does not ask for, and why."""
+    if part.kept == "0":
+        return ""
+    kept = _signed(part.kept)
+    # a reason beside a cut is that of the cut
+    reason = part.reason if part.allowed == part.asked else ""
+    if reason == "price_age":
+        return f"; {kept} waits for a price"
+    if reason == "position_weight":
+        return f"; {kept} more of its target is above its limit"
+    if part.held != "0" and part.held.startswith("-") != part.kept.startswith("-"):
+        return f"; {kept} waits until the position of the other sign is closed"
+    return f"; {kept} waits for fills below worst prices, or for a sale"
 
 
 def _net_line(e: Explanation) -> str:

@@ -113,7 +113,8 @@ def recorded_rows(
     def figure_of(values: Mapping[str, tuple[float, float]], key: str) -> Figure | None:
         return Figure(*values[key]) if key in values else None
 
-    keys = in_order({*before, *after})
+    # `equity.SYMBOL` names the position of a reason's text, and is no limit of its own
+    keys = in_order({key for key in (*before, *after) if not key.startswith("equity.")})
     return _with_cut(
         [row(key, limits, figure_of(before, key), figure_of(after, key), code) for key in keys], limits, code
     )
@@ -137,7 +138,10 @@ def rows_of(judged: Judged, column: int) -> list[LimitRow]:
             capacity = most_under(ctx, account_after, limits, key, column, side)
             if capacity.bounded and is_of(key, capacity.reason):
                 more = quantity_text(int(capacity.lots), ctx.universe.lot_nano[column])
-        rows.append(row(key, limits, before.get(key), after.get(key), code, more))
+        # of the pairs of a symbol, the heaviest cut the order, and it has the key without a part
+        rows.append(
+            row(key, limits, before.get(key), after.get(key), 0 if key.startswith("correlation.") else code, more)
+        )
     return _with_cut(_nearest_cash(rows), limits, code)
 
 
@@ -204,7 +208,16 @@ def _stop_text(capacity: Most, side: int, ctx: Context, account: Account, limits
 
 
 def reason_text(code: int, values: Mapping[str, tuple[float, float]] = {}, symbol: str = "") -> str:
-    """A reason code as text. With the recorded `values` of a plan, a price jump has its two prices and the remedy."""
+    """A reason code as text. With the recorded `values` of a plan, a price jump has its two prices and the remedy, and
+    a lack of equity names the position near its limit."""
+    if code == Reason.EQUITY:
+        for key, (weight, bound) in values.items():
+            if key.startswith("equity."):
+                tight = key.partition(".")[2]
+                return (
+                    f"{tight} stands at {weight:.1%} of equity, of {bound:.1%} that it may weigh, and this order could "
+                    f"lift it above: sell some {tight} first, or with it, and the rest follows"
+                )
     pair = values.get(f"price_jump.{symbol}") if code == Reason.PRICE_JUMP else None
     if pair is None:
         return REASON_TEXT[code]

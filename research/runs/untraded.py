@@ -161,21 +161,22 @@ def reason_of(assembly: Assembly, log: Obstacles) -> Untraded:
 
 
 def _without_lots(assembly: Assembly, log: Obstacles) -> Untraded:
-    """Return the reason for a run whose weight changes were too small: below `min_trade`, or worth less than a lot."""
+    """Return the reason for a run whose weights were too small: below `min_trade` together, or each below a lot."""
     rules = assembly.rules
     agent: AgentRules
     index, agent = max(enumerate(rules.agents), key=lambda pair: log.largest[pair[0]])
     largest = log.largest[index]
-    if largest < agent.min_trade:
+    weights = log.weights_of(index)
+    together = float(np.abs(weights).sum())
+    if together < agent.min_trade:
         # half of the largest weight, rounded to one digit
         suggestion = f"{float(f'{largest / 2:.1g}'):g}"
         return Untraded(
-            f"{agent.name} does not trade changes below {agent.min_trade:.2%} of its equity (min_trade), and its "
-            f"largest weight was {largest:.3%} ({assembly.universe.size:,} symbols)",
+            f"{agent.name} does not trade changes that are together below {agent.min_trade:.2%} of its equity "
+            f"(min_trade), and its weights were together {together:.3%} ({assembly.universe.size:,} symbols)",
             f"Write min_trade = {suggestion} for it (--set agents.{agent.name}.min_trade={suggestion}; "
             f'Python: settings={{"agents.{agent.name}.min_trade": {suggestion}}})',
         )
-    weights = log.weights_of(index)
     # the price of one lot of each symbol at its highest close
     lot_prices = np.fmax.reduce(assembly.feed.columns.close, axis=0) * assembly.universe.lot_size
     requested = np.flatnonzero(weights)

@@ -113,6 +113,7 @@ LIMITS: Final = (
                 24,
                 "EQUITY",
                 "equity at worst prices would not stay positive, or be too low for existing weights",
+                sales_free=True,
             ),
         ),
         (Rows(90, equity),),

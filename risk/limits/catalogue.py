@@ -31,7 +31,7 @@ from quantd.risk.limits.settings import (
 
 __all__ = [
     "DAY_NS", "EXTRA", "FIELDS", "FLOORS", "LIMITS", "LIMIT_OF", "NONE", "ON_BREACH", "PROFILES", "REASON_NAMES",
-    "REASON_TEXT", "SALES_FREE", "AccountCap", "Correlation",
+    "REASON_TEXT", "REFUSALS", "AccountCap", "Correlation",
     "Limit", "Limits", "Liquidity", "Method", "Protective", "Ramp", "Rate", "Reason", "Stress", "Tail", "bound_of",
     "by_key", "kinds_of",
     "override", "tighter_of", "tightest", "value_of",
@@ -104,8 +104,8 @@ REASON_NAMES: Final = tuple(
 LIMIT_OF: Final[dict[int, str]] = {refusal.code: key for key, refusal in _REFUSALS}
 """Reason code -> key of the limit; "" for none."""
 
-SALES_FREE: Final = frozenset(refusal.code for _, refusal in _REFUSALS if refusal.sales_free)
-"""Codes of cuts whose lots the proceeds of sales of the same decision may permit later."""
+REFUSALS: Final[dict[int, Refusal]] = {refusal.code: refusal for _, refusal in _REFUSALS}
+"""Reason code -> its record."""
 
 ON_BREACH: Final = frozenset(key for key, limit in LIMITS.items() if limit.on_breach)
 """Limits that alert on a breach only, not on high use."""

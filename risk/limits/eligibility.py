@@ -162,7 +162,7 @@ LIMITS: Final = (
         390,
         "excess over a limit while orders are in flight",
         always=True,
-        profiles={"research": 1.0},
+        profiles={"conservative": 0.05, "balanced": 0.05, "aggressive": 0.05, "research": 1.0},
         bounds=FRACTION,
         about="how far limits may be exceeded while orders are open (0: not at all)",
         formula="`limit × (1 + in_flight)`",

@@ -82,7 +82,12 @@ LIMITS: Final = (
         140,
         "order, share of the average volume",
         refusals=(
-            Refusal(20, "SHARE_OF_VOLUME", "the order would exceed max_share_of_volume of the average volume"),
+            Refusal(
+                20,
+                "SHARE_OF_VOLUME",
+                "the order would exceed max_share_of_volume of the average volume",
+                time_frees=True,
+            ),
             Refusal(_VOLUME, "VOLUME_MISSING", "no volume is known"),
         ),
         kinds=(Capped(120, volume_missing, _VOLUME), Capped(130, share_of_volume)),
@@ -115,7 +120,7 @@ LIMITS: Final = (
         170,
         _rate,
         "orders",
-        (Refusal(31, "ORDER_RATE", "more orders than order_rate would have been sent"),),
+        (Refusal(31, "ORDER_RATE", "more orders than order_rate would have been sent", time_frees=True),),
         (Counts(20, lambda account: account.recent_orders, lambda rate: int(rate.orders)),),
         example='order_rate = { orders = 60, per = "1m" }',
         tighter=each_field,
@@ -127,7 +132,7 @@ LIMITS: Final = (
         180,
         "open orders",
         "orders",
-        (Refusal(21, "OPEN_ORDERS", "more than max_open_orders would be open"),),
+        (Refusal(21, "OPEN_ORDERS", "more than max_open_orders would be open", time_frees=True),),
         (Counts(10, lambda account: account.open_orders),),
         example="max_open_orders = 50",
         bounds=Bounds(1, 100_000),
@@ -139,7 +144,14 @@ LIMITS: Final = (
         190,
         "orders sent in this session",
         "orders",
-        (Refusal(39, "ORDERS_PER_DAY", "more than max_orders_per_day would have been sent in this session"),),
+        (
+            Refusal(
+                39,
+                "ORDERS_PER_DAY",
+                "more than max_orders_per_day would have been sent in this session",
+                time_frees=True,
+            ),
+        ),
         (Counts(30, lambda account: account.session_orders),),
         section="live",
         about=(

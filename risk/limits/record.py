@@ -28,14 +28,17 @@ Label = Callable[[Limits, str], str]
 class Refusal(NamedTuple):
     """The reason for which an order is reduced or refused.
 
-    `code` is journalled and unique; `name` is the name of the member of `Reason`. `sales_free` says that proceeds of
-    sales of the same decision may later permit the lots that were cut.
+    `code` is journalled and unique; `name` is the name of the member of `Reason`. Lots that were cut may pass later:
+    `sales_free` by the proceeds of sales of the same decision, `fills_free` by fills at better than worst prices, as
+    far as the position is within its limit, `time_frees` by the volume or the count of a later time.
     """
 
     code: int
     name: str
     text: str
     sales_free: bool = False
+    fills_free: bool = False
+    time_frees: bool = False
 
 
 class Capped(NamedTuple):

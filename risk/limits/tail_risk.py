@@ -164,7 +164,7 @@ LIMITS: Final = (
         340,
         of_one("stress scenario", ", worst"),
         refusals=(
-            Refusal(34, "STRESS", "the loss in a stress scenario would exceed stress.limit"),
+            Refusal(34, "STRESS", "the loss in a stress scenario would exceed stress.limit", sales_free=True),
             Refusal(_SHOCK_MISSING, "SHOCK_MISSING", "a stress scenario has no move for this instrument"),
         ),
         kinds=(Tails(30, stressed), Barred(80, shock_missing, _SHOCK_MISSING)),

@@ -3,6 +3,9 @@
 What can go wrong: a value that moves around the start of a level raises an alert at each sample. A level therefore ends
 only 5 % of the bound below its start, and such a value raises one alert. A value that is not a number is CRITICAL.
 While orders are open a level may rise but not fall, because the value changes with their fills.
+
+A limit that a plan may use fully (`ON_BREACH`) is CRITICAL only from BAND beyond its bound: a book that holds its limit
+is moved past it by the next price, and neither the book nor its policy did wrong.
 """
 
 from bisect import bisect
@@ -11,7 +14,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from quantd.risk.limits.catalogue import FLOORS
+from quantd.risk.limits.catalogue import FLOORS, ON_BREACH
 from quantd.risk.limits.values import Values
 
 NONE: Final = 0
@@ -28,14 +31,16 @@ QUIET: Final = THRESHOLDS[1] - 1e-9
 HYSTERESIS: Final = 0.05
 """A level ends at this share of the bound below its start, so that a value at the start raises one alert."""
 
+BAND: Final = 0.05
+"""The share of the bound beyond it at which a limit that a plan may use fully is CRITICAL: `in_flight` of the profiles,
+by which the gate lets the same limits be exceeded while orders are open."""
+
 ROUNDING: Final = 1e-9
 """The largest difference of two ways to compute a value, as a share of the bound."""
 
-_BEGINS: Final = tuple(start - 1e-12 for start in THRESHOLDS[1:])
-_ENDS: Final = tuple(start - HYSTERESIS for start in THRESHOLDS[1:])
 
-UNWATCHED: Final = frozenset({"cash", "buying_power"})
-"""Limits of the gate that have no levels, because their use is not a share of a bound."""
+UNWATCHED: Final = frozenset({"cash", "buying_power", "equity"})
+"""Limits of the gate that have no levels, because their use is not a share of a bound, or only explains a cut."""
 
 NOISE: Final = {"max_drawdown": 0.02}
 """Key -> value below which a limit has no level."""
@@ -73,16 +78,27 @@ def share_of(key: str, value: float, bound: float) -> float:
 
 def in_use(key: str, value: float, bound: float) -> bool:
     """Whether at least the share QUIET of the limit `key` is in use; False for the limits UNWATCHED, without levels."""
-    if key in UNWATCHED or (value < QUIET * bound and key not in FLOORS):
+    if key.partition(".")[0] in UNWATCHED or (value < QUIET * bound and key not in FLOORS):
         return False
     return share_of(key, value, bound) >= QUIET
 
 
-def level(share: float, before: int = NONE) -> int:
-    """Return the alert level at a `share` of the bound. `before` is the previous level. A level ends only at a lower
-    share than its start.
+def starts(key: str) -> tuple[float, float, float, float]:
+    """Return the share of the bound at which each level of the limit `key` (NONE to CRITICAL) begins."""
+    return _BEYOND if key.partition(".")[0] in _BANDED else THRESHOLDS
+
+
+_BANDED: Final = ON_BREACH - {"max_account_notional", "ramp", "max_turnover"}
+"""Without amounts of money and counts, which `in_flight` does not widen."""
+_BEYOND: Final = (*THRESHOLDS[:3], THRESHOLDS[3] + BAND)
+
+
+def level(key: str, share: float, before: int = NONE) -> int:
+    """Return the alert level of the limit `key` at a `share` of its bound. `before` is the previous level. A level ends
+    only at a lower share than its start.
     """
-    return max(bisect(_BEGINS, share), min(before, bisect(_ENDS, share)))
+    begins = starts(key)[1:]
+    return max(bisect(begins, share + 1e-12), min(before, bisect(begins, share + HYSTERESIS)))
 
 
 def sure(key: str, least: float, most: float, bound: float, before: int = NONE) -> bool:
@@ -91,7 +107,7 @@ def sure(key: str, least: float, most: float, bound: float, before: int = NONE) 
     if not (bound > 0.0 and least <= most):
         return False
     shares = share_of(key, least, bound), share_of(key, most, bound)
-    return level(min(shares) - ROUNDING, before) == level(max(shares) + ROUNDING, before)
+    return level(key, min(shares) - ROUNDING, before) == level(key, max(shares) + ROUNDING, before)
 
 
 def observe(levels: dict[str, int], values: Values, *, falling: bool = True) -> list[Crossing]:
@@ -105,9 +121,9 @@ def observe(levels: dict[str, int], values: Values, *, falling: bool = True) -> 
         value, bound = values[key]
         before = levels.get(key, NONE)
         # a small value without an alert changes nothing; a lower bound is breached by small values
-        if key in UNWATCHED or (not before and value < QUIET * bound and key not in FLOORS):
+        if key.partition(".")[0] in UNWATCHED or (not before and value < QUIET * bound and key not in FLOORS):
             continue
-        after = level(share_of(key, value, bound), before)
+        after = level(key, share_of(key, value, bound), before)
         if after > before or (falling and after < before):
             levels[key] = after
             crossings.append((key, before, after, value, bound))
@@ -117,8 +133,9 @@ def observe(levels: dict[str, int], values: Values, *, falling: bool = True) -> 
 def band(key: str, at: int, bound: float) -> tuple[float, float]:
     """Return (low, high) for an upper bound: a value between them keeps the alert level `at`. A margin for rounding
     narrows the range."""
-    high = inf if at == CRITICAL else (THRESHOLDS[at + 1] - 1e-9) * bound
-    low = -inf if at == NONE else (THRESHOLDS[at] - HYSTERESIS + 1e-9) * bound
+    begins = starts(key)
+    high = inf if at == CRITICAL else (begins[at + 1] - 1e-9) * bound
+    low = -inf if at == NONE else (begins[at] - HYSTERESIS + 1e-9) * bound
     return low, high
 
 

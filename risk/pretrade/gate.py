@@ -115,6 +115,19 @@ def measure(
     readings = standings(ctx, books, QUIET, beside, sums)
     for verdict, cuts, values in zip(verdicts, cutting, readings, strict=True):
         verdict._recorded = _values_to_record(values, cuts)
+        if LIMIT_OF[Reason.EQUITY] in cuts:
+            verdict._recorded = {**verdict._recorded, **_tightest(verdict._account, verdict._limits, ctx)}
+
+
+def _tightest(account: Account, limits: Limits, ctx: Context) -> Values:
+    """Return `equity.SYMBOL` -> (weight, bound) of the heaviest position: lower equity would lift it above its limit.
+    Nothing where no position has a limit."""
+    bounds = [bound for bound in (limits.max_position_weight, limits.max_concentration) if bound is not None]
+    if not (bounds and account.equity > 0.0 and account.lots.any()):
+        return {}
+    weights = np.abs(account.lots * ctx.px) / account.equity
+    heaviest = int(np.argmax(weights))
+    return {f"equity.{ctx.universe.symbols[heaviest]}": (float(weights[heaviest]), min(bounds))}
 
 
 def _values_to_record(values: Values, cutting: Collection[str] = ()) -> Values:

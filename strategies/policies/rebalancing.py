@@ -1,14 +1,14 @@
 """Rebalancing rules around a policy: when a rebalance is due, and how far it trades. At other times the policy holds.
 
-What can go wrong: a book that does not reach its target at once, because sales come before purchases. So the same
-target, drifted with the market, is repeated at up to `FOLLOW_UPS` further decisions, during which no drift counts. If
-the book still misses the target, the shortfall is stored, so that a threshold does not trade for it each day. An event
-(such as high volatility) is raised once, and again only after it has passed.
+What can go wrong: a book that does not reach its target at once, because sales come before purchases. The engine
+trades the rest while the policy holds. So for a threshold no drift counts until `SETTLES` samples have passed. What the
+book then still misses of its target is stored, so that a threshold does not trade for it each day. An event (such as
+high volatility) is raised once, and again only after it has passed.
 
-The rules store these keys in memory: "last", the day and sample of the last rebalance; "asked", the target that is
-repeated; "left", the number of repetitions left and the sample of the last repetition; "short", the shortfall;
-"pending", the index of an event that has not been traded yet; "event", the index and day of the last traded event;
-"flags", whether volatility and correlation were raised and have not passed.
+The rules store these keys in memory: "last", the day and sample of the last rebalance; "asked", its target until the
+book has settled; "short", what the book then missed; "pending", the index of an event that has not been traded yet;
+"event", the index and day of the last traded event; "flags", whether volatility and correlation were raised and have
+not passed.
 
 The policy inside the rules is called at every sample, even if no rebalance is due, so that its memory advances.
 """
@@ -38,11 +38,9 @@ from quantd.trading.market import Floats
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD, Hold, Memory, Noted, View, own_memory, under
 
-FOLLOW_UPS: Final = 2
-"""Maximum number of follow-up decisions that repeat a target which the book has not reached."""
-
-REACHED: Final = 0.005
-"""Maximum difference of any weight at which a book has reached its target."""
+SETTLES: Final = 4
+"""Samples after a rebalance within which the book reaches its target, as far as it can: its orders and the engine's
+follow-ups."""
 
 WORDS: Final = {"regime": "the regime changed", "volatility": "volatility jumped", "correlation": "correlations broke"}
 EVENTS: Final = tuple(WORDS)
@@ -98,7 +96,7 @@ class Rebalanced(Ruled):
     """Calls `policy` at every decision, so that its memory stays current, and trades when a rebalance is due.
 
     For the first nonzero target a rebalance is due, and its trades are not limited if the book is empty. `room` maps
-    weights to the fraction of them (at most 1) that orders can reach at their worst prices. Targets are multiplied by
+    weights to the fraction of them (at most 1) that the limits let a book hold. Targets are multiplied by
     this fraction, so that only a difference that orders can close counts as drift. A rebalance whose trades are reduced
     by limits or costs is continued by the next rebalance.
     """
@@ -115,12 +113,11 @@ class Rebalanced(Ruled):
         return max(self.policy.lookback, events, risk)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        """Implements `Policy.act`: weights towards the policy's target when a rebalance is due by the rules, or when
-        its last target is repeated; HOLD otherwise.
+        """Implements `Policy.act`: weights towards the policy's target when a rebalance is due by the rules, HOLD
+        otherwise.
 
         The memory of the rules has "last", the day and sample of the last rebalance; "asked", the target that the book
-        has not reached yet; and "event", the event of the last rebalance with its day. `room` returns the fraction of
-        the target that orders can reach at their worst prices.
+        may not have reached yet; and "event", the event of the last rebalance with its day.
         """
         policy_answer, remembered = self.policy.act(view, own_memory(memory, RULED))
         policy_weights, note, warns = unpacked(policy_answer)
@@ -129,15 +126,15 @@ class Rebalanced(Ruled):
         if self.rules.when == "event":
             rule_memory = self._watched(view, rule_memory)
         answer: Floats | Hold = HOLD
+        if "asked" in rule_memory:
+            rule_memory = self._settled(view, rule_memory)
         # a drift counts only after the follow-up orders of the last target
-        follows_up = self.rules.when == "threshold" and "asked" in rule_memory
-        target = None if isinstance(policy_weights, Hold) or follows_up else policy_weights * self.room(policy_weights)
+        settling = "asked" in rule_memory
+        target = None if isinstance(policy_weights, Hold) or settling else policy_weights * self.room(policy_weights)
         # an empty target for an empty book is no rebalance
         if target is not None and (target.any() or view.weights.any()) and self._due(target, view, rule_memory):
             answer = self._towards(target, view, first="last" not in rule_memory)
             rule_memory = self._rebalanced(answer, view, rule_memory)
-        elif "asked" in rule_memory:
-            answer, rule_memory = self._follow_up(view, rule_memory)
         if "event" in rule_memory:
             event, day = EVENTS[int(rule_memory["event"][0])], np.datetime64(int(rule_memory["event"][1]), "D")
             words.append((f"rebalanced on {day}: {WORDS[event]}", False))
@@ -147,7 +144,7 @@ class Rebalanced(Ruled):
         """Return True if the rules ask for a rebalance towards `target` now.
 
         In the memory, "last" has the day and the sample of the last rebalance, "short" the target less the weights
-        after the target's last repetition, and "pending" an event that awaits a rebalance.
+        after its follow-ups, and "pending" an event that awaits a rebalance.
         """
         rules, last = self.rules, rule_memory.get("last")
         if last is None or rules.when == "always":
@@ -194,38 +191,25 @@ class Rebalanced(Ruled):
 
     def _rebalanced(self, answer: Floats | Hold, view: View, rule_memory: Memory) -> dict[str, Floats]:
         """Return the rules' memory after a rebalance to the weights `answer`."""
-        new_memory = {
-            name: value for name, value in rule_memory.items() if name not in ("asked", "left", "short", "pending")
-        }
+        new_memory = {name: value for name, value in rule_memory.items() if name not in ("asked", "short", "pending")}
         new_memory["last"] = np.array([float(day_of(view)), float(view.sample)])
         if "pending" in rule_memory:
             new_memory["event"] = np.array([rule_memory["pending"][0], float(day_of(view))])
-        if not isinstance(answer, Hold):
-            new_memory |= {"asked": answer, "left": np.array([float(FOLLOW_UPS), float(view.sample)])}
+        if self.rules.when == "threshold" and not isinstance(answer, Hold):
+            new_memory["asked"] = answer
         return new_memory
 
-    def _follow_up(self, view: View, rule_memory: Memory) -> tuple[Floats | Hold, dict[str, Floats]]:
-        """Return the next trade towards the last target, and the rules' new memory.
-
-        The trade is the last target, drifted with the market since, or HOLD once the book has reached this target.
-        """
-        new_memory = {name: value for name, value in rule_memory.items() if name not in ("asked", "left")}
-        # "left": the number of follow-ups that remain, and the sample of the last order; "asked": the target then
-        follow_ups, last_sample = rule_memory["left"].astype(int).tolist()
-        goal = rule_memory["asked"]
+    def _settled(self, view: View, rule_memory: Memory) -> dict[str, Floats]:
+        """Return the rules' memory; once the last target's follow-ups are over, with "short" in place of "asked"."""
+        new_memory = {name: value for name, value in rule_memory.items() if name != "asked"}
+        goal, elapsed = rule_memory["asked"], view.sample - int(rule_memory["last"][1])
         if goal.shape != view.weights.shape:
-            return HOLD, new_memory
-        elapsed = min(view.sample - last_sample, self.lookback)
-        if elapsed <= 0:
-            return HOLD, dict(rule_memory)
-        goal = drifted(goal[None], view.returns(elapsed))[1][0]
-        if drift_of(goal, view.weights) <= REACHED:
-            return HOLD, new_memory
-        if follow_ups > 1:
-            new_memory |= {"asked": goal, "left": np.array([follow_ups - 1.0, float(view.sample)])}
-        else:
-            new_memory["short"] = goal - view.weights  # given up: what the book still lacks of its target
-        return goal, new_memory
+            return new_memory
+        if elapsed < SETTLES:
+            return dict(rule_memory)
+        # the target, drifted with the market since
+        goal = drifted(goal[None], view.returns(min(elapsed, self.lookback)))[1][0]
+        return new_memory | {"short": goal - view.weights}
 
     def _watched(self, view: View, rule_memory: Memory) -> dict[str, Floats]:
         """Return the rules' memory, with the first new event (such as high volatility) as pending.

@@ -41,7 +41,7 @@ def test_each_row_is_a_run_and_each_run_a_row_of_a_sorted_file() -> None:
     assert rows.keys() == RUNS.keys()
     assert DIGESTS.read_text() == text_of(rows)
     assert DIGESTS.read_text().count("\n") == len(rows) + 2
-    assert rows["backtest config.toml"]["digest"].startswith("2be298a8")  # type: ignore[union-attr]
+    assert rows["backtest config.toml"]["digest"].startswith("727a449b")  # type: ignore[union-attr]
 
 
 def test_each_example_has_a_run_or_a_reason_why_it_has_none() -> None:

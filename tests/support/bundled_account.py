@@ -65,7 +65,9 @@ def core(
     feed = Replay.load(
         BARS, universe=universe, sessions={"XNYS": house}, actions=ACTIONS, start=START, end=END, warmup=warmup
     )  # fmt: skip
-    limits = override(PROFILES["research"], collar=0.5, fee_bp=10.0, max_price_age_ns=2 * 86_400_000_000_000)
+    limits = override(
+        PROFILES["research"], collar=0.5, fee_bp=costs.commission_bp, max_price_age_ns=2 * 86_400_000_000_000
+    )
     rules = Rules(
         universe=universe, sessions=(house,), calendar=(0,) * len(SYMBOLS), house=limits, cash_micro=CASH * 10**6,
         agents=(AgentRules("a", CASH * 10**6, limits, min_trade=0.0),), borrow_bp_annual=costs.borrow_bp_annual,

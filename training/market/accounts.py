@@ -72,6 +72,11 @@ class Traded(NamedTuple):
     """float[B] money paid for spread, slippage and commission."""
 
 
+def most_invested(costs: Costs) -> float:
+    """Return the largest sum of target weights that leaves equity for the commission of `costs`, as a fraction."""
+    return 1.0 / (1.0 + costs.commission_rate / RATE_ONE)
+
+
 class Rates(Struct, frozen=True):
     """The trading costs that the simulated accounts support, as fractions. Raises ValueError for unsupported values."""
 
@@ -82,6 +87,8 @@ class Rates(Struct, frozen=True):
     """Minimum commission: money per order."""
     borrow_day: float
     """Borrow fee of a short position for each calendar day."""
+    most: float
+    """The largest sum of weights: the rest of equity pays the commission, as in the event core (`room_of`)."""
 
     @classmethod
     def of(cls, costs: Costs) -> "Rates":
@@ -94,6 +101,7 @@ class Rates(Struct, frozen=True):
             costs.commission_rate / RATE_ONE,
             costs.commission_min_micro / 1e6,
             costs.borrow_bp_annual / 10_000 / YEAR_DAYS,
+            most_invested(costs),
         )
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from quantd.models.history.panel import Panel
 from quantd.trading.execution import RATE_ONE, Costs
 from quantd.trading.market import Floats
+from quantd.training.market.accounts import most_invested
 
 
 class Prices(NamedTuple):
@@ -59,12 +60,15 @@ def simulate(
     """Simulate B portfolios of N assets over L sessions, from `cash` each, with target weights float[B, L, N].
 
     Each close but the last has a row of weights. Weights are fractions of equity at the close; an asset without a price
-    must have weight 0. Positions are whole lots, truncated towards zero; a lot has `lot` units, one size or float[N].
-    With `lot` None positions are fractional, and the result is differentiable.
+    must have weight 0. A sum of weights above `most_invested` is scaled down to it. Positions are whole lots, truncated
+    towards zero; a lot has `lot` units, one size or float[N]. With `lot` None positions are fractional, and the result
+    is differentiable.
     """
     fill_rate = costs.fixed_rate / RATE_ONE
     commission_rate = costs.commission_rate / RATE_ONE
     batch, length, size = weights.shape
+    most = most_invested(costs)
+    weights = weights * (most / weights.sum(-1, keepdim=True).clamp(min=most))
     units = weights.new_zeros((batch, size))
     balance = weights.new_full((batch,), cash)
     equity = [balance]

@@ -283,7 +283,9 @@ class Simulator:
             session = self._shocked(session, self.episodes.stress)
         shares = None if self._lot is None else tables.shares(row)
         lot = 1.0 if self._lot is None else self._lot
-        sized_weights = view(weights)
+        sized_weights, most = view(weights), self._rates.most
+        # a larger sum of weights is scaled down to `most`
+        sized_weights = sized_weights * (most / added(sized_weights, len(self._randoms)).clip(min=most))[:, None]
         if tables.marks is not None:
             # sized by the prices and the equity known at the decision, but `trade` computes by the closes
             _, known_equity = self._by_known_prices(self._value, self._cash, equity_before, decision_row)

@@ -11,10 +11,11 @@ exist yet. Rejected too: a separate plan for exits, which would be a second gate
 
 from typing import Any
 
+from quantd.daemon.engine.core.agent_columns import AgentColumns
 from quantd.daemon.engine.core.book_columns import EXACT, BookColumns
 from quantd.daemon.engine.core.limiter import Limiter
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
-from quantd.daemon.engine.core.round_plan import FOR_PYTHON, AgentColumns, Plan
+from quantd.daemon.engine.core.round_plan import FOR_PYTHON, Plan
 from quantd.trading.history.rings import Ring
 from quantd.trading.ledger.book import Book, Postings
 from quantd.trading.number_types import Ints

@@ -42,6 +42,7 @@ Who is ahead
 
 from typing import Any, Final
 
+from quantd.daemon.engine.core.agent_columns import AgentColumns
 from quantd.daemon.engine.core.book_columns import CROSSES, EXACT, TRIPS, BookColumns
 from quantd.daemon.engine.core.digest_rows import ORDER, Rows
 from quantd.daemon.engine.core.exit_orders import all_ordered, plan_exits, touches
@@ -49,7 +50,7 @@ from quantd.daemon.engine.core.limiter import copy
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
 from quantd.daemon.engine.core.order_columns import Crosses, FollowUp, Orders, Request, write_ends
 from quantd.daemon.engine.core.questions import Questions, take_ahead, take_answers
-from quantd.daemon.engine.core.round_plan import FOR_PYTHON, NO_REQUEST, RAISES_LEVEL, AgentColumns, Plan
+from quantd.daemon.engine.core.round_plan import FOR_PYTHON, NO_REQUEST, RAISES_LEVEL, Plan
 from quantd.daemon.engine.core.sample_columns import (
     KEPT_SAMPLES,
     KNOWN_SAMPLES,
@@ -251,7 +252,7 @@ class Core:
             self._record_plan(self.sample, 0, status == RAISES_LEVEL)  # 0: no follow-up of a decision
         elif status == RAISES_LEVEL:
             self.host.check_plan()
-        self._send(self.now, self.sample, self.follow_ups)  # the most follow-ups: an exit may have no further one
+        self._send(self.now, self.sample, 0)
         self.host.exits_sent()
         return False
 
@@ -448,12 +449,12 @@ class Core:
             agent: AgentColumns = self.agent_columns[number]
             follow_up: FollowUp = agent.follow_up
             state: Any = self.fold_agents[number]
-            if state.suspended or agent.always or number in due:  # `always`: it decides at each sample
+            if state.suspended:
                 follow_up.drop()
+            elif agent.always or number in due:  # `always`: it decides at each sample
+                questions.append(number)  # its answer decides whether a rest goes on
             elif follow_up.sample >= 0 and not orders.busy(number):
                 rests.append(number)
-            if not state.suspended and (agent.always or number in due):
-                questions.append(number)
         # a log has the orders of a rest before the questions and their acceptance after them: Python makes that order
         also_asks: bool = self.journalled and len(questions) > 0
         if rests and (self.plans_in_python or also_asks or self.crosses.count > 0 or not self._plan_rests(rests, ts)):
@@ -555,15 +556,14 @@ class Core:
         `used` counts the earlier follow-ups of the decision at `sample`. Crosses (lots between agents) are not sent."""
         plan: Plan = self.round_plan
         crosses: Crosses = plan.crosses
-        plan.count_cuts()
-        may_follow_up: bool = used < self.follow_ups
+        plan.count_cuts(used)
         for number in range(len(self.agent_columns)):
             agent: AgentColumns = self.agent_columns[number]
             if not agent.taking:
                 continue
             request: Request = agent.request
             request.add(ts, agent.change_view, agent.window)
-            if may_follow_up and plan.follows(number):
+            if not plan.closing and plan.follows(number, used < self.follow_ups):
                 follow_up: FollowUp = agent.follow_up
                 follow_up.put(sample, used, agent.weights_view)
         self.fold_watch.recorded_no = self.sample_no  # a plan is a record of all limits

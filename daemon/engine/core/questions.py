@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from quantd.daemon.engine.core.agent_columns import AgentColumns
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.market_columns import Market
-from quantd.daemon.engine.core.round_plan import AgentColumns
+from quantd.daemon.engine.core.order_columns import FollowUp
 from quantd.trading.history.question import question
 from quantd.trading.history.rings import History, Ring
 from quantd.trading.ledger.book import Book, Postings
@@ -76,11 +77,14 @@ def take_ahead(agents: list[AgentColumns], states: list[Any], ahead: Any, questi
     for k in range(len(agents)):
         agent = agents[k]
         agent.taking = False
+    follow_up: FollowUp
     for member in questions:
         number = member
         agent = agents[number]
         agent.taking = True
         agent.put(weights[member])
+        follow_up = agent.follow_up
+        follow_up.drop()
     return True
 
 
@@ -95,10 +99,16 @@ def take_answers(agents: list[AgentColumns], states: list[Any], answers: list[An
     number: int
     state: Any
     weights: Any
+    follow_up: FollowUp
     for answer in answers:
         state = states[answer.agent]
         weights = answer.weights
         if answer.failed or answer.note or state.note or (weights is not None and len(weights) != 8 * size):
+            return False
+        number = answer.agent
+        agent = agents[number]
+        follow_up = agent.follow_up
+        if weights is None and follow_up.sample >= 0:  # the rest of its last target goes on: Python plans it
             return False
     for k in range(len(agents)):
         agent = agents[k]
@@ -114,4 +124,6 @@ def take_answers(agents: list[AgentColumns], states: list[Any], answers: list[An
             agent = agents[number]
             agent.taking = True
             agent.put(weights)
+            follow_up = agent.follow_up
+            follow_up.drop()
     return True

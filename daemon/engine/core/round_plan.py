@@ -4,13 +4,15 @@
 price. `make` writes only into columns that belong to the plan. So nothing has to be undone where Python makes it.
 """
 
+from math import inf
 from typing import Any, Final
 
+from quantd.daemon.engine.core.agent_columns import AgentColumns
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.limiter import Limiter, copy
-from quantd.daemon.engine.core.lots import Targets
+from quantd.daemon.engine.core.lots import BY_SALES, LEAST_REST, Targets
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
-from quantd.daemon.engine.core.order_columns import Crosses, FollowUp, Orders, Request
+from quantd.daemon.engine.core.order_columns import Crosses, Orders, Request
 from quantd.risk.limits.collars import Collar, Collars
 from quantd.risk.monitor.ceilings import Bands
 from quantd.risk.monitor.holdings import Holdings
@@ -33,63 +35,6 @@ FOR_PYTHON: Final = 3
 
 WEIGHT_BOUND: Final = 1e300
 """Weights of this absolute value or more, and NaN, are left to Python, which reports them."""
-
-
-class AgentColumns:
-    """One agent: its terms, its last request, the rest of its last decision, and its part of the plan.
-
-    Weights and lots are per symbol. `most_age` is the largest age of a price and `window` the duplicate window, both in
-    ns. `gross` and `longest` are the bounds of gross exposure and of the sum of long weights. `least_trade` is [agents]
-    min_trade. `stop` and `target` are protective levels as fractions of the entry price, infinite for none.
-    """
-
-    gross: float
-    longest: float
-    scale: float
-    """The factor, at most 1, that keeps its targets within `gross` and `longest`."""
-    least_trade: float
-    most_age: int
-    window: int
-    stop: float
-    target: float
-    always: bool
-    """Whether it decides at each sample."""
-    request: Request
-    """The request that the activity of its book refers to."""
-    follow_up: FollowUp
-    """The follow-up that the agent's state refers to."""
-    taking: bool
-    """Whether it has a part in the present plan."""
-    weights: Floats
-    weights_view: ReadFloats
-    weights_raw: Any
-    """The bytes of the weights."""
-    change: Floats
-    """Lots requested."""
-    change_view: ReadFloats
-    passed: Floats
-    """Lots that its limits let pass."""
-    reason: Codes
-    reason_view: ReadCodes
-    wanted: Ints
-    surviving: Ints
-    """Lots that remain to be ordered after crossing with other agents."""
-
-    def __init__(self, size: int, reason: Codes, request: Request, follow_up: FollowUp) -> None:
-        self.request, self.follow_up, self.reason = request, follow_up, reason
-        self.change, self.passed = float_zeros(size), float_zeros(size)
-        self.wanted, self.surviving = int_zeros(size), int_zeros(size)
-        self.weights_raw = memoryview(bytearray(8 * size))
-        self.weights = self.weights_raw.cast("d")
-        self.weights_view, self.change_view, self.reason_view = self.weights, self.change, self.reason
-        self.taking = self.always = False
-        self.most_age = self.window = 0
-        self.gross = self.longest = self.least_trade = self.stop = self.target = 0.0
-        self.scale = 1.0
-
-    def put(self, weights: bytes) -> None:
-        """Take the weights of an agent's answer, as float64[N] in bytes."""
-        self.weights_raw[:] = weights
 
 
 class Plan:
@@ -123,8 +68,12 @@ class Plan:
     least_collar: float
     widest_tick: float
     """The smallest collar of any set of limits, as a fraction of the price; the widest tick of any symbol, in nano."""
-    freed: Codes
-    """By reason code of a cut: 1 where the proceeds of sales of the same decision may permit the lots that it cut."""
+    later: ReadCodes
+    """By reason code of a cut: the bits of `lots` that say when the cut lots may pass."""
+    heaviest: float
+    """The largest weight of one position of the house, infinite for none."""
+    counted: Codes
+    """Of the house, as `AgentColumns.counted`."""
     net: Floats
     net_view: ReadFloats
     passed: Floats
@@ -156,7 +105,7 @@ class Plan:
         self.reason_view = reason
         self.watched = self.refused = self.clipped = 0
         self.open = self.closing = self.granted = False
-        self.by_volume, self.least_collar, self.widest_tick = False, 0.0, 0.0
+        self.by_volume, self.least_collar, self.widest_tick, self.heaviest = False, 0.0, 0.0, inf
 
     def make(self, ts: int, ring: Ring) -> int:
         """Plan the agents `taking` part, from weights, or from `change` (lots) if `closing`. Returns NO_REQUEST,
@@ -224,6 +173,7 @@ class Plan:
         agent: AgentColumns = self.agents[number]
         if age > agent.most_age or (self.open and self.in_the_way(number)):  # an open order may have to be cancelled
             return FOR_PYTHON
+        agent.waits, agent.keeps = 0.0, False
         if not self.closing:
             status: int = self.aim(number)
             if status != PLANNED:
@@ -245,25 +195,32 @@ class Plan:
         equity: float = float(book.micro) / 1e6
         market: Market = self.market
         targets: Targets = self.targets
-        scale: float = targets.factor(weights, agent.gross, agent.longest)
+        scale: float = targets.factor(weights, agent.gross, agent.net)
         agent.scale = scale
         targets.change_to(
-            weights,
-            book.held_view,
-            market.px_view,
-            self.ages,
-            agent.most_age,
-            scale * equity,
-            agent.least_trade * equity,
-        )
-        copy(agent.change, targets.change)
-        changed: int = targets.changed
+            weights, book.held_view, market.px_view, self.ages, agent.most_age, scale * equity,
+            agent.least_trade * equity, agent.heaviest * equity, agent.heaviest * equity * agent.at_limit,
+        )  # fmt: skip
+        account: Book = book.book
+        cash: float = float(account.cash_micro) / 1e6
+        for room in agent.rooms:
+            targets.fit(
+                book.held_view, market.px_view, equity, cash,
+                room.gross, room.reserve, room.debit, room.cost, room.reduce_cost,
+            )  # fmt: skip
         for member in state.exits:  # an exit overrides the policy
             column: int = member
-            if agent.change[column] != 0.0:
-                agent.change[column] = 0.0
-                changed -= 1
-        return PLANNED if changed > 0 else NO_REQUEST
+            targets.omit(column, market.px_view[column])
+        copy(agent.change, targets.change)
+        copy(agent.kept, targets.kept)
+        agent.keeps = False
+        for k in range(self.size):
+            agent.why[k] = targets.why[k]
+            agent.keeps = agent.keeps or targets.kept[k] != 0.0
+        agent.waits = targets.waits
+        if targets.changed == 0 and agent.waits >= self.least_rest(number):
+            return FOR_PYTHON  # a plan without an order, which says what waits
+        return PLANNED if targets.changed > 0 else NO_REQUEST
 
     def in_the_way(self, number: int) -> bool:
         """Whether agent `number` has an open order that is no exit: a new plan may have to cancel that order."""
@@ -306,6 +263,12 @@ class Plan:
         runs: bool = columns.marks.state == RUN and house.marks.state == RUN
         gate.judge(limiter.bounds, limiter.scene, caps, runs)
         loops.finish(basket, out, reason)
+        if number > 0:
+            agent: AgentColumns = self.agents[number - 1]
+            if agent.keeps:  # the reasons of lots that were not asked of the gate
+                for k in range(self.size):
+                    if reason[k] == 0:
+                        reason[k] = agent.why[k]
 
     def reserve(self, columns: BookColumns, gate: Gate) -> None:
         """Write the open orders of a book to the basket of its gate (check of limits), which counts them too."""
@@ -557,43 +520,77 @@ class Plan:
                 at += 2
         return at
 
-    def count_cuts(self) -> None:
-        """Count, over the plan, the symbols in which limits refused or cut lots, of the house and of each agent."""
-        self.count_cut(self.net, self.passed)
+    def count_cuts(self, used: int) -> None:
+        """Count, once a decision, the symbols in which limits refused or cut lots, of the house and of each agent.
+
+        `used` counts the earlier follow-ups of the decision; 0 begins another one.
+        """
+        self.count_cut(self.net, self.passed, self.counted, used)
         for number in range(len(self.agents)):
             agent: AgentColumns = self.agents[number]
             if agent.taking:
-                self.count_cut(agent.change, agent.passed)
+                self.count_cut(agent.change, agent.passed, agent.counted, used)
 
-    def count_cut(self, requested: Floats, passed: Floats) -> None:
+    def count_cut(self, requested: Floats, passed: Floats, counted: Codes, used: int) -> None:
         """Count the symbols in which float64[N] `passed` refuses or cuts the `requested` lots."""
         for k in range(self.size):
-            if requested[k] != passed[k]:
+            if used == 0:
+                counted[k] = 0
+            if requested[k] != passed[k] and counted[k] == 0:
+                counted[k] = 1
                 if passed[k] == 0.0:
                     self.refused += 1
                 else:
                     self.clipped += 1
 
-    def follows(self, number: int) -> bool:
-        """Whether agent `number` sells, and a limit cut lots that the proceeds may permit later, by a follow-up."""
+    def least_rest(self, number: int) -> float:
+        """Return the value below which a rest of a decision of agent `number` does not follow."""
+        agent: AgentColumns = self.agents[number]
+        book: BookColumns = self.books[number + 1]
+        return max(agent.least_trade, LEAST_REST) * float(book.micro) / 1e6
+
+    def follows(self, number: int, may: bool) -> bool:
+        """Whether a rest of the decision of agent `number` waits, as in `planning.plan`. Unless it `may` follow, only
+        volume that lets a part pass continues."""
+        agent: AgentColumns = self.agents[number]
+        columns: BookColumns = self.books[number + 1]
+        market: Market = self.market
+        least: float = self.least_rest(number)
+        equity: float = float(columns.micro) / 1e6
+        targets: Targets = self.targets
+        targets.find_rest(
+            agent.change_view, agent.passed, agent.reason_view, self.later, columns.held_view, market.px_view,
+            agent.heaviest * equity,
+        )  # fmt: skip
+        rest: float = targets.rest
+        renews: bool = targets.renews
+        house: bool = False
+        for k in range(self.size):
+            house = house or (agent.surviving[k] != 0 and self.passed[k] != self.net[k])
+        if house:
+            columns = self.books[0]
+            equity = float(columns.micro) / 1e6
+            targets.find_rest(
+                self.net_view, self.passed, self.reason_view, self.later, columns.held_view, market.px_view,
+                self.heaviest * equity,
+            )  # fmt: skip
+            rest = max(rest, targets.rest)
+            renews = renews or targets.renews
+        if not (may or renews):
+            return False
+        return agent.waits >= least or rest >= least or self.freed_by_sales(number)
+
+    def freed_by_sales(self, number: int) -> bool:
+        """Whether agent `number` sells, and a limit cut lots that the proceeds may permit later."""
         agent: AgentColumns = self.agents[number]
         columns: BookColumns = self.books[number + 1]
         sales: bool = False
-        change: Floats = agent.change
+        freed: bool = False
         held: Floats = columns.held
         for k in range(self.size):
-            sales = sales or change[k] * held[k] < 0.0
-        if not sales:
-            return False
-        freed: Codes = self.freed  # by reason code of a cut: 1 where proceeds may permit the lots
-        allowed: Floats = agent.passed
-        agent_reason: Codes = agent.reason
-        house_passed: Floats = self.passed
-        house_reason: Codes = self.reason
-        for k in range(self.size):
-            if freed[agent_reason[k]] > 0 and allowed[k] != change[k]:
-                return True
-            cut_by_house: bool = freed[house_reason[k]] > 0 and house_passed[k] != self.net[k]
-            if cut_by_house and agent.surviving[k] != 0:
-                return True
-        return False
+            sales = sales or agent.change[k] * held[k] < 0.0
+            own: int = self.later[agent.reason[k]]
+            of_house: int = self.later[self.reason[k]]
+            freed = freed or (own % 2 == BY_SALES and agent.passed[k] != agent.change[k])
+            freed = freed or (of_house % 2 == BY_SALES and self.passed[k] != self.net[k] and agent.surviving[k] != 0)
+        return sales and freed

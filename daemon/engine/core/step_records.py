@@ -20,12 +20,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from quantd.daemon.engine.core.agent_columns import AgentColumns
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.limiter import Limiter
 from quantd.daemon.engine.core.lots import Targets
 from quantd.daemon.engine.core.market_columns import Market
 from quantd.daemon.engine.core.order_columns import Orders
-from quantd.daemon.engine.core.round_plan import AgentColumns, Plan
+from quantd.daemon.engine.core.round_plan import Plan
 from quantd.risk.limits.case import SLACK
 from quantd.risk.measures.portfolio import FEW
 from quantd.risk.monitor.levels import in_use
@@ -176,6 +177,8 @@ class StepRecords:
                     self.reasons[number].tobytes(),
                     values[len(agent_plans) + 1],
                     self.host.policy_of(number),
+                    "",  # no proposal
+                    self.as_int64_bytes(agent.kept) if agent.keeps else b"",
                 )
             )
         self.effects.append(

@@ -22,18 +22,20 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from quantd.daemon.engine.core.lots import BY_FILLS, BY_SALES, BY_TIME
 from quantd.daemon.engine.planning.buying_power import spend
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force, market_context
 from quantd.daemon.engine.planning.pauses import pausing
 from quantd.daemon.engine.planning.price_limits import within_limits
 from quantd.daemon.engine.planning.stop_conflicts import cancel_conflicts
-from quantd.daemon.engine.planning.targets import hold_back, target_change
+from quantd.daemon.engine.planning.targets import Aim, hold_back, least_rest, target_change, targets_of
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.open_orders import Cross, Working
 from quantd.daemon.engine.state.parents import WORKED, Parent
+from quantd.daemon.engine.state.settings import heaviest_of
 from quantd.daemon.engine.state.stop_records import Postponed
 from quantd.daemon.engine.state.verdict_log import Judged
-from quantd.risk.limits.catalogue import SALES_FREE, Limits, Reason, override
+from quantd.risk.limits.catalogue import REFUSALS, Limits, Reason, override
 from quantd.risk.limits.values import Values
 from quantd.risk.pretrade.baskets import Part, basket, worst_nano
 from quantd.risk.pretrade.gate import Account, Context, Verdict, gate, granted, measure, same_book
@@ -63,8 +65,10 @@ class Child(NamedTuple):
     caps: list[int]
 
 
-FREED: Final = np.isin(np.arange(128), list(SALES_FREE))
-"""FREED[reason]: True for a lack of cash or exposure, where the proceeds of sales may permit the cut lots later."""
+LATER: Final = np.zeros(128, np.int8)
+"""LATER[reason]: when lots that this reason cut may pass, as bits BY_SALES, BY_FILLS and BY_TIME; 0 for never."""
+for _code, _refusal in REFUSALS.items():
+    LATER[_code] = BY_SALES * _refusal.sales_free | BY_FILLS * _refusal.fills_free | BY_TIME * _refusal.time_frees
 
 
 class _Order(NamedTuple):
@@ -87,7 +91,7 @@ class _Part(NamedTuple):
 
     agent: int
     weights: bytes
-    scale: float
+    aim: Aim
     requested: Floats
     account: Account
     verdict: Verdict
@@ -129,22 +133,23 @@ def plan(
     for agent in sorted(answers):
         weights = np.frombuffer(answers[agent])
         held_back = False
-        if lots is not None:
-            change, scale = lots[agent], 1.0
-        else:
-            change, scale = target_change(state, agent, weights, flatten)
-            if state.working or state.crosses:
-                target = change
-                change, cancels = hold_back(state, agent, target, closes=flatten)
-                effects.extend(cancels)
-                held_back = bool((target != change).any())  # some lots wait for the end of open orders
-        if not held_back and not change.nonzero()[0].size:
+        aim = Aim.at(lots[agent]) if lots is not None else target_change(state, agent, weights, flatten)
+        change = aim.change
+        if lots is None and (state.working or state.crosses):
+            change, cancels = hold_back(state, agent, aim.change, closes=flatten)
+            effects.extend(cancels)
+            held_back = bool((aim.change != change).any())  # some lots wait for the end of open orders
+        if not held_back and not change.nonzero()[0].size and not aim.waits >= least_rest(state, agent):
             continue
         mode = REDUCE if flatten else max(state.agents[agent].switch.state, house_switch)
         account = account_of(state, agent, by_hand=by_hand)
         limits = state.rules.agents[agent].limits
         verdict = _agent_verdict(state, agent, account, change, limits, mode, child)
-        parts.append(_Part(agent, answers[agent], scale, change, account, verdict, held_back))
+        if lots is None:
+            untraded = (change == aim.change) & (verdict.reason == 0)
+            verdict.reason[:] = np.where(untraded, aim.why, verdict.reason)
+            verdict.reason[untraded & ~np.isfinite(state.marks) & (weights != 0.0)] = Reason.PRICE_MISSING
+        parts.append(_Part(agent, answers[agent], aim, change, account, verdict, held_back))
     if not parts:
         return effects
     order = _Order(sample, used, flatten or lots is not None, child, by_hand, watch)
@@ -193,7 +198,7 @@ def _after_stops(
                 waiting.answers = {agent: weights for agent, weights in waiting.answers.items() if agent not in answers}
         state.protection.postponed = [waiting for waiting in state.protection.postponed if waiting.answers]
     changes = lots or {
-        agent: target_change(state, agent, np.frombuffer(weights), flatten)[0] for agent, weights in answers.items()
+        agent: target_change(state, agent, np.frombuffer(weights), flatten).change for agent, weights in answers.items()
     }
     blocked_columns, effects = cancel_conflicts(state, changes, by_hand)
     if not blocked_columns:  # no stop conflicts
@@ -262,13 +267,14 @@ def _plan_house(state: State, parts: list[_Part], order: _Order, switch: int) ->
                 AgentPlan(
                     agent=p.agent,
                     weights=p.weights,
-                    scale=p.scale,
+                    scale=p.aim.scale,
                     asked=p.requested.astype(np.int64).tobytes(),
                     allowed=allowed.tobytes(),
                     reason=p.verdict.reason.tobytes(),
                     values=_with_jumps(state, p.verdict),
                     policy=state.policy_of(p.agent),
                     because=_because(state, p.agent),
+                    kept=p.aim.kept.astype(np.int64).tobytes() if p.aim.kept.any() else b"",
                 )
                 for p, allowed in zip(parts, wanted, strict=True)
             ],
@@ -289,7 +295,7 @@ def _plan_house(state: State, parts: list[_Part], order: _Order, switch: int) ->
     ]
     effects.extend(order.watch(state, [(HOUSE, verdict.recorded), *((p.agent, p.verdict.recorded) for p in parts)]))
     if not order.immediate:
-        _record_follow_ups(state, parts, surviving, requested, verdict, sample, order.used)
+        _record_follow_ups(state, parts, surviving, house, requested, verdict, sample, order.used)
     if out is not None:
         effects.append(out)
     return effects
@@ -496,24 +502,41 @@ def _record_crosses(
 
 
 def _record_follow_ups(
-    state: State, parts: list[_Part], surviving: Lots, requested: Floats, verdict: Verdict, sample: int, used: int
-) -> None:
-    """Record a follow-up (rest of a decision) for each decision that sells, and that was cut for lack of cash or
-    exposure which its sales will bring.
+    state: State, parts: list[_Part], surviving: Lots, house: Account, requested: Floats, verdict: Verdict,
+    sample: int, used: int,
+) -> None:  # fmt: skip
+    """Record a follow-up (the rest of a decision) for each decision of which a part waits.
 
-    `surviving` are the agents' lots less those that they exchange. `requested` are the net lots of the whole account,
-    and `verdict` is the verdict on them. `used` is the number of follow-ups that the decision had already. A
-    part of a plan is `held_back` while some of its lots wait for the end of open orders.
+    A part waits for the end of open orders (`held_back`), for fills below worst prices, for the proceeds of its own
+    sales, or for later volume. `surviving` are the agents' lots less those that they exchange, `requested` the net lots
+    of the whole account, and `verdict` is the verdict on them. `used` is the number of follow-ups that the decision had
+    already; beyond `follow_ups` only volume that lets a part pass continues.
     """
-    house_cut = FREED[verdict.reason] & (verdict.lots != requested)
-    cut_by_house = bool(house_cut.nonzero()[0].size)
+    house_cut = verdict.lots != requested
+    of_house, renews_house = _rest(state, HOUSE, house, requested, verdict)
+    freed_by_house = house_cut & ((LATER[verdict.reason] & BY_SALES) != 0)
     for part, lots in zip(parts, surviving, strict=True):
-        agent = state.agents[part.agent]
+        agent, cut = state.agents[part.agent], part.verdict.lots != part.requested
         agent.follow_up.drop()
-        if used >= state.rules.follow_ups:
-            continue
-        if not (part.held_back or (part.requested * part.account.lots < 0.0).nonzero()[0].size):
-            continue  # only sales give cash to wait for, and this agent has none
-        own_cut = FREED[part.verdict.reason] & (part.verdict.lots != part.requested)
-        if part.held_back or own_cut.nonzero()[0].size or (cut_by_house and (house_cut & (lots != 0)).any()):
+        rest, renews = _rest(state, part.agent, part.account, part.requested, part.verdict)
+        if (house_cut & (lots != 0)).any():
+            rest, renews = max(rest, of_house), renews or renews_house
+        least = least_rest(state, part.agent)
+        follows = part.held_back or part.aim.waits >= least or rest >= least
+        if not follows and (part.requested * part.account.lots < 0.0).any():  # only sales bring proceeds to wait for
+            freed = cut & ((LATER[part.verdict.reason] & BY_SALES) != 0)
+            follows = bool(freed.any() or (freed_by_house & (lots != 0)).any())
+        if follows and (used < state.rules.follow_ups or renews):
             agent.follow_up.put(sample, used, read_floats(np.frombuffer(part.weights)))
+
+
+def _rest(state: State, book: int, account: Account, requested: Floats, verdict: Verdict) -> tuple[float, bool]:
+    """The value of the lots that limits cut and that may pass without a sale, and whether volume cut some in part."""
+    if not (verdict.lots != requested).any():
+        return 0.0, False
+    targets, limits = targets_of(len(requested)), limits_in_force(state, book)
+    targets.find_rest(
+        read_floats(requested), read_floats(verdict.lots), verdict.reason.data, LATER.data,
+        read_floats(account.lots), read_floats(state.lot_values()), heaviest_of(limits) * account.equity,
+    )  # fmt: skip
+    return targets.rest, targets.renews

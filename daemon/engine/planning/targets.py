@@ -1,58 +1,88 @@
 """Computes the lots to trade from a book's positions and open orders to the target weights of an agent."""
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.daemon.engine.core.lots import Targets
+from quantd.daemon.engine.core.lots import LEAST_REST, Targets
 from quantd.daemon.engine.planning.closing_lots import closing_lots
 from quantd.daemon.engine.planning.late_orders import late_closing
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.state.settings import room_of
+from quantd.daemon.engine.state.settings import heaviest_of, room_of
 from quantd.risk.limits.catalogue import Limits
+from quantd.risk.pretrade.gate import Codes
 from quantd.trading.effects import Effect
 from quantd.trading.market import Floats
 from quantd.trading.number_types import read_floats
 from quantd.trading.orders import OrderState
 
 
+def least_rest(state: State, agent: int) -> float:
+    """The value below which a rest of a decision of an agent does not follow."""
+    return max(state.rules.agents[agent].min_trade, LEAST_REST) * state.capital(agent) / 1e6
+
+
 @lru_cache(maxsize=8)
-def _targets(size: int) -> Targets:
-    """The scratch arrays of `target_change` for a universe of this size. Only the engine's thread may use them."""
+def targets_of(size: int) -> Targets:
+    """The arrays of `target_change` for a universe of this size. Only the engine's thread may use them."""
     return Targets(size)
 
 
 def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
     """The factor for `weights`, at most 1, that keeps gross exposure and cash within the limits of agent and house (the
-    whole account) when all orders fill at worst prices."""
+    whole account) after all fills."""
     return Targets(len(weights)).factor(read_floats(weights), *room_of(agent, house))
 
 
-def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> tuple[Floats, float]:
-    """float64[N] signed lots to trade, and the factor (at most 1) that keeps the weights within the agent's exposure
-    limits.
+class Aim(NamedTuple):
+    """The trades towards an agent's target: float64[N] signed lots to trade and lots kept back, int8[N] reason codes of
+    the latter and the value of those that wait, and the factor (at most 1) that keeps the weights within the agent's
+    exposure limits."""
+
+    change: Floats
+    kept: Floats
+    why: Codes
+    waits: float
+    scale: float
+
+    @classmethod
+    def at(cls, change: Floats) -> "Aim":
+        """The trades `change` themselves, whatever the targets are."""
+        return cls(change, np.zeros(len(change)), np.zeros(len(change), np.int8), 0.0, 1.0)
+
+
+def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> Aim:
+    """The lots to trade from the positions of an agent to its target weights, float64[N].
 
     The target is weight x equity / value of a lot, truncated to lots. A position never changes its sign at once: its
     target is then zero. A change worth less than the agent's smallest trade (`min_trade`) is omitted, unless its target
-    is zero. A symbol without a fresh price keeps its lots. With `flatten` all positions that can be closed are closed.
+    is zero, or all such changes together are worth it. A symbol without a fresh price keeps its lots. Purchases that
+    worst prices do not permit at once are kept back (`BuyingRoom`). With
+    `flatten` all positions that can be closed are closed.
     """
     rules = state.rules.agents[agent]
     held = state.lots(agent)
     if flatten:
-        return closing_lots(state, agent), 1.0
-    equity, targets, weights_view = state.capital(agent) / 1e6, _targets(len(held)), read_floats(weights)
+        return Aim.at(closing_lots(state, agent))
+    equity, targets, weights_view = state.capital(agent) / 1e6, targets_of(len(held)), read_floats(weights)
     age = state.now - state.mark_ts
-    # a room is the largest gross exposure and the largest sum of long weights
+    # a room is the largest gross exposure and the largest sum of weights
     scale = targets.factor(weights_view, *state.rooms[agent])
     most_age, least = rules.limits.max_price_age_ns, rules.min_trade * equity
-    targets.change_to(
-        weights_view, read_floats(held), read_floats(state.lot_values()), age.data, most_age, scale * equity, least
-    )
-    change: Floats = np.array(targets.change)
-    if state.agents[agent].exits:
-        change[list(state.agents[agent].exits)] = 0.0  # an exit overrides the policy
-    return change, scale
+    lots, values = read_floats(held), read_floats(state.lot_values())
+    most = heaviest_of(rules.limits) * equity
+    aimed = most * state.at_limits[agent]
+    targets.change_to(weights_view, lots, values, age.data, most_age, scale * equity, least, most, aimed)
+    cash = state.ledger.books[agent].cash_micro / 1e6
+    for room in state.buying_rooms[agent]:
+        targets.fit(lots, values, equity, cash, *room)
+    for column in state.agents[agent].exits:
+        targets.omit(column, values[column])
+    return Aim(
+        np.array(targets.change), np.array(targets.kept), np.array(targets.why, np.int8), targets.waits, scale
+    )  # fmt: skip
 
 
 def hold_back(state: State, agent: int, change: Floats, closes: bool = False) -> tuple[Floats, list[Effect]]:

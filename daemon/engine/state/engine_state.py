@@ -21,7 +21,7 @@ from quantd.daemon.engine.state.promotion_rule import Pairing
 from quantd.daemon.engine.state.proposal_log import ProposalLog
 from quantd.daemon.engine.state.protective_stops import Protection
 from quantd.daemon.engine.state.restrictions import Restrictions
-from quantd.daemon.engine.state.settings import Rules, protective_sets, room_of
+from quantd.daemon.engine.state.settings import Rules, buying_rooms, protective_sets, room_of
 from quantd.daemon.engine.state.venue_account import VenueAccount
 from quantd.daemon.engine.state.verdict_log import Judged
 from quantd.risk.limits.catalogue import Limits
@@ -96,6 +96,8 @@ class Round:
     number: int
     waiting: list[int]
     answers: dict[int, bytes] = field(default_factory=dict)
+    holds: list[int] = field(default_factory=list)
+    """Agents that answered that they hold: a rest of their last target goes on."""
 
 
 class State(Core):
@@ -213,7 +215,12 @@ class State(Core):
         """Whether stops are placed at the venue."""
         self.levels = None
         self.rooms = [room_of(agent.limits, rules.house) for agent in rules.agents]
-        """By agent: the largest gross exposure and the largest sum of long weights of its targets."""
+        """By agent: the largest gross exposure and the largest sum of the weights of its targets."""
+        self.buying_rooms = [buying_rooms(agent.limits, rules.house) for agent in rules.agents]
+        """By agent: what the purchases of one plan may use while they are open."""
+        self.at_limits = [1.0 - 2.0 * max(agent.limits.fee_bp, rules.house.fee_bp) / 1e4 for agent in rules.agents]
+        """By agent: the share of its limit at which a position is aimed. The rest pays fees, of a sale and a purchase
+        of all equity."""
         self.protecting = self.guards is not None or any(agent.exits or agent.blocked for agent in self.agents)
         if self.guards is None or not self.guards.trails:
             self.best = np.full_like(self.best, np.nan)

@@ -1,6 +1,7 @@
 """The engine's part of the configuration."""
 
 from math import inf
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -71,7 +72,7 @@ class Rules(Struct, frozen=True):
     lookback: int = 252
     daily: bool = True
     good_till_cancelled: bool = False
-    follow_ups: int = 2
+    follow_ups: int = 3
     rearm_samples: int = 0
     flatten_on: tuple[str, ...] = ()
     borrow_bp_annual: float = 0.0
@@ -139,22 +140,61 @@ def protective_sets(rules: Rules, always: bool = False) -> Guards | None:
     return guards([tighter_of("protective", house, agent.limits.protective) for agent in rules.agents], always)
 
 
-def room_of(agent: Limits, house: Limits) -> tuple[float, float]:
-    """(largest gross exposure, largest sum of long weights) of targets, as fractions of equity; infinite if unlimited.
+class BuyingRoom(NamedTuple):
+    """What purchases of one plan may use while they are open, as fractions of equity, for one set of limits.
 
-    With these, exposure and cash stay within the limits of agent and house (account) when all orders fill at worst
-    prices. A purchase of the fraction x of equity at a price `collar` above the mark, with the rate `fee`, costs
-    x (1 + collar) (1 + fee). Gross exposure is then x (1 + collar), and equity is lower by
-    x (collar + fee (1 + collar)). Until open orders have filled, exposure may exceed its
-    limit by the fraction `in_flight` of `Limits`.
+    `gross` is the largest exposure while orders are open, `reserve` the cash that stays, and `debit` how far cash may
+    go below it meanwhile. `cost` and `reduce_cost` are the largest losses of an order that adds and of one that
+    reduces, as fractions of its value at the last price.
     """
-    collar = max(reserved(agent.collar), reserved(house.collar))
+
+    gross: float
+    reserve: float
+    debit: float
+    cost: float
+    reduce_cost: float
+
+
+def room_of(agent: Limits, house: Limits) -> tuple[float, float]:
+    """(largest gross exposure, largest sum of the weights) of targets, as fractions of equity; infinite if unlimited.
+
+    A target is what is held after all fills at last prices, so that no collar counts here. What a plan may buy towards
+    it at once is bounded at worst prices (`buying_rooms`), and the rest follows from what the fills leave.
+    """
     fee = max(agent.fee_bp, house.fee_bp) / 1e4
-    gross = longest = inf
+    gross = net = inf
     for limits in (agent, house):
         if limits.max_gross_exposure is not None:
-            largest = limits.max_gross_exposure * (1.0 + limits.in_flight)
-            gross = min(gross, largest / ((1.0 + collar) + largest * (collar + fee * (1.0 + collar))))
-        cash = 1.0 - limits.cash_reserve + limits.max_cash_debit
-        longest = min(longest, cash / ((1.0 + collar) * (1.0 + fee)))
-    return gross, longest
+            gross = min(gross, limits.max_gross_exposure / (1.0 + limits.max_gross_exposure * fee))
+        net = min(net, (1.0 - limits.cash_reserve) / (1.0 + fee))
+    return gross, net
+
+
+def buying_rooms(agent: Limits, house: Limits) -> tuple[BuyingRoom, BuyingRoom]:
+    """The rooms of purchases by the limits of agent and house, which count at the wider collar and fee of both.
+
+    A purchase of the fraction x of equity costs x (1 + cost) at its worst price with its fee: cash falls by this, and
+    equity by x cost. Exposure at the last price is x. At the worst price it is x (1 + collar), but then equity has not
+    fallen by the collar. So with the limit G on exposure x <= G (1 - x cost) is enough for both.
+    """
+    fee = max(agent.fee_bp, house.fee_bp) / 1e4
+    collar = max(reserved(agent.collar), reserved(house.collar))
+    reduce_collar = max(reserved(agent.reduce_collar), reserved(house.reduce_collar))
+    cost, reduce_cost = (1.0 + collar) * (1.0 + fee) - 1.0, (1.0 + reduce_collar) * (1.0 + fee) - 1.0
+    rooms = [
+        BuyingRoom(
+            inf if limits.max_gross_exposure is None else limits.max_gross_exposure * (1.0 + limits.in_flight),
+            limits.cash_reserve,
+            limits.max_cash_debit,
+            cost,
+            reduce_cost,
+        )
+        for limits in (agent, house)
+    ]
+    return rooms[0], rooms[1]
+
+
+def heaviest_of(limits: Limits) -> float:
+    """The largest permitted weight of one position, as a fraction of equity; infinite if unlimited."""
+    bounds = limits.max_position_weight, limits.max_concentration
+    return min((bound for bound in bounds if bound is not None), default=inf)

@@ -60,7 +60,8 @@ PARTS: Final[dict[type, frozenset[str]]] = {
         "activity agents books_micro borrowed_key crosses earned ended equity_micro history ledger mark_ts marks "
         "marks_nano monitor rules switch volume volumes watch working "
         # computed from other attributes
-        "_average _lots _priced _units allowed best counting guards levels protecting resting rooms universe "
+        "_average _lots _priced _units allowed at_limits best buying_rooms counting guards levels protecting resting "
+        "rooms universe "
         # without effect where `FoldHost.plain` lets the fold begin
         "carried down flattening judged later loosening noted owed parents portfolios protection restrictions reviews "
         "round shadows venue "

@@ -123,6 +123,7 @@ class FoldHost:
         self.open_round = OpenRound(self)
         self._venue = cast(FoldVenue, venue) if _implements(venue, FoldVenue) else None
         self.state.host = self.state.round_plan.host = self
+        parts.tally.lend(self.state)
         self.state.journalled = not log.rows_only
         if self.state.journalled:
             self.state.records = self.records = StepRecords(RecordCalls(self), log, self.state.round_plan)
@@ -485,7 +486,7 @@ class FoldHost:
             levels = levels_of(state, book)
             for key, (value, bound) in state.watch.realised[book + 1].values(limits).items():
                 before = levels.get(key, 0)
-                changes = changes or level(share_of(key, value, bound), before) != before
+                changes = changes or level(key, share_of(key, value, bound), before) != before
         return changes
 
     def check_levels(self) -> None:

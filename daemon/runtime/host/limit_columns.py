@@ -14,6 +14,7 @@ from quantd.daemon.engine.core.limiter import Limiter
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force, market_context
 from quantd.daemon.engine.safety.monitor import Review, levels_of, review, watched
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state.settings import heaviest_of
 from quantd.daemon.engine.state.verdict_log import Judged
 from quantd.risk.limits.average_correlation import KEY as AVERAGE
 from quantd.risk.limits.case import Account
@@ -117,9 +118,12 @@ class LimitColumns:
         """
         state, rules = self.state, self.state.rules
         for index, (agent, columns) in enumerate(zip(rules.agents, state.agent_columns, strict=True)):
-            columns.gross, columns.longest = state.rooms[index]
+            columns.gross, columns.net = state.rooms[index]
+            columns.rooms, columns.heaviest = list(state.buying_rooms[index]), heaviest_of(agent.limits)
+            columns.at_limit = state.at_limits[index]
             columns.least_trade, columns.always = agent.min_trade, not agent.scheduled
             columns.most_age, columns.window = agent.limits.max_price_age_ns, agent.limits.duplicate_window_ns
+        state.round_plan.heaviest = heaviest_of(rules.house)
         orders = state.venue_orders
         orders.remote = self.terms is None
         if self.terms is not None:
@@ -370,7 +374,7 @@ def valued(rules: Rules) -> set[str]:
     measures = [*rules.held_measures, *rules.traded_measures]
     over_returns = [*(tail.key for tail in rules.tails), *(quad.key for quad in rules.quads)]
     return {
-        "cash", "buying_power", "correlation", AVERAGE,
+        "cash", "buying_power", "equity", "correlation", AVERAGE,
         *(key for key, *_ in measures), *(family.key for family in rules.families),
         *(row.key for row in rules.unmeasured), *over_returns,
     }  # fmt: skip

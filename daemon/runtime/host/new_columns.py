@@ -6,14 +6,15 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from quantd.daemon.engine.core.agent_columns import AgentColumns
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.digest_rows import Names, Rows
 from quantd.daemon.engine.core.market_columns import Market
 from quantd.daemon.engine.core.questions import Questions
-from quantd.daemon.engine.core.round_plan import AgentColumns, Plan
+from quantd.daemon.engine.core.round_plan import Plan
 from quantd.daemon.engine.core.sample_columns import SampleColumns
 from quantd.daemon.engine.core.venue_orders import VenueOrders
-from quantd.daemon.engine.planning.plan import FREED
+from quantd.daemon.engine.planning.plan import LATER
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.open_orders import Working
 from quantd.risk.pretrade.gate import LOOPS
@@ -40,7 +41,7 @@ def set_columns(state: State) -> None:
     reason = np.zeros(size, np.int8).data
     plan = state.round_plan = Plan(size, state.agent_columns, state.book_columns, state.market_columns, reason)
     plan.states, plan.loops, plan.orders_type = state.agents, LOOPS, Working
-    plan.freed = FREED.astype(np.int8).data
+    plan.later = LATER.data
     state.sample_columns = SampleColumns(books, size)
     state.digest_rows = digest_rows(state)
     state.venue_orders = VenueOrders(deque())

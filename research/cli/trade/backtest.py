@@ -163,15 +163,15 @@ def _backtest(stored: "list[BacktestJournal]", options: BacktestOptions, questio
     verdict = judge(assembly, record, folder, compared, options.family, knows=questions.foreknowledge)
     if report_file is not None:
         verdict = report_file.write(assembly, record, benchmark_drive, finished, result, verdict)
-    # the faults and the headline, with the worst reason to doubt it, precede the result
-    first_count = len(verdict.faults) + 1
-    shares = overridden_shares(configuration)
+    # the faults, and the headline with the worst reason to doubt it, precede the result
+    faults, text = len(verdict.faults), lines(verdict)
     printed = [
-        *shares,
         *questions.first_lines(),
-        *lines(verdict)[:first_count],
+        *text[:faults],
+        *overridden_shares(configuration),
+        text[faults],
         closing(result),
-        *lines(verdict)[first_count:],
+        *text[faults + 1 :],
     ]
     if options.journal:
         chosen = [f"--set={text}" for text in overrides]

@@ -24,7 +24,7 @@ from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.recovery.state_at import Redecided, Refolder
 from quantd.daemon.runtime.service import Service
-from quantd.daemon.views.addresses import AddressWrong, find
+from quantd.daemon.views.addresses import AddressWrong, Found, find
 from quantd.daemon.views.explanation import Explanation, explain
 from quantd.daemon.views.headroom import Book, RiskNow, SymbolRoom, Unknown, named, risk_now
 from quantd.daemon.views.preview import PlanNow, plan_now
@@ -83,7 +83,8 @@ class Explaining:
                 found = find(reader, what, query.at, rested, own)
             except AddressWrong as why:
                 raise Refused(404, "not_found", skipped or str(why)) from None
-            if own and found.decision.plan.ts < skipped_ts:
+            # a proposal arrives after the decisions of the others at its instant
+            if own and found.decision.plan.ts < skipped_ts + (not _is_of(found, own)):
                 address = found.decision.of(what)
                 raise Refused(404, "not_found", f"{skipped}; `quantd why {address}` explains the decision before it")
             return explain(found, judge, self._parts.slices)
@@ -174,6 +175,12 @@ class Explaining:
                 return await asyncio.to_thread(work)
             except PolicyError as why:
                 raise Refused(503, "policy", str(why)) from None
+
+
+def _is_of(found: Found, agent: str) -> bool:
+    """Whether an agent, or its shadow, takes part in a decision."""
+    decision = found.decision
+    return agent in (found.reader.of_shadow, *(decision.agents[part.agent] for part in decision.plan.agents))
 
 
 async def _rooms(book: Book, columns: Sequence[int]) -> list[SymbolRoom]:

@@ -36,6 +36,7 @@ MODULES: Final = (
     "quantd.daemon.engine.core.digest_rows",
     "quantd.daemon.engine.core.sample_columns",
     "quantd.daemon.engine.core.venue_orders",
+    "quantd.daemon.engine.core.agent_columns",
     "quantd.daemon.engine.core.round_plan",
     "quantd.daemon.engine.core.exit_orders",
     "quantd.daemon.engine.core.step_records",

@@ -87,9 +87,12 @@ def test_weights_become_lots_floored_towards_zero_after_headroom() -> None:
     assert world.of(OrderBasket)[0].lots == [int(CASH * 0.5 // 333)]
     full = World(block(np.full((2, 1), 333.0)), [lambda v: np.array([1.0])], house=Limits(fee_bp=1.0)).run()
     plan = full.of(Planned)[0]
-    # all of the cash at the worst price, a collar of 5 % away, with fees
-    assert plan.agents[0].scale == pytest.approx(1 / (1.05 * 1.0001))
+    # the target is what the cash pays for at the last price with the fee
+    assert plan.agents[0].scale == pytest.approx(1 / 1.0001)
+    target = int(CASH / 1.0001 // 333)
+    # of it is ordered what the cash pays for at the worst price, a collar of 5 % away, with the fee; the rest waits
     bought = full.of(OrderBasket)[0].lots[0]
+    assert np.frombuffer(plan.agents[0].kept, dtype="<i8").tolist() == [target - bought]
     assert bought * 333 * 1.05 * 1.0001 <= CASH < (bought + 2) * 333 * 1.05 * 1.0001
 
 

@@ -313,7 +313,7 @@ def test_each_file_of_the_examples_answers_in_a_worker_as_in_line(
 def test_what_init_writes_answers_in_a_worker_as_in_line(
     tmp_path: Path, one_view: View, closing: list[Worker | Deadline]
 ) -> None:
-    worker, question = file(tmp_path, POLICY.format(title="Mine"), closing), Ask(1, 2, one_view, {})
+    worker, question = file(tmp_path, POLICY.format(name="value", title="Mine"), closing), Ask(1, 2, one_view, {})
     same(answer(load("value.py:act", {}, tmp_path), question), answer(worker, question))
 
 

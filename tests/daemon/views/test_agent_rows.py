@@ -118,7 +118,8 @@ def test_a_promotion_is_in_the_store_and_decisions_say_whose_policy_decided(ran)
     assert look.promoted
     assert look.p <= look.alpha == 0.25
     said = answer(quantd(folder, "why", "--last", "200", "--json"))["decisions"]
-    whose = {(row["ts"] >= look.ts, wish["agent"], wish["policy"]) for row in said for wish in row["agents"]}
+    # by sample: at the instant of the promotion itself, the rest of an earlier decision is traded before it
+    whose = {(row["sample"] >= look.ts, wish["agent"], wish["policy"]) for row in said for wish in row["agents"]}
     assert whose == {(False, "even", ""), (True, "even", ""), (False, "trend", ""), (True, "trend", "rival")}
     alerts = answer(quantd(folder, "alerts", "--json", "--last", "1000"))["alerts"]
     assert any(alert["kind"] == "promotion" and "p = " in alert["text"] for alert in alerts)

@@ -87,7 +87,7 @@ def test_an_exit_in_words_names_agent_level_and_prices():
     )
 
 
-RESTING = "protective = { stop_loss = 0.03, cooldown = 3, at_venue = true }\n"
+RESTING = "protective = { stop_loss = 0.02, cooldown = 3, at_venue = true }\n"
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def world(acts: list[Act] | None = None, **rules: object) -> World:
 
 def quiet() -> World:
     """Agents that trade only what is worth it, so that nothing is on its way; now one wants something else."""
-    run = world([lambda view: np.array([0.5, 0.2, 0.0]), lambda view: np.array([0.0, -0.2, 0.7])], min_trade=0.1)
+    run = world([lambda view: np.array([0.5, 0.2, 0.0]), lambda view: np.array([0.0, -0.2, 0.7])], min_trade=0.15)
     assert not run.shell.state.working
     run.policies[0] = Plain(lambda view: np.array([0.1, 0.2, 0.3]))
     return run

@@ -12,7 +12,7 @@ from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Decision
 from quantd.adapters.store.shadow_reader import reader_of_shadow
 from quantd.daemon.recovery.state_at import Refolder
-from quantd.daemon.views.addresses import AddressWrong, find
+from quantd.daemon.views.addresses import AddressWrong, asked_lines, find
 from quantd.daemon.views.explanation import Explanation, explain
 from quantd.daemon.views.explanation_text import why_lines
 from quantd.trading.orders import order_id
@@ -72,6 +72,10 @@ def symbol_of(decision: Decision, reader: Reader) -> str:
     return reader.run.universe.symbols[int(np.argmax(np.frombuffer(decision.plan.agents[0].asked, "<i8") != 0))]
 
 
+def asked_symbols(decision: Decision, reader: Reader) -> set[str]:
+    return {line.symbol for line in asked_lines(reader, decision)}
+
+
 def figures(e: Explanation, judged: bool) -> dict[str, Any]:
     """What is the same in a run alone: all but the names of run and order, and the limits of the account."""
     names = {"address", "order", "run", "shadow", "simulated", "limits", "largest", "shortfall", "whole"}
@@ -126,8 +130,12 @@ def test_a_shadow_is_named_by_its_name_and_behind_an_at_sign(runs: tuple[Ran, Ra
     # the house has another order, or none, of the same sample and symbol
     assert not {order.id for order in beside.reader.orders()} & {order.id for order in beside.own.orders()}
     assert order.id == order_id(beside.reader.run.run, *place(beside.own, order.id)) + "@trend"
-    with pytest.raises(AddressWrong, match=rf"write one of d{last.seq}:\w+@trend"):
-        beside.why("trend")
+    # the newest decision has one symbol, as what has been reached is not asked for again; an earlier one has several
+    assert beside.why("trend").address == last.of(symbol)
+    assert len(asked_symbols(last, beside.own)) == 1
+    several = next(d for d in reversed(traded(beside.own)) if len(asked_symbols(d, beside.own)) > 1)
+    with pytest.raises(AddressWrong, match=rf"write one of d{several.seq}:\w+@trend"):
+        beside.why(f"d{several.seq}@trend")
     for what, said in (("SPY@trned", "its shadows are trend"), ("d1@trend", "no decision d1@trend")):
         with pytest.raises(Exception, match=said):
             beside.why(what)

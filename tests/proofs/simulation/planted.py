@@ -137,7 +137,7 @@ BUGS = (
     Bug("stops of shorts lie below their entry", protective._levels_of,
         "1.0 - side * settings.stop", "1.0 - settings.stop"),
     Bug("what is being closed may be added to", targets.target_change,
-        "change[list(state.agents[agent].exits)] = 0.0", "pass"),
+        "targets.omit(column, values[column])", "pass"),
     Bug("a cooldown is forgotten", gate_account._blocked, "if state.sample_no <= last", "if False"),
     Bug("levels stay as they were before a purchase", engine_state.State.booked, "self._units = self.levels = None",
     "self._units = None"),

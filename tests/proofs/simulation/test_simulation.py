@@ -38,7 +38,7 @@ SEEN_AT = {
     "a split rounds shorts away from zero": 116,
     "limits of orders go out twice as wide as reserved": 1,
     "cash is not limited": 12,
-    "what is being closed may be added to": 3,
+    "what is being closed may be added to": 13,
     "a sale does not wait for the stop of what it sells": 3,
     "what a stop closes may be entered at once": 13,
 }

@@ -50,7 +50,7 @@ def answered(folder: Path, name: str) -> int:
     return len(lines)
 
 
-@pytest.mark.parametrize(("name", "fills"), [("langgraph", 6), ("tradingagents", 31)])
+@pytest.mark.parametrize(("name", "fills"), [("langgraph", 6), ("tradingagents", 24)])
 def test_an_example_runs_from_its_recorded_answers_without_a_question(folder: Path, name: str, fills: int) -> None:
     count = answered(folder, name)
     done = backtest(folder, name, "--most-questions", "0")

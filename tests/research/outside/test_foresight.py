@@ -45,7 +45,10 @@ def test_the_ledger_marks_the_run_and_every_later_result_of_it_says_so(folder: P
     assert first["doubts"][0]["kind"] == "foresight"
     later = quantd(folder, "backtest", "--no-compare", *by("planted"))
     assert later.returncode == 0
-    assert later.stdout.startswith("In doubt: agent guest: gains from names and dates, as if it knew the future (")
+    # first the share of the capital of the agent that is exchanged, then the headline
+    share, headline, *_ = later.stdout.splitlines()
+    assert share.startswith("agent guest (asked) has 0.1 of the capital; ")
+    assert headline.startswith("In doubt: agent guest: gains from names and dates, as if it knew the future (")
     (look,) = answer(quantd(folder, "report", "--looks", "--json"))["looks"]
     assert look["foresight"].startswith("agent guest: gains from names and dates")
     assert "foresight" in quantd(folder, "report", "--looks").stdout

@@ -227,11 +227,13 @@ def test_rejected_bars_are_part_of_the_verdict(bars):
 def test_a_run_whose_changes_are_all_below_min_trade_says_so(bars, least, said):
     three = pl.concat([bars, bars.filter(pl.col("symbol") == "IWM").with_columns(symbol=pl.lit("TWIN"))])
     result = quantd.backtest(
-        lambda view: np.full(3, 1 / 3), bars=three, compare=False, settings={"agents.policy.min_trade": least}
+        lambda view: np.full(3, 1 / 9), bars=three, compare=False, settings={"agents.policy.min_trade": least}
     )
     assert (len(result.fills) == 0) is said
-    assert str(result).startswith("Nothing was traded: policy does not trade changes below 34.00%") is said
-    assert not said or "its largest weight was 33.333% (3 symbols)" in result.verdict.untraded.text
+    # each weight is below both values of min_trade: changes that are worth it together are made
+    said_text = "Nothing was traded: policy does not trade changes that are together below 34.00%"
+    assert str(result).startswith(said_text) is said
+    assert not said or "its weights were together 33.333% (3 symbols)" in result.verdict.untraded.text
 
 
 def test_a_report_has_the_format_of_its_suffix(bars, folder):

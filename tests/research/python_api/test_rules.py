@@ -118,7 +118,8 @@ def test_the_band_leaves_out_small_changes_but_not_a_target_of_zero_lots():
 def test_weights_beyond_the_cash_that_may_be_owed_are_scaled_together():
     bars = pl.concat([frame([100] * 6), frame([50] * 6, "B", 50.0)])
     result = run(bars, [[3.0, -2.5], *[[0.0, 0.0]] * 5])
-    scale = 2.25 / 1.0001 / 3.0
+    # all cash and a debit of 1.25 x equity pay both fees; the equity that the debit refers to is less by both fees
+    scale = 2.25 / (3.0 * 1.0001 + 1.25 * 0.0001 * 5.5)
     bought, sold = int(3.0 * scale * 1000), int(2.5 * scale * 2000)
     after = 100_000.0
     factor = after / (bought * 100 * 1.0001 - sold * 50 * 0.9999)

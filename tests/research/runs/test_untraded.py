@@ -70,16 +70,30 @@ def test_a_share_of_the_volume_below_a_lot_is_named(bars: pl.DataFrame) -> None:
 
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(("count", "least"), [(500, 0.005), (300, 0.005), (500, 0.01), (40, 0.05), (1000, 0.002)])
-def test_weights_below_min_trade_are_named_with_a_value_that_trades(
+def test_weights_that_are_together_below_min_trade_are_named_with_a_value_that_trades(
     bars: pl.DataFrame, count: int, least: float
 ) -> None:
+    """Equal weights, each below `min_trade`, are bought; a share of the account below it in sum is not."""
     one = bars.filter(pl.col("symbol") == "SPY").head(40)
     cheap = one.with_columns(pl.col("open", "high", "low", "close") / 50)
     many = pl.concat([cheap.with_columns(symbol=pl.lit(f"S{k}")) for k in range(count)])
-    text = lead(run("equal_weight", many, agents__policy__min_trade=least))
-    assert f"does not trade changes below {least:.2%} of its equity (min_trade)" in text
-    assert f"its largest weight was {1 / count:.3%} ({count:,} symbols)" in text
-    assert quantd.backtest("equal_weight", bars=many, compare=False, settings=typed(text)).summary.fills >= count
+    share = least * 0.9
+    part: Answer = lambda view: np.full(count, share / count)  # noqa: E731 - a policy as users write it
+    rich = {"broker__cash": "1000000000"}  # lots are worth less than any weight
+    text = lead(run(part, many, agents__policy__min_trade=least, **rich))
+    assert f"does not trade changes that are together below {least:.2%} of its equity (min_trade)" in text
+    assert f"its weights were together {share:.3%} ({count:,} symbols)" in text
+    assert run(part, many, **rich, **typed(text)).summary.fills >= count
+    # of equal weights less than `min_trade` in sum may be left
+    assert run("equal_weight", many, agents__policy__min_trade=least).summary.fills > count * (1.0 - least) - 1
+
+
+def test_a_weight_below_min_trade_and_below_a_lot_names_the_lot(bars: pl.DataFrame) -> None:
+    one = bars.filter(pl.col("symbol") == "SPY").head(40)
+    many = pl.concat([one.with_columns(symbol=pl.lit(f"S{k}")) for k in range(40)])
+    # a fortieth is 100, and a share costs more; all weights together are not below min_trade
+    text = lead(run("equal_weight", many, broker__cash="4000", agents__policy__min_trade=0.05))
+    assert "no weight of policy is worth one lot" in text
 
 
 @pytest.mark.parametrize("cash", [5, 40, 90])
@@ -198,16 +212,19 @@ def test_the_command_begins_with_the_reason_and_check_and_run_warn_of_small_shar
     pl.concat([cheap.with_columns(symbol=pl.lit(f"S{k}")) for k in range(500)]).write_parquet(tmp_path / "bars.parquet")
     (tmp_path / "config.toml").write_text(one_agent([f"S{k}" for k in range(500)], feed='at_end = "stop"'))
     said = (
-        "even: changes below min_trade = 0.50% of its equity are not traded, and an equal share of 500 symbols is 0.2"
+        "even: changes below min_trade = 0.50% of its equity are traded only if they are worth it together, and an "
+        "equal share of 500 symbols is 0.2"
     )
     checked = command(tmp_path, "config", "check")
     assert checked.returncode == 0, checked.stderr
     assert f"{said}00%; where it holds many of them, write min_trade = 0.001" in checked.stdout
     assert said in json.loads(command(tmp_path, "config", "check", "--json").stdout)["small_shares"][0]
-    done = command(tmp_path, "backtest", "--no-compare")
-    assert done.stdout.startswith("Nothing was traded: even does not trade changes below 0.50% of its equity")
-    typed = re.search(r"--set (\S+=[\d.]+)", done.stdout)
+    # all weights together are below `min_trade`; with much cash each is worth a lot
+    few = ("backtest", "--no-compare", "--set", "agents.even.params.invested=0.004", "--set", "broker.cash=1000000000")
+    done = command(tmp_path, *few)
+    assert done.stdout.startswith("Nothing was traded: even does not trade changes that are together below 0.50% of")
+    typed = re.search(r"--set (agents\.even\.min_trade=[\d.e-]+);", done.stdout)
     assert typed is not None
-    again = command(tmp_path, "backtest", "--no-compare", "--set", typed.group(1))
+    again = command(tmp_path, *few, "--set", typed.group(1))
     assert not again.stdout.startswith("Nothing")
     assert said not in command(tmp_path, "config", "check", "--set", typed.group(1)).stdout

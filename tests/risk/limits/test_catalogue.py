@@ -308,8 +308,10 @@ def test_a_limit_without_a_field_is_overridden_merged_and_encoded_like_the_other
     cheap, dear = override(Limits(), max_price=10), override(PROFILES["balanced"], max_price=20.0)
     assert (value_of(cheap, "max_price"), value_of(Limits(), "max_price")) == (10.0, None)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(dear), type=Limits) == dear
-    assert tightest(cheap, dear) == tightest(dear, cheap) == override(PROFILES["balanced"], max_price=10.0)
-    assert tightest(Limits(), dear) == dear
+    # of the limits with a field `Limits()` has one that is tighter than the profile's: no excess while orders are open
+    both = override(PROFILES["balanced"], max_price=10.0, in_flight=0.0)
+    assert tightest(cheap, dear) == tightest(dear, cheap) == both
+    assert tightest(Limits(), dear) == override(dear, in_flight=0.0)
     assert override(dear, max_price=None) == PROFILES["balanced"]
     with pytest.raises(ValueError, match=r"max_price = 101 must be a number in \[0, 100\]"):
         override(Limits(), max_price=101)

@@ -247,6 +247,12 @@ def test_what_a_verdict_records_are_those_of_all_values_that_cut_or_may_have_a_l
     measure([verdict], sums=ring.sums)
     cutting = verdict._cutting()
     expected = {k: v for k, v in values.items() if in_use(k, *v) or k.partition(".")[0] in cutting}
+    bounds = [bound for bound in (limits.max_position_weight, limits.max_concentration) if bound is not None]
+    if "equity" in cutting and bounds and lots.any():
+        # a cut to keep equity names the heaviest position, for the text of its reason
+        weights = {name: abs(q * px) / 1e6 for name, q, px in zip(NAMES, lots, marks, strict=True)}
+        heaviest = max(weights, key=lambda name: weights[name])
+        expected[f"equity.{heaviest}"] = (weights[heaviest], min(bounds))
     assert verdict.recorded.keys() == expected.keys()
     for key, (value, bound) in expected.items():
         assert verdict.recorded[key] == (pytest.approx(value, rel=1e-9, abs=1e-12), bound)

@@ -12,7 +12,6 @@ from quantd.risk.monitor.levels import (
     INFO,
     NONE,
     QUIET,
-    THRESHOLDS,
     WARNING,
     band,
     floor_band,
@@ -21,6 +20,7 @@ from quantd.risk.monitor.levels import (
     level,
     observe,
     share_of,
+    starts,
     sure,
     usage,
 )
@@ -36,6 +36,22 @@ def test_levels_begin_at_60_80_and_100_percent(percent: int, expected: int) -> N
     crossings = observe(levels, {"var": (0.03 * percent / 100, 0.03)})
     assert [c[2] for c in crossings] == ([expected] if expected else [])
     assert levels.get("var", NONE) == expected
+
+
+@pytest.mark.requirement("R-147")
+@pytest.mark.parametrize("key", ["max_position_weight", "group_caps.large"])
+@pytest.mark.parametrize(
+    ("percent", "expected"),
+    [(59, NONE), (60, INFO), (79, INFO), (80, WARNING), (100, WARNING), (104, WARNING), (105, CRITICAL)],
+)
+def test_a_limit_that_a_plan_may_use_fully_is_critical_from_105_percent(key: str, percent: int, expected: int) -> None:
+    assert levels_of(key, [0.3 * percent / 100], 0.3) == ([expected] if expected else [])
+
+
+def test_the_breach_of_a_limit_that_a_plan_may_use_fully_ends_at_its_bound() -> None:
+    assert level("max_position_weight", 1.01, CRITICAL) == CRITICAL
+    assert level("max_position_weight", 0.99, CRITICAL) == WARNING
+    assert level("max_position_weight", 0.74, CRITICAL) == INFO
 
 
 def test_a_limit_is_in_use_from_the_share_on_below_which_no_level_begins() -> None:
@@ -66,11 +82,11 @@ def test_a_value_that_dances_on_an_edge_is_one_alert() -> None:
 
 
 def test_recovery_from_far_is_reported_at_once() -> None:
-    assert level(0.0, CRITICAL) == NONE
-    assert level(0.97, CRITICAL) == CRITICAL
-    assert level(0.94, CRITICAL) == WARNING
-    assert level(0.77, CRITICAL) == WARNING
-    assert level(0.70, CRITICAL) == INFO
+    assert level("var", 0.0, CRITICAL) == NONE
+    assert level("var", 0.97, CRITICAL) == CRITICAL
+    assert level("var", 0.94, CRITICAL) == WARNING
+    assert level("var", 0.77, CRITICAL) == WARNING
+    assert level("var", 0.70, CRITICAL) == INFO
 
 
 def test_crossings_name_the_limit_with_value_and_bound_in_a_stable_order() -> None:
@@ -141,11 +157,19 @@ def test_use_of_a_floor_is_bound_over_value() -> None:
     assert (floor_usage(0.1, 0.0), floor_usage(-0.1, 0.0), floor_usage(float("nan"), 0.3)) == (0.0, 1.0, 1.0)
 
 
-@given(st.floats(0.0, 2.0), st.floats(0.01, 5.0), st.integers(NONE, CRITICAL))
-def test_what_stays_inside_the_band_of_a_level_keeps_it(share: float, bound: float, at: int) -> None:
-    low, high = band("var", at, bound)
+@given(
+    st.sampled_from(["var", "max_position_weight"]),
+    st.floats(0.0, 2.0) | st.sampled_from([0.6, 0.8, 1.0, 1.05, 0.55, 0.75, 0.95]),
+    st.floats(0.01, 5.0),
+    st.integers(NONE, CRITICAL),
+)
+def test_what_stays_inside_the_band_of_a_level_keeps_it(key: str, share: float, bound: float, at: int) -> None:
+    low, high = band(key, at, bound)
+    kept = level(key, share_of(key, share * bound, bound), at) == at
     if low < share * bound < high:
-        assert level(share_of("var", share * bound, bound), at) == at
+        assert kept
+    elif kept:
+        assert min(abs(share * bound - edge) for edge in (low, high)) < 1e-8 * bound, "only at an edge is it left open"
 
 
 @given(
@@ -157,7 +181,7 @@ def test_what_stays_inside_the_band_of_a_floor_keeps_its_level(share: float, bou
     low, high = floor_band(at, bound)
     for value in (bound / share, -1.0, 0.0, bound - 1e-6, bound + 1e-6):
         if low < value < high:
-            assert level(share_of("min_sharpe", value, bound), at) == at
+            assert level("min_sharpe", share_of("min_sharpe", value, bound), at) == at
 
 
 def test_use_of_a_ceiling_is_value_over_bound() -> None:
@@ -175,21 +199,21 @@ def test_values_that_will_not_last_may_raise_a_level_but_not_lower_it() -> None:
 
 
 @given(
-    st.sampled_from(["var", "min_sharpe", "min_diversification"]), st.floats(-0.5, 3.0), st.floats(0.0, 0.3),
-    st.sampled_from([0.0, 0.05, 1.0]), st.integers(0, 3),
+    st.sampled_from(["var", "max_position_weight", "min_sharpe", "min_diversification"]), st.floats(-0.5, 3.0),
+    st.floats(0.0, 0.3), st.sampled_from([0.0, 0.05, 1.0]), st.integers(0, 3),
 )  # fmt: skip
 def test_a_level_is_sure_where_no_value_within_rounding_has_another(
     key: str, least: float, width: float, bound: float, before: int
 ) -> None:
     most = least + width
     values = [least, most, least + width / 3.0, least * (1.0 - 1e-10), most * (1.0 + 1e-10)]
-    levels = {level(share_of(key, value, bound), before) for value in values}
+    levels = {level(key, share_of(key, value, bound), before) for value in values}
     if sure(key, least, most, bound, before):
         assert bound > 0.0
         assert len(levels) == 1
     elif bound and width == 0.0:
         share = share_of(key, least, bound)
-        assert any(abs(share - edge) < 1e-8 for start in THRESHOLDS[1:] for edge in (start, start - HYSTERESIS))
+        assert any(abs(share - edge) < 1e-8 for start in starts(key)[1:] for edge in (start, start - HYSTERESIS))
 
 
 def test_no_level_is_sure_of_what_is_not_a_number() -> None:

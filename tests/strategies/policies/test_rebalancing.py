@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from quantd.strategies.policies.rebalancing import CostAware, Rebalanced, RebalanceRules
+from quantd.strategies.policies.rebalancing import SETTLES, CostAware, Rebalanced, RebalanceRules
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import Memory, Noted, View
 from tests.support.policies import close_of, made, market, prices_of, view_of, walk
@@ -44,10 +44,19 @@ def test_a_week_is_traded_on_its_friday():
 @pytest.mark.parametrize(("move", "trades"), [(0.16, False), (0.27, True)])
 def test_a_drift_of_four_percent_does_nothing_and_one_of_six_trades(move, trades):
     # half and half, one rises: the weight becomes (1 + move) / (2 + move)
-    returns = np.zeros((6, 2))
-    returns[3, 0] = move
+    returns = np.zeros((SETTLES + 6, 2))
+    returns[SETTLES + 2, 0] = move
     rules = RebalanceRules(when="threshold", drift=0.05, risk_drift=1.0)
-    assert days_of(rules, prices_of(returns)) == ([1, 4] if trades else [1])
+    assert days_of(rules, prices_of(returns)) == ([1, SETTLES + 3] if trades else [1])
+
+
+@pytest.mark.parametrize("row", range(1, SETTLES))
+def test_a_drift_before_the_book_has_settled_trades_once_it_has(row):
+    returns = np.zeros((SETTLES + 6, 2))
+    returns[row, 0] = 0.27
+    rules = RebalanceRules(when="threshold", drift=0.05, risk_drift=1.0)
+    # the goal drifts with the market, so the move is no shortfall of the last rebalance
+    assert days_of(rules, prices_of(returns)) == [1, SETTLES + 1]
 
 
 @pytest.mark.requirement("R-129")
@@ -168,7 +177,7 @@ def test_room_that_worst_prices_leave_is_no_drift():
 
 @dataclass(frozen=True)
 class Halfway:
-    """Walks a book that gets only half of what it asks for."""
+    """Walks a book that gets only half of what it asks for, and no rest from the engine."""
 
     rules: RebalanceRules
 
@@ -183,9 +192,10 @@ class Halfway:
         return out
 
 
-@pytest.mark.requirement("R-133")
-def test_a_book_that_did_not_get_there_is_helped_twice_and_then_left():
-    assert Halfway(RebalanceRules(when="calendar")).trades(prices_of(np.zeros((10, 2)))) == [1, 2, 3]
+@pytest.mark.parametrize("when", ["calendar", "threshold"])
+def test_a_book_that_did_not_get_there_is_left_to_the_rest_that_the_engine_trades(when):
+    rules = RebalanceRules(when=when, risk_drift=1.0)
+    assert Halfway(rules).trades(prices_of(np.zeros((10, 2)))) == [1]
 
 
 def capped_trades(returns, cap):
@@ -203,9 +213,9 @@ def capped_trades(returns, cap):
 
 def test_what_a_limit_keeps_from_its_target_is_no_drift_each_day_but_a_new_one_is():
     returns = np.zeros((30, 2))
-    assert capped_trades(returns, 0.35) == [1, 2, 3]
+    assert capped_trades(returns, 0.35) == [1]
     returns[19, 1] = 0.3
-    assert capped_trades(returns, 0.35) == [1, 2, 3, 20, 21, 22]
+    assert capped_trades(returns, 0.35) == [1, 20]
 
 
 @pytest.mark.parametrize("when", ["always", "calendar", "threshold", "event"])

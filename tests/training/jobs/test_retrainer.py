@@ -106,7 +106,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of versions with one that was trained badly: its retraining, at the usual rate, does better."""
     folder = tmp_path_factory.mktemp("begun")
     plan = msgspec.structs.replace(
-        SMALL, seeds=(3,), iterations=9, check_every=9, learning_rate=1.0, risk_aversion=-50.0
+        SMALL, seeds=(3,), iterations=9, check_every=9, learning_rate=0.5, risk_aversion=-50.0
     )
     version = folder / "mine" / "v20080630-abcdef"
     train(BARS, ACTIONS, SYMBOLS, plan, version, "python -m quantd.training --iterations 2", lambda line: None)

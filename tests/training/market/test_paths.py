@@ -39,10 +39,13 @@ def by_hand(panel: Panel, weights: np.ndarray, start: int, costs: Costs, cash: i
     fee = Fraction(str(costs.commission_bp)) / 10_000
     free, held = Fraction(cash), [Fraction(0)] * len(panel.symbols)
     equity = [free]
+    most = 1 / (1 + fee)  # of equity: the rest pays the commission
     for t, row in enumerate(weights):
         targets = []
+        total = sum(map(Fraction, row.tolist()))
+        worth = equity[-1] * (most / total if total > most else 1)
         for k, weight in enumerate(row):
-            units = Fraction(float(weight)) * equity[-1] / Fraction(float(panel.close[start + t, k]))
+            units = Fraction(float(weight)) * worth / Fraction(float(panel.close[start + t, k]))
             targets.append(Fraction(int(units)) if whole_lots else units)
         value = Fraction(0)
         for k, units in enumerate(targets):

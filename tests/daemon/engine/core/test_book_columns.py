@@ -111,7 +111,7 @@ def test_realised_measures_that_keep_their_levels_have_them_by_the_exact_values(
     book.sharpe_low, book.sharpe_high = floor_band(poor, least)
     before = {"max_realised_volatility": volatile, "min_sharpe": poor}
     values = returns.values(Limits(max_realised_volatility=most, min_sharpe=least))
-    after = {key: level(share_of(key, *pair), before[key]) for key, pair in values.items()}
+    after = {key: level(key, share_of(key, *pair), before[key]) for key, pair in values.items()}
     if book.keeps_realised():
         assert all(after[key] == before[key] for key in after)
     elif after:

@@ -25,7 +25,7 @@ def changed(
     targets = Targets(len(weights))
     scale = targets.factor(read_floats(weights), gross, cash)
     arrays = (read_floats(array) for array in (weights, held, px))
-    targets.change_to(*arrays, age.data, most_age, scale * equity, least)
+    targets.change_to(*arrays, age.data, most_age, scale * equity, least, inf, inf)
     return scale, list(targets.change), targets.changed
 
 
@@ -52,10 +52,41 @@ def test_a_change_is_the_truncated_target_less_what_is_held(seed: int) -> None:
         target = np.trunc(weights * (scale * equity * (1.0 + 1e-12)) / px)
         target[target * held < 0.0] = 0.0
         change = target - held
-        change[(target != 0.0) & (np.abs(change) * px < least)] = 0.0
-        change[~(np.isfinite(target) & (px > 0.0) & (px < inf) & (age <= most_age))] = 0.0
-        bounds = [1.0, gross / np.abs(weights).sum(), cash / weights.clip(0.0).sum()]
+        known = np.isfinite(target) & (px > 0.0) & (px < inf) & (age <= most_age)
+        small = known & (target != 0.0) & (np.abs(change) * px < least) & (change != 0.0)
+        # small trades that add, or that reduce, are made while they exceed the others by `least`, the largest first
+        adds, value = change * held >= 0.0, np.where(small, np.abs(change) * px, 0.0)
+        excess, made = float(np.where(adds, value, -value).sum()), np.zeros(N, dtype=bool)
+        for k in np.argsort(-value, kind="stable"):
+            if abs(excess) >= least > 0.0 and value[k] > 0.0 and adds[k] == (excess > 0.0):
+                made[k], excess = True, excess - (value[k] if adds[k] else -value[k])
+        change = np.where((small & ~made) | ~known, 0.0, change)
+        bounds = [1.0, gross / np.abs(weights).sum(), cash / weights.sum()]
     assert out == change.tolist()
     assert count == np.count_nonzero(change)
-    if np.isfinite(weights).all() and weights.max() > 0.0:
+    if np.isfinite(weights).all() and weights.sum() > 0.0:
         assert scale == pytest.approx(min(bounds))
+
+
+@pytest.mark.parametrize(
+    ("weight", "held", "change"),
+    [
+        (0.30, 0, 299),  # a target at its limit leaves fees
+        (0.30, 299, 0),
+        (0.30, 300, -1),  # beyond what it aims at, and the trade is too small otherwise
+        (0.30, 301, -2),
+        (0.40, 0, 400),  # the gate cuts it, and names the limit
+        (0.40, 280, 120),
+        (0.40, 298, 0),  # at its limit: `kept` says so
+        (0.40, 300, -1),
+        (0.40, 360, -61),
+        (0.20, 300, -100),
+        (-0.30, 0, -299),
+        (-0.40, -301, 2),
+    ],
+)
+def test_a_position_beyond_its_limit_is_reduced_to_it_however_small_the_trade(weight, held, change):
+    targets = Targets(1)
+    arrays = [read_floats(np.array([number])) for number in (weight, float(held), 1.0)]
+    targets.change_to(*arrays, np.zeros(1, np.int64).data, 0, 1000.0, 10.0, 300.0, 299.5)
+    assert targets.change[0] == change

@@ -6,11 +6,12 @@ from math import inf
 import numpy as np
 import pytest
 
+from quantd.daemon.engine.core.agent_columns import AgentColumns
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.gate_sets import gate_set
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
 from quantd.daemon.engine.core.order_columns import FollowUp, Request
-from quantd.daemon.engine.core.round_plan import FOR_PYTHON, NO_REQUEST, PLANNED, AgentColumns, Plan
+from quantd.daemon.engine.core.round_plan import FOR_PYTHON, NO_REQUEST, PLANNED, Plan
 from quantd.daemon.engine.state import AgentState
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.ruleset import rules_of
@@ -26,7 +27,7 @@ from tests.support.engine import block
 
 N = 3
 UNIVERSE = Universe(tuple(Instrument(f"S{k}") for k in range(N)))
-BY_SALES, OTHERWISE = 3, 5
+
 INFO_BEGINS = 0.6
 
 
@@ -46,9 +47,6 @@ def plan_of(agents: int, size: int = N) -> Plan:
     put(market.px, [10.0, 20.0, 25.0][:size])
     plan = Plan(size, columns, books, market, np.zeros(size, np.int8).data)
     plan.states, plan.loops, plan.holdings = [AgentState(0, size) for _ in columns], LOOPS, Holdings(size)
-    freed = np.zeros(9, dtype=np.int8)
-    freed[BY_SALES] = 1
-    plan.freed = freed.data
     return plan
 
 
@@ -132,7 +130,7 @@ def requested(weights: list[float], **other: float) -> tuple[int, list[float]]:
     have |= other
     plan = plan_of(2)
     agent, book = plan.agents[1], plan.books[2]
-    agent.gross, agent.longest, agent.least_trade, agent.most_age = have["gross"], 5.0, 0.04, int(have["most_age"])
+    agent.gross, agent.net, agent.least_trade, agent.most_age = have["gross"], 5.0, 0.04, int(have["most_age"])
     agent.window, book.micro = int(have["window"]), int(have["micro"])
     agent.request.at, agent.request.given = int(have["at"]), have["at"] > 0
     put(agent.request.lots, [0.0, have["before"], 0.0])

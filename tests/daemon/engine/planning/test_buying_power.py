@@ -233,7 +233,8 @@ def test_reducing_passes_when_nothing_may_be_bought() -> None:
 def test_risk_shows_it_and_room_names_it() -> None:
     run = world()
     items = list(run.items())
-    for item in items[:4]:
+    # after the first fills and before the order of the rest: cash is left for about 46,000
+    for item in items[:3]:
         run.shell.take(item)
     run.shell.run(said(run.shell.state, 5_000))
     state = run.shell.state

@@ -6,7 +6,7 @@ import pytest
 
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.safety.monitor import watch_plan
-from quantd.daemon.engine.state import HOUSE
+from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.trading.effects import Crossed, Planned
@@ -44,20 +44,36 @@ def test_agents_cross_at_no_price_beyond_the_collar_of_either(gap: float, crosse
     assert (int(world.bars.ts_open[3]) in [crossed.ts for crossed in world.of(Crossed)]) is crosses
 
 
-def test_a_purchase_that_the_house_cut_waits_for_the_sale_of_the_same_decision() -> None:
-    """The house has no cash before the sale has filled; the limits of the agents would let it pass."""
+def rotated(house: Limits, weight: float) -> tuple[State, bytes, Planned]:
+    """Two agents without limits of their own sell what they hold, 0.9 of equity, for a weight of another symbol."""
     start = [lambda view: np.array([0.9, 0.0, 0.0])] * 2
-    world = World(block(np.full((4, 3), 100.0)), start, house=Limits(), agent=OPEN, follow_ups=2).run()
+    world = World(block(np.full((4, 3), 100.0)), start, house=house, agent=OPEN, follow_ups=2).run()
     state = world.shell.state
     assert state.ledger.house.lots == [9_000, 0, 0]
-    other = np.array([0.0, 0.9, 0.0]).tobytes()
+    other = np.array([0.0, weight, 0.0]).tobytes()
     (planned,) = [
         e for e in plan(state, {0: other, 1: other}, watch=watch_plan, sample=state.sample) if isinstance(e, Planned)
     ]
-    assert np.frombuffer(planned.net, dtype="<i8").tolist() == [-9_000, 9_000, 0]
-    allowed = np.frombuffer(planned.allowed, dtype="<i8").tolist()
-    assert allowed[0] == -9_000
-    assert allowed[1] < 1_000
+    return state, other, planned
+
+
+def test_a_purchase_that_has_no_cash_waits_for_the_sale_of_the_same_decision() -> None:
+    """The house may not owe cash, which the agents may: the purchases of both are bounded by the house's rule."""
+    state, other, planned = rotated(Limits(), 0.9)
+    # each has 50,000 of cash, and pays at most 105 for a lot
+    assert np.frombuffer(planned.net, dtype="<i8").tolist() == [-9_000, 2 * 476, 0]
+    assert planned.allowed == planned.net
+    assert [np.frombuffer(agent.kept, dtype="<i8").tolist() for agent in planned.agents] == [[0, 4_500 - 476, 0]] * 2
+    assert [bytes(agent.follow_up.weights) for agent in state.agents] == [other] * 2
+
+
+def test_a_purchase_that_the_house_cut_waits_for_the_sale_of_the_same_decision() -> None:
+    """Both positions would be too many for a limit of the house, which the agents do not have; cash is there."""
+    state, other, planned = rotated(Limits(max_herfindahl=0.9), 0.04)
+    assert np.frombuffer(planned.net, dtype="<i8").tolist() == [-9_000, 400, 0]
+    assert not any(agent.kept for agent in planned.agents)
+    # 0.9 squared of equity, less what the sale may lose, is above the limit until it has filled
+    assert np.frombuffer(planned.allowed, dtype="<i8").tolist() == [-9_000, 0, 0]
     rests = [agent.follow_up for agent in state.agents]
     assert [(follow_up.sample, bytes(follow_up.weights), follow_up.used) for follow_up in rests] == [
         (state.sample, other, 0)

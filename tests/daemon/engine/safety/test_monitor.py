@@ -15,13 +15,14 @@ from quantd.daemon.engine.safety.alerts import CALM_SAMPLES
 from quantd.daemon.engine.safety.monitor import KNOWN_SAMPLES, RECORD_SAMPLES
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.recovery.start import begin
-from quantd.risk.limits.catalogue import Correlation, Limits, Protective, Tail, override
+from quantd.risk.limits.catalogue import ON_BREACH, Correlation, Limits, Protective, Tail, override
 from quantd.trading.codec import encode
 from quantd.trading.effects import Assessed, Effect, Planned, Publish, Valued
 from quantd.trading.events import Action, Event, Flow, Operator, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.sessions import DAY_NS
+from quantd.trading.view import HOLD
 from tests.support.engine import CASH, START, World, block, walk
 
 NEAR = Limits(
@@ -38,6 +39,16 @@ def once(*weights: float):
     def act(view):
         ready = np.isfinite(view.returns(60)).all()
         return np.array(weights) if ready and not view.weights.any() else view.weights
+
+    return act
+
+
+def bought(*weights: float):
+    """Buys once and then answers HOLD, so that no plan reduces what drifts past its limit."""
+
+    def act(view):
+        ready = np.isfinite(view.returns(60)).all()
+        return np.array(weights) if ready and not view.weights.any() else HOLD
 
     return act
 
@@ -154,13 +165,28 @@ def test_what_is_not_measured_changes_no_byte_of_the_journal(acts, seed, events,
 @pytest.mark.requirement("R-155")
 def test_drift_is_seen_between_trades():
     closes = np.column_stack((np.linspace(60, 400, 160).round(2), np.full(160, 50.0)))
-    world = World(block(closes), [once(0.36, 0.2)], house=Limits(max_position_weight=0.5)).run()
+    world = World(block(closes), [bought(0.36, 0.2)], house=Limits(max_position_weight=0.5)).run()
     rounds = [e.ts for e in world.of(Planned)]
     alerts = limit_alerts(world)
     assert len(rounds) == 1
     assert [a.level for a in alerts] == ["CRITICAL"]
     assert alerts[0].ts > rounds[0]
-    assert alerts[-1].value >= alerts[-1].bound == 0.5
+    assert alerts[-1].bound == 0.5
+    # a plan may use the limit fully, so that only 5 % beyond it is a breach
+    assert alerts[-1].value >= 0.525
+
+
+def test_a_policy_that_asks_for_the_weight_it_drifted_to_is_held_at_its_limit_without_an_alert():
+    closes = np.column_stack((np.linspace(60, 400, 160).round(2), np.full(160, 50.0)))
+    world = World(block(closes), [once(0.36, 0.2)], house=Limits(max_position_weight=0.5))
+    weights = []
+    for item in world.items():
+        world.shell.take(item)
+        state = world.shell.state
+        weights.append(state.ledger.house.lots[0] * float(state.marks[0]) / (state.equity_micro / 1e6))
+    assert 0.5 < max(weights) < 0.51, "a close above the limit, until the sale at the next open"
+    assert len(world.of(Planned)) > 1
+    assert limit_alerts(world) == []
 
 
 def test_rising_volatility_is_seen_without_a_trade():
@@ -178,7 +204,7 @@ def test_rising_volatility_is_seen_without_a_trade():
 def test_an_agents_own_limits_are_watched_on_its_own_book_and_named():
     closes = np.column_stack((np.linspace(40, 200, 140).round(2), np.full(140, 50.0)))
     agent_limits = Limits(max_position_weight=0.6)
-    world = World(block(closes), [once(0.5, 0.0), once(0.0, 0.2)], house=Limits(), agent=agent_limits).run()
+    world = World(block(closes), [bought(0.5, 0.0), bought(0.0, 0.2)], house=Limits(), agent=agent_limits).run()
     alerts = limit_alerts(world)
     assert {a.agent for a in alerts} == {"a0"}
     assert {a.kind for a in alerts} == {"limit_max_position_weight"}
@@ -188,14 +214,14 @@ def test_an_agents_own_limits_are_watched_on_its_own_book_and_named():
 
 def test_a_lone_agent_that_is_the_house_is_told_of_once_until_it_is_not():
     closes = np.column_stack((np.linspace(40, 200, 140).round(2), np.full(140, 50.0)))
-    world = World(block(closes), [once(0.4, 0.1)], house=Limits(max_position_weight=0.48))
+    world = World(block(closes), [bought(0.4, 0.1)], house=Limits(max_position_weight=0.48))
     items = list(world.items())
-    for item in items[:220]:
+    for item in items[:240]:
         world.shell.take(item)
     assert {a.agent for a in limit_alerts(world)} == {""}
     before = len(limit_alerts(world))
     world.shell.run(Flow(world.shell.state.now, CASH * 1_000_000))
-    for item in items[220:]:
+    for item in items[240:]:
         world.shell.take(item)
     after = limit_alerts(world)[before:]
     assert {a.agent for a in after} <= {"a0"}
@@ -234,7 +260,7 @@ def test_losses_are_recorded_at_every_fifth_sample():
 
 def test_drift_is_seen_at_its_sample_in_a_book_worth_less_than_one_unit_of_the_currency():
     closes = np.column_stack((np.linspace(60, 400, 160).round(2), np.full(160, 50.0)))
-    world = World(block(closes), [once(0.36, 0.2)], house=Limits(max_position_weight=0.5))
+    world = World(block(closes), [bought(0.36, 0.2)], house=Limits(max_position_weight=0.5))
     half = 500_000
     world.universe = Universe(tuple(Instrument(f"S{k}", calendar="X", lot_nano=10) for k in range(2)), calendar="X")
     agents = (structs.replace(world.rules.agents[0], capital_micro=half),)
@@ -245,7 +271,7 @@ def test_drift_is_seen_at_its_sample_in_a_book_worth_less_than_one_unit_of_the_c
         world.shell.take(item)
         if isinstance(item, Tick):
             state = world.shell.state
-            heavy = state.ledger.house.lots[0] * float(state.marks[0]) / 1e8 >= 0.5 * state.equity_micro / 1e6
+            heavy = state.ledger.house.lots[0] * float(state.marks[0]) / 1e8 >= 1.05 * 0.5 * state.equity_micro / 1e6
             assert heavy is (state.monitor.levels.get("max_position_weight") == 3)
             breached.add(heavy)
     assert breached == {False, True}
@@ -341,10 +367,10 @@ def test_a_sale_lowers_a_level_once_it_has_filled_and_not_when_it_is_planned():
 
 
 def held(limits: Limits, closes: list[float], weight: float = 0.5, of: str = "house") -> list[Publish]:
-    """Alerts of a book that buys once, at the first close, under limits of the house or of its agent."""
+    """Alerts of a book that buys once, at the first close, and holds, under limits of the house or of its agent."""
 
     def act(view):
-        return view.weights if view.weights.any() else np.array([weight])
+        return HOLD if view.weights.any() else np.array([weight])
 
     return limit_alerts(World(block(np.array(closes)[:, None]), [act], **{of: limits}).run())
 
@@ -392,7 +418,7 @@ def test_what_several_books_cross_at_one_instant_is_one_alert_that_names_them():
 
 
 @pytest.mark.long
-def test_the_shipped_configuration_raises_at_most_sixty_alerts_in_its_replay():
+def test_the_shipped_configuration_raises_at_most_seventy_alerts_in_its_replay():
     parts = assemble(load(Path("config.toml"), known_names()))
     log = Bytes()
     shell = parts.shell(log)
@@ -400,7 +426,10 @@ def test_the_shipped_configuration_raises_at_most_sixty_alerts_in_its_replay():
     for item in parts.items():
         shell.take(item)
     alerts = [e for e in log.effects if isinstance(e, Publish)]
-    assert 20 <= len(alerts) <= 60
+    # most are of losses and volatility, of books that hold nearly all that their policies ask for
+    assert 20 <= len(alerts) <= 70
+    used_fully = {f"limit_{key}" for key in ON_BREACH}
+    assert not used_fully & {a.kind for a in alerts}, "a plan may use these limits fully"
     assert {a.kind for a in alerts if a.level == "CRITICAL"} >= {
         "switch",
         "limit_max_drawdown",

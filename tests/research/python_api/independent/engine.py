@@ -33,6 +33,7 @@ YEAR_DAYS: Final = 365
 LEVERAGE: Final = 2.25
 OWED: Final = 1.25
 BAND: Final = 0.005
+FOLLOW_UPS: Final = 3
 EPSILON: Final = 1e-12
 
 
@@ -141,29 +142,62 @@ def load(bars: pl.DataFrame) -> tuple[list[date], list[int], dict[date, dict[int
     return days, units, by_day
 
 
-def wanted(account: Account, weights: NDArray[np.float64], day: date) -> list[Order]:
-    """Return the orders from the positions towards the weights, before the rules of cash."""
+def wanted(account: Account, weights: NDArray[np.float64], day: date) -> tuple[list[Order], bool]:
+    """Return the orders from the positions towards the weights, before the rules of cash, and whether a rest waits."""
     if weights.shape != (len(account.lots),):
         raise ValueError(f"{day}: the answer has shape {weights.shape}, the frame {len(account.lots)} symbols")
     equity = account.equity() / MICRO
-    long = sum(float(w) for w in weights if w > 0)
-    most = LEVERAGE / (1 + FEE)
-    scaled = (most / long if long > most else 1.0) * equity * (1 + EPSILON)
-    orders = []
+    total, most = float(weights.sum()), 1 / (1 + FEE)
+    scaled = (most / total if total > most else 1.0) * equity * (1 + EPSILON)
+    orders, small, waits = [], [], 0.0
     for column, weight in enumerate(weights):
         closed = account.closed[column]
-        if closed is None or (day - closed).days > 1:
+        if closed is None:
             continue
         value = account.closes[column] / NANO / account.units[column]
         target = math.trunc(float(weight) * scaled / value)
         held = account.lots[column]
+        if (day - closed).days > 1:
+            missing = abs(target - held) * value
+            waits += missing if missing >= BAND * equity else 0.0
+            continue
         if held * target < 0:
+            waits += abs(target) * value
             target = 0
         change = target - held
-        if change == 0 or (target != 0 and abs(change) * value < BAND * equity):
-            continue
-        orders.append(Order(column, change, value, abs(target) > abs(held)))
-    return orders
+        if change != 0:
+            is_small = target != 0 and abs(change) * value < BAND * equity
+            (small if is_small else orders).append(Order(column, change, value, abs(target) > abs(held)))
+    asked = orders + together(small, BAND * equity)
+    orders = at_once(asked, account.cash / MICRO, equity)
+    waits += worth(asked) - worth(orders)
+    return orders, waits >= BAND * equity
+
+
+def together(small: list[Order], band: float) -> list[Order]:
+    """Return the small changes that are made because those of one kind exceed the others by the band."""
+    excess = sum(abs(order.lots) * order.value * (1 if order.adding else -1) for order in small)
+    made: list[Order] = []
+    while abs(excess) >= band:
+        left = [order for order in small if order.adding == (excess > 0) and order not in made]
+        largest = max(left, key=lambda order: abs(order.lots) * order.value)
+        made.append(largest)
+        excess -= abs(largest.lots) * largest.value * (1 if excess > 0 else -1)
+    return made
+
+
+def at_once(orders: list[Order], cash: float, equity: float) -> list[Order]:
+    """Return the changes with as much of the adding ones as cash may owe at once."""
+    bought = worth(order for order in orders if order.adding and order.lots > 0)
+    adds, reduces = (worth(order for order in orders if order.adding is adding) for adding in (True, False))
+    if bought == 0:
+        return orders
+    room = cash + OWED * (equity - FEE * reduces)
+    factor = room / (bought * (1 + FEE) + OWED * FEE * adds)
+    if factor >= 1:
+        return orders
+    adding = shrunk([order for order in orders if order.adding], max(factor, 0.0))
+    return [order for order in orders if not order.adding] + adding
 
 
 def worth(orders: Iterable[Order]) -> float:
@@ -222,6 +256,8 @@ def equity_of(bars: pl.DataFrame, answers: Mapping[date, Answer]) -> tuple[list[
     account = Account(START_CASH, [0] * width, [0] * width, [None] * width, units)
     curve: list[int] = []
     orders: list[Order] = []
+    decided: Answer = None
+    rest, used = False, 0
     for index, day in enumerate(days):
         present = by_day[day]
         for order in orders:
@@ -236,5 +272,15 @@ def equity_of(bars: pl.DataFrame, answers: Mapping[date, Answer]) -> tuple[list[
         answer = answers.get(day)
         orders = []
         if answer is not None:
-            orders = affordable(wanted(account, answer, day), account.cash / MICRO, equity / MICRO)
+            decided, used = answer, 0
+        elif rest and used < FOLLOW_UPS:
+            used += 1
+        else:
+            rest = False
+            continue
+        assert decided is not None
+        asked, rest = wanted(account, decided, day)
+        orders = affordable(asked, account.cash / MICRO, equity / MICRO)
+        # what sales of the same plan may pay follows too
+        rest = rest or (worth(orders) < worth(asked) and any(order.lots < 0 and not order.adding for order in orders))
     return days, curve

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from quantd.daemon.engine.state.agent_state import Exit
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import override
 from quantd.server.api.access import keyring
@@ -125,7 +126,6 @@ async def test_a_verdict_has_each_named_symbol_and_orders_are_those_that_were_se
 
 async def test_why_explains_what_was_asked_and_not_traded_of_ones_own_decision_first(world: Any) -> None:
     shadow = world.service.shell.state.shadows[0]
-    shadow.mark_ts[shadow.universe.index["QQQ"]] = 0
     _, secret = created(world.folder, "robot", "propose", agent="guest")
     await asyncio.sleep(keyring.CHECK_S)
     robot = {"Authorization": f"Bearer {secret}"}
@@ -134,12 +134,25 @@ async def test_why_explains_what_was_asked_and_not_traded_of_ones_own_decision_f
         async with world.session.get(f"/api/v1/why/{address}", headers=headers) as response:
             return response.status, await response.json()
 
-    _, done = await post(world, "propose", {"weights": {"QQQ": 0.1}, "id": "q-1", "reason": "old"}, headers=robot)
+    # a protective exit leaves nothing that waits: no decision is planned, and the house has one of the same instant
+    guest = shadow.agents[shadow.seats.index(shadow.rules.outside_seat("guest"))]
+    guest.exits[shadow.universe.index["QQQ"]] = Exit("stop_loss", 1.0, 1.0, 1.0, tried=shadow.now)
+    _, done = await post(world, "propose", {"weights": {"QQQ": 0.1}, "id": "q-0", "reason": "exit"}, headers=robot)
     assert ends(done) == {"QQQ": "skipped"}, done
     status, refused = await why("QQQ", robot)
-    assert (status, "q-1 of guest did not trade QQQ: the last price is older" in refused["detail"]) == (404, True), (
-        refused
-    )
+    assert (status, "q-0 of guest did not trade QQQ: a protective exit" in refused["detail"]) == (404, True), refused
+    guest.exits.clear()
+    shadow.mark_ts[shadow.universe.index["QQQ"]] = 0
+    # the target waits for a price: a plan without an order says so
+    _, done = await post(world, "propose", {"weights": {"QQQ": 0.1}, "id": "q-1", "reason": "old"}, headers=robot)
+    assert ends(done) == {"QQQ": "skipped"}, done
+    status, waiting = await why("QQQ", robot)
+    (part,) = waiting["agents"]
+    assert (status, waiting["state"], waiting["side"], part["asked"], part["reason"]) == (
+        200, "unchanged", "buy", "0", "price_age",
+    ), waiting  # fmt: skip
+    assert float(part["kept"]) > 0.0
+    assert "the last price is older" in part["text"]
     status, of_house = await why("QQQ", world.bearer)
     assert (status, of_house["shadow"]) == (200, "")
     _, done = await post(world, "propose", {"weights": {"QQQ": 0.1, "IWM": 0.1}, "id": "q-2", "reason": "both"})
