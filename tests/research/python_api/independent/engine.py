@@ -282,5 +282,6 @@ def equity_of(bars: pl.DataFrame, answers: Mapping[date, Answer]) -> tuple[list[
         asked, rest = wanted(account, decided, day)
         orders = affordable(asked, account.cash / MICRO, equity / MICRO)
         # what sales of the same plan may pay follows too
-        rest = rest or (worth(orders) < worth(asked) and any(order.lots < 0 and not order.adding for order in orders))
+        cut = sum(abs(order.lots) for order in orders) < sum(abs(order.lots) for order in asked)
+        rest = rest or (cut and any(not order.adding for order in orders))
     return days, curve
