@@ -67,7 +67,7 @@ def _event(name: str, raised: str, *levels: Level) -> AlertKind:
 ALERT_KINDS: Final = (
     AlertKind(
         "limit_",
-        "a limit of the house or of an agent reaches 60 %, 80 % or 100 % of its bound; 105 % where it may be used fully",
+        "a limit of the house or of an agent reaches 60 %, 80 % or 100 % of its bound (some: 105 %)",
         "level",
         ("INFO", "WARNING", "CRITICAL"),
         ("WARNING", "CRITICAL"),
