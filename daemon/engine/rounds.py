@@ -6,9 +6,9 @@ suspend it; the other agents decide as before. An answer to a round that is over
 planned without it. An answer of the wrong length, or with a number that is not finite, counts as a failure.
 
 The plan follows the last answer of the round, and not each answer. So opposite lots of two agents cross, and the limits
-of the whole account measure the net of all. A new answer drops the rest of the agent's earlier decision,
-which is of older prices. A follow-up waits until the orders of its decision have ended, because their sales bring its
-cash.
+of the whole account measure the net of all. New weights replace the rest of the agent's earlier decision, a failure
+drops it, and the answer HOLD lets it go on: most policies decide on dates and hold between. A follow-up waits until the
+orders of its decision have ended, because their sales bring its cash.
 """
 
 from collections.abc import Sequence
@@ -121,8 +121,8 @@ def _count_failure(state: State, number: int, agent: AgentState, failed: str) ->
 def follow_ups(state: State, due: frozenset[int], only: Sequence[int] | None = None) -> list[Effect]:
     """Plan the rests of earlier decisions, in the order of the decisions.
 
-    The rest of a decision waits until the orders of its agent have ended. The rest is dropped where the agent is
-    suspended or `due` to decide anew.
+    The rest of a decision waits until the orders of its agent have ended. It is dropped where the agent is suspended.
+    Where the agent is `due`, its answer decides: `only` are the agents that answered HOLD, and None means all.
     """
     if not any(agent.follow_up.waits() for agent in state.agents):
         return []

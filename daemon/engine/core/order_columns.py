@@ -67,7 +67,7 @@ class Request:
 
 
 class FollowUp:
-    """The rest of a decision that waits for the proceeds of the sales of the same decision.
+    """The rest of a decision that waits: for fills, for the proceeds of its sales, or for later volume.
 
     `weights` are the recorded answer, `used` is the number of earlier follow-ups. `sample` is the sample of the
     decision; -1 where nothing waits.
@@ -81,7 +81,7 @@ class FollowUp:
         self.sample, self.used, self.weights = -1, 0, float_zeros(size)
 
     def waits(self) -> bool:
-        """Whether the rest of a decision waits for the proceeds of its sales."""
+        """Whether the rest of a decision waits."""
         return self.sample >= 0
 
     def put(self, sample: int, used: int, weights: ReadFloats) -> None:

@@ -589,8 +589,8 @@ class Plan:
         held: Floats = columns.held
         for k in range(self.size):
             sales = sales or agent.change[k] * held[k] < 0.0
-            own: int = self.later[agent.reason[k]]
-            of_house: int = self.later[self.reason[k]]
-            freed = freed or (own % 2 == BY_SALES and agent.passed[k] != agent.change[k])
-            freed = freed or (of_house % 2 == BY_SALES and self.passed[k] != self.net[k] and agent.surviving[k] != 0)
+            agent_bits: int = self.later[agent.reason[k]]
+            house_bits: int = self.later[self.reason[k]]
+            freed = freed or (agent_bits % 2 == BY_SALES and agent.passed[k] != agent.change[k])
+            freed = freed or (house_bits % 2 == BY_SALES and self.passed[k] != self.net[k] and agent.surviving[k] != 0)
         return sales and freed
