@@ -46,7 +46,7 @@ def repeated_key(text: bytes) -> str | None:
 
 
 def fault_of(why: Exception, given: Any, kind: Any) -> tuple[str, str]:
-    """Return (dotted path, sentence with the value) of the field for which msgspec refused a JSON document as a `kind`.
+    """Return (path as `a[1].b`, sentence with the value) of the field for which msgspec refused JSON as a `kind`.
 
     `given` is the document, as bytes or decoded.
 
@@ -71,7 +71,7 @@ def fault_of(why: Exception, given: Any, kind: Any) -> tuple[str, str]:
         return name, f"there is no field {name[:KEY_CHARS]!r}; {exists}{f'; {instead}' if instead else ''}"
     if not keys:
         return "", re.sub("^Object missing required field (.*)$", r"the field '\1' is missing", words)
-    path = ".".join(map(str, keys))
+    path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
     shown = json.dumps(_at(value, keys))
     shown = shown if len(shown) <= KEY_CHARS else f"{shown[:KEY_CHARS]}..."
     return path, f"{path} = {shown}: {words[:1].lower()}{words[1:]}"

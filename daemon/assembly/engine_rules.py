@@ -6,10 +6,11 @@ from fractions import Fraction
 from msgspec.structs import replace
 
 from quantd.daemon.assembly.brokers import venues
-from quantd.daemon.assembly.limits import TOLERANCE, VENUE, agent_limits, allowance_of, house_limits, shocks_of
+from quantd.daemon.assembly.limits import TOLERANCE, VENUE, agent_limits, house_limits, shocks_of
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import EXTERNAL, MANUAL
 from quantd.daemon.engine.state.capital_shares import CapitalRules, Regime
+from quantd.daemon.engine.state.live_caps import Allowance
 from quantd.daemon.engine.state.parents import U_SHAPE, Execution
 from quantd.daemon.engine.state.promotion_rule import PromotionRules
 from quantd.daemon.engine.state.settings import AgentRules, MarketRegime, Notices, Rules
@@ -96,6 +97,19 @@ def rules_of(
     )
     shadows = tuple(_shadow(config, rules, k, shadow, schedules, shocks) for k, shadow in enumerate(config.shadows))
     return replace(rules, shadows=shadows)
+
+
+def allowance_of(config: Config) -> Allowance:
+    """Return the limits of the table [live], as the engine reads them."""
+    live = config.live
+    return Allowance(
+        account_micro=live.max_account_notional_micro,
+        order_micro=live.max_order_notional_micro,
+        orders_per_day=live.max_orders_per_day,
+        ramp_days=live.ramp.days,
+        ramp_from=live.ramp.from_share,
+        loosen_after_ns=live.loosen_after_ns,
+    )
 
 
 def macro_columns(config: Config, universe: Universe) -> tuple[str, ...]:

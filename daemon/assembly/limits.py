@@ -10,7 +10,6 @@ from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import Agent, Config, Mistake
 from quantd.daemon.config import Limits as LimitKeys
 from quantd.daemon.config.values import Section
-from quantd.daemon.engine.state.live_caps import Allowance
 from quantd.risk.limits.catalogue import PROFILES, Limits, Stress, override
 from quantd.risk.measures.stress import SHIPPED, Shock
 from quantd.trading.instruments import Universe
@@ -85,19 +84,6 @@ def house_limits(config: Config, universe: Universe, interval_ns: int) -> Limits
     house = limits_of(risk, risk.profile, universe, shocks_of(config), **age)
     house = override(house, fee_bp=config.broker.commission_bp)
     return override(house, **age) if getattr(risk, "max_price_age_ns", None) is None else house
-
-
-def allowance_of(config: Config) -> Allowance:
-    """Return the limits of the table [live], as the engine reads them."""
-    live = config.live
-    return Allowance(
-        account_micro=live.max_account_notional_micro,
-        order_micro=live.max_order_notional_micro,
-        orders_per_day=live.max_orders_per_day,
-        ramp_days=live.ramp.days,
-        ramp_from=live.ramp.from_share,
-        loosen_after_ns=live.loosen_after_ns,
-    )
 
 
 def agent_limits(agent: Agent, house: Limits, universe: Universe, shocks: Mapping[str, Shock]) -> Limits:

@@ -27,6 +27,7 @@ from quantd.daemon.recovery.replay import ConfigLost, first_start, newest_snapsh
 from quantd.daemon.runtime.journal import Journal, RecordTooLong, ReplayDifference
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.outbound import Wire
+from quantd.daemon.runtime.version import code_version
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, ExplainedError
 from quantd.trading.orders import base36, quantity_text
 
@@ -71,12 +72,11 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
     try:
         shell, journal = refold(parts, store, run, folder, seq=seq, snapshot=snapshot)
     except ReplayDifference as error:
-        newest = store.latest_snapshot(run)
         remedy = f"`quantd replay {run}` shows the difference; `quantd run --fresh` starts a new run."
-        if newest is not None and newest[0] > seq:  # a later snapshot that this version must not use
+        if store.latest_snapshot(run, code_version()) is None:  # nothing shows that this version recorded it
             remedy = (
-                "Another version of quantd recorded the run and was not stopped cleanly: start that version, "
-                "stop it with Ctrl-C, then start this one."
+                "If another version of quantd recorded the run, start that version, stop it with Ctrl-C, then start "
+                f"this one: it goes on from there without a replay. Otherwise {remedy}"
             )
         raise CannotStart(f"run {run}: {error}. Nothing was traded. {remedy}", CHECK_FAILED) from error
     except RecordTooLong as error:

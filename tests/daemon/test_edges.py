@@ -13,7 +13,7 @@ import pytest
 
 from tests.daemon.running_daemon import running
 from tests.support.calendar_files import with_calendar
-from tests.support.command_line import CONFIG, environment, program, quantd, write
+from tests.support.command_line import ALERTING, CONFIG, environment, program, quantd, write
 from tests.support.mqtt import certificate
 from tests.support.services import require
 
@@ -134,7 +134,7 @@ def test_the_box_of_a_run_shows_control_characters_and_obeys_none(tmp_path: Path
 
 def with_tls(folder: Path) -> str:
     certificate(folder)
-    return CONFIG.replace("[bus]", '[bus]\ntls = { certificate = "cert.pem", key = "key.pem" }')
+    return ALERTING.replace("[bus]", '[bus]\ntls = { certificate = "cert.pem", key = "key.pem" }')
 
 
 @pytest.mark.requirement("R-234")

@@ -72,6 +72,9 @@ port = 0
 port = 0
 """
 
+ALERTING = CONFIG.replace("limit = 0.03", "limit = 0.015")
+"""CONFIG with a value at risk that comes near its limit: five alerts."""
+
 
 def one_agent(
     symbols: Sequence[str], policy: str = "equal_weight", feed: str = "", agent: str = "", path: str = "bars.parquet"

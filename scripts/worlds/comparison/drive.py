@@ -141,7 +141,8 @@ class Drive:
         for book in accounts_of(shell.state):
             record.end("Account", [getattr(book, name) for name in ACCOUNT])
         record.end("Equity", [shell.state.equity_micro, shell.state.books_micro])
-        record.end("Tally", [getattr(shell.tally, name) for name in shell.tally.__struct_fields__])
+        counts = [getattr(shell.tally, name) for name in shell.tally.__struct_fields__]
+        record.end("Tally", [count for count in counts if isinstance(count, int)])
         record.end("Digest", [shell.digest.hexdigest()])
         record.features.note_world(self.world, accounts_of(shell.state))
 

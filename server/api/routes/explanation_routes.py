@@ -30,6 +30,7 @@ from quantd.daemon.views.headroom import Book, RiskNow, SymbolRoom, Unknown, nam
 from quantd.daemon.views.preview import PlanNow, plan_now
 from quantd.server.api.documents import OneBook, Why
 from quantd.server.api.problems import Refused
+from quantd.server.requests.proposal_answers import place_of_agent
 from quantd.trading.events import Event
 
 T = TypeVar("T")
@@ -77,20 +78,26 @@ class Explaining:
         judge = None if query.recorded is not None else self._judge
 
         skipped_ts, skipped = (0, "") if query.at is not None else self._skipped(what, own)
+        book = self._book_of(own)
 
         def work(reader: Reader) -> Explanation:
             try:
-                found = find(reader, what, query.at, rested, own)
+                found = find(reader, what, query.at, rested, book)
             except AddressWrong as why:
                 raise Refused(404, "not_found", skipped or str(why)) from None
             # a proposal arrives after the decisions of the others at its instant
-            if own and found.decision.plan.ts < skipped_ts + (not _is_of(found, own)):
+            if book and found.decision.plan.ts < skipped_ts + (not _is_of(found, book)):
                 address = found.decision.of(what)
                 raise Refused(404, "not_found", f"{skipped}; `quantd why {address}` explains the decision before it")
             return explain(found, judge, self._parts.slices)
 
         async with self._turn:
             return await read(work)
+
+    def _book_of(self, own: str) -> str:
+        """The agent or shadow whose book the outside agent `own` trades: a promotion exchanges the books."""
+        place = place_of_agent(self._service.shell.state, own)
+        return own if place is None else place[0].rules.agents[place[1]].name
 
     def _skipped(self, symbol: str, own: str) -> tuple[int, str]:
         """(instant, sentence) of the newest proposal that skipped a symbol; (0, "") without one.

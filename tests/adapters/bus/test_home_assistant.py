@@ -9,7 +9,7 @@ import pytest
 from jinja2 import Environment
 
 from quantd.adapters.bus.home_assistant import SENSORS, device_id, discovery
-from tests.support.command_line import CONFIG, program, write
+from tests.support.command_line import ALERTING, program, write
 from tests.support.mqtt import Mosquitto, Subscriber, until
 
 TOPIC = "homeassistant/device/quantd_quantd_paper/config"
@@ -26,7 +26,7 @@ async def test_each_sensor_of_the_document_has_a_topic_and_a_value(
         everything = broker.subscribe("-t", "quantd/#")
         bus = f'[bus]\nkind = "mqtt"\nurl = "mqtt://127.0.0.1:{broker.port}"\nhome_assistant = "homeassistant"'
         alerts = f'[alerts]\nlevels = ["INFO", "WARNING", "CRITICAL"]\ngroup = "{group}"\n[risk]'
-        write(tmp_path, CONFIG.replace("[bus]\nport = 0", bus).replace("[risk]", alerts))
+        write(tmp_path, ALERTING.replace("[bus]\nport = 0", bus).replace("[risk]", alerts))
         assert (await asyncio.to_thread(program, tmp_path, "run", "--quiet")).returncode == 0
         later = broker.subscribe("-t", "homeassistant/#")  # what a Home Assistant that starts later gets
         await until(lambda: bool(later.lines()), "the document")

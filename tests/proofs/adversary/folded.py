@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from quantd.daemon.engine.core.agent_columns import AgentColumns
 from quantd.daemon.engine.planning.gate_account import market_context
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.runtime.loop import Shell
@@ -100,6 +101,12 @@ def account_before(state: State, book: int, repeated: Floats | None) -> Account:
     )  # fmt: skip
 
 
+def _gate_reasons(agent: AgentColumns) -> list[int]:
+    """The reasons of an agent's gate, without those of lots that were not asked of it."""
+    rows = zip(agent.reason, agent.why, agent.change, agent.passed, strict=True)
+    return [0 if reason == why and passed == change else reason for reason, why, change, passed in rows]
+
+
 def verdicts(shell: Shell, before: dict[int, Floats | None]) -> Iterator[tuple[int, Floats, Verdict]]:
     """(book, lots asked, verdict) of the plan that the fold has just made."""
     state, plan = shell.state, shell.state.round_plan
@@ -108,7 +115,7 @@ def verdicts(shell: Shell, before: dict[int, Floats | None]) -> Iterator[tuple[i
     context = market_context(state)
     columns = [(HOUSE, plan.net, plan.passed, plan.reason)]
     columns += [
-        (number, agent.change, agent.passed, agent.reason)
+        (number, agent.change, agent.passed, _gate_reasons(agent))
         for number, agent in enumerate(state.agent_columns)
         if agent.taking
     ]

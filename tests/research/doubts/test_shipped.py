@@ -10,7 +10,7 @@ from tests.support.checkout import ROOT
 from tests.support.command_line import quantd
 
 DOUBTS: Final = {
-    "config.toml": "size",
+    "config.toml": "",
     "examples/allocators-seed4.toml": "late_prices",
     "examples/allocators-us.toml": "",
     "examples/allocators-us20.toml": "survivors",

@@ -12,7 +12,7 @@ from quantd.trading.events import (
 )
 from tests.support.api_world import RATES, RUN, World, standing_at_the_end
 from tests.support.browser import chromium, sideways, violations
-from tests.support.command_line import CONFIG
+from tests.support.command_line import ALERTING
 
 SCREENS = (
     "now", "market", "orders", "order", "agents", "portfolios", "risk", "incidents", "research", "system", "daemons"
@@ -30,7 +30,7 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """A daemon that tests halt and resume; each of them leaves it in RUN."""
-    text = CONFIG + RATES + "[portfolios]\nplaces = 1\n"
+    text = ALERTING + RATES + "[portfolios]\nplaces = 1\n"
     async with standing_at_the_end(tmp_path_factory.mktemp("page"), text) as world:
         yield world
 

@@ -14,7 +14,7 @@ from quantd.risk.limits.catalogue import Reason
 from tests.server.api.dashboard.screens import browser, in_module_loop, show
 from tests.support.api_world import RATES, World, standing_at_the_end
 from tests.support.browser import opened
-from tests.support.command_line import CONFIG
+from tests.support.command_line import ALERTING
 from tests.support.looks import look
 
 __all__ = ["browser"]
@@ -59,12 +59,10 @@ async def trades(world: World) -> list[AskedLine]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    text = CONFIG.replace("[api]\n", f"[api]\n{RATES}")
+    text = ALERTING.replace("[api]\n", f"[api]\n{RATES}")
     async with standing_at_the_end(tmp_path_factory.mktemp("lists"), text) as standing_world:
         db = database(standing_world)
         added(db, "orders", OPEN, id="'q-open-K'", n="n + K", ts="ts + 1", state=str(WORKING), filled="0")
-        if not db.execute("select count(*) from alerts").fetchone()[0]:
-            raise LookupError("the run has no alert to copy")
         added(db, "alerts", ALERTS, seq="seq + K", ts="ts + 1", text="'copy K'")
         refusal = (await trades(standing_world))[-1]
         added(db, "decisions", REFUSED, f"seq = {refusal.address[1:].partition(':')[0]}", k="k + K")

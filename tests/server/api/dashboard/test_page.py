@@ -411,7 +411,7 @@ async def test_an_incident_is_acknowledged_with_a_reason_and_shown_as_text(share
     active = "/api/v1/alerts/active"
     async with opened(browser, shared.api.url, PHONE, shared.token) as page:
         await show(page, "incidents")
-        row = page.get_by_role("region", name="Open incidents").get_by_role("row").filter(has_text="position weight")
+        row = page.get_by_role("region", name="Open incidents").get_by_role("row").filter(has_text="value at risk")
         await row.get_by_role("button").click()
         await page.keyboard.type(HOSTILE)
         assert await violations(page) == []
@@ -420,9 +420,7 @@ async def test_an_incident_is_acknowledged_with_a_reason_and_shown_as_text(share
         assert await page.evaluate("window.hacked") is None
         assert await sideways(page) == 0
     async with shared.session.get(active) as response:
-        (incident,) = [
-            entry for entry in (await response.json())["incidents"] if entry["kind"] == "limit_max_position_weight"
-        ]
+        (incident,) = [entry for entry in (await response.json())["incidents"] if entry["kind"] == "limit_var"]
     assert incident["acknowledged_by"] == "api:owner"
 
 
