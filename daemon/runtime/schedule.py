@@ -23,19 +23,21 @@ from functools import lru_cache
 from heapq import heappop, heappush, merge
 from itertools import groupby, islice, repeat
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from msgspec import Struct
 
 from quantd.adapters.calendars import sessions as calendar_sessions
 from quantd.daemon.config import Config
-from quantd.daemon.engine.state.settings import Rules
 from quantd.daemon.runtime.timeline import SCHEDULE
 from quantd.trading.events import Flow
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.ledger.shares import share
 from quantd.trading.sessions import DAY_NS, Sessions, interval_text
+
+if TYPE_CHECKING:
+    from quantd.daemon.engine.state.settings import Rules
 
 Verdict = Literal["run", "skip", "alert"]
 """What is done about a past instant."""
@@ -186,7 +188,7 @@ def catch_up(
     return [(ts, index, missed(schedules[index], ts, now, newest=newest[index] == ts)) for ts, index in instants]
 
 
-def deposit_shares(rules: Rules, schedule: Schedule, amount_micro: int) -> list[tuple[str, int]]:
+def deposit_shares(rules: "Rules", schedule: Schedule, amount_micro: int) -> list[tuple[str, int]]:
     """(agent, micro-currency) of each part of a deposit; the agent "" is the unallocated book.
 
     The agents of the schedule share the whole amount in proportion to their capital. A schedule that names no agent
@@ -199,7 +201,7 @@ def deposit_shares(rules: Rules, schedule: Schedule, amount_micro: int) -> list[
     return [(names[k], part) for k, part in share(amount_micro, list(enumerate(capital.values())))]
 
 
-def deposits(instants: Iterator[tuple[int, int]], schedules: Sequence[Schedule], rules: Rules) -> Iterator[Flow]:
+def deposits(instants: Iterator[tuple[int, int]], schedules: Sequence[Schedule], rules: "Rules") -> Iterator[Flow]:
     """Yield the deposits of `instants`, which are (ts, index of the schedule): one into each book."""
     for ts, k in instants:
         for agent, micro in deposit_shares(rules, schedules[k], schedules[k].amount_micro or 0):

@@ -72,8 +72,8 @@ port = 0
 port = 0
 """
 
-ALERTING = CONFIG.replace("limit = 0.03", "limit = 0.015")
-"""CONFIG with a value at risk that comes near its limit: five alerts."""
+ALERTING = CONFIG.replace("limit = 0.03", "limit = 0.017")
+"""CONFIG with a value at risk that reaches its limit: four alerts, of which the last is an open incident."""
 
 
 def one_agent(

@@ -411,7 +411,7 @@ async def test_an_incident_is_acknowledged_with_a_reason_and_shown_as_text(share
     active = "/api/v1/alerts/active"
     async with opened(browser, shared.api.url, PHONE, shared.token) as page:
         await show(page, "incidents")
-        row = page.get_by_role("region", name="Open incidents").get_by_role("row").filter(has_text="value at risk")
+        row = page.get_by_role("region", name="Open incidents").get_by_role("row").filter(has_text="var is at")
         await row.get_by_role("button").click()
         await page.keyboard.type(HOSTILE)
         assert await violations(page) == []
