@@ -51,7 +51,19 @@ RETURN_AFTER: Final = 3
 """A level that lasts this many bars is accepted: a takeover bid persists, a bad print does not."""
 
 GAP_NS: Final = 10 * DAY_NS
-"""After a longer gap, the usual price is unknown."""
+"""After a longer gap, no bar is a bad print: the price may have moved in the meantime."""
+
+LONG_WEEKEND_NS: Final = 4 * DAY_NS
+"""After a longer silence a session or more has no bar."""
+
+GAP_FLOOR: Final = 0.25
+GAP_SIGMAS: Final = 4.0
+"""Smallest move of a shift after a session without a bar: in logs, and in standard deviations of a move over the gap.
+
+Any ratio counts, because the move over the gap blurs it. After GAP_NS any volume counts too: behind the gap may be
+another company with the same symbol, or shares that were consolidated while they did not trade. After a shorter gap
+more volume than a split brings shows a real move, such as the falls of 2001-09-17 after six days without trading.
+"""
 
 RATIOS: Final = (Fraction(3, 2), *map(Fraction, (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100)))
 SPLITS: Final = np.log(np.array([float(ratio) for ratio in RATIOS]))
@@ -167,7 +179,8 @@ class _Comparison:
     above it. `reaches` marks an implausible open, high or low. `sigma` is the usual move, `usual` the usual volume;
     `opens` marks the first bar of a session after a short gap, where a split takes effect. `resumes` marks the first
     bar after a long gap (GAP_NS). `night` is the usual move from a close to the next open, and `shift` the smallest
-    move that may be a shift at an unusual ratio.
+    move that may be a shift at an unusual ratio. After a session without a bar, `shift_over_gap` is the smallest
+    move that may be a shift at any ratio; it is infinite otherwise.
     """
 
     row: int
@@ -181,6 +194,7 @@ class _Comparison:
     usual: float
     night: float
     shift: float
+    shift_over_gap: float
 
 
 def examine(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Bools, list[Jump], list[Shift]]:
@@ -209,6 +223,7 @@ def examine(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Boo
         (np.abs(close_move) > MOVE_FLOOR * interval_scale)
         | (reach > REACH_FLOOR * interval_scale)
         | (np.abs(open_move) > smallest_split)
+        | (np.abs(open_move) > GAP_FLOOR) & (np.diff(bars.ts_event, prepend=0) > LONG_WEEKEND_NS)
     )
     candidates = np.flatnonzero(notable | announced)
     symbol = bars.column[candidates]
@@ -258,7 +273,7 @@ def _comparison(
     silence = int(bars.ts_event[row] - bars.ts_event[row - 1]) if row > start else 0
     earlier = slice(max(start + 1, row - WINDOW), row)
     sigma = deviation(close_moves[earlier])
-    step_ns = 4 * DAY_NS if interval == DAY_NS else interval  # a long weekend is one step of daily bars
+    step_ns = LONG_WEEKEND_NS if interval == DAY_NS else interval  # a long weekend is one step of daily bars
     steps = max(1.0, silence / step_ns)
     sigma *= steps**0.5
     interval_scale = min(1.0, max(interval, silence) / DAY_NS) ** (1 / 6)
@@ -273,6 +288,8 @@ def _comparison(
     smallest_shift = SPLIT_SIGMAS * UNKNOWN_SIGMA if np.isnan(sigma) else SHIFT_SIGMAS * sigma
     if interval == DAY_NS and usual_night > 0:
         smallest_shift = min(smallest_shift, SHIFT_NIGHTS * usual_night)
+    sigma_over_gap = UNKNOWN_SIGMA * steps**0.5 if np.isnan(sigma) else sigma
+    shift_over_gap = min(MOVE_CAP, max(GAP_FLOOR, GAP_SIGMAS * sigma_over_gap))
     return _Comparison(
         row=row,
         move=float(close_moves[row]),
@@ -285,6 +302,7 @@ def _comparison(
         usual=float(np.median(bars.volume[max(start, row - WINDOW) : row])) if row > start else np.nan,
         night=usual_night,
         shift=smallest_shift,
+        shift_over_gap=shift_over_gap if silence > LONG_WEEKEND_NS else np.inf,
     )
 
 
@@ -433,25 +451,22 @@ def _crashed(bars: Series, comparison: _Comparison, reference: float) -> bool:
 def _quiet_shift(bars: Series, comparison: _Comparison, reference: float) -> Shift | None:
     """Return the shift (new price level) at a bar that does not look like a bad print, None without one.
 
-    After a long gap (`resumes`), both open and close must be farther away than any real move. At another open, the move
-    before it must be large, the close must stay near the open, and the volume must change only as a split changes it. A
-    bar inside a session has no such shift.
+    After a session without a bar, both open and close must be far away (`shift_over_gap`); after a short gap the volume
+    must also be no larger than after a split. At another open, the move before it must be large, the close must stay
+    near the open, and the volume must change only as a split changes it. A bar inside a session has no such shift.
     """
-    if not reference > 0:
+    if not reference > 0 or not (comparison.opens or comparison.resumes):
         return None
     row = comparison.row
     gap, move = float(np.log(bars.open[row] / reference)), float(np.log(bars.close[row] / reference))
-    if comparison.resumes:
-        shifts = abs(gap) > MOVE_CAP and abs(move) > MOVE_CAP
-    elif not comparison.opens:
-        return None
-    else:
-        # a split multiplies the volume by the ratio by which it divides the price
-        usual_volume = bars.volume[row] > 0 and abs(np.log(bars.volume[row] / comparison.usual) + gap) <= np.log(
-            SPLIT_VOLUME
-        )
-        opens_far = abs(gap) > max(comparison.shift, SPLITS[0] - SPLIT_MARGIN[0])
-        shifts = bool(usual_volume and opens_far and abs(move - gap) < 2 * SPLIT_MARGIN[1])
+    with np.errstate(divide="ignore"):
+        volume_move = float(np.log(bars.volume[row] / comparison.usual)) if comparison.usual > 0 else np.nan
+    # a split multiplies the volume by the ratio by which it divides the price
+    usual_volume = abs(volume_move + gap) <= np.log(SPLIT_VOLUME)
+    opens_far = abs(gap) > max(comparison.shift, SPLITS[0] - SPLIT_MARGIN[0])
+    shifts = comparison.opens and usual_volume and opens_far and abs(move - gap) < 2 * SPLIT_MARGIN[1]
+    if gap * move > 0 and min(abs(gap), abs(move)) > comparison.shift_over_gap:
+        shifts |= comparison.resumes or not volume_move > np.log(SPLIT_VOLUME) + max(0.0, -gap)
     return _shift(bars, comparison, reference, row, ()) if shifts else None
 
 

@@ -540,9 +540,10 @@ def print_report(report: dict[str, Any]) -> None:
         say(f"  hole: {hole}")
     for misfit in report["misfits"]:
         say(f"  {misfit['kind']}: {misfit['text']}; the remedy: {'; '.join(misfit['remedies'])}")
-    if any(report[kind] for kind in QUESTIONS):
+    stops = any(report[kind] for kind in QUESTIONS)
+    if stops:
         say("a backtest over all of these bars stops; it names the remedies")
     if report["faults"]:
         say(f"{report['bad']} bars would be quarantined in a run")
-    elif not report["misfits"]:
+    elif not stops:
         say("no fault")
