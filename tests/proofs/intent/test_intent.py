@@ -9,6 +9,7 @@ from quantd.daemon.engine import rounds
 from quantd.daemon.engine.core.lots import Targets
 from quantd.daemon.engine.planning import plan, targets
 from quantd.daemon.engine.state import engine_state
+from tests.proofs.intent.strangers import NAMED, found, rows
 from tests.proofs.intent.worlds import drawn, played
 
 
@@ -68,3 +69,25 @@ def no_fees(patch: pytest.MonkeyPatch) -> None:
 def test_a_mend_that_is_planted_back_is_found(plant: Callable[[pytest.MonkeyPatch], None], monkeypatch):
     plant(monkeypatch)
     assert kinds(range(200))
+
+
+SHORT = (
+    "40/30/30, month, 1,500, collar", "40/30/30, day, 100,000, collar", "20 equal, month, 100,000, collar",
+    "top 3, week, 100,000", "own file that holds between, month, 50,000,000, collar", "share beside a coin, month",
+    "cheap coins, month",
+)  # fmt: skip
+"""Rows of the table of strangers: each kind of portfolio, period and capital."""
+
+
+def test_what_a_stranger_asks_is_held_or_named(tmp_path):
+    table = {row.name: row for row in rows(tmp_path)}
+    for name in SHORT:
+        figures = found(table[name], tmp_path)
+        assert figures.gap <= table[name].bound or figures.causes.get("not named", 0.0) <= NAMED, (name, figures)
+        assert abs(figures.gain - 1.0) < 0.03, (name, figures)
+
+
+def test_a_gap_that_no_plan_names_is_found(tmp_path):
+    row = next(row for row in rows(tmp_path) if row.name == "20 equal, month, 1,500, collar")
+    figures = found(row._replace(cash=1e5, settings={"agents.policy.min_trade": 0.04}), tmp_path)
+    assert figures.causes["not named"] > NAMED
