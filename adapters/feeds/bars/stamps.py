@@ -9,6 +9,7 @@ session keeps its stamp, so that a check can report it. Bars of extended hours a
 midnight of the exchange is read as a date only if it fits no session as an instant.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -45,6 +46,16 @@ def interval_ns(text: str) -> int:
         raise IntervalError(text)
     return int(number) * UNITS_NS[unit]
 
+
+CLOCKS: Final = (
+    "America/New_York", "Europe/London", "Europe/Berlin", "Asia/Tokyo", "Asia/Hong_Kong", "Asia/Shanghai",
+    "Asia/Kolkata", "Asia/Seoul", "Australia/Sydney", "America/Toronto", "America/Chicago", "America/Los_Angeles",
+    "America/Sao_Paulo", "Asia/Singapore", "Europe/Warsaw", "Europe/Athens",
+)  # fmt: skip
+"""Clocks on which instants that are all midnight are dates."""
+
+_NEARLY_ALL: Final = 0.98
+"""Share of the stamps that have to be midnights of sessions on another clock than the exchange's."""
 
 _QUARTER_NS: Final = 15 * UNITS_NS["m"]
 """The offset of every zone from UTC is a multiple of 15 minutes."""
@@ -93,7 +104,7 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> BarTim
                 np.searchsorted(opens, ts, side="left") - 1, 0
             )  # the newest session that opened before ts
             inside = (opens[session] < ts) & (ts <= closes[session] + LATE_NS)
-        session_of_date = _dated(ts, days, inside, sessions.zone)
+        session_of_date = _dated(ts, days, inside, (sessions.zone, *(CLOCKS if stamps == "session" else ())))
         session, inside = np.where(session_of_date >= 0, session_of_date, session), inside | (session_of_date >= 0)
         bar_opens, bar_closes = opens[session], closes[session]
     else:
@@ -122,24 +133,29 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> BarTim
     )
 
 
-def _dated(ts: Ints, days: Ints, inside: Bools, zone: str) -> Ints:
-    """Return int64[R]: for a stamp in no session that is midnight in `zone`, the index of the session of its date; else
-    -1.
+def _dated(ts: Ints, days: Ints, inside: Bools, zones: Sequence[str]) -> Ints:
+    """Return int64[R]: for a stamp in no session that is midnight on a clock, the index of the session of its date;
+    else -1.
 
-    Vendors stamp daily bars with such times: 05:00Z or 04:00Z in New York, 15:00Z of the day before in Tokyo.
+    Vendors stamp daily bars with such times: 05:00Z or 04:00Z in New York, 15:00Z of the day before in Tokyo. The first
+    of `zones` is the exchange's. Another one counts only if nearly all of the stamps are midnights of sessions there: a
+    broker in Chicago stamps days of New York with midnight in Chicago.
     """
     session = np.full(len(ts), -1, dtype=np.int64)
     on_quarters = np.flatnonzero(~inside & (ts != NO_STAMP) & (ts % _QUARTER_NS == 0))
-    if not len(on_quarters) or zone == "UTC":
+    if not len(on_quarters) or zones[0] == "UTC":
         return session
     import polars as pl  # here: commands that read no bars load this module too
 
-    clock = (
-        pl.Series(ts[on_quarters]).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(zone).dt.replace_time_zone(None)
-    )
-    local = clock.dt.epoch("ns").to_numpy()
-    next_session = np.minimum(np.searchsorted(days, local), len(days) - 1)
-    session[on_quarters] = np.where(days[next_session] == local, next_session, -1)
+    stamps = pl.Series(ts[on_quarters]).cast(pl.Datetime("ns", "UTC"))
+    for zone in zones:
+        local = stamps.dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.epoch("ns").to_numpy()
+        next_session = np.minimum(np.searchsorted(days, local), len(days) - 1)
+        is_midnight = days[next_session] == local
+        if zone == zones[0] or is_midnight.sum() >= _NEARLY_ALL * len(ts):
+            session[on_quarters] = np.where(is_midnight, next_session, -1)
+            if is_midnight.any():
+                break
     return session
 
 

@@ -5,6 +5,10 @@ left out as lying outside trading hours. A check of the share of bars outside se
 extended hours or stray bars on a holiday. Here a reading is wrong only if bars lie in no session and another reading
 explains the data better: with another calendar or clock these bars are inside sessions, and no more sessions lack a
 bar. So every stop names a remedy. Spacing is checked first: bars of another length fit no session.
+
+A clock of the symbol's own calendar is tried before any other calendar, and bars that a vendor adds up to the usual
+close of a half day prove nothing. If only a calendar fits that the symbol's spelling does not name, the times alone do
+not decide: New York's padded half days fit Toronto. Such a finding has all its answers side by side.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,10 +27,9 @@ from quantd.adapters.feeds.bars.rows import NO_STAMP, PRICES, Rows
 from quantd.adapters.feeds.bars.spacing import Spacing, wrong_spacings
 from quantd.adapters.feeds.bars.stamps import UNITS_NS, BarTimes, Stamps, place
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
-from quantd.adapters.feeds.recorded.misfit import Kind, Misfit, instrument_tables, setting
-from quantd.adapters.feeds.source import some
+from quantd.adapters.feeds.recorded.misfit import UNDECIDED, Misfit, Named, grouped, setting
 from quantd.trading.display_text import session_date
-from quantd.trading.instruments import FINEST, LARGE_EXCHANGES, Universe, listed_calendar
+from quantd.trading.instruments import FINEST, LARGE_EXCHANGES, Universe, calendar_of, kind_of, listed_calendar
 from quantd.trading.market import Bools, Ints
 from quantd.trading.sessions import DAY_NS, Sessions, interval_text
 
@@ -36,8 +39,12 @@ CALENDARS: Final = tuple(dict.fromkeys((calendars.ALWAYS_OPEN, "24/5", "XNYS", *
 ZONES: Final = (
     "UTC", "America/New_York", "America/Chicago", "America/Los_Angeles", "Europe/London", "Europe/Berlin",
     "Europe/Athens", "Asia/Kolkata", "Asia/Hong_Kong", "Asia/Tokyo", "Australia/Sydney",
+    *(f"Etc/GMT{offset:+d}" for offset in (5, 4, 6, 8, 3, -1, -2, -3, -8)),
 )  # fmt: skip
-"""The clocks that are tried besides the exchanges' clocks; MetaTrader's brokers use Europe/Athens."""
+"""The clocks that are tried besides the exchanges' clocks; MetaTrader's brokers use Europe/Athens.
+
+Etc/GMT+5 is five hours behind UTC in summer and winter: HistData writes such times.
+"""
 
 TOLERATED: Final = 0.01
 """Largest share of a symbol's bars outside sessions that needs no explanation."""
@@ -139,7 +146,7 @@ def misfits(reading: Reading) -> tuple[Misfit, ...]:
     # the number of bars of each symbol, and of its bars in no session
     total = np.bincount(rows.column[readable], minlength=universe.size)
     outside = np.bincount(rows.column[readable & ~placed.inside], minlength=universe.size)
-    suspects = (outside > 0) if daily else (outside > TOLERATED * total)
+    suspects = (outside > 0) if daily or reading.length > 1 else (outside > TOLERATED * total)
     if not daily and reading.length > 1:
         edges = dict(_wrong_edges([k for k in range(universe.size) if k not in settled and total[k]], reading))
         settled |= set(edges)
@@ -148,7 +155,7 @@ def misfits(reading: Reading) -> tuple[Misfit, ...]:
     symbol_faults += _daily_misfits(columns, reading) if daily else _intraday_misfits(columns, reading)
     if daily:
         symbol_faults += _days_off_midnight([k for k in range(universe.size) if k not in settled and total[k]], reading)
-    return tuple(_grouped(symbol_faults, universe))
+    return tuple(grouped(symbol_faults, universe))
 
 
 def _priced(reading: Reading) -> Reading:
@@ -157,10 +164,6 @@ def _priced(reading: Reading) -> Reading:
     if not empty.any():
         return reading
     return replace(reading, rows=reading.rows.take(~empty), placed=reading.placed.take(~empty))
-
-
-Named = tuple[Kind, str, str, tuple[str, ...]]
-"""A misfit of one symbol: kind, symbol, text after the symbol, remedies."""
 
 
 def _coarse_prices(rows: Rows, universe: Universe) -> Iterator[Named]:
@@ -178,28 +181,6 @@ def _coarse_prices(rows: Rows, universe: Universe) -> Iterator[Named]:
             remedies.append(f"leave out its bars up to {session_date(last_ns)}")
         text = f"{len(prices):,} prices below {FINEST:g}, down to {prices.min():.3g}: prices are rounded to 1e-9"
         yield "unit", universe.symbols[column], f"{text}, more than 1 bp of them", tuple(remedies)
-
-
-def _grouped(symbol_faults: Sequence[Named], universe: Universe) -> Iterator[Misfit]:
-    """Yield one Misfit for all symbols with the same text and remedies; a fault is (kind, symbol, text, remedies).
-
-    If only some symbols need another calendar, the remedy is a table for each of them, not [universe] calendar.
-    """
-    remedies_of = {symbol: set(remedies) for _, symbol, _, remedies in symbol_faults}
-    groups: dict[tuple[Kind, str, tuple[str, ...]], list[str]] = {}
-    for kind, symbol, text, remedies in symbol_faults:
-        groups.setdefault((kind, text, remedies), []).append(symbol)
-    for (kind, text, remedies), symbols in groups.items():
-        shared_remedies = {
-            remedy for remedy in remedies if all(remedy in remedies_of.get(name, ()) for name in universe.symbols)
-        }
-        settings = [
-            remedy
-            if remedy in shared_remedies or not remedy.startswith("[universe]")
-            else instrument_tables(symbols, remedy.split('"')[1])  # the calendar is in quotes
-            for remedy in remedies
-        ]
-        yield Misfit(kind, tuple(symbols), f"{some(symbols)}: {text}", tuple(settings))
 
 
 def _interval_misfits(spacings: Sequence[Spacing], reading: Reading) -> Iterator[Named]:
@@ -275,12 +256,8 @@ def _daily_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
                 fruitless += 1
                 continue
             last_calendar, fruitless = best[0], 0
-            yield (
-                "calendar",
-                symbol,
-                f"{outside_text}; {_count_of(len(ts), best[1])} fit {last_calendar}",
-                _calendar(last_calendar),
-            )
+            text = f"{outside_text}; {_count_of(len(ts), best[1])} fit {last_calendar}"
+            yield "calendar", symbol, text, _calendar_answers(column, last_calendar, reading)
 
 
 def _best_calendar(
@@ -414,32 +391,40 @@ def _intraday_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Name
         ts, own_calendar = reading.of(column)
         symbol = reading.universe.symbols[column]
         outside = _outside(ts, own_calendar, reading)
+        few = outside <= TOLERATED * len(ts)  # all others are padding after half days
+        if not outside or (few and not (reading.unzoned and fruitless < _MOST_SEARCHES)):
+            continue
         # a result is (calendar, clock), empty where the present one stays
         suffix_calendar = listed_calendar(symbol)
         suffix_results = [
             (suffix_calendar, ""),
             *([(suffix_calendar, _sessions(suffix_calendar, ts).zone)] if suffix_calendar and reading.unzoned else []),
         ]
-        likely = [pair for pair in (last_result, *suffix_results) if any(pair) and pair[0] != own_calendar.name]
-        best = _best_hours(ts, own_calendar, outside, reading, likely, try_all=fruitless < _MOST_SEARCHES)
-        if best is None:
+        likely = [pair for pair in (*suffix_results, last_result) if any(pair) and pair[0] != own_calendar.name]
+        search = fruitless < _MOST_SEARCHES
+        home = calendar_of(symbol)
+        own, other = _best_hours(ts, own_calendar, outside, reading, likely, home=home, try_all=search)
+        if few and (other or own is None or _outside(_read_in_zone(ts, reading.zone, own[1]), own_calendar, reading)):
+            own = other = None  # few bars need an explanation only where another clock leaves none of them
+        if own is None and other is None:
             fruitless += 1
             continue
-        (name, zone), last_result, fruitless = best, best, 0
-        inside_count = len(ts) - _outside(
-            _read_in_zone(ts, reading.zone, zone), _sessions(name, ts) if name else own_calendar, reading
-        )
+        last_result, fruitless = own or other or last_result, 0
+        texts, remedies = [], list[str]()
+        for name, zone in filter(None, (own, other)):
+            sessions = _sessions(name, ts) if name else own_calendar
+            inside_count = len(ts) - _outside(_read_in_zone(ts, reading.zone, zone), sessions, reading)
+            clock = f" as {zone}" + (", the exchange's own clock" if zone == sessions.zone else "") if zone else ""
+            texts.append(f"{'all' if inside_count == len(ts) else f'{inside_count:,}'} fit {sessions.name}{clock}")
+            remedies += _zone_remedies(reading, zone) if zone else ()
+            remedies += _calendar_answers(column, name, reading) if name else ()
         as_read = f"as {reading.zone}" if reading.zone else "as UTC" if reading.unzoned else "as they say"
         text = f"{len(ts) - outside:,} of {len(ts):,} bars lie inside sessions of {own_calendar.name} {as_read}; "
-        text += f"{'all' if inside_count == len(ts) else f'{inside_count:,}'} fit {name or own_calendar.name}"
-        remedies = _calendar(name) if name else ()
-        if zone:
-            exchange_clock = (
-                ", the exchange's own clock" if zone == (_sessions(name, ts) if name else own_calendar).zone else ""
-            )
-            text += f" as {zone}{exchange_clock}"
-            remedies = (*_zone_remedies(reading, zone), *remedies)
-        yield "zone" if zone else "calendar", symbol, text, remedies
+        yield "zone" if own or (other and other[1]) else "calendar", symbol, text + " or ".join(texts), tuple(remedies)
+
+
+Hours = tuple[str, str] | None
+"""A reading of intraday bars as (calendar, clock), each empty where the present one stays; None without one."""
 
 
 def _best_hours(
@@ -449,15 +434,35 @@ def _best_hours(
     reading: Reading,
     likely: Sequence[tuple[str, str]],
     *,
+    home: str,
     try_all: bool,
-) -> tuple[str, str] | None:
-    """Return the (calendar, zone) that fits the bars outside `own_calendar` best; None if none fits better.
+) -> tuple[Hours, Hours]:
+    """Return the readings that fit the bars outside `own_calendar` best: (with another clock only, with another
+    calendar).
 
-    An empty calendar or zone means that the present one stays. The `likely` pairs are tried first; with `try_all`,
-    every other pair too. `outside` is the number of bars outside sessions as they are read now.
+    The calendar of the symbol's spelling (`home`) comes first. Another one is sought only if no clock fits whose bars
+    fill the sessions. The `likely` pairs are tried before all others; with `try_all`, every other pair too. `outside`
+    is the number of bars outside sessions as they are read now.
     """
+    pairs = tuple(dict.fromkeys((*likely, *(_all_readings(ts, own_calendar, reading) if try_all else ()))))
+    spelled, _ = _best_of([pair for pair in likely if pair[0] == home], ts, own_calendar, outside, reading)
+    if spelled is not None:
+        return None, spelled
+    own, own_share = _best_of([pair for pair in pairs if not pair[0]], ts, own_calendar, outside, reading)
+    if own_share >= _COVERED:
+        return own, None
+    other, _ = _best_of([pair for pair in pairs if pair[0]], ts, own_calendar, outside, reading)
+    if own is None and other is None and _moves_extended(ts, own_calendar, reading):
+        own = "", own_calendar.zone
+    return own, other
+
+
+def _best_of(
+    pairs: Sequence[tuple[str, str]], ts: Ints, own_calendar: Sessions, outside: int, reading: Reading
+) -> tuple[Hours, float]:
+    """Return the best of some readings and the share of its sessions that the bars cover; (None, 0) without one."""
     best: tuple[int, float, str, str] | None = None
-    for name, zone in dict.fromkeys((*likely, *(_all_readings(ts, own_calendar, reading) if try_all else ()))):
+    for name, zone in pairs:
         sessions = _sessions(name, ts) if name else own_calendar
         zoned_ts = _read_in_zone(ts, reading.zone, zone)
         still_outside, covered = _outside(zoned_ts, sessions, reading), _covered(zoned_ts, sessions, reading)
@@ -469,16 +474,15 @@ def _best_hours(
             best = still_outside, -covered, name, zone
         if not still_outside and covered > (1 - TOLERATED if name else _COVERED):
             break  # another calendar has to cover more of its sessions than the present one
-    if best is None:
-        return ("", own_calendar.zone) if _moves_extended(ts, own_calendar, reading) else None
-    return best[2:]
+    return (None, 0.0) if best is None else (best[2:], -best[1])
 
 
 def _all_readings(ts: Ints, own_calendar: Sessions, reading: Reading) -> Iterator[tuple[str, str]]:
     """Yield other readings as (calendar, zone), empty where unchanged; a change of the clock alone comes first."""
     as_read = reading.zone or "UTC"
+    pauses = own_calendar.zone != "UTC"  # without a pause any fixed offset fits
     for zone in (own_calendar.zone, *(ZONES if reading.unzoned else ())):
-        if zone != as_read:
+        if zone != as_read and (pauses or not zone.startswith("Etc/")):
             yield "", zone
     for name in CALENDARS:
         if name == own_calendar.name:
@@ -490,7 +494,14 @@ def _all_readings(ts: Ints, own_calendar: Sessions, reading: Reading) -> Iterato
 
 
 def _outside(ts: Ints, sessions: Sessions, reading: Reading) -> int:
-    return int(np.sum(~place(ts, sessions, reading.stamps, reading.length).inside))
+    """Return the number of bars outside sessions, without those from the close of a half day to the usual close."""
+    outside = ~place(ts, sessions, reading.stamps, reading.length).inside
+    if not len(sessions.opens):
+        return len(ts)
+    begin = ts if reading.stamps == "open" else ts - reading.length
+    newest_open = sessions.opens[np.maximum(np.searchsorted(sessions.opens, begin, side="right") - 1, 0)]
+    padding = (begin >= newest_open) & (begin < newest_open + np.median(sessions.closes - sessions.opens))
+    return int(np.sum(outside & ~padding))
 
 
 def _at_noon(ts: Ints, sessions: Sessions, reading: Reading) -> int:
@@ -565,8 +576,17 @@ def _zone_remedies(reading: Reading, zone: str) -> tuple[str, ...]:
     return (f"the stamps carry a wrong offset: write them without it, and {setting('feed', 'zone', zone)}",)
 
 
-def _calendar(name: str) -> tuple[str, ...]:
-    return (setting("universe", "calendar", name),)
+def _calendar_answers(column: int, name: str, reading: Reading) -> tuple[str, ...]:
+    """Return the remedies for bars of a symbol that fit a calendar: the calendar alone where it is decided.
+
+    It is decided if the symbol's spelling names it, or if the symbol is no pair of currencies and trades on weekends.
+    """
+    calendar, symbol = setting("universe", "calendar", name), reading.universe.symbols[column]
+    own = reading.rows.column == column
+    weekend = own & ((reading.rows.ts // DAY_NS + 3) % 7 >= 5) & (reading.rows.ts != NO_STAMP)
+    moves = reading.rows.high[weekend] > reading.rows.low[weekend]
+    trades = name == calendars.ALWAYS_OPEN and kind_of(symbol) != "currency" and moves.sum() > len(moves) / 2
+    return (calendar,) if name == calendar_of(symbol) or trades else (calendar, *UNDECIDED)
 
 
 def _sessions(name: str, ts: Ints) -> Sessions:

@@ -1,12 +1,21 @@
 """A wrong reading of bars: what contradicts it, the settings that mend it, and both as lines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from quantd.adapters.feeds.source import some
 from quantd.trading.display_text import toml_value
+from quantd.trading.instruments import Universe
 
 Kind = Literal["interval", "stamps", "zone", "calendar", "day", "unit"]
+
+UNDECIDED: Final = (
+    "the times are of another clock: [feed] zone (data check: --zone), such as America/Chicago, or Etc/GMT+5 for five "
+    "hours behind UTC all year",
+    'the bars outside sessions are padding, to be ignored: [feed] holes = "known"',
+)
+"""Remedies beside a calendar that the symbol's spelling does not name: the times alone decide for none of them."""
 
 MOST_LINES: Final = 10
 """Most faults that one message lists."""
@@ -20,6 +29,37 @@ class Misfit:
     symbols: tuple[str, ...]
     text: str
     remedies: tuple[str, ...]
+
+    @property
+    def decided(self) -> bool:
+        """Whether the bars leave no doubt about the remedy. If not, `[feed] holes = "known"` is an answer too."""
+        return not set(UNDECIDED) & set(self.remedies)
+
+
+Named = tuple[Kind, str, str, tuple[str, ...]]
+"""A misfit of one symbol: kind, symbol, text after the symbol, remedies."""
+
+
+def grouped(symbol_faults: Sequence[Named], universe: Universe) -> Iterator[Misfit]:
+    """Yield one Misfit for all symbols with the same text and remedies; a fault is (kind, symbol, text, remedies).
+
+    If only some symbols need another calendar, the remedy is a table for each of them, not [universe] calendar.
+    """
+    remedies_of = {symbol: set(remedies) for _, symbol, _, remedies in symbol_faults}
+    groups: dict[tuple[Kind, str, tuple[str, ...]], list[str]] = {}
+    for kind, symbol, text, remedies in symbol_faults:
+        groups.setdefault((kind, text, remedies), []).append(symbol)
+    for (kind, text, remedies), symbols in groups.items():
+        shared_remedies = {
+            remedy for remedy in remedies if all(remedy in remedies_of.get(name, ()) for name in universe.symbols)
+        }
+        changes = [
+            remedy
+            if remedy in shared_remedies or not remedy.startswith("[universe]")
+            else instrument_tables(symbols, remedy.split('"')[1])  # the calendar is in quotes
+            for remedy in remedies
+        ]
+        yield Misfit(kind, tuple(symbols), f"{some(symbols)}: {text}", tuple(changes))
 
 
 def misfit_lines(readings: Sequence[Misfit]) -> list[str]:

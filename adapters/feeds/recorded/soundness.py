@@ -174,10 +174,11 @@ def require_sound(
     """Raise UnsoundPrices for prices that need a decision, with every fault and its remedies.
 
     `holes_known` accepts gaps and rejected bars. A person's answers about prices take effect earlier, when the feed is
-    read. No answer accepts bars that are read with a wrong interval, clock or calendar; the gaps and rejected bars of
-    their symbols are not listed, because the wrong reading causes them.
+    read. No answer accepts bars that are read with a wrong interval, clock or calendar, unless the bars do not decide
+    which of them is wrong. The gaps and rejected bars of such symbols are not listed: the wrong reading causes them.
     """
-    texts = misfit_lines(feed.misfits) if feed.misfits else []
+    misfits = [misfit for misfit in feed.misfits if misfit.decided or not holes_known]
+    texts = misfit_lines(misfits) if misfits else []
     texts += Questions(feed.open, feed.universe, sessions).lines()
     if not holes_known:
         explained = {feed.universe.index[symbol] for misfit in feed.misfits for symbol in misfit.symbols}

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 
 from quantd.adapters.feeds.bars.rows import BARS, PRICES
+from quantd.adapters.feeds.bars.stamps import CLOCKS
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.table_files import spelled_numbers as numbers
@@ -31,13 +32,6 @@ ACTIONS: Final = ("ts", "symbol", "kind", "ratio", "cash")
 
 MOST_ROWS: Final = 200_000_000
 """Most lines of one table."""
-
-EXCHANGE_ZONES: Final = (
-    "America/New_York", "Europe/London", "Europe/Berlin", "Asia/Tokyo", "Asia/Hong_Kong", "Asia/Shanghai",
-    "Asia/Kolkata", "Asia/Seoul", "Australia/Sydney", "America/Toronto", "America/Chicago", "America/Sao_Paulo",
-    "Asia/Singapore", "Europe/Athens",
-)  # fmt: skip
-"""Instants that are all midnight on one of these clocks are read as dates."""
 
 
 class ReadOptions(NamedTuple):
@@ -160,7 +154,7 @@ def _is_nothing(cash: str) -> bool:
 def _local_days(stamps: pl.Series) -> pl.Series:
     """Return the dates of stamps as text; instants that are all midnight on an exchange's clock become dates of that
     clock."""
-    if isinstance(stamps.dtype, pl.Datetime) and stamps.dtype.time_zone and (zone := clock_of(stamps, EXCHANGE_ZONES)):
+    if isinstance(stamps.dtype, pl.Datetime) and stamps.dtype.time_zone and (zone := clock_of(stamps, CLOCKS)):
         stamps = stamps.dt.convert_time_zone(zone)
     return stamps.dt.strftime("%Y-%m-%d")
 
@@ -479,7 +473,7 @@ def _time_text(roles: Roles, stamps: Moments, raw: RawTable, asked: ReadOptions)
         return f"{column}{how_read}, dated as sessions"
     if values.dtype.time_zone is None:  # type: ignore[attr-defined]
         return f"{column}, times of a clock that it does not name"
-    zone = "" if _is_midnight(values) else clock_of(values, EXCHANGE_ZONES)
+    zone = "" if _is_midnight(values) else clock_of(values, CLOCKS)
     if zone:
         return f"{column}, midnight in {zone}, dated as sessions"
     midnight = ", dated as sessions" if _is_midnight(values) else ""

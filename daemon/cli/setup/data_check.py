@@ -249,10 +249,12 @@ def fitting(file: Path, source: "BarSource", reading: Reading) -> tuple[dict[str
 def _reading_by_remedies(report: dict[str, Any], reading: Reading) -> Reading:
     """Return the reading changed as the remedies of a report say.
 
-    A value is adopted only if no option sets it and all remedies suggest the same value. The interval comes first,
-    since the other findings may follow from a wrong interval; then calendar, clock, and the meaning of the stamps.
+    A value is adopted only if no option sets it, the bars decide for it, and all remedies suggest the same value. The
+    interval comes first, since the other findings may follow from a wrong interval; then calendar, clock, and the
+    meaning of the stamps.
     """
-    remedies = " ".join(remedy for misfit in report["misfits"] for remedy in misfit["remedies"])
+    misfits = [misfit for misfit in report["misfits"] if misfit["decided"]]
+    remedies = " ".join(remedy for misfit in misfits for remedy in misfit["remedies"])
     intervals = set(re.findall(r'\[feed\] interval = "(\w+)"', remedies))
     calendars = set(re.findall(r'\[universe\] calendar = "([^"]+)"', remedies))
     zones = set(re.findall(r'\[feed\] zone = "([^"]+)"', remedies))
@@ -272,7 +274,7 @@ def _reading_by_remedies(report: dict[str, Any], reading: Reading) -> Reading:
     if reading.calendar is None and not reading.calendars:
         symbol_calendars = {
             name: calendar
-            for misfit in report["misfits"] if misfit["kind"] == "calendar"
+            for misfit in misfits if misfit["kind"] == "calendar"
             for calendar in re.findall(r'calendar = "([^"]+)"', " ".join(misfit["remedies"]))[:1]
             for name in misfit["symbols"]
         }  # fmt: skip
@@ -328,7 +330,8 @@ def report_of(file: Path, source: "BarSource", reading: Reading) -> dict[str, An
         "from": iso(int(readable.min())), "to": iso(int(rows.ts.max())), "actions_file": actions and str(actions),
         **_checks(file, source, evidence, actions, reading.exceptions, adjusted=bool(origin and origin.adjusted)),
         "misfits": [
-            {"kind": misfit.kind, "symbols": misfit.symbols, "text": misfit.text, "remedies": misfit.remedies}
+            {"kind": misfit.kind, "symbols": misfit.symbols, "text": misfit.text, "remedies": misfit.remedies,
+             "decided": misfit.decided}
             for misfit in misfits(evidence)
         ],
     }  # fmt: skip

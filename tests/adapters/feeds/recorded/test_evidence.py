@@ -62,12 +62,14 @@ def load(
     stamps: Stamps = "open",
     interval: str = "5m",
     zone: str = "",
+    flat_weekends: bool = False,
     **more: Any,
 ) -> Replay:
     draw = np.random.default_rng(len(ts))
     close = 50 * np.exp(np.cumsum(draw.normal(0, 0.0005, len(ts))))
+    reach = np.where(flat_weekends & (ts.dt.weekday().to_numpy() > 5), 0.0, 0.01)
     frame = pl.DataFrame({
-        "ts": ts, "open": close, "high": close * 1.01, "low": close * 0.99, "close": close,
+        "ts": ts, "open": close, "high": close * (1 + reach), "low": close * (1 - reach), "close": close,
         "volume": draw.uniform(1e6, 2e6, len(ts)), "symbol": symbol,
     })  # fmt: skip
     universe = Universe((Instrument(symbol, calendar=exchange),), calendar=exchange)
@@ -81,14 +83,14 @@ def stop_of(ts: pl.Series, **more: Any) -> str:
     """The text of the stop: of the backtest, or of the reader where no bar is usable."""
     name = more.get("exchange", "XNYS")
     with pytest.raises((UnsoundPrices, FeedError)) as refused:
-        require_sound(load(ts, **more), {name: calendar(name)}, holes_known=True)
+        require_sound(load(ts, **more), {name: calendar(name)})
     return str(refused.value)
 
 
 def typed(text: str) -> dict[str, str]:
     """The settings that a stop names, as keywords of `load`."""
     settings = dict(re.findall(r'\[(?:feed|universe)\] (\w+) = "([^"]+)"', text))
-    return {"exchange" if key == "calendar" else key: value for key, value in settings.items()}
+    return {"exchange" if key == "calendar" else key: value for key, value in settings.items() if key != "holes"}
 
 
 def require_all(feed: Replay, bars: int) -> None:
@@ -393,3 +395,41 @@ def test_sessions_with_a_break_at_noon_are_those_of_their_exchange(name: str) ->
     ts = minutes(name, date(2024, 3, 4), date(2024, 3, 15))
     with pytest.raises(FeedError, match=f'calendar = "{name}"'):
         load(pl.Series(ts).cast(pl.Datetime("ns", "UTC")))
+
+
+@pytest.mark.parametrize(("symbol", "actual"), [("RY", "XTSE"), ("SAP", "XETR"), ("NOKIA", "XHEL"), ("CDR", "XWAR")])
+@pytest.mark.parametrize("interval", ["1d", "5m"])
+def test_a_calendar_that_the_symbol_does_not_name_is_one_of_several_answers(
+    symbol: str, actual: str, interval: str
+) -> None:
+    """Each answer that is a value is tried on the same bars; a clock is none of them, because no clock fits."""
+    when = date(2023, 6, 1), date(2024, 1, 31)
+    ts = np.array(sessions(actual, *when).day_ns) if interval == "1d" else minutes(actual, *when)
+    stamps: Stamps = "session" if interval == "1d" else "open"
+    (misfit,) = load(clock(ts, "UTC").dt.replace_time_zone("UTC"), symbol, interval=interval, stamps=stamps).misfits
+    assert not misfit.decided
+    assert [remedy.split(" (")[0].split(": [")[0] for remedy in misfit.remedies] == [
+        f'[universe] calendar = "{actual}"', "the times are of another clock",
+        "the bars outside sessions are padding, to be ignored",
+    ]  # fmt: skip
+    utc = clock(ts, "UTC").dt.replace_time_zone("UTC")
+    require_all(load(utc, symbol, exchange=actual, interval=interval, stamps=stamps), len(ts))
+    require_sound(load(utc, symbol, interval=interval, stamps=stamps), {"XNYS": calendar("XNYS")}, holes_known=True)
+
+
+def test_the_calendar_of_a_symbols_spelling_and_bars_that_move_on_weekends_are_decided() -> None:
+    days_of_london, all_days = (np.array(sessions(name, *YEAR).day_ns) for name in ("XLON", "24/7"))
+    for symbol, ts in (("VOD.L", days_of_london), ("COIN", all_days)):
+        (misfit,) = load(clock(ts, "UTC"), symbol, interval="1d", stamps="session").misfits
+        assert misfit.decided
+    flat = load(clock(all_days, "UTC"), "COIN", interval="1d", stamps="session", flat_weekends=True).misfits
+    assert [misfit.decided for misfit in flat] == [False]
+
+
+@pytest.mark.parametrize("zone", ["America/Chicago", "America/Los_Angeles", "Europe/Berlin", "Asia/Singapore"])
+def test_days_at_midnight_of_another_clock_are_dates(zone: str) -> None:
+    dates = sessions("XNYS", date(2024, 1, 2), date(2024, 12, 31))
+    midnight = clock(np.array(dates.day_ns), "UTC").dt.replace_time_zone(zone).dt.convert_time_zone("UTC")
+    feed = load(midnight, stamps="session", interval="1d")
+    require_all(feed, len(dates.day_ns))
+    assert feed.columns.ts_event.tolist() == list(dates.close_ns)

@@ -6,9 +6,10 @@ from pathlib import Path
 import polars as pl
 
 from quantd.adapters.feeds.bars.rows import PRICES
+from quantd.adapters.feeds.bars.stamps import CLOCKS
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
 from quantd.adapters.feeds.table_files.moments import clock_of
-from quantd.adapters.feeds.table_files.reader import EXCHANGE_ZONES, ReadOptions, Table, read_tables
+from quantd.adapters.feeds.table_files.reader import ReadOptions, Table, read_tables
 from quantd.trading.instruments import NANO
 from tests.adapters.feeds.table_files.recorded_tables import EXPECTED, FORMATS, Format
 
@@ -36,7 +37,7 @@ def dates_of(stamps: pl.Series) -> pl.Series:
     """The session dates of stamps: a date, or the date at the clock of an exchange that it is midnight of."""
     if stamps.dtype == pl.Date:
         return stamps
-    zone = clock_of(stamps, EXCHANGE_ZONES) if stamps.dtype.time_zone else ""  # type: ignore[attr-defined]
+    zone = clock_of(stamps, CLOCKS) if stamps.dtype.time_zone else ""  # type: ignore[attr-defined]
     return (stamps.dt.convert_time_zone(zone) if zone else stamps).dt.date()
 
 

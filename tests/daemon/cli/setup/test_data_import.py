@@ -15,12 +15,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 import pytest
 
-from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars
-from quantd.adapters.feeds.table_files.reader import Table
+from quantd.adapters.calendars import sessions
+from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds, read_actions, read_bars
+from quantd.adapters.feeds.table_files.reader import ReadOptions, Table
 from quantd.adapters.feeds.table_files.statement import Statement
+from quantd.daemon.cli.setup.data_check import Reading, fitting
 from quantd.trading.instruments import Instrument, Universe
 from tests.adapters.feeds.table_files.reading import differences
 from tests.adapters.feeds.table_files.recorded_tables import FORMATS, Format, formats
@@ -284,6 +287,43 @@ def test_three_symbols_of_ones_own_come_to_a_backtest_and_a_paper_run(tmp_path: 
 
 
 PORTS: Final = ("--set", "api.port=0", "--set", "bus.port=0")
+
+
+CLOCKS: Final = (
+    "America/New_York", "UTC", "Europe/London", "Europe/Berlin", "Asia/Singapore", "America/Chicago",
+    "America/Los_Angeles", "Etc/GMT+5",
+)  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 10))])
+def test_bars_of_new_york_on_any_clock_keep_its_calendar_and_their_instants(seed: int) -> None:
+    """Ten windows of 2 to 60 sessions for each of eight clocks, every second one padded to 16:00 on a half day.
+
+    The import either reads each bar at its instant or has a finding that stops it; its calendar is New York's.
+    """
+    draw, home = np.random.default_rng(seed), sessions("XNYS", date(2022, 1, 1), date(2025, 6, 30))
+    half_days = np.flatnonzero(home.closes - home.opens < 6 * 3_600_000_000_000)
+    for case in range(80):
+        padded, count = bool(draw.integers(2)), int(draw.integers(2, 61))
+        step = int(draw.choice([5, 15, 30, 60])) * 60_000_000_000
+        first = int(draw.integers(0, len(home.opens) - count))
+        if padded:
+            first = max(0, int(draw.choice(half_days)) - int(draw.integers(count)))
+        ends = home.opens + 390 * 60_000_000_000 if padded else home.closes
+        rows = range(first, min(first + count, len(ends)))
+        ts = np.concatenate([np.arange(home.opens[row], ends[row], step) for row in rows])
+        clock = pl.from_epoch(pl.Series(ts), "ns").dt.replace_time_zone("UTC").dt.convert_time_zone(CLOCKS[case % 8])
+        close = 50 * np.exp(np.cumsum(draw.normal(0, 0.0005, len(ts))))
+        frame = pl.DataFrame({
+            "ts": clock.dt.replace_time_zone(None), "symbol": f"US{case}", "open": close, "high": close * 1.001,
+            "low": close * 0.999, "close": close, "volume": 1e6,
+        })  # fmt: skip
+        asked = Reading(None, None, None, None, None, "", ReadOptions())
+        report, fitted = fitting(Path("x.csv"), BarFrame(frame), asked)
+        assert report["calendars"] == ["XNYS"]
+        opens = nanoseconds(frame["ts"], fitted.zone) - (step if fitted.stamps == "close" else 0)
+        assert report["misfits"] or report["holes"] or np.array_equal(opens, ts), (CLOCKS[case % 8], first, count)
 
 
 # refusals
