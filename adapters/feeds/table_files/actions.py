@@ -1,11 +1,12 @@
 """Reads splits and dividends from columns of a table of bars. The actions are used only if the prices are raw (not
 adjusted for them).
 
-Some tables with a column of splits have raw prices, others prices that are adjusted for the splits, under the same
-names. If the prices are already adjusted, applying a split of 4:1 would multiply an account by four. The prices at each
-split decide: raw prices fall from the previous close to the open by the ratio, adjusted prices do not. All splits of a
-table have to agree: a contradiction is an error. Without a split, the digits of the prices decide about the dividends:
-raw prices have few decimal places, adjusted prices many.
+Some tables with such columns have raw prices, others adjusted ones, under the same names. If the prices are already
+adjusted, applying a split of 4:1 would multiply an account by four, and each dividend would count twice. Digits prove
+nothing: adjusted prices may be rounded to cents. Evidence is taken in this order: a person's answer, the columns of the
+writer, an adjusted close beside the close, the splits, and the prices at the dates of many dividends. At a split, raw
+prices fall by its ratio from the previous close to the open; all splits of a table have to agree. What is left is a
+question.
 """
 
 from collections.abc import Sequence
@@ -20,62 +21,137 @@ from quantd.adapters.feeds.table_files.roles import DIVIDENDS, SPLITS, Roles, wo
 
 _COLUMNS: Final = ("ts", "symbol", "kind", "ratio", "cash")
 _LARGEST_TERM: Final = 1_000
+_YFINANCE: Final = ("Dividends", "Stock Splits")
+"""Columns of yfinance's `history()`: its prices are adjusted unless a column of adjusted closes is beside them."""
+
+_FEWEST_DIVIDENDS: Final = 20
+_ERRORS: Final = 3.0
+"""Fewest dividends whose dates may decide, and the standard errors by which they have to.
+
+The fall of the open at the dates, in dividends, is 1 for raw prices and 0 for adjusted ones. Both have to be apart by
+twice _ERRORS. The dividends of one year would call a quarter of raw files adjusted.
+"""
+
 _NEAR: Final = 0.25
 """Largest difference, in logs, between a price change and the ratio of a split that the change may show."""
 
 
 def actions_of(
-    where: str, frame: pl.DataFrame, roles: Roles, bars: pl.DataFrame, lines: pl.Series
+    where: str, frame: pl.DataFrame, roles: Roles, bars: pl.DataFrame, lines: pl.Series, prices: str = ""
 ) -> tuple[pl.DataFrame, str]:
     """Return the splits and dividends in a table's columns, and a statement of how they were read.
 
-    `frame` is the table, `bars` the bars read from it, `lines` the line of each row. Raises FeedError, with the line,
-    for a split that cannot be read, and if the prices show some of the splits but not this one.
-
-    `roles` names the columns of splits and dividends, empty without one. Prices that show no split are adjusted for all
-    of them, and prices with fractions of a cent are adjusted for dividends; the actions are then not used.
+    `frame` is the table, `bars` the bars read from it, `lines` the line of each row, `roles` the names of its columns.
+    `prices` is a person's answer, "raw" or "adjusted". Actions that the prices hold already are not used. Raises
+    FeedError, with the line, for a split that cannot be read, and if the prices show some of the splits but not this
+    one. It also raises FeedError if nothing shows whether the prices hold the dividends.
     """
     empty = pl.DataFrame(schema=dict.fromkeys(_COLUMNS, pl.String))
     if not roles.split and not roles.dividend:
         return empty, ""
     days = bars["ts"].cast(pl.Date).dt.strftime("%Y-%m-%d")
     rows: list[tuple[str, str, str, str, str]] = []
-    statements: list[str] = []
-    adjusted = False
-    if roles.split:
-        splits = _splits(where, frame[roles.split], lines)
-        shown_by_prices = _shown_by_prices(bars, splits)
-        if splits and not any(shown_by_prices):
-            adjusted = True
-            statements.append(
-                f"splits: column {roles.split}, {len(splits)}, not used: the prices are adjusted for them"
-            )
-        elif splits and not all(shown_by_prices):
-            row = next(row for row, is_shown in zip(splits, shown_by_prices, strict=True) if not is_shown)
-            raise FeedError(
-                f"{where}:{lines[row]}",
-                f"column {roles.split} has a split of {splits[row]}, which the prices do not show, but others they do",
-                "Take the split out of the line, or correct the prices",
-            )  # fmt: skip
-        else:
-            statements.append(f"splits: column {roles.split}, {len(splits)}")
-            rows += [
-                (days[row], bars["symbol"][row], "split", f"{ratio.numerator}:{ratio.denominator}", "")
-                for row, ratio in splits.items()
-            ]
-    if roles.dividend:
-        dividend_texts = _dividends(frame[roles.dividend])
-        if dividend_texts and not adjusted and not _in_cents(bars["close"]):
-            adjusted = True
-        if dividend_texts and adjusted:
-            statements.append(
-                f"dividends: column {roles.dividend}, {len(dividend_texts)}, not used: the prices are adjusted for them"
-            )
-        else:
-            statements.append(f"dividends: column {roles.dividend}, {len(dividend_texts)}")
-            rows += [(days[row], bars["symbol"][row], "dividend", "", cash) for row, cash in dividend_texts.items()]
+    splits = _splits(where, frame[roles.split], lines) if roles.split else {}
+    dividends = _dividends(frame[roles.dividend]) if roles.dividend else {}
+    hold_splits = bool(splits) and _hold_splits(where, bars, splits, roles.split, lines, prices)
+    hold_dividends = bool(dividends) and _hold_dividends(
+        where, frame, roles, bars, dividends, (bool(splits) and not hold_splits, hold_splits), prices
+    )
+    if not hold_splits:
+        rows += [
+            (days[row], bars["symbol"][row], "split", f"{ratio.numerator}:{ratio.denominator}", "")
+            for row, ratio in splits.items()
+        ]
+    if not hold_dividends:
+        rows += [(days[row], bars["symbol"][row], "dividend", "", cash) for row, cash in dividends.items()]
     rows.sort(key=lambda row: (row[0], row[1], row[2]))
+    statements = [
+        f"{kind}: column {column}, {count}" + (", not used: the prices are adjusted for them" if held else "")
+        for kind, column, count, held in (
+            ("splits", roles.split, len(splits), hold_splits),
+            ("dividends", roles.dividend, len(dividends), hold_dividends),
+        )
+        if column
+    ]
     return pl.DataFrame(rows, schema=dict.fromkeys(_COLUMNS, pl.String), orient="row"), "; ".join(statements)
+
+
+def _hold_splits(
+    where: str, bars: pl.DataFrame, splits: dict[int, Fraction], column: str, lines: pl.Series, prices: str
+) -> bool:
+    """Return whether the prices hold the splits. Raises FeedError, with the line, where some are held and this one is
+    not."""
+    if prices:
+        return prices == "adjusted"
+    shown_by_prices = _shown_by_prices(bars, splits)
+    if any(shown_by_prices) and not all(shown_by_prices):
+        row = next(row for row, is_shown in zip(splits, shown_by_prices, strict=True) if not is_shown)
+        raise FeedError(
+            f"{where}:{lines[row]}",
+            f"column {column} has a split of {splits[row]}, which the prices do not show, but others they do",
+            "Take the split out of the line, or correct the prices",
+        )  # fmt: skip
+    return not any(shown_by_prices)
+
+
+def _hold_dividends(
+    where: str,
+    frame: pl.DataFrame,
+    roles: Roles,
+    bars: pl.DataFrame,
+    dividends: dict[int, str],
+    splits: tuple[bool, bool],
+    prices: str,
+) -> bool:
+    """Return whether the prices hold the dividends. `splits` is (prices show the splits, prices hold the splits).
+
+    Raises FeedError, with the option that answers, where nothing decides it.
+    """
+    if prices:
+        return prices == "adjusted"
+    shown, held = splits
+    if set(_YFINANCE) <= set(frame.columns) and not shown:
+        return not roles.adjusted
+    previous, gaps = _nights(bars)
+    rows = np.array([row for row in dividends if previous[row] >= 0], dtype=np.int64)
+    closes = bars["close"].cast(pl.Float64, strict=False).to_numpy()
+    yields = np.array([float(dividends[row]) for row in rows.tolist()]) / closes[previous[rows]]
+    if roles.adjusted and len(rows):
+        factor = np.log(frame[roles.adjusted].cast(pl.Float64, strict=False).to_numpy() / closes)
+        steps = factor[rows] - factor[previous[rows]]
+        if float(np.mean(steps > yields / 2)) > 0.5:
+            return False
+    if shown or held:
+        return held
+    if len(rows) >= _FEWEST_DIVIDENDS:
+        others = np.setdiff1d(np.flatnonzero(previous >= 0), rows)
+        usual = float(np.nanmedian(gaps[others]))
+        # 1.4826 x the median absolute deviation is the standard deviation of a normal (Hampel, 1974)
+        night = 1.4826 * float(np.nanmedian(np.abs(gaps[others] - usual)))
+        weight = float(np.sum(yields**2))
+        share = float(np.nansum((usual - gaps[rows]) * yields)) / weight  # 1: the price falls by each dividend; 0: not
+        error = max(night, 1e-9) / weight**0.5
+        for held_share in (0.0, 1.0):
+            if abs(share - held_share) <= _ERRORS * error and 2 * _ERRORS * error <= 1.0:
+                return held_share == 0.0
+    raise FeedError(
+        where,
+        f"column {roles.dividend} has {len(dividends)} dividends, and nothing shows whether the prices hold them",
+        "Add --prices raw where the prices are as traded, or --prices adjusted where they hold the dividends",
+    )
+
+
+def _nights(bars: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return (the row of each bar's previous bar of its symbol, -1 without one; the log of its open over that bar's
+    close), in the order of the rows. A file may have its newest bar first."""
+    symbols, ts = bars["symbol"].cast(pl.Categorical).to_physical().to_numpy(), bars["ts"].cast(pl.Int64).to_numpy()
+    order = np.lexsort((ts, symbols))
+    previous = np.full(len(order), -1, dtype=np.int64)
+    same = symbols[order[1:]] == symbols[order[:-1]]
+    previous[order[1:]] = np.where(same, order[:-1], -1)
+    opens, closes = (bars[name].cast(pl.Float64, strict=False).to_numpy() for name in ("open", "close"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return previous, np.where(previous >= 0, np.log(opens / closes[previous]), np.nan)
 
 
 def action_columns(names: Sequence[str]) -> dict[str, str]:
@@ -157,12 +233,3 @@ def _shown_by_prices(bars: pl.DataFrame, splits: dict[int, Fraction]) -> list[bo
         log_ratio = float(np.log(float(ratio)))
         shown.append(bool(abs(log_fall - log_ratio) < min(_NEAR, abs(log_ratio) / 2)))
     return shown
-
-
-def _in_cents(closes: pl.Series) -> bool:
-    """Whether nearly all closes have at most two decimal places, as far as 32-bit floats are precise."""
-    values = closes.cast(pl.Float64, strict=False).drop_nulls().to_numpy()
-    if not len(values):
-        return True
-    rounding_error = np.abs(values * 1e2 - np.rint(values * 1e2)) / 1e2
-    return bool((rounding_error <= np.maximum(values * 2e-7, 1e-9)).mean() > 0.9)

@@ -1,7 +1,8 @@
 """Decides whether a file has bars in the columns of quantd, which need no conversion.
 
 A file in these columns is read directly, so that its digest and its digits stay as in earlier versions. The beginning
-of the file decides: the names of the columns, times in ISO 8601, plain numbers, and the oldest bar first.
+of the file decides: the names of the columns, times in ISO 8601, plain numbers, and the oldest bar first. A file with a
+column of splits or dividends is not read directly, because its actions would be lost.
 """
 
 import csv
@@ -12,6 +13,7 @@ from typing import Final
 import polars as pl
 
 from quantd.adapters.feeds.bars.rows import BARS
+from quantd.adapters.feeds.table_files.actions import action_columns
 from quantd.adapters.feeds.table_files.containers import kind_of
 from quantd.adapters.feeds.table_files.moments import is_stamp
 from quantd.adapters.feeds.table_files.spelled_numbers import is_number
@@ -54,7 +56,7 @@ def _are_plain(lines: list[str]) -> bool:
     names = [name.strip('"') for name in lines[0].split(",")] if lines else []
     if set(_TRADES) <= set(names):
         return True
-    if not set(BARS) <= set(names):
+    if not set(BARS) <= set(names) or action_columns(names):
         return False
     if "\r" in "".join(lines):
         return False
@@ -86,7 +88,7 @@ def _is_plain_parquet(path: Path) -> bool:
         return True
     if set(_TRADES) <= set(schema):
         return True
-    if not set(BARS) <= set(schema):
+    if not set(BARS) <= set(schema) or action_columns(list(schema)):
         return False
     plain_prices = all(schema[name].is_numeric() or schema[name] == pl.String for name in BARS[2:])
     ts = schema["ts"]

@@ -46,6 +46,7 @@ class ReadOptions(NamedTuple):
     decimal: str = ""
     columns: Mapping[str, str] = {}
     symbols: tuple[str, ...] = ()
+    prices: str = ""
 
 
 class Table(NamedTuple):
@@ -398,7 +399,7 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
     table = pl.DataFrame(
         {"ts": stamps.values, "symbol": symbol, **{role: columns[role] for role in PRICES}, "volume": volume}
     )
-    actions, action_text = actions_of(raw.name, frame, roles, table, raw.lines)
+    actions, action_text = actions_of(raw.name, frame, roles, table, raw.lines, asked.prices)
     table, lines, notes = _ordered(table, raw.lines, asked)
     used_columns = {value for value in roles if value}
     unused = [name for name in frame.columns if name not in used_columns and frame[name].null_count() < len(frame)]

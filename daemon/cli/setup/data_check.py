@@ -19,6 +19,7 @@ from quantd.daemon.cli.setup.table_options import (
     Columns,
     Dates,
     Decimal,
+    Prices,
     Scale,
     Symbol,
     Unit,
@@ -94,6 +95,7 @@ def check(
     unit: Unit = "",
     scale: Scale = "",
     decimal: Decimal = "",
+    prices: Prices = "",
     column: Columns = None,
     cache: Cache = None,
     accept: Annotated[
@@ -119,7 +121,7 @@ def check(
         return _accept(config, state, sets, accept, as_json=as_json)
     if file is None:
         return print_cached(cache, as_json=as_json)
-    asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column)
+    asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column, prices)
     reading = Reading(actions, exceptions, stamps, interval, calendar, zone, asked)
     if file.is_dir():
         return _check_folder(file, reading, as_json=as_json)

@@ -29,7 +29,7 @@ from quantd.daemon.cli.setup.data_check import (
     universe_of,
 )
 from quantd.daemon.cli.setup.data_fetch import Calendar
-from quantd.daemon.cli.setup.table_options import Columns, Dates, Decimal, Scale, Symbol, Unit, asked_of
+from quantd.daemon.cli.setup.table_options import Columns, Dates, Decimal, Prices, Scale, Symbol, Unit, asked_of
 from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
@@ -82,6 +82,7 @@ def import_bars(
     unit: Unit = "",
     scale: Scale = "",
     decimal: Decimal = "",
+    prices: Prices = "",
     column: Columns = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="F.parquet", help="The file; named by the symbol without it.")
@@ -112,7 +113,7 @@ def import_bars(
     """
     if stamps not in (None, "open", "close", "session"):
         raise Failure(f"--stamps {stamps}: write open, close or session", USAGE)
-    asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column)
+    asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column, prices)
     # no file of actions and none of exceptions
     reading = Reading(None, None, stamps, interval, calendar, zone, asked)  # type: ignore[arg-type]
     if watch is not None:

@@ -21,6 +21,9 @@ Scale = Annotated[
     Literal["", "1", "1e-4", "1e-9", "1e-16"], typer.Option("--scale", help="Unit of prices in integers.")
 ]
 Decimal = Annotated[Literal["", "point", "comma"], typer.Option("--decimal", help="Decimal sign of numbers.")]
+Prices = Annotated[
+    Literal["", "raw", "adjusted"], typer.Option("--prices", help="Whether prices hold the actions of their file.")
+]
 Columns = Annotated[
     list[str] | None, typer.Option("--column", metavar="ROLE=NAME", help="Column of a role: close=Last. Repeat it.")
 ]
@@ -37,6 +40,7 @@ def asked_of(
     scale: str = "",
     decimal: str = "",
     columns: list[str] | None = None,
+    prices: str = "",
 ) -> "ReadOptions":
     """Return the options about a table as one value. Raises Failure for a --column that is not ROLE=NAME."""
     from quantd.adapters.feeds.table_files.reader import ReadOptions
@@ -47,7 +51,7 @@ def asked_of(
         if role not in ROLES or not sign or not name:
             raise Failure(f"--column {text} is not ROLE=NAME; write one of these roles: {', '.join(ROLES)}", USAGE)
         column_of_role[role] = name
-    return ReadOptions(symbol, zone, dates, unit, scale, decimal, column_of_role)
+    return ReadOptions(symbol, zone, dates, unit, scale, decimal, column_of_role, prices=prices)
 
 
 def source_of(file: Path, asked: "ReadOptions") -> "BarSource":

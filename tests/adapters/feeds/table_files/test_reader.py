@@ -400,3 +400,57 @@ def test_a_fault_in_a_vendors_file_of_actions_is_a_sentence(tmp_path: Path, text
     path.write_text(text)
     with pytest.raises(FeedError, match=says):
         read_actions(path, Universe((Instrument("AAPL"),)))
+
+
+# raw or adjusted
+
+STYLES = ("history", "history with Adj Close", "adjusted close beside it", "other names")
+
+
+def paying(draw: np.random.Generator, style: str, adjusted: bool, years: int, cents: bool) -> pl.DataFrame:
+    """Days with four dividends a year; the prices fall by each of them, or hold it."""
+    count = 252 * years
+    yields = np.where(np.arange(count) % 63 == 40, draw.uniform(0.002, 0.012), 0.0)
+    night, day = draw.normal(0, 0.006, count), draw.normal(0, 0.01, count)
+    held = 100 * np.exp(np.cumsum(night + day))
+    factor = np.append(np.cumprod((1 - yields)[::-1])[::-1][1:], 1.0)  # takes the later dividends of each day out
+    paid = yields * np.append(0.0, (held / factor)[:-1])
+    close, opened = held / (1.0 if adjusted else factor), held / np.exp(day) / (1.0 if adjusted else factor)
+    digits = 2 if cents else 9
+    spelled = ("Dividends", "Stock Splits") if "history" in style else ("dividend", "split")
+    columns = {
+        "Date": pl.date_range(pl.date(2005, 1, 1), pl.date(2035, 1, 1), eager=True)[:count],
+        "Open": opened.round(digits), "High": np.maximum(opened, close) * 1.001,
+        "Low": np.minimum(opened, close) * 0.999, "Close": close.round(digits), "Volume": np.full(count, 1e6),
+        spelled[0]: paid.round(4), spelled[1]: np.zeros(count),
+    }  # fmt: skip
+    if style in STYLES[1:3]:
+        columns["Adj Close"] = held
+    return pl.DataFrame(columns)
+
+
+def is_read(frame: pl.DataFrame) -> bool:
+    try:
+        return bool(read_frame(frame, ReadOptions(), "X"))
+    except FeedError:
+        return False
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_dividends_are_paid_once_or_their_table_asks_and_the_named_option_answers(seed: int) -> None:
+    """200 tables of 1 to 12 years, raw and adjusted, in cents and not; only tables without a sign of it may ask."""
+    draw, asked = np.random.default_rng(seed), 0
+    for case in range(50):
+        style = STYLES[case % 4]
+        adjusted = style == "history" or (style == "other names" and bool(draw.integers(2)))
+        frame = paying(draw, style, adjusted, int(draw.integers(1, 13)), bool(draw.integers(2)))
+        dividends = int((frame.to_series(6) > 0).sum())
+        options = ReadOptions()
+        if style == "other names" and not is_read(frame):
+            asked += 1
+            with pytest.raises(FeedError, match=r"--prices raw .*--prices adjusted"):
+                read_frame(frame, options, "X")
+            options = ReadOptions(prices="adjusted" if adjusted else "raw")
+        table = read_frame(frame, options, "X")
+        assert len(table.actions) == (0 if adjusted else dividends), (style, adjusted, dividends)
+    assert asked

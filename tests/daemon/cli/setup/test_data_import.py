@@ -132,7 +132,7 @@ def test_bars_of_a_yahoo_file_are_written_and_read_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.quick_cases(1)
-@pytest.mark.parametrize("name", ["yfinance-history", "wiki-prices", "alphavantage-adjusted", "tiingo-csv"])
+@pytest.mark.parametrize("name", ["wiki-prices", "alphavantage-adjusted", "tiingo-csv"])
 def test_columns_of_splits_and_dividends_become_a_file_of_actions(name: str, tmp_path: Path) -> None:
     entry = ENTRIES[name]
     done = run(tmp_path, str(FORMATS / entry.path), "--out", "b.parquet")
@@ -150,11 +150,26 @@ def test_columns_of_splits_and_dividends_become_a_file_of_actions(name: str, tmp
     assert again.returncode == 0, again.stdout
 
 
-def test_splits_that_the_prices_hold_already_are_not_written(tmp_path: Path) -> None:
-    done = run(tmp_path, str(FORMATS / "yfinance-history-split/AAPL.csv"))
+@pytest.mark.parametrize("name", ["yfinance-history", "yfinance-history-split"])
+def test_actions_that_the_prices_hold_already_are_not_written(name: str, tmp_path: Path) -> None:
+    done = run(tmp_path, str(FORMATS / name / "AAPL.csv"))
     assert done.returncode == 0, done.stderr
     assert "not used: the prices are adjusted for them" in done.stdout
     assert not (tmp_path / "AAPL.actions.csv").exists()
+
+
+def test_check_and_import_use_the_splits_of_a_file_in_the_columns_of_quantd(tmp_path: Path) -> None:
+    lines = []
+    for row, day in enumerate(days("ACME", 60).splitlines()[1:]):
+        date_text, *prices = day.split(",")[:5]
+        close = float(prices[3]) / (4 if row >= 30 else 1)
+        lines.append(f"{date_text},ACME,{close},{close * 1.01},{close * 0.99},{close},1000000,{4 if row == 30 else 0}")
+    (tmp_path / "bars.csv").write_text("\n".join(["ts,symbol,open,high,low,close,volume,split", *lines, ""]))
+    checked = quantd(tmp_path, "data", "check", "bars.csv", env=ENV)
+    assert checked.returncode == 0, checked.stdout
+    assert "splits: column split, 1" in checked.stdout
+    assert run(tmp_path, "bars.csv", "--out", "b.parquet").returncode == 0
+    assert ",ACME,split,4:1," in (tmp_path / "b.actions.csv").read_text()
 
 
 @pytest.mark.long
