@@ -24,6 +24,7 @@ from quantd.daemon.assembly.first_session import after_history, longest_history,
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.doubts import Doubt, Evidence, doubt_lines, doubts_of, joined
 from quantd.research.doubts.price_doubts import known_bars
+from quantd.research.runs.asked import Asked
 from quantd.research.runs.comparison import (
     Drive,
     Settings,
@@ -79,6 +80,7 @@ class Figures(Struct, frozen=True):
     fees) and `slippage_paid`. `slippage_paid` is the cost of fills at worse prices than the open of their bar; a better
     price counts 0. `invested` is the average gross exposure over equity, `interest` the interest on cash.
     `turnover_annual` is the value bought and sold a year over average equity. `gain` excludes deposits, `paid_in`.
+    `asked` has what the policies asked for, what was held of it, and why not the rest.
     """
 
     total_return: float
@@ -99,6 +101,7 @@ class Figures(Struct, frozen=True):
     interest: float = 0.0
     paid_in: float = 0.0
     gain: float = 0.0
+    asked: Asked = Asked()
 
 
 class Difference(Struct, frozen=True):
@@ -246,6 +249,7 @@ class Measured:
             interest=record.interest_micro / MICRO,
             paid_in=sum(amount for _, _, amount in record.flows) / MICRO,
             gain=record.gain_micro(0, -1) / MICRO,
+            asked=record.asked,
         )
 
 
@@ -499,6 +503,10 @@ def headline(verdict: Verdict) -> str:
         text += f"; deflated {verdict.deflated_sharpe:.2f} ({trials_text})"
     elif verdict.trials is None and run_performance.sharpe is not None:
         text += "; trials unknown"
+    if clause := run_performance.asked.text():
+        text += f"; {clause}"
+    if equal_weight is not None and (clause := equal_weight.asked.text()):
+        text += f"; equal weight {clause}"
     if paid := run_performance.paid_in:
         text += f"; {paid:,.2f} paid in by schedules, which is no return"
     return joined(f"{text}. {verdict.verdict}", verdict.doubts)
@@ -578,7 +586,7 @@ def lines(verdict: Verdict) -> list[str]:
         if compared:
             text_lines.append(
                 "  equal weight: decides at each sample, on the same bars, dates, costs, capital and house limits; "
-                f"weight changes below {verdict.min_trade or 0.0:.2%} are not traded (the agents' smallest min_trade)"
+                f"weight changes below {verdict.min_trade or 0.0:.2%} are traded only together (the agents' min_trade)"
             )
     if verdict.first_fills:
         text_lines.append(f"  first fills: {', '.join(f'{name} {day}' for name, day in verdict.first_fills.items())}")

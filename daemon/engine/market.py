@@ -137,5 +137,6 @@ def _delist(state: State, action: Action) -> Sequence[Effect]:
     state.best[:, symbol] = np.nan
     for agent in state.agents:
         agent.exits.pop(symbol, None)
+        agent.lacks.split(symbol, 0.0)
     state.booked()
     return [*effects, Booked(action.ts, "delisting", symbol, amount)] if house_lots else effects

@@ -40,6 +40,7 @@ from quantd.trading.cash_rate import earned
 from quantd.trading.effects import Booked, Cancel, Effect, Query, Snapshot, Valued
 from quantd.trading.events import Tick
 from quantd.trading.instruments import MICRO
+from quantd.trading.number_types import read_floats
 from quantd.trading.orders import AT_SAMPLES, ENDED, OrderState, ScheduleRun
 from quantd.trading.sessions import DAY_NS
 
@@ -215,6 +216,10 @@ def take_sample(state: State, tick: Tick) -> list[Effect]:
     effects.extend(notices(state))
     if state.restrictions.jumped and state.session_ends(tick.ts):
         effects.extend(jump_alerts(state))
+    if equity > 0:
+        values = read_floats(state.lot_values())
+        for number, agent in enumerate(state.agents):
+            agent.lacks.sample(read_floats(state.lots(number)), values, equity / MICRO)
     high_water = max(state.switch.high_water, 1)
     effects.append(
         Valued(

@@ -42,14 +42,6 @@ class Evidence:
         return (self.performance.samples - 1) / self.periods
 
     @cached_property
-    def requested(self) -> tuple[Ints, Floats]:
-        """(indices of the K samples with a decision, int64[K]; exposure requested at each, float64[K]).
-
-        An exposure is a share of the account's equity.
-        """
-        return self.record.requests.exposures(self.record, len(self.assembly.rules.agents))
-
-    @cached_property
     def cash_share(self) -> Floats:
         """Cash over equity at each of T samples, float64[T]."""
         equity = np.asarray(self.record.equity_micro, dtype=np.float64)

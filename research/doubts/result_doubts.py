@@ -33,9 +33,6 @@ MATERIAL_CUT: Final = 0.1
 MATERIAL_CUT_BY_LIMITS: Final = 0.2
 """Missing share of the requested exposure above which a doubt is raised with limits, whose purpose is to cut."""
 
-FILL_SAMPLES: Final = 5
-"""Maximum number of samples after a decision in which its orders may fill."""
-
 RUINOUS_LOSS: Final = 0.5
 """A benchmark that loses this share of its capital is ruinous."""
 
@@ -107,39 +104,14 @@ def beyond_belief(evidence: Evidence) -> str:
 
 
 def cut_sizes(evidence: Evidence) -> str:
-    """Exposure that policies requested and a run did not get, by cash, lots, limits or the volume of bars.
-
-    Exposures are shares of equity. The exposure that a decision got is the largest one before the next decision, within
-    FILL_SAMPLES samples.
-    """
-    record, assembly = evidence.record, evidence.assembly
-    decision_rows, requested = evidence.requested  # the samples with a decision, the exposure requested at each
-    if not len(decision_rows):
-        return ""
-    exposure = np.asarray(record.gross)
-    window_ends = np.minimum(np.append(decision_rows[1:], len(exposure) - 1), decision_rows + FILL_SAMPLES)
-    reached = np.zeros(len(decision_rows))
-    # the largest exposure in the samples after each decision, up to the next decision
-    for k in range(1, FILL_SAMPLES + 1):
-        rows_after = np.minimum(decision_rows + k, len(exposure) - 1)
-        in_window = (decision_rows + k <= window_ends) & (decision_rows + k < len(exposure))
-        reached = np.where(in_window, np.maximum(reached, exposure[rows_after]), reached)
-    has_window = window_ends > decision_rows
-    requested, reached = requested[has_window], reached[has_window]
-    total_requested = float(requested.sum())
-    total_missed = float(np.maximum(requested - reached, 0.0).sum())
-    profiles = {assembly.config.risk.profile, *(agent.profile for agent in assembly.config.agents)}
-    if (
-        not len(reached)
-        or total_missed <= (MATERIAL_CUT if profiles == {"research"} else MATERIAL_CUT_BY_LIMITS) * total_requested
-    ):
+    """A tenth of what the policies asked for that was not held, or a fifth with limits, whose purpose is to cut."""
+    asked, config = evidence.record.asked, evidence.assembly.config
+    missing = asked.asked - asked.held
+    profiles = {config.risk.profile, *(agent.profile for agent in config.agents)}
+    if missing <= (MATERIAL_CUT if profiles == {"research"} else MATERIAL_CUT_BY_LIMITS) * asked.asked:
         return ""
     idle_clause = ", and the cash that is left earns none" if _idle_reduction(evidence) >= MATERIAL_REDUCTION else ""
-    return (
-        f"the policies asked for {float(requested.mean()):.2f} of equity on average and got "
-        f"{float(np.minimum(reached, requested).mean()):.2f} "
-        f"(cash, lots, limits or the volume of the bars cut the rest{idle_clause})"
-    )
+    return f"{missing / asked.asked:.0%} of what the policies asked for was not held{idle_clause}"
 
 
 def ruinous_benchmark(evidence: Evidence) -> str:

@@ -22,7 +22,6 @@ from quantd.daemon.runtime.advance_answers import AnswersAhead
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.step_log import Answer
 from quantd.daemon.runtime.timeline import Item
-from quantd.research.runs.requests import Requests
 from quantd.trading.bars import CorporateAction
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Ask
@@ -105,8 +104,7 @@ class AnswerBlocks:
 
     `policies` returns the policy of a policy number. `scheduled` has True for each agent that decides only when a
     schedule asks. `unusual` returns True where the engine's prices differ from the bars' prices. As a check, `act` also
-    answers one row in `every` and the last row of a block: its answer must equal the answer of the block. `requests`
-    collects the answers of agents.
+    answers one row in `every` and the last row of a block: its answer must equal the answer of the block.
     """
 
     def __init__(
@@ -117,18 +115,15 @@ class AnswerBlocks:
         unusual: Callable[[], object] = lambda: False,
         *,
         every: int = EVERY,
-        requests: Requests | None = None,
     ) -> None:
         """A block has the answers to many samples ahead, which a policy's `act_rows` gives in one call.
 
         `act` answers one question, and `policies` returns the policy with a given number. `scheduled` has True for each
         agent that decides at times of a schedule, False for one that decides at every sample. No block begins while
-        `unusual` returns True. `act` also gives one answer in `every` of a block, as a check. `requests` collects the
-        answers.
+        `unusual` returns True. `act` also gives one answer in `every` of a block, as a check.
         """
         self._act, self._policies, self._scheduled, self._unusual = act, policies, scheduled, unusual
         self._every = every
-        self._requests = requests
         self._items: Sequence[Item] = ()
         self._tick_indices: dict[int, int] | None = None
         self._ahead: Ahead | None = None
@@ -142,12 +137,6 @@ class AnswerBlocks:
         self._items, self._tick_indices, self._ahead = items, None, None
 
     def __call__(self, ask: Ask) -> Decided:
-        decided = self._answer(ask)
-        if self._requests is not None and not decided.failed:
-            self._requests.add(ask.view.time, ask.agent, decided.weights)
-        return decided
-
-    def _answer(self, ask: Ask) -> Decided:
         """Return the answer from a block (answers to samples ahead, by `act_rows`), or by `act` where no block has one.
 
         A block has no answer between samples, for shadow (untraded) agents, for policies without `act_rows`, and for an
@@ -228,10 +217,8 @@ class AnswerBlocks:
             )
         ahead.seen = int(rows[-1])
         for sample_answers, row in zip(answers, rows.tolist(), strict=True):
-            for agent, weights in sample_answers.answers.items():
+            for agent in sample_answers.answers:
                 self._asked[agent] = ahead.view.first_sample + row
-                if self._requests is not None:
-                    self._requests.add(sample_answers.ts, agent, weights)
 
     def _new_block(self, view: View) -> Ahead | None:
         """Return a block of answers for consecutive samples, computed in advance, the first at the sample of `view`;
@@ -270,17 +257,14 @@ class AnswerBlocks:
         )
 
 
-def in_blocks(shell: Shell, requests: Requests | None = None) -> AnswerBlocks:
+def in_blocks(shell: Shell) -> AnswerBlocks:
     """Let the policies of a run over recorded bars (`shell`) answer many samples in one call, a block. Return the
     object that makes the blocks.
 
-    The caller announces the next items (bars, actions, ticks) by the object's method `expect`. `requests` collects the
-    answers.
+    The caller announces the next items (bars, actions, ticks) by the object's method `expect`.
     """
     scheduled = [agent.scheduled for agent in shell.state.rules.agents]
-    blocks = AnswerBlocks(
-        shell.answer, shell.seats, scheduled, lambda: shell.state.restrictions.jumped, requests=requests
-    )
+    blocks = AnswerBlocks(shell.answer, shell.seats, scheduled, lambda: shell.state.restrictions.jumped)
     shell.answer = blocks
     return blocks
 

@@ -20,8 +20,6 @@ from quantd.daemon.runtime.version import code_version
 from quantd.engine_build.state import advice
 from quantd.research.runs.answer_blocks import in_blocks
 from quantd.research.runs.failures import stop_at_failure, stop_without_answer
-from quantd.research.runs.requests import Requests
-from quantd.research.runs.run_record import Record
 from quantd.strategies.policies.holding import OutsidePolicy
 from quantd.trading.display_text import instant_text
 from quantd.trading.ports import Policy, leaves
@@ -199,7 +197,7 @@ def drive_items(assembly: Assembly, log: Log, items: Sequence[Item], *, stop: bo
         stop_at_failure(shell, assembly.rules.names())
     begin(shell, assembly, assembly.config, POINT, fresh=True)
     # policies with `act_rows` answer many samples in one call
-    in_blocks(shell, _requests(log)).expect(items)
+    in_blocks(shell).expect(items)
     with growing():  # the garbage collector runs seldom
         shell.take_all(items)
     return shell
@@ -228,7 +226,7 @@ def drive(
         stop_without_answer(shell)
     begin(shell, assembly, config, run, fresh=True)
     # policies with `act_rows` answer many samples in one call
-    blocks = in_blocks(shell, _requests(log))
+    blocks = in_blocks(shell)
     first, last = assembly.feed.first_ts, assembly.feed.last_ts
     started = time.perf_counter()
     with growing():  # the garbage collector runs seldom
@@ -239,11 +237,6 @@ def drive(
             if recording is not None:
                 recording.commit(shell, least=KEEP_STEPS)
     return shell, time.perf_counter() - started
-
-
-def _requests(log: Log | None) -> Requests | None:
-    """Return the `requests` (requested weights) of a `Record`; None for another kind of log."""
-    return log.requests if isinstance(log, Record) else None
 
 
 def _chunks(items: Iterator[Item]) -> Iterator[list[Item]]:

@@ -9,8 +9,8 @@ import numpy as np
 from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.host.fold_records import FillColumns, SampleRows
 from quantd.daemon.runtime.step_log import Log
+from quantd.research.runs.asked import Asked
 from quantd.research.runs.failures import FailureCount
-from quantd.research.runs.requests import Requests
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask, Booked, Effect, Filled, Valued
 from quantd.trading.events import Decided, Event, Tick
@@ -68,12 +68,10 @@ class Record:
         self.fill_columns: list[FillColumns] = []
         self.failures = FailureCount()
         """The decisions of each agent, and those that failed."""
-        self.requests = Requests()
-        """The target weights of each agent."""
+        self.asked = Asked()
+        """What was asked and held, at the end of the run."""
         self.lots: Ints = np.zeros(0, dtype=np.int64)
         """int64[N], the positions of the account at the end of the run, in lots."""
-        # agent -> the instant (ns UTC) of its newest question
-        self._asked_at: dict[int, int] = {}
         self.borrow_micro = 0
         self.interest_micro = 0
         self.flows: list[tuple[int, int, int]] = []
@@ -88,13 +86,13 @@ class Record:
         self.rows_only = after is None  # alone, the record reads samples as columns and needs no events
 
     def end(self, state: State) -> None:
-        """Store the positions at the end of the run."""
+        """Store the positions at the end of the run, and what was asked and held."""
+        self.asked = Asked.of(state)
         self.lots = np.array(state.ledger.house.lots, dtype=np.int64)
 
     def answer(self, ask: Ask) -> Decided | None:
         """Count the question, and return the decision that the next log has recorded; None if it has recorded none."""
         self.failures.asked(ask.agent, ask.view.time)
-        self._asked_at[ask.agent] = ask.view.time
         return self._after.answer(ask) if self._after is not None else None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
@@ -104,9 +102,6 @@ class Record:
         """
         if isinstance(event, Decided):
             self.failures.decided(event, effects)
-            # the weights are stored at the instant (ns UTC) at which the agent was asked
-            if not event.failed and event.agent in self._asked_at:
-                self.requests.add(self._asked_at[event.agent], event.agent, event.weights)
         for effect in effects:
             effect_type = type(effect)
             if effect_type is Valued:

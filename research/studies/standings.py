@@ -182,7 +182,7 @@ def footnotes(comparison: Standings) -> list[str]:
         f"After costs, {count}" + (f": {', '.join(row.policy for row in better)}" if better else ""),
         f"{', '.join(comparison.symbols)}, {comparison.first} to {comparison.last}, decisions at the first sample and "
         f"then every {comparison.every}; each alone, on the same bars, dates, costs, capital and house limits",
-        f"weight changes below {comparison.min_trade:.2%} are not traded (the agents' smallest min_trade)",
+        f"weight changes below {comparison.min_trade:.2%} are traded only together (the agents' min_trade)",
         f"[..]: {CONFIDENCE:.0%} of a circular block bootstrap; costs in account currency; deflated: by the "
         f"{trials_text}",
         comparison.sharpe_definition,

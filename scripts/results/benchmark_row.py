@@ -12,7 +12,7 @@ from typing import Any, Final
 
 TEST: Final = {"begins": "2022-12-14", "trials_of": "SPY, TLT, GLD, BTC-USD 2022 to 2024, daily"}
 SAMPLES: Final = 514
-EQUAL_WEIGHT_RETURN: Final = 0.87278560027
+EQUAL_WEIGHT_RETURN: Final = 0.87094621393
 """Total return of equal weight over the bars of the test: other bars, dates or costs have another one."""
 
 

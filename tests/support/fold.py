@@ -132,7 +132,14 @@ def both(world: World, every: int, steps: tuple[Steps, Steps], chunk: int = 10_0
     assert_same(single, together)
     assert_same(single, single_fold)
     counts.count(together)
+    assert lacks_of(single) == pytest.approx(lacks_of(together), rel=1e-9, abs=1e-9)
     return counts
+
+
+def lacks_of(shell: Shell) -> list[float]:
+    """What the agents were asked for and held, and what they lack by cause, summed over samples."""
+    lacks = [agent.lacks for agent in shell.state.agents]
+    return [figure for each in lacks for figure in (float(each.samples), each.asked, each.held, *each.sums)]
 
 
 def assert_same_steps(expected: Steps, journal: Steps) -> None:

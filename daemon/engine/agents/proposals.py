@@ -19,14 +19,16 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from quantd.daemon.engine.core.lacks import EXIT
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state.causes import OF_CODE
 from quantd.daemon.engine.state.proposal_log import Outcome, plans_of
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.engine.venue.account import agent_of
-from quantd.risk.limits.catalogue import REASON_TEXT, Reason
+from quantd.risk.limits.catalogue import Reason
 from quantd.risk.switch import HALT
 from quantd.trading.effects import Effect, Level, Publish, Refusal, Refused
 from quantd.trading.events import ProposalReviewed, Proposed
@@ -177,9 +179,9 @@ def skips_of(house: State, number: int, proposal: Proposed) -> dict[int, str]:
         for row, who, _ in work.open_shares()
         if who == number and work.state[row] == OrderState.CANCELLING
     }
-    reasons |= dict.fromkeys(agent.exits, "a protective exit closes the position")
+    reasons |= dict.fromkeys(agent.exits, OF_CODE[EXIT].text)
     old = ~(house.now - house.mark_ts <= rules.limits.max_price_age_ns) | ~np.isfinite(house.marks)
-    reasons |= dict.fromkeys(np.flatnonzero(old).tolist(), REASON_TEXT[Reason.PRICE_AGE])
+    reasons |= dict.fromkeys(np.flatnonzero(old).tolist(), OF_CODE[Reason.PRICE_AGE].text)
     least = np.maximum(rules.min_trade, np.nan_to_num(house.lot_values()) / equity)
     differs = (np.abs(weights - house.held_weights(number)) >= least) | ((weights == 0.0) & (lots != 0))
     return {k: why for k, why in reasons.items() if differs[k]}

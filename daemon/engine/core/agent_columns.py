@@ -3,6 +3,8 @@
 from math import inf
 from typing import Any
 
+from quantd.daemon.engine.core.book_columns import BookColumns
+from quantd.daemon.engine.core.lacks import Lacks
 from quantd.daemon.engine.core.order_columns import FollowUp, Request
 from quantd.trading.number_types import Codes, Floats, Ints, ReadCodes, ReadFloats, float_zeros, int_zeros
 
@@ -41,6 +43,8 @@ class AgentColumns:
     """The request that the activity of its book refers to."""
     follow_up: FollowUp
     """The follow-up that the agent's state refers to."""
+    lacks: Lacks
+    """What its book lacks of its target, which the agent's state refers to."""
     taking: bool
     """Whether it has a part in the present plan."""
     weights: Floats
@@ -60,8 +64,8 @@ class AgentColumns:
     surviving: Ints
     """Lots that remain to be ordered after crossing with other agents."""
 
-    def __init__(self, size: int, reason: Codes, request: Request, follow_up: FollowUp) -> None:
-        self.request, self.follow_up, self.reason = request, follow_up, reason
+    def __init__(self, size: int, reason: Codes, request: Request, follow_up: FollowUp, lacks: Lacks) -> None:
+        self.request, self.follow_up, self.lacks, self.reason = request, follow_up, lacks, reason
         self.change, self.passed = float_zeros(size), float_zeros(size)
         self.wanted, self.surviving = int_zeros(size), int_zeros(size)
         self.weights_raw = memoryview(bytearray(8 * size))
@@ -79,3 +83,23 @@ class AgentColumns:
     def put(self, weights: bytes) -> None:
         """Take the weights of an agent's answer, as float64[N] in bytes."""
         self.weights_raw[:] = weights
+
+
+def note_house_cuts(
+    agents: list[AgentColumns], books: list[BookColumns], net: ReadFloats, allowed: ReadFloats, reason: ReadCodes,
+    px: ReadFloats,
+) -> None:  # fmt: skip
+    """Note what each agent lacks where the account's limits allow less than the `net` lots of a plan."""
+    for number in range(len(agents)):
+        agent: AgentColumns = agents[number]
+        book: BookColumns = books[number + 1]
+        if agent.taking:
+            agent.lacks.cut_by_house(book.held_view, agent.passed, agent.surviving, net, allowed, reason, px)
+
+
+def note_sample(agents: list[AgentColumns], books: list[BookColumns], px: ReadFloats, equity: float) -> None:
+    """Add a sample to what the agents lack, with the account's `equity` and the values of a lot `px`."""
+    for number in range(len(agents)):
+        agent: AgentColumns = agents[number]
+        book: BookColumns = books[number + 1]
+        agent.lacks.sample(book.held_view, px, equity)

@@ -42,7 +42,7 @@ Who is ahead
 
 from typing import Any, Final
 
-from quantd.daemon.engine.core.agent_columns import AgentColumns
+from quantd.daemon.engine.core.agent_columns import AgentColumns, note_sample
 from quantd.daemon.engine.core.book_columns import CROSSES, EXACT, TRIPS, BookColumns
 from quantd.daemon.engine.core.digest_rows import ORDER, Rows
 from quantd.daemon.engine.core.exit_orders import all_ordered, plan_exits, touches
@@ -362,6 +362,7 @@ class Core:
         for book in range(len(self.book_columns)):
             columns = self.book_columns[book]
             columns.observe(self.equities[book], day, week)
+        note_sample(self.agent_columns, self.book_columns, market.px_view, float(self.equities[0]) / 1e6)
         samples: SampleColumns = self.sample_columns
         if samples.recording:
             columns = self.book_columns[0]

@@ -7,7 +7,7 @@ price. `make` writes only into columns that belong to the plan. So nothing has t
 from math import inf
 from typing import Any, Final
 
-from quantd.daemon.engine.core.agent_columns import AgentColumns
+from quantd.daemon.engine.core.agent_columns import AgentColumns, note_house_cuts
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.limiter import Limiter, copy
 from quantd.daemon.engine.core.lots import BY_SALES, LEAST_REST, Targets
@@ -154,7 +154,7 @@ class Plan:
             net[k] = passed[k] = float(total[k])
             reason[k] = 0
         self.granted = self.same_book()  # then the verdict on the lone agent is also that on the house
-        if not self.granted and self.any_lots():
+        if not self.granted and self.count() > 0:
             self.judge(0, self.net_view, self.passed, self.reason, self.reason_view, ring)
         if not self.order_prices(marks):
             return FOR_PYTHON
@@ -218,6 +218,10 @@ class Plan:
             agent.why[k] = targets.why[k]
             agent.keeps = agent.keeps or targets.kept[k] != 0.0
         agent.waits = targets.waits
+        agent.lacks.ask(weights, equity, market.px_view)
+        agent.lacks.note(
+            scale, book.held_view, agent.change_view, agent.kept, agent.why, market.px_view, agent.least_trade * equity
+        )
         if targets.changed == 0 and agent.waits >= self.least_rest(number):
             return FOR_PYTHON  # a plan without an order, which says what waits
         return PLANNED if targets.changed > 0 else NO_REQUEST
@@ -265,10 +269,14 @@ class Plan:
         loops.finish(basket, out, reason)
         if number > 0:
             agent: AgentColumns = self.agents[number - 1]
+            if not self.closing:
+                agent.lacks.cut(columns.held_view, requested, out, reasons, market.px_view)
             if agent.keeps:  # the reasons of lots that were not asked of the gate
                 for k in range(self.size):
                     if reason[k] == 0:
                         reason[k] = agent.why[k]
+        elif not self.closing:
+            note_house_cuts(self.agents, self.books, requested, out, reasons, market.px_view)
 
     def reserve(self, columns: BookColumns, gate: Gate) -> None:
         """Write the open orders of a book to the basket of its gate (check of limits), which counts them too."""
@@ -300,14 +308,6 @@ class Plan:
             for number in range(agents):
                 agent = self.agents[number]
                 agent.surviving[k] = remaining[number]
-
-    def any_lots(self) -> bool:
-        """Whether the whole account trades."""
-        trades: bool = False
-        total: Ints = self.total
-        for k in range(self.size):
-            trades = trades or total[k] != 0
-        return trades
 
     def same_book(self) -> bool:
         """Whether the only agent in the plan has the house's limits, positions, cash and equity, and no open orders."""

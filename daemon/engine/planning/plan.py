@@ -28,7 +28,16 @@ from quantd.daemon.engine.planning.gate_account import account_of, limits_in_for
 from quantd.daemon.engine.planning.pauses import pausing
 from quantd.daemon.engine.planning.price_limits import within_limits
 from quantd.daemon.engine.planning.stop_conflicts import cancel_conflicts
-from quantd.daemon.engine.planning.targets import Aim, hold_back, least_rest, target_change, targets_of
+from quantd.daemon.engine.planning.targets import (
+    Aim,
+    hold_back,
+    least_rest,
+    note_aim,
+    note_cuts,
+    note_house_cuts,
+    target_change,
+    targets_of,
+)
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.open_orders import Cross, Working
 from quantd.daemon.engine.state.parents import WORKED, Parent
@@ -139,6 +148,8 @@ def plan(
             change, cancels = hold_back(state, agent, aim.change, closes=flatten)
             effects.extend(cancels)
             held_back = bool((aim.change != change).any())  # some lots wait for the end of open orders
+        if lots is None:
+            note_aim(state, agent, weights, aim, flatten)
         if not held_back and not change.nonzero()[0].size and not aim.waits >= least_rest(state, agent):
             continue
         mode = REDUCE if flatten else max(state.agents[agent].switch.state, house_switch)
@@ -149,6 +160,7 @@ def plan(
             untraded = (change == aim.change) & (verdict.reason == 0)
             verdict.reason[:] = np.where(untraded, aim.why, verdict.reason)
             verdict.reason[untraded & ~np.isfinite(state.marks) & (weights != 0.0)] = Reason.PRICE_MISSING
+            note_cuts(state, agent, change, verdict)
         parts.append(_Part(agent, answers[agent], aim, change, account, verdict, held_back))
     if not parts:
         return effects
@@ -236,6 +248,8 @@ def _plan_house(state: State, parts: list[_Part], order: _Order, switch: int) ->
     verdict = _house_verdict(state, ctx, parts, house, requested, switch)
     if state.judged is not None:
         state.judged.append(Judged(HOUSE, ctx, house, requested, limits, switch, verdict))
+    for part, lots in zip(parts, surviving if not order.immediate else (), strict=not order.immediate):
+        note_house_cuts(state, part.agent, part.verdict, lots, requested, verdict)
     n = state.orders_at.get(sample, 0) + 1  # derived from the state: a replay has the same ids
     style = "marketable" if order.immediate else state.rules.execution.style
     kind = AUCTIONS.get(style, Kind.LIMIT)

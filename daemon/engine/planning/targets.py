@@ -12,10 +12,10 @@ from quantd.daemon.engine.planning.late_orders import late_closing
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.settings import heaviest_of, room_of
 from quantd.risk.limits.catalogue import Limits
-from quantd.risk.pretrade.gate import Codes
+from quantd.risk.pretrade.gate import Codes, Verdict
 from quantd.trading.effects import Effect
-from quantd.trading.market import Floats
-from quantd.trading.number_types import read_floats
+from quantd.trading.market import Floats, Ints
+from quantd.trading.number_types import read_floats, read_ints
 from quantd.trading.orders import OrderState
 
 
@@ -131,3 +131,35 @@ def withdraw(state: State, agent: int, symbols: NDArray[np.bool_]) -> list[Effec
             if not (symbols[cross.symbol] and any(who == agent for who, _ in cross.shares))
         )
     return effects
+
+
+def note_aim(state: State, agent: int, weights: Floats, aim: Aim, flatten: bool) -> None:
+    """Note the target of a plan, and what its trades lack before limits are asked; with `flatten` no position is
+    asked."""
+    lacks = state.agents[agent].lacks
+    if flatten:
+        lacks.clear()
+        return
+    equity, values = state.capital(agent) / 1e6, read_floats(state.lot_values())
+    lacks.ask(read_floats(weights), equity, values)
+    lacks.note(
+        aim.scale, read_floats(state.lots(agent)), read_floats(aim.change), read_floats(aim.kept), aim.why.data, values,
+        state.rules.agents[agent].min_trade * equity,
+    )  # fmt: skip
+
+
+def note_cuts(state: State, agent: int, change: Floats, verdict: Verdict) -> None:
+    """Note what the limits of an agent cut from `change`."""
+    state.agents[agent].lacks.cut(
+        read_floats(state.lots(agent)), read_floats(change), read_floats(verdict.lots), verdict.reason.data,
+        read_floats(state.lot_values()),
+    )  # fmt: skip
+
+
+def note_house_cuts(state: State, agent: int, passed: Verdict, surviving: Ints, net: Floats, verdict: Verdict) -> None:
+    """Note an agent's part of what the account's limits cut from the `net` lots: of those `surviving` the crosses."""
+    if (verdict.lots != net).any():
+        state.agents[agent].lacks.cut_by_house(
+            read_floats(state.lots(agent)), read_floats(passed.lots), read_ints(surviving), read_floats(net),
+            read_floats(verdict.lots), verdict.reason.data, read_floats(state.lot_values()),
+        )  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
+from quantd.daemon.engine.core.lacks import Lacks
 from quantd.daemon.engine.core.order_columns import FollowUp
 from quantd.risk.protective import Kind
 from quantd.risk.switch import FrozenSwitch
@@ -58,10 +59,12 @@ class AgentState:
     """One agent. Two mappings by column of a symbol: `exits` has the exits in progress, and `blocked` the number of the
     last sample at which the agent may not trade the symbol."""
 
-    __slots__ = ("blocked", "exits", "failures", "follow_up", "memory", "note", "suspended", "switch")
+    __slots__ = ("blocked", "exits", "failures", "follow_up", "lacks", "memory", "note", "suspended", "switch")
 
     def __init__(self, capital_micro: int, size: int) -> None:
         self.follow_up: Final = FollowUp(size)
+        self.lacks: Final = Lacks(size)
+        """Counted since this process began the run: no snapshot has it."""
         self.begin(capital_micro)
 
     def begin(self, capital_micro: int) -> None:
@@ -73,6 +76,7 @@ class AgentState:
         self.failures = 0
         self.suspended = False
         self.follow_up.drop()
+        self.lacks.clear()
         self.exits: dict[int, Exit] = {}
         self.blocked: dict[int, int] = {}
 

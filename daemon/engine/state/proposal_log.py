@@ -10,7 +10,10 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from quantd.trading.effects import Cancel, Effect, Planned, Refused, Shadowed
+from quantd.daemon.engine.core.lacks import NEAR
+from quantd.daemon.engine.core.lots import AT_LIMIT
+from quantd.daemon.engine.state.causes import OF_CODE
+from quantd.trading.effects import AgentPlan, Cancel, Effect, Planned, Refused, Shadowed
 from quantd.trading.events import Proposed
 
 VERDICTS_KEPT: Final = 64
@@ -48,8 +51,9 @@ SymbolOutcome = Literal["traded", "unchanged", "cut", "skipped", "refused"]
 class SymbolVerdict(Struct, frozen=True):
     """What became of a proposal in one column: the signed lots that it asked for, and those that passed.
 
-    `skipped`: the symbol did not reach the limits, and `why` is the reason. `code` is the reason code of the limit that
-    `cut` or `refused` it, and `house` True for a limit of the whole account.
+    `skipped`: the symbol did not reach the limits, and `why` is the reason. Of another symbol, `why` says that more
+    lots wait. `code` is the reason code of the limit that `cut` or `refused` it, and `house` True for a limit of the
+    whole account.
     """
 
     symbol: int
@@ -180,7 +184,9 @@ def _symbols(
     """
     targets = np.frombuffer(proposal.weights or proposal.lots, dtype=np.float64 if proposal.weights else np.int64)
     asked, passed = np.zeros(len(targets), np.int64), np.zeros(len(targets), np.int64)
+    waits = dict(skips)
     for plan in plans:
+        waits |= {k: why for part in plan.agents for k, why in _kept(part).items()}
         own = [np.frombuffer(part.asked, dtype=np.int64) for part in plan.agents]
         asked = asked + sum(own, np.int64(0))
         passed = passed + np.frombuffer(plan.allowed, dtype=np.int64)
@@ -190,12 +196,20 @@ def _symbols(
         if refused:
             lines.append(SymbolVerdict(k, "refused", why=refused))
         elif not lots[0]:
-            lines.append(SymbolVerdict(k, "skipped" if k in skips else "unchanged", why=skips.get(k, "")))
+            lines.append(SymbolVerdict(k, "skipped" if k in waits else "unchanged", why=waits.get(k, "")))
         elif cut is None:
-            lines.append(SymbolVerdict(k, "traded", *lots))
+            lines.append(SymbolVerdict(k, "traded", *lots, why=f"the rest: {waits[k]}" if k in waits else ""))
         else:
             lines.append(SymbolVerdict(k, "cut" if lots[1] else "refused", *lots, cut.code, cut.house))
     return lines
+
+
+def _kept(part: AgentPlan) -> dict[int, str]:
+    """The columns in which an agent's plan keeps lots of the target back, with the cause."""
+    if not part.kept:
+        return {}
+    kept, codes = np.frombuffer(part.kept, dtype=np.int64), np.frombuffer(part.reason, dtype=np.int8)
+    return {k: OF_CODE[NEAR if codes[k] == AT_LIMIT else int(codes[k])].text for k in np.flatnonzero(kept).tolist()}
 
 
 def cuts_of(plan: Planned) -> list[tuple[int, LotCut]]:

@@ -79,6 +79,8 @@ def _begin(state: State, breach: Breach) -> list[Effect]:
     if breach.symbol in agent.exits or breach.symbol in state.restrictions.jumped or _halted(state, agent):
         return []
     agent.exits[breach.symbol] = Exit(breach.kind, breach.entry, breach.mark, breach.level)
+    lots, value = state.lots(breach.book), state.lot_values()
+    agent.lacks.exit(breach.symbol, float(lots[breach.symbol]), float(value[breach.symbol]))
     if breach.kind == "take_profit":
         return []  # the exit closed the position as planned: its order has the reason, and no alert is needed
     mark, entry = price_text(round(breach.mark * 1e9)), price_text(round(breach.entry * 1e9))

@@ -60,6 +60,7 @@ def stops_filled(
         if symbol in agent.exits:
             continue
         agent.exits[symbol] = Exit(kind, entry, price / NANO, level, since=state.now)
+        agent.lacks.exit(symbol, float(-filled), float(state.lot_values()[symbol]))
         state.protecting = True
         text = (
             f"{kind.replace('_', ' ')} at the venue: {'sold' if filled < 0 else 'bought back'} at {price_text(price)}, "

@@ -27,6 +27,8 @@ def split_books(state: State, ts: int, symbol: int, numerator: int, denominator:
         state.ledger.income(-lieu, ())  # the unallocated book advances the cash until the venue pays
         lieu = 0
     state.booked()
+    for agent in state.agents:
+        agent.lacks.split(symbol, numerator / denominator)
     split_exits(state, symbol, numerator, denominator)
     for parent in state.parents:
         parent.split(symbol, numerator, denominator)

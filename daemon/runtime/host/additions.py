@@ -87,7 +87,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     ),
     Activity: _words_of("books session_end"),
     AgentRules: _words_of("capital_micro limits min_trade name place scheduled"),
-    AgentState: _words_of("blocked exits failures follow_up memory note suspended switch"),
+    AgentState: _words_of("blocked exits failures follow_up lacks memory note suspended switch"),
     BookActivity: _words_of("orders request sent traded"),
     Cross: _words_of("buy_worst_nano end sample sell_worst_nano shares symbol ts"),
     Decided: _words_of("agent failed memory note round warns weights"),

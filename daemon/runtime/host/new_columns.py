@@ -29,7 +29,7 @@ def set_columns(state: State) -> None:
     state.slice_type, state.tick_type, state.action_type = MarketSlice, Tick, Action
     state.market_columns = Market(size, read_floats(state.universe.lot_size))
     state.agent_columns = [
-        AgentColumns(size, np.zeros(size, np.int8).data, book.request, agent.follow_up)
+        AgentColumns(size, np.zeros(size, np.int8).data, book.request, agent.follow_up, agent.lacks)
         for book, agent in zip(state.activity.books[:-1], state.agents, strict=True)  # the last book is the house's
     ]
     state.book_columns = [BookColumns(size) for _ in range(books)]

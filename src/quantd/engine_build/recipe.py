@@ -28,6 +28,7 @@ MODULES: Final = (
     "quantd.risk.pretrade.forms",
     "quantd.risk.pretrade.judge",
     "quantd.daemon.engine.core.lots",
+    "quantd.daemon.engine.core.lacks",
     "quantd.adapters.brokers.paper.bar_fills",
     "quantd.daemon.engine.core.order_columns",
     "quantd.daemon.engine.core.limiter",

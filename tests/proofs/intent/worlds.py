@@ -13,6 +13,7 @@ from unittest import mock
 import numpy as np
 
 from quantd.daemon.engine.core.lots import LEAST_REST
+from quantd.daemon.engine.state import State
 from quantd.risk.limits.catalogue import Limits, Reason
 from quantd.trading.effects import AgentPlan, Planned
 from quantd.trading.execution import Costs
@@ -108,8 +109,18 @@ def played(case: Case) -> Iterator[Fault]:
     state = world.shell.state
     for number in range(case.agents):
         held = np.array(state.ledger.books[number].lots, dtype=np.float64)
+        if unnamed := without_cause(state, number):
+            yield Fault("lots without a cause", unnamed, "")
         parts = [(plan, part) for plan in plans for part in plan.agents if part.agent == number]
         yield from faults(case, held, state.books_micro[number] / 1e6, parts)
+
+
+def without_cause(state: State, number: int) -> float:
+    """The part of equity that an agent lacks of its target, or has beyond it, and that no cause of its plan names."""
+    lacks, lots, values = state.agents[number].lacks, state.lots(number), state.lot_values()
+    missing = sum((abs(lacks.target[k]) - lacks.overlap(k, float(lots[k]))) * values[k] for k in range(lacks.size))
+    unnamed = abs(float(missing) - sum(lacks.parts)) / state.capital(number) * 1e6
+    return unnamed if unnamed > 1e-9 else 0.0
 
 
 def faults(case: Case, held: Floats, equity: float, parts: list[tuple[Planned, AgentPlan]]) -> Iterator[Fault]:

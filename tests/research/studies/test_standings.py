@@ -72,7 +72,7 @@ def test_the_configured_min_trade_is_that_of_every_row_and_is_said(tmp_path: Pat
         ]
         assert turnover[0] < turnover[1], name
     backtest = quantd(tmp_path / "coarse", "backtest")
-    assert "weight changes below 4.00% are not traded" in backtest.stdout
+    assert "weight changes below 4.00% are traded only together" in backtest.stdout
 
 
 def test_who_is_asked_monthly_is_invested_from_the_first_sample(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from quantd.daemon.engine.core.agent_columns import AgentColumns
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.gate_sets import gate_set
+from quantd.daemon.engine.core.lacks import Lacks
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
 from quantd.daemon.engine.core.order_columns import FollowUp, Request
 from quantd.daemon.engine.core.round_plan import FOR_PYTHON, NO_REQUEST, PLANNED, Plan
@@ -39,7 +40,10 @@ def put(out: memoryview, values: object) -> None:
 
 def plan_of(agents: int, size: int = N) -> Plan:
     """A plan of agents without a position at prices of 10, 20 and 25."""
-    columns = [AgentColumns(size, np.zeros(size, np.int8).data, Request(size), FollowUp(size)) for _ in range(agents)]
+    columns = [
+        AgentColumns(size, np.zeros(size, np.int8).data, Request(size), FollowUp(size), Lacks(size))
+        for _ in range(agents)
+    ]
     books = [BookColumns(size) for _ in range(agents + 1)]
     for book in books:
         book.book = Book(size)

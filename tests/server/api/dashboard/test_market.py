@@ -3,13 +3,13 @@
 import csv
 import re
 import statistics
-from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
+from quantd.trading.sessions import DAY_NS
 from tests.server.api.dashboard.screens import browser, in_module_loop, shared
 from tests.support.api_world import World, get
 from tests.support.browser import PHONE, opened, unreachable, violations
@@ -42,8 +42,7 @@ async def fewer(route: Route) -> None:
     response = await route.fetch()
     answer = await response.json()
     bars = answer["bars"][-SHOWN - 1 :]
-    days = [date.fromisoformat(bar["time"][:10]) for bar in bars]
-    gap = max(k for k in range(SHOWN // 2) if days[k + 1] - days[k] > timedelta(days=2))
+    gap = max(k for k in range(SHOWN // 2) if bars[k + 1]["ts"] - bars[k]["ts"] > 2 * DAY_NS)
     await route.fulfill(response=response, json=answer | {"bars": bars[:gap] + bars[gap + 1 :]})
 
 
