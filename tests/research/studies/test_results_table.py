@@ -29,7 +29,7 @@ def test_the_page_has_a_line_for_each_row_and_each_claim_and_names_what_is_not_r
     claims = claims_of(CLAIMS)
     assert list(claims) == [f"F-{number:02d}" for number in range(1, 43)]
     for row in COMMITTED.to_dicts():
-        assert f"| {row['policy']} | {row['sharpe']:.2f} [" in text
+        assert f"| {row['policy']} | {row['sharpe']:.2f} " in text
         assert row["sha256"] in text if not row["reproducible"] else row["command"] in text
     assert text.index("**Power.** 2019-01-02 to 2021-03-31, 5 symbols, 3 bp a side") < text.index(
         "| models/shipped/lite |"
