@@ -79,7 +79,9 @@ class BarTimes(Table):
 def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> BarTimes:
     """Return true opens and closes of bars of one calendar. `interval` is in ns; DAY_NS means bars of whole sessions.
 
-    A bar of a whole session whose stamp is midnight on the exchange's clock has that date, whatever `stamps` is.
+    A bar of a whole session whose stamp is midnight on the exchange's clock has that date, whatever `stamps` is. In a
+    market without a pause, a day that opens at its stamp lasts 24 hours, and belongs to the session after which it is
+    known.
 
     An intraday bar that extends beyond its session is cut at the session's bounds: a broker's 09:00 hour contains the
     trades from 09:30 on.
@@ -96,6 +98,12 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> BarTim
         if stamps == "session":
             session = np.minimum(np.searchsorted(days, ts), last_session)
             inside = days[session] == ts
+        elif stamps == "open" and sessions.zone == "UTC":
+            # the day lasts 24 hours from its stamp on, such as 22:00 UTC of a pair of currencies: known after that
+            session = np.minimum(np.searchsorted(closes, ts + DAY_NS), last_session)
+            begun = np.minimum(np.searchsorted(closes, ts, side="right"), last_session)
+            inside = (opens[session] < ts + DAY_NS) | (opens[begun] <= ts)
+            inside &= closes[session] >= ts + DAY_NS
         elif stamps == "open":
             session = np.maximum(np.searchsorted(opens, ts, side="right") - 1, 0)
             inside = (opens[session] <= ts) & (ts < closes[session])

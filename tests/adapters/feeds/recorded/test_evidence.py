@@ -433,3 +433,14 @@ def test_days_at_midnight_of_another_clock_are_dates(zone: str) -> None:
     feed = load(midnight, stamps="session", interval="1d")
     require_all(feed, len(dates.day_ns))
     assert feed.columns.ts_event.tolist() == list(dates.close_ns)
+
+
+@pytest.mark.parametrize("hour", range(24))
+def test_no_day_of_a_market_without_a_pause_is_known_before_24_hours_after_its_stamp(hour: int) -> None:
+    """Days of a pair from 22:00 UTC begin on Sunday evening; each is one bar, known when its session ends."""
+    dates = np.array(sessions("24/5", date(2024, 1, 3), date(2024, 6, 28)).day_ns)
+    ts = dates - DAY_NS + hour * HOUR if hour > 16 else dates + hour * HOUR
+    feed = load(clock(ts, "UTC"), "EURUSD=X", exchange="24/5", stamps="open", interval="1d")
+    assert (feed.count, feed.quarantined) == (len(ts), ())
+    assert (feed.columns.ts_event >= ts + DAY_NS).all()
+    assert (feed.columns.ts_event < ts + 4 * DAY_NS).all()
