@@ -6,11 +6,10 @@ Each side is a process of its own. They take turns, and each turn is timed by CP
 quantd's in the same round: above 1, quantd is faster. The first run of each side is not counted. The peers are pinned
 in requirements.txt, and `make bench-peers` installs them into `.venv-peers`. A run of all cases writes ratios.csv.
 
-Equal on all sides: bars, decisions, starting cash, 2 bp of costs, whole shares, fills at the next open. Not equal: no
-peer has a gate, exact money or a digest of every step. bt and vectorbt get all weights before the run, and the cash of
-a sale pays for a purchase at the same open; the gate of quantd does not count on it, which cuts purchases.
-nautilus_trader fills at the close of the decision. `three` is three agents of quantd, each with its own book and gate,
-beside one strategy of bt with the weights of `daily`.
+Equal on all sides: bars, decisions and the session of the first one, starting cash, 2 bp of costs, whole shares. Not
+equal: no peer has a gate, exact money or a digest of every step. bt and vectorbt get all weights before the run. Under
+each row stand both equities, and why they differ. `roomy` needs no sale for its purchases, so that nothing waits.
+`three` is three agents of quantd, each with its own book and gate, beside one strategy of bt.
 """
 
 import argparse
@@ -39,6 +38,7 @@ BARS: Final = {"wide": (20, 5_000), "one": (1, 20_000)}
 CASES: Final = {
     "monthly": ("20 x 5,000, equal weight every 21 sessions", "wide", {"bt": "monthly", "vectorbt": "monthly"}),
     "daily": ("20 x 5,000, all 20 trade every day", "wide", {"bt": "daily", "vectorbt": "daily"}),
+    "roomy": ("20 x 5,000, daily, no purchase needs a sale", "wide", {"bt": "roomy", "vectorbt": "roomy"}),
     "three": ("20 x 5,000, three agents every day", "wide", {"bt": "daily"}),
     "quiet": ("1 x 20,000, asked every bar, quiet", "one", {"nautilus_trader": "quiet", "backtesting.py": "quiet"}),
     "crossing": (
@@ -47,6 +47,20 @@ CASES: Final = {
     ),
 }  # fmt: skip
 """Case -> (text, file of bars, peer -> its case)."""
+
+AT_OPEN: Final = "it sizes a position at the open that fills it, quantd at the close before"
+WAITS: Final = f"its sales pay for purchases at the same open, quantd's purchases wait for the sales; {AT_OPEN}"
+SELLS: Final = f"it sells at the last open, quantd holds to the last close; {AT_OPEN}"
+AT_CLOSE: Final = "it fills at the close of the decision, quantd at the next open"
+WHY: Final = {
+    "monthly": dict.fromkeys(("bt", "vectorbt"), AT_OPEN),
+    "daily": dict.fromkeys(("bt", "vectorbt"), WAITS),
+    "roomy": dict.fromkeys(("bt", "vectorbt"), AT_OPEN),
+    "three": {"bt": "it has the weights of `daily`, the agents of quantd have three other policies"},
+    "quiet": {"nautilus_trader": f"{AT_CLOSE}, and here both prices are equal", "backtesting.py": SELLS},
+    "crossing": {"nautilus_trader": AT_CLOSE, "backtesting.py": SELLS},
+}  # fmt: skip
+"""Case -> peer -> why its equity at the end is another one."""
 
 HEAD: Final = (
     "case", "peer", "ratio_min", "ratio_median", "quantd_s", "peer_s", "quantd_orders", "peer_orders", "quantd_equity",
@@ -131,7 +145,7 @@ def main() -> None:
     sides |= {name: Side(name, PEERS) for name in sorted(peers)}
     machine = machine_us()
     print(f"this machine now: sum(range(1000)) takes {machine:.1f} us; kernels {kernels}; {args.rounds} rounds")
-    print(f"{'':44s}{'beside':24s}{'ratio min':>10s}{'median':>8s}{'quantd s':>10s}{'peer s':>9s}  orders, equity")
+    print(f"{'':44s}{'beside':24s}{'ratio min':>10s}{'median':>8s}{'quantd s':>10s}{'peer s':>9s}  orders")
     rows: list[tuple[object, ...]] = []
     with tempfile.TemporaryDirectory() as name:
         files = write_bars(Path(name))
@@ -143,8 +157,9 @@ def main() -> None:
                 least, middle = min(ratios), median(ratios)
                 print(
                     f"{CASES[case][0]:44s}{peer:24s}{least:10.2f}{middle:8.2f}{median(own_times):10.3f}"
-                    f"{median(times):9.3f}  {own_answer['orders']:,} and {theirs['orders']:,}, "
-                    f"{own_answer['equity']:,.0f} and {theirs['equity']:,.0f}",
+                    f"{median(times):9.3f}  {own_answer['orders']:,} and {theirs['orders']:,}\n"
+                    f"    equity {own_answer['equity']:,.0f} and {theirs['equity']:,.0f}, "
+                    f"{own_answer['equity'] / theirs['equity'] - 1.0:+.2%}: {WHY[case].get(peer, 'another version')}",
                     flush=True,
                 )
                 if peer in peers:

@@ -23,9 +23,13 @@ COST = 2e-4
 """Commission and slippage of 1 bp each."""
 
 EVERY = 21
+FIRST = 63
+"""Row of the first decision on every side: before it the limits of quantd have too few returns, and refuse orders."""
 FAST, SLOW = 10, 30
 WEIGHT = 0.3
-"""Of the one symbol where it is held: below the limit of quantd's configuration."""
+"""Of the one symbol when it is bought."""
+SHARE = {"daily": 0.98, "roomy": 0.45}
+"""Case -> invested share of rotating weights: with the smaller one cash pays for every purchase without a sale."""
 
 
 # ---- decisions: the same on every side -------------------------------------------------------------
@@ -34,26 +38,41 @@ WEIGHT = 0.3
 def equal_weights(days: int, symbols: int) -> np.ndarray:
     """Weights decided at each close, float64[days, symbols]; NaN where nothing is decided."""
     weights = np.full((days, symbols), np.nan)
-    weights[EVERY::EVERY] = 1.0 / symbols
+    weights[FIRST::EVERY] = 1.0 / symbols
     return weights
 
 
-def rotating_weights(days: int, symbols: int) -> np.ndarray:
-    """The weights of `benchmarks.engine.Rotating`: other ones at every close."""
+def rotating_weights(days: int, symbols: int, share: float) -> np.ndarray:
+    """The weights of `benchmarks.engine.Rotating`, with the sum `share`: other ones at every close."""
     phase = np.arange(1, days + 1)[:, None]
     weights = 1.0 + 0.5 * np.sin(np.arange(symbols) * 1.7 + phase * 2.1)
-    return weights / weights.sum(axis=1, keepdims=True) * 0.98
+    weights *= share / weights.sum(axis=1, keepdims=True)
+    weights[:FIRST] = np.nan
+    return weights
 
 
-WEIGHTS = {"monthly": equal_weights, "daily": rotating_weights}
+def weights_of(case: str, days: int, symbols: int) -> np.ndarray:
+    """The weights of a case, float64[days, symbols]."""
+    return rotating_weights(days, symbols, SHARE[case]) if case in SHARE else equal_weights(days, symbols)
 
 
 # ---- quantd ----------------------------------------------------------------------------------------
 
 
 def quantd(case: str, file: str) -> tuple[Run, Result]:
+    from msgspec.structs import replace
+
     from benchmarks.engine import LIMITS, Rotating, market, shell, timeline
+    from quantd.risk.limits.catalogue import override
     from quantd.strategies.policies import POLICIES
+    from quantd.trading.events import Tick
+
+    class Roomy(Rotating):
+        """The weights of `Rotating` with a smaller sum."""
+
+        def act(self, view: Any, memory: Any) -> tuple[np.ndarray, Any]:
+            weights, memory = super().act(view, memory)
+            return weights * (SHARE["roomy"] / SHARE["daily"]), memory
 
     class Quiet:
         """Buys once, and then targets its current weight."""
@@ -83,14 +102,21 @@ def quantd(case: str, file: str) -> tuple[Run, Result]:
     policies, every = {
         "monthly": ([POLICIES["equal_weight"]({})], EVERY),
         "daily": ([Rotating()], 1),
+        "roomy": ([Roomy()], 1),
         "three": (three, 1),
         "quiet": ([Quiet()], 1),
         "crossing": ([Crossing()], 1),
     }[case]
     days, symbols = np.load(file)["close"].shape
     block, universe, sessions = market(symbols, days)
-    items = timeline(block, every, len(policies))
-    body = shell(universe, sessions, policies, True, LIMITS)
+    first = block.ts_event[FIRST]
+    items = [
+        replace(item, due=()) if isinstance(item, Tick) and item.ts < first else item
+        for item in timeline(block, every, len(policies))
+    ]
+    # one symbol may be the whole book: no other side has a limit of a position
+    limits = LIMITS if symbols > 1 else override(LIMITS, max_position_weight=1.0)
+    body = shell(universe, sessions, policies, True, limits)
 
     def run() -> Any:
         if hasattr(body, "take_all"):
@@ -131,7 +157,7 @@ def bt(case: str, file: str) -> tuple[Run, Result]:
     import pandas as pd
 
     prices = frames(file)["open"]
-    weights = pd.DataFrame(WEIGHTS[case](*prices.shape), index=prices.index, columns=prices.columns)
+    weights = pd.DataFrame(weights_of(case, *prices.shape), index=prices.index, columns=prices.columns)
     target = weights.shift(1).dropna()
     strategy = library.Strategy("peer", [library.algos.WeighTarget(target), library.algos.Rebalance()])
     test = library.Backtest(
@@ -151,7 +177,7 @@ def vectorbt(case: str, file: str) -> tuple[Run, Result]:
 
     table = frames(file)
     close = table["close"]
-    weights = WEIGHTS[case](*close.shape)
+    weights = weights_of(case, *close.shape)
     size = np.vstack((np.full((1, close.shape[1]), np.nan), weights[:-1]))
 
     def run() -> Any:
@@ -196,17 +222,19 @@ def nautilus(case: str, file: str) -> tuple[Run, Result]:
     class Peer(Strategy):  # type: ignore[misc]
         def on_start(self) -> None:
             self.window: list[float] = []
+            self.bars = 0
             self.lots = 0
             self.subscribe_bars(kind)
 
         def weight(self, close: float) -> float | None:
             """The target weight; None to hold."""
+            self.bars += 1
+            self.window.append(close)
+            del self.window[:-SLOW]
+            if self.bars <= FIRST:
+                return None
             if case == "quiet":
                 return None if self.lots else WEIGHT
-            self.window.append(close)
-            if len(self.window) < SLOW:
-                return None
-            del self.window[:-SLOW]
             above = sum(self.window[-FAST:]) / FAST > sum(self.window) / SLOW
             return WEIGHT if above else 0.0
 
@@ -261,10 +289,12 @@ def backtesting(case: str, file: str) -> tuple[Run, Result]:
                 self.fast, self.slow = (self.I(mean, self.data.Close, length, plot=False) for length in (FAST, SLOW))
 
         def next(self) -> None:
+            if len(self.data) <= FIRST:
+                return
             if case == "quiet":
                 if not self.position:
                     self.buy(size=WEIGHT)
-            elif len(self.data) >= SLOW:
+            else:
                 above = self.fast[-1] > self.slow[-1]
                 if above and not self.position:
                     self.buy(size=WEIGHT)

@@ -26,6 +26,7 @@ _NUMBER: Final = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?: ?(?:%|ms|us|s|x|MiB|MB)
 CASES: Final = {
     "monthly": "20 x 5,000, equal weight every 21 sessions",
     "daily": "20 x 5,000, all 20 trade every day",
+    "roomy": "20 x 5,000, daily, no purchase needs a sale",
     "three": "20 x 5,000, three agents every day",
     "quiet": "1 x 20,000, asked every bar, quiet",
     "crossing": "1 x 20,000, averages of 10 and 30 closes",
