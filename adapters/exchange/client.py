@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit, urlunsplit
 
+import msgspec
 from msgspec import Struct
 
 from quantd.adapters.exchange.dialects import Dialect, dialect_of
@@ -23,6 +24,8 @@ from quantd.trading.display_text import one_line
 
 HANG_UP_S: Final = 3.0
 """Longest time to close a connection, in seconds; aiohttp's close can wait forever for a disconnected reader."""
+
+NOT_DOCUMENTED: Final = "the answer is not in the form that the exchange documents"
 
 _LONGEST_TEXT: Final = 300
 
@@ -169,12 +172,21 @@ async def leave(exchange: Exchange) -> None:
 
 
 def strict(fetch: Call, dialect: Dialect) -> Call:
-    """Wrap the exchange's fetch method, so that a malformed answer raises MalformedAnswer."""
+    """Wrap the exchange's fetch method, so that an answer without a documented key raises MalformedAnswer.
 
-    async def fetch_whole(*request: Any) -> Any:
-        answer = await fetch(*request)
+    The items of a list are not read: one item of another form must not hide the others.
+    """
+
+    async def fetch_whole(url: str, *request: Any) -> Any:
+        answer = await fetch(url, *request)
         if not dialect.whole(answer):
-            raise MalformedAnswer("the answer is not in the form that the exchange documents")
+            raise MalformedAnswer(NOT_DOCUMENTED)
+        form = dialect.form_of(url)
+        if form is not None and not answer.get("error"):
+            try:
+                msgspec.convert(answer["result"], form.result, strict=False)  # ccxt turns numbers into text
+            except (msgspec.ValidationError, ArithmeticError) as wrong:
+                raise MalformedAnswer(f"{NOT_DOCUMENTED}: {wrong}") from None
         return answer
 
     return fetch_whole

@@ -3,9 +3,11 @@
 import uuid
 from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from quantd.adapters.exchange.kraken_answers import KRAKEN_ANSWERS, Form
 from quantd.adapters.exchange.kraken_errors import kraken_outcome
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.display_text import microsecond_text
@@ -30,9 +32,8 @@ class Dialect(Struct, frozen=True):
     every query for ended orders, `history` of every query for trades. `page` returns the parameters that request
     results from index k on; `page_size` is the number of results in one answer. `whole` returns whether an answer is
     complete. `ledger_amount` returns amount and fee of a ledger entry. `counts_twice` are paths that count as two
-    requests, `makes_orders` are paths that count as orders. `lists` are the keys of a result whose value maps ids to
-    items; `balances` is the path whose result is balances. `means` returns the outcome of the errors in the text of an
-    answer, None without an error.
+    requests, `makes_orders` are paths that count as orders. `answers` maps the last part of a path to the documented
+    form of its answer. `means` returns the outcome of the errors in the text of an answer, None without an error.
     """
 
     client_id: Callable[[str], str] = str
@@ -48,9 +49,12 @@ class Dialect(Struct, frozen=True):
     ledger_amount: Callable[[dict[str, Any]], tuple[str, str]] | None = None
     counts_twice: tuple[str, ...] = ()
     makes_orders: tuple[str, ...] = ()
-    lists: tuple[str, ...] = ()
-    balances: str = ""
+    answers: dict[str, Form] = {}
     means: Callable[[str], Outcome | None] | None = None
+
+    def form_of(self, url: str) -> Form | None:
+        """Return the documented form of the answer to a request; None where the exchange or the request has none."""
+        return self.answers.get(urlsplit(url).path.rpartition("/")[2])
 
 
 def _kraken_whole(answer: object) -> bool:
@@ -77,8 +81,7 @@ KRAKEN: Final = Dialect(
     ledger_amount=lambda entry: (str(entry["info"]["amount"]), str(entry["info"]["fee"])),
     counts_twice=("TradesHistory", "Ledgers"),
     makes_orders=("AddOrder", "CancelOrder"),
-    lists=("open", "closed", "trades", "ledger"),
-    balances="/BalanceEx",
+    answers=KRAKEN_ANSWERS,
     means=kraken_outcome,
 )
 

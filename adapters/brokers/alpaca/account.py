@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ from quantd.adapters.brokers.alpaca.wire import (
     Garbled,
     Order,
     Position,
+    TradeActivity,
     flow,
     instant,
     is_crypto,
@@ -39,7 +40,7 @@ MAX_ORDERS: Final = 500
 """Maximum number of orders of one answer."""
 
 _order = msgspec.json.Decoder(Order)
-_activity = msgspec.json.Decoder(Activity)
+T = TypeVar("T")
 
 
 async def read_account(
@@ -229,13 +230,18 @@ def _foreign_order(order: Order, column: int, lot_nano: int) -> ForeignOrder:
 
 async def open_orders(client: Rest) -> list[Order]:
     """Return all readable open orders. Raises NotSent, Lost or VenueError."""
+    return client.unreadable.items("order", await listed_orders(client), _order.decode)
+
+
+async def listed_orders(client: Rest) -> list[msgspec.Raw]:
+    """Return all open orders, still encoded. Raises NotSent, Lost or VenueError."""
     params = {"status": "open", "limit": str(MAX_ORDERS), "direction": "asc"}
-    by_id: dict[str, Order] = {}
+    by_id: dict[str | int, msgspec.Raw] = {}
     while True:
         page = (await client.ask("GET", "v2/orders", params)).items()
         count_before = len(by_id)
-        for order in client.unreadable.items("order", page, _order.decode):
-            by_id[order.id] = order
+        for raw in page:
+            by_id[field_of(bytes(raw), "id") or len(by_id)] = raw.copy()
         after = _field_of_last(page, "submitted_at")
         # orders of one instant may come twice; a page without a new order ends the loop
         if len(page) < MAX_ORDERS or not after or (len(by_id) == count_before and params.get("after") == after):
@@ -251,19 +257,20 @@ def _field_of_last(page: Sequence[msgspec.Raw], name: str) -> str:
     return next(filter(None, (field_of(bytes(raw), name) for raw in reversed(page))), "")
 
 
-async def activities(client: Rest, kind: str, since: int) -> AsyncIterator[tuple[Activity, bytes]]:
+async def activities(client: Rest, path: str, kind: type[T], since: int) -> AsyncIterator[tuple[T, bytes]]:
     """Yield the readable activities after `since`, each with its encoded form, oldest first, from all pages. Raises
     NotSent or Lost.
 
-    `kind` is the end of the path: "/FILL" for executions, "" for activities of every kind. `since` is in ns UTC.
+    `path` is the end of the path: "/FILL" for executions, "" for activities of every kind; `kind` is the type of an
+    item. `since` is in ns UTC.
     """
     params = {"after": instant_text(since), "direction": "asc", "page_size": str(PAGE)}
     while True:
-        answer = await client.ask("GET", f"v2/account/activities{kind}", params)
+        answer = await client.ask("GET", f"v2/account/activities{path}", params)
         if not answer.ok:
             raise Lost(answer.words)
         page = answer.decode(list[msgspec.Raw])
-        for entry in client.unreadable.pairs("activity", page, _activity.decode):
+        for entry in client.unreadable.pairs("activity", page, msgspec.json.Decoder(kind).decode):
             yield entry
         token = _field_of_last(page, "id")
         # a full page whose last id repeats would be sent without end
@@ -288,7 +295,7 @@ async def read_flows(client: Rest, universe: Universe, since: int, now: Callable
     # the venue writes the symbol of a pair without its slash
     names = {symbol.replace("/", ""): symbol for symbol in universe.symbols}
     # two days earlier, because the venue may compare dates of its own zone
-    async for activity, raw in activities(client, "", since - 2 * DAY_NS):
+    async for activity, raw in activities(client, "", Activity, since - 2 * DAY_NS):
         try:
             move = flow(activity, undated.get(activity.id, 0 if is_first_list else read_at))
         except WRONG as wrong:
@@ -326,8 +333,8 @@ async def read_trades(client: Rest, universe: Universe, since: int) -> Sequence[
     names = {symbol.replace("/", ""): symbol for symbol in universe.symbols}
     trades = []
     # two days earlier, because the venue may compare dates of its own zone; earlier executions are left out below
-    async for activity, raw in activities(client, "/FILL", since - 2 * DAY_NS):
-        symbol = names.get((activity.symbol or "").replace("/", ""))
+    async for activity, raw in activities(client, "/FILL", TradeActivity, since - 2 * DAY_NS):
+        symbol = names.get(activity.symbol.replace("/", ""))
         if symbol is None:
             continue
         try:
@@ -354,5 +361,5 @@ def _why_blocked(account: Account, pairs: bool) -> str:
         return "trading is suspended in the account's settings"
     if account.status != "ACTIVE":
         return f"the account is {account.status}"
-    crypto = account.crypto_status or "ACTIVE"
+    crypto = account.crypto_status or "not reported"
     return f"trading in pairs is {crypto} for the account" if pairs and crypto != "ACTIVE" else ""

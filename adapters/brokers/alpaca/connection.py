@@ -99,6 +99,13 @@ class Answer:
         """Whether the status is one of success, 200 to 299."""
         return 200 <= self.status < 300
 
+    def refused(self) -> bool:
+        """Whether the venue refused a request whose success has no content (204). Raises Lost for any content instead:
+        the answer may be another server's."""
+        if self.ok and self.body:
+            raise Lost("the venue's answer has content, and its success has none")
+        return not self.ok
+
     def value(self, kind: type[T]) -> T:
         """Decode the body as `kind`. Raises VenueError for a refusal, and Lost for an unreadable body."""
         if not self.ok:

@@ -11,9 +11,9 @@ import msgspec
 
 from quantd.adapters.brokers.account_exit import Ended, Holding, WorkingOrder
 from quantd.adapters.brokers.alpaca import VENUE
-from quantd.adapters.brokers.alpaca.account import open_orders
+from quantd.adapters.brokers.alpaca.account import listed_orders
 from quantd.adapters.brokers.alpaca.connection import WORDS, AlpacaSettings, Answer, Lost, NotSent, Rest
-from quantd.adapters.brokers.alpaca.wire import Account, Garbled, Order, Position, ended
+from quantd.adapters.brokers.alpaca.wire import AccountNumber, Cancelled, Garbled, Order, Position, ended
 from quantd.adapters.brokers.unreadable import WRONG, field_of
 from quantd.adapters.brokers.venue import Login
 from quantd.adapters.brokers.venue_errors import KeysRefused, VenueError
@@ -59,7 +59,7 @@ class AlpacaExit:
         await self._rest.close()
 
     async def number(self) -> str:
-        return (await self._ask("GET", "v2/account")).decode(Account).account_number
+        return (await self._ask("GET", "v2/account")).decode(AccountNumber).account_number
 
     async def orders(self) -> Sequence[WorkingOrder]:
         """Return every open order of the account, whoever placed it.
@@ -67,21 +67,17 @@ class AlpacaExit:
         Raises KeysRefused with REMEDY, the remedy of `quantd emergency`.
         """
         try:
-            orders = await open_orders(self._rest)
+            orders = await listed_orders(self._rest)
         except KeysRefused as refused:
             raise KeysRefused(self.where, refused.wrong, REMEDY) from None
-        return [
-            WorkingOrder(
-                order.id, order.symbol or "", order.side, order.qty or Decimal(0), order.filled_qty or Decimal(0)
-            )
-            for order in orders
-        ]
+        return [_working_order(bytes(raw)) for raw in orders]
 
     async def cancel_all(self) -> None:
-        await self._ask("DELETE", "v2/orders")
+        """Cancel every open order in one request. Raises Lost for another answer than one status for each order."""
+        (await self._ask("DELETE", "v2/orders")).decode(list[Cancelled])
 
     async def cancel(self, order: WorkingOrder) -> None:
-        await self._ask("DELETE", f"v2/orders/{_checked_part(order.id, ID)}")
+        (await self._ask("DELETE", f"v2/orders/{_checked_part(order.id, ID)}")).refused()
 
     async def ended(self, orders: Sequence[WorkingOrder]) -> dict[str, Ended]:
         ends = await asyncio.gather(*(self._end(order.id) for order in orders))
@@ -94,7 +90,7 @@ class AlpacaExit:
                 return None
         except (NotSent, Lost, VenueError, Garbled):
             return None
-        return id, Ended(order.status, order.filled_qty or Decimal(0))
+        return id, Ended(order.status, order.filled_qty)
 
     async def holdings(self) -> Sequence[Holding]:
         """Return every position of the account; short positions have a negative quantity.
@@ -134,6 +130,16 @@ class AlpacaExit:
         if not answer.ok:
             raise VenueError(self.where, f"refused ({answer.words})", f"See {self.page}")
         return answer
+
+
+def _working_order(raw: bytes) -> WorkingOrder:
+    """Return an open order. An order that cannot be read is listed with its id and symbol: a cancel needs no more."""
+    try:
+        order = msgspec.json.decode(raw, type=Order)
+    except WRONG:
+        symbol, side = (one_line(field_of(raw, name), WORDS) for name in ("symbol", "side"))
+        return WorkingOrder(field_of(raw, "id"), symbol, side, Decimal("NaN"))
+    return WorkingOrder(order.id, order.symbol or "", order.side or "", order.qty or Decimal(0), order.filled_qty)
 
 
 def account_exit(login: Login) -> AlpacaExit:

@@ -22,7 +22,7 @@ from typing import Final
 from quantd.adapters.brokers.alpaca.account import activities
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Answer, Lost, NotSent, Rest
 from quantd.adapters.brokers.alpaca.refusals import alpaca_outcome
-from quantd.adapters.brokers.alpaca.wire import Garbled, Order, Update, ended, instant, is_crypto, nano
+from quantd.adapters.brokers.alpaca.wire import Garbled, Order, TradeActivity, Update, ended, instant, is_crypto, nano
 from quantd.adapters.brokers.alpaca.wire import body as order_body
 from quantd.adapters.brokers.execution_log import Execution
 from quantd.adapters.brokers.order_log import MOST_ORDERS, Orders, Sent, reports_of
@@ -157,11 +157,11 @@ class Desk:
             if venue_id is None:
                 return [self._cancel_refused(sent, "the venue does not have it")]
             answer = await self.rest.ask("DELETE", f"{ORDERS}/{venue_id}")
+            return [self._cancel_refused(sent, answer.words)] if answer.refused() else []
         except NotSent as away:
             return [self._cancel_refused(sent, str(away))]
         except Lost as lost:
             return [self.unknown(sent, str(lost))]
-        return [] if answer.ok else [self._cancel_refused(sent, answer.words)]
 
     async def _venue_id_of(self, sent: Sent) -> str | None:
         """Return the venue's id of an order, None if the venue does not have the order. Raises NotSent or Lost."""
@@ -177,6 +177,10 @@ class Desk:
             return None
         if not answer.ok:
             raise Lost(answer.words)
+        return self._decoded(sent, answer)
+
+    def _decoded(self, sent: Sent, answer: Answer) -> Order:
+        """Decode an answer about our order. Raises Lost for an unreadable one, and for one about another order."""
         order = answer.decode(Order)
         if order.client_order_id != sent.id:
             raise Lost("the venue's answer is about another order")
@@ -239,7 +243,7 @@ class Desk:
         executions add up to less than `cum`, 0 if they add up to it.
         """
         try:
-            order = order.decode(Order) if isinstance(order, Answer) else order
+            order = self._decoded(sent, order) if isinstance(order, Answer) else order
             sent.venue_id = order.id
             cause, cum = self._cause_of_end(sent, order), nano(order.filled_qty)
             if await self._wait_for_executions(sent, order, cum):
@@ -282,12 +286,14 @@ class Desk:
         # a second earlier than the venue's stamp, because both are rounded
         # and without a stamp the last seven days
         since = instant(order.submitted_at) - NANO if order.submitted_at else self.now() - 7 * 86_400 * NANO
-        async for activity, raw in activities(self.rest, "/FILL", since):
-            if activity.order_id == order.id and activity.cum_qty is not None and activity.price is not None:
+        async for activity, raw in activities(self.rest, "/FILL", TradeActivity, since):
+            if activity.order_id == order.id:
                 try:
-                    executed_at = instant(activity.transaction_time) if activity.transaction_time else self.now()
                     execution = Execution(
-                        executed_at, nano(activity.qty), nano(activity.price), cum_nano=nano(activity.cum_qty)
+                        instant(activity.transaction_time),
+                        nano(activity.qty),
+                        nano(activity.price),
+                        cum_nano=nano(activity.cum_qty),
                     )
                 except Garbled as wrong:
                     self.rest.unreadable.add("execution", raw, wrong)

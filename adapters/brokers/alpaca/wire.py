@@ -3,7 +3,7 @@ without floats."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from typing import Final
+from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -22,19 +22,32 @@ class Garbled(ValueError):
 
 
 class Order(Struct, frozen=True):
-    """An order as the venue's API returns it."""
+    """An order as the venue's API returns it. `qty` is None for an order of an amount of money (`notional`), the prices
+    where its type has none, and `symbol` and `side` are empty for an order of several legs."""
 
     id: str
     client_order_id: str
     status: str
-    side: str = ""
-    symbol: str | None = ""
-    qty: Decimal | None = None
-    filled_qty: Decimal | None = None
-    filled_avg_price: Decimal | None = None
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    submitted_at: str | None = ""
+    side: str | None
+    symbol: str | None
+    type: str | None
+    qty: Decimal | None
+    notional: Decimal | None
+    filled_qty: Decimal
+    filled_avg_price: Decimal | None
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    submitted_at: str | None
+
+    def __post_init__(self) -> None:
+        if self.qty is None and self.notional is None:
+            raise ValueError("an order without `qty` and `notional`")
+        if (self.side in ("buy", "sell")) != bool(self.symbol) or (self.symbol and not self.type):
+            raise ValueError("an order without `symbol`, `side` or `type`")
+        if (self.limit_price is None and "limit" in (self.type or "")) or (
+            self.stop_price is None and self.type in ("stop", "stop_limit")
+        ):
+            raise ValueError(f"an order of type {self.type} without its price")
 
 
 class Update(Struct, frozen=True):
@@ -64,47 +77,56 @@ class Message(Struct, frozen=True):
     data: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-class Account(Struct, frozen=True):
-    """The answer to GET /v2/account. `crypto_status` is the permission to trade crypto pairs, empty where the venue
+class AccountNumber(Struct, frozen=True):
+    """What the emergency exit reads of the answer to GET /v2/account."""
+
+    account_number: str
+
+
+class Account(AccountNumber, frozen=True):
+    """The answer to GET /v2/account. `crypto_status` is the permission to trade crypto pairs, None where the venue
     reports none."""
 
     status: str
     cash: Decimal
-    currency: str = "USD"
-    equity: Decimal | None = None
-    buying_power: Decimal | None = None
-    non_marginable_buying_power: Decimal | None = None
-    multiplier: Decimal | None = None
-    trading_blocked: bool = False
-    account_blocked: bool = False
-    trade_suspended_by_user: bool = False
-    crypto_status: str | None = ""
-    account_number: str = ""
+    currency: str
+    equity: Decimal
+    buying_power: Decimal
+    non_marginable_buying_power: Decimal
+    multiplier: Decimal
+    trading_blocked: bool
+    account_blocked: bool
+    trade_suspended_by_user: bool
+    crypto_status: str | None
 
 
 class Position(Struct, frozen=True):
     """One position in the answer to GET /v2/positions; `qty` is signed. `qty_available` is `qty` less what open
-    orders reserve."""
+    orders reserve, None where the venue does not say; `market_value` is None without a price."""
 
     symbol: str
     qty: Decimal
-    side: str = "long"
-    market_value: Decimal | None = None
-    qty_available: Decimal | None = None
+    side: Literal["long", "short"]
+    market_value: Decimal | None
+    qty_available: Decimal | None
 
 
 class Asset(Struct, frozen=True):
-    """The answer to GET /v2/assets/{symbol}: an instrument at the venue."""
+    """The answer to GET /v2/assets/{symbol}: an instrument at the venue. Only a crypto pair has the three sizes."""
 
     symbol: str
     status: str
     tradable: bool
-    fractionable: bool = False
-    shortable: bool = False
-    easy_to_borrow: bool = False
+    fractionable: bool
+    shortable: bool
+    easy_to_borrow: bool
     min_order_size: Decimal | None = None
     min_trade_increment: Decimal | None = None
     price_increment: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        if is_crypto(self.symbol) and None in (self.min_order_size, self.min_trade_increment, self.price_increment):
+            raise ValueError("a crypto pair without `min_order_size`, `min_trade_increment` or `price_increment`")
 
 
 class Clock(Struct, frozen=True):
@@ -113,23 +135,41 @@ class Clock(Struct, frozen=True):
     timestamp: str
 
 
+class TradeActivity(Struct, frozen=True):
+    """One activity of type FILL: an execution. `cum_qty` is the filled quantity of its order after it."""
+
+    id: str
+    order_id: str
+    symbol: str
+    side: Literal["buy", "sell", "sell_short"]
+    transaction_time: str
+    price: Decimal
+    qty: Decimal
+    cum_qty: Decimal
+
+
 class Activity(Struct, frozen=True):
-    """One activity in the answer to GET /v2/account/activities: a fill (FILL), or a movement of cash or units."""
+    """One activity in the answer to GET /v2/account/activities: a fill (FILL), or a movement of cash or units.
+
+    Cash has `net_amount`, and units have `symbol` and `qty`. The other keys are in some types of activity only.
+    """
 
     id: str
     activity_type: str
-    order_id: str = ""
-    side: str = ""
-    transaction_time: str = ""
-    price: Decimal | None = None
     qty: Decimal | None = None
-    cum_qty: Decimal | None = None
     date: str = ""
     created_at: str = ""
     net_amount: Decimal | None = None
     symbol: str | None = ""
     description: str | None = ""
     status: str | None = ""
+
+
+class Cancelled(Struct, frozen=True):
+    """One order in the answer to DELETE /v2/orders, with the status of its cancel."""
+
+    id: str
+    status: int
 
 
 class Refusal(Struct, frozen=True):
@@ -293,14 +333,19 @@ def flow(activity: Activity, listed: int = 0) -> VenueFlow | None:
 
     An activity with a date but no time counts at the end of that day. An activity without a date counts at `listed`
     (ns), the time when it was first listed. Units of an undocumented type are income, or a fee if negative. Raises
-    Garbled for an activity with neither date nor `listed`.
+    Garbled for an activity with neither date nor `listed`, and for one without the key that says how much it moves.
 
     Cash is in micro-currency, units are in nano-units; both are negative if they leave the account.
     """
     if activity.activity_type == "FILL" or activity.status in ("canceled", "pending"):
         return None
     amount, units = micro(activity.net_amount) or 0, _units(activity)
+    if activity.qty is not None and not activity.symbol:
+        raise Garbled("an activity with `qty` and without `symbol`")
     if not amount and not units:
+        says_nothing = activity.net_amount is None or (activity.symbol and activity.qty is None)
+        if says_nothing and activity.activity_type not in _BOOKED_OTHERWISE:
+            raise Garbled("an activity without its `net_amount` or `qty`")
         return None
     kind = _KINDS.get(activity.activity_type) or _KINDS.get(activity.activity_type[:3], "other")
     if activity.activity_type in _TRANSFERS:

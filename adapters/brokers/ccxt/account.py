@@ -41,9 +41,9 @@ async def account_of(
         status = await line.ask(exchange.fetch_status) if exchange.has.get("fetchStatus") else {}
     except Exception as error:
         raise line.refused(error) or line.lost(error) from None
-    currency, totals = universe.currency, balance["total"]
-    if currency in line.unread:  # `unread` has the assets whose balance could not be read
-        raise ConnectionError(f"{line.access.venue}: the balance in {currency} cannot be read")
+    currency, totals, unread_coins = universe.currency, balance["total"], line.unread_coins()
+    if currency in unread_coins or currency not in totals:
+        raise ConnectionError(f"{line.access.venue}: the answer has no readable balance in {currency}")
     lots, odd, unread = [], [], []
     for column, (symbol, base, lot_nano) in enumerate(
         zip(universe.symbols, markets.bases, universe.lot_nano, strict=True)
@@ -54,7 +54,7 @@ async def account_of(
         except WRONG as wrong:
             line.unreadable.add("balance", {base: totals.get(base)}, wrong)
             unread.append(column)
-        if base in line.unread:
+        if base in unread_coins:
             unread.append(column)
         lots.append(lot_count)
         if remainder:

@@ -97,7 +97,7 @@ class Crypto:
             raise VenueError(where, error.wrong, error.remedy) from None
         try:
             self._use_markets(await compare(self._line, self._universe, self._clock, continues=self.continues))
-            self._queries = OrderQueries(self._line, self._universe, self._markets.bases)
+            self._queries = OrderQueries(self._line, self._universe, self._markets)
         except BaseException:
             await self.close()
             raise

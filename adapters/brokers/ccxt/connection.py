@@ -1,11 +1,11 @@
 """Settings of the connection to a crypto exchange, and the connection itself."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from quantd.adapters.brokers.unreadable import WRONG, Unreadable
@@ -13,7 +13,6 @@ from quantd.adapters.brokers.venue_errors import KeysRefused
 from quantd.adapters.exchange.client import Access, Call, Exchange, leave, patiently
 from quantd.adapters.exchange.dialects import Dialect, dialect_of
 from quantd.adapters.exchange.exchange_errors import outcome
-from quantd.adapters.exchange.numbers import decimal
 from quantd.adapters.exchange.refusal_words import Outcome
 
 TRIES: Final = 4
@@ -24,11 +23,14 @@ PARSERS: Final = {
 }  # fmt: skip
 """Function of ccxt that converts one item of a list -> the name of the item in messages."""
 
-UNREAD: Final[dict[str, Any]] = {"id": None, "symbol": None, "currency": None, "unread": True}
-"""The form of an item that could not be converted."""
+UNREAD: Final[dict[str, Any]] = {"symbol": None, "currency": None, "unread": True}
+"""The form of an item that could not be converted; its id is added."""
 
 FIRST_MS: Final = 1_230_940_800_000
 """The first days of 2009, in ms: no order or execution of a coin is older, so that an earlier time counts as none."""
+
+LATEST_MS: Final = 4_102_444_800_000
+"""The first day of 2100, in ms: the time of an item without a readable one, which is then in every list."""
 
 PAGES: Final = 200
 """Maximum number of pages of history per query."""
@@ -64,9 +66,8 @@ class Line:
         self.dialect: Dialect = dialect_of(settings.access.venue)
         self._exchange: Exchange | None = None
         self.unreadable = Unreadable(settings.access.scrub)
-        self._removed = 0  # number of items that were removed from lists, so that `pages` can count whole pages
-        self.unread: set[str] = set()
-        """Coins with an unreadable balance in the last answer."""
+        self.unread: dict[str, set[str]] = {}
+        """Kind of item ("Balance", "Pair") -> the exchange's ids of the unreadable ones in the last answer."""
 
     @property
     def exchange(self) -> Exchange:
@@ -81,68 +82,66 @@ class Line:
         self._exchange = exchange
         for name, what in PARSERS.items():
             setattr(exchange, name, partial(self._parse_or_set_aside, getattr(exchange, name), what))
-        exchange.fetch = self._without_bad_items(exchange.fetch)
+        exchange.fetch = self._with_bad_items_apart(exchange.fetch)
+
+    def unread_coins(self) -> set[str]:
+        """Return the coins with an unreadable balance in the last answer."""
+        return {str(self.exchange.safe_currency_code(asset)) for asset in self.unread.get("Balance", ())}
 
     def _parse_or_set_aside(self, parse: Callable[..., Any], what: str, item: Any, *more: Any) -> Any:
         """Convert an item to ccxt's form. An item that ccxt cannot read is replaced by a record marked as `unread`, and
         noted in `unreadable`.
 
-        ccxt drops items without a time from its lists. An order without a time therefore gets the present time, because
-        a dropped order would look like one that never arrived.
+        ccxt drops items without a time, or before the requested time, from its lists. An order without a time therefore
+        gets a late one, because a dropped order would look like one that never arrived.
 
         `what` names the kind of item, such as order. A time earlier than FIRST_MS counts as missing.
         """
+        item_id = item.get("id") if isinstance(item, dict) else None
+        unread_item = {**UNREAD, "id": item_id, "timestamp": LATEST_MS, "info": item}
+        if isinstance(item, dict) and "unread" in item:  # noted already
+            return unread_item
         try:
             parsed_item = parse(item, *more)
             if (parsed_item.get("timestamp") or 0) >= FIRST_MS:
                 return parsed_item
             if what == "order":
-                return {**parsed_item, "timestamp": time.time_ns() // 1_000_000}
+                return {**parsed_item, "timestamp": LATEST_MS}
             raise ValueError("the answer has no time")
         except WRONG as wrong:
             self.unreadable.add(what, item, wrong)
-            return {**UNREAD, "timestamp": time.time_ns() // 1_000_000, "info": item}
+            return unread_item
 
-    def _remove_bad_balances(self, balances: dict[str, Any]) -> None:
-        """Remove balances that are no numbers, and note them in `unreadable`. A single unreadable balance would make
-        ccxt read no balance at all."""
-        self.unread.clear()
-        for asset, item in list(balances.items()):
-            try:
-                for amount in item.values():
-                    decimal(amount)
-            except WRONG as wrong:
-                self.unreadable.add("balance", {asset: balances.pop(asset)}, wrong)
-                self.unread.add(str(self.exchange.safe_currency_code(asset)))
+    def _with_bad_items_apart(self, fetch: Call) -> Call:
+        """Wrap `fetch`: items of its answer without a documented key are noted in `unreadable`, before ccxt reads
+        them as zeros.
 
-    def _without_bad_items(self, fetch: Call) -> Call:
-        """Wrap `fetch`: unreadable balances, and list items that are no JSON object, are removed from its answer and
-        noted in `unreadable`.
-
-        The items are removed before ccxt converts the answer, because one unreadable item would make the conversion
-        fail.
+        An item of a list by id (an order, an execution) becomes a record marked as `unread`, which keeps its client id.
+        An item of any other map (a balance, a market) is removed, and its id is added to `unread`.
         """
 
-        async def fetch_and_clean(*request: Any) -> Any:
-            """Send the request, and remove the items of its answer that ccxt could not convert.
-
-            The first argument is the path of the request. The exchange's dialect (its specifics) names the path whose
-            result is balances, and the keys of a result whose value maps ids to items. `_removed` counts the removed
-            items, so that a full page still counts as full.
-            """
-            answer = await fetch(*request)
-            result = answer.get("result") if isinstance(answer, dict) else None
-            if self.dialect.balances and str(request[0]).endswith(self.dialect.balances) and isinstance(result, dict):
-                self._remove_bad_balances(result)
-            for list_name in self.dialect.lists:
-                items = result.get(list_name) if isinstance(result, dict) else None
-                if isinstance(items, dict):
-                    for key in [key for key, item in items.items() if not isinstance(item, dict)]:
-                        self.unreadable.add(list_name, {key: items.pop(key)}, "no object")
-                        self._removed += 1
+        async def fetch_and_read(url: str, *request: Any) -> Any:
+            answer = await fetch(url, *request)
+            form = self.dialect.form_of(url)
+            if form is None or form.item is None or answer["error"]:
+                return answer
+            items = answer["result"][form.items] if form.items else answer["result"]
+            what = form.item.__name__
+            self.unread[what] = set()
+            for key, item in list(items.items()):
+                try:
+                    msgspec.convert(item, form.item, strict=False)  # ccxt turns numbers into text
+                except WRONG as wrong:
+                    self.unreadable.add(what.lower(), {key: item}, wrong)
+                    if form.items:
+                        client_id = item.get("cl_ord_id") if isinstance(item, dict) else None
+                        items[key] = {"cl_ord_id": client_id, "unread": item}
+                    else:
+                        del items[key]
+                        self.unread[what].add(key)
             return answer
 
-        return fetch_and_clean
+        return fetch_and_read
 
     async def ask(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Send one request, and repeat it while the venue refuses it because of the rate limit."""
@@ -170,13 +169,11 @@ class Line:
         page, offset = self.dialect.page, 0
         for _ in range(PAGES):
             page_params = {**params, **(page(offset) if page is not None else {})}
-            removed_before = self._removed
             items: list[dict[str, Any]] = await self.ask(partial(fetch, code, since_ms, None, page_params))
-            size = len(items) + self._removed - removed_before  # a page is full also where an item of it was removed
             for item in items:
                 yield item
-            offset += size
-            if page is None or size < self.dialect.page_size:
+            offset += len(items)
+            if page is None or len(items) < self.dialect.page_size:
                 return
 
     def words(self, error: BaseException) -> str:

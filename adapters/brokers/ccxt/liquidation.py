@@ -70,8 +70,8 @@ class CryptoExit:
         return [
             WorkingOrder(
                 str(order["id"]),
-                str(order["symbol"]),
-                str(order["side"]),
+                str(order["symbol"] or ""),
+                str(order.get("side") or ""),
                 _quantity_of(order, "amount"),
                 _quantity_of(order, "filled"),
             )
@@ -121,6 +121,8 @@ class CryptoExit:
             for code, total in balance["total"].items()
             if code not in CASH and code != self._currency and _number_of(total)
         }
+        # a balance that cannot be read is not zero: it is listed, and nothing is sold
+        coins |= {f"{code}/{self._currency}": Decimal("NaN") for code in self._line.unread_coins() - CASH}
         await self._read_prices([name for name in coins if name in self._markets])
         return [self._holding(name, qty) for name, qty in coins.items()]
 
@@ -203,7 +205,7 @@ class CryptoExit:
 
 
 def _quantity_of(order: dict[str, Any], name: str) -> Decimal:
-    return _number_of(order.get(name))
+    return Decimal("NaN") if order.get("unread") else _number_of(order.get(name))
 
 
 def _number_of(text: object) -> Decimal:

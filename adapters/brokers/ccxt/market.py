@@ -61,6 +61,11 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, c
     if not mistakes:
         try:
             listing = await line.read(exchange.load_markets)
+            unread = sorted(line.unread.get("Pair", set()) | line.unread.get("Asset", set()))
+            absent = [symbol for symbol in universe.symbols if market_of(listing, symbol, universe.currency) is None]
+            if unread and absent:
+                text = f"the markets of {', '.join(absent)} are absent, and {', '.join(unread[:5])} cannot be read"
+                raise ConnectionError(text)
             if exchange.has.get("fetchTime"):
                 mistakes += _clock_mistakes(int(await line.read(exchange.fetch_time)), clock(), line.settings.skew_s)
             markets, wrong = match(listing, universe, continues=continues)

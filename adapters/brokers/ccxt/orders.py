@@ -31,6 +31,8 @@ from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import Cause, Kind, Reports
 from quantd.trading.ports import BrokerNews
 
+NAMELESS: Final = "the venue lists an order without a client id, which may be this one"
+
 IN_FLIGHT: Final = 4
 """Number of orders of one basket sent concurrently."""
 
@@ -202,10 +204,10 @@ class OrderStatus(Struct, frozen=True):
 class OrderQueries:
     """Queries orders of one universe at one exchange."""
 
-    def __init__(self, line: Line, universe: Universe, bases: Sequence[str]) -> None:
-        """Keep the connection; `bases` are the base coins of the universe's pairs, by column."""
+    def __init__(self, line: Line, universe: Universe, markets: Markets) -> None:
+        """Keep the connection; `markets` are the exchange's names and base coins, by column."""
         self._line = line
-        self._bases = bases
+        self._names, self._bases = markets.names, markets.bases
         self._universe = universe
         self._history = getattr(line.exchange, history_of(line.exchange.has))
 
@@ -216,17 +218,25 @@ class OrderQueries:
         for the orders in `behind`, whose known executions add up to less than the exchange's filled quantity
         (nano-units).
         """
+        client_id_of = self._line.dialect.client_id_of
         orders = await self._line.ask(self._line.exchange.fetch_open_orders)
         orders_by_id: dict[str, dict[str, Any] | None] = {sent.id: None for sent in rows}
-        orders_by_id |= {self._line.dialect.client_id_of(order): order for order in orders}
+        orders_by_id |= {client_id_of(order): order for order in orders}
         missing = [sent for sent in rows if orders_by_id[sent.id] is None]
+        nameless = [order for order in orders if not client_id_of(order)]
         if missing:
             # after the open orders: an order that ends in between is in both lists, and never in none
-            orders_by_id |= await self._read_ended(missing)
+            ended, more_nameless = await self._read_ended(missing)
+            orders_by_id |= ended
+            nameless += more_nameless
         listed = {sent.id: (sent, order) for sent in rows if (order := orders_by_id[sent.id]) is not None}
         readable: dict[str, tuple[Sent, dict[str, Any]]] = {}
         filled_nano: dict[str, int] = {}
-        statuses: dict[str, OrderStatus] = {}
+        statuses: dict[str, OrderStatus] = {
+            sent.id: OrderStatus(None, 0, (), "", unread=NAMELESS)
+            for sent in rows
+            if sent.id not in listed and any(self._may_be(sent, order) for order in nameless)
+        }
         for id, (sent, order) in listed.items():
             try:
                 filled_nano[id] = self._filled_nano(sent, order)
@@ -250,19 +260,41 @@ class OrderQueries:
             for id, (sent, order) in readable.items()
         }
 
-    async def _read_ended(self, rows: Sequence[Sent]) -> dict[str, dict[str, Any]]:
-        """Return client id -> ended order, for the `rows` that are in the exchange's history."""
+    def _may_be(self, sent: Sent, order: dict[str, Any]) -> bool:
+        """Whether a listed order without a client id may be ours: nothing that can be read of it differs.
+
+        Such an order forbids the conclusion that ours never arrived.
+        """
+        if order.get("unread"):
+            return True
+        try:
+            same_size = decimal(order["amount"]) * NANO == abs(sent.lots) * sent.lot_nano
+        except WRONG:
+            same_size = True
+        return (
+            same_size
+            and order["symbol"] == self._names[sent.column]
+            and order["side"] == ("buy" if sent.lots > 0 else "sell")
+            and order["timestamp"] >= since_ms([sent])
+        )
+
+    async def _read_ended(self, rows: Sequence[Sent]) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+        """Return client id -> ended order, for the `rows` that are in the exchange's history, and the ended orders
+        without a client id."""
         ids = {sent.id for sent in rows}
         by_client_id: dict[str, dict[str, Any]] = {}
+        nameless: list[dict[str, Any]] = []
         # None: of all symbols
         async for order in self._line.pages(self._history, None, since_ms(rows), self._line.dialect.ended):
             id = self._line.dialect.client_id_of(order)
             # pages come in any order; a client id is used once, so that one match is enough
-            if id in ids and order.get("status") != "open":
+            if not id:
+                nameless.append(order)
+            elif id in ids and order.get("status") != "open":
                 by_client_id[id] = order
             if len(by_client_id) == len(ids):
                 break
-        return by_client_id
+        return by_client_id, nameless
 
     async def _read_executions(
         self, ids: dict[str, str], behind: dict[str, int], orders: dict[str, tuple[Sent, dict[str, Any]]]

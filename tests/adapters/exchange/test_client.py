@@ -65,7 +65,9 @@ def test_neither_the_repr_nor_a_message_has_the_secrets() -> None:
     assert "\n" not in said
 
 
-@pytest.mark.parametrize("answer", ["<html>busy</html>", None, {"result": {}}, {"error": []}, [1]])
+@pytest.mark.parametrize(
+    "answer", ["<html>busy</html>", None, {"result": {}}, {"error": []}, {"error": [], "result": {}}, [1]]
+)
 async def test_an_answer_that_is_not_whole_is_an_error_and_not_an_empty_list(answer: object) -> None:
     async def fetch(*_: object) -> object:
         return answer
@@ -76,7 +78,7 @@ async def test_an_answer_that_is_not_whole_is_an_error_and_not_an_empty_list(ans
 
 async def test_a_whole_answer_passes() -> None:
     async def fetch(*_: object) -> object:
-        return {"error": [], "result": {}}
+        return {"error": [], "result": {"open": {}}}
 
     assert await strict(fetch, KRAKEN)("http://x/0/private/OpenOrders", "POST") == await fetch()
     assert await strict(fetch, Dialect())("http://x", "GET") == await fetch()

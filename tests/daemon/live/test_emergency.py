@@ -308,11 +308,16 @@ class Hostile:
         self.paths: list[str] = []
         self.orders = [self.order(id, "1") for id in ids]
         self._positions = [
-            {"symbol": symbol, "qty": size, "side": "long", "market_value": size} for symbol, size in positions
+            {"symbol": symbol, "qty": size, "side": "long", "market_value": size, "qty_available": size}
+            for symbol, size in positions
         ]
 
-    def order(self, id: str, qty: str) -> dict[str, str]:
-        return {"id": id, "client_order_id": "c", "symbol": "QQQ", "side": "buy", "qty": qty, "status": "new"}
+    def order(self, id: str, qty: str) -> dict[str, str | None]:
+        return {
+            "id": id, "client_order_id": "c", "symbol": "QQQ", "side": "buy", "type": "limit", "qty": qty,
+            "notional": None, "filled_qty": "0", "filled_avg_price": None, "limit_price": "1", "stop_price": None,
+            "status": "new", "submitted_at": None,
+        }  # fmt: skip
 
     async def start(self) -> str:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -324,7 +329,7 @@ class Hostile:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 method, path, _ = head.split("\r\n")[0].split(" ")
                 self.paths.append(f"{method} {path}")
-                rows: object = {"id": "7f3", "client_order_id": "c", "status": "new"}
+                rows: object = self.order("7f3", "1") if method == "GET" or "positions" in path else []
                 if method == "GET" and path.startswith("/v2/orders?"):
                     rows = self.orders if "after" not in path else []
                 elif method == "GET" and path.startswith("/v2/positions"):

@@ -40,6 +40,8 @@ class AlpacaServer:
         self.per_minute = 0
         self.late: list[tuple[str, Json]] = []
         """What was asked in a request that timed out "late": accepted when the test says so."""
+        self.rewrite: Callable[[str, str], str] | None = None
+        """Changes the text of an answer of success, by method and path of its request."""
         self.planted: dict[str, dict[int, Any]] = {}
         """List -> its items by number that are written as something else."""
         self.held: list[bytes] | None = None
@@ -199,7 +201,17 @@ class AlpacaServer:
             answer = await handler(request)
         except Refused as words:
             answer = web.json_response(words.body, status=words.status)
-        return await self._instead(request, fault) if fault else answer
+        if fault:
+            return await self._instead(request, fault)
+        return self._rewritten(request, answer)
+
+    def _rewritten(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
+        resource = request.match_info.route.resource
+        if self.rewrite is None or resource is None or not isinstance(answer, web.Response) or answer.status >= 300:
+            return answer
+        before = answer.text or ""
+        after = self.rewrite(f"{request.method} {resource.canonical}", before)
+        return answer if after == before else web.Response(text=after, content_type="application/json")
 
     def _too_many(self) -> bool:
         at = time.monotonic()

@@ -18,6 +18,10 @@ from quantd.trading.orders import Cause, Kind
 NANO = 10**9
 
 
+def order(status: str, filled: str = "0") -> Order:
+    return Order("1", "q", status, "buy", "SPY", "market", Decimal(9), None, Decimal(filled), None, None, None, None)
+
+
 def sent(lots: int, worst: int, kind: Kind = Kind.LIMIT, stop: int = 0, end: int = 1) -> Sent:
     return Sent("q-1", 1, 2, 0, 0, lots, NANO, worst, stop, int(kind), end, 0)
 
@@ -36,10 +40,9 @@ def test_what_is_no_amount_is_refused(text):
 
 
 def test_amounts_come_as_text_or_number_and_stay_exact():
-    order = msgspec.json.decode(
-        b'{"id":"1","client_order_id":"q","status":"new","qty":0.1,"filled_qty":"0.100000001"}', type=Order
-    )
-    assert (wire.nano(order.qty), wire.nano(order.filled_qty)) == (100_000_000, 100_000_001)
+    text = msgspec.json.encode(order("new")).replace(b'"9"', b"0.1").replace(b'"0"', b'"0.100000001"')
+    read = msgspec.json.decode(text, type=Order)
+    assert (wire.nano(read.qty), wire.nano(read.filled_qty)) == (100_000_000, 100_000_001)
 
 
 @pytest.mark.long
@@ -96,7 +99,7 @@ def test_a_stop_is_a_stop_limit_whose_trigger_does_not_sleep_longer_than_asked()
 
 @pytest.mark.parametrize("status", sorted(wire.OPEN))
 def test_an_open_order_has_not_ended(status):
-    assert wire.ended(Order("1", "q", status)) is None
+    assert wire.ended(order(status)) is None
 
 
 @pytest.mark.parametrize(
@@ -110,7 +113,7 @@ def test_an_open_order_has_not_ended(status):
     ],
 )
 def test_an_end_has_its_cause(status, cause):
-    assert wire.ended(Order("1", "q", status)) == cause
+    assert wire.ended(order(status)) == cause
 
 
 def test_every_state_of_the_vendors_list_is_known():
@@ -120,11 +123,25 @@ def test_every_state_of_the_vendors_list_is_known():
 
 def test_a_state_that_nobody_documents_is_refused():
     with pytest.raises(Garbled, match="half_done"):
-        wire.ended(Order("1", "q", "half_done"))
+        wire.ended(order("half_done"))
 
 
 def test_what_filled_and_was_then_rejected_is_cancelled():
-    assert wire.ended(Order("1", "q", "rejected", filled_qty=Decimal(3))) == Cause.CANCELLED
+    assert wire.ended(order("rejected", "3")) == Cause.CANCELLED
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"symbol": "SPY", "qty": Decimal(1)},
+        {"net_amount": Decimal(1), "qty": Decimal(1)},
+        {"net_amount": Decimal(0), "symbol": "BTCUSD"},
+    ],
+)
+def test_an_activity_without_the_key_that_says_how_much_is_no_zero(keys):
+    with pytest.raises(Garbled, match="an activity with"):
+        wire.flow(Activity("20240703113406977::x", "DIV", **keys))
 
 
 def moved(kind: str, amount: str, **how: str) -> Activity:

@@ -41,7 +41,7 @@ def alpaca_app(key: str = KEY, **account: object) -> web.Application:
     async def answer(request: web.Request) -> web.StreamResponse:
         if request.headers.get("APCA-API-KEY-ID") != venue.key or request.headers["APCA-API-SECRET-KEY"] != SECRET:
             return web.json_response({"code": 40110000, "message": "request is not authorized"}, status=403)
-        content = {"status": "ACTIVE", "cash": "25000", "currency": "USD", "account_number": "PA1", **account}
+        content = venue.book.account_json() | {"cash": "25000", "account_number": "PA1", **account}
         return web.json_response(content)
 
     app = web.Application()
