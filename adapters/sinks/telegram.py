@@ -42,9 +42,11 @@ class TelegramOptions(Struct, frozen=True):
 
 
 class Parameters(Struct, frozen=True):
-    """Further fields of a refusal by Telegram. `retry_after` is the seconds to wait after too many requests, else 0."""
+    """Further fields of a refusal by Telegram. `retry_after` is the seconds to wait after too many requests, else 0.
+    `migrate_to_chat_id` is the new number of a group that became a supergroup, else 0."""
 
     retry_after: float = 0.0
+    migrate_to_chat_id: int = 0
 
 
 class Result(Struct, frozen=True):
@@ -100,6 +102,8 @@ class Telegram:
             answer.headers, LONGEST_WAIT_S
         )
         text = f"the receiver answers {answer.status}{f': {why}' if why else ''}"
+        if new_chat := result.parameters.migrate_to_chat_id:
+            text = f"{text}; set chat = {new_chat} in [alerts.sinks.telegram]"
         text = f"{text}; next attempt after {wait_s:g} s" if wait_s else text
         return SinkError(text, wait_s, refused=answer.refused and not wait_s)
 

@@ -2,6 +2,10 @@
 
 An alert that its receiver refuses again and again goes behind the other alerts. It is set aside (dropped with a report)
 once the receiver accepts other alerts and still refuses this alert (`alert_refusals`).
+
+What can go wrong: a receiver takes no alert for days, and nobody knows, because the only report waits in its own queue.
+A sink that has taken nothing for REPORT_S is therefore reported by an alert, which the other sinks deliver. Its next
+delivery ends that report.
 """
 
 import asyncio
@@ -46,6 +50,9 @@ POLL_S: Final = 0.05
 
 LONGEST_S: Final = 60.0
 """Longest pause between two attempts, unless the receiver requests a longer one."""
+
+REPORT_S: Final = 120.0
+"""Time of failures without a delivery after which an alert reports a sink: longer than most restarts of a receiver."""
 
 LAST_S: Final = 3.0
 """Time for the alerts still queued when the service has stopped. Further alerts are delivered after the next start."""
@@ -146,6 +153,10 @@ class Delivery:
         self._refusals = Refusals()
         self._failed = 0
         """Failures in a row."""
+        self._failing_since = 0.0
+        """Time of `time.monotonic` of the first failure since the last delivery, 0 without one."""
+        self._job = f"sink_{kind}"
+        self._reported = any(incident.kind == f"job_{self._job}" for incident in service.incidents.active())
         service.subscribers.append(self._take)  # called with the steps of each commit
 
     def _take(self, steps: Sequence[Step]) -> None:
@@ -285,7 +296,23 @@ class Delivery:
             return False
         self._refusals.taken(ids)
         self._counts.sent += 1
+        self._failing_since = 0.0
+        if self._reported:
+            self._reported = False
+            self._service.alert(f"the sink {self.kind} delivers alerts again", self._job, up=True)
         return True
+
+    def _report(self) -> None:
+        """Report a sink that has failed for REPORT_S without a delivery, once, by an alert for the other sinks."""
+        failed_s = time.monotonic() - self._failing_since
+        if self._failing_since and not self._reported and failed_s >= REPORT_S:
+            self._reported = True
+            self._service.alert(
+                f"the sink {self.kind} has taken no alert for {failed_s / 60:.0f} min: {self._counts.error}. "
+                f"{self._counts.depth} alerts wait for it; other sinks go on. Correct [alerts.sinks.{self.kind}] or "
+                "its secret, test it by `quantd alerts --test`, and restart the daemon",
+                self._job,
+            )
 
     def _note(self, failure: Exception) -> None:
         """Count a failure, with one log line for each new reason, so that a long outage does not fill the log."""
@@ -294,6 +321,7 @@ class Delivery:
             log.warning("alerts.undelivered", sink=self.kind, error=error, then="trading goes on, alerts wait")
         self._counts.failures += 1
         self._counts.error = error
+        self._failing_since = self._failing_since or time.monotonic()
         wait_s = min(failure.retry_after_s, LONGEST_WAIT_S) if isinstance(failure, SinkError) else 0.0
         self._earliest = time.monotonic() + wait_s
 
@@ -304,12 +332,14 @@ class Delivery:
         """
         until = time.monotonic() + (back_off_s(self._failed, FIRST_S, LONGEST_S) if self._failed else 0.0)
         until = max(until, self._earliest)
+        self._report()
         while not self._service.over and (not self._new or (time.monotonic() < until and not only_refused)):
             # pieces of half a second, because the end of the pause raises no event
             wait_s = until - time.monotonic()
             if only_refused and wait_s <= 0.0:
                 return
             await self._service.changed(min(0.5, wait_s) if wait_s > 0.0 else 0.5)
+            self._report()
             if self._failed and self._queued:
                 await self._count()
 

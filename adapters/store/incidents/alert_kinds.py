@@ -166,7 +166,7 @@ ALERT_KINDS: Final = (
     AlertKind("policy", "a policy fails or is late, and its agent holds", "decision", ("WARNING",), ("WARNING",)),
     AlertKind(
         "job_",
-        "a scheduled job fails",
+        "a scheduled job fails, or a sink takes no alert for 2 minutes (`job_sink_NAME`)",
         "recovery",
         ("INFO", "WARNING", "CRITICAL"),
         ("WARNING", "CRITICAL"),

@@ -87,6 +87,24 @@ async def test_an_unknown_chat_and_a_wrong_token_are_named(server: BotApi) -> No
     assert server.requests == asked
 
 
+async def test_a_group_that_became_a_supergroup_names_its_new_number(
+    server: BotApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = server._failed(
+        400,
+        "Bad Request: group chat was upgraded to a supergroup chat",
+        parameters={"migrate_to_chat_id": -1001557912345},
+    )
+
+    async def answer(*_: Any) -> Any:
+        return refused
+
+    monkeypatch.setattr(server, "answer", answer)
+    assert str(await failure(of(server))).endswith(
+        "supergroup chat; set chat = -1001557912345 in [alerts.sinks.telegram]"
+    )
+
+
 async def test_a_proxy_that_answers_200_is_not_a_delivery(server: BotApi, monkeypatch: pytest.MonkeyPatch) -> None:
     from aiohttp import web
 

@@ -10,16 +10,29 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from quantd.adapters.bus.payloads import Alert
 from quantd.adapters.sinks import email as email_sink
 from quantd.adapters.sinks.email import Email, EmailOptions
 from quantd.adapters.sinks.ntfy import Ntfy, NtfyOptions
 from quantd.adapters.sinks.sink import OpenSink, Selection, SinkError
 from quantd.adapters.sinks.telegram import Telegram, TelegramOptions
+from quantd.adapters.sinks.webhook import Webhook, WebhookOptions
 from quantd.daemon.jobs import alert_delivery
 from quantd.daemon.jobs.alert_delivery import Delivery
 from quantd.trading.events import Operator, Stopping
 from tests.support.service_kit import Kit, until, world
-from tests.support.sink_servers import ALERT, NTFY_TOKEN, PASSWORD, TOKEN, USER, BotApi, MailServer, NtfyServer
+from tests.support.sink_servers import (
+    ALERT,
+    KEY,
+    NTFY_TOKEN,
+    PASSWORD,
+    TOKEN,
+    USER,
+    BotApi,
+    MailServer,
+    NtfyServer,
+    Receiver,
+)
 
 SECRETS = (PASSWORD, TOKEN, NTFY_TOKEN)
 
@@ -155,6 +168,50 @@ async def test_alerts_of_a_wrong_secret_wait_over_a_restart_and_arrive_with_the_
     async with desk(tmp_path, case) as d:
         await until(lambda: len(case.server.taken) == 2 and not d.kit.store.waiting("sink"))
     assert case.server.ids == ids
+
+
+@pytest.mark.quick_cases(1)
+@pytest.mark.parametrize("fault", ["away", "silent", "refuses", "asks to wait"])
+async def test_a_sink_that_takes_nothing_is_reported_once_by_the_others_and_again_when_it_delivers(
+    tmp_path: Path, case: Case, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alert_delivery, "REPORT_S", 0.6)
+    other = Receiver()
+    await other.start()
+
+    def reports() -> list[Alert]:
+        return [taken for taken in other.taken if taken.kind == "job_sink_sink"]
+
+    async with desk(tmp_path, case) as d:
+        sink = Webhook(WebhookOptions(other.url, 1.0), {"webhook_key": KEY})
+        webhook = Delivery(d.service, d.kit.composer, "webhook", sink)
+        delivering = asyncio.create_task(webhook.run())
+        match fault:
+            case "away":
+                await case.server.stop()
+            case "silent":
+                case.server.silent = True
+            case "refuses":
+                case.server.answers = [case.error(550 if isinstance(case.server, MailServer) else 400)] * 10_000
+            case "asks to wait":
+                if not isinstance(case.server, BotApi):
+                    pytest.skip("this server asks for no delay")
+                case.server.answers, case.server.retry_after = [429], 2
+        await d.raised("one", "two")
+        await until(lambda: len(reports()) == 1)
+        assert reports()[0].level == "WARNING"
+        assert d.counts.error.partition("; next")[0] in reports()[0].text
+        assert "3 alerts wait" in reports()[0].text or "2 alerts wait" in reports()[0].text
+        await d.raised("three")
+        case.server.silent, case.server.answers = False, []
+        if fault == "away":
+            await case.server.start()
+        await until(lambda: len(reports()) == 2)
+        assert (reports()[1].level, reports()[1].text) == ("INFO", "the sink sink delivers alerts again")
+        await until(lambda: not d.kit.store.waiting("sink"))
+    await delivering
+    await webhook.close()
+    await other.stop()
 
 
 async def test_only_selected_kinds_and_levels_are_queued(tmp_path: Path, case: Case) -> None:
