@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 ANSWER_BYTES: Final = 1 << 20
 """Maximum number of bytes of an answer that are read."""
 
+PAGE: Final = "the receiver answers with a page of another server, such as the sign-in page of a network"
+"""The error of an answer of success that is a page."""
+
 OF_EVERY_ALERT: Final = frozenset({401, 404, 405, 407, 408, 410, 421, 425, 426, 429, 502, 503, 504, 511})
 """Errors that no alert causes (RFC 9110, 6585, 8470): login, address, too early, too
 many requests, or a server behind a proxy."""
@@ -56,6 +59,11 @@ class Answer:
     def good(self) -> bool:
         """Whether the receiver accepted the request: every status from 200 to 299."""
         return 200 <= self.status < 300
+
+    @property
+    def page(self) -> bool:
+        """Whether the body is a page, as a captive portal or a proxy answers in place of a service."""
+        return self.body.lstrip()[:1] == b"<"
 
     @property
     def refused(self) -> bool:

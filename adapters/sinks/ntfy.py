@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from quantd.adapters.bus.payloads import Alert
 from quantd.adapters.pace import retry_after_s
 from quantd.adapters.sinks.alert_text import body, shortened, title
-from quantd.adapters.sinks.http_post import HttpPost, check_address
+from quantd.adapters.sinks.http_post import PAGE, HttpPost, check_address
 from quantd.adapters.sinks.sink import LONGEST_WAIT_S, Sink, SinkError
 from quantd.trading.effects import Level
 
@@ -59,7 +59,7 @@ class Ntfy:
     async def deliver(self, alert: Alert) -> None:
         """Post an alert as at most BODY_BYTES bytes of UTF-8, with title, priority and tags.
 
-        Raises SinkError for a malformed access token, for no answer, and for an unsuccessful HTTP status.
+        Raises SinkError for a malformed access token, no answer, an unsuccessful HTTP status, or another server's page.
         """
         if not all(char.isascii() and char.isprintable() for char in self._login.get("Authorization", "")):
             raise SinkError("the secret ntfy_token is not an access token of printable ASCII; copy it again")
@@ -73,6 +73,8 @@ class Ntfy:
         }
         text = shortened(body(alert), BODY_BYTES, "utf-8")
         answer = await self._http.post(self._url, text.encode(), headers | self._login)
+        if answer.good and answer.page:
+            raise SinkError(PAGE)
         if not answer.good:
             wait_s = retry_after_s(answer.headers, LONGEST_WAIT_S)
             raise SinkError(f"the receiver answers {answer.status}", wait_s, refused=answer.refused)

@@ -6,14 +6,15 @@ from typing import Any, Final
 import msgspec
 
 from quantd.adapters.pace import retry_after_s
-from quantd.adapters.sinks.http_post import HttpPost, check_address
+from quantd.adapters.sinks.http_post import PAGE, HttpPost, check_address
 from quantd.adapters.sinks.sink import LONGEST_WAIT_S, SinkError
 
 HEADERS: Final = {"Content-Type": "application/json"}
 
 
 class SecretAddress:
-    """Posts JSON to an address that is itself a secret. Every HTTP status from 200 to 299 counts as delivered.
+    """Posts JSON to an address that is itself a secret. Every HTTP status from 200 to 299 counts as delivered,
+    except for a page of another server.
 
     `name` is the name of the secret. No error contains the address.
     """
@@ -24,12 +25,17 @@ class SecretAddress:
         self._http = HttpPost(timeout_s)
 
     async def post(self, document: Mapping[str, Any]) -> None:
-        """Return once the receiver has the document. Raises SinkError for a wrong address or an unsuccessful status."""
+        """Return once the receiver has the document.
+
+        Raises SinkError for a wrong address, an unsuccessful status, or a page in place of the receiver's answer.
+        """
         try:
             check_address(self._address)
         except ValueError:
             raise SinkError(f"the secret {self._name} is not the https address of a webhook; copy it again") from None
         answer = await self._http.post(self._address, msgspec.json.encode(document), HEADERS)
+        if answer.good and answer.page:
+            raise SinkError(PAGE)
         if not answer.good:
             wait_s = retry_after_s(answer.headers, LONGEST_WAIT_S)
             raise SinkError(f"the receiver answers {answer.status}", wait_s, refused=answer.refused)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
 from msgspec.structs import replace
 
 from quantd.adapters.sinks.discord import Discord, DiscordOptions
@@ -32,6 +33,18 @@ async def failure(sink: Discord) -> SinkError:
         await sink.deliver(ALERT)
     assert PLACE not in repr(error_info.value)
     return error_info.value
+
+
+async def test_a_sign_in_page_that_answers_200_is_not_a_delivery(
+    channel: DiscordChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def page(*_: object) -> web.Response:
+        return web.Response(text="\n<!doctype html><title>Sign in to the Wi-Fi</title>", content_type="text/html")
+
+    monkeypatch.setattr(channel, "answer", page)
+    error = await failure(of(channel.url))
+    assert "a page of another server" in str(error)
+    assert not error.refused, "no alert is set aside for it"
 
 
 async def test_a_message_has_title_text_and_id_and_mentions_nobody(channel: DiscordChannel) -> None:

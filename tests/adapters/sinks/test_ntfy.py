@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 from msgspec.structs import replace
 
 from quantd.adapters.sinks.ntfy import NAME, Ntfy, NtfyOptions, sequence_id
@@ -35,6 +36,18 @@ async def failure(sink: Ntfy) -> SinkError:
         await sink.deliver(ALERT)
     assert NTFY_TOKEN not in repr(error_info.value)
     return error_info.value
+
+
+async def test_a_sign_in_page_that_answers_200_is_not_a_delivery(
+    server: NtfyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def page(*_: object) -> web.Response:
+        return web.Response(text="\n<!doctype html><title>Sign in to the Wi-Fi</title>", content_type="text/html")
+
+    monkeypatch.setattr(server, "answer", page)
+    error = await failure(of(server))
+    assert "a page of another server" in str(error)
+    assert not error.refused, "no alert is set aside for it"
 
 
 async def test_a_notification_has_title_priority_tags_and_the_id(server: NtfyServer) -> None:
