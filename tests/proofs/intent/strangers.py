@@ -5,8 +5,9 @@
 Each row is a backtest by `quantd.backtest` and an independent loop over the same bars: decisions at a close, fills at
 the next open with the same costs, whole lots, numpy only. `gap` is the mean over samples of half the sum of
 |held - asked| as shares of equity, cash included: asked are the target lots at the decision's prices, until the next
-decision. `gain` is quantd's return over the loop's. A gap beyond its bound is divided into the causes that the record
-of quantd names, the largest first; `not named` is the rest. Ends with 1 if the rest of a row is above 1 %.
+decision. `gain` is quantd's return over the loop's. A gap beyond its bound is divided into causes, the largest first:
+reasons of limits and ends of orders from the record of quantd, and two that are inferred: `min_trade` (no order, too
+little for one) and `fee`. `not named` is the rest. Ends with 1 if the rest of a row is above 1 %.
 """
 
 import sys
