@@ -191,6 +191,9 @@ def _interval_misfits(spacings: Sequence[Spacing], reading: Reading) -> Iterator
         text = f"its stamps are {spacing.text} apart, and they are read as bars of {stated}"
         if spacing.step > DAY_NS:
             yield "interval", symbol, text, (f"a run needs bars of a day or shorter: give a file of {stated} bars",)
+        elif DAY_NS % spacing.step:
+            remedy = "name the column of the times at which its bars begin: data import --column time=NAME"
+            yield "interval", symbol, f"{text}; that divides no day", (remedy,)
         elif spacing.step == DAY_NS:
             yield "interval", symbol, text, (setting("feed", "interval", "1d"),)
         else:
@@ -401,9 +404,8 @@ def _intraday_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Name
             *([(suffix_calendar, _sessions(suffix_calendar, ts).zone)] if suffix_calendar and reading.unzoned else []),
         ]
         likely = [pair for pair in (*suffix_results, last_result) if any(pair) and pair[0] != own_calendar.name]
-        search = fruitless < _MOST_SEARCHES
-        home = calendar_of(symbol)
-        own, other = _best_hours(ts, own_calendar, outside, reading, likely, home=home, try_all=search)
+        home, try_all = calendar_of(symbol), fruitless < _MOST_SEARCHES
+        own, other = _best_hours(ts, own_calendar, outside, reading, likely, home=home, try_all=try_all)
         if few and (other or own is None or _outside(_read_in_zone(ts, reading.zone, own[1]), own_calendar, reading)):
             own = other = None  # few bars need an explanation only where another clock leaves none of them
         if own is None and other is None:

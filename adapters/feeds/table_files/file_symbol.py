@@ -45,7 +45,9 @@ def symbol_of(stem: str, universe_symbols: Sequence[str] = ()) -> tuple[str, tup
         return matching[0], ()
     if universe_symbols and len(universe_symbols) == 1:
         return universe_symbols[0], ()
-    if _TICKER.fullmatch(bare_stem):
+    if class_letter := re.fullmatch(r"([A-Z]{1,5})_([ABC])", bare_stem):  # BRK_B; other letters may be intervals
+        return "-".join(class_letter.groups()), ()
+    if _TICKER.fullmatch(bare_stem) and not re.search(r"[.-]\d{4,}$", bare_stem):
         return bare_stem, ()
     main_parts = [_without_ends(piece) for piece in re.split(r"[\s_,;()\[\]]+", bare_stem) if piece]
     candidates = [word for word in main_parts if not _is_no_symbol(word)]
@@ -65,10 +67,24 @@ def symbol_of(stem: str, universe_symbols: Sequence[str] = ()) -> tuple[str, tup
     return "", tuple(dict.fromkeys(tickers or candidates))
 
 
+def is_disputed(symbol: str, stem: str, *, may_be_class: bool) -> str:
+    """Return what the name of a file says against the only symbol of a column; empty where nothing does.
+
+    A column that may hold a class or a company is contradicted by any certain symbol in the name, and by its own
+    spelling: "Microsoft Corp" is no symbol. A column of symbols is contradicted by a name that is a ticker alone.
+    """
+    bare_stem = re.sub(r"\s*\(\d+\)$", "", stem.strip())
+    named = symbol_of(stem)[0] if may_be_class or _TICKER.fullmatch(bare_stem) else ""
+    letters, own = _letters_and_digits(named), _letters_and_digits(symbol)
+    if named and letters not in own and own not in letters:
+        return f"the file's name says {named}"
+    return "it is not spelled as a symbol" if may_be_class and re.search(r"[A-Z][a-z]|\s", symbol) else ""
+
+
 def _without_ends(word: str) -> str:
     """Return a word without an interval or date after a dash or point: BTCUSDT of BTCUSDT-1h-2025-01, ES of ES.5min."""
     pieces = re.split(r"([-.])", word)
-    while len(pieces) > 2 and _is_no_symbol(pieces[-1]):
+    while len(pieces) > 2 and _is_no_symbol(pieces[-1]) and pieces[-2:] != ["-", "USD"]:
         pieces = pieces[:-2]
     return "".join(pieces)
 

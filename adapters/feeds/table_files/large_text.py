@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from quantd.adapters.feeds.table_files.containers import LARGE, kind_of
-from quantd.adapters.feeds.table_files.roles import Roles, are_names, named_roles, valued_roles
+from quantd.adapters.feeds.table_files.roles import Roles, are_names, named_roles, regular_time, valued_roles
 from quantd.adapters.feeds.table_files.text_layout import Layout, layout_of
 
 _CHUNK: Final = 8 << 20
@@ -78,7 +78,7 @@ def large_table(source: Path | bytes, where: str, *, exact: bool = False) -> Lar
     sample = pl.DataFrame(sample_rows, schema=dict.fromkeys(column_names, pl.String), orient="row")
     # {}: no person names a column
     roles = named_roles(column_names, where, {}) if layout.header else valued_roles(sample, where)
-    if roles is None or not roles.time:
+    if roles is None or not roles.time or (layout.header and regular_time(sample, roles, where)):
         return None
     frame = _read(source, layout, column_names, roles, sample, (roles.open, roles.close) if exact else ())
     if frame is None:

@@ -20,6 +20,7 @@ from zoneinfo import available_timezones
 import numpy as np
 import polars as pl
 
+from quantd.adapters.feeds.bars.stamps import CLOCKS
 from quantd.adapters.feeds.feed_errors import FeedError
 
 MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -360,3 +361,20 @@ def clock_of(stamps: pl.Series, zones: Iterable[str]) -> str:
         if ((local.dt.hour() == 0) & (local.dt.minute() == 0) & (local.dt.second() == 0)).all():
             return zone
     return ""
+
+
+def local_days(stamps: pl.Series) -> pl.Series:
+    """Return the dates of stamps as text; instants that are all midnight on an exchange's clock become dates of that
+    clock."""
+    if isinstance(stamps.dtype, pl.Datetime) and stamps.dtype.time_zone and (zone := clock_of(stamps, CLOCKS)):
+        stamps = stamps.dt.convert_time_zone(zone)
+    return stamps.dt.strftime("%Y-%m-%d")
+
+
+def stamp_text(stamps: pl.Series) -> pl.Series:
+    """Convert dates, instants or local times of an unknown zone to ISO text, which can express all three in one
+    column."""
+    if stamps.dtype == pl.Date:
+        return stamps.dt.strftime("%Y-%m-%d")
+    text = stamps.dt.strftime("%Y-%m-%d %H:%M:%S%.f")
+    return text + "+00:00" if stamps.dtype.time_zone else text  # type: ignore[attr-defined]

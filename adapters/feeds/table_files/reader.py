@@ -20,11 +20,21 @@ from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.table_files import spelled_numbers as numbers
 from quantd.adapters.feeds.table_files.actions import action_columns, actions_of, ratio_of
 from quantd.adapters.feeds.table_files.containers import Part, parts_of, table_files
-from quantd.adapters.feeds.table_files.file_symbol import symbol_of
+from quantd.adapters.feeds.table_files.file_symbol import is_disputed, symbol_of
 from quantd.adapters.feeds.table_files.large_text import large_table
-from quantd.adapters.feeds.table_files.moments import Moments, clock_of, joined_clock, moments
+from quantd.adapters.feeds.table_files.moments import Moments, clock_of, joined_clock, local_days, moments, stamp_text
 from quantd.adapters.feeds.table_files.nested import nested_tables
-from quantd.adapters.feeds.table_files.roles import TIMES, Roles, are_names, named_roles, valued_roles, word
+from quantd.adapters.feeds.table_files.roles import (
+    TIMES,
+    Roles,
+    are_names,
+    may_be_class,
+    named_roles,
+    regular_time,
+    require_one_block,
+    valued_roles,
+    word,
+)
 from quantd.adapters.feeds.table_files.statement import NO_VOLUMES, Statement
 from quantd.adapters.feeds.table_files.text_layout import text_table
 
@@ -93,7 +103,8 @@ def read_tables(path: Path, asked: ReadOptions = NOTHING_ASKED) -> Table:
     tables = []
     several = path.is_dir()
     for part in parts_of(path):
-        tables += [_bars(raw, asked, several) for raw in _raw_tables(part, asked)]
+        raws = _raw_tables(part, asked)
+        tables += [_bars(raw, asked, several or len(raws) > 1) for raw in raws]
     return joined(tables)
 
 
@@ -125,7 +136,7 @@ def listed_actions(path: Path, symbols: Sequence[str]) -> pl.DataFrame | None:
         text = "its lines do not fit its header, or two columns have the same name"
         raise FeedError(path.name, text, "Write each action in one line, with all columns") from None
     dates = moments(frame[header[0]], path.name)
-    days = _local_days(dates.values)
+    days = local_days(dates.values)
     symbol_column = next(
         (name for name, text in zip(header, header_words, strict=True) if text in ("symbol", "ticker")), ""
     )
@@ -152,14 +163,6 @@ def _is_nothing(cash: str) -> bool:
     return cash.strip().strip("0").strip(".") == "" or cash.strip().lower() in numbers.NOTHING
 
 
-def _local_days(stamps: pl.Series) -> pl.Series:
-    """Return the dates of stamps as text; instants that are all midnight on an exchange's clock become dates of that
-    clock."""
-    if isinstance(stamps.dtype, pl.Datetime) and stamps.dtype.time_zone and (zone := clock_of(stamps, CLOCKS)):
-        stamps = stamps.dt.convert_time_zone(zone)
-    return stamps.dt.strftime("%Y-%m-%d")
-
-
 def read_frame(frame: pl.DataFrame, asked: ReadOptions = NOTHING_ASKED, alone: str = "") -> Table:
     """Read the bars of a frame; `alone` is the symbol of a frame without a column of symbols.
 
@@ -179,7 +182,7 @@ def joined(tables: Sequence[Table]) -> Table:
     stamp_types = {table.frame["ts"].dtype for table in tables}
     if len(stamp_types) > 1:
         tables = [
-            table._replace(frame=table.frame.with_columns(_stamp_text(table.frame["ts"]).alias("ts")))
+            table._replace(frame=table.frame.with_columns(stamp_text(table.frame["ts"]).alias("ts")))
             for table in tables
         ]
     frames = [table.frame for table in tables]
@@ -192,15 +195,6 @@ def joined(tables: Sequence[Table]) -> Table:
         tuple(statement for table in tables for statement in table.statements),
         pl.concat([table.lines for table in tables]),
     )
-
-
-def _stamp_text(stamps: pl.Series) -> pl.Series:
-    """Convert dates, instants or local times of an unknown zone to ISO text, which can express all three in one
-    column."""
-    if stamps.dtype == pl.Date:
-        return stamps.dt.strftime("%Y-%m-%d")
-    text = stamps.dt.strftime("%Y-%m-%d %H:%M:%S%.f")
-    return text + "+00:00" if stamps.dtype.time_zone else text  # type: ignore[attr-defined]
 
 
 def _raw_tables(part: Part, asked: ReadOptions) -> list[RawTable]:
@@ -255,11 +249,22 @@ def _raw_tables(part: Part, asked: ReadOptions) -> list[RawTable]:
     renamed = text.frame.clone()
     renamed.columns = titles
     table = table._replace(frame=renamed, named=True)
+    blocks = sum(word(name) == "close" for name in header[names_row])
     symbol_row = next(
-        (row for k, row in enumerate(header) if k != names_row and sum(bool(field) for field in row) > 3), None
-    )  # another line of the header that is mostly filled
+        (
+            row
+            for k, row in enumerate(header)
+            if k != names_row and (sum(map(bool, row)) > 3 or blocks == len(set(filter(None, row))) > 1)
+        ),
+        None,
+    )  # another line of the header: mostly filled, or with one symbol above each block of prices
     if symbol_row is None or len(header) < 2:
         return [table]
+    if blocks > 1 and sum(map(bool, symbol_row)) == blocks:
+        filled: list[str] = []
+        for field in symbol_row:
+            filled.append(field or (filled[-1] if filled else ""))
+        symbol_row = tuple(filled)
     pairs = [(header[names_row][k], symbol_row[k]) for k in range(len(names))]
     return _by_symbol(table, [("", ""), *pairs[1:]])  # the first column, of times, belongs to every symbol
 
@@ -334,7 +339,7 @@ def _binary_table(part: Part, kind: str) -> RawTable:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise FeedError(part.name, f"it cannot be read as {kind} ({reason})", "Write the file again") from None
     frame = frame.select(
-        _fixed_point(frame[name]) if frame[name].dtype == pl.Binary else frame[name] for name in frame.columns
+        numbers.fixed_point(frame[name]) if frame[name].dtype == pl.Binary else frame[name] for name in frame.columns
         if not isinstance(frame[name].dtype, pl.List | pl.Struct | pl.Array)
     )  # fmt: skip
     symbol_text = next(
@@ -343,18 +348,6 @@ def _binary_table(part: Part, kind: str) -> RawTable:
     symbol = symbol_of(symbol_text)[0] if symbol_text else ""
     lines = pl.int_range(1, len(frame) + 1, eager=True)
     return RawTable(part.name, part.stem, frame, lines, symbol=symbol)
-
-
-def _fixed_point(values: pl.Series) -> pl.Series:
-    """Convert binary prices to decimal text: little-endian integers, of 8 bytes in units of 1e-9, of 16 bytes in
-    units of 1e-16."""
-    cells = values.to_list()
-    sizes = {len(cell) for cell in cells if cell is not None}
-    decimal_places = {8: 9, 16: 16}.get(next(iter(sizes)) if len(sizes) == 1 else 0)
-    if decimal_places is None:
-        return pl.Series(values.name, [None] * len(values), dtype=pl.String)
-    integers = [None if cell is None else str(int.from_bytes(cell, "little", signed=True)) for cell in cells]
-    return numbers.scaled(pl.Series(values.name, integers), decimal_places)
 
 
 def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
@@ -370,6 +363,9 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
     roles = raw.roles
     if roles is None and (raw.named or asked.columns):
         roles = named_roles(frame.columns, raw.name, asked.columns)
+        if roles is not None and not asked.columns:
+            require_one_block(frame.columns, roles, raw.name)
+            roles = roles._replace(time=(roles.time and regular_time(frame, roles, raw.name)) or roles.time)
     if roles is None and raw.named:
         raise FeedError(
             raw.name, f"no column is named as the prices of bars (it has {', '.join(frame.columns)[:200]})",
@@ -554,13 +550,19 @@ def _symbol(raw: RawTable, roles: Roles, asked: ReadOptions, stamps: pl.Series, 
         if asked.symbol and len(names) == 1:
             text = f"{asked.symbol}, as told; the file has {names[0]}"
             return pl.Series("symbol", [asked.symbol]).new_from_index(0, count), text
+        sure = len(names) > 1 or raw.in_memory or "symbol" in asked.columns or names[0] in asked.symbols
+        if not sure and (against := is_disputed(names[0], raw.stem, may_be_class=may_be_class(roles.symbol))):
+            raise FeedError(
+                raw.name, f"column {roles.symbol} has only {names[0]}, and {against}",
+                f"Add --symbol {symbol_of(raw.stem)[0] or 'NAME'}, or --column symbol={roles.symbol}",
+            )  # fmt: skip
         return column.alias("symbol"), f"column {roles.symbol}, {some(names)}"
     repeats = count - stamps.n_unique()
     # a few repeated times are faults of single lines, many are the bars of several symbols
     if repeats > (0 if raw.in_memory else max(2, count // 100)):
         raise FeedError(
             raw.name, f"times repeat, and there is no column symbol (it has {', '.join(raw.frame.columns)[:200]})",
-            "Add the column symbol",
+            "Add the column symbol, or say which it is: --column symbol=NAME",
         )  # fmt: skip
     if asked.symbol and not several:
         return pl.Series("symbol", [asked.symbol]).new_from_index(0, count), f"{asked.symbol}, as told"

@@ -20,38 +20,50 @@ from quantd.adapters.feeds.bars.rows import PRICES
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.table_files.moments import is_clock, is_stamp, joined_clock, moments
 from quantd.trading.market import Floats, Ints
+from quantd.trading.sessions import DAY_NS
 
 TIMES: Final = (
     "ts", "open time", "opentime", "time open", "window start", "ts event", "candle begin time", "begin", "begins at",
     "start time", "starttime", "start", "time utc", "utc", "gmt time", "timestamp", "date time", "datetime", "date utc",
     "date gmt", "local time", "date", "time", "trade date", "trading day", "day", "unix", "unix timestamp", "epoch",
     "t",
-    "mts", "index", "dt", "bar time", "period start", "created at", "datum", "fecha", "data", "zeit",
+    "mts", "index", "dt", "bar time", "period start", "time period start", "created at", "datum", "fecha", "data",
+    "zeit", "日期", "时间", "交易日期", "交易时间",
 )  # fmt: skip
 """Names of columns of times, the most specific first."""
 
 _CLOCKS: Final = ("time", "clock", "hour", "timestamp", "uhrzeit", "zeit", "hora", "heure", "ora")
-_SYMBOLS: Final = (
-    "symbol", "ticker", "asset", "sym", "code", "instrument", "pair", "act symbol", "security", "contract", "stock",
-    "market",
+_PLAIN_SYMBOLS: Final = (
+    "symbol", "ticker", "sym", "act symbol", "ts code", "trading symbol", "tradingsymbol", "tckrsymb", "代码",
+    "股票代码", "证券代码",
 )  # fmt: skip
+_SYMBOLS: Final = (
+    *_PLAIN_SYMBOLS, "asset", "code", "instrument", "pair", "security", "contract", "stock", "market",
+)  # fmt: skip
+"""Names of columns of symbols; those after the plain ones may also hold a class, a company or an exchange."""
 _PRICES: Final = {
     "open": ("open", "o", "open price", "opening price", "first", "price open", "op", "eroffnung", "eroffnungskurs",
-             "erster", "ouverture", "ouv", "apertura", "abertura", "otwarcie", "openen"),
+             "erster", "ouverture", "ouv", "apertura", "abertura", "otwarcie", "openen", "px open", "bidopen",
+             "bid open", "open bid", "mid open", "开盘", "开盘价"),
     "high": ("high", "h", "high price", "max", "highest", "price high", "hi", "hoch", "tageshoch", "hochst",
-             "plus haut", "haut", "maximo", "massimo", "maxima", "najwyzszy", "hoog"),
+             "plus haut", "haut", "maximo", "massimo", "maxima", "najwyzszy", "hoog", "px high", "bidhigh", "bid high",
+             "high bid", "mid high", "最高", "最高价"),
     "low": ("low", "l", "low price", "min", "lowest", "price low", "lo", "tief", "tagestief", "tiefst", "plus bas",
-            "bas", "minimo", "minima", "najnizszy", "laag"),
+            "bas", "minimo", "minima", "najnizszy", "laag", "px low", "bidlow", "bid low", "low bid", "mid low", "最低",
+            "最低价"),
     "close": ("close", "c", "close price", "closing price", "close last", "last", "settle", "last price", "price close",
               "unadjusted close", "cl", "schluss", "schlusskurs", "zuletzt", "cloture", "dernier", "cierre", "ultimo",
-              "chiusura", "fechamento", "zamkniecie", "slot"),
+              "chiusura", "fechamento", "zamkniecie", "slot", "px close", "px last", "bidclose", "bid close",
+              "close bid", "mid close", "收盘", "收盘价"),
 }  # fmt: skip
-"""Words of prices: English, then German, French, Spanish, Italian, Portuguese, Polish and Dutch."""
+"""Words of prices: English, then German, French, Spanish, Italian, Portuguese, Polish, Dutch and
+Chinese. Of bid and ask the bid is read."""
 
 _VOLUMES: Final = (
     "volume", "v", "vol", "total volume", "base volume", "volume base", "volumefrom", "trade volume", "shares traded",
     "base asset volume", "qty", "tickvol", "tick volume", "no of shares", "total traded quantity", "volumen", "stuck",
-    "volumi", "wolumen", "number of shares", "shares", "shares volume",
+    "volumi", "wolumen", "number of shares", "shares", "shares volume", "px volume", "tottrdqty", "ttl trd qnty",
+    "tickqty", "volume traded", "成交量",
 )  # fmt: skip
 ADJUSTED: Final = (
     "adj close", "adjclose", "adjusted close", "close adj", "adj close price", "close adjusted", "adjusted close price",
@@ -107,11 +119,72 @@ def word(name: str) -> str:
     without_accents = "".join(sign for sign in normalize("NFKD", name) if not combining(sign))
     words = re.sub(r"([a-z])([A-Z])", r"\1 \2", without_accents.strip())
     words = re.sub(r"^\s*\d+[a-z]?\s*[.:)]\s*", "", words.lower())
-    return " ".join(re.sub(r"[^a-z0-9]+", " ", words).split())
+    return " ".join(re.sub(r"[\W_]+", " ", words).split())
 
 
 def is_time(name: str) -> bool:
     return word(name) in TIMES
+
+
+def may_be_class(name: str) -> bool:
+    """Whether a column of this name may hold something else than symbols, such as a class or an exchange."""
+    return word(name) not in _PLAIN_SYMBOLS
+
+
+def require_one_block(columns: Sequence[str], roles: Roles, where: str) -> None:
+    """Raise FeedError if three prices or more have a second column of the same name: the table has two symbols.
+
+    Other programs number a repeated name, as in "Open.1".
+    """
+    used = set(roles)
+    other = {re.sub(r" \d+$", "", word(name)) for name in columns if name not in used}
+    repeated = [name for name in roles.prices() if re.sub(r" \d+$", "", word(name)) in other]
+    if len(repeated) >= 3:
+        raise FeedError(
+            where, f"the columns {', '.join(repeated)} repeat: it has several blocks of prices, side by side",
+            "Write the symbol of each block above its first column, in a line before the names, or give one file for "
+            "each block",
+        )  # fmt: skip
+
+
+def regular_time(frame: pl.DataFrame, roles: Roles, where: str) -> str:
+    """Return the column of times whose distances divide a day; empty if it is the column of `roles`, or there is none.
+
+    A column of the times of first or last trades has no such distances. A column that begins a bar comes before one
+    that ends it, and UTC before a local time. Raises FeedError if only the ends of bars are regular.
+    """
+    if roles.clock or _divides_day(frame[roles.time]):
+        return ""
+    others = [
+        name for name in frame.columns
+        if name not in roles and re.search(r"time|date|period|start|begin|open|end|close|utc", word(name))
+    ]  # fmt: skip
+    fewest = 0.9 * frame[roles.time].n_unique()  # a column of days is no column of times
+    regular = [name for name in others if frame[name].n_unique() >= fewest and _divides_day(frame[name])]
+    ends = [name for name in regular if re.search(r"\b(end|close|until|to)\b", word(name))]
+    begins = [name for name in regular if name not in ends]
+    begins.sort(key=lambda name: not re.search(r"utc|gmt|start|begin", word(name)))
+    if begins or not ends:
+        return begins[0] if begins else ""
+    raise FeedError(
+        where, f"the times of column {roles.time} are no regular distance apart, and those of {ends[0]} end the bars",
+        f"Add --column time={ends[0]} and --stamps close",
+    )  # fmt: skip
+
+
+def _divides_day(column: pl.Series) -> bool:
+    """Whether most distances of the times of a column are one length that divides a day, or whole days."""
+    try:
+        values = moments(column.head(2_000), "").values
+    except (FeedError, pl.exceptions.PolarsError):
+        return False
+    steps = values.cast(pl.Datetime("ns")).unique().sort().diff().drop_nulls().cast(pl.Int64).to_numpy()
+    if not len(steps):
+        return False
+    lengths, counts = np.unique(steps, return_counts=True)
+    commonest = int(lengths[counts.argmax()])
+    regular = commonest > 0 and (DAY_NS % commonest == 0 or commonest % DAY_NS == 0)
+    return regular and (counts.max() > len(steps) / 2 or bool((steps % commonest == 0).mean() > 0.9))
 
 
 def are_names(row: Sequence[str]) -> bool:

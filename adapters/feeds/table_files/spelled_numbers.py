@@ -188,3 +188,15 @@ def is_number(text: str) -> bool:
     """Whether one field is a number in any spelling, or has no value."""
     bare = re.sub(r"[\s'’_$€£¥₹₿%]", "", text)
     return bare.lower() in NOTHING or bool(re.fullmatch(r"[+-]?(\d[\d.,]*|[.,]\d+)([eE][+-]?\d+|[kmbtKMBT])?", bare))
+
+
+def fixed_point(values: pl.Series) -> pl.Series:
+    """Convert binary prices to decimal text: little-endian integers, of 8 bytes in units of 1e-9, of 16 bytes in
+    units of 1e-16."""
+    cells = values.to_list()
+    sizes = {len(cell) for cell in cells if cell is not None}
+    decimal_places = {8: 9, 16: 16}.get(next(iter(sizes)) if len(sizes) == 1 else 0)
+    if decimal_places is None:
+        return pl.Series(values.name, [None] * len(values), dtype=pl.String)
+    integers = [None if cell is None else str(int.from_bytes(cell, "little", signed=True)) for cell in cells]
+    return scaled(pl.Series(values.name, integers), decimal_places)

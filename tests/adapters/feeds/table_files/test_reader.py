@@ -171,7 +171,7 @@ def test_a_name_with_two_symbols_is_asked_unless_the_universe_has_one(tmp_path: 
 
 
 def test_the_ticker_na_stays(tmp_path: Path) -> None:
-    path = csv(tmp_path, [f"{line},NA" for line in LINES], f"{HEADER},Ticker")
+    path = csv(tmp_path, [f"{line},NA" for line in LINES], f"{HEADER},Ticker", "bars.csv")
     assert read_tables(path).frame["symbol"].unique().to_list() == ["NA"]
     assert read_tables(csv(tmp_path, LINES, name="NA.csv")).frame["symbol"].unique().to_list() == ["NA"]
     lost = pd.read_csv(path)
@@ -454,3 +454,117 @@ def test_dividends_are_paid_once_or_their_table_asks_and_the_named_option_answer
         table = read_frame(frame, options, "X")
         assert len(table.actions) == (0 if adjusted else dividends), (style, adjusted, dividends)
     assert asked
+
+
+# columns
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_of_several_columns_of_times_the_regular_one_that_begins_the_bars_is_read(tmp_path: Path, seed: int) -> None:
+    """First and last trades lie at random seconds of each bar; names and order of the columns vary."""
+    draw, step = np.random.default_rng(seed), int(np.random.default_rng(seed).choice([60, 300, 900, 3600]))
+    begin = np.datetime64("2024-03-01", "s") + step * np.arange(300)
+    first = begin + draw.integers(1, step // 2, 300).astype("m8[s]")
+    names = [("time_open", "time_period_start"), ("timestamp", "candle_date_time_utc"), ("time", "bar_begins_at"),
+             ("start", "period_begin")][seed % 4]  # fmt: skip
+    columns = {names[0]: first, names[1]: begin, "time_close": begin + np.timedelta64(step - 1, "s")}
+    order = draw.permutation(list(columns))
+    lines = [
+        ",".join([*(f"{columns[name][row]}Z" for name in order), "10", "11", "9", "10.5", "100"]) for row in range(300)
+    ]
+    table = read_tables(csv(tmp_path, lines, ",".join([*order, "open,high,low,close,volume"])))
+    assert table.frame["ts"].dt.replace_time_zone(None).to_list() == begin.tolist()
+    assert f"column {names[1]}" in table.statements[0].time
+
+
+def test_if_only_the_ends_of_bars_are_regular_the_named_option_reads_them(tmp_path: Path) -> None:
+    draw = np.random.default_rng(1)
+    end = np.datetime64("2024-03-01", "s") + 3600 * np.arange(1, 101)
+    first = end - draw.integers(1, 3000, 100).astype("m8[s]")
+    lines = [f"{first[row]}Z,{end[row]}Z,10,11,9,10.5,100" for row in range(100)]
+    path = csv(tmp_path, lines, "time_open,time_period_end,open,high,low,close,volume")
+    assert "Add --column time=time_period_end and --stamps close" in asks(path)
+    table = read_tables(path, ReadOptions(columns={"time": "time_period_end"}))
+    assert table.frame["ts"].dt.replace_time_zone(None).to_list() == end.tolist()
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 8])
+def test_blocks_side_by_side_are_as_many_symbols_or_a_refusal(tmp_path: Path, count: int) -> None:
+    names, block = ["AAPL", "MSFT", "KO", "PEP", "XOM", "SPY", "F", "T"][:count], "Open,High,Low,Close,Volume"
+    lines = [
+        ",".join([f"2024-01-{day:02}", *(f"{p},{p + 1},{p - 1},{p + 0.5},{p}00" for p in range(10, 10 + count))])
+        for day in range(2, 12)
+    ]
+    heads = ",".join(["Date", *[block] * count])
+    table = read_tables(csv(tmp_path, [heads, *lines], "," + ",,,,,".join(names) + ",,,,"), ReadOptions(symbol="KO"))
+    by_symbol = {name: frame for (name,), frame in table.frame.group_by("symbol")}
+    assert set(by_symbol) == set(names)
+    for number, name in enumerate(names):
+        prices = [str(10 + number + extra) for extra in (0, 1, -1, 0.5)]
+        assert by_symbol[name].select("open", "high", "low", "close").cast(pl.String).row(0) == tuple(prices)
+    numbered = ",".join(["Date", block, *(block.replace(",", f".{k},") + f".{k}" for k in range(1, count))])
+    for header in (heads, numbered):
+        text = asks(csv(tmp_path, lines, header, "AAPL.csv"), symbol="MSFT")
+        assert "it has several blocks of prices, side by side" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value", "symbol"),
+    [
+        ("AAPL.csv", "Asset", "Equity", ""), ("AAPL.csv", "Market", "NASDAQ", ""), ("AAPL.csv", "Ticker", "MSFT", ""),
+        ("MSFT.csv", "Security", "Microsoft Corp", ""), ("prices.csv", "Asset", "Common Stock", ""),
+        ("AAPL.csv", "Ticker", "AAPL", "AAPL"), ("AAPL.csv", "Symbol", "AAPL.US", "AAPL.US"),
+        ("BTCUSDT-1h.csv", "symbol", "BTC/USDT", "BTC/USDT"), ("prices.csv", "Security", "MSFT", "MSFT"),
+        ("export.csv", "instrument", "EUR_USD", "EUR_USD"), ("nse.csv", "Symbol", "RELIANCE", "RELIANCE"),
+    ],
+)  # fmt: skip
+def test_a_column_that_the_files_name_contradicts_is_asked_about(
+    tmp_path: Path, name: str, column: str, value: str, symbol: str
+) -> None:
+    path = csv(tmp_path, [f"{line},{value}" for line in LINES], f"{HEADER},{column}", name)
+    if symbol:
+        assert read_tables(path).frame["symbol"].unique().to_list() == [symbol]
+        return
+    assert f"--column symbol={column}" in asks(path)
+    assert read_tables(path, ReadOptions(symbol="AAPL")).frame["symbol"].unique().to_list() == ["AAPL"]
+    by_column = read_tables(path, ReadOptions(columns={"symbol": column}))
+    assert by_column.frame["symbol"].unique().to_list() == [value]
+
+
+@pytest.mark.parametrize(
+    ("stem", "symbol"),
+    [("BRK_B", "BRK-B"), ("BF_A", "BF-A"), ("BRK-B", "BRK-B"), ("AAPL_D", "AAPL"), ("TSLA-2024", "TSLA"),
+     ("k30_BTC-USD", "BTC-USD"), ("BTC-USD", "BTC-USD"), ("ETH-USD_2023", "ETH-USD")],
+)  # fmt: skip
+def test_classes_years_and_currencies_in_a_name(stem: str, symbol: str) -> None:
+    assert symbol_of(stem) == (symbol, ())
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "date,bidopen,bidclose,bidhigh,bidlow,askopen,askclose,askhigh,asklow,tickqty",
+        "Date,PX_OPEN,PX_LAST,PX_HIGH,PX_LOW,PX_VOLUME",
+        "日期,开盘,收盘,最高,最低,成交量", "交易日期,开盘价,收盘价,最高价,最低价,成交量",
+        "TIMESTAMP,OPEN,CLOSE,HIGH,LOW,TOTTRDQTY",
+    ],
+)  # fmt: skip
+def test_names_of_bid_bloomberg_china_and_india_are_known(tmp_path: Path, header: str) -> None:
+    more = header.count(",") - 5
+    lines = [f"2024-01-{day:02},10,10.5,11,9{',8,8,8,8' if more else ''},{day}00" for day in range(2, 12)]
+    frame = read_tables(csv(tmp_path, lines, header)).frame
+    assert frame.select("open", "high", "low", "close", "volume").cast(pl.Float64).row(0) == (
+        10.0,
+        11.0,
+        9.0,
+        10.5,
+        200.0,
+    )
+
+
+def test_a_column_of_symbols_that_is_not_known_is_an_option_in_the_refusal(tmp_path: Path) -> None:
+    lines = [f"{line},{name}" for name in ("600519.SH", "000001.SZ") for line in LINES]
+    assert set(read_tables(csv(tmp_path, lines, f"{HEADER},ts_code")).frame["symbol"]) == {"600519.SH", "000001.SZ"}
+    path = csv(tmp_path, lines, f"{HEADER},wertpapier")
+    assert "--column symbol=NAME" in asks(path)
+    assert read_tables(path, ReadOptions(columns={"symbol": "wertpapier"})).frame["symbol"].n_unique() == 2
