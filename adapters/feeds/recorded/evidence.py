@@ -443,8 +443,7 @@ def _best_hours(
     calendar).
 
     The calendar of the symbol's spelling (`home`) comes first. Another one is sought only if no clock fits whose bars
-    fill the sessions. The `likely` pairs are tried before all others; with `try_all`, every other pair too. `outside`
-    is the number of bars outside sessions as they are read now.
+    fill the sessions. The `likely` pairs are tried first; with `try_all`, all others too. `outside` is as read now.
     """
     pairs = tuple(dict.fromkeys((*likely, *(_all_readings(ts, own_calendar, reading) if try_all else ()))))
     spelled, _ = _best_of([pair for pair in likely if pair[0] == home], ts, own_calendar, outside, reading)
