@@ -219,8 +219,12 @@ def _stale(bars: Series, interval: int) -> Reasons:
     columns = (bars.column, bars.open, bars.high, bars.low, bars.close, bars.volume)
     same = np.zeros(len(bars.close), dtype=np.bool_)
     same[1:] = np.logical_and.reduce([c[1:] == c[:-1] for c in columns])
-    if interval < DAY_NS:
-        same &= (bars.volume > 0) | (bars.high > bars.low)  # intraday bars may have no trades
+    quiet = ~(bars.volume > 0) & (bars.high == bars.low)
+    # an illiquid share that has traded before has such days; without any volume the same days may be a dead feed
+    row = np.arange(len(same))
+    first_row = np.maximum.accumulate(np.where(np.diff(bars.column, prepend=-1) != 0, row, 0))
+    traded_before = np.maximum.accumulate(np.where(bars.volume > 0, row, -1)) >= first_row
+    same &= ~quiet | ((interval == DAY_NS) & ~traded_before)  # intraday bars may have no trades at all
     repetitions = np.arange(len(same)) - np.maximum.accumulate(np.where(same, 0, np.arange(len(same))))
     return np.where(repetitions >= STALE_AFTER, Reason.STALE, Reason.GOOD).astype(np.int8)
 

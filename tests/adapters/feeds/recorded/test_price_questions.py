@@ -7,9 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+import quantd
 from quantd.adapters.feeds.recorded.price_questions import Questions
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.recorded.soundness import UnsoundPrices, require_announced, require_sound
+from quantd.trading.display_text import session_date
 from tests.support.price_levels import CALENDARS, DAYS, UNIVERSE, day, level, read, scaled, volatile
 
 RATIOS = [
@@ -203,3 +205,43 @@ def test_a_volume_that_a_large_split_multiplies_is_no_bad_volume(tmp_path: Path)
     frame = level(500.0)
     assert read(frame, tmp_path, f"{day(100)},X,split,500:1,").quarantined == ()
     assert [bar.reason for bar in read(scaled(level(), range(150, 151), 5000.0, "volume")).quarantined] == ["volume"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_share_that_is_seldom_traded_has_no_fault_and_a_dead_feed_has_one(seed: int) -> None:
+    """Of each share 10 % to 90 % of the days repeat the last close without a volume."""
+    draw, frame = np.random.default_rng(seed), level(seed=seed)
+    quiet = draw.random(len(frame)) < draw.uniform(0.1, 0.9)
+    quiet[0] = False
+    last_close = np.repeat(frame["close"].to_numpy()[~quiet], np.diff(np.append(np.flatnonzero(~quiet), len(frame))))
+    untraded = pl.Series(quiet)
+    flat = frame.with_columns(
+        *(
+            pl.when(untraded).then(pl.Series(last_close)).otherwise(pl.col(name)).alias(name)
+            for name in ("open", "high", "low", "close")
+        ),
+        volume=pl.when(untraded).then(0.0).otherwise(pl.col("volume")),
+    )
+    feed = read(flat)
+    require_sound(feed, CALENDARS)
+    assert (feed.count, feed.quarantined) == (len(frame), ())
+    repeated = flat.with_columns(
+        pl.when(pl.int_range(pl.len()) >= 200).then(pl.col(name).get(200)).otherwise(pl.col(name)).alias(name)
+        for name in ("open", "high", "low", "close")
+    ).with_columns(volume=pl.when(pl.int_range(pl.len()) >= 200).then(5e6).otherwise(pl.col("volume")))
+    assert {bar.reason for bar in read(repeated).quarantined} == {"stale"}
+
+
+@pytest.mark.parametrize("quiet_days", [1, 3, 9])
+def test_an_order_for_a_share_that_is_not_traded_waits_for_its_next_trade(quiet_days: int) -> None:
+    frame = level()
+    quiet = pl.int_range(pl.len()).is_between(1, quiet_days)
+    frame = frame.with_columns(
+        *(
+            pl.when(quiet).then(pl.col("close").first()).otherwise(pl.col(name)).alias(name)
+            for name in ("open", "high", "low", "close")
+        ),
+        volume=pl.when(quiet).then(0.0).otherwise(pl.col("volume")),
+    )
+    fills = quantd.backtest("equal_weight", bars=frame, compare=False).fills
+    assert fills["ts"].dt.date().to_list()[0] == session_date(int(DAYS[quiet_days + 1]))
