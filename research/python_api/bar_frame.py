@@ -100,7 +100,8 @@ def _table_of(frame: object, asked: ReadOptions, default_symbol: str) -> Table:
     try:
         return read_frame(table, asked, alone=default_symbol)
     except FeedError as error:
-        by_path = f"; or {BY_PATH}" if "no column is named" in error.what else ""
+        lost_header = "no column is named" in error.what or "blocks of prices" in error.what
+        by_path = f"; or {BY_PATH}" if lost_header else ""
         raise FeedError(error.source, error.what, f"{error.remedy}{by_path}") from None
 
 
