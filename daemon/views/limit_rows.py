@@ -8,6 +8,8 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
+from quantd.daemon.engine.core.lacks import LOTS
+from quantd.daemon.engine.state.causes import OF_CODE
 from quantd.daemon.engine.state.proposal_log import LotCut
 from quantd.daemon.engine.state.verdict_log import Judged
 from quantd.risk.limits.catalogue import FLOORS, LIMIT_OF, LIMITS, REASON_TEXT, Limits, Reason, value_of
@@ -241,15 +243,17 @@ def cut_text(universe: Universe, cut: LotCut, values: Mapping[str, tuple[float, 
     """The fields of a row about a cut trade, without the owner of the limit.
 
     `values` are the recorded values of the plan: a price jump has its two prices there.
+    A rule has the text of its cause.
     """
     lot, symbol = universe.lot_nano[cut.symbol], universe.symbols[cut.symbol]
+    rule = OF_CODE[cut.code] if cut.code >= LOTS else None
     return CutText(
         side=side_text(cut.asked),
         symbol=symbol,
         asked=quantity_text(abs(cut.asked), lot),
         allowed=quantity_text(abs(cut.allowed), lot),
-        reason=reason_name(cut.code),
-        text=reason_text(cut.code, values, symbol),
+        reason=reason_name(cut.code) if rule is None else rule.key,
+        text=reason_text(cut.code, values, symbol) if rule is None else rule.text,
     )
 
 

@@ -108,18 +108,15 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> BarTim
             session = np.maximum(np.searchsorted(opens, ts, side="right") - 1, 0)
             inside = (opens[session] <= ts) & (ts < closes[session])
         else:
-            session = np.maximum(
-                np.searchsorted(opens, ts, side="left") - 1, 0
-            )  # the newest session that opened before ts
+            session = np.maximum(np.searchsorted(opens, ts) - 1, 0)  # the newest session that opened before ts
             inside = (opens[session] < ts) & (ts <= closes[session] + LATE_NS)
         session_of_date = _dated(ts, days, inside, (sessions.zone, *(CLOCKS if stamps == "session" else ())))
         session, inside = np.where(session_of_date >= 0, session_of_date, session), inside | (session_of_date >= 0)
         bar_opens, bar_closes = opens[session], closes[session]
     else:
         nominal_open = ts if stamps == "open" else ts - interval
-        session = np.minimum(
-            np.searchsorted(closes, nominal_open, side="right"), last_session
-        )  # the first session that has not ended
+        # the first session that has not ended
+        session = np.minimum(np.searchsorted(closes, nominal_open, side="right"), last_session)
         inside = (nominal_open < closes[session]) & (nominal_open + interval > opens[session])
         bar_opens, bar_closes = (
             np.maximum(nominal_open, opens[session]),

@@ -217,23 +217,20 @@ def _raw_tables(part: Part, asked: ReadOptions) -> list[RawTable]:
         }  # fmt: skip
         remedy = remedies.get(kind, "Unpack or export it as CSV")
         raise FeedError(part.name, f"it is {kind}, which is no table of bars", remedy)
-    if not asked.columns and (
-        large_table_ := large_table(part.path if part.partial and part.path else part.data, part.name)
-    ):
-        lines = pl.int_range(large_table_.begin + 1, large_table_.begin + 1 + len(large_table_.frame), eager=True)
+    data = part.path if part.partial and part.path else part.data
+    if not asked.columns and (large := large_table(data, part.name)):
+        lines = pl.int_range(large.begin + 1, large.begin + 1 + len(large.frame), eager=True)
         return [
             RawTable(
-                part.name,
-                part.stem,
-                large_table_.frame,
-                lines,
-                large_table_.named,
-                separator=large_table_.separator,
-                unused=large_table_.unused,
-                roles=large_table_.roles,
+                part.name, part.stem, large.frame, lines, large.named, separator=large.separator, unused=large.unused,
+                roles=large.roles,
             )
-        ]
-    data = part.path.read_bytes() if part.partial and part.path else part.data
+        ]  # fmt: skip
+    return _text_tables(part, data if isinstance(data, bytes) else data.read_bytes())
+
+
+def _text_tables(part: Part, data: bytes) -> list[RawTable]:
+    """Return the tables of a text: one, or one for each symbol where a line of the header has symbols."""
     text = text_table(data, part.name)
     header = text.header
     names = text.frame.columns

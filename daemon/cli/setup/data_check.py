@@ -100,9 +100,7 @@ def check(
     cache: Cache = None,
     accept: Annotated[
         str | None,
-        typer.Option(
-            "--accept", metavar="REASON", help="Accept prices of a continued run that would stop a new one; no FILE."
-        ),
+        typer.Option("--accept", metavar="REASON", help="Accept prices of a run that continues; without FILE."),
     ] = None,
     config: ConfigFile = CONFIG_FILE,
     state: State = None,

@@ -535,7 +535,7 @@ class Core:
         `used` counts the earlier follow-ups of the decision at `sample`; RAISES_LEVEL means a possible new alert."""
         plan: Plan = self.round_plan
         orders: VenueOrders = self.venue_orders
-        plan.open, plan.closing = len(orders.baskets) > 0, False
+        plan.open, plan.closing, plan.resting = len(orders.baskets) > 0, False, used > 0
         if self.crosses.count > 0 or len(self.crosses.further) > 0:
             return False
         if plan.open:

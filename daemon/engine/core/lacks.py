@@ -11,12 +11,10 @@ is what a plan lacks. What the plan has and the book has not is left: orders tha
 from math import inf
 from typing import Final
 
-from quantd.daemon.engine.core.lots import AT_LIMIT, truncated
+from quantd.daemon.engine.core.lots import AT_LIMIT, LEAST_REST, truncated
 from quantd.risk.limits.catalogue import Reason
 from quantd.trading.number_types import Floats, ReadCodes, ReadFloats, ReadInts, float_zeros
 
-WAITS: Final = 0
-"""Code of lots that wait for a sale, where the reason codes have "not cut"."""
 LOTS: Final = int(max(Reason)) + 1
 """Code of fractions of a lot, after the reason codes of the limits."""
 SMALL: Final = LOTS + 1
@@ -27,7 +25,9 @@ EXIT: Final = LOTS + 3
 """Code of a symbol in a protective exit."""
 NEAR: Final = LOTS + 4
 """Code of a position that stands near its limit, a little less than the target asks for."""
-CODES: Final = LOTS + 5
+WAITS: Final = LOTS + 5
+"""Code of lots that wait for a sale."""
+CODES: Final = LOTS + 6
 
 
 class Lacks:
@@ -78,11 +78,14 @@ class Lacks:
         return min(max(-lots, 0.0), -most)
 
     def note(
-        self, scale: float, held: ReadFloats, change: ReadFloats, kept: ReadFloats, why: ReadCodes, px: ReadFloats,
-        least: float,
+        self, weights: ReadFloats, equity: float, scale: float, held: ReadFloats, change: ReadFloats, kept: ReadFloats,
+        why: ReadCodes, px: ReadFloats, min_trade: float,
     ) -> None:  # fmt: skip
-        """Write what the target lacks before limits are asked, by code: of weights times `scale`, with `change` to be
-        asked and `kept` for the reasons `why`. A change worth less than `least` may be omitted."""
+        """Take another target, `weights` of the book's `equity` at the values of a lot `px`, and write what it lacks
+        before limits are asked, by code: of weights times `scale`, with `change` to be asked and `kept` for the reasons
+        `why`. A change worth less than `min_trade` of equity may be omitted."""
+        self.ask(weights, equity, px)
+        least: float = max(min_trade, LEAST_REST) * equity
         for part in range(self.codes):
             self.parts[part] = 0.0
         for k in range(self.size):
@@ -101,7 +104,7 @@ class Lacks:
             small: bool = abs(lots - after - kept[k]) * price < least + price
             self.parts[SMALL if small else EXIT] += (left - next_left) * price
             left = next_left
-            code: int = NEAR if why[k] == AT_LIMIT else why[k]
+            code: int = NEAR if why[k] == AT_LIMIT else why[k] if why[k] != 0 else WAITS
             self.parts[code] += (left - self.overlap(k, after)) * price
 
     def cut(self, held: ReadFloats, asked: ReadFloats, passed: ReadFloats, reason: ReadCodes, px: ReadFloats) -> None:

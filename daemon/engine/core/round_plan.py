@@ -54,6 +54,8 @@ class Plan:
     holdings: Holdings
     open: bool
     """Whether orders are open: then the columns of the books have the lots of these orders."""
+    resting: bool
+    """Whether the plan is of rests: their trades are worth LEAST_REST of equity."""
     closing: bool
     """Whether agents close positions: then the caller has written `change`, and `weights` are not read."""
     granted: bool
@@ -104,7 +106,7 @@ class Plan:
         self.reason = reason
         self.reason_view = reason
         self.watched = self.refused = self.clipped = 0
-        self.open = self.closing = self.granted = False
+        self.open = self.closing = self.granted = self.resting = False
         self.by_volume, self.least_collar, self.widest_tick, self.heaviest = False, 0.0, 0.0, inf
 
     def make(self, ts: int, ring: Ring) -> int:
@@ -197,9 +199,10 @@ class Plan:
         targets: Targets = self.targets
         scale: float = targets.factor(weights, agent.gross, agent.net)
         agent.scale = scale
+        least: float = max(agent.least_trade, LEAST_REST) if self.resting else agent.least_trade
         targets.change_to(
             weights, book.held_view, market.px_view, self.ages, agent.most_age, scale * equity,
-            agent.least_trade * equity, agent.heaviest * equity, agent.heaviest * equity * agent.at_limit,
+            least * equity, agent.heaviest * equity, agent.heaviest * equity * agent.at_limit,
         )  # fmt: skip
         account: Book = book.book
         cash: float = float(account.cash_micro) / 1e6
@@ -218,10 +221,10 @@ class Plan:
             agent.why[k] = targets.why[k]
             agent.keeps = agent.keeps or targets.kept[k] != 0.0
         agent.waits = targets.waits
-        agent.lacks.ask(weights, equity, market.px_view)
         agent.lacks.note(
-            scale, book.held_view, agent.change_view, agent.kept, agent.why, market.px_view, agent.least_trade * equity
-        )
+            weights, equity, scale, book.held_view, agent.change_view, agent.kept, agent.why, market.px_view,
+            agent.least_trade,
+        )  # fmt: skip
         if targets.changed == 0 and agent.waits >= self.least_rest(number):
             return FOR_PYTHON  # a plan without an order, which says what waits
         return PLANNED if targets.changed > 0 else NO_REQUEST

@@ -21,7 +21,7 @@ LONGEST_NS: Final = 60 * FIRST_NS
 """The longest pause: an hour."""
 
 MOST_PAUSES: Final = 8
-"""Maximum number of pauses of one symbol and side, one for each text of a refusal; further texts share one pause."""
+"""Maximum number of texts of refusals that are kept for one symbol and side; further texts share one record."""
 
 OTHER_WORDS: Final = "other words"
 """Stands for the texts of the shared pause."""
@@ -37,15 +37,19 @@ def side_of(state: State, symbol: int, lots: float) -> Side:
 def pause_after(state: State, agent: int, symbol: int, side: Side, words: str) -> Retry:
     """Count one more refusal of orders in a symbol and direction, and begin their pause; returns its record.
 
-    `words` is the venue's reason without numbers: each reason has a separate count, and the reasons beyond MOST_PAUSES
-    share one.
+    The pause and its count belong to the symbol and the side, whatever the words: a venue that refuses in varying words
+    refuses. `words` is the venue's reason without numbers. The words are kept, so that each is reported once; those
+    beyond MOST_PAUSES share one record.
     """
-    same_side = [key for key in state.protection.retries if key[:3] == (agent, symbol, side)]
+    retries = state.protection.retries
+    same_side = [key for key in retries if key[:3] == (agent, symbol, side)]
     if (agent, symbol, side, words) not in same_side and len(same_side) >= MOST_PAUSES:
         words = OTHER_WORDS
-    key = agent, symbol, side, words
-    times = state.protection.retries[key].times + 1 if key in state.protection.retries else 1
-    retry = state.protection.retries[key] = Retry(agent, symbol, times, state.now + pause_ns(times), side, words)
+    times = 1 + max((retries[key].times for key in same_side), default=0)
+    until = state.now + pause_ns(times)
+    retry = retries[agent, symbol, side, words] = Retry(agent, symbol, times, until, side, words)
+    for key in same_side:
+        retries[key].times, retries[key].at = times, until
     return retry
 
 

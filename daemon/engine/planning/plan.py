@@ -142,7 +142,7 @@ def plan(
     for agent in sorted(answers):
         weights = np.frombuffer(answers[agent])
         held_back = False
-        aim = Aim.at(lots[agent]) if lots is not None else target_change(state, agent, weights, flatten)
+        aim = Aim.at(lots[agent]) if lots is not None else target_change(state, agent, weights, flatten, used)
         change = aim.change
         if lots is None and (state.working or state.crosses):
             change, cancels = hold_back(state, agent, aim.change, closes=flatten)
@@ -210,7 +210,8 @@ def _after_stops(
                 waiting.answers = {agent: weights for agent, weights in waiting.answers.items() if agent not in answers}
         state.protection.postponed = [waiting for waiting in state.protection.postponed if waiting.answers]
     changes = lots or {
-        agent: target_change(state, agent, np.frombuffer(weights), flatten).change for agent, weights in answers.items()
+        agent: target_change(state, agent, np.frombuffer(weights), flatten, used).change
+        for agent, weights in answers.items()
     }
     blocked_columns, effects = cancel_conflicts(state, changes, by_hand)
     if not blocked_columns:  # no stop conflicts

@@ -53,14 +53,15 @@ class Aim(NamedTuple):
         return cls(change, np.zeros(len(change)), np.zeros(len(change), np.int8), 0.0, 1.0)
 
 
-def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> Aim:
+def target_change(state: State, agent: int, weights: Floats, flatten: bool, used: int = 0) -> Aim:
     """The lots to trade from the positions of an agent to its target weights, float64[N].
 
     The target is weight x equity / value of a lot, truncated to lots. A position never changes its sign at once: its
     target is then zero. A change worth less than the agent's smallest trade (`min_trade`) is omitted, unless its target
     is zero, or all such changes together are worth it. A symbol without a fresh price keeps its lots. Purchases that
-    worst prices do not permit at once are kept back (`BuyingRoom`). With
-    `flatten` all positions that can be closed are closed.
+    worst prices do not permit at once are kept back (`BuyingRoom`). In a follow-up (`used` is its number) a trade is
+    worth LEAST_REST of equity at least, so that it trades no drift. With `flatten` all positions that can be closed are
+    closed.
     """
     rules = state.rules.agents[agent]
     held = state.lots(agent)
@@ -68,9 +69,10 @@ def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> A
         return Aim.at(closing_lots(state, agent))
     equity, targets, weights_view = state.capital(agent) / 1e6, targets_of(len(held)), read_floats(weights)
     age = state.now - state.mark_ts
+    smallest = max(rules.min_trade, LEAST_REST) if used else rules.min_trade
     # a room is the largest gross exposure and the largest sum of weights
     scale = targets.factor(weights_view, *state.rooms[agent])
-    most_age, least = rules.limits.max_price_age_ns, rules.min_trade * equity
+    most_age, least = rules.limits.max_price_age_ns, smallest * equity
     lots, values = read_floats(held), read_floats(state.lot_values())
     most = heaviest_of(rules.limits) * equity
     aimed = most * state.at_limits[agent]
@@ -140,11 +142,10 @@ def note_aim(state: State, agent: int, weights: Floats, aim: Aim, flatten: bool)
     if flatten:
         lacks.clear()
         return
-    equity, values = state.capital(agent) / 1e6, read_floats(state.lot_values())
-    lacks.ask(read_floats(weights), equity, values)
     lacks.note(
-        aim.scale, read_floats(state.lots(agent)), read_floats(aim.change), read_floats(aim.kept), aim.why.data, values,
-        state.rules.agents[agent].min_trade * equity,
+        read_floats(weights), state.capital(agent) / 1e6, aim.scale, read_floats(state.lots(agent)),
+        read_floats(aim.change), read_floats(aim.kept), aim.why.data, read_floats(state.lot_values()),
+        state.rules.agents[agent].min_trade,
     )  # fmt: skip
 
 

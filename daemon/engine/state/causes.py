@@ -48,4 +48,4 @@ OF_END: Final[dict[OrderState, Cause]] = {
 }
 """The end of an order without all of its fills -> cause."""
 
-assert len(OF_CODE) == CODES
+assert len(OF_CODE) == CODES - 1  # 0 is no cause

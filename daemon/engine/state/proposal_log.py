@@ -10,10 +10,10 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from quantd.daemon.engine.core.lacks import NEAR
-from quantd.daemon.engine.core.lots import AT_LIMIT
+from quantd.daemon.engine.core.lacks import NEAR, WAITS
+from quantd.daemon.engine.core.lots import AT_LIMIT, TOO_OLD
 from quantd.daemon.engine.state.causes import OF_CODE
-from quantd.trading.effects import AgentPlan, Cancel, Effect, Planned, Refused, Shadowed
+from quantd.trading.effects import Cancel, Effect, Planned, Refused, Shadowed
 from quantd.trading.events import Proposed
 
 VERDICTS_KEPT: Final = 64
@@ -51,9 +51,8 @@ SymbolOutcome = Literal["traded", "unchanged", "cut", "skipped", "refused"]
 class SymbolVerdict(Struct, frozen=True):
     """What became of a proposal in one column: the signed lots that it asked for, and those that passed.
 
-    `skipped`: the symbol did not reach the limits, and `why` is the reason. Of another symbol, `why` says that more
-    lots wait. `code` is the reason code of the limit that `cut` or `refused` it, and `house` True for a limit of the
-    whole account.
+    `skipped`: the symbol did not reach the limits, and `why` is the reason. `code` is that of the cause (`causes`) that
+    `cut` or `refused` it, and `house` True for a limit of the whole account.
     """
 
     symbol: int
@@ -184,10 +183,8 @@ def _symbols(
     """
     targets = np.frombuffer(proposal.weights or proposal.lots, dtype=np.float64 if proposal.weights else np.int64)
     asked, passed = np.zeros(len(targets), np.int64), np.zeros(len(targets), np.int64)
-    waits = dict(skips)
     for plan in plans:
-        waits |= {k: why for part in plan.agents for k, why in _kept(part).items()}
-        own = [np.frombuffer(part.asked, dtype=np.int64) for part in plan.agents]
+        own = [np.frombuffer(lots, np.int64) for part in plan.agents for lots in (part.asked, part.kept) if lots]
         asked = asked + sum(own, np.int64(0))
         passed = passed + np.frombuffer(plan.allowed, dtype=np.int64)
     lines = []
@@ -196,32 +193,33 @@ def _symbols(
         if refused:
             lines.append(SymbolVerdict(k, "refused", why=refused))
         elif not lots[0]:
-            lines.append(SymbolVerdict(k, "skipped" if k in waits else "unchanged", why=waits.get(k, "")))
+            lines.append(SymbolVerdict(k, "skipped" if k in skips else "unchanged", why=skips.get(k, "")))
         elif cut is None:
-            lines.append(SymbolVerdict(k, "traded", *lots, why=f"the rest: {waits[k]}" if k in waits else ""))
+            lines.append(SymbolVerdict(k, "traded", *lots))
+        elif not lots[1] and cut.code in (WAITS, NEAR, TOO_OLD):
+            lines.append(SymbolVerdict(k, "skipped", *lots, why=OF_CODE[cut.code].text))
         else:
             lines.append(SymbolVerdict(k, "cut" if lots[1] else "refused", *lots, cut.code, cut.house))
     return lines
 
 
-def _kept(part: AgentPlan) -> dict[int, str]:
-    """The columns in which an agent's plan keeps lots of the target back, with the cause."""
-    if not part.kept:
-        return {}
-    kept, codes = np.frombuffer(part.kept, dtype=np.int64), np.frombuffer(part.reason, dtype=np.int8)
-    return {k: OF_CODE[NEAR if codes[k] == AT_LIMIT else int(codes[k])].text for k in np.flatnonzero(kept).tolist()}
-
-
 def cuts_of(plan: Planned) -> list[tuple[int, LotCut]]:
-    """(agent, cut) of each cut by an agent's limits, then (-1, cut) of each cut by the limits of the whole account."""
-    stages = [(part.agent, part.asked, part.allowed, part.reason) for part in plan.agents]
-    stages.append((-1, plan.net, plan.allowed, plan.reason))
-    cuts = []
-    for who, asked_lots, allowed_lots, codes in stages:
+    """(agent, cut) of what each agent's plan keeps back and of what its limits cut, then (-1, cut) of each cut by the
+    limits of the whole account."""
+    cuts: list[tuple[int, LotCut]] = []
+    stages = [(part.agent, part.asked, part.allowed, part.reason, part.kept) for part in plan.agents]
+    stages.append((-1, plan.net, plan.allowed, plan.reason, b""))
+    for who, asked_lots, allowed_lots, codes, kept_lots in stages:
         asked, allowed = (np.frombuffer(lots, dtype=np.int64) for lots in (asked_lots, allowed_lots))
         code = np.frombuffer(codes, dtype=np.int8)
+        kept = np.frombuffer(kept_lots, dtype=np.int64) if kept_lots else np.zeros_like(asked)
+        both = (code == AT_LIMIT) & (asked != allowed)  # one cause: the limit that the position is near
+        for k in np.flatnonzero((kept != 0) & ~both).tolist():
+            cause = NEAR if code[k] == AT_LIMIT else TOO_OLD if code[k] == TOO_OLD else WAITS
+            cuts.append((who, LotCut(k, int(asked[k] + kept[k]), int(asked[k]), cause, False)))
+        wanted = asked + np.where(both, kept, 0)
         cuts += [
-            (who, LotCut(k, int(asked[k]), int(allowed[k]), int(code[k]), who < 0))
+            (who, LotCut(k, int(wanted[k]), int(allowed[k]), int(code[k]), who < 0))
             for k in np.flatnonzero(asked != allowed).tolist()
         ]
     return cuts

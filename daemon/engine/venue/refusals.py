@@ -4,7 +4,7 @@ What can go wrong: an order whose refusal lasts (day trading, a smallest order v
 sent at every bar, once a symbol. The refusals would hide other alerts, and a venue locks out a client that goes on. So
 orders pause after a refusal.
 
-A pause belongs to a symbol, a side and the words of the refusal, without their numbers. It lasts 1, 2, 4 .. 60 minutes.
+A pause belongs to a symbol and a side, whatever the words of the refusal. It lasts 1, 2, 4 .. 60 minutes.
 The side is `add`, `reduce` or `stop`: a lack of buying power must not keep a position from being sold. The first
 refusal in a row raises an alert, as does the first one with other words; the end of the refusals raises an INFO.
 
@@ -52,8 +52,9 @@ def refused(state: State, agent: int, symbol: int, side: Side, reason: str) -> l
 
     Returns an alert for the first of several refusals in a row with the same words.
     """
+    known = set(state.protection.retries)
     retry = pause_after(state, agent, symbol, side, words_of(reason))
-    if retry.times > 1:
+    if (agent, symbol, side, retry.words) in known:
         return []
     by = "" if reason.startswith("not sent: ") else "rejected by the venue: "  # the daemon itself may refuse to send
     text = (
@@ -109,7 +110,7 @@ def _end_pauses(state: State, keys: Sequence[tuple[int, int, Side, str]], text: 
     for retry in ended:
         # no alert reported a pause without words
         if retry.words:
-            refusals[retry.symbol, retry.side] = refusals.get((retry.symbol, retry.side), 0) + retry.times
+            refusals[retry.symbol, retry.side] = max(refusals.get((retry.symbol, retry.side), 0), retry.times)
     return [
         alert(
             state,

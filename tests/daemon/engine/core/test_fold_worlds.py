@@ -34,7 +34,7 @@ WORLDS = [
     Kind(2, (72, 74, 74, 52, 77), agents=2, sets=SETS[::-1], short=0.3, gaps=0.05),
     Kind(3, (72, 74, 74, 42, 48), agents=3, chunk=11, idle=0.7, gaps=0.02, dividends=9),
     Kind(4, (38, 74, 74, 8, 56), volume=3e3, costs=Costs(participation=0.2, impact=9.0)),
-    Kind(5, (74, 74, 24, 48, 37), agents=2, every=3, chunk=17, costs=COMMISSIONS, sets=SETS[1:]),
+    Kind(5, (74, 74, 24, 46, 37), agents=2, every=3, chunk=17, costs=COMMISSIONS, sets=SETS[1:]),
     Kind(6, (30, 74, 74, 0, 132), agents=4, sets=SETS, min_trade=0.02, costs=Costs(spread_bp=11.0, latency_ns=DAY_NS)),
     Kind(7, (74, 74, 74, 49, 21), agents=2, sets=SETS[2::-2], short=0.5, idle=0.5),
     Kind(8, (74, 74, 74, 54, 38), sets=SETS[3:], gaps=0.1, symbols=2),

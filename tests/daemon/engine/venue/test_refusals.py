@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quantd.daemon.engine.planning.pauses import MOST_PAUSES, pause_after
 from quantd.daemon.engine.state.snapshot import freeze, thaw
@@ -103,11 +105,25 @@ def test_numbers_and_identifiers_in_the_words_begin_no_new_run() -> None:
     assert words_of("Unknown asset") != words_of("Unknown order")
 
 
-def test_other_words_are_another_run_with_its_own_alert_and_pause() -> None:
+@given(
+    st.lists(
+        st.sampled_from([PDT, "insufficient buying power", "asset is not tradable", "EOrder:Ünknown", "", LEAST])
+        | st.text(max_size=40),
+        min_size=1,
+        max_size=16,
+    )
+)
+def test_a_sequence_of_refusals_in_any_words_sends_at_most_six_orders_in_sixteen_bars(words: list[str]) -> None:
+    count = iter(range(10_000))
+    run = world(lambda lots: words[next(count) % len(words)] or "no reason given")
+    assert minutes(run, 16) == [0, 1, 3, 7, 15]
+    assert len(alerts(run)) <= 5
+
+
+def test_other_words_have_their_own_alert_and_no_pause_of_their_own() -> None:
     count = iter(range(10_000))
     run = world(lambda lots: PDT if next(count) < 4 else "asset is not tradable")
-    # 15 is the end of the last pause of the first words
-    assert minutes(run, 20) == [0, 1, 3, 7, 15, 16, 18]
+    assert minutes(run, 40) == [0, 1, 3, 7, 15, 31]
     assert [text.partition(";")[0] for _, text in alerts(run)] == [
         f"rejected by the venue: {PDT}", "rejected by the venue: asset is not tradable",
     ]  # fmt: skip
@@ -118,7 +134,7 @@ def test_words_without_end_are_bounded() -> None:
     for k in range(100):
         pause_after(state, -1, 0, "add", f"word {chr(97 + k % 26)}{chr(97 + k // 26)}")
     assert len(state.protection.retries) == MOST_PAUSES + 1
-    assert max(retry.times for retry in state.protection.retries.values()) == 100 - MOST_PAUSES
+    assert {retry.times for retry in state.protection.retries.values()} == {100}
 
 
 def test_a_refused_purchase_does_not_pause_a_sale_nor_another_symbol() -> None:

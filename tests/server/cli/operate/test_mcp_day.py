@@ -38,7 +38,7 @@ capital = 0.3
 shadow = true
 challenges = "trend"
 [promotion]
-samples = 40
+samples = 80
 measure = "mean"
 confidence = 0.5
 looks = 4
@@ -111,7 +111,7 @@ async def test_a_day_with_an_outside_agent_over_mcp(tmp_path: Path) -> None:
             await each_session(client, greedy)
             # the champion's book keeps its own limits
             cuts = [cut for cut in done["verdict"]["cuts"] if (cut["symbol"], cut["by"]) == ("IWM", "trend")]
-            assert [cut["reason"] for cut in cuts] == ["position_weight"], done
+            assert [cut["reason"] for cut in cuts if cut["reason"] != "sale"] == ["position_weight"], json.dumps(done)
             worked, why = await call(client, "why", what="IWM")
             assert worked, why
             explanation = json.dumps(why)
