@@ -32,7 +32,7 @@ OF_CODE: Final[dict[int, Cause]] = {
         for reason in Reason
         if reason != Reason.NONE
     },
-    WAITS: Cause("sale", "waits for a sale", "it waits for the proceeds of a sale"),
+    WAITS: Cause("sale", "waits for a sale", "the rest waits for cash that fills or sales leave"),
     LOTS: Cause("lots", "lots", "it is less than a lot"),
     SMALL: Cause("min_trade", "changes below min_trade", "the change is worth less than min_trade"),
     SCALED: Cause("exposure", "limits", "the weights exceed the limits of exposure or cash after all fills"),
