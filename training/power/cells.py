@@ -40,5 +40,6 @@ def cell_of(plan: Plan, learner: Learner, plant: Plant, cost_bp: float) -> str:
         del terms["errors_above"]
     if not getattr(plan.learner, "gains", True):
         del terms["learner"]["gains"]
-    decisive = (learner, terms, msgspec.structs.replace(plant, values=""), [file_digest(path) for path in paths])
+    signal = msgspec.to_builtins(plant) | {"values": ""}  # its content is among the files
+    decisive = (learner, terms, signal, [file_digest(path) for path in paths])
     return blake2b(msgspec.json.encode(decisive), digest_size=16).hexdigest()

@@ -4,9 +4,11 @@ import json
 from functools import partial
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from quantd.training.runs import scorer_run
+from tests.support.checkout import DATA
 from tests.support.command_line import quantd
 from tests.support.studies import text
 
@@ -89,6 +91,24 @@ def test_the_line_of_a_plan_and_of_a_trained_policy_is_that_of_their_cards(folde
     refused = quantd(folder, "study", "power", "models/shipped/scorer", "--line")
     assert (refused.returncode, "its record has no plan" in refused.stderr) == (2, True)
     assert quantd(folder, "study", "power", "models/shipped/ppo", "--line", "--set", "steps=1").returncode == 2
+
+
+@pytest.mark.long
+def test_a_plant_from_a_file_is_fitted_and_its_content_decides_the_cell(folder: Path) -> None:
+    bars = pl.read_parquet(DATA / "us_daily.parquet", columns=["ts", "symbol", "open"])
+    bars = bars.filter(pl.col("symbol").is_in(["SPY", "AAPL", "BAC"])).sort("symbol", "ts")
+    later = pl.col("open").shift(-2).over("symbol") / pl.col("open").shift(-1).over("symbol") - 1.0
+    mine = bars.select("ts", "symbol", later.fill_null(0.0).alias("expected")).with_columns(mine=pl.col("expected"))
+    (folder / "file.toml").write_text('[mine]\nshape = "file"\nvalues = "mine.parquet"\n')
+    cells = []
+    for factor in (1.0, 0.5):
+        mine.with_columns(pl.col("expected") * factor).write_parquet(folder / "mine.parquet")
+        arguments = ("--signal", "file.toml", "--cost", "15", "--learner", "plan", "--seeds", "1", "--json")
+        arguments += ("--out", f"file-{factor}.jsonl")
+        done = quantd(folder, "study", "power", "plan.toml", *arguments)
+        assert done.returncode == 0, done.stderr
+        cells += [finding["cell"] for finding in json.loads(done.stdout)["findings"]]
+    assert len(set(cells)) == 2
 
 
 @pytest.mark.parametrize("arguments", [("--signal", "none.toml"), ("--shape", "wave")])
