@@ -169,7 +169,7 @@ class Incidents:
                 case LimitMoved():
                     step.move_limits(k, effect)
                 case Switched() if effect.after == 0:  # RUN
-                    step.clear("switch", name_of(effect.agent) if effect.agent >= 0 else "", effect.ts)
+                    step.clear("switch", name_of(effect.agent) if effect.agent >= 0 else "", effect.ts, AT_RUN)
         match event:
             case Decided() if not event.failed and not (published and step.has("policy")):
                 step.clear("policy", name_of(event.agent), 0)  # no time: the incident ends at its last change
@@ -200,6 +200,8 @@ class Incidents:
 
 EVENTS: Final = frozenset({Acknowledged, Reminded, Reconciled, Correction, Decided})
 """Events that may change incidents without an effect."""
+
+AT_RUN: Final = "the switch is at RUN again, after "
 
 _EFFECTS: Final = frozenset({Publish, LimitMoved, Switched})
 """Effects that may change incidents."""
@@ -266,9 +268,9 @@ class _Step:
             elif active and level not in kind.opens:
                 self._clear(key, moved.ts)
 
-    def clear(self, kind: str, agent: str, ts: int) -> None:
-        """End the active incident of a kind and agent, and add a message about it."""
-        self._clear((kind, agent, ""), ts)
+    def clear(self, kind: str, agent: str, ts: int, words: str = "") -> None:
+        """End the active incident of a kind and agent, and add a message about it; `words` say what is now."""
+        self._clear((kind, agent, ""), ts, words)
 
     def acknowledge(self, event: Acknowledged) -> None:
         """Record who acknowledged an incident. The acknowledgement clears an incident that only a person can end."""
@@ -344,10 +346,10 @@ class _Step:
         self._put(cleared := replace(previous, state="cleared", ts=max(ts, previous.ts)))
         return cleared
 
-    def _clear(self, key: Key, ts: int) -> None:
-        """End an incident with a message, which is sent only if the opening was announced."""
+    def _clear(self, key: Key, ts: int, words: str = "") -> None:
+        """End an incident with a message, which is sent only if the opening was announced; `words` say what is now."""
         if (cleared := self._end(key, ts)) is not None:
-            self._notice(cleared, f"cleared: {cleared.text}")
+            self._notice(cleared, f"cleared: {words}{cleared.text}")
 
     def _put(self, incident: Incident) -> None:
         self._incidents.put(incident)

@@ -168,6 +168,7 @@ def test_a_switch_is_cleared_by_run_and_each_trip_is_announced() -> None:
         fold.add(Tick(n), Switched(n, -1, 1, 0, "ann: ok"), Publish(n, "WARNING", "switch", "REDUCE to RUN"))
         assert fold.states() == []
     assert sum(level == "CRITICAL" for level, _ in fold.sent) == 5
+    assert fold.sent[-1] == ("INFO", "cleared: the switch is at RUN again, after RUN to REDUCE")
 
 
 def test_a_policy_that_answers_again_a_matching_account_and_a_person_clear_the_rest() -> None:
