@@ -6,7 +6,7 @@ that is missing has one of them.
 
 from typing import Final, NamedTuple
 
-from quantd.daemon.engine.core.lacks import CODES, EXIT, LOTS, NEAR, SCALED, SMALL, WAITS
+from quantd.daemon.engine.core.lacks import EXIT, LOTS, NEAR, SCALED, SMALL, WAITS
 from quantd.risk.limits.catalogue import LIMIT_OF, REASON_TEXT, Reason
 from quantd.trading.orders import ENDED, OrderState
 
@@ -47,5 +47,3 @@ OF_END: Final[dict[OrderState, Cause]] = {
     if end != OrderState.FILLED
 }
 """The end of an order without all of its fills -> cause."""
-
-assert len(OF_CODE) == CODES - 1  # 0 is no cause
