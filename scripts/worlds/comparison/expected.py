@@ -86,6 +86,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "state/activity": ("cut of an agent: order_rate", "cut of the house: turnover"),
     "state/agent_state": ("exit: stop_loss", "frozen and thawed"),
     "state/capital_shares": ("capital moved: equal_risk", "capital moved: regime"),
+    "state/causes": ("proposal of an outside agent",),
     "state/engine_state": ("effect: Valued",),
     "state/live_caps": ("cut of the house: ramp", "cut of the house: account_notional"),
     "state/market_data": ("frozen and thawed",),

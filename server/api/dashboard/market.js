@@ -22,14 +22,16 @@ const colourOf = (agents, name) => COLOURS[Math.max(0, agents.indexOf(name.split
 
 // The number of the bar that contains an event, else -1: older than the first bar, in a gap, or newer than the last
 // one's end. A bar has its end and the length of all bars; an event at the end of one and the start of the next is of
-// the first.
+// the first. A day's bar begins after the end of the day before, also where that day has no bar here.
 export function barAt(bars, ts, length) {
   let [low, high] = [0, bars.length];
   while (low < high) {
     const middle = (low + high) >> 1;
     if (bars[middle].ts < ts) low = middle + 1; else high = middle;
   }
-  return low < bars.length && ts >= bars[low].ts - length ? low : -1;
+  if (low === bars.length) return -1;
+  const begins = bars[low].ts - length;
+  return (length < 864e11 ? ts >= begins : ts > begins) ? low : -1;
 }
 
 // The bars that are visible, halved or doubled around their middle; 0 shows all.
