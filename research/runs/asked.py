@@ -1,14 +1,13 @@
 """What the policies of a run asked for, what was held of it, and why not the rest."""
 
+from typing import Final
+
 from msgspec import Struct
 
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.state.causes import OF_CODE
+from quantd.daemon.engine.state.causes import OF_CODE, UNFILLED
 
-UNFILLED = "orders without a fill"
-"""The group of what the plans have and the books have not."""
-
-MATERIAL = 0.02
+MATERIAL: Final = 0.02
 """The least missing share of equity that is named."""
 
 
@@ -27,13 +26,13 @@ class Asked(Struct, frozen=True):
     def of(cls, state: State) -> "Asked":
         """The averages of a run, at its end."""
         lacks = [agent.lacks for agent in state.agents]
-        samples = max((each.samples for each in lacks), default=0)
+        samples = max((book.samples for book in lacks), default=0)
         if not samples:
             return cls()
-        asked, held = sum(each.asked for each in lacks) / samples, sum(each.held for each in lacks) / samples
+        asked, held = sum(book.asked for book in lacks) / samples, sum(book.held for book in lacks) / samples
         missing: dict[str, float] = {}
         for code, cause in OF_CODE.items():
-            missing[cause.group] = missing.get(cause.group, 0.0) + sum(each.sums[code] for each in lacks) / samples
+            missing[cause.group] = missing.get(cause.group, 0.0) + sum(book.sums[code] for book in lacks) / samples
         missing[UNFILLED] = asked - held - sum(missing.values())
         return cls(asked, held, dict(sorted(missing.items(), key=lambda part: -part[1])))
 

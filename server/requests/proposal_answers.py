@@ -19,9 +19,10 @@ from quantd.trading.orders import money_text, price_text, quantity_text
 
 
 class CutLine(Struct, frozen=True):
-    """A trade that a limit cut or refused: `allowed` of `asked` units pass.
+    """A trade that is cut, refused or waits: `allowed` of `asked` units pass.
 
-    `by` is the owner of the limit, the agent's book or the house, and `reason` the code of the limit.
+    `by` is the owner of the limit, the agent's book or the house. `reason` is the code of the limit, or `sale` for
+    units that wait.
     """
 
     symbol: str

@@ -34,7 +34,6 @@ class Lacks:
     """The target of one book, what its last plan lacks of it, and the sums of both over samples."""
 
     size: int
-    codes: int
     asks: bool
     """Whether a target was asked of the book."""
     target: Floats
@@ -49,7 +48,7 @@ class Lacks:
     """By code, sums over samples of `parts` over the account's equity."""
 
     def __init__(self, size: int) -> None:
-        self.size, self.codes, self.samples = size, CODES, 0
+        self.size, self.samples = size, 0
         self.asked, self.held, self.asks = 0.0, 0.0, False
         self.target, self.parts, self.sums = float_zeros(size), float_zeros(CODES), float_zeros(CODES)
 
@@ -58,17 +57,8 @@ class Lacks:
         self.asks = False
         for k in range(self.size):
             self.target[k] = 0.0
-        for code in range(self.codes):
+        for code in range(len(self.parts)):
             self.parts[code] = 0.0
-
-    def ask(self, weights: ReadFloats, equity: float, px: ReadFloats) -> None:
-        """Take another target: `weights` of the book's `equity` at the values of a lot `px`."""
-        self.clear()
-        self.asks = True
-        for k in range(self.size):
-            price: float = px[k]
-            lots: float = weights[k] * equity / price if 0.0 < price < inf else 0.0
-            self.target[k] = lots if -inf < lots < inf else 0.0
 
     def overlap(self, k: int, lots: float) -> float:
         """Return how many of the target's lots in symbol `k` are among `lots`."""
@@ -83,29 +73,30 @@ class Lacks:
     ) -> None:  # fmt: skip
         """Take another target, `weights` of the book's `equity` at the values of a lot `px`, and write what it lacks
         before limits are asked, by code: of weights times `scale`, with `change` to be asked and `kept` for the reasons
-        `why`. A change worth less than `min_trade` of equity may be omitted."""
-        self.ask(weights, equity, px)
+        `why`. A change worth less than `min_trade` of equity may be omitted. A symbol without a price has no lots to
+        ask for, and is not counted."""
+        self.clear()
+        self.asks = True
         least: float = max(min_trade, LEAST_REST) * equity
-        for part in range(self.codes):
-            self.parts[part] = 0.0
         for k in range(self.size):
-            want: float = self.target[k]
             price: float = px[k]
-            if want == 0.0:
+            want: float = weights[k] * equity / price if 0.0 < price < inf else 0.0
+            if want == 0.0 or not -inf < want < inf:
                 continue
-            left: float = self.overlap(k, want * scale)
-            self.parts[SCALED] += (abs(want) - left) * price
+            self.target[k] = want
+            covered: float = self.overlap(k, want * scale)
+            self.parts[SCALED] += (abs(want) - covered) * price
             lots: float = truncated(want * scale * (1.0 + 1e-12))
-            next_left: float = self.overlap(k, lots)
-            self.parts[LOTS] += (left - next_left) * price
-            left = next_left
+            reached: float = self.overlap(k, lots)
+            self.parts[LOTS] += (covered - reached) * price
+            covered = reached
             after: float = held[k] + change[k]
-            next_left = self.overlap(k, after + kept[k])
+            reached = self.overlap(k, after + kept[k])
             small: bool = abs(lots - after - kept[k]) * price < least + price
-            self.parts[SMALL if small else EXIT] += (left - next_left) * price
-            left = next_left
+            self.parts[SMALL if small else EXIT] += (covered - reached) * price
+            covered = reached
             code: int = NEAR if why[k] == AT_LIMIT else why[k] if why[k] != 0 else WAITS
-            self.parts[code] += (left - self.overlap(k, after)) * price
+            self.parts[code] += (covered - self.overlap(k, after)) * price
 
     def cut(self, held: ReadFloats, asked: ReadFloats, passed: ReadFloats, reason: ReadCodes, px: ReadFloats) -> None:
         """Add to what is lacked the lots `asked` that did not pass, for the codes `reason`."""
@@ -144,7 +135,7 @@ class Lacks:
         self.samples += 1
         self.asked += asked / equity
         self.held += has / equity
-        for code in range(self.codes):
+        for code in range(len(self.parts)):
             self.sums[code] += self.parts[code] / equity
 
     def split(self, k: int, ratio: float) -> None:

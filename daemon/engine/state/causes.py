@@ -41,9 +41,12 @@ OF_CODE: Final[dict[int, Cause]] = {
 }
 """Code of `core.lacks` -> cause."""
 
+UNFILLED: Final = "orders without a fill"
+
 OF_END: Final[dict[OrderState, Cause]] = {
-    end: Cause(end.name.lower(), "orders without a fill", f"the order ended {end.name.lower()}")
+    end: Cause(end.name.lower(), UNFILLED, f"the order ended {end.name.lower()}")
     for end in sorted(ENDED)
     if end != OrderState.FILLED
 }
-"""The end of an order without all of its fills -> cause."""
+"""The end of an order without all of its fills -> cause. A sum does not tell them apart: it has what the plans have and
+the books have not."""

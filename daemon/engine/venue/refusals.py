@@ -52,9 +52,9 @@ def refused(state: State, agent: int, symbol: int, side: Side, reason: str) -> l
 
     Returns an alert for the first of several refusals in a row with the same words.
     """
-    known = set(state.protection.retries)
+    reported = set(state.protection.retries)
     retry = pause_after(state, agent, symbol, side, words_of(reason))
-    if (agent, symbol, side, retry.words) in known:
+    if (agent, symbol, side, retry.words) in reported:
         return []
     by = "" if reason.startswith("not sent: ") else "rejected by the venue: "  # the daemon itself may refuse to send
     text = (

@@ -175,7 +175,8 @@ def _print_trades(trades: dict[str, Any]) -> None:
     if trades["cancels"] and not trades["waits"]:
         say(f"  {trades['cancels']} open orders are cancelled; the rest of their symbols follows at the next close")
     for cut in trades["cuts"]:
-        allowed = "refused" if cut["allowed"] == "0" else f"cut to {cut['allowed']}"
+        none_passes = "waits" if cut["reason"] == "sale" else "refused"
+        allowed = none_passes if cut["allowed"] == "0" else f"cut to {cut['allowed']}"
         say(f"  {cut['who']}: {cut['side']} {cut['asked']} {cut['symbol']} {allowed}: {cut['text']} ({cut['reason']})")
 
 
