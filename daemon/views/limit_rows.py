@@ -210,8 +210,9 @@ def _stop_text(capacity: Most, side: int, ctx: Context, account: Account, limits
 
 
 def reason_text(code: int, values: Mapping[str, tuple[float, float]] = {}, symbol: str = "") -> str:
-    """A reason code as text. With the recorded `values` of a plan, a price jump has its two prices and the remedy, and
-    a lack of equity names the position near its limit."""
+    """The code of a limit, or of another cause, as text. With the recorded `values` of a plan, a price jump has its two
+    prices and the remedy, and a lack of equity names the position near its limit."""
+    text = OF_CODE[code].text if code else REASON_TEXT[code]
     if code == Reason.EQUITY:
         for key, (weight, bound) in values.items():
             if key.startswith("equity."):
@@ -222,10 +223,10 @@ def reason_text(code: int, values: Mapping[str, tuple[float, float]] = {}, symbo
                 )
     pair = values.get(f"price_jump.{symbol}") if code == Reason.PRICE_JUMP else None
     if pair is None:
-        return REASON_TEXT[code]
+        return text
     newest, before = (price_text(round(price * NANO)) for price in pair)
     remedy = f"`quantd resume --symbol {symbol} --jump real` or a split such as `--jump 2:1` ends the hold"
-    return f"{REASON_TEXT[code]}: {before} before the jump, {newest} now; {remedy}"
+    return f"{text}: {before} before the jump, {newest} now; {remedy}"
 
 
 class CutText(TypedDict):
@@ -243,22 +244,22 @@ def cut_text(universe: Universe, cut: LotCut, values: Mapping[str, tuple[float, 
     """The fields of a row about a cut trade, without the owner of the limit.
 
     `values` are the recorded values of the plan: a price jump has its two prices there.
-    A rule has the text of its cause.
     """
     lot, symbol = universe.lot_nano[cut.symbol], universe.symbols[cut.symbol]
-    rule = OF_CODE[cut.code] if cut.code >= LOTS else None
     return CutText(
         side=side_text(cut.asked),
         symbol=symbol,
         asked=quantity_text(abs(cut.asked), lot),
         allowed=quantity_text(abs(cut.allowed), lot),
-        reason=reason_name(cut.code) if rule is None else rule.key,
-        text=reason_text(cut.code, values, symbol) if rule is None else rule.text,
+        reason=reason_name(cut.code),
+        text=reason_text(cut.code, values, symbol),
     )
 
 
 def reason_name(code: int) -> str:
-    """The name of a limit's reason code: 3 is "cash"; empty for 0."""
+    """The name of a limit's reason code, 3 is "cash", or the key of another cause; empty for 0."""
+    if code >= LOTS:
+        return OF_CODE[code].key
     return "" if not code else Reason(code).name.lower()
 
 

@@ -40,7 +40,8 @@ def test_a_journal_of_another_version_that_was_not_stopped_in_order_is_refused_w
 ) -> None:
     write(tmp_path, CONFIG)
     answer(quantd(tmp_path, "run", "--json"))
-    monkeypatch.setattr("quantd.daemon.recovery.replay.code_version", lambda: "0.2.0+0123456789ab")
+    for module in ("replay", "stored_run"):
+        monkeypatch.setattr(f"quantd.daemon.recovery.{module}.code_version", lambda: "0.2.0+0123456789ab")
     assert quantd(tmp_path, "run").returncode == 0, "stopped in order: its snapshot stands after its last step"
     with sqlite3.connect(tmp_path / "state" / "quantd.db") as store:
         store.execute("DELETE FROM snapshots WHERE seq = (SELECT MAX(last_seq) FROM journal)")

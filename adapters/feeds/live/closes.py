@@ -66,7 +66,12 @@ class Closes:
         firsts = []
         for calendar in self._sessions:
             row = bisect_right(calendar.close_ns, ts)
-            if row < len(calendar.close_ns):
+            if row == len(calendar.close_ns):
+                continue
+            if stamps == "open" and calendar.zone == "UTC":
+                # a day of 24 hours belongs to the session after which it is known, so it may begin before the open
+                firsts.append((calendar.close_ns[row - 1] if row else calendar.open_ns[0]) - DAY_NS + 1)
+            else:
                 firsts.append(calendar.day_ns[row] if stamps == "session" else calendar.open_ns[row])
         return min(firsts, default=ts + 1)
 

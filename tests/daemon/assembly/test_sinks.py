@@ -28,7 +28,7 @@ from tests.support.sink_servers import (
 )
 from tests.support.venues.served import served
 
-SMALL = CONFIG.replace("max_drawdown = 0.25", "max_drawdown = 0.01")
+SMALL = CONFIG.replace("max_drawdown = 0.25", "max_drawdown = 0.008")
 ENVIRON = {"QUANTD_WEBHOOK_KEY": KEY}
 
 
@@ -60,7 +60,7 @@ def test_alerts_wait_in_the_store_while_the_webhook_is_away_and_arrive_after_the
         assert critical == [id for (id,) in rows(folder, query.format("alerts WHERE level = 'CRITICAL'"))]
         assert len(critical) == 3
         ended = rows(folder, "SELECT kind FROM deliveries WHERE level = 'INFO'")
-        assert ended == [("limit_max_drawdown",)], "who receives a breach receives its end"
+        assert ended == [("switch",), ("limit_max_drawdown",)], "who receives a breach receives its end"
         receiver.answers = []
         answer(quantd(folder, "run", "--json", env=ENVIRON))
         assert receiver.ids == queued

@@ -4,7 +4,8 @@ import pytest
 
 from quantd.daemon.assembly.limits import limits_of, shocks_of
 from quantd.daemon.config import read
-from quantd.daemon.views.limit_rows import is_of, off, unit, words
+from quantd.daemon.engine.state.causes import OF_CODE
+from quantd.daemon.views.limit_rows import is_of, off, reason_name, reason_text, unit, words
 from quantd.risk.limits.catalogue import (
     EXTRA,
     FIELDS,
@@ -133,3 +134,10 @@ def test_bounds_are_those_of_the_set() -> None:
     assert bound_of(SET, "order_rate") == 60.0
     assert bound_of(SET, "max_volatility") == 0.2
     assert bound_of(SET, "restricted") != bound_of(SET, "restricted")
+
+
+def test_every_code_of_a_cause_has_a_name_and_a_text() -> None:
+    for code, cause in OF_CODE.items():
+        assert reason_name(code)
+        assert reason_text(code) == cause.text
+    assert (reason_name(0), reason_text(0)) == ("", "not cut")

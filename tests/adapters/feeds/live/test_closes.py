@@ -1,7 +1,7 @@
 """The next close of a universe is the one its sessions say: half days, weekends, coins and summer time included."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quantd.adapters.feeds.bars.stamps import Stamps, place
@@ -48,6 +48,7 @@ def test_going_back_reaches_at_least_so_many_closes(interval: int, ts: int, bars
 
 
 @given(INTERVALS, INSTANTS, st.sampled_from(["open", "close", "session"]))
+@example(DAY_NS, ns("2024-02-20"), "open")  # a day of 24 hours that is stamped before its session opens
 @settings(max_examples=examples(60), deadline=None)
 def test_no_bar_of_after_an_instant_is_stamped_before_what_is_asked_for(interval: int, ts: int, stamps: Stamps) -> None:
     if stamps == "session" and interval < DAY_NS:
