@@ -277,7 +277,7 @@ def explain(subject: Found, judge: Judge | None = None, slices: Slices | None = 
         reason=reason_name(code),
         text=reason_text(code, plan.values, symbol),
         limits=_limit_rows(house_judgement, column, plan.values_before, plan.values, code),
-        largest=largest_of(house_judgement, column) if house_judgement is not None and net else None,
+        largest=largest_of(house_judgement, column, net) if house_judgement is not None and net else None,
         recomputed=bool(judged),
         unavailable=unavailable,
         twins=_twins(reader, decision, symbol),
@@ -419,7 +419,7 @@ def _agent_part(
         if code or asked or kept or not wanted
         else "the change is below one lot or min_trade, or an open order or a protective exit is in progress",
         limits=_limit_rows(judged, column, {}, part.values, code),  # {}: no value before the order is recorded
-        largest=largest_of(judged, column) if judged is not None and asked else None,
+        largest=largest_of(judged, column, asked) if judged is not None and asked else None,
         policy=part.policy,
         because=part.because,
         learned=learned,

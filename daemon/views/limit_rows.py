@@ -170,9 +170,9 @@ def _with_cut(rows: list[LimitRow], limits: Limits, code: int) -> list[LimitRow]
     return [*rows, row(LIMIT_OF[code], limits, None, None, code)]
 
 
-def largest_of(judged: Judged, column: int) -> Largest:
-    """The largest order of the symbol, on the requested side, that would have passed alone."""
-    side = 1 if judged.asked[column] > 0.0 else -1
+def largest_of(judged: Judged, column: int, lots: float) -> Largest:
+    """The largest order of the symbol, on the side of `lots`, that would have passed alone."""
+    side = 1 if lots > 0.0 else -1
     capacity = most(judged.ctx, judged.account, judged.limits, column, side, judged.switch)
     return largest(capacity, side, judged.ctx, judged.account, judged.limits, column)
 

@@ -12,7 +12,7 @@ from quantd.daemon.engine import step
 from quantd.daemon.engine.rounds import ask_agents, on_decided
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.parents import WORKED
-from quantd.daemon.engine.state.proposal_log import LotCut, plans_of
+from quantd.daemon.engine.state.proposal_log import cuts_of, plans_of
 from quantd.daemon.engine.state.settings import Rules
 from quantd.daemon.engine.state.snapshot import thaw
 from quantd.daemon.engine.state.verdict_log import Judged
@@ -69,7 +69,7 @@ class OrderPlanned(Struct, frozen=True):
 
 
 class Refusal(Struct, frozen=True):
-    """A trade of an agent or of the whole account that was cut or refused.
+    """A trade of an agent or of the whole account that waits, or was cut or refused.
 
     `most` is the largest size that would pass on its own.
     """
@@ -145,7 +145,7 @@ def plan_now(
         note=note,
         answers=answers,
         orders=orders,
-        refused=[refusal for judgement in judged for refusal in _refusals(state, judgement)],
+        refused=[refusal for plan in plans for refusal in _refusals(state, plan, judged)],
         crossed=quantities(state.universe, np.frombuffer(plans[0].crossed, dtype="<i8").tolist()) if plans else {},
         cancels=sum(isinstance(e, Cancel) for e in effects),
         value=sum(o.value for o in orders),
@@ -287,17 +287,16 @@ def parent_rows(state: State, plan: Planned) -> Rows:
     return [(k, int(lots[k]), worst_prices.get(k, 0), int(codes[k])) for k in np.flatnonzero(lots).tolist()]
 
 
-def _refusals(state: State, judgement: Judged) -> list[Refusal]:
-    """The trades that a gate call (the check of limits) cut or refused."""
-    is_house, asked, verdict = judgement.book == HOUSE, judgement.asked, judgement.verdict
-    who = "house" if is_house else state.rules.agents[judgement.book].name
-    cuts = [
-        LotCut(k, int(asked[k]), int(verdict.lots[k]), int(verdict.reason[k]), is_house)
-        for k in np.flatnonzero(asked != verdict.lots).tolist()
-    ]
-    return [
-        Refusal(who=who, most=largest_of(judgement, cut.symbol).qty, **cut_text(state.universe, cut)) for cut in cuts
-    ]
+def _refusals(state: State, plan: Planned, judged: Sequence[Judged]) -> list[Refusal]:
+    """The trades that a plan keeps back, and those that a gate call (the check of limits) cut or refused."""
+    judgements = {judgement.book: judgement for judgement in judged}
+    refusals = []
+    for number, cut in cuts_of(plan):
+        judgement = judgements.get(HOUSE if number < 0 else number)
+        most = None if judgement is None else largest_of(judgement, cut.symbol, cut.asked).qty
+        who = "house" if number < 0 else state.rules.agents[number].name
+        refusals.append(Refusal(who=who, most=most, **cut_text(state.universe, cut)))
+    return refusals
 
 
 def _house_limits(house: Judged) -> list[LimitRow]:

@@ -137,7 +137,7 @@ def unlike(one: Judged, column: int, rows: Sequence[LimitRow]) -> list[str]:
 
 def not_the_most(one: Judged, column: int) -> list[str]:
     """The size that would have passed alone does, and one lot more does not."""
-    most = largest_of(one, column)
+    most = largest_of(one, column, one.asked[column])
     if most.qty is None:
         return ["no limit stops it"]
     asked = np.zeros_like(one.asked)
@@ -151,7 +151,7 @@ def not_the_most(one: Judged, column: int) -> list[str]:
 
 def contradictions(one: Judged, column: int, rows: Sequence[LimitRow]) -> list[str]:
     """Where headroom in money would pay for more lots than the table or the largest order admits."""
-    most, lot = largest_of(one, column), float(one.ctx.px[column])
+    most, lot = largest_of(one, column, one.asked[column]), float(one.ctx.px[column])
     wrong = [
         f"{row.words}: headroom {row.headroom} is more than {row.more} lots of {lot} and one"
         for row in rows

@@ -101,6 +101,20 @@ def test_what_was_asked_a_moment_ago_is_no_duplicate_when_it_is_planned() -> Non
     assert (cut.who, cut.symbol, cut.reason, cut.most) == ("a0", "S0", "restricted", "0")
 
 
+def test_what_waits_for_a_sale_is_named() -> None:
+    limits = Limits(max_position_weight=1.0, collar=0.05)
+    hold: Act = lambda view: np.array([0.7, 0.0, 0.0])  # noqa: E731
+    run = World(block(walk(40, 3, 8)), [hold], house=limits, agent=limits, min_trade=0.05).run()
+    run.policies[0] = Plain(lambda view: np.array([0.0, 0.7, 0.0]))
+    now = planned(run)
+    sold, *bought = now.orders
+    (waits,) = now.refused
+    assert (sold.symbol, sold.side) == ("S0", "sell")
+    assert (waits.who, waits.symbol, waits.side, waits.reason) == ("a0", "S1", "buy", "sale")
+    assert int(waits.allowed) == sum(int(order.qty) for order in bought)
+    assert int(waits.asked) > int(waits.allowed)
+
+
 def test_asking_changes_nothing() -> None:
     run = world()
     before = freeze(run.shell.state)

@@ -5,9 +5,10 @@
 Each row is a backtest by `quantd.backtest` and an independent loop over the same bars: decisions at a close, fills at
 the next open with the same costs, whole lots, numpy only. `gap` is the mean over samples of half the sum of
 |held - asked| as shares of equity, cash included: asked are the target lots at the decision's prices, until the next
-decision. `gain` is quantd's return over the loop's. A gap beyond its bound is divided into causes, the largest first:
-reasons of limits and ends of orders from the record of quantd, and two that are inferred: `min_trade` (no order, too
-little for one) and `fee`. `not named` is the rest. Ends with 1 if the rest of a row is above 1 %.
+decision. `gain` is quantd's return over the loop's, and `traded` the same of the value of all fills. A gap beyond its
+bound is divided into causes, the largest first: reasons of limits and ends of orders from the record of quantd, and two
+that are inferred: `min_trade` (no order, too little for one) and `fee`. `not named` is the rest. Ends with 1 if the
+rest of a row is above 1 %, or if a row without `min_trade` trades 5 % more or less than its loop.
 """
 
 import sys
@@ -32,6 +33,12 @@ MIN_TRADE: Final = 0.005
 """The default of an agent's `min_trade`."""
 FIXED, ROTATES, NAMED = 0.005, 0.025, 0.01
 """The largest gap of a fixed mix, of a rotation, and the largest part of any gap without a named cause."""
+
+COLLAR: Final[dict[str, object]] = {"risk.collar": 0.05}
+CASES: Final = {"": {}, "collar": COLLAR, "collar, any change": COLLAR | {"agents.policy.min_trade": 0.0}}
+"""Settings of the rows; a row of any change trades what the loop trades."""
+TRADED: Final = 0.05
+"""By how much a row of any change may differ from the loop in the value of its fills."""
 
 PRICES: Final = ("open", "high", "low", "close")
 DAY: Final = timedelta(1)
@@ -91,6 +98,7 @@ class Found(NamedTuple):
 
     gap: float
     gain: float
+    traded: float
     invested: tuple[float, float]
     orders: tuple[int, int]
     cut: int
@@ -156,9 +164,10 @@ def due(days: list[date], every: str, first: int) -> Bools:
     return np.array([at == first or (at > first and keys[at] != keys[at - 1]) for at in range(len(days))])
 
 
-def loop(row: Row) -> tuple[Floats, Floats, int]:
-    """A stranger's own loop: equity float64[T], exposure over equity float64[T], and the number of orders."""
-    bars, cash, orders, values, used = row.bars, row.cash, 0, [], []
+def loop(row: Row) -> tuple[Floats, Floats, int, float]:
+    """A stranger's own loop: equity float64[T], exposure over equity float64[T], the number of orders, and the value
+    that they traded."""
+    bars, cash, orders, traded, values, used = row.bars, row.cash, 0, 0.0, [], []
     held, dates = np.zeros(bars.close.shape[1]), due(row.bars.days, row.every, row.lookback)
     for at in range(row.lookback, len(bars.days)):
         value = cash + held @ bars.close[at]
@@ -167,9 +176,10 @@ def loop(row: Row) -> tuple[Floats, Floats, int]:
         if dates[at]:
             change = lots_of(row.decide(bars.close[: at + 1]), value, bars.close[at], bars.lot) - held
             paid = change @ (bars.fill[at] * (1.0 + SLIP * np.sign(change)))
-            cash -= paid + FEE * (np.abs(change) @ bars.fill[at])
+            value = float(np.abs(change) @ bars.fill[at])
+            cash, traded = cash - paid - FEE * value, traded + value
             held, orders = held + change, orders + np.count_nonzero(change)
-    return np.array(values), np.array(used), orders
+    return np.array(values), np.array(used), orders, traded
 
 
 def found(row: Row, folder: Path) -> Found:
@@ -190,10 +200,11 @@ def found(row: Row, folder: Path) -> Found:
             asked[at] = lots_of(row.decide(bars.close[: first + at]), equity[at - 1], close[at - 1], bars.lot)
     lacks = (asked - held) * close / equity[:, None]
     gaps = 0.5 * (np.abs(lacks).sum(axis=1) + np.abs(lacks.sum(axis=1)))
-    values, used, orders = loop(row)
+    values, used, orders, traded = loop(row)
     gap = float(gaps.mean())
     return Found(
         gap, float((equity[-1] / row.cash - 1.0) / (values[-1] / row.cash - 1.0)),
+        float((result.fills["quantity"] * result.fills["price"]).sum()) / traded,
         (float(np.mean((held * close).sum(axis=1)[4:] / equity[4:])), float(np.mean(used[4:]))),
         (result.summary.orders, orders), result.summary.clipped, result.summary.refused,
         causes_of(result, row, lacks, dates, gap) if gap > row.bound else {},
@@ -243,19 +254,20 @@ def rows(folder: Path) -> Iterator[Row]:
     mix = {"weights": {"JNJ": 0.4, "KO": 0.3, "XOM": 0.3}}
     for cash in (1_500.0, 1e5, 5e7):
         for every in ("day", "week", "month"):
-            for collar in (0.0, 0.05) if cash == 1e5 else (0.05,):
-                limits: dict[str, object] = {"risk.collar": collar} if collar else {}
-                end = (f"{every}, {cash:,.0f}{', collar' if collar else ''}", cash, every)
+            for case, settings in CASES.items() if cash == 1e5 else [("collar", CASES["collar"])]:
+                end = (f"{every}, {cash:,.0f}{', ' if case else ''}{case}", cash, every)
                 for name, bars, what, params, decide, lookback, bound in (
                     ("40/30/30", three, "fixed_mix", mix, fixed(0.4, 0.3, 0.3), 0, FIXED),
                     ("20 equal", twenty, "equal_weight", None, fixed(*[0.05] * 20), 0, FIXED),
                     ("inverse volatility", twenty, "inverse_volatility", None, calm, 63, ROTATES),
                     ("top 3", twenty, Top(), None, top_three, 126, ROTATES),
                 ):
-                    yield Row(f"{name}, {end[0]}", bars, end[1], end[2], what, params, decide, lookback, bound, limits)
+                    yield Row(
+                        f"{name}, {end[0]}", bars, end[1], end[2], what, params, decide, lookback, bound, settings
+                    )
         yield Row(
             f"own file that holds between, month, {cash:,.0f}, collar", twenty, cash, "month", f"{folder}/mine.py:act",
-            None, top_three, 126, ROTATES, {"risk.collar": 0.05},
+            None, top_three, 126, ROTATES, COLLAR,
         )  # fmt: skip
     pair, until = ["BTC-USD", "SPY"], "2021-03-31"
     coin = bars_of("crypto_daily.parquet", pair, "2015-01-02", until, beside="us_daily.parquet")
@@ -282,7 +294,8 @@ def line(row: Row, figures: Found) -> str:
     """The text of a row."""
     causes = ", ".join(f"{name} {part:.2%}" for name, part in figures.causes.items())
     return (
-        f"{row.name:52s}{figures.gap:7.2%}{figures.gain:8.1%}  {figures.invested[0]:6.1%} ({figures.invested[1]:.1%})"
+        f"{row.name:55s}{figures.gap:7.2%}{figures.gain:8.1%}{figures.traded:8.1%}"
+        f"{figures.invested[0]:8.1%} ({figures.invested[1]:.1%})"
         f"{figures.orders[0]:8,} ({figures.orders[1]:,}){figures.cut:6,}{figures.refused:6,}  {causes}"
     )
 
@@ -290,13 +303,15 @@ def line(row: Row, figures: Found) -> str:
 def main() -> int:
     part, poor = sys.argv[1] if len(sys.argv) > 1 else "", 0
     print(
-        f"{'':52s}{'gap':>7s}{'gain':>8s}  invested (loop), orders (loop), cut, refused, causes of a gap beyond bound"
+        f"{'':55s}{'gap':>7s}{'gain':>8s}{'traded':>8s}  invested (loop), orders (loop), cut, refused, "
+        "causes of a gap beyond bound"
     )
     with tempfile.TemporaryDirectory() as name:
         for row in rows(Path(name)):
             if part in row.name:
                 figures = found(row, Path(name))
                 poor += figures.causes.get("not named", 0.0) > NAMED
+                poor += "any change" in row.name and abs(figures.traded - 1.0) > TRADED
                 print(line(row, figures), flush=True)
     return 1 if poor else 0
 
