@@ -1,6 +1,6 @@
 """Performance figures of an account over one window, as they are recorded for a training and an evaluation."""
 
-from math import isfinite
+from math import isfinite, nan
 
 from msgspec.structs import asdict
 
@@ -8,9 +8,13 @@ from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, Performance, RiskFree, calmar, performance
 
 
-class WindowFigures(Performance, frozen=True, omit_defaults=True):
-    """A performance with its Calmar ratio: None where the wealth never fell, and in records older than this field."""
+class WindowFigures(Performance, frozen=True, omit_defaults=True, kw_only=True):
+    """A performance with its Calmar ratio: None where the wealth never fell, and in records older than this field.
 
+    `sharpe` is NaN, and no part of the record, where the returns do not vary, as of a policy that holds nothing.
+    """
+
+    sharpe: float = nan
     calmar: float | None = None
 
 
@@ -21,4 +25,5 @@ def window_figures(
     rate for each return."""
     ratio = calmar(equity, periods)
     figures = performance(equity, periods, risk_free_annual)
-    return WindowFigures(**asdict(figures), calmar=ratio if isfinite(ratio) else None)
+    known = {name: value for name, value in asdict(figures).items() if name != "sharpe" or isfinite(value)}
+    return WindowFigures(**known, calmar=ratio if isfinite(ratio) else None)

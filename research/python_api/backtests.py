@@ -1,5 +1,6 @@
 """Backtests of a policy over bars in memory, or of a configuration, with the verdict of `quantd backtest`."""
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
-from quantd.daemon.assembly.parts import Assembly, assemble
+from quantd.daemon.assembly.parts import Assembly, assemble, policies_of
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.step_log import Log
@@ -53,6 +54,7 @@ from quantd.research.runs.comparison import settings_of
 from quantd.research.runs.run_record import Record
 from quantd.research.runs.trials import Kind
 from quantd.research.runs.untraded import AccountLost, lost_text
+from quantd.research.studies.lookahead import forget_modules
 from quantd.research.verdict import Verdict, judge, lines
 from quantd.strategies.policies.holding import ASKED
 from quantd.trading.exit_codes import ExplainedError
@@ -213,6 +215,21 @@ def backtest_of(
 def _run_to_log(assembly: Assembly, log: Log) -> Shell:
     """Run an assembly (configuration and market), recorded by `log`, without a journal or progress."""
     return drive(assembly, assembly.config, NAME, log, None, _no_progress)[0]
+
+
+def _anew(assembly: Assembly) -> Assembly:
+    """Return the assembly with the policies of files loaded as on a first start, for a run that is repeated: a file may
+    keep state in its module."""
+    config = assembly.config
+    files = [".py" in agent.policy and not agent.policy.startswith(f"{FILE}:") for agent in config.seats]
+    if not any(files):
+        return assembly
+    for agent, is_file in zip(config.seats, files, strict=True):
+        if is_file:
+            forget_modules(config.at(agent.policy.partition(":")[0]).resolve().parent)
+    loaded = policies_of(config, assembly.universe, assembly.interval_ns, assembly.isolation, assembly.members)
+    kept = zip(loaded, assembly.policies, files, strict=True)
+    return dataclasses.replace(assembly, policies=tuple(new if is_file else old for new, old, is_file in kept))
 
 
 class Backtest:
@@ -408,7 +425,7 @@ class Backtest:
     def _history(self) -> BookHistory | str:
         """The positions and trades of each book, from a repeated run; or the reason why they are unknown."""
         log = BookHistoryLog(self._assembly.rules)
-        shell = _run_to_log(self._assembly, log)
+        shell = _run_to_log(_anew(self._assembly), log)
         if shell.digest.hexdigest() != self.digest:
             return "the backtest gives another result when it is repeated"
         return log.history()
@@ -420,11 +437,12 @@ class Backtest:
         The first access runs the backtest again with a journal in a temporary folder, and compares the digests. Raises
         RunDiffers where they differ.
         """
-        self._folder = tempfile.TemporaryDirectory(prefix="quantd-backtest-")
-        folder = Path(self._folder.name)
-        recording = BacktestJournal(folder, self._assembly, NAME)
+        temporary = tempfile.TemporaryDirectory(prefix="quantd-backtest-")
+        folder = Path(temporary.name)
+        assembly = _anew(self._assembly)
+        recording = BacktestJournal(folder, assembly, NAME)
         try:
-            shell, _ = drive(self._assembly, self.config, NAME, recording.journal, recording, _no_progress)
+            shell, _ = drive(assembly, self.config, NAME, recording.journal, recording, _no_progress)
             recording.close(shell)
         finally:
             recording.store.close()
@@ -434,7 +452,7 @@ class Backtest:
                 f"first run {self.digest[:16]}): a policy draws random numbers or has hidden state; keep state in "
                 "memory, seed random numbers"
             )
-        return Run(folder, folder, NAME, self._assembly)
+        return Run(folder, folder, NAME, self._assembly, keeps=temporary)
 
     @property
     def _agents(self) -> tuple[str, ...]:

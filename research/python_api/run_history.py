@@ -41,8 +41,12 @@ class Why:
 class Run:
     """One stored run. Frames are read at the first access; `refresh()` reads again a run that still continues."""
 
-    def __init__(self, where: str | Path, folder: Path, name: str | None = None, parts: Parts | None = None) -> None:
-        self._where, self._folder, self._parts = where, folder, parts
+    def __init__(
+        self, where: str | Path, folder: Path, name: str | None = None, parts: Parts | None = None, keeps: object = None
+    ) -> None:
+        """Opens the run `name`, the newest without it, of the store `where`. `keeps` lives as long as this object, such
+        as a temporary folder of the store."""
+        self._where, self._folder, self._parts, self._keeps = where, folder, parts, keeps
         self._reader = Reader.open(where, name)
 
     @property

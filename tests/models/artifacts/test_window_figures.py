@@ -23,3 +23,11 @@ def test_a_wealth_that_never_fell_and_an_older_record_have_no_calmar_ratio() -> 
     assert msgspec.json.decode(older, type=WindowFigures).calmar is None
     newer = window_figures(WEALTH)
     assert msgspec.json.decode(msgspec.json.encode(newer), type=WindowFigures) == newer
+
+
+def test_the_record_of_an_account_that_held_nothing_is_read_back() -> None:
+    figures = window_figures(np.ones(5), risk_free_annual=0.0)
+    read = msgspec.json.decode(msgspec.json.encode(figures), type=WindowFigures)
+    assert np.isnan(figures.sharpe)
+    assert np.isnan(read.sharpe)
+    assert read.total_return == 0.0

@@ -1,6 +1,7 @@
 """`quantd.backtest`: three lines from a frame to a verdict, with the code and the digest of the commands."""
 
 import asyncio
+import gc
 import json
 import random
 import re
@@ -81,6 +82,26 @@ def test_a_policy_that_draws_has_no_second_run(bars):
     result = quantd.backtest(dice, bars=bars, compare=False)
     with pytest.raises(quantd.Error, match="draws random numbers"):
         _ = result.orders
+
+
+def test_a_file_that_keeps_its_month_in_its_module_or_beside_it_has_a_second_run(bars, folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    (folder / "calendar_memory.py").write_text("months = []\n")
+    (folder / "monthly.py").write_text(
+        "import numpy as np\n\nimport calendar_memory\n\nlast = None\n\n\n"
+        "def act(view):\n    global last\n    month = np.datetime64(view.time, 'ns').astype('M8[M]')\n"
+        "    if month == last or month in calendar_memory.months:\n        return 'hold'\n"
+        "    last = month\n    calendar_memory.months.append(month)\n"
+        "    return np.where(view.returns(20).sum(axis=0) > 0, 0.5, 0.0)\n"
+    )
+    result = quantd.backtest(f"{folder}/monthly.py:act", bars=bars, compare=False)
+    run = result.run
+    decided = run.decisions["ts"].n_unique()
+    assert 0 < decided < len(result.equity) // 10
+    assert not isinstance(result._history, str)
+    del result
+    gc.collect()
+    assert len(run.orders) > 0, "a run outlives its result"
 
 
 def test_metrics_agree_with_the_verdict_and_with_the_frames(bars):
