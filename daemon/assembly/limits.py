@@ -1,7 +1,7 @@
 """The limits of the whole account and of each agent, from the configuration."""
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, get_args, get_type_hints
 
 from msgspec import Struct
@@ -112,19 +112,28 @@ def target_mistakes(config: Config) -> Iterator[Mistake]:
             yield mistake(path, text, "write [[universe.instruments]] with symbol and sector for each, or remove it")
     house, shocks = house_limits(config, universe, config.feed.interval_ns), shocks_of(config)
     for k, agent in enumerate(config.document.agents):
-        if agent.sizing != type(agent.sizing)():  # it changes what the policy asks for
-            continue
+        sized = agent.sizing != type(agent.sizing)()  # it changes what the policy asks for, and no sign
         own, path = agent_limits(agent, house, universe, shocks), ("agents", k, "params")
         account = [] if agent.shadow else [("of the account ", house, agent.capital)]
         for key, name, asked, bound_of in _targets(agent, universe):
+            if sized and name not in (RESTRICTED, SHORT):
+                continue
             for whose, limits, share in (("", own, 1.0), *account):
                 bound = bound_of(limits)
                 if bound is not None and asked * share > bound + 1e-9:
-                    part = "" if share == 1 else f", with {share:g} of the capital {asked * share:g},"
+                    part = "" if share == 1 or not bound else f", with {share:g} of the capital {asked * share:g},"
                     text = f"asks for {asked:g}{part} but {name} {whose}is {bound:g}"
                     remedy = f"write at most {bound / share:g}, or change the limit"
                     yield mistake((*path, *key), text, remedy)
                     break
+
+
+def _restricted(symbol: str, limits: Limits) -> float | None:
+    return 0.0 if symbol in limits.restricted else None
+
+
+RESTRICTED: Final = "the most of a symbol in `restricted`"
+SHORT: Final = "the largest short position, by allow_short,"
 
 
 def _targets(agent: Agent, universe: Universe) -> Iterator[Target]:
@@ -136,7 +145,10 @@ def _targets(agent: Agent, universe: Universe) -> Iterator[Target]:
     if not isinstance(weights, Mapping) or not all(isinstance(value, (int, float)) for value in weights.values()):
         return
     for symbol, weight in weights.items():
-        yield ("weights", symbol), "max_position_weight", abs(weight), lambda limits: limits.max_position_weight
+        at = ("weights", symbol)
+        yield at, "max_position_weight", abs(weight), lambda limits: limits.max_position_weight
+        yield at, RESTRICTED, abs(weight), partial(_restricted, symbol)
+        yield at, SHORT, max(-weight, 0.0), lambda limits: None if limits.allow_short else 0.0
     gross, longs = sum(map(abs, weights.values())), sum(max(value, 0.0) for value in weights.values())
     yield ("weights",), "max_gross_exposure", gross, lambda limits: limits.max_gross_exposure
     yield ("weights",), "1 - cash_reserve", longs, lambda limits: 1.0 - limits.cash_reserve + limits.max_cash_debit

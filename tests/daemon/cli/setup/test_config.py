@@ -274,6 +274,9 @@ def test_a_check_names_what_each_agent_may_hold_and_the_limit_that_binds(tmp_pat
             "agents.calm.limits.max_position_weight=0.4",
             "",
         ),
+        ('risk.restricted=["SPY"]', "SPY asks for 0.3 but the most of a symbol in `restricted` of the account is 0"),
+        ('risk.restricted=["IWM"]', ""),
+        ("agents.mix.limits.allow_short=false", ""),
         ("risk.max_sector_weight=0.5", "= 0.5, but no instrument has a sector, so that each order would be refused"),
         ("agents.calm.limits.max_sector_weight=0.5", "no instrument has a sector"),
     ],
@@ -282,6 +285,16 @@ def test_a_constant_target_that_a_limit_never_allows_is_a_mistake_at_its_line(tm
     done = of_mix(tmp_path, change)
     assert done.returncode == (78 if mistake else 0), done.stderr
     assert mistake in done.stderr
+
+
+def test_a_short_target_without_allow_short_is_a_mistake_also_with_sizing(tmp_path):
+    short = re.sub(r"SPY = 0\.3", "SPY = -0.3", MIX, count=1)
+    assert short != MIX
+    assert of_mix(tmp_path, mix=short).returncode == 0
+    for change in ("agents.mix.sizing.volatility_target=0.1", "risk.max_drawdown=0.3"):
+        done = of_mix(tmp_path, "risk.allow_short=false", change, mix=short)
+        assert "SPY asks for 0.3 but the largest short position, by allow_short, of the account is 0" in done.stderr
+        assert done.returncode == 78
 
 
 def test_bounds_of_an_allocator_and_weights_in_a_sector_are_held_to_the_limits(tmp_path):
