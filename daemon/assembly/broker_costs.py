@@ -4,6 +4,7 @@ from msgspec import Struct, json
 from msgspec.structs import replace
 
 from quantd.daemon.config import Config
+from quantd.regular_file import NotRead, read_regular
 from quantd.trading.execution import Costs, CostTable
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
@@ -29,9 +30,9 @@ def costs_of(config: Config) -> Costs:
     if not name:
         return costs
     try:
-        table = json.decode(config.at(name).read_bytes(), type=CostsFile).costs
+        table = json.decode(read_regular(config.at(name)).data, type=CostsFile).costs
         if any(not (0.0 <= row.fixed_bp <= 1e4 and 0.0 <= row.impact <= 1e4) for row in table.rows):
             raise ValueError("a cost is outside 0 to 10,000 bp")
-    except (OSError, ValueError) as why:
+    except (OSError, NotRead, ValueError) as why:
         raise CostsWrong(f"{name} is no file of costs ({why}); `quantd study costs --out {name}` writes one") from None
     return replace(costs, table=table)

@@ -10,9 +10,11 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from errno import ELOOP
 from importlib import import_module
 from math import isfinite
 from pathlib import Path
+from stat import S_IFREG, S_ISDIR, S_ISREG
 from typing import Annotated, Final, get_args
 
 import typer
@@ -22,6 +24,7 @@ from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.gone_commands import GONE
 from quantd.daemon.cli.streams import reads_only
 from quantd.records import REMEDY, entry_points, modules
+from quantd.regular_file import kind_of
 from quantd.trading.exit_codes import CONFIG, USAGE
 
 TOP: Final = Path(__file__).parents[2]
@@ -152,29 +155,49 @@ def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Type
         if listed:
             app.command(name, help=entry.help, rich_help_panel=panel)(lambda: None)  # never run
         elif callable(action):
-            app.command(name, help=entry.help, rich_help_panel=panel)(_finite(action))
+            app.command(name, help=entry.help, rich_help_panel=panel)(_checked(action))
         else:
             group = typer.Typer(help=entry.help, no_args_is_help=True)
             for subcommand, subaction in action.items():
-                group.command(subcommand)(_finite(subaction))
+                group.command(subcommand)(_checked(subaction))
             app.add_typer(group, name=name, rich_help_panel=panel)
     return app
 
 
-def _finite(action: Action) -> Action:
-    """Return an action whose options of type float refuse NaN and infinity, which no range of typer excludes."""
+def _checked(action: Action) -> Action:
+    """Return an action whose options of type float refuse NaN and infinity, and whose paths refuse devices and pipes.
 
-    def check(value: float | None) -> float | None:
-        if value is not None and not isfinite(value):
-            raise typer.BadParameter(f"{value} is not a finite number")
-        return value
-
+    No range of typer excludes such a number. A pipe or a device in place of a file may block its reader for ever.
+    """
     for parameter in inspect.signature(action, eval_str=True).parameters.values():
         kind, *marks = get_args(parameter.annotation) or (parameter.annotation,)
+        kinds = {kind, *get_args(kind), *(inner for outer in get_args(kind) for inner in get_args(outer))}
+        check = _require_finite if float in kinds else _require_ordinary if Path in kinds else None
         for mark in marks:
-            if kind in (float, float | None) and hasattr(mark, "callback"):
+            if check is not None and hasattr(mark, "callback"):
                 mark.callback = mark.callback or check
     return action
+
+
+def _require_finite(value: float | None) -> float | None:
+    if value is not None and not isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
+
+def _require_ordinary(value: Path | list[Path] | None) -> Path | list[Path] | None:
+    """Return paths unchanged. Raise Failure for a path that names neither a file nor a folder."""
+    for path in value if isinstance(value, list) else [value]:
+        try:
+            mode = path.stat().st_mode if path is not None else S_IFREG
+        except OSError as error:
+            if error.errno == ELOOP:
+                raise Failure(f"{path} is a link to itself; name a file or a folder", USAGE) from None
+            continue  # a missing file, or one without rights: the command names it
+        if not S_ISREG(mode) and not S_ISDIR(mode):
+            text = f"{path} is {kind_of(mode)}, neither a file nor a folder; write its content to a file, and name that"
+            raise Failure(text, USAGE)
+    return value
 
 
 def _exit_with(code: int | None, **options: bool) -> None:

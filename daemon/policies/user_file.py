@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.models.isolation.session import PolicyFailed
+from quantd.regular_file import NotRead, read_regular
 from quantd.strategies.policies import ParamsError, nearest
 from quantd.trading.bars import Bars
 from quantd.trading.instruments import Universe
@@ -340,12 +341,15 @@ def _require_parameters(
 
 
 def source_of(path: Path) -> str:
-    """Return the text of a policy file. Raises ParamsError for a missing file, and for one that is not UTF-8 text."""
+    """Return the text of a policy file. Raises ParamsError for a missing file, a pipe or a device, and for one that is
+    not UTF-8 text."""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular(path).data.decode().replace("\r\n", "\n").replace("\r", "\n")
+    except NotRead as refused:
+        reason: object = refused
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ParamsError(f"{path}: {reason}; name a Python file beside the configuration") from None
+    raise ParamsError(f"{path}: {reason}; name a Python file beside the configuration")
 
 
 def _run_file(path: Path, source: str) -> ModuleType:

@@ -357,7 +357,7 @@ def _refuse_other(path: Path, status: os.stat_result, wanted: Kind) -> None:
             target = f" to {os.readlink(path)}"
         text = f"is a link{target}, which is not followed; remove the link, or name {name}"
         raise Refused(errno.ELOOP, text, os.fspath(path))
-    raise Refused(errno.EINVAL, f"is {_kind(status.st_mode)}, not {name}; name another place", os.fspath(path))
+    raise Refused(errno.EINVAL, f"is {kind_of(status.st_mode)}, not {name}; name another place", os.fspath(path))
 
 
 def _refuse_names(path: Path, status: os.stat_result) -> None:
@@ -366,7 +366,8 @@ def _refuse_names(path: Path, status: os.stat_result) -> None:
         raise Refused(errno.EMLINK, f"{text}; copy it, remove this name, and rename the copy", os.fspath(path))
 
 
-def _kind(mode: int) -> str:
+def kind_of(mode: int) -> str:
+    """Return what a mode names: "a regular file", "a folder", "a link", "a pipe", "a socket" or "a device"."""
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
     return "a regular file" if stat.S_ISREG(mode) else kinds.get(stat.S_IFMT(mode), "a device")
 

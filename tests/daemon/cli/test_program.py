@@ -1,11 +1,15 @@
 """The commands of `quantd` are the modules with a record; an action's return value is the exit code."""
 
 import os
+import re
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
@@ -15,7 +19,7 @@ from quantd.daemon.cli.command import Command
 from quantd.daemon.cli.gone_commands import GONE
 from quantd.daemon.cli.program import FIRST, Entry, commands, program
 from scripts.site.reference.command_line import tree
-from tests.support.command_line import environment, quantd, write
+from tests.support.command_line import Done, environment, quantd, write
 
 
 def exit_code(command: Command) -> object:
@@ -237,3 +241,71 @@ def test_the_name_of_a_table_of_the_configuration_is_shown_in_help(
     tmp_path: Path, words: tuple[str, ...], name: str
 ) -> None:
     assert name in quantd(tmp_path, *words, "--help").stdout
+
+
+def path_arguments(value: str) -> Iterator[tuple[str, ...]]:
+    """Each command of the table, once for each of its arguments and options that are a path, with `value` there."""
+    for name, command in tree().items():
+        parameters: list[Any] = [one for one in command.params if one.name != "help"]
+        for parameter in parameters:
+            if "Path" not in str(parameter.type_descriptor.annotation):
+                continue
+            words = [*name.split(), *parameter.opts[: parameter.param_type_name == "option"], value]
+            for other in parameters:
+                if other.required and other is not parameter:
+                    words += [*other.opts[: other.param_type_name == "option"], "X"]
+            yield tuple(words)
+
+
+def within(seconds: int, folder: Path, words: tuple[str, ...]) -> Done:
+    """A command that may wait so long."""
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.alarm(seconds)
+    try:
+        return quantd(folder, *words)
+    finally:
+        signal.alarm(0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "socket", "device", "link to a device", "link to itself"])
+def test_a_path_that_is_no_file_ends_every_command_with_a_sentence(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thing = tmp_path / "thing"
+    if "pipe" in kind:
+        os.mkfifo(tmp_path / "pipe")
+        thing.symlink_to(tmp_path / "pipe")
+    elif kind == "socket":
+        monkeypatch.chdir(tmp_path)  # the name of a socket is at most 107 bytes long
+        socket.socket(socket.AF_UNIX).bind("thing")
+    else:
+        thing.symlink_to(thing if kind == "link to itself" else "/dev/zero")
+    path = {"pipe": tmp_path / "pipe", "device": Path("/dev/zero")}.get(kind, thing)
+    cases = list(path_arguments(str(path)))
+    assert len(cases) > 150
+    wrong = []
+    for words in cases:
+        done = within(5, tmp_path, words)
+        if done.returncode != 2 or not done.stderr.startswith(f"{path} is a ") or "; " not in done.stderr:
+            wrong.append((words, done))
+    assert not wrong
+
+
+POLICY_ARGUMENTS: Final = (
+    "backtest mine.py:act", "run mine.py:act", "study compare mine.py:act equal_weight", "study lookahead mine.py",
+    "study signal mine.py:act", "backtest --set agents.even.policy=mine.py:act", "backtest --set broker.costs=mine.py",
+    "config check --set feed.path=mine.py", "backtest --set feed.actions=mine.py",
+    "backtest --set feed.exceptions=mine.py", "backtest --set universe.members=mine.py",
+)  # fmt: skip
+"""Commands that find a path in the text of a policy or of a setting."""
+
+
+@pytest.mark.quick_cases(2)
+@pytest.mark.parametrize("words", POLICY_ARGUMENTS)
+def test_a_pipe_in_place_of_a_file_of_a_policy_or_a_setting_is_named(tmp_path: Path, words: str) -> None:
+    write(tmp_path)
+    os.mkfifo(tmp_path / "mine.py")
+    done = within(5, tmp_path, tuple(words.split()))
+    assert done.returncode in (2, 78)
+    assert re.search(r"mine.py.*(not a regular file|no such file)", done.stderr)
