@@ -26,6 +26,7 @@ import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeVar
@@ -114,6 +115,7 @@ class Keys:
         self._path, self._mark = folder / FILE, folder / MARK
         self._database: sqlite3.Connection | None = None
         self._turn = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, "keys")  # busy threads of slow reads must not delay an act
         self._running: set[tuple[str, str]] = set()
         self._unwritten: OrderedDict[tuple[str, str], tuple[bytes, Answered]] = OrderedDict()
         """(Sender, key) -> (digest of the request, answer) of this process's requests that are not in the file."""
@@ -332,7 +334,7 @@ class Keys:
 
         async def in_turn() -> T:
             async with self._turn:
-                return await asyncio.to_thread(work)
+                return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
         working = asyncio.ensure_future(in_turn())
         # its error is retrieved here, as perhaps nobody awaits it

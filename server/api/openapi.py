@@ -7,13 +7,16 @@ from typing import Any, Final
 import msgspec
 
 from quantd.daemon.runtime.version import VERSION
+from quantd.server.api.access.guard import LINK
 from quantd.server.api.idempotency import HEADER, PATTERN
 from quantd.server.api.problems import MEDIA_TYPE, Problem
 from quantd.server.api.route_records import Entry, Page, Post, Read, Route
 
 _PATH_PARAMETER: Final = re.compile(r"{(\w+)}")
 
-FOR_BROWSERS: Final = ("text/html", "text/javascript", "text/css", "application/manifest+json", "image/svg+xml")
+FOR_BROWSERS: Final = (
+    "text/html", "text/javascript", "text/css", "application/manifest+json", "image/svg+xml", LINK
+)  # fmt: skip
 
 FAULTS: Final = {
     401: "no token, or not the right one",

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from aiohttp import web
+
 from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.records import FaultyRecord, ordered
 from quantd.server.api.access.guard import Guard
@@ -63,7 +65,9 @@ class RouteContext:
     job_runs: RunsOfJobs | None = None
     refusal: Callable[[], str] | None = None
     streams: int = 0
-    """Open streams of events."""
+    """Open streams of events, with the links of the dashboard."""
+    server: web.Server | None = None
+    """The server that listens; it answers the requests of a link. None before the start."""
     at_start: list[Callable[[], None]] = field(default_factory=list)
     """Functions of route groups that run once the server listens."""
     at_stop: list[Callable[[], None]] = field(default_factory=list)

@@ -192,7 +192,7 @@ class Api:
         api = self._config.api
         runner = self._runner = web.AppRunner(self.application(), access_log=None, handle_signals=False)
         await runner.setup()
-        manager = runner.server
+        manager = self.context.server = runner.server
         assert manager is not None
         places = ConnectionPlaces(min(CONNECTIONS, descriptors() // 4))
         tls = self._tls()

@@ -42,7 +42,10 @@ def instance(folder: Path, name: str) -> http.server.ThreadingHTTPServer:
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"] or 0))
-            headers = {key: self.headers[key] for key in ("Host", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto")}
+            headers = {
+                key: self.headers[key]
+                for key in ("Host", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto", "Upgrade")
+            }
             body = json.dumps({"instance": name, **headers}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
@@ -169,6 +172,15 @@ def test_commands_reach_the_trader_only_and_have_no_rate(front: Front) -> None:
     assert set(passed) == {"trader"}
     assert {status for status, _ in other} == {200, 429}
     assert front.ask("GET", "/metrics")[0][0] == 404
+
+
+@pytest.mark.requirement("R-222")
+def test_the_link_of_a_tab_reaches_the_trader_with_its_upgrade(front: Front) -> None:
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    answers = [front.ask("GET", "/api/v1/link", **upgrade)[0] for _ in range(6)]
+    assert [(status, body["instance"], body["Upgrade"]) for status, body in answers] == [
+        (200, "trader", "websocket")
+    ] * 6
 
 
 @pytest.mark.requirement("R-223")

@@ -1,12 +1,16 @@
 """A browser for the tests of the page: the system's Chromium, driven by playwright, with axe-core for accessibility."""
 
+import asyncio
 import contextlib
+import fnmatch
+import json
 import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from playwright.async_api import Browser, Page, Route, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Route, WebSocketRoute, async_playwright
 
 from tests.support.services import require
 
@@ -40,6 +44,7 @@ async def opened(browser: Browser, url: str, width: int = DESK, token: str = "",
     """The page in a profile of its own, signed in where there is a token. No fault of a script, and no CSP report."""
     context = await browser.new_context(viewport={"width": width, "height": 800}, **more)
     await context.add_init_script(WATCH)
+    await context.route_web_socket(re.compile("/api/v1/link$"), lambda socket: Link(context, socket))
     context.set_default_timeout(10_000)
     page = await context.new_page()
     faults: list[str] = []
@@ -64,10 +69,113 @@ async def sign_in(page: Page, token: str) -> None:
     await page.get_by_role("button", name="Sign out").wait_for()
 
 
-async def intercept(page: Page, pattern: str | re.Pattern[str], handler: Callable[[Route], Any]) -> None:
-    """Hands requests to `handler`, from now on: a request right behind `page.route` alone may still pass it by."""
-    await page.route(pattern, handler)
+Pattern = str | re.Pattern[str]
+
+_FAULTS: WeakKeyDictionary[BrowserContext, list[tuple[Pattern, Callable[[Any], Any]]]] = WeakKeyDictionary()
+"""Profile -> the patterns of intercepted addresses with their handlers, the newest last."""
+
+
+_SENT: WeakKeyDictionary[BrowserContext, list[tuple[str, str]]] = WeakKeyDictionary()
+
+
+def acts_by_link(page: Page) -> list[tuple[str, str]]:
+    """(Address, idempotency key) of each act that the links of a profile have sent, in order."""
+    return _SENT.setdefault(page.context, [])
+
+
+async def intercept(page: Page, pattern: Pattern, handler: Callable[[Route], Any]) -> None:
+    """Hands requests of a page to `handler` from now on, whether it sends them by HTTP or by its link.
+
+    One more request is awaited, as a request right behind `page.route` alone may still pass it by.
+    """
+    _FAULTS.setdefault(page.context, []).append((pattern, handler))
+    await page.context.route(pattern, handler)
     await page.evaluate("() => fetch('/health').then(() => null, () => null)")
+
+
+async def pass_all(page: Page, pattern: Pattern | None = None) -> None:
+    """Ends the interception of a pattern, or of all of them."""
+    _FAULTS[page.context] = [pair for pair in _FAULTS.get(page.context, []) if pattern not in (None, pair[0])]
+    if pattern is None:
+        await page.unroute_all(behavior="wait")
+        await page.context.unroute_all(behavior="wait")
+    else:
+        await page.context.unroute(pattern)
+
+
+class Link:
+    """The WebSocket of a page, through which a request of its link meets what `intercept` was given."""
+
+    def __init__(self, context: BrowserContext, socket: WebSocketRoute) -> None:
+        self._context = context
+        self._page = socket
+        self._server = socket.connect_to_server()
+        self._held: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._tasks: set[asyncio.Future[Any]] = set()
+        socket.on_message(self._asked)
+        self._server.on_message(self._answered)
+
+    def _asked(self, message: str | bytes) -> None:
+        asked = json.loads(message)
+        address = self._page.url.replace("ws", "http", 1).removesuffix("/api/v1/link") + asked.get("path", "")
+        if asked.get("key"):
+            _SENT.setdefault(self._context, []).append((address, asked["key"]))
+        for pattern, handler in reversed(_FAULTS.get(self._context, [])):
+            form = fnmatch.translate(pattern) if isinstance(pattern, str) else pattern
+            if asked.get("path") and re.search(form, address):
+                task = asyncio.ensure_future(handler(LinkRoute(self, asked, address)))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+                return
+        self._server.send(message)
+
+    def _answered(self, message: str | bytes) -> None:
+        held = self._held.pop(json.loads(message).get("id", 0), None)
+        if held is None:
+            self._page.send(message)
+        elif not held.done():
+            held.set_result(json.loads(message))
+
+    def pass_on(self, asked: dict[str, Any]) -> None:
+        self._server.send(json.dumps(asked))
+
+    async def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The daemon's answer to a request of the link, which the page does not get."""
+        held = self._held[asked["id"]] = asyncio.get_running_loop().create_future()
+        self.pass_on(asked)
+        return await asyncio.wait_for(held, 30)
+
+    def reply(self, answer: dict[str, Any]) -> None:
+        self._page.send(json.dumps(answer))
+
+    async def cut(self) -> None:
+        """The link breaks, at both ends."""
+        for end in (self._page, self._server):
+            with contextlib.suppress(Exception):
+                await end.close()
+
+
+class LinkRoute:
+    """A request of a link, with what a handler uses of a playwright Route."""
+
+    def __init__(self, link: Link, asked: dict[str, Any], url: str) -> None:
+        self._link, self._asked = link, asked
+        self.request, self.url, self.method = self, url, asked["method"]
+        self.post_data = json.dumps(asked.get("body"), separators=(",", ":"))
+        self.headers = {"idempotency-key": asked.get("key", "")}
+
+    async def continue_(self) -> None:
+        self._link.pass_on(self._asked)
+
+    async def fetch(self) -> dict[str, Any]:
+        return await self._link.answer(self._asked)
+
+    async def abort(self) -> None:
+        await self._link.cut()
+
+    async def fulfill(self, status: int = 200, body: str = "null", response: Any = None, **_: Any) -> None:
+        answer = response or {"id": self._asked["id"], "status": status, "body": json.loads(body)}
+        self._link.reply(answer)
 
 
 async def violations(page: Page) -> list[str]:

@@ -33,6 +33,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
+from aiohttp.abc import AbstractMatchInfo
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from aiohttp.web_request import BaseRequest
 from multidict import CIMultiDict
@@ -59,6 +60,8 @@ KEEPALIVE_S: Final = 30.0
 """Seconds for which a connection without a request stays open."""
 
 EVENTS: Final = "text/event-stream"
+LINK: Final = "websocket"
+"""Content type of the record of the dashboard's WebSocket, which has no document."""
 
 BEARER: Final = 'Bearer realm="quantd"'
 
@@ -348,7 +351,7 @@ class Guard:
         protocol = request.protocol
         if isinstance(protocol, TimedConnection) and not reads:  # the daemon's listener limits the time of a body
             await protocol.whole_body(request)
-        streams = isinstance(route, Page) and route.content_type == EVENTS
+        streams = isinstance(route, Page) and route.content_type in (EVENTS, LINK)
         if streams or not isinstance(protocol, TimedConnection):
             return await self._revocable_response(request, handler, token, streams=streams)
         with protocol.at_work():
@@ -482,7 +485,11 @@ class Guard:
 
     def _route(self, request: web.Request) -> Route | None:
         """The record of the requested route; None for an unknown path or method."""
-        resource = request.match_info.route.resource
+        return self.route_of(request.match_info, request)
+
+    def route_of(self, match: AbstractMatchInfo, request: web.BaseRequest) -> Route | None:
+        """The record of the route that the router found for a request; None for an unknown path or method."""
+        resource = match.route.resource if isinstance(match, web.UrlMappingMatchInfo) else None
         method = "GET" if request.method in READS else request.method
         return None if resource is None else self._routes.get((resource.canonical, method))
 

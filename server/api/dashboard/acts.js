@@ -2,12 +2,13 @@
 // which the daemon is asked what became of it, until that is known. An unknown order lets no other order of its symbols
 // pass.
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
-import { changed, daemon, may, newKey, post, session, signIn } from "./daemon.js";
+import { changed, daemon, may, newKey, post, question, session, signIn } from "./daemon.js";
 import { orders } from "./figures.js";
 
 const SLOW_MS = 3000;  // after which the page says that there is no answer yet, and asks for it
 const GIVEN_UP_MS = 20000;  // the daemon answers each request within 10 s
 const LOOK_MS = 1000;
+const ASK_MS = 4000;
 const SAID_MS = 15000;
 const STORE = "quantd.acts";
 const MOST = 50;
@@ -251,10 +252,8 @@ async function look(act) {
   }
   act.needs = "";
   const age = (Date.now() - (act.first || act.at)) / 1000;
-  const question = `age_s=${Math.max(0, age).toFixed(3)}&command=${act.path === "/api/v1/commands" ? "yes" : "no"}`;
-  const response = await fetch(`/api/v1/acts/${encodeURIComponent(act.key)}?${question}`, {
-    headers: { Accept: "application/json" }, signal: AbortSignal.timeout(4000),
-  });
+  const query = `age_s=${Math.max(0, age).toFixed(3)}&command=${act.path === "/api/v1/commands" ? "yes" : "no"}`;
+  const response = await question(`/api/v1/acts/${encodeURIComponent(act.key)}?${query}`, ASK_MS);
   /** @type {Answer<"/api/v1/acts/key"> & { code?: string }} */
   const became = await response.json().catch(() => null);
   if (response.ok && became) {

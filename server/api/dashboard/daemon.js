@@ -1,22 +1,48 @@
-// The daemon as the page sees it: requests, the session of this browser, and the stream of events.
+// The daemon as the page sees it: requests, the session of this browser, and the events of the link.
+import { attempted, byLink, closeLink, linked, openLink } from "./link.js";
 
 const CSRF = "quantd.csrf";
 const QUIET_MS = 5000;
+const OLD_MS = 12000;  // two beats without an answer
 const SESSION_MS = 30000;
 const READ_MS = 20000;  // 500 symbols on a slow machine take 6 s
+const BEAT_MS = 4000;
+const LOOK_MS = 2000;
+const UPGRADE_MS = 15000;  // between two attempts where the upgrade is refused
+const HEDGE_MS = 1500;  // after which an act that the link has not answered is sent by HTTP too
+const OPEN_MS = 1000;  // for which an act waits for a link that opens
+const FREE_MS = 1000;  // after which a sign-in ends the reads that hold the browser's connections
 
-// What every screen reads. `at` is when the newest figures came; `lost` is true while the daemon does not answer.
-/** @type {{ session: api.SessionNow, live: { overview: api.Overview }, at: number, lost: boolean, ended: string, asking: string, recorded: boolean, stops: boolean, acknowledged?: number }} */
+// What every screen reads. `at` is when the daemon answered last; `lost` is true while it does not answer, and `polls`
+// where it answers without a link.
+/** @type {{ session: api.SessionNow, live: { overview: api.Overview }, at: number, lost: boolean, polls: boolean, ended: string, asking: string, recorded: boolean, stops: boolean, acknowledged?: number }} */
 export const daemon = {
-  session: null, live: null, at: 0, lost: false, ended: "", asking: "", recorded: false, stops: false,
+  session: null, live: null, at: 0, lost: false, polls: false, ended: "", asking: "", recorded: false, stops: false,
 };
+
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+// Whether the daemon answered lately. A tab that was frozen has no answer until the next one.
+export const up = () => !daemon.lost && daemon.at > 0 && Math.abs(Date.now() - daemon.at) < OLD_MS;
 
 const listeners = new Set();
 export const listen = (each) => { listeners.add(each); return () => listeners.delete(each); };
 export const changed = (news) => { Object.assign(daemon, news); listeners.forEach((each) => each()); };
 
+// The CSRF token of the session, for all tabs; for this tab alone where the browser stores nothing.
+let unstored = "";
+function csrfNow() {
+  try { return localStorage.getItem(CSRF) || unstored; } catch { return unstored; }
+}
+function keepCsrf(text) {
+  unstored = "";
+  try {
+    if (text) localStorage.setItem(CSRF, text); else localStorage.removeItem(CSRF);
+  } catch { unstored = text; }
+}
+
 // A control exists where the token of the session grants its scope. The cookie alone only reads.
-export const may = (scope) => Boolean(daemon.session && daemon.session.scopes.includes(scope) && localStorage.getItem(CSRF));
+export const may = (scope) => Boolean(daemon.session && daemon.session.scopes.includes(scope) && csrfNow());
 
 // A session that ended by itself leaves the ways to stop trading on the page; they ask for a token.
 export const mayStop = () => may("trade") || daemon.stops;
@@ -28,27 +54,61 @@ async function answerOf(response) {
   return body;
 }
 
+// The reads under way. A sign-in that waits for one of the browser's connections ends those of all tabs.
+let reads = new AbortController();
+const free = () => { reads.abort(); reads = new AbortController(); };
+const tabs = (() => { try { return new BroadcastChannel("quantd.free"); } catch { return null; } })();
+if (tabs) tabs.onmessage = free;
+
 /**
  * The answer of a GET; its type is that of the route, with or without a query.
  * @template {string} P
  * @param {P} path
- * @param {number} [within] milliseconds; a read without an answer holds one of the browser's few connections, which a
- * halt needs too
+ * @param {number} [within] milliseconds; a read without an answer holds one of the browser's few connections
  * @returns {Promise<Answer<P>>}
  */
 export async function read(path, within = READ_MS) {
-  return answerOf(await answered(fetch(path, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(within) })));
+  const signal = AbortSignal.any([reads.signal, AbortSignal.timeout(within)]);
+  return answerOf(await answered(fetch(path, { headers: { Accept: "application/json" }, signal, cache: "no-store" })));
 }
 
 // A browser's own words for a lost answer say nothing.
 const answered = (asked) => asked.catch(() => { throw new Error("no answer of the daemon"); });
 
-// A POST, for acts.js and the sign-in alone. The key makes a request that is sent twice, by a double click too, one
-// act.
-export async function post(path, body, key = "", signal = null) {
-  const headers = { "Content-Type": "application/json", "X-CSRF-Token": localStorage.getItem(CSRF) || "" };
+// A question about an act: by the link, so that it waits for no read.
+export async function question(path, within) {
+  const signal = AbortSignal.timeout(within);
+  return linked() ? byLink("GET", path, signal) : fetch(path, { headers: { Accept: "application/json" }, signal });
+}
+
+function byHttp(path, body, key = "", signal = null) {
+  const headers = { "Content-Type": "application/json", "X-CSRF-Token": csrfNow() };
   if (key) headers["Idempotency-Key"] = key;
-  return answered(fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal }));
+  return fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+}
+
+// A POST, for acts.js alone: by the link. The key makes a request that is sent twice, by a double click too, one act.
+// So an act that the link has not answered in HEDGE_MS, or whose link ended, is sent by HTTP too.
+export async function post(path, body, key = "", signal = null) {
+  if (!linked()) await Promise.race([attempted(), pause(OPEN_MS)]);
+  if (!linked()) return answered(byHttp(path, body, key, signal));
+  let over = false;
+  const first = byLink("POST", path, signal, { body, ...(key ? { key } : {}) }).then((answer) => { over = true; return answer; });
+  if (!key) return answered(first);
+  const second = Promise.race([first.catch(() => null), pause(HEDGE_MS)]).then(async () => {
+    if (over) return first;
+    const answer = await byHttp(path, body, key, signal);
+    const text = await answer.json();
+    if (answer.status === 409 && text.code === "idempotency") throw new Error("the link has it");
+    return { status: answer.status, ok: answer.ok, json: async () => text };
+  });
+  return answered(Promise.any([first, second]));
+}
+
+// A sign-in or sign-out, whose answer changes the cookie. The link begins anew with it.
+async function enter(path, body) {
+  const waits = setTimeout(() => { free(); if (tabs) tabs.postMessage(""); }, FREE_MS);
+  try { return await answerOf(await answered(byHttp(path, body))); } finally { clearTimeout(waits); }
 }
 
 /**
@@ -76,71 +136,101 @@ export async function session() {
   let { ended, stops } = daemon;
   if (found.name) [ended, stops] = ["", false];
   // without its CSRF token the session was ended by a sign-out, here or in another tab
-  else if (before && localStorage.getItem(CSRF)) [ended, stops] = [before, may("trade")];
-  if (!found.name) localStorage.removeItem(CSRF);
+  else if (before && csrfNow()) [ended, stops] = [before, may("trade")];
+  if (!found.name) keepCsrf("");
   changed({ session: found, ended, stops });
   if (found.reads) follow(); else stop(!ended);
 }
 
 export async function signIn(what) {
-  const found = await answerOf(await post("/api/v1/sign-in", what));
-  localStorage.setItem(CSRF, found.csrf);
+  const found = await enter("/api/v1/sign-in", what);
+  keepCsrf(found.csrf);
   changed({ ended: "" });
+  connect();
   await session();
+  if (!daemon.session.name) {
+    throw new Error("this browser did not keep the cookie of the session: allow cookies for this page, and sign in "
+      + "again. A halt needs none: quantd halt, on the daemon's machine");
+  }
 }
 
 export async function signOut() {
-  await answerOf(await post("/api/v1/sign-out", {}));
-  localStorage.removeItem(CSRF);
+  await enter("/api/v1/sign-out", {});
+  keepCsrf("");
   stop();
   changed({ session: { ...daemon.session, name: "", scopes: [] }, ended: "", stops: false });
   await session();
 }
 
-let stream = null;
-let heard = 0;
+let following = false;
+let again = 0;
+let begun = 0;
 
 // Without the right to read. A session that ended by itself leaves the last figures, with an open dialog and its input.
 function stop(clear = true) {
-  if (stream) stream.close();
-  stream = null;
+  following = false;
+  clearTimeout(again);
+  closeLink();
   changed(clear ? { live: null } : {});
 }
 
 function follow() {
-  if (stream) return;
-  stream = new EventSource("/api/v1/events");
-  heard = Date.now();
-  stream.addEventListener("overview", (event) => {
-    const live = JSON.parse(event.data);
-    if (daemon.live && daemon.live.overview.run !== live.overview.run) { location.reload(); return; }
-    heard = Date.now();
-    const back = daemon.lost;
-    changed({ live, at: heard, lost: false });
-    if (back) session().catch(() => {});
-  });
-  stream.onerror = () => {
-    changed({ lost: true });
-    if (stream && stream.readyState === EventSource.CLOSED) {
-      stream = null;
-      setTimeout(() => session().catch(() => changed({ lost: true })), 2000);
-    }
-  };
+  if (following) return;
+  following = true;
+  connect();
 }
 
-// A quiet stream and a dead one look the same: ask whether the daemon still answers. It counts only while it does.
-async function look() {
-  if (!stream || Date.now() - heard < QUIET_MS) return;
+function connect() {
+  clearTimeout(again);
+  begun = Date.now();
+  if (following) openLink(csrfNow(), (live) => fresh({ live, polls: false }), ended);
+}
+
+// The daemon has answered.
+function fresh(news) {
+  const { live } = news;
+  if (live && daemon.live && daemon.live.overview.run !== live.overview.run) { location.reload(); return; }
+  const back = daemon.lost;
+  changed({ ...news, at: Date.now(), lost: false });
+  if (back) session().catch(() => {});
+}
+
+// The link has ended, or was refused. A proxy may refuse the upgrade alone: then the page polls.
+async function ended(was) {
+  if (!following) return;
+  if (!was) await poll();
+  else changed({ lost: true });
+  clearTimeout(again);
+  if (following) again = setTimeout(connect, was ? 500 : daemon.polls ? UPGRADE_MS : LOOK_MS);
+}
+
+async function poll() {
   try {
-    await fetch("/health", { signal: AbortSignal.timeout(4000) });
-    if (stream && stream.readyState === EventSource.OPEN) {
-      const back = daemon.lost;
-      changed({ at: Date.now(), lost: false });
-      if (back) await session();
+    const overview = await read("/api/v1/status", BEAT_MS);
+    if (following && !linked()) fresh({ live: { overview }, polls: true });
+  } catch {
+    if (following && !linked()) changed({ lost: true, polls: false });
+    session().catch(() => {});
+  }
+}
+
+// A quiet link and a dead one look the same: ask whether the daemon still answers. It counts only while it does.
+let looking = false;
+async function look() {
+  if (!following || looking) return;
+  looking = true;
+  try {
+    if (!linked()) {
+      if (daemon.polls || Date.now() - begun > BEAT_MS) await poll();
+    } else if (Math.abs(Date.now() - daemon.at) >= QUIET_MS) {
+      await question("/health", BEAT_MS);
+      fresh({});
     }
   } catch {
     changed({ lost: true });
-  }
+    closeLink();
+    connect();
+  } finally { looking = false; }
 }
 
 export async function begin() {
@@ -149,12 +239,14 @@ export async function begin() {
     history.replaceState(null, "", location.pathname);
     await signIn({ code }).catch((why) => changed({ asking: String(why.message) }));
   }
-  setInterval(look, 2000);
+  setInterval(look, LOOK_MS);
+  document.addEventListener("visibilitychange", look);
   setInterval(() => session().catch(() => {}), SESSION_MS);
-  window.addEventListener("storage", () => changed({}));
+  // a sign-in or sign-out of another tab
+  window.addEventListener("storage", ({ key }) => { if (key === CSRF) { connect(); session().catch(() => {}); } changed({}); });
   while (!daemon.session) {
     await session().catch(() => changed({ lost: true }));
-    if (!daemon.session) await new Promise((done) => setTimeout(done, 2000));
+    if (!daemon.session) await pause(LOOK_MS);
   }
   const found = await read("/api/v1/config").catch(() => ({ settings: [] }));
   changed({ recorded: found.settings.some((each) => each.key === "feed.kind" && each.value === "replay") });

@@ -1,7 +1,7 @@
 // Always on top: mode, switch, link and age of the figures, open incidents; sign-in, halt and resume.
 import { html, useRef, useState } from "./htm-preact-standalone.mjs";
 import { Became, Reason, say, useAct, Waiting } from "./acts.js";
-import { changed, daemon, may, mayStop, read, signIn, signOut } from "./daemon.js";
+import { changed, daemon, may, mayStop, read, signIn, signOut, up } from "./daemon.js";
 import { age, city, count, local, money, percent, things, zoneNow } from "./figures.js";
 import { addressOf } from "./address.js";
 import { Problem, Table } from "./parts.js";
@@ -32,7 +32,14 @@ function Incidents({ found, stale }) {
 }
 
 // Figures are the last known ones while the daemon does not answer, or answers no more without a sign-in.
-export const stale = () => daemon.lost || Boolean(daemon.session && !daemon.session.reads);
+export const stale = () => (daemon.at > 0 && !up()) || daemon.lost || Boolean(daemon.session && !daemon.session.reads);
+
+function linkWords(session, now) {
+  if (session && !session.reads) return "signed out";
+  if (daemon.lost || (now && !up())) return `link lost${daemon.at ? `, figures ${age(Math.abs(Date.now() - daemon.at))} old` : ""}`;
+  if (!now) return "connecting";
+  return daemon.polls ? "no link: the page asks every 2 s, as its WebSocket was refused" : "link up";
+}
 
 export function Standing({ open, screens, screen }) {
   const now = daemon.live && daemon.live.overview;
@@ -47,7 +54,7 @@ export function Standing({ open, screens, screen }) {
       <span class=${`switch ${old ? "stale" : now.switch}`} title=${now.reason}><span class="sr">switch </span>${old ? "last known: " : ""}${now.switch}${now.status === "running" ? "" : ` · ${now.status}`}</span>
       <span class="last">${lastBar(now)}</span>
       <${Incidents} found=${incidents} stale=${old} />`}
-    <span class=${`link ${daemon.lost ? "lost" : ""}`} role="status">${session && !session.reads ? "signed out" : daemon.lost ? `link lost${daemon.at ? `, figures ${age(Date.now() - daemon.at)} old` : ""}` : now ? "link up" : "connecting"}</span>
+    <span class=${`link ${daemon.lost || (now && !up()) ? "lost" : ""}`} role="status">${linkWords(session, now)}</span>
     <span class="acts">
       ${mayStop() && html`
         ${now && (now.switch !== "RUN" || now.agents.some((each) => each.switch !== "RUN")) && html`<button type="button" onClick=${() => open("resume")}>Resume …</button>`}

@@ -1,29 +1,42 @@
-"""The dashboard, and the event stream that keeps it current.
+"""The dashboard, the link that keeps it current and carries its acts, and the event stream for programs.
 
 What can go wrong: a commit falls between two reads of the state and is never sent. So a stream subscribes to commits
 before it reads the state, and clears its flag of news before each read. A commit during the read then causes the next
 event.
+
+A browser has six connections for a host, so six tabs with a stream each would leave none for a halt. It counts
+WebSockets apart. So a tab has one WebSocket, the link, for events and for acts. A request of the link passes the whole
+server like any other: the same checks of host, origin, session, CSRF token, scope and rate, and the same idempotency
+key. Each runs in a task of its own, so an act waits for no other request.
 
 Streams could also take all connections, or delay a stop of the daemon. So the number of streams is limited, two streams
 are reserved for tokens of scope `trade`, and a stop ends all streams.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Literal
 
 import msgspec
-from aiohttp import web
+from aiohttp import StreamReader, WSMsgType, web
+from aiohttp.http import RawRequestMessage
+from msgspec import Meta, Struct
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from quantd.daemon.views.rows import decided, newest_plans
-from quantd.server.api.access.guard import EVENTS, HEADERS, TOKEN
+from quantd.server.api.access.guard import EVENTS, HEADERS, LINK, TOKEN
+from quantd.server.api.access.sessions import CSRF
 from quantd.server.api.documents import Live, ShownAlert
-from quantd.server.api.problems import Refused
+from quantd.server.api.idempotency import HEADER
+from quantd.server.api.problems import Refused, error
 from quantd.server.api.route_groups import RouteContext, RouteGroup
-from quantd.server.api.route_records import Page, Route, file_of
+from quantd.server.api.route_records import BODY_BYTES, Page, Post, Read, Route, file_of
 
-STREAMS: Final = 32
-"""Maximum of open event streams."""
+STREAMS: Final = 48
+"""Maximum of open event streams and links."""
 
 KEPT: Final = 2
 """How many of the STREAMS only a token of scope `trade` may open."""
@@ -33,6 +46,18 @@ STREAM_S: Final = 0.25
 
 KEEPALIVE_S: Final = 15.0
 """Seconds without news after which a stream sends a comment, so that the client sees that it lives."""
+
+LINK_BYTES: Final = 2 * BODY_BYTES
+"""Largest message of a link in bytes."""
+
+LINK_TASKS: Final = 16
+"""Most requests of one link at a time. A halt is not counted."""
+
+PING_S: Final = 30.0
+"""Seconds after which a link is pinged; it ends if its browser does not answer."""
+
+FORWARDED: Final = frozenset({"host", "origin", "cookie", "authorization"})
+"""Headers of the upgrade that count for each request of the link."""
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "dashboard"
 UPLOT: Final = Path(__file__).parents[3] / "research" / "reports" / "vendor"
@@ -56,6 +81,7 @@ FOLDERS: Final[dict[Path, dict[str, str]]] = {
         "daemons.js": SCRIPT,
         "reviews.js": SCRIPT,
         "figures.js": SCRIPT,
+        "link.js": SCRIPT,
         "portfolios.js": SCRIPT,
         "reads.js": SCRIPT,
         "research.js": SCRIPT,
@@ -91,8 +117,32 @@ FOLDERS: Final[dict[Path, dict[str, str]]] = {
 """Folder -> names of its files that the page loads -> content type."""
 
 
+class Hello(Struct, frozen=True, forbid_unknown_fields=True):
+    """First message of a link: the CSRF token of the session, empty for a page that only reads."""
+
+    csrf: Annotated[str, Meta(max_length=200)] = ""
+
+
+class Asked(Struct, frozen=True, forbid_unknown_fields=True):
+    """Further message of a link: a request. `id` is the page's number for its answer; `key` its idempotency key."""
+
+    id: int
+    method: Literal["GET", "POST"]
+    path: Annotated[str, Meta(pattern=r"^/[!-~]{1,2000}$")]
+    key: Annotated[str, Meta(max_length=200)] = ""
+    body: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class Answered(Struct, frozen=True):
+    """The answer to a message `Asked`, with the status and the body that the same HTTP request would get."""
+
+    id: int
+    status: int
+    body: msgspec.Raw
+
+
 class Dashboard:
-    """The handlers of the dashboard page and its event streams."""
+    """The handlers of the dashboard page, its links, and the event streams."""
 
     def __init__(self, context: RouteContext) -> None:
         self._run = context.run
@@ -100,6 +150,7 @@ class Dashboard:
         context.at_stop.append(self.close)
         self._closed = asyncio.Event()
         self._plans: tuple[int, dict[str, str]] | None = None
+        self._newest: tuple[Live, bytes] | None = None
 
     def routes(self) -> tuple[Route, ...]:
         """The page with its files, which hold no figures and need no token, and the stream."""
@@ -111,6 +162,7 @@ class Dashboard:
                 for name, kind in names.items()
             ),
             Page("/api/v1/events", self.events, "Events of the type Live, as they happen.", EVENTS),
+            Page("/api/v1/link", self.link, "The WebSocket of a tab of the dashboard.", LINK),
         )
 
     def close(self) -> None:
@@ -119,8 +171,97 @@ class Dashboard:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: the overview after each commit, at most four in a second."""
+        async with self._place(request) as news:
+            response = web.StreamResponse(headers={**HEADERS, "Content-Type": EVENTS})
+            await response.prepare(request)
+            while not self._closed.is_set():
+                # cleared before the state is read: if it were cleared after, a commit in between would be lost
+                news.clear()
+                await response.write(b"event: overview\ndata: " + await self._encoded() + b"\n\n")
+                await asyncio.sleep(STREAM_S)
+                while not await self._news(news):
+                    await response.write(b": still here\n\n")
+            return response
+
+    async def link(self, request: web.Request) -> web.StreamResponse:
+        """The WebSocket of one tab: events as they happen, and the answers to the requests that it sends.
+
+        Raises Refused for a page of another origin, also of one in [api] cors: the browser sends it the cookie.
+        """
+        if not self._context.guard.origins.own(request):
+            raise Refused(403, "origin", "a link is for the daemon's own page; send requests with a token instead")
+        socket = web.WebSocketResponse(heartbeat=PING_S, max_msg_size=LINK_BYTES, compress=False)
+        if not socket.can_prepare(request):
+            text = "this address is a WebSocket; a program reads /api/v1/events or /api/v1/status"
+            raise Refused(426, "upgrade", text, {"Upgrade": "websocket", "Connection": "Upgrade"})
+        async with self._place(request) as news:
+            socket.headers.update(HEADERS)
+            await socket.prepare(request)
+            pushing = asyncio.ensure_future(self._push(socket, news))
+            tasks: set[asyncio.Task[None]] = set()
+            try:
+                await self._obey(request, socket, tasks)
+            finally:
+                pushing.cancel()
+                await asyncio.wait({pushing, *tasks})
+        return socket
+
+    async def _push(self, socket: web.WebSocketResponse, news: asyncio.Event) -> None:
+        """Send the overview after each commit, at most four in a second, until the daemon stops."""
+        while not self._closed.is_set():
+            news.clear()
+            await socket.send_str((b'{"live":' + await self._encoded() + b"}").decode())
+            await asyncio.sleep(STREAM_S)
+            while not await self._news(news):
+                pass
+        await socket.close(code=1001)
+
+    async def _obey(self, request: web.Request, socket: web.WebSocketResponse, tasks: set[asyncio.Task[None]]) -> None:
+        """Answer the messages of a link, each in a task of its own, until it ends. A malformed message ends it."""
+        hello: Hello | None = None
+        async for message in socket:
+            try:
+                if message.type is not WSMsgType.TEXT:
+                    raise msgspec.DecodeError("a message of a link is text")
+                if hello is None:
+                    hello = msgspec.json.decode(message.data, type=Hello)
+                    continue
+                asked = msgspec.json.decode(message.data, type=Asked)
+            except msgspec.DecodeError as why:
+                await socket.close(code=1008, message=str(why).encode()[:120])
+                return
+            task = asyncio.create_task(self._answer(request, socket, hello, asked, len(tasks) >= LINK_TASKS))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    async def _answer(
+        self, request: web.Request, socket: web.WebSocketResponse, hello: Hello, asked: Asked, full: bool
+    ) -> None:
+        """Let the server answer a request of a link, and send its answer."""
+        server = self._context.server
+        inner = None if server is None else _request_of(request, server, hello, asked)
+        route = None if inner is None else self._context.guard.route_of(await request.app.router.resolve(inner), inner)
+        if server is None or inner is None or not isinstance(route, Read | Post):
+            response: web.StreamResponse = error(404, "not_found", "a link has no such request; send it by HTTP")
+        elif full and not (isinstance(route, Post) and not route.rate):
+            response = error(429, "connections", f"{LINK_TASKS} requests of this link are at work; wait 1 s")
+        else:
+            response = await server.request_handler(inner)
+        body = response.body if isinstance(response, web.Response) and isinstance(response.body, bytes) else b"null"
+        answer = msgspec.json.encode(Answered(asked.id, response.status, msgspec.Raw(body)))
+        if not socket.closed:
+            try:
+                await socket.send_str(answer.decode())
+            except ConnectionResetError:
+                return  # the tab is gone: nobody reads the answer
+
+    @asynccontextmanager
+    async def _place(self, request: web.Request) -> AsyncIterator[asyncio.Event]:
+        """A place among the streams, with the flag of news. Raises Refused where all places are taken.
+
+        The last KEPT places are for tokens with the scope `trade`.
+        """
         token = request.get(TOKEN)
-        # the last KEPT streams are for tokens with the scope `trade`
         most_streams = STREAMS if token is not None and token.grants("trade") else STREAMS - KEPT
         if self._context.streams >= most_streams:
             text = f"{self._context.streams} event streams are already open; close one, or try again in 5 s"
@@ -130,17 +271,7 @@ class Dashboard:
         news = asyncio.Event()
         self._run.service.listeners.add(news)
         try:
-            response = web.StreamResponse(headers={**HEADERS, "Content-Type": EVENTS})
-            await response.prepare(request)
-            while not self._closed.is_set():
-                # cleared before the state is read: if it were cleared after, a commit in between would be lost
-                news.clear()
-                data = msgspec.json.encode(self._live(await self._last_decisions()))
-                await response.write(b"event: overview\ndata: " + data + b"\n\n")
-                await asyncio.sleep(STREAM_S)
-                while not await self._news(news):
-                    await response.write(b": still here\n\n")
-            return response
+            yield news
         finally:
             self._run.service.listeners.discard(news)
             self._context.streams -= 1
@@ -163,13 +294,41 @@ class Dashboard:
             self._plans = progress, decided(plans, self._run.parts)
         return self._plans[1]
 
-    def _live(self, last_decisions: dict[str, str]) -> Live:
-        """One event of the stream: the overview, the eight newest alerts and the last decisions."""
+    async def _encoded(self) -> bytes:
+        """One event as JSON: the overview, the eight newest alerts and the last decisions; encoded once for all."""
+        last_decisions = await self._last_decisions()
         alerts = [
             ShownAlert(**{k: getattr(a, k) for k in ShownAlert.__struct_fields__})
             for a in self._run.service.recent[-8:]
         ]
-        return Live(self._run.now(), alerts, last_decisions)
+        live, newest = Live(self._run.now(), alerts, last_decisions), self._newest
+        # the overview of one step is one object
+        if newest is None or newest[0].overview is not live.overview or newest[0] != live:
+            newest = self._newest = live, msgspec.json.encode(live)
+        return newest[1]
+
+
+def _request_of(request: web.Request, server: web.Server, hello: Hello, asked: Asked) -> web.Request:
+    """The HTTP request that a message of a link stands for, with the headers of its upgrade that identify the page."""
+    headers = CIMultiDict((name, text) for name, text in request.headers.items() if name.lower() in FORWARDED)
+    headers["Content-Type"] = "application/json"
+    if hello.csrf:
+        headers[CSRF] = hello.csrf
+    if asked.key:
+        headers[HEADER] = asked.key
+    raw = tuple((name.encode(), text.encode("utf-8", "surrogateescape")) for name, text in headers.items())
+    path, _, query = asked.path.partition("?")
+    url = URL.build(path=path, query_string=query, encoded=True)
+    message = RawRequestMessage(
+        asked.method, asked.path, request.version, CIMultiDictProxy(headers), raw, False, None, False, False, url
+    )
+    content = StreamReader(request.protocol, LINK_BYTES, loop=asyncio.get_running_loop())
+    if asked.method == "POST":
+        content.feed_data(bytes(asked.body))
+    content.feed_eof()
+    made = server.request_factory(message, content, request.protocol, request.writer, request.task)
+    assert isinstance(made, web.Request)  # the factory of an application makes this type
+    return made
 
 
 ROUTES: Final = RouteGroup("dashboard", 10, Dashboard)

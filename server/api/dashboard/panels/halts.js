@@ -2,7 +2,7 @@
 // claimed beyond the answers. A request without one is asked for by its key until its daemon knows.
 import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { clock, Reason } from "./acts.js";
-import { changed, daemon, elsewhere, newKey, post, session, signIn } from "./daemon.js";
+import { changed, daemon, elsewhere, newKey, post, question, session, signIn } from "./daemon.js";
 import { daemons, listFault, lookAt, nameOf, needOf, senderOf, sessionAt, signInAt, tokenOf, useFleet } from "./fleet.js";
 import { things } from "./figures.js";
 import { Problem } from "./parts.js";
@@ -83,8 +83,7 @@ async function send(act) {
 async function look(act) {
   const age = Math.max(0, (Date.now() - act.first) / 1000).toFixed(3);
   const path = `/api/v1/acts/${encodeURIComponent(act.key)}?age_s=${age}&command=yes`;
-  const signal = AbortSignal.timeout(ASK_MS);
-  const response = await (act.here ? fetch(path, { headers: { Accept: "application/json" }, signal }) : elsewhere(act.origin, path, tokenOf(act.origin), signal));
+  const response = await (act.here ? question(path, ASK_MS) : elsewhere(act.origin, path, tokenOf(act.origin), AbortSignal.timeout(ASK_MS)));
   const became = await response.json().catch(() => null);
   if (act.state !== "unknown" || !became) return;
   if (response.ok && became.state === "done") settle(act, "done", became.answer ? `found by its key: the switch went to ${became.answer.switch}` : became.text);

@@ -300,3 +300,21 @@ CONTROLS = (
     Control("looser limits", "/api/v1/limits/approve", "risk.Risk", "risk", looser, press("^Approve …$"), "Approve",
             "NOT APPROVED", "came into force: risk.max_drawdown", not_looser),
 )  # fmt: skip
+
+
+async def send(page: Page, control: Control) -> None:
+    """Presses the button that sends, where it is alive."""
+    within = page.get_by_role("dialog") if control.form != "order.OrderByHand" else page.locator("#main")
+    button = within.get_by_role("button", name=re.compile(f"^{re.escape(control.button)}")).last
+    await expect(button).to_be_visible()
+    await expect(button).to_be_enabled()
+    await button.click()
+
+
+def kind(control: Control) -> str:
+    """What a control does, as far as the page or a fault of this module makes a difference of it."""
+    if control.stops:
+        return "stop" if control.route.endswith("commands") else "cancel"
+    if control.entries == 0:
+        return "refused"
+    return {"order": "order", "portfolios": "portfolio", "lab": "research"}.get(control.form.partition(".")[0], "act")

@@ -12,7 +12,7 @@ from quantd.server.api.server import Api
 from quantd.trading.codec import decode
 from tests.server.api.dashboard.controls import SENDER, Control
 from tests.support.api_world import RUN, World
-from tests.support.browser import intercept
+from tests.support.browser import intercept, pass_all
 
 
 class Stage:
@@ -65,27 +65,28 @@ class Stage:
         async def asked(route: Route) -> None:
             await (route.continue_() if self.answers.is_set() else route.abort())
 
-        await self.context.route("**/api/v1/acts/*", asked)
+        await intercept(self.page, re.compile("/api/v1/acts/"), asked)
 
     async def intercept(self, control: Control, answer: Callable[[Route], Awaitable[None]]) -> None:
-        """The next request of the control meets a fault; a dry run and a preview do not."""
+        """The next act of the control meets a fault, by the link and by HTTP; a dry run and a preview do not."""
         form = re.compile(control.route.replace("*", "[^/]+") + "$")
-        once = [answer]
+        faulty: list[str] = []
 
         async def posted(route: Route) -> None:
             asks = '"dry_run":true' in (route.request.post_data or "")
-            if route.request.method != "POST" or asks or not once:
+            key = route.request.headers.get("idempotency-key", "")
+            if route.request.method != "POST" or asks or faulty not in ([], [key]):
                 await route.continue_()
             else:
-                await once.pop()(route)
+                faulty[:] = [key]
+                await answer(route)
 
         await intercept(self.page, form, posted)
 
     async def clear(self) -> None:
         """No fault, no dialog and no act that waits."""
         self.answers.set()
-        await self.page.unroute_all(behavior="wait")
-        await self.context.unroute_all(behavior="wait")
+        await pass_all(self.page)
         await self.page.keyboard.press("Escape")
         await expect(self.page.get_by_role("dialog")).to_have_count(0)
         await self.page.wait_for_function("() => (localStorage.getItem('quantd.acts') || '[]') === '[]'")

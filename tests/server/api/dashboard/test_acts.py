@@ -18,7 +18,7 @@ from tests.server.api.dashboard.controls import halt, no_orders, run
 from tests.server.api.dashboard.screens import browser, in_module_loop, show
 from tests.server.api.dashboard.stage import Stage
 from tests.support.api_world import RATES, RUN, World, standing_at_the_end
-from tests.support.browser import DESK, PHONE, intercept, opened, violations
+from tests.support.browser import DESK, PHONE, intercept, opened, pass_all, violations
 from tests.support.command_line import CONFIG
 from tests.support.mqtt import free_port
 
@@ -46,8 +46,7 @@ async def staged(world: World, browser: Browser, width: int = DESK) -> AsyncIter
         stage = Stage(world, page, world.token)
         yield stage
         stage.answers.set()
-        await page.unroute_all(behavior="wait")
-        await page.context.unroute_all(behavior="wait")
+        await pass_all(page)
 
 
 async def lost(route: Route) -> None:
@@ -88,7 +87,7 @@ async def test_an_order_whose_answer_was_lost_is_not_sent_again_with_another_qua
         assert await violations(page) == []
         await expect(page.locator(".said")).to_have_text("")
         await page.locator("#order-qty").fill("4")
-        await page.unroute("**/api/v1/orders")
+        await pass_all(page, "**/api/v1/orders")
         preview = page.get_by_role("button", name="Preview")
         await expect(preview).to_be_disabled()  # nor by Enter: nothing new is sent
         await page.keyboard.press("Enter")
@@ -116,7 +115,7 @@ async def test_an_order_that_is_not_known_holds_up_its_symbol_on_every_screen_an
         await intercept(page, "**/api/v1/orders", lost)
         await page.get_by_role("button", name="Send sell 2 QQQ").click()
         await expect(page.locator(ACT)).to_contain_text(MAY_HAVE)
-        await page.unroute("**/api/v1/orders")
+        await pass_all(page, "**/api/v1/orders")
         await page.reload()
         await expect(page.locator("header .waits")).to_contain_text("sell 2 QQQ: No answer.")
         await show(page, "order")
@@ -236,7 +235,7 @@ async def test_a_message_ends_after_15_seconds_and_at_the_next_act(shared: World
         await page.keyboard.type("x")
         await page.keyboard.press("Enter")
         await expect(said).to_have_text("")
-        await page.unroute("**/api/v1/commands")
+        await pass_all(page, "**/api/v1/commands")
         await expect(page.get_by_role("alert")).to_contain_text("NOT RESUMED")
         await page.keyboard.press("Enter")
         await expect(said).to_contain_text("resume of the house")
@@ -380,7 +379,7 @@ async def test_a_dry_run_or_a_preview_without_an_answer_did_nothing(shared: Worl
         sent = shared.store.last_seq(RUN)
         await order(page, "3")
         await expect(page.locator("#main [role=alert]")).to_contain_text("Nothing was sent")
-        await page.unroute("**/api/v1/orders/preview")
+        await pass_all(page, "**/api/v1/orders/preview")
         await page.get_by_role("button", name="Preview").click()
         await expect(page.get_by_role("button", name="Send sell 3 QQQ")).to_be_visible()
         assert shared.store.last_seq(RUN) == sent >= before
@@ -416,7 +415,7 @@ async def test_a_halt_that_was_lost_is_not_denied_where_another_person_has_halte
         await expect(alert).to_contain_text("NOT DONE, and the switch is at HALT: the daemon has no record of it")
         await run(shared)
         await expect(alert).to_contain_text("NOT HALTED: ")
-        await page.unroute("**/api/v1/commands")
+        await pass_all(page, "**/api/v1/commands")
         await page.keyboard.press("Enter")
         await expect(page.locator("header .switch")).to_contain_text("HALT")
     await run(shared)
@@ -430,7 +429,7 @@ async def test_a_sign_out_and_a_sign_in_without_an_answer_say_so_in_words(shared
         await intercept(page, "**/api/v1/sign-*", lambda route: route.abort())
         await page.get_by_role("button", name="Sign out").click()
         await expect(page.locator(".said")).to_contain_text("NOT SIGNED OUT: no answer of the daemon")
-        await page.unroute("**/api/v1/sign-*")
+        await pass_all(page, "**/api/v1/sign-*")
         await page.get_by_role("button", name="Sign out").click()
         await page.get_by_role("button", name="Sign in …").click()
         await intercept(page, "**/api/v1/sign-*", lambda route: route.abort())

@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Browser, Route, expect
 
 from quantd.server.api.routes.dashboard_routes import FOLDER
 from quantd.server.requests.tokens import created
-from tests.server.api.dashboard.controls import CONTROLS, SENDER, TEXT, Control
+from tests.server.api.dashboard.controls import CONTROLS, SENDER, TEXT, Control, send
 from tests.server.api.dashboard.screens import browser, in_module_loop, show
 from tests.server.api.dashboard.stage import Stage
 from tests.support.api_world import RUN, standing_at_the_end
-from tests.support.browser import opened, sign_in
+from tests.support.browser import acts_by_link, opened, sign_in
 from tests.support.mqtt import free_port
 
 __all__ = ["browser"]
@@ -50,15 +50,6 @@ async def stage(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> A
             expect.set_options(timeout=5_000)
 
 
-async def press(page: Page, control: Control) -> None:
-    """Presses the button that sends, where it is alive."""
-    within = page.get_by_role("dialog") if control.form != "order.OrderByHand" else page.locator("#main")
-    button = within.get_by_role("button", name=re.compile(f"^{re.escape(control.button)}")).last
-    await expect(button).to_be_visible()
-    await expect(button).to_be_enabled()
-    await button.click()
-
-
 async def agrees(stage: Stage) -> None:
     """The page claims no state that the status denies."""
     async with stage.world.session.get("/api/v1/status") as response:
@@ -82,7 +73,7 @@ async def lost(stage: Stage, control: Control) -> int:
 
     await stage.silence()
     await stage.intercept(control, answer)
-    await press(stage.page, control)
+    await send(stage.page, control)
     await expect(stage.fault.filter(has_text=MAY_HAVE)).to_have_count(1)
     await expect(stage.said).to_have_text("")
     if control.stops and control.route.endswith("commands"):
@@ -104,7 +95,7 @@ async def late(stage: Stage, control: Control) -> int:
     await stage.silence()
     await stage.intercept(control, answer)
     began = time.monotonic()
-    await press(stage.page, control)
+    await send(stage.page, control)
     try:
         await expect(stage.fault.filter(has_text=f"No answer yet. {MAY_HAVE}")).to_have_count(1)
         assert time.monotonic() - began >= SLOW_S
@@ -117,7 +108,7 @@ async def late(stage: Stage, control: Control) -> int:
 async def dropped(stage: Stage, control: Control) -> int:
     """The request never reaches the daemon."""
     await stage.intercept(control, lambda route: route.abort())
-    await press(stage.page, control)
+    await send(stage.page, control)
     await expect(stage.fault.filter(has_text=re.compile(f"{control.negated}.*no record of it"))).to_have_count(1)
     return 0
 
@@ -131,7 +122,7 @@ async def restarted(stage: Stage, control: Control) -> int:
         await route.abort()
 
     await stage.intercept(control, answer)
-    await press(stage.page, control)
+    await send(stage.page, control)
     return control.entries
 
 
@@ -139,9 +130,8 @@ async def signed_out(stage: Stage, control: Control) -> int:
     """The session ended: the form says so, keeps its input, takes a token and sends the act once."""
     before = stage.world.store.last_seq(RUN)
     stage.world.api._guard.sessions._open.clear()
-    keys: list[str] = []
-    stage.page.on("request", lambda request: keys.append(request.headers.get("idempotency-key", "")))
-    await press(stage.page, control)
+    already = len(acts_by_link(stage.page))
+    await send(stage.page, control)
     await expect(stage.fault.filter(has_text=f"{control.negated}: {ENDED}")).to_have_count(1)
     assert stage.entries(before) == 0
     token = stage.page.locator("#act-token")
@@ -149,7 +139,7 @@ async def signed_out(stage: Stage, control: Control) -> int:
     await token.press("Enter")
     await expect(stage.fault.filter(has_text=ENDED)).to_have_count(0)
     await (expect(stage.said) if control.entries else expect(stage.fault.first)).to_contain_text(control.done)
-    sent = [key for key in keys if key]
+    sent = [key for _, key in acts_by_link(stage.page)[already:]]
     assert len(sent) == 2
     assert len(set(sent)) == 1
     return control.entries
@@ -166,7 +156,7 @@ def answered(status: int, code: str) -> Callable[[Stage, Control], Awaitable[int
             await route.fulfill(status=status, content_type="application/problem+json", body=body)
 
         await stage.intercept(control, answer)
-        await press(stage.page, control)
+        await send(stage.page, control)
         await expect(stage.fault.filter(has_text=f"{control.negated}: not now, for a test")).to_have_count(1)
         await expect(stage.said).to_have_text("")
         return 0
@@ -190,7 +180,7 @@ async def two_tabs(stage: Stage, control: Control) -> int:
         await control.open(other)
         await stage.intercept(control, answer)
         await stage.page.bring_to_front()
-        await press(stage.page, control)
+        await send(stage.page, control)
         await expect(stage.fault.filter(has_text=MAY_HAVE)).to_have_count(1)
         await other.bring_to_front()
         entries = control.entries
@@ -198,7 +188,7 @@ async def two_tabs(stage: Stage, control: Control) -> int:
         if control.form == "order.OrderByHand":
             await expect(fault.filter(has_text="is not known yet")).to_have_count(1)
         else:
-            await press(other, control)
+            await send(other, control)
             if control.stops and control.name != "cancel":
                 await expect(other.locator(".said")).to_contain_text(control.done)
                 entries += control.entries
@@ -212,7 +202,6 @@ async def two_tabs(stage: Stage, control: Control) -> int:
         return entries
     finally:
         stage.answers.set()
-        await other.unroute_all(behavior="wait")
         await other.close()
 
 
@@ -252,15 +241,6 @@ async def cell(stage: Stage, control: Control, fault: str) -> None:
     if not await page.get_by_role("button", name="Sign out").is_visible():
         await sign_in(page, stage.secret)
     await stage.clear()
-
-
-def kind(control: Control) -> str:
-    """What a control does, as far as the page or a fault of this module makes a difference of it."""
-    if control.stops:
-        return "stop" if control.route.endswith("commands") else "cancel"
-    if control.entries == 0:
-        return "refused"
-    return {"order": "order", "portfolios": "portfolio", "lab": "research"}.get(control.form.partition(".")[0], "act")
 
 
 IN_TWO_TABS = ("flatten", "order", "cancel", "acknowledge")
@@ -331,6 +311,7 @@ def test_no_script_sends_a_request_beside_the_acts() -> None:
         assert bool(posts) == (name in ("acts", "halts")), name
         assert name == "daemon" or "method:" not in text, name
         assert name == "daemon" or "Idempotency-Key" not in text, name
+        assert name in ("daemon", "link") or "byLink" not in text, name
         assert not re.search(r"XMLHttpRequest|sendBeacon|<form[^>]*action", text), name
         asks = re.search(r"import {[^}]*\bask\b[^}]*} from \"\./acts\.js\"", text)
         for line in re.findall(r"\bask\(.*", text) if asks else ():  # a question changes nothing
