@@ -55,7 +55,7 @@ from quantd.daemon.monitoring.signals import KillSignal
 from quantd.daemon.policies.composed import left_out
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.isolation.worker import Apart, lacking, unreadable
-from quantd.daemon.recovery.continuation import CLOSES, MOVES, carried_from
+from quantd.daemon.recovery.continuation import CLOSES, MOVES, carried_from, connected_to
 from quantd.daemon.recovery.replay import save_config
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.recovery.stored_run import CannotStart, recover, refuse_damaged, this_run, with_record
@@ -228,8 +228,12 @@ async def reached(
     outside: Outside | None = None
     try:
         feed, venue = find(parts, run, folder, aside, now)
-        outside = Outside(parts, feed, venue, began=began, leads=store.lease.valid, aside=aside, now=now, adopt=adopt)
+        outside = Outside(
+            parts, feed, venue, began=began, leads=store.lease.valid, aside=aside, now=now, adopt=adopt,
+            kept=connected_to(store, run),
+        )  # fmt: skip
         await outside.open(shell)
+        store.note_identity(run, outside.identity())
     except (VenueError, SourceError, FeedError) as error:
         raise CannotStart(str(error)) from error
     except ConnectionError as error:

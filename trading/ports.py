@@ -45,6 +45,9 @@ class VenueAccount(Struct, frozen=True):
     """Lots by column that we can close, signed as `lots`: without lots that are reserved for foreign open orders. Lots
     reserved for our open orders are included, because these are cancelled first. Empty if the venue does not report
     it."""
+    renamed: tuple[tuple[int, str], ...] = ()
+    """(column, the venue's symbol) of positions that the venue lists under another symbol than the universe. Their
+    `lots` count in the column, and none of them is `available`."""
 
     @property
     def spendable_micro(self) -> int | None:
@@ -117,6 +120,29 @@ class Delists(Protocol):
 
     continues: bool
     untradable: dict[int, str]
+
+
+class Identity(Struct, frozen=True):
+    """The ids of an account and of its assets at the venue, which do not change.
+
+    `account` is the number of the account, empty if the venue has none. `assets` has the venue's id of each symbol of
+    the universe; a symbol is absent if the venue has no ids.
+    """
+
+    account: str = ""
+    assets: dict[str, str] = {}
+
+
+@runtime_checkable
+class Identifies(Protocol):
+    """A venue that identifies the account and its assets by ids.
+
+    The caller sets `identity` before it calls `open`, to the ids with which the run has traded; it is empty at the
+    first start. `open` raises VenueError for another account, and adds the ids that `identity` lacks. A symbol whose
+    asset has another id is untradable.
+    """
+
+    identity: Identity
 
 
 @runtime_checkable

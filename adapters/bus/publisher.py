@@ -38,6 +38,12 @@ RETAINED: Final = 64
 TRANSIENT: Final = 16
 """Maximum number of queued transient messages; older messages are dropped."""
 
+TAKEN_OVER: Final = 0x8E
+"""Reason code of a DISCONNECT of MQTT 5: another client came with the same id (MQTT 5.0, 3.14.2.1)."""
+
+RIVAL_AT: Final = 3
+"""Number of short connections in a row after which another client with our id is suspected."""
+
 COUNT_S: Final = 1.0
 """Seconds between counts of queued messages, while some are queued or the broker is unreachable."""
 
@@ -120,6 +126,8 @@ class MqttBus:
         self._beat: tuple[str, bytes] | None = None
         self._given_up = 0  # number of messages that were refused, or transient while offline
         self._dropped_from_outbox = 0  # number of messages, at the last count
+        self._ended = 0  # short connections in a row that the broker ended without a message in flight
+        self._rival = False  # whether the alert about another client with our id was raised
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._last: bytes | None = None  # the status to publish at the end
@@ -226,7 +234,9 @@ class MqttBus:
                 await self._connection(worker)
                 return
             except* (MqttError, OSError) as group:
-                why = self._reason_of(_first_error(group), entered=self.connections > connections_before)
+                error, entered = _first_error(group), self.connections > connections_before
+                why = self._reason_of(error, entered=entered)
+                self._note_rival(error, entered=entered, short=now_s() - began_s <= self._settings.retry_most_s)
                 self._note(f"{self._endpoint()}: {why}")
                 self._note_suspects(why, now_s())
             finally:
@@ -247,6 +257,28 @@ class MqttBus:
         self._acknowledged = False
         if refused is not None:
             self._report(refused, f"{why}, at each of {TRIES} tries")
+
+    def _note_rival(self, error: BaseException, *, entered: bool, short: bool) -> None:
+        """Raise one alert when another client seems to use our client id: the broker then ends the older connection.
+
+        A broker of MQTT 5 says so. One of 3.1.1 only ends the connection; the third short connection in a row that
+        ended without a message in flight is the sign. A connection that lasts makes a later alert possible.
+        """
+        taken = _taken_over(error)
+        self._ended = self._ended + (not self._flight) if entered and short else 0
+        if not taken and self._ended < RIVAL_AT:
+            self._rival = self._rival and short
+            return
+        if not self._rival:
+            self._rival = True
+            found = "another client has taken over" if taken else "another client may use"
+            text = (
+                f"the MQTT broker {self._endpoint()} ended the connection: {found} the client id "
+                f"{self._settings.client_id}. Is a second daemon of this name running? Stop it, or give it another "
+                "[quantd] name"
+            )
+            log.error("MQTT: %s", text)
+            self.undeliverable(text)
 
     def _endpoint(self) -> str:
         return endpoint_text(self._settings.host, self._settings.port)
@@ -531,6 +563,12 @@ async def _receive(client: BusClient, listen: Listen | None) -> None:
     async for message in client.messages:
         if listen is not None and message.topic.value == listen.topic and isinstance(message.payload, bytes):
             listen.received(message.payload, bool(message.retain))
+
+
+def _taken_over(error: BaseException) -> bool:
+    """Whether a broker of MQTT 5 ended the connection because another client came with the same id."""
+    reason = getattr(error.__cause__ or error, "rc", None)
+    return getattr(reason, "value", None) == TAKEN_OVER
 
 
 def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

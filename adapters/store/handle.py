@@ -8,7 +8,7 @@ store.commit(Batch(run, first_seq, entries, ts, fold.take(), durable=True))
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -202,6 +202,10 @@ class Store(Records):
     def note_jobs(self, run: str, runs: Sequence[JobRun]) -> None:
         """Write records of scheduled jobs' runs. Raises StoreFull, StoreFailing or StoreDamaged."""
         self._in_thread(self._writer.note_jobs, run, runs)
+
+    def note_identity(self, run: str, values: Mapping[str, str]) -> None:
+        """Write what a run is connected to, by name. Raises StoreFull, StoreFailing or StoreDamaged."""
+        self._in_thread(self._writer.note_identity, run, values)
 
     def compact(self, keep: Keep | None = None, folder: Path | None = None) -> Compacted:
         """Move old journal rows into archives in `folder`, by default `archives` in the state folder.

@@ -13,11 +13,13 @@ before it cancels orders; requests that do not reach the venue in time are queri
 """
 
 import asyncio
+import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -45,10 +47,13 @@ from quantd.daemon.runtime.timeline import live_timeline, with_deposits
 from quantd.risk.switch import HALT
 from quantd.trading.events import Condition, Correction, Flow, Halted, Limited, Reconciled, Tick
 from quantd.trading.orders import OrderBasket, money_text, quantity_text
-from quantd.trading.ports import Broker, Delists, LiveFeed, SetsAside, VenueAccount
+from quantd.trading.ports import Broker, Delists, Identifies, Identity, LiveFeed, SetsAside, VenueAccount
 from quantd.trading.sessions import DAY_NS
 
 log = structlog.get_logger("quantd.outside")
+
+ASSET: Final = "asset "
+"""Prefix of the name of a symbol in what a run is connected to."""
 
 LEAVE_S: Final = 5.0
 """Seconds for which a stop waits until committed orders have reached the venue."""
@@ -98,10 +103,13 @@ class Outside:
         aside: "Aside | None" = None,
         now: Callable[[], int] = time.time_ns,
         adopt: str = "",
+        kept: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """`leads` says whether this process holds the account's lease; `aside` collects the quarantined bars. A first
-        start gives the venue's positions to the agent `adopt`."""
+        start gives the venue's positions to the agent `adopt`. `kept` is what the run was last connected to, by the
+        names of `identity`."""
         self._adopt = adopt
+        self._kept = kept
         self.parts = parts
         self._now = now
         self._leads = leads
@@ -111,9 +119,10 @@ class Outside:
         """Sentence about the schedules that were due while the daemon was down; empty without any."""
         self._account_at_first_start: VenueAccount | None = None
         """The venue's account at the first start of a run; None at any later start."""
-        self._halts_queued: set[int] = set()
+        self._halts_queued: dict[int, str] = {}
         self._halt_ends_queued: set[int] = set()
-        """Columns of symbols whose halt, or the end of it, `_listings` has queued: neither is queued twice."""
+        """Columns of symbols whose halt (with its reason), or the end of it, `_listings` has queued: neither is queued
+        twice."""
         self.opened = False
         """Whether the venue is connected, or there is none."""
         self.feed = feed
@@ -129,6 +138,9 @@ class Outside:
         if self.venue is None:
             self.opened = True
             return
+        if isinstance(self.venue, Identifies):
+            assets = {name.removeprefix(ASSET): id for name, id in self._kept.items() if name.startswith(ASSET)}
+            self.venue.identity = Identity(self._kept.get("account", ""), assets)
         if isinstance(self.venue, Delists):
             # a run that has traded may hold a symbol that the venue no longer knows: it was delisted
             self.venue.continues = shell.tally.samples > 0 or any(shell.state.ledger.house.lots)
@@ -146,6 +158,18 @@ class Outside:
         for work in shell.state.at_venue().values():
             self.venue.remember(work.basket)
         self.opened = True
+
+    def identity(self) -> dict[str, str]:
+        """What the run is connected to, by name: "account", "asset" with a symbol, "host" and "daemon".
+
+        Empty without a real venue. The venue must be open.
+        """
+        if self.venue is None:
+            return {}
+        found = self.venue.identity if isinstance(self.venue, Identifies) else Identity()
+        ids = {f"{ASSET}{symbol}": id for symbol, id in found.assets.items()}
+        account = {"account": found.account} if found.account else {}
+        return account | ids | {"host": socket.gethostname(), "daemon": self.parts.config.quantd.name}
 
     def attach(self, service: Service) -> None:
         """Connects a service: orders that are committed from now on are sent to the venue.
@@ -169,6 +193,8 @@ class Outside:
         service.compare, service.query = self.reconciler.compared, self.reconciler.queried
         for unknown in unanswered(shell.state):
             shell.run(unknown)
+        if moved := moved_text(self._kept, self.identity()):
+            service.alert(moved)
 
     def _withheld(self, shell: Shell, basket: OrderBasket | None) -> str:
         halted = "" if basket is None else withheld(shell.state, basket)
@@ -202,22 +228,27 @@ class Outside:
 
     def _listings(self, service: Service) -> None:
         """Queues a halt of each symbol that the venue does not trade, and the end of the halt once it trades it again.
+        A halt for another reason than before is queued again.
 
         An event in the queue is not in the state yet. So `_halts_queued` and `_halt_ends_queued` have the columns whose
         event was queued, until the venue's list changes back.
         """
         state, untradable = service.shell.state, untradable_of(self.venue)
         # the third field of a Halted: True begins the halt, False ends it
-        for column in [k for k in untradable if k not in state.restrictions.halted and k not in self._halts_queued]:
-            self._halts_queued.add(column)
-            self._halted(service, Halted(state.now, column, True, f"{UNLISTED}{untradable[column]}"))
+        for column, why in untradable.items():
+            detail, halt = f"{UNLISTED}{why}", state.restrictions.halted.get(column)
+            if self._halts_queued.get(column) == why or not (halt is None or halt[1].startswith(UNLISTED)):
+                continue
+            self._halts_queued[column] = why
+            if halt is None or halt[1] != detail:
+                self._halted(service, Halted(state.now, column, True, detail))
         tradable_again = [
             k for k, (_, why) in state.restrictions.halted.items() if why.startswith(UNLISTED) and k not in untradable
         ]
         for column in [k for k in tradable_again if k not in self._halt_ends_queued]:
             self._halt_ends_queued.add(column)
             self._halted(service, Halted(state.now, column, False, "the venue trades it"))
-        self._halts_queued &= untradable.keys()
+        self._halts_queued = {column: why for column, why in self._halts_queued.items() if column in untradable}
         self._halt_ends_queued &= set(tradable_again)
 
     def _halted(self, service: Service, news: Halted | Limited) -> None:
@@ -327,6 +358,18 @@ class Outside:
         if self.venue is not None:
             await self.venue.close()
         await self.feed.close()
+
+
+def moved_text(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """The sentence about a run that another host or a daemon of another name has traded; empty without a change."""
+    changed = [f"{name} {before[name]}" for name in ("host", "daemon") if before.get(name, now.get(name)) != now[name]]
+    if not changed:
+        return ""
+    here = " and ".join(f"{text.split()[0]} {now[text.split()[0]]}" for text in changed)
+    return (
+        f"this run was last traded by {' and '.join(changed)}, and is now traded by {here}. If the earlier daemon "
+        "still runs, stop one of the two: both would trade the same account"
+    )
 
 
 def at_first(state: State, account: VenueAccount, adopt: str = "") -> Correction | None:

@@ -121,13 +121,27 @@ def carried_from(parts: Parts, store: Store, run: str) -> Carried | None:
     """
     if store.last_seq(run):
         return None
-    old_run = next((record.run for record in store.runs() if record.ended == INTO + run), None)
+    old_run = _carried_run(store, run)
     if old_run is None:
         return None
     refuse(parts, store, old_run)
     account, since = account_of(parts, store, old_run)
     # 0: the start of the new run sets the instant
     return Carried(0, old_run, account, since, parts.start_ns, continuing(parts.config.seats, loaded_of(account)))
+
+
+def _carried_run(store: Store, run: str) -> str | None:
+    return next((record.run for record in store.runs() if record.ended == INTO + run), None)
+
+
+def connected_to(store: Store, run: str) -> dict[str, str]:
+    """Return what a run was last connected to, by name. A run that was carried over has the account, the host and the
+    daemon of the old run, but not its assets, because a symbol may mean another asset in the new run."""
+    if kept := store.identity(run):
+        return kept
+    old_run = _carried_run(store, run)
+    old = {} if old_run is None else store.identity(old_run)
+    return {name: value for name, value in old.items() if name in ("account", "host", "daemon")}
 
 
 def moves(parts: Parts, new: Config) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from quantd.daemon.config.agent_tables import MANUAL
+from quantd.daemon.engine.planning.closing_lots import new_names
 from quantd.daemon.engine.planning.late_orders import uncertain_rows
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES
 from quantd.daemon.engine.state import State
@@ -416,7 +417,7 @@ def became_of_flow(state: State, moved: Flow) -> Paid:
 def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
     """The differences between the books and the venue's newest account report; the answer repeats `how`."""
     lots, cash = found(state, account)
-    differences = differences_text(state, lots, cash)
+    differences = [*differences_text(state, lots, cash), *new_names(state, lots)]
     waits = [order_name(state, key, work.basket.sym[row]) for key, work, row in uncertain_rows(state)]
     return Compared(
         not differences, differences, quantities(state.universe, lots), money_text(cash), how, int(state.switch.state),

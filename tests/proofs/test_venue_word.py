@@ -1,128 +1,15 @@
 """The way out of waits for a venue, typed: the whole daemon at a wire-level Alpaca, and the commands that its alerts
 name as programs of their own."""
 
-import asyncio
-import json
-import os
 import re
-import shlex
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
 
-from quantd.daemon.app import Options, serve
-from quantd.daemon.assembly.names import known_names
-from quantd.daemon.config import load
-from tests.proofs.live_day import CONFIG, World
-from tests.support.command_line import Done, program
-
-SCALE = 30.0
-HOLD = """
-import numpy as np
-
-
-def act(view):
-    return np.full(len(view.prices), 0.2)
-"""
-
-
-class Scene:
-    """A daemon beside its venue, and a person at a terminal."""
-
-    def __init__(self, world: World, folder: Path) -> None:
-        self.world, self.venue, self.folder = world, world.venue, folder
-
-    async def typed(self, line: str) -> Done:
-        """A command line, without `quantd`."""
-        return await asyncio.to_thread(program, self.folder, *shlex.split(line))
-
-    async def read(self, what: str) -> Any:
-        """What the daemon's API answers, without a process for each look; nothing before it listens."""
-        try:
-            async with self.api() as http, http.get(what) as answer:
-                return await answer.json() if answer.status == 200 else {}
-        except (OSError, ValueError):
-            return {}
-
-    def api(self) -> ClientSession:
-        """A session with the daemon's API."""
-        state = self.folder / "state"
-        place, token = json.loads((state / "api.json").read_text()), (state / "token").read_text().strip()
-        url = f"http://{place['host']}:{place['port']}/api/v1/"
-        return ClientSession(url, headers={"Authorization": f"Bearer {token}"})
-
-    async def until(self, true: Callable[[], Awaitable[Any]], within_s: float = 120.0) -> Any:
-        end = asyncio.get_running_loop().time() + within_s
-        for _ in range(10_000):
-            if answer := await true():
-                return answer
-            assert asyncio.get_running_loop().time() < end, "it did not happen"
-            await asyncio.sleep(0.2)
-        raise AssertionError("it did not happen")
-
-    async def holds(self) -> None:
-        """Wait for the first positions; a feed that a slow machine made late is re-armed."""
-
-        async def bought() -> bool:
-            if len(self.venue.book.positions) == 3:
-                return True
-            if (await self.read("status")).get("switch") == "REDUCE":
-                await self.typed("resume --reason 'the machine was slow'")
-            return False
-
-        await self.until(bought)
-
-    async def critical(self, words: str) -> str:
-        """The text of a CRITICAL alert with these words."""
-
-        async def raised() -> str:
-            alerts = (await self.read("alerts")).get("alerts", [])
-            texts = [alert["text"] for alert in alerts if alert["level"] == "CRITICAL"]
-            return next((text for text in texts if words in text), "")
-
-        text: str = await self.until(raised)
-        return text
-
-    async def equal(self) -> None:
-        """The next comparison agrees, and says so by its exit code."""
-
-        async def agrees() -> bool:
-            return (await self.typed("reconcile")).returncode == 0
-
-        await self.until(agrees)
-
-
-@asynccontextmanager
-async def played(
-    folder: Path, *, prepare: Callable[[World], None] = lambda world: None, schedules: str = "", adopt: str = ""
-) -> AsyncIterator[Scene]:
-    world = World(folder, SCALE, 1)
-    await world.start()
-    prepare(world)
-    (folder / "rotating.py").write_text(HOLD)
-    path = folder / "config.toml"
-    text = CONFIG.format(store="", bus="port = 0").replace("min_trade = 0.0", "min_trade = 0.05")
-    path.write_text(text + schedules)
-    config = load(path, known_names())
-    moving = asyncio.create_task(world.market())
-    options = Options(config=path, quiet=True, adopt=adopt)
-    daemon = asyncio.create_task(serve(config, options, find=world.find, now=world.clock))
-    try:
-        yield Scene(world, folder)
-        assert not daemon.done()
-        os.kill(os.getpid(), signal.SIGTERM)
-        await daemon
-    finally:
-        for task in (moving, daemon):
-            task.cancel()
-        await asyncio.gather(moving, daemon, return_exceptions=True)
-        await world.stop()
+from tests.proofs.live_day import World
+from tests.proofs.live_scene import played
 
 
 def command(text: str) -> str:

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.journal.records import Records
+from quantd.adapters.store.migrations.upgrade import migrate
 from quantd.daemon.recovery.replay import SavedConfig
 
 HERE: Final = Path(__file__).parent
@@ -47,12 +48,13 @@ def path_of(name: str) -> Path:
 
 
 def neutral(folder: Path) -> None:
-    """Removes from a stopped run what names its machine: folders of configurations, and the holder of the lease."""
+    """Removes from a stopped run what names its machine: folders of configurations, the lease, its host."""
     for file in (folder / "state" / "configs").iterdir():
         saved = msgspec.json.decode(file.read_bytes(), type=SavedConfig)
         file.write_bytes(msgspec.json.encode(replace(saved, file=f"{PLACE}/{Path(saved.file).name}", environ={})))
     with closing(sqlite3.connect(folder / "state" / "quantd.db", isolation_level=None)) as db:
         db.execute("DELETE FROM lease")
+        db.execute("DELETE FROM identities")
         db.execute("PRAGMA journal_mode = DELETE")
         db.execute("VACUUM")
 
@@ -83,7 +85,8 @@ def unpack(path: Path, folder: Path) -> None:
 
 
 def place(folder: Path) -> None:
-    """Makes the saved configurations of an unpacked archive name its folder."""
+    """Makes the saved configurations of an unpacked archive name its folder, and gives its store today's tables."""
+    migrate(folder / "state")
     for file in (folder / "state" / "configs").iterdir():
         file.write_bytes(file.read_bytes().replace(PLACE.encode(), str(folder).encode()))
 

@@ -30,7 +30,7 @@ from quantd.adapters.exchange.numbers import text_of
 from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import MICRO, Universe
 from quantd.trading.orders import ForeignOrder, OpenOrder
-from quantd.trading.ports import VenueAccount, VenueFlow, VenueTrade
+from quantd.trading.ports import Identity, VenueAccount, VenueFlow, VenueTrade
 from quantd.trading.sessions import DAY_NS
 
 PAGE: Final = 100
@@ -39,16 +39,24 @@ PAGE: Final = 100
 MAX_ORDERS: Final = 500
 """Maximum number of orders of one answer."""
 
+NOTHING_KNOWN: Final = Identity()
+
 _order = msgspec.json.Decoder(Order)
 T = TypeVar("T")
 
 
 async def read_account(
-    client: Rest, universe: Universe, sent_orders: Orders, ticks: Mapping[str, int], now: Callable[[], int]
+    client: Rest,
+    universe: Universe,
+    sent_orders: Orders,
+    ticks: Mapping[str, int],
+    now: Callable[[], int],
+    identity: Identity = NOTHING_KNOWN,
 ) -> VenueAccount:
     """Read the account from the venue; `ticks` are the price ticks of crypto pairs by symbol.
 
-    Raises ConnectionError when the venue does not answer, VenueError when it refuses.
+    An account with another number than that of `identity` counts as blocked. Raises ConnectionError when the venue does
+    not answer, VenueError when it refuses.
 
     `sent_orders` are the orders of this run, which tell our open orders from orders of other clients. Ticks are in
     nano-currency (1e-9), and `now` is our clock (ns UTC).
@@ -57,27 +65,40 @@ async def read_account(
         client.ask("GET", "v2/account"), client.ask("GET", "v2/positions"), open_orders(client)
     )
     try:
-        holdings = _read_positions(client, universe, positions)
-        return _account_of(client, universe, sent_orders, ticks, now(), account.value(Account), holdings, orders)
+        holdings, figures = _read_positions(client, universe, positions, identity), account.value(Account)
+        read = _account_of(client, universe, sent_orders, ticks, now(), figures, holdings, orders)
     except Garbled as wrong:
         raise Lost(str(wrong)) from None
+    if other := other_account(identity, figures.account_number):
+        read = msgspec.structs.replace(read, blocked=other)
+    return read
+
+
+def other_account(identity: Identity, number: str) -> str:
+    """Return the sentence about keys of another account than the run has traded in; empty for the same account."""
+    if identity.account in ("", number):
+        return ""
+    return f"the keys are of account {number}, and this run has traded in account {identity.account}"
 
 
 class _Positions(NamedTuple):
     """The account's positions: signed nano-units (1e-9 units) by column of the universe, (symbol, size) of positions
     outside the universe, and the columns whose position cannot be read.
 
-    `available` are the nano-units that no open order reserves, None where the venue does not say.
+    `available` are the nano-units that no open order reserves, None where the venue does not say. `renamed` are the
+    symbols at the venue of positions by column that it lists under another symbol.
     """
 
     nano: dict[int, int]
     available: dict[int, int | None]
     others: tuple[tuple[str, str], ...]
     unread: tuple[int, ...]
+    renamed: dict[int, str]
 
 
-def _read_positions(client: Rest, universe: Universe, answer: Answer) -> _Positions:
-    """Read the positions of an answer.
+def _read_positions(client: Rest, universe: Universe, answer: Answer, identity: Identity) -> _Positions:
+    """Read the positions of an answer. A position with the asset id of a symbol in `identity` is of that symbol, even
+    under another name.
 
     A position without a readable symbol may be of any column. Every column without a position in the answer then counts
     as unreadable.
@@ -87,8 +108,10 @@ def _read_positions(client: Rest, universe: Universe, answer: Answer) -> _Positi
     """
     # the venue writes the position of a pair without its slash
     columns = {symbol.replace("/", ""): column for column, symbol in enumerate(universe.symbols)}
+    traded = {id: universe.index[symbol] for symbol, id in identity.assets.items() if symbol in universe.index}
     sizes: dict[int, int] = {}
     available: dict[int, int | None] = {}
+    names: dict[int, str] = {}
     outside_universe: list[tuple[str, str]] = []
     unread: set[int] = set()
     nameless = False
@@ -105,14 +128,19 @@ def _read_positions(client: Rest, universe: Universe, answer: Answer) -> _Positi
             if symbol in columns:
                 unread.add(columns[symbol])
             continue
-        column = columns.get(position.symbol.replace("/", ""))
-        if column is None:
+        named, column = columns.get(position.symbol.replace("/", "")), traded.get(position.asset_id)
+        column = named if column is None else column
+        if column is None or (column in sizes and named == column):
             outside_universe.append((position.symbol, text_of(size)))
-        else:
-            sizes[column], available[column] = size, free
+            continue
+        if column in sizes:  # the venue gave the old symbol to another asset
+            outside_universe.append((universe.symbols[column], text_of(sizes[column])))
+        if named != column:
+            names[column] = position.symbol
+        sizes[column], available[column] = size, free if named == column else 0
     if nameless:
         unread |= set(range(universe.size)) - sizes.keys()
-    return _Positions(sizes, available, tuple(outside_universe), tuple(sorted(unread)))
+    return _Positions(sizes, available, tuple(outside_universe), tuple(sorted(unread)), names)
 
 
 def _account_of(
@@ -172,6 +200,7 @@ def _account_of(
         blocked=_why_blocked(account, any(map(is_crypto, universe.symbols))),
         unread=holdings.unread,
         available=tuple(closable_lots),
+        renamed=tuple(sorted(holdings.renamed.items())),
     )
 
 

@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 
 from quantd.adapters.brokers.alpaca import VENUE
-from quantd.adapters.brokers.alpaca.account import read_account, read_flows, read_trades
+from quantd.adapters.brokers.alpaca.account import other_account, read_account, read_flows, read_trades
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Lost, Rest
-from quantd.adapters.brokers.alpaca.market import read_listing, refuse_clock, unlent
+from quantd.adapters.brokers.alpaca.market import read_listing, refuse_clock, renamed_text, unlent
 from quantd.adapters.brokers.alpaca.orders import Desk
 from quantd.adapters.brokers.alpaca.replacement import exchange
 from quantd.adapters.brokers.alpaca.stream import Connected, Stream
@@ -24,7 +24,7 @@ from quantd.adapters.brokers.venue_errors import KeysRefused, VenueError
 from quantd.trading.events import Condition
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import OrderBasket
-from quantd.trading.ports import BrokerNews, VenueAccount, VenueFlow, VenueTrade
+from quantd.trading.ports import BrokerNews, Identity, VenueAccount, VenueFlow, VenueTrade
 
 LENT_NS: Final = 3600 * NANO
 """Interval between two queries of the shares that the venue lends."""
@@ -53,11 +53,13 @@ class Alpaca:
         self._desk = desk = Desk(settings, universe, run, now, self._rest)
         self.remember = desk.remember
         self.continues = False
+        self.identity = Identity()
         self.untradable: dict[int, str] = {}
         self.set_aside = self._rest.unreadable.taken
         self._stream = Stream(settings, self._rest)
         self._watch: asyncio.Task[None] | None = None
         self._refused: KeysRefused | None = None
+        self._unlisted: dict[int, str] = {}  # `untradable` by the list of assets
         self._unlent: tuple[int, ...] = ()  # columns that cannot be sold short
         self._lent_asked = 0  # when `_unlent` was last read (ns UTC)
 
@@ -73,7 +75,16 @@ class Alpaca:
         if account.currency != self._universe.currency:
             text = f"the account is in {account.currency}, [universe] currency is {self._universe.currency}"
             wrong.append((text, f'set currency = "{account.currency}", or use another account'))
-        assets, self.untradable, mistakes = await read_listing(self._rest, self._universe, continues=self.continues)
+        if other := other_account(self.identity, account.account_number):
+            remedy = f"set the keys of account {self.identity.account}, or start with --fresh, which begins a new run"
+            wrong.append((other, remedy))
+        known = self.identity.assets
+        assets, self._unlisted, mistakes = await read_listing(
+            self._rest, self._universe, known, continues=self.continues
+        )
+        self.untradable = self._unlisted
+        ids = {symbol: asset.id for symbol, asset in assets.items()}
+        self.identity = Identity(self.identity.account or account.account_number, ids | known)
         self._desk.ticks = {
             symbol: nano(asset.price_increment) for symbol, asset in assets.items() if is_crypto(symbol)
         }
@@ -147,11 +158,17 @@ class Alpaca:
 
         Once an hour, also read which shares can be borrowed for short sales and which assets are tradable.
         """
-        account = await read_account(self._rest, self._universe, self._desk.orders, self._desk.ticks, self._now)
+        account = await read_account(
+            self._rest, self._universe, self._desk.orders, self._desk.ticks, self._now, self.identity
+        )
         if self._now() - self._lent_asked >= LENT_NS:
             # the lists of lent shares and of tradable assets change daily
-            assets, self.untradable, _ = await read_listing(self._rest, self._universe, continues=True)
+            assets, self._unlisted, _ = await read_listing(
+                self._rest, self._universe, self.identity.assets, continues=True
+            )
             self._unlent, self._lent_asked = unlent(self._universe, assets), self._now()
+        symbols = self._universe.symbols
+        self.untradable = {k: renamed_text(symbols[k], name) for k, name in account.renamed} | self._unlisted
         return msgspec.structs.replace(account, unlent=self._unlent)
 
     async def flows(self, since: int) -> Sequence[VenueFlow]:

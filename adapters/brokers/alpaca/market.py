@@ -1,7 +1,8 @@
 """Checks before trading: Alpaca's clock, and the instruments and sizes that it trades."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -54,12 +55,15 @@ class Listing(NamedTuple):
     mistakes: Mistakes
 
 
-async def read_listing(client: Rest, universe: Universe, *, continues: bool = False) -> Listing:
-    """Compare the universe with the venue's assets.
+async def read_listing(
+    client: Rest, universe: Universe, known: Mapping[str, str] = MappingProxyType({}), *, continues: bool = False
+) -> Listing:
+    """Compare the universe with the venue's assets. `known` has the ids of the assets that the run has traded, by
+    symbol.
 
     A symbol that the venue knows and does not trade is untradable: it was delisted. A symbol that the venue does not
     know is a mistake. If the run `continues` an earlier one, an unknown symbol is untradable instead, because the venue
-    traded it when the run began.
+    traded it when the run began. A symbol that means another asset than before is untradable too.
 
     At most ONE_BY_ONE symbols are queried one by one; for more, the list of all assets is read. Untradable columns of
     the universe have the reason as text.
@@ -73,6 +77,7 @@ async def read_listing(client: Rest, universe: Universe, *, continues: bool = Fa
         assets |= dict(zip(absent, await _assets_one_by_one(client, absent), strict=True))
     untradable: dict[int, str] = {}
     wrong: Mistakes = []
+    traded_ids = [known.get(symbol, "") for symbol in universe.symbols]
     for column, instrument in enumerate(universe.instruments):
         asset = assets.get(instrument.symbol)
         if asset is None and not continues:
@@ -84,11 +89,28 @@ async def read_listing(client: Rest, universe: Universe, *, continues: bool = Fa
             )
         elif asset is None:
             untradable[column] = "the venue does not know it any more"
+        elif traded_ids[column] not in ("", asset.id):
+            untradable[column] = (
+                f"the symbol means another asset now, {asset.id} in place of {traded_ids[column]}. Stop, and start "
+                "with --carry to trade the new asset"
+            )
         elif asset.status != "active" or not asset.tradable:
             untradable[column] = f"its asset is {asset.status}, {'' if asset.tradable else 'not '}tradable"
         else:
             wrong += _mistakes_of(instrument, asset, universe.currency)
+    gone = {column: traded_ids[column] for column in untradable if traded_ids[column]}
+    for column, asset in zip(gone, await _assets_one_by_one(client, list(gone.values())), strict=True):
+        if asset is not None and asset.symbol != universe.symbols[column]:
+            untradable[column] += f"; {renamed_text(universe.symbols[column], asset.symbol)}"
     return Listing({symbol: asset for symbol, asset in assets.items() if asset is not None}, untradable, wrong)
+
+
+def renamed_text(symbol: str, name: str) -> str:
+    """Return the sentence about an asset that the venue lists under another symbol, `name`, with the remedy."""
+    return (
+        f'the asset that the run has traded is {name} at the venue now. Give {name} the key was = "{symbol}" in '
+        "[[universe.instruments]], and start with --carry"
+    )
 
 
 async def _assets_one_by_one(client: Rest, symbols: Sequence[str]) -> Sequence[Asset | None]:

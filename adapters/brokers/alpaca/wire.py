@@ -104,6 +104,7 @@ class Position(Struct, frozen=True):
     """One position in the answer to GET /v2/positions; `qty` is signed. `qty_available` is `qty` less what open
     orders reserve, None where the venue does not say; `market_value` is None without a price."""
 
+    asset_id: str
     symbol: str
     qty: Decimal
     side: Literal["long", "short"]
@@ -112,8 +113,12 @@ class Position(Struct, frozen=True):
 
 
 class Asset(Struct, frozen=True):
-    """The answer to GET /v2/assets/{symbol}: an instrument at the venue. Only a crypto pair has the three sizes."""
+    """The answer to GET /v2/assets/{symbol}: an instrument at the venue. Only a crypto pair has the three sizes.
 
+    `id` stays the same when the symbol changes.
+    """
+
+    id: str
     symbol: str
     status: str
     tradable: bool

@@ -98,6 +98,20 @@ class Records:
         with self.connection() as driver:
             return job_runs(driver, run)
 
+    def identity(self, run: str) -> dict[str, str]:
+        """Return what a run was last connected to, by name; empty before its first connection.
+
+        Raises StoreDamaged for a changed row.
+        """
+        identity = {}
+        with self.connection() as driver:
+            sql = "SELECT name, value, digest FROM identities WHERE run = ? ORDER BY name"
+            for name, value, digest in driver.execute(sql, (run,)).fetchall():
+                if row_digest(run, name, value) != bytes(digest):
+                    raise StoreDamaged(f"identities: the row {run}, {name} does not match its digest")
+                identity[name] = value
+        return identity
+
     def last_seq(self, run: str) -> int:
         """Return the number of the run's last entry; 0 without entries."""
         with self.connection() as driver:

@@ -234,6 +234,13 @@ class Writer:
         with self._transaction("writing runs of jobs") as driver:
             put_job_runs(driver, run, runs)
 
+    def note_identity(self, run: str, values: Mapping[str, str]) -> None:
+        """Write what a run is connected to, by name, in one transaction; other names of the run stay."""
+        with self._transaction("writing what a run is connected to") as driver:
+            for name in values:
+                driver.execute("DELETE FROM identities WHERE run = ? AND name = ?", (run, name))
+            insert_digested(driver, "identities", [(run, name, value) for name, value in values.items()])
+
     def dropped(self, sink: str) -> int:
         """Return the number of messages of a sink that this process dropped from a full queue."""
         return self._queues[sink].dropped if sink in self._queues else 0

@@ -15,7 +15,7 @@ import quantd.adapters.store.tables.table_models  # noqa: F401 - declares the ta
 FIRST: Final = "0008"
 """The oldest revision that this version upgrades. Stores of the revisions before belong to no released version."""
 
-REVISION: Final = FIRST
+REVISION: Final = "0009"
 """The newest revision of `quantd.adapters.store.migrations`, and the revision of a new store."""
 
 VERSIONS: Final = Table(

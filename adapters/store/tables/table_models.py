@@ -311,6 +311,17 @@ class JobRow(SQLModel, table=True):
     digest: bytes
 
 
+class IdentityRow(SQLModel, table=True):
+    """What a run was last connected to. `name` is "account", "asset" with a symbol, "host" or "daemon"."""
+
+    __tablename__ = "identities"
+    __table_args__ = _CLUSTERED
+    run: TextKey
+    name: TextKey
+    value: Txt
+    digest: bytes
+
+
 class QuarantineRow(SQLModel, table=True):
     """A refused bar as text, with the reason."""
 

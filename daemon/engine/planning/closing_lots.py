@@ -3,7 +3,11 @@
 `quantd.daemon.engine.venue.availability` records the lots that the venue lets us close.
 """
 
+from collections.abc import Sequence
+from decimal import Decimal
+
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.trading.instruments import NANO
 from quantd.trading.ledger.shares import share
 from quantd.trading.market import Floats
 from quantd.trading.orders import quantity_text
@@ -38,6 +42,25 @@ def sold_out(state: State) -> bool:
     if not state.venue.waits.missing or state.venue.waits.compared < state.venue.waits.flatten_since:
         return False
     return not any(closing_lots(state, number).any() for number in range(len(state.agents)))
+
+
+def new_names(state: State, lots: Sequence[int]) -> list[str]:
+    """Sentences about holdings in no book with the size of lots that the venue lacks: they may be the same positions.
+
+    `lots` are the venue's lots less those of the books, by column. A venue that renames a symbol lists its position
+    under the new name. Such a position exists, and must not be booked as closed.
+    """
+    texts = []
+    for column, missing in enumerate(lots):
+        size, symbol = Decimal(-missing * state.universe.lot_nano[column]) / NANO, state.universe.symbols[column]
+        names = [name for name, held in state.venue.waits.holdings if missing and Decimal(held) == size]
+        texts += [
+            f"the venue holds {quantity_text(-missing, state.universe.lot_nano[column])} {name}, which is in no book "
+            f"and may be {symbol} under a new name: compare the two at the venue. If it is, do not book {symbol} as "
+            f'closed: give the new symbol the key was = "{symbol}" in [[universe.instruments]], and start with --carry'
+            for name in names
+        ]
+    return texts
 
 
 def gap_text(state: State, column: int) -> str:

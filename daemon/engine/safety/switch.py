@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from quantd.daemon.engine.planning.closing_lots import gap_text, sold_out
+from quantd.daemon.engine.planning.closing_lots import gap_text, new_names, sold_out
 from quantd.daemon.engine.planning.execution import yield_to_switch
 from quantd.daemon.engine.planning.pauses import try_at_once
 from quantd.daemon.engine.planning.plan import plan
@@ -160,8 +160,18 @@ def flatten_all(state: State) -> Sequence[Effect]:
 
 def _flatten_ended(state: State) -> Effect:
     """The alert at the end of a flatten (closing of all positions): the books still have lots that the venue does not
-    have."""
+    have, or does not let us close because it has renamed or delisted their symbol."""
+    missing, held = state.venue.waits.missing, state.ledger.house.held
+    lots = [missing.get(column, 0) * (-1 if lots > 0 else 1) for column, lots in enumerate(held)]
+    halts = state.restrictions.halted
+    elsewhere = [
+        *new_names(state, lots),
+        *(f"{state.universe.symbols[k]}: {halts[k][1]}" for k in sorted(missing) if k in halts),
+    ]
     gaps = "; ".join(gap_text(state, column) for column in sorted(state.venue.waits.missing))
+    if elsewhere:
+        text = f"everything that the venue lets be closed is closed: {gaps}; {'; '.join(elsewhere)}"
+        return alert(state, "CRITICAL", "flatten", text)
     first_column = min(state.venue.waits.missing)
     holders = [abs(book.held[first_column]) for book in state.ledger.books[: len(state.agents)]]
     owner = state.rules.agents[holders.index(max(holders))].name

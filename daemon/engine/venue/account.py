@@ -16,6 +16,7 @@ loss. Orders that are not ours reserve risk and are never changed.
 from collections.abc import Sequence
 from math import ceil
 
+from quantd.daemon.engine.planning.closing_lots import new_names
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import HOUSE, State
@@ -174,7 +175,8 @@ def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
     lots, cash = difference(state, venue)
     if not any(lots) and not cash:
         return noted
-    text = f"reconciliation: the venue has {'; '.join(differences_text(state, lots, cash))}"
+    found = [*differences_text(state, lots, cash), *new_names(state, lots)]
+    text = f"reconciliation: the venue has {'; '.join(found)}"
     effects: list[Effect] = [
         *noted,
         alert(state, "CRITICAL", "reconciliation", text),

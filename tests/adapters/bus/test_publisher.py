@@ -17,7 +17,7 @@ import pytest
 from quantd.adapters.bus.messages import Message
 from quantd.adapters.bus.outbox import Lanes
 from quantd.adapters.bus.publisher import MqttBus, Outgoing
-from quantd.adapters.bus.settings import BusAddressWrong, MqttSettings, Tls, address
+from quantd.adapters.bus.settings import BusAddressWrong, MqttSettings, Protocol, Tls, address
 from tests.adapters.bus.running_bus import ALERTS, STATUS, running, settings
 from tests.support.checkout import ROOT
 from tests.support.mqtt import MemoryOutbox, Mosquitto, SqliteOutbox, Subscriber, certificate, free_port, until
@@ -510,3 +510,61 @@ def test_a_login_in_the_address_is_refused_without_repeating_it() -> None:
         address("mqtt://me:hunter2@broker")
     assert "hunter2" not in str(refused.value)
     assert "mqtt_password" in str(refused.value)
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+async def test_two_daemons_with_one_client_id_are_both_told_once_why_the_broker_ends_their_connections(
+    mosquitto: Mosquitto, protocol: Protocol
+) -> None:
+    told: list[list[str]] = [[], []]
+    tasks, buses = [], []
+    for alerts in told:
+        where = MqttSettings(
+            "127.0.0.1", mosquitto.port, "quantd-t5", retry_first_s=0.1, retry_most_s=30.0, protocol=protocol
+        )
+        bus = MqttBus(where, MemoryOutbox(), STATUS, b"offline")
+        bus.undeliverable = alerts.append
+        bus.status(b"online")
+        buses.append(bus)
+        tasks.append(asyncio.create_task(bus.run()))
+    await until(lambda: all(told), "an alert of each", within_s=30.0)
+    await asyncio.sleep(1.0)
+    for alerts in told:
+        (text,) = alerts
+        assert "the client id quantd-t5. Is a second daemon of this name running?" in text
+    for bus in buses:
+        bus.stop(b"stopped", 0.5)
+    await asyncio.gather(*tasks)
+
+
+async def test_a_broker_that_restarts_is_no_other_client(mosquitto: Mosquitto) -> None:
+    told: list[str] = []
+    async with running(mosquitto.port, MemoryOutbox(), client_id="quantd-t5") as bus:
+        bus.undeliverable = told.append
+        for connections in range(1, 3):
+            await until(lambda: bus.online and bus.connections == connections, "a connection")  # noqa: B023
+            mosquitto.stop()
+            await until(lambda: not bus.online, "the end of the connection")
+            mosquitto.start()
+    assert told == []
+
+
+async def test_a_broker_of_mqtt_5_that_names_the_take_over_is_believed_at_once() -> None:
+    async def takes_over(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1_000)
+        writer.write(b"\x20\x03\x00\x00\x00" + b"\xe0\x02\x8e\x00")
+        await reader.read(1_000)
+        writer.close()
+
+    server = await asyncio.start_server(takes_over, "127.0.0.1", 0)
+    told: list[str] = []
+    where = MqttSettings("127.0.0.1", server.sockets[0].getsockname()[1], "quantd-t5", protocol="5")
+    bus = MqttBus(where, MemoryOutbox(), STATUS, b"offline")
+    bus.undeliverable = told.append
+    task = asyncio.create_task(bus.run())
+    await until(lambda: bool(told), "an alert")
+    assert bus.connections == 1
+    assert "another client has taken over the client id quantd-t5" in told[0]
+    bus.stop(b"stopped", 0.2)
+    await asyncio.wait_for(task, 60)
+    server.close()

@@ -50,6 +50,7 @@ CHANGED: Final[dict[str, object]] = {
 
 LEFT_OUT: Final = {
     "ts": "the time of the answer, and no statement of the venue",
+    "renamed": "`lots` has the position and `available` lacks it; the adapter halts the symbol with both names",
     "equity_micro": "the venue values holdings at its own prices; lots and cash are compared, and the books value them",
 }
 """Fields that nobody compares, each with its reason."""

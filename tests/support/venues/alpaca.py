@@ -271,7 +271,8 @@ class AlpacaServer:
 
     async def _asset(self, request: web.Request) -> web.Response:
         symbol = request.match_info["symbol"]
-        asset = self.book.assets.get(symbol)
+        by_id = (asset for asset in self.book.assets.values() if asset.json()["id"] == symbol)
+        asset = self.book.assets.get(symbol) or next(by_id, None)
         if asset is None:
             raise Refused(404, 40410000, f"asset not found for {symbol}")
         return web.json_response(asset.json())

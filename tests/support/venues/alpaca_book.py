@@ -51,6 +51,8 @@ class Listed:
     status: str = "active"
     price: Decimal = Decimal(100)
     number: int = 0
+    id: str = ""
+    """The id that stays when the symbol changes; "" gives one of its number."""
 
     @property
     def crypto(self) -> bool:
@@ -58,7 +60,7 @@ class Listed:
 
     def json(self) -> Json:
         listing: Json = {
-            "id": str(UUID(int=0xA55E << 64 | self.number)),
+            "id": self.id or str(UUID(int=0xA55E << 64 | self.number)),
             "class": "crypto" if self.crypto else "us_equity",
             "exchange": "CRYPTO" if self.crypto else "ARCA",
             "symbol": self.symbol,

@@ -13,6 +13,7 @@ from quantd.adapters.brokers.alpaca.wire import Account, Position
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.ports import VenueAccount
 from tests.support.venues.alpaca import AlpacaServer
+from tests.support.venues.alpaca_book import Listed
 
 UNIVERSE: Final = Universe((Instrument("SPY"), Instrument("BTC/USD", lot_nano=100_000)))
 
@@ -28,10 +29,13 @@ OTHER: Final[dict[str, object]] = {
     "account_blocked": True,
     "trade_suspended_by_user": True,
     "crypto_status": "INACTIVE",
+    "account_number": "LIVE-OTHER-9",
 }
-OF_POSITION: Final[dict[str, object]] = {"symbol": "TLT", "qty": "3", "side": "short", "qty_available": "4"}
+OF_POSITION: Final[dict[str, object]] = {
+    "asset_id": Listed("BTC/USD", number=2).json()["id"], "symbol": "TLT", "qty": "3", "side": "short",
+    "qty_available": "4",
+}  # fmt: skip
 UNREAD: Final = {
-    "account_number": "the emergency exit compares it with the number that a person typed",
     "market_value": "the emergency exit shows it; the books value positions at their own marks",
 }
 
@@ -43,6 +47,7 @@ BLOCKS: Final = (
     ("account_blocked", True),
     ("trade_suspended_by_user", True),
     ("crypto_status", "SUBMISSION_FAILED"),
+    ("account_number", "LIVE-OTHER-9"),
 )
 
 

@@ -150,4 +150,4 @@ def test_the_manifest_of_a_backup_is_plain_json_for_whoever_looks(copied):
     assert manifest["runs"][0]["run"] == run["run"]
     assert set(manifest["files"]) >= {"quantd.db", "journal.head"}
     assert time.time_ns() - manifest["made_ns"] < 60e9
-    assert msgspec.json.decode((folder / "kept" / "manifest.json").read_bytes())["revision"] == "0008"
+    assert msgspec.json.decode((folder / "kept" / "manifest.json").read_bytes())["revision"] == "0009"

@@ -19,7 +19,7 @@ from tests.support.command_line import Done, answer, quantd
 from tests.support.postgres import postgres_server
 from tests.support.store import Desk, new_schema
 
-LATER = "0009"
+LATER = "0010"
 TABLE = """
 
 class NoteRow(SQLModel, table=True):
@@ -61,7 +61,7 @@ def later(tmp_path_factory):
     (written,) = (root / "adapters" / "store" / "migrations" / "versions").glob(f"r{LATER}_*.py")
     assert "sqlmodel.sql.sqltypes.AutoString()" in written.read_text(), "a type that the revision must import"
     schema = tables / "schema.py"
-    schema.write_text(schema.read_text().replace("REVISION: Final = FIRST", f'REVISION: Final = "{LATER}"'))
+    schema.write_text(schema.read_text().replace(f'REVISION: Final = "{REVISION}"', f'REVISION: Final = "{LATER}"'))
     return environ
 
 
@@ -187,6 +187,27 @@ def test_an_upgrade_killed_after_its_backup_leaves_the_old_store_or_the_new_one(
         shutil.copytree(recorded / "before", recorded / "state")
     assert command(recorded, later, "upgrade").returncode == 0
     assert revision(recorded / "state") == LATER
+
+
+@pytest.mark.long
+def test_a_store_of_revision_0008_is_refused_with_the_remedy_and_a_start_upgrades_it(tmp_path):
+    unpack(STORES / "gtc_partial_fills.tar.xz", tmp_path)
+    database = tmp_path / "state" / "quantd.db"
+    before = database.read_bytes()
+    place(tmp_path)
+    for file in tmp_path.glob("state/quantd.db*"):
+        file.unlink()
+    database.write_bytes(before)
+    assert revision(tmp_path / "state") == "0008"
+    refused = quantd(tmp_path, "status")
+    assert refused.returncode == 78
+    assert "revision 0008, but this quantd reads 0009: `quantd upgrade` brings it there" in refused.stderr
+    done = quantd(tmp_path, *RUN)
+    assert done.returncode == 0, done.stderr
+    (saved,) = backups(tmp_path)
+    assert saved.name.startswith("before-0009-")
+    assert revision(tmp_path / "state") == REVISION
+    assert sql(tmp_path / "state", "SELECT * FROM identities") == []
 
 
 def test_one_store_has_one_backup_before_an_upgrade_until_the_store_changes(recorded):
