@@ -15,12 +15,15 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final, Protocol
 
+import msgspec
 import numpy as np
 
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.policies.loading import by_column
 from quantd.daemon.policies.user_file import UserPolicy, load_user_policy, place_of
 from quantd.research.file_audit import watching
+from quantd.research.studies.altered_markets import Edge, altered_markets, edge_of, judged
+from quantd.research.studies.factor_figures import FEWEST
 from quantd.research.studies.lookahead import (
     LATER_NS,
     Answers,
@@ -282,7 +285,50 @@ def guards(
                 dated_count,
             )
         )
+    clean = [index for index, verdict in enumerate(verdicts) if verdict.clean is not False]
+    for index, edge in zip(clean, _edges(assembly, rows, [studied[index] for index in clean]), strict=True):
+        verdicts[index] = msgspec.structs.replace(verdicts[index], edge=edge)
     return verdicts
+
+
+def _edges(
+    assembly: Assembly, rows: SynchronousRows, studied: Sequence[tuple[Source, FactorValues]]
+) -> list[Edge | None]:
+    """Return the edge of each of a user's functions beside that on markets of the same law; None for a feature, whose
+    code reads the view alone."""
+    own = [index for index, (source, _) in enumerate(studied) if source.users]
+    edges: list[Edge | None] = [None] * len(studied)
+    recorded = {index: _traded(assembly, rows, studied[index][1].values, studied[index][0]) for index in own}
+    others: dict[int, list[tuple[str, float]]] = {index: [] for index in own}
+    by_dates = dict.fromkeys(own, True)
+    for kind, market in altered_markets(assembly) if own else ():
+        market_rows = synchronous_rows(market)
+        for index in own:
+            source, values = studied[index]
+            found = values_of(source, market_rows, lambda share: None).values
+            others[index].append((kind, _traded(market, market_rows, found, source)))
+            same = found.shape == values.values.shape and np.array_equal(found, values.values, equal_nan=True)
+            by_dates[index] &= kind != "other prices" or same
+    for index in own:
+        traded = studied[index][1].values[rows.trading]
+        constant = bool(len(traded)) and bool(np.array_equal(traded, traded[:1].repeat(len(traded), 0), equal_nan=True))
+        edges[index] = judged(
+            recorded[index], others[index], by_dates=by_dates[index] and not constant, either_sign=True
+        )
+    return edges
+
+
+def _traded(assembly: Assembly, rows: SynchronousRows, values: Floats, source: Source) -> float:
+    """Return the edge (t-statistic) of weights by a factor: the ranks of each row, or for a factor that is one number
+    for all symbols, and for fewer than FEWEST symbols, its deviations from its mean."""
+    chosen = values[rows.trading]
+    with np.errstate(all="ignore"):
+        if source.shared or chosen.shape[1] < FEWEST or bool((np.nanstd(chosen, axis=1) < 1e-15).all()):
+            weights = np.clip((chosen - np.nanmean(chosen, axis=0)) / np.nanstd(chosen, axis=0), -3.0, 3.0)
+        else:
+            ranks = np.argsort(np.argsort(np.nan_to_num(chosen), axis=1), axis=1)
+            weights = ranks - ranks.mean(axis=1, keepdims=True)
+    return edge_of(assembly, rows.decided[rows.trading], np.nan_to_num(weights))
 
 
 def _verdict(

@@ -10,7 +10,9 @@ Each such source has a guard:
 - the market's files: the policy is refused. A parameter that names the file of bars gets a truncated copy in each cut;
 - a module that remembers an earlier run: modules in the folder of the policy's file are imported anew at each load;
 - a table of dates in its source code, which is the same at every cut: the same bars run with later dates. After 28
-  years the weekdays of all dates are the same again, so that seasonal rules decide the same.
+  years the weekdays of all dates are the same again, so that seasonal rules decide the same. The result is "not
+  decided", because a series with its publication dates is such a table, too;
+- a lookup by any key, held by anything: its edge is lost on markets of the same law (`altered_markets`).
 
 Order of the checks: first the policy runs twice over the whole market. A policy that draws random numbers differs
 between these two runs, which is no look-ahead, and then no cut is made. Later dates come last, and only where no other
@@ -43,12 +45,15 @@ from quantd.models.artifacts.manifest import MANIFEST
 from quantd.research.file_audit import watching
 from quantd.research.runs.answer_blocks import AnswerBlocks
 from quantd.research.runs.comparison import unlimited
+from quantd.research.studies.altered_markets import Edge, altered_markets, edge_of, judged
+from quantd.research.studies.altered_markets import words as edge_words
 from quantd.research.studies.file_columns import matches
 from quantd.strategies.policies.membership import MembersOfDay
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.execution import Costs
+from quantd.trading.market import Floats, Ints
 from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import dated_later
@@ -98,6 +103,8 @@ class Lookahead(Struct, frozen=True):
     dated: int = 0
     matches: tuple[str, ...] = ()
     """Columns of the opened files that equal prices or returns of the bars, a sentence each."""
+    edge: Edge | None = None
+    """The edge beside that on markets of the same law; None where another check has spoken before."""
 
     @property
     def clean(self) -> bool | None:
@@ -105,8 +112,10 @@ class Lookahead(Struct, frozen=True):
 
         None where no check found anything, but the result is not `decided`.
         """
-        evidence = self.differences or self.unsteady or self.market_files or self.dated
+        evidence = self.differences or self.unsteady or self.market_files
         if evidence or (self.answers and self.failed == self.answers):
+            return False
+        if self.edge is not None and self.edge.lost and not self.edge.by_dates and not self.opened:
             return False
         return True if self.decided else None
 
@@ -114,9 +123,10 @@ class Lookahead(Struct, frozen=True):
     def decided(self) -> bool:
         """True if the cuts truncate all that the policy reads: it opens no file, starts no program, calls no host.
 
-        False without a cut, because nothing was compared.
+        False without a cut, because nothing was compared, and for answers that follow dates instead of prices.
         """
-        return not self.opened and self.cuts > 0
+        by_dates = self.dated or (self.edge is not None and self.edge.by_dates)
+        return not self.opened and self.cuts > 0 and not by_dates
 
 
 Answers = dict[int, Decided]
@@ -164,6 +174,10 @@ def lookahead(
     )
     other_files = tuple(sorted(name for name in opened.keys() - market_paths if not _is_in_artifact(name)))
     failures = [f"{session_date(ts - 1)}: {decision.failed}" for ts, decision in answers.items() if decision.failed]
+    # the edge is asked only of what no other check has found
+    edge = None
+    if not (rerun or changes or opened_market_files) and any(not decision.failed for decision in answers.values()):
+        edge = _edge(studied, assembly, answers, market_params, isolation)
     return Lookahead(
         policy=policy,
         cuts=len(cut_instants),
@@ -177,7 +191,43 @@ def lookahead(
         market_files=opened_market_files,
         dated=len(later),
         matches=matches(other_files, assembly.feed),
+        edge=edge,
     )
+
+
+def _edge(
+    studied: Config, assembly: Assembly, answers: Answers, market_params: tuple[str, ...], isolation: Apart | None
+) -> Edge | None:
+    """Return the edge of the policy beside that on markets of the same law; None if it reads the market's own file,
+    which has no copy for such a market."""
+    if market_params:
+        return None
+    size = assembly.universe.size
+    recorded = edge_of(assembly, _times(answers), _held(answers, size))
+    others: list[tuple[str, float]] = []
+    by_dates = True
+    for kind, market in altered_markets(assembly):
+        found = _answers(market, _fresh(studied, {}, isolation))
+        others.append((kind, edge_of(market, _times(found), _held(found, size))))
+        by_dates &= kind != "other prices" or not differences(assembly, answers, found, max(answers, default=0))
+    constant = len({(decision.weights, decision.failed) for decision in answers.values()}) == 1
+    return judged(recorded, others, by_dates=by_dates and not constant)
+
+
+def _times(answers: Answers) -> Ints:
+    return np.array(list(answers), dtype=np.int64)
+
+
+def _held(answers: Answers, size: int) -> Floats:
+    """Return float64[T, N] weights: an answer that holds keeps those before it, and a failed one has none."""
+    held, weights = np.zeros((len(answers), size)), np.zeros(size)
+    for row, decision in enumerate(answers.values()):
+        if decision.failed:
+            weights = np.zeros(size)
+        elif decision.weights is not None:
+            weights = np.frombuffer(decision.weights)
+        held[row] = weights
+    return held
 
 
 def _cut_answers(
@@ -424,11 +474,13 @@ def lines(check: Lookahead, who: str = "policy") -> list[str]:
             f"{difference.cut} when it ends {difference.cut_after}"
             for difference in check.first
         ]
+    elif not check.opened and check.edge is not None and (told := edge_words(check.edge, decided=True)):
+        texts += told
     elif check.dated:
         years = LATER_NS // DAY_NS // 365
         texts += [
-            f"decides by absolute dates: {check.dated:,} answers differ where the same bars have dates {years} years "
-            "later",
+            f"not decided: decides by absolute dates: {check.dated:,} answers differ where the same bars have dates "
+            f"{years} years later",
             "  a table of dates may contain what was learned later; a rule of the season does not differ",
         ]
     elif check.market_files:
@@ -450,5 +502,6 @@ def lines(check: Lookahead, who: str = "policy") -> list[str]:
     if check.opened:
         texts.append(f"  the {who} reads what is not truncated; check that it contains no later data:")
         texts += [f"    {name}" for name in check.opened]
+        texts += edge_words(check.edge, decided=False) if check.edge is not None else []
     texts += [f"  {text}" for text in check.matches]
     return texts

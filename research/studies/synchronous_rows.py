@@ -108,7 +108,7 @@ def synchronous_rows(assembly: Assembly) -> SynchronousRows:
     decided_rows = np.searchsorted(ts, final)
     # a last row that is known after the last sample gets the instant LAST, later than every open: it has no fill
     decided = np.r_[ts, LAST][decided_rows]
-    opens, wealth, worth = _fill_prices(assembly, decided)
+    opens, wealth, worth = fill_prices(assembly, decided)
     names = tuple(name for series in assembly.macro for name in series.columns)
     macro = np.array([tick.macro for tick in ticks], dtype=np.float64).reshape(len(ticks), len(names))
     return SynchronousRows(
@@ -169,7 +169,7 @@ def _histories(assembly: Assembly, ticks: list[Tick]) -> tuple[Floats, Floats, F
     return prices, returns, bars
 
 
-def _fill_prices(assembly: Assembly, decided: Ints) -> tuple[Floats, Floats, Floats]:
+def fill_prices(assembly: Assembly, decided: Ints) -> tuple[Floats, Floats, Floats]:
     """Return (fill prices, wealth, worth), float64[T, N] each, of decisions at the T instants `decided`.
 
     Wealth is the fill price with splits and dividends reinvested. Worth is wealth carried over rows without a fill.

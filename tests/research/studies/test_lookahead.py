@@ -229,7 +229,10 @@ def act(view):
     kept_beside.seen.append(view.time)
     return [1 / (len(kept_beside.seen) + 3)] * 3
 """
-    assert study(tmp_path, source).returncode == 0
+    done = study(tmp_path, source, "--json")
+    assert document(done)["unsteady"] == 0
+    assert document(done)["edge"]["by_dates"]  # it counts its calls, whatever the prices
+    assert done.returncode == 2
 
 
 @pytest.mark.long
@@ -285,12 +288,14 @@ def test_a_policy_sees_the_members_of_the_day_only(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_the_dates_of_members_move_with_the_dates_of_the_bars(tmp_path: Path) -> None:
-    """28 years later the same symbols are members: a policy that divides by their number knows no date."""
+    """28 years later the same symbols are members: a policy that divides by their number knows no date of its own. It
+    answers by date only, though, so that it is not cleared."""
     done = with_members(
         tmp_path, "def act(view):\n    return {s: 1 / view.prices.size for s in view.universe.symbols}\n"
     )
-    assert document(done)["dated"] == 0
-    assert done.returncode == 0
+    assert (document(done)["dated"], document(done)["edge"]["by_dates"]) == (0, True)
+    assert json.loads(done.stdout)["clean"] is None
+    assert done.returncode == 2
 
 
 @pytest.mark.long

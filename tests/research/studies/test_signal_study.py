@@ -235,13 +235,26 @@ def test_a_factor_that_depends_on_the_calls_before_it_is_refused(tmp_path: Path)
 @pytest.mark.long
 def test_one_refused_factor_leaves_the_figures_of_the_others(tmp_path: Path) -> None:
     market(tmp_path)
-    body = "view.prices * (view.time > 1710000000000000000)"
-    done = study(tmp_path, write(tmp_path, body), "rsi_14", "--json")
+    body = "pl.read_parquet('bars.parquet')['close'][-1] / view.prices"
+    done = study(tmp_path, write(tmp_path, body, "import polars as pl\n"), "rsi_14", "--json")
     assert done.returncode == 1
     factors = {factor["factor"]: factor for factor in results(done)}
     assert factors["rsi_14"]["horizons"]
     assert factors["mine.py:signal"]["horizons"] == []
-    assert factors["mine.py:signal"]["guard"]["dated"] > 0
+    assert factors["mine.py:signal"]["guard"]["market_files"]
+
+
+@pytest.mark.long
+def test_a_factor_of_absolute_dates_has_figures_beside_the_words_that_nothing_is_decided(tmp_path: Path) -> None:
+    market(tmp_path)
+    done = study(tmp_path, write(tmp_path, "view.prices * (view.time > 1710000000000000000)"), "--json")
+    assert done.returncode == 0
+    factor = results(done)[0]
+    assert factor["horizons"]
+    assert factor["guard"]["dated"] > 0
+    text = study(tmp_path, "mine.py:signal").stdout
+    assert "not decided: decides by absolute dates" in text
+    assert "looks only backwards" not in text
 
 
 @pytest.mark.long
