@@ -31,7 +31,7 @@ SENSORS: Final[dict[str, Sensor]] = {
     "equity": Sensor("portfolio", "Equity", "{{ value_json.equity }}", "mdi:cash", unit="currency"),
     "cash": Sensor("portfolio", "Cash", "{{ value_json.cash }}", "mdi:cash-multiple", unit="currency"),
     "drawdown": Sensor(
-        "portfolio", "Drawdown", "{{ (100 * value_json.drawdown) | round(2) }}", "mdi:trending-down", unit="%"
+        "risk", "Drawdown", "{{ (100 * value_json.drawdown) | round(2) }}", "mdi:trending-down", unit="%"
     ),
     "alert": Sensor("alerts/+/+", "Last alert", "{{ value_json.text[:255] }}", "mdi:alert", attributes=True),
 }

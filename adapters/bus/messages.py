@@ -130,15 +130,22 @@ class Composer:
         return self._message("heartbeat", payload)
 
     def risk(
-        self, sequence: int, ts: int, reason: str, limits: Mapping[str, tuple[float, float]], drawdown: float
+        self,
+        sequence: int,
+        ts: int,
+        reason: str,
+        limits: Mapping[str, tuple[float, float]],
+        drawdown: float,
+        limit_drawdown: float,
     ) -> Message:
-        """Return the trading switches, and the limits and drawdown of the whole account, all at `ts` (ns
+        """Return the trading switches, and the limits and drawdowns of the whole account, all at `ts` (ns
         UTC).
 
         The limits come from the account itself, because the records of the journal may be of an earlier instant.
 
-        `limits` maps the name of a limit to (value, bound). `drawdown` is the fall of the equity from its highest
-        value, as a fraction. An agent's index is 0 or more in `_switch`; -1 is the house.
+        `limits` maps the name of a limit to (value, bound). `drawdown` is the fall from the highest worth of
+        the run, as a fraction, `limit_drawdown` the fall from the highest equity since the last resume. An agent's
+        index is 0 or more in `_switch`; -1 is the house.
         """
         id = f"{self.run}-{sequence}-risk"
         payload = Risk(
@@ -150,6 +157,7 @@ class Composer:
             },
             limits=measures(limits),
             drawdown=drawdown,
+            limit_drawdown=limit_drawdown,
         )
         return self._message("risk", payload, retain=True)
 
@@ -167,7 +175,7 @@ class Composer:
             equity=money_text(valued.equity_micro),
             cash=money_text(valued.cash_micro),
             gross=valued.gross,
-            drawdown=valued.drawdown,
+            limit_drawdown=valued.drawdown,
             books={self.agent_name(book): money_text(micro) for book, micro in enumerate(valued.books) if micro},
             positions=quantities(self.universe, lots),
         )

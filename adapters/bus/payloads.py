@@ -123,7 +123,7 @@ class Portfolio(Rows, frozen=True, kw_only=True, tag="portfolio"):
     equity: str
     cash: str
     gross: float | None
-    drawdown: float | None
+    limit_drawdown: float | None
     books: dict[str, str]
     positions: dict[str, str]
 
@@ -136,14 +136,15 @@ class Measure(Struct, frozen=True):
 
 
 class Risk(Stamp, frozen=True, kw_only=True, tag="risk"):
-    """A message on the topic risk (retained): the trading switches, and limits and drawdown of the account, all at
-    `ts_event`."""
+    """A message on the topic risk (retained): the trading switches, and limits and drawdowns of the account, all at
+    `ts_event`. `limit_drawdown` is from the highest equity since the last resume: it counts for the limit."""
 
     switch: SwitchName
     reason: str
     agents: dict[str, SwitchName]
     limits: dict[str, Measure]
     drawdown: float | None
+    limit_drawdown: float | None
 
 
 class Decisions(Rows, frozen=True, kw_only=True, tag="decisions"):

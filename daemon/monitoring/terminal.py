@@ -31,6 +31,10 @@ LINE_S: Final = 10.0
 """Seconds between two lines when the output is not a terminal."""
 
 SHOWN: Final = 5
+
+SAME: Final = 0.0005
+"""Two drawdowns that differ by less are shown as one."""
+
 """Maximum number of weights on an agent's line."""
 
 log = structlog.get_logger("quantd.run")
@@ -178,7 +182,9 @@ def title(now: Overview) -> str:
     limits = {limit.limit: limit for limit in now.limits}
     parts = [now.session or "no bar yet", now.switch if now.status == "running" else f"{now.switch}, {now.status}"]
     parts.append(f"equity {float(now.equity):,.2f} ({_percent(now.total)})")
-    parts.append(f"drawdown {_of(now.drawdown, limits.get('max_drawdown'))}")
+    counts = _of(now.limit_drawdown, limits.get("max_drawdown"))
+    same = abs(now.drawdown - now.limit_drawdown) < SAME
+    parts.append(f"drawdown {counts}" if same else f"drawdown {now.drawdown:.1%}, since the resume {counts}")
     if (var := limits.get("var")) is not None and var.value is not None:
         parts.append(f"VaR {_of(var.value, var)}")
     return " ─ ".join(parts)

@@ -413,8 +413,9 @@ class Service:
     def _risk_message(self, messages: BatchMessages, state: State, seq: int) -> Message:
         """The message about the limits of the whole account after the newest entry, `seq`."""
         state.revalue()
-        drawdown = max(0.0, 1.0 - state.equity_micro / max(state.switch.high_water, 1))
-        return messages.composer.risk(seq, self.shell.ts, state.switch.reason, limit_values(state), drawdown)
+        equity, reason = state.equity_micro, state.switch.reason
+        falls = self.histories.peak.drawdown(equity), max(0.0, 1.0 - equity / max(state.switch.high_water, 1))
+        return messages.composer.risk(seq, self.shell.ts, reason, limit_values(state), *falls)
 
     async def _write(self, batch: Batch, waiting: Sequence[Command]) -> None:
         """Write a batch of steps to the store, again while the store fails. Trading is halted meanwhile.

@@ -36,6 +36,8 @@ class SwitchCauses:
 
     def __init__(self) -> None:
         self._causes: dict[str, SwitchCause] = {}
+        self.resumed_ts = 0
+        """Instant of the last resume of the house, ns UTC, which set the mark of its drawdown limit; 0 for none."""
 
     def read(self, reader: Reader) -> None:
         """Load the causes of a run from the journal entries that moved its kill switches.
@@ -43,6 +45,7 @@ class SwitchCauses:
         A move to RUN needs no cause. Stores of every version have these entries. Where an entry cannot be read, the
         cause is the reason in the move.
         """
+        self.resumed_ts = max((s.ts for s in reader.switches() if s.who == "house" and s.after == "RUN"), default=0)
         for seq, name, moved in reader.newest_moves():
             if moved.after == RUN:
                 continue
@@ -59,6 +62,7 @@ class SwitchCauses:
                 name = names[moved.agent] if moved.agent >= 0 else HOUSE
                 if moved.after == RUN:
                     self._causes.pop(name, None)
+                    self.resumed_ts = self.resumed_ts if name else moved.ts
                 else:
                     self._causes[name] = cause_of(event, effects, moved)
 

@@ -75,7 +75,8 @@ class RiskNow(Struct, frozen=True):
 
     An agent's book has the agent's limits only; the limits of the whole account apply after them. `room`
     has the headroom of the symbols with the largest positions, and `count` is the number of all symbols that match the
-    request. `note` is the reason for unknown values.
+    request. `limit_drawdown` is from the highest equity since the book's last resume. `note` is the reason for unknown
+    values.
     """
 
     run: str
@@ -84,7 +85,7 @@ class RiskNow(Struct, frozen=True):
     book: str
     switch: str
     reason: str
-    drawdown: float
+    limit_drawdown: float
     agents: dict[str, BookSwitch]
     limits: list[LimitNow]
     off: list[LimitOff]
@@ -228,7 +229,7 @@ def risk_now(state: State, book: Book, run: str, ts: int, room: list[SymbolRoom]
         book=book_name,
         switch=SWITCH[book.switch],
         reason=book.own.reason or state.switch.reason,
-        drawdown=max(0.0, 1.0 - book.equity_micro / max(book.own.high_water, 1)),
+        limit_drawdown=max(0.0, 1.0 - book.equity_micro / max(book.own.high_water, 1)),
         agents={
             state.rules.agents[k].name: BookSwitch(SWITCH[agent.switch.state], agent.switch.reason, agent.suspended)
             for k in state.in_use()

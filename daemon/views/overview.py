@@ -6,7 +6,7 @@ The state is read between steps on the trading loop. Money and quantities are ex
 import time
 from collections.abc import Sequence
 from math import isfinite
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from msgspec import Struct, structs
@@ -154,7 +154,9 @@ class Overview(Struct, frozen=True):
     the market regime by [risk.regime]. `positions` are the largest positions; `halted`, `jumped` and `limited` the
     first symbols. `more`: name of such a list -> number of further entries, if any. `reviews` is the number of
     proposals that wait for a person. `leader` is the trading daemon, in the answers of a read-only instance. `cause` is
-    who or what moved the kill switch, while it is not RUN.
+    who or what moved the kill switch, while it is not RUN. `drawdown` is the fall of the account from its highest worth
+    of the run, which it had at `peak_ts` (0: at the start). `limit_drawdown` is the one that counts for the limit: from
+    the highest equity since the last resume, at `resumed_ts` (0: there was none).
     """
 
     name: str
@@ -176,6 +178,9 @@ class Overview(Struct, frozen=True):
     today: float | None
     gross: float | None
     drawdown: float
+    limit_drawdown: float
+    peak_ts: int
+    resumed_ts: int
     slices: int
     symbol_bars: int
     orders: int
@@ -233,7 +238,7 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
         total=total_return(state, HOUSE),
         today=_ratio(equity, state.switch.day_open),
         gross=float(np.abs(state.lots(HOUSE) * prices).sum()) * MICRO / equity if equity > 0 else None,
-        drawdown=max(0.0, 1.0 - equity / max(state.switch.high_water, 1)),
+        **_drawdowns(service, equity),
         slices=tally.slices,
         symbol_bars=tally.symbol_bars,
         orders=tally.orders,
@@ -263,6 +268,15 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
         leader=service.leader,
         cause=service.histories.causes.of(HOUSE_SWITCH),
     )
+
+
+def _drawdowns(service: "Service", equity_micro: int) -> dict[str, Any]:
+    """The two drawdowns of the overview, with the instants from which they are."""
+    peak, mark = service.histories.peak, max(service.shell.state.switch.high_water, 1)
+    return {
+        "drawdown": peak.drawdown(equity_micro), "limit_drawdown": max(0.0, 1.0 - equity_micro / mark),
+        "peak_ts": peak.ts, "resumed_ts": service.histories.causes.resumed_ts,
+    }  # fmt: skip
 
 
 def total_return(state: State, number: int) -> float:

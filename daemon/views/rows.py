@@ -36,6 +36,7 @@ class OrderLine(Order, frozen=True):
 class EquityLine(Struct, frozen=True):
     """The account at one sample.
 
+    `limit_drawdown` is from the highest equity since the last resume: it counts for the limit `max_drawdown`.
     `books` are the equities of agents, `shadows` the equities of shadows (agents on paper), which are not part of the
     account.
     """
@@ -45,7 +46,7 @@ class EquityLine(Struct, frozen=True):
     equity: str
     cash: str
     gross: float
-    drawdown: float
+    limit_drawdown: float
     books: dict[str, str]
     shadows: dict[str, str] = {}
 

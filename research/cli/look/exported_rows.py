@@ -20,7 +20,7 @@ COLUMNS: Final = {
     "fills": FILLS,
     "agent-fills": FILLS,
     "orders": ("ts", "order", "symbol", "side", "qty", "limit", "state", "reason", "agent"),
-    "equity": ("ts", "equity", "cash", "gross", "drawdown"),
+    "equity": ("ts", "equity", "cash", "gross", "limit_drawdown"),
 }
 """What can be exported -> its columns. `agent-fills` has a row for each agent's share of a fill, and for a cross."""
 

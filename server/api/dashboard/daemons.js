@@ -3,7 +3,7 @@
 import { html, useState } from "./htm-preact-standalone.mjs";
 import { clock } from "./acts.js";
 import { daemon } from "./daemon.js";
-import { age, count, local, money, percent, signed, signedMoney, things, tone } from "./figures.js";
+import { age, count, local, money, percent, signed, signedMoney, stateOf, things, tone } from "./figures.js";
 import { daemons, listFault, nameOf, needOf, others, sessionAt, signOutAt, totalsOf, useFleet } from "./fleet.js";
 import { Answers, newestHalt, SignInAt, summaryOf, unanswered } from "./halts.js";
 import { Dialog, Figure, Problem, Table } from "./parts.js";
@@ -46,7 +46,7 @@ export function Daemons({ open = (_) => {} }) {
     <${Table} name="Daemons" rows=${rows} most=${25} first="worst" by=${(row) => row.origin} words=${(row) => `${row.origin} ${nameOf(row)} ${row.need.words} ${row.now ? `${row.now.mode} ${row.now.switch}` : ""}`} columns=${[
     { head: "daemon", cell: (row) => (row.here ? `${nameOf(row)} (this one)` : html`<a href=${row.origin} rel="noreferrer">${nameOf(row)}</a>`) },
     { head: "needs", cell: (row) => row.need.words, kind: (row) => row.need.kind },
-    { head: "switch", cell: (row) => (row.now ? `${row.fault ? "last known: " : ""}${row.now.switch}` : "–"), kind: (row) => (row.now && !row.fault ? row.now.switch : "none") },
+    { head: "switch", cell: (row) => (row.now ? `${row.fault ? "last known: " : ""}${row.now.switch}` : "–"), kind: (row) => (row.now && !row.fault ? stateOf(row.now) : "none") },
     { head: "mode", cell: fresh((now) => `${now.mode.toUpperCase()} ${now.currency}`) },
     { head: "equity", num: true, cell: fresh((now) => money(now.equity)) },
     { head: "today", num: true, cell: fresh((_, row) => (row.day ? signedMoney(row.day.profit) : "–")), kind: (row) => (row.day && !row.fault ? tone(Number(row.day.profit)) : "") },

@@ -19,6 +19,14 @@ export const price = (text) => priced.format(Number(text));
 export const ratio = (x) => x.toFixed(2).replace("-", "−");
 export const tone = (x) => (!x ? "" : x > 0 ? "up" : "down");
 
+// Agents that trade less than the switch of the house says, in words; and the colour of a daemon with them.
+export function restrained(now) {
+  const mine = now.agents.filter((each) => !each.shadow);
+  const less = mine.filter((each) => each.suspended || each.switch !== "RUN");
+  return now.switch === "RUN" && less.length ? `${count(less.length)} of ${things(mine.length, "agent")} not at RUN` : "";
+}
+export const stateOf = (now) => (restrained(now) ? "REDUCE" : now.switch);
+
 // A measured value in its unit; the units are those of daemon/views/limit_rows.py.
 export function measured(x, unit) {
   if (absent(x)) return unit === "none" ? "" : "–";

@@ -1,6 +1,7 @@
 // Bars of one symbol with its fills, refused orders and levels; what is under the cursor says why.
 import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { chosenNow } from "./address.js";
+import { chartZone } from "./chart.js";
 import { daemon, read } from "./daemon.js";
 import { Export } from "./export.js";
 import { count, local, money, plain, price } from "./figures.js";
@@ -43,12 +44,16 @@ function zoomed(chart, by) {
   scale.setVisibleLogicalRange({ from: middle - half, to: middle + half });
 }
 
+// The part of an instant, "2019-01-10 16:00", that a tick of this kind shows: year, month, day, or time.
+const tickOf = (text, kind) => [text.slice(0, 4), text.slice(0, 7), text.slice(5, 10)][kind] || text.slice(11);
+
 function Candles({ box, made: shared, bars, marks, levels, lines, agents, symbol, per, say }) {
   const parts = useRef(null);
   const theme = ["theme", "colours"].map((name) => document.documentElement.dataset[name] || "").join("/");
   const candles = bars.some((bar) => bar.open !== null);
   const shown = useRef(/** @type {any} */ ({}));
   shown.current = { bars, marks, say };
+  const zone = daemon.live.overview.zone;
   useEffect(() => {
     let gone = false;
     import("./lightweight-charts.mjs").then((library) => {
@@ -57,7 +62,8 @@ function Candles({ box, made: shared, bars, marks, levels, lines, agents, symbol
         autoSize: true, height: 360,
         layout: { background: { color: "transparent" }, textColor: colour("--dim"), attributionLogo: false, fontFamily: "system-ui, sans-serif" },
         grid: { vertLines: { color: colour("--rule") }, horzLines: { color: colour("--rule") } },
-        rightPriceScale: { borderColor: colour("--rule") }, timeScale: { borderColor: colour("--rule"), timeVisible: false },
+        rightPriceScale: { borderColor: colour("--rule") }, timeScale: { borderColor: colour("--rule"), timeVisible: false, tickMarkFormatter: (time, kind) => tickOf(local(1e9 * time, zone), kind) },
+        localization: { timeFormatter: (time) => local(1e9 * time, zone) },
         handleScroll: { vertTouchDrag: false },
       });
       const [up, down] = [colour("--good"), colour("--fall")];
@@ -74,7 +80,7 @@ function Candles({ box, made: shared, bars, marks, levels, lines, agents, symbol
       shown.current.draw();
     });
     return () => { gone = true; if (parts.current) parts.current.chart.remove(); parts.current = shared.current = null; };
-  }, [symbol, per, candles, theme]);
+  }, [symbol, per, candles, theme, chartZone()]);
   const draw = () => {
     const made = parts.current;
     if (!made) return;

@@ -52,6 +52,7 @@ function Figures({ earned, today, stamp }) {
   const curve = useRead(async () => read(`/api/v1/profit/curve?points=2&${await windowOf()}`), stamp, periodKey());
   const days = useRead(() => read(`/api/v1/profit/days?by=day&limit=${YEAR + 1}`), stamp);
   const peak = now.drawdown < 1 ? Number(now.equity) / (1 - now.drawdown) : null;
+  const since = now.resumed_ts && Math.abs(now.drawdown - now.limit_drawdown) >= 0.0005 ? `; ${percent(now.limit_drawdown)} since the resume of ${local(now.resumed_ts, now.zone).slice(0, 10)}, which counts for the limit` : "";
   const [own, day] = [earned, today].map(({ data }) => data && data.account);
   const beside = curve.data && curve.data.benchmark ? `, ${curve.data.benchmark} ${signed(curve.data.curve.benchmark.at(-1) - 1)}` : "";
   const amount = (row) => (row ? signedMoney(row.profit) : "–");
@@ -59,7 +60,7 @@ function Figures({ earned, today, stamp }) {
     <${Figure} name="Equity" value=${money(now.equity)} more=${`${now.currency}${now.gross === null ? "" : `, ${percent(now.gross)} invested`}`} />
     <${Figure} name=${`Profit ${periodWords()}`} term="profit" value=${amount(own)} kind=${tone(own && Number(own.profit))} more=${own ? `${signed(own.total_return)}${beside}` : earned.fault} />
     <${Figure} name="Today" value=${amount(day)} kind=${tone(day && Number(day.profit))} more=${day ? `${signed(day.total_return)} on ${now.session}${usual(days.data, now.session)}` : today.fault} />
-    <${Figure} name="Drawdown" term="drawdown" value=${percent(now.drawdown)} more=${`from the peak of ${money(peak)}`} />
+    <${Figure} name="Drawdown" term="drawdown" value=${percent(now.drawdown)} more=${`from the peak of ${money(peak)}${now.peak_ts ? ` on ${local(now.peak_ts, now.zone).slice(0, 10)}` : ", at the start"}${since}`} />
     <${Figure} name="Cash" value=${money(now.cash)} more=${`${count(now.orders)} orders, ${count(now.open_orders)} open${now.regime ? `; regime ${now.regime}` : ""}`} />
   </section>`;
 }

@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "./htm-preact-standalone.mjs";
 import { Chart } from "./chart.js";
 import { daemon, read } from "./daemon.js";
-import { count, percent, signed } from "./figures.js";
+import { count, local, percent, signed } from "./figures.js";
 import { Jobs, Stored, useJobs } from "./lab.js";
 import { Problem, Table } from "./parts.js";
 import { useRead } from "./reads.js";
@@ -11,7 +11,7 @@ const REPLAY_MS = 130000;  // the daemon ends a comparison after 120 s
 
 // A stored backtest by the time it was made, its Sharpe ratio, and what differs from the run.
 const few = (texts, most) => (texts.length > most ? [...texts.slice(0, most), `${texts.length - most} more`] : texts).join("; ");
-const named = (b) => `${b.time.slice(0, 16).replace("T", " ")} UTC · Sharpe ${b.sharpe === null ? "–" : b.sharpe.toFixed(2)} over all its samples · ${b.differs.length ? few(b.differs, 2) : "as the run"} · ${b.run}`;
+const named = (b) => `${local(b.ts, daemon.live.overview.zone)} · Sharpe ${b.sharpe === null ? "–" : b.sharpe.toFixed(2)} over all its samples · ${b.differs.length ? few(b.differs, 2) : "as the run"} · ${b.run}`;
 const unlike = ({ differs, unrepeated }) => {
   const keys = differs.filter((text) => !unrepeated.includes(text));
   return [...(keys.length ? [`another configuration: ${few(keys, 12)}`] : ["another past"]), ...unrepeated].join("; ");

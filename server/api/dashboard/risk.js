@@ -58,13 +58,16 @@ function Heat({ stamp }) {
   </section>`;
 }
 
+const REJECTED = 0.05;
+
 function Var({ stamp }) {
   const { data, fault } = useRead(() => read("/api/v1/risk/var"), stamp);
   const r = data && data.result;
-  const p = (x) => (x === null ? "too few samples" : `p = ${x.toFixed(3)}${x < 0.05 ? ", rejected" : ""}`);
+  const rejected = r && [r.p_coverage, r.p_independence, r.p_conditional].some((x) => x !== null && x < REJECTED);
+  const p = (x) => (x === null ? "too few samples" : `p = ${x.toFixed(3)}${x < REJECTED ? ", rejected" : ""}`);
   return html`<section class="card"><h2>VaR back-test</h2>
     ${fault && html`<${Problem} text=${fault} />`}
-    ${r ? html`<p><strong class=${{ green: "RUN", yellow: "REDUCE", red: "HALT" }[r.zone] || ""}>${r.zone || "no zone yet"}</strong>: in ${r.samples} samples the loss was larger than the VaR at ${percent(r.confidence, 0)} ${r.exceedances} times; ${r.expected.toFixed(1)} were expected.</p>
+    ${r ? html`<p><strong class=${rejected ? "HALT" : { green: "RUN", yellow: "REDUCE", red: "HALT" }[r.zone] || ""}>${rejected ? `rejected, though its zone is ${r.zone || "not known yet"}` : r.zone || "no zone yet"}</strong>: in ${r.samples} samples the loss was larger than the VaR at ${percent(r.confidence, 0)} ${r.exceedances} times; ${r.expected.toFixed(1)} were expected.</p>
       <dl class="pairs"><dt>number (Kupiec)</dt><dd>${p(r.p_coverage)}</dd><dt>clusters (Christoffersen)</dt><dd>${p(r.p_independence)}</dd><dt>both</dt><dd>${p(r.p_conditional)}</dd></dl>`
     : html`<p class="none">${data ? data.missing : ""}</p>`}
   </section>`;
@@ -80,8 +83,8 @@ export function Risk() {
   const methods = house ? Object.entries(METHODS).map(([name, words]) => ({ id: name, words, found: house[name] })) : [];
   const stress = house ? Object.entries(house.stress).map(([name, loss]) => ({ id: name, loss })).sort((a, b) => (b.loss ?? -1) - (a.loss ?? -1)) : [];
   const agents = data ? Object.entries(data.agents).map(([name, each]) => ({ ...each, window: data.windows[name] ?? 0, id: (now.agents.find((a) => a.name === name) || {}).portfolio || name })) : [];
-  const returns = things(house ? house.samples : 0, "sample");
-  const equity = agents.every((a) => a.window === (data.windows[""] ?? 0)) ? things(data ? data.windows[""] ?? 0 : 0, "sample") : "up to " + things(Math.max(...agents.map((a) => a.window)), "sample");
+  const returns = house ? things(house.samples, "sample") : "samples not read yet";
+  const equity = !data ? "samples not read yet" : agents.every((a) => a.window === (data.windows[""] ?? 0)) ? things(data.windows[""] ?? 0, "sample") : "up to " + things(Math.max(...agents.map((a) => a.window)), "sample");
   return html`
     ${now.loosening && html`<section class="card wide"><h2>Looser limits wait</h2>
       <p class="REDUCE">${now.loosening}</p>

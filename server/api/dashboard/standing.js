@@ -2,7 +2,7 @@
 import { html, useRef, useState } from "./htm-preact-standalone.mjs";
 import { Became, Reason, say, useAct, Waiting } from "./acts.js";
 import { changed, daemon, may, mayStop, read, signIn, signOut, up } from "./daemon.js";
-import { age, city, count, local, money, percent, things, zoneNow } from "./figures.js";
+import { age, city, count, local, money, percent, restrained, stateOf, things, zoneNow } from "./figures.js";
 import { addressOf } from "./address.js";
 import { Problem, Table } from "./parts.js";
 import { Periods } from "./period.js";
@@ -51,7 +51,7 @@ export function Standing({ open, screens, screen }) {
     <h1><span class=${now ? "brand" : ""}>quantd </span>${now && now.name}</h1>
     ${now && html`
       <span class=${`mode ${now.mode}`}>${MODES[now.mode] || now.mode.toUpperCase()}</span>
-      <span class=${`switch ${old ? "stale" : now.switch}`} title=${now.reason}><span class="sr">switch </span>${old ? "last known: " : ""}${now.switch}${now.status === "running" ? "" : ` · ${now.status}`}</span>
+      <span class=${`switch ${old ? "stale" : stateOf(now)}`} title=${now.reason}><span class="sr">switch </span>${old ? "last known: " : ""}${now.switch}${restrained(now) ? ` · ${restrained(now)}` : ""}${now.status === "running" ? "" : ` · ${now.status}`}</span>
       <span class="last">${lastBar(now)}</span>
       <${Incidents} found=${incidents} stale=${old} />`}
     <span class=${`link ${daemon.lost || (now && !up()) ? "lost" : ""}`} role="status">${linkWords(session, now)}</span>

@@ -153,6 +153,7 @@ class Scrape:
         metrics.set("weight_ratio", sum(position.weight for position in held_positions))
         metrics.set("unrealised_pnl", sum(float(position.value) - float(position.cost) for position in held_positions))
         metrics.set("drawdown_ratio", now.drawdown)
+        metrics.set("limit_drawdown_ratio", now.limit_drawdown)
         metrics.set("gross_exposure_ratio", now.gross or 0.0)
         metrics.replace("risk_ratio", {name: getattr(risk_figures, name) for name in METRICS})
         metrics.replace("limit_use_ratio", {limit.limit: limit.use for limit in now.limits})

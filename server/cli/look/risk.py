@@ -94,7 +94,7 @@ def _recorded_risk(where: Place, why: str) -> "RiskNow":
         book="house",
         switch=house.switch,
         reason=house.reason,
-        drawdown=last_sample.drawdown if last_sample is not None else 0.0,
+        limit_drawdown=last_sample.drawdown if last_sample is not None else 0.0,
         agents={name: switch(name) for name in reader.run.agents},
         limits=[limit_now(key, *values[key]) for key in in_order(values)],
         off=[],

@@ -24,17 +24,21 @@ def status(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = N
     say(f"no daemon runs in {where.folder}; this is the last state of run {document['run']}")
     say(f"  {document['time'] or 'no sample yet'}  switch {document['switch']} {document['reason']}".rstrip())
     if document["equity"]:
-        say(f"  equity {document['equity']}, of it cash {document['cash']}; drawdown {document['drawdown']:.1%}")
+        say(f"  equity {document['equity']}, of it cash {document['cash']}; {_drawdown(document)}")
     say("  `quantd run` continues it" if not document["ended"] else f"  it has ended ({document['ended']})")
 
 
 def _stored_status(where: Place) -> dict[str, Any]:
     """The last stored state of a run without a daemon, as the fields of the daemon's status that the store has."""
+    from quantd.daemon.runtime.recent_history import Peak  # loads the engine
     from quantd.trading.orders import money_text
 
     reader = where.reader()
     last_sample = next(iter(reader.equity(last=1)), None)
     moves = [move for move in reader.switches() if move.who == "house"]
+    peak = Peak()
+    for effect in reader.worth():
+        peak.add(effect)
     switch = moves[-1] if moves else None
     return {
         "run": reader.run.run,
@@ -49,9 +53,20 @@ def _stored_status(where: Place) -> dict[str, Any]:
         "equity": money_text(last_sample.equity_micro) if last_sample else "",
         "cash": money_text(last_sample.cash_micro) if last_sample else "",
         "gross": last_sample.gross if last_sample else None,
-        "drawdown": last_sample.drawdown if last_sample else 0.0,
+        "drawdown": peak.drawdown(last_sample.equity_micro) if last_sample else 0.0,
+        "limit_drawdown": last_sample.drawdown if last_sample else 0.0,
+        "resumed_ts": max((move.ts for move in moves if move.after == "RUN"), default=0),
         "agents": list(reader.run.agents),
     }
+
+
+def _drawdown(now: dict[str, Any]) -> str:
+    """The drawdown of the account, and the one that counts for the limit where a resume has made them differ."""
+    text = f"drawdown {now['drawdown']:.1%}"
+    if abs(now["drawdown"] - now["limit_drawdown"]) < 0.0005 or not now["resumed_ts"]:
+        return text
+    since = local(now["resumed_ts"])[:10]
+    return f"{text} from the peak; {now['limit_drawdown']:.1%} since the resume of {since}, which counts for the limit"
 
 
 def _print_status(now: dict[str, Any], url: str) -> None:
@@ -63,7 +78,7 @@ def _print_status(now: dict[str, Any], url: str) -> None:
     if now.get("store"):
         say(f"  the store records nothing: {now['store']}")
     total = f" ({now['total']:+.1%})" if now["total"] is not None else ""
-    say(f"  equity {now['equity']}{total}, of it cash {now['cash']}; drawdown {now['drawdown']:.1%}")
+    say(f"  equity {now['equity']}{total}, of it cash {now['cash']}; {_drawdown(now)}")
     say(f"  {now['orders']:,} orders, {now['open_orders']} open; {now['fills']:,} fills; {now['alerts']:,} alerts")
     if now.get("loosening"):
         say(f"  looser limits wait: {now['loosening']}; see docs/operate/live.md")

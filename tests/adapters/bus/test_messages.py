@@ -64,7 +64,7 @@ def test_every_message_is_accepted_by_its_published_schema_and_every_schema_is_m
     messages = [*speaker.critical(17, EVERY_EFFECT), *Entries(speaker).messages(17, EVERY_EFFECT)]
     messages += speaker.portfolio(17, 6, VALUED, [31, 2_500, 0])
     messages += [speaker.status("online", TS, version="0.1.0", text="RUN"), speaker.heartbeat(TS, 1, 100, 5_000_000)]
-    messages.append(speaker.risk(17, TS, "drawdown", LIMITS, 0.091))
+    messages.append(speaker.risk(17, TS, "drawdown", LIMITS, 0.171, 0.091))
     seen = set()
     for message in messages:
         payload = body(message)
@@ -98,14 +98,15 @@ def test_risk_holds_the_switches_and_limits_and_a_restart_continues_them() -> No
     speaker = composer()
     speaker.note(Switched(TS, -1, 0, 1, "drawdown"))
     speaker.note(Switched(TS, 1, 0, 2, "late"))
-    message = speaker.risk(2, TS, "drawdown", LIMITS, 0.091)
+    message = speaker.risk(2, TS, "drawdown", LIMITS, 0.171, 0.091)
     assert (message.topic, message.retain, message.id) == ("quantd/paper/risk", True, f"{RUN}-2-risk")
     payload = body(message)
-    assert (payload["switch"], payload["agents"], payload["drawdown"]) == ("REDUCE", {"parity": "HALT"}, 0.091)
+    assert (payload["switch"], payload["agents"]) == ("REDUCE", {"parity": "HALT"})
+    assert (payload["drawdown"], payload["limit_drawdown"]) == (0.171, 0.091)
     assert (payload["reason"], payload["ts_event"]) == ("drawdown", TS)
     assert payload["limits"] == {"gross": {"value": 0.5, "bound": 1.0}, "var": {"value": None, "bound": 0.03}}
     again = composer(switch={-1: 1, 1: 2})
-    assert body(again.risk(3, TS, "", LIMITS, 0.0))["switch"] == "REDUCE"
+    assert body(again.risk(3, TS, "", LIMITS, 0.0, 0.0))["switch"] == "REDUCE"
 
 
 def test_alerts_that_are_not_critical_wait_for_the_store() -> None:

@@ -60,7 +60,7 @@ SAID = {
     "cvar": ("", "CVaR (expected shortfall) 95 % 1 day, historical", 0.04, "4.0 %"),
     "correlation": ("QQQ~SPY 0.94", "correlation QQQ~SPY 0.94, joint", 0.27, "27.0 %"),
     "cash": ("", "cash at worst prices, without sales", 132.48, "132.48"),
-    "max_drawdown": ("", "drawdown from the highest equity", 0.09, "9.0 %"),
+    "max_drawdown": ("", "drawdown since the last resume", 0.09, "9.0 %"),
     "max_daily_loss": ("", "loss of this day", 0.01, "1.0 %"),
     "max_weekly_loss": ("", "loss of this week", 0.01, "1.0 %"),
     "max_price_age_ns": ("", "age of the last price", 1.5, "1.5 h"),

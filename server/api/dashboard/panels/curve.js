@@ -1,5 +1,6 @@
 // The account over the period of the page: beside the benchmark, equal weights and each agent, with what happened.
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
+import { chartZone, overTime, timeAxis } from "./chart.js";
 import { daemon, read } from "./daemon.js";
 import { Export } from "./export.js";
 import { count, local, money, percent, signed } from "./figures.js";
@@ -41,13 +42,14 @@ function Lines({ box, data, times, lines, height, format, notes, at, point, drag
   now.current = { notes, point, drag };
   const shape = lines.map(([key]) => key).join("|");
   const theme = document.documentElement.dataset.theme || "";
+  const zone = chartZone();
   useLayoutEffect(() => {
     const axis = { stroke: colour("--dim"), grid: { stroke: colour("--rule"), width: 1 }, ticks: { stroke: colour("--rule"), width: 1 } };
     const made = new uPlot({
       width: box.current.clientWidth, height, legend: { show: false },
       cursor: { y: false, drag: { x: true, y: false, setScale: false }, sync: { key: SHARED } },
-      scales: { x: { time: true } },
-      axes: [{ ...axis, size: 30 }, { ...axis, size: 72, values: (_, ticks) => ticks.map(format) }],
+      ...overTime(zone),
+      axes: [timeAxis(axis), { ...axis, size: 72, values: (_, ticks) => ticks.map(format) }],
       series: [{}, ...lines.map(([, label, name]) => ({ label, stroke: colour(name), width: 1.5, points: { show: false }, spanGaps: true }))],
       hooks: {
         setSelect: [(plot) => {
@@ -66,7 +68,7 @@ function Lines({ box, data, times, lines, height, format, notes, at, point, drag
     const fit = new ResizeObserver(() => made.setSize({ width: box.current.clientWidth, height }));
     fit.observe(box.current);
     return () => { fit.disconnect(); made.destroy(); chart.current = null; };
-  }, [shape, theme]);
+  }, [shape, theme, zone]);
   useEffect(() => { if (chart.current) chart.current.setData([times, ...lines.map(([, , , values]) => values)]); }, [data, shape]);
   useEffect(() => {
     const made = chart.current;
@@ -133,8 +135,8 @@ export function AccountCurve() {
       <button type="button" aria-pressed=${inMoney} onClick=${() => asMoney(!inMoney)}>in money</button>
       <${Export} what="equity" table=${table} chart=${() => above.current} />
     </div>
-    <${Lines} box=${above} data=${data} times=${times} lines=${lines} height=${190} notes=${drawn} at=${at} point=${point} drag=${drag} words=${words} format=${inMoney ? (x) => count(x) : (x) => percent(x, 1)} />
-    <${Lines} box=${below} data=${data} times=${times} lines=${fall} height=${90} notes=${[]} at=${at} point=${point} drag=${drag} words=${`Drawdown from the peak since the start of the run; the deepest of the period was ${percent(Math.max(...curve.drawdown))}.`} format=${(x) => percent(x, 0)} />
+    <${Lines} box=${above} data=${data} times=${times} lines=${lines} height=${208} notes=${drawn} at=${at} point=${point} drag=${drag} words=${words} format=${inMoney ? (x) => count(x) : (x) => percent(x, 1)} />
+    <${Lines} box=${below} data=${data} times=${times} lines=${fall} height=${108} notes=${[]} at=${at} point=${point} drag=${drag} words=${`Drawdown from the peak since the start of the run; the deepest of the period was ${percent(Math.max(...curve.drawdown))}.`} format=${(x) => percent(x, 0)} />
     <div class="readout"><label for="instant">Crosshair</label><input id="instant" type="range" min="0" max=${times.length - 1} value=${k} aria-valuetext=${local(curve.ts[k], now.zone)} onInput=${(event) => point(Number(event.target.value))} />
       <p>${local(curve.ts[k], now.zone)}: <strong>${money(curve.equity[k])}</strong>, ${all.filter(([key]) => chosen.includes(key)).map(([, label, , values]) => `${label} ${signed(values[k] - 1)}`).join(", ")}; drawdown ${percent(curve.drawdown[k])}${near.slice(-MOST_NEAR).map((note) => html`<br />${local(note.ts, now.zone)} ${NAMES[note.kind]}: ${note.text}`)}${near.length > MOST_NEAR ? ` and ${count(near.length - MOST_NEAR)} more` : ""}</p></div>
     <p class="none">${words} Drag over the chart to choose a period.${data.count ? ` ${Object.entries(LETTERS).filter(([kind]) => drawn.some((note) => note.kind === kind)).map(([kind, letter]) => `${letter} ${NAMES[kind]}`).join(", ")}` : ""}</p>

@@ -2,7 +2,7 @@
 // elsewhere a token that stays in the memory of this page, until it is closed or read anew. No daemon gets another's.
 import { useEffect } from "./htm-preact-standalone.mjs";
 import { changed, daemon, elsewhere, read } from "./daemon.js";
-import { age, things } from "./figures.js";
+import { age, stateOf, things } from "./figures.js";
 import { causeOf } from "./standing.js";
 
 const EVERY_MS = 5000;
@@ -259,8 +259,8 @@ export function totalsOf(all) {
     };
   });
   const read = counted.filter((each) => each.incidents);
-  const worst = ["HALT", "REDUCE", "RUN"].find((state) => counted.some((each) => each.now.switch === state)) || "";
-  const names = (state) => counted.filter((each) => each.now.switch === state).map((each) => each.now.name);
+  const worst = ["HALT", "REDUCE", "RUN"].find((state) => counted.some((each) => stateOf(each.now) === state)) || "";
+  const names = (state) => counted.filter((each) => stateOf(each.now) === state).map((each) => each.now.name);
   return {
     sums, missing, covers: counted.length, all: all.length, worst, of: worst === "RUN" ? [] : names(worst),
     incidents: read.reduce((sum, each) => sum + each.incidents.length, 0), read: read.length,

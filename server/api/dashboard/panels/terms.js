@@ -21,7 +21,7 @@ export const TERMS = {
   realised: "profit of closed lots with dividends and other payments, less all commissions, since the start of the run",
   unrealised: "the value of a position less the cost of its lots",
   "share of risk": "the part of the account's volatility that comes from a position; all parts add up to 100 %, and that of a hedge is negative",
-  drawdown: "the loss from the highest equity so far",
+  drawdown: "the loss from the highest equity of the run, deposits kept apart; for its limit, the loss since the last resume counts",
   "in use": "a limit's value as a share of its bound; at 100 % orders are cut or refused",
   "equal weight": "all instruments at equal weights, set again at each sample, with dividends and without costs",
   VaR: "value at risk: the loss that is exceeded with a probability of 1 less the confidence",

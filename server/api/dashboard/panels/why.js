@@ -2,9 +2,9 @@
 import { html, useLayoutEffect, useRef } from "./htm-preact-standalone.mjs";
 import { chosenNow, keep, kept, screenNow } from "./address.js";
 import { daemon, read } from "./daemon.js";
-import { count, local, measured, money, percent, plain, signed } from "./figures.js";
+import { count, local, measured, money, percent, plain, signed, things } from "./figures.js";
 import { Problem, Table } from "./parts.js";
-import { useRead } from "./reads.js";
+import { noneOf, useRead } from "./reads.js";
 
 const DAY_MS = 86400000;
 const MOST = 500;
@@ -43,7 +43,7 @@ function Steps({ id, e }) {
   const rows = found.data || [];
   const at = rows.findIndex((each) => [id, e.order, e.address].includes(each.id));
   const step = (by, words) => html`<button type="button" disabled=${!rows[at + by] || at < 0} aria-label=${`${words} trade of the day${rows[at + by] && at >= 0 ? `: ${rows[at + by].words}` : ""}`} onClick=${() => explain(rows[at + by].id)}>${words}</button>`;
-  return html`<p class="buttons steps">${step(-1, "Earlier")}${step(1, "Later")} <span class="none">${at < 0 ? `${count(rows.length)} trades of the day` : `trade ${count(at + 1)} of ${count(rows.length)} of the day`}</span></p>`;
+  return html`<p class="buttons steps">${step(-1, "Earlier")}${step(1, "Later")} <span class="none">${at < 0 ? noneOf(found, `${things(rows.length, "trade")} of the day`) : `trade ${count(at + 1)} of ${count(rows.length)} of the day`}</span></p>`;
 }
 
 export function WhyPanel() {

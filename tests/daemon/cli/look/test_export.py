@@ -30,5 +30,5 @@ def test_orders_and_equity_are_exported_with_their_columns(ran):
     done = quantd(folder, "report", "--export", "equity", "--out", "e.csv")
     assert done.returncode == 0
     rows = list(csv.DictReader((folder / "e.csv").open()))
-    assert list(rows[0]) == ["ts", "equity", "cash", "gross", "drawdown"]
+    assert list(rows[0]) == ["ts", "equity", "cash", "gross", "limit_drawdown"]
     assert Decimal(rows[-1]["equity"]) == Decimal(run["equity"])

@@ -43,6 +43,52 @@ async def test_the_curve_has_the_benchmark_and_the_drawdown_its_peak(world: Half
 
 @pytest.mark.long
 @in_module_loop
+async def test_after_a_resume_the_drawdown_of_the_account_and_that_of_its_limit_have_two_names(
+    world: Halfway, browser: Browser
+) -> None:
+    for body in ({"command": "halt"}, {"command": "resume", "reason": "looked at it"}):
+        async with world.session.post("/api/v1/commands", json=body, headers=world.bearer) as response:
+            assert response.status == 200
+    now = await ok(world, "/api/v1/status")
+    fallen = (await ok(world, "/api/v1/profit/curve"))["curve"]["drawdown"][-1]
+    assert now["drawdown"] == pytest.approx(fallen)
+    assert fallen > 0.001
+    assert now["limit_drawdown"] == 0.0
+    async with opened(browser, world.api.url) as page:
+        await show(page, "now")
+        figures = page.get_by_role("region", name="Account")
+        await expect(figures).to_contain_text(f"{100.0 * fallen:.1f} %from the peak of")
+        await expect(figures).to_contain_text("0.0 % since the resume of")
+        await expect(figures).to_contain_text("which counts for the limit")
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_the_axis_of_a_curve_is_in_the_zone_of_the_page_with_date_and_year(
+    world: Halfway, browser: Browser
+) -> None:
+    """A browser in Tokyo writes the labels that one in New York writes, and each canvas has room for both lines."""
+    drawn = []
+    note = """{ window.drawn = []; const fill = CanvasRenderingContext2D.prototype.fillText;
+      CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+        window.drawn.push([String(text), y, this.canvas.height]); return fill.apply(this, arguments); }; }"""
+    for zone in ("Asia/Tokyo", "America/New_York"):
+        context = await browser.new_context(viewport={"width": 1280, "height": 800}, timezone_id=zone)
+        await context.add_init_script(note)
+        page = await context.new_page()
+        await page.goto(f"{world.api.url}#now?period=1M")
+        await page.locator(".curve .readout").wait_for()
+        texts = await page.evaluate("window.drawn")
+        drawn.append([text for text, _, _ in texts])
+        assert any(re.fullmatch(r"20\d\d", text) for text in drawn[-1])
+        assert any(re.fullmatch(r"\d\d-\d\d", text) for text in drawn[-1])
+        assert all(y < height for _, y, height in texts)
+        await context.close()
+    assert drawn[0] == drawn[1]
+
+
+@pytest.mark.long
+@in_module_loop
 async def test_a_thumb_halts_and_resumes_on_a_phone(world: Halfway, browser: Browser) -> None:
     before = len(commands(world))
     async with opened(browser, world.api.url, PHONE, world.token, has_touch=True, is_mobile=True) as page:

@@ -91,7 +91,7 @@ async def test_a_term_is_explained_by_keyboard(world: Halfway, browser: Browser)
         await button.focus()
         await page.keyboard.press("Enter")
         shown = page.locator(".meaning:popover-open")
-        await expect(shown).to_contain_text("the loss from the highest equity so far")
+        await expect(shown).to_contain_text("the loss from the highest equity of the run")
         assert await violations(page) == []
         await page.keyboard.press("Escape")
         await expect(shown).to_have_count(0)
