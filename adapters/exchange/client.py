@@ -19,6 +19,7 @@ from quantd.adapters.exchange.dialects import Dialect, dialect_of
 from quantd.adapters.exchange.exchange_errors import MalformedAnswer, outcome
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.adapters.pace import Pace, Rate, retry_after_s
+from quantd.adapters.proxies import ProxyWrong, proxy_of
 from quantd.extras import command
 from quantd.trading.display_text import one_line
 
@@ -146,6 +147,7 @@ async def connect(access: Access) -> Exchange:
         exchange.urls["api"] = _redirected(exchange.urls["api"], access.url)
         if plain_http:
             exchange.timeout_on_exit = 0  # otherwise it waits for the end of TLS
+    _use_proxy(exchange)
     dialect = dialect_of(access.venue)
     exchange.fetch = strict(exchange.fetch, dialect)
     if access.per_minute:
@@ -205,6 +207,21 @@ def paced(request_method: Call, dialect: Dialect, query_pace: Pace, order_pace: 
         return await request_method(path, *request)
 
     return ask_in_turn
+
+
+def _use_proxy(exchange: Any) -> None:
+    """Let an exchange use the proxy of the environment for REST and WebSockets. Raises NoExchange."""
+    urls = exchange.urls["api"]
+    while isinstance(urls, dict):  # by kind of API; "ws" has the WebSockets
+        urls = next(url for name, url in urls.items() if name != "ws")
+    try:
+        proxy = proxy_of(str(urls).replace("{hostname}", str(exchange.hostname or "")))
+    except ProxyWrong as wrong:
+        raise NoExchange(wrong.wrong, wrong.remedy) from None
+    if proxy is not None:
+        secure = str(urls).startswith("https")
+        setattr(exchange, "https_proxy" if secure else "http_proxy", proxy)
+        setattr(exchange, "wss_proxy" if secure else "ws_proxy", proxy)
 
 
 def _redirected(urls: Any, to: str) -> Any:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from quantd.adapters.listener import is_loopback
+from quantd.adapters.proxies import ProxyWrong, proxy_of, through
 from quantd.adapters.sinks.sink import SinkError
 
 if TYPE_CHECKING:
@@ -90,13 +91,17 @@ class HttpPost:
             async with (
                 asyncio.timeout(self._timeout_s),
                 # a redirect is refused: it could lead to an address without encryption
-                self._session.post(URL(url), data=body, headers=headers, allow_redirects=False) as answer,
+                self._session.post(
+                    URL(url), data=body, headers=headers, allow_redirects=False, proxy=proxy_of(url)
+                ) as answer,
             ):
                 return Answer(answer.status, answer.headers, await _first_bytes(answer.content))
         except TimeoutError:
             raise SinkError(f"no answer within {self._timeout_s:g} s") from None
+        except ProxyWrong as wrong:
+            raise SinkError(str(wrong)) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise SinkError(f"the receiver cannot be reached ({type(error).__name__})") from None
+            raise SinkError(f"the receiver cannot be reached{through(url)} ({type(error).__name__})") from None
 
     async def close(self) -> None:
         """Close the session and its connections, if a request has opened one."""

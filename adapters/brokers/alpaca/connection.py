@@ -27,6 +27,7 @@ from quantd.adapters.brokers.alpaca.wire import Garbled, Refusal
 from quantd.adapters.brokers.unreadable import Unreadable
 from quantd.adapters.brokers.venue_errors import KeysRefused, VenueError
 from quantd.adapters.pace import retry_after_s
+from quantd.adapters.proxies import ProxyWrong, proxy_of, through
 from quantd.trading.display_text import one_line
 
 T = TypeVar("T")
@@ -229,10 +230,12 @@ class Rest:
     ) -> tuple[Answer | None, float]:
         """Send a request once. Returns (the answer, 0), or (None, delay in seconds that the venue requests) for
         status 429."""
+        url = f"{self._base}/{path}"
         try:
             async with self.session.request(
                 method,
-                f"{self._base}/{path}",
+                url,
+                proxy=proxy_of(url),
                 params=query,
                 json=body,
                 allow_redirects=False,
@@ -242,8 +245,11 @@ class Rest:
                 if status == 429:
                     return None, retry_after_s(response.headers, self._settings.patience_s)
                 content = await _content(response)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as away:
-            raise NotSent(f"no connection to {self._host}: {cause(away)}") from None
+        # a proxy that refuses to connect has passed nothing on
+        except (
+            ProxyWrong, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError
+        ) as away:  # fmt: skip
+            raise NotSent(f"no connection to {self._host}{through(url)}: {cause(away)}") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as broken:
             raise Lost(f"no answer to {method} /{path}: {cause(broken)}") from None
         if 200 <= status < 300:
@@ -281,10 +287,14 @@ def _refusal(content: bytes) -> Refusal | None:
 
 def cause(error: BaseException) -> str:
     """Return the cause of an error as text, without addresses or secrets."""
+    if isinstance(error, ProxyWrong):
+        return str(error)
     if isinstance(error, TimeoutError):
         return "time-out"
     if isinstance(error, aiohttp.ClientConnectorError):
         return error.os_error.strerror or "refused"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answers {error.status}"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the connection was closed"
     if isinstance(error, OSError):

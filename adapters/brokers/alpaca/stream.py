@@ -20,6 +20,7 @@ import msgspec
 
 from quantd.adapters.brokers.alpaca.connection import CLOSE_S, AlpacaSettings, Lost, Rest, cause
 from quantd.adapters.brokers.alpaca.wire import Garbled, Message, StreamData, Update
+from quantd.adapters.proxies import proxy_of
 
 LARGEST: Final = 1 << 20
 """Maximum bytes of one message."""
@@ -86,6 +87,7 @@ class Stream:
         async with asyncio.timeout(settings.timeout_s):
             socket = await self._rest.session.ws_connect(
                 settings.stream_url,
+                proxy=proxy_of(settings.stream_url),
                 heartbeat=settings.heartbeat_s,
                 max_msg_size=LARGEST,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),

@@ -14,6 +14,7 @@ from quantd.adapters.feeds.bars.stamps import UNITS_NS, interval_ns
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.feeds.sources.alpaca import StockFeed, pairs
 from quantd.adapters.feeds.vendor import Request
+from quantd.adapters.proxies import proxy_of
 from quantd.trading.events import Halted, Limited
 from quantd.trading.instruments import NANO, Universe
 
@@ -132,6 +133,7 @@ class AlpacaStream:
                 aiohttp.ClientSession() as session,
                 session.ws_connect(
                     self._url,
+                    proxy=proxy_of(self._url),
                     heartbeat=2 * SILENCE_S / 3,  # aiohttp gives up half a heartbeat after an unanswered ping
                     timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
                 ) as socket,

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from quantd.adapters.feeds.source import FIRST_ANSWER_S, SourceError, Unreachable
 from quantd.adapters.pace import Pace, Rate, retry_after_s
+from quantd.adapters.proxies import ProxyWrong, proxy_of, through
 from quantd.trading.display_text import one_line
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ class Web:
                 full_url = full_url.update_query(dict(params))
             async with (
                 asyncio.timeout(limit_s),
-                self._session.get(full_url, headers=dict(headers or {}), allow_redirects=False) as answer,
+                self._session.get(
+                    full_url, headers=dict(headers or {}), allow_redirects=False, proxy=proxy_of(url)
+                ) as answer,
             ):
                 if answer.status != 200:
                     refusal_text = (await answer.content.read(4096)).decode("utf-8", "replace")
@@ -72,8 +75,10 @@ class Web:
             raise SourceError(self._source, "its address cannot be read", "Check the url", again=False) from None
         except aiohttp.ClientConnectorCertificateError:
             raise SourceError(self._source, "its TLS certificate is not valid", again=False) from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise Unreachable(self._source, host, f"{through(url)[1:]}: it answers {error.status}") from None
         except (aiohttp.ClientConnectionError, OSError) as error:
-            raise Unreachable(self._source, host, why_unreachable(error)) from None
+            raise Unreachable(self._source, host, f"{why_unreachable(error)}{through(url)}") from None
         except aiohttp.ClientError:
             raise SourceError(self._source, f"the answer of {host} is damaged or cut off", LATER) from None
         finally:
@@ -112,6 +117,8 @@ def why_unreachable(error: BaseException) -> str:
     """Return the reason why a host gives no answer, for an error of aiohttp or of the system."""
     import aiohttp
 
+    if isinstance(error, ProxyWrong):
+        return str(error)
     if isinstance(error, aiohttp.ClientConnectorDNSError | gaierror):
         return "its name is not resolved"
     if isinstance(error, aiohttp.ServerDisconnectedError):

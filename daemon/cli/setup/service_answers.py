@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from quantd.adapters.proxies import ProxyWrong, proxy_of, through
 from quantd.daemon.cli.failures import Failure
 from quantd.trading.exit_codes import CONFIG, TRY_LATER
 
@@ -38,7 +39,7 @@ async def _ask(url: str, headers: Mapping[str, str], command: str) -> Answer:
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
-            session.get(url, headers=dict(headers), allow_redirects=False) as answer,
+            session.get(url, headers=dict(headers), allow_redirects=False, proxy=proxy_of(url)) as answer,
         ):
             body = bytearray()
             async for chunk in answer.content.iter_chunked(1 << 16):  # a single read could end after the first packet
@@ -51,9 +52,11 @@ async def _ask(url: str, headers: Mapping[str, str], command: str) -> Answer:
     except TimeoutError:
         text = f"{host} did not answer within {TIMEOUT_S:g} s. Check the network"
         raise Failure(f"{text}, then: {command}", TRY_LATER) from None
+    except ProxyWrong as wrong:
+        raise Failure(f"no network to {host}: {wrong}. Then: {command}", TRY_LATER) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         cause = getattr(error, "os_error", error)
-        text = f"no network to {host}: {getattr(cause, 'strerror', None) or type(error).__name__}"
+        text = f"no network to {host}{through(url)}: {getattr(cause, 'strerror', None) or type(error).__name__}"
         raise Failure(f"{text}. Check the network, a proxy's rule and --url, then: {command}", TRY_LATER) from None
 
 
