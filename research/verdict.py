@@ -24,6 +24,7 @@ from quantd.daemon.assembly.first_session import after_history, longest_history,
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.doubts import Doubt, Evidence, doubt_lines, doubts_of, joined
 from quantd.research.doubts.price_doubts import known_bars
+from quantd.research.doubts.result_doubts import MIN_SAMPLES
 from quantd.research.runs.asked import Asked
 from quantd.research.runs.comparison import (
     Drive,
@@ -453,7 +454,12 @@ def sentence(
     """
     costs = run.settings.costs
     charged = costs.commission_bp or costs.commission_min_micro or costs.spread_bp or costs.slippage_bp or costs.impact
+    basis_points = costs.commission_bp + costs.spread_bp / 2.0 + costs.slippage_bp
     costs_clause = "After costs" if charged else "Before any costs ([broker] sets them to 0)"
+    if charged and basis_points < 1.0 and not (costs.commission_min_micro or costs.impact or costs.table):
+        costs_clause = f"After costs of {basis_points:g} bp, below 1 bp,"
+    if run.performance.samples < MIN_SAMPLES:
+        costs_clause = f"With fewer than {MIN_SAMPLES} samples no ratio is judged. {costs_clause}"
     if not isfinite(run.sharpe):
         return "The equity is constant: there is no Sharpe ratio to compare."
     if not compared:

@@ -1,7 +1,7 @@
 """A reason to doubt a result, and where the first line of an output states it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -10,6 +10,26 @@ from quantd.adapters.feeds.source import some
 
 HEAVY: Final = 60
 """A doubt of this weight or more begins the first line, a lighter one ends it."""
+
+
+HARM_WEIGHT: Final = 30.0
+"""Weight of a measured harm of 1.00 of the annual Sharpe ratio."""
+
+MAX_HARM_WEIGHT: Final = 89
+"""Maximum weight by a measured harm: a result that knows the future, or is not believable, is worse."""
+
+
+class Found(NamedTuple):
+    """What one kind of doubt found: a clause in words, and the harm, where it could be measured, as the part of the
+    annual Sharpe ratio that is in doubt.
+    """
+
+    text: str
+    harm: float = 0.0
+
+    def weight(self, least: int) -> int:
+        """Return the weight of the doubt by its harm, and at least the weight `least` of its kind."""
+        return max(least, min(MAX_HARM_WEIGHT, round(HARM_WEIGHT * self.harm)))
 
 
 class Doubt(Struct, frozen=True):

@@ -10,21 +10,23 @@ from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from quantd.adapters.feeds.recorded.replay import Replay
-from quantd.research.doubts import price_doubts, result_doubts
-from quantd.research.doubts.doubt import Doubt
+from quantd.research.doubts import market_harm, price_doubts, result_doubts
+from quantd.research.doubts.doubt import Doubt, Found
 from quantd.research.doubts.evidence import Evidence
 
 
 class DoubtKind(NamedTuple):
     """A kind of doubt: its weight, and `find`, whose docstring states what it looks for.
 
-    `find` returns a clause in words, and an empty text where there is nothing to doubt. `of_market` is True where the
-    clause depends on the market and on `Evidence.reads_after` alone, so that the points of a sweep share it.
+    `find` returns a clause in words, and an empty text where there is nothing to doubt. Where it can measure the harm,
+    it returns `Found`, and the doubt weighs as much as the harm, if that is more than the weight of its kind.
+    `of_market` is True where the clause depends on the market and on `Evidence.reads_after` alone, so that the points
+    of a sweep share it.
     """
 
     kind: str
     weight: int
-    find: Callable[[Evidence], str]
+    find: Callable[[Evidence], str | Found]
     of_market: bool = False
 
 
@@ -36,31 +38,44 @@ KINDS: Final = (
     DoubtKind("dead_symbol", 70, price_doubts.dead_symbols),
     DoubtKind("last_day", 60, price_doubts.last_day, of_market=True),
     DoubtKind("size", 50, result_doubts.cut_sizes),
+    DoubtKind("volume", 48, result_doubts.beyond_volume),
+    DoubtKind("opens", 46, market_harm.repeated_opens),
     DoubtKind("late_prices", 45, price_doubts.late_prices),
+    DoubtKind("shifted_symbol", 44, market_harm.shifted_symbols),
+    DoubtKind("filled_symbol", 43, market_harm.filled_symbols),
+    DoubtKind("dividends_twice", 42, market_harm.double_dividends),
     DoubtKind("dividends", 40, price_doubts.absent_dividends, of_market=True),
+    DoubtKind("unpaid_dividends", 38, market_harm.unpaid_dividends),
     DoubtKind("benchmark", 30, result_doubts.ruinous_benchmark),
-    DoubtKind("survivors", 20, result_doubts.survivors),
     DoubtKind("cash_rate", 10, result_doubts.idle_cash),
+    DoubtKind("survivors", 5, result_doubts.survivors),
 )
-"""All kinds, the heaviest first. docs/research/doubts.md has a row for each."""
+"""All kinds, the heaviest first by the weight of the kind. docs/research/doubts.md has a row for each."""
 
 
-_MARKET_TEXTS: Final[WeakKeyDictionary[Replay, dict[tuple[str, int], str]]] = WeakKeyDictionary()
+_MARKET_TEXTS: Final[WeakKeyDictionary[Replay, dict[tuple[str, int], Found]]] = WeakKeyDictionary()
 """The texts of the kinds with `of_market`, by feed, then by (kind, `Evidence.reads_after`)."""
 
 
-def _market_text(kind: DoubtKind, evidence: Evidence) -> str:
-    """Return the text of a kind of doubt that depends on the market only.
+def _market_text(kind: DoubtKind, evidence: Evidence) -> Found:
+    """Return what a kind of doubt that depends on the market only has found.
 
-    The text is cached for the feed and the first bar that the run uses.
+    It is cached for the feed and the first bar that the run uses.
     """
     texts, key = _MARKET_TEXTS.setdefault(evidence.assembly.feed, {}), (kind.kind, evidence.reads_after)
     if key not in texts:
-        texts[key] = kind.find(evidence)
+        texts[key] = _found(kind, evidence)
     return texts[key]
+
+
+def _found(kind: DoubtKind, evidence: Evidence) -> Found:
+    """Return what a kind of doubt has found, without a harm where the kind measures none."""
+    found = kind.find(evidence)
+    return found if isinstance(found, Found) else Found(found)
 
 
 def doubts_of(evidence: Evidence) -> tuple[Doubt, ...]:
     """Return the reasons to doubt a run, the heaviest first."""
-    texts = ((kind, _market_text(kind, evidence) if kind.of_market else kind.find(evidence)) for kind in KINDS)
-    return tuple(Doubt(kind.kind, text, kind.weight) for kind, text in texts if text)
+    found = ((kind, (_market_text if kind.of_market else _found)(kind, evidence)) for kind in KINDS)
+    doubts = [Doubt(kind.kind, part.text, part.weight(kind.weight)) for kind, part in found if part.text]
+    return tuple(sorted(doubts, key=lambda doubt: -doubt.weight))

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -11,10 +11,21 @@ from quantd.adapters.feeds.bars.stamps import warm_from
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.runs.run_record import Record
 from quantd.trading.display_text import session_date
-from quantd.trading.instruments import MICRO, several_calendars
+from quantd.trading.instruments import MICRO, NANO, several_calendars
 from quantd.trading.market import Bools, Floats, Ints
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import Performance
+
+
+class Fills(NamedTuple):
+    """The K fills of a run: column of the symbol, row of the bar, signed quantity and price, each [K], and the time."""
+
+    column: Ints
+    row: Ints
+    quantity: Floats
+    price: Floats
+    ts: Ints
+
 
 DEAD_SESSIONS: Final = 5
 """A symbol that lacks this number of sessions or more at the end of the market counts as dead, not as late."""
@@ -46,6 +57,33 @@ class Evidence:
         """Cash over equity at each of T samples, float64[T]."""
         equity = np.asarray(self.record.equity_micro, dtype=np.float64)
         return np.asarray(self.record.cash_micro, dtype=np.float64) / equity
+
+    @cached_property
+    def fills(self) -> Fills:
+        """The fills of the account, each with the row of the bar in which it was filled."""
+        batches = self.record.fill_columns
+        columns = np.concatenate([np.zeros((4, 0), dtype=np.int64), *(batch.columns for batch in batches)], axis=1)
+        counts = [batch.columns.shape[1] for batch in batches]
+        ts = np.repeat(np.array([batch.ts for batch in batches], dtype=np.int64), counts)
+        column, lots, price = columns[0], columns[1], columns[2] / NANO
+        opens = self.assembly.feed.columns.ts_open
+        row = np.maximum(np.searchsorted(opens, ts, side="right") - 1, 0)
+        return Fills(column, row, lots * self.assembly.universe.lot_size[column], price, ts)
+
+    def gained(self, column: int) -> float:
+        """Return the part of the whole gain that trades and positions in one symbol made; 0 without a gain."""
+        fills, feed = self.fills, self.assembly.feed
+        own, last = fills.column == column, int(self.last_row[column])
+        lots = int(self.record.lots[column]) if len(self.record.lots) else 0
+        kept = lots * float(self.assembly.universe.lot_size[column]) * float(feed.columns.close[last, column])
+        gain = kept - float((fills.quantity * fills.price)[own].sum())
+        whole = self.record.gain_micro(0, -1) / MICRO
+        return gain / whole if whole > 0.0 else 0.0
+
+    def in_ratio(self, annual: float) -> float:
+        """Return an annual return as a part of the Sharpe ratio; 0 without volatility."""
+        volatility = self.performance.volatility_annual
+        return annual / volatility if volatility > 0.0 else 0.0
 
     @property
     def long_only(self) -> bool:

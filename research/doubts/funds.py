@@ -37,3 +37,8 @@ _SYMBOLS_BY_GROUP: Final = {
 
 FUNDS: Final = frozenset(symbol for group in _SYMBOLS_BY_GROUP.values() for symbol in group.split())
 """The commonest funds. A fund that is missing here counts as a stock."""
+
+_COMMODITIES_AND_COINS: Final = "GLD IAU GLDM SLV PPLT PALL DBC USO BNO UNG CORN WEAT SOYB CPER IBIT FBTC GBTC"
+
+PAYS_NONE: Final = frozenset(_COMMODITIES_AND_COINS.split())
+"""Funds that pay no dividends."""

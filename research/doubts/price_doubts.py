@@ -1,9 +1,9 @@
 """Doubts about the prices of a run: rejected bars, symbols without recent bars, a partial last day, no dividends."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,7 @@ from quantd.daemon.assembly.first_session import without_price
 from quantd.research.doubts.evidence import DEAD_SESSIONS, Evidence
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import NANO, is_pair
+from quantd.trading.market import Bools, Floats
 from quantd.trading.sessions import DAY_NS
 
 MAX_NAMED: Final = 3
@@ -167,7 +168,7 @@ def _unended(evidence: Evidence) -> str:
     feed = evidence.assembly.feed
     if feed.last_ts > time.time_ns():
         return "it has not ended yet"
-    path = _bars_file(evidence)
+    path = bars_file(evidence)
     if path is not None and path.stat().st_mtime_ns < feed.last_ts:
         return "its file was written before the close"
     return ""
@@ -239,7 +240,7 @@ def absent_dividends(evidence: Evidence) -> str:
     payers = [symbol for symbol in feed.universe.symbols if not is_pair(symbol) and not symbol.startswith("^")]
     if not config.adjusted or not payers or evidence.years < 1.0:
         return ""
-    path = _bars_file(evidence)
+    path = bars_file(evidence)
     origin = None if path is None else origin_of(path)
     if origin is not None and origin.adjusted:
         return ""
@@ -250,13 +251,16 @@ def absent_dividends(evidence: Evidence) -> str:
         contradiction := _differing_adjusted_closes(path, payers) or _falls_by_dividends(evidence, path)
     ):
         return f"{claim}, {contradiction}: dividends are absent"
-    columns = [feed.universe.index[symbol] for symbol in payers]
-    close = feed.columns.close[:, columns]
-    whole_cents = np.abs(close * 100.0 - np.round(close * 100.0))[np.isfinite(close)] < 1e-4
-    if whole_cents.size and float(whole_cents.mean()) > WHOLE_CENTS:
-        share = float(whole_cents.mean())
+    if (share := whole_cents(feed, payers)) > WHOLE_CENTS:
         return f"{claim}, and {share:.0%} of the closes are whole cents, as traded prices are: dividends are absent"
     return f"{claim}, which is for splits; whether they hold dividends cannot be seen, and none is paid in the run"
+
+
+def whole_cents(feed: Replay, symbols: Sequence[str]) -> float:
+    """Return the share of the closes of `symbols` that are whole cents, as traded prices are; 0 without closes."""
+    close = feed.columns.close[:, [feed.universe.index[symbol] for symbol in symbols]]
+    whole: Bools = np.abs(close * 100.0 - np.round(close * 100.0))[np.isfinite(close)] < 1e-4
+    return float(whole.mean()) if whole.size else 0.0
 
 
 def _differing_adjusted_closes(path: Path, symbols: Sequence[str]) -> str:
@@ -297,27 +301,44 @@ def _falls_by_dividends(evidence: Evidence, path: Path) -> str:
         dividends = [row for row in read_actions(actions, feed.universe) if row.kind == "dividend"]
     except FeedError:
         return ""
+    fall = falls_by(feed, [(row.column, row.day_ns, row.cash_nano / NANO) for row in dividends])
+    if fall is None or fall.slope < 0.5 or fall.slope < 2.0 * fall.error:
+        return ""
+    return f"and they fall on the {len(fall.yields):,} ex-dividend dates of {actions.name}"
+
+
+class Falls(NamedTuple):
+    """How far opens fall by dividends: about 1 in raw prices, 0 in prices that hold dividends.
+
+    `yields` are the dividends over the close before, and `error` is the standard error of `slope`.
+    """
+
+    slope: float
+    error: float
+    yields: Floats
+
+
+def falls_by(feed: Replay, dividends: Iterable[tuple[int, int, float]]) -> Falls | None:
+    """Return the fall of opens by dividends (column of the symbol, ex-date in ns UTC, cash); None for fewer than 4."""
     falls, yields = [], []
     days = feed.columns.key - feed.columns.key % DAY_NS
-    for row in dividends:
-        rows = np.flatnonzero(feed.columns.fresh[:, row.column])
-        index = int(np.searchsorted(days[rows], row.day_ns))
-        if 0 < index < len(rows) and days[rows[index]] == row.day_ns:
-            close_before = float(feed.columns.close[rows[index - 1], row.column])
-            falls.append(1.0 - float(feed.columns.open[rows[index], row.column]) / close_before)
-            yields.append(row.cash_nano / NANO / close_before)
+    for column, day_ns, cash in dividends:
+        rows = np.flatnonzero(feed.columns.fresh[:, column])
+        index = int(np.searchsorted(days[rows], day_ns))
+        if 0 < index < len(rows) and days[rows[index]] == day_ns:
+            close_before = float(feed.columns.close[rows[index - 1], column])
+            falls.append(1.0 - float(feed.columns.open[rows[index], column]) / close_before)
+            yields.append(cash / close_before)
     if len(yields) < 4:  # too few for a slope
-        return ""
+        return None
     dividend_yield, open_fall = np.array(yields), np.array(falls)
-    # fall per dividend, both over the close before: about 1 in raw prices, 0 in prices that hold dividends
+    # fall per dividend, both over the close before
     slope = float((dividend_yield * open_fall).sum() / (dividend_yield * dividend_yield).sum())
     error = float(np.std(open_fall - slope * dividend_yield) / np.sqrt((dividend_yield * dividend_yield).sum()))
-    if slope < 0.5 or slope < 2.0 * error:
-        return ""
-    return f"and they fall on the {len(yields):,} ex-dividend dates of {actions.name}"
+    return Falls(slope, error, dividend_yield)
 
 
-def _bars_file(evidence: Evidence) -> Path | None:
+def bars_file(evidence: Evidence) -> Path | None:
     """Return the path of the file of the bars; None for bars in memory."""
     path = evidence.assembly.config.at(evidence.assembly.config.feed.path)
     return path if path.is_file() else None

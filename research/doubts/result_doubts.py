@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from quantd.research.doubts.doubt import Found
 from quantd.research.doubts.evidence import Evidence
 from quantd.research.doubts.funds import FUNDS
 from quantd.research.doubts.price_doubts import ended_symbols
@@ -44,6 +45,20 @@ MIN_STOCKS: Final = 5
 
 LONG_YEARS: Final = 3.0
 """If all stocks of a universe live for this number of years, they were probably chosen afterwards."""
+
+MIN_CHOSEN: Final = 3
+"""With at least this number of single stocks, a ratio of equal weight that chance hardly gives shows a choice."""
+
+CHOSEN_SHARPE: Final = 1.5
+"""A Sharpe ratio of equal weight above this, and above CHOSEN_ERRORS standard errors, shows chosen stocks."""
+
+CHOSEN_ERRORS: Final = 3.0
+
+MARKET_SHARPE: Final = 0.5
+"""About the Sharpe ratio of a broad market over many years; what equal weight has beyond it is the harm of a choice."""
+
+MOST_OF_VOLUME: Final = 0.1
+"""A fill of this share of a bar's volume or more is not tradable at the price of the bar, or was cut to it."""
 
 MAX_IDLE_CASH: Final = 0.25
 """Average share of cash in equity above which the interest that it does not earn may be material."""
@@ -114,6 +129,32 @@ def cut_sizes(evidence: Evidence) -> str:
     return f"{missing / asked.asked:.0%} of what the policies asked for was not held{idle_clause}"
 
 
+def beyond_volume(evidence: Evidence) -> str:
+    """A tenth of the traded value, or more, in fills of a tenth of a bar's volume or more, or at the cap on volume."""
+    fills, cap = evidence.fills, evidence.assembly.costs.participation
+    if not len(fills.row) or cut_sizes(evidence):
+        return ""
+    volume = evidence.assembly.feed.columns.volume[fills.row, fills.column]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        part = np.abs(fills.quantity) / volume
+    known = np.isfinite(part) & (volume > 0.0)
+    value = np.abs(fills.quantity * fills.price)
+    large = known & (part >= 0.98 * min(cap or MOST_OF_VOLUME, MOST_OF_VOLUME))
+    share = float(value[large].sum() / value.sum()) if value.sum() > 0.0 else 0.0
+    if share < MATERIAL_CUT:
+        return ""
+    typical = float(np.average(part[large], weights=value[large]))
+    consequence = (
+        f"the rest of such orders is cut ([broker] participation {cap:g})"
+        if cap and typical > 0.9 * cap
+        else f"[broker] participation {cap:g} allows it, and no market sells that at the price of the bar"
+    )
+    return (
+        f"{share:.0%} of the traded value is in fills of {typical:.0%} of a bar's volume on average: {consequence}, so "
+        "the result is not of this policy at this capital"
+    )
+
+
 def ruinous_benchmark(evidence: Evidence) -> str:
     """Equal weight that lost half of its capital or more, or has a Sharpe ratio below -0.5 over a year or more."""
     equal_weight = evidence.other_performance
@@ -128,10 +169,11 @@ def ruinous_benchmark(evidence: Evidence) -> str:
     )
 
 
-def survivors(evidence: Evidence) -> str:
-    """Five single stocks or more that all live to the end of three years or more, in a universe without dates.
+def survivors(evidence: Evidence) -> str | Found:
+    """Single stocks that were chosen afterwards: 5 that all live for 3 years, or 3 whose equal weight is too good.
 
-    The dates are those of `[universe] members`, from when to when a symbol belongs to the universe.
+    Too good is a Sharpe ratio above 1.5 and above three standard errors. A universe with dates (`[universe] members`,
+    from when to when a symbol belongs to the universe) is not judged.
     """
     assembly = evidence.assembly
     # coins, funds, indices (^), synthetic symbols (MARK) and futures (=F) are no stocks
@@ -140,12 +182,21 @@ def survivors(evidence: Evidence) -> str:
         for symbol in assembly.universe.symbols
         if not (is_pair(symbol) or symbol in FUNDS or symbol.startswith(("^", MARK)) or symbol.endswith("=F"))
     ]
+    if assembly.members is not None or len(stocks) < MIN_CHOSEN or ended_symbols(evidence):
+        return ""
+    even = evidence.other_performance
     if (
-        assembly.members is not None
-        or len(stocks) < MIN_STOCKS
-        or evidence.years < LONG_YEARS
-        or ended_symbols(evidence)
+        even is not None
+        and isfinite(even.sharpe)
+        and even.sharpe > max(CHOSEN_SHARPE, CHOSEN_ERRORS / sqrt(evidence.years))
     ):
+        return Found(
+            f"the {len(stocks):,} stocks alone, in equal weight, have a Sharpe ratio of {even.sharpe:.2f} "
+            f"({even.annual_return:+.0%} a year): chosen after the fact, about {even.sharpe - MARKET_SHARPE:.2f} of "
+            "the ratio comes from the choice ([universe] members gives dates)",
+            even.sharpe - MARKET_SHARPE,
+        )
+    if len(stocks) < MIN_STOCKS or evidence.years < LONG_YEARS:
         return ""
     return (
         f"all {len(stocks):,} stocks live to the end of {evidence.years:.0f} years, and the universe has no dates "
@@ -153,7 +204,7 @@ def survivors(evidence: Evidence) -> str:
     )
 
 
-def idle_cash(evidence: Evidence) -> str:
+def idle_cash(evidence: Evidence) -> str | Found:
     """Cash that earns nothing and lowers the Sharpe ratio by 0.1 or more; it is over a quarter of equity on average.
 
     The ratio is computed from returns above a risk-free rate, which such cash does not earn. Where `cut_sizes` raises
@@ -163,9 +214,10 @@ def idle_cash(evidence: Evidence) -> str:
     if reduction < MATERIAL_REDUCTION or cut_sizes(evidence):
         return ""
     idle_share = _idle_share(evidence)
-    return (
+    return Found(
         f"the Sharpe ratio is charged {RISK_FREE_ANNUAL:.0%} a year, while cash earns none and is {idle_share:.0%} of "
-        f"equity on average: {reduction:.2f} of the ratio ([account] cash_rate)"
+        f"equity on average: {reduction:.2f} of the ratio ([account] cash_rate)",
+        reduction,
     )
 
 

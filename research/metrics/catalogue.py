@@ -78,12 +78,13 @@ class Measures(dict[str, float | None]):
     """The value of each metric by name, None where it is undefined. `str()` returns one line for each metric.
 
     `annualised` is a note where annual figures come from less than a year, such as "annualised from 4 months"; else it
-    is empty.
+    is empty. `overlap` is a reason for doubt where the windows of the returns overlap; else empty.
     """
 
     def __init__(self, record: TrackRecord) -> None:
         super().__init__(measure(record))
         self.samples, self.periods, self.annualised = record.samples, record.periods, record.annualised
+        self.overlap = record.overlap
 
     def __str__(self) -> str:
         annual_note = f", {self.annualised}" if self.annualised else ""
@@ -93,7 +94,8 @@ class Measures(dict[str, float | None]):
             + (annual_note if value is not None and is_annual(METRIC_OF[name]) else "")
             for name, value in self.items()
         ]
-        return "\n".join([f"{self.samples:,} samples, {self.periods:g} a year{annual_note}", *rows])
+        head = [*filter(None, [self.overlap]), f"{self.samples:,} samples, {self.periods:g} a year{annual_note}"]
+        return "\n".join([*head, *rows])
 
     def __repr__(self) -> str:
         return str(self)

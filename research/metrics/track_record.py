@@ -84,12 +84,40 @@ class TrackRecord:
         return annualised_from(self.years)
 
     @property
+    def overlap(self) -> str:
+        """A reason for doubt where consecutive returns move together as windows that overlap do; else empty.
+
+        The correction is that of Lo (2002): the sum of the autocorrelations up to the first that is not above 0.
+        """
+        deviations = self.returns - self.returns.mean() if self.samples else self.returns
+        variance = float((deviations**2).sum())
+        if self.samples < MIN_OVERLAP_SAMPLES or not variance > 0.0:
+            return ""
+        lags = range(1, self.samples // 2)
+        correlations = np.array([float((deviations[lag:] * deviations[:-lag]).sum()) / variance for lag in lags])
+        if correlations[0] <= OVERLAPPING:
+            return ""
+        end = int(np.argmax(correlations <= 0.0)) if (correlations <= 0.0).any() else len(correlations)
+        factor = float(np.sqrt(1.0 + 2.0 * correlations[:end].sum()))
+        return (
+            f"In doubt: the correlation of a return with the one before is {correlations[0]:.2f}, as of windows that "
+            f"overlap: the Sharpe ratio is about {factor:.1f} times too large, and returns compound many times. Give "
+            "returns of windows that do not overlap."
+        )
+
+    @property
     def mean_risk_free(self) -> float:
         """The mean annual risk-free rate; 0 without samples."""
         if isinstance(self.risk_free_annual, float | int):
             return float(self.risk_free_annual)
         return float(self.risk_free_annual.mean()) if len(self.risk_free_annual) else 0.0
 
+
+OVERLAPPING: Final = 0.5
+"""Correlation of a return with the one before above which the windows of the returns probably overlap."""
+
+MIN_OVERLAP_SAMPLES: Final = 30
+"""With fewer returns their correlation is not judged."""
 
 A_YEAR: Final = 0.95
 """A record of this many years counts as a full year: 252 samples have 251 returns, and 12 month-ends have 11."""

@@ -167,7 +167,8 @@ def significance(
         return Significance(pair.versus, pair.samples, pair.annualised, pair.no_interval)
     track, other_track = _tracks([a, b], ["a", "b"], periods, risk_free_annual)
     versus = versus_all(track, [("b", other_track)])[0]
-    return Significance(versus, track.samples, track.annualised, no_interval(versus, track, other_track, ("a", "b")))
+    undefined = no_interval(versus, track, other_track, ("a", "b"))
+    return Significance(versus, track.samples, track.annualised, undefined, track.overlap or other_track.overlap)
 
 
 @dataclass(frozen=True, repr=False)
@@ -186,6 +187,9 @@ class Significance:
 
     undefined: str = ""
     """Why there is no interval of the Sharpe difference; empty where there is one."""
+
+    overlap: str = ""
+    """A reason for doubt where the windows of the returns overlap; else empty."""
 
     @property
     def sharpe_difference(self) -> float | None:
@@ -218,6 +222,7 @@ class Significance:
             head += "" if difference is None else f" ({self.undefined})"
         values = self.p
         texts = [f"{title} {'undefined' if (p := values[name]) is None else f'{p:.3f}'}" for title, name in TESTS]
+        head = f"{self.overlap} {head}" if self.overlap else head
         return f"{head} over {self.samples:,} samples; p-values: {', '.join(texts)}"
 
     def __repr__(self) -> str:

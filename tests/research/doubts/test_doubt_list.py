@@ -20,7 +20,7 @@ def only(result: quantd.Backtest) -> str:
     """The text of the only doubt, which the first line has."""
     (doubt,) = result.verdict.doubts
     assert f"In doubt: {doubt.text}." in first_line(result)
-    assert doubt.weight == next(kind.weight for kind in KINDS if kind.kind == doubt.kind)
+    assert doubt.weight >= next(kind.weight for kind in KINDS if kind.kind == doubt.kind)
     return f"{doubt.kind}: {doubt.text}"
 
 
@@ -313,14 +313,15 @@ def test_a_ruinous_benchmark_is_said() -> None:
 def test_stocks_that_all_lived_are_survivors_and_funds_or_dated_members_are_not(folder) -> None:
     stocks = tuple(f"S{k:02d}" for k in range(8))
     bars = market(stocks, 1000)
-    text = only(quantd.backtest(even, bars=bars))
+    dull = market(stocks, 1000, drift=0.0001)
+    text = only(quantd.backtest(even, bars=dull))
     assert text.startswith("survivors: all 8 stocks live to the end of 4 years, and the universe has no dates")
     (folder / "members.csv").write_text("symbol,joined,left\n" + "".join(f"{symbol},{FIRST},\n" for symbol in stocks))
     dated = quantd.backtest("equal_weight", bars=bars, settings={"universe.members": "members.csv"})
     assert dated.verdict.doubts == ()
     funds = market(("SPY", "TLT", "GLD", "QQQ", "IWM", "XLE"), 1000)
     assert quantd.backtest(even, bars=funds).verdict.doubts == ()
-    assert quantd.backtest(even, bars=market(stocks, 500)).verdict.doubts == ()
+    assert quantd.backtest(even, bars=market(stocks, 500, drift=0.0001)).verdict.doubts == ()
 
 
 @pytest.mark.long
@@ -328,7 +329,7 @@ def test_the_rate_that_is_charged_while_cash_earns_none_ends_the_first_line() ->
     result = quantd.backtest(lambda view: [0.05, 0.0], bars=market())
     text = only(result)
     assert text.startswith("cash_rate: the Sharpe ratio is charged 2% a year, while cash earns none and is 95% of ")
-    assert first_line(result).startswith("Sharpe ")
+    assert first_line(result).startswith("In doubt: the Sharpe ratio is charged")  # 2.41 of the ratio
     paid = quantd.backtest(lambda view: [0.05, 0.0], bars=market(), settings={"account.cash_rate": 0.02})
     assert paid.verdict.doubts == ()
     assert quantd.backtest(lambda view: [0.6, 0.0], bars=market()).verdict.doubts == ()

@@ -1,0 +1,191 @@
+"""Doubts about prices whose harm is measured: repeated opens, shifted or filled symbols, dividends twice or unpaid.
+
+What can go wrong: a result rests on a fault of the prices, and nothing says how much of it. So each clause of this
+module states the part of the annual return that comes from the fault. A part is an estimate: it says "about".
+"""
+
+from typing import Final
+
+import numpy as np
+
+from quantd.adapters.feeds.recorded.origin import origin_of
+from quantd.research.doubts.doubt import Found
+from quantd.research.doubts.evidence import Evidence
+from quantd.research.doubts.funds import PAYS_NONE
+from quantd.research.doubts.price_doubts import WHOLE_CENTS, bars_file, falls_by, whole_cents
+from quantd.trading.instruments import MARK, MICRO, NANO, is_pair
+from quantd.trading.market import Bools, Floats
+from quantd.trading.sessions import DAY_NS
+
+REPEATED: Final = 0.5
+"""Share of opens equal to the close before above which the opens are no opens."""
+
+MOVES_WITH: Final = 0.3
+"""Correlation with the other symbols of the session before or after, above which a symbol may be shifted."""
+
+MIN_ROWS: Final = 100
+"""A symbol with fewer common sessions with the other symbols is not judged."""
+
+FILLED_SESSIONS: Final = 10
+"""With this number of equal bars in a row, a symbol was filled forward."""
+
+MAX_ERROR: Final = 0.25
+"""Standard error of the fall per dividend above which prices say nothing about dividends."""
+
+MIN_DIVIDENDS: Final = 20
+"""With fewer dividends the errors of their falls are not known well enough."""
+
+USUAL_YIELD: Final = 0.015
+"""A usual dividend yield of shares and their funds a year, for prices whose dividends are unknown."""
+
+
+def repeated_opens(evidence: Evidence) -> str | Found:
+    """Opens of sessions that repeat the close before, at which the decision was made; more than half of them."""
+    feed, columns = evidence.assembly.feed, evidence.assembly.feed.columns
+    stale: Bools = np.zeros(columns.open.shape, dtype=bool)
+    begins = 0
+    days = (columns.key - (feed.interval_ns < DAY_NS)) // DAY_NS
+    for column, instrument in enumerate(feed.universe.instruments):
+        if instrument.calendar == "24/7" or is_pair(instrument.symbol):  # there a bar begins where the last one ended
+            continue
+        rows = np.flatnonzero(columns.fresh[:, column])
+        first = rows[1:][np.diff(days[rows]) > 0]  # first bar of a session
+        before = rows[:-1][np.diff(days[rows]) > 0]
+        flat = columns.high[first, column] == columns.low[first, column]  # no trade, or a forward-filled bar
+        repeats = np.isclose(columns.open[first, column], columns.close[before, column], rtol=1e-7, atol=0.0) & ~flat
+        stale[first, column] = repeats
+        begins += int((~flat).sum())
+    share = float(stale.sum()) / begins if begins else 0.0
+    if share <= REPEATED:
+        return ""
+    fills, record = evidence.fills, evidence.record
+    at_stale = stale[fills.row, fills.column] & (fills.ts <= columns.ts_event[fills.row])
+    later = columns.close[fills.row, fills.column]
+    sample = np.maximum(np.searchsorted(np.asarray(record.ts), fills.ts) - 1, 0)
+    equity = np.asarray(record.equity_micro, dtype=np.float64)[sample] / MICRO
+    gain = np.where(at_stale, fills.quantity * (later - fills.price) / equity, 0.0)
+    annual = evidence.performance.annual_return
+    part = (1.0 + annual) * -float(np.expm1(-gain.sum() / max(evidence.years, 1e-9)))
+    text = f"{share:.0%} of the opens repeat the close before, which the decision saw"
+    return Found(f"{text}: of {annual:.0%} a year about {part:.0%} come from fills there", evidence.in_ratio(part))
+
+
+def _closes(evidence: Evidence) -> Floats:
+    """Return float64[T, N], the closes of the rows with a new bar of each symbol; NaN in other rows."""
+    columns = evidence.assembly.feed.columns
+    return np.where(columns.fresh, columns.close, np.nan)
+
+
+def shifted_symbols(evidence: Evidence) -> str | Found:
+    """A symbol that moves with the other symbols of the session before or after, and not with those of its own."""
+    feed, texts, harm = evidence.assembly.feed, [], 0.0
+    if feed.interval_ns < DAY_NS:
+        return ""
+    calendars = np.array([instrument.calendar for instrument in feed.universe.instruments])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moves = np.diff(np.log(_closes(evidence)), axis=0)
+    for column in range(feed.universe.size):
+        others = np.flatnonzero((calendars == calendars[column]) & (np.arange(len(calendars)) != column))
+        if len(others) < 2 or calendars[column] == "24/7":
+            continue
+        mean = moves[:, others].mean(axis=1)
+        own = moves[:, column]
+        same = abs(_correlation(own, mean))
+        early, late = _correlation(own[:-1], mean[1:]), _correlation(own[1:], mean[:-1])
+        moved = max(early, late)
+        if moved > MOVES_WITH and moved > 2.0 * same + 0.1:
+            share = evidence.gained(column)
+            harm = max(harm, evidence.in_ratio(share * evidence.performance.annual_return))
+            direction = "early" if early > late else "late"
+            texts.append(
+                f"{feed.universe.symbols[column]} is dated a session {direction}: its correlation with the other "
+                f"symbols is {moved:.2f} one session {'later' if early > late else 'before'} and {same:.2f} on its "
+                f"own dates; of the gain {share:.0%} is of this symbol"
+            )
+    return Found("; ".join(texts), harm)
+
+
+def _correlation(one: Floats, other: Floats) -> float:
+    """Return the correlation of two series where both are known; 0 for too few rows or a constant series."""
+    known = np.isfinite(one) & np.isfinite(other)
+    if int(known.sum()) < MIN_ROWS or not one[known].std() > 0.0 or not other[known].std() > 0.0:
+        return 0.0
+    return float(np.corrcoef(one[known], other[known])[0, 1])
+
+
+def filled_symbols(evidence: Evidence) -> str | Found:
+    """A symbol whose bars are equal for 10 sessions or more in a row, as those that were filled forward."""
+    feed, columns, texts, harm = evidence.assembly.feed, evidence.assembly.feed.columns, [], 0.0
+    if feed.interval_ns < DAY_NS:
+        return ""
+    for column, symbol in enumerate(feed.universe.symbols):
+        rows = np.flatnonzero(columns.fresh[:, column] & (columns.ts_event > evidence.reads_after))
+        bars = np.stack([getattr(columns, name)[rows, column] for name in ("open", "high", "low", "close")])
+        equal = (bars[:, 1:] == bars[:, :-1]).all(axis=0)
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], equal.astype(np.int8), [0]])))
+        longest = max(zip(edges[::2], edges[1::2], strict=True), key=lambda run: run[1] - run[0], default=(0, 0))
+        count = int(longest[1] - longest[0])
+        if count < FILLED_SESSIONS:
+            continue
+        share = evidence.gained(column)
+        harm = max(harm, evidence.in_ratio(share * evidence.performance.annual_return))
+        texts.append(
+            f"the bars of {symbol} are equal for {count:,} sessions from {evidence.date_of(int(rows[longest[0]]))} on, "
+            f"as if filled forward; of the gain {share:.0%} is of this symbol"
+        )
+    return Found("; ".join(texts), harm)
+
+
+def _dividends(evidence: Evidence) -> list[tuple[int, int, float]]:
+    """Return the dividends that the run paid: (column of the symbol, ex-date in ns UTC, cash)."""
+    feed, record = evidence.assembly.feed, evidence.record
+    return [
+        (action.symbol, action.ts - action.ts % DAY_NS, action.cash_nano / NANO)
+        for action in feed.actions
+        if action.kind == "dividend" and record.ts[0] <= action.ts <= record.ts[-1]
+    ]
+
+
+def double_dividends(evidence: Evidence) -> str | Found:
+    """Dividends that are paid in the run while the prices do not fall by them: they are counted twice."""
+    fall = falls_by(evidence.assembly.feed, _dividends(evidence))
+    # consistent with no fall, measured well enough that a fall by the whole dividend would have been seen
+    if (
+        fall is None
+        or len(fall.yields) < MIN_DIVIDENDS
+        or fall.error > MAX_ERROR
+        or abs(fall.slope) > max(2.0 * fall.error, 0.1)
+    ):
+        return ""
+    invested = sum(evidence.record.gross) / len(evidence.record.gross)
+    paid = float(fall.yields.sum()) / evidence.assembly.universe.size / max(evidence.years, 1e-9) * invested
+    return Found(
+        f"the prices do not fall on the {len(fall.yields):,} ex-dividend dates, so they hold the dividends, which the "
+        f"run pays once more: of {evidence.performance.annual_return:.0%} a year about {paid:.1%} are counted twice "
+        "(leave the dividends out of [feed] actions)",
+        evidence.in_ratio(paid),
+    )
+
+
+def unpaid_dividends(evidence: Evidence) -> str | Found:
+    """Prices as traded, of shares or funds, without one dividend in a run of a year or more."""
+    feed, config = evidence.assembly.feed, evidence.assembly.config.feed
+    payers = [
+        symbol
+        for symbol in feed.universe.symbols
+        if not (is_pair(symbol) or symbol in PAYS_NONE or symbol.startswith(("^", MARK)) or symbol.endswith("=F"))
+    ]
+    path = bars_file(evidence)
+    origin = None if path is None else origin_of(path)
+    if config.adjusted or not payers or evidence.years < 1.0 or (origin is not None and origin.adjusted):
+        return ""
+    if _dividends(evidence) or whole_cents(feed, payers) <= WHOLE_CENTS:
+        return ""
+    invested = sum(evidence.record.gross) / len(evidence.record.gross)
+    missing = USUAL_YIELD * invested * len(payers) / feed.universe.size
+    return Found(
+        f"the prices are as traded ({whole_cents(feed, payers):.0%} of the closes are whole cents), and no dividend is "
+        f"paid in {evidence.years:.0f} years: with a usual yield of {USUAL_YIELD:.1%} about {missing:.1%} a year are "
+        "missing ([feed] actions)",
+        evidence.in_ratio(missing),
+    )
