@@ -12,7 +12,11 @@ _TABLE: Final = re.compile(r"(?<=<!-- sections -->\n).*?(?=<!-- end -->)", re.DO
 
 def with_table(page: str) -> str:
     """A page with the table between `<!-- sections -->` and `<!-- end -->` as the records have it."""
-    rows = ["| section | content |", "|---|---|", *(f"| {section.link} | {section.about} |" for section in SECTIONS)]
+    rows = [
+        "| section | content |",
+        "|---|---|",
+        *(f"| {section.link or section.title} | {section.about} |" for section in SECTIONS),
+    ]
     return _TABLE.sub(lambda _: "".join(f"{row}\n" for row in rows), page)
 
 

@@ -16,7 +16,7 @@ from quantd.trading import ports
 RECORDS = (
     "adapters.brokers.venue:Venue", "adapters.feeds.source:Source", "adapters.sinks.sink:Sink",
     "daemon.assembly.job_records:JobRecord", "daemon.cli.command:Command", "daemon.edges.edge_records:Edge",
-    "daemon.runtime.step_folds:StepFold", "daemon.views.report.sections.section:Section",
+    "daemon.runtime.step_folds:StepFold", "daemon.views.report.section_parts:Section",
     "research.doubts.doubt:Doubt", "research.metrics.metric:Metric", "risk.limits.record:Limit",
     "strategies.indicators.table:Indicator", "training.learners.record:Learner",
 )  # fmt: skip

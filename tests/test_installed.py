@@ -180,7 +180,7 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
         "quantd/adapters/store/migrations/script.py.mako",
         *(f"quantd/{path.relative_to(ROOT)}" for path in (ROOT / "server/api/dashboard").rglob("*") if path.is_file()),
         *(f"quantd/server/api/docs_page/{path.name}" for path in (ROOT / "server/api/docs_page").iterdir()),
-        *(f"quantd/research/reports/vendor/{name}" for name in ("LICENSE-uPlot.txt", "uPlot.iife.min.js",
+        *(f"quantd/daemon/views/report/vendor/{name}" for name in ("LICENSE-uPlot.txt", "uPlot.iife.min.js",
         "uPlot.min.css")),
         *(f"{at}/{name}" for name in ("config.toml", "constraints.txt")),
         *(f"{at}/data/{name}" for name in ("README.md", "us_daily.parquet", "us_actions.csv", "crypto_daily.parquet",

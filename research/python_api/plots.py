@@ -8,8 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from quantd.daemon.views.report.drawing import STYLE
-from quantd.daemon.views.report.markup import document
+from quantd.daemon.views.report.rendering import document
 from quantd.regular_file import write_whole
 from quantd.research.studies.heat_map import heat_map, heat_map_table, line_of_key
 from quantd.research.studies.sweep import Sweep
@@ -31,7 +30,7 @@ class Picture:
 
     def write_html(self, path: str | Path) -> None:
         """Write one page that opens without a network."""
-        write_whole(Path(path), document("Picture of a result", self.html, STYLE).encode(), durable=False)
+        write_whole(Path(path), document("Picture of a result", self.html).encode(), durable=False)
 
     def _repr_html_(self) -> str:
         return self.html

@@ -1,42 +1,39 @@
-"""The sections of a report, loaded from their folder, and the top of the page: title, verdict and links."""
+"""The sections of a report, loaded from their folder, and its page: title, verdict, links and sections."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from quantd.daemon.views.report import section_order
+from quantd.daemon.views.report import rendering
+from quantd.daemon.views.report.section_parts import Note, Section, in_order
 from quantd.records import every
 from quantd.research.reports import sections as package
-from quantd.research.reports.page_parts import paragraph
 from quantd.research.reports.report_contents import BacktestReport, ReportHeader
-from quantd.research.reports.sections.section import Section
 from quantd.research.verdict import headline
 
-
-def in_order(records: Iterable[Section]) -> tuple[Section, ...]:
-    """Return the sections sorted by `place`, their position on the page.
-
-    Raises ValueError for two sections with the same name or place, and for a section whose `needs` is no field of
-    BacktestReport.
-    """
-    return section_order.in_order(records, BacktestReport, "a report")
-
-
-SECTIONS: Final = in_order(section for _, section in every((package.__name__,), Section))
+SECTIONS: Final[tuple[Section[BacktestReport], ...]] = in_order(
+    (section for _, section in every((package.__name__,), Section)), BacktestReport, "a report"
+)
 """The sections of every report, in their order."""
 
 
-def top(report: BacktestReport) -> str:
-    """Return the top of the page as HTML: title, failed decisions, verdict, symbols, costs, and links to sections."""
-    header = report.header
-    links = "".join(f'<a href="#{section.name}">{escape(section.link)}</a>' for section in SECTIONS)
-    costs = cost_settings(header)
-    return (
-        f"<h1>Backtest of {escape(header.name)}, {header.first} to {header.last}</h1>"
-        f"{''.join(paragraph(text, 'verdict no') for text in report.verdict.faults)}"
-        f"{paragraph(headline(report.verdict), 'verdict')}"
-        f"{paragraph(f'{counted(header.symbols)}. Costs: {costs}.')}<nav>{links}</nav>"
-    )
+def title(report: BacktestReport) -> str:
+    """The title of a report."""
+    return f"Backtest of {report.header.name}, {report.header.first} to {report.header.last}"
+
+
+def page(report: BacktestReport) -> str:
+    """Return the page of a report: title, failed decisions, verdict, symbols, costs, links to sections, sections."""
+    links = "".join(f'<a href="#{one.name}">{escape(one.link or one.heading(report))}</a>' for one in SECTIONS)
+    notes = [*(Note(text, "verdict no") for text in report.verdict.faults), Note(headline(report.verdict), "verdict")]
+    notes.append(Note(about(report)))
+    top = f"<h1>{escape(title(report))}</h1>{rendering.html(notes)}<nav>{links}</nav>"
+    return rendering.page(title(report), top, SECTIONS, report)
+
+
+def about(report: BacktestReport) -> str:
+    """The symbols and the costs of a report, as sentences."""
+    return f"{counted(report.header.symbols)}. Costs: {cost_settings(report.header)}."
 
 
 def cost_settings(header: ReportHeader) -> str:

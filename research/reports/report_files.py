@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 
 from quantd.regular_file import write_whole
+from quantd.research.reports.page_sections import page
 from quantd.research.reports.report_contents import FORMAT, BacktestReport
-from quantd.research.reports.report_page import page
 from quantd.research.reports.report_texts import csv_text, markdown, series_text
 from quantd.trading.exit_codes import CHECK_FAILED, USAGE, ExplainedError
 

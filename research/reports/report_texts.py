@@ -2,12 +2,14 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from quantd.research.reports.page_sections import SECTIONS, cost_settings, counted
+from quantd.daemon.views.report import rendering
+from quantd.daemon.views.report.section_parts import Note
+from quantd.research.reports.page_sections import SECTIONS, about, title
 from quantd.research.reports.report_contents import BacktestReport, Figure
 from quantd.research.verdict import headline
 from quantd.trading.display_text import csv_cell, instant_text
@@ -22,33 +24,10 @@ SERIES_PATHS: Final = tuple(f"{name}." for name in SERIES)
 
 
 def markdown(report: BacktestReport) -> str:
-    """Return the report as Markdown: the tables of the page without its charts."""
-    header = report.header
-    fault_lines = [line for text in report.verdict.faults for line in (text, "")]
-    lines = [
-        f"# Backtest of {header.name}, {header.first} to {header.last}", "", *fault_lines, headline(report.verdict), "",
-        f"{counted(header.symbols)}. Costs: {cost_settings(header)}.",
-    ]  # fmt: skip
-    for title, head, rows in (table for section in SECTIONS for table in section.tables(report)):
-        lines += ["", f"## {title}", ""]
-        lines += table_lines(head, rows) if rows else ["None."]
-    lines += ["", "## Provenance and notes", ""]
-    lines += [f"- {name}: `{value}`" for name, value in (
-        ("configuration", header.config), ("market data", header.market), ("effects of the run", header.digest),
-        ("code", header.version), ("commit", header.commit or "none, no checkout"),
-        ("source of the bars", header.source), ("seed", header.seed),
-    )]  # fmt: skip
-    lines += [f"- {text}" for text in (header.sharpe_definition, header.turnover_definition, *report.notes)]
-    return "\n".join(lines) + "\n"
-
-
-def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table, with `|` in its cells escaped."""
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    return [line(head), f"|{'---|' * len(head)}", *map(line, rows)]
+    """Return the report as Markdown: the page without its charts."""
+    definitions = (report.header.sharpe_definition, report.header.turnover_definition)
+    notes = (*report.verdict.faults, headline(report.verdict), about(report), *definitions)
+    return rendering.text(title(report), [Note(text) for text in notes], SECTIONS, report)
 
 
 def csv_text(report: BacktestReport) -> str:

@@ -14,26 +14,16 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from quantd.daemon.views.report.markup import row
+from quantd.daemon.views.report import rendering
+from quantd.daemon.views.report.rendering import formatted
+from quantd.daemon.views.report.section_parts import Cell, Chart, Note, Part, Plot, Row, Section, Series, Table, cells
 from quantd.regular_file import write_whole
 from quantd.research.doubts import Doubt, doubt_lines, lead, named_doubts
 from quantd.research.metrics.metric import Better, Unit
 from quantd.research.metrics.track_record import TrackRecord
-from quantd.research.reports.page_parts import (
-    Chart,
-    Series,
-    chart_document,
-    figure,
-    formatted,
-    paragraph,
-    placed,
-    section,
-    table,
-)
 from quantd.research.reports.report_contents import BacktestReport, Figure, RunFigures, Versus
 from quantd.research.reports.report_files import check_suffix, json_text
 from quantd.research.reports.report_statistics import known, no_interval, versus_all
-from quantd.research.reports.report_texts import table_lines
 from quantd.research.runs.comparison import Incomparable
 from quantd.research.significance.sharpe_tests import MIN_RETURNS
 from quantd.trading.exit_codes import CHECK_FAILED
@@ -298,28 +288,49 @@ def p_rows(comparison: SideBySide) -> list[tuple[str, str]]:
     return [(title, formatted(getattr(comparison.versus, name).p, "p")) for title, name in TESTS]
 
 
+def _equity(comparison: SideBySide) -> tuple[Plot]:
+    x = tuple(ts / 1e9 for ts in comparison.ts)  # seconds
+    lines = (Series(comparison.one, comparison.wealth[0], "--c0", wide=True),
+             Series(comparison.other, comparison.wealth[1], "--c1"))  # fmt: skip
+    return (Plot("equity", Chart(x, lines, "ratio", high=True)),)
+
+
+def _metrics(comparison: SideBySide) -> tuple[Table]:
+    rows = [
+        Row(one.title, cells(f"metrics.{k}", one, one=one.unit, other=one.unit, difference=one.unit))
+        for k, one in enumerate(comparison.metrics)
+    ]
+    return (Table(("", comparison.one, comparison.other, "difference"), rows),)
+
+
+def _tests(comparison: SideBySide) -> list[Part]:
+    rows = [Row(title, [Cell(f"versus.{name}.p", getattr(comparison.versus, name).p, "p")]) for title, name in TESTS]
+    return [Table((), rows), *map(Note, sentences_of_tests(comparison)), Note(comparison.sharpe_definition)]
+
+
+SECTIONS: Final = (
+    Section("equity", 1, "Equity, growth of 1", _equity),
+    Section("metrics", 2, "Metrics", _metrics),
+    Section("tests", 3, "p-values", _tests),
+)
+
+
+def _title(comparison: SideBySide) -> str:
+    return f"{comparison.one} and {comparison.other}, {comparison.first} to {comparison.last}"
+
+
+def _notes(comparison: SideBySide) -> list[Note]:
+    """Return the paragraphs above the sections: failures and the strongest doubt, the verdict, settings and doubts."""
+    return [
+        *(Note(text, "verdict no") for text in first_lines(comparison)), Note(sentence(comparison), "verdict"),
+        Note(settings_text(comparison)), *map(Note, doubt_lines(comparison.doubts)),
+    ]  # fmt: skip
+
+
 def _html(comparison: SideBySide) -> str:
     """Return the comparison as a page with a chart of equity, all metrics and the p-values."""
-    rows = [
-        row(metric.title, *(figure(f"metrics.{k}.{name}", getattr(metric, name), metric.unit) for name in
-                            ("one", "other", "difference")))
-        for k, metric in enumerate(comparison.metrics)
-    ]  # fmt: skip
-    tests = [row(title, figure(f"versus.{name}.p", getattr(comparison.versus, name).p, "p")) for title, name in TESTS]
-    x = tuple(ts / 1e9 for ts in comparison.ts)  # seconds
-    chart = Chart(x, (Series(comparison.one, comparison.wealth[0], "--c0", wide=True),
-                      Series(comparison.other, comparison.wealth[1], "--c1")), "ratio", high=True)  # fmt: skip
-    title = f"{comparison.one} and {comparison.other}, {comparison.first} to {comparison.last}"
-    body = (
-        f"<h1>{escape(title)}</h1>", *(paragraph(text, "verdict no") for text in first_lines(comparison)),
-        paragraph(sentence(comparison), "verdict"), paragraph(settings_text(comparison)),
-        *map(paragraph, doubt_lines(comparison.doubts)),
-        section("equity", "Equity, growth of 1", placed("equity")),
-        section("metrics", "Metrics", table(("", comparison.one, comparison.other, "difference"), rows)),
-        section("tests", "p-values", table((), tests), *map(paragraph, sentences_of_tests(comparison)),
-                paragraph(comparison.sharpe_definition)),
-    )  # fmt: skip
-    return chart_document(title, "\n".join(body), {"equity": chart})
+    top = f"<h1>{escape(_title(comparison))}</h1>{rendering.html(_notes(comparison))}"
+    return rendering.page(_title(comparison), top, SECTIONS, comparison)
 
 
 def settings_text(comparison: SideBySide) -> str:
@@ -334,17 +345,7 @@ def settings_text(comparison: SideBySide) -> str:
 
 def _markdown(comparison: SideBySide) -> str:
     """Return the comparison as Markdown: the page without its chart."""
-    head = ("", comparison.one, comparison.other, "difference")
-    lines = [
-        f"# {comparison.one} and {comparison.other}, {comparison.first} to {comparison.last}", "",
-        *(line for text in first_lines(comparison) for line in (text, "")), sentence(comparison), "",
-        *(line for text in doubt_lines(comparison.doubts) for line in (text, "")),
-        settings_text(comparison), "", *table_lines(head, rows_of(comparison)), "",
-        *table_lines(("test", "p"), p_rows(comparison)), "",
-        *(f"- {text}" for text in sentences_of_tests(comparison)), "",
-        comparison.sharpe_definition,
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
+    return rendering.text(_title(comparison), _notes(comparison), SECTIONS, comparison)
 
 
 def _csv(comparison: SideBySide) -> str:

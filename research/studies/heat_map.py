@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from quantd.daemon.views.report.drawing import STYLE, chart
-from quantd.daemon.views.report.markup import document
+from quantd.daemon.views.report.drawing import chart
+from quantd.daemon.views.report.rendering import document
 from quantd.research.studies.sweep import Sweep
 from quantd.research.studies.sweep_points import METRICS
 from quantd.trading.market import Floats
@@ -119,7 +119,7 @@ def sweep_page(sweep: Sweep, name: str) -> str:
     body = f"""<h1>Sweep of {escape(name)}, {len(sweep.points):,} points</h1>
 {failed}<p class="verdict">{escape(sweep.verdict())}</p>{doubts}{overfit}
 {maps}<h2>{title}</h2><div class="wide"><table>{_row([*sweep.keys, *metrics], "th")}{rows}</table></div>"""
-    return document(f"Sweep of {name}", body, STYLE + MAP_STYLE)
+    return document(f"Sweep of {name}", body, style=MAP_STYLE)
 
 
 def _row(cells: Sequence[str], tag: str = "td") -> str:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Final
 
-from quantd.daemon.views.report.drawing import STYLE, WIDTH
-from quantd.daemon.views.report.markup import document
+from quantd.daemon.views.report.drawing import WIDTH
+from quantd.daemon.views.report.rendering import document
 from quantd.research.studies.rebalancing_study import Row
 
 LEFT: Final = 130
@@ -41,7 +41,7 @@ def page(agent: str, rows: Sequence[Row], definition: str) -> str:
     body = f"""<h1>Rebalancing of {escape(agent)}</h1>
 <p>{legend}. &#9733; is the best Sharpe ratio of its cost. Each cost is charged
 once, as commission.</p>{failed}{charts}<p>{escape(definition)}</p>"""
-    return document(f"Rebalancing of {agent}", body, STYLE)
+    return document(f"Rebalancing of {agent}", body)
 
 
 def _bars(rows: Sequence[Row], costs: Sequence[float], value: Callable[[Row], float], text: str) -> str:

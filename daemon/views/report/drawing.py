@@ -1,11 +1,9 @@
-"""Style and charts of pages that open without a network: one style for light and dark, inline SVG."""
+"""A line chart as inline SVG, for notebooks and studies: it needs no script."""
 
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-
-from quantd.daemon.views.report.markup import DARK, LIGHT
 
 POINTS: Final = 1_200
 """About the maximum number of points of a line; more are thinned evenly."""
@@ -13,21 +11,6 @@ POINTS: Final = 1_200
 WIDTH: Final = 960
 HEIGHT: Final = 240
 """Size of a chart in units of its SVG."""
-
-STYLE: Final = (
-    f"""
-:root{{color-scheme:light dark;{LIGHT}}}
-@media(prefers-color-scheme:dark){{:root{{{DARK}}}}}
-"""
-    """\
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:60rem;margin:2rem auto;
-padding:0 1rem}
-h1{font-size:1.4rem;font-weight:600}h2{font-size:1rem;font-weight:600;margin:2rem 0 .5rem}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-td,th{text-align:left;padding:.25rem 1.5rem .25rem 0;border-bottom:1px solid var(--rule)}
-th{font-weight:400;color:var(--dim)}svg{width:100%;height:auto}p,.dim{color:var(--dim)}.verdict{color:var(--ink)}
-"""
-)
 
 
 def chart(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], labels: Sequence[str], color: str) -> str:

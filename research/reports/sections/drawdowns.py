@@ -2,45 +2,29 @@
 
 from typing import Final
 
-from quantd.daemon.views.report.markup import row
-from quantd.research.reports.page_parts import figure, formatted, placed, table
+from quantd.daemon.views.report.section_parts import Plot, Row, Section, Table, cells
 from quantd.research.reports.report_contents import BacktestReport
-from quantd.research.reports.sections.section import Charts, Section, Table
+from quantd.research.reports.sections.account_columns import chart
+
+COLUMNS: Final = {
+    "depth": "fraction", "high": "text", "trough": "text", "recovered": "text", "samples_down": "count",
+    "samples_up": "count",
+}  # fmt: skip
 
 
-def drawdowns(report: BacktestReport, _: Charts) -> str:
-    """Return the chart of drawdown and the table of the deepest ones, as HTML.
-
-    The helper `figure` makes a cell from the number's path in the report's JSON, the number and its unit.
-    """
-    rows = [
-        row(
-            str(k + 1),
-            *(figure(f"drawdowns.{k}.{name}", getattr(period, name), unit) for name, unit in (
-                ("depth", "fraction"), ("high", "text"), ("trough", "text"), ("recovered", "text"),
-                ("samples_down", "count"), ("samples_up", "count"),
-            )),
-        )
-        for k, period in enumerate(report.drawdowns)
-    ]  # fmt: skip
+def drawdowns(report: BacktestReport) -> tuple[Plot, Table]:
+    """Return the chart of drawdown, which is drawn downwards, and the table of the deepest ones."""
+    curves = report.curves
+    rows = [Row(f"{k + 1}", cells(f"drawdowns.{k}", one, **COLUMNS)) for k, one in enumerate(report.drawdowns)]
     head = ("", "depth", "high", "trough", "recovered", "samples down", "samples up")
-    return placed("drawdown") + table(head, rows)
-
-
-def tables(report: BacktestReport) -> tuple[Table, ...]:
-    rows = [
-        (formatted(period.depth, "fraction"), period.high, period.trough, period.recovered or "not yet")
-        for period in report.drawdowns
-    ]
-    return (Table("Deepest drawdowns", ("depth", "high", "trough", "recovered"), rows),)
+    return Plot("drawdown", chart(report, curves.ts, curves.drawdown, "percent", scale=-1.0)), Table(head, rows)
 
 
 SECTION: Final = Section(
     "drawdowns",
     40,
-    "Drawdowns",
+    "Drawdown, and the deepest ones",
     drawdowns,
-    tables,
-    heading="Drawdown, and the deepest ones",
+    link="Drawdowns",
     about="the drawdown over time; the five deepest ones with their dates",
 )

@@ -2,36 +2,29 @@
 
 from typing import Final
 
-from quantd.daemon.views.report.markup import row
-from quantd.research.reports.page_parts import figure, formatted, paragraph, placed, table
+from quantd.daemon.views.report.section_parts import Chart, Note, Part, Plot, Row, Section, Series, Table, cells
 from quantd.research.reports.report_contents import BacktestReport
-from quantd.research.reports.sections.section import Charts, Section, Table
+from quantd.research.reports.sections.account_columns import rounded, seconds
 
 
-def exposures(report: BacktestReport, _: Charts) -> str:
+def exposures(report: BacktestReport) -> tuple[Part, ...]:
+    exposure = report.exposures
+    lines = [Series("gross", rounded(exposure.gross), "--c0", wide=True)]
+    if exposure.net:
+        lines.append(Series("net", rounded(exposure.net), "--c1", wide=True, dash=True))
     rows = [
-        row(holding.symbol, *(figure(f"exposures.weights.{k}.{name}", getattr(holding, name), "fraction")
-                           for name in ("end", "average", "largest")))
-        for k, holding in enumerate(report.exposures.weights)
-    ]  # fmt: skip
-    weights = table(("symbol", "at the end", "average", "largest"), rows) if rows else paragraph("Weights are unknown.")
-    return placed("exposure") + weights
-
-
-def tables(report: BacktestReport) -> tuple[Table, ...]:
-    rows = [
-        (holding.symbol, *(formatted(value, "fraction") for value in (holding.end, holding.average, holding.largest)))
-        for holding in report.exposures.weights
+        Row(one.symbol, cells(f"exposures.weights.{k}", one, end="fraction", average="fraction", largest="fraction"))
+        for k, one in enumerate(exposure.weights)
     ]
-    return (Table("Weights", ("symbol", "at the end", "average", "largest"), rows),)
+    weights = Table(("symbol", "at the end", "average", "largest"), rows) if rows else Note("Weights are unknown.")
+    return Plot("exposure", Chart(seconds(exposure.ts), tuple(lines), "percent")), weights
 
 
 SECTION: Final = Section(
     "exposures",
     70,
-    "Exposures",
+    "Exposure over equity, and weights",
     exposures,
-    tables,
-    heading="Exposure over equity, and weights",
+    link="Exposures",
     about="gross and net exposure over time; weights at the end, on average, and the largest",
 )

@@ -2,38 +2,33 @@
 
 from typing import Final
 
-from quantd.daemon.views.report.markup import row
-from quantd.research.reports.page_parts import figure, paragraph, table
+from quantd.daemon.views.report.section_parts import Cell, Note, Part, Row, Section, Table
 from quantd.research.reports.report_contents import BacktestReport
-from quantd.research.reports.sections.section import Charts, Section
+
+ROWS: Final = {
+    "config": ("configuration", "text", "hash"), "market": ("market data", "text", "hash"),
+    "digest": ("effects of the run", "text", "hash"), "version": ("code", "text", "hash"),
+    "commit": ("commit", "text", "hash"), "source": ("source of the bars", "text", "hash"),
+    "seed": ("seed of the costs", "text", ""), "capital": ("capital", "money", ""), "samples": ("samples", "count", ""),
+    "risk_free_annual": ("risk-free rate, annual", "fraction", ""),
+}  # fmt: skip
+"""Field of the header -> name, unit and CSS class."""
 
 
-def provenance(report: BacktestReport, _: Charts) -> str:
-    """Return what the result was computed from (digests, code, capital), and the notes, as HTML.
-
-    The helper `figure` makes a cell from the number's path in the report's JSON, the number, its unit and a CSS class.
-    """
-    header = report.header
+def provenance(report: BacktestReport) -> list[Part]:
+    """Return what the result was computed from (digests, code, capital), and the notes."""
     rows = [
-        row("configuration", figure("header.config", header.config, "text", "hash")),
-        row("market data", figure("header.market", header.market, "text", "hash")),
-        row("effects of the run", figure("header.digest", header.digest, "text", "hash")),
-        row("code", figure("header.version", header.version, "text", "hash")),
-        row("commit", figure("header.commit", header.commit, "text", "hash")),
-        row("source of the bars", figure("header.source", header.source, "text", "hash")),
-        row("seed of the costs", figure("header.seed", header.seed, "text", "")),
-        row("capital", figure("header.capital", header.capital, "money", "")),
-        row("samples", figure("header.samples", header.samples, "count", "")),
-        row("risk-free rate, annual", figure("header.risk_free_annual", header.risk_free_annual, "fraction", "")),
+        Row(name, [Cell(f"header.{field}", getattr(report.header, field), unit, kind)])
+        for field, (name, unit, kind) in ROWS.items()
     ]
-    return table((), rows) + "".join(map(paragraph, report.notes))
+    return [Table((), rows), *map(Note, report.notes)]
 
 
 SECTION: Final = Section(
     "provenance",
     140,
-    "Provenance",
+    "Provenance and notes",
     provenance,
-    heading="Provenance and notes",
+    link="Provenance",
     about="hashes of configuration, bars and effects; version of the code; notes",
 )

@@ -2,10 +2,9 @@
 
 from typing import Final
 
-from quantd.research.reports.page_parts import paragraph, table
+from quantd.daemon.views.report.section_parts import Note, Section, Table
 from quantd.research.reports.report_contents import Account, BacktestReport
-from quantd.research.reports.sections.account_columns import metric_rows, metric_texts, names_of
-from quantd.research.reports.sections.section import Charts, Section, Table
+from quantd.research.reports.sections.account_columns import metric_rows, names_of
 from quantd.research.runs.benchmark_runs import UNTRADED
 
 SUMMARY: Final = (
@@ -15,27 +14,25 @@ SUMMARY: Final = (
 """Names of the metrics of the first table, in its order."""
 
 
-def results(report: BacktestReport, _: Charts) -> str:
-    """Return the summary of metrics for each account, and how the benchmarks were run, as HTML."""
+def results(report: BacktestReport) -> tuple[Table, Note, Note]:
+    """Return the summary of metrics for each account, and how the benchmarks were run."""
     header, accounts = report.header, [account for account in report.accounts if account.kind == "benchmark"]
     traded = [_benchmark_text(account) for account in accounts if account.limits != UNTRADED]
-    untraded_notes = [
+    notes = ["All figures are after costs."]
+    if traded:
+        notes.append(
+            "Each benchmark traded the same bars on the same dates, with the same costs and capital, through the same "
+            f"engine. Benchmarks: {', '.join(traded)}."
+        )
+    notes += [
         f"{account.name} is not traded: its figures are of its prices, with dividends and without costs."
         for account in accounts
         if account.limits == UNTRADED
     ]
-    traded_note = (
-        "Each benchmark traded the same bars on the same dates, with the same costs and capital, through the same "
-        f"engine. Benchmarks: {', '.join(traded)}."
-    )
-    return "".join(
-        (
-            table(("", *names_of(report)), metric_rows(report, SUMMARY)),
-            paragraph(
-                f"All figures are after costs. {' '.join([*([traded_note] if traded else []), *untraded_notes])}"
-            ),
-            paragraph(f"{header.sharpe_definition}. {_capitalized(header.turnover_definition)}."),
-        )
+    return (
+        Table(("", *names_of(report)), metric_rows(report, SUMMARY)),
+        Note(" ".join(notes)),
+        Note(f"{header.sharpe_definition}. {_capitalized(header.turnover_definition)}."),
     )
 
 
@@ -52,15 +49,10 @@ def _benchmark_text(account: Account) -> str:
     return f"{account.name}{mix} ({account.limits})"
 
 
-def tables(report: BacktestReport) -> tuple[Table, ...]:
-    return (Table("Results", ("", *names_of(report)), metric_texts(report, SUMMARY)),)
-
-
 SECTION: Final = Section(
     "summary",
     10,
     "Results",
     results,
-    tables,
     about="the most used metrics of the house, of each benchmark and of each agent's book",
 )

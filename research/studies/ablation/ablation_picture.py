@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Final
 
-from quantd.daemon.views.report.drawing import STYLE, WIDTH
-from quantd.daemon.views.report.markup import document
+from quantd.daemon.views.report.drawing import WIDTH
+from quantd.daemon.views.report.rendering import document
 from quantd.research.studies.ablation.ablation_study import HIGH, MEDIUM, Ablation, Variant, tiers
 
 ROW: Final = 26
@@ -80,7 +80,7 @@ as a share of the plan's, a line one deviation over the seeds on both sides. Tie
 {picture(result.variants)}
 <table><tr><th>without</th><th>drop</th><th>share</th><th>spread</th><th>p Holm</th><th>tier</th></tr>{cells}</table>
 <p>{result.test_evaluations:,} evaluations on the test part; a choice by this page is a choice on the test part.</p>"""
-    return document(f"Ablation of {result.plan}", body, STYLE)
+    return document(f"Ablation of {result.plan}", body)
 
 
 def _cells(row: Variant) -> str:

@@ -60,7 +60,7 @@ FORWARDED: Final = frozenset({"host", "origin", "cookie", "authorization"})
 """Headers of the upgrade that count for each request of the link."""
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "dashboard"
-UPLOT: Final = Path(__file__).parents[3] / "research" / "reports" / "vendor"
+UPLOT: Final = Path(__file__).parents[3] / "daemon" / "views" / "report" / "vendor"
 """Folder of the chart library, which the reports use too."""
 
 FILES: Final = "/dashboard"

@@ -103,7 +103,7 @@ def test_the_series_of_a_csv_report_are_columns_of_a_file_of_their_own(tmp_path:
 def test_markdown_has_the_tables_of_the_page(tmp_path: Path, small: Made) -> None:
     write_backtest_report(tmp_path / "r.md", small.report)
     text = (tmp_path / "r.md").read_text()
-    for title in ("Results", "Goals", "Deepest drawdowns", "Monthly returns", "Trades", "Costs", "Contributions"):
+    for title in ("Results", "Goals", "Drawdown, and", "Monthly and annual", "Trades", "Costs", "Contribution by"):
         assert f"## {title}" in text, title
     assert f"| Sharpe ratio | {small.report.statistics.sharpe:.2f} |" in text
     assert small.report.header.market in text

@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from quantd.daemon.config import ConfigError
+from quantd.research.reports.page_sections import page
 from quantd.research.reports.report_files import read_backtest_report
 from quantd.research.reports.report_goals import check_goals
-from quantd.research.reports.report_page import page
 from quantd.research.reports.report_texts import csv_text
 from tests.support.backtest_reports import CONFIG, Made, made
 from tests.support.command_line import quantd, write

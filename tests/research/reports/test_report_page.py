@@ -9,12 +9,11 @@ from runpy import run_path
 import msgspec
 import pytest
 
-from quantd.research.reports.page_curves import charts_of
-from quantd.research.reports.page_parts import formatted
-from quantd.research.reports.page_sections import SECTIONS, in_order
-from quantd.research.reports.report_page import page
+from quantd.daemon.views.report.rendering import charts_of
+from quantd.daemon.views.report.section_parts import Section, in_order
+from quantd.research.reports.page_sections import SECTIONS, page
+from quantd.research.reports.report_contents import BacktestReport
 from quantd.research.reports.sections.results import SUMMARY
-from quantd.research.reports.sections.section import Section
 from tests.support.backtest_reports import Made
 from tests.support.checkout import ROOT
 
@@ -91,7 +90,7 @@ def test_the_page_on_reports_has_the_table_of_the_sections() -> None:
     assert with_table(page_on_reports.replace("| Goals |", "| Gaols |")) == page_on_reports
 
 
-SOME = Section("some", 1, "Some", lambda report, charts: "")
+SOME = Section("some", 1, "Some", lambda report: [])
 
 
 @pytest.mark.parametrize(
@@ -104,7 +103,7 @@ SOME = Section("some", 1, "Some", lambda report, charts: "")
 )
 def test_records_that_contradict_each_other_are_refused(other: Section, wrong: str) -> None:
     with pytest.raises(ValueError, match=wrong):
-        in_order([SOME, other])
+        in_order([SOME, other], BacktestReport, "a report")
 
 
 def test_the_charts_have_the_values_of_the_json(small: Made, text: str) -> None:
@@ -115,7 +114,8 @@ def test_the_charts_have_the_values_of_the_json(small: Made, text: str) -> None:
         k = [account.name for account in report.accounts].index(series["name"])
         assert series["values"] == pytest.approx(report.curves.wealth[k], abs=1e-6)
     assert charts["drawdown"]["series"][0]["values"] == pytest.approx([-v for v in report.curves.drawdown[0]], abs=1e-6)
-    assert set(charts) == set(re.findall(r'data-chart="([^"]*)"', text)) == set(charts_of(report))
+    plots = {plot.name for section in SECTIONS for plot in charts_of(section.content(report))}
+    assert set(charts) == set(re.findall(r'data-chart="([^"]*)"', text)) == plots
 
 
 def test_the_page_asks_for_nothing_outside_itself(text: str) -> None:
@@ -136,7 +136,6 @@ def test_names_cannot_become_markup(small: Made) -> None:
 
 
 def test_an_undefined_figure_is_a_dash_and_null(small: Made, text: str) -> None:
-    assert formatted(None, "ratio") == "–"
     assert 'data-value="null">–<' in text
     assert "nan" not in "".join(shown for _, _, shown in FIGURE.findall(text)).lower()
 

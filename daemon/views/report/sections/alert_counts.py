@@ -1,29 +1,26 @@
 """Alerts by level, agent and kind, and the newest ones."""
 
-from html import escape
 from typing import Final
 
 from quantd.daemon.views.report.contents import Report
-from quantd.daemon.views.report.page_parts import count_rows, section, table
-from quantd.daemon.views.report.sections.section import Section
+from quantd.daemon.views.report.section_parts import Note, Part, Row, Section, Table
+from quantd.daemon.views.report.shared_rows import count_rows
 
 
-def alerts(report: Report) -> str:
-    """The section of the alerts: their numbers by level, agent and kind, and the last ones."""
-    cells = [
-        (alert.time, alert.level, alert.kind, alert.agent or alert.symbol, alert.text) for alert in report.last_alerts
+def alerts(report: Report) -> list[Part]:
+    """The numbers of alerts by level, agent and kind, and the last ones."""
+    last = [
+        Row(alert.time, [alert.level, alert.kind, alert.agent or alert.symbol, alert.text])
+        for alert in report.last_alerts
     ]
-    last = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in cells]
     if not last:
-        return section("Alerts", "<p>none</p>")
-    return section(
-        "Alerts",
-        table((), count_rows("alerts_by_level", report.alerts_by_level)),
-        table((), count_rows("alerts_by_agent", report.alerts_by_agent)),
-        table((), count_rows("alerts_by_kind", report.alerts_by_kind)),
-        f"<h2>The last {len(last)}</h2>",
-        table(("time", "level", "kind", "about", "text"), last),
-    )
+        return [Note("none")]
+    return [
+        Table((), count_rows("alerts_by_level", report.alerts_by_level)),
+        Table((), count_rows("alerts_by_agent", report.alerts_by_agent)),
+        Table((), count_rows("alerts_by_kind", report.alerts_by_kind)),
+        Table(("time", "level", "kind", "about", "text"), last, f"The last {len(last)}", numbers=False),
+    ]
 
 
-SECTION: Final = Section("alerts", 60, alerts)
+SECTION: Final = Section("alerts", 60, "Alerts", alerts)

@@ -1,28 +1,26 @@
 """Equity and drawdown over time, and performance by span."""
 
-from html import escape
 from typing import Final
 
 from quantd.daemon.views.report.contents import Report
-from quantd.daemon.views.report.markup import row
-from quantd.daemon.views.report.page_parts import SPAN_HEAD, figure, line, section, span_row, table
-from quantd.daemon.views.report.sections.section import Section
+from quantd.daemon.views.report.section_parts import Cell, Heading, Note, Part, Row, Section, Table, curve
+from quantd.daemon.views.report.shared_rows import SPAN_HEAD, span_row
 
 
-def equity(report: Report) -> str:
-    """The section of the account's equity, its drawdown, its performance by span, and its income."""
+def equity(report: Report) -> list[Part]:
+    """The account's equity, its drawdown, drawn downwards, its performance by span, and its income."""
     rows = [span_row(f"spans.{k}", span) for k, span in enumerate(report.spans)]
-    return section(
-        f"Equity, {report.header.currency}",
-        line(report.equity, "var(--line)"),
-        "<h2>Drawdown, %</h2>",
-        line(report.drawdown, "var(--fall)", -100.0),  # a fraction lost, drawn downwards in percent
-        table(SPAN_HEAD, rows),
-        f"<p>{escape(report.header.sharpe_definition)}.</p>",
-        table(("income", ""), (row(kind, figure(f"income.{kind}", amount)) for kind, amount in report.income.items()))
-        if report.income
-        else "",
-    )
+    parts: list[Part] = [
+        *curve("equity", report.equity, "ratio"),
+        Heading("Drawdown"),
+        *curve("drawdown", report.drawdown, "percent", "--fall", -1.0),
+        Table(SPAN_HEAD, rows),
+        Note(f"{report.header.sharpe_definition}."),
+    ]
+    if report.income:
+        income = [Row(kind, [Cell(f"income.{kind}", amount)]) for kind, amount in report.income.items()]
+        parts.append(Table(("income", ""), income))
+    return parts
 
 
-SECTION: Final = Section("equity", 20, equity)
+SECTION: Final = Section("equity", 20, lambda report: f"Equity, {report.header.currency}", equity)

@@ -3,35 +3,24 @@
 from typing import Final
 
 from quantd.daemon.views.report.contents import Report
-from quantd.daemon.views.report.markup import row
-from quantd.daemon.views.report.page_parts import NUMBER, figure, section, table
-from quantd.daemon.views.report.sections.section import Section
+from quantd.daemon.views.report.section_parts import Note, Row, Section, Table, cells
+
+PARTS: Final = {
+    "delay": "delay", "impact": "impact and spread", "fees": "fees", "opportunity": "opportunity", "total": "total",
+}  # fmt: skip
+"""Field of a cost -> heading; the next column has it in basis points."""
 
 
-def shortfall(report: Report) -> str:
-    """The section of the implementation shortfall, with a row for all orders and one for each symbol."""
-    rows = []
-    for k, cost in enumerate(report.shortfall):
-        json_path = f"shortfall.{k}"
-        rows.append(
-            row(
-                cost.what,
-                figure(f"{json_path}.value", cost.value),
-                *(
-                    figure(f"{json_path}.{name}", getattr(cost, name), form)
-                    for part in ("delay", "impact", "fees", "opportunity", "total")
-                    for name, form in ((part, "{}"), (f"{part}_bp", NUMBER))
-                ),
-            )
-        )
-    head = ["", "value"]
-    for part in ("delay", "impact and spread", "fees", "opportunity", "total"):
-        head += [part, "bp"]
+def shortfall(report: Report) -> tuple[Table, Note]:
+    """The implementation shortfall, with a row for all orders and one for each symbol."""
+    units = {"value": "text"} | {name: unit for part in PARTS for name, unit in ((part, "text"), (f"{part}_bp", "bp"))}
+    rows = [Row(cost.what, cells(f"shortfall.{k}", cost, **units)) for k, cost in enumerate(report.shortfall)]
+    head = ("", "value", *(name for title in PARTS.values() for name in (title, "bp")))
     note = (
         "Cost against a trade of the whole size at the decision price; positive is worse. Delay lasts until the "
         "order's market opens, impact from then on (docs/trade/execution.md)."
     )
-    return section("Implementation shortfall", table(head, rows), f"<p>{note}</p>")
+    return Table(head, rows), Note(note)
 
 
-SECTION: Final = Section("shortfall", 90, shortfall, needs="shortfall")
+SECTION: Final = Section("shortfall", 90, "Implementation shortfall", shortfall, needs="shortfall")

@@ -3,15 +3,14 @@
 from typing import Final
 
 from quantd.daemon.views.report.contents import Report
-from quantd.daemon.views.report.markup import row
-from quantd.daemon.views.report.page_parts import PERCENT, figure, section, table
-from quantd.daemon.views.report.sections.section import Section
+from quantd.daemon.views.report.section_parts import Cell, Row, Section, Table
 
 
-def exposures(report: Report) -> str:
-    sectors = [row(name, figure(f"sectors.{name}", weight, PERCENT)) for name, weight in report.sectors.items()]
-    symbols = [row(name, figure(f"symbols.{name}", weight, PERCENT)) for name, weight in report.symbols.items()]
-    return section("Exposures", table((), sectors), table((), symbols))
+def exposures(report: Report) -> list[Table]:
+    return [
+        Table((), [Row(name, [Cell(f"{at}.{name}", weight, "fraction")]) for name, weight in weights.items()])
+        for at, weights in (("sectors", report.sectors), ("symbols", report.symbols))
+    ]
 
 
-SECTION: Final = Section("exposures", 50, exposures, needs="symbols")
+SECTION: Final = Section("exposures", 50, "Exposures", exposures, needs="symbols")

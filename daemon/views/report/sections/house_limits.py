@@ -1,39 +1,38 @@
 """The limits of the whole account: value, bound, use, and the worst record of the span."""
 
 from collections.abc import Sequence
-from html import escape
 from typing import Final
 
 from quantd.daemon.views.report.contents import LimitLine, Report
-from quantd.daemon.views.report.markup import row
-from quantd.daemon.views.report.page_parts import COUNT, FORMS, figure, section, table, use_cell
-from quantd.daemon.views.report.sections.section import Section
+from quantd.daemon.views.report.rendering import formatted
+from quantd.daemon.views.report.section_parts import Cell, Note, Row, Section, Svg, Table, cells
+from quantd.daemon.views.report.shared_rows import UNITS, use_cell
 
 
-def limits(report: Report) -> str:
+def limits(report: Report) -> tuple[Table, Note]:
     rows = [_limit(f"limits.{k}", line) for k, line in enumerate(report.limits)]
     note = "Use is value / bound, for a lower bound bound / value. Worst is the worst record in this span."
     head = ("limit", "now", "bound", "use", "worst", "worst use", "when", "records", "use over time")
-    return section("House limits", table(head, rows), f"<p>{note}</p>")
+    return Table(head, rows), Note(note)
 
 
-def _limit(at: str, line: LimitLine) -> str:
+def _limit(at: str, line: LimitLine) -> Row:
     """The row of one limit: its present value, its worst value in the span, and a chart of its use.
 
     `at` is the limit's path in the JSON of the report; use is the value as a fraction of the bound.
     """
-    form = FORMS.get(line.unit, "{:,.2f}")
-    return row(
+    unit = UNITS.get(line.unit, "money")
+    least = f"at least {formatted(line.bound, unit)}" if line.floor and line.bound is not None else ""
+    return Row(
         line.words,
-        figure(f"{at}.value", line.value, form),
-        figure(f"{at}.bound", line.bound, ("at least " if line.floor else "") + form),
-        use_cell(f"{at}.use", line.use),
-        figure(f"{at}.worst", line.worst, form) if line.worst_use is not None else "<td></td>",
-        use_cell(f"{at}.worst_use", line.worst_use),
-        f"<td>{escape(line.worst_time[:10])}</td>",
-        figure(f"{at}.records", line.records, COUNT),
-        f"<td>{_spark(line.history)}</td>",
-    )
+        [
+            *cells(at, line, value=unit), Cell(f"{at}.bound", line.bound, unit, shown=least),
+            use_cell(f"{at}.use", line.use),
+            Cell(f"{at}.worst", line.worst, unit) if line.worst_use is not None else "",
+            use_cell(f"{at}.worst_use", line.worst_use), line.worst_time[:10],
+            *cells(at, line, records="count"), Svg(_spark(line.history)),
+        ],
+    )  # fmt: skip
 
 
 def _spark(points: Sequence[tuple[int, float]]) -> str:
@@ -54,4 +53,4 @@ def _spark(points: Sequence[tuple[int, float]]) -> str:
     )
 
 
-SECTION: Final = Section("limits", 30, limits)
+SECTION: Final = Section("limits", 30, "House limits", limits)

@@ -1,21 +1,14 @@
 """Figures that are missing, with the reason of each."""
 
-from html import escape
 from typing import Final
 
 from quantd.daemon.views.report.contents import Report
-from quantd.daemon.views.report.page_parts import section
-from quantd.daemon.views.report.sections.section import Section
+from quantd.daemon.views.report.section_parts import Row, Section, Table
 
 
-def unknown(report: Report) -> str:
-    reasons = dict(report.unknown)
-    if report.assessment is not None:
-        reasons |= report.assessment.missing
-    if not reasons:
-        return ""
-    rows = [f"<tr><th>{escape(name)}</th><td>{escape(why)}</td></tr>" for name, why in sorted(reasons.items())]
-    return section("Missing figures and reasons", f"<table>{''.join(rows)}</table>")
+def unknown(report: Report) -> list[Table]:
+    reasons = report.unknown | (report.assessment.missing if report.assessment is not None else {})
+    return [Table((), [Row(name, [why]) for name, why in sorted(reasons.items())])] if reasons else []
 
 
-SECTION: Final = Section("unknown", 120, unknown)
+SECTION: Final = Section("unknown", 120, "Missing figures and reasons", unknown)

@@ -3,17 +3,17 @@
 from typing import Final
 
 from quantd.daemon.views.report.contents import Report
-from quantd.daemon.views.report.page_parts import count_rows, section, table
-from quantd.daemon.views.report.sections.section import Section
+from quantd.daemon.views.report.section_parts import Note, Section, Table
+from quantd.daemon.views.report.shared_rows import count_rows
 
 
-def orders(report: Report) -> str:
-    return section(
-        "Orders and refusals",
-        table(("orders", ""), count_rows("orders", report.orders)) if report.orders else "<p>no orders</p>",
-        table(("trades refused by", ""), count_rows("refused", report.refused)) if report.refused else "",
-        table(("trades cut by", ""), count_rows("cut", report.cut)) if report.cut else "",
-    )
+def orders(report: Report) -> list[Table | Note]:
+    tables = [
+        Table((title, ""), count_rows(name, getattr(report, name)))
+        for name, title in (("orders", "orders"), ("refused", "trades refused by"), ("cut", "trades cut by"))
+        if getattr(report, name)
+    ]
+    return [*([] if report.orders else [Note("no orders")]), *tables]
 
 
-SECTION: Final = Section("orders", 80, orders)
+SECTION: Final = Section("orders", 80, "Orders and refusals", orders)

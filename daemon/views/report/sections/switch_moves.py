@@ -3,12 +3,12 @@
 from typing import Final
 
 from quantd.daemon.views.report.contents import Report
-from quantd.daemon.views.report.page_parts import moves
-from quantd.daemon.views.report.sections.section import Section
+from quantd.daemon.views.report.section_parts import Note, Section, Table
+from quantd.daemon.views.report.shared_rows import moves
 
 
-def switches(report: Report) -> str:
-    return moves("Switches", "switches", report.switches)
+def switches(report: Report) -> list[Table | Note]:
+    return [moves("switches", report.switches)]
 
 
-SECTION: Final = Section("switches", 70, switches)
+SECTION: Final = Section("switches", 70, "Switches", switches)

@@ -7,8 +7,8 @@ import pytest
 from msgspec import structs
 
 from quantd.daemon.views.report.contents import Header, House, Report
-from quantd.daemon.views.report.page import SECTIONS, in_order, page
-from quantd.daemon.views.report.sections.section import Section
+from quantd.daemon.views.report.page import SECTIONS, page
+from quantd.daemon.views.report.section_parts import Section, in_order
 
 HEADER = Header(
     "hand", "demo", "r1", "paper", "2019-01-02", "2019-01-03", 2, "abc", ("SPY",), "USD", "", {}, 0, {}, "c", "f", "v",
@@ -20,7 +20,7 @@ EMPTY = Report(
 
 
 def headings(report: Report) -> list[str]:
-    return re.findall(r"<section><h2>(.*?)</h2>", page(report))
+    return re.findall(r"<h2>(.*?)</h2>", page(report))
 
 
 BARE = ("Equity, USD", "House limits", "Alerts", "Switches", "Orders and refusals", "Comparison of agents")
@@ -43,7 +43,7 @@ def test_the_sections_stand_in_the_order_of_their_places() -> None:
     assert SECTIONS[0].name == "header"
 
 
-SOME = Section("some", 1, lambda report: "")
+SOME = Section("some", 1, "Some", lambda report: [])
 
 
 @pytest.mark.parametrize(
@@ -56,4 +56,4 @@ SOME = Section("some", 1, lambda report: "")
 )
 def test_records_that_contradict_each_other_are_refused(other: Section, wrong: str) -> None:
     with pytest.raises(ValueError, match=wrong):
-        in_order([SOME, other])
+        in_order([SOME, other], Report, "a risk report")

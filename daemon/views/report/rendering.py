@@ -1,19 +1,41 @@
-"""Parts of a report's page: tables, cells with their path in the JSON, the style, and charts by the library uPlot."""
+"""How the parts of a report look: one page of HTML that loads no other file, and Markdown.
 
-from collections.abc import Iterable, Mapping, Sequence
+Each cell of a figure has the path of the figure in the report's JSON (`data-figure`) and its value there
+(`data-value`). A test compares both, so that a page shows what its JSON has. The charts of a page are drawn by the
+library uPlot, which is in the page.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Final
 
 import msgspec
-from msgspec import Struct
 
-from quantd.daemon.views.report.markup import DARK, LIGHT, document, figure_cell
-from quantd.research.metrics.metric import Unit
-from quantd.research.reports.report_contents import Row
+from quantd.daemon.views.report.section_parts import (
+    Cell,
+    Chart,
+    Grid,
+    Heading,
+    Note,
+    Part,
+    Plot,
+    R,
+    Row,
+    Section,
+    Svg,
+    Table,
+)
 
 VENDOR: Final = Path(__file__).resolve().parent / "vendor"
+
+POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+"""Content security policy of a page: only what is inside it."""
+
+LIGHT: Final = "--ink:#1c2430;--dim:#667085;--line:#2f6fde;--fall:#c2483d;--paper:#fbfbfa;--rule:#e4e4e0"
+DARK: Final = "--ink:#e6e8ec;--dim:#98a2b3;--line:#7aa7ff;--fall:#f08a7f;--paper:#14171c;\n--rule:#2a2f38"
+"""The colours of the light and of the dark style, as CSS variables."""
 
 SERIES: Final = (
     "--c0:#2f6fde;--c1:#b54708;--c2:#067647;--c3:#6938ef;--c4:#c11574;--c5:#0e7090;--c6:#875c00;--c7:#667085"
@@ -53,6 +75,7 @@ p{color:var(--dim);max-width:60rem;margin:.4rem 0}.verdict{color:var(--ink);font
 .heat td{text-align:center;padding:.25rem .3rem;min-width:3.6rem;white-space:nowrap;border:1px solid var(--paper)}
 .heat th{padding-right:.6rem;min-width:0}.heat thead th{text-align:center}
 .chart{width:100%;overflow:hidden}.hash{font-family:ui-monospace,monospace;font-size:.8rem;word-break:break-all}
+.full{color:var(--fall);font-weight:600}.near{color:var(--fall)}svg.s{width:10rem;height:1.6rem;display:block}
 .u-legend{font-size:.8rem;text-align:left!important}.u-legend th{color:var(--ink);position:static;min-width:0}
 .u-legend td,.u-legend th{border:0;padding:.1rem .4rem .1rem 0}.u-legend.u-inline .u-series{margin-right:.6rem}
 .u-select{background:rgba(128,128,128,.2)!important}
@@ -94,7 +117,7 @@ addEventListener("afterprint",()=>{root.classList.remove("printing");draw();});}
 
 FORMS: Final[Mapping[str, str]] = {
     "fraction": "{:,.2%}", "ratio": "{:.2f}", "samples": "{:,.0f}", "money": "{:,.2f}", "count": "{:,.0f}",
-    "bp": "{:.2f}", "p": "{:.3f}", "text": "{}", "signed": "{:+,.2%}",
+    "bp": "{:.2f}", "p": "{:.3f}", "text": "{}", "signed": "{:+,.2%}", "whole": "{:.0%}", "fine": "{:.4f}",
 }  # fmt: skip
 """Unit of a figure -> format string of its value."""
 
@@ -102,33 +125,7 @@ UNDEFINED: Final = "–"
 """Text of a figure without a value."""
 
 
-class Series(Struct, frozen=True):
-    """One line of a chart. `values` has one value for each `x` of the chart. `color` is a CSS variable of the style.
-
-    `wide` draws a thick line, `dash` a dashed one.
-    """
-
-    name: str
-    values: Row
-    color: str
-    wide: bool = False
-    dash: bool = False
-
-
-class Chart(Struct, frozen=True):
-    """A chart over time; `x` are the times of the values, in seconds since 1970.
-
-    `unit` is "percent" or "ratio". `log` makes the vertical axis logarithmic, `high` the chart taller.
-    """
-
-    x: tuple[float, ...]
-    series: tuple[Series, ...]
-    unit: str
-    log: bool = False
-    high: bool = False
-
-
-def formatted(value: float | str | bool | None, unit: Unit | str) -> str:
+def formatted(value: float | str | bool | None, unit: str) -> str:
     """Format a figure in its unit, a key of FORMS. A fraction below 0.1 % has three decimals, not two."""
     if value is None:
         return UNDEFINED
@@ -141,58 +138,100 @@ def formatted(value: float | str | bool | None, unit: Unit | str) -> str:
     return FORMS[unit].format(value)
 
 
-def figure(path: str, value: float | str | bool | None, unit: Unit | str, kind: str = "n") -> str:
-    """A table cell of the CSS class `kind` with a figure, its `path` in the report's JSON, and its value there."""
-    return figure_cell(path, value, formatted(value, unit), kind)
+def html(parts: Iterable[Part]) -> str:
+    """Parts as HTML. Texts are escaped; a chart is an empty box, which the script of the page fills."""
+    return "".join(map(_html, parts))
 
 
-def table(head: Sequence[str], rows: Iterable[str], kind: str = "", numbers: bool = True) -> str:
-    """A table of the CSS class `kind` in a box that scrolls.
+def _html(part: Part) -> str:
+    match part:
+        case Table():
+            return _table(part)
+        case Note(text, kind):
+            return f'<p class="{kind}">{escape(text)}</p>'
+        case Heading(text):
+            return f"<h2>{escape(text)}</h2>"
+        case Plot(name, _, title):
+            return f'{_titled(title)}<div class="chart" data-chart="{escape(name)}"></div>'
+        case Svg(markup):
+            return markup
+        case Grid(boxes, kind):
+            inner = "".join(f"<div>{html(box)}</div>" for box in boxes if box)
+            return f'<div class="grid {kind}">{inner}</div>'
 
-    `rows` are finished HTML. An empty `head` adds no heading row. The first column contains names. With `numbers`, the
-    headings of the other columns are aligned to the right, like their figures.
+
+def _titled(title: str) -> str:
+    return f"<h3>{escape(title)}</h3>" if title else ""
+
+
+def _table(table: Table) -> str:
+    """A table in a box that scrolls sideways."""
+    classes = ["", *["n" if table.numbers else ""] * (len(table.head) - 1)]
+    names = zip(classes, table.head, strict=False)  # an empty head has no class either
+    heads = "".join(f'<th class="{kind}">{escape(name)}</th>' for kind, name in names)
+    head = f"<thead><tr>{heads}</tr></thead>" if heads else ""
+    body = "".join(map(_row, table.rows))
+    box = f'<div class="wide"><table class="{table.kind}">{head}<tbody>{body}</tbody></table></div>'
+    return _titled(table.title) + box
+
+
+def _row(row: Row) -> str:
+    tip = f' title="{escape(row.tip)}"' if row.tip else ""
+    return f"<tr><th{tip}>{escape(row.name)}</th>{''.join(map(_cell, row.cells))}</tr>"
+
+
+def _cell(cell: Cell | Svg | str) -> str:
+    if isinstance(cell, Svg):
+        return f"<td>{cell.markup}</td>"
+    if isinstance(cell, str):
+        return f"<td>{escape(cell)}</td>"
+    data, style = escape(msgspec.json.encode(cell.value).decode()), f' style="{cell.style}"' if cell.style else ""
+    where = f'data-figure="{escape(cell.path)}" data-value="{data}"'
+    return f'<td class="{cell.kind}"{style} {where}>{escape(cell.shown or formatted(cell.value, cell.unit))}</td>'
+
+
+def charts_of(parts: Iterable[Part]) -> Iterator[Plot]:
+    """The charts among parts, those inside of grids too."""
+    for part in parts:
+        if isinstance(part, Plot):
+            yield part
+        elif isinstance(part, Grid):
+            for box in part.boxes:
+                yield from charts_of(box)
+
+
+def page(title: str, top: str, sections: Sequence[Section[R]], report: R) -> str:
+    """A report as one page: the HTML `top`, then its sections."""
+    contents = [(section, section.content(report)) for section in sections]
+    body = [
+        f'<section id="{section.name}"><h2>{escape(section.heading(report))}</h2>{html(parts)}</section>'
+        for section, parts in contents if parts
+    ]  # fmt: skip
+    plots = (plot for _, parts in contents for plot in charts_of(parts))
+    return document(title, "\n".join((top, *body)), charts={plot.name: plot.chart for plot in plots})
+
+
+def document(title: str, body: str, charts: Mapping[str, Chart] | None = None, style: str = "") -> str:
+    """An HTML document. The title is escaped, `body` is HTML, and `style` is CSS beside that of all pages.
+
+    With `charts` it also has their data and the library uPlot.
     """
-    classes = ["", *["n" if numbers else ""] * (len(head) - 1)]
-    # not strict: `classes` has one entry more than an empty head
-    cells = "".join(f'<th class="{style}">{escape(name)}</th>' for style, name in zip(classes, head, strict=False))
-    head_html = f"<thead><tr>{cells}</tr></thead>" if head else ""
-    return f'<div class="wide"><table class="{kind}">{head_html}<tbody>{"".join(rows)}</tbody></table></div>'
-
-
-def text_cell(text: str, kind: str = "") -> str:
-    """Return a table cell of the CSS class `kind` with a text, which is escaped here."""
-    return f'<td class="{kind}">{escape(text)}</td>'
-
-
-def section(name: str, title: str, *content: str) -> str:
-    """Return a section of the page with the anchor `name`. `title` is escaped here; `content` is finished HTML."""
-    return f'<section id="{name}"><h2>{escape(title)}</h2>{"".join(content)}</section>'
-
-
-def paragraph(text: str, kind: str = "") -> str:
-    """Return a paragraph of the CSS class `kind` with a text, which is escaped here."""
-    return f'<p class="{kind}">{escape(text)}</p>'
-
-
-def placed(name: str) -> str:
-    """Return the empty box into which the page's script draws the chart `name`."""
-    return f'<div class="chart" data-chart="{escape(name)}"></div>'
-
-
-def chart_document(title: str, body: str, charts: Mapping[str, Chart]) -> str:
-    """Return the HTML document with its style and `body`. With charts it also has their data and the library uPlot."""
-    script = ""
-    style = STYLE
+    script, styles = "", STYLE + style
     if charts:
         # a name with </script> in the data would end the script element early
         data = msgspec.json.encode(charts).decode().replace("</", "<\\/")
-        style += _vendored_text("uPlot.min.css")
+        styles += _vendored_text("uPlot.min.css")
         script = (
             f'<script type="application/json" id="charts">{data}</script>'
             f"<script>/* uPlot, {_licence()} */\n{_library()}</script><script>{SCRIPT}</script>"
             "<noscript><p>The charts need JavaScript; the tables have the same figures.</p></noscript>"
         )
-    return document(title, body, style, script)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(title)}</title>'
+        f"<style>{styles}</style></head><body>{body}{script}</body></html>\n"
+    )
 
 
 @cache
@@ -208,3 +247,50 @@ def _library() -> str:
 def _licence() -> str:
     """The licence of uPlot, without the `*/` that would end the comment around it."""
     return _vendored_text("LICENSE-uPlot.txt").replace("*/", "")
+
+
+def text(title: str, notes: Iterable[Note], sections: Sequence[Section[R]], report: R) -> str:
+    """A report as Markdown: what is above its sections, then these."""
+    lines = [f"# {title}", "", *markdown(notes)]
+    for section in sections:
+        if parts := markdown(section.content(report)):
+            lines += [f"## {section.heading(report)}", "", *parts]
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def markdown(parts: Iterable[Part]) -> list[str]:
+    """Parts as lines of Markdown, without charts and drawings."""
+    lines: list[str] = []
+    for part in parts:
+        match part:
+            case Table(head, rows, title):
+                lines += [f"### {title}", ""] if title else []
+                texts = [(row.name, *map(_text, row.cells)) for row in rows]
+                width = max([len(head), *map(len, texts)])
+                lines += table_lines((*head, *[""] * (width - len(head))), texts) if texts else ["None."]
+                lines.append("")
+            case Note(text):
+                lines += [text, ""]
+            case Heading(text):
+                lines += [f"### {text}", ""]
+            case Grid(boxes):
+                for box in boxes:
+                    lines += markdown(box)
+            case _:
+                pass
+    return lines
+
+
+def _text(cell: Cell | Svg | str) -> str:
+    if isinstance(cell, Svg):
+        return ""
+    return cell if isinstance(cell, str) else cell.shown or formatted(cell.value, cell.unit)
+
+
+def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table, with `|` in its cells escaped."""
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return [line(head), f"|{'---|' * len(head)}", *map(line, rows)]
