@@ -60,6 +60,9 @@ _DAYS: Final = "|".join(re.sub(r"\?P<[a-z]+>", "", date) for date in _DATES)
 _STAMP: Final = re.compile(rf"(?P<date>{_DAYS})((?P<joint>T| |, |;|-)(?P<time>{'|'.join(_TIMES)}))?T?{_OFFSET}")
 _BARE_OFFSET: Final = _OFFSET.replace("?P<offset>", "").removesuffix("?") + "$"
 _WEEKDAY: Final = r"(?i)^(mon|tues?|wed(nes)?|thu(rs)?|fri|sat(ur)?|sun)(day)?,? "
+_AROUND: Final = " \t\r\n\"'"
+"""Signs around a time that are no part of it: a spreadsheet writes an apostrophe before text."""
+
 _CLOCK: Final = re.compile(rf"({'|'.join(_TIMES)})")
 
 UNITS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -91,7 +94,7 @@ class Moments(NamedTuple):
 
 def is_stamp(field: str) -> bool:
     """Whether a field is a date, a date with a time, or an integer that can be read as one."""
-    text = re.sub(_WEEKDAY, "", " ".join(field.strip().strip('"').split()))
+    text = re.sub(_WEEKDAY, "", " ".join(field.strip(_AROUND).split()))
     if text.isdecimal() or re.fullmatch(r"\d{9,19}\.\d+", text):
         return bool(_readings_of(float(text))) or bool(re.fullmatch(r"(19|20)\d{6}(\d{4}|\d{6})?", text))
     return _STAMP.fullmatch(text) is not None
@@ -124,7 +127,7 @@ def moments(values: pl.Series, where: str, *, dates: str = "", unit: str = "") -
         values = values.cast(pl.String)
     if values.dtype.is_numeric():
         return _number_moments(values, where, unit)
-    text = values.cast(pl.String).str.strip_chars().str.replace_all(r"\s+", " ").str.replace(_WEEKDAY, "")
+    text = values.cast(pl.String).str.strip_chars(_AROUND).str.replace_all(r"\s+", " ").str.replace(_WEEKDAY, "")
     filled = text.drop_nulls().filter(text.drop_nulls() != "")
     if not len(filled):
         raise FeedError(where, "no line has a time", "Give each bar its date or time")

@@ -6,6 +6,7 @@ option that chooses between them. The statement names the columns that are not u
 text.
 """
 
+import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ from quantd.adapters.feeds.table_files.roles import (
     word,
 )
 from quantd.adapters.feeds.table_files.statement import NO_VOLUMES, Statement
-from quantd.adapters.feeds.table_files.text_layout import text_table
+from quantd.adapters.feeds.table_files.text_layout import mended, text_table
 
 ACTIONS: Final = ("ts", "symbol", "kind", "ratio", "cash")
 
@@ -130,7 +131,8 @@ def listed_actions(path: Path, symbols: Sequence[str]) -> pl.DataFrame | None:
     if "kind" in header_words or not (action_column_of := action_columns(header)):
         return None
     try:
-        frame = pl.read_csv(path, infer_schema=False, encoding="utf8-lossy")
+        data = mended(path.read_bytes(), ",", len(header))
+        frame = pl.read_csv(io.BytesIO(data), infer_schema=False, encoding="utf8-lossy")
         frame.columns = header
     except (pl.exceptions.PolarsError, ValueError):
         text = "its lines do not fit its header, or two columns have the same name"

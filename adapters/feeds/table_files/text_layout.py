@@ -8,9 +8,9 @@ would shift the fields after it. A line with another number of fields is therefo
 number.
 """
 
-import csv
 import io
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -27,6 +27,8 @@ SEPARATORS: Final = ("\t", ";", "|", ",")
 _HEAD: Final = 48
 _FEW: Final = 12
 """The first _HEAD lines show the layout, and the last _FEW of these lines the separator."""
+
+_BEGIN: Final = re.compile(' *"+')
 
 NAMES: Final = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blank"}
 
@@ -152,13 +154,63 @@ def _separator(head: Sequence[str]) -> str:
     return " " if space_separated or not common else max(common)[1]
 
 
-def _fields(line: str, separator: str) -> list[str]:
-    """Return the fields of one line, without blanks around them."""
+def _fields(line: str, separator: str, width: int = 0) -> list[str]:
+    """Return the fields of one line, without blanks around them.
+
+    A quote that closes no field, such as an inch mark, is text. If only the reading without any quoted field gives
+    `width` fields, it is taken.
+    """
     if separator == " ":
         return line.split()
-    if '"' in line:
-        return [field.strip() for field in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])]
-    return [field.strip() for field in line.split(separator)]
+    plain = [field.strip() for field in line.split(separator)]
+    if '"' not in line:
+        return plain
+    quoted = _quoted_fields(line, separator)
+    return plain if len(quoted) != width == len(plain) else quoted
+
+
+def _quoted_fields(line: str, separator: str) -> list[str]:
+    """Return the fields of a line with quotes. A field in quotes begins with one and ends with one before a separator;
+    two quotes in it are one."""
+    # runs of quotes before a separator, by their end: one of odd length closes a field, one at its beginning if even
+    runs = {match.end(): len(match[0]) for match in re.finditer(rf'"+(?=[ \t]*(?:{re.escape(separator)}|$))', line)}
+    closing = [end for end, length in runs.items() if length % 2]
+    fields: list[str] = []
+    start = 0
+    while start <= len(line):
+        begin = _BEGIN.match(line, start)
+        end = -1  # where the field in quotes ends; -1 for a field without
+        if begin is not None:
+            own = begin.end()
+            place = bisect_right(closing, own)
+            end = own if runs.get(own, 1) % 2 == 0 else closing[place] if place < len(closing) else -1
+        stop = line.find(separator, max(end, start))
+        stop = len(line) if stop < 0 else stop
+        text = line[start:stop].strip()
+        fields.append(text[1:-1].replace('""', '"').strip() if end >= 0 else text)
+        start = stop + len(separator)
+    return fields
+
+
+def mended(data: bytes, separator: str, width: int) -> bytes:
+    """Return the lines of a text with proper quotes around each field that has a quote, where a line lacks them.
+
+    polars reads a quote within a field as the beginning of a quoted text, which may go over many lines. Lines without
+    such a quote stay as they are.
+    """
+    if b'"' not in data:
+        return data
+    sign, mark = separator.encode(), re.escape(separator.encode())
+    well_formed = re.compile(rb"(?m)(?:^|(?<=" + mark + rb'))"(?:[^"\r\n]|"")*+"(?=' + mark + rb"|\r?$)")
+    lines = data.split(b"\n")
+    for k, unquoted in enumerate(well_formed.sub(b"", data).split(b"\n")):
+        line = lines[k]
+        if b'"' in line and (b'"' in unquoted or unquoted.count(sign) != width - 1):
+            fields = _fields(line.decode("utf-8", "replace").rstrip("\r"), separator, width)
+            quoted = (f'"{field.replace(chr(34), chr(34) * 2)}"' if separator in field or '"' in field else field
+                      for field in fields)  # fmt: skip
+            lines[k] = separator.join(quoted).encode()
+    return b"\n".join(lines)
 
 
 def is_data(row: Sequence[str]) -> bool:
@@ -214,7 +266,7 @@ def _data_frame(body: str, separator: str, width: int, begin: int, where: str) -
     has_data = line_lengths > 0
     for row in uneven_rows.tolist():
         line = data[starts[row] : ends[row]].decode("utf-8", "replace")
-        fields = _fields(line, separator)
+        fields = _fields(line, separator, width)
         if len(fields) == width and quoted:
             continue
         if not any(fields):
@@ -231,6 +283,7 @@ def _data_frame(body: str, separator: str, width: int, begin: int, where: str) -
         source = data[: int(ends[np.flatnonzero(has_data)[-1]])]
     else:
         source = b"\n".join(data[starts[row] : ends[row]] for row in np.flatnonzero(has_data).tolist())
+    source = mended(source, separator, width)
     frame = pl.read_csv(
         io.BytesIO(source), has_header=False, separator=separator, infer_schema=False,
         new_columns=[f"column_{k + 1}" for k in range(width)], truncate_ragged_lines=False,

@@ -462,18 +462,12 @@ def _universe_in(file: Path, source: "BarSource", reading: Reading) -> Universe:
     import polars as pl
 
     from quantd.adapters.feeds.feed_errors import FeedError
-    from quantd.adapters.feeds.recorded.bar_files import BarFrame, read_bars
-    from quantd.daemon.cli.setup.bar_files import is_text, probed
+    from quantd.adapters.feeds.recorded.bar_files import BarFrame, read_bars, table_of
 
     if isinstance(source, BarFrame):
         return universe_of(source.frame["symbol"].unique().sort().to_list(), reading)
-    probed(file)
-    try:
-        lazy = pl.scan_csv(file, infer_schema=False) if is_text(file) else pl.scan_parquet(file)
-        symbols = lazy.select(pl.col("symbol").cast(pl.String).str.strip_chars().unique()).collect().to_series()
-        names = symbols.drop_nulls().sort().to_list()
-    except (pl.exceptions.PolarsError, OSError):
-        names = []
+    symbols = table_of(file, ("symbol",))["symbol"].unique().cast(pl.String).str.strip_chars()
+    names = symbols.unique().drop_nulls().sort().to_list()
     if not names:
         read_bars((file,), Universe((Instrument("SPY"),)))  # raises with the fault of the file
         raise FeedError(file.name, "it names no symbol", "Write a column symbol")
