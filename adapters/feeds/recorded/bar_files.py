@@ -18,10 +18,11 @@ from quantd import bundled
 from quantd.adapters.feeds.bars.rows import BARS, NO_STAMP, ORDER, PRICES, ActionRow, Rows, exact_nano, joined
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.source import some
-from quantd.adapters.feeds.table_files.actions import ratio_of
+from quantd.adapters.feeds.table_files.actions import ACTIONS, listed_actions, ratio_of
 from quantd.adapters.feeds.table_files.large_text import EXACT_LENGTH, large_table
+from quantd.adapters.feeds.table_files.moments import zoned
 from quantd.adapters.feeds.table_files.plain import is_plain
-from quantd.adapters.feeds.table_files.reader import ACTIONS, ReadOptions, Table, files_of, listed_actions, read_tables
+from quantd.adapters.feeds.table_files.reader import ReadOptions, Table, files_of, read_tables
 from quantd.adapters.feeds.table_files.statement import Statement
 from quantd.adapters.feeds.table_files.text_layout import mended
 from quantd.regular_file import create_empty, remove
@@ -445,7 +446,7 @@ def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int, zone:
             if column_name in ("open", "close"):
                 nanos[column_name] = exact_nano(floats[column_name])
     return Rows(
-        ts=nanoseconds(frame["ts"], zone),
+        ts=nanoseconds(frame["ts"], zone, frame["symbol"]),
         column=column,
         **floats,
         open_nano=nanos["open"],
@@ -457,10 +458,11 @@ def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int, zone:
 _TEXT_STAMPS: Final = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M%:z")
 
 
-def nanoseconds(stamps: pl.Series, zone: str = "") -> Ints:
+def nanoseconds(stamps: pl.Series, zone: str = "", symbols: pl.Series | None = None) -> Ints:
     """Convert dates, datetimes or ISO 8601 text to int64 ns UTC, NO_STAMP where unreadable.
 
     A time without an offset is read by the clock of `zone`, or of UTC if `zone` is empty. A date alone is midnight UTC.
+    With the `symbols` of the bars, the second one of a symbol at a time that the clock repeats is an hour later.
     """
     if stamps.dtype == pl.Categorical:
         categories = stamps.unique()
@@ -473,8 +475,11 @@ def nanoseconds(stamps: pl.Series, zone: str = "") -> Ints:
         return ts
     lacks_offset = has_no_offset(stamps)
     clock_time = pl.Series(np.where(ts == NO_STAMP, 0, ts)).cast(pl.Datetime("ns"))
-    zoned = clock_time.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-    zoned_ts = zoned.dt.epoch("ns").fill_null(NO_STAMP).to_numpy()
+    if symbols is None:  # each time by itself
+        instants = clock_time.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    else:
+        instants = zoned(clock_time, zone, symbols)
+    zoned_ts = instants.dt.epoch("ns").fill_null(NO_STAMP).to_numpy()
     return np.where(lacks_offset & (ts != NO_STAMP), zoned_ts, ts)
 
 

@@ -28,9 +28,14 @@ _HEAD: Final = 48
 _FEW: Final = 12
 """The first _HEAD lines show the layout, and the last _FEW of these lines the separator."""
 
+_ACTION: Final = re.compile(r"(?i)\d *(cash )?dividends?\W*$|\d *(stock )?splits?\W*$")
 _BEGIN: Final = re.compile(' *"+')
 
 NAMES: Final = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blank"}
+
+
+class NoTable(FeedError):
+    """A text without a bar, such as the README of an archive."""
 
 
 class TextTable(NamedTuple):
@@ -74,6 +79,8 @@ def layout_of(lines: Sequence[str], where: str) -> Layout | None:
     begin = next((k for k, row in enumerate(fields) if is_data(row) or _follows_names(fields, k)), None)
     if begin is None:
         return None
+    while begin and _is_action(lines[begin - 1], fields[begin - 1]):
+        begin -= 1
     data = [row for row in fields[begin:] if len(row) > 1]
     width = Counter(map(len, data)).most_common(1)[0][0]
     names_above = next((row for row in reversed(fields[:begin]) if any(row)), [])
@@ -264,6 +271,7 @@ def _data_frame(body: str, separator: str, width: int, begin: int, where: str) -
     separator_counts = np.searchsorted(separator_at, ends) - np.searchsorted(separator_at, starts)
     uneven_rows = np.flatnonzero((separator_counts != width - 1) & (line_lengths > 0))
     has_data = line_lengths > 0
+    padded: dict[int, str] = {}  # lines with a dividend or a split in place of prices
     for row in uneven_rows.tolist():
         line = data[starts[row] : ends[row]].decode("utf-8", "replace")
         fields = _fields(line, separator, width)
@@ -275,11 +283,17 @@ def _data_frame(body: str, separator: str, width: int, begin: int, where: str) -
         if row >= len(ends) - 3 and _is_remark(line, fields):
             has_data[row] = False  # a remark below the data
             continue
+        if len(fields) < width and _is_action(line, fields):
+            padded[row] = line + separator * (width - len(fields))
+            continue
         raise _uneven_error(f"{where}:{begin + row + 1}", line, fields, width, separator)
     if not has_data.any():
         raise FeedError(where, "it has a header and no line of data", "Download it again")
     # only lines at the end are left out: one piece of the bytes is read
-    if has_data.all() or not (~has_data[: int(np.flatnonzero(has_data)[-1])]).any():
+    if padded:
+        rows = np.flatnonzero(has_data).tolist()
+        source = b"\n".join(padded[row].encode() if row in padded else data[starts[row] : ends[row]] for row in rows)
+    elif has_data.all() or not (~has_data[: int(np.flatnonzero(has_data)[-1])]).any():
         source = data[: int(ends[np.flatnonzero(has_data)[-1]])]
     else:
         source = b"\n".join(data[starts[row] : ends[row]] for row in np.flatnonzero(has_data).tolist())
@@ -293,6 +307,11 @@ def _data_frame(body: str, separator: str, width: int, begin: int, where: str) -
     if len(lines) != len(frame):
         raise FeedError(where, "a quoted field goes over a line", "Write each bar in one line")
     return frame, lines
+
+
+def _is_action(line: str, fields: Sequence[str]) -> bool:
+    """Whether a line has a dividend or a split of a day, in place of a bar."""
+    return bool(fields) and is_stamp(fields[0]) and _ACTION.search(line) is not None
 
 
 def _is_remark(line: str, fields: Sequence[str]) -> bool:
@@ -323,10 +342,11 @@ def _uneven_error(where: str, line: str, fields: Sequence[str], width: int, sepa
 def _no_data_error(where: str, fields: Sequence[Sequence[str]], separator: str) -> FeedError:
     """Return the error about a file without a line of data. Raises FeedError where the header lacks a price."""
     first_fields = next((row for row in fields if any(row)), [])
+    is_prose = max(sum(is_number(field) and bool(field) for field in row) for row in fields) < 4
     if not any(is_number(field) and field for field in first_fields):
         named_roles(first_fields, where, {})  # names what is missing among the columns
     beginning = ", ".join(first_fields)[:80]
-    return FeedError(
+    return (NoTable if is_prose else FeedError)(
         where, f'no line has a time and the prices of a bar; it begins "{beginning}"',
         f"Give one line for each bar: time, open, high, low, close, volume (the separator was read as a "
         f"{NAMES[separator]})",

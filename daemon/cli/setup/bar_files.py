@@ -14,7 +14,7 @@ import polars as pl
 
 from quantd.adapters.feeds.bars.rows import PRICES, ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import IntervalError, interval_ns
-from quantd.adapters.feeds.recorded.bar_files import trust
+from quantd.adapters.feeds.recorded.bar_files import probe, trust
 from quantd.adapters.feeds.recorded.origin import Origin, origin_of
 from quantd.adapters.feeds.source import Source
 from quantd.daemon.cli.failures import Failure
@@ -76,6 +76,16 @@ def longer(frame: pl.DataFrame, every: str) -> pl.DataFrame:
 def is_text(file: Path) -> bool:
     """Whether a file of bars is CSV."""
     return file.suffix.lower() in {".csv", ".txt"}
+
+
+def probed(bars: Path) -> None:
+    """Read an unknown parquet file in a child process first, because a damaged file may crash the process that reads
+    it.
+
+    Raises FeedError if the child process cannot read the file in time, or if the file is no parquet or too large.
+    """
+    if bars.is_file() and not is_text(bars):
+        probe(bars)
 
 
 def parquet(frame: pl.DataFrame, origin: Origin | ScoresOrigin) -> bytes:

@@ -432,16 +432,28 @@ def _holes(
     import numpy as np
 
     from quantd.adapters.feeds.bars.checks import Reason
-    from quantd.adapters.feeds.recorded.soundness import gaps_between, hole_texts, often_rejected
+    from quantd.adapters.feeds.recorded.soundness import (
+        gaps_between,
+        hole_texts,
+        often_rejected,
+        trailing,
+        worthless_texts,
+    )
 
     good = settled.good
-    # a suspicious bar (a spike) is asked about by itself
-    bad = ~good & (settled.reason != Reason.SPIKE)
-    return hole_texts(
-        gaps_between(rows.column[good], ts_event[good], universe, calendars, announced),
-        often_rejected(rows.column[bad], rows.ts[bad], np.bincount(rows.column, minlength=universe.size)),
-        universe,
-    )
+    good_bars = rows.column[good], ts_event[good]
+    zero = (settled.reason == Reason.NON_POSITIVE) & (rows.open == 0.0) & (rows.close == 0.0)
+    zero[zero] = trailing(good_bars, (rows.column[zero], ts_event[zero]), universe.size)
+    # a suspicious bar (a spike) and a last price of 0 are asked about by themselves
+    bad = ~good & (settled.reason != Reason.SPIKE) & ~zero
+    return [
+        *hole_texts(
+            gaps_between(*good_bars, universe, calendars, announced),
+            often_rejected(rows.column[bad], rows.ts[bad], np.bincount(rows.column, minlength=universe.size)),
+            universe,
+        ),
+        *worthless_texts(good_bars, (rows.column[zero], ts_event[zero]), universe, announced),
+    ]
 
 
 def checked_zone(name: str) -> str:

@@ -29,7 +29,17 @@ from quantd.daemon.cli.setup.data_check import (
     universe_of,
 )
 from quantd.daemon.cli.setup.data_fetch import Calendar
-from quantd.daemon.cli.setup.table_options import Columns, Dates, Decimal, Prices, Scale, Symbol, Unit, asked_of
+from quantd.daemon.cli.setup.table_options import (
+    Columns,
+    Dates,
+    Decimal,
+    Overlap,
+    Prices,
+    Scale,
+    Symbol,
+    Unit,
+    asked_of,
+)
 from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
@@ -83,6 +93,7 @@ def import_bars(
     scale: Scale = "",
     decimal: Decimal = "",
     prices: Prices = "",
+    overlap: Overlap = "",
     column: Columns = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="F.parquet", help="The file; named by the symbol without it.")
@@ -113,7 +124,7 @@ def import_bars(
     """
     if stamps not in (None, "open", "close", "session"):
         raise Failure(f"--stamps {stamps}: write open, close or session", USAGE)
-    asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column, prices)
+    asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column, prices, overlap)
     # no file of actions and none of exceptions
     reading = Reading(None, None, stamps, interval, calendar, zone, asked)  # type: ignore[arg-type]
     if watch is not None:
@@ -129,11 +140,11 @@ def import_bars(
     from quantd.adapters.feeds.recorded.bar_files import foreign_table
     from quantd.adapters.feeds.table_files.reader import joined
 
-    table = joined([foreign_table(path, asked) for path in files])
+    table = joined([foreign_table(path, asked) for path in files], asked.overlap)
     target = target_of(out, table, files)
     done = written(table, target, files[0].name, reading)
     _finish(done, into, as_json=as_json)
-    return CHECK_FAILED if done.report["faults"] or any(done.report[kind] for kind in QUESTIONS) else DONE
+    return CHECK_FAILED if any(done.report[kind] for kind in QUESTIONS) else DONE
 
 
 def _score(file: Path, model: Path, out: Path, calendar: str, threads: int, *, as_json: bool) -> int:
@@ -254,14 +265,15 @@ def written(table: "Table", target: Path, name: str, reading: Reading) -> Import
     misfits = [misfit for misfit in report["misfits"] if misfit["kind"] == "interval"]
     if misfits:
         raise Failure(f"{name}: {misfits[0]['text']}. {'; '.join(misfits[0]['remedies'])}", CHECK_FAILED)
-    ts = pl.Series("ts", nanoseconds(table.frame["ts"], fitted.zone)).cast(pl.Datetime("ns", "UTC"))
+    ts = pl.Series("ts", nanoseconds(table.frame["ts"], fitted.zone, table.frame["symbol"])).cast(
+        pl.Datetime("ns", "UTC")
+    )
     number_columns = [
         column if column.dtype == pl.Float64 else pl.Series(column.name, _floats(column))
         for column in (table.frame[field] for field in (*PRICES, "volume"))
     ]
     frame = pl.DataFrame([ts, table.frame["symbol"].cast(pl.String), *number_columns])
-    priced = frame.filter(~pl.all_horizontal(pl.col(price).is_null() | pl.col(price).is_nan() for price in PRICES))
-    frame = priced.with_columns(pl.lit(name).alias("source")).sort("symbol", "ts", maintain_order=True)
+    frame = frame.with_columns(pl.lit(name).alias("source")).sort("symbol", "ts", maintain_order=True)
     zone = fitted.zone or ("UTC" if _lacks_zone(table) else "")
     origin = Origin(_origin_name(name), report["interval"], report["stamps"], zone=zone)
     write_bars(target, frame, origin)
@@ -379,7 +391,7 @@ def _merged(table: "Table", name: str, out: Path, reading: Reading) -> "Table":
     zone = zone or fitting(out, BarFrame(table.frame, name), reading._replace(exceptions=None))[1].zone
     old = pl.read_parquet(out).select("ts", "symbol", *PRICES, "volume")
     new = table.frame.with_columns(
-        pl.Series("ts", nanoseconds(table.frame["ts"], zone)).cast(pl.Datetime("ns", "UTC")),
+        pl.Series("ts", nanoseconds(table.frame["ts"], zone, table.frame["symbol"])).cast(pl.Datetime("ns", "UTC")),
         *(pl.Series(name, _floats(table.frame[name])) for name in (*PRICES, "volume")),
     )
     not_replaced = old.join(new.select("symbol", "ts"), on=["symbol", "ts"], how="anti")
