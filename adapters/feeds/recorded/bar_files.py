@@ -291,6 +291,11 @@ _TABLES: Final[dict[tuple[object, ...], Table]] = {}
 _MOST_TABLES: Final = 2
 
 
+def forget_tables() -> None:
+    """Drop the tables that are kept for the next reader of the same file."""
+    _TABLES.clear()
+
+
 def _feed_table(path: Path, symbols: tuple[str, ...]) -> Table:
     """Read a table in other columns than quantd's for the symbols of a universe.
 

@@ -84,9 +84,15 @@ def gaps_between(
     calendar. Sessions after a delisting, and sessions on which the symbol is no member of the universe, do not count.
     """
     long_gaps: list[Gap] = []
+    order = np.lexsort((ts_event, column))
+    bounds = np.searchsorted(column[order], np.arange(universe.size + 1)).tolist()
     for column_index, instrument in enumerate(universe.instruments):
-        calendar, events = sessions[instrument.calendar], ts_event[column == column_index]
-        bar_sessions = np.unique(np.minimum(np.searchsorted(calendar.closes, events), len(calendar.closes) - 1))
+        calendar = sessions[instrument.calendar]
+        events = ts_event[order[bounds[column_index] : bounds[column_index + 1]]]
+        places = np.minimum(np.searchsorted(calendar.closes, events), len(calendar.closes) - 1)
+        bar_sessions = places[np.diff(places, prepend=-1) != 0]  # in ascending order, each once
+        if not len(bar_sessions) or np.diff(bar_sessions).max(initial=0) <= LONGEST_GAP:
+            continue
         for start, stop in zip(bar_sessions[:-1].tolist(), bar_sessions[1:].tolist(), strict=True):
             if stop - start > LONGEST_GAP:
                 long_gaps += _runs(column_index, calendar, np.arange(start + 1, stop), actions, members)

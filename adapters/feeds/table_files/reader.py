@@ -332,9 +332,8 @@ def _binary_table(part: Part, kind: str) -> RawTable:
 def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
     """Return the bars of one table. Raises FeedError for more than MOST_ROWS rows, or unclear columns or values.
 
-    `asked` are a person's options. `several` is True for a folder, whose files have a symbol each. Roles say which
-    column is the time, a price, the volume or the symbol; the names of the columns decide, or the values if the columns
-    have no names.
+    `asked` are a person's options. `several` is True for a folder, whose files have a symbol each. The names of the
+    columns decide their roles, or the values if the columns have no names.
     """
     frame = raw.frame
     if len(frame) > MOST_ROWS:
@@ -377,9 +376,8 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
         {"ts": stamps.values, "symbol": symbol, **{role: columns[role] for role in PRICES}, "volume": volume}
     )
     actions, action_text = actions_of(raw.name, frame, roles, table, raw.lines, asked.prices)
-    table, lines, notes = _ordered(table, raw.lines, asked)
-    used_columns = {value for value in roles if value}
-    unused = [name for name in frame.columns if name not in used_columns and frame[name].null_count() < len(frame)]
+    table, lines, notes = _ordered(table, raw.lines, own=set(BARS) <= set(frame.columns))
+    unused = [name for name in frame.columns if name not in roles and frame[name].null_count() < len(frame)]
     statement = Statement(
         raw.name,
         time=_time_text(roles, stamps, raw, asked),
@@ -578,15 +576,25 @@ def _symbol(raw: RawTable, roles: Roles, asked: ReadOptions, stamps: pl.Series, 
     return pl.Series("symbol", [symbol]).new_from_index(0, count), f"{symbol}, from the file's name"
 
 
-def _ordered(table: pl.DataFrame, lines: pl.Series, asked: ReadOptions) -> tuple[pl.DataFrame, pl.Series, list[str]]:
-    """Return the bars, their line numbers and a note; if every symbol has its newest bar first, the order is
-    reversed and the note says so."""
+def _ordered(table: pl.DataFrame, lines: pl.Series, *, own: bool) -> tuple[pl.DataFrame, pl.Series, list[str]]:
+    """Return the bars, their line numbers and notes; if every symbol has its newest bar first, the order is reversed.
+
+    A row without any price is no bar: Yahoo writes one for a day without data. In the columns of quantd (`own`) it
+    stays, and is rejected, as in a file that is read directly.
+    """
+    empty = table.select(pl.all_horizontal(
+        pl.col(name).is_null() | (pl.col(name).is_nan() if table[name].dtype.is_float() else False) for name in PRICES
+    )).to_series()  # fmt: skip
+    notes = []
+    if not own and 0 < empty.sum() < len(table):
+        notes.append(f"{empty.sum():,} rows without a price left out, the first in line {lines.filter(empty)[0]}")
+        table, lines = table.filter(~empty), lines.filter(~empty)
     readable = table.select(pl.col("ts"), pl.col("symbol")).filter(pl.col("ts").is_not_null())
     if readable.is_empty():
-        return table, lines, []
+        return table, lines, notes
     falls = readable.select((pl.col("ts").diff().cast(pl.Int64) < 0) & (pl.col("symbol") == pl.col("symbol").shift(1)))
     same_symbol = readable.select(pl.col("symbol") == pl.col("symbol").shift(1)).to_series()
     backward = int(falls.to_series().sum())
     if backward and backward == int(same_symbol.sum()):
-        return table.reverse(), lines.reverse(), ["newest first, turned"]
-    return table, lines, []
+        return table.reverse(), lines.reverse(), [*notes, "newest first, turned"]
+    return table, lines, notes

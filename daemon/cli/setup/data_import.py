@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from quantd.adapters.feeds.table_files.reader import Table
+    from quantd.trading.instruments import Universe
 
 IMPORT: Final = "import of "
 """Beginning of the origin that an imported file records; the name of its source follows."""
@@ -69,6 +70,17 @@ class Imported(NamedTuple):
     report: dict[str, Any]
     read_as: list[str]
     lines: BarLines
+
+
+class Stored(NamedTuple):
+    """The files of one import, and how the bars are read back. `evidence` is what contradicted earlier readings."""
+
+    file: Path
+    actions_file: Path | None
+    universe: "Universe"
+    read_back: Reading
+    evidence: list[str]
+    read_as: list[str]
 
 
 # Long because the signature is the options of the command.
@@ -137,12 +149,14 @@ def import_bars(
         return _score(files[0], sentiment, out, calendar or "XNYS", threads, as_json=as_json)
     if not files:
         raise Failure("name a file of bars, or a folder with --watch", USAGE)
-    from quantd.adapters.feeds.recorded.bar_files import foreign_table
+    from quantd.adapters.feeds.recorded.bar_files import foreign_table, forget_tables
     from quantd.adapters.feeds.table_files.reader import joined
 
     table = joined([foreign_table(path, asked) for path in files], asked.overlap)
-    target = target_of(out, table, files)
-    done = written(table, target, files[0].name, reading)
+    kept = stored(table, target_of(out, table, files), files[0].name, reading)
+    del table  # half of the memory, where the table has millions of bars
+    forget_tables()
+    done = reported(kept)
     _finish(done, into, as_json=as_json)
     return CHECK_FAILED if any(done.report[kind] for kind in QUESTIONS) else DONE
 
@@ -247,6 +261,14 @@ def _origin_name(name: str) -> str:
 def written(table: "Table", target: Path, name: str, reading: Reading) -> Imported:
     """Write the bars of a table in the form that a run reads, read the file back, and report on it.
 
+    `name` is the name of the table's file. Raises Failure and FeedError.
+    """
+    return reported(stored(table, target, name, reading))
+
+
+def stored(table: "Table", target: Path, name: str, reading: Reading) -> Stored:
+    """Write the bars of a table in the form that a run reads, and its actions beside them.
+
     `name` is the name of the table's file. The table is first read in the way that fits its stamps. Raises Failure and
     FeedError.
     """
@@ -259,7 +281,8 @@ def written(table: "Table", target: Path, name: str, reading: Reading) -> Import
     from quantd.daemon.cli.setup.bar_files import beside, write_bars
 
     source = BarFrame(table.frame, name, table.actions if len(table.actions) else None, table.statements)
-    report, fitted = fitting(target, source, reading._replace(exceptions=None))
+    # the faults are those of the file that is written, which is read back
+    report, fitted = fitting(target, source, reading._replace(exceptions=None), checked=False)
     if not report["bars"]:
         raise Failure(f"{name} has no bar; name another file", CHECK_FAILED)
     misfits = [misfit for misfit in report["misfits"] if misfit["kind"] == "interval"]
@@ -282,20 +305,19 @@ def written(table: "Table", target: Path, name: str, reading: Reading) -> Import
         write_whole(actions_file, _without_empty_text(table.actions).write_csv().encode())
     # the written file has UTC stamps: the clock of the table must not be applied again
     read_back = fitted._replace(actions=actions_file, zone="")
-    final = report_of(target, target, read_back) | {"evidence": report["evidence"]}
+    read_as = [*stated(table.statements), *_clock_lines(table, fitted, reading)]
     universe = universe_of(frame["symbol"].unique().sort().to_list(), fitted)
+    return Stored(target, actions_file, universe, read_back, report["evidence"], read_as)
+
+
+def reported(stored: Stored) -> Imported:
+    """Read a stored file back, and report on it. Raises Failure and FeedError."""
+    file, actions_file = stored.file, stored.actions_file
+    final = report_of(file, file, stored.read_back) | {"evidence": stored.evidence}
     lines = BarLines(
-        universe,
-        target,
-        actions_file,
-        final["stamps"],
-        final["interval"],
-        final["from"][:10],
-        final["to"][:10],
+        stored.universe, file, actions_file, final["stamps"], final["interval"], final["from"][:10], final["to"][:10]
     )
-    return Imported(
-        target, actions_file, final, [*stated(table.statements), *_clock_lines(table, fitted, reading)], lines
-    )
+    return Imported(file, actions_file, final, stored.read_as, lines)
 
 
 def _clock_lines(table: "Table", fitted: Reading, given: Reading) -> list[str]:
@@ -388,7 +410,7 @@ def _merged(table: "Table", name: str, out: Path, reading: Reading) -> "Table":
         return table
     origin = origin_of(out)
     zone = origin.zone if origin else ""
-    zone = zone or fitting(out, BarFrame(table.frame, name), reading._replace(exceptions=None))[1].zone
+    zone = zone or fitting(out, BarFrame(table.frame, name), reading._replace(exceptions=None), checked=False)[1].zone
     old = pl.read_parquet(out).select("ts", "symbol", *PRICES, "volume")
     new = table.frame.with_columns(
         pl.Series("ts", nanoseconds(table.frame["ts"], zone, table.frame["symbol"])).cast(pl.Datetime("ns", "UTC")),

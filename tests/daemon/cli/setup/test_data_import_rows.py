@@ -67,26 +67,39 @@ def python(folder: Path, script: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize(
-    ("rows", "count"),
+    ("rows", "foreign", "plain"),
     [
-        (["2025-01-02,,,,,6527"], 1), (["2025-01-02,null,null,null,null,null"], 1),
-        (["2025-01-02,52,54,51,53,5", "2025-01-02,52,54,51,53,5", "2025-01-03,,,,,"], 2),
+        (["2025-01-02,,,,,6527"], 0, 1), (["2025-01-02,,,,,", "2025-01-03,,,,,"], 0, 2),
+        (["2025-01-02,52,54,51,53,5", "2025-01-02,52,54,51,53,5", "2025-01-03,,,,,"], 1, 2),
     ],
 )  # fmt: skip
-def test_import_check_and_python_count_the_same_rejected_rows(tmp_path: Path, rows: list[str], count: int) -> None:
+def test_import_check_and_python_count_the_same_rejected_rows(
+    tmp_path: Path, rows: list[str], foreign: int, plain: int, own: bool
+) -> None:
     text = days("ATR", 250, date(2024, 1, 2)).rstrip().splitlines()
-    lines = [line for line in text if line < "2025"]
-    header, *bars = [",".join(field for k, field in enumerate(line.split(",")) if k != 5) for line in (text[0], *lines)]
-    (tmp_path / "ATR.csv").write_text("\n".join([header, *bars, *rows, ""]))
-    imported = json.loads(run(tmp_path, "ATR.csv", "--json").stdout)["report"]
+    bars = [",".join(field for k, field in enumerate(line.split(",")) if k != 5) for line in text if line < "2025"]
+    if own:
+        lines = ["ts,open,high,low,close,volume,symbol", *(f"{line},ATR" for line in (*bars, *rows))]
+    else:
+        lines = ["Date,Open,High,Low,Close,Volume", *bars, *rows]
+    (tmp_path / "ATR.csv").write_text("\n".join([*lines, ""]))
+    imported = json.loads(run(tmp_path, "ATR.csv", "--json").stdout)
     checked = json.loads(quantd(tmp_path, "data", "check", "ATR.csv", "--json", env=ENV).stdout)
     script = (
         "import quantd; result = quantd.backtest('equal_weight', bars=quantd.read_bars('ATR.csv'), compare=False); "
         "print(result.rejected)"
     )
-    assert imported["bad"] == checked["bad"] == count
+    count = plain if own else foreign
+    assert (imported["report"]["bad"], checked["bad"]) == (count, count)
     assert int(python(tmp_path, script).stdout) == count
+    left_out = sum(",,,," in row for row in rows)
+    assert (
+        own
+        or f"{left_out} rows without a price left out, the first in line {len(lines) - left_out + 1}"
+        in (imported["read_as"][0])
+    )
 
 
 def test_a_share_that_ends_at_zero_asks_for_its_delisting_and_the_offered_line_works(tmp_path: Path) -> None:
