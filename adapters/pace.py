@@ -57,13 +57,18 @@ def retry_after_s(headers: Mapping[str, str], longest_s: float) -> float:
     retry_after, now = headers.get("Retry-After", "").strip(), datetime.now(UTC)
     try:
         if retry_after:
-            wait_s = (
-                float(retry_after)
-                if retry_after[0].isdigit()
-                else (parsedate_to_datetime(retry_after) - now).total_seconds()
-            )
+            wait_s = float(retry_after) if retry_after[0].isdigit() else (_date(retry_after) - now).total_seconds()
         else:
             wait_s = float(headers.get("X-RateLimit-Reset") or 0) - now.timestamp()
     except (ValueError, TypeError, OverflowError):  # a date's offset from UTC may exceed a C integer
         return 0.0
     return 0.0 if math.isnan(wait_s) else min(max(wait_s, 0.0), longest_s)  # a sleep of NaN seconds never ends
+
+
+def _date(text: str) -> datetime:
+    """Return the instant of a date in any form of RFC 9110. Raises ValueError for other text.
+
+    The form of asctime has no zone and is in UTC.
+    """
+    date = parsedate_to_datetime(text)
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)

@@ -34,6 +34,7 @@ class Dialect(Struct, frozen=True):
     complete. `ledger_amount` returns amount and fee of a ledger entry. `counts_twice` are paths that count as two
     requests, `makes_orders` are paths that count as orders. `answers` maps the last part of a path to the documented
     form of its answer. `means` returns the outcome of the errors in the text of an answer, None without an error.
+    `check_only` are parameters of an order that the exchange checks and never places; empty if it has none.
     """
 
     client_id: Callable[[str], str] = str
@@ -51,6 +52,7 @@ class Dialect(Struct, frozen=True):
     makes_orders: tuple[str, ...] = ()
     answers: dict[str, Form] = {}
     means: Callable[[str], Outcome | None] | None = None
+    check_only: dict[str, str] = {}
 
     def form_of(self, url: str) -> Form | None:
         """Return the documented form of the answer to a request; None where the exchange or the request has none."""
@@ -83,6 +85,7 @@ KRAKEN: Final = Dialect(
     makes_orders=("AddOrder", "CancelOrder"),
     answers=KRAKEN_ANSWERS,
     means=kraken_outcome,
+    check_only={"validate": "true"},
 )
 
 DIALECTS: Final = {"kraken": KRAKEN}

@@ -1,11 +1,11 @@
 """Protocols of sources and streams of bars, which vendors implement and wrappers compose."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import Stamps
-from quantd.trading.events import Halted, Limited
+from quantd.trading.events import Action, Halted, Limited
 from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.sessions import DAY_NS
 
@@ -80,6 +80,27 @@ class AcceptsPrices(Protocol):
 
     def accept_price(self, column: int) -> None:
         """Take the newest suspicious bar of a column as real: compare the next bars with it, not with earlier bars."""
+
+
+class Announced(NamedTuple):
+    """The actions of a vendor around an instant: `coming` have not left the feed yet, `given` left it within a day."""
+
+    coming: list[Action]
+    given: list[Action]
+
+
+@runtime_checkable
+class Announces(Protocol):
+    """A feed whose vendor lists splits, dividends and delistings before they take effect."""
+
+    async def announced(self, after: int) -> Announced:
+        """Query the vendor now, and return its actions up to those of the next opens. An action that `items` has missed
+        so far is due there at once.
+
+        Before `items` begins, the actions later than `after` (ns UTC) count as coming. Raises SourceError where the
+        vendor's answer is missing or incomplete.
+        """
+        ...
 
 
 class Stream(Protocol):

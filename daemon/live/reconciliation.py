@@ -1,7 +1,11 @@
 """Reconciles the books with the venue's account: at the start, after a reconnect, on a schedule and on request.
 
 The venue's answer and the books are of different instants. A comparison counts only when nothing was filled or being
-sent meanwhile. A difference counts only when it is still there AGAIN_S later.
+sent meanwhile. A difference counts only after READINGS readings in a row that show it. They take 12 s, because a
+venue's lists may be 10 s old, each by another delay; orders and deposits are queried again before each of them.
+
+A split that the vendor lists is known before both the books and the venue have it. Lots that only differ by such a
+split are left out of the comparison until it is in both.
 
 Every field of the venue's account is compared, acted on, or left out for a written reason (`VenueAccount`). An account
 that may not trade, and keys that the venue refuses, are reported at once as the condition "account". The condition
@@ -17,11 +21,14 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from fractions import Fraction
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
 from quantd.adapters.brokers.venue_errors import VenueError
+from quantd.adapters.feeds.source import Announced, Announces, SourceError
 from quantd.daemon.engine.planning.buying_power import counted
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.open_orders import UNCONFIRMED
@@ -35,13 +42,20 @@ from quantd.daemon.live.order_sender import Sender
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service, reason_of
 from quantd.trading.events import Condition, Flow, ForeignFound, Reconciled
+from quantd.trading.instruments import NANO
 from quantd.trading.orders import ENDED, ForeignOrder, OrderState
 from quantd.trading.ports import Broker, VenueAccount
 
 log = structlog.get_logger("quantd.reconcile")
 
 AGAIN_S: Final = 2.0
-"""Seconds between two readings that must both show a difference."""
+"""Seconds between the first two readings of a difference. Each further pause is longer by this time."""
+
+READINGS: Final = 4
+"""Readings in a row that must show the same difference."""
+
+BOOKED_LATE_NS: Final = 3_600_000_000_000
+"""Time after an open within which a venue books the split of that open."""
 
 MARGIN_NS: Final = 86_400_000_000_000
 """Time by which queries of bookings overlap, because a booking may have an earlier date than its first appearance."""
@@ -73,8 +87,11 @@ class Reconciler:
         began: int,
         now: Callable[[], int] = time.time_ns,
         deposits: Deposits | None = None,
+        feed: object = None,
     ) -> None:
-        """The first query asks for deposits and withdrawals since `began` (ns UTC); `deposits` are expected ones."""
+        """The first query asks for deposits and withdrawals since `began` (ns UTC); `deposits` are expected ones.
+        `feed` is queried for announced splits if it has them."""
+        self._feed = feed
         self._deposits = deposits
         self._service = service
         self._broker = broker
@@ -166,16 +183,18 @@ class Reconciler:
         """Compare the account with the books, at most TRIES times. Returns whether a comparison succeeded.
 
         An attempt counts if no order was filled or is being sent. It succeeds without a difference, or with the same
-        differences as the last attempt that counted: a difference that is only late has then had time to vanish.
+        differences as the READINGS - 1 attempts before it that counted: a difference that is only late has then had
+        time to vanish.
         """
-        await self.open_orders()
-        await self.flows()
-        last_differences: tuple[str, ...] | None = None  # the differences of the last attempt without a fill in between
-        pause_s = AGAIN_S
+        last_differences: tuple[str, ...] = ()  # the differences of the last attempt without a fill in between
+        readings = 0  # number of attempts in a row with these differences
+        pause_s = 0.0
         for attempt in range(TRIES):
-            if attempt:
-                await asyncio.sleep(pause_s)
-            # the pause after an attempt with a fill or with an order on its way; after a difference it is AGAIN_S
+            await asyncio.sleep(pause_s)
+            if not attempt or last_differences:
+                await self.open_orders()
+                await self.flows()
+            # the pause after an attempt with a fill or with an order on its way
             pause_s = min(BUSY_S, AGAIN_S)
             # `received`: the baskets whose orders the venue's figures contain
             fills_before, received = self._filled(), counted(self._service.shell.state)
@@ -185,28 +204,43 @@ class Reconciler:
                 log.warning("reconcile.unanswered", error=str(error))
                 self._service.compare_failure = f"the venue does not answer: {error}"
                 return False
-            self.last = account
             await self._report_permission(why_not(self._service.shell.state, account))
             await self._settled()
             if self._filled() != fills_before or self._on_its_way(
                 patient=attempt < PATIENT and not all_late(self._service.shell.state)
             ):
                 continue
-            for fee in unlisted_fees(self._service.shell.state, account):
-                await self._service.inbox.command(fee)
-            await self._settled()
+            account = self.last = await self._without_splits(account)
             differences = self._differences(account) + self._changed_orders(account)
-            if differences and differences == last_differences and await self._unlisted(account):
+            readings = readings + 1 if differences == last_differences else 1
+            last_differences, pause_s = differences, AGAIN_S * readings
+            if differences and readings >= READINGS and await self._unlisted(account):
+                last_differences, readings, pause_s = (), 0, 0.0
                 continue
-            if not differences or differences == last_differences:
+            if not differences or readings >= READINGS:
                 self._compared_fills = fills_before
                 await self._report(account, received)
                 return True
             log.warning("reconcile.difference", found=list(differences))
-            last_differences, pause_s = differences, AGAIN_S
         log.warning("reconcile.busy", tries=TRIES)
         self._service.compare_failure = "orders were being filled or sent at every attempt"
         return False
+
+    async def _without_splits(self, account: VenueAccount) -> VenueAccount:
+        """The account without the holdings that differ by an announced split: they count as unreadable until the split
+        is in the books and at the venue."""
+        lots, _ = self._difference(account)
+        if not any(lots) or not isinstance(self._feed, Announces):
+            return account
+        try:
+            announced = await self._feed.announced(self._service.shell.ts)
+        except SourceError as error:
+            log.warning("reconcile.announcements", error=str(error))
+            return account
+        splits = split_columns(self._state, account, announced)
+        if splits:
+            log.info("reconcile.split", symbols=[self._state.universe.symbols[column] for column in splits])
+        return replace(account, unread=(*account.unread, *splits))
 
     async def _report_permission(self, why: str) -> None:
         """Reports that the account may not trade, for the reason `why`, or may trade again.
@@ -239,7 +273,13 @@ class Reconciler:
             await self._book([*self._deposits.late(self._state, queried)])
 
     async def _unlisted(self, account: VenueAccount) -> bool:
-        """Books cash that the venue does not list and that is an expected deposit; returns whether there is any."""
+        """Books fees and an expected deposit that the venue has booked and does not list; returns whether there is
+        any."""
+        fees = list(unlisted_fees(self._state, account))
+        for fee in fees:
+            await self._service.inbox.command(fee)
+        if fees:
+            return True
         lots, cash = self._difference(account)
         if self._deposits is None or self._changed_orders(account):
             return False
@@ -321,6 +361,29 @@ class Reconciler:
         ):
             with suppress(InboxFull):
                 await self._service.inbox.command(event)
+
+
+def split_columns(state: State, account: VenueAccount, announced: Announced) -> tuple[int, ...]:
+    """The columns whose lots at the venue differ from the books, and only by an announced split or delisting.
+
+    A coming action is not in the books yet, but may be at the venue. A given one is in the books, and may not be at the
+    venue for BOOKED_LATE_NS. A venue rounds to whole shares, and pays the rest in cash.
+    """
+    ratios: dict[tuple[int, bool], Fraction] = {}
+    late = [action for action in announced.given if action.ts > account.ts - BOOKED_LATE_NS]
+    for action in (*announced.coming, *late):
+        if action.kind != "dividend":
+            key = action.symbol, action in announced.coming
+            ratio = Fraction(0) if action.kind == "delisting" else Fraction(action.numerator, action.denominator)
+            ratios[key] = ratios.get(key, Fraction(1)) * ratio
+    found = []
+    for (column, ahead), ratio in ratios.items():
+        ours = state.ledger.house.lots[column] + state.venue.fenced[0][column]
+        venue, share = account.lots[column], max(1, NANO // state.universe.lot_nano[column])
+        off = venue - ours * ratio if ahead else venue * ratio - ours
+        if column not in account.unread and venue != ours and abs(off) < share:
+            found.append(column)
+    return tuple(found)
 
 
 def why_not(state: State, account: VenueAccount) -> str:

@@ -188,7 +188,7 @@ class Outside:
         self.sender.keep_asking((settlement.sample, settlement.n) for settlement in shell.state.venue.waits.settled)
         service.send = self.sender.put
         expected = Deposits(self.parts.schedules, self.parts.sessions, self._began)
-        self.reconciler = Reconciler(service, self.venue, self.sender, self._began, self._now, expected)
+        self.reconciler = Reconciler(service, self.venue, self.sender, self._began, self._now, expected, self.feed)
         service.reconcile = self.reconciler.wanted.set
         service.compare, service.query = self.reconciler.compared, self.reconciler.queried
         for unknown in unanswered(shell.state):

@@ -131,6 +131,6 @@ def document_of(place: Place, path: str, stopped: Callable[[], object]) -> Any:
     return daemon.get(path) if daemon is not None else msgspec.to_builtins(stopped())
 
 
-def posted(place: Place, path: str, body: object, type: type[T]) -> T:
+def posted(place: Place, path: str, body: object, type: type[T], within_s: float = ANSWER_S) -> T:
     """Return the daemon's response to a command. Raises Failure if it refuses, and Unanswered without an answer."""
-    return msgspec.convert(reach(place).post(path, body), type)
+    return msgspec.convert(reach(place).post(path, body, within_s), type)

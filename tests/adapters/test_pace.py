@@ -55,6 +55,10 @@ def test_a_requested_delay_is_seconds_and_bounded(headers: dict[str, str], delay
 @pytest.mark.parametrize(("away_s", "delay_s"), [(-60, 0.0), (600, 20.0)])
 def test_a_requested_date_is_a_delay_from_now_and_bounded(away_s: float, delay_s: float) -> None:
     then = time.time() + away_s
+    assert retry_after_s({"Retry-After": time.asctime(time.gmtime(then))}, 20.0) == delay_s
+    assert (
+        retry_after_s({"Retry-After": time.strftime("%A, %d-%b-%y %H:%M:%S GMT", time.gmtime(then))}, 20.0) == delay_s
+    )
     assert retry_after_s({"Retry-After": formatdate(then, usegmt=True)}, 20.0) == delay_s
     assert retry_after_s({"X-RateLimit-Reset": f"{then:.0f}"}, 20.0) == delay_s
 

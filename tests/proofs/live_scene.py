@@ -108,9 +108,9 @@ async def played(
 
 
 @asynccontextmanager
-async def market(folder: Path) -> AsyncIterator[World]:
+async def market(folder: Path, world: World | None = None) -> AsyncIterator[World]:
     """Vendor and venue; prices move while it lasts."""
-    world = World(folder, SCALE, 1)
+    world = world or World(folder, SCALE, 1)
     await world.start()
     moving = asyncio.create_task(world.market())
     try:

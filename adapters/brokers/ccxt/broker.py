@@ -19,11 +19,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
 from weakref import WeakValueDictionary
 
 from quantd.adapters.brokers.ccxt.account import account_of, flows_of, trades_of
 from quantd.adapters.brokers.ccxt.connection import CryptoSettings, Line
-from quantd.adapters.brokers.ccxt.market import Markets, compare
+from quantd.adapters.brokers.ccxt.market import Markets, again, compare
 from quantd.adapters.brokers.ccxt.orders import OrderQueries, OrderSender, OrderStatus
 from quantd.adapters.brokers.ccxt.stream import COALESCE_S, OrderNews
 from quantd.adapters.brokers.order_log import Orders, Sent, reports_of
@@ -37,6 +38,9 @@ from quantd.trading.events import CancelReported, NotFound, Unknown
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import Cause, OrderBasket, Reports
 from quantd.trading.ports import BrokerNews, VenueAccount, VenueFlow, VenueTrade
+
+MARKETS_NS: Final = 3600 * NANO
+"""Interval between two queries of the exchange's markets: ticks and least sizes change while a daemon runs."""
 
 
 class Crypto:
@@ -71,6 +75,7 @@ class Crypto:
         self._reported: dict[str, tuple[int, int]] = {}
         """Client id -> (number of executions, Cause of the end or -1) of the last report."""
         self._opened_at = 0
+        self._markets_read = 0  # when the markets were last read (ns UTC)
         self._reading = asyncio.Lock()
         self._baskets: WeakValueDictionary[tuple[int, int], asyncio.Lock] = WeakValueDictionary()
         self._use_markets(Markets((), (), (), {}))  # none before `open`
@@ -101,7 +106,7 @@ class Crypto:
         except BaseException:
             await self.close()
             raise
-        self._opened_at = self._clock()
+        self._opened_at = self._markets_read = self._clock()
 
     async def close(self) -> None:
         """Stop the stream and disconnect."""
@@ -344,7 +349,13 @@ class Crypto:
         return report
 
     async def account(self) -> VenueAccount:
-        """Read balances and open orders from the exchange. Raises ConnectionError."""
+        """Read balances and open orders from the exchange, and once an hour its markets. Raises ConnectionError."""
+        if self._clock() - self._markets_read >= MARKETS_NS:
+            try:
+                self._markets = self._sender.markets = await again(self._line, self._universe, self._markets)
+            except Exception as error:
+                raise self._line.lost(error) from None
+            self.untradable, self._markets_read = self._markets.untradable, self._clock()
         return await account_of(self._line, self._universe, self._markets, self._orders, self._clock)
 
     async def flows(self, since: int) -> Sequence[VenueFlow]:

@@ -15,6 +15,12 @@ from quantd.adapters.exchange.dialects import Dialect, dialect_of
 from quantd.adapters.exchange.exchange_errors import outcome
 from quantd.adapters.exchange.refusal_words import Outcome
 
+NONCE: Final = (
+    "Another program uses the same key, and its requests invalidate ours: give this daemon a key of its own, or set "
+    "the nonce window of the key at the venue"
+)
+"""The remedy for a refused nonce that repetition does not resolve."""
+
 TRIES: Final = 4
 """Attempts of a query at `open`."""
 
@@ -177,8 +183,9 @@ class Line:
                 return
 
     def words(self, error: BaseException) -> str:
-        """Return the text of an exception, without secrets."""
-        return self.access.scrub(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        """Return the text of an exception, without secrets, with the remedy where only a person can help."""
+        text = self.access.scrub(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        return f"{text}. {NONCE}" if type(error).__name__ == "InvalidNonce" else text
 
     def refused(self, error: Exception) -> KeysRefused | None:
         """Return a KeysRefused for an exception by which the venue refused the keys; None for any other exception."""

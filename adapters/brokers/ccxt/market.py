@@ -71,6 +71,8 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, c
             markets, wrong = match(listing, universe, continues=continues)
             mistakes += wrong
             mistakes += await _permission_mistakes(line, clock() // 1_000_000)
+            if not mistakes:
+                mistakes += await _order_mistakes(line, universe, markets)
         except Exception as error:
             raise line.lost(error) from None
     if mistakes:
@@ -120,6 +122,49 @@ async def _permission_mistakes(line: Line, now_ms: int) -> list[Mistake]:
             if not type(error).__name__.startswith("Permission"):
                 break  # a wrong key fails for all of them
     return mistakes
+
+
+async def _order_mistakes(line: Line, universe: Universe, markets: Markets) -> list[Mistake]:
+    """Let the exchange check an order that it never places, and return a mistake if the key may not place it.
+
+    An exchange checks the key before the order. So any other answer says that the key may place orders.
+    """
+    column = next((column for column in range(universe.size) if column not in markets.untradable), None)
+    if column is None or not line.dialect.check_only:
+        return []
+    size = max(markets.least[column][0], universe.lot_nano[column])
+    order = markets.names[column], "limit", "buy", text_of(size), text_of(markets.tick_nano[column])
+    try:
+        await line.ask(lambda: line.exchange.create_order(*order, dict(line.dialect.check_only)))
+    except Exception as error:
+        if outcome(error, line.dialect.means) is Outcome.DENIED:
+            return [(f"the key may not create orders ({line.words(error)})", KEY)]
+    return []
+
+
+async def again(line: Line, universe: Universe, markets: Markets) -> Markets:
+    """Read the exchange's markets again: ticks, least sizes and states change while a daemon runs.
+
+    A column with a mistake keeps its values, and is untradable with the mistake and its remedy. Raises the exchange's
+    errors.
+    """
+    listing = await line.read(lambda: line.exchange.load_markets(True))  # True: not those of the last answer
+    names, ticks = list(markets.names), list(markets.tick_nano)
+    bases, least = list(markets.bases), list(markets.least)
+    untradable: dict[int, str] = {}
+    unread = line.unread.get("Pair", set()) | line.unread.get("Asset", set())
+    for column, instrument in enumerate(universe.instruments):
+        if unread and market_of(listing, instrument.symbol, universe.currency) is None:
+            continue
+        found, wrong = match(listing, Universe((instrument,), universe.currency), continues=True)
+        if wrong:
+            untradable[column] = "; ".join(f"{text}. {remedy}, and restart" for text, remedy in wrong)
+            continue
+        names[column], ticks[column] = found.names[0], found.tick_nano[0]
+        bases[column], least[column] = found.bases[0], found.least[0]
+        untradable.update((column, why) for why in found.untradable.values())
+    columns = {name: column for column, name in enumerate(names)}
+    return Markets(tuple(names), tuple(ticks), tuple(bases), columns, untradable, tuple(least))
 
 
 def match(listing: dict[str, Any], universe: Universe, *, continues: bool = False) -> tuple[Markets, list[Mistake]]:

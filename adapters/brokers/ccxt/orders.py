@@ -39,14 +39,14 @@ IN_FLIGHT: Final = 4
 
 class OrderSender:
     """Sends orders and reports the result. `at` maps a client id to the time of the last attempt to send that order
-    (ns)."""
+    (ns). `markets` are the exchange's newest."""
 
     def __init__(
         self, line: Line, universe: Universe, markets: Markets, clock: Callable[[], int], denied: Callable[[str], None]
     ) -> None:
         self._line = line
         self._universe = universe
-        self._markets = markets
+        self.markets = markets
         self._clock = clock
         self._denied = denied
         self.at: dict[str, int] = {}
@@ -83,7 +83,7 @@ class OrderSender:
             reason = f"not sent: the holdings could not be read: {self._line.words(error)}"
             return [row for row in rows if row.lots >= 0], [self.unknown(row, reason) for row in sales]
         free = {
-            row.column: lots_and_odd(balance["free"].get(self._markets.bases[row.column]) or "0", row.lot_nano)[0]
+            row.column: lots_and_odd(balance["free"].get(self.markets.bases[row.column]) or "0", row.lot_nano)[0]
             for row in sales
         }
         to_send: list[Sent] = []
@@ -124,7 +124,7 @@ class OrderSender:
     def _too_small(self, sent: Sent) -> str:
         """Return why an order is below the exchange's minimum amount or cost; empty if it is not."""
         size = abs(sent.lots) * sent.lot_nano
-        amount, cost = self._markets.least[sent.column] if self._markets.least else (0, 0)
+        amount, cost = self.markets.least[sent.column] if self.markets.least else (0, 0)
         if size < amount:
             return f"not sent: {text_of(size)} is less than the venue's least order of {text_of(amount)}"
         if size * sent.worst_nano < cost * NANO:
@@ -139,7 +139,7 @@ class OrderSender:
         expires.
         """
         now, dialect = self._clock(), self._line.dialect
-        is_buy, tick = sent.lots > 0, self._markets.tick_nano[sent.column]
+        is_buy, tick = sent.lots > 0, self.markets.tick_nano[sent.column]
         params: dict[str, Any] = {"clientOrderId": sent.id, **dialect.order}
         if sent.end and dialect.until is not None:
             params |= dialect.until(sent.end)
@@ -151,7 +151,7 @@ class OrderSender:
         price = text_of(on_tick(sent.worst_nano, tick, down=is_buy))
         size = text_of(abs(sent.lots) * sent.lot_nano)
         self.at[sent.id] = now
-        market = self._markets.names[sent.column]
+        market = self.markets.names[sent.column]
         return await self._line.exchange.create_order(market, "limit", "buy" if is_buy else "sell", size, price, params)
 
     def _news_of_error(self, sent: Sent, error: Exception) -> BrokerNews:

@@ -68,3 +68,7 @@ class Announcements:
         count = sum(a.ts < before for a in self._due)
         due_now, self._due = self._due[:count], self._due[count:]
         return due_now
+
+    def holds(self, action: Action) -> bool:
+        """Whether an action, dated by its true open, is still to emit."""
+        return any(replace(due, ts=action.ts) == action for due in self._due)

@@ -12,10 +12,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Final, NamedTuple, TypeVar
 
+from quantd.adapters.feeds.bars.merge import timed
 from quantd.adapters.feeds.bars.stamps import LATE_NS, UNITS_NS
 from quantd.adapters.feeds.feed_errors import FeedError
+from quantd.adapters.feeds.live.closes import Closes
 from quantd.adapters.feeds.live.slice_builder import LiveMarket, PutAside, SliceBuilder
-from quantd.adapters.feeds.source import PartialAnswer, Source, SourceError, Stream, TellsHalts
+from quantd.adapters.feeds.source import Announced, PartialAnswer, Source, SourceError, Stream, TellsHalts
 from quantd.trading.display_text import instant_text
 from quantd.trading.events import Action, Halted, Limited
 from quantd.trading.instruments import NANO, Universe
@@ -122,6 +124,23 @@ class Live:
         compared with it."""
         if self._builder is not None:
             self._builder.accept_price(column)
+
+    async def announced(self, after: int) -> Announced:
+        """Query the vendor's actions now, up to those of the next opens. An action that `items` has missed so far is
+        due there at once. Before `items` begins, the actions later than `after` (ns UTC) count as coming. Raises
+        SourceError."""
+        builder, market = self._builder, self._market
+        if builder is not None:
+            after = builder.emitted_until
+            if builder.actions_from():
+                await self._ask_actions(builder)
+        closes = Closes(market.universe, market.sessions, market.interval_ns)
+        last_day = closes.day_of(closes.open_after(self._now()) or self._now())
+        first = after - DAY_NS
+        listed = await self._within(self._source.actions(first - first % DAY_NS, last_day + DAY_NS))
+        around = [action for action in timed(listed, market.universe, market.sessions) if action.ts > first]
+        coming = [action for action in around if action.ts > after or (builder is not None and builder.holds(action))]
+        return Announced(coming, [action for action in around if action not in coming])
 
     @property
     def trouble(self) -> str:

@@ -151,6 +151,10 @@ class SliceBuilder:
         """Receive the vendor's actions; the query covered all that take effect at an open up to `until` (ns UTC)."""
         self._actions.add(listed, until, self.emitted_until)
 
+    def holds(self, action: Action) -> bool:
+        """Whether an action was received and not emitted yet."""
+        return self._actions.holds(action)
+
     def accept_price(self, column: int) -> None:
         """Accept the newest suspicious bar of a column (symbol) as real, as a person decided: the next bars are
         compared with it."""

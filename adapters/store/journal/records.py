@@ -112,6 +112,12 @@ class Records:
                 identity[name] = value
         return identity
 
+    def order_state(self, run: str, order: str) -> int | None:
+        """Return the state of an order of the run by its id; None for an unknown id."""
+        with self.connection() as driver:
+            row = driver.execute("SELECT state FROM orders WHERE run = ? AND id = ?", (run, order)).fetchone()
+            return None if row is None else int(row[0])
+
     def last_seq(self, run: str) -> int:
         """Return the number of the run's last entry; 0 without entries."""
         with self.connection() as driver:

@@ -204,8 +204,24 @@ def note_holdings(state: State, holdings: Sequence[tuple[str, str]]) -> list[Eff
     ]
     if not new:
         return []
-    text = f"the venue holds what is in no book: {', '.join(new)}; it is not traded and in no limit"
+    text = (
+        f"the venue holds what is in no book: {', '.join(new)}; it is not traded and in no limit{_staked(state, new)}"
+    )
     return [alert(state, "INFO", "holdings", text)]
+
+
+def _staked(state: State, holdings: Sequence[str]) -> str:
+    """A sentence about coins or money of the universe that earn rewards: a venue lists them as BTC.F; else empty."""
+    bases = {symbol.partition("/")[0] for symbol in state.universe.symbols if "/" in symbol}
+    traded = bases | {state.universe.currency}
+    names = [name for name in (text.rpartition(" ")[2] for text in holdings) if "." in name]
+    staked = [name for name in names if name.partition(".")[0] in traded]
+    if not staked:
+        return ""
+    return (
+        f". {', '.join(staked)} earns rewards at the venue and is in no order: end that there (staking, auto earn), "
+        "then `quantd reconcile`"
+    )
 
 
 def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:

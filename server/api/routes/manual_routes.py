@@ -70,11 +70,8 @@ from quantd.trading.effects import Effect
 from quantd.trading.events import Approved
 from quantd.trading.orders import OrderState
 
-COMPARE_S: Final = 8.0
-"""Seconds after which a reconciliation times out.
-
-It is less than the time after which a connection may be closed, so that the request is answered.
-"""
+COMPARE_S: Final = 30.0
+"""Seconds after which a reconciliation times out. A difference is read again for 12 s before it counts."""
 
 QUERY_S: Final = 8.0
 """Seconds after which the venue's answer to the query of one order is no longer awaited."""
@@ -205,9 +202,18 @@ async def settle(service: Service, asked: SettleOrder, sender: str) -> SettledOr
 
     Raises NotDone, and Refused if the broker is simulated.
     """
-    order_settled(service, asked, sender)  # a faulty request is refused before the venue is asked
     if service.query is None:
         raise Refused(409, "venue", "the broker is simulated and answers each order itself: there is nothing to settle")
+    try:
+        order_settled(service, asked, sender)  # a faulty request is refused before the venue is asked
+    except NotDone as refused:
+        known = None
+        if refused.fault == "order":
+            known = await asyncio.to_thread(service.store.order_state, service.run, asked.order)
+        if known is None:
+            raise
+        text = f"{asked.order} is {OrderState(known).name.lower()}: only an order without the venue's answer is settled"
+        raise NotDone("conflict", text) from None
     work, row = found_unanswered(service.shell.state, asked.order)
     with suppress(TimeoutError):
         async with asyncio.timeout(QUERY_S):

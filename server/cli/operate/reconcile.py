@@ -11,6 +11,9 @@ from quantd.server.cli.client import posted
 from quantd.server.requests.manual_answers import Compared
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
+COMPARED_S: Final = 40.0
+"""Longest time in seconds until the daemon has answered: it reads a difference several times."""
+
 
 def reconcile(
     config: ConfigFile = CONFIG_FILE,
@@ -24,7 +27,7 @@ def reconcile(
     if fence and adopt:
         raise typer.BadParameter("both --fence and --adopt were used; write one of them")
     body = {"how": "fence" if fence else adopt, "reason": reason}
-    comparison = posted(place(config, state, sets), "/api/v1/reconcile", body, Compared)
+    comparison = posted(place(config, state, sets), "/api/v1/reconcile", body, Compared, COMPARED_S)
     notes = [f"the account may not trade: {comparison.account}"] if comparison.account else []
     if comparison.waits:
         waiting = f"{', '.join(comparison.waits)} without an answer of the venue"

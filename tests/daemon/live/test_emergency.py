@@ -308,7 +308,14 @@ class Hostile:
         self.paths: list[str] = []
         self.orders = [self.order(id, "1") for id in ids]
         self._positions = [
-            {"symbol": symbol, "qty": size, "side": "long", "market_value": size, "qty_available": size}
+            {
+                "asset_id": symbol,
+                "symbol": symbol,
+                "qty": size,
+                "side": "long",
+                "market_value": size,
+                "qty_available": size,
+            }
             for symbol, size in positions
         ]
 

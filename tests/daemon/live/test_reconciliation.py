@@ -2,19 +2,23 @@
 
 import asyncio
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import fields, replace
 
 from quantd.adapters.brokers.venue_errors import KeysRefused
+from quantd.adapters.feeds.source import Announced
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.snapshot import freeze
 from quantd.daemon.live import reconciliation
-from quantd.daemon.live.reconciliation import LATE_PERIODS, events_of, permission, why_not
+from quantd.daemon.live.reconciliation import LATE_PERIODS, events_of, permission, split_columns, why_not
 from quantd.daemon.runtime.service import Service
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.risk.switch import REDUCE, RUN
@@ -22,7 +26,8 @@ from quantd.server.api.problems import Refused
 from quantd.server.api.routes.manual_routes import reconcile
 from quantd.server.requests.manual import Settle
 from quantd.trading.effects import Cancel, Publish, Query
-from quantd.trading.events import Condition, Operator
+from quantd.trading.events import Action, Condition, Operator
+from quantd.trading.instruments import NANO
 from quantd.trading.orders import Cause, ForeignOrder, OpenOrder, Reports
 from quantd.trading.ports import VenueAccount
 from quantd.trading.sessions import DAY_NS
@@ -301,3 +306,26 @@ async def test_an_account_that_is_not_compared_for_three_periods_is_critical(
 
 def _sender(service: Service) -> reconciliation.Sender:
     return service.send.__self__  # type: ignore[attr-defined]
+
+
+@given(
+    old=st.integers(1, 50),
+    new=st.integers(1, 50),
+    extra=st.integers(-3, 3),
+    coming=st.booleans(),
+    age_s=st.integers(0, 7_200),
+)
+def test_only_lots_that_differ_by_an_announced_split_are_left_out(
+    old: int, new: int, extra: int, coming: bool, age_s: int
+) -> None:
+    state = held().shell.state
+    ours = state.ledger.house.lots[0]
+    split = Action(state.now - age_s * NANO, 0, 0, "split", new, old)
+    announced = Announced([split], []) if coming else Announced([], [split])
+    exact = Fraction(ours * new, old) if coming else Fraction(ours * old, new)
+    venue = int(exact) + extra
+    account = replace(said(state), lots=(venue, state.ledger.house.lots[1]))
+    off = abs(venue - exact) if coming else abs(venue * Fraction(new, old) - ours)
+    share = max(1, NANO // state.universe.lot_nano[0])
+    wanted = venue != ours and off < share and (coming or age_s < 3_600)
+    assert split_columns(state, account, announced) == ((0,) if wanted else ())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from quantd.adapters.store.handle import Store
+from quantd.daemon.engine.state.open_orders import EndedBaskets
 from quantd.daemon.engine.state.waits import UNANSWERED_NS
 from quantd.daemon.engine.venue.unanswered import order_name
 from quantd.daemon.runtime.service import Service
@@ -135,6 +136,11 @@ async def test_an_order_is_settled_after_its_clock_a_reason_and_a_query_without_
         done = await person.settles(never_sent=True)
         assert person.remote.queries > before, "the venue is asked once more"
         assert (done.state, done.filled, done.order) == ("expired", "0", person.name)
+        state = person.service.shell.state
+        ended, state.ended = state.ended, EndedBaskets(1)  # as after a while
+        with pytest.raises(NotDone, match=f"{person.name} is expired: only an order without the venue's answer"):
+            await person.settles(never_sent=True)
+        state.ended = ended
         assert person.key not in person.service.shell.state.working
 
     await beside(tmp_path, work)

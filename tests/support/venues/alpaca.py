@@ -44,6 +44,9 @@ class AlpacaServer:
         """Changes the text of an answer of success, by method and path of its request."""
         self.planted: dict[str, dict[int, Any]] = {}
         """List -> its items by number that are written as something else."""
+        self.lags: dict[str, float] = {}
+        """Path of a read, or "/stream" -> seconds by which its answers are behind the venue's truth."""
+        self._past: deque[tuple[float, Book]] = deque(maxlen=1000)
         self.held: list[bytes] | None = None
         self.doubled = self.silent = False
         self.stream_open = True
@@ -55,6 +58,7 @@ class AlpacaServer:
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
         self._sender: asyncio.Task[None] | None = None
+        self._recorder: asyncio.Task[None] | None = None
         self.port = 0
 
     # ---------------------------------------------------------------- start and stop
@@ -86,12 +90,15 @@ class AlpacaServer:
         await self._runner.setup()
         await self.up()
         self._sender = asyncio.create_task(self._send())
+        if self.lags:
+            self._recorder = asyncio.create_task(self._record())
         return self
 
     async def stop(self) -> None:
         self._stopping.set()
-        if self._sender is not None:
-            self._sender.cancel()
+        for task in (self._sender, self._recorder):
+            if task is not None:
+                task.cancel()
         if self._runner is not None:
             await self.down()
             await self._runner.cleanup()
@@ -197,13 +204,29 @@ class AlpacaServer:
             body = await request.json() if request.method == "POST" else dict(request.match_info)
             self.late.append((kind, body))
             return await self._instead(request, "time-out before")
+        truth, resource = self.book, request.match_info.route.resource
+        if request.method == "GET" and resource is not None and (lag_s := self.lags.get(resource.canonical)):
+            self.book = self._before(lag_s)  # a handler of a read never waits, so nobody else sees this book
         try:
             answer = await handler(request)
         except Refused as words:
             answer = web.json_response(words.body, status=words.status)
+        finally:
+            self.book = truth
         if fault:
             return await self._instead(request, fault)
         return self._rewritten(request, answer)
+
+    async def _record(self) -> None:
+        """Keep copies of the book for answers that are behind."""
+        while True:
+            self._past.append((time.monotonic(), self.book.copy()))
+            await asyncio.sleep(0.05)
+
+    def _before(self, lag_s: float) -> Book:
+        """The book as it was `lag_s` seconds ago."""
+        wanted = time.monotonic() - lag_s
+        return next((book for at, book in reversed(self._past) if at <= wanted), self._past[0][1])
 
     def _rewritten(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
         resource = request.match_info.route.resource
@@ -419,7 +442,10 @@ class AlpacaServer:
             self.held.append(message)
             return
         for _ in range(2 if self.doubled else 1):
-            self._queue.put_nowait(message)
+            if lag_s := self.lags.get("/stream"):
+                asyncio.get_running_loop().call_later(lag_s, self._queue.put_nowait, message)
+            else:
+                self._queue.put_nowait(message)
 
     async def garbage(self) -> None:
         """Say what nobody can read, and wait until every client has left for it."""

@@ -5,7 +5,7 @@ Everything is exact (Decimal). Prices and fills come from the test; nothing happ
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from itertools import count
@@ -139,6 +139,15 @@ class Book:
     habits: Habits = field(default_factory=Habits)
     ids: "count[int]" = field(default_factory=lambda: count(1))
     last: int = 0
+
+    def copy(self) -> "Book":
+        """The book as it is now, for an answer that is behind the truth."""
+        orders = {id: replace(order) for id, order in self.orders.items()}
+        by_client = {name: [orders[order.id] for order in placed] for name, placed in self.by_client.items()}
+        return replace(
+            self, assets={name: replace(asset) for name, asset in self.assets.items()}, orders=orders,
+            positions=dict(self.positions), by_client=by_client, activities=list(self.activities),
+        )  # fmt: skip
 
     # ---------------------------------------------------------------- time and ids
 

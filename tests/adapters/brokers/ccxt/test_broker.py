@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from quantd.adapters.brokers.ccxt import broker as broker_module
 from quantd.adapters.brokers.ccxt.broker import Crypto
 from quantd.adapters.brokers.ccxt.connection import CryptoSettings
 from quantd.adapters.brokers.ccxt.wire import Unsupported, execution_of, read_execution
@@ -283,6 +284,39 @@ async def test_a_key_that_may_no_longer_trade_is_a_venue_that_is_down(rig: CcxtR
     assert "Permission denied" in report.reason
     await until(news, lambda report: isinstance(report, Condition) and not report.up)
     listening.cancel()
+
+
+async def test_a_key_that_may_not_trade_is_refused_at_the_start_and_the_check_places_nothing(rig: CcxtRig) -> None:
+    broker = rig.adapter()
+    await broker.open()
+    await broker.close()
+    assert not rig.venue.orders
+    rig.venue.permissions.discard("modify")
+    with pytest.raises(VenueError, match=r"the key may not create orders .*Permission denied"):
+        await rig.adapter().open()
+
+
+async def test_markets_are_read_again_by_the_hour_and_a_coarser_step_ends_its_trading(
+    rig: CcxtRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "MARKETS_NS", 0)
+    pair = rig.venue.pairs["SOLUSD"]
+    pair.pair_decimals -= 1
+    pair.ordermin = "8"
+    await rig.broker.account()
+    assert "less than the venue's least order" in only(await rig.broker.submit(rig.basket(Row(0, 7)))).reason
+    pair.lot_decimals += 1
+    await rig.broker.account()
+    assert 'lot = "' in rig.broker.untradable[0]
+    pair.lot_decimals -= 1
+    await rig.broker.account()
+    assert rig.broker.untradable == {}
+
+
+async def test_a_nonce_of_another_program_says_what_to_do(rig: CcxtRig) -> None:
+    rig.venue._nonces[rig.venue.key] = 10**30  # the other program counts further
+    with pytest.raises(ConnectionError, match=r"Another program uses the same key.*a key of its own"):
+        await rig.broker.account()
 
 
 # what it will not trade at all
