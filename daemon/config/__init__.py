@@ -1,7 +1,7 @@
 """Parses config.toml into frozen values. Each mistake has its line, its value and a remedy."""
 
 from quantd.daemon.config.agent_tables import Agent
-from quantd.daemon.config.document import Config, digest, flat, reloading
+from quantd.daemon.config.document import Config, applicable, digest, flat, reloading
 from quantd.daemon.config.known import Known
 from quantd.daemon.config.mistakes import ConfigError, Mistake
 from quantd.daemon.config.overrides import of_keys, secret, store_url
@@ -16,6 +16,7 @@ __all__ = [
     "LimitKey",
     "Limits",
     "Mistake",
+    "applicable",
     "digest",
     "flat",
     "load",

@@ -367,24 +367,94 @@ def reloading(old: Config, new: Config) -> tuple[tuple[str, ...], list[Mistake]]
     RELOADABLE maps the keys and tables that may change while the daemon runs to the reason. A limit may only become
     tighter; one whose mark `reload.looser` is "fixed" may not change at all.
     """
+    changed, refused = _changes(old, new)
+    return tuple(".".join(map(str, path)) for path in changed), list(refused.values())
+
+
+def _changes(old: Config, new: Config, fixed: Container[str] = ()) -> tuple[list[Path], dict[Path, Mistake]]:
+    """Return (paths whose values change, the mistake of each that may not); those in `fixed` may not either."""
     before, after, keys = flat(old), flat(new), all_keys(type(new.document))
     # an added or removed table is one change, at its own path
     changed = [path for path, value in before.items() if path in after and after[path] != value]
-    mistakes = []
+    refused = {}
     for path in changed:
         reloadable, reload = _enclosing_key(path, RELOADABLE), keys[pattern_of(path)].reload
-        if reloadable is None or (reload is not None and reload.looser == "fixed"):
-            mistakes.append(new.source.mistake(path, "cannot change while the daemon runs", "restart the daemon"))
+        wanted, in_force = _reload_text(after[path]), _reload_text(before[path])
+        if reloadable is None or reloadable in fixed or (reload is not None and reload.looser == "fixed"):
+            text = f"= {wanted} is not in force, {in_force} is: it cannot change while the daemon runs"
+            refused[path] = new.source.mistake(path, text, "restart the daemon")
         elif "limits" in RELOADABLE[reloadable] and _looser(path, reload, before, after):
-            text = f"= {_reload_text(after[path])} may be looser than the present value, {_reload_text(before[path])}"
+            text = f"= {wanted} may be looser than the present value, {in_force}, which stays in force"
             remedy = "a reload may only tighten limits; restart the daemon to loosen one"
-            mistakes.append(new.source.mistake(path, text, remedy))
-    return tuple(".".join(map(str, path)) for path in changed), mistakes
+            refused[path] = new.source.mistake(path, text, remedy)
+    return changed, refused
+
+
+def applicable(old: Config, new: Config, fixed: Container[str] = ()) -> tuple[Config, tuple[str, ...], list[Mistake]]:
+    """Return (`new` as far as a reload may change `old`, dotted paths of what it changes, mistakes about the rest).
+
+    A key that may not change holds up no other key of the same edit, so that a tighter limit is never lost. The source
+    of a key that stays names the line that is not in force. Agents and schedules are compared by name.
+    """
+    aligned, mistakes = new, []
+    for table in NAMED:
+        names, wanted = ([row.name for row in getattr(each.document, table)] for each in (old, new))
+        if names != wanted:
+            text = f"are {', '.join(wanted) or 'none'}, and those in force are {', '.join(names) or 'none'}"
+            mistakes.append(new.source.mistake((table,), text, "restart the daemon; for agents with --carry"))
+            aligned = _aligned(old, aligned, table, wanted)
+    changed, refused = _changes(old, aligned, fixed)
+    document, overrides = aligned.document, dict(aligned.source.overrides)
+    for path, mistake in refused.items():
+        document = _with_value_of(document, old.document, path)
+        overrides[path] = f"the start of the run; {mistake.file}:{mistake.line} is not in force"
+    names_changed = tuple(".".join(map(str, path)) for path in changed if path not in refused)
+    merged = Config(document, replace(aligned.source, overrides=overrides))
+    return merged, names_changed, [*mistakes, *refused.values()]
+
+
+NAMED: Final = ("agents", "schedules")
+"""Lists of tables with a name each."""
+
+
+def _aligned(old: Config, new: Config, table: str, wanted: Sequence[str]) -> Config:
+    """Return `new` with the tables of a list in the order of `old`, each with its lines; `old` has those it lacks."""
+    rows = []
+    lines: dict[Path, int] = {}
+    names: dict[Path, str] = {}
+    for k, row in enumerate(getattr(old.document, table)):
+        at = wanted.index(row.name) if row.name in wanted else -1
+        rows.append(getattr(new.document, table)[at] if at >= 0 else row)
+        lines |= {(table, k, *p[2:]): line for p, line in new.source.lines.items() if p[:2] == (table, at)}
+        names |= {(table, k, *p[2:]): name for p, name in new.source.names.items() if p[:2] == (table, at)}
+    lines |= {p: line for p, line in new.source.lines.items() if p[:1] != (table,) or len(p) == 1}
+    names |= {p: name for p, name in new.source.names.items() if p[:1] != (table,)}
+    source = replace(new.source, lines=lines, names=names)
+    return Config(new.document.model_copy(update={table: tuple(rows)}), source)
+
+
+def _with_value_of(section: Any, other: Any, path: Path) -> Any:
+    """Return a section of the document with the value that `other` has at `path` within it."""
+    kind: type[Section] = type(section)
+    attribute, inside = keys_of(kind)[str(path[0])].attribute, path[1:]
+    mine, theirs = getattr(section, attribute), getattr(other, attribute)
+    if not inside:
+        mine = theirs
+    elif isinstance(mine, tuple):
+        k = int(inside[0])
+        mine = (*mine[:k], _with_value_of(mine[k], theirs[k], inside[1:]), *mine[k + 1 :])
+    else:
+        mine = _with_value_of(mine, theirs, inside)
+    return section.model_copy(update={attribute: mine})
 
 
 def _reload_text(value: Any) -> str:
     """Return a configuration value as text for a message about a reload."""
-    return "the profile or default" if value is None else "a table" if value is True else shown(value)
+    if value is None or value is True:
+        return "the profile or default" if value is None else "on"
+    text = shown(value)
+    # an address may have a password, and the text is sent to every receiver of alerts
+    return "a value with an address" if "://" in text else "a table" if isinstance(value, Mapping) else text
 
 
 def _looser(path: Path, reload: Reload | None, before: Mapping[Path, Any], after: Mapping[Path, Any]) -> bool:

@@ -5,11 +5,12 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 
 from quantd.daemon.assembly.parts import Parts, assemble_live, limits_of_config
-from quantd.daemon.config import Config, ConfigError, Mistake, digest, reloading
+from quantd.daemon.config import Config, ConfigError, Mistake, applicable, digest
 from quantd.daemon.monitoring.metrics import configure
 from quantd.daemon.recovery.continuation import CLOSES, NotCarried, move, moves
 from quantd.daemon.recovery.tightening import change_of_limits, limits_of
@@ -63,6 +64,8 @@ def handle_signals(service: Service, parts: Parts, read: Callable[[], Config], t
         async with reload_lock:
             await reloaded(service, read, parts)
 
+    if any(incident.kind == f"job_{JOB}" for incident in service.incidents.active()):
+        service.alert("the file was read at the start, and is in force", JOB, up=True)
     loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload_in_turn()))
 
 
@@ -72,43 +75,66 @@ async def reloaded(service: Service, read: Callable[[], Config], parts: Parts) -
         await reload(service, read, parts)
     except Exception as error:
         log.exception("reload.failed", config=service.config.source.file)
-        service.alert(
-            f"{service.config.source.file} was not reloaded: {reason_of(error)}; the old configuration stays in force"
+        differ(
+            service, [f"{service.config.source.file} was not reloaded: {reason_of(error)}; nothing of it is in force"]
         )
 
 
 async def reload(service: Service, read: Callable[[], Config], parts: Parts) -> list[Mistake]:
     """Reads the configuration again and applies the keys that may change; returns the mistakes.
 
+    A key that may not change holds up no other one. The file and the run then differ, which `differ` tells.
+
     On a live market, a new universe or new agents cause a carry-over of the account and a restart of the program. New
     closed dates cause a restart too, because feed, venue and engine each hold the calendar.
     """
+    merged: Config | None = None
     try:
         new = await asyncio.to_thread(read)
         if parts.live and moves(parts, new):
             await move(service, await asyncio.to_thread(assemble_live, new, time.time_ns(), isolation=parts.isolation))
+            differ(service, [])
             return []
-        changed, mistakes = reloading(service.config, new)
-        if "universe.closed" in changed and not parts.live:
-            text = "cannot change during a replay"
-            mistakes.append(new.source.mistake(("universe", "closed"), text, "restart the daemon"))
+        merged, changed, mistakes = applicable(service.config, new, () if parts.live else CLOSED)
+        if mistakes and "universe.closed" in changed:  # its restart would read the refused keys too
+            merged, changed, mistakes = applicable(service.config, new, CLOSED)
     except ConfigError as error:
         mistakes, changed = error.mistakes, ()
     except NotCarried as error:
         mistakes, changed = [new.source.mistake(("universe",), f"cannot change now: {error}")], ()
-    if mistakes:
-        for mistake in mistakes:
-            log.error("reload.refused", mistake=str(mistake))
-        return list(mistakes)
+    for mistake in mistakes:
+        log.error("reload.refused", mistake=str(mistake))
+    differ(service, [str(mistake) for mistake in mistakes])
     if "universe.closed" in changed:
         log.info("closed dates", closed=[str(day) for day in new.universe.closed])
         # False: orders at the venue are not cancelled
         service.inbox.command(Stopping(service.shell.state.now, False, CLOSES))
-    elif changed:
-        service.config = new
-        configure(new.log.level.upper(), new.log.format, instance=new.quantd.name)  # type: ignore[arg-type]
+    elif changed and merged is not None:
+        service.config = merged
+        configure(merged.log.level.upper(), merged.log.format, instance=merged.quantd.name)  # type: ignore[arg-type]
         state = service.shell.state
-        rules = limits_of_config(parts, new)
-        await service.inbox.command(change_of_limits(state, rules, state.now, digest(new), changed, limits_of(state)))
+        rules, config = limits_of_config(parts, merged), digest(merged)
+        await service.inbox.command(change_of_limits(state, rules, state.now, config, changed, limits_of(state)))
         log.info("reloaded", changed=list(changed))
-    return []
+    elif mistakes and merged is not None:
+        service.config = merged  # the same values, with the lines that are not in force
+    return list(mistakes)
+
+
+CLOSED: Final = ("universe.closed",)
+
+JOB: Final = "config"
+"""Name in the alerts about a file that differs from the run, `job_config`."""
+
+MOST_TOLD: Final = 3
+"""Differences in the text of the alert; `quantd status` has all."""
+
+
+def differ(service: Service, found: list[str]) -> None:
+    """Tells where the file and the run differ: a WARNING `job_config`, open until they agree."""
+    before, service.differs = service.differs, found
+    if found and found != before:
+        more = f"; and {len(found) - MOST_TOLD} more in `quantd status`" if len(found) > MOST_TOLD else ""
+        service.alert(f"the file differs from the run: {'; '.join(found[:MOST_TOLD])}{more}", JOB)
+    elif before and not found:
+        service.alert("the file and the run agree", JOB, up=True)

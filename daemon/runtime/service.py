@@ -194,6 +194,8 @@ class Service:
         self._waiting: list[Command] = []
         self._stepping = False
         self.quarantine: list[BadBar] = []
+        self.differs: list[str] = []
+        """Where the configuration file differs from the run, since the last reload."""
         self.histories = histories or Histories(config.risk.history)
         shell.state.judged = self.histories.forecasts
         self.subscribers: list[Callable[[Sequence[Step]], None]] = []

@@ -156,7 +156,8 @@ class Overview(Struct, frozen=True):
     proposals that wait for a person. `leader` is the trading daemon, in the answers of a read-only instance. `cause` is
     who or what moved the kill switch, while it is not RUN. `drawdown` is the fall of the account from its highest worth
     of the run, which it had at `peak_ts` (0: at the start). `limit_drawdown` is the one that counts for the limit: from
-    the highest equity since the last resume, at `resumed_ts` (0: there was none).
+    the highest equity since the last resume, at `resumed_ts` (0: there was none). `differs` has each key in which the
+    configuration file differs from the run since the last reload.
     """
 
     name: str
@@ -206,6 +207,7 @@ class Overview(Struct, frozen=True):
     reviews: int = 0
     leader: LeaderNow | None = None
     cause: SwitchCause | None = None
+    differs: list[str] = []
 
 
 def overview(service: "Service", parts: Parts, config: Config) -> Overview:
@@ -238,7 +240,7 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
         total=total_return(state, HOUSE),
         today=_ratio(equity, state.switch.day_open),
         gross=float(np.abs(state.lots(HOUSE) * prices).sum()) * MICRO / equity if equity > 0 else None,
-        **_drawdowns(service, equity),
+        **_against_marks(service, equity),
         slices=tally.slices,
         symbol_bars=tally.symbol_bars,
         orders=tally.orders,
@@ -270,12 +272,12 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
     )
 
 
-def _drawdowns(service: "Service", equity_micro: int) -> dict[str, Any]:
-    """The two drawdowns of the overview, with the instants from which they are."""
+def _against_marks(service: "Service", equity_micro: int) -> dict[str, Any]:
+    """The two drawdowns, with the instants from which they are, and where the file differs from the run."""
     peak, mark = service.histories.peak, max(service.shell.state.switch.high_water, 1)
     return {
         "drawdown": peak.drawdown(equity_micro), "limit_drawdown": max(0.0, 1.0 - equity_micro / mark),
-        "peak_ts": peak.ts, "resumed_ts": service.histories.causes.resumed_ts,
+        "peak_ts": peak.ts, "resumed_ts": service.histories.causes.resumed_ts, "differs": service.differs,
     }  # fmt: skip
 
 

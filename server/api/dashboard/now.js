@@ -28,6 +28,7 @@ export function Now() {
   const earned = useRead(async () => read(`/api/v1/profit?search=${of}&${await windowOf()}`), stamp, `${periodKey()}/${symbol}`);
   const today = useRead(async () => read(`/api/v1/profit?search=${of}&${await windowOf("1D")}`), stamp, symbol);
   return html`
+    ${now.differs.map((text) => html`<${Problem} text=${`The file differs from the run: ${text}`} />`)}
     <${Figures} earned=${earned} today=${today} stamp=${stamp} />
     <div class="cockpit">
       <div><${Positions} held=${held} earned=${earned} today=${today} find=${find} /><${Contributions} earned=${earned} /></div>

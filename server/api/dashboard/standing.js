@@ -53,7 +53,8 @@ export function Standing({ open, screens, screen }) {
       <span class=${`mode ${now.mode}`}>${MODES[now.mode] || now.mode.toUpperCase()}</span>
       <span class=${`switch ${old ? "stale" : stateOf(now)}`} title=${now.reason}><span class="sr">switch </span>${old ? "last known: " : ""}${now.switch}${restrained(now) ? ` · ${restrained(now)}` : ""}${now.status === "running" ? "" : ` · ${now.status}`}</span>
       <span class="last">${lastBar(now)}</span>
-      <${Incidents} found=${incidents} stale=${old} />`}
+      <${Incidents} found=${incidents} stale=${old} />
+      ${now.differs.length > 0 && html`<a class="WARNING" href="#now" title=${now.differs.join("\n")}>${things(now.differs.length, "key")} of the file not in force</a>`}`}
     <span class=${`link ${daemon.lost || (now && !up()) ? "lost" : ""}`} role="status">${linkWords(session, now)}</span>
     <span class="acts">
       ${mayStop() && html`

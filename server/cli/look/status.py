@@ -75,6 +75,8 @@ def _print_status(now: dict[str, Any], url: str) -> None:
     zone = now["zone"]
     when = f"{local(now['ts'], zone)} {clock_name(zone)}" if now["ts"] else "before the first bar"
     say(f"  {when}  switch {now['switch']} {now['reason']}".rstrip())
+    for line in now.get("differs", []):
+        say(f"  the file differs from the run: {line}")
     if now.get("store"):
         say(f"  the store records nothing: {now['store']}")
     total = f" ({now['total']:+.1%})" if now["total"] is not None else ""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.daemon.assembly.limit_keys import limit_keys
-from quantd.daemon.config import Config, ConfigError, Known, digest, load, read, reloading, secret
+from quantd.daemon.config import Config, ConfigError, Known, applicable, digest, load, read, reloading, secret
 from quantd.trading.instruments import NANO
 from tests.support.checkout import ROOT
 from tests.support.examples import examples
@@ -329,7 +329,24 @@ def test_a_reload_may_tighten_a_limit_and_not_loosen_it():
         reloading(read(profiled, KNOWN), read(added, KNOWN))[1][0]
     )
     refused = reloading(old, read(changed("capital = 0.5", "capital = 0.6"), KNOWN))[1]
-    assert "cannot change while the daemon runs; restart the daemon" in str(refused[0])
+    assert "capital = 0.6 is not in force, 0.5 is: it cannot change while the daemon runs" in str(refused[0])
+    assert "restart the daemon" in str(refused[0])
+
+
+def test_what_may_change_is_applied_beside_what_may_not_also_where_agents_are_added_or_in_another_order():
+    old = read(SMALL, KNOWN)
+    another = '[[agents]]\nname = "another"\npolicy = "momentum"\ncapital = 0.2\n'
+    more = SMALL.replace("[[agents]]", f"{another}[[agents]]").replace("max_drawdown = 0.25", "max_drawdown = 0.2")
+    limited = more + "limits = { max_drawdown = 0.1 }\n"
+    new = read(limited, KNOWN)
+    merged, paths, mistakes = applicable(old, new)
+    assert "risk.max_drawdown" in paths
+    assert merged.risk.max_drawdown == 0.2
+    assert [agent.name for agent in merged.document.agents] == [agent.name for agent in old.document.agents]
+    assert merged.agents[0].capital == 0.5
+    (added,) = mistakes
+    assert "[[agents]] are another, one, and those in force are one" in str(added)
+    assert applicable(merged, old)[1] == ()  # the way back is looser
 
 
 def test_a_secret_comes_from_a_credential_before_the_environment(tmp_path):
@@ -386,7 +403,8 @@ def test_sinks_change_no_trade_and_need_a_restart():
     old, new = read(SMALL, KNOWN), read(SMALL + '[alerts.sinks.webhook]\nurl = "https://a/"\n', KNOWN)
     assert digest(old) == digest(new)
     (mistake,) = reloading(old, new)[1]
-    assert "[alerts] sinks cannot change while the daemon runs; restart the daemon" in str(mistake)
+    assert "[alerts] sinks = a value with an address is not in force, a table is" in str(mistake)
+    assert "https://" not in str(mistake)
     assert reloading(new, read(SMALL + '[alerts]\nper_minute = 5\nsinks.webhook.url = "https://a/"\n', KNOWN)) == (
         ("alerts.per_minute",),
         [],
