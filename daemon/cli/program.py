@@ -179,9 +179,10 @@ def _checked(action: Action) -> Action:
     return action
 
 
-def _require_finite(value: float | None) -> float | None:
-    if value is not None and not isfinite(value):
-        raise typer.BadParameter(f"{value} is not a finite number")
+def _require_finite(value: float | list[float] | None) -> float | list[float] | None:
+    for number in value if isinstance(value, list) else [value]:
+        if number is not None and not isfinite(number):
+            raise typer.BadParameter(f"{number} is not a finite number")
     return value
 
 

@@ -17,7 +17,7 @@ from quantd.trading.bootstrap import STATIONARY_SEED, mean_interval
 from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR
 from quantd.training.plans.plan import MarketPlan
-from quantd.training.power.reference_rule import Rule, chosen_rules, run_cases
+from quantd.training.power.reference_rule import Rule, chosen_rules, expected_by, run_cases
 
 
 class Attained(Struct, frozen=True):
@@ -59,7 +59,8 @@ def attained(panel: Panel, train: range, rows: range, signals: Sequence[Floats],
     """
     rules = chosen_rules(panel, train, signals, of, len(rows) - 1)
     # the last case is equal weight, on any signal
-    *grown, equal = run_cases(panel, rows, train, [*zip(signals, rules, strict=True), (signals[0], Rule())], of)
+    cases = [(expected_by(panel, train, signal)[rule.by], rule) for signal, rule in zip(signals, rules, strict=True)]
+    *grown, equal = run_cases(panel, rows, train, [*cases, (signals[0], Rule())], of)
     cells = []
     for rule, growth in zip(rules, grown, strict=True):
         bounds = None if rule == Rule() else interval(growth.daily - equal.daily)

@@ -24,6 +24,9 @@ LARGEST: Final = 64 << 20
 """Maximum size of a file of findings, in bytes."""
 
 
+NOT_SHOWN: Final = "no rule that was tried"
+"""The verdict on a signal with which no reference rule was above equal weight."""
+
 Line = TypeVar("Line", bound=Struct)
 
 
@@ -121,6 +124,6 @@ def verdict(findings: Iterable[Finding]) -> str:
         return f"not distinguishable in {equal} of {count}, below in {sum(finding.below for finding in by_seed)}"
     shares = [finding.share for finding in by_seed if finding.share is not None]
     if not shares:
-        return "not attainable"
+        return NOT_SHOWN
     above = f"above in {sum(finding.above for finding in by_seed)} of {count}"
     return f"{above}, share {median(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})"

@@ -65,7 +65,7 @@ class Power(Struct, frozen=True):
 
     @property
     def weaker(self) -> float | None:
-        """The strength next below `least`, which nobody could have seen; None where `least` is None or the weakest."""
+        """The strength next below `least`, which no rule that was tried could show; None without one."""
         below = [ic for ic in STRENGTHS if self.least is not None and ic < self.least]
         return max(below, default=None)
 
@@ -140,11 +140,11 @@ def worded(power: Power) -> str:
     if power.missing:
         return f"No power was computed for {power.first} to {power.last}: {power.missing}."
     if power.least is None:
-        return f"{market}: no daily signal could have been seen here, not even one of IC {STRENGTHS[-1]:g}."
+        return f"{market}: no rule that was tried could show a daily signal here, not even one of IC {STRENGTHS[-1]:g}."
     visible = f"{market}: a daily signal of IC {power.least:g} could have been seen here"
     if power.weaker is None:
         return f"{visible}, the weakest that was tried."
-    return f"{visible}; one of {power.weaker:g} could not, whoever looks for it."
+    return f"{visible}; one of {power.weaker:g} no rule that was tried could show."
 
 
 def _learner_sentence(plan: Plan, power: Power, findings: Iterable[Finding] | None, part: Part) -> str:

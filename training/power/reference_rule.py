@@ -1,11 +1,15 @@
 """The reference rule of a power study: it knows a planted signal, and tilts towards expected returns where the gain
-exceeds the cost.
+exceeds the cost. It is the best of several rules that were tried, and no upper bound of what can be earned.
+
+Three kinds of expected returns are tried, because symbols move together: each symbol's own signal; "joint", the
+regression of each symbol's return on the signals of all symbols, in the training part; and "market", the mean of these,
+which decides between cash and equal weight. With a large tilt a rule is a threshold: it holds one symbol or cash.
 
 The rule's weights are proportional to exp(tilt x expected return), cash included with a small constant weight. A trade
-of a symbol is made only where the expected gain exceeds `band` times the cost of both sides. Tilt and band are chosen
-on the training part, by the lower 95 % bound of log growth after costs above equal weight over as many sessions as the
-test part has. A choice by growth alone would hold single assets, whose noise hides a weak signal in a short test part.
-The rule trades in the simulator in which learners learn.
+of a symbol is made only where the expected gain exceeds `band` times the cost of both sides. Kind, tilt and band are
+chosen on the training part, by the lower 95 % bound of log growth after costs above equal weight over as many sessions
+as the test part has. A choice by growth alone would hold single assets, whose noise hides a weak signal in a short test
+part. The rule trades in the simulator in which learners learn.
 
 What can go wrong. A rule that is chosen on the test part would show a profit that nobody could have earned: so tilt and
 band are chosen on the training part. Trades on small gains would lose more than they earn: so the band leaves out small
@@ -14,7 +18,7 @@ gains. Buys without sales would need cash: so buys and sales are scaled down to 
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -30,6 +34,7 @@ from quantd.training.market.episodes import WHOLE
 from quantd.training.market.simulator import Simulator
 from quantd.training.market.tensors import market_of
 from quantd.training.plans.plan import MarketPlan
+from quantd.training.power.plants import next_returns
 
 TILTS: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 32.0)
 """Tilts, in multiples of 1 / the standard deviation of the signal's expected returns in the training part."""
@@ -44,8 +49,14 @@ CASH: Final = 0.02
 """Weight of cash in proportion to the sum of the assets' weights without a tilt."""
 
 
+Kind = Literal["own", "joint", "market"]
+"""Expected returns by a symbol's own signal, by those of all symbols, or one number for the market."""
+
+KINDS: Final[tuple[Kind, ...]] = ("own", "joint", "market")
+
+
 class Rule(Struct, frozen=True):
-    """The chosen tilt and band of a reference rule.
+    """The chosen tilt and band of a reference rule, and the kind of expected returns that it trades on.
 
     The rule tilts weights towards a signal, and trades where the expected gain exceeds `band` times the cost. Tilt and
     band are 0, which is equal weight, where no tilt is better on the training part.
@@ -53,6 +64,7 @@ class Rule(Struct, frozen=True):
 
     tilt: float = 0.0
     band: float = 0.0
+    by: Kind = "own"
 
 
 class Grown(Struct, frozen=True):
@@ -79,13 +91,16 @@ def chosen_rules(
     above 0, the rule is equal weight. A signal is expected returns float64[T, N] of the panel. All rules of all signals
     run in one simulator. Axes: T sessions, N assets.
     """
-    rules = [Rule(tilt, band) for tilt, band in product(TILTS, BANDS)]
+    rules = [Rule(tilt, band, kind) for kind, tilt, band in product(KINDS, TILTS, BANDS)]
     informative = [signal for signal in signals if signal[rows.start : rows.stop].any()]
     if not informative:
         return (Rule(),) * len(signals)
-    *grown, equal = run_cases(
-        panel, rows, rows, [(signal, rule) for signal in informative for rule in rules] + [(informative[0], Rule())], of
-    )
+    cases = [
+        (expected[rule.by], rule)
+        for expected in (expected_by(panel, rows, signal) for signal in informative)
+        for rule in rules
+    ]
+    *grown, equal = run_cases(panel, rows, rows, [*cases, (informative[0], Rule())], of)
     chosen: list[Rule] = []
     remaining = iter(grown)
     for signal in signals:
@@ -97,6 +112,19 @@ def chosen_rules(
         best = int(np.argmax(bounds))
         chosen.append(rules[best] if bounds[best] > 0.0 else Rule())
     return tuple(chosen)
+
+
+def expected_by(panel: Panel, train: range, signal: Floats) -> dict[Kind, Floats]:
+    """Return the expected returns float64[T, N] of a signal by kind; the regression is fitted in the rows `train`.
+
+    Axes: T sessions, N assets.
+    """
+    returns = next_returns(panel)[train.start : train.stop]
+    known = np.isfinite(returns).all(axis=1)
+    slopes = np.linalg.lstsq(signal[train.start : train.stop][known], returns[known], rcond=None)[0]
+    joint = signal @ slopes
+    market = np.broadcast_to(joint.mean(axis=1, keepdims=True), joint.shape).copy()
+    return {"own": signal, "joint": joint, "market": market}
 
 
 def run_rules(

@@ -202,7 +202,7 @@ def _print(rows: "Sequence[Attainable]", findings: "Sequence[Finding]") -> None:
 
     A cell in which no learner was trained has one line that says why.
     """
-    from quantd.training.power.findings import verdict
+    from quantd.training.power.findings import NOT_SHOWN, verdict
 
     lines = []
     for row in rows:
@@ -214,7 +214,7 @@ def _print(rows: "Sequence[Attainable]", findings: "Sequence[Finding]") -> None:
         ]
         # an ic of 0 plants no signal: the learner must then be as good as equal weight
         if row.ic > 0.0 and not row.passes:
-            lines.append((*cell_columns, "", "not attainable", ""))
+            lines.append((*cell_columns, "", NOT_SHOWN, ""))
             continue
         for learner in sorted({finding.learner for finding in cell_findings}):
             seed_findings = [finding for finding in cell_findings if finding.learner == learner]

@@ -7,8 +7,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from quantd.research.power.power_study import Field
+from quantd.training.plans.plan import read
+from quantd.training.power.plants import Plant
 from quantd.training.runs import scorer_run
-from tests.support.checkout import DATA
+from tests.support.checkout import DATA, ROOT
 from tests.support.command_line import quantd
 from tests.support.studies import text
 
@@ -62,7 +65,7 @@ def test_a_table_of_few_seeds_prints_no_verdict(folder: Path) -> None:
     arguments = ("--learner", "plan", "--seeds", "1", "--out", "table.jsonl")
     done = quantd(folder, "study", "power", "plan.toml", "--signal", "plants.toml", "--cost", "15", *arguments)
     assert "no verdict (1 of 10 seeds)" in done.stdout
-    assert "not attainable" in done.stdout
+    assert "no rule that was tried" in done.stdout
 
 
 @pytest.mark.long
@@ -116,3 +119,14 @@ def test_an_unknown_plant_is_refused(folder: Path, arguments: tuple[str, ...]) -
     done = quantd(folder, "study", "power", "plan.toml", *arguments)
     assert done.returncode == 2
     assert arguments[1] in done.stderr
+
+
+@pytest.mark.long
+def test_a_signal_of_one_fund_is_traded_by_what_it_says_of_the_others() -> None:
+    """SPY's next return, known exactly: a rule that expects 0 of the other funds earns nothing of it."""
+    plan = read(ROOT / "examples" / "train" / "ppo.toml")
+    field = Field(plan, {"spy": Plant(shape="symbol", symbol="SPY", seed=973)})
+    cell = field.attainable("spy", 15.0)
+    assert cell.passes
+    assert cell.rule.by in ("joint", "market")
+    assert cell.reference > cell.equal_weight + 0.5

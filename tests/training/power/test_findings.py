@@ -24,7 +24,7 @@ def test_a_share_is_of_the_reference_above_equal_weight() -> None:
 def test_fewer_than_ten_seeds_have_no_verdict() -> None:
     assert verdict(seeds(9)) == "no verdict (9 of 10 seeds)"
     assert verdict(seeds(10)) == "above in 10 of 10, share 50% (50% to 50%)"
-    assert verdict(seeds(10, attainable=False)) == "not attainable"
+    assert verdict(seeds(10, attainable=False)) == "no rule that was tried"
 
 
 def test_without_a_signal_the_verdict_counts_the_seeds_that_do_not_differ() -> None:

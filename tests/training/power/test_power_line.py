@@ -49,7 +49,7 @@ def test_the_line_has_the_weakest_strength_that_the_reference_earns_and_the_next
     line = market_line(PANEL, PARTS, CHEAP)
     where = f"{PARTS.test.first} to {PARTS.test.last}, 4 symbols, 5 bp a side"
     assert line.startswith(f"{where}: a daily signal of IC {power.least:g} could have been seen here")
-    assert f"one of {power.weaker:g} could not" in line
+    assert f"one of {power.weaker:g} no rule that was tried could show" in line
     assert "not measured" in line
 
 
@@ -57,7 +57,7 @@ def test_the_line_has_the_weakest_strength_that_the_reference_earns_and_the_next
 def test_where_costs_eat_a_certain_signal_the_line_says_that_none_could_have_been_seen() -> None:
     dear = msgspec.structs.replace(CHEAP, costs=Costs(commission_bp=3_000.0))
     line = market_line(PANEL, PARTS, dear)
-    assert "no daily signal could have been seen here, not even one of IC 1." in line
+    assert "no rule that was tried could show a daily signal here, not even one of IC 1." in line
 
 
 @pytest.mark.parametrize(
