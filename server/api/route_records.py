@@ -1,11 +1,12 @@
 """Routes as data: one record has the types that check a request, its handler, its answer and its documentation."""
 
 import asyncio
+import gzip
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -21,6 +22,9 @@ Open = Literal["open"]
 
 BODY_BYTES: Final = 16 * 1024
 """Largest body of a request in bytes, unless its route has another limit."""
+
+GZIP_BYTES: Final = 2048
+"""Size above which an answer is compressed, for a client that accepts it."""
 
 ETAG_BYTES: Final = 16
 """Length of the hash in an ETag, in bytes."""
@@ -132,26 +136,52 @@ def reading(route: Read) -> Raw:
             return web.Response(status=304, headers={"ETag": tag})
         # of the open routes only /health has the field `ready`
         status = 503 if getattr(answer, "ready", True) is False and route.scope == "open" else 200
-        return web.Response(body=body, status=status, content_type="application/json", headers={"ETag": tag})
+        headers = {"ETag": tag, "Vary": "Accept-Encoding"}
+        if len(body) > GZIP_BYTES and "gzip" in request.headers.get("Accept-Encoding", ""):
+            body, headers["Content-Encoding"] = gzip.compress(body, 1), "gzip"
+        return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
     return get
 
 
-_CONTENTS: Final[dict[Path, bytes]] = {}
+class Content(NamedTuple):
+    """An installed file: its bytes, the same compressed by gzip, and its ETag."""
+
+    plain: bytes
+    gzipped: bytes
+    tag: str
 
 
-async def content_of(path: Path) -> bytes:
-    """The bytes of an installed file; it is read once per process, in a thread."""
+_CONTENTS: Final[dict[Path, Content]] = {}
+
+
+def _content(path: Path) -> Content:
+    plain = path.read_bytes()
+    return Content(plain, gzip.compress(plain, mtime=0), f'"{blake2b(plain, digest_size=ETAG_BYTES).hexdigest()}"')
+
+
+async def content_of(path: Path) -> Content:
+    """The content of an installed file; it is read and compressed once per process, in a thread."""
     if path not in _CONTENTS:
-        _CONTENTS[path] = await asyncio.to_thread(path.read_bytes)
+        _CONTENTS[path] = await asyncio.to_thread(_content, path)
     return _CONTENTS[path]
 
 
 def file_of(path: Path, content_type: str) -> Raw:
-    """The aiohttp handler that serves one file; the file is read at its first request."""
+    """The aiohttp handler that serves one file; the file is read at its first request.
+
+    A browser keeps the file, and asks by its ETag whether it changed. An update of quantd is so seen at once.
+    """
 
     async def page(request: web.Request) -> web.Response:
-        return web.Response(body=await content_of(path), content_type=content_type, charset="utf-8")
+        content = await content_of(path)
+        headers = {"ETag": content.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        if content.tag in request.headers.get("If-None-Match", ""):
+            return web.Response(status=304, headers=headers)
+        body = content.plain
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            body, headers["Content-Encoding"] = content.gzipped, "gzip"
+        return web.Response(body=body, content_type=content_type, charset="utf-8", headers=headers)
 
     return page
 

@@ -1,34 +1,57 @@
 // The page: what is on top, one screen below it, one dialog above it.
 import { html, render, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { addressOf, screenNow } from "./address.js";
-import { Agents } from "./agents.js";
 import { clock, saying } from "./acts.js";
 import { begin, daemon, listen, mayStop } from "./daemon.js";
-import { Daemons } from "./daemons.js";
 import { HaltAll } from "./halts.js";
 import { money } from "./figures.js";
-import { Incidents } from "./incidents.js";
-import { Market } from "./market.js";
 import { Now } from "./now.js";
-import { OrderByHand } from "./order.js";
-import { Orders } from "./orders.js";
 import { Dialog } from "./parts.js";
-import { Portfolios } from "./portfolios.js";
-import { Research } from "./research.js";
-import { Risk } from "./risk.js";
+import { useRead } from "./reads.js";
 import { applyLook, Settings } from "./settings.js";
 import { Halt, Resume, SignIn, stale, Standing } from "./standing.js";
-import { System } from "./system.js";
 import { explain, WhyPanel, whyNow } from "./why.js";
 
+const PRELOAD_MS = 1500;
+/** @type {(() => Promise<void>)[]} */
+const scripts = [];
+
+// Name, title and component of each screen. All but the first one are read behind the first figures, or when opened.
 /** @type {[string, string, any][]} */
 const SCREENS = [
-  ["now", "Now", Now], ["market", "Market", Market], ["orders", "Orders", Orders], ["order", "Order", OrderByHand], ["agents", "Agents", Agents], ["portfolios", "Portfolios", Portfolios],
-  ["risk", "Risk", Risk], ["incidents", "Incidents", Incidents], ["research", "Research", Research], ["system", "System", System], ["daemons", "Daemons", Daemons],
+  ["now", "Now", Now],
+  later("market", "Market", () => import("./market.js").then((found) => found.Market)),
+  later("orders", "Orders", () => import("./orders.js").then((found) => found.Orders)),
+  later("order", "Order", () => import("./order.js").then((found) => found.OrderByHand)),
+  later("agents", "Agents", () => import("./agents.js").then((found) => found.Agents)),
+  later("portfolios", "Portfolios", () => import("./portfolios.js").then((found) => found.Portfolios)),
+  later("risk", "Risk", () => import("./risk.js").then((found) => found.Risk)),
+  later("incidents", "Incidents", () => import("./incidents.js").then((found) => found.Incidents)),
+  later("research", "Research", () => import("./research.js").then((found) => found.Research)),
+  later("system", "System", () => import("./system.js").then((found) => found.System)),
+  later("daemons", "Daemons", () => import("./daemons.js").then((found) => found.Daemons)),
 ];
 const DIALOGS = { halt: ["Stop trading", Halt], "halt-all": ["Halt several daemons", HaltAll], resume: ["Resume trading", Resume], "sign-in": ["Sign in", SignIn], keys: ["Keys", Keys], settings: ["View of this browser", Settings] };
 const PLACES = [..."1234567890d"];
 const KEYS = [["h", "halt", "trade"], ["r", "resume", "trade"], ["H", "halt of several daemons", ""], ["?", "list these keys", ""], ["1 … 9, 0", "the screen of that place; 0 is the tenth", ""], ["d", "other daemons", ""], ["Escape", "close the explanation beside the rows", ""]];
+
+/**
+ * A screen whose script is read when it is opened, or PRELOAD_MS after the first figures.
+ * @param {string} name
+ * @param {string} title
+ * @param {() => Promise<any>} load
+ * @returns {[string, string, any]}
+ */
+function later(name, title, load) {
+  let content = null;
+  const begin = async () => { content = content || await load(); return content; };
+  const Content = (given) => {
+    const { fault } = useRead(begin, content ? 0 : daemon.at, name);
+    return content ? html`<${content} ...${given} />` : html`<p class="none" role="status">${fault ? "the script of this screen was not read; it is tried again" : "reading …"}</p>`;
+  };
+  scripts.push(() => begin().catch(() => {}));
+  return [name, title, Content];
+}
 
 function Keys({ close }) {
   return html`<dl class="keys">${KEYS.map(([key, words]) => html`<dt><kbd>${key}</kbd></dt><dd>${words}</dd>`)}</dl>
@@ -66,6 +89,7 @@ function Dashboard() {
   }, []);
   const now = daemon.live && daemon.live.overview;
   useEffect(() => { document.title = now && stale() ? `link lost · quantd ${now.name}` : now ? `${now.switch} ${money(now.equity)} · quantd ${now.name}` : "quantd"; });
+  useEffect(() => { if (now) setTimeout(() => scripts.forEach((read) => read()), PRELOAD_MS); }, [Boolean(now)]);
   const found = SCREENS.find(([name]) => name === screen) || SCREENS[0];
   const [title, Content] = DIALOGS[dialog] || [];
   const said = saying();

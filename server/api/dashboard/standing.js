@@ -58,7 +58,7 @@ export function Standing({ open, screens, screen }) {
     <span class=${`link ${daemon.lost || (now && !up()) ? "lost" : ""}`} role="status">${linkWords(session, now)}</span>
     <span class="acts">
       ${mayStop() && html`
-        ${now && (now.switch !== "RUN" || now.agents.some((each) => each.switch !== "RUN")) && html`<button type="button" onClick=${() => open("resume")}>Resume …</button>`}
+        ${now && (now.switch !== "RUN" || now.agents.some((each) => each.switch !== "RUN")) && html`<button type="button" class="resume" onClick=${() => open("resume")}>Resume …</button>`}
         <button type="button" class="halt" onClick=${() => open("halt")} aria-keyshortcuts="h">Halt …</button>`}
       ${session && session.name ? html`<span class="who">${session.name}, ${may(session.scope) ? session.scope : "read only"}</span><button type="button" onClick=${() => signOut().catch((why) => say(`NOT SIGNED OUT: ${why.message}`))}>Sign out</button>`
     : session && html`<span class=${daemon.ended ? "who HALT" : "who"}>${daemon.ended ? `the session of ${daemon.ended} has ended` : "read only"}</span>${!(now && now.leader) && html`<button type="button" onClick=${() => open("sign-in")}>Sign in …</button>`}`}
@@ -68,7 +68,7 @@ export function Standing({ open, screens, screen }) {
     ${now && now.leader && html`<p id="leader" class=${`why ${now.leader.alive ? "REDUCE" : "HALT"}`} role="status">${now.leader.alive ? `read-only; the trading daemon is at ${now.leader.url}` : now.leader.text}</p>`}
     ${now && now.store && html`<p class="why HALT">the store takes no writes: ${now.store}</p>`}
   </header>
-  ${now && html`<nav aria-label="Screens and period"><div class="screens">${screens.map(([name, title]) => html`<a href=${addressOf(name)} aria-current=${screen === name ? "page" : false}>${title}</a>`)}</div>
+  ${now && html`<nav aria-label="Screens and period" onfocusout=${(event) => { if (!event.currentTarget.contains(event.relatedTarget)) event.currentTarget.scrollLeft = 0; }}><div class="screens">${screens.map(([name, title]) => html`<a href=${addressOf(name)} aria-current=${screen === name ? "page" : false}>${title}</a>`)}</div>
     <${Periods} /><button type="button" onClick=${() => open("settings")}>View …</button></nav>`}`;
 }
 

@@ -14,8 +14,11 @@ are reserved for tokens of scope `trade`, and a stop ends all streams.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -33,7 +36,7 @@ from quantd.server.api.documents import Live, ShownAlert
 from quantd.server.api.idempotency import HEADER
 from quantd.server.api.problems import Refused, error
 from quantd.server.api.route_groups import RouteContext, RouteGroup
-from quantd.server.api.route_records import BODY_BYTES, Page, Post, Read, Route, file_of
+from quantd.server.api.route_records import BODY_BYTES, Page, Post, Read, Route, content_of, file_of
 
 STREAMS: Final = 48
 """Maximum of open event streams and links."""
@@ -155,7 +158,8 @@ class Dashboard:
     def routes(self) -> tuple[Route, ...]:
         """The page with its files, which hold no figures and need no token, and the stream."""
         return (
-            Page("/", file_of(FOLDER / "index.html", "text/html"), "The dashboard.", "text/html", "open"),
+            Page("/", self.page, "The dashboard.", "text/html", "open"),
+            Page(f"{FILES}/{{version}}/{{name}}", self.file, "A file of it, of one version.", SCRIPT, "open"),
             *(
                 Page(f"{FILES}/{name}", file_of(folder / name, kind), "A file of it.", kind, "open")
                 for folder, names in FOLDERS.items()
@@ -164,6 +168,27 @@ class Dashboard:
             Page("/api/v1/events", self.events, "Events of the type Live, as they happen.", EVENTS),
             Page("/api/v1/link", self.link, "The WebSocket of a tab of the dashboard.", LINK),
         )
+
+    async def page(self, request: web.Request) -> web.StreamResponse:
+        """The page, whose files are of the version of this daemon, so that a browser asks for each of them once."""
+        version = await asyncio.to_thread(_version)
+        text = (await content_of(FOLDER / "index.html")).plain.decode()
+        headers = {"Cache-Control": "no-cache", "ETag": f'"{version}"'}
+        if headers["ETag"] in request.headers.get("If-None-Match", ""):
+            return web.Response(status=304, headers=headers)
+        text = re.sub(rf'="{FILES}/([\w.-]+\.(?:m?js|css))"', rf'="{FILES}/{version}/\1"', text)
+        return web.Response(text=text, content_type="text/html", headers=headers)
+
+    async def file(self, request: web.Request) -> web.StreamResponse:
+        """A file of the page, which a browser may keep for ever if it is of the present version."""
+        version, name = request.match_info["version"], request.match_info["name"]
+        found = next(((folder / name, names[name]) for folder, names in FOLDERS.items() if name in names), None)
+        if found is None:
+            raise Refused(404, "not_found", f"the dashboard has no file {name!r:.60}")
+        response = await file_of(*found)(request)
+        if version == await asyncio.to_thread(_version):
+            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
 
     def close(self) -> None:
         """End the event streams, so that a stop of the daemon does not wait for them."""
@@ -306,6 +331,16 @@ class Dashboard:
         if newest is None or newest[0].overview is not live.overview or newest[0] != live:
             newest = self._newest = live, msgspec.json.encode(live)
         return newest[1]
+
+
+@cache
+def _version() -> str:
+    """The digest of the page and of all its files; it changes with each of them."""
+    digest = blake2b(digest_size=8)
+    for folder, names in ((FOLDER, ("index.html",)), *FOLDERS.items()):
+        for name in names:
+            digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
 
 
 def _request_of(request: web.Request, server: web.Server, hello: Hello, asked: Asked) -> web.Request:

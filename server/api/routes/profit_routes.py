@@ -144,7 +144,7 @@ class CurveNow(Struct, frozen=True):
     """The curve of a period, and what happened in it: `notes` are starts, halts, deposits, promotions and others.
 
     `notes` has at most the newest 200, and `count` is the number of all notes of the period. `samples` is the number of
-    samples of the period, with its opening.
+    samples of the period, with its opening. `untraded` is a benchmark that is no symbol: it has no line.
     """
 
     run: str
@@ -154,6 +154,7 @@ class CurveNow(Struct, frozen=True):
     curve: Curve
     notes: list[Note]
     count: int
+    untraded: str = ""
 
 
 MOST_NOTES: Final = 200
@@ -312,7 +313,7 @@ class ProfitRoutes:
         benchmark = universe.benchmark if universe.benchmark in universe.symbols else ""
         return CurveNow(
             self._run.service.run, universe.currency, benchmark, end - begin + 1, curve, notes[-MOST_NOTES:],
-            len(notes),
+            len(notes), "" if benchmark else universe.benchmark,
         )  # fmt: skip
 
 

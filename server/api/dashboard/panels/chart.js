@@ -23,13 +23,18 @@ export const chartZone = () => zoneNow(daemon.live.overview.zone);
 export const overTime = (zone) => ({ tzDate: (ts) => uPlot.tzDate(new Date(1000 * ts), zone), scales: { x: { time: true } } });
 export const timeAxis = (axis) => ({ ...axis, size: 48, values: TIMES });
 
+// Whether the chart library has come, which is read behind the first figures.
+export const drawable = () => typeof uPlot !== "undefined";
+
 // A uPlot chart. `series` are [label, colour variable]; `data` is [times in s, ...columns]; `words` say what it shows.
 export function Chart({ data, series, height, words, format }) {
   const box = useRef(null);
   const chart = useRef(null);
   const shape = series.map(([label]) => label).join("|");
   const zone = chartZone();
+  const ready = drawable();
   useEffect(() => {
+    if (!ready) return () => {};
     const ink = colour("--dim");
     const axis = { stroke: ink, grid: { stroke: colour("--rule"), width: 1 }, ticks: { stroke: colour("--rule"), width: 1 } };
     const made = new uPlot({
@@ -42,7 +47,7 @@ export function Chart({ data, series, height, words, format }) {
     const fit = new ResizeObserver(() => made.setSize({ width: box.current.clientWidth, height }));
     fit.observe(box.current);
     return () => { fit.disconnect(); made.destroy(); };
-  }, [shape, zone]);
+  }, [shape, zone, ready]);
   useEffect(() => { if (chart.current) chart.current.setData(data); }, [data]);
   return html`<figure>
     <div class="chart" ref=${box} role="img" aria-label=${words}></div>

@@ -1,6 +1,6 @@
 // The account over the period of the page: beside the benchmark, equal weights and each agent, with what happened.
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
-import { chartZone, overTime, timeAxis } from "./chart.js";
+import { chartZone, drawable, overTime, timeAxis } from "./chart.js";
 import { daemon, read } from "./daemon.js";
 import { Export } from "./export.js";
 import { count, local, money, percent, signed } from "./figures.js";
@@ -43,7 +43,9 @@ function Lines({ box, data, times, lines, height, format, notes, at, point, drag
   const shape = lines.map(([key]) => key).join("|");
   const theme = document.documentElement.dataset.theme || "";
   const zone = chartZone();
+  const ready = drawable();
   useLayoutEffect(() => {
+    if (!ready) return () => {};
     const axis = { stroke: colour("--dim"), grid: { stroke: colour("--rule"), width: 1 }, ticks: { stroke: colour("--rule"), width: 1 } };
     const made = new uPlot({
       width: box.current.clientWidth, height, legend: { show: false },
@@ -68,7 +70,7 @@ function Lines({ box, data, times, lines, height, format, notes, at, point, drag
     const fit = new ResizeObserver(() => made.setSize({ width: box.current.clientWidth, height }));
     fit.observe(box.current);
     return () => { fit.disconnect(); made.destroy(); chart.current = null; };
-  }, [shape, theme, zone]);
+  }, [shape, theme, zone, ready]);
   useEffect(() => { if (chart.current) chart.current.setData([times, ...lines.map(([, , , values]) => values)]); }, [data, shape]);
   useEffect(() => {
     const made = chart.current;
@@ -135,6 +137,7 @@ export function AccountCurve() {
       <button type="button" aria-pressed=${inMoney} onClick=${() => asMoney(!inMoney)}>in money</button>
       <${Export} what="equity" table=${table} chart=${() => above.current} />
     </div>
+    ${data.untraded && html`<p class="none">The benchmark ${data.untraded} is not one of the symbols of this run, so no line is drawn for it.</p>`}
     <${Lines} box=${above} data=${data} times=${times} lines=${lines} height=${208} notes=${drawn} at=${at} point=${point} drag=${drag} words=${words} format=${inMoney ? (x) => count(x) : (x) => percent(x, 1)} />
     <${Lines} box=${below} data=${data} times=${times} lines=${fall} height=${108} notes=${[]} at=${at} point=${point} drag=${drag} words=${`Drawdown from the peak since the start of the run; the deepest of the period was ${percent(Math.max(...curve.drawdown))}.`} format=${(x) => percent(x, 0)} />
     <div class="readout"><label for="instant">Crosshair</label><input id="instant" type="range" min="0" max=${times.length - 1} value=${k} aria-valuetext=${local(curve.ts[k], now.zone)} onInput=${(event) => point(Number(event.target.value))} />

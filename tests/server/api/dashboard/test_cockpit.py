@@ -2,6 +2,7 @@
 
 import csv
 import re
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -178,3 +179,80 @@ async def test_the_look_of_a_browser_is_kept_and_times_are_in_its_zone(world: Ha
         await expect(page.get_by_role("region", name="Orders", exact=True).locator("tbody tr").first).to_contain_text(
             "19:45"
         )
+
+
+PHONE_SCREEN = {"width": 390, "height": 844}
+SEVEN_DIGITS = "1,031,373.50"
+BROKEN = """(text) => [...document.querySelectorAll(".figure .value")].filter((e) => {
+  e.textContent = text;
+  return e.scrollWidth > e.clientWidth || e.getClientRects().length > 1 || e.offsetHeight > 40;
+}).length"""
+
+
+@pytest.mark.long
+@in_module_loop
+@pytest.mark.parametrize("width", [320, 360, 390])
+async def test_on_a_phone_halt_stays_on_the_screen_and_the_first_figure_is_within_120_px(
+    world: Halfway, browser: Browser, width: int
+) -> None:
+    async with opened(browser, world.api.url, width, world.token) as page:
+        await page.set_viewport_size({"width": width, "height": 844})
+        await show(page, "now")
+        first = await page.locator(".figure").first.bounding_box()
+        assert first is not None
+        assert width < 390 or first["y"] <= 120
+        assert await page.evaluate(BROKEN, SEVEN_DIGITS) == 0
+        for screen in ("now", "orders", "risk"):
+            await show(page, screen)
+            await page.evaluate("scrollTo(0, document.body.scrollHeight)")
+            await expect(page.get_by_role("button", name="Halt …")).to_be_in_viewport(ratio=1)
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_a_second_visit_over_a_slow_line_loads_no_script_again(world: Halfway, browser: Browser) -> None:
+    """400 ms and 50 kB/s: the first figures within 4 s, 60 kB by then, and no file of the page is asked for."""
+    context = await browser.new_context(viewport=PHONE_SCREEN)
+    try:
+        page = await context.new_page()
+        await page.goto(world.api.url)
+        await expect(page.locator(".figure .value").first).to_be_visible()
+        await page.wait_for_timeout(3_000)  # the other screens
+        again = await context.new_page()
+        session = await context.new_cdp_session(again)
+        await session.send("Network.enable")
+        line = {"offline": False, "latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
+        await session.send("Network.emulateNetworkConditions", line)
+        loaded, asked = [0], list[str]()
+        session.on("Network.loadingFinished", lambda e: loaded.append(int(e["encodedDataLength"])))
+        served = "Network.responseReceived"
+        session.on(served, lambda e: e["response"].get("fromDiskCache") or asked.append(e["response"]["url"]))
+        began = time.monotonic()
+        await again.goto(world.api.url, wait_until="commit")
+        await expect(again.locator(".figure .value").first).to_be_visible(timeout=20_000)
+        assert time.monotonic() - began < 4.0
+        assert sum(loaded) < 60_000
+        assert [url for url in asked if re.search(r"/dashboard/.*\.(m?js|css)$", url)] == []
+    finally:
+        await context.close()
+
+
+@in_module_loop
+async def test_a_file_of_the_page_is_compressed_and_has_an_etag(world: Halfway) -> None:
+    async with world.session.get("/dashboard/acts.js") as response:
+        text, tag = await response.read(), response.headers["ETag"]
+        assert response.headers["Content-Encoding"] == "gzip"
+    async with world.session.get("/dashboard/acts.js", headers={"Accept-Encoding": "identity"}) as response:
+        assert await response.read() == text
+        assert int(response.headers["Content-Length"]) == len(text)
+    async with world.session.get("/dashboard/acts.js", headers={"If-None-Match": tag}) as response:
+        assert response.status == 304
+    async with world.session.get("/") as response:
+        versions = set(re.findall(r'="/dashboard/(\w+)/[\w.-]+"', await response.text()))
+    (version,) = versions
+    for path, policy in ((version, "public, max-age=31536000, immutable"), ("old", "no-cache")):
+        async with world.session.get(f"/dashboard/{path}/acts.js") as response:
+            assert (response.status, response.headers["Cache-Control"]) == (200, policy)
+            assert await response.read() == text
+    async with world.session.get(f"/dashboard/{version}/tokens.json") as response:
+        assert response.status == 404

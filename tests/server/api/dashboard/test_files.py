@@ -41,6 +41,18 @@ def test_vendored_files_are_those_of_their_packages(folder: Path) -> None:
         assert sha256((folder / name).read_bytes()).hexdigest() == digest, name
 
 
+def test_the_page_asks_for_every_script_of_the_first_screen_at_once() -> None:
+    wanted, found = ["dashboard.js"], set()
+    while wanted:
+        name = wanted.pop()
+        found.add(name)
+        text = next((path.read_text() for path in OWN if path.name == name), "")
+        imported = re.findall(r'^import [^"]*? from "\./([^"]+)"', text, re.MULTILINE)
+        wanted += [each for each in imported if each not in found]
+    page = (FOLDER / "index.html").read_text()
+    assert set(re.findall(r'modulepreload" href="/dashboard/([^"]+)"', page)) | {"dashboard.js"} == found
+
+
 def test_no_part_of_the_page_parses_text_as_markup() -> None:
     for path in OWN:
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|dangerously|eval\(", path.read_text())

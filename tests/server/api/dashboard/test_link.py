@@ -52,7 +52,8 @@ for (const name of ["localStorage", "sessionStorage"]) Object.defineProperty(win
 """
 AN_HOUR_AHEAD = "{ const now = Date.now.bind(Date); Date.now = () => now() + 3600000; }"
 
-HOLD_READS = """async (count) => { const { read } = await import("/dashboard/daemon.js");
+HOLD_READS = """async (count) => {
+  const { read } = await import(new URL("daemon.js", document.querySelector("script[type=module]").src).href);
   for (let k = 0; k < count; k += 1) read("/api/v1/risk/metrics", 60000).catch(() => {}); }"""
 
 

@@ -602,6 +602,7 @@ async def test_a_lost_link_turns_figures_grey_with_their_age(
         ]
         for page in pages:
             await expect(page.locator("header .link")).to_have_text("link up")
+        await pages[-1].wait_for_timeout(2_500)  # the scripts of the other screens are read behind the first figures
         await world.api.stop()
         for page in pages:
             await expect(page.locator("header .link")).to_contain_text("link lost, figures")
