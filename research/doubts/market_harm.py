@@ -84,12 +84,16 @@ def shifted_symbols(evidence: Evidence) -> str | Found:
     calendars = np.array([instrument.calendar for instrument in feed.universe.instruments])
     with np.errstate(divide="ignore", invalid="ignore"):
         moves = np.diff(np.log(_closes(evidence)), axis=0)
-    for column in range(feed.universe.size):
-        others = np.flatnonzero((calendars == calendars[column]) & (np.arange(len(calendars)) != column))
-        if len(others) < 2 or calendars[column] == "24/7":
+    known = np.isfinite(moves)
+    # sums over all symbols of a calendar, from which the symbol's own move is taken away
+    sums = {name: np.where(known, moves, 0.0)[:, calendars == name].sum(axis=1) for name in set(calendars.tolist())}
+    counts = {name: known[:, calendars == name].sum(axis=1) for name in sums}
+    for column, name in enumerate(calendars.tolist()):
+        own, rest = moves[:, column], counts[name] - known[:, column]
+        if name == "24/7":
             continue
-        mean = moves[:, others].mean(axis=1)
-        own = moves[:, column]
+        mean = np.full(len(own), np.nan)
+        np.divide(sums[name] - np.where(known[:, column], own, 0.0), rest, out=mean, where=rest >= 2)
         same = abs(_correlation(own, mean))
         early, late = _correlation(own[:-1], mean[1:]), _correlation(own[1:], mean[:-1])
         moved = max(early, late)

@@ -294,7 +294,7 @@ class Backtest:
     @cached_property
     def fills(self) -> pl.DataFrame:
         """The fills, one row each: ts, order, symbol, side, quantity, price, fee, agents."""
-        return frames.fills_frame(self._record.fills, self._assembly.universe, self._agents, NAME)
+        return frames.fills_frame(self._record.fill_columns, self._assembly.universe, self._agents, NAME)
 
     @cached_property
     def metrics(self) -> Measures:

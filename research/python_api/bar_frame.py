@@ -46,6 +46,7 @@ def read_bars(
     scale: str = "",
     decimal: str = "",
     prices: str = "",
+    overlap: str = "",
     columns: Mapping[str, str] | None = None,
 ) -> BarFrame:
     """Read bars of any table as a backtest reads its `bars`. The arguments state facts that the table does not have.
@@ -53,11 +54,12 @@ def read_bars(
     `symbol` names the instrument of a table without symbols, `zone` the time zone of times without an offset. `dates`
     is "day-first" or "month-first". `unit` is the unit of integer time stamps ("s", "ms", "us", "ns"), `scale` the unit
     of integer prices ("1", "1e-4", "1e-9", "1e-16"). `decimal` is "point" or "comma". `prices` is "adjusted" for prices
-    that hold the splits and dividends of their table, else "raw". `columns` names columns by role: {"close": "Last"}.
+    that hold the splits and dividends of their table, else "raw". `overlap` is the file, "first" or "last", whose bars
+    count where several files differ. `columns` names columns by role: {"close": "Last"}.
     The result has `frame`, `actions` and `statements`, which say how each column was read. Raises FeedError for a table
     that it cannot interpret.
     """
-    asked = ReadOptions(symbol, zone, dates, unit, scale, decimal, columns or {}, prices=prices)
+    asked = ReadOptions(symbol, zone, dates, unit, scale, decimal, columns or {}, prices=prices, overlap=overlap)
     try:
         if isinstance(bars, str | os.PathLike):
             return _of_table(read_tables(Path(bars), asked), Path(bars).name)
@@ -79,7 +81,7 @@ def _in_python(remedy: str) -> str:
     """Return a remedy that names arguments of `read_bars` in place of options of a command."""
     with_columns = re.sub(r"--column (\w+)=(\S+)", r'quantd.read_bars(bars, columns={"\1": "\2"})', remedy)
     return re.sub(
-        r"--(symbol|zone|dates|unit|scale|decimal|prices) ([\w./+-]+)",
+        r"--(symbol|zone|dates|unit|scale|decimal|prices|overlap) (?!and )([\w./+-]+)",
         lambda match: f'quantd.read_bars(bars, {match[1]}="{match[2]}")' if match[2] != "with" else
         f"{match[1]} in quantd.read_bars(bars, {match[1]}=...) with", with_columns,
     )  # fmt: skip

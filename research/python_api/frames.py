@@ -15,11 +15,12 @@ import numpy as np
 import polars as pl
 
 from quantd.adapters.store.read_models import Alert
+from quantd.daemon.runtime.host.fold_records import FillColumns
 from quantd.daemon.views.limit_rows import reason_name
 from quantd.daemon.views.rows import DecisionLine
 from quantd.extras import lack
 from quantd.research.runs.run_record import Record
-from quantd.trading.effects import Filled, Valued
+from quantd.trading.effects import Valued
 from quantd.trading.exit_codes import PackageMissing
 from quantd.trading.instruments import MICRO, NANO, Universe
 from quantd.trading.market import Floats
@@ -31,7 +32,10 @@ EQUITY: Final[dict[str, Any]] = {
     "ts": TIME, "equity": pl.Float64, "cash": pl.Float64, "gross": pl.Float64, "drawdown": pl.Float64,
 }  # fmt: skip
 BOOKS: Final[dict[str, Any]] = {"ts": TIME, "book": pl.String, "equity": pl.Float64}
-FILLS: Final = {
+_BATCHES: Final = 64
+"""Batches of fills that become a part of a frame at a time."""
+
+FILLS: Final[dict[str, Any]] = {
     "ts": TIME, "order": pl.String, "symbol": pl.String, "side": pl.String, "quantity": pl.Float64,
     "price": pl.Float64, "fee": pl.Float64, "agents": pl.String,
 }  # fmt: skip
@@ -128,24 +132,35 @@ def stored_books_frame(points: Sequence[Valued], agents: Sequence[str]) -> Frame
     )
 
 
-def fills_frame(fills: Iterable[Filled], universe: Universe, agents: Sequence[str], run: str) -> Frame:
+def fills_frame(batches: Sequence[FillColumns], universe: Universe, agents: Sequence[str], run: str) -> Frame:
     """Return recorded fills, one row each; the column `agents` joins the names of a fill's agents with +.
 
-    A `Filled` event has several fills: element k of each of its lists belongs to fill k. The event's lots are negative
-    for a sale. `run` is the run's name, a part of the order ids.
+    The lots of a batch are negative for a sale. `run` is the run's name, a part of the order ids. The fills are columns
+    throughout, because ten million records would take 4 GB.
     """
-    lot = universe.lot_nano
-
-    def rows(event: Filled) -> Iterable[Sequence[object]]:
-        for k, symbol in enumerate(event.sym):
-            lots, agents_joined = event.lots[k], "+".join(agents[agent] for agent, _ in event.shares[k])
-            yield (
-                event.ts, order_id(run, event.sample, universe.symbols[symbol], event.n), universe.symbols[symbol],
-                "buy" if lots > 0 else "sell", abs(lots) * lot[symbol] / NANO, event.price_nano[k] / NANO,
-                event.fee_micro[k] / MICRO, agents_joined,
-            )  # fmt: skip
-
-    return _frame(FILLS, chain.from_iterable(map(rows, fills)))
+    names, lot = pl.Series(universe.symbols, dtype=pl.String), np.array(universe.lot_nano, dtype=np.int64)
+    parts = [pl.DataFrame(schema=FILLS)]
+    for first in range(0, len(batches), _BATCHES):
+        group = batches[first : first + _BATCHES]
+        sym, lots, price_nano, fee_micro = np.concatenate([batch.columns for batch in group], axis=1)
+        sizes = [batch.columns.shape[1] for batch in group]
+        symbols = names.gather(sym)
+        samples, numbers, ts = (
+            np.repeat([getattr(batch, field) for batch in group], sizes) for field in ("sample", "n", "ts")
+        )
+        orders = map(order_id, [run] * len(sym), samples.tolist(), symbols.to_list(), numbers.tolist())
+        shares = [
+            "+".join(agents[agent] for agent, _ in of_fill)
+            for batch, size in zip(group, sizes, strict=True)
+            for of_fill in (batch.shares if batch.shares is not None else [[(0, 0)]] * size)
+        ]
+        units = [abs(count) * int(lot[k]) for count, k in zip(lots.tolist(), sym.tolist(), strict=True)]
+        columns = (
+            ts, list(orders), symbols, np.where(lots > 0, "buy", "sell"), [unit / NANO for unit in units],
+            [price / NANO for price in price_nano.tolist()], [fee / MICRO for fee in fee_micro.tolist()], shares,
+        )  # fmt: skip
+        parts.append(pl.DataFrame(dict(zip(FILLS, columns, strict=True)), schema_overrides=FILLS))
+    return Frame.of(pl.concat(parts))
 
 
 def stored_fills_frame(fills: Iterable[Fill]) -> Frame:

@@ -5,7 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
+
+from quantd.adapters.feeds.bars.rows import NO_STAMP
+from quantd.adapters.feeds.bars.stamps import CLOCKS
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
+from quantd.adapters.feeds.table_files.moments import clock_of
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, ConfigError, read
 from quantd.daemon.config import load as load_file
@@ -74,7 +79,8 @@ def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> st
     """
     frame = bars.frame
     ts = nanoseconds(frame["ts"])
-    daily = bool(((ts % DAY_NS) == 0).all())
+    readable = ts[ts != NO_STAMP]
+    daily = bool(((readable % DAY_NS) == 0).all())
     all_symbols = frame["symbol"].unique(maintain_order=True).to_list()
     symbols = [symbol for symbol in all_symbols if kind_of(symbol) != "index"] or all_symbols
     # indices alone stay symbols, so that there is a universe
@@ -90,7 +96,9 @@ def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> st
     house = house_calendar(list(calendars.values()))
     instruments = [{"symbol": name, "calendar": calendar} for name, calendar in calendars.items() if calendar != house]
     interval = "1d" if daily else _interval(ts, frame["symbol"].to_numpy())
-    feed = {"path": MEMORY, "stamps": "session" if daily else "open", "interval": interval}
+    # midnight on the clock of an exchange is a date too
+    dated = daily or (interval == "1d" and bool(clock_of(pl.Series(readable).cast(pl.Datetime("ns", "UTC")), CLOCKS)))
+    feed = {"path": MEMORY, "stamps": "session" if dated else "open", "interval": interval}
     agent = {"name": AGENT, "policy": policy, "params": params, "capital": 1.0, "profile": "research"}
     universe = {"symbols": symbols, "calendar": house, **({"instruments": instruments} if instruments else {})}
     if indices:
@@ -123,7 +131,7 @@ def _interval(ts: Any, symbols: Any) -> str:
         return "1m"
     values, counts = np.unique(steps, return_counts=True)
     seconds = int(values[counts.argmax()]) // 10**9
-    for unit, length in (("h", 3600), ("m", 60)):
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
         if seconds % length == 0 and seconds:
             return f"{seconds // length}{unit}"
     return f"{max(seconds, 1)}s"

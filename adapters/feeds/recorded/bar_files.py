@@ -18,11 +18,13 @@ from quantd import bundled
 from quantd.adapters.feeds.bars.rows import BARS, NO_STAMP, ORDER, PRICES, ActionRow, Rows, exact_nano, joined
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.source import some
-from quantd.adapters.feeds.table_files.actions import ratio_of
+from quantd.adapters.feeds.table_files.actions import ACTIONS, listed_actions, ratio_of
 from quantd.adapters.feeds.table_files.large_text import EXACT_LENGTH, large_table
+from quantd.adapters.feeds.table_files.moments import zoned
 from quantd.adapters.feeds.table_files.plain import is_plain
-from quantd.adapters.feeds.table_files.reader import ACTIONS, ReadOptions, Table, files_of, listed_actions, read_tables
+from quantd.adapters.feeds.table_files.reader import ReadOptions, Table, files_of, read_tables
 from quantd.adapters.feeds.table_files.statement import Statement
+from quantd.adapters.feeds.table_files.text_layout import mended
 from quantd.regular_file import create_empty, remove
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import NANO, Universe
@@ -289,6 +291,11 @@ _TABLES: Final[dict[tuple[object, ...], Table]] = {}
 _MOST_TABLES: Final = 2
 
 
+def forget_tables() -> None:
+    """Drop the tables that are kept for the next reader of the same file."""
+    _TABLES.clear()
+
+
 def _feed_table(path: Path, symbols: tuple[str, ...]) -> Table:
     """Read a table in other columns than quantd's for the symbols of a universe.
 
@@ -352,12 +359,10 @@ def table_of(path: Path, wanted: tuple[str, ...] = ()) -> pl.DataFrame:
         probe(path)
     try:
         scan = (
-            pl.scan_csv(path, infer_schema=False, truncate_ragged_lines=True, encoding="utf8-lossy")
+            pl.scan_csv(_even_text(path), infer_schema=False, truncate_ragged_lines=True, encoding="utf8-lossy")
             if is_csv
             else pl.scan_parquet(path)
         )
-        if is_csv:
-            _require_even(path)
         present_columns = scan.collect_schema().names()
         wanted = wanted or tuple(present_columns)
         missing = [name for name in wanted if name not in present_columns]
@@ -377,11 +382,12 @@ def table_of(path: Path, wanted: tuple[str, ...] = ()) -> pl.DataFrame:
         raise FeedError(path.name, f"it cannot be read as {kind} ({reason})", "Write the file again") from None
 
 
-def _require_even(path: Path) -> None:
-    """Raise FeedError if a line has more fields than the header, because polars would drop the surplus.
+def _even_text(path: Path) -> Path | io.BytesIO:
+    """Return a CSV file, or its text with proper quotes where a field has another quote, such as an inch mark.
 
-    A number with a comma for thousands and without quotes would lose its end: 798,339 shares would be 798. A file whose
-    lines have no more commas than the header is not parsed.
+    Raises FeedError if a line has more fields than the header, because polars would drop the surplus: a number with a
+    comma for thousands and without quotes would lose its end, and 798,339 shares would be 798. A file without a quote
+    whose lines have no more commas than the header is not parsed.
     """
     data = path.read_bytes()
     header, _, body = data.partition(b"\n")
@@ -389,15 +395,18 @@ def _require_even(path: Path) -> None:
     body_bytes = np.frombuffer(body, dtype=np.uint8)
     line_ends = np.append(np.flatnonzero(body_bytes == ord("\n")), len(body_bytes))
     commas_until = np.searchsorted(np.flatnonzero(body_bytes == ord(",")), line_ends)
-    if not len(body_bytes) or np.diff(commas_until, prepend=0).max() < columns:
-        return
-    lines = csv.reader(io.StringIO(data.decode("utf-8", "replace"), newline=""))
+    has_quotes = b'"' in data
+    if not len(body_bytes) or (not has_quotes and np.diff(commas_until, prepend=0).max() < columns):
+        return path
+    text = mended(data, ",", columns) if has_quotes else data
+    lines = csv.reader(io.StringIO(text.decode("utf-8", "replace"), newline=""))
     for fields in lines:
         if len(fields) > columns:
             raise FeedError(
                 f"{path.name}:{lines.line_num}", f"{len(fields)} fields under a header of {columns}",
                 'Write numbers without commas for thousands, or in quotes: 798339 or "798339"',
             )  # fmt: skip
+    return path if text is data else io.BytesIO(text)
 
 
 def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int, zone: str) -> Rows:
@@ -442,7 +451,7 @@ def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int, zone:
             if column_name in ("open", "close"):
                 nanos[column_name] = exact_nano(floats[column_name])
     return Rows(
-        ts=nanoseconds(frame["ts"], zone),
+        ts=nanoseconds(frame["ts"], zone, frame["symbol"]),
         column=column,
         **floats,
         open_nano=nanos["open"],
@@ -454,10 +463,11 @@ def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int, zone:
 _TEXT_STAMPS: Final = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M%:z")
 
 
-def nanoseconds(stamps: pl.Series, zone: str = "") -> Ints:
+def nanoseconds(stamps: pl.Series, zone: str = "", symbols: pl.Series | None = None) -> Ints:
     """Convert dates, datetimes or ISO 8601 text to int64 ns UTC, NO_STAMP where unreadable.
 
     A time without an offset is read by the clock of `zone`, or of UTC if `zone` is empty. A date alone is midnight UTC.
+    With the `symbols` of the bars, the second one of a symbol at a time that the clock repeats is an hour later.
     """
     if stamps.dtype == pl.Categorical:
         categories = stamps.unique()
@@ -470,8 +480,11 @@ def nanoseconds(stamps: pl.Series, zone: str = "") -> Ints:
         return ts
     lacks_offset = has_no_offset(stamps)
     clock_time = pl.Series(np.where(ts == NO_STAMP, 0, ts)).cast(pl.Datetime("ns"))
-    zoned = clock_time.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-    zoned_ts = zoned.dt.epoch("ns").fill_null(NO_STAMP).to_numpy()
+    if symbols is None:  # each time by itself
+        instants = clock_time.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    else:
+        instants = zoned(clock_time, zone, symbols)
+    zoned_ts = instants.dt.epoch("ns").fill_null(NO_STAMP).to_numpy()
     return np.where(lacks_offset & (ts != NO_STAMP), zoned_ts, ts)
 
 

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
-from math import ceil, log10
 from typing import Final, get_args
 
 import numpy as np
@@ -27,9 +26,9 @@ from quantd.adapters.feeds.bars.rows import NO_STAMP, PRICES, Rows
 from quantd.adapters.feeds.bars.spacing import Spacing, wrong_spacings
 from quantd.adapters.feeds.bars.stamps import UNITS_NS, BarTimes, Stamps, place
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
-from quantd.adapters.feeds.recorded.misfit import UNDECIDED, Misfit, Named, grouped, setting
+from quantd.adapters.feeds.recorded.misfit import UNDECIDED, Misfit, Named, coarse_prices, grouped, setting
 from quantd.trading.display_text import session_date
-from quantd.trading.instruments import FINEST, LARGE_EXCHANGES, Universe, calendar_of, kind_of, listed_calendar
+from quantd.trading.instruments import LARGE_EXCHANGES, Universe, calendar_of, kind_of, listed_calendar
 from quantd.trading.market import Bools, Ints
 from quantd.trading.sessions import DAY_NS, Sessions, interval_text
 
@@ -141,7 +140,7 @@ def misfits(reading: Reading) -> tuple[Misfit, ...]:
         spacings = wrong_spacings(rows.ts, rows.column, placed, universe, reading.actual, reading.length)
     settled = {spacing.column for spacing in spacings}  # symbols with a misfit
     daily = reading.length == DAY_NS
-    symbol_faults = [*_coarse_prices(rows, universe), *_interval_misfits(spacings, reading)]
+    symbol_faults = [*coarse_prices(rows, universe), *_interval_misfits(spacings, reading)]
     readable = rows.ts != NO_STAMP
     # the number of bars of each symbol, and of its bars in no session
     total = np.bincount(rows.column[readable], minlength=universe.size)
@@ -164,23 +163,6 @@ def _priced(reading: Reading) -> Reading:
     if not empty.any():
         return reading
     return replace(reading, rows=reading.rows.take(~empty), placed=reading.placed.take(~empty))
-
-
-def _coarse_prices(rows: Rows, universe: Universe) -> Iterator[Named]:
-    """Yield the symbols with two prices or more below FINEST, with the smallest power of ten that raises them above it.
-
-    One such price is a bad print, which another check finds.
-    """
-    coarse = (rows.close > 0.0) & (rows.close < FINEST) & (rows.ts != NO_STAMP)
-    for column in np.flatnonzero(np.bincount(rows.column[coarse], minlength=universe.size) > 1).tolist():
-        own = rows.column == column
-        prices, last_ns = rows.close[own & coarse], int(rows.ts[own & coarse].max())
-        units = 10 ** ceil(log10(FINEST / float(prices.min())))
-        remedies = [f"give it in units of {units:,}: in its bars, prices times {units} and volumes divided by {units}"]
-        if last_ns < int(rows.ts[own].max()):
-            remedies.append(f"leave out its bars up to {session_date(last_ns)}")
-        text = f"{len(prices):,} prices below {FINEST:g}, down to {prices.min():.3g}: prices are rounded to 1e-9"
-        yield "unit", universe.symbols[column], f"{text}, more than 1 bp of them", tuple(remedies)
 
 
 def _interval_misfits(spacings: Sequence[Spacing], reading: Reading) -> Iterator[Named]:
@@ -236,6 +218,11 @@ def _daily_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
         ts, own_calendar = reading.of(column)
         symbol, own_fit = reading.universe.symbols[column], _fit(ts, own_calendar, reading.stamps)
         outside_text = f"{own_fit.outside:,} bars lie on no session of {own_calendar.name}"
+        if _ends_sessions(ts, own_calendar, reading):
+            zone = own_calendar.zone
+            text = f"{outside_text}; all {len(ts):,} are at closes of its sessions as {zone}"
+            yield "zone", symbol, text, _zone_remedies(reading, zone)
+            continue
         for stamps in get_args(Stamps):
             other_fit = _fit(ts, own_calendar, stamps)
             if (
@@ -261,6 +248,15 @@ def _daily_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
             last_calendar, fruitless = best[0], 0
             text = f"{outside_text}; {_count_of(len(ts), best[1])} fit {last_calendar}"
             yield "calendar", symbol, text, _calendar_answers(column, last_calendar, reading)
+
+
+def _ends_sessions(ts: Ints, own_calendar: Sessions, reading: Reading) -> bool:
+    """Whether daily stamps without an offset are closes of sessions on the exchange's own clock, half days included,
+    and no meaning of the stamps fits all of them as they are read."""
+    if reading.zone or own_calendar.zone == "UTC" or not reading.unzoned:
+        return False
+    at_close = np.isin(_read_in_zone(ts, "", own_calendar.zone), own_calendar.closes)
+    return bool(at_close.all()) and all(_fit(ts, own_calendar, stamps).outside for stamps in get_args(Stamps))
 
 
 def _best_calendar(

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil, log10
 from typing import Final, Literal
 
+import numpy as np
+
+from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
 from quantd.adapters.feeds.source import some
-from quantd.trading.display_text import toml_value
-from quantd.trading.instruments import Universe
+from quantd.trading.display_text import session_date, toml_value
+from quantd.trading.instruments import FINEST, Universe
 
 Kind = Literal["interval", "stamps", "zone", "calendar", "day", "unit"]
 
@@ -38,6 +42,23 @@ class Misfit:
 
 Named = tuple[Kind, str, str, tuple[str, ...]]
 """A misfit of one symbol: kind, symbol, text after the symbol, remedies."""
+
+
+def coarse_prices(rows: Rows, universe: Universe) -> Iterator[Named]:
+    """Yield the symbols with two prices or more below FINEST, with the smallest power of ten that raises them above it.
+
+    One such price is a bad print, which another check finds.
+    """
+    coarse = (rows.close > 0.0) & (rows.close < FINEST) & (rows.ts != NO_STAMP)
+    for column in np.flatnonzero(np.bincount(rows.column[coarse], minlength=universe.size) > 1).tolist():
+        own = rows.column == column
+        prices, last_ns = rows.close[own & coarse], int(rows.ts[own & coarse].max())
+        units = 10 ** ceil(log10(FINEST / float(prices.min())))
+        remedies = [f"give it in units of {units:,}: in its bars, prices times {units} and volumes divided by {units}"]
+        if last_ns < int(rows.ts[own].max()):
+            remedies.append(f"leave out its bars up to {session_date(last_ns)}")
+        text = f"{len(prices):,} prices below {FINEST:g}, down to {prices.min():.3g}: prices are rounded to 1e-9"
+        yield "unit", universe.symbols[column], f"{text}, more than 1 bp of them", tuple(remedies)
 
 
 def grouped(symbol_faults: Sequence[Named], universe: Universe) -> Iterator[Misfit]:

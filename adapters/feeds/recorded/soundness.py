@@ -84,9 +84,15 @@ def gaps_between(
     calendar. Sessions after a delisting, and sessions on which the symbol is no member of the universe, do not count.
     """
     long_gaps: list[Gap] = []
+    order = np.lexsort((ts_event, column))
+    bounds = np.searchsorted(column[order], np.arange(universe.size + 1)).tolist()
     for column_index, instrument in enumerate(universe.instruments):
-        calendar, events = sessions[instrument.calendar], ts_event[column == column_index]
-        bar_sessions = np.unique(np.minimum(np.searchsorted(calendar.closes, events), len(calendar.closes) - 1))
+        calendar = sessions[instrument.calendar]
+        events = ts_event[order[bounds[column_index] : bounds[column_index + 1]]]
+        places = np.minimum(np.searchsorted(calendar.closes, events), len(calendar.closes) - 1)
+        bar_sessions = places[np.diff(places, prepend=-1) != 0]  # in ascending order, each once
+        if not len(bar_sessions) or np.diff(bar_sessions).max(initial=0) <= LONGEST_GAP:
+            continue
         for start, stop in zip(bar_sessions[:-1].tolist(), bar_sessions[1:].tolist(), strict=True):
             if stop - start > LONGEST_GAP:
                 long_gaps += _runs(column_index, calendar, np.arange(start + 1, stop), actions, members)
@@ -133,9 +139,15 @@ def often_rejected(column: Ints, ts: Ints, read: Ints) -> list[Rejected]:
 def rejected_symbols(feed: Replay) -> list[Rejected]:
     """Return the symbols of a recorded market with more than the share MOST_REJECTED of their bars rejected.
 
-    A suspicious bar that is omitted does not count as rejected, because a person decides about it.
+    A suspicious bar that is omitted does not count as rejected, because a person decides about it. Prices of 0 after
+    the last good bar do not count either: they are a question of their own.
     """
-    rejected_bars = [(feed.universe.index[bar.symbol], bar.ts) for bar in feed.quarantined if bar.reason != "spike"]
+    zero = {(column, ts) for column, ts in zip(*(part.tolist() for part in _zeros(feed)[1]), strict=True)}
+    rejected_bars = [
+        (feed.universe.index[bar.symbol], bar.ts)
+        for bar in feed.quarantined
+        if bar.reason != "spike" and (feed.universe.index[bar.symbol], bar.ts_event) not in zero
+    ]
     column, ts = np.array(rejected_bars, dtype=np.int64).reshape(-1, 2).T
     return often_rejected(column, ts, feed.read)
 
@@ -155,6 +167,49 @@ def rejected_text(rejected: Rejected, universe: Universe) -> str:
         f"{universe.symbols[rejected.column]}: {rejected.bars:,} of {rejected.read:,} bars "
         f"({rejected.bars / rejected.read:.1%}) are rejected{dates}"
     )
+
+
+def trailing(good: tuple[Ints, Ints], zero: tuple[Ints, Ints], size: int) -> Bools:
+    """Return bool[R], whether each bar whose prices are 0 is later than every good bar of its symbol.
+
+    `good` and `zero` are (symbol, close) int64[R]; `size` is the number of symbols.
+    """
+    last = np.full(size, np.iinfo(np.int64).min)
+    np.maximum.at(last, good[0], good[1])
+    return zero[1] > last[zero[0]]
+
+
+def worthless_texts(
+    good: tuple[Ints, Ints], zero: tuple[Ints, Ints], universe: Universe, actions: Sequence[Action]
+) -> list[str]:
+    """Return a text for each symbol that ends with prices of 0 and has no delisting, with the line for its actions.
+
+    `good` and `zero` are (symbol, close) int64[R] of the good bars and of the trailing bars whose prices are 0. A run
+    ends with the last good bar of all symbols, so that the line is of that day at the latest.
+    """
+    delisted = {action.symbol for action in actions if action.kind == "delisting"}
+    texts = []
+    for column in sorted(set(zero[0].tolist()) - delisted):
+        symbol, first = universe.symbols[column], int(zero[1][zero[0] == column].min())
+        day = session_date(min(first, int(good[1].max()) if len(good[1]) else first))
+        texts.append(
+            f"{symbol} ends with prices of 0 on {session_date(first)}, and would be held at its last price above 0; "
+            f"if it became worthless, add to the file of [feed] actions: {day},{symbol},delisting,,0"
+        )
+    return texts
+
+
+def _zeros(feed: Replay) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
+    """Return (symbol, close) of the good bars of a market, and of the trailing bars whose prices are 0."""
+    rows, column = np.nonzero(feed.columns.fresh)
+    good = column, feed.columns.ts_event[rows]
+    bars = [
+        (feed.universe.index[bar.symbol], bar.ts_event)
+        for bar in feed.quarantined if bar.reason == "non_positive" and bar.open == bar.close == 0.0
+    ]  # fmt: skip
+    zero_column, zero_ts = np.array(bars, dtype=np.int64).reshape(-1, 2).T
+    after = trailing(good, (zero_column, zero_ts), feed.universe.size)
+    return good, (zero_column[after], zero_ts[after])
 
 
 def hole_texts(long_gaps: Sequence[Gap], rejected: Sequence[Rejected], universe: Universe) -> list[str]:
@@ -184,7 +239,10 @@ def require_sound(
         explained = {feed.universe.index[symbol] for misfit in feed.misfits for symbol in misfit.symbols}
         own_gaps = [gap for gap in gaps(feed, sessions, members) if gap.column not in explained]
         rejected = [symbol_bars for symbol_bars in rejected_symbols(feed) if symbol_bars.column not in explained]
-        holes = hole_texts(own_gaps, rejected, feed.universe)
+        holes = [
+            *hole_texts(own_gaps, rejected, feed.universe),
+            *worthless_texts(*_zeros(feed), feed.universe, feed.actions),
+        ]
         if holes:
             texts += [
                 *listed(holes), "  one of three remedies:",

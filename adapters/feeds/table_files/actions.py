@@ -9,18 +9,30 @@ prices fall by its ratio from the previous close to the open; all splits of a ta
 question.
 """
 
+import io
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import polars as pl
 
 from quantd.adapters.feeds.feed_errors import FeedError
+from quantd.adapters.feeds.table_files import spelled_numbers as numbers
+from quantd.adapters.feeds.table_files.file_symbol import symbol_of
+from quantd.adapters.feeds.table_files.moments import local_days, moments
 from quantd.adapters.feeds.table_files.roles import DIVIDENDS, SPLITS, Roles, word
+from quantd.adapters.feeds.table_files.text_layout import mended
 
-_COLUMNS: Final = ("ts", "symbol", "kind", "ratio", "cash")
+ACTIONS: Final = ("ts", "symbol", "kind", "ratio", "cash")
 _LARGEST_TERM: Final = 1_000
+_ROWS: Final = {
+    "Dividends": r"(?i)^\$?(\d[\d.,]*) *(?:cash )?dividends?$",
+    "Stock Splits": r"(?i)^(\d[\d.]* *[:/] *\d[\d.]*) *(?:stock )?splits?$",
+}
+"""Column of an action -> the text of a row that has it in place of prices."""
+
 _YFINANCE: Final = ("Dividends", "Stock Splits")
 """Columns of yfinance's `history()`: its prices are adjusted unless a column of adjusted closes is beside them."""
 
@@ -46,7 +58,7 @@ def actions_of(
     FeedError, with the line, for a split that cannot be read, and if the prices show some of the splits but not this
     one. It also raises FeedError if nothing shows whether the prices hold the dividends.
     """
-    empty = pl.DataFrame(schema=dict.fromkeys(_COLUMNS, pl.String))
+    empty = pl.DataFrame(schema=dict.fromkeys(ACTIONS, pl.String))
     if not roles.split and not roles.dividend:
         return empty, ""
     days = bars["ts"].cast(pl.Date).dt.strftime("%Y-%m-%d")
@@ -73,7 +85,7 @@ def actions_of(
         )
         if column
     ]
-    return pl.DataFrame(rows, schema=dict.fromkeys(_COLUMNS, pl.String), orient="row"), "; ".join(statements)
+    return pl.DataFrame(rows, schema=dict.fromkeys(ACTIONS, pl.String), orient="row"), "; ".join(statements)
 
 
 def _hold_splits(
@@ -152,6 +164,86 @@ def _nights(bars: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     opens, closes = (bars[name].cast(pl.Float64, strict=False).to_numpy() for name in ("open", "close"))
     with np.errstate(divide="ignore", invalid="ignore"):
         return previous, np.where(previous >= 0, np.log(opens / closes[previous]), np.nan)
+
+
+def listed_actions(path: Path, symbols: Sequence[str]) -> pl.DataFrame | None:
+    """Return the actions of a file with a column of splits or dividends; None for a file in the columns ACTIONS.
+
+    Files of Yahoo's splits and dividends have no column of symbols: the file's name has the symbol. Raises FeedError
+    for uneven lines, a missing symbol, and a date or split ratio that cannot be read.
+
+    Line 1 of the file is the header, and its first column has the dates.
+    """
+    if not path.is_file() or path.suffix.lower() not in (".csv", ".txt"):
+        return None
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = [field.strip().strip('"') for field in file.readline().split(",")]
+    header_words = [word(name) for name in header]
+    if "kind" in header_words or not (action_column_of := action_columns(header)):
+        return None
+    try:
+        data = mended(path.read_bytes(), ",", len(header))
+        frame = pl.read_csv(io.BytesIO(data), infer_schema=False, encoding="utf8-lossy")
+        frame.columns = header
+    except (pl.exceptions.PolarsError, ValueError):
+        text = "its lines do not fit its header, or two columns have the same name"
+        raise FeedError(path.name, text, "Write each action in one line, with all columns") from None
+    dates = moments(frame[header[0]], path.name)
+    days = local_days(dates.values)
+    symbol_column = next(
+        (name for name, text in zip(header, header_words, strict=True) if text in ("symbol", "ticker")), ""
+    )
+    symbol = "" if symbol_column else symbol_of(path.stem, symbols)[0]
+    if not symbol_column and not symbol:
+        raise FeedError(path.name, "it does not say whose actions these are", "Add the column symbol")
+    rows = []
+    for k, row in enumerate(frame.iter_rows(named=True)):
+        row_symbol = row[symbol_column] if symbol_column else symbol
+        for kind, name in action_column_of.items():
+            value = row[name]
+            if kind == "split" and (ratio := ratio_of(value)) != 0:
+                if ratio is None:
+                    text = f'split ratio "{value}" cannot be read'
+                    raise FeedError(f"{path.name}:{k + 2}", text, 'Write it as "4:1"')
+                rows.append((days[k], row_symbol, "split", f"{ratio.numerator}:{ratio.denominator}", ""))
+            elif kind == "dividend" and value and not _is_nothing(value):
+                rows.append((days[k], row_symbol, "dividend", "", value))
+    return pl.DataFrame(rows, schema=dict.fromkeys(ACTIONS, pl.String), orient="row")
+
+
+def _is_nothing(cash: str) -> bool:
+    """Whether an amount is zero or empty in any spelling. Unreadable text is not; the reader of actions reports it."""
+    return cash.strip().strip("0").strip(".") == "" or cash.strip().lower() in numbers.NOTHING
+
+
+def with_action_columns(
+    frame: pl.DataFrame, time: str, prices: Sequence[str], where: str, lines: pl.Series
+) -> tuple[pl.DataFrame, pl.Series]:
+    """Return a table whose rows of actions, such as "0.25 Dividend" in place of prices, are columns of their day's bar,
+    and the indices of the rows that are left; the same table without such a row.
+
+    Yahoo's page has such rows. Raises FeedError for an action on a day without a bar.
+    """
+    texts = [frame[name].str.strip_chars() for name in prices if frame[name].dtype == pl.String]
+    found = {
+        kind: pl.select(pl.coalesce(text.str.extract(pattern) for text in texts)).to_series() if texts else pl.Series()
+        for kind, pattern in _ROWS.items()
+    }
+    if not any(column.drop_nulls().len() for column in found.values()):
+        return frame, lines
+    action = pl.select(pl.any_horizontal(column.is_not_null() for column in found.values())).to_series()
+    rows = (~action).arg_true()
+    row_of = {day: row for row, day in enumerate(frame[time].gather(rows).to_list())}
+    columns: dict[str, list[str | None]] = {kind: [None] * len(rows) for kind in _ROWS}
+    for row in action.arg_true().to_list():
+        place = row_of.get(day := frame[time][row])
+        if place is None:
+            text = f"an action of {day} is in a line of its own, and that day has no bar"
+            raise FeedError(f"{where}:{lines[row]}", text, "Take the line out, or add the bar of that day")
+        for kind, values in found.items():
+            columns[kind][place] = columns[kind][place] or (values[row] and values[row].replace(",", "."))
+    kept = frame.select(pl.all().gather(rows))
+    return kept.with_columns(pl.Series(kind, values, dtype=pl.String) for kind, values in columns.items()), rows
 
 
 def action_columns(names: Sequence[str]) -> dict[str, str]:

@@ -69,7 +69,8 @@ def kind_of(data: bytes) -> str:
     Files of these kinds begin with fixed bytes. Text may begin with a byte order mark.
     """
     for magic, kind in (
-        (b"PAR1", "parquet"), (b"ARROW1", "feather"), (b"FEA1", "feather of the old format"), (b"PK\x03\x04", "zip"),
+        (b"PAR1", "parquet"), (b"ARROW1", "feather"), (b"\xff\xff\xff\xff", "arrow stream"),
+        (b"FEA1", "feather of the old format"), (b"PK\x03\x04", "zip"),
         (b"PK\x05\x06", "zip"), (b"\x1f\x8b", "gzip"), (b"\xd0\xcf\x11\xe0", "excel"), (b"BZh", "bzip2"),
         (b"\xfd7zXZ", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"%PDF", "PDF"), (b"\x89HDF", "HDF"),
         (b"SQLite format 3", "SQLite"), (b"7z\xbc\xaf", "7z"), (b"Rar!", "rar"),

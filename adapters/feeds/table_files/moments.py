@@ -55,11 +55,22 @@ _TIMES: Final = {
     r"\d{6}": "%H%M%S",
     r"\d{4}": "%H%M",
 }
-_OFFSET: Final = r"(?P<offset>Z| ?(UTC|GMT)?[+-]\d\d:?\d\d| (UTC|GMT)| [A-Z][A-Za-z_]+/[A-Za-z_/]+)?"
+_OFFSET: Final = r"(?P<offset>Z| ?(UTC|GMT)?[+-]\d\d:?\d\d| (UTC|GMT)| [A-Z]{3,4}| [A-Z][A-Za-z_]+/[A-Za-z_/]+)?"
+_NAMED_CLOCKS: Final = {
+    "EST": "America/New_York", "EDT": "America/New_York", "CDT": "America/Chicago", "MST": "America/Denver",
+    "MDT": "America/Denver", "PST": "America/Los_Angeles", "PDT": "America/Los_Angeles", "CET": "Europe/Berlin",
+    "CEST": "Europe/Berlin", "BST": "Europe/London", "JST": "Asia/Tokyo", "HKT": "Asia/Hong_Kong",
+    "AEST": "Australia/Sydney", "AEDT": "Australia/Sydney",
+}  # fmt: skip
+"""Short name of a clock -> its zone. CST is of Chicago and of Shanghai, IST of three countries: they need an option."""
+
 _DAYS: Final = "|".join(re.sub(r"\?P<[a-z]+>", "", date) for date in _DATES)
 _STAMP: Final = re.compile(rf"(?P<date>{_DAYS})((?P<joint>T| |, |;|-)(?P<time>{'|'.join(_TIMES)}))?T?{_OFFSET}")
 _BARE_OFFSET: Final = _OFFSET.replace("?P<offset>", "").removesuffix("?") + "$"
 _WEEKDAY: Final = r"(?i)^(mon|tues?|wed(nes)?|thu(rs)?|fri|sat(ur)?|sun)(day)?,? "
+_AROUND: Final = " \t\r\n\"'"
+"""Signs around a time that are no part of it: a spreadsheet writes an apostrophe before text."""
+
 _CLOCK: Final = re.compile(rf"({'|'.join(_TIMES)})")
 
 UNITS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -68,6 +79,9 @@ UNITS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _WORDS: Final = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _FROM: Final = 315_532_800
 """1980-01-01 in seconds."""
+
+_MOST_LABELS: Final = 12
+"""Most rows of labels below the bars of a table."""
 
 _YEARS_AHEAD: Final = 3
 _EXCEL: Final = (29_221, 55_000)
@@ -91,7 +105,7 @@ class Moments(NamedTuple):
 
 def is_stamp(field: str) -> bool:
     """Whether a field is a date, a date with a time, or an integer that can be read as one."""
-    text = re.sub(_WEEKDAY, "", " ".join(field.strip().strip('"').split()))
+    text = re.sub(_WEEKDAY, "", " ".join(field.strip(_AROUND).split()))
     if text.isdecimal() or re.fullmatch(r"\d{9,19}\.\d+", text):
         return bool(_readings_of(float(text))) or bool(re.fullmatch(r"(19|20)\d{6}(\d{4}|\d{6})?", text))
     return _STAMP.fullmatch(text) is not None
@@ -102,17 +116,18 @@ def is_clock(field: str) -> bool:
     return _CLOCK.fullmatch(field.strip()) is not None
 
 
-def moments(values: pl.Series, where: str, *, dates: str = "", unit: str = "") -> Moments:
+def moments(values: pl.Series, where: str, *, dates: str = "", unit: str = "", zone: str = "") -> Moments:
     """Read stamps of any form; null for a field whose form differs from the first stamp's.
 
-    `dates` ("day-first" or "month-first") and `unit` (a key of UNITS) are options of the user, empty if not given.
-    Raises FeedError if two readings are possible, or none.
+    `dates` ("day-first" or "month-first"), `unit` (a key of UNITS) and `zone` are options of the user, empty if not
+    given; `zone` is the clock of times with a short name such as EST. Raises FeedError if two readings are possible, or
+    none.
 
     The result has the stamps, and a text that says how they were read. Digits such as 20240703 are a date, other
     numbers a time in units.
     """
     if values.dtype == pl.Categorical:
-        return _of_categories(values, where, dates, unit)
+        return _of_categories(values, where, dates, unit, zone)
     if values.dtype == pl.Date:
         return Moments(values, "dates")
     if isinstance(values.dtype, pl.Datetime):
@@ -124,25 +139,25 @@ def moments(values: pl.Series, where: str, *, dates: str = "", unit: str = "") -
         values = values.cast(pl.String)
     if values.dtype.is_numeric():
         return _number_moments(values, where, unit)
-    text = values.cast(pl.String).str.strip_chars().str.replace_all(r"\s+", " ").str.replace(_WEEKDAY, "")
+    text = values.cast(pl.String).str.strip_chars(_AROUND).str.replace_all(r"\s+", " ").str.replace(_WEEKDAY, "")
     filled = text.drop_nulls().filter(text.drop_nulls() != "")
     if not len(filled):
         raise FeedError(where, "no line has a time", "Give each bar its date or time")
-    if filled.str.ends_with("T").all():  # 2024-07-03T: dates without a time
+    if filled.str.contains(r"\dT$").all():  # 2024-07-03T: dates without a time
         text, filled = text.str.strip_suffix("T"), filled.str.strip_suffix("T")
     if filled.str.contains(r"^\d+(\.\d+)?$").all():
         digits = _digit_format(filled)
         if digits is not None:
-            return _text_moments(text, filled, where, dates)
+            return _text_moments(text, filled, where, dates, zone)
         return _number_moments(text.cast(pl.Float64 if filled.str.contains(".", literal=True).any() else pl.Int64,
                                      strict=False), where, unit)  # fmt: skip
-    return _text_moments(text, filled, where, dates)
+    return _text_moments(text, filled, where, dates, zone)
 
 
-def _of_categories(values: pl.Series, where: str, dates: str, unit: str) -> Moments:
+def _of_categories(values: pl.Series, where: str, dates: str, unit: str, zone: str) -> Moments:
     """Read stamps of a categorical column: each distinct text is read once."""
     distinct_texts = values.unique(maintain_order=True)
-    distinct = moments(distinct_texts.cast(pl.String), where, dates=dates, unit=unit)
+    distinct = moments(distinct_texts.cast(pl.String), where, dates=dates, unit=unit, zone=zone)
     index_of_code = np.full(int(distinct_texts.to_physical().max() or 0) + 2, -1, dtype=np.int64)  # type: ignore[arg-type]
     index_of_code[distinct_texts.to_physical().fill_null(len(index_of_code) - 1).to_numpy()] = np.arange(
         len(distinct_texts)
@@ -161,7 +176,7 @@ def _digit_format(filled: pl.Series) -> str | None:
     return None
 
 
-def _text_moments(text: pl.Series, filled: pl.Series, where: str, dates: str) -> Moments:
+def _text_moments(text: pl.Series, filled: pl.Series, where: str, dates: str, zone: str) -> Moments:
     """Read dates and times from text, in the forms of the first field that is a stamp. `filled` has no empty field.
 
     In a format, %A and %B stand for the two readings of day and month. Digits of eight characters are dates, longer
@@ -186,6 +201,8 @@ def _text_moments(text: pl.Series, filled: pl.Series, where: str, dates: str) ->
         return Moments(_dates_of(without_offset, date_form), order_text or "dates")
     time_form = next(form for pattern, form in _TIMES.items() if re.fullmatch(pattern, first_stamp["time"]))
     stamps = _clocked(without_offset, date_form, first_stamp["joint"], time_form)
+    if re.fullmatch(r" (?!UTC|GMT)[A-Z]{3,4}", first_stamp["offset"] or ""):
+        return Moments(stamps, order_text) if zone else _of_named_clock(stamps, text, where)
     return _with_offsets(stamps, text, filled, first_stamp["offset"] or "", order_text)
 
 
@@ -249,6 +266,54 @@ def _with_offsets(stamps: pl.Series, text: pl.Series, filled: pl.Series, offset:
     )
 
 
+def _of_named_clock(stamps: pl.Series, text: pl.Series, where: str) -> Moments:
+    """Return the instants of times with the short name of a clock, such as EST in winter and EDT in summer.
+
+    Raises FeedError for an unknown name, for several clocks, and where the zone has another name at a time: some files
+    write EST all year, by the clock of New York or five hours behind UTC.
+    """
+    names = text.str.extract(r" ([A-Z]{3,4})$")
+    zones = {_NAMED_CLOCKS.get(name, "") for name in names.drop_nulls().unique().to_list() if name != "CST"}
+    zone = next(iter(zones)) if len(zones) == 1 else ""
+    if zone:
+        early, late = (
+            stamps.dt.replace_time_zone(zone, ambiguous=which, non_existent="null") for which in ("earliest", "latest")
+        )
+        read = early.zip_with((early.dt.strftime("%Z") == names).fill_null(value=True), late)
+        if (read.dt.strftime("%Z") == names).fill_null(value=True).all():
+            listed = " and ".join(sorted(names.drop_nulls().unique().to_list()))
+            return Moments(read.dt.convert_time_zone("UTC"), f"of the clock in {zone}, as {listed} show")
+    example, named = str(text.drop_nulls()[0]), zone or "America/New_York"
+    raise FeedError(
+        where, f'"{example}" has the short name of a clock, which does not decide for all of these times',
+        f"Add --zone {named}, or --zone Etc/GMT+5 for a clock that is five hours behind UTC all year",
+    )  # fmt: skip
+
+
+def zoned(stamps: pl.Series, zone: str, symbols: pl.Series | None = None) -> pl.Series:
+    """Return local times as instants in UTC, null for a time that the clock skips.
+
+    In the hour that the clock repeats in autumn, the second bar of a symbol at the same local time is an hour later;
+    where the newest bar comes first, the first one is. Raises PolarsError for an unknown zone.
+    """
+    early, late = (
+        stamps.dt.replace_time_zone(zone, ambiguous=which, non_existent="null").dt.convert_time_zone("UTC")
+        for which in ("earliest", "latest")
+    )
+    rows = (early != late).fill_null(value=False).arg_true()
+    if not len(rows):
+        return early
+    owner = pl.repeat(0, len(rows), eager=True) if symbols is None else symbols.gather(rows)
+    keys = pl.DataFrame({"ts": stamps.gather(rows), "symbol": owner})
+    place, count = keys.select(
+        pl.int_range(pl.len()).over("ts", "symbol").alias("place"), pl.len().over("ts", "symbol").alias("count")
+    )
+    present = stamps.drop_nulls()
+    later = (place == 1) if present[0] <= present[-1] else (place == 0) & (count > 1)
+    second = rows.filter(later)
+    return early.scatter(second, late.gather(second)) if len(second) else early
+
+
 def _day_month_format(filled: pl.Series, form: str, where: str, dates: str) -> tuple[str, str]:
     """Return the format of dates in which day and month could be swapped, and a text that says what decided the
     order.
@@ -303,6 +368,8 @@ def _number_moments(values: pl.Series, where: str, unit: str) -> Moments:
     if not len(filled):
         raise FeedError(where, "no line has a time", "Give each bar its date or time")
     smallest, largest = float(filled.min()), float(filled.max())  # type: ignore[arg-type]
+    if not unit and (mixed := _mixed_units(values, filled)) is not None:
+        return mixed
     if not unit and _EXCEL[0] <= smallest and largest <= _EXCEL[1]:
         milliseconds = (values.cast(pl.Float64) * 86_400_000).round(0).cast(pl.Int64, strict=False)
         instants = milliseconds.cast(pl.Duration("ms")) + pl.lit(datetime(1899, 12, 30)).cast(pl.Datetime("ms"))
@@ -328,6 +395,41 @@ def _number_moments(values: pl.Series, where: str, unit: str) -> Moments:
     else:
         ns = values.cast(pl.Int64) * (1_000_000_000 // per_second)
     return Moments(ns.cast(pl.Datetime("ns", "UTC")), f"{_WORDS[units[0]]} since 1970, in UTC")
+
+
+def _mixed_units(values: pl.Series, filled: pl.Series) -> Moments | None:
+    """Return the stamps of a column with several units, such as milliseconds up to 2024 and microseconds later; None
+    for one unit, and if any number is no time in one of them."""
+    until = datetime.now(UTC).timestamp() + _YEARS_AHEAD * 31_557_600
+    units = [
+        name for name, per_second in UNITS.items() if filled.is_between(_FROM * per_second, until * per_second).any()
+    ]
+    if len(units) < 2:
+        return None
+    ns, used = pl.repeat(None, len(values), dtype=pl.Int64, eager=True), 0
+    for name in units:
+        in_unit = values.is_between(_FROM * UNITS[name], until * UNITS[name]).fill_null(value=False)
+        # a product beyond 64 bits is of another unit, and is not taken
+        of_unit = (values * (1_000_000_000 // UNITS[name])).cast(pl.Int64, strict=False, wrap_numerical=True)
+        ns = of_unit.zip_with(in_unit, ns)
+        used += int(in_unit.sum())
+    if used < len(filled):
+        return None
+    words = " and ".join(_WORDS[name] for name in units)
+    return Moments(ns.cast(pl.Datetime("ns", "UTC")), f"{words} since 1970, each by its size, in UTC")
+
+
+def footer(column: pl.Series) -> list[str]:
+    """Return the labels below the times of a column, such as Average and Total; empty where the last row has a time, or
+    no text."""
+    if column.dtype != pl.String:
+        return []
+    labels: list[str] = []
+    for field in reversed(column.tail(_MOST_LABELS + 1).to_list()):
+        if field is None or not re.fullmatch(r"[^\W\d][^\d]*", field.strip(_AROUND)) or is_stamp(field):
+            break
+        labels.insert(0, field.strip(_AROUND))
+    return labels if len(labels) <= _MOST_LABELS and len(labels) < len(column) else []
 
 
 def joined_clock(days: Moments, clock: pl.Series) -> Moments:

@@ -18,12 +18,21 @@ from quantd.adapters.feeds.bars.stamps import CLOCKS
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.table_files import spelled_numbers as numbers
-from quantd.adapters.feeds.table_files.actions import action_columns, actions_of, ratio_of
+from quantd.adapters.feeds.table_files.actions import actions_of, with_action_columns
 from quantd.adapters.feeds.table_files.containers import Part, parts_of, table_files
 from quantd.adapters.feeds.table_files.file_symbol import is_disputed, symbol_of
 from quantd.adapters.feeds.table_files.large_text import large_table
-from quantd.adapters.feeds.table_files.moments import Moments, clock_of, joined_clock, local_days, moments, stamp_text
+from quantd.adapters.feeds.table_files.moments import (
+    Moments,
+    clock_of,
+    footer,
+    joined_clock,
+    moments,
+    stamp_text,
+    zoned,
+)
 from quantd.adapters.feeds.table_files.nested import nested_tables
+from quantd.adapters.feeds.table_files.overlap import without_overlap
 from quantd.adapters.feeds.table_files.roles import (
     TIMES,
     Roles,
@@ -36,9 +45,7 @@ from quantd.adapters.feeds.table_files.roles import (
     word,
 )
 from quantd.adapters.feeds.table_files.statement import NO_VOLUMES, Statement
-from quantd.adapters.feeds.table_files.text_layout import text_table
-
-ACTIONS: Final = ("ts", "symbol", "kind", "ratio", "cash")
+from quantd.adapters.feeds.table_files.text_layout import NoTable, text_table
 
 MOST_ROWS: Final = 200_000_000
 """Most lines of one table."""
@@ -57,6 +64,7 @@ class ReadOptions(NamedTuple):
     columns: Mapping[str, str] = {}
     symbols: tuple[str, ...] = ()
     prices: str = ""
+    overlap: str = ""
 
 
 class Table(NamedTuple):
@@ -100,67 +108,28 @@ NOTHING_ASKED: Final = ReadOptions()
 def read_tables(path: Path, asked: ReadOptions = NOTHING_ASKED) -> Table:
     """Read the bars of a file, folder or archive. Raises FeedError that names file, line or column, value and
     remedy."""
-    tables = []
+    tables: list[Table] = []
+    prose: list[NoTable] = []
     several = path.is_dir()
     for part in parts_of(path):
-        raws = _raw_tables(part, asked)
+        try:
+            raws = _raw_tables(part, asked)
+        except NoTable as error:  # a README beside the tables
+            prose.append(error)
+            continue
         tables += [_bars(raw, asked, several or len(raws) > 1) for raw in raws]
-    return joined(tables)
+    if not tables:
+        raise prose[0]
+    names = [f"{error.source} has no bars and is left out" for error in prose]
+    statement = tables[0].statements[0]
+    tables[0] = tables[0]._replace(statements=(statement._replace(notes=(*statement.notes, *names)),))
+    return joined(tables, asked.overlap)
 
 
 def files_of(path: Path) -> list[Path]:
     """Return the file itself, or the table files of a folder. Raises FeedError for a folder without a table file, or
     with too many."""
     return table_files(path) if path.is_dir() else [path]
-
-
-def listed_actions(path: Path, symbols: Sequence[str]) -> pl.DataFrame | None:
-    """Return the actions of a file with a column of splits or dividends; None for a file in the columns ACTIONS.
-
-    Files of Yahoo's splits and dividends have no column of symbols: the file's name has the symbol. Raises FeedError
-    for uneven lines, a missing symbol, and a date or split ratio that cannot be read.
-
-    Line 1 of the file is the header, and its first column has the dates.
-    """
-    if not path.is_file() or path.suffix.lower() not in (".csv", ".txt"):
-        return None
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        header = [field.strip().strip('"') for field in file.readline().split(",")]
-    header_words = [word(name) for name in header]
-    if "kind" in header_words or not (action_column_of := action_columns(header)):
-        return None
-    try:
-        frame = pl.read_csv(path, infer_schema=False, encoding="utf8-lossy")
-        frame.columns = header
-    except (pl.exceptions.PolarsError, ValueError):
-        text = "its lines do not fit its header, or two columns have the same name"
-        raise FeedError(path.name, text, "Write each action in one line, with all columns") from None
-    dates = moments(frame[header[0]], path.name)
-    days = local_days(dates.values)
-    symbol_column = next(
-        (name for name, text in zip(header, header_words, strict=True) if text in ("symbol", "ticker")), ""
-    )
-    symbol = "" if symbol_column else symbol_of(path.stem, symbols)[0]
-    if not symbol_column and not symbol:
-        raise FeedError(path.name, "it does not say whose actions these are", "Add the column symbol")
-    rows = []
-    for k, row in enumerate(frame.iter_rows(named=True)):
-        row_symbol = row[symbol_column] if symbol_column else symbol
-        for kind, name in action_column_of.items():
-            value = row[name]
-            if kind == "split" and (ratio := ratio_of(value)) != 0:
-                if ratio is None:
-                    text = f'split ratio "{value}" cannot be read'
-                    raise FeedError(f"{path.name}:{k + 2}", text, 'Write it as "4:1"')
-                rows.append((days[k], row_symbol, "split", f"{ratio.numerator}:{ratio.denominator}", ""))
-            elif kind == "dividend" and value and not _is_nothing(value):
-                rows.append((days[k], row_symbol, "dividend", "", value))
-    return pl.DataFrame(rows, schema=dict.fromkeys(ACTIONS, pl.String), orient="row")
-
-
-def _is_nothing(cash: str) -> bool:
-    """Whether an amount is zero or empty in any spelling. Unreadable text is not; the reader of actions reports it."""
-    return cash.strip().strip("0").strip(".") == "" or cash.strip().lower() in numbers.NOTHING
 
 
 def read_frame(frame: pl.DataFrame, asked: ReadOptions = NOTHING_ASKED, alone: str = "") -> Table:
@@ -174,9 +143,12 @@ def read_frame(frame: pl.DataFrame, asked: ReadOptions = NOTHING_ASKED, alone: s
     return table._replace(statements=()) if set(BARS) <= set(frame.columns) else table
 
 
-def joined(tables: Sequence[Table]) -> Table:
-    """Return the bars of several tables, one after another. A bar that is in two tables stays twice; later checks
-    reject the repetition."""
+def joined(tables: Sequence[Table], overlap: str = "") -> Table:
+    """Return the bars of several tables, one after another. A bar that two tables have with equal values counts once.
+
+    If the values differ, `overlap` says which one is taken, "first" or "last"; without it FeedError names both tables.
+    A bar that one table has twice stays: a later check rejects the repetition.
+    """
     if len(tables) == 1:
         return tables[0]
     stamp_types = {table.frame["ts"].dtype for table in tables}
@@ -189,12 +161,22 @@ def joined(tables: Sequence[Table]) -> Table:
     for column in BARS[2:]:
         if len({frame[column].dtype for frame in frames}) > 1:
             frames = [frame.with_columns(pl.col(column).cast(pl.String)) for frame in frames]
-    return Table(
+    whole = Table(
         pl.concat(frames),
-        pl.concat([table.actions for table in tables]),
+        pl.concat([table.actions for table in tables]).unique(maintain_order=True),
         tuple(statement for table in tables for statement in table.statements),
         pl.concat([table.lines for table in tables]),
     )
+    symbols = [set(frame["symbol"].unique()) for frame in frames]
+    if sum(map(len, symbols)) == len(set().union(*symbols)):
+        return whole  # each symbol is in one table
+    lengths, names = [len(frame) for frame in frames], [statement.name for statement in whole.statements]
+    kept, note = without_overlap(whole.frame, lengths, names, overlap)
+    if not note:
+        return whole
+    first = whole.statements[0]
+    statements = (first._replace(notes=(*first.notes, note)), *whole.statements[1:])
+    return Table(whole.frame[kept], whole.actions, statements, whole.lines.gather(kept))
 
 
 def _raw_tables(part: Part, asked: ReadOptions) -> list[RawTable]:
@@ -208,7 +190,7 @@ def _raw_tables(part: Part, asked: ReadOptions) -> list[RawTable]:
             )
             for table in nested_tables(part.data, part.name)
         ]  # fmt: skip
-    if kind in ("parquet", "feather"):
+    if kind in ("parquet", "feather", "arrow stream"):
         return _unpaired(_binary_table(part, kind))
     if kind not in ("text",):
         remedies = {
@@ -331,7 +313,7 @@ def _binary_table(part: Part, kind: str) -> RawTable:
             frame = pl.read_parquet(source)
             metadata = pl.read_parquet_metadata(source)
         else:
-            frame = pl.read_ipc(source)
+            frame = pl.read_ipc(source) if kind == "feather" else pl.read_ipc_stream(source)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise FeedError(part.name, f"it cannot be read as {kind} ({reason})", "Write the file again") from None
@@ -350,9 +332,8 @@ def _binary_table(part: Part, kind: str) -> RawTable:
 def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
     """Return the bars of one table. Raises FeedError for more than MOST_ROWS rows, or unclear columns or values.
 
-    `asked` are a person's options. `several` is True for a folder, whose files have a symbol each. Roles say which
-    column is the time, a price, the volume or the symbol; the names of the columns decide, or the values if the columns
-    have no names.
+    `asked` are a person's options. `several` is True for a folder, whose files have a symbol each. The names of the
+    columns decide their roles, or the values if the columns have no names.
     """
     frame = raw.frame
     if len(frame) > MOST_ROWS:
@@ -375,6 +356,8 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
             raw.name, f"no column is named as a time (it has {', '.join(frame.columns)[:200]})",
             "Name it ts, or say which it is: --column time=NAME",
         )  # fmt: skip
+    raw, roles, labels = _without_labels(raw, roles)
+    frame = raw.frame
     stamps = _stamps(raw, roles, asked)
     number_columns = [name for name in (*roles.prices(), roles.volume, roles.adjusted, roles.dividend) if name]
     for name in number_columns:
@@ -393,9 +376,8 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
         {"ts": stamps.values, "symbol": symbol, **{role: columns[role] for role in PRICES}, "volume": volume}
     )
     actions, action_text = actions_of(raw.name, frame, roles, table, raw.lines, asked.prices)
-    table, lines, notes = _ordered(table, raw.lines, asked)
-    used_columns = {value for value in roles if value}
-    unused = [name for name in frame.columns if name not in used_columns and frame[name].null_count() < len(frame)]
+    table, lines, notes = _ordered(table, raw.lines, own=set(BARS) <= set(frame.columns))
+    unused = [name for name in frame.columns if name not in roles and frame[name].null_count() < len(frame)]
     statement = Statement(
         raw.name,
         time=_time_text(roles, stamps, raw, asked),
@@ -404,9 +386,26 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
         symbol=symbol_text,
         actions=action_text,
         unused=(*unused, *raw.unused),
-        notes=(*raw.notes, *notes),
+        notes=(*raw.notes, *labels, *notes),
     )
     return Table(table, actions, (statement,), lines)
+
+
+def _without_labels(raw: RawTable, roles: Roles) -> tuple[RawTable, Roles, list[str]]:
+    """Return a table without the rows of labels below its bars, such as Average, and without rows of dividends and
+    splits, which become columns; the roles with these columns; and notes about what was left out.
+
+    Raises FeedError for an action on a day without a bar.
+    """
+    labels = footer(raw.frame[roles.time])
+    if labels:
+        raw = raw._replace(frame=raw.frame.head(-len(labels)), lines=raw.lines.head(-len(labels)))
+    notes = [f"left out below the bars: {some(labels)}"] if labels else []
+    frame, rows = with_action_columns(raw.frame, roles.time, roles.prices(), raw.name, raw.lines)
+    if frame is not raw.frame:
+        raw = raw._replace(frame=frame, lines=raw.lines.gather(rows))
+        roles = roles._replace(dividend="Dividends", split="Stock Splits")
+    return raw, roles, notes
 
 
 def _stamps(raw: RawTable, roles: Roles, asked: ReadOptions) -> Moments:
@@ -417,22 +416,22 @@ def _stamps(raw: RawTable, roles: Roles, asked: ReadOptions) -> Moments:
     `asked` are a person's options; `raw.zone` is a zone that the file names itself.
     """
     where = f"{raw.name}, column {roles.time}"
-    stamps = moments(raw.frame[roles.time], where, dates=asked.dates, unit=asked.unit)
+    zone = asked.zone or raw.zone
+    stamps = moments(raw.frame[roles.time], where, dates=asked.dates, unit=asked.unit, zone=zone)
     if _is_local(stamps.values) and not (asked.zone or raw.zone) and (instants := _other_instants(raw, roles)):
         return instants
     if roles.clock and stamps.dated:
         stamps = joined_clock(stamps, raw.frame[roles.clock])
     values = stamps.values
-    zone = asked.zone or raw.zone
     if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is None:
         if _is_midnight(values):
             return Moments(values.cast(pl.Date), stamps.text or "dates")
         if zone:
             try:
-                moved = values.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+                moved = zoned(values, zone, raw.frame[roles.symbol] if roles.symbol else None)
             except pl.exceptions.PolarsError:
                 raise FeedError(where, f"{zone} is not a time zone", "Write a name like America/New_York") from None
-            return Moments(moved.dt.convert_time_zone("UTC"), f"of the clock in {zone}")
+            return Moments(moved, f"of the clock in {zone}")
     return stamps
 
 
@@ -577,15 +576,25 @@ def _symbol(raw: RawTable, roles: Roles, asked: ReadOptions, stamps: pl.Series, 
     return pl.Series("symbol", [symbol]).new_from_index(0, count), f"{symbol}, from the file's name"
 
 
-def _ordered(table: pl.DataFrame, lines: pl.Series, asked: ReadOptions) -> tuple[pl.DataFrame, pl.Series, list[str]]:
-    """Return the bars, their line numbers and a note; if every symbol has its newest bar first, the order is
-    reversed and the note says so."""
+def _ordered(table: pl.DataFrame, lines: pl.Series, *, own: bool) -> tuple[pl.DataFrame, pl.Series, list[str]]:
+    """Return the bars, their line numbers and notes; if every symbol has its newest bar first, the order is reversed.
+
+    A row without any price is no bar: Yahoo writes one for a day without data. In the columns of quantd (`own`) it
+    stays, and is rejected, as in a file that is read directly.
+    """
+    empty = table.select(pl.all_horizontal(
+        pl.col(name).is_null() | (pl.col(name).is_nan() if table[name].dtype.is_float() else False) for name in PRICES
+    )).to_series()  # fmt: skip
+    notes = []
+    if not own and 0 < empty.sum() < len(table):
+        notes.append(f"{empty.sum():,} rows without a price left out, the first in line {lines.filter(empty)[0]}")
+        table, lines = table.filter(~empty), lines.filter(~empty)
     readable = table.select(pl.col("ts"), pl.col("symbol")).filter(pl.col("ts").is_not_null())
     if readable.is_empty():
-        return table, lines, []
+        return table, lines, notes
     falls = readable.select((pl.col("ts").diff().cast(pl.Int64) < 0) & (pl.col("symbol") == pl.col("symbol").shift(1)))
     same_symbol = readable.select(pl.col("symbol") == pl.col("symbol").shift(1)).to_series()
     backward = int(falls.to_series().sum())
     if backward and backward == int(same_symbol.sum()):
-        return table.reverse(), lines.reverse(), ["newest first, turned"]
-    return table, lines, []
+        return table.reverse(), lines.reverse(), [*notes, "newest first, turned"]
+    return table, lines, notes

@@ -231,19 +231,23 @@ def _report_of_table(file: Path, reading: Reading) -> dict[str, Any]:
     return fitting(file, source_of(file, reading.asked), reading)[0]
 
 
-def fitting(file: Path, source: "BarSource", reading: Reading) -> tuple[dict[str, Any], Reading]:
-    """Return (report of a table, the reading that fits its stamps).
+def fitting(
+    file: Path, source: "BarSource", reading: Reading, *, checked: bool = True
+) -> tuple[dict[str, Any], Reading]:
+    """Return (report of a table, the reading that fits its stamps). Without `checked`, the report has no faults.
 
     The report's `evidence` says what contradicted the earlier readings. Raises Failure and FeedError.
     """
-    report, evidence = report_of(file, source, reading), []
+    (report, placement), evidence = _read(file, source, reading), []
     for _ in range(MOST_READINGS - 1):
         next_reading = _reading_by_remedies(report, reading)
         if next_reading == reading:
             break
         evidence += [misfit["text"] for misfit in report["misfits"]]
-        reading, report = next_reading, report_of(file, source, next_reading)
-    return report | {"evidence": list(dict.fromkeys(evidence))}, reading
+        reading = next_reading
+        report, placement = _read(file, source, reading)
+    report["evidence"] = list(dict.fromkeys(evidence))
+    return report | (_checks(file, source, placement, reading, report["actions_file"]) if checked else {}), reading
 
 
 def _reading_by_remedies(report: dict[str, Any], reading: Reading) -> Reading:
@@ -298,6 +302,12 @@ def report_of(file: Path, source: "BarSource", reading: Reading) -> dict[str, An
     The report's `misfits` are signs that bars are read with a wrong interval, calendar, clock or meaning of stamps.
     Raises Failure and FeedError.
     """
+    report, placement = _read(file, source, reading)
+    return report | _checks(file, source, placement, reading, report["actions_file"])
+
+
+def _read(file: Path, source: "BarSource", reading: Reading) -> tuple[dict[str, Any], "Placement"]:
+    """Return the facts and misfits of a report, and the bars with their places in sessions."""
     from quantd.adapters.feeds.bars.merge import place_all
     from quantd.adapters.feeds.bars.rows import NO_STAMP
     from quantd.adapters.feeds.recorded.bar_files import BarFrame, mostly_without_offset, read_bars, span
@@ -323,28 +333,26 @@ def report_of(file: Path, source: "BarSource", reading: Reading) -> dict[str, An
     evidence = Placement(rows, placed, universe, calendars, stamps, length, reading.zone, without_offset)
     actions = reading.actions or (beside(file) if beside(file).is_file() else None)
     readable = rows.ts[rows.ts != NO_STAMP]
-    return {
+    report = {
         "file": str(file), "read_as": stated(source.statements) if isinstance(source, BarFrame) else [],
         "bars": len(rows), "symbols": len(universe.symbols), "interval": interval, "stamps": stamps,
         "zone": reading.zone, "calendars": sorted(calendars),
         "from": iso(int(readable.min())), "to": iso(int(rows.ts.max())), "actions_file": actions and str(actions),
-        **_checks(file, source, evidence, actions, reading.exceptions, adjusted=bool(origin and origin.adjusted)),
         "misfits": [
             {"kind": misfit.kind, "symbols": misfit.symbols, "text": misfit.text, "remedies": misfit.remedies,
              "decided": misfit.decided}
             for misfit in misfits(evidence)
         ],
     }  # fmt: skip
+    return report, evidence
 
 
 def _checks(
     file: Path,
     source: "BarSource",
     evidence: "Placement",
-    actions: Path | None,
-    exceptions: Path | None,
-    *,
-    adjusted: bool,
+    reading: Reading,
+    actions_file: str | None,
 ) -> dict[str, Any]:
     """Return the counts of bad bars, holes and faults, and the questions that a person has to answer.
 
@@ -357,23 +365,31 @@ def _checks(
     from quantd.adapters.feeds.bars.merge import timed
     from quantd.adapters.feeds.recorded.bar_files import actions_within_bars, read_actions
     from quantd.adapters.feeds.recorded.exception_files import read_exceptions
+    from quantd.adapters.feeds.recorded.origin import origin_of
     from quantd.adapters.feeds.recorded.price_questions import Questions
     from quantd.adapters.feeds.recorded.replay import questions_of
     from quantd.adapters.feeds.recorded.sound_bars import EXCEPTIONS
 
     # `actual` has the sessions of each calendar
     universe, calendars, bar_ns = evidence.universe, evidence.actual, evidence.length
+    origin = origin_of(file)
+    actions = Path(actions_file) if actions_file else None
     usual_exceptions = file.with_name(EXCEPTIONS)
-    exceptions = exceptions or (usual_exceptions if usual_exceptions.is_file() else None)
+    exceptions = reading.exceptions or (usual_exceptions if usual_exceptions.is_file() else None)
     is_outside_hours = evidence.placed.extended
     file_rows = np.arange(len(evidence.rows))[~is_outside_hours]
-    session_rows, session_places = evidence.rows.take(~is_outside_hours), evidence.placed.take(~is_outside_hours)
+    session_rows, session_places = evidence.rows, evidence.placed
+    if is_outside_hours.any():  # a copy of all bars
+        session_rows, session_places = evidence.rows.take(~is_outside_hours), evidence.placed.take(~is_outside_hours)
     listed_actions = actions_within_bars((source,), universe) if actions is None else read_actions(actions, universe)
     timed_actions = timed(listed_actions, universe, calendars)
     verdicts = judge(session_rows, session_places, bar_ns, timed_actions, time.time_ns())
     # "stop": a suspicious bar becomes a question unless the file of exceptions answers it; `adjusted`: jumps are real
     settlement = settle(
-        verdicts, session_rows, session_places, Answers("stop", adjusted, read_exceptions(exceptions, universe))
+        verdicts,
+        session_rows,
+        session_places,
+        Answers("stop", bool(origin and origin.adjusted), read_exceptions(exceptions, universe)),
     )
     questions = Questions(questions_of(session_rows, session_places, settlement, universe), universe, calendars)
     missing_sessions = (
@@ -432,16 +448,28 @@ def _holes(
     import numpy as np
 
     from quantd.adapters.feeds.bars.checks import Reason
-    from quantd.adapters.feeds.recorded.soundness import gaps_between, hole_texts, often_rejected
+    from quantd.adapters.feeds.recorded.soundness import (
+        gaps_between,
+        hole_texts,
+        often_rejected,
+        trailing,
+        worthless_texts,
+    )
 
     good = settled.good
-    # a suspicious bar (a spike) is asked about by itself
-    bad = ~good & (settled.reason != Reason.SPIKE)
-    return hole_texts(
-        gaps_between(rows.column[good], ts_event[good], universe, calendars, announced),
-        often_rejected(rows.column[bad], rows.ts[bad], np.bincount(rows.column, minlength=universe.size)),
-        universe,
-    )
+    good_bars = rows.column[good], ts_event[good]
+    zero = (settled.reason == Reason.NON_POSITIVE) & (rows.open == 0.0) & (rows.close == 0.0)
+    zero[zero] = trailing(good_bars, (rows.column[zero], ts_event[zero]), universe.size)
+    # a suspicious bar (a spike) and a last price of 0 are asked about by themselves
+    bad = ~good & (settled.reason != Reason.SPIKE) & ~zero
+    return [
+        *hole_texts(
+            gaps_between(*good_bars, universe, calendars, announced),
+            often_rejected(rows.column[bad], rows.ts[bad], np.bincount(rows.column, minlength=universe.size)),
+            universe,
+        ),
+        *worthless_texts(good_bars, (rows.column[zero], ts_event[zero]), universe, announced),
+    ]
 
 
 def checked_zone(name: str) -> str:
@@ -462,18 +490,12 @@ def _universe_in(file: Path, source: "BarSource", reading: Reading) -> Universe:
     import polars as pl
 
     from quantd.adapters.feeds.feed_errors import FeedError
-    from quantd.adapters.feeds.recorded.bar_files import BarFrame, read_bars
-    from quantd.daemon.cli.setup.bar_files import is_text, probed
+    from quantd.adapters.feeds.recorded.bar_files import BarFrame, read_bars, table_of
 
     if isinstance(source, BarFrame):
         return universe_of(source.frame["symbol"].unique().sort().to_list(), reading)
-    probed(file)
-    try:
-        lazy = pl.scan_csv(file, infer_schema=False) if is_text(file) else pl.scan_parquet(file)
-        symbols = lazy.select(pl.col("symbol").cast(pl.String).str.strip_chars().unique()).collect().to_series()
-        names = symbols.drop_nulls().sort().to_list()
-    except (pl.exceptions.PolarsError, OSError):
-        names = []
+    symbols = table_of(file, ("symbol",))["symbol"].unique().cast(pl.String).str.strip_chars()
+    names = symbols.unique().drop_nulls().sort().to_list()
     if not names:
         read_bars((file,), Universe((Instrument("SPY"),)))  # raises with the fault of the file
         raise FeedError(file.name, "it names no symbol", "Write a column symbol")
@@ -505,13 +527,16 @@ def _missing_sessions(
     import numpy as np
 
     missing_by_symbol = {}
-    for column, instrument in enumerate(universe.instruments):
-        symbol_days = day[rows.column == column]
+    order = np.lexsort((day, rows.column))
+    bounds = np.searchsorted(rows.column[order], np.arange(universe.size + 1))
+    for instrument, start, stop in zip(universe.instruments, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        symbol_days = day[order[start:stop]]
         if not len(symbol_days):
             continue
         days = calendars[instrument.calendar].days
-        expected = days[(days >= symbol_days.min()) & (days <= symbol_days.max())]
-        missing_days = np.setdiff1d(expected, symbol_days)
+        expected = days[(days >= symbol_days[0]) & (days <= symbol_days[-1])]
+        places = np.minimum(np.searchsorted(symbol_days, expected), len(symbol_days) - 1)
+        missing_days = expected[symbol_days[places] != expected]
         if len(missing_days):
             missing_by_symbol[instrument.symbol] = (len(missing_days), iso(int(missing_days[0]))[:10])
     return missing_by_symbol

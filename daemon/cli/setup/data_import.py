@@ -29,7 +29,17 @@ from quantd.daemon.cli.setup.data_check import (
     universe_of,
 )
 from quantd.daemon.cli.setup.data_fetch import Calendar
-from quantd.daemon.cli.setup.table_options import Columns, Dates, Decimal, Prices, Scale, Symbol, Unit, asked_of
+from quantd.daemon.cli.setup.table_options import (
+    Columns,
+    Dates,
+    Decimal,
+    Overlap,
+    Prices,
+    Scale,
+    Symbol,
+    Unit,
+    asked_of,
+)
 from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
@@ -37,6 +47,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from quantd.adapters.feeds.table_files.reader import Table
+    from quantd.trading.instruments import Universe
 
 IMPORT: Final = "import of "
 """Beginning of the origin that an imported file records; the name of its source follows."""
@@ -61,6 +72,17 @@ class Imported(NamedTuple):
     lines: BarLines
 
 
+class Stored(NamedTuple):
+    """The files of one import, and how the bars are read back. `evidence` is what contradicted earlier readings."""
+
+    file: Path
+    actions_file: Path | None
+    universe: "Universe"
+    read_back: Reading
+    evidence: list[str]
+    read_as: list[str]
+
+
 # Long because the signature is the options of the command.
 def import_bars(
     files: Annotated[
@@ -83,6 +105,7 @@ def import_bars(
     scale: Scale = "",
     decimal: Decimal = "",
     prices: Prices = "",
+    overlap: Overlap = "",
     column: Columns = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="F.parquet", help="The file; named by the symbol without it.")
@@ -113,7 +136,7 @@ def import_bars(
     """
     if stamps not in (None, "open", "close", "session"):
         raise Failure(f"--stamps {stamps}: write open, close or session", USAGE)
-    asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column, prices)
+    asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column, prices, overlap)
     # no file of actions and none of exceptions
     reading = Reading(None, None, stamps, interval, calendar, zone, asked)  # type: ignore[arg-type]
     if watch is not None:
@@ -126,14 +149,16 @@ def import_bars(
         return _score(files[0], sentiment, out, calendar or "XNYS", threads, as_json=as_json)
     if not files:
         raise Failure("name a file of bars, or a folder with --watch", USAGE)
-    from quantd.adapters.feeds.recorded.bar_files import foreign_table
+    from quantd.adapters.feeds.recorded.bar_files import foreign_table, forget_tables
     from quantd.adapters.feeds.table_files.reader import joined
 
-    table = joined([foreign_table(path, asked) for path in files])
-    target = target_of(out, table, files)
-    done = written(table, target, files[0].name, reading)
+    table = joined([foreign_table(path, asked) for path in files], asked.overlap)
+    kept = stored(table, target_of(out, table, files), files[0].name, reading)
+    del table  # half of the memory, where the table has millions of bars
+    forget_tables()
+    done = reported(kept)
     _finish(done, into, as_json=as_json)
-    return CHECK_FAILED if done.report["faults"] or any(done.report[kind] for kind in QUESTIONS) else DONE
+    return CHECK_FAILED if any(done.report[kind] for kind in QUESTIONS) else DONE
 
 
 def _score(file: Path, model: Path, out: Path, calendar: str, threads: int, *, as_json: bool) -> int:
@@ -236,6 +261,14 @@ def _origin_name(name: str) -> str:
 def written(table: "Table", target: Path, name: str, reading: Reading) -> Imported:
     """Write the bars of a table in the form that a run reads, read the file back, and report on it.
 
+    `name` is the name of the table's file. Raises Failure and FeedError.
+    """
+    return reported(stored(table, target, name, reading))
+
+
+def stored(table: "Table", target: Path, name: str, reading: Reading) -> Stored:
+    """Write the bars of a table in the form that a run reads, and its actions beside them.
+
     `name` is the name of the table's file. The table is first read in the way that fits its stamps. Raises Failure and
     FeedError.
     """
@@ -248,20 +281,22 @@ def written(table: "Table", target: Path, name: str, reading: Reading) -> Import
     from quantd.daemon.cli.setup.bar_files import beside, write_bars
 
     source = BarFrame(table.frame, name, table.actions if len(table.actions) else None, table.statements)
-    report, fitted = fitting(target, source, reading._replace(exceptions=None))
+    # the faults are those of the file that is written, which is read back
+    report, fitted = fitting(target, source, reading._replace(exceptions=None), checked=False)
     if not report["bars"]:
         raise Failure(f"{name} has no bar; name another file", CHECK_FAILED)
     misfits = [misfit for misfit in report["misfits"] if misfit["kind"] == "interval"]
     if misfits:
         raise Failure(f"{name}: {misfits[0]['text']}. {'; '.join(misfits[0]['remedies'])}", CHECK_FAILED)
-    ts = pl.Series("ts", nanoseconds(table.frame["ts"], fitted.zone)).cast(pl.Datetime("ns", "UTC"))
+    ts = pl.Series("ts", nanoseconds(table.frame["ts"], fitted.zone, table.frame["symbol"])).cast(
+        pl.Datetime("ns", "UTC")
+    )
     number_columns = [
         column if column.dtype == pl.Float64 else pl.Series(column.name, _floats(column))
         for column in (table.frame[field] for field in (*PRICES, "volume"))
     ]
     frame = pl.DataFrame([ts, table.frame["symbol"].cast(pl.String), *number_columns])
-    priced = frame.filter(~pl.all_horizontal(pl.col(price).is_null() | pl.col(price).is_nan() for price in PRICES))
-    frame = priced.with_columns(pl.lit(name).alias("source")).sort("symbol", "ts", maintain_order=True)
+    frame = frame.with_columns(pl.lit(name).alias("source")).sort("symbol", "ts", maintain_order=True)
     zone = fitted.zone or ("UTC" if _lacks_zone(table) else "")
     origin = Origin(_origin_name(name), report["interval"], report["stamps"], zone=zone)
     write_bars(target, frame, origin)
@@ -270,20 +305,19 @@ def written(table: "Table", target: Path, name: str, reading: Reading) -> Import
         write_whole(actions_file, _without_empty_text(table.actions).write_csv().encode())
     # the written file has UTC stamps: the clock of the table must not be applied again
     read_back = fitted._replace(actions=actions_file, zone="")
-    final = report_of(target, target, read_back) | {"evidence": report["evidence"]}
+    read_as = [*stated(table.statements), *_clock_lines(table, fitted, reading)]
     universe = universe_of(frame["symbol"].unique().sort().to_list(), fitted)
+    return Stored(target, actions_file, universe, read_back, report["evidence"], read_as)
+
+
+def reported(stored: Stored) -> Imported:
+    """Read a stored file back, and report on it. Raises Failure and FeedError."""
+    file, actions_file = stored.file, stored.actions_file
+    final = report_of(file, file, stored.read_back) | {"evidence": stored.evidence}
     lines = BarLines(
-        universe,
-        target,
-        actions_file,
-        final["stamps"],
-        final["interval"],
-        final["from"][:10],
-        final["to"][:10],
+        stored.universe, file, actions_file, final["stamps"], final["interval"], final["from"][:10], final["to"][:10]
     )
-    return Imported(
-        target, actions_file, final, [*stated(table.statements), *_clock_lines(table, fitted, reading)], lines
-    )
+    return Imported(file, actions_file, final, stored.read_as, lines)
 
 
 def _clock_lines(table: "Table", fitted: Reading, given: Reading) -> list[str]:
@@ -376,10 +410,10 @@ def _merged(table: "Table", name: str, out: Path, reading: Reading) -> "Table":
         return table
     origin = origin_of(out)
     zone = origin.zone if origin else ""
-    zone = zone or fitting(out, BarFrame(table.frame, name), reading._replace(exceptions=None))[1].zone
+    zone = zone or fitting(out, BarFrame(table.frame, name), reading._replace(exceptions=None), checked=False)[1].zone
     old = pl.read_parquet(out).select("ts", "symbol", *PRICES, "volume")
     new = table.frame.with_columns(
-        pl.Series("ts", nanoseconds(table.frame["ts"], zone)).cast(pl.Datetime("ns", "UTC")),
+        pl.Series("ts", nanoseconds(table.frame["ts"], zone, table.frame["symbol"])).cast(pl.Datetime("ns", "UTC")),
         *(pl.Series(name, _floats(table.frame[name])) for name in (*PRICES, "volume")),
     )
     not_replaced = old.join(new.select("symbol", "ts"), on=["symbol", "ts"], how="anti")

@@ -24,6 +24,9 @@ Decimal = Annotated[Literal["", "point", "comma"], typer.Option("--decimal", hel
 Prices = Annotated[
     Literal["", "raw", "adjusted"], typer.Option("--prices", help="Whether prices hold the actions of their file.")
 ]
+Overlap = Annotated[
+    Literal["", "first", "last"], typer.Option("--overlap", help="Which file's bars count where several differ.")
+]
 Columns = Annotated[
     list[str] | None, typer.Option("--column", metavar="ROLE=NAME", help="Column of a role: close=Last. Repeat it.")
 ]
@@ -41,6 +44,7 @@ def asked_of(
     decimal: str = "",
     columns: list[str] | None = None,
     prices: str = "",
+    overlap: str = "",
 ) -> "ReadOptions":
     """Return the options about a table as one value. Raises Failure for a --column that is not ROLE=NAME."""
     from quantd.adapters.feeds.table_files.reader import ReadOptions
@@ -51,7 +55,7 @@ def asked_of(
         if role not in ROLES or not sign or not name:
             raise Failure(f"--column {text} is not ROLE=NAME; write one of these roles: {', '.join(ROLES)}", USAGE)
         column_of_role[role] = name
-    return ReadOptions(symbol, zone, dates, unit, scale, decimal, column_of_role, prices=prices)
+    return ReadOptions(symbol, zone, dates, unit, scale, decimal, column_of_role, prices=prices, overlap=overlap)
 
 
 def source_of(file: Path, asked: "ReadOptions") -> "BarSource":

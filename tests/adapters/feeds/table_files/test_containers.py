@@ -2,10 +2,13 @@
 
 import gzip
 import io
+import re
 import struct
 import zipfile
+from datetime import date
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from quantd.adapters.feeds.feed_errors import FeedError
@@ -125,3 +128,38 @@ def test_no_more_is_unpacked_than_the_ratio_allows(tmp_path: Path, monkeypatch: 
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(bytes(4 * containers.RATIO_FREE)))
     assert "it unpacks" in refused(tmp_path / "a.csv.gz")
     assert read == [max(containers.RATIO_FREE, containers.MOST_RATIO * (tmp_path / "a.csv.gz").stat().st_size) + 1]
+
+
+def test_a_stream_of_arrow_is_read_as_a_file_of_feather(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"ts": [date(2024, 1, day) for day in (2, 3)], "open": [10.0, 11.0], "high": [12.0, 13.0],
+                          "low": [9.0, 10.0], "close": [11.0, 12.0], "volume": [100.0, 200.0]})  # fmt: skip
+    frame.write_ipc_stream(tmp_path / "SPY.arrow")
+    frame.write_ipc(tmp_path / "QQQ.arrow")
+    read = [read_tables(tmp_path / name).frame.drop("symbol") for name in ("SPY.arrow", "QQQ.arrow")]
+    assert read[0].equals(read[1])
+    (tmp_path / "SPY.arrow").write_bytes(b"\xff\xff\xff\xff" + bytes(200))
+    with pytest.raises(FeedError, match="cannot be read as arrow stream"):
+        read_tables(tmp_path / "SPY.arrow")
+
+
+@pytest.mark.parametrize("name", ["README.txt", "AAA_terms.txt", "zz licence.csv"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_text_without_bars_beside_tables_is_left_out_and_named(tmp_path: Path, name: str, packed: bool) -> None:
+    members = {
+        name: b"Data of the exchange, 2024.\nFor private use; see the terms, section 3.\n",
+        "SPY.csv": BARS.encode(),
+    }
+    path = tmp_path / "bars"
+    if packed:
+        path = archive(tmp_path / "bars.zip", members)
+    else:
+        path.mkdir()
+        for member, data in members.items():
+            (path / member).write_bytes(data)
+    table = read_tables(path)
+    assert len(table.frame) == 2
+    assert re.search(rf"{re.escape(name)}\)? has no bars and is left out", table.statements[0].text())
+    (path.unlink if packed else (path / "SPY.csv").unlink)()
+    path = archive(tmp_path / "prose.zip", {name: members[name]}) if packed else path
+    with pytest.raises(FeedError, match="no line has a time"):
+        read_tables(path)

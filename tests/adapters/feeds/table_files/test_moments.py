@@ -1,0 +1,100 @@
+"""Stamps with several units, short names of clocks, the repeated hour, and labels below the bars."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+
+from quantd.adapters.feeds.feed_errors import FeedError
+from quantd.adapters.feeds.table_files.moments import UNITS, moments, zoned
+from quantd.adapters.feeds.table_files.reader import ReadOptions, read_tables
+
+HEADER = "Date,Open,High,Low,Close,Volume"
+
+
+def hours(count: int, first: datetime = datetime(2024, 12, 30, tzinfo=UTC)) -> list[datetime]:
+    return [first + timedelta(hours=k) for k in range(count)]
+
+
+def csv(folder: Path, stamps: list[str], name: str = "BTC-USD.csv") -> Path:
+    path = folder / name
+    path.write_text("\n".join([HEADER, *(f"{ts},10,12,9,11,{k}" for k, ts in enumerate(stamps)), ""]))
+    return path
+
+
+@pytest.mark.parametrize("before", UNITS)
+@pytest.mark.parametrize("after", UNITS)
+def test_a_column_of_two_units_is_read_each_stamp_by_its_size(tmp_path: Path, before: str, after: str) -> None:
+    instants = hours(48)
+    stamps = [str(int(ts.timestamp()) * UNITS[before if k < 20 else after]) for k, ts in enumerate(instants)]
+    assert read_tables(csv(tmp_path, stamps)).frame["ts"].cast(pl.Datetime("us", "UTC")).to_list() == instants
+
+
+@pytest.mark.parametrize(
+    ("zone", "first"),
+    [("America/New_York", datetime(2024, 3, 8)), ("America/Denver", datetime(2024, 11, 1)),
+     ("Europe/Berlin", datetime(2024, 3, 29)), ("America/Los_Angeles", datetime(2024, 11, 2)),
+     ("Australia/Sydney", datetime(2024, 4, 5)), ("Asia/Tokyo", datetime(2024, 4, 5))],
+)  # fmt: skip
+def test_short_names_of_winter_and_summer_are_read(tmp_path: Path, zone: str, first: datetime) -> None:
+    instants = hours(96, first.replace(tzinfo=UTC))
+    stamps = [f"{ts.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M:%S %Z}" for ts in instants]
+    table = read_tables(csv(tmp_path, stamps))
+    assert table.frame["ts"].cast(pl.Datetime("us", "UTC")).to_list() == instants
+    assert zone in table.statements[0].time
+
+
+@pytest.mark.parametrize("name", ["EST", "CST", "IST", "XYZ"])
+@pytest.mark.parametrize("month", [1, 7])
+def test_a_name_that_does_not_decide_is_refused_whole_and_the_offered_clocks_work(
+    tmp_path: Path, name: str, month: int
+) -> None:
+    local = [datetime(2024, month, 8, 10) + timedelta(hours=k) for k in range(6)]
+    path = csv(tmp_path, [f"{ts:%Y-%m-%d %H:%M:%S} {name}" for ts in local])
+    if (name, month) == ("EST", 1):
+        assert read_tables(path).frame["ts"][0] == datetime(2024, 1, 8, 15, tzinfo=UTC)
+        return
+    with pytest.raises(FeedError, match=f'"2024-0{month}-08 10:00:00 {name}"') as error:
+        read_tables(path)
+    for zone in ("America/New_York", "Etc/GMT+5"):
+        assert f"--zone {zone}" in str(error.value)
+        expected = local[0].replace(tzinfo=ZoneInfo(zone))
+        assert read_tables(path, ReadOptions(zone=zone)).frame["ts"][0] == expected
+
+
+@pytest.mark.parametrize("minutes", [5, 15, 30, 60])
+@pytest.mark.parametrize("order", ["oldest first", "newest first"])
+@pytest.mark.parametrize("symbols", [1, 2])
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Sydney"])
+def test_the_second_bar_of_the_repeated_hour_is_an_hour_later(
+    minutes: int, order: str, symbols: int, zone: str
+) -> None:
+    day = {"Europe/Berlin": (10, 27), "America/New_York": (11, 3), "Australia/Sydney": (4, 7)}[zone]
+    first = datetime(2024, *day, tzinfo=UTC) - timedelta(hours=30)
+    instants = [first + timedelta(minutes=minutes * k) for k in range(60 * 60 // minutes)]
+    local = [ts.astimezone(ZoneInfo(zone)).replace(tzinfo=None) for ts in instants]
+    assert len(set(local)) < len(local)
+    rows = [(ts, name, instant) for ts, instant in zip(local, instants, strict=True) for name in range(symbols)]
+    rows = rows if order == "oldest first" else rows[::-1]
+    read = zoned(pl.Series([row[0] for row in rows]), zone, pl.Series([row[1] for row in rows]))
+    assert read.to_list() == [row[2] for row in rows]
+
+
+@pytest.mark.parametrize("labels", [["Average"], ["Average", "Total"], ["Ø", "Summe:"], ["Mean", "St. Dev."]])
+def test_labels_below_the_bars_are_left_out_and_named(tmp_path: Path, labels: list[str]) -> None:
+    table = read_tables(csv(tmp_path, [*(f"2024-01-{day:02}" for day in range(2, 12)), *labels]))
+    assert len(table.frame) == 10
+    assert table.frame["ts"].dtype == pl.Date
+    assert all(label in table.statements[0].text() for label in labels)
+
+
+def test_a_label_among_the_bars_is_a_fault_of_its_line(tmp_path: Path) -> None:
+    table = read_tables(csv(tmp_path, ["2024-01-02", "Average", "2024-01-03"]))
+    assert table.frame["ts"].null_count() == 1
+
+
+def test_a_number_of_no_unit_is_asked_about() -> None:
+    with pytest.raises(FeedError, match="--unit"):
+        moments(pl.Series([12, 13]), "bars")

@@ -1,0 +1,106 @@
+"""Text files of people who are no programmers: a lone quote, an apostrophe, a tab or a comma in any field."""
+
+import csv
+import io
+import itertools
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantd.adapters.feeds.bars.rows import PRICES
+from quantd.adapters.feeds.feed_errors import FeedError
+from quantd.adapters.feeds.recorded.bar_files import nanoseconds, table_of
+from quantd.adapters.feeds.table_files.reader import read_tables
+from quantd.adapters.feeds.table_files.text_layout import mended
+from tests.support.command_line import quantd
+
+HEADERS = {
+    "foreign": ["Date", "Symbol", "Name", "Open", "High", "Low", "Close", "Volume"],
+    "plain": ["ts", "symbol", "name", "open", "high", "low", "close", "volume"],
+}
+ROWS = [
+    [f"2024-01-{day:02}", "PIPE", "Steel pipe", f"{10 + day / 8:.3f}", f"{12 + day / 8:.3f}", f"{9 + day / 8:.3f}",
+     f"{11 + day / 8:.3f}", f"{day}00"]
+    for day in range(2, 32)
+]  # fmt: skip
+MARKS = {'"': "quote", "'": "apostrophe", "\t": "tab", ",": "comma"}
+PLACES = ("before", "within", "after", "alone")
+SPOILED = 4
+"""The row that has the mark, where only one has it."""
+
+
+def spoiled(field: str, mark: str, place: str) -> str:
+    middle = len(field) // 2
+    return {
+        "before": mark + field, "within": field[:middle] + mark + field[middle:], "after": field + mark, "alone": mark,
+    }[place]  # fmt: skip
+
+
+def bars(path: Path, *, plain: bool) -> pl.DataFrame:
+    """The bars of a file by the reader of this layout: times in ns, and numbers."""
+    frame = table_of(path, ("ts", "symbol", *PRICES, "volume")) if plain else read_tables(path).frame
+    numbers = [pl.col(name).cast(pl.Float64, strict=False) for name in (*PRICES, "volume")]
+    return frame.with_columns(pl.Series("ts", nanoseconds(frame["ts"])), pl.col("symbol").cast(pl.String), *numbers)
+
+
+@pytest.mark.parametrize("layout", HEADERS)
+@pytest.mark.parametrize("mark", MARKS, ids=MARKS.values())
+def test_a_mark_in_any_column_leaves_the_other_fields_or_is_refused_with_its_line(
+    tmp_path: Path, layout: str, mark: str
+) -> None:
+    header, path = HEADERS[layout], tmp_path / "bars.csv"
+    path.write_text("\n".join([",".join(header), *map(",".join, ROWS)]) + "\n")
+    clean = bars(path, plain=layout == "plain")
+    wrong = []
+    for column, place, everywhere in itertools.product(range(len(header)), PLACES, (False, True)):
+        rows = [list(row) for row in ROWS]
+        for row in rows if everywhere else [rows[SPOILED]]:
+            row[column] = spoiled(row[column], mark, place)
+        path.write_text("\n".join([",".join(header), *map(",".join, rows)]) + "\n")
+        try:
+            read = bars(path, plain=layout == "plain")
+        except FeedError as error:
+            if not re.search(rf":\d+: |column {header[column]}|column ts", str(error)):
+                wrong.append((header[column], place, everywhere, str(error)))
+            continue
+        kept = [name for name in clean.columns if name != header[column].lower().replace("date", "ts")]
+        if not read.select(kept).equals(clean.select(kept)):
+            wrong.append((header[column], place, everywhere, "another value"))
+    assert not wrong
+
+
+@pytest.mark.quick_cases(2)
+@pytest.mark.parametrize("layout", HEADERS)
+@pytest.mark.parametrize("column", [0, 1, 2, 4, 7])
+def test_an_import_of_a_lone_quote_writes_bars_or_names_the_line(tmp_path: Path, layout: str, column: int) -> None:
+    rows = [list(row) for row in ROWS]
+    rows[SPOILED][column] = spoiled(rows[SPOILED][column], '"', "within")
+    path = tmp_path / "bars.csv"
+    path.write_text("\n".join([",".join(HEADERS[layout]), *map(",".join, rows)]) + "\n")
+    done = quantd(tmp_path, "data", "import", path.name, "--calendar", "24/7")
+    assert "fault of quantd" not in done.stderr
+    if done.returncode == 78:
+        assert f"bars.csv:{SPOILED + 2}" in done.stderr
+    else:
+        assert re.search(r"\b(29|30) bars", done.stdout)
+
+
+@given(st.lists(st.lists(st.text(alphabet='ab", ;1', max_size=6), min_size=3, max_size=3), min_size=1, max_size=5))
+def test_lines_with_proper_quotes_stay_as_they_are(rows: list[list[str]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    assert mended(text.getvalue().encode(), ",", 3) == text.getvalue().encode()
+
+
+@given(st.lists(st.lists(st.text(alphabet='ab"1', min_size=1, max_size=6), min_size=3, max_size=3), min_size=1))
+def test_a_mended_line_has_the_fields_of_the_line_without_quotes_or_those_of_its_quotes(rows: list[list[str]]) -> None:
+    lines = [",".join(row) for row in rows]
+    read = list(csv.reader(io.StringIO(mended("\n".join(lines).encode(), ",", 3).decode(), newline="")))
+    assert [len(row) for row in read] == [3] * len(rows)
+    for row, fields in zip(rows, read, strict=True):
+        for field, found in zip(row, fields, strict=True):
+            assert found in (field, field[1:-1].replace('""', '"'))

@@ -1,0 +1,121 @@
+"""Imports of what spreadsheets and web pages write: stamps at the close, rows without prices, a last price of 0."""
+
+import json
+import re
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+import pytest
+
+from quantd.adapters.calendars import sessions
+from tests.support.command_line import Done, environment, quantd
+from tests.support.yahoo_files import days
+
+pytestmark = pytest.mark.long
+
+ENV: Final[dict[str, str]] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    ENV["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("home"))
+
+
+def run(folder: Path, *words: str) -> Done:
+    return quantd(folder, "data", "import", *words, env=ENV)
+
+
+def ends_of_sessions(zone: str, calendar: str, count: int = 180) -> list[str]:
+    """Days stamped with the local time of the close, half days included, as spreadsheets write them."""
+    closes = sessions(calendar, date(2024, 5, 1), date(2025, 3, 1)).closes[:count]
+    local = pl.Series(closes).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(zone)
+    lines = local.dt.strftime("%-m/%-d/%Y %H:%M:%S").to_list()
+    return ["Date,Open,High,Low,Close,Volume",
+            *(f"{day},{10 + k / 90:.3f},{12 + k / 90:.3f},{9 + k / 90:.3f},{11 + k / 90:.3f},{k + 900}"
+              for k, day in enumerate(lines)), ""]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "zone", "calendar"),
+    [("GOOG", "America/New_York", "XNYS"), ("VOD.L", "Europe/London", "XLON"), ("0700.HK", "Asia/Hong_Kong", "XHKG")],
+)
+def test_days_stamped_at_the_close_with_half_days_are_the_sessions(
+    tmp_path: Path, name: str, zone: str, calendar: str
+) -> None:
+    path = tmp_path / f"{name}.csv"
+    path.write_text("\n".join(ends_of_sessions(zone, calendar)))
+    done = run(tmp_path, path.name)
+    assert "180 bars of 1 symbols" in done.stdout
+    assert "no fault" in done.stdout
+    script = f"import quantd; quantd.backtest('equal_weight', bars=quantd.read_bars({path.name!r}), compare=False"
+    settings: list[str] = []
+    for _ in range(3):  # each setting that a refusal offers is taken, until the bars are read
+        answered = python(tmp_path, f"{script}, settings={{{', '.join(f'**{one}' for one in settings)}}})")
+        if answered.returncode == 0:
+            return
+        settings += re.findall(r"Python: settings=(\{[^}]*\})", answered.stderr)[:1]
+    raise AssertionError(answered.stderr)
+
+
+def python(folder: Path, script: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, env=environment() | ENV, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "foreign", "plain"),
+    [
+        (["2025-01-02,,,,,6527"], 0, 1), (["2025-01-02,,,,,", "2025-01-03,,,,,"], 0, 2),
+        (["2025-01-02,52,54,51,53,5", "2025-01-02,52,54,51,53,5", "2025-01-03,,,,,"], 1, 2),
+    ],
+)  # fmt: skip
+def test_import_check_and_python_count_the_same_rejected_rows(
+    tmp_path: Path, rows: list[str], foreign: int, plain: int, own: bool
+) -> None:
+    text = days("ATR", 250, date(2024, 1, 2)).rstrip().splitlines()
+    bars = [",".join(field for k, field in enumerate(line.split(",")) if k != 5) for line in text if line < "2025"]
+    if own:
+        lines = ["ts,open,high,low,close,volume,symbol", *(f"{line},ATR" for line in (*bars, *rows))]
+    else:
+        lines = ["Date,Open,High,Low,Close,Volume", *bars, *rows]
+    (tmp_path / "ATR.csv").write_text("\n".join([*lines, ""]))
+    imported = json.loads(run(tmp_path, "ATR.csv", "--json").stdout)
+    checked = json.loads(quantd(tmp_path, "data", "check", "ATR.csv", "--json", env=ENV).stdout)
+    script = (
+        "import quantd; result = quantd.backtest('equal_weight', bars=quantd.read_bars('ATR.csv'), compare=False); "
+        "print(result.rejected)"
+    )
+    count = plain if own else foreign
+    assert (imported["report"]["bad"], checked["bad"]) == (count, count)
+    assert int(python(tmp_path, script).stdout) == count
+    left_out = sum(",,,," in row for row in rows)
+    assert (
+        own
+        or f"{left_out} rows without a price left out, the first in line {len(lines) - left_out + 1}"
+        in (imported["read_as"][0])
+    )
+
+
+def test_a_share_that_ends_at_zero_asks_for_its_delisting_and_the_offered_line_works(tmp_path: Path) -> None:
+    text = days("ZERO", 150).rstrip()
+    (tmp_path / "ZERO.csv").write_text(f"{text}\n2022-08-09,0,0,0,0,0,0\n2022-08-10,0,0,0,0,0,0\n")
+    done = run(tmp_path, "ZERO.csv", "--into", "config.toml")
+    assert done.returncode == 1
+    line = "2022-08-08,ZERO,delisting,,0"
+    assert f"if it became worthless, add to the file of [feed] actions: {line}" in done.stdout
+    stopped = quantd(tmp_path, "backtest", "equal_weight", "--no-compare", env=ENV)
+    assert stopped.returncode == 1
+    assert line in stopped.stderr
+    (tmp_path / "ZERO.actions.csv").write_text(f"ts,symbol,kind,ratio,cash\n{line}\n")
+    run_on = quantd(
+        tmp_path, "backtest", "equal_weight", "--no-compare", "--json", "--set", "feed.actions=ZERO.actions.csv",
+        env=ENV,
+    )  # fmt: skip
+    assert run_on.returncode == 0, run_on.stderr
+    assert json.loads(run_on.stdout)["performance"]["total_return"] < -0.2
