@@ -11,7 +11,7 @@ import polars as pl
 
 from quantd import bundled
 from quantd.adapters.feeds.feed_errors import FeedError
-from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
+from quantd.adapters.feeds.recorded.bar_files import BarFrame, in_order, nanoseconds
 from quantd.adapters.feeds.table_files.reader import ReadOptions, Table, joined, read_frame, read_tables
 from quantd.adapters.feeds.table_files.roles import is_time
 from quantd.research.metrics.percent import PERCENT, percent_shape
@@ -79,9 +79,10 @@ def read_bars(
 
 def _in_python(remedy: str) -> str:
     """Return a remedy that names arguments of `read_bars` in place of options of a command."""
+    remedy = remedy.replace("--symbol and the symbol, such as ", "")
     with_columns = re.sub(r"--column (\w+)=(\S+)", r'quantd.read_bars(bars, columns={"\1": "\2"})', remedy)
     return re.sub(
-        r"--(symbol|zone|dates|unit|scale|decimal|prices|overlap) (?!and )([\w./+-]+)",
+        r"--(symbol|zone|dates|unit|scale|decimal|prices|overlap) ([\w./+-]+)",
         lambda match: f'quantd.read_bars(bars, {match[1]}="{match[2]}")' if match[2] != "with" else
         f"{match[1]} in quantd.read_bars(bars, {match[1]}=...) with", with_columns,
     )  # fmt: skip
@@ -109,7 +110,7 @@ def _table_of(frame: object, asked: ReadOptions, default_symbol: str) -> Table:
 
 def _of_table(table: Table, name: str) -> BarFrame:
     """Return bars sorted by symbol and time. Repeated rows of one symbol and time stay: a later check refuses each."""
-    bars = table.frame.with_columns(pl.col("symbol").cast(pl.String)).sort("symbol", "ts", maintain_order=True)
+    bars = in_order(table.frame.with_columns(pl.col("symbol").cast(pl.String)))
     return BarFrame(bars, name, table.actions if len(table.actions) else None, table.statements)
 
 

@@ -291,6 +291,15 @@ _TABLES: Final[dict[tuple[object, ...], Table]] = {}
 _MOST_TABLES: Final = 2
 
 
+def in_order(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return bars by symbol and time: the same frame where they are in this order, because a copy of millions of bars
+    takes as much memory again. Bars of one symbol and time keep their order."""
+    later = pl.col("ts") >= pl.col("ts").shift(1)
+    symbol, before = pl.col("symbol"), pl.col("symbol").shift(1)
+    ordered = frame.select(((before < symbol) | ((before == symbol) & later)).slice(1).fill_null(value=False).all())
+    return frame if ordered.item() else frame.sort("symbol", "ts", maintain_order=True)
+
+
 def forget_tables() -> None:
     """Drop the tables that are kept for the next reader of the same file."""
     _TABLES.clear()

@@ -587,7 +587,7 @@ def _ordered(table: pl.DataFrame, lines: pl.Series, *, own: bool) -> tuple[pl.Da
     )).to_series()  # fmt: skip
     notes = []
     if not own and 0 < empty.sum() < len(table):
-        notes.append(f"{empty.sum():,} rows without a price left out, the first in line {lines.filter(empty)[0]}")
+        notes.append(f"rows without a price left out: {empty.sum():,}, the first in line {lines.filter(empty)[0]}")
         table, lines = table.filter(~empty), lines.filter(~empty)
     readable = table.select(pl.col("ts"), pl.col("symbol")).filter(pl.col("ts").is_not_null())
     if readable.is_empty():

@@ -275,7 +275,7 @@ def stored(table: "Table", target: Path, name: str, reading: Reading) -> Stored:
     import polars as pl
 
     from quantd.adapters.feeds.bars.rows import PRICES
-    from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
+    from quantd.adapters.feeds.recorded.bar_files import BarFrame, in_order, nanoseconds
     from quantd.adapters.feeds.recorded.origin import Origin
     from quantd.adapters.feeds.table_files.statement import stated
     from quantd.daemon.cli.setup.bar_files import beside, write_bars
@@ -296,7 +296,7 @@ def stored(table: "Table", target: Path, name: str, reading: Reading) -> Stored:
         for column in (table.frame[field] for field in (*PRICES, "volume"))
     ]
     frame = pl.DataFrame([ts, table.frame["symbol"].cast(pl.String), *number_columns])
-    frame = frame.with_columns(pl.lit(name).alias("source")).sort("symbol", "ts", maintain_order=True)
+    frame = in_order(frame).with_columns(pl.lit(name).alias("source"))
     zone = fitted.zone or ("UTC" if _lacks_zone(table) else "")
     origin = Origin(_origin_name(name), report["interval"], report["stamps"], zone=zone)
     write_bars(target, frame, origin)

@@ -97,7 +97,7 @@ def test_import_check_and_python_count_the_same_rejected_rows(
     left_out = sum(",,,," in row for row in rows)
     assert (
         own
-        or f"{left_out} rows without a price left out, the first in line {len(lines) - left_out + 1}"
+        or f"rows without a price left out: {left_out}, the first in line {len(lines) - left_out + 1}"
         in (imported["read_as"][0])
     )
 
