@@ -196,7 +196,7 @@ def _require_ordinary(value: Path | list[Path] | None) -> Path | list[Path] | No
                 raise Failure(f"{path} is a link to itself; name a file or a folder", USAGE) from None
             continue  # a missing file, or one without rights: the command names it
         if not S_ISREG(mode) and not S_ISDIR(mode):
-            text = f"{path} is {kind_of(mode)}, neither a file nor a folder; write its content to a file, and name that"
+            text = f"{path} is {kind_of(mode)}, neither a file nor a folder; name a file, or write its content to one"
             raise Failure(text, USAGE)
     return value
 

