@@ -118,6 +118,7 @@ async def test_one_crosshair_is_on_all_charts_and_follows_the_keyboard(world: Ha
         await expect(page.locator(".curve .chart").first).to_have_attribute("aria-label", re.compile("equal weight"))
         await page.get_by_role("button", name="in money").click()
         await expect(page.locator(".curve .chart").first).to_have_attribute("aria-label", re.compile("^Equity from"))
+        await page.evaluate("() => scrollTo(0, 0)")  # a button that the first line covers in part counts as too small
         assert await violations(page) == []
 
 

@@ -100,6 +100,7 @@ async def why_refused(hand: Hand, world: Halfway) -> None:
 
 
 async def unusual(hand: Hand, world: Halfway) -> None:
+    await expect(hand.page.locator("[aria-current=page]").first).to_be_visible()
     if not await hand.page.locator("[aria-current=page][href='#now']").count():
         await hand.screen("now", "1")
     days = (await ok(world, "/api/v1/profit/days?by=day&limit=253"))["days"]
