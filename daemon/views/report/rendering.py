@@ -75,6 +75,7 @@ p{color:var(--dim);max-width:60rem;margin:.4rem 0}.verdict{color:var(--ink);font
 .heat td{text-align:center;padding:.25rem .3rem;min-width:3.6rem;white-space:nowrap;border:1px solid var(--paper)}
 .heat th{padding-right:.6rem;min-width:0}.heat thead th{text-align:center}
 .chart{width:100%;overflow:hidden}.hash{font-family:ui-monospace,monospace;font-size:.8rem;word-break:break-all}
+.head .n{text-align:left;white-space:normal}
 .full{color:var(--fall);font-weight:600}.near{color:var(--fall)}svg.s{width:10rem;height:1.6rem;display:block}
 .u-legend{font-size:.8rem;text-align:left!important}.u-legend th{color:var(--ink);position:static;min-width:0}
 .u-legend td,.u-legend th{border:0;padding:.1rem .4rem .1rem 0}.u-legend.u-inline .u-series{margin-right:.6rem}
@@ -186,8 +187,8 @@ def _cell(cell: Cell | Svg | str) -> str:
     if isinstance(cell, str):
         return f"<td>{escape(cell)}</td>"
     data, style = escape(msgspec.json.encode(cell.value).decode()), f' style="{cell.style}"' if cell.style else ""
-    where = f'data-figure="{escape(cell.path)}" data-value="{data}"'
-    return f'<td class="{cell.kind}"{style} {where}>{escape(cell.shown or formatted(cell.value, cell.unit))}</td>'
+    where = f' data-figure="{escape(cell.path)}" data-value="{data}"' if cell.path else ""
+    return f'<td class="{cell.kind}"{style}{where}>{escape(cell.shown or formatted(cell.value, cell.unit))}</td>'
 
 
 def charts_of(parts: Iterable[Part]) -> Iterator[Plot]:

@@ -17,6 +17,8 @@ R = TypeVar("R", bound=Struct)
 class Cell(NamedTuple):
     """A figure in a table, with its `path` and `value` in the JSON of the report.
 
+    The path is empty where the JSON leaves the figure out, such as a count of 0.
+
     `unit` is a key of `rendering.FORMS`, and `kind` a CSS class. `shown` is the text where the unit does not give it,
     and `style` is CSS.
     """

@@ -22,7 +22,7 @@ def span_row(at: str, span: Span) -> Row:
         max_drawdown="fraction",
     )  # fmt: skip
     levels = [
-        Cell(f"{at}.alerts.{name}", span.alerts[name]) if name in span.alerts else "0"
+        Cell(f"{at}.alerts.{name}" if name in span.alerts else "", span.alerts.get(name, 0))
         for name in ("INFO", "WARNING", "CRITICAL")
     ]
     return Row(span.name, [*figures, *levels])
