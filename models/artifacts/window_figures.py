@@ -25,5 +25,5 @@ def window_figures(
     rate for each return."""
     ratio = calmar(equity, periods)
     figures = performance(equity, periods, risk_free_annual)
-    known = {name: value for name, value in asdict(figures).items() if name != "sharpe" or isfinite(value)}
-    return WindowFigures(**known, calmar=ratio if isfinite(ratio) else None)
+    defined = {name: value for name, value in asdict(figures).items() if name != "sharpe" or isfinite(value)}
+    return WindowFigures(**defined, calmar=ratio if isfinite(ratio) else None)

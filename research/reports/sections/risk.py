@@ -22,10 +22,10 @@ def risk(report: BacktestReport) -> tuple[Table, Grid]:
                          for name in COLUMNS])
             for symbol in sorted(one.weights)
         ]  # fmt: skip
-        whole = [Cell(f"risk.{basis}.{name}", getattr(one, name), "fraction", "n own") for name in
+        totals = [Cell(f"risk.{basis}.{name}", getattr(one, name), "fraction", "n own") for name in
                  ("volatility", "var", "cvar")]  # fmt: skip
         head = ("symbol", "weight", "volatility", "VaR 95 %", "CVaR 95 %")
-        grids.append([Table(head, [*rows, Row("whole", ["", *whole])], f"Contributions {title}")])
+        grids.append([Table(head, [*rows, Row("whole", ["", *totals])], f"Contributions {title}")])
     return Table(("", *names_of(report)), metric_rows(report, TAILS)), Grid(grids)
 
 

@@ -25,7 +25,7 @@ HOUSE: Final = (
 def statistics(report: BacktestReport) -> list[Part]:
     """Return the significance of the house's Sharpe ratio, and the tests against each benchmark."""
     house = report.statistics
-    own = Table(
+    significance = Table(
         (),
         [
             Row(name, cells("statistics", house, **{field: unit}))
@@ -35,7 +35,7 @@ def statistics(report: BacktestReport) -> list[Part]:
     )
     rows = [_versus_row(f"statistics.versus.{k}", versus) for k, versus in enumerate(house.versus)]
     if not rows:
-        return [own]
+        return [significance]
     tests = (f"{name}{part}" for name in TESTS.values() for part in (", p", ", Holm"))
     relative = [
         Row(metric.title, [Cell(f"statistics.versus.{k}.relative.{metric.name}", versus.relative[metric.name],
@@ -48,7 +48,7 @@ def statistics(report: BacktestReport) -> list[Part]:
     )
     names = [versus.benchmark for versus in house.versus]
     return [
-        own,
+        significance,
         Table(("against", "Sharpe difference", "low", "high", *tests), rows, "The house less each benchmark"),
         Note(text),
         Table(("", *names), relative, "The house relative to each benchmark"),
