@@ -71,6 +71,22 @@ class StateLock:
         return self._fd >= 0
 
 
+def holder(folder: Path) -> int | None:
+    """Return the process id of the holder of a state folder's lock; None if nobody holds it."""
+    try:
+        handle = open_regular(folder / "lock", os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        text = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+        return int(text) if text.isdecimal() else None
+    finally:
+        os.close(handle)
+    return None
+
+
 def boot() -> str:
     """Return the kernel's identifier of this boot; where the kernel has none, an identifier of this process."""
     try:

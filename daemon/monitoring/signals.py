@@ -2,13 +2,18 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
+from msgspec import Struct
 
+from quantd.adapters.store.lock import holder
 from quantd.daemon.assembly.parts import Parts, assemble_live, limits_of_config
 from quantd.daemon.config import Config, ConfigError, Mistake, applicable, digest
 from quantd.daemon.monitoring.metrics import configure
@@ -16,9 +21,64 @@ from quantd.daemon.recovery.continuation import CLOSES, NotCarried, move, moves
 from quantd.daemon.recovery.tightening import change_of_limits, limits_of
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service, reason_of
+from quantd.regular_file import NotRead, read_regular, write_whole
 from quantd.trading.events import Operator, Stopping
+from quantd.trading.exit_codes import TRY_LATER, ExplainedError
 
 log = structlog.get_logger("quantd")
+
+ANSWER_S: Final = 60.0
+"""Longest wait for a reload, in seconds: one that adds a symbol waits until no order is open."""
+
+
+REPORT: Final = "reload.json"
+"""File of the state folder with the `ReloadReport` of a daemon that handles SIGHUP; removed at its end."""
+
+
+class ReloadReport(Struct, frozen=True):
+    """The process that handles SIGHUP, when its last reload began to read (ns UTC), and where file and run differ."""
+
+    pid: int
+    began: int
+    differs: list[str]
+
+
+def _tell(service: Service, folder: Path, began: int) -> None:
+    """Writes the report of a reload for the command that waits for it."""
+    report = msgspec.json.encode(ReloadReport(os.getpid(), began, service.differs))
+    try:
+        write_whole(folder / REPORT, report, 0o600, durable=False)
+    except OSError as error:  # the command reports that it has no answer; trading goes on
+        log.error("reload.not_reported", why=str(error))
+
+
+def reload_now(folder: Path, within_s: float = ANSWER_S) -> list[str]:
+    """Has the daemon of a state folder read its configuration again; returns where the file then differs from the run.
+
+    Raises NotReloaded where no daemon trades in the folder, and where it does not answer in time.
+    """
+
+    def report() -> ReloadReport | None:
+        try:
+            return msgspec.json.decode(read_regular(folder / REPORT).data, type=ReloadReport)
+        except (OSError, NotRead, msgspec.DecodeError):
+            return None
+
+    found, sent = report(), time.time_ns()
+    if found is None or holder(folder) != found.pid:  # a signal would end a daemon that does not handle it yet
+        raise NotReloaded(f"no daemon trades in the state folder {folder}: start one with `quantd run`")
+    os.kill(found.pid, signal.SIGHUP)
+    while time.time_ns() < sent + int(within_s * 1e9):
+        if (found := report()) is not None and found.began >= sent:
+            return found.differs
+        time.sleep(0.05)
+    raise NotReloaded(f"the daemon did not answer within {within_s:g} s; `quantd status` has what differs")
+
+
+class NotReloaded(ExplainedError):
+    """Whether a reload was carried out is not known, or no daemon is there to do it."""
+
+    exit_code = TRY_LATER
 
 
 class KillSignal:
@@ -43,10 +103,13 @@ class KillSignal:
             self.pull()
 
 
-def handle_signals(service: Service, parts: Parts, read: Callable[[], Config], tasks: asyncio.TaskGroup) -> None:
+def handle_signals(
+    service: Service, parts: Parts, read: Callable[[], Config], tasks: asyncio.TaskGroup, folder: Path
+) -> None:
     """Sets the handlers: SIGTERM and SIGINT stop cleanly, SIGHUP reloads; `KillSignal` handles SIGUSR1.
 
-    `read` reads the configuration again. `on_stop` of [quantd] says whether a stop cancels the open orders.
+    `read` reads the configuration again, and the report of that is in the state folder, `folder`. `on_stop` of [quantd]
+    says whether a stop cancels the open orders.
     """
     loop = asyncio.get_running_loop()
     on_stop = service.config.quantd.on_stop
@@ -62,11 +125,14 @@ def handle_signals(service: Service, parts: Parts, read: Callable[[], Config], t
 
     async def reload_in_turn() -> None:
         async with reload_lock:
+            began = time.time_ns()
             await reloaded(service, read, parts)
+            await asyncio.to_thread(_tell, service, folder, began)
 
     if any(incident.kind == f"job_{JOB}" for incident in service.incidents.active()):
         service.alert("the file was read at the start, and is in force", JOB, up=True)
     loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload_in_turn()))
+    _tell(service, folder, time.time_ns())
 
 
 async def reloaded(service: Service, read: Callable[[], Config], parts: Parts) -> None:

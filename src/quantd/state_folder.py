@@ -13,7 +13,7 @@ _DATABASES: Final = tuple(
 
 FILES: Final = (
     *_DATABASES, "journal.head", "lock", "tokens.json", "api.json", "commands.taken", "doctor-live.json", "looks.jsonl",
-    "looks.head", "accepted-prices.jsonl", "idempotency.mark",
+    "looks.head", "accepted-prices.jsonl", "idempotency.mark", "reload.json",
 )  # fmt: skip
 """Files, beside the one with the owner's token. The file HALT is not among them: whatever has this name halts."""
 

@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, print_json, records
 from quantd.daemon.cli.places import place
-from quantd.trading.exit_codes import CONFIG, DONE, ExplainedError
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, ExplainedError
 
 if TYPE_CHECKING:
     from quantd.daemon.config import Config
 
 GOALS: Final = "quantd.research.reports.report_goals:check_goals"
 """The function that checks `[study] goals`, by its name: this package may not import research, a higher layer."""
+
+
+Reload = Annotated[
+    bool, typer.Option("--reload", help="Have the daemon read the file; exit code 1 with each key not in force.")
+]
 
 
 def check(
@@ -27,12 +33,15 @@ def check(
     show: Annotated[
         bool, typer.Option("--show", help="List every setting with its value and source; read no bars and policies.")
     ] = False,
+    reload: Reload = False,
     as_json: Json = False,
 ) -> int:
     """List every mistake for which `quantd run` would refuse the configuration; exit code 78 when there is one.
 
     It reads the bars, loads the policies and looks for the secrets, and starts nothing.
     """
+    if reload:
+        return _reload(place(config, state, sets).folder, as_json)
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import ConfigError, Mistake, digest
 
@@ -78,6 +87,17 @@ def check(
     }  # fmt: skip
     answer(as_json, document, f"{config}: {counts}", trading, *held, *unused, *unreadable_folders, *small)
     return DONE
+
+
+def _reload(folder: Path, as_json: bool) -> int:
+    """Have the daemon of a state folder read its configuration, and print each key that is not in force."""
+    from quantd.daemon.monitoring.signals import reload_now
+
+    differs = reload_now(folder)
+    if as_json or not differs:
+        answer(as_json, {"ok": not differs, "differs": differs}, "the daemon has read the file: all of it is in force")
+        return CHECK_FAILED if differs else DONE
+    raise Failure("\n".join(["the file differs from the run:", *differs]), CHECK_FAILED)
 
 
 def counts_of(config: "Config") -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The service as systemd reads it, and that what it forbids is not needed."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config.overrides import SECRETS
 from tests.support.checkout import ROOT
+from tests.support.command_line import CONFIG, quantd, running, write
 from tests.support.services import require
 
 UNIT = ROOT / "systemd" / "quantd@.service"
@@ -53,8 +55,38 @@ def test_a_wrong_configuration_is_not_started_again_and_a_crash_is() -> None:
     assert unit["Restart"] == ["on-failure"]
     assert unit["RestartPreventExitStatus"] == ["78"]
     assert unit["ExecStart"] == ["/opt/quantd/.venv/bin/quantd run --config /etc/quantd/%i.toml"]
-    assert unit["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+    assert unit["ExecReload"] == ["/opt/quantd/.venv/bin/quantd config check --config /etc/quantd/%i.toml --reload"]
     assert float(unit["WatchdogSec"][0]) > 0
+
+
+@pytest.mark.long
+def test_a_reload_of_the_unit_fails_with_each_key_that_is_not_in_force(tmp_path: Path) -> None:
+    (words,) = (value.replace("/etc/quantd/%i.toml", "config.toml").split() for value in settings()["ExecReload"])
+    reload = lambda: quantd(tmp_path, *words[1:])  # noqa: E731
+    at_end = CONFIG.replace('at_end = "stop"', 'at_end = "wait"')
+    write(tmp_path, at_end)
+    before = reload()
+    assert before.returncode == 75, "no daemon runs yet"
+    assert "no daemon trades in the state folder state" in before.stderr
+    with running(tmp_path) as daemon:
+        tighter = at_end.replace("max_drawdown = 0.25", "max_drawdown = 0.10")
+        write(tmp_path, tighter.replace("capital = 0.5", "capital = 0.4"))
+        line = at_end.splitlines().index("capital = 0.5") + 1
+        refused = reload()
+        assert refused.returncode == 1
+        assert f'config.toml:{line}: [[agents]] "even" capital = 0.4 is not in force, 0.5 is' in refused.stderr
+        status = json.loads(quantd(tmp_path, "status", "--json").stdout)
+        assert len(status["differs"]) == 1, "the tighter limit of the same edit is in force"
+        write(tmp_path, at_end.replace("max_drawdown", "max_drawdwon"))
+        faulty = quantd(tmp_path, *words[1:], "--json")
+        assert (faulty.returncode, json.loads(faulty.stdout)["ok"]) == (1, False)
+        assert "max_drawdwon" in faulty.stdout
+        write(tmp_path, tighter)
+        done = reload()
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "all of it is in force" in done.stdout
+    assert daemon.returncode == 0
+    assert reload().returncode == 75, "the daemon has stopped"
 
 
 @pytest.mark.requirement("R-232")
