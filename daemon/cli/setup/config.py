@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -15,7 +15,7 @@ from quantd.daemon.cli.places import place
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, ExplainedError
 
 if TYPE_CHECKING:
-    from quantd.daemon.config import Config
+    from quantd.daemon.config import Config, Mistake
 
 GOALS: Final = "quantd.research.reports.report_goals:check_goals"
 """The function that checks `[study] goals`, by its name: this package may not import research, a higher layer."""
@@ -68,11 +68,7 @@ def check(
     except ExplainedError as why:
         if not as_json:
             raise
-        mistakes_found = why.mistakes if isinstance(why, ConfigError) else [Mistake(str(config), 0, "", str(why), "")]
-        keys = ("file", "line", "path", "text", "remedy")
-        print_json(
-            {"ok": False, "mistakes": [{key: getattr(mistake, key) for key in keys} for mistake in mistakes_found]}
-        )
+        _print_mistakes(why.mistakes if isinstance(why, ConfigError) else [Mistake(str(config), 0, "", str(why), "")])
         return CONFIG
     counts = ", ".join(counts_of(settings))
     trading = f"  digest of the keys that affect trading: {digest(settings)}"
@@ -87,6 +83,12 @@ def check(
     }  # fmt: skip
     answer(as_json, document, f"{config}: {counts}", trading, *held, *unused, *unreadable_folders, *small)
     return DONE
+
+
+def _print_mistakes(mistakes: Iterable["Mistake"]) -> None:
+    """Print the mistakes of a configuration as JSON."""
+    keys = ("file", "line", "path", "text", "remedy")
+    print_json({"ok": False, "mistakes": [{key: getattr(mistake, key) for key in keys} for mistake in mistakes]})
 
 
 def _reload(folder: Path, as_json: bool) -> int:
