@@ -14,8 +14,9 @@ from quantd.adapters.feeds.table_files.moments import clock_of
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, ConfigError, read
 from quantd.daemon.config import load as load_file
+from quantd.research.python_api.bar_frame import DEFAULT_SYMBOL
 from quantd.trading.display_text import toml_value
-from quantd.trading.instruments import calendar_of, house_calendar, kind_of
+from quantd.trading.instruments import calendar_of, house_calendar, kind_of, names_coin
 from quantd.trading.sessions import DAY_NS
 
 Settings = Mapping[str, object]
@@ -74,8 +75,9 @@ def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> st
     """Return the TOML text of a configuration over bars in memory, with one agent that has all the capital.
 
     The configuration has 100,000 in cash, the default costs of [broker] and the profile `research`. The interval
-    follows from the times. The spelling of a symbol decides its calendar, but a bar on a weekend makes it 24/7. Indices
-    are not traded beside other symbols: the first index becomes the benchmark.
+    follows from the times. The spelling of a symbol decides its calendar. A bar on a weekend makes it 24/7 if the
+    symbol is spelled as a coin, or if the bars name no symbol. Indices are not traded beside other symbols: the first
+    index becomes the benchmark.
     """
     frame = bars.frame
     ts = nanoseconds(frame["ts"])
@@ -91,7 +93,7 @@ def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> st
     # UTC: intraday bars at these times are no weekend bars
     weekend = (weekday == 5) & (daily | (ts % DAY_NS >= DAY_NS // 4)) | ((weekday == 6) & daily)
     for symbol in frame["symbol"].filter(weekend).unique().to_list():
-        if symbol in calendars:
+        if symbol in calendars and (symbol == DEFAULT_SYMBOL or names_coin(symbol)):
             calendars[symbol] = "24/7"
     house = house_calendar(list(calendars.values()))
     instruments = [{"symbol": name, "calendar": calendar} for name, calendar in calendars.items() if calendar != house]

@@ -28,7 +28,7 @@ from quantd.adapters.feeds.bars.stamps import UNITS_NS, BarTimes, Stamps, place
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
 from quantd.adapters.feeds.recorded.misfit import UNDECIDED, Misfit, Named, coarse_prices, grouped, setting
 from quantd.trading.display_text import session_date
-from quantd.trading.instruments import LARGE_EXCHANGES, Universe, calendar_of, kind_of, listed_calendar
+from quantd.trading.instruments import LARGE_EXCHANGES, Universe, calendar_of, listed_calendar, names_coin
 from quantd.trading.market import Bools, Ints
 from quantd.trading.sessions import DAY_NS, Sessions, interval_text
 
@@ -576,13 +576,14 @@ def _zone_remedies(reading: Reading, zone: str) -> tuple[str, ...]:
 def _calendar_answers(column: int, name: str, reading: Reading) -> tuple[str, ...]:
     """Return the remedies for bars of a symbol that fit a calendar: the calendar alone where it is decided.
 
-    It is decided if the symbol's spelling names it, or if the symbol is no pair of currencies and trades on weekends.
+    It is decided if the symbol's spelling names it. For a coin without a separator, such as BTCUSDT, that is 24/7 where
+    its prices move on weekends.
     """
     calendar, symbol = setting("universe", "calendar", name), reading.universe.symbols[column]
     own = reading.rows.column == column
     weekend = own & ((reading.rows.ts // DAY_NS + 3) % 7 >= 5) & (reading.rows.ts != NO_STAMP)
     moves = reading.rows.high[weekend] > reading.rows.low[weekend]
-    trades = name == calendars.ALWAYS_OPEN and kind_of(symbol) != "currency" and moves.sum() > len(moves) / 2
+    trades = name == calendars.ALWAYS_OPEN and names_coin(symbol) and moves.sum() > len(moves) / 2
     return (calendar,) if name == calendar_of(symbol) or trades else (calendar, *UNDECIDED)
 
 

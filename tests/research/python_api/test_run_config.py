@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import quantd
-from quantd.research.python_api.bar_frame import bar_frame
+from quantd.research.python_api.bar_frame import DEFAULT_SYMBOL, bar_frame
 from quantd.research.python_api.run_config import around, setting_text
 from quantd.trading.display_text import toml_value
 from tests.support.command_line import write
@@ -70,13 +70,13 @@ def test_numbers_of_numpy_and_paths_are_values():
         toml_value({1, 2})
 
 
-def stamped(stamps):
+def stamped(stamps, symbol="A"):
     count = len(stamps)
     return bar_frame(
         pl.DataFrame(
             {
                 "ts": stamps,
-                "symbol": ["A"] * count,
+                "symbol": [symbol] * count,
                 **{n: [1.0] * count for n in ("open", "high", "low", "close", "volume")},
             }
         )
@@ -87,8 +87,9 @@ def test_interval_and_calendar_follow_from_the_stamps():
     day = dt.datetime(2024, 1, 5, tzinfo=dt.UTC)  # a Friday
     daily = around(stamped([day, day + dt.timedelta(days=3)]), "equal_weight", {}, None)
     assert (daily.feed.interval_ns, daily.feed.stamps, daily.universe.calendar) == (86_400 * 10**9, "session", "XNYS")
-    coin = around(stamped([day, day + dt.timedelta(days=1)]), "equal_weight", {}, None)
-    assert coin.universe.calendar == "24/7"
+    for symbol, calendar in (("A", "XNYS"), ("BTCUSDT", "24/7"), (DEFAULT_SYMBOL, "24/7")):
+        weekend = around(stamped([day, day + dt.timedelta(days=1)], symbol), "equal_weight", {}, None)
+        assert weekend.universe.calendar == calendar
     minutes = [day + dt.timedelta(hours=15, minutes=5 * k) for k in (0, 1, 2, 3, 9)]
     intraday = around(stamped(minutes), "equal_weight", {}, None)
     assert (intraday.feed.interval_ns, intraday.feed.stamps) == (300 * 10**9, "open")
@@ -124,6 +125,9 @@ HOURS = [dt.datetime(2024, 12, 3) + dt.timedelta(hours=k) for k in range(48)]
         (["BTC-USD"], HOURS, ["24/7"]),
         (["ETH/USDT", "BTC/USD"], HOURS, ["24/7", "24/7"]),
         (["BTC"], WEEK, ["24/7"]),
+        (["ETHUSDC"], WEEK, ["24/7"]),
+        (["PIPE"], WEEK, ["XNYS"]),
+        (["BTCUSDT", "COIN"], WEEK, ["24/7", "XNYS"]),
         (["BTC-USD", "SPY"], WEEKDAYS, ["24/7", "XNYS"]),
     ],
 )

@@ -417,13 +417,31 @@ def test_a_calendar_that_the_symbol_does_not_name_is_one_of_several_answers(
     require_sound(load(utc, symbol, interval=interval, stamps=stamps), {"XNYS": calendar("XNYS")}, holes_known=True)
 
 
-def test_the_calendar_of_a_symbols_spelling_and_bars_that_move_on_weekends_are_decided() -> None:
-    days_of_london, all_days = (np.array(sessions(name, *YEAR).day_ns) for name in ("XLON", "24/7"))
-    for symbol, ts in (("VOD.L", days_of_london), ("COIN", all_days)):
-        (misfit,) = load(clock(ts, "UTC"), symbol, interval="1d", stamps="session").misfits
-        assert misfit.decided
-    flat = load(clock(all_days, "UTC"), "COIN", interval="1d", stamps="session", flat_weekends=True).misfits
-    assert [misfit.decided for misfit in flat] == [False]
+@pytest.mark.parametrize("symbol", ["VOD.L", "BTCUSDT", "XBTEUR", "ETHBTC", "1000PEPEUSDC", "BTC_USDT", "BTC"])
+def test_a_calendar_that_the_spelling_of_a_symbol_names_is_decided(symbol: str) -> None:
+    ts = np.array(sessions("XLON" if symbol == "VOD.L" else "24/7", *YEAR).day_ns)
+    (misfit,) = load(clock(ts, "UTC"), symbol, interval="1d", stamps="session").misfits
+    assert misfit.decided
+
+
+@pytest.mark.parametrize("symbol", ["PIPE", "COIN", "EURUSD", "XAUUSD", "GBPJPY", "LUSD", "USD", "BRK-B", "X"])
+@pytest.mark.parametrize("interval", ["1d", "1h"])
+@pytest.mark.parametrize("flat_weekends", [False, True])
+def test_bars_on_weekends_alone_decide_for_no_calendar(symbol: str, interval: str, flat_weekends: bool) -> None:
+    ts = np.array(sessions("24/7", *YEAR).day_ns) if interval == "1d" else minutes("24/7", *JANUARY, HOUR)
+    stamps: Stamps = "session" if interval == "1d" else "open"
+    (misfit,) = load(
+        clock(ts, "UTC"), symbol, interval=interval, stamps=stamps, flat_weekends=flat_weekends
+    ).misfits  # fmt: skip
+    assert not misfit.decided
+    assert "24/7" in misfit.remedies[0]
+    assert len(misfit.remedies) == 3
+
+
+def test_a_coin_with_flat_weekends_is_asked_about() -> None:
+    ts = np.array(sessions("24/7", *YEAR).day_ns)
+    (misfit,) = load(clock(ts, "UTC"), "BTCUSDT", interval="1d", stamps="session", flat_weekends=True).misfits
+    assert not misfit.decided
 
 
 @pytest.mark.parametrize("zone", ["America/Chicago", "America/Los_Angeles", "Europe/Berlin", "Asia/Singapore"])
