@@ -55,11 +55,11 @@ from quantd.daemon.monitoring.signals import KillSignal
 from quantd.daemon.policies.composed import left_out
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.isolation.worker import Apart, lacking, unreadable
-from quantd.daemon.recovery.continuation import CLOSES, MOVES, carried_from, connected_to
+from quantd.daemon.recovery.continuation import CLOSES, MOVES, carried_from, carried_limits, connected_to
 from quantd.daemon.recovery.replay import save_config
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.recovery.stored_run import CannotStart, recover, refuse_damaged, this_run, with_record
-from quantd.daemon.recovery.tightening import last_live
+from quantd.daemon.recovery.tightening import last_live, limits_of, loosened
 from quantd.daemon.runtime.alert_filter import AlertFilter
 from quantd.daemon.runtime.committed_folds import BatchMessages, sent_by
 from quantd.daemon.runtime.journal import Journal
@@ -94,6 +94,7 @@ class Options:
     fresh: bool = False
     carry: bool = False
     live: bool = False
+    loosen: bool = False
     adopt: str = ""
     quiet: bool = False
     environ: dict[str, str] = field(default_factory=dict)
@@ -168,6 +169,10 @@ async def serve(
         except StoreDamaged as error:
             raise CannotStart(str(error), CHECK_FAILED) from error
         fresh = journal.seq == 0
+        pending = shell.state.loosening.limits if shell.state.loosening is not None else b""
+        before = carried_limits(store, run) if fresh else limits_of(shell.state)
+        if not options.loosen and (found := loosened(before, parts.rules, config, pending)):
+            raise ConfigError(found)
         before = last_live(store, run) if fresh and config.quantd.mode == "live" else None
         aside = begin(shell, parts, config, run, fresh=fresh, carried=carried_from(parts, store, run), before=before)
         outside = await reached(parts, store, shell, run, folder, find, now, options.adopt) if parts.live else None

@@ -385,7 +385,7 @@ def _changes(old: Config, new: Config, fixed: Container[str] = ()) -> tuple[list
             refused[path] = new.source.mistake(path, text, "restart the daemon")
         elif "limits" in RELOADABLE[reloadable] and _looser(path, reload, before, after):
             text = f"= {wanted} may be looser than the present value, {in_force}, which stays in force"
-            remedy = "a reload may only tighten limits; restart the daemon to loosen one"
+            remedy = "a reload may only tighten limits; to loosen one, stop the daemon, then quantd run --loosen"
             refused[path] = new.source.mistake(path, text, remedy)
     return changed, refused
 

@@ -18,7 +18,7 @@ from quantd.daemon.assembly.parts import Parts, assemble_live, limits_of_config
 from quantd.daemon.config import Config, ConfigError, Mistake, applicable, digest
 from quantd.daemon.monitoring.metrics import configure
 from quantd.daemon.recovery.continuation import CLOSES, NotCarried, move, moves
-from quantd.daemon.recovery.tightening import change_of_limits, limits_of
+from quantd.daemon.recovery.tightening import change_of_limits, limits_of, loosened
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service, reason_of
 from quantd.regular_file import NotRead, read_regular, write_whole
@@ -158,7 +158,10 @@ async def reload(service: Service, read: Callable[[], Config], parts: Parts) -> 
     try:
         new = await asyncio.to_thread(read)
         if parts.live and moves(parts, new):
-            await move(service, await asyncio.to_thread(assemble_live, new, time.time_ns(), isolation=parts.isolation))
+            into = await asyncio.to_thread(assemble_live, new, time.time_ns(), isolation=parts.isolation)
+            if mistakes := loosened(limits_of(service.shell.state), into.rules, new):  # they would stop its start
+                raise ConfigError(mistakes)
+            await move(service, into)
             differ(service, [])
             return []
         merged, changed, mistakes = applicable(service.config, new, () if parts.live else CLOSED)

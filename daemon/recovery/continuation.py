@@ -18,6 +18,7 @@ from quantd.daemon.engine.agents.carry_over import carry_of, loaded_of, unfit
 from quantd.daemon.engine.state.snapshot import freeze
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.policies.seats import continuing
+from quantd.daemon.recovery.tightening import Named, stored_limits
 from quantd.daemon.runtime.loop import RunSnapshot
 from quantd.daemon.runtime.service import Service
 from quantd.trading.events import Carried, Stopping
@@ -132,6 +133,12 @@ def carried_from(parts: Parts, store: Store, run: str) -> Carried | None:
 
 def _carried_run(store: Store, run: str) -> str | None:
     return next((record.run for record in store.runs() if record.ended == INTO + run), None)
+
+
+def carried_limits(store: Store, run: str) -> Named | None:
+    """The limits in force in the run whose account a new run takes over; None where it takes over none."""
+    old_run = None if store.last_seq(run) else _carried_run(store, run)
+    return None if old_run is None else stored_limits(store, old_run)
 
 
 def connected_to(store: Store, run: str) -> dict[str, str]:

@@ -1,25 +1,29 @@
-"""Limits of a start in mode live: a tighter limit applies at once, a looser limit only after a delay.
+"""Limits of a start: a tighter limit applies at once, a looser one only if the start accepts it (`--loosen`).
 
-What can go wrong: a stop, an edit and a start make a limit looser without the delay that a reload has. So a start
-compares its limits with the limits in force before, and a new run with the limits of the last live run. Limits are
-compared by limit and by agent name; a new agent is bounded by the limits of the whole account. A delay that
-has begun already is not begun again.
+What can go wrong: a stop, an edit and a start make a limit looser, although a reload refuses it. So a start compares
+its limits with the limits in force before, and stops with each limit that is looser: whoever can edit the file is not
+thereby the operator. In mode live a looser limit that is accepted applies after a delay, and a new run is compared with
+the last live run. Limits are compared by limit and by agent name; a new agent is bounded by the limits of the whole
+account. A delay that has begun already is not begun again.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from quantd.daemon.config import Config, Mistake
+from quantd.daemon.config.mistakes import shown
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.live_caps import Allowance
 from quantd.daemon.engine.state.settings import MarketRegime, Rules
 from quantd.daemon.engine.state.snapshot import InForce, in_force, limits_from, limits_of_snapshot
 from quantd.daemon.runtime.loop import RunSnapshot
-from quantd.risk.limits.catalogue import EXTRA, FIELDS, Limits, override, tighter_of, value_of
+from quantd.risk.limits.catalogue import EXTRA, FIELDS, LIMITS, Limits, override, tighter_of, value_of
 from quantd.trading.events import Reloaded
+from quantd.trading.orders import money_text
 
 if TYPE_CHECKING:
     from quantd.adapters.store.handle import Store
@@ -31,16 +35,73 @@ Named = tuple[InForce, Sequence[str]]
 def last_live(store: "Store", run: str) -> Named | None:
     """The limits in the newest snapshot of the last run in mode live, `run` excepted; None if there is no such run."""
     for record in reversed(store.runs()):
-        newest = store.latest_snapshot(record.run) if record.run != run else None
-        if newest is not None:
-            limits = limits_of_snapshot(msgspec.msgpack.decode(newest[1], type=RunSnapshot).state)
-            if limits.live is not None:
-                return limits, record.agents
+        found = stored_limits(store, record.run) if record.run != run else None
+        if found is not None and found[0].live is not None:
+            return found
     return None
+
+
+def stored_limits(store: "Store", run: str) -> Named | None:
+    """The limits in the newest snapshot of a run; None without a snapshot."""
+    newest = store.latest_snapshot(run)
+    if newest is None:
+        return None
+    return limits_of_snapshot(msgspec.msgpack.decode(newest[1], type=RunSnapshot).state), store.run(run).agents
 
 
 def limits_of(state: State) -> Named:
     return limits_from(in_force(state.rules)), [agent.name for agent in state.rules.agents]
+
+
+def loosened(before: Named | None, rules: Rules, config: Config, pending: bytes = b"") -> list[Mistake]:
+    """A mistake for each limit of `rules`, made from `config`, that is looser than `before` or may be.
+
+    Looser limits that are accepted already, and wait (`pending`), are no mistake.
+    """
+    new_limits = in_force(rules)
+    if before is None or new_limits == pending:
+        return []
+    after = limits_from(new_limits), [agent.name for agent in rules.agents]
+    old, new, places = _values(before), _values(after), [agent.name for agent in config.agents]
+    mistakes = []
+    for name in tightened(before, after)[1]:
+        table, _, key = name.partition(".")
+        agent, _, limit = key.rpartition(".") if table == "agents" else ("", "", key)
+        if limit in LIMITS and not LIMITS[limit].configured:  # such as the fee: it describes the venue
+            continue
+        inner = tuple(limit.removesuffix("_ns").split("."))
+        if agent in places:
+            path: tuple[str | int, ...] = ("agents", places.index(agent), "limits", *inner)
+        else:
+            path = ("manual" if agent == "manual" else "portfolios", "limits", *inner) if agent else (table, *inner)
+        wanted, present = (_text(limit, values.get(name)) for values in (new, old))
+        text = f"= {wanted} may be looser than {present}, which is in force in this run"
+        mistakes.append(config.source.mistake(path, text, "put that back, or accept it: quantd run --loosen"))
+    return mistakes
+
+
+def _values(named: Named) -> dict[str, Any]:
+    """The value of each limit by its dotted name, as `tightened` has it."""
+    limits = named[0]
+    owners = [("risk", limits.house)]
+    owners += [(f"agents.{name}", each) for name, (each, _) in zip(named[1], limits.agents, strict=True)]
+    values = {f"{owner}.{name}": value_of(each, name) for owner, each in owners for name in (*FIELDS, *EXTRA)}
+    values |= {f"live.{key}": getattr(limits.live, field, None) for key, field in CAPS.items()}
+    regime = None if limits.regime is UNSET else limits.regime
+    return values | {
+        "risk.flatten_on": limits.flatten_on, "risk.rearm_after": limits.rearm_samples or None, "risk.regime": regime,
+    }  # fmt: skip
+
+
+def _text(limit: str, value: Any) -> str:
+    """The value of a limit as text for a message."""
+    if value is None or value == ():
+        return "off"
+    if limit == "loosen_after" or limit.endswith("_ns"):
+        return f"{value / 3.6e12:g}h"
+    if limit.endswith("_notional"):
+        return money_text(value)
+    return shown(msgspec.to_builtins(value))
 
 
 def change_of_limits(
@@ -137,15 +198,18 @@ def _tighter_caps(old: Allowance, new: Allowance) -> tuple[Allowance, list[str]]
         ramp_from=min(old.ramp_from, new.ramp_from),
         loosen_after_ns=max(old.loosen_after_ns, new.loosen_after_ns),
     )
-    keys = {
-        "max_account_notional": "account_micro",
-        "max_order_notional": "order_micro",
-        "max_orders_per_day": "orders_per_day",
-        "ramp.days": "ramp_days",
-        "ramp.from": "ramp_from",
-        "loosen_after": "loosen_after_ns",
-    }
-    return tight, [key for key, field in keys.items() if getattr(tight, field) != getattr(new, field)]
+    return tight, [key for key, field in CAPS.items() if getattr(tight, field) != getattr(new, field)]
+
+
+CAPS: Final = {
+    "max_account_notional": "account_micro",
+    "max_order_notional": "order_micro",
+    "max_orders_per_day": "orders_per_day",
+    "ramp.days": "ramp_days",
+    "ramp.from": "ramp_from",
+    "loosen_after": "loosen_after_ns",
+}
+"""Key of [live] -> field of `Allowance`."""
 
 
 def _lower(a: int | None, b: int | None) -> int | None:

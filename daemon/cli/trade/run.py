@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from quantd.daemon.config import Config
 
 
+Loosen = Annotated[bool, typer.Option("--loosen", help="Accept limits that are looser than those in force in the run.")]
+
+
 def run(
     policy: PolicyAlone = "",
     config: ConfigFile = CONFIG_FILE,
@@ -27,6 +30,7 @@ def run(
     carry: Annotated[
         bool, typer.Option("--carry", help="Continue the account with another universe or other agents.")
     ] = False,
+    loosen: Loosen = False,
     adopt: Annotated[
         str, typer.Option("--adopt", metavar="AGENT", help="First start: give the venue's positions to this agent.")
     ] = "",
@@ -54,7 +58,7 @@ def run(
         folder = os.environ.get("LOGS_DIR", "")
         raise Failure(f"LOGS_DIR = {folder}: {str(error.strerror).lower()}; name another folder", CONFIG) from None
     options = Options(
-        config=config, state=state, sets=tuple(sets), fresh=fresh, carry=carry, live=live, adopt=adopt,
+        config=config, state=state, sets=tuple(sets), fresh=fresh, carry=carry, live=live, loosen=loosen, adopt=adopt,
         quiet=quiet or as_json, environ=dict(os.environ),
     )  # fmt: skip
     _note(settings)
@@ -78,8 +82,8 @@ def run(
 
 
 def carrying(words: list[str]) -> list[str]:
-    """Return the words of a command line with --carry, and without the options of a first start."""
-    options = ("--fresh", "--carry", "--adopt")
+    """Return the words of a command line with --carry, and without the options of one start."""
+    options = ("--fresh", "--carry", "--loosen", "--adopt")
     kept = [
         word
         for before, word in zip(["", *words], words, strict=False)

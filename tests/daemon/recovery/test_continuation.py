@@ -339,6 +339,11 @@ def test_a_closed_date_and_a_symbol_are_added_to_a_daemon_that_runs_by_its_confi
         daemon.send_signal(signal.SIGHUP)
         until(tmp_path, lambda seen: "AAA is held" in (tmp_path / "said").read_text())
         assert until(tmp_path, lambda seen: True)["run"] == third["run"], "AAA is held"
+        more = text.replace('["AAA", "BBB"]', '["CCC", "BBB", "AAA", "DDD"]')
+        write(tmp_path, more.replace("max_loop_lag", "reduce_collar = 0.3\nmax_loop_lag"))
+        daemon.send_signal(signal.SIGHUP)
+        until(tmp_path, lambda seen: "reduce_collar = 0.3 may be looser" in (tmp_path / "said").read_text())
+        assert until(tmp_path, lambda seen: True)["run"] == third["run"], "its start would have stopped"
     assert daemon.returncode == 0, (tmp_path / "said").read_text()
     assert "recovered" in (tmp_path / "said").read_text()
     starts = stored_starts(tmp_path, first["run"])

@@ -1,18 +1,23 @@
-"""Looser limits of mode live: what waits, until when, and what ends the wait."""
+"""Looser limits: the start that stops for them, and in mode live what waits, until when, and what ends the wait."""
+
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.config import read
 from quantd.daemon.engine import step
 from quantd.daemon.engine.safety.pending_limits import digest_of
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.live_caps import LOOSEN_AFTER_NS, Allowance
 from quantd.daemon.engine.state.settings import Rules
 from quantd.daemon.engine.state.snapshot import InForce, freeze, in_force, limits_from, thaw
-from quantd.daemon.recovery.tightening import change_of_limits, limits_of, tightened
+from quantd.daemon.recovery.tightening import change_of_limits, limits_of, loosened, tightened
 from quantd.risk.limits.catalogue import Limits, Tail
 from quantd.trading.effects import Publish, Refused
 from quantd.trading.events import Approved, Reloaded, Tick
+from tests.support.command_line import CONFIG, Done, quantd, write
 from tests.support.engine import World, block, walk
 
 DAY_NS = 86_400 * 10**9
@@ -147,7 +152,73 @@ def test_a_restart_and_another_change_neither_end_nor_prolong_the_delay() -> Non
     assert state.loosening.due == first.due
 
 
-def test_outside_mode_live_a_start_may_loosen() -> None:
+def line_of(text: str, key: str) -> int:
+    return next(k for k, line in enumerate(text.splitlines(), 1) if line.startswith(key))
+
+
+@pytest.mark.long
+def test_a_start_stops_with_each_looser_limit_until_it_is_put_back_or_accepted(tmp_path: Path) -> None:
+    """The remedies of the message are tried here, by the command line."""
+
+    def start(text: str, *options: str) -> Done:
+        write(tmp_path, text)
+        return quantd(tmp_path, "run", "--quiet", *options)
+
+    text = CONFIG.replace("capital = 0.5", "capital = 0.5\nlimits = { max_turnover = 0.4 }")
+    assert start(text).returncode == 0
+    looser = text.replace("max_drawdown = 0.25", "max_drawdown = 0.3").replace("limit = 0.03", "limit = 0.02")
+    looser = looser.replace("max_turnover = 0.4", "max_turnover = 0.6")
+    refused = start(looser)
+    assert refused.returncode == 78
+    turnover, drawdown = line_of(text, "limits"), line_of(text, "max_drawdown")
+    remedy = "which is in force in this run; put that back, or accept it: quantd run --loosen."
+    assert refused.stderr.splitlines()[-3:] == [
+        f"config.toml:{drawdown}: [risk] max_drawdown = 0.3 may be looser than 0.25, {remedy}",
+        f'config.toml:{turnover}: [[agents]] "even" limits.max_turnover = 0.6 may be looser than 0.4, {remedy}',
+        "2 mistakes; nothing was started.",
+    ]
+    tighter = text.replace("limit = 0.03", "limit = 0.02")
+    assert start(tighter).returncode == 0, "put back; the tighter limit of the same edit is in force from here"
+    assert start(text).returncode == 78, "and stays in force"
+    assert start(looser, "--loosen").returncode == 0
+    assert start(looser).returncode == 0, "accepted once"
+    assert start(looser.replace("max_drawdown = 0.3\n", "")).returncode == 78, "a limit that is removed is looser"
+    assert start(looser.replace("max_drawdown = 0.3", "max_drawdown = 0.4"), "--fresh").returncode == 0
+    backtest = quantd(tmp_path, "backtest", "--no-compare", "--set", "risk.max_drawdown=0.5")
+    assert backtest.returncode == 0, "a backtest has no limits in force"
+
+
+@pytest.mark.long
+def test_a_carry_over_stops_with_each_looser_limit_too(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert quantd(tmp_path, "run", "--quiet").returncode == 0
+    later = CONFIG.replace("2019-03-29", "2019-05-31").replace("2019-01-02", "2019-04-01")
+    later += '[[agents]]\nname = "more"\npolicy = "equal_weight"\ncapital = 0.1\n'
+    write(tmp_path, later.replace("max_drawdown = 0.25", "max_drawdown = 0.3"))
+    refused = quantd(tmp_path, "run", "--quiet", "--carry")
+    assert refused.returncode == 78
+    assert "[risk] max_drawdown = 0.3 may be looser than 0.25" in refused.stderr
+    write(tmp_path, later)
+    assert quantd(tmp_path, "run", "--quiet").returncode == 0, "the carry-over goes on with the limit put back"
+
+
+def test_a_looser_cap_of_live_is_named_and_one_that_waits_already_is_accepted() -> None:
+    state = live(OLD, Allowance(order_micro=5_000_000, ramp_days=20))
+    rules = msgspec.structs.replace(state.rules, live=Allowance(order_micro=7_000_000, loosen_after_ns=3600 * 10**9))
+    config = read(CONFIG, known_names())
+    found = [mistake.text for mistake in loosened(limits_of(state), rules, config)]
+    end = "which is in force in this run"
+    assert found == [
+        f"[live] max_order_notional = 7.00 may be looser than 5.00, {end}",
+        f"[live] ramp.days = 0 may be looser than 20, {end}",
+        f"[live] loosen_after = 1h may be looser than 24h, {end}",
+    ]
+    step(state, changed(state, rules))
+    assert state.loosening is not None
+    assert loosened(limits_of(state), rules, config, state.loosening.limits) == []
+
+
+def test_outside_mode_live_a_looser_limit_that_a_start_accepts_applies_at_once() -> None:
     run = World(block(walk(10, 3, 8)), [lambda view: [0.1, 0.1, 0.1]], house=OLD)
     run.run()
     state = run.shell.state
