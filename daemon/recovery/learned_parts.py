@@ -45,11 +45,16 @@ class Measured:
     shadow: str = ""
     parts: dict[int, list[LearnedPart]] = field(default_factory=dict)
     """Index of an agent in the plan -> its learned parts."""
+    cooling: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    """(Agent, symbol) in the cooldown after a protective exit -> (samples until it may be bought, length)."""
 
     def __call__(self, ask: Ask, state: State, policy: Policy, recorded: Decided | None) -> None:
         agent = ask.agent - self._first_seat(state.rules.seats)
         if ask.view.sample_time != self.plan.sample or all(part.agent != agent for part in self.plan.agents):
             return
+        if not self.shadow and state.guards is not None:
+            for symbol, last in state.agents[agent].blocked.items():
+                self.cooling[agent, symbol] = last - state.sample_no + 1, state.guards.cooldown[agent]
         if state.artifacts.get(state.rules.seats[ask.policy], "") == artifacts_in(policy):
             self.parts[agent] = learned_parts(policy, ask.view, ask.memory)
         else:

@@ -40,6 +40,7 @@ from quantd.daemon.recovery.replay import (
 )
 from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
 from quantd.daemon.runtime.loop import RunSnapshot
+from quantd.daemon.runtime.timeline import next_sample
 from quantd.daemon.runtime.version import code_version
 from quantd.risk.limits.values import Values
 from quantd.trading.effects import Planned
@@ -56,15 +57,28 @@ class PlanValues(NamedTuple):
     agents: dict[int, Values]
 
 
+class Cooldown(NamedTuple):
+    """A cooldown after a protective exit: the number of this sample in it, its length, and the first sample after it.
+
+    `over` is that sample's instant in ns UTC, 0 beyond the calendar.
+    """
+
+    sample: int
+    length: int
+    over: int
+
+
 class Redecided(NamedTuple):
     """A plan computed again; `judged` are its gate calls (checks of orders).
 
     The calls of the agents come in order, then the call of the whole account. `learned` has the
-    learned parts of each agent's policy, by the agent's index.
+    learned parts of each agent's policy, by the agent's index, and `cooldowns` those after its protective exits, by
+    agent and symbol.
     """
 
     judged: list[Judged]
     learned: dict[int, list[LearnedPart]]
+    cooldowns: Mapping[tuple[int, int], Cooldown] = {}
 
 
 @contextmanager
@@ -117,7 +131,8 @@ class Refolder:
         parts = self.parts
         assert parts is not None
         measured = learned.whole(parts.policies, parts.rules.seats, parts.universe.symbols)
-        return Redecided(plans[decision.ordinal - 1], measured)
+        cooldowns = {key: _cooldown(parts, decision.plan.sample, *left) for key, left in learned.cooling.items()}
+        return Redecided(plans[decision.ordinal - 1], measured, cooldowns)
 
     def values(self, step: int, agents_of: Mapping[tuple[int, int], Set[int]]) -> dict[tuple[int, int], PlanValues]:
         """Return (step, ordinal of the plan in it) -> values of all limits, for all plans from `step` on.
@@ -189,6 +204,14 @@ class Refolder:
         isolation = Apart(self.folder) if self.parts is None else self.parts.isolation
         self.parts = parts_of(config, time.time_ns(), cache=self.folder / "cache", isolation=isolation)
         return self.parts
+
+
+def _cooldown(parts: Parts, sample: int, left: int, length: int) -> Cooldown:
+    """The cooldown that ends `left` samples after `sample`."""
+    over: int | None = sample
+    for _ in range(left):
+        over = next_sample(parts.sessions[parts.universe.calendar], parts.interval_ns, over) if over else None
+    return Cooldown(length - left + 1, length, over or 0)
 
 
 def by_plan(judged: Sequence[Judged]) -> list[list[Judged]]:

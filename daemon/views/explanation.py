@@ -9,11 +9,12 @@ from typing import Final
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Decision
 from quantd.daemon.engine.state.verdict_log import Judged
-from quantd.daemon.recovery.state_at import Redecided, Unavailable
+from quantd.daemon.recovery.state_at import Cooldown, Redecided, Unavailable
 from quantd.daemon.views.addresses import Found, asked_lines, ints
 from quantd.daemon.views.cancellations import cancelled_by
 from quantd.daemon.views.limit_rows import (
@@ -268,6 +269,7 @@ def explain(subject: Found, judge: Judge | None = None, slices: Slices | None = 
                 equity,
                 next((j for j in judged if j.book == part.agent), None),
                 inputs_of(redecided.learned.get(part.agent, ()), symbol),
+                redecided.cooldowns.get((part.agent, column)),
             )
             for part in plan.agents
         ],
@@ -395,6 +397,7 @@ def _agent_part(
     equity: dict[int, float],
     judged: Judged | None,
     learned: list[Inputs],
+    cooldown: Cooldown | None,
 ) -> AgentPart:
     """One agent's part in a decision about one symbol, which is `symbol` with the index `column`.
 
@@ -418,13 +421,24 @@ def _agent_part(
         text=reason_text(code, part.values, symbol)
         if code or asked or kept or not wanted
         else "the change is below one lot or min_trade, or an open order or a protective exit is in progress",
-        limits=_limit_rows(judged, column, {}, part.values, code),  # {}: no value before the order is recorded
+        # {}: no value before the order is recorded
+        limits=[_cooled(row, cooldown) for row in _limit_rows(judged, column, {}, part.values, code)],
         largest=largest_of(judged, column, asked) if judged is not None and asked else None,
         policy=part.policy,
         because=part.because,
         learned=learned,
         kept=quantity_text(kept, lot),
     )
+
+
+def _cooled(row: LimitRow, cooldown: Cooldown | None) -> LimitRow:
+    """The row of the exits with the cooldown that refused a purchase: its length, and when it is over."""
+    if row.limit != "protective" or cooldown is None:
+        return row
+    over = f", over at {instant_text(cooldown.over)}" if cooldown.over else ""
+    words = f"cooldown of {cooldown.length} samples after a protective exit{over}"
+    use = cooldown.sample / cooldown.length
+    return replace(row, words=words, unit="number", after=cooldown.sample, bound=cooldown.length, use=use)
 
 
 def _kept(part: AgentPlan, column: int) -> int:

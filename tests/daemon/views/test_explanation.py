@@ -296,7 +296,7 @@ def test_the_state_of_a_decision_is_had_again_before_and_after_a_snapshot(kept: 
     assert records.latest_snapshot(RUN, code_version(), early.seq) is None
     assert records.latest_snapshot(RUN, code_version(), late.seq) == snapshot
     for decision in (early, late):
-        judged, learned = Refolder(records, RUN, kept)(decision)
+        judged, learned, _ = Refolder(records, RUN, kept)(decision)
         plan = decision.plan
         assert [one.book for one in judged] == [*(part.agent for part in plan.agents), HOUSE]
         # a snapshot has the digests of the artifacts that decide after it

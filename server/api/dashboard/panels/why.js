@@ -60,12 +60,33 @@ export function WhyPanel() {
   </aside>`;
 }
 
+// What refused or cut a trade: of each book its verdict, with the rows of the limits that decided it.
+function causesOf(e) {
+  const books = [...e.agents.map((a) => ({ ...a, book: `agent ${a.agent}` })), { ...e, book: "the house", asked: e.net }];
+  return books.filter((each) => each.reason && each.asked !== each.allowed);
+}
+
+function Cause({ cause, symbol }) {
+  const cut = cause.limits.filter((l) => l.cut);
+  return html`<p><strong class="REDUCE">${cause.allowed === "0" ? "Refused" : `Cut to ${cause.allowed}`} by the limits of ${cause.book}</strong>, ${cause.asked} requested: ${cause.text}</p>
+    ${cut.length > 0 && html`<${Limits} name=${`What decided for ${cause.book}`} limits=${cut} symbol=${symbol} />`}`;
+}
+
 function Explained({ e, zone }) {
-  const agents = e.agents.filter((a) => a.reason);
+  const causes = causesOf(e);
+  const size = e.qty === "0" ? "" : `${e.qty} `;
   return html`
-    <p>${e.side.toUpperCase()} ${e.qty} ${e.symbol}, decided ${local(e.decided, zone)} at ${plain(e.price)}${e.limit ? `, limit ${plain(e.limit)}` : ""}: ${e.state}${e.note ? `, ${e.note}` : ""}</p>
+    <p>${e.side.toUpperCase()} ${size}${e.symbol}, decided ${local(e.decided, zone)} at ${plain(e.price)}${e.limit ? `, limit ${plain(e.limit)}` : ""}: ${e.state}${e.note ? `, ${e.note}` : ""}</p>
+    ${causes.map((cause) => html`<${Cause} cause=${cause} symbol=${e.symbol} />`)}
+    ${causes.length ? html`<details><summary>Targets, all limits and the rest</summary><${Rest} e=${e} zone=${zone} /></details>` : html`<${Rest} e=${e} zone=${zone} />`}`;
+}
+
+function Rest({ e, zone }) {
+  const agents = e.agents.filter((a) => a.reason);
+  const nothing = e.net === "0" && "no quantity is left for the limits of the house";
+  return html`
     <ul>${e.agents.map((a) => html`<li>${a.agent}${a.policy ? ` (policy of ${a.policy})` : ""}: target ${percent(a.wanted)}, held ${a.had === null ? "" : `${percent(a.had)}, `}${a.held}, requested ${a.asked}${a.asked === a.allowed ? "" : `; its own limits cut this to ${a.allowed}: ${a.text}`}</li>`)}</ul>
-    <p>${e.crossed === "0" ? "" : `${e.crossed} crossed between agents; `}net ${e.net}; ${e.net === e.allowed ? "all of it passed the limits of the house" : `the limits of the house passed ${e.allowed}: ${e.text}`}</p>
+    <p>${e.crossed === "0" ? "" : `${e.crossed} crossed between agents; `}net ${e.net}; ${nothing || (e.net === e.allowed ? "all of it passed the limits of the house" : `the limits of the house passed ${e.allowed}: ${e.text}`)}</p>
     <${Before} book="the house" limits=${e.limits} symbol=${e.symbol} largest=${e.largest} />
     ${agents.map((a) => html`<${Before} book=${`agent ${a.agent}`} limits=${a.limits} symbol=${e.symbol} largest=${a.largest} />`)}
     ${!e.recomputed && html`<p class="none">headroom in ${e.symbol} is unknown: ${e.unavailable}</p>`}
@@ -77,7 +98,12 @@ function Explained({ e, zone }) {
 function Before({ book, limits, symbol, largest }) {
   const most = largest && (largest.qty === null ? "any size" : `${largest.side} ${largest.qty}; the next lot: ${largest.text}`);
   return html`<h3>Limits of ${book}</h3>
-    <${Table} name=${`Limits of ${book}`} rows=${limits} most=${40} by=${(l) => l.words} words=${(l) => l.words} columns=${[
+    <${Limits} name=${`Limits of ${book}`} limits=${limits} symbol=${symbol} />
+    ${most && html`<p>Largest order that would have passed alone: ${most}</p>`}`;
+}
+
+function Limits({ name, limits, symbol }) {
+  return html`<${Table} name=${name} rows=${limits} most=${40} by=${(l) => l.words} words=${(l) => l.words} columns=${[
     { head: "limit", cell: (l) => l.words },
     { head: "before", num: true, cell: (l) => measured(l.before, l.unit) },
     { head: "after", num: true, cell: (l) => measured(l.after, l.unit) },
@@ -86,8 +112,7 @@ function Before({ book, limits, symbol, largest }) {
     { head: `headroom in ${symbol}`, num: true, cell: (l) => (l.more === null ? "–" : l.more) },
     { head: "in use", num: true, cell: (l) => percent(l.use, 0) },
     { head: "cut", cell: (l) => (l.cut ? html`<strong class="REDUCE">here</strong>` : "") },
-  ]} />
-    ${most && html`<p>Largest order that would have passed alone: ${most}</p>`}`;
+  ]} />`;
 }
 
 function Learned({ agent, policy: p, symbol }) {

@@ -432,7 +432,7 @@ async def test_why_of_a_refused_order_has_its_limits_before_and_after(shared: Wo
         await page.get_by_label("State").select_option("refused")
         rows = page.get_by_role("region", name="Orders").get_by_role("row")
         await rows.nth(1).get_by_role("button", name="Why").click()
-        limits = page.get_by_role("region", name="Limits of the house")
+        limits = page.get_by_role("region", name="What decided for the house")
         await expect(limits.get_by_role("row").filter(has_text="here")).to_contain_text("position weight")
         await audit(page, "orders")
 

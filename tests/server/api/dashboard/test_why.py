@@ -1,6 +1,8 @@
 """Why is beside every row, with a link of its own and a way through the day; terms have their meaning beside them."""
 
 import re
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, expect
@@ -10,7 +12,9 @@ from tests.server.api.dashboard.cockpit import read, world
 from tests.server.api.dashboard.screens import browser, in_module_loop, show
 from tests.server.api.model_worlds import Halfway
 from tests.server.api.routes.traded_run import ok
+from tests.support.api_world import standing_at_the_end
 from tests.support.browser import PHONE, opened, sideways, violations
+from tests.support.command_line import CONFIG
 
 __all__ = ["browser", "world"]
 
@@ -80,6 +84,47 @@ async def test_why_on_a_phone_has_cards_and_fits(world: Halfway, browser: Browse
         wide = """() => [...document.querySelectorAll("aside .scroll")]
           .filter((e) => e.scrollWidth > e.clientWidth + 1).length"""
         assert await page.evaluate(wide) == 0
+
+
+COOLING = "[risk]\nprotective = { stop_loss = 0.01, take_profit = 0.02, cooldown = 3 }\n"
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_why_of_a_refusal_begins_with_the_cooldown_and_its_end_and_folds_the_rest(
+    tmp_path: Path, browser: Browser
+) -> None:
+    async with standing_at_the_end(tmp_path, CONFIG.replace("[risk]\n", COOLING)) as world:
+        rows = (await ok(world, "/api/v1/refusals?limit=10000"))["refusals"]
+        refused = [
+            row for row in rows if row["reason"] == "protected" and row["symbol"] == "SPY" and row["who"] == "even"
+        ]
+        refused.sort(key=lambda row: row["ts"])
+        assert len(refused) > 3
+        for row in refused[:4]:
+            explanation = await ok(world, f"/api/v1/why/{row['address']}")
+            (cut,) = [limit for agent in explanation["agents"] for limit in agent["limits"] if limit["cut"]]
+            over = re.search(r"cooldown of 3 samples after a protective exit, over at (\S+)$", cut["words"])
+            assert over is not None, cut["words"]
+            free = datetime.fromisoformat(over[1]).timestamp() * 1e9
+            assert row["ts"] < free
+            assert all(other["ts"] != free for other in refused), "it is free when it is over"
+        for width in (1280, PHONE):
+            async with opened(browser, f"{world.api.url}#now?why={refused[0]['address']}", width) as page:
+                panel = page.get_by_role("complementary", name="Why")
+                await expect(panel).to_contain_text("BUY SPY, decided")
+                await expect(panel.locator("strong.REDUCE").first).to_have_text("Refused by the limits of agent even")
+                decided = panel.get_by_role("region", name="What decided for agent even")
+                await expect(decided).to_contain_text("cooldown of 3 samples after a protective exit, over at 2019-01-")
+                await expect(panel.get_by_role("region", name="Limits of the house")).to_have_count(0)
+                await expect(panel).not_to_contain_text("all of it passed the limits of the house")
+                box = await panel.bounding_box()
+                assert box is not None
+                assert box["height"] < 700
+                assert (await violations(page), await sideways(page)) == ([], 0)
+                await panel.get_by_text("Targets, all limits and the rest").click()
+                await expect(panel.get_by_role("region", name="Limits of the house")).to_be_visible()
+                assert (await violations(page), await sideways(page)) == ([], 0)
 
 
 @pytest.mark.long
