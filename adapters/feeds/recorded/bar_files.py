@@ -56,13 +56,15 @@ class BarFrame(NamedTuple):
     """Bars in memory with the columns of a file of bars; `name` replaces the file name in messages.
 
     `actions` has the splits and dividends of the original table, as text in the columns ts, symbol, kind, ratio and
-    cash. `statements` says how each column of the original table was interpreted.
+    cash. `statements` says how each column of the original table was interpreted. `lines` has the line of each bar in
+    its file; None if it is not known.
     """
 
     frame: pl.DataFrame
     name: str = "bars"
     actions: pl.DataFrame | None = None
     statements: tuple[Statement, ...] = ()
+    lines: pl.Series | None = None
 
 
 BarSource = Path | BarFrame
@@ -422,10 +424,14 @@ def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int, zone:
     """Convert a table to the rows of the universe's symbols; `source` is the index of the table.
 
     Opens and closes of text and decimals are exact to nine digits after the point, floats become the decimals that they
-    represent. A field that is no number becomes NaN. Raises FeedError for a column that is neither text nor numbers.
+    represent. A field that is no number becomes NaN. Raises FeedError for a column that is neither text nor numbers,
+    and for a row without a symbol.
     """
     symbols = frame["symbol"]
     spellings = symbols.unique().cast(pl.String)  # each is looked up once
+    if (spellings.is_null() | (spellings.str.strip_chars() == "")).any():
+        row = int((symbols.is_null() | (symbols.cast(pl.String).str.strip_chars() == "")).arg_max() or 0) + 1
+        raise FeedError(name, f"row {row:,} has no symbol", "Write the symbol of each bar, or take the row out")
     column = (
         symbols.cast(pl.String)
         .replace_strict(

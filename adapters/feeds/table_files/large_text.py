@@ -17,7 +17,8 @@ import polars as pl
 
 from quantd.adapters.feeds.table_files.containers import LARGE, kind_of
 from quantd.adapters.feeds.table_files.roles import Roles, are_names, named_roles, regular_time, valued_roles
-from quantd.adapters.feeds.table_files.text_layout import Layout, layout_of
+from quantd.adapters.feeds.table_files.statement import LeftOut
+from quantd.adapters.feeds.table_files.text_layout import Layout, above_bars, layout_of
 
 _CHUNK: Final = 8 << 20
 _ENDS: Final = 1 << 16
@@ -34,7 +35,8 @@ EXACT_LENGTH: Final = _DIGITS + 1
 class LargeTable(NamedTuple):
     """The needed columns of a large text file. `unused` are the names of its other columns that have values.
 
-    `named` is True if the file has a header. `begin` is the number of lines before the first bar.
+    `named` is True if the file has a header. `begin` is the number of lines before the first bar. `notes` and
+    `left_out` are about lines above the bars.
     """
 
     frame: pl.DataFrame
@@ -43,6 +45,8 @@ class LargeTable(NamedTuple):
     unused: tuple[str, ...]
     separator: str
     begin: int
+    notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
 
 
 def large_table(source: Path | bytes, where: str, *, exact: bool = False) -> LargeTable | None:
@@ -86,7 +90,7 @@ def large_table(source: Path | bytes, where: str, *, exact: bool = False) -> Lar
     unused = tuple(
         name for name in column_names if name not in frame.columns and sample[name].null_count() < len(sample)
     )
-    return LargeTable(frame, bool(layout.header), roles, unused, layout.separator, layout.begin)
+    return LargeTable(frame, bool(layout.header), roles, unused, layout.separator, layout.begin, *above_bars(layout))
 
 
 def _ends(source: Path | bytes, size: int) -> tuple[bytes, bytes]:

@@ -422,10 +422,10 @@ def _mixed_units(values: pl.Series, filled: pl.Series) -> Moments | None:
 def footer(column: pl.Series) -> list[str]:
     """Return the labels below the times of a column, such as Average and Total; empty where the last row has a time, or
     no text."""
-    if column.dtype != pl.String:
+    if column.dtype not in (pl.String, pl.Categorical):
         return []
     labels: list[str] = []
-    for field in reversed(column.tail(_MOST_LABELS + 1).to_list()):
+    for field in reversed(column.tail(_MOST_LABELS + 1).cast(pl.String).to_list()):
         if field is None or not re.fullmatch(r"[^\W\d][^\d]*", field.strip(_AROUND)) or is_stamp(field):
             break
         labels.insert(0, field.strip(_AROUND))
@@ -449,6 +449,12 @@ def joined_clock(days: Moments, clock: pl.Series) -> Moments:
     if not (time_of_day.dt.total_nanoseconds() != 0).any():
         return days
     return Moments(days.values.cast(pl.Datetime("ns")) + time_of_day, days.text)
+
+
+def is_midnight(values: pl.Series) -> bool:
+    """Return whether all of some times are midnight, as they are written."""
+    present = values.drop_nulls()
+    return bool(len(present) and (present.dt.truncate("1d") == present).all())
 
 
 def clock_of(stamps: pl.Series, zones: Iterable[str]) -> str:

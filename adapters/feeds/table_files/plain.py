@@ -35,6 +35,9 @@ def is_plain(path: Path) -> bool:
         return True  # the direct reader names the fault
     with path.open("rb") as file:
         head = file.read(_HEAD)
+        size = file.seek(0, 2)
+        file.seek(max(size - _HEAD, 0))
+        tail = file.read()
     kind = kind_of(head)
     if kind == "parquet":
         return _is_plain_parquet(path)
@@ -43,13 +46,26 @@ def is_plain(path: Path) -> bool:
     if b"\0" in head or head.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
         return False
     lines = head.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
-    return path.suffix.lower() in (".csv", ".txt") and _are_plain(lines[: -1 if len(head) == _HEAD else None])
+    if path.suffix.lower() not in (".csv", ".txt") or not _are_plain(lines[: -1 if size > _HEAD else None]):
+        return False
+    names = [name.strip('"') for name in lines[0].split(",")]
+    last_lines = tail.decode("utf-8", "replace").split("\n")[1:]  # the header, or a part of a line
+    return "symbol" not in names or _have_symbols(last_lines, names.index("symbol"))
+
+
+def _have_symbols(lines: list[str], symbol: int) -> bool:
+    """Return whether each line up to the last one with text has a symbol in field `symbol`; a blank line has none."""
+    while lines and not lines[-1].strip():
+        lines.pop()
+    rows = csv.reader(lines)
+    return all(map(str.strip, lines)) and all(len(row) > symbol and row[symbol].strip() for row in rows)
 
 
 def _are_plain(lines: list[str]) -> bool:
     """Return whether the lines of a CSV file have the columns of quantd, in plain numbers and ISO times.
 
-    Lines with the newest bar first are not plain: the general reader reverses their order.
+    Lines with the newest bar first are not plain: the general reader reverses their order. Nor are blank lines,
+    remarks and bars without a symbol, which it counts or names.
 
     `forward` and `backward` count the bars that are later and earlier than the previous bar of their symbol.
     """
@@ -59,6 +75,8 @@ def _are_plain(lines: list[str]) -> bool:
     if not set(BARS) <= set(names) or action_columns(names):
         return False
     if "\r" in "".join(lines):
+        return False
+    if not _have_symbols(lines[1:], names.index("symbol")):
         return False
     rows = list(csv.reader(line for line in lines[1:] if line.strip()))
     column_index = {name: names.index(name) for name in BARS}

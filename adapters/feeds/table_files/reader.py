@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 
 from quantd.adapters.feeds.bars.rows import BARS, PRICES
-from quantd.adapters.feeds.bars.stamps import CLOCKS
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.table_files import spelled_numbers as numbers
@@ -24,8 +23,8 @@ from quantd.adapters.feeds.table_files.file_symbol import is_disputed, symbol_of
 from quantd.adapters.feeds.table_files.large_text import large_table
 from quantd.adapters.feeds.table_files.moments import (
     Moments,
-    clock_of,
     footer,
+    is_midnight,
     joined_clock,
     moments,
     stamp_text,
@@ -44,7 +43,15 @@ from quantd.adapters.feeds.table_files.roles import (
     valued_roles,
     word,
 )
-from quantd.adapters.feeds.table_files.statement import NO_VOLUMES, Statement
+from quantd.adapters.feeds.table_files.statement import (
+    NO_VOLUMES,
+    LeftOut,
+    Statement,
+    left_out_note,
+    prices_text,
+    time_text,
+    unread_note,
+)
 from quantd.adapters.feeds.table_files.text_layout import NoTable, text_table
 
 MOST_ROWS: Final = 200_000_000
@@ -85,7 +92,7 @@ class RawTable(NamedTuple):
     number of each row in the file.
 
     `stem` is the file's name without its ending, from which a symbol may be read. `named` is True if the columns have
-    names.
+    names. `left_out` are the rows that are no bars.
     """
 
     name: str
@@ -100,6 +107,7 @@ class RawTable(NamedTuple):
     in_memory: bool = False
     unused: tuple[str, ...] = ()
     roles: Roles | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 NOTHING_ASKED: Final = ReadOptions()
@@ -204,8 +212,8 @@ def _raw_tables(part: Part, asked: ReadOptions) -> list[RawTable]:
         lines = pl.int_range(large.begin + 1, large.begin + 1 + len(large.frame), eager=True)
         return [
             RawTable(
-                part.name, part.stem, large.frame, lines, large.named, separator=large.separator, unused=large.unused,
-                roles=large.roles,
+                part.name, part.stem, large.frame, lines, large.named, separator=large.separator, notes=large.notes,
+                unused=large.unused, roles=large.roles, left_out=large.left_out,
             )
         ]  # fmt: skip
     return _text_tables(part, data if isinstance(data, bytes) else data.read_bytes())
@@ -218,6 +226,7 @@ def _text_tables(part: Part, data: bytes) -> list[RawTable]:
     names = text.frame.columns
     # False: its columns have no names so far
     table = RawTable(part.name, part.stem, text.frame, text.lines, False, separator=text.separator, notes=text.notes)
+    table = table._replace(left_out=text.left_out)
     names_row = next((k for k, row in enumerate(header) if are_names(row)), None)
     if names_row is None and not header:
         return [table]
@@ -298,6 +307,7 @@ def _by_symbol(raw: RawTable, pairs: Sequence[tuple[str, str]]) -> list[RawTable
         prices = [name for name in frame.columns if name in own_columns.values()]
         filled = ~frame.select(pl.all_horizontal(pl.col(prices).is_null())).to_series()
         tables.append(raw._replace(frame=frame.filter(filled), lines=raw.lines.filter(filled), symbol=symbol))
+        raw = raw._replace(left_out=())  # counted once
     return tables
 
 
@@ -356,9 +366,10 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
             raw.name, f"no column is named as a time (it has {', '.join(frame.columns)[:200]})",
             "Name it ts, or say which it is: --column time=NAME",
         )  # fmt: skip
-    raw, roles, labels = _without_labels(raw, roles)
+    raw, roles = _without_labels(raw, roles)
     frame = raw.frame
     stamps = _stamps(raw, roles, asked)
+    unread = unread_note(stamps.values, frame[roles.time], raw.lines, roles.time, "time")
     number_columns = [name for name in (*roles.prices(), roles.volume, roles.adjusted, roles.dividend) if name]
     for name in number_columns:
         numbers.require_no_formula(frame[name], raw.name, raw.lines)
@@ -370,42 +381,49 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
             numbers.scaled(frame[name], decimal_places) if decimal_places else numbers.numbers(frame[name], spelling)
         )
         _require_numbers(columns[role], frame[name], raw, name)
+        unread += unread_note(columns[role], frame[name], raw.lines, name, "number")
     volume, volume_text = _volume(raw, roles, spelling, columns["close"])
+    if volume_text == f"column {roles.volume}":
+        unread += unread_note(volume, frame[roles.volume], raw.lines, roles.volume, "number")
     symbol, symbol_text = _symbol(raw, roles, asked, stamps.values, several)
     table = pl.DataFrame(
         {"ts": stamps.values, "symbol": symbol, **{role: columns[role] for role in PRICES}, "volume": volume}
     )
     actions, action_text = actions_of(raw.name, frame, roles, table, raw.lines, asked.prices)
-    table, lines, notes = _ordered(table, raw.lines, own=set(BARS) <= set(frame.columns))
+    table, lines, notes, empty = _ordered(table, raw.lines, own=set(BARS) <= set(frame.columns))
+    left_out = [*raw.left_out, *empty]
     unused = [name for name in frame.columns if name not in roles and frame[name].null_count() < len(frame)]
     statement = Statement(
         raw.name,
-        time=_time_text(roles, stamps, raw, asked),
-        prices=_prices_text(roles, spelling, decimal_places),
+        time=time_text(roles, stamps),
+        prices=prices_text(roles, spelling, decimal_places),
         volume=volume_text,
         symbol=symbol_text,
         actions=action_text,
         unused=(*unused, *raw.unused),
-        notes=(*raw.notes, *labels, *notes),
+        notes=(*raw.notes, *([left_out_note(left_out)] if left_out else []), *unread, *notes),
+        left_out=len(left_out),
     )
     return Table(table, actions, (statement,), lines)
 
 
-def _without_labels(raw: RawTable, roles: Roles) -> tuple[RawTable, Roles, list[str]]:
+def _without_labels(raw: RawTable, roles: Roles) -> tuple[RawTable, Roles]:
     """Return a table without the rows of labels below its bars, such as Average, and without rows of dividends and
-    splits, which become columns; the roles with these columns; and notes about what was left out.
+    splits, which become columns; and the roles with these columns.
 
     Raises FeedError for an action on a day without a bar.
     """
     labels = footer(raw.frame[roles.time])
     if labels:
-        raw = raw._replace(frame=raw.frame.head(-len(labels)), lines=raw.lines.head(-len(labels)))
-    notes = [f"left out below the bars: {some(labels)}"] if labels else []
-    frame, rows = with_action_columns(raw.frame, roles.time, roles.prices(), raw.name, raw.lines)
+        rows = zip(raw.lines.tail(len(labels)).to_list(), labels, strict=True)
+        raw = raw._replace(
+            frame=raw.frame.head(-len(labels)), lines=raw.lines.head(-len(labels)), left_out=(*raw.left_out, *rows)
+        )
+    frame, bars = with_action_columns(raw.frame, roles.time, roles.prices(), raw.name, raw.lines)
     if frame is not raw.frame:
-        raw = raw._replace(frame=frame, lines=raw.lines.gather(rows))
+        raw = raw._replace(frame=frame, lines=raw.lines.gather(bars))
         roles = roles._replace(dividend="Dividends", split="Stock Splits")
-    return raw, roles, notes
+    return raw, roles
 
 
 def _stamps(raw: RawTable, roles: Roles, asked: ReadOptions) -> Moments:
@@ -424,7 +442,7 @@ def _stamps(raw: RawTable, roles: Roles, asked: ReadOptions) -> Moments:
         stamps = joined_clock(stamps, raw.frame[roles.clock])
     values = stamps.values
     if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is None:
-        if _is_midnight(values):
+        if is_midnight(values):
             return Moments(values.cast(pl.Date), stamps.text or "dates")
         if zone:
             try:
@@ -436,7 +454,7 @@ def _stamps(raw: RawTable, roles: Roles, asked: ReadOptions) -> Moments:
 
 
 def _is_local(values: pl.Series) -> bool:
-    return isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is None and not _is_midnight(values)
+    return isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is None and not is_midnight(values)
 
 
 def _other_instants(raw: RawTable, roles: Roles) -> Moments | None:
@@ -450,36 +468,6 @@ def _other_instants(raw: RawTable, roles: Roles) -> Moments | None:
             if isinstance(stamps.values.dtype, pl.Datetime) and stamps.values.dtype.time_zone:
                 return Moments(stamps.values, f"column {name} beside it, {stamps.text}")
     return None
-
-
-def _is_midnight(values: pl.Series) -> bool:
-    present = values.drop_nulls()
-    return bool(len(present) and (present.dt.truncate("1d") == present).all())
-
-
-def _time_text(roles: Roles, stamps: Moments, raw: RawTable, asked: ReadOptions) -> str:
-    """Return the statement of how the times of a table were read."""
-    column = f"column {roles.time}" + (f" and {roles.clock}" if roles.clock else "")
-    values = stamps.values
-    if values.dtype == pl.Date:
-        how_read = f", {stamps.text}" if stamps.text not in ("", "dates") else ""
-        return f"{column}{how_read}, dated as sessions"
-    if values.dtype.time_zone is None:  # type: ignore[attr-defined]
-        return f"{column}, times of a clock that it does not name"
-    zone = "" if _is_midnight(values) else clock_of(values, CLOCKS)
-    if zone:
-        return f"{column}, midnight in {zone}, dated as sessions"
-    midnight = ", dated as sessions" if _is_midnight(values) else ""
-    return f"{column}, {stamps.text or 'in UTC'}{midnight}"
-
-
-def _prices_text(roles: Roles, spelling: numbers.Spelling, decimal_places: int) -> str:
-    names = roles.prices()
-    usual_names = all(word(name) == role for name, role in zip(names, PRICES, strict=True))
-    text = names[3] if usual_names else ", ".join(f"{role} {name}" for role, name in zip(PRICES, names, strict=True))
-    text += f", {roles.adjusted} beside it" if roles.adjusted else ""
-    text += f", {spelling.text}" if spelling.text else ""
-    return text + (f", integers in units of 1e-{decimal_places}" if decimal_places else "")
 
 
 def _require_numbers(values: pl.Series, read: pl.Series, raw: RawTable, name: str) -> None:
@@ -576,8 +564,11 @@ def _symbol(raw: RawTable, roles: Roles, asked: ReadOptions, stamps: pl.Series, 
     return pl.Series("symbol", [symbol]).new_from_index(0, count), f"{symbol}, from the file's name"
 
 
-def _ordered(table: pl.DataFrame, lines: pl.Series, *, own: bool) -> tuple[pl.DataFrame, pl.Series, list[str]]:
-    """Return the bars, their line numbers and notes; if every symbol has its newest bar first, the order is reversed.
+def _ordered(
+    table: pl.DataFrame, lines: pl.Series, *, own: bool
+) -> tuple[pl.DataFrame, pl.Series, list[str], list[LeftOut]]:
+    """Return the bars, their line numbers, notes, and the rows that are left out; if every symbol has its newest bar
+    first, the order is reversed.
 
     A row without any price is no bar: Yahoo writes one for a day without data. In the columns of quantd (`own`) it
     stays, and is rejected, as in a file that is read directly.
@@ -585,16 +576,16 @@ def _ordered(table: pl.DataFrame, lines: pl.Series, *, own: bool) -> tuple[pl.Da
     empty = table.select(pl.all_horizontal(
         pl.col(name).is_null() | (pl.col(name).is_nan() if table[name].dtype.is_float() else False) for name in PRICES
     )).to_series()  # fmt: skip
-    notes = []
+    left_out: list[LeftOut] = []
     if not own and 0 < empty.sum() < len(table):
-        notes.append(f"rows without a price left out: {empty.sum():,}, the first in line {lines.filter(empty)[0]}")
+        left_out = [(line, "without a price") for line in lines.filter(empty).to_list()]
         table, lines = table.filter(~empty), lines.filter(~empty)
     readable = table.select(pl.col("ts"), pl.col("symbol")).filter(pl.col("ts").is_not_null())
     if readable.is_empty():
-        return table, lines, notes
+        return table, lines, [], left_out
     falls = readable.select((pl.col("ts").diff().cast(pl.Int64) < 0) & (pl.col("symbol") == pl.col("symbol").shift(1)))
     same_symbol = readable.select(pl.col("symbol") == pl.col("symbol").shift(1)).to_series()
     backward = int(falls.to_series().sum())
     if backward and backward == int(same_symbol.sum()):
-        return table.reverse(), lines.reverse(), [*notes, "newest first, turned"]
-    return table, lines, notes
+        return table.reverse(), lines.reverse(), ["newest first, turned"], left_out
+    return table, lines, [], left_out

@@ -17,7 +17,14 @@ from quantd.adapters.feeds.feed_errors import FeedError
 NOTHING: Final = ("", "null", "nan", "n/a", "#n/a", "na", "none", "nil", "-", "--", ".")
 """Texts of a field without a value, in lower case."""
 
-_MARKS: Final = r"[\s\x{00a0}\x{202f}'’_$€£¥₹₿]"
+_MARKS: Final = r"[$€£¥₹₿]"
+_BLANK: Final = r"[\s\x{00a0}\x{202f}]"
+_GROUPING: Final = r"[\s\x{00a0}\x{202f}'’_]"
+_AROUND: Final = " \t\r\n\u00a0\u202f'’\""
+_NUMBER_END: Final = r"([.,]\d+)?([eE][+-]?\d+|[kmbtKMBT])?$"
+_GROUPED: Final = r"^[+-]?\d{1,3}(('\d{3})+|(’\d{3})+|(_\d{3})+|(BLANK\d{3})+)".replace("BLANK", _BLANK) + _NUMBER_END
+_COMMA_GROUPS: Final = r"^[+-]?\d{1,3}((,\d{3})+|(,\d{2})+,\d{3})(\.\d*)?([eE][+-]?\d+|[kmbtKMBT])?$"
+_POINT_GROUPS: Final = r"^[+-]?\d{1,3}(\.\d{3})+(,\d*)?([eE][+-]?\d+|[kmbtKMBT])?$"
 _CODES: Final = r"(?i)^(usd|eur|gbp|chf|jpy)|(usd|eur|gbp|chf|jpy)$"
 _FACTOR: Final = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 _DECIMAL: Final = r"^[+-]?(\d{1,3}(T\d{3})+D\d+|\d+D(\d{1,2}|\d{4,})|0D\d+|\d{4,}D\d+|\d{1,3}(T\d{3}){2,})$"
@@ -96,18 +103,20 @@ def spelling_of(columns: Iterable[pl.Series], where: str, decimal: str = "") -> 
 def numbers(values: pl.Series, spelling: Spelling) -> pl.Series:
     """Return the values as decimal text or floats, null where a field is empty or is no number.
 
-    Separators of thousands are removed. A suffix K, M, B or T multiplies the number, which is then a float.
+    Separators of thousands are removed where they make groups of three: 10'4.58 is no number. Lakhs (1,23,456) are read
+    too. A suffix K, M, B or T multiplies the number, which is then a float.
     """
     if values.dtype != pl.String:
         return values
     if are_numbers(values) and not (spelling.comma and values.str.contains(".", literal=True).any()):
         return values
     text = _without_marks(values)
-    text = (
-        text.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
-        if spelling.comma
-        else text.str.replace_all(",", "", literal=True)
-    )
+    decimal, separator, groups = (",", ".", _POINT_GROUPS) if spelling.comma else (".", ",", _COMMA_GROUPS)
+    grouped = text.str.contains(separator, literal=True)
+    if grouped.any():
+        text = text.zip_with(~grouped | text.str.contains(groups), pl.Series([None], dtype=pl.String))
+        text = text.str.replace_all(separator, "", literal=True)
+    text = text.str.replace(decimal, ".", literal=True)
     suffix = text.str.extract(r"\d([kmbtKMBT])$").str.to_lowercase()
     if suffix.null_count() == len(suffix):
         plain = text.cast(pl.Float64, strict=False).is_not_null()
@@ -117,8 +126,15 @@ def numbers(values: pl.Series, spelling: Spelling) -> pl.Series:
 
 
 def _without_marks(values: pl.Series) -> pl.Series:
-    """Return text without currencies, spaces and thousands separators other than comma and point; null for no value."""
-    text = values.str.strip_chars().str.replace_all(_MARKS, "").str.replace_all(_CODES, "")
+    """Return text without currencies, blanks and thousands separators other than comma and point; null for no value.
+
+    A separator that makes no groups of three digits stays, so that the field is no number.
+    """
+    text = values.str.replace_all(_MARKS, "").str.strip_chars().str.replace_all(_CODES, "")
+    text = text.str.strip_chars(_AROUND).str.replace(rf"^([+-]){_BLANK}+", "$1")
+    text = text.str.replace(rf"{_BLANK}+([kmbtKMBT])$", "$1")
+    if (separated := text.str.contains(_GROUPING)).any():
+        text = text.zip_with(~(separated & text.str.contains(_GROUPED)), text.str.replace_all(_GROUPING, ""))
     return text.zip_with(~text.str.to_lowercase().is_in(NOTHING), pl.Series([None], dtype=pl.String))
 
 

@@ -22,6 +22,7 @@ from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.table_files.moments import MONTHS, is_stamp
 from quantd.adapters.feeds.table_files.roles import are_names, named_roles
 from quantd.adapters.feeds.table_files.spelled_numbers import is_number
+from quantd.adapters.feeds.table_files.statement import LeftOut
 
 SEPARATORS: Final = ("\t", ";", "|", ",")
 _HEAD: Final = 48
@@ -42,7 +43,7 @@ class TextTable(NamedTuple):
     """A table of text: `frame` has one text column for each field, `lines` the line number of each row in the file.
 
     `header` are the lines directly above the data that have as many fields as a bar, from the top; empty without any.
-    `notes` are remarks about the file: its encoding, lines before the header.
+    `notes` are remarks about the file: its encoding, lines before the header. `left_out` are the rows that are no bars.
     """
 
     frame: pl.DataFrame
@@ -50,6 +51,7 @@ class TextTable(NamedTuple):
     header: tuple[tuple[str, ...], ...]
     separator: str
     notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
 
 
 class Layout(NamedTuple):
@@ -107,13 +109,19 @@ def text_table(data: bytes, where: str) -> TextTable:
     if layout is None:
         separator = _separator(head)
         raise _no_data_error(where, [_fields(line, separator) for line in head], separator)
-    if layout.remarks:
-        notes.append(f"{layout.remarks} line{'s' * (layout.remarks > 1)} before the header")
+    above, left_out = above_bars(layout)
     body = text[sum(len(line) + 1 for line in layout.before) :]
-    frame, line_numbers = _data_frame(body, layout.separator, layout.width, layout.begin, where)
+    frame, line_numbers, more = _data_frame(body, layout.separator, layout.width, layout.begin, where)
     while layout.header and frame.width > len(layout.header[-1]) and frame[:, -1].null_count() == len(frame):
         frame = frame[:, :-1]  # each line ends with a separator
-    return TextTable(frame, line_numbers, layout.header, layout.separator, tuple(notes))
+    return TextTable(frame, line_numbers, layout.header, layout.separator, (*notes, *above), (*left_out, *more))
+
+
+def above_bars(layout: Layout) -> tuple[tuple[str, ...], tuple[LeftOut, ...]]:
+    """Return the note on the remarks above the header of a file, and its blank rows above the bars."""
+    blank = [k for k, line in enumerate(layout.before, 1) if not any(_fields(line, layout.separator))]
+    note = f"{layout.remarks} line{'s' * (layout.remarks > 1)} before the header"
+    return (note,) * bool(layout.remarks), tuple((line, "blank") for line in blank)
 
 
 def _decoded(data: bytes, where: str) -> tuple[str, list[str]]:
@@ -251,11 +259,13 @@ def _header(rows: Sequence[Sequence[str]], width: int) -> tuple[list[list[str]],
     return header, len([row for row in rows if any(row)]) - len(header)
 
 
-def _data_frame(body: str, separator: str, width: int, begin: int, where: str) -> tuple[pl.DataFrame, pl.Series]:
-    """Return the lines of data as text columns, and their line numbers in the file.
+def _data_frame(
+    body: str, separator: str, width: int, begin: int, where: str
+) -> tuple[pl.DataFrame, pl.Series, list[LeftOut]]:
+    """Return the lines of data as text columns, their line numbers in the file, and the lines that are left out: blank
+    ones above the last bar, and remarks at the end, such as the name of a source.
 
-    Lines without any field are skipped, and so are remarks at the end, such as the name of a source. Raises FeedError
-    for a line with another number of fields than `width`.
+    Raises FeedError for a line with another number of fields than `width`.
 
     `begin` is the number of lines before `body`. A field in quotes may have a separator.
     """
@@ -271,17 +281,17 @@ def _data_frame(body: str, separator: str, width: int, begin: int, where: str) -
     separator_counts = np.searchsorted(separator_at, ends) - np.searchsorted(separator_at, starts)
     uneven_rows = np.flatnonzero((separator_counts != width - 1) & (line_lengths > 0))
     has_data = line_lengths > 0
+    left_out: list[LeftOut] = []
     padded: dict[int, str] = {}  # lines with a dividend or a split in place of prices
     for row in uneven_rows.tolist():
         line = data[starts[row] : ends[row]].decode("utf-8", "replace")
         fields = _fields(line, separator, width)
         if len(fields) == width and quoted:
             continue
-        if not any(fields):
+        remark = row >= len(ends) - 3 and _is_remark(line, fields)  # below the data
+        if remark or not any(fields):
             has_data[row] = False
-            continue
-        if row >= len(ends) - 3 and _is_remark(line, fields):
-            has_data[row] = False  # a remark below the data
+            left_out.append((begin + row + 1, f'"{line.strip()[:60]}"' if remark else "blank"))
             continue
         if len(fields) < width and _is_action(line, fields):
             padded[row] = line + separator * (width - len(fields))
@@ -289,12 +299,14 @@ def _data_frame(body: str, separator: str, width: int, begin: int, where: str) -
         raise _uneven_error(f"{where}:{begin + row + 1}", line, fields, width, separator)
     if not has_data.any():
         raise FeedError(where, "it has a header and no line of data", "Download it again")
+    last, last_text = int(np.flatnonzero(has_data)[-1]), int(np.flatnonzero(line_lengths)[-1])
+    left_out += [(begin + row + 1, "blank") for row in np.flatnonzero(line_lengths == 0).tolist() if row < last_text]
     # only lines at the end are left out: one piece of the bytes is read
     if padded:
         rows = np.flatnonzero(has_data).tolist()
         source = b"\n".join(padded[row].encode() if row in padded else data[starts[row] : ends[row]] for row in rows)
-    elif has_data.all() or not (~has_data[: int(np.flatnonzero(has_data)[-1])]).any():
-        source = data[: int(ends[np.flatnonzero(has_data)[-1]])]
+    elif has_data.all() or not (~has_data[:last]).any():
+        source = data[: int(ends[last])]
     else:
         source = b"\n".join(data[starts[row] : ends[row]] for row in np.flatnonzero(has_data).tolist())
     source = mended(source, separator, width)
@@ -306,7 +318,16 @@ def _data_frame(body: str, separator: str, width: int, begin: int, where: str) -
     lines = pl.Series(np.flatnonzero(has_data) + begin + 1)
     if len(lines) != len(frame):
         raise FeedError(where, "a quoted field goes over a line", "Write each bar in one line")
-    return frame, lines
+    return _without_blank(frame, lines, left_out)
+
+
+def _without_blank(
+    frame: pl.DataFrame, lines: pl.Series, left_out: list[LeftOut]
+) -> tuple[pl.DataFrame, pl.Series, list[LeftOut]]:
+    """Return a table and its line numbers without rows of separators alone, which `left_out` then has."""
+    blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+    left_out += [(line, "blank") for line in lines.filter(blank).to_list()]
+    return (frame.filter(~blank), lines.filter(~blank), left_out) if blank.any() else (frame, lines, left_out)
 
 
 def _is_action(line: str, fields: Sequence[str]) -> bool:

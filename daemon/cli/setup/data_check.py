@@ -335,6 +335,7 @@ def _read(file: Path, source: "BarSource", reading: Reading) -> tuple[dict[str, 
     readable = rows.ts[rows.ts != NO_STAMP]
     report = {
         "file": str(file), "read_as": stated(source.statements) if isinstance(source, BarFrame) else [],
+        "left_out": sum(statement.left_out for statement in source.statements) if isinstance(source, BarFrame) else 0,
         "bars": len(rows), "symbols": len(universe.symbols), "interval": interval, "stamps": stamps,
         "zone": reading.zone, "calendars": sorted(calendars),
         "from": iso(int(readable.min())), "to": iso(int(rows.ts.max())), "actions_file": actions and str(actions),
@@ -402,21 +403,27 @@ def _checks(
     return {
         "outside_hours": int(is_outside_hours.sum()), "missing_sessions": missing_sessions,
         "bad": int(np.sum(~settlement.good)),
-        "faults": _faults(file, session_rows, file_rows, settlement.reason, universe), **questions.report(),
+        "faults": _faults(file, source, session_rows, file_rows, settlement.reason, universe), **questions.report(),
         "holes": _holes(session_rows, session_places.ts_event, settlement, universe, calendars, timed_actions),
     }  # fmt: skip
 
 
-def _faults(file: Path, rows: "Rows", file_rows: "Ints", reason: "Reasons", universe: Universe) -> list[dict[str, Any]]:
-    """Return the faults of rejected bars, each with its count and first bar.
+def _faults(
+    file: Path, source: "BarSource", rows: "Rows", file_rows: "Ints", reason: "Reasons", universe: Universe
+) -> list[dict[str, Any]]:
+    """Return the faults of rejected bars, each with its count and first bar: the line of a text, else the row.
 
     `file_rows` int64[bars] has the index of each bar in the file, and `reason` the fault of each.
     """
     import numpy as np
 
     from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason
+    from quantd.adapters.feeds.recorded.bar_files import BarFrame
     from quantd.daemon.cli.setup.bar_files import is_text
 
+    lines = source.lines if isinstance(source, BarFrame) else None
+    # a line of a CSV counts from 1 and follows the header
+    offset = 2 if is_text(file) else 0
     faults: list[dict[str, Any]] = []
     for kind in Reason:
         faulty = np.flatnonzero(reason == kind)
@@ -426,8 +433,8 @@ def _faults(file: Path, rows: "Rows", file_rows: "Ints", reason: "Reasons", univ
                 "fault": kind.name.lower(), "bars": len(faulty),
                 "first_symbol": universe.symbols[int(rows.column[row])],
                 "first_stamp": iso(int(rows.ts[row])) if kind is not Reason.STAMP else None,
-                # a line of a CSV counts from 1 and follows the header
-                "first_row": int(file_rows[row]) + (2 if is_text(file) else 0), "means": REASON_TEXT[kind],
+                "first_row": int(file_rows[row]) + offset if lines is None else int(lines[int(file_rows[row])]),
+                "means": REASON_TEXT[kind],
             })  # fmt: skip
     return faults
 
@@ -555,9 +562,10 @@ def print_report(report: dict[str, Any]) -> None:
         say(f"  {report['outside_hours']} bars lie outside trading hours: a run ignores them")
     for symbol, (count, first) in report["missing_sessions"].items():
         say(f"  {symbol}: {count} sessions without a bar, the first on {first}")
+    place = "row" if report["file"].endswith(".parquet") else "line"
     for fault in report["faults"]:
         where = f"{fault['first_symbol']} {fault['first_stamp'] or ''}".strip()
-        say(f"  {fault['fault']}: {fault['bars']} bars, first {where} (row {fault['first_row']}): {fault['means']}")
+        say(f"  {fault['fault']}: {fault['bars']} bars, first {where} ({place} {fault['first_row']}): {fault['means']}")
     for jump in report["jumps"]:
         say(f"  jump: {jump['text']}; if it was a split, the actions lack {jump['action']}")
     for action in report["actions"]:

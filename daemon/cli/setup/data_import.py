@@ -73,7 +73,10 @@ class Imported(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """The files of one import, and how the bars are read back. `evidence` is what contradicted earlier readings."""
+    """The files of one import, and how the bars are read back. `evidence` is what contradicted earlier readings.
+
+    `left_out` counts the rows of the tables that are no bars.
+    """
 
     file: Path
     actions_file: Path | None
@@ -81,6 +84,7 @@ class Stored(NamedTuple):
     read_back: Reading
     evidence: list[str]
     read_as: list[str]
+    left_out: int
 
 
 # Long because the signature is the options of the command.
@@ -307,13 +311,13 @@ def stored(table: "Table", target: Path, name: str, reading: Reading) -> Stored:
     read_back = fitted._replace(actions=actions_file, zone="")
     read_as = [*stated(table.statements), *_clock_lines(table, fitted, reading)]
     universe = universe_of(frame["symbol"].unique().sort().to_list(), fitted)
-    return Stored(target, actions_file, universe, read_back, report["evidence"], read_as)
+    return Stored(target, actions_file, universe, read_back, report["evidence"], read_as, report["left_out"])
 
 
 def reported(stored: Stored) -> Imported:
     """Read a stored file back, and report on it. Raises Failure and FeedError."""
     file, actions_file = stored.file, stored.actions_file
-    final = report_of(file, file, stored.read_back) | {"evidence": stored.evidence}
+    final = report_of(file, file, stored.read_back) | {"evidence": stored.evidence, "left_out": stored.left_out}
     lines = BarLines(
         stored.universe, file, actions_file, final["stamps"], final["interval"], final["from"][:10], final["to"][:10]
     )

@@ -70,4 +70,6 @@ def source_of(file: Path, asked: "ReadOptions") -> "BarSource":
     if is_plain(file) and asked._replace(zone="") == NOTHING_ASKED:  # a zone applies to a plain file too
         return file
     table = foreign_table(file, asked)
-    return BarFrame(table.frame, file.name, table.actions if len(table.actions) else None, table.statements)
+    return BarFrame(
+        table.frame, file.name, table.actions if len(table.actions) else None, table.statements, table.lines
+    )

@@ -47,7 +47,7 @@ def test_differing_bars_are_refused_with_both_files_and_one_pair_and_the_offered
     assert close == [19.0 if which == "first" else 19.25]
     assert len(table.frame) == 18
     assert f"4 bars are in several files, those of the {which} file are taken" in table.statements[0].text()
-    done = quantd(tmp_path, "data", "import", "bars", "--overlap", which)
+    done = quantd(tmp_path, "data", "import", "bars", "--overlap", which, "--calendar", "24/7")
     assert done.returncode == 0 and "18 bars" in done.stdout  # noqa: PT018
     assert quantd(tmp_path, "data", "import", "bars").returncode == 78
 

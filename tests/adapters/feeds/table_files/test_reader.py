@@ -307,8 +307,9 @@ def test_frames_by_symbol_and_paths_are_bars(tmp_path: Path) -> None:
     frame = pl.read_csv(csv(tmp_path, LINES))
     table = read_frame(frame, alone="SPY")
     assert table.frame["symbol"].unique().to_list() == ["SPY"]
-    both = quantd.backtest("equal_weight", bars={"SPY": frame, "QQQ": frame}, compare=False)
-    path = quantd.backtest("equal_weight", bars=tmp_path / "SPY.csv", compare=False)
+    always = {"universe.calendar": "24/7"}
+    both = quantd.backtest("equal_weight", bars={"SPY": frame, "QQQ": frame}, compare=False, settings=always)
+    path = quantd.backtest("equal_weight", bars=tmp_path / "SPY.csv", compare=False, settings=always)
     assert both.config.universe.symbols == ("QQQ", "SPY")
     assert path.config.universe.symbols == ("SPY",)
 

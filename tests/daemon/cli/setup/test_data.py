@@ -386,7 +386,7 @@ def test_check_names_every_kind_of_fault_how_often_and_where_first(tmp_path: Pat
     assert people.returncode == 1
     for fault, row in expected.items():
         assert f"{fault}: 1 bars" in people.stdout
-        assert f"(row {row})" in people.stdout
+        assert f"(line {row})" in people.stdout
     assert "SPY: 3 sessions without a bar" in people.stdout
 
 

@@ -11,11 +11,19 @@ from typing import Final
 import polars as pl
 import pytest
 
+import quantd as quantd_python
 from quantd.adapters.calendars import sessions
 from tests.support.command_line import Done, environment, quantd
 from tests.support.yahoo_files import days
 
 pytestmark = pytest.mark.long
+
+ROWS: Final = [
+    ",".join(field for k, field in enumerate(line.split(",")) if k != 5)
+    for line in days("ACME", 120, date(2024, 1, 2)).rstrip().splitlines()
+    if line < "3"
+]
+"""Days with open, high, low, close and volume."""
 
 ENV: Final[dict[str, str]] = {}
 
@@ -94,12 +102,77 @@ def test_import_check_and_python_count_the_same_rejected_rows(
     count = plain if own else foreign
     assert (imported["report"]["bad"], checked["bad"]) == (count, count)
     assert int(python(tmp_path, script).stdout) == count
-    left_out = sum(",,,," in row for row in rows)
+    left_out = 0 if own else sum(",,,," in row for row in rows)
+    assert (imported["report"]["left_out"], checked["left_out"]) == (left_out, left_out)
+    assert f"line {len(lines) - left_out + 1} (without a price)" in imported["read_as"][0] or own
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(
+    ("place", "rows"),
+    [
+        ("above", [""]), ("above", ["", ""]), ("first", [",,,,,,"]), ("first", [",,,,,,", ",,,,,,"]), ("middle", [""]),
+        ("middle", [",,,,,,", ""]), ("last", [",,,,,,"]), ("last", ["Source: ACME Data Inc"]),
+        ("last", ["", "Source: ACME", "# end of file"]), ("last", ["Average,,10,12,9,11,900"]),
+    ],
+)  # fmt: skip
+def test_rows_that_are_no_bars_are_counted_alike_at_every_door_and_named_with_their_lines(
+    tmp_path: Path, place: str, rows: list[str], own: bool
+) -> None:
+    bars = [f"{line.split(',')[0]},ACME,{','.join(line.split(',')[1:])}" for line in ROWS]
+    header = "ts,symbol,open,high,low,close,volume" if own else "Date,Ticker,Open,High,Low,Close,Volume"
+    middle = len(bars) // 2
+    lines = {
+        "above": [*rows, header, *bars], "first": [header, *rows, *bars], "last": [header, *bars, *rows],
+        "middle": [header, *bars[:middle], *rows, *bars[middle:]],
+    }[place]  # fmt: skip
+    path = tmp_path / "ACME.csv"
+    path.write_text("\n".join([*lines, ""]))
+    imported = json.loads(run(tmp_path, "ACME.csv", "--json").stdout)
+    checked = json.loads(quantd(tmp_path, "data", "check", "ACME.csv", "--json", env=ENV).stdout)
+    (statement,) = quantd_python.read_bars(path).statements
+    assert {imported["report"]["left_out"], checked["left_out"], statement.left_out} == {len(rows)}
+    assert {imported["report"]["bars"], checked["bars"]} == {len(bars)}
+    first = lines.index(rows[0]) + 1
+    assert all(f"line {first} (" in text for text in (imported["read_as"][0], checked["read_as"][0], statement.text()))
+
+
+FIELDS: Final = ("10'4.58", "10’4.58", "10 4.58", "10_4.58", '"10,4.58"', "1'04.58", "1'0458.1", "1''045.8", "'10'4")
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("column", [2, 5, 6])
+def test_a_separator_that_makes_no_groups_of_three_is_no_number_and_its_line_is_named(
+    tmp_path: Path, field: str, column: int, own: bool
+) -> None:
+    rows = [f"{line.split(',')[0]},ACME,{','.join(line.split(',')[1:])}".split(",") for line in ROWS]
+    rows[40][column] = field
+    header = "ts,symbol,open,high,low,close,volume" if own else "Date,Ticker,Open,High,Low,Close,Volume"
+    path = tmp_path / "ACME.csv"
+    path.write_text("\n".join([header, *map(",".join, rows), ""]))
+    bars = quantd_python.read_bars(path)
+    name = header.split(",")[column]
+    said = f'"{field.strip(chr(34))}" in column {name}, line 42, is no number, so that its bar is rejected'
+    assert said in bars.statements[0].text()
+    assert bars.frame[header.split(",")[column].lower()].to_list()[40] is None
     assert (
-        own
-        or f"rows without a price left out: {left_out}, the first in line {len(lines) - left_out + 1}"
-        in (imported["read_as"][0])
+        "nan: 1 bars, first ACME 2024-02-29T00:00:00Z (line 42)"
+        in quantd(tmp_path, "data", "check", path.name, env=ENV).stdout
     )
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("stamp", ["2024-13-45", "2024-02-30", "hello", "", "1", "03/2024"])
+def test_a_bad_date_is_named_with_its_line(tmp_path: Path, stamp: str, own: bool) -> None:
+    rows = [f"{line.split(',')[0]},ACME,{','.join(line.split(',')[1:])}".split(",") for line in ROWS]
+    rows[40][0] = stamp
+    header = "ts,symbol,open,high,low,close,volume" if own else "Date,Ticker,Open,High,Low,Close,Volume"
+    (tmp_path / "ACME.csv").write_text("\n".join([header, *map(",".join, rows), ""]))
+    checked = quantd(tmp_path, "data", "check", "ACME.csv", env=ENV).stdout
+    assert "stamp: 1 bars, first ACME (line 42): its stamp cannot be read" in checked
+    said = f'"{stamp}" in column {header.split(",")[0]}, line 42, is no time, so that its bar is rejected'
+    assert said in run(tmp_path, "ACME.csv").stdout
 
 
 def test_a_share_that_ends_at_zero_asks_for_its_delisting_and_the_offered_line_works(tmp_path: Path) -> None:
