@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from quantd.trading.market import JumpExplained, MarketSlice, Opening, PriceJumped
-from quantd.trading.model_events import Exchanged, ModelLoaded, Retrained
+from quantd.trading.model_events import Act, Exchanged, ModelLoaded, Retrained
 from quantd.trading.orders import ForeignOrder, OpenOrder, Reports, ScheduleRun
 
 
@@ -52,7 +52,7 @@ class Reloaded(Struct, frozen=True, tag=True, omit_defaults=True):
     looser: tuple[str, ...] = ()
 
 
-class Approved(Struct, frozen=True, tag=True, omit_defaults=True):
+class Approved(Act, frozen=True, tag=True, omit_defaults=True):
     """A second person approves the looser risk limits that wait for approval; they apply from this event on.
 
     `limits` is the digest of the approved limits. If other limits wait by now, nothing is approved.
@@ -222,7 +222,7 @@ class ForeignFound(Struct, frozen=True, tag=True, omit_defaults=True):
     orders: tuple[ForeignOrder, ...]
 
 
-class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
+class Flow(Act, frozen=True, tag=True, omit_defaults=True):
     """Event: a cash movement without a fill, in micro-currency.
 
     A deposit (positive) or withdrawal belongs to the book of `agent` (empty: the unallocated book). Other kinds are
@@ -250,7 +250,7 @@ class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
         return next((line for line in self.id.split("\n") if line), "")
 
 
-class Correction(Struct, frozen=True, tag=True, omit_defaults=True):
+class Correction(Act, frozen=True, tag=True, omit_defaults=True):
     """Event: an operator corrects a difference between venue and ledger.
 
     `lots` (by column) and `cash_micro` are the venue's excess over the ledger. `how` is the name of the agent whose
@@ -267,7 +267,7 @@ class Correction(Struct, frozen=True, tag=True, omit_defaults=True):
     orders: tuple[OpenOrder, ...] = ()
 
 
-class OrderSettled(Struct, frozen=True, tag=True, omit_defaults=True):
+class OrderSettled(Act, frozen=True, tag=True, omit_defaults=True):
     """Event: an operator states the outcome of an order for which the venue gives no answer: `row` of the basket
     (sample, n).
 
@@ -285,7 +285,7 @@ class OrderSettled(Struct, frozen=True, tag=True, omit_defaults=True):
     who: str
 
 
-class ManualOrder(Struct, frozen=True, tag="Wished", omit_defaults=True):
+class ManualOrder(Act, frozen=True, tag="Wished", omit_defaults=True):
     """Event: a manual order for the book of `agent`, in signed lots of a column.
 
     `stop_nano` and `target_nano` are protective price levels for the whole position, which replace the levels of the
@@ -302,7 +302,7 @@ class ManualOrder(Struct, frozen=True, tag="Wished", omit_defaults=True):
     target_nano: int = 0
 
 
-class CancelRequested(Struct, frozen=True, tag=True, omit_defaults=True):
+class CancelRequested(Act, frozen=True, tag=True, omit_defaults=True):
     """Event: an operator cancels one open order, row `row` of the basket (sample, n). What the order has filled so
     far stays.
 
@@ -317,7 +317,7 @@ class CancelRequested(Struct, frozen=True, tag=True, omit_defaults=True):
     who: str
 
 
-class PortfolioOpened(Struct, frozen=True, tag=True, omit_defaults=True):
+class PortfolioOpened(Act, frozen=True, tag=True, omit_defaults=True):
     """Event: a portfolio `name` is opened with capital from the unallocated book.
 
     `agent` is the name of a vacant place, an agent that [portfolios] places reserves for a portfolio. `basis` is the
@@ -333,7 +333,7 @@ class PortfolioOpened(Struct, frozen=True, tag=True, omit_defaults=True):
     basis: str = ""
 
 
-class PortfolioClosed(Struct, frozen=True, tag=True, omit_defaults=True):
+class PortfolioClosed(Act, frozen=True, tag=True, omit_defaults=True):
     """Event: a portfolio is closed. Its lots are sold and its cash returns to the unallocated book, or both go to
     the book `to`."""
 
@@ -345,7 +345,7 @@ class PortfolioClosed(Struct, frozen=True, tag=True, omit_defaults=True):
     to: str = ""
 
 
-class Proposed(Struct, frozen=True, tag=True, omit_defaults=True):
+class Proposed(Act, frozen=True, tag=True, omit_defaults=True):
     """Event: a proposal of targets from outside for the book of `agent`: `weights` float64[N], or `lots` int64[N]
     signed, little-endian.
 
@@ -368,7 +368,7 @@ class Proposed(Struct, frozen=True, tag=True, omit_defaults=True):
     portfolio: str = ""
 
 
-class ProposalReviewed(Struct, frozen=True, tag=True, omit_defaults=True):
+class ProposalReviewed(Act, frozen=True, tag=True, omit_defaults=True):
     """Event: a person approves or declines the proposal `id` of an outside agent, which waits for the review.
 
     `plan` is the digest of a dry run: an approval is refused if the targets would give another plan now.
@@ -383,7 +383,7 @@ class ProposalReviewed(Struct, frozen=True, tag=True, omit_defaults=True):
     plan: str = ""
 
 
-class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
+class Halted(Act, frozen=True, tag=True, omit_defaults=True):
     """Event: trading of a column (symbol) was halted (`halted` True) or resumed, by the venue or by an operator
     (`who`).
 
@@ -449,7 +449,7 @@ class ShadowReport(Struct, frozen=True, tag="Shade", omit_defaults=True):
     news: Reports | CancelReported | Unknown | NotFound
 
 
-class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
+class Operator(Act, frozen=True, tag=True, omit_defaults=True):
     """Event: an operator's command. `agent` is a name, empty for the whole account."""
 
     ts: int
@@ -459,7 +459,7 @@ class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
     agent: str = ""
 
 
-class Acknowledged(Struct, frozen=True, tag=True, omit_defaults=True):
+class Acknowledged(Act, frozen=True, tag=True, omit_defaults=True):
     """Event: an operator acknowledged an incident."""
 
     ts: int

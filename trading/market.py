@@ -13,6 +13,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from quantd.trading.instruments import NANO
+from quantd.trading.model_events import Act
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -208,7 +209,7 @@ class PriceJumped(Struct, frozen=True, tag=True, omit_defaults=True):
     denominator: int
 
 
-class JumpExplained(Struct, frozen=True, tag=True, omit_defaults=True):
+class JumpExplained(Act, frozen=True, tag=True, omit_defaults=True):
     """Event: an operator explains a price jump, which had put trading in a column (symbol) on hold. The hold then ends.
 
     The jump was a split of `numerator` new shares for `denominator` old ones, or a real move of the price: both

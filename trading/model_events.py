@@ -1,9 +1,20 @@
 """Events about trained policies: their retraining, and their loading and exchange by an operator. These events belong
-to the union `events.External`."""
+to the union `events.External`. The base of all events that a person's request makes is here too."""
 
 from typing import Literal
 
 from msgspec import Struct
+
+
+class Act(Struct, frozen=True, tag=True, omit_defaults=True, kw_only=True):
+    """Base of the events that a request makes.
+
+    `key` has the sender and the idempotency key of the request, with a space between; it is empty for a request without
+    a key. `request` is the digest of its path and body.
+    """
+
+    key: str = ""
+    request: bytes = b""
 
 
 class Retrained(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -32,7 +43,7 @@ class Retrained(Struct, frozen=True, tag=True, omit_defaults=True):
     failed: str = ""
 
 
-class ModelLoaded(Struct, frozen=True, tag=True, omit_defaults=True):
+class ModelLoaded(Act, frozen=True, tag=True, omit_defaults=True):
     """Event: an operator loaded an artifact as the policy of `agent`, which decides by this policy from now on.
 
     `path` is the artifact's folder, written as a value of the key `policy` in config.toml. `digest` is the digest of
@@ -51,7 +62,7 @@ class ModelLoaded(Struct, frozen=True, tag=True, omit_defaults=True):
     version: str = ""
 
 
-class Exchanged(Struct, frozen=True, tag=True, omit_defaults=True):
+class Exchanged(Act, frozen=True, tag=True, omit_defaults=True):
     """Event: an operator exchanged the policies of a shadow agent and of the agent that it challenges, without a test.
 
     The command "promote" swaps the two policies, so that the agent trades by the shadow's policy. The command "demote"

@@ -32,6 +32,7 @@ from quantd.daemon.engine.stops.sync import sync_stops
 from quantd.trading.effects import Effect
 from quantd.trading.events import Decided, Event, NotFound, PortfolioClosed, Proposed, ShadowReport, Tick
 from quantd.trading.market import MarketSlice
+from quantd.trading.model_events import Act
 from quantd.trading.orders import Reports
 
 Handler = Callable[[State, Any], Sequence[Effect]]
@@ -53,7 +54,10 @@ def step(state: State, event: Event) -> Sequence[Effect]:
     """Apply one event to `state`; returns the engine's effects in order."""
     # `step_shadows` also records the verdicts of outside agents
     separate_houses = state.shadows or state.rules.outside
-    return step_shadows(state, event, step_book) if separate_houses else step_book(state, event)
+    effects = step_shadows(state, event, step_book) if separate_houses else step_book(state, event)
+    if isinstance(event, Act) and event.key:
+        state.note_act(event, effects)
+    return effects
 
 
 def step_book(state: State, event: Event) -> Sequence[Effect]:

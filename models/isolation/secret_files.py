@@ -16,7 +16,7 @@ from typing import Final
 from quantd.regular_file import NotRead, read_regular
 from quantd.state_folder import FILES
 
-STATE_NAMES: Final = frozenset({"quantd.db", "journal.head", "tokens.json", "idempotency.db", "commands.taken"})
+STATE_NAMES: Final = frozenset({"quantd.db", "journal.head", "tokens.json", "commands.taken"})
 """A folder with one of these names is a state folder, or a copy of one."""
 
 ENDS: Final = (

@@ -14,17 +14,17 @@ request that fails after its commit says that the request was carried out.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from aiohttp import web
 from msgspec.structs import replace
 
 from quantd.daemon.runtime.inbox import Command, Committed, InboxFull, Outcome
 from quantd.daemon.runtime.service import Service, is_stop
-from quantd.server.api.idempotency import CARRIED_OUT
 from quantd.server.api.problems import INTERNAL, Refused, log_fault
 from quantd.server.requests.control import NotDone
 from quantd.trading.events import Event
+from quantd.trading.model_events import Act
 
 WAIT_S: Final = 10.0
 """Seconds after which a request is answered without its commit."""
@@ -36,6 +36,9 @@ STATUS: Final = {
 }  # fmt: skip
 """Code of a refused command -> HTTP status of the answer."""
 
+CARRIED_OUT: Final = "carried_out"
+"""Code of an error about a request that was carried out: its answer failed, or is no longer in memory."""
+
 T = TypeVar("T")
 
 
@@ -44,11 +47,15 @@ class Commits:
 
     def __init__(self) -> None:
         self.commands: list[Command] = []
+        self.act: dict[str, Any] = {}
+        """The fields of `Act` for the events of the request; empty without an idempotency key."""
         self.late = asyncio.Event()
         """Set when a commit takes longer than WAIT_S; the sender is then answered, and the request continues."""
 
     def queue(self, service: Service, events: Sequence[Event], outcome: Outcome[object] | None) -> list[Command]:
-        """Queue all events. Raises InboxFull, with none of them queued, if too many commands wait."""
+        """Queue all events, with the key of the request. Raises InboxFull, with none of them queued, if too many
+        commands wait."""
+        events = [replace(event, **self.act) if isinstance(event, Act) else event for event in events]
         commands = service.inbox.commands(events, outcome)
         self.commands += commands
         return commands
@@ -135,7 +142,7 @@ def _carried_out_text(commits: Sequence[Committed[object]]) -> str:
 class OpenRequests:
     """Requests that run on after their senders got a 504, because their commit to the journal is late.
 
-    The true answer is stored under the request's idempotency key.
+    The true answer is then that of the request's idempotency key.
     """
 
     def __init__(self) -> None:

@@ -106,7 +106,7 @@ class Api:
         self._reads_only = stored is not None
         refusal = self._refusal_of_posts if self._reads_only else None
         self._guard = Guard(folder, config.api, service.alert, refusal)
-        self._keys = Keys(folder)
+        self._keys = Keys(service)
         self._open = OpenRequests()
         self._routes: tuple[Route, ...] = ()
         run = RunReader(service, parts, config, folder)
@@ -153,10 +153,9 @@ class Api:
                 """
                 return None if route.again is None else msgspec.json.encode(route.again(body))
 
-            # only a halt has no rate: it is obeyed even if its key cannot be recorded
-            content, is_halt = msgspec.json.encode(body), not route.rate
+            content = msgspec.json.encode(body)
             return await self._open.answer(
-                lambda: self._keys.once(request, sender, content, carry_out, repeated_answer, must=is_halt)
+                lambda: self._keys.once(request, sender, content, carry_out, repeated_answer)
             )
 
         return post
@@ -196,8 +195,6 @@ class Api:
         assert manager is not None
         places = ConnectionPlaces(min(CONNECTIONS, descriptors() // 4))
         tls = self._tls()
-        if not self._reads_only:
-            await self._keys.start()
         try:
             listener = Listener(api.host, api.port, places.most, places.displaced)
 
@@ -245,8 +242,7 @@ class Api:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_S):
                     await self._runner.cleanup()
-        await self._open.end(STOP_S)  # before the keys are closed: unfinished requests still record their answers
-        await self._keys.close()
+        await self._open.end(STOP_S)
         await self._guard.sessions.close()
         self._server = self._runner = None
 

@@ -13,8 +13,8 @@ from quantd.research.routes.research_job_routes import ResearchJobLine, Research
 from quantd.research.routes.research_routes import Beside, ComparedBacktests, Looks
 from quantd.server.api.client_side.python_client import Client as PlainClient
 from quantd.server.api.documents import About, Alerts, Allocations, Correlations, Decisions, Equity, Fills, HouseNow, Orders, PortfolioHistory, Positions, RiskHistory, RiskMetrics
+from quantd.server.api.idempotency import ActNow
 from quantd.server.api.paging import Searched
-from quantd.server.api.routes.act_routes import ActNow
 from quantd.server.api.routes.alert_routes import ActiveIncident, ActiveIncidents
 from quantd.server.api.routes.command_routes import Done
 from quantd.server.api.routes.job_routes import JobsNow
@@ -39,10 +39,8 @@ class Client(PlainClient):
 
     def acknowledge(self, incident: str, reason: str, *, key: str = "") -> ActiveIncident: ...
 
-    def act(self, key: str, *, age_s: float = 0.0, command: bool = False) -> ActNow:
-        """What became of the request of this token with an idempotency key; ApiError 404 where it did nothing.
-
-        With the seconds since it was sent, it is unknown where it is older than what the daemon remembers."""
+    def act(self, key: str) -> ActNow:
+        """What became of the request of this token with an idempotency key; ApiError 404 where the journal has no such key."""
 
     def active_alerts(self, *, agent: str = "") -> ActiveIncidents:
         """The incidents that hold."""

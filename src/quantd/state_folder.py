@@ -6,14 +6,12 @@ from typing import Final
 from quantd.regular_file import check_file, check_folder
 
 _DATABASES: Final = tuple(
-    f"{name}{end}"
-    for name in ("quantd.db", "idempotency.db", "sessions.db")
-    for end in ("", "-wal", "-shm", "-journal")
+    f"{name}{end}" for name in ("quantd.db", "sessions.db") for end in ("", "-wal", "-shm", "-journal")
 )
 
 FILES: Final = (
     *_DATABASES, "journal.head", "lock", "tokens.json", "api.json", "commands.taken", "doctor-live.json", "looks.jsonl",
-    "looks.head", "accepted-prices.jsonl", "idempotency.mark", "reload.json",
+    "looks.head", "accepted-prices.jsonl", "reload.json",
 )  # fmt: skip
 """Files, beside the one with the owner's token. The file HALT is not among them: whatever has this name halts."""
 

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from quantd.daemon.engine.agents.promotion import exchange_policies, shadow_number
 from quantd.daemon.engine.safety.alerts import alert
-from quantd.daemon.engine.state import Portfolio, State
+from quantd.daemon.engine.state import ActRecord, Portfolio, State
 from quantd.daemon.engine.state.open_orders import Working
 from quantd.daemon.engine.state.price_holds import PriceHold
 from quantd.daemon.engine.state.proposal_log import ProposalLog
@@ -74,6 +74,7 @@ class Carry(Struct, frozen=True):
     """Name of a shadow -> the records that it loses, as text."""
     outside: dict[str, ProposalLog] = {}
     proposals: list[str] = []
+    acts: dict[str, ActRecord] = {}
 
 
 def carry_of(
@@ -96,11 +97,10 @@ def carry_of(
     if closing := [portfolio.name for portfolio in frozen_state.portfolios.values() if portfolio.closing]:
         raise ValueError(f"portfolio {closing[0]} is being closed; try again when it is closed")
     ledger = msgspec.convert(msgspec.msgpack.decode(frozen_state.ledger), FrozenLedger)
-    size = universe.size
     best_prices = (
-        np.frombuffer(frozen_state.best).reshape(-1, size)
+        np.frombuffer(frozen_state.best).reshape(-1, universe.size)
         if frozen_state.best
-        else np.full((len(agents), size), np.nan)
+        else np.full((len(agents), universe.size), np.nan)
     )
     # marks: price, the same in nano-currency, and its instant
     price, nano, ts = (np.frombuffer(frozen_state.marks[k], dtype=kind) for k, kind in enumerate(("<f8", "<i8", "<i8")))
@@ -134,6 +134,7 @@ def carry_of(
             },
             outside=frozen_state.outside,
             proposals=frozen_state.proposals,
+            acts=frozen_state.acts,
         )
     )
 
@@ -219,6 +220,7 @@ def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
     for k, rules in enumerate(state.rules.agents):
         if books[k] is None:
             state.ledger.allocate(k, max(0, min(rules.capital_micro, state.ledger.books[-1].cash_micro)))
+    state.acts = dict(carry.acts)
     state.portfolios = {agent_indices[place]: portfolio for place, portfolio in carry.portfolios.items()}
     _take_marks(state, carry, new_columns)
     state.booked()

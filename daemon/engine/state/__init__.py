@@ -7,6 +7,7 @@ two packages share is defined here.
 from quantd.daemon.engine.state.agent_state import AgentState, Exit
 from quantd.daemon.engine.state.engine_state import (
     HOUSE,
+    ActRecord,
     Loosening,
     Portfolio,
     Round,
@@ -14,4 +15,4 @@ from quantd.daemon.engine.state.engine_state import (
 )
 from quantd.daemon.engine.state.venue_account import CoinFees
 
-__all__ = ("HOUSE", "AgentState", "CoinFees", "Exit", "Loosening", "Portfolio", "Round", "State")
+__all__ = ("HOUSE", "ActRecord", "AgentState", "CoinFees", "Exit", "Loosening", "Portfolio", "Round", "State")

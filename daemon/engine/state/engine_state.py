@@ -1,7 +1,7 @@
 """The state of the engine: books, marks, orders, kill switches and rounds. Only `step` changes it."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Final, Literal
@@ -31,6 +31,7 @@ from quantd.risk.protective import Guards, Levels
 from quantd.risk.switch_state import Switch
 from quantd.trading.bars import BarRing
 from quantd.trading.covariance import ones
+from quantd.trading.effects import Effect, Refusal, Refused
 from quantd.trading.events import Proposed
 from quantd.trading.execution import UNLIMITED
 from quantd.trading.history import History
@@ -39,7 +40,8 @@ from quantd.trading.ledger.book import Book
 from quantd.trading.ledger.books import Ledger
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Floats, MarketSlice
-from quantd.trading.model_events import ModelLoaded
+from quantd.trading.model_events import Act, ModelLoaded
+from quantd.trading.sessions import DAY_NS
 
 HOUSE: Final = -1
 """Book number of the house; agents count from 0."""
@@ -49,6 +51,21 @@ PROPOSALS_KEPT: Final = 1024
 
 ENDED_KEPT: Final = 64
 """Ended baskets that are remembered for late reports of the venue."""
+
+ACTS_KEPT: Final = 10_000
+"""Acts that are remembered by their idempotency keys; an act of the last day is remembered in any case."""
+
+
+class ActRecord(Struct, frozen=True, array_like=True):
+    """What became of a request with an idempotency key: `code` and `text` are those of the refusal, or empty.
+
+    `request` is the digest of its path and body.
+    """
+
+    ts: int
+    request: bytes
+    code: Refusal | Literal[""] = ""
+    text: str = ""
 
 
 class Portfolio(Struct):
@@ -166,6 +183,8 @@ class State(Core):
         self.venue = VenueAccount(size)
         self.owed: list[int] = [0] * len(rules.agents)
         """By agent, in micro-currency: capital to hand over once it has sold; negative: capital to receive."""
+        self.acts: dict[str, ActRecord] = {}
+        """Sender and idempotency key of a request -> what became of it."""
         self.portfolios: dict[int, Portfolio] = {}
         """Agent -> the portfolio that is open in it."""
         self.proposals: deque[str] = deque(maxlen=PROPOSALS_KEPT)
@@ -224,6 +243,21 @@ class State(Core):
         self.protecting = self.guards is not None or any(agent.exits or agent.blocked for agent in self.agents)
         if self.guards is None or not self.guards.trails:
             self.best = np.full_like(self.best, np.nan)
+
+    def note_act(self, act: Act, effects: Sequence[Effect]) -> None:
+        """Remember what became of a request with an idempotency key, by one of its events. The oldest acts are dropped
+        beyond ACTS_KEPT once they are older than a day."""
+        refusal = next((effect for effect in effects if isinstance(effect, Refused)), None)
+        record, earlier = ActRecord(self.now, act.request), self.acts.get(act.key)
+        if refusal is not None:
+            partly = "a part of the request was carried out: " if earlier is not None and not earlier.code else ""
+            record = ActRecord(self.now, act.request, refusal.code, partly + refusal.text)
+        self.acts[act.key] = record
+        while len(self.acts) > ACTS_KEPT:
+            oldest = next(iter(self.acts))
+            if self.acts[oldest].ts > self.now - DAY_NS:
+                break
+            del self.acts[oldest]
 
     def account(self, book: int) -> Book:
         """The account of an agent or of the whole account."""

@@ -20,7 +20,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from quantd.daemon.engine.state.activity import FrozenActivity
 from quantd.daemon.engine.state.agent_state import Exit, FrozenAgent, FrozenMind
-from quantd.daemon.engine.state.engine_state import Loosening, Portfolio, State
+from quantd.daemon.engine.state.engine_state import ActRecord, Loosening, Portfolio, State
 from quantd.daemon.engine.state.live_caps import Allowance
 from quantd.daemon.engine.state.market_data import FrozenBars, FrozenMarket, freeze_market, thaw_market
 from quantd.daemon.engine.state.monitor_state import FrozenWatch, Noted
@@ -169,6 +169,7 @@ class Frozen(Struct, frozen=True):
     proposals: list[str] = []
     carried: tuple[int, int] = (0, 0)
     outside: dict[str, ProposalLog] = {}
+    acts: dict[str, ActRecord] = {}
     reviews: dict[str, Proposed] | msgspec.UnsetType = msgspec.UNSET
     """Absent without any, as in older snapshots."""
     noted: Noted = msgspec.field(default_factory=Noted)
@@ -178,7 +179,7 @@ _COPIED_FIELDS: Final = (
     "parents", "flattens_jumped", "live_sessions",
     "artifacts", "loaded",
     "balances_micro", "loosening", "portfolios", "carried", "noted",
-    "outside",
+    "outside", "acts",
 )  # fmt: skip
 """Fields with the same name and value in a state and in its snapshot."""
 

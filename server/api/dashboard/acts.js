@@ -2,7 +2,7 @@
 // which the daemon is asked what became of it, until that is known. An unknown order lets no other order of its symbols
 // pass.
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
-import { changed, daemon, may, newKey, post, question, session, signIn } from "./daemon.js";
+import { JOBS, changed, daemon, may, newKey, post, question, session, signIn } from "./daemon.js";
 import { orders } from "./figures.js";
 
 const SLOW_MS = 3000;  // after which the page says that there is no answer yet, and asks for it
@@ -151,8 +151,8 @@ function store(change) {
   const acts = change(waiting()).slice(-MOST);
   try { localStorage.setItem(STORE, JSON.stringify(acts)); unstored = []; } catch { unstored = acts; }
 }
-const keep = ({ key, path, body, symbols, at, first, sender, run, tab }, lost = "") => store((acts) => [
-  ...acts.filter((act) => act.key !== key), { key, path, body, symbols, at, first, sender, run, tab, lost },
+const keep = ({ key, path, body, symbols, at, sender, run, tab }, lost = "") => store((acts) => [
+  ...acts.filter((act) => act.key !== key), { key, path, body, symbols, at, sender, run, tab, lost },
 ]);
 const forget = (key) => store((acts) => acts.filter((act) => act.key !== key));
 
@@ -219,7 +219,7 @@ function unknown(act) {
 
 async function send(act) {
   Object.assign(act, {
-    state: "sent", text: "", tab: TAB, at: Date.now(), first: act.first || Date.now(), flying: (act.flying || 0) + 1,
+    state: "sent", text: "", tab: TAB, at: Date.now(), flying: (act.flying || 0) + 1,
     ended: false, absent: 0, sender: daemon.session ? daemon.session.sender : "",
     run: daemon.live ? daemon.live.overview.run : "",
   });
@@ -251,21 +251,30 @@ async function look(act) {
     return;
   }
   act.needs = "";
-  const age = (Date.now() - (act.first || act.at)) / 1000;
-  const query = `age_s=${Math.max(0, age).toFixed(3)}&command=${act.path === "/api/v1/commands" ? "yes" : "no"}`;
-  const response = await question(`/api/v1/acts/${encodeURIComponent(act.key)}?${query}`, ASK_MS);
+  const response = await question(`/api/v1/acts/${encodeURIComponent(act.key)}`, ASK_MS);
   /** @type {Answer<"/api/v1/acts/key"> & { code?: string }} */
   const became = await response.json().catch(() => null);
   if (response.ok && became) {
     if (became.state === "done") settle(act, "done", became.text, became.answer);
     else if (became.state === "refused") settle(act, "refused", became.text);
-    else if (became.state === "unknown") lose(act, became.text);
   } else if (response.status === 404 && became && became.code === "no_act") {
     // while the request is under way it may still arrive; of another tab that cannot be seen
     const under = mine.has(act.key) ? act.flying > 0 : act.tab !== TAB && Date.now() - act.at < 2 * GIVEN_UP_MS;
     act.absent = under ? 0 : (act.absent || 0) + 1;
-    if (act.absent >= 2) settle(act, "refused", "the daemon has no record of it, so nothing was done");
+    if (act.absent >= 2) settle(act, ...(await absent(act.path, act.body, (path) => question(path, ASK_MS))));
   } else if (response.status === 401) await session();
+}
+
+// The state and the words of an act that the journal does not have. A halt is obeyed on a full disk too, so that the
+// switch itself answers for it; the log of jobs, not the journal, has runs of jobs.
+export async function absent(path, { command, agent }, read) {
+  const none = "the daemon has no record of it";
+  if (JOBS.test(path)) return ["refused", `${none}. If it was started again since, see the list of jobs`];
+  if (command !== "halt" && command !== "reduce") return ["refused", `${none}, so nothing was done`];
+  const { switches } = await (await read("/api/v1/switches")).json();
+  const { switch: at, cause } = switches.find((each) => each.agent === (agent || ""));
+  if (at !== "HALT" && (command === "halt" || at !== "REDUCE")) return ["refused", none];
+  return ["done", `${none}, and the switch is at ${at}${cause ? `, moved by ${cause.who || "the daemon"}: ${cause.text}` : ""}`];
 }
 
 const lostText = (why) => `Not known: ${why}. Look at the orders and the switch.`;

@@ -88,13 +88,15 @@ function byHttp(path, body, key = "", signal = null) {
 }
 
 // A POST, for acts.js alone: by the link. The key makes a request that is sent twice, by a double click too, one act.
-// So an act that the link has not answered in HEDGE_MS, or whose link ended, is sent by HTTP too.
+// So an act that the link has not answered in HEDGE_MS, or whose link ended, is sent by HTTP too; but not one without an
+// entry of the journal, whose key a daemon that was started again does not know.
+export const JOBS = /^\/api\/v1\/(research|schedules)\//;
 export async function post(path, body, key = "", signal = null) {
   if (!linked()) await Promise.race([attempted(), pause(OPEN_MS)]);
   if (!linked()) return answered(byHttp(path, body, key, signal));
   let over = false;
   const first = byLink("POST", path, signal, { body, ...(key ? { key } : {}) }).then((answer) => { over = true; return answer; });
-  if (!key) return answered(first);
+  if (!key || JOBS.test(path)) return answered(first);
   const second = Promise.race([first.catch(() => null), pause(HEDGE_MS)]).then(async () => {
     if (over) return first;
     const answer = await byHttp(path, body, key, signal);

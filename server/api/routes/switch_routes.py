@@ -6,6 +6,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from quantd.daemon.engine.state import HOUSE
+from quantd.daemon.runtime.switch_causes import SwitchCause
 from quantd.daemon.views.overview import SWITCH
 from quantd.server.api.client_calls import read
 from quantd.server.api.documents import Query
@@ -18,12 +19,15 @@ from quantd.trading.orders import money_text
 class SwitchNow(Struct, frozen=True):
     """One switch; an empty `agent` is the house. Amounts of money are text.
 
+    `cause` is what moved a switch that is not RUN, and who, if it was a person.
+
     A resume sets the marks `high_water`, `day_open` and `week_open`, from which losses are measured, to `equity`.
     """
 
     agent: str
     switch: str
     reason: str
+    cause: SwitchCause | None
     equity: str
     high_water: str
     day_open: str
@@ -57,6 +61,7 @@ class SwitchRoutes:
                 name,
                 SWITCH[switch.state],
                 switch.reason,
+                self._run.service.histories.causes.of(name),
                 *map(money_text, (equity, switch.high_water, switch.day_open, switch.week_open)),
             )
             for name, switch, equity in (("", state.switch, state.equity_of(HOUSE)), *agents)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +11,7 @@ import pytest
 
 from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.timeline import instants, time_of
-from quantd.server.api import commits, idempotency
+from quantd.server.api import commits
 from quantd.server.api.routes import manual_routes
 from quantd.trading.codec import decode
 from quantd.trading.effects import Refusal, Shadowed
@@ -224,22 +223,3 @@ async def test_a_late_commit_is_answered_in_time_and_its_key_gets_the_result(
     last_answer = await post(world, "cash", CASH, "once")
     assert (last_answer[0], last_answer[1]["amount"]) == (200, "1000.00")
     assert len(journalled(world, Flow)) == 1
-
-
-@pytest.mark.long
-async def test_an_answer_that_cannot_be_recorded_is_given_again_and_not_told_as_a_stop_of_the_daemon(
-    world: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert (await post(world, "cash", CASH, "before"))[0] == 200
-    with contextlib.closing(sqlite3.connect(world.folder / idempotency.FILE)) as database, database:
-        database.execute("CREATE TRIGGER full BEFORE UPDATE ON keys BEGIN SELECT RAISE(FAIL, 'the disk is full'); END")
-    first = await post(world, "cash", CASH, "once")
-    assert first[0] == 200
-    assert await post(world, "cash", CASH, "once") == first
-    monkeypatch.setattr(idempotency, "UNWRITTEN", 0)
-    assert (await post(world, "cash", CASH, "more"))[0] == 200
-    status, answer = await post(world, "cash", CASH, "once")
-    assert (status, answer["code"]) == (409, "idempotency")
-    assert "could not be recorded" in answer["detail"]
-    assert "stopped" not in answer["detail"]
-    assert len(journalled(world, Flow)) == 3

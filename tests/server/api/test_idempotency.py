@@ -1,24 +1,33 @@
-"""A POST under an idempotency key is carried out once, and its first answer is sent again, after a restart too."""
+"""A POST under an idempotency key is carried out once. The key is in its event, so that the journal answers for it
+after a kill, too.
+"""
 
 import asyncio
-import contextlib
+import http.client
 import json
-import sqlite3
-import stat
+import re
+import resource
+import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from quantd.daemon.engine.state import ActRecord, engine_state
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.server.api import idempotency
+from quantd.server.api.route_records import Post
 from quantd.server.api.server import Api
-from quantd.trading.events import Flow, Operator
+from quantd.trading.events import External, Flow, Operator
+from quantd.trading.model_events import Act
+from quantd.trading.orders import ScheduleRun
+from tests.proofs.kill_switch import Daemon
 from tests.server.requests.orders_by_hand import journalled
 from tests.support.api_world import in_shared_loop, shared, world
 from tests.support.checkout import ROOT
+from tests.support.command_line import environment
 
 __all__ = ["shared", "world"]
 
@@ -103,99 +112,125 @@ async def test_a_refusal_is_an_answer_but_not_that_the_daemon_is_busy(world: Any
     assert (await post(world, "cash", CASH, "later"))[0] == 200
 
 
-async def test_another_token_has_keys_of_its_own_and_a_restart_keeps_them(world: Any) -> None:
-    first = await post(world, "cash", CASH)
+async def test_after_a_restart_the_journal_says_that_a_request_was_carried_out(world: Any) -> None:
+    await post(world, "cash", CASH)
+    await post(world, "commands", {"command": "halt"}, "halt")
+    await restarted(world)
+    status, text, replayed = await post(world, "cash", CASH)
+    assert (status, json.loads(text)["code"], replayed) == (409, "carried_out", "true")
+    assert b"the request was carried out at 2019-03-29T20:00:00Z" in text
+    assert (await post(world, "cash", CASH | {"amount": "1.00"}))[0] == 422
+    status, text, replayed = await post(world, "commands", {"command": "halt"}, "halt")
+    assert (status, json.loads(text)["switch"], replayed) == (200, "HALT", "true")
+    assert (len(journalled(world, Flow)), len(journalled(world, Operator))) == (1, 1)
+
+
+async def restarted(world: Any) -> None:
+    """Another API of the run, without the answers of the first one."""
     await world.api.stop()
     world.api = Api(world.service, world.assembly, world.config, world.folder, None)
     await world.api.start()
     world.session._base_url = type(world.session._base_url)(world.api.url)
-    assert await post(world, "cash", CASH) == (200, first[1], "true")
-    assert len(journalled(world, Flow)) == 1
-    assert stat.S_IMODE((world.folder / idempotency.FILE).stat().st_mode) == 0o600
 
 
-async def test_the_oldest_keys_are_dropped_beyond_the_bound(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idempotency, "MOST", 3)
-    for k in range(4):
-        await post(world, "commands", {"command": "halt"}, f"key {k}".replace(" ", "-"))
-    assert (await post(world, "commands", {"command": "halt"}, "key-1"))[2] == "true"
-    assert (await post(world, "commands", {"command": "halt"}, "key-0"))[2] == ""
-
-
-async def test_a_file_that_cannot_be_written_refuses_cash_and_obeys_a_halt(world: Any) -> None:
-    (world.folder / idempotency.FILE).write_bytes(b"no database" * 100)
-    status, text, _ = await post(world, "cash", CASH)
-    assert (status, b"nothing was done" in text) == (503, True)
-    assert journalled(world, Flow) == []
-    assert (await post(world, "commands", {"command": "halt"}))[0] == 200
-    assert world.service.shell.state.switch.state == 2
-
-
-async def test_a_halt_that_a_slow_disk_delays_is_carried_out_once_and_its_key_has_the_answer(
+async def test_answers_are_dropped_beyond_the_bound_and_keys_are_not(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await post(world, "cash", CASH)
-    monkeypatch.setattr(idempotency, "HALT_S", 0.05)
-    with contextlib.closing(sqlite3.connect(world.folder / idempotency.FILE)) as disk:
-        disk.execute("BEGIN EXCLUSIVE")
-        assert (await post(world, "commands", {"command": "halt"}, "slow"))[0] == 200
-    monkeypatch.setattr(idempotency, "HALT_S", 10.0)
-    status, _, replayed = await post(world, "commands", {"command": "halt"}, "slow")
-    assert (status, replayed) == (200, "true")
-    assert len(journalled(world, Operator)) == 1
+    monkeypatch.setattr(idempotency, "ANSWERS", 3)
+    answers = [await post(world, "cash", CASH, f"key-{k}") for k in range(4)]
+    assert [status for status, _, _ in answers] == [200] * 4
+    again = [await post(world, "cash", CASH, f"key-{k}") for k in range(4)]
+    assert [status for status, _, _ in again] == [409, 200, 200, 200]
+    assert len(journalled(world, Flow)) == 4
 
 
-@pytest.mark.parametrize("in_time", [True, False])
-async def test_the_file_is_not_closed_while_a_thread_works_on_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_time: bool
+async def test_an_act_of_the_last_day_is_kept_and_an_older_one_only_within_the_bound(
+    world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that is closed while a thread uses it crashes the process."""
-    monkeypatch.setattr(idempotency, "HALT_S", 30.0 if in_time else 0.1)
-    keys, begun, disk = idempotency.Keys(tmp_path), threading.Event(), threading.Event()
-
-    def work() -> tuple[int]:
-        database = keys._opened()
-        begun.set()
-        disk.wait(30)
-        row: tuple[int] = database.execute("SELECT 7").fetchone()
-        return row
-
-    working = keys._start_work(work)
-    await asyncio.to_thread(begun.wait, 30)
-    closing = asyncio.ensure_future(keys.close())
-    if in_time:
-        await asyncio.sleep(0.05)
-        assert not closing.done()
-        disk.set()
-    await closing
-    assert (keys._database is None) is in_time
-    disk.set()
-    assert await working == (7,)
+    monkeypatch.setattr(engine_state, "ACTS_KEPT", 3)
+    state = world.service.shell.state
+    old = ActRecord(state.now - engine_state.DAY_NS, b"")
+    state.acts = {f"api:owner old-{k}": old for k in range(3)}
+    for k in range(5):
+        await post(world, "cash", CASH, f"new-{k}")
+    assert list(state.acts) == [f"api:owner new-{k}" for k in range(5)]
+    assert thaw(state.rules, freeze(state)).acts == state.acts
 
 
-KILLED = """
-import asyncio, os, sys
-from pathlib import Path
-from aiohttp.test_utils import make_mocked_request
-from quantd.server.api.idempotency import Keys
+def test_each_event_of_a_request_has_a_key() -> None:
+    """A schedule that is run by hand is a row of the log of jobs; only some of them are an event, too."""
+    of_people = {kind for kind in get_args(External) if "who" in kind.__struct_fields__}
+    assert {kind for kind in of_people if not issubclass(kind, Act)} == {ScheduleRun}
 
-async def act():
-    print("acted", flush=True)
-    os._exit(9)
 
-request = make_mocked_request("POST", "/api/v1/cash", headers={"Idempotency-Key": "k"})
-asyncio.run(Keys(Path(sys.argv[1])).once(request, "api:owner", b"{}", act, lambda: None, False))
-"""
+async def test_the_page_says_what_the_key_of_each_request_answers(world: Any) -> None:
+    page = (ROOT / "docs/operate/api.md").read_text()
+    rows = re.findall(r"^\| (`POST [^|]+) \|", page, re.MULTILINE)
+    listed = {path for row in rows for path in re.findall(r"`POST ([^`]+)`", row)}
+    routes = {
+        re.sub(r"\{\w+\}", lambda name: name[0][1:-1].upper(), route.path).removeprefix("/api/v1")
+        for route in world.api._routes
+        if isinstance(route, Post) and not route.path.endswith(("/preview", "/predict", "/allocate"))
+    }
+    assert listed == routes
 
 
 @pytest.mark.long
-def test_a_key_whose_daemon_was_killed_is_not_carried_out_again(tmp_path: Path) -> None:
-    def run() -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", KILLED, str(tmp_path)]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+def test_the_journal_answers_for_a_key_after_a_kill_9_and_after_a_compaction(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, pace=100.0).start()
+    try:
+        assert asked(daemon, "cash", CASH, "cash")[0] == 200
+        assert asked(daemon, "commands", {"command": "halt"}, "halt")[0] == 200
+        assert asked(daemon, "commands", {"command": "halt", "agent": "nobody"}, "none")[0] == 404
+        daemon.stop(signal.SIGKILL)
+        for _ in range(2):
+            daemon.start()
+            status, text = asked(daemon, "cash", CASH, "cash")
+            assert (status, text["code"]) == (409, "carried_out")
+            assert asked(daemon, "cash", CASH | {"amount": "2.00"}, "cash")[0] == 422
+            status, text = asked(daemon, "commands", {"command": "halt"}, "halt")
+            assert (status, text["switch"], text["replayed"]) == (200, "HALT", True)
+            assert asked(daemon, "acts/cash")[1]["state"] == asked(daemon, "acts/halt")[1]["state"] == "done"
+            for absent in ("none", "never"):  # refused before it became an event, and never sent
+                assert asked(daemon, f"acts/{absent}")[1]["code"] == "no_act"
+            daemon.stop(signal.SIGTERM)
+            command = [sys.executable, "-m", "quantd.daemon.cli", "store", "compact", "--keep-days", "0"]
+            done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+    finally:
+        daemon.stop(signal.SIGKILL)
 
-    first, second = run(), run()
-    assert (first.returncode, first.stdout) == (9, "acted\n")
-    assert second.returncode == 1
-    assert second.stdout == ""
-    assert "its result is not known" in second.stderr
+
+@pytest.mark.long
+def test_a_halt_on_a_full_disk_is_not_in_the_journal_after_a_kill_9_and_the_switch_answers(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path, pace=100.0).start()
+    try:
+        assert daemon.process is not None
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        status, text = asked(daemon, "commands", {"command": "halt", "reason": "full"}, "halt")
+        assert (status, text["switch"], bool(text["unrecorded"])) == (200, "HALT", True)
+        assert asked(daemon, "cash", CASH, "cash")[0] == 503
+        assert asked(daemon, "switches")[1]["switches"][0]["switch"] == "HALT"
+        daemon.stop(signal.SIGKILL)
+        daemon.start()
+        for key in ("halt", "cash"):
+            assert asked(daemon, f"acts/{key}")[1]["code"] == "no_act"
+        house = asked(daemon, "switches")[1]["switches"][0]
+        assert (house["switch"], house["cause"]) == ("RUN", None)
+        assert asked(daemon, "commands", {"command": "halt", "reason": "again"}, "halt")[1]["switch"] == "HALT"
+        house = asked(daemon, "switches")[1]["switches"][0]
+        assert (house["cause"]["who"], house["cause"]["text"]) == ("api:owner", "again")
+    finally:
+        daemon.stop(signal.SIGKILL)
+
+
+def asked(daemon: Daemon, path: str, body: object = None, key: str = "") -> tuple[int, dict[str, Any]]:
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=60)
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {daemon.token}"}
+    headers |= {"Idempotency-Key": key} if key else {}
+    try:
+        connection.request("POST" if body else "GET", f"/api/v1/{path}", json.dumps(body) if body else None, headers)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()

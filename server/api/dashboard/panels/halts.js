@@ -1,7 +1,7 @@
 // One halt for several daemons: one request to each, under a key of its own, and what each of them answered. Nothing is
 // claimed beyond the answers. A request without one is asked for by its key until its daemon knows.
 import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
-import { clock, Reason } from "./acts.js";
+import { absent, clock, Reason } from "./acts.js";
 import { changed, daemon, elsewhere, newKey, post, question, session, signIn } from "./daemon.js";
 import { daemons, listFault, lookAt, nameOf, needOf, senderOf, sessionAt, signInAt, tokenOf, useFleet } from "./fleet.js";
 import { things } from "./figures.js";
@@ -16,12 +16,11 @@ const MAY_HAVE = "it may have happened";
 
 /**
  * The halt of one daemon: `unsigned` was not sent, `sent` has no answer yet, `unknown` may have happened, `absent` did
- * nothing as its daemon says, and `done` and `refused` are answers. `lost` is why its daemon does not know its result.
- * A key that the daemon has `barred` too, as it will never know, is `spent`: only then is a new one sent.
+ * nothing as its daemon says, and `done` and `refused` are answers.
  * @typedef {{
- *   origin: string, here: boolean, name: string, key: string, body: object, first: number, sender: string,
- *   state: "unsigned" | "sent" | "unknown" | "absent" | "done" | "refused", text: string, flying: number, lost: string,
- *   missed: number, scope: boolean, barred: boolean, spent: boolean,
+ *   origin: string, here: boolean, name: string, key: string, body: { command: string, reason: string, agent: string },
+ *   sender: string, state: "unsigned" | "sent" | "unknown" | "absent" | "done" | "refused", text: string,
+ *   flying: number, missed: number, scope: boolean,
  * }} Act
  */
 
@@ -51,7 +50,6 @@ function judge(act, status, body) {
     settle(act, "unsigned", "its session has ended, and nothing was done");
     if (act.here) session().catch(() => {});
   } else if (status < 300 || status === 504 || (status === 409 && code === "idempotency") || (status >= 500 && !code)) {
-    act.barred = code === "idempotency";
     settle(act, "unknown", MAY_HAVE);
   } else {
     act.scope = status === 403 && code === "scope";
@@ -62,9 +60,7 @@ function judge(act, status, body) {
 async function send(act) {
   const row = rowOf(act);
   if (!sessionAt(row)) { settle(act, "unsigned", "not signed in to this daemon, so nothing was sent"); return; }
-  if (act.spent) Object.assign(act, { key: newKey(), first: 0, spent: false });
-  act.lost = "";
-  Object.assign(act, { first: act.first || Date.now(), sender: senderOf(row), missed: 0, scope: false, barred: false, flying: act.flying + 1 });
+  Object.assign(act, { sender: senderOf(row), missed: 0, scope: false, flying: act.flying + 1 });
   settle(act, "sent", "");
   const stop = new AbortController();
   const slow = setTimeout(() => act.state === "sent" && settle(act, "unknown", `no answer yet: ${MAY_HAVE}`), SLOW_MS);
@@ -81,26 +77,24 @@ async function send(act) {
 
 // Asks a daemon what became of its halt.
 async function look(act) {
-  const age = Math.max(0, (Date.now() - act.first) / 1000).toFixed(3);
-  const path = `/api/v1/acts/${encodeURIComponent(act.key)}?age_s=${age}&command=yes`;
-  const response = await (act.here ? question(path, ASK_MS) : elsewhere(act.origin, path, tokenOf(act.origin), AbortSignal.timeout(ASK_MS)));
+  const ask = (path) => (act.here ? question(path, ASK_MS) : elsewhere(act.origin, path, tokenOf(act.origin), AbortSignal.timeout(ASK_MS)));
+  const response = await ask(`/api/v1/acts/${encodeURIComponent(act.key)}`);
   const became = await response.json().catch(() => null);
   if (act.state !== "unknown" || !became) return;
   if (response.ok && became.state === "done") settle(act, "done", became.answer ? `found by its key: the switch went to ${became.answer.switch}` : became.text);
   else if (response.ok && became.state === "refused") settle(act, "refused", became.text);
-  else if (response.ok && became.state === "unknown") {
-    Object.assign(act, { lost: became.text, spent: act.barred });
-    settle(act, "unknown", `${MAY_HAVE}: ${became.text}`);
-  } else if (response.status === 404 && became.code === "no_act" && senderOf(rowOf(act)) === act.sender) {
+  else if (response.status === 404 && became.code === "no_act" && senderOf(rowOf(act)) === act.sender) {
     act.missed = act.flying ? 0 : act.missed + 1;  // a request under way may still arrive
-    if (act.missed >= 2) settle(act, "absent", "the daemon has no record of it, so nothing was done");
+    if (act.missed < 2) return;
+    const [state, text] = await absent(PATH, act.body, ask);
+    settle(act, state === "done" ? "done" : "absent", text);
   }
 }
 
 const asking = new Set();
 setInterval(() => {
   for (const act of newest ? newest.acts : []) {
-    if (act.state !== "unknown" || act.lost || asking.has(act)) continue;
+    if (act.state !== "unknown" || asking.has(act)) continue;
     asking.add(act);
     look(act).catch(() => {}).finally(() => asking.delete(act));
   }
@@ -165,8 +159,7 @@ export function HaltAll({ close }) {
     const at = Date.now();
     newest = { at, acts: all.map((row) => ({
       origin: row.origin, here: row.here, name: nameOf(row), key: newKey(), body: { command: "halt", reason, agent: "" },
-      first: 0, sender: "", state: "sent", text: "", flying: 0, lost: "", missed: 0, scope: false, barred: false,
-      spent: false,
+      sender: "", state: "sent", text: "", flying: 0, missed: 0, scope: false,
     })) };
     begun(newest);
     newest.acts.forEach(send);

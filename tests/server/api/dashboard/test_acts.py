@@ -3,17 +3,15 @@
 import asyncio
 import contextlib
 import re
-import sqlite3
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, expect
 
-from quantd.server.api import idempotency
 from quantd.server.requests.tokens import created, revoked
 from quantd.trading.codec import decode
-from quantd.trading.events import ManualOrder
+from quantd.trading.events import ManualOrder, Operator
 from tests.server.api.dashboard.controls import halt, no_orders, run
 from tests.server.api.dashboard.screens import browser, in_module_loop, show
 from tests.server.api.dashboard.stage import Stage
@@ -143,13 +141,11 @@ async def test_an_order_that_is_not_known_holds_up_its_symbol_on_every_screen_an
 
 @pytest.mark.long
 @in_module_loop
-async def test_a_result_that_the_daemon_does_not_know_is_said_until_a_person_has_looked(
+async def test_after_a_restart_the_journal_answers_for_an_order_and_one_of_another_run_waits_for_a_look(
     shared: World, browser: Browser
 ) -> None:
-    async def killed(route: Route) -> None:
+    async def restarted(route: Route) -> None:
         await route.fetch()
-        with contextlib.closing(sqlite3.connect(shared.folder / idempotency.FILE)) as database, database:
-            database.execute("UPDATE keys SET status = 0 WHERE number = (SELECT MAX(number) FROM keys)")
         await stage.restart()
         await route.abort()
 
@@ -157,14 +153,16 @@ async def test_a_result_that_the_daemon_does_not_know_is_said_until_a_person_has
         page = stage.page
         await show(page, "order")
         await order(page, "6")
-        await intercept(page, "**/api/v1/orders", killed)
+        await intercept(page, "**/api/v1/orders", restarted)
         await page.get_by_role("button", name="Send sell 6 QQQ").click()
-        alert = page.locator(ACT)
-        await expect(alert).to_contain_text("Not known: the daemon stopped while it carried out", timeout=15_000)
+        words = "sell 6 QQQ: the request was carried out at 2019-03-29T20:00:00Z"
+        await expect(page.locator(".said")).to_contain_text(words, timeout=15_000)
+        await page.evaluate("(acts) => localStorage.setItem('quantd.acts', JSON.stringify(acts))", [ELSEWHERE])
         await page.reload()
-        await expect(page.locator("header .waits")).to_contain_text("Not known: the daemon stopped")
+        await expect(page.locator("header .waits")).to_contain_text("Not known: it was sent to the run another")
         await show(page, "order")
         await order(page, "7")
+        alert = page.locator(ACT)
         await expect(alert).to_contain_text("or until you have looked")
         await expect(page.get_by_role("button", name="Send sell 7 QQQ")).to_be_disabled()
         await page.get_by_role("button", name="I have looked").click()
@@ -174,6 +172,11 @@ async def test_a_result_that_the_daemon_does_not_know_is_said_until_a_person_has
         await expect(page.locator("header .switch")).to_contain_text("RUN")
         await expect(page.locator("header .waits")).to_have_count(0)
 
+
+ELSEWHERE = {
+    "key": "k", "path": "/api/v1/orders", "body": {"side": "sell", "qty": "6", "symbol": "QQQ"}, "symbols": ["QQQ"],
+    "at": 1, "run": "another",
+}  # fmt: skip
 
 DAMAGED = [
     None, {}, {"key": "k", "path": "/api/v1/gone", "body": {}, "symbols": [], "at": 1},
@@ -345,26 +348,20 @@ async def test_without_a_link_the_switch_is_the_last_known_one_and_a_halt_names_
 
 @pytest.mark.long
 @in_module_loop
-async def test_a_halt_that_a_killed_daemon_may_have_obeyed_is_not_denied(
-    shared: World, browser: Browser, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A killed daemon may have obeyed a halt whose key its disk did not take; an order without a key did nothing."""
-
-    async def unmarked() -> None: ...
-
+async def test_a_halt_that_the_journal_lacks_is_answered_by_the_switch(shared: World, browser: Browser) -> None:
+    """A daemon that was killed may have obeyed it on a full disk."""
     async with staged(shared, browser) as stage:
         page = stage.page
         await expect(page.locator("header .link")).to_have_text("link up")
-        monkeypatch.setattr(shared.api._keys, "close", unmarked)
         await shared.api.stop()
         await page.keyboard.press("h")
         await page.keyboard.press("Enter")
-        alert = page.get_by_role("dialog").get_by_role("alert")
-        await expect(alert).to_contain_text(MAY_HAVE)
+        await expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text(MAY_HAVE)
+        service = shared.service
+        await service.inbox.command(Operator(service.shell.ts, "halt", "news", "signal"))
         await stage.restart()
-        await expect(alert).to_contain_text("Not known: the daemon has no record of its key", timeout=20_000)
-        await expect(alert).not_to_contain_text("NOT HALTED")
-        await alert.get_by_role("button", name="I have looked").click()
+        words = "halt the house: the daemon has no record of it, and the switch is at HALT, moved by signal: news"
+        await expect(page.locator(".said")).to_contain_text(words, timeout=20_000)
     await run(shared)
 
 
