@@ -342,30 +342,12 @@ def _binary_table(part: Part, kind: str) -> RawTable:
 def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
     """Return the bars of one table. Raises FeedError for more than MOST_ROWS rows, or unclear columns or values.
 
-    `asked` are a person's options. `several` is True for a folder, whose files have a symbol each. The names of the
-    columns decide their roles, or the values if the columns have no names.
+    `asked` are a person's options. `several` is True for a folder, whose files have a symbol each.
     """
     frame = raw.frame
     if len(frame) > MOST_ROWS:
         raise FeedError(raw.name, f"{len(frame):,} rows are more than {MOST_ROWS:,}", "Split it by symbol or by year")
-    roles = raw.roles
-    if roles is None and (raw.named or asked.columns):
-        roles = named_roles(frame.columns, raw.name, asked.columns)
-        if roles is not None and not asked.columns:
-            require_one_block(frame.columns, roles, raw.name)
-            roles = roles._replace(time=(roles.time and regular_time(frame, roles, raw.name)) or roles.time)
-    if roles is None and raw.named:
-        raise FeedError(
-            raw.name, f"no column is named as the prices of bars (it has {', '.join(frame.columns)[:200]})",
-            "Name them open, high, low, close and volume, or say which they are: --column close=NAME",
-        )  # fmt: skip
-    if roles is None:
-        roles = valued_roles(frame, raw.name)
-    if not roles.time:
-        raise FeedError(
-            raw.name, f"no column is named as a time (it has {', '.join(frame.columns)[:200]})",
-            "Name it ts, or say which it is: --column time=NAME",
-        )  # fmt: skip
+    roles = _roles_of(raw, asked)
     raw, roles = _without_labels(raw, roles)
     frame = raw.frame
     stamps = _stamps(raw, roles, asked)
@@ -405,6 +387,32 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
         left_out=len(left_out),
     )
     return Table(table, actions, (statement,), lines)
+
+
+def _roles_of(raw: RawTable, asked: ReadOptions) -> Roles:
+    """Return the roles of a table's columns: by a person's options, their names, or their values if they have no names.
+
+    Raises FeedError without prices or a time, and for columns with two readings.
+    """
+    frame, roles = raw.frame, raw.roles
+    if roles is None and (raw.named or asked.columns):
+        roles = named_roles(frame.columns, raw.name, asked.columns)
+        if roles is not None and not asked.columns:
+            require_one_block(frame.columns, roles, raw.name)
+            roles = roles._replace(time=(roles.time and regular_time(frame, roles, raw.name)) or roles.time)
+    if roles is None and raw.named:
+        raise FeedError(
+            raw.name, f"no column is named as the prices of bars (it has {', '.join(frame.columns)[:200]})",
+            "Name them open, high, low, close and volume, or say which they are: --column close=NAME",
+        )  # fmt: skip
+    if roles is None:
+        roles = valued_roles(frame, raw.name)
+    if not roles.time:
+        raise FeedError(
+            raw.name, f"no column is named as a time (it has {', '.join(frame.columns)[:200]})",
+            "Name it ts, or say which it is: --column time=NAME",
+        )  # fmt: skip
+    return roles
 
 
 def _without_labels(raw: RawTable, roles: Roles) -> tuple[RawTable, Roles]:
