@@ -1,6 +1,7 @@
-"""Text for people: instants in UTC, text from outside without control characters, values of TOML, cells of CSV."""
+"""Text for people: instants in UTC, text from outside without control characters, values of TOML, CSV."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -152,3 +153,65 @@ def figure(value: float | None, kind: str) -> str:
             return f"{value:.1f} h"
         case _:
             return f"{value:.3g}"
+
+
+_OPENING: Final = re.compile(' *"+')
+
+
+def fields_of(line: str, separator: str, width: int = 0) -> list[str]:
+    """Return the fields of one line, without blanks around them.
+
+    A quote that closes no field, such as an inch mark, is text. If only the reading without any quoted field gives
+    `width` fields, it is taken.
+    """
+    if separator == " ":
+        return line.split()
+    plain = [field.strip() for field in line.split(separator)]
+    if '"' not in line:
+        return plain
+    quoted = _quoted_fields(line, separator)
+    return plain if len(quoted) != width == len(plain) else quoted
+
+
+def _quoted_fields(line: str, separator: str) -> list[str]:
+    """Return the fields of a line with quotes. A field in quotes begins with one and ends with one before a separator;
+    two quotes in it are one."""
+    # runs of quotes before a separator, by their end: one of odd length closes a field, one at its beginning if even
+    runs = {match.end(): len(match[0]) for match in re.finditer(rf'"+(?=[ \t]*(?:{re.escape(separator)}|$))', line)}
+    closing = [end for end, length in runs.items() if length % 2]
+    fields: list[str] = []
+    start = 0
+    while start <= len(line):
+        begin = _OPENING.match(line, start)
+        end = -1  # where the field in quotes ends; -1 for a field without
+        if begin is not None:
+            own = begin.end()
+            place = bisect_right(closing, own)
+            end = own if runs.get(own, 1) % 2 == 0 else closing[place] if place < len(closing) else -1
+        stop = line.find(separator, max(end, start))
+        stop = len(line) if stop < 0 else stop
+        text = line[start:stop].strip()
+        fields.append(text[1:-1].replace('""', '"').strip() if end >= 0 else text)
+        start = stop + len(separator)
+    return fields
+
+
+def mended(data: bytes, separator: str, width: int) -> bytes:
+    """Return the lines of a text with proper quotes around each field that has a quote, where a line lacks them.
+
+    polars reads a quote within a field as the beginning of a quoted text, which may go over many lines. Lines without
+    such a quote stay as they are.
+    """
+    if b'"' not in data:
+        return data
+    sign, mark = separator.encode(), re.escape(separator.encode())
+    well_formed = re.compile(rb"(?m)(?:^|(?<=" + mark + rb'))"(?:[^"\r\n]|"")*+"(?=' + mark + rb"|\r?$)")
+    lines = data.split(b"\n")
+    for k, unquoted in enumerate(well_formed.sub(b"", data).split(b"\n")):
+        line = lines[k]
+        if b'"' in line and (b'"' in unquoted or unquoted.count(sign) != width - 1):
+            fields = fields_of(line.decode("utf-8", "replace").rstrip("\r"), separator, width)
+            quoted = (f'"{field.replace(chr(34), chr(34) * 2)}"' if separator in field or '"' in field else field
+                      for field in fields)  # fmt: skip
+            lines[k] = separator.join(quoted).encode()
+    return b"\n".join(lines)

@@ -91,17 +91,6 @@ _FIAT: Final = frozenset((
     "MXN", "NOK", "NZD", "PHP", "PLN", "RUB", "SEK", "SGD", "THB", "TRY", "TWD", "USD", "ZAR",
 ))  # fmt: skip
 
-_COINS: Final = frozenset(("ADA", "BNB", "BTC", "DOGE", "ETH", "LTC", "SOL", "XBT", "XRP"))
-"""Codes of large coins."""
-
-_METALS: Final = frozenset(("XAG", "XAU", "XPD", "XPT"))
-
-_QUOTES: Final = (
-    "USDT", "USDC", "BUSD", "TUSD", "USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "KRW", "TRY", "BRL", "BTC", "XBT",
-    "ETH", "BNB",
-)  # fmt: skip
-"""Currencies in which venues of coins quote them, the longest spelling first."""
-
 CURRENCIES: Final = {
     **dict.fromkeys((
         "XETR", "XFRA", "XHAM", "XDUS", "XSTU", "XPAR", "XAMS", "XBRU", "XLIS", "XMIL", "XMAD", "XHEL", "XWBO", "XDUB",
@@ -184,18 +173,6 @@ def listed_calendar(symbol: str) -> str:
     if kind_of(symbol) == "coin":
         return "24/7"
     return BY_SUFFIX.get(suffix_of(symbol), "") or INDICES.get(symbol, "")
-
-
-def names_coin(symbol: str) -> bool:
-    """Return whether a symbol is spelled as a coin: BTC, or a coin in a currency, such as BTC-USD and BTCUSDT.
-
-    Without a separator a pair has six signs at least, more than a ticker of a share in the United States.
-    """
-    if kind_of(symbol) == "coin" or symbol in _COINS:
-        return True
-    letters = symbol.upper().replace("-", "").replace("_", "")
-    base = next((letters.removesuffix(quote) for quote in _QUOTES if letters.endswith(quote)), "")
-    return len(letters) >= 6 and base.isalnum() and base not in _FIAT | _METALS
 
 
 def usual_currency(symbol: str) -> str:

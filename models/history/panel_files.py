@@ -1,5 +1,6 @@
 """Reads daily bars and their corporate actions from files into a panel."""
 
+import io
 from collections.abc import Callable, Sequence
 from datetime import date
 from hashlib import blake2b
@@ -14,6 +15,7 @@ from quantd.models.history.panel import MacroSource, Panel, SeriesSource
 from quantd.models.history.series_files import macro_at, series_at
 from quantd.models.history.splits import DAY_NS
 from quantd.trading.cash_rate import CashRate, CashRateError, constant, parsed
+from quantd.trading.display_text import fields_of, mended
 from quantd.trading.instruments import calendar_of
 from quantd.trading.market import Bools, Floats
 
@@ -94,7 +96,7 @@ def _actions_at(
     if actions is None:
         return split, cash
     kinds = {"ts": pl.Date, "symbol": pl.String, "kind": pl.String, "ratio": pl.String, "cash": pl.Float64}
-    listed_actions = _between(pl.scan_csv(actions, schema=kinds), first, last, symbols).collect()
+    listed_actions = _between(pl.scan_csv(_evenly_quoted(actions), schema=kinds), first, last, symbols).collect()
     row_of_day = {ts.date(): k for k, ts in enumerate(days)}
     column_of = {symbol: k for k, symbol in enumerate(symbols)}
     for action in listed_actions.iter_rows(named=True):
@@ -205,7 +207,7 @@ def scan(bars: Path) -> pl.LazyFrame:
         **dict.fromkeys(("open", "high", "low", "close", "volume"), pl.Float64),
     }
     try:
-        frame = pl.scan_csv(bars, schema_overrides=kinds) if is_text else pl.scan_parquet(bars)
+        frame = pl.scan_csv(_evenly_quoted(bars), schema_overrides=kinds) if is_text else pl.scan_parquet(bars)
         schema = frame.collect_schema()
         if missing := [name for name in ("ts", "symbol", "open", "close") if name not in schema]:
             remedy = f"`quantd data import {bars}` makes bars of any table"
@@ -214,8 +216,17 @@ def scan(bars: Path) -> pl.LazyFrame:
             return frame.with_columns(pl.col("ts").cast(_STAMP)) if schema["ts"] == pl.Date else frame
         days = pl.col("ts").str.strip_chars().str.slice(0, 10).str.to_date("%Y-%m-%d")
         return frame.with_columns(days.cast(_STAMP), pl.col("symbol").str.strip_chars()).collect().lazy()
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise ValueError(f"{bars}: no daily bars: {str(error).splitlines()[0][:120]}") from None
+
+
+def _evenly_quoted(path: Path) -> Path | io.BytesIO:
+    """Return a CSV file, or its text with proper quotes where a field has another quote, such as an inch mark."""
+    data = path.read_bytes()
+    if b'"' not in data:
+        return path
+    header = data.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
+    return io.BytesIO(mended(data, ",", len(fields_of(header, ","))))
 
 
 def dates(bars: Path, symbols: Sequence[str]) -> tuple[date, date]:

@@ -69,6 +69,9 @@ def read_bars(
         for name, frame in bars.items():
             if not isinstance(name, str):
                 raise FeedError("bars", f"the key {name!r} is no symbol", "Give frames by symbol: {'SPY': frame}")
+            if symbol not in ("", name):
+                fault = f"the key {name} is the symbol of its frame, and the argument symbol names {symbol}"
+                raise FeedError("bars", fault, "Leave the argument out")
             tables.append(_table_of(frame, asked, name))
         if not tables:
             raise FeedError("bars", "the mapping has no frame", "Give frames by symbol: {'SPY': frame}")

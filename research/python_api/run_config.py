@@ -10,13 +10,14 @@ import polars as pl
 from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.bars.stamps import CLOCKS
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
+from quantd.adapters.feeds.table_files.file_symbol import names_coin
 from quantd.adapters.feeds.table_files.moments import clock_of
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, ConfigError, read
 from quantd.daemon.config import load as load_file
 from quantd.research.python_api.bar_frame import DEFAULT_SYMBOL
 from quantd.trading.display_text import toml_value
-from quantd.trading.instruments import calendar_of, house_calendar, kind_of, names_coin
+from quantd.trading.instruments import calendar_of, house_calendar, kind_of
 from quantd.trading.sessions import DAY_NS
 
 Settings = Mapping[str, object]

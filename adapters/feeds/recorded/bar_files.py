@@ -24,9 +24,8 @@ from quantd.adapters.feeds.table_files.moments import zoned
 from quantd.adapters.feeds.table_files.plain import is_plain
 from quantd.adapters.feeds.table_files.reader import ReadOptions, Table, files_of, read_tables
 from quantd.adapters.feeds.table_files.statement import Statement
-from quantd.adapters.feeds.table_files.text_layout import mended
 from quantd.regular_file import create_empty, remove
-from quantd.trading.display_text import session_date
+from quantd.trading.display_text import mended, session_date
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.market import Bools, Floats, Ints
 

@@ -27,8 +27,9 @@ from quantd.adapters.feeds.bars.spacing import Spacing, wrong_spacings
 from quantd.adapters.feeds.bars.stamps import UNITS_NS, BarTimes, Stamps, place
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
 from quantd.adapters.feeds.recorded.misfit import UNDECIDED, Misfit, Named, coarse_prices, grouped, setting
+from quantd.adapters.feeds.table_files.file_symbol import names_coin
 from quantd.trading.display_text import session_date
-from quantd.trading.instruments import LARGE_EXCHANGES, Universe, calendar_of, listed_calendar, names_coin
+from quantd.trading.instruments import LARGE_EXCHANGES, Universe, calendar_of, listed_calendar
 from quantd.trading.market import Bools, Ints
 from quantd.trading.sessions import DAY_NS, Sessions, interval_text
 
@@ -177,10 +178,10 @@ def _interval_misfits(spacings: Sequence[Spacing], reading: Reading) -> Iterator
             remedy = "name the column of the times at which its bars begin: data import --column time=NAME"
             yield "interval", symbol, f"{text}; that divides no day", (remedy,)
         elif spacing.step == DAY_NS:
-            yield "interval", symbol, text, (setting("feed", "interval", "1d"),)
+            yield "interval", symbol, text, (setting("feed", interval="1d"),)
         else:
-            stamps = (setting("feed", "stamps", "open"),) if reading.stamps == "session" else ()
-            yield "interval", symbol, text, (setting("feed", "interval", spacing.text), *stamps)
+            stamps = (setting("feed", stamps="open"),) if reading.stamps == "session" else ()
+            yield "interval", symbol, text, (setting("feed", interval=spacing.text), *stamps)
 
 
 # daily bars
@@ -221,7 +222,7 @@ def _daily_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
         if _ends_sessions(ts, own_calendar, reading):
             zone = own_calendar.zone
             text = f"{outside_text}; all {len(ts):,} are at closes of its sessions as {zone}"
-            yield "zone", symbol, text, _zone_remedies(reading, zone)
+            yield "zone", symbol, text, (setting("feed", zone=zone, stamps="close"),)
             continue
         for stamps in get_args(Stamps):
             other_fit = _fit(ts, own_calendar, stamps)
@@ -233,7 +234,7 @@ def _daily_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
                 text = (
                     f'{outside_text} with stamps = "{reading.stamps}"; {_count_of(len(ts), other_fit)} fit "{stamps}"'
                 )
-                yield "stamps", symbol, text, (setting("feed", "stamps", stamps),)
+                yield "stamps", symbol, text, (setting("feed", stamps=stamps),)
                 break
         else:
             if own_fit.outside < 2 and own_fit.outside <= TOLERATED * len(ts):
@@ -374,7 +375,7 @@ def _wrong_edges(columns: Sequence[int], reading: Reading) -> Iterator[tuple[int
         text = (
             f'{edges_text}: its stamps are the {true_stamps}s of its bars, read as stamps = "{reading.stamps}"; {harm}'
         )
-        yield column, ("stamps", reading.universe.symbols[column], text, (setting("feed", "stamps", true_stamps),))
+        yield column, ("stamps", reading.universe.symbols[column], text, (setting("feed", stamps=true_stamps),))
 
 
 def _stamped(ts: Ints, first: Ints, last: Ints) -> Bools:
@@ -569,8 +570,8 @@ def _count_of(bars: int, fit: Fit) -> str:
 
 def _zone_remedies(reading: Reading, zone: str) -> tuple[str, ...]:
     if reading.unzoned:
-        return (setting("feed", "zone", zone),)
-    return (f"the stamps carry a wrong offset: write them without it, and {setting('feed', 'zone', zone)}",)
+        return (setting("feed", zone=zone),)
+    return (f"the stamps carry a wrong offset: write them without it, and {setting('feed', zone=zone)}",)
 
 
 def _calendar_answers(column: int, name: str, reading: Reading) -> tuple[str, ...]:
@@ -579,7 +580,7 @@ def _calendar_answers(column: int, name: str, reading: Reading) -> tuple[str, ..
     It is decided if the symbol's spelling names it. For a coin without a separator, such as BTCUSDT, that is 24/7 where
     its prices move on weekends.
     """
-    calendar, symbol = setting("universe", "calendar", name), reading.universe.symbols[column]
+    calendar, symbol = setting("universe", calendar=name), reading.universe.symbols[column]
     own = reading.rows.column == column
     weekend = own & ((reading.rows.ts // DAY_NS + 3) % 7 >= 5) & (reading.rows.ts != NO_STAMP)
     moves = reading.rows.high[weekend] > reading.rows.low[weekend]

@@ -112,8 +112,10 @@ def instrument_tables(symbols: Sequence[str], calendar: str) -> str:
     return f"[universe] instruments = [{', '.join(tables)}]"
 
 
-def setting(section: str, key: str, value: str) -> str:
-    """Return a text with a setting in three forms: for config.toml, as an option of `quantd data check`, and for
+def setting(section: str, **values: str) -> str:
+    """Return a text with settings in three forms: for config.toml, as options of `quantd data check`, and for
     Python."""
-    python = f'settings={{"{section}.{key}": "{value}"}}'
-    return f'[{section}] {key} = "{value}" (data check: --{key} {value}; Python: {python})'
+    toml = " and ".join(f'[{section}] {key} = "{value}"' for key, value in values.items())
+    options = " ".join(f"--{key} {value}" for key, value in values.items())
+    python = ", ".join(f'"{section}.{key}": "{value}"' for key, value in values.items())
+    return f"{toml} (data check: {options}; Python: settings={{{python}}})"

@@ -239,16 +239,17 @@ def require_sound(
         explained = {feed.universe.index[symbol] for misfit in feed.misfits for symbol in misfit.symbols}
         own_gaps = [gap for gap in gaps(feed, sessions, members) if gap.column not in explained]
         rejected = [symbol_bars for symbol_bars in rejected_symbols(feed) if symbol_bars.column not in explained]
-        holes = [
-            *hole_texts(own_gaps, rejected, feed.universe),
-            *worthless_texts(*_zeros(feed), feed.universe, feed.actions),
-        ]
+        worthless = worthless_texts(*_zeros(feed), feed.universe, feed.actions)
+        holes = [*hole_texts(own_gaps, rejected, feed.universe), *worthless]
         if holes:
+            delisting = '  - it became worthless: [feed] actions = "FILE" (Python: settings={"feed.actions": "FILE"}), '
             texts += [
-                *listed(holes), "  one of three remedies:",
-                "  - begin later or end earlier: another [feed] start or end (--from, --to)",
+                *listed(holes), f"  one of {'four' if worthless else 'three'} remedies:",
+                *([f"{delisting}a CSV with the line ts,symbol,kind,ratio,cash above the line of the delisting"]
+                  if worthless else []),
+                "  - begin later or end earlier: another [feed] start or end (--from, --to; Python: start, end)",
                 "  - leave the symbol out of [universe] symbols",
-                '  - the holes do no harm: [feed] holes = "known"',
+                '  - the holes do no harm: [feed] holes = "known" (Python: settings={"feed.holes": "known"})',
             ]  # fmt: skip
     if texts:
         raise UnsoundPrices("\n".join((*texts, "Nothing was run.")))

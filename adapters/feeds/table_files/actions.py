@@ -23,7 +23,7 @@ from quantd.adapters.feeds.table_files import spelled_numbers as numbers
 from quantd.adapters.feeds.table_files.file_symbol import symbol_of
 from quantd.adapters.feeds.table_files.moments import local_days, moments
 from quantd.adapters.feeds.table_files.roles import DIVIDENDS, SPLITS, Roles, word
-from quantd.adapters.feeds.table_files.text_layout import mended
+from quantd.trading.display_text import mended
 
 ACTIONS: Final = ("ts", "symbol", "kind", "ratio", "cash")
 _LARGEST_TERM: Final = 1_000

@@ -1,8 +1,10 @@
-"""Finds the symbol in the name of a file, for a table without a column of symbols."""
+"""Finds the symbol in the name of a file, for a table without a column of symbols, and coins by their spelling."""
 
 import re
 from collections.abc import Sequence
 from typing import Final
+
+from quantd.trading.instruments import kind_of, usual_currency
 
 _INTERVALS: Final = re.compile(
     r"(?i)[mhdw]\d{1,3}|\d{0,3}(m|min|mins|minute|minutes|h|hr|hour|hours|d|day|days|daily|w|wk|week|weekly|mo|month|monthly|s|sec|t)"
@@ -21,6 +23,30 @@ _WORDS: Final = frozenset((
 """Words in file names that are no symbol."""
 
 _TICKER: Final = re.compile(r"\^?[A-Z][A-Z0-9]{0,9}([.=^-][A-Z0-9]{1,6}){0,2}(=[XF])?|\d{4,6}\.[A-Z]{1,3}")
+
+
+_COINS: Final = frozenset(("ADA", "BNB", "BTC", "DOGE", "ETH", "LTC", "SOL", "XBT", "XRP"))
+"""Codes of large coins."""
+
+_METALS: Final = frozenset(("XAG", "XAU", "XPD", "XPT"))
+
+_QUOTES: Final = (
+    "USDT", "USDC", "BUSD", "TUSD", "USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "KRW", "TRY", "BRL", "BTC", "XBT",
+    "ETH", "BNB",
+)  # fmt: skip
+"""Currencies in which venues of coins quote them, the longest spelling first."""
+
+
+def names_coin(symbol: str) -> bool:
+    """Return whether a symbol is spelled as a coin: BTC, or a coin in a currency, such as BTC-USD and BTCUSDT.
+
+    Without a separator a pair has six signs at least, more than a ticker of a share in the United States.
+    """
+    if kind_of(symbol) == "coin" or symbol in _COINS:
+        return True
+    letters = symbol.upper().replace("-", "").replace("_", "")
+    base = next((letters.removesuffix(quote) for quote in _QUOTES if letters.endswith(quote)), "")
+    return len(letters) >= 6 and base.isalnum() and base not in _METALS and usual_currency(f"{base}=X") != base
 
 
 def symbol_of(stem: str, universe_symbols: Sequence[str] = ()) -> tuple[str, tuple[str, ...]]:

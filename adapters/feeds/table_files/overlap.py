@@ -8,6 +8,11 @@ import polars as pl
 from quantd.adapters.feeds.bars.rows import BARS
 from quantd.adapters.feeds.feed_errors import FeedError
 
+
+class OverlapError(FeedError):
+    """Several files have bars of one symbol and time with different values, and no option says which of them count."""
+
+
 _KEY = ("symbol", "ts")
 
 
@@ -36,14 +41,14 @@ def without_overlap(
     return pl.Series(np.delete(np.arange(len(frame)), dropped)), note
 
 
-def _differ(differing: pl.DataFrame, names: Sequence[str]) -> FeedError:
+def _differ(differing: pl.DataFrame, names: Sequence[str]) -> OverlapError:
     """Return the error about bars of several tables with different values."""
     symbol, ts = differing.row(0, named=True)["symbol"], differing.row(0, named=True)["ts"]
     pair = differing.filter((pl.col("symbol") == symbol) & (pl.col("ts") == ts))
     first, other = pair.row(0, named=True), pair.row(-1, named=True)
     column = next((name for name in ("close", *BARS[2:]) if first[name] != other[name]), "close")
     more = differing.select(_KEY).n_unique() - 1
-    return FeedError(
+    return OverlapError(
         f"{names[first['source']]} and {names[other['source']]}",
         f"both have {symbol} at {ts}, with {column} {first[column]} and {other[column]}; "
         f"{more:,} more bars of several files differ",

@@ -147,7 +147,8 @@ def read_frame(frame: pl.DataFrame, asked: ReadOptions = NOTHING_ASKED, alone: s
     bars, or have two readings.
     """
     raw = RawTable("bars", alone, frame, pl.int_range(1, len(frame) + 1, eager=True), in_memory=True)
-    table = joined([_bars(part, asked, False) for part in _unpaired(raw)])
+    parts = _unpaired(raw)
+    table = joined([_bars(part, asked, len(parts) > 1) for part in parts])
     return table._replace(statements=()) if set(BARS) <= set(frame.columns) else table
 
 
@@ -362,7 +363,7 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
         columns[role] = (
             numbers.scaled(frame[name], decimal_places) if decimal_places else numbers.numbers(frame[name], spelling)
         )
-        _require_numbers(columns[role], frame[name], raw, name)
+        numbers.require_numbers(columns[role], frame[name], raw.name, raw.lines, name)
         unread += unread_note(columns[role], frame[name], raw.lines, name, "number")
     volume, volume_text = _volume(raw, roles, spelling, columns["close"])
     if volume_text == f"column {roles.volume}":
@@ -478,24 +479,6 @@ def _other_instants(raw: RawTable, roles: Roles) -> Moments | None:
     return None
 
 
-def _require_numbers(values: pl.Series, read: pl.Series, raw: RawTable, name: str) -> None:
-    """Raise FeedError, with the first line at fault, if more than half of a column is text that is no number.
-
-    `values` are the parsed numbers, null where parsing failed; `read` are the fields of the table.
-    """
-    if read.dtype != pl.String:
-        if not read.dtype.is_numeric() and not isinstance(read.dtype, pl.Null):
-            raise FeedError(raw.name, f"column {name} holds {read.dtype}, not numbers", "Write numbers")
-        return
-    no_number = (
-        values.is_null() & read.is_not_null() & ~read.str.strip_chars().str.to_lowercase().is_in(numbers.NOTHING)
-    )
-    if no_number.sum() * 2 > len(values):
-        row = int(no_number.arg_max() or 0)
-        text = f'"{read[row]}" in column {name} is no number'
-        raise FeedError(f"{raw.name}:{raw.lines[row]}", text, "Write numbers")
-
-
 def _volume(raw: RawTable, roles: Roles, spelling: numbers.Spelling, close: pl.Series) -> tuple[pl.Series, str]:
     """Return the volumes and a statement of them: zeros without a column, the better one of two columns."""
     if not roles.volume:
@@ -539,6 +522,8 @@ def _symbol(raw: RawTable, roles: Roles, asked: ReadOptions, stamps: pl.Series, 
                 remedy if raw.in_memory else "Write the symbol of each bar",
             )  # fmt: skip
         names = column.unique(maintain_order=True).cast(pl.String).to_list()
+        if len(names) > 1 or several:
+            _require_symbol(asked.symbol, names, raw.name)
         if asked.symbol and len(names) == 1:
             text = f"{asked.symbol}, as told; the file has {names[0]}"
             return pl.Series("symbol", [asked.symbol]).new_from_index(0, count), text
@@ -556,7 +541,9 @@ def _symbol(raw: RawTable, roles: Roles, asked: ReadOptions, stamps: pl.Series, 
             raw.name, f"times repeat, and there is no column symbol (it has {', '.join(raw.frame.columns)[:200]})",
             "Add the column symbol, or say which it is: --column symbol=NAME",
         )  # fmt: skip
-    if asked.symbol and not several:
+    if asked.symbol and several and (own := raw.symbol or symbol_of(raw.stem)[0]):
+        _require_symbol(asked.symbol, [own], raw.name)
+    if asked.symbol:
         return pl.Series("symbol", [asked.symbol]).new_from_index(0, count), f"{asked.symbol}, as told"
     if raw.symbol:
         return pl.Series("symbol", [raw.symbol]).new_from_index(0, count), f"{raw.symbol}, from the file"
@@ -570,6 +557,13 @@ def _symbol(raw: RawTable, roles: Roles, asked: ReadOptions, stamps: pl.Series, 
             "Add --symbol and the symbol, such as --symbol AAPL, or name the file by its symbol",
         )  # fmt: skip
     return pl.Series("symbol", [symbol]).new_from_index(0, count), f"{symbol}, from the file's name"
+
+
+def _require_symbol(asked_symbol: str, names: Sequence[str], where: str) -> None:
+    """Raise FeedError if a person names a symbol for a table of others, or for one of several tables with another."""
+    if asked_symbol and list(names) != [asked_symbol]:
+        fault = f"it has {some(names)}, and the option symbol names {asked_symbol} for all of its bars"
+        raise FeedError(where, fault, "Leave the option out, or give a file of that symbol alone")
 
 
 def _ordered(

@@ -138,6 +138,21 @@ def _without_marks(values: pl.Series) -> pl.Series:
     return text.zip_with(~text.str.to_lowercase().is_in(NOTHING), pl.Series([None], dtype=pl.String))
 
 
+def require_numbers(values: pl.Series, read: pl.Series, where: str, lines: pl.Series, name: str) -> None:
+    """Raise FeedError, with the first line at fault, if more than half of a column is text that is no number.
+
+    `values` are the parsed numbers, null where parsing failed; `read` are the fields of the column `name`.
+    """
+    if read.dtype != pl.String:
+        if not read.dtype.is_numeric() and not isinstance(read.dtype, pl.Null):
+            raise FeedError(where, f"column {name} holds {read.dtype}, not numbers", "Write numbers")
+        return
+    no_number = values.is_null() & read.is_not_null() & ~read.str.strip_chars().str.to_lowercase().is_in(NOTHING)
+    if no_number.sum() * 2 > len(values):
+        row = int(no_number.arg_max() or 0)
+        raise FeedError(f"{where}:{lines[row]}", f'"{read[row]}" in column {name} is no number', "Write numbers")
+
+
 def require_no_formula(values: pl.Series, where: str, lines: pl.Series) -> None:
     """Raise FeedError with the line of a field that is a spreadsheet formula."""
     if values.dtype != pl.String:

@@ -10,7 +10,6 @@ number.
 
 import io
 import re
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -23,6 +22,7 @@ from quantd.adapters.feeds.table_files.moments import MONTHS, is_stamp
 from quantd.adapters.feeds.table_files.roles import are_names, named_roles
 from quantd.adapters.feeds.table_files.spelled_numbers import is_number
 from quantd.adapters.feeds.table_files.statement import LeftOut
+from quantd.trading.display_text import fields_of, mended
 
 SEPARATORS: Final = ("\t", ";", "|", ",")
 _HEAD: Final = 48
@@ -30,7 +30,6 @@ _FEW: Final = 12
 """The first _HEAD lines show the layout, and the last _FEW of these lines the separator."""
 
 _ACTION: Final = re.compile(r"(?i)\d *(cash )?dividends?\W*$|\d *(stock )?splits?\W*$")
-_BEGIN: Final = re.compile(' *"+')
 
 NAMES: Final = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blank"}
 
@@ -77,7 +76,7 @@ def layout_of(lines: Sequence[str], where: str) -> Layout | None:
     """
     lines = lines[:_HEAD]
     separator = _separator(lines)
-    fields = [_fields(line, separator) for line in lines]
+    fields = [fields_of(line, separator) for line in lines]
     begin = next((k for k, row in enumerate(fields) if is_data(row) or _follows_names(fields, k)), None)
     if begin is None:
         return None
@@ -108,7 +107,7 @@ def text_table(data: bytes, where: str) -> TextTable:
     layout = layout_of(head, where)
     if layout is None:
         separator = _separator(head)
-        raise _no_data_error(where, [_fields(line, separator) for line in head], separator)
+        raise _no_data_error(where, [fields_of(line, separator) for line in head], separator)
     above, left_out = above_bars(layout)
     body = text[sum(len(line) + 1 for line in layout.before) :]
     frame, line_numbers, more = _data_frame(body, layout.separator, layout.width, layout.begin, where)
@@ -119,7 +118,7 @@ def text_table(data: bytes, where: str) -> TextTable:
 
 def above_bars(layout: Layout) -> tuple[tuple[str, ...], tuple[LeftOut, ...]]:
     """Return the note on the remarks above the header of a file, and its blank rows above the bars."""
-    blank = [k for k, line in enumerate(layout.before, 1) if not any(_fields(line, layout.separator))]
+    blank = [k for k, line in enumerate(layout.before, 1) if not any(fields_of(line, layout.separator))]
     note = f"{layout.remarks} line{'s' * (layout.remarks > 1)} before the header"
     return (note,) * bool(layout.remarks), tuple((line, "blank") for line in blank)
 
@@ -156,76 +155,17 @@ def _separator(head: Sequence[str]) -> str:
     """Return the separator that gives most lines of data the same number of fields; a blank if none does."""
     best, best_count = " ", 0
     for separator in SEPARATORS:
-        rows = [_fields(line, separator) for line in head[-_FEW:] if separator in line]
+        rows = [fields_of(line, separator) for line in head[-_FEW:] if separator in line]
         data = Counter(len(row) for row in rows if is_data(row))
         # an earlier separator stays unless a later one fits a fifth more lines
         if data and (count := data.most_common(1)[0][1]) > best_count * 1.2:
             best, best_count = separator, count
     if best_count:
         return best
-    widths = {sep: Counter(len(_fields(line, sep)) for line in head if sep in line) for sep in SEPARATORS}
+    widths = {sep: Counter(len(fields_of(line, sep)) for line in head if sep in line) for sep in SEPARATORS}
     common = [(counts.most_common(1)[0][1], sep) for sep, counts in widths.items() if counts and max(counts) > 1]
     space_separated = [line for line in head if is_data(line.split())]
     return " " if space_separated or not common else max(common)[1]
-
-
-def _fields(line: str, separator: str, width: int = 0) -> list[str]:
-    """Return the fields of one line, without blanks around them.
-
-    A quote that closes no field, such as an inch mark, is text. If only the reading without any quoted field gives
-    `width` fields, it is taken.
-    """
-    if separator == " ":
-        return line.split()
-    plain = [field.strip() for field in line.split(separator)]
-    if '"' not in line:
-        return plain
-    quoted = _quoted_fields(line, separator)
-    return plain if len(quoted) != width == len(plain) else quoted
-
-
-def _quoted_fields(line: str, separator: str) -> list[str]:
-    """Return the fields of a line with quotes. A field in quotes begins with one and ends with one before a separator;
-    two quotes in it are one."""
-    # runs of quotes before a separator, by their end: one of odd length closes a field, one at its beginning if even
-    runs = {match.end(): len(match[0]) for match in re.finditer(rf'"+(?=[ \t]*(?:{re.escape(separator)}|$))', line)}
-    closing = [end for end, length in runs.items() if length % 2]
-    fields: list[str] = []
-    start = 0
-    while start <= len(line):
-        begin = _BEGIN.match(line, start)
-        end = -1  # where the field in quotes ends; -1 for a field without
-        if begin is not None:
-            own = begin.end()
-            place = bisect_right(closing, own)
-            end = own if runs.get(own, 1) % 2 == 0 else closing[place] if place < len(closing) else -1
-        stop = line.find(separator, max(end, start))
-        stop = len(line) if stop < 0 else stop
-        text = line[start:stop].strip()
-        fields.append(text[1:-1].replace('""', '"').strip() if end >= 0 else text)
-        start = stop + len(separator)
-    return fields
-
-
-def mended(data: bytes, separator: str, width: int) -> bytes:
-    """Return the lines of a text with proper quotes around each field that has a quote, where a line lacks them.
-
-    polars reads a quote within a field as the beginning of a quoted text, which may go over many lines. Lines without
-    such a quote stay as they are.
-    """
-    if b'"' not in data:
-        return data
-    sign, mark = separator.encode(), re.escape(separator.encode())
-    well_formed = re.compile(rb"(?m)(?:^|(?<=" + mark + rb'))"(?:[^"\r\n]|"")*+"(?=' + mark + rb"|\r?$)")
-    lines = data.split(b"\n")
-    for k, unquoted in enumerate(well_formed.sub(b"", data).split(b"\n")):
-        line = lines[k]
-        if b'"' in line and (b'"' in unquoted or unquoted.count(sign) != width - 1):
-            fields = _fields(line.decode("utf-8", "replace").rstrip("\r"), separator, width)
-            quoted = (f'"{field.replace(chr(34), chr(34) * 2)}"' if separator in field or '"' in field else field
-                      for field in fields)  # fmt: skip
-            lines[k] = separator.join(quoted).encode()
-    return b"\n".join(lines)
 
 
 def is_data(row: Sequence[str]) -> bool:
@@ -285,7 +225,7 @@ def _data_frame(
     padded: dict[int, str] = {}  # lines with a dividend or a split in place of prices
     for row in uneven_rows.tolist():
         line = data[starts[row] : ends[row]].decode("utf-8", "replace")
-        fields = _fields(line, separator, width)
+        fields = fields_of(line, separator, width)
         if len(fields) == width and quoted:
             continue
         remark = row >= len(ends) - 3 and _is_remark(line, fields)  # below the data

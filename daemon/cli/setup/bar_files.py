@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -18,10 +18,12 @@ from quantd.adapters.feeds.recorded.bar_files import probe, trust
 from quantd.adapters.feeds.recorded.origin import Origin, origin_of
 from quantd.adapters.feeds.source import Source
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import write_whole
+from quantd.daemon.cli.output import iso, write_whole
 from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import USAGE
 from quantd.trading.instruments import NANO, Universe
+from quantd.trading.market import Ints
+from quantd.trading.sessions import Sessions
 
 LONGER: Final = {"1wk": "1w", "1mo": "1mo"}
 """Interval that is made of days -> its name in polars."""
@@ -159,3 +161,26 @@ def _default_name(universe: Universe, interval: str, *, adjusted: bool) -> str:
     names = [re.sub(r"[^a-z0-9.]+", "-", symbol.lower()).strip("-.") or "index" for symbol in universe.symbols]
     further = [f"and-{len(names) - _MOST_NAMED}-more"] if len(names) > _MOST_NAMED else []
     return "_".join([*names[:_MOST_NAMED], *further, interval, *(["adjusted"] if adjusted else [])]) + ".parquet"
+
+
+def missing_sessions_of(
+    rows: Rows, day: Ints, universe: Universe, calendars: Mapping[str, Sessions]
+) -> dict[str, tuple[int, str]]:
+    """Return, by symbol, (number of sessions without a bar between its first and last bar, date of the first of these).
+
+    `day` int64[bars] is the date of each bar's session, in ns.
+    """
+    missing_by_symbol = {}
+    order = np.lexsort((day, rows.column))
+    bounds = np.searchsorted(rows.column[order], np.arange(universe.size + 1))
+    for instrument, start, stop in zip(universe.instruments, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        symbol_days = day[order[start:stop]]
+        if not len(symbol_days):
+            continue
+        days = calendars[instrument.calendar].days
+        expected = days[(days >= symbol_days[0]) & (days <= symbol_days[-1])]
+        places = np.minimum(np.searchsorted(symbol_days, expected), len(symbol_days) - 1)
+        missing_days = expected[symbol_days[places] != expected]
+        if len(missing_days):
+            missing_by_symbol[instrument.symbol] = (len(missing_days), iso(int(missing_days[0]))[:10])
+    return missing_by_symbol

@@ -5,9 +5,9 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
-from zoneinfo import ZoneInfo, available_timezones
 
 import typer
 
@@ -19,11 +19,13 @@ from quantd.daemon.cli.setup.table_options import (
     Columns,
     Dates,
     Decimal,
+    Overlap,
     Prices,
     Scale,
     Symbol,
     Unit,
     asked_of,
+    checked_zone,
     source_of,
 )
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
@@ -96,6 +98,7 @@ def check(
     scale: Scale = "",
     decimal: Decimal = "",
     prices: Prices = "",
+    overlap: Overlap = "",
     column: Columns = None,
     cache: Cache = None,
     accept: Annotated[
@@ -110,16 +113,16 @@ def check(
     """Check every bar of a file as a run does, or of every file of a folder. Without FILE: list the downloads.
 
     Of a table in other columns than those of quantd it prints what they were taken for, as `quantd data import` does.
-    Such a table, and each file of a folder, is read with the interval and the calendar that fit its stamps. Exit code 1
-    with faults, which are listed by kind with count and first bar, and with what stops a backtest: jumps, actions that
-    the prices do not show, suspicious bars without an answer, holes, and bars that are not what they are read as. A
-    folder gives a table of files and findings.
+    Such a table, and each file of a folder, is read with the interval and the calendar that fit its stamps. Rejected
+    bars are listed by kind with count and first bar. Exit code 1 with what stops a backtest: jumps, actions that the
+    prices do not show, suspicious bars without an answer, holes, and bars that are not what they are read as. A folder
+    gives a table of files and findings, and one line where several files have the same bars.
     """
     if accept is not None:
         return _accept(config, state, sets, accept, as_json=as_json)
     if file is None:
         return print_cached(cache, as_json=as_json)
-    asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column, prices)
+    asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column, prices, overlap)
     reading = Reading(actions, exceptions, stamps, interval, calendar, zone, asked)
     if file.is_dir():
         return _check_folder(file, reading, as_json=as_json)
@@ -129,7 +132,7 @@ def check(
         print_json(report)
     else:
         print_report(report)
-    return CHECK_FAILED if report["faults"] or any(report[kind] for kind in QUESTIONS) else DONE
+    return CHECK_FAILED if any(report[kind] for kind in QUESTIONS) else DONE
 
 
 def _accept(config: Path, state: Path | None, sets: Sets, reason: str, *, as_json: bool) -> int:
@@ -173,24 +176,32 @@ def _check_folder(folder: Path, reading: Reading, *, as_json: bool) -> int:
     """Check each table of a folder, print the findings of each, and return the exit code."""
     from quantd.adapters.feeds.feed_errors import FeedError
     from quantd.adapters.feeds.table_files.containers import table_files
+    from quantd.adapters.feeds.table_files.text_layout import NoTable
 
     reports: dict[str, dict[str, Any]] = {}
-    unread: dict[str, str] = {}  # file -> why it cannot be read
+    symbols: dict[str, set[str]] = {}  # of each file
+    unread, broken = dict[str, str](), False  # file -> why it cannot be read
     try:
         files = table_files(folder)
     except FeedError as error:
         raise Failure(str(error), USAGE) from None
     for file in files:
         try:
-            reports[file.name] = _report_of_table(file, reading)
+            reports[file.name], symbols[file.name] = _report_of_table(file, reading)
         except (FeedError, Failure) as error:
             unread[file.name] = str(error).splitlines()[0]
+            broken |= not isinstance(error, NoTable)  # a text without bars is left out of a run too
     counts = {name: _findings(report) for name, report in reports.items()}
-    total = sum(sum(findings.values()) for findings in counts.values())
+    overlap, differs = _overlap(folder, reports, symbols, reading)
+    total = sum(sum(findings.values()) for findings in counts.values()) + differs
+    stops = differs or any(report[kind] for report in reports.values() for kind in QUESTIONS)
+    code = CHECK_FAILED if stops or broken else DONE
     if as_json:
         documents = [{**report, "findings": counts[name]} for name, report in reports.items()]
-        print_json({"folder": str(folder), "files": documents, "unread": unread, "findings": total})
-        return CHECK_FAILED if total else DONE
+        print_json({
+            "folder": str(folder), "files": documents, "unread": unread, "overlap": overlap, "findings": total,
+        })  # fmt: skip
+        return code
     rows = [
         [
             name,
@@ -211,24 +222,54 @@ def _check_folder(folder: Path, reading: Reading, *, as_json: bool) -> int:
     )
     for name, why in unread.items():
         say(f"not read: {name}: {why}")
+    if overlap:
+        say(f"overlap: {overlap}")
     faulty = sum(bool(findings) for findings in counts.values())
     say(
         f"{total:,} findings in {faulty} of {len(reports)} files; `quantd data check FILE` shows those of one"
         if total
         else f"no fault in {len(reports)} files"
     )
-    return CHECK_FAILED if total else DONE
+    return code
 
 
-def _report_of_table(file: Path, reading: Reading) -> dict[str, Any]:
-    """Return the report of a file of a folder, read with the interval and the calendar that fit its stamps.
+def _overlap(
+    folder: Path, reports: Mapping[str, Mapping[str, Any]], symbols: Mapping[str, set[str]], reading: Reading
+) -> tuple[str, bool]:
+    """Return what is said about bars that several files of a folder have, and whether their values differ.
+
+    A run of the folder stops where they differ, unless an option says which file counts. The folder is read as a whole
+    only if two files share a symbol and a part of their span.
+    """
+    from quantd.adapters.feeds.feed_errors import FeedError
+    from quantd.adapters.feeds.recorded.bar_files import foreign_table
+    from quantd.adapters.feeds.table_files.overlap import OverlapError
+
+    files = [(report["from"], report["to"], symbols[name]) for name, report in reports.items()]
+    if not any(
+        first[2] & other[2] and first[0] <= other[1] and other[0] <= first[1] for first, other in combinations(files, 2)
+    ):
+        return "", False
+    try:
+        statement = foreign_table(folder, reading.asked).statements[0]
+    except OverlapError as error:
+        return str(error), True
+    except FeedError:
+        return "", False  # the files are of different kinds, and are no folder of one run
+    return next((note for note in statement.notes if "are in several files" in note), ""), False
+
+
+def _report_of_table(file: Path, reading: Reading) -> tuple[dict[str, Any], set[str]]:
+    """Return the report of a file of a folder, read with the interval and the calendar that fit its stamps, and its
+    symbols.
 
     The file of corporate actions may also be named like one of the bundled data: us_actions.csv for us_daily.parquet.
     """
     bundled_style = file.with_name(f"{file.stem.removesuffix('_daily')}_actions.csv")
     if reading.actions is None and bundled_style != file and bundled_style.is_file():
         reading = reading._replace(actions=bundled_style)
-    return fitting(file, source_of(file, reading.asked), reading)[0]
+    source = source_of(file, reading.asked)
+    return fitting(file, source, reading)[0], set(_universe_in(file, source, reading).symbols)
 
 
 def fitting(
@@ -370,6 +411,7 @@ def _checks(
     from quantd.adapters.feeds.recorded.price_questions import Questions
     from quantd.adapters.feeds.recorded.replay import questions_of
     from quantd.adapters.feeds.recorded.sound_bars import EXCEPTIONS
+    from quantd.daemon.cli.setup.bar_files import missing_sessions_of
 
     # `actual` has the sessions of each calendar
     universe, calendars, bar_ns = evidence.universe, evidence.actual, evidence.length
@@ -394,7 +436,7 @@ def _checks(
     )
     questions = Questions(questions_of(session_rows, session_places, settlement, universe), universe, calendars)
     missing_sessions = (
-        _missing_sessions(
+        missing_sessions_of(
             session_rows.take(session_places.inside), session_places.day[session_places.inside], universe, calendars
         )
         if bar_ns == DAY_NS
@@ -479,19 +521,6 @@ def _holes(
     ]
 
 
-def checked_zone(name: str) -> str:
-    """Return the name of a time zone unchanged. Raises Failure for an unknown one."""
-    try:
-        ZoneInfo(name or "UTC")
-    except (KeyError, ValueError, OSError):
-        from quantd.daemon.config.mistakes import nearest
-
-        close_name = nearest(name, sorted(available_timezones()))
-        hint = f"Did you mean {close_name}?" if close_name else "Write a name like America/New_York"
-        raise Failure(f"--zone {name} is not a time zone. {hint}", USAGE) from None
-    return name
-
-
 def _universe_in(file: Path, source: "BarSource", reading: Reading) -> Universe:
     """Return the universe of the symbols in a file. Raises FeedError for a file without a symbol."""
     import polars as pl
@@ -522,31 +551,6 @@ def _usual_calendar(symbol: str) -> str:
     """Return the calendar that a symbol's name suggests: 24/5 for a pair of currencies or metals."""
     pair = re.sub("[/_.-]", "", symbol.removesuffix("=X"))
     return "24/5" if len(pair) == 6 and {pair[:3], pair[3:]} <= CURRENCIES else calendar_of(symbol)
-
-
-def _missing_sessions(
-    rows: "Rows", day: "Ints", universe: Universe, calendars: Mapping[str, Sessions]
-) -> dict[str, tuple[int, str]]:
-    """Return, by symbol, (number of sessions without a bar between its first and last bar, date of the first of these).
-
-    `day` int64[bars] is the date of each bar's session, in ns.
-    """
-    import numpy as np
-
-    missing_by_symbol = {}
-    order = np.lexsort((day, rows.column))
-    bounds = np.searchsorted(rows.column[order], np.arange(universe.size + 1))
-    for instrument, start, stop in zip(universe.instruments, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        symbol_days = day[order[start:stop]]
-        if not len(symbol_days):
-            continue
-        days = calendars[instrument.calendar].days
-        expected = days[(days >= symbol_days[0]) & (days <= symbol_days[-1])]
-        places = np.minimum(np.searchsorted(symbol_days, expected), len(symbol_days) - 1)
-        missing_days = expected[symbol_days[places] != expected]
-        if len(missing_days):
-            missing_by_symbol[instrument.symbol] = (len(missing_days), iso(int(missing_days[0]))[:10])
-    return missing_by_symbol
 
 
 def print_report(report: dict[str, Any]) -> None:

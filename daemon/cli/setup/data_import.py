@@ -22,7 +22,6 @@ from quantd.daemon.cli.setup.config_lines import BarLines
 from quantd.daemon.cli.setup.data_check import (
     QUESTIONS,
     Reading,
-    checked_zone,
     fitting,
     print_report,
     report_of,
@@ -39,6 +38,7 @@ from quantd.daemon.cli.setup.table_options import (
     Symbol,
     Unit,
     asked_of,
+    checked_zone,
 )
 from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
@@ -154,8 +154,12 @@ def import_bars(
     if not files:
         raise Failure("name a file of bars, or a folder with --watch", USAGE)
     from quantd.adapters.feeds.recorded.bar_files import foreign_table, forget_tables
+    from quantd.adapters.feeds.table_files.file_symbol import symbol_of
     from quantd.adapters.feeds.table_files.reader import joined
 
+    named = {path: symbol_of(path.stem)[0] for path in files if symbol and len(files) > 1}
+    if other := [path for path, own in named.items() if own not in ("", symbol)]:
+        raise Failure(f"{other[0]}: its name says {named[other[0]]}, and --symbol {symbol} is of all files", USAGE)
     table = joined([foreign_table(path, asked) for path in files], asked.overlap)
     kept = stored(table, target_of(out, table, files), files[0].name, reading)
     del table  # half of the memory, where the table has millions of bars

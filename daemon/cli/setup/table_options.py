@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
 import typer
 
@@ -73,3 +74,16 @@ def source_of(file: Path, asked: "ReadOptions") -> "BarSource":
     return BarFrame(
         table.frame, file.name, table.actions if len(table.actions) else None, table.statements, table.lines
     )
+
+
+def checked_zone(name: str) -> str:
+    """Return the name of a time zone unchanged. Raises Failure for an unknown one."""
+    try:
+        ZoneInfo(name or "UTC")
+    except (KeyError, ValueError, OSError):
+        from quantd.daemon.config.mistakes import nearest
+
+        close_name = nearest(name, sorted(available_timezones()))
+        hint = f"Did you mean {close_name}?" if close_name else "Write a name like America/New_York"
+        raise Failure(f"--zone {name} is not a time zone. {hint}", USAGE) from None
+    return name

@@ -385,5 +385,5 @@ def _imported(folder: Path, names: list[str], since: date | None, data: Sequence
     for line in imported.read_as:
         say(line)
     print_report(imported.report)
-    # faults and open questions about the prices would stop a backtest
-    return Bars(imported.lines, bool(imported.report["faults"] or any(imported.report[kind] for kind in QUESTIONS)))
+    # open questions about the prices would stop a backtest
+    return Bars(imported.lines, any(imported.report[kind] for kind in QUESTIONS))

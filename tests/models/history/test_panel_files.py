@@ -89,3 +89,30 @@ def test_text_that_is_no_bars_is_refused_by_name(tmp_path: Path, text: str) -> N
     path.write_text(text)
     with pytest.raises(ValueError, match=r"bars\.csv: no daily bars"):
         read_panel(path, None, ["A"], date(2014, 1, 2), date(2014, 12, 31))
+
+
+@pytest.mark.parametrize("column", range(8))
+@pytest.mark.parametrize("field", ['{}"', '5"{}', '"{}', '{}" x "y', '"{}"'])
+def test_a_lone_quote_in_any_column_gives_the_same_panel_or_an_error_by_name(
+    tmp_path: Path, field: str, column: int
+) -> None:
+    """Each row after the one with the quote has its own prices: none is swallowed by a quoted field over lines."""
+    header = "ts,symbol,name,open,high,low,close,volume"
+    rows = [[f"2020-01-{day:02}", "A", "Steel pipe", *map(str, (10 + day, 12 + day, 9 + day, 11 + day, 900 + day))]
+            for day in range(1, 21)]  # fmt: skip
+    clean, spoiled = tmp_path / "clean.csv", tmp_path / "spoiled.csv"
+    clean.write_text("\n".join([header, *map(",".join, rows), ""]))
+    rows[9][column] = field.format(rows[9][column])
+    spoiled.write_text("\n".join([header, *map(",".join, rows), ""]))
+    span = ["A"], date(2020, 1, 1), date(2020, 1, 31)
+    wanted = read_panel(clean, None, *span)
+    try:
+        panel = read_panel(spoiled, None, *span)
+    except ValueError as error:
+        assert column != 2 and "spoiled.csv" in str(error)  # noqa: PT017, PT018
+        return
+    if len(panel.day_ns) == 19:  # a quote in the symbol's own column: another symbol
+        assert column == 1
+        return
+    np.testing.assert_array_equal(panel.close, wanted.close)
+    np.testing.assert_array_equal(panel.bars["volume"], wanted.bars["volume"])

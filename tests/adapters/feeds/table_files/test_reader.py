@@ -497,7 +497,7 @@ def test_blocks_side_by_side_are_as_many_symbols_or_a_refusal(tmp_path: Path, co
         for day in range(2, 12)
     ]
     heads = ",".join(["Date", *[block] * count])
-    table = read_tables(csv(tmp_path, [heads, *lines], "," + ",,,,,".join(names) + ",,,,"), ReadOptions(symbol="KO"))
+    table = read_tables(csv(tmp_path, [heads, *lines], "," + ",,,,,".join(names) + ",,,,"))
     by_symbol = {name: frame for (name,), frame in table.frame.group_by("symbol")}
     assert set(by_symbol) == set(names)
     for number, name in enumerate(names):

@@ -488,7 +488,8 @@ def test_the_bundled_folder_has_no_finding_but_those_that_its_page_names(tmp_pat
         "crypto_daily.parquet": {}, "seed4_daily.parquet": {}, "us20_daily.parquet": {},
         "us_daily.parquet": {"holes": 1}, "vix_daily.parquet": {"crossed": 47, "session": 20},
     }  # fmt: skip
-    assert report["findings"] == 68
+    assert report["findings"] == 69
+    assert "us_daily.parquet: both have SPY at" in report["overlap"]
     assert report["unread"] == {}, "files of actions and exceptions are no bars"
     printed = data(tmp_path, "check", str(ROOT / "data"))
     page = (ROOT / "docs/operate/feeds.md").read_text()

@@ -192,3 +192,103 @@ def test_a_share_that_ends_at_zero_asks_for_its_delisting_and_the_offered_line_w
     )  # fmt: skip
     assert run_on.returncode == 0, run_on.stderr
     assert json.loads(run_on.stdout)["performance"]["total_return"] < -0.2
+
+
+@pytest.mark.parametrize(("bad", "code"), [(0, 0), (1, 0), (2, 1)])
+@pytest.mark.parametrize("fault", ["nan", "crossed", "duplicate"])
+def test_import_and_check_exit_with_1_where_a_backtest_would_stop_and_else_with_0(
+    tmp_path: Path, fault: str, bad: int, code: int
+) -> None:
+    """One bar of 119 is below 1 %, so that a backtest leaves it out; two are not."""
+    rows = [line.split(",") for line in ROWS]
+    for k in range(bad):
+        row = rows[30 + 9 * k]
+        row[:] = {"nan": [*row[:4], "word", "900"], "crossed": [*row[:2], "1", *row[3:]],
+                  "duplicate": rows[29 + 9 * k]}[fault]  # fmt: skip
+    (tmp_path / "ACME.csv").write_text("\n".join(["Date,Open,High,Low,Close,Volume", *map(",".join, rows), ""]))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "ACME.csv").write_text((tmp_path / "ACME.csv").read_text())
+    imported = run(tmp_path, "ACME.csv", "--into", "config.toml")
+    assert imported.returncode == code, imported.stdout
+    assert quantd(tmp_path, "data", "check", "ACME.csv", env=ENV).returncode == code
+    assert quantd(tmp_path, "data", "check", "folder", env=ENV).returncode == code
+    assert quantd(tmp_path, "backtest", "equal_weight", "--no-compare", env=ENV).returncode == code
+
+
+def blocks(names: list[str]) -> str:
+    head = ["Price," + ",".join(f"{price},{price}" for price in ("Close", "High", "Low", "Open", "Volume"))]
+    head += ["Ticker," + ",".join(names * 5), "Date" + "," * 10]
+    return "\n".join([*head, *(f"{line[:10]},{11 + k},{31 + k},{12 + k},{32 + k},{9 + k},{29 + k},{10 + k},{30 + k},5,5"
+                               for k, line in enumerate(ROWS)), ""])  # fmt: skip
+
+
+@pytest.mark.parametrize("symbol", ["AAPL", "MSFT", "KO"])
+@pytest.mark.parametrize("kind", ["blocks", "column", "folder", "files"])
+def test_a_symbol_that_names_one_of_several_is_refused_by_name(tmp_path: Path, kind: str, symbol: str) -> None:
+    names = ["AAPL", "MSFT"]
+    plain = "\n".join(["Date,Open,High,Low,Close,Volume", *ROWS, ""])
+    long = "\n".join(["Date,Ticker,Open,High,Low,Close,Volume",
+                      *(f"{line[:10]},{name}{line[10:]}" for name in names for line in ROWS), ""])  # fmt: skip
+    (tmp_path / "bars").mkdir()
+    for name in names:
+        (tmp_path / "bars" / f"{name}.csv").write_text(plain)
+    (tmp_path / "table.csv").write_text(blocks(names) if kind == "blocks" else long)
+    files = {"folder": ["bars"], "files": ["bars/AAPL.csv", "bars/MSFT.csv"]}.get(kind, ["table.csv"])
+    done = run(tmp_path, *files, "--symbol", symbol)
+    assert done.returncode == 78 if kind != "files" else 2, done.stdout
+    assert symbol in done.stderr
+    assert next(name for name in names if name != symbol) in done.stderr
+    assert not list(tmp_path.glob("*.parquet"))
+    if kind != "files":
+        with pytest.raises(quantd_python.Error, match=f"the option symbol names {symbol} for all of its bars"):
+            quantd_python.read_bars(tmp_path / files[0], symbol=symbol)
+    assert run(tmp_path, *files).returncode == 0
+
+
+def test_a_symbol_is_of_all_files_of_a_folder_whose_names_have_none(tmp_path: Path) -> None:
+    (tmp_path / "bars").mkdir()
+    for k in range(4):
+        text = "\n".join(["Date,Open,High,Low,Close,Volume", *ROWS[k * 25 : k * 25 + 25], ""])
+        (tmp_path / "bars" / f"2024-0{k + 1}.csv").write_text(text)
+    assert run(tmp_path, "bars").returncode == 78
+    done = run(tmp_path, "bars", "--symbol", "KO")
+    assert "KO.parquet: 100 bars of 1 symbols" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["", "first", "last"])
+def test_check_of_a_folder_says_which_of_differing_bars_counts(tmp_path: Path, option: str) -> None:
+    (tmp_path / "bars").mkdir()
+    for name, part, shift in (("AAPL_2024a", ROWS[:80], ""), ("AAPL_2024b", ROWS[60:], "9")):
+        lines = [line.replace(line.split(",")[4], line.split(",")[4] + shift, 1) for line in part]
+        (tmp_path / "bars" / f"{name}.csv").write_text("\n".join(["Date,Open,High,Low,Close,Volume", *lines, ""]))
+    words = ["--overlap", option] if option else []
+    done = quantd(tmp_path, "data", "check", "bars", *words, env=ENV)
+    document = json.loads(quantd(tmp_path, "data", "check", "bars", *words, "--json", env=ENV).stdout)
+    assert done.returncode == (0 if option else 1)
+    assert document["findings"] == (0 if option else 1)
+    said = f"those of the {option} file are taken" if option else "19 more bars of several files differ. Add --overlap"
+    assert said in done.stdout
+    assert said in document["overlap"]
+
+
+def test_the_setting_that_stamps_at_closes_offer_in_python_is_enough(tmp_path: Path) -> None:
+    (tmp_path / "GOOG.csv").write_text("\n".join(ends_of_sessions("America/New_York", "XNYS")))
+    script = "import quantd; quantd.backtest('equal_weight', bars=quantd.read_bars('GOOG.csv'), compare=False"
+    stopped = python(tmp_path, f"{script})").stderr
+    (offered,) = re.findall(r"Python: settings=(\{[^}]*\})", stopped)
+    done = python(tmp_path, f"{script}, settings={offered})")
+    assert done.returncode == 0, done.stderr
+
+
+def test_each_setting_that_a_last_price_of_zero_offers_in_python_runs(tmp_path: Path) -> None:
+    (tmp_path / "ZERO.csv").write_text(f"{days('ZERO', 150).rstrip()}\n2022-08-09,0,0,0,0,0,0\n")
+    script = "import quantd; quantd.backtest('equal_weight', bars=quantd.read_bars('ZERO.csv'), compare=False"
+    stopped = python(tmp_path, f"{script})").stderr
+    (line,) = re.findall(r"actions: (\S+)", stopped)
+    (tmp_path / "FILE").write_text(f"ts,symbol,kind,ratio,cash\n{line}\n")
+    (tmp_path / "FILE").rename(tmp_path / "FILE.csv")
+    offered = re.findall(r"Python: settings=(\{[^}]*\})", stopped)
+    assert [next(iter(json.loads(one))) for one in offered] == ["feed.actions", "feed.holes"]
+    for one in offered:
+        done = python(tmp_path, f"{script}, settings={one.replace('FILE', 'FILE.csv')})")
+        assert done.returncode == 0, done.stderr
