@@ -577,14 +577,14 @@ def _zone_remedies(reading: Reading, zone: str) -> tuple[str, ...]:
 def _calendar_answers(column: int, name: str, reading: Reading) -> tuple[str, ...]:
     """Return the remedies for bars of a symbol that fit a calendar: the calendar alone where it is decided.
 
-    It is decided if the symbol's spelling names it. For a coin without a separator, such as BTCUSDT, that is 24/7 where
-    its prices move on weekends.
+    It is decided if the symbol's spelling names it. For a coin without a separator, such as BTCUSDT, that is 24/7
+    unless its prices stand still on weekends.
     """
     calendar, symbol = setting("universe", calendar=name), reading.universe.symbols[column]
     own = reading.rows.column == column
     weekend = own & ((reading.rows.ts // DAY_NS + 3) % 7 >= 5) & (reading.rows.ts != NO_STAMP)
     moves = reading.rows.high[weekend] > reading.rows.low[weekend]
-    trades = name == calendars.ALWAYS_OPEN and names_coin(symbol) and moves.sum() > len(moves) / 2
+    trades = name == calendars.ALWAYS_OPEN and names_coin(symbol) and moves.sum() >= (len(moves) + 1) // 2
     return (calendar,) if name == calendar_of(symbol) or trades else (calendar, *UNDECIDED)
 
 

@@ -52,7 +52,7 @@ from quantd.adapters.feeds.table_files.statement import (
     time_text,
     unread_note,
 )
-from quantd.adapters.feeds.table_files.text_layout import NoTable, text_table
+from quantd.adapters.feeds.table_files.text_layout import NoTable, day_table, text_table
 
 MOST_ROWS: Final = 200_000_000
 """Most lines of one table."""
@@ -209,6 +209,9 @@ def _raw_tables(part: Part, asked: ReadOptions) -> list[RawTable]:
         remedy = remedies.get(kind, "Unpack or export it as CSV")
         raise FeedError(part.name, f"it is {kind}, which is no table of bars", remedy)
     data = part.path if part.partial and part.path else part.data
+    if day := day_table(data if isinstance(data, bytes) else data.read_bytes(), part.stem, part.name, asked.scale):
+        frame, symbol = day
+        return [RawTable(part.name, part.stem, frame, pl.int_range(1, len(frame) + 1, eager=True), symbol=symbol)]
     if not asked.columns and (large := large_table(data, part.name)):
         lines = pl.int_range(large.begin + 1, large.begin + 1 + len(large.frame), eager=True)
         return [

@@ -116,6 +116,38 @@ def text_table(data: bytes, where: str) -> TextTable:
     return TextTable(frame, line_numbers, layout.header, layout.separator, (*notes, *above), (*left_out, *more))
 
 
+_DAY_FILE: Final = re.compile(r"((?:19|20)\d{6})_(.+)_(second|minute)_([a-z]+)")
+
+
+def day_table(data: bytes, stem: str, where: str, scale: str) -> tuple[pl.DataFrame, str] | None:
+    """Return the bars of one day and their symbol, in the files of LEAN: the file's name has the date and the symbol,
+    and each line the milliseconds since midnight, open, high, low, close and volume. None for another file.
+
+    The clock is that of the exchange, which the file does not name. Nor does it name the unit of its prices, which
+    `scale` has if they are integers: shares have ten-thousandths, coins have none. Raises NoTable for quotes, and
+    FeedError without the unit, and with the line of a row that is no bar.
+    """
+    name = _DAY_FILE.fullmatch(stem)
+    if name is None:
+        return None
+    if name[4] != "trade":
+        raise NoTable(where, f"it has the {name[4]}s of a day, no bars of trades", f"Give {name[1]}_trade.zip")
+    columns = ("open", "high", "low", "close", "volume")
+    rows = [line.split(",") for line in data.decode("utf-8", "replace").replace("\r", "").rstrip("\n").split("\n")]
+    for number, row in enumerate(rows, 1):
+        if len(row) != 6 or not row[0].isdecimal() or int(row[0]) >= 86_400_000:
+            fault = f'"{",".join(row)[:60]}" is not milliseconds since midnight and five numbers'
+            raise FeedError(f"{where}:{number}", fault, "Download it again")
+    if not scale and all(field.isdecimal() for row in rows for field in row[1:5]):
+        price = int(rows[0][4])
+        fault = f"the integer price {price} has two readings: {price:,}, or {price / 10_000:,.12g} in units of 1e-4"
+        raise FeedError(where, fault, "Add --scale 1e-4, which shares have, or --scale 1")
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(("ts", *columns), pl.String), orient="row")
+    midnight = pl.lit(name[1]).str.to_datetime("%Y%m%d", time_unit="ms")
+    ts = midnight + pl.duration(milliseconds=pl.col("ts").cast(pl.Int64))
+    return frame.with_columns(ts.alias("ts")), name[2].upper()
+
+
 def above_bars(layout: Layout) -> tuple[tuple[str, ...], tuple[LeftOut, ...]]:
     """Return the note on the remarks above the header of a file, and its blank rows above the bars."""
     blank = [k for k, line in enumerate(layout.before, 1) if not any(fields_of(line, layout.separator))]

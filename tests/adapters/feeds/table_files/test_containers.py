@@ -5,7 +5,7 @@ import io
 import re
 import struct
 import zipfile
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +14,8 @@ import pytest
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.table_files import containers
 from quantd.adapters.feeds.table_files.containers import kind_of, parts_of
-from quantd.adapters.feeds.table_files.reader import read_tables
+from quantd.adapters.feeds.table_files.reader import ReadOptions, read_tables
+from tests.support.command_line import quantd
 
 BARS = "Date,Open,High,Low,Close,Volume\n2024-01-02,10,11,9,10.5,100\n2024-01-03,10.5,12,10,11,200\n"
 
@@ -163,3 +164,51 @@ def test_a_text_without_bars_beside_tables_is_left_out_and_named(tmp_path: Path,
     path = archive(tmp_path / "prose.zip", {name: members[name]}) if packed else path
     with pytest.raises(FeedError, match="no line has a time"):
         read_tables(path)
+
+
+def lean_minutes(folder: Path, day: str, symbol: str, *, unit: int, count: int = 390, kind: str = "trade") -> None:
+    """Write the minutes of one day as LEAN does: milliseconds since midnight on the exchange's clock."""
+    first = 34_200_000 if unit > 1 else 0
+    rows = []
+    for k in range(count):
+        bar = [base + k / 100 for base in (470.1234, 471, 469, 470.5)]
+        prices = [str(round(price * unit)) if unit > 1 else f"{price:.4f}" for price in bar]
+        rows.append(",".join([str(first + 60_000 * k), *prices, str(1_000 + k)]))
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / f"{day}_{kind}.zip", "w") as archive:
+        archive.writestr(f"{day}_{symbol}_minute_{kind}.csv", "\n".join(rows) + "\n")
+
+
+def test_the_minutes_of_lean_have_the_date_of_the_members_name(tmp_path: Path) -> None:
+    folder = tmp_path / "equity" / "usa" / "minute" / "spy"
+    for day in ("20240703", "20240705"):
+        lean_minutes(folder, day, "spy", unit=10_000)
+        lean_minutes(folder, day, "spy", unit=10_000, kind="quote")
+    with pytest.raises(FeedError, match=r"4705000 has two readings: .* 470\.5 in units of 1e-4\. Add --scale"):
+        read_tables(folder / "20240703_trade.zip")
+    table = read_tables(folder, ReadOptions(scale="1e-4", zone="America/New_York"))
+    assert table.frame["symbol"].unique().to_list() == ["SPY"]
+    first = table.frame.row(0)
+    assert first[0] == datetime(2024, 7, 3, 13, 30, tzinfo=UTC)
+    assert [float(value) for value in first[2:]] == [470.1234, 471.0, 469.0, 470.5, 1000.0]
+    assert table.frame["ts"].dt.date().unique().sort().to_list() == [date(2024, 7, 3), date(2024, 7, 5)]
+    assert "20240703_quote.zip(20240703_spy_minute_quote.csv) has no bars" in table.statements[0].text()
+    with pytest.raises(FeedError, match=r"quotes of a day, no bars of trades\. Give 20240703_trade\.zip"):
+        read_tables(folder / "20240703_quote.zip")
+
+
+def test_the_minutes_of_a_coin_of_lean_need_no_option(tmp_path: Path) -> None:
+    lean_minutes(tmp_path / "btcusd", "20240703", "btcusd", unit=1, count=1_440)
+    done = quantd(tmp_path, "data", "import", "btcusd", "--out", "btc.parquet")
+    assert done.returncode == 0, done.stdout
+    assert 'calendar = "24/7"' in done.stdout
+    assert pl.read_parquet(tmp_path / "btc.parquet")["open"].head(2).to_list() == [470.1234, 470.1334]
+
+
+@pytest.mark.parametrize("line", ["34260000,1,2,3", "86400000,1,2,3,4,5", "x,1,2,3,4,5", ""])
+def test_a_faulty_line_of_leans_minutes_is_named(tmp_path: Path, line: str) -> None:
+    with zipfile.ZipFile(tmp_path / "20240703_trade.zip", "w") as archive:
+        text = f"34200000,1.5,2.5,1.5,2.5,9\n{line}\n34320000,1.5,2.5,1.5,2.5,9\n"
+        archive.writestr("20240703_spy_minute_trade.csv", text)
+    with pytest.raises(FeedError, match=r"trade\.csv\):2: .* is not milliseconds since midnight and five numbers"):
+        read_tables(tmp_path / "20240703_trade.zip")
