@@ -134,7 +134,7 @@ def carry_of(
             },
             outside=frozen_state.outside,
             proposals=frozen_state.proposals,
-            acts=frozen_state.acts,
+            acts=frozen_state.acts or {},
         )
     )
 

@@ -169,9 +169,9 @@ class Frozen(Struct, frozen=True):
     proposals: list[str] = []
     carried: tuple[int, int] = (0, 0)
     outside: dict[str, ProposalLog] = {}
-    acts: dict[str, ActRecord] = {}
+    acts: dict[str, ActRecord] | msgspec.UnsetType = msgspec.UNSET
     reviews: dict[str, Proposed] | msgspec.UnsetType = msgspec.UNSET
-    """Absent without any, as in older snapshots."""
+    """Both are absent without any, as in older snapshots."""
     noted: Noted = msgspec.field(default_factory=Noted)
 
 
@@ -179,7 +179,7 @@ _COPIED_FIELDS: Final = (
     "parents", "flattens_jumped", "live_sessions",
     "artifacts", "loaded",
     "balances_micro", "loosening", "portfolios", "carried", "noted",
-    "outside", "acts",
+    "outside",
 )  # fmt: skip
 """Fields with the same name and value in a state and in its snapshot."""
 
@@ -225,6 +225,7 @@ def freeze(state: State, *, ended: bool = True) -> bytes:
             notes=[agent.note for agent in agents],
             owed=state.owed,
             proposals=list(state.proposals),
+            acts=state.acts or msgspec.UNSET,
             reviews=state.reviews or msgspec.UNSET,
             later=sorted(state.later),
             seats=[state.rules.seats[policy_number] for policy_number in state.seats] if state.rules.seats else [],
@@ -278,6 +279,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.owed = list(decoded.owed) or state.owed
     state.later = set(decoded.later)
     state.proposals.extend(decoded.proposals)
+    state.acts = {} if isinstance(decoded.acts, msgspec.UnsetType) else decoded.acts
     state.reviews = {} if isinstance(decoded.reviews, msgspec.UnsetType) else decoded.reviews
     _restore_policies(state, decoded)
     state.revalue()
