@@ -344,7 +344,7 @@ def test_a_market_without_a_stated_licence_is_refused_in_a_sentence_that_says_wh
         ("backtest --set universe.calendar=XPHS", "calendars", 'the calendar "XPHS" is not bundled with quantd'),
         ("study signal momentum_126", "study", "a study of signals needs scipy"),
         ("run --quiet --set store.url=postgresql://quantd@localhost/quantd", "postgres", "needs psycopg"),
-        ("train examples/train/ppo.toml", "train", "training needs torch, onnx, safetensors"),
+        ("train examples/train/ppo.toml", "train", "training needs torch, onnx"),
         ("mcp", "mcp", "quantd mcp needs mcp"),
     ],
 )  # fmt: skip

@@ -64,7 +64,7 @@ def train(
     training without `resume`, and UnsoundPrices for a jump that no action announces; all are Errors. A plan
     that does not exist raises Misused.
     """
-    _require("training", "torch", "onnx", "safetensors")
+    _require("training", "torch", "onnx")
     from quantd.training.plans.plan import Plan, parsed, replaced
     from quantd.training.runs import training_run
     from quantd.training.runs.workers import executor

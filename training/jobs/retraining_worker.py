@@ -55,7 +55,7 @@ def carried_out(order: Order) -> Retrained:
     """
     from quantd.extras import lack
 
-    if lacking := lack("training", "train", "torch", "onnx", "safetensors", "sklearn"):
+    if lacking := lack("training", "train", "torch", "onnx", "sklearn"):
         return failure(order, lacking)
     from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
     from quantd.training.retraining.challenge import Rule

@@ -82,7 +82,7 @@ def tune_plan(
 ) -> int:
     from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
 
-    needs("tuning", "torch", "optuna", "plotly", "safetensors")
+    needs("tuning", "torch", "optuna", "plotly")
     study_plan = plan_of(plan, agent, profile, sets, bars, actions, symbols, files=not show)
     if show:
         _show_space(study_plan, over or (), as_json=as_json)

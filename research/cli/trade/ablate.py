@@ -38,7 +38,7 @@ def ablate_plan(
         if out.suffix not in (".csv", ".html"):
             raise Failure(f"--out {out}: name a file that ends in .csv or .html", USAGE)
         check_folder(out)
-    needs("an ablation", "torch", "onnx", "safetensors")
+    needs("an ablation", "torch", "onnx")
     # None and "": the plan keeps its learner, profile, bars, actions and symbols
     training_plan = plan_options.plan_of(plan, None, "", sets, None, None, None)
     if features:

@@ -69,7 +69,7 @@ def study_power(
     folder = placed("RESULTS_DIR", "state") / "power"
     if out is not None:
         check_folder(out)
-    needs("a study of power", "torch", "onnx", "safetensors")
+    needs("a study of power", "torch", "onnx")
     training_plan = _plan(plan, sets)
     if line:
         return _print_line(training_plan, out, as_json=as_json)

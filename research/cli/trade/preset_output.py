@@ -37,7 +37,7 @@ def preset(
     if not find(BARS).is_file():
         text = f"{BARS} is in the source repository only, because its source states no licence"
         raise Failure(f"{text}: run the preset in a clone of the repository", USAGE)
-    needs("a preset", "torch", "onnx", "safetensors")
+    needs("a preset", "torch", "onnx")
     from quantd.daemon.cli.configuration import read
     from quantd.research.studies.preset import PRESETS, run_preset, window_of
     from quantd.research.studies.standings import failure_lines

@@ -85,7 +85,7 @@ def _plan_of(
     path: Path, sets: list[str] | None, over: list[str] | None, start: date | None, end: date | None
 ) -> "Plan":
     """Read a training plan. Raises Failure for options of a configuration, and without the packages of training."""
-    needs("training", "torch", "onnx", "safetensors")
+    needs("training", "torch", "onnx")
     if over or start is not None or end is not None:
         text = f"{path} is a training plan: --over, --from and --to belong to a configuration"
         raise Failure(f"{text}; change the dates of the plan with --set splits.train.first=DATE", USAGE)

@@ -107,7 +107,7 @@ def compress(
     place = place_of(folder)
     if onnx:
         return _copy_graph(place, out, as_json=as_json)
-    needs("compression", *(("torch", "polars") if distil else ()), "onnx", "safetensors")
+    needs("compression", *(("torch", "polars") if distil else ()), "onnx")
     kind = kind_of(place)
     if kind != "learned":
         raise Failure(

@@ -112,7 +112,7 @@ def train(options: TrainingOptions) -> int:
     from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
 
     # trains and writes an artifact; `place` is where --into writes the agent, None without it
-    needs("training", "torch", "onnx", "safetensors")
+    needs("training", "torch", "onnx")
     from quantd.training.cli.learn import agent_lines  # not for the help: it reads configurations
 
     if options.retrain:
