@@ -224,7 +224,8 @@ class Booked(Struct, frozen=True, tag=True, omit_defaults=True):
     """Effect that records a cash movement without a fill, or the value of lots that arrived or left without a trade.
 
     `amount_micro` is positive for a receipt. `book` is the agent whose book a flow (a deposit or withdrawal) changed,
-    -1 for the unallocated book.
+    -1 for the unallocated book. `parts` are (book, its part of the amount); they are empty for a flow, and where
+    the only book with the symbol has all. `lots` arrived in kind.
     """
 
     ts: int
@@ -232,6 +233,23 @@ class Booked(Struct, frozen=True, tag=True, omit_defaults=True):
     symbol: int
     amount_micro: int
     book: int = -1
+    parts: list[tuple[int, int]] = []
+    lots: int = 0
+
+
+def payment(
+    ts: int, kind: Literal["dividend", "cash_in_lieu", "delisting"], symbol: int,
+    posted: tuple[int, list[tuple[int, int]]],
+) -> tuple[Booked, ...]:  # fmt: skip
+    """Return the record of a payment to the books with lots of a symbol; empty where no book got anything.
+
+    `posted` is (change of the account's cash, parts of the books), as the ledger returns it. The books have no lots
+    after a delisting, which is therefore recorded with an amount of 0 also.
+    """
+    amount, parts = posted
+    if not any(part for _, part in parts) and not (parts and kind == "delisting"):
+        return ()
+    return (Booked(ts, kind, symbol, amount, parts=parts if len(parts) > 1 else []),)
 
 
 class Switched(Struct, frozen=True, tag=True, omit_defaults=True):

@@ -12,7 +12,7 @@ from quantd.daemon.engine.venue.account import entitle
 from quantd.daemon.engine.venue.halts import trades_again
 from quantd.daemon.engine.venue.price_jumps import closes_before, jump_announced, mark_held
 from quantd.daemon.engine.venue.splits import scale_mark, split_books
-from quantd.trading.effects import Booked, Cancel, Crossed, Effect
+from quantd.trading.effects import Cancel, Crossed, Effect, payment
 from quantd.trading.events import Action
 from quantd.trading.instruments import NANO
 from quantd.trading.market import Floats, MarketSlice
@@ -91,9 +91,9 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
         if state.rules.venue_pays:
             entitle(state, action)
             return ()
-        amount = state.ledger.dividend(symbol, action.cash_nano)
+        posted = state.ledger.dividend(symbol, action.cash_nano)
         state.booked()
-        return (Booked(action.ts, "dividend", symbol, amount),) if amount else ()
+        return payment(action.ts, "dividend", symbol, posted)
     if is_carried and action.kind == "delisting":
         return ()
     if action.kind == "delisting":
@@ -132,11 +132,11 @@ def _delist(state: State, action: Action) -> Sequence[Effect]:
     marks, marks_nano = state.marks.copy(), state.marks_nano.copy()
     marks[symbol], marks_nano[symbol] = np.nan, 0
     state.marks, state.marks_nano = marks, marks_nano
-    amount = state.ledger.delist(symbol, action.cash_nano)
+    posted = state.ledger.delist(symbol, action.cash_nano)
     state.best = state.best.copy()
     state.best[:, symbol] = np.nan
     for agent in state.agents:
         agent.exits.pop(symbol, None)
         agent.lacks.split(symbol, 0.0)
     state.booked()
-    return [*effects, Booked(action.ts, "delisting", symbol, amount)] if house_lots else effects
+    return [*effects, *payment(action.ts, "delisting", symbol, posted)]

@@ -185,13 +185,13 @@ def accrue(state: State, tick: Tick) -> list[Effect]:
     days = int(tick.key - state.borrowed_key) // DAY_NS if state.borrowed_key else 0
     rate = state.rules.borrow_bp_annual
     if rate and days > 0 and any(lots < 0 for lots in state.ledger.house.lots):
-        change = state.ledger.borrow(state.marks_nano.tolist(), rate, days)
+        change, parts = state.ledger.borrow(state.marks_nano.tolist(), rate, days)
         state.booked()
-        effects.append(Booked(tick.ts, "borrow", -1, change))  # -1: of no symbol
+        effects.append(Booked(tick.ts, "borrow", -1, change, parts=parts))  # -1: of no symbol
     if tick.cash_rate and days > 0 and state.balances_micro:
-        change = state.ledger.interest(state.balances_micro, tick.cash_rate, days)
+        change, parts = state.ledger.interest(state.balances_micro, tick.cash_rate, days)
         state.booked()
-        effects.append(Booked(tick.ts, "interest", -1, change))  # -1: of no symbol
+        effects.append(Booked(tick.ts, "interest", -1, change, parts=parts))  # -1: of no symbol
     state.earned = None if tick.cash_rate is None else earned(tick.cash_rate, max(days, 0))
     state.borrowed_key = tick.key - tick.key % DAY_NS
     return effects

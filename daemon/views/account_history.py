@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from quantd.daemon.views.movements import Movement, Movements
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import (
     Booked,
@@ -28,6 +29,7 @@ from quantd.trading.effects import (
 from quantd.trading.events import (
     Action,
     Bars,
+    Busted,
     Carried,
     PortfolioClosed,
     PortfolioOpened,
@@ -35,11 +37,9 @@ from quantd.trading.events import (
     Started,
     split_of,
 )
-from quantd.trading.execution import round_micro, truncate
-from quantd.trading.instruments import ATTO_PER_MICRO, Universe
+from quantd.trading.instruments import Universe
 from quantd.trading.ledger.books import UNALLOCATED
-from quantd.trading.ledger.shares import fee_parts
-from quantd.trading.market import Bools, Floats, Ints, JumpExplained, MarketSlice
+from quantd.trading.market import Floats, Ints, JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.model_events import ModelLoaded
 from quantd.trading.orders import money_text
 
@@ -47,9 +47,6 @@ AMOUNTS: Final = ("deposits", "moved", "fees", "crossed")
 """Amounts of a book, cumulative since the start of the run, in the order of the rows of `Sample.amounts`."""
 
 DEPOSITS, MOVED, FEES, CROSSED = range(len(AMOUNTS))
-
-PAID: Final = frozenset({"dividend", "cash_in_lieu", "delisting"})
-"""Kinds of bookings that are payments of a symbol."""
 
 SWITCHES: Final = ("RUN", "REDUCE", "HALT")
 """The names of the positions of a switch, by its number."""
@@ -61,7 +58,17 @@ NoteKind = Literal["start", "halt", "resume", "deposit", "promotion", "model", "
 
 
 FoldedEvent = (
-    Action | Bars | Carried | JumpExplained | ModelLoaded | PortfolioClosed | PortfolioOpened | SliceRef | Started
+    Action
+    | Bars
+    | Busted
+    | Carried
+    | JumpExplained
+    | ModelLoaded
+    | PortfolioClosed
+    | PortfolioOpened
+    | PriceJumped
+    | SliceRef
+    | Started
 )
 """Events that change an account by themselves, or that its notes name."""
 
@@ -130,9 +137,7 @@ class AccountHistory:
     """Takes entries of the journal, the oldest first. `slices` returns the bars of one instant of a recorded market.
 
     `names_at` returns the agents' names at an entry. `net_cash` int64[N] is the cash that each symbol has brought since
-    the start: sales less purchases, and payments, less commissions. `lots` int64[N] are the signed lots of the whole
-    account.
-
+    the start: sales less purchases, and payments, less commissions. `movements` has the lots and marks.
     """
 
     def __init__(
@@ -143,7 +148,8 @@ class AccountHistory:
     ) -> None:
         """`names_at` returns the agents' names at an entry, `slices` the bars of one instant by their index."""
         size = universe.size
-        self._universe, self._names_at, self._slices = universe, names_at, slices
+        self._universe, self._names_at = universe, names_at
+        self.movements = Movements(universe, slices)
         self.seq = 0
         """The newest entry that was folded."""
         self.names: list[str] = []
@@ -154,14 +160,7 @@ class AccountHistory:
         """Whether the run continues the account of an earlier run, so that its first equity was no deposit."""
         self.sure_from = 0
         """Index of the first sample whose positions are known to equal those of the ledger."""
-        self.lots: Ints = np.zeros(size, dtype=np.int64)
-        self.marks: Ints = np.zeros(size, dtype=np.int64)
         self.net_cash: Ints = np.zeros(size, dtype=np.int64)
-        self.fees: Ints = np.zeros(size, dtype=np.int64)
-        self.payments: Ints = np.zeros(size, dtype=np.int64)
-        """Dividends and other payments of each symbol since the start."""
-        self.arrived: Ints = np.zeros(size, dtype=np.int64)
-        """Value of the lots of each symbol that arrived without a trade."""
         self.income = 0
         """Cash (micro) that came neither from a trade nor from a deposit."""
         self._amounts: list[list[int]] = [[] for _ in AMOUNTS]
@@ -189,37 +188,17 @@ class AccountHistory:
         agents = self._names_at(seq)
         if agents is not self._agents:
             self._set_agents(tuple(agents))
-        match event:
-            case Action():
-                self._apply_action(event)
-            case SliceRef() if self._slices is not None:
-                market = self._slices(event.index)
-                self._set_marks(market.fresh, market.close_nano)
-            case Bars():
-                self._set_marks(
-                    np.frombuffer(event.fresh, dtype=np.bool_), np.frombuffer(event.close_nano, dtype="<i8")
-                )
-            case Carried():
-                self.carried, self.sure_from = True, len(self.samples)
-            case _:
-                self._note_event(event)
-        if not isinstance(event, Action) and (split := split_of(event)) is not None:
-            self._apply_action(split)
-        for effect in effects:
+        if isinstance(event, Carried):
+            self.carried, self.sure_from = True, len(self.samples)
+        self._note_event(event)
+        if (action := event if isinstance(event, Action) else split_of(event)) is not None:
+            self._apply_action(action)
+        for effect, movements in self.movements.add(event, effects):
+            for movement in movements:
+                self._sum(movement)
             match effect:
-                case Filled():
-                    self._book_fill(effect)
-                case Crossed():
-                    self._book_cross(effect)
-                case Booked():
-                    self._book_booking(effect)
-                case Reallocated():
-                    for agent, amount in enumerate(effect.moved):
-                        self._amounts[MOVED][self._book_columns[agent]] += amount
-                case Transferred():
-                    value = effect.cash_micro + sum(worth for _, _, worth in effect.lots)
-                    self._amounts[MOVED][self._book_columns[effect.source]] -= value
-                    self._amounts[MOVED][self._book_columns[effect.target]] += value
+                case Booked(kind="flow"):
+                    self._note_deposit(effect)
                 case Switched():
                     self._note_switch(effect)
                 case Promotion() if effect.promoted:
@@ -239,9 +218,10 @@ class AccountHistory:
 
         If they differ from the lots counted from the journal, profits by symbol are unknown before this sample.
         """
-        exact = np.array(lots, dtype=np.int64)
-        if not np.array_equal(exact, self.lots):
-            self.lots, self.sure_from = exact, len(self.samples)
+        difference = np.array(lots, dtype=np.int64) - self.movements.lots
+        if difference.any():
+            self.movements.lots_of[-1] += difference
+            self.sure_from = len(self.samples)
 
     def worth(self, marks_nano: Ints, lots: Sequence[int] | Ints) -> Ints:
         """Return the value of positions at these marks plus the net cash that they brought since the start, int64[N].
@@ -250,12 +230,8 @@ class AccountHistory:
         """
         worth = self.net_cash.copy()
         for column in np.flatnonzero(np.asarray(lots)).tolist():
-            worth[column] += self.value(column, int(lots[column]), int(marks_nano[column]))
+            worth[column] += self.movements.value(column, int(lots[column]), int(marks_nano[column]))
         return worth
-
-    def value(self, column: int, lots: int, mark_nano: int) -> int:
-        """Return the value of signed lots in micro-currency, at a mark in nano-currency."""
-        return round_micro(lots * self._universe.lot_nano[column] * mark_nano)[0]
 
     def _set_agents(self, agents: tuple[str, ...]) -> None:
         """Use these names of agents from now on. A known book keeps its column, and a new book gets the next one."""
@@ -293,83 +269,40 @@ class AccountHistory:
         text = f"{SWITCHES[move.before]} to {SWITCHES[move.after]}: {move.reason or 'no reason given'}"
         self._note(move.ts, kind, who, text)
 
-    def _book_fill(self, fill: Filled) -> None:
-        """Book the fills of a basket: lots and net cash by symbol, and fees by symbol and by agent.
+    def _sum(self, movement: Movement) -> None:
+        """Add a movement to the amounts of its book, and to the net cash of its symbol or to the income.
 
-        A buy lowers the net cash of its symbol by value and fee. A sale has negative lots, so that it raises the net
-        cash by the value, less the fee.
+        Crosses and transfers add up to 0 in the net cash of a symbol. Lots in kind count as bought at their mark, so
+        that they bring no profit.
         """
-        fees, columns = self._amounts[FEES], self._book_columns
-        for symbol, lots, price, fee, shares in zip(
-            fill.sym, fill.lots, fill.price_nano, fill.fee_micro, fill.shares, strict=True
-        ):
-            self.lots[symbol] += lots
-            self.net_cash[symbol] -= self.value(symbol, lots, price) + fee
-            if not fee:
-                continue
-            self.fees[symbol] += fee
-            for (agent, _), agent_fee in zip(shares, fee_parts(fee, lots, shares), strict=True):
-                fees[columns[agent]] += agent_fee
-
-    def _book_cross(self, cross: Crossed) -> None:
-        """Book a trade between agents, without an order: `cross.shares` are (agent, signed lots).
-
-        A buyer pays the value of its lots, rounded half-even, and a seller (negative lots) receives it; the last agent
-        pays or receives the remainder.
-        """
-        crossed, columns, paid = self._amounts[CROSSED], self._book_columns, 0
-        lot_value = self._universe.lot_nano[cross.symbol] * cross.price_nano
-        for agent, lots in cross.shares[:-1]:  # a large house has ten thousand of them at a sample
-            micro, atto = divmod(lots * lot_value, ATTO_PER_MICRO)
-            if atto + atto >= ATTO_PER_MICRO and (atto + atto > ATTO_PER_MICRO or micro & 1):
-                micro += 1
-            crossed[columns[agent]] -= micro
-            paid += micro
-        crossed[columns[cross.shares[-1][0]]] += paid
-
-    def _book_booking(self, booked: Booked) -> None:
-        """Book a movement that is no trade: a deposit in cash or in kind by book, and a payment by symbol.
-
-        A deposit in kind is positions: they count as bought at their mark, so that they bring no profit.
-        """
-        amount, symbol = booked.amount_micro, booked.symbol
-        if booked.kind in ("flow", "in_kind"):
-            self._amounts[DEPOSITS][self._book_columns[booked.book]] += amount
-        if booked.kind == "in_kind":
-            lot_nano, mark = self._universe.lot_nano[symbol], int(self.marks[symbol])
-            # lots = amount (micro) / value of a lot (nano * nano = atto); 10**12 atto are one micro
-            self.lots[symbol] += round(amount * 10**12 / (lot_nano * mark)) if mark else 0
-            self.net_cash[symbol] -= amount
-            self.arrived[symbol] += amount
-        elif booked.kind == "flow":
-            agent_name = "" if booked.book < 0 else self._name(booked.book)
-            movement = "deposit" if amount >= 0 else "withdrawal"
-            self._note(booked.ts, "deposit", agent_name, f"{movement} of {money_text(abs(amount))}")
-        elif booked.kind in PAID and symbol >= 0:  # -1: it belongs to no symbol
-            self.net_cash[symbol] += amount
-            self.payments[symbol] += amount
+        kind, _, book, symbol, amount, _, _, flow, fee, _ = movement
+        column = self._book_columns[book]
+        if fee:
+            self._amounts[FEES][column] += fee
+        if flow:
+            self._amounts[DEPOSITS if kind in ("flow", "in_kind") else MOVED][column] += flow
+        if kind == "cross":
+            self._amounts[CROSSED][column] += amount
+        if symbol >= 0 and kind not in ("fee", "interest"):
+            self.net_cash[symbol] += amount - fee
         else:
             self.income += amount
 
+    def _note_deposit(self, booked: Booked) -> None:
+        agent_name = "" if booked.book < 0 else self._name(booked.book)
+        movement = "deposit" if booked.amount_micro >= 0 else "withdrawal"
+        self._note(booked.ts, "deposit", agent_name, f"{movement} of {money_text(abs(booked.amount_micro))}")
+
     def _apply_action(self, action: Action) -> None:
-        """Change lots and marks by a corporate action. Its cash arrives as a booking.
+        """Note what an action means for one share held at the last sample.
 
         An action states its cash per present share, that is, after the splits since the last sample. `_factor` is the
         number of present shares for one share at that sample: it converts the cash to an amount per earlier share.
         """
-        symbol = action.symbol
-        if action.kind == "dividend":
-            self._dividend[symbol] += action.cash_nano / 1e9 * self._factor[symbol]
-        elif action.kind == "delisting":
-            self._dividend[symbol] += action.cash_nano / 1e9 * self._factor[symbol]
-            self.lots[symbol] = self.marks[symbol] = 0
-        else:  # a split
-            self.lots[symbol] = truncate(int(self.lots[symbol]), action.numerator, action.denominator)
-            self.marks[symbol] = int(self.marks[symbol]) * action.denominator // action.numerator
-            self._factor[symbol] *= action.numerator / action.denominator
-
-    def _set_marks(self, fresh: Bools, close_nano: Ints) -> None:
-        self.marks = np.where(fresh, close_nano, self.marks)
+        if action.kind == "split":
+            self._factor[action.symbol] *= action.numerator / action.denominator
+        else:
+            self._dividend[action.symbol] += action.cash_nano / 1e9 * self._factor[action.symbol]
 
     def _add_sample(self, seq: int, valued: Valued) -> None:
         """Add the sample of a valuation. The last of its books is the unallocated book (what no agent has).
@@ -384,13 +317,13 @@ class AccountHistory:
         self.samples.append(
             Sample(
                 seq, valued.ts, valued.equity_micro, valued.cash_micro, books, self.amounts,
-                self.worth(self.marks, self.lots), self.income, self._benchmark, self._equal,
+                self.worth(self.movements.marks_nano, self.movements.lots), self.income, self._benchmark, self._equal,
             )
         )  # fmt: skip
 
     def _extend_indices(self) -> None:
         """Multiply the values of benchmark and equal weights by their total returns since the last sample."""
-        marks = np.where(self.marks > 0, self.marks / 1e9, np.nan)
+        marks = np.where(self.movements.marks_nano > 0, self.movements.marks_nano / 1e9, np.nan)
         # a delisted symbol has no mark: its payment is all that remains of it
         end_values = np.where(np.isnan(marks) & (self._dividend > 0.0), 0.0, marks)
         with np.errstate(invalid="ignore", divide="ignore"):

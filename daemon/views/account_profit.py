@@ -135,7 +135,7 @@ class AccountProfit:
         self._values: Ints = np.zeros_like(history.net_cash)
         for k, lots in enumerate(present.lots):
             if lots:
-                self._values[k] = history.value(k, lots, int(present.marks[k]))
+                self._values[k] = history.movements.value(k, lots, int(present.marks[k]))
         history_names = set(history.names)
         self.names: Final = [*history.names, *(name for name in present.books if name not in history_names)]
         opening_samples = () if history.carried else (self._opening_sample(history),)
@@ -178,7 +178,7 @@ class AccountProfit:
         flows = np.array([self._present.flows.get(name, 0) for name in self.names], dtype=np.int64)
         books = flows.copy()
         books[: amounts.shape[1]] -= amounts[DEPOSITS] + amounts[MOVED]
-        no_positions, equity = np.zeros_like(history.lots), int(books.sum())
+        no_positions, equity = np.zeros_like(history.net_cash), int(books.sum())
         return Sample(0, 0, equity, equity, books, np.zeros_like(amounts), no_positions, 0, 1.0, 1.0)
 
     def _present_sample(self, history: AccountHistory) -> Sample:

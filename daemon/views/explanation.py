@@ -26,15 +26,14 @@ from quantd.daemon.views.limit_rows import (
     recorded_rows,
     rows_of,
 )
+from quantd.daemon.views.movements import Movements
 from quantd.daemon.views.overview import SWITCH
 from quantd.daemon.views.policy_inputs import Inputs, inputs_of
 from quantd.daemon.views.shortfall import Costed, Slices, of_order, of_whole, shortfalls_of
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.display_text import instant_text
-from quantd.trading.effects import AgentPlan, Crossed, Filled, Planned, Protected, Rested
-from quantd.trading.events import split_of
+from quantd.trading.effects import AgentPlan, Planned, Protected, Rested
 from quantd.trading.instruments import MICRO, NANO
-from quantd.trading.ledger.books import Ledger
 from quantd.trading.orders import NO_LIMIT, Fill, Order, price_text, quantity_text
 
 
@@ -367,23 +366,17 @@ def _accounts(reader: Reader, plan: Planned, judged: Sequence[Judged]) -> tuple[
 
 
 def _books_at(reader: Reader, plan: Planned) -> list[list[int]]:
-    """Lots of every agent's book when the decision was planned, from all earlier fills, splits and trades between
-    agents."""
-    universe, run = reader.run.universe, reader.run
-    names = max((names for _, names in run.epochs), key=len)  # agents are only added: the longest list has all
-    ledger = Ledger(universe, names)
+    """Lots of every agent's book when the decision was planned, from all earlier movements."""
+    movements, agents = Movements(reader.run.universe), max(len(names) for _, names in reader.run.epochs)
     for _, entry in reader.journal():
-        if split := split_of(entry.event):
-            # NANO: any mark does, because only the lots are read
-            ledger.split(split.symbol, split.numerator, split.denominator, NANO)
-        for effect in entry.effects:
-            if isinstance(effect, Filled):
-                ledger.fills(effect.sym, effect.lots, effect.price_nano, effect.fee_micro, effect.shares)
-            elif isinstance(effect, Crossed):
-                ledger.cross(effect.symbol, effect.price_nano, effect.shares)
-            elif isinstance(effect, Planned) and (effect.sample, effect.n, effect.ts) == (plan.sample, plan.n, plan.ts):
-                return [book.lots for book in ledger.books]
-    return [book.lots for book in ledger.books]
+        for effect, _ in movements.add(entry.event, entry.effects):
+            if isinstance(effect, Planned) and (effect.sample, effect.n, effect.ts) == (plan.sample, plan.n, plan.ts):
+                break
+        else:
+            continue
+        break
+    none = np.zeros(reader.run.universe.size, dtype=np.int64)
+    return [movements.lots_of.get(book, none).tolist() for book in range(agents)]
 
 
 def _agent_part(

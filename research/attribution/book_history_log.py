@@ -1,30 +1,28 @@
-"""A log that builds the history of a backtest's books while it runs.
+"""A log that builds the history of the books of a run, from a backtest while it runs or from a stored journal.
 
-What can go wrong: the history gives a book (an agent's part of the account) another share of a fill, a cross or a
-dividend than the engine has booked. So the log keeps an exact ledger of its own, and compares its equities with the
-engine's at each sample. It raises LedgerBroken where they differ. A run whose venue pays dividends itself is refused,
-because the effects of its steps do not contain these dividends.
-
-A symbol is on hold while a jump of its price is not explained. Meanwhile the log values it as the engine does: at the
-worse of the last price before the jump and the newest price.
+The money is that of `Movements`: this log adds what attribution needs beside it, the prices at which each trade was
+decided and at which its order met the market. What can go wrong: books that do not add up, as where a run continues
+another account. The cash and positions that the log has counted are therefore compared with the engine's valuation at
+each sample, exactly, and LedgerBroken names a difference.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeVar, cast
 
 import numpy as np
 
-from quantd.daemon.engine.state.price_holds import PriceHold
 from quantd.daemon.engine.state.settings import Rules
 from quantd.daemon.runtime.step_log import Log
-from quantd.research.attribution.book_history import ACCOUNT, BOOKINGS, Actions, BookHistory, Bookings, Trades
-from quantd.trading.effects import Ask, Booked, Crossed, Effect, Filled, Planned, Reallocated, Transferred, Valued
-from quantd.trading.events import Action, Decided, Event, Flow, Tick, split_of
-from quantd.trading.instruments import MICRO, NANO
-from quantd.trading.ledger.books import Ledger
+from quantd.daemon.views.movements import Movement, Movements
+from quantd.research.attribution.book_history import BOOKINGS, Actions, BookHistory, Bookings, Trades
+from quantd.trading.effects import Ask, Crossed, Effect, Filled, Planned, Valued
+from quantd.trading.events import Action, Decided, Event, Tick, split_of
+from quantd.trading.execution import round_micro
+from quantd.trading.instruments import ATTO_PER_MICRO, MICRO, NANO
+from quantd.trading.ledger.books import UNALLOCATED
 from quantd.trading.ledger.errors import LedgerBroken
-from quantd.trading.market import Floats, Ints, JumpExplained, MarketSlice, PriceJumped
+from quantd.trading.market import Floats, Ints, MarketSlice
 from quantd.trading.orders import Kind, OrderBasket
 from quantd.trading.sessions import DAY_NS
 
@@ -69,36 +67,24 @@ class _Trade(NamedTuple):
 class BookHistoryLog:
     """Builds a `BookHistory` from the steps of a run, and passes every step on to the log `after`.
 
-    The log posts fills, crosses (trades between agents), corporate actions, accruals (interest, borrow fees) and flows
-    (deposits, withdrawals) to its own ledger. The amounts of each book (an agent's part of the account) are therefore
-    exact. At each sample the equities of its books must equal the engine's.
-
-    `rules` are the run's rules at its start. Raises ValueError where the venue pays dividends itself, and LedgerBroken
-    where the log's ledger and the engine's differ, as in a run that continues another account.
+    `rules` are the run's rules at its start, and `slices` returns the bars of one instant of a recorded market, which
+    a journal names by their number. Raises LedgerBroken where the books differ from the engine's.
     """
 
     rows_only: bool = False
 
-    def __init__(self, rules: Rules, after: Log | None = None) -> None:
+    def __init__(
+        self, rules: Rules, after: Log | None = None, slices: Callable[[int], MarketSlice] | None = None
+    ) -> None:
         """Begins with the cash and the capital of each agent in `rules`. Each step is passed on to the log `after`."""
-        if rules.venue_pays:
-            raise ValueError(
-                "the venue of this run pays dividends itself, which its steps do not record, so that no "
-                "history of its books can be built"
-            )
-        self.universe, self._rules, self._after = rules.universe, rules, after
-        size = self.universe.size
-        self._ledger = Ledger(rules.universe, tuple(agent.name for agent in rules.agents))
-        self._ledger.deposit(rules.cash_micro)
-        for book, agent in enumerate(rules.agents):
-            self._ledger.allocate(book, agent.capital_micro)
-        self._marks_nano: Ints = np.zeros(size, dtype=np.int64)
-        self._holds: dict[int, PriceHold] = {}
-        """The symbols on hold after a jump of their price, by column."""
-        self._accrued_key = 0
-        """The date (ns at 00:00 UTC) up to which interest and borrow fees are posted."""
-        self._balances: list[int] = []
-        """The cash of each book at the last sample, in micro-currency, which earns the next interest."""
+        self.universe, self._after = rules.universe, after
+        self._movements = Movements(rules.universe, slices)
+        capital = [agent.capital_micro for agent in rules.agents]
+        self._names = (*(agent.name for agent in rules.agents), UNALLOCATED)
+        self._cash = [*capital, rules.cash_micro - sum(capital)]
+        """The cash of each book in micro-currency, that of the unallocated book last (-1)."""
+        self._flows = list(self._cash)
+        """The deposits and capital of each book since the start, in micro-currency."""
         self._sent: OrderedDict[tuple[int, int], _SentBasket] = OrderedDict()
         """The newest baskets, by (sample, n)."""
         self._parents: OrderedDict[int, Floats] = OrderedDict()
@@ -107,11 +93,11 @@ class BookHistoryLog:
         """Decision prices of crosses, by (sample, column)."""
         self._plan: Planned | None = None
         """The newest plan, to which the next baskets belong."""
-        self._new_shares: Floats = np.ones(size)
+        self._new_shares: Floats = np.ones(self.universe.size)
         """New shares per share held at the last sample."""
         self._days: list[int] = []
         """The dates of the samples so far (ns at 00:00 UTC); their number is the index of the present interval."""
-        self._samples: list[tuple[Ints, Ints, list[int], Ints]] = []
+        self._samples: list[tuple[Ints, Ints, list[int], list[int]]] = []
         """(lots, marks, equities and flows of the books) at each sample."""
         self._trades: list[_Trade] = []
         self._arrivals: list[float] = []
@@ -123,61 +109,33 @@ class BookHistoryLog:
         self._actions: list[tuple[int, int, float, float]] = []
         """(interval, column, new shares per old share, cash per share)."""
 
-    def _amounts(self, name: str) -> Ints:
-        """Return the attribute `name` of each book, an amount in micro-currency such as `cash_micro`, int64[books]."""
-        return np.array([getattr(book, name) for book in self._ledger.books])
-
-    @property
-    def _cash(self) -> Ints:
-        """The cash of each book in micro-currency, int64[books]."""
-        return self._amounts("cash_micro")
-
     @property
     def _lots(self) -> Ints:
-        """The signed lots of each book, int64[books, N]."""
-        return np.array([book.held for book in self._ledger.books])
+        """int64[books, N], the signed lots of each book."""
+        lots_of, none = self._movements.lots_of, np.zeros(self.universe.size, dtype=np.int64)
+        return np.array([lots_of.get(book, none) for book in (*range(len(self._names) - 1), -1)])
 
     def answer(self, ask: Ask) -> Decided | None:
         """Return the decision that the log `after` has for the question `ask`; None without a log `after`."""
         return self._after.answer(ask) if self._after is not None else None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Apply a step to the history: corporate actions, plans, baskets, fills, crosses, bookings, transfers and
-        valuations. The step is then passed on."""
-        # the amount for each book is not in the effects, so actions are posted from the event
-        if type(event) is Action:
-            self._act_on_hold(event) if event.symbol in self._holds else self._act(event)
-        elif type(event) is PriceJumped:
-            self._hold(event)
-        elif type(event) is JumpExplained and event.symbol in self._holds:
-            self._release(event.symbol, split_of(event))
-        for effect in effects:
+        """Apply a step to the history, and pass it on."""
+        if (action := event if isinstance(event, Action) else split_of(event)) is not None:
+            self._note_action(action)
+        for effect, movements in self._movements.add(event, effects):
             match effect:
                 case Planned():
                     self._planned(effect)
                 case OrderBasket():
                     self._basket(effect)
-                case Filled():
-                    self._filled(effect)
-                case Crossed():
-                    self._crossed(effect)
-                case Booked():
-                    self._booked(event, effect)
-                case Reallocated():
-                    self._ledger.transfer(effect.moved)
-                case Transferred():
-                    self._transferred(effect)
                 case Valued():
                     self._valued(event, effect)
                 case _:
-                    pass
-        if type(event) is MarketSlice:
-            self._mark(event)
-        elif type(event) is Tick and event.sample and not event.warmup:
-            # after the effects: the interest of this sample was earned by the balances of the last one
-            self._accrued_key = event.key - event.key % DAY_NS
-            if event.cash_rate is not None:
-                self._balances = self._cash.tolist()
+                    for movement in movements:
+                        self._take(movement, effect)
+        if self._waiting_trades and (market := self._movements.market_of(event)) is not None:
+            self._set_arrivals(market)
         if self._after is not None:
             self._after.add(event, effects)
 
@@ -189,7 +147,7 @@ class BookHistoryLog:
         last_interval = len(self._days) - 1
         return BookHistory(
             days_ns=np.array(self._days, dtype=np.int64),
-            agents=tuple(self._ledger.names),
+            agents=self._names,
             symbols=self.universe.symbols,
             sectors=self.universe.sectors,
             quantity=lots * self.universe.lot_size,
@@ -246,43 +204,41 @@ class BookHistoryLog:
         sent_basket = _SentBasket(list(basket.sym), prices[basket.sym], kind, triggers)
         _keep(self._sent, (basket.sample, basket.n), sent_basket, MAX_BASKETS)
 
-    def _filled(self, fill: Filled) -> None:
-        """Post fills row by row, because each row is rounded, and read each book's cash and fee from the ledger."""
-        key = fill.sample, fill.n
-        sent = self._sent.get(key)  # the stored basket, None if it was not stored
-        for symbol, lots, price, fee, shares in zip(
-            fill.sym, fill.lots, fill.price_nano, fill.fee_micro, fill.shares, strict=True
-        ):
-            cash_before, fees_before = self._cash, self._amounts("fees_micro")
-            self._ledger.fills([symbol], [lots], [price], [fee], [shares])
-            fees_paid = self._amounts("fees_micro") - fees_before
-            cash_change = self._cash - cash_before + fees_paid
-            # NaN, no decision price: a basket that is not stored, and a stop order, which trades when the market
-            # reaches its trigger, not by a decision
-            has_decision = sent is not None and sent.kind != Kind.STOP and symbol in sent.columns
-            decision = float(sent.prices[sent.columns.index(symbol)]) if sent is not None and has_decision else np.nan
-            for agent, agent_lots in shares:
+    def _take(self, movement: Movement, effect: object) -> None:
+        """Add a movement of a book: to its cash and flows, and as a trade or as bookings."""
+        kind, _, book, symbol, amount, lots, price_nano, flow, fee, _ = movement
+        self._cash[book] += amount + flow - fee
+        self._flows[book] += flow
+        interval, index = len(self._days), book % len(self._names)  # -1 is the last book, the unallocated one
+        if lots:
+            price, key = price_nano / NANO, None
+            if isinstance(effect, Filled):
+                key, decision = (effect.sample, effect.n), self._decision(effect, symbol)
                 self._waiting_trades.append(len(self._trades))
-                self._arrivals.append(price / NANO)  # `_mark` replaces it when the bar arrives
-                amounts = int(cash_change[agent]), int(fees_paid[agent])
-                self._trades.append(_Trade(len(self._days), agent, symbol, agent_lots, *amounts, decision, key))
+            elif isinstance(effect, Crossed):
+                decision = self._crosses.get((effect.sample, symbol), price)
+            else:  # lots in kind, from outside or from another book
+                decision = price = -amount * 1_000 / (lots * self.universe.lot_nano[symbol])
+            self._trades.append(_Trade(interval, index, symbol, lots, amount, fee, decision, key))
+            self._arrivals.append(price)  # `_set_arrivals` replaces that of an order when its bar arrives
+        elif kind == "borrow":
+            self._share_borrow(index, amount)
+        elif amount:
+            self._bookings.append((interval, index, symbol, BOOKINGS.index(kind), amount / MICRO))
 
-    def _crossed(self, cross: Crossed) -> None:
-        """Post lots that agents trade with each other at one price."""
-        cash_before = self._cash
-        self._ledger.cross(cross.symbol, cross.price_nano, cross.shares)
-        cash_change, price = self._cash - cash_before, cross.price_nano / NANO
-        decision = self._crosses.get((cross.sample, cross.symbol), price)
-        for agent, lots in cross.shares:
-            amount = int(cash_change[agent])
-            self._trades.append(_Trade(len(self._days), agent, cross.symbol, lots, amount, 0, decision, None))
-            self._arrivals.append(price)
+    def _decision(self, fill: Filled, symbol: int) -> float:
+        """Return the price at which an order was decided; NaN where it is unknown.
 
-    def _mark(self, market: MarketSlice) -> None:
-        """Set the arrival prices of the fills that waited for this bar, then the marks.
-
-        A symbol on hold after a price jump is marked at the worse of its old and new price for the position.
+        It is unknown for a basket that is not stored, and for a stop order, which trades when the market reaches its
+        trigger, not by a decision.
         """
+        sent = self._sent.get((fill.sample, fill.n))
+        if sent is None or sent.kind == Kind.STOP or symbol not in sent.columns:
+            return np.nan
+        return float(sent.prices[sent.columns.index(symbol)])
+
+    def _set_arrivals(self, market: MarketSlice) -> None:
+        """Set the arrival prices of the fills that waited for this bar."""
         still_waiting = []
         for index in self._waiting_trades:
             trade = self._trades[index]
@@ -291,47 +247,6 @@ class BookHistoryLog:
                 continue
             self._arrivals[index] = self._arrival(trade, market)
         self._waiting_trades = still_waiting
-        closes = market.close_nano
-        self._marks_nano = closes if market.full else np.where(market.fresh, closes, self._marks_nano)
-        for symbol, hold in self._holds.items():
-            if market.fresh[symbol]:
-                hold.newest_nano = int(closes[symbol])
-            self._set_mark(symbol, hold.worse_nano(self._ledger.house.held[symbol]))
-
-    def _hold(self, jump: PriceJumped) -> None:
-        """Put a symbol on hold after a jump of its price, and mark it at the worse price, as the engine does."""
-        if jump.symbol not in self._holds:
-            self._holds[jump.symbol] = PriceHold.of(jump)
-        hold = self._holds[jump.symbol]
-        self._set_mark(jump.symbol, hold.worse_nano(self._ledger.house.held[jump.symbol]))
-
-    def _release(self, symbol: int, split: Action | None) -> None:
-        """End a hold after a price jump, and mark the symbol at the newest price. `split` explains the jump, if any."""
-        hold = self._holds.pop(symbol)
-        # a split converts the mark, and the newest price is one after the split
-        self._set_mark(symbol, hold.before_nano)
-        if split is not None:
-            self._act(split)
-        self._set_mark(symbol, hold.newest_nano)
-
-    def _act_on_hold(self, action: Action) -> None:
-        """Post a corporate action of a symbol on hold after a price jump.
-
-        A split that explains the jump ends the hold.
-        """
-        hold = self._holds[action.symbol]
-        if action.kind == "split" and hold.explained_by(action):
-            self._release(action.symbol, action)
-            return
-        if action.kind == "split":
-            hold.split(action.numerator, action.denominator)
-        elif action.kind == "delisting":
-            del self._holds[action.symbol]
-        self._act(action)
-
-    def _set_mark(self, symbol: int, nano: int) -> None:
-        self._marks_nano = self._marks_nano.copy()  # stored samples have the earlier array
-        self._marks_nano[symbol] = nano
 
     def _arrival(self, trade: _Trade, market: MarketSlice) -> float:
         """Return the price when an order met the market: the open of the bar. For an auction at the close it is the
@@ -346,30 +261,16 @@ class BookHistoryLog:
             return (max if trade.lots > 0 else min)(opened, trigger) / NANO
         return opened / NANO
 
-    def _act(self, action: Action) -> None:
-        """Post a dividend, a delisting or a split, and record the cash that each book gets from it."""
-        symbol, interval, cash_before = action.symbol, len(self._days), self._cash
-        # per share held at the last sample: splits of this interval may precede the action
+    def _note_action(self, action: Action) -> None:
+        """Record a dividend, a delisting or a split, per share held at the last sample."""
+        symbol, interval = action.symbol, len(self._days)
+        # splits of this interval may precede the action
         per_share = action.cash_nano / NANO * float(self._new_shares[symbol])
-        if action.kind == "dividend":
-            self._ledger.dividend(symbol, action.cash_nano)
-            self._actions.append((interval, symbol, 1.0, per_share))
-            self._record_cash_change("dividend", symbol, cash_before)
-            return
-        marks = self._marks_nano.copy()
-        if action.kind == "delisting":
-            marks[symbol] = 0
-            self._ledger.delist(symbol, action.cash_nano)
-            self._actions.append((interval, symbol, 0.0, per_share))
-            self._record_cash_change("delisting", symbol, cash_before)
+        if action.kind == "split":
+            self._actions.append((interval, symbol, action.numerator / action.denominator, 0.0))
+            self._rescale(symbol, action.numerator, action.denominator)
         else:
-            numerator, denominator = action.numerator, action.denominator
-            marks[symbol] = int(marks[symbol]) * denominator // numerator
-            self._ledger.split(symbol, numerator, denominator, int(marks[symbol]))
-            self._actions.append((interval, symbol, numerator / denominator, 0.0))
-            self._record_cash_change("cash_in_lieu", symbol, cash_before)
-            self._rescale(symbol, numerator, denominator)
-        self._marks_nano = marks
+            self._actions.append((interval, symbol, 1.0 if action.kind == "dividend" else 0.0, per_share))
 
     def _rescale(self, symbol: int, numerator: int, denominator: int) -> None:
         """Convert the stored decision and trigger prices of a symbol to prices per new share."""
@@ -383,105 +284,36 @@ class BookHistoryLog:
             if symbol in basket.triggers:
                 basket.triggers[symbol] = basket.triggers[symbol] * denominator // numerator
 
-    def _booked(self, event: Event, booked: Booked) -> None:
-        """Post an accrual, an income or a flow with each book's part. `_act` has posted corporate actions already.
-
-        An income of the venue has a `symbol` of -1 where it belongs to none, and a `book` of -1 for the whole account.
-        Raises LedgerBroken where an accrual differs from the engine's.
-        """
-        cash_before = self._cash
-        match event:
-            case Tick() if booked.kind in ("borrow", "interest"):
-                days = (event.key - self._accrued_key) // DAY_NS
-                if booked.kind == "interest":
-                    amount = self._ledger.interest(self._balances, event.cash_rate or 0, days)
-                    self._record_cash_change("interest", ACCOUNT, cash_before)
-                else:
-                    amount = self._ledger.borrow(self._marks_nano.tolist(), self._rules.borrow_bp_annual, days)
-                    self._share_borrow(self._cash - cash_before)
-                if amount != booked.amount_micro:
-                    raise LedgerBroken(
-                        f"the engine has {booked.kind} of {booked.amount_micro} micro, the history {amount}"
-                    )
-            case Flow() if booked.kind in ("dividend", "fee", "interest"):
-                lots_by_book = self._lots[:, booked.symbol].tolist() if booked.symbol >= 0 else []
-                # without shares the unallocated book gets the whole amount
-                shares = (
-                    [(book, lots) for book, lots in enumerate(lots_by_book) if lots]
-                    if booked.kind == "dividend"
-                    else []
-                )
-                if booked.book >= 0:  # units of a coin: the income of one book
-                    shares = [(booked.book, 1)]
-                self._ledger.income(booked.amount_micro, shares)
-                self._record_cash_change(booked.kind, booked.symbol, cash_before)
-            case _ if booked.kind == "flow":
-                self._ledger.deposit(booked.amount_micro, booked.book)
-            case _ if booked.kind == "in_kind":
-                self._in_kind(booked)
-            case _:
-                pass
-
-    def _transferred(self, moved: Transferred) -> None:
-        """Post cash and lots that moved between two books; each book trades the lots at the mark, without costs."""
-        self._ledger.hand_over(moved.source, moved.target, moved.cash_micro, moved.lots)
-        for symbol, lots, value in moved.lots:
-            decision = value * 1_000 / (lots * self.universe.lot_nano[symbol])  # nano-currency over nano-units
-            for book, sign in ((moved.source, -1), (moved.target, 1)):
-                agent = book % len(self._ledger.books)  # -1 is the last book, the unallocated one
-                self._trades.append(
-                    _Trade(len(self._days), agent, symbol, sign * lots, -sign * value, 0, decision, None)
-                )
-                self._arrivals.append(decision)
-
-    def _in_kind(self, booked: Booked) -> None:
-        """Post lots deposited in kind: as a deposit of their value, and a purchase at the mark without costs."""
-        symbol, price = booked.symbol, int(self._marks_nano[booked.symbol])
-        lots = round(booked.amount_micro * 1_000 * NANO / (price * self.universe.lot_nano[symbol])) if price else 0
-        if not lots:
-            return
-        book = booked.book % len(self._ledger.books)  # -1 is the last book, the unallocated one
-        self._ledger.in_kind(symbol, lots, booked.amount_micro, booked.book)
-        decision = booked.amount_micro * 1_000 / (lots * self.universe.lot_nano[symbol])
-        self._trades.append(_Trade(len(self._days), book, symbol, lots, -booked.amount_micro, 0, decision, None))
-        self._arrivals.append(decision)
-
-    def _share_borrow(self, charged: Ints) -> None:
-        """Record each book's borrow fee, divided among its short positions in proportion to their value.
-
-        `charged` int64[books] is the change of cash by the fee, in micro-currency.
-        """
-        short_value = np.minimum(self._lots, 0) * (self._marks_nano / NANO) * self.universe.lot_size
-        book_value = short_value.sum(axis=1, keepdims=True)
-        amounts = (
-            np.divide(short_value, book_value, out=np.zeros_like(short_value), where=book_value != 0.0)
-            * (charged / MICRO)[:, None]
-        )
-        agents, symbols = np.nonzero(amounts)
-        rows = zip(agents.tolist(), symbols.tolist(), amounts[agents, symbols].tolist(), strict=True)
+    def _share_borrow(self, index: int, charged: int) -> None:
+        """Record a book's borrow fee (micro-currency), divided among its short positions in proportion to their
+        value."""
+        lots = self._lots[index]
+        short_value = np.minimum(lots, 0) * (self._movements.marks_nano / NANO) * self.universe.lot_size
+        amounts = short_value / short_value.sum() * (charged / MICRO)
         kind = BOOKINGS.index("borrow")
-        self._bookings.extend((len(self._days), agent, symbol, kind, amount) for agent, symbol, amount in rows)
-
-    def _record_cash_change(self, kind: str, symbol: int, cash_before: Ints) -> None:
-        """Record the change of each book's cash since `cash_before`, int64[books], as bookings of one kind."""
-        change = self._cash - cash_before
-        kind_index = BOOKINGS.index(kind)
-        self._bookings.extend(
-            (len(self._days), agent, symbol, kind_index, int(change[agent]) / MICRO)
-            for agent in np.flatnonzero(change).tolist()
-        )
+        for symbol in np.flatnonzero(short_value).tolist():
+            self._bookings.append((len(self._days), index, symbol, kind, float(amounts[symbol])))
 
     def _valued(self, event: Event, valued: Valued) -> None:
         """Record a sample. Raises LedgerBroken where an equity differs from the engine's."""
-        total, books = self._ledger.equity(self._marks_nano)
-        if total != valued.equity_micro or books != valued.books:
+        lots, marks_nano = self._lots, self._movements.marks_nano
+        total = self._equity(lots.sum(axis=0), marks_nano, sum(self._cash))
+        books = [self._equity(held, marks_nano, cash) for held, cash in zip(lots[:-1], self._cash, strict=False)]
+        books.append(total - sum(books))  # the unallocated book takes the rest of the rounding
+        if total != valued.equity_micro or books != list(valued.books):
             raise LedgerBroken(
                 f"the history's books have {books} micro at the sample {valued.ts}, the engine's {valued.books}"
             )
         key = cast(Tick, event).key
         self._days.append(key - key % DAY_NS)
-        self._samples.append((self._lots, self._marks_nano, books, self._amounts("flows_micro")))
+        self._samples.append((lots, marks_nano, books, list(self._flows)))
         self._new_shares = np.ones_like(self._new_shares)
+
+    def _equity(self, lots: Ints, marks_nano: Ints, cash_micro: int) -> int:
+        """Return cash and positions in micro-currency, rounded half-even once, as the ledger does."""
+        held, lot_nano = np.flatnonzero(lots), self.universe.lot_nano
+        atto = sum(int(lots[k]) * lot_nano[k] * int(marks_nano[k]) for k in held.tolist())
+        return round_micro(cash_micro * ATTO_PER_MICRO + atto)[0]
 
 
 def _keep(entries: "OrderedDict[Key, Value]", key: Key, value: Value, limit: int) -> None:

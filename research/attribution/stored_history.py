@@ -1,6 +1,7 @@
-"""Rebuilds the history of a stored run's books by a replay of its journal."""
+"""The history of the books of a stored run, from its journal."""
 
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from typing import cast
 
 import numpy as np
 from msgspec import Struct
@@ -8,17 +9,18 @@ from msgspec import Struct
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.store.store_errors import StoreError
 from quantd.daemon.assembly.parts import Parts
-from quantd.daemon.config import ConfigError
-from quantd.daemon.recovery.replay import ConfigLost, Records, Watched
-from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
+from quantd.daemon.recovery.replay import Records
 from quantd.research.attribution.book_history import CASH, BookHistory
 from quantd.research.attribution.book_history_log import BookHistoryLog
 from quantd.research.attribution.breakdown import breakdown
-from quantd.research.runs.stored_run import RunUnusable, replay_into
+from quantd.research.runs.stored_run import RunUnusable
+from quantd.trading.codec import decode
+from quantd.trading.effects import Effect
+from quantd.trading.events import Event
 from quantd.trading.ledger.errors import LedgerBroken
 
-FAULTS = (ConfigLost, ConfigError, FeedError, LedgerBroken, RecordTooLong, ReplayDifference, StoreError, ValueError)
-"""The errors with which a replay of a stored run may fail."""
+Watched = Callable[[Iterator[tuple[int, bytes]]], Iterator[tuple[int, bytes]]]
+"""Returns an iterator over the same entries, for example one that pauses."""
 
 
 class SymbolPart(Struct, frozen=True):
@@ -41,19 +43,20 @@ class Parting(Struct, frozen=True):
     symbols: list[SymbolPart]
 
 
-def stored_history(parts: Parts, records: Records, run: str, folder: Path, watched: Watched = iter) -> BookHistory:
-    """Return the history of the run named `run` up to its last sample, by a replay of its journal in `records`.
+def stored_history(parts: Parts, store: Records, run: str, watched: Watched = iter) -> BookHistory:
+    """Return the history of the run named `run` up to its last sample, from its journal in `store`.
 
-    `watched` wraps the iterator over the market, for example to pause. Raises RunUnusable with the reason where the
-    replay fails.
+    `watched` wraps the iterator over the journal, for example to pause. Raises RunUnusable with the reason where the
+    books do not add up, as in a run that continues another account.
     """
+    log = BookHistoryLog(parts.rules, slices=parts.slices)
     try:
-        log = BookHistoryLog(parts.rules)
-        # not strict: a run of two configurations or with deposits has an attribution, too
-        replay_into(log, parts, records, run, folder, watched, strict=False)
+        for _, data in watched(iter(store.entries(run, 1))):
+            entry = decode(data)
+            log.add(cast(Event, entry.event), cast(list[Effect], entry.effects))
         return log.history()
-    except FAULTS as why:
-        raise RunUnusable(f"the run cannot be replayed for its attribution: {why}") from None
+    except (FeedError, LedgerBroken, StoreError, ValueError) as why:
+        raise RunUnusable(f"the run has no attribution: {why}") from None
 
 
 def parting(history: BookHistory) -> Parting:

@@ -293,7 +293,7 @@ class Performances:
         newest = service.histories.portfolio.newest(1)
         ts = newest[-1].ts if newest else 0
         if self._history is None or self._history[0] != ts:
-            self._history = ts, stored_history(run.parts, service.store, service.run, run.folder, rested)
+            self._history = ts, stored_history(run.parts, service.store, service.run, rested)
         return self._history[1]
 
 

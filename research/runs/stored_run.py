@@ -90,14 +90,12 @@ class _UnusableReasons:
             )
 
 
-def replay_into(
-    log: Log, parts: Parts, records: Records, run: str, folder: Path, watched: Watched = iter, *, strict: bool = True
-) -> Shell:
+def replay_into(log: Log, parts: Parts, records: Records, run: str, folder: Path, watched: Watched = iter) -> Shell:
     """Replay a stored run with each step passed to `log`, and return its shell (engine and simulated venue).
 
-    If `strict` is True, the replay raises RunUnusable for a run of two configurations or with deposits. Raises
-    ReplayDifference where a step differs from its record, RecordTooLong where the journal belongs to another feed, and
-    ConfigLost for an unreadable saved configuration.
+    Raises RunUnusable for a run of two configurations or with deposits, ReplayDifference where a step differs from its
+    record, RecordTooLong where the journal belongs to another feed, and ConfigLost for an unreadable saved
+    configuration.
     """
     reasons = _UnusableReasons()
 
@@ -105,6 +103,5 @@ def replay_into(
         return _CheckedJournal(entries, seq, under.live, log, reasons)
 
     shell, _ = refold(parts, records, run, folder, journal_of=journal_of, watched=watched)
-    if strict:
-        reasons.check()
+    reasons.check()
     return shell

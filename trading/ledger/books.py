@@ -38,6 +38,10 @@ from quantd.trading.ledger.shares import Share
 
 Ints = NDArray[np.int64]
 
+Posted = tuple[int, list[Share]]
+"""The change of the account's cash by a payment, in micro-currency, and (number, cash) of each book with a part of it:
+an agent's number, or -1 for the unallocated book."""
+
 UNALLOCATED: Final = "unallocated"
 
 AMOUNTS: Final = (
@@ -119,6 +123,24 @@ class FrozenLedger(Struct, frozen=True):
         return [FrozenBook.of(row) for row in self.rows()]
 
 
+def split_lots(lots: Sequence[int], numerator: int, denominator: int) -> list[int]:
+    """Return the signed lots of each book after a split into `numerator` new shares for `denominator` old ones.
+
+    The lots of the account and of each book are truncated towards zero. If the books then have fewer lots together
+    than the account, the missing lots go to the books with the largest fractions.
+    """
+    new_lots = [truncate(held, numerator, denominator) for held in lots]
+    # truncated by book: the books can have fewer lots together than the house, or more where some are short
+    missing_lots = truncate(sum(lots), numerator, denominator) - sum(new_lots)
+    if missing_lots:
+        sign = 1 if missing_lots > 0 else -1
+        # Fractions in units of 1 / denominator; those on the side of the missing lots come first.
+        fraction = [held * numerator - new * denominator for held, new in zip(lots, new_lots, strict=True)]
+        for k in sorted(range(len(new_lots)), key=lambda k: -sign * fraction[k])[: abs(missing_lots)]:
+            new_lots[k] += sign
+    return new_lots
+
+
 def _micro_ratio(lot_nano: int) -> tuple[int, int]:
     """Return (numerator, denominator) that convert lots x price_nano to micro, in lowest terms.
 
@@ -139,6 +161,7 @@ class Ledger(Postings):
 
     def __init__(self, universe: Universe, agents: Sequence[str]) -> None:
         self.names = [*agents, UNALLOCATED]
+        self._numbers = (*range(len(agents)), -1)
         self._lot_nano = universe.lot_nano
         super().__init__([_micro_ratio(lot_nano) for lot_nano in universe.lot_nano], len(self.names))
         sizes = set(universe.lot_nano)
@@ -232,33 +255,33 @@ class Ledger(Postings):
         for (book, lots), amount in zip(shares, amounts, strict=True):
             self.books[book].trade(symbol, lots, amount)
 
-    def dividend(self, symbol: int, cash_nano: int) -> int:
+    def dividend(self, symbol: int, cash_nano: int) -> Posted:
         """Pay a dividend of `cash_nano` nano-currency per unit to holders of long positions, and charge it to holders
-        of short ones.
-
-        Returns the change of the account's cash in micro-currency.
-        """
+        of short ones."""
         amount, residue, parts = self._per_unit(symbol, cash_nano)
         self.house.receive(amount)
         self.house.lose(residue)  # what is below one micro, in atto-currency
         for book, part in parts:
-            book.receive(part)
-        return amount
+            self.books[book].receive(part)
+        return amount, parts
 
-    def _per_unit(self, symbol: int, cash_nano: int) -> tuple[int, int, list[tuple[Book, int]]]:
+    def _per_unit(self, symbol: int, cash_nano: int) -> tuple[int, int, list[Share]]:
         """Return the parts of a payment of cash per unit: the account's cash in micro-currency, its rounding residue
         in atto-currency, and (book, cash) of each holder."""
         unit = self._lot_nano[symbol] * cash_nano
         amount, residue = round_micro(self.house.held[symbol] * unit)
-        holders = [book for book in self.books if book.held[symbol]]
-        parts = with_remainder(amount, [round_micro(book.held[symbol] * unit)[0] for book in holders[:-1]])
+        holders = self._holders(symbol)
+        parts = with_remainder(amount, [round_micro(self.books[book].held[symbol] * unit)[0] for book in holders[:-1]])
         self.admit(amount, *parts)
         return amount, residue, list(zip(holders, parts, strict=False))
 
-    def income(self, amount_micro: int, parts: Sequence[Share]) -> None:
+    def _holders(self, symbol: int) -> list[int]:
+        return [number for number in self._numbers if self.books[number].held[symbol]]
+
+    def income(self, amount_micro: int, parts: Sequence[Share]) -> list[Share]:
         """Share a payment of the venue (negative: a charge) among `parts`, (book, weight), in proportion to weight,
-        rounded down. The last book takes the remainder. Without parts, or with weights that add up to 0, the
-        unallocated book takes the whole amount."""
+        rounded down; return (book, cash) of each. The last book takes the remainder. Without parts, or with weights
+        that add up to 0, the unallocated book takes the whole amount, and the result is empty."""
         total = sum(weight for _, weight in parts)
         if not total:
             parts = ()
@@ -268,6 +291,7 @@ class Ledger(Postings):
         # -1 is the unallocated book
         for (book, _), amount in zip(parts or [(-1, 0)], amounts, strict=True):
             self.books[book].receive(amount)
+        return [(self._numbers[book], amount) for (book, _), amount in zip(parts, amounts, strict=False)]
 
     def in_kind(self, symbol: int, lots: int, value_micro: int, book: int) -> None:
         """Book signed lots that arrived without a trade (negative: left) in `book`: as a flow of their value and a
@@ -277,55 +301,43 @@ class Ledger(Postings):
             account.flow(value_micro)
             account.trade(symbol, lots, -value_micro)
 
-    def split(self, symbol: int, numerator: int, denominator: int, price_nano: int) -> int:
-        """Replace `denominator` old shares by `numerator` new ones. Returns the change of the account's cash in
-        micro-currency.
+    def split(self, symbol: int, numerator: int, denominator: int, price_nano: int) -> Posted:
+        """Replace `denominator` old shares by `numerator` new ones.
 
-        Fractions of a lot become cash at `price_nano`, the price after the split. The lots of the account and of each
-        book are truncated towards zero. If the books then have fewer lots together than the account, the missing lots
-        go to the books with the largest fractions, which pay for them. The cost of the position does not change.
+        Fractions of a lot become cash at `price_nano`, the price after the split. A book that takes a missing lot
+        (`split_lots`) pays for it. The cost of the position does not change.
         """
-        old_house_lots = self.house.held[symbol]
-        new_house_lots = truncate(old_house_lots, numerator, denominator)
         unit = self._lot_nano[symbol] * price_nano
         scale = denominator * ATTO_PER_MICRO
-        holders = [book for book in self.books if book.held[symbol]]
-        new_lots = [truncate(book.held[symbol], numerator, denominator) for book in holders]
-        # truncated by book: the books can have fewer lots together than the house, or more where some are short
-        missing_lots = new_house_lots - sum(new_lots)
-        if missing_lots:
-            sign = 1 if missing_lots > 0 else -1
-            # Fractions in units of 1 / denominator; those on the side of the missing lots come first.
-            fraction = [
-                book.held[symbol] * numerator - lots * denominator for book, lots in zip(holders, new_lots, strict=True)
-            ]
-            for k in sorted(range(len(new_lots)), key=lambda k: -sign * fraction[k])[: abs(missing_lots)]:
-                new_lots[k] += sign
+        holders = self._holders(symbol)
+        old_lots = [self.books[book].held[symbol] for book in holders]
+        new_lots = split_lots(old_lots, numerator, denominator)
+        old_house_lots, new_house_lots = sum(old_lots), sum(new_lots)
         amount = divide_half_even((old_house_lots * numerator - new_house_lots * denominator) * unit, scale)
         # of all holders but the last, which takes the remainder
         book_amounts = [
-            divide_half_even((book.held[symbol] * numerator - lots * denominator) * unit, scale)
-            for book, lots in zip(holders[:-1], new_lots, strict=False)
+            divide_half_even((old * numerator - new * denominator) * unit, scale)
+            for old, new in zip(old_lots[:-1], new_lots, strict=False)
         ]
         self.admit(new_house_lots, *new_lots, amount, *book_amounts)  # raises LedgerFull before anything is booked
         self.house.rescale(symbol, new_house_lots, amount)
-        for book, lots, lieu_micro in zip(holders, new_lots, with_remainder(amount, book_amounts), strict=False):
-            book.rescale(symbol, lots, lieu_micro)
-        return amount
+        parts = list(zip(holders, with_remainder(amount, book_amounts), strict=False))
+        for (book, lieu_micro), lots in zip(parts, new_lots, strict=True):
+            self.books[book].rescale(symbol, lots, lieu_micro)
+        return amount, parts
 
-    def delist(self, symbol: int, cash_nano: int) -> int:
-        """Convert every unit into `cash_nano` of cash, which holders of short positions pay. Returns the change of the
-        account's cash in micro-currency. The amount is rounded once for the account, then for each book; the last book
-        takes the remainder.
+    def delist(self, symbol: int, cash_nano: int) -> Posted:
+        """Convert every unit into `cash_nano` of cash, which holders of short positions pay. The amount is rounded once
+        for the account, then for each book; the last book takes the remainder.
         """
         amount, _, parts = self._per_unit(symbol, cash_nano)
-        for account, cash_micro in ((self.house, amount), *parts):
-            account.rescale(symbol, 0, cash_micro)
-        return amount
+        self.house.rescale(symbol, 0, amount)
+        for book, cash_micro in parts:
+            self.books[book].rescale(symbol, 0, cash_micro)
+        return amount, parts
 
-    def borrow(self, values_nano: Sequence[int], bp_annual: float, days: int) -> int:
-        """Charge a borrow fee on the account's short lots. Returns the change of the account's cash in micro-currency,
-        0 or less.
+    def borrow(self, values_nano: Sequence[int], bp_annual: float, days: int) -> Posted:
+        """Charge a borrow fee on the account's short lots; the amount is 0 or less.
 
         `bp_annual` is the yearly rate in basis points, `values_nano` the prices by column, `days` the calendar days.
         The rate is read as its decimal text, so that 0.1 is exactly one tenth. The fee is rounded once per column.
@@ -333,37 +345,42 @@ class Ledger(Postings):
         """
         rate = rate_of_bp(bp_annual)
         charged = 0
-        charges: list[tuple[Book, int]] = []
+        charges = dict.fromkeys(self._numbers, 0)
         for column, house_lots in enumerate(self.house.lots):
             if house_lots >= 0:
                 continue
             fee = borrow_micro(house_lots * self._lot_nano[column] * values_nano[column], rate, days)
-            short_books = [book for book in self.books if book.held[column] < 0]
-            total = sum(book.held[column] for book in short_books)
-            book_fees = with_remainder(fee, [fee * book.held[column] // total for book in short_books[:-1]])
-            charges += zip(short_books, book_fees, strict=True)
+            short_books = [number for number in self._numbers if self.books[number].held[column] < 0]
+            short_lots = [self.books[number].held[column] for number in short_books]
+            total = sum(short_lots)
+            book_fees = with_remainder(fee, [fee * lots // total for lots in short_lots[:-1]])
+            for number, book_fee in zip(short_books, book_fees, strict=True):
+                charges[number] += book_fee
             charged += fee
         self.admit(charged)  # raises LedgerFull before anything is booked
-        for book, part in charges:
-            book.receive(-part)
+        parts = [(number, -charge) for number, charge in charges.items() if charge]
+        for number, part in parts:
+            self.books[number].receive(part)
         self.house.receive(-charged)
-        return -charged
+        return -charged, parts
 
-    def interest(self, balances_micro: Sequence[int], rate_annual: int, days: int) -> int:
-        """Pay interest on `balances_micro`, each book's cash, for `days` calendar days. Returns the change of the
-        account's cash in micro-currency.
+    def interest(self, balances_micro: Sequence[int], rate_annual: int, days: int) -> Posted:
+        """Pay interest on `balances_micro`, each book's cash, for `days` calendar days.
 
         `rate_annual` is an integer with RATE_ONE as 100 %. Negative cash is charged the same rate. Interest is rounded
         once for the account, then for each book with cash; the last book takes the remainder.
         """
         paid = interest_micro(sum(balances_micro), rate_annual, days)
-        holders = [(book, cash) for book, cash in zip(self.books, balances_micro, strict=True) if cash]
-        book_interest = with_remainder(paid, [interest_micro(cash, rate_annual, days) for _, cash in holders[:-1]])
+        holders = [number for number in self._numbers if balances_micro[number]]
+        book_interest = with_remainder(
+            paid, [interest_micro(balances_micro[number], rate_annual, days) for number in holders[:-1]]
+        )
         self.admit(paid, *book_interest)  # raises LedgerFull before anything is booked
-        for (book, _), part in zip(holders, book_interest, strict=False):
-            book.receive(part)
+        parts = list(zip(holders, book_interest, strict=False))
+        for number, part in parts:
+            self.books[number].receive(part)
         self.house.receive(paid)
-        return paid
+        return paid, parts
 
     def check(self) -> None:
         """Verify that the books add up to the account. Raises LedgerBroken with the differing field and the

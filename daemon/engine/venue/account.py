@@ -59,9 +59,10 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
         if not moved.amount_micro:
             return ()  # a fee that was booked ahead leaves an amount of 0
         entitled_lots = entitled(state, moved.symbol) if moved.kind == "dividend" else []
-        state.ledger.income(moved.amount_micro, entitled_lots)
+        # -1: the unallocated book gets what no book is entitled to
+        parts = state.ledger.income(moved.amount_micro, entitled_lots) or [(-1, moved.amount_micro)]
         state.booked()
-        return (*booked, Booked(moved.ts, moved.kind, moved.symbol, moved.amount_micro))
+        return (*booked, Booked(moved.ts, moved.kind, moved.symbol, moved.amount_micro, parts=parts))
     book = agent_of(state, moved.agent)
     if book is None:
         return refuse_command(state, "agent", "operator", f"no agent named {moved.agent!r}; no money was moved")
@@ -308,7 +309,7 @@ def _correct(state: State, lots: Sequence[int], cash: int, how: str, reason: str
             _move_marks(state, value, book)  # before the booking: else the flow would be a profit or a loss
             state.ledger.in_kind(column, added, value, book)
             corrected(state, column, added)
-            effects.append(Booked(state.now, "in_kind", column, value, book))
+            effects.append(Booked(state.now, "in_kind", column, value, book, lots=added))
     if cash:
         _deposit(state, cash, book)
         effects.append(Booked(state.now, "flow", -1, cash, book))  # -1: of no symbol

@@ -212,9 +212,9 @@ def book_units(state: State, moved: Flow) -> list[Effect]:
         state.ledger.deposit(-value, book)
         state.ledger.income(value, [(book, 1)])  # all of it to this book
         number = book if book < len(state.ledger.books) - 1 else -1  # -1: the unallocated book
-        effects.append(Booked(moved.ts, "in_kind", column, value, number))
+        effects.append(Booked(moved.ts, "in_kind", column, value, number, lots=sign * part))
         effects.append(Booked(moved.ts, "flow", -1, -value, number))
-        effects.append(Booked(moved.ts, kind, column, value, number))
+        effects.append(Booked(moved.ts, kind, column, value, number, parts=[(number, value)]))
     state.booked()
     return effects
 

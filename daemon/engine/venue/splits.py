@@ -5,7 +5,7 @@ from quantd.daemon.engine.stops.exits import split_exits
 from quantd.daemon.engine.stops.venue_stops import split_stops
 from quantd.daemon.engine.venue.availability import split_missing
 from quantd.daemon.engine.venue.settlements import split_settled
-from quantd.trading.effects import Booked
+from quantd.trading.effects import Booked, payment
 
 
 def scale_mark(state: State, symbol: int, numerator: int, denominator: int) -> None:
@@ -16,15 +16,16 @@ def scale_mark(state: State, symbol: int, numerator: int, denominator: int) -> N
     state.marks, state.marks_nano = marks, marks_nano
 
 
-def split_books(state: State, ts: int, symbol: int, numerator: int, denominator: int) -> list[Booked]:
+def split_books(state: State, ts: int, symbol: int, numerator: int, denominator: int) -> tuple[Booked, ...]:
     """Replace `denominator` old shares by `numerator` new ones in books, levels and orders; the mark is scaled already.
 
     Returns the cash for fractions of a lot, if any is booked. Where the venue pays that cash itself, the unallocated
-    book (what no agent has) advances it to the agents, and the result is empty.
+    book (what no agent has) advances it to the agents until then.
     """
-    lieu = state.ledger.split(symbol, numerator, denominator, int(state.marks_nano[symbol]))
+    lieu, parts = state.ledger.split(symbol, numerator, denominator, int(state.marks_nano[symbol]))
     if lieu and state.rules.venue_pays:
-        state.ledger.income(-lieu, ())  # the unallocated book advances the cash until the venue pays
+        state.ledger.income(-lieu, ())
+        parts = [*parts, (-1, -lieu)]
         lieu = 0
     state.booked()
     for agent in state.agents:
@@ -38,4 +39,4 @@ def split_books(state: State, ts: int, symbol: int, numerator: int, denominator:
     for work in state.at_venue().values():
         work.split(symbol, numerator, denominator)
     state.crosses.drop(symbol)  # the next decision plans these trades between agents again
-    return [Booked(ts, "cash_in_lieu", symbol, lieu)] if lieu else []
+    return payment(ts, "cash_in_lieu", symbol, (lieu, parts))

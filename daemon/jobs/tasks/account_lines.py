@@ -6,23 +6,22 @@ balance less its opening balance.
 
 from collections.abc import Iterable
 from datetime import date
+from itertools import groupby
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from quantd.daemon.views.movements import Kind as MovementKind
+from quantd.daemon.views.movements import Movement, Movements
 from quantd.trading.codec import decode
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Booked, Filled, Valued
-from quantd.trading.events import Busted, Correction, Flow, Reconciled, Started, split_of
-from quantd.trading.execution import round_micro
+from quantd.trading.events import Correction, Flow, Reconciled, Started, split_of
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import OrderBasket, Reports
 
-Kind = Literal[
-    "trade", "bust", "fee", "dividend", "interest", "borrow", "cash_in_lieu", "delisting", "flow", "correction",
-    "split", "unexplained",
-]  # fmt: skip
+Kind = MovementKind | Literal["correction", "split", "unexplained"]
 
 
 class AccountLine(Struct, frozen=True):
@@ -107,7 +106,7 @@ class _Fold:
     """Collects the lines of the account's statement from the steps of a journal, in order."""
 
     def __init__(self, run: str, universe: Universe) -> None:
-        self._run, self._universe = run, universe
+        self._run, self._universe, self._movements = run, universe, Movements(universe)
         self.days: list[StatementDay] = []
         """The days with a sample, complete up to the newest sample."""
         # by day: the executions that the books have, and those in the venue's reports
@@ -141,13 +140,13 @@ class _Fold:
             self._add_line(seq, "0", split.ts, "split", split.symbol, text=text)
         if isinstance(event, Reports):
             self._add_reports(event)
-        for k, effect in enumerate(effects):
+        for k, (effect, movements) in enumerate(self._movements.add(event, effects)):
             match effect:
                 case Filled():
-                    self._add_fills(seq, k, effect, "bust" if isinstance(event, Busted) else "trade")
+                    self._add_fills(seq, k, effect, movements)
                 case Booked() if isinstance(event, Flow) and event.units_nano and effect.book >= 0:
                     pass  # units of a coin: their income offsets their flow, and no cash moved
-                case Booked() if effect.kind != "in_kind":
+                case Booked() if effect.kind != "in_kind" and (effect.amount_micro or not effect.parts):
                     kind: Kind = effect.kind
                     reference = event.reference if isinstance(event, Flow) else ""
                     is_part = isinstance(event, Flow) and reference != event.id and bool(self.waiting)
@@ -164,19 +163,20 @@ class _Fold:
                 case OrderBasket():
                     self._orders[effect.sample, effect.n] = effect.sym, effect.lots
 
-    def _add_fills(self, seq: int, k: int, fill: Filled, kind: Kind) -> None:
+    def _add_fills(self, seq: int, k: int, fill: Filled, movements: Iterable[Movement]) -> None:
         """Add lines for the fills of a basket and their fees, and their executions; a bust removes what it reverses.
 
         `k` is the number of the effect `fill` in the entry `seq`. A bust is a fill that the venue cancelled later.
         """
-        lot = self._universe.lot_nano
         reference = f"{fill.sample}/{fill.n}"
-        rows = zip(fill.sym, fill.lots, fill.price_nano, fill.fee_micro, strict=True)
-        for row, (symbol, lots, price, fee) in enumerate(rows):
-            paid = -round_micro(lots * lot[symbol] * price)[0]
-            self._add_line(seq, f"{k}.{row}", fill.ts, kind, symbol, paid, reference, lots=lots, price_nano=price)
+        for row, books in groupby(movements, lambda movement: movement.row):
+            parts = list(books)
+            kind, ts, _, symbol, *_ = parts[0]
+            lots, price, fee = fill.lots[row], fill.price_nano[row], fill.fee_micro[row]
+            paid = sum(part.amount_micro for part in parts)
+            self._add_line(seq, f"{k}.{row}", ts, kind, symbol, paid, reference, lots=lots, price_nano=price)
             if fee:
-                self._add_line(seq, f"{k}.{row}.fee", fill.ts, "fee", symbol, -fee, reference)
+                self._add_line(seq, f"{k}.{row}.fee", ts, "fee", symbol, -fee, reference)
             execution = Execution(self._universe.symbols[symbol], lots, price, fee)
             if kind == "bust" and self._removed_execution(execution):
                 continue

@@ -70,7 +70,8 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     )
     | getattr(Core, "__annotations__", {}).keys(),  # uncompiled they are attributes too
     Ledger: _words_of(
-        "_lot_nano _same amounts books denominator house lost_atto names numerator room rows valued_atto valued_micro"
+        "_lot_nano _numbers _same amounts books denominator house lost_atto names numerator room rows valued_atto "
+        "valued_micro"
     ),
     History: _words_of("bars joined known known_actions macro own_dates pending size sync_actions synchronous waiting"),
     Ring: _words_of(

@@ -55,7 +55,7 @@ from quantd.risk.monitor.levels import level, share_of
 from quantd.risk.switch import REDUCE
 from quantd.risk.switch_state import Switch
 from quantd.trading.codec import memory_of
-from quantd.trading.effects import Ask, Booked, Effect
+from quantd.trading.effects import Ask, Effect, payment
 from quantd.trading.events import Action, Decided, Event, Tick
 from quantd.trading.fill_prices import Columns
 from quantd.trading.market import Block, MarketSlice
@@ -428,8 +428,8 @@ class FoldHost:
         state.history.action(action.key, action.symbol, 1.0, action.cash_nano / 1e9)
         self._paid = action
         self.parts.broker.on_action(action)
-        amount = state.ledger.dividend(action.symbol, action.cash_nano)
-        booked = (Booked(action.ts, "dividend", action.symbol, amount),) if amount else ()
+        posted = state.ledger.dividend(action.symbol, action.cash_nano)
+        booked = payment(action.ts, "dividend", action.symbol, posted)
         self._note(action, booked, booked)
         return True
 

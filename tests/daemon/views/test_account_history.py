@@ -59,8 +59,8 @@ def present(world: World) -> Present:
 @in_module_loop
 async def test_lots_marks_and_worth_are_those_of_the_ledger_after_a_split(world: World) -> None:
     history, now = folded(world), present(world)
-    assert history.lots.tolist() == now.lots
-    assert history.marks.tolist() == now.marks.tolist()
+    assert history.movements.lots.tolist() == now.lots
+    assert history.movements.marks_nano.tolist() == now.marks.tolist()
     profit = AccountProfit(history, now, world.assembly.universe)
     rows, other = profit.symbols(0, now.ts)
     assert other is not None
@@ -103,7 +103,7 @@ async def test_a_fold_of_encoded_entries_is_that_of_whole_ones(world: World) -> 
         assert one.worth.tolist() == other.worth.tolist()
         assert one.amounts.tolist() == other.amounts.tolist()
     assert history.notes == lean.notes != []
-    assert (history.lots.tolist(), history.seq) == (lean.lots.tolist(), lean.seq)
+    assert (history.movements.lots.tolist(), history.seq) == (lean.movements.lots.tolist(), lean.seq)
 
 
 @given(
@@ -116,7 +116,7 @@ def test_what_agents_pay_for_a_cross_is_rounded_as_any_value(lots: list[int], pr
     history = AccountHistory(universe, lambda _: names)
     lots[-1] = -sum(lots[:-1])
     history.add(1, None, [Crossed(0, 1, 0, price, list(enumerate(lots)))])
-    parts = [-history.value(0, quantity, price) for quantity in lots[:-1]]
+    parts = [-history.movements.value(0, quantity, price) for quantity in lots[:-1]]
     assert history.amounts[CROSSED].tolist() == [*with_remainder(0, parts), 0]
 
 
@@ -137,7 +137,7 @@ async def test_the_fold_goes_on_without_a_request(world: World, monkeypatch: pyt
 @in_module_loop
 async def test_profit_of_positions_is_unknown_where_their_lots_are_not_those_of_the_ledger(world: World) -> None:
     history, now = folded(world), present(world)
-    history.lots[0] += 1
+    history.movements.lots_of[0][0] += 1
     profit = AccountProfit(history, now, world.assembly.universe)
     rows, other = profit.symbols(0, now.ts)
     assert (other, {row.profit for row in rows}) == (None, {None})
@@ -166,7 +166,7 @@ async def test_figures_stay_while_the_fold_goes_on(world: World) -> None:
     profit = AccountProfit(history, now, world.assembly.universe)
     before = profit.symbols(0, now.ts), profit.account(0, now.ts), profit.notes(0, now.ts)
     history.net_cash[:] += 1_000_000
-    history.lots[:] += 1
+    history.movements.lots_of[0][:] += 1
     history.notes.clear()
     history.sure_from = 10**6
     assert (profit.symbols(0, now.ts), profit.account(0, now.ts), profit.notes(0, now.ts)) == before

@@ -16,6 +16,7 @@ from quantd.daemon import engine
 from quantd.daemon.engine.state import snapshot as states
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime import journal as recovery
+from quantd.daemon.views.movements import Movements
 from quantd.risk.switch import HALT, RUN
 from quantd.trading.codec import decode, encode, slice_of
 from quantd.trading.effects import Again, Ask, Cancel, Effect, Ended, Publish, Query
@@ -397,6 +398,31 @@ class Run:
                 if resting is not None and work.state[row] in ENDED and row in resting.open:
                     raise Violation(f"row {row} of {key} is {OrderState(work.state[row]).name}, but open at the venue")
 
+    def _journal_has_the_money(self) -> None:
+        """What `Movements` reads from the journal alone is the ledger, book by book, and its marks."""
+        rules, ledger = self.setting.rules, self.state.ledger
+        movements = Movements(rules.universe)
+        flows = [agent.capital_micro for agent in rules.agents]
+        flows.append(rules.cash_micro - sum(flows))
+        cash, fees = list(flows), [0] * len(flows)
+        for data in self.journal:
+            entry = decode(data)
+            for _, moved in movements.add(entry.event, entry.effects):
+                for movement in moved:
+                    book = movement.book
+                    cash[book] += movement.amount_micro + movement.flow_micro - movement.fee_micro
+                    flows[book] += movement.flow_micro
+                    fees[book] += movement.fee_micro
+        none = np.zeros(rules.universe.size, dtype=np.int64)
+        for number in (*range(len(rules.agents)), -1):
+            book, lots = ledger.books[number], movements.lots_of.get(number, none).tolist()
+            read = cash[number], flows[number], fees[number], lots
+            booked = book.cash_micro, book.flows_micro, book.fees_micro, book.lots
+            if read != booked:
+                raise Violation(f"the journal has {read} for book {number}, the ledger {booked}")
+        if movements.marks_nano.tolist() != self.state.marks_nano.tolist():
+            raise Violation(f"the journal has the marks {movements.marks_nano}, the engine {self.state.marks_nano}")
+
     def _agree(self, when: str) -> None:
         """Orders and account here are those of the venue, to the unit."""
         ours = {
@@ -408,6 +434,7 @@ class Run:
             raise Violation(f"{when} these orders are open here: {ours}; there: {theirs}")
         if when == "at the end":
             self._switch_is_obeyed()
+            self._journal_has_the_money()
         house = self.state.ledger.house
         if house.lots != self.truth.lots:
             raise Violation(f"{when} {house.lots} lots are booked, {self.truth.lots} are held")

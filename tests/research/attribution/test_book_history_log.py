@@ -289,17 +289,19 @@ def test_books_that_differ_from_the_engines_are_an_error() -> None:
         log.history()
 
 
-def test_a_wrong_borrow_fee_is_an_error() -> None:
-    world = busy(60)
-    world.shell = world.fresh(BookHistoryLog(msgspec.structs.replace(world.rules, borrow_bp_annual=299.0), world))
-    with pytest.raises(LedgerBroken, match="borrow of"):
-        world.run()
-
-
-def test_a_venue_that_pays_itself_is_refused() -> None:
-    world = busy(40, venue_pays=True)
-    with pytest.raises(ValueError, match="pays dividends itself"):
-        BookHistoryLog(world.rules)
+def test_a_venue_that_pays_dividends_itself_adds_up() -> None:
+    """The unallocated book advances the cash for fractions of lots; a dividend comes later, to those entitled to it."""
+    world = busy(80, venue_pays=True)
+    log = BookHistoryLog(world.rules, world)
+    world.shell = shell = world.fresh(log)
+    for k, item in enumerate(world.items()):
+        shell.take(item)
+        if k == 130:  # after both dividends of the first symbol, in column 0
+            shell.run(Flow(shell.state.now, 30_000_001, kind="dividend", id="1", symbol=0))
+    check(log, world)
+    rows = [booked for booked in world.of(Booked) if booked.kind in ("dividend", "cash_in_lieu")]
+    assert {booked.kind for booked in rows} == {"dividend", "cash_in_lieu"}
+    assert all(sum(part for _, part in booked.parts) == booked.amount_micro for booked in rows)
 
 
 def test_a_real_run_has_the_names_and_the_sectors_of_its_universe() -> None:
