@@ -8,9 +8,9 @@ import ipaddress
 import os
 import resource
 import socket
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 FEWEST_DESCRIPTORS: Final = 128
@@ -54,19 +54,9 @@ def is_loopback(host: str) -> bool:
 class Taken(socket.socket):
     """One accepted connection of a Listener, counted until it closes or is cut."""
 
-    # the next four are set and read by the server that uses the listener
-    standing: int = 0
-    holder: str = ""
-    """The token of the newest request; empty without a valid one."""
-    trades: bool = False
-    """Whether the token includes the scope `trade`."""
-    working: bool = False
-    """Whether a request is being carried out: the connection must not be cut then."""
-
     def __init__(self, listener: "Listener", connection: socket.socket) -> None:
         super().__init__(connection.family, connection.type, connection.proto, fileno=connection.detach())
         self._listener: Listener | None = listener
-        self.since_s = time.monotonic()
         listener.connections[self.fileno()] = self
 
     def cut(self) -> None:
@@ -87,16 +77,36 @@ class Taken(socket.socket):
             self._listener = None
 
 
+def at_path(path: Path, use: Callable[[str], object]) -> None:
+    """Call `use` with a short name of the path of a Unix socket: the kernel takes at most 107 bytes."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        use(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
+
+
+def unix_listener(path: Path) -> socket.socket:
+    """A socket at `path`, in place of an earlier one, for this user alone (mode 600). Raises OSError."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.setblocking(False)
+    try:
+        at_path(path, listener.bind)
+        path.chmod(0o600)  # nobody can connect before `listen`
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
 class Listener(socket.socket):
     """A listening socket with at most `most` open connections, to pass to asyncio as `sock`."""
 
-    def __init__(
-        self, host: str, port: int, most: int, displaced: Callable[[Collection[Taken]], Taken | None] | None = None
-    ) -> None:
+    def __init__(self, host: str, port: int, most: int, *, cuts_oldest: bool = False) -> None:
         """Bind to the first address of `host`, IPv4 before IPv6. Raises OSError for an unknown host, or a port in use.
 
-        At each new connection, `displaced` gets the open connections, oldest first, and may return one of them to be
-        shut down. A new connection above `most` is closed.
+        A new connection above `most` is closed; with `cuts_oldest` the oldest open one is shut down for it instead.
         """
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = min(addresses, key=lambda entry: entry[0] != socket.AF_INET)
@@ -104,9 +114,7 @@ class Listener(socket.socket):
         self.most = most
         self.connections: dict[int, Taken] = {}
         """The open connections by descriptor, the oldest first."""
-        self._displaced = displaced
-        # a descriptor in reserve, which `_close_next` uses when no other is free
-        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._cuts_oldest = cuts_oldest
         try:
             self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self.setblocking(False)
@@ -126,36 +134,10 @@ class Listener(socket.socket):
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Return the next connection. Raises BlockingIOError if none waits, or if the connection had to be closed."""
-        try:
-            connection, address = super().accept()
-        except OSError as why:
-            # EMFILE, ENFILE: this process or the machine has no descriptor left
-            if why.errno not in (errno.EMFILE, errno.ENFILE) or self._spare < 0:
-                raise
-            self._close_next()
-            raise BlockingIOError(errno.EAGAIN, "closed: no file descriptor is left") from None
-        if self._displaced is not None and (displaced := self._displaced(self.connections.values())) is not None:
-            displaced.cut()
+        connection, address = super().accept()
+        if self._cuts_oldest and self.taken >= self.most:
+            next(iter(self.connections.values())).cut()
         if self.taken >= self.most:
             connection.close()
             raise BlockingIOError(errno.EAGAIN, "closed: too many connections")
         return Taken(self, connection), address
-
-    def close(self) -> None:
-        """Close the socket and the spare file descriptor."""
-        super().close()
-        if self._spare >= 0:
-            os.close(self._spare)
-            self._spare = -1
-
-    def _close_next(self) -> None:
-        """Accept and close one waiting connection, with the spare file descriptor.
-
-        The process has no other free descriptor. If the connection stayed, asyncio would retry the accept without end.
-        """
-        os.close(self._spare)
-        self._spare = -1
-        with suppress(OSError):
-            super().accept()[0].close()
-        with suppress(OSError):
-            self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)

@@ -424,6 +424,7 @@ class Api(Section):
 
     host: Host = "127.0.0.1"
     port: Port = 8000
+    halt_port: Port | None = None
     tls: ServerTls | None = None
     open_reads: bool = True
     names: tuple[HostName, ...] = ()
@@ -432,6 +433,13 @@ class Api(Section):
     tokens: Annotated[str, pattern(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", "the name of a file in the state folder")] = (
         "token"
     )
+
+    @property
+    def door(self) -> int:
+        """The port for halts alone: 1000 above `port`, or below it near the end, unless `halt_port` names another."""
+        if self.halt_port is not None or not self.port:
+            return self.halt_port or 0
+        return self.port + 1000 if self.port < 64_536 else self.port - 1000
 
 
 class Models(Section):

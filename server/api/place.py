@@ -12,6 +12,9 @@ from quantd.trading.display_text import endpoint_text
 
 FILE: Final = "api.json"
 
+SOCKET: Final = "switch.sock"
+"""Unix socket in the state folder, for halts of the user of the daemon."""
+
 
 class ApiPlace(Struct, frozen=True):
     """The content of `api.json` in a state folder: the address of the API, and the process id of the daemon."""
@@ -21,6 +24,7 @@ class ApiPlace(Struct, frozen=True):
     pid: int
     tls: bool = False
     token: str = "token"
+    halt_port: int = 0
 
     @property
     def url(self) -> str:

@@ -5,26 +5,30 @@ import contextlib
 import errno
 import json
 import os
+import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import structlog
 from aiohttp import web
 
 from quantd.adapters.certificates import Certificate
-from quantd.adapters.listener import ACCEPTS, Listener, descriptors
+from quantd.adapters.listener import ACCEPTS, Listener, descriptors, unix_listener
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.service import Service
 from quantd.regular_file import remove, write_whole
-from quantd.server.api.access.connection_places import CONNECTIONS, ConnectionPlaces
-from quantd.server.api.access.guard import HEADER_S, KEEPALIVE_S, Guard, TimedConnection, who
+from quantd.server.api.access.guard import DOOR_BYTES, DOOR_S, DOORS, KEEPALIVE_S, Connection, Guard, who
+from quantd.server.api.access.origins import MAIN_PORT
 from quantd.server.api.commits import OpenRequests, truthful
 from quantd.server.api.documents import Query
 from quantd.server.api.idempotency import Keys
 from quantd.server.api.openapi import FOR_BROWSERS, document
+from quantd.server.api.place import SOCKET
 from quantd.server.api.route_groups import RouteContext, route_groups, routes_of
 from quantd.server.api.route_records import (
     BODY_BYTES,
@@ -47,6 +51,14 @@ if TYPE_CHECKING:
     from quantd.adapters.bus.publisher import MqttBus
     from quantd.daemon.jobs.job_lanes import JobLanes
     from quantd.server.api.route_groups import RunsOfJobs
+
+CONNECTIONS: Final = 256
+"""Most open connections of the API, and at most a quarter of the file descriptors."""
+
+DOOR_CONNECTIONS: Final = 64
+"""Most open connections at the port for halts; the oldest is closed for a further one."""
+
+log = structlog.get_logger("quantd.api")
 
 STOP_S: Final = 2.0
 """Seconds that a stop waits for open connections, and then for unfinished requests."""
@@ -114,16 +126,18 @@ class Api:
         self.context = RouteContext(run, self._guard, self._keys, bus, bus_url, lanes, runs, refusal)
         self.groups = {name: group.open(self.context) for name, group in route_groups().items()}
         self._service = service
-        self._server: asyncio.Server | None = None
-        self._runner: web.AppRunner | None = None
+        self._servers: list[asyncio.Server] = []
+        self._runners: list[web.AppRunner] = []
 
     def application(self) -> web.Application:
         """The application with its routes; a test may use it without a port."""
-        app = web.Application(middlewares=[self._guard.middleware], client_max_size=BODY_BYTES)
-        if self._guard.origins.listed:
-            app.on_response_prepare.append(self._guard.origins.mark)
-        routes = self._routes = (*routes_of(self.groups), *self._document_pages())
-        self._guard.register(routes)
+        self._routes = (*routes_of(self.groups), *self._document_pages())
+        self._guard.register(self._routes)
+        return self._application(self._routes, BODY_BYTES)
+
+    def _application(self, routes: Iterable[Route], most_bytes: int) -> web.Application:
+        app = web.Application(middlewares=[self._guard.middleware], client_max_size=most_bytes)
+        app.on_response_prepare.append(self._guard.origins.mark)
         for route in routes:
             match route:
                 case Read():
@@ -187,33 +201,22 @@ class Api:
 
     async def start(self) -> None:
         """Listen, and write the address to `api.json`. Raises ApiUnavailable if the address is in use or unusable."""
-        loop = asyncio.get_running_loop()
-        api = self._config.api
-        runner = self._runner = web.AppRunner(self.application(), access_log=None, handle_signals=False)
-        await runner.setup()
-        manager = self.context.server = runner.server
-        assert manager is not None
-        places = ConnectionPlaces(min(CONNECTIONS, descriptors() // 4))
-        tls = self._tls()
+        api, tls, origins = self._config.api, self._tls(), self._guard.origins
+        key = "port"
         try:
-            listener = Listener(api.host, api.port, places.most, places.displaced)
-
-            def connection() -> TimedConnection:
-                return TimedConnection(
-                    listener, places, manager, loop=loop, access_log=None, keepalive_timeout=KEEPALIVE_S
-                )
-
-            self._server = await loop.create_server(
-                connection,
-                sock=listener,
-                backlog=ACCEPTS,
-                ssl=tls,
-                ssl_handshake_timeout=HEADER_S if tls is not None else None,  # asyncio refuses it without TLS
-            )
+            main = Listener(api.host, api.port, min(CONNECTIONS, descriptors() // 4))
+            host, port = main.getsockname()[:2]
+            self.context.server = await self._serve(self.application(), KEEPALIVE_S, tls, main)
+            if not self._reads_only:
+                key = "halt_port"
+                door = Listener(api.host, api.door, DOOR_CONNECTIONS, cuts_oldest=True)
+                origins.main, origins.door = port, door.getsockname()[1]
+                app = self._application([route for route in self._routes if route.path in DOORS], DOOR_BYTES)
+                app[MAIN_PORT] = port
+                await self._serve(app, DOOR_S, tls, door, *self._unix_listeners())
         except OSError as why:
-            await runner.cleanup()
-            raise self._unavailable(why) from why
-        host, port = self._server.sockets[0].getsockname()[:2]
+            await self._close()
+            raise self._unavailable(why, key) from why
         scheme = "https" if api.tls is not None else "http"
         local_host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         self.url = f"{scheme}://{endpoint_text(local_host, port)}/"
@@ -221,6 +224,36 @@ class Api:
             self._write_place(local_host, port)
         for begin in self.context.at_start:
             begin()
+
+    def _unix_listeners(self) -> list[socket.socket]:
+        """The Unix socket for halts, in the state folder; none where its file system has none."""
+        try:
+            return [unix_listener(self._folder / SOCKET)]
+        except OSError as why:
+            log.warning("api.no_socket", file=SOCKET, why=str(why), effect="quantd halt uses [api] halt_port")
+            return []
+
+    async def _serve(
+        self, app: web.Application, keepalive_s: float, tls: ssl.SSLContext | None, *listeners: socket.socket
+    ) -> web.Server:
+        """Serve an application on sockets, with TLS on those that are no Unix sockets."""
+        loop, runner = asyncio.get_running_loop(), web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runners.append(runner)
+        await runner.setup()
+        manager = runner.server
+        assert manager is not None
+        options: dict[str, Any] = {"loop": loop, "access_log": None, "keepalive_timeout": keepalive_s}
+        connection = partial(Connection, manager, **options)
+        for listener in listeners:
+            if listener.family == socket.AF_UNIX:
+                server = await loop.create_unix_server(connection, sock=listener, backlog=ACCEPTS)
+            else:  # asyncio refuses the time-out without TLS
+                handshake_s = None if tls is None else keepalive_s
+                server = await loop.create_server(
+                    connection, sock=listener, backlog=ACCEPTS, ssl=tls, ssl_handshake_timeout=handshake_s
+                )
+            self._servers.append(server)
+        return manager
 
     def link(self) -> str:
         """The address of the dashboard with the code of a new one-time link, which signs in as the owner.
@@ -230,21 +263,26 @@ class Api:
         return f"{self.url}#code={self._guard.sessions.link()}"
 
     async def stop(self) -> None:
-        """Remove `api.json`, and close the port and every connection."""
+        """Remove `api.json`, and close the ports and every connection."""
         if not self._reads_only:
             with contextlib.suppress(OSError):
                 remove(self._folder / "api.json")
+                (self._folder / SOCKET).unlink(missing_ok=True)
         for close in self.context.at_stop:
             close()
-        if self._server is not None:
-            self._server.close()
-        if self._runner is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STOP_S):
-                    await self._runner.cleanup()
+        await self._close()
         await self._open.end(STOP_S)
         await self._guard.sessions.close()
-        self._server = self._runner = None
+
+    async def _close(self) -> None:
+        """Close the ports and every connection."""
+        for server in self._servers:
+            server.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                for runner in self._runners:
+                    await runner.cleanup()
+        self._servers, self._runners = [], []
 
     def _refusal_of_posts(self) -> str:
         """The reason why a read-only instance refuses a request that would change something, with the remedy."""
@@ -259,18 +297,21 @@ class Api:
             return None
         return Certificate(self._config.at(tls.certificate), self._config.at(tls.key)).context
 
-    def _unavailable(self, why: OSError) -> ApiUnavailable:
+    def _unavailable(self, why: OSError, key: str) -> ApiUnavailable:
         """The error for an address on which the API cannot listen, with the remedy for its cause."""
-        host, port = self._config.api.host, self._config.api.port
+        api = self._config.api
+        host, port = api.host, api.port if key == "port" else api.door
         if why.errno == errno.EADDRINUSE:
             return ApiUnavailable(
-                f"[api] port = {port}: something already listens on {endpoint_text(host, port)}, perhaps another "
+                f"[api] {key} = {port}: something already listens on {endpoint_text(host, port)}, perhaps another "
                 "quantd. Stop it, or set another port (0 chooses any free one)."
             )
         if why.errno == errno.EACCES:
-            return ApiUnavailable(f"[api] port = {port} needs rights that quantd does not have; use a port above 1023.")
+            return ApiUnavailable(
+                f"[api] {key} = {port} needs rights that quantd does not have; use a port above 1023."
+            )
         return ApiUnavailable(
-            f"the API cannot listen on {endpoint_text(host, port)}: {why}. Correct [api] host, port or tls."
+            f"the API cannot listen on {endpoint_text(host, port)}: {why}. Correct [api] host, {key} or tls."
         )
 
     def _write_place(self, host: str, port: int) -> None:
@@ -278,4 +319,5 @@ class Api:
         path = self._folder / "api.json"
         tls = self._config.api.tls is not None
         place = {"host": host, "port": port, "pid": os.getpid(), "tls": tls, "token": self._config.api.tokens}
+        place["halt_port"] = self._guard.origins.door
         write_whole(path, json.dumps(place).encode() + b"\n", 0o600, durable=False)

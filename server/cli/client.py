@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,7 +13,7 @@ from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.places import Place
 from quantd.regular_file import NotRead, read_regular
 from quantd.server.api.client_side.transport import ANSWER_S, CODES, Address, exchange
-from quantd.server.api.place import ApiPlace, place_in, trusting
+from quantd.server.api.place import SOCKET, ApiPlace, place_in, trusting
 from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER
 
 T = TypeVar("T")
@@ -28,9 +29,10 @@ class Unanswered(Failure):
 class Daemon:
     """A daemon at an address, asked with the token of its state folder."""
 
-    def __init__(self, reached: ApiPlace, token: str) -> None:
+    def __init__(self, reached: ApiPlace, token: str, folder: Path) -> None:
         self.reached = reached
         self._token = token
+        self._folder = folder
 
     def get(self, path: str) -> Any:
         """Return the JSON at a path. Raises Failure if the daemon refuses, and Unanswered without an answer."""
@@ -42,6 +44,15 @@ class Daemon:
         Raises Failure if the daemon refuses, and Unanswered without an answer.
         """
         return self._ask("POST", path, json.dumps(body).encode(), within_s)
+
+    def stop(self, name: str, body: object, within_s: float = ANSWER_S) -> Any:
+        """Return the JSON response to a halt or reduce: by the Unix socket, without one by the port for halts alone.
+
+        Raises Failure if the daemon refuses, and Unanswered without an answer.
+        """
+        path, place = self._folder / SOCKET, self.reached
+        door = Address(place.host, place.halt_port, trusting() if place.tls else None, path if path.exists() else None)
+        return self._ask("POST", f"/{name}", json.dumps(body).encode(), within_s, door)
 
     def listens(self) -> bool:
         """Whether the daemon's address accepts connections."""
@@ -59,7 +70,9 @@ class Daemon:
             return http.client.HTTPSConnection(host, port, timeout=ANSWER_S, context=trusting()), headers
         return http.client.HTTPConnection(host, port, timeout=ANSWER_S), headers
 
-    def _ask(self, method: str, path: str, body: bytes | None, within_s: float = ANSWER_S) -> Any:
+    def _ask(
+        self, method: str, path: str, body: bytes | None, within_s: float = ANSWER_S, address: Address | None = None
+    ) -> Any:
         """Send a request with the token of the daemon, and return the decoded JSON of its answer.
 
         Raises Unanswered if no quantd answers, and Failure for an error status.
@@ -67,7 +80,7 @@ class Daemon:
         headers = {"Accept": "application/json", "Authorization": f"Bearer {self._token}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        address = Address(self.reached.host, self.reached.port, trusting() if self.reached.tls else None)
+        address = address or Address(self.reached.host, self.reached.port, trusting() if self.reached.tls else None)
         try:
             response = exchange(address, method, path, headers, body, within_s)
         except OSError as why:
@@ -92,7 +105,7 @@ def named(place: Place) -> Daemon | None:
         return (
             None
             if api_place is None
-            else Daemon(api_place, read_regular(place.folder / api_place.token).data.decode().strip())
+            else Daemon(api_place, read_regular(place.folder / api_place.token).data.decode().strip(), place.folder)
         )
     except (OSError, NotRead, UnicodeDecodeError):
         return None

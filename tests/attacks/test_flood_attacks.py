@@ -1,19 +1,35 @@
-"""Programs without a token that take every connection and the whole rate of reads: a person halts all the same."""
+"""Programs that take every connection and the whole rate of reads: a person halts all the same, five times of five."""
 
 import asyncio
 import contextlib
+import itertools
+import json
+import re
+import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
+from playwright.async_api import Browser, expect
 from structlog.testing import capture_logs
 
+from quantd.server.api import server
+from quantd.server.api.access import guard
+from quantd.server.api.client_side.transport import Address, exchange
+from quantd.server.api.place import SOCKET
 from quantd.server.api.routes import dashboard_routes
-from quantd.server.requests.tokens import created
+from quantd.server.requests.tokens import TokenRefused, created, revoked
 from tests.proofs.halt_flood import flooded, halt, rearm
 from tests.proofs.kill_switch import Daemon, daemon
+from tests.server.api.dashboard.screens import browser, in_module_loop
 from tests.support.api_world import get, standing_at_the_end
+from tests.support.browser import DESK, PHONE, opened
 from tests.support.mqtt import until
+
+__all__ = ["browser"]
 
 
 @pytest.fixture(scope="module")
@@ -22,20 +38,121 @@ def trading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         yield target
 
 
+HALTS = 5
+FLOODS = ("headers", "streams", "bodies", "reads", "door")
+"""Of the API; `door` are half headers at the port for halts: the shell has the Unix socket, and a page its link."""
+
+
+@contextlib.contextmanager
+def under(d: Daemon, kind: str) -> Iterator[None]:
+    """A flood of the API, by strangers or with a token of scope `read`."""
+    token = ""
+    if kind in ("bodies", "reads"):
+        with contextlib.suppress(TokenRefused):
+            revoked(d.folder / "state", "flood")
+        token = created(d.folder / "state", "flood", "read")[1]
+        time.sleep(1.0)  # until the daemon knows it
+    port, kind = (d.halt_port, "headers") if kind == "door" else (d.port, kind)
+    with flooded(port, kind, token):
+        yield
+
+
 @pytest.mark.requirement("R-235")
 @pytest.mark.long
-@pytest.mark.parametrize("kind", ["headers", "streams"])
-@pytest.mark.parametrize("halts", [3, pytest.param(10, marks=pytest.mark.slow)])
-def test_a_flood_of_connections_without_a_token_keeps_nobody_from_halting(
-    trading: Daemon, kind: str, halts: int
-) -> None:
-    with flooded(trading.port, kind):
-        for _ in range(halts):
-            assert halt(trading, "api")[2] == "api"  # one attempt: a refusal raises
+@pytest.mark.parametrize(("kind", "way"), [*itertools.product(FLOODS[:-1], ["api", "command"]), ("door", "command")])
+def test_a_flood_of_the_api_keeps_nobody_from_halting(trading: Daemon, kind: str, way: str) -> None:
+    with under(trading, kind):
+        for _ in range(HALTS):
+            assert halt(trading, way)[2] == "api"  # one attempt, and not the file: a refusal raises
             rearm(trading)
-        assert halt(trading, "command")[2] in ("api", "file")
-        rearm(trading)
     assert trading.late == 0
+
+
+@pytest.mark.requirement("R-235")
+@pytest.mark.long
+@pytest.mark.parametrize("kind", FLOODS)
+@pytest.mark.parametrize("width", [DESK, PHONE])
+@in_module_loop
+async def test_a_flood_of_the_api_keeps_no_open_page_from_halting(
+    trading: Daemon, kind: str, width: int, browser: Browser
+) -> None:
+    url = f"http://127.0.0.1:{trading.port}/"
+    async with opened(browser, url, width, trading.token) as page:
+        await expect(page.locator("header .link")).to_have_text("link up")
+        with under(trading, kind):
+            for _ in range(HALTS):
+                await page.get_by_role("button", name=re.compile("^Halt")).first.click()
+                if kind == "door":
+                    await page.keyboard.press("Enter")
+                else:
+                    async with page.expect_response(re.compile(r"/halt$")) as answer:
+                        await page.keyboard.press("Enter")
+                    assert (await answer.value).status == 200
+                await asyncio.to_thread(trading.moved, "HALT")
+                await expect(page.get_by_role("dialog")).to_have_count(0)
+                rearm(trading)
+    assert trading.late == 0
+
+
+@pytest.mark.requirement("R-235")
+@pytest.mark.long
+async def test_the_port_for_halts_has_a_bound_of_its_own_on_bytes_seconds_and_connections(tmp_path: Path) -> None:
+    async with standing_at_the_end(tmp_path) as world:
+        door = json.loads((world.folder / "api.json").read_text())["halt_port"]
+        url = f"http://127.0.0.1:{door}"
+        crowd = [await asyncio.open_connection("127.0.0.1", door) for _ in range(server.DOOR_CONNECTIONS + 8)]
+        assert [await reader.read() for reader, _ in crowd[:8]] == [b""] * 8  # the oldest are cut
+        async with aiohttp.ClientSession(url, headers=world.bearer) as session:
+            for path, body, status in (
+                ("/switch", None, 200), ("/halt", {"reason": "x"}, 200), ("/reduce", {}, 200),
+                ("/halt", {"command": "reduce"}, 422), ("/halt", {"reason": "x" * 5_000}, 413),
+                ("/api/v1/status", None, 404),
+                ("/api/v1/commands", {"command": "resume", "reason": "x"}, 404),
+            ):  # fmt: skip
+                async with session.request("POST" if body is not None else "GET", path, json=body) as response:
+                    assert response.status == status, path
+        began = time.monotonic()
+        assert await crowd[-1][0].read() == b""  # half a header, and none
+        late, writer = await asyncio.open_connection("127.0.0.1", door)
+        writer.write(b"POST /halt HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+        writer.write(f"Authorization: {world.bearer['Authorization']}\r\nContent-Length: 9\r\n\r\n".encode())
+        assert (await late.readline()).startswith(b"HTTP/1.1 408")
+        assert time.monotonic() - began < 3 * guard.DOOR_S
+        for _, each in (*crowd, (late, writer)):
+            each.close()
+
+
+async def test_the_socket_for_halts_is_of_this_user_alone_and_needs_the_token(tmp_path: Path) -> None:
+    async with standing_at_the_end(tmp_path) as world:
+        assert stat.S_IMODE((world.folder / SOCKET).stat().st_mode) == 0o600
+        address = Address("", 0, socket=world.folder / SOCKET)
+        head = {"Content-Type": "application/json"}
+        for headers, status in ((head, 401), (head | world.bearer, 200)):
+            answer = await asyncio.to_thread(exchange, address, "POST", "/halt", headers, b'{"reason": "x"}')
+            assert answer.status == status
+    assert not (world.folder / SOCKET).exists()
+
+
+@pytest.mark.parametrize(
+    ("scope", "origin", "status"),
+    [
+        ("read", "", 403), ("metrics", "", 403), ("trade", "", 200), ("admin", "", 200),
+        ("trade", "https://evil.example", 403), ("trade", "http://127.0.0.1:1", 403), ("", "", 401),
+    ],
+)  # fmt: skip
+async def test_who_may_halt_at_the_port_for_halts(tmp_path: Path, scope: Any, origin: str, status: int) -> None:
+    async with standing_at_the_end(tmp_path) as world:
+        headers = {"Origin": origin} if origin else {}
+        if scope:
+            headers["Authorization"] = f"Bearer {created(world.folder, 'one', scope)[1]}"
+            await asyncio.sleep(0.6)
+        door = world.api.context.guard.origins.door
+        async with aiohttp.ClientSession() as session:
+            url = f"http://127.0.0.1:{door}/halt"
+            async with session.post(url, json={"reason": "x"}, headers=headers) as response:
+                assert response.status == status
+                assert "Access-Control-Allow-Origin" not in response.headers
+        assert (world.service.shell.state.switch.state == 2) is (status == 200)
 
 
 async def test_a_flood_of_reads_does_not_make_a_probe_take_the_daemon_for_dead(tmp_path: Path) -> None:
@@ -53,20 +170,14 @@ async def test_a_flood_of_reads_does_not_make_a_probe_take_the_daemon_for_dead(t
 
 
 @pytest.mark.long
-async def test_streams_of_anybody_leave_two_for_tokens_of_scope_trade(tmp_path: Path) -> None:
+async def test_streams_have_a_bound(tmp_path: Path) -> None:
     async with standing_at_the_end(tmp_path) as world, contextlib.AsyncExitStack() as stack:
-        tokens = {name: created(world.folder, name, name)[1] for name in ("read", "trade")}
-        await asyncio.sleep(0.6)
 
-        async def opened(token: str = "") -> int:
-            headers = {"Authorization": f"Bearer {tokens[token]}"} if token else {}
-            response = await stack.enter_async_context(world.session.get("/api/v1/events", headers=headers))
+        async def opened() -> int:
+            response = await stack.enter_async_context(world.session.get("/api/v1/events"))
             return response.status
 
-        many = dashboard_routes.STREAMS - 2
-        assert [await opened() for _ in range(many + 1)] == [200] * many + [503]
-        assert await opened("read") == 503
-        assert [await opened("trade") for _ in range(3)] == [200, 200, 503]
+        assert [await opened() for _ in range(dashboard_routes.STREAMS + 1)] == [200] * dashboard_routes.STREAMS + [503]
 
 
 @pytest.mark.long

@@ -1,9 +1,11 @@
-"""Halts while a program without a token floods the API: python -m tests.proofs.halt_flood --seconds 300
+"""Halts while a program floods the API: python -m tests.proofs.halt_flood --seconds 300
 
 The flood has 300 sockets in a process of its own and renews each one as soon as it is closed. `headers` sends headers
-that never end, `streams` opens event streams, `none` is a minute without a flood. Each second the house is halted in
-one of three ways by turns, and armed again over the API. Printed are the times from the command to HALT, and until the
-command has ended; those of `quantd halt` contain the start of Python.
+that never end, `streams` opens event streams, `bodies` sends bodies that never end, `none` is a minute without a flood.
+`bodies`, and `reads` (requests one after another on each socket), have the token that is given. Each second the house
+is halted in one of three ways by turns, and armed again over MQTT: the API itself may have no place for a resume.
+Printed are the times from the command to HALT, and until the command has ended; those of `quantd halt` contain the
+start of Python.
 """
 
 import argparse
@@ -24,23 +26,29 @@ from typing import Final
 
 import numpy as np
 
+from quantd.server.requests.tokens import created
 from tests.proofs.kill_switch import Daemon, daemon
 from tests.support.command_line import ROOT, environment
 
 SOCKETS: Final = 300
+_WITH_TOKEN: Final = b"Host: localhost\r\nAuthorization: Bearer TOKEN\r\n"
 KINDS: Final = {
     "none": b"",
     "headers": b"GET / HTTP/1.1\r\nX: ",
     "streams": b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n",
-}
+    "bodies": b"POST /api/v1/predict HTTP/1.1\r\n" + _WITH_TOKEN
+    + b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{",
+    "reads": b"GET /api/v1/orders HTTP/1.1\r\n" + _WITH_TOKEN + b"\r\n",
+}  # fmt: skip
 QUIET_S: Final = 60.0
 PROMISE_S: Final = {"api": 1.0, "command": 1.0, "file": 0.2}
 LOADED: Final = 3.0
 """On a loaded machine three seconds are promised for the API and the command."""
 
 
-def flood(port: int, kind: str) -> None:
+def flood(port: int, kind: str, token: str = "") -> None:
     """Keep SOCKETS connections open, for ever."""
+    request = KINDS[kind].replace(b"TOKEN", token.encode())
     poll = select.epoll()
     sockets: dict[int, socket.socket] = {}
 
@@ -58,10 +66,12 @@ def flood(port: int, kind: str) -> None:
             client = sockets[number]
             try:
                 if what & select.EPOLLOUT:
-                    client.send(KINDS[kind])
+                    client.send(request)
                     poll.modify(number, select.EPOLLIN)
                     continue
                 if client.recv(65_536):
+                    if kind == "reads":  # again, whether or not the answer is whole
+                        client.send(request)
                     continue
             except BlockingIOError:
                 continue
@@ -74,12 +84,13 @@ def flood(port: int, kind: str) -> None:
 
 
 @contextlib.contextmanager
-def flooded(port: int, kind: str) -> Iterator[None]:
+def flooded(port: int, kind: str, token: str = "") -> Iterator[None]:
     """The flood, for the time of the block; it is complete when the block begins."""
     if kind == "none":
         yield
         return
     command = [sys.executable, "-m", "tests.proofs.halt_flood", "--flood", kind, "--port", str(port)]
+    command += ["--token", token] if token else []
     process = subprocess.Popen(command, cwd=ROOT, env=environment())
     try:
         until = time.monotonic() + 60
@@ -107,7 +118,7 @@ def halt(d: Daemon, way: str) -> tuple[float, float, str]:
     if way == "file":
         d.pull("file")
     elif way == "api":
-        d.post("halt", "flooded")
+        d.post("halt", "flooded", door=True)
     else:
         command = [sys.executable, "-m", "quantd.daemon.cli", "halt", "--reason", "flooded", "--json"]
         done = subprocess.run(command, cwd=d.folder, env=environment(), capture_output=True, text=True)
@@ -118,17 +129,10 @@ def halt(d: Daemon, way: str) -> tuple[float, float, str]:
 
 
 def rearm(d: Daemon) -> None:
-    """Resume over the API, however often it takes."""
+    """Resume over MQTT."""
     (d.folder / "state" / "HALT").unlink(missing_ok=True)
-    until = time.monotonic() + 60
-    while True:
-        try:
-            d.post("resume", "measured")
-            break
-        except (OSError, http.client.HTTPException, AssertionError):
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
+    time.sleep(0.3)  # until the daemon has seen that the file is gone
+    d.publish("resume", "measured")
     d.moved("RUN")
 
 
@@ -138,14 +142,17 @@ def main() -> int:
     parser.add_argument("--loaded", action="store_true", help="the machine has other work: the longer times hold")
     parser.add_argument("--flood", choices=list(KINDS), help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--token", default="", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.flood is not None:
-        flood(given.port, given.flood)
+        flood(given.port, given.flood, given.token)
     late = 0
     print("flood    way      halts    api   file  refused  p50 s  p99 s  max s  ended p99 s", flush=True)
     for kind in KINDS:
         with tempfile.TemporaryDirectory() as folder, daemon(Path(folder), 5.0, "2001-01-02") as d:
-            with flooded(d.port, kind):
+            token = created(d.folder / "state", "flood", "read")[1]
+            time.sleep(1.0)  # until the daemon knows the token
+            with flooded(d.port, kind, token):
                 seconds = min(QUIET_S, given.seconds) if kind == "none" else given.seconds
                 late += _measured(d, kind, seconds, loaded=given.loaded)
             print(f"{kind}: {d.orders} baskets of orders were made, {d.late} of them in HALT", flush=True)

@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 from paho.mqtt.client import CallbackAPIVersion, Client
 
-from quantd.adapters.bus.commands import signed
+from quantd.adapters.bus.commands import Name, signed
 from quantd.server.cli.operate import switch
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import ROOT, environment, write
@@ -118,7 +118,7 @@ class Daemon:
         while True:
             with contextlib.suppress(OSError, ValueError, KeyError):
                 place = json.loads((self.folder / "state" / "api.json").read_text())
-                self.port = place["port"]
+                self.port, self.halt_port = place["port"], place["halt_port"]
                 if place["pid"] == self.process.pid and self.get("/health")["status"] == "running":
                     break
             assert time.monotonic() < limit, "the daemon does not start"
@@ -161,12 +161,14 @@ class Daemon:
         finally:
             connection.close()
 
-    def post(self, command: str, reason: str) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WITHIN_S)
+    def post(self, command: str, reason: str, *, door: bool = False) -> None:
+        """A command over the API, or at the port for halts alone."""
+        port, path = (self.halt_port, f"/{command}") if door else (self.port, "/api/v1/commands")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WITHIN_S)
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
         body = json.dumps({"command": command, "reason": reason})
         try:
-            connection.request("POST", "/api/v1/commands", body, headers)
+            connection.request("POST", path, body, headers)
             response = connection.getresponse()
             text = response.read()
             assert response.status == 200, text
@@ -182,16 +184,19 @@ class Daemon:
         elif trigger == "api":
             self.post("halt", "test")
         elif trigger == "mqtt":
-            assert self._mqtt is not None
-            self._sent += 1
-            topic = "quantd/paper/commands"
-            now = int(time.time())
-            self._mqtt.publish(topic, signed(KEY, topic, f"pull-{os.getpid()}-{self._sent}", now, "halt", who="me"), 1)
+            self.publish("halt")
         elif trigger == "file":
             (self.folder / "state" / "HALT").touch()
         else:
             assert self.process is not None
             os.kill(self.process.pid, signal.SIGUSR1)
+
+    def publish(self, command: Name, reason: str = "") -> None:
+        """A signed command over MQTT."""
+        assert self._mqtt is not None
+        self._sent += 1
+        topic, id = "quantd/paper/commands", f"pull-{os.getpid()}-{self._sent}"
+        self._mqtt.publish(topic, signed(KEY, topic, id, int(time.time()), command, who="me", reason=reason), 1)
 
     def moved(self, to: str, within_s: float = WITHIN_S) -> int:
         """When the switch moved there, ns of the monotonic clock."""

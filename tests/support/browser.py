@@ -71,6 +71,9 @@ async def sign_in(page: Page, token: str) -> None:
 
 Pattern = str | re.Pattern[str]
 
+DOOR = re.compile(r"^https?://[^/]+/(halt|reduce)$")
+"""A halt at its own port."""
+
 _FAULTS: WeakKeyDictionary[BrowserContext, list[tuple[Pattern, Callable[[Any], Any]]]] = WeakKeyDictionary()
 """Profile -> the patterns of intercepted addresses with their handlers, the newest last."""
 
@@ -89,7 +92,8 @@ async def intercept(page: Page, pattern: Pattern, handler: Callable[[Route], Any
     One more request is awaited, as a request right behind `page.route` alone may still pass it by.
     """
     _FAULTS.setdefault(page.context, []).append((pattern, handler))
-    await page.context.route(pattern, handler)
+    for address in _addresses(pattern):
+        await page.context.route(address, handler)
     await page.evaluate("() => fetch('/health').then(() => null, () => null)")
 
 
@@ -100,7 +104,14 @@ async def pass_all(page: Page, pattern: Pattern | None = None) -> None:
         await page.unroute_all(behavior="wait")
         await page.context.unroute_all(behavior="wait")
     else:
-        await page.context.unroute(pattern)
+        for address in _addresses(pattern):
+            await page.context.unroute(address)
+
+
+def _addresses(pattern: Pattern) -> list[Pattern]:
+    """A pattern, and the port for halts where the pattern is of commands."""
+    text = pattern if isinstance(pattern, str) else pattern.pattern
+    return [pattern, DOOR] if "/api/v1/commands" in text and "http" not in text else [pattern]
 
 
 class Link:

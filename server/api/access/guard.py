@@ -1,19 +1,16 @@
-"""Checks of every request before its handler runs: host name, origin, time-outs, connection limits, token, rate.
+"""Checks of every request before its handler runs: host name, origin, token, rate, time-out of the body.
 
-What can go wrong: a foreign page or the holder of a guessed token acts, or a flood keeps a person from halting the
-daemon. So the order of the checks matters:
+What can go wrong: a foreign page or the holder of a guessed token acts. So the order of the checks matters:
 
 - The host name is checked first, because a web page could resolve a host name of its own to this machine.
-- A connection whose header has a token gets its higher rank before the token files are read. So the connection is not
-  closed for a newer connection while its token is looked up.
 - The rate is checked after the token. A valid token has its own rate, so that strangers at the same address cannot use
   it up. A halt with a valid token has no rate limit.
 - The scope of the token is checked before the body is read, so that nobody can make the daemon wait for the body of a
   refused request.
 
-The header and the body of a request have a time-out each. The handler has none: a request that is carried out gets its
-answer, or the 504 of `quantd.server.api.commits`. Bytes that the client sends while the handler runs start no time-out.
-aiohttp itself calls `data_received` without data when it resumes reading, also within a request.
+A flood may take all connections of the API, so halts have two doors of their own (`DOORS`). The body of a request has a
+time-out. The handler has none: a request that is carried out gets its answer, or the 504 of
+`quantd.server.api.commits`.
 """
 
 import asyncio
@@ -24,8 +21,7 @@ import re
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -38,26 +34,31 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from aiohttp.web_request import BaseRequest
 from multidict import CIMultiDict
 
-from quantd.adapters.listener import Listener, Taken, is_loopback
+from quantd.adapters.listener import is_loopback
 from quantd.daemon.access.api_token import token_of
 from quantd.daemon.config.schema import Api
-from quantd.server.api.access.connection_places import ConnectionPlaces, Standing
 from quantd.server.api.access.keyring import CHECK_S, Keyring
-from quantd.server.api.access.origins import Origins
+from quantd.server.api.access.origins import MAIN_PORT, Origins
 from quantd.server.api.access.rate_limits import WRONG_TOKENS, Buckets, WrongTokens, address_of
 from quantd.server.api.access.sessions import CSRF, Session, Sessions, forged
 from quantd.server.api.problems import INTERNAL, Refused, error, log_fault
 from quantd.server.api.route_records import BODY_BYTES, Entry, Page, Post, Read, Route
 from quantd.server.requests.tokens import OWNER, Scope, Token
 
-HEADER_S: Final = 10.0
-"""Seconds within which a client must send its whole header; aiohttp alone would wait 75 s."""
+KEEPALIVE_S: Final = 10.0
+"""Seconds within which a client must send its whole header, and for which a connection without a request stays open."""
 
 BODY_S: Final = 10.0
 """Seconds within which the body must follow its header."""
 
-KEEPALIVE_S: Final = 30.0
-"""Seconds for which a connection without a request stays open."""
+DOORS: Final = ("/halt", "/reduce", "/switch")
+"""Paths of the two doors for halts: a second port, and a Unix socket in the state folder. The API has them too."""
+
+DOOR_BYTES: Final = 4096
+"""Largest body of a request to a door."""
+
+DOOR_S: Final = 2.0
+"""Seconds for a header, and for a body, at a door."""
 
 EVENTS: Final = "text/event-stream"
 LINK: Final = "websocket"
@@ -90,53 +91,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = structlog.get_logger("quantd.api")
 
 
-class TimedConnection(RequestHandler):
-    """A connection to the API: each header must arrive within HEADER_S seconds, and each body within BODY_S seconds."""
+class Connection(RequestHandler):
+    """A connection to the API, whose faults are logged and answered in quantd's words."""
 
-    __slots__ = ("_began_s", "_listener", "_look", "_loop_of", "_place", "_places")
-
-    def __init__(self, listener: Listener, places: ConnectionPlaces, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._listener = listener
-        self._places = places
-        self._place: Taken | None = None
-        self._loop_of = asyncio.get_running_loop()
-        self._began_s = 0.0
-        """Start of a header that is not complete, by the loop's clock; 0 between requests."""
-        self._look: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._place = self._listener.connections.get(transport.get_extra_info("socket").fileno())
-        self._await_header()
-
-    def data_received(self, data: bytes) -> None:
-        if data and not self._began_s and not self._request_in_progress:
-            self._await_header()
-        super().data_received(data)
-
-    def _await_header(self) -> None:
-        """Begin the time-out of a header.
-
-        One timer serves all requests of the connection, and runs on after each header.
-        """
-        self._began_s = self._loop_of.time()
-        if self._place is not None and not self._place.holder:
-            self._place.standing = Standing.NO_HEADER
-        if self._look is None:
-            self._look = self._loop_of.call_later(HEADER_S, self._check_header)
-
-    def _check_header(self) -> None:
-        """Close the connection if a header is late; start the timer again if a newer request began its header
-        meanwhile.
-        """
-        self._look = None
-        if not self._began_s or self.transport is None:
-            return
-        if (left_s := self._began_s + HEADER_S - self._loop_of.time()) > 0.0:
-            self._look = self._loop_of.call_later(left_s, self._check_header)
-        else:
-            self.transport.close()
+    __slots__ = ()
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
         """Logs one line; aiohttp would log a stack for each request that it cannot parse, or whose client has left."""
@@ -151,85 +109,6 @@ class TimedConnection(RequestHandler):
         """Respond to a malformed request without aiohttp's message, which quotes the header: a token could be in it."""
         text = None if message is None else "the request cannot be parsed"
         return super().handle_error(request, status, exc, text)
-
-    def header_done(self) -> None:
-        """End the time-out: the header is complete. The body has a time-out of its own."""
-        self._began_s = 0.0
-        if self._place is not None:
-            self._place.holder = ""
-        self.identify(Standing.NO_TOKEN)
-
-    def identify(self, standing: Standing) -> None:
-        """Set the rank of the connection by its newest request: an idle connection of a lower rank is closed first."""
-        if self._place is not None:
-            self._place.standing = standing
-
-    def claim(self, token: Token, *, lane: bool) -> bool:
-        """Count this connection to the share of `token`. Return whether its request is served.
-
-        The request is refused where running requests fill the share of the token, or the share of its group (all tokens
-        with, or all tokens without, the scope `trade`). With `lane` the request is a halt or a health probe, which a
-        full share of the group does not refuse. Where a share is full, an idle connection of that share is closed for
-        this one.
-        """
-        connection = self._place
-        if connection is None:  # the listener does not count it, so no share applies
-            return True
-        connection.holder, connection.trades = f"{token.name}:{token.id}", token.grants("trade")
-        connection.standing = Standing.TRADE if connection.trades else Standing.TOKEN
-        idle_connection, served = self._places.claimed(connection, self._listener.connections.values(), lane=lane)
-        if idle_connection is not None:
-            idle_connection.cut()
-        return served
-
-    def crowded(self) -> bool:
-        """Whether the limit of running requests without a token is reached; a further one is refused."""
-        return self._places.crowded(self._listener.connections.values())
-
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Within this context the connection is not closed for another one."""
-        place = self._place
-        if place is None:
-            yield
-            return
-        place.working = True
-        try:
-            yield
-        finally:
-            place.working = False
-
-    async def whole_body(self, request: web.Request) -> None:
-        """Wait for the body of a request, which the handler reads; until then the connection has the lowest rank,
-        NO_HEADER.
-
-        So the connection of a client that sends its body slowly is among the first to be closed. Raises Refused for a
-        late body, and the errors of `request.read`.
-        """
-        if request.content.at_eof():
-            return
-        place = self._place
-        standing_before = Standing.NO_HEADER if place is None else place.standing
-        self.identify(Standing.NO_HEADER)
-        try:
-            async with asyncio.timeout(BODY_S):
-                await request.read()
-        except RequestPayloadError:
-            return  # a body that cannot be read: the handler reads it again and refuses the request
-        except TimeoutError:
-            self._lingering_time = 0.0  # close at once: an endless body could else hold the connection
-            text = f"the body did not arrive within {BODY_S:g} s of its header; send it at once"
-            raise Refused(408, "body", text, {"Connection": "close"}) from None
-        finally:
-            if place is not None:
-                place.standing = standing_before
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._began_s = 0.0
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None
-        super().connection_lost(exc)
 
 
 class Guard:
@@ -267,9 +146,6 @@ class Guard:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        protocol = request.protocol
-        if isinstance(protocol, TimedConnection):  # a connection of the daemon's listener, which counts and times it
-            protocol.header_done()
         try:
             self._check_host(request)
             response: web.StreamResponse | None = self.origins.preflight(request)
@@ -320,10 +196,8 @@ class Guard:
         if not reads and self._refusal is not None:
             raise Refused(403, "read_only", self._refusal())
         if secret:
-            _identify(request, Standing.GIVEN)  # before the await: newer requests must not displace it
             await self._keyring.refresh()
         token = self._keyring.find(secret) if secret else await self.session_token(request)
-        self._claim_place(request, token, route)
         self._limit(request, token, route)
         if not reads and self.origins.foreign(request):
             raise Refused(403, "origin", "the page of this request is of another origin; list the origin in [api] cors")
@@ -348,49 +222,20 @@ class Guard:
                 )
         if isinstance(route, Post) and route.body_bytes != BODY_BYTES:
             request = request.clone(client_max_size=route.body_bytes)
-        protocol = request.protocol
-        if isinstance(protocol, TimedConnection) and not reads:  # the daemon's listener limits the time of a body
-            await protocol.whole_body(request)
+        if not reads:
+            await _read_body(request)
         streams = isinstance(route, Page) and route.content_type in (EVENTS, LINK)
-        if streams or not isinstance(protocol, TimedConnection):
-            return await self._revocable_response(request, handler, token, streams=streams)
-        with protocol.at_work():
-            if isinstance(route, Page) and token is not None:
-                return await self._revocable_response(request, handler, token, streams=False)
-            return await handler(request)
-
-    def _claim_place(self, request: web.Request, token: Token | None, route: Route | None) -> None:
-        """Count the connection of a request to the share of its token, or to the share of requests without a token.
-
-        A halt or a health probe is served even where the share of its group is full. Raises Refused where
-        running requests fill the share.
-        """
-        protocol = request.protocol
-        if not isinstance(protocol, TimedConnection):  # the daemon's listener does not count this connection
-            return
-        lane = _in_lane(route)
-        if token is not None:
-            if not protocol.claim(token, lane=lane):
-                text = f"all connections of the token {token.name}, or of its scope, are at work; wait 1 s"
-                raise Refused(429, "connections", text, {"Retry-After": "1"})
-            return
-        protocol.identify(Standing.NO_TOKEN)
-        if not lane and protocol.crowded():
-            text = "too many requests without a token are at work; send a token, or wait 1 s"
-            raise Refused(503, "connections", text, {"Retry-After": "1"})
+        if streams or (isinstance(route, Page) and token is not None):
+            return await self._revocable_response(request, handler, token)
+        return await handler(request)
 
     async def _revocable_response(
-        self, request: web.Request, handler: Handler, token: Token | None, *, streams: bool
+        self, request: web.Request, handler: Handler, token: Token | None
     ) -> web.StreamResponse:
         """The response of a page or stream; it ends when its token is revoked or its client has disconnected.
 
-        Both are checked every CHECK_S seconds. A page without a token needs no check. A stream without a token has the
-        rank STREAM while it lasts.
+        Both are checked every CHECK_S seconds.
         """
-        if token is None and not streams:
-            return await handler(request)
-        if token is None:
-            _identify(request, Standing.STREAM)
         answering = asyncio.ensure_future(handler(request))
         try:
             while not (await asyncio.wait({answering}, timeout=CHECK_S))[0]:
@@ -405,8 +250,6 @@ class Guard:
                     raise ConnectionResetError(f"the token {token.name} is no longer in force")
             return answering.result()
         finally:
-            if token is None:
-                _identify(request, Standing.NO_TOKEN)
             if not answering.done():
                 answering.cancel()
                 await asyncio.wait({answering})
@@ -533,14 +376,18 @@ class Guard:
         return Refused(429, "rate", text, {"Retry-After": "60"})
 
 
-def _in_lane(route: Route | None) -> bool:
-    """Whether a request stops trading or probes the daemon; it is served even if the share of its group is full."""
-    return (isinstance(route, Post) and not route.rate) or (isinstance(route, Read) and route.scope == "open")
-
-
-def _identify(request: web.Request, standing: Standing) -> None:
-    if isinstance(request.protocol, TimedConnection):
-        request.protocol.identify(standing)
+async def _read_body(request: web.Request) -> None:
+    """Wait for the body of a request, which its handler reads. Raises Refused for a late body, and the errors of
+    `request.read`."""
+    within_s = DOOR_S if MAIN_PORT in request.app else BODY_S
+    try:
+        async with asyncio.timeout(within_s):
+            await request.read()
+    except RequestPayloadError:
+        return  # a body that cannot be read: the handler reads it again and refuses the request
+    except TimeoutError:
+        text = f"the body did not arrive within {within_s:g} s of its header; send it at once"
+        raise Refused(408, "body", text, {"Connection": "close"}) from None
 
 
 def who(request: web.Request) -> str:

@@ -29,6 +29,7 @@ import structlog
 from aiohttp import web
 
 from quantd.regular_file import open_regular
+from quantd.server.api.access.origins import MAIN_PORT
 from quantd.server.requests.tokens import Token
 
 COOKIE: Final = "quantd_session_"
@@ -223,7 +224,9 @@ class SessionFile:
 
 
 def cookie_name(request: web.Request) -> str:
-    """The name of the cookie for the port in the request's Host header; 0 stands for no port."""
+    """The name of the cookie for the port in the request's Host header, or for that of the page; 0 is no port."""
+    if MAIN_PORT in request.app:
+        return f"{COOKIE}{request.app[MAIN_PORT]}"
     return COOKIE + (request.host.rpartition(":")[2] if ":" in request.host.rpartition("]")[2] else "0")
 
 

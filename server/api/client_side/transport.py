@@ -2,12 +2,15 @@
 
 import http.client
 import os
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from quantd.adapters.listener import at_path
 from quantd.trading.display_text import endpoint_text
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
 
@@ -42,14 +45,29 @@ def usual_address(environ: Mapping[str, str] = os.environ) -> str:
 
 
 class Address(NamedTuple):
-    """Host, port and TLS settings of a daemon's API; `tls` is None for plain HTTP."""
+    """Host, port and TLS settings of a daemon's API; `tls` is None for plain HTTP. Or its Unix socket, without TLS."""
 
     host: str
     port: int
     tls: ssl.SSLContext | None = None
+    socket: Path | None = None
 
     def __str__(self) -> str:
-        return endpoint_text(self.host, self.port)
+        return str(self.socket or endpoint_text(self.host, self.port))
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """A connection to a Unix socket."""
+
+    def __init__(self, path: Path, within_s: float) -> None:
+        super().__init__("localhost", timeout=within_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket. Raises OSError."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        at_path(self._path, self.sock.connect)
 
 
 class Response(NamedTuple):
@@ -78,11 +96,13 @@ def opened(
     address: Address, method: str, path: str, headers: Mapping[str, str], body: bytes | None, within_s: float
 ) -> Iterator[http.client.HTTPResponse]:
     """Yield a response whose body the caller reads. Raises OSError without an answer in `within_s` seconds."""
-    connection = (
-        http.client.HTTPConnection(address.host, address.port, timeout=within_s)
-        if address.tls is None
-        else http.client.HTTPSConnection(address.host, address.port, timeout=within_s, context=address.tls)
-    )
+    connection: http.client.HTTPConnection
+    if address.socket is not None:
+        connection = _UnixConnection(address.socket, within_s)
+    elif address.tls is None:
+        connection = http.client.HTTPConnection(address.host, address.port, timeout=within_s)
+    else:
+        connection = http.client.HTTPSConnection(address.host, address.port, timeout=within_s, context=address.tls)
     try:
         try:
             connection.request(method, path, body, dict(headers))

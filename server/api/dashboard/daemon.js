@@ -84,27 +84,47 @@ export async function question(path, within) {
 function byHttp(path, body, key = "", signal = null) {
   const headers = { "Content-Type": "application/json", "X-CSRF-Token": csrfNow() };
   if (key) headers["Idempotency-Key"] = key;
-  return fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+  return fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal, credentials: "include" });
 }
 
-// A POST, for acts.js alone: by the link. The key makes a request that is sent twice, by a double click too, one act.
-// So an act that the link has not answered in HEDGE_MS, or whose link ended, is sent by HTTP too; but not one without an
-// entry of the journal, whose key a daemon that was started again does not know.
+// The address for a halt at the port that no flood of the API reaches; empty for other acts, and behind a proxy.
+function doorOf(path, { command }) {
+  const port = daemon.session && daemon.session.halt_port;
+  const stops = path === "/api/v1/commands" && (command === "halt" || command === "reduce");
+  return port && stops ? `${location.protocol}//${location.hostname}:${port}/${command}` : "";
+}
+
+// The answer of one of two ways of the same act: "still carried out" only says that the other way has it.
+async function told(asking) {
+  const answer = await asking;
+  const text = await answer.json();
+  if (answer.status === 409 && text.code === "idempotency") throw new Error("the other way has it");
+  return { status: answer.status, ok: answer.ok, json: async () => text };
+}
+
+// An act under a key by one way, and by a second one after HEDGE_MS, or at once where the first way has failed.
+function hedged(first, second) {
+  let over = false;
+  const one = told(first).then((answer) => { over = true; return answer; });
+  const two = Promise.race([one.catch(() => null), pause(HEDGE_MS)]).then(() => (over ? one : told(second())));
+  return answered(Promise.any([one, two]));
+}
+
+// Acts without an entry of the journal: a daemon that was started again does not know their keys.
 export const JOBS = /^\/api\/v1\/(research|schedules)\//;
+
+// A POST, for acts.js alone. The key makes a request that is sent twice, by a double click too, one act. A halt has a
+// port of its own; all others go by the link, and by HTTP where the link has not answered or has ended.
 export async function post(path, body, key = "", signal = null) {
+  const door = key && doorOf(path, body);
+  return door ? hedged(byHttp(door, body, key, signal), () => byMain(path, body, key, signal)) : byMain(path, body, key, signal);
+}
+
+async function byMain(path, body, key, signal) {
   if (!linked()) await Promise.race([attempted(), pause(OPEN_MS)]);
   if (!linked()) return answered(byHttp(path, body, key, signal));
-  let over = false;
-  const first = byLink("POST", path, signal, { body, ...(key ? { key } : {}) }).then((answer) => { over = true; return answer; });
-  if (!key || JOBS.test(path)) return answered(first);
-  const second = Promise.race([first.catch(() => null), pause(HEDGE_MS)]).then(async () => {
-    if (over) return first;
-    const answer = await byHttp(path, body, key, signal);
-    const text = await answer.json();
-    if (answer.status === 409 && text.code === "idempotency") throw new Error("the link has it");
-    return { status: answer.status, ok: answer.ok, json: async () => text };
-  });
-  return answered(Promise.any([first, second]));
+  const first = byLink("POST", path, signal, { body, ...(key ? { key } : {}) });
+  return !key || JOBS.test(path) ? answered(first) : hedged(first, () => byHttp(path, body, key, signal));
 }
 
 // A sign-in or sign-out, whose answer changes the cookie. The link begins anew with it.

@@ -3,6 +3,7 @@
 // once.
 
 const PATH = "/api/v1/link";
+const CONNECT_MS = 10000;  // a daemon that is frozen accepts, and answers nothing
 
 /** @type {WebSocket | null} */
 let socket = null;
@@ -32,6 +33,7 @@ export function openLink(csrf, heard, ended) {
   } catch { setTimeout(() => ended(false)); return; }
   socket = mine;
   decided = new Promise((done) => { mine.addEventListener("open", () => done()); mine.addEventListener("close", () => done()); });
+  setTimeout(() => { if (mine.readyState === WebSocket.CONNECTING) mine.close(); }, CONNECT_MS);
   mine.onopen = () => { was = true; mine.send(JSON.stringify({ csrf })); };
   mine.onmessage = ({ data }) => {
     if (socket !== mine) return;

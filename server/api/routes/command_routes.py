@@ -4,7 +4,8 @@ The answer follows the commit of the command to the journal. Halt and reduce als
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from functools import partial
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -12,7 +13,11 @@ from msgspec.structs import replace
 from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import SWITCH
+from quantd.server.api.access.guard import DOOR_BYTES
+from quantd.server.api.client_calls import change
 from quantd.server.api.commits import committed
+from quantd.server.api.route_groups import Listed, RouteGroup
+from quantd.server.api.route_records import Post
 from quantd.server.requests.control import AgentName, Because, Command, operator
 from quantd.trading.effects import Effect
 
@@ -26,6 +31,22 @@ class HaltNow(Struct, frozen=True, forbid_unknown_fields=True, tag_field="comman
 
 class Reduce(HaltNow, frozen=True, tag="reduce"):
     """Permit only orders that reduce positions."""
+
+
+class HaltAtDoor(Struct, frozen=True, forbid_unknown_fields=True):
+    """Stop all trading of the house or of one agent; `command` may be left out."""
+
+    command: Literal["halt"] = "halt"
+    reason: str = ""
+    agent: AgentName = ""
+
+
+class ReduceAtDoor(Struct, frozen=True, forbid_unknown_fields=True):
+    """Permit only orders that reduce positions; `command` may be left out."""
+
+    command: Literal["reduce"] = "reduce"
+    reason: str = ""
+    agent: AgentName = ""
 
 
 class Resume(Struct, frozen=True, forbid_unknown_fields=True, tag_field="command", tag="resume"):
@@ -45,8 +66,13 @@ class Flatten(Struct, frozen=True, forbid_unknown_fields=True, tag_field="comman
 Order = HaltNow | Reduce | Resume | Flatten
 """Body of the request: one struct for each command."""
 
+AT_DOORS: Final = {"/halt": HaltAtDoor, "/reduce": ReduceAtDoor}
+"""Path of a door for halts -> body of the request."""
 
-NAMES: Final[dict[type, Command]] = {HaltNow: "halt", Reduce: "reduce", Resume: "resume", Flatten: "flatten"}
+
+NAMES: Final[dict[type, Command]] = {
+    HaltNow: "halt", Reduce: "reduce", Resume: "resume", Flatten: "flatten", HaltAtDoor: "halt", ReduceAtDoor: "reduce",
+}  # fmt: skip
 
 
 class Done(Struct, frozen=True):
@@ -65,7 +91,7 @@ class Done(Struct, frozen=True):
     replayed: bool = False
 
 
-async def command(service: Service, order: Order, sender: str) -> Done:
+async def command(service: Service, order: Order | HaltAtDoor | ReduceAtDoor, sender: str) -> Done:
     """Carries out an authorised command. Raises Refused, NotDone and InboxFull."""
     name = NAMES[type(order)]
 
@@ -77,9 +103,50 @@ async def command(service: Service, order: Order, sender: str) -> Done:
     return replace(commit.answer, unrecorded=commit.unrecorded)
 
 
-def replayed(service: Service, order: Order) -> Done:
+def replayed(service: Service, order: Order | HaltAtDoor | ReduceAtDoor) -> Done:
     """The answer to a command whose idempotency key was used already: only the present state of the switch is read."""
     state = service.shell.state
     switch = state.switch_of(order.agent)
     text = SWITCH[switch.state]
     return Done(NAMES[type(order)], order.agent, text, switch.reason, state.flattening, service.store_error, True)
+
+
+def _posts(service: Service) -> tuple[Post, ...]:
+    """The routes of commands; those of the doors for halts are open at the API too."""
+    again = partial(replayed, service)
+    return (
+        Post(
+            "/api/v1/commands", partial(command, service), Order, Done, "Halt, reduce, resume or flatten.",
+            '{"command": "halt", "reason": "..", "agent": ""}', rate=False, again=again,
+        ),
+        *(
+            Post(
+                path, partial(command, service), body, Done, "As /api/v1/commands, at the doors for halts too.",
+                '{"reason": "..", "agent": ""}', rate=False, body_bytes=DOOR_BYTES, again=again,
+            )
+            for path, body in AT_DOORS.items()
+        ),
+    )  # fmt: skip
+
+
+ROUTES: Final = RouteGroup(
+    "commands",
+    105,
+    lambda context: Listed(_posts(context.run.service)),
+    calls=(
+        change(
+            "halt", "/commands", HaltNow, Done, "Stop all trading of the house or of one agent.", places=("reason",)
+        ),
+        change("reduce", "/commands", Reduce, Done, "Permit only orders that reduce positions.", places=("reason",)),
+        change("resume", "/commands", Resume, Done, "Permit trading again."),
+        change(
+            "flatten",
+            "/commands",
+            Flatten,
+            Done,
+            "Close all positions of all agents.",
+            places=("reason",),
+            without=("agent",),
+        ),
+    ),
+)

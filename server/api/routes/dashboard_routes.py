@@ -30,7 +30,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from quantd.daemon.views.rows import decided, newest_plans
-from quantd.server.api.access.guard import EVENTS, HEADERS, LINK, TOKEN
+from quantd.server.api.access.guard import EVENTS, HEADERS, LINK
 from quantd.server.api.access.sessions import CSRF
 from quantd.server.api.documents import Live, ShownAlert
 from quantd.server.api.idempotency import HEADER
@@ -40,9 +40,6 @@ from quantd.server.api.route_records import BODY_BYTES, Page, Post, Read, Route,
 
 STREAMS: Final = 48
 """Maximum of open event streams and links."""
-
-KEPT: Final = 2
-"""How many of the STREAMS only a token of scope `trade` may open."""
 
 STREAM_S: Final = 0.25
 """Shortest time between two events of one stream."""
@@ -282,13 +279,8 @@ class Dashboard:
 
     @asynccontextmanager
     async def _place(self, request: web.Request) -> AsyncIterator[asyncio.Event]:
-        """A place among the streams, with the flag of news. Raises Refused where all places are taken.
-
-        The last KEPT places are for tokens with the scope `trade`.
-        """
-        token = request.get(TOKEN)
-        most_streams = STREAMS if token is not None and token.grants("trade") else STREAMS - KEPT
-        if self._context.streams >= most_streams:
+        """A place among the streams, with the flag of news. Raises Refused where all places are taken."""
+        if self._context.streams >= STREAMS:
             text = f"{self._context.streams} event streams are already open; close one, or try again in 5 s"
             raise Refused(503, "streams", text, {"Retry-After": "5"})
         self._context.streams += 1

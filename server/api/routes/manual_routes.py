@@ -29,7 +29,6 @@ from quantd.server.api.commits import committed
 from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import Listed, RouteContext, RouteGroup
 from quantd.server.api.route_records import Post
-from quantd.server.api.routes.command_routes import Done, Flatten, HaltNow, Order, Reduce, Resume, command, replayed
 from quantd.server.api.run_reader import StateCopies
 from quantd.server.requests.cancels import CancelOne, CancelPreview, cancel_requested, cancelled_order, found_order
 from quantd.server.requests.control import Because, NotDone, check_ready, one_line
@@ -270,10 +269,6 @@ def posts(service: Service, folder: Path) -> tuple[Post, ...]:
     copies = StateCopies(service)
     return (
         Post(
-            "/api/v1/commands", partial(command, service), Order, Done, "Halt, reduce, resume or flatten.",
-            '{"command": "halt", "reason": "..", "agent": ""}', rate=False, again=partial(replayed, service),
-        ),
-        Post(
             "/api/v1/orders", partial(order, service, copies), OrderByHand, Ordered, "A manual order through the gate.",
             '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}',
         ),
@@ -324,20 +319,6 @@ ROUTES: Final = RouteGroup(
     110,
     _opened,
     calls=(
-        change(
-            "halt", "/commands", HaltNow, Done, "Stop all trading of the house or of one agent.", places=("reason",)
-        ),
-        change("reduce", "/commands", Reduce, Done, "Permit only orders that reduce positions.", places=("reason",)),
-        change("resume", "/commands", Resume, Done, "Permit trading again."),
-        change(
-            "flatten",
-            "/commands",
-            Flatten,
-            Done,
-            "Close all positions of all agents.",
-            places=("reason",),
-            without=("agent",),
-        ),
         change(
             "order",
             "/orders",

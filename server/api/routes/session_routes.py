@@ -35,7 +35,8 @@ class SessionNow(Struct, frozen=True):
 
     `scopes` are the scopes that the token grants. `reads` is true if this request may read figures. `agent` is the only
     outside agent for which a token of scope propose may act. `sender` is the sender of this token's requests in the
-    journal; answers are stored for that name and the idempotency key.
+    journal; answers are stored for that name and the idempotency key. `halt_port` is the port for halts alone, 0 where
+    this request came by another address than that of the API.
     """
 
     name: str
@@ -44,6 +45,7 @@ class SessionNow(Struct, frozen=True):
     agent: str
     reads: bool
     sender: str
+    halt_port: int
 
 
 class SignedIn(Struct, frozen=True):
@@ -85,9 +87,10 @@ class SessionRoutes:
     async def session(self, request: web.Request, query: Query) -> SessionNow:
         token = await self._guard.token_of(request)
         reads = self._guard.open_reads or (token is not None and token.grants("read"))
+        door = self._guard.origins.door_of(request)
         if token is None:
-            return SessionNow("", None, [], "", reads, "")
-        return SessionNow(token.name, token.scope, _scopes(token), token.agent, reads, sender_of(token))
+            return SessionNow("", None, [], "", reads, "", door)
+        return SessionNow(token.name, token.scope, _scopes(token), token.agent, reads, sender_of(token), door)
 
     async def sign_in(self, request: web.Request, asked: SignIn) -> web.Response:
         """Begins a session. Raises Refused for a wrong token, a void code, and a token that may not read."""

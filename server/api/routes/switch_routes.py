@@ -48,8 +48,11 @@ class SwitchRoutes:
         self._run = run
 
     def routes(self) -> tuple[Route, ...]:
-        """The route GET /api/v1/switches."""
-        return (Read("/api/v1/switches", self.switches, Switches, "The marks that a resume resets."),)
+        """The route GET /api/v1/switches, which the doors for halts have too."""
+        return tuple(
+            Read(path, self.switches, Switches, "The marks that a resume resets, and what moved each switch.")
+            for path in ("/api/v1/switches", "/switch")
+        )
 
     async def switches(self, request: web.Request, query: Query) -> Switches:
         """The switch of the house (empty name) and of each agent, with the equities from which losses are measured."""

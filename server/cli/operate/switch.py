@@ -7,7 +7,6 @@ which also halts the house.
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import signature
@@ -23,14 +22,11 @@ from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer
 from quantd.daemon.cli.places import Place, place
 from quantd.regular_file import create_empty
-from quantd.server.cli.client import Daemon, Unanswered, named, posted, reach
+from quantd.server.cli.client import Unanswered, named, posted, reach
 from quantd.trading.exit_codes import TRY_LATER
 
 HALT_S: Final = 1.0
 """Seconds for an answer of the API to a halt."""
-
-RETRY_S: Final = 0.05
-"""Seconds between two attempts of a halt."""
 
 
 class HaltFile(Struct, frozen=True):
@@ -81,7 +77,9 @@ def switch(
             halt_line = f"{stopped.symbol} is halted: {stopped.why}; no new orders for it"
             answer(as_json, stopped, halt_line if stopped.halted else f"{stopped.symbol} trades again")
             return
-        response = reach(where).post("/api/v1/commands", {"command": name, "reason": reason, "agent": agent})
+        body = {"command": name, "reason": reason, "agent": agent}
+        daemon = reach(where)
+        response = daemon.stop(name, body) if name in ("halt", "reduce") else daemon.post("/api/v1/commands", body)
     answer(as_json, response, *_switch_lines(response))
 
 
@@ -127,12 +125,11 @@ def _halt_by_api(where: Place, reason: str) -> dict[str, Any] | Failure:
 
     The request runs in a thread, because the time-out of a socket limits each of its waits but not their sum.
     """
-    until_s = time.monotonic() + HALT_S
     responses: list[dict[str, Any] | Failure] = []
 
     def ask() -> None:
         try:
-            responses.append(_halt_until(named(where) or reach(where), reason, until_s))
+            responses.append((named(where) or reach(where)).stop("halt", {"reason": reason}, HALT_S))
         except Failure as why:
             responses.append(why)
         except Exception as why:  # whatever went wrong, the file HALT must still be tried
@@ -142,23 +139,6 @@ def _halt_by_api(where: Place, reason: str) -> dict[str, Any] | Failure:
     thread.start()
     thread.join(HALT_S)
     return responses[0] if responses else Unanswered(f"the API did not answer within {HALT_S:g} s")
-
-
-def _halt_until(daemon: Daemon, reason: str, until_s: float) -> dict[str, Any]:
-    """Send a halt, and while no answer comes repeat it until `until_s` of the monotonic clock; a second halt is
-    harmless.
-
-    Raises Failure if the daemon refuses, or has not answered until `until_s`.
-    """
-    while True:
-        left_s = until_s - time.monotonic()
-        try:
-            response: dict[str, Any] = daemon.post("/api/v1/commands", {"command": "halt", "reason": reason}, left_s)
-            return response
-        except Unanswered:
-            if until_s - time.monotonic() <= RETRY_S:
-                raise
-        time.sleep(RETRY_S)
 
 
 def _answer_halt(result: dict[str, Any] | HaltFile, as_json: bool) -> None:

@@ -273,6 +273,7 @@ ROWS = {
     "store.replicas": ("3", 3, "store.url=postgresql://host/db"),
     "api.host": ("::1", "::1"),
     "api.port": ("0", 0),
+    "api.halt_port": ("0", 0),
     "api.tls.certificate": ("c.pem", "c.pem"),
     "api.tls.key": ("k.pem", "k.pem"),
     "api.tokens": ("tokens", "tokens"),

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
+import aiohttp
 import pytest
 
 from quantd.daemon.engine.state import ActRecord, engine_state
@@ -76,6 +77,17 @@ async def test_a_halt_that_is_sent_again_is_answered_with_the_present_state(worl
         assert now.get("switch", "RUN") == "RUN"
         assert not now.get("halted")
     assert len(journalled(world, Operator)) == 2
+
+
+async def test_a_halt_by_two_ways_under_one_key_is_carried_out_once(world: Any) -> None:
+    body = {"command": "halt", "reason": "news", "agent": ""}
+    assert (await post(world, "commands", body))[2] == ""
+    door = world.api.context.guard.origins.door
+    async with aiohttp.ClientSession(headers=world.bearer | {"Idempotency-Key": KEY}) as session:
+        for sent, status in ((body, 200), ({"reason": "news"}, 200), (body | {"reason": "other"}, 422)):
+            async with session.post(f"http://127.0.0.1:{door}/halt", json=sent) as response:
+                assert response.status == status
+    assert len(journalled(world, Operator)) == 1
 
 
 async def test_a_key_of_another_body_or_path_is_refused(world: Any) -> None:

@@ -48,7 +48,7 @@ def silent_daemon(folder: Path) -> Iterator[socket.socket]:
     (state / "token").write_text("secret\n")
     with socket.create_server(("127.0.0.1", 0)) as listening:
         host, port = listening.getsockname()
-        (state / "api.json").write_text(json.dumps({"host": host, "port": port, "pid": 4_194_000}))
+        (state / "api.json").write_text(json.dumps({"host": host, "port": port, "halt_port": port, "pid": 4_194_000}))
         yield listening
 
 
