@@ -110,7 +110,7 @@ def world_of(seed: int) -> World:
 
 def _market(draw: random.Random, rng: np.random.Generator, kind: Kind) -> Market:
     """The market of a world: mostly short, with some long ones."""
-    intraday = not kind.calm and not kind.tour and draw.random() < 0.4
+    intraday = not kind.tour and draw.random() < 0.4
     length = draw.randint(6, 18) if intraday else int(50 + 240 * draw.random() ** (2 if kind.calm else 6))
     length = 100 if kind.tour else length
     interval = draw.choice((30, 60, 60, 120)) * MINUTE_NS if intraday else DAY_NS

@@ -37,7 +37,7 @@ def minutes(close: np.ndarray, volume: np.ndarray | None = None, open_: np.ndarr
     opened = START + row // SESSION * DAY_NS + OPEN + row % SESSION * MINUTE
     open_ = np.vstack([close[:1], close[:-1]]) if open_ is None else open_
     return Block(
-        ts_open=opened, ts_event=opened + MINUTE, key=opened // DAY_NS * DAY_NS, open=open_,
+        ts_open=opened, ts_event=opened + MINUTE, key=opened + MINUTE, open=open_,
         high=np.maximum(open_, close) * 1.001, low=np.minimum(open_, close) * 0.999, close=close,
         volume=np.full(close.shape, 10_000.0) if volume is None else volume,
         fresh=np.isfinite(close),

@@ -1,5 +1,6 @@
 """The bar that the fold, the engine's compiled fast path, took last."""
 
+from math import isfinite, nan
 from typing import Any
 
 from quantd.trading.fill_prices import Columns
@@ -34,7 +35,9 @@ class BlockColumns:
 class Market:
     """The bars of all symbols at one instant (row `row` of a block of instants), and `px`, the prices of one lot then.
 
-    `waiting` is True until the sample of this instant is taken. `bars` has the data of `block` as memory buffers.
+    `waiting` is True until the sample of this instant is taken. `bars` has the data of `block` as memory buffers. Where
+    bars are not `daily`, `session` has the volumes of the session so far, NaN for none known, and `session_close` is
+    the close of the session of the last sample.
     """
 
     size: int
@@ -45,11 +48,21 @@ class Market:
     px: Floats
     px_view: ReadFloats
     lot_size: ReadFloats
+    daily: bool
+    session: Floats
+    session_close: int
 
     def __init__(self, size: int, lot_size: ReadFloats) -> None:
         self.size, self.lot_size, self.px = size, lot_size, float_zeros(size)
         self.block, self.row, self.waiting = None, -1, False
         self.px_view = self.px
+        self.daily, self.session, self.session_close = True, float_zeros(size), 0
+
+    def begin(self, daily: bool, volumes: Any) -> None:
+        """Take the volumes of the session so far, float64[N], from the state."""
+        self.daily, self.session_close = daily, 0
+        for k in range(self.size):
+            self.session[k] = volumes[k]
 
     def take_prices(self) -> None:
         """Compute the prices of one lot of each symbol at the closes of the bar."""
@@ -78,11 +91,35 @@ class Market:
         key: int = tick.key
         return final <= ts and key == bars.keys[row] and bars.ts_event[row] <= ts and bars.ts_seen[row] <= ts
 
-    def add_volumes(self, ring: FloatRows, count: int) -> None:
-        """Write the bar's volumes into `ring`, a row for each session; `count` sessions are written already."""
+    def take(self, row: int) -> None:
+        """Make `row` the present bar. Its known volumes are added to those of the session so far."""
         bars: BlockColumns = self.bars
         volume: ReadRows = bars.volume
+        session: Floats = self.session
+        self.row, self.waiting = row, True
+        if not self.daily:
+            for k in range(self.size):
+                traded: float = volume[row, k]
+                if isfinite(traded):
+                    session[k] = (session[k] if isfinite(session[k]) else 0.0) + traded
+
+    def ends_session(self, ts: int, ring: FloatRows, count: int, host: Any) -> bool:
+        """Whether a session ends with the sample at `ts`: its volumes then go into `ring`, a row for each session, of
+        which `count` are written already. `host` knows the calendar."""
+        bars: BlockColumns = self.bars
+        volume: ReadRows = bars.volume
+        session: Floats = self.session
         slot: int = count % len(ring)
         row: int = self.row
+        if not self.daily:
+            if ts > self.session_close:
+                self.session_close = host.state.next_close(ts)
+            if ts != self.session_close:
+                return False
         for k in range(self.size):
-            ring[slot, k] = volume[row, k]
+            if self.daily:
+                ring[slot, k] = volume[row, k]
+            else:
+                ring[slot, k] = session[k]
+                session[k] = nan
+        return True

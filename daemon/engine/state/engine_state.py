@@ -346,8 +346,12 @@ class State(Core):
 
     def session_ends(self, ts: int) -> bool:
         """Whether the sample at `ts` (ns UTC) ends a session of the account's calendar."""
+        return self.rules.daily or self.next_close(ts) == ts
+
+    def next_close(self, ts: int) -> int:
+        """The first close at or after `ts` of the account's calendar, ns UTC."""
         sessions = self.rules.house_sessions()
-        return self.rules.daily or sessions.close_ns[sessions.next_close(ts - 1)] == ts
+        return int(sessions.close_ns[sessions.next_close(ts - 1)])
 
     def session_volume(self, ts: int) -> None:
         """At the end of a session, add its traded volume to the average volume."""

@@ -175,6 +175,7 @@ class FoldHost:
         plan.watched, plan.holdings = len(self.watched), state.watch.holdings_of(state.universe.size)
         self.limits.load_books(self.watched)
         state.volume_ring = state.volumes.data  # type: ignore[assignment]  # typeshed knows no other element than int
+        state.market_columns.begin(state.rules.daily, state.volume)
         rows.chain, rows.hashed = digest.chain, type(digest) is not NoDigest
         state.sample_columns.recording = self.recording
         state.fold_ts, state.fold_ticked = self.parts.ts, self.parts.ticked
@@ -220,20 +221,20 @@ class FoldHost:
         return switch.since_sample + after if after > 0 and switch.reason in STATE_LIMITS else 2**62
 
     def _take_pending_bar(self) -> bool:
-        """Make the last bar the present bar of the columns, if only its closes wait for their sample.
-
-        Returns False, without a change, where other closes wait.
-        """
+        """Make the last bar the present bar of the columns, if its closes wait for their sample; earlier closes go on
+        waiting. Returns False, without a change, where the closes that wait are not those of the last bar."""
         state, market = self.state, self.parts.market
         pending = state.history.pending
-        if market is None or not market.full or list(pending) != [market.key]:
+        if market is not None and market.key not in pending:
+            return True
+        if market is None or not market.full or not np.array_equal(pending[market.key], market.close):
             return False
-        if not np.array_equal(pending[market.key], market.close) or not np.array_equal(state.marks, market.close):
+        if not np.array_equal(state.marks, market.close):
             return False
-        pending.clear()
+        del pending[market.key]
         columns = state.market_columns
         if market.block is not columns.block:
-            self.turn_to(market.block)
+            columns.block, columns.bars = market.block, self.columns_of(market.block)
         columns.row, columns.waiting = market.row, True
         return True
 
@@ -247,14 +248,13 @@ class FoldHost:
             work.starts = starts[key]
         return True
 
-    def turn_to(self, block: Block) -> None:
-        """Let the columns refer to `block`, consecutive bars of a recorded market."""
+    def columns_of(self, block: Block) -> BlockColumns:
+        """The columns of `block`, consecutive bars of a recorded market."""
         columns = Columns(
             read_int_rows(block.open_nano), read_rows(block.low), read_rows(block.high), read_rows(block.volume)
         )
         nano: Ints = np.ascontiguousarray(block.close_nano).reshape(-1).data
-        market = self.state.market_columns
-        market.block, market.bars = block, BlockColumns(block, nano, columns, read_rows(block.close))
+        return BlockColumns(block, nano, columns, read_rows(block.close))
 
     def sync(self) -> None:
         """Write the columns to the state, the venue, the log and the tally of counts.
@@ -322,7 +322,8 @@ class FoldHost:
         block, row = state.market_columns.block, state.market_columns.row
         state.marks, state.marks_nano = block.close[row], block.close_nano[row]
         state.mark_ts = np.full(state.universe.size, block.ts_event[row])
-        state.volume, state._average, state.watch.context = block.volume[row], None, None  # None: computed anew
+        state.volume = block.volume[row] if state.rules.daily else np.array(state.market_columns.session)
+        state._average = state.watch.context = None  # None: computed anew
         if sampled:
             state.equity_micro, *state.books_micro = list(state.equities)
             state.borrowed_key, state.earned = state.sample_key - state.sample_key % DAY_NS, None

@@ -96,7 +96,7 @@ class LimitColumns:
         self._sets = {id(of_book): gate_set(of_book, state.universe) for of_book in limits}
         self.terms = terms
         self._foldable = (
-            rules.daily and not state.counting and rules.live is None and rules.regime is None and not rules.outside
+            not state.counting and rules.live is None and rules.regime is None and not rules.outside
             and not rules.shadows and not any(agent.place for agent in rules.agents)
         )  # fmt: skip
         self._plain = self._foldable and (remote or self.terms is not None)
@@ -328,6 +328,8 @@ class LimitColumns:
         not known."""
         state = self.state
         state._average = None  # so that it is computed anew
+        if not state.rules.daily:
+            state.volume = np.array(state.market_columns.session)
         average = state.average_volume() / state.universe.lot_size
         if not isfinite(total(average)) or least(average) < 0.0:
             return False

@@ -248,8 +248,7 @@ def touching(agents: int, close: np.ndarray) -> State:
     host = shell._fold_host()
     market = shell.state.market_columns
     bars = world_of(kind, []).bars
-    host.turn_to(bars)
-    market.row = 0
+    market.block, market.bars, market.row = bars, host.columns_of(bars), 0
     rows = np.array([close] * len(bars.ts_open))
     market.bars.close, market.lot_size = rows.data, np.array(UNIT).data
     return shell.state

@@ -8,15 +8,17 @@ import pytest
 from msgspec.structs import replace
 
 from quantd.daemon.engine.core.gate_sets import gate_set
+from quantd.daemon.engine.state.parents import Execution
 from quantd.daemon.engine.state.settings import Notices
 from quantd.daemon.engine.state.snapshot import in_force
 from quantd.daemon.runtime.step_log import SampleLog
 from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import PROFILES, Reason, override
-from quantd.trading.codec import decode
+from quantd.trading.codec import bars_of, decode, slice_of
 from quantd.trading.effects import Planned
 from quantd.trading.events import Reloaded, Tick
 from quantd.trading.execution import Costs
+from quantd.trading.market import MarketSlice
 from quantd.trading.view import Noted, View
 from tests.support.engine import Plain
 from tests.support.fold import (
@@ -31,6 +33,7 @@ from tests.support.fold import (
     stepped,
     world,
 )
+from tests.support.minutes import SESSION, Minutes, drift, minutes
 
 
 def test_a_log_of_all_steps_gets_the_same_bytes_from_the_fold() -> None:
@@ -218,3 +221,34 @@ def test_a_run_leaves_no_circle_of_references() -> None:
         assert [reference() for reference in gone] == [None, None]
     finally:
         gc.enable()
+
+
+@pytest.mark.long
+def test_a_bar_of_another_block_that_lacks_a_symbol_leaves_the_last_bar_as_it_was() -> None:
+    """Each bar is a block of its own, as live bars are; some lack a symbol, which only the engine can take."""
+    run = world(3, agents=2, limits=PLAIN)
+    whole = list(run.items())
+    run.items = lambda: (slice_of(bars_of(item)) if isinstance(item, MarketSlice) else item for item in whole)
+    taken = both(run, 5, (Steps(), Steps(rows_only=True)))
+    assert 0 < taken.bars < taken.of_bars
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("days", "every", "chunk"), [(3, 7, 9999), (2, 1, 50)])
+def test_minutes_are_those_of_the_engine_with_the_volumes_of_their_sessions(days: int, every: int, chunk: int) -> None:
+    rng = np.random.default_rng(days)
+    volume = rng.uniform(1e3, 1e5, (days * SESSION, 3))
+    volume[rng.random(volume.shape) < 0.05] = np.nan
+    limits = override(PLAIN, max_share_of_volume=0.05, max_daily_loss=0.5)
+    acts = [turned(0), turned(1)]
+    run = Minutes(minutes(drift(days, 3, days), volume=volume), acts, Execution(), [], house=limits)
+    steps = Steps(), Steps(rows_only=True)
+    taken = both(run, every, steps, chunk)
+    assert (taken.bars, taken.samples) == (taken.of_bars - 1, taken.of_bars - 1)
+    assert taken.rounds > 0.8 * taken.of_bars / every
+    assert taken.fills > 0
+
+
+def turned(number: int):
+    """A policy whose weights turn with the sample."""
+    return lambda view: np.roll([0.5, 0.3, 0.1], view.sample + number)
