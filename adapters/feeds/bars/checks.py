@@ -106,6 +106,10 @@ class Checked:
     faults: tuple[ActionFault, ...] = ()
 
 
+MOST_AT_ONCE: Final = 500_000
+"""Most bars that are checked at once, because the checks take several times the memory of the bars."""
+
+
 def judge(
     rows: Rows,
     placed: BarTimes,
@@ -113,11 +117,33 @@ def judge(
     actions: Sequence[Action] = (),
     now: int | None = None,
 ) -> Checked:
-    """Check bars; each verdict depends on that bar and earlier ones only.
+    """Check bars; each verdict depends on that bar and earlier ones of its symbol only.
 
     `rows` are in file order, `actions` in time order, `interval` is in ns; 1 means trades, which may share an instant,
-    repeat a price and come in any order. Bars known after `now` (ns) are in the future; None omits this check.
+    repeat a price and come in any order. Bars known after `now` (ns) are in the future; None omits this check. More
+    than MOST_AT_ONCE bars are checked by groups of symbols.
     """
+    if len(rows) <= MOST_AT_ONCE:
+        return _judge(rows, placed, interval, actions, now)
+    group_of = ((np.cumsum(np.bincount(rows.column)) - 1) // MOST_AT_ONCE).astype(np.int32)  # of each symbol
+    group = group_of[rows.column]
+    reason = np.zeros(len(rows), dtype=np.int8)
+    jumps, shifts, faults = list[Jump](), list[Shift](), list[ActionFault]()
+    for number in np.unique(group_of).tolist():
+        which = np.flatnonzero(group == number)
+        own = [action for action in actions if action.symbol < len(group_of) and group_of[action.symbol] == number]
+        checked = _judge(rows.take(which), placed.take(which), interval, own, now)
+        reason[which] = checked.reason
+        jumps += checked.jumps
+        shifts += (replace(shift, rows=tuple(which[list(shift.rows)].tolist())) for shift in checked.shifts)
+        faults += checked.faults
+    jumps.sort(key=lambda jump: (jump.ts, jump.symbol))
+    shifts.sort(key=lambda shift: (shift.jump.ts, shift.jump.symbol))
+    return Checked(reason, tuple(jumps), tuple(shifts), tuple(faults))
+
+
+def _judge(rows: Rows, placed: BarTimes, interval: int, actions: Sequence[Action], now: int | None) -> Checked:
+    """Check bars at once, as `judge`."""
     reason = np.zeros(len(rows), dtype=np.int8)
 
     def mark(bad: Bools, why: Reason) -> None:

@@ -197,6 +197,9 @@ def _action_rows(frame: pl.DataFrame, name: str, universe: Universe) -> list[Act
     return rows
 
 
+_SLICE: Final = 100_000
+
+
 def digest(sources: tuple[BarSource, ...], selection: str) -> str:
     """Return hex BLAKE2b of the sources' bytes and of `selection`, the text of the settings that read them.
 
@@ -206,7 +209,9 @@ def digest(sources: tuple[BarSource, ...], selection: str) -> str:
     for source in sources:
         if isinstance(source, BarFrame):
             bars = _table(source, BARS).with_columns(pl.Series("ts", nanoseconds(source.frame["ts"])))
-            hasher.update(bars.write_csv(include_header=False).encode() + b"\0end")
+            for part in bars.iter_slices(_SLICE):
+                hasher.update(part.write_csv(include_header=False).encode())
+            hasher.update(b"\0end")
             if source.actions is not None and len(source.actions):
                 hasher.update(source.actions.write_csv(include_header=False).encode() + b"\0end")
             continue
@@ -297,6 +302,11 @@ def in_order(frame: pl.DataFrame) -> pl.DataFrame:
     takes as much memory again. Bars of one symbol and time keep their order."""
     later = pl.col("ts") >= pl.col("ts").shift(1)
     symbol, before = pl.col("symbol"), pl.col("symbol").shift(1)
+    if isinstance(frame["symbol"].dtype, pl.Enum) and not frame["ts"].null_count():  # numbers in the order of the names
+        code, ts = (frame[name].to_physical().to_numpy() for name in ("symbol", "ts"))
+        same = code[1:] == code[:-1]
+        if ((code[1:] > code[:-1]) | (same & (ts[1:] >= ts[:-1]))).all():
+            return frame
     ordered = frame.select(((before < symbol) | ((before == symbol) & later)).slice(1).fill_null(value=False).all())
     return frame if ordered.item() else frame.sort("symbol", "ts", maintain_order=True)
 
@@ -470,7 +480,7 @@ def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int, zone:
         **floats,
         open_nano=nanos["open"],
         close_nano=nanos["close"],
-        source=np.full(len(column), source, dtype=np.int64),
+        source=np.broadcast_to(np.int64(source), len(column)),  # one number in memory
     )
 
 

@@ -130,10 +130,12 @@ class Reading:
 
 
 def misfits(reading: Reading) -> tuple[Misfit, ...]:
-    """Return the wrong readings of a market's bars, each with the settings that correct it; empty if none is found.
+    """Return the wrong readings of a market's bars, each with the settings that correct it; empty if none is found."""
+    return tuple(grouped(symbol_misfits(reading), reading.universe))
 
-    A row without any price does not count as a bar: Yahoo writes such a row for a day without data.
-    """
+
+def symbol_misfits(reading: Reading) -> list[Named]:
+    """Return the wrong readings of each symbol's bars. A row without any price is no bar: Yahoo writes such rows."""
     reading = _priced(reading)
     rows, placed, universe = reading.rows, reading.placed, reading.universe
     spacings: list[Spacing] = []
@@ -155,7 +157,7 @@ def misfits(reading: Reading) -> tuple[Misfit, ...]:
     symbol_faults += _daily_misfits(columns, reading) if daily else _intraday_misfits(columns, reading)
     if daily:
         symbol_faults += _days_off_midnight([k for k in range(universe.size) if k not in settled and total[k]], reading)
-    return tuple(grouped(symbol_faults, universe))
+    return symbol_faults
 
 
 def _priced(reading: Reading) -> Reading:

@@ -224,7 +224,10 @@ def with_action_columns(
 
     Yahoo's page has such rows. Raises FeedError for an action on a day without a bar.
     """
-    texts = [frame[name].str.strip_chars() for name in prices if frame[name].dtype == pl.String]
+    texts = [
+        frame[name].str.strip_chars() for name in prices
+        if frame[name].dtype == pl.String and frame[name].str.contains("(?i)dividend|split").any()
+    ]  # fmt: skip
     found = {
         kind: pl.select(pl.coalesce(text.str.extract(pattern) for text in texts)).to_series() if texts else pl.Series()
         for kind, pattern in _ROWS.items()

@@ -4,6 +4,10 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+import polars as pl
+
+from quantd.adapters.feeds.feed_errors import FeedError
+from quantd.adapters.feeds.source import some
 from quantd.trading.instruments import kind_of, usual_currency
 
 _INTERVALS: Final = re.compile(
@@ -35,6 +39,10 @@ _QUOTES: Final = (
     "ETH", "BNB",
 )  # fmt: skip
 """Currencies in which venues of coins quote them, the longest spelling first."""
+
+
+_MANY: Final = 1_000_000
+"""From so many bars on, symbols are categories, which take a quarter of the memory of text."""
 
 
 def names_coin(symbol: str) -> bool:
@@ -126,3 +134,21 @@ def _is_no_symbol(word: str) -> bool:
         or (_INTERVALS.fullmatch(bare) and (re.search(r"\d", bare) or len(bare) > 2 or bare.islower()))
         or _DATES.fullmatch(bare) or not re.search(r"[A-Za-z]", bare) or len(bare) > 18
     )  # fmt: skip
+
+
+def without_blanks(symbols: pl.Series) -> pl.Series:
+    """Return symbols as text without blanks around them, or as categories."""
+    if symbols.dtype == pl.Categorical:
+        return symbols
+    text = symbols.cast(pl.String)
+    names = text.unique() if len(text) >= _MANY else text
+    if len(text) < _MANY or (names.str.strip_chars() != names).any():
+        return text.str.strip_chars()
+    return text.cast(pl.Categorical)
+
+
+def require_symbol(asked_symbol: str, names: Sequence[str], where: str) -> None:
+    """Raise FeedError if a person names a symbol for a table of others, or for one of several tables with another."""
+    if asked_symbol and list(names) != [asked_symbol]:
+        fault = f"it has {some(names)}, and the option symbol names {asked_symbol} for all of its bars"
+        raise FeedError(where, fault, "Leave the option out, or give a file of that symbol alone")

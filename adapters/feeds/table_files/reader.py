@@ -19,7 +19,7 @@ from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.table_files import spelled_numbers as numbers
 from quantd.adapters.feeds.table_files.actions import actions_of, with_action_columns
 from quantd.adapters.feeds.table_files.containers import Part, parts_of, table_files
-from quantd.adapters.feeds.table_files.file_symbol import is_disputed, symbol_of
+from quantd.adapters.feeds.table_files.file_symbol import is_disputed, require_symbol, symbol_of, without_blanks
 from quantd.adapters.feeds.table_files.large_text import large_table
 from quantd.adapters.feeds.table_files.moments import (
     Moments,
@@ -167,7 +167,7 @@ def joined(tables: Sequence[Table], overlap: str = "") -> Table:
             for table in tables
         ]
     frames = [table.frame for table in tables]
-    for column in BARS[2:]:
+    for column in BARS[1:]:  # a large file has its symbols as categories
         if len({frame[column].dtype for frame in frames}) > 1:
             frames = [frame.with_columns(pl.col(column).cast(pl.String)) for frame in frames]
     whole = Table(
@@ -209,7 +209,7 @@ def _raw_tables(part: Part, asked: ReadOptions) -> list[RawTable]:
         remedy = remedies.get(kind, "Unpack or export it as CSV")
         raise FeedError(part.name, f"it is {kind}, which is no table of bars", remedy)
     data = part.path if part.partial and part.path else part.data
-    if day := day_table(data if isinstance(data, bytes) else data.read_bytes(), part.stem, part.name, asked.scale):
+    if day := day_table(data, part.stem, part.name, asked.scale):
         frame, symbol = day
         return [RawTable(part.name, part.stem, frame, pl.int_range(1, len(frame) + 1, eager=True), symbol=symbol)]
     if not asked.columns and (large := large_table(data, part.name)):
@@ -324,7 +324,9 @@ def _binary_table(part: Part, kind: str) -> RawTable:
     metadata: dict[str, str] = {}
     try:
         if kind == "parquet":
-            frame = pl.read_parquet(source)
+            # column by column, each in one piece: an expression over columns in pieces would copy all of them
+            names = list(pl.read_parquet_schema(source))
+            frame = pl.DataFrame([pl.read_parquet(source, columns=[name])[name].rechunk() for name in names])
             metadata = pl.read_parquet_metadata(source)
         else:
             frame = pl.read_ipc(source) if kind == "feather" else pl.read_ipc_stream(source)
@@ -513,9 +515,7 @@ def _symbol(raw: RawTable, roles: Roles, asked: ReadOptions, stamps: pl.Series, 
     count = len(raw.frame)
     if roles.symbol:
         symbol_field = raw.frame[roles.symbol]
-        column = (
-            symbol_field if symbol_field.dtype == pl.Categorical else symbol_field.cast(pl.String).str.strip_chars()
-        )
+        column = without_blanks(symbol_field)
         missing = column.is_null() | (column == "") | (column == "NaN" if symbol_field.dtype.is_float() else False)
         if missing.any():
             row = int(missing.arg_max() or 0)
@@ -526,7 +526,7 @@ def _symbol(raw: RawTable, roles: Roles, asked: ReadOptions, stamps: pl.Series, 
             )  # fmt: skip
         names = column.unique(maintain_order=True).cast(pl.String).to_list()
         if len(names) > 1 or several:
-            _require_symbol(asked.symbol, names, raw.name)
+            require_symbol(asked.symbol, names, raw.name)
         if asked.symbol and len(names) == 1:
             text = f"{asked.symbol}, as told; the file has {names[0]}"
             return pl.Series("symbol", [asked.symbol]).new_from_index(0, count), text
@@ -545,7 +545,7 @@ def _symbol(raw: RawTable, roles: Roles, asked: ReadOptions, stamps: pl.Series, 
             "Add the column symbol, or say which it is: --column symbol=NAME",
         )  # fmt: skip
     if asked.symbol and several and (own := raw.symbol or symbol_of(raw.stem)[0]):
-        _require_symbol(asked.symbol, [own], raw.name)
+        require_symbol(asked.symbol, [own], raw.name)
     if asked.symbol:
         return pl.Series("symbol", [asked.symbol]).new_from_index(0, count), f"{asked.symbol}, as told"
     if raw.symbol:
@@ -560,13 +560,6 @@ def _symbol(raw: RawTable, roles: Roles, asked: ReadOptions, stamps: pl.Series, 
             "Add --symbol and the symbol, such as --symbol AAPL, or name the file by its symbol",
         )  # fmt: skip
     return pl.Series("symbol", [symbol]).new_from_index(0, count), f"{symbol}, from the file's name"
-
-
-def _require_symbol(asked_symbol: str, names: Sequence[str], where: str) -> None:
-    """Raise FeedError if a person names a symbol for a table of others, or for one of several tables with another."""
-    if asked_symbol and list(names) != [asked_symbol]:
-        fault = f"it has {some(names)}, and the option symbol names {asked_symbol} for all of its bars"
-        raise FeedError(where, fault, "Leave the option out, or give a file of that symbol alone")
 
 
 def _ordered(
@@ -585,12 +578,14 @@ def _ordered(
     if not own and 0 < empty.sum() < len(table):
         left_out = [(line, "without a price") for line in lines.filter(empty).to_list()]
         table, lines = table.filter(~empty), lines.filter(~empty)
-    readable = table.select(pl.col("ts"), pl.col("symbol")).filter(pl.col("ts").is_not_null())
-    if readable.is_empty():
+    readable = table.select("ts", "symbol")
+    readable = readable.filter(pl.col("ts").is_not_null()) if table["ts"].null_count() else readable
+    ts = readable["ts"].to_physical().to_numpy()
+    falls = ts[1:] < ts[:-1]
+    if not falls.any():
         return table, lines, [], left_out
-    falls = readable.select((pl.col("ts").diff().cast(pl.Int64) < 0) & (pl.col("symbol") == pl.col("symbol").shift(1)))
-    same_symbol = readable.select(pl.col("symbol") == pl.col("symbol").shift(1)).to_series()
-    backward = int(falls.to_series().sum())
-    if backward and backward == int(same_symbol.sum()):
+    symbol = readable["symbol"].cast(pl.Categorical).to_physical().to_numpy()
+    same_symbol = symbol[1:] == symbol[:-1]
+    if (falls & same_symbol).sum() == same_symbol.sum():
         return table.reverse(), lines.reverse(), ["newest first, turned"], left_out
     return table, lines, [], left_out

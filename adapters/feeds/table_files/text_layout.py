@@ -12,6 +12,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -119,7 +120,7 @@ def text_table(data: bytes, where: str) -> TextTable:
 _DAY_FILE: Final = re.compile(r"((?:19|20)\d{6})_(.+)_(second|minute)_([a-z]+)")
 
 
-def day_table(data: bytes, stem: str, where: str, scale: str) -> tuple[pl.DataFrame, str] | None:
+def day_table(data: bytes | Path, stem: str, where: str, scale: str) -> tuple[pl.DataFrame, str] | None:
     """Return the bars of one day and their symbol, in the files of LEAN: the file's name has the date and the symbol,
     and each line the milliseconds since midnight, open, high, low, close and volume. None for another file.
 
@@ -133,7 +134,8 @@ def day_table(data: bytes, stem: str, where: str, scale: str) -> tuple[pl.DataFr
     if name[4] != "trade":
         raise NoTable(where, f"it has the {name[4]}s of a day, no bars of trades", f"Give {name[1]}_trade.zip")
     columns = ("open", "high", "low", "close", "volume")
-    rows = [line.split(",") for line in data.decode("utf-8", "replace").replace("\r", "").rstrip("\n").split("\n")]
+    text = data if isinstance(data, bytes) else data.read_bytes()
+    rows = [line.split(",") for line in text.decode("utf-8", "replace").replace("\r", "").rstrip("\n").split("\n")]
     for number, row in enumerate(rows, 1):
         if len(row) != 6 or not row[0].isdecimal() or int(row[0]) >= 86_400_000:
             fault = f'"{",".join(row)[:60]}" is not milliseconds since midnight and five numbers'

@@ -4,6 +4,7 @@ from typing import Final
 
 HELPERS: Final = (
     "bar_files",
+    "bar_report",
     "config_lines",
     "credentials",
     "data_check",

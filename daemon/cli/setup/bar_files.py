@@ -90,20 +90,27 @@ def probed(bars: Path) -> None:
         probe(bars)
 
 
-def parquet(frame: pl.DataFrame, origin: Origin | ScoresOrigin) -> bytes:
-    """Return the bytes of a parquet file that has the origin of its data as metadata."""
+def parquet(frame: pl.DataFrame | pl.LazyFrame, origin: Origin | ScoresOrigin) -> bytes:
+    """Return the bytes of a parquet file that has the origin of its data as metadata. A lazy frame is written in
+    parts."""
     memory = io.BytesIO()
-    frame.write_parquet(memory, metadata={"quantd": msgspec.json.encode(origin).decode()})
+    metadata = {"quantd": msgspec.json.encode(origin).decode()}
+    if isinstance(frame, pl.LazyFrame):
+        frame.sink_parquet(memory, metadata=metadata)
+    else:
+        frame.write_parquet(memory, metadata=metadata)
     return memory.getvalue()
 
 
-def write_bars(file: Path, frame: pl.DataFrame, origin: Origin | ScoresOrigin) -> None:
+def write_bars(
+    file: Path, frame: pl.DataFrame | pl.LazyFrame, origin: Origin | ScoresOrigin, *, cells: int = 0
+) -> None:
     """Write a parquet file with the origin of its data as metadata. It is not probed when it is read.
 
-    Raises Failure when its folder is missing.
+    `cells` are the rows times the columns of a lazy frame. Raises Failure when the folder of the file is missing.
     """
     write_whole(file, parquet(frame, origin))
-    trust(file, frame.height * frame.width)
+    trust(file, cells if isinstance(frame, pl.LazyFrame) else frame.height * frame.width)
 
 
 def actions_csv(actions: Sequence[ActionRow], universe: Universe) -> str:

@@ -18,8 +18,7 @@ import typer
 from quantd.daemon.cli.command import Json
 from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import answer, print_json, say, write_whole
-from quantd.daemon.cli.setup.config_lines import BarLines
-from quantd.daemon.cli.setup.data_check import (
+from quantd.daemon.cli.setup.bar_report import (
     QUESTIONS,
     Reading,
     fitting,
@@ -27,6 +26,7 @@ from quantd.daemon.cli.setup.data_check import (
     report_of,
     universe_of,
 )
+from quantd.daemon.cli.setup.config_lines import BarLines
 from quantd.daemon.cli.setup.data_fetch import Calendar
 from quantd.daemon.cli.setup.table_options import (
     Columns,
@@ -303,18 +303,22 @@ def stored(table: "Table", target: Path, name: str, reading: Reading) -> Stored:
         column if column.dtype == pl.Float64 else pl.Series(column.name, _floats(column))
         for column in (table.frame[field] for field in (*PRICES, "volume"))
     ]
-    frame = pl.DataFrame([ts, table.frame["symbol"].cast(pl.String), *number_columns])
-    frame = in_order(frame).with_columns(pl.lit(name).alias("source"))
+    symbol = table.frame["symbol"]
+    names = symbol.unique().cast(pl.String).sort()
+    if symbol.dtype == pl.Categorical:  # an Enum has the order of the names
+        symbol = symbol.cast(pl.Enum(names))
+    frame = in_order(pl.DataFrame([ts, symbol, *number_columns]))
     zone = fitted.zone or ("UTC" if _lacks_zone(table) else "")
     origin = Origin(_origin_name(name), report["interval"], report["stamps"], zone=zone)
-    write_bars(target, frame, origin)
+    text = frame.lazy().with_columns(pl.col("symbol").cast(pl.String), source=pl.lit(name))
+    write_bars(target, text, origin, cells=frame.height * (frame.width + 1))
     actions_file = beside(target) if len(table.actions) or beside(target).is_file() else None
     if actions_file is not None and len(table.actions):
         write_whole(actions_file, _without_empty_text(table.actions).write_csv().encode())
     # the written file has UTC stamps: the clock of the table must not be applied again
     read_back = fitted._replace(actions=actions_file, zone="")
     read_as = [*stated(table.statements), *_clock_lines(table, fitted, reading)]
-    universe = universe_of(frame["symbol"].unique().sort().to_list(), fitted)
+    universe = universe_of(names.to_list(), fitted)
     return Stored(target, actions_file, universe, read_back, report["evidence"], read_as, report["left_out"])
 
 

@@ -351,7 +351,7 @@ def _imported(folder: Path, names: list[str], since: date | None, data: Sequence
 
     from quantd.adapters.feeds.recorded.bar_files import foreign_table
     from quantd.adapters.feeds.table_files.reader import ReadOptions, joined
-    from quantd.daemon.cli.setup.data_check import QUESTIONS, Reading, print_report
+    from quantd.daemon.cli.setup.bar_report import QUESTIONS, Reading, print_report
     from quantd.daemon.cli.setup.data_import import target_of, written
 
     files = join(map(str, data))

@@ -10,7 +10,9 @@ import polars as pl
 import pytest
 
 from quantd.adapters.calendars import sessions
+from quantd.adapters.feeds.bars import checks
 from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason
+from quantd.adapters.feeds.bars.rows import BARS
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.adapters.feeds.recorded.replay import Replay
@@ -400,3 +402,36 @@ def test_twenty_thousand_bars_with_every_kind_of_badness_harm_nobody(tmp_path: P
 
 def test_every_reason_has_its_sentence() -> None:
     assert set(REASON_TEXT) == set(Reason)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("most", [3_000, 20_000])
+def test_bars_checked_by_groups_of_symbols_have_the_verdicts_of_bars_checked_at_once(
+    monkeypatch: pytest.MonkeyPatch, most: int, shuffled: bool
+) -> None:
+    rng = np.random.default_rng(5)
+    frame = pl.read_parquet(DATA / "us20_daily.parquet").select(BARS)
+    factors = rng.choice([1.0, 3.0, 0.5, -1.0, np.nan, 40.0], len(frame), p=[0.998, *[0.0004] * 5])
+    levels = np.where(np.arange(len(frame)) % 4_531 > 3_000, 2.0, 1.0)  # each symbol ends at twice its price
+    frame = frame.with_columns(pl.col(name).cast(pl.Float64) * levels for name in ("open", "high", "low", "close"))
+    frame = frame.with_columns(pl.col("close") * factors)
+    frame = frame.sample(fraction=1.0, shuffle=True, seed=3).sort("ts") if shuffled else frame
+    names = tuple(frame["symbol"].unique().sort())
+    where = Universe(tuple(Instrument(name) for name in names))
+    sessions_by_name = {"XNYS": sessions("XNYS", date(2000, 1, 1), date(2025, 12, 31))}
+
+    def loaded() -> Replay:
+        return Replay.load(
+            BarFrame(frame), universe=where, sessions=sessions_by_name, actions=DATA / "us20_actions.csv",
+            spikes="stop",
+        )  # fmt: skip
+
+    whole = loaded()
+    monkeypatch.setattr(checks, "MOST_AT_ONCE", most)
+    parts = loaded()
+    assert len(whole.quarantined) > 50
+    assert whole.open.jumps
+    assert whole.open.bars
+    for name in ("quarantined", "jumps", "shifts", "open", "misfits", "digest"):
+        assert repr(getattr(parts, name)) == repr(getattr(whole, name)), name
+    np.testing.assert_array_equal(parts.columns.close, whole.columns.close)

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from quantd.adapters.feeds.feed_errors import FeedError
+from quantd.adapters.feeds.table_files.containers import LARGE
 from quantd.adapters.feeds.table_files.reader import ReadOptions, read_tables
 from tests.support.command_line import quantd
 
@@ -59,3 +60,14 @@ def test_a_bar_that_one_file_has_twice_stays_a_fault(tmp_path: Path) -> None:
     path = folder / "AAPL_b.csv"
     path.write_text(path.read_text() + "2024-01-19,29,31,28,30,100\n")
     assert len(read_tables(folder).frame) == 19
+
+
+def test_a_large_text_and_a_small_one_of_a_folder_are_joined(tmp_path: Path) -> None:
+    """A large file has its symbols as categories, a small one as text."""
+    for name, count in (("AAA", 6_000), ("BBB", 300)):
+        lines = [f"{1_000_000_000 + 86_400 * k},{name},10.1,11.1,9.1,10.{k % 7}2,1000" for k in range(count)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["Date,Ticker,Open,High,Low,Close,Volume", *lines, ""]))
+    assert (tmp_path / "AAA.csv").stat().st_size > LARGE
+    table = read_tables(tmp_path)
+    counts = table.frame.group_by(pl.col("symbol").cast(pl.String)).len().sort("symbol")
+    assert counts.rows() == [("AAA", 6_000), ("BBB", 300)]

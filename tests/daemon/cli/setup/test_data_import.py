@@ -21,9 +21,11 @@ import pytest
 
 from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds, read_actions, read_bars
-from quantd.adapters.feeds.table_files.reader import ReadOptions, Table
+from quantd.adapters.feeds.table_files.reader import NOTHING_ASKED, ReadOptions, Table, read_tables
 from quantd.adapters.feeds.table_files.statement import Statement
-from quantd.daemon.cli.setup.data_check import Reading, fitting
+from quantd.daemon.cli.setup import bar_report
+from quantd.daemon.cli.setup.bar_report import Reading, fitting
+from quantd.daemon.cli.setup.data_import import written
 from quantd.trading.instruments import Instrument, Universe
 from tests.adapters.feeds.table_files.reading import differences
 from tests.adapters.feeds.table_files.recorded_tables import FORMATS, Format, formats
@@ -561,3 +563,38 @@ def test_a_watched_folder_does_not_write_into_bars_of_a_vendor(tmp_path: Path) -
     done = run(tmp_path, "--watch", "in", "--out", "b.parquet")
     assert done.returncode == 2
     assert "another origin" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_table_judged_by_groups_of_symbols_has_the_report_of_one_judged_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Each kind of finding is in another symbol: a jump, a hole, a bad bar, a duplicate, a calendar, a missing day."""
+    names = ["ACME", "BOLT", "CRUX", "DUNE", "VOD.L", "ECHO", "FLUX"]
+    lines = {name: days(name, 260).rstrip().splitlines()[1:] for name in names}
+    lines["BOLT"] = [line if k < 130 else by_three(line) for k, line in enumerate(lines["BOLT"])]
+    del lines["CRUX"][60:90], lines["FLUX"][40]
+    lines["DUNE"][50] = lines["DUNE"][50].replace(",", ",x", 1)
+    lines["ECHO"].insert(71, lines["ECHO"][70])
+    rows = [f"{line},{name}" for name in names for line in lines[name]]
+    path = tmp_path / "bars.csv"
+    path.write_text("\n".join(["Date,Open,High,Low,Close,Adj Close,Volume,Ticker", *rows, ""]))
+    table = read_tables(path)
+    if kind == "parquet":
+        written(table, tmp_path / "own.parquet", "bars.csv", Reading(None, None, None, None, None, "", NOTHING_ASKED))
+    source = tmp_path / "own.parquet" if kind == "parquet" else BarFrame(table.frame, "bars", lines=table.lines)
+    file = tmp_path / ("own.parquet" if kind == "parquet" else "bars.csv")
+    reading = Reading(None, None, None, None, None, "", NOTHING_ASKED)
+    whole = fitting(file, source, reading)[0]
+    monkeypatch.setattr(bar_report, "MOST_AT_ONCE", 300)
+    parts = fitting(file, source, reading)[0]
+    assert {fault["fault"] for fault in whole["faults"]} >= {"nan", "duplicate"}
+    assert whole["jumps"] and whole["holes"] and whole["missing_sessions"]  # noqa: PT018
+    for name in whole:
+        same = (lambda value: sorted(map(str, value))) if isinstance(whole[name], list) else (lambda value: value)
+        assert same(parts[name]) == same(whole[name]), name
+
+
+def by_three(line: str) -> str:
+    day, *prices, volume = line.split(",")
+    return ",".join([day, *(f"{float(price) / 3:.2f}" for price in prices), volume])
