@@ -9,6 +9,9 @@ point.
 
 The method is fast for sign constraints, or for bounds with one constraint on the sum. Problems with other constraints
 are solved by `interior_point`.
+
+Rejected: quadprog 0.1.14 gives the same weights to 1e-14, in 2 ms at 100 variables, but in 285 ms at 500 where this
+module takes 0.3 ms (with bounds and a sum 383 and 4.6 ms); an allocation has 100 ms. clarabel requires scipy.
 """
 
 from typing import Final
