@@ -4,6 +4,9 @@ What can go wrong: a policy reads the future from a file, and the look-ahead stu
 records Python's own opens. Readers of native packages open files without an audit event, so a profiler records the
 calls of these readers.
 
+A backtest watches too, at next to no cost: the profiler sees the load of a policy file and the first FIRST decisions,
+the hook sees all decisions.
+
 The hook cannot be removed once it is installed, so it records within the context `watching` only. While a path is
 inspected nothing is recorded, because the inspection itself opens files. Of a started program only the start is
 recorded, not the files that it reads.
@@ -12,11 +15,17 @@ recorded, not the files that it reads.
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from threading import get_ident
 from types import FrameType
 from typing import Any, Final
+
+from quantd.daemon.policies import user_file
+from quantd.models.artifacts.manifest import MANIFEST
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided
 
 NATIVE: Final = ("polars", "pyarrow", "duckdb")
 """Packages whose readers open files without an audit event."""
@@ -53,6 +62,10 @@ MAX_NAMES: Final = 64
 """Maximum number of recorded names: files, programs and hosts."""
 
 
+FIRST: Final = 4
+"""Decisions of a backtest in which readers of native packages are seen: one opens its file at the first or at each."""
+
+
 class _Watch:
     """The state of this process's audit hook, which cannot be removed once installed.
 
@@ -62,10 +75,12 @@ class _Watch:
     def __init__(self) -> None:
         self.hooked = False
         self.opened: dict[str, None] | None = None
+        self.thread = 0
+        """The thread whose opens alone are recorded; 0 for all."""
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Record the file, program or host of an audit event. Outside of the context `watching` nothing is recorded."""
-        if self.opened is None or not arguments:
+        if self.opened is None or not arguments or self.thread not in (0, get_ident()):
             return
         if event in _OPENS:
             self.note(arguments[0])
@@ -123,15 +138,26 @@ def _argument_text(argument: object) -> str:
 _WATCH: Final = _Watch()
 
 
+def _hook() -> None:
+    """Install the audit hook of this process, once."""
+    if not _WATCH.hooked:
+        sys.addaudithook(_WATCH.hook)
+        _WATCH.hooked = True
+
+
+def is_in_artifact(name: str) -> bool:
+    """Return whether a file is of a trained artifact, whose training window is known."""
+    return any((folder / MANIFEST).is_file() for folder in list(Path(name).parents)[:2])
+
+
 @contextmanager
 def watching(opened: dict[str, None]) -> Iterator[None]:
     """Add the real path of every file opened in the context to `opened`, except Python code and system files.
 
-    A started program is added as "program NAME", and a connection as "network HOST:PORT".
+    A context within another one reports to both. A started program is added as "program NAME", and a connection as
+    "network HOST:PORT".
     """
-    if not _WATCH.hooked:
-        sys.addaudithook(_WATCH.hook)
-        _WATCH.hooked = True
+    _hook()
     # the profile sees readers in compiled code, whose files raise no audit event
     outer_opened, outer_profile = _WATCH.opened, sys.getprofile()
     _WATCH.opened = opened
@@ -141,3 +167,46 @@ def watching(opened: dict[str, None]) -> Iterator[None]:
     finally:
         sys.setprofile(outer_profile)
         _WATCH.opened = outer_opened
+        if outer_opened is not None:
+            outer_opened |= opened
+
+
+_LOADED: Final[dict[tuple[Path, int], dict[str, None]]] = {}
+"""Policy file, as it is since an instant (ns UTC) -> what its code opened at its loads."""
+
+
+def opened_at_load(path: Path) -> dict[str, None]:
+    """Return the dictionary of what the code of a policy file, as it is now, opened at its loads."""
+    try:
+        changed = os.stat(path).st_mtime_ns
+    except OSError:
+        changed = 0
+    return _LOADED.setdefault((path, changed), {})
+
+
+def _load_watched(path: Path) -> AbstractContextManager[None]:
+    """Return the context in which the code of a policy file is run at its load."""
+    return watching(opened_at_load(path))
+
+
+user_file.WATCH = _load_watched
+
+
+def watched(decide: Callable[[Ask], Decided], opened: dict[str, None]) -> Callable[[Ask], Decided]:
+    """Return `decide`, a function that answers the questions of a backtest, with what it opens added to `opened`."""
+    _hook()
+    count, thread = 0, get_ident()
+
+    def seen(ask: Ask) -> Decided:
+        nonlocal count
+        if count < FIRST:
+            count += 1
+            with watching(opened):
+                return decide(ask)
+        before, _WATCH.opened, _WATCH.thread = _WATCH.opened, opened, thread
+        try:
+            return decide(ask)
+        finally:
+            _WATCH.opened, _WATCH.thread = before, 0
+
+    return seen

@@ -8,6 +8,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from hashlib import blake2b
 from numbers import Number
@@ -373,10 +374,19 @@ def _print_to_stderr(*values: object, **keywords: Any) -> None:
     builtins.print(*values, **{"file": sys.stderr, **keywords})  # noqa: T201 - it is the user who prints
 
 
+def _unwatched(path: Path) -> AbstractContextManager[object]:
+    return nullcontext()
+
+
+WATCH: Callable[[Path], AbstractContextManager[object]] = _unwatched
+"""Returns the context in which the code of a policy file is run at its load; research sees there what it opens."""
+
+
 def _guarded(path: Path, make: Callable[[], Any]) -> Any:
     """The result of `make`. Raises ParamsError with file and line for an exception of the user's code."""
     try:
-        return make()
+        with WATCH(path):
+            return make()
     except KeyboardInterrupt:
         raise
     except SyntaxError as error:

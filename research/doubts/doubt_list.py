@@ -37,6 +37,7 @@ KINDS: Final = (
     DoubtKind("bars", 80, price_doubts.rejected_bars, of_market=True),
     DoubtKind("dead_symbol", 70, price_doubts.dead_symbols),
     DoubtKind("last_day", 60, price_doubts.last_day, of_market=True),
+    DoubtKind("files", 55, result_doubts.opened_files),
     DoubtKind("size", 50, result_doubts.cut_sizes),
     DoubtKind("volume", 48, result_doubts.beyond_volume),
     DoubtKind("opens", 46, market_harm.repeated_opens),

@@ -1,14 +1,17 @@
 """Doubts about a result: in-sample data, foresight, an incredible ratio, cut orders, bad benchmark, survivors, cash."""
 
 from math import isfinite, sqrt
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from quantd.adapters.feeds.source import some
 from quantd.research.doubts.doubt import Found
 from quantd.research.doubts.evidence import Evidence
 from quantd.research.doubts.funds import FUNDS
 from quantd.research.doubts.price_doubts import ended_symbols
+from quantd.research.file_audit import is_in_artifact, opened_at_load
 from quantd.research.runs.comparison import NAME
 from quantd.research.runs.run_record import Record
 from quantd.trading.display_text import session_date
@@ -94,6 +97,23 @@ def in_sample(evidence: Evidence) -> str:
 def foreknown(evidence: Evidence) -> str:
     """An outside agent that knows the future, as `--rename` found in this run or in an earlier, equal run."""
     return evidence.knows
+
+
+def opened_files(evidence: Evidence) -> str:
+    """A file that a policy opened at its load or while it decided, a program that it started, a host that it called."""
+    count = len(evidence.assembly.rules.agents)
+    users = [leaf for policy in evidence.assembly.policies[:count] for leaf in leaves(policy)]
+    names = dict(evidence.record.opened)
+    for leaf in users:
+        path = getattr(leaf, "path", None)
+        names |= opened_at_load(path) if isinstance(path, Path) else {}
+    opened = [name for name in names if not is_in_artifact(name)]
+    if not opened:
+        return ""
+    return (
+        f"a policy opened {some(opened)}: nothing shows that it holds only what was known at each sample (quantd study "
+        "lookahead)"
+    )
 
 
 def beyond_belief(evidence: Evidence) -> str:

@@ -18,8 +18,10 @@ from quantd.daemon.runtime.step_log import Log
 from quantd.daemon.runtime.timeline import Item, time_of
 from quantd.daemon.runtime.version import code_version
 from quantd.engine_build.state import advice
+from quantd.research.file_audit import watched
 from quantd.research.runs.answer_blocks import in_blocks
 from quantd.research.runs.failures import stop_at_failure, stop_without_answer
+from quantd.research.runs.run_record import Record
 from quantd.strategies.policies.holding import OutsidePolicy
 from quantd.trading.display_text import instant_text
 from quantd.trading.ports import Policy, leaves
@@ -185,6 +187,12 @@ def copied(policies: Sequence[Policy]) -> tuple[Policy, ...] | None:
     return copies
 
 
+def _watch_files(shell: Shell, log: Log | None) -> None:
+    """Let the record of a run note the files and hosts that its policies open. An outside agent has an address."""
+    if isinstance(log, Record) and not any(isinstance(policy, OutsidePolicy) for policy in shell.seats.all()):
+        shell.answer = watched(shell.answer, log.opened)
+
+
 def drive_items(assembly: Assembly, log: Log, items: Sequence[Item], *, stop: bool = False) -> Shell:
     """Run the items of a market (bars, actions, ticks), all at once, through a new shell (engine and venue).
 
@@ -195,6 +203,7 @@ def drive_items(assembly: Assembly, log: Log, items: Sequence[Item], *, stop: bo
     shell = assembly.shell(log, hashed=False)
     if stop:
         stop_at_failure(shell, assembly.rules.names())
+    _watch_files(shell, log)
     begin(shell, assembly, assembly.config, POINT, fresh=True)
     # policies with `act_rows` answer many samples in one call
     in_blocks(shell).expect(items)
@@ -224,6 +233,7 @@ def drive(
     # a question without an answer ends the run in any case
     elif any(isinstance(policy, OutsidePolicy) for policy in assembly.policies):
         stop_without_answer(shell)
+    _watch_files(shell, log)
     begin(shell, assembly, config, run, fresh=True)
     # policies with `act_rows` answer many samples in one call
     blocks = in_blocks(shell)

@@ -68,6 +68,8 @@ class Record:
         self.fill_columns: list[FillColumns] = []
         self.failures = FailureCount()
         """The decisions of each agent, and those that failed."""
+        self.opened: dict[str, None] = {}
+        """The files, programs and hosts that policies opened while they decided."""
         self.asked = Asked()
         """What was asked and held, at the end of the run."""
         self.lots: Ints = np.zeros(0, dtype=np.int64)

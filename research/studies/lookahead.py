@@ -41,8 +41,7 @@ from quantd.daemon.config import Config
 from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import Apart, Inner, answer, load
 from quantd.daemon.runtime.loop import Shell
-from quantd.models.artifacts.manifest import MANIFEST
-from quantd.research.file_audit import watching
+from quantd.research.file_audit import is_in_artifact, watching
 from quantd.research.runs.answer_blocks import AnswerBlocks
 from quantd.research.runs.comparison import unlimited
 from quantd.research.studies.altered_markets import Edge, altered_markets, edge_of, judged
@@ -172,7 +171,7 @@ def lookahead(
         if rerun or changes or market_params or opened  # moved dates are tried where nothing else was found
         else _later_differences(assembly, answers, _fresh(studied, {}, isolation))
     )
-    other_files = tuple(sorted(name for name in opened.keys() - market_paths if not _is_in_artifact(name)))
+    other_files = tuple(sorted(name for name in opened.keys() - market_paths if not is_in_artifact(name)))
     failures = [f"{session_date(ts - 1)}: {decision.failed}" for ts, decision in answers.items() if decision.failed]
     # the edge is asked only of what no other check has found
     edge = None
@@ -246,11 +245,6 @@ def _later_differences(assembly: Assembly, answers: Answers, policy: Policy) -> 
     # a failure is no evidence: a calendar may end before those dates
     later_answers = {ts: answers[ts] if decision.failed else decision for ts, decision in later_answers.items()}
     return differences(assembly, answers, later_answers, max(answers, default=0))
-
-
-def _is_in_artifact(name: str) -> bool:
-    """Return whether a file is of a trained artifact; such a file needs no cut, as its training window is known."""
-    return any((folder / MANIFEST).is_file() for folder in list(Path(name).parents)[:2])
 
 
 def _only_agent(config: Config, policy: str) -> Config:

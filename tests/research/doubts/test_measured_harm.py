@@ -1,6 +1,8 @@
 """Faults whose harm a doubt measures: each is planted, the line prints the harm, and an honest twin has none."""
 
 import re
+import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,6 +12,7 @@ import quantd
 from quantd.research.doubts import Doubt
 from quantd.research.doubts.doubt import MAX_HARM_WEIGHT, Found
 from tests.research.doubts.steady_market import days, even, first_line, market
+from tests.support.artifacts import written as artifact
 
 PRICES = ("open", "high", "low", "close")
 STOCKS = ("S0", "S1", "S2", "S3")
@@ -212,3 +215,68 @@ def test_costs_below_one_basis_point_and_few_samples_are_in_the_line() -> None:
 def test_a_harm_outweighs_the_kind_and_never_what_is_no_result() -> None:
     assert (Found("x").weight(5), Found("x", 1.0).weight(5), Found("x", 3.65).weight(10)) == (5, 30, MAX_HARM_WEIGHT)
     assert Found("x", 0.1).weight(40) == 40
+
+
+LEAK = """
+{top}
+import numpy as np
+LOOKBACK = 1
+def act(view):
+    {inside}
+    return np.full(view.prices.shape, 1.0 / len(view.prices))
+"""
+READS = 'import pandas as pd; pd.read_csv("{file}")'
+NATIVE = 'import polars as pl; pl.read_csv("{file}")'
+CALLS = (
+    "import socket, contextlib\n    with contextlib.suppress(OSError): socket.create_connection(('127.0.0.1', 9), 1)"
+)
+
+
+@pytest.mark.parametrize(
+    ("top", "inside", "named"),
+    [
+        (READS, "", "signal.csv"),
+        (NATIVE, "", "signal.csv"),
+        ("", READS, "signal.csv"),
+        ("", NATIVE, "signal.csv"),
+        ("import beside", "", "signal.csv"),
+        ("", CALLS, "network 127.0.0.1:9"),
+        ("import subprocess", "subprocess.run(['true'])", "program true"),
+        ("import beside_code", "import json.tool, colorsys", ""),
+    ],
+)
+def test_a_policy_that_opens_a_file_or_calls_a_host_is_named_with_it(
+    tmp_path: Path, top: str, inside: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "signal.csv").write_text("a,b\n1,2\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for module in ("beside", "beside_code"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    (tmp_path / "beside.py").write_text(f"TABLE = open({str(tmp_path / 'signal.csv')!r}).read()\n")
+    (tmp_path / "beside_code.py").write_text("X = 1\n")
+    text = LEAK.format(top=top, inside=inside or "pass").replace("{file}", str(tmp_path / "signal.csv"))
+    (tmp_path / "mine.py").write_text(text)
+    result = quantd.backtest(str(tmp_path / "mine.py"), bars=market(count=120))
+    if not named:
+        assert doubt(result, "files") is None
+        return
+    assert f"a policy opened {tmp_path / named if named.endswith('.csv') else named}: " in said(result, "files")
+    assert first_line(result).endswith("(quantd study lookahead).") or "more below" in first_line(result)
+
+
+def test_a_function_that_reads_a_file_at_one_decision_is_named_and_an_artifact_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "late.csv").write_text("a\n1\n")
+    seen: list[int] = []
+
+    def late(view):
+        seen.append(1)
+        if len(seen) == 50:
+            (tmp_path / "late.csv").read_text()
+        return even(view)
+
+    late.lookback = 1
+    assert "late.csv" in said(quantd.backtest(late, bars=market(count=120)), "files")
+    assert doubt(quantd.backtest(even, bars=market(count=120)), "files") is None, "nor does it stay"
+    artifact(tmp_path / "trained", universe=("SPY", "TLT"))
+    learned = quantd.backtest(str(tmp_path / "trained"), bars=market(count=400))
+    assert doubt(learned, "files") is None
