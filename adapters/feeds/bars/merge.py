@@ -74,21 +74,23 @@ def merge(rows: Rows, placed: BarTimes, size: int, *, daily: bool) -> Columns:
     starts_slice = np.ones(len(order), dtype=np.bool_)
     starts_slice[1:] = (event[1:] != event[:-1]) | (keys[1:] != keys[:-1])
     starts = np.flatnonzero(starts_slice)
-    slice_row = np.cumsum(starts_slice) - 1
-    column = rows.column[order]
-    table_shape = (len(starts), size)
+    ts_open, ts_event, key = np.minimum.reduceat(placed.ts_open[order], starts), event[starts], keys[starts]
+    del event, keys  # each is as large as a price
+    place = np.empty(len(order), dtype=np.int64)  # of each bar in a table of slices
+    place[order] = (np.cumsum(starts_slice) - 1) * size
+    place += rows.column
+    del order
 
-    def spread(values: Floats | Ints, empty: float) -> np.ndarray:
-        table = np.full(table_shape, empty, dtype=values.dtype)
-        table[slice_row, column] = values[order]
-        return table
+    def spread(values: Floats | Ints | Bools, empty: float) -> np.ndarray:
+        table = np.full(len(starts) * size, empty, dtype=values.dtype)
+        table[place] = values
+        return table.reshape(len(starts), size)
 
-    fresh = np.zeros(table_shape, dtype=np.bool_)
-    fresh[slice_row, column] = True
+    fresh = spread(np.ones(len(rows), dtype=np.bool_), empty=False)
     return Columns(
-        ts_open=np.minimum.reduceat(placed.ts_open[order], starts),
-        ts_event=event[starts],
-        key=keys[starts],
+        ts_open=ts_open,
+        ts_event=ts_event,
+        key=key,
         open=spread(rows.open, np.nan),
         high=spread(rows.high, np.nan),
         low=spread(rows.low, np.nan),

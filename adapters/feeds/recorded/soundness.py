@@ -66,8 +66,11 @@ class Rejected:
 
 def gaps(feed: Replay, sessions: Mapping[str, Sessions], members: Membership | None = None) -> list[Gap]:
     """Return the gaps of a recorded market: LONGEST_GAP sessions or more in a row without a good bar."""
-    rows, column = np.nonzero(feed.columns.fresh)
-    return gaps_between(column, feed.columns.ts_event[rows], feed.universe, sessions, feed.actions, members)
+    long_gaps: list[Gap] = []
+    for column, instrument in enumerate(feed.universe.instruments):
+        events = feed.columns.ts_event[feed.columns.fresh[:, column]]
+        long_gaps += _gaps_of(column, events, sessions[instrument.calendar], feed.actions, members)
+    return long_gaps
 
 
 def gaps_between(
@@ -87,16 +90,22 @@ def gaps_between(
     order = np.lexsort((ts_event, column))
     bounds = np.searchsorted(column[order], np.arange(universe.size + 1)).tolist()
     for column_index, instrument in enumerate(universe.instruments):
-        calendar = sessions[instrument.calendar]
         events = ts_event[order[bounds[column_index] : bounds[column_index + 1]]]
-        places = np.minimum(np.searchsorted(calendar.closes, events), len(calendar.closes) - 1)
-        bar_sessions = places[np.diff(places, prepend=-1) != 0]  # in ascending order, each once
-        if not len(bar_sessions) or np.diff(bar_sessions).max(initial=0) <= LONGEST_GAP:
-            continue
-        for start, stop in zip(bar_sessions[:-1].tolist(), bar_sessions[1:].tolist(), strict=True):
-            if stop - start > LONGEST_GAP:
-                long_gaps += _runs(column_index, calendar, np.arange(start + 1, stop), actions, members)
+        long_gaps += _gaps_of(column_index, events, sessions[instrument.calendar], actions, members)
     return long_gaps
+
+
+def _gaps_of(
+    column: int, events: Ints, calendar: Sessions, actions: Sequence[Action], members: Membership | None
+) -> Iterator[Gap]:
+    """Yield the gaps of one symbol; `events` are the closes of its good bars in order."""
+    places = np.minimum(np.searchsorted(calendar.closes, events), len(calendar.closes) - 1)
+    bar_sessions = places[np.diff(places, prepend=-1) != 0]  # in ascending order, each once
+    if not len(bar_sessions) or np.diff(bar_sessions).max(initial=0) <= LONGEST_GAP:
+        return
+    for start, stop in zip(bar_sessions[:-1].tolist(), bar_sessions[1:].tolist(), strict=True):
+        if stop - start > LONGEST_GAP:
+            yield from _runs(column, calendar, np.arange(start + 1, stop), actions, members)
 
 
 def _runs(
@@ -200,13 +209,17 @@ def worthless_texts(
 
 
 def _zeros(feed: Replay) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
-    """Return (symbol, close) of the good bars of a market, and of the trailing bars whose prices are 0."""
-    rows, column = np.nonzero(feed.columns.fresh)
-    good = column, feed.columns.ts_event[rows]
+    """Return (symbol, close) of the good bars of a market, and of the trailing bars whose prices are 0; of none if no
+    price is 0."""
     bars = [
         (feed.universe.index[bar.symbol], bar.ts_event)
         for bar in feed.quarantined if bar.reason == "non_positive" and bar.open == bar.close == 0.0
     ]  # fmt: skip
+    if not bars:  # the columns of all good bars take as much memory as two prices
+        none = np.zeros(0, dtype=np.int64)
+        return (none, none), (none, none)
+    rows, column = np.nonzero(feed.columns.fresh)
+    good = column, feed.columns.ts_event[rows]
     zero_column, zero_ts = np.array(bars, dtype=np.int64).reshape(-1, 2).T
     after = trailing(good, (zero_column, zero_ts), feed.universe.size)
     return good, (zero_column[after], zero_ts[after])
@@ -247,7 +260,7 @@ def require_sound(
                 *listed(holes), f"  one of {'four' if worthless else 'three'} remedies:",
                 *([f"{delisting}a CSV with the line ts,symbol,kind,ratio,cash above the line of the delisting"]
                   if worthless else []),
-                "  - begin later or end earlier: another [feed] start or end (--from, --to; Python: start, end)",
+                "  - begin later or end earlier: another [feed] start or end (--from, --to)",
                 "  - leave the symbol out of [universe] symbols",
                 '  - the holes do no harm: [feed] holes = "known" (Python: settings={"feed.holes": "known"})',
             ]  # fmt: skip

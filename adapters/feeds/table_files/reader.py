@@ -146,6 +146,7 @@ def read_frame(frame: pl.DataFrame, asked: ReadOptions = NOTHING_ASKED, alone: s
     A frame in the columns of quantd has no statement. Raises FeedError for columns or values that cannot be read as
     bars, or have two readings.
     """
+    frame = frame.rechunk()  # columns in pieces would be copied again by each expression
     raw = RawTable("bars", alone, frame, pl.int_range(1, len(frame) + 1, eager=True), in_memory=True)
     parts = _unpaired(raw)
     table = joined([_bars(part, asked, len(parts) > 1) for part in parts])
