@@ -216,8 +216,9 @@ class OpenOrder(Struct, frozen=True, omit_defaults=True):
 class Order(Struct, frozen=True):
     """The current state of one order, for people and exports. Money and sizes are exact decimal text.
 
-    `ts` (ns UTC) and `time` (text) are its creation; `ended` is the time of its end, empty for an open order. `reason`
-    is the code or the name of the limit that reduced the order. `note` is the venue's message at its end.
+    `ts` (ns UTC) and `time` (text) are its creation; `ended` is the time of its end, empty for an open order. `price`
+    is the mean price of its fills and `fee` their fees, both empty without a fill. `reason` is the code or the name of
+    the limit that reduced the order. `note` is the venue's message at its end.
     """
 
     id: str
@@ -229,6 +230,8 @@ class Order(Struct, frozen=True):
     limit: str
     state: str
     filled: str
+    price: str
+    fee: str
     reason: str
     agent: str
     ended: str

@@ -94,7 +94,7 @@ class Reader:
     def orders(self, *, last: int | None = None, symbol: str | None = None, since: int = 0) -> list[Order]:
         """Return orders created at `since` (ns UTC) or later, of `symbol` or of all symbols. Their `reason` is the
         code of the limit that reduced them."""
-        return [self._order(row) for row in self._order_rows(last, since, symbol)]
+        return self._orders(self._order_rows(last, since, symbol))
 
     def order_counts(self, *, since: int = 0, until: int = END) -> dict[str, int]:
         """Return the number of orders created from `since` to `until` by state, the most frequent first.
@@ -117,7 +117,7 @@ class Reader:
 
     def order(self, id: str) -> Order:
         """Return one order by its id. Raises StoreFailing for an unknown id, with the most similar ids."""
-        return self._order(self._order_row(id))
+        return self._orders([self._order_row(id)])[0]
 
     def fills(self, *, last: int | None = None, since: int = 0, symbol: str | None = None) -> list[Fill]:
         """Return fills of the account, each with the names of its agents joined by +."""
@@ -186,7 +186,7 @@ class Reader:
         """
         conditions = [*orders_with(since, until, symbol, search, limits), *of_group(group)]
         rows = self._rows(OrderRow, *conditions, key=ORDER_KEY, last=limit + 1, before=before)
-        return _page([self._order(row) for row in rows], rows, limit, ORDER_KEY)
+        return _page(self._orders(rows), rows, limit, ORDER_KEY)
 
     def order_totals(
         self,
@@ -496,22 +496,42 @@ class Reader:
             raise StoreFailing(f"there is no order {id} in run {self.run.run}{hint}. `quantd orders` lists them")
         return row
 
-    def _order(self, row: OrderRow) -> Order:
-        """Convert a row to an order with names and numbers as text."""
-        lot = self._lot[row.symbol]
-        return Order(
-            id=row.id,
-            ts=row.ts,
-            time=instant_text(row.ts),
-            **size_text(row.symbol, row.lots, lot),
-            limit=price_text(row.worst_nano),
-            state=OrderState(row.state).name.lower(),
-            filled=quantity_text(row.filled, lot),
-            reason=str(row.reason),
-            agent=row.agents,
-            ended=instant_text(row.ended_ts),
-            note=row.note,
-        )
+    def _orders(self, rows: Sequence[OrderRow]) -> list[Order]:
+        """Convert rows to orders with names and numbers as text."""
+        terms = self._fill_terms([row for row in rows if row.filled])
+        orders = []
+        for row in rows:
+            lot, (price, fee) = self._lot[row.symbol], terms.get((row.sample, row.n, row.symbol), ("", ""))
+            orders.append(
+                Order(
+                    id=row.id, ts=row.ts, time=instant_text(row.ts), **size_text(row.symbol, row.lots, lot),
+                    limit=price_text(row.worst_nano), state=OrderState(row.state).name.lower(),
+                    filled=quantity_text(row.filled, lot), price=price, fee=fee, reason=str(row.reason),
+                    agent=row.agents, ended=instant_text(row.ended_ts), note=row.note,
+                )
+            )  # fmt: skip
+        return orders
+
+    def _fill_terms(self, rows: Sequence[OrderRow]) -> dict[tuple[int, int, str], tuple[str, str]]:
+        """Return (mean price, fees) of the fills of orders, as text, by sample, basket and symbol."""
+        if not rows:
+            return {}
+        key = col(FillRow.sample), col(FillRow.n), col(FillRow.symbol)
+        price, lots = col(FillRow.price_nano), col(FillRow.lots)
+        samples = [row.sample for row in rows]
+        query = columns_of(
+            *key, func.min(price), func.max(price), func.sum(lots * 1.0 * price), func.sum(lots),  # in floats: large
+            func.sum(col(FillRow.fee_micro)),
+        ).where(
+            col(FillRow.run) == self.run.run, col(FillRow.seq) >= min(row.seq for row in rows),
+            col(FillRow.sample).between(min(samples), max(samples)),
+        ).group_by(*key)  # fmt: skip
+        terms = {}
+        with failures("reading fills"), self._engine.connect() as db:
+            for sample, n, symbol, least, most, value, count, fee in db.execute(query):
+                mean = int(least) if least == most or not count else round(float(value) / float(count))
+                terms[int(sample), int(n), symbol] = price_text(mean), money_text(int(fee))
+        return terms
 
     def _fills(self, rows: Iterable[Any]) -> list[Fill]:
         """Convert rows to fills, each with the names of its agents joined by +."""

@@ -19,7 +19,7 @@ FILLS: Final = ("ts", "order", "symbol", "side", "qty", "price", "fee", "agent")
 COLUMNS: Final = {
     "fills": FILLS,
     "agent-fills": FILLS,
-    "orders": ("ts", "order", "symbol", "side", "qty", "limit", "state", "reason", "agent"),
+    "orders": ("ts", "order", "symbol", "side", "qty", "limit", "state", "price", "fee", "reason", "agent"),
     "equity": ("ts", "equity", "cash", "gross", "limit_drawdown"),
 }
 """What can be exported -> its columns. `agent-fills` has a row for each agent's share of a fill, and for a cross."""
@@ -56,9 +56,12 @@ def _rows(reader: "Reader", what: str) -> Iterable[tuple[Any, ...]]:
         from quantd.daemon.views.limit_rows import reason_name  # loads the engine
 
         return (
-            (o.ts, o.id, o.symbol, o.side, o.qty, o.limit, o.state, reason_name(int(o.reason or 0)), o.agent)
+            (
+                o.ts, o.id, o.symbol, o.side, o.qty, o.limit, o.state, o.price, o.fee, reason_name(int(o.reason or 0)),
+                o.agent,
+            )
             for o in reader.orders()
-        )
+        )  # fmt: skip
     if what == "equity":
         from quantd.trading.orders import money_text
 

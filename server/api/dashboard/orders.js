@@ -57,7 +57,7 @@ export function Orders() {
   const words = (name) => `${GROUPS[name]}${name in newest.current ? ` (${count(newest.current[name])})` : ""}`;
   const rows = found.rows.map((each) => (each.id === chosen ? { ...each, chosen: true } : each));
   const fault = found.fault || totals.fault;
-  const names = ["id", "time", "side", "qty", "symbol", "state", "reason", "limit", "filled", "agent"];
+  const names = ["id", "time", "side", "qty", "symbol", "state", "reason", "limit", "filled", "price", "fee", "agent"];
   return html`
     <section class="card wide"><h2>Orders ${periodWords()}</h2><${Export} what="orders" table=${() => [names, rows.map((row) => names.map((name) => row[name]))]} />
       <div class="fields"><p><label for="state">State</label>
@@ -70,6 +70,8 @@ export function Orders() {
     { head: "cut by", cell: (o) => html`<span class=${o.reason ? "REDUCE" : ""}>${o.reason.replaceAll("_", " ")}</span>` },
     { head: "time", cell: (o) => local(o.ts, now.zone) },
     { head: "limit price", num: true, cell: (o) => (o.limit ? plain(o.limit) : "–") },
+    { head: "fill price", num: true, cell: (o) => (o.price ? plain(o.price) : "–") },
+    { head: "fee", num: true, cell: (o) => (o.fee ? plain(o.fee) : "–") },
     { head: "agents, or whose limit", cell: (o) => o.agent },
     ...(may("trade") && rows.some((o) => OPEN.has(o.state)) ? [{ head: "cancel", cell: (o) => (OPEN.has(o.state) ? html`<button type="button" aria-label=${`Cancel ${o.side} ${o.qty} ${o.symbol}, ${o.id}`} onClick=${() => cancel(o.id)}>cancel …</button>` : "") }] : []),
     { head: "explanation", cell: (o) => html`<${WhyButton} id=${o.id} label=${`Why ${o.side} ${o.qty} ${o.symbol}, ${o.id}`} />` },

@@ -74,7 +74,7 @@ def _show_refused(reader: "Reader", last: int, symbol: str | None, *, as_json: b
 
 def _print_table(orders: list[dict[str, Any]]) -> None:
     """Print orders as a table."""
-    columns = ("side", "qty", "symbol", "limit")
+    columns = ("side", "qty", "symbol", "limit", "price", "fee")
     table(
         ("time (New York)", "order", *columns, "state", "cut by", "agent"),
         [
@@ -84,7 +84,7 @@ def _print_table(orders: list[dict[str, Any]]) -> None:
             )
             for order in orders
         ],
-        ("qty", "limit"),
+        ("qty", "limit", "price", "fee"),
     )  # fmt: skip
 
 

@@ -25,8 +25,12 @@ def test_the_account_can_be_rebuilt_from_the_exported_fills(ran):
 def test_orders_and_equity_are_exported_with_their_columns(ran):
     folder, run = ran
     orders = list(csv.reader(io.StringIO(quantd(folder, "report", "--export", "orders").stdout)))
-    assert orders[0] == ["ts", "order", "symbol", "side", "qty", "limit", "state", "reason", "agent"]
+    assert orders[0] == ["ts", "order", "symbol", "side", "qty", "limit", "state", "price", "fee", "reason", "agent"]
     assert len(orders) - 1 == run["orders"]
+    fills = list(csv.DictReader(io.StringIO(quantd(folder, "report", "--export", "fills").stdout)))
+    one = {fill["order"]: (fill["price"], fill["fee"]) for fill in fills}
+    assert len(one) == len(fills) > 0, "each order fills at once here, so that its mean price is that of its fill"
+    assert {row[1]: (row[7], row[8]) for row in orders[1:] if row[6] == "filled"} == one
     done = quantd(folder, "report", "--export", "equity", "--out", "e.csv")
     assert done.returncode == 0
     rows = list(csv.DictReader((folder / "e.csv").open()))
