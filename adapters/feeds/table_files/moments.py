@@ -64,6 +64,9 @@ _NAMED_CLOCKS: Final = {
 }  # fmt: skip
 """Short name of a clock -> its zone. CST is of Chicago and of Shanghai, IST of three countries: they need an option."""
 
+_SHARED_NAMES: Final = {"CST": ("America/Chicago", "Asia/Shanghai"), "IST": ("Asia/Kolkata", "Asia/Jerusalem")}
+"""Short name of several clocks -> the two most usual zones."""
+
 _DAYS: Final = "|".join(re.sub(r"\?P<[a-z]+>", "", date) for date in _DATES)
 _STAMP: Final = re.compile(rf"(?P<date>{_DAYS})((?P<joint>T| |, |;|-)(?P<time>{'|'.join(_TIMES)}))?T?{_OFFSET}")
 _BARE_OFFSET: Final = _OFFSET.replace("?P<offset>", "").removesuffix("?") + "$"
@@ -283,11 +286,12 @@ def _of_named_clock(stamps: pl.Series, text: pl.Series, where: str) -> Moments:
         if (read.dt.strftime("%Z") == names).fill_null(value=True).all():
             listed = " and ".join(sorted(names.drop_nulls().unique().to_list()))
             return Moments(read.dt.convert_time_zone("UTC"), f"of the clock in {zone}, as {listed} show")
-    example, named = str(text.drop_nulls()[0]), zone or "America/New_York"
-    raise FeedError(
-        where, f'"{example}" has the short name of a clock, which does not decide for all of these times',
-        f"Add --zone {named}, or --zone Etc/GMT+5 for a clock that is five hours behind UTC all year",
-    )  # fmt: skip
+    example = str(text.drop_nulls()[0])
+    shared = next((_SHARED_NAMES[name] for name in names.to_list() if name in _SHARED_NAMES), None)
+    one, other = shared or (zone or "America/New_York", "Etc/GMT+5 for a clock that is five hours behind UTC all year")
+    remedy = f"Add --zone {one}, or --zone {other}"
+    fault = f'"{example}" has the short name of a clock, which does not decide for all of these times'
+    raise FeedError(where, fault, remedy)
 
 
 def zoned(stamps: pl.Series, zone: str, symbols: pl.Series | None = None) -> pl.Series:

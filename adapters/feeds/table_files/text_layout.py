@@ -316,7 +316,7 @@ def _is_remark(line: str, fields: Sequence[str]) -> bool:
         len(fields) <= 2
         and not month
         and line.count('"') % 2 == 0
-        and re.match(r'\s*"?[A-Za-z#*]\S*:? ', line) is not None
+        and re.match(r'\s*"?([^\W\d]\S*:? |[#*©])', line) is not None
     )
 
 

@@ -114,6 +114,7 @@ def test_import_check_and_python_count_the_same_rejected_rows(
         ("above", [""]), ("above", ["", ""]), ("first", [",,,,,,"]), ("first", [",,,,,,", ",,,,,,"]), ("middle", [""]),
         ("middle", [",,,,,,", ""]), ("last", [",,,,,,"]), ("last", ["Source: ACME Data Inc"]),
         ("last", ["", "Source: ACME", "# end of file"]), ("last", ["Average,,10,12,9,11,900"]),
+        ("last", ["", "© ACME 2024, all rights reserved"]),
     ],
 )  # fmt: skip
 def test_rows_that_are_no_bars_are_counted_alike_at_every_door_and_named_with_their_lines(
