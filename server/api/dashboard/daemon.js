@@ -220,6 +220,7 @@ function fresh(news) {
 // The link has ended, or was refused. A proxy may refuse the upgrade alone: then the page polls.
 async function ended(was) {
   if (!following) return;
+  if (!was && !daemon.session) { again = setTimeout(connect, 500); return; }  // perhaps without the right to read
   if (!was) await poll();
   else changed({ lost: true });
   clearTimeout(again);
@@ -266,6 +267,7 @@ export async function begin() {
   setInterval(() => session().catch(() => {}), SESSION_MS);
   // a sign-in or sign-out of another tab
   window.addEventListener("storage", ({ key }) => { if (key === CSRF) { connect(); session().catch(() => {}); } changed({}); });
+  follow();  // beside the question for the session, which ends it where there is no right to read
   while (!daemon.session) {
     await session().catch(() => changed({ lost: true }));
     if (!daemon.session) await pause(LOOK_MS);

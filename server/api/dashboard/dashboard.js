@@ -6,8 +6,7 @@ import { begin, daemon, listen, mayStop } from "./daemon.js";
 import { HaltAll } from "./halts.js";
 import { money } from "./figures.js";
 import { Now } from "./now.js";
-import { Dialog } from "./parts.js";
-import { useRead } from "./reads.js";
+import { behind, Dialog } from "./parts.js";
 import { applyLook, Settings } from "./settings.js";
 import { Halt, Resume, SignIn, stale, Standing } from "./standing.js";
 import { explain, WhyPanel, whyNow } from "./why.js";
@@ -43,12 +42,7 @@ const KEYS = [["h", "halt", "trade"], ["r", "resume", "trade"], ["H", "halt of s
  * @returns {[string, string, any]}
  */
 function later(name, title, load) {
-  let content = null;
-  const begin = async () => { content = content || await load(); return content; };
-  const Content = (given) => {
-    const { fault } = useRead(begin, content ? 0 : daemon.at, name);
-    return content ? html`<${content} ...${given} />` : html`<p class="none" role="status">${fault ? "the script of this screen was not read; it is tried again" : "reading …"}</p>`;
-  };
+  const [Content, begin] = behind(name, load);
   scripts.push(() => begin().catch(() => {}));
   return [name, title, Content];
 }

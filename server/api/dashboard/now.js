@@ -1,11 +1,9 @@
 // The account now: what is held, what it earned, the limits most in use, what waits for a person, and the curve.
-import { html, useState } from "./htm-preact-standalone.mjs";
-import { Calendar } from "./calendar.js";
-import { AccountCurve } from "./curve.js";
+import { html, useEffect, useState } from "./htm-preact-standalone.mjs";
 import { daemon, read } from "./daemon.js";
 import { Export } from "./export.js";
 import { count, local, measured, money, percent, plain, price, signed, signedMoney, things, tone } from "./figures.js";
-import { Figure, Fold, Problem, Table, Use } from "./parts.js";
+import { behind, Figure, Fold, Problem, Table, Use } from "./parts.js";
 import { periodKey, periodNow, periodWords, windowOf } from "./period.js";
 import { noneOf, useRead } from "./reads.js";
 import { WhyButton } from "./why.js";
@@ -17,16 +15,22 @@ const LEAST = 20;  // sessions that are too few to call one unusual
 const MOST_WAITING = 4;
 const WORSE = { CRITICAL: 0, WARNING: 1, INFO: 2 };
 
+// Behind the first figures: over a slow line their scripts would hold these up.
+const [Calendar] = behind("calendar", () => import("./calendar.js").then((found) => found.Calendar));
+const [AccountCurve] = behind("curve", () => import("./curve.js").then((found) => found.AccountCurve));
+
 const bySymbol = (found) => new Map(found.data ? found.data.symbols.map((each) => [each.symbol, each]) : []);
 
 export function Now() {
   const now = daemon.live.overview;
   const stamp = `${now.run}/${now.ts}/${now.fills}`;
   const [symbol, find] = useState("");
+  const [drawn, draw] = useState(false);  // once drawn, the curve stays while a later question waits for its answer
   const of = encodeURIComponent(symbol);
   const held = useRead(() => read(`/api/v1/positions?search=${of}`), stamp, symbol);
   const earned = useRead(async () => read(`/api/v1/profit?search=${of}&${await windowOf()}`), stamp, `${periodKey()}/${symbol}`);
   const today = useRead(async () => read(`/api/v1/profit?search=${of}&${await windowOf("1D")}`), stamp, symbol);
+  useEffect(() => { if (earned.asked) draw(true); }, [earned.asked]);
   return html`
     ${now.differs.map((text) => html`<${Problem} text=${`The file differs from the run: ${text}`} />`)}
     <${Figures} earned=${earned} today=${today} stamp=${stamp} />
@@ -34,7 +38,7 @@ export function Now() {
       <div><${Positions} held=${held} earned=${earned} today=${today} find=${find} /><${Contributions} earned=${earned} /></div>
       <div><${Waits} /><${Limits} /></div>
     </div>
-    <${AccountCurve} />
+    ${drawn && html`<${AccountCurve} />`}
     <${Fold} id="fold-calendar" words="Profit by day, week and month"><${Calendar} /></${Fold}>
     <${Fold} id="fold-limits" words=${`All ${count(now.limits.length)} limits of the house`}><${AllLimits} /></${Fold}>
     <${Fold} id="fold-largest" words="Largest orders that would pass now"><${Largest} stamp=${stamp} /></${Fold}>`;

@@ -23,7 +23,19 @@ export const chartZone = () => zoneNow(daemon.live.overview.zone);
 export const overTime = (zone) => ({ tzDate: (ts) => uPlot.tzDate(new Date(1000 * ts), zone), scales: { x: { time: true } } });
 export const timeAxis = (axis) => ({ ...axis, size: 48, values: TIMES });
 
-// Whether the chart library has come, which is read behind the first figures.
+// The library makes the global uPlot. Where it does not come, the page has no charts.
+await new Promise((over) => {
+  const style = document.createElement("link");
+  style.rel = "stylesheet";
+  style.href = new URL("./uPlot.min.css", import.meta.url).href;
+  document.head.prepend(style);  // the styles of the page come after it, and win
+  const script = document.createElement("script");
+  script.src = new URL("./uPlot.iife.min.js", import.meta.url).href;
+  script.onload = script.onerror = over;
+  document.head.append(script);
+});
+
+// Whether the chart library has come.
 export const drawable = () => typeof uPlot !== "undefined";
 
 // A uPlot chart. `series` are [label, colour variable]; `data` is [times in s, ...columns]; `words` say what it shows.

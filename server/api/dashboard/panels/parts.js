@@ -1,6 +1,8 @@
 // Parts that every screen uses. All text goes through preact's text nodes: none of it is ever parsed as HTML.
 import { html, useLayoutEffect, useRef, useState } from "./htm-preact-standalone.mjs";
+import { daemon } from "./daemon.js";
 import { byText, count } from "./figures.js";
+import { useRead } from "./reads.js";
 import { Term } from "./terms.js";
 
 const narrow = matchMedia("(max-width: 32rem)");
@@ -91,4 +93,21 @@ export function Use({ use }) {
   const word = use >= 1 ? "at the limit" : use >= 0.8 ? "near" : "";
   return html`<span class="use"><span class="track" aria-hidden="true"><span class=${kind} style=${{ width: `${Math.min(100, Math.max(0, 100 * use))}%` }}></span></span>
     <span>${(100 * use).toFixed(0)} % ${word}</span></span>`;
+}
+
+/**
+ * A component whose script is read when it is first shown, and the function that reads it before. `name` is the
+ * question.
+ * @param {string} name
+ * @param {() => Promise<any>} load
+ * @returns {[any, () => Promise<any>]}
+ */
+export function behind(name, load) {
+  let content = null;
+  const begin = async () => { content = content || await load(); return content; };
+  const Content = (given) => {
+    const { fault } = useRead(begin, content ? 0 : daemon.at, name);
+    return content ? html`<${content} ...${given} />` : html`<p class="none" role="status">${fault ? "the script of this part was not read; it is tried again" : "reading …"}</p>`;
+  };
+  return [Content, begin];
 }

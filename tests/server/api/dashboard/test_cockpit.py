@@ -210,10 +210,25 @@ async def test_on_a_phone_halt_stays_on_the_screen_and_the_first_figure_is_withi
 
 @pytest.mark.long
 @in_module_loop
-async def test_a_second_visit_over_a_slow_line_loads_no_script_again(world: Halfway, browser: Browser) -> None:
-    """400 ms and 50 kB/s: the first figures within 4 s, 60 kB by then, and no file of the page is asked for."""
+async def test_over_a_slow_line_the_first_visit_has_no_chart_before_figures_and_the_second_loads_no_script_again(
+    world: Halfway, browser: Browser
+) -> None:
+    """400 ms and 50 kB/s: the first figures within about 4 s, and at the second visit 60 kB and no file of the page."""
     context = await browser.new_context(viewport=PHONE_SCREEN)
     try:
+        first = await context.new_page()
+        slow = await context.new_cdp_session(first)
+        line = {"offline": False, "latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
+        await slow.send("Network.enable")
+        await slow.send("Network.emulateNetworkConditions", line)
+        read = list[str]()
+        slow.on("Network.responseReceived", lambda e: read.append(e["response"]["url"]))
+        began = time.monotonic()
+        await first.goto(world.api.url, wait_until="commit")
+        await expect(first.locator(".figure .value").first).to_be_visible(timeout=20_000)
+        assert time.monotonic() - began < 4.3  # 3.39 to 3.89 s on two shared cores; 4.34 to 4.9 s with the charts
+        assert [url for url in read if re.search(r"uPlot.*js|lightweight|/(chart|curve|calendar)\.js", url)] == []
+        await first.close()
         page = await context.new_page()
         await page.goto(world.api.url)
         await expect(page.locator(".figure .value").first).to_be_visible()
@@ -221,7 +236,6 @@ async def test_a_second_visit_over_a_slow_line_loads_no_script_again(world: Half
         again = await context.new_page()
         session = await context.new_cdp_session(again)
         await session.send("Network.enable")
-        line = {"offline": False, "latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
         await session.send("Network.emulateNetworkConditions", line)
         loaded, asked = [0], list[str]()
         session.on("Network.loadingFinished", lambda e: loaded.append(int(e["encodedDataLength"])))
