@@ -1,11 +1,12 @@
 """Why is beside every row, with a link of its own and a way through the day; terms have their meaning beside them."""
 
+import asyncio
 import re
 from datetime import datetime
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from quantd.server.api.routes.dashboard_routes import FOLDER
 from tests.server.api.dashboard.cockpit import read, world
@@ -71,6 +72,28 @@ async def test_earlier_and_later_walk_through_all_trades_of_a_day(world: Halfway
                 await panel.get_by_role("button", name="Later").click()
         await expect(panel.get_by_role("button", name="Later")).to_be_disabled()
     assert seen == expected
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_the_number_of_trades_of_a_day_is_not_claimed_before_its_answer(world: Halfway, browser: Browser) -> None:
+    order = (await ok(world, "/api/v1/orders?limit=1"))["orders"][0]["id"]
+    answer = asyncio.Event()
+
+    async def held(route: Route) -> None:
+        await answer.wait()
+        await route.continue_()
+
+    async with opened(browser, world.api.url) as page:
+        await show(page, "now")
+        await page.context.route("**/api/v1/refusals?*", held)
+        await page.evaluate("(id) => { location.hash = `now?why=${id}`; }", order)
+        steps = page.get_by_role("complementary", name="Why").locator(".steps")
+        await expect(steps).to_be_visible()
+        await page.wait_for_timeout(500)
+        assert not re.search("[0-9]", await steps.inner_text())
+        answer.set()
+        await expect(steps).to_contain_text(re.compile(r"trade [0-9]+ of [0-9]+ of the day"))
 
 
 @pytest.mark.long
