@@ -270,3 +270,19 @@ async def test_a_file_of_the_page_is_compressed_and_has_an_etag(world: Halfway) 
             assert await response.read() == text
     async with world.session.get(f"/dashboard/{version}/tokens.json") as response:
         assert response.status == 404
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_run_is_not_green_while_an_agent_is_not_at_run(world: Halfway, browser: Browser) -> None:
+    body = {"reason": "a test", "agent": (await ok(world, "/api/v1/status"))["agents"][0]["name"]}
+    async with opened(browser, world.api.url, 1280, world.token) as page:
+        switch = page.locator("header .switch")
+        await expect(switch).to_have_class(re.compile(r"\bRUN\b"))
+        assert (await world.post("/api/v1/commands", {"command": "reduce", **body}))[0] == 200
+        try:
+            await expect(switch).to_contain_text(re.compile("RUN · 1 of [0-9]+ agents not at RUN"))
+            await expect(switch).to_have_class(re.compile(r"\bREDUCE\b"))
+        finally:
+            assert (await world.post("/api/v1/commands", {"command": "resume", **body}))[0] == 200
+        await expect(switch).to_have_class(re.compile(r"\bRUN\b"))
