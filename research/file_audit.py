@@ -122,7 +122,7 @@ class _Watch:
         try:
             path = os.path.realpath(file)
             is_device = path.startswith(DEVICES) and not path.startswith(SHARED_MEMORY)
-            if not (is_device or path.endswith((".py", ".pyc")) or path.startswith(_IGNORED)):
+            if not (is_device or path.endswith((".py", ".pyc")) or "__pycache__" in path or path.startswith(_IGNORED)):
                 watched[path] = None
         finally:
             self.opened = watched
