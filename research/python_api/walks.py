@@ -219,7 +219,9 @@ def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop:
     training.require_plan(plan)
     rows = pl.read_parquet(plan.data.files[0]).filter(pl.col("symbol").is_in(plan.data.symbols))
     frame = bar_frame(rows)
-    sets = sets_of(training.settings_of(plan))
+    # a training takes each date of its bars as a session, and so does the walk
+    always = {"universe.calendar": "24/7"} if bool((rows["ts"].dt.weekday() > 5).any()) else {}
+    sets = sets_of(training.settings_of(plan) | always)
     # equal weight stands in for the policies, which are trained below
     text = text_around(frame, "equal_weight", {})
     config = read(text, known_names(), file=PLACE, environ=os.environ, sets=sets)

@@ -53,7 +53,7 @@ def digest_in(folder: Path) -> str:
 def crashed(world: Any, folder: Path, text: str = TEXT) -> Any:
     """The run as a start finds it after the process was killed: (assembly, shell, journal, store)."""
     image = folder / "image"
-    shutil.copytree(world.folder, image)
+    shutil.copytree(world.folder, image, ignore=shutil.ignore_patterns("*.sock"))
     config = load_text(folder, text)
     assembly = assemble(config, cache=image / "cache")
     store = Store.open(image)
@@ -394,7 +394,7 @@ async def test_a_replay_and_an_explanation_use_the_loaded_artifact_and_refuse_an
     await world.post(f"{MODELS}/learned/load", {"path": "models/second", "reason": "newer"})
     digest = digest_in(tmp_path / "models" / "second")
     await world.feed(20)
-    shutil.copytree(world.folder, tmp_path / "image")
+    shutil.copytree(world.folder, tmp_path / "image", ignore=shutil.ignore_patterns("*.sock"))
     there = ("--state", "image")
     replay = answer(quantd(tmp_path, "replay", "--policies", "--json", *there))
     assert replay["same"]
