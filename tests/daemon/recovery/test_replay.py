@@ -20,7 +20,7 @@ def killed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def killed(killed_once: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(killed_once, tmp_path / "killed")
+    return shutil.copytree(killed_once, tmp_path / "killed", ignore=shutil.ignore_patterns("*.sock"))
 
 
 @pytest.mark.long
