@@ -216,9 +216,10 @@ from quantd.trading.ledger.books import Ledger
 dividend = Ledger.dividend
 
 def fails(ledger, symbol, cash_nano):
-    if dividend(ledger, symbol, cash_nano):
+    posted = dividend(ledger, symbol, cash_nano)
+    if posted[0]:
         raise RuntimeError("a defect was planted")
-    return 0
+    return posted
 
 Ledger.dividend = fails
 main(["run", "--quiet", "--json", "--set", "feed.pace=1000/s"])
