@@ -171,8 +171,8 @@ async def serve(
         fresh = journal.seq == 0
         pending = shell.state.loosening.limits if shell.state.loosening is not None else b""
         before = carried_limits(store, run) if fresh else limits_of(shell.state)
-        if not options.loosen and (found := loosened(before, parts.rules, config, pending)):
-            raise ConfigError(found)
+        if not options.loosen and (mistakes := loosened(before, parts.rules, config, pending)):
+            raise ConfigError(mistakes)
         before = last_live(store, run) if fresh and config.quantd.mode == "live" else None
         aside = begin(shell, parts, config, run, fresh=fresh, carried=carried_from(parts, store, run), before=before)
         outside = await reached(parts, store, shell, run, folder, find, now, options.adopt) if parts.live else None

@@ -64,13 +64,13 @@ def reload_now(folder: Path, within_s: float = ANSWER_S) -> list[str]:
         except (OSError, NotRead, msgspec.DecodeError):
             return None
 
-    found, sent = report(), time.time_ns()
-    if found is None or holder(folder) != found.pid:  # a signal would end a daemon that does not handle it yet
+    newest, sent = report(), time.time_ns()
+    if newest is None or holder(folder) != newest.pid:  # a signal would end a daemon that does not handle it yet
         raise NotReloaded(f"no daemon trades in the state folder {folder}: start one with `quantd run`")
-    os.kill(found.pid, signal.SIGHUP)
+    os.kill(newest.pid, signal.SIGHUP)
     while time.time_ns() < sent + int(within_s * 1e9):
-        if (found := report()) is not None and found.began >= sent:
-            return found.differs
+        if (newest := report()) is not None and newest.began >= sent:
+            return newest.differs
         time.sleep(0.05)
     raise NotReloaded(f"the daemon did not answer within {within_s:g} s; `quantd status` has what differs")
 

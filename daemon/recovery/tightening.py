@@ -35,9 +35,9 @@ Named = tuple[InForce, Sequence[str]]
 def last_live(store: "Store", run: str) -> Named | None:
     """The limits in the newest snapshot of the last run in mode live, `run` excepted; None if there is no such run."""
     for record in reversed(store.runs()):
-        found = stored_limits(store, record.run) if record.run != run else None
-        if found is not None and found[0].live is not None:
-            return found
+        limits = stored_limits(store, record.run) if record.run != run else None
+        if limits is not None and limits[0].live is not None:
+            return limits
     return None
 
 

@@ -76,13 +76,13 @@ class Movements:
         holders: list[int] = []  # the only books that a payment without parts can be of
         match event:
             case Action():
-                holders = [book for book, lots in self.lots_of.items() if lots[event.symbol]]
+                holders = self._holders(event.symbol)
                 self._act(event)
             case PriceJumped():
                 self._holds.setdefault(event.symbol, PriceHold.of(event))
                 self._value_held(event.symbol)
             case JumpExplained():
-                holders = [book for book, lots in self.lots_of.items() if lots[event.symbol]]
+                holders = self._holders(event.symbol)
                 if event.symbol in self._holds:
                     self._release(event.symbol, split_of(event))
                 elif (split := split_of(event)) is not None:
@@ -116,6 +116,9 @@ class Movements:
     def value(self, symbol: int, lots: int, price_nano: int) -> int:
         """Return the value of signed lots in micro-currency, rounded half-even once."""
         return round_micro(lots * self._universe.lot_nano[symbol] * price_nano)[0]
+
+    def _holders(self, symbol: int) -> list[int]:
+        return [book for book, lots in self.lots_of.items() if lots[symbol]]
 
     def _book(self, book: int) -> Ints:
         """Return the lots of a book, int64[N], to be changed."""

@@ -84,8 +84,8 @@ class Keys:
         name = _name(sender, keys[0] if len(keys) == 1 else "")
         path = "/api/v1/commands" if request.path in DOORS else request.path
         digest = blake2b(path.encode() + b"\n" + content, digest_size=16).digest()
-        if (known := self._known(name)) is not None:
-            return _repeated(*known, digest, again)
+        if (recorded := self._known(name)) is not None:
+            return _repeated(*recorded, digest, again)
         self._answers[name] = digest, None
         of_request().act = {"key": name, "request": digest}
         try:
@@ -106,9 +106,9 @@ class Keys:
 
         Raises Refused for a malformed key.
         """
-        if (known := self._known(_name(sender, key))) is None:
+        if (recorded := self._known(_name(sender, key))) is None:
             return None
-        if (answer := known[1]) is None:
+        if (answer := recorded[1]) is None:
             return ActNow(key, "running")
         if answer.status < 400:
             return ActNow(key, "done", answer.status, answer=msgspec.Raw(_body_of(answer)))

@@ -131,8 +131,8 @@ def judge(
     jumps, shifts, faults = list[Jump](), list[Shift](), list[ActionFault]()
     for number in np.unique(group_of).tolist():
         which = np.flatnonzero(group == number)
-        own = [action for action in actions if action.symbol < len(group_of) and group_of[action.symbol] == number]
-        checked = _judge(rows.take(which), placed.take(which), interval, own, now)
+        of_group = [action for action in actions if action.symbol < len(group_of) and group_of[action.symbol] == number]
+        checked = _judge(rows.take(which), placed.take(which), interval, of_group, now)
         reason[which] = checked.reason
         jumps += checked.jumps
         shifts += (replace(shift, rows=tuple(which[list(shift.rows)].tolist())) for shift in checked.shifts)

@@ -545,8 +545,8 @@ def _symbol(raw: RawTable, roles: Roles, asked: ReadOptions, stamps: pl.Series, 
             raw.name, f"times repeat, and there is no column symbol (it has {', '.join(raw.frame.columns)[:200]})",
             "Add the column symbol, or say which it is: --column symbol=NAME",
         )  # fmt: skip
-    if asked.symbol and several and (own := raw.symbol or symbol_of(raw.stem)[0]):
-        require_symbol(asked.symbol, [own], raw.name)
+    if asked.symbol and several and (its_symbol := raw.symbol or symbol_of(raw.stem)[0]):
+        require_symbol(asked.symbol, [its_symbol], raw.name)
     if asked.symbol:
         return pl.Series("symbol", [asked.symbol]).new_from_index(0, count), f"{asked.symbol}, as told"
     if raw.symbol:

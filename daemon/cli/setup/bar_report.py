@@ -246,20 +246,20 @@ def _all_checks(
     """Return the checks of all bars of a source; `piece` has them if they are read at once."""
     pieces = _pieces(file, source, reading, *_how_read(file, reading)) if piece is None else iter((piece,))
     parts = [_checks(file, part.source, part.placement, reading, actions_file) for part in pieces]
-    whole = parts[0]
+    checks = parts[0]
     for part in parts[1:]:
         for name, value in part.items():
             if name == "missing_sessions":
-                whole[name] |= value
+                checks[name] |= value
             elif name != "faults":  # counts, and lists of questions
-                whole[name] += value
+                checks[name] += value
     faults: dict[str, dict[str, Any]] = {}
     for fault in (fault for part in parts for fault in part["faults"]):
         other = faults.get(fault["fault"])
         earlier = fault if other is None or fault["first_row"] < other["first_row"] else other
         faults[fault["fault"]] = earlier | {"bars": fault["bars"] + (other["bars"] if other else 0)}
-    whole["faults"] = list(faults.values())
-    return whole
+    checks["faults"] = list(faults.values())
+    return checks
 
 
 def _checks(

@@ -158,7 +158,7 @@ def import_bars(
     from quantd.adapters.feeds.table_files.reader import joined
 
     named = {path: symbol_of(path.stem)[0] for path in files if symbol and len(files) > 1}
-    if other := [path for path, own in named.items() if own not in ("", symbol)]:
+    if other := [path for path, its_symbol in named.items() if its_symbol not in ("", symbol)]:
         raise Failure(f"{other[0]}: its name says {named[other[0]]}, and --symbol {symbol} is of all files", USAGE)
     table = joined([foreign_table(path, asked) for path in files], asked.overlap)
     kept = stored(table, target_of(out, table, files), files[0].name, reading)
