@@ -155,17 +155,20 @@ def watching(opened: dict[str, None]) -> Iterator[None]:
     """Add the real path of every file opened in the context to `opened`, except Python code and system files.
 
     A context within another one reports to both. A started program is added as "program NAME", and a connection as
-    "network HOST:PORT".
+    "network HOST:PORT". A profiler of the user, such as cProfile, goes on; then readers in compiled code are not seen.
     """
     _hook()
     # the profile sees readers in compiled code, whose files raise no audit event
     outer_opened, outer_profile = _WATCH.opened, sys.getprofile()
     _WATCH.opened = opened
-    sys.setprofile(_WATCH.profile)
+    replaces = outer_profile is None or callable(outer_profile)  # cProfile cannot be put back by `setprofile`
+    if replaces:
+        sys.setprofile(_WATCH.profile)
     try:
         yield
     finally:
-        sys.setprofile(outer_profile)
+        if replaces:
+            sys.setprofile(outer_profile)
         _WATCH.opened = outer_opened
         if outer_opened is not None:
             outer_opened |= opened

@@ -106,7 +106,7 @@ class AdvanceAnswers:
         state, market = self.state, self.state.market_columns
         for agent in answers.answers:
             state.agents[agent].failures = 0
-        self._planned.append((answers, market.block.close[market.row]))
+        self._planned.append((answers, market.bars.marks[market.row]))
         self._planned_at = state.history.known.count
 
     def report(self) -> None:

@@ -142,7 +142,7 @@ def fill_market(draw: random.Random, rng: np.random.Generator, market: Market, *
         if instrument.lot_nano < NANO // 1000:
             market.first[column] = draw.choice((3_000.0, 60_000.0))
     calm = market.calm
-    market.fresh = listed & (rng.random((rows, size)) > (-1.0 if calm else draw.choice((0.0, 0.0, 0.01, 0.1))))
+    market.fresh = listed & (rng.random((rows, size)) > draw.choice((0.0, 0.0, 0.01, 0.1)))
     for column in range(0 if calm else size):
         if draw.random() < 0.1:
             market.fresh[: int(rows * draw.random() * 0.5), column] = False

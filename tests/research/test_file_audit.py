@@ -1,6 +1,7 @@
 """The files that are opened while somebody looks, by Python and by readers that are not Python."""
 
 import contextlib
+import cProfile
 import socket
 import subprocess
 import sys
@@ -55,3 +56,17 @@ def test_a_started_program_and_a_connection_are_named() -> None:
         with socket.socket() as client, contextlib.suppress(OSError):
             client.connect(("127.0.0.1", 9))
     assert {f"program {sys.executable}", "network 127.0.0.1:9"} <= set(opened)
+
+
+def test_a_profiler_of_the_user_goes_on(tmp_path: Path) -> None:
+    """cProfile cannot be put back by `sys.setprofile` once it was replaced."""
+    note, opened = tmp_path / "note.txt", dict[str, None]()
+    note.write_text("1")
+    profile = cProfile.Profile()
+    profile.enable()
+    with watching(opened):
+        note.read_text()
+    len(opened)
+    profile.disable()
+    assert str(note) in opened
+    assert any("read_text" in str(entry.code) for entry in profile.getstats())

@@ -437,6 +437,16 @@ class History:
         """The ring of rows by session date, with the last known price where an instrument has no bar of a date."""
         return self.known if self.own_dates is None else self.own_dates
 
+    def drop(self, key: int) -> None:
+        """Forget the closes of the date `key`: the bar that comes with its sample has all of them."""
+        if self.pending.pop(key, None) is None:
+            self._bound()
+
+    def _bound(self) -> None:
+        """Drop the oldest of many dates that never became a sample, such as weekends of crypto."""
+        while len(self.pending) > 16:
+            del self.pending[next(iter(self.pending))]
+
     def bar(self, key: int, fresh: Bools, full: bool, close: Floats) -> None:
         """Record the closes of one slice (the bars of one instant) for the synchronous row of the date `key`.
 
@@ -445,9 +455,7 @@ class History:
         """
         row = self.pending.get(key)
         if row is None:
-            # Bounds the rows of dates that never become a sample, such as weekends of crypto.
-            while len(self.pending) > 16:
-                del self.pending[next(iter(self.pending))]
+            self._bound()
             self.pending[key] = close if full else np.where(fresh, close, np.nan)
         else:
             self.pending[key] = np.where(fresh, close, row)

@@ -8,7 +8,7 @@ What it takes
     `fold` takes one item or many by the same code, and returns at the first item that only `step` can take.
 
 What only `step` can take: runs that have it (two seeds), of 134 random runs (scripts/worlds, odd seeds 1000 to 1299)
-    1. a bar without every symbol, a bar without a sample, calendars whose dates are complete later
+    1. a symbol that has had no bar yet, a sample without a bar, calendars whose dates are complete later
     2. an order not filled whole at the open, a cross outside its prices or after another of its symbol: 99 (1005, 1007)
     3. a split, a delisting, a trading halt, a price at a limit, a price that is held: 62 (1005, 1007)
     4. stops at the venue or that trail, parent orders, orders without an answer of the venue: 39 (1011, 1015)
@@ -22,15 +22,14 @@ What only `step` can take: runs that have it (two seeds), of 134 random runs (sc
 Check, then write
     An item is taken whole or not at all. A stage first checks everything that it reads. Where the fold cannot do an
     item, the stage returns False before its first write, so that nothing has to be undone. The writes have the order of
-    `step`: what a policy, a log or the digest sees is the same. Three places need care. A sample may go into two rings
-    (closes by instant and by date): the first is withdrawn where the second has no room. A round is counted before its
+    `step`: what a policy, a log or the digest sees is the same. Two places need care. A round is counted before its
     agents are asked, as in `step`; if Python must plan the answers, it gets them in a round that is open. An exit
     begins before its order is planned, as in `step`; if Python must plan the order, it gets the alerts of the exit.
 
 What is rare is a call
     A level that may change, a plan that may raise one, the begin and the end of a protective exit, the end of a
-    cooldown, a dividend before a sample, notices, an average volume, and bars and series that a policy reads are calls
-    of `host`, after which the fold goes on.
+    cooldown, a dividend before a sample, a sample that lacks a close, notices, an average volume, and bars and series
+    that a policy reads are calls of `host`, after which the fold goes on.
 
 Who is ahead
     Books, switches, realised returns, requests, rests of decisions, crosses and orders are stored once, and handlers
@@ -136,6 +135,8 @@ class Core:
     """Number of the sample at which a switch is re-armed at the earliest."""
     cooling: bool
     """Whether an agent may not trade a symbol."""
+    returns_known: bool
+    """Whether every return that a limit reads is finite; else Python measures and plans."""
     pays_borrow: bool
     """Whether short positions have a borrow fee."""
     reads_returns: bool
@@ -145,6 +146,8 @@ class Core:
     journalled: bool
     """Whether a log reads every event with its effects: then `host` makes their records from the columns."""
     bars_taken: int
+    bars_lacking: int
+    """Bars of single symbols that were missing in the bars since the last `sync`."""
     samples_taken: int
     rounds_taken: int
     fold_ts: int
@@ -176,22 +179,21 @@ class Core:
     # ---- bars ----------------------------------------------------------------------------------
 
     def _take_bar(self, item: Any) -> bool:
-        """Fill at a bar's open, and take its closes. Returns False, with nothing changed, if `step` (Python) must do
-        it. `host` loads the columns first (`folding`). A bar is refused while the sample of the last bar is to come."""
+        """Fill at a bar's open, and take its closes. Returns False, with nothing changed, if `step` must do it."""
         block: Any = item.block
         row: int = item.row
         records: StepRecords
         market: Market = self.market_columns
         crosses: Crosses = self.crosses
-        if market.waiting or len(crosses.further) > 0:  # a bar without a sample, or crosses outside the columns
+        if len(crosses.further) > 0:  # crosses outside the columns
             return False
         samples: SampleColumns = self.sample_columns
         if samples.count == ROOM:  # the columns of samples are full
             self.host.flush()
         if not self.folding and not self.host.load():
             return False
-        bars: BlockColumns = market.bars if block is market.block else self.host.columns_of(block)
-        if not bars.full[row]:  # a symbol has no bar
+        bars: BlockColumns = market.bars if block is market.block else self.host.columns_of(block, row)
+        if not bars.priced[row]:  # a symbol has had no bar yet
             return False
         ts_open: int = bars.ts_open[row]
         ts_event: int = bars.ts_event[row]
@@ -206,6 +208,8 @@ class Core:
             records = self.records
         if filling and not orders.post(self.fold_ledger, 0 if len(self.agent_columns) == 1 else -1):  # -1: by agents
             return False
+        if market.waiting:  # the last bar had no sample
+            self.host.keep_closes()
         if block is not market.block:  # not earlier: the last bar is the present one until this one is taken
             self.host.flush()
             market.block, market.bars = block, bars
@@ -225,6 +229,8 @@ class Core:
         self.bars_moved, self.fold_ts = True, ts_event
         self.now = max(self.now, bars.ts_seen[row])
         self.bars_taken += 1
+        if bars.gaps:
+            self.bars_lacking += bars.lacking[row]
         rows: Rows = self.digest_rows
         if rows.hashed:
             rows.chain.settle(ts_event)
@@ -242,7 +248,7 @@ class Core:
         if not (begins or self.exiting) or not self.host.exits(begins):
             return False
         status: int = FOR_PYTHON
-        if not self.plans_in_python and len(orders.baskets) == 0:
+        if self.returns_known and not self.plans_in_python and len(orders.baskets) == 0:
             status = plan_exits(plan, self.fold_ledger, self.equities, self.now, self.fold_history.synchronous)
         if status == FOR_PYTHON:
             self.host.order_exits()
@@ -261,10 +267,7 @@ class Core:
     def _take_dividend(self, action: Any) -> bool:
         """Book a dividend between two samples. Returns False, with nothing changed, if `step` (Python) must do it."""
         market: Market = self.market_columns
-        if market.waiting:
-            return False
-        booked: bool = self.host.dividend(action)
-        return booked
+        return not market.waiting and self.host.dividend(action) is True
 
     def _take_tick(self, tick: Any) -> bool:
         """Take a sample without a due job, and decide. Returns False, with nothing changed, if `step` must take it."""
@@ -277,8 +280,7 @@ class Core:
         if not self._orders_need_nothing(tick.ts) or not market.samples(tick) or tick.warmup != self.warming:
             return False
         if self.warming:
-            if not self._take_warm_up(tick):
-                return False
+            self._take_warm_up(tick)
             self._record(tick)
             return True
         if not self._take_sample(tick):
@@ -315,19 +317,17 @@ class Core:
             return False
         return not self.exiting or all_ordered(self.fold_agents, now)
 
-    def _take_warm_up(self, tick: Any) -> bool:
-        """Append a sample before the start of trading. Returns False, with nothing changed, if `step` must do it."""
+    def _take_warm_up(self, tick: Any) -> None:
+        """Append a sample before the start of trading."""
         market: Market = self.market_columns
         ts: int = tick.ts
-        if not self._append(tick, market.row):
-            return False
+        self._append(tick, market.row)
         market.take_prices()
         if market.ends_session(ts, self.volume_ring, self.volume_count, self.host):
             self.volume_count += 1
         market.waiting = False
         self.fold_ts = self.fold_ticked = ts
         self.now = max(self.now, ts)
-        return True
 
     def _take_sample(self, tick: Any) -> bool:
         """Append a sample, value books, observe losses. Returns False, with nothing changed, if `step` must do it."""
@@ -354,8 +354,7 @@ class Core:
             if news == TRIPS:
                 return False
             crossing = crossing or news == CROSSES
-        if not self._append(tick, row):
-            return False
+        self._append(tick, row)
         market.take_prices()
         if market.ends_session(ts, self.volume_ring, self.volume_count, self.host):
             self.volume_count += 1
@@ -383,22 +382,24 @@ class Core:
         self.losses_cross = crossing
         return True
 
-    def _append(self, tick: Any, row: int) -> bool:
-        """Append dividends, then closes, to the rings by instant and by date. Returns False if `step` must do it."""
+    def _append(self, tick: Any, row: int) -> None:
+        """Append dividends, then closes, to the rings; Python does it where a close is missing."""
         history: History = self.fold_history
         market: Market = self.market_columns
         bars: BlockColumns = market.bars
+        key: int = tick.key
         acting: bool = len(history.known_actions) > 0 or len(history.sync_actions) > 0
-        if acting and not self.host.act(tick.key):  # applies the waiting dividends to the rings
-            return False
-        fits: bool = history.put(bars.close, row)
-        if fits and self.reads_more:
+        fits: bool = market.whole(key) and (not acting or self.host.act(key))  # `act`: the dividends go into the rings
+        if fits and not history.put(bars.close, row):
+            fits = False
+            if acting:
+                self.host.withdraw_actions()
+        if not fits:
+            self.host.append(tick)
+        elif self.reads_more or acting or len(history.pending) > 0:
             self.host.keep_sample(tick)
-        if acting and not fits:
-            self.host.withdraw_actions()
-        elif acting:
-            history.known_actions, history.sync_actions = [], []
-        return fits
+        if not fits or not self.returns_known:
+            self.returns_known = self.host.limits.known_returns()
 
     def _watch_levels(self) -> None:
         """Check the alert levels of the watched books' limits; Python measures a level that may have changed."""
@@ -406,7 +407,7 @@ class Core:
         market: Market = self.market_columns
         ring: Ring = self.fold_history.synchronous  # the newest samples of one date in all calendars
         columns: BookColumns
-        crossing: bool = self.losses_cross
+        crossing: bool = self.losses_cross or not self.returns_known
         if self.reads_returns:
             settled: bool = True
             for book in range(plan.watched):
@@ -417,15 +418,11 @@ class Core:
         for book in range(plan.watched):
             columns = self.book_columns[book]
             crossing = crossing or not columns.keeps_levels(plan.holdings, market.px_view, ring)
-        if crossing or (self.journalled and self._records_levels()):
+        recorded: int = self.fold_watch.recorded_no
+        if crossing or (self.journalled and self.sample_no - recorded >= RECORD_SAMPLES):  # all limits are recorded
             self.host.check_levels()
         elif self.journalled and self.sample_no % KNOWN_SAMPLES == 0:
             self.records.host.note_known()  # losses and returns, once a week
-
-    def _records_levels(self) -> bool:
-        """Whether a record of the values of all limits is due at this sample."""
-        recorded: int = self.fold_watch.recorded_no
-        return self.sample_no - recorded >= RECORD_SAMPLES
 
     # ---- decisions -----------------------------------------------------------------------------
 
@@ -458,14 +455,15 @@ class Core:
                 rests.append(number)
         # a log has the orders of a rest before the questions and their acceptance after them: Python makes that order
         also_asks: bool = self.journalled and len(questions) > 0
-        if rests and (self.plans_in_python or also_asks or self.crosses.count > 0 or not self._plan_rests(rests, ts)):
+        by_python: bool = self.plans_in_python or not self.returns_known
+        if rests and (by_python or also_asks or self.crosses.count > 0 or not self._plan_rests(rests, ts)):
             self.host.finish_tick(tick)
             return True
         if not questions:
             return False
         self.round_no += 1
         ahead: Any = self.answers_ahead.pop(ts, None) if self.answers_ahead else None  # answers known in advance
-        usable: bool = ahead is not None and not self.plans_in_python
+        usable: bool = ahead is not None and not by_python
         if usable and take_ahead(self.agent_columns, self.fold_agents, ahead, questions) and self._execute(ts, ts, 0):
             self.host.note_ahead(ahead)
             self.rounds_taken += 1
@@ -477,7 +475,7 @@ class Core:
 
     def plan_answers(self, answers: list[Any]) -> bool:
         """Plan the answers of a round of agents. Returns False, with no order made, if `step` (Python) must plan."""
-        if self.plans_in_python:
+        if self.plans_in_python or not self.returns_known:
             return False
         if not take_answers(self.agent_columns, self.fold_agents, answers, self.market_columns.size, self.host):
             return False

@@ -10,7 +10,8 @@ from quantd.trading.number_types import FloatRows, Floats, ReadFloats, ReadIntRo
 class BlockColumns:
     """Consecutive bars (a block) in buffers: prices float64[R, N] (and in nano-currency), volumes, times.
 
-    R is the number of bars, N that of symbols.
+    R is the number of bars, N that of symbols. A symbol without a bar has its last known close and volume, of the
+    instant `mark_ts`; `columns`, by which orders fill, has none.
     """
 
     close: ReadRows
@@ -19,6 +20,19 @@ class BlockColumns:
     open_nano: ReadIntRows
     volume: ReadRows
     columns: Columns
+    marks: Any
+    exact: Any
+    volumes: Any
+    """`close`, `close_nano` and `volume` as arrays [R, N], which handlers read."""
+    times: Any
+    """int64[R, N], `mark_ts` as an array; None where no bar is missing."""
+    mark_ts: ReadIntRows
+    gaps: bool
+    """Whether a bar is missing."""
+    priced: list[bool]
+    """By row: whether every symbol has a close."""
+    lacking: list[int]
+    """By row: the number of symbols without a bar; empty where no bar is missing."""
     ts_open: list[int]
     ts_event: list[int]
     ts_seen: list[int]
@@ -29,7 +43,16 @@ class BlockColumns:
         self.close, self.close_nano, self.columns = close, close_nano, columns
         self.open_nano, self.volume = columns.open_nano, columns.volume
         self.ts_open, self.ts_event, self.ts_seen = block.ts_open, block.ts_event, block.ts_seen
-        self.keys, self.full = block.key, block.full
+        self.keys, self.full, self.priced = block.key, block.full, block.full
+        self.marks, self.exact, self.volumes, self.times = block.close, block.close_nano, block.volume, None
+        self.gaps, self.lacking = False, []
+
+    def fill_gaps(self, arrays: list[Any], buffers: list[Any], priced: list[bool], lacking: list[int]) -> None:
+        """Take `arrays` of closes, exact closes, volumes and their times, with the last known values where a bar is
+        missing; `buffers` are their memory."""
+        self.marks, self.exact, self.volumes, self.times = arrays
+        self.close, self.close_nano, self.volume, self.mark_ts = buffers
+        self.gaps, self.priced, self.lacking = True, priced, lacking
 
 
 class Market:
@@ -81,20 +104,36 @@ class Market:
         return bars.close_nano[at : at + self.size]
 
     def samples(self, tick: Any) -> bool:
-        """Whether `tick` is the complete sample of the newest bar, without a job, cash rate or opens of later bars."""
+        """Whether `tick` is a complete sample after the newest bar, without a job, cash rate or opens of later bars."""
         if not tick.sample or tick.jobs or tick.opened or tick.cash_rate is not None:
             return False
         bars: BlockColumns = self.bars
         row: int = self.row
         ts: int = tick.ts
         final: int = tick.final
-        key: int = tick.key
-        return final <= ts and key == bars.keys[row] and bars.ts_event[row] <= ts and bars.ts_seen[row] <= ts
+        return final <= ts and bars.ts_event[row] <= ts and bars.ts_seen[row] <= ts
+
+    def whole(self, key: int) -> bool:
+        """Whether the bar has every symbol, and the date `key`."""
+        bars: BlockColumns = self.bars
+        return bars.full[self.row] and key == bars.keys[self.row]
+
+    def age(self, ts: int) -> int:
+        """The age in ns of the oldest mark at the instant `ts`; negative where the bar is of a later instant."""
+        bars: BlockColumns = self.bars
+        row: int = self.row
+        newest: int = bars.ts_event[row]
+        oldest: int = newest
+        if bars.gaps and newest <= ts:
+            for k in range(self.size):
+                oldest = min(oldest, bars.mark_ts[row, k])
+        return ts - oldest
 
     def take(self, row: int) -> None:
         """Make `row` the present bar. Its known volumes are added to those of the session so far."""
         bars: BlockColumns = self.bars
-        volume: ReadRows = bars.volume
+        columns: Columns = bars.columns
+        volume: ReadRows = columns.volume
         session: Floats = self.session
         self.row, self.waiting = row, True
         if not self.daily:

@@ -4,7 +4,7 @@ from typing import Any
 
 from quantd.daemon.engine.core.agent_columns import AgentColumns
 from quantd.daemon.engine.core.book_columns import BookColumns
-from quantd.daemon.engine.core.market_columns import Market
+from quantd.daemon.engine.core.market_columns import BlockColumns, Market
 from quantd.daemon.engine.core.order_columns import FollowUp
 from quantd.trading.history.question import question
 from quantd.trading.history.rings import History, Ring
@@ -36,7 +36,8 @@ class Questions:
         by_instant: Ring = history.known
         by_date: Ring = by_instant if history.own_dates is None else history.own_dates
         market: Market = self.market
-        closes: Any = market.block.close
+        bars: BlockColumns = market.bars
+        closes: Any = bars.marks
         asks: list[Any] = []
         number: int
         for member in numbers:

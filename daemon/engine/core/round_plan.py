@@ -11,7 +11,7 @@ from quantd.daemon.engine.core.agent_columns import AgentColumns, note_house_cut
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.limiter import Limiter, copy
 from quantd.daemon.engine.core.lots import BY_SALES, LEAST_REST, Targets
-from quantd.daemon.engine.core.market_columns import BlockColumns, Market
+from quantd.daemon.engine.core.market_columns import Market
 from quantd.daemon.engine.core.order_columns import Crosses, Orders, Request
 from quantd.risk.limits.collars import Collar, Collars
 from quantd.risk.monitor.ceilings import Bands
@@ -113,8 +113,7 @@ class Plan:
         """Plan the agents `taking` part, from weights, or from `change` (lots) if `closing`. Returns NO_REQUEST,
         PLANNED, RAISES_LEVEL (planned, and an alert level may rise), or FOR_PYTHON where only Python can plan."""
         market: Market = self.market
-        bars: BlockColumns = market.bars
-        age: int = ts - bars.ts_event[market.row]
+        age: int = market.age(ts)
         if age < 0 or (self.by_volume and not self.host.volumes()):  # a volume is unknown
             return FOR_PYTHON
         marks: ReadInts = market.closes()

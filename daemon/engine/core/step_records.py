@@ -138,7 +138,7 @@ class StepRecords:
             units_held: float = held[k] * market.lot_size[k]
             units[k] = -units_held if units_held < 0.0 else units_held
         equity: Any = equities[0]
-        exposure: Any = float(self.unit_array.dot(market.block.close[market.row]))
+        exposure: Any = float(self.unit_array.dot(market.bars.marks[market.row]))
         drawdown: Any = max(0.0, 1.0 - equity / max(peak, 1))
         self.effects.append(Valued(ts, equity, cash, equities[1:], exposure * MICRO / equity, drawdown))
 
@@ -187,7 +187,7 @@ class StepRecords:
                 n,
                 now,
                 agent_plans,
-                market.block.close[market.row].tobytes(),
+                market.bars.marks[market.row].tobytes(),
                 self.as_int64_bytes(house.held_view),
                 self.crossed(),
                 self.total.tobytes(),

@@ -23,7 +23,6 @@ import numpy as np
 
 from quantd.daemon.engine import finish
 from quantd.daemon.engine.core.limiter import Limiter
-from quantd.daemon.engine.core.market_columns import BlockColumns
 from quantd.daemon.engine.core.sample_columns import RECORD_SAMPLES, SampleColumns
 from quantd.daemon.engine.core.step_records import StepRecords
 from quantd.daemon.engine.rounds import follow_ups
@@ -46,6 +45,7 @@ from quantd.daemon.runtime.host.additions import addition, idle
 from quantd.daemon.runtime.host.exit_columns import load_changes, load_guards, note_orders, protections
 from quantd.daemon.runtime.host.fold_records import FilledOrders, fill_columns, sample_rows
 from quantd.daemon.runtime.host.limit_columns import LimitColumns
+from quantd.daemon.runtime.host.market_host import MarketHost
 from quantd.daemon.runtime.host.new_columns import set_columns
 from quantd.daemon.runtime.host.open_round import OpenRound
 from quantd.daemon.runtime.host.record_calls import RecordCalls
@@ -57,15 +57,14 @@ from quantd.risk.switch_state import Switch
 from quantd.trading.codec import memory_of
 from quantd.trading.effects import Ask, Effect, payment
 from quantd.trading.events import Action, Decided, Event, Tick
-from quantd.trading.fill_prices import Columns
-from quantd.trading.market import Block, MarketSlice
-from quantd.trading.number_types import Floats, Ints, read_int_rows, read_rows
+from quantd.trading.market import MarketSlice
+from quantd.trading.number_types import Floats
 from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import FoldVenue
 from quantd.trading.sessions import DAY_NS
 
 
-class FoldHost:
+class FoldHost(MarketHost):
     """The host of one shell (engine runner) and its state; both have the same universe and agents as long as they live.
 
     State and host refer to each other between `begin` and `end` only: a sweep makes thousands of them, and a circle of
@@ -73,7 +72,6 @@ class FoldHost:
     """
 
     shell: FoldShell
-    parts: Parts
     records: StepRecords
     """The records of steps; set only where the log reads every event."""
     open_round: OpenRound
@@ -156,11 +154,12 @@ class FoldHost:
         if (
             not self.limits.renew(None if self._venue is None else self._venue.fill_terms(), remote=self.shell.remote)
             or not self.plain()
-            or not self.limits.known_returns()
         ):
             return False
-        if (state.working and not self._orders_untouched()) or (state.history.pending and not self._take_pending_bar()):
+        self.follow_marks()
+        if (state.working and not self._orders_untouched()) or (state.history.pending and not self.take_pending_bar()):
             return False
+        state.returns_known = self.limits.known_returns()
         state.venue_orders.working, state.venue_orders.baskets = state.working, list(state.working.values())
         load_guards(state)
         reducing = self._reducing()
@@ -220,24 +219,6 @@ class FoldHost:
         after = self.state.rules.rearm_samples
         return switch.since_sample + after if after > 0 and switch.reason in STATE_LIMITS else 2**62
 
-    def _take_pending_bar(self) -> bool:
-        """Make the last bar the present bar of the columns, if its closes wait for their sample; earlier closes go on
-        waiting. Returns False, without a change, where the closes that wait are not those of the last bar."""
-        state, market = self.state, self.parts.market
-        pending = state.history.pending
-        if market is not None and market.key not in pending:
-            return True
-        if market is None or not market.full or not np.array_equal(pending[market.key], market.close):
-            return False
-        if not np.array_equal(state.marks, market.close):
-            return False
-        del pending[market.key]
-        columns = state.market_columns
-        if market.block is not columns.block:
-            columns.block, columns.bars = market.block, self.columns_of(market.block)
-        columns.row, columns.waiting = market.row, True
-        return True
-
     def _orders_untouched(self) -> bool:
         """Whether no open order has changed since it was sent; if so, note the instant from which each can fill."""
         venue, working = self._venue, self.state.working
@@ -247,14 +228,6 @@ class FoldHost:
         for key, work in working.items():
             work.starts = starts[key]
         return True
-
-    def columns_of(self, block: Block) -> BlockColumns:
-        """The columns of `block`, consecutive bars of a recorded market."""
-        columns = Columns(
-            read_int_rows(block.open_nano), read_rows(block.low), read_rows(block.high), read_rows(block.volume)
-        )
-        nano: Ints = np.ascontiguousarray(block.close_nano).reshape(-1).data
-        return BlockColumns(block, nano, columns, read_rows(block.close))
 
     def sync(self) -> None:
         """Write the columns to the state, the venue, the log and the tally of counts.
@@ -282,7 +255,8 @@ class FoldHost:
         block, row, size = state.market_columns.block, state.market_columns.row, state.universe.size
         bars, samples = state.bars_taken - self._counted[0], state.samples_taken - self._counted[1]
         self._counted = state.bars_taken, state.samples_taken
-        tally.slices, tally.symbol_bars = tally.slices + bars, tally.symbol_bars + bars * size
+        tally.slices, tally.symbol_bars = tally.slices + bars, tally.symbol_bars + bars * size - state.bars_lacking
+        state.bars_lacking = 0
         tally.samples, tally.orders = tally.samples + samples, tally.orders + orders.sent
         tally.fills += orders.done
         tally.refused += state.round_plan.refused
@@ -319,10 +293,10 @@ class FoldHost:
         if self._shown == (state.bars_taken, state.samples_taken):
             return
         self._shown = state.bars_taken, state.samples_taken
-        block, row = state.market_columns.block, state.market_columns.row
-        state.marks, state.marks_nano = block.close[row], block.close_nano[row]
-        state.mark_ts = np.full(state.universe.size, block.ts_event[row])
-        state.volume = block.volume[row] if state.rules.daily else np.array(state.market_columns.session)
+        bars, row = state.market_columns.bars, state.market_columns.row
+        state.marks, state.marks_nano = bars.marks[row], bars.exact[row]
+        state.mark_ts = np.full(state.universe.size, bars.ts_event[row]) if bars.times is None else bars.times[row]
+        state.volume = bars.volumes[row] if state.rules.daily else np.array(state.market_columns.session)
         state._average = state.watch.context = None  # None: computed anew
         if sampled:
             state.equity_micro, *state.books_micro = list(state.equities)
@@ -360,11 +334,14 @@ class FoldHost:
 
         A log of columns takes all at once. Any other log gets each bar with its fills, then its sample.
         """
-        block = self.state.market_columns.block
+        market, block = self.state.market_columns, self.state.market_columns.block
         orders, samples.orders = samples.orders, []
         ticks, samples.ticks = samples.ticks, []
         filled = [(basket.row, fill_columns(basket)) for basket in orders]
-        rows, bar_rows = sample_rows(samples, block, self.state.universe.lot_size), list(samples.row)[: samples.count]
+        rows, bar_rows = (
+            sample_rows(samples, market.bars.marks, self.state.universe.lot_size),
+            list(samples.row)[: samples.count],
+        )
         if self.sample_log is not None:
             first_row = min([*bar_rows[:1], *(row for row, _ in filled[:1])])
             self.sample_log.add_samples(MarketSlice(block, first_row), filled, rows)
@@ -410,7 +387,7 @@ class FoldHost:
 
     def order_exits(self) -> None:
         """Let the engine's handlers in Python plan the exits of a bar."""
-        market = MarketSlice(self.state.market_columns.block, self.state.market_columns.row)
+        market = self.last_bar
         recorded = self.records.take() if self.state.journalled else []
         self.sync()
         self._act_on(market, recorded, [*self._begun, *order_exits(self.state)])
@@ -433,42 +410,6 @@ class FoldHost:
         booked = payment(action.ts, "dividend", action.symbol, posted)
         self._note(action, booked, booked)
         return True
-
-    def act(self, key: int) -> bool:
-        """Apply the dividends since the last sample to the histories of closes (rings).
-
-        Returns False, without a change, where a dividend has a later date than `key`, the date of the sample. The ring
-        by instant and the ring by date share their arrays while dividends change both alike.
-        """
-        history = self.state.history
-        if any(date_key > key for date_key, *_ in history.sync_actions):
-            return False
-        if not history.acts_alike(key):
-            history.part()
-        history.known.act(history.known_actions)
-        if not history.joined:
-            history.synchronous.act([(column, ratio, cash) for _, column, ratio, cash in history.sync_actions])
-        return True
-
-    def keep_bar(self) -> None:
-        """Store the last bar for policies that read bars."""
-        if self.state.history.bars is not None:
-            self.state.history.bars.slice(MarketSlice(self.state.market_columns.block, self.state.market_columns.row))
-
-    def keep_sample(self, tick: Tick) -> None:
-        """Store the data of a sample that policies read: its bar and its values of the macro series."""
-        history, market = self.state.history, self.state.market_columns
-        if history.bars is not None:
-            history.bars.sample(tick.key, market.block.close[market.row], history.known_actions)
-        if history.macro is not None:
-            history.macro.sample(tick.macro)
-
-    def withdraw_actions(self) -> None:
-        """Take the dividends that `act` applied back from the rings."""
-        history = self.state.history
-        history.known.act([])
-        if not history.joined:
-            history.synchronous.act([])
 
     def forget_orders(self) -> None:
         """Drop the oldest samples with orders from the state's memory."""

@@ -10,7 +10,7 @@ from quantd.daemon.engine.core.sample_columns import SampleColumns
 from quantd.daemon.engine.state.open_orders import Working
 from quantd.trading.effects import Filled, Valued
 from quantd.trading.instruments import MICRO
-from quantd.trading.market import Block, Floats
+from quantd.trading.market import Floats
 from quantd.trading.orders import Cause, OrderBasket, Reports
 
 Ints = NDArray[np.int64]
@@ -111,8 +111,8 @@ class FilledOrders:
         return orders.basket, report_of(orders), list(orders.charged) if self._least else [-1] * orders.rows
 
 
-def sample_rows(samples: SampleColumns, block: Block, lot_size: Floats) -> SampleRows:
-    """Return the valuations of samples on the bars of one `block` (consecutive bars).
+def sample_rows(samples: SampleColumns, marks: Floats, lot_size: Floats) -> SampleRows:
+    """Return the valuations of samples at the `marks` float64[R, N] of consecutive bars.
 
     `samples.values` has by sample the equity of the whole account, then of each book (micro). `gross` is the value of
     all positions, long or short, over the equity; `drawdown` is the loss from the peak as a fraction.
@@ -122,7 +122,7 @@ def sample_rows(samples: SampleColumns, block: Block, lot_size: Floats) -> Sampl
     equity, peak = values[:, 0].tolist(), np.asarray(samples.peak)[:count].tolist()
     units = np.abs(np.asarray(samples.lots)[: count * size].reshape(count, size) * lot_size)
     # `vecdot` sums each row in the order of `dot`: the result must equal that of `step` to the bit
-    exposures = np.vecdot(units, block.close[np.asarray(samples.row)[:count]]).tolist()
+    exposures = np.vecdot(units, marks[np.asarray(samples.row)[:count]]).tolist()
     return SampleRows(
         ts=np.asarray(samples.ts)[:count].tolist(),
         key=np.asarray(samples.key)[:count].tolist(),

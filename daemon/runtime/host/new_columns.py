@@ -50,6 +50,7 @@ def set_columns(state: State) -> None:
         state.reads_returns
     ) = state.reads_more = False
     state.fold_ts = state.fold_ticked = 0
+    state.returns_known = True
     state.answers_ahead = {}
 
 

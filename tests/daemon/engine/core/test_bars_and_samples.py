@@ -24,7 +24,6 @@ from quantd.risk.switch_state import Switch
 from quantd.trading.events import Tick
 from quantd.trading.execution import MOST
 from quantd.trading.market import MarketSlice
-from quantd.trading.sessions import DAY_NS
 from tests.daemon.engine.core.drawn_worlds import SETS, Kind, world_of
 from tests.support.fold import decided_every, snapshot_of, stepped
 
@@ -119,15 +118,9 @@ def ledger_without_room(state: State) -> None:
     state.ledger.house.cash_micro, state.ledger.room = MOST - 5, 0
 
 
-def bar_before(state: State) -> None:
-    """The bar before has no sample yet."""
-    state.market_columns.waiting = True
-
-
 @pytest.mark.parametrize(
     "change",
-    [orders_start_later, limit_beyond_the_bar, crosses_start_later, cross_outside_its_prices, ledger_without_room,
-     bar_before],
+    [orders_start_later, limit_beyond_the_bar, crosses_start_later, cross_outside_its_prices, ledger_without_room],
 )  # fmt: skip
 def test_a_bar_that_the_fold_does_not_know_changes_nothing(change: Change) -> None:
     folded = Folded().go_to(MarketSlice, trading)
@@ -172,25 +165,14 @@ def short_that_pays(state: State) -> None:
     state.pays_borrow, state.book_columns[0].held[0] = True, -1.0
 
 
-def price_missing_before(state: State) -> None:
-    """Of the second ring: the row is taken back from the first."""
-    ring = state.history.synchronous
-    ring.prices[ring.end - 1, 0] = 0.0
-
-
-def dividend_of_a_later_date(state: State) -> None:
-    state.history.action(state.sample_key + 5 * DAY_NS, 0, 1.0, 0.5)
-
-
 def orders_at_the_venue(state: State) -> None:
     state.crosses.count = 1
 
 
 @pytest.mark.parametrize(
     "change",
-    [loss_at_its_bound, equity_of_nothing, equity_beyond_floats, short_that_pays, price_missing_before,
-     dividend_of_a_later_date, orders_at_the_venue, sample_of_a_new_start, order_that_has_expired,
-     order_under_a_switch, exit_of_another_instant],
+    [loss_at_its_bound, equity_of_nothing, equity_beyond_floats, short_that_pays, orders_at_the_venue,
+     sample_of_a_new_start, order_that_has_expired, order_under_a_switch, exit_of_another_instant],
 )  # fmt: skip
 def test_a_sample_that_the_fold_does_not_know_changes_nothing(change: Change) -> None:
     folded = Folded().go_to(Tick, lambda state: state.sample_no > 20)
@@ -202,7 +184,7 @@ def test_a_sample_that_the_fold_does_not_know_changes_nothing(change: Change) ->
 
 @pytest.mark.parametrize(
     "more",
-    [{"jobs": ("snapshot",)}, {"final": 2**62}, {"cash_rate": 1}, {"sample": False}, {"warmup": True}, {"key": 5}],
+    [{"jobs": ("snapshot",)}, {"final": 2**62}, {"cash_rate": 1}, {"sample": False}, {"warmup": True}],
 )
 def test_a_tick_that_is_no_plain_sample_changes_nothing(more: dict[str, object]) -> None:
     folded = Folded().go_to(Tick, lambda state: state.sample_no > 20)
@@ -248,7 +230,7 @@ def touching(agents: int, close: np.ndarray) -> State:
     host = shell._fold_host()
     market = shell.state.market_columns
     bars = world_of(kind, []).bars
-    market.block, market.bars, market.row = bars, host.columns_of(bars), 0
+    market.block, market.bars, market.row = bars, host.columns_of(bars, 0), 0
     rows = np.array([close] * len(bars.ts_open))
     market.bars.close, market.lot_size = rows.data, np.array(UNIT).data
     return shell.state

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from itertools import product
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from quantd.trading.events import Reloaded, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.market import MarketSlice
 from quantd.trading.view import Noted, View
-from tests.support.engine import Plain
+from tests.support.engine import Plain, block
 from tests.support.fold import (
     DAYS,
     LIMITS,
@@ -121,6 +122,22 @@ def test_costs_and_limits_of_venues_are_those_of_the_engine(seed):
     taken = both(run, 3, steps, 50)
     assert steps[0].filled == steps[1].filled
     assert seed == 2 or taken.fills > 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("seed", "log"), product(range(3), (False, True)))
+def test_bars_that_lack_symbols_are_those_of_the_engine(seed, log):
+    """A twentieth of the bars is missing, and one symbol has none for the first days: those go by `step`."""
+    steps = (Steps(), Steps()) if log else (Steps(rows_only=True), Steps(rows_only=True))
+    run = world(seed + 20, agents=1 + seed, limits=PLAIN)
+    close = np.array(run.bars.close)
+    rng = np.random.default_rng(seed)
+    close[rng.random(close.shape) < 0.05] = np.nan
+    close[:15, 1] = np.nan
+    run.bars = block(close)
+    taken = both(run, 21, steps, 50)
+    assert taken.bars > taken.of_bars * 0.8
+    assert steps[0].filled == steps[1].filled
 
 
 @pytest.mark.long
