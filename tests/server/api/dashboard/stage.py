@@ -12,7 +12,7 @@ from quantd.server.api.server import Api
 from quantd.trading.codec import decode
 from tests.server.api.dashboard.controls import SENDER, Control
 from tests.support.api_world import RUN, World
-from tests.support.browser import intercept, pass_all
+from tests.support.browser import LinkRoute, intercept, pass_all
 
 
 class Stage:
@@ -59,11 +59,18 @@ class Stage:
         await world.api.start()
 
     async def silence(self) -> None:
-        """The daemon's answers about acts are lost too, until `answers` is set."""
+        """The daemon's answers about acts are lost too, until `answers` is set.
+
+        A question by the link stays without an answer. Its end would be the end of the link, and so of the act that
+        is under way there.
+        """
         self.answers.clear()
 
-        async def asked(route: Route) -> None:
-            await (route.continue_() if self.answers.is_set() else route.abort())
+        async def asked(route: Route | LinkRoute) -> None:
+            if self.answers.is_set():
+                await route.continue_()
+            elif not isinstance(route, LinkRoute):
+                await route.abort()
 
         await intercept(self.page, re.compile("/api/v1/acts/"), asked)
 
