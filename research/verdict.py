@@ -422,7 +422,7 @@ def _outside_benchmark_note(assembly: Assembly, run: Measured) -> list[str]:
     """Return a note with the figures of a benchmark outside the universe, or with the reason why they are missing."""
     if assembly.outside is None:
         return []
-    from quantd.research.metrics.outside_wealth import (
+    from quantd.daemon.views.outside_wealth import (
         outside_of,
     )  # imported here because it is slow, and few runs have such a benchmark
 

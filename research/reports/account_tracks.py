@@ -8,8 +8,8 @@ import numpy as np
 from msgspec import structs
 
 from quantd.daemon.assembly.parts import Assembly
+from quantd.daemon.views.outside_wealth import outside_of
 from quantd.research.attribution.book_history import BOOKINGS, BookHistory
-from quantd.research.metrics.outside_wealth import outside_of
 from quantd.research.metrics.round_trips import Fills, RoundTrip, round_trips
 from quantd.research.metrics.run_track import splits_of, track_record_of
 from quantd.research.metrics.track_record import TrackRecord

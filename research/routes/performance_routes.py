@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.config.agent_tables import BENCHMARK
+from quantd.daemon.views.outside_wealth import outside_of
 from quantd.daemon.views.report.curves import SAMPLES
 from quantd.daemon.views.report.figures import with_values
 from quantd.daemon.views.rows import LIMIT_ROWS
@@ -23,7 +24,6 @@ from quantd.research.attribution.book_history import BookHistory
 from quantd.research.attribution.stored_history import SymbolPart, parting, stored_history
 from quantd.research.attribution.stored_track import HOUSE, PastTrades, StoredBooks
 from quantd.research.metrics.catalogue import METRICS, measure
-from quantd.research.metrics.outside_wealth import outside_of
 from quantd.research.runs.comparison import samples_a_year
 from quantd.research.runs.stored_run import RunUnusable
 from quantd.risk.measures.var_backtest import VarBacktest, backtest

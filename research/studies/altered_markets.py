@@ -18,7 +18,7 @@ from msgspec import Struct, structs
 
 from quantd.adapters.feeds.bars.merge import Columns
 from quantd.daemon.assembly.parts import Assembly
-from quantd.research.runs.total_returns import grown
+from quantd.daemon.views.outside_wealth import grown
 from quantd.research.studies.synchronous_rows import fill_prices
 from quantd.trading.market import Floats, Ints, nano
 

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from quantd.daemon.assembly.parts import Assembly
-from quantd.research.runs.total_returns import grown
+from quantd.daemon.views.outside_wealth import grown
 from quantd.trading.bars import BarRing, CorporateAction
 from quantd.trading.events import Action, Tick
 from quantd.trading.history import Ring

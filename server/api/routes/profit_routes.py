@@ -19,6 +19,7 @@ from typing import Annotated, Final, Literal
 
 from aiohttp import web
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.views.account_history import AccountHistory, Note
@@ -31,6 +32,7 @@ from quantd.daemon.views.account_profit import (
     Span,
     SymbolProfit,
 )
+from quantd.daemon.views.outside_wealth import outside_of
 from quantd.daemon.views.overview import found_in
 from quantd.daemon.views.rows import LIMIT_ROWS
 from quantd.server.api.client_calls import read
@@ -144,7 +146,8 @@ class CurveNow(Struct, frozen=True):
     """The curve of a period, and what happened in it: `notes` are starts, halts, deposits, promotions and others.
 
     `notes` has at most the newest 200, and `count` is the number of all notes of the period. `samples` is the number of
-    samples of the period, with its opening. `untraded` is a benchmark that is no symbol: it has no line.
+    samples of the period, with its opening. A benchmark outside the symbols has a line by its own bars. `missing` is
+    the reason where it has none.
     """
 
     run: str
@@ -154,7 +157,7 @@ class CurveNow(Struct, frozen=True):
     curve: Curve
     notes: list[Note]
     count: int
-    untraded: str = ""
+    missing: str = ""
 
 
 MOST_NOTES: Final = 200
@@ -310,10 +313,12 @@ class ProfitRoutes:
         curve = await asyncio.to_thread(account_profit.curve, query.since, query.until, query.points)
         begin, end = account_profit.span(query.since, query.until)
         notes = account_profit.notes(query.since, query.until)
-        benchmark = universe.benchmark if universe.benchmark in universe.symbols else ""
+        wealth, missing = await asyncio.to_thread(outside_of, self._run.parts, curve.ts)
+        if wealth is not None:
+            curve = replace(curve, benchmark=wealth.tolist())
         return CurveNow(
-            self._run.service.run, universe.currency, benchmark, end - begin + 1, curve, notes[-MOST_NOTES:],
-            len(notes), "" if benchmark else universe.benchmark,
+            self._run.service.run, universe.currency, universe.benchmark if curve.benchmark else "", end - begin + 1,
+            curve, notes[-MOST_NOTES:], len(notes), missing,
         )  # fmt: skip
 
 

@@ -7,10 +7,11 @@ import pytest
 
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
+from quantd.daemon.views.outside_wealth import grown
 from quantd.models.history.fingerprints import share_series
 from quantd.models.history.panel_files import read_panel
 from quantd.models.history.splits import Split
-from quantd.research.runs.total_returns import fingerprints_of, grown
+from quantd.research.runs.total_returns import fingerprints_of
 from quantd.trading.events import Action
 from tests.support.checkout import DATA
 from tests.support.command_line import CONFIG, write

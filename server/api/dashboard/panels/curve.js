@@ -137,7 +137,7 @@ export function AccountCurve() {
       <button type="button" aria-pressed=${inMoney} onClick=${() => asMoney(!inMoney)}>in money</button>
       <${Export} what="equity" table=${table} chart=${() => above.current} />
     </div>
-    ${data.untraded && html`<p class="none">The benchmark ${data.untraded} is not one of the symbols of this run, so no line is drawn for it.</p>`}
+    ${data.missing && html`<p class="none">The benchmark has no line: ${data.missing}.</p>`}
     <${Lines} box=${above} data=${data} times=${times} lines=${lines} height=${208} notes=${drawn} at=${at} point=${point} drag=${drag} words=${words} format=${inMoney ? (x) => count(x) : (x) => percent(x, 1)} />
     <${Lines} box=${below} data=${data} times=${times} lines=${fall} height=${108} notes=${[]} at=${at} point=${point} drag=${drag} words=${`Drawdown from the peak since the start of the run; the deepest of the period was ${percent(Math.max(...curve.drawdown))}.`} format=${(x) => percent(x, 0)} />
     <div class="readout"><label for="instant">Crosshair</label><input id="instant" type="range" min="0" max=${times.length - 1} value=${k} aria-valuetext=${local(curve.ts[k], now.zone)} onInput=${(event) => point(Number(event.target.value))} />

@@ -2,16 +2,23 @@
 
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
 
+import numpy as np
+import polars as pl
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, expect
+from msgspec import json
+from playwright.async_api import Browser, Route, expect
 
+from quantd.research.routes.performance_routes import VarRecord
+from quantd.risk.measures.var_backtest import backtest
 from tests.server.api.dashboard.cockpit import read
 from tests.server.api.dashboard.screens import browser, commands, in_module_loop, show
 from tests.server.api.model_worlds import Halfway
-from tests.server.api.routes.traded_run import ok, traded
-from tests.support.browser import PHONE, opened, sideways
+from tests.server.api.routes.traded_run import TEXT, ok, traded
+from tests.support.browser import PHONE, intercept, opened, sideways
+from tests.support.checkout import ROOT
 from tests.support.command_line import answer, quantd
 
 __all__ = ["browser"]
@@ -39,6 +46,64 @@ async def test_the_curve_has_the_benchmark_and_the_drawdown_its_peak(world: Half
         peak = float(now["equity"]) / (1.0 - now["drawdown"])
         figures = page.get_by_role("region", name="Account")
         await expect(figures).to_contain_text(f"from the peak of {peak:,.2f}")
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_a_benchmark_that_is_not_traded_has_its_line_or_the_reason_for_none(
+    tmp_path_factory: pytest.TempPathFactory, browser: Browser
+) -> None:
+    """AAPL is not traded: its line is its price with its dividends, as where it is traded."""
+    text = TEXT.replace('benchmark = "SPY"', 'benchmark = "AAPL"')
+    async with traded(tmp_path_factory.mktemp("outside"), text) as outside:
+        found = await ok(outside, "/api/v1/profit/curve")
+        assert found["benchmark"] == "AAPL"
+        bars = await ok(outside, "/api/v1/profit/curve?points=2")
+        assert bars["curve"]["benchmark"] == [1.0, pytest.approx(found["curve"]["benchmark"][-1])]
+        days = pl.read_parquet(ROOT / "data/us_daily.parquet").filter(pl.col("symbol") == "AAPL")
+        closes = dict(zip(days["ts"].dt.date().cast(str).to_list(), days["close"].to_list(), strict=True))
+        first, last = (str(datetime.fromtimestamp(ts / 1e9, UTC).date()) for ts in bars["curve"]["ts"])
+        price = closes[last] / closes[first]
+        assert price < bars["curve"]["benchmark"][-1] < price + 0.01  # one dividend of 0.5 % falls into the period
+        async with opened(browser, outside.api.url) as page:
+            await show(page, "now")
+            grown = f"{100.0 * (bars['curve']['benchmark'][-1] - 1.0):+.2f} %".replace("-", "−")
+            await expect(page.locator(".curve .readout p")).to_contain_text(f"AAPL {grown}")
+    short = tmp_path_factory.mktemp("short")
+    days.filter(pl.col("ts").dt.date() <= date(2019, 1, 31)).write_parquet(short / "short.parquet")
+    text = text.replace("[feed]\n", f'benchmark_path = "{short / "short.parquet"}"\n[feed]\n')
+    async with traded(short, text) as outside, opened(browser, outside.api.url) as page:
+        await show(page, "now")
+        reason = "The benchmark has no line: the bars of AAPL end on 2019-01-31, before the last sample, 2019-03-29."
+        await expect(page.locator(".curve")).to_contain_text(reason)
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_a_var_that_a_test_rejects_is_not_green(world: Halfway, browser: Browser) -> None:
+    """Of 100 samples none, five alone, or three in a row lost more than the VaR: the zone of each is green."""
+    body = b""
+
+    async def answer(route: Route) -> None:
+        await route.fulfill(body=body, content_type="application/json")
+
+    async with opened(browser, f"{world.api.url}#agents") as page:
+        await intercept(page, "**/api/v1/risk/var", answer)
+        for losses, words in (([], "rejected, though its zone is green"), ([9, 30, 50, 70, 91], "green"),
+                              ([40, 41, 42], "rejected, though its zone is green")):  # fmt: skip
+            returns = np.full(100, 0.001)
+            returns[losses] = -0.03
+            record = VarRecord("run", backtest(returns, np.full(100, 0.02), 0.95))
+            assert record.result is not None
+            assert record.result.zone == "green"
+            body = json.encode(record)
+            await show(page, "risk")
+            zone = (
+                page.locator("section").filter(has=page.get_by_role("heading", name="VaR back-test")).locator("strong")
+            )
+            await expect(zone).to_have_text(words)
+            await expect(zone).to_have_class("RUN" if words == "green" else "HALT")
+            await show(page, "agents")
 
 
 @pytest.mark.long

@@ -9,7 +9,7 @@ import pytest
 
 from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.recorded.replay import Replay
-from quantd.research.metrics.outside_wealth import outside_wealth
+from quantd.daemon.views.outside_wealth import outside_wealth
 from quantd.trading.instruments import Instrument, Universe
 from tests.support.backtest_reports import CONFIG as REPORT
 from tests.support.backtest_reports import made

@@ -7,9 +7,11 @@ import numpy as np
 
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.assembly.parts import Parts
-from quantd.research.runs.total_returns import grown
+from quantd.trading.bars import CorporateAction, per_share
 from quantd.trading.display_text import session_date
-from quantd.trading.market import Floats
+from quantd.trading.events import Action
+from quantd.trading.instruments import NANO
+from quantd.trading.market import Floats, Ints
 from quantd.trading.sessions import DAY_NS
 
 LATE_NS: Final = 10 * DAY_NS
@@ -51,3 +53,25 @@ def outside_of(parts: Parts, ts: Sequence[int]) -> tuple[Floats | None, str]:
         return outside_wealth(parts.outside, ts), ""
     except ValueError as error:
         return None, str(error)
+
+
+def grown(actions: Sequence[Action], times: Ints, price: Floats) -> Floats:
+    """Return float64[T], the growth of the number of shares at each of T instants by splits and by dividends that are
+    reinvested at `price`; 1 without either.
+
+    `actions` are of one symbol. Each action takes effect at the first of the instants `times` (int64[T], ns UTC) at
+    or after it.
+    """
+    growth = np.ones(len(times))
+    actions_by_row: dict[int, list[CorporateAction]] = {}
+    for action in actions:
+        ratio = action.numerator / action.denominator if action.kind == "split" else 1.0
+        dividend = action.cash_nano / NANO if action.kind == "dividend" else 0.0
+        actions_by_row.setdefault(int(np.searchsorted(times, action.ts)), []).append(
+            (0, ratio, dividend)
+        )  # 0: the only symbol
+    for row, row_actions in actions_by_row.items():
+        if row < len(times):  # else the action is after the last instant
+            shares, cash = per_share(row_actions)[0]
+            growth[row] = shares + cash / price[row]
+    return growth
