@@ -2,5 +2,5 @@
 
 from typing import Final
 
-HELPERS: Final = ("catalogue", "outside_wealth", "run_track")
+HELPERS: Final = ("catalogue", "run_track")
 """Modules of this package that import the catalogue, or the daemon, whose configuration reads it."""
