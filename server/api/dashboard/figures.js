@@ -33,7 +33,7 @@ export function measured(x, unit) {
   if (unit === "share") return percent(x);
   if (unit === "money") return money(x);
   if (unit === "hours") return `${x.toFixed(1)} h`;
-  return Number(x.toPrecision(3)).toLocaleString("en-US");
+  return Number(x.toPrecision(3)).toLocaleString("en-US").replace("-", "−");
 }
 
 const clocks = new Map();
@@ -46,6 +46,8 @@ export function local(ts, ofRun) {
   if (!clocks.has(zone)) clocks.set(zone, new Intl.DateTimeFormat("sv-SE", { timeZone: zone, dateStyle: "short", timeStyle: "short" }));
   return clocks.get(zone).format(new Date(ts / 1e6));
 }
+// A text of the daemon, with its instants in the zone of the page.
+export const localised = (text, ofRun) => text.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (instant) => local(1e6 * Date.parse(instant), ofRun));
 export const city = (zone) => zone.split("/").pop().replaceAll("_", " ");
 
 export function age(ms) {

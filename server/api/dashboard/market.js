@@ -125,11 +125,12 @@ export function Market() {
   const [hover, over] = useState(-1);
   const chart = useRef(/** @type {any} */ (null));
   const box = useRef(null);
-  const of = encodeURIComponent(symbol);
   const found = useRead(async () => {
     const span = await windowOf();
+    const asked = read(`/api/v1/bars?limit=${span === "since=0" && per === "bar" ? NEWEST : MOST_BARS}&per=${per}&${span}${symbol ? `&symbol=${encodeURIComponent(symbol)}` : ""}`);
+    const of = encodeURIComponent(symbol || (await asked).symbol);  // without a position the daemon chooses the symbol
     const [market, fills, refused] = await Promise.all([
-      read(`/api/v1/bars?limit=${span === "since=0" && per === "bar" ? NEWEST : MOST_BARS}&per=${per}&${span}${symbol ? `&symbol=${of}` : ""}`), symbol ? read(`/api/v1/fills?limit=${MOST_MARKS}&symbol=${of}&${span}`) : { fills: [] }, read(`/api/v1/refusals?group=refused&limit=${MOST_MARKS}${symbol ? `&symbol=${of}` : ""}&${span}`),
+      asked, read(`/api/v1/fills?limit=${MOST_MARKS}&symbol=${of}&${span}`), read(`/api/v1/refusals?group=refused&limit=${MOST_MARKS}&symbol=${of}&${span}`),
     ]);
     const marks = [
       ...fills.fills.map((fill) => ({ ...fill, id: `${fill.order}/${fill.ts}/${fill.qty}`, why: fill.order, refused: false })),

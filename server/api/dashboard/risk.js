@@ -25,14 +25,15 @@ function Over({ stamp }) {
   const last = (name) => { for (let k = rows.length - 1; k >= 0; k--) { const found = rows[k].limits.find((each) => each.limit === name); if (found) return found; } return null; };
   const most = [...names.keys()].sort((a, b) => (last(b).use ?? 0) - (last(a).use ?? 0));
   const shown = names.has(limit) ? limit : most[0];
-  const points = rows.map((row) => ({ ts: row.ts, found: row.limits.find((each) => each.limit === shown) })).filter(({ found }) => found && found.use !== null);
-  const unique = points.filter(({ ts }, k) => !k || ts > points[k - 1].ts);
-  const newest = shown && last(shown);
+  const now = daemon.live.overview;  // a resume moves a limit without a record
+  const points = [...rows, now].map((row) => ({ ts: row.ts, found: row.limits.find((each) => each.limit === shown) })).filter(({ found }) => found && found.use !== null);
+  const unique = points.filter(({ ts }, k) => k === points.length - 1 || ts < points[k + 1].ts);
+  const newest = now.limits.find((each) => each.limit === shown) || (shown && last(shown));
   return html`<section class="card wide"><h2>Limits over time</h2>
     ${fault && html`<${Problem} text=${fault} />`}
     ${names.size > 0 && html`<div class="fields"><p><label for="limit">Limit</label><select id="limit" value=${shown} onChange=${(event) => choose(event.target.value)}>${most.map((name) => html`<option value=${name}>${names.get(name)}</option>`)}</select></p></div>`}
     ${unique.length > 1 ? html`<${Chart} data=${[unique.map(({ ts }) => ts / 1e9), unique.map(({ found }) => found.use), unique.map(() => 1)]} series=${[["in use", "--line"], ["the limit", "--fall"]]} height=${180} format=${(x) => percent(x, 0)}
-      words=${`Use of the limit on ${names.get(shown)} in the newest ${unique.length} records; now ${measured(newest.value, newest.unit)} of ${measured(newest.bound, newest.unit)}.`} />` : html`<p class="none">${data ? "no limit has two records yet" : ""}</p>`}
+      words=${`Use of the limit on ${names.get(shown)} in the newest ${rows.length} records; now ${measured(newest.value, newest.unit)} of ${measured(newest.bound, newest.unit)}.`} />` : html`<p class="none">${data ? "no limit has two records yet" : ""}</p>`}
   </section>`;
 }
 
@@ -67,7 +68,7 @@ function Var({ stamp }) {
   const p = (x) => (x === null ? "too few samples" : `p = ${x.toFixed(3)}${x < REJECTED ? ", rejected" : ""}`);
   return html`<section class="card"><h2>VaR back-test</h2>
     ${fault && html`<${Problem} text=${fault} />`}
-    ${r ? html`<p><strong class=${rejected ? "HALT" : { green: "RUN", yellow: "REDUCE", red: "HALT" }[r.zone] || ""}>${rejected ? `rejected, though its zone is ${r.zone || "not known yet"}` : r.zone || "no zone yet"}</strong>: in ${r.samples} samples the loss was larger than the VaR at ${percent(r.confidence, 0)} ${r.exceedances} times; ${r.expected.toFixed(1)} were expected.</p>
+    ${r ? html`<p><strong class=${rejected ? "HALT" : { green: "RUN", yellow: "REDUCE", red: "HALT" }[r.zone] || ""}>${rejected ? `rejected${r.zone === "green" ? ", though" : ";"} its zone is ${r.zone || "not known yet"}` : r.zone || "no zone yet"}</strong>: in ${r.samples} samples the loss was larger than the VaR at ${percent(r.confidence, 0)} ${r.exceedances} times; ${r.expected.toFixed(1)} were expected.</p>
       <dl class="pairs"><dt>number (Kupiec)</dt><dd>${p(r.p_coverage)}</dd><dt>clusters (Christoffersen)</dt><dd>${p(r.p_independence)}</dd><dt>both</dt><dd>${p(r.p_conditional)}</dd></dl>`
     : html`<p class="none">${data ? data.missing : ""}</p>`}
   </section>`;
@@ -116,7 +117,7 @@ export function Risk() {
     { head: `VaR, ${returns}`, num: true, cell: (a) => percent(a.var, 2) },
     { head: `CVaR, ${returns}`, num: true, cell: (a) => percent(a.cvar, 2) },
     { head: `largest drawdown, ${equity}`, num: true, cell: (a) => percent(a.max_drawdown) },
-    { head: `Sharpe ratio, ${equity}`, num: true, cell: (a) => measured(a.sharpe, "") },
+    { head: `Sharpe ratio, ${equity}`, num: true, cell: (a) => (a.sharpe === null ? "–" : ratio(a.sharpe)) },
     { head: `beta, ${returns}`, num: true, cell: (a) => measured(a.beta, "") },
   ]} /></section>
     ${asking && html`<${Dialog} title="Approve the looser limits" close=${() => ask(false)}>

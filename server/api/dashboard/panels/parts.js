@@ -57,8 +57,10 @@ export function Table({ name, columns, rows, most = 10, by = (row) => row.id, wo
     </div>`;
 }
 
+const WHOLE = /(\S+ %|\d{4}-\d\d-\d\d)/;  // a share or a date, which no line breaks
+
 export function Figure({ name, value, kind = "", more, term = "" }) {
-  return html`<div class="figure"><h2>${name}${term && html`<${Term} of=${term} place="figure" />`}</h2><p class=${`value ${kind}`}>${value}</p><p>${more}</p></div>`;
+  return html`<div class="figure"><h2>${name}${term && html`<${Term} of=${term} place="figure" />`}</h2><p class=${`value ${kind}`}>${value}</p><p>${String(more).split(WHOLE).map((text, k) => (k % 2 ? html`<span class="whole">${text}</span>` : text))}</p></div>`;
 }
 
 // A modal dialog: the browser keeps the focus in it, Escape closes it, and the focus goes back to where it was.

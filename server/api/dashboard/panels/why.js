@@ -2,7 +2,7 @@
 import { html, useLayoutEffect, useRef } from "./htm-preact-standalone.mjs";
 import { chosenNow, keep, kept, screenNow } from "./address.js";
 import { daemon, read } from "./daemon.js";
-import { count, local, measured, money, percent, plain, signed, things } from "./figures.js";
+import { count, local, localised, measured, money, percent, plain, signed, things } from "./figures.js";
 import { Problem, Table } from "./parts.js";
 import { noneOf, useRead } from "./reads.js";
 
@@ -104,7 +104,7 @@ function Before({ book, limits, symbol, largest }) {
 
 function Limits({ name, limits, symbol }) {
   return html`<${Table} name=${name} rows=${limits} most=${40} by=${(l) => l.words} words=${(l) => l.words} columns=${[
-    { head: "limit", cell: (l) => l.words },
+    { head: "limit", cell: (l) => localised(l.words, daemon.live.overview.zone) },
     { head: "before", num: true, cell: (l) => measured(l.before, l.unit) },
     { head: "after", num: true, cell: (l) => measured(l.after, l.unit) },
     { head: "bound", num: true, cell: (l) => measured(l.bound, l.unit) },

@@ -1,18 +1,22 @@
 """A fill or a refusal is drawn on the bar that contains it, and on no other one."""
 
+import asyncio
 import csv
 import re
 import statistics
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
 from quantd.trading.sessions import DAY_NS
 from tests.server.api.dashboard.screens import browser, in_module_loop, shared
+from tests.server.api.model_worlds import Halfway
 from tests.support.api_world import World, get
 from tests.support.browser import PHONE, opened, unreachable, violations
+from tests.support.command_line import CONFIG
 
 __all__ = ["browser", "shared"]
 
@@ -42,6 +46,37 @@ async def test_an_event_is_of_the_bar_that_contains_it_or_of_none(shared: World,
             -1,
             1,
         ]
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_an_account_without_positions_sees_the_fills_of_the_symbol_that_is_shown(
+    tmp_path: Path, browser: Browser
+) -> None:
+    """Without a position the daemon chooses the symbol. Its fills and refusals are all there, as where it is typed."""
+    world = Halfway(tmp_path, CONFIG)
+    await world.api.start()
+    stepping = asyncio.create_task(world.service.step_forever())
+    async with aiohttp.ClientSession(world.api.url) as world.session:
+        try:
+            await world.feed(170)
+            assert (await world.post("/api/v1/commands", {"command": "flatten", "reason": "out"}))[0] == 200
+            await world.feed(6)
+            assert (await get(world, "/api/v1/status"))[1]["positions"] == []
+            fills = (await get(world, "/api/v1/fills?symbol=SPY&limit=200"))[1]["fills"]
+            assert fills
+            said = []
+            for address in ("#market", "#market/SPY"):
+                async with opened(browser, f"{world.api.url}{address}") as page:
+                    table = page.get_by_role("region", name="Fills and refusals")
+                    await expect(table).to_contain_text(f"filled at {float(fills[0]['price']):,.6f}".rstrip("0"))
+                    said.append(await page.locator(".hover").inner_text())
+            assert said[0] == said[1]
+        finally:
+            world.service.shell.stopped = "the test is over"
+            await stepping
+            await world.api.stop()
+            world.store.close()
 
 
 async def fewer(route: Route) -> None:

@@ -125,6 +125,15 @@ async def test_after_a_resume_the_drawdown_of_the_account_and_that_of_its_limit_
         await expect(figures).to_contain_text(f"{100.0 * fallen:.1f} %from the peak of")
         await expect(figures).to_contain_text("0.0 % since the resume of")
         await expect(figures).to_contain_text("which counts for the limit")
+        await show(page, "risk")
+        await page.get_by_label("Limit", exact=True).select_option("max_drawdown")
+        await expect(page.get_by_role("figure").first).to_have_accessible_name(re.compile("now 0.0 % of 25.0 %"))
+    async with opened(browser, world.api.url, PHONE) as page:
+        await show(page, "now")
+        broken = "(all) => all.filter((each) => each.getClientRects().length > 1).map((each) => each.innerText)"
+        whole = page.locator(".figure .whole")
+        assert await whole.count() >= 6  # returns, shares and dates
+        assert await whole.evaluate_all(broken) == []
 
 
 @pytest.mark.long
