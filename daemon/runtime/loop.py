@@ -243,8 +243,10 @@ class Shell:
         """Give an item to the venues, which move to its instant, then to the engine. A price jump concerns no venue."""
         parts = self._parts
         if type(item) is MarketSlice:
-            self._open(item)
-        elif type(item) is Tick:
+            self.fill_at_venues(item)
+            self.take_filled(item)
+            return
+        if type(item) is Tick:
             parts.ts = max(parts.ts, item.ts)
             parts.ticked = item.ts
             self._at_venues(lambda venue: venue.on_time(item.ts, item.opened))
@@ -274,16 +276,20 @@ class Shell:
         if self._host is not None:
             self._host.end()
 
-    def _open(self, market: MarketSlice) -> None:
-        """Give a slice (the bars of one instant) to the venues, which report fills and ended orders, and count it."""
+    def fill_at_venues(self, market: MarketSlice) -> None:
+        """Give a slice (the bars of one instant) to the venues, and step their reports of fills and ended orders."""
+        self._at_venues(lambda venue: self._slice_at(venue, market))
+
+    def take_filled(self, market: MarketSlice) -> None:
+        """Count and step a slice that the venues have."""
         parts = self._parts
         self._stepped += 1
         parts.market = market
-        self._at_venues(lambda venue: self._slice_at(venue, market))
         parts.tally.slices += 1
         parts.tally.symbol_bars += len(market.fresh) if market.full else int(market.fresh.sum())
         parts.ts = market.ts_event
         self.digest.settle(parts.ts)
+        self.run(market)
 
     def follow(self, events: Sequence[Event]) -> None:
         self.settle()

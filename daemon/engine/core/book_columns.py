@@ -225,3 +225,10 @@ class BookColumns:
         self.micro = equity
         if returns is not None:
             returns.append(equity, book.flows_micro)
+
+
+def take_lots(books: list[BookColumns]) -> None:
+    """Read the lots of all books after a booking."""
+    for number in range(len(books)):
+        columns: BookColumns = books[number]
+        columns.take_lots()

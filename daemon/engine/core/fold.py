@@ -2,22 +2,21 @@
 
 What it takes
     a bar      orders and crosses fill at its open, then its closes are the marks
-    a tick     books are valued, losses and levels are watched, agents that are due are asked, and answers are planned;
-               before the start it extends the history only
+    a tick     books are valued, losses and levels watched, agents that are due asked, and answers planned
     a dividend between two samples
-    `fold` takes one item or many by the same code, and returns at the first item that only `step` can take.
+    `fold` takes items by the same code, one or many, and returns at the first that only `step` can take.
 
-What only `step` can take: runs that have it (two seeds), of 134 random runs (scripts/worlds, odd seeds 1000 to 1299)
+What only `step` can take
     1. a symbol that has had no bar yet, a sample without a bar, calendars whose dates are complete later
-    2. an order not filled whole at the open, a cross outside its prices or after another of its symbol: 99 (1005, 1007)
-    3. a split, a delisting, a trading halt, a price at a limit, a price that is held: 62 (1005, 1007)
-    4. stops at the venue or that trail, parent orders, orders without an answer of the venue: 39 (1011, 1015)
-    5. a loss that may move a switch, a re-armed switch, HALT, a sale of all positions: 24 (1005, 1011)
-    6. a tick with a job, a cash rate or opens of bars in progress; a short position with a borrow fee: 51 (1005, 1011)
-    7. limits that change with time or equity, or count trades: mode live, regime, turnover, order rate: 51 (1005, 1011)
-    8. outside agents, shadows, places of portfolios, a carried account: 41 (1005, 1015)
-    9. of a round only: a failed answer or one with a note, an open order that is no exit, and, by `plans_in_python`,
-       styles, counts and limits that the gate of the fold does not know: 46 (1005, 1011)
+    2. a cross outside its prices, after another of its symbol, or beside an order that does not fill whole
+    3. a split, a delisting, a trading halt, a price at a limit, a price that is held
+    4. stops at the venue or that trail, parent orders, orders without an answer of the venue
+    5. a loss that may move a switch, a re-armed switch, HALT, a sale of all positions
+    6. a tick with a job, a cash rate or opens of bars in progress; a short position with a borrow fee
+    7. limits that change with time or equity, or count trades: mode live, regime, turnover, order rate
+    8. outside agents, shadows, places of portfolios, a carried account; open orders at a venue across a network
+    9. of a round only: a failed answer or one with a note, an open order that is no exit, returns that are not known,
+       and, by `plans_in_python`, styles, counts and limits that the gate of the fold does not know
 
 Check, then write
     An item is taken whole or not at all. A stage first checks everything that it reads. Where the fold cannot do an
@@ -28,8 +27,8 @@ Check, then write
 
 What is rare is a call
     A level that may change, a plan that may raise one, the begin and the end of a protective exit, the end of a
-    cooldown, a dividend before a sample, a sample that lacks a close, notices, an average volume, and bars and series
-    that a policy reads are calls of `host`, after which the fold goes on.
+    cooldown, a dividend before a sample, a sample that lacks a close, notices, an average volume, bars and series that
+    a policy reads, and a bar at which an order does not fill whole are calls of `host`, after which the fold goes on.
 
 Who is ahead
     Books, switches, realised returns, requests, rests of decisions, crosses and orders are stored once, and handlers
@@ -42,7 +41,7 @@ Who is ahead
 from typing import Any, Final
 
 from quantd.daemon.engine.core.agent_columns import AgentColumns, note_sample
-from quantd.daemon.engine.core.book_columns import CROSSES, EXACT, TRIPS, BookColumns
+from quantd.daemon.engine.core.book_columns import CROSSES, EXACT, TRIPS, BookColumns, take_lots
 from quantd.daemon.engine.core.digest_rows import ORDER, Rows
 from quantd.daemon.engine.core.exit_orders import all_ordered, plan_exits, touches
 from quantd.daemon.engine.core.limiter import copy
@@ -59,9 +58,8 @@ from quantd.daemon.engine.core.sample_columns import (
 )
 from quantd.daemon.engine.core.step_records import StepRecords
 from quantd.daemon.engine.core.venue_orders import VenueOrders
-from quantd.risk.switch_state import Switch
 from quantd.trading.history.rings import History, Ring
-from quantd.trading.ledger.book import Book, Postings
+from quantd.trading.ledger.book import Postings
 from quantd.trading.number_types import FloatRows, Ints
 
 DAY_NS: Final = 86_400_000_000_000
@@ -159,6 +157,7 @@ class Core:
 
     def fold(self, items: Any, at: int, end: int) -> int:
         """Process items from index `at` on; returns the index of the first one that is left to `step`, or `end`."""
+        market: Market = self.market_columns
         self.fold_items, self.fold_end = items, end
         while at < end:
             item: Any = items[at]
@@ -170,7 +169,7 @@ class Core:
             elif kind is self.tick_type:
                 if not self._take_tick(item):
                     break
-            elif kind is not self.action_type or not self.folding or not self._take_dividend(item):
+            elif kind is not self.action_type or not self.folding or market.waiting or not self.host.dividend(item):
                 break
             at += 1
         self.fold_items = None
@@ -187,8 +186,7 @@ class Core:
         crosses: Crosses = self.crosses
         if len(crosses.further) > 0:  # crosses outside the columns
             return False
-        samples: SampleColumns = self.sample_columns
-        if samples.count == ROOM:  # the columns of samples are full
+        if self.sample_columns.count == ROOM:  # the columns of samples are full
             self.host.flush()
         if not self.folding and not self.host.load():
             return False
@@ -196,49 +194,58 @@ class Core:
         if not bars.priced[row]:  # a symbol has had no bar yet
             return False
         ts_open: int = bars.ts_open[row]
-        ts_event: int = bars.ts_event[row]
         orders: VenueOrders = self.venue_orders
         filling: bool = len(orders.baskets) > 0
-        if filling and not orders.fill(bars, row, ts_open, ts_event):
+        if filling and orders.remote:
             return False
-        if crosses.count > 0 and not crosses.fit(self.fold_ledger, bars, row, ts_open):
+        crossing: bool = crosses.count > 0
+        if crossing and not crosses.fit(self.fold_ledger, bars, row, ts_open):
             return False
-        changed: bool = filling or crosses.count > 0
+        only: int = 0 if len(self.agent_columns) == 1 else -1  # -1: the orders are of their agents
+        whole: bool = filling and orders.fill(bars, row, ts_open, bars.ts_event[row])
+        whole = whole and orders.post(self.fold_ledger, only)
+        if filling and not whole:  # the venue fills in parts, later or not at all, and reports
+            if crossing:
+                return False
+            if not self.host.fill_at_venue(item):
+                return True  # after its reports `step` took the rest of the bar
+            bars = market.bars if block is market.block else self.host.columns_of(block, row)
         if self.journalled:
             records = self.records
-        if filling and not orders.post(self.fold_ledger, 0 if len(self.agent_columns) == 1 else -1):  # -1: by agents
-            return False
         if market.waiting:  # the last bar had no sample
             self.host.keep_closes()
         if block is not market.block:  # not earlier: the last bar is the present one until this one is taken
             self.host.flush()
             market.block, market.bars = block, bars
-        if filling:
+        if whole:
             if self.journalled:
                 records.note_fills(orders.baskets, ts_open)
             orders.note(block, row, ts_open, self.sample_columns, self.digest_rows)
-        if crosses.count > 0:
+        if crossing:
             if self.journalled:
                 self.records.host.note_crosses()
             crosses.book(self.fold_ledger)
-        if changed:
-            for book in range(len(self.book_columns)):
-                columns: BookColumns = self.book_columns[book]
-                columns.take_lots()
+        if filling or crossing:
+            take_lots(self.book_columns)
+        self._take_closes(bars, row)
+        if not ((self.exiting or self.guarded) and self._take_exits()) and self.journalled:
+            records.record(item)
+        return True
+
+    def _take_closes(self, bars: BlockColumns, row: int) -> None:
+        """Make the bar `row` the present one, whose closes are the marks."""
+        market: Market = self.market_columns
+        rows: Rows = self.digest_rows
         market.take(row)
-        self.bars_moved, self.fold_ts = True, ts_event
+        self.bars_moved, self.fold_ts = True, bars.ts_event[row]
         self.now = max(self.now, bars.ts_seen[row])
         self.bars_taken += 1
         if bars.gaps:
             self.bars_lacking += bars.lacking[row]
-        rows: Rows = self.digest_rows
         if rows.hashed:
-            rows.chain.settle(ts_event)
+            rows.chain.settle(self.fold_ts)
         if self.reads_more:  # a policy reads bars or macro series
             self.host.keep_bar()
-        if not ((self.exiting or self.guarded) and self._take_exits()) and self.journalled:
-            records.record(item)
-        return True
 
     def _take_exits(self) -> bool:
         """Begin protective exits, and order those in progress. Returns True if Python ordered and recorded them."""
@@ -263,11 +270,6 @@ class Core:
         return False
 
     # ---- samples -------------------------------------------------------------------------------
-
-    def _take_dividend(self, action: Any) -> bool:
-        """Book a dividend between two samples. Returns False, with nothing changed, if `step` (Python) must do it."""
-        market: Market = self.market_columns
-        return not market.waiting and self.host.dividend(action) is True
 
     def _take_tick(self, tick: Any) -> bool:
         """Take a sample without a due job, and decide. Returns False, with nothing changed, if `step` must take it."""
@@ -304,10 +306,8 @@ class Core:
     def _record_sample(self, ts: int) -> None:
         records: StepRecords = self.records
         house: BookColumns = self.book_columns[0]
-        book: Book = house.book
-        marks: Switch = house.marks
         equities: list[Any] = [self.equities[k] for k in range(len(self.equities))]
-        records.note_sample(ts, equities, book.cash_micro, marks.high_water)
+        records.note_sample(ts, equities, house.book.cash_micro, house.marks.high_water)
 
     def _orders_need_nothing(self, ts: int) -> bool:
         """Whether every open order stays open (no expiry, no REDUCE), and every exit has its order."""

@@ -254,6 +254,10 @@ class Orders:
             lots: int = self.lots[k] if self.lone else self.parts[2 * k + 1]
             self.remaining[k] = lots if lots > 0 else -lots
 
+    def waits(self, row: int, place: int) -> int:
+        """Return the unsigned lots that may still fill of the order `row`, of the pair at `place` in `remaining`."""
+        return self.remaining[place] if self.state[row] < FILLED else 0
+
     def accept(self) -> bool:
         """Set every row from SENT to WORKING. Returns False, with nothing changed, where a row is in another state."""
         for k in range(self.rows):

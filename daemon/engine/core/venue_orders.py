@@ -1,8 +1,8 @@
 """The baskets at the venue, and their fills at the open of a bar.
 
 The baskets fill in the order of their arrival, because orders of one symbol share the volume of its bar. All baskets
-fill whole, or the bar is left to `step`, the handlers in Python. So that nothing has to be undone in that case, `fill`
-writes into columns of the baskets only, and `post` books all of them or none.
+fill whole, or the venue fills them, in parts, later or not at all, and its reports are stepped. So that nothing has to
+be undone in that case, `fill` writes into columns of the baskets only, and `post` books all of them or none.
 """
 
 from typing import Any, Final
@@ -10,13 +10,17 @@ from typing import Any, Final
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.digest_rows import FILL, Rows
 from quantd.daemon.engine.core.market_columns import BlockColumns, Market
-from quantd.daemon.engine.core.order_columns import Orders
+from quantd.daemon.engine.core.order_columns import FILLED, Orders
 from quantd.daemon.engine.core.sample_columns import SampleColumns
 from quantd.trading.execution import ANY_SALE, MOST
 from quantd.trading.fill_prices import LimitFills
 from quantd.trading.ledger.book import Postings
 from quantd.trading.ledger.errors import LedgerFull
 from quantd.trading.number_types import Ints, ReadInts, Whole
+
+PARTIAL: Final = 2
+"""A value of `quantd.trading.orders.OrderState`. Orders up to it wait for fills; between it and FILLED they are being
+cancelled, or their state is unknown."""
 
 KEPT: Final = 128
 """The largest number of filled baskets that are stored until the next `sync` hands them to the venue."""
@@ -54,12 +58,13 @@ class VenueOrders:
         self.sent += orders.rows
 
     def last(self, now: int) -> bool:
-        """Whether no open order has expired at the instant `now` (ns)."""
+        """Whether every open order waits for fills, and none has expired at the instant `now` (ns)."""
         for place in range(len(self.baskets)):
             orders: Orders = self.baskets[place]
             ends: Ints = orders.end
+            states: Ints = orders.state
             for k in range(orders.rows):
-                if ends[k] < now:
+                if states[k] < FILLED and (states[k] > PARTIAL or ends[k] < now):
                     return False
         return True
 
@@ -67,14 +72,12 @@ class VenueOrders:
         """Whether the agent with this number has lots in an open basket of orders."""
         for place in range(len(self.baskets)):
             orders: Orders = self.baskets[place]
-            if orders.lone:  # the run has one agent only
-                return True
             at: int = 0
             for k in range(orders.rows):
-                for _ in range(orders.pairs[k]):
-                    if orders.parts[at] == number:
+                for _ in range(1 if orders.lone else orders.pairs[k]):  # `lone`: the run has one agent only
+                    if orders.waits(k, at) > 0 and (orders.lone or orders.parts[2 * at] == number):
                         return True
-                    at += 2  # to the next pair (agent, lots)
+                    at += 1  # to the next pair (agent, lots)
         return False
 
     def reserve(self, books: list[BookColumns], market: Market, fee: float) -> None:
@@ -99,14 +102,17 @@ class VenueOrders:
                 worst: float = float(limit) / 1e9 * market.lot_size[k]
                 mark: float = market.px[k]
                 for _ in range(1 if orders.lone else orders.pairs[row]):
-                    number = 0 if orders.lone else orders.parts[at]
-                    lots: float = float(orders.lots[row] if orders.lone else orders.parts[at + 1])
-                    columns = books[number + 1]
-                    columns.add_open(k, lots, worst, mark, fee)
-                    columns.open_orders += 1
-                    house.add_open(k, lots, worst, mark, fee)
-                    at += 2
-                house.open_orders += 1
+                    lots: float = float(orders.waits(row, at))
+                    if lots != 0.0:
+                        lots = lots if orders.lots[row] > 0 else -lots
+                        number = 0 if orders.lone else orders.parts[2 * at]
+                        columns = books[number + 1]
+                        columns.add_open(k, lots, worst, mark, fee)
+                        columns.open_orders += 1
+                        house.add_open(k, lots, worst, mark, fee)
+                    at += 1
+                if orders.state[row] < FILLED:
+                    house.open_orders += 1
 
     def fill(self, bars: BlockColumns, row: int, ts_open: int, ts_event: int) -> bool:
         """Whether every open order fills whole at the open of a bar (`row` of `bars`); writes prices and fees to the

@@ -57,7 +57,7 @@ from quantd.risk.switch_state import Switch
 from quantd.trading.codec import memory_of
 from quantd.trading.effects import Ask, Effect, payment
 from quantd.trading.events import Action, Decided, Event, Tick
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import Block, MarketSlice
 from quantd.trading.number_types import Floats
 from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import FoldVenue
@@ -86,6 +86,8 @@ class FoldHost(MarketHost):
         self._venue: FoldVenue | None = None
         self._counted = state.bars_taken, state.samples_taken
         """Bars and samples that the tally has counted."""
+        self._at_venue: tuple[Block | None, int] = None, -1
+        """The last bar that the venue got by `fill_at_venue`."""
         self._paid: Action | None = None
         """The last dividend."""
         self.recording = False
@@ -157,7 +159,7 @@ class FoldHost(MarketHost):
         ):
             return False
         self.follow_marks()
-        if (state.working and not self._orders_untouched()) or (state.history.pending and not self.take_pending_bar()):
+        if (state.working and not self._orders_known()) or (state.history.pending and not self.take_pending_bar()):
             return False
         state.returns_known = self.limits.known_returns()
         state.venue_orders.working, state.venue_orders.baskets = state.working, list(state.working.values())
@@ -219,14 +221,30 @@ class FoldHost(MarketHost):
         after = self.state.rules.rearm_samples
         return switch.since_sample + after if after > 0 and switch.reason in STATE_LIMITS else 2**62
 
-    def _orders_untouched(self) -> bool:
-        """Whether no open order has changed since it was sent; if so, note the instant from which each can fill."""
+    def _orders_known(self) -> bool:
+        """Whether the columns describe every open order; if so, note the instant from which each can fill. Where one
+        was filled in part, the venue fills them all: no bar is late enough for the fold."""
         venue, working = self._venue, self.state.working
         starts = None if venue is None else venue.starts()
         if starts is None or list(starts) != list(working) or not all(work.untouched() for work in working.values()):
-            return False
+            if venue is None or any(not work.plain or work.odd or work.again for work in working.values()):
+                return False
+            starts = dict.fromkeys(working, 2**62)
         for key, work in working.items():
             work.starts = starts[key]
+        return True
+
+    def fill_at_venue(self, market: MarketSlice) -> bool:
+        """Let the venue fill the open orders at a bar, and step its reports. Returns False where the fold cannot go on
+        after them: then `step` has taken the bar."""
+        self.sync()
+        self._at_venue = market.block, market.row
+        self.shell.fill_at_venues(market)
+        if not self.load():
+            self.shell.take_filled(market)
+            return False
+        if self.sample_log is not None:
+            self.shell.log.add(market, ())  # the reported fills are of this bar
         return True
 
     def sync(self) -> None:
@@ -278,7 +296,7 @@ class FoldHost(MarketHost):
                 state.ended.append((basket.sample, basket.n), basket)
             self._venue.catch_up(market, filled, None if missed is None else missed.sample)
             orders.filled.clear()
-        elif bars:
+        elif bars and (block, row) != self._at_venue:
             venue.on_slice(market)
         if state.market_columns.waiting:
             state.market_columns.waiting = False

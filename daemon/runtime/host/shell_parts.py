@@ -39,6 +39,12 @@ class FoldShell(Protocol):
     digest: Digest
     remote: bool
 
+    def fill_at_venues(self, market: MarketSlice) -> None:
+        """Give a bar to the venues, and step their reports."""
+
+    def take_filled(self, market: MarketSlice) -> None:
+        """Count and step a bar that the venues have."""
+
     def run(self, event: Event, queue: "deque[Event | Ask] | None" = None) -> Sequence[Effect]:
         """Step an event, then the events that follow from it; returns the effects of the first event."""
         ...
