@@ -107,6 +107,8 @@ class Shell:
         self.shadows = list(shadows)
         """The simulated venues of the shadows, in order, on the same bars."""
         self._host: FoldHost | None = None
+        self._told: Item | None = None
+        """The last item that the venues got."""
         self._thread = 0
         """The thread that took the last item, answer or event. A learner's market may move to another thread."""
         self._stepped = self._folded = 0
@@ -240,13 +242,27 @@ class Shell:
             self._release()
 
     def _take_by_step(self, item: Item) -> None:
-        """Give an item to the venues, which move to its instant, then to the engine. A price jump concerns no venue."""
-        parts = self._parts
+        """Give an item to the venues, which move to its instant, then to the engine."""
+        self.tell_venues(item)
         if type(item) is MarketSlice:
-            self.fill_at_venues(item)
-            self.take_filled(item)
+            self._stepped += 1
+            parts = self._parts
+            parts.market = item
+            parts.tally.slices += 1
+            parts.tally.symbol_bars += len(item.fresh) if item.full else int(item.fresh.sum())
+            parts.ts = item.ts_event
+            self.digest.settle(parts.ts)
+        self.run(item)
+
+    def tell_venues(self, item: Item) -> None:
+        """Give an item to the venues, once, and step their reports of fills and ended orders. A price jump concerns no
+        venue."""
+        if item is self._told:  # a venue that gets a bar twice fills twice
             return
-        if type(item) is Tick:
+        self._told, parts = item, self._parts
+        if type(item) is MarketSlice:
+            self._at_venues(lambda venue: self._slice_at(venue, item))
+        elif type(item) is Tick:
             parts.ts = max(parts.ts, item.ts)
             parts.ticked = item.ts
             self._at_venues(lambda venue: venue.on_time(item.ts, item.opened))
@@ -255,7 +271,6 @@ class Shell:
             self._at_venues(lambda venue: venue.on_action(item))
         elif type(item) is PriceJumped:
             parts.ts = max(parts.ts, item.ts)
-        self.run(item)
 
     def _fold_host(self) -> FoldHost:
         """The host of the compiled fold for the present state, log and answers.
@@ -275,21 +290,6 @@ class Shell:
         other."""
         if self._host is not None:
             self._host.end()
-
-    def fill_at_venues(self, market: MarketSlice) -> None:
-        """Give a slice (the bars of one instant) to the venues, and step their reports of fills and ended orders."""
-        self._at_venues(lambda venue: self._slice_at(venue, market))
-
-    def take_filled(self, market: MarketSlice) -> None:
-        """Count and step a slice that the venues have."""
-        parts = self._parts
-        self._stepped += 1
-        parts.market = market
-        parts.tally.slices += 1
-        parts.tally.symbol_bars += len(market.fresh) if market.full else int(market.fresh.sum())
-        parts.ts = market.ts_event
-        self.digest.settle(parts.ts)
-        self.run(market)
 
     def follow(self, events: Sequence[Event]) -> None:
         self.settle()

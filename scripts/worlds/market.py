@@ -28,7 +28,7 @@ def calendars_of(draw: random.Random, length: int, calm: bool, often: bool) -> d
     weekdays = [day for day in days if (day + 3) % 7 < 5 and draw.random() > 0.02]
     half = {day for day in weekdays if draw.random() < 0.03}
     calendars = {"X": _sessions("X", weekdays, 14.5, lambda day: 18.0 if day in half else 21.0)}
-    if calm:
+    if calm and draw.random() < 0.7:
         return calendars
     if draw.random() < 0.4 or often:
         calendars["Y"] = _sessions("Y", [d for d in weekdays if draw.random() > 0.02], 8.0, lambda day: 16.5)

@@ -7,12 +7,12 @@ What it takes
     `fold` takes items by the same code, one or many, and returns at the first that only `step` can take.
 
 What only `step` can take
-    1. a symbol that has had no bar yet, a sample without a bar, calendars whose dates are complete later
+    1. a symbol that has had no bar yet, a sample without a bar
     2. a cross outside its prices, after another of its symbol, or beside an order that does not fill whole
     3. a split, a delisting, a trading halt, a price at a limit, a price that is held
     4. stops at the venue or that trail, parent orders, orders without an answer of the venue
     5. a loss that may move a switch, a re-armed switch, HALT, a sale of all positions
-    6. a tick with a job, a cash rate or opens of bars in progress; a short position with a borrow fee
+    6. a tick with a job or a cash rate; a short position with a borrow fee
     7. limits that change with time or equity, or count trades: mode live, regime, turnover, order rate
     8. outside agents, shadows, places of portfolios, a carried account; open orders at a venue across a network
     9. of a round only: a failed answer or one with a note, an open order that is no exit, returns that are not known,
@@ -208,7 +208,7 @@ class Core:
             if crossing:
                 return False
             if not self.host.fill_at_venue(item):
-                return True  # after its reports `step` took the rest of the bar
+                return False
             bars = market.bars if block is market.block else self.host.columns_of(block, row)
         if self.journalled:
             records = self.records
@@ -277,6 +277,8 @@ class Core:
         crosses: Crosses = self.crosses
         if not self.folding and not self.host.load():
             return False
+        if tick.opened and len(self.venue_orders.baskets) > 0 and not self.host.fill_at_venue(tick):
+            return False  # orders may fill at opens of bars in progress
         if not market.waiting or crosses.count > 0 or len(crosses.further) > 0:
             return False
         if not self._orders_need_nothing(tick.ts) or not market.samples(tick) or tick.warmup != self.warming:
@@ -387,9 +389,9 @@ class Core:
         history: History = self.fold_history
         market: Market = self.market_columns
         bars: BlockColumns = market.bars
-        key: int = tick.key
         acting: bool = len(history.known_actions) > 0 or len(history.sync_actions) > 0
-        fits: bool = market.whole(key) and (not acting or self.host.act(key))  # `act`: the dividends go into the rings
+        fits: bool = history.own_dates is None and market.completes(tick)
+        fits = fits and (not acting or self.host.act(tick.key))  # `act`: the dividends go into the rings
         if fits and not history.put(bars.close, row):
             fits = False
             if acting:

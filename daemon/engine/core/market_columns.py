@@ -104,19 +104,21 @@ class Market:
         return bars.close_nano[at : at + self.size]
 
     def samples(self, tick: Any) -> bool:
-        """Whether `tick` is a complete sample after the newest bar, without a job, cash rate or opens of later bars."""
-        if not tick.sample or tick.jobs or tick.opened or tick.cash_rate is not None:
+        """Whether `tick` is a sample after the newest bar, without a job or a cash rate."""
+        if not tick.sample or tick.jobs or tick.cash_rate is not None:
             return False
         bars: BlockColumns = self.bars
         row: int = self.row
         ts: int = tick.ts
-        final: int = tick.final
-        return final <= ts and bars.ts_event[row] <= ts and bars.ts_seen[row] <= ts
+        return bars.ts_event[row] <= ts and bars.ts_seen[row] <= ts
 
-    def whole(self, key: int) -> bool:
-        """Whether the bar has every symbol, and the date `key`."""
+    def completes(self, tick: Any) -> bool:
+        """Whether the bar has every symbol, and is the last one of the date of the sample `tick`."""
         bars: BlockColumns = self.bars
-        return bars.full[self.row] and key == bars.keys[self.row]
+        key: int = tick.key
+        final: int = tick.final
+        ts: int = tick.ts
+        return bars.full[self.row] and key == bars.keys[self.row] and final <= ts
 
     def age(self, ts: int) -> int:
         """The age in ns of the oldest mark at the instant `ts`; negative where the bar is of a later instant."""

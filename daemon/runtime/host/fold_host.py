@@ -156,11 +156,11 @@ class FoldHost(MarketHost):
         if (
             not self.limits.renew(None if self._venue is None else self._venue.fill_terms(), remote=self.shell.remote)
             or not self.plain()
+            or (state.working and not self._orders_known())
         ):
             return False
         self.follow_marks()
-        if (state.working and not self._orders_known()) or (state.history.pending and not self.take_pending_bar()):
-            return False
+        self.take_pending_bar()
         state.returns_known = self.limits.known_returns()
         state.venue_orders.working, state.venue_orders.baskets = state.working, list(state.working.values())
         load_guards(state)
@@ -198,13 +198,12 @@ class FoldHost(MarketHost):
                 or restrictions.halted or restrictions.limited or restrictions.jumped
                 or venue.foreign or venue.unlent or venue.waits.compared
                 or state.flattening or state.later or state.shadows or state.down or state.portfolios or state.reviews
-                or any(state.owed) or state.resting or history.waiting
+                or any(state.owed) or state.resting
             )
             and (guards is None or not guards.trails)
             and state.carried == (0, 0)
             and all(field is None for field in (state.loosening, state.round, venue.buying_power_micro))
             and (state.judged is None or isinstance(state.judged, HouseVerdicts))
-            and history.own_dates is None
             and history.synchronous.count > 0
             and all(state.switch_at(book).state <= REDUCE for book in self._books)
             and len({state.switch_at(book).day_key < 0 for book in self._books}) == 1
@@ -227,24 +226,24 @@ class FoldHost(MarketHost):
         venue, working = self._venue, self.state.working
         starts = None if venue is None else venue.starts()
         if starts is None or list(starts) != list(working) or not all(work.untouched() for work in working.values()):
-            if venue is None or any(not work.plain or work.odd or work.again for work in working.values()):
+            if venue is None or any(work.basket.kind or work.odd or work.again for work in working.values()):
                 return False
             starts = dict.fromkeys(working, 2**62)
         for key, work in working.items():
             work.starts = starts[key]
         return True
 
-    def fill_at_venue(self, market: MarketSlice) -> bool:
-        """Let the venue fill the open orders at a bar, and step its reports. Returns False where the fold cannot go on
-        after them: then `step` has taken the bar."""
+    def fill_at_venue(self, item: MarketSlice | Tick) -> bool:
+        """Let the venue fill the open orders at a bar, or at the opens that a tick has, and step its reports. Returns
+        False where `step` must take the rest of the item after them."""
         self.sync()
-        self._at_venue = market.block, market.row
-        self.shell.fill_at_venues(market)
+        if isinstance(item, MarketSlice):
+            self._at_venue = item.block, item.row
+        self.shell.tell_venues(item)
         if not self.load():
-            self.shell.take_filled(market)
             return False
-        if self.sample_log is not None:
-            self.shell.log.add(market, ())  # the reported fills are of this bar
+        if self.recording and self.sample_log is not None and isinstance(item, MarketSlice):
+            self.shell.log.add(item, ())  # the reported fills are of this bar
         return True
 
     def sync(self) -> None:
@@ -367,11 +366,12 @@ class FoldHost(MarketHost):
         fills: dict[int, list[Effect]] = {}
         for row, columns in filled:
             fills.setdefault(row, []).append(columns.effect())
-        for row, tick, valued in zip(bar_rows, ticks, rows.valued(), strict=True):
-            self.shell.log.add(MarketSlice(block, row), fills.pop(row, []))
-            self.shell.log.add(tick, [valued])
-        for row, effects in fills.items():
-            self.shell.log.add(MarketSlice(block, row), effects)
+        sampled = dict(zip(bar_rows, zip(ticks, rows.valued(), strict=True), strict=True))
+        for row in sorted({*fills, *sampled}):  # a bar may have fills and no sample
+            self.shell.log.add(MarketSlice(block, row), fills.get(row, []))
+            if row in sampled:
+                tick, valued = sampled[row]
+                self.shell.log.add(tick, [valued])
 
     def exits(self, begins: bool) -> bool:
         """End the exits of closed positions; with `begins`, at a bar that may have touched a level, begin new exits.

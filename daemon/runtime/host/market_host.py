@@ -48,25 +48,22 @@ class MarketHost:
         if not all(np.array_equal(column[row], value, equal_nan=True) for column, value in pairs):
             columns.block = None
 
-    def take_pending_bar(self) -> bool:
-        """Make the last bar the present bar of the columns, if its closes wait for their sample; earlier closes go on
-        waiting. Returns False, without a change, where the closes that wait are not those of the last bar."""
+    def take_pending_bar(self) -> None:
+        """Make the last bar the present bar of the columns, if its closes, and no others of its date, wait for their
+        sample. Else all closes go on waiting, and `step` takes a sample that comes before the next bar."""
         state, market = self.state, self.parts.market
         pending = state.history.pending
-        if market is not None and market.key not in pending:
-            return True
-        if market is None:
-            return False
+        if market is None or market.key not in pending:
+            return
         columns, row = state.market_columns, market.row
         closes = market.close if market.full else np.where(market.fresh, market.close, np.nan)
         if not np.array_equal(pending[market.key], closes, equal_nan=True):
-            return False
+            return
         bars = columns.bars if market.block is columns.block else block_columns(market.block, row, state)
         if not bars.priced[row] or not np.array_equal(bars.marks[row], state.marks):
-            return False
+            return
         del pending[market.key]
         columns.block, columns.bars, columns.row, columns.waiting = market.block, bars, row, True
-        return True
 
     def columns_of(self, block: Block, row: int) -> BlockColumns:
         """The columns of `block`, consecutive bars of a recorded market, for bars from `row` on."""
@@ -81,8 +78,12 @@ class MarketHost:
         self.state.market_columns.waiting = False
 
     def append(self, tick: Tick) -> None:
-        """Append a sample to the history of which a close is missing, or whose date is not that of the last bar."""
+        """Append a sample to the history of which a close is missing, or whose date is not that of the last bar, or is
+        complete later. The gates then read the prices anew, though there may be no newer return."""
         self.keep_closes()
+        if not self.state.plans_in_python:
+            for columns in self.state.book_columns:
+                columns.limiter.renewed = -1
         history, market = self.state.history, self.state.market_columns
         history.sample(tick.ts, tick.key, tick.final, market.bars.marks[market.row])
         if history.macro is not None:

@@ -10,7 +10,7 @@ from quantd.daemon.runtime.digest import Digest
 from quantd.daemon.runtime.step_log import Answer, Log, Meanwhile
 from quantd.daemon.runtime.tally import Tally
 from quantd.trading.effects import Ask, Effect
-from quantd.trading.events import Event
+from quantd.trading.events import Event, Tick
 from quantd.trading.market import MarketSlice
 from quantd.trading.ports import SimulatedBroker
 
@@ -39,11 +39,8 @@ class FoldShell(Protocol):
     digest: Digest
     remote: bool
 
-    def fill_at_venues(self, market: MarketSlice) -> None:
-        """Give a bar to the venues, and step their reports."""
-
-    def take_filled(self, market: MarketSlice) -> None:
-        """Count and step a bar that the venues have."""
+    def tell_venues(self, item: MarketSlice | Tick) -> None:
+        """Give an item to the venues, once, and step their reports."""
 
     def run(self, event: Event, queue: "deque[Event | Ask] | None" = None) -> Sequence[Effect]:
         """Step an event, then the events that follow from it; returns the effects of the first event."""

@@ -184,7 +184,7 @@ def test_a_sample_that_the_fold_does_not_know_changes_nothing(change: Change) ->
 
 @pytest.mark.parametrize(
     "more",
-    [{"jobs": ("snapshot",)}, {"final": 2**62}, {"cash_rate": 1}, {"sample": False}, {"warmup": True}],
+    [{"jobs": ("snapshot",)}, {"cash_rate": 1}, {"sample": False}, {"warmup": True}],
 )
 def test_a_tick_that_is_no_plain_sample_changes_nothing(more: dict[str, object]) -> None:
     folded = Folded().go_to(Tick, lambda state: state.sample_no > 20)
