@@ -13,15 +13,17 @@ from quantd.daemon.engine.state.parents import Execution
 from quantd.daemon.engine.state.settings import Notices
 from quantd.daemon.engine.state.snapshot import in_force
 from quantd.daemon.runtime.step_log import SampleLog
+from quantd.daemon.runtime.timeline import sample_ticks
 from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import PROFILES, Reason, override
 from quantd.trading.codec import bars_of, decode, slice_of
 from quantd.trading.effects import Planned
 from quantd.trading.events import Reloaded, Tick
 from quantd.trading.execution import Costs
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import Block, MarketSlice
+from quantd.trading.sessions import DAY_NS, Sessions
 from quantd.trading.view import Noted, View
-from tests.support.engine import Plain, block
+from tests.support.engine import START, Plain, block
 from tests.support.fold import (
     DAYS,
     LIMITS,
@@ -35,6 +37,8 @@ from tests.support.fold import (
     world,
 )
 from tests.support.minutes import SESSION, Minutes, drift, minutes
+
+HOUR_NS = DAY_NS // 24
 
 
 def test_a_log_of_all_steps_gets_the_same_bytes_from_the_fold() -> None:
@@ -137,6 +141,31 @@ def test_bars_that_lack_symbols_are_those_of_the_engine(seed, log):
     run.bars = block(close)
     taken = both(run, 21, steps, 50)
     assert taken.bars > taken.of_bars * 0.8
+    assert steps[0].filled == steps[1].filled
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("seed", "log"), product(range(3), (False, True)))
+def test_days_of_shares_and_of_a_coin_are_those_of_the_engine(seed, log):
+    """The coin's day ends eight hours after the sample of its date, and an order of it fills later than the others."""
+    steps = (Steps(), Steps()) if log else (Steps(rows_only=True), Steps(rows_only=True))
+    run = world(seed + 31, symbols=3, agents=1 + seed, limits=PLAIN)
+    days, close = len(run.bars), np.repeat(np.array(run.bars.close), 2, axis=0)
+    key = np.repeat(START + np.arange(days) * DAY_NS, 2)
+    fresh = np.isfinite(close) & (np.arange(2 * days)[:, None] % 2 == np.array([0, 0, 1]))
+    close = np.where(fresh, close, np.nan)
+    ends = np.tile([16, 24], days) * HOUR_NS
+    run.bars = Block(
+        ts_open=key + np.tile([10, 0], days) * HOUR_NS, ts_event=key + ends, key=key, open=close, high=close * 1.02,
+        low=close * 0.98, close=close, volume=np.where(fresh, 1e7, np.nan), fresh=fresh,
+    )  # fmt: skip
+    begins = range(START, START + (days + 30) * DAY_NS, DAY_NS)
+    coin = Sessions("24/7", "UTC", tuple(begins), tuple(begins), tuple(ts + DAY_NS for ts in begins))
+    run._ticks = lambda: sample_ticks(run.sessions, [run.sessions, coin], DAY_NS, START, key[-1] + DAY_NS, START)
+    taken = both(run, 21, steps, 50)
+    assert taken.bars > taken.of_bars * 0.9
+    assert taken.samples > days * 0.9
+    assert taken.of_bars == 2 * days
     assert steps[0].filled == steps[1].filled
 
 
