@@ -1,6 +1,7 @@
 """The evidence for the reasons to doubt a result: a finished run, and the run of equal weight if there is one."""
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -9,7 +10,7 @@ import numpy as np
 
 from quantd.adapters.feeds.bars.stamps import warm_from
 from quantd.daemon.assembly.parts import Assembly
-from quantd.research.runs.run_record import Record
+from quantd.research.runs.run_record import FOLD, Record
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import MICRO, NANO, several_calendars
 from quantd.trading.market import Bools, Floats, Ints
@@ -18,7 +19,7 @@ from quantd.trading.statistics import Performance
 
 
 class Fills(NamedTuple):
-    """The K fills of a run: column of the symbol, row of the bar, signed quantity and price, each [K], and the time."""
+    """K fills of a run: column of the symbol, row of the bar, signed quantity and price, each [K], and the time."""
 
     column: Ints
     row: Ints
@@ -58,25 +59,25 @@ class Evidence:
         equity = np.asarray(self.record.equity_micro, dtype=np.float64)
         return np.asarray(self.record.cash_micro, dtype=np.float64) / equity
 
-    @cached_property
-    def fills(self) -> Fills:
-        """The fills of the account, each with the row of the bar in which it was filled."""
-        batches = self.record.fill_columns
-        columns = np.concatenate([np.zeros((4, 0), dtype=np.int64), *(batch.columns for batch in batches)], axis=1)
-        counts = [batch.columns.shape[1] for batch in batches]
-        ts = np.repeat(np.array([batch.ts for batch in batches], dtype=np.int64), counts)
-        column, lots, price = columns[0], columns[1], columns[2] / NANO
+    def fills(self) -> Iterator[Fills]:
+        """Yield the fills of the account in order, those of 256 baskets at a time: a large run has ten million."""
+        batches, lot_size = self.record.fill_columns, self.assembly.universe.lot_size
         opens = self.assembly.feed.columns.ts_open
-        row = np.maximum(np.searchsorted(opens, ts, side="right") - 1, 0)
-        return Fills(column, row, lots * self.assembly.universe.lot_size[column], price, ts)
+        for first in range(0, len(batches), FOLD):
+            group = batches[first : first + FOLD]
+            column, lots, price, _ = np.concatenate([batch.columns for batch in group], axis=1)
+            counts = [batch.columns.shape[1] for batch in group]
+            ts = np.array([batch.ts for batch in group], dtype=np.int64)
+            row = np.maximum(np.searchsorted(opens, ts, side="right") - 1, 0)
+            yield Fills(column, np.repeat(row, counts), lots * lot_size[column], price / NANO, np.repeat(ts, counts))
 
     def gained(self, column: int) -> float:
         """Return the part of the whole gain that trades and positions in one symbol made; 0 without a gain."""
-        fills, feed = self.fills, self.assembly.feed
-        own, last = fills.column == column, int(self.last_row[column])
+        feed, last = self.assembly.feed, int(self.last_row[column])
         lots = int(self.record.lots[column]) if len(self.record.lots) else 0
         kept = lots * float(self.assembly.universe.lot_size[column]) * float(feed.columns.close[last, column])
-        gain = kept - float((fills.quantity * fills.price)[own].sum())
+        paid = sum(float((fills.quantity * fills.price)[fills.column == column].sum()) for fills in self.fills())
+        gain = kept - paid
         whole = self.record.gain_micro(0, -1) / MICRO
         return gain / whole if whole > 0.0 else 0.0
 

@@ -58,14 +58,15 @@ def repeated_opens(evidence: Evidence) -> str | Found:
     share = float(stale.sum()) / begins if begins else 0.0
     if share <= REPEATED:
         return ""
-    fills, record = evidence.fills, evidence.record
-    at_stale = stale[fills.row, fills.column] & (fills.ts <= columns.ts_event[fills.row])
-    later = columns.close[fills.row, fills.column]
-    sample = np.maximum(np.searchsorted(np.asarray(record.ts), fills.ts) - 1, 0)
-    equity = np.asarray(record.equity_micro, dtype=np.float64)[sample] / MICRO
-    gain = np.where(at_stale, fills.quantity * (later - fills.price) / equity, 0.0)
+    record, gain = evidence.record, 0.0
+    ts, equity = np.asarray(record.ts), np.asarray(record.equity_micro, dtype=np.float64) / MICRO
+    for fills in evidence.fills():
+        at_stale = stale[fills.row, fills.column] & (fills.ts <= columns.ts_event[fills.row])
+        later = columns.close[fills.row, fills.column]
+        sample = np.maximum(np.searchsorted(ts, fills.ts) - 1, 0)
+        gain += float(np.where(at_stale, fills.quantity * (later - fills.price) / equity[sample], 0.0).sum())
     annual = evidence.performance.annual_return
-    part = (1.0 + annual) * -float(np.expm1(-gain.sum() / max(evidence.years, 1e-9)))
+    part = (1.0 + annual) * -float(np.expm1(-gain / max(evidence.years, 1e-9)))
     text = f"{share:.0%} of the opens repeat the close before, which the decision saw"
     return Found(f"{text}: of {annual:.0%} a year about {part:.0%} come from fills there", evidence.in_ratio(part))
 

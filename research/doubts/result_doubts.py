@@ -151,19 +151,23 @@ def cut_sizes(evidence: Evidence) -> str:
 
 def beyond_volume(evidence: Evidence) -> str:
     """A tenth of the traded value, or more, in fills of a tenth of a bar's volume or more, or at the cap on volume."""
-    fills, cap = evidence.fills, evidence.assembly.costs.participation
-    if not len(fills.row) or cut_sizes(evidence):
+    cap = evidence.assembly.costs.participation
+    if not evidence.record.fill_columns or cut_sizes(evidence):
         return ""
-    volume = evidence.assembly.feed.columns.volume[fills.row, fills.column]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        part = np.abs(fills.quantity) / volume
-    known = np.isfinite(part) & (volume > 0.0)
-    value = np.abs(fills.quantity * fills.price)
-    large = known & (part >= 0.98 * min(cap or MOST_OF_VOLUME, MOST_OF_VOLUME))
-    share = float(value[large].sum() / value.sum()) if value.sum() > 0.0 else 0.0
+    least, volume = 0.98 * min(cap or MOST_OF_VOLUME, MOST_OF_VOLUME), evidence.assembly.feed.columns.volume
+    traded = traded_large = weighted = 0.0
+    for fills in evidence.fills():
+        value, of_bar = np.abs(fills.quantity * fills.price), volume[fills.row, fills.column]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            part = np.abs(fills.quantity) / of_bar
+        large = np.isfinite(part) & (of_bar > 0.0) & (part >= least)
+        traded += float(value.sum())
+        traded_large += float(value[large].sum())
+        weighted += float((part * value)[large].sum())
+    share = traded_large / traded if traded > 0.0 else 0.0
     if share < MATERIAL_CUT:
         return ""
-    typical = float(np.average(part[large], weights=value[large]))
+    typical = weighted / traded_large
     consequence = (
         f"the rest of such orders is cut ([broker] participation {cap:g})"
         if cap and typical > 0.9 * cap

@@ -113,7 +113,11 @@ def _table_of(frame: object, asked: ReadOptions, default_symbol: str) -> Table:
 
 def _of_table(table: Table, name: str) -> BarFrame:
     """Return bars sorted by symbol and time. Repeated rows of one symbol and time stay: a later check refuses each."""
-    bars = in_order(table.frame.with_columns(pl.col("symbol").cast(pl.String)))
+    symbols = table.frame["symbol"]
+    kind: pl.String | pl.Enum = pl.String()
+    if symbols.dtype == pl.Categorical:  # of millions of bars: numbers in the order of the names
+        kind = pl.Enum(symbols.unique().cast(pl.String).drop_nulls().sort())
+    bars = in_order(table.frame.with_columns(symbols.cast(kind)))
     return BarFrame(bars, name, table.actions if len(table.actions) else None, table.statements)
 
 

@@ -6,6 +6,7 @@ day. Quarantined bars are listed with their symbol.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -61,12 +62,21 @@ def horizon(universe: Universe, sessions: Mapping[str, Sessions]) -> Ints:
     return np.array([firsts[i.calendar] for i in universe.instruments], dtype=np.int64)
 
 
-def merge(rows: Rows, placed: BarTimes, size: int, *, daily: bool) -> Columns:
-    """Merge the bars of one `ts_event` (close) into one slice of `size` symbols; daily bars of two session dates
-    stay in separate slices.
+class Places(NamedTuple):
+    """The slices of R bars: open, close and key of each slice, and int64[R] the place of each bar in their table."""
 
-    `placed` has the session date and the close of each bar. The key of a slice is its session date for daily bars, else
-    its close. A symbol without a bar has NaN prices, 0 nano-currency and False in `fresh`.
+    ts_open: Ints
+    ts_event: Ints
+    key: Ints
+    place: Ints
+
+
+def places(column: Ints, placed: BarTimes, size: int, *, daily: bool) -> Places:
+    """Return the slices of `size` symbols: the bars of one `ts_event` (close) are in one slice; daily bars of two
+    session dates stay in separate slices.
+
+    `placed` has the session date and the close of each bar, `column` its symbol. The key of a slice is its session date
+    for daily bars, else its close.
     """
     key = placed.day if daily else placed.ts_event
     order = np.lexsort((key, placed.ts_event))
@@ -78,19 +88,25 @@ def merge(rows: Rows, placed: BarTimes, size: int, *, daily: bool) -> Columns:
     del event, keys  # each is as large as a price
     place = np.empty(len(order), dtype=np.int64)  # of each bar in a table of slices
     place[order] = (np.cumsum(starts_slice) - 1) * size
-    place += rows.column
-    del order
+    place += column
+    return Places(ts_open, ts_event, key, place)
+
+
+def merge(rows: Rows, slices: Places, size: int) -> Columns:
+    """Return the table of slices of `size` symbols. A symbol without a bar has NaN prices, 0 nano-currency and False in
+    `fresh`."""
+    count = len(slices.ts_event)
 
     def spread(values: Floats | Ints | Bools, empty: float) -> np.ndarray:
-        table = np.full(len(starts) * size, empty, dtype=values.dtype)
-        table[place] = values
-        return table.reshape(len(starts), size)
+        table = np.full(count * size, empty, dtype=values.dtype)
+        table[slices.place] = values
+        return table.reshape(count, size)
 
     fresh = spread(np.ones(len(rows), dtype=np.bool_), empty=False)
     return Columns(
-        ts_open=ts_open,
-        ts_event=ts_event,
-        key=key,
+        ts_open=slices.ts_open,
+        ts_event=slices.ts_event,
+        key=slices.key,
         open=spread(rows.open, np.nan),
         high=spread(rows.high, np.nan),
         low=spread(rows.low, np.nan),

@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, judge
-from quantd.adapters.feeds.bars.merge import Columns, bad_bar, bad_bars, horizon, merge, place_all
+from quantd.adapters.feeds.bars.merge import Columns, bad_bar, bad_bars, horizon, merge, place_all, places
 from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows, concatenated
 from quantd.adapters.feeds.bars.stamps import BarTimes, Stamps
 from quantd.adapters.feeds.live.announcements import Announcements
@@ -425,7 +425,8 @@ class SliceBuilder:
         good = checked.reason == Reason.GOOD
         if good.any():
             daily = self._market.interval_ns >= DAY_NS
-            columns = merge(rows.take(good), placed.take(good), self._universe.size, daily=daily)
+            chosen, size = rows.take(good), self._universe.size
+            columns = merge(chosen, places(chosen.column, placed.take(good), size, daily=daily), size)
             slice_of_bar = np.searchsorted(columns.ts_event, placed.ts_event[good])
             last_received = np.zeros(len(columns.ts_event), dtype=np.int64)
             np.maximum.at(last_received, slice_of_bar, received_at[good])

@@ -208,9 +208,9 @@ def digest(sources: tuple[BarSource, ...], selection: str) -> str:
     hasher = blake2b(selection.encode(), digest_size=32)
     for source in sources:
         if isinstance(source, BarFrame):
-            bars = _table(source, BARS).with_columns(pl.Series("ts", nanoseconds(source.frame["ts"])))
-            for part in bars.iter_slices(_SLICE):
-                hasher.update(part.write_csv(include_header=False).encode())
+            for part in _table(source, BARS).iter_slices(_SLICE):
+                bars = part.with_columns(pl.Series("ts", nanoseconds(part["ts"])))
+                hasher.update(bars.write_csv(include_header=False).encode())
             hasher.update(b"\0end")
             if source.actions is not None and len(source.actions):
                 hasher.update(source.actions.write_csv(include_header=False).encode() + b"\0end")

@@ -25,7 +25,7 @@ from quantd.adapters.calendars import day_ns
 from quantd.adapters.feeds.bars.announced_actions import ActionFault
 from quantd.adapters.feeds.bars.answers import Answers, Settled, Spikes, settle
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
-from quantd.adapters.feeds.bars.merge import Columns, bad_bar, bad_bars, horizon, merge, place_all, timed
+from quantd.adapters.feeds.bars.merge import Columns, bad_bar, bad_bars, horizon, merge, place_all, places, timed
 from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import BarTimes, IntervalError, Stamps, interval_ns, warm_from
 from quantd.adapters.feeds.feed_errors import FeedError
@@ -191,7 +191,10 @@ class Replay:
             placed = place_all(rows, universe, sessions, "open", length)
             good = check.good(rows, placed, length)
         rows, placed = rows.take(good), placed.take(good)
-        columns = merge(rows, placed, universe.size, daily=length == DAY_NS)
+        slices = places(rows.column, placed, universe.size, daily=length == DAY_NS)
+        del placed  # of millions of bars, as large as three of the seven tables that follow
+        columns = merge(rows, slices, universe.size)
+        del rows, slices
         selection = f"1|{universe.symbols}|{stamps}|{interval}|{start}|{end}|{warmup}|{adjusted}|{actions is not None}"
         selection += (f"|{build_from}" if build_from else "") + ("|spikes" if spikes == "real" else "") + check.unlike
         selection += f"|zone {zone}" if zone else ""

@@ -34,6 +34,16 @@ def test_a_policy_over_a_frame_gives_frames_figures_and_a_verdict(bars):
     assert "Sharpe" in result._repr_html_()
 
 
+def test_what_is_kept_of_each_fill_is_four_integers_and_its_frame_has_categories(bars):
+    result = quantd.backtest("equal_weight", bars=bars, settings={"agents.policy.min_trade": 0}, compare=False)
+    batches = result.record.fill_columns
+    assert len(batches) > 100
+    assert all(batch.columns.base is None and batch.shares is None for batch in batches)
+    assert result.fills["agents"].unique().to_list() == ["policy"]
+    types = [str(result.fills[name].dtype) for name in ("symbol", "side", "agents")]
+    assert types == ["Categorical", "Enum(categories=['buy', 'sell'])", "Categorical"]
+
+
 def test_the_order_of_rows_and_columns_changes_nothing(bars):
     shuffled = bars.sample(fraction=1.0, shuffle=True, seed=7).select(reversed(bars.columns))
     assert quantd.backtest(rising, bars=shuffled, compare=False).digest == quantd.backtest(rising, bars=bars).digest
