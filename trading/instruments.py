@@ -57,6 +57,7 @@ BY_SUFFIX: Final = LARGE_EXCHANGES | {
     ".ME": "XMOS", ".MU": "XFRA", ".NE": "XTSE", ".NYB": "ICEUS", ".NYM": "CMES", ".PR": "XPRA", ".PS": "XPHS",
     ".RG": "XRIS", ".RO": "XBSE", ".SG": "XSTU", ".SN": "XSGO", ".SR": "XSAU", ".TA": "XTAE", ".TI": "XMIL",
     ".TL": "XTAL", ".TWO": "XTAI", ".V": "XTSE", ".VS": "XLIT", ".XC": "XLON",
+    ".SH": "XSHG", ".XSHG": "XSHG", ".XSHE": "XSHG",
 }  # fmt: skip
 """Suffix -> calendar, for every suffix with one. A regional exchange has the calendar of its country's largest one."""
 

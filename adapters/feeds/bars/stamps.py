@@ -147,9 +147,10 @@ def _dated(ts: Ints, days: Ints, inside: Bools, zones: Sequence[str]) -> Ints:
     broker in Chicago stamps days of New York with midnight in Chicago.
     """
     session = np.full(len(ts), -1, dtype=np.int64)
-    on_quarters = np.flatnonzero(~inside & (ts != NO_STAMP) & (ts % _QUARTER_NS == 0))
-    if not len(on_quarters) or zones[0] == "UTC":
+    on_quarter = (ts != NO_STAMP) & (ts % _QUARTER_NS == 0)
+    if zones[0] == "UTC" or not (~inside & on_quarter).any():
         return session
+    on_quarters = np.flatnonzero(on_quarter)
     import polars as pl  # here: commands that read no bars load this module too
 
     stamps = pl.Series(ts[on_quarters]).cast(pl.Datetime("ns", "UTC"))
@@ -157,9 +158,10 @@ def _dated(ts: Ints, days: Ints, inside: Bools, zones: Sequence[str]) -> Ints:
         local = stamps.dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.epoch("ns").to_numpy()
         next_session = np.minimum(np.searchsorted(days, local), len(days) - 1)
         is_midnight = days[next_session] == local
+        # a clock of London has 00:00Z in winter, which is a date, and 23:00Z in summer
         if zone == zones[0] or is_midnight.sum() >= _NEARLY_ALL * len(ts):
-            session[on_quarters] = np.where(is_midnight, next_session, -1)
-            if is_midnight.any():
+            session[on_quarters] = np.where(is_midnight & ~inside[on_quarters], next_session, -1)
+            if (session >= 0).any():
                 break
     return session
 

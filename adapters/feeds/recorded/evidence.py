@@ -52,8 +52,7 @@ TOLERATED: Final = 0.01
 BETTER: Final = 5
 """A reading is better than another one if it has at most 1 / BETTER as many bars outside sessions."""
 
-_COVERED: Final = 0.85
-_PART_NS: Final = 30 * UNITS_NS["m"]
+_COVERED, _PART_NS = 0.85, 30 * UNITS_NS["m"]
 """Share of a calendar's session that intraday bars have to cover, by half hours, for the calendar to be theirs."""
 
 _BREAK_NS: Final = 5 * UNITS_NS["h"] // 2
@@ -221,10 +220,9 @@ def _daily_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
         ts, own_calendar = reading.of(column)
         symbol, own_fit = reading.universe.symbols[column], _fit(ts, own_calendar, reading.stamps)
         outside_text = f"{own_fit.outside:,} bars lie on no session of {own_calendar.name}"
-        if _ends_sessions(ts, own_calendar, reading):
-            zone = own_calendar.zone
-            text = f"{outside_text}; all {len(ts):,} are at closes of its sessions as {zone}"
-            yield "zone", symbol, text, (setting("feed", zone=zone, stamps="close"),)
+        if edge := _edge_of_sessions(ts, own_calendar, reading):
+            text = f"{outside_text}; all {len(ts):,} are at {edge}s of its sessions as {own_calendar.zone}"
+            yield "zone", symbol, text, (setting("feed", zone=own_calendar.zone, stamps=edge),)
             continue
         for stamps in get_args(Stamps):
             other_fit = _fit(ts, own_calendar, stamps)
@@ -233,9 +231,8 @@ def _daily_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
                 and own_fit.outside > len(ts) // 8
                 and other_fit.outside * BETTER <= own_fit.outside
             ):
-                text = (
-                    f'{outside_text} with stamps = "{reading.stamps}"; {_count_of(len(ts), other_fit)} fit "{stamps}"'
-                )
+                counted = _count_of(len(ts), other_fit)
+                text = f'{outside_text} with stamps = "{reading.stamps}"; {counted} fit "{stamps}"'
                 yield "stamps", symbol, text, (setting("feed", stamps=stamps),)
                 break
         else:
@@ -253,13 +250,16 @@ def _daily_misfits(columns: Sequence[int], reading: Reading) -> Iterator[Named]:
             yield "calendar", symbol, text, _calendar_answers(column, last_calendar, reading)
 
 
-def _ends_sessions(ts: Ints, own_calendar: Sessions, reading: Reading) -> bool:
-    """Whether daily stamps without an offset are closes of sessions on the exchange's own clock, half days included,
-    and no meaning of the stamps fits all of them as they are read."""
+def _edge_of_sessions(ts: Ints, own_calendar: Sessions, reading: Reading) -> Stamps | None:
+    """Return "open" or "close" if daily stamps without an offset are that of sessions on the exchange's own clock, and
+    no meaning fits all as they are read; else None."""
     if reading.zone or own_calendar.zone == "UTC" or not reading.unzoned:
-        return False
-    at_close = np.isin(_read_in_zone(ts, "", own_calendar.zone), own_calendar.closes)
-    return bool(at_close.all()) and all(_fit(ts, own_calendar, stamps).outside for stamps in get_args(Stamps))
+        return None
+    instants = _read_in_zone(ts, "", own_calendar.zone)
+    at_close, at_open = (np.isin(instants, edges).all() for edges in (own_calendar.closes, own_calendar.opens))
+    if (at_close or at_open) and all(_fit(ts, own_calendar, stamps).outside for stamps in get_args(Stamps)):
+        return "close" if at_close else "open"
+    return None
 
 
 def _best_calendar(

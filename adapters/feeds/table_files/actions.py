@@ -28,10 +28,11 @@ from quantd.trading.display_text import mended
 ACTIONS: Final = ("ts", "symbol", "kind", "ratio", "cash")
 _LARGEST_TERM: Final = 1_000
 _ROWS: Final = {
-    "Dividends": r"(?i)^\$?(\d[\d.,]*) *(?:cash )?dividends?$",
-    "Stock Splits": r"(?i)^(\d[\d.]* *[:/] *\d[\d.]*) *(?:stock )?splits?$",
+    "Dividend": r"(?i)^\$?(\d[\d.,]*) *(?:cash )?dividend[a-z]*$",
+    "Split": r"(?i)^(\d[\d.]* *[:/] *\d[\d.]*) *(?:stock |aktien)?splits?$",
 }
-"""Column of an action -> the text of a row that has it in place of prices."""
+"""Column of an action -> the text of a row that has it in place of prices. No such column is one of _YFINANCE: rows of
+a page say nothing about its prices."""
 
 _YFINANCE: Final = ("Dividends", "Stock Splits")
 """Columns of yfinance's `history()`: its prices are adjusted unless a column of adjusted closes is beside them."""
@@ -124,6 +125,8 @@ def _hold_dividends(
     shown, held = splits
     if set(_YFINANCE) <= set(frame.columns) and not shown:
         return not roles.adjusted
+    if set(_ROWS) <= set(frame.columns) and roles.adjusted and not shown:
+        return False  # Yahoo's page: its closes hold splits alone
     previous, gaps = _nights(bars)
     rows = np.array([row for row in dividends if previous[row] >= 0], dtype=np.int64)
     closes = bars["close"].cast(pl.Float64, strict=False).to_numpy()
@@ -244,7 +247,7 @@ def with_action_columns(
             text = f"an action of {day} is in a line of its own, and that day has no bar"
             raise FeedError(f"{where}:{lines[row]}", text, "Take the line out, or add the bar of that day")
         for kind, values in found.items():
-            columns[kind][place] = columns[kind][place] or (values[row] and values[row].replace(",", "."))
+            columns[kind][place] = columns[kind][place] or values[row]
     kept = frame.select(pl.all().gather(rows))
     return kept.with_columns(pl.Series(kind, values, dtype=pl.String) for kind, values in columns.items()), rows
 

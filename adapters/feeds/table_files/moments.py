@@ -86,6 +86,7 @@ _FROM: Final = 315_532_800
 _MOST_LABELS: Final = 12
 """Most rows of labels below the bars of a table."""
 
+_YEAR_S: Final = 31_557_600
 _YEARS_AHEAD: Final = 3
 _EXCEL: Final = (29_221, 55_000)
 """Days since 1899-12-30, as spreadsheets count, from 1980 to 2050."""
@@ -355,7 +356,7 @@ def _day_month_format(filled: pl.Series, form: str, where: str, dates: str) -> t
 
 def _readings_of(value: float) -> list[str]:
     """Return the units (keys of UNITS) in which a number is an instant from 1980 to a few years from now."""
-    until = datetime.now(UTC).timestamp() + _YEARS_AHEAD * 31_557_600
+    until = datetime.now(UTC).timestamp() + _YEARS_AHEAD * _YEAR_S
     return [name for name, per_second in UNITS.items() if _FROM <= value / per_second <= until]
 
 
@@ -375,7 +376,8 @@ def _number_moments(values: pl.Series, where: str, unit: str) -> Moments:
     if not unit and (mixed := _mixed_units(values, filled)) is not None:
         return mixed
     if not unit and _EXCEL[0] <= smallest and largest <= _EXCEL[1]:
-        milliseconds = (values.cast(pl.Float64) * 86_400_000).round(0).cast(pl.Int64, strict=False)
+        # six decimals of a day are exact to 43 milliseconds
+        milliseconds = (values.cast(pl.Float64) * 86_400).round(0).cast(pl.Int64, strict=False) * 1_000
         instants = milliseconds.cast(pl.Duration("ms")) + pl.lit(datetime(1899, 12, 30)).cast(pl.Datetime("ms"))
         stamps = pl.select(instants).to_series()
         return Moments(stamps if (stamps.dt.date().cast(pl.Datetime("ms")) != stamps).any() else stamps.dt.date(),
@@ -383,15 +385,20 @@ def _number_moments(values: pl.Series, where: str, unit: str) -> Moments:
     units = [unit] if unit else [name for name in _readings_of(largest) if name in _readings_of(smallest)]
     if len(units) != 1:
         dates_by_unit = {
-            name: largest / per_second for name, per_second in UNITS.items() if 0 <= largest / per_second < 4e9
+            name: largest / per_second for name, per_second in UNITS.items() if _YEAR_S <= largest / per_second < 4e9
         }
+        if not dates_by_unit:
+            raise FeedError(
+                where, f"the number {largest:.12g} is no date, and no time since 1970 in seconds or smaller units",
+                "Write 2024-07-03 or 2024-07-03T17:00:00Z",
+            )  # fmt: skip
         readings = ", or ".join(
             f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d} in {_WORDS[name]}"
             for name, seconds in dates_by_unit.items()
         )
         raise FeedError(
-            where, f"the stamp {largest:.0f} has several readings: {readings or 'none is a time'}",
-            f"Add --unit with that of the stamps, {', '.join(dates_by_unit or UNITS)}",
+            where, f"the stamp {largest:.0f} has several readings: {readings}",
+            f"Add --unit with that of the stamps, {', '.join(dates_by_unit)}",
         )  # fmt: skip
     per_second = UNITS[units[0]]
     if values.dtype.is_float():
@@ -404,7 +411,7 @@ def _number_moments(values: pl.Series, where: str, unit: str) -> Moments:
 def _mixed_units(values: pl.Series, filled: pl.Series) -> Moments | None:
     """Return the stamps of a column with several units, such as milliseconds up to 2024 and microseconds later; None
     for one unit, and if any number is no time in one of them."""
-    until = datetime.now(UTC).timestamp() + _YEARS_AHEAD * 31_557_600
+    until = datetime.now(UTC).timestamp() + _YEARS_AHEAD * _YEAR_S
     units = [
         name for name, per_second in UNITS.items() if filled.is_between(_FROM * per_second, until * per_second).any()
     ]

@@ -36,6 +36,7 @@ from quantd.adapters.feeds.table_files.roles import (
     TIMES,
     Roles,
     are_names,
+    is_time,
     may_be_class,
     named_roles,
     regular_time,
@@ -304,10 +305,14 @@ def _by_symbol(raw: RawTable, pairs: Sequence[tuple[str, str]]) -> list[RawTable
         own_columns = {
             name: price
             for name, (price, its_symbol) in zip(columns, pairs, strict=True)
-            if its_symbol == symbol and name not in shared
+            if its_symbol == symbol and name not in shared and price
         }
-        frame = raw.frame.select(*shared, *(pl.col(name).alias(price) for name, price in own_columns.items()))
-        time = next((name for name in shared if word(name) in ("date", "datetime", "ts", "index")), shared[0])
+        own_time = next((price for price in own_columns.values() if is_time(price)), "")  # a block with its own dates
+        of_all = [] if own_time else shared
+        frame = raw.frame.select(*of_all, *(pl.col(name).alias(price) for name, price in own_columns.items()))
+        time = own_time or next(
+            (name for name in shared if word(name) in ("date", "datetime", "ts", "index")), shared[0]
+        )
         frame = frame.rename({time: "Date"}) if "Date" not in frame.columns else frame
         prices = [name for name in frame.columns if name in own_columns.values()]
         filled = ~frame.select(pl.all_horizontal(pl.col(prices).is_null())).to_series()
@@ -378,6 +383,8 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
     table = pl.DataFrame(
         {"ts": stamps.values, "symbol": symbol, **{role: columns[role] for role in PRICES}, "volume": volume}
     )
+    if roles.dividend:
+        frame = frame.with_columns(numbers.numbers(frame[roles.dividend], spelling).alias(roles.dividend))
     actions, action_text = actions_of(raw.name, frame, roles, table, raw.lines, asked.prices)
     table, lines, notes, empty = _ordered(table, raw.lines, own=set(BARS) <= set(frame.columns))
     left_out = [*raw.left_out, *empty]
@@ -437,7 +444,7 @@ def _without_labels(raw: RawTable, roles: Roles) -> tuple[RawTable, Roles]:
     frame, bars = with_action_columns(raw.frame, roles.time, roles.prices(), raw.name, raw.lines)
     if frame is not raw.frame:
         raw = raw._replace(frame=frame, lines=raw.lines.gather(bars))
-        roles = roles._replace(dividend="Dividends", split="Stock Splits")
+        roles = roles._replace(dividend="Dividend", split="Split")
     return raw, roles
 
 

@@ -28,45 +28,52 @@ TIMES: Final = (
     "date gmt", "local time", "date", "time", "trade date", "trading day", "day", "unix", "unix timestamp", "epoch",
     "t",
     "mts", "index", "dt", "bar time", "period start", "time period start", "created at", "datum", "fecha", "data",
-    "zeit", "日期", "时间", "交易日期", "交易时间",
+    "zeit", "日期", "时间", "交易日期", "交易时间", "時間", "日時", "日付", "날짜", "일자", "дата", "tarih", "trad dt",
+    "ticks",
 )  # fmt: skip
 """Names of columns of times, the most specific first."""
 
 _CLOCKS: Final = ("time", "clock", "hour", "timestamp", "uhrzeit", "zeit", "hora", "heure", "ora")
 _PLAIN_SYMBOLS: Final = (
-    "symbol", "ticker", "sym", "act symbol", "ts code", "trading symbol", "tradingsymbol", "tckrsymb", "代码",
-    "股票代码", "证券代码",
+    "symbol", "ticker", "sym", "act symbol", "ts code", "trading symbol", "tradingsymbol", "tckrsymb", "tckr symb",
+    "ric", "代码", "股票代码", "证券代码", "銘柄コード",
 )  # fmt: skip
 _SYMBOLS: Final = (
-    *_PLAIN_SYMBOLS, "asset", "code", "instrument", "pair", "security", "contract", "stock", "market",
+    *_PLAIN_SYMBOLS, "asset", "code", "instrument", "pair", "security", "contract", "stock", "market", "mnemonic",
+    "epic", "s",
 )  # fmt: skip
 """Names of columns of symbols; those after the plain ones may also hold a class, a company or an exchange."""
 _PRICES: Final = {
     "open": ("open", "o", "open price", "opening price", "first", "price open", "op", "eroffnung", "eroffnungskurs",
              "erster", "ouverture", "ouv", "apertura", "abertura", "otwarcie", "openen", "px open", "bidopen",
-             "bid open", "open bid", "mid open", "开盘", "开盘价"),
+             "bid open", "open bid", "mid open", "opn pric", "ouv", "eroffn", "开盘", "开盘价", "開盤", "開盤價",
+             "始値", "시가", "откр", "открытие", "acılıs"),
     "high": ("high", "h", "high price", "max", "highest", "price high", "hi", "hoch", "tageshoch", "hochst",
              "plus haut", "haut", "maximo", "massimo", "maxima", "najwyzszy", "hoog", "px high", "bidhigh", "bid high",
-             "high bid", "mid high", "最高", "最高价"),
+             "high bid", "mid high", "hgh pric", "最高", "最高价", "最高價", "高値", "고가", "макс", "максимум",
+             "yuksek"),
     "low": ("low", "l", "low price", "min", "lowest", "price low", "lo", "tief", "tagestief", "tiefst", "plus bas",
-            "bas", "minimo", "minima", "najnizszy", "laag", "px low", "bidlow", "bid low", "low bid", "mid low", "最低",
-            "最低价"),
+            "bas", "minimo", "minima", "najnizszy", "laag", "px low", "bidlow", "bid low", "low bid", "mid low",
+            "lw pric", "最低", "最低价", "最低價", "安値", "저가", "мин", "минимум", "dusuk"),
     "close": ("close", "c", "close price", "closing price", "close last", "last", "settle", "last price", "price close",
               "unadjusted close", "cl", "schluss", "schlusskurs", "zuletzt", "cloture", "dernier", "cierre", "ultimo",
               "chiusura", "fechamento", "zamkniecie", "slot", "px close", "px last", "bidclose", "bid close",
-              "close bid", "mid close", "收盘", "收盘价"),
+              "close bid", "mid close", "cls pric", "clot", "收盘", "收盘价", "收盤", "收盤價", "終値", "종가", "цена",
+              "закр", "закрытие", "simdi", "kapanıs"),
 }  # fmt: skip
-"""Words of prices: English, then German, French, Spanish, Italian, Portuguese, Polish, Dutch and
-Chinese. Of bid and ask the bid is read."""
+"""Words of prices: English, then German, French, Spanish, Italian, Portuguese, Polish, Dutch, Chinese, Japanese,
+Korean, Russian and Turkish. Of bid and ask the bid is read."""
 
 _VOLUMES: Final = (
     "volume", "v", "vol", "total volume", "base volume", "volume base", "volumefrom", "trade volume", "shares traded",
     "base asset volume", "qty", "tickvol", "tick volume", "no of shares", "total traded quantity", "volumen", "stuck",
     "volumi", "wolumen", "number of shares", "shares", "shares volume", "px volume", "tottrdqty", "ttl trd qnty",
-    "tickqty", "volume traded", "成交量",
+    "tickqty", "volume traded", "ttl tradg vol", "成交量", "出来高", "거래량", "объем", "hacim", "hac",
 )  # fmt: skip
 ADJUSTED: Final = (
     "adj close", "adjclose", "adjusted close", "close adj", "adj close price", "close adjusted", "adjusted close price",
+    "adj schluss", "bereinigter schlusskurs", "cloture ajustee", "cierre ajustado", "chiusura aggiustata",
+    "fechamento ajustado",
 )  # fmt: skip
 SPLITS: Final = (
     "stock splits", "split factor", "splitfactor", "split ratio", "split coefficient", "split", "splits", "stock split",
@@ -116,7 +123,8 @@ class Roles(NamedTuple):
 
 def word(name: str) -> str:
     """Return a column's name as plain words: in lower case, without accents, signs and a leading number."""
-    without_accents = "".join(sign for sign in normalize("NFKD", name) if not combining(sign))
+    # composed again: the decomposed signs of Korean are parts of syllables
+    without_accents = normalize("NFC", "".join(sign for sign in normalize("NFKD", name) if not combining(sign)))
     words = re.sub(r"([a-z])([A-Z])", r"\1 \2", without_accents.strip())
     words = re.sub(r"^\s*\d+[a-z]?\s*[.:)]\s*", "", words.lower())
     return " ".join(re.sub(r"[\W_]+", " ", words).split())

@@ -30,7 +30,7 @@ _HEAD: Final = 48
 _FEW: Final = 12
 """The first _HEAD lines show the layout, and the last _FEW of these lines the separator."""
 
-_ACTION: Final = re.compile(r"(?i)\d *(cash )?dividends?\W*$|\d *(stock )?splits?\W*$")
+_ACTION: Final = re.compile(r"(?i)\d *(cash )?dividend[a-z]*\W*$|\d *(stock |aktien)?splits?\W*$")
 
 NAMES: Final = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "blank"}
 
@@ -160,7 +160,8 @@ def above_bars(layout: Layout) -> tuple[tuple[str, ...], tuple[LeftOut, ...]]:
 def _decoded(data: bytes, where: str) -> tuple[str, list[str]]:
     """Return the text with \\n as the only line end, and notes on the encoding. Raises FeedError for a NUL byte.
 
-    A text that is neither UTF-16 nor UTF-8 is read as Windows-1252.
+    A text that is neither UTF-16 nor UTF-8 is read in the encoding that gives its header names of prices, else as
+    Windows-1252.
     """
     notes: list[str] = []
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -173,8 +174,9 @@ def _decoded(data: bytes, where: str) -> tuple[str, list[str]]:
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
-            text = data.decode("cp1252", "replace")
-            notes.append("Windows-1252")
+            encoding = _encoding_of_names(data)
+            text = data.decode(encoding, "replace")
+            notes.append(_ENCODINGS[encoding])
     if "\r" in text:
         mixed = text.count("\r\n") not in (0, text.count("\n"))
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -183,6 +185,23 @@ def _decoded(data: bytes, where: str) -> tuple[str, list[str]]:
         line = text.count("\n", 0, nul_index) + 1
         raise FeedError(f"{where}:{line}", "it has a NUL byte, so that it is no text", "Download it again")
     return text, notes
+
+
+_ENCODINGS: Final = {
+    "cp1252": "Windows-1252", "gb18030": "GB 18030", "cp932": "Shift JIS", "cp949": "CP949", "big5": "Big5",
+    "cp1251": "Windows-1251", "cp1254": "Windows-1254",
+}  # fmt: skip
+"""Encodings that are tried on a text that is not UTF-8, with their names."""
+
+
+def _encoding_of_names(data: bytes) -> str:
+    """Return the first of the encodings in which one of the first lines has names of prices; cp1252 without one."""
+    head = data[: 1 << 14].splitlines()[:_FEW]
+    for encoding in _ENCODINGS:
+        lines = [line.decode(encoding, "replace") for line in head]
+        if any(are_names(fields_of(line, separator)) for line in lines for separator in SEPARATORS):
+            return encoding
+    return "cp1252"
 
 
 def _separator(head: Sequence[str]) -> str:

@@ -96,6 +96,24 @@ def test_a_label_among_the_bars_is_a_fault_of_its_line(tmp_path: Path) -> None:
     assert table.frame["ts"].null_count() == 1
 
 
-def test_a_number_of_no_unit_is_asked_about() -> None:
-    with pytest.raises(FeedError, match="--unit"):
-        moments(pl.Series([12, 13]), "bars")
+def test_a_number_of_no_unit_is_asked_about_and_each_offered_unit_reads_it() -> None:
+    column = pl.Series([100_000_000, 100_086_400])
+    with pytest.raises(FeedError, match="--unit") as refused:
+        moments(column, "bars")
+    offered = str(refused.value).rpartition("stamps, ")[2].split(", ")
+    assert offered == ["s"]
+    assert moments(column, "bars", unit=offered[0]).values.dt.year().to_list() == [1973, 1973]
+
+
+@pytest.mark.parametrize("number", [31, 19_902, 739_431, 2_024_180])
+def test_a_number_that_no_unit_makes_a_time_is_refused_without_an_option_that_would_fail(number: int) -> None:
+    with pytest.raises(FeedError, match="is no date, and no time") as refused:
+        moments(pl.Series([number, number + 1]), "bars")
+    assert "--unit" not in str(refused.value)
+
+
+@pytest.mark.parametrize("digits", [6, 8, 10])
+def test_a_time_in_days_of_a_spreadsheet_is_read_to_the_second(digits: int) -> None:
+    column = pl.Series([f"{45_293 + hour / 24:.{digits}f}" for hour in range(1, 24)])
+    first = datetime(2024, 1, 2)
+    assert moments(column, "bars").values.to_list() == [first + timedelta(hours=hour) for hour in range(1, 24)]

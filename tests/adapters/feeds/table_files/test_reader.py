@@ -509,6 +509,24 @@ def test_blocks_side_by_side_are_as_many_symbols_or_a_refusal(tmp_path: Path, co
         assert "it has several blocks of prices, side by side" in text
 
 
+@pytest.mark.parametrize("gap", [0, 1])
+@pytest.mark.parametrize("count", [2, 3])
+def test_blocks_with_dates_of_their_own_keep_them(tmp_path: Path, count: int, gap: int) -> None:
+    names, width = ["AAPL", "MSFT", "KO"][:count], 6 + gap
+    blocks = [
+        [[f"2024-0{1 + k}-{day:02}", *(str(p) for p in (10 + k, 11 + k, 9 + k, 10.5 + k, 100))] for day in range(2, 12)]
+        for k in range(count)
+    ]
+    titles = [",".join([name, *[""] * (width - 1)]) for name in names]
+    heads = [",".join(["Date,Open,High,Low,Close,Volume", *[""] * gap])] * count
+    lines = [",".join(",".join([*row, *[""] * gap]) for row in rows) for rows in zip(*blocks, strict=True)]
+    table = read_tables(csv(tmp_path, [",".join(heads), *lines], ",".join(titles)))
+    for k, name in enumerate(names):
+        frame = table.frame.filter(pl.col("symbol") == name)
+        rows = frame.select(pl.all().exclude("symbol").cast(pl.String)).rows()
+        assert [list(row) for row in rows] == blocks[k]
+
+
 @pytest.mark.parametrize(
     ("name", "column", "value", "symbol"),
     [

@@ -104,3 +104,27 @@ def test_a_mended_line_has_the_fields_of_the_line_without_quotes_or_those_of_its
     for row, fields in zip(rows, read, strict=True):
         for field, found in zip(row, fields, strict=True):
             assert found in (field, field[1:-1].replace('""', '"'))
+
+
+LANGUAGES = {
+    "gb18030": "日期,开盘,最高,最低,收盘,成交量", "big5": "日期,開盤,最高,最低,收盤,成交量",
+    "cp932": "日付,始値,高値,安値,終値,出来高", "cp949": "날짜,시가,고가,저가,종가,거래량",
+    "cp1251": "Дата,Открытие,Максимум,Минимум,Закрытие,Объем", "cp1252": "Datum,Eröffnung,Hoch,Tief,Schluss,Volumen",
+    "cp1254": "Tarih,Açılış,Yüksek,Düşük,Kapanış,Hacim",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", LANGUAGES)
+def test_names_of_prices_show_the_encoding_of_a_text(tmp_path: Path, encoding: str, separator: str) -> None:
+    lines = [LANGUAGES[encoding], *(",".join([row[0], *row[3:]]) for row in ROWS), ""]
+    text = "\n".join(lines).replace(",", separator)
+    tables = []
+    for written in (encoding, "utf-8", "utf-16"):
+        path = tmp_path / "AAPL.csv"
+        path.write_bytes(text.encode(written))
+        tables.append(read_tables(path))
+    expected = [[row[0], *row[3:]] for row in ROWS]
+    for table in tables:
+        rows = table.frame.select(pl.all().exclude("symbol").cast(pl.String)).rows()
+        assert [list(row) for row in rows] == expected

@@ -37,10 +37,11 @@ def run(folder: Path, *words: str) -> Done:
     return quantd(folder, "data", "import", *words, env=ENV)
 
 
-def ends_of_sessions(zone: str, calendar: str, count: int = 180) -> list[str]:
-    """Days stamped with the local time of the close, half days included, as spreadsheets write them."""
-    closes = sessions(calendar, date(2024, 5, 1), date(2025, 3, 1)).closes[:count]
-    local = pl.Series(closes).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(zone)
+def edges_of_sessions(zone: str, calendar: str, edge: str, count: int = 180) -> list[str]:
+    """Days stamped with the local time of the open or close, half days included, as spreadsheets write them."""
+    covered = sessions(calendar, date(2024, 5, 1), date(2025, 3, 1))
+    instants = pl.Series((covered.closes if edge == "close" else covered.opens)[:count]).cast(pl.Datetime("ns", "UTC"))
+    local = instants.dt.convert_time_zone(zone)
     lines = local.dt.strftime("%-m/%-d/%Y %H:%M:%S").to_list()
     return ["Date,Open,High,Low,Close,Volume",
             *(f"{day},{10 + k / 90:.3f},{12 + k / 90:.3f},{9 + k / 90:.3f},{11 + k / 90:.3f},{k + 900}"
@@ -48,14 +49,18 @@ def ends_of_sessions(zone: str, calendar: str, count: int = 180) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "zone", "calendar"),
-    [("GOOG", "America/New_York", "XNYS"), ("VOD.L", "Europe/London", "XLON"), ("0700.HK", "Asia/Hong_Kong", "XHKG")],
-)
-def test_days_stamped_at_the_close_with_half_days_are_the_sessions(
-    tmp_path: Path, name: str, zone: str, calendar: str
+    ("name", "zone", "calendar", "edge"),
+    [
+        ("GOOG", "America/New_York", "XNYS", "close"), ("VOD.L", "Europe/London", "XLON", "close"),
+        ("0700.HK", "Asia/Hong_Kong", "XHKG", "close"), ("GOOG", "America/New_York", "XNYS", "open"),
+        ("0700.HK", "Asia/Hong_Kong", "XHKG", "open"), ("BHP.AX", "Australia/Sydney", "XASX", "open"),
+    ],
+)  # fmt: skip
+def test_days_stamped_at_an_edge_of_the_session_with_half_days_are_the_sessions(
+    tmp_path: Path, name: str, zone: str, calendar: str, edge: str
 ) -> None:
     path = tmp_path / f"{name}.csv"
-    path.write_text("\n".join(ends_of_sessions(zone, calendar)))
+    path.write_text("\n".join(edges_of_sessions(zone, calendar, edge)))
     done = run(tmp_path, path.name)
     assert "180 bars of 1 symbols" in done.stdout
     assert "no fault" in done.stdout
@@ -67,6 +72,30 @@ def test_days_stamped_at_the_close_with_half_days_are_the_sessions(
             return
         settings += re.findall(r"Python: settings=(\{[^}]*\})", answered.stderr)[:1]
     raise AssertionError(answered.stderr)
+
+
+@pytest.mark.parametrize(
+    ("name", "calendar", "clock"),
+    [
+        ("IBM", "XNYS", "Europe/London"), ("IBM", "XNYS", "America/Chicago"), ("IBM", "XNYS", "America/New_York"),
+        ("7203.T", "XTKS", "Asia/Tokyo"), ("SAP.DE", "XETR", "Europe/London"),
+    ],
+)  # fmt: skip
+def test_midnights_of_the_clock_of_another_exchange_are_the_dates_of_the_sessions(
+    tmp_path: Path, name: str, calendar: str, clock: str
+) -> None:
+    dates = pl.Series(sessions(calendar, date(2024, 1, 2), date(2024, 12, 20)).days).cast(pl.Datetime("ns"))
+    stamps = dates.dt.replace_time_zone(clock).dt.epoch("ms").to_list()
+    rows = [
+        f"{ts},{10 + k / 90:.3f},{12 + k / 90:.3f},{9 + k / 90:.3f},{11 + k / 90:.3f},9" for k, ts in enumerate(stamps)
+    ]
+    (tmp_path / f"{name}.csv").write_text("\n".join(["Date,Open,High,Low,Close,Volume", *rows, ""]))
+    assert "no fault" in run(tmp_path, f"{name}.csv").stdout
+    script = (
+        f"import quantd; result = quantd.backtest('equal_weight', bars=quantd.read_bars('{name}.csv'), compare=False); "
+        "print(result.rejected, result.equity['ts'].dt.date().to_list()[-1])"
+    )
+    assert python(tmp_path, script).stdout.split() == ["0", str(dates.dt.date()[-1])]
 
 
 def python(folder: Path, script: str) -> "subprocess.CompletedProcess[str]":
@@ -273,7 +302,7 @@ def test_check_of_a_folder_says_which_of_differing_bars_counts(tmp_path: Path, o
 
 
 def test_the_setting_that_stamps_at_closes_offer_in_python_is_enough(tmp_path: Path) -> None:
-    (tmp_path / "GOOG.csv").write_text("\n".join(ends_of_sessions("America/New_York", "XNYS")))
+    (tmp_path / "GOOG.csv").write_text("\n".join(edges_of_sessions("America/New_York", "XNYS", "close")))
     script = "import quantd; quantd.backtest('equal_weight', bars=quantd.read_bars('GOOG.csv'), compare=False"
     stopped = python(tmp_path, f"{script})").stderr
     (offered,) = re.findall(r"Python: settings=(\{[^}]*\})", stopped)
