@@ -52,9 +52,9 @@ class Stage(NamedTuple):
 
 def step(state: State, event: Event) -> Sequence[Effect]:
     """Apply one event to `state`; returns the engine's effects in order."""
-    # `step_shadows` also records the verdicts of outside agents
-    separate_houses = state.shadows or state.rules.outside
-    effects = step_shadows(state, event, step_book) if separate_houses else step_book(state, event)
+    # `step_shadows` also records the verdicts on proposals
+    recorded = state.shadows or state.rules.outside or isinstance(event, Proposed)
+    effects = step_shadows(state, event, step_book) if recorded else step_book(state, event)
     if isinstance(event, Act) and event.key:
         state.note_act(event, effects)
     return effects

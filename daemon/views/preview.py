@@ -3,13 +3,15 @@
 The running state is unchanged: the copy comes from a snapshot, and the policies are separate instances.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.rounds import ask_agents, on_decided
+from quantd.daemon.engine.rounds import ask_agents, on_decided, view_of
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.parents import WORKED
 from quantd.daemon.engine.state.proposal_log import cuts_of, plans_of
@@ -27,9 +29,32 @@ from quantd.trading.events import Decided, Event
 from quantd.trading.execution import RATE_ONE, Costs, commission_ratio
 from quantd.trading.fill_prices import commission_micro, impact_rate
 from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.market import Floats
 from quantd.trading.orders import Kind, OrderBasket, SizeText, price_text, quantities, size_text
+from quantd.trading.statistics import RISK_FREE_ANNUAL
 
 Answer = Callable[[Ask], Decided]
+
+RISK_CLASSES: Final = (0.005, 0.02, 0.05, 0.10, 0.15, 0.25)
+"""Upper bounds of annual volatility of the classes 1 to 6 of the synthetic risk and reward indicator (CESR/10-673)."""
+
+
+class Expectation(Struct, frozen=True):
+    """Expected annual figures of weights held through the last `samples` samples of the run; null where too few are
+    known.
+
+    `volatility` is the standard deviation. `sharpe` is (return - `risk_free`) / volatility. `probability_positive`
+    is the probability that the mean return is above 0. `risk_score` is the class 1 to 7 of the volatility in the
+    synthetic risk and reward indicator (CESR/10-673).
+    """
+
+    expected_return: float | None
+    volatility: float | None
+    sharpe: float | None
+    risk_score: int | None
+    probability_positive: float | None
+    samples: int
+    risk_free: float = RISK_FREE_ANNUAL
 
 
 class Answered(Struct, frozen=True):
@@ -304,3 +329,23 @@ def _house_limits(house: Judged) -> list[LimitRow]:
     before = figures(house.ctx, house.account, house.limits, None)
     after = figures(house.ctx, house.account, house.limits, house.verdict.lots)
     return [row(key, house.limits, before.get(key), after.get(key)) for key in in_order({*before, *after})]
+
+
+def expectation(state: State, book_index: int, weights: Floats, basis: str) -> Expectation:
+    """The annual figures of weights float64[N], one per symbol, held through the newest samples (the run's lookback).
+
+    `book_index` is the agent whose book the weights are for, and `basis` the name of their source. The Sharpe ratio is
+    None without a return or risk. The risk score is the class of the annual volatility, from 1 (the lowest).
+    """
+    view, lookback = view_of(state, book_index, state.now), state.rules.lookback
+    figures = allocation(view, weights, strategy=basis, method="as proposed", lookback=lookback)
+    mean, risk = figures.expected_return, figures.expected_risk
+    has_sharpe = mean is not None and risk is not None and risk > 0.0
+    return Expectation(
+        expected_return=mean,
+        volatility=risk,
+        sharpe=(mean - RISK_FREE_ANNUAL) / risk if has_sharpe and mean is not None and risk is not None else None,
+        risk_score=None if risk is None else bisect_left(RISK_CLASSES, risk) + 1,
+        probability_positive=figures.probability_positive,
+        samples=figures.samples,
+    )

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from quantd.daemon.runtime.inbox import Command, Committed, InboxFull, Outcome
 from quantd.daemon.runtime.service import Service, is_stop
-from quantd.server.api.problems import INTERNAL, Refused, log_fault
+from quantd.server.api.problems import INTERNAL, FieldFault, Refused, log_fault
 from quantd.server.requests.control import NotDone
 from quantd.trading.events import Event
 from quantd.trading.model_events import Act
@@ -33,6 +33,7 @@ STATUS: Final = {
     "agent": 404, "command": 422, "reason": 422, "not_ready": 503, "halt_file": 409, "down": 409, "symbol": 404,
     "order": 404, "amount": 422, "conflict": 409, "venue": 409, "agrees": 409, "busy": 429, "artifact": 404,
     "unfit": 422, "incident": 404, "cleared": 409, "schedule": 404, "refused": 409,
+    "targets": 422, "expires": 422, "duplicate": 409,
 }  # fmt: skip
 """Code of a refused command -> HTTP status of the answer."""
 
@@ -113,7 +114,9 @@ async def committed(
 def refused(why: NotDone | InboxFull) -> Refused:
     """The error response to a command that cannot be carried out."""
     fault = why.fault if isinstance(why, NotDone) else "busy"
-    return Refused(STATUS[fault], fault, str(why), {"Retry-After": "1"} if fault in ("not_ready", "busy") else {})
+    field = why.field if isinstance(why, NotDone) else ""
+    headers = {"Retry-After": "1"} if fault in ("not_ready", "busy") else {}
+    return Refused(STATUS[fault], fault, str(why), headers, [FieldFault(field, str(why))] if field else [])
 
 
 async def truthful(path: str, answer: Awaitable[T]) -> T:

@@ -21,8 +21,7 @@ from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import Overview, overview
 from quantd.daemon.views.risk_measures import Assessed, house_measures, measures
 from quantd.daemon.views.rows import shadow_books
-from quantd.server.api.problems import FieldFault, Refused
-from quantd.server.requests.portfolio_targets import TargetsWrong
+from quantd.server.api.problems import Refused
 
 T = TypeVar("T")
 
@@ -125,17 +124,9 @@ class StateCopies:
         self._turn = asyncio.Lock()
 
     async def result(self, work: Callable[[State], T]) -> T:
-        """Return the result of `work` on a copy of the state, in a thread. Raises Refused for wrong targets."""
+        """Return the result of `work` on a copy of the state, in a thread."""
         async with self._turn:
             await self._service.settled()
             state = self._service.shell.state
             rules, frozen = state.rules, freeze(state, ended=False)
-            try:
-                return await asyncio.to_thread(lambda: work(thaw(rules, frozen)))
-            except TargetsWrong as why:
-                raise target_fault(why.field, str(why)) from None
-
-
-def target_fault(field: str, text: str) -> Refused:
-    """The error response to targets that cannot be used."""
-    return Refused(422, "targets", text, errors=[FieldFault(field, text)])
+            return await asyncio.to_thread(lambda: work(thaw(rules, frozen)))

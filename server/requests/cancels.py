@@ -10,8 +10,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.open_orders import Working
 from quantd.daemon.engine.state.waits import UNANSWERED_NS
 from quantd.daemon.runtime.service import Service
-from quantd.server.requests.control import Because, NotDone, check_ready
-from quantd.server.requests.manual import journal_reason, market_now
+from quantd.server.requests.control import Because, NotDone, check_ready, journal_reason, market_now
 from quantd.server.requests.manual_answers import CancelledOrder
 from quantd.trading.events import CancelRequested
 from quantd.trading.instruments import NANO

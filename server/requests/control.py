@@ -2,6 +2,8 @@
 bus.
 """
 
+import time
+from decimal import Decimal
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
@@ -15,6 +17,9 @@ from quantd.trading.events import Operator
 
 REASON_CHARS: Final = 500
 """Longest reason in the journal, in characters."""
+
+MOST: Final = 2**62
+"""Largest amount that fits the journal's integers."""
 
 Command = Literal["halt", "reduce", "resume", "flatten"]
 
@@ -48,15 +53,21 @@ Fault = Literal[
     "schedule",
     "artifact",
     "unfit",
+    "targets",
+    "expires",
+    "duplicate",
+    "refused",
 ]
 
 
 class NotDone(Exception):
-    """A refused command: the text is for its sender, and `fault` is a fixed word for programs."""
+    """A refused command: the text is for its sender, `fault` is a fixed word for programs, and `field` the field of the
+    request at fault, if it is one."""
 
-    def __init__(self, fault: Fault, text: str) -> None:
+    def __init__(self, fault: Fault, text: str, field: str = "") -> None:
         super().__init__(text)
         self.fault = fault
+        self.field = field
 
 
 def operator(service: Service, command: Command, reason: str, who: str, agent: str = "") -> Operator:
@@ -134,3 +145,41 @@ def one_line(text: str) -> str:
     """A reason as one printable line of at most REASON_CHARS; a text without a printable character is escaped."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return (line or ascii(text.strip())[1:-1])[:REASON_CHARS]
+
+
+def market_now(service: Service) -> int:
+    """The present instant in market time, in ns UTC, for a manual event.
+
+    With a real-time feed, market time also advances between two bars.
+    """
+    state, offset_ns = service.shell.state, service.market_ahead_ns
+    latest_ns = max(state.now, service.shell.ts)
+    return latest_ns if offset_ns is None else max(latest_ns, offset_ns + time.monotonic_ns())
+
+
+def journal_reason(text: str, what: str) -> str:
+    """A reason as one line for the journal.
+
+    Raises NotDone for an empty reason; `what` names the request that needs it.
+    """
+    reason = one_line(text)
+    if not reason:
+        raise NotDone("reason", f'{what} needs a reason for the journal: --reason "…"')
+    return reason
+
+
+def exact_amount(text: str, unit: int, what: str, example: str) -> int:
+    """Return a positive decimal number as an exact integer of 1/`unit`. `what` and `example` are for messages.
+
+    Raises NotDone for text that is no positive decimal number, and for a number that is too large or has too many
+    decimal places.
+    """
+    number = Decimal(text) if text.replace(".", "", 1).isdecimal() and text.isascii() else Decimal(0)
+    if number <= 0:
+        raise NotDone(
+            "amount", f"{text!r} is not a valid {what}; write a decimal number above 0, for example {example}"
+        )
+    exact = number * unit
+    if exact != int(exact) or exact >= MOST:
+        raise NotDone("amount", f"{what} {text} is too large or has too many decimal places; correct it")
+    return int(exact)

@@ -1,8 +1,6 @@
 """Manual orders, deposits, halts and corrections: their validation before they become events."""
 
-import time
 from collections.abc import Sequence
-from decimal import Decimal
 from difflib import get_close_matches
 from math import log
 from typing import Annotated, ClassVar, Final, Literal
@@ -31,8 +29,10 @@ from quantd.server.requests.control import (
     check_agent,
     check_priced,
     check_ready,
+    exact_amount,
+    journal_reason,
+    market_now,
     names_in_use,
-    one_line,
 )
 from quantd.server.requests.manual_answers import Compared, Ordered, Paid, Stopped
 from quantd.trading.effects import Cancel, Effect, Planned
@@ -57,9 +57,6 @@ VIA: Final = "api"
 SPLIT_MISS: Final = 0.25
 """Largest |log| of the ratio between the price after a split, as computed, and the newest price; more is a typing
 error."""
-
-MOST: Final = 2**62
-"""Largest amount that fits the journal's integers."""
 
 WRITE_MANUAL: Final = """there is no book for manual orders. Write into config.toml, and start a new run with --fresh:
 
@@ -463,41 +460,3 @@ def how_of(service: Service, how: str, reason: str) -> str:
     if how not in ("fence", *names):
         raise NotDone("agent", f"there is no agent {how!r} to adopt the differences; the agents are {', '.join(names)}")
     return journal_reason(reason, "a correction")
-
-
-def market_now(service: Service) -> int:
-    """The present instant in market time, in ns UTC, for a manual event.
-
-    With a real-time feed, market time also advances between two bars.
-    """
-    state, offset_ns = service.shell.state, service.market_ahead_ns
-    latest_ns = max(state.now, service.shell.ts)
-    return latest_ns if offset_ns is None else max(latest_ns, offset_ns + time.monotonic_ns())
-
-
-def journal_reason(text: str, what: str) -> str:
-    """A reason as one line for the journal.
-
-    Raises NotDone for an empty reason; `what` names the request that needs it.
-    """
-    reason = one_line(text)
-    if not reason:
-        raise NotDone("reason", f'{what} needs a reason for the journal: --reason "…"')
-    return reason
-
-
-def exact_amount(text: str, unit: int, what: str, example: str) -> int:
-    """Return a positive decimal number as an exact integer of 1/`unit`. `what` and `example` are for messages.
-
-    Raises NotDone for text that is no positive decimal number, and for a number that is too large or has too many
-    decimal places.
-    """
-    number = Decimal(text) if text.replace(".", "", 1).isdecimal() and text.isascii() else Decimal(0)
-    if number <= 0:
-        raise NotDone(
-            "amount", f"{text!r} is not a valid {what}; write a decimal number above 0, for example {example}"
-        )
-    exact = number * unit
-    if exact != int(exact) or exact >= MOST:
-        raise NotDone("amount", f"{what} {text} is too large or has too many decimal places; correct it")
-    return int(exact)

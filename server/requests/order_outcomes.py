@@ -14,8 +14,7 @@ from quantd.daemon.engine.venue.settlements import why_not_settled
 from quantd.daemon.engine.venue.unanswered import order_name
 from quantd.daemon.runtime.service import Service
 from quantd.server.requests.cancels import OrderName
-from quantd.server.requests.control import Because, NotDone, check_ready
-from quantd.server.requests.manual import exact_amount, journal_reason, market_now
+from quantd.server.requests.control import Because, NotDone, check_ready, exact_amount, journal_reason, market_now
 from quantd.server.requests.manual_answers import SettledOrder
 from quantd.trading.events import OrderSettled
 from quantd.trading.instruments import NANO

@@ -22,16 +22,15 @@ from quantd.server.api.routes.log_routes import Log
 from quantd.server.api.routes.manual_routes import Loosened
 from quantd.server.api.routes.market_routes import BarsNow
 from quantd.server.api.routes.model_routes import ExchangePlan, Model, ModelDetails, Models
-from quantd.server.api.routes.portfolio_routes import PortfolioClosing, PortfolioList, Rebalanced, Targets
+from quantd.server.api.routes.portfolio_routes import PortfolioClosing, PortfolioList
 from quantd.server.api.routes.prediction_routes import Allocated, Input, Method, Prediction
 from quantd.server.api.routes.profit_routes import CurveNow, Days, PeriodNow, Profit
-from quantd.server.api.routes.proposal_routes import ProposalAnswer, Proposals, Reviews, Wanted
+from quantd.server.api.routes.proposal_routes import Proposals, Reviews, Wanted
 from quantd.server.api.routes.refusal_routes import Refusals
 from quantd.server.api.routes.switch_routes import Switches
 from quantd.server.api.routes.system_routes import Policies, ScheduleList, Settings, Stats, StoredRuns, Version
 from quantd.server.requests.manual_answers import CancelledOrder, Compared, Ordered, Paid, Previewed, SettledOrder, Stopped
-from quantd.server.requests.portfolio_answers import PortfolioNow
-from quantd.server.requests.proposal_answers import AgentStanding
+from quantd.server.requests.proposal_answers import AgentStanding, ProposalAnswer
 from typing import Literal, Unpack
 
 class Client(PlainClient):
@@ -123,7 +122,7 @@ class Client(PlainClient):
 
     def models(self) -> Models: ...
 
-    def open_portfolio(self, name: str, reason: str, *, capital: str = "1000000", as_planned: str = "", key: str = "", **targets: Unpack[Targets]) -> Rebalanced:
+    def open_portfolio(self, name: str, reason: str, *, capital: str = "1000000", as_planned: str = "", key: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
         """Open a portfolio with capital of the unallocated book."""
 
     def order(self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = "", stop: str = "", target: str = "", key: str = "") -> Ordered:
@@ -145,8 +144,6 @@ class Client(PlainClient):
 
     def policies(self) -> Policies: ...
 
-    def portfolio(self, name: str) -> PortfolioNow: ...
-
     def portfolio_history(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> PortfolioHistory: ...
 
     def portfolios(self) -> PortfolioList: ...
@@ -158,7 +155,7 @@ class Client(PlainClient):
         """What the learned policy of an `agent` or `artifact` would hold; by default in the present state."""
 
     def preview(self, name: str, *, key: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
-        """The verdict and costs of `weights` or `orders`, without an order."""
+        """The verdict and costs of targets for a portfolio or an outside agent, without an order."""
 
     def preview_cancel(self, order: str) -> CancelledOrder:
         """What a cancel would end; nothing is sent."""
@@ -172,7 +169,7 @@ class Client(PlainClient):
     def preview_order(self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = "") -> Previewed:
         """What a manual order would become now; nothing is sent."""
 
-    def preview_portfolio(self, name: str, reason: str, *, capital: str = "1000000", as_planned: str = "", **targets: Unpack[Targets]) -> Rebalanced:
+    def preview_portfolio(self, name: str, reason: str, *, capital: str = "1000000", as_planned: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
         """The first orders of a portfolio; nothing is opened."""
 
     def preview_review(self, name: str, id: str) -> ProposalAnswer:
@@ -188,10 +185,7 @@ class Client(PlainClient):
         """Profit by day, week or month."""
 
     def propose(self, name: str, id: str, reason: str, *, expires: str = "", plan: str = "", key: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
-        """Trade `weights` or `orders`, through the gate."""
-
-    def rebalance_portfolio(self, name: str, reason: str, *, as_planned: str = "", dry_run: bool = False, id: str = "", key: str = "", **targets: Unpack[Targets]) -> Rebalanced:
-        """Rebalance a portfolio, or show the orders of a rebalance: `as_planned=` its `plan` executes exactly those."""
+        """Trade targets of a portfolio or an outside agent, through the gate."""
 
     def reconcile(self, how: str = "", reason: str = "", *, key: str = "") -> Compared:
         """Compare the books with the venue's account; with `how`, also book the differences."""

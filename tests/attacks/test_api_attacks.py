@@ -142,7 +142,7 @@ ATTACKS = (
     ),
     post("agent's token, another agent by dots", 403, BEARER + "{propose}", path=PROPOSE.format("guest/../even")),
     post(
-        "agent's token, another agent in the body", 422, BEARER + "{propose}", path=PROPOSE.format("guest"), body=ELSE
+        "agent's token, another agent in the body", 404, BEARER + "{propose}", path=PROPOSE.format("guest"), body=ELSE
     ),
     post("agent's token halts", 403, BEARER + "{propose}"),
     post("agent's token orders", 403, BEARER + "{propose}", path=ORDERS, body=ORDER),

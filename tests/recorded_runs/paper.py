@@ -154,14 +154,14 @@ def portfolios(folder: Path) -> None:
             body = {"name": f"core{k}", "weights": held, "capital": "15000", "reason": "a mandate"}
             daemon.post("portfolios", body)
             daemon.until_more(20)
-        daemon.post("portfolios/core0/rebalance", {"weights": {"CCC": 0.45}, "reason": "drift", "id": "r-0"})
+        daemon.post("agents/core0/propose", {"weights": {"CCC": 0.45}, "reason": "drift", "id": "r-0"})
         daemon.until_more(20)
         daemon.kill()
     with running(folder) as daemon:
         daemon.until_more(20)
         for k in (1, 2, 0):
             held = dict.fromkeys(("AAA", "BBB", "CCC"), 0.1 * (k + 1))
-            daemon.post(f"portfolios/core{k}/rebalance", {"weights": held, "reason": "the month", "id": f"s-{k}"})
+            daemon.post(f"agents/core{k}/propose", {"weights": held, "reason": "the month", "id": f"s-{k}"})
             daemon.until_more(15)
         daemon.post("portfolios/core1/close", {"how": "flatten", "reason": "the end"})
         daemon.until_more(15)

@@ -73,7 +73,6 @@ class Carry(Struct, frozen=True):
     shadows: dict[str, str] = {}
     """Name of a shadow -> the records that it loses, as text."""
     outside: dict[str, ProposalLog] = {}
-    proposals: list[str] = []
     acts: dict[str, ActRecord] = {}
 
 
@@ -133,7 +132,6 @@ def carry_of(
                 for name, pairing in frozen_state.pairings.items()
             },
             outside=frozen_state.outside,
-            proposals=frozen_state.proposals,
             acts=frozen_state.acts or {},
         )
     )
@@ -293,11 +291,10 @@ def _take_models(
 def _take_proposals(state: State, carry: Carry) -> None:
     """Take over the ids of proposals, and, where the symbols and so the columns are the same, their verdicts."""
     same_symbols = carry.symbols == state.universe.symbols
-    state.proposals.extend(carry.proposals)
     state.outside = {
         name: log.ended("the run ended before anybody decided") if same_symbols else ProposalLog(log.ids)
         for name, log in carry.outside.items()
-        if state.rules.outside_seat(name) is not None
+        if name in state.rules.names() or state.rules.outside_seat(name) is not None
     }
 
 

@@ -32,6 +32,12 @@ def place_of(state: State, name: str) -> int | None:
     return next((agent_index for agent_index, portfolio in state.portfolios.items() if portfolio.name == name), None)
 
 
+def book_name(state: State, number: int) -> str:
+    """Return the name of a book: of the portfolio that is open in its place, else of its agent."""
+    portfolio = state.portfolios.get(number)
+    return state.rules.agents[number].name if portfolio is None else portfolio.name
+
+
 def vacant_places(state: State) -> list[str]:
     """Return the names of the places (agents without capital) in which a portfolio can be opened."""
     books = state.ledger.books
@@ -205,11 +211,13 @@ def _release(state: State, agent_index: int, target: int) -> list[Effect]:
 
 
 def _reset_records(state: State, agent_index: int, capital_micro: int) -> None:
-    """Empty the records of a portfolio's agent: its kill switch, levels, returns, and counted orders.
+    """Empty the records of a portfolio's agent: its kill switch, verdicts, levels, returns, and counted orders.
 
     The high-water mark of the kill switch begins at `capital_micro`.
     """
     state.agents[agent_index].begin(capital_micro)
+    if (log := state.outside.get(state.rules.agents[agent_index].name)) is not None:
+        log.verdicts = []  # the ids stay: none is carried out twice
     state.activity.books[agent_index].forget()
     state.watch.levels[agent_index], state.watch.ended[agent_index + 1] = {}, {}
     state.watch.realised[agent_index + 1] = Realised()

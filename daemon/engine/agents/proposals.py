@@ -30,7 +30,7 @@ from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.engine.venue.account import agent_of
 from quantd.risk.limits.catalogue import Reason
 from quantd.risk.switch import HALT
-from quantd.trading.effects import Effect, Level, Publish, Refusal, Refused
+from quantd.trading.effects import Effect, Level, Publish, Refused
 from quantd.trading.events import ProposalReviewed, Proposed
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
@@ -40,7 +40,7 @@ PLAN_BYTES: Final = 16
 """Length of the digest of a plan."""
 
 MOST_LEVERAGE: Final = 10.0
-"""Largest sum of absolute weights of an outside agent, as of any policy; the limits are far below."""
+"""Largest sum of absolute target weights from outside, as of any policy; the limits are far below."""
 
 
 def on_proposed(state: State, proposal: Proposed) -> Sequence[Effect]:
@@ -98,7 +98,7 @@ def _lapse(state: State, proposal: Proposed, why: str) -> Effect:
 
 def _proposal_alert(state: State, proposal: Proposed, level: Level, what: str) -> Publish:
     """Return an alert about a proposal of targets from outside; `what` is the predicate of its text."""
-    number = _book_of(state, proposal)
+    number = book_of(state, proposal)
     text = f"proposal {proposal.id} of {proposal.agent} {what}"
     return alert(state, level, "proposal", text, agent=HOUSE if number is None else number)
 
@@ -130,7 +130,7 @@ def not_planned(state: State, proposal: Proposed) -> str:
 
     Whether the plan differs from the dry run is checked later, by `_differs_from_dry_run`.
     """
-    book_index = _book_of(state, proposal)
+    book_index = book_of(state, proposal)
     if book_index is None or book_index < 0:  # -1 is the unallocated book
         return f"there is no agent named {proposal.agent!r}"
     portfolio = state.portfolios.get(book_index)
@@ -140,8 +140,8 @@ def not_planned(state: State, proposal: Proposed) -> str:
         return f"{proposal.agent} is the place of the portfolio {portfolio.name} now, not of {proposal.portfolio}"
     if portfolio is not None and portfolio.closing:
         return "the portfolio is being closed"
-    if not proposal.id or _key(proposal) in state.proposals:
-        return f"a proposal {proposal.id!r} was carried out before" if proposal.id else "the proposal has no id"
+    if not proposal.id:
+        return "the proposal has no id"
     if 0 < proposal.expires < state.now:
         return "the proposal has expired"
     if state.switch.state == HALT or state.flattening:
@@ -159,8 +159,6 @@ def not_planned(state: State, proposal: Proposed) -> str:
         return f"there are {len(targets)} targets for {state.universe.size} symbols"
     if not np.isfinite(targets).all():
         return "a weight is not finite"
-    if portfolio is not None:
-        return ""  # MOST_LEVERAGE is for outside agents; a request for a portfolio checks the sum of its weights
     leverage = _leverage(state, book_index, targets.astype(np.float64), lots=bool(proposal.lots))
     if not leverage <= MOST_LEVERAGE:
         return f"its targets are {leverage:.6g} times the book; more than {MOST_LEVERAGE:g} is a mistake of units"
@@ -189,11 +187,10 @@ def skips_of(house: State, number: int, proposal: Proposed) -> dict[int, str]:
 
 def refusal(state: State, proposal: Proposed, why: str) -> tuple[Publish, Refused]:
     """Return the effects of a proposal of targets that is refused as a whole: an alert and the refusal."""
-    code: Refusal = "conflict" if state.rules.outside_seat(proposal.agent) is None else "refused"
-    return refuse_command(state, code, "proposal", why, before=f"the targets for {proposal.agent} were refused: ")
+    return refuse_command(state, "refused", "proposal", why, before=f"the targets for {proposal.agent} were refused: ")
 
 
-def _book_of(state: State, proposal: Proposed) -> int | None:
+def book_of(state: State, proposal: Proposed) -> int | None:
     """Return the index of a proposal's book: the place of its portfolio, or the book that its outside agent decides for
     in this house.
 
@@ -250,7 +247,7 @@ def plan_digest(proposal: Proposed, effects: Sequence[Effect]) -> str:
 
 def _plan_targets(state: State, proposal: Proposed) -> list[Effect]:
     """Plan the targets of a proposal that is not refused, and record them: weights, or lots in place of weights."""
-    number = _book_of(state, proposal)
+    number = book_of(state, proposal)
     assert number is not None
     portfolio = state.portfolios.get(number)
     state.agents[number].follow_up.drop()
@@ -261,7 +258,6 @@ def _plan_targets(state: State, proposal: Proposed) -> list[Effect]:
         text = f"proposal {proposal.id} of {proposal.who}: {proposal.reason}"
         state.agents[number].note = text
     else:
-        state.proposals.append(_key(proposal))
         portfolio.targets, portfolio.proposal, portfolio.proposed = weights, proposal.id, state.now
         portfolio.basis = proposal.basis or portfolio.basis
         basis_text = f", computed by {proposal.basis}" if proposal.basis not in ("", "weights") else ""
@@ -277,8 +273,3 @@ def _plan_targets(state: State, proposal: Proposed) -> list[Effect]:
             lots=None if lots is None else {number: lots},
         ),
     ]
-
-
-def _key(proposal: Proposed) -> str:
-    """Return the id of a proposal together with its agent, as the state remembers it."""
-    return f"{proposal.agent}/{proposal.id}"

@@ -9,19 +9,20 @@ first. A shadow gets the events of the market, its own answers and reports, and 
 belong to the house, and so do records of limits, crosses (trades between agents) and snapshots, which are left out of a
 shadow's effects.
 
-The verdict on a proposal of an outside agent is recorded here. The same agent may decide in a shadow now and in the
-house later, and each id is decided once only, in whichever of them.
+The verdict on a proposal for a portfolio or an outside agent is recorded here. The same agent may decide in a shadow
+now and in the house later, and each id is decided once only, in whichever of them.
 """
 
 from collections.abc import Callable, Sequence
 
 import msgspec
 
+from quantd.daemon.engine.agents.portfolios import book_name, place_of
 from quantd.daemon.engine.agents.promotion import note_decision
-from quantd.daemon.engine.agents.proposals import refusal, skips_of
+from quantd.daemon.engine.agents.proposals import book_of, refusal, skips_of
 from quantd.daemon.engine.safety.alerts import refuse_command
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.state.proposal_log import ProposalLog, verdict_of
+from quantd.daemon.engine.state.proposal_log import ProposalLog, ProposalVerdict, verdict_of
 from quantd.trading.effects import (
     Ask,
     Assessed,
@@ -74,7 +75,7 @@ def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
         names = [shadow.rules.agents[0].name for shadow in state.shadows]
         if event.agent in names:
             return _step_command(state, names.index(event.agent), event, step)
-    if isinstance(event, Proposed) and state.rules.outside_seat(event.agent) is not None:
+    if isinstance(event, Proposed):
         return _step_proposal(state, event, step)
     if isinstance(event, ProposalReviewed):
         return _step_review(state, event, step)
@@ -126,6 +127,21 @@ def shadow_of(state: State, name: str) -> int | None:
     return next((k for k, shadow in enumerate(state.shadows) if policy_number in shadow.seats), None)
 
 
+def place_of_book(state: State, name: str) -> tuple[State, int, int | None] | None:
+    """Return (state with the book of a portfolio, or for which an outside agent decides, index of this book, index of
+    the agent's shadow or None).
+
+    The result is None for another name, and if the agent decides for no book. A shadow has a separate, simulated state.
+    """
+    policy_index = state.rules.outside_seat(name)
+    if policy_index is None:
+        place_index = place_of(state, name)
+        return None if place_index is None else (state, place_index, None)
+    shadow_index = shadow_of(state, name)
+    house = state if shadow_index is None else state.shadows[shadow_index]
+    return (house, house.seats.index(policy_index), shadow_index) if policy_index in house.seats else None
+
+
 def houses_of(state: State, shadow: str) -> list[State]:
     """Return a list with the house if `shadow` is empty, else with the state of the shadow (agent on paper) of that
     name; empty for an unknown name."""
@@ -133,21 +149,22 @@ def houses_of(state: State, shadow: str) -> list[State]:
 
 
 def _step_proposal(state: State, proposal: Proposed, step: Step) -> Sequence[Effect]:
-    """Step a proposal in the whole account or shadow where its agent decides now, and record its verdict.
+    """Step a proposal in the whole account or shadow that has its book, and record its verdict.
 
-    A proposal that waits for a person's approval is among the `reviews`; no decision is noted for it yet.
+    A proposal that waits for a person's approval is among the `reviews`; no decision is noted for it yet. A name that
+    may not propose is refused without a record.
     """
     state.now = max(state.now, proposal.ts)
+    shadow_index = shadow_of(state, proposal.agent)
+    house = state if shadow_index is None else state.shadows[shadow_index]
+    number = book_of(house, proposal)
+    if number is None or number < 0 or not (number in house.portfolios or house.seats[number] in state.rules.outside):
+        return step(state, proposal)
     log = state.outside.setdefault(proposal.agent, ProposalLog())
     if proposal.id in log.ids:
         return refusal(state, proposal, f"a proposal {proposal.id!r} was decided before")
-    shadow_index = shadow_of(state, proposal.agent)
     effects = step(state, proposal) if shadow_index is None else _step_shadow(state, shadow_index, proposal, step)
-    house = state if shadow_index is None else state.shadows[shadow_index]
-    policy_number = state.rules.outside_seat(proposal.agent)
-    number = next((n for n, decider in enumerate(house.seats) if decider == policy_number), 0)
-    name, skips = house.rules.agents[number].name, skips_of(house, number, proposal)
-    verdict = verdict_of(proposal, name, shadow_index is not None, number, effects, skips)
+    verdict = _verdict(proposal, house, number, effects, shadow=shadow_index is not None)
     if state.reviews.get(proposal.agent) is proposal:
         log.note(msgspec.structs.replace(verdict, outcome="approval"))
         return effects
@@ -155,6 +172,14 @@ def _step_proposal(state: State, proposal: Proposed, step: Step) -> Sequence[Eff
     if not verdict.why:
         note_decision(state, number if shadow_index is None else len(state.agents) + shadow_index)
     return effects
+
+
+def _verdict(
+    proposal: Proposed, house: State, number: int, effects: Sequence[Effect], *, shadow: bool
+) -> ProposalVerdict:
+    """The verdict on a proposal for the book with index `number` of a house (the account or a shadow)."""
+    skips = skips_of(house, number, proposal)
+    return verdict_of(proposal, book_name(house, number), shadow, number, effects, skips)
 
 
 def _step_review(state: State, review: ProposalReviewed, step: Step) -> Sequence[Effect]:
@@ -169,9 +194,7 @@ def _step_review(state: State, review: ProposalReviewed, step: Step) -> Sequence
     number = next(
         n for n, policy_number in enumerate(state.seats) if policy_number == state.rules.outside_seat(review.agent)
     )
-    name, skips = state.rules.agents[number].name, skips_of(state, number, proposal)
-    # False: in the account, not in a shadow
-    state.outside[review.agent].settle(verdict_of(proposal, name, False, number, effects, skips))
+    state.outside[review.agent].settle(_verdict(proposal, state, number, effects, shadow=False))
     note_decision(state, number)
     return effects
 

@@ -1,6 +1,5 @@
 """The state of the engine: books, marks, orders, kill switches and rounds. Only `step` changes it."""
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -45,9 +44,6 @@ from quantd.trading.sessions import DAY_NS
 
 HOUSE: Final = -1
 """Book number of the house; agents count from 0."""
-
-PROPOSALS_KEPT: Final = 1024
-"""Ids of proposals that are remembered, so that each is executed once."""
 
 ENDED_KEPT: Final = 64
 """Ended baskets that are remembered for late reports of the venue."""
@@ -187,12 +183,11 @@ class State(Core):
         """Sender and idempotency key of a request -> what became of it."""
         self.portfolios: dict[int, Portfolio] = {}
         """Agent -> the portfolio that is open in it."""
-        self.proposals: deque[str] = deque(maxlen=PROPOSALS_KEPT)
-        """Ids of executed proposals."""
         self.reviews: dict[str, Proposed] = {}
         """Outside agent -> its proposal that waits for a person until the next sample."""
         self.noted = Noted()
-        self.outside: dict[str, ProposalLog] = {}  # by outside agent
+        self.outside: dict[str, ProposalLog] = {}
+        """Outside agent, or place of a portfolio -> its proposals with their verdicts."""
         self.later: set[str] = set()
         """Jobs that wait for the next sample, because they need books that were just valued."""
         self.down: set[str] = set()

@@ -1,6 +1,6 @@
-"""The proposals of an outside agent, which decides by proposals and has no policy here, with their verdicts.
+"""The proposals for a portfolio or of an outside agent, which have no policy here, with their verdicts.
 
-An id has one verdict in all portfolios that the agent may trade.
+An id has one verdict in all books that an outside agent may trade.
 """
 
 from collections.abc import Mapping, Sequence
@@ -92,7 +92,7 @@ class ProposalVerdict(Struct, frozen=True):
 
 
 class ProposalLog(Struct):
-    """The newest proposal ids of one outside agent, and the verdicts on its newest proposals, oldest first."""
+    """The newest proposal ids of one sender's book, and the verdicts on its newest proposals, oldest first."""
 
     ids: list[str] = []
     verdicts: list[ProposalVerdict] = []

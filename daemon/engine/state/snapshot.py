@@ -166,7 +166,6 @@ class Frozen(Struct, frozen=True):
     """By book: cash at the last sample; absent from old snapshots."""
     loosening: Loosening | None = None
     portfolios: dict[int, Portfolio] = {}
-    proposals: list[str] = []
     carried: tuple[int, int] = (0, 0)
     outside: dict[str, ProposalLog] = {}
     acts: dict[str, ActRecord] | msgspec.UnsetType = msgspec.UNSET
@@ -224,7 +223,6 @@ def freeze(state: State, *, ended: bool = True) -> bytes:
             **state.restrictions.freeze()._asdict(),
             notes=[agent.note for agent in agents],
             owed=state.owed,
-            proposals=list(state.proposals),
             acts=state.acts or msgspec.UNSET,
             reviews=state.reviews or msgspec.UNSET,
             later=sorted(state.later),
@@ -278,7 +276,6 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.watch.thaw(decoded.watch)
     state.owed = list(decoded.owed) or state.owed
     state.later = set(decoded.later)
-    state.proposals.extend(decoded.proposals)
     state.acts = {} if isinstance(decoded.acts, msgspec.UnsetType) else decoded.acts
     state.reviews = {} if isinstance(decoded.reviews, msgspec.UnsetType) else decoded.reviews
     _restore_policies(state, decoded)

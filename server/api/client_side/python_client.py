@@ -23,11 +23,10 @@ from quantd.server.api.client_side.transport import ANSWER_S, Address, Response,
 from quantd.server.api.idempotency import HEADER
 from quantd.server.api.paging import Searched
 from quantd.server.api.route_groups import client_calls
-from quantd.server.api.routes.portfolio_routes import Targets
 from quantd.server.api.routes.prediction_routes import Input, Method
 from quantd.server.api.routes.proposal_routes import Wanted
 
-__all__ = ["Client", "Input", "Method", "Searched", "Targets", "Wanted"]
+__all__ = ["Client", "Input", "Method", "Searched", "Wanted"]
 
 ATTEMPTS: Final = 3
 """Most attempts of a read; a request that changes the daemon is sent once."""

@@ -19,7 +19,7 @@ const OTHER_HALTS = "Other ways to halt, on its machine: quantd halt; a file nam
 
 const all = () => ["*"];
 const none = () => [];
-const sent = (done) => `${orders(done.trades.orders.length)} sent`;
+const sent = (done) => `${orders(done.trades ? done.trades.orders.length : 0)} sent`;
 const last = (path, k = 1) => decodeURIComponent(path.split("/").at(-k));
 
 // Route -> what it does in words, what to say where it did not, what became of it, and the symbols of its orders.
@@ -66,11 +66,11 @@ export const ROUTES = {
   },
   "/api/v1/portfolios": {
     what: (b) => `open ${b.name}`, not: () => "NOT OPENED", symbols: all,
-    done: (a) => `${a.name} was opened: ${sent(a)}`,
+    done: (a) => `${a.agent} was opened: ${sent(a)}`,
   },
-  "/api/v1/portfolios/*/rebalance": {
+  "/api/v1/agents/*/propose": {
     what: (_, path) => `rebalance ${last(path, 2)}`, not: () => "NOT SENT", symbols: all,
-    done: (a, _, path) => `${last(path, 2)}: ${sent(a)}`,
+    done: (a) => `${a.agent}: ${sent(a)}`,
   },
   "/api/v1/portfolios/*/close": {
     what: (_, path) => `close ${last(path, 2)}`, not: () => "NOT CLOSED", symbols: all,

@@ -1,7 +1,7 @@
 // Portfolios: open, rebalance after a dry run, close.
 import { html, useState } from "./htm-preact-standalone.mjs";
 import { Became, Reason, useAct, usePlan } from "./acts.js";
-import { daemon, may, read } from "./daemon.js";
+import { daemon, may, newKey, read } from "./daemon.js";
 import { count, local, money, orders, percent, plain, signed, tone } from "./figures.js";
 import { Dialog, Problem, Table } from "./parts.js";
 import { noneOf, useRead } from "./reads.js";
@@ -39,7 +39,7 @@ function Trades({ found }) {
     <${Table} name="Orders of the dry run" rows=${trades.orders} most=${6} by=${(o) => `${o.side}${o.symbol}`} words=${(o) => o.symbol} empty="no orders: the targets are held" columns=${[
     { head: "order", cell: (o) => `${o.side} ${plain(o.qty)} ${o.symbol}` }, { head: "value", num: true, cell: (o) => money(o.value) }, { head: "costs", num: true, cell: (o) => money(o.commission + o.slippage) },
   ]} />
-    ${trades.cuts.length > 0 && html`<${Table} name="Cut by limits" rows=${trades.cuts} most=${4} by=${(c) => `${c.who}${c.side}${c.symbol}`} words=${(c) => c.symbol} columns=${[
+    ${trades.cuts.length > 0 && html`<${Table} name="Cut by limits" rows=${trades.cuts} most=${4} by=${(c) => `${c.by}${c.side}${c.symbol}`} words=${(c) => c.symbol} columns=${[
     { head: "asked", cell: (c) => `${c.side} ${c.asked} ${c.symbol}` }, { head: "allowed", num: true, cell: (c) => c.allowed }, { head: "why", cell: (c) => c.text },
   ]} />`}`;
 }
@@ -51,10 +51,10 @@ function Rebalance({ name, agents, close, changed }) {
   const [reason, write] = useState("");
   const [state, go] = useAct(() => { changed(); close(); });
   const { plan, busy, fault, preview, drop } = usePlan(asked, state);
-  const path = `/api/v1/portfolios/${encodeURIComponent(name)}/rebalance`;
+  const path = `/api/v1/agents/${encodeURIComponent(name)}`;
   const edit = (field) => (event) => { put({ ...asked, [field]: event.target.value }); drop(); };
-  const dry = (event) => { event.preventDefault(); preview(path, () => ({ ...targetsOf(asked), reason, dry_run: true })); };
-  const send = () => go(path, { as_planned: plan.plan, reason }, undefined, plan.trades.orders.map((order) => order.symbol));
+  const dry = (event) => { event.preventDefault(); preview(`${path}/preview`, () => targetsOf(asked)); };
+  const send = () => go(`${path}/propose`, { ...targetsOf(asked), id: newKey(), reason, plan: plan.plan }, undefined, plan.trades.orders.map((order) => order.symbol));
   return html`<form onSubmit=${dry}>
     <${Reason} value=${reason} write=${write} first=${true} />
     <${Targets} asked=${asked} edit=${edit} agents=${agents} />
@@ -153,17 +153,17 @@ export function Portfolios() {
 }
 
 function Held({ name, stamp }) {
-  const holdings = useRead(() => read(`/api/v1/portfolios/${encodeURIComponent(name)}`), stamp, name);
+  const holdings = useRead(() => read(`/api/v1/agents/${encodeURIComponent(name)}/standing`), stamp, name);
   const { data, fault } = holdings;
-  const rows = data ? data.allocations.slice().sort((a, b) => Math.max(Math.abs(b.weight), Math.abs(b.target)) - Math.max(Math.abs(a.weight), Math.abs(a.target))) : [];
+  const rows = data ? data.positions.slice().sort((a, b) => Math.max(Math.abs(b.weight), Math.abs(b.target)) - Math.max(Math.abs(a.weight), Math.abs(a.target))) : [];
   return html`<section class="card wide"><h2>Holdings of ${name}</h2>
     ${fault && html`<${Problem} text=${fault} />`}
-    ${data && html`<p class=${data.switch === "RUN" ? "none" : data.switch}>Switch ${data.switch}${data.switch_reason ? `: ${data.switch_reason}` : ""}. Cash ${money(data.cash)}. ${data.open_orders ? `${count(data.open_orders)} open orders. ` : ""}Newest targets ${data.proposed || "none"} by ${data.who || "–"}: ${data.reason || "–"}</p>`}
+    ${data && html`<p class=${data.switch === "RUN" ? "none" : data.switch}>Switch ${data.switch}${data.switch_reason ? `: ${data.switch_reason}` : ""}. Cash ${money(data.cash)}. ${data.open_orders ? `${count(data.open_orders)} open orders. ` : ""}Newest targets ${data.portfolio.proposed || "none"}. Opened by ${data.portfolio.who}: ${data.portfolio.reason}</p>`}
     <${Table} name=${`Holdings of ${name}`} rows=${rows} by=${(h) => h.symbol} words=${(h) => h.symbol} empty=${noneOf(holdings, "all in cash")} columns=${[
     { head: "symbol", cell: (h) => h.symbol },
-    { head: "target", num: true, cell: (h) => percent(h.target) },
+    { head: "target", num: true, cell: (h) => percent(h.target || 0) },
     { head: "weight", num: true, cell: (h) => percent(h.weight) },
-    { head: "quantity", num: true, cell: (h) => plain(h.shares) },
+    { head: "quantity", num: true, cell: (h) => plain(h.qty) },
     { head: "value", num: true, cell: (h) => money(h.value) },
   ]} /></section>`;
 }

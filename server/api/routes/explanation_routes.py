@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Decision
 from quantd.daemon.assembly.parts import Parts, policies_of
+from quantd.daemon.engine.agents.shadows import place_of_book
 from quantd.daemon.engine.state.snapshot import freeze
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.loading import PolicyError
@@ -30,7 +31,6 @@ from quantd.daemon.views.headroom import Book, RiskNow, SymbolRoom, Unknown, nam
 from quantd.daemon.views.preview import PlanNow, plan_now
 from quantd.server.api.documents import OneBook, Why
 from quantd.server.api.problems import Refused
-from quantd.server.requests.proposal_answers import place_of_agent
 from quantd.trading.events import Event
 
 T = TypeVar("T")
@@ -96,7 +96,7 @@ class Explaining:
 
     def _book_of(self, own: str) -> str:
         """The agent or shadow whose book the outside agent `own` trades: a promotion exchanges the books."""
-        place = place_of_agent(self._service.shell.state, own)
+        place = place_of_book(self._service.shell.state, own)
         return own if place is None else place[0].rules.agents[place[1]].name
 
     def _skipped(self, symbol: str, own: str) -> tuple[int, str]:

@@ -1,6 +1,8 @@
 """Open, rebalance and close portfolios of a running daemon."""
 
+import uuid
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import quote
 
 import typer
 
@@ -30,15 +32,17 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List the open portfolios, or show one."""
-    answer = reach(place(config, state, sets)).get(f"{PATH}/{name}".rstrip("/"))
+    answer = reach(place(config, state, sets)).get(_agent(name, "standing") if name else PATH)
     if as_json:
         print_json(answer)
+    elif name and (line := answer["portfolio"]) is None:
+        raise Failure(f"{name} is an outside agent and no portfolio; `quantd portfolio list` lists those", USAGE)
     elif name:
         orders = f", {answer['open_orders']} open orders" if answer["open_orders"] else ""
-        say(f"{name} ({answer['agent']}, {answer['state']}): equity {answer['equity']}, cash {answer['cash']}{orders}")
-        say(f"  opened {answer['created']} with {answer['capital']} by {answer['who']}: {answer['reason']}")
-        say(f"  switch {answer['switch']}, return {answer['total']:+.2%}, weights by {answer['basis'] or 'nobody yet'}")
-        _print_allocations(answer)
+        say(f"{name} ({line['agent']}, {line['state']}): equity {answer['equity']}, cash {answer['cash']}{orders}")
+        say(f"  opened {line['created']} with {line['capital']} by {line['who']}: {line['reason']}")
+        say(f"  switch {answer['switch']}, return {answer['total']:+.2%}, weights by {line['basis'] or 'nobody yet'}")
+        _print_positions(answer["positions"])
     else:
         say(f"run {answer['run']}: {len(answer['portfolios'])} of {answer['places']} places are in use")
         columns = ("name", "agent", "state", "created", "capital", "equity", "basis")
@@ -60,7 +64,7 @@ def create(
 ) -> None:
     """Open a portfolio and buy its first weights."""
     body = {"name": name, "capital": capital, "reason": reason, **_targets(weights, symbols, policy, agent)}
-    _print_rebalanced(reach(place(config, state, sets)).post(PATH, body), as_json)
+    print_answer(reach(place(config, state, sets)).post(PATH, body), as_json)
 
 
 def rebalance(
@@ -73,14 +77,20 @@ def rebalance(
     symbols: Symbols = "",
     policy: Policy = "",
     agent: AgentName = "",
-    as_planned: Annotated[str, typer.Option(metavar="PLAN", help="Execute the plan of a dry run, or nothing.")] = "",
+    as_planned: Annotated[
+        str, typer.Option(metavar="PLAN", help="Trade only if the orders are those of a dry run.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the orders; send none.")] = False,
     as_json: Json = False,
 ) -> None:
     """Move a portfolio to new weights, or show the orders."""
-    body = {"reason": reason, "dry_run": dry_run, **_targets(weights, symbols, policy, agent)}
-    body |= {"as_planned": as_planned} if as_planned else {}
-    _print_rebalanced(reach(place(config, state, sets)).post(f"{PATH}/{name}/rebalance", body), as_json)
+    body = _targets(weights, symbols, policy, agent)
+    if not dry_run:
+        body |= {"id": uuid.uuid4().hex, "reason": reason, "plan": as_planned}
+    answer = reach(place(config, state, sets)).post(_agent(name, "preview" if dry_run else "propose"), body)
+    print_answer(answer, as_json)
+    if dry_run and not as_json:
+        say(f"  to trade exactly this: the same command with --as-planned {answer['plan']} in place of --dry-run")
 
 
 def close(
@@ -126,36 +136,40 @@ def _targets(weights: list[str] | None, symbols: str, policy: str, agent: str) -
     return targets
 
 
-def _print_rebalanced(answer: dict[str, Any], as_json: bool) -> None:
-    """Print the targets, allocations and trades of an opening or a rebalance."""
+def _agent(name: str, what: str) -> str:
+    return f"/api/v1/agents/{quote(name, safe='')}/{what}"
+
+
+def print_answer(answer: dict[str, Any], as_json: bool) -> None:
+    """Print the answer to a proposal or to its preview: the verdict, the expected figures, positions and trades."""
     if as_json:
         print_json(answer)
         return
-    what = "would be" if answer["dry_run"] else "is"
-    say(f"{answer['name']} ({answer['agent']}) {what} moved to weights by {answer['basis']} at {answer['time']}")
-    expected = answer["expected"]
-    if expected["sharpe"] is not None:
+    verdict, expected = answer["verdict"], answer["expected"]
+    basis = f" to weights by {answer['basis']}" if answer["basis"] else ""
+    say(f"{answer['agent']} {'would be' if answer['preview'] else 'is'} moved{basis} at {verdict['time']}")
+    say(f"{verdict['outcome']}: {verdict['text']}")
+    if expected and expected["sharpe"] is not None:
         say(
             f"  over the last {expected['samples']} samples these weights returned {expected['expected_return']:+.1%} "
             f"a year at {expected['volatility']:.1%} volatility: Sharpe {expected['sharpe']:.2f}, risk score "
             f"{expected['risk_score']} of 7"
         )
-    _print_allocations(answer)
-    _print_trades(answer["trades"])
-    for symbol, why in answer["skipped"].items():
-        say(f"  {symbol} is not traded now: {why}")
-    if answer["dry_run"]:
-        say(f"  to execute exactly this: quantd portfolio rebalance {answer['name']} --as-planned {answer['plan']}")
-    elif answer["decision"]:
+    _print_positions(answer["allocations"])
+    if answer["trades"] is not None:
+        _print_trades(answer["trades"])
+    if answer["decision"]:
         say(f"  decision {answer['decision']}: `quantd why`, `quantd why {answer['decision']}:SYMBOL`")
 
 
-def _print_allocations(answer: dict[str, Any]) -> None:
-    """Print the present and target weight of each symbol."""
+def _print_positions(positions: list[dict[str, Any]]) -> None:
+    """Print the weight and the target weight of each symbol."""
     records(
-        answer["allocations"],
-        {"symbol": "symbol", "weight": "weight:.2%", "target": "target:.2%", "shares": "shares:", "value": "value:"},
-    )
+        positions,
+        {"symbol": "symbol", "weight": "weight:.2%",
+         "target": lambda row: "" if row["target"] is None else f"{row['target']:.2%}", "qty": "qty:",
+         "value": "value:"},
+    )  # fmt: skip
 
 
 def _print_trades(trades: dict[str, Any]) -> None:
@@ -177,7 +191,7 @@ def _print_trades(trades: dict[str, Any]) -> None:
     for cut in trades["cuts"]:
         none_passes = "waits" if cut["reason"] == "sale" else "refused"
         allowed = none_passes if cut["allowed"] == "0" else f"cut to {cut['allowed']}"
-        say(f"  {cut['who']}: {cut['side']} {cut['asked']} {cut['symbol']} {allowed}: {cut['text']} ({cut['reason']})")
+        say(f"  {cut['by']}: {cut['side']} {cut['asked']} {cut['symbol']} {allowed}: {cut['text']} ({cut['reason']})")
 
 
 COMMAND: Final = Command("Operate", 60, {"list": list_, "create": create, "rebalance": rebalance, "close": close})

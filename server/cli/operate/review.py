@@ -10,6 +10,7 @@ from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.places import place
 from quantd.server.cli.client import reach
+from quantd.server.cli.operate.portfolio import print_answer
 from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
 
@@ -46,13 +47,10 @@ def review(
         answer = daemon.post(path, {"id": proposal["id"], "approve": approve, "reason": reason, "plan": plan})
     else:
         answer = daemon.post(f"{path}/preview", {"id": proposal["id"]})
-    if as_json:
-        print_json(answer)
-        return
-    if not (approve or decline):
+    if not (approve or decline or as_json):
         say(f"{agent} proposes {proposal['id']} since {proposal['time']}: {proposal['reason']}")
-    _print_verdict(answer)
-    if not (approve or decline):
+    print_answer(answer, as_json)
+    if not (approve or decline or as_json):
         say(
             f"quantd review {agent} --id {proposal['id']} --approve --plan {answer['plan']} --reason R "
             "sends these orders"
@@ -67,17 +65,6 @@ def _print_waiting(waiting: list[dict[str, Any]], as_json: bool) -> None:
     rows = [(w["time"], w["agent"], w["id"], str(len(w["weights"] or w["orders"])), w["reason"]) for w in waiting]
     table(("waits since", "agent", "id", "targets", "reason of the agent"), rows, ("targets",))
     say("quantd review AGENT shows its orders" if waiting else "no proposal waits for a person")
-
-
-def _print_verdict(response: dict[str, Any]) -> None:
-    """Print the verdict on a proposal, and its orders."""
-    verdict = response["verdict"]
-    say(f"{verdict['outcome']}: {verdict['text']}")
-    trades = response["trades"]
-    orders = [] if trades is None else trades["orders"]
-    if orders:
-        columns = [key for key in ("side", "qty", "symbol", "limit", "order") if key in orders[0]]
-        table(columns, [tuple(str(order[key]) for key in columns) for order in orders], ("qty", "limit"))
 
 
 COMMAND: Final = Command("Operate", 52, review)

@@ -227,8 +227,8 @@ def rebalancing(world: Fed, case: Case) -> Callable[[int, dict[str, float]], Any
     opened = {"name": "core", "capital": f"{case.cash * (1.0 - 1e-9) - 0.01:.2f}"}
     return lambda number, weights: posted(
         world,
-        "portfolios/core/rebalance" if number else "portfolios",
-        {"weights": weights} | ({} if number else opened),
+        "agents/core/propose" if number else "portfolios",
+        {"weights": weights} | ({"id": f"p-{number}"} if number else opened),
     )
 
 

@@ -50,14 +50,13 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     body = case.body
     if not isinstance(body, dict):
         return
-    if case.path.endswith(("/portfolios", "/rebalance", "/open/preview")):
-        names = ("weights", "policy", "agent", *(("as_planned",) if case.path.endswith("/rebalance") else ()))
-        given = [name for name in names if body.get(name)]
+    if case.path.endswith(("/portfolios", "/open/preview")):
+        given = [name for name in ("weights", "orders", "policy", "agent") if body.get(name)]
         for name in given[1:]:
             del body[name]
         if not given:
             body["policy"] = "equal_weight"
-        if body.get("weights"):  # they name their symbols
+        if body.get("weights") or body.get("orders"):  # they name their symbols
             body.pop("symbols", None)
     if case.path.endswith(("/research/backtests", "/research/sweeps")):  # the loader checks values, not the document
         if isinstance(body.get("sets"), list):
@@ -79,8 +78,9 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         body["weights"] = {"SPY": 0.5}
         if isinstance(body.get("expires"), str):
             body["expires"] = ""
-        if isinstance(body.get("orders"), dict):
-            del body["orders"]
+        for name in ("orders", "policy", "agent", "symbols"):
+            if isinstance(body.get(name), dict | list | str):
+                del body[name]
     for name in ("features", "shared", "observation"):
         if isinstance(body.get(name), dict | list):  # names and length are those of a model
             del body[name]

@@ -113,13 +113,13 @@ async def test_a_rebalance_is_answered_though_its_portfolio_was_closed_before_th
     nothing = {"weights": {"SPY": 1e-9}, "reason": "all in cash"}
     assert (await post(world, "portfolios", CORE | nothing))[0] == 200
     async with gated(world) as gate:
-        rebalanced = asyncio.create_task(post(world, "portfolios/core/rebalance", nothing | {"id": "x-1"}))
+        rebalanced = asyncio.create_task(post(world, "agents/core/propose", nothing | {"id": "x-1"}))
         await gate.waiting.wait()
         closed = asyncio.create_task(post(world, "portfolios/core/close", {"how": "flatten", "reason": "over"}))
         await stepped(world, PortfolioClosed)
         assert world.service.shell.state.portfolios == {}
     (status, answer), (other, ended) = await rebalanced, await closed
-    assert (status, answer["name"], answer["proposal"], answer["capital"]) == (200, "core", "x-1", "20000.00"), answer
+    assert (status, answer["agent"], answer["verdict"]["id"], answer["repeated"]) == (200, "core", "x-1", False), answer
     assert (other, ended["state"]) == (200, "closed")
 
 
@@ -160,8 +160,9 @@ async def test_of_two_closings_at_once_the_second_is_refused_and_not_reported_as
 async def test_targets_that_are_refused_beside_an_opening_do_not_hide_the_opening(world: Any) -> None:
     before(world, PortfolioOpened, lambda event: [Operator(event.ts, "halt", "news", "me")])
     status, answer = await post(world, "portfolios", CORE)
-    assert (status, answer["code"]) == (409, "conflict")
-    assert answer["detail"].startswith("the portfolio core is open and all in cash; rebalance or close it: the targets")
+    assert (status, answer["code"]) == (409, "refused")
+    begin = "the portfolio core is open and all in cash; propose targets or close it: the proposal "
+    assert answer["detail"].startswith(begin)
     assert "the house is halted" in answer["detail"]
     assert [portfolio.name for portfolio in world.service.shell.state.portfolios.values()] == ["core"]
 

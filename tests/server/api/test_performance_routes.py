@@ -200,11 +200,11 @@ async def test_a_portfolio_has_figures_of_its_own_since_it_was_opened(tmp_path: 
         status, portfolio = await world.post("/api/v1/portfolios", CORE)
         assert status == 200, portfolio
         await world.feed(20)
-        _, now = await get(world, "/api/v1/portfolios/core")
+        _, now = await get(world, "/api/v1/agents/core/standing")
         for name in ("core", "portfolio-1"):
             _, performance = await get(world, f"{PATH}?book={name}")
             # the sample before it was opened
-            assert (performance["book"], performance["first"], now["created"][:10]) == (
+            assert (performance["book"], performance["first"], now["portfolio"]["created"][:10]) == (
                 name,
                 "2019-01-16T21:00:00Z",
                 "2019-01-17",

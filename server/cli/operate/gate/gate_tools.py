@@ -25,8 +25,8 @@ from msgspec import Meta, Struct
 from pydantic import BaseModel, Field
 
 from quantd.adapters.json_text import fault_of
-from quantd.server.api.routes.proposal_routes import Preview, Propose
 from quantd.server.cli.operate.gate.gateway import Document, Gateway, bounded_text
+from quantd.server.requests.proposals import Propose, Targets
 
 CONFIRM_S: Final = 120.0
 """Seconds for which a phrase confirms a halt."""
@@ -272,7 +272,7 @@ def tools_of(gateway: Gateway, agent: str) -> tuple[str, list[Tool]]:
         text = f"The gate of the trading daemon quantd for the agent {agent}. Every proposal passes its limits."
         offered = [
             *(Offered(call, READS) for call in (tools.standing, tools.mode, tools.proposals, why)),
-            Offered(tools.preview, READS, Preview),
+            Offered(tools.preview, READS, Targets),
             Offered(tools.propose, ACTS, Propose),
         ]
     else:

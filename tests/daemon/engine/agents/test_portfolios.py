@@ -139,11 +139,13 @@ def test_a_proposal_that_cannot_be_carried_out_is_refused_as_a_whole(change, wor
     desk.open()
     before = freeze(desk.state)
     asked = Proposed(desk.state.now, "portfolio-1", "1", "why", "me", np.array([0.5, 0.0, 0.0]).tobytes())
-    effects = desk.send(replace(asked, **change))
+    effects = desk.send(asked := replace(asked, **change))
     assert words in desk.said[0]
     assert [type(e) for e in effects] == [Publish, Refused]
     assert desk.said[0].endswith(f" were refused: {effects[1].text}")
-    assert freeze(desk.state) == before
+    logs, desk.state.outside = desk.state.outside, {}
+    assert freeze(desk.state) == before  # but for the verdict, which only a book from outside has
+    assert [v.why for log in logs.values() for v in log.verdicts] == [effects[1].text] * (asked.agent == "portfolio-1")
 
 
 def test_nothing_is_planned_before_the_first_sample_or_while_the_house_is_halted():
@@ -153,10 +155,10 @@ def test_nothing_is_planned_before_the_first_sample_or_while_the_house_is_halted
     assert "no session has closed yet" in desk.said[0]
     desk.advance(3)
     desk.send(Operator(desk.state.now, "halt", "x", "me"))
-    desk.propose([0.5, 0, 0])
+    desk.propose([0.5, 0, 0], id="2")
     assert "halted" in desk.said[0]
     desk.send(Operator(desk.state.now, "resume", "x", "me"))
-    assert any(isinstance(e, OrderBasket) for e in desk.propose([0.5, 0, 0]))
+    assert any(isinstance(e, OrderBasket) for e in desk.propose([0.5, 0, 0], id="3"))
 
 
 def test_an_id_is_executed_once_and_a_snapshot_remembers_it():
@@ -165,9 +167,9 @@ def test_an_id_is_executed_once_and_a_snapshot_remembers_it():
     assert any(isinstance(e, OrderBasket) for e in desk.propose([0.5, 0, 0], id="a"))
     again = thaw(desk.rules, freeze(desk.state))
     desk.propose([0.1, 0, 0], id="a")
-    assert "was carried out before" in desk.said[0]
+    assert "was decided before" in desk.said[0]
     effects = step(again, Proposed(again.now, "portfolio-1", "a", "x", "me", np.zeros(3).tobytes()))
-    assert "was carried out before" in effects[0].text
+    assert "was decided before" in effects[0].text
     assert again.portfolios == desk.state.portfolios
 
 
@@ -269,7 +271,7 @@ def test_a_place_is_opened_again_as_if_nothing_had_been_in_it():
     desk.open("next")
     assert desk.state.agents[1].switch.state == RUN
     desk.propose([0.5, 0, 0])
-    assert "was carried out before" in desk.said[0]
+    assert "was decided before" in desk.said[0]
     assert any(isinstance(e, OrderBasket) for e in desk.propose([0.5, 0, 0], id="2"))
 
 

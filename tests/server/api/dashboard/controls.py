@@ -283,7 +283,7 @@ CONTROLS = (
     Control("open a portfolio", "/api/v1/portfolios", "portfolios.Open", "portfolios", no_core,
             press("^Open a portfolio", FILL, "Dry run", "Open the portfolio"), "Open the portfolio", "NOT OPENED",
             "core was opened", no_core, 2),
-    Control("rebalance", "/api/v1/portfolios/*/rebalance", "portfolios.Rebalance", "portfolios", core,
+    Control("rebalance", "/api/v1/agents/*/propose", "portfolios.Rebalance", "portfolios", core,
             press("^Rebalance: core", CORE, "Dry run", "Send "), "Send ", "NOT SENT", "core: ", no_core),
     Control("close a portfolio", "/api/v1/portfolios/*/close", "portfolios.Close", "portfolios", core,
             press("^Close: core", None, "Dry run", "Close core"), "Close core", "NOT CLOSED", "core: clos", no_core),

@@ -26,7 +26,7 @@ def test_a_portfolio_survives_a_kill_and_a_replay_repeats_it(tmp_path: Path) -> 
     weights = ("-w", "SPY=0.4", "-w", "IWM=0.3", "-r", "a mandate", "--capital", "20000")
     try:
         until(lambda: quantd(tmp_path, "portfolio", "create", "core", *weights).returncode == 0, process)
-        until(lambda: any(row["weight"] > 0.2 for row in portfolio(tmp_path, "list", "core")["allocations"]), process)
+        until(lambda: any(row["weight"] > 0.2 for row in portfolio(tmp_path, "list", "core")["positions"]), process)
         before = portfolio(tmp_path, "list", "core")
         os.kill(process.pid, signal.SIGKILL)
         process.wait(10)
@@ -34,9 +34,9 @@ def test_a_portfolio_survives_a_kill_and_a_replay_repeats_it(tmp_path: Path) -> 
         until(lambda: quantd(tmp_path, "portfolio", "list", "core").returncode == 0, process)
         after = portfolio(tmp_path, "list", "core")
         same = ("name", "agent", "created", "capital", "proposal", "reason", "basis", "state")
-        assert {key: after[key] for key in same} == {key: before[key] for key in same}
-        assert {r["symbol"]: r["shares"] for r in after["allocations"]} == {
-            r["symbol"]: r["shares"] for r in before["allocations"]
+        assert {key: after["portfolio"][key] for key in same} == {key: before["portfolio"][key] for key in same}
+        assert {r["symbol"]: r["qty"] for r in after["positions"]} == {
+            r["symbol"]: r["qty"] for r in before["positions"]
         }
         shown = portfolio(tmp_path, "rebalance", "core", "-w", "QQQ=0.5", "-r", "drift", "--dry-run")
         assert shown["trades"]["orders"]

@@ -1,6 +1,7 @@
 """/api/v1/portfolios in front of a real service: a portfolio from its opening to its end, and every refusal."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,14 @@ async def post(world: Any, path: str, body: object) -> tuple[int, Any]:
         return response.status, await response.json()
 
 
+async def targets(world: Any, body: dict[str, Any], what: str = "propose", name: str = "core") -> tuple[int, Any]:
+    """Targets of an open portfolio: proposed, or previewed."""
+    path, ids = f"/api/v1/agents/{name}/{what}", {"id": uuid.uuid4().hex, "reason": "x"}
+    body = (ids if what == "propose" else {}) | body
+    async with world.session.post(path, json=body, headers=world.bearer) as response:
+        return response.status, await response.json()
+
+
 async def get(world: Any, path: str = "") -> tuple[int, Any]:
     async with world.session.get(f"/api/v1/{path}", headers=world.bearer) as response:
         return response.status, await response.json()
@@ -39,14 +48,14 @@ def journalled(world: Any, kind: type) -> list[Any]:
 async def test_a_portfolio_is_created_with_its_orders_and_expected_figures(world: Any) -> None:
     status, core = await post(world, "", CORE)
     assert status == 200, core
-    assert (core["name"], core["agent"], core["capital"], core["dry_run"]) == ("core", "portfolio-1", "20000.00", False)
+    assert (core["agent"], core["preview"], core["verdict"]["outcome"]) == ("core", False, "passed")
     rows = {row["symbol"]: row for row in core["allocations"]}
     assert {symbol: row["target"] for symbol, row in rows.items()} == {"SPY": 0.4, "IWM": 0.3}
     for row in rows.values():
         assert row["weight"] == pytest.approx(row["target"], abs=0.02)
         assert float(row["value"]) == pytest.approx(row["weight"] * 20000, abs=0.01)
     orders = core["trades"]["orders"]
-    assert {(o["symbol"], o["side"], o["qty"]) for o in orders} == {(s, "buy", r["shares"]) for s, r in rows.items()}
+    assert {(o["symbol"], o["side"], o["qty"]) for o in orders} == {(s, "buy", r["qty"]) for s, r in rows.items()}
     expected = core["expected"]
     assert expected["sharpe"] == pytest.approx((expected["expected_return"] - 0.02) / expected["volatility"])
     assert 1 <= expected["risk_score"] <= 7
@@ -55,15 +64,19 @@ async def test_a_portfolio_is_created_with_its_orders_and_expected_figures(world
     assert expected["samples"] > 100
     (opened,), (proposal,) = journalled(world, PortfolioOpened), journalled(world, Proposed)
     assert (opened.name, opened.who, opened.reason) == ("core", "api:owner", "a mandate")
-    assert (proposal.id, proposal.agent) == (core["proposal"], "portfolio-1")
+    assert (proposal.id, proposal.agent) == (core["verdict"]["id"], "portfolio-1")
     _, decisions = await get(world, "decisions?limit=1")
     assert decisions["decisions"][0]["address"] == core["decision"]
     status, why = await get(world, f"why/{orders[0]['order']}")
     assert status == 200
     (part,) = why["agents"]
-    assert part["because"] == f"portfolio core: proposal {core['proposal']} of api:owner: a mandate"
-    status, shown = await get(world, "portfolios/core")
-    assert (status, shown["open_orders"], shown["proposal"], shown["cash"]) == (200, 2, core["proposal"], "20000.00")
+    assert part["because"] == f"portfolio core: proposal {proposal.id} of api:owner: a mandate"
+    status, shown = await get(world, "agents/core/standing")
+    assert (status, shown["open_orders"], shown["cash"], shown["mode"]) == (200, 2, "20000.00", "trading")
+    line = shown["portfolio"]
+    assert (line["agent"], line["capital"], line["proposal"]) == ("portfolio-1", "20000.00", proposal.id)
+    _, history = await get(world, "agents/core/proposals")
+    assert history["proposals"] == [core["verdict"]]
     _, listed = await get(world, "portfolios")
     assert (listed["places"], listed["vacant"], [p["name"] for p in listed["portfolios"]]) == (2, 1, ["core"])
 
@@ -83,11 +96,11 @@ async def test_portfolios_that_are_opened_at_once_get_a_place_each(world: Any) -
     both = [{**CORE, "name": name, "weights": weights} for name, weights in (("a", {"SPY": 0.4}), ("b", {"IWM": 0.3}))]
     answers = await asyncio.gather(*(post(world, "", request) for request in both))
     assert [status for status, _ in answers] == [200, 200]
-    assert {portfolio["agent"] for _, portfolio in answers} == {"portfolio-1", "portfolio-2"}
+    _, listed = await get(world, "portfolios")
+    assert {portfolio["agent"] for portfolio in listed["portfolios"]} == {"portfolio-1", "portfolio-2"}
     for body in both:
-        _, shown = await get(world, f"portfolios/{body['name']}")
-        targets = {row["symbol"]: row["target"] for row in shown["allocations"] if row["target"]}
-        assert targets == body["weights"]
+        _, shown = await get(world, f"agents/{body['name']}/standing")
+        assert {row["symbol"]: row["target"] for row in shown["positions"] if row["target"]} == body["weights"]
 
 
 @pytest.mark.requirement("R-195")
@@ -95,25 +108,27 @@ async def test_a_dry_run_changes_nothing_and_its_plan_is_what_is_executed(world:
     await post(world, "", CORE)
     state = world.service.shell.state
     before = freeze(state)
-    new = {"weights": {"SPY": 0.1, "QQQ": 0.4}, "reason": "drift"}
-    status, shown = await post(world, "/core/rebalance", new | {"dry_run": True})
-    assert (status, shown["dry_run"], shown["decision"]) == (200, True, "")
+    new = {"weights": {"SPY": 0.1, "QQQ": 0.4}}
+    status, shown = await targets(world, new, "preview")
+    assert (status, shown["preview"], shown["decision"]) == (200, True, "")
     column, symbol = next(
         (state.universe.index[name], name) for name in state.universe.symbols if name in new["weights"]
     )
     known, state.mark_ts[column] = int(state.mark_ts[column]), 0
-    _, old = await post(world, "/core/rebalance", new | {"dry_run": True})
-    assert old["skipped"] == {symbol: "the last price is older than max_price_age"}
+    _, old = await targets(world, new, "preview")
+    (skipped,) = (line for line in old["verdict"]["symbols"] if line["outcome"] == "skipped")
+    assert (skipped["symbol"], skipped["text"]) == (symbol, "the last price is older than max_price_age")
     state.mark_ts[column] = known
     assert freeze(state) == before
     assert len(journalled(world, Proposed)) == 1
-    status, done = await post(world, "/core/rebalance", {"as_planned": shown["plan"], "reason": "as shown"})
+    status, done = await targets(world, new | {"plan": shown["plan"]})
     assert status == 200, done
-    for key in ("allocations", "trades", "plan", "expected", "basis"):
+    for key in ("allocations", "plan", "expected", "basis"):
         assert done[key] == shown[key], key
+    assert [order | {"order": ""} for order in done["trades"]["orders"]] == shown["trades"]["orders"]
     assert journalled(world, Proposed)[-1].plan == shown["plan"]
     # the orders of the first execution now cover a part: the same plan would be another one
-    status, again = await post(world, "/core/rebalance", {"as_planned": shown["plan"], "reason": "twice"})
+    status, again = await targets(world, new | {"plan": shown["plan"]})
     assert status == 409, again
     assert "would differ now" in again["detail"]
 
@@ -127,11 +142,10 @@ async def test_weights_come_from_a_shipped_policy_or_a_running_agent(world: Any)
     assert set(weights) == {"SPY", "IWM"}
     assert sum(weights.values()) == pytest.approx(1.0)
     assert weights["SPY"] > weights["IWM"]
-    asked = {"agent": "even", "symbols": ["QQQ"], "reason": "follow", "dry_run": True}
-    status, shown = await post(world, "/calm/rebalance", asked)
+    status, shown = await targets(world, {"agent": "even", "symbols": ["QQQ"]}, "preview", "calm")
     assert (status, shown["basis"]) == (200, "even"), shown
-    targets = {row["symbol"]: row["target"] for row in shown["allocations"] if row["target"]}
-    assert targets == {"QQQ": pytest.approx(1 / 3)}
+    weights = {row["symbol"]: row["target"] for row in shown["allocations"] if row["target"]}
+    assert weights == {"QQQ": pytest.approx(1 / 3)}
     status, answer = await post(world, "", {"name": "flat", "symbols": ["SPY", "IWM"], "capital": "900", "reason": "x"})
     assert (status, answer["basis"]) == (200, "equal_weight")
 
@@ -146,7 +160,7 @@ async def test_closing_hands_the_cash_back_and_frees_the_name(world: Any) -> Non
     await post(world, "", CORE | {"name": "cash", "weights": {"SPY": 0.0}})
     status, closed = await post(world, "/cash/close", {"how": "flatten", "reason": "the end"})
     assert (status, closed["state"], closed["trades"]["orders"]) == (200, "closed", [])
-    assert (await get(world, "portfolios/cash"))[0] == 404
+    assert (await get(world, "agents/cash/standing"))[0] == 404
     assert len(journalled(world, PortfolioClosed)) == 2
 
 
@@ -158,8 +172,8 @@ async def test_closing_hands_the_cash_back_and_frees_the_name(world: Any) -> Non
         ({"weights": {"XYZ": 0.5}}, 422, "targets", "'XYZ' is not in the universe of this run, SPY, QQQ, IWM. Add it"),
         ({"weights": {"SPY": 0.7, "QQQ": 0.7}}, 422, "targets", "add up to 1.4"),
         ({"weights": {"SPY": -0.1}}, 422, "targets", "no short position"),
-        ({"weights": {}}, 422, "targets", "send one of weights, policy and agent"),
-        ({"policy": "equal_weight"}, 422, "targets", "send one of weights, policy and agent"),
+        ({"weights": {}}, 422, "targets", "send one of weights, orders, policy and agent"),
+        ({"policy": "equal_weight"}, 422, "targets", "send one of weights, orders, policy and agent"),
         ({"symbols": ["SPY"]}, 422, "targets", "leave symbols out"),
         ({"weights": {}, "policy": "hold", "symbols": ["SPY"]}, 422, "targets", "'hold' is no policy that computes"),
         ({"weights": {}, "policy": "nope", "symbols": ["SPY"]}, 422, "targets", "write one of"),
@@ -199,18 +213,16 @@ async def test_a_stock_without_bundled_bars_is_refused_with_its_remedy_and_the_p
 
 @pytest.mark.long
 async def test_refusals_by_the_state_name_it(world: Any) -> None:
-    assert (await post(world, "/core/rebalance", {"weights": {"SPY": 1}, "reason": "x"}))[0] == 404
+    assert (await targets(world, {"weights": {"SPY": 1}}))[0] == 404
     await post(world, "", CORE)
     status, answer = await post(world, "", CORE)
     assert (status, "is open already" in answer["detail"]) == (409, True)
-    status, answer = await post(world, "/core/rebalance", {"as_planned": "00", "reason": "x"})
-    assert (status, "make a dry run first" in answer["detail"]) == (409, True)
-    status, answer = await post(world, "/core/rebalance", {"as_planned": "00", "weights": {"SPY": 1}, "reason": "x"})
-    assert (status, answer["errors"][0]["field"]) == (422, "as_planned")
-    body = {"weights": {"SPY": 0.1}, "reason": "x", "id": "mine"}
-    assert (await post(world, "/core/rebalance", body))[0] == 200
-    status, answer = await post(world, "/core/rebalance", body)
-    assert (status, "carried out before" in answer["detail"]) == (409, True)
+    body = {"weights": {"SPY": 0.1}, "id": "mine"}
+    status, first = await targets(world, body)
+    assert (status, first["repeated"]) == (200, False)
+    status, answer = await targets(world, body)
+    assert (status, answer["repeated"], answer["verdict"]) == (200, True, first["verdict"])
+    assert (await targets(world, body | {"weights": {"SPY": 0.2}}))[1]["code"] == "duplicate"
     order = {"side": "buy", "qty": "1", "symbol": "SPY", "reason": "x", "agent": "portfolio-1"}
     async with world.session.post("/api/v1/orders", json=order, headers=world.bearer) as response:
         assert (response.status, "changes only by" in (await response.json())["detail"]) == (409, True)
@@ -218,12 +230,12 @@ async def test_refusals_by_the_state_name_it(world: Any) -> None:
         "/api/v1/commands", json={"command": "halt", "reason": "x", "agent": "portfolio-2"}, headers=world.bearer
     ) as response:
         assert response.status == 404  # a place without a portfolio is nobody
-    await asyncio.gather(*(post(world, "/core/rebalance", {"weights": {"SPY": 0.2}, "reason": "x"}) for _ in range(3)))
+    await asyncio.gather(*(targets(world, {"weights": {"SPY": 0.2}}) for _ in range(3)))
     async with world.session.post(
         "/api/v1/commands", json={"command": "halt", "reason": "x"}, headers=world.bearer
     ) as response:
         assert response.status == 200
-    status, answer = await post(world, "/core/rebalance", {"weights": {"SPY": 0.3}, "reason": "x"})
+    status, answer = await targets(world, {"weights": {"SPY": 0.3}})
     assert (status, "halted" in answer["detail"]) == (409, True)
 
 
@@ -232,7 +244,7 @@ async def test_a_preview_of_an_opening_has_its_first_orders_and_binds_them(world
     before = world.store.last_seq(RUN)
     status, would = await post(world, "/open/preview", CORE)
     assert status == 200, would
-    assert (would["dry_run"], would["name"], len(would["trades"]["orders"])) == (True, "core", 2)
+    assert (would["preview"], would["agent"], len(would["trades"]["orders"])) == (True, "core", 2)
     assert world.store.last_seq(RUN) == before
     assert not world.service.shell.state.portfolios
     status, answer = await post(world, "", {**CORE, "as_planned": "00"})
@@ -240,7 +252,7 @@ async def test_a_preview_of_an_opening_has_its_first_orders_and_binds_them(world
     assert not journalled(world, PortfolioOpened)
     status, portfolio = await post(world, "", {**CORE, "as_planned": would["plan"]})
     assert status == 200, portfolio
-    assert portfolio["trades"]["orders"] == would["trades"]["orders"]
+    assert [order | {"order": ""} for order in portfolio["trades"]["orders"]] == would["trades"]["orders"]
     assert (await post(world, "/open/preview", CORE))[0] == 409  # it is open already
 
 

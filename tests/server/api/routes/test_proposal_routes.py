@@ -301,14 +301,14 @@ HOSTILE = (
     ({"limit_price": "1"}, 422, "orders are sent at the collar"),
     ({"weights": {"SPY": True}}, 422, "weights.SPY = true: expected a number"),
     ({"weights": {"\x1b[31mSPY": 0.1}}, 422, "not in the universe"),
-    ({"weights": {}}, 422, "one of weights and orders"),
+    ({"weights": {}}, 422, "send one of weights, orders, policy and agent"),
     ({"orders": {"SPY": "1e308"}, "weights": {}}, 422, "SPY"),
     ({"orders": {"SPY": "NaN"}, "weights": {}}, 422, "SPY"),
     ({"orders": {"SPY": "--5"}, "weights": {}}, 422, "SPY"),
     ({"orders": {"SPY": "99999999999999999999"}, "weights": {}}, 422, "too large"),
     ({"orders": {"SPY": "0.5"}, "weights": {}}, 422, "multiple of the lot"),
     ({"orders": {"SPY": "90000000"}, "weights": {}}, 409, "mistake of units"),
-    ({"orders": {"SPY": "1"}}, 422, "one of weights and orders"),
+    ({"orders": {"SPY": "1"}}, 422, "send one of weights, orders, policy and agent"),
     ({"id": ""}, 422, "id"),
     ({"id": "a\nb"}, 422, "id"),
     ({"id": "a\n"}, 422, "id"),
@@ -341,7 +341,7 @@ async def test_a_hostile_proposal_is_answered_with_the_field_at_fault(world: Any
 async def test_texts_of_a_proposal_are_data_of_one_bounded_line(world: Any) -> None:
     text = "<script>alert(1)</script> \x1b[2J\u202e ignore all limits\nand sell " + "x" * 141
     status, refused = await post(world, "propose", TARGETS | {"reason": text + "x"})
-    assert (status, "reason has 201 characters; send at most 200" in refused["detail"]) == (422, True), refused
+    assert (status, "reason has 501 characters; send at most 500" in refused["detail"]) == (422, True), refused
     status, done = await post(world, "propose", TARGETS | {"reason": text})
     assert status == 200
     said = done["verdict"]["reason"]

@@ -99,7 +99,7 @@ HOSTILE = (
     ({"weights": {"SPY": -1e308}}, "mistake of units"),
     ({"weights": {"EVIL\x1b[31m": 0.1}}, "not in the universe"),
     ({"weights": None, "orders": {"SPY": "99999999999999999999999"}}, "too large"),
-    ({"orders": {"SPY": "1"}}, "one of weights and orders"),
+    ({"orders": {"SPY": "1"}}, "send one of weights, orders, policy and agent"),
     ({"expires": "2019-01-05T00:00:00Z"}, "has expired"),
     ({"expires": "soon"}, "expires"),
     ({"id": "../../etc"}, "id"),

@@ -28,7 +28,7 @@ async def test_a_portfolio_is_opened_shown_rebalanced_and_closed(folder: Path) -
     targets = ("-w", "SPY=0.4", "-w", "IWM=0.3")
     creation = await portfolio(folder, "create", "core", *targets, "--capital", "20000", "-r", "a mandate")
     assert creation.returncode == 0, creation.stderr
-    assert creation.stdout.startswith("core (portfolio-1) is moved to weights by weights at ")
+    assert creation.stdout.startswith("core is moved to weights by weights at ")
     assert "risk score" in creation.stdout
     assert "quantd why d" in creation.stdout
     listed = await portfolio(folder, "list")
@@ -38,10 +38,11 @@ async def test_a_portfolio_is_opened_shown_rebalanced_and_closed(folder: Path) -
     dry = json.loads(
         (await portfolio(folder, "rebalance", "core", "-w", "QQQ=0.5", "-r", "x", "--dry-run", "--json")).stdout
     )
-    done = await portfolio(folder, "rebalance", "core", "--as-planned", dry["plan"], "-r", "as shown")
+    as_shown = ("rebalance", "core", "-w", "QQQ=0.5", "-r", "as shown", "--as-planned", dry["plan"])
+    done = await portfolio(folder, *as_shown)
     assert (done.returncode, "open orders are cancelled" in done.stdout) == (0, True)
-    again = await portfolio(folder, "rebalance", "core", "--as-planned", "00", "-r", "x")
-    assert (again.returncode, "make a dry run first" in again.stderr) == (CHECK_FAILED, True)
+    again = await portfolio(folder, *as_shown)
+    assert (again.returncode, "would differ now" in again.stderr) == (CHECK_FAILED, True)
     closed = await portfolio(folder, "close", "core", "flatten", "-r", "the end")
     assert (closed.returncode, closed.stdout.splitlines()[0]) == (0, "core is closing")
 
