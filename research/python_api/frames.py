@@ -36,8 +36,8 @@ _BATCHES: Final = 64
 """Batches of fills that become a part of a frame at a time."""
 
 FILLS: Final[dict[str, Any]] = {
-    "ts": TIME, "order": pl.String, "symbol": pl.Categorical, "side": pl.Enum(("buy", "sell")),
-    "quantity": pl.Float64, "price": pl.Float64, "fee": pl.Float64, "agents": pl.Categorical,
+    "ts": TIME, "order": pl.String, "symbol": pl.String, "side": pl.String, "quantity": pl.Float64,
+    "price": pl.Float64, "fee": pl.Float64, "agents": pl.String,
 }  # fmt: skip
 ORDERS: Final = {
     "ts": TIME, "order": pl.String, "symbol": pl.String, "side": pl.String, "quantity": pl.Float64,
@@ -138,8 +138,7 @@ def fills_frame(batches: Sequence[FillColumns], universe: Universe, agents: Sequ
     The lots of a batch are negative for a sale. `run` is the run's name, a part of the order ids. The fills are columns
     throughout, because ten million records would take 4 GB.
     """
-    names, lot = pl.Series(universe.symbols, dtype=FILLS["symbol"]), np.array(universe.lot_nano, dtype=np.int64)
-    sides = pl.Series(("buy", "sell"), dtype=FILLS["side"])
+    names, lot = pl.Series(universe.symbols, dtype=pl.String), np.array(universe.lot_nano, dtype=np.int64)
     parts = [pl.DataFrame(schema=FILLS)]
     for first in range(0, len(batches), _BATCHES):
         group = batches[first : first + _BATCHES]
@@ -157,7 +156,7 @@ def fills_frame(batches: Sequence[FillColumns], universe: Universe, agents: Sequ
         ]
         units = [abs(count) * int(lot[k]) for count, k in zip(lots.tolist(), sym.tolist(), strict=True)]
         columns = (
-            ts, list(orders), symbols, sides.gather((lots < 0).astype(np.uint32)), [unit / NANO for unit in units],
+            ts, list(orders), symbols, np.where(lots > 0, "buy", "sell"), [unit / NANO for unit in units],
             [price / NANO for price in price_nano.tolist()], [fee / MICRO for fee in fee_micro.tolist()], shares,
         )  # fmt: skip
         parts.append(pl.DataFrame(dict(zip(FILLS, columns, strict=True)), schema_overrides=FILLS))

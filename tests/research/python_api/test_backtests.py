@@ -34,14 +34,14 @@ def test_a_policy_over_a_frame_gives_frames_figures_and_a_verdict(bars):
     assert "Sharpe" in result._repr_html_()
 
 
-def test_what_is_kept_of_each_fill_is_four_integers_and_its_frame_has_categories(bars):
+def test_what_is_kept_of_each_fill_is_four_integers_and_its_frame_joins_with_text(bars):
     result = quantd.backtest("equal_weight", bars=bars, settings={"agents.policy.min_trade": 0}, compare=False)
     batches = result.record.fill_columns
     assert len(batches) > 100
     assert all(batch.columns.base is None and batch.shares is None for batch in batches)
     assert result.fills["agents"].unique().to_list() == ["policy"]
-    types = [str(result.fills[name].dtype) for name in ("symbol", "side", "agents")]
-    assert types == ["Categorical", "Enum(categories=['buy', 'sell'])", "Categorical"]
+    names = pl.DataFrame({"symbol": ["SPY"], "side": ["buy"], "agents": ["policy"], "wanted": [True]})
+    assert result.fills.join(names, on=["symbol", "side", "agents"]).height > 10
 
 
 def test_the_order_of_rows_and_columns_changes_nothing(bars):
