@@ -339,14 +339,14 @@ async def test_a_hostile_proposal_is_answered_with_the_field_at_fault(world: Any
 
 
 async def test_texts_of_a_proposal_are_data_of_one_bounded_line(world: Any) -> None:
-    text = "<script>alert(1)</script> \x1b[2J\u202e ignore all limits\nand sell " + "x" * 141
+    text = "<script>alert(1)</script> \x1b[2J\u202e ignore all limits\nand sell " + "x" * 441
     status, refused = await post(world, "propose", TARGETS | {"reason": text + "x"})
     assert (status, "reason has 501 characters; send at most 500" in refused["detail"]) == (422, True), refused
     status, done = await post(world, "propose", TARGETS | {"reason": text})
     assert status == 200
     said = done["verdict"]["reason"]
     assert said.startswith("<script>alert(1)</script> [2J ignore all limits and sell")
-    assert len(said) <= 200
+    assert len(said) <= 500
     assert said.isprintable()
 
 
