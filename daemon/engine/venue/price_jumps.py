@@ -55,7 +55,8 @@ def on_jump_explained(state: State, answer: JumpExplained) -> Sequence[Effect]:
 
 def jump_announced(state: State, action: Action) -> Sequence[Effect]:
     """Handle a split from the feed in a symbol that is blocked after a price jump: a split that explains the jump ends
-    the block, another one rescales the recorded prices."""
+    the block, another one rescales the recorded prices. A fraction of a lot is paid at the price as traded, which the
+    worse price of the valuation is not."""
     symbol, numerator, denominator = action.symbol, action.numerator, action.denominator
     jump = state.restrictions.jumped[symbol]
     text = f"{numerator}:{denominator} split of {state.universe.symbols[symbol]}"
@@ -63,8 +64,10 @@ def jump_announced(state: State, action: Action) -> Sequence[Effect]:
         return _end_hold(state, symbol, action, f"the feed has a {text}")
     jump.split(numerator, denominator)
     state.history.action(action.key, symbol, numerator / denominator, 0.0)  # no cash
-    scale_mark(state, symbol, numerator, denominator)
+    _set_mark(state, symbol, jump.newest_nano)
     booked = split_books(state, action.ts, symbol, numerator, denominator)
+    _mark_at_worse(state, [symbol])
+    state.booked()
     return [alert(state, "INFO", "action", text), *booked]
 
 

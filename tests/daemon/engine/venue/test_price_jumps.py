@@ -270,6 +270,20 @@ def test_the_split_of_the_feed_ends_the_hold_that_it_explains() -> None:
     assert not run.shell.state.restrictions.jumped
 
 
+def test_another_split_pays_a_fraction_at_the_price_as_traded_and_goes_on_holding() -> None:
+    """The position is valued at the price before a jump up; the venue pays a fraction at the price of now."""
+    run = until(world(lambda view: np.array([0.4001, 0.4]), ratio=5.0, numerator=1, denominator=5), DAY + 1)
+    state = run.shell.state
+    lots, newest = state.ledger.house.held[0], state.restrictions.jumped[0].newest_nano
+    split = Action(int(run.bars.ts_open[DAY + 2]), START + (DAY + 2) * DAY_NS, 0, "split", 2 * lots + 1, 2 * lots)
+    cash = state.ledger.house.cash_micro
+    run.shell.take(split)
+    assert state.ledger.house.held[0] == lots  # half a lot is paid
+    paid = state.ledger.house.cash_micro - cash
+    assert paid == pytest.approx(newest * 2 * lots / (2 * lots + 1) / 2 / 1000, abs=2)
+    assert int(state.marks_nano[0]) == state.restrictions.jumped[0].before_nano < newest / 4
+
+
 def test_an_explanation_without_a_hold_changes_nothing() -> None:
     run = until(world(), DAY - 1)
     lots = list(run.shell.state.ledger.house.lots)
