@@ -107,7 +107,7 @@ class Shell:
         self.shadows = list(shadows)
         """The simulated venues of the shadows, in order, on the same bars."""
         self._host: FoldHost | None = None
-        self._told: Item | None = None
+        self._venues_have: Item | None = None
         """The last item that the venues got."""
         self._thread = 0
         """The thread that took the last item, answer or event. A learner's market may move to another thread."""
@@ -257,9 +257,9 @@ class Shell:
     def tell_venues(self, item: Item) -> None:
         """Give an item to the venues, once, and step their reports of fills and ended orders. A price jump concerns no
         venue."""
-        if item is self._told:  # a venue that gets a bar twice fills twice
+        if item is self._venues_have:  # a venue that gets a bar twice fills twice
             return
-        self._told, parts = item, self._parts
+        self._venues_have, parts = item, self._parts
         if type(item) is MarketSlice:
             self._at_venues(lambda venue: self._slice_at(venue, item))
         elif type(item) is Tick:

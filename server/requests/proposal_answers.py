@@ -280,17 +280,17 @@ def proposal_answer(
     `state` is the state after the event, and `named` are the symbols of the request. `costs` is the cost model for the
     estimates, and `run` is part of the orders' ids. Raises NotDone for a proposal without a verdict.
     """
-    own, log, place = own_effects(effects), state.outside.get(proposal.agent), place_of_book(state, name)
+    book_effects, log, place = own_effects(effects), state.outside.get(proposal.agent), place_of_book(state, name)
     verdict = None if log is None else log.find(proposal.id)
     if verdict is None or place is None:
         raise NotDone("conflict", "the proposal was not decided; try again with a new id")
     house, book_index, _ = place
-    trades = trades_of(house, own, costs, run)
+    trades = trades_of(house, book_effects, costs, run)
     if preview or verdict.shadow:
         # the orders of a preview or shadow do not exist at the venue, so that they have no id
         trades = replace(trades, orders=[replace(order, order="") for order in trades.orders])
     house.revalue()
-    lots = traded_lots(house, book_index, own)
+    lots = traded_lots(house, book_index, book_effects)
     weights = np.frombuffer(proposal.weights) if proposal.weights else None
     return ProposalAnswer(
         agent=name,
@@ -303,7 +303,7 @@ def proposal_answer(
             house, book_index, valued(house, book_index, lots)[1] if weights is None else weights, proposal.basis
         ),
         trades=trades,
-        plan=plan_digest(proposal, own),
+        plan=plan_digest(proposal, book_effects),
     )
 
 

@@ -186,8 +186,10 @@ def refused_text(id: str, service: Service | None = None, name: str = "") -> str
         state, causes = service.shell.state, service.histories.causes
         house, book_index, _ = known_place(state, name)
         switches = {"": state.switch, house.rules.agents[book_index].name: house.agents[book_index].switch}
-        found = [causes.of(owner) for owner, switch in switches.items() if switch.state == HALT]
-        halts = "".join(f"{halt.who or 'quantd'} gave the reason {halt.text!r}; " for halt in found if halt is not None)
+        halt_causes = [causes.of(owner) for owner, switch in switches.items() if switch.state == HALT]
+        halts = "".join(
+            f"{halt.who or 'quantd'} gave the reason {halt.text!r}; " for halt in halt_causes if halt is not None
+        )
     return f"the proposal {id} was refused: {halts}"
 
 

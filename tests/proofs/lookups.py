@@ -224,10 +224,10 @@ def rule(days: int, sign: float) -> Callable[..., Any]:
 def verdict(policy: Any, bars: pl.DataFrame) -> tuple[bool | None, str]:
     """Return `clean` of a policy, and its first line with the edges."""
     needed = NEEDED.get(policy, {}) if isinstance(policy, str) else {}
-    found = quantd.lookahead(policy, bars, {"quantd.state": "state", **needed}, cuts=CUTS)
-    edge = found.edge
+    study = quantd.lookahead(policy, bars, {"quantd.state": "state", **needed}, cuts=CUTS)
+    edge = study.edge
     figures = "" if edge is None else f"  {edge.recorded:+.1f} {edge.prices:+.1f} {edge.dates:+.1f}"
-    return found.clean, str(found).splitlines()[0][:80] + figures
+    return study.clean, str(study).splitlines()[0][:80] + figures
 
 
 def factor_verdict(kind: str, container: str, bars: pl.DataFrame) -> bool | None:

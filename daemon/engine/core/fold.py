@@ -19,11 +19,12 @@ What only `step` can take
        and, by `plans_in_python`, styles, counts and limits that the gate of the fold does not know
 
 Check, then write
-    An item is taken whole or not at all. A stage first checks everything that it reads. Where the fold cannot do an
-    item, the stage returns False before its first write, so that nothing has to be undone. The writes have the order of
-    `step`: what a policy, a log or the digest sees is the same. Two places need care. A round is counted before its
-    agents are asked, as in `step`; if Python must plan the answers, it gets them in a round that is open. An exit
-    begins before its order is planned, as in `step`; if Python must plan the order, it gets the alerts of the exit.
+    An item is taken whole or not at all. A stage first checks everything that it reads, and returns False before its
+    first write where the fold cannot do the item. The writes have the order of `step`: policies, logs and the digest
+    see the same. Three places need care. A round is counted before its agents are asked; if Python must plan the
+    answers, it gets them in an open round. An exit begins before its order is planned; if Python must plan it, it gets
+    the alerts of the exit. A venue fills before the rest of an item; if `step` must take that rest, the shell does not
+    give the item to the venue again.
 
 What is rare is a call
     A level that may change, a plan that may raise one, the begin and the end of a protective exit, the end of a
@@ -178,7 +179,7 @@ class Core:
     # ---- bars ----------------------------------------------------------------------------------
 
     def _take_bar(self, item: Any) -> bool:
-        """Fill at a bar's open, and take its closes. Returns False, with nothing changed, if `step` must do it."""
+        """Fill at a bar's open, and take its closes. Returns False if `step` must do it, or what the venue left."""
         block: Any = item.block
         row: int = item.row
         records: StepRecords
@@ -202,12 +203,10 @@ class Core:
         if crossing and not crosses.fit(self.fold_ledger, bars, row, ts_open):
             return False
         only: int = 0 if len(self.agent_columns) == 1 else -1  # -1: the orders are of their agents
-        whole: bool = filling and orders.fill(bars, row, ts_open, bars.ts_event[row])
-        whole = whole and orders.post(self.fold_ledger, only)
-        if filling and not whole:  # the venue fills in parts, later or not at all, and reports
-            if crossing:
-                return False
-            if not self.host.fill_at_venue(item):
+        fills: bool = filling and orders.fill(bars, row, ts_open, bars.ts_event[row])
+        fills = fills and orders.post(self.fold_ledger, only)
+        if filling and not fills:  # the venue fills in parts, later or not at all, and reports
+            if crossing or not self.host.fill_at_venue(item):
                 return False
             bars = market.bars if block is market.block else self.host.columns_of(block, row)
         if self.journalled:
@@ -217,7 +216,7 @@ class Core:
         if block is not market.block:  # not earlier: the last bar is the present one until this one is taken
             self.host.flush()
             market.block, market.bars = block, bars
-        if whole:
+        if fills:
             if self.journalled:
                 records.note_fills(orders.baskets, ts_open)
             orders.note(block, row, ts_open, self.sample_columns, self.digest_rows)

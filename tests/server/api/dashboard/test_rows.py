@@ -56,10 +56,10 @@ async def test_a_benchmark_that_is_not_traded_has_its_line_or_the_reason_for_non
     """AAPL is not traded: its line is its price with its dividends, as where it is traded."""
     text = TEXT.replace('benchmark = "SPY"', 'benchmark = "AAPL"')
     async with traded(tmp_path_factory.mktemp("outside"), text) as outside:
-        found = await ok(outside, "/api/v1/profit/curve")
-        assert found["benchmark"] == "AAPL"
+        profit = await ok(outside, "/api/v1/profit/curve")
+        assert profit["benchmark"] == "AAPL"
         bars = await ok(outside, "/api/v1/profit/curve?points=2")
-        assert bars["curve"]["benchmark"] == [1.0, pytest.approx(found["curve"]["benchmark"][-1])]
+        assert bars["curve"]["benchmark"] == [1.0, pytest.approx(profit["curve"]["benchmark"][-1])]
         days = pl.read_parquet(ROOT / "data/us_daily.parquet").filter(pl.col("symbol") == "AAPL")
         closes = dict(zip(days["ts"].dt.date().cast(str).to_list(), days["close"].to_list(), strict=True))
         first, last = (str(datetime.fromtimestamp(ts / 1e9, UTC).date()) for ts in bars["curve"]["ts"])
@@ -130,10 +130,10 @@ async def test_after_a_resume_the_drawdown_of_the_account_and_that_of_its_limit_
         await expect(page.get_by_role("figure").first).to_have_accessible_name(re.compile("now 0.0 % of 25.0 %"))
     async with opened(browser, world.api.url, PHONE) as page:
         await show(page, "now")
-        broken = "(all) => all.filter((each) => each.getClientRects().length > 1).map((each) => each.innerText)"
-        whole = page.locator(".figure .whole")
-        assert await whole.count() >= 6  # returns, shares and dates
-        assert await whole.evaluate_all(broken) == []
+        broken = "(all) => all.filter((part) => part.getClientRects().length > 1).map((part) => part.innerText)"
+        unbroken = page.locator(".figure .whole")
+        assert await unbroken.count() >= 6  # returns, shares and dates
+        assert await unbroken.evaluate_all(broken) == []
 
 
 @pytest.mark.long
