@@ -28,6 +28,7 @@ from msgspec.structs import replace
 from quantd.adapters.store.journal.job_runs import OPEN, JobRun
 from quantd.daemon.cli.output import PROGRESS
 from quantd.daemon.jobs.job_log import AlreadyRunning, JobLog
+from quantd.daemon.jobs.job_table import duration_text
 from quantd.daemon.jobs.tasks.command_process import LOWEST
 from quantd.research.jobs.research_orders import KINDS, ResearchOrder, check
 
@@ -46,7 +47,7 @@ REFERENCE: Final = "reference"
 NONE: Final = "no backtest"
 """The result of a job run that removes the pin."""
 
-_BACKTEST_RESULT: Final = re.compile(r"run ([0-9a-z]+), Sharpe \S+\Z")
+_BACKTEST_RESULT: Final = re.compile(r"run ([0-9a-z]+), Sharpe [^\s,]+(, .*)?\Z")
 
 
 class ResearchFailed(Exception):
@@ -68,6 +69,9 @@ class Pinned(Struct, frozen=True):
 
 class _Performance(Struct):
     sharpe: float | None = None
+    annual_return: float | None = None
+    volatility_annual: float | None = None
+    max_drawdown: float | None = None
 
 
 class _Backtest(Struct):
@@ -189,11 +193,11 @@ class ResearchJobs:
             await self._log.flush()
             failed = True
             try:
-                async with asyncio.timeout(LIMIT_S):
+                async with asyncio.timeout(order.limit_s or LIMIT_S):
                     result = await self._result(run.id, order)
                 failed = False
             except TimeoutError:
-                result = f"it took longer than {LIMIT_S / 3_600:g} h; its process was ended"
+                result = f"it took longer than {duration_text(order.limit_s or LIMIT_S)}; its process was ended"
             except (ResearchFailed, OSError) as why:
                 result = str(why)
             # the log stores 1,000 characters: the words of the order are cut, never the end, which names the backtest
@@ -203,13 +207,13 @@ class ResearchJobs:
 
     async def _result(self, id: int, order: ResearchOrder) -> str:
         """Run the backtest or sweep in a process; return its result as text. Raises ResearchFailed where it fails."""
-        arguments = list(order.command(self._file, self._folder, self._sets()))
+        # in a thread: the overrides of the run are in a file
+        arguments = list(order.command(self._file, self._folder, await asyncio.to_thread(self._sets)))
         output, error = await output_of(arguments, lambda share: self.shares.update({id: share}))
         try:
             if order.kind == "backtest":
                 tested = msgspec.json.decode(output, type=_Backtest)
-                ratio = "–" if tested.performance.sharpe is None else f"{tested.performance.sharpe:.2f}"
-                failures, text = tested.failures, f"run {tested.run}, Sharpe {ratio}"
+                failures, text = tested.failures, f"run {tested.run}, {_backtest_text(tested.performance)}"
             else:
                 swept = msgspec.json.decode(output, type=_Sweep)
                 failures, text = swept.failures, _sweep_text(swept)
@@ -218,6 +222,15 @@ class ResearchJobs:
         if failures:
             raise ResearchFailed(f"{failures[0]}{f', and {len(failures) - 1} more' if failures[1:] else ''}")
         return text
+
+
+def _backtest_text(measured: _Performance) -> str:
+    """Return the Sharpe ratio and the other measures of a backtest as text."""
+    ratio = "–" if measured.sharpe is None else f"{measured.sharpe:.2f}"
+    parts = ("return a year", measured.annual_return), ("volatility", measured.volatility_annual), (
+        "largest fall", measured.max_drawdown,
+    )  # fmt: skip
+    return ", ".join([f"Sharpe {ratio}", *(f"{words} {value:.1%}" for words, value in parts if value is not None)])
 
 
 def _sweep_text(swept: _Sweep) -> str:

@@ -57,7 +57,8 @@ class ResearchOrder(Struct, frozen=True):
     """One backtest, or one sweep over the axes `over`, from the date `start` to the date `end`.
 
     `over` has KEY=VALUES for each swept key, `sets` has KEY=VALUE for each override of the configuration. A date of
-    None stands for the configured one.
+    None stands for the configured one. `own` are overrides that the daemon itself makes, which may be of any key. With
+    `limit_s` its process is ended after so many seconds.
     """
 
     kind: Kind
@@ -65,11 +66,13 @@ class ResearchOrder(Struct, frozen=True):
     over: tuple[str, ...] = ()
     start: date | None = None
     end: date | None = None
+    own: tuple[str, ...] = ()
+    limit_s: float = 0.0
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """All overrides of the backtest or sweep: `sets`, then the overrides that set the dates."""
-        return between(self.sets, self.start, self.end)
+        """All overrides of the backtest or sweep: `sets` and `own`, then the overrides that set the dates."""
+        return between((*self.sets, *self.own), self.start, self.end)
 
     @property
     def words(self) -> str:

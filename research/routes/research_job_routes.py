@@ -5,7 +5,10 @@ Each backtest or sweep runs in a separate process: the loop that trades does not
 """
 
 import asyncio
-from datetime import date
+import time
+from bisect import bisect_right
+from datetime import date, timedelta
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,21 +16,30 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from quantd.daemon.config import digest
+from quantd.daemon.config.overrides import ALONE
 from quantd.daemon.recovery.replay import saved_sets
 from quantd.research.jobs.research_jobs import Conflict, Pinned, ResearchJobs, backtest_of, pinned_of
 from quantd.research.jobs.research_orders import KINDS, OrderRefused, ResearchOrder
 from quantd.research.routes.research_routes import NAME
 from quantd.research.routes.stored_backtests import StoredBacktests
+from quantd.server.api.access.rate_limits import MINUTE_S, Buckets
 from quantd.server.api.client_calls import change, read
 from quantd.server.api.documents import PLAIN, Query
 from quantd.server.api.problems import FieldFault, Refused
 from quantd.server.api.route_groups import Listed, RouteContext, RouteGroup, RunsOfJobs
 from quantd.server.api.route_records import Post, Read, Route
 from quantd.server.requests.control import Because, NotDone, one_line
-from quantd.trading.display_text import instant_text
+from quantd.server.requests.proposals import Weights, given_weights, known_place
+from quantd.trading.display_text import instant_text, session_date, toml_value
 
 SHOWN: Final = 50
 """Number of backtests and sweeps in an answer, the newest ones."""
+
+A_MINUTE: Final = 6
+"""Most backtests that one token may start in a minute for an agent; half of them at once."""
+
+AGENT_LIMIT_S: Final = 120.0
+"""Seconds after which the process of a backtest for an agent is ended."""
 
 Override = Annotated[
     str, Meta(max_length=200, pattern=PLAIN, description="KEY=VALUE of a key that affects trading and names no file.")
@@ -45,6 +57,14 @@ class StartBacktest(Struct, frozen=True, forbid_unknown_fields=True, rename={"st
     sets: Sets = []
     start: From = None
     end: To = None
+
+
+class BacktestWeights(Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """A backtest of constant weights, up to the present market time."""
+
+    weights: Weights
+    start: Annotated[date | None, Meta(description="First date, UTC; a year before the last one without it.")] = None
+    end: Annotated[date | None, Meta(description="Last date, included; the newest full one without it.")] = None
 
 
 class StartSweep(Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
@@ -116,6 +136,7 @@ class ResearchJobRoutes:
                 context.lanes.log, folder, file.resolve(), lambda: saved_sets(folder, digest(config))
             )
             context.at_stop.append(self._jobs.close)
+        self._buckets = Buckets(A_MINUTE / MINUTE_S, A_MINUTE // 2)
 
     def routes(self) -> tuple[Route, ...]:
         """Return the routes of this module. An instance that only reads has the route that lists the jobs alone."""
@@ -129,6 +150,11 @@ class ResearchJobRoutes:
             Post(
                 f"{v1}/backtests", self.backtest, StartBacktest, ResearchJobLine, "Start a backtest beside the run.",
                 '{"reason": "..", "sets": ["agents.trend.params.lookback=63"]}',
+            ),
+            Post(
+                "/api/v1/agents/{name}/backtest", self.backtest_weights, BacktestWeights, ResearchJobLine,
+                "Start a backtest of weights, alone with the account's capital, up to the present market time.",
+                '{"weights": {"SPY": 0.2}}', "propose",
             ),
             Post(
                 f"{v1}/sweeps", self.sweep, StartSweep, ResearchJobLine, "Start a sweep beside the run.",
@@ -149,6 +175,34 @@ class ResearchJobRoutes:
         return await self._start(
             ResearchOrder("backtest", tuple(asked.sets), (), asked.start, asked.end), asked.reason, sender
         )
+
+    async def backtest_weights(self, asked: BacktestWeights, sender: str, name: str) -> ResearchJobLine:
+        """Start a backtest of constant weights for an outside agent or a portfolio.
+
+        Raises Refused and NotDone for weights that its book may not have, for dates after the present market time, for
+        too many backtests, and where one is queued or running.
+        """
+        state, parts = self._run.service.shell.state, self._run.parts
+        house, book, _ = known_place(state, name)
+        given_weights(house, book, asked.weights)
+        if wait_s := self._buckets.wait_s(sender, time.monotonic()):
+            seconds = str(ceil(wait_s))
+            text = f"more than {A_MINUTE} backtests a minute with this token; wait {seconds} s"
+            raise Refused(429, "rate", text, {"Retry-After": seconds})
+        # of each calendar: a coin's bar of a date ends after the close in New York
+        calendars = [
+            parts.sessions[each] for each in {instrument.calendar for instrument in parts.universe.instruments}
+        ]
+        ends = [(each.day_ns, bisect_right(each.close_ns, self._run.service.shell.ts) - 1) for each in calendars]
+        newest = session_date(min(days[row] for days, row in ends if row >= 0))
+        end = asked.end or newest
+        start = asked.start or end - timedelta(days=365)
+        if end > newest or start > end:
+            text = f"from {start} to {end} is no period up to {newest}, the newest full date of the run; change it"
+            raise NotDone("command", text, "to" if end > newest else "from")
+        own = f"{ALONE}=fixed_mix", f"{ALONE}.fixed_mix.params.weights={toml_value(asked.weights)}"
+        order = ResearchOrder("backtest", (), (), start, end, own, AGENT_LIMIT_S)
+        return await self._start(order, f"weights of {name}", sender)
 
     async def sweep(self, asked: StartSweep, sender: str) -> ResearchJobLine:
         """Start a sweep. Raises Refused for a wrong override, NotDone where one is queued or running."""
@@ -236,6 +290,10 @@ ROUTES: Final = RouteGroup(
         change(
             "start_backtest", "/research/backtests", StartBacktest, ResearchJobLine,
             "Start a backtest beside the run; `research_jobs` has its progress and result.",
+        ),
+        change(
+            "backtest_weights", "/agents/{name}/backtest", BacktestWeights, ResearchJobLine,
+            "Start a backtest of weights up to the present market time; `job` has its progress and result.",
         ),
         change("start_sweep", "/research/sweeps", StartSweep, ResearchJobLine, "Start a sweep beside the run."),
         change("cancel_research", "/research/jobs/{id}/cancel", CancelJob, ResearchJobLine),

@@ -24,6 +24,9 @@ Until = Annotated[int, Meta(ge=0, le=MOST_NS, description="Only rows before this
 PLAIN: Final = r"^[ -~]{0,64}(?!\n)$"
 """Pattern of a name or an instant: at most 64 printable ASCII characters."""
 
+NAMES: Final = r"^[ -~]{0,1024}(?!\n)$"
+"""Pattern of several names, separated by commas: at most 1,024 printable ASCII characters."""
+
 Symbol = Annotated[str, Meta(pattern=PLAIN, description="Only rows of this symbol.")]
 Search = Annotated[str, Meta(pattern=PLAIN, description="Only symbols that contain this text, in any case.")]
 

@@ -136,7 +136,8 @@ def test_no_file_is_opened_in_the_event_loop(daemon: Daemon) -> None:
     assert daemon.ask("/api/v1/status", token=process.stdout.split()[-1])[0] == 200
     (daemon.folder / "state" / "HALT").touch()
     time.sleep(0.3)
-    assert daemon.opened("loop") == []
+    # a started process opens two files of the kernel, which no disk delays
+    assert [line for line in daemon.opened("loop") if not line.startswith(("/dev/null ", "/proc/"))] == []
     for name in ("index.html", "dashboard.js", "docs.html", "statm", "tokens.json"):
         assert any(name in line for line in daemon.opened("thread")), name
 

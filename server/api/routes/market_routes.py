@@ -1,6 +1,7 @@
-"""GET /api/v1/bars: the bars of one symbol in a period, for a chart."""
+"""GET /api/v1/bars and /api/v1/calendar: the bars of one symbol in a period, and the coming sessions."""
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import date, timedelta
 from itertools import groupby
@@ -11,15 +12,16 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from quantd.daemon.assembly.parts import Assembly
+from quantd.daemon.runtime.timeline import next_sample
 from quantd.server.api.client_calls import read
 from quantd.server.api.documents import MOST_NS, PLAIN, Query, Since, Until
 from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Read, Route
 from quantd.server.api.run_reader import RunReader
-from quantd.trading.display_text import session_date
+from quantd.trading.display_text import instant_text, session_date
 from quantd.trading.instruments import NANO
-from quantd.trading.sessions import DAY_NS
+from quantd.trading.sessions import DAY_NS, interval_text
 
 MOST_BARS: Final = 1_000
 """Most bars in an answer."""
@@ -80,15 +82,68 @@ class BarsNow(Struct, frozen=True):
     interval_ns: int
 
 
+class NextSessions(Query, frozen=True):
+    """The coming sessions."""
+
+    limit: Annotated[int, Meta(ge=1, le=60, description="Most sessions.")] = 5
+
+
+class SessionTimes(Struct, frozen=True):
+    """The open and the close of one session, UTC."""
+
+    date: str
+    open: str
+    close: str
+
+
+class CalendarNow(Struct, frozen=True):
+    """The present market time, and the sessions of the account's calendar that close after it.
+
+    `next_sample` is when prices are next valued and policies may decide, null beyond the calendar. Bars cover
+    `interval`. After the last bar of a recorded market `status` is "ended".
+    """
+
+    run: str
+    ts: int
+    time: str
+    calendar: str
+    zone: str
+    interval: str
+    status: str
+    open: bool
+    next_sample: str | None
+    sessions: list[SessionTimes]
+
+
 class MarketRoutes:
-    """The handler of bars."""
+    """The handlers of bars and of the calendar."""
 
     def __init__(self, run: RunReader) -> None:
         self._run = run
 
     def routes(self) -> tuple[Route, ...]:
-        """The route GET /api/v1/bars."""
-        return (Read("/api/v1/bars", self.bars, BarsNow, "The bars of a symbol.", OfSymbol),)
+        """The routes GET /api/v1/bars and /api/v1/calendar."""
+        return (
+            Read("/api/v1/bars", self.bars, BarsNow, "The bars of a symbol.", OfSymbol),
+            Read("/api/v1/calendar", self.calendar, CalendarNow, "The coming sessions.", NextSessions),
+        )
+
+    async def calendar(self, request: web.Request, query: NextSessions) -> CalendarNow:
+        service, parts = self._run.service, self._run.parts
+        house, ts = parts.sessions[parts.universe.calendar], service.shell.ts
+        first = bisect_right(house.close_ns, ts)
+        rows = range(first, min(first + query.limit, len(house.close_ns)))
+        sample = next_sample(house, parts.interval_ns, ts)
+        return CalendarNow(
+            service.run, ts, instant_text(ts), house.name, house.zone, interval_text(parts.interval_ns), service.status,
+            any(house.open_ns[row] <= ts for row in rows), None if sample is None else instant_text(sample),
+            [
+                SessionTimes(
+                    str(session_date(house.day_ns[k])), instant_text(house.open_ns[k]), instant_text(house.close_ns[k])
+                )
+                for k in rows
+            ],
+        )  # fmt: skip
 
     async def bars(self, request: web.Request, query: OfSymbol) -> BarsNow:
         """The bars up to now. Raises Refused for an unknown symbol."""
@@ -193,5 +248,8 @@ ROUTES: Final = RouteGroup(
     "market",
     40,
     lambda context: MarketRoutes(context.run),
-    calls=(read("bars", "/bars", BarsNow, "The newest bars of a symbol.", OfSymbol, places=("symbol",)),),
+    calls=(
+        read("bars", "/bars", BarsNow, "The newest bars of a symbol.", OfSymbol, places=("symbol",)),
+        read("calendar", "/calendar", CalendarNow, "The coming sessions of the account's calendar.", NextSessions),
+    ),
 )

@@ -31,7 +31,7 @@ from quantd.daemon.views.preview import PlanNow
 from quantd.server.api.access.rate_limits import MINUTE_S, Buckets
 from quantd.server.api.client_calls import change, read
 from quantd.server.api.commits import committed, refused
-from quantd.server.api.documents import Query
+from quantd.server.api.documents import NAMES, Query
 from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Post, Read, Route
@@ -52,6 +52,7 @@ from quantd.server.requests.proposals import (
     PlanDigest,
     Propose,
     Targets,
+    columns_of,
     earlier_verdict,
     known_place,
     proposed,
@@ -101,6 +102,12 @@ class NewestProposals(Query, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=VERDICTS_KEPT, description="Number of proposals, the newest ones.")] = 20
 
 
+class OfSymbols(Query, frozen=True):
+    """The symbols whose room is computed."""
+
+    symbols: Annotated[str, Meta(pattern=NAMES, description="Symbols, separated by commas; all without it.")] = ""
+
+
 Rooms = Callable[[Book, Sequence[int]], Awaitable[list[SymbolRoom]]]
 
 
@@ -132,7 +139,7 @@ class ProposalRoutes:
             Read("/api/v1/reviews", self.reviews, Reviews, "The proposals that wait for a person."),
             Read(
                 f"{v1}/standing", self.standing, AgentStanding,
-                "Book, limits and headroom of a portfolio or an outside agent.",
+                "Book, limits and headroom of a portfolio or an outside agent.", OfSymbols,
             ),
             Read(
                 f"{v1}/proposals", self.proposals, Proposals, "Its newest proposals with verdicts.", NewestProposals
@@ -159,10 +166,14 @@ class ProposalRoutes:
     def _state(self) -> State:
         return self._run.service.shell.state
 
-    async def standing(self, request: web.Request, query: Query) -> AgentStanding:
-        """The standing of a portfolio or an outside agent: its book, its limits and the room of each symbol. Raises
-        Refused."""
+    async def standing(self, request: web.Request, query: OfSymbols) -> AgentStanding:
+        """The standing of a portfolio or an outside agent: its book, its limits and the room of each symbol, or of
+        those in `query`. Raises Refused."""
         name, service = request.match_info["name"], self._run.service
+        try:
+            asked = columns_of(self._state, names_of(query.symbols), "symbols") if query.symbols else None
+        except NotDone as why:
+            raise refused(why) from None
         self._place(name)  # a wrong name is refused before the store is read
         promotions = await self._run.read(lambda reader: reader.promotions())
         # a second time: the book may have changed during the read
@@ -171,7 +182,7 @@ class ProposalRoutes:
         standing = standing_of(
             self._state, name, service.run, market_now(service), book.standing(), promotions, self._a_minute
         )
-        columns = range(house.universe.size)
+        columns = asked or range(house.universe.size)
         rooms = await self._rooms(book, columns)
         if shadow is None:  # the limits of the account apply as well
             of_account = await self._rooms(account, columns)
@@ -328,6 +339,11 @@ class ProposalRoutes:
         return partial(proposal_answer, name, proposal, costs, run, preview=preview, named=named)
 
 
+def names_of(text: str) -> tuple[str, ...]:
+    """The names in a text, which commas separate."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def _refusal_text(effects: Sequence[Effect]) -> str:
     """The reason why the engine refused an event, from its effects; empty where it did not."""
     return next((effect.text for effect in effects if isinstance(effect, NotCarriedOut)), "")
@@ -373,7 +389,7 @@ ROUTES: Final = RouteGroup(
     180,
     proposals_of,
     calls=(
-        read("agent_standing", "/agents/{name}/standing", AgentStanding),
+        read("agent_standing", "/agents/{name}/standing", AgentStanding, takes=OfSymbols),
         read("agent_proposals", "/agents/{name}/proposals", Proposals, takes=NewestProposals),
         change(
             "preview",

@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
+from quantd.adapters.store.queries import Reader
 from quantd.daemon.jobs.job_log import JobLog
 from quantd.research.jobs import research_jobs
 from quantd.research.jobs.research_orders import MOST_POINTS, OrderRefused, ResearchOrder, check
 from quantd.research.runs.backtest import BacktestJournal
+from quantd.server.api.access import keyring
 from quantd.server.api.server import Api
 from quantd.server.requests.tokens import created
+from quantd.trading.display_text import session_date
+from tests.server.api.routes.outside_run import market
 from tests.support.api_world import get, in_shared_loop, shared, standing_at_the_end, world
 from tests.support.command_line import CONFIG, write
 
@@ -53,7 +57,7 @@ async def test_a_backtest_with_a_changed_key_is_named_and_pinned_and_its_gap_has
     assert status == 200, plain
     assert (plain["kind"], plain["state"], plain["result"]) == ("backtest", "queued", "as the run")
     plain = await ended(world, plain["id"])
-    assert re.fullmatch(r"as the run: run [0-9a-z]+, Sharpe -?\d+\.\d\d", plain["result"])
+    assert re.fullmatch(r"as the run: run [0-9a-z]+, Sharpe -?\d+\.\d\d, .*", plain["result"])
     status, other = await post(world, "backtests", {"sets": [f"{LOOKBACK}=30"], "from": "2019-01-02"})
     assert status == 200, other
     other = await ended(world, other["id"])
@@ -163,7 +167,7 @@ async def test_a_process_that_takes_too_long_or_dies_is_a_failure_with_its_reaso
 ) -> None:
     monkeypatch.setattr(research_jobs, "LIMIT_S", 0.05)
     _, job = await post(world, "backtests", {})
-    assert (await ended(world, job["id"]))["result"].endswith("h; its process was ended")
+    assert (await ended(world, job["id"]))["result"].endswith("0.05 s; its process was ended")
     monkeypatch.setattr(research_jobs, "LIMIT_S", 60.0)
     monkeypatch.setattr(research_jobs, "MOST_DATA", 64 << 20)
     _, job = await post(world, "backtests", {})
@@ -256,3 +260,41 @@ async def test_the_loop_answers_while_a_backtest_runs(tmp_path: Path) -> None:
             await asyncio.sleep(0.02)
         assert states[-1] == "succeeded"
         assert states.count("running") > 2
+
+
+@pytest.mark.long
+async def test_weights_are_backtested_for_an_agent_up_to_the_market_time_and_no_further(tmp_path: Path) -> None:
+    async with market(tmp_path) as world:
+        sample = world.service.shell.state.sample  # the newest close; the present instant is the open after it
+        now = str(session_date(sample))
+        assert now < "2019-03-29"  # there are later bars
+        _, secret = created(world.folder, "robot", "propose", agent="guest")
+        await asyncio.sleep(keyring.CHECK_S)
+        robot = {"Authorization": f"Bearer {secret}"}
+
+        async def start(**body: Any) -> tuple[int, Any]:
+            async with world.session.post("/api/v1/agents/guest/backtest", json=body, headers=robot) as response:
+                return response.status, await response.json()
+
+        status, job = await start(weights={"SPY": 0.2, "IWM": 0.1})
+        assert status == 200, job
+        status, busy = await start(weights={"SPY": 0.2})
+        assert (status, busy["code"]) == (409, "conflict")
+        job = await ended(world, job["id"])
+        assert job["state"] == "succeeded", job
+        assert f"feed.end={now}" in job["result"]
+        assert re.search(r"Sharpe \S+, return a year \S+%, volatility \S+%, largest fall \S+%$", job["result"])
+        # the newest bar of the stored backtest is that of the newest sample
+        reader = Reader.open(world.folder / "backtests", job["backtest"])
+        assert reader.equity()[-1].ts == sample
+        for body, text in (
+            ({"weights": {"SPY": 0.2}, "to": "2019-03-06"}, "is no period up to"),
+            ({"weights": {"SPY": 1.3}}, "add up to 1.3"),
+            ({"weights": {"NONE": 0.3}}, "not in the universe"),
+            ({"weights": {"SPY": 0.3}, "policy": "x"}, "policy"),
+        ):
+            status, answer = await start(**body)
+            assert (status, text in answer["detail"]) == (422, True), answer
+        answers = [await start(weights={"SPY": 0.2}, to="2030-01-01") for _ in range(4)]
+        assert answers[-1][0] == 429
+        assert world.service.shell.state.outside == {}

@@ -58,7 +58,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
             body["policy"] = "equal_weight"
         if body.get("weights") or body.get("orders"):  # they name their symbols
             body.pop("symbols", None)
-    if case.path.endswith(("/research/backtests", "/research/sweeps")):  # the loader checks values, not the document
+    # the loader checks values, not the document
+    if case.path.endswith(("/research/backtests", "/research/sweeps", "/backtest")):
         if isinstance(body.get("sets"), list):
             body["sets"] = []
         if isinstance(body.get("over"), list) and body["over"]:

@@ -166,12 +166,19 @@ async def test_why_explains_what_was_asked_and_not_traded_of_ones_own_decision_f
     assert (status, shown["address"]) == (200, f"{decision}:IWM@guest"), shown
 
 
-async def test_the_largest_order_of_a_standing_passes_and_one_lot_more_is_cut_by_the_named_owner(world: Any) -> None:
+@pytest.mark.parametrize("limit", [{}, {"max_sector_weight": 0.5}])  # no instrument has a sector
+async def test_the_largest_order_of_a_standing_passes_and_one_lot_more_is_cut_by_the_named_owner(
+    world: Any, limit: dict[str, float]
+) -> None:
     promote(world)
     state = world.service.shell.state
-    house = override(state.rules.house, max_order_notional=2000.0)
+    house = override(state.rules.house, max_order_notional=2000.0, **limit)
     state.rules = replace(state.rules, house=house)
     _, standing = await get(world, "agents/guest/standing")
+    _, part = await get(world, "agents/guest/standing?symbols=QQQ,SPY")
+    assert part["room"] == [row for row in standing["room"] if row["symbol"] in ("SPY", "QQQ")]
+    status, wrong = await get(world, "agents/guest/standing?symbols=QQX")
+    assert (status, "Did you mean QQQ?" in wrong["detail"]) == (422, True)
     owners = set()
     for room in standing["room"]:
         for side, sign in (("buy", ""), ("sell", "-")):

@@ -1,0 +1,114 @@
+"""A book's events and the end of its proposals, from the journal of a market that goes on."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quantd.server.api.routes.agent_routes import Within
+from tests.server.api.routes.outside_run import REVIEWED, market, promote
+from tests.support.api_world import in_shared_loop, shared  # noqa: F401
+
+
+async def get(world: Any, path: str) -> tuple[int, Any]:
+    async with world.session.get(f"/api/v1/{path}") as response:
+        return response.status, await response.json()
+
+
+async def propose(world: Any, id: str, **targets: Any) -> Any:
+    body = targets | {"id": id, "reason": "a test"}
+    async with world.session.post("/api/v1/agents/guest/propose", json=body) as response:
+        answer = await response.json()
+        assert response.status == 200, answer
+        return answer
+
+
+@pytest.mark.parametrize("trades", [False, True])
+async def test_wait_answers_when_the_orders_are_filled_and_after_its_bound_with_what_is_open(
+    tmp_path: Path, trades: bool
+) -> None:
+    async with market(tmp_path) as world:
+        if trades:
+            promote(world)
+        done = await propose(world, "a-1", weights={"SPY": 0.3, "IWM": 0.2})
+        status, early = await get(world, "agents/guest/wait/a-1?within=0.2")
+        assert (status, early["ended"], early["outcome"]) == (200, False, done["verdict"]["outcome"]), early
+        asked = {line["symbol"]: line["passed"] for line in done["verdict"]["symbols"] if line["passed"] != "0"}
+        assert {row["symbol"]: row["qty"] for row in early["orders"]} == asked
+        assert {row["state"] for row in early["orders"]} == {"open"}
+        waiting = [asyncio.create_task(get(world, "agents/guest/wait/a-1")) for _ in range(3)]
+        await asyncio.sleep(0.3)
+        assert not any(task.done() for task in waiting)
+        assert (await asyncio.wait_for(get(world, "agents/guest/standing"), 2.0))[0] == 200
+        await world.go(2)
+        for status, end in await asyncio.gather(*waiting):
+            assert (status, end["ended"]) == (200, True), end
+            assert {row["symbol"]: row["filled"] for row in end["orders"]} == asked
+            assert {row["state"] for row in end["orders"]} == {"filled"}
+            assert all(float(row["price"]) > 1.0 for row in end["orders"])
+        _, standing = await get(world, "agents/guest/standing")
+        if not trades:  # the champion's book has positions of its own
+            assert {row["symbol"]: row["qty"] for row in standing["positions"]} == asked
+        assert (await get(world, "agents/guest/wait/none"))[0] == 404
+        assert (await get(world, "agents/nobody/wait/a-1"))[0] == 404
+        assert (await get(world, "agents/guest/wait/a-1?within=61"))[0] == 422
+        assert Within().within == 50.0
+
+
+async def test_wait_for_a_person_ends_with_the_decision_or_the_next_sample(tmp_path: Path) -> None:
+    async with market(tmp_path, REVIEWED) as world:
+        promote(world)
+        await propose(world, "r-1", weights={"SPY": 0.1})
+        waiting = asyncio.create_task(get(world, "agents/guest/wait/r-1"))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        await world.go(2)
+        _, end = await waiting
+        assert (end["ended"], end["outcome"], end["orders"]) == (True, "lapsed", [])
+
+
+@pytest.mark.parametrize("trades", [False, True])
+async def test_events_are_those_of_the_own_book_after_an_entry(tmp_path: Path, trades: bool) -> None:
+    async with market(tmp_path) as world:
+        if trades:
+            promote(world)
+        _, before = await get(world, "agents/guest/events")
+        await propose(world, "a-1", weights={"SPY": 0.3})
+        await world.go(2)
+        _, answer = await get(world, f"agents/guest/events?since={before['next']}")
+        kinds = [event["kind"] for event in answer["events"]]
+        assert kinds[0] == "proposal"
+        assert answer["events"][0]["text"].startswith("a-1 of api:owner")
+        fills = [event for event in answer["events"] if event["kind"] == "fill"]
+        assert fills
+        _, end = await get(world, "agents/guest/wait/a-1")
+        texts = {
+            f"{'bought' if row['filled'][0] != '-' else 'sold'} {row['filled'].lstrip('-')} at {row['price']}"
+            for row in end["orders"]
+        }
+        assert {fill["text"].rpartition(", ")[0] for fill in fills} == texts
+        assert (answer["book"], answer["more"]) == ("trend" if trades else "guest", False)
+        _, later = await get(world, f"agents/guest/events?since={answer['next']}")
+        assert (later["events"], later["next"]) == ([], answer["next"])
+        read, since = [], before["next"]
+        for _ in range(20):
+            _, page = await get(world, f"agents/guest/events?since={since}&limit=1")
+            read, since = read + page["events"], page["next"]
+        assert read == answer["events"]
+        # no fill of another book
+        _, all_fills = await get(world, "fills?limit=500")
+        own = {fill["text"] for fill in (await get(world, "agents/guest/events?limit=200"))[1]["events"]}
+        assert len(all_fills["fills"]) > len(own) or not trades
+
+
+@in_shared_loop
+async def test_the_calendar_has_the_sessions_after_the_present_instant(shared: Any) -> None:  # noqa: F811
+    async with shared.session.get("/api/v1/calendar?limit=3") as response:
+        answer = await response.json()
+    assert (answer["time"], answer["status"], answer["open"]) == ("2019-03-29T20:00:00Z", "ended", False)
+    assert (answer["interval"], answer["calendar"], answer["next_sample"]) == ("1d", "XNYS", "2019-04-01T20:00:00Z")
+    assert answer["sessions"][0] == {
+        "date": "2019-04-01", "open": "2019-04-01T13:30:00Z", "close": "2019-04-01T20:00:00Z",
+    }  # fmt: skip
+    assert [row["date"] for row in answer["sessions"]] == ["2019-04-01", "2019-04-02", "2019-04-03"]
