@@ -56,7 +56,7 @@ GAP_NS: Final = 10 * DAY_NS
 LONG_WEEKEND_NS: Final = 4 * DAY_NS
 """After a longer silence a session or more has no bar."""
 
-GAP_FLOOR: Final = 0.25
+GAP_FLOOR: Final = 0.2
 GAP_SIGMAS: Final = 4.0
 """Smallest move of a shift after a session without a bar: in logs, and in standard deviations of a move over the gap.
 
@@ -71,6 +71,13 @@ SPLITS: Final = np.log(np.array([float(ratio) for ratio in RATIOS]))
 
 SPLIT_MARGIN: Final = (0.02, 0.08)
 """Tolerance between an open and a split ratio, in logs: 1.5 standard deviations within these bounds."""
+
+LEAST_SHIFT: Final = float(np.log(5 / 4)) - SPLIT_MARGIN[0]
+LEAST_SIGMAS: Final = 7.0
+"""Smallest move of a shift at an unusual ratio, in logs: that of a 5:4 split, the smallest that is not rare.
+
+Below 3:2 it also has to be LEAST_SIGMAS usual moves: shares that move by 6 % a day open 25 % away by themselves.
+"""
 
 SPLIT_SIGMAS: Final = 5.0
 """Minimum move of a split candidate in standard deviations: a volatile instrument may move by a third at an open."""
@@ -218,11 +225,10 @@ def examine(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Boo
     # the sixth root: with the length of a bar the limits fall more slowly than usual moves, which fall with its square
     # root
     interval_scale = min(1.0, interval / DAY_NS) ** (1 / 6)
-    smallest_split = SPLITS[0] - SPLIT_MARGIN[1]
     notable = (
         (np.abs(close_move) > MOVE_FLOOR * interval_scale)
         | (reach > REACH_FLOOR * interval_scale)
-        | (np.abs(open_move) > smallest_split)
+        | (np.abs(open_move) > LEAST_SHIFT)
         | (np.abs(open_move) > GAP_FLOOR) & (np.diff(bars.ts_event, prepend=0) > LONG_WEEKEND_NS)
     )
     candidates = np.flatnonzero(notable | announced)
@@ -288,6 +294,8 @@ def _comparison(
     smallest_shift = SPLIT_SIGMAS * UNKNOWN_SIGMA if np.isnan(sigma) else SHIFT_SIGMAS * sigma
     if interval == DAY_NS and usual_night > 0:
         smallest_shift = min(smallest_shift, SHIFT_NIGHTS * usual_night)
+    usual_ratio = float(SPLITS[0]) - SPLIT_MARGIN[0]
+    least_ratio = usual_ratio if np.isnan(sigma) else min(max(LEAST_SIGMAS * sigma, LEAST_SHIFT), usual_ratio)
     sigma_over_gap = UNKNOWN_SIGMA * steps**0.5 if np.isnan(sigma) else sigma
     shift_over_gap = min(MOVE_CAP, max(GAP_FLOOR, GAP_SIGMAS * sigma_over_gap))
     return _Comparison(
@@ -301,7 +309,7 @@ def _comparison(
         sigma=sigma,
         usual=float(np.median(bars.volume[max(start, row - WINDOW) : row])) if row > start else np.nan,
         night=usual_night,
-        shift=smallest_shift,
+        shift=max(smallest_shift, least_ratio),
         shift_over_gap=shift_over_gap if silence > LONG_WEEKEND_NS else np.inf,
     )
 
@@ -463,7 +471,7 @@ def _quiet_shift(bars: Series, comparison: _Comparison, reference: float) -> Shi
         volume_move = float(np.log(bars.volume[row] / comparison.usual)) if comparison.usual > 0 else np.nan
     # a split multiplies the volume by the ratio by which it divides the price
     usual_volume = abs(volume_move + gap) <= np.log(SPLIT_VOLUME)
-    opens_far = abs(gap) > max(comparison.shift, SPLITS[0] - SPLIT_MARGIN[0])
+    opens_far = abs(gap) > comparison.shift
     shifts = comparison.opens and usual_volume and opens_far and abs(move - gap) < 2 * SPLIT_MARGIN[1]
     if gap * move > 0 and min(abs(gap), abs(move)) > comparison.shift_over_gap:
         shifts |= comparison.resumes or not volume_move > np.log(SPLIT_VOLUME) + max(0.0, -gap)

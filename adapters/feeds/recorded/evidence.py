@@ -26,7 +26,7 @@ from quantd.adapters.feeds.bars.rows import NO_STAMP, PRICES, Rows
 from quantd.adapters.feeds.bars.spacing import Spacing, wrong_spacings
 from quantd.adapters.feeds.bars.stamps import UNITS_NS, BarTimes, Stamps, place
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
-from quantd.adapters.feeds.recorded.misfit import UNDECIDED, Misfit, Named, coarse_prices, grouped, setting
+from quantd.adapters.feeds.recorded.misfit import UNDECIDED, Misfit, Named, evident_misfits, grouped, setting
 from quantd.adapters.feeds.table_files.file_symbol import names_coin
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import LARGE_EXCHANGES, Universe, calendar_of, listed_calendar
@@ -142,7 +142,7 @@ def symbol_misfits(reading: Reading) -> list[Named]:
         spacings = wrong_spacings(rows.ts, rows.column, placed, universe, reading.actual, reading.length)
     settled = {spacing.column for spacing in spacings}  # symbols with a misfit
     daily = reading.length == DAY_NS
-    symbol_faults = [*coarse_prices(rows, universe), *_interval_misfits(spacings, reading)]
+    symbol_faults = [*evident_misfits(rows, placed, universe, reading.actual), *_interval_misfits(spacings, reading)]
     readable = rows.ts != NO_STAMP
     # the number of bars of each symbol, and of its bars in no session
     total = np.bincount(rows.column[readable], minlength=universe.size)
@@ -561,9 +561,6 @@ def _read_in_zone(ts: Ints, from_zone: str, to_zone: str) -> Ints:
         pl.Series(ts).cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(from_zone or "UTC").dt.replace_time_zone(None)
     )
     return nanoseconds(clock, to_zone)
-
-
-# text
 
 
 def _count_of(bars: int, fit: Fit) -> str:

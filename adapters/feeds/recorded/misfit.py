@@ -1,23 +1,29 @@
 """A wrong reading of bars: what contradicts it, the settings that mend it, and both as lines."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, log10
 from typing import Final, Literal
 
 import numpy as np
 
+from quantd.adapters.calendars import ALWAYS_OPEN
 from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
+from quantd.adapters.feeds.bars.stamps import BarTimes
 from quantd.adapters.feeds.source import some
 from quantd.trading.display_text import session_date, toml_value
 from quantd.trading.instruments import FINEST, Universe
+from quantd.trading.market import Bools, Ints
+from quantd.trading.sessions import DAY_NS, Sessions
 
 Kind = Literal["interval", "stamps", "zone", "calendar", "day", "unit"]
+
+_KNOWN: Final = '[feed] holes = "known"'
 
 UNDECIDED: Final = (
     "the times are of another clock: [feed] zone (data check: --zone), such as America/Chicago, or Etc/GMT+5 for five "
     "hours behind UTC all year",
-    'the bars outside sessions are padding, to be ignored: [feed] holes = "known"',
+    f"the bars outside sessions are padding, to be ignored: {_KNOWN}",
 )
 """Remedies beside a calendar that the symbol's spelling does not name: the times alone decide for none of them."""
 
@@ -37,14 +43,25 @@ class Misfit:
     @property
     def decided(self) -> bool:
         """Whether the bars leave no doubt about the remedy. If not, `[feed] holes = "known"` is an answer too."""
-        return not set(UNDECIDED) & set(self.remedies)
+        return not any(remedy.endswith(_KNOWN) for remedy in self.remedies)
 
 
 Named = tuple[Kind, str, str, tuple[str, ...]]
 """A misfit of one symbol: kind, symbol, text after the symbol, remedies."""
 
 
-def coarse_prices(rows: Rows, universe: Universe) -> Iterator[Named]:
+def evident_misfits(
+    rows: Rows, placed: BarTimes, universe: Universe, actual: Mapping[str, Sessions]
+) -> Iterator[Named]:
+    """Yield the misfits that need no comparison with other readings: prices too small, and weekends left out.
+
+    `placed` has the session of each bar, `actual` the sessions of each calendar by name.
+    """
+    yield from _coarse_prices(rows, universe)
+    yield from _weekdays_only(rows, placed, universe, actual)
+
+
+def _coarse_prices(rows: Rows, universe: Universe) -> Iterator[Named]:
     """Yield the symbols with two prices or more below FINEST, with the smallest power of ten that raises them above it.
 
     One such price is a bad print, which another check finds.
@@ -59,6 +76,34 @@ def coarse_prices(rows: Rows, universe: Universe) -> Iterator[Named]:
             remedies.append(f"leave out its bars up to {session_date(last_ns)}")
         text = f"{len(prices):,} prices below {FINEST:g}, down to {prices.min():.3g}: prices are rounded to 1e-9"
         yield "unit", universe.symbols[column], f"{text}, more than 1 bp of them", tuple(remedies)
+
+
+def _weekdays_only(rows: Rows, placed: BarTimes, universe: Universe, actual: Mapping[str, Sessions]) -> Iterator[Named]:
+    """Yield the symbols of a market that never closes whose bars leave out every Saturday and Sunday, two weekends or
+    more.
+
+    No fault: a coin beside shares whose bars all lie on sessions of the shares, as tables that are joined by date have.
+    """
+    of_shares = [sessions.days for name, sessions in actual.items() if name != ALWAYS_OPEN]
+    readable = placed.inside & (rows.ts != NO_STAMP)
+    for column, instrument in enumerate(universe.instruments):
+        if instrument.calendar != ALWAYS_OPEN:
+            continue
+        days = np.unique(placed.day[readable & (rows.column == column)])
+        if len(days) < 2:
+            continue
+        between = np.arange(days[0], days[-1], DAY_NS)
+        absent = int(np.sum(_at_weekend(between)))
+        if absent < 4 or _at_weekend(days).any() or any(np.isin(days, sessions).all() for sessions in of_shares):
+            continue
+        text = f"no bar is on any of the {absent:,} days of weekends between its first and last bar"
+        remedies = setting("universe", calendar="24/5"), f"the file lacks them, and you accept it: {_KNOWN}"
+        yield "calendar", instrument.symbol, text, remedies
+
+
+def _at_weekend(days: Ints) -> Bools:
+    """Return bool[n], True where a date (ns) is a Saturday or Sunday; 1970 began with a Thursday."""
+    return (days // DAY_NS + 3) % 7 >= 5
 
 
 def grouped(symbol_faults: Sequence[Named], universe: Universe) -> Iterator[Misfit]:

@@ -16,7 +16,14 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from quantd.adapters.feeds.table_files.containers import LARGE, kind_of
-from quantd.adapters.feeds.table_files.roles import Roles, are_names, named_roles, regular_time, valued_roles
+from quantd.adapters.feeds.table_files.roles import (
+    Roles,
+    are_names,
+    named_roles,
+    regular_time,
+    valued_roles,
+    whole_dates,
+)
 from quantd.adapters.feeds.table_files.statement import LeftOut
 from quantd.adapters.feeds.table_files.text_layout import Layout, above_bars, layout_of
 
@@ -80,6 +87,8 @@ def large_table(source: Path | bytes, where: str, *, exact: bool = False) -> Lar
     if len(set(column_names)) != len(column_names) or "" in column_names:
         return None
     sample = pl.DataFrame(sample_rows, schema=dict.fromkeys(column_names, pl.String), orient="row")
+    if whole_dates(sample) is not sample:
+        return None
     # {}: no person names a column
     roles = named_roles(column_names, where, {}) if layout.header else valued_roles(sample, where)
     if roles is None or not roles.time or (layout.header and regular_time(sample, roles, where)):

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
+from unicodedata import combining, normalize
 from zoneinfo import available_timezones
 
 import numpy as np
@@ -24,6 +25,23 @@ from quantd.adapters.feeds.bars.stamps import CLOCKS
 from quantd.adapters.feeds.feed_errors import FeedError
 
 MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+_MONTH_WORDS: Final = (
+    "jan ene gen sty oca янв", "feb fev lut sub фев", "mar mrz maa мар", "apr abr avr kwi nis апр",
+    "may mai mag mei maj май мая", "jun juin giu cze haz июн", "jul juil lug lip tem июл",
+    "aug ago aou sie agu авг", "sep set wrz eyl сен", "oct okt out ott paz eki окт", "nov lis kas ноя",
+    "dec dez dic gru ara дек",
+)  # fmt: skip
+"""First letters of the names of each month, without accents: English, German, French, Spanish, Italian, Portuguese,
+Dutch, Polish, Turkish and Russian."""
+
+_WORDED: Final = (
+    r"^(?:[^\W\d_]+[.,]*\s)?(\d{1,2})(?:\.|er|º)?[ -]?(?:de )?([^\W\d_]{3,})\.?,?(?: de)?[ -](\d{4}|\d\d)\b(.*)$"
+)
+"""A date with the name of a month after the day, as 2. Januar 2024, 02-Mrz-24 or 2 de enero de 2024."""
+
+_SIGNED: Final = r"^(\d{4})[年년] ?(\d{1,2})[月월] ?(\d{1,2})[日일]"
+"""A date whose numbers have their unit behind them, as 2024年1月2日."""
 
 _DATES: Final = {
     r"(?P<y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})": "%Y-%m-%d",
@@ -38,7 +56,6 @@ _DATES: Final = {
     r"(?P<b>[A-Za-z]{3}) (?P<a>\d{1,2}),? (?P<y>\d{4})": "%b %d, %Y",
     r"(?P<b>[A-Za-z]{4,9}) (?P<a>\d{1,2}),? (?P<y>\d{4})": "%B %d, %Y",
     r"(?P<a>\d{1,2})[ -](?P<b>[A-Za-z]{3})[ -](?P<y>\d{4})": "%d-%b-%Y",
-    r"(?P<a>\d{1,2})\.?[ -](?P<b>[A-Za-z]{4,9})[ -](?P<y>\d{4})": "%d-%B-%Y",
     r"(?P<a>\d{1,2})[ -](?P<b>[A-Za-z]{3})[ -](?P<y>\d\d)": "%d-%b-%y",
 }
 """Pattern of a date -> its format; %A and %B stand for the two readings of day and month."""
@@ -110,6 +127,8 @@ class Moments(NamedTuple):
 def is_stamp(field: str) -> bool:
     """Whether a field is a date, a date with a time, or an integer that can be read as one."""
     text = re.sub(_WEEKDAY, "", " ".join(field.strip(_AROUND).split()))
+    if not text.isascii() or re.match(_WORDED, text):
+        text = str(_in_english(pl.Series([text]))[0])
     if text.isdecimal() or re.fullmatch(r"\d{9,19}\.\d+", text):
         return bool(_readings_of(float(text))) or bool(re.fullmatch(r"(19|20)\d{6}(\d{4}|\d{6})?", text))
     return _STAMP.fullmatch(text) is not None
@@ -144,6 +163,7 @@ def moments(values: pl.Series, where: str, *, dates: str = "", unit: str = "", z
     if values.dtype.is_numeric():
         return _number_moments(values, where, unit)
     text = values.cast(pl.String).str.strip_chars(_AROUND).str.replace_all(r"\s+", " ").str.replace(_WEEKDAY, "")
+    text = _in_english(text)
     filled = text.drop_nulls().filter(text.drop_nulls() != "")
     if not len(filled):
         raise FeedError(where, "no line has a time", "Give each bar its date or time")
@@ -156,6 +176,38 @@ def moments(values: pl.Series, where: str, *, dates: str = "", unit: str = "", z
         return _number_moments(text.cast(pl.Float64 if filled.str.contains(".", literal=True).any() else pl.Int64,
                                      strict=False), where, unit)  # fmt: skip
     return _text_moments(text, filled, where, dates, zone)
+
+
+def _in_english(text: pl.Series) -> pl.Series:
+    """Return dates with the name of their month, in any known language, as 2-jan-2024, and 2024年1月2日 as 2024-1-2.
+
+    Other text stays as it is.
+    """
+    sample = text.drop_nulls().head(1_000)
+    if not sample.str.contains(r"[^\W\d_]{3}|[年년]").any():
+        return text
+    if sample.str.contains(_SIGNED).any():
+        return text.str.replace(_SIGNED, "$1-$2-$3")
+    parts = text.str.extract_groups(_WORDED).struct.unnest()
+    names = parts.to_series(1).drop_nulls().unique().to_list()
+    months = {name: short for name in names if (short := _month(name))}
+    if not months:
+        return text
+    month = parts.to_series(1).replace_strict(months, default=None, return_dtype=pl.String)
+    day, year, rest = (parts.to_series(k) for k in (0, 2, 3))
+    return (day + "-" + month + "-" + year + rest).fill_null(text)
+
+
+def _month(name: str) -> str:
+    """Return the English short name of a month, from its name in one of the known languages; empty for another word."""
+    plain = _plain(name)
+    starts = ((month, start) for month, words in zip(MONTHS, _MONTH_WORDS, strict=True) for start in words.split())
+    return next((month for month, start in starts if plain.startswith(_plain(start))), "")
+
+
+def _plain(word: str) -> str:
+    """Return a word in lower case without accents."""
+    return "".join(sign for sign in normalize("NFKD", word.lower()) if not combining(sign))
 
 
 def _of_categories(values: pl.Series, where: str, dates: str, unit: str, zone: str) -> Moments:
@@ -453,7 +505,9 @@ def joined_clock(days: Moments, clock: pl.Series) -> Moments:
         time_of_day = clock.cast(pl.Duration("ns"))
     else:
         text = clock.cast(pl.String).str.strip_chars()
-        if text.str.contains(r"^\d{1,6}$").all():
+        if text.str.contains(r"^([01]?\d|2[0-3])$").all():  # hours, of a column with nothing else
+            text = text + ":00"
+        elif text.str.contains(r"^\d{1,6}$").all():
             text = text.str.zfill(6 if (text.str.len_chars() > 4).any() else 4)
         text = text.str.to_uppercase().str.replace(",", ".", literal=True).str.replace(r"(\d)([AP]M)$", "$1 $2")
         time_of_day = _time_of_day(text, "%H:%M:%S")

@@ -42,6 +42,7 @@ from quantd.adapters.feeds.table_files.roles import (
     regular_time,
     require_one_block,
     valued_roles,
+    whole_dates,
     word,
 )
 from quantd.adapters.feeds.table_files.statement import (
@@ -356,9 +357,9 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
 
     `asked` are a person's options. `several` is True for a folder, whose files have a symbol each.
     """
-    frame = raw.frame
-    if len(frame) > MOST_ROWS:
-        raise FeedError(raw.name, f"{len(frame):,} rows are more than {MOST_ROWS:,}", "Split it by symbol or by year")
+    raw = raw if "time" in asked.columns else raw._replace(frame=whole_dates(raw.frame))
+    if (rows := len(raw.frame)) > MOST_ROWS:
+        raise FeedError(raw.name, f"{rows:,} rows are more than {MOST_ROWS:,}", "Split it by symbol or by year")
     roles = _roles_of(raw, asked)
     raw, roles = _without_labels(raw, roles)
     frame = raw.frame
@@ -545,7 +546,7 @@ def _symbol(raw: RawTable, roles: Roles, asked: ReadOptions, stamps: pl.Series, 
                 f"Add --symbol {symbol_of(raw.stem)[0] or 'NAME'}, or --column symbol={roles.symbol}",
             )  # fmt: skip
         return column.alias("symbol"), f"column {roles.symbol}, {some(names)}"
-    repeats = count - stamps.n_unique()
+    repeats = count - stamps.n_unique() - max(0, stamps.null_count() - 1)
     # a few repeated times are faults of single lines, many are the bars of several symbols
     if repeats > (0 if raw.in_memory else max(2, count // 100)):
         raise FeedError(

@@ -29,11 +29,17 @@ TIMES: Final = (
     "t",
     "mts", "index", "dt", "bar time", "period start", "time period start", "created at", "datum", "fecha", "data",
     "zeit", "日期", "时间", "交易日期", "交易时间", "時間", "日時", "日付", "날짜", "일자", "дата", "tarih", "trad dt",
-    "ticks",
+    "ticks", "year month day",
 )  # fmt: skip
 """Names of columns of times, the most specific first."""
 
-_CLOCKS: Final = ("time", "clock", "hour", "timestamp", "uhrzeit", "zeit", "hora", "heure", "ora")
+_CLOCKS: Final = ("time", "clock", "hour", "timestamp", "uhrzeit", "zeit", "hora", "heure", "ora", "stunde")
+_PARTS: Final = (
+    ("year", "yr", "yyyy", "jahr", "annee", "ano", "anno"), ("month", "mon", "mm", "monat", "mois", "mes", "mese"),
+    ("day", "day of month", "dd", "tag", "jour", "dia", "giorno"),
+)  # fmt: skip
+"""Names of the columns of year, month and day, where a date is in three."""
+_MINUTES: Final = ("minute", "minutes", "minuto")
 _PLAIN_SYMBOLS: Final = (
     "symbol", "ticker", "sym", "act symbol", "ts code", "trading symbol", "tradingsymbol", "tckrsymb", "tckr symb",
     "ric", "代码", "股票代码", "证券代码", "銘柄コード",
@@ -180,6 +186,28 @@ def regular_time(frame: pl.DataFrame, roles: Roles, where: str) -> str:
     )  # fmt: skip
 
 
+def whole_dates(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a table whose dates are in three columns (year, month, day) with one column of dates in their place, and
+    of hour and minute one of times; any other table as it is."""
+    plain_names = {name: word(name) for name in frame.columns}
+    year, month, day = (_column_named(plain_names, aliases, {}) for aliases in _PARTS)
+    if not (year and month and day) or not frame[year].cast(pl.String).str.contains(r"^\s*(19|20)\d\d\s*$").all():
+        return frame
+    others = [name for name in frame.columns if name not in (year, month, day) and is_time(name)]
+    if any(is_stamp(str(field)) for name in others for field in frame[name].drop_nulls().head(1).to_list()):
+        return frame  # a column of whole dates is beside them
+    numbered = frame[month].cast(pl.String).str.contains(r"^\s*\d+\s*$").all()
+    order = (year, month, day) if numbered else (day, month, year)
+    text = [pl.col(name).cast(pl.String).str.strip_chars() for name in order]
+    dated = frame.select(pl.concat_str(text, separator="-").alias("Year, Month, Day"), pl.exclude(order))
+    hour, minute = (_column_named(plain_names, aliases, {}) for aliases in (_CLOCKS, _MINUTES))
+    if hour and minute:
+        minutes = pl.col(minute).cast(pl.String).str.strip_chars().str.zfill(2)
+        clock = pl.concat_str(pl.col(hour).cast(pl.String).str.strip_chars(), minutes, separator=":")
+        dated = dated.with_columns(clock.alias(hour)).drop(minute)
+    return dated
+
+
 def _divides_day(column: pl.Series) -> bool:
     """Whether most distances of the times of a column are one length that divides a day, or whole days."""
     try:
@@ -256,7 +284,9 @@ def _column_named(plain_names: Mapping[str, str], aliases: Sequence[str], column
 def _time(plain_names: Mapping[str, str], column_of: Mapping[str, str]) -> dict[str, str]:
     """Return the role "time", and "clock" if dates and times of day are in two columns; empty without either."""
     date_column = _column_named(
-        plain_names, ("date", "trade date", "day", "dtyyyymmdd", "yyyymmdd", "datum", "fecha", "data"), column_of
+        plain_names,
+        ("date", "trade date", "year month day", "day", "dtyyyymmdd", "yyyymmdd", "datum", "fecha", "data"),
+        column_of,
     )
     clock_column = _column_named(plain_names, _CLOCKS, column_of) if date_column else ""
     if date_column and clock_column:

@@ -444,6 +444,30 @@ def test_a_coin_with_flat_weekends_is_asked_about() -> None:
     assert not misfit.decided
 
 
+@pytest.mark.parametrize("symbol", ["BTC-EUR", "ETH-USD", "SOLUSDT"])
+@pytest.mark.parametrize("interval", ["1d", "1h"])
+@pytest.mark.parametrize("weekends", [1, 2, 12])
+def test_a_coin_without_weekends_stops_and_each_answer_reads_its_bars(
+    symbol: str, interval: str, weekends: int
+) -> None:
+    """One weekend without a bar may be an outage; two and more are a file of weekdays."""
+    step = DAY_NS if interval == "1d" else HOUR
+    first = int(np.datetime64("2024-01-01", "ns").astype(np.int64))
+    ts = np.arange(first, first + (7 * weekends + 5) * DAY_NS, step)
+    ts = ts[(ts // DAY_NS + 3) % 7 < 5]
+    settings: dict[str, Any] = {"interval": interval, "stamps": "session" if interval == "1d" else "open"}
+    feed = load(clock(ts, "UTC"), symbol, exchange="24/7", **settings)
+    if weekends == 1:
+        assert feed.misfits == ()
+        return
+    (misfit,) = feed.misfits
+    assert f"no bar is on any of the {2 * weekends} days of weekends" in misfit.text
+    with pytest.raises(UnsoundPrices, match="days of weekends"):
+        require_sound(feed, {"24/7": calendar("24/7")})
+    require_sound(feed, {"24/7": calendar("24/7")}, holes_known=True)
+    require_all(load(clock(ts, "UTC"), symbol, **(settings | typed(misfit.remedies[0]))), len(ts))
+
+
 @pytest.mark.parametrize("zone", ["America/Chicago", "America/Los_Angeles", "Europe/Berlin", "Asia/Singapore"])
 def test_days_at_midnight_of_another_clock_are_dates(zone: str) -> None:
     dates = sessions("XNYS", date(2024, 1, 2), date(2024, 12, 31))

@@ -88,6 +88,15 @@ def test_volatile_shares_without_a_split_are_no_questions(sigma: float, draws: i
     assert questions(1.0, sigma, draws) == 0.0
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("ratio", ["5:4", "4:5", "4:3", "3:4", "9:7"])
+@pytest.mark.parametrize("sigma", [0.01, 0.015, 0.02])
+def test_a_level_of_a_quarter_is_a_question_in_calm_shares(ratio: str, sigma: float) -> None:
+    """x 1.25 was "no fault". From 3 % a day on such a move is the share's own."""
+    new, old = map(int, ratio.split(":"))
+    assert questions(new / old, sigma, 40) >= 0.875
+
+
 @pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("shares", [2.0, 1 / 35, 9.0, 1 / 190, 250.0])
 def test_a_move_that_was_real_keeps_all_its_bars(tmp_path: Path, shares: float) -> None:

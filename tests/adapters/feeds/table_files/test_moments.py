@@ -117,3 +117,48 @@ def test_a_time_in_days_of_a_spreadsheet_is_read_to_the_second(digits: int) -> N
     column = pl.Series([f"{45_293 + hour / 24:.{digits}f}" for hour in range(1, 24)])
     first = datetime(2024, 1, 2)
     assert moments(column, "bars").values.to_list() == [first + timedelta(hours=hour) for hour in range(1, 24)]
+
+
+NAMES = {
+    "en": "January February March April May June July August September October November December",
+    "de": "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
+    "de short": "Jan Feb Mrz Apr Mai Jun Jul Aug Sep Okt Nov Dez",
+    "fr": "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
+    "es": "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+    "it": "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre",
+    "pt": "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro",
+    "nl": "januari februari maart april mei juni juli augustus september oktober november december",
+    "pl": "stycznia lutego marca kwietnia maja czerwca lipca sierpnia września października listopada grudnia",
+    "tr": "Ocak Şubat Mart Nisan Mayıs Haziran Temmuz Ağustos Eylül Ekim Kasım Aralık",
+    "ru": "января февраля марта апреля мая июня июля августа сентября октября ноября декабря",
+}
+FORMS = {
+    "{d}. {m} {y}": "de", "{d:02d}-{m}-{y}": "de", "{d:02d} {m} {s:02d}": "", "{d} {m} {y}": "",
+    "Mo., {d:02d}. {m}. {y}": "de", "{d} de {m} de {y}": "es",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", NAMES)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("clock", ["", " 15:30"])
+def test_months_are_read_by_their_names_in_ten_languages(tmp_path: Path, language: str, form: str, clock: str) -> None:
+    """Dates of a year, each with the name of its month: all are read, and none is another date."""
+    names = NAMES[language].split()
+    dates = [datetime(2024, 1, 2) + timedelta(days=5 * k) for k in range(72)]
+    stamps = [form.format(d=ts.day, m=names[ts.month - 1], y=ts.year, s=ts.year % 100) + clock for ts in dates]
+    read = read_tables(csv(tmp_path, [f'"{ts}"' for ts in stamps])).frame["ts"]
+    whole = [ts.replace(hour=15, minute=30) for ts in dates] if clock else [ts.date() for ts in dates]
+    assert read.to_list() == whole
+
+
+@pytest.mark.parametrize("form", ["{y}年{m}月{d}日", "{y}年{m:02d}月{d:02d}日", "{y}년 {m}월 {d}일"])
+def test_dates_whose_numbers_have_their_units_are_read(tmp_path: Path, form: str) -> None:
+    dates = [datetime(2024, 1, 2) + timedelta(days=5 * k) for k in range(72)]
+    stamps = [form.format(d=ts.day, m=ts.month, y=ts.year) for ts in dates]
+    assert read_tables(csv(tmp_path, stamps)).frame["ts"].to_list() == [ts.date() for ts in dates]
+
+
+def test_a_month_that_no_language_has_is_named_with_its_line(tmp_path: Path) -> None:
+    stamps = [f"{1 + k % 28} {'Foober' if k > 27 else 'January'} 2024" for k in range(40)]
+    (note,) = [note for note in read_tables(csv(tmp_path, stamps)).statements[0].notes if "Foober" in note]
+    assert note.startswith('"1 Foober 2024" in column Date, line 30, is no time, as 11 more')

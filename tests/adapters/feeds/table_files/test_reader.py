@@ -587,3 +587,44 @@ def test_a_column_of_symbols_that_is_not_known_is_an_option_in_the_refusal(tmp_p
     path = csv(tmp_path, lines, f"{HEADER},wertpapier")
     assert "--column symbol=NAME" in asks(path)
     assert read_tables(path, ReadOptions(columns={"symbol": "wertpapier"})).frame["symbol"].n_unique() == 2
+
+
+@pytest.mark.parametrize("names", ["Year,Month,Day", "year,month,day", "Jahr,Monat,Tag", "yyyy,mm,dd", "Ano,Mes,Dia"])
+@pytest.mark.parametrize("months", ["{m}", "{m:02d}", "{name}"])
+@pytest.mark.parametrize("large", [False, True])
+def test_dates_in_three_columns_are_one_date(
+    tmp_path: Path, names: str, months: str, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if large:
+        monkeypatch.setattr(large_text, "LARGE", 10)
+    dates = pd.bdate_range("2024-01-02", periods=120)
+    lines = [
+        f"{ts.year},{months.format(m=ts.month, name=ts.strftime('%b'))},{ts.day},10,11,9,10.5,{k}"
+        for k, ts in enumerate(dates)
+    ]
+    table = read_tables(csv(tmp_path, lines, f"{names},Open,High,Low,Close,Volume"))
+    assert table.frame["ts"].to_list() == [ts.date() for ts in dates]
+    assert table.statements[0].time.startswith("column Year, Month, Day")
+    assert table.statements[0].unused == ()
+
+
+def test_a_column_of_whole_dates_beside_year_month_and_day_is_read(tmp_path: Path) -> None:
+    lines = [f"2023,1,1,{line}" for line in LINES]
+    table = read_tables(csv(tmp_path, lines, f"Year,Month,Day,{HEADER}"))
+    assert table.frame["ts"].dt.strftime("%Y-%m-%d").to_list() == [line[:10] for line in LINES]
+    assert table.statements[0].unused == ("Year", "Month", "Day")
+
+
+@pytest.mark.parametrize(
+    ("header", "form"),
+    [("Date,Hour", "{ts:%Y-%m-%d},{ts.hour}"), ("Datum,Stunde", "{ts:%d.%m.%Y},{ts.hour:02d}"),
+     ("Year,Month,Day,Hour", "{ts.year},{ts.month},{ts.day},{ts.hour}"),
+     ("Year,Month,Day,Hour,Minute", "{ts.year},{ts.month},{ts.day},{ts.hour},{ts.minute}"),
+     ("Year,Month,Day,Time", "{ts.year},{ts.month},{ts.day},{ts:%H:%M}")],
+)  # fmt: skip
+def test_a_column_of_hours_is_hours(tmp_path: Path, header: str, form: str) -> None:
+    """The hour 9 was the time 00:09, so that hours of a day were minutes."""
+    hours = pd.date_range("2024-01-02", periods=100, freq="h")
+    lines = [f"{form.format(ts=ts)},10,11,9,10.5,{k}" for k, ts in enumerate(hours)]
+    read = read_tables(csv(tmp_path, lines, f"{header},Open,High,Low,Close,Volume", "BTC-USD.csv"))
+    assert read.frame["ts"].to_list() == list(hours)

@@ -21,7 +21,7 @@ def bundled() -> pl.DataFrame:
 def generated(sessions: int = SESSIONS, seed: int = SEED) -> pl.DataFrame:
     """Return random bars of 20 symbols on true sessions of New York.
 
-    Opens gap by up to 20 % in either direction, beyond the usual collars. About one bar in 60 is missing, alone or up
+    Opens gap by up to 18 % in either direction, beyond the usual collars. About one bar in 60 is missing, alone or up
     to four in a row, never all of a session. Some volumes are zero, and some so thin that orders fill in part. Two
     symbols are listed late and one ends early. No bar looks like an error to the checks of the feed.
     """
@@ -37,7 +37,7 @@ def _one(rng: np.random.Generator, k: int, days: list[date]) -> pl.DataFrame:
     daily = rng.uniform(0.006, 0.02)
     gaps = rng.normal(0.0, 0.4 * daily, size)
     rare = rng.random(size) < 0.01
-    gaps[rare] = rng.uniform(0.06, 0.2, int(rare.sum())) * rng.choice([-1.0, 1.0], int(rare.sum()))
+    gaps[rare] = rng.uniform(0.06, 0.18, int(rare.sum())) * rng.choice([-1.0, 1.0], int(rare.sum()))
     gaps[0] = 0.0
     inside = rng.normal(0.0003, daily, size)
     close = rng.uniform(8.0, 400.0) * np.cumprod((1.0 + gaps) * (1.0 + inside))
