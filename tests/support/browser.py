@@ -61,12 +61,22 @@ async def opened(browser: Browser, url: str, width: int = DESK, token: str = "",
 
 
 async def sign_in(page: Page, token: str) -> None:
+    """Signs in; the header of a phone is unfolded for it, and folded again."""
+    await page.locator("header .who").wait_for(state="attached")
+    fold = page.locator("header .unfold")
+    folded = await fold.is_visible()
     if not await page.locator("#token").last.is_visible():
+        if folded:
+            await fold.click()
         await page.get_by_role("button", name="Sign in …").click()
+    elif folded:
+        await fold.click()
     field = page.locator("#token").last  # a page that reads nothing yet has the form too, behind the dialog
     await field.fill(token)
     await field.press("Enter")
     await page.get_by_role("button", name="Sign out").wait_for()
+    if folded:
+        await fold.click()
 
 
 Pattern = str | re.Pattern[str]

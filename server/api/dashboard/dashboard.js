@@ -104,7 +104,7 @@ function Dashboard() {
     <div class="top"><${Standing} open=${open} screens=${SCREENS} screen=${found[0]} /></div>
     <div class="beside"><main id="main" tabindex="-1" class=${stale() ? "lost" : ""}>
       <p role="status" class="said">${said && html`<time>${clock(said.at)}</time> ${said.text}`}</p>
-      ${now && session && !session.reads && html`<section class="card narrow"><h2>Sign in</h2><p>The figures below are the last known ones.</p><${SignIn} /></section>`}
+      ${now && session && !session.reads && html`<section class="card narrow"><h2>Sign in</h2><p>The figures are the last known ones.</p><${SignIn} /></section>`}
       ${now ? html`<${found[2]} open=${open} />`
     : daemon.session && !daemon.session.reads ? html`<section class="card narrow"><h2>Sign in</h2><${SignIn} /></section>`
       : html`<p class="none">${daemon.lost ? "the daemon does not answer" : "waiting for the first figures"}</p>`}

@@ -41,35 +41,54 @@ function linkWords(session, now) {
   return daemon.polls ? "no link: the page asks every 2 s, as its WebSocket was refused" : "link up";
 }
 
+// On a phone the header is folded: one line of facts and one of notices, each cut at its end. A button and a tap on a
+// text show all of it, with resume, sign-in and sign-out. Elsewhere all of it is there.
 export function Standing({ open, screens, screen }) {
+  const [whole, unfold] = useState(false);
   const now = daemon.live && daemon.live.overview;
   const incidents = useRead(() => (now ? read("/api/v1/alerts/active") : null), now && `${now.alerts}/${now.run}/${daemon.acknowledged || 0}`);
   const old = stale();
-  const { session } = daemon;
-  return html`<header>
+  const tapped = (event) => { if (!event.target.closest("a, button")) unfold(!whole); };
+  return html`<header class=${whole ? "unfolded" : ""} onClick=${tapped}>
     <a class="skip" href="#main">Skip to the figures</a>
-    <h1><span class=${now ? "brand" : ""}>quantd </span>${now && now.name}</h1>
-    ${now && html`
-      <span class=${`mode ${now.mode}`}>${MODES[now.mode] || now.mode.toUpperCase()}</span>
-      <span class=${`switch ${old ? "stale" : stateOf(now)}`} title=${now.reason}><span class="sr">switch </span>${old ? "last known: " : ""}${now.switch}${restrained(now) ? ` · ${restrained(now)}` : ""}${now.status === "running" ? "" : ` · ${now.status}`}</span>
-      <span class="last">${lastBar(now)}</span>
-      <${Incidents} found=${incidents} stale=${old} />
-      ${now.differs.length > 0 && html`<a class="WARNING" href="#now" title=${now.differs.join("\n")}>${things(now.differs.length, "key")} of the file not in force</a>`}`}
-    <span class=${`link ${daemon.lost || (now && !up()) ? "lost" : ""}`} role="status">${linkWords(session, now)}</span>
-    <span class="acts">
-      ${mayStop() && html`
-        ${now && (now.switch !== "RUN" || now.agents.some((each) => each.switch !== "RUN")) && html`<button type="button" class="resume" onClick=${() => open("resume")}>Resume …</button>`}
-        <button type="button" class="halt" onClick=${() => open("halt")} aria-keyshortcuts="h">Halt …</button>`}
-      ${session && session.name ? html`<span class="who">${session.name}, ${may(session.scope) ? session.scope : "read only"}</span><button type="button" onClick=${() => signOut().catch((why) => say(`NOT SIGNED OUT: ${why.message}`))}>Sign out</button>`
-    : session && html`<span class=${daemon.ended ? "who HALT" : "who"}>${daemon.ended ? `the session of ${daemon.ended} has ended` : "read only"}</span>${!(now && now.leader) && html`<button type="button" onClick=${() => open("sign-in")}>Sign in …</button>`}`}
-    </span>
-    ${now && now.switch !== "RUN" && html`<p class=${`why ${old ? "stale" : now.switch}`}>${old ? "last known: " : ""}${causeOf(now.switch, now.cause, now.reason, now.zone)}</p>`}
-    <${Waiting} />
-    ${now && now.leader && html`<p id="leader" class=${`why ${now.leader.alive ? "REDUCE" : "HALT"}`} role="status">${now.leader.alive ? `read-only; the trading daemon is at ${now.leader.url}` : now.leader.text}</p>`}
-    ${now && now.store && html`<p class="why HALT">the store takes no writes: ${now.store}</p>`}
+    <div class="first">
+      <h1><span class=${now ? "brand" : ""}>quantd </span>${now && now.name}</h1>
+      ${now && html`<span class=${`mode ${now.mode}`}>${MODES[now.mode] || now.mode.toUpperCase()}</span>
+        <span class=${`switch ${old ? "stale" : stateOf(now)}`} title=${now.reason}><span class="sr">switch </span>${old ? "last known: " : ""}${now.switch}${restrained(now) ? ` · ${restrained(now)}` : ""}${now.status === "running" ? "" : ` · ${now.status}`}</span>`}
+    </div>
+    <div class="facts">
+      ${now && html`<span class="last">${lastBar(now)}</span>
+        <${Incidents} found=${incidents} stale=${old} />
+        ${now.differs.length > 0 && html`<a class="WARNING differs" href="#now" title=${now.differs.join("\n")}>${things(now.differs.length, "key")} of the file not in force</a>`}`}
+      <span class=${`link ${daemon.lost || (now && !up()) ? "lost" : ""}`} role="status">${linkWords(daemon.session, now)}</span>
+    </div>
+    <button type="button" class="unfold" aria-expanded=${whole} onClick=${() => unfold(!whole)}>${whole ? "Less" : "More"}</button>
+    <${Acts} open=${open} now=${now} />
+    <${Notices} now=${now} old=${old} />
   </header>
   ${now && html`<nav aria-label="Screens and period" onfocusout=${(event) => { if (!event.currentTarget.contains(event.relatedTarget)) event.currentTarget.scrollLeft = 0; }}><div class="screens">${screens.map(([name, title]) => html`<a href=${addressOf(name)} aria-current=${screen === name ? "page" : false}>${title}</a>`)}</div>
     <${Periods} /><button type="button" onClick=${() => open("settings")}>View …</button></nav>`}`;
+}
+
+function Acts({ open, now }) {
+  const { session } = daemon;
+  return html`<div class="acts">
+    ${mayStop() && html`
+      ${now && (now.switch !== "RUN" || now.agents.some((each) => each.switch !== "RUN")) && html`<button type="button" class="resume" onClick=${() => open("resume")}>Resume …</button>`}
+      <button type="button" class="halt" onClick=${() => open("halt")} aria-keyshortcuts="h">Halt …</button>`}
+    <span class="person">${session && session.name ? html`<span class="who">${session.name}, ${may(session.scope) ? session.scope : "read only"}</span><button type="button" onClick=${() => signOut().catch((why) => say(`NOT SIGNED OUT: ${why.message}`))}>Sign out</button>`
+    : session && html`<span class=${daemon.ended ? "who HALT" : "who"}>${daemon.ended ? `the session of ${daemon.ended} has ended` : "read only"}</span>${!(now && now.leader) && html`<button type="button" onClick=${() => open("sign-in")}>Sign in …</button>`}`}</span>
+  </div>`;
+}
+
+// What a person must know of the switch, of acts without an answer and of the store.
+function Notices({ now, old }) {
+  return html`<div class="notices">
+    ${now && now.store && html`<p class="why HALT">the store takes no writes: ${now.store}</p>`}
+    <${Waiting} />
+    ${now && now.switch !== "RUN" && html`<p class=${`why ${old ? "stale" : now.switch}`}>${old ? "last known: " : ""}${causeOf(now.switch, now.cause, now.reason, now.zone)}</p>`}
+    ${now && now.leader && html`<p id="leader" class=${`why ${now.leader.alive ? "REDUCE" : "HALT"}`} role="status">${now.leader.alive ? `read-only; the trading daemon is at ${now.leader.url}` : now.leader.text}</p>`}
+  </div>`;
 }
 
 export function SignIn({ close }) {

@@ -1,8 +1,10 @@
 """The first screen of the page: its figures are those of the statement, its parts add up, and it fits the fold."""
 
+import contextlib
 import csv
 import re
 import time
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,15 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.config import read as read_config
+from quantd.daemon.monitoring.signals import reload
+from quantd.server.requests.tokens import created
 from tests.server.api.dashboard.cockpit import cents, figure, number, read, world
 from tests.server.api.dashboard.screens import audit, browser, in_module_loop, show
 from tests.server.api.model_worlds import Halfway
-from tests.server.api.routes.traded_run import ok, statement, window
-from tests.support.browser import PHONE, opened, unreachable, violations
+from tests.server.api.routes.traded_run import TEXT, ok, statement, window
+from tests.support.browser import PHONE, intercept, opened, pass_all, sideways, unreachable, violations
 
 __all__ = ["browser", "statement", "world"]
 
@@ -183,24 +189,147 @@ async def test_the_look_of_a_browser_is_kept_and_times_are_in_its_zone(world: Ha
 
 PHONE_SCREEN = {"width": 390, "height": 844}
 SEVEN_DIGITS = "1,031,373.50"
+ASK_SESSION = """async () => {
+  const { session } = await import(new URL("daemon.js", document.querySelector("script[type=module]").src).href);
+  await session(); }"""
+FIRST_PX = 120
+"""Most of the 844 px of a phone above the first figure."""
+
+LONG = "a reason in many words " * 21
 BROKEN = """(text) => [...document.querySelectorAll(".figure .value")].filter((e) => {
-  e.textContent = text;
+  if (text) e.textContent = text;
   return e.scrollWidth > e.clientWidth || e.getClientRects().length > 1 || e.offsetHeight > 40;
 }).length"""
+HIT = """(e) => { const { x, y, width, height } = e.getBoundingClientRect();
+  return document.elementFromPoint(x + width / 2, y + height / 2) === e && x >= 0 && x + width <= innerWidth; }"""
+
+
+async def switched(world: Halfway, command: str, reason: str = "a test", agent: str = "") -> None:
+    assert (await world.post("/api/v1/commands", {"command": command, "reason": reason, "agent": agent}))[0] == 200
+
+
+async def reloaded(world: Halfway, *edits: tuple[str, str]) -> None:
+    """The file of the run is edited and read again."""
+    text = TEXT
+    for before, after in edits:
+        assert before in text
+        text = text.replace(before, after, 1)
+    await reload(world.service, lambda: read_config(text, known_names()), world.assembly)
+
+
+@contextlib.asynccontextmanager
+async def in_state(world: Halfway, page: Page, state: str) -> AsyncIterator[None]:
+    """The page of the run in a state, which ends with it."""
+    switch, link = page.locator("header .switch"), page.locator("header .link")
+    agents = [each["name"] for each in (await ok(world, "/api/v1/status"))["agents"]]
+    await expect(page.locator(".figure .value").first).to_be_visible()
+    try:
+        if "resumed" in state:
+            await switched(world, "halt", LONG[:200])
+            await switched(world, "resume", LONG[:200])
+        if "REDUCE" in state or "halted" in state:
+            await switched(world, "reduce" if "REDUCE" in state else "halt", LONG)
+            await expect(page.locator("header .why")).to_contain_text("a reason in many words")
+        if "an agent" in state:
+            await switched(world, "reduce", LONG, agents[0])
+            await expect(switch).to_contain_text("not at RUN")
+        if "refused" in state:
+            await reloaded(world, ("capital = 0.5", "capital = 0.4"))
+            await expect(page.locator("header .differs")).to_have_text("1 key of the file not in force")
+            await expect(page.get_by_role("link", name=re.compile(r"^\d open incident"))).to_have_count(1)
+        if "no answer" in state:
+            await intercept(page, "**/api/v1/acts/*", lambda route: route.abort())
+            await intercept(page, "**/api/v1/commands", lambda route: route.abort())
+            await page.get_by_role("button", name="Halt …").click()
+            await page.keyboard.press("Enter")
+            await expect(page.locator("header .waits")).to_contain_text("No answer", timeout=40_000)
+            await page.keyboard.press("Escape")
+        if "by the page" in state:
+            await page.get_by_role("button", name="Halt …").click()
+            await page.keyboard.press("Enter")
+            await expect(page.locator(".said")).to_contain_text("was carried out")
+            await expect(page.locator("header .why")).to_contain_text("HALT since")
+        if "ended" in state:
+            world.api._guard.sessions._open.clear()
+            await page.evaluate(ASK_SESSION)
+            await expect(page.locator("header .who")).to_contain_text("has ended")
+        if "down" in state:
+            await page.context.set_offline(True)
+            await expect(link).to_contain_text("link lost", timeout=30_000)
+            await expect(switch).to_contain_text("last known")
+        yield
+    finally:
+        await page.context.set_offline(False)
+        await pass_all(page)
+        await reloaded(world)
+        for agent in ("", agents[0]):
+            await switched(world, "resume", agent=agent)
+
+
+@pytest.fixture(scope="module")
+def person(world: Halfway) -> str:
+    """The secret of a person with a long name."""
+    _, secret = created(world.folder, "a-person-with-a-rather-long-name", "admin")
+    time.sleep(0.6)  # the shortest time between two looks at the file of tokens
+    return secret
+
+
+PHONE_STATES = (
+    "short", "signed in", "resumed, signed in", "halted, signed in", "REDUCE, signed in", "an agent, signed in",
+    "by the page, signed in", "down", "refused reload with its alert, signed in", "no answer, signed in",
+    "ended, signed in", "REDUCE, refused reload with its alert, down, signed in",
+)  # fmt: skip
+
+
+@pytest.mark.long
+@in_module_loop
+@pytest.mark.parametrize("state", PHONE_STATES)
+async def test_on_a_phone_the_first_figure_is_within_120_px_and_halt_at_hand_in_every_state(
+    world: Halfway, browser: Browser, person: str, state: str
+) -> None:
+    signed_in, person_is_in = "signed in" in state, "signed in" in state and "ended" not in state
+    async with (
+        opened(browser, world.api.url, 390, person if signed_in else "", has_touch=True) as page,
+        in_state(world, page, state),
+    ):
+        await page.set_viewport_size(PHONE_SCREEN)  # type: ignore[arg-type]
+        first = await page.locator(".figure").first.bounding_box()
+        assert first is not None
+        assert first["y"] <= FIRST_PX
+        assert await sideways(page) == 0
+        assert await page.evaluate(BROKEN, "") == 0
+        header = page.locator("header")
+        halt = page.get_by_role("button", name="Halt …")
+        assert await halt.count() == signed_in
+        # folded: nothing hangs out of the header, and Halt is hit at the top and after a scroll
+        low = (await header.bounding_box() or {"y": 0, "height": 0})["height"]
+        for place in ("0", "document.body.scrollHeight"):
+            await page.evaluate(f"scrollTo(0, {place})")
+            assert not signed_in or await halt.evaluate(HIT)
+        # a tap on a text unfolds all of it
+        await page.evaluate("scrollTo(0, 0)")
+        await page.locator("header .switch").tap()
+        await expect(page.get_by_role("button", name="Sign out" if person_is_in else "Sign in …")).to_be_visible()
+        assert (await header.bounding_box() or {"height": 0})["height"] > low
+        if "halted" in state or "REDUCE" in state:
+            shown = page.locator("header .why").filter(has_text="many words")
+            assert await shown.evaluate("(e) => e.offsetHeight > 100 && e.scrollWidth <= e.clientWidth")
+        assert await sideways(page) == 0
+        assert not signed_in or await halt.evaluate(HIT)
+        assert await violations(page) == []
+        await page.get_by_role("button", name="Less").click()
+        assert (await header.bounding_box() or {"height": 0})["height"] == low
 
 
 @pytest.mark.long
 @in_module_loop
 @pytest.mark.parametrize("width", [320, 360, 390])
-async def test_on_a_phone_halt_stays_on_the_screen_and_the_first_figure_is_within_120_px(
+async def test_on_a_phone_halt_stays_on_every_screen_and_no_figure_of_seven_digits_breaks(
     world: Halfway, browser: Browser, width: int
 ) -> None:
     async with opened(browser, world.api.url, width, world.token) as page:
         await page.set_viewport_size({"width": width, "height": 844})
         await show(page, "now")
-        first = await page.locator(".figure").first.bounding_box()
-        assert first is not None
-        assert width < 390 or first["y"] <= 120
         assert await page.evaluate(BROKEN, SEVEN_DIGITS) == 0
         for screen in ("now", "orders", "risk"):
             await show(page, screen)

@@ -6,6 +6,7 @@ A cell is one control in one situation. `make test-page` runs the cells beyond t
 import asyncio
 import contextlib
 import itertools
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -51,6 +52,10 @@ for (const name of ["localStorage", "sessionStorage"]) Object.defineProperty(win
 });
 """
 AN_HOUR_AHEAD = "{ const now = Date.now.bind(Date); Date.now = () => now() + 3600000; }"
+
+IS_LOST = """async () => {
+  const { daemon } = await import(new URL("daemon.js", document.querySelector("script[type=module]").src).href);
+  return daemon.lost; }"""
 
 HOLD_READS = """async (count) => {
   const { read } = await import(new URL("daemon.js", document.querySelector("script[type=module]").src).href);
@@ -364,6 +369,37 @@ async def test_a_frozen_link_is_not_called_up(desk: Desk) -> None:
     finally:
         manager.request_handler = handler
     await expect(page.locator("header .link")).to_have_text("link up", timeout=40_000)
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_a_link_is_up_only_where_an_answer_came_though_nothing_has_failed_yet(desk: Desk) -> None:
+    """A lid that was shut for an hour: no request has failed, and the newest answer is an hour old."""
+    context = await desk.profile()
+    page = await context.new_page()
+    await page.clock.install()
+    await page.goto(desk.world.api.url)
+    link, switch = page.locator("header .link"), page.locator("header .switch")
+    await expect(link).to_have_text("link up")
+    manager = desk.world.api.context.server
+    assert manager is not None
+    handler, go_on = manager.request_handler, asyncio.Event()
+
+    async def held(request: Any) -> Any:
+        await go_on.wait()
+        return await handler(request)
+
+    manager.request_handler = held
+    try:
+        await page.clock.fast_forward("01:00:00")
+        await expect(link).to_have_text(re.compile("link lost, figures .* old"), timeout=1_500)  # failure: 4 s
+        assert await page.evaluate(IS_LOST) is False
+        await expect(switch).to_contain_text("last known: RUN")
+    finally:
+        go_on.set()
+        manager.request_handler = handler
+    await expect(link).to_have_text("link up", timeout=40_000)
+    assert "last known" not in await switch.inner_text()
 
 
 HELLO = {"csrf": ""}

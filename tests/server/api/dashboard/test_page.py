@@ -145,6 +145,7 @@ async def test_the_scope_of_the_token_decides_which_controls_exist(shared: World
         await expect(page.get_by_role("button", name="Halt …")).to_have_count(0)
         await page.keyboard.press("h")
         await expect(page.get_by_role("dialog")).to_have_count(0)
+        await page.get_by_role("button", name="More").click()
         await page.get_by_role("button", name="Sign in …").click()
         await page.locator("#token").fill("wrong")
         await page.locator("#token").press("Enter")

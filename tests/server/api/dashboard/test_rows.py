@@ -171,6 +171,7 @@ async def test_a_thumb_halts_and_resumes_on_a_phone(world: Halfway, browser: Bro
         await dialog.get_by_role("button", name="Halt all trading").tap()
         await expect(page.locator("header .switch")).to_contain_text("HALT")
         assert await sideways(page) == 0
+        await page.get_by_role("button", name="More").tap()
         await page.get_by_role("button", name="Resume …").tap()
         await dialog.get_by_label("Reason, for the journal").fill("looked at it")
         await dialog.get_by_role("button", name=re.compile("^Resume")).last.tap()
