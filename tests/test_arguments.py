@@ -58,7 +58,8 @@ def wrong(schema: Any, schemas: Any) -> Iterator[dict[str, Any]]:
 
 def example_of(schema: Any) -> dict[str, Any]:
     """A value for each required argument of a tool."""
-    return {name: VALUES[schema["properties"][name]["type"]] for name in schema.get("required", ())}
+    types = {name: schema["properties"][name]["type"] for name in schema.get("required", ())}
+    return {name: ["SPY"] if kind == "array" else VALUES[kind] for name, kind in types.items()}
 
 
 @pytest.mark.parametrize("agent", ["guest", ""])

@@ -22,12 +22,13 @@ async def call(client: Client, tool: str, **given: Any) -> dict[str, Any]:
     text = "".join(getattr(block, "text", "") for block in answer.content)
     if answer.is_error:
         sys.exit(f"{tool}: {text}")
-    return dict(answer.structured_content or json.loads(text))
+    return dict(json.loads(text))
 
 
 def decide(standing: dict[str, Any]) -> dict[str, float]:
     """Equal weights, half of the book, of the symbols that may still be bought."""
-    may = [room["symbol"] for room in standing["room"] if room["buy"]["value"] > 0.0]
+    columns, *rows = standing["room"]  # the first row of a table has the names of its columns
+    may = [room["symbol"] for room in (dict(zip(columns, row, strict=True)) for row in rows) if room["buy"] != "0"]
     return {symbol: round(0.5 / len(may), 4) for symbol in may}
 
 

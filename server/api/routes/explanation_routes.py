@@ -16,6 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
+import msgspec
+
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Decision
 from quantd.daemon.assembly.parts import Parts, policies_of
@@ -69,8 +71,9 @@ class Explaining:
         """Explain `what`: an order, a decision or a symbol. `read` queries the store in a thread. Raises Refused.
 
         Unless the query asks for the recorded text alone, the decision is decided again. The search in the store runs
-        at half speed, so that the event loop can run. Of a symbol, a decision of the agent `own` comes first. A later
-        proposal that skipped the symbol is no decision: its reason is the text of the refusal.
+        at half speed, so that the event loop can run. Of a symbol, a decision of the agent `own` comes first, and of
+        a decision its own part alone. A later proposal that skipped the symbol is no decision: its reason is the text
+        of the refusal.
         """
         if not (what.isascii() and what.isprintable() and len(what) <= 64):
             text = "the path names no order, decision or symbol; `quantd orders` lists the orders"
@@ -89,7 +92,9 @@ class Explaining:
             if book and found.decision.plan.ts < skipped_ts + (not _is_of(found, book)):
                 address = found.decision.of(what)
                 raise Refused(404, "not_found", f"{skipped}; `quantd why {address}` explains the decision before it")
-            return explain(found, judge, self._parts.slices)
+            explanation = explain(found, judge, self._parts.slices)
+            mine = [part for part in explanation.agents if part.agent == book]
+            return msgspec.structs.replace(explanation, agents=mine) if mine else explanation
 
         async with self._turn:
             return await read(work)

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -16,6 +17,9 @@ from quantd.server.requests.tokens import Scope
 
 ANSWER_S: Final = 30.0
 MOST_BYTES: Final = 8 * 2**20
+MOST_ASKED: Final = 128
+"""Most requests to the daemon at a time."""
+
 MOST_CHARS: Final = 24_000
 """Longest result of a tool; longer lists lose their last entries."""
 
@@ -42,17 +46,19 @@ class Gateway:
         if tls is not None and not verified:
             tls.check_hostname = False
             tls.verify_mode = ssl.CERT_NONE
+        # of its own: clients that wait for their fills must not use up the few threads of the event loop
+        self._threads = ThreadPoolExecutor(MOST_ASKED, "daemon")
         self._address = Address(parts.hostname or "", parts.port or (443 if tls else 80), tls)
 
     async def get(self, path: str, **query: object) -> Document:
         """Return the document at a path. Raises ToolError where the daemon refuses or does not answer."""
         parameters = {name: value for name, value in query.items() if value not in (None, "")}
         path = f"{path}?{urlencode(parameters)}" if parameters else path
-        return await asyncio.to_thread(self._ask, "GET", path, None, self.token())
+        return await self._asked("GET", path, None, self.token())
 
     async def post(self, path: str, body: object) -> Document:
         """Return the answer to a request. Raises ToolError where the daemon refuses or does not answer."""
-        return await asyncio.to_thread(self._ask, "POST", path, msgspec.json.encode(body), self.token())
+        return await self._asked("POST", path, msgspec.json.encode(body), self.token())
 
     async def require(self, scope: Scope) -> None:
         """Raises Denied if the token is not in force or does not grant the scope.
@@ -72,7 +78,7 @@ class Gateway:
     async def accepts(self, token: str) -> bool:
         """Whether the daemon accepts a token for reading. Raises ToolError when it does not answer."""
         try:
-            await asyncio.to_thread(self._ask, "GET", "/api/v1", None, token)
+            await self._asked("GET", "/api/v1", None, token)
         except Denied:
             return False
         return True
@@ -84,8 +90,11 @@ class Gateway:
             raise ToolError("the request has no token; send the header Authorization: Bearer TOKEN")
         return self._token or (access_token.token if access_token is not None else "")
 
+    async def _asked(self, method: str, path: str, body: bytes | None, token: str) -> Document:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, method, path, body, token)
+
     def _ask(self, method: str, path: str, body: bytes | None, token: str) -> Document:
-        """Send a request and return the decoded answer, cut to the length of a tool's result.
+        """Send a request and return the decoded answer.
 
         Raises Denied for a token that is refused, and ToolError for any other error.
         """
@@ -108,7 +117,7 @@ class Gateway:
             retry = f" (try again after {wait_s} s)" if wait_s else ""
             kind = Denied if response.status in (401, 403) else ToolError
             raise kind(bounded_text(f"{response.status} {document.get('code')}: {document.get('detail')}{retry}"))
-        return bounded(document)
+        return document
 
 
 def bounded_text(text: str) -> str:

@@ -380,6 +380,11 @@ async def test_a_bound_token_proposes_for_its_agent_and_does_nothing_else(world:
     assert (status, done["verdict"]["who"]) == (200, f"api:robot:{token.id}")
     status, answer = await post(world, "propose", TARGETS, agent="even", headers=headers)
     assert (status, answer["code"]) == (403, "agent")
+    for read in ("standing", "proposals", "events", "wait/a-1"):
+        for agent, status in (("guest", 200), ("other", 403)):
+            path = f"/api/v1/agents/{agent}/{read}{'?within=0' * read.startswith('wait')}"
+            async with world.session.get(path, headers=headers) as response:
+                assert response.status == status, path
     for path, body in (
         ("/api/v1/commands", {"command": "halt", "reason": "x"}),
         ("/api/v1/orders", {"side": "buy", "qty": "1", "symbol": "SPY", "reason": "x"}),

@@ -64,7 +64,7 @@ async def each_session(client: Client, what: Callable[[Any], Awaitable[bool]], w
     seen = ""
     with anyio.fail_after(within_s):
         while True:
-            worked, mode = await call(client, "mode")
+            worked, mode = await call(client, "standing")
             if worked and mode["time"] != seen:
                 seen = mode["time"]
                 if await what(mode):
@@ -94,7 +94,7 @@ async def test_a_day_with_an_outside_agent_over_mcp(tmp_path: Path) -> None:
     try:
         async with Client(server(tmp_path)) as client:
             await each_session(client, lambda mode: trade(client, mode))
-            worked, mode = await call(client, "mode")
+            worked, mode = await call(client, "standing")
             assert (worked, mode["mode"], mode["book"], mode["seat"]) == (True, "trading", "trend", "guest")
             assert {row["mode"] for row in decided.values()} == {"shadow", "trading"}
             done: Any = {}
@@ -110,7 +110,7 @@ async def test_a_day_with_an_outside_agent_over_mcp(tmp_path: Path) -> None:
 
             await each_session(client, greedy)
             # the champion's book keeps its own limits
-            cuts = [cut for cut in done["verdict"]["cuts"] if (cut["symbol"], cut["by"]) == ("IWM", "trend")]
+            cuts = [cut for cut in done["cuts"] if (cut["symbol"], cut["by"]) == ("IWM", "trend")]
             assert [cut["reason"] for cut in cuts if cut["reason"] != "sale"] == ["position_weight"], json.dumps(done)
             worked, why = await call(client, "why", what="IWM")
             assert worked, why
@@ -131,7 +131,7 @@ async def test_a_day_with_an_outside_agent_over_mcp(tmp_path: Path) -> None:
             await each_session(client, answered)
             _, listed = await call(client, "proposals", last=50)
             rows = {row["id"]: row for row in listed["proposals"]}
-            assert all(rows[name] == row for name, row in list(decided.items())[-20:])
+            assert all(rows[name]["outcome"] == row["outcome"] for name, row in list(decided.items())[-20:])
             worked, text = await call(
                 client, "propose", weights={"SPY": 0.1}, id="late", reason="slow", expires="2019-01-31T21:00:00Z"
             )
@@ -140,7 +140,7 @@ async def test_a_day_with_an_outside_agent_over_mcp(tmp_path: Path) -> None:
             with anyio.move_on_after(3):
                 await each_session(client, lambda mode: never(trade(client, mode)))
             assert number > before
-            worked, mode = await call(client, "mode")
+            worked, mode = await call(client, "standing")
             assert (worked, mode["mode"]) == (True, "trading")
     finally:
         process.send_signal(signal.SIGTERM)

@@ -24,7 +24,7 @@ from quantd.server.cli.operate.gate.gate_server import BODY_BYTES, CHECK_S, MOST
 from quantd.server.cli.operate.gate.sessions import MOST
 from quantd.server.requests.tokens import created, revoked
 from tests.server.api.routes.outside_run import OUTSIDE, journalled, promote
-from tests.server.cli.operate.mcp_calls import WEIGHTS, call
+from tests.server.cli.operate.mcp_calls import AGENT_TOOLS, WEIGHTS, call
 from tests.server.cli.operate.mcp_server import INITIALIZE, served
 from tests.support.api_world import World, standing_at_the_end
 from tests.support.command_line import environment, quantd
@@ -61,19 +61,17 @@ async def test_an_agent_stands_previews_proposes_and_asks_why_over_http(world: A
     secret = await token(world, "robot", "propose", "guest")
     async with served(world, "guest") as address, client_at(address, secret, mode=mode) as client:
         names = {tool.name for tool in (await client.list_tools()).tools}
-        assert names == {"standing", "mode", "preview", "propose", "proposals", "why"}
-        worked, mode_answer = await call(client, "mode")
-        assert (worked, mode_answer["mode"]) == (True, "shadow"), mode_answer
+        assert names == AGENT_TOOLS
         worked, standing = await call(client, "standing")
-        assert (worked, standing["equity"]) == (True, "30000.00")
+        assert (worked, standing["mode"], standing["equity"]) == (True, "shadow", "30000.00")
         worked, shown = await call(client, "preview", weights=WEIGHTS)
         assert (worked, journalled(world)) == (True, []), shown
         worked, done = await call(client, "propose", weights={"SPY": 0.9}, id="p-1", reason="all in")
         assert (worked, done["verdict"]["outcome"]) == (True, "cut")
         worked, why = await call(client, "why", what=done["decision"])
-        assert (worked, why["shadow"], why["agents"][0]["reason"]) == (True, "guest", "position_weight"), why
+        assert (worked, why["shadow"], why["cuts"][0]["reason"]) == (True, "guest", "position_weight"), why
         promote(world)
-        worked, mode_answer = await call(client, "mode")
+        worked, mode_answer = await call(client, "standing")
         assert (worked, mode_answer["mode"], mode_answer["book"]) == (True, "trading", "trend")
     assert [event.who.rsplit(":", 1)[0] for event in journalled(world)] == ["api:robot"]
 
@@ -94,8 +92,8 @@ async def test_each_client_acts_with_its_own_token(world: Any) -> None:
         revoked(world.folder, "robot")
         await asyncio.sleep(keyring.CHECK_S + CHECK_S)
         with pytest.raises(MCPError):
-            await call(one, "mode")
-        worked, mode_answer = await call(other, "mode")
+            await call(one, "standing")
+        worked, mode_answer = await call(other, "standing")
         assert worked, mode_answer
 
 
@@ -162,7 +160,7 @@ async def test_tls_serves_any_client_that_trusts_the_certificate(world: Any, tmp
         assert address.startswith("https://")
         trusted = ssl.create_default_context(cafile=str(files[0]))
         async with client_at(address.replace("127.0.0.1", "localhost"), secret, verify=trusted) as client:
-            assert (await call(client, "mode"))[0]
+            assert (await call(client, "standing"))[0]
 
 
 @pytest.mark.long
@@ -178,7 +176,7 @@ async def test_the_command_serves_until_a_signal_and_prints_its_address(world: A
         line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
         address = line.split()[2].rstrip(";")
         async with client_at(address, secret) as client:
-            assert (await call(client, "mode"))[1]["mode"] == "shadow"
+            assert (await call(client, "standing"))[1]["mode"] == "shadow"
     finally:
         process.send_signal(signal.SIGTERM)
         _, errors = await asyncio.wait_for(process.communicate(), 30)
