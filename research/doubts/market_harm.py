@@ -71,10 +71,16 @@ def repeated_opens(evidence: Evidence) -> str | Found:
     return Found(f"{text}: of {annual:.0%} a year about {part:.0%} come from fills there", evidence.in_ratio(part))
 
 
-def _closes(evidence: Evidence) -> Floats:
-    """Return float64[T, N], the closes of the rows with a new bar of each symbol; NaN in other rows."""
+def _moves(evidence: Evidence, column: int) -> Floats:
+    """Return float64[T - 1], the changes of the log of one symbol's close; NaN where either row has no new bar.
+
+    One symbol at a time: a table of a large market is 80 MB.
+    """
     columns = evidence.assembly.feed.columns
-    return np.where(columns.fresh, columns.close, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moves: Floats = np.diff(np.log(np.where(columns.fresh[:, column], columns.close[:, column], np.nan)))
+    moves[~np.isfinite(moves)] = np.nan
+    return moves
 
 
 def shifted_symbols(evidence: Evidence) -> str | Found:
@@ -82,19 +88,20 @@ def shifted_symbols(evidence: Evidence) -> str | Found:
     feed, texts, harm = evidence.assembly.feed, [], 0.0
     if feed.interval_ns < DAY_NS:
         return ""
-    calendars = np.array([instrument.calendar for instrument in feed.universe.instruments])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        moves = np.diff(np.log(_closes(evidence)), axis=0)
-    known = np.isfinite(moves)
+    calendars = [instrument.calendar for instrument in feed.universe.instruments]
     # sums over all symbols of a calendar, from which the symbol's own move is taken away
-    sums = {name: np.where(known, moves, 0.0)[:, calendars == name].sum(axis=1) for name in set(calendars.tolist())}
-    counts = {name: known[:, calendars == name].sum(axis=1) for name in sums}
-    for column, name in enumerate(calendars.tolist()):
-        own, rest = moves[:, column], counts[name] - known[:, column]
+    sums = {name: np.zeros(len(feed.columns.key) - 1) for name in calendars}
+    counts = {name: np.zeros(len(feed.columns.key) - 1, dtype=np.int64) for name in calendars}
+    for column, name in enumerate(calendars):
+        own = _moves(evidence, column)
+        sums[name] += np.nan_to_num(own)
+        counts[name] += np.isfinite(own)
+    for column, name in enumerate(calendars):
         if name == "24/7":
             continue
-        mean = np.full(len(own), np.nan)
-        np.divide(sums[name] - np.where(known[:, column], own, 0.0), rest, out=mean, where=rest >= 2)
+        own = _moves(evidence, column)
+        rest, mean = counts[name] - np.isfinite(own), np.full(len(own), np.nan)
+        np.divide(sums[name] - np.nan_to_num(own), rest, out=mean, where=rest >= 2)
         same = abs(_correlation(own, mean))
         early, late = _correlation(own[:-1], mean[1:]), _correlation(own[1:], mean[:-1])
         moved = max(early, late)

@@ -19,7 +19,7 @@ from quantd.daemon.assembly.first_session import without_price
 from quantd.research.doubts.evidence import DEAD_SESSIONS, Evidence
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import NANO, is_pair
-from quantd.trading.market import Bools, Floats
+from quantd.trading.market import Floats
 from quantd.trading.sessions import DAY_NS
 
 MAX_NAMED: Final = 3
@@ -258,9 +258,13 @@ def absent_dividends(evidence: Evidence) -> str:
 
 def whole_cents(feed: Replay, symbols: Sequence[str]) -> float:
     """Return the share of the closes of `symbols` that are whole cents, as traded prices are; 0 without closes."""
-    close = feed.columns.close[:, [feed.universe.index[symbol] for symbol in symbols]]
-    whole: Bools = np.abs(close * 100.0 - np.round(close * 100.0))[np.isfinite(close)] < 1e-4
-    return float(whole.mean()) if whole.size else 0.0
+    whole = closes = 0
+    for symbol in symbols:  # one at a time: the closes of a large market are 80 MB
+        cents = feed.columns.close[:, feed.universe.index[symbol]] * 100.0
+        cents = cents[np.isfinite(cents)]
+        whole += int(np.sum(np.abs(cents - np.round(cents)) < 1e-4))
+        closes += len(cents)
+    return whole / closes if closes else 0.0
 
 
 def _differing_adjusted_closes(path: Path, symbols: Sequence[str]) -> str:

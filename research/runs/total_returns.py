@@ -31,12 +31,13 @@ def _computed_fingerprints(feed: Replay) -> dict[str, Fingerprint]:
     """
     columns = feed.columns
     rows = columns.key >= feed.start_key
-    close = np.where(columns.fresh[rows], columns.close[rows], np.nan)
-    open_times = columns.ts_open[rows]
-    wealth = np.full(close.shape, np.nan)
-    for symbol in range(feed.universe.size):
-        rows_with_close = np.flatnonzero(np.isfinite(close[:, symbol]))
+    keys, open_times = columns.key[rows], columns.ts_open[rows]
+    found: dict[str, Fingerprint] = {}
+    for symbol, name in enumerate(feed.universe.symbols):  # one at a time: the tables of a large market are 80 MB each
+        close = np.where(columns.fresh[rows, symbol], columns.close[rows, symbol], np.nan)
+        rows_with_close = np.flatnonzero(np.isfinite(close))
         symbol_actions = [action for action in feed.actions if action.symbol == symbol]
-        price = close[rows_with_close, symbol]
-        wealth[rows_with_close, symbol] = price * np.cumprod(grown(symbol_actions, open_times[rows_with_close], price))
-    return fingerprints(feed.universe.symbols, columns.key[rows], wealth)
+        price, wealth = close[rows_with_close], np.full((len(close), 1), np.nan)
+        wealth[rows_with_close, 0] = price * np.cumprod(grown(symbol_actions, open_times[rows_with_close], price))
+        found |= fingerprints([name], keys, wealth)
+    return found
