@@ -15,9 +15,10 @@ const FREE_MS = 1000;  // after which a sign-in ends the reads that hold the bro
 
 // What every screen reads. `at` is when the daemon answered last; `lost` is true while it does not answer, and `polls`
 // where it answers without a link.
-/** @type {{ session: api.SessionNow, live: { overview: api.Overview }, at: number, lost: boolean, polls: boolean, ended: string, asking: string, recorded: boolean, stops: boolean, acknowledged?: number }} */
+/** @type {{ session: api.SessionNow, live: { overview: api.Overview }, at: number, lost: boolean, polls: boolean, ended: string, asking: string, recorded: boolean, stops: boolean, renewed: boolean, acknowledged?: number }} */
 export const daemon = {
   session: null, live: null, at: 0, lost: false, polls: false, ended: "", asking: "", recorded: false, stops: false,
+  renewed: false,
 };
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -208,11 +209,20 @@ function connect() {
   if (following) openLink(csrfNow(), (live) => fresh({ live, polls: false }), ended);
 }
 
-// The daemon has answered.
+// Whether a person is in a dialog, or has filled in a form: a reload would lose it.
+export const typed = () => Boolean(document.querySelector("dialog[open]"))
+  || [.../** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("main form [required]"))].some((field) => field.value);
+
+// The daemon has answered. Figures of another run do not mix with those that are here: the page begins anew, once
+// nothing that was typed is lost by it.
 function fresh(news) {
-  const { live } = news;
-  if (live && daemon.live && daemon.live.overview.run !== live.overview.run) { location.reload(); return; }
+  const { live, ...rest } = news;
+  const renewed = Boolean(live && daemon.live && daemon.live.overview.run !== live.overview.run);
   const back = daemon.lost;
+  if (renewed) {
+    changed({ ...rest, at: Date.now(), lost: false, renewed });
+    return;
+  }
   changed({ ...news, at: Date.now(), lost: false });
   if (back) session().catch(() => {});
 }

@@ -2,11 +2,12 @@
 import { html, render, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { addressOf, screenNow } from "./address.js";
 import { clock, saying } from "./acts.js";
-import { begin, daemon, listen, mayStop } from "./daemon.js";
+import { begin, daemon, listen, mayStop, typed } from "./daemon.js";
 import { HaltAll } from "./halts.js";
 import { money } from "./figures.js";
 import { Now } from "./now.js";
 import { behind, Dialog } from "./parts.js";
+import { Dates } from "./period.js";
 import { applyLook, Settings } from "./settings.js";
 import { Halt, Resume, SignIn, stale, Standing } from "./standing.js";
 import { explain, WhyPanel, whyNow } from "./why.js";
@@ -30,9 +31,9 @@ const SCREENS = [
   later("system", "System", () => import("./system.js").then((found) => found.System)),
   later("daemons", "Daemons", () => import("./daemons.js").then((found) => found.Daemons)),
 ];
-const DIALOGS = { halt: ["Stop trading", Halt], "halt-all": ["Halt several daemons", HaltAll], resume: ["Resume trading", Resume], "sign-in": ["Sign in", SignIn], keys: ["Keys", Keys], settings: ["View of this browser", Settings] };
+const DIALOGS = { halt: ["Stop trading", Halt], "halt-all": ["Halt several daemons", HaltAll], resume: ["Resume trading", Resume], "sign-in": ["Sign in", SignIn], keys: ["Keys", Keys], settings: ["View of this browser", Settings], period: ["Period", Dates] };
 const PLACES = [..."1234567890d"];
-const KEYS = [["h", "halt", "trade"], ["r", "resume", "trade"], ["H", "halt of several daemons", ""], ["?", "list these keys", ""], ["1 … 9, 0", "the screen of that place; 0 is the tenth", ""], ["d", "other daemons", ""], ["Escape", "close the explanation beside the rows", ""]];
+const KEYS = [["h", "halt", "trade"], ["r", "resume", "trade"], ["H", "halt of several daemons", ""], ["p", "the dates of a period", ""], ["?", "list these keys", ""], ["1 … 9, 0", "the screen of that place; 0 is the tenth", ""], ["d", "other daemons", ""], ["Escape", "close the explanation beside the rows", ""]];
 
 /**
  * A screen whose script is read when it is opened, or PRELOAD_MS after the first figures.
@@ -68,6 +69,7 @@ function Dashboard() {
       if (event.key === "h" && mayStop()) open("halt");
       else if (event.key === "r" && mayStop()) open("resume");
       else if (event.key === "H") open("halt-all");
+      else if (event.key === "p" && daemon.live) open("period");
       else if (event.key === "?") open("keys");
       else if (event.key === "Escape" && whyNow() && !document.querySelector(":popover-open")) explain("");
       else if (PLACES.includes(event.key)) location.hash = addressOf(SCREENS[PLACES.indexOf(event.key)][0]);
@@ -88,7 +90,8 @@ function Dashboard() {
   const [title, Content] = DIALOGS[dialog] || [];
   const said = saying();
   const close = () => open("");
-  const { asking, session } = daemon;
+  const { asking, session, renewed } = daemon;
+  useEffect(() => { if (renewed && !typed()) location.reload(); });  // the clock draws again each second
   const before = useRef(found[0]);
   useEffect(() => {
     if (before.current === found[0]) return;

@@ -6,7 +6,7 @@ import { Export } from "./export.js";
 import { count, local, measured, things } from "./figures.js";
 import { usePages } from "./pages.js";
 import { Dialog, Problem, Table } from "./parts.js";
-import { periodKey, periodWords, windowOf } from "./period.js";
+import { periodKey, periodWords, searchOf } from "./period.js";
 import { noneOf, useRead } from "./reads.js";
 
 const about = (each) => [each.agent, each.symbol].filter(Boolean).join(" ");
@@ -28,7 +28,7 @@ export function Incidents() {
   const active = useRead(() => read("/api/v1/alerts/active"), stamp);
   const [text, find] = useState("");
   const question = `${text}/${periodKey()}`;
-  const searched = async () => `search=${encodeURIComponent(text)}&${await windowOf()}`;
+  const searched = () => searchOf(text);
   const number = useRead(async () => (await read(`/api/v1/alerts?limit=1&totals=yes&${await searched()}`)).total, stamp, question);
   const past = usePages([async (cursor) => {
     const page = await read(`/api/v1/alerts?limit=${PAGE}&cursor=${cursor}&${await searched()}`);

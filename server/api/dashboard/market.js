@@ -15,11 +15,23 @@ import { WhyButton } from "./why.js";
 const COLOURS = ["--a0", "--a1", "--a2", "--a3", "--a4", "--a5"];
 const MOST_NAMES = 60;
 const MOST_MARKS = 200;
+const MOST_KEYS = 12;
 const MOST_BARS = 1000;
 const NEWEST = 250;
 const HALF_DAY_NS = 432e11;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const colourOf = (agents, name) => COLOURS[Math.max(0, agents.indexOf(name.split(",")[0].trim())) % COLOURS.length];
+const placesOf = (agents, names) => names.split("+").map((name) => agents.indexOf(name)).filter((place) => place >= 0);
+const colourOf = (agents, names) => placesOf(agents, names).map((place) => COLOURS[place % COLOURS.length])[0] || "--dim";  // a limit of the house is no agent's
+// An agent is told by its number too: six colours are few, and not for every eye. One agent needs none.
+const numberOf = (agents, names) => (agents.length > 1 ? placesOf(agents, names).map((place) => place + 1).join("+") : "");
+
+// A fill or a refused order on the chart.
+export function markerOf(agents, mark, time) {
+  const buy = mark.side === "buy";
+  const whose = numberOf(agents, mark.agent);
+  const at = { time, position: buy ? "belowBar" : "aboveBar", color: colour(colourOf(agents, mark.agent)) };
+  return mark.refused ? { ...at, shape: "circle", size: 0, text: `○${whose}` } : { ...at, shape: buy ? "arrowUp" : "arrowDown", text: whose };
+}
 
 // The number of the bar that contains an event, else -1: older than the first bar, in a gap, or newer than the last
 // one's end. A bar has its end and the length of all bars; an event at the end of one and the start of the next is of
@@ -90,11 +102,7 @@ function Candles({ box, made: shared, bars, marks, levels, lines, agents, symbol
       return bar.open === null ? { time } : { time, open: bar.open, high: bar.high, low: bar.low, close: bar.close };
     }));
     made.chart.timeScale().applyOptions({ timeVisible: bars.length > 1 && bars[1].ts - bars[0].ts < HALF_DAY_NS });
-    made.marks.setMarkers(marks.filter((mark) => mark.bar >= 0).map((mark) => {
-      const buy = mark.side === "buy";
-      const at = { time: Math.floor(bars[mark.bar].ts / 1e9), position: buy ? "belowBar" : "aboveBar", color: colour(colourOf(agents, mark.agent)) };
-      return mark.refused ? { ...at, shape: "circle", size: 0, text: "○" } : { ...at, shape: buy ? "arrowUp" : "arrowDown" };
-    }));
+    made.marks.setMarkers(marks.filter((mark) => mark.bar >= 0).map((mark) => markerOf(agents, mark, Math.floor(bars[mark.bar].ts / 1e9))));
     made.lines.forEach((line) => made.series.removePriceLine(line));
     made.lines = levels.flatMap((level) => ["stop", "target"].filter((kind) => level[kind] !== null).map((kind) => made.series.createPriceLine(
       { price: level[kind], title: `${kind} ${level.agent}`, color: colour(kind === "stop" ? "--bad" : "--good"), lineWidth: 1, lineStyle: 2, axisLabelVisible: true })));
@@ -165,11 +173,11 @@ export function Market() {
           <${Export} what=${`prices of ${data.symbol}`} table=${table} chart=${() => box.current} /></div>
         <${Candles} box=${box} made=${chart} bars=${data.bars} marks=${data.marks} levels=${data.levels} lines=${drawn} agents=${agents} symbol=${data.symbol} per=${per} say=${over} />
         <p class="hover">${bar ? html`${local(bar.ts, now.zone)}: ${bar.open === null ? "" : `open ${price(bar.open)}, high ${price(bar.high)}, low ${price(bar.low)}, `}close ${price(bar.close)}${drawn.map((line) => (line.values[hover] === null ? "" : `, ${line.words} ${price(line.values[hover].toFixed(4))}`))}${near.map((mark) => html`<br />${wordsOf(mark, now.zone)}`)}`
-    : html`<span class="none">${data.bars.length === NEWEST ? `The newest ${NEWEST} bars` : `${data.bars.length} ${per === "bar" ? "bars" : PERS[per]} ${periodWords()}`}. A hollow candle rose, a full one fell. Arrows are fills, ○ is a refused order, dashed lines are stops and targets. ${count(data.marks.filter((mark) => mark.bar >= 0).length)} of ${count(data.marks.length)} fills and refusals are in these bars${data.cut ? `; older ones than the newest ${MOST_MARKS} of each are not read` : ""}.</span>`}</p>
-        <p>${now.agents.slice(0, 12).map((each) => html`<span class="key"><i style=${{ background: `var(${colourOf(agents, each.name)})` }} aria-hidden="true"></i>${each.name} </span>`)}${drawn.map((line) => html`<span class="key"><i style=${{ background: `var(${line.colour})` }} aria-hidden="true"></i>${line.words} </span>`)}</p>`}
+    : html`<span class="none">${data.bars.length === NEWEST ? `The newest ${NEWEST} bars` : `${data.bars.length} ${per === "bar" ? "bars" : PERS[per]} ${periodWords()}`}. A hollow candle rose, a full one fell. Arrows are fills with the number of the agent in the key, ○ is a refused order, dashed lines are stops and targets. ${count(data.marks.filter((mark) => mark.bar >= 0).length)} of ${count(data.marks.length)} fills and refusals are in these bars${data.cut ? `; older ones than the newest ${MOST_MARKS} of each are not read` : ""}.</span>`}</p>
+        <p>${agents.filter((name, k) => k < MOST_KEYS || data.marks.some((mark) => mark.agent.split("+").includes(name))).map((name) => html`<span class="key"><i style=${{ background: `var(${colourOf(agents, name)})` }} aria-hidden="true"></i>${numberOf(agents, name)} ${name} </span>`)}${drawn.map((line) => html`<span class="key"><i style=${{ background: `var(${line.colour})` }} aria-hidden="true"></i>${line.words} </span>`)}</p>`}
     </section>
     ${data && html`<section class="card wide"><h2>Fills and refusals of ${data.symbol} ${periodWords()}</h2>
-      <${Table} name="Fills and refusals" rows=${data.marks.slice().reverse()} most=${12} first="newest" empty="none" words=${(m) => `${m.side} ${m.agent} ${m.reason || ""} ${m.why}`} columns=${[
+      <${Table} name="Fills and refusals" rows=${data.marks.slice().reverse()} most=${12} first="newest" empty="none" words=${(m) => `${local(m.ts, now.zone)} ${m.side} ${m.agent} ${m.reason || ""} ${m.why}`} columns=${[
     { head: "time", cell: (m) => local(m.ts, now.zone) },
     { head: "order", cell: (m) => `${m.side} ${plain(m.qty)}` },
     { head: "became", cell: (m) => (m.refused ? html`<span class="HALT">refused: ${m.reason.replaceAll("_", " ")}</span>` : `filled at ${price(m.price)}`) },

@@ -24,10 +24,13 @@ function tightest(rooms, side) {
   return { ...least[side], text: `${least.book}: ${least[side].text}` };
 }
 
-function Verdict({ would }) {
+function Verdict({ would, held }) {
   const cut = would.allowed !== would.asked;
+  const after = Number(held) + (would.side === "buy" ? 1 : -1) * Number(would.allowed);
+  const short = after < 0 && would.side === "sell" ? `: a short sale of this book, also where other books hold ${would.symbol}` : "";
   return html`<dl class="pairs">
     <dt>would pass</dt><dd><strong class=${cut ? "REDUCE" : "RUN"}>${would.side} ${would.allowed} of ${would.asked} ${would.symbol}</strong>, book ${would.agent}</dd>
+    ${held !== null && html`<dt>after it</dt><dd>${would.agent} holds ${plain(String(after))} ${would.symbol}${short && html`<strong class="REDUCE">${short}</strong>`}</dd>`}
     ${would.limit && html`<dt>worst price</dt><dd>${plain(would.limit)}</dd>`}
     ${would.text && (cut || would.reason) && html`<dt>cut by</dt><dd>${would.cut_by ? `${would.cut_by}: ` : ""}${would.text}</dd>`}
     ${would.stop && html`<dt>stop</dt><dd>${plain(would.stop)}</dd>`}
@@ -71,7 +74,7 @@ export function OrderByHand() {
       ${rooms.data && html`<p class="none">${book} holds ${plain(rooms.data[0].held)} (${percent(rooms.data[0].weight)}). Largest order that would pass now: buy ${most("buy")}. Sell ${most("sell")}.</p>`}
       <p class="buttons"><button type="submit" class=${plan ? "" : "main"} disabled=${busy || state.busy}>Preview</button></p>
     </form>
-    <div role="status">${plan && html`<h3>Preview ${plan.plan.slice(0, 8)}</h3><${Verdict} would=${plan.would} />`}</div>
+    <div role="status">${plan && html`<h3>Preview ${plan.plan.slice(0, 8)}</h3><${Verdict} would=${plan.would} held=${rooms.data ? rooms.data[0].held : null} />`}</div>
     ${plan && html`<p class="buttons"><button type="button" ref=${confirm} class="main" disabled=${state.busy || Boolean(blocking) || (plan.would.allowed === "0" && !plan.would.waits)} onClick=${place}>Send ${plan.would.side} ${plan.would.allowed} ${plan.would.symbol}</button>
       <button type="button" onClick=${drop}>Discard</button></p>`}
     ${fault && html`<${Problem} text=${fault} />`}

@@ -6,7 +6,7 @@ import { Export } from "./export.js";
 import { count, local, plain } from "./figures.js";
 import { usePages } from "./pages.js";
 import { Dialog, Problem, Table } from "./parts.js";
-import { periodKey, periodWords, windowOf } from "./period.js";
+import { periodKey, periodWords, searchOf } from "./period.js";
 import { noneOf, useRead } from "./reads.js";
 import { WhyButton, whyNow } from "./why.js";
 
@@ -36,12 +36,12 @@ export function Orders() {
   const chosen = whyNow();
   const stamp = `${now.run}/${now.orders}/${now.fills}/${now.open_orders}/${now.slices}`;
   const totals = useRead(async () => {
-    const asked = `limit=1&totals=yes&search=${encodeURIComponent(text)}&${await windowOf()}`;
+    const asked = `limit=1&totals=yes&${await searchOf(text)}`;
     const [orders, refused] = await Promise.all([read(`/api/v1/orders?${asked}`), read(`/api/v1/refusals?group=refused&${asked}`)]);
     const [placed, never] = [orders.totals.all || 0, refused.totals.refused || 0];
     return { ...orders.totals, all: placed + never, refused: never };
   }, stamp, `${periodKey()}/${text}`);
-  const searched = async (cursor) => `limit=${PAGE}&cursor=${cursor}&search=${encodeURIComponent(text)}&${await windowOf()}`;
+  const searched = async (cursor) => `limit=${PAGE}&cursor=${cursor}&${await searchOf(text)}`;
   const placed = async (cursor) => {
     const page = await read(`/api/v1/orders?group=${group}&${await searched(cursor)}`);
     return { rows: page.orders, next: page.next };
@@ -62,7 +62,7 @@ export function Orders() {
     <section class="card wide"><h2>Orders ${periodWords()}</h2><${Export} what="orders" table=${() => [names, rows.map((row) => names.map((name) => row[name]))]} />
       <div class="fields"><p><label for="state">State</label>
         <select id="state" value=${group} onChange=${(event) => choose(event.target.value)}>${Object.keys(GROUPS).map((name) => html`<option value=${name}>${words(name)}</option>`)}</select></p>
-        <p class="none">${count(now.orders)} orders since the start, ${count(now.open_orders)} open. The search looks at symbols, ids, agents, sides, states and limits of all orders and refused trades of the period.</p></div>
+        <p class="none">${count(now.orders)} orders since the start, ${count(now.open_orders)} open. The search looks at symbols, ids, agents, sides, states and limits of all orders and refused trades of the period; a day, such as ${now.session || "2019-12-16"}, finds those of that day.</p></div>
       ${fault && html`<${Problem} text=${fault} />`}
       <${Table} name="Orders" find=${find} asked=${found.asked && totals.asked} total=${totals.data ? totals.data[group] || 0 : 0} rows=${rows} turn=${found} most=${PAGE} first="newest" by=${(o) => o.key || o.id} empty=${noneOf(found, "no orders")} words=${(o) => `${o.symbol} ${o.side} ${o.state} ${o.reason} ${o.agent} ${o.id}`} columns=${[
     { head: "order", cell: (o) => html`${o.side} ${plain(o.qty)} ${o.symbol}` },

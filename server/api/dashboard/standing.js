@@ -67,7 +67,7 @@ export function Standing({ open, screens, screen }) {
     <${Notices} now=${now} old=${old} />
   </header>
   ${now && html`<nav aria-label="Screens and period" onfocusout=${(event) => { if (!event.currentTarget.contains(event.relatedTarget)) event.currentTarget.scrollLeft = 0; }}><div class="screens">${screens.map(([name, title]) => html`<a href=${addressOf(name)} aria-current=${screen === name ? "page" : false}>${title}</a>`)}</div>
-    <${Periods} /><button type="button" onClick=${() => open("settings")}>View …</button></nav>`}`;
+    <${Periods} open=${open} /><button type="button" onClick=${() => open("settings")}>View …</button></nav>`}`;
 }
 
 function Acts({ open, now }) {
@@ -84,6 +84,7 @@ function Acts({ open, now }) {
 // What a person must know of the switch, of acts without an answer and of the store.
 function Notices({ now, old }) {
   return html`<div class="notices">
+    ${daemon.renewed && html`<p class="why REDUCE">another run has begun; these are the figures of the run before, and what is typed stays <button type="button" onClick=${() => location.reload()}>Show the other run</button></p>`}
     ${now && now.store && html`<p class="why HALT">the store takes no writes: ${now.store}</p>`}
     <${Waiting} />
     ${now && now.switch !== "RUN" && html`<p class=${`why ${old ? "stale" : now.switch}`}>${old ? "last known: " : ""}${causeOf(now.switch, now.cause, now.reason, now.zone)}</p>`}

@@ -82,6 +82,7 @@ export function Dialog({ title, close, children }) {
   }, []);
   return html`<dialog ref=${box} aria-label=${title} onCancel=${escape} onClose=${() => gone.current || close()}>
     <h2>${title}</h2>
+    ${daemon.renewed && html`<${Problem} text="Another run has begun. The figures here are of the run before; what you typed stays." />`}
     ${children}
   </dialog>`;
 }

@@ -1,5 +1,5 @@
 // One period for the whole page, in the address: a name, or two dates that were typed or dragged over a chart.
-import { html } from "./htm-preact-standalone.mjs";
+import { html, useState } from "./htm-preact-standalone.mjs";
 import { daemon, read } from "./daemon.js";
 import { keep, kept } from "./address.js";
 
@@ -30,13 +30,14 @@ const answers = new Map();
 const MOST = 50;
 
 /**
- * "since=..&until=.." of a period, in the time of the market; of the present one without a name.
+ * "since=..&until=.." of a period, in the time of the market; of the present one without a name and a day.
  * @param {string} [name]
+ * @param {string} [day]
  * @returns {Promise<string>}
  */
-export async function windowOf(name) {
+export async function windowOf(name, day = "") {
   const now = daemon.live.overview;
-  const period = name ? { name, from: "", to: "" } : periodNow();
+  const period = name || day ? { name, from: day, to: day } : periodNow();
   if (period.name === "all") return "since=0";
   const key = `${now.run}/${now.ts}/${Object.values(period).join("/")}`;
   if (!answers.has(key)) {
@@ -49,14 +50,39 @@ export async function windowOf(name) {
   return answers.get(key);
 }
 
+/**
+ * "search=..&since=..&until=.." of a text that is searched in the present period. A day, such as 2019-12-16, finds all
+ * of that day, also outside the period.
+ * @param {string} text
+ * @returns {Promise<string>}
+ */
+export async function searchOf(text) {
+  return DAY.test(text) ? `search=&${await windowOf("", text)}` : `search=${encodeURIComponent(text)}&${await windowOf()}`;
+}
+
 export const setPeriod = (name) => keep({ period: name === "all" ? "" : name, from: "", to: "" });
 export const setDates = (from, to) => keep({ period: "", from, to });
 
 // Always on top: the period of all screens.
-export function Periods() {
+export function Periods({ open }) {
   const { name, from, to } = periodNow();
   return html`<div class="periods" role="group" aria-label="Period">
     ${Object.entries(PERIODS).map(([each, [words]]) => html`<button type="button" aria-pressed=${each === name} aria-label=${`${each === "all" ? "All" : each}: ${words}`} onClick=${() => setPeriod(each)}>${each === "all" ? "All" : each}</button>`)}
-    ${!name && html`<span class="dates">${from || "start"} to ${to || "now"}</span>`}
+    <button type="button" class="dates" aria-pressed=${!name} aria-keyshortcuts="p" onClick=${() => open("period")}>${name ? "Dates …" : `${from || "start"} to ${to || "now"}`}</button>
   </div>`;
+}
+
+// Two dates by keyboard or touch; one that is empty is open.
+export function Dates({ close }) {
+  const now = periodNow();
+  const [dates, put] = useState({ from: now.from, to: now.to });
+  const wrong = dates.from && dates.to && dates.from > dates.to ? "The first day is after the last day." : "";
+  const choose = (event) => { event.preventDefault(); if (!wrong) { setDates(dates.from, dates.to); close(); } };
+  const field = (name, title, more = {}) => html`<p><label for=${`period-${name}`}>${title}</label><input id=${`period-${name}`} type="date" value=${dates[name]} onInput=${(event) => put({ ...dates, [name]: event.target.value })} ...${more} /></p>`;
+  return html`<form onSubmit=${choose}>
+    <div class="fields">${field("from", "First day", { "data-first": true })}${field("to", "Last day")}</div>
+    <p class="none">In the time of the market. An empty first day is the start, an empty last day is now.</p>
+    ${wrong && html`<p role="alert" class="problem">${wrong}</p>`}
+    <p class="buttons"><button type="submit" class="main">Show</button><button type="button" onClick=${close}>Close</button></p>
+  </form>`;
 }

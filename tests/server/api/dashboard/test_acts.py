@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 
 from quantd.server.requests.tokens import created, revoked
 from quantd.trading.codec import decode
@@ -416,6 +416,53 @@ async def test_a_halt_that_was_lost_is_not_denied_where_another_person_has_halte
         await page.keyboard.press("Enter")
         await expect(page.locator("header .switch")).to_contain_text("HALT")
     await run(shared)
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_another_run_takes_nothing_that_was_typed(shared: World, browser: Browser) -> None:
+    """The events of the link get the id of another run, as after a start with --fresh."""
+    ids = [RUN]
+
+    def renamed(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        server.on_message(lambda text: socket.send(str(text).replace(f'"run":"{RUN}"', f'"run":"{ids[-1]}"')))
+
+    async def another(name: str) -> None:
+        ids.append(name)
+        for command in ("reduce", "resume"):  # each is an event
+            body = {"command": command, "reason": "a test", "agent": "trend"}
+            async with shared.session.post("/api/v1/commands", json=body, headers=shared.bearer) as response:
+                assert response.status == 200
+
+    async with staged(shared, browser) as stage:
+        page = stage.page
+        await page.route_web_socket(re.compile("/api/v1/link$"), renamed)
+        await page.reload()
+        await expect(page.locator("header .link")).to_have_text("link up")
+        await page.evaluate("window.before = true")
+        await page.keyboard.press("h")
+        dialog = page.get_by_role("dialog")
+        await page.keyboard.type("typed before")
+        await another("another1")
+        await expect(dialog.get_by_role("alert")).to_contain_text("Another run has begun.")
+        await page.wait_for_timeout(1_500)
+        await expect(dialog.locator("#reason")).to_have_value("typed before")
+        await expect(page.locator("header .link")).to_have_text("link up")
+        await page.keyboard.press("Escape")
+        await page.wait_for_function("() => !window.before")
+        await expect(page.locator("footer")).to_contain_text("run another1")
+        await show(page, "order")
+        await page.locator("#order-qty").fill("3")
+        await another("another2")
+        await expect(page.locator("header .why")).to_contain_text("another run has begun")
+        await page.wait_for_timeout(1_500)
+        await expect(page.locator("#order-qty")).to_have_value("3")
+        await page.get_by_role("button", name="Show the other run").click()
+        await expect(page.locator("footer")).to_contain_text("run another2")
+        # nothing is typed: at once
+        await another("another3")
+        await expect(page.locator("footer")).to_contain_text("run another3")
 
 
 @pytest.mark.long

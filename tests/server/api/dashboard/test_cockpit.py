@@ -20,7 +20,7 @@ from tests.server.api.dashboard.cockpit import cents, figure, number, read, worl
 from tests.server.api.dashboard.screens import audit, browser, in_module_loop, show
 from tests.server.api.model_worlds import Halfway
 from tests.server.api.routes.traded_run import TEXT, ok, statement, window
-from tests.support.browser import PHONE, intercept, opened, pass_all, sideways, unreachable, violations
+from tests.support.browser import DESK, PHONE, intercept, opened, pass_all, sideways, unreachable, violations
 
 __all__ = ["browser", "statement", "world"]
 
@@ -102,6 +102,9 @@ async def test_positions_limits_and_what_waits_are_in_the_first_fold(world: Half
     async with opened(browser, world.api.url, token=world.token) as page:
         await page.set_viewport_size(FOLD)  # type: ignore[arg-type]
         await show(page, "now")
+        await page.set_viewport_size({"width": DESK, "height": 900})
+        assert len(set(await page.locator(".screens a").evaluate_all("(all) => all.map((e) => e.offsetTop)"))) == 1
+        await page.set_viewport_size(FOLD)  # type: ignore[arg-type]
         for title in ("Positions", "Limits most in use", "Waits for a person", "What each agent contributed"):
             section = page.locator("section").filter(has=page.get_by_role("heading", name=title))
             box = await section.bounding_box()

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import AsyncIterator
 
+import numpy as np
 import pytest
 import pytest_asyncio
 from msgspec.structs import replace
@@ -151,6 +152,31 @@ async def test_a_search_of_orders_finds_what_their_row_shows(world: World, brows
         await page.get_by_label("Search orders").fill(text)
         option = page.get_by_label("State").locator("option").filter(has_text="all")
         await expect(option).to_have_text(f"all ({number:,})")
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_a_day_is_searched_also_outside_the_period(world: World, browser: Browser) -> None:
+    date = "date(ts / 1000000000, 'unixepoch')"
+    day = one(world, f"select min({date}) from orders where state = {FILLED}")
+    orders = int(one(world, f"select count(*) from orders where {date} = '{day}'"))
+    refused = sum(str(np.datetime64(line.ts, "ns"))[:10] == day for line in await trades(world))
+    assert 0 < orders < int(one(world, "select count(*) from orders"))
+    async with opened(browser, world.api.url) as page:
+        await show(page, "orders?period=1D")
+        await page.get_by_label("Search orders").fill(day)
+        option = page.get_by_label("State").locator("option").filter(has_text="all")
+        await expect(option).to_have_text(f"all ({orders + refused:,})")
+        cells = page.get_by_role("region", name="Orders", exact=True).locator("td[data-head=time]")
+        await expect(cells).to_have_count(min(25, orders + refused))
+        assert {text.strip()[:10] for text in await cells.all_inner_texts()} == {day}
+        last = one(world, f"select max({date}) from alerts")
+        alerts = int(one(world, f"select count(*) from alerts where {date} = '{last}'"))
+        await show(page, "incidents")
+        await page.get_by_label("Search alerts").fill("2019-01-01")
+        await expect(page.locator(".find [role=status]")).to_have_text("0")
+        await page.get_by_label("Search alerts").fill(last)
+        await expect(page.locator(".find [role=status]")).to_contain_text(f" of {alerts:,}")
 
 
 @pytest.mark.long

@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
 from quantd.trading.sessions import DAY_NS
-from tests.server.api.dashboard.screens import browser, in_module_loop, shared
+from tests.server.api.dashboard.screens import browser, in_module_loop, shared, show
 from tests.server.api.model_worlds import Halfway
 from tests.support.api_world import World, get
 from tests.support.browser import PHONE, opened, unreachable, violations
@@ -119,6 +119,32 @@ async def test_a_mark_is_drawn_on_its_own_bar_and_an_older_one_not_on_the_first(
     assert [(day, mark) for day, mark in marks if not mark.startswith(day)] == []
     assert read is not None
     assert 0 < int(read[1]) < int(read[2])
+
+
+MARKERS = """async () => {
+  const src = document.querySelector("script[type=module]").src;
+  const { markerOf } = await import(new URL("market.js", src).href);
+  const agents = [..."abcdefgh"];
+  const texts = (names, refused) => names.map((agent) => markerOf(names, { agent, side: "buy", refused }, 0).text);
+  const colours = ["a", "b", "house"].map((agent) => markerOf(agents, { agent, side: "buy", refused: true }, 0).color);
+  return [colours, texts(agents, false), texts(agents, true), texts(["a"], false), texts(["a"], true),
+    [markerOf(agents, { agent: "b+h", side: "sell", refused: false }, 0).text]]; }"""
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_marks_of_agents_are_told_apart_without_colours(shared: World, browser: Browser) -> None:
+    async with opened(browser, shared.api.url) as page:
+        colours, fills, refused, *alone = await page.evaluate(MARKERS)
+        assert len(set(colours)) == 3, "a limit of the house has no agent's colour"
+        assert fills == list("12345678")
+        assert refused == [f"○{number}" for number in fills]
+        assert alone == [[""], ["○"], ["2+8"]]
+        await show(page, "market")
+        await expect(page.locator(".key").first).to_be_visible()
+        keys = [" ".join(text.split()) for text in await page.locator(".key").all_inner_texts()]
+        names = [agent["name"] for agent in (await get(shared, "/api/v1/status"))[1]["agents"]]
+        assert keys == [f"{number} {name}" for number, name in enumerate(names, 1)]
 
 
 @pytest.mark.long

@@ -82,3 +82,27 @@ async def test_no_figure_of_another_book_is_shown_while_the_chosen_one_is_not_kn
         await expect(page.locator("#main")).to_contain_text("even holds ")
         gone.set()
         await page.unroute_all(behavior="wait")
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_a_sale_beyond_what_the_book_holds_is_called_a_short_sale(world: World, browser: Browser) -> None:
+    """The house holds the symbol in another book, so that only the preview can tell."""
+    async with world.session.get("/api/v1/risk?symbol=SPY&agent=even") as response:
+        held = int((await response.json())["room"][0]["held"])
+    assert held > 1
+    async with opened(browser, world.api.url, token=world.token) as page:
+        await show(page, "order")
+        await page.locator("#order-symbol").fill("SPY")
+        await page.locator("#order-side").select_option("sell")
+        await page.locator("#order-reason").fill("a test")
+        for agent, qty, words in (
+            ("", 1, "manual holds -1 SPY: a short sale of this book, also where other books hold SPY"),
+            ("even", 1, f"even holds {held - 1:,} SPY"),
+        ):
+            await choose(page, agent)
+            await page.locator("#order-qty").fill(str(qty))
+            await page.get_by_role("button", name="Preview").click()
+            after = page.locator("dt", has_text="after it").locator("xpath=following-sibling::dd[1]")
+            await expect(after).to_contain_text(words)
+            assert ("short sale" in await after.inner_text()) == ("short sale" in words)

@@ -82,7 +82,7 @@ async def test_dragging_over_the_chart_chooses_its_dates(world: Halfway, browser
         await page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + 60)
         await page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 60)
         await page.mouse.up()
-        await expect(page.locator(".periods .dates")).to_be_visible()
+        await expect(page.locator(".periods .dates")).to_contain_text(" to 2019-")
         await read(page)
         first, last = re.findall(r"\d{4}-\d\d-\d\d", page.url)
         assert "2019-01-02" < first < last < "2019-03-29"
@@ -90,6 +90,44 @@ async def test_dragging_over_the_chart_chooses_its_dates(world: Halfway, browser
         assert number((await figure(page, f"Profit {first} to {last}"))[0]) == cents(profit["account"]["profit"])
         days = (await ok(world, f"/api/v1/profit/days?{await window(world, f'from={first}&to={last}')}"))["days"]
         assert sum(Decimal(day["profit"]) for day in days) == Decimal(profit["account"]["profit"])
+
+
+@pytest.mark.long
+@in_module_loop
+@pytest.mark.parametrize("hand", ["keyboard", "touch"])
+async def test_two_dates_are_chosen_without_a_mouse(world: Halfway, browser: Browser, hand: str) -> None:
+    """A calendar month beside the benchmark."""
+    async with opened(browser, world.api.url, 390 if hand == "touch" else 1280, has_touch=hand == "touch") as page:
+        await show(page, "now")
+        dialog = page.get_by_role("dialog")
+        if hand == "keyboard":
+            await page.keyboard.press("p")
+        else:
+            await page.get_by_role("button", name="Dates …").tap()
+        await expect(dialog.get_by_label("First day")).to_be_focused()
+        await dialog.get_by_label("First day").fill("2019-02-28")
+        await dialog.get_by_label("Last day").fill("2019-02-01")
+        await page.keyboard.press("Enter")
+        await expect(dialog.get_by_role("alert")).to_have_text("The first day is after the last day.")
+        assert await violations(page) == []
+        await dialog.get_by_label("First day").fill("2019-02-01")
+        await dialog.get_by_label("Last day").fill("2019-02-28")
+        if hand == "keyboard":
+            await page.keyboard.press("Enter")
+        else:
+            await dialog.get_by_role("button", name="Show").tap()
+        await expect(dialog).to_have_count(0)
+        assert page.url.endswith("#now?from=2019-02-01&to=2019-02-28")
+        profit = await ok(world, f"/api/v1/profit?{await window(world, 'from=2019-02-01&to=2019-02-28')}")
+        amount, beside = await figure(page, "Profit 2019-02-01 to 2019-02-28")
+        assert number(amount) == cents(profit["account"]["profit"])
+        assert ", SPY +" in beside
+        await expect(page.locator(".periods .dates")).to_have_text("2019-02-01 to 2019-02-28")
+        await page.get_by_role("button", name="2019-02-01 to").click()
+        await dialog.get_by_label("First day").fill("")
+        await dialog.get_by_label("Last day").fill("")
+        await page.keyboard.press("Enter")
+        await figure(page, "Profit since the start")
 
 
 @pytest.mark.long
