@@ -31,8 +31,8 @@ _CHUNK: Final = 8 << 20
 _ENDS: Final = 1 << 16
 _SAMPLE: Final = 100
 """How many first and last lines decide which columns are plain numbers."""
-_PLAIN: Final = re.compile(r"-?\d{0,12}\.?\d{0,12}")
-"""A number that a float of 64 bits represents with all its digits, if these are at most _DIGITS."""
+_PLAIN: Final = re.compile(r"-?\d{0,12}\.?\d{0,20}")
+"""A number whose digits a float of 64 bits has, if these are at most _DIGITS, or those of an unrounded float."""
 
 _DIGITS: Final = 15
 EXACT_LENGTH: Final = _DIGITS + 1
@@ -191,6 +191,11 @@ def _are_plain(values: pl.Series, *, integers: bool) -> bool:
     for volumes, long integers are accepted.
     """
     fields = [field for field in values.to_list() if field]
-    if not all(_PLAIN.fullmatch(field) and len(field) <= EXACT_LENGTH for field in fields):
+    if not all(_PLAIN.fullmatch(field) and _is_float(field) for field in fields):
         return False
     return integers or any("." in field for field in fields) or all(len(field) < 6 for field in fields)
+
+
+def _is_float(field: str) -> bool:
+    """Whether a float has all digits of a number: it has few, or is written as programs write an unrounded float."""
+    return len(field) <= EXACT_LENGTH or repr(float(field)) == field
