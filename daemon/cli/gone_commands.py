@@ -13,6 +13,7 @@ GONE: Final = {
     "data synthetic": "data fetch --synthetic N",
     "decisions": "why",
     "export": "report --export fills",
+    "mcp install": "agent add NAME --mcp",
     "models distil": "models compress FOLDER --distil 64,32 --out NEW",
     "models evaluate": "evaluate ARTIFACT",
     "models export": "models compress FOLDER --onnx --out NEW",

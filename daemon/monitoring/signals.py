@@ -14,7 +14,7 @@ import structlog
 from msgspec import Struct
 
 from quantd.adapters.store.lock import holder
-from quantd.daemon.assembly.parts import Parts, assemble_live, limits_of_config
+from quantd.daemon.assembly.parts import Parts, limits_of_config, parts_of
 from quantd.daemon.config import Config, ConfigError, Mistake, applicable, digest
 from quantd.daemon.monitoring.metrics import configure
 from quantd.daemon.recovery.continuation import CLOSES, NotCarried, move, moves
@@ -157,8 +157,11 @@ async def reload(service: Service, read: Callable[[], Config], parts: Parts) -> 
     merged: Config | None = None
     try:
         new = await asyncio.to_thread(read)
-        if parts.live and moves(parts, new):
-            into = await asyncio.to_thread(assemble_live, new, time.time_ns(), isolation=parts.isolation)
+        # a recorded market goes on from a later start: from its own it would repeat what was traded
+        if moves(parts, new) and (parts.live or new.feed.start != service.config.feed.start):
+            into = await asyncio.to_thread(parts_of, new, time.time_ns(), isolation=parts.isolation)
+            if not into.live and into.start_ns <= service.shell.ts:
+                raise NotCarried(f"[feed] start = {new.feed.start} is before the market time; set a later date")
             if mistakes := loosened(limits_of(service.shell.state), into.rules, new):  # they would stop its start
                 raise ConfigError(mistakes)
             await move(service, into)

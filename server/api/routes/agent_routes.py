@@ -173,9 +173,12 @@ class Scan:
 class Following(Scan):
     """The orders of one proposal, as far as the journal is read."""
 
-    def __init__(self, universe: Universe, run: str, book: str, proposal: str, first: int, *, shadow: bool) -> None:
+    def __init__(
+        self, universe: Universe, run: str, book: str, name: str, proposal: str, first: int, *, shadow: bool
+    ) -> None:
+        """`name` is that of the outside agent or the portfolio, and `first` the entry at which the search begins."""
         super().__init__(universe, run, book, shadow=shadow)
-        self._begins = f"proposal {proposal} of "
+        self._begins = f"proposal {proposal} of ", f"portfolio {name}: proposal {proposal} of "
         self._next = first
         self._plans: dict[tuple[int, int], Planned] = {}
         """(Sample, number) -> the plan of the proposal's orders; the number is 0 where they are worked over time."""
@@ -299,7 +302,7 @@ class AgentRoutes:
             verdict, (universe, run, book, shadow) = self._verdict(name, id), self._book(name)
             if of_book != (book, shadow):  # the first time, and after a promotion, which exchanges the books
                 first = await self._run.read(partial(first_entry, ts=verdict.ts))
-                of_book, following = (book, shadow), Following(universe, run, book, id, first, shadow=shadow)
+                of_book, following = (book, shadow), Following(universe, run, book, name, id, first, shadow=shadow)
             await self._run.read(following.read)
             orders, left_s = following.orders(), until_s - time.monotonic()
             ended = (

@@ -1,6 +1,5 @@
 """Serve the tools of an outside agent or of an operator over MCP, on standard input and output or HTTP."""
 
-import os
 import ssl
 import sys
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 import typer
 
 from quantd.adapters.listener import is_loopback
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Sets, State, one_of
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Sets, State
 from quantd.daemon.cli.failures import Failure, file_fault, needs
 from quantd.daemon.cli.output import say
 from quantd.daemon.cli.places import place
@@ -37,60 +36,21 @@ Http = Annotated[
 Certificate = Annotated[Path | None, typer.Option("--certificate", metavar="FILE", help="With --http: TLS, PEM.")]
 Key = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The key of the certificate, PEM.")]
 
-Install = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[install]",
-        parser=one_of(("install",)),
-        show_default=False,
-        help="Write this command into the file of an MCP client, in place of serving.",
-    ),
-]
-Client = Annotated[
-    str | None,
-    typer.Option(
-        "--client", metavar="CLIENT", parser=one_of(("project", "desktop")),
-        help="With install: project (.mcp.json in this folder) or desktop.",
-    ),
-]  # fmt: skip
-ClientFile = Annotated[
-    Path | None, typer.Option("--file", metavar="FILE", help="With install: another file with `mcpServers`.")
-]
-ServerName = Annotated[
-    str, typer.Option("--name", metavar="NAME", help="With install: name of the entry; quantd or quantd-AGENT.")
-]
-Print = Annotated[bool, typer.Option("--print", help="With install: print the file as it would be; write nothing.")]
-
 
 def mcp(
-    install: Install = None,
     token_file: TokenFile = None,
     agent: ForAgent = "",
     url: Address = "",
     http: Http = "",
     certificate: Certificate = None,
     key: Key = None,
-    client: Client = None,
-    file: ClientFile = None,
-    name: ServerName = "",
-    printed: Print = False,
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
 ) -> None:
-    """Serve tools over MCP, on standard input and output or with --http; `install` writes the file of a client."""
+    """Serve tools over MCP, on standard input and output or with --http. `quantd agent add --mcp` prints the lines of a
+    client."""
     needs("quantd mcp", "mcp", extra="mcp")
-    if install:
-        if http or token_file is None:
-            raise Failure("install needs --token-file FILE, and no --http: the client starts the server itself", USAGE)
-        _secret(token_file)  # only checked: the client's file gets the name of the token's file
-        command = _command(token_file, agent, _http_address(url), config, state, sets or ())
-        _install(command, name or (f"quantd-{agent}" if agent else "quantd"), client, file, printed=printed)
-        return
-    if client or file or name or printed:
-        raise Failure(
-            "--client, --file, --name and --print need `quantd mcp install`; add install, or omit them", USAGE
-        )
     from quantd.server.cli.operate.gate.gate_server import server_of
     from quantd.server.cli.operate.gate.gateway import Gateway
 
@@ -118,7 +78,7 @@ def _http_address(url: str) -> str:
     return url
 
 
-def _command(
+def command_line(
     token_file: Path, agent: str, url: str, config: Path, state: Path | None, sets: Sequence[str]
 ) -> list[str]:
     """The command line that starts this MCP server; its paths are absolute, as a client starts it in another folder."""
@@ -130,22 +90,6 @@ def _command(
     overrides = [word for override in sets for word in ("--set", override)]
     agent_options = ["--agent", agent] if agent else []
     return [*program, "mcp", *agent_options, "--token-file", str(token_file.absolute()), *daemon_options, *overrides]
-
-
-def _install(command: Sequence[str], name: str, client: str | None, file: Path | None, *, printed: bool) -> None:
-    """Add this MCP server to the file of an MCP client, or with `printed` only print the file as it would be."""
-    from quantd.server.cli.operate.gate.client_file import PROJECT, desktop_file, merged, write
-
-    if file is not None and client:
-        raise Failure("both --client and --file were used; write one of them", USAGE)
-    target = file or (desktop_file(os.environ, Path.home()) if client == "desktop" else Path(PROJECT))
-    text = merged(target, name, command)
-    if printed:
-        say(text.rstrip("\n"))
-        return
-    write(target, text)
-    say(f"{target}: server {name}, which starts {' '.join(command)}")
-    say("The file has no secret, only the name of the token's file. Start the client again.")
 
 
 def _secret(file: Path) -> str:

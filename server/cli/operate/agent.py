@@ -1,0 +1,267 @@
+"""Add an outside agent: its table in the configuration, its book, its token, and the lines of its client."""
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+from shlex import join
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Sets, State
+from quantd.daemon.cli.failures import Failure, needs
+from quantd.daemon.cli.output import say
+from quantd.daemon.cli.places import Place, place
+from quantd.server.cli.client import Daemon, running
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG
+
+if TYPE_CHECKING:
+    from quantd.daemon.config import Config
+
+RESTART_S: Final = 120.0
+"""Longest wait for the restart of a daemon, in seconds."""
+
+STOP_S: Final = 8.0
+"""Seconds within which a daemon that is asked to restart has stopped."""
+
+REASON: Final = "quantd agent add"
+
+Keys = tuple[str | int, ...]
+"""The path of a key in the configuration."""
+
+
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the agent, of its book and of its token.")],
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    share: Annotated[float, typer.Option("--share", min=0.001, max=0.999, help="Fraction of the account.")] = 0.2,
+    mcp: Annotated[bool, typer.Option("--mcp", help="Print the lines of an MCP client.")] = False,
+    approval: Annotated[bool, typer.Option("--approval", help="Each proposal waits for a person.")] = False,
+) -> None:
+    """Add an outside agent: table, book, token of mode 600, and the lines of its client.
+
+    Its share is cash that no agent has, else of all agents in proportion. A running daemon opens the book in a vacant
+    place of [portfolios], or restarts by itself with --carry.
+    """  # fmt: skip
+    from quantd.daemon.cli.configuration import read
+
+    if mcp:
+        needs("quantd agent add --mcp", "mcp", extra="mcp")
+    settings, where = read(config, sets), place(config, state, sets)
+    file = config.absolute().with_name(f"{name}.token")
+    if file.exists():
+        raise Failure(f"{file} exists; move it away, or choose another name", CONFIG)
+    daemon = running(where)
+    capital = "" if daemon is None or approval else _place_capital(daemon, share)
+    if daemon is not None and capital:
+        _write_token(where, name, file)
+        symbol = daemon.get("/api/v1/bars?limit=1")["symbol"]
+        body = {"name": name, "capital": capital, "reason": REASON, "weights": {symbol: 0.0}}
+        daemon.post("/api/v1/portfolios", body)
+        say(
+            f"{name} has a book with {capital} of unallocated cash, in a vacant place of [portfolios]; nothing restarts"
+        )
+    else:
+        text, shares = _with_agent(config, name, share, approval, _later_start(settings, where, daemon))
+        funded = "" if daemon is None else _fund(settings, daemon, share)
+        _write_token(where, name, file)
+        _write(config, text)
+        if daemon is None:
+            say(f"{config}: agent {name} with {share:g} of the account{shares}. Start: {_start(where, config)}")
+        else:
+            equity = _restarted(config, where, name)
+            say(f"{config}: agent {name} with {share:g} of the account{shares}")
+            say(f"the daemon restarted by itself with --carry: {name} has {equity}{funded}")
+    say(f"{file}: token of {name}, mode 600; it proposes for {name} alone")
+    if mcp:
+        _print_client(name, file, config, state)
+        return
+    now = running(where)
+    url = f"http://127.0.0.1:{settings.api.port or 'PORT'}" if now is None else now.reached.url.rstrip("/")
+    say(f'curl -H "Authorization: Bearer $(cat {file})" {url}/api/v1/agents/{name}/standing')
+
+
+def _place_capital(daemon: Daemon, share: float) -> str:
+    """The capital for a portfolio in a vacant place; empty without a place, or without enough unallocated cash."""
+    if not daemon.get("/api/v1/portfolios")["vacant"]:
+        return ""
+    status = daemon.get("/api/v1/status")
+    capital = share * float(status["equity"])
+    return f"{capital:.2f}" if capital <= _unallocated(status) else ""
+
+
+def _unallocated(status: Mapping[str, Any]) -> float:
+    """Equity of the account that is in no agent's book."""
+    own = sum(float(agent["equity"]) for agent in status["agents"] if not agent["shadow"])
+    return float(status["equity"]) - own
+
+
+def _with_agent(config: Path, name: str, share: float, approval: bool, start: date | None) -> tuple[str, str]:
+    """The text of the configuration with one more agent, and what other shares become; comments are kept.
+
+    With `start` the recorded market begins there. Raises Failure for a name in use, for a text that cannot be edited,
+    and for a configuration that would have mistakes.
+    """
+    import tomllib
+
+    from quantd.daemon.cli.setup.config_lines import require_valid
+    from quantd.daemon.config.edits import EditError, appended, edited
+
+    text = config.read_text(encoding="utf-8")
+    document = tomllib.loads(text)
+    agents = document.get("agents", [])
+    if any(agent.get("name") == name for agent in agents):
+        raise Failure(f"{config} has an agent {name} already; choose another name", CONFIG)
+    owners: list[tuple[Keys, Any]] = [
+        (("agents", k, "capital"), agent) for k, agent in enumerate(agents) if agent.get("shadow") is not True
+    ]
+    owners += [(("manual", "capital"), {"name": "manual", **document["manual"]})] if "manual" in document else []
+    old = {path: (owner["name"], Fraction(str(owner["capital"]))) for path, owner in owners}
+    total, left = sum(each for _, each in old.values()), 1 - Fraction(str(share))
+    changes: dict[Keys, Any] = {} if start is None else {("feed", "start"): start}
+    shares = []
+    if total > left:
+        for path, (owner, each) in old.items():
+            changes[path] = int(each * left / total * 10_000) / 10_000  # rounded down: a sum above 1 is refused
+            shares.append(f"{owner} {float(each):g} to {changes[path]:g}")
+    table = {"name": name, "policy": "external", "capital": share} | ({"approval": "person"} if approval else {})
+    try:
+        changed = appended(edited(text, changes), "agents", table)
+        if tomllib.loads(changed)["agents"][-1] != table:
+            raise EditError("agents")
+    except (EditError, tomllib.TOMLDecodeError):
+        lines = ", ".join(f"{key} = {value!r}" for key, value in table.items())
+        raise Failure(f"{config} is unchanged: write an [[agents]] table there with {lines}", CONFIG) from None
+    require_valid(changed, config)
+    more = [f"; the shares become {', '.join(shares)}"] if shares else []
+    more += [f"; [feed] start becomes {start}, after the market time"] if start is not None else []
+    return changed, "".join(more)
+
+
+def _later_start(settings: "Config", where: Place, daemon: Daemon | None) -> date | None:
+    """The first date of a recorded market for the run that takes over the account; None where no run does."""
+    if settings.feed.kind != "replay":
+        return None
+    status: Any = {"ts": _stopped_at(where), "status": ""} if daemon is None else daemon.get("/api/v1/status")
+    if status["status"] == "ended":
+        text = "the recorded market of this run has ended: stop it, add the agent, and begin with `quantd run --fresh`"
+        raise Failure(text, CHECK_FAILED)
+    # the market goes on until the daemon stops: a day for each session of the meantime, with weekends
+    pace = settings.feed.pace
+    sessions = 0.0 if daemon is None or not pace.endswith("/s") else STOP_S * float(pace.removesuffix("/s"))
+    later = timedelta(days=1 + ceil(sessions * 7 / 5))
+    return datetime.fromtimestamp(status["ts"] / 1e9, UTC).date() + later if status["ts"] else None
+
+
+def _stopped_at(where: Place) -> int:
+    """The newest instant (ns UTC) of a stopped run that has not ended; 0 without one."""
+    from quantd.adapters.store.store_errors import StoreError
+
+    try:
+        reader = where.reader()
+    except (Failure, StoreError):
+        return 0
+    points = reader.equity(last=1)
+    return points[-1].ts if points and not reader.run.ended else 0
+
+
+def _start(where: Place, config: Path) -> str:
+    """The command that starts the daemon."""
+    return join(["quantd", "run", *(["--carry"] if _stopped_at(where) else []), "--config", str(config)])
+
+
+def _write(config: Path, text: str) -> None:
+    from quantd.regular_file import write_whole
+
+    write_whole(config, text.encode(), keep_mode=True)
+
+
+def _write_token(where: Place, name: str, file: Path) -> None:
+    """Make the token of the agent, and write its secret into a file that only this user reads."""
+    from quantd.regular_file import write_whole
+    from quantd.server.requests.tokens import created
+
+    where.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _, secret = created(where.folder, name, "propose", agent=name)
+    write_whole(file, f"{secret}\n".encode(), 0o600)
+
+
+def _restarted(config: Path, where: Place, name: str) -> str:
+    """Have the daemon restart with the new configuration, and return the equity of the agent then."""
+    from quantd.daemon.monitoring.signals import reload_now
+
+    differs = reload_now(where.folder)
+    if wrong := [line for line in differs if "agents" in line or "universe" in line]:
+        remedy = "mend it, then `quantd config check --reload`"
+        raise Failure(f"{config} has the agent {name}, which is not in force: {wrong[0]}; {remedy}", CHECK_FAILED)
+    until_s = time.monotonic() + RESTART_S
+    while time.monotonic() < until_s:
+        time.sleep(0.1)
+        try:
+            if (now := running(where)) is not None and now.get("/health")["ready"]:
+                return str(now.get(f"/api/v1/agents/{name}/standing")["equity"])
+        except Failure:
+            continue  # it is stopping, or not started yet
+    raise Failure(f"the daemon was asked to restart with {name} and does not answer; see its log", CHECK_FAILED)
+
+
+def _fund(settings: "Config", daemon: Daemon, share: float) -> str:
+    """Move cash of the agents, the largest first, to the unallocated book, from which a new agent gets its capital.
+
+    Raises Failure, with nothing moved, where the account is at a venue, and where the agents hold too little cash.
+    """
+    status = daemon.get("/api/v1/status")
+    missing = left = share * settings.broker.cash_micro / 1e6 - _unallocated(status)
+    if missing <= 0.01:
+        return " of unallocated cash"
+    if settings.broker.kind != "paper":
+        text = (
+            f"{missing:.2f} of cash is missing, and cash at a venue is not moved here; lower the agents' shares first"
+        )
+        raise Failure(f"nothing was changed: {text}", CHECK_FAILED)
+    # `cash` of an agent is a fraction of its equity
+    cash = {each["name"]: each["cash"] * float(each["equity"]) for each in status["agents"] if not each["shadow"]}
+    moved: dict[str, str] = {}
+    why = ""
+    for owner, own in sorted(cash.items(), key=lambda each: -each[1]):
+        amount = f"{min(own, left + 0.005):.2f}"
+        if float(amount) > 0.0:
+            _pay(daemon, "add", amount, "")  # first into the account: its weights are then not larger for a moment
+            try:
+                _pay(daemon, "remove", amount, owner)
+            except Failure as refused:  # its open orders need the cash, or a limit
+                why = f" ({refused})"
+                _pay(daemon, "remove", amount, "")
+                continue
+            moved[owner], left = amount, left - float(amount)
+    if left > 0.01:
+        for owner, amount in moved.items():
+            _pay(daemon, "add", amount, owner)
+            _pay(daemon, "remove", amount, "")
+        free = missing - left + _unallocated(status)
+        most = max(0.0, free * 1e6 / settings.broker.cash_micro - 0.001)
+        remedy = f"ask for --share {most:.3f} or less, or let the agents sell first"
+        raise Failure(f"nothing was changed: the account has {free:.2f} of free cash; {remedy}{why}", CHECK_FAILED)
+    return f", {missing:.2f} of it from the cash of {', '.join(moved)}"
+
+
+def _pay(daemon: Daemon, do: str, amount: str, book: str) -> None:
+    daemon.post("/api/v1/cash", {"do": do, "amount": amount, "agent": book, "reason": REASON})
+
+
+def _print_client(name: str, file: Path, config: Path, state: Path | None) -> None:
+    """Print the lines with which an MCP client starts the server of the agent."""
+    from quantd.server.cli.operate.mcp import command_line
+
+    words = command_line(file, name, "", config, state, ())
+    say(f"claude mcp add quantd-{name} -- {join(words)}")
+    entry = {"mcpServers": {f"quantd-{name}": {"command": words[0], "args": words[1:]}}}
+    say(f"or, in the file of another client: {json.dumps(entry)}")
+
+
+COMMAND: Final = Command("Operate", 84, {"add": add})
