@@ -305,9 +305,12 @@ class AgentRoutes:
                 of_book, following = (book, shadow), Following(universe, run, book, name, id, first, shadow=shadow)
             await self._run.read(following.read)
             orders, left_s = following.orders(), until_s - time.monotonic()
+            # orders that wait for cancelled ones follow by the next sample, without another verdict
+            waits = verdict.outcome == "waits" or verdict.cancels > 0
+            follow = max(1, verdict.cancels) if waits and service.shell.state.sample <= verdict.ts else 0
             ended = (
-                verdict.outcome not in ("approval", "waits")
-                and len(orders) >= verdict.orders
+                verdict.outcome != "approval"
+                and len(orders) >= verdict.orders + follow
                 and all(order.state != "open" for order in orders)
             )
             if following.caught_up and (ended or left_s <= 0):

@@ -68,6 +68,21 @@ async def test_wait_for_a_person_ends_with_the_decision_or_the_next_sample(tmp_p
         assert (end["ended"], end["outcome"], end["orders"]) == (True, "lapsed", [])
 
 
+async def test_wait_for_orders_that_follow_cancelled_ones_ends_with_these(tmp_path: Path) -> None:
+    async with market(tmp_path) as world:
+        await propose(world, "a-1", weights={"SPY": 0.3})
+        second = await propose(world, "a-2", weights={"SPY": 0.1})
+        assert "its open order is cancelled first, and it is traded later" in second["verdict"]["text"]
+        _, first = await get(world, "agents/guest/wait/a-1")
+        assert (first["ended"], [row["state"] for row in first["orders"]]) == (True, ["cancelled"])
+        _, early = await get(world, "agents/guest/wait/a-2?within=0.2")
+        assert (early["ended"], early["orders"]) == (False, [])
+        waiting = asyncio.create_task(get(world, "agents/guest/wait/a-2"))
+        await world.go(3)
+        _, end = await waiting
+        assert (end["ended"], [(row["filled"], row["state"]) for row in end["orders"]]) == (True, [("10", "filled")])
+
+
 @pytest.mark.parametrize("trades", [False, True])
 async def test_events_are_those_of_the_own_book_after_an_entry(tmp_path: Path, trades: bool) -> None:
     async with market(tmp_path) as world:
