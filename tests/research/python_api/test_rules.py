@@ -125,3 +125,27 @@ def test_weights_beyond_the_cash_that_may_be_owed_are_scaled_together():
     factor = after / (bought * 100 * 1.0001 - sold * 50 * 0.9999)
     assert factor > 1
     assert {(s, q) for _, _, _, s, q, *_ in result.fills.head(2).iter_rows()} == {("buy", bought), ("sell", sold)}
+
+
+def test_actions_change_returns_and_pay_as_the_page_says(tmp_path):
+    """A dividend of 2.00 on the fourth day, and 4 old shares for 1 on the fifth."""
+    closes = [100.0, 100.0, 101.0, 98.0, 400.0, 404.0]
+    bars = pl.concat(
+        [frame([close] * 6, close=close).slice(k, 1) for k, close in enumerate(closes)]
+    )  # each day opens where it closes
+    (tmp_path / "actions.csv").write_text(
+        "ts,symbol,kind,ratio,cash\n2024-01-05,A,dividend,,2.00\n2024-01-08,A,split,1:4,\n"
+    )
+    seen = []
+
+    def act(view):
+        seen.append(view.returns(1)[-1, 0])
+        return [0.999] if len(seen) == 1 else "hold"
+
+    settings = {"feed.actions": "actions.csv", "broker.participation": 0}
+    result = quantd.backtest(act, bars=bars, settings=settings, compare=False)
+    assert seen[-3:] == pytest.approx([(98.0 + 2.0) / 101.0 - 1.0, 400.0 / (4 * 98.0) - 1.0, 404.0 / 400.0 - 1.0])
+    lots = result.fills["quantity"].sum()
+    assert lots % 4, "a fraction is left, or this shows nothing"
+    paid = result.equity["cash"].diff().to_list()[-3:]
+    assert paid == pytest.approx([2.0 * lots, lots % 4 / 4 * (4 * 98.0), 0.0])
