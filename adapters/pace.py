@@ -52,14 +52,15 @@ def retry_after_s(headers: Mapping[str, str], longest_s: float) -> float:
     """Return the seconds to wait by Retry-After (RFC 9110: seconds or a date), else by X-RateLimit-Reset (Unix
     seconds), else 0.
 
-    The result is at most `longest_s`.
+    The names of headers may have any case. The result is at most `longest_s`.
     """
-    retry_after, now = headers.get("Retry-After", "").strip(), datetime.now(UTC)
+    by_name, now = {name.lower(): value for name, value in headers.items()}, datetime.now(UTC)
+    retry_after = by_name.get("retry-after", "").strip()
     try:
         if retry_after:
             wait_s = float(retry_after) if retry_after[0].isdigit() else (_date(retry_after) - now).total_seconds()
         else:
-            wait_s = float(headers.get("X-RateLimit-Reset") or 0) - now.timestamp()
+            wait_s = float(by_name.get("x-ratelimit-reset") or 0) - now.timestamp()
     except (ValueError, TypeError, OverflowError):  # a date's offset from UTC may exceed a C integer
         return 0.0
     return 0.0 if math.isnan(wait_s) else min(max(wait_s, 0.0), longest_s)  # a sleep of NaN seconds never ends

@@ -41,6 +41,9 @@ def test_a_rate_of_nothing_is_refused(calls: float, per_s: float) -> None:
     [
         ({}, 0.0),
         ({"Retry-After": "7"}, 7.0),
+        ({"retry-after": "7"}, 7.0),
+        ({"RETRY-AFTER": " 7 "}, 7.0),
+        ({"x-ratelimit-reset": "inf"}, 20.0),
         ({"Retry-After": "1000"}, 20.0),
         ({"Retry-After": "soon"}, 0.0),
         ({"X-RateLimit-Reset": "nan"}, 0.0),
