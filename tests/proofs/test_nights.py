@@ -67,7 +67,8 @@ class Night(World):
             await asyncio.sleep(0.01)
             now, (opened, _) = self.clock(), self.sessions[1]
             if self.minute * 10**9 >= self.sessions[0][1] and now < opened - 300 * 10**9:
-                await asyncio.sleep(0.1)
+                # the first step waits for the orders of the closing bar, also on a slow machine
+                await asyncio.sleep(2.0 if now < self.sessions[0][1] + HOP_NS else 0.1)
                 self._jump(min(now + HOP_NS, opened - 290 * 10**9))
                 if now < self.morning <= self.clock():
                     self.overnight()
