@@ -173,7 +173,7 @@ class ProposalRoutes:
         try:
             asked = columns_of(self._state, names_of(query.symbols), "symbols") if query.symbols else None
         except NotDone as why:
-            raise refused(why) from None
+            raise Refused(404, "symbol", str(why)) from None
         self._place(name)  # a wrong name is refused before the store is read
         promotions = await self._run.read(lambda reader: reader.promotions())
         # a second time: the book may have changed during the read

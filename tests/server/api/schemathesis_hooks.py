@@ -56,6 +56,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
             del body[name]
         if not given:
             body["policy"] = "equal_weight"
+        if body.get("policy") and not body.get("symbols"):
+            body["symbols"] = ["SPY"]
         if body.get("weights") or body.get("orders"):  # they name their symbols
             body.pop("symbols", None)
     # the loader checks values, not the document
@@ -66,6 +68,12 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
             body["over"] = ["agents.trend.params.lookback=20:40:20"]
         for name in ("from", "to"):
             body.pop(name, None)
+        weights = body.get("weights")
+        # of the account no position may be above a quarter; weights of another type are sent as they are
+        if isinstance(weights, dict) and all(
+            type(each) in (int, float) and abs(each) <= 1.0 for each in weights.values()
+        ):
+            body["weights"] = {name: each / 5 for name, each in weights.items()}
     if case.path.endswith("/sign-in"):
         given = [name for name in ("token", "code") if body.get(name)]
         for name in given[1:]:

@@ -178,7 +178,7 @@ async def test_the_largest_order_of_a_standing_passes_and_one_lot_more_is_cut_by
     _, part = await get(world, "agents/guest/standing?symbols=QQQ,SPY")
     assert part["room"] == [row for row in standing["room"] if row["symbol"] in ("SPY", "QQQ")]
     status, wrong = await get(world, "agents/guest/standing?symbols=QQX")
-    assert (status, "Did you mean QQQ?" in wrong["detail"]) == (422, True)
+    assert (status, "Did you mean QQQ?" in wrong["detail"]) == (404, True)
     owners = set()
     for room in standing["room"]:
         for side, sign in (("buy", ""), ("sell", "-")):
