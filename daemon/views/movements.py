@@ -17,7 +17,7 @@ import numpy as np
 
 from quantd.daemon.engine.state.price_holds import PriceHold
 from quantd.trading.codec import slice_of
-from quantd.trading.effects import Booked, Crossed, Filled, Reallocated, Transferred
+from quantd.trading.effects import Booked, Crossed, Filled, Reallocated, Refused, Transferred
 from quantd.trading.events import Action, Bars, Busted, SliceRef, split_of
 from quantd.trading.execution import round_micro, with_remainder
 from quantd.trading.instruments import ATTO_PER_MICRO, Universe
@@ -74,6 +74,7 @@ class Movements:
     def add(self, event: object, effects: Iterable[object]) -> Iterator[tuple[object, list[Movement]]]:
         """Yield each effect with its movements, after the event and the effects before it have been applied."""
         holders: list[int] = []  # the only books that a payment without parts can be of
+        effects = tuple(effects)
         match event:
             case Action():
                 holders = self._holders(event.symbol)
@@ -81,7 +82,7 @@ class Movements:
             case PriceJumped():
                 self._holds.setdefault(event.symbol, PriceHold.of(event))
                 self._value_held(event.symbol)
-            case JumpExplained():
+            case JumpExplained() if not any(isinstance(effect, Refused) for effect in effects):
                 holders = self._holders(event.symbol)
                 if event.symbol in self._holds:
                     self._release(event.symbol, split_of(event))

@@ -313,9 +313,9 @@ def test_a_real_run_has_the_names_and_the_sectors_of_its_universe() -> None:
     assert traded == pytest.approx(record.traded, rel=1e-9)
 
 
-@pytest.mark.parametrize("answer", [None, (1, 1), (2, 1), "announced", "another"])
+@pytest.mark.parametrize("answer", [None, (1, 1), (2, 1), "twice", "announced", "another"])
 def test_a_run_that_holds_a_symbol_adds_up_at_the_marks_of_the_engine(answer: object) -> None:
-    """`answer` is the split that explains the jump, or what the feed announces instead."""
+    """`answer` is the split that explains the jump, once or twice, or what the feed announces instead."""
     days, day = 40, 20
     close = walk(days, 3, 5)
     close[day:, 0] = np.round(close[day:, 0] / 2, 2)
@@ -325,15 +325,18 @@ def test_a_run_that_holds_a_symbol_adds_up_at_the_marks_of_the_engine(answer: ob
     before = int(bars.close_nano[day - 1][0])
     jump = PriceJumped(int(bars.ts_open[day]), 0, before, round(close[day, 0] * 1e9), 2, 1)
     key, ratio = START + (day + 4) * DAY_NS, (3, 1) if answer == "another" else (2, 1)
-    announced = [Action(int(bars.ts_open[day + 4]), key, 0, "split", *ratio)] if isinstance(answer, str) else []
+    announced = (
+        [Action(int(bars.ts_open[day + 4]), key, 0, "split", *ratio)] if answer in ("announced", "another") else []
+    )
     world = World(bars, [turning(1, 3), turning(2, 3)], house=RESEARCH, costs=COSTS, actions=[jump, *announced])
     log = BookHistoryLog(world.rules, world)
     world.shell = world.fresh(log)
     last = int(bars.ts_event[day + 4])
     items = list(world.items())
     world.run(item for item in items if time_of(item) <= last)
-    if isinstance(answer, tuple):
-        world.shell.run(JumpExplained(last, 0, "found out", "ann", *answer))
+    # the second answer is refused, because the symbol is no longer held
+    for ratio in [answer] if isinstance(answer, tuple) else [(2, 1)] * 2 if answer == "twice" else []:
+        world.shell.run(JumpExplained(last, 0, "found out", "ann", *ratio))
     assert bool(world.shell.state.restrictions.jumped) == (answer in (None, "another"))
     world.run(item for item in items if time_of(item) > last)
     history = log.history()
