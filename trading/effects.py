@@ -147,7 +147,7 @@ class AgentPlan(Struct, frozen=True, omit_defaults=True):
     at worst prices, until a position of the other sign is closed, or, with the reason PRICE_AGE, for a price; empty for
     none. `policy` names the agent whose
     policy decided, if it is another agent. `because` names the proposal, or the closing of the portfolio, that caused a
-    portfolio's plan.
+    portfolio's plan. `cause` is the id of the proposal that this plan carries out; empty for a decision of the daemon.
     """
 
     agent: int
@@ -160,6 +160,7 @@ class AgentPlan(Struct, frozen=True, omit_defaults=True):
     policy: str = ""
     because: str = ""
     kept: bytes = b""
+    cause: str = ""
 
 
 class Portion(Struct, frozen=True):
@@ -410,6 +411,20 @@ class Promotion(Struct, frozen=True, tag=True, omit_defaults=True):
     """Names of the champion and the challenger."""
 
 
+class ProposalEnded(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Effect that records the end of the proposal `id` of `agent` that waited, and sent no order.
+
+    `outcome` is "declined" by a person, "lapsed" without a decision in time, or "refused" by a limit; `why` is the
+    reason.
+    """
+
+    ts: int
+    agent: str
+    id: str
+    outcome: Literal["declined", "lapsed", "refused"]
+    why: str
+
+
 class Shadowed(Struct, frozen=True, tag=True, omit_defaults=True):
     """The effects of one event on a shadow agent (simulated beside the account), identified by number and `name`.
 
@@ -430,6 +445,7 @@ class Shadowed(Struct, frozen=True, tag=True, omit_defaults=True):
         | Switched
         | Protected
         | Worked
+        | ProposalEnded
     ]
     name: str = ""
 
@@ -450,6 +466,7 @@ Record = (
     | Transferred
     | Promotion
     | Rested
+    | ProposalEnded
 )
 """Effects that only report to the store and the bus."""
 

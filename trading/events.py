@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from quantd.trading.market import JumpExplained, MarketSlice, Opening, PriceJumped
 from quantd.trading.model_events import Act, Exchanged, ModelLoaded, Retrained
-from quantd.trading.orders import ForeignOrder, OpenOrder, Reports, ScheduleRun
+from quantd.trading.orders import ForeignOrder, OpenOrder, Reports, ScheduleRun, Wish
 
 
 class Started(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -285,23 +285,6 @@ class OrderSettled(Act, frozen=True, tag=True, omit_defaults=True):
     who: str
 
 
-class ManualOrder(Act, frozen=True, tag="Wished", omit_defaults=True):
-    """Event: a manual order for the book of `agent`, in signed lots of a column.
-
-    `stop_nano` and `target_nano` are protective price levels for the whole position, which replace the levels of the
-    book; 0 is none.
-    """
-
-    ts: int
-    agent: str
-    symbol: int
-    lots: int
-    reason: str
-    who: str
-    stop_nano: int = 0
-    target_nano: int = 0
-
-
 class CancelRequested(Act, frozen=True, tag=True, omit_defaults=True):
     """Event: an operator cancels one open order, row `row` of the basket (sample, n). What the order has filled so
     far stays.
@@ -346,13 +329,14 @@ class PortfolioClosed(Act, frozen=True, tag=True, omit_defaults=True):
 
 
 class Proposed(Act, frozen=True, tag=True, omit_defaults=True):
-    """Event: a proposal of targets from outside for the book of `agent`: `weights` float64[N], or `lots` int64[N]
-    signed, little-endian.
+    """Event: targets from outside for the book of `agent`: `weights` float64[N], little-endian, or `orders`, at most
+    one for each column.
 
     Targets with the same `id` are executed once. After `expires` (ns UTC; 0 for never) they are refused. `plan` is the
     digest of a dry run: the targets are refused if they would give another plan now. `basis` is the origin of the
-    weights. `portfolio` is the name of the portfolio that they are for: the targets are refused if `agent` has another
-    portfolio by now.
+    weights. With `whole` nothing is sent unless all of it passes the limits. `portfolio` is the name of the portfolio
+    that they are for: the targets are refused if `agent` has another portfolio by now. Orders `by_hand` are of an
+    operator, for the book of any agent; their `id` may be empty.
     """
 
     ts: int
@@ -361,11 +345,13 @@ class Proposed(Act, frozen=True, tag=True, omit_defaults=True):
     reason: str
     who: str
     weights: bytes = b""
-    lots: bytes = b""
+    orders: tuple[Wish, ...] = ()
     expires: int = 0
     basis: str = ""
     plan: str = ""
     portfolio: str = ""
+    whole: bool = False
+    by_hand: bool = False
 
 
 class ProposalReviewed(Act, frozen=True, tag=True, omit_defaults=True):
@@ -517,7 +503,6 @@ External = (
     | ForeignFound
     | Correction
     | OrderSettled
-    | ManualOrder
     | CancelRequested
     | PortfolioOpened
     | PortfolioClosed

@@ -110,6 +110,29 @@ class Kind(IntEnum):
     CLOSE = 3
 
 
+class Wish(Struct, frozen=True, array_like=True, omit_defaults=True):
+    """An order that a sender from outside, or a person, asks for: signed `lots` in the column `symbol`.
+
+    `limit_nano` is the worst price of a fill in nano-currency, 0 for that of the collar. `end` is the instant (ns UTC)
+    at which the order expires: 0 as the other orders of the run, UNTIL_CANCELLED, or THE_DAY. `stop_nano` and
+    `target_nano` are protective levels for the whole position, which replace those of the book; 0 is none.
+    """
+
+    symbol: int
+    lots: int
+    limit_nano: int = 0
+    end: int = 0
+    stop_nano: int = 0
+    target_nano: int = 0
+
+
+UNTIL_CANCELLED: Final = -1
+"""`end` of an order that never expires."""
+
+THE_DAY: Final = -2
+"""`end` of an order that expires with the session in which it can first fill; the engine computes the instant."""
+
+
 class OrderBasket(Struct, frozen=True, tag="Submit", omit_defaults=True):
     """The orders that follow from the decisions of one instant, in columns; the only input that a broker accepts.
 
@@ -119,7 +142,8 @@ class OrderBasket(Struct, frozen=True, tag="Submit", omit_defaults=True):
     (negative sells), `worst_nano` is the limit price and `end` the instant at which it expires (0: good till
     cancelled). `kind` is a Kind and `stop_nano` the trigger price of a STOP order; both lists are empty when all rows
     are LIMIT. `reason` is the code of the limit that reduced the row (0: not reduced). `values` maps the name of a risk
-    limit to (its value if all orders fill, its bound)."""
+    limit to (its value if all orders fill, its bound). `cause` is the id of the proposal that the orders carry out;
+    empty for a decision of the daemon."""
 
     sample: int
     n: int
@@ -132,6 +156,7 @@ class OrderBasket(Struct, frozen=True, tag="Submit", omit_defaults=True):
     values: dict[str, tuple[float, float]] = {}
     kind: list[int] = []
     stop_nano: list[int] = []
+    cause: str = ""
 
 
 class Reports(Struct, frozen=True, tag=True, omit_defaults=True):
@@ -280,7 +305,8 @@ def decision_id(sample: int, who: str, symbol: str) -> str:
 def order_id(run: str, sample: int, symbol: str, n: int) -> str:
     """Return the client id of an order: `q-<run>-<decision>-<n>`. The decision is the `decision_id` of the account, and
     `n`, in base 36, the index of the basket in the sample."""
-    return f"q-{run}-{decision_id(sample, 'house', symbol)}-{base36(n, 3).lstrip('0') or '0'}"
+    number = base36(n, 3 if n < THREE_DIGITS else 9).lstrip("0") or "0"
+    return f"q-{run}-{decision_id(sample, 'house', symbol)}-{number}"
 
 
 def decimal_text(value: int, scale: int) -> str:

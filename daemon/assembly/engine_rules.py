@@ -88,7 +88,7 @@ def rules_of(
         capital=capital_of(config, universe),
         seats=tuple(agent.name for agent in config.seats),
         outside=tuple(k for k, agent in enumerate(config.seats) if agent.policy == EXTERNAL),
-        reviewed=tuple(k for k, agent in enumerate(config.seats) if agent.approval == "person"),
+        reviewed={k: agent.within_ns for k, agent in enumerate(config.seats) if agent.approval == "person"},
         challenges=tuple(names.index(a.challenges) if a.challenges else -1 for a in config.shadows),
         promotion=promotion_of(config),
         notices=notices_of(config, policies),
@@ -157,7 +157,7 @@ def _shadow(
         live=None,
         capital=None,
         first_seat=len(house.agents) + k,  # the policies of shadows are numbered after those of the agents
-        reviewed=(),
+        reviewed={},
         challenges=(),
         promotion=None,
         notices=None,

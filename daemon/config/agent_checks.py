@@ -168,7 +168,13 @@ def check_shadows(document: Table, registry: Known, source: Source) -> Iterator[
             if agent.get("approval"):
                 text = "applies to the proposals of an outside agent only; a policy that is asked decides itself"
                 yield source.mistake((*path, "approval"), text, f'remove it, or write policy = "{EXTERNAL}"')
+            if agent.get("within"):
+                text = "is how long a proposal waits for a person, and this agent proposes nothing"
+                yield source.mistake((*path, "within"), text, "remove it")
             continue
+        if agent.get("within") and not agent.get("approval"):
+            text = "is how long a proposal waits for a person, and no proposal of this agent waits"
+            yield source.mistake((*path, "within"), text, 'write approval = "person", or remove it')
         if agent.get("shadow") is not True and table_of(document, "quantd").get("mode") == "live":
             text = '= "external", but this agent is not a shadow: in mode live it trades only after a promotion'
             yield source.mistake((*path, "policy"), text, 'write shadow = true, and challenges = "AGENT"')

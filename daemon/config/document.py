@@ -282,7 +282,8 @@ NOT_TRADING: dict[str, str] = {
 
 
 ADDED: Final = {
-    "agents.*.approval": ("",), "feed.spikes": ("stop", "reject"), "feed.zone": ("",), "schedules.*.amount": (None,),
+    "agents.*.approval": ("",), "agents.*.within": (0, "0s"),
+    "feed.spikes": ("stop", "reject"), "feed.zone": ("",), "schedules.*.amount": (None,),
 }  # fmt: skip
 """Key of a later version -> values with which it is not in the digest, so that older runs keep their digest.
 

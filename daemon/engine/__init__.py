@@ -25,12 +25,13 @@ from typing import Any, Final, NamedTuple, get_args
 from quantd.daemon.engine.agents.shadows import step_shadows
 from quantd.daemon.engine.safety.notices import note_rebalances
 from quantd.daemon.engine.safety.parent_orders import execute_parents
+from quantd.daemon.engine.safety.resting_orders import review_rests
 from quantd.daemon.engine.safety.session_messages import count_refusals
 from quantd.daemon.engine.samples import serve_tick
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.sync import sync_stops
 from quantd.trading.effects import Effect
-from quantd.trading.events import Decided, Event, NotFound, PortfolioClosed, Proposed, ShadowReport, Tick
+from quantd.trading.events import Decided, Event, NotFound, PortfolioClosed, Proposed, Reloaded, ShadowReport, Tick
 from quantd.trading.market import MarketSlice
 from quantd.trading.model_events import Act
 from quantd.trading.orders import Reports
@@ -98,6 +99,7 @@ def find_handlers() -> dict[type, Handler]:
 HANDLERS: Final = find_handlers()
 
 STAGES: Final = (
+    Stage(review_rests, (Tick, Reloaded)),
     # the children go first: an Ask shows what they reserve
     Stage(execute_parents, (MarketSlice, Tick, Decided, Proposed, PortfolioClosed, Reports, NotFound)),
     Stage(serve_tick, (Tick,)),

@@ -3,17 +3,12 @@
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
 from quantd.daemon.engine.planning.execution import end_children
-from quantd.daemon.engine.planning.plan import give_up, plan
+from quantd.daemon.engine.planning.plan import give_up
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
-from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.safety.pending_limits import apply_limits, apply_looser, digest_of, postpone
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES, cancel_open_orders, flatten, move_switch, suspend
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.state.stop_records import Own
-from quantd.daemon.engine.venue.account import agent_of
 from quantd.risk.switch import HALT, REDUCE, RUN, rearm
 from quantd.trading.effects import Effect, Level, Refused, Snapshot, Stop, Switched
 from quantd.trading.events import (
@@ -21,14 +16,13 @@ from quantd.trading.events import (
     Approved,
     CancelRequested,
     Condition,
-    ManualOrder,
     Operator,
     Reloaded,
     Reminded,
     Stopping,
 )
 from quantd.trading.ledger.errors import LedgerBroken
-from quantd.trading.orders import ENDED, OrderState, price_text, side_text
+from quantd.trading.orders import ENDED, OrderState, side_text
 
 TO_HALT: Final = frozenset({"store", "ledger"})
 """Conditions at which the switch of the house moves to HALT; at all other ones it moves to REDUCE."""
@@ -36,48 +30,6 @@ TO_HALT: Final = frozenset({"store", "ledger"})
 
 NOTED: Final = frozenset({"bars", "upkeep", "calendar", "missed"})
 """Conditions that raise an alert and change nothing."""
-
-
-def on_manual_order(state: State, order: ManualOrder) -> Sequence[Effect]:
-    """Plan a manual order in the book of an agent, through the gate (limit check) like the agent's own orders."""
-    number = agent_of(state, order.agent)
-    if number is None or number < 0:
-        return refuse_command(state, "agent", "operator", f"no book named {order.agent!r} for an order by hand")
-    if number in state.portfolios:
-        return refuse_command(
-            state, "conflict", "operator", f"{order.agent} is a portfolio: it changes only by a rebalance"
-        )
-    change = np.zeros(state.universe.size)
-    change[order.symbol] = order.lots
-    state.revalue()
-    after = state.held_weights(number, change)
-    side = side_text(order.lots)
-    levels_text = _set_levels(state, order, number)
-    text = f"by hand: {side} {abs(order.lots)} lots{levels_text} ({order.who}: {order.reason})"
-    return [
-        alert(state, "INFO", "manual", text, symbol=order.symbol, agent=number),
-        *plan(
-            state,
-            {number: after.tobytes()},
-            watch=watch_plan,
-            sample=state.sample,
-            lots={number: change},
-            by_hand=True,
-        ),
-    ]
-
-
-def _set_levels(state: State, order: ManualOrder, number: int) -> str:
-    """Set the stop and target of a manual order, if any, as levels of its position in book `number`; returns them as
-    text."""
-    if not (order.stop_nano or order.target_nano):
-        return ""
-    state.protection.own[number, order.symbol] = Own(
-        number, order.symbol, order.stop_nano, order.target_nano, state.now
-    )
-    state.govern(state.rules)  # from now on the levels are watched
-    levels = (("stop", order.stop_nano), ("target", order.target_nano))
-    return "".join(f", {name} {price_text(nano)}" for name, nano in levels if nano)
 
 
 def on_cancel_requested(state: State, request: CancelRequested) -> Sequence[Effect]:

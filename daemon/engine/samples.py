@@ -67,10 +67,10 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
         effects.extend(take_sample(state, tick))
         effects.extend(settle(state))
         effects.extend(finish_closing(state))
-        if state.reviews:
-            effects.extend(lapse(state))
     elif tick.due or state.flattening:
         state.revalue()
+    if state.reviews:
+        effects.extend(lapse(state, tick.sample))
     if state.protection.retries and not tick.warmup:
         effects.extend(settle_retries(state))
     if state.working:

@@ -11,7 +11,6 @@ from quantd.trading.events import (
     CancelRequested,
     Decided,
     Halted,
-    ManualOrder,
     Operator,
     PortfolioClosed,
     ProposalReviewed,
@@ -35,7 +34,6 @@ WORDS: Final[dict[type, str]] = {
     Reloaded: "a new configuration",
     SliceRef: "the engine at new bars",
     Tick: "the engine at a sample",
-    ManualOrder: "an order by hand",
 }
 """Type of the event that led to a cancel -> the text about the cause."""
 
@@ -76,4 +74,5 @@ def _cause(event: object) -> str:
     if isinstance(event, CancelRequested):
         return f"{who}: {reason}"
     words = event.command if isinstance(event, Operator) else WORDS.get(type(event), "the engine")
+    words = "an order by hand" if isinstance(event, Proposed) and event.by_hand else words
     return f"{words} of {who}: {reason}" if who else words

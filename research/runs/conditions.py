@@ -25,7 +25,6 @@ from quantd.trading.events import (
     Flow,
     Halted,
     JournalEvent,
-    ManualOrder,
     Operator,
     PortfolioClosed,
     PortfolioOpened,
@@ -40,7 +39,6 @@ ACTS: Final[dict[type, str]] = {
     Flow: "deposit or withdrawal",
     Carried: "account taken over from an earlier run",
     Operator: "command",
-    ManualOrder: "order by hand",
     CancelRequested: "cancel by hand",
     Halted: "halt of a symbol by hand",
     PortfolioOpened: "portfolio opened",
@@ -90,7 +88,7 @@ def conditions_of(records: Records, run: str, before: Conditions = Conditions())
             markets[event.feed] = codes[event.version] = None
             policies[_policy_digests(event)] = None
         elif (act_name := ACTS.get(type(event))) and _by_hand(event):
-            acts[act_name] += 1
+            acts["order by hand" if isinstance(event, Proposed) and event.by_hand else act_name] += 1
     return Conditions(seq, tuple(configs), tuple(markets), tuple(codes), tuple(policies), dict(acts))
 
 

@@ -37,7 +37,6 @@ from quantd.trading.events import (
     Flow,
     Halted,
     Limited,
-    ManualOrder,
     Operator,
     PortfolioClosed,
     PortfolioOpened,
@@ -65,7 +64,7 @@ Cause = Literal["late bar", "refused", "decision", "not filled", "latency", "pri
 CAUSES: Final[tuple[Cause, ...]] = ("late bar", "refused", "decision", "not filled", "latency", "price", "fee")
 
 REPEATED: Final = (
-    Reloaded, Flow, Operator, ManualOrder, CancelRequested, Halted, JumpExplained, Limited, PortfolioOpened,
+    Reloaded, Flow, Operator, CancelRequested, Halted, JumpExplained, Limited, PortfolioOpened,
     PortfolioClosed, Proposed, ProposalReviewed, ModelLoaded, Exchanged, ScheduleRun,
 )  # fmt: skip
 """Events of a run that its backtest receives too: operators' actions and trading halts."""

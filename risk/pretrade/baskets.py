@@ -74,6 +74,7 @@ def basket(
     parts: Sequence[Part] = (),
     kind: Kind = Kind.LIMIT,
     caps: Sequence[int] = (),
+    cause: str = "",
 ) -> OrderBasket | None:
     """Return the orders of a verdict; None when nothing passes. `end` has, by column, the instant (ns UTC) at which the
     column's order expires.
@@ -82,7 +83,7 @@ def basket(
     the integer `n` together identify the basket.
 
     A limit price is never worse than in the agents' own gate calls (`parts`), nor than the column's price in `caps`, in
-    nano-currency (0: none).
+    nano-currency (0: none). `cause` is the id of the proposal that the orders carry out.
     """
     rows = verdict.lots.nonzero()[0].tolist()
     if not rows:
@@ -105,6 +106,7 @@ def basket(
         reason=[codes[k] for k in rows],
         values=verdict.recorded,
         kind=[] if kind == Kind.LIMIT else [int(kind)] * len(rows),
+        cause=cause,
     )
 
 

@@ -174,7 +174,7 @@ def _with_outside(draw: random.Random, rules: Rules, count: int) -> Rules:
     seats = rules.seats or tuple(agent.name for agent in rules.agents)
     number = count - 1 if not rules.shadows or draw.random() < 0.7 else len(rules.agents)
     shadows = tuple(replace(shadow, outside=(number,), seats=seats) for shadow in rules.shadows)
-    reviewed = (number,) if draw.random() < 0.5 else ()
+    reviewed = {number: 0} if draw.random() < 0.5 else {}
     return replace(rules, outside=(number,), reviewed=reviewed, seats=seats, shadows=shadows)
 
 
@@ -201,7 +201,7 @@ def _calmed(rules: Rules) -> Rules:
         promotion=None,
         seats=(),
         outside=(),
-        reviewed=(),
+        reviewed={},
         notices=None,
         regime=None,
         counts_refusals=False,

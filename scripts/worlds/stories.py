@@ -5,7 +5,7 @@ None, or one of THAW, RESTART, CARRY and BUST.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -24,7 +24,6 @@ from quantd.trading.events import (
     ForeignFound,
     Halted,
     Limited,
-    ManualOrder,
     NotFound,
     Operator,
     OrderSettled,
@@ -41,7 +40,7 @@ from quantd.trading.events import (
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import JumpExplained
 from quantd.trading.model_events import Exchanged, ModelLoaded, Retrained
-from quantd.trading.orders import Cause, ForeignOrder, OpenOrder, Reports, ScheduleRun
+from quantd.trading.orders import Cause, ForeignOrder, OpenOrder, Reports, ScheduleRun, Wish
 from quantd.trading.sessions import DAY_NS
 
 from .engine import Rules, at_venue, dry_run, in_force, lots_worth, open_row, portfolio_in, waiting_digest
@@ -127,7 +126,7 @@ def _wrong_command(s: Setting) -> Steps:
         Operator(s.ts, "pause", "test", "ops"),
         Flow(s.ts, MICRO, "ops", agent="nobody", reason="test"),
         Flow(s.ts, -100 * s.rules.cash_micro, "ops", agent=s.agent, reason="test"),
-        ManualOrder(s.ts, "nobody", s.column, 1, "test", "ops"),
+        _order(s.ts, "nobody", s.column, 1),
         Correction(s.ts, [0] * s.rules.universe.size, MICRO, "nobody", "test", "ops"),
         JumpExplained(s.ts, s.column, "test", "ops"),
         Approved(s.ts, "test", "second", "00"),
@@ -180,10 +179,21 @@ def _noted(s: Setting) -> Steps:
     return [(0, Condition(s.ts, what, False, "test")), (0, job), (0, statement)]
 
 
+def _order(ts: int, agent: str, column: int, lots: int, stop_nano: int = 0, target_nano: int = 0) -> Proposed:
+    """An order by hand."""
+    wish = Wish(column, lots, stop_nano=stop_nano, target_nano=target_nano)
+    return Proposed(ts, agent, "", "test", "ops", orders=(wish,), by_hand=True)
+
+
+def _orders(lots: Sequence[int]) -> tuple[Wish, ...]:
+    """The orders of these signed lots by column."""
+    return tuple(Wish(column, size) for column, size in enumerate(lots) if size)
+
+
 def _by_hand(s: Setting) -> Steps:
     stop, target = s.draw.choice(((0, 0), (NANO, 1000 * NANO), (20 * NANO, 30 * NANO)))
     lots = s.draw.choice((-50, 10, 500))
-    return [(0, ManualOrder(s.ts, s.own, s.column, lots, "test", "ops", stop, target))]
+    return [(0, _order(s.ts, s.own, s.column, lots, stop, target))]
 
 
 def _cancelled(s: Setting) -> Steps:
@@ -200,7 +210,7 @@ def _cancelled(s: Setting) -> Steps:
 def _large_order(s: Setting) -> Steps:
     """A manual order that is large beside the account: targets are scaled to the limits, these lots are not."""
     share = s.draw.choice((0.5, 1.5, 4.0, -0.5, -1.5))
-    return [(0, lambda state: ManualOrder(s.ts, s.own, s.column, lots_worth(state, s.column, share), "test", "ops"))]
+    return [(0, lambda state: _order(s.ts, s.own, s.column, lots_worth(state, s.column, share)))]
 
 
 def _other_limits(s: Setting) -> Rules:
@@ -338,11 +348,11 @@ def _portfolio(s: Setting) -> Steps:
     capital = int(s.rules.cash_micro * draw.choice((0.1, 0.2)))
     opened = PortfolioOpened(s.ts, place, name, capital, "test", "ops", "weights")
     first = Proposed(s.ts, place, f"{s.ts}-1", "test", "ops", weights=s.weights(0.9), basis="weights", portfolio=name)
-    lots = np.array([draw.choice((0, 0, 3)) for _ in range(s.rules.universe.size)], dtype=np.int64)
-    more = replace(first, id=f"{s.ts}-2", weights=b"", lots=lots.tobytes())
+    orders = _orders([draw.choice((0, 0, 3)) for _ in range(s.rules.universe.size)])
+    more = replace(first, id=f"{s.ts}-2", weights=b"", orders=orders)
     to = draw.choice(("", *(agent.name for agent in s.rules.agents)))
     closed = PortfolioClosed(s.later, name, "hand_over" if to else "flatten", "test", "ops", to)
-    wished = ManualOrder(s.later, place, s.column, 1, "test", "ops")
+    wished = _order(s.later, place, s.column, 1)
     steps: Steps = [(0, opened), (0, replace(opened, name=f"{name}b") if draw.random() < 0.2 else first)]
     steps += [(s.wait // 3, first), (s.wait // 2, _planned_before(more)), (s.wait // 2, wished)]
     return [*steps, (s.wait, closed), (s.wait, closed), (s.wait, replace(more, id=f"{s.ts}-3"))]
@@ -374,8 +384,8 @@ def _proposed(s: Setting) -> Steps:
         replace(good, id=f"{s.ts}-f", plan="00"),
         replace(good, agent="nobody"),
     )
-    lots = np.array([s.draw.choice((-2, 0, 5)) for _ in range(s.rules.universe.size)], dtype=np.int64)
-    last = replace(good, ts=s.later, id=f"{s.ts}-z", weights=b"", lots=lots.tobytes())
+    orders = _orders([s.draw.choice((-2, 0, 5)) for _ in range(s.rules.universe.size)])
+    last = replace(good, ts=s.later, id=f"{s.ts}-z", weights=b"", orders=orders)
     middle = [(DAY_NS, proposal) for proposal in s.draw.sample(wrong, 2)]
     how = s.draw.choice(("approve", "decline", "digest", "lapse"))
     seen = ProposalReviewed(s.ts, agent, good.id, how == "approve", "test", "ops", "00" if how == "digest" else "")

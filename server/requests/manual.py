@@ -35,8 +35,9 @@ from quantd.server.requests.control import (
     names_in_use,
 )
 from quantd.server.requests.manual_answers import Compared, Ordered, Paid, Stopped
+from quantd.server.requests.proposals import OrderAsked, Until, wish_of
 from quantd.trading.effects import Cancel, Effect, Planned
-from quantd.trading.events import Correction, Flow, Halted, ManualOrder, Reconciled
+from quantd.trading.events import Correction, Flow, Halted, Proposed, Reconciled
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import JumpExplained
 from quantd.trading.orders import (
@@ -85,14 +86,15 @@ SymbolName = Annotated[str, Meta(description="One of [universe] symbols.")]
 
 
 class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
-    """A manual order; `qty` (in units) and the protective prices `stop` and `target` are decimal text.
+    """A manual order; `qty` (in units), the worst price `limit`, and the protective prices `stop` and `target` are
+    decimal text. `until` is `day`, `cancelled` or an instant.
 
     Without `agent` the order is for the book `manual`. `as_planned` is the `plan` of a preview: the order is refused if
     it would now differ from the preview.
     """
 
     instead: ClassVar[str] = (
-        "an order is sent at the collar: there is no limit price or order type; its preview is the dry run"
+        "without `limit` an order is sent at the collar; there is no order type; its preview is the dry run"
     )
     side: Side
     qty: Positive
@@ -101,6 +103,8 @@ class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
     agent: AgentName = ""
     stop: Level = ""
     target: Level = ""
+    limit: Level = ""
+    until: Until = ""
     as_planned: Annotated[str, Meta(max_length=64)] = ""
 
 
@@ -141,7 +145,7 @@ class Halt(Struct, frozen=True, forbid_unknown_fields=True):
     jump: JumpName = ""
 
 
-def manual_order(service: Service, order: OrderByHand, who: str = VIA) -> ManualOrder:
+def manual_order(service: Service, order: OrderByHand, who: str = VIA) -> Proposed:
     """Return the event of a manual order.
 
     Raises NotDone for an unknown agent or symbol, the agent of a portfolio, a quantity that is not whole lots, and a
@@ -157,22 +161,16 @@ def manual_order(service: Service, order: OrderByHand, who: str = VIA) -> Manual
     if (book_index := agent_of(state, agent)) in state.portfolios:
         name = state.portfolios[book_index].name
         raise NotDone("conflict", f"{agent} is the portfolio {name}; it changes only by `quantd portfolio rebalance`")
-    universe = state.universe
     column = _column(state, symbol)
-    lot = universe.lot_nano[column]
-    nano = exact_amount(order.qty, NANO, "quantity", "10 or 0.25")
-    lots, remainder = divmod(nano, lot)
-    if remainder:
-        raise NotDone(
-            "conflict", f"{order.qty} {symbol} is not whole lots; write a multiple of {quantity_text(1, lot)}"
-        )
+    exact_amount(order.qty, NANO, "quantity", "10 or 0.25")  # the sign is that of the side
     check_priced(state)
     reason = journal_reason(order.reason, "a manual order")
-    signed_lots = lots if order.side == "buy" else -lots
+    sign = "-" if order.side == "sell" else ""
+    asked = OrderAsked(f"{sign}{order.qty}", order.limit, order.until, order.stop, order.target)
+    wish = wish_of(state, names.index(agent), symbol, asked)
     if book_index is not None:
-        _check_review(state, book_index, column, signed_lots)
-    stop_nano, target_nano = _exit_levels(state, names.index(agent), column, signed_lots, order.stop, order.target)
-    return ManualOrder(market_now(service), agent, column, signed_lots, reason, who, stop_nano, target_nano)
+        _check_review(state, book_index, column, wish.lots)
+    return Proposed(market_now(service), agent, "", reason, who, orders=(wish,), by_hand=True)
 
 
 def _check_review(state: State, book: int, column: int, lots: int) -> None:
@@ -193,36 +191,12 @@ def _check_review(state: State, book: int, column: int, lots: int) -> None:
         )
 
 
-def _exit_levels(state: State, book: int, column: int, lots: int, stop: str, target: str) -> tuple[int, int]:
-    """(Stop, target) of an order as prices in nano-currency, 0 for none.
-
-    `stop` and `target` are prices as text, empty for none; `lots` are the signed lots of the order. Raises NotDone for
-    a price on the wrong side of the market price, and for an order that opens no position.
-    """
-    if not (stop or target):
-        return 0, 0
-    symbol, mark = state.universe.symbols[column], int(state.marks_nano[column])
-    lots_after = state.ledger.books[book].lots[column] + lots
-    if lots_after * lots <= 0:
-        raise NotDone("conflict", f"this order closes {symbol}, so a stop or target has no position; leave them out")
-    prices_nano = []
-    # the stop of a purchase is below the price and its target above it; of a sale the other way round
-    for name, text, below in (("stop", stop, lots > 0), ("target", target, lots < 0)):
-        nano = exact_amount(text, NANO, f"price of a {name}", "95.50") if text else 0
-        if nano and (nano >= mark if below else nano <= mark):
-            where = "below" if below else "above"
-            raise NotDone(
-                "conflict", f"{name} {text} is not {where} the price of {symbol}, {price_text(mark)}; correct it"
-            )
-        prices_nano.append(nano)
-    return prices_nano[0], prices_nano[1]
-
-
-def became_of_order(state: State, effects: Sequence[Effect], wish: ManualOrder, run: str) -> Ordered:
+def became_of_order(state: State, effects: Sequence[Effect], order: Proposed, run: str) -> Ordered:
     """The verdict of the risk checks on a manual order, from the `effects` (output of the engine) of its event.
 
     `state` is the state after the event.
     """
+    (wish,) = order.orders
     column = wish.symbol
     universe, lot = state.universe, state.universe.lot_nano[column]
     plan = next((effect for effect in effects if isinstance(effect, Planned)), None)
@@ -235,7 +209,7 @@ def became_of_order(state: State, effects: Sequence[Effect], wish: ManualOrder, 
         ),
         None,
     )
-    agent_index = agent_of(state, wish.agent)
+    agent_index = agent_of(state, order.agent)
     exits = state.protection.own.get((agent_index or 0, column))
     stop_nano, target_nano = (exits.stop_nano, exits.target_nano) if exits is not None else (0, 0)
     agent_reason = house_reason = Reason.NONE
@@ -244,7 +218,7 @@ def became_of_order(state: State, effects: Sequence[Effect], wish: ManualOrder, 
         agent_reason = Reason(int(np.frombuffer(plan.agents[0].reason, dtype=np.int8)[column]))
         house_reason = Reason(int(np.frombuffer(plan.reason, dtype=np.int8)[column]))
     reason = house_reason or agent_reason
-    cut_by = "" if not reason else "house" if house_reason else wish.agent
+    cut_by = "" if not reason else "house" if house_reason else order.agent
     passed_lots, limit, order_name = 0, "", ""
     if basket is not None:
         row = basket.sym.index(column)
@@ -253,7 +227,7 @@ def became_of_order(state: State, effects: Sequence[Effect], wish: ManualOrder, 
     text = reason_text(reason, {} if plan is None else plan.agents[0].values, universe.symbols[column])
     switches = {
         "house": state.switch.state,
-        wish.agent: RUN if agent_index is None else state.agents[agent_index].switch.state,
+        order.agent: RUN if agent_index is None else state.agents[agent_index].switch.state,
     }
     strictest = max(switches, key=lambda name: switches[name])
     # nothing passes and no limit says why: a switch that is not RUN stopped it
@@ -262,7 +236,7 @@ def became_of_order(state: State, effects: Sequence[Effect], wish: ManualOrder, 
         switch = SWITCH_NAMES[switches[strictest]]
         text = f"the switch of {strictest} is {switch}; `quantd resume --reason R` sets it to RUN"
     return Ordered(
-        agent=wish.agent,
+        agent=order.agent,
         side=side_text(wish.lots),
         symbol=universe.symbols[column],
         asked=quantity_text(abs(wish.lots), lot),

@@ -19,10 +19,11 @@ from typing import Annotated, ClassVar, Final
 import numpy as np
 from msgspec import Meta, Struct
 
+from quantd.daemon.engine.agents.proposals import waiting_for
 from quantd.daemon.engine.agents.shadows import place_of_book
 from quantd.daemon.engine.rounds import view_of
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.state.proposal_log import ProposalVerdict
+from quantd.daemon.engine.state.proposal_log import ProposalVerdict, targets_bytes
 from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import HALT
 from quantd.server.requests.control import (
@@ -38,9 +39,11 @@ from quantd.server.requests.control import (
 from quantd.strategies.policies import PASSIVE, POLICIES, ParamsError
 from quantd.strategies.policies.members import unpacked
 from quantd.strategies.policies.membership import part_of
+from quantd.trading.display_text import instant_text
 from quantd.trading.events import Proposed
 from quantd.trading.instruments import NANO
 from quantd.trading.market import Floats
+from quantd.trading.orders import THE_DAY, UNTIL_CANCELLED, Wish, price_text, quantity_text
 from quantd.trading.view import EMPTY_MEMORY, Hold, PartView
 
 ROUNDING: Final = 1e-9
@@ -56,9 +59,30 @@ Weights = Annotated[
         "out is sold, as with 0."
     ),
 ]
-Orders = Annotated[
-    dict[str, str], Meta(description='Signed units by symbol as text: {"SPY": "-12"}, beside the open orders.')
+Until = Annotated[
+    str,
+    Meta(description="`day`, `cancelled` (it rests until then), or a market time; empty: as other orders."),
 ]
+
+
+class OrderAsked(Struct, frozen=True, forbid_unknown_fields=True):
+    """An order at `limit` or better, and never beyond the collar; `stop` and `target` protect the whole position."""
+
+    units: str
+    limit: str = ""
+    until: Until = ""
+    stop: str = ""
+    target: str = ""
+
+
+Orders = Annotated[
+    dict[str, str | OrderAsked],
+    Meta(
+        description='Signed units by symbol as text, {"SPY": "-12"}, beside the open orders; or with a price of their '
+        'own: {"SPY": {"units": "12", "limit": "95.50"}}.'
+    ),
+]
+Whole = Annotated[bool, Meta(description="Nothing is sent unless all of it passes.")]
 PolicyName = Annotated[str, Meta(description="A policy that computes the weights of `symbols` from the run's history.")]
 Source = Annotated[str, Meta(description="An agent of the run, whose weights are taken.")]
 Id = Annotated[
@@ -90,14 +114,16 @@ class Targets(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """
 
     instead: ClassVar[str] = (
-        "orders are sent at the collar: there is no limit price, stop, side or order type; `preview` is the dry run, "
-        "and the book is that of the path"
+        "a limit price, an end and protective prices belong to an order: "
+        'orders = {"SPY": {"units": "12", "limit": "95.50", "until": "day"}}; there is no side or order type; '
+        "`preview` is the dry run, and the book is that of the path"
     )
     weights: Weights = {}
     orders: Orders = {}
     policy: PolicyName = ""
     agent: Source = ""
     symbols: Symbols = ()
+    whole: Whole = False
 
 
 class Propose(Targets, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -137,16 +163,22 @@ def proposed(
     check_priced(state)
     now, id, reason, plan, expires = market_now(service), PREVIEWED, "preview", "", 0
     if isinstance(asked, Propose):
-        id, reason, plan, expires = asked.id, journal_reason(asked.reason, "a proposal"), asked.plan, _instant(asked)
+        id, reason, plan, expires = (
+            asked.id,
+            journal_reason(asked.reason, "a proposal"),
+            asked.plan,
+            _instant(asked.expires, "expires"),
+        )
         if len(asked.reason) > REASON_CHARS:
             text = f"reason has {len(asked.reason):,} characters; send at most {REASON_CHARS}"
             raise NotDone("command", text, "reason")
     house, book_index, _ = known_place(state, name)
-    weights, lots, basis = targets_of(house, book_index, asked, decided)
+    weights, orders, basis = targets_of(house, book_index, asked, decided)
     # a place may have another portfolio by the time of the event
     portfolio = name if book_index in house.portfolios else ""
     agent = proposer(state, name)
-    return Proposed(now, agent, id, reason, sender, weights, lots, expires, basis, plan, portfolio)
+    whole = asked.whole
+    return Proposed(now, agent, id, reason, sender, weights, orders, expires, basis, plan, portfolio, whole)
 
 
 def earlier_verdict(state: State, proposal: Proposed) -> ProposalVerdict | None:
@@ -158,7 +190,7 @@ def earlier_verdict(state: State, proposal: Proposed) -> ProposalVerdict | None:
     if log is None or proposal.id not in log.ids:
         return None
     verdict = log.find(proposal.id)
-    if verdict is None or verdict.targets != proposal.weights + proposal.lots:  # one of the two fields is empty
+    if verdict is None or verdict.targets != targets_bytes(proposal):
         what = "and its verdict is no longer remembered" if verdict is None else "with other targets"
         raise NotDone("duplicate", f"the id {proposal.id} was used earlier {what}; choose a new id")
     if verdict.outcome == "refused" and verdict.why:
@@ -169,8 +201,8 @@ def earlier_verdict(state: State, proposal: Proposed) -> ProposalVerdict | None:
 def waiting_proposal(state: State, agent: str, id: str) -> Proposed:
     """Return the proposal `id` of an agent that waits for a person. Raises NotDone if it does not wait."""
     known_place(state, agent)
-    proposal = state.reviews.get(agent)
-    if proposal is None or proposal.id != id:
+    proposal = waiting_for(state, agent, id)
+    if proposal is None:
         text = f"no proposal {id!r} of {agent} waits for a person: it was decided, replaced or has lapsed"
         raise NotDone("conflict", text)
     return proposal
@@ -193,32 +225,34 @@ def refused_text(id: str, service: Service | None = None, name: str = "") -> str
     return f"the proposal {id} was refused: {halts}"
 
 
-def _instant(asked: Propose) -> int:
-    """Return the instant after which a proposal is refused, in ns UTC; 0 for none.
+def _instant(text: str, field: str) -> int:
+    """Return the instant in the text of a `field`, in ns UTC; 0 for empty text.
 
     Raises NotDone for text that is no instant with a zone.
     """
-    if not asked.expires:
+    if not text:
         return 0
     try:
-        moment = datetime.fromisoformat(asked.expires)
+        moment = datetime.fromisoformat(text)
         if moment.tzinfo is None or not 1970 < moment.year < 2262:  # later instants in ns exceed 64 bits
             raise ValueError
         return round(moment.timestamp() * 1e6) * 1000
     except (ValueError, OverflowError):
-        fault = f"expires = {asked.expires[:40]!r} is not an instant with its zone; write 2019-03-29T20:00:00Z"
-        raise NotDone("expires", fault, "expires") from None
+        fault = f"{field} = {text[:40]!r} is not an instant with its zone; write 2019-03-29T20:00:00Z"
+        raise NotDone("expires" if field == "expires" else "targets", fault, field) from None
 
 
-def targets_of(state: State, book_index: int, asked: Targets, decided: Mapping[str, float]) -> tuple[bytes, bytes, str]:
-    """Return (weights float64[N] or empty, signed lots int64[N] or empty, name of the source of the weights).
+def targets_of(
+    state: State, book_index: int, asked: Targets, decided: Mapping[str, float]
+) -> tuple[bytes, tuple[Wish, ...], str]:
+    """Return (weights float64[N] or empty, orders, name of the source of the weights).
 
     N is the number of symbols of the universe. `decided` has the weights of `asked.agent` by symbol. Raises
     NotDone unless the request has exactly one source, and if that source has no targets that the book may have.
     """
     sources = [field for field in ("weights", "orders", "policy", "agent") if getattr(asked, field)]
     if not sources and asked.symbols:
-        return policy_weights(state, book_index, "equal_weight", asked.symbols).tobytes(), b"", "equal_weight"
+        return policy_weights(state, book_index, "equal_weight", asked.symbols).tobytes(), (), "equal_weight"
     if len(sources) != 1:
         text = f"the targets are {' and '.join(sources) or 'missing'}; send one of weights, orders, policy and agent"
         raise _wrong(sources[-1] if sources else "weights", f"{text} (a weight of 0 sells a position)")
@@ -227,37 +261,87 @@ def targets_of(state: State, book_index: int, asked: Targets, decided: Mapping[s
         raise _wrong("symbols", text)
     match sources[0]:
         case "weights":
-            return given_weights(state, book_index, asked.weights).tobytes(), b"", "weights"
+            return given_weights(state, book_index, asked.weights).tobytes(), (), "weights"
         case "orders":
-            return b"", given_lots(state, asked.orders), ""
+            return b"", given_orders(state, book_index, asked.orders), ""
         case "policy":
-            return policy_weights(state, book_index, asked.policy, asked.symbols).tobytes(), b"", asked.policy
+            return policy_weights(state, book_index, asked.policy, asked.symbols).tobytes(), (), asked.policy
         case _:
-            return agent_weights(state, book_index, decided, asked.symbols).tobytes(), b"", asked.agent
+            return agent_weights(state, book_index, decided, asked.symbols).tobytes(), (), asked.agent
 
 
-def given_lots(state: State, orders: Mapping[str, str]) -> bytes:
-    """Return the signed lots int64[N] of orders (symbol -> signed units as text), as bytes.
+def given_orders(state: State, book_index: int, orders: Mapping[str, str | OrderAsked]) -> tuple[Wish, ...]:
+    """Return orders by symbol, which are signed units as text or have terms, in the order of the universe.
 
-    N is the number of symbols of the universe. Raises NotDone for an unknown symbol, and for a quantity that is no
-    whole number of lots.
+    Raises NotDone for an unknown symbol, for a quantity that is no whole number of lots, and for a price or an end that
+    cannot be.
     """
     columns_of(state, tuple(orders), "orders")
-    signed_lots = np.zeros(state.universe.size, dtype=np.int64)
-    for symbol, text in orders.items():
-        column = state.universe.index[symbol]
-        lot = state.universe.lot_nano[column]
+    wishes = []
+    for symbol, asked in orders.items():
         try:
-            nano = exact_amount(text.removeprefix("-")[:40], NANO, "quantity", "10, -10 or 0.25")
+            wishes.append(wish_of(state, book_index, symbol, OrderAsked(asked) if isinstance(asked, str) else asked))
         except NotDone as why:
             raise _wrong("orders", f"{symbol}: {why}") from None
-        lots, remainder = divmod(nano, lot)
-        if remainder:
-            raise _wrong(
-                "orders", f"{text[:40]} {symbol} is not a multiple of the lot; send a multiple of {lot / NANO:g}"
+    return tuple(sorted(wishes, key=lambda wish: wish.symbol))
+
+
+def wish_of(state: State, book_index: int, symbol: str, asked: OrderAsked) -> Wish:
+    """Return the order of a request in `symbol` for a book. Raises NotDone."""
+    column = state.universe.index[symbol]
+    lot = state.universe.lot_nano[column]
+    nano = exact_amount(asked.units.removeprefix("-")[:40], NANO, "quantity", "10 or 0.25")
+    lots, remainder = divmod(nano, lot)
+    if remainder:
+        text = f"{asked.units[:40]} {symbol} is not whole lots; write a multiple of {quantity_text(1, lot)}"
+        raise NotDone("conflict", text)
+    signed_lots = -lots if asked.units.startswith("-") else lots
+    limit_nano = exact_amount(asked.limit, NANO, "price of a limit", "95.50") if asked.limit else 0
+    levels = exit_levels(state, book_index, column, signed_lots, asked.stop, asked.target)
+    return Wish(column, signed_lots, limit_nano, end_of(asked.until), *levels)
+
+
+def wish_text(wish: Wish, lot_nano: int) -> str:
+    """An order that waits, as text: 12 at 95.50 until cancelled, stop 90."""
+    ends = {0: "", THE_DAY: " for the day", UNTIL_CANCELLED: " until cancelled"}
+    levels = (("stop", wish.stop_nano), ("target", wish.target_nano))
+    return "".join((
+        quantity_text(wish.lots, lot_nano),
+        f" at {price_text(wish.limit_nano)}" if wish.limit_nano else "",
+        ends[wish.end] if wish.end in ends else f" until {instant_text(wish.end)}",
+        *(f", {name} {price_text(nano)}" for name, nano in levels if nano),
+    ))  # fmt: skip
+
+
+def exit_levels(state: State, book: int, column: int, lots: int, stop: str, target: str) -> tuple[int, int]:
+    """(Stop, target) of an order as prices in nano-currency, 0 for none.
+
+    `stop` and `target` are prices as text, empty for none; `lots` are the signed lots of the order. Raises NotDone for
+    a price on the wrong side of the market price, and for an order that opens no position.
+    """
+    if not (stop or target):
+        return 0, 0
+    symbol, mark = state.universe.symbols[column], int(state.marks_nano[column])
+    lots_after = state.ledger.books[book].lots[column] + lots
+    if lots_after * lots <= 0:
+        raise NotDone("conflict", f"this order closes {symbol}, so a stop or target has no position; leave them out")
+    prices_nano = []
+    # the stop of a purchase is below the price and its target above it; of a sale the other way round
+    for name, text, below in (("stop", stop, lots > 0), ("target", target, lots < 0)):
+        nano = exact_amount(text, NANO, f"price of a {name}", "95.50") if text else 0
+        if nano and (nano >= mark if below else nano <= mark):
+            where = "below" if below else "above"
+            raise NotDone(
+                "conflict", f"{name} {text} is not {where} the price of {symbol}, {price_text(mark)}; correct it"
             )
-        signed_lots[column] = -lots if text.startswith("-") else lots
-    return signed_lots.tobytes()
+        prices_nano.append(nano)
+    return prices_nano[0], prices_nano[1]
+
+
+def end_of(until: str) -> int:
+    """Return the end of an order from its text: `day`, `cancelled`, an instant, or empty. Raises NotDone."""
+    named = {"": 0, "day": THE_DAY, "cancelled": UNTIL_CANCELLED}
+    return named[until] if until in named else _instant(until, "until")
 
 
 def columns_of(state: State, symbols: Sequence[str], field: str) -> tuple[int, ...]:

@@ -23,6 +23,7 @@ from quantd.trading.effects import (
     LimitMoved,
     Planned,
     Promotion,
+    ProposalEnded,
     Protected,
     Publish,
     Query,
@@ -52,7 +53,6 @@ from quantd.trading.events import (
     ForeignFound,
     Halted,
     Limited,
-    ManualOrder,
     NotFound,
     Operator,
     PortfolioClosed,
@@ -72,6 +72,7 @@ from quantd.trading.market import Block, JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.model_events import Exchanged, ModelLoaded, Retrained
 from quantd.trading.orders import ForeignOrder, OpenOrder, OrderBasket, Reports, ScheduleRun
 from tests.support.checkout import ROOT
+from tests.support.orders_by_hand import by_hand
 
 GOLDEN = ROOT / "tests/support/golden/journal-v1.bin"
 
@@ -104,7 +105,7 @@ LATER_EVENTS: list[Struct] = [
     Correction(13, [1, 0], -5, "mix", "late", "me", (OpenOrder(5, 1, 0, 3),)),
     events.OrderSettled(13, 5, 1, 0, 7, 10**11, "seen in the venue's app", "me"),
     events.Reconciled(13, [1], available=[1], orders=(OpenOrder(5, 1, 0, 3, -9, 10**11, 10**11, 10**7),)),
-    ManualOrder(14, "manual", 1, -5, "out", "me"),
+    by_hand(14, "manual", 1, -5, "out", "me"),
     events.CancelRequested(14, 5, 1, 0, "typed in error", "me"),
     ScheduleRun(14, 3, "close", "rebalance", "new cash", "api:owner", (0, 2)),
     Halted(15, 1, True, "LULD pause"),
@@ -168,6 +169,7 @@ LATER: list[Struct] = [
     LimitMoved(6, [(-1, "var", 1, 3, 0.04, 0.03, True)]),
     Transferred(6, 2, -1, 10**9, [(0, 3, 10**8)]),
     Refused("conflict", "the portfolio is being closed"),
+    ProposalEnded(6, "guest", "a1", "lapsed", "nobody decided in time"),
 ]
 """Effects that came after the golden file was written."""
 

@@ -1,5 +1,5 @@
-"""Targets from outside for the book of a portfolio or of an outside agent. They are planned at once, by the same plan
-and gate as a policy's decision.
+"""Targets from outside for the book of a portfolio or of an outside agent, and orders by hand for any book. They are
+planned at once, by the same plan and gate as a policy's decision.
 
 A proposal that cannot be carried out is refused as a whole, with an alert that gives the reason.
 
@@ -7,47 +7,65 @@ What can go wrong: a proposal is sent twice, arrives late, or is for other price
 executed once, and it may expire. It may have the digest of a dry run: it is then planned on a copy of the state, and
 refused where the orders would differ. Targets of more than MOST_LEVERAGE times the book are a mistake of units.
 
-A proposal that needs approval waits until the next sample only, because its prices and books are those of the last.
-When a person approves it, every check is made again.
+A proposal that needs approval waits until the next sample, because its prices and books are those of the last, or as
+long as its book's `approval_within` says. What the limits would refuse does not wait. When a person approves it, every
+check is made again. Orders wait beside each other; new weights replace weights that wait. Each end without an order is
+an effect (`ProposalEnded`), because it comes long after the answer to the sender.
+
+A limit price beyond the collar is refused, and not narrowed: the sender would believe in another order.
 """
 
 from collections.abc import Sequence
 from hashlib import blake2b
 from math import inf
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
 
 from quantd.daemon.engine.core.lacks import EXIT
+from quantd.daemon.engine.planning.gate_account import market_context
 from quantd.daemon.engine.planning.plan import plan
+from quantd.daemon.engine.planning.rests import NO_INTENT
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.safety.monitor import watch_plan
+from quantd.daemon.engine.safety.proposal_ends import end_late, refused_whole
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.causes import OF_CODE
-from quantd.daemon.engine.state.proposal_log import Outcome, plans_of
+from quantd.daemon.engine.state.proposal_log import plans_of
 from quantd.daemon.engine.state.snapshot import freeze, thaw
+from quantd.daemon.engine.state.stop_records import Intent, Own
 from quantd.daemon.engine.venue.account import agent_of
 from quantd.risk.limits.catalogue import Reason
+from quantd.risk.pretrade.baskets import worst_nano
 from quantd.risk.switch import HALT
+from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Effect, Level, Publish, Refused
 from quantd.trading.events import ProposalReviewed, Proposed
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
-from quantd.trading.orders import OrderBasket, OrderState
+from quantd.trading.orders import OrderBasket, OrderState, Wish, price_text, side_text
 
 PLAN_BYTES: Final = 16
 """Length of the digest of a plan."""
+
+MOST_WAITING: Final = 16
+"""Largest number of an agent's proposals that wait for a person at one time."""
 
 MOST_LEVERAGE: Final = 10.0
 """Largest sum of absolute target weights from outside, as of any policy; the limits are far below."""
 
 
 def on_proposed(state: State, proposal: Proposed) -> Sequence[Effect]:
-    """Plan targets from outside, or store them until the person whose approval they need decides."""
+    """Plan targets from outside, or store them until the person whose approval they need decides.
+
+    An order by hand is of a person already.
+    """
+    if proposal.by_hand:
+        return _plan_by_hand(state, proposal)
     if why := not_planned(state, proposal) or _differs_from_dry_run(state, proposal, proposal.plan):
         return refusal(state, proposal, why)
-    if state.rules.outside_seat(proposal.agent) in state.rules.reviewed:
+    if (seat := state.rules.outside_seat(proposal.agent)) is not None and seat in state.rules.reviewed:
         return _store_for_review(state, proposal)
     return _plan_targets(state, proposal)
 
@@ -58,42 +76,79 @@ def on_proposal_reviewed(state: State, review: ProposalReviewed) -> Sequence[Eff
     The review is refused where this proposal waits no longer. An approval is also refused where the proposal cannot be
     planned now, or where its orders would differ from the dry run that the person saw. The proposal then keeps waiting.
     """
-    proposal, before = state.reviews.get(review.agent), f"the proposal {review.id} was not approved: "
-    because = f"{review.who}: {review.reason}"
-    if proposal is None or proposal.id != review.id:
+    before, because = f"the proposal {review.id} was not approved: ", f"{review.who}: {review.reason}"
+    proposal = waiting_for(state, review.agent, review.id)
+    if proposal is None or _is_late(state, proposal):
         text = f"no proposal {review.id!r} of {review.agent} waits; it was decided, replaced or has lapsed"
         return refuse_command(state, "conflict", "proposal", text)
     if not review.approve:
-        del state.reviews[review.agent]
-        decide(state, proposal, "declined", because)
-        return [_proposal_alert(state, proposal, "INFO", f"was declined ({because})")]
+        return _end(state, proposal, "declined", f"was declined ({because})", "INFO")
     if why := not_planned(state, proposal) or _differs_from_dry_run(state, proposal, review.plan):
         return refuse_command(state, "conflict", "proposal", why, before=before)
-    del state.reviews[review.agent]
+    state.reviews.remove(proposal)
     return [_proposal_alert(state, proposal, "INFO", f"was approved ({because})"), *_plan_targets(state, proposal)]
 
 
-def lapse(state: State) -> list[Effect]:
-    """Drop the proposals that waited for a person until this sample: their prices and books are out of date."""
-    waiting, state.reviews = state.reviews, {}
-    return [_lapse(state, proposal, "lapsed: nobody decided before the next sample") for proposal in waiting.values()]
+def waiting_for(state: State, agent: str, id: str) -> Proposed | None:
+    """The proposal `id` of an outside agent that waits for a person; None if it does not wait."""
+    return next((proposal for proposal in state.reviews if (proposal.agent, proposal.id) == (agent, id)), None)
 
 
-def _store_for_review(state: State, proposal: Proposed) -> list[Effect]:
-    """Store a proposal until a person decides; it replaces an earlier one of the same agent that waits."""
-    older = state.reviews.get(proposal.agent)
-    effects: list[Effect] = []
-    if older is not None:
-        effects.append(_lapse(state, older, f"replaced by the proposal {proposal.id}"))
-    state.reviews[proposal.agent] = proposal
-    notice = _proposal_alert(state, proposal, "WARNING", f"waits for a person until the next sample: {proposal.reason}")
+def lapse(state: State, sampled: bool) -> list[Effect]:
+    """Drop the proposals whose time to wait for a person is over; `sampled` is True at a sample."""
+    late = [
+        proposal
+        for proposal in state.reviews
+        if _is_late(state, proposal) or (sampled and not within_of(state, proposal))
+    ]
+    return [effect for proposal in late for effect in _end(state, proposal, "lapsed", "lapsed: nobody decided in time")]
+
+
+def within_of(state: State, proposal: Proposed) -> int:
+    """How long a proposal waits for a person, in ns; 0 for until the next sample."""
+    seat = state.rules.outside_seat(proposal.agent)
+    return 0 if seat is None else state.rules.reviewed.get(seat, 0)
+
+
+def _is_late(state: State, proposal: Proposed) -> bool:
+    """Whether a proposal waited as long as it may, or its sender wants it no longer."""
+    within = within_of(state, proposal)
+    return 0 < proposal.expires < state.now or 0 < within < state.now - proposal.ts
+
+
+def _store_for_review(state: State, proposal: Proposed) -> Sequence[Effect]:
+    """Store a proposal until a person decides. New weights replace weights of the same agent that wait.
+
+    A proposal that the limits would refuse now is refused, and does not wait.
+    """
+    copy = thaw(state.rules, freeze(state))
+    copy.now = state.now
+    dry_run = _plan_targets(copy, proposal)
+    if refused := next((effect for effect in dry_run if isinstance(effect, Refused)), None):
+        return refusal(state, proposal, refused.text)
+    waiting = [older for older in state.reviews if older.agent == proposal.agent]
+    replaced = [older for older in waiting if older.weights and proposal.weights]
+    if len(waiting) - len(replaced) >= MOST_WAITING:
+        return refusal(state, proposal, f"{len(waiting)} of its proposals wait for a person already")
+    why = f"replaced by the proposal {proposal.id}"
+    effects = [effect for older in replaced for effect in _end(state, older, "lapsed", why)]
+    state.reviews.append(proposal)
+    within = within_of(state, proposal)
+    until = instant_text(proposal.ts + within) if within else "the next sample"
+    notice = _proposal_alert(state, proposal, "WARNING", f"waits for a person until {until}: {proposal.reason}")
     return [*effects, notice]
 
 
-def _lapse(state: State, proposal: Proposed, why: str) -> Effect:
-    """Record that a waiting proposal of targets has lapsed; returns the alert."""
-    decide(state, proposal, "lapsed", why)
-    return _proposal_alert(state, proposal, "WARNING", why)
+def _end(
+    state: State, proposal: Proposed, outcome: Literal["declined", "lapsed"], why: str, level: Level = "WARNING"
+) -> list[Effect]:
+    """End the wait of a proposal, and record its outcome; returns an alert and the record."""
+    state.reviews.remove(proposal)
+    reason = why.removeprefix("was declined (").removesuffix(")") if outcome == "declined" else why
+    return [
+        _proposal_alert(state, proposal, level, why),
+        *end_late(state, proposal.agent, proposal.id, outcome, reason),
+    ]
 
 
 def _proposal_alert(state: State, proposal: Proposed, level: Level, what: str) -> Publish:
@@ -101,14 +156,6 @@ def _proposal_alert(state: State, proposal: Proposed, level: Level, what: str) -
     number = book_of(state, proposal)
     text = f"proposal {proposal.id} of {proposal.agent} {what}"
     return alert(state, level, "proposal", text, agent=HOUSE if number is None else number)
-
-
-def decide(state: State, proposal: Proposed, outcome: Outcome, why: str) -> None:
-    """Record the outcome of a proposal that waited for a person, in the log of its verdicts."""
-    log = state.outside.get(proposal.agent)
-    verdict = None if log is None else log.find(proposal.id)
-    if log is not None and verdict is not None:
-        log.settle(msgspec.structs.replace(verdict, outcome=outcome, why=why))
 
 
 def _differs_from_dry_run(state: State, proposal: Proposed, expected: str) -> str:
@@ -152,16 +199,57 @@ def not_planned(state: State, proposal: Proposed) -> str:
         return "no session has closed yet, so there is no price to trade at"
     if state.round is not None:  # answers of the agents of one instant are awaited
         return "a round is in progress"
-    if bool(proposal.weights) == bool(proposal.lots):
-        return "either weights or lots are required"
-    targets = np.frombuffer(proposal.weights or proposal.lots, dtype=np.float64 if proposal.weights else np.int64)
+    if bool(proposal.weights) == bool(proposal.orders):
+        return "either weights or orders are required"
+    if proposal.orders and (why := _wrong_orders(state, book_index, proposal.orders)):
+        return why
+    targets = np.frombuffer(proposal.weights) if proposal.weights else lots_of(proposal.orders, state.universe.size)
     if len(targets) != state.universe.size:
         return f"there are {len(targets)} targets for {state.universe.size} symbols"
     if not np.isfinite(targets).all():
         return "a weight is not finite"
-    leverage = _leverage(state, book_index, targets.astype(np.float64), lots=bool(proposal.lots))
-    if not leverage <= MOST_LEVERAGE:
+    leverage = _leverage(state, book_index, targets, lots=bool(proposal.orders))
+    if not leverage <= MOST_LEVERAGE and not proposal.whole:  # the limits refuse it, and name the largest that passes
         return f"its targets are {leverage:.6g} times the book; more than {MOST_LEVERAGE:g} is a mistake of units"
+    return ""
+
+
+def lots_of(orders: Sequence[Wish], size: int) -> Floats:
+    """float64[size] signed lots of orders by column."""
+    lots = np.zeros(size)
+    for wish in orders:
+        lots[wish.symbol] += wish.lots
+    return lots
+
+
+def _wrong_orders(state: State, book_index: int, orders: Sequence[Wish]) -> str:
+    """Why orders for a book are refused before any limit is asked; empty where they may be planned."""
+    size, universe = state.universe.size, state.universe
+    if any(not 0 <= wish.symbol < size for wish in orders):
+        return f"an order names a column beyond the {size} of the universe"
+    columns = [wish.symbol for wish in orders]
+    if len(set(columns)) < len(columns):
+        return "a symbol has two orders; send one, or two proposals"
+    held, limits = state.lots(book_index), state.rules.agents[book_index].limits
+    worst = worst_nano(market_context(state), lots_of(orders, size), limits, held)
+    for wish in orders:
+        name, side, tick = (
+            universe.symbols[wish.symbol],
+            side_text(wish.lots),
+            universe.instruments[wish.symbol].tick_nano,
+        )
+        bound = worst[wish.symbol] if wish.limit_nano else 0
+        if not wish.lots and (wish.limit_nano or wish.end):
+            return f"the order of {name} is of 0 units"
+        if bound and (wish.limit_nano > bound if side == "buy" else wish.limit_nano < bound):
+            return (
+                f"the limit {price_text(wish.limit_nano)} to {side} {name} is beyond the collar, "
+                f"{price_text(bound)} now; send a limit of {price_text(bound)} or a better one"
+            )
+        if wish.limit_nano % tick:
+            return f"the limit {price_text(wish.limit_nano)} of {name} is no multiple of its tick, {price_text(tick)}"
+        if 0 < wish.end <= state.now:
+            return f"the order of {name} would have expired already"
     return ""
 
 
@@ -185,8 +273,13 @@ def skips_of(house: State, number: int, proposal: Proposed) -> dict[int, str]:
     return {k: why for k, why in reasons.items() if differs[k]}
 
 
-def refusal(state: State, proposal: Proposed, why: str) -> tuple[Publish, Refused]:
-    """Return the effects of a proposal of targets that is refused as a whole: an alert and the refusal."""
+def refusal(state: State, proposal: Proposed, why: str) -> Sequence[Publish | Refused]:
+    """Return the effects of a proposal of targets that is refused as a whole: an alert and the refusal.
+
+    The order of a program has no alert of its own.
+    """
+    if proposal.whole:
+        return [Refused("refused", why)]
     return refuse_command(state, "refused", "proposal", why, before=f"the targets for {proposal.agent} were refused: ")
 
 
@@ -226,7 +319,7 @@ def plan_digest(proposal: Proposed, effects: Sequence[Effect]) -> str:
     plans = plans_of(effects)
     sent = {(planned.sample, planned.n) for planned in plans}
     rows = [
-        [proposal.agent, proposal.weights, proposal.lots],
+        [proposal.agent, proposal.weights, proposal.orders],
         *(
             [
                 planned.net,
@@ -250,9 +343,9 @@ def _plan_targets(state: State, proposal: Proposed) -> list[Effect]:
     number = book_of(state, proposal)
     assert number is not None
     portfolio = state.portfolios.get(number)
-    state.agents[number].follow_up.drop()
     state.revalue()
-    lots = np.frombuffer(proposal.lots, dtype=np.int64).astype(np.float64) if proposal.lots else None
+    lots = lots_of(proposal.orders, state.universe.size) if proposal.orders else None
+    state.agents[number].follow_up.drop()
     weights = proposal.weights if lots is None else state.held_weights(number, lots).tobytes()
     if portfolio is None:
         text = f"proposal {proposal.id} of {proposal.who}: {proposal.reason}"
@@ -263,13 +356,62 @@ def _plan_targets(state: State, proposal: Proposed) -> list[Effect]:
         basis_text = f", computed by {proposal.basis}" if proposal.basis not in ("", "weights") else ""
         text = f"portfolio {portfolio.name}: proposal {proposal.id} of {proposal.who}{basis_text}: {proposal.reason}"
         portfolio.because = text
+    effects = plan(
+        state,
+        {number: weights},
+        watch=watch_plan,
+        sample=state.sample,
+        lots=None if lots is None else {number: lots},
+        intent=Intent(proposal.id, proposal.orders, proposal.whole),
+    )
+    if proposal.whole and (why := refused_whole(state, effects)):
+        return [*effects, *refusal(state, proposal, why)]
+    _set_levels(state, number, proposal.orders)
+    # an order of a program is one of thousands: `orders_alert` counts them
+    notices = [] if proposal.whole else [alert(state, "INFO", "proposal", text, agent=number)]
+    return [*notices, *effects]
+
+
+def _plan_by_hand(state: State, proposal: Proposed) -> Sequence[Effect]:
+    """Plan orders of an operator in the book of an agent, through the gate (limit check) like the agent's own."""
+    number = agent_of(state, proposal.agent)
+    if number is None or number < 0:
+        return refuse_command(state, "agent", "operator", f"no book named {proposal.agent!r} for an order by hand")
+    if number in state.portfolios:
+        text = f"{proposal.agent} is a portfolio: it changes only by a rebalance"
+        return refuse_command(state, "conflict", "operator", text)
+    if why := _wrong_orders(state, number, proposal.orders):
+        return refuse_command(state, "conflict", "operator", f"not ordered: {why}")
+    change = lots_of(proposal.orders, state.universe.size)
+    state.revalue()
+    after = state.held_weights(number, change)
+    levels_text = _set_levels(state, number, proposal.orders)
+    sizes = ", ".join(f"{side_text(wish.lots)} {abs(wish.lots)} lots" for wish in proposal.orders)
+    text = f"by hand: {sizes}{levels_text} ({proposal.who}: {proposal.reason})"
+    priced = any(wish.limit_nano or wish.end for wish in proposal.orders)
     return [
-        alert(state, "INFO", "proposal", text, agent=number),
+        alert(state, "INFO", "manual", text, symbol=proposal.orders[0].symbol, agent=number),
         *plan(
             state,
-            {number: weights},
+            {number: after.tobytes()},
             watch=watch_plan,
             sample=state.sample,
-            lots=None if lots is None else {number: lots},
+            lots={number: change},
+            by_hand=True,
+            intent=Intent(proposal.id or f"{proposal.who} {proposal.ts}", proposal.orders) if priced else NO_INTENT,
         ),
     ]
+
+
+def _set_levels(state: State, number: int, orders: Sequence[Wish]) -> str:
+    """Set the stops and targets of orders as levels of their positions in the book `number`; returns them as text."""
+    text = ""
+    for wish in orders:
+        if not (wish.stop_nano or wish.target_nano):
+            continue
+        level = Own(number, wish.symbol, wish.stop_nano, wish.target_nano, state.now)
+        state.protection.own[number, wish.symbol] = level
+        state.govern(state.rules)  # from now on the levels are watched
+        levels = (("stop", wish.stop_nano), ("target", wish.target_nano))
+        text += "".join(f", {name} {price_text(nano)}" for name, nano in levels if nano)
+    return text

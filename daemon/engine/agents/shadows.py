@@ -19,8 +19,9 @@ import msgspec
 
 from quantd.daemon.engine.agents.portfolios import book_name, place_of
 from quantd.daemon.engine.agents.promotion import note_decision
-from quantd.daemon.engine.agents.proposals import book_of, refusal, skips_of
+from quantd.daemon.engine.agents.proposals import book_of, refusal, skips_of, waiting_for
 from quantd.daemon.engine.safety.alerts import refuse_command
+from quantd.daemon.engine.safety.proposal_ends import count_orders
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.proposal_log import ProposalLog, ProposalVerdict, verdict_of
 from quantd.trading.effects import (
@@ -75,7 +76,7 @@ def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
         names = [shadow.rules.agents[0].name for shadow in state.shadows]
         if event.agent in names:
             return _step_command(state, names.index(event.agent), event, step)
-    if isinstance(event, Proposed):
+    if isinstance(event, Proposed) and not event.by_hand:
         return _step_proposal(state, event, step)
     if isinstance(event, ProposalReviewed):
         return _step_review(state, event, step)
@@ -165,10 +166,14 @@ def _step_proposal(state: State, proposal: Proposed, step: Step) -> Sequence[Eff
         return refusal(state, proposal, f"a proposal {proposal.id!r} was decided before")
     effects = step(state, proposal) if shadow_index is None else _step_shadow(state, shadow_index, proposal, step)
     verdict = _verdict(proposal, house, number, effects, shadow=shadow_index is not None)
-    if state.reviews.get(proposal.agent) is proposal:
+    if proposal in state.reviews:
         log.note(msgspec.structs.replace(verdict, outcome="approval"))
         return effects
-    log.note(verdict)
+    sent = verdict.outcome != "refused"
+    if sent or not proposal.whole:  # the id of an order that was not sent stays free
+        log.note(verdict)
+    if proposal.whole:
+        effects = [*effects, *count_orders(state, proposal.agent, sent)]
     if not verdict.why:
         note_decision(state, number if shadow_index is None else len(state.agents) + shadow_index)
     return effects
@@ -187,9 +192,9 @@ def _step_review(state: State, review: ProposalReviewed, step: Step) -> Sequence
 
     Nothing is recorded where the proposal was declined, or still waits because the approval was refused.
     """
-    proposal = state.reviews.get(review.agent)
+    proposal = waiting_for(state, review.agent, review.id)
     effects = step(state, review)
-    if proposal is None or not review.approve or review.agent in state.reviews:
+    if proposal is None or not review.approve or proposal in state.reviews:
         return effects
     number = next(
         n for n, policy_number in enumerate(state.seats) if policy_number == state.rules.outside_seat(review.agent)

@@ -1,11 +1,13 @@
 """The input of the gate (the check of limits): the account of a book with its open orders, and its limits."""
 
 from collections.abc import Iterable
+from math import ceil
 
 import numpy as np
 
 from quantd.daemon.engine.planning.buying_power import left_micro, limit
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state.open_orders import Key
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.limits.context import Context
 from quantd.risk.pretrade.gate import Account
@@ -42,50 +44,30 @@ def limits_in_force(state: State, book: int) -> Limits:
     return cached[1]
 
 
-def account_of(state: State, book: int, *, by_hand: bool = False) -> Account:
+def short_ratio(mark_nano: int, limit_nano: int) -> float:
+    """The factor by which a lot that opens a short position weighs more at its limit price than at the mark; 1 where
+    the limit is not above the mark."""
+    return limit_nano / mark_nano if limit_nano > mark_nano > 0 else 1.0
+
+
+def account_of(
+    state: State, book: int, *, by_hand: bool = False, without: frozenset[tuple[Key, int]] = frozenset()
+) -> Account:
     """The account of an agent or of the whole account for the check of limits, with all orders and crosses
-    (trades between agents) that may still fill.
+    (trades between agents) that may still fill, `without` these orders, (key of the basket, row).
+
+    Lots of a resting sale that open a short position count as the lots that weigh at the mark what it fills at.
 
     `by_hand` marks an operator's order, which may reduce a position in a symbol whose trading is blocked after a price
     jump.
     """
-    size = state.universe.size
     limits = limits_in_force(state, book)
     if state.counting:
         state.activity.roll(state.now, state.rules.house_sessions())
-    up = down = loss = None  # without open orders; `up`, `down`: unsigned lots of open purchases and sales by symbol
-    up_cash = gain = 0.0
-    orders = 0
-    if state.working or state.crosses or state.venue.foreign:
-        up, down = np.zeros(size), np.zeros(size)
-        fee = state.rules.house.fee_bp / 1e4
-        loss = 0.0
-        px = np.nan_to_num(state.marks * state.universe.lot_size)
-        for symbol, lots, worst in state.open_rows(book):
-            orders += 1
-            mark = float(px[symbol])
-            if lots > 0:
-                up[symbol] += lots
-                up_cash += lots * worst * (1.0 + fee)
-                loss += lots * max(worst * (1.0 + fee) - mark, 0.0)
-                gain += lots * max(mark - worst, 0.0)
-            else:
-                down[symbol] -= lots
-                loss -= lots * max(mark - worst * (1.0 - fee), 0.0)
-                gain -= lots * max(worst - mark, 0.0)
-        if book == HOUSE:
-            # an order of several agents is one order
-            orders = len(state.venue.foreign) + sum(work.live for work in state.working.values())
-    return Account(
+    account = Account(
         lots=state.lots(book),
         cash=state.account(book).cash_micro / MICRO,
         equity=state.equity_of(book) / MICRO,
-        up=up,
-        down=down,
-        up_cash=up_cash,
-        open_orders=orders,
-        open_loss=loss,
-        open_gain=gain,
         traded=state.activity.books[book].traded,
         recent_orders=state.activity.recent(book, state.now, limits),
         session_orders=state.activity.books[book].orders,
@@ -96,6 +78,41 @@ def account_of(state: State, book: int, *, by_hand: bool = False) -> Account:
         jumped=state.mask(state.restrictions.jumped),
         by_hand=by_hand,
     )
+    if state.working or state.crosses or state.venue.foreign:
+        _add_open_orders(state, account, book, without)
+    return account
+
+
+def _add_open_orders(state: State, account: Account, book: int, without: frozenset[tuple[Key, int]]) -> None:
+    """Add to an account the orders and crosses (trades between agents) of its book that may still fill: the unsigned
+    lots of purchases (`up`) and sales (`down`) by symbol, and what their fills may cost, lose and gain."""
+    up, down = np.zeros(state.universe.size), np.zeros(state.universe.size)
+    up_cash = loss = gain = 0.0
+    rows, fee = state.open_rows(book, without), state.rules.house.fee_bp / 1e4
+    px = np.nan_to_num(state.marks * state.universe.lot_size)
+    beyond: dict[int, float] = {}
+    for symbol, lots, worst, rests in rows:
+        mark = float(px[symbol])
+        if lots > 0:
+            up[symbol] += lots
+            up_cash += lots * worst * (1.0 + fee)
+            loss += lots * max(worst * (1.0 + fee) - mark, 0.0)
+            gain += lots * max(mark - worst, 0.0)
+        else:
+            down[symbol] -= lots
+            loss -= lots * max(mark - worst * (1.0 - fee), 0.0)
+            gain -= lots * max(worst - mark, 0.0)
+            if rests and worst > mark > 0.0:
+                beyond[symbol] = max(beyond.get(symbol, 1.0), worst / mark)
+    for symbol, ratio in beyond.items():
+        opening = down[symbol] - max(float(account.lots[symbol]), 0.0)
+        down[symbol] += ceil(max(opening, 0.0) * (ratio - 1.0))
+    orders = len(rows)
+    if book == HOUSE:
+        # an order of several agents is one order
+        orders = len(state.venue.foreign) + sum(work.live for work in state.working.values()) - len(without)
+    account.up, account.down, account.up_cash, account.open_orders = up, down, up_cash, orders
+    account.open_loss, account.open_gain = loss, gain
 
 
 def _blocked(state: State, agent: int) -> Iterable[int]:

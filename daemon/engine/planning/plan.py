@@ -27,6 +27,15 @@ from quantd.daemon.engine.planning.buying_power import spend
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force, market_context
 from quantd.daemon.engine.planning.pauses import pausing
 from quantd.daemon.engine.planning.price_limits import within_limits
+from quantd.daemon.engine.planning.rests import (
+    NO_INTENT,
+    none_rest,
+    own_caps,
+    own_ends,
+    passed_of,
+    weighed,
+    withdraw_in_way,
+)
 from quantd.daemon.engine.planning.stop_conflicts import cancel_conflicts
 from quantd.daemon.engine.planning.targets import (
     Aim,
@@ -42,9 +51,9 @@ from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.open_orders import Cross, Working
 from quantd.daemon.engine.state.parents import WORKED, Parent
 from quantd.daemon.engine.state.settings import heaviest_of
-from quantd.daemon.engine.state.stop_records import Postponed
+from quantd.daemon.engine.state.stop_records import Intent, Postponed
 from quantd.daemon.engine.state.verdict_log import Judged
-from quantd.risk.limits.catalogue import REFUSALS, Limits, Reason, override
+from quantd.risk.limits.catalogue import REFUSALS, Reason, override
 from quantd.risk.limits.values import Values
 from quantd.risk.pretrade.baskets import Part, basket, worst_nano
 from quantd.risk.pretrade.gate import Account, Context, Verdict, gate, granted, measure, same_book
@@ -93,6 +102,7 @@ class _Order(NamedTuple):
     child: Child | None
     by_hand: bool
     watch: PlanWatch
+    intent: Intent
 
 
 class _Part(NamedTuple):
@@ -118,6 +128,7 @@ def plan(
     lots: dict[int, Floats] | None = None,
     child: Child | None = None,
     by_hand: bool = False,
+    intent: Intent = NO_INTENT,
 ) -> Sequence[Effect]:
     """Plan the orders for the answers at one instant (agent -> float64[N] weights as bytes, in agent order); returns
     the effects.
@@ -126,22 +137,23 @@ def plan(
     `flatten` all positions are closed, whatever the state of the kill switches. `lots` (agent -> float64[N] signed) are
     traded in place of the change that the weights imply, in addition to open orders: orders by hand, exits, or the due
     children of a parent (`child`). `by_hand` marks an operator's order, which may reduce a position whose symbol is
-    blocked after a price jump. `watch` is the function that returns the alerts about limits
-    (`quantd.daemon.engine.safety.monitor.watch_plan`).
+    blocked after a price jump. `intent` is what the sender of a proposal asks of its orders: with `whole` nothing is
+    sent where a limit cuts a part, and the plan records what would pass. `watch` is the function that returns alerts
+    about limits (`quantd.daemon.engine.safety.monitor.watch_plan`).
     """
     parts: list[_Part] = []
     effects: list[Effect] = []
     if state.parents and lots is None:
         effects.extend(give_up(state, [parent for parent in state.parents if parent.agent in answers], "decided anew"))
-    if state.protection.stops or state.protection.postponed:
-        lots, cancels, postponed = _after_stops(state, answers, sample, used, flatten, lots, child, by_hand)
+    if state.protection.stops or state.protection.postponed or (lots is not None and not none_rest(state)):
+        settings = Postponed([], dict(answers), sample, used, flatten, by_hand=by_hand, intent=intent)
+        lots, cancels, postponed = _after_stops(state, settings, lots, child)
         effects.extend(cancels)
         if postponed:
             return effects
     house_switch = REDUCE if flatten else state.switch.state  # closing is allowed even at HALT
     for agent in sorted(answers):
-        weights = np.frombuffer(answers[agent])
-        held_back = False
+        weights, held_back = np.frombuffer(answers[agent]), False
         aim = Aim.at(lots[agent]) if lots is not None else target_change(state, agent, weights, flatten, used)
         change = aim.change
         if lots is None and (state.working or state.crosses):
@@ -154,8 +166,7 @@ def plan(
             continue
         mode = REDUCE if flatten else max(state.agents[agent].switch.state, house_switch)
         account = account_of(state, agent, by_hand=by_hand)
-        limits = state.rules.agents[agent].limits
-        verdict = _agent_verdict(state, agent, account, change, limits, mode, child)
+        verdict = _agent_verdict(state, agent, account, change, mode, child, intent)
         if lots is None:
             untraded = (change == aim.change) & (verdict.reason == 0)
             verdict.reason[:] = np.where(untraded, aim.why, verdict.reason)
@@ -164,57 +175,56 @@ def plan(
         parts.append(_Part(agent, answers[agent], aim, change, account, verdict, held_back))
     if not parts:
         return effects
-    order = _Order(sample, used, flatten or lots is not None, child, by_hand, watch)
+    order = _Order(sample, used, flatten or lots is not None, child, by_hand, watch, intent)
     return [*effects, *_plan_house(state, parts, order, house_switch)]
 
 
 def _agent_verdict(
-    state: State, agent: int, account: Account, change: Floats, limits: Limits, mode: int, child: Child | None
+    state: State, agent: int, account: Account, change: Floats, mode: int, child: Child | None, intent: Intent
 ) -> Verdict:
     """The verdict of an agent's limits on `change`, float64[N] signed lots.
 
-    The lots are recorded for the limit on repeated requests, unless they are of child orders: equal children of one
-    decision are no repetition. `mode` is the kill switch state that applies to the plan.
+    The lots are recorded for the limit on repeated requests, unless they are of child orders, because equal children of
+    one decision are no repetition; or of a `whole` proposal, whose id tells a repetition. `mode` is the kill switch
+    state that applies to the plan.
     """
-    if child is not None:
+    limits, counts = state.rules.agents[agent].limits, child is None and not intent.whole
+    if not counts:
         account.repeated = None  # equal slices of one decision would be refused as duplicates
-    ctx = market_context(state)
-    verdict = gate(ctx, account, change, limits, mode)
-    if child is None:
+    ctx, asked = market_context(state), weighed(state, account, change, intent.wishes)
+    verdict = gate(ctx, account, asked, limits, mode)
+    if counts:
         state.activity.ask(agent, state.now, change, limits)
     if state.judged is not None:
-        state.judged.append(Judged(agent, ctx, account, change, limits, mode, verdict))
-    return verdict
+        state.judged.append(Judged(agent, ctx, account, asked, limits, mode, verdict))
+    return verdict if asked is change else passed_of(state, account, change, verdict, intent.wishes)
 
 
 def _after_stops(
-    state: State,
-    answers: dict[int, bytes],
-    sample: int,
-    used: int,
-    flatten: bool,
-    lots: dict[int, Floats] | None,
-    child: Child | None,
-    by_hand: bool,
+    state: State, settings: Postponed, lots: dict[int, Floats] | None, child: Child | None
 ) -> tuple[dict[int, Floats] | None, list[Effect], bool]:
-    """Cancel stops at the venue that conflict with a plan, and postpone the plan until they have ended.
+    """Cancel stops at the venue and resting orders that conflict with a plan, and postpone the plan until they have
+    ended.
 
     Child orders are not postponed: they omit the symbols of these stops. Returns the remaining `lots`, the effects, and
     whether the plan is postponed. The plan trades `lots` if they are given; with None it trades to the target weights
-    in `answers`. A follow-up orders the rest of a decision; `used` is the number of follow-ups that the decision had
-    already.
+    in the answers of `settings`, the other arguments of `plan`.
     """
+    answers = settings.answers
     if lots is None:
         for waiting in state.protection.postponed:  # a new answer of an agent replaces its postponed one
             if waiting.lots is None:
                 waiting.answers = {agent: weights for agent, weights in waiting.answers.items() if agent not in answers}
         state.protection.postponed = [waiting for waiting in state.protection.postponed if waiting.answers]
     changes = lots or {
-        agent: target_change(state, agent, np.frombuffer(weights), flatten, used).change
+        agent: target_change(state, agent, np.frombuffer(weights), settings.flatten, settings.used).change
         for agent, weights in answers.items()
     }
-    blocked_columns, effects = cancel_conflicts(state, changes, by_hand)
-    if not blocked_columns:  # no stop conflicts
+    blocked_columns, effects = cancel_conflicts(state, changes, settings.by_hand)
+    if lots is not None and child is None:
+        in_way, withdrawn = withdraw_in_way(state, lots, settings.intent.wishes)
+        blocked_columns, effects = sorted({*blocked_columns, *in_way}), [*effects, *withdrawn]
+    if not blocked_columns:  # nothing conflicts
         return lots, effects, False
     if child is not None and lots is not None:
         tradable = np.ones(state.universe.size)
@@ -224,8 +234,9 @@ def _after_stops(
     for agent, change in changes.items():
         reduced = (change * state.lots(agent) < 0.0) | (change * state.lots(HOUSE) < 0.0)
         blocked_columns = sorted({*blocked_columns, *reduced.nonzero()[0].tolist()})
-    packed = None if lots is None else {agent: change.tobytes() for agent, change in lots.items()}
-    state.protection.postponed.append(Postponed(blocked_columns, dict(answers), sample, used, flatten, packed, by_hand))
+    settings.lots = None if lots is None else {agent: change.tobytes() for agent, change in lots.items()}
+    settings.symbols = blocked_columns
+    state.protection.postponed.append(settings)
     return lots, effects, True
 
 
@@ -246,9 +257,7 @@ def _plan_house(state: State, parts: list[_Part], order: _Order, switch: int) ->
     requested = total.astype(np.float64)
     house = account_of(state, HOUSE, by_hand=order.by_hand)
     limits = limits_in_force(state, HOUSE)
-    verdict = _house_verdict(state, ctx, parts, house, requested, switch)
-    if state.judged is not None:
-        state.judged.append(Judged(HOUSE, ctx, house, requested, limits, switch, verdict))
+    verdict = _house_verdict(state, ctx, parts, house, requested, switch, order.intent)
     for part, lots in zip(parts, surviving if not order.immediate else (), strict=not order.immediate):
         note_house_cuts(state, part.agent, part.verdict, lots, requested, verdict)
     n = state.orders_at.get(sample, 0) + 1  # derived from the state: a replay has the same ids
@@ -263,10 +272,14 @@ def _plan_house(state: State, parts: list[_Part], order: _Order, switch: int) ->
         Part(lots.astype(np.float64), p.account.lots, state.rules.agents[p.agent].limits)
         for p, lots in zip(parts, surviving, strict=True)
     ]
-    caps = within_limits(state, verdict.lots, child.caps if child is not None else ())
+    wishes = order.intent.wishes
+    caps = child.caps if child is not None else own_caps(state.universe.size, wishes)
     out = basket(
-        verdict, ctx, house, limits, sample=sample, n=n, ts=state.now, end=ends, parts=agents, kind=kind, caps=caps
-    )
+        verdict, ctx, house, limits, sample=sample, n=n, ts=state.now, end=own_ends(state, ends, wishes), parts=agents,
+        kind=kind, caps=within_limits(state, verdict.lots, caps), cause=order.intent.cause,
+    )  # fmt: skip
+    if order.intent.whole and not all((verdict.lots == part.requested).all() for part in parts):
+        out = None  # the plan records what would pass, and nothing is sent
     if out is not None and style in WORKED:
         _make_parents(state, out, parts, surviving)
         out = None
@@ -289,6 +302,7 @@ def _plan_house(state: State, parts: list[_Part], order: _Order, switch: int) ->
                     values=_with_jumps(state, p.verdict),
                     policy=state.policy_of(p.agent),
                     because=_because(state, p.agent),
+                    cause=order.intent.cause,
                     kept=p.aim.kept.astype(np.int64).tobytes() if p.aim.kept.any() else b"",
                 )
                 for p, allowed in zip(parts, wanted, strict=True)
@@ -358,6 +372,7 @@ def _house_verdict(
     house: Account,
     requested: Floats,
     switch: int,
+    intent: Intent,
 ) -> Verdict:
     """The verdict of the limits of the whole account on the net lots `requested`.
 
@@ -367,20 +382,22 @@ def _house_verdict(
     """
     paused = pausing(state, requested) if state.protection.retries and (not house.by_hand or state.flattening) else None
     first_part, limits, sums = parts[0], limits_in_force(state, HOUSE), state.history.synchronous.sums
-    if paused is not None:
-        verdict = gate(ctx, house, np.where(paused, 0.0, requested), limits, switch)
-        verdict.reason[paused] = Reason.REFUSED
-        measure([verdict, *(part.verdict for part in parts)], [verdict], sums)
-        return verdict
-    if (
+    asked = weighed(state, house, requested, intent.wishes)
+    if paused is None and (
         len(parts) == 1
+        and asked is requested
         and state.rules.agents[first_part.agent].limits == limits
         and same_book(first_part.account, house)
     ):
-        return granted(first_part.verdict, sums)
-    verdict = gate(ctx, house, requested, limits, switch)
-    measure([verdict, *(part.verdict for part in parts)], [verdict], sums)
-    return verdict
+        verdict = granted(first_part.verdict, sums)
+    else:
+        verdict = gate(ctx, house, asked if paused is None else np.where(paused, 0.0, asked), limits, switch)
+        if paused is not None:
+            verdict.reason[paused] = Reason.REFUSED
+        measure([verdict, *(part.verdict for part in parts)], [verdict], sums)
+    if state.judged is not None:
+        state.judged.append(Judged(HOUSE, ctx, house, asked, limits, switch, verdict))
+    return verdict if asked is requested else passed_of(state, house, requested, verdict, intent.wishes)
 
 
 def _shares_by_row(out: OrderBasket, agents: list[int], surviving: Lots) -> list[list[tuple[int, int]]]:

@@ -95,7 +95,8 @@ def hold_back(state: State, agent: int, change: Floats, closes: bool = False) ->
     """
     open_lots = in_flight(state, agent)
     busy = open_lots != 0.0
-    differs = busy & (change != open_lots)
+    # an order that may rest for ever is not the change
+    differs = busy & ((change != open_lots) | (at_rest(state, agent) * change > 0.0))
     differs[list(state.agents[agent].exits)] = False  # the orders of a protective exit go on
     unblocked = np.where(busy, 0.0, change)
     if closes:
@@ -117,6 +118,21 @@ def in_flight(state: State, agent: int) -> Floats:
             if who == agent:
                 open_lots[cross.symbol] += lots
     return open_lots
+
+
+def at_rest(state: State, agent: int) -> Floats:
+    """float64[N] signed lots of an agent's orders for proposals whose limit price the market has not reached.
+
+    They may rest for ever, and do not count as the closing of a position.
+    """
+    resting = np.zeros(state.universe.size)
+    for work in state.working.values():
+        for row, who, lots in work.open_shares() if work.cause else ():
+            symbol = work.basket.sym[row]
+            mark = int(state.marks_nano[symbol])
+            if who == agent and (work.worst_nano[row] < mark if lots > 0 else work.worst_nano[row] > mark):
+                resting[symbol] += lots
+    return resting
 
 
 def withdraw(state: State, agent: int, symbols: NDArray[np.bool_]) -> list[Effect]:

@@ -14,6 +14,7 @@ from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.settings import Notices
 from quantd.trading.effects import Effect, Planned
+from quantd.trading.events import Proposed
 from quantd.trading.orders import OrderBasket
 from quantd.trading.statistics import PERIODS_PER_YEAR, sum_in_order
 
@@ -38,8 +39,13 @@ def notices(state: State) -> list[Effect]:
 
 @idle_when(lambda state: state.rules.notices is None or state.plans_in_python)
 def note_rebalances(state: State, event: object, effects_so_far: Sequence[Effect]) -> Sequence[Effect]:
-    """Return the effects `effects_so_far` of an event, and a notice where a plan among them sent orders."""
+    """Return the effects `effects_so_far` of an event, and a notice where a plan among them sent orders.
+
+    An order that somebody asked for is no rebalance: its sender knows of it.
+    """
     rules = state.rules.notices
+    if isinstance(event, Proposed) and event.orders:
+        return effects_so_far
     if rules is None or not rules.rebalances or not any(isinstance(effect, Planned) for effect in effects_so_far):
         return effects_so_far
     baskets = [effect for effect in effects_so_far if isinstance(effect, OrderBasket) and not effect.stop_nano]

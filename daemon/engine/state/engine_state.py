@@ -183,8 +183,8 @@ class State(Core):
         """Sender and idempotency key of a request -> what became of it."""
         self.portfolios: dict[int, Portfolio] = {}
         """Agent -> the portfolio that is open in it."""
-        self.reviews: dict[str, Proposed] = {}
-        """Outside agent -> its proposal that waits for a person until the next sample."""
+        self.reviews: list[Proposed] = []
+        """The proposals of outside agents that wait for a person, oldest first."""
         self.noted = Noted()
         self.outside: dict[str, ProposalLog] = {}
         """Outside agent, or place of a portfolio -> its proposals with their verdicts."""
@@ -418,27 +418,30 @@ class State(Core):
         """Every basket of orders at the venue that has not ended, protective stops included."""
         return {**self.working, **self.protection.stops} if self.protection.stops else self.working
 
-    def open_rows(self, book: int) -> list[tuple[int, int, float]]:
-        """(column, signed lots, value of one lot at the worst price) of orders and crosses (trades between agents) that
-        may still fill.
+    def open_rows(
+        self, book: int, without: frozenset[tuple[Key, int]] = frozenset()
+    ) -> list[tuple[int, int, float, bool]]:
+        """(column, signed lots, value of one lot at the worst price, whether it is of a proposal) of orders and crosses
+        (trades between agents) that may still fill, `without` these orders.
 
         The mark stands in for the worst price where an order has no price limit.
         """
-        rows: list[tuple[int, int, float]] = []
+        rows: list[tuple[int, int, float, bool]] = []
         lot_size, marks = self.universe.lot_size, self.marks_nano
 
         def value(symbol: int, worst_nano: int) -> float:
             return (int(marks[symbol]) if worst_nano in UNLIMITED else worst_nano) / 1e9 * float(lot_size[symbol])
 
-        for work in self.working.values():
+        for key, work in self.working.items():
             for row, agent, lots in work.open_shares():
-                if book in (HOUSE, agent):
-                    rows.append((symbol := work.basket.sym[row], lots, value(symbol, work.worst_nano[row])))
+                if book in (HOUSE, agent) and (key, row) not in without:
+                    symbol = work.basket.sym[row]
+                    rows.append((symbol, lots, value(symbol, work.worst_nano[row]), bool(work.cause)))
         if book == HOUSE:
-            rows.extend((s, lots, value(s, limit)) for s, lots, limit in self.venue.foreign)
+            rows.extend((s, lots, value(s, limit), False) for s, lots, limit in self.venue.foreign)
         else:
             for cross in self.crosses:
                 for lots in (lots for agent, lots in cross.shares if agent == book):
                     worst = cross.buy_worst_nano if lots > 0 else cross.sell_worst_nano
-                    rows.append((cross.symbol, lots, value(cross.symbol, worst)))
+                    rows.append((cross.symbol, lots, value(cross.symbol, worst), False))
         return rows

@@ -84,6 +84,11 @@ class Working(Orders):
         return basket
 
     @property
+    def cause(self) -> str:
+        """The id of the proposal that the orders carry out; empty for a decision of the daemon."""
+        return "" if self.record is None else str(self.record.cause)
+
+    @property
     def shares(self) -> list[Shares]:
         """The remaining unsigned lots of each row, as (agent number, lots) of each agent with a part in it."""
         return self.shares_remaining()

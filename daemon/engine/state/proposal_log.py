@@ -3,11 +3,12 @@
 An id has one verdict in all books that an outside agent may trade.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, msgpack
 from msgspec.structs import replace
 
 from quantd.daemon.engine.core.lacks import NEAR, WAITS
@@ -19,8 +20,8 @@ from quantd.trading.events import Proposed
 VERDICTS_KEPT: Final = 64
 """Newest proposals of an agent whose verdicts are remembered; the journal has all of them."""
 
-IDS_KEPT: Final = 1024
-"""Newest ids of an agent that cannot be used again."""
+IDS_KEPT: Final = 16_384
+"""Newest ids of an agent that cannot be used again: those of a day of a program that sends many orders."""
 
 CUTS_KEPT: Final = 16
 """Cuts of a verdict that are remembered, the first ones by symbol."""
@@ -94,11 +95,16 @@ class ProposalVerdict(Struct, frozen=True):
 class ProposalLog(Struct):
     """The newest proposal ids of one sender's book, and the verdicts on its newest proposals, oldest first."""
 
-    ids: list[str] = []
+    ids: dict[str, int] = {}
+    """Id -> the instant of its proposal, ns UTC, oldest first."""
     verdicts: list[ProposalVerdict] = []
+    orders: tuple[int, int, int] = (0, 0, 0)
+    """Orders of a program that were sent, and refused, since the last alert about them, and its instant."""
 
     def note(self, verdict: ProposalVerdict) -> None:
-        self.ids = [*self.ids[1 - IDS_KEPT :], verdict.id]
+        self.ids[verdict.id] = verdict.ts
+        while len(self.ids) > IDS_KEPT:
+            del self.ids[next(iter(self.ids))]
         earlier = self.verdicts[1 - VERDICTS_KEPT :]
         if earlier:
             earlier[-1] = replace(earlier[-1], symbols=earlier[-1].symbols[:LINES_KEPT])
@@ -131,6 +137,11 @@ def own_effects(effects: Sequence[Effect]) -> list[Effect]:
 def plans_of(effects: Sequence[Effect]) -> list[Planned]:
     """The plans of decisions among effects; plans of child orders are left out."""
     return [effect for effect in effects if isinstance(effect, Planned) and not effect.of_child]
+
+
+def targets_bytes(proposal: Proposed) -> bytes:
+    """The weights or the orders of a proposal, by which a repetition of its id is told from a new one."""
+    return proposal.weights or msgpack.encode(proposal.orders)
 
 
 def verdict_of(
@@ -167,7 +178,7 @@ def verdict_of(
         orders=orders,
         cuts=cuts[:CUTS_KEPT],
         cuts_left_out=max(0, len(cuts) - CUTS_KEPT),
-        targets=proposal.weights + proposal.lots,
+        targets=targets_bytes(proposal),
         cancels=cancels,
         symbols=symbols,
     )
@@ -181,25 +192,28 @@ def _symbols(
     `cuts` maps a column to its last cut, `skips` to the reason why it is not planned. `refused` is the reason why the
     whole proposal was refused, else empty.
     """
-    targets = np.frombuffer(proposal.weights or proposal.lots, dtype=np.float64 if proposal.weights else np.int64)
-    asked, passed = np.zeros(len(targets), np.int64), np.zeros(len(targets), np.int64)
+    named = set(np.flatnonzero(np.frombuffer(proposal.weights)).tolist()) | {wish.symbol for wish in proposal.orders}
+    asked: Counter[int] = Counter()
+    passed: Counter[int] = Counter()
     for plan in plans:
-        own = [np.frombuffer(lots, np.int64) for part in plan.agents for lots in (part.asked, part.kept) if lots]
-        asked = asked + sum(own, np.int64(0))
-        passed = passed + np.frombuffer(plan.allowed, dtype=np.int64)
+        own = [(asked, lots) for part in plan.agents for lots in (part.asked, part.kept) if lots]
+        for sums, packed in (*own, (passed, plan.allowed)):
+            lots = np.frombuffer(packed, dtype=np.int64)
+            for k in np.flatnonzero(lots).tolist():
+                sums[k] += int(lots[k])
     lines = []
-    for k in np.flatnonzero((targets != 0) | (asked != 0)).tolist():
-        cut, lots = cuts.get(k), (int(asked[k]), int(passed[k]))
+    for k in sorted(named | {k for k, lots in asked.items() if lots}):
+        cut, totals = cuts.get(k), (asked[k], passed[k])
         if refused:
             lines.append(SymbolVerdict(k, "refused", why=refused))
-        elif not lots[0]:
+        elif not totals[0]:
             lines.append(SymbolVerdict(k, "skipped" if k in skips else "unchanged", why=skips.get(k, "")))
         elif cut is None:
-            lines.append(SymbolVerdict(k, "traded", *lots))
-        elif not lots[1] and cut.code in (WAITS, NEAR, TOO_OLD):
-            lines.append(SymbolVerdict(k, "skipped", *lots, why=OF_CODE[cut.code].text))
+            lines.append(SymbolVerdict(k, "traded", *totals))
+        elif not totals[1] and cut.code in (WAITS, NEAR, TOO_OLD):
+            lines.append(SymbolVerdict(k, "skipped", *totals, why=OF_CODE[cut.code].text))
         else:
-            lines.append(SymbolVerdict(k, "cut" if lots[1] else "refused", *lots, cut.code, cut.house))
+            lines.append(SymbolVerdict(k, "cut" if totals[1] else "refused", *totals, cut.code, cut.house))
     return lines
 
 

@@ -103,8 +103,9 @@ class Rules(Struct, frozen=True):
     """Names of the agents and shadows, by number of their policy."""
     outside: tuple[int, ...] = ()
     """Numbers of the policies that are never asked: outside agents, which decide by proposals."""
-    reviewed: tuple[int, ...] = ()
-    """The policies in `outside` whose proposals wait for a person's approval while they trade."""
+    reviewed: dict[int, int] = {}
+    """The policies in `outside` whose proposals wait for a person's approval while they trade -> how long, in ns; 0 for
+    until the next sample."""
     shadows: "tuple[Rules, ...]" = ()
     """For each shadow, the rules of a house with one agent."""
     challenges: tuple[int, ...] = ()

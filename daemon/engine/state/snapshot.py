@@ -169,7 +169,7 @@ class Frozen(Struct, frozen=True):
     carried: tuple[int, int] = (0, 0)
     outside: dict[str, ProposalLog] = {}
     acts: dict[str, ActRecord] | msgspec.UnsetType = msgspec.UNSET
-    reviews: dict[str, Proposed] | msgspec.UnsetType = msgspec.UNSET
+    reviews: list[Proposed] | msgspec.UnsetType = msgspec.UNSET
     """Both are absent without any, as in older snapshots."""
     noted: Noted = msgspec.field(default_factory=Noted)
 
@@ -277,7 +277,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.owed = list(decoded.owed) or state.owed
     state.later = set(decoded.later)
     state.acts = {} if isinstance(decoded.acts, msgspec.UnsetType) else decoded.acts
-    state.reviews = {} if isinstance(decoded.reviews, msgspec.UnsetType) else decoded.reviews
+    state.reviews = [] if isinstance(decoded.reviews, msgspec.UnsetType) else decoded.reviews
     _restore_policies(state, decoded)
     state.revalue()
     return state

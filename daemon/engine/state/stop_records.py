@@ -5,6 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from quantd.risk.protective import Kind
+from quantd.trading.orders import Wish
 
 
 class Rest(Struct):
@@ -21,9 +22,18 @@ class Rest(Struct):
     asked: list[int]
 
 
+class Intent(Struct, frozen=True, omit_defaults=True):
+    """What the sender of a proposal asks of its orders: the id that they carry as their `cause`, empty for a plan of
+    the daemon; the `wishes` behind them; and with `whole`, that nothing is sent unless all of it passes."""
+
+    cause: str = ""
+    wishes: tuple[Wish, ...] = ()
+    whole: bool = False
+
+
 class Postponed(Struct):
-    """A plan that waits for the end of stops in the columns `symbols`. The other fields are arguments of
-    `planning.plan`: the agents' answers or `lots`, and how they are planned."""
+    """A plan that waits for the end of stops, and of resting orders, in the columns `symbols`. The other fields are
+    arguments of `planning.plan`: the agents' answers or `lots`, and how they are planned."""
 
     symbols: list[int]
     answers: dict[int, bytes]
@@ -32,6 +42,7 @@ class Postponed(Struct):
     flatten: bool
     lots: dict[int, bytes] | None = None
     by_hand: bool = False
+    intent: Intent = Intent()
 
 
 class Own(Struct):

@@ -5,7 +5,8 @@ is in progress until the position is closed; then the symbol is blocked for the 
 
 What can go wrong: the rest of an earlier decision, or an order that adds to the position, reopens it. Therefore the
 agent's orders that add are cancelled, and the exit waits for their end. Its orders that reduce count as part of the
-exit, so that it is not sold twice. When the exit ends, the rest of an earlier decision loses the symbol.
+exit, so that it is not sold twice; those that rest at a price which the market has not reached end first, like those
+that add. When the exit ends, the rest of an earlier decision loses the symbol.
 
 An exit is ordered at most once an instant, because the bar and the tick of one instant both run this module. Where a
 stop at the venue covers the position, the exit waits until the stop has ended. In a symbol that is blocked after a
@@ -19,7 +20,7 @@ import numpy as np
 from quantd.daemon.engine.planning.closing_lots import closing_lots
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.planning.stop_conflicts import cancel_conflicts
-from quantd.daemon.engine.planning.targets import in_flight, withdraw
+from quantd.daemon.engine.planning.targets import at_rest, in_flight, withdraw
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.state import AgentState, Exit, State
@@ -157,6 +158,11 @@ def order_exits(state: State, freed: bool = False) -> list[Effect]:
         if adding.any():
             effects.extend(withdraw(state, number, adding))
             change = np.where(in_flight(state, number) * lots > 0.0, 0.0, change)
+        resting = np.zeros(state.universe.size, dtype=np.bool_)
+        resting[due] = at_rest(state, number)[due] * lots[due] < 0.0
+        if resting.any():  # an order that may rest for ever closes nothing, and could fill beside the exit
+            effects.extend(withdraw(state, number, resting))
+            change[resting] = 0.0
         change = np.where(change * lots < 0.0, change, 0.0)
         if change.any():
             changes[number] = change

@@ -26,9 +26,11 @@ from quantd.daemon.engine.planning.execution import open_lots
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force, market_context
 from quantd.daemon.engine.planning.pauses import stop_pauses
 from quantd.daemon.engine.planning.plan import plan
+from quantd.daemon.engine.planning.rests import rests_going
 from quantd.daemon.engine.planning.stop_conflicts import Live, cancel_stops, live_stops, reducing_lots
 from quantd.daemon.engine.planning.targets import in_flight, withdraw
 from quantd.daemon.engine.safety.monitor import watch_plan
+from quantd.daemon.engine.safety.proposal_ends import end_late, refused_whole, sender_name
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.open_orders import Working
 from quantd.daemon.engine.state.stop_records import Postponed, Rest
@@ -58,14 +60,20 @@ class Wanted(NamedTuple):
     kind: Kind
 
 
-@idle_when(lambda state: not (state.resting or state.protection.stops or state.protection.own))
+def _nothing_to_do(state: State) -> bool:
+    """Whether no stop is wanted or at the venue, and no plan waits."""
+    protection = state.protection
+    return not (state.resting or protection.stops or protection.own or protection.postponed)
+
+
+@idle_when(_nothing_to_do)
 def sync_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
     """Return the effects of an event, followed by the effects that synchronise the stops at the venue.
 
     A slice (the bars of one instant) without effects changes no stop. Before the daemon shuts down with its open orders
     cancelled, all stops at the venue are cancelled, and none is sent until the next start.
     """
-    if not (state.resting or state.protection.stops or state.protection.own):
+    if _nothing_to_do(state):
         return effects
     if type(event) is MarketSlice and not (effects or state.protection.retries or state.protection.postponed):
         return effects
@@ -106,18 +114,22 @@ def _resume_plans(state: State, effects_so_far: Sequence[Effect]) -> list[Effect
         lots = (
             None if waiting.lots is None else {agent: np.frombuffer(change) for agent, change in waiting.lots.items()}
         )
-        effects.extend(
-            plan(
-                state,
-                waiting.answers,
-                watch=watch_plan,
-                sample=waiting.sample,
-                used=waiting.used,
-                flatten=waiting.flatten,
-                lots=lots,
-                by_hand=waiting.by_hand,
-            )
+        planned = plan(
+            state,
+            waiting.answers,
+            watch=watch_plan,
+            sample=waiting.sample,
+            used=waiting.used,
+            flatten=waiting.flatten,
+            lots=lots,
+            by_hand=waiting.by_hand,
+            intent=waiting.intent,
         )
+        effects.extend(planned)
+        if waiting.intent.whole and (why := refused_whole(state, planned)):
+            effects.extend(
+                end_late(state, sender_name(state, min(waiting.answers)), waiting.intent.cause, "refused", why)
+            )
     if any(type(effect) is Ended for effect in effects_so_far):
         effects.extend(order_exits(state, freed=True))
     return effects
@@ -133,8 +145,9 @@ def _cancel_adding(state: State, agent: int, symbol: int) -> list[Effect]:
 
 
 def _blocked(state: State, waiting: Postponed) -> bool:
-    """Whether a protective stop in a symbol of a postponed plan is still being cancelled."""
-    return any(stop.going and stop.symbol in waiting.symbols for stop in live_stops(state))
+    """Whether a protective stop or a resting order in a symbol of a postponed plan is still being cancelled."""
+    stops = any(stop.going and stop.symbol in waiting.symbols for stop in live_stops(state))
+    return stops or rests_going(state, list(waiting.answers), waiting.symbols)
 
 
 def _replace_stops(state: State, sampled: bool) -> list[Effect]:

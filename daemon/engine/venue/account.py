@@ -118,7 +118,7 @@ def free_micro(state: State, book: int) -> int:
 
     def needed(owner: int) -> int:
         return ceil(
-            sum_in_order(lots * worst for _, lots, worst in state.open_rows(owner) if lots > 0) * with_fee * MICRO
+            sum_in_order(lots * worst for _, lots, worst, _ in state.open_rows(owner) if lots > 0) * with_fee * MICRO
         )
 
     book_free = state.ledger.books[book].cash_micro - (needed(book) if book >= 0 else 0)

@@ -102,7 +102,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
         "again at_venue block cells charged end fee filled live lone lots n odd pairs parts plain price reason "
         "record remaining row rows sample shares_record starts state symbol ts worst_nano"
     ),
-    OrderBasket: _words_of("end kind lots n reason sample stop_nano sym ts values worst_nano"),
+    OrderBasket: _words_of("cause end kind lots n reason sample stop_nano sym ts values worst_nano"),
     Realised: _words_of(""),
     Request: _words_of("at given lots"),
     Rules: _words_of(

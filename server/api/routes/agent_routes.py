@@ -178,6 +178,7 @@ class Following(Scan):
     ) -> None:
         """`name` is that of the outside agent or the portfolio, and `first` the entry at which the search begins."""
         super().__init__(universe, run, book, shadow=shadow)
+        self._id = proposal
         self._begins = f"proposal {proposal} of ", f"portfolio {name}: proposal {proposal} of "
         self._next = first
         self._plans: dict[tuple[int, int], Planned] = {}
@@ -208,7 +209,13 @@ class Following(Scan):
         self.caught_up = self._next > newest
 
     def _plan(self, plan: Planned, own: int) -> None:
-        parts = [part for part in plan.agents if part.agent == own and part.because.startswith(self._begins)]
+        parts = [
+            part
+            for part in plan.agents
+            # the rest of a decision that follows later has no cause of its own
+            if part.agent == own
+            and (part.cause == self._id or (not part.cause and part.because.startswith(self._begins)))
+        ]
         if not parts:
             return
         key = plan.sample, plan.n

@@ -247,7 +247,7 @@ class ProposalRoutes:
             effects = step(copy, proposal)
             if before and (why := _refusal_text(effects)):
                 raise NotDone("conflict", f"the targets would be refused: {why}")
-            if proposal.agent in copy.reviews:  # it would wait for a person: show the verdict of an approval
+            if proposal in copy.reviews:  # it would wait for a person: show the verdict of an approval
                 effects = step(copy, _review_of(copy, proposal))
             return self._answer(name, proposal, named, preview=True)(copy, effects)
 
@@ -266,7 +266,7 @@ class ProposalRoutes:
         return replace(commit.answer, decision=commit.address)
 
     async def reviews(self, request: web.Request, query: Query) -> Reviews:
-        return Reviews([waiting_of(self._state, proposal) for proposal in self._state.reviews.values()])
+        return Reviews([waiting_of(self._state, proposal) for proposal in self._state.reviews])
 
     async def preview_review(self, asked: ReviewPreview, sender: str, name: str) -> ProposalAnswer:
         """The verdict that an approval would have now; nothing changes. Raises NotDone.

@@ -27,10 +27,17 @@ def order(
     target: Annotated[
         str, typer.Option(metavar="PRICE", help="Close the position at this price or a better one.")
     ] = "",
+    limit: Annotated[
+        str, typer.Option(metavar="PRICE", help="Fill at this price or a better one; at the collar without it.")
+    ] = "",
+    until: Annotated[
+        str, typer.Option(metavar="day|cancelled|TIME", help="When the order expires; as the others without it.")
+    ] = "",
     as_json: Json = False,
 ) -> int:
     body = {"side": side, "qty": qty, "symbol": symbol, "reason": reason, "agent": agent}
-    body |= {name: price for name, price in (("stop", stop), ("target", target)) if price}
+    terms = {"stop": stop, "target": target, "limit": limit, "until": until}
+    body |= {name: text for name, text in terms.items() if text}
     result = posted(place(config, state, sets), "/api/v1/orders", body, Ordered)
     if as_json:
         print_json(result)

@@ -60,9 +60,9 @@ def test_the_policy_by_which_a_backtest_asks_is_not_for_files(tmp_path):
 def test_the_approval_of_a_person_is_for_outside_agents_that_trade(tmp_path):
     text = CONFIG.replace("[[schedules]]", EXTERNAL + 'approval = "person"\n[[schedules]]', 1)
     rules = assemble(load(write(tmp_path, text), known_names()), cache=tmp_path / "cache").rules
-    assert (rules.outside, rules.reviewed) == ((2,), (2,))
+    assert (rules.outside, rules.reviewed) == ((2,), {2: 0})
     as_shadow = text.replace('approval = "person"', 'approval = "person"\nshadow = true\nchallenges = "trend"')
     rules = assemble(load(write(tmp_path, as_shadow), known_names()), cache=tmp_path / "cache").rules
-    assert (rules.reviewed, rules.shadows[0].reviewed) == ((2,), ())
+    assert (rules.reviewed, rules.shadows[0].reviewed) == ({2: 0}, {})
     with pytest.raises(ConfigError, match="applies to the proposals of an outside agent only"):
         load(write(tmp_path, CONFIG.replace("[[schedules]]", 'approval = "person"\n[[schedules]]', 1)), known_names())

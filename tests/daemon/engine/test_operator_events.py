@@ -8,11 +8,12 @@ from quantd.daemon.engine.state.parents import Execution
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.trading.effects import Cancel, Ended, Filled, Publish, Refused
-from quantd.trading.events import CancelRequested, ManualOrder
+from quantd.trading.events import CancelRequested
 from quantd.trading.number_types import read_floats
 from quantd.trading.orders import OrderBasket, OrderState
 from tests.support.engine import World, block
 from tests.support.minutes import MINUTE, SESSION, Minutes, at, minutes
+from tests.support.orders_by_hand import by_hand
 
 NOON = at(0, 120)
 
@@ -27,7 +28,7 @@ class Desk(World):
         while not self.shell.state.sample_no >= 3:
             self.shell.take(next(self.ahead))
         self.effects.clear()
-        self.send(ManualOrder(self.shell.state.now, "a0", 0, 10, "a view", "me"))
+        self.send(by_hand(self.shell.state.now, "a0", 0, 10, "a view", "me"))
         (self.order,) = self.of(OrderBasket)
 
     def send(self, event: object) -> None:

@@ -6,10 +6,11 @@ from quantd.daemon.runtime.journal import Journal, fold, unanswered
 from quantd.daemon.runtime.timeline import instants
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Refused
-from quantd.trading.events import Approved, Flow, ManualOrder, Operator, PortfolioClosed, Proposed
+from quantd.trading.events import Approved, Flow, Operator, PortfolioClosed, Proposed
 from quantd.trading.orders import Cause
 from tests.support.engine import World, block
 from tests.support.order_reports import RESEARCH, report, sent
+from tests.support.orders_by_hand import by_hand
 
 
 def world() -> World:
@@ -46,7 +47,7 @@ def test_a_journal_without_the_effects_of_refusals_folds_to_the_same_digest() ->
         Operator(now, "resume", "", "me"),
         PortfolioClosed(now, "core", "flatten", "over", "me"),
         Proposed(now, "nobody", "1", "momentum", "me", np.array([0.5]).tobytes()),
-        ManualOrder(now, "nobody", 0, 5, "more", "me"),
+        by_hand(now, "nobody", 0, 5, "more", "me"),
     ):
         (refused,) = (effect for effect in recorded.shell.run(command) if isinstance(effect, Refused))
         assert refused.text

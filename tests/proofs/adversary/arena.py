@@ -42,6 +42,10 @@ class Tally:
     use: float = 0.0
     reasons: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    proposed: int = 0
+    """Orders that an outside agent sent."""
+    rests: int = 0
+    """Those that went out at a price of their own."""
 
     def __iadd__(self, other: "Tally") -> "Tally":
         self.intents += other.intents
@@ -51,6 +55,8 @@ class Tally:
         self.use = max(self.use, other.use)
         self.reasons += other.reasons
         self.wrong += other.wrong
+        self.proposed += other.proposed
+        self.rests += other.rests
         return self
 
 

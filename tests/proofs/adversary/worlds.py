@@ -19,11 +19,11 @@ from quantd.daemon.runtime.timeline import Item
 from quantd.risk.limits.catalogue import Correlation, Limits, Tail, override
 from quantd.risk.pretrade.baskets import worst_nano
 from quantd.trading.effects import Effect, Ended, Filled, Planned
-from quantd.trading.events import Action, Event, Reconciled, Reports, Tick
+from quantd.trading.events import Action, Event, Proposed, Reconciled, Reports, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import MarketSlice
-from quantd.trading.orders import OrderBasket
+from quantd.trading.orders import THE_DAY, UNTIL_CANCELLED, OrderBasket, Wish
 from quantd.trading.sessions import DAY_NS
 from tests.proofs.adversary.arena import Tally
 from tests.proofs.adversary.judge import fill_states
@@ -113,9 +113,14 @@ class Sent:
 class Watched(World):
     """A world that is judged after every step: each item goes by `step`. `folded` judges the fold."""
 
-    def __init__(self, *given: Any, power: float | None = None, **named: Any) -> None:
+    def __init__(
+        self, *given: Any, power: float | None = None, guest: np.random.Generator | None = None, **named: Any
+    ) -> None:
         """`power`: what the venue lets be bought, as a share of equity, each time it is asked; None where it does not
-        say."""
+        say. With `guest` the first agent is an outside one, which sends orders with prices of their own."""
+        self.guest = guest
+        if guest is not None:
+            named["outside"] = (0,)
         self.tally = Tally()
         self.power = power
         self.said: float | None = None
@@ -148,7 +153,7 @@ class Watched(World):
                 self.tally.intents += int(np.count_nonzero(asked))
                 self.tally.reasons.update(np.frombuffer(part.reason, dtype=np.int8)[asked != 0].tolist())
         for book in books:
-            rows = self.shell.state.open_rows(book)
+            rows = [row[:3] for row in self.shell.state.open_rows(book)]
             if planned:
                 self._judge(book, rows, planned[-1])
             elif isinstance(event, Tick) and not rows:
@@ -162,7 +167,32 @@ class Watched(World):
             if self.power is not None and isinstance(item, Tick) and self.ask.random() < 0.4:
                 self._said(self.power)
             super().run(iter([item]))
+            if self.guest is not None and isinstance(item, Tick) and item.sample and self.shell.state.round is None:
+                for _ in range(int(self.guest.integers(0, 4))):
+                    self._order(self.guest)
         return self
+
+    def _order(self, guest: np.random.Generator) -> None:
+        """An order of the guest, whole or not, at a price of its own near or far from the mark, or at none."""
+        state = self.shell.state
+        symbol = int(guest.integers(state.universe.size))
+        mark, equity = float(state.marks[symbol]), state.books_micro[0] / MICRO
+        if not np.isfinite(mark) or equity <= 0.0:
+            return
+        lots = round(guest.normal(0.0, 0.3) * equity / mark)
+        if guest.random() < 0.3:
+            lots = -round(state.lots(0)[symbol] * guest.uniform(0.3, 1.0))
+        away = float(np.exp(guest.choice([-0.02, -0.1, -0.4, 0.02, 0.1, 0.4, 0.8])))
+        price = int(mark * away * 100) * (NANO // 100) if guest.random() < 0.8 else 0
+        end = int(guest.choice([0, THE_DAY, UNTIL_CANCELLED, state.now + 3 * DAY_NS]))
+        self.tally.proposed += 1
+        wish = Wish(symbol, lots, price if lots else 0, end if lots else 0)
+        name, whole = str(self.tally.proposed), bool(guest.random() < 0.5)
+        sent = Proposed(state.now, "a0", name, "fuzz", "me", orders=(wish,), whole=whole)
+        effects = self.shell.run(sent)
+        self.tally.rests += sum(
+            isinstance(effect, OrderBasket) and bool(effect.cause) and price > 0 for effect in effects
+        )
 
     def _said(self, power: float) -> None:
         state = self.shell.state
@@ -353,11 +383,12 @@ def through_the_engine(seed: int, match: int) -> Tally:
     agent_limits = house if rng.random() < 0.3 else override(drawn_limits(rng, fee), allow_short=house.allow_short)
     aside = rng.spawn(1)[0]
     power = float(np.exp(aside.uniform(-3.0, 0.5))) if aside.random() < 0.4 else None
+    guest = aside.spawn(1)[0] if aside.random() < 0.5 else None
     world = Watched(
         block(close, opens, fresh), [hostile(rng, size) for _ in range(count)], house=house, agent=agent_limits,
         costs=Costs(commission_bp=fee, slippage_bp=float(rng.choice([0.0, 30.0])), seed=match,
                     participation=float(rng.choice([0.0, 0.0001, 0.001]))),
         actions=actions, min_trade=0.0, lookback=ROWS, good_till_cancelled=bool(rng.random() < 0.4),
-        follow_ups=int(rng.integers(0, 3)), power=power,
+        follow_ups=int(rng.integers(0, 3)), power=power, guest=guest,
     )  # fmt: skip
     return world.run().tally

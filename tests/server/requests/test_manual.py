@@ -17,7 +17,7 @@ from quantd.daemon.engine.venue.account import free_micro
 from quantd.server.requests.control import NotDone
 from quantd.server.requests.manual import compared, correction, found, how_of
 from quantd.trading.effects import Booked, Publish, Refused
-from quantd.trading.events import CancelRequested, Flow, Halted, ManualOrder
+from quantd.trading.events import CancelRequested, Flow, Halted, Proposed
 from quantd.trading.ports import VenueAccount
 from quantd.trading.sessions import DAY_NS
 from tests.server.requests.orders_by_hand import BY_HAND, journalled, post, world
@@ -48,14 +48,27 @@ async def test_an_order_goes_through_the_gate_into_the_book_of_orders_by_hand(wo
     assert status == 200, done
     assert (done["agent"], done["allowed"], done["reason"]) == ("manual", "10", "")
     state = world.service.shell.state
-    (wish,) = journalled(world, ManualOrder)
-    assert (wish.agent, wish.lots, wish.reason, wish.who) == ("manual", 10, "the desk wants it", "api:owner")
+    (wish,) = journalled(world, Proposed)
+    assert (wish.agent, wish.orders[0].lots, wish.reason, wish.who) == ("manual", 10, "the desk wants it", "api:owner")
     async with world.session.get("/api/v1/orders?limit=1") as response:
         (kept,) = (await response.json())["orders"]
     assert (kept["id"], kept["symbol"]) == (done["order"], "SPY")
     assert kept["limit"] == done["limit"]
     (open_row,) = list(state.open_rows(len(state.agents) - 1))
     assert open_row[1] == 10
+
+
+async def test_an_order_by_hand_may_rest_at_a_price_until_it_is_cancelled(world: Any) -> None:
+    mark = float(world.service.shell.state.marks[world.service.shell.state.universe.index["SPY"]])
+    limit = f"{mark * 0.9:.2f}"
+    status, done = await post(world, "orders", ORDER | {"limit": limit, "until": "cancelled"})
+    assert (status, done["allowed"], float(done["limit"])) == (200, "10", float(limit))
+    (work,) = world.service.shell.state.working.values()
+    assert (list(work.basket.end), bool(work.cause)) == ([0], True)
+    for terms, words in (({"limit": f"{mark * 2:.2f}"}, "is beyond the collar"), ({"until": "soon"}, "instant")):
+        status, answer = await post(world, "orders", ORDER | terms)
+        assert status in (409, 422)
+        assert words in str(answer)
 
 
 async def test_what_the_gate_cuts_is_said_with_the_limit_and_whose(world: Any) -> None:
@@ -81,8 +94,8 @@ async def test_an_order_may_be_for_another_agents_book(world: Any) -> None:
 async def test_an_order_may_carry_a_stop_and_a_target_of_the_position_that_it_makes(world: Any) -> None:
     status, done = await post(world, "orders", ORDER | {"stop": "1.00", "target": "9000.5"})
     assert (status, done["allowed"], done["stop"], done["target"]) == (200, "10", "1.00", "9000.50")
-    (wish,) = journalled(world, ManualOrder)
-    assert (wish.stop_nano, wish.target_nano) == (10**9, 9_000_500_000_000)
+    (wish,) = journalled(world, Proposed)
+    assert (wish.orders[0].stop_nano, wish.orders[0].target_nano) == (10**9, 9_000_500_000_000)
     (protection,) = world.service.shell.state.protection.own.values()
     assert (protection.stop_nano, protection.target_nano) == (10**9, 9_000_500_000_000)
     for levels in ({"stop": "9000"}, {"target": "1"}):

@@ -19,11 +19,12 @@ from quantd.server.requests.manual import Settle
 from quantd.server.requests.manual_answers import SettledOrder
 from quantd.server.requests.order_outcomes import SettleOrder
 from quantd.trading.codec import decode
-from quantd.trading.events import ManualOrder, OrderSettled, Unknown
+from quantd.trading.events import OrderSettled, Unknown
 from quantd.trading.orders import OrderBasket, OrderState
 from quantd.trading.ports import BrokerNews
 from quantd.trading.sessions import DAY_NS
 from tests.support.live_runs import NOW, RUN, _quick, parts, slices, stretch, venue_of
+from tests.support.orders_by_hand import by_hand
 from tests.support.remote_venue import Remote, Script, Venue
 
 __all__ = ["_quick"]
@@ -83,7 +84,7 @@ async def beside(folder: Path, work: Callable[[Person], Awaitable[None]]) -> Non
                 await service.changed(0.05)
         remote.mute = True
         before, lots = set(service.shell.state.working), -10 if service.shell.state.ledger.house.lots[0] else 10
-        await service.inbox.command(ManualOrder(service.shell.state.now, "mix", 0, lots, "by hand", "me"))
+        await service.inbox.command(by_hand(service.shell.state.now, "mix", 0, lots, "by hand", "me"))
         async with asyncio.timeout(60):
             while not service.shell.state.venue.waits.unanswered:
                 await service.changed(0.02)

@@ -6,13 +6,15 @@ from msgspec.structs import replace
 
 from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.promotion import exchange_policies
-from quantd.daemon.engine.agents.proposals import plan_digest
+from quantd.daemon.engine.agents.proposals import MOST_WAITING, plan_digest
 from quantd.daemon.engine.state.promotion_rule import PromotionRules
 from quantd.daemon.engine.state.proposal_log import IDS_KEPT, VERDICTS_KEPT, ProposalLog, ProposalVerdict
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.trading.codec import decode, encode
-from quantd.trading.effects import Ask, OrderBasket, Promotion, Publish, Refused, Shadowed
+from quantd.trading.effects import Ask, OrderBasket, Promotion, ProposalEnded, Publish, Refused, Shadowed
 from quantd.trading.events import Operator, ProposalReviewed, Proposed, Tick
+from quantd.trading.orders import Wish
+from quantd.trading.sessions import DAY_NS
 from tests.support.engine import OPEN, World, block, walk
 
 GUEST = "s0"
@@ -104,9 +106,9 @@ def test_after_a_promotion_its_proposals_reach_the_house_and_the_old_policy_deci
         ({"weights": np.array([np.nan, 0.1]).tobytes()}, "not finite"),
         ({"weights": np.array([1e308, 1e308]).tobytes()}, "mistake of units"),
         ({"weights": np.array([-9.0, 2.0]).tobytes()}, "mistake of units"),
-        ({"weights": b"", "lots": np.array([2**62, 2**62]).tobytes()}, "mistake of units"),
+        ({"weights": b"", "orders": (Wish(0, 2**62), Wish(1, 2**62))}, "mistake of units"),
         ({"weights": np.zeros(5).tobytes()}, "5 targets for 2 symbols"),
-        ({"weights": b""}, "either weights or lots"),
+        ({"weights": b""}, "either weights or orders"),
         ({"expires": 1}, "has expired"),
         ({"id": ""}, "has no id"),
         ({"plan": "0" * 32}, "would differ now"),
@@ -150,10 +152,10 @@ def test_its_memory_is_bounded():
     log = ProposalLog()
     for n in range(IDS_KEPT + 50):
         log.note(ProposalVerdict(n, str(n), "me", "x", GUEST, True, "passed"))
-    assert (len(log.ids), log.ids[-1]) == (IDS_KEPT, str(IDS_KEPT + 49))
+    assert (len(log.ids), max(log.ids, key=int)) == (IDS_KEPT, str(IDS_KEPT + 49))
     assert len(log.verdicts) == VERDICTS_KEPT
     assert log.find("0") is None
-    assert log.find(log.ids[-1]).ts == IDS_KEPT + 49
+    assert log.find(str(IDS_KEPT + 49)).ts == IDS_KEPT + 49
 
 
 def test_the_promotion_test_promotes_it_and_the_events_replay_to_the_same_state():
@@ -181,9 +183,9 @@ def test_the_promotion_test_promotes_it_and_the_events_replay_to_the_same_state(
 class Reviewed(Gate):
     """An outside agent that trades in the house, and whose proposals wait for a person."""
 
-    def __init__(self):
+    def __init__(self, within=0):
         super().__init__()
-        self.rules = replace(self.rules, reviewed=self.rules.outside)
+        self.rules = replace(self.rules, reviewed=dict.fromkeys(self.rules.outside, within))
         self.shell = self.fresh(self)
         self.advance(10)
         exchange_policies(self.state, 0, 0)
@@ -197,10 +199,10 @@ def test_a_proposal_that_needs_a_person_is_an_order_only_after_the_approval():
     said = gate.propose([0.5, 0.2])
     assert [type(e) for e in said] == [Publish]
     assert "waits for a person until the next sample" in said[0].text
-    assert (gate.last.outcome, gate.last.orders, list(gate.state.reviews)) == ("approval", 0, [GUEST])
+    assert (gate.last.outcome, gate.last.orders, [r.agent for r in gate.state.reviews]) == ("approval", 0, [GUEST])
     effects = gate.review()
     assert [e.lots for e in effects if isinstance(e, OrderBasket)]
-    assert (gate.last.outcome, gate.last.orders, gate.last.book, gate.state.reviews) == ("passed", 2, "a0", {})
+    assert (gate.last.outcome, gate.last.orders, gate.last.book, gate.state.reviews) == ("passed", 2, "a0", [])
     gate.advance(2)
     assert gate.state.held_weights(0) == pytest.approx([0.5, 0.2], abs=0.02)
 
@@ -211,8 +213,8 @@ def test_a_proposal_that_waits_survives_a_restart_and_lapses_at_the_next_sample(
     again = thaw(gate.rules, freeze(gate.state))
     assert (freeze(again), again.reviews) == (freeze(gate.state), gate.state.reviews)
     gate.advance()
-    assert (gate.last.outcome, gate.state.reviews, gate.of(OrderBasket)) == ("lapsed", {}, [])
-    assert [e.text for e in gate.of(Publish)][-1].endswith("lapsed: nobody decided before the next sample")
+    assert (gate.last.outcome, gate.state.reviews, gate.of(OrderBasket)) == ("lapsed", [], [])
+    assert [e.text for e in gate.of(Publish)][-1].endswith("lapsed: nobody decided in time")
     refused = gate.review()
     assert [e.text for e in refused if isinstance(e, Refused)] == [
         "no proposal '1' of s0 waits; it was decided, replaced or has lapsed"
@@ -227,7 +229,7 @@ def test_a_declined_and_a_replaced_proposal_say_so_and_order_nothing():
     assert [verdict.outcome for verdict in gate.state.outside[GUEST].verdicts] == ["lapsed", "approval"]
     gate.review(approve=False, id="2")
     assert (gate.last.outcome, gate.last.why) == ("declined", "ann: seen")
-    assert (gate.of(OrderBasket), gate.state.reviews) == ([], {})
+    assert (gate.of(OrderBasket), gate.state.reviews) == ([], [])
 
 
 def test_an_approval_is_refused_where_the_orders_would_differ_from_its_preview_or_the_house_is_halted():
@@ -237,21 +239,21 @@ def test_an_approval_is_refused_where_the_orders_would_differ_from_its_preview_o
     gate.take(Operator(gate.state.now, "halt", "a test", "ann"))
     halted = gate.review()
     assert ["would differ now" in str(differs), "is halted" in str(halted)] == [True, True]
-    assert (list(gate.state.reviews), gate.last.outcome, gate.of(OrderBasket)) == ([GUEST], "approval", [])
+    assert ([r.agent for r in gate.state.reviews], gate.last.outcome, gate.of(OrderBasket)) == ([GUEST], "approval", [])
     gate.take(Operator(gate.state.now, "resume", "a test", "ann"))
     copy = thaw(gate.rules, freeze(gate.state))
     copy.now = gate.state.now
     effects = step(copy, ProposalReviewed(copy.now, GUEST, "1", True, "seen", "ann"))
-    gate.review(plan=plan_digest(gate.state.reviews[GUEST], effects))
+    gate.review(plan=plan_digest(gate.state.reviews[0], effects))
     assert (gate.last.outcome, len(gate.of(OrderBasket))) == ("passed", 1)
 
 
 def test_a_shadow_needs_no_person_because_none_of_its_orders_is_real():
     gate = Gate()
-    gate.rules = replace(gate.rules, reviewed=gate.rules.outside)
+    gate.rules = replace(gate.rules, reviewed=dict.fromkeys(gate.rules.outside, 0))
     gate.shell = gate.fresh(gate)
     gate.advance(10).propose([0.5, 0.2])
-    assert (gate.last.outcome, gate.state.reviews) == ("passed", {})
+    assert (gate.last.outcome, gate.state.reviews) == ("passed", [])
 
 
 def test_the_reviews_and_what_they_made_come_out_of_the_journal_again():
@@ -266,3 +268,27 @@ def test_the_reviews_and_what_they_made_come_out_of_the_journal_again():
         step(again, item)
     assert again.reviews == gate.state.reviews
     assert again.outside == gate.state.outside
+
+
+def test_several_orders_wait_for_a_person_beside_each_other_and_each_end_is_an_effect():
+    gate = Reviewed(within=3 * DAY_NS)
+    for n in range(MOST_WAITING + 1):
+        effects = gate.take(Proposed(gate.state.now, GUEST, str(n), "a test", "me", orders=(Wish(0, 5),)))
+    assert f"{MOST_WAITING} of its proposals wait for a person already" in str(effects)
+    gate.review(id="1")
+    gate.review(approve=False, id="0")
+    assert [(e.id, e.outcome, e.why) for e in gate.of(ProposalEnded)] == [("0", "declined", "ann: seen")]
+    assert [basket.cause for basket in gate.of(OrderBasket)] == ["1"]
+    gate.advance(2)
+    assert len(gate.state.reviews) == MOST_WAITING - 2
+    gate.advance(3)
+    assert (gate.state.reviews, len(gate.of(ProposalEnded))) == ([], MOST_WAITING - 1)
+    assert {e.outcome for e in gate.of(ProposalEnded)[1:]} == {"lapsed"}
+
+
+def test_what_the_limits_refuse_does_not_wait_for_a_person():
+    gate = Reviewed()
+    effects = gate.take(Proposed(gate.state.now, GUEST, "1", "a test", "me", orders=(Wish(0, 10**6),), whole=True))
+    (refused,) = (e for e in effects if isinstance(e, Refused))
+    assert "at most" in refused.text
+    assert gate.state.reviews == []

@@ -18,9 +18,11 @@ from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import OrderBasket, Planned, Publish, Refused, Switched, Transferred
-from quantd.trading.events import Carried, Flow, ManualOrder, Operator, PortfolioClosed, PortfolioOpened, Proposed, Tick
+from quantd.trading.events import Carried, Flow, Operator, PortfolioClosed, PortfolioOpened, Proposed, Tick
+from quantd.trading.orders import Wish
 from tests.support.engine import CASH, World, block, walk
 from tests.support.examples import examples
+from tests.support.orders_by_hand import by_hand
 
 LOOSE = Limits(in_flight=1.0, max_cash_debit=1.0)
 MICRO = 1_000_000
@@ -128,8 +130,8 @@ def test_it_trades_by_proposals_only_and_holds_the_weights_after_the_next_open()
         ({"expires": 5}, "has expired"),
         ({"weights": np.zeros(2).tobytes()}, "2 targets for 3 symbols"),
         ({"weights": np.array([np.nan, 0, 0]).tobytes()}, "not finite"),
-        ({"weights": b""}, "either weights or lots"),
-        ({"lots": np.zeros(3, dtype=np.int64).tobytes()}, "either weights or lots"),
+        ({"weights": b""}, "either weights or orders"),
+        ({"orders": (Wish(0, 5),)}, "either weights or orders"),
         ({"plan": "00"}, "would differ now"),
         ({"portfolio": "other"}, "is the place of the portfolio core now, not of other"),
     ],
@@ -176,8 +178,8 @@ def test_an_id_is_executed_once_and_a_snapshot_remembers_it():
 def test_a_proposal_of_lots_trades_exactly_these():
     desk = Desk().advance(3)
     desk.open()
-    lots = np.array([7, 0, 3], dtype=np.int64).tobytes()
-    desk.send(Proposed(desk.state.now, "portfolio-1", "l", "x", "me", lots=lots))
+    orders = (Wish(0, 7), Wish(2, 3))
+    desk.send(Proposed(desk.state.now, "portfolio-1", "l", "x", "me", orders=orders))
     desk.advance(2)
     assert held(desk) == [7, 0, 3]
 
@@ -185,7 +187,7 @@ def test_a_proposal_of_lots_trades_exactly_these():
 def test_manual_orders_and_cash_do_not_reach_a_portfolio_or_a_vacant_place():
     desk = Desk().advance(3)
     desk.open()
-    desk.send(ManualOrder(desk.state.now, "portfolio-1", 0, 5, "x", "me"))
+    desk.send(by_hand(desk.state.now, "portfolio-1", 0, 5, "x", "me"))
     assert "changes only by a rebalance" in desk.said[0]
     before = [book.cash_micro for book in desk.state.ledger.books]
     desk.send(Flow(desk.state.now, 5 * MICRO, "me", agent="portfolio-2", reason="x"))

@@ -37,7 +37,7 @@ def world(allowance: Allowance, act=full, days: int = 40, house: Limits | None =
 def reach(state: State) -> float:
     """The most long and short value together, at the marks, that any fills of what is open can lead to."""
     up, down = np.zeros(state.universe.size), np.zeros(state.universe.size)
-    for symbol, lots, _ in state.open_rows(HOUSE):
+    for symbol, lots, *_ in state.open_rows(HOUSE):
         (up if lots > 0 else down)[symbol] += abs(lots)
     held = np.array(state.ledger.house.lots, dtype=np.float64)
     largest = np.maximum(np.abs(held + up), np.abs(held - down))
@@ -93,7 +93,7 @@ def test_the_account_never_holds_more_than_the_money_whatever_its_equity(deposit
         if any(isinstance(effect, OrderBasket) for effect in run.effects[before:]):
             state = run.shell.state
             adds = any(
-                lots * state.ledger.house.lots[k] >= 0 for k, lots, _ in state.open_rows(HOUSE)
+                lots * state.ledger.house.lots[k] >= 0 for k, lots, *_ in state.open_rows(HOUSE)
             )  # fmt: skip
             if adds:
                 most = max(most, reach(state))

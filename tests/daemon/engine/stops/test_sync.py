@@ -33,7 +33,6 @@ from quantd.trading.events import (
     CancelReported,
     Decided,
     Event,
-    ManualOrder,
     NotFound,
     Operator,
     Reloaded,
@@ -47,6 +46,7 @@ from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD
 from tests.support.engine import COLLARED, START, World, block, walk
 from tests.support.examples import examples
+from tests.support.orders_by_hand import by_hand
 
 HOUR = DAY_NS // 24
 MINUTE = HOUR // 60
@@ -504,7 +504,7 @@ def test_a_newer_decision_takes_the_place_of_one_that_waits() -> None:
 def test_an_order_by_hand_that_sells_waits_too() -> None:
     world = story([100.0] * 4, [0.5]).run()
     state = world.shell.state
-    world.shell.run(ManualOrder(state.now, "a0", 0, -1500, "out", "me"))
+    world.shell.run(by_hand(state.now, "a0", 0, -1500, "out", "me"))
     assert sent(world)[-2:] == [(3, "limit", [-1500]), (3, "stop", [-3500])]
 
 
@@ -515,7 +515,7 @@ def test_an_order_by_hand_that_waited_sells_its_own_lots_whatever_the_price_is_t
         world.shell.take(item)
     state, real = world.shell.state, world.shell.broker.cancel
     world.shell.broker.cancel = lambda *_: ()  # type: ignore[method-assign]
-    world.shell.run(ManualOrder(state.now, "a0", 0, -1500, "out", "me"))
+    world.shell.run(by_hand(state.now, "a0", 0, -1500, "out", "me"))
     assert sent(world)[2:] == [], "its stop has not ended"
     world.shell.broker.cancel = real  # type: ignore[method-assign]
     for item in items[6:]:
@@ -581,7 +581,7 @@ def bought(limits: Limits, closes: list[float], **levels: int) -> World:
         world.shell.take(item)
         if k == 1:
             nano = {name: price * 10**9 for name, price in levels.items()}
-            world.shell.run(ManualOrder(world.shell.state.now, "a0", 0, 1000, "try", "me", **nano))
+            world.shell.run(by_hand(world.shell.state.now, "a0", 0, 1000, "try", "me", **nano))
         world.shell.state.ledger.check()
     return world
 
@@ -613,7 +613,7 @@ def test_newer_levels_take_the_place_of_older_ones_at_once_and_a_snapshot_keeps_
     world = bought(resting(), [100.0] * 4, stop_nano=95)
     state = world.shell.state
     assert rests(state) == [(0, 1000, 95.0)]
-    world.shell.run(ManualOrder(state.now, "a0", 0, 10, "more", "me", stop_nano=90 * 10**9))
+    world.shell.run(by_hand(state.now, "a0", 0, 10, "more", "me", stop_nano=90 * 10**9))
     assert rests(state) == [(0, 1000, 90.0)]
     again = thaw(world.rules, freeze(state))
     assert again.protection.own == state.protection.own
@@ -624,7 +624,7 @@ def test_levels_of_an_order_that_nothing_came_of_are_forgotten() -> None:
     world = story([100.0] * 4, [], PLAIN).run()
     state = world.shell.state
     world.shell.run(Operator(state.now, "reduce", "test", "me"))
-    world.shell.run(ManualOrder(state.now, "a0", 0, 1000, "try", "me", stop_nano=95 * 10**9))
+    world.shell.run(by_hand(state.now, "a0", 0, 1000, "try", "me", stop_nano=95 * 10**9))
     assert list(state.protection.own) == [(0, 0)]
     world.shell.run(Tick(state.now + 1))
     assert state.protection.own == {}

@@ -14,7 +14,6 @@ from quantd.trading.effects import Again, Cancel, OrderBasket, Publish
 from quantd.trading.events import (
     Correction,
     Event,
-    ManualOrder,
     NotFound,
     Operator,
     OrderSettled,
@@ -24,6 +23,7 @@ from quantd.trading.events import (
 )
 from quantd.trading.orders import Cause, OpenOrder, Reports
 from tests.support.engine import World, block
+from tests.support.orders_by_hand import by_hand
 
 NANO = 10**9
 MINUTE = 60 * NANO
@@ -47,7 +47,7 @@ class Venue:
         state = self.world.shell.state
         self.lots, self.cash = list(state.ledger.house.lots), state.ledger.house.cash_micro
         self.reconcile()
-        self.run(ManualOrder(state.now + 1, "a0", 0, self.side * LOTS, "by hand", "me"))
+        self.run(by_hand(state.now + 1, "a0", 0, self.side * LOTS, "by hand", "me"))
         (basket,) = [e for e in self.world.effects if isinstance(e, OrderBasket)][-1:]
         self.key = basket.sample, basket.n
         self.run(Unknown(*self.key, state.now + 1, [0], "no answer in time"))

@@ -13,10 +13,11 @@ from quantd.daemon.engine.venue.account import entitled, strays
 from quantd.risk.limits.catalogue import PROFILES, Limits
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.effects import Booked, Planned, Publish
-from quantd.trading.events import Action, Correction, Flow, ForeignFound, ManualOrder, Reconciled
+from quantd.trading.events import Action, Correction, Flow, ForeignFound, Reconciled
 from quantd.trading.orders import Cause, ForeignOrder, OrderBasket, Reports
 from quantd.trading.ports import OpenOrder
 from tests.support.engine import CASH, START, World, block
+from tests.support.orders_by_hand import by_hand
 
 RESEARCH = PROFILES["research"]
 MICRO = 10**6
@@ -251,7 +252,7 @@ def test_an_order_by_hand_passes_the_gate_like_any_other() -> None:
     of = World(block(np.full((6, 2), 100.0)), [lambda v: np.zeros(2)], house=Limits(max_position_weight=0.25)).run()
     state = of.shell.state
     of.effects.clear()
-    of.shell.run(ManualOrder(state.now, "a0", 1, 10_000, "a view", "me"))
+    of.shell.run(by_hand(state.now, "a0", 1, 10_000, "a view", "me"))
     (plan,), (order,) = of.of(Planned), of.of(OrderBasket)
     assert order.sym == [1]
     assert 0 < order.lots[0] <= int(0.25 * CASH / 100), "cut by the limit"
@@ -259,7 +260,7 @@ def test_an_order_by_hand_passes_the_gate_like_any_other() -> None:
     assert any("me: a view" in p.text for p in of.of(Publish))
     of.effects.clear()
     state.switch.state = HALT
-    of.shell.run(ManualOrder(state.now, "a0", 0, 5, "another", "me"))
+    of.shell.run(by_hand(state.now, "a0", 0, 5, "another", "me"))
     assert of.of(OrderBasket) == []
-    of.shell.run(ManualOrder(state.now, "nobody", 0, 5, "x", "me"))
+    of.shell.run(by_hand(state.now, "nobody", 0, 5, "x", "me"))
     assert of.of(Publish)[-1].level == "WARNING"

@@ -15,7 +15,7 @@ from quantd.daemon.runtime.host.fold_host import FoldHost
 from quantd.risk.limits.catalogue import Limits, Reason
 from quantd.risk.limits.settings import Protective
 from quantd.trading.effects import Cancel, Crossed, Effect, Filled, Planned, Publish
-from quantd.trading.events import Action, Carried, ManualOrder, Operator
+from quantd.trading.events import Action, Carried, Operator
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO
 from quantd.trading.market import Block, JumpExplained, MarketSlice, PriceJumped
@@ -333,7 +333,7 @@ def test_whatever_a_person_does_a_held_position_only_shrinks_and_is_marked_at_th
         held = state.ledger.house.held[0]
         match action:
             case "buy" | "sell":
-                do(run, ManualOrder(state.now, "a0", 0, 50 if action == "buy" else -50, "by hand", "ann"))
+                do(run(state.now, "a0", 0, 50 if action == "buy" else -50, "by hand", "ann"))
             case "bar":
                 if day + 1 < DAYS:
                     day += 1

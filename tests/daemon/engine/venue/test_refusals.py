@@ -12,9 +12,10 @@ from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.engine.venue.refusals import words_of
 from quantd.risk.limits.catalogue import PROFILES, Reason
 from quantd.trading.effects import Planned, Publish
-from quantd.trading.events import ManualOrder, Operator, Tick, Unknown
+from quantd.trading.events import Operator, Tick, Unknown
 from quantd.trading.orders import Cause, OrderBasket, Reports
 from tests.support.engine import World, block
+from tests.support.orders_by_hand import by_hand
 
 MINUTE = 60 * 10**9
 
@@ -187,7 +188,7 @@ def test_an_order_by_hand_is_sent_whatever_pauses() -> None:
     run = world(lambda lots: PDT)
     state, sent = run.shell.state, run.shell.broker.sent  # type: ignore[attr-defined]
     before = len(sent)
-    run.shell.run(ManualOrder(state.now + 1, "a0", 0, 10, "by hand", "ann"))
+    run.shell.run(by_hand(state.now + 1, "a0", 0, 10, "by hand", "ann"))
     assert len(sent) == before + 1
 
 

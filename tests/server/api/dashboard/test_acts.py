@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 
 from quantd.server.requests.tokens import created, revoked
 from quantd.trading.codec import decode
-from quantd.trading.events import ManualOrder, Operator
+from quantd.trading.events import Operator, Proposed
 from tests.server.api.dashboard.controls import halt, no_orders, run
 from tests.server.api.dashboard.screens import browser, in_module_loop, show
 from tests.server.api.dashboard.stage import Stage
@@ -64,7 +64,7 @@ async def order(page: Page, qty: str, symbol: str = "QQQ", side: str = "sell") -
 def wished(world: World) -> list[int]:
     """The quantities of all orders by hand."""
     events = [decode(data).event for _, data in world.store.entries(RUN, 1)]
-    return [abs(event.lots) for event in events if isinstance(event, ManualOrder)]
+    return [abs(event.orders[0].lots) for event in events if isinstance(event, Proposed)]
 
 
 @pytest.mark.long

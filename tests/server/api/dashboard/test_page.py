@@ -22,7 +22,6 @@ from quantd.server.requests.tokens import created
 from quantd.trading.codec import decode
 from quantd.trading.events import (
     CancelRequested,
-    ManualOrder,
     PortfolioClosed,
     PortfolioOpened,
     ProposalReviewed,
@@ -326,10 +325,9 @@ async def test_an_order_by_hand_needs_a_preview_and_carries_its_plan(shared: Wor
         assert (len(shared.service.shell.state.ledger.books[1].lots), shared.store.last_seq(RUN)) == before
         await send.click()
         await expect(page.locator(".said")).to_contain_text("sell 4 of 4 SPY sent")
-    wishes = [
-        e for _, data in shared.store.entries(RUN, before[1] + 1) if isinstance(e := decode(data).event, ManualOrder)
-    ]
-    assert [(wish.lots, wish.who, wish.reason) for wish in wishes] == [(-4, "api:owner", "by <b>hand</b>")]
+    events = [decode(data).event for _, data in shared.store.entries(RUN, before[1] + 1)]
+    wishes = [event for event in events if isinstance(event, Proposed)]
+    assert [(wish.orders[0].lots, wish.who, wish.reason) for wish in wishes] == [(-4, "api:owner", "by <b>hand</b>")]
 
 
 @pytest.mark.long

@@ -305,7 +305,7 @@ HOSTILE = (
     ({"weights": {"SPY": "NaN"}}, 422, "weights"),
     ({"weights": {"EVIL": 0.1}}, 422, "Add it to [universe] symbols"),
     ({"weights": {"spi": 0.1}}, 422, "Did you mean SPY?"),
-    ({"limit_price": "1"}, 422, "orders are sent at the collar"),
+    ({"limit_price": "1"}, 422, "there is no side or order type"),
     ({"weights": {"SPY": True}}, 422, "weights.SPY = true: expected a number"),
     ({"weights": {"\x1b[31mSPY": 0.1}}, 422, "not in the universe"),
     ({"weights": {}}, 422, "send one of weights, orders, policy and agent"),
@@ -313,7 +313,7 @@ HOSTILE = (
     ({"orders": {"SPY": "NaN"}, "weights": {}}, 422, "SPY"),
     ({"orders": {"SPY": "--5"}, "weights": {}}, 422, "SPY"),
     ({"orders": {"SPY": "99999999999999999999"}, "weights": {}}, 422, "too large"),
-    ({"orders": {"SPY": "0.5"}, "weights": {}}, 422, "multiple of the lot"),
+    ({"orders": {"SPY": "0.5"}, "weights": {}}, 422, "not whole lots"),
     ({"orders": {"SPY": "90000000"}, "weights": {}}, 409, "mistake of units"),
     ({"orders": {"SPY": "1"}}, 422, "send one of weights, orders, policy and agent"),
     ({"id": ""}, 422, "id"),
@@ -536,7 +536,7 @@ async def test_the_agent_cannot_approve_its_own_proposal(reviewed: Any, scope: s
     for what, body in (("review/preview", {"id": "a-1"}), ("review", {"id": "a-1", "approve": True, "reason": "me"})):
         status, refused = await post(reviewed, what, body, headers=headers)
         assert (status, refused["code"]) == (403, "scope"), refused
-    assert list(reviewed.service.shell.state.reviews) == ["guest"]
+    assert [waits.agent for waits in reviewed.service.shell.state.reviews] == ["guest"]
 
 
 def reviews_of(world: Any) -> list[Any]:

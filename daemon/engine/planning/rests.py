@@ -1,0 +1,130 @@
+"""Orders with a price of their own, which may rest: a price that the market has not reached, and may never reach.
+
+What can go wrong: a resting sale counts as the closing of its position, and an exit waits for it for ever; it fills
+beside the exit, and the position is sold twice; a short sale above the market is weighed at the mark, and fills at
+twice its weight; the book changes, and a rest that passed long ago breaks a limit. Each was seen in a trial.
+
+So a rest never counts as the closing of a position (`at_rest`). An order without a price of its own that reduces a
+position withdraws the rests in its way, and waits for their end (`withdraw_in_way`). Lots that open a short position
+above the mark weigh what they fill at (`weighed`, and `gate_account` for open orders). Each sample and each change of
+limits looks at the rests again (`safety.resting_orders`), and cancels those that the gate would cut. The promise: at
+the marks of the last sample no fill of any subset of the open orders breaks a limit.
+
+Rejected: to weigh rests at every price that they may fill at. No number of lots is safe at every price, and the gate of
+each sample sees the price that the market has. To cut a rest: it keeps its size, so that its sender knows what rests.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from msgspec.structs import replace
+
+from quantd.daemon.engine.planning.gate_account import short_ratio
+from quantd.daemon.engine.planning.targets import at_rest, withdraw
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.stop_records import Intent
+from quantd.risk.pretrade.gate import Account, Verdict
+from quantd.trading.effects import Effect
+from quantd.trading.market import Floats
+from quantd.trading.orders import THE_DAY, OrderState, Wish
+
+NO_INTENT: Final = Intent()
+"""The intent of a plan of the daemon itself."""
+
+
+def weighed(state: State, account: Account, change: Floats, wishes: Sequence[Wish], *, passed: bool = False) -> Floats:
+    """`change`, float64[N] signed lots, as lots that weigh at the mark what the lots weigh at their limit price.
+
+    Only lots that open a short position above the mark weigh more. They are rounded up, and down where they have
+    `passed` at another mark: the lot of the difference is no reason to cancel them.
+    """
+    ratio = _ratios(state, change, wishes)
+    if ratio is None:
+        return change
+    opening = np.minimum(change - _closing(account, change), 0.0)
+    more = -opening * (ratio - 1.0)
+    return change - (np.floor(more) if passed else np.ceil(more))
+
+
+def passed_of(state: State, account: Account, change: Floats, verdict: Verdict, wishes: Sequence[Wish]) -> Verdict:
+    """The verdict on `change`, of which the `verdict` on its weighed lots is given: what passes is rounded down."""
+    ratio = _ratios(state, change, wishes)
+    if ratio is None:
+        return verdict
+    closing = np.maximum(_closing(account, change), verdict.lots)
+    opening = np.minimum(verdict.lots - closing, 0.0)  # weighed lots that open a short position
+    lots = np.maximum(closing - np.floor(-opening / ratio + 1e-9), change)
+    return replace(verdict, lots=np.where(ratio > 1.0, lots, verdict.lots))
+
+
+def _closing(account: Account, change: Floats) -> Floats:
+    """float64[N], at most 0: the lots of sales in `change` that close a long position which no open order closes."""
+    free = np.maximum(account.lots - (0.0 if account.down is None else account.down), 0.0)
+    return np.maximum(np.minimum(change, 0.0), -free)
+
+
+def _ratios(state: State, change: Floats, wishes: Sequence[Wish]) -> Floats | None:
+    """float64[N], limit price over mark where a sale has a limit above the mark, else 1; None where no order has."""
+    ratio = None
+    for wish in wishes:
+        factor = short_ratio(int(state.marks_nano[wish.symbol]), wish.limit_nano)
+        if factor > 1.0 and change[wish.symbol] < 0.0:
+            ratio = np.ones(state.universe.size) if ratio is None else ratio
+            ratio[wish.symbol] = factor
+    return ratio
+
+
+def own_caps(size: int, wishes: Sequence[Wish]) -> list[int]:
+    """Limit prices by column in nano-currency, 0 where an order has none; empty where no order has one."""
+    caps = [0] * size if any(wish.limit_nano for wish in wishes) else []
+    for wish in wishes:
+        if wish.limit_nano:
+            caps[wish.symbol] = wish.limit_nano
+    return caps
+
+
+def own_ends(state: State, ends: list[int], wishes: Sequence[Wish]) -> list[int]:
+    """The expiries `ends` by column, ns UTC, with those that the orders ask for; 0 for an order that never expires."""
+    ends = list(ends)
+    for wish in wishes:
+        if wish.end == THE_DAY:
+            sessions = state.rules.sessions[state.rules.calendar[wish.symbol]]
+            ends[wish.symbol] = sessions.day_order_end(state.now, state.rules.daily)
+        elif wish.end:
+            ends[wish.symbol] = max(wish.end, 0)
+    return ends
+
+
+def withdraw_in_way(state: State, changes: dict[int, Floats], wishes: Sequence[Wish]) -> tuple[list[int], list[Effect]]:
+    """Cancel the rests that stand in the way of orders without a price of their own, which reduce a position.
+
+    `changes` maps an agent to float64[N] signed lots. Returns the columns in which the orders wait for the end of rests
+    and the cancels. A rest stands in the way where it, the other open orders and the change exceed the position.
+    """
+    columns: set[int] = set()
+    effects: list[Effect] = []
+    priced = [wish.symbol for wish in wishes if wish.limit_nano]
+    for agent, change in changes.items():
+        held, resting = state.lots(agent), at_rest(state, agent)
+        way = (change * held < 0.0) & (resting * held < 0.0) & (np.abs(change + resting) > np.abs(held))
+        way[priced] = False
+        if way.any():
+            columns.update(way.nonzero()[0].tolist())
+            effects.extend(withdraw(state, agent, way))
+    return sorted(columns), effects
+
+
+def rests_going(state: State, agents: Sequence[int], symbols: Sequence[int]) -> bool:
+    """Whether a rest of these agents in one of these columns is being cancelled and has not ended."""
+    return any(
+        who in agents and work.basket.sym[row] in symbols and work.state[row] == OrderState.CANCELLING
+        for work in state.working.values()
+        if work.cause
+        for row, who, _ in work.open_shares()
+    )
+
+
+def none_rest(state: State) -> bool:
+    """Whether no open order has a price of its own."""
+    return not any(work.cause for work in state.working.values())
