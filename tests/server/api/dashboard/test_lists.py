@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncIterator
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from quantd.daemon.views.addresses import AskedLine, refused_lines
 from quantd.research.runs.looks import note_looks
 from quantd.risk.limits.catalogue import Reason
 from tests.server.api.dashboard.screens import browser, in_module_loop, show
-from tests.support.api_world import RATES, World, standing_at_the_end
+from tests.support.api_world import RATES, World, get, standing_at_the_end
 from tests.support.browser import opened
 from tests.support.command_line import ALERTING
 from tests.support.looks import look
@@ -152,6 +153,28 @@ async def test_a_search_of_orders_finds_what_their_row_shows(world: World, brows
         await page.get_by_label("Search orders").fill(text)
         option = page.get_by_label("State").locator("option").filter(has_text="all")
         await expect(option).to_have_text(f"all ({number:,})")
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_an_order_has_the_price_and_fee_of_its_fills(world: World, browser: Browser) -> None:
+    fills = (await get(world, "/api/v1/fills?limit=500"))[1]["fills"]
+    async with opened(browser, world.api.url) as page:
+        await show(page, "orders")
+        await page.get_by_label("State").select_option("filled")
+        rows = page.get_by_role("region", name="Orders", exact=True).locator("tbody tr")
+        await expect(rows.first.locator("td[data-head=state]")).to_have_text("filled")
+        for row in (await rows.all())[:10]:
+            name = str(await row.locator(".why-of").get_attribute("aria-label")).rsplit(", ", 1)[1]
+            own = [fill for fill in fills if fill["order"] == name]
+            traded = sum(Decimal(fill["qty"]) for fill in own)
+            mean = sum(Decimal(fill["qty"]) * Decimal(fill["price"]) for fill in own) / traded
+            shown = [
+                Decimal((await row.locator(f"td[data-head='{head}']").inner_text()).replace(",", ""))
+                for head in ("fill price", "fee")
+            ]
+            assert abs(shown[0] - mean) < Decimal("0.000001")
+            assert shown[1] == sum(Decimal(fill["fee"]) for fill in own)
 
 
 @pytest.mark.long
