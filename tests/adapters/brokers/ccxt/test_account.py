@@ -102,3 +102,13 @@ async def test_an_order_below_the_least_cost_of_its_market_is_not_sent(rig: Ccxt
     assert "cost less than the venue's least order of 1000" in report.reason  # type: ignore[union-attr]
     assert rig.venue.orders == {}
     await broker.close()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "listed"), [("XBT.F", "BTC.F"), ("SOL.S", "SOL.S"), ("ZUSD.F", "USD.F")])
+async def test_a_balance_that_earns_rewards_is_named_and_is_no_holding(rig: CcxtRig, name: str, listed: str) -> None:
+    before = await rig.broker.account()
+    rig.venue.balances[name] = Decimal("0.5")
+    account = await rig.broker.account()
+    assert (listed, "0.5") in account.others
+    assert (account.lots, account.cash_micro) == (before.lots, before.cash_micro)

@@ -9,7 +9,7 @@ from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.state.snapshot import freeze, thaw
-from quantd.daemon.engine.venue.account import entitled, strays
+from quantd.daemon.engine.venue.account import entitled, note_holdings, strays
 from quantd.risk.limits.catalogue import PROFILES, Limits
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.effects import Booked, Planned, Publish
@@ -54,6 +54,14 @@ def test_a_venue_that_agrees_moves_nothing_and_says_what_may_be_bought() -> None
     of.shell.run(reconciled(of))
     assert of.effects == []
     assert (of.shell.state.switch.state, of.shell.state.venue.buying_power_micro) == (RUN, 123)
+
+
+@pytest.mark.parametrize(("name", "staked"), [("USD.F", True), ("USD.B", True), ("DOT.S", False), ("USD", False)])
+def test_money_that_earns_rewards_says_how_it_is_traded_again(name: str, staked: bool) -> None:
+    (told,) = note_holdings(held().shell.state, [(name, "0.5")])
+    assert isinstance(told, Publish)
+    assert f"in no book: 0.5 {name}; it is not traded" in told.text
+    assert (f"{name} earns rewards at the venue and is in no order: end that there" in told.text) == staked
 
 
 @pytest.mark.requirement("R-170")
