@@ -29,7 +29,7 @@ from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.planning.rests import NO_INTENT
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.safety.monitor import watch_plan
-from quantd.daemon.engine.safety.proposal_ends import end_late, refused_whole
+from quantd.daemon.engine.safety.proposal_ends import end_late, nothing_passes, refused_whole
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.causes import OF_CODE
 from quantd.daemon.engine.state.proposal_log import plans_of
@@ -124,8 +124,9 @@ def _store_for_review(state: State, proposal: Proposed) -> Sequence[Effect]:
     copy = thaw(state.rules, freeze(state))
     copy.now = state.now
     dry_run = _plan_targets(copy, proposal)
-    if refused := next((effect for effect in dry_run if isinstance(effect, Refused)), None):
-        return refusal(state, proposal, refused.text)
+    refused = next((effect.text for effect in dry_run if isinstance(effect, Refused)), "")
+    if refused or nothing_passes(dry_run):
+        return refusal(state, proposal, refused or refused_whole(copy, dry_run))
     waiting = [older for older in state.reviews if older.agent == proposal.agent]
     replaced = [older for older in waiting if older.weights and proposal.weights]
     if len(waiting) - len(replaced) >= MOST_WAITING:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, Literal
 
+import numpy as np
 from msgspec.structs import replace
 
 from quantd.daemon.engine.safety.alerts import alert
@@ -14,6 +15,14 @@ from quantd.trading.orders import quantity_text
 
 PAUSE_NS: Final = 60 * 10**9
 """Shortest time between two alerts about the orders of one program."""
+
+
+def nothing_passes(effects: Sequence[Effect]) -> bool:
+    """Whether the limits let nothing of a plan pass: no order, no parent order, and no cross with another agent."""
+    plans = plans_of(effects)
+    return bool(plans) and not any(
+        planned.n or planned.portion is not None or np.frombuffer(planned.crossed, np.int64).any() for planned in plans
+    )
 
 
 def refused_whole(state: State, effects: Sequence[Effect]) -> str:

@@ -47,7 +47,7 @@ export function Reviews() {
   return html`<section class="card wide"><h2>Waiting for a person</h2>
     ${found.fault && html`<${Problem} text=${found.fault} />`}
     ${waiting.map((each) => html`<h3>${each.agent}: ${each.id}</h3>
-      <p>Since ${local(each.ts, now.zone)}, by ${each.who}: ${each.reason}. It lapses at the next sample.</p>
+      <p>Since ${local(each.ts, now.zone)}, by ${each.who}: ${each.reason}. It lapses ${each.until ? `at ${each.until}` : "at the next sample"}.</p>
       <${Table} name=${`Targets of ${each.agent}`} rows=${rowsOf(each)} words=${(r) => r.id} columns=${[
     { head: "symbol", cell: (r) => r.id },
     { head: "weight now", num: true, cell: (r) => percent(r.now) },

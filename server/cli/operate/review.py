@@ -41,6 +41,9 @@ def review(
             f"no proposal {f'{id} ' if id else ''}of {agent} waits for a person; `quantd review` lists them",
             CHECK_FAILED,
         )
+    if not id and len(waiting) > 1 and (approve or decline):
+        ids = ", ".join(row["id"] for row in waiting)
+        raise Failure(f"{len(waiting)} proposals of {agent} wait, {ids}: name one with --id", USAGE)
     path = f"/api/v1/agents/{quote(agent, safe='')}/review"
     # without a decision the proposal is only shown
     if approve or decline:
@@ -62,8 +65,18 @@ def _print_waiting(waiting: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print_json({"waiting": waiting})
         return
-    rows = [(w["time"], w["agent"], w["id"], str(len(w["weights"] or w["orders"])), w["reason"]) for w in waiting]
-    table(("waits since", "agent", "id", "targets", "reason of the agent"), rows, ("targets",))
+    rows = [
+        (
+            w["time"],
+            w["until"] or "the next sample",
+            w["agent"],
+            w["id"],
+            str(len(w["weights"] or w["orders"])),
+            w["reason"],
+        )
+        for w in waiting
+    ]
+    table(("waits since", "until", "agent", "id", "targets", "reason of the agent"), rows, ("targets",))
     say("quantd review AGENT shows its orders" if waiting else "no proposal waits for a person")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from quantd.daemon.engine.agents.shadows import place_of_book
 from quantd.daemon.engine.state.agent_state import Exit
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import override
@@ -466,6 +467,32 @@ async def test_a_proposal_that_needs_a_person_is_listed_previewed_and_sent_once_
     status, again = await post(reviewed, "review", decision)
     assert (status, again["code"]) == (409, "conflict")
     assert (await get(reviewed, "reviews"))[1] == {"waiting": []}
+
+
+async def test_orders_with_terms_wait_beside_each_other_and_keep_their_terms(reviewed: Any) -> None:
+    state = reviewed.service.shell.state
+    place, column, _ = place_of_book(state, "guest")
+    held = {
+        symbol: lots for symbol, lots in zip(state.universe.symbols, place.lots(column).tolist(), strict=True) if lots
+    }
+    symbol = max(held, key=lambda name: held[name])
+    limit = f"{float(state.marks[state.universe.index[symbol]]) * 1.1:.2f}"
+    resting = {"units": "-1", "limit": limit, "until": "cancelled"}
+    for id, order in (("o-1", resting), ("o-2", "-2")):
+        status, done = await post(reviewed, "propose", {"orders": {symbol: order}, "id": id, "reason": "x"})
+        assert (status, done["verdict"]["outcome"]) == (200, "approval"), done
+    _, listed = await get(reviewed, "reviews")
+    assert [row["orders"] for row in listed["waiting"]] == [{symbol: f"-1 at {limit} until cancelled"}, {symbol: "-2"}]
+    second = await token(reviewed, "second", "trade")
+    status, sent = await post(reviewed, "review", {"id": "o-1", "approve": True, "reason": "sound"}, headers=second)
+    assert (status, sent["verdict"]["outcome"]) == (200, "passed"), sent["verdict"]["text"]
+    (order,) = sent["trades"]["orders"]
+    assert (float(order["limit"]), order["until"]) == (float(limit), "cancelled")
+    status, other = await post(reviewed, "propose", {"orders": {symbol: "-1"}, "id": "o-1", "reason": "x"})
+    assert (status, other["code"]) == (409, "duplicate"), other
+    body = {"orders": {symbol: "9000"}, "whole": True, "id": "o-3", "reason": "x"}
+    status, refused = await post(reviewed, "propose", body)
+    assert (status, "at most" in refused["detail"]) == (409, True), refused["detail"]
 
 
 @pytest.mark.long
