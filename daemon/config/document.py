@@ -22,6 +22,7 @@ from quantd.daemon.config.schema import (
     Bus,
     Document,
     Feed,
+    GatewayTable,
     InstrumentTable,
     Live,
     Log,
@@ -54,6 +55,7 @@ class Config:
     bus: Bus = field(init=False)
     store: Store = field(init=False)
     api: Api = field(init=False)
+    gateway: GatewayTable | None = field(init=False)
     alerts: Alerts = field(init=False)
     models: Models = field(init=False)
     log: Log = field(init=False)
@@ -267,6 +269,7 @@ NOT_TRADING: dict[str, str] = {
     "bus": "publishes only",
     "store": "is a place and its retention",
     "api": "publishes only",
+    "gateway": "is a door; each order that comes through it is in the journal",
     "alerts": "publishes only",
     "agents.*.reads": "is a permission to read; what a policy decides is in the journal",
     "models.trusted_keys": "restricts which artifacts are accepted, not their decisions",

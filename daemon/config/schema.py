@@ -442,6 +442,13 @@ class Api(Section):
         return self.port + 1000 if self.port < 64_536 else self.port - 1000
 
 
+class GatewayTable(Section):
+    """A listener for trading programs, at 127.0.0.1: the API that it speaks, and its port."""
+
+    kind: Literal["alpaca"] = "alpaca"
+    port: Port = 8010
+
+
 class Models(Section):
     """Trained artifacts. `trusted_keys` are files of public keys.
 
@@ -494,6 +501,7 @@ class Document(Section):
     bus: Bus = Bus()
     store: Store = Store()
     api: Api = Api()
+    gateway: GatewayTable | None = None
     alerts: Alerts = Alerts()
     models: Models = Models()
     log: Log = Log()

@@ -46,7 +46,10 @@ if TYPE_CHECKING:
     from quantd.daemon.live.session import Outside
     from quantd.daemon.runtime.service import Service
 
-PACKAGES: Final = ("quantd.daemon.edges", "quantd.server.api.api_edge", "quantd.server.requests.mqtt_edge")
+PACKAGES: Final = (
+    "quantd.daemon.edges", "quantd.server.api.api_edge", "quantd.server.gateway.gateway_edge",
+    "quantd.server.requests.mqtt_edge",
+)  # fmt: skip
 """The packages and modules of quantd with edges."""
 
 GROUP: Final = "quantd.edges"

@@ -65,6 +65,7 @@ cost_aware = { horizon = 21 }
 name = "two"
 policy = "momentum"
 capital = 0.1
+[gateway]
 [manual]
 capital = 0.1
 [manual.limits]

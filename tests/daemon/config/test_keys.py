@@ -27,6 +27,7 @@ LIVE = (*FEED, "broker.kind=alpaca")
 MQTT = ("bus.kind=mqtt", "bus.url=mqtt://host")
 
 # key: another value as --set writes it, what must then be parsed, and what has to be said for it to be allowed
+REFUSED = "one value exists"
 ROWS = {
     "quantd.name": ("desk", "desk"),
     "quantd.mode": ("live", "live", *LIVE),
@@ -275,6 +276,8 @@ ROWS = {
     "api.host": ("::1", "::1"),
     "api.port": ("0", 0),
     "api.halt_port": ("0", 0),
+    "gateway.kind": ("ccxt", REFUSED),
+    "gateway.port": ("8011", 8011),
     "api.tls.certificate": ("c.pem", "c.pem"),
     "api.tls.key": ("k.pem", "k.pem"),
     "api.tokens": ("tokens", "tokens"),
@@ -306,7 +309,6 @@ ROWS = {
     "log.level": ("debug", "debug"),
     "log.format": ("json", "json"),
 }
-REFUSED = "one value exists"
 LIMIT_ROWS = {
     "collar": ("0.02", 0.02),
     "reduce_collar": ("0.1", 0.1),

@@ -206,5 +206,5 @@ def test_an_option_for_nobody_is_refused(folder: Path) -> None:
 def test_an_answer_is_the_body_of_a_proposal() -> None:
     body = {"id": "a-1", "weights": {"SPY": 0.5}, "reason": "r", "expires": "", "plan": ""}
     assert msgspec.to_builtins(msgspec.convert(body, Answer)) == body
-    other_sources = {"orders", "policy", "agent", "symbols"}  # a backtest asks for weights
+    other_sources = {"orders", "policy", "agent", "symbols", "whole"}  # a backtest asks for weights
     assert set(Answer.__struct_fields__) | other_sources == set(Propose.__struct_fields__)

@@ -1,0 +1,446 @@
+"""The routes of the gateway: a core of Alpaca's trading API, version 2, for the book of the agent of a key.
+
+What can go wrong: a client repeats a POST by itself after 429 and 504, and so sends an order twice; it believes in an
+order that was accepted and changed; it sends fields that mean something at the vendor and nothing here. So an order
+passes whole or is refused, with the limit and the largest order that would pass in the message, because clients show
+nothing else. No POST is answered by 504, and 429 only before anything was queued. A used client id never makes a second
+order. An unknown field, type or time in force is refused with one sentence.
+
+One body: an order is a proposal (`Proposed`) with `whole`, like those of the REST API and of MCP. It passes the same
+gate, approval and journal, and `quantd why` explains it. A key is an API token of scope `propose`: its id (or name) is
+the key, its secret the secret.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import msgspec
+from aiohttp import WSMsgType, web
+
+from quantd.adapters.json_text import decoded
+from quantd.adapters.store.queries import Reader
+from quantd.daemon.engine.agents.shadows import place_of_book
+from quantd.daemon.engine.state import State
+from quantd.daemon.runtime.inbox import InboxFull
+from quantd.daemon.runtime.service import Service, Step
+from quantd.server.api.access.guard import sender_of
+from quantd.server.api.access.keyring import Keyring
+from quantd.server.api.commits import OpenRequests, of_request
+from quantd.server.api.problems import Refused, log_fault
+from quantd.server.gateway.tickets import CLOSED, THROUGH, Ticket, Tickets, Update
+from quantd.server.gateway.vendor_form import Answer, account_of, asset_of, clock_of, instant, order_of, position_of
+from quantd.server.requests.cancels import CancelOne, cancel_requested
+from quantd.server.requests.control import NotDone, check_priced, check_ready, exact_amount, market_now
+from quantd.server.requests.proposals import proposer
+from quantd.server.requests.tokens import Token
+from quantd.trading.events import Proposed
+from quantd.trading.instruments import NANO
+from quantd.trading.orders import THE_DAY, UNTIL_CANCELLED, Wish, order_id, price_text, quantity_text
+
+TOKEN: Final = web.RequestKey("gateway_token", Token)
+
+FIELDS: Final = frozenset({
+    "symbol", "qty", "notional", "side", "type", "time_in_force", "limit_price", "client_order_id", "order_class",
+    "extended_hours", "position_intent",
+})  # fmt: skip
+"""Fields of an order that are read; any other is refused."""
+
+BODY_BYTES: Final = 64 * 1024
+QUEUED: Final = 10_000
+"""Most updates that wait for one stream; a client that reads slower is disconnected, and asks for its orders again."""
+
+
+class Fault(Exception):
+    """An answer in the vendor's form of an error: a status, a code that begins with it, and one sentence."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+def invalid(message: str) -> Fault:
+    return Fault(422, 42210000, message)
+
+
+class Gateway:
+    """The routes over one running service."""
+
+    def __init__(self, service: Service, keyring: Keyring, store: str | Path) -> None:
+        self._service, self._keyring, self._store = service, keyring, store
+        self.tickets = Tickets(service.run)
+        self._streams: set[tuple[str, asyncio.Queue[Update]]] = set()
+        self._open = OpenRequests()
+        service.subscribers.append(self._committed)
+
+    @property
+    def _state(self) -> State:
+        return self._service.shell.state
+
+    def application(self) -> web.Application:
+        app = web.Application(middlewares=[self._guard], client_max_size=BODY_BYTES)
+        add = app.router
+        for path in ("/stream", "/stream/"):  # clients differ in the slash
+            add.add_get(path, self._stream)
+        add.add_get("/v2/account", self._account)
+        add.add_get("/v2/positions", self._positions)
+        add.add_delete("/v2/positions", self._close_all)
+        add.add_get("/v2/positions/{symbol}", self._position)
+        add.add_delete("/v2/positions/{symbol}", self._close)
+        add.add_get("/v2/clock", self._clock)
+        add.add_get("/v2/assets", self._assets)
+        add.add_get("/v2/assets/{symbol}", self._asset)
+        add.add_post("/v2/orders", self._order)
+        add.add_get("/v2/orders", self._orders)
+        add.add_delete("/v2/orders", self._cancel_all)
+        add.add_get("/v2/orders:by_client_order_id", self._by_client_id)
+        add.add_get("/v2/orders/{id}", self._by_id)
+        add.add_delete("/v2/orders/{id}", self._cancel)
+        return app
+
+    async def rebuild(self) -> None:
+        """Fold the tickets of the journal; nothing for a run without one."""
+
+        def work() -> None:
+            reader = Reader.open(self._store, self._service.run)
+            for _, entry in reader.journal():
+                for _ in self.tickets.take(entry.event, entry.effects):  # type: ignore[arg-type]
+                    pass
+
+        await asyncio.to_thread(work)
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Check the key, and answer each fault in the vendor's form."""
+        try:
+            if request.path.rstrip("/") != "/stream":
+                key, secret = (request.headers.get(f"APCA-API-{part}", "") for part in ("KEY-ID", "SECRET-KEY"))
+                request[TOKEN] = await self._token(key, secret)
+            return await handler(request)
+        except Fault as why:
+            status, code, text = why.status, why.code, str(why)
+        except (NotDone, InboxFull) as why:
+            busy = isinstance(why, InboxFull) or why.fault == "not_ready"
+            status, code, text = (429, 42910000, str(why)) if busy else (422, 42210000, str(why))
+        except Refused as why:
+            status = min(why.status, 500)  # never 504: a client would send its order again
+            code, text = why.status * 100_000 + 10_000, str(why)
+        except web.HTTPException as why:
+            status, code, text = why.status, why.status * 100_000 + 10_000, f"{why.reason}: not served by the gateway"
+        except Exception as why:
+            log_fault(request.path, why)
+            status, code, text = 500, 50010000, "internal server error; look the order up by its client id"
+        return answer({"code": code, "message": text}, status)
+
+    async def _token(self, key: str, secret: str) -> Token:
+        """The token of a key pair. Raises Fault."""
+        await self._keyring.refresh()
+        token = self._keyring.find(secret.encode("utf-8", "surrogateescape")) if secret else None
+        if token is None or not token.agent or key not in (token.id, token.name):
+            raise Fault(401, 40110000, "request is not authorized")
+        return token
+
+    def _place(self, request: web.Request) -> tuple[State, int]:
+        """The account's state, and the index of the book of a request's agent. Raises Fault for a shadow."""
+        agent = request[TOKEN].agent
+        place = place_of_book(self._state, agent)
+        if place is None or place[2] is not None:
+            raise Fault(403, 40310000, f"{agent} trades no book of the account now: it is a shadow, or has none")
+        return place[0], place[1]
+
+    def _column(self, text: str) -> int:
+        """The column of a symbol or of an asset's id. Raises Fault."""
+        state = self._state
+        for column, symbol in enumerate(state.universe.symbols):
+            if text in (symbol, asset_of(state, column)["id"]):
+                return column
+        raise Fault(404, 40410000, f"asset not found for {text[:40]}")
+
+    # reads
+
+    async def _account(self, request: web.Request) -> web.Response:
+        return answer(account_of(*self._place(request), self._service.run, request[TOKEN].agent))
+
+    async def _positions(self, request: web.Request) -> web.Response:
+        state, book = self._place(request)
+        return answer([position_of(state, book, k) for k, lots in enumerate(state.lots(book).tolist()) if lots])
+
+    async def _position(self, request: web.Request) -> web.Response:
+        state, book = self._place(request)
+        return answer(position_of(state, book, self._held(state, book, request.match_info["symbol"])))
+
+    def _held(self, state: State, book: int, symbol: str) -> int:
+        column = self._column(symbol)
+        if not state.lots(book)[column]:
+            raise Fault(404, 40410000, "position does not exist")
+        return column
+
+    async def _clock(self, request: web.Request) -> web.Response:
+        return answer(clock_of(self._state, market_now(self._service)))
+
+    async def _assets(self, request: web.Request) -> web.Response:
+        return answer([asset_of(self._state, k) for k in range(self._state.universe.size)])
+
+    async def _asset(self, request: web.Request) -> web.Response:
+        return answer(asset_of(self._state, self._column(request.match_info["symbol"])))
+
+    async def _by_id(self, request: web.Request) -> web.Response:
+        return answer(order_of(self._state, self._own(request, self.tickets.by_id.get(request.match_info["id"]))))
+
+    async def _by_client_id(self, request: web.Request) -> web.Response:
+        ticket = self.tickets.find(request[TOKEN].agent, request.query.get("client_order_id", ""))
+        return answer(order_of(self._state, self._own(request, ticket)))
+
+    def _own(self, request: web.Request, ticket: Ticket | None) -> Ticket:
+        if ticket is None or ticket.agent != request[TOKEN].agent:
+            raise Fault(404, 40410000, "order not found")
+        return ticket
+
+    async def _orders(self, request: web.Request) -> web.Response:
+        """The orders of the key, the newest first; `status`, `symbols`, `side`, `limit` and `direction` are read."""
+        asked = dict(request.query)
+        status, most = asked.pop("status", "open"), asked.pop("limit", "50")
+        newest_first = asked.pop("direction", "desc") == "desc"
+        symbols, side = set(filter(None, asked.pop("symbols", "").split(","))), asked.pop("side", "")
+        asked.pop("nested", None)
+        if asked:
+            raise invalid(f"the filter {min(asked)} is not supported; status, symbols, side, limit and direction are")
+        if status not in ("open", "closed", "all") or not (most.isascii() and most.isdigit() and 1 <= int(most) <= 500):
+            raise invalid("status must be open, closed or all, and limit a number from 1 to 500")
+        names = self._state.universe.symbols
+        rows = [
+            ticket
+            for ticket in self.tickets.by_id.values()
+            if ticket.agent == request[TOKEN].agent
+            and (not symbols or names[ticket.column] in symbols)
+            and side in ("", "buy" if ticket.lots > 0 else "sell")
+            and (status == "all" or (ticket.status in CLOSED) == (status == "closed"))
+        ]
+        return answer([order_of(self._state, ticket) for ticket in (rows[::-1] if newest_first else rows)[: int(most)]])
+
+    # orders
+
+    async def _order(self, request: web.Request) -> web.Response:
+        try:
+            body = decoded(await request.read(), dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as why:
+            raise Fault(400, 40010000, f"request body format is invalid: {str(why)[:200]}") from None
+        return await self._sent(request, self._wish(request, body), str(body.get("client_order_id") or uuid4()))
+
+    async def _sent(self, request: web.Request, wish: Wish, client_id: str) -> web.Response:
+        return await self._open.answer(lambda: self._submit(request, wish, client_id))
+
+    def _wish(self, request: web.Request, body: dict[str, Any]) -> Wish:
+        """The order of a body. Raises Fault for what is not supported: nothing is accepted and changed."""
+        given = {key: value for key, value in body.items() if value is not None}
+        if unknown := sorted(given.keys() - FIELDS):
+            raise invalid(f"{unknown[0]} is not supported here; leave it out")
+        kind, tif, side = (str(given.get(key, "")) for key in ("type", "time_in_force", "side"))
+        if kind not in ("market", "limit"):
+            raise invalid(f"order type {kind[:20]!r} is not supported: market and limit are")
+        if tif not in ("day", "gtc"):
+            raise invalid(f"time_in_force {tif[:20]!r} is not supported: day and gtc are")
+        if side not in ("buy", "sell"):
+            raise invalid("side must be buy or sell")
+        if given.get("order_class", "simple") not in ("simple", "") or given.get("extended_hours", False) is not False:
+            raise invalid("only simple orders in regular hours are supported")
+        if (kind == "limit") != ("limit_price" in given):
+            raise invalid("limit orders require limit price, and market orders have none")
+        if ("qty" in given) == ("notional" in given):
+            raise invalid("either qty or notional is required")
+        state, column = self._state, self._column(str(given.get("symbol", "")))
+        lot, mark = state.universe.lot_nano[column], int(state.marks_nano[column])
+        if "qty" in given:
+            lots, rest = divmod(exact_amount(plain(given["qty"]), NANO, "qty", "10"), lot)
+        else:
+            worth = exact_amount(plain(given["notional"]), NANO, "notional", "1000")
+            if not mark:
+                raise invalid("notional needs a price, and the symbol has none yet")
+            lots, rest = worth * NANO // mark // lot, 0  # the largest order of at most this value
+        if rest or not lots:
+            raise invalid(f"the quantity must be a multiple of {quantity_text(1, lot)}, and not 0")
+        limit_nano = exact_amount(plain(given["limit_price"]), NANO, "limit price", "95.50") if kind == "limit" else 0
+        return Wish(column, lots if side == "buy" else -lots, limit_nano, UNTIL_CANCELLED if tif == "gtc" else THE_DAY)
+
+    async def _submit(self, request: web.Request, wish: Wish, client_id: str) -> web.Response:
+        """Send an order through the gate, and answer after the commit. Raises Fault for a refusal."""
+        token = request[TOKEN]
+        check_ready(self._service)
+        check_priced(self._state)
+        await self._service.settled()
+        state, book = self._place(request)
+        if not 1 <= len(client_id) <= 128:
+            raise invalid("client_order_id must have 1 to 128 characters")
+        proposal = Proposed(
+            market_now(self._service), proposer(state, token.agent), client_id, THROUGH, sender_of(token),
+            orders=(wish,), portfolio=token.agent if book in state.portfolios else "", whole=True,
+        )  # fmt: skip
+        log = state.outside.get(proposal.agent)
+        if log is not None and client_id in log.ids:
+            earlier = self.tickets.find(token.agent, client_id)
+            known = f" (it is {earlier.status}, {earlier.id})" if earlier is not None else ""
+            raise Fault(422, 40010001, f"client_order_id must be unique{known}")
+        commits = of_request()
+        (commit,) = await commits.settled(commits.queue(self._service, [proposal], lambda *_: None))
+        if commit.refused is not None:
+            asked = quantity_text(abs(wish.lots), state.universe.lot_nano[wish.symbol])
+            where = f" (quantd why {commit.address})" if commit.address else ""
+            text = f"{commit.refused.text}; {asked} {state.universe.symbols[wish.symbol]} was asked for{where}"
+            raise Fault(403, 40310000, text)
+        ticket = self.tickets.find(token.agent, client_id)
+        if ticket is None:
+            raise Fault(500, 50010000, "the order was taken, and is not known yet; look it up by its client id")
+        return answer(order_of(self._state, ticket))
+
+    async def _cancelled(self, ticket: Ticket, token: Token) -> None:
+        """Cancel the open order of a ticket. Raises Fault."""
+        if ticket.status in CLOSED or ticket.key == (0, 0):
+            raise invalid(f"order is {ticket.status}; it cannot be canceled")
+        symbol = self._state.universe.symbols[ticket.column]
+        name = order_id(self._service.run, ticket.key[0], symbol, ticket.key[1])
+        event = cancel_requested(self._service, CancelOne(name, "the program cancelled it"), sender_of(token))
+        commits = of_request()
+        (commit,) = await commits.settled(commits.queue(self._service, [event], lambda *_: None))
+        if commit.refused is not None:
+            raise invalid(commit.refused.text)
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        ticket = self._own(request, self.tickets.by_id.get(request.match_info["id"]))
+
+        async def work() -> web.Response:
+            await self._cancelled(ticket, request[TOKEN])
+            return web.Response(status=204)
+
+        return await self._open.answer(work)
+
+    async def _cancel_all(self, request: web.Request) -> web.Response:
+        async def work() -> web.Response:
+            rows = []
+            for ticket in list(self.tickets.by_id.values()):
+                if ticket.agent == request[TOKEN].agent and ticket.status not in CLOSED and ticket.key != (0, 0):
+                    try:
+                        await self._cancelled(ticket, request[TOKEN])
+                        rows.append({"id": ticket.id, "status": 200})
+                    except (Fault, NotDone, InboxFull):
+                        rows.append({"id": ticket.id, "status": 500})
+            return answer(rows, 207)
+
+        return await self._open.answer(work)
+
+    async def _close(self, request: web.Request) -> web.Response:
+        """Close a position, or `qty` of it, by an order without a price."""
+        state, book = self._place(request)
+        column = self._held(state, book, request.match_info["symbol"])
+        lots, lot = int(state.lots(book)[column]), state.universe.lot_nano[column]
+        if "percentage" in request.query:
+            raise invalid("percentage is not supported; send qty")
+        size = abs(lots)
+        if "qty" in request.query:
+            size, rest = divmod(exact_amount(plain(request.query["qty"]), NANO, "qty", "10"), lot)
+            if rest or size > abs(lots):
+                raise invalid(f"qty must be a multiple of {quantity_text(1, lot)}, and at most the position")
+        return await self._sent(request, Wish(column, -size if lots > 0 else size, 0, THE_DAY), str(uuid4()))
+
+    async def _close_all(self, request: web.Request) -> web.Response:
+        state, book = self._place(request)
+        if request.query.get("cancel_orders", "").lower() == "true":
+            await self._cancel_all(request)
+        rows = []
+        for column, lots in enumerate(state.lots(book).tolist()):
+            if lots:
+                symbol = state.universe.symbols[column]
+                try:
+                    sent = await self._sent(request, Wish(column, -int(lots), 0, THE_DAY), str(uuid4()))
+                    rows.append({"symbol": symbol, "status": 200, "body": json.loads(sent.body or b"null")})  # type: ignore[arg-type]
+                except (Fault, NotDone, InboxFull) as why:
+                    rows.append({"symbol": symbol, "status": 500, "body": {"code": 50010000, "message": str(why)}})
+        return answer(rows, 207)
+
+    # the stream
+
+    def _committed(self, steps: Sequence[Step]) -> None:
+        for event, effects in steps:
+            for update in self.tickets.take(event, effects):  # type: ignore[arg-type]
+                for agent, queue in list(self._streams):
+                    if agent == update.ticket.agent and not queue.full():
+                        queue.put_nowait(update)
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        """`trade_updates` of the key's orders, as JSON in binary frames, which old and new clients read."""
+        socket = web.WebSocketResponse(heartbeat=20, max_msg_size=BODY_BYTES)
+        await socket.prepare(request)
+        queue: asyncio.Queue[Update] = asyncio.Queue(QUEUED)
+        agent, sending = "", None
+        try:
+            async for message in socket:
+                if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    break
+                asked = decoded(
+                    message.data.encode() if isinstance(message.data, str) else message.data, dict[str, Any]
+                )
+                data = asked.get("data") or asked
+                if asked.get("action") in ("authenticate", "auth"):
+                    agent = await self._stream_agent(data)
+                    status = "authorized" if agent else "unauthorized"
+                    await send(socket, "authorization", {"status": status, "action": "authenticate"})
+                elif asked.get("action") == "listen" and agent:
+                    streams = [name for name in data.get("streams", ()) if name == "trade_updates"]
+                    if streams and sending is None:
+                        self._streams.add((agent, queue))
+                        sending = asyncio.create_task(self._updates(socket, queue, agent))
+                    await send(socket, "listening", {"streams": streams})
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            await socket.close(code=1007)
+        finally:
+            self._streams.discard((agent, queue))
+            if sending is not None:
+                sending.cancel()
+        return socket
+
+    async def _stream_agent(self, data: dict[str, Any]) -> str:
+        """The agent of the key pair in a message of the stream; empty for a wrong one."""
+        key, secret = data.get("key_id") or data.get("key"), data.get("secret_key") or data.get("secret")
+        try:
+            return (await self._token(str(key), str(secret))).agent
+        except Fault:
+            return ""
+
+    async def _updates(self, socket: web.WebSocketResponse, queue: "asyncio.Queue[Update]", agent: str) -> None:
+        while True:
+            update = await queue.get()
+            ticket, state = update.ticket, self._state
+            data: Answer = {
+                "event": update.event, "execution_id": str(uuid4()), "timestamp": instant(update.ts),
+                "order": order_of(state, ticket),
+            }  # fmt: skip
+            place = place_of_book(state, agent)
+            if update.lots and place is not None:
+                lot = state.universe.lot_nano[ticket.column]
+                held = int(place[0].lots(place[1])[ticket.column])
+                data |= {
+                    "price": price_text(update.price_nano), "qty": quantity_text(update.lots, lot),
+                    "position_qty": quantity_text(held, lot),
+                }  # fmt: skip
+            await send(socket, "trade_updates", data)
+
+
+def answer(body: Any, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json", status=status)
+
+
+async def send(socket: web.WebSocketResponse, stream: str, data: Answer) -> None:
+    await socket.send_bytes(msgspec.json.encode({"stream": stream, "data": data}))
+
+
+def plain(value: Any) -> str:
+    """A number of a request as decimal text: clients send numbers as text and as JSON numbers."""
+    try:
+        return f"{Decimal(str(value)):f}"
+    except ArithmeticError:
+        return str(value)[:40]

@@ -1,0 +1,35 @@
+"""The gateway as an edge: a listener of its own, which opens before the first step and closes after the last."""
+
+from typing import Final
+
+from aiohttp import web
+
+from quantd.daemon.edges.edge_records import Edge, EdgeContext, OpenEdge
+from quantd.server.api.access.keyring import Keyring
+from quantd.server.api.server import ApiUnavailable
+from quantd.server.gateway.alpaca import Gateway
+
+
+def opened(context: EdgeContext) -> OpenEdge | None:
+    """Make the gateway of a service; None without the table [gateway]."""
+    table = context.config.gateway
+    if table is None:
+        return None
+    service, port = context.service, table.port
+    keyring = Keyring(context.folder, context.config.api.tokens, service.alert, notes=False)
+    gateway = Gateway(service, keyring, context.store)
+    runner = web.AppRunner(gateway.application(), access_log=None, handle_signals=False)
+
+    async def start() -> None:
+        await gateway.rebuild()
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+        except OSError as why:
+            text = f"[gateway] port = {port}: the gateway cannot listen there ({why.strerror}); set another port"
+            raise ApiUnavailable(text) from None
+
+    return OpenEdge(start=start, close=runner.cleanup)
+
+
+GATEWAY: Final = Edge("gateway", 31, opened)

@@ -1,0 +1,141 @@
+"""The orders of trading programs as their API shows them: one ticket for each, folded from committed steps.
+
+What can go wrong: a daemon that is killed between an order and its answer gives the order another id after its restart,
+and the program sends it again. So the id of a ticket is computed from account, agent and client id, and nothing of a
+ticket is stored: `Tickets` is folded from the journal at the start, and from each commit after it.
+
+An order that the gate refuses whole has no ticket, and its client id stays free.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import NAMESPACE_URL, uuid5
+
+from quantd.trading.effects import Effect, Ended, Filled, ProposalEnded, Refused
+from quantd.trading.events import JournalEvent, Proposed
+from quantd.trading.orders import UNTIL_CANCELLED, Cause, OrderBasket, OrderState, Reports
+
+ENDED: Final = {OrderState.CANCELLED: "canceled", OrderState.REJECTED: "rejected", OrderState.EXPIRED: "expired"}
+"""State of an order that has ended -> its status."""
+
+CLOSED: Final = frozenset({"filled", "canceled", "rejected", "expired"})
+
+THROUGH: Final = "order of the program, sent through the gateway"
+"""The reason of the proposals of the gateway, by which the journal tells them from others."""
+
+
+def name_of(*parts: str) -> str:
+    """A UUID that is the same for the same parts."""
+    return str(uuid5(NAMESPACE_URL, "quantd:" + "/".join(parts)))
+
+
+@dataclass
+class Ticket:
+    """One order of a program: signed `lots` of a column, its limit price (0: none), whether it ends with the day.
+
+    `key` is (sample, n) of its basket, (0, 0) before it is sent. `filled` are unsigned lots, `value` is their sum of
+    lots times price in nano-currency. Times are ns UTC, 0 for none.
+    """
+
+    id: str
+    client_id: str
+    agent: str
+    column: int
+    lots: int
+    limit_nano: int
+    day: bool
+    created: int
+    key: tuple[int, int] = (0, 0)
+    status: str = "pending_new"
+    filled: int = 0
+    value: int = 0
+    changed: int = 0
+    ended: int = 0
+    note: str = ""
+
+    def end(self, status: str, ts: int, note: str) -> None:
+        self.status, self.changed, self.ended, self.note = status, ts, ts, note
+
+
+@dataclass(frozen=True)
+class Update:
+    """What happened to a ticket, for the stream: unsigned `lots` at `price_nano` are of a fill."""
+
+    event: str
+    ticket: Ticket
+    ts: int
+    price_nano: int = 0
+    lots: int = 0
+
+
+class Tickets:
+    """The tickets of one account by id."""
+
+    def __init__(self, account: str) -> None:
+        """`account` is the name that all ids are computed from; it outlives a run."""
+        self._account = account
+        self.by_id: dict[str, Ticket] = {}
+        self._sent: dict[tuple[int, int], Ticket] = {}
+        """(sample, n) of a basket -> its ticket: a basket of the gateway has one order."""
+        self._unsent: list[Ticket] = []
+
+    def find(self, agent: str, client_id: str) -> Ticket | None:
+        return self.by_id.get(name_of(self._account, agent, client_id))
+
+    def made(self, event: Proposed) -> Ticket | None:
+        """The ticket of a proposal of the gateway; None for any other."""
+        if event.reason != THROUGH or len(event.orders) != 1:
+            return None
+        (wish,), agent = event.orders, event.portfolio or event.agent
+        return Ticket(
+            name_of(self._account, agent, event.id), event.id, agent, wish.symbol, wish.lots,
+            wish.limit_nano, wish.end != UNTIL_CANCELLED, event.ts, changed=event.ts,
+        )  # fmt: skip
+
+    def take(self, event: JournalEvent, effects: Sequence[Effect]) -> Iterator[Update]:
+        """Fold one committed step; yields what happened to tickets."""
+        if isinstance(event, Proposed):
+            ticket = self.made(event)
+            if ticket is not None and not any(isinstance(effect, Refused) for effect in effects):
+                self.by_id[ticket.id] = ticket
+                self._unsent.append(ticket)
+                yield Update("pending_new", ticket, event.ts)
+        elif isinstance(event, Reports) and int(Cause.ACCEPTED) in event.cause:
+            accepted = self._sent.get((event.sample, event.n))
+            if accepted is not None and accepted.status == "pending_new":
+                accepted.status, accepted.changed = "new", event.ts
+                yield Update("new", accepted, event.ts)
+        for effect in effects:
+            match effect:
+                case OrderBasket() if effect.cause and not effect.stop_nano:
+                    self._bind(effect)
+                case ProposalEnded():
+                    for ended in [ticket for ticket in self._unsent if ticket.client_id == effect.id]:
+                        self._unsent.remove(ended)
+                        ended.end("rejected", effect.ts, effect.why)
+                        yield Update("rejected", ended, effect.ts)
+                case Filled():
+                    yield from self._filled(effect)
+                case Ended():
+                    if (ticket := self._sent.get((effect.sample, effect.n))) is not None:
+                        ticket.end(ENDED[OrderState(effect.state[0])], effect.ts, effect.reason)
+                        yield Update(ticket.status, ticket, effect.ts)
+
+    def _bind(self, basket: OrderBasket) -> None:
+        """Tie the order of a basket to the ticket with its cause."""
+        for ticket in [t for t in self._unsent if t.client_id == basket.cause and [t.column] == basket.sym]:
+            ticket.key = basket.sample, basket.n
+            self._sent[ticket.key] = ticket
+            self._unsent.remove(ticket)
+
+    def _filled(self, fill: Filled) -> Iterator[Update]:
+        if (ticket := self._sent.get((fill.sample, fill.n))) is None:
+            return
+        for lots, price in zip(fill.lots, fill.price_nano, strict=True):
+            ticket.filled += abs(lots)
+            ticket.value += abs(lots) * price
+            whole = ticket.filled >= abs(ticket.lots)
+            ticket.status, ticket.changed = ("filled" if whole else "partially_filled"), fill.ts
+            ticket.ended = fill.ts if whole else 0
+            yield Update("fill" if whole else "partial_fill", ticket, fill.ts, price, abs(lots))

@@ -1,0 +1,115 @@
+"""Answers of the gateway in the form of Alpaca's trading API, version 2: account, positions, assets, clock, orders.
+
+Fields without a meaning here are constants: docs/trade/gateway.md lists them. Amounts are text, as at the vendor.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.venue.account import free_micro
+from quantd.risk.switch import RUN
+from quantd.server.gateway.tickets import Ticket, name_of
+from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.orders import money_text, price_text, quantity_text, side_text
+
+Answer = dict[str, Any]
+
+
+def instant(ns: int) -> str | None:
+    """An instant in ns UTC as the vendor writes it; None for 0."""
+    return datetime.fromtimestamp(ns / 1e9, UTC).isoformat().replace("+00:00", "Z") if ns else None
+
+
+def account_of(state: State, book_index: int, account: str, agent: str) -> Answer:
+    """The account of a program: the book of its agent.
+
+    Cash and buying power are divided by 1 + collar + fee, so that an order of this value at the last price passes: a
+    market order here is a limit order at the collar.
+    """
+    state.revalue()
+    book, limits = state.ledger.books[book_index], state.rules.agents[book_index].limits
+    value = state.lots(book_index) * state.lot_values()
+    halted = max(state.agents[book_index].switch.state, state.switch.state) != RUN
+    dearest = 1.0 + limits.collar + state.rules.house.fee_bp / 1e4
+    power = money_text(max(int(free_micro(state, book_index) / dearest), 0))
+    equity = money_text(state.books_micro[book_index])
+    return {
+        "id": name_of("account", account, agent), "account_number": f"quantd-{agent}", "status": "ACTIVE",
+        "currency": state.universe.currency, "cash": money_text(int(book.cash_micro / dearest)),
+        "equity": equity, "portfolio_value": equity, "last_equity": equity, "buying_power": power,
+        "regt_buying_power": power, "non_marginable_buying_power": power, "daytrading_buying_power": "0",
+        "long_market_value": f"{value[value > 0].sum():.2f}", "short_market_value": f"{value[value < 0].sum():.2f}",
+        "initial_margin": "0", "maintenance_margin": "0", "last_maintenance_margin": "0", "sma": "0",
+        "accrued_fees": "0", "multiplier": "1", "daytrade_count": 0, "pattern_day_trader": False,
+        "shorting_enabled": bool(limits.allow_short and state.rules.house.allow_short), "trading_blocked": halted,
+        "account_blocked": False, "transfers_blocked": True, "trade_suspended_by_user": halted,
+        "created_at": instant(state.now),
+    }  # fmt: skip
+
+
+def position_of(state: State, book_index: int, column: int) -> Answer:
+    """A position of a book. `qty_available` is without the lots that open orders may sell."""
+    universe, book = state.universe, state.ledger.books[book_index]
+    symbol, lot, mark = universe.symbols[column], universe.lot_nano[column], int(state.marks_nano[column])
+    lots, cost = int(state.lots(book_index)[column]), book.cost_micro[column]
+    closing = sum(abs(k) for s, k, *_ in state.open_rows(book_index) if s == column and k * lots < 0)
+    units = lots * lot / NANO
+    value = round(units * mark / 1e3)
+    share = f"{(value - cost) / abs(cost):.6f}" if cost else "0"
+    return {
+        "asset_id": name_of("asset", symbol), "symbol": symbol, "exchange": "NYSE", "asset_class": "us_equity",
+        "asset_marginable": False, "qty": quantity_text(lots, lot),
+        "qty_available": quantity_text((1 if lots > 0 else -1) * max(abs(lots) - closing, 0), lot),
+        "side": "long" if lots > 0 else "short", "avg_entry_price": f"{cost / units / MICRO:.6f}",
+        "cost_basis": money_text(cost), "market_value": money_text(value), "current_price": price_text(mark),
+        "unrealized_pl": money_text(value - cost), "unrealized_plpc": share, "unrealized_intraday_pl": "0",
+        "unrealized_intraday_plpc": "0", "lastday_price": price_text(mark), "change_today": "0",
+    }  # fmt: skip
+
+
+def asset_of(state: State, column: int) -> Answer:
+    universe = state.universe
+    symbol, lot = universe.symbols[column], universe.lot_nano[column]
+    return {
+        "id": name_of("asset", symbol), "class": "us_equity", "exchange": "NYSE", "symbol": symbol, "name": symbol,
+        "status": "active", "tradable": column not in state.restrictions.halted, "marginable": False,
+        "shortable": state.rules.house.allow_short, "easy_to_borrow": False, "fractionable": lot < NANO,
+        "min_order_size": quantity_text(1, lot), "min_trade_increment": quantity_text(1, lot),
+        "price_increment": price_text(universe.instruments[column].tick_nano), "attributes": [],
+    }  # fmt: skip
+
+
+def clock_of(state: State, now: int) -> Answer:
+    """The clock of the run. In a replay of daily bars time stands at the closes: the session counts as open after its
+    bar, and `next_open` is the next fill."""
+    sessions = state.rules.house_sessions()
+    following = sessions.next_close(now)
+    opened = sessions.open_ns[following] <= now
+    return {
+        "timestamp": instant(now), "is_open": opened or state.rules.daily,
+        "next_close": instant(sessions.close_ns[following]),
+        "next_open": instant(sessions.open_ns[following + 1 if opened else following]),
+    }  # fmt: skip
+
+
+def order_of(state: State, ticket: Ticket) -> Answer:
+    """An order of a program."""
+    universe = state.universe
+    symbol, lot = universe.symbols[ticket.column], universe.lot_nano[ticket.column]
+    ended, status = instant(ticket.ended), ticket.status
+    kind = "limit" if ticket.limit_nano else "market"
+    price = price_text(ticket.value // ticket.filled) if ticket.filled else None
+    return {
+        "id": ticket.id, "client_order_id": ticket.client_id, "created_at": instant(ticket.created),
+        "updated_at": instant(ticket.changed), "submitted_at": instant(ticket.created),
+        "filled_at": ended if status == "filled" else None, "expired_at": ended if status == "expired" else None,
+        "canceled_at": ended if status == "canceled" else None, "failed_at": ended if status == "rejected" else None,
+        "replaced_at": None, "replaced_by": None, "replaces": None, "asset_id": name_of("asset", symbol),
+        "symbol": symbol, "asset_class": "us_equity", "notional": None, "qty": quantity_text(abs(ticket.lots), lot),
+        "filled_qty": quantity_text(ticket.filled, lot), "filled_avg_price": price, "order_class": "simple",
+        "order_type": kind, "type": kind, "side": side_text(ticket.lots), "status": status, "stop_price": None,
+        "time_in_force": "day" if ticket.day else "gtc", "extended_hours": False, "legs": None,
+        "limit_price": price_text(ticket.limit_nano) if ticket.limit_nano else None, "trail_percent": None,
+        "trail_price": None, "hwm": None,
+    }  # fmt: skip

@@ -1,0 +1,301 @@
+"""The gateway, driven by the vendor's own client: orders whole or refused, one order an id, the stream and restarts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+from alpaca.common.exceptions import APIError
+from alpaca.trading.client import TradingClient
+from alpaca.trading.enums import OrderSide, QueryOrderStatus, TimeInForce
+from alpaca.trading.requests import GetOrdersRequest, LimitOrderRequest, MarketOrderRequest
+from alpaca.trading.stream import TradingStream
+
+from quantd.adapters.store.queries import Reader
+from quantd.risk.switch import RUN
+from quantd.server.api.access.keyring import Keyring
+from quantd.server.gateway.alpaca import Gateway
+from quantd.server.gateway.tickets import Tickets
+from quantd.server.gateway.vendor_form import order_of
+from quantd.server.requests.tokens import created
+from tests.server.api.routes.outside_run import OUTSIDE, market
+from tests.support.command_line import CONFIG
+
+GUEST = """[[agents]]
+name = "guest"
+policy = "external"
+capital = 0.3
+limits = { max_position_weight = 0.5 }
+[[schedules]]"""
+TRADING = CONFIG.replace("capital = 0.4", "capital = 0.2").replace("[[schedules]]", GUEST, 1)
+"""A configuration in which the guest trades a book of its own."""
+
+WIDE = TRADING.replace("max_position_weight = 0.5", "max_position_weight = 1.0").replace(
+    "max_position_weight = 0.25\nmax_drawdown = 0.25\nvar = { limit = 0.03 }", 'profile = "research"'
+)
+"""The same without limits on one position."""
+
+
+class Bot:
+    """A program behind the gateway: `client` is the vendor's client, and `call` a request of it in a thread."""
+
+    def __init__(self, world: Any, gateway: Gateway, url: str, key: str, secret: str) -> None:
+        self.world, self.gateway, self.url, self.key, self.secret = world, gateway, url, key, secret
+        self.client = TradingClient(key, secret, url_override=url)
+
+    async def call(self, what: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        return await asyncio.to_thread(what, *given, **named)
+
+    async def buy(self, qty: float, limit: float = 0.0, symbol: str = "SPY", **named: Any) -> Any:
+        """Buy, or sell with a negative quantity, until cancelled where it has a limit."""
+        side = OrderSide.BUY if qty > 0 else OrderSide.SELL
+        more: dict[str, Any] = {"symbol": symbol, "qty": abs(qty), "side": side, **named}
+        if limit:
+            order: Any = LimitOrderRequest(limit_price=limit, time_in_force=TimeInForce.GTC, **more)
+        else:
+            order = MarketOrderRequest(time_in_force=TimeInForce.DAY, **more)
+        return await self.call(self.client.submit_order, order)
+
+    async def raw(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        headers = {"APCA-API-KEY-ID": self.key, "APCA-API-SECRET-KEY": self.secret}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.request(method, self.url + path, data=body if isinstance(body, bytes) else None,
+                            json=None if isinstance(body, bytes) else body) as response,
+        ):  # fmt: skip
+            return response.status, msgspec.json.decode(await response.read() or b"null")
+
+    @property
+    def mark(self) -> float:
+        state = self.world.service.shell.state
+        return float(state.marks[state.universe.index["SPY"]])
+
+
+@asynccontextmanager
+async def bot_of(folder: Path, text: str = TRADING) -> AsyncIterator[Bot]:
+    async with market(folder, text) as world:
+        token, secret = created(world.folder, "robot", "propose", agent="guest")
+        gateway = Gateway(world.service, Keyring(world.folder, "token", world.service.alert, notes=False), world.folder)
+        await gateway.rebuild()
+        runner = web.AppRunner(gateway.application(), access_log=None, handle_signals=False)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        assert site._server is not None
+        port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+        yield Bot(world, gateway, f"http://127.0.0.1:{port}", token.id, secret)
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def bot(tmp_path: Path) -> AsyncIterator[Bot]:
+    async with bot_of(tmp_path) as bot:
+        yield bot
+
+
+async def test_a_program_reads_its_account_buys_holds_and_closes(bot: Bot) -> None:
+    account = await bot.call(bot.client.get_account)
+    assert float(account.equity) > float(account.buying_power) > 0.9 * float(account.equity)
+    order = await bot.buy(3, client_order_id="first")
+    assert (order.client_order_id, order.status.value in ("new", "pending_new")) == ("first", True)
+    await bot.world.go(2)
+    filled = await bot.call(bot.client.get_order_by_client_id, "first")
+    assert (filled.status.value, filled.id, float(filled.filled_qty)) == ("filled", order.id, 3.0)
+    (position,) = await bot.call(bot.client.get_all_positions)
+    assert (position.symbol, float(position.qty), float(position.qty_available)) == ("SPY", 3.0, 3.0)
+    assert float(position.avg_entry_price) == pytest.approx(float(filled.filled_avg_price), rel=1e-3)
+    closing = await bot.call(bot.client.close_position, "SPY")
+    assert (closing.side.value, float(closing.qty)) == ("sell", 3.0)
+    await bot.world.go(2)
+    assert await bot.call(bot.client.get_all_positions) == []
+    clock = await bot.call(bot.client.get_clock)
+    assert clock.is_open
+    assert clock.next_close > clock.timestamp
+    asset = await bot.call(bot.client.get_asset, "SPY")
+    assert (asset.symbol, asset.tradable) == ("SPY", True)
+
+
+async def test_an_order_passes_whole_or_is_refused_with_the_largest_that_would_pass(bot: Bot) -> None:
+    with pytest.raises(APIError) as refused:
+        await bot.buy(90_000)
+    assert refused.value.status_code == 403
+    assert refused.value.code == 40310000
+    assert "at most" in refused.value.message
+    assert "max_position_weight" in refused.value.message
+    assert "quantd why" in refused.value.message
+    assert await bot.call(bot.client.get_orders) == []
+    state = bot.world.service.shell.state
+    assert not [work for work in state.working.values() if work.cause]
+
+
+async def test_the_sizing_lines_of_public_scripts_are_not_refused_for_the_collar(tmp_path: Path) -> None:
+    async with bot_of(tmp_path, WIDE) as bot:
+        account = await bot.call(bot.client.get_account)
+        power, cash = float(account.buying_power), float(account.cash)
+        sizes = [
+            int(power / bot.mark),
+            int(0.95 * power / bot.mark),
+            int(cash / bot.mark),
+            int(cash * 0.98 // bot.mark),
+        ]
+        for size in sizes:
+            order = await bot.buy(size)
+            await bot.call(bot.client.cancel_order_by_id, order.id)
+            await bot.world.service.settled()
+        spent = MarketOrderRequest(
+            symbol="SPY", notional=round(power, 2), side=OrderSide.BUY, time_in_force=TimeInForce.DAY
+        )
+        order = await bot.call(bot.client.submit_order, spent)
+        assert int(order.qty) == sizes[0]
+        assert [t.status for t in bot.gateway.tickets.by_id.values()][:-1] == ["canceled"] * len(sizes)
+
+
+async def test_a_limit_order_rests_is_listed_and_is_cancelled(bot: Bot) -> None:
+    order = await bot.buy(2, limit=round(bot.mark * 0.8, 2))
+    await bot.world.go(3)
+    (listed,) = await bot.call(bot.client.get_orders, GetOrdersRequest(status=QueryOrderStatus.OPEN))
+    assert (listed.id, listed.status.value, listed.limit_price) == (order.id, "new", order.limit_price)
+    await bot.call(bot.client.cancel_order_by_id, order.id)
+    await bot.world.go(1)
+    ended = await bot.call(bot.client.get_order_by_id, order.id)
+    assert ended.status.value == "canceled"
+    assert await bot.call(bot.client.get_orders) == []
+    with pytest.raises(APIError, match="it cannot be canceled"):
+        await bot.call(bot.client.cancel_order_by_id, order.id)
+
+
+async def test_a_used_client_id_never_makes_a_second_order(bot: Bot) -> None:
+    first = await bot.buy(1, client_order_id="x")
+    for qty in (1, 2):
+        with pytest.raises(APIError) as again:
+            await bot.buy(qty, client_order_id="x")
+        assert (again.value.status_code, again.value.code) == (422, 40010001)
+        assert str(first.id) in again.value.message
+    await bot.world.go(2)
+    assert [float(p.qty) for p in await bot.call(bot.client.get_all_positions)] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"type": "stop", "stop_price": "1"}, "stop_price is not supported"),
+        ({"trail_percent": "1"}, "trail_percent is not supported"),
+        ({"type": "trailing_stop"}, "order type 'trailing_stop' is not supported"),
+        ({"time_in_force": "ioc"}, "day and gtc are"),
+        ({"order_class": "bracket"}, "only simple orders"),
+        ({"extended_hours": True}, "regular hours"),
+        ({"limit_price": "1"}, "market orders have none"),
+        ({"type": "limit"}, "limit orders require limit price"),
+        ({"qty": "0.5"}, "multiple of 1"),
+        ({"qty": "NaN"}, "qty"),
+        ({"qty": "1e400"}, "qty"),
+        ({"qty": "-1"}, "qty"),
+        ({"qty": None}, "either qty or notional"),
+        ({"notional": "5"}, "either qty or notional"),
+        ({"side": "hold"}, "side must be buy or sell"),
+        ({"symbol": "NOPE"}, "asset not found"),
+        ({"type": "limit", "limit_price": "100000"}, "is beyond the collar"),
+        ({"dry_run": True}, "dry_run is not supported"),
+        ({"client_order_id": "x" * 129}, "1 to 128 characters"),
+    ],
+)
+async def test_what_is_not_supported_is_refused_and_never_accepted_and_changed(
+    bot: Bot, change: dict[str, Any], words: str
+) -> None:
+    body = {"symbol": "SPY", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day"} | change
+    status, answer = await bot.raw("POST", "/v2/orders", body)
+    assert status in (403, 404, 422), answer
+    assert words in answer["message"]
+    assert answer["code"] // 100_000 == status
+    assert not [work for work in bot.world.service.shell.state.working.values() if work.cause]
+
+
+async def test_a_body_that_is_no_order_is_refused(bot: Bot) -> None:
+    for body in (b"", b"[]", b"{", b'{"qty":"1","qty":"2"}', b"\xff", b"[" * 5000):
+        status, answer = await bot.raw("POST", "/v2/orders", body)
+        assert (status, answer["code"]) in ((400, 40010000), (422, 42210000)), (body, answer)
+
+
+async def test_a_wrong_key_and_a_token_of_another_scope_are_refused(bot: Bot) -> None:
+    _, reader = created(bot.world.folder, "reader", "read")
+    await asyncio.sleep(1.1)  # until the file of tokens is read again
+    for key, secret in ((bot.key, "wrong"), ("wrong", bot.secret), ("reader", reader), ("", "")):
+        client = TradingClient(key or "none", secret or "none", url_override=bot.url)
+        with pytest.raises(APIError) as refused:
+            await bot.call(client.get_account)
+        assert (refused.value.status_code, refused.value.code) == (401, 40110000)
+
+
+async def test_an_order_of_another_agent_is_not_found(bot: Bot) -> None:
+    order = await bot.buy(1)
+    bot.gateway.tickets.by_id[str(order.id)].agent = "other"
+    with pytest.raises(APIError) as missing:
+        await bot.call(bot.client.get_order_by_id, order.id)
+    assert missing.value.status_code == 404
+
+
+def name_of_event(update: Any) -> str:
+    return str(getattr(update.event, "value", update.event))  # the client knows some events as text only
+
+
+async def test_the_stream_tells_the_vendors_client_of_orders_fills_and_cancels(bot: Bot) -> None:
+    told: list[Any] = []
+    stream = TradingStream(bot.key, bot.secret, url_override=bot.url.replace("http", "ws") + "/stream")
+
+    async def note(update: Any) -> None:
+        told.append(update)
+
+    stream.subscribe_trade_updates(note)
+    running = asyncio.create_task(stream._run_forever())
+    while not bot.gateway._streams:  # noqa: ASYNC110 - the client sets no event
+        await asyncio.sleep(0.02)
+    await bot.buy(2, client_order_id="filled")
+    resting = await bot.buy(1, limit=round(bot.mark * 0.8, 2), client_order_id="rests")
+    await bot.world.go(2)
+    await bot.call(bot.client.cancel_order_by_id, resting.id)
+    await bot.world.go(1)
+    async with asyncio.timeout(20):
+        while len(told) < 6:  # noqa: ASYNC110 - the client sets no event
+            await asyncio.sleep(0.02)
+    of = lambda name: [name_of_event(t) for t in told if t.order.client_order_id == name]  # noqa: E731
+    assert of("filled") == ["pending_new", "new", "fill"]
+    assert of("rests") == ["pending_new", "new", "canceled"]
+    (fill,) = (t for t in told if name_of_event(t) == "fill")
+    assert (fill.qty, fill.position_qty) == (2.0, 2.0)
+    await stream.stop_ws()
+    running.cancel()
+
+
+async def test_tickets_are_the_same_from_the_journal(bot: Bot) -> None:
+    await bot.buy(2, client_order_id="a")
+    resting = await bot.buy(1, limit=round(bot.mark * 0.8, 2), client_order_id="b")
+    await bot.world.go(2)
+    await bot.call(bot.client.cancel_order_by_id, resting.id)
+    with pytest.raises(APIError):
+        await bot.buy(90_000, client_order_id="c")
+    await bot.world.go(1)
+    again = Tickets(bot.world.service.run)
+    for _, entry in Reader.open(bot.world.folder, bot.world.service.run).journal():
+        for _ in again.take(entry.event, entry.effects):
+            pass
+    state = bot.world.service.shell.state
+    now = bot.gateway.tickets
+    assert [order_of(state, t) for t in again.by_id.values()] == [order_of(state, t) for t in now.by_id.values()]
+    assert [t.client_id for t in again.by_id.values()] == ["a", "b"]
+
+
+async def test_a_halted_book_is_refused_with_its_reason_and_a_shadow_trades_nothing(tmp_path: Path) -> None:
+    for name in ("halted", "shadow"):
+        (tmp_path / name).mkdir()
+    async with bot_of(tmp_path / "halted") as bot:
+        bot.world.service.shell.state.agents[2].switch.state = RUN + 2
+        with pytest.raises(APIError, match="halted"):
+            await bot.buy(1)
+    async with bot_of(tmp_path / "shadow", OUTSIDE) as bot:
+        with pytest.raises(APIError, match="it is a shadow"):
+            await bot.call(bot.client.get_account)
