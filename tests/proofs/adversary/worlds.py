@@ -155,7 +155,7 @@ class Watched(World):
         for book in books:
             rows = [row[:3] for row in self.shell.state.open_rows(book)]
             if planned:
-                self._judge(book, rows, planned[-1])
+                self._judge(book, *self._last_that_adds(book, rows, planned))
             elif isinstance(event, Tick) and not rows:
                 self.references.pop(book, None)
             self.rows[book] = rows
@@ -236,6 +236,19 @@ class Watched(World):
 
     def _limits(self, book: int) -> Limits:
         return self.rules.house if book == HOUSE else self.rules.agents[book].limits
+
+    def _last_that_adds(self, book: int, rows: list[OpenRow], plans: list[Planned]) -> tuple[list[OpenRow], Planned]:
+        """The last plan of an event that adds to a position of the book, or the first, and the rows open by then.
+
+        A later plan that only reduces passes every limit on risk, as it would in an event of its own.
+        """
+        held = self.shell.state.lots(book)
+        while len(plans) > 1:
+            own = self._own(book, plans[-1])
+            if any(held[symbol] * lots >= 0 for symbol, lots, _ in own):
+                break
+            rows, plans = list((Counter(rows) - Counter(own)).elements()), plans[:-1]
+        return rows, plans[-1]
 
     def _judge(self, book: int, rows: list[OpenRow], plan: Planned) -> None:
         """What a plan added to a book, in every state that it and what was open can lead to. An agent's

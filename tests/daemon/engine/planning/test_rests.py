@@ -87,6 +87,12 @@ def test_a_rest_that_opens_a_short_position_weighs_what_it_fills_at() -> None:
     assert state.ledger.house.lots == list(basket.lots)
 
 
+def test_a_second_short_sale_counts_the_first_at_what_it_fills_at() -> None:
+    world = Guest(flat(*[100.0] * 5), override(FREE, allow_short=True, max_position_weight=0.4))
+    world.days(day1=lambda: [world.order(-1000, limit(150)), world.order(-9000, limit(150))])
+    assert [e.lots for e in world.of(OrderBasket)] == [[-1000], [-1666]], "together 40 % of the book at 150"
+
+
 def test_a_sale_above_the_mark_that_only_closes_weighs_nothing_more() -> None:
     limits = override(FREE, allow_short=True, max_position_weight=0.4)
     world = Guest(flat(*[100.0] * 6), limits)
