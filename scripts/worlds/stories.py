@@ -40,7 +40,7 @@ from quantd.trading.events import (
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import JumpExplained
 from quantd.trading.model_events import Exchanged, ModelLoaded, Retrained
-from quantd.trading.orders import Cause, ForeignOrder, OpenOrder, Reports, ScheduleRun, Wish
+from quantd.trading.orders import UNTIL_CANCELLED, Cause, ForeignOrder, OpenOrder, Reports, ScheduleRun, Wish
 from quantd.trading.sessions import DAY_NS
 
 from .engine import Rules, at_venue, dry_run, in_force, lots_worth, open_row, portfolio_in, waiting_digest
@@ -369,6 +369,20 @@ def _planned_before(proposal: Proposed) -> Callable[[Any], Any]:
     return made
 
 
+def _priced(s: Setting, agent: str, at: int, factor: float) -> Callable[[Any], Any]:
+    """An order until cancelled at `factor` times the mark: a purchase below it, a sale above it."""
+    worth, whole = s.draw.choice((0.05, 0.3)), s.draw.random() < 0.5
+
+    def order(state: Any) -> Proposed:
+        lots = max(lots_worth(state, s.column, worth), 1) * (1 if factor < 1.0 else -1)
+        price = int(int(state.marks_nano[s.column]) * factor)
+        price -= price % state.universe.instruments[s.column].tick_nano
+        wishes = (Wish(s.column, lots, price, UNTIL_CANCELLED),)
+        return Proposed(s.ts + at, agent, f"{s.ts}-p{at}", "test", "ops", orders=wishes, whole=whole)
+
+    return order
+
+
 def _proposed(s: Setting) -> Steps:
     """Targets of an outside agent; some are refused."""
     outside = [s.rules.seats[number] for number in s.rules.outside]
@@ -386,11 +400,12 @@ def _proposed(s: Setting) -> Steps:
     )
     orders = _orders([s.draw.choice((-2, 0, 5)) for _ in range(s.rules.universe.size)])
     last = replace(good, ts=s.later, id=f"{s.ts}-z", weights=b"", orders=orders)
+    rests = [(at, _priced(s, agent, at, s.draw.choice((0.7, 0.9, 0.97, 1.05, 1.3)))) for at in (2, 3, s.wait // 2)]
     middle = [(DAY_NS, proposal) for proposal in s.draw.sample(wrong, 2)]
     how = s.draw.choice(("approve", "decline", "digest", "lapse"))
     seen = ProposalReviewed(s.ts, agent, good.id, how == "approve", "test", "ops", "00" if how == "digest" else "")
     reviews: Steps = [] if how == "lapse" else [(1, replace(seen, approve=how != "decline"))]
-    return [(0, good), (0, good), *reviews, *middle, (s.wait, last), (s.wait + 1, replace(seen, id=last.id))]
+    return [(0, good), (0, good), *reviews, *rests, *middle, (s.wait, last), (s.wait + 1, replace(seen, id=last.id))]
 
 
 def _model(s: Setting) -> Steps:

@@ -209,6 +209,7 @@ ALERT_KINDS: Final = (
     _event("before_open", "the schedule `before_open`: ready, or what is not; next runs", "INFO", "WARNING"),
     _event("after_close", "the schedule `after_close`: result, positions, refused orders, next runs", "INFO"),
     _event("order", "an order has an unknown outcome, or is sent again", "INFO", "WARNING"),
+    _event("rest", "a resting order that no longer fits the limits is cancelled", "WARNING"),
     _event("foreign", "an order at the venue was not sent by quantd", "WARNING"),
     _event("holdings", "the venue holds what is in no book", "INFO"),
     _event("protective", "a protective stop acts, or cannot be placed", "WARNING"),

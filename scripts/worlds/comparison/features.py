@@ -66,6 +66,8 @@ class Features:
             case "Busted":
                 if kinds.count("Filled"):
                     self.hit("trade bust" if kinds.count("Filled") == 1 else "trade corrected")
+            case "Proposed" if "OrderBasket" in kinds and any(wish.limit_nano for wish in event.orders):
+                self.hit("order at a price of its own")
             case "Proposed" if "Planned" in kinds and event.plan:
                 self.hit("proposal after its dry run")
             case "Proposed" if "Planned" in kinds or "Shadowed" in kinds:
