@@ -305,8 +305,12 @@ def decision_id(sample: int, who: str, symbol: str) -> str:
 def order_id(run: str, sample: int, symbol: str, n: int) -> str:
     """Return the client id of an order: `q-<run>-<decision>-<n>`. The decision is the `decision_id` of the account, and
     `n`, in base 36, the index of the basket in the sample."""
-    number = base36(n, 3 if n < THREE_DIGITS else 9).lstrip("0") or "0"
-    return f"q-{run}-{decision_id(sample, 'house', symbol)}-{number}"
+    return f"q-{run}-{decision_id(sample, 'house', symbol)}-{basket_digits(n)}"
+
+
+def basket_digits(n: int) -> str:
+    """Return the number of a basket in its sample as base-36 digits without leading zeros."""
+    return base36(n, 3 if n < THREE_DIGITS else 9).lstrip("0") or "0"
 
 
 def decimal_text(value: int, scale: int) -> str:

@@ -15,12 +15,13 @@ from quantd.server.api.client_side.python_client import Client as PlainClient
 from quantd.server.api.documents import About, Alerts, Allocations, Correlations, Decisions, Equity, Fills, HouseNow, Orders, PortfolioHistory, Positions, RiskHistory, RiskMetrics
 from quantd.server.api.idempotency import ActNow
 from quantd.server.api.paging import Searched
+from quantd.server.api.routes.agent_routes import BookEvents, ProposalEnd
 from quantd.server.api.routes.alert_routes import ActiveIncident, ActiveIncidents
 from quantd.server.api.routes.command_routes import Done
 from quantd.server.api.routes.job_routes import JobsNow
 from quantd.server.api.routes.log_routes import Log
 from quantd.server.api.routes.manual_routes import Loosened
-from quantd.server.api.routes.market_routes import BarsNow
+from quantd.server.api.routes.market_routes import BarsNow, CalendarNow
 from quantd.server.api.routes.model_routes import ExchangePlan, Model, ModelDetails, Models
 from quantd.server.api.routes.portfolio_routes import PortfolioClosing, PortfolioList
 from quantd.server.api.routes.prediction_routes import Allocated, Input, Method, Prediction
@@ -44,9 +45,11 @@ class Client(PlainClient):
     def active_alerts(self, *, agent: str = "") -> ActiveIncidents:
         """The incidents that hold."""
 
+    def agent_events(self, name: str, *, since: int = 0, limit: int = 50) -> BookEvents: ...
+
     def agent_proposals(self, name: str, *, limit: int = 20) -> Proposals: ...
 
-    def agent_standing(self, name: str) -> AgentStanding: ...
+    def agent_standing(self, name: str, *, symbols: str = "") -> AgentStanding: ...
 
     def alerts(self, *, limit: int = 100, cursor: str = "", since: int = 0, until: int = 9223372036854775807, search: str = "", totals: bool = False) -> Alerts:
         """Alerts that contain a text; with `totals`, the number of all of them."""
@@ -61,11 +64,17 @@ class Client(PlainClient):
 
     def attribution(self, *, start: date | None = None, end: date | None = None, book: str = "") -> Attribution: ...
 
+    def backtest_weights(self, name: str, weights: dict[str, float], *, start: date | None = None, end: date | None = None, key: str = "") -> ResearchJobLine:
+        """Start a backtest of weights up to the present market time; `job` has its progress and result."""
+
     def bars(self, symbol: str = "", *, limit: int = 250, since: int = 0, until: int = 9223372036854775807, per: Literal["bar", "day", "week", "month"] = "bar") -> BarsNow:
         """The newest bars of a symbol."""
 
     def beside(self, backtest: str = "", *, points: int = 600) -> Beside:
         """The run beside a stored backtest."""
+
+    def calendar(self, *, limit: int = 5) -> CalendarNow:
+        """The coming sessions of the account's calendar."""
 
     def cancel_order(self, order: str, reason: str, *, key: str = "") -> CancelledOrder:
         """Cancel what is left of one open order, by its id."""
@@ -122,10 +131,10 @@ class Client(PlainClient):
 
     def models(self) -> Models: ...
 
-    def open_portfolio(self, name: str, reason: str, *, capital: str = "1000000", as_planned: str = "", key: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
+    def open_portfolio(self, name: str, reason: str, *, whole: bool = False, capital: str = "1000000", as_planned: str = "", key: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
         """Open a portfolio with capital of the unallocated book."""
 
-    def order(self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = "", stop: str = "", target: str = "", key: str = "") -> Ordered:
+    def order(self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = "", stop: str = "", target: str = "", limit: str = "", until: str = "", key: str = "") -> Ordered:
         """Submit a manual order through the gate; quantities and prices are decimal text."""
 
     def orders(self, *, group: Literal["all", "open", "cut", "filled", "cancelled", "rejected", "expired"] = "all", totals: bool = False, **of: Unpack[Searched]) -> Orders:
@@ -154,7 +163,7 @@ class Client(PlainClient):
     def predict(self, **input: Unpack[Input]) -> Prediction:
         """What the learned policy of an `agent` or `artifact` would hold; by default in the present state."""
 
-    def preview(self, name: str, *, key: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
+    def preview(self, name: str, *, whole: bool = False, key: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
         """The verdict and costs of targets for a portfolio or an outside agent, without an order."""
 
     def preview_cancel(self, order: str) -> CancelledOrder:
@@ -166,10 +175,10 @@ class Client(PlainClient):
     def preview_exchange(self, agent: str, do: Literal["promote", "demote"], reason: str) -> ExchangePlan:
         """The orders that a promotion or demotion would bring; nothing is exchanged."""
 
-    def preview_order(self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = "") -> Previewed:
+    def preview_order(self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = "", limit: str = "", until: str = "") -> Previewed:
         """What a manual order would become now; nothing is sent."""
 
-    def preview_portfolio(self, name: str, reason: str, *, capital: str = "1000000", as_planned: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
+    def preview_portfolio(self, name: str, reason: str, *, whole: bool = False, capital: str = "1000000", as_planned: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
         """The first orders of a portfolio; nothing is opened."""
 
     def preview_review(self, name: str, id: str) -> ProposalAnswer:
@@ -184,7 +193,7 @@ class Client(PlainClient):
     def profit_days(self, *, since: int = 0, until: int = 9223372036854775807, by: Literal["day", "week", "month"] = "day", limit: int = 400) -> Days:
         """Profit by day, week or month."""
 
-    def propose(self, name: str, id: str, reason: str, *, expires: str = "", plan: str = "", key: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
+    def propose(self, name: str, id: str, reason: str, *, whole: bool = False, expires: str = "", plan: str = "", key: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
         """Trade targets of a portfolio or an outside agent, through the gate."""
 
     def reconcile(self, how: str = "", reason: str = "", *, key: str = "") -> Compared:
@@ -253,6 +262,8 @@ class Client(PlainClient):
         """Each switch with the marks that a resume resets."""
 
     def version(self) -> Version: ...
+
+    def wait(self, name: str, id: str, *, within: float = 50.0) -> ProposalEnd: ...
 
     def why(self, what: str, *, at: str | None = None, recorded: bool = False) -> Explanation:
         """Why an order, a decision's symbol, or the newest decision of a symbol is as it is."""

@@ -50,6 +50,7 @@ from quantd.trading.orders import (
     OrderBasket,
     OrderState,
     Reports,
+    basket_digits,
     three_digits,
 )
 
@@ -107,10 +108,7 @@ def order_ids(run: str, sample: int, n: int, symbols: Iterable[str]) -> list[str
     The id has the run, twelve base-36 digits of a hash of sample and symbol, and the digits of `n`.
     """
     digits, width = three_digits(), THREE_DIGITS
-    prefix_hash, basket_digits = (
-        blake2b(f"{sample}|house|".encode(), digest_size=12),
-        digits[n % width].lstrip("0") or "0",
-    )
+    prefix_hash, number_text = blake2b(f"{sample}|house|".encode(), digest_size=12), basket_digits(n)
     ids = []
     for symbol in symbols:
         hashed = prefix_hash.copy()
@@ -119,7 +117,7 @@ def order_ids(run: str, sample: int, n: int, symbols: Iterable[str]) -> list[str
         number, fourth = divmod(int.from_bytes(hashed.digest(), "big"), width)
         number, third = divmod(number, width)
         number, second = divmod(number, width)
-        ids.append(f"q-{run}-{digits[number % width]}{digits[second]}{digits[third]}{digits[fourth]}-{basket_digits}")
+        ids.append(f"q-{run}-{digits[number % width]}{digits[second]}{digits[third]}{digits[fourth]}-{number_text}")
     return ids
 
 

@@ -125,7 +125,7 @@ def _store_for_review(state: State, proposal: Proposed) -> Sequence[Effect]:
     copy.now = state.now
     dry_run = _plan_targets(copy, proposal)
     refused = next((effect.text for effect in dry_run if isinstance(effect, Refused)), "")
-    if refused or nothing_passes(dry_run):
+    if refused or (proposal.orders and nothing_passes(dry_run)):
         return refusal(state, proposal, refused or refused_whole(copy, dry_run))
     waiting = [older for older in state.reviews if older.agent == proposal.agent]
     replaced = [older for older in waiting if older.weights and proposal.weights]

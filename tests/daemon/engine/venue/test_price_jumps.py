@@ -23,6 +23,7 @@ from quantd.trading.orders import OrderBasket
 from quantd.trading.sessions import DAY_NS
 from tests.support.engine import OPEN, START, Act, World, block
 from tests.support.examples import examples
+from tests.support.orders_by_hand import by_hand
 
 DAY, DAYS = 6, 16
 """The jump is at the open of this day."""
@@ -333,7 +334,7 @@ def test_whatever_a_person_does_a_held_position_only_shrinks_and_is_marked_at_th
         held = state.ledger.house.held[0]
         match action:
             case "buy" | "sell":
-                do(run(state.now, "a0", 0, 50 if action == "buy" else -50, "by hand", "ann"))
+                do(run, by_hand(state.now, "a0", 0, 50 if action == "buy" else -50, "by hand", "ann"))
             case "bar":
                 if day + 1 < DAYS:
                     day += 1
