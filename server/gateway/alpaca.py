@@ -32,7 +32,7 @@ from quantd.server.api.access.guard import sender_of
 from quantd.server.api.access.keyring import Keyring
 from quantd.server.api.commits import OpenRequests, of_request
 from quantd.server.api.problems import Refused, log_fault
-from quantd.server.gateway.tickets import CLOSED, THROUGH, Ticket, Tickets, Update
+from quantd.server.gateway.tickets import CLOSED, THROUGH, Ticket, Tickets, Update, name_of
 from quantd.server.gateway.vendor_form import Answer, account_of, asset_of, clock_of, instant, order_of, position_of
 from quantd.server.requests.cancels import CancelOne, cancel_requested
 from quantd.server.requests.control import NotDone, check_priced, check_ready, exact_amount, market_now
@@ -46,7 +46,7 @@ TOKEN: Final = web.RequestKey("gateway_token", Token)
 
 FIELDS: Final = frozenset({
     "symbol", "qty", "notional", "side", "type", "time_in_force", "limit_price", "client_order_id", "order_class",
-    "extended_hours", "position_intent",
+    "extended_hours",
 })  # fmt: skip
 """Fields of an order that are read; any other is refused."""
 
@@ -156,9 +156,8 @@ class Gateway:
 
     def _column(self, text: str) -> int:
         """The column of a symbol or of an asset's id. Raises Fault."""
-        state = self._state
-        for column, symbol in enumerate(state.universe.symbols):
-            if text in (symbol, asset_of(state, column)["id"]):
+        for column, symbol in enumerate(self._state.universe.symbols):
+            if text in (symbol, name_of("asset", symbol)):
                 return column
         raise Fault(404, 40410000, f"asset not found for {text[:40]}")
 
@@ -206,13 +205,15 @@ class Gateway:
         """The orders of the key, the newest first; `status`, `symbols`, `side`, `limit` and `direction` are read."""
         asked = dict(request.query)
         status, most = asked.pop("status", "open"), asked.pop("limit", "50")
-        newest_first = asked.pop("direction", "desc") == "desc"
+        direction = asked.pop("direction", "desc")
         symbols, side = set(filter(None, asked.pop("symbols", "").split(","))), asked.pop("side", "")
         asked.pop("nested", None)
         if asked:
             raise invalid(f"the filter {min(asked)} is not supported; status, symbols, side, limit and direction are")
         if status not in ("open", "closed", "all") or not (most.isascii() and most.isdigit() and 1 <= int(most) <= 500):
             raise invalid("status must be open, closed or all, and limit a number from 1 to 500")
+        if direction not in ("asc", "desc") or side not in ("", "buy", "sell"):
+            raise invalid("direction must be asc or desc, and side buy or sell")
         names = self._state.universe.symbols
         rows = [
             ticket
@@ -222,7 +223,9 @@ class Gateway:
             and side in ("", "buy" if ticket.lots > 0 else "sell")
             and (status == "all" or (ticket.status in CLOSED) == (status == "closed"))
         ]
-        return answer([order_of(self._state, ticket) for ticket in (rows[::-1] if newest_first else rows)[: int(most)]])
+        return answer(
+            [order_of(self._state, ticket) for ticket in (rows[::-1] if direction == "desc" else rows)[: int(most)]]
+        )
 
     # orders
 
@@ -284,8 +287,8 @@ class Gateway:
         log = state.outside.get(proposal.agent)
         if log is not None and client_id in log.ids:
             earlier = self.tickets.find(token.agent, client_id)
-            known = f" (it is {earlier.status}, {earlier.id})" if earlier is not None else ""
-            raise Fault(422, 40010001, f"client_order_id must be unique{known}")
+            which = f" (it is {earlier.status}, {earlier.id})" if earlier is not None else ""
+            raise Fault(422, 40010001, f"client_order_id must be unique{which}")
         commits = of_request()
         (commit,) = await commits.settled(commits.queue(self._service, [proposal], lambda *_: None))
         if commit.refused is not None:
@@ -323,7 +326,7 @@ class Gateway:
         async def work() -> web.Response:
             rows = []
             for ticket in list(self.tickets.by_id.values()):
-                if ticket.agent == request[TOKEN].agent and ticket.status not in CLOSED and ticket.key != (0, 0):
+                if ticket.agent == request[TOKEN].agent and ticket.status not in CLOSED:
                     try:
                         await self._cancelled(ticket, request[TOKEN])
                         rows.append({"id": ticket.id, "status": 200})
@@ -368,7 +371,9 @@ class Gateway:
         for event, effects in steps:
             for update in self.tickets.take(event, effects):  # type: ignore[arg-type]
                 for agent, queue in list(self._streams):
-                    if agent == update.ticket.agent and not queue.full():
+                    if agent == update.ticket.agent and queue.full():
+                        self._streams.discard((agent, queue))  # `_updates` ends the stream
+                    elif agent == update.ticket.agent:
                         queue.put_nowait(update)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
@@ -414,6 +419,9 @@ class Gateway:
     async def _updates(self, socket: web.WebSocketResponse, queue: "asyncio.Queue[Update]", agent: str) -> None:
         while True:
             update = await queue.get()
+            if (agent, queue) not in self._streams:
+                await socket.close(code=1008, message=b"updates were lost: read the orders, and listen again")
+                return
             ticket, state = update.ticket, self._state
             data: Answer = {
                 "event": update.event, "execution_id": str(uuid4()), "timestamp": instant(update.ts),

@@ -83,7 +83,7 @@ class Tickets:
     def find(self, agent: str, client_id: str) -> Ticket | None:
         return self.by_id.get(name_of(self._account, agent, client_id))
 
-    def made(self, event: Proposed) -> Ticket | None:
+    def ticket_of(self, event: Proposed) -> Ticket | None:
         """The ticket of a proposal of the gateway; None for any other."""
         if event.reason != THROUGH or len(event.orders) != 1:
             return None
@@ -96,7 +96,7 @@ class Tickets:
     def take(self, event: JournalEvent, effects: Sequence[Effect]) -> Iterator[Update]:
         """Fold one committed step; yields what happened to tickets."""
         if isinstance(event, Proposed):
-            ticket = self.made(event)
+            ticket = self.ticket_of(event)
             if ticket is not None and not any(isinstance(effect, Refused) for effect in effects):
                 self.by_id[ticket.id] = ticket
                 self._unsent.append(ticket)
@@ -135,7 +135,7 @@ class Tickets:
         for lots, price in zip(fill.lots, fill.price_nano, strict=True):
             ticket.filled += abs(lots)
             ticket.value += abs(lots) * price
-            whole = ticket.filled >= abs(ticket.lots)
-            ticket.status, ticket.changed = ("filled" if whole else "partially_filled"), fill.ts
-            ticket.ended = fill.ts if whole else 0
-            yield Update("fill" if whole else "partial_fill", ticket, fill.ts, price, abs(lots))
+            complete = ticket.filled >= abs(ticket.lots)
+            ticket.status, ticket.changed = ("filled" if complete else "partially_filled"), fill.ts
+            ticket.ended = fill.ts if complete else 0
+            yield Update("fill" if complete else "partial_fill", ticket, fill.ts, price, abs(lots))

@@ -8,7 +8,7 @@ executed once, and it may expire. It may have the digest of a dry run: it is the
 refused where the orders would differ. Targets of more than MOST_LEVERAGE times the book are a mistake of units.
 
 A proposal that needs approval waits until the next sample, because its prices and books are those of the last, or as
-long as its book's `approval_within` says. What the limits would refuse does not wait. When a person approves it, every
+long as its book's `within` says. What the limits would refuse does not wait. When a person approves it, every
 check is made again. Orders wait beside each other; new weights replace weights that wait. Each end without an order is
 an effect (`ProposalEnded`), because it comes long after the answer to the sender.
 
@@ -82,7 +82,7 @@ def on_proposal_reviewed(state: State, review: ProposalReviewed) -> Sequence[Eff
         text = f"no proposal {review.id!r} of {review.agent} waits; it was decided, replaced or has lapsed"
         return refuse_command(state, "conflict", "proposal", text)
     if not review.approve:
-        return _end(state, proposal, "declined", f"was declined ({because})", "INFO")
+        return _end(state, proposal, "declined", because, "INFO", f"was declined ({because})")
     if why := not_planned(state, proposal) or _differs_from_dry_run(state, proposal, review.plan):
         return refuse_command(state, "conflict", "proposal", why, before=before)
     state.reviews.remove(proposal)
@@ -141,15 +141,17 @@ def _store_for_review(state: State, proposal: Proposed) -> Sequence[Effect]:
 
 
 def _end(
-    state: State, proposal: Proposed, outcome: Literal["declined", "lapsed"], why: str, level: Level = "WARNING"
+    state: State,
+    proposal: Proposed,
+    outcome: Literal["declined", "lapsed"],
+    why: str,
+    level: Level = "WARNING",
+    text: str = "",
 ) -> list[Effect]:
-    """End the wait of a proposal, and record its outcome; returns an alert and the record."""
+    """End the wait of a proposal, and record its outcome; returns an alert with the `text` or `why`, and the record."""
     state.reviews.remove(proposal)
-    reason = why.removeprefix("was declined (").removesuffix(")") if outcome == "declined" else why
-    return [
-        _proposal_alert(state, proposal, level, why),
-        *end_late(state, proposal.agent, proposal.id, outcome, reason),
-    ]
+    ended = end_late(state, proposal.agent, proposal.id, outcome, why)
+    return [_proposal_alert(state, proposal, level, text or why), *ended]
 
 
 def _proposal_alert(state: State, proposal: Proposed, level: Level, what: str) -> Publish:
@@ -234,11 +236,8 @@ def _wrong_orders(state: State, book_index: int, orders: Sequence[Wish]) -> str:
     held, limits = state.lots(book_index), state.rules.agents[book_index].limits
     worst = worst_nano(market_context(state), lots_of(orders, size), limits, held)
     for wish in orders:
-        name, side, tick = (
-            universe.symbols[wish.symbol],
-            side_text(wish.lots),
-            universe.instruments[wish.symbol].tick_nano,
-        )
+        name, side = universe.symbols[wish.symbol], side_text(wish.lots)
+        tick = universe.instruments[wish.symbol].tick_nano
         bound = worst[wish.symbol] if wish.limit_nano else 0
         if not wish.lots and (wish.limit_nano or wish.end):
             return f"the order of {name} is of 0 units"
@@ -368,7 +367,7 @@ def _plan_targets(state: State, proposal: Proposed) -> list[Effect]:
     if proposal.whole and (why := refused_whole(state, effects)):
         return [*effects, *refusal(state, proposal, why)]
     _set_levels(state, number, proposal.orders)
-    # an order of a program is one of thousands: `orders_alert` counts them
+    # an order of a program is one of thousands: `count_orders` counts them
     notices = [] if proposal.whole else [alert(state, "INFO", "proposal", text, agent=number)]
     return [*notices, *effects]
 

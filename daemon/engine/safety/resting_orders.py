@@ -35,7 +35,7 @@ def review_rests(state: State, event: Event, effects: Sequence[Effect]) -> Seque
     """
     if not (type(event) is Reloaded or (type(event) is Tick and event.sample and not event.warmup)):
         return effects
-    if none_rest(state) or state.switch.state != RUN:  # at REDUCE and HALT the switch cancels orders itself
+    if none_rest(state) or state.switch.state != RUN:  # at REDUCE and HALT the account's switch cancels orders itself
         return effects
     agents = [number for number in range(len(state.agents)) if at_rest(state, number).any()]
     state.revalue()
@@ -53,6 +53,7 @@ def _review_side(state: State, book: int, side: int) -> list[Effect]:
     others pass."""
     effects: list[Effect] = []
     ctx, limits = market_context(state), limits_in_force(state, book)
+    switch = RUN if book == HOUSE else state.agents[book].switch.state
     while rows := _resting_rows(state, book, side):
         change = np.zeros(state.universe.size)
         for rest in rows:
@@ -62,9 +63,9 @@ def _review_side(state: State, book: int, side: int) -> list[Effect]:
         worst = {rest.symbol: max(other.worst_nano for other in rows if other.symbol == rest.symbol) for rest in rows}
         wishes = [Wish(symbol, -1, nano) for symbol, nano in worst.items()]
         asked = weighed(state, account, change, wishes, passed=True)
-        verdict = gate(ctx, account, asked, limits, RUN)
+        verdict = gate(ctx, account, asked, limits, switch)
         if state.judged is not None:
-            state.judged.append(Judged(book, ctx, account, asked, limits, RUN, verdict))
+            state.judged.append(Judged(book, ctx, account, asked, limits, switch, verdict))
         doomed = next((rest for rest in reversed(rows) if verdict.lots[rest.symbol] != asked[rest.symbol]), None)
         if doomed is None:
             break

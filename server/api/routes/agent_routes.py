@@ -141,9 +141,9 @@ class Scan:
             own = names.index(self.book) if self.book in names and not self.shadow else -2
             effects: list[JournalEffect] = [effect for effect in recorded if not isinstance(effect, Shadowed)]
             if self.shadow:
-                told = [effect for effect in effects if isinstance(effect, Publish)]
+                alerts = [effect for effect in effects if isinstance(effect, Publish)]
                 shadowed = [e for e in recorded if isinstance(e, Shadowed) and e.name == self.book]
-                effects, own = [*told, *(effect for each in shadowed for effect in each.effects)], 0
+                effects, own = [*alerts, *(effect for wrapped in shadowed for effect in wrapped.effects)], 0
             for effect in effects:
                 if isinstance(effect, Planned):
                     self._note(effect, own)
@@ -221,7 +221,9 @@ class Following(Scan):
         key = plan.sample, plan.n
         if plan.portion is not None and plan.portion.decided:
             decided = plan.portion.decided
-            self._parent[key] = next((each for each, parent in self._plans.items() if parent.ts == decided), key)
+            self._parent[key] = next(
+                (parent_key for parent_key, parent in self._plans.items() if parent.ts == decided), key
+            )
             return
         self._plans[key] = plan
         kept = np.frombuffer(parts[0].kept, np.int64).tolist() if parts[0].kept else []
@@ -288,10 +290,10 @@ class AgentRoutes:
             since = end = query.since or max(0, newest - SCANNED)
             events: list[BookEvent] = []
             for seq, effects, own in scan.entries(reader, since + 1):
-                found = list(lines_of(scan, reader, seq, effects, own, name))
-                if query.since and events and len(events) + len(found) > query.limit:
+                lines = list(lines_of(scan, reader, seq, effects, own, name))
+                if query.since and events and len(events) + len(lines) > query.limit:
                     break
-                events, end = [*events, *found], seq
+                events, end = [*events, *lines], seq
             return events if query.since else events[-query.limit :], end, newest
 
         events, end, newest = await self._run.read(work)

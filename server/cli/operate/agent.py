@@ -122,13 +122,13 @@ def _with_agent(config: Path, name: str, share: float, approval: bool, start: da
     ]
     owners += [(("manual", "capital"), {"name": "manual", **document["manual"]})] if "manual" in document else []
     old = {path: (owner["name"], Fraction(str(owner["capital"]))) for path, owner in owners}
-    total, left = sum(each for _, each in old.values()), 1 - Fraction(str(share))
+    total, left = sum(capital for _, capital in old.values()), 1 - Fraction(str(share))
     changes: dict[Keys, Any] = {} if start is None else {("feed", "start"): start}
     shares = []
     if total > left:
-        for path, (owner, each) in old.items():
-            changes[path] = int(each * left / total * 10_000) / 10_000  # rounded down: a sum above 1 is refused
-            shares.append(f"{owner} {float(each):g} to {changes[path]:g}")
+        for path, (owner, capital) in old.items():
+            changes[path] = int(capital * left / total * 10_000) / 10_000  # rounded down: a sum above 1 is refused
+            shares.append(f"{owner} {float(capital):g} to {changes[path]:g}")
     table = {"name": name, "policy": "external", "capital": share} | ({"approval": "person"} if approval else {})
     try:
         changed = appended(edited(text, changes), "agents", table)

@@ -201,6 +201,7 @@ async def test_a_used_client_id_never_makes_a_second_order(bot: Bot) -> None:
         ({"symbol": "NOPE"}, "asset not found"),
         ({"type": "limit", "limit_price": "100000"}, "is beyond the collar"),
         ({"dry_run": True}, "dry_run is not supported"),
+        ({"position_intent": "sell_to_close"}, "position_intent is not supported"),
         ({"client_order_id": "x" * 129}, "1 to 128 characters"),
     ],
 )
@@ -219,6 +220,12 @@ async def test_a_body_that_is_no_order_is_refused(bot: Bot) -> None:
     for body in (b"", b"[]", b"{", b'{"qty":"1","qty":"2"}', b"\xff", b"[" * 5000):
         status, answer = await bot.raw("POST", "/v2/orders", body)
         assert (status, answer["code"]) in ((400, 40010000), (422, 42210000)), (body, answer)
+
+
+@pytest.mark.parametrize("query", ["direction=up", "side=hold", "after=2019-01-01", "limit=0", "status=new"])
+async def test_a_filter_that_is_not_understood_is_refused(bot: Bot, query: str) -> None:
+    status, answer = await bot.raw("GET", f"/v2/orders?{query}")
+    assert (status, answer["code"]) == (422, 42210000), answer
 
 
 async def test_a_wrong_key_and_a_token_of_another_scope_are_refused(bot: Bot) -> None:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from quantd.daemon.engine.planning.targets import at_rest
 from quantd.daemon.engine.state.snapshot import freeze, in_force, thaw
 from quantd.risk.limits.catalogue import Limits, Protective, override
+from quantd.risk.switch import REDUCE
 from quantd.trading.effects import Cancel, Effect, Ended, Filled, Planned, Publish, Refused
 from quantd.trading.events import Proposed, Reloaded, Tick
 from quantd.trading.instruments import NANO
@@ -203,6 +204,20 @@ def test_a_rest_that_the_limits_would_cut_now_is_cancelled_newest_first_with_its
     assert [("at 85" in e.text, "at 90" in e.text) for e in notes][:2] == [(True, False), (False, True)]
     assert all("is cancelled: " in e.text for e in notes)
     assert not world.shell.state.working
+
+
+def test_a_book_at_reduce_keeps_no_rest_that_adds() -> None:
+    world = Guest(flat(*[100.0] * 6))
+
+    def reduce() -> None:
+        world.shell.state.agents[0].switch.state = REDUCE
+
+    world.days(
+        day1=lambda: [world.order(1000), world.order(500, limit(90))], day2=lambda: world.order(-400, limit(150)),
+        day3=reduce,
+    )  # fmt: skip
+    assert [e.symbol for e in world.of(Publish) if e.kind == "rest"] == ["S0"]
+    assert [list(work.lots) for work in world.shell.state.working.values()] == [[-400]]
 
 
 def test_tighter_limits_look_at_the_rests_at_once() -> None:
