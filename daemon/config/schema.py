@@ -443,10 +443,11 @@ class Api(Section):
 
 
 class GatewayTable(Section):
-    """A listener for trading programs, at 127.0.0.1: the API that it speaks, and its port."""
+    """A listener for trading programs, at 127.0.0.1: its API, its port, and the source of its market data."""
 
     kind: Literal["alpaca"] = "alpaca"
     port: Port = 8010
+    data: Literal["feed"] = "feed"
 
 
 class Models(Section):

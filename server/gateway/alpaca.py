@@ -15,7 +15,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
@@ -27,13 +26,26 @@ from quantd.adapters.store.queries import Reader
 from quantd.daemon.engine.agents.shadows import place_of_book
 from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.inbox import InboxFull
-from quantd.daemon.runtime.service import Service, Step
+from quantd.daemon.runtime.service import Step
 from quantd.server.api.access.guard import sender_of
 from quantd.server.api.access.keyring import Keyring
 from quantd.server.api.commits import OpenRequests, of_request
 from quantd.server.api.problems import Refused, log_fault
+from quantd.server.api.run_reader import RunReader
+from quantd.server.gateway.feed import Feed
 from quantd.server.gateway.tickets import CLOSED, THROUGH, Ticket, Tickets, Update, name_of
-from quantd.server.gateway.vendor_form import Answer, account_of, asset_of, clock_of, instant, order_of, position_of
+from quantd.server.gateway.vendor_form import (
+    Answer,
+    Fault,
+    account_of,
+    answer,
+    asset_of,
+    clock_of,
+    instant,
+    invalid,
+    order_of,
+    position_of,
+)
 from quantd.server.requests.cancels import CancelOne, cancel_requested
 from quantd.server.requests.control import NotDone, check_priced, check_ready, exact_amount, market_now
 from quantd.server.requests.proposals import proposer
@@ -55,27 +67,16 @@ QUEUED: Final = 10_000
 """Most updates that wait for one stream; a client that reads slower is disconnected, and asks for its orders again."""
 
 
-class Fault(Exception):
-    """An answer in the vendor's form of an error: a status, a code that begins with it, and one sentence."""
-
-    def __init__(self, status: int, code: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
-
-
-def invalid(message: str) -> Fault:
-    return Fault(422, 42210000, message)
-
-
 class Gateway:
     """The routes over one running service."""
 
-    def __init__(self, service: Service, keyring: Keyring, store: str | Path) -> None:
-        self._service, self._keyring, self._store = service, keyring, store
-        self.tickets = Tickets(service.run)
+    def __init__(self, run: RunReader, keyring: Keyring) -> None:
+        self._service, self._keyring, self._store = run.service, keyring, run.where
+        self._feed = Feed(run)
+        self.tickets = Tickets(run.service.run)
         self._streams: set[tuple[str, asyncio.Queue[Update]]] = set()
         self._open = OpenRequests()
-        service.subscribers.append(self._committed)
+        run.service.subscribers.append(self._committed)
 
     @property
     def _state(self) -> State:
@@ -100,6 +101,7 @@ class Gateway:
         add.add_get("/v2/orders:by_client_order_id", self._by_client_id)
         add.add_get("/v2/orders/{id}", self._by_id)
         add.add_delete("/v2/orders/{id}", self._cancel)
+        self._feed.add_to(add)
         return app
 
     async def rebuild(self) -> None:
@@ -436,10 +438,6 @@ class Gateway:
                     "position_qty": quantity_text(held, lot),
                 }  # fmt: skip
             await send(socket, "trade_updates", data)
-
-
-def answer(body: Any, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json", status=status)
 
 
 async def send(socket: web.WebSocketResponse, stream: str, data: Answer) -> None:

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from quantd.daemon.edges.edge_records import Edge, EdgeContext, OpenEdge
 from quantd.server.api.access.keyring import Keyring
+from quantd.server.api.run_reader import RunReader
 from quantd.server.api.server import ApiUnavailable
 from quantd.server.gateway.alpaca import Gateway
 
@@ -17,7 +18,7 @@ def opened(context: EdgeContext) -> OpenEdge | None:
         return None
     service, port = context.service, table.port
     keyring = Keyring(context.folder, context.config.api.tokens, service.alert, notes=False)
-    gateway = Gateway(service, keyring, context.store)
+    gateway = Gateway(RunReader(service, context.parts, context.config, context.folder), keyring)
     runner = web.AppRunner(gateway.application(), access_log=None, handle_signals=False)
 
     async def start() -> None:

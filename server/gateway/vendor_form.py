@@ -6,6 +6,9 @@ Fields without a meaning here are constants: docs/trade/gateway.md lists them. A
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+from aiohttp import web
+
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import free_micro
 from quantd.risk.switch import RUN
@@ -14,6 +17,22 @@ from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.orders import money_text, price_text, quantity_text, side_text
 
 Answer = dict[str, Any]
+
+
+class Fault(Exception):
+    """An answer in the vendor's form of an error: a status, a code that begins with it, and one sentence."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+def invalid(message: str) -> Fault:
+    return Fault(422, 42210000, message)
+
+
+def answer(body: Any, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json", status=status)
 
 
 def instant(ns: int) -> str | None:

@@ -13,6 +13,7 @@ from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, print_json, records
 from quantd.daemon.cli.places import place
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, ExplainedError
+from quantd.trading.sessions import DAY_NS
 
 if TYPE_CHECKING:
     from quantd.daemon.config import Config, Mistake
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 GOALS: Final = "quantd.research.reports.report_goals:check_goals"
 """The function that checks `[study] goals`, by its name: this package may not import research, a higher layer."""
 
+QUOTES: Final = "[gateway] the bars are daily: bid, ask and last price of a program are the close of the newest day"
 
 Reload = Annotated[
     bool, typer.Option("--reload", help="Have the daemon read the file; exit code 1 with each key not in force.")
@@ -76,12 +78,13 @@ def check(
            for agent, names in left_out(settings.seats, policies)]  # fmt: skip
     unreadable_folders = [f"{policy}: {text}" for policy, text in unreadable(policies)]
     small = [*small_shares(settings), *small_lots(parts)]
+    notes = [] if settings.gateway is None or parts.interval_ns < DAY_NS else [QUOTES]
     held = most_held(parts)
     document = {
         "ok": True, "mistakes": [], "digest": digest(settings), "left_out": unused, "unreadable": unreadable_folders,
-        "small_shares": small, "most_held": held,
+        "small_shares": small, "most_held": held, "notes": notes,
     }  # fmt: skip
-    answer(as_json, document, f"{config}: {counts}", trading, *held, *unused, *unreadable_folders, *small)
+    answer(as_json, document, f"{config}: {counts}", trading, *held, *unused, *unreadable_folders, *small, *notes)
     return DONE
 
 

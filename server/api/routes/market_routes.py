@@ -21,6 +21,7 @@ from quantd.server.api.route_records import Read, Route
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.display_text import instant_text, session_date
 from quantd.trading.instruments import NANO
+from quantd.trading.market import Floats
 from quantd.trading.sessions import DAY_NS, interval_text
 
 MOST_BARS: Final = 1_000
@@ -49,13 +50,17 @@ class OfSymbol(Query, frozen=True):
 
 
 class BarNow(Struct, frozen=True):
-    """One bar: `ts` is its end in ns UTC. If the run has recorded its close only, open, high and low are null."""
+    """One bar: `ts` is its end in ns UTC. If the run has recorded its close only, open, high and low are null.
+
+    `volume` is in units of the instrument, null where it is not known.
+    """
 
     ts: int
     open: float | None
     high: float | None
     low: float | None
     close: float
+    volume: float | None = None
 
 
 class Level(Struct, frozen=True):
@@ -153,10 +158,8 @@ class MarketRoutes:
         if symbol not in symbols:
             raise Refused(404, "symbol", f"there is no symbol {symbol!r}; the universe has {len(symbols)}")
         column = symbols.index(symbol)
-        bars = await asyncio.to_thread(self._recorded, column, query)
-        if bars is None:
-            bars = self._sampled(column)
-        in_period = [bar for bar in bars if query.since <= bar.ts < query.until]
+        most = query.limit if query.per == "bar" else MOST_JOINED
+        in_period = await self.seen(column, query.since, query.until, most)
         shown = (await asyncio.to_thread(joined, in_period, query.per))[-query.limit :]
         length = self._run.parts.interval_ns if query.per == "bar" else LENGTHS[query.per]
         names = state.rules.names()
@@ -168,22 +171,29 @@ class MarketRoutes:
         ]
         return BarsNow(self._run.service.run, symbol, len(symbols), shown, levels, length)
 
-    def _recorded(self, column: int, query: OfSymbol) -> list[BarNow] | None:
-        """The newest bars of a recorded market that end in the period and not after now; None for a live market.
-
-        The list has at most as many bars as the answer shows or, if they are joined later to longer ones, MOST_JOINED.
+    async def seen(
+        self, column: int, since: int = 0, until: int = MOST_NS, most: int = MOST_BARS, *, oldest: bool = False
+    ) -> list[BarNow]:
+        """Bars of a symbol that end in a period (ns UTC) and not after now, oldest first: the newest `most` of them, or
+        with `oldest` the first.
         """
         parts = self._run.parts
-        if not isinstance(parts, Assembly):
-            return None
+        if isinstance(parts, Assembly):
+            return await asyncio.to_thread(self._recorded, parts, column, since, until, most, oldest)
+        bars = [bar for bar in self._sampled(column) if since <= bar.ts < until]
+        return bars[:most] if oldest else bars[-most:]
+
+    def _recorded(self, parts: Assembly, column: int, since: int, until: int, most: int, oldest: bool) -> list[BarNow]:
+        """The bars of a recorded market: see `seen`."""
         table = parts.feed.columns
         end = int(np.searchsorted(table.ts_event, self._run.service.shell.ts, side="right"))
-        first, last = np.searchsorted(table.ts_event[:end], (query.since, query.until))
+        first, last = np.searchsorted(table.ts_event[:end], (since, until))
         rows = first + np.flatnonzero(table.fresh[first:last, column])  # instants at which the symbol has a new bar
-        rows = rows[-(query.limit if query.per == "bar" else MOST_JOINED) :]
+        rows = rows[:most] if oldest else rows[-most:]
         ts = table.ts_event[rows].tolist()
         prices = (series[rows, column].tolist() for series in (table.open, table.high, table.low, table.close))
-        return [BarNow(*row) for row in zip(ts, *prices, strict=True)]
+        volumes = map(_null_if_nan, table.volume[rows, column])
+        return [BarNow(*row) for row in zip(ts, *prices, volumes, strict=True)]
 
     def _sampled(self, column: int) -> list[BarNow]:
         """Bars at the samples of a live market, oldest first: whole bars if the run records them, else closes only.
@@ -195,26 +205,20 @@ class MarketRoutes:
         close_ring, bar_ring = history.known, history.bars
         count = min(len(ts), close_ring.end)
         closes = close_ring.prices[close_ring.end - count : close_ring.end, column]
-        ranges = np.full((3, count), np.nan)  # open, high and low of each sample
+        rows = np.full((5, count), np.nan)  # open, high, low, nothing, and volume of each sample
         if bar_ring is not None and bar_ring.end >= count:
-            ranges = bar_ring.rows[:3, bar_ring.end - count : bar_ring.end, column]
+            rows = bar_ring.rows[:, bar_ring.end - count : bar_ring.end, column]
         return [
-            BarNow(
-                bar_ts,
-                _null_if_nan(ranges[0, k]),
-                _null_if_nan(ranges[1, k]),
-                _null_if_nan(ranges[2, k]),
-                float(closes[k]),
-            )
+            _sampled_bar(bar_ts, rows[:, k], float(closes[k]))
             for k, bar_ts in enumerate(ts[len(ts) - count :])
             if np.isfinite(closes[k])
         ]
 
 
 def joined(bars: Sequence[BarNow], per: Per) -> list[BarNow]:
-    """Bars joined to bars of UTC days, weeks or months: first open, highest high, lowest low, last close.
+    """Bars joined to bars of UTC days, weeks or months: first open, highest high, lowest low, last close, all volume.
 
-    If one bar lacks open, high and low, the bar into which it is joined lacks them too.
+    If one bar lacks open, high and low, or its volume, the bar into which it is joined lacks them too.
     """
     if per == "bar":
         return list(bars)
@@ -223,11 +227,13 @@ def joined(bars: Sequence[BarNow], per: Per) -> list[BarNow]:
         members = list(group)
         highs, lows = [bar.high for bar in members], [bar.low for bar in members]
         has_range = all(bar.open is not None for bar in members)
+        volumes = [bar.volume for bar in members if bar.volume is not None]
         joined_bars.append(
             BarNow(
                 members[-1].ts, members[0].open if has_range else None,
                 max(high for high in highs if high is not None) if has_range else None,
                 min(low for low in lows if low is not None) if has_range else None, members[-1].close,
+                sum(volumes) if len(volumes) == len(members) else None,
             )
         )  # fmt: skip
     return joined_bars
@@ -238,6 +244,12 @@ def _first_day(day: date, per: Per) -> date:
     if per == "week":
         return day - timedelta(days=day.weekday())
     return day.replace(day=1) if per == "month" else day
+
+
+def _sampled_bar(ts: int, row: Floats, close: float) -> BarNow:
+    """The bar of a sample: `row` has open, high, low, nothing, and volume."""
+    opened, high, low, _, volume = map(_null_if_nan, row[:5])
+    return BarNow(ts, opened, high, low, close, volume)
 
 
 def _null_if_nan(price: float) -> float | None:

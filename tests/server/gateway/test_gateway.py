@@ -1,101 +1,23 @@
 """The gateway, driven by the vendor's own client: orders whole or refused, one order an id, the stream and restarts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import msgspec
 import pytest
-from aiohttp import web
 from alpaca.common.exceptions import APIError
 from alpaca.trading.client import TradingClient
 from alpaca.trading.enums import OrderSide, QueryOrderStatus, TimeInForce
-from alpaca.trading.requests import GetOrdersRequest, LimitOrderRequest, MarketOrderRequest
+from alpaca.trading.requests import GetOrdersRequest, MarketOrderRequest
 from alpaca.trading.stream import TradingStream
 
 from quantd.adapters.store.queries import Reader
 from quantd.risk.switch import RUN
-from quantd.server.api.access.keyring import Keyring
-from quantd.server.gateway.alpaca import Gateway
 from quantd.server.gateway.tickets import Tickets
 from quantd.server.gateway.vendor_form import order_of
 from quantd.server.requests.tokens import created
-from tests.server.api.routes.outside_run import OUTSIDE, market
-from tests.support.command_line import CONFIG
-
-GUEST = """[[agents]]
-name = "guest"
-policy = "external"
-capital = 0.3
-limits = { max_position_weight = 0.5 }
-[[schedules]]"""
-TRADING = CONFIG.replace("capital = 0.4", "capital = 0.2").replace("[[schedules]]", GUEST, 1)
-"""A configuration in which the guest trades a book of its own."""
-
-WIDE = TRADING.replace("max_position_weight = 0.5", "max_position_weight = 1.0").replace(
-    "max_position_weight = 0.25\nmax_drawdown = 0.25\nvar = { limit = 0.03 }", 'profile = "research"'
-)
-"""The same without limits on one position."""
-
-
-class Bot:
-    """A program behind the gateway: `client` is the vendor's client, and `call` a request of it in a thread."""
-
-    def __init__(self, world: Any, gateway: Gateway, url: str, key: str, secret: str) -> None:
-        self.world, self.gateway, self.url, self.key, self.secret = world, gateway, url, key, secret
-        self.client = TradingClient(key, secret, url_override=url)
-
-    async def call(self, what: Callable[..., Any], *given: Any, **named: Any) -> Any:
-        return await asyncio.to_thread(what, *given, **named)
-
-    async def buy(self, qty: float, limit: float = 0.0, symbol: str = "SPY", **named: Any) -> Any:
-        """Buy, or sell with a negative quantity, until cancelled where it has a limit."""
-        side = OrderSide.BUY if qty > 0 else OrderSide.SELL
-        more: dict[str, Any] = {"symbol": symbol, "qty": abs(qty), "side": side, **named}
-        if limit:
-            order: Any = LimitOrderRequest(limit_price=limit, time_in_force=TimeInForce.GTC, **more)
-        else:
-            order = MarketOrderRequest(time_in_force=TimeInForce.DAY, **more)
-        return await self.call(self.client.submit_order, order)
-
-    async def raw(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        headers = {"APCA-API-KEY-ID": self.key, "APCA-API-SECRET-KEY": self.secret}
-        async with (
-            aiohttp.ClientSession(headers=headers) as session,
-            session.request(method, self.url + path, data=body if isinstance(body, bytes) else None,
-                            json=None if isinstance(body, bytes) else body) as response,
-        ):  # fmt: skip
-            return response.status, msgspec.json.decode(await response.read() or b"null")
-
-    @property
-    def mark(self) -> float:
-        state = self.world.service.shell.state
-        return float(state.marks[state.universe.index["SPY"]])
-
-
-@asynccontextmanager
-async def bot_of(folder: Path, text: str = TRADING) -> AsyncIterator[Bot]:
-    async with market(folder, text) as world:
-        token, secret = created(world.folder, "robot", "propose", agent="guest")
-        gateway = Gateway(world.service, Keyring(world.folder, "token", world.service.alert, notes=False), world.folder)
-        await gateway.rebuild()
-        runner = web.AppRunner(gateway.application(), access_log=None, handle_signals=False)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        assert site._server is not None
-        port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-        yield Bot(world, gateway, f"http://127.0.0.1:{port}", token.id, secret)
-        await runner.cleanup()
-
-
-@pytest.fixture
-async def bot(tmp_path: Path) -> AsyncIterator[Bot]:
-    async with bot_of(tmp_path) as bot:
-        yield bot
+from tests.server.api.routes.outside_run import OUTSIDE
+from tests.server.gateway.gateway_bot import WIDE, Bot, bot_of
 
 
 async def test_a_program_reads_its_account_buys_holds_and_closes(bot: Bot) -> None:

@@ -35,8 +35,8 @@ async def test_bars_are_those_of_the_recorded_market_up_to_now(shared: World, mo
     table = pl.read_parquet(f"{ROOT}/data/us_daily.parquet").filter(pl.col("symbol") == "QQQ").sort("ts")
     rows = table.filter(pl.col("ts").cast(pl.Date) <= datetime(2019, 3, 29, tzinfo=UTC).date()).tail(20)
     for bar, row in zip(answer["bars"], rows.iter_rows(named=True), strict=True):
-        expected = [row[name] for name in ("open", "high", "low", "close")]
-        assert [bar[name] for name in ("open", "high", "low", "close")] == pytest.approx(expected, abs=0.01)
+        expected = [row[name] for name in ("open", "high", "low", "close", "volume")]
+        assert [bar[name] for name in ("open", "high", "low", "close", "volume")] == pytest.approx(expected, abs=0.01)
     assert answer["bars"][-1]["ts"] == shared.service.shell.ts
     assert answer["interval_ns"] == 86_400 * 10**9
     early = shared.service.shell.ts - 1
@@ -65,6 +65,7 @@ async def test_bars_of_a_period_are_joined_to_days_weeks_and_months(shared: Worl
             {
                 "ts": rows[-1]["ts"], "open": rows[0]["open"], "high": max(row["high"] for row in rows),
                 "low": min(row["low"] for row in rows), "close": rows[-1]["close"],
+                "volume": sum(row["volume"] for row in rows),
             }
             for rows in groups.values()
         ]  # fmt: skip

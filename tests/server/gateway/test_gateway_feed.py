@@ -1,0 +1,246 @@
+"""Market data of the gateway, read by the vendor's own client: what the run has seen, in pages, and no later bar."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from alpaca.common.enums import Sort
+from alpaca.common.exceptions import APIError
+from alpaca.data.historical.stock import StockHistoricalDataClient
+from alpaca.data.requests import (
+    StockBarsRequest,
+    StockLatestBarRequest,
+    StockLatestQuoteRequest,
+    StockLatestTradeRequest,
+    StockSnapshotRequest,
+)
+from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
+from alpaca.trading.requests import GetCalendarRequest
+
+from tests.server.gateway.gateway_bot import TRADING, Bot, bot_of
+from tests.support.command_line import ROOT, quantd, with_calendar, write
+
+SYMBOLS = ("IWM", "QQQ", "SPY")
+JANUARY = datetime(2019, 1, 1, tzinfo=UTC)
+
+
+def data_of(bot: Bot) -> StockHistoricalDataClient:
+    return StockHistoricalDataClient(bot.key, bot.secret, url_override=bot.url)
+
+
+async def bars(bot: Bot, symbols: Any = "SPY", frame: Any = TimeFrame.Day, **more: Any) -> dict[str, list[Any]]:
+    asked = StockBarsRequest(symbol_or_symbols=symbols, timeframe=frame, **more)
+    answer = await bot.call(data_of(bot).get_stock_bars, asked)
+    return dict(answer.data)
+
+
+def recorded(symbol: str, last: date) -> pl.DataFrame:
+    """The rows of the file of bars from 2019 on, up to a day."""
+    rows = pl.read_parquet(f"{ROOT}/data/us_daily.parquet").filter(pl.col("symbol") == symbol).sort("ts")
+    return rows.filter((pl.col("ts") >= JANUARY) & (pl.col("ts").cast(pl.Date) <= last))
+
+
+def now(bot: Bot) -> datetime:
+    return datetime.fromtimestamp(bot.world.service.shell.ts / 1e9, UTC)
+
+
+def newest_close(bot: Bot) -> datetime:
+    """The newest close of a session that the run has seen, from the calendar alone."""
+    closes = bot.world.assembly.sessions["XNYS"].close_ns
+    ns = max(close for close in closes if close <= bot.world.service.shell.ts)
+    return datetime.fromtimestamp(ns / 1e9, UTC)
+
+
+async def test_bars_are_those_of_the_file_up_to_the_market_time_and_none_of_the_future(bot: Bot) -> None:
+    for _ in range(5):  # instants before a close are among them
+        until = datetime(2019, 12, 31, tzinfo=UTC)
+        told = await bars(bot, list(SYMBOLS), start=JANUARY, end=until)
+        for symbol in SYMBOLS:
+            rows = recorded(symbol, newest_close(bot).date())
+            assert [bar.timestamp.date() for bar in told[symbol]] == rows["ts"].cast(pl.Date).to_list()
+            for name in ("open", "high", "low", "close", "volume"):
+                assert [getattr(bar, name) for bar in told[symbol]] == pytest.approx(rows[name].to_list(), abs=0.006)
+        assert told["SPY"][0].timestamp == datetime(2019, 1, 2, 5, tzinfo=UTC)  # midnight in New York
+        await bot.world.go(1)
+
+
+@pytest.mark.parametrize("sort", [Sort.ASC, Sort.DESC])
+async def test_pages_give_each_bar_once(bot: Bot, sort: Sort) -> None:
+    whole = await bars(bot, list(SYMBOLS), start=JANUARY, sort=sort)
+    frames = [(symbol, bar) for symbol in sorted(whole) for bar in whole[symbol]]
+    for limit in (1, 7, len(whole["IWM"]), len(frames)):
+        found, token, count = [], "", 0
+        while token is not None:
+            query = f"symbols=SPY,QQQ,IWM&timeframe=1Day&start=2019-01-01&limit={limit}&sort={sort.value}"
+            status, page = await bot.raw("GET", f"/v2/stocks/bars?{query}&page_token={token}")
+            assert status == 200, page
+            found += [(symbol, bar) for symbol, rows in page["bars"].items() for bar in rows]
+            assert len([bar for rows in page["bars"].values() for bar in rows]) <= limit
+            token, count = page["next_page_token"], count + 1
+        assert [(symbol, bar["c"]) for symbol, bar in found] == [(symbol, bar.close) for symbol, bar in frames]
+        assert count == -(-len(frames) // limit)
+    stamps = [bar.timestamp for bar in whole["SPY"]]
+    assert stamps == sorted(stamps, reverse=sort == Sort.DESC)
+    some = await bars(bot, "SPY", start=JANUARY, limit=3, sort=sort)
+    assert [bar.close for bar in some["SPY"]] == [bar.close for bar in whole["SPY"][:3]]
+
+
+async def test_the_ends_of_a_period_are_inside_and_a_date_is_a_whole_day(bot: Bot) -> None:
+    query = "/v2/stocks/SPY/bars?timeframe=1D&start=2019-01-03&end=2019-01-07"
+    _, answer = await bot.raw("GET", query)
+    days = ["2019-01-03T05:00:00Z", "2019-01-04T05:00:00Z", "2019-01-07T05:00:00Z"]
+    assert [bar["t"] for bar in answer["bars"]] == days
+    for start, end, count in (
+        ("2019-01-03T05:00:00Z", "2019-01-07T05:00:00Z", 3),
+        ("2019-01-03T05:00:01Z", "2019-01-07T04:59:59Z", 1),
+        ("2019-01-03T00:00:00-05:00", "2019-01-03", 1),
+        ("2030-01-01", "", 0),
+        ("2019-01-05", "2019-01-04", 0),
+        ("1900-01-01", "1950-01-01", 0),
+    ):
+        _, answer = await bot.raw(
+            "GET", f"/v2/stocks/SPY/bars?timeframe=1Day&start={start.replace('+', '%2B')}&end={end}"
+        )
+        assert len(answer["bars"]) == count, (start, end)
+    for _ in range(4):  # without a start: the present day, which has no bar before its close
+        _, answer = await bot.raw("GET", "/v2/stocks/SPY/bars?timeframe=1Day")
+        seen = [str(now(bot).date())] if newest_close(bot).date() == now(bot).date() else []
+        assert [bar["t"][:10] for bar in answer["bars"]] == seen
+        await bot.world.go(1)
+
+
+async def test_weeks_and_months_are_joined_from_the_days(bot: Bot) -> None:
+    days = (await bars(bot, "SPY", start=JANUARY))["SPY"]
+    for frame, first in (
+        (TimeFrame.Week, lambda day: day - timedelta(days=day.weekday())),
+        (TimeFrame.Month, lambda day: day.replace(day=1)),
+    ):
+        told = (await bars(bot, "SPY", frame, start=datetime(2019, 1, 4, tzinfo=UTC)))["SPY"]
+        for bar in told:
+            members = [day for day in days if first(day.timestamp.date()) == bar.timestamp.date()]
+            assert (bar.open, bar.close) == (members[0].open, members[-1].close)
+            assert (bar.high, bar.low) == (max(day.high for day in members), min(day.low for day in members))
+            assert bar.volume == sum(day.volume for day in members)
+        assert told[0].timestamp.date() == first(date(2019, 1, 31)) if frame == TimeFrame.Month else date(2019, 1, 7)
+
+
+async def test_latest_prices_and_snapshots_are_the_newest_bar(bot: Bot) -> None:
+    client, rows = data_of(bot), (await bars(bot, "SPY", start=JANUARY))["SPY"]
+    newest = (await bot.call(client.get_stock_latest_bar, StockLatestBarRequest(symbol_or_symbols="SPY")))["SPY"]
+    assert newest == rows[-1]
+    quote = (await bot.call(client.get_stock_latest_quote, StockLatestQuoteRequest(symbol_or_symbols="SPY")))["SPY"]
+    trade = (await bot.call(client.get_stock_latest_trade, StockLatestTradeRequest(symbol_or_symbols="SPY")))["SPY"]
+    assert quote.bid_price == quote.ask_price == trade.price == newest.close == pytest.approx(bot.mark)
+    assert (quote.bid_size, quote.ask_size, trade.size) == (0, 0, 0)
+    assert quote.timestamp == newest_close(bot)
+    asked = StockSnapshotRequest(symbol_or_symbols=["SPY", "QQQ"])
+    snapshots = await bot.call(client.get_stock_snapshot, asked)
+    assert set(snapshots) == {"SPY", "QQQ"}
+    assert (snapshots["SPY"].daily_bar, snapshots["SPY"].previous_daily_bar) == (rows[-1], rows[-2])
+    assert (snapshots["SPY"].minute_bar, snapshots["SPY"].latest_trade) == (None, trade)
+    for path, key in (("bars/latest", "bar"), ("quotes/latest", "quote"), ("trades/latest", "trade"),
+                      ("snapshot", "latestTrade")):  # fmt: skip
+        status, answer = await bot.raw("GET", f"/v2/stocks/SPY/{path}")
+        assert (status, answer["symbol"], key in answer) == (200, "SPY", True)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("bars?symbols=SPY&timeframe=1Min", "1Day, 1Week, 1Month are"),
+        ("bars?symbols=SPY&timeframe=2Day", "1Day, 1Week, 1Month are"),
+        ("bars?symbols=SPY", "timeframe '' is not served"),
+        ("bars?symbols=SPY,NOPE&timeframe=1Day", "NOPE is none of the 3 symbols"),
+        ("bars?timeframe=1Day", "symbols must name"),
+        ("bars?symbols=SPY&timeframe=1Day&adjustment=all", "adjustment 'all' is not served"),
+        ("bars?symbols=SPY&timeframe=1Day&asof=2019-01-01", "asof is not served"),
+        ("bars?symbols=SPY&timeframe=1Day&start=soon", "is no time"),
+        ("bars?symbols=SPY&timeframe=1Day&limit=0", "limit must be"),
+        ("bars?symbols=SPY&timeframe=1Day&sort=up", "sort must be"),
+        ("bars?symbols=SPY&timeframe=1Day&page_token=abc", "page_token is none"),
+        ("bars?symbols=SPY&timeframe=1Day&currency=EUR", "prices are in USD"),
+        ("bars?symbols=SPY&timeframe=1Day&limit=1&limit=2", "given twice"),
+        ("bars?symbols=SPY&timeframe=1Day&loc=x", "loc is not supported"),
+        ("quotes/latest?symbols=NOPE", "NOPE is none"),
+        ("snapshots?symbols=", "symbols must name"),
+    ],
+)  # fmt: skip
+async def test_what_is_not_served_is_refused_with_one_sentence(bot: Bot, path: str, words: str) -> None:
+    status, answer = await bot.raw("GET", f"/v2/stocks/{path}")
+    assert (status, answer["code"]) == (422, 42210000), answer
+    assert words in answer["message"]
+
+
+async def test_the_vendors_client_shows_the_sentence_and_a_wrong_key_reads_nothing(bot: Bot) -> None:
+    with pytest.raises(APIError, match="1Day, 1Week, 1Month are"):
+        await bars(bot, "SPY", TimeFrame(5, TimeFrameUnit.Minute))
+    client = StockHistoricalDataClient(bot.key, "wrong", url_override=bot.url)
+    with pytest.raises(APIError) as refused:
+        await bot.call(client.get_stock_latest_bar, StockLatestBarRequest(symbol_or_symbols="SPY"))
+    assert refused.value.status_code == 401
+    for path in ("/v2/stocks/SPY/quotes", "/v2/stocks/SPY/trades", "/v1beta1/news"):
+        status, answer = await bot.raw("GET", path)
+        assert (status, answer["code"]) == (404, 40410000), path
+
+
+async def test_the_calendar_has_the_sessions_with_half_days(bot: Bot) -> None:
+    asked = GetCalendarRequest(start=date(2018, 7, 2), end=date(2018, 7, 6))
+    days = await bot.call(bot.client.get_calendar, asked)
+    assert [(str(day.date), f"{day.open:%H:%M}", f"{day.close:%H:%M}") for day in days] == [
+        ("2018-07-02", "09:30", "16:00"), ("2018-07-03", "09:30", "13:00"), ("2018-07-05", "09:30", "16:00"),
+        ("2018-07-06", "09:30", "16:00"),
+    ]  # fmt: skip
+    whole = await bot.call(bot.client.get_calendar)
+    assert len(whole) == len(bot.gateway._feed._house.day_ns)
+    assert (await bot.raw("GET", "/v2/calendar?start=x"))[0] == 422
+
+
+def minute_run(folder: Path) -> str:
+    """A configuration of minute bars of ten sessions."""
+    rows = []
+    for day in pl.date_range(date(2019, 1, 2), date(2019, 1, 16), eager=True).to_list():
+        if day.weekday() < 5:
+            first = datetime(day.year, day.month, day.day, 14, 30)
+            for k in range(390):
+                price = 250 + day.day + k / 100
+                for symbol in SYMBOLS:
+                    rows.append(
+                        (symbol, first + timedelta(minutes=k), price, price + 1, price - 1, price + 0.5, 5000.0)
+                    )
+    names = ["symbol", "ts", "open", "high", "low", "close", "volume"]
+    pl.DataFrame(rows, names, orient="row").write_parquet(folder / "minutes.parquet")
+    return (
+        TRADING.replace(f"{ROOT}/data/us_daily.parquet", str(folder / "minutes.parquet"))
+        .replace(f'actions = "{ROOT}/data/us_actions.csv"\n', "")
+        .replace('stamps = "session"', 'stamps = "open"\ninterval = "1m"')
+        .replace("warmup = 130", "warmup = 5")
+        .replace("end = 2019-03-29", "end = 2019-01-16")
+    )
+
+
+async def test_a_run_of_minutes_serves_minutes_and_days_and_both_in_a_snapshot(tmp_path: Path) -> None:
+    async with bot_of(tmp_path, minute_run(tmp_path)) as bot:
+        minutes = (await bars(bot, "SPY", TimeFrame.Minute, start=now(bot) - timedelta(minutes=30)))["SPY"]
+        assert [bar.timestamp for bar in minutes] == [now(bot) - timedelta(minutes=30 - k) for k in range(30)]
+        days = (await bars(bot, "SPY", start=JANUARY))["SPY"]
+        assert days[-1].close == minutes[-1].close == pytest.approx(bot.mark)
+        assert days[0].volume == 390 * 5000
+        snapshot = (await bot.call(data_of(bot).get_stock_snapshot, StockSnapshotRequest(symbol_or_symbols="SPY")))[
+            "SPY"
+        ]
+        assert (snapshot.minute_bar, snapshot.daily_bar, snapshot.previous_daily_bar) == (minutes[-1], *days[:-3:-1])
+        with pytest.raises(APIError, match="1Min, 1Day, 1Week, 1Month are"):
+            await bars(bot, "SPY", TimeFrame.Hour)
+
+
+def test_the_check_says_what_a_quote_is_over_daily_bars_and_pass_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, TRADING + "[gateway]\n")
+    with_calendar(tmp_path)
+    said = quantd(tmp_path, "config", "check")
+    assert said.returncode == 0, said.stderr
+    assert "bid, ask and last price of a program are the close of the newest day" in said.stdout
+    refused = quantd(tmp_path, "config", "check", "--set", "gateway.data=pass")
+    assert (refused.returncode, "pass" in refused.stderr) == (78, True), refused.stderr
+    assert "feed" in refused.stderr
