@@ -35,6 +35,7 @@ from quantd.server.api.run_reader import RunReader
 from quantd.server.gateway.feed import Feed
 from quantd.server.gateway.tickets import CLOSED, THROUGH, Ticket, Tickets, Update, name_of
 from quantd.server.gateway.vendor_form import (
+    ENDED,
     Answer,
     Fault,
     account_of,
@@ -183,7 +184,7 @@ class Gateway:
         return column
 
     async def _clock(self, request: web.Request) -> web.Response:
-        return answer(clock_of(self._state, market_now(self._service)))
+        return answer(clock_of(self._service))
 
     async def _assets(self, request: web.Request) -> web.Response:
         return answer([asset_of(self._state, k) for k in range(self._state.universe.size)])
@@ -278,6 +279,11 @@ class Gateway:
         token = request[TOKEN]
         check_ready(self._service)
         check_priced(self._state)
+        if self._service.status == ENDED:
+            text = (
+                "the recorded market of this run has ended, and no bar fills an order; begin with `quantd run --fresh`"
+            )
+            raise Fault(403, 40310000, text)
         await self._service.settled()
         state, book = self._place(request)
         if not 1 <= len(client_id) <= 128:

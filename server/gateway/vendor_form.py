@@ -4,19 +4,24 @@ Fields without a meaning here are constants: docs/trade/gateway.md lists them. A
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import free_micro
+from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import RUN
 from quantd.server.gateway.tickets import Ticket, name_of
+from quantd.server.requests.control import market_now
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.orders import money_text, price_text, quantity_text, side_text
 
 Answer = dict[str, Any]
+
+ENDED: Final = "ended"
+"""The status of a service after the last bar of a recorded market."""
 
 
 class Fault(Exception):
@@ -99,16 +104,21 @@ def asset_of(state: State, column: int) -> Answer:
     }  # fmt: skip
 
 
-def clock_of(state: State, now: int) -> Answer:
-    """The clock of the run. In a replay of daily bars time stands at the closes: the session counts as open after its
-    bar, and `next_open` is the next fill."""
+def clock_of(service: Service) -> Answer:
+    """The clock of the run: whether an order sent now can fill, and the next open and close of the calendar.
+
+    In a replay of daily bars time stands at the closes: the session counts as open after its bar, and `next_open` is
+    the next fill. After the last bar of a recorded market it is closed for ever. Else it is open within a session.
+    """
+    state, now = service.shell.state, market_now(service)
     sessions = state.rules.house_sessions()
     following = sessions.next_close(now)
-    opened = sessions.open_ns[following] <= now
+    within = sessions.open_ns[following] <= now
+    stands = state.rules.daily and service.market_ahead_ns is None
     return {
-        "timestamp": instant(now), "is_open": opened or state.rules.daily,
+        "timestamp": instant(now), "is_open": (within or stands) and service.status != ENDED,
         "next_close": instant(sessions.close_ns[following]),
-        "next_open": instant(sessions.open_ns[following + 1 if opened else following]),
+        "next_open": instant(sessions.open_ns[following + 1 if within else following]),
     }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Market data of the gateway, read by the vendor's own client: what the run has seen, in pages, and no later bar."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from alpaca.data.requests import (
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 from alpaca.trading.requests import GetCalendarRequest
 
+from quantd.daemon.runtime.feeder import feed_recorded
 from tests.server.gateway.gateway_bot import TRADING, Bot, bot_of
 from tests.support.command_line import ROOT, quantd, with_calendar, write
 
@@ -244,3 +245,39 @@ def test_the_check_says_what_a_quote_is_over_daily_bars_and_pass_is_refused(tmp_
     refused = quantd(tmp_path, "config", "check", "--set", "gateway.data=pass")
     assert (refused.returncode, "pass" in refused.stderr) == (78, True), refused.stderr
     assert "feed" in refused.stderr
+
+
+async def test_the_clock_is_open_after_each_daily_bar_and_closed_for_ever_after_the_last(bot: Bot) -> None:
+    for _ in range(4):
+        clock = await bot.call(bot.client.get_clock)
+        house = bot.gateway._feed._house
+        opens = [datetime.fromtimestamp(ns / 1e9, UTC) for ns in house.open_ns]
+        assert (clock.is_open, clock.timestamp) == (True, now(bot))
+        assert clock.next_open == min(opened for opened in opens if opened > now(bot))
+        await bot.world.go(1)
+    fills = (await bot.call(bot.client.get_clock)).next_open
+    held = await bot.buy(1)
+    await bot.world.go(3)
+    (fill,) = [t for t in bot.gateway.tickets.by_id.values() if t.id == str(held.id)]
+    assert (fill.status, datetime.fromtimestamp(fill.ended / 1e9, UTC)) == ("filled", fills)
+    await feed_recorded(bot.world.service, bot.world.rest, "fast", "wait")
+    while bot.world.store.last_seq(bot.world.service.run) < bot.world.service.journal.seq:
+        await bot.world.service.changed(0.05)
+    clock = await bot.call(bot.client.get_clock)
+    assert not clock.is_open
+    assert clock.next_open > clock.timestamp
+    for send in (bot.buy(1), bot.buy(-1), bot.call(bot.client.close_position, "SPY")):
+        with pytest.raises(APIError, match="recorded market of this run has ended") as refused:
+            await send
+        assert (refused.value.status_code, refused.value.code) == (403, 40310000)
+    assert (await bars(bot, "SPY", start=datetime(2019, 3, 29, tzinfo=UTC)))["SPY"][-1].close == pytest.approx(bot.mark)
+
+
+async def test_the_clock_of_minutes_is_open_within_the_sessions(tmp_path: Path) -> None:
+    async with bot_of(tmp_path, minute_run(tmp_path)) as bot:
+        assert (await bot.call(bot.client.get_clock)).is_open
+        while now(bot).time() < time(21, 0):
+            await bot.world.go(1)
+        clock = await bot.call(bot.client.get_clock)
+        assert (clock.is_open, clock.timestamp) == (False, now(bot))
+        assert clock.next_open == datetime(2019, 1, 17, 14, 30, tzinfo=UTC)
