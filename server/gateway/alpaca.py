@@ -22,7 +22,6 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from quantd.adapters.json_text import decoded
-from quantd.adapters.store.queries import Reader
 from quantd.daemon.engine.agents.shadows import place_of_book
 from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.inbox import InboxFull
@@ -33,7 +32,7 @@ from quantd.server.api.commits import OpenRequests, of_request
 from quantd.server.api.problems import Refused, log_fault
 from quantd.server.api.run_reader import RunReader
 from quantd.server.gateway.feed import Feed
-from quantd.server.gateway.tickets import CLOSED, THROUGH, Ticket, Tickets, Update, name_of
+from quantd.server.gateway.tickets import CLOSED, THROUGH, Ticket, Tickets, Update, folded, name_of
 from quantd.server.gateway.vendor_form import (
     ENDED,
     Answer,
@@ -106,15 +105,8 @@ class Gateway:
         return app
 
     async def rebuild(self) -> None:
-        """Fold the tickets of the journal; nothing for a run without one."""
-
-        def work() -> None:
-            reader = Reader.open(self._store, self._service.run)
-            for _, entry in reader.journal():
-                for _ in self.tickets.take(entry.event, entry.effects):  # type: ignore[arg-type]
-                    pass
-
-        await asyncio.to_thread(work)
+        """Fold the tickets of the journals of the account."""
+        self.tickets = await asyncio.to_thread(folded, self._store, self._service.run)
 
     @web.middleware
     async def _guard(
@@ -167,7 +159,7 @@ class Gateway:
     # reads
 
     async def _account(self, request: web.Request) -> web.Response:
-        return answer(account_of(*self._place(request), self._service.run, request[TOKEN].agent))
+        return answer(account_of(*self._place(request), self.tickets.account, request[TOKEN].agent))
 
     async def _positions(self, request: web.Request) -> web.Response:
         state, book = self._place(request)
@@ -293,7 +285,7 @@ class Gateway:
             orders=(wish,), portfolio=token.agent if book in state.portfolios else "", whole=True,
         )  # fmt: skip
         log = state.outside.get(proposal.agent)
-        if log is not None and client_id in log.ids:
+        if self.tickets.used(token.agent, client_id) or (log is not None and client_id in log.ids):
             earlier = self.tickets.find(token.agent, client_id)
             which = f" (it is {earlier.status}, {earlier.id})" if earlier is not None else ""
             raise Fault(422, 40010001, f"client_order_id must be unique{which}")

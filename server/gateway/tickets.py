@@ -2,18 +2,24 @@
 
 What can go wrong: a daemon that is killed between an order and its answer gives the order another id after its restart,
 and the program sends it again. So the id of a ticket is computed from account, agent and client id, and nothing of a
-ticket is stored: `Tickets` is folded from the journal at the start, and from each commit after it.
+ticket is stored: `Tickets` is folded from the journal at the start, and from each commit after it. An account outlives
+its runs: with `--fresh` and `--carry` the journals of the runs before are folded, too, so that a client id that was
+used there makes no second order.
 
 An order that the gate refuses whole has no ticket, and its client id stays free.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
+from quantd.adapters.store.handle import read_only
+from quantd.trading.codec import decode
 from quantd.trading.effects import Effect, Ended, Filled, ProposalEnded, Refused
 from quantd.trading.events import JournalEvent, Proposed
+from quantd.trading.instruments import Universe
 from quantd.trading.orders import UNTIL_CANCELLED, Cause, OrderBasket, OrderState, Reports
 
 ENDED: Final = {OrderState.CANCELLED: "canceled", OrderState.REJECTED: "rejected", OrderState.EXPIRED: "expired"}
@@ -74,14 +80,33 @@ class Tickets:
 
     def __init__(self, account: str) -> None:
         """`account` is the name that all ids are computed from; it outlives a run."""
-        self._account = account
+        self.account = account
         self.by_id: dict[str, Ticket] = {}
+        self._elsewhere: set[str] = set()
+        """Ids of orders of earlier runs in symbols that this run has not."""
         self._sent: dict[tuple[int, int], Ticket] = {}
         """(sample, n) of a basket -> its ticket: a basket of the gateway has one order."""
         self._unsent: list[Ticket] = []
 
     def find(self, agent: str, client_id: str) -> Ticket | None:
-        return self.by_id.get(name_of(self._account, agent, client_id))
+        return self.by_id.get(name_of(self.account, agent, client_id))
+
+    def used(self, agent: str, client_id: str) -> bool:
+        """Whether an order of this account has a client id, in this run or in one before it."""
+        id = name_of(self.account, agent, client_id)
+        return id in self.by_id or id in self._elsewhere
+
+    def recall(self, earlier: "Tickets", then: Universe, now: Universe) -> None:
+        """Take the orders of an earlier run with the universe `then`. One that was open ended with its run."""
+        for ticket in earlier.by_id.values():
+            if ticket.status not in CLOSED:
+                ticket.end("canceled", ticket.changed, "its run has ended")
+            column = now.index.get(then.symbols[ticket.column])
+            if column is None or then.lot_nano[ticket.column] != now.lot_nano[column]:
+                self._elsewhere.add(ticket.id)
+            else:
+                ticket.column, ticket.key = column, (0, 0)
+                self.by_id[ticket.id] = ticket
 
     def ticket_of(self, event: Proposed) -> Ticket | None:
         """The ticket of a proposal of the gateway; None for any other."""
@@ -89,7 +114,7 @@ class Tickets:
             return None
         (wish,), agent = event.orders, event.portfolio or event.agent
         return Ticket(
-            name_of(self._account, agent, event.id), event.id, agent, wish.symbol, wish.lots,
+            name_of(self.account, agent, event.id), event.id, agent, wish.symbol, wish.lots,
             wish.limit_nano, wish.end != UNTIL_CANCELLED, event.ts, changed=event.ts,
         )  # fmt: skip
 
@@ -139,3 +164,24 @@ class Tickets:
             ticket.status, ticket.changed = ("filled" if complete else "partially_filled"), fill.ts
             ticket.ended = fill.ts if complete else 0
             yield Update("fill" if complete else "partial_fill", ticket, fill.ts, price, abs(lots))
+
+
+def folded(where: str | Path, run: str) -> Tickets:
+    """The tickets of a run and of the runs before it in a store. Raises StoreError."""
+    records = read_only(where)
+    runs = records.runs()
+    now = next(record.universe for record in runs if record.run == run)
+    tickets = Tickets(runs[0].run)
+    for record in runs:
+        own = tickets if record.run == run else Tickets(tickets.account)
+        begun = False
+        for _, data in records.entries(record.run, 1):
+            begun = begun or THROUGH.encode() in data  # what was before the first order is of no ticket
+            if begun:
+                entry = decode(data)
+                for _ in own.take(entry.event, entry.effects):  # type: ignore[arg-type]
+                    pass
+        if own is tickets:
+            return tickets
+        tickets.recall(own, record.universe, now)
+    return tickets

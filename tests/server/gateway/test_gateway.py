@@ -10,6 +10,7 @@ from alpaca.trading.client import TradingClient
 from alpaca.trading.enums import OrderSide, QueryOrderStatus, TimeInForce
 from alpaca.trading.requests import GetOrdersRequest, MarketOrderRequest
 from alpaca.trading.stream import TradingStream
+from msgspec import structs
 
 from quantd.adapters.store.queries import Reader
 from quantd.risk.switch import RUN
@@ -216,6 +217,18 @@ async def test_tickets_are_the_same_from_the_journal(bot: Bot) -> None:
     now = bot.gateway.tickets
     assert [order_of(state, t) for t in again.by_id.values()] == [order_of(state, t) for t in now.by_id.values()]
     assert [t.client_id for t in again.by_id.values()] == ["a", "b"]
+
+
+async def test_an_earlier_order_in_a_symbol_that_is_gone_keeps_its_id_used_and_is_not_shown(bot: Bot) -> None:
+    for name, symbol in (("kept", "SPY"), ("gone", "QQQ")):
+        await bot.buy(1, symbol=symbol, limit=round(bot.mark * 0.5, 2), client_order_id=name)
+    await bot.world.go(1)
+    then = bot.world.service.shell.state.universe
+    earlier, now = bot.gateway.tickets, Tickets(bot.gateway.tickets.account)
+    now.recall(earlier, then, structs.replace(then, instruments=then.instruments[:1]))
+    assert [(ticket.client_id, ticket.status) for ticket in now.by_id.values()] == [("kept", "canceled")]
+    assert [now.used("guest", name) for name in ("kept", "gone", "free")] == [True, True, False]
+    assert now.find("guest", "gone") is None
 
 
 async def test_a_halted_book_is_refused_with_its_reason_and_a_shadow_trades_nothing(tmp_path: Path) -> None:
