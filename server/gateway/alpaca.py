@@ -22,6 +22,7 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from quantd.adapters.json_text import decoded
+from quantd.adapters.store.queries import Reader
 from quantd.daemon.engine.agents.shadows import place_of_book
 from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.inbox import InboxFull
@@ -31,6 +32,7 @@ from quantd.server.api.access.keyring import Keyring
 from quantd.server.api.commits import OpenRequests, of_request
 from quantd.server.api.problems import Refused, log_fault
 from quantd.server.api.run_reader import RunReader
+from quantd.server.gateway.activities import Activities, page_of
 from quantd.server.gateway.feed import Feed
 from quantd.server.gateway.tickets import CLOSED, THROUGH, Ticket, Tickets, Update, folded, name_of
 from quantd.server.gateway.vendor_form import (
@@ -71,11 +73,13 @@ class Gateway:
     """The routes over one running service."""
 
     def __init__(self, run: RunReader, keyring: Keyring) -> None:
-        self._service, self._keyring, self._store = run.service, keyring, run.where
+        self._run, self._service, self._keyring, self._store = run, run.service, keyring, run.where
         self._feed = Feed(run)
         self.tickets = Tickets(run.service.run)
         self._streams: set[tuple[str, asyncio.Queue[Update]]] = set()
         self._open = OpenRequests()
+        self._lists: dict[str, Activities] = {}  # by agent
+        self._reading = asyncio.Lock()
         run.service.subscribers.append(self._committed)
 
     @property
@@ -88,6 +92,8 @@ class Gateway:
         for path in ("/stream", "/stream/"):  # clients differ in the slash
             add.add_get(path, self._stream)
         add.add_get("/v2/account", self._account)
+        for path in ("/v2/account/activities", "/v2/account/activities/{type}"):
+            add.add_get(path, self._activities)
         add.add_get("/v2/positions", self._positions)
         add.add_delete("/v2/positions", self._close_all)
         add.add_get("/v2/positions/{symbol}", self._position)
@@ -160,6 +166,23 @@ class Gateway:
 
     async def _account(self, request: web.Request) -> web.Response:
         return answer(account_of(*self._place(request), self.tickets.account, request[TOKEN].agent))
+
+    async def _activities(self, request: web.Request) -> web.Response:
+        """The activities of the book of the key, from the run's journal. Raises Fault."""
+        agent = request[TOKEN].agent
+        self._place(request)
+        listed = self._lists.setdefault(agent, Activities(self._state.universe, self.tickets.account, agent))
+        asked = {key: ",".join(request.query.getall(key)) for key in request.query}
+
+        def work(reader: Reader) -> list[Answer]:
+            listed.read(reader)
+            return page_of(listed.rows, asked, request.match_info.get("type", ""))
+
+        try:
+            async with self._reading:
+                return answer(await self._run.read(work))
+        except ValueError as why:
+            raise invalid(str(why)) from None
 
     async def _positions(self, request: web.Request) -> web.Response:
         state, book = self._place(request)

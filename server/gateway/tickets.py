@@ -108,6 +108,10 @@ class Tickets:
                 ticket.column, ticket.key = column, (0, 0)
                 self.by_id[ticket.id] = ticket
 
+    def sent(self, sample: int, n: int) -> Ticket | None:
+        """The ticket of the basket (sample, n); None for a basket that no program sent."""
+        return self._sent.get((sample, n))
+
     def ticket_of(self, event: Proposed) -> Ticket | None:
         """The ticket of a proposal of the gateway; None for any other."""
         if event.reason != THROUGH or len(event.orders) != 1:
@@ -158,8 +162,13 @@ class Tickets:
         if (ticket := self._sent.get((fill.sample, fill.n))) is None:
             return
         for lots, price in zip(fill.lots, fill.price_nano, strict=True):
-            ticket.filled += abs(lots)
-            ticket.value += abs(lots) * price
+            signed = lots if ticket.lots > 0 else -lots
+            ticket.filled += signed
+            ticket.value += signed * price
+            if signed < 0:  # the venue took a fill back; the order stays as it is
+                ticket.changed = fill.ts
+                yield Update("trade_bust", ticket, fill.ts, price, -signed)
+                continue
             complete = ticket.filled >= abs(ticket.lots)
             ticket.status, ticket.changed = ("filled" if complete else "partially_filled"), fill.ts
             ticket.ended = fill.ts if complete else 0

@@ -3,7 +3,6 @@
 Fields without a meaning here are constants: docs/trade/gateway.md lists them. Amounts are text, as at the vendor.
 """
 
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +14,7 @@ from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import RUN
 from quantd.server.gateway.tickets import Ticket, name_of
 from quantd.server.requests.control import market_now
+from quantd.trading.display_text import instant as instant_of
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.orders import money_text, price_text, quantity_text, side_text
 
@@ -42,7 +42,7 @@ def answer(body: Any, status: int = 200) -> web.Response:
 
 def instant(ns: int) -> str | None:
     """An instant in ns UTC as the vendor writes it; None for 0."""
-    return datetime.fromtimestamp(ns / 1e9, UTC).isoformat().replace("+00:00", "Z") if ns else None
+    return instant_of(ns).isoformat().replace("+00:00", "Z") if ns else None
 
 
 def account_of(state: State, book_index: int, account: str, agent: str) -> Answer:
@@ -60,8 +60,9 @@ def account_of(state: State, book_index: int, account: str, agent: str) -> Answe
     equity = money_text(state.books_micro[book_index])
     return {
         "id": name_of("account", account, agent), "account_number": f"quantd-{agent}", "status": "ACTIVE",
-        "currency": state.universe.currency, "cash": money_text(int(book.cash_micro / dearest)),
-        "equity": equity, "portfolio_value": equity, "last_equity": equity, "buying_power": power,
+        "crypto_status": "INACTIVE", "currency": state.universe.currency, "equity": equity,
+        "cash": money_text(int(book.cash_micro / dearest)), "portfolio_value": equity, "last_equity": equity,
+        "buying_power": power,
         "regt_buying_power": power, "non_marginable_buying_power": power, "daytrading_buying_power": "0",
         "long_market_value": f"{value[value > 0].sum():.2f}", "short_market_value": f"{value[value < 0].sum():.2f}",
         "initial_margin": "0", "maintenance_margin": "0", "last_maintenance_margin": "0", "sma": "0",

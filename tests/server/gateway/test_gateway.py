@@ -14,9 +14,12 @@ from msgspec import structs
 
 from quantd.adapters.store.queries import Reader
 from quantd.risk.switch import RUN
-from quantd.server.gateway.tickets import Tickets
+from quantd.server.gateway.tickets import THROUGH, Tickets
 from quantd.server.gateway.vendor_form import order_of
 from quantd.server.requests.tokens import created
+from quantd.trading.effects import Filled
+from quantd.trading.events import Condition, Proposed
+from quantd.trading.orders import THE_DAY, OrderBasket, Wish
 from tests.server.api.routes.outside_run import OUTSIDE
 from tests.server.gateway.gateway_bot import WIDE, Bot, bot_of
 
@@ -241,3 +244,21 @@ async def test_a_halted_book_is_refused_with_its_reason_and_a_shadow_trades_noth
     async with bot_of(tmp_path / "shadow", OUTSIDE) as bot:
         with pytest.raises(APIError, match="it is a shadow"):
             await bot.call(bot.client.get_account)
+
+
+def test_a_fill_that_the_venue_takes_back_is_no_further_fill() -> None:
+    tickets = Tickets("account")
+    asked = Proposed(1, "guest", "x", THROUGH, "me", orders=(Wish(0, 5, 0, THE_DAY),), whole=True)
+    later = Condition(3, "broker", True)
+    told = [
+        update.event
+        for event, effect in (
+            (asked, OrderBasket(2, 0, 2, [0], [5], [0], [0], cause="x")),
+            (later, Filled(2, 0, 3, [0], [5], [10], [0], [[(0, 5)]])),
+            (later, Filled(2, 0, 4, [0], [-5], [10], [0], [[(0, -5)]])),
+        )
+        for update in tickets.take(event, [effect])
+    ]
+    (ticket,) = tickets.by_id.values()
+    assert told == ["pending_new", "fill", "trade_bust"]
+    assert (ticket.filled, ticket.value, ticket.status) == (0, 0, "filled")
