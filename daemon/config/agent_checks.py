@@ -171,6 +171,9 @@ def check_shadows(document: Table, registry: Known, source: Source) -> Iterator[
             if agent.get("within"):
                 text = "is how long a proposal waits for a person, and this agent proposes nothing"
                 yield source.mistake((*path, "within"), text, "remove it")
+            if agent.get("cut"):
+                text = "applies to the orders of a program through the gateway, and this agent has its own policy"
+                yield source.mistake((*path, "cut"), text, f'remove it, or write policy = "{EXTERNAL}"')
             continue
         if agent.get("within") and not agent.get("approval"):
             text = "is how long a proposal waits for a person, and no proposal of this agent waits"

@@ -271,6 +271,7 @@ NOT_TRADING: dict[str, str] = {
     "api": "publishes only",
     "gateway": "is a door; each order that comes through it is in the journal",
     "alerts": "publishes only",
+    "agents.*.cut": "is how the gateway sends an order that a limit cuts; the journal has each order",
     "agents.*.reads": "is a permission to read; what a policy decides is in the journal",
     "models.trusted_keys": "restricts which artifacts are accepted, not their decisions",
     "log": "publishes only",

@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import msgspec
 from aiohttp import WSMsgType, web
+from msgspec.structs import replace
 
 from quantd.adapters.json_text import decoded
 from quantd.adapters.store.queries import Reader
@@ -34,6 +35,7 @@ from quantd.server.api.problems import Refused, log_fault
 from quantd.server.api.run_reader import RunReader
 from quantd.server.gateway.activities import Activities, page_of
 from quantd.server.gateway.feed import Feed
+from quantd.server.gateway.refusals import figures, largest
 from quantd.server.gateway.tickets import CLOSED, THROUGH, Ticket, Tickets, Update, folded, name_of
 from quantd.server.gateway.vendor_form import (
     ENDED,
@@ -65,6 +67,9 @@ FIELDS: Final = frozenset({
 """Fields of an order that are read; any other is refused."""
 
 BODY_BYTES: Final = 64 * 1024
+TRIES: Final = 3
+"""Most smaller orders that are tried in place of an order that the limits cut, for a book with `cut = true`."""
+
 QUEUED: Final = 10_000
 """Most updates that wait for one stream; a client that reads slower is disconnected, and asks for its orders again."""
 
@@ -80,6 +85,7 @@ class Gateway:
         self._open = OpenRequests()
         self._lists: dict[str, Activities] = {}  # by agent
         self._reading = asyncio.Lock()
+        self._cutting = {agent.name for agent in run.config.agents if agent.cut}
         run.service.subscribers.append(self._committed)
 
     @property
@@ -307,22 +313,34 @@ class Gateway:
             market_now(self._service), proposer(state, token.agent), client_id, THROUGH, sender_of(token),
             orders=(wish,), portfolio=token.agent if book in state.portfolios else "", whole=True,
         )  # fmt: skip
-        log = state.outside.get(proposal.agent)
-        if self.tickets.used(token.agent, client_id) or (log is not None and client_id in log.ids):
-            earlier = self.tickets.find(token.agent, client_id)
-            which = f" (it is {earlier.status}, {earlier.id})" if earlier is not None else ""
-            raise Fault(422, 40010001, f"client_order_id must be unique{which}")
-        commits = of_request()
+        self._check_unused(state, token.agent, client_id)
+        commits, cut = of_request(), token.agent in self._cutting
         (commit,) = await commits.settled(commits.queue(self._service, [proposal], lambda *_: None))
+        tries = TRIES if cut else 0
+        while commit.refused is not None and tries and (lots := largest(commit.effects, wish)):
+            # the limits look at the smaller order, too, and may have changed since
+            tries -= 1
+            smaller = replace(proposal, orders=(replace(wish, lots=lots),))
+            (commit,) = await commits.settled(commits.queue(self._service, [smaller], lambda *_: None))
         if commit.refused is not None:
+            self._check_unused(self._state, token.agent, client_id)  # another request had it meanwhile
             asked = quantity_text(abs(wish.lots), state.universe.lot_nano[wish.symbol])
             where = f" (quantd why {commit.address})" if commit.address else ""
-            text = f"{commit.refused.text}; {asked} {state.universe.symbols[wish.symbol]} was asked for{where}"
-            raise Fault(403, 40310000, text)
+            parts = [commit.refused.text, f"{asked} {state.universe.symbols[wish.symbol]} was asked for"]
+            why = figures(self._place(request)[0], commit.effects, wish)
+            raise Fault(403, 40310000, "; ".join(filter(None, [*parts, why])) + where)
         ticket = self.tickets.find(token.agent, client_id)
         if ticket is None:
             raise Fault(500, 50010000, "the order was taken, and is not known yet; look it up by its client id")
         return answer(order_of(self._state, ticket))
+
+    def _check_unused(self, state: State, agent: str, client_id: str) -> None:
+        """Raise Fault for a client id that an order of the account has."""
+        log = state.outside.get(proposer(state, agent))
+        if self.tickets.used(agent, client_id) or (log is not None and client_id in log.ids):
+            earlier = self.tickets.find(agent, client_id)
+            which = f" (it is {earlier.status}, {earlier.id})" if earlier is not None else ""
+            raise Fault(422, 40010001, f"client_order_id must be unique{which}")
 
     async def _cancelled(self, ticket: Ticket, token: Token) -> None:
         """Cancel the open order of a ticket. Raises Fault."""

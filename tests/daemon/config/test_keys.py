@@ -153,6 +153,7 @@ ROWS = {
     "agents.0.shadow": ("true", True),
     "agents.0.challenges": ("two", "two", "agents.0.shadow=true"),
     "agents.2.approval": ("person", "person"),
+    "agents.2.cut": ("true", True),
     "agents.2.within": ("15m", 900 * S),
     "capital.method": ("equal_risk", "equal_risk"),
     "capital.lookback": ("63", 63),
@@ -403,7 +404,7 @@ def test_another_value_of_a_key_is_parsed_and_changes_nothing_else(key):
     elif key in ("schedules.0.cron", "schedules.0.every"):
         text = text.replace('at = "close"', "")
         before = before_with(text.replace('do = "rebalance"', 'do = "rebalance"\nat = "open"'))
-    elif key in ("agents.2.approval", "agents.2.within"):
+    elif key in ("agents.2.approval", "agents.2.cut", "agents.2.within"):
         text += '[[agents]]\nname = "guest"\npolicy = "external"\ncapital = 0.01\n'
         text += 'approval = "person"\n' if key == "agents.2.within" else ""
         before = before_with(text)

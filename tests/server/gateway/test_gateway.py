@@ -1,6 +1,7 @@
 """The gateway, driven by the vendor's own client: orders whole or refused, one order an id, the stream and restarts."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from quantd.trading.effects import Filled
 from quantd.trading.events import Condition, Proposed
 from quantd.trading.orders import THE_DAY, OrderBasket, Wish
 from tests.server.api.routes.outside_run import OUTSIDE
-from tests.server.gateway.gateway_bot import WIDE, Bot, bot_of
+from tests.server.gateway.gateway_bot import TRADING, WIDE, Bot, bot_of
 
 
 async def test_a_program_reads_its_account_buys_holds_and_closes(bot: Bot) -> None:
@@ -57,6 +58,61 @@ async def test_an_order_passes_whole_or_is_refused_with_the_largest_that_would_p
     assert await bot.call(bot.client.get_orders) == []
     state = bot.world.service.shell.state
     assert not [work for work in state.working.values() if work.cause]
+
+
+async def test_a_refusal_has_the_value_of_the_order_asked_and_its_bound(bot: Bot) -> None:
+    """Checked by the weights themselves: the value is that of all lots asked, in each book whose limit refuses."""
+    state = bot.world.service.shell.state
+    for size in (130, 900):
+        with pytest.raises(APIError) as refused:
+            await bot.buy(size)
+        said = refused.value.message
+        column = state.universe.index["SPY"]
+        for owner, book, bound in (("guest", 2, 0.5), ("the account", -1, 0.25)):
+            told = re.search(f"max_position_weight of {owner} would be ([0-9.]+), bound {bound}", said)
+            weight = (size + int(state.lots(book)[column])) * bot.mark * 1e6 / state.equity_of(book)
+            assert (told is not None) == (weight > bound), (said, weight)
+            if told is not None:  # the fee leaves a little less equity
+                assert float(told[1]) == pytest.approx(weight, rel=1e-3)
+        assert f"{size} SPY was asked for" in said
+
+
+async def test_a_book_with_cut_sends_the_largest_order_that_passes_and_says_its_size(tmp_path: Path) -> None:
+    """The size is the one that the refusal of the same order names without `cut`."""
+    text = TRADING.replace('policy = "external"', 'policy = "external"\ncut = true')
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    async with bot_of(tmp_path / "whole") as bot:
+        with pytest.raises(APIError) as refused:
+            await bot.buy(900)
+        named = re.search("at most ([0-9]+) of 900 SPY would pass", refused.value.message)
+        assert named is not None
+        largest = int(named[1])
+    async with bot_of(tmp_path / "cut", text) as bot:
+        order = await bot.buy(900, client_order_id="cut")
+        assert float(order.qty) <= largest
+        smaller = float(order.qty)
+        with pytest.raises(APIError) as again:
+            await bot.buy(900, client_order_id="cut")
+        assert again.value.code == 40010001
+        await bot.world.go(2)
+        filled = await bot.call(bot.client.get_order_by_client_id, "cut")
+        assert (filled.status.value, float(filled.filled_qty), float(filled.qty)) == ("filled", smaller, smaller)
+        assert [float(p.qty) for p in await bot.call(bot.client.get_all_positions)] == [smaller]
+        with pytest.raises(APIError) as none:  # nothing more passes
+            await bot.buy(900)
+        assert (none.value.status_code, "at most 0 of" in none.value.message) == (403, True), none.value.message
+        again_whole = await bot.buy(-1)
+        assert float(again_whole.qty) == 1.0
+
+
+async def test_two_orders_with_one_id_at_once_are_one_order(bot: Bot) -> None:
+    body = {"symbol": "SPY", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day"}
+    answers = await asyncio.gather(*(bot.raw("POST", "/v2/orders", body | {"client_order_id": "x"}) for _ in range(8)))
+    assert sorted(status for status, _ in answers) == [200] + [422] * 7
+    assert {answer["code"] for status, answer in answers if status == 422} == {40010001}
+    await bot.world.go(2)
+    assert [float(p.qty) for p in await bot.call(bot.client.get_all_positions)] == [1.0]
 
 
 async def test_the_sizing_lines_of_public_scripts_are_not_refused_for_the_collar(tmp_path: Path) -> None:
