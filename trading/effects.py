@@ -147,7 +147,7 @@ class AgentPlan(Struct, frozen=True, omit_defaults=True):
     at worst prices, until a position of the other sign is closed, or, with the reason PRICE_AGE, for a price; empty for
     none. `policy` names the agent whose
     policy decided, if it is another agent. `because` names the proposal, or the closing of the portfolio, that caused a
-    portfolio's plan. `cause` is the id of the proposal that this plan carries out; empty for a decision of the daemon.
+    portfolio's plan. `cause` is AGENT/ID of the proposal that this plan carries out; empty for the daemon's own.
     """
 
     agent: int
@@ -425,6 +425,16 @@ class ProposalEnded(Struct, frozen=True, tag=True, omit_defaults=True):
     why: str
 
 
+class OrdersHeld(Struct, frozen=True, tag=True, omit_defaults=True):
+    """Effect that records that the orders of the proposal `id` of `agent` wait in the engine for the first price of
+    their market; `why` says for what."""
+
+    ts: int
+    agent: str
+    id: str
+    why: str
+
+
 class Shadowed(Struct, frozen=True, tag=True, omit_defaults=True):
     """The effects of one event on a shadow agent (simulated beside the account), identified by number and `name`.
 
@@ -446,6 +456,7 @@ class Shadowed(Struct, frozen=True, tag=True, omit_defaults=True):
         | Protected
         | Worked
         | ProposalEnded
+        | OrdersHeld
     ]
     name: str = ""
 
@@ -467,6 +478,7 @@ Record = (
     | Promotion
     | Rested
     | ProposalEnded
+    | OrdersHeld
 )
 """Effects that only report to the store and the bus."""
 

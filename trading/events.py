@@ -353,6 +353,11 @@ class Proposed(Act, frozen=True, tag=True, omit_defaults=True):
     whole: bool = False
     by_hand: bool = False
 
+    @property
+    def cause(self) -> str:
+        """AGENT/ID, the name of the proposal in the plans and orders that carry it out."""
+        return f"{self.agent}/{self.id}"
+
 
 class ProposalReviewed(Act, frozen=True, tag=True, omit_defaults=True):
     """Event: a person approves or declines the proposal `id` of an outside agent, which waits for the review.

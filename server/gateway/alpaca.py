@@ -36,7 +36,7 @@ from quantd.server.api.run_reader import RunReader
 from quantd.server.gateway.activities import Activities, page_of
 from quantd.server.gateway.feed import Feed
 from quantd.server.gateway.refusals import figures, largest
-from quantd.server.gateway.tickets import CLOSED, THROUGH, Ticket, Tickets, Update, folded, name_of
+from quantd.server.gateway.tickets import CLOSED, THROUGH, WITHDRAWN, Ticket, Tickets, Update, folded, name_of
 from quantd.server.gateway.vendor_form import (
     ENDED,
     Answer,
@@ -54,7 +54,7 @@ from quantd.server.requests.cancels import CancelOne, cancel_requested
 from quantd.server.requests.control import NotDone, check_priced, check_ready, exact_amount, market_now
 from quantd.server.requests.proposals import proposer
 from quantd.server.requests.tokens import Token
-from quantd.trading.events import Proposed
+from quantd.trading.events import CancelRequested, ProposalReviewed, Proposed
 from quantd.trading.instruments import NANO
 from quantd.trading.orders import THE_DAY, UNTIL_CANCELLED, Wish, order_id, price_text, quantity_text
 
@@ -344,11 +344,16 @@ class Gateway:
 
     async def _cancelled(self, ticket: Ticket, token: Token) -> None:
         """Cancel the open order of a ticket. Raises Fault."""
-        if ticket.status in CLOSED or ticket.key == (0, 0):
+        if ticket.status in CLOSED:
             raise invalid(f"order is {ticket.status}; it cannot be canceled")
-        symbol = self._state.universe.symbols[ticket.column]
-        name = order_id(self._service.run, ticket.key[0], symbol, ticket.key[1])
-        event = cancel_requested(self._service, CancelOne(name, "the program cancelled it"), sender_of(token))
+        event: CancelRequested | ProposalReviewed
+        if ticket.key == (0, 0):  # it waits for a person, or for a first price
+            agent, _, id = ticket.cause.partition("/")
+            event = ProposalReviewed(market_now(self._service), agent, id, False, WITHDRAWN, sender_of(token))
+        else:
+            symbol = self._state.universe.symbols[ticket.column]
+            name = order_id(self._service.run, ticket.key[0], symbol, ticket.key[1])
+            event = cancel_requested(self._service, CancelOne(name, WITHDRAWN), sender_of(token))
         commits = of_request()
         (commit,) = await commits.settled(commits.queue(self._service, [event], lambda *_: None))
         if commit.refused is not None:

@@ -17,13 +17,19 @@ from uuid import NAMESPACE_URL, uuid5
 
 from quantd.adapters.store.handle import read_only
 from quantd.trading.codec import decode
-from quantd.trading.effects import Effect, Ended, Filled, ProposalEnded, Refused
-from quantd.trading.events import JournalEvent, Proposed
+from quantd.trading.effects import Effect, Ended, Filled, OrdersHeld, ProposalEnded, Refused
+from quantd.trading.events import JournalEvent, ProposalReviewed, Proposed
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import UNTIL_CANCELLED, Cause, OrderBasket, OrderState, Reports
 
 ENDED: Final = {OrderState.CANCELLED: "canceled", OrderState.REJECTED: "rejected", OrderState.EXPIRED: "expired"}
 """State of an order that has ended -> its status."""
+
+WAITING: Final = frozenset({"pending_new", "accepted"})
+"""Status of an order that is not at the venue: it waits for the venue, for a person, or for a first price."""
+
+WITHDRAWN: Final = "the program cancelled it"
+"""The reason of the program's own cancels."""
 
 CLOSED: Final = frozenset({"filled", "canceled", "rejected", "expired"})
 
@@ -40,13 +46,15 @@ def name_of(*parts: str) -> str:
 class Ticket:
     """One order of a program: signed `lots` of a column, its limit price (0: none), whether it ends with the day.
 
-    `key` is (sample, n) of its basket, (0, 0) before it is sent. `filled` are unsigned lots, `value` is their sum of
-    lots times price in nano-currency. Times are ns UTC, 0 for none.
+    `cause` names its proposal in the plans and orders of the engine. `key` is (sample, n) of its basket, (0, 0) before
+    it is sent. `filled` are unsigned lots, `value` is their sum of lots times price in nano-currency. Times are ns UTC,
+    0 for none.
     """
 
     id: str
     client_id: str
     agent: str
+    cause: str
     column: int
     lots: int
     limit_nano: int
@@ -118,7 +126,7 @@ class Tickets:
             return None
         (wish,), agent = event.orders, event.portfolio or event.agent
         return Ticket(
-            name_of(self.account, agent, event.id), event.id, agent, wish.symbol, wish.lots,
+            name_of(self.account, agent, event.id), event.id, agent, event.cause, wish.symbol, wish.lots,
             wish.limit_nano, wish.end != UNTIL_CANCELLED, event.ts, changed=event.ts,
         )  # fmt: skip
 
@@ -129,21 +137,28 @@ class Tickets:
             if ticket is not None and not any(isinstance(effect, Refused) for effect in effects):
                 self.by_id[ticket.id] = ticket
                 self._unsent.append(ticket)
-                yield Update("pending_new", ticket, event.ts)
+                if not any(isinstance(effect, OrdersHeld) for effect in effects):
+                    yield Update("pending_new", ticket, event.ts)
         elif isinstance(event, Reports) and int(Cause.ACCEPTED) in event.cause:
             accepted = self._sent.get((event.sample, event.n))
-            if accepted is not None and accepted.status == "pending_new":
+            if accepted is not None and accepted.status in WAITING:
                 accepted.status, accepted.changed = "new", event.ts
                 yield Update("new", accepted, event.ts)
         for effect in effects:
             match effect:
                 case OrderBasket() if effect.cause and not effect.stop_nano:
                     self._bind(effect)
+                case OrdersHeld():
+                    for held in self._waiting(f"{effect.agent}/{effect.id}"):
+                        held.status, held.changed = "accepted", effect.ts
+                        yield Update("accepted", held, effect.ts)
                 case ProposalEnded():
-                    for ended in [ticket for ticket in self._unsent if ticket.client_id == effect.id]:
+                    for ended in self._waiting(f"{effect.agent}/{effect.id}"):
                         self._unsent.remove(ended)
-                        ended.end("rejected", effect.ts, effect.why)
-                        yield Update("rejected", ended, effect.ts)
+                        withdrawn = isinstance(event, ProposalReviewed) and event.reason == WITHDRAWN
+                        status = "canceled" if withdrawn else "expired" if effect.outcome == "lapsed" else "rejected"
+                        ended.end(status, effect.ts, effect.why)
+                        yield Update(status, ended, effect.ts)
                 case Filled():
                     yield from self._filled(effect)
                 case Ended():
@@ -151,9 +166,13 @@ class Tickets:
                         ticket.end(ENDED[OrderState(effect.state[0])], effect.ts, effect.reason)
                         yield Update(ticket.status, ticket, effect.ts)
 
+    def _waiting(self, cause: str) -> list[Ticket]:
+        """The tickets, at most one, that are not sent and have this cause."""
+        return [ticket for ticket in self._unsent if ticket.cause == cause]
+
     def _bind(self, basket: OrderBasket) -> None:
         """Tie the order of a basket to the ticket with its cause."""
-        for ticket in [t for t in self._unsent if t.client_id == basket.cause and [t.column] == basket.sym]:
+        for ticket in self._waiting(basket.cause):
             ticket.key = basket.sample, basket.n
             self._sent[ticket.key] = ticket
             self._unsent.remove(ticket)

@@ -12,7 +12,7 @@ from quantd.daemon.engine.state.waits import UNANSWERED_NS
 from quantd.daemon.runtime.service import Service
 from quantd.server.requests.control import Because, NotDone, check_ready, journal_reason, market_now
 from quantd.server.requests.manual_answers import CancelledOrder
-from quantd.trading.events import CancelRequested
+from quantd.trading.events import CancelRequested, ProposalReviewed, Proposed
 from quantd.trading.instruments import NANO
 from quantd.trading.orders import ENDED, OrderState, order_id, quantity_text, size_text
 
@@ -63,6 +63,34 @@ def found_order(state: State, run: str, name: str) -> tuple[Working, int]:
         return work, row
     raise NotDone(
         "order", f"no open order has the id {name!r}; `quantd orders` lists the newest orders with their state"
+    )
+
+
+def held_order(state: State, name: str) -> Proposed | None:
+    """The order from outside that is held until the first price of its market, by its id or AGENT/ID; None for none.
+
+    Raises NotDone where several agents have one of this id.
+    """
+    held = [proposal for proposal in state.awaiting if name in (proposal.id, proposal.cause)]
+    if len(held) > 1:
+        raise NotDone("order", f"several held orders have the id {name}: name one, {held[0].cause}")
+    return held[0] if held else None
+
+
+def withdrawn(service: Service, held: Proposed, asked: CancelOne, who: str) -> ProposalReviewed:
+    """The event that ends a held order. Raises NotDone for a missing reason."""
+    reason = journal_reason(asked.reason, "the cancel of an order")
+    return ProposalReviewed(market_now(service), held.agent, held.id, False, reason, who)
+
+
+def cancelled_held(state: State, name: str, held: Proposed, now: str) -> CancelledOrder:
+    """What the cancel of a held order ends; the first of its orders, if it has several. `now` is its state."""
+    wish, more = held.orders[0], len(held.orders) - 1
+    lot, symbol = state.universe.lot_nano[wish.symbol], state.universe.symbols[wish.symbol]
+    size = size_text(symbol, wish.lots, lot)
+    text = "it was held until the first price of its market" + (f"; {more} more of its orders end with it" * (more > 0))
+    return CancelledOrder(
+        order=name, **size, filled="0", left=size["qty"], state=now, agents=[held.agent], parents=[], text=text
     )
 
 

@@ -36,7 +36,7 @@ from quantd.server.requests.control import (
 )
 from quantd.server.requests.manual_answers import Compared, Ordered, Paid, Stopped
 from quantd.server.requests.proposals import OrderAsked, Until, wish_of
-from quantd.trading.effects import Cancel, Effect, Planned
+from quantd.trading.effects import Cancel, Effect, OrdersHeld, Planned
 from quantd.trading.events import Correction, Flow, Halted, Proposed, Reconciled
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import JumpExplained
@@ -200,7 +200,7 @@ def became_of_order(state: State, effects: Sequence[Effect], order: Proposed, ru
     column = wish.symbol
     universe, lot = state.universe, state.universe.lot_nano[column]
     plan = next((effect for effect in effects if isinstance(effect, Planned)), None)
-    waits = plan is None and any(isinstance(effect, Cancel) for effect in effects)
+    waits = plan is None and any(isinstance(effect, Cancel | OrdersHeld) for effect in effects)
     basket = next(
         (
             effect
@@ -213,8 +213,7 @@ def became_of_order(state: State, effects: Sequence[Effect], order: Proposed, ru
     exits = state.protection.own.get((agent_index or 0, column))
     stop_nano, target_nano = (exits.stop_nano, exits.target_nano) if exits is not None else (0, 0)
     agent_reason = house_reason = Reason.NONE
-    # the plan of a manual order has one agent; codes are by column of the universe
-    if plan is not None:
+    if plan is not None:  # it has one agent; codes are by column of the universe
         agent_reason = Reason(int(np.frombuffer(plan.agents[0].reason, dtype=np.int8)[column]))
         house_reason = Reason(int(np.frombuffer(plan.reason, dtype=np.int8)[column]))
     reason = house_reason or agent_reason
@@ -235,6 +234,8 @@ def became_of_order(state: State, effects: Sequence[Effect], order: Proposed, ru
         reason, cut_by = Reason.SWITCH, strictest
         switch = SWITCH_NAMES[switches[strictest]]
         text = f"the switch of {strictest} is {switch}; `quantd resume --reason R` sets it to RUN"
+    if held := [effect for effect in effects if isinstance(effect, OrdersHeld)]:
+        order_name, text = held[0].id, held[0].why
     return Ordered(
         agent=order.agent,
         side=side_text(wish.lots),

@@ -8,8 +8,9 @@ class Ordered(Struct, frozen=True):
 
     `order` is the order's id and `limit` its worst price; both are empty when nothing passed. `reason` (a code) and
     `text` name the risk limit that reduced the order. `cut_by` is the owner of this limit: an agent or the whole
-    account. `stop` and `target` are the manual exit prices of the position. `waits` is true while the order
-    waits for the cancellation of a working stop order at the venue.
+    account. `stop` and `target` are the manual exit prices of the position. `waits` is true while the order waits for
+    the cancellation of a working stop order at the venue, or is held until the first price of its market: `order` is
+    then the id to cancel it by, and `text` says what it waits for.
     """
 
     agent: str

@@ -21,6 +21,7 @@ from quantd.trading.effects import (
     Ended,
     Filled,
     LimitMoved,
+    OrdersHeld,
     Planned,
     Promotion,
     ProposalEnded,
@@ -170,6 +171,7 @@ LATER: list[Struct] = [
     Transferred(6, 2, -1, 10**9, [(0, 3, 10**8)]),
     Refused("conflict", "the portfolio is being closed"),
     ProposalEnded(6, "guest", "a1", "lapsed", "nobody decided in time"),
+    OrdersHeld(6, "guest", "a1", "held until the first price of SPY"),
 ]
 """Effects that came after the golden file was written."""
 

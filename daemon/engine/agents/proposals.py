@@ -13,6 +13,11 @@ check is made again. Orders wait beside each other; new weights replace weights 
 an effect (`ProposalEnded`), because it comes long after the answer to the sender.
 
 A limit price beyond the collar is refused, and not narrowed: the sender would believe in another order.
+
+Orders for a closed market would pass limits that know a price of yesterday, and on a Monday none, because no price is
+fresh. So the engine holds them (`state.awaiting`) until each of their symbols has a price of its session, and asks the
+gate then. They reserve nothing meanwhile. At HALT, and while everything is sold, they end. With daily bars nothing is
+held: the fill after a close is the next open, as for every decision.
 """
 
 from collections.abc import Sequence
@@ -22,7 +27,9 @@ from typing import Final, Literal
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
+from quantd.daemon.engine.core.idle import idle_when
 from quantd.daemon.engine.core.lacks import EXIT
 from quantd.daemon.engine.planning.gate_account import market_context
 from quantd.daemon.engine.planning.plan import plan
@@ -40,8 +47,8 @@ from quantd.risk.limits.catalogue import Reason
 from quantd.risk.pretrade.baskets import worst_nano
 from quantd.risk.switch import HALT
 from quantd.trading.display_text import instant_text
-from quantd.trading.effects import Effect, Level, Publish, Refused
-from quantd.trading.events import ProposalReviewed, Proposed
+from quantd.trading.effects import Effect, Level, OrdersHeld, ProposalEnded, Publish, Refused
+from quantd.trading.events import Event, ProposalReviewed, Proposed
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 from quantd.trading.orders import OrderBasket, OrderState, Wish, price_text, side_text
@@ -67,7 +74,7 @@ def on_proposed(state: State, proposal: Proposed) -> Sequence[Effect]:
         return refusal(state, proposal, why)
     if (seat := state.rules.outside_seat(proposal.agent)) is not None and seat in state.rules.reviewed:
         return _store_for_review(state, proposal)
-    return _plan_targets(state, proposal)
+    return _held(state, proposal) or _plan_targets(state, proposal)
 
 
 def on_proposal_reviewed(state: State, review: ProposalReviewed) -> Sequence[Effect]:
@@ -77,7 +84,7 @@ def on_proposal_reviewed(state: State, review: ProposalReviewed) -> Sequence[Eff
     planned now, or where its orders would differ from the dry run that the person saw. The proposal then keeps waiting.
     """
     before, because = f"the proposal {review.id} was not approved: ", f"{review.who}: {review.reason}"
-    proposal = waiting_for(state, review.agent, review.id)
+    proposal = waiting_for(state, review.agent, review.id, held=not review.approve)
     if proposal is None or _is_late(state, proposal):
         text = f"no proposal {review.id!r} of {review.agent} waits; it was decided, replaced or has lapsed"
         return refuse_command(state, "conflict", "proposal", text)
@@ -86,12 +93,60 @@ def on_proposal_reviewed(state: State, review: ProposalReviewed) -> Sequence[Eff
     if why := not_planned(state, proposal) or _differs_from_dry_run(state, proposal, review.plan):
         return refuse_command(state, "conflict", "proposal", why, before=before)
     state.reviews.remove(proposal)
-    return [_proposal_alert(state, proposal, "INFO", f"was approved ({because})"), *_plan_targets(state, proposal)]
+    effects = _held(state, proposal) or _plan_targets(state, proposal)
+    return [_proposal_alert(state, proposal, "INFO", f"was approved ({because})"), *effects]
 
 
-def waiting_for(state: State, agent: str, id: str) -> Proposed | None:
-    """The proposal `id` of an outside agent that waits for a person; None if it does not wait."""
-    return next((proposal for proposal in state.reviews if (proposal.agent, proposal.id) == (agent, id)), None)
+def waiting_for(state: State, agent: str, id: str, *, held: bool = False) -> Proposed | None:
+    """The proposal `id` for `agent` that waits for a person, or if `held` for a first price; None if it does not."""
+    waiting = [*state.reviews, *state.awaiting] if held else state.reviews
+    return next((proposal for proposal in waiting if (proposal.agent, proposal.id) == (agent, id)), None)
+
+
+@idle_when(lambda state: not state.awaiting)
+def release_held(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
+    """Return the effects of an event, followed by those of held orders whose markets have their first price now.
+
+    They are planned as if they came now. They end where their sender may not trade any more, or wants them no longer.
+    """
+    for proposal in list(state.awaiting):
+        halted = f"the house is halted ({state.switch.reason})" if state.switch.state == HALT else ""
+        why = halted if proposal.by_hand else not_planned(state, proposal)
+        if state.round is not None or (not why and awaited_price(state, proposal.orders)):
+            continue
+        if why:
+            late = 0 < proposal.expires < state.now
+            effects = [*effects, *_end(state, proposal, "lapsed" if late else "refused", why)]
+            continue
+        state.awaiting.remove(proposal)
+        planned = _plan_by_hand(state, proposal) if proposal.by_hand else _plan_targets(state, proposal)
+        refused = next((effect.text for effect in planned if isinstance(effect, Refused)), "")
+        ended = [ProposalEnded(state.now, proposal.agent, proposal.id, "refused", refused)] if refused else []
+        effects = [*effects, *(effect for effect in planned if not isinstance(effect, Refused)), *ended]
+    return effects
+
+
+def awaited_price(state: State, orders: Sequence[Wish]) -> str:
+    """What orders wait for: the first price of each symbol whose market is closed, or has just opened; empty where
+    every symbol has a price of its session."""
+    waits = [] if state.rules.daily else [wish.symbol for wish in orders if not state.priced_today(wish.symbol)]
+    if not waits:
+        return ""
+    sessions = state.rules.sessions[state.rules.calendar[waits[0]]]
+    opens = sessions.open_ns[sessions.next_close(state.now)]
+    names = ", ".join(state.universe.symbols[symbol] for symbol in waits)
+    market = f"the market opens at {instant_text(opens)}" if opens > state.now else "the market is open"
+    return f"held until the first price of {names} in its session; {market}"
+
+
+def _held(state: State, proposal: Proposed) -> list[Effect]:
+    """Hold orders whose market is closed; returns the record and an alert, and nothing where they can be sent now."""
+    why = awaited_price(state, proposal.orders)
+    if not why:
+        return []
+    state.awaiting.append(proposal)
+    notices = [] if proposal.whole else [_proposal_alert(state, proposal, "INFO", f"is {why}")]
+    return [*notices, OrdersHeld(state.now, proposal.agent, proposal.id, why)]
 
 
 def lapse(state: State, sampled: bool) -> list[Effect]:
@@ -123,7 +178,7 @@ def _store_for_review(state: State, proposal: Proposed) -> Sequence[Effect]:
     """
     copy = thaw(state.rules, freeze(state))
     copy.now = state.now
-    dry_run = _plan_targets(copy, proposal)
+    dry_run = _held(copy, proposal) or _plan_targets(copy, proposal)
     refused = next((effect.text for effect in dry_run if isinstance(effect, Refused)), "")
     if refused or (proposal.orders and nothing_passes(dry_run)):
         return refusal(state, proposal, refused or refused_whole(copy, dry_run))
@@ -143,15 +198,18 @@ def _store_for_review(state: State, proposal: Proposed) -> Sequence[Effect]:
 def _end(
     state: State,
     proposal: Proposed,
-    outcome: Literal["declined", "lapsed"],
+    outcome: Literal["declined", "lapsed", "refused"],
     why: str,
     level: Level = "WARNING",
     text: str = "",
 ) -> list[Effect]:
     """End the wait of a proposal, and record its outcome; returns an alert with the `text` or `why`, and the record."""
-    state.reviews.remove(proposal)
+    waiting = state.reviews if proposal in state.reviews else state.awaiting
+    waiting.remove(proposal)
     ended = end_late(state, proposal.agent, proposal.id, outcome, why)
-    return [_proposal_alert(state, proposal, level, text or why), *ended]
+    # a program may have thousands of held orders
+    silent = proposal.whole and waiting is state.awaiting
+    return [*([] if silent else [_proposal_alert(state, proposal, level, text or why)]), *ended]
 
 
 def _proposal_alert(state: State, proposal: Proposed, level: Level, what: str) -> Publish:
@@ -170,7 +228,7 @@ def _differs_from_dry_run(state: State, proposal: Proposed, expected: str) -> st
         return ""
     copy = thaw(state.rules, freeze(state))
     copy.now = state.now
-    if plan_digest(proposal, _plan_targets(copy, proposal)) == expected:
+    if plan_digest(proposal, _held(copy, proposal) or _plan_targets(copy, proposal)) == expected:
         return ""
     return "the market or the books have changed since the dry run, and the orders would differ now"
 
@@ -233,7 +291,7 @@ def _wrong_orders(state: State, book_index: int, orders: Sequence[Wish]) -> str:
     columns = [wish.symbol for wish in orders]
     if len(set(columns)) < len(columns):
         return "a symbol has two orders; send one, or two proposals"
-    held, limits = state.lots(book_index), state.rules.agents[book_index].limits
+    held, limits, later = state.lots(book_index), state.rules.agents[book_index].limits, awaited_price(state, orders)
     worst = worst_nano(market_context(state), lots_of(orders, size), limits, held)
     for wish in orders:
         name, side = universe.symbols[wish.symbol], side_text(wish.lots)
@@ -241,7 +299,7 @@ def _wrong_orders(state: State, book_index: int, orders: Sequence[Wish]) -> str:
         bound = worst[wish.symbol] if wish.limit_nano else 0
         if not wish.lots and (wish.limit_nano or wish.end):
             return f"the order of {name} is of 0 units"
-        if bound and (wish.limit_nano > bound if side == "buy" else wish.limit_nano < bound):
+        if bound and not later and (wish.limit_nano > bound if side == "buy" else wish.limit_nano < bound):
             return (
                 f"the limit {price_text(wish.limit_nano)} to {side} {name} is beyond the collar, "
                 f"{price_text(bound)} now; send a limit of {price_text(bound)} or a better one"
@@ -362,7 +420,7 @@ def _plan_targets(state: State, proposal: Proposed) -> list[Effect]:
         watch=watch_plan,
         sample=state.sample,
         lots=None if lots is None else {number: lots},
-        intent=Intent(proposal.id, proposal.orders, proposal.whole),
+        intent=Intent(proposal.cause, proposal.orders, proposal.whole),
     )
     if proposal.whole and (why := refused_whole(state, effects)):
         return [*effects, *refusal(state, proposal, why)]
@@ -382,6 +440,10 @@ def _plan_by_hand(state: State, proposal: Proposed) -> Sequence[Effect]:
         return refuse_command(state, "conflict", "operator", text)
     if why := _wrong_orders(state, number, proposal.orders):
         return refuse_command(state, "conflict", "operator", f"not ordered: {why}")
+    if not proposal.id:
+        proposal = replace(proposal, id=f"hand-{proposal.ts}")
+    if held := _held(state, proposal):
+        return held
     change = lots_of(proposal.orders, state.universe.size)
     state.revalue()
     after = state.held_weights(number, change)
@@ -398,7 +460,7 @@ def _plan_by_hand(state: State, proposal: Proposed) -> Sequence[Effect]:
             sample=state.sample,
             lots={number: change},
             by_hand=True,
-            intent=Intent(proposal.id or f"{proposal.who} {proposal.ts}", proposal.orders) if priced else NO_INTENT,
+            intent=Intent(proposal.cause, proposal.orders) if priced else NO_INTENT,
         ),
     ]
 

@@ -30,7 +30,9 @@ from quantd.trading.effects import (
     Crossed,
     Effect,
     LimitMoved,
+    Planned,
     Promotion,
+    ProposalEnded,
     Publish,
     Reallocated,
     Refused,
@@ -66,6 +68,8 @@ def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
     are due. Any other event is of the house alone.
     """
     first_shadow_number = len(state.agents)
+    if state.awaiting or any(shadow.awaiting for shadow in state.shadows):
+        step = _settling(state, step)
     if isinstance(event, Decided) and not event.failed:
         note_decision(state, event.agent)
     if isinstance(event, ShadowReport):
@@ -202,6 +206,34 @@ def _step_review(state: State, review: ProposalReviewed, step: Step) -> Sequence
     state.outside[review.agent].settle(_verdict(proposal, state, number, effects, shadow=False))
     note_decision(state, number)
     return effects
+
+
+def _settling(account: State, step: Step) -> Step:
+    """`step`, followed by the verdicts on held orders that it sent or ended."""
+
+    def run(house: State, event: Event) -> Sequence[Effect]:
+        waiting = list(house.awaiting)
+        effects = step(house, event)
+        for proposal in waiting:
+            log, number = account.outside.get(proposal.agent), book_of(house, proposal)
+            if proposal in house.awaiting or proposal.by_hand or log is None or number is None:
+                continue
+            of_it = [
+                effect
+                for effect in effects
+                if not isinstance(effect, Planned) or any(part.cause == proposal.cause for part in effect.agents)
+            ]
+            verdict = _verdict(proposal, house, number, of_it, shadow=house is not account)
+            ends = [effect for effect in of_it if isinstance(effect, ProposalEnded) and effect.id == proposal.id]
+            if ends:
+                verdict = msgspec.structs.replace(verdict, outcome=ends[0].outcome, why=ends[0].why)
+            else:
+                shadow = next((k for k, other in enumerate(account.shadows) if other is house), None)
+                note_decision(account, number if shadow is None else len(account.agents) + shadow)
+            log.settle(verdict)
+        return effects
+
+    return run
 
 
 def _step_command(state: State, k: int, order: Operator, step: Step) -> Sequence[Effect]:

@@ -51,12 +51,6 @@ def end_late(
     return [ProposalEnded(state.now, agent, id, outcome, why)]
 
 
-def sender_name(state: State, number: int) -> str:
-    """The name in the proposals for the book with the index `number`: of its outside agent, or of its place."""
-    seat = state.seats[number]
-    return state.rules.seats[seat] if seat in state.rules.outside else state.rules.agents[number].name
-
-
 def count_orders(state: State, sender: str, sent: bool) -> list[Effect]:
     """Count an order of a program; returns at most one alert a minute about those since the last alert.
 

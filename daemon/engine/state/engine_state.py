@@ -1,5 +1,6 @@
 """The state of the engine: books, marks, orders, kill switches and rounds. Only `step` changes it."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -47,6 +48,9 @@ HOUSE: Final = -1
 
 ENDED_KEPT: Final = 64
 """Ended baskets that are remembered for late reports of the venue."""
+
+ENDED_KEPT_OF_PROGRAMS: Final = 1024
+"""The same for orders of programs, beside them: each is a basket of its own."""
 
 ACTS_KEPT: Final = 10_000
 """Acts that are remembered by their idempotency keys; an act of the last day is remembered in any case."""
@@ -170,7 +174,7 @@ class State(Core):
         self.round: Round | None = None
         self.orders_at = {}
         self.working: dict[Key, Working] = {}
-        self.ended = EndedBaskets(ENDED_KEPT)
+        self.ended = EndedBaskets(ENDED_KEPT, ENDED_KEPT_OF_PROGRAMS)
         self.protection = Protection()
         self.crosses = OpenCrosses(len(rules.agents), size)
         self.parents: list[Parent] = []
@@ -185,6 +189,8 @@ class State(Core):
         """Agent -> the portfolio that is open in it."""
         self.reviews: list[Proposed] = []
         """The proposals of outside agents that wait for a person, oldest first."""
+        self.awaiting: list[Proposed] = []
+        """Orders from outside that wait for the first price of their market, oldest first."""
         self.noted = Noted()
         self.outside: dict[str, ProposalLog] = {}
         """Outside agent, or place of a portfolio -> its proposals with their verdicts."""
@@ -288,6 +294,19 @@ class State(Core):
             lots.flags.writeable = False
             self._lots[book] = lots
         return lots
+
+    def priced_today(self, symbol: int) -> bool:
+        """Whether the market of a column is open, and the column has a price of this session. Sessions without a pause
+        between them count as one."""
+        sessions = self.rules.sessions[self.rules.calendar[symbol]]
+        k = bisect_right(sessions.close_ns, self.now)
+        if k == len(sessions.open_ns):
+            return True  # the calendar ends, and says nothing
+        if sessions.open_ns[k] > self.now:
+            return False
+        while k and sessions.close_ns[k - 1] == sessions.open_ns[k] >= self.mark_ts[symbol]:
+            k -= 1
+        return bool(self.mark_ts[symbol] > sessions.open_ns[k])
 
     def held_weights(self, agent: int, change: Floats | float = 0.0) -> Floats:
         """Return the positions of an agent plus `change` (lots) as fractions of its equity, float64[N].

@@ -6,7 +6,6 @@ of the fold would have to take the open baskets out of the state and give them b
 only (`FrozenOrders`).
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -179,11 +178,12 @@ def _int64_view(values: Sequence[int]) -> Ints:
 
 
 class EndedBaskets:
-    """The newest baskets without open orders, by (sample, n); at most `kept` of them."""
+    """The newest baskets without open orders, by (sample, n): at most `kept`, and beside them `kept_of_programs` with
+    a cause, because a program sends one basket for each of its orders."""
 
-    def __init__(self, kept: int) -> None:
-        self._baskets: deque[tuple[Key, Working]] = deque(maxlen=kept)
-        self._retained: frozenset[Key] = frozenset()
+    def __init__(self, kept: int, kept_of_programs: int) -> None:
+        self._kept, self._retained = (kept, kept_of_programs), frozenset[Key]()
+        self._baskets: tuple[dict[Key, Working], dict[Key, Working]] = {}, {}
 
     def hold(self, keys: Iterable[Key]) -> None:
         """Retain these ended baskets of orders, however many newer ones are added; they are fewer than `kept`, the
@@ -191,18 +191,18 @@ class EndedBaskets:
         self._retained = frozenset(keys)
 
     def append(self, key: Key, work: Working) -> None:
-        if self._retained and len(self._baskets) == self._baskets.maxlen:
-            # a full deque drops its first basket: none of the retained ones may stand there
-            while self._baskets[0][0] in self._retained:
-                self._baskets.rotate(-1)
-        self._baskets.append((key, work))
+        of_program = bool(work.cause)
+        baskets = self._baskets[of_program]
+        if len(baskets) >= self._kept[of_program]:
+            del baskets[next(oldest for oldest in baskets if oldest not in self._retained)]
+        baskets[key] = work
 
     def __iter__(self) -> Iterator[tuple[Key, Working]]:
-        return iter(list(self._baskets))
+        return iter([*self._baskets[0].items(), *self._baskets[1].items()])
 
     def find(self, key: Key) -> Working | None:
         """The ended basket of orders with this key; None if it is not retained."""
-        return next((work for at, work in self._baskets if at == key), None)
+        return self._baskets[0].get(key) or self._baskets[1].get(key)
 
 
 class Cross(Struct):

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from quantd.daemon.engine.core.lacks import NEAR, WAITS
 from quantd.daemon.engine.core.lots import AT_LIMIT, TOO_OLD
 from quantd.daemon.engine.state.causes import OF_CODE
-from quantd.trading.effects import Cancel, Effect, Planned, Refused, Shadowed
+from quantd.trading.effects import Cancel, Effect, OrdersHeld, Planned, Refused, Shadowed
 from quantd.trading.events import Proposed
 
 VERDICTS_KEPT: Final = 64
@@ -69,7 +69,8 @@ class ProposalVerdict(Struct, frozen=True):
     """What became of a proposal in the book `book`.
 
     `passed`: every order passed. `cut`: limits cut some of its lots, or a symbol was skipped. `nothing`: no position
-    had to change. `waits`: open orders or stops are cancelled first. `refused`: nothing passed; if nothing was planned,
+    had to change. `waits`: open orders or stops are cancelled first, or the engine holds its orders, and `why` says
+    for which price. `refused`: nothing passed; if nothing was planned,
     `why` is the reason. `approval`: it waits for a person until the next sample, after which it is `declined`,
     `lapsed`, or has one of the first five outcomes. `orders` is the number of symbols with orders that were sent, or
     crosses (trades between agents). `cancels` is the number of open orders that were cancelled first; their symbols are
@@ -115,10 +116,11 @@ class ProposalLog(Struct):
         self.verdicts = [verdict if earlier.id == verdict.id else earlier for earlier in self.verdicts]
 
     def ended(self, why: str) -> "ProposalLog":
-        """A log in which each proposal that still waits for a person has lapsed, for the reason `why`."""
+        """A log in which each proposal that still waits for a person or for a first price has lapsed, because `why`."""
+        waits = [v.outcome == "approval" or (v.outcome == "waits" and bool(v.why)) for v in self.verdicts]
         return ProposalLog(
             self.ids,
-            [replace(v, outcome="lapsed", why=why) if v.outcome == "approval" else v for v in self.verdicts],
+            [replace(v, outcome="lapsed", why=why) if w else v for v, w in zip(self.verdicts, waits, strict=True)],
         )
 
     def find(self, name: str) -> ProposalVerdict | None:
@@ -158,14 +160,17 @@ def verdict_of(
     cuts = [cut for plan in plans for who, cut in cuts_of(plan) if cut.house or who == number]
     cancels = sum(isinstance(effect, Cancel) for effect in house_effects)
     refused = next((effect.text for effect in house_effects if isinstance(effect, Refused)), "")
+    held = next((effect.why for effect in house_effects if isinstance(effect, OrdersHeld)), "")
+    if held:
+        skips = {wish.symbol: held for wish in proposal.orders}
     symbols = _symbols(proposal, plans, {cut.symbol: cut for cut in cuts}, skips, refused)
     ends = {line.outcome for line in symbols}
     orders = sum(line.passed != 0 for line in symbols)
     outcome: Outcome = "cut" if ends & {"cut", "skipped", "refused"} else "passed" if orders else "nothing"
     if refused or (outcome == "cut" and not orders):
         outcome = "refused"
-    if not plans and not refused and cancels:
-        outcome = "waits"  # it waits for the end of cancelled orders
+    if held or (not plans and not refused and cancels):
+        outcome = "waits"  # for a first price, or for the end of cancelled orders
     return ProposalVerdict(
         ts=proposal.ts,
         id=proposal.id,
@@ -174,7 +179,7 @@ def verdict_of(
         book=book,
         shadow=shadow,
         outcome=outcome,
-        why=refused,
+        why=refused or held,
         orders=orders,
         cuts=cuts[:CUTS_KEPT],
         cuts_left_out=max(0, len(cuts) - CUTS_KEPT),

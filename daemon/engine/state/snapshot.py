@@ -170,6 +170,7 @@ class Frozen(Struct, frozen=True):
     outside: dict[str, ProposalLog] = {}
     acts: dict[str, ActRecord] | msgspec.UnsetType = msgspec.UNSET
     reviews: list[Proposed] | msgspec.UnsetType = msgspec.UNSET
+    awaiting: list[Proposed] | msgspec.UnsetType = msgspec.UNSET
     """Both are absent without any, as in older snapshots."""
     noted: Noted = msgspec.field(default_factory=Noted)
 
@@ -225,6 +226,7 @@ def freeze(state: State, *, ended: bool = True) -> bytes:
             owed=state.owed,
             acts=state.acts or msgspec.UNSET,
             reviews=state.reviews or msgspec.UNSET,
+            awaiting=state.awaiting or msgspec.UNSET,
             later=sorted(state.later),
             seats=[state.rules.seats[policy_number] for policy_number in state.seats] if state.rules.seats else [],
             shadows={shadow.rules.agents[0].name: freeze(shadow, ended=ended) for shadow in state.shadows},
@@ -278,6 +280,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.later = set(decoded.later)
     state.acts = {} if isinstance(decoded.acts, msgspec.UnsetType) else decoded.acts
     state.reviews = [] if isinstance(decoded.reviews, msgspec.UnsetType) else decoded.reviews
+    state.awaiting = [] if isinstance(decoded.awaiting, msgspec.UnsetType) else decoded.awaiting
     _restore_policies(state, decoded)
     state.revalue()
     return state

@@ -30,7 +30,7 @@ from quantd.daemon.engine.planning.rests import rests_going
 from quantd.daemon.engine.planning.stop_conflicts import Live, cancel_stops, live_stops, reducing_lots
 from quantd.daemon.engine.planning.targets import in_flight, withdraw
 from quantd.daemon.engine.safety.monitor import watch_plan
-from quantd.daemon.engine.safety.proposal_ends import end_late, refused_whole, sender_name
+from quantd.daemon.engine.safety.proposal_ends import end_late, refused_whole
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.open_orders import Working
 from quantd.daemon.engine.state.stop_records import Postponed, Rest
@@ -127,9 +127,8 @@ def _resume_plans(state: State, effects_so_far: Sequence[Effect]) -> list[Effect
         )
         effects.extend(planned)
         if waiting.intent.whole and (why := refused_whole(state, planned)):
-            effects.extend(
-                end_late(state, sender_name(state, min(waiting.answers)), waiting.intent.cause, "refused", why)
-            )
+            agent, _, id = waiting.intent.cause.partition("/")
+            effects.extend(end_late(state, agent, id, "refused", why))
     if any(type(effect) is Ended for effect in effects_so_far):
         effects.extend(order_exits(state, freed=True))
     return effects

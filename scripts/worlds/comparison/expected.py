@@ -58,7 +58,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "agents/carry_over": ("carry-over: as before", "carry-over: in another order"),
     "agents/portfolios": ("PortfolioClosed: flatten", "PortfolioClosed: hand_over"),
     "agents/promotion": ("promotion", "Exchanged: demote"),
-    "agents/proposals": ("proposal of a portfolio", "proposal after its dry run"),
+    "agents/proposals": ("proposal of a portfolio", "proposal after its dry run", "effect: OrdersHeld"),
     "agents/retraining": ("alert: retrain", "alert: artifact, on Started"),
     "agents/shadows": ("shadow: fills", "event: ShadowReport"),
     "core": IN_THE_FOLD,

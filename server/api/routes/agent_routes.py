@@ -214,7 +214,7 @@ class Following(Scan):
             for part in plan.agents
             # the rest of a decision that follows later has no cause of its own
             if part.agent == own
-            and (part.cause == self._id or (not part.cause and part.because.startswith(self._begins)))
+            and (part.cause.partition("/")[2] == self._id or (not part.cause and part.because.startswith(self._begins)))
         ]
         if not parts:
             return

@@ -30,7 +30,16 @@ from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import Listed, RouteContext, RouteGroup
 from quantd.server.api.route_records import Post
 from quantd.server.api.run_reader import StateCopies
-from quantd.server.requests.cancels import CancelOne, CancelPreview, cancel_requested, cancelled_order, found_order
+from quantd.server.requests.cancels import (
+    CancelOne,
+    CancelPreview,
+    cancel_requested,
+    cancelled_held,
+    cancelled_order,
+    found_order,
+    held_order,
+    withdrawn,
+)
 from quantd.server.requests.control import Because, NotDone, check_ready, one_line
 from quantd.server.requests.manual import (
     Cash,
@@ -134,11 +143,17 @@ async def preview_cancel(service: Service, asked: CancelPreview, sender: str) ->
     """The open order that a cancel would end; nothing is sent. Raises NotDone."""
     check_ready(service)
     state = service.shell.state
+    if (held := held_order(state, asked.order)) is not None:
+        return cancelled_held(state, asked.order, held, "held")
     return cancelled_order(state, asked.order, *found_order(state, service.run, asked.order))
 
 
 async def cancel(service: Service, asked: CancelOne, sender: str) -> CancelledOrder:
     """Cancel one open order. Raises NotDone, and Refused if the order has ended meanwhile."""
+    if (held := held_order(service.shell.state, asked.order)) is not None:
+        check_ready(service)
+        ended = cancelled_held(service.shell.state, asked.order, held, "cancelled")
+        return (await committed(service, lambda *_: ended, withdrawn(service, held, asked, sender))).answer
     event = cancel_requested(service, asked, sender)
     as_open = await preview_cancel(service, CancelPreview(asked.order), sender)
 

@@ -24,6 +24,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from quantd.daemon.engine import step
+from quantd.daemon.engine.agents.proposals import awaited_price
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.proposal_log import VERDICTS_KEPT
 from quantd.daemon.views.headroom import Book, SymbolRoom, least_room
@@ -91,9 +92,11 @@ class Review(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Reviews(Struct, frozen=True):
-    """The proposals that wait for a person, oldest first."""
+    """The proposals that wait for a person, and the orders that are held until the first price of their market, oldest
+    first. For those `until` says what they wait for; `quantd cancel ID` ends one."""
 
     waiting: list[Waiting]
+    held: list[Waiting]
 
 
 class NewestProposals(Query, frozen=True):
@@ -266,7 +269,12 @@ class ProposalRoutes:
         return replace(commit.answer, decision=commit.address)
 
     async def reviews(self, request: web.Request, query: Query) -> Reviews:
-        return Reviews([waiting_of(self._state, proposal) for proposal in self._state.reviews])
+        state = self._state
+        held = [
+            replace(waiting_of(state, proposal), until=awaited_price(state, proposal.orders))
+            for proposal in state.awaiting
+        ]
+        return Reviews([waiting_of(state, proposal) for proposal in state.reviews], held)
 
     async def preview_review(self, asked: ReviewPreview, sender: str, name: str) -> ProposalAnswer:
         """The verdict that an approval would have now; nothing changes. Raises NotDone.

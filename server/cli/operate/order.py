@@ -41,6 +41,8 @@ def order(
     result = posted(place(config, state, sets), "/api/v1/orders", body, Ordered)
     if as_json:
         print_json(result)
+    elif result.waits and result.order:
+        say(f"{result.side} {result.asked} {result.symbol}, book {result.agent}: {result.order}, {result.text}")
     elif result.order:
         cut_text = (
             f", cut from {result.asked} by {result.cut_by}: {result.text} ({result.reason})" if result.reason else ""

@@ -138,7 +138,7 @@ async def test_an_order_is_settled_after_its_clock_a_reason_and_a_query_without_
         assert person.remote.queries > before, "the venue is asked once more"
         assert (done.state, done.filled, done.order) == ("expired", "0", person.name)
         state = person.service.shell.state
-        ended, state.ended = state.ended, EndedBaskets(1)  # as after a while
+        ended, state.ended = state.ended, EndedBaskets(1, 1)  # as after a while
         with pytest.raises(NotDone, match=f"{person.name} is expired: only an order without the venue's answer"):
             await person.settles(never_sent=True)
         state.ended = ended

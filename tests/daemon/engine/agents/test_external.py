@@ -278,7 +278,7 @@ def test_several_orders_wait_for_a_person_beside_each_other_and_each_end_is_an_e
     gate.review(id="1")
     gate.review(approve=False, id="0")
     assert [(e.id, e.outcome, e.why) for e in gate.of(ProposalEnded)] == [("0", "declined", "ann: seen")]
-    assert [basket.cause for basket in gate.of(OrderBasket)] == ["1"]
+    assert [basket.cause for basket in gate.of(OrderBasket)] == ["s0/1"]
     gate.advance(2)
     assert len(gate.state.reviews) == MOST_WAITING - 2
     gate.advance(3)

@@ -107,10 +107,10 @@ def test_a_limit_that_waits_for_the_end_of_a_stop_stays_a_limit_and_keeps_its_id
     world = Guest(flat(*[100.0] * 8), limits)
     world.days(day1=lambda: world.order(1000), day3=lambda: world.order(-1000, limit(150)))
     basket = next(e for e in world.of(OrderBasket) if e.lots == [-1000] and not e.stop_nano)
-    assert (basket.worst_nano, basket.end, basket.cause) == ([150 * NANO], [0], "2")
+    assert (basket.worst_nano, basket.end, basket.cause) == ([150 * NANO], [0], "a0/2")
     assert world.lots == [1000]
     key = basket.sample, basket.n
-    assert [e.agents[0].cause for e in world.of(Planned) if (e.sample, e.n) == key] == ["2"]
+    assert [e.agents[0].cause for e in world.of(Planned) if (e.sample, e.n) == key] == ["a0/2"]
 
 
 def test_an_order_without_a_price_withdraws_the_rests_in_its_way_and_sells_whole() -> None:

@@ -466,7 +466,7 @@ async def test_a_proposal_that_needs_a_person_is_listed_previewed_and_sent_once_
     assert (event.approve, event.reason, event.who.startswith("api:owner")) == (True, "it is sound", True)
     status, again = await post(reviewed, "review", decision)
     assert (status, again["code"]) == (409, "conflict")
-    assert (await get(reviewed, "reviews"))[1] == {"waiting": []}
+    assert (await get(reviewed, "reviews"))[1] == {"waiting": [], "held": []}
 
 
 async def test_orders_with_terms_wait_beside_each_other_and_keep_their_terms(reviewed: Any) -> None:
