@@ -309,7 +309,7 @@ def test_a_fill_that_the_venue_takes_back_is_no_further_fill() -> None:
     told = [
         update.event
         for event, effect in (
-            (asked, OrderBasket(2, 0, 2, [0], [5], [0], [0], cause="x")),
+            (asked, OrderBasket(2, 0, 2, [0], [5], [0], [0], cause="guest/x")),
             (later, Filled(2, 0, 3, [0], [5], [10], [0], [[(0, 5)]])),
             (later, Filled(2, 0, 4, [0], [-5], [10], [0], [[(0, -5)]])),
         )
