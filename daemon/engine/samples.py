@@ -28,6 +28,7 @@ from quantd.daemon.engine.safety.market_regime import watch_regime
 from quantd.daemon.engine.safety.monitor import watch
 from quantd.daemon.engine.safety.notices import notices
 from quantd.daemon.engine.safety.pending_limits import apply_looser
+from quantd.daemon.engine.safety.proposal_ends import report_orders
 from quantd.daemon.engine.safety.session_messages import session_messages
 from quantd.daemon.engine.safety.switch import cancel_open_orders, flatten, flatten_all, watch_switch
 from quantd.daemon.engine.state import HOUSE, State
@@ -71,6 +72,8 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
         state.revalue()
     if state.reviews:
         effects.extend(lapse(state, tick.sample))
+    for sender in state.unreported():
+        effects.extend(report_orders(state, sender))
     if state.protection.retries and not tick.warmup:
         effects.extend(settle_retries(state))
     if state.working:

@@ -171,7 +171,7 @@ class Gateway:
     # reads
 
     async def _account(self, request: web.Request) -> web.Response:
-        return answer(account_of(*self._place(request), self.tickets.account, request[TOKEN].agent))
+        return answer(account_of(*self._place(request), self.tickets, request[TOKEN].agent))
 
     async def _activities(self, request: web.Request) -> web.Response:
         """The activities of the book of the key, from the run's journal. Raises Fault."""

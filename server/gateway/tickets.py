@@ -86,9 +86,9 @@ class Update:
 class Tickets:
     """The tickets of one account by id."""
 
-    def __init__(self, account: str) -> None:
-        """`account` is the name that all ids are computed from; it outlives a run."""
-        self.account = account
+    def __init__(self, account: str, since: int = 0) -> None:
+        """`account` is the name that all ids are computed from; it outlives a run. It is open `since`, ns UTC."""
+        self.account, self.since = account, since
         self.by_id: dict[str, Ticket] = {}
         self._elsewhere: set[str] = set()
         """Ids of orders of earlier runs in symbols that this run has not."""
@@ -199,7 +199,7 @@ def folded(where: str | Path, run: str) -> Tickets:
     records = read_only(where)
     runs = records.runs()
     now = next(record.universe for record in runs if record.run == run)
-    tickets = Tickets(runs[0].run)
+    tickets = Tickets(runs[0].run, runs[0].ts)
     for record in runs:
         own = tickets if record.run == run else Tickets(tickets.account)
         begun = False

@@ -12,7 +12,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import free_micro
 from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import RUN
-from quantd.server.gateway.tickets import Ticket, name_of
+from quantd.server.gateway.tickets import Ticket, Tickets, name_of
 from quantd.server.requests.control import market_now
 from quantd.trading.display_text import instant as instant_of
 from quantd.trading.instruments import MICRO, NANO
@@ -45,7 +45,7 @@ def instant(ns: int) -> str | None:
     return instant_of(ns).isoformat().replace("+00:00", "Z") if ns else None
 
 
-def account_of(state: State, book_index: int, account: str, agent: str) -> Answer:
+def account_of(state: State, book_index: int, tickets: Tickets, agent: str) -> Answer:
     """The account of a program: the book of its agent.
 
     Cash and buying power are divided by 1 + collar + fee, so that an order of this value at the last price passes: a
@@ -59,7 +59,7 @@ def account_of(state: State, book_index: int, account: str, agent: str) -> Answe
     power = money_text(max(int(free_micro(state, book_index) / dearest), 0))
     equity = money_text(state.books_micro[book_index])
     return {
-        "id": name_of("account", account, agent), "account_number": f"quantd-{agent}", "status": "ACTIVE",
+        "id": name_of("account", tickets.account, agent), "account_number": f"quantd-{agent}", "status": "ACTIVE",
         "crypto_status": "INACTIVE", "currency": state.universe.currency, "equity": equity,
         "cash": money_text(int(book.cash_micro / dearest)), "portfolio_value": equity, "last_equity": equity,
         "buying_power": power,
@@ -69,7 +69,7 @@ def account_of(state: State, book_index: int, account: str, agent: str) -> Answe
         "accrued_fees": "0", "multiplier": "1", "daytrade_count": 0, "pattern_day_trader": False,
         "shorting_enabled": bool(limits.allow_short and state.rules.house.allow_short), "trading_blocked": halted,
         "account_blocked": False, "transfers_blocked": True, "trade_suspended_by_user": halted,
-        "created_at": instant(state.now),
+        "created_at": instant(tickets.since),
     }  # fmt: skip
 
 

@@ -57,9 +57,18 @@ def count_orders(state: State, sender: str, sent: bool) -> list[Effect]:
     A program sends thousands, and each alert of its own would hide all others. The journal has each order.
     """
     log = state.outside[sender]
-    passed, refused, since = log.orders[0] + sent, log.orders[1] + (not sent), log.orders[2]
+    log.orders = log.orders[0] + sent, log.orders[1] + (not sent), log.orders[2]
+    return report_orders(state, sender)
+
+
+def report_orders(state: State, sender: str) -> list[Effect]:
+    """An alert about the counted orders of a program, unless the last one is less than a minute old.
+
+    Each tick calls it, so that the last orders of a burst are told without a further order.
+    """
+    log = state.outside[sender]
+    passed, refused, since = log.orders
     if since > 0 and state.now < since + PAUSE_NS:
-        log.orders = passed, refused, since
         return []
     log.orders = 0, 0, state.now
     return [alert(state, "INFO", "proposal", f"orders of {sender}: {passed} sent, {refused} refused")]

@@ -295,6 +295,10 @@ class State(Core):
             self._lots[book] = lots
         return lots
 
+    def unreported(self) -> list[str]:
+        """The programs with orders that no alert has counted yet."""
+        return [sender for sender, log in self.outside.items() if log.orders[0] or log.orders[1]]
+
     def priced_today(self, symbol: int) -> bool:
         """Whether the market of a column is open, and the column has a price of this session. Sessions without a pause
         between them count as one."""

@@ -42,6 +42,7 @@ async def test_a_program_reads_its_account_buys_holds_and_closes(bot: Bot) -> No
     assert await bot.call(bot.client.get_all_positions) == []
     clock = await bot.call(bot.client.get_clock)
     assert clock.is_open
+    assert (await bot.call(bot.client.get_account)).created_at == account.created_at
     assert clock.next_close > clock.timestamp
     asset = await bot.call(bot.client.get_asset, "SPY")
     assert (asset.symbol, asset.tradable) == ("SPY", True)
