@@ -13,3 +13,10 @@ def closed(connection: socket.socket) -> bool:
         except ConnectionResetError:
             return True
     return False
+
+
+def free_port() -> int:
+    """A port of this machine at which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,6 +1,7 @@
 """Add an outside agent: its table in the configuration, its book, its token, and the lines of its client."""
 
 import json
+import socket
 import time
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -41,6 +42,10 @@ def add(
     sets: Sets = None,
     share: Annotated[float, typer.Option("--share", min=0.001, max=0.999, help="Fraction of the account.")] = 0.2,
     mcp: Annotated[bool, typer.Option("--mcp", help="Print the lines of an MCP client.")] = False,
+    gateway: Annotated[
+        bool,
+        typer.Option("--gateway", help="Print the lines of a trading program; make the gateway if it is missing."),
+    ] = False,
     approval: Annotated[bool, typer.Option("--approval", help="Each proposal waits for a person.")] = False,
 ) -> None:
     """Add an outside agent: table, book, token of mode 600, and the lines of its client.
@@ -57,17 +62,19 @@ def add(
     if file.exists():
         raise Failure(f"{file} exists; move it away, or choose another name", CONFIG)
     daemon = running(where)
-    capital = "" if daemon is None or approval else _place_capital(daemon, share)
+    table = settings.gateway
+    port = None if not gateway else _free_port() if table is None else table.port
+    # a daemon that has no gateway yet has one after its restart
+    restarts = approval or (port is not None and not _listens(port))
+    capital = "" if daemon is None or restarts else _place_capital(daemon, share)
     if daemon is not None and capital:
+        _fill_place(daemon, name, capital)
         _write_token(where, name, file)
-        symbol = daemon.get("/api/v1/bars?limit=1")["symbol"]
-        body = {"name": name, "capital": capital, "reason": REASON, "weights": {symbol: 0.0}}
-        daemon.post("/api/v1/portfolios", body)
-        say(
-            f"{name} has a book with {capital} of unallocated cash, in a vacant place of [portfolios]; nothing restarts"
-        )
     else:
-        text, shares = _with_agent(config, name, share, approval, _later_start(settings, where, daemon))
+        more: dict[Keys, Any] = {("feed", "start"): _later_start(settings, where, daemon)}
+        if table is None:
+            more["gateway", "port"] = port
+        text, shares = _with_agent(config, name, share, approval, more)
         funded = "" if daemon is None else _fund(settings, daemon, share)
         _write_token(where, name, file)
         _write(config, text)
@@ -80,10 +87,10 @@ def add(
     say(f"{file}: token of {name}, mode 600; it proposes for {name} alone")
     if mcp:
         _print_client(name, file, config, state)
-        return
-    now = running(where)
-    url = f"http://127.0.0.1:{settings.api.port or 'PORT'}" if now is None else now.reached.url.rstrip("/")
-    say(f'curl -H "Authorization: Bearer $(cat {file})" {url}/api/v1/agents/{name}/standing')
+    if port is not None:
+        _print_program(name, file, config, port)
+    if not mcp and port is None:
+        _print_request(name, file, where, settings.api.port)
 
 
 def _place_capital(daemon: Daemon, share: float) -> str:
@@ -95,17 +102,26 @@ def _place_capital(daemon: Daemon, share: float) -> str:
     return f"{capital:.2f}" if capital <= _unallocated(status) else ""
 
 
+def _fill_place(daemon: Daemon, name: str, capital: str) -> None:
+    """Open the book of an agent in a vacant place. Raises Failure, as before the first price of a run."""
+    symbol = daemon.get("/api/v1/bars?limit=1")["symbol"]
+    body = {"name": name, "capital": capital, "reason": REASON, "weights": {symbol: 0.0}}
+    daemon.post("/api/v1/portfolios", body)
+    say(f"{name} has a book with {capital} of unallocated cash, in a vacant place of [portfolios]; nothing restarts")
+
+
 def _unallocated(status: Mapping[str, Any]) -> float:
     """Equity of the account that is in no agent's book."""
     own = sum(float(agent["equity"]) for agent in status["agents"] if not agent["shadow"])
     return float(status["equity"]) - own
 
 
-def _with_agent(config: Path, name: str, share: float, approval: bool, start: date | None) -> tuple[str, str]:
+def _with_agent(config: Path, name: str, share: float, approval: bool, more: Mapping[Keys, Any]) -> tuple[str, str]:
     """The text of the configuration with one more agent, and what other shares become; comments are kept.
 
-    With `start` the recorded market begins there. Raises Failure for a name in use, for a text that cannot be edited,
-    and for a configuration that would have mistakes.
+    `more` has values of other keys, such as a later start of a recorded market; None leaves a key as it is.
+    Raises Failure for a name in use, for a text that cannot be edited, and for a configuration that would have
+    mistakes.
     """
     import tomllib
 
@@ -123,7 +139,7 @@ def _with_agent(config: Path, name: str, share: float, approval: bool, start: da
     owners += [(("manual", "capital"), {"name": "manual", **document["manual"]})] if "manual" in document else []
     old = {path: (owner["name"], Fraction(str(owner["capital"]))) for path, owner in owners}
     total, left = sum(capital for _, capital in old.values()), 1 - Fraction(str(share))
-    changes: dict[Keys, Any] = {} if start is None else {("feed", "start"): start}
+    changes = {path: value for path, value in more.items() if value is not None}
     shares = []
     if total > left:
         for path, (owner, capital) in old.items():
@@ -138,9 +154,12 @@ def _with_agent(config: Path, name: str, share: float, approval: bool, start: da
         lines = ", ".join(f"{key} = {value!r}" for key, value in table.items())
         raise Failure(f"{config} is unchanged: write an [[agents]] table there with {lines}", CONFIG) from None
     require_valid(changed, config)
-    more = [f"; the shares become {', '.join(shares)}"] if shares else []
-    more += [f"; [feed] start becomes {start}, after the market time"] if start is not None else []
-    return changed, "".join(more)
+    said = [f"; the shares become {', '.join(shares)}"] if shares else []
+    if start := more.get(("feed", "start")):
+        said.append(f"; [feed] start becomes {start}, after the market time")
+    if port := more.get(("gateway", "port")):
+        said.append(f"; [gateway] is new, at port {port}")
+    return changed, "".join(said)
 
 
 def _later_start(settings: "Config", where: Place, daemon: Daemon | None) -> date | None:
@@ -155,7 +174,10 @@ def _later_start(settings: "Config", where: Place, daemon: Daemon | None) -> dat
     pace = settings.feed.pace
     sessions = 0.0 if daemon is None or not pace.endswith("/s") else STOP_S * float(pace.removesuffix("/s"))
     later = timedelta(days=1 + ceil(sessions * 7 / 5))
-    return datetime.fromtimestamp(status["ts"] / 1e9, UTC).date() + later if status["ts"] else None
+    if not status["ts"]:
+        return None
+    # before the first session of the run its time is that of its warm-up
+    return max(datetime.fromtimestamp(status["ts"] / 1e9, UTC).date(), settings.feed.start or date.min) + later
 
 
 def _stopped_at(where: Place) -> int:
@@ -262,6 +284,38 @@ def _print_client(name: str, file: Path, config: Path, state: Path | None) -> No
     say(f"claude mcp add quantd-{name} -- {join(words)}")
     entry = {"mcpServers": {f"quantd-{name}": {"command": words[0], "args": words[1:]}}}
     say(f"or, in the file of another client: {json.dumps(entry)}")
+
+
+def _free_port() -> int:
+    """The first port from that of a gateway on at which nothing listens."""
+    from quantd.daemon.config.schema import GatewayTable
+
+    usual = GatewayTable().port
+    return next((port for port in range(usual, usual + 100) if not _listens(port)), usual)
+
+
+def _listens(port: int) -> bool:
+    """Whether a program listens at a port of this machine."""
+    with socket.socket() as probe:
+        probe.settimeout(5.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _print_request(name: str, file: Path, where: Place, port: int) -> None:
+    """Print a first request of a program that speaks quantd's own API."""
+    now = running(where)
+    url = f"http://127.0.0.1:{port or 'PORT'}" if now is None else now.reached.url.rstrip("/")
+    say(f'curl -H "Authorization: Bearer $(cat {file})" {url}/api/v1/agents/{name}/standing')
+
+
+def _print_program(name: str, file: Path, config: Path, port: int) -> None:
+    """Print how a trading program gets the address and the key pair of the agent."""
+    url = f"http://127.0.0.1:{port}"
+    chosen = ["--agent", name] if len(list(file.parent.glob("*.token"))) > 1 else []
+    say(f"{join(['quantd', 'gateway', 'exec', '--config', str(config), *chosen])} -- python my_bot.py")
+    say(f'or, in the program: TradingClient("{name}", open("{file}").read().strip(), url_override="{url}")')
+    key = f'APCA_API_KEY_ID={name} APCA_API_SECRET_KEY="$(cat {file})"'
+    say(f"or, for a program that reads the environment: APCA_API_BASE_URL={url} APCA_API_DATA_URL={url} {key}")
 
 
 COMMAND: Final = Command("Operate", 84, {"add": add})

@@ -1,7 +1,6 @@
 """A whole daemon with a gateway that is killed: one order for an id, the same id after the restart."""
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,18 +15,13 @@ from alpaca.trading.requests import GetOrdersRequest, MarketOrderRequest
 
 from quantd.adapters.store.handle import read_only
 from tests.support.command_line import CONFIG, environment, quantd, with_calendar, write
+from tests.support.sockets import free_port
 
 PACED = (
     CONFIG.replace('pace = "fast"', 'pace = "2/s"')
     .replace('at_end = "stop"', 'at_end = "wait"')
     .replace("end = 2019-03-29", "end = 2021-03-31")
 )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def started(folder: Path, *options: str) -> subprocess.Popen[str]:
