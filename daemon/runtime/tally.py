@@ -7,7 +7,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.trading.effects import Effect, Filled, Planned, Publish, Switched, Valued
+from quantd.trading.effects import Effect, Filled, Planned, Publish, Refused, Switched, Valued
 from quantd.trading.orders import OrderBasket
 
 
@@ -17,10 +17,10 @@ class Tally(Struct):
     A cut counts once a decision: its follow-ups ask again for the lots that it left.
 
     `orders` counts the orders that were sent, `fills` their fills (two for an order that filled in two parts).
-    `refused` counts the requested trades, of an agent or of the whole account, of which the gate (the check
-    of limits) passed no lot; `clipped` counts the trades that it cut to another number of lots. `trips` counts moves of
-    the house's kill switch away from RUN, `slices` the instants that had bars, and `symbol_bars` the bars of single
-    symbols in them.
+    `refused` counts the requested trades, of an agent or of the whole account, of which the gate (the check of limits)
+    passed no lot, or not all lots where they must pass whole; `clipped` counts the trades that it cut to another number
+    of lots. `trips` counts moves of the house's kill switch away from RUN, `slices` the instants that had bars, and
+    `symbol_bars` the bars of single symbols in them.
     """
 
     slices: int = 0
@@ -59,6 +59,8 @@ class Tally(Struct):
             count = _COUNTS.get(type(effect))
             if count is not None:
                 count(self, effect)
+            elif isinstance(effect, Planned):
+                self._planned(effect, whole=not effect.n and any(isinstance(other, Refused) for other in effects))
 
     def _valued(self, effect: Valued) -> None:
         self.samples += 1
@@ -72,16 +74,17 @@ class Tally(Struct):
     def _filled(self, effect: Filled) -> None:
         self.fills += len(effect.sym)
 
-    def _planned(self, effect: Planned) -> None:
-        self._count_cuts(HOUSE, effect.net, effect.allowed, effect.follow_up)
+    def _planned(self, effect: Planned, whole: bool) -> None:
+        """Count the cuts of a plan. What is refused whole is no cut, although a part of it would pass."""
+        self._count_cuts(HOUSE, effect.net, effect.allowed, effect.follow_up, whole)
         for part in effect.agents:
-            self._count_cuts(part.agent, part.asked, part.allowed, effect.follow_up)
+            self._count_cuts(part.agent, part.asked, part.allowed, effect.follow_up, whole)
 
     def _switched(self, effect: Switched) -> None:
         if effect.agent < 0 and effect.before == 0:
             self.trips += 1
 
-    def _count_cuts(self, book: int, requested: bytes, allowed: bytes, follow_up: int) -> None:
+    def _count_cuts(self, book: int, requested: bytes, allowed: bytes, follow_up: int, whole: bool) -> None:
         if requested == allowed and (follow_up or book not in self.counted):
             return
         lots, passed = np.frombuffer(requested, dtype=np.int64), np.frombuffer(allowed, dtype=np.int64)
@@ -90,7 +93,7 @@ class Tally(Struct):
             counted[:] = 0
         differs = (lots != passed) & (counted == 0)
         counted[differs] = 1
-        refused = int((differs & (passed == 0)).sum())
+        refused = int((differs & ((passed == 0) | whole)).sum())
         self.refused += refused
         self.clipped += int(differs.sum()) - refused
 
@@ -100,6 +103,5 @@ _COUNTS: Final[dict[type, Callable[[Tally, Any], None]]] = {
     Publish: Tally._published,
     OrderBasket: Tally._sent,
     Filled: Tally._filled,
-    Planned: Tally._planned,
     Switched: Tally._switched,
 }

@@ -171,7 +171,8 @@ class Gateway:
     # reads
 
     async def _account(self, request: web.Request) -> web.Response:
-        return answer(account_of(*self._place(request), self.tickets, request[TOKEN].agent))
+        agent = request[TOKEN].agent
+        return answer(account_of(*self._place(request), self.tickets, agent, cut=agent in self._cutting))
 
     async def _activities(self, request: web.Request) -> web.Response:
         """The activities of the book of the key, from the run's journal. Raises Fault."""
@@ -208,10 +209,11 @@ class Gateway:
         return answer(clock_of(self._service))
 
     async def _assets(self, request: web.Request) -> web.Response:
-        return answer([asset_of(self._state, k) for k in range(self._state.universe.size)])
+        state, book = self._place(request)
+        return answer([asset_of(state, book, k) for k in range(state.universe.size)])
 
     async def _asset(self, request: web.Request) -> web.Response:
-        return answer(asset_of(self._state, self._column(request.match_info["symbol"])))
+        return answer(asset_of(*self._place(request), self._column(request.match_info["symbol"])))
 
     async def _by_id(self, request: web.Request) -> web.Response:
         return answer(order_of(self._state, self._own(request, self.tickets.by_id.get(request.match_info["id"]))))

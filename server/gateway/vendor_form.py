@@ -45,24 +45,25 @@ def instant(ns: int) -> str | None:
     return instant_of(ns).isoformat().replace("+00:00", "Z") if ns else None
 
 
-def account_of(state: State, book_index: int, tickets: Tickets, agent: str) -> Answer:
+def account_of(state: State, book_index: int, tickets: Tickets, agent: str, *, cut: bool) -> Answer:
     """The account of a program: the book of its agent.
 
     Cash and buying power are divided by 1 + collar + fee, so that an order of this value at the last price passes: a
-    market order here is a limit order at the collar.
+    market order here is a limit order at the collar. They are exact for a book with `cut`, whose orders need not pass
+    whole.
     """
     state.revalue()
     book, limits = state.ledger.books[book_index], state.rules.agents[book_index].limits
     value = state.lots(book_index) * state.lot_values()
     halted = max(state.agents[book_index].switch.state, state.switch.state) != RUN
-    dearest = 1.0 + limits.collar + state.rules.house.fee_bp / 1e4
+    dearest = 1.0 if cut else 1.0 + limits.collar + state.rules.house.fee_bp / 1e4
     power = money_text(max(int(free_micro(state, book_index) / dearest), 0))
     equity = money_text(state.books_micro[book_index])
     return {
         "id": name_of("account", tickets.account, agent), "account_number": f"quantd-{agent}", "status": "ACTIVE",
         "crypto_status": "INACTIVE", "currency": state.universe.currency, "equity": equity,
-        "cash": money_text(int(book.cash_micro / dearest)), "portfolio_value": equity, "last_equity": equity,
-        "buying_power": power,
+        "cash": money_text(book.cash_micro if cut else int(book.cash_micro / dearest)), "portfolio_value": equity,
+        "last_equity": equity, "buying_power": power,
         "regt_buying_power": power, "non_marginable_buying_power": power, "daytrading_buying_power": "0",
         "long_market_value": f"{value[value > 0].sum():.2f}", "short_market_value": f"{value[value < 0].sum():.2f}",
         "initial_margin": "0", "maintenance_margin": "0", "last_maintenance_margin": "0", "sma": "0",
@@ -93,13 +94,16 @@ def position_of(state: State, book_index: int, column: int) -> Answer:
     }  # fmt: skip
 
 
-def asset_of(state: State, column: int) -> Answer:
-    universe = state.universe
+def asset_of(state: State, book_index: int, column: int) -> Answer:
+    """An asset, as the book of a program may trade it: `shortable` where the book and the account may be short."""
+    universe, house = state.universe, state.rules.house
+    short = house.allow_short and state.rules.agents[book_index].limits.allow_short
+    short = short and column not in state.venue.unlent
     symbol, lot = universe.symbols[column], universe.lot_nano[column]
     return {
         "id": name_of("asset", symbol), "class": "us_equity", "exchange": "NYSE", "symbol": symbol, "name": symbol,
         "status": "active", "tradable": column not in state.restrictions.halted, "marginable": False,
-        "shortable": state.rules.house.allow_short, "easy_to_borrow": False, "fractionable": lot < NANO,
+        "shortable": short, "easy_to_borrow": short, "fractionable": lot < NANO,
         "min_order_size": quantity_text(1, lot), "min_trade_increment": quantity_text(1, lot),
         "price_increment": price_text(universe.instruments[column].tick_nano), "attributes": [],
     }  # fmt: skip

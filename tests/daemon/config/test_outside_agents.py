@@ -66,3 +66,12 @@ def test_the_approval_of_a_person_is_for_outside_agents_that_trade(tmp_path):
     assert (rules.reviewed, rules.shadows[0].reviewed) == ({2: 0}, {})
     with pytest.raises(ConfigError, match="applies to the proposals of an outside agent only"):
         load(write(tmp_path, CONFIG.replace("[[schedules]]", 'approval = "person"\n[[schedules]]', 1)), known_names())
+
+
+def test_cut_is_for_the_orders_of_an_outside_agent(tmp_path):
+    text = CONFIG.replace("[[schedules]]", EXTERNAL + "cut = true\n[[schedules]]", 1)
+    assert [agent.cut for agent in load(write(tmp_path, text), known_names()).agents] == [False, False, True]
+    with pytest.raises(
+        ConfigError, match=r'config.toml:\d+: .*"even" cut applies to the orders of a program.*remove it'
+    ):
+        load(write(tmp_path, text.replace('name = "even"', 'name = "even"\ncut = true')), known_names())

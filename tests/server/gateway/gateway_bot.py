@@ -71,8 +71,8 @@ class Bot:
 
 
 @asynccontextmanager
-async def bot_of(folder: Path, text: str = TRADING) -> AsyncIterator[Bot]:
-    async with market(folder, text) as world:
+async def bot_of(folder: Path, text: str = TRADING, left: int = 40) -> AsyncIterator[Bot]:
+    async with market(folder, text, left) as world:
         token, secret = created(world.folder, "robot", "propose", agent="guest")
         run = RunReader(world.service, world.assembly, world.config, world.folder)
         gateway = Gateway(run, Keyring(world.folder, "token", world.service.alert, notes=False))

@@ -78,6 +78,25 @@ async def test_a_refusal_has_the_value_of_the_order_asked_and_its_bound(bot: Bot
         assert f"{size} SPY was asked for" in said
 
 
+async def test_a_refusal_is_counted_as_a_refusal_and_not_as_a_cut(bot: Bot) -> None:
+    tally = bot.world.service.shell.tally
+    before = tally.refused, tally.clipped
+    with pytest.raises(APIError, match=r"at most [1-9]"):
+        await bot.buy(900)
+    assert (tally.refused > before[0], tally.clipped) == (True, before[1])
+
+
+async def test_an_asset_can_be_sold_short_where_the_book_may_be_short(tmp_path: Path) -> None:
+    for number, (limits, short) in enumerate((("", True), (", allow_short = false", False))):
+        (tmp_path / str(number)).mkdir()
+        text = TRADING.replace("max_position_weight = 0.5 }", f"max_position_weight = 0.5{limits} }}")
+        async with bot_of(tmp_path / str(number), text) as bot:
+            asset = await bot.call(bot.client.get_asset, "SPY")
+            assert (asset.shortable, asset.easy_to_borrow) == (short, short)
+            account = await bot.call(bot.client.get_account)
+            assert account.shorting_enabled == short
+
+
 async def test_a_book_with_cut_sends_the_largest_order_that_passes_and_says_its_size(tmp_path: Path) -> None:
     """The size is the one that the refusal of the same order names without `cut`."""
     text = TRADING.replace('policy = "external"', 'policy = "external"\ncut = true')
@@ -90,6 +109,8 @@ async def test_a_book_with_cut_sends_the_largest_order_that_passes_and_says_its_
         assert named is not None
         largest = int(named[1])
     async with bot_of(tmp_path / "cut", text) as bot:
+        account = await bot.call(bot.client.get_account)
+        assert float(account.cash) * 1e6 == bot.world.service.shell.state.ledger.books[2].cash_micro
         order = await bot.buy(900, client_order_id="cut")
         assert float(order.qty) <= largest
         smaller = float(order.qty)

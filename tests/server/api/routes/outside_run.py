@@ -64,14 +64,14 @@ class Market(World):  # type: ignore[misc]
 
 
 @asynccontextmanager
-async def market(folder: Path, text: str = OUTSIDE) -> AsyncIterator[Any]:
-    """A world that answers 40 instants before the end of its market."""
+async def market(folder: Path, text: str = OUTSIDE, left: int = 40) -> AsyncIterator[Any]:
+    """A world that answers so many instants before the end of its market."""
     world = Market(folder, text)
     await world.api.start()
     stepping = asyncio.create_task(world.service.step_forever())
     every = list(instants(world.assembly.items()))
     world.rest = iter(every)
-    await world.go(len(every) - 40)
+    await world.go(len(every) - left)
     async with aiohttp.ClientSession(world.api.url, headers=world.bearer) as session:
         world.session = session
         yield world
