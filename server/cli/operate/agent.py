@@ -31,6 +31,9 @@ STOP_S: Final = 8.0
 
 REASON: Final = "quantd agent add"
 
+BOUNDS: Final = {"order_rate": {"orders": 300, "per": "1m"}, "max_orders_per_day": 5000}
+"""The limits of a new book, beside those of the account: a program in a loop sends orders as fast as it can."""
+
 Keys = tuple[str | int, ...]
 """The path of a key in the configuration."""
 
@@ -145,7 +148,8 @@ def _with_agent(config: Path, name: str, share: float, approval: bool, more: Map
         for path, (owner, capital) in old.items():
             changes[path] = int(capital * left / total * 10_000) / 10_000  # rounded down: a sum above 1 is refused
             shares.append(f"{owner} {float(capital):g} to {changes[path]:g}")
-    table = {"name": name, "policy": "external", "capital": share} | ({"approval": "person"} if approval else {})
+    table: dict[str, Any] = {"name": name, "policy": "external", "capital": share, "limits": BOUNDS}
+    table |= {"approval": "person"} if approval else {}
     try:
         changed = appended(edited(text, changes), "agents", table)
         if tomllib.loads(changed)["agents"][-1] != table:

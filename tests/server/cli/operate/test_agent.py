@@ -47,7 +47,9 @@ async def test_an_agent_is_added_before_the_first_start_and_its_client_serves(tm
     text = (tmp_path / "config.toml").read_text()
     agents = tomllib.loads(text)["agents"]
     assert [(agent["name"], agent["capital"]) for agent in agents] == [("even", 0.4), ("trend", 0.4), ("guest", 0.2)]
-    assert agents[-1] == {"name": "guest", "policy": "external", "capital": 0.2, "approval": "person"}
+    limits = {"order_rate": {"orders": 300, "per": "1m"}, "max_orders_per_day": 5000}
+    own = {"name": "guest", "policy": "external", "capital": 0.2, "limits": limits, "approval": "person"}
+    assert agents[-1] == own
     assert "capital = 0.4   # half of it" in text
     assert "the shares become even 0.5 to 0.4, trend 0.5 to 0.4" in done.stdout
     token = tmp_path / "guest.token"
