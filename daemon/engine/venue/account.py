@@ -212,11 +212,13 @@ def note_holdings(state: State, holdings: Sequence[tuple[str, str]]) -> list[Eff
 
 
 def _staked(state: State, holdings: Sequence[str]) -> str:
-    """A sentence about coins or money of the universe that earn rewards: a venue lists them as BTC.F; else empty."""
+    """A sentence about coins or money of the universe that earn rewards, else empty: a venue lists them as BTC.F, or
+    with the days for which they are bonded, as SOL03.S."""
     bases = {symbol.partition("/")[0] for symbol in state.universe.symbols if "/" in symbol}
     traded = bases | {state.universe.currency}
     names = [name for name in (text.rpartition(" ")[2] for text in holdings) if "." in name]
-    staked = [name for name in names if name.partition(".")[0] in traded]
+    coins = {name: name.partition(".")[0] for name in names}
+    staked = [name for name, coin in coins.items() if coin in traded or coin.rstrip("0123456789") in traded]
     if not staked:
         return ""
     return (

@@ -56,7 +56,10 @@ def test_a_venue_that_agrees_moves_nothing_and_says_what_may_be_bought() -> None
     assert (of.shell.state.switch.state, of.shell.state.venue.buying_power_micro) == (RUN, 123)
 
 
-@pytest.mark.parametrize(("name", "staked"), [("USD.F", True), ("USD.B", True), ("DOT.S", False), ("USD", False)])
+@pytest.mark.parametrize(
+    ("name", "staked"),
+    [("USD.F", True), ("USD.B", True), ("USD03.S", True), ("DOT.S", False), ("DOT28.S", False), ("USD", False)],
+)
 def test_money_that_earns_rewards_says_how_it_is_traded_again(name: str, staked: bool) -> None:
     (told,) = note_holdings(held().shell.state, [(name, "0.5")])
     assert isinstance(told, Publish)
