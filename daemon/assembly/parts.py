@@ -114,6 +114,11 @@ class Parts:
     outside: Replay | None
     """The bars of a benchmark outside the universe, for comparison only; None without such a benchmark."""
 
+    def first_sample(self, now: int) -> int | None:
+        """Return the first sample, ns UTC, of a run that has had none at `now`; None beyond the calendar."""
+        house = self.sessions[self.universe.calendar]
+        return next_sample(house, self.interval_ns, now if self.live else self.start_ns)
+
     def risk_free_annual(self, days_ns: Sequence[int], periods: float) -> RiskFree:
         """Return the annual risk-free rate of the returns between samples of these dates, with `periods` samples a
         year."""

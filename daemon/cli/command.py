@@ -1,6 +1,7 @@
 """The record that declares a command, and options that several commands share. Imports nothing heavy."""
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -76,13 +77,31 @@ FAMILY_LENGTH: Final = 64
 
 CONFIG_FILE: Final = Path("config.toml")
 
+CREDENTIALS: Final = "credentials"
+"""Folder of the secrets beside a configuration that no unit starts. Policy files are denied a folder of this name."""
+
+
+def beside(config: Path) -> Path:
+    """Let the command read its secrets from `credentials/` beside its configuration, where no unit names a folder."""
+    folder = config.parent / CREDENTIALS
+    if folder.is_dir():
+        os.environ.setdefault("CREDENTIALS_DIRECTORY", str(folder.absolute()))
+    return config
+
+
 USUAL: Final = "yfinance"
 """The vendor of a download that names none: it needs no account."""
+
+USUAL_EVERY, USUAL_CASH = "month", "100000"
+"""The rebalances and the capital of a portfolio that names none."""
 
 Url = Annotated[str, typer.Option("--url", help="Another address of the source, such as a proxy.")]
 
 ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", envvar="QUANTD_CONFIG", help="The configuration.", show_default="config.toml")
+    Path,
+    typer.Option(
+        "--config", "-c", envvar="QUANTD_CONFIG", help="The configuration.", show_default="config.toml", callback=beside
+    ),
 ]
 State = Annotated[
     Path | None,

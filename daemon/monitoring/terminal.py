@@ -18,6 +18,7 @@ from quantd.daemon.config import Config
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import AgentNow, LimitNow, Overview, overview
 from quantd.daemon.views.rows import decided, newest_plans
+from quantd.regular_file import write_whole
 from quantd.trading.display_text import ESCAPES, instant_text, visible
 from quantd.trading.effects import Publish
 from quantd.trading.instruments import synthetic_note
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 REFRESH_S: Final = 0.5
 LINE_S: Final = 10.0
 """Seconds between two lines when the output is not a terminal."""
+
+SIGN_IN: Final = "sign-in"
+"""File of the state folder with the one-time link of a start without a terminal."""
 
 SHOWN: Final = 5
 
@@ -54,17 +58,20 @@ async def watch(
 ) -> None:
     """Shows the run until cancelled; `folder` is its state folder.
 
-    `link` makes a one-time link to the dashboard. Only a terminal gets it: a log may have other readers.
+    `link` makes a one-time link to the dashboard. A log may have other readers: without a terminal the link is in the
+    file SIGN_IN of the state folder, which only its owner may read, and the output names this file.
     """
     if config.log.format == "json":
         topic = f"{config.bus.prefix}/{config.quantd.name}/#"
-        log.info("serving", run=service.run, state=str(folder), dashboard=api_url, bus=bus_url, topic=topic)
+        paths = {"state": str(folder), "sign_in": _stored(link(), folder)}
+        log.info("serving", run=service.run, **paths, dashboard=api_url, bus=bus_url, topic=topic)
         for note in notes(service, parts):
             log.warning("note", run=service.run, text=note)
         await _lines(service, parts, config)
         return
     lines = header(service, parts, config, api_url, bus_url, folder)
     if not sys.stdout.isatty():
+        lines.append(f"  sign in    the link is in {_stored(link(), folder)}; it works once, within 15 minutes")
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
         await _lines(service, parts, config)
@@ -76,6 +83,15 @@ async def watch(
         console.print(visible(line), markup=False)
     console.print(f"  sign in    {link()}    (this link works once)", markup=False, soft_wrap=True)
     await _box(console, service, parts, config)
+
+
+def _stored(link: str, folder: Path) -> str:
+    """Write the one-time link to its file, and return the path, or why there is none: a bad disk stops no start."""
+    try:
+        write_whole(folder / SIGN_IN, f"{link}\n".encode(), 0o600, durable=False)
+    except OSError as error:
+        return f"no file ({error})"
+    return str(folder / SIGN_IN)
 
 
 def header(service: Service, parts: Parts, config: Config, api_url: str, bus_url: str, folder: Path) -> list[str]:

@@ -23,7 +23,7 @@ from quantd.daemon.views.overview import SWITCH
 from quantd.risk.pretrade.headroom import figures
 from quantd.risk.switch import HALT
 from quantd.strategies.allocators.allocation import Allocation, allocation
-from quantd.trading.display_text import instant_text
+from quantd.trading.display_text import instant_text, local
 from quantd.trading.effects import Ask, Cancel, Effect, Planned
 from quantd.trading.events import Decided, Event
 from quantd.trading.execution import RATE_ONE, Costs, commission_ratio
@@ -133,11 +133,13 @@ class PlanNow(Struct, frozen=True):
 
 
 def plan_now(
-    rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str, after: Sequence[Event] = (), agent: str = ""
-) -> PlanNow:
+    rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str, after: Sequence[Event] = (), agent: str = "",
+    first: int | None = None,
+) -> PlanNow:  # fmt: skip
     """On a copy of the state, call every agent that is not suspended, and plan their answers.
 
     The copy comes from the snapshot `frozen` and first takes the later events `after`. `agent` limits the call to one.
+    `first` is the instant of the first decision of a run that has had none, ns UTC.
     """
     state = thaw(rules, frozen)
     for event in after:
@@ -150,7 +152,7 @@ def plan_now(
     for book in state.activity.books:
         # a preview is no order, so an equal recent order must not make it a duplicate
         book.request.drop()
-    due, note = _due(state, agent)
+    due, note = _due(state, agent, first)
     asks = ask_agents(state, due, state.now) if due else []
     # described before the answers are planned: the view shows the present state, which planning changes
     pairs = [(answer(ask), ask) for ask in asks if isinstance(ask, Ask)]
@@ -180,10 +182,11 @@ def plan_now(
     )
 
 
-def _due(state: State, agent: str) -> tuple[list[int], str]:
+def _due(state: State, agent: str, first: int | None) -> tuple[list[int], str]:
     """Return the indices of the agents that are called, of all or of `agent`, and a note where none is."""
     if not state.sample:
-        return [], "no session has closed yet, so there is no price to decide on"
+        coming = f". The first decision can be at {local(first)} New York" if first else ""
+        return [], f"no session has closed yet, so there is no price to decide on{coming}"
     if state.switch.state == HALT:
         return [], f"the house switch is HALT ({state.switch.reason}): no agent is called"
     agents = zip(state.rules.agents, state.seats, state.agents, strict=True)

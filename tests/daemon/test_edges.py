@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -76,6 +77,11 @@ def test_people_are_told_the_token_of_the_folder_that_the_run_is_in(tmp_path: Pa
     done = quantd(tmp_path, "run", "--state", str(folder))
     assert f"(token for changes: {folder / 'token'})" in done.stdout
     assert (folder / "token").exists()
+    file = folder / "sign-in"
+    assert f"the link is in {file}; it works once" in done.stdout
+    assert "#code=" in file.read_text()
+    assert "#code=" not in done.stdout, "a log may have other readers"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 STEERING = "red\x1b]0;pwned\x07 \x1b[31m \x9b31m \u202e"

@@ -44,7 +44,11 @@ def connect(
     ] = False,
     folder: Annotated[
         Path | None,
-        typer.Option("--folder", metavar="DIR", help="Folder of the credentials; `credentials` without it."),
+        typer.Option(
+            "--folder",
+            metavar="DIR",
+            help="Folder of the credentials, else `credentials` beside config.toml.",
+        ),
     ] = None,
     unit: Annotated[
         str, typer.Option("--unit", metavar="NAME", help="Store for the unit quantd@NAME in /etc/credstore, as root.")
@@ -59,7 +63,7 @@ def connect(
     for option, (owner, value) in owners.items():
         if value and owner != service:
             raise Failure(f"{option} is an option of {owner}, not of {service}; leave it out", USAGE)
-    place = place_of(folder, unit)
+    place = place_of(folder, unit, into or CONFIG_FILE)
     command = f"quantd connect {service}{' --live' if live else ''}{' --token' if protected else ''}"
     if service == "alpaca":
         text, keys, lines = _alpaca(command, url, other_url, live=live)
@@ -77,7 +81,7 @@ def connect(
     elif live:
         say(f"Next: {program} doctor --live{option}; docs/operate/live.md has what a live start needs")
     else:
-        say(f"Next: {program} plan{option} shows what would be traded now; quantd run{option} trades on paper")
+        say(f"Next: {program} run{option} trades on paper, and {program} plan{option} then shows its next orders")
 
 
 def _alpaca(command: str, url: str, other_url: str, *, live: bool) -> Tested:

@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Final, NamedTuple
 
+from quantd.daemon.cli.command import CREDENTIALS
 from quantd.daemon.cli.failures import Failure
 from quantd.regular_file import restrict, write_whole
 from quantd.trading.exit_codes import USAGE
@@ -15,16 +16,14 @@ from quantd.trading.exit_codes import USAGE
 CREDSTORE: Final = Path("/etc/credstore")
 """Folder from which a unit takes its credentials (systemd.exec(5))."""
 
-FOLDER: Final = Path("credentials")
-"""Folder of the credentials of a run that no unit starts. Policy files are denied a folder of this name."""
-
 
 class Place(NamedTuple):
     """Where secrets are stored: a folder, and the prefix of the file names there, which is empty without a systemd
-    unit."""
+    unit. `beside` is True for the folder beside the configuration, which every command reads."""
 
     folder: Path
     prefix: str = ""
+    beside: bool = False
 
     def store(self, secrets: Mapping[str, str]) -> list[Path]:
         """Write one file for each secret, which only its owner may read. Returns their paths.
@@ -45,15 +44,20 @@ class Place(NamedTuple):
         return files
 
     def environment(self) -> str:
-        """Return the variable to write before a command that reads these secrets; empty if a unit reads them."""
-        return "" if self.prefix else f"CREDENTIALS_DIRECTORY={quote(str(self.folder))} "
+        """Return the variable to write before a command that reads these secrets; empty where it finds them itself."""
+        return "" if self.prefix or self.beside else f"CREDENTIALS_DIRECTORY={quote(str(self.folder))} "
 
 
-def place_of(folder: Path | None, unit: str) -> Place:
-    """Return where the secrets of the unit quantd@UNIT, or of a folder, are stored. Raises Failure for both options."""
+def place_of(folder: Path | None, unit: str, config: Path) -> Place:
+    """Return where the secrets of the unit quantd@UNIT, of a folder, or of a configuration are stored.
+
+    Raises Failure for both a folder and a unit.
+    """
     if folder is not None and unit:
         raise Failure("both --folder and --unit were used; write one of them", USAGE)
-    return Place(CREDSTORE, f"quantd.{unit}.") if unit else Place(folder or FOLDER)
+    if unit:
+        return Place(CREDSTORE, f"quantd.{unit}.")
+    return Place(folder) if folder else Place(config.parent / CREDENTIALS, beside=True)
 
 
 def asked(name: str, meaning: str, command: str, *, needed: bool = True) -> str:

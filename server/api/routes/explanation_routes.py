@@ -172,6 +172,7 @@ class Explaining:
             state = service.shell.state
             # frozen on the event loop, between two steps: the thread must not read a state that changes
             frozen, rules, costs, run = freeze(state, ended=False), state.rules, self._parts.costs, service.run
+            first = self._parts.first_sample(time.time_ns())
 
             def work() -> PlanNow:
                 if self._deadline is None:
@@ -181,7 +182,7 @@ class Explaining:
                     separate_parts = replace(parts, policies=policies)
                     seats = separate_parts.seats(lambda: service.shell.unsettled.loaded)  # read in threads
                     self._deadline = Deadline(policies, seated=seats)
-                return plan_now(rules, frozen, self._deadline, costs, run, after, agent)
+                return plan_now(rules, frozen, self._deadline, costs, run, after, agent, first)
 
             try:
                 return await asyncio.to_thread(work)

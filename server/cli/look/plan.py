@@ -1,5 +1,6 @@
 """Show the orders, costs and refusals if every agent decided now. Nothing is traded."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,14 +38,22 @@ def _plan_of_stopped_run(config: Path, state: Path | None, sets: Sets) -> "PlanN
     shell, run, assembly = at_rest(config, state, sets)
     deadline = Deadline(assembly.policies, seated=shell.seats)
     try:
-        return plan_now(shell.state.rules, freeze(shell.state), deadline, assembly.costs, run)
+        return plan_now(
+            shell.state.rules,
+            freeze(shell.state),
+            deadline,
+            assembly.costs,
+            run,
+            first=assembly.first_sample(time.time_ns()),
+        )
     finally:
         deadline.close()
 
 
 def _print_plan(plan: "PlanNow") -> None:
     """Print a plan: answers of the agents, orders, costs, cuts and the limits before and after."""
-    say(f"at {local(plan.ts)} New York, switch {plan.switch}: orders if every agent decided now; none is sent")
+    moment = f"at {local(plan.ts)} New York" if plan.ts else "before the first bar"
+    say(f"{moment}, switch {plan.switch}: orders if every agent decided now; none is sent")
     if plan.note:
         say(f"  {plan.note}")
         return

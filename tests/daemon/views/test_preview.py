@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from quantd.daemon.engine import step
+from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.views.preview import PlanNow, plan_now
@@ -27,6 +28,15 @@ def world(acts: list[Act] | None = None, **rules: object) -> World:
     return World(
         block(walk(40, 3, 8)), acts, house=limits, agent=Limits(collar=0.05, fee_bp=2.0), costs=COSTS, **rules
     ).run()
+
+
+def test_before_the_first_session_the_note_has_the_time_of_the_first_decision() -> None:
+    run = world()
+    first = 1_583_182_800 * 10**9
+    fresh = freeze(State(run.rules))
+    now = plan_now(run.rules, fresh, lambda ask: answer(run.policies[ask.agent], ask), COSTS, "run", first=first)
+    assert now.note.endswith("no price to decide on. The first decision can be at 2020-03-02 16:00 New York")
+    assert (now.ts, now.orders) == (0, [])
 
 
 def quiet() -> World:

@@ -66,7 +66,7 @@ def test_keys_of_standard_input_are_tested_and_stored_as_the_daemon_reads_them(
         done = quantd(tmp_path, "connect", "alpaca", "--url", url, "--into", "config.toml")
     assert done.returncode == 0, done.stderr
     assert "the paper account answers: 25,000.00 USD in cash\n" in done.stdout
-    assert "Next: CREDENTIALS_DIRECTORY=credentials quantd plan" in done.stdout
+    assert "Next: quantd run trades on paper, and quantd plan then shows its next orders" in done.stdout
     assert SECRET not in done.stdout + done.stderr
     assert KEY not in done.stdout + done.stderr
     assert (read(tmp_path, "alpaca_key"), read(tmp_path, "alpaca_secret")) == (KEY, SECRET)
@@ -249,7 +249,13 @@ def test_a_bot_finds_its_chat_and_a_test_alert_arrives(tmp_path: Path) -> None:
     assert read(tmp_path, "telegram_token") == TOKEN
     table = tomllib.loads((tmp_path / "config.toml").read_text())["alerts"]["sinks"]["telegram"]
     assert table["chat"] == -100123
-    assert "Next: CREDENTIALS_DIRECTORY=credentials quantd alerts --test" in done.stdout
+    assert "Next: quantd alerts --test sends" in done.stdout
+    messages = len(server.taken)
+    with served(server.application()) as port:  # at another port than before
+        address = f"alerts.sinks.telegram.url=http://127.0.0.1:{port}"
+        tried = quantd(tmp_path, "alerts", "--test", "--set", address)
+    assert tried.returncode == 0, "the printed command finds the token"
+    assert len(server.taken) == messages + 1
     assert TOKEN not in done.stdout
 
 
