@@ -124,8 +124,8 @@ def test_links_of_the_description_lead_to_files_of_the_tag_or_are_texts() -> Non
     bare = script.description(text, "", "v1.0.0")
     assert relative_links(bare) == []
     assert "![" not in bare
-    assert "the tutorial, " in re.sub(r"\s+", " ", bare)
-    assert "    make run " in bare, "code is as it was"
+    assert "(the gateway)" in re.sub(r"\s+", " ", bare)
+    assert "    ./run\n" in bare, "code is as it was"
 
 
 def test_files_that_repeat_a_fact_have_the_one_of_publication_toml() -> None:

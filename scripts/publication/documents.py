@@ -18,6 +18,7 @@ def documents(facts: Facts, root: Path = ROOT) -> Mapping[str, str]:
         "SECURITY.md": ("security", security(facts)),
         "CODE_OF_CONDUCT.md": ("conduct", conduct(facts)),
         "docs/doors/home.md": ("start", start(facts)),
+        "README.md": ("start", start(facts)),
     }
     return {
         "CITATION.cff": citation(facts),

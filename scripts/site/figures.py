@@ -116,7 +116,6 @@ def backtest_figures() -> dict[str, str]:
         process = subprocess.run([*words, "--state", folder], capture_output=True, text=True, check=True)
     text = " ".join(process.stdout.split())
     patterns = {
-        "account": r"equity [\d.]+, of it cash [\d.]+; holds .*? BAC",
         "verdict": r"Sharpe -?[\d.]+ \[[^]]*\], equal weight -?[\d.]+ \[[^]]*\]; deflated [\d.]+",
     }
     matches = {name: re.search(pattern, text) for name, pattern in patterns.items()}

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from quantd import bundled
-from quantd.daemon.cli.command import USUAL, Command, Json, Url, day
+from quantd.daemon.cli.command import USUAL, USUAL_CASH, USUAL_EVERY, Command, Json, Url, day
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, say
 from quantd.regular_file import write_whole
@@ -104,8 +104,8 @@ def init(
     ] = None,
     every: Annotated[
         str, typer.Option("--every", metavar="INTERVAL", help="Rebalance each day, week, month, quarter or year.")
-    ] = "month",
-    cash: Annotated[str, typer.Option("--cash", metavar="AMOUNT", help="The capital.")] = "100000",
+    ] = USUAL_EVERY,
+    cash: Annotated[str, typer.Option("--cash", metavar="AMOUNT", help="The capital.")] = USUAL_CASH,
     since: Annotated[
         date | None,
         typer.Option("--from", parser=year_or_day, metavar="DATE", help="First year or day of these bars."),
@@ -148,7 +148,7 @@ def init(
 
         own = portfolio(weights or [], every, cash)
         return begin(folder, symbols or [], since, data or [], source, url, own)
-    if since is not None or source != USUAL or url or every != "month" or cash != "100000":
+    if since is not None or source != USUAL or url or every != USUAL_EVERY or cash != USUAL_CASH:
         text = "--from, --source, --url, --every and --cash are of a portfolio"
         raise Failure(f"{text}: name the symbols with --symbols A,B or --weights A=40,B=60", USAGE)
     if policy is None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 from quantd import bundled
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.source import some
+from quantd.daemon.cli.command import USUAL_CASH, USUAL_EVERY
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import say
 from quantd.daemon.cli.setup.config_lines import BarLines
@@ -95,6 +96,13 @@ class Portfolio(NamedTuple):
             for k, paragraph in enumerate(paragraphs)
             if k == heads.index(True) or not paragraph.startswith(("[[agents]]", "[[schedules]]"))
         )
+
+    def options(self, symbols: Sequence[str]) -> list[str]:
+        """Return the options of `quantd init` that ask for this portfolio; those with the usual value are left out."""
+        weights = ",".join(f"{symbol}={weight:f}" for symbol, weight in self.weights.items())
+        options = ["--weights", weights] if weights else ["--symbols", ",".join(symbols)]
+        options += [] if self.every == USUAL_EVERY else ["--every", self.every]
+        return options + ([] if self.cash == Decimal(USUAL_CASH) else ["--cash", f"{self.cash:f}"])
 
     def _weights(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         return self.weights or dict.fromkeys(symbols, Decimal(100) / len(symbols))
@@ -226,7 +234,7 @@ def begin(
         try:
             bars = _fetched(folder, names, since, source, url)
         except Failure as error:
-            bars = _asked_for_file(error, folder, names, since)
+            bars = _asked_for_file(error, folder, names, since, own)
     _write(config, bars.lines, own)
     config_option = [] if config == Path("config.toml") else ["-c", str(config)]
     if bars.stops:
@@ -288,7 +296,7 @@ def _backtest(config: Path, config_option: Sequence[str], symbol: str) -> int:
         return code
     say(f"Next: {join(['quantd', 'run', *config_option])} trades it on paper")
     say(f"      {join(['quantd', 'why', symbol, *config_option])} then explains each order")
-    say(f"      {join(['quantd', 'connect', 'alpaca', *config_option])} makes it a paper account at a broker")
+    say(f"      {join(['quantd', 'connect', 'alpaca', '--into', str(config)])} makes it a paper account at a broker")
     return DONE
 
 
@@ -322,7 +330,7 @@ def _fetched(folder: Path, names: list[str], since: date | None, source: str, ur
     return Bars(download.lines, bool(download.report["questions"]))
 
 
-def _asked_for_file(error: Failure, folder: Path, names: list[str], since: date | None) -> Bars:
+def _asked_for_file(error: Failure, folder: Path, names: list[str], since: date | None, own: Portfolio) -> Bars:
     """Ask at the terminal for a file in place of the download that failed with `error`, and import it.
 
     Raises Failure without a terminal (the message names the commands that accept a file), and where the user names no
@@ -331,7 +339,7 @@ def _asked_for_file(error: Failure, folder: Path, names: list[str], since: date 
     if error.exit_code == USAGE:  # a wrong option, or indices only: a file would not help
         raise error
     if not sys.stdin.isatty():
-        command = ["quantd", "init", *([] if folder == Path() else [str(folder)]), "--symbols", ",".join(names)]
+        command = ["quantd", "init", *([] if folder == Path() else [str(folder)]), *own.options(names)]
         command += ["--from", since.isoformat()] if since is not None else []
         text = f"{error}\nNext, with a file or a folder of their bars: {join([*command, '--data'])} FILE"
         raise Failure(f"{text}\nor with another vendor: {join([*command, '--source', 'alpaca'])}", error.exit_code)

@@ -72,6 +72,7 @@ def test_an_index_among_the_symbols_is_the_benchmark(tmp_path: Path) -> None:
     assert (universe["symbols"], universe["benchmark"]) == (["MSFT", "NVDA"], "^GSPC")
     assert "Benchmark ^GSPC, which is not traded" in done.stdout
     assert "Next: quantd run -c mine/config.toml" in done.stdout
+    assert "quantd connect alpaca --into mine/config.toml makes" in done.stdout
 
 
 @pytest.mark.long
@@ -94,6 +95,13 @@ def test_without_an_answer_the_message_ends_with_the_commands_that_take_a_file(t
     assert file == "Next, with a file or a folder of their bars: quantd init mine --symbols KO --data FILE"
     assert vendor.endswith("quantd init mine --symbols KO --source alpaca")
     assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.long
+def test_a_portfolio_without_an_answer_is_named_whole_in_the_command_that_takes_a_file(tmp_path: Path) -> None:
+    words = ["init", "mine", "--weights", "SPY=60,TLT=40", "--every", "quarter"]
+    done = quantd(tmp_path, *words, "--url", "http://127.0.0.1:9", env=home())
+    assert "quantd init mine --weights SPY=60,TLT=40 --every quarter --data FILE" in done.stderr
 
 
 @pytest.mark.long
