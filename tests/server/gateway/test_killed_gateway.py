@@ -1,9 +1,13 @@
 """A whole daemon with a gateway that is killed: one order for an id, the same id after the restart."""
 
+import random
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,11 @@ PACED = (
     .replace('at_end = "stop"', 'at_end = "wait"')
     .replace("end = 2019-03-29", "end = 2021-03-31")
 )
+
+UNLIMITED = PACED.replace(
+    "max_position_weight = 0.25\nmax_drawdown = 0.25\nvar = { limit = 0.03 }", 'profile = "research"'
+)
+"""The same without limits on one position, which the other agents would fill."""
 
 
 def started(folder: Path, *options: str) -> subprocess.Popen[str]:
@@ -128,3 +137,84 @@ def test_a_client_id_stays_used_over_fresh_and_carried_runs_of_an_account(tmp_pa
         assert {order.client_order_id: order.id for order in listed} == {n: order.id for n, order in sent.items()}
     finally:
         stopped(daemon)
+
+
+def shown(order: Any) -> tuple[Any, ...]:
+    """What a program may not see change once an order is filled."""
+    return (
+        order.id,
+        order.symbol,
+        order.qty,
+        order.filled_qty,
+        order.filled_avg_price,
+        order.filled_at,
+        order.created_at,
+    )
+
+
+@pytest.mark.parametrize("rounds", [pytest.param(4, marks=pytest.mark.long), pytest.param(50, marks=pytest.mark.slow)])
+def test_kills_between_post_fill_and_answer_leave_one_order_for_each_id(tmp_path: Path, rounds: int) -> None:
+    """A program that lost the answer sends its order again: it is taken once, with the id and the fills it had."""
+    port, rng = free_port(), random.Random(rounds)
+    write(tmp_path, UNLIMITED + f"[gateway]\nport = {port}\n")
+    with_calendar(tmp_path)
+    assert quantd(tmp_path, "agent", "add", "bot", "--share", "0.3").returncode == 0
+    secret = (tmp_path / "bot.token").read_text().strip()
+    client = TradingClient("bot", secret, url_override=f"http://127.0.0.1:{port}")
+    filled: dict[str, tuple[Any, ...]] = {}
+    answers: Counter[str] = Counter()
+    daemon = started(tmp_path)
+    try:
+        for n in range(rounds):
+            name, symbol = f"order {n}", ("SPY", "QQQ", "IWM")[n % 3]
+            order = MarketOrderRequest(
+                symbol=symbol, qty=1, side=OrderSide.BUY, time_in_force=TimeInForce.DAY, client_order_id=name
+            )
+            asked(client.get_account)
+            with ThreadPoolExecutor(1) as pool:
+                sending = pool.submit(client.submit_order, order)
+                # before the answer; before the fill; about the fill, which comes with the next bar
+                time.sleep(rng.uniform(*((0.0, 0.012), (0.01, 0.4), (0.3, 0.9))[n % 3]))
+                daemon.send_signal(signal.SIGKILL if n % 2 else signal.SIGTERM)
+                try:
+                    first = sending.result(60)
+                except OSError:
+                    first = None
+            daemon.wait(30)
+            daemon = started(tmp_path)
+            asked(client.get_account)
+            try:
+                again = asked(client.submit_order, order)  # as a program does that lost the answer
+                answers["taken again" if first is None else "twice"] += 1
+            except APIError as used:
+                if (used.status_code, used.code) != (422, 40010001):
+                    raise
+                again = asked(client.get_order_by_client_id, name)
+                answers["was there" if first is None else "answered"] += 1
+            assert first is None or first.id == again.id
+            for known, was in filled.items():
+                assert shown(asked(client.get_order_by_client_id, known)) == was
+            for each in asked(client.get_orders, GetOrdersRequest(status=QueryOrderStatus.CLOSED, limit=500)):
+                filled.setdefault(each.client_order_id, shown(each))
+        until_s = time.monotonic() + 60
+        while asked(client.get_orders) and time.monotonic() < until_s:
+            time.sleep(0.2)
+        listed = asked(client.get_orders, GetOrdersRequest(status=QueryOrderStatus.ALL, limit=500))
+        assert sorted(order.client_order_id for order in listed) == sorted(f"order {n}" for n in range(rounds))
+        assert {order.status.value for order in listed} == {"filled"}, (tmp_path / "said").read_text()
+        fills = [row for page in pages(client) for row in page]
+        assert Counter(row["order_id"] for row in fills) == Counter(str(order.id) for order in listed)
+        held = {position.symbol: float(position.qty) for position in asked(client.get_all_positions)}
+        assert held == Counter(("SPY", "QQQ", "IWM")[n % 3] for n in range(rounds))
+        assert not answers["twice"], answers
+        print(dict(answers))  # noqa: T201 - the counts are what a long run reports
+    finally:
+        stopped(daemon)
+
+
+def pages(client: TradingClient) -> Iterator[list[dict[str, Any]]]:
+    """The pages of the executions of a program."""
+    token: dict[str, str] = {}
+    while page := asked(client.get, "/account/activities/FILL", {"direction": "asc", **token}):
+        yield page
+        token = {"page_token": page[-1]["id"]}
