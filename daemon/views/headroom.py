@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
+from quantd.daemon.engine.agents.portfolios import place_of
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force, market_context
 from quantd.daemon.engine.safety.monitor import state_losses
 from quantd.daemon.engine.state import HOUSE, State
@@ -203,7 +204,9 @@ def named(state: State, agent: str | None, symbol: str | None, search: str = "")
     """
     names, universe = {state.rules.agents[k].name: k for k in state.in_use()}, state.universe
     if agent is not None and agent not in names:
-        raise Unknown(f"there is no agent {agent}; the agents are {', '.join(names)}")
+        if (place := place_of(state, agent)) is None:
+            raise Unknown(f"there is no agent {agent}; the agents are {', '.join(names)}")
+        agent = state.rules.agents[place].name
     if symbol is not None and symbol not in universe.index:
         near = get_close_matches(symbol.upper(), universe.symbols, n=3, cutoff=0.5) or universe.symbols[:8]
         raise Unknown(f"{symbol} is not in [universe] symbols; {'the nearest are ' if near else ''}{', '.join(near)}")

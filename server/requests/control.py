@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from quantd.daemon.config.agent_tables import PLACES, RESERVED, place_name
+from quantd.daemon.engine.agents.portfolios import place_of
 from quantd.daemon.engine.state import State
 from quantd.daemon.monitoring.watchdog import halt_file
 from quantd.daemon.runtime.service import Service
@@ -104,6 +105,12 @@ def names_in_use(state: State) -> list[str]:
     """The names of a state's agents. An agent reserved for a portfolio counts only while its portfolio is open."""
     names = state.rules.names()
     return [names[index] for index in state.in_use()]
+
+
+def seat_of(state: State, name: str) -> str:
+    """Return the agent in whose place the portfolio `name` is open; without such a portfolio the name itself."""
+    place = place_of(state, name)
+    return name if place is None else state.rules.agents[place].name
 
 
 def check_agent(service: Service, agent: str, text_end: str = "") -> None:

@@ -80,6 +80,16 @@ HEADERS: Final = CIMultiDict({
     "Cache-Control": "no-store",
 })  # fmt: skip
 
+PRESENT: Final = {
+    "(/api/v1)?/portfolio/create": "/api/v1/portfolios",
+    "(/api/v1)?/portfolio/(rebalance|optimize)(/[^/]+)?": "/api/v1/agents/{name}/propose",
+    "(/api/v1)?/risk/metrics/[^/]+": "/api/v1/risk?agent=NAME",
+    "(/api/v1)?/risk/alerts/[^/]+": "/api/v1/alerts/active?agent=NAME",
+    "(/api/v1)?/performance/[^/]+": "/api/v1/performance?book=NAME",
+    "(/api/v1)?/allocate_from_prices": "/api/v1/allocate",
+}
+"""Addresses of other portfolio services, as patterns -> the address of this API that answers the same question."""
+
 TOKEN: Final = web.RequestKey("token", Token)
 """The token of an authorised request."""
 
@@ -156,7 +166,8 @@ class Guard:
         except web.HTTPException as why:
             if why.status < 400:
                 raise
-            response = error(why.status, why.reason.lower().replace(" ", "_"), why.reason)
+            text = self._present_route(request.path) if why.status == 404 else ""
+            response = error(why.status, why.reason.lower().replace(" ", "_"), text or why.reason)
             if "Allow" in why.headers:
                 response.headers["Allow"] = why.headers["Allow"]
         except ConnectionResetError:
@@ -170,6 +181,18 @@ class Guard:
                 response.force_close()
             response.headers.merge(HEADERS)  # merge, not update: a header that the handler set stays
         return response
+
+    def _present_route(self, path: str) -> str:
+        """Return which route answers what was asked at an unknown address; empty where none is known."""
+        if any((f"/api/v1{path}", method) in self._routes for method in ("GET", "POST")):
+            asked = f"/api/v1{path}"
+        else:
+            asked = next((present for old, present in PRESENT.items() if re.fullmatch(old, path)), "")
+        if not asked:
+            return ""
+        post = self._routes.get((asked, "POST"))
+        body = f" with a body such as {post.example}" if isinstance(post, Post) else ""
+        return f"there is no {path[:80]!r}: {'POST' if post else 'GET'} {asked}{body} answers this"
 
     def _authorise(self, request: web.Request, sent_secret: bytes, token: Token | None, scope: Scope) -> Token:
         """The token of a request. Raises Refused unless the token is in force and grants `scope`.

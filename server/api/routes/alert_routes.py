@@ -17,7 +17,7 @@ from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Post, Read
 from quantd.server.api.run_reader import RunReader
 from quantd.server.requests.acknowledgement import acknowledgement
-from quantd.server.requests.control import AgentName, Because, NotDone, check_agent
+from quantd.server.requests.control import AgentName, Because, NotDone, check_agent, seat_of
 from quantd.trading.display_text import instant_text
 
 
@@ -94,12 +94,13 @@ class AlertRoutes:
     async def active(self, request: web.Request, query: OfAgent) -> ActiveIncidents:
         """The active incidents of the run or of one agent."""
         service = self._run.service
+        seat = seat_of(service.shell.state, query.agent)
         try:
-            check_agent(service, query.agent)
+            check_agent(service, seat)
         except NotDone as why:
             raise Refused(404, why.fault, str(why)) from None
         rows = await self._run.read(lambda reader: reader.incidents())
-        incidents = [incident for incident in rows if incident.active and query.agent in ("", incident.agent)]
+        incidents = [incident for incident in rows if incident.active and seat in ("", incident.agent)]
         return ActiveIncidents(service.run, [self._shown(incident, service.shell.state) for incident in incidents])
 
     async def acknowledge(self, seen: Seen, sender: str, incident: str) -> ActiveIncident:

@@ -18,7 +18,7 @@ from quantd.server.api.client_calls import change
 from quantd.server.api.commits import committed
 from quantd.server.api.route_groups import Listed, RouteGroup
 from quantd.server.api.route_records import Post
-from quantd.server.requests.control import AgentName, Because, Command, operator
+from quantd.server.requests.control import AgentName, Because, Command, operator, seat_of
 from quantd.trading.effects import Effect
 
 
@@ -93,20 +93,20 @@ class Done(Struct, frozen=True):
 
 async def command(service: Service, order: Order | HaltAtDoor | ReduceAtDoor, sender: str) -> Done:
     """Carries out an authorised command. Raises Refused, NotDone and InboxFull."""
-    name = NAMES[type(order)]
+    name, agent = NAMES[type(order)], seat_of(service.shell.state, order.agent)
 
     def outcome(state: State, effects: Sequence[Effect]) -> Done:
-        switch = state.switch_of(order.agent)
+        switch = state.switch_of(agent)
         return Done(name, order.agent, SWITCH[switch.state], switch.reason, state.flattening)
 
-    commit = await committed(service, outcome, operator(service, name, order.reason, sender, order.agent))
+    commit = await committed(service, outcome, operator(service, name, order.reason, sender, agent))
     return replace(commit.answer, unrecorded=commit.unrecorded)
 
 
 def replayed(service: Service, order: Order | HaltAtDoor | ReduceAtDoor) -> Done:
     """The answer to a command whose idempotency key was used already: only the present state of the switch is read."""
     state = service.shell.state
-    switch = state.switch_of(order.agent)
+    switch = state.switch_of(seat_of(state, order.agent))
     text = SWITCH[switch.state]
     return Done(NAMES[type(order)], order.agent, text, switch.reason, state.flattening, service.store_error, True)
 

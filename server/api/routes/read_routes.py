@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Alert, Decision, Page
+from quantd.daemon.engine.agents.portfolios import place_of
 from quantd.daemon.policies.seats import as_loaded
 from quantd.daemon.runtime.recent_history import Allocation, Dated, Ring, allocations
 from quantd.daemon.runtime.version import VERSION
@@ -244,17 +245,20 @@ class Readings:
     async def decisions(self, request: web.Request, query: PagedDecisions) -> Decisions:
         """A page of rounds, of all agents or of one.
 
-        A round is the decision of all agents at one sample. With 500 symbols and 20 agents it has half a megabyte, and
-        one agent's decision in it 40 kB.
+        A portfolio has the name it was opened with. A round is the decision of all agents at one sample. With 500
+        symbols and 20 agents it has half a megabyte, and one agent's decision in it 40 kB.
         """
-        universe, run = self._run.parts.universe, self._run.service.run
-        key = before(query, "decisions", run)
+        universe, run, state = self._run.parts.universe, self._run.service.run, self._run.service.shell.state
+        key, agent, since = before(query, "decisions", run), query.agent, query.since
+        if agent and (place := place_of(state, agent)) is not None:
+            # its place may have had another portfolio before
+            agent, since = state.rules.agents[place].name, max(since, state.portfolios[place].opened)
 
         def work(reader: Reader) -> Page[DecisionLine]:
-            if not query.agent:
-                page = reader.decision_page(query.limit, key, since=query.since)
+            if not agent:
+                page = reader.decision_page(query.limit, key, since=since)
             else:
-                page = _rounds_of(reader, query.agent, query.limit, key, query.since)
+                page = _rounds_of(reader, agent, query.limit, key, since)
             lines = [
                 decision_line(decision.plan, universe, decision.agents, decision.address) for decision in page.rows
             ]

@@ -286,3 +286,42 @@ async def test_places_that_are_not_open_are_not_shown(world: Any) -> None:
     _, status = await get(world, "status")
     (row,) = (agent for agent in status["agents"] if agent["portfolio"])
     assert (row["name"], row["portfolio"], row["policy"]) == ("portfolio-1", "core", "targets")
+
+
+async def test_a_portfolio_has_one_name_in_every_route(world: Any) -> None:
+    assert (await post(world, "", CORE))[0] == 200
+    for read in ("risk?agent=core", "alerts/active?agent=core", "performance?book=core", "agents/core/standing"):
+        status, answer = await get(world, read)
+        assert status == 200, (read, answer)
+    _, decided = await get(world, "decisions?agent=core")
+    assert decided["decisions"], "of its own place"
+    assert decided == (await get(world, "decisions?agent=portfolio-1"))[1]
+    order = {"command": "halt", "agent": "core", "reason": "x"}
+    async with world.session.post("/api/v1/commands", json=order, headers=world.bearer) as response:
+        done = await response.json()
+    assert (response.status, done["agent"], done["switch"]) == (200, "core", "HALT")
+    assert (await get(world, "agents/core/standing"))[1]["switch"] == "HALT"
+    assert (await get(world, "risk?agent=nobody"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "present"),
+    [
+        ("POST", "/portfolio/create", 'POST /api/v1/portfolios with a body such as {"name": "core", '),
+        ("POST", "/api/v1/portfolio/rebalance", "POST /api/v1/agents/{name}/propose with a body such as {"),
+        ("GET", "/risk/metrics/core", "GET /api/v1/risk?agent=NAME"),
+        ("GET", "/risk/alerts/core", "GET /api/v1/alerts/active?agent=NAME"),
+        ("GET", "/performance/core", "GET /api/v1/performance?book=NAME"),
+        ("GET", "/stats", "GET /api/v1/stats"),
+        ("POST", "/predict", 'POST /api/v1/predict with a body such as {"agent": "learned"}'),
+        ("POST", "/allocate_from_prices", 'POST /api/v1/allocate with a body such as {"method": "equal_weight", '),
+    ],
+)
+async def test_an_address_of_another_service_is_answered_with_the_one_here(
+    world: Any, method: str, path: str, present: str
+) -> None:
+    async with world.session.request(method, path, headers=world.bearer) as response:
+        problem = await response.json()
+    assert (response.status, problem["code"]) == (404, "not_found")
+    assert present in problem["detail"]
+    assert problem["detail"].endswith(" answers this")
