@@ -31,7 +31,7 @@ STOP_S: Final = 8.0
 
 REASON: Final = "quantd agent add"
 
-BOUNDS: Final = {"order_rate": {"orders": 300, "per": "1m"}, "max_orders_per_day": 5000}
+BOUNDS: Final = {"order_rate": {"orders": 300, "per": "1m"}}
 """The limits of a new book, beside those of the account: a program in a loop sends orders as fast as it can."""
 
 Keys = tuple[str | int, ...]

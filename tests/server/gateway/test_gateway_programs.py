@@ -36,8 +36,8 @@ def trading(tmp_path: Path) -> Iterator[Path]:
     write(tmp_path, PACED + f"[gateway]\nport = {free_port()}\n")
     with_calendar(tmp_path)
     assert quantd(tmp_path, "agent", "add", "bot", "--share", "0.2").returncode == 0
-    with (tmp_path / "config.toml").open("a") as config:
-        config.write("limits = { max_position_weight = 0.5 }\n")  # of the agent, whose table is the last
+    file = tmp_path / "config.toml"
+    file.write_text(file.read_text().replace("limits = { order", "limits = { max_position_weight = 0.5, order"))
     with (tmp_path / "said").open("w") as said:
         command = [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet"]
         daemon = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=said, stderr=said, text=True)

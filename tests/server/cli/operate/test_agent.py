@@ -47,7 +47,7 @@ async def test_an_agent_is_added_before_the_first_start_and_its_client_serves(tm
     text = (tmp_path / "config.toml").read_text()
     agents = tomllib.loads(text)["agents"]
     assert [(agent["name"], agent["capital"]) for agent in agents] == [("even", 0.4), ("trend", 0.4), ("guest", 0.2)]
-    limits = {"order_rate": {"orders": 300, "per": "1m"}, "max_orders_per_day": 5000}
+    limits = {"order_rate": {"orders": 300, "per": "1m"}}
     own = {"name": "guest", "policy": "external", "capital": 0.2, "limits": limits, "approval": "person"}
     assert agents[-1] == own
     assert "capital = 0.4   # half of it" in text
@@ -160,3 +160,17 @@ async def test_a_running_daemon_restarts_by_itself_with_a_new_agent(tmp_path: Pa
         assert second["run"] != first["run"]
         assert {agent["name"] for agent in second["agents"]} == {"even", "trend", "guest"}
         assert time.monotonic() - began_s < 30.0, "from the start to a filled order of an own book"
+
+
+@pytest.mark.long
+def test_before_the_first_price_a_place_is_refused_without_a_trace_and_a_restart_begins_later(tmp_path: Path) -> None:
+    standing = PACED.replace('pace = "2/s"', 'pace = "real"').replace("capital = 0.5", "capital = 0.3")
+    write(tmp_path, standing + "[portfolios]\nplaces = 1\n")
+    with trading(tmp_path):
+        status(tmp_path, lambda seen: seen.get("ready"))
+        refused = quantd(tmp_path, "agent", "add", "guest", "--share", "0.1")
+        assert (refused.returncode, "no session has closed yet" in refused.stderr) == (75, True), refused.stderr
+        assert (list(tmp_path.glob("*.token")), stored(tmp_path / "state")) == ([], ())
+        added = quantd(tmp_path, "agent", "add", "guest", "--share", "0.1", "--approval")
+        assert added.returncode == 0, added.stderr
+        assert "[feed] start becomes 2019-01-03, after the market time" in added.stdout

@@ -1,5 +1,6 @@
 """`quantd agent add --gateway` and `quantd gateway exec`: a program with keys of its own trades through the gateway."""
 
+import os
 import re
 import shlex
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from alpaca.trading.client import TradingClient
 
+from quantd.server import gateway
 from tests.support.command_line import CONFIG, answer, environment, quantd, with_calendar, write
 from tests.support.sockets import free_port
 
@@ -182,3 +184,18 @@ def test_what_cannot_start_says_what_is_missing(tmp_path: Path, config: str, wor
     done = executed(tmp_path, *words, "--", "true")
     faults = done.communicate(timeout=60)[1]
     assert (done.returncode, text in " ".join(faults.split())) == (78, True), faults
+
+
+def test_the_sitecustomize_of_the_program_itself_is_imported_too(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.own_site = True\n")
+    (tmp_path / "bot.py").write_text(
+        "import sys\nfrom alpaca.trading.client import TradingClient\n"
+        "print(sys.own_site, TradingClient('a', 'b')._base_url)\n"
+    )
+    path = f"{Path(gateway.__file__).parent / 'clients'}:{tmp_path}"
+    values = {"APCA_API_BASE_URL": "http://127.0.0.1:1", "APCA_API_KEY_ID": "k", "APCA_API_SECRET_KEY": "s"}
+    done = subprocess.run(
+        [sys.executable, "bot.py"], cwd=tmp_path, env=os.environ | values | {"PYTHONPATH": path},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("True http://127.0.0.1:1\n", "")
