@@ -1,7 +1,8 @@
-"""Three actors order at once, and no order breaks a limit: python -m tests.proofs.order_storm --orders 3000
+"""Six actors order at once, and no order breaks a limit: python -m tests.proofs.order_storm --orders 3000
 
-The actors are a policy file with random weights, a person with manual orders over the API, and an outside agent with
-its own token. The evaluator is not the product's: it has the closes of the data, and the orders, fills and equity that
+The actors are a policy file with random weights, a person with manual orders over the API, an outside agent with its
+own token, and three programs behind the gateway, which rest orders at prices of their own and cancel them. The
+evaluator is not the product's: it has the closes of the data, and the orders, fills and equity that
 `quantd report --export` prints. For each order that adds risk it takes the house's position and all open orders on its
 side.
 """
@@ -26,14 +27,16 @@ import polars as pl
 
 from tests.support.checkout import ROOT
 from tests.support.command_line import environment, quantd
+from tests.support.sockets import free_port
 
 WEIGHT: Final = 0.16
 GROSS: Final = 0.45
 NOTIONAL: Final = 60_000.0
-OPEN_ORDERS: Final = 12
+OPEN_ORDERS: Final = 30
 SYMBOLS: Final = ("SPY", "QQQ", "IWM", "AAPL", "BAC")
 ROUNDING: Final = 1.0 + 1e-9
 WITHIN_S: Final = 900.0
+BOTS: Final = ("bot1", "bot2", "bot3")
 
 POLICY: Final = """
 import numpy as np
@@ -43,6 +46,10 @@ def act(view):
     draw = np.random.default_rng(int(view.time) % 2**32)
     return np.clip(draw.normal(0.0, 0.3, len(view.prices)), -0.9, 0.9)
 """
+
+TABLES: Final = "\n".join(
+    f'[[agents]]\nname = "{bot}"\npolicy = "external"\ncapital = 0.1\nprofile = "research"' for bot in BOTS
+)
 
 CONFIG: Final = f"""
 [quantd]
@@ -74,13 +81,16 @@ profile = "research"
 [[agents]]
 name = "wild"
 policy = "wild.py:act"
-capital = 0.4
+capital = 0.3
 profile = "research"
 [[agents]]
 name = "guest"
 policy = "external"
-capital = 0.4
+capital = 0.2
 profile = "research"
+{TABLES}
+[gateway]
+port = GATEWAY
 [bus]
 port = 0
 [api]
@@ -94,21 +104,24 @@ level = "error"
 class House:
     """One running daemon over HTTP, and the statuses of its answers by actor."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, gateway: int) -> None:
+        self.folder, self.gateway = folder, gateway
         place = json.loads((folder / "state" / "api.json").read_text())
         self.port = int(place["port"])
         self.token = (folder / "state" / "token").read_text().strip()
         self.answers: Counter[tuple[str, int]] = Counter()
         self.over = threading.Event()
 
-    def ask(self, method: str, path: str, body: object = None, token: str = "") -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+    def ask(self, method: str, path: str, body: object = None, token: str = "", bot: str = "") -> tuple[int, Any]:
+        port = self.gateway if bot else self.port
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         try:
             headers = {"Authorization": f"Bearer {token or self.token}", "Content-Type": "application/json"}
+            if bot:
+                headers = {"APCA-API-KEY-ID": bot, "APCA-API-SECRET-KEY": token}
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
+            return answer.status, json.loads(answer.read() or b"null")
         finally:
             connection.close()
 
@@ -131,6 +144,23 @@ class House:
             weights = {symbol: round(draw.uniform(-0.4, 1.0) / len(chosen), 3) for symbol in chosen}
             body = {"weights": weights, "id": f"storm-{number}", "reason": "storm"}
             self.answers["guest", self.ask("POST", "/api/v1/agents/guest/propose", body, token)[0]] += 1
+            time.sleep(draw.uniform(0.0, 0.1))
+
+    def program(self, draw: random.Random, bot: str, token: str) -> None:
+        """Orders of a program: at the market, or at a price of its own until cancelled; now and then it cancels all."""
+        while not self.over.is_set():
+            symbol = draw.choice(SYMBOLS)
+            body = {
+                "symbol": symbol, "side": draw.choice(["buy", "buy", "sell"]), "type": "market",
+                "time_in_force": draw.choice(["day", "gtc"]), "qty": str(draw.choice([1, 5, 50, 200, 800])),
+            }  # fmt: skip
+            status, trade = self.ask("GET", f"/v2/stocks/{symbol}/trades/latest", token=token, bot=bot)
+            if status == 200 and draw.random() < 0.6:
+                price = round(float(trade["trade"]["p"]) * draw.uniform(0.96, 1.04), 2)
+                body |= {"type": "limit", "limit_price": str(price)}
+            self.answers[bot, self.ask("POST", "/v2/orders", body, token, bot)[0]] += 1
+            if draw.random() < 0.1:
+                self.ask("DELETE", "/v2/orders", token=token, bot=bot)
             time.sleep(draw.uniform(0.0, 0.1))
 
     def orders(self) -> int:
@@ -193,7 +223,8 @@ def breaches(folder: Path, used: dict[str, float]) -> Iterator[str]:
 def storm(folder: Path, orders: int, seed: int, pace: int) -> int:
     """Let the actors order until there are enough; how many orders broke a limit."""
     (folder / "wild.py").write_text(POLICY)
-    (folder / "config.toml").write_text(CONFIG.replace("PACE", str(pace)))
+    gateway = free_port()
+    (folder / "config.toml").write_text(CONFIG.replace("PACE", str(pace)).replace("GATEWAY", str(gateway)))
     command = [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet"]
     process = subprocess.Popen(command, cwd=folder, env=environment())
     try:
@@ -202,13 +233,21 @@ def storm(folder: Path, orders: int, seed: int, pace: int) -> int:
             assert process.poll() is None, "the daemon ended"
             assert time.monotonic() < limit
             time.sleep(0.1)
-        house = House(folder)
+        house = House(folder, gateway)
         created = quantd(folder, "token", "create", "robot", "--scope", "propose", "--agent", "guest")
         token = created.stdout.strip()
+        keys = {
+            bot: quantd(folder, "token", "create", bot, "--scope", "propose", "--agent", bot).stdout.strip()
+            for bot in BOTS
+        }
         draw = random.Random(seed)
         actors = [
             threading.Thread(target=house.person, args=[random.Random(draw.random())]),
             threading.Thread(target=house.guest, args=[random.Random(draw.random()), token]),
+            *(
+                threading.Thread(target=house.program, args=[random.Random(draw.random()), bot, key])
+                for bot, key in keys.items()
+            ),
         ]
         for actor in actors:
             actor.start()
@@ -230,7 +269,7 @@ def storm(folder: Path, orders: int, seed: int, pace: int) -> int:
     print("orders " + ", ".join(f"{agent} {n:,}" for agent, n in by_agent.most_common()))
     failed = sum(n for (_, what), n in house.answers.items() if what >= 500)
     print(
-        f"{sum(by_agent.values()):,} orders of three actors until {status['time'][:10]}, {len(wrong)} breaches, "
+        f"{sum(by_agent.values()):,} orders of six actors until {status['time'][:10]}, {len(wrong)} breaches, "
         f"{failed} answers of 500 and above, switch {status['switch']}, exit code {code}"
     )
     return len(wrong) + failed + code
