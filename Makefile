@@ -206,7 +206,7 @@ size: $(FULL)
 	@rm -rf build/size && scripts/make-wheel build/size && $(BIN)/python -m scripts.install_size build/size/*.whl --most 430
 
 # needs a network, a C compiler and a clean tree; publishes nothing
-release: $(FULL)
+release: $(FULL) $(DOCS)
 	@scripts/make-release
 
 # what a workflow of .github runs, and a person may run too
