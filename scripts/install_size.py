@@ -1,6 +1,6 @@
 """Bytes in site-packages after `pip install --no-compile` of a wheel of quantd, by package, without pip itself.
 
-python scripts/install_size.py WHEEL [--extra NAME]... [--most MB]
+python scripts/install_size.py WHEEL [--extra NAME]... [--most MIB]
 
 It sums the files that pip has recorded in this environment for each package that the wheel requires, directly or not:
 nothing is installed. It prints the total and the ten largest. Exit code 1 where the total is above --most. The
@@ -20,11 +20,11 @@ from typing import Final
 
 from packaging.requirements import Requirement
 
-MOST_MB: Final = 430
+MOST_MIB: Final = 400
 """The bound of a plain installation."""
 
 LISTED: Final = 10
-MB: Final = 1_000_000
+MIB: Final = 1 << 20
 
 
 def required(lines: Iterable[str], extras: Iterable[str] = ()) -> dict[str, Distribution]:
@@ -78,20 +78,20 @@ def sizes(wheel: Path, extras: Iterable[str] = ()) -> dict[str, int]:
 
 
 def table(counted: dict[str, int]) -> str:
-    """Return the total and the largest packages, in MB."""
-    rows = [f"{size / MB:8.1f}  {name}" for name, size in list(counted.items())[:LISTED]]
-    return "\n".join([f"{sum(counted.values()) / MB:8.1f}  MB in {len(counted)} packages; the largest:", *rows])
+    """Return the total and the largest packages, in MiB."""
+    rows = [f"{size / MIB:8.1f}  {name}" for name, size in list(counted.items())[:LISTED]]
+    return "\n".join([f"{sum(counted.values()) / MIB:8.1f}  MiB in {len(counted)} packages; the largest:", *rows])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Bytes in site-packages after `pip install` of a wheel of quantd.")
     parser.add_argument("wheel", type=Path)
     parser.add_argument("--extra", action="append", default=[], metavar="NAME")
-    parser.add_argument("--most", type=float, default=float("inf"), metavar="MB")
+    parser.add_argument("--most", type=float, default=float("inf"), metavar="MIB")
     given = parser.parse_args()
     counted = sizes(given.wheel, given.extra)
     print(table(counted))
-    return int(sum(counted.values()) > given.most * MB)
+    return int(sum(counted.values()) > given.most * MIB)
 
 
 if __name__ == "__main__":

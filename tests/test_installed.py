@@ -23,7 +23,7 @@ import pytest
 
 from quantd.bundled import SOURCE_ONLY
 from quantd.engine_build.recipe import LIBRARIES
-from scripts.install_size import MB, MOST_MB, required, requirements, sizes, table
+from scripts.install_size import MIB, MOST_MIB, required, requirements, sizes, table
 from tests.support.command_line import ROOT, answer, quantd
 
 FREE_PORTS = ("--set", "api.port=0", "--set", "bus.port=0")
@@ -192,20 +192,20 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
     }  # fmt: skip
 
 
-def test_an_installation_without_extras_is_at_most_430_mb(wheel):
+def test_an_installation_without_extras_is_at_most_400_mib(wheel):
     counted = sizes(wheel)
-    assert MOST_MB == 430
-    assert sum(counted.values()) <= MOST_MB * MB, table(counted)
+    assert MOST_MIB == 400
+    assert sum(counted.values()) <= MOST_MIB * MIB, table(counted)
     everything = sizes(wheel, ["all"])
     assert {"pandas", "scipy", "exchange-calendars", "yfinance", "curl-cffi"} <= set(everything) - set(counted)
 
 
-def test_the_packages_of_the_image_are_at_most_440_mb(wheel):
+def test_the_packages_of_the_image_are_at_most_419_mib(wheel):
     dockerfile = (ROOT / "deploy/container/Dockerfile").read_text()
     (extras,) = re.findall(r'^ARG EXTRAS="(.+)"$', dockerfile, re.MULTILINE)
     counted = sizes(wheel, extras.split())
     assert "psycopg-binary" in counted
-    assert sum(counted.values()) <= 440 * MB, table(counted)
+    assert sum(counted.values()) <= 419 * MIB, table(counted)
     assert "PIP_NO_COMPILE=1" in dockerfile, "bytecode of every module would be 80 MB more"
 
 
