@@ -14,8 +14,9 @@ from scripts.site.builder import everything, stage
 from scripts.site.gallery import FOLDER, NOTEBOOKS, SUMMARIES
 from scripts.site.gallery import page as gallery_page
 from scripts.site.links import faults, site_faults
-from scripts.site.pages import Page
+from scripts.site.pages import ROOT, Page, pages
 from scripts.site.reference import command_line, glossary, records
+from scripts.site.snippets.execution import run_page
 from scripts.site.snippets.extraction import snippets
 
 
@@ -85,3 +86,19 @@ def test_the_gallery_has_each_notebook_with_its_cells_and_outputs() -> None:
         without_outputs = re.sub(r"\n```text\n.*?\n```\n|\n!\[.*?\)\n", "", text, flags=re.DOTALL)
         assert without_outputs == gallery_page(name, cells)[0], f"{name}: run make gallery"
         assert text.count("```text") >= 4
+
+
+@pytest.mark.long
+def test_each_command_of_readme_ends_as_expected_in_an_empty_home() -> None:
+    """As a stranger types them, beside a run; servers take the places of Yahoo, Alpaca and ntfy."""
+    (page,) = (page for page in pages() if page.path == "README.md")
+    outcomes = run_page(page.path, list(snippets(page)))
+    assert len(outcomes) >= 8
+    assert [f"{outcome.ran}: {outcome.fault}" for outcome in outcomes if outcome.fault] == []
+
+
+def test_readme_is_a_page_that_is_read_in_a_minute() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 105
+    for command in ("./run", "make test", "quantd init mine --weights SPY=60,TLT=40 --every month", "quantd why"):
+        assert command in text
