@@ -1,8 +1,9 @@
 """A program behind the gateway of a run whose market stands, and the configurations of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from alpaca.trading.requests import LimitOrderRequest, MarketOrderRequest
 
 from quantd.server.api.access.keyring import Keyring
 from quantd.server.api.run_reader import RunReader
+from quantd.server.gateway import alpaca
 from quantd.server.gateway.alpaca import Gateway
 from quantd.server.requests.tokens import created
 from tests.server.api.routes.outside_run import market
+from tests.server.gateway.closed_schemas import STREAM, check, check_answer
 from tests.support.command_line import CONFIG
 
 GUEST = """[[agents]]
@@ -41,6 +44,8 @@ class Bot:
     def __init__(self, world: Any, gateway: Gateway, url: str, key: str, secret: str) -> None:
         self.world, self.gateway, self.url, self.key, self.secret = world, gateway, url, key, secret
         self.client = TradingClient(key, secret, url_override=url)
+        self.counts: Counter[tuple[str, int]] = Counter()
+        """Answers by method and status."""
 
     async def call(self, what: Callable[..., Any], *given: Any, **named: Any) -> Any:
         return await asyncio.to_thread(what, *given, **named)
@@ -70,6 +75,44 @@ class Bot:
         return float(state.marks[state.universe.index["SPY"]])
 
 
+def checking(faults: list[str], counts: Counter[tuple[str, int]]) -> Any:
+    """A middleware that notes each answer that differs from its closed schema, and counts answers by method and
+    status."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
+        response: web.StreamResponse = await handler(request)
+        if isinstance(response, web.Response):
+            body = msgspec.json.decode(response.body or b"null")  # type: ignore[arg-type]
+            counts[request.method, response.status] += 1
+            try:
+                check_answer(request.method, request.path, response.status, body)
+            except AssertionError as why:
+                faults.append(str(why))
+        return response
+
+    return check
+
+
+@contextmanager
+def checked_stream(faults: list[str]) -> Iterator[None]:
+    """Note each message of the stream that differs from its closed schema."""
+    send = alpaca.send
+
+    async def checked(socket: web.WebSocketResponse, stream: str, data: Any) -> None:
+        try:
+            check(STREAM[stream], msgspec.json.decode(msgspec.json.encode(data)), stream)
+        except AssertionError as why:
+            faults.append(str(why))
+        await send(socket, stream, data)
+
+    alpaca.send = checked
+    try:
+        yield
+    finally:
+        alpaca.send = send
+
+
 @asynccontextmanager
 async def bot_of(folder: Path, text: str = TRADING, left: int = 40) -> AsyncIterator[Bot]:
     async with market(folder, text, left) as world:
@@ -77,11 +120,18 @@ async def bot_of(folder: Path, text: str = TRADING, left: int = 40) -> AsyncIter
         run = RunReader(world.service, world.assembly, world.config, world.folder)
         gateway = Gateway(run, Keyring(world.folder, "token", world.service.alert, notes=False))
         await gateway.rebuild()
-        runner = web.AppRunner(gateway.application(), access_log=None, handle_signals=False)
+        application, faults = gateway.application(), list[str]()
+        counts: Counter[tuple[str, int]] = Counter()
+        application.middlewares.insert(0, checking(faults, counts))
+        runner = web.AppRunner(application, access_log=None, handle_signals=False)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         assert site._server is not None
         port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-        yield Bot(world, gateway, f"http://127.0.0.1:{port}", token.id, secret)
-        await runner.cleanup()
+        with checked_stream(faults):
+            bot = Bot(world, gateway, f"http://127.0.0.1:{port}", token.id, secret)
+            bot.counts = counts
+            yield bot
+            await runner.cleanup()
+        assert not faults, faults[:5]
