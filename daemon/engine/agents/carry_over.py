@@ -65,7 +65,7 @@ class Carry(Struct, frozen=True):
     portfolios: dict[str, Portfolio] = {}
     """By place: the portfolio that is open in it."""
     lapsed: list[str] = []
-    """Agents with orders, parent orders, follow-ups or transfers under way, which lapse."""
+    """Agents with orders, parent orders, follow-ups, proposals or transfers under way, which lapse."""
     artifacts: dict[str, str] = {}
     loaded: dict[str, ModelLoaded] = {}
     seats: list[str] = []
@@ -122,7 +122,7 @@ def carry_of(
             halted=frozen_state.halted,
             jumped=frozen_state.jumped,
             portfolios={agents[number]: portfolio for number, portfolio in frozen_state.portfolios.items()},
-            lapsed=[agents[number] for number in sorted(_agents_under_way(frozen_state))],
+            lapsed=[agents[number] for number in sorted(_agents_under_way(frozen_state, agents))],
             artifacts=frozen_state.artifacts,
             loaded=frozen_state.loaded,
             seats=frozen_state.seats,
@@ -142,9 +142,9 @@ def loaded_of(account: bytes) -> dict[str, ModelLoaded]:
     return msgspec.msgpack.decode(account, type=Carry).loaded
 
 
-def _agents_under_way(frozen_state: Frozen) -> set[int]:
+def _agents_under_way(frozen_state: Frozen, agents: Sequence[str]) -> set[int]:
     """Return the indices of the agents with orders, crosses, parent orders, plans, follow-ups or transfers that are in
-    progress.
+    progress, and with proposals that wait for a person or for a first price.
 
     A new run does not continue any of them.
     """
@@ -157,6 +157,8 @@ def _agents_under_way(frozen_state: Frozen) -> set[int]:
     # of a mind, index 2 is the follow-up
     indices |= {number for number, mind in enumerate(frozen_state.agents) if mind[2] is not None}
     indices |= {number for number, owed in enumerate(frozen_state.owed) if owed}
+    waiting = {proposal.agent for queue in (frozen_state.reviews, frozen_state.awaiting) for proposal in queue or ()}
+    indices |= {number for number, name in enumerate(agents) if name in waiting}
     return indices & set(range(len(frozen_state.agents)))  # only agents: not the unallocated book
 
 

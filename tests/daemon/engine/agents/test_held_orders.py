@@ -1,7 +1,9 @@
 """Orders from outside for a closed market: the engine holds them until the first price, and the gate decides then."""
 
+import msgspec
 import pytest
 
+from quantd.daemon.engine.agents.carry_over import Carry, carry_of
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import override
 from quantd.server.requests.cancels import cancelled_held, held_order
@@ -118,6 +120,8 @@ def test_a_snapshot_keeps_what_is_held() -> None:
         frozen = freeze(night.shell.state)
         again = thaw(night.rules, frozen)
         assert (freeze(again), again.awaiting) == (frozen, night.shell.state.awaiting)
+        carry = msgspec.msgpack.decode(carry_of(frozen, night.universe, ["a0"], simulated=True), type=Carry)
+        assert carry.lapsed == ["a0"], "a new run holds nothing, and says so"
 
     night.until({LAST: act})
 
