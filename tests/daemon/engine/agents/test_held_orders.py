@@ -1,7 +1,9 @@
 """Orders from outside for a closed market: the engine holds them until the first price, and the gate decides then."""
 
 import msgspec
+import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from quantd.daemon.engine.agents.carry_over import Carry, carry_of
 from quantd.daemon.engine.state.snapshot import freeze, thaw
@@ -12,6 +14,7 @@ from quantd.trading.effects import Filled, OrdersHeld, Planned, ProposalEnded, P
 from quantd.trading.events import Operator, ProposalReviewed, Proposed
 from quantd.trading.instruments import NANO
 from quantd.trading.orders import UNTIL_CANCELLED, OrderBasket
+from quantd.trading.sessions import DAY_NS, Sessions
 from tests.support.minutes import SESSION, at
 from tests.support.night import FREE, LAST, Night, buy
 
@@ -160,3 +163,21 @@ def test_an_order_by_hand_says_what_it_waits_for_and_is_cancelled_by_its_id() ->
 
     night.until({LAST: act})
     assert night.of(OrderBasket) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "mark", "priced"),
+    [
+        (2 * DAY_NS + 1, 2 * DAY_NS, True),  # a second after midnight, with the price of the midnight
+        (2 * DAY_NS + 1, DAY_NS // 2, True),  # an old price: `max_price_age` decides
+        (2 * DAY_NS + 1, 0, False),  # none since the calendar began
+        (9 * DAY_NS, DAY_NS, True),  # after the calendar's end
+    ],
+)
+def test_a_market_that_never_closes_needs_no_first_price_of_a_day(now: int, mark: int, priced: bool) -> None:
+    state = Night().shell.state
+    days = tuple(day * DAY_NS for day in range(4))
+    always = Sessions("24/7", "UTC", days, days, tuple(day + DAY_NS for day in days))
+    state.rules = replace(state.rules, sessions=(always,))
+    state.now, state.mark_ts = now, np.full(2, mark)
+    assert state.priced_today(0) == priced
