@@ -1,4 +1,4 @@
-"""Makes docs/results.md and docs/results.parquet: policies x universes x periods, and the claims of documents beside.
+"""Makes docs/results.md and docs/results.parquet (policies x universes x periods), and docs/develop/claims.md.
 
 `make results` runs each market of `results.toml` beside it as one `quantd study compare`. A finished market is a file
 in `build/results`, which the next start reads instead of running it again. `make results DATA=DIR` also runs markets
@@ -29,6 +29,7 @@ CLAIMED: Final = ("models/shipped/ppo",)
 """The policy whose plan has its power before the claims: all on the bundled stocks have its data, parts and costs."""
 
 PAGE: Final = "results.md"
+CLAIMS_PAGE: Final = "develop/claims.md"
 TABLE: Final = "results.parquet"
 
 
@@ -214,11 +215,7 @@ def _power(plan: tuple[str, ...], power: Mapping[tuple[str, ...], str]) -> list[
     return ["", f"    {shlex.join(('quantd', *power_command(plan)))}", "", f"**Power.** {power[plan]}"]
 
 
-def page(
-    tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]],
-    claims: Mapping[str, Claim],
-    power: Mapping[tuple[str, ...], str],
-) -> str:
+def page(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]], power: Mapping[tuple[str, ...], str]) -> str:
     """Return docs/results.md. `power` are power lines by plan and settings."""
     every = [row for _, rows in tables for row in rows]
     compared = [row for row in every if row["less_low"] is not None]
@@ -230,14 +227,14 @@ def page(
         f"**Of {len(compared)} comparisons with equal weight, {better} are better and {worse} are worse** by a paired",
         "95 % interval of the difference of Sharpe ratios. The intervals are of single comparisons, not corrected for",
         "their number.", "",
-        "`make results` writes this page and `docs/results.parquet`. Do not edit them by hand. A row that was not",
-        "computed is not here.", "",
-        "- Each policy trades alone, from one first sample on, on the same bars, dates, costs and capital.",
-        "- Decisions are taken at the first sample and then monthly. An order fills at a later price and pays costs.",
+        "`make results` writes this page and `docs/results.parquet`; do not edit them by hand. Claims of other systems",
+        "stand beside what was measured in [claims](develop/claims.md).", "",
+        "- Each policy trades alone on the same bars, dates, costs and capital. It decides at one first sample, then",
+        "  monthly. An order fills at a later price.",
         "- `[..]` is a 95 % interval of a circular block bootstrap. Costs are in account currency.",
         "- `deflated` is the deflated Sharpe ratio, by the trials of that market in this table. Earlier looks at the",
         "  same bars are not counted, so that it is too high.",
-        "- Only learned policies have random numbers. Each is one seed, chosen on the validation part of its plan.",
+        "- A learned policy is one seed, chosen on the validation part of its plan.",
         "- A policy with a difference of exactly 0 is equal weight under another name in that market.", "",
     ]  # fmt: skip
     for market, rows in tables:
@@ -251,17 +248,25 @@ def page(
             lines += ["", f"    {market.command}"]
         lines += _power(market.universe.power, power)
         lines += ["", *_table(COLUMNS, [_cells(row) for row in rows]), ""]
-    lines += ["## Claims of the documents, beside what was measured", ""]
-    lines += [
-        "The claims come from documents of other systems. None of them is a result of quantd. The learned policies of"
-    ]
-    lines += ["F-05, F-07, F-08 and of tuning on the bundled stocks (F-35) have the power of this plan:"]
-    lines += [*_power(CLAIMED, power), ""]
-    figures = {(row["market"], row["policy"]): row for row in every}
-    lines += _table(
-        ("claim", "what it says", "measured here", "reason of the difference"),
-        [(name, claim.claim, _rerun(claim, figures), claim.reason) for name, claim in claims.items()],
-    )
+    return "\n".join(lines)
+
+
+def claims_page(
+    rows: Sequence[Mapping[str, Any]], claims: Mapping[str, Claim], power: Mapping[tuple[str, ...], str]
+) -> str:
+    """Return docs/develop/claims.md. `rows` are those of the table, `power` is power lines by plan and settings."""
+    figures = {(row["market"], row["policy"]): row for row in rows}
+    lines = [
+        "# Claims of the documents, beside what was measured", "",
+        "The claims come from documents of other systems. None of them is a result of quantd. `make results` writes",
+        "this page; do not edit it by hand. The learned policies of F-05, F-07, F-08 and of tuning on the bundled",
+        "stocks (F-35) have the power of this plan:",
+        *_power(CLAIMED, power), "",
+        *_table(
+            ("claim", "what it says", "measured here", "reason of the difference"),
+            [(name, claim.claim, _rerun(claim, figures), claim.reason) for name, claim in claims.items()],
+        ),
+    ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
@@ -299,4 +304,8 @@ def make(plan: Path, data: Path | None, build: Path, out: Path) -> None:
     with replacing(out / TABLE, durable=False) as file:
         pl.DataFrame([row for _, rows in tables for row in rows], infer_schema_length=None).write_parquet(file)
     plans = {CLAIMED, *(market.universe.power for market, _ in tables if market.universe.power)}
-    replace_whole(out / PAGE, page(tables, claims_of(CLAIMS), {key: power_of(key) for key in plans}).encode())
+    power = {key: power_of(key) for key in plans}
+    replace_whole(out / PAGE, page(tables, power).encode())
+    every = [row for _, rows in tables for row in rows]
+    (out / CLAIMS_PAGE).parent.mkdir(parents=True, exist_ok=True)
+    replace_whole(out / CLAIMS_PAGE, claims_page(every, claims_of(CLAIMS), power).encode())

@@ -5,7 +5,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from scripts.results import CLAIMS, PAGE, PLAN, TABLE, claims_of, markets, measured, page, rows_of
+from scripts.results import (
+    CLAIMS,
+    CLAIMS_PAGE,
+    PAGE,
+    PLAN,
+    TABLE,
+    claims_of,
+    claims_page,
+    markets,
+    measured,
+    rows_of,
+)
 from tests.support.checkout import ROOT
 
 COMMITTED = pl.read_parquet(ROOT / "docs" / TABLE)
@@ -24,8 +35,9 @@ def test_the_rows_of_the_reference_window_are_those_of_the_committed_table(tmp_p
         }
 
 
-def test_the_page_has_a_line_for_each_row_and_each_claim_and_names_what_is_not_reproducible() -> None:
+def test_the_pages_have_a_line_for_each_row_and_each_claim_and_name_what_is_not_reproducible() -> None:
     text = (ROOT / "docs" / PAGE).read_text(encoding="utf-8")
+    beside = (ROOT / "docs" / CLAIMS_PAGE).read_text(encoding="utf-8")
     claims = claims_of(CLAIMS)
     assert list(claims) == [f"F-{number:02d}" for number in range(1, 43)]
     for row in COMMITTED.to_dicts():
@@ -34,10 +46,10 @@ def test_the_page_has_a_line_for_each_row_and_each_claim_and_names_what_is_not_r
     assert text.index("**Power.** 2019-01-02 to 2021-03-31, 5 symbols, 3 bp a side") < text.index(
         "| models/shipped/lite |"
     )
-    assert text.rindex("**Power.** 2017-01-03 to 2018-12-31, 5 symbols, 15 bp a side") < text.index("| F-01 |")
+    assert beside.rindex("**Power.** 2017-01-03 to 2018-12-31, 5 symbols, 15 bp a side") < beside.index("| F-01 |")
     keys = {(row["market"], row["policy"]) for row in COMMITTED.to_dicts()}
     for name, claim in claims.items():
-        assert f"| {name} | {claim.claim} | " in text
+        assert f"| {name} | {claim.claim} | " in beside
         assert all((market, policy) in keys for market, policy, _ in claim.rerun)
-    assert "measured here" in page([], claims, {})
-    assert "equal_weight" not in page([], claims, {})[page([], claims, {}).index("## Claims") :]  # no row, no figure
+    assert "measured here" in claims_page([], claims, {})
+    assert "equal_weight" not in claims_page([], claims, {})  # no row, no figure
