@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 from alpaca.trading.models import NonTradeActivity, TradeActivity
@@ -68,7 +69,7 @@ async def test_activities_add_up_to_the_cash_and_lots_of_the_book(bot: Bot) -> N
     assert list(held.values()) == lots
     for row in rows:  # the client's own parsers
         (TradeActivity if row["activity_type"] == "FILL" else NonTradeActivity)(
-            account_id="00000000-0000-0000-0000-000000000000", **row
+            account_id=str(uuid5(NAMESPACE_URL, "account")), **row
         )
 
 
