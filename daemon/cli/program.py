@@ -19,7 +19,7 @@ from typing import Annotated, Final, get_args
 
 import typer
 
-from quantd.daemon.cli.command import Action, Command, Panel
+from quantd.daemon.cli.command import Action, Command, Panel, beside
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.gone_commands import GONE
 from quantd.daemon.cli.streams import reads_only
@@ -175,7 +175,7 @@ def _checked(action: Action) -> Action:
         check = _require_finite if float in kinds else _require_ordinary if Path in kinds else None
         for mark in marks:
             if check is not None and hasattr(mark, "callback"):
-                mark.callback = mark.callback or check
+                mark.callback = _require_ordinary_config if mark.callback is beside else mark.callback or check
     return action
 
 
@@ -199,6 +199,12 @@ def _require_ordinary(value: Path | list[Path] | None) -> Path | list[Path] | No
             text = f"{path} is {kind_of(mode)}, neither a file nor a folder; name a file, or write its content to one"
             raise Failure(text, USAGE)
     return value
+
+
+def _require_ordinary_config(config: Path) -> Path:
+    """`_require_ordinary` for the path of a configuration, then `beside`."""
+    _require_ordinary(config)
+    return beside(config)
 
 
 def _exit_with(code: int | None, **options: bool) -> None:

@@ -63,7 +63,7 @@ async def watch(
     """
     if config.log.format == "json":
         topic = f"{config.bus.prefix}/{config.quantd.name}/#"
-        paths = {"state": str(folder), "sign_in": _stored(link(), folder)}
+        paths = {"state": str(folder), "sign_in": await asyncio.to_thread(_stored, link(), folder)}
         log.info("serving", run=service.run, **paths, dashboard=api_url, bus=bus_url, topic=topic)
         for note in notes(service, parts):
             log.warning("note", run=service.run, text=note)
@@ -71,7 +71,8 @@ async def watch(
         return
     lines = header(service, parts, config, api_url, bus_url, folder)
     if not sys.stdout.isatty():
-        lines.append(f"  sign in    the link is in {_stored(link(), folder)}; it works once, within 15 minutes")
+        stored = await asyncio.to_thread(_stored, link(), folder)
+        lines.append(f"  sign in    the link is in {stored}; it works once, within 15 minutes")
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
         await _lines(service, parts, config)
