@@ -33,7 +33,7 @@ from quantd.daemon.engine.core.idle import idle_when
 from quantd.daemon.engine.core.lacks import EXIT
 from quantd.daemon.engine.planning.gate_account import market_context
 from quantd.daemon.engine.planning.plan import plan
-from quantd.daemon.engine.planning.rests import NO_INTENT
+from quantd.daemon.engine.planning.rests import NO_INTENT, meeting
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
 from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.safety.proposal_ends import end_late, nothing_passes, refused_whole
@@ -308,6 +308,12 @@ def _wrong_orders(state: State, book_index: int, orders: Sequence[Wish]) -> str:
             return f"the limit {price_text(wish.limit_nano)} of {name} is no multiple of its tick, {price_text(tick)}"
         if 0 < wish.end <= state.now:
             return f"the order of {name} would have expired already"
+        if later or not wish.lots:
+            continue
+        if wish.limit_nano and any(wish.symbol in waiting.symbols for waiting in state.protection.postponed):
+            return f"an order of the account in {name} waits to be sent; send the order of {name} again afterwards"
+        if met := meeting(state, book_index, wish, wish.limit_nano or worst[wish.symbol]):
+            return f"the order of {name} is not sent: {met}"
     return ""
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state.open_orders import Working
 from quantd.daemon.engine.state.stop_records import Retry, Side
 from quantd.trading.instruments import NANO
 from quantd.trading.market import Floats
@@ -69,12 +70,19 @@ def try_at_once(state: State, symbols: Collection[int] | None = None) -> None:
             retry.at = min(retry.at, state.now)
 
 
-def pausing(state: State, lots: Floats) -> NDArray[np.bool_] | None:
-    """bool[N], True where an order of the account for `lots` (float64[N], signed) pauses now; None if no order
-    pauses."""
+def pausing_book(work: Working, row: int) -> int:
+    """The book whose orders pause after the refusal of an order: that of the program that sent it, else the house.
+
+    A program must not stop the orders of its neighbours.
+    """
+    return work.shares_of(row)[0][0] if work.cause else HOUSE
+
+
+def pausing(state: State, lots: Floats, books: Collection[int]) -> NDArray[np.bool_] | None:
+    """bool[N], True where an order of `books` for `lots` (float64[N], signed) pauses now; None if no order pauses."""
     pauses = np.zeros(len(lots), dtype=np.bool_)
     for (agent, symbol, side, _), retry in state.protection.retries.items():
-        if agent == HOUSE and lots[symbol] and state.now < retry.at and side_of(state, symbol, lots[symbol]) == side:
+        if agent in books and lots[symbol] and state.now < retry.at and side_of(state, symbol, lots[symbol]) == side:
             pauses[symbol] = True
     return pauses if pauses.any() else None
 

@@ -145,7 +145,7 @@ def plan(
     effects: list[Effect] = []
     if state.parents and lots is None:
         effects.extend(give_up(state, [parent for parent in state.parents if parent.agent in answers], "decided anew"))
-    if state.protection.stops or state.protection.postponed or (lots is not None and not none_rest(state)):
+    if state.protection.stops or state.protection.postponed or not none_rest(state):
         settings = Postponed([], dict(answers), sample, used, flatten, by_hand=by_hand, intent=intent)
         lots, cancels, postponed = _after_stops(state, settings, lots, child)
         effects.extend(cancels)
@@ -221,8 +221,9 @@ def _after_stops(
         for agent, weights in answers.items()
     }
     blocked_columns, effects = cancel_conflicts(state, changes, settings.by_hand)
-    if lots is not None and child is None:
-        in_way, withdrawn = withdraw_in_way(state, lots, settings.intent.wishes)
+    if not none_rest(state):
+        own = lots is not None and child is None  # else `hold_back` withdraws the rests of the book
+        in_way, withdrawn = withdraw_in_way(state, changes, settings.intent.wishes, own=own)
         blocked_columns, effects = sorted({*blocked_columns, *in_way}), [*effects, *withdrawn]
     if not blocked_columns:  # nothing conflicts
         return lots, effects, False
@@ -380,7 +381,9 @@ def _house_verdict(
     that pause after refusals are refused, except an operator's order by hand. During a flatten (the closing of all
     positions) an operator's orders pause too: the command to flatten ended only the pauses of that instant.
     """
-    paused = pausing(state, requested) if state.protection.retries and (not house.by_hand or state.flattening) else None
+    paused = None
+    if state.protection.retries and (not house.by_hand or state.flattening):
+        paused = pausing(state, requested, [HOUSE, *(part.agent for part in parts if intent.cause)])
     first_part, limits, sums = parts[0], limits_in_force(state, HOUSE), state.history.synchronous.sums
     asked = weighed(state, house, requested, intent.wishes)
     if paused is None and (

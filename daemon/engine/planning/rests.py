@@ -10,7 +10,14 @@ above the mark weigh what they fill at (`weighed`, and `gate_account` for open o
 limits looks at the rests again (`safety.resting_orders`), and cancels those that the gate would cut. The promise: at
 the marks of the last sample no fill of any subset of the open orders breaks a limit.
 
-Rejected: to weigh rests at every price that they may fill at. No number of lots is safe at every price, and the gate of
+Books do not meet. Two orders of one account that could trade with each other are a wash trade: a venue refuses the
+second, and a program could so keep its neighbours from selling. So decisions, exits, and orders that reduce a position
+first withdraw the rests of all books that they would meet at their worst price (`opposite_rests`). An order from
+outside that adds, or has a price of its own, is refused where it would meet a rest (`meeting`): its sender knows best
+what to do. An order at the market that is in flight when a later one comes is not looked at: it fills at once.
+
+Rejected: to cross the order with the rest inside both prices: the rest is at the venue, and may fill there meanwhile.
+To weigh rests at every price that they may fill at. No number of lots is safe at every price, and the gate of
 each sample sees the price that the market has. To cut a rest: it keeps its size, so that its sender knows what rests.
 """
 
@@ -20,14 +27,16 @@ from typing import Final
 import numpy as np
 from msgspec.structs import replace
 
-from quantd.daemon.engine.planning.gate_account import short_ratio
+from quantd.daemon.engine.planning.gate_account import market_context, short_ratio
 from quantd.daemon.engine.planning.targets import at_rest, withdraw
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.open_orders import Working
 from quantd.daemon.engine.state.stop_records import Intent
+from quantd.risk.pretrade.baskets import worst_nano
 from quantd.risk.pretrade.gate import Account, Verdict
 from quantd.trading.effects import Effect
 from quantd.trading.market import Floats
-from quantd.trading.orders import THE_DAY, OrderState, Wish
+from quantd.trading.orders import THE_DAY, OrderState, Wish, price_text, quantity_text, side_text
 
 NO_INTENT: Final = Intent()
 """The intent of a plan of the daemon itself."""
@@ -96,17 +105,81 @@ def own_ends(state: State, ends: list[int], wishes: Sequence[Wish]) -> list[int]
     return ends
 
 
-def withdraw_in_way(state: State, changes: dict[int, Floats], wishes: Sequence[Wish]) -> tuple[list[int], list[Effect]]:
-    """Cancel the rests that stand in the way of orders without a price of their own, which reduce a position.
+def opposite_rests(state: State, symbol: int, lots: float, worst_nano: int) -> list[tuple[Working, int]]:
+    """(basket, row) of each rest, of any book, that an order for signed `lots` at a worst price would meet: an order at
+    a price of its own that the market has not passed."""
+    mark = int(state.marks_nano[symbol])
+    return [
+        (work, row)
+        for work in state.working.values()
+        if work.cause
+        for row in dict.fromkeys(row for row, _, _ in work.open_shares())
+        if work.basket.sym[row] == symbol and work.lots[row] * lots < 0
+        for price in (work.worst_nano[row],)
+        if (mark <= price <= worst_nano if lots > 0 else worst_nano <= price <= mark)
+    ]
+
+
+def meeting(state: State, book: int, wish: Wish, worst_nano: int) -> str:
+    """Why an order from outside for a book is refused: the rest that it would meet; empty where it meets none.
+
+    An order without a price of its own that reduces a position is not refused: it withdraws the rest.
+    """
+    held = state.lots(book)[wish.symbol]
+    if not wish.limit_nano and wish.lots * held < 0 and abs(wish.lots) <= abs(held):
+        return ""
+    met = opposite_rests(state, wish.symbol, wish.lots, worst_nano)
+    if not met:
+        return ""
+    work, row = met[0]
+    name, lots, price = state.universe.symbols[wish.symbol], work.lots[row], price_text(work.worst_nano[row])
+    size = quantity_text(abs(lots) - work.filled[row], state.universe.lot_nano[wish.symbol])
+    whose = "this book" if work.shares_of(row)[0][0] == book else "another book of the account"
+    return (
+        f"it would meet the resting order of {whose} to {side_text(lots)} {size} {name} at {price}, and two orders "
+        f"of one account do not trade with each other; send a limit {'below' if wish.lots > 0 else 'above'} {price}"
+    )
+
+
+def _withdraw_met(
+    state: State, book: int, change: Floats, priced: Sequence[int], *, reducing: bool
+) -> tuple[list[int], list[Effect]]:
+    """Cancel the rests of all books that orders of a book for `change` would meet; returns their columns and the
+    cancels.
+
+    Orders in the columns `priced` have a price of their own. With `reducing` only orders that reduce are looked at.
+    """
+    limits, held = state.rules.agents[book].limits, state.lots(book)
+    worst = worst_nano(market_context(state), change, limits, held)
+    met = [
+        rest
+        for symbol in change.nonzero()[0].tolist()
+        if symbol not in priced and not (reducing and change[symbol] * held[symbol] >= 0.0)
+        for rest in opposite_rests(state, symbol, change[symbol], worst[symbol])
+    ]
+    cancels: list[Effect] = [
+        work.cancel(row, state.now) for work, row in met if work.state[row] != OrderState.CANCELLING
+    ]
+    return [work.basket.sym[row] for work, row in met], cancels
+
+
+def withdraw_in_way(
+    state: State, changes: dict[int, Floats], wishes: Sequence[Wish], *, own: bool = True
+) -> tuple[list[int], list[Effect]]:
+    """Cancel the rests that stand in the way of orders without a price of their own.
 
     `changes` maps an agent to float64[N] signed lots. Returns the columns in which the orders wait for the end of rests
-    and the cancels. A rest stands in the way where it, the other open orders and the change exceed the position.
+    and the cancels. A rest of any book stands in the way where it would meet the order. With `own` a rest of the book
+    does where it, the other open orders and a change that reduces a position exceed the position.
     """
     columns: set[int] = set()
     effects: list[Effect] = []
     priced = [wish.symbol for wish in wishes if wish.limit_nano]
     for agent, change in changes.items():
-        held, resting = state.lots(agent), at_rest(state, agent)
+        met, cancels = _withdraw_met(state, agent, change, priced, reducing=bool(wishes))
+        columns.update(met)
+        effects.extend(cancels)
+        held, resting = state.lots(agent), at_rest(state, agent) if own else np.zeros(state.universe.size)
         way = (change * held < 0.0) & (resting * held < 0.0) & (np.abs(change + resting) > np.abs(held))
         way[priced] = False
         if way.any():
@@ -115,13 +188,13 @@ def withdraw_in_way(state: State, changes: dict[int, Floats], wishes: Sequence[W
     return sorted(columns), effects
 
 
-def rests_going(state: State, agents: Sequence[int], symbols: Sequence[int]) -> bool:
-    """Whether a rest of these agents in one of these columns is being cancelled and has not ended."""
+def rests_going(state: State, symbols: Sequence[int]) -> bool:
+    """Whether a rest in one of these columns is being cancelled and has not ended."""
     return any(
-        who in agents and work.basket.sym[row] in symbols and work.state[row] == OrderState.CANCELLING
+        work.basket.sym[row] in symbols and work.state[row] == OrderState.CANCELLING
         for work in state.working.values()
         if work.cause
-        for row, who, _ in work.open_shares()
+        for row, _, _ in work.open_shares()
     )
 
 

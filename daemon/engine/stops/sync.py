@@ -146,7 +146,7 @@ def _cancel_adding(state: State, agent: int, symbol: int) -> list[Effect]:
 def _blocked(state: State, waiting: Postponed) -> bool:
     """Whether a protective stop or a resting order in a symbol of a postponed plan is still being cancelled."""
     stops = any(stop.going and stop.symbol in waiting.symbols for stop in live_stops(state))
-    return stops or rests_going(state, list(waiting.answers), waiting.symbols)
+    return stops or rests_going(state, waiting.symbols)
 
 
 def _replace_stops(state: State, sampled: bool) -> list[Effect]:

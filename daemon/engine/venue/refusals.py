@@ -4,7 +4,8 @@ What can go wrong: an order whose refusal lasts (day trading, a smallest order v
 sent at every bar, once a symbol. The refusals would hide other alerts, and a venue locks out a client that goes on. So
 orders pause after a refusal.
 
-A pause belongs to a symbol and a side, whatever the words of the refusal. It lasts 1, 2, 4 .. 60 minutes.
+A pause belongs to a symbol and a side, whatever the words of the refusal, and after an order of a program to its
+book alone. It lasts 1, 2, 4 .. 60 minutes.
 The side is `add`, `reduce` or `stop`: a lack of buying power must not keep a position from being sold. The first
 refusal in a row raises an alert, as does the first one with other words; the end of the refusals raises an INFO.
 
@@ -18,7 +19,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from quantd.daemon.engine.planning.pauses import pause_after, pause_ns, side_of
+from quantd.daemon.engine.planning.pauses import pause_after, pause_ns, pausing_book, side_of
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.stop_records import Side
@@ -57,8 +58,10 @@ def refused(state: State, agent: int, symbol: int, side: Side, reason: str) -> l
     if (agent, symbol, side, retry.words) in reported:
         return []
     by = "" if reason.startswith("not sent: ") else "rejected by the venue: "  # the daemon itself may refuse to send
+    of = f" of {state.rules.agents[agent].name}" if agent != HOUSE and side != "stop" else ""
     text = (
-        f"{by}{reason or 'no reason given'}; {NAMES[side]} pause, for 1 minute at first and up to 60 while this lasts"
+        f"{by}{reason or 'no reason given'}; {NAMES[side]}{of} pause, for 1 minute at first and up to 60 while this "
+        "lasts"
     )
     return [alert(state, "CRITICAL" if side == "reduce" else "WARNING", "refusal", text, symbol=symbol)]
 
@@ -78,7 +81,7 @@ def settle_retries(state: State) -> list[Effect]:
     order and refuse it a moment later, so that an acceptance alone does not end the pause.
     """
     standing = {
-        (HOUSE, work.basket.sym[row], side_of(state, work.basket.sym[row], work.lots[row]))
+        (pausing_book(work, row), work.basket.sym[row], side_of(state, work.basket.sym[row], work.lots[row]))
         for work in state.working.values()
         for row, order_state in enumerate(work.state)
         if order_state in _STANDING

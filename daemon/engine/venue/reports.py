@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from quantd.daemon.engine.planning.execution import count_fills
-from quantd.daemon.engine.planning.pauses import side_of
+from quantd.daemon.engine.planning.pauses import pausing_book, side_of
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import HOUSE, State
@@ -111,10 +111,11 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
 
 def _end_pauses(state: State, news: "News", stops_of: int | None) -> list[Effect]:
     """End the pauses of orders that the venue carried out; the fills of `news` are not booked yet."""
+    books = sorted({HOUSE, pausing_book(news.work, 0)}) if stops_of is None else [stops_of]
     effects: list[Effect] = []
     for symbol, lots in zip(news.sym, news.lots, strict=True):
         side = side_of(state, symbol, lots) if stops_of is None else "stop"
-        effects.extend(taken(state, HOUSE if stops_of is None else stops_of, symbol, side))
+        effects.extend(effect for book in books for effect in taken(state, book, symbol, side))
     return effects
 
 
@@ -301,6 +302,7 @@ def _end_rows(state: State, work: Working, reports: Reports, rows: list[int], st
             effects.append(alert(state, "WARNING", "order", text, symbol=symbol))
         elif ended == OrderState.REJECTED:
             side = side_of(state, symbol, work.lots[row]) if stops_of is None else "stop"
-            effects.extend(refused(state, HOUSE if stops_of is None else stops_of, symbol, side, reports.reason))
+            book = pausing_book(work, row) if stops_of is None else stops_of
+            effects.extend(refused(state, book, symbol, side, reports.reason))
             effects.extend(exit_refused(state, symbol, reports.reason))
     return effects
