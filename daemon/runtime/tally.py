@@ -60,7 +60,7 @@ class Tally(Struct):
             if count is not None:
                 count(self, effect)
             elif isinstance(effect, Planned):
-                self._planned(effect, whole=not effect.n and any(isinstance(other, Refused) for other in effects))
+                self._planned(effect, all_refused=not effect.n and any(isinstance(other, Refused) for other in effects))
 
     def _valued(self, effect: Valued) -> None:
         self.samples += 1
@@ -74,17 +74,17 @@ class Tally(Struct):
     def _filled(self, effect: Filled) -> None:
         self.fills += len(effect.sym)
 
-    def _planned(self, effect: Planned, whole: bool) -> None:
+    def _planned(self, effect: Planned, all_refused: bool) -> None:
         """Count the cuts of a plan. What is refused whole is no cut, although a part of it would pass."""
-        self._count_cuts(HOUSE, effect.net, effect.allowed, effect.follow_up, whole)
+        self._count_cuts(HOUSE, effect.net, effect.allowed, effect.follow_up, all_refused)
         for part in effect.agents:
-            self._count_cuts(part.agent, part.asked, part.allowed, effect.follow_up, whole)
+            self._count_cuts(part.agent, part.asked, part.allowed, effect.follow_up, all_refused)
 
     def _switched(self, effect: Switched) -> None:
         if effect.agent < 0 and effect.before == 0:
             self.trips += 1
 
-    def _count_cuts(self, book: int, requested: bytes, allowed: bytes, follow_up: int, whole: bool) -> None:
+    def _count_cuts(self, book: int, requested: bytes, allowed: bytes, follow_up: int, all_refused: bool) -> None:
         if requested == allowed and (follow_up or book not in self.counted):
             return
         lots, passed = np.frombuffer(requested, dtype=np.int64), np.frombuffer(allowed, dtype=np.int64)
@@ -93,7 +93,7 @@ class Tally(Struct):
             counted[:] = 0
         differs = (lots != passed) & (counted == 0)
         counted[differs] = 1
-        refused = int((differs & ((passed == 0) | whole)).sum())
+        refused = int((differs & ((passed == 0) | all_refused)).sum())
         self.refused += refused
         self.clipped += int(differs.sum()) - refused
 

@@ -109,18 +109,18 @@ class Activities:
         """The fields of an execution. An execution that no order of the program caused is an order of its own."""
         symbol, lot = self._universe.symbols[move.symbol], self._universe.lot_nano[move.symbol]
         size = done = abs(move.lots)
-        left, order = 0, name_of("execution", self._account, str(move.ts), symbol, str(move.lots))
+        unfilled, order = 0, name_of("execution", self._account, str(move.ts), symbol, str(move.lots))
         ticket = self._tickets.sent(effect.sample, effect.n) if isinstance(effect, Filled) else None
         if ticket is not None and ticket.agent == self._agent:
             order = ticket.id
             self._filled[order] = done = self._filled.get(order, 0) + (move.lots if ticket.lots > 0 else -move.lots)
-            left = max(abs(ticket.lots) - done, 0)
+            unfilled = max(abs(ticket.lots) - done, 0)
         held = int(self._movements.lots_of[move.book][move.symbol]) if move.lots < 0 else 0
         return {
-            "type": "partial_fill" if left else "fill", "symbol": symbol, "price": price_text(move.price_nano),
+            "type": "partial_fill" if unfilled else "fill", "symbol": symbol, "price": price_text(move.price_nano),
             "qty": quantity_text(size, lot), "side": "sell_short" if held < 0 else side_text(move.lots),
-            "order_id": order, "cum_qty": quantity_text(done, lot), "leaves_qty": quantity_text(left, lot),
-            "order_status": "partially_filled" if left else "filled",
+            "order_id": order, "cum_qty": quantity_text(done, lot), "leaves_qty": quantity_text(unfilled, lot),
+            "order_status": "partially_filled" if unfilled else "filled",
         }  # fmt: skip
 
     def _paid(self, column: int, amount_micro: int, lots: int, text: str) -> Row:
@@ -154,7 +154,7 @@ def page_of(rows: list[Row], query: Mapping[str, str], only: str) -> list[Row]:
         raise ValueError("direction must be asc or desc, and category trade_activity or non_trade_activity")
     if not (size.isascii() and size.isdigit() and 1 <= int(size) <= PAGE):
         raise ValueError(f"page_size must be a number from 1 to {PAGE}")
-    found = [
+    listed = [
         row
         for row in sorted(rows, key=lambda row: row["at"], reverse=direction == "desc")
         if since < row["at"] <= until
@@ -162,11 +162,11 @@ def page_of(rows: list[Row], query: Mapping[str, str], only: str) -> list[Row]:
         and category in ("", "trade_activity" if row["activity_type"] == "FILL" else "non_trade_activity")
     ]
     if token:
-        places = [k for k, row in enumerate(found) if row["id"] == token]
+        places = [k for k, row in enumerate(listed) if row["id"] == token]
         if not places:
             raise ValueError("page_token must be the id of an activity that the request lists")
-        del found[: places[0] + 1]
-    return [{key: value for key, value in row.items() if key != "at"} for row in found[: int(size)]]
+        del listed[: places[0] + 1]
+    return [{key: value for key, value in row.items() if key != "at"} for row in listed[: int(size)]]
 
 
 def _span(asked: dict[str, str]) -> tuple[int, int]:

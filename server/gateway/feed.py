@@ -215,8 +215,8 @@ class Feed:
             if count == 1 and per != "bar" and length > interval:
                 return per
         hours, rest = divmod(interval, 60 * MINUTE_NS)
-        own = f"{interval // MINUTE_NS}Min" if rest else f"{hours}Hour"
-        names = [*([] if interval == DAY_NS else [own]), *NAMES.values()]
+        of_run = f"{interval // MINUTE_NS}Min" if rest else f"{hours}Hour"
+        names = [*([] if interval == DAY_NS else [of_run]), *NAMES.values()]
         raise invalid(f"timeframe {text[:20]!r} is not served: {', '.join(names)} are, made of the bars of the run")
 
     def _period(self, asked: dict[str, str]) -> tuple[int, int]:

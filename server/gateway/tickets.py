@@ -201,15 +201,15 @@ def folded(where: str | Path, run: str) -> Tickets:
     now = next(record.universe for record in runs if record.run == run)
     tickets = Tickets(runs[0].run, runs[0].ts)
     for record in runs:
-        own = tickets if record.run == run else Tickets(tickets.account)
+        of_run = tickets if record.run == run else Tickets(tickets.account)
         begun = False
         for _, data in records.entries(record.run, 1):
             begun = begun or THROUGH.encode() in data  # what was before the first order is of no ticket
             if begun:
                 entry = decode(data)
-                for _ in own.take(entry.event, entry.effects):  # type: ignore[arg-type]
+                for _ in of_run.take(entry.event, entry.effects):  # type: ignore[arg-type]
                     pass
-        if own is tickets:
+        if of_run is tickets:
             return tickets
-        tickets.recall(own, record.universe, now)
+        tickets.recall(of_run, record.universe, now)
     return tickets

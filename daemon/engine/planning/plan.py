@@ -222,8 +222,8 @@ def _after_stops(
     }
     blocked_columns, effects = cancel_conflicts(state, changes, settings.by_hand)
     if not none_rest(state):
-        own = lots is not None and child is None  # else `hold_back` withdraws the rests of the book
-        in_way, withdrawn = withdraw_in_way(state, changes, settings.intent.wishes, own=own)
+        of_book = lots is not None and child is None  # else `hold_back` withdraws the rests of the book
+        in_way, withdrawn = withdraw_in_way(state, changes, settings.intent.wishes, of_book=of_book)
         blocked_columns, effects = sorted({*blocked_columns, *in_way}), [*effects, *withdrawn]
     if not blocked_columns:  # nothing conflicts
         return lots, effects, False

@@ -164,13 +164,13 @@ def _withdraw_met(
 
 
 def withdraw_in_way(
-    state: State, changes: dict[int, Floats], wishes: Sequence[Wish], *, own: bool = True
+    state: State, changes: dict[int, Floats], wishes: Sequence[Wish], *, of_book: bool = True
 ) -> tuple[list[int], list[Effect]]:
     """Cancel the rests that stand in the way of orders without a price of their own.
 
     `changes` maps an agent to float64[N] signed lots. Returns the columns in which the orders wait for the end of rests
-    and the cancels. A rest of any book stands in the way where it would meet the order. With `own` a rest of the book
-    does where it, the other open orders and a change that reduces a position exceed the position.
+    and the cancels. A rest of any book stands in the way where it would meet the order. With `of_book` a rest of the
+    book does where it, the other open orders and a change that reduces a position exceed the position.
     """
     columns: set[int] = set()
     effects: list[Effect] = []
@@ -179,7 +179,7 @@ def withdraw_in_way(
         met, cancels = _withdraw_met(state, agent, change, priced, reducing=bool(wishes))
         columns.update(met)
         effects.extend(cancels)
-        held, resting = state.lots(agent), at_rest(state, agent) if own else np.zeros(state.universe.size)
+        held, resting = state.lots(agent), at_rest(state, agent) if of_book else np.zeros(state.universe.size)
         way = (change * held < 0.0) & (resting * held < 0.0) & (np.abs(change + resting) > np.abs(held))
         way[priced] = False
         if way.any():

@@ -47,9 +47,9 @@ def execute(
     name, secret = _keys(config.absolute().parent, agent)
     url = f"http://127.0.0.1:{settings.gateway.port}"
     _check(url, name, secret, join(["quantd", "run", "--config", str(config)]))
-    if (found := shutil.which(program[0])) is None:
+    if (executable := shutil.which(program[0])) is None:
         raise Failure(f"there is no program {program[0]}; write `quantd gateway exec -- python my_bot.py`", CONFIG)
-    if Path(found).name.startswith("python") and (option := _isolated(program[1:])):
+    if Path(executable).name.startswith("python") and (option := _isolated(program[1:])):
         text = f"with {option} Python does not read PYTHONPATH, and alpaca-py would keep the vendor's address"
         raise Failure(f"{text}; leave {option} out", CONFIG)
     values = {"key": name, "secret": secret, "url": url}
@@ -57,7 +57,7 @@ def execute(
     environment.pop("APCA_API_OAUTH_TOKEN", None)
     folder = Path(__file__).parents[2] / "gateway" / "clients"
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH", ""))))
-    os.execve(found, program, environment)
+    os.execve(executable, program, environment)
 
 
 def _keys(folder: Path, agent: str) -> tuple[str, str]:

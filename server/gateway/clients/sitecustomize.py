@@ -42,14 +42,14 @@ def with_arguments(method: Callable[..., None], values: dict[str, Any]) -> Calla
     names = inspect.signature(method).parameters
 
     @functools.wraps(method)
-    def made(self: Any, *given: Any, **named: Any) -> None:
+    def initialise(self: Any, *given: Any, **named: Any) -> None:
         bound = inspect.signature(method).bind_partial(self, *given, **named)
         bound.arguments.update({name: value for name, value in values.items() if name in names})
         rest = {name: value for name, value in bound.arguments.items() if name != "self"}
         extra = rest.pop("kwargs", {})
         method(self, **{**rest, **extra})
 
-    return made
+    return initialise
 
 
 class Finder:
@@ -60,7 +60,7 @@ class Finder:
         if name not in CLIENTS:
             return None
         specs = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not Finder)
-        spec = next((found for found in specs if found is not None), None)
+        spec = next(filter(None, specs), None)
         if spec is None or spec.loader is None:
             return None
         load = spec.loader.exec_module
@@ -77,16 +77,16 @@ class Finder:
 
 def another() -> None:
     """Import the sitecustomize of the program's own Python, which this one hides."""
-    own = os.path.dirname(os.path.abspath(__file__))
+    here = os.path.dirname(os.path.abspath(__file__))
     path, this = list(sys.path), sys.modules.pop("sitecustomize", None)
-    sys.path[:] = [folder for folder in path if os.path.abspath(folder) != own]
+    sys.path[:] = [folder for folder in path if os.path.abspath(folder) != here]
     try:
         importlib.import_module("sitecustomize")
     except ImportError:
         if this is not None:
             sys.modules["sitecustomize"] = this
     finally:
-        sys.path[:] = [folder for folder in path if os.path.abspath(folder) != own]
+        sys.path[:] = [folder for folder in path if os.path.abspath(folder) != here]
 
 
 if URL:
