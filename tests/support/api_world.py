@@ -81,7 +81,8 @@ async def standing_at_the_end(folder, text=CONFIG, kind=World):
     feed, service = world.assembly.feed, world.service
     while service.shell.ts < feed.last_ts or world.store.last_seq(RUN) < service.journal.seq:
         await service.changed(0.05)
-    async with aiohttp.ClientSession(world.api.url) as session:
+    # a connection is not kept: the loop stands between two tests that share it, and the server closes what was idle
+    async with aiohttp.ClientSession(world.api.url, connector=aiohttp.TCPConnector(force_close=True)) as session:
         world.session = session
         yield world
     world.service.shell.stopped = "the test is over"
