@@ -35,8 +35,8 @@ class Access(Struct, frozen=True):
     """Name, credentials, address and rate limits of an exchange.
 
     `url` replaces the host of all addresses of the exchange; `sandbox` selects the exchange's test venue. `per_minute`
-    limits queries and `orders_per_minute` orders; with `per_minute` 0 neither is limited. Text forms never include
-    secrets.
+    limits queries and `orders_per_minute` orders, None as the exchange's dialect does; with `per_minute` 0 neither is
+    limited. Text forms never include secrets.
     """
 
     venue: str
@@ -46,8 +46,8 @@ class Access(Struct, frozen=True):
     url: str | None = None
     sandbox: bool = False
     timeout_s: float = 10.0
-    per_minute: int = 30
-    orders_per_minute: int = 60
+    per_minute: int | None = None
+    orders_per_minute: int | None = None
 
     def __repr__(self) -> str:
         return f"Access(venue={self.venue!r})"
@@ -150,10 +150,11 @@ async def connect(access: Access) -> Exchange:
     _use_proxy(exchange)
     dialect = dialect_of(access.venue)
     exchange.fetch = strict(exchange.fetch, dialect)
-    if access.per_minute:
+    per_minute = dialect.per_minute if access.per_minute is None else access.per_minute
+    if per_minute:
+        orders = dialect.orders_per_minute if access.orders_per_minute is None else access.orders_per_minute
         # half of a minute's queries may go out at once, and all of a minute's orders
-        query_pace = Pace(Rate(access.per_minute), max(1, access.per_minute // 2))
-        order_pace = Pace(Rate(access.orders_per_minute), access.orders_per_minute)
+        query_pace, order_pace = Pace(Rate(per_minute), max(1, per_minute // 2)), Pace(Rate(orders), orders)
         exchange.fetch2 = paced(exchange.fetch2, dialect, query_pace, order_pace)
     return cast(Exchange, exchange)
 
@@ -183,10 +184,10 @@ def strict(fetch: Call, dialect: Dialect) -> Call:
         answer = await fetch(url, *request)
         if not dialect.whole(answer):
             raise MalformedAnswer(NOT_DOCUMENTED)
-        form = dialect.form_of(url)
-        if form is not None and not answer.get("error"):
+        form = dialect.form_of(url, *request[:1])
+        if form is not None and not dialect.refused(answer):
             try:
-                msgspec.convert(answer["result"], form.result, strict=False)  # ccxt turns numbers into text
+                msgspec.convert(dialect.result(answer), form.result, strict=False)  # ccxt turns numbers into text
             except (msgspec.ValidationError, ArithmeticError) as wrong:
                 raise MalformedAnswer(f"{NOT_DOCUMENTED}: {wrong}") from None
         return answer
@@ -201,8 +202,9 @@ def paced(request_method: Call, dialect: Dialect, query_pace: Pace, order_pace: 
     """
 
     async def ask_in_turn(path: str, *request: Any) -> Any:
-        pace = order_pace if path in dialect.makes_orders else query_pace
-        for _ in range(2 if path in dialect.counts_twice else 1):
+        names = path, f"{request[1] if len(request) > 1 else ''} {path}"
+        pace = order_pace if dialect.makes_orders.intersection(names) else query_pace
+        for _ in range(max(dialect.weights.get(name, 1) for name in names)):
             await pace.turn()
         return await request_method(path, *request)
 

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from quantd.adapters.exchange.kraken_answers import KRAKEN_ANSWERS, Form
+from quantd.adapters.exchange.answer_forms import Form
+from quantd.adapters.exchange.kraken_answers import CLIENT_ID, KRAKEN_ANSWERS
 from quantd.adapters.exchange.kraken_errors import kraken_outcome
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.display_text import microsecond_text
@@ -25,16 +26,26 @@ def as_uuid(order_id: str) -> str:
 class Dialect(Struct, frozen=True):
     """The specifics of one exchange.
 
-    `client_id` converts our order id to the exchange's client id; `client_id_of` reads the client id from an order in
-    an answer. `order` are parameters of every order. `until` returns the parameters that expire an order at an instant
-    (ns UTC); if `until` is None, the adapter cancels the order at that instant. `refuse_after` returns parameters by
-    which the matching engine refuses an order that arrives later than an instant (ns UTC). `ended` are parameters of
-    every query for ended orders, `history` of every query for trades. `page` returns the parameters that request
-    results from index k on; `page_size` is the number of results in one answer. `whole` returns whether an answer is
-    complete. `ledger_amount` returns amount and fee of a ledger entry. `counts_twice` are paths that count as two
-    requests, `makes_orders` are paths that count as orders. `answers` maps the last part of a path to the documented
-    form of its answer. `means` returns the outcome of the errors in the text of an answer, None without an error.
+    Orders: `client_id` converts our order id to the exchange's client id; `client_id_of` reads the client id from an
+    order in an answer. `order` are parameters of every order. `until` returns the parameters that expire an order at
+    an instant (ns UTC); if `until` is None, the adapter cancels the order at that instant. `refuse_after` returns
+    parameters by which the matching engine refuses an order that arrives later than an instant (ns UTC); `shortest_s`
+    and `longest_s` are the limits of that deadline. `stops` tells whether stop orders are placed there and found again.
     `check_only` are parameters of an order that the exchange checks and never places; empty if it has none.
+
+    Lists: `ended` are parameters of every query for ended orders, `history` of every query for trades. `page` returns
+    the parameters that request results from index k on; `page_size` is the number of results in one answer.
+    `ledger_amount` returns amount and fee of a ledger entry; `flow_kinds` maps its kind to VenueFlow's, `moved` are the
+    kinds by which a person moves money or coins, `further_kinds` are further documented kinds.
+
+    Answers: `whole` returns whether an answer is complete. `refused` returns whether it has an error, `result` returns
+    what it answers. `answers` maps the last part of a path, or the method and that part, to the documented form of its
+    result. `means` returns the outcome of the errors in the text of an answer, None without an error. `remedies` maps a
+    part of the text of an error to its remedy, where only a person can help.
+
+    Limits: `weights` maps a path, or method and path, to the number of requests that it counts as; `makes_orders` are
+    those that count as orders. `per_minute` and `orders_per_minute` are the rates that quantd keeps. `skew_s` is added
+    to the accepted difference of clocks.
     """
 
     client_id: Callable[[str], str] = str
@@ -42,21 +53,37 @@ class Dialect(Struct, frozen=True):
     order: dict[str, str] = {}
     until: Callable[[int], dict[str, str]] | None = None
     refuse_after: Callable[[int], dict[str, str]] | None = None
+    shortest_s: float = 0.0
+    longest_s: float = 60.0
+    stops: bool = False
+    check_only: dict[str, str] = {}
+
     ended: dict[str, str] = {}
     history: dict[str, str] = {}
     page: Callable[[int], dict[str, int]] | None = None
     page_size: int = 50
-    whole: Callable[[object], bool] = lambda answer: isinstance(answer, (dict, list))
     ledger_amount: Callable[[dict[str, Any]], tuple[str, str]] | None = None
-    counts_twice: tuple[str, ...] = ()
-    makes_orders: tuple[str, ...] = ()
+    flow_kinds: dict[str, str] = {}
+    moved: frozenset[str] = frozenset({"transaction", "transfer"})
+    further_kinds: frozenset[str] = frozenset()
+
+    whole: Callable[[object], bool] = lambda answer: isinstance(answer, (dict, list))
+    refused: Callable[[Any], bool] = lambda answer: False
+    result: Callable[[Any], Any] = lambda answer: answer
     answers: dict[str, Form] = {}
     means: Callable[[str], Outcome | None] | None = None
-    check_only: dict[str, str] = {}
+    remedies: dict[str, str] = {}
 
-    def form_of(self, url: str) -> Form | None:
+    weights: dict[str, int] = {}
+    makes_orders: frozenset[str] = frozenset()
+    per_minute: int = 30
+    orders_per_minute: int = 60
+    skew_s: float = 1.0
+
+    def form_of(self, url: str, method: str = "") -> Form | None:
         """Return the documented form of the answer to a request; None where the exchange or the request has none."""
-        return self.answers.get(urlsplit(url).path.rpartition("/")[2])
+        path = urlsplit(url).path.rpartition("/")[2]
+        return self.answers.get(f"{method} {path}", self.answers.get(path))
 
 
 def _kraken_whole(answer: object) -> bool:
@@ -69,24 +96,40 @@ def _kraken_whole(answer: object) -> bool:
 KRAKEN: Final = Dialect(
     # free text up to 18 characters, or a UUID; our ids have 27 characters
     client_id=as_uuid,
-    client_id_of=lambda order: str(order.get("info", {}).get("cl_ord_id") or ""),
+    client_id_of=lambda order: str(order.get("info", {}).get(CLIENT_ID) or ""),
     order={"oflags": "fciq"},
     until=lambda ns: {"timeinforce": "GTD", "expiretm": str(-(-ns // NANO))},
+    # accepted from 2 to 60 s ahead
     refuse_after=lambda ns: {"deadline": microsecond_text(ns)},
+    shortest_s=2.0,
+    longest_s=59.0,
+    stops=True,
+    check_only={"validate": "true"},
     # Ordered by opening time, because ccxt filters the results, and a page shortened by the filter looks like the last
     # one.
     ended={"closetime": "open"},
     # By default Kraken merges the executions of one taker order into one, which may grow later.
     history={"consolidate_taker": "false"},
     page=lambda k: {"ofs": k},
-    whole=_kraken_whole,
     ledger_amount=lambda entry: (str(entry["info"]["amount"]), str(entry["info"]["fee"])),
-    counts_twice=("TradesHistory", "Ledgers"),
-    makes_orders=("AddOrder", "CancelOrder"),
+    # docs.kraken.com, Get Ledgers Info. `spend` and `receive` convert dust to money.
+    flow_kinds={
+        "dividend": "dividend", "staking": "interest", "earn": "interest", "reward": "interest", "fee": "fee",
+        "spend": "cash_in_lieu", "receive": "cash_in_lieu", "conversion": "cash_in_lieu", "sale": "cash_in_lieu",
+    },
+    further_kinds=frozenset({"adjustment", "margin", "rollover", "settled", "credit", "invite_bonus", "nft_rebate"}),
+    whole=_kraken_whole,
+    refused=lambda answer: bool(answer["error"]),
+    result=lambda answer: answer["result"],
     answers=KRAKEN_ANSWERS,
     means=kraken_outcome,
-    check_only={"validate": "true"},
-)
+    remedies={
+        "InvalidNonce": "Another program uses the same key, and its requests invalidate ours: give this daemon a key "
+        "of its own, or set the nonce window of the key at the venue",
+    },
+    weights={"TradesHistory": 2, "Ledgers": 2},
+    makes_orders=frozenset({"AddOrder", "CancelOrder"}),
+)  # fmt: skip
 
 DIALECTS: Final = {"kraken": KRAKEN}
 """Exchanges that differ from the defaults of ccxt. Only these were tested over the network."""

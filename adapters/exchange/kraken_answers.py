@@ -10,8 +10,10 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
-Some = Annotated[dict[str, Any], Meta(min_length=1)]
-"""A map that is never empty: the exchange always has markets, and an account for trading always has a balance."""
+from quantd.adapters.exchange.answer_forms import Form, Some
+
+CLIENT_ID: Final = "cl_ord_id"
+"""The key of our client id in an order."""
 
 
 class Time(Struct):
@@ -158,15 +160,6 @@ class Token(Struct):
     token: str
 
 
-class Form(Struct, frozen=True):
-    """The documented form of one answer: `result` is the type of its result. The map `items` of the result (empty: the
-    result itself) has values of the type `item`."""
-
-    result: Any
-    items: str = ""
-    item: Any = None
-
-
 KRAKEN_ANSWERS: Final = {
     "Time": Form(Time),
     "SystemStatus": Form(SystemStatus),
@@ -174,10 +167,10 @@ KRAKEN_ANSWERS: Final = {
     "AssetPairs": Form(Some, item=Pair),
     "Ticker": Form(Some, item=Ticker),
     "BalanceEx": Form(Some, item=Balance),
-    "OpenOrders": Form(OpenOrders, "open", Order),
-    "ClosedOrders": Form(ClosedOrders, "closed", Order),
-    "TradesHistory": Form(TradesHistory, "trades", Trade),
-    "Ledgers": Form(Ledgers, "ledger", Entry),
+    "OpenOrders": Form(OpenOrders, "open", Order, CLIENT_ID),
+    "ClosedOrders": Form(ClosedOrders, "closed", Order, CLIENT_ID),
+    "TradesHistory": Form(TradesHistory, "trades", Trade, CLIENT_ID),
+    "Ledgers": Form(Ledgers, "ledger", Entry, CLIENT_ID),
     "AddOrder": Form(AddOrder),
     "CancelOrder": Form(Cancelled),
     "CancelAll": Form(Cancelled),

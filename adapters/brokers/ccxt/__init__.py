@@ -3,6 +3,7 @@
 from typing import Final
 
 from quantd.adapters.brokers.venue import Venue
+from quantd.adapters.exchange.dialects import DIALECTS
 from quantd.adapters.plugins import Option
 
 VENUE: Final = Venue(
@@ -16,7 +17,7 @@ VENUE: Final = Venue(
         "ccxt_key": "key of the account at a crypto exchange",
         "ccxt_secret": "secret of the account at a crypto exchange",
     },
-    stops_at=("kraken",),  # exchanges whose stops the adapter places and finds again
+    stops_at=tuple(name for name, dialect in DIALECTS.items() if dialect.stops),
     module="ccxt",
     extra="ccxt",
 )

@@ -2,7 +2,7 @@
 flows."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from quantd.adapters.brokers.ccxt.connection import Line
 from quantd.adapters.brokers.ccxt.market import Markets
@@ -13,21 +13,6 @@ from quantd.adapters.exchange.numbers import decimal, lots_and_odd, micro, nano,
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import ForeignOrder, OpenOrder
 from quantd.trading.ports import VenueAccount, VenueFlow, VenueTrade
-
-FLOW_KINDS: Final = {
-    "dividend": "dividend", "staking": "interest", "earn": "interest", "reward": "interest", "fee": "fee",
-    "spend": "cash_in_lieu", "receive": "cash_in_lieu", "conversion": "cash_in_lieu", "sale": "cash_in_lieu",
-}  # fmt: skip
-"""Kind of an entry of the exchange's ledger -> VenueFlow's kind. A "trade" is no flow. `spend` and `receive` convert
-dust to money."""
-
-MOVED: Final = frozenset({"transaction", "transfer"})
-"""Kinds by which a person moves money or coins: a deposit or a withdrawal, by the sign."""
-
-FURTHER_KINDS: Final = frozenset(
-    {"adjustment", "margin", "rollover", "settled", "credit", "invite_bonus", "nft_rebate"}
-)
-"""Further documented kinds of Kraken's ledger (docs.kraken.com, Get Ledgers Info), which are no unknown types."""
 
 
 async def account_of(
@@ -209,7 +194,7 @@ def _flow(line: Line, universe: Universe, columns: dict[str, int], entry: dict[s
     the universe.
 
     `columns` maps a coin to its column of the universe. `ledger_amount` of the dialect, the specifics of one exchange,
-    returns (amount, fee) of an entry. A deposit or withdrawal (MOVED) is booked by its sign; other movements of coins
+    returns (amount, fee) of an entry. A deposit or withdrawal (`moved`) is booked by its sign; other movements of coins
     are income, or a fee if negative. Amounts are in micro-currency, coins in nano-units.
     """
     kind, currency = str(entry.get("type")), entry.get("currency")
@@ -232,12 +217,13 @@ def _flow(line: Line, universe: Universe, columns: dict[str, int], entry: dict[s
     else:
         sign = -1 if entry.get("direction") == "out" else 1
         net_amount = sign * decimal(entry["amount"]) - decimal((entry.get("fee") or {}).get("cost") or "0")
-    booking = FLOW_KINDS.get(kind, "other")
-    if kind in MOVED:
+    dialect = line.dialect
+    booking = dialect.flow_kinds.get(kind, "other")
+    if kind in dialect.moved:
         booking = "deposit" if net_amount >= 0 else "withdrawal"
     elif column is not None:
         booking = "fee" if net_amount < 0 else "interest"
-    if kind not in MOVED and kind not in FLOW_KINDS and kind not in FURTHER_KINDS and kind != "trade":
+    if kind not in {*dialect.moved, *dialect.flow_kinds, *dialect.further_kinds, "trade"}:
         line.unreadable.name(f"an entry of the unknown type {kind[:40]!r} was booked as {booking}", entry.get("info"))
     return VenueFlow(
         id=str(entry["id"]),

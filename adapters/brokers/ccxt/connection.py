@@ -10,16 +10,11 @@ from msgspec import Struct
 
 from quantd.adapters.brokers.unreadable import WRONG, Unreadable
 from quantd.adapters.brokers.venue_errors import KeysRefused
-from quantd.adapters.exchange.client import Access, Call, Exchange, leave, patiently
+from quantd.adapters.exchange.client import NOT_DOCUMENTED, Access, Call, Exchange, leave, patiently
 from quantd.adapters.exchange.dialects import Dialect, dialect_of
-from quantd.adapters.exchange.exchange_errors import outcome
+from quantd.adapters.exchange.exchange_errors import MalformedAnswer, outcome
 from quantd.adapters.exchange.refusal_words import Outcome
-
-NONCE: Final = (
-    "Another program uses the same key, and its requests invalidate ours: give this daemon a key of its own, or set "
-    "the nonce window of the key at the venue"
-)
-"""The remedy for a refused nonce that repetition does not resolve."""
+from quantd.trading.instruments import NANO
 
 TRIES: Final = 4
 """Attempts of a query at `open`."""
@@ -122,29 +117,34 @@ class Line:
         """Wrap `fetch`: items of its answer without a documented key are noted in `unreadable`, before ccxt reads
         them as zeros.
 
-        An item of a list by id (an order, an execution) becomes a record marked as `unread`, which keeps its client id.
-        An item of any other map (a balance, a market) is removed, and its id is added to `unread`.
+        An order or an execution becomes a record marked as `unread`, which keeps its client id. A balance or a market
+        is removed, and its id is added to `unread`.
         """
 
         async def fetch_and_read(url: str, *request: Any) -> Any:
             answer = await fetch(url, *request)
-            form = self.dialect.form_of(url)
-            if form is None or form.item is None or answer["error"]:
+            form = self.dialect.form_of(url, *request[:1])
+            if form is None or form.item is None or self.dialect.refused(answer):
                 return answer
-            items = answer["result"][form.items] if form.items else answer["result"]
+            result = self.dialect.result(answer)
+            items = result[form.items] if form.items else result
             what = form.item.__name__
             self.unread[what] = set()
-            for key, item in list(items.items()):
+            # the last first: the places of the others stay when one is removed
+            for key, item in reversed(list(items.items() if isinstance(items, dict) else enumerate(items))):
                 try:
                     msgspec.convert(item, form.item, strict=False)  # ccxt turns numbers into text
                 except WRONG as wrong:
                     self.unreadable.add(what.lower(), {key: item}, wrong)
-                    if form.items:
-                        client_id = item.get("cl_ord_id") if isinstance(item, dict) else None
-                        items[key] = {"cl_ord_id": client_id, "unread": item}
-                    else:
-                        del items[key]
-                        self.unread[what].add(key)
+                    if form.keep:
+                        client_id = item.get(form.keep) if isinstance(item, dict) else None
+                        items[key] = {form.keep: client_id, "unread": item}
+                        continue
+                    del items[key]
+                    name = item.get(form.named) if form.named and isinstance(item, dict) else key
+                    if form.named and not isinstance(name, str):
+                        raise MalformedAnswer(f"{NOT_DOCUMENTED}: {wrong}") from None
+                    self.unread[what].add(str(name))
             return answer
 
         return fetch_and_read
@@ -185,7 +185,7 @@ class Line:
     def words(self, error: BaseException) -> str:
         """Return the text of an exception, without secrets, with the remedy where only a person can help."""
         text = self.access.scrub(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-        return f"{text}. {NONCE}" if type(error).__name__ == "InvalidNonce" else text
+        return ". ".join([text, *(remedy for part, remedy in self.dialect.remedies.items() if part in text)])
 
     def refused(self, error: Exception) -> KeysRefused | None:
         """Return a KeysRefused for an exception by which the venue refused the keys; None for any other exception."""
@@ -200,11 +200,16 @@ class Line:
     @property
     def in_flight_s(self) -> float:
         """Maximum time for which a sent order can still arrive: its deadline if the venue has one, else the settling
-        time.
+        time."""
+        dialect = self.dialect
+        if dialect.refuse_after is None:
+            return self.settings.settle_s
+        return min(max(self.access.timeout_s, dialect.shortest_s), dialect.longest_s)
 
-        Kraken accepts deadlines of 2 to 60 s.
-        """
-        return min(max(self.access.timeout_s, 2.0), 59.0) if self.dialect.refuse_after else self.settings.settle_s
+    def deadline(self, now: int) -> dict[str, str]:
+        """Return the parameters by which the venue refuses an order that is sent `now` (ns UTC) and arrives late."""
+        refuse_after = self.dialect.refuse_after
+        return {} if refuse_after is None else refuse_after(now + int(self.in_flight_s * NANO))
 
     async def close(self) -> None:
         """Disconnect. Nothing happens without a connection."""

@@ -17,7 +17,6 @@ from quantd.adapters.exchange.client import NoExchange, connect
 from quantd.adapters.exchange.exchange_errors import outcome
 from quantd.adapters.exchange.numbers import NotExact, decimal
 from quantd.adapters.exchange.refusal_words import Outcome
-from quantd.trading.instruments import NANO
 
 CASH: Final = frozenset(
     {
@@ -180,9 +179,8 @@ class CryptoExit:
                 self.where, "the account owes this coin, so that it cannot be sold", "Repay it at the venue's web page"
             )
         dialect = self._line.dialect
-        params: dict[str, Any] = {"clientOrderId": dialect.client_id(client_id), **dialect.order}
-        if dialect.refuse_after is not None:
-            params |= dialect.refuse_after(time.time_ns() + int(self._line.in_flight_s * NANO))
+        client_id = dialect.client_id(client_id)
+        params = {"clientOrderId": client_id, **dialect.order, **self._line.deadline(time.time_ns())}
         sell_qty = f"{self._in_steps(holding.symbol, holding.qty):f}"
         exchange = self._line.exchange
         # None: a market order has no price

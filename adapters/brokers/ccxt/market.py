@@ -67,7 +67,9 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, c
                 text = f"the markets of {', '.join(absent)} are absent, and {', '.join(unread[:5])} cannot be read"
                 raise ConnectionError(text)
             if exchange.has.get("fetchTime"):
-                mistakes += _clock_mistakes(int(await line.read(exchange.fetch_time)), clock(), line.settings.skew_s)
+                mistakes += _clock_mistakes(
+                    int(await line.read(exchange.fetch_time)), clock(), line.settings.skew_s + line.dialect.skew_s
+                )
             markets, wrong = match(listing, universe, continues=continues)
             mistakes += wrong
             mistakes += await _permission_mistakes(line, clock() // 1_000_000)
@@ -96,7 +98,7 @@ def lacks(exchange: Exchange, dialect: Dialect) -> list[Mistake]:
 
 def _clock_mistakes(venue_ms: int, now_ns: int, max_skew_s: float) -> list[Mistake]:
     skew_s = abs(venue_ms / 1e3 - now_ns / 1e9)
-    if skew_s <= max_skew_s + 1.0:  # some exchanges report whole seconds
+    if skew_s <= max_skew_s:
         return []
     return [(f"the venue's clock differs by {skew_s:.1f} s from ours", "Synchronise the clock (timedatectl, chrony)")]
 

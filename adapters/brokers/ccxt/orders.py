@@ -134,17 +134,14 @@ class OrderSender:
     async def _create(self, sent: Sent) -> Any:
         """Place the order in the exchange's terms. Returns ccxt's order; raises ccxt's errors.
 
-        The limit price is rounded to the tick away from the market: down for a purchase, up for a sale. `refuse_after`
-        are parameters by which the exchange refuses an order that arrives late; `until` are parameters by which it
-        expires.
+        The limit price is rounded to the tick away from the market: down for a purchase, up for a sale. `until` are
+        parameters by which the order expires.
         """
         now, dialect = self._clock(), self._line.dialect
         is_buy, tick = sent.lots > 0, self.markets.tick_nano[sent.column]
-        params: dict[str, Any] = {"clientOrderId": sent.id, **dialect.order}
+        params: dict[str, Any] = {"clientOrderId": sent.id, **dialect.order, **self._line.deadline(now)}
         if sent.end and dialect.until is not None:
             params |= dialect.until(sent.end)
-        if dialect.refuse_after is not None:
-            params |= dialect.refuse_after(now + int(self._line.in_flight_s * NANO))
         if sent.kind == Kind.STOP:
             # rounded towards the market: the stop triggers a tick too early rather than too late
             params["stopLossPrice"] = text_of(on_tick(sent.stop_nano, tick, down=is_buy))
