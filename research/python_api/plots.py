@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from quantd.daemon.views.report.rendering import document
+from quantd.daemon.views.report.rendering import document, html
 from quantd.regular_file import write_whole
-from quantd.research.studies.heat_map import heat_map, heat_map_table, line_of_key
+from quantd.research.studies.heat_map import heat_map, maps
 from quantd.research.studies.sweep import Sweep
 from quantd.research.studies.sweep_points import METRICS
 from quantd.trading.exit_codes import USAGE, ExplainedError
@@ -63,34 +62,23 @@ def sweep_plot(sweep: Sweep, metric: str) -> Any:
     """
     if metric not in METRICS:
         raise NoFigure(f"{metric!r} is no metric of a sweep; choose one of {', '.join(METRICS)}")
-    has_plotly = find_spec("plotly") is not None
-    if len(sweep.keys) > 1 and not has_plotly:
-        return Picture("".join(heat_map_table(sweep, x, y, metric) for y, x in combinations(sweep.keys, 2)))
+    if find_spec("plotly") is None:
+        if not (drawn := maps(sweep, metric)):
+            raise NoFigure(
+                f"no point of the sweep has a value of {metric}; the reasons are in the column fault of its table"
+            )
+        return Picture(html(drawn))
+    from plotly.graph_objects import Figure
+
+    figure = Figure()
     if len(sweep.keys) > 1:
         x_labels, y_labels, cells = heat_map(sweep, sweep.keys[1], sweep.keys[0], metric)
-        from plotly.graph_objects import Figure
-
-        figure = Figure()
         figure.add_heatmap(x=x_labels, y=y_labels, z=cells.tolist(), colorbar={"title": metric})
         figure.update_layout(xaxis={"title": sweep.keys[1], "type": "category"},
                              yaxis={"title": sweep.keys[0], "type": "category"})  # fmt: skip
         return figure
     labels = [point.values[0] for point in sweep.points]
     values = [point.metrics.get(metric) for point in sweep.points]
-    if not has_plotly:
-        return Picture(_line_html(sweep, metric))
-    from plotly.graph_objects import Figure
-
-    figure = Figure()
     figure.add_scatter(x=labels, y=values, mode="lines+markers")
     figure.update_layout(xaxis={"title": sweep.keys[0], "type": "category"}, yaxis={"title": metric})
     return figure
-
-
-def _line_html(sweep: Sweep, metric: str) -> str:
-    html = line_of_key(sweep, metric)
-    if not html:
-        raise NoFigure(
-            f"no point of the sweep has a value of {metric}; the reasons are in the column fault of its table"
-        )
-    return html

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, Final
@@ -16,6 +15,8 @@ from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import Config
 from quantd.daemon.policies.user_file import UserPolicy
+from quantd.daemon.views.report.rendering import html
+from quantd.daemon.views.report.section_parts import Note, Part, Row, Table
 from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.frames import Frame
@@ -201,19 +202,16 @@ class Signals:
 
     def _repr_html_(self) -> str:
         """Return the tables that a notebook shows."""
-        parts = []
+        parts: list[Part] = []
         for study in self.studies:
-            parts += [f"<p>{escape(line)}</p>" for line in signal_study.title(study)]
-            parts.append(_html(signal_study.HEAD, signal_study.table(study)))
-            parts.append(_html(signal_study.SPREAD_HEAD, signal_study.spread_table(study)))
-            parts.append(_html(signal_study.quantile_head(study), signal_study.quantile_table(study)))
-        return "\n".join([*parts, *(f"<p>{escape(line)}</p>" for line in signal_study.footnotes(self._result))])
+            parts += map(Note, signal_study.title(study))
+            for head, rows in (
+                (signal_study.HEAD, signal_study.table(study)),
+                (signal_study.SPREAD_HEAD, signal_study.spread_table(study)),
+                (signal_study.quantile_head(study), signal_study.quantile_table(study)),
+            ):
+                parts.append(Table(head, [Row(name, cells) for name, *cells in rows]))
+        return html([*parts, *map(Note, signal_study.footnotes(self._result))])
 
     def __repr__(self) -> str:
         return str(self)
-
-
-def _html(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"<tr>{''.join(f'<{tag}>{escape(c)}</{tag}>' for c in row)}</tr>" for tag, row in
-             (("th", head), *(("td", row) for row in rows))]  # fmt: skip
-    return f"<table>{''.join(lines)}</table>"

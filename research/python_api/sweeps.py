@@ -11,12 +11,13 @@ from msgspec.structs import replace
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import read
+from quantd.daemon.views.report.rendering import html
 from quantd.regular_file import write_whole
 from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.backtests import OnError, stops
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, SentPoints, name_of, source_digest
-from quantd.research.python_api.plots import sweep_plot
+from quantd.research.python_api.plots import Picture, sweep_plot
 from quantd.research.python_api.run_config import (
     AGENT,
     PLACE,
@@ -54,12 +55,12 @@ class SweepResult(Sweep):
 
     swept: Swept
 
-    def heat_map(self, across: str, down: str, metric: str = "sharpe") -> "HeatMap":
+    def heat_map(self, across: str, down: str, metric: str = "sharpe") -> Picture:
         """Return the heat map of a metric over two keys, as the mean over the other keys.
 
         Raises ValueError for an unknown key.
         """
-        return HeatMap(heat_map_table(self, across, down, metric))
+        return Picture(html([heat_map_table(self, across, down, metric)]))
 
     def plot(self, metric: str = "sharpe") -> Any:
         """Return a figure of a metric: a line over the values of one key, or a heat map over the first two keys.
@@ -79,16 +80,6 @@ class SweepResult(Sweep):
 
     def __repr__(self) -> str:
         return str(self)
-
-
-class HeatMap:
-    """A heat map of one metric over two keys, which a notebook shows as a table."""
-
-    def __init__(self, html: str) -> None:
-        self.html = html
-
-    def _repr_html_(self) -> str:
-        return self.html
 
 
 # Long because what is swept (a file, a name, a function of the caller) and where (here, in processes, in a cluster)

@@ -1,8 +1,8 @@
 """The picture of a backtest in a notebook: equity, drawdown and the verdict's figures."""
 
-from html import escape
-
 from quantd.daemon.views.report.drawing import chart
+from quantd.daemon.views.report.rendering import html
+from quantd.daemon.views.report.section_parts import Note, Part, Row, Table
 from quantd.research.doubts import doubt_lines
 from quantd.research.runs.run_record import Record
 from quantd.research.verdict import Verdict, blocks_text, headline, table_of
@@ -12,9 +12,7 @@ from quantd.trading.statistics import drawdowns
 
 def picture(record: Record, verdict: Verdict) -> str:
     """Return equity, drawdown and figures as an HTML fragment for a notebook."""
-    verdict_html = "".join(
-        f"<p>{escape(text)}</p>" for text in (*(failure.text for failure in verdict.failures), headline(verdict))
-    )
+    verdict_html = html(map(Note, (*(failure.text for failure in verdict.failures), headline(verdict))))
     if len(record.ts) < 2:
         return verdict_html
     equity = record.wealth_micro() / 1e6  # from millionths of the currency
@@ -22,18 +20,15 @@ def picture(record: Record, verdict: Verdict) -> str:
     colors = "--line:#2f6fde;--fall:#c2483d;--dim:#667085"
     return (
         f'<div style="max-width:60rem;{colors}">{verdict_html}{chart(equity, days, "var(--line)")}'
-        f"{chart(-100.0 * drawdowns(equity), days, 'var(--fall)')}{_figures_html(verdict)}</div>"
+        f"{chart(-100.0 * drawdowns(equity), days, 'var(--fall)')}{html(_figures(verdict))}</div>"
     )
 
 
-def _figures_html(verdict: Verdict) -> str:
-    """Return the table of figures, with equal weight where it was run, and the notes below it, as HTML."""
+def _figures(verdict: Verdict) -> list[Part]:
+    """Return the table of figures, with equal weight where it was run, and the notes below it."""
     compared = verdict.equal_weight is not None
-    head = "<tr><th></th><th>this run</th>" + ("<th>equal weight</th>" if compared else "") + "</tr>"
-    rows = "".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td>{f'<td>{escape(other)}</td>' if compared else ''}</tr>"
-        for name, value, other in table_of(verdict)
-    )
+    head = ("", "this run", *(["equal weight"] if compared else []))
+    rows = [Row(name, [value, other] if compared else [value]) for name, value, other in table_of(verdict)]
     notes = [f"{verdict.sharpe_definition}; {verdict.turnover_definition}."]
     if verdict.difference is not None and verdict.difference.low is not None:
         difference = verdict.difference
@@ -49,4 +44,4 @@ def _figures_html(verdict: Verdict) -> str:
     if compared:
         notes.append("Equal weight decides at each sample, on the same bars, dates, costs, capital and house limits.")
     notes += (*doubt_lines(verdict.doubts), *verdict.notes)
-    return f"<table>{head}{rows}</table>" + "".join(f"<p>{escape(text)}</p>" for text in notes)
+    return [Table(head, rows), *map(Note, notes)]

@@ -1,7 +1,6 @@
 """The sections of a report, loaded from their folder, and its page: title, verdict, links and sections."""
 
 from collections.abc import Sequence
-from html import escape
 from typing import Final
 
 from quantd.daemon.views.report import rendering
@@ -24,11 +23,9 @@ def title(report: BacktestReport) -> str:
 
 def page(report: BacktestReport) -> str:
     """Return the page of a report: title, failed decisions, verdict, symbols, costs, links to sections, sections."""
-    links = "".join(f'<a href="#{one.name}">{escape(one.link or one.heading(report))}</a>' for one in SECTIONS)
     notes = [*(Note(text, "verdict no") for text in report.verdict.faults), Note(headline(report.verdict), "verdict")]
     notes.append(Note(about(report)))
-    top = f"<h1>{escape(title(report))}</h1>{rendering.html(notes)}<nav>{links}</nav>"
-    return rendering.page(title(report), top, SECTIONS, report)
+    return rendering.page(title(report), notes, SECTIONS, report, linked=True)
 
 
 def about(report: BacktestReport) -> str:

@@ -6,7 +6,6 @@ Both runs must have the same bars, symbols, dates, costs, capital and formulas: 
 import csv
 import io
 from collections.abc import Callable, Mapping
-from html import escape
 from pathlib import Path
 from typing import Final
 
@@ -329,8 +328,7 @@ def _notes(comparison: SideBySide) -> list[Note]:
 
 def _html(comparison: SideBySide) -> str:
     """Return the comparison as a page with a chart of equity, all metrics and the p-values."""
-    top = f"<h1>{escape(_title(comparison))}</h1>{rendering.html(_notes(comparison))}"
-    return rendering.page(_title(comparison), top, SECTIONS, comparison)
+    return rendering.page(_title(comparison), _notes(comparison), SECTIONS, comparison)
 
 
 def settings_text(comparison: SideBySide) -> str:

@@ -1,15 +1,15 @@
 """The page of a sweep: a heat map of the Sharpe ratio for each pair of keys, a line for a single one, and the best
 points."""
 
-from collections.abc import Sequence
 from html import escape
 from itertools import combinations
 from typing import Final
 
 import numpy as np
 
+from quantd.daemon.views.report import rendering
 from quantd.daemon.views.report.drawing import chart
-from quantd.daemon.views.report.rendering import document
+from quantd.daemon.views.report.section_parts import Cell, Heading, Note, Part, Row, Section, Svg, Table
 from quantd.research.studies.sweep import Sweep
 from quantd.research.studies.sweep_points import METRICS
 from quantd.trading.market import Floats
@@ -20,11 +20,6 @@ LISTED: Final = 50
 SPAN: Final = 0.5
 """The colours span at least this share of the largest value, and at least 0.5: a smaller difference of Sharpe ratios is
 within their error."""
-
-MAP_STYLE: Final = (
-    ".wide{overflow-x:auto}.map td{padding:.2rem .5rem;text-align:right;border:0}.map th{padding:.2rem .5rem}"
-    "td.n,th.n{text-align:right}"
-)
 
 
 def heat_map(sweep: Sweep, across: str, down: str, metric: str = "sharpe") -> tuple[list[str], list[str], Floats]:
@@ -51,76 +46,73 @@ def heat_map(sweep: Sweep, across: str, down: str, metric: str = "sharpe") -> tu
         return across_values, down_values, np.where(count > 0, total / count, np.nan)
 
 
-def heat_map_table(sweep: Sweep, across: str, down: str, metric: str = "sharpe") -> str:
-    """Return a heat map as an HTML table; a green cell is high, a red one low. Small differences have similar colours
+def heat_map_table(sweep: Sweep, across: str, down: str, metric: str = "sharpe") -> Table:
+    """Return a heat map as a table; a green cell is high, a red one low. Small differences have similar colours
     (`SPAN`)."""
     across_values, down_values, cells = heat_map(sweep, across, down, metric)
     finite_cells = cells[np.isfinite(cells)]
     lowest, highest = (float(finite_cells.min()), float(finite_cells.max())) if len(finite_cells) else (0.0, 0.0)
-    head = "".join(f'<th class="n">{escape(value)}</th>' for value in across_values)
-    rows = "".join(
-        f"<tr><th>{escape(value)}</th>{''.join(_cell(float(cell), lowest, highest) for cell in row)}</tr>"
-        for value, row in zip(down_values, cells, strict=True)
-    )
-    other_keys = [key for key in sweep.keys if key not in (across, down)]
-    mean = f", mean over {escape(', '.join(other_keys))}" if other_keys else ""
-    return (
-        f"<h2>{escape(metric)} by {escape(down)} (down) and {escape(across)} (across){mean}</h2>"
-        f'<div class="wide"><table class="map"><tr><th></th>{head}</tr>{rows}</table></div>'
-    )
-
-
-def line_of_key(sweep: Sweep, metric: str = "sharpe") -> str:
-    """Return a title and an SVG of a metric by the values of the sweep's only key; empty where no point has the
-    metric."""
-    label_values = [
-        (point.values[0], value) for point in sweep.points if (value := point.metrics.get(metric)) is not None
+    rows = [
+        Row(value, [_cell(cell, lowest, highest) for cell in row])
+        for value, row in zip(down_values, cells.tolist(), strict=True)
     ]
-    if not label_values:
-        return ""
-    heights: Floats = np.array([value for _, value in label_values])
-    title = f"<h2>{escape(metric)} by {escape(sweep.keys[0])}</h2>"
-    return title + chart(heights, [escape(label) for label, _ in label_values], "var(--line)")
+    other_keys = [key for key in sweep.keys if key not in (across, down)]
+    mean = f", mean over {', '.join(other_keys)}" if other_keys else ""
+    title = f"{metric} by {down} (down) and {across} (across){mean}"
+    return Table(("", *across_values), rows, title, "heat", numbers=False)
 
 
-def _cell(value: float, low: float, top: float) -> str:
-    """Return the HTML of a cell, coloured from red at `low`, the lowest value of the map, to green at `top`."""
+def maps(sweep: Sweep, metric: str = "sharpe") -> list[Part]:
+    """Return a heat map of a metric for each pair of keys, or a line where the sweep has one key.
+
+    The list is empty where the sweep has one key and no point has the metric.
+    """
+    if len(sweep.keys) > 1:
+        return [heat_map_table(sweep, across, down, metric) for down, across in combinations(sweep.keys, 2)]
+    pairs = [(point.values[0], value) for point in sweep.points if (value := point.metrics.get(metric)) is not None]
+    if not pairs:
+        return []
+    heights: Floats = np.array([value for _, value in pairs])
+    line = chart(heights, [escape(label) for label, _ in pairs], "var(--line)")
+    return [Heading(f"{metric} by {sweep.keys[0]}"), Svg(line)]
+
+
+def _cell(value: float, low: float, top: float) -> Cell | str:
+    """Return a cell, coloured from red at `low`, the lowest value of the map, to green at `top`."""
     if not np.isfinite(value):
-        return "<td></td>"
+        return ""
     middle, span = (low + top) / 2.0, max(top - low, SPAN * max(1.0, abs(low), abs(top)))
-    share = 0.5 + (value - middle) / span
-    hue = 10.0 + 130.0 * share
-    return f'<td style="background:hsl({hue:.0f} 55% 50% / .45)" data-value="{value:.6g}">{value:.2f}</td>'
+    hue = 10.0 + 130.0 * (0.5 + (value - middle) / span)
+    return Cell("", value, "ratio", "", style=f"background:hsl({hue:.0f} 55% 50% / .45)")
+
+
+def _points(sweep: Sweep) -> tuple[Table]:
+    # a sweep of costs names no best point (the lowest cost always wins): its points stay in the order of the grid
+    ranked = sweep.ran if sweep.costs else sorted(sweep.ran, key=lambda point: -(point.metrics["sharpe"] or 0.0))
+    metrics = [name for name in sweep.table.columns if name not in sweep.keys and name != "fault"]
+    rows = [
+        Row(point.values[0], [*point.values[1:], *(Cell("", point.metrics[name], "fine") for name in metrics)])
+        for point in ranked[:LISTED]
+    ]
+    return (Table((*sweep.keys, *metrics), rows),)
+
+
+SECTIONS: Final[tuple[Section[Sweep], ...]] = (
+    Section("maps", 1, "Maps", maps),
+    Section("points", 2, lambda sweep: "Points" if sweep.costs else "Best points", _points),
+)
 
 
 def sweep_page(sweep: Sweep, name: str) -> str:
     """Return the page of a sweep as HTML, which opens without a network."""
-    maps = "".join(heat_map_table(sweep, across, down) for down, across in combinations(sweep.keys, 2))
-    if len(sweep.keys) == 1:
-        maps = line_of_key(sweep)
-    # a sweep of costs names no best point (the lowest cost always wins): its points stay in the order of the grid
-    ranked = sweep.ran if sweep.costs else sorted(sweep.ran, key=lambda point: -(point.metrics["sharpe"] or 0.0))
-    metrics = [name for name in sweep.table.columns if name not in sweep.keys and name != "fault"]
-    rows = "".join(
-        _row([*point.values, *("" if (value := point.metrics[key]) is None else f"{value:,.4f}" for key in metrics)])
-        for point in ranked[:LISTED]
-    )
-    doubts = "".join(f"<p>{escape(line)}</p>" for line in sweep.doubt_lines())
-    failed = "".join(f'<p class="verdict">{escape(line)}</p>' for line in sweep.failure_lines)
-    title = "Points" if sweep.costs else "Best points"
-    overfitting = sweep.overfitting
-    overfit = (
-        f"<p>Probability of overfitting {overfitting.probability:.2f}, by combinatorially symmetric "
-        f"cross-validation of {overfitting.blocks} blocks; the choice loses out of sample in {overfitting.loss:.0%} of "
-        "the divisions.</p>"
-        if overfitting is not None
-        else ""
-    )
-    body = f"""<h1>Sweep of {escape(name)}, {len(sweep.points):,} points</h1>
-{failed}<p class="verdict">{escape(sweep.verdict())}</p>{doubts}{overfit}
-{maps}<h2>{title}</h2><div class="wide"><table>{_row([*sweep.keys, *metrics], "th")}{rows}</table></div>"""
-    return document(f"Sweep of {name}", body, style=MAP_STYLE)
-
-
-def _row(cells: Sequence[str], tag: str = "td") -> str:
-    return "<tr>" + "".join(f'<{tag} class="n">{escape(cell)}</{tag}>' for cell in cells) + "</tr>"
+    notes = [
+        *(Note(text, "verdict") for text in (*sweep.failure_lines, sweep.verdict())),
+        *map(Note, sweep.doubt_lines()),
+    ]
+    if sweep.overfitting is not None:
+        found = sweep.overfitting
+        notes.append(Note(
+            f"Probability of overfitting {found.probability:.2f}, by combinatorially symmetric cross-validation of "
+            f"{found.blocks} blocks; the choice loses out of sample in {found.loss:.0%} of the divisions."
+        ))  # fmt: skip
+    return rendering.page(f"Sweep of {name}, {len(sweep.points):,} points", notes, SECTIONS, sweep)

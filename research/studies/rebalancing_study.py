@@ -20,6 +20,9 @@ from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import RebalanceTable
 from quantd.daemon.policies.composed import policy_of
+from quantd.daemon.views.report import rendering
+from quantd.daemon.views.report.section_parts import Cell, Note, Section, Table, bar
+from quantd.daemon.views.report.section_parts import Row as TableRow
 from quantd.research.runs.comparison import Drive, mean_equity, performance_of, recorded, samples_a_year, unlimited
 from quantd.research.runs.looks import look_of, try_note_looks
 from quantd.research.runs.trials import Known, Look
@@ -79,6 +82,38 @@ class Rebalancing(Struct, frozen=True):
     def failures(self) -> list[str]:
         """One line for each row whose policy failed."""
         return [f"{row.rule} at {row.cost_bp:g} bp: {row.failed}" for row in self.rows if row.failed]
+
+
+def _measure(place: int, title: str, field: str, unit: str) -> Section[Rebalancing]:
+    """The section of one figure: a row for each rule, a column for each cost, a star for the best rule of a cost."""
+
+    def table(result: Rebalancing) -> tuple[Table]:
+        values = [getattr(row, field) for row in result.rows if not row.failed]
+        cells: dict[str, list[Cell | str]] = {}
+        for k, row in enumerate(result.rows):
+            value = getattr(row, field)
+            shown = f"{rendering.formatted(value, unit)} ★" if row.best else ""
+            cell = Cell(f"rows.{k}.{field}", value, unit, "n bar", shown, bar(value, values))
+            cells.setdefault(row.rule, []).append("failed" if row.failed else cell)
+        heads = [f"{cost:g} bp" for cost in dict.fromkeys(row.cost_bp for row in result.rows)]
+        return (Table(("", *heads), [TableRow(rule, found) for rule, found in cells.items()]),)
+
+    return Section(field, place, title, table)
+
+
+SECTIONS: Final = (
+    _measure(1, "Net Sharpe ratio", "sharpe", "ratio"),
+    _measure(2, "Costs a year, of average equity", "cost_drag_annual", "fraction"),
+    _measure(3, "Turnover a year", "turnover_annual", "ratio"),
+    _measure(4, "Maximum drawdown", "max_drawdown", "fraction"),
+)
+
+
+def page(agent: str, result: Rebalancing, definition: str) -> str:
+    """Return the page of a study as HTML, which opens without a network; `definition` is that of the Sharpe ratio."""
+    about = "★ is the best Sharpe ratio of its cost. Each cost is charged once, as commission."
+    notes = [Note(text) for text in (about, *result.failures, definition)]
+    return rendering.page(f"Rebalancing of {agent}", notes, SECTIONS, result)
 
 
 def study(

@@ -1,6 +1,5 @@
 """A risk report as one page, which opens without a network and shows the figures of the JSON beside it."""
 
-from html import escape
 from typing import Final
 
 from quantd.daemon.views.report import rendering
@@ -20,4 +19,4 @@ SECTIONS: Final[tuple[Section[Report], ...]] = in_order(
 def page(report: Report) -> str:
     h = report.header
     title = f"{TITLES.get(h.kind, TITLES['hand'])} of {h.name}, {h.first[:10]} to {h.last[:10]}"
-    return rendering.page(title, f"<h1>{escape(title)}</h1>", SECTIONS, report)
+    return rendering.page(title, (), SECTIONS, report)

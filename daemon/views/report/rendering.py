@@ -75,7 +75,7 @@ p{color:var(--dim);max-width:60rem;margin:.4rem 0}.verdict{color:var(--ink);font
 .heat td{text-align:center;padding:.25rem .3rem;min-width:3.6rem;white-space:nowrap;border:1px solid var(--paper)}
 .heat th{padding-right:.6rem;min-width:0}.heat thead th{text-align:center}
 .chart{width:100%;overflow:hidden}.hash{font-family:ui-monospace,monospace;font-size:.8rem;word-break:break-all}
-.head .n{text-align:left;white-space:normal}
+.head .n{text-align:left;white-space:normal}.bar{min-width:9rem;print-color-adjust:exact}
 .full{color:var(--fall);font-weight:600}.near{color:var(--fall)}svg.s{width:10rem;height:1.6rem;display:block}
 .u-legend{font-size:.8rem;text-align:left!important}.u-legend th{color:var(--ink);position:static;min-width:0}
 .u-legend td,.u-legend th{border:0;padding:.1rem .4rem .1rem 0}.u-legend.u-inline .u-series{margin-right:.6rem}
@@ -201,23 +201,24 @@ def charts_of(parts: Iterable[Part]) -> Iterator[Plot]:
                 yield from charts_of(box)
 
 
-def page(title: str, top: str, sections: Sequence[Section[R]], report: R) -> str:
-    """A report as one page: the HTML `top`, then its sections."""
+def page(title: str, top: Iterable[Part], sections: Sequence[Section[R]], report: R, *, linked: bool = False) -> str:
+    """A report as one page: its title, the parts `top`, with `linked` a link to each section, then the sections."""
+    head = f"<h1>{escape(title)}</h1>{html(top)}"
+    if linked:
+        links = (f'<a href="#{one.name}">{escape(one.link or one.heading(report))}</a>' for one in sections)
+        head += f"<nav>{''.join(links)}</nav>"
     contents = [(section, section.content(report)) for section in sections]
     body = [
         f'<section id="{section.name}"><h2>{escape(section.heading(report))}</h2>{html(parts)}</section>'
         for section, parts in contents if parts
     ]  # fmt: skip
     plots = (plot for _, parts in contents for plot in charts_of(parts))
-    return document(title, "\n".join((top, *body)), charts={plot.name: plot.chart for plot in plots})
+    return document(title, "\n".join((head, *body)), charts={plot.name: plot.chart for plot in plots})
 
 
-def document(title: str, body: str, charts: Mapping[str, Chart] | None = None, style: str = "") -> str:
-    """An HTML document. The title is escaped, `body` is HTML, and `style` is CSS beside that of all pages.
-
-    With `charts` it also has their data and the library uPlot.
-    """
-    script, styles = "", STYLE + style
+def document(title: str, body: str, charts: Mapping[str, Chart] | None = None) -> str:
+    """An HTML document. The title is escaped, `body` is HTML. With `charts` it has their data and uPlot too."""
+    script, styles = "", STYLE
     if charts:
         # a name with </script> in the data would end the script element early
         data = msgspec.json.encode(charts).decode().replace("</", "<\\/")

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from quantd.trading.display_text import instant_text
 
-R = TypeVar("R", bound=Struct)
+R = TypeVar("R")
 
 
 class Cell(NamedTuple):
@@ -142,7 +142,7 @@ class Section(Generic[R]):
         return list(self.parts(report))
 
 
-def in_order(records: Iterable[Section[R]], report: type[R], title: str) -> tuple[Section[R], ...]:
+def in_order(records: Iterable[Section[R]], report: type[Struct], title: str) -> tuple[Section[R], ...]:
     """Sections sorted by `place`, their position in the report.
 
     Raises ValueError for two sections with the same name or place, and for one that needs a field that is missing
@@ -172,6 +172,14 @@ def curve(
         return [Note("too few samples to draw")]
     line = Series(name, [scale * value for _, value in points], color, wide=True)
     return [Plot(name, Chart([ts / 1e9 for ts, _ in points], (line,), unit))]
+
+
+def bar(value: float, ends: Sequence[float], color: str = "var(--line)") -> str:
+    """CSS of a bar from 0 to `value` behind the text of a cell; the axis has the values `ends` and 0."""
+    low, high = min(0.0, *ends), max(0.0, *ends)
+    first, last = (100.0 * (end - low) / ((high - low) or 1.0) for end in sorted((0.0, value)))
+    tint = f"color-mix(in srgb,{color} 40%,transparent)"
+    return f"background:linear-gradient(90deg,transparent {first:.1f}%,{tint} 0 {last:.1f}%,transparent 0)"
 
 
 def day(ts: int) -> str:

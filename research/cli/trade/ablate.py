@@ -25,7 +25,7 @@ def ablate_plan(
     ] = None,
     sets: plan_options.Sets = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Also write CSV, or a page with a picture (.html).")
+        Path | None, typer.Option("--out", metavar="FILE", help="Also write CSV, or a page (.html).")
     ] = None,
     features: Annotated[
         bool, typer.Option("--features", help="Leave out each feature of returns from a linear ranker instead.")

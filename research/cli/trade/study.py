@@ -116,15 +116,15 @@ def study_compare(
     return CHECK_FAILED if standings.failure_lines(result) else DONE
 
 
-def _write_rebalancing(out: Path, agent: str, rows: "Sequence[rebalancing_study.Row]", definition: str) -> None:
-    """Write the rows as CSV, or their picture where the suffix is .html."""
+def _write_rebalancing(out: Path, agent: str, result: "rebalancing_study.Rebalancing", definition: str) -> None:
+    """Write the rows as CSV, or as a page where the suffix is .html."""
     if out.suffix == ".html":
-        from quantd.research.studies.rebalancing_page import page
+        from quantd.research.studies.rebalancing_study import page
 
-        write_whole(out, page(agent, rows, definition).encode())
+        write_whole(out, page(agent, result, definition).encode())
         return
-    columns = rows[0].__struct_fields__
-    write_csv(out, columns, ([getattr(row, field) for field in columns] for row in rows))
+    columns = result.rows[0].__struct_fields__
+    write_csv(out, columns, ([getattr(row, field) for field in columns] for row in result.rows))
 
 
 def study_rebalance(
@@ -140,9 +140,7 @@ def study_rebalance(
             "--cost", min=0, max=1_000, metavar="BP", help="Cost in bp, repeatable; 1, 5, 10 and 20 without it."
         ),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="F", help="Also write F.csv, or a picture F.html.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="F", help="Also write F.csv, or a page F.html.")] = None,
     family: Family = "",
     as_json: Json = False,
 ) -> int:
@@ -158,7 +156,7 @@ def study_rebalance(
     costs_bp = tuple(costs or (1.0, 5.0, 10.0, 20.0))
     result, sharpe_definition, last_prices = _rebalanced(configuration, name, folder, costs_bp, family)
     if out is not None:
-        _write_rebalancing(out, name, result.rows, sharpe_definition)
+        _write_rebalancing(out, name, result, sharpe_definition)
     document = {
         "agent": name, "rows": result.rows, "sharpe_definition": sharpe_definition, "last_prices": last_prices,
         **result.known.document, "failures": result.failures,

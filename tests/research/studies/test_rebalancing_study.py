@@ -16,8 +16,8 @@ from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.step_log import Log
 from quantd.research.runs.looks import read_looks
-from quantd.research.studies.rebalancing_page import page
-from quantd.research.studies.rebalancing_study import RULES, study
+from quantd.research.runs.trials import Known
+from quantd.research.studies.rebalancing_study import RULES, Rebalancing, page, study
 from tests.support.checkout import ROOT
 
 CONFIG = f"""\
@@ -142,23 +142,26 @@ def test_the_command_prints_one_document_and_writes_a_table(tmp_path):
     assert [row["rule"] for row in document["rows"]] == list(RULES)
     drawn = [*command[:-1], str(tmp_path / "rows.html")]
     subprocess.run(drawn, capture_output=True, check=True, cwd=ROOT)
-    assert "<svg" in (tmp_path / "rows.html").read_text()
+    assert "linear-gradient" in (tmp_path / "rows.html").read_text()
     lines = (tmp_path / "rows.csv").read_text().splitlines()
     assert lines[0].startswith("rule,cost_bp,total_return")
     assert len(lines) == 1 + len(RULES)
 
 
 @pytest.mark.requirement("R-254")
-def test_the_picture_has_a_bar_for_each_rule_and_cost_and_a_star_for_the_best(rows):
-    html = page("even", rows, "Sharpe: defined")
-    charts = re.findall(r"<h2>([^<]+)</h2><svg.*?</svg>", html)
-    assert charts == ["Net Sharpe ratio", "Costs a year, of average equity", "Turnover a year", "Maximum drawdown"]
-    assert html.count("<rect ") == len(charts) * len(rows)
-    assert html.count("\u2605") + html.count("&#9733;") == 1 + len(charts) * sum(row.best for row in rows)
-    best = next(row for row in rows if row.best)
-    assert f">{best.sharpe:.2f} &#9733;<" in html
-    failed = page("even", [msgspec.structs.replace(rows[0], failed="no price <today>"), *rows[1:]], "")
-    assert failed.count("<rect ") == len(charts) * (len(rows) - 1)
+def test_the_page_has_a_bar_for_each_rule_and_cost_and_a_star_for_the_best(rows):
+    def drawn(rows):
+        return page("even", Rebalancing(tuple(rows), Known()), "Sharpe: defined")
+
+    html = drawn(rows)
+    titles = re.findall(r"<h2>([^<]+)</h2>", html)
+    assert titles == ["Net Sharpe ratio", "Costs a year, of average equity", "Turnover a year", "Maximum drawdown"]
+    assert html.count("linear-gradient") == len(titles) * len(rows)
+    assert html.count("★") == 1 + len(titles) * sum(row.best for row in rows)
+    k, best = next((k, row) for k, row in enumerate(rows) if row.best)
+    assert f'data-figure="rows.{k}.sharpe" data-value="{best.sharpe}">{best.sharpe:.2f} ★<' in html
+    failed = drawn([msgspec.structs.replace(rows[0], failed="no price <today>"), *rows[1:]])
+    assert failed.count("linear-gradient") == len(titles) * (len(rows) - 1)
     assert "no price &lt;today&gt;" in failed
 
 

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
+from quantd.daemon.views.report import rendering
 from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.run_track import track_record_of
 from quantd.research.runs.backtest import drive
@@ -217,7 +218,7 @@ def test_the_command_prints_the_best_and_writes_heat_maps(tmp_path):
     best = max(document["points"], key=lambda row: row["sharpe"])
     assert document["best"] == {key: f"{best[key]:g}" for key in GRID}
     page = (tmp_path / "h.html").read_text()
-    assert page.count("data-value=") == 6
+    assert page.count("hsl(") == 6
     assert "://" not in page
     process = quantd(tmp_path, "sweep", "config.toml", *words, "--workers", "1")
     assert "The best of 6 points" in process.stdout
@@ -284,7 +285,7 @@ def test_only_points_that_ran_are_counted():
 def test_a_heat_map_does_not_colour_small_differences_from_red_to_green():
     def hues(*ratios):
         points = tuple(point_of(k, (f"{k}", "1"), ratio) for k, ratio in enumerate(ratios))
-        html = heat_map_table(Sweep(("a.b", "c.d"), points, Known()), "a.b", "c.d")
+        html = rendering.html([heat_map_table(Sweep(("a.b", "c.d"), points, Known()), "a.b", "c.d")])
         return [int(hue) for hue in re.findall(r"hsl\((\d+)", html)]
 
     near, far = hues(1.70, 1.72, 1.75), hues(-1.0, 0.0, 2.0)
