@@ -141,7 +141,8 @@ async def connect(access: Access) -> Exchange:
     if access.sandbox:
         if not exchange.urls.get("test"):
             await exchange.close()
-            raise NoExchange(f"{access.venue} has no sandbox", 'Use [quantd] mode = "shadow" or the paper broker')
+            remedy = 'Use [quantd] mode = "shadow" or the paper broker; `quantd doctor --venue` needs --live'
+            raise NoExchange(f"{access.venue} has no sandbox", remedy)
         exchange.set_sandbox_mode(True)
     if access.url is not None:
         exchange.urls["api"] = _redirected(exchange.urls["api"], access.url)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import place
-from quantd.trading.exit_codes import CHECK_FAILED, DONE
+from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
 if TYPE_CHECKING:
     from quantd.server.cli.setup.doctor_checks import Check
@@ -22,11 +23,25 @@ def doctor(
     sets: Sets = None,
     store: Annotated[bool, typer.Option("--store", help="Replay the whole journal and compare.")] = False,
     live: Annotated[bool, typer.Option("--live", help="Check what live trading needs.")] = False,
+    venue: Annotated[
+        str, typer.Option(metavar="NAME", help="Check the account at a venue, without a configuration.")
+    ] = "",
+    symbol: Annotated[str, typer.Option(metavar="SYMBOL", help="The symbol of --order and --fill.")] = "BTC/USD",
+    order: Annotated[bool, typer.Option("--order", help="With --venue: one order far away, then cancelled.")] = False,
+    fill: Annotated[bool, typer.Option("--fill", help="With --venue: the smallest purchase, and its sale.")] = False,
     report: Annotated[bool, typer.Option("--report", help="Print the checks as a report in Markdown.")] = False,
     as_json: Json = False,
 ) -> int:
     checks = []
-    for check in _checks(config, state, sets, store, live):
+    if (order or fill) and not venue:
+        raise Failure("--order and --fill send orders to a venue's test network; name it with --venue", USAGE)
+    if venue:
+        from quantd.server.cli.setup.venue_trial import venue_checks
+
+        made = venue_checks(venue, symbol, tuple(sets or ()), live, order, fill)
+    else:
+        made = _checks(config, state, sets, store, live)
+    for check in made:
         checks.append(check)
         if not (as_json or report):
             mark = {True: "ok  ", False: "FAIL", None: "--  "}[check.ok]  # None: not checked
@@ -36,7 +51,13 @@ def doctor(
     if as_json:
         print_json({"ok": not failed_count, "checks": checks})
     elif report:
-        say(_report(config, sets, checks, live))
+        from quantd.server.cli.setup.readiness import readiness
+
+        say(
+            readiness(checks, venue, "live" if live else "paper", live)
+            if venue
+            else _report(config, sets, checks, live)
+        )
     else:
         say(f"{failed_count} of {len(checks)} checks failed" if failed_count else "all is well")
     return CHECK_FAILED if failed_count else DONE

@@ -39,8 +39,7 @@ UNITS: Final = tuple(f"{home}/systemd/system" for home in ("/etc", "/usr/local/l
 def live_checks(config: Config, path: Path, where: Place, sets: tuple[str, ...]) -> Iterator[Check]:
     """The checks of a live start. The venue receives queries, never an order."""
     yield from _mode_and_caps(config)
-    yield from _keys(config)
-    yield from _venue(config, where)
+    yield from account_checks(config, where)
     yield _disk(where)
     yield _rights(config, where)
     yield _paper(config, where)
@@ -48,6 +47,12 @@ def live_checks(config: Config, path: Path, where: Place, sets: tuple[str, ...])
     yield from _alerts(config)
     yield from _kill_switch(path, sets)
     yield _unit()
+
+
+def account_checks(config: Config, where: Place) -> Iterator[Check]:
+    """The checks of the keys and of the venue's account, by queries."""
+    yield from _keys(config)
+    yield from _venue(config, where)
 
 
 def _mode_and_caps(config: Config) -> Iterator[Check]:

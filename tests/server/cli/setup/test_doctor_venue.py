@@ -1,0 +1,120 @@
+"""`quantd doctor --venue`: the account by queries, and orders of a run of its own at the venue's test network."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from tests.support.command_line import environment, quantd
+from tests.support.venues.alpaca import AlpacaServer
+from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData, minutes
+
+KEYS = {"QUANTD_ALPACA_KEY": KEY, "QUANTD_ALPACA_SECRET": SECRET}
+PRICE = 90_000.0
+
+
+@asynccontextmanager
+async def venue_and_data() -> AsyncIterator[tuple[AlpacaServer, tuple[str, ...]]]:
+    """The venue and its bars of minutes, and the options that lead to both."""
+    venue, data = AlpacaServer(key=KEY, secret=SECRET, cash="100000"), AlpacaData()
+    venue.book.auto = True
+    await venue.start()
+    venue.list("BTC/USD", f"{PRICE:.2f}")
+    data.crypto["BTC/USD"] = minutes(PRICE, 3200, 30)
+    runner = web.AppRunner(data.app(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    feed = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield venue, ("--set", f"broker.url={venue.url}", "--set", f"feed.url={feed}", "--json")
+    finally:
+        await venue.stop()
+        await runner.cleanup()
+
+
+async def doctor(folder: Path, *options: str) -> tuple[int, list[tuple[str, bool | None, str]]]:
+    """A program of its own, as a daemon takes the signals of its process; (exit code, its checks)."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "quantd.daemon.cli", "doctor", "--venue", "alpaca", *options, cwd=folder,
+        env=environment() | KEYS, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate()
+    assert not err, err.decode()
+    checks = json.loads(out)["checks"]
+    return int(process.returncode or 0), [(check["name"], check["ok"], check["text"]) for check in checks]
+
+
+@pytest.mark.long
+async def test_an_order_far_away_and_the_smallest_round_trip_leave_the_account_as_it_was(tmp_path: Path) -> None:
+    async with venue_and_data() as (venue, options):
+        venue.book.positions["BTC/USD"] = Decimal(2)  # of its owner
+        venue.misbehave("500 after", "submit")  # the first answer is lost: the order is looked up
+        code, checks = await doctor(tmp_path, *options, "--order", "--fill")
+        assert [name for name, ok, _ in checks if ok is not True] == [], checks
+        assert code == 0
+        assert [name for name, _, _ in checks[6:]] == ["order", "list", "cancel", "stream", "buy", "sell", "books"]
+        orders = list(venue.book.orders.values())
+        assert [(order.side, order.status) for order in orders] == [
+            ("buy", "canceled"), ("buy", "filled"), ("sell", "filled"),
+        ]  # fmt: skip
+        assert orders[0].limit == Decimal(72_000)
+        assert all(25 <= order.qty * Decimal(PRICE) < 50 for order in orders)
+        assert venue.book.positions == {"BTC/USD": 2}
+        assert not os.listdir(tmp_path), "its run leaves nothing here"
+
+
+@pytest.mark.slow
+async def test_an_order_that_the_venue_never_ends_is_named_with_the_way_out(tmp_path: Path) -> None:
+    async with venue_and_data() as (venue, options):
+        venue.misbehave("503", "cancel", 10_000)
+        code, checks = await doctor(tmp_path, *options, "--order")
+        assert code == 1
+        order = next(iter(venue.book.orders.values()))
+        assert order.open
+        name, ok, text = checks[-1]
+        assert (name, ok) == ("books", False)
+        assert text.startswith(f"{order.client_id} may be open at the venue; cancel all orders of the account: ")
+        assert text.endswith("quantd emergency --venue alpaca --cancel-all")
+
+
+async def test_with_money_and_without_an_asked_order_the_venue_gets_queries_alone(tmp_path: Path) -> None:
+    async with venue_and_data() as (venue, options):
+        for more, tried in (((), None), (("--live", "--order", "--fill"), "four permissions")):
+            code, checks = await doctor(tmp_path, *options, *more)
+            assert code == 0
+            assert [name for name, ok, _ in checks if ok] == [
+                "keys", "account", "currency", "clock", "universe", "withdrawal",
+            ]  # fmt: skip
+            assert [tried in text for _, ok, text in checks if ok is None] == ([True] if tried else [])
+        assert venue.book.orders == {}
+
+
+async def test_no_order_is_tried_where_a_check_of_the_account_failed(tmp_path: Path) -> None:
+    async with venue_and_data() as (venue, options):
+        venue.key = "another"
+        code, checks = await doctor(tmp_path, *options, "--order")
+        assert code == 1
+        assert checks[-1] == ("order", None, "not tried: a check of the account failed")
+        assert venue.book.orders == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--order",), "name it with --venue"),
+        (("--venue", "paper"), 'venue "paper" sends orders to nobody'),
+        (("--venue", "krakn"), "Did you mean kraken?"),
+        (("--venue", "kraken"), "needs --live"),
+    ],
+)
+def test_what_is_asked_wrong_is_refused_with_its_remedy(tmp_path: Path, options: tuple[str, ...], text: str) -> None:
+    done = quantd(tmp_path, "doctor", *options)
+    assert done.returncode != 0
+    assert text in done.stdout + done.stderr
