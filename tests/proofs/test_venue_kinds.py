@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.proofs.conformance.suite import CASES, written
-from tests.proofs.venue_kinds import CASE, KINDS, NONE, PAGE, VENUES, page
+from tests.proofs.venue_kinds import CASE, KINDS, NONE, VENUES
 from tests.support.checkout import ROOT
 
 OFFERED_BY = {"kraken": "ccxt", "alpaca": "alpaca", "paper": "paper"}
@@ -50,7 +50,3 @@ def test_every_cell_is_a_test_that_exists_or_a_reason(kind: dict[str, str], venu
 )
 def test_a_cell_that_shows_nothing_is_red(cell: str, words: str) -> None:
     assert words in fault({"name": "planted", "paper": cell}, "paper")
-
-
-def test_the_page_has_the_table() -> None:
-    assert page(PAGE.read_text()) == PAGE.read_text()
