@@ -173,7 +173,7 @@ async def serve(
         before = carried_limits(store, run) if fresh else limits_of(shell.state)
         if not options.loosen and (mistakes := loosened(before, parts.rules, config, pending)):
             raise ConfigError(mistakes)
-        before = last_live(store, run) if fresh and config.quantd.mode == "live" else None
+        before = (last_live(store, run) if config.quantd.mode == "live" else before) if fresh else None
         aside = begin(shell, parts, config, run, fresh=fresh, carried=carried_from(parts, store, run), before=before)
         outside = await reached(parts, store, shell, run, folder, find, now, options.adopt) if parts.live else None
         broker = start_broker(config)

@@ -52,16 +52,27 @@ class Reloaded(Struct, frozen=True, tag=True, omit_defaults=True):
     looser: tuple[str, ...] = ()
 
 
+class DeviceSignature(Struct, frozen=True, forbid_unknown_fields=True):
+    """The signature of a device that approves: its public key (base64url), the end in ns UTC, and the Ed25519 signature
+    in hexadecimal."""
+
+    key: str
+    expires: int
+    signature: str
+
+
 class Approved(Act, frozen=True, tag=True, omit_defaults=True):
     """A second person approves the looser risk limits that wait for approval; they apply from this event on.
 
-    `limits` is the digest of the approved limits. If other limits wait by now, nothing is approved.
+    `limits` is the digest of the approved limits. If other limits wait by now, nothing is approved. `signed` approves a
+    change of who may approve.
     """
 
     ts: int
     reason: str
     who: str
     limits: str = ""
+    signed: DeviceSignature | None = None
 
 
 class SliceRef(Struct, frozen=True, tag="Slice", omit_defaults=True):
@@ -362,7 +373,8 @@ class Proposed(Act, frozen=True, tag=True, omit_defaults=True):
 class ProposalReviewed(Act, frozen=True, tag=True, omit_defaults=True):
     """Event: a person approves or declines the proposal `id` of an outside agent, which waits for the review.
 
-    `plan` is the digest of a dry run: an approval is refused if the targets would give another plan now.
+    `plan` is the digest of a dry run: an approval is refused if the targets would give another plan now. `signed` is
+    the signature of a device, which an agent with `approval = "device"` needs.
     """
 
     ts: int
@@ -372,6 +384,7 @@ class ProposalReviewed(Act, frozen=True, tag=True, omit_defaults=True):
     reason: str
     who: str
     plan: str = ""
+    signed: DeviceSignature | None = None
 
 
 class Halted(Act, frozen=True, tag=True, omit_defaults=True):

@@ -13,7 +13,7 @@ from quantd.daemon.engine.state.capital_shares import CapitalRules, Regime
 from quantd.daemon.engine.state.live_caps import Allowance
 from quantd.daemon.engine.state.parents import U_SHAPE, Execution
 from quantd.daemon.engine.state.promotion_rule import PromotionRules
-from quantd.daemon.engine.state.settings import AgentRules, MarketRegime, Notices, Rules
+from quantd.daemon.engine.state.settings import AgentRules, Approvals, MarketRegime, Notices, Rules
 from quantd.daemon.runtime.schedule import Schedule
 from quantd.risk.limits import ruleset
 from quantd.risk.limits.catalogue import Limits, override
@@ -88,11 +88,12 @@ def rules_of(
         capital=capital_of(config, universe),
         seats=tuple(agent.name for agent in config.seats),
         outside=tuple(k for k, agent in enumerate(config.seats) if agent.policy == EXTERNAL),
-        reviewed={k: agent.within_ns for k, agent in enumerate(config.seats) if agent.approval == "person"},
+        reviewed={k: agent.within_ns for k, agent in enumerate(config.seats) if agent.approval},
         challenges=tuple(names.index(a.challenges) if a.challenges else -1 for a in config.shadows),
         promotion=promotion_of(config),
         notices=notices_of(config, policies),
         regime=regime_of(config, universe),
+        approvals=_approvals(config),
         counts_refusals=any(schedule.do == "after_close" for schedule in schedules),
     )
     shadows = tuple(_shadow(config, rules, k, shadow, schedules, shocks) for k, shadow in enumerate(config.shadows))
@@ -110,6 +111,12 @@ def allowance_of(config: Config) -> Allowance:
         ramp_from=live.ramp.from_share,
         loosen_after_ns=live.loosen_after_ns,
     )
+
+
+def _approvals(config: Config) -> Approvals | None:
+    """The devices that approve, and the agents whose proposals wait for one; None without such an agent."""
+    agents = tuple(agent.name for agent in config.seats if agent.approval == "device")
+    return Approvals(dict(device.split(" ") for device in config.approvals.devices), agents) if agents else None
 
 
 def macro_columns(config: Config, universe: Universe) -> tuple[str, ...]:
@@ -162,6 +169,7 @@ def _shadow(
         promotion=None,
         notices=None,
         regime=None,
+        approvals=None,
         counts_refusals=False,
     )
 

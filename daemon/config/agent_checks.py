@@ -157,6 +157,7 @@ def check_shadows(document: Table, registry: Known, source: Source) -> Iterator[
     if names_of(document) and not names_of(document, shadows=False):
         remedy = "at least one agent must trade: remove its shadow = true"
         yield source.mistake(("agents", 0, "shadow"), "= true for every agent", remedy)
+    yield from _devices(document, source)
     for path, agent in tables(document, "agents.*"):
         if agent.get("challenges") and agent.get("shadow") is not True:
             text = f"= {shown(agent['challenges'])}, but this agent is not a shadow"
@@ -189,6 +190,19 @@ def check_shadows(document: Table, registry: Known, source: Source) -> Iterator[
     if isinstance(owner, str) and owner in shadows:
         text = f"= {shown(owner)} is a shadow, which is not part of the account"
         yield source.mistake(("broker", "differences"), text, "name an agent that trades")
+
+
+def _devices(document: Table, source: Source) -> Iterator[Mistake]:
+    """Yield the mistakes of [approvals]: a device that is named twice, and a book that none can approve for."""
+    devices = [str(value) for _, value in values_at(document, "approvals.devices.*")]
+    names = [device.partition(" ")[0] for device in devices]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        text = f"has two keys of {', '.join(twice)}"
+        yield source.mistake(("approvals", "devices"), text, "give each device a name of its own")
+    for path, agent in tables(document, "agents.*"):
+        if agent.get("approval") == "device" and not devices:
+            text = '= "device" needs a device in [approvals], and there is none'
+            yield source.mistake((*path, "approval"), text, "add one: quantd device add NAME KEY")
 
 
 def _retraining(path: Path, schedule: Table, document: Table, source: Source) -> Iterator[Mistake]:

@@ -105,6 +105,11 @@ class RebalanceTable(Section):
     cost_aware: CostAwareTable | None = None
 
 
+DEVICE = r"[a-z][a-z0-9_-]{0,31} [A-Za-z0-9_-]{43}"
+"""A device that approves: its name and its public key, the 32 bytes of Ed25519 in base64url."""
+
+DEVICE_TEXT = "NAME KEY, as `quantd device create FILE` prints it"
+
 MANUAL = "manual"
 """Name of the book for manual orders."""
 
@@ -143,7 +148,7 @@ class Agent(Section):
     profile: str | None = None
     shadow: bool = False
     challenges: str = ""
-    approval: Literal["", "person"] = ""
+    approval: Literal["", "person", "device"] = ""
     within_ns: Annotated[int, duration("0s", "7d"), Written()] = Field(default=0, alias="within")
     cut: bool = False
     min_trade: Annotated[float, bounds(0, 0.5, percent=True)] = 0.005
@@ -195,6 +200,16 @@ class Portfolios(Section):
         )
         # the capital of a place comes from the unallocated book once a portfolio is opened
         return tuple(first.model_copy(update={"name": place_name(k + 1), "capital": 0.0}) for k in range(self.places))
+
+
+class Approvals(Section):
+    """The devices whose signature approves proposals and changes of this table, each as "NAME KEY".
+
+    `quantd device create` makes a key, and prints its line. A new device waits for the signature of a device in force,
+    or for `[live] loosen_after`; one that is removed approves nothing any more.
+    """
+
+    devices: tuple[Annotated[str, pattern(DEVICE, DEVICE_TEXT)], ...] = ()
 
 
 class ShareTable(Section):

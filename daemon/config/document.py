@@ -11,7 +11,7 @@ from pathlib import Path as FilePath
 from typing import Any, Final, get_args
 
 from quantd.bundled import absent, find
-from quantd.daemon.config.agent_tables import Agent
+from quantd.daemon.config.agent_tables import Agent, Approvals
 from quantd.daemon.config.keys import all_keys, keys_of, pattern_of
 from quantd.daemon.config.mistakes import Mistake, Source, shown
 from quantd.daemon.config.risk_tables import Alerts, NoticeTable, Risk
@@ -57,6 +57,7 @@ class Config:
     api: Api = field(init=False)
     gateway: GatewayTable | None = field(init=False)
     alerts: Alerts = field(init=False)
+    approvals: Approvals = field(init=False)
     models: Models = field(init=False)
     log: Log = field(init=False)
     agents: tuple[Agent, ...] = field(init=False)
@@ -286,7 +287,7 @@ NOT_TRADING: dict[str, str] = {
 
 
 ADDED: Final = {
-    "agents.*.approval": ("",), "agents.*.within": (0, "0s"),
+    "agents.*.approval": ("",), "agents.*.within": (0, "0s"), "approvals.devices": ((),),
     "feed.spikes": ("stop", "reject"), "feed.zone": ("",), "schedules.*.amount": (None,),
 }  # fmt: skip
 """Key of a later version -> values with which it is not in the digest, so that older runs keep their digest.
@@ -348,6 +349,7 @@ def _json_value(value: Any) -> Any:
 
 
 RELOADABLE: dict[str, str] = {
+    "approvals": "a removed device approves nothing any more, and a new one waits",
     "universe.closed": "an exchange may close at short notice; the daemon restarts with the changed calendar",
     "alerts": "which alerts are sent",
     "log": "which log lines are written",

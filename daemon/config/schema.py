@@ -5,7 +5,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
-from quantd.daemon.config.agent_tables import Agent, CapitalTable, Manual, Portfolios, PromotionTable, RetrainTable
+from quantd.daemon.config.agent_tables import (
+    Agent,
+    Approvals,
+    CapitalTable,
+    Manual,
+    Portfolios,
+    PromotionTable,
+    RetrainTable,
+)
 from quantd.daemon.config.risk_tables import Alerts, Risk
 from quantd.daemon.config.values import (
     BasisPoints,
@@ -493,6 +501,7 @@ class Document(Section):
     agents: tuple[Agent, ...]
     manual: Manual | None = None
     portfolios: Portfolios | None = None
+    approvals: Approvals = Approvals()
     live: Live = Live()
     capital: CapitalTable | None = None
     promotion: PromotionTable = PromotionTable()

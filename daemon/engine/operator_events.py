@@ -6,7 +6,7 @@ from typing import Final
 from quantd.daemon.engine.planning.execution import end_children
 from quantd.daemon.engine.planning.plan import give_up
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
-from quantd.daemon.engine.safety.pending_limits import apply_limits, apply_looser, digest_of, postpone
+from quantd.daemon.engine.safety.pending_limits import apply_limits, apply_looser, digest_of, postpone, unsigned_change
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES, cancel_open_orders, flatten, move_switch, suspend
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.switch import HALT, REDUCE, RUN, rearm
@@ -147,11 +147,13 @@ def on_reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:
 
 
 def on_approved(state: State, approved: Approved) -> Sequence[Effect]:
-    """Apply the looser limits that wait, because a person approved them."""
+    """Apply the looser limits that wait, because a person approved them; of who approves, because a device signed."""
     waiting, why = state.loosening, f"approved by {approved.who}: {approved.reason}"
     if waiting is None or approved.limits not in ("", digest_of(waiting)):
         text = "no looser limits wait" if waiting is None else "other looser limits wait now than those that were shown"
         return alert(state, "WARNING", "loosening", f"{text} ({why})"), Refused("conflict", text)
+    if why_not := unsigned_change(state, waiting, approved.signed, approved.ts):
+        return refuse_command(state, "conflict", "loosening", why_not)
     return apply_looser(state, waiting, why)
 
 

@@ -39,8 +39,8 @@ def begin(
     """Runs the first steps: Started, Reloaded after a change of limits, the carry-over, alerts about bars.
 
     `fresh` says that the run is new. `carried` is the account that it takes over, `before` the limits of the last live
-    run for the comparison with a new run. A continued run journals its limits only if they changed. Returns the
-    quarantined bars of a new run. Raises PolicyError for a loaded artifact that changed.
+    or of the carried run, with which a new run is compared. A continued run journals its limits only if they changed.
+    Returns the quarantined bars of a new run. Raises PolicyError for a loaded artifact that changed.
     """
     feed = parts.feed if isinstance(parts, Assembly) else None
     now = shell.state.now

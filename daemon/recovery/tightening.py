@@ -16,9 +16,10 @@ from msgspec.structs import replace
 
 from quantd.daemon.config import Config, Mistake
 from quantd.daemon.config.mistakes import shown
+from quantd.daemon.engine.safety.devices import DEVICES, is_approval
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.live_caps import Allowance
-from quantd.daemon.engine.state.settings import MarketRegime, Rules
+from quantd.daemon.engine.state.settings import Approvals, MarketRegime, Rules
 from quantd.daemon.engine.state.snapshot import InForce, in_force, limits_from, limits_of_snapshot
 from quantd.daemon.runtime.loop import RunSnapshot
 from quantd.risk.limits.catalogue import EXTRA, FIELDS, LIMITS, Limits, override, tighter_of, value_of
@@ -67,11 +68,17 @@ def loosened(before: Named | None, rules: Rules, config: Config, pending: bytes 
     for name in tightened(before, after)[1]:
         table, _, key = name.partition(".")
         agent, _, limit = key.rpartition(".") if table == "agents" else ("", "", key)
+        limit = "devices" if name.startswith(DEVICES) else limit
         if limit in LIMITS and not LIMITS[limit].configured:  # such as the fee: it describes the venue
             continue
         inner = tuple(limit.removesuffix("_ns").split("."))
-        if agent in places:
-            path: tuple[str | int, ...] = ("agents", places.index(agent), "limits", *inner)
+        path: tuple[str | int, ...]
+        if limit == "devices":
+            path = (table, limit)
+        elif agent in places and limit == "approval":
+            path = ("agents", places.index(agent), limit)
+        elif agent in places:
+            path = ("agents", places.index(agent), "limits", *inner)
         else:
             path = ("manual" if agent == "manual" else "portfolios", "limits", *inner) if agent else (table, *inner)
         wanted, present = (_text(limit, values.get(name)) for values in (new, old))
@@ -88,6 +95,9 @@ def _values(named: Named) -> dict[str, Any]:
     values = {f"{owner}.{name}": value_of(each, name) for owner, each in owners for name in (*FIELDS, *EXTRA)}
     values |= {f"live.{key}": getattr(limits.live, field, None) for key, field in CAPS.items()}
     regime = None if limits.regime is UNSET else limits.regime
+    if limits.approvals is not UNSET:
+        values |= {f"{DEVICES}{device}": key for device, key in limits.approvals.devices.items()}
+        values |= {f"agents.{name}.approval": "device" for name in limits.approvals.agents}
     return values | {
         "risk.flatten_on": limits.flatten_on, "risk.rearm_after": limits.rearm_samples or None, "risk.regime": regime,
     }  # fmt: skip
@@ -110,20 +120,24 @@ def change_of_limits(
     """The event of a change from the limits `before` to the limits of `rules` at the instant `now`.
 
     If the mode is live before and now, the event has the tighter of both values of each limit for now, and the looser
-    limits with the instant at which they apply. Looser limits that wait already keep that instant. `config` is the
-    digest of the configuration, `changed` has the keys that changed. Without `before` nothing is compared.
+    limits with the instant at which they apply. In other modes it has so only who approves. Looser limits that wait
+    already keep that instant. `config` is the digest of the configuration, `changed` has the keys that changed. Without
+    `before` nothing is compared.
     """
     new_limits = in_force(rules)
-    if before is None or before[0].live is None or rules.live is None:
+    if before is None:
         return Reloaded(now, config, changed, new_limits)
-    tight_limits, looser = tightened(before, (limits_from(new_limits), [agent.name for agent in rules.agents]))
+    after = limits_from(new_limits)
+    tight_limits, looser = tightened(before, (after, [agent.name for agent in rules.agents]))
+    if before[0].live is None or rules.live is None:  # who approves waits in every mode
+        tight_limits, looser = replace(after, approvals=tight_limits.approvals), tuple(filter(is_approval, looser))
     if not looser:
         return Reloaded(now, config, changed, new_limits)
     loosening = state.loosening
     due = (
         loosening.due
         if loosening is not None and loosening.limits == new_limits
-        else now + before[0].live.loosen_after_ns
+        else now + (before[0].live or Allowance()).loosen_after_ns
     )
     return Reloaded(now, config, changed, msgspec.msgpack.encode(tight_limits), new_limits, due, looser)
 
@@ -153,13 +167,41 @@ def tightened(before: Named, after: Named) -> tuple[InForce, tuple[str, ...]]:
     if rearm and (not old.rearm_samples or rearm < old.rearm_samples):
         rearm = old.rearm_samples
         looser.append("risk.rearm_after")
+    approvals, names = _tighter_approvals(old.approvals, new, after[1])
+    looser += names
     regime = new.regime
     if old.regime is not UNSET and not _tighter_regime(old.regime, regime):
         regime = old.regime
         looser.append("risk.regime")
     return replace(
-        new, regime=regime, house=house, agents=tuple(agents), live=live, flatten_on=flatten_on, rearm_samples=rearm
+        new,
+        regime=regime,
+        approvals=approvals,
+        house=house,
+        agents=tuple(agents),
+        live=live,
+        flatten_on=flatten_on,
+        rearm_samples=rearm,
     ), tuple(looser)
+
+
+def _tighter_approvals(
+    old: Approvals | UnsetType, new: InForce, agents: Sequence[str]
+) -> tuple[Approvals | UnsetType, list[str]]:
+    """(Devices that approve before and in `new`, and the agents of both; names of what is looser in `new`).
+
+    Without an agent before whose proposals wait for a device, there is nothing to guard. An agent that is no longer
+    among `agents` and shadows proposes nothing.
+    """
+    if old is UNSET:
+        return new.approvals, []
+    now = Approvals({}, ()) if new.approvals is UNSET else new.approvals
+    lost = [name for name in old.agents if name not in now.agents and (name in agents or name in new.shadows)]
+    kept = {name: key for name, key in old.devices.items() if now.devices.get(name) == key}
+    looser = [f"agents.{name}.approval" for name in lost] + [f"{DEVICES}{k}" for k in now.devices if k not in kept]
+    # without an agent to guard the devices stay, so that one of them can sign that it is so
+    kept = kept if now.agents else old.devices
+    return (Approvals(kept, (*now.agents, *lost)) if lost or now.agents else UNSET), looser
 
 
 def _tighter_regime(old: MarketRegime, new: MarketRegime | UnsetType) -> bool:

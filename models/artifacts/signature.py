@@ -12,12 +12,15 @@ overwritten.
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from quantd.models.artifacts.folder import first_line, read_bytes
 from quantd.models.artifacts.manifest import ArtifactError
 from quantd.regular_file import write_whole
 from quantd.trading.exit_codes import CONFIG, ExplainedError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SIGNATURE: Final = "signature"
 CONTEXT: Final = b"quantd artifact 1\n"
@@ -36,25 +39,47 @@ class KeyFault(ExplainedError, ValueError):
 def generate(private: Path, public: Path) -> None:
     """Write new keys as PEM files, the private one readable by its owner only. Raises KeyFault for existing files."""
     from cryptography.hazmat.primitives import serialization
+
+    public_key = new_key(private).public_key()
+    pem = public_key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    _write_new(public, pem, 0o644)
+
+
+def new_key(private: Path) -> "Ed25519PrivateKey":
+    """Make a private key, and write it as a PEM file of mode 600. Raises KeyFault for a file that exists."""
+    from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    key = Ed25519PrivateKey.generate()
-    pem = serialization.Encoding.PEM
+    key, pem = Ed25519PrivateKey.generate(), serialization.Encoding.PEM
     secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    public_pem = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
-    for path, data, mode in ((private, secret, 0o600), (public, public_pem, 0o644)):
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        except FileExistsError:
-            raise KeyFault(
-                f"{path}: there is a file already, and a key is never overwritten; name a new file"
-            ) from None
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+    _write_new(private, secret, 0o600)
+    return key
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    """Write a file that is new. Raises KeyFault if it cannot be made."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        raise KeyFault(f"{path}: there is a file already, and a key is never overwritten; name a new file") from None
+    except OSError as error:
+        raise KeyFault(f"{path}: {(error.strerror or str(error)).lower()}; name a file in a folder of yours") from None
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
 
 
 def sign(folder: Path, digest: str, private: Path) -> Path:
     """Write the signature of the artifact in `folder`, whose manifest has `digest`. Returns the path of the signature.
+
+    Raises KeyFault as `private_key`.
+    """
+    path = folder / SIGNATURE
+    write_whole(path, f"{private_key(private).sign(CONTEXT + digest.encode()).hex()}\n".encode())
+    return path
+
+
+def private_key(private: Path) -> "Ed25519PrivateKey":
+    """The private key in a PEM file.
 
     Raises KeyFault for a key that others may read, one with a passphrase, and one that is not Ed25519 in PEM.
     """
@@ -70,9 +95,7 @@ def sign(folder: Path, digest: str, private: Path) -> Path:
         raise KeyFault(f"{private}: no private key in PEM without a passphrase: {first_line(error)}") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFault(f"{private}: a key of another kind; Ed25519 is expected (quantd models sign --new-key FILE)")
-    path = folder / SIGNATURE
-    write_whole(path, f"{key.sign(CONTEXT + digest.encode()).hex()}\n".encode())
-    return path
+    return key
 
 
 def signature_fault(folder: Path, digest: str, trusted: Sequence[Path]) -> str:

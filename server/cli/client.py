@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,10 +28,14 @@ class Unanswered(Failure):
 
 
 class Daemon:
-    """A daemon at an address, asked with the token of its state folder."""
+    """A daemon at an address, asked with the token of its state folder.
 
-    def __init__(self, reached: ApiPlace, token: str, folder: Path) -> None:
+    With `verified` its certificate is checked: it is not the daemon of a state folder of this user.
+    """
+
+    def __init__(self, reached: ApiPlace, token: str, folder: Path, *, verified: bool = False) -> None:
         self.reached = reached
+        self._tls = None if not reached.tls else ssl.create_default_context() if verified else trusting()
         self._token = token
         self._folder = folder
 
@@ -80,7 +85,7 @@ class Daemon:
         headers = {"Accept": "application/json", "Authorization": f"Bearer {self._token}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        address = address or Address(self.reached.host, self.reached.port, trusting() if self.reached.tls else None)
+        address = address or Address(self.reached.host, self.reached.port, self._tls)
         try:
             response = exchange(address, method, path, headers, body, within_s)
         except OSError as why:

@@ -179,7 +179,7 @@ def _check_review(state: State, book: int, column: int, lots: int) -> None:
     `book` is the index of the book, and `lots` are signed. Whether a person must approve its trades depends on the
     policy that decides for it (`state.seats[book]`).
     """
-    if state.seats[book] not in state.rules.reviewed:
+    if not (approval := state.rules.approval_of(state.seats[book])):
         return
     name = state.rules.names()[state.seats[book]]
     held_lots = state.ledger.books[book].lots[column]
@@ -187,7 +187,7 @@ def _check_review(state: State, book: int, column: int, lots: int) -> None:
     if abs(held_lots + lots) > abs(held_lots) or (held_lots + lots) * held_lots < 0:
         way = f"POST /api/v1/agents/{name}/propose, and `quantd review {name}` with another token"
         raise NotDone(
-            "conflict", f'{name} has approval = "person": propose the order ({way}); a sale of its lots passes'
+            "conflict", f'{name} has approval = "{approval}": propose the order ({way}); a sale of its lots passes'
         )
 
 

@@ -203,7 +203,10 @@ def waiting_proposal(state: State, agent: str, id: str) -> Proposed:
     known_place(state, agent)
     proposal = waiting_for(state, agent, id)
     if proposal is None:
-        text = f"no proposal {id!r} of {agent} waits for a person: it was decided, replaced or has lapsed"
+        log = state.outside.get(agent)
+        verdict = None if log is None else log.find(id)
+        became = "it was decided, replaced or has lapsed" if verdict is None else f"it {verdict.outcome}: {verdict.why}"
+        text = f"no proposal {id!r} of {agent} waits for a person: {became}"
         raise NotDone("conflict", text)
     return proposal
 

@@ -35,6 +35,7 @@ from quantd.daemon.engine.planning.gate_account import market_context
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.planning.rests import NO_INTENT, meeting
 from quantd.daemon.engine.safety.alerts import alert, refuse_command
+from quantd.daemon.engine.safety.devices import of_proposal, signature_fault
 from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.safety.proposal_ends import end_late, nothing_passes, refused_whole
 from quantd.daemon.engine.state import HOUSE, State
@@ -48,7 +49,7 @@ from quantd.risk.pretrade.baskets import worst_nano
 from quantd.risk.switch import HALT
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Effect, Level, OrdersHeld, ProposalEnded, Publish, Refused
-from quantd.trading.events import Event, ProposalReviewed, Proposed
+from quantd.trading.events import DeviceSignature, Event, ProposalReviewed, Proposed
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 from quantd.trading.orders import OrderBasket, OrderState, Wish, price_text, side_text
@@ -72,7 +73,7 @@ def on_proposed(state: State, proposal: Proposed) -> Sequence[Effect]:
         return _plan_by_hand(state, proposal)
     if why := not_planned(state, proposal) or _differs_from_dry_run(state, proposal, proposal.plan):
         return refusal(state, proposal, why)
-    if (seat := state.rules.outside_seat(proposal.agent)) is not None and seat in state.rules.reviewed:
+    if (seat := state.rules.outside_seat(proposal.agent)) is not None and state.rules.approval_of(seat):
         return _store_for_review(state, proposal)
     return _held(state, proposal) or _plan_targets(state, proposal)
 
@@ -81,7 +82,8 @@ def on_proposal_reviewed(state: State, review: ProposalReviewed) -> Sequence[Eff
     """Plan a proposal that a person approves; drop a proposal that is declined.
 
     The review is refused where this proposal waits no longer. An approval is also refused where the proposal cannot be
-    planned now, or where its orders would differ from the dry run that the person saw. The proposal then keeps waiting.
+    planned now, where its orders would differ from the dry run that the person saw, and where it needs the signature of
+    a device and has none. The proposal then keeps waiting.
     """
     before, because = f"the proposal {review.id} was not approved: ", f"{review.who}: {review.reason}"
     proposal = waiting_for(state, review.agent, review.id, held=not review.approve)
@@ -90,11 +92,23 @@ def on_proposal_reviewed(state: State, review: ProposalReviewed) -> Sequence[Eff
         return refuse_command(state, "conflict", "proposal", text)
     if not review.approve:
         return _end(state, proposal, "declined", because, "INFO", f"was declined ({because})")
-    if why := not_planned(state, proposal) or _differs_from_dry_run(state, proposal, review.plan):
+    why = unsigned(state, proposal, review.signed, review.plan, review.ts) or not_planned(state, proposal)
+    if why := why or _differs_from_dry_run(state, proposal, review.plan):
         return refuse_command(state, "conflict", "proposal", why, before=before)
     state.reviews.remove(proposal)
     effects = _held(state, proposal) or _plan_targets(state, proposal)
     return [_proposal_alert(state, proposal, "INFO", f"was approved ({because})"), *effects]
+
+
+def unsigned(state: State, proposal: Proposed, signed: DeviceSignature | None, plan: str, now: int) -> str:
+    """Why an approval of `plan` lacks the signature of a device that it needs; empty where it needs none or has it."""
+    seat = state.rules.outside_seat(proposal.agent)
+    if seat is None or state.rules.approval_of(seat) != "device":
+        return ""
+    if not plan:
+        return "it names no plan; sign the plan that `quantd review` shows"
+    fields = of_proposal(proposal.agent, proposal.id, proposal.ts, plan)
+    return signature_fault(state.rules.approvals, signed, fields, now)
 
 
 def waiting_for(state: State, agent: str, id: str, *, held: bool = False) -> Proposed | None:

@@ -1,4 +1,5 @@
-"""Limits of a changed configuration. In mode live, looser ones wait for a delay or for a second person's approval.
+"""Limits of a changed configuration. In mode live, looser ones wait for a delay or for a second person's approval. In
+every mode a change of who approves waits for a delay, or for the signature of a device that approves now.
 
 What can go wrong: one person loosens a limit, and orders use it before anybody else has seen it. So a tighter limit
 applies at once, and a looser limit is announced with a CRITICAL alert, and waits.
@@ -10,11 +11,12 @@ earlier ones. An approval names the digest of the limits, so that it is for the 
 from hashlib import blake2b
 
 from quantd.daemon.engine.safety.alerts import alert
+from quantd.daemon.engine.safety.devices import is_approval, of_limits, signature_fault
 from quantd.daemon.engine.state import Loosening, State
 from quantd.daemon.engine.state.snapshot import with_limits
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Effect
-from quantd.trading.events import Reloaded
+from quantd.trading.events import DeviceSignature, Reloaded
 
 
 def apply_limits(state: State, limits: bytes) -> None:
@@ -37,7 +39,8 @@ def postpone(state: State, reloaded: Reloaded) -> list[Effect]:
     if reloaded.later:
         state.loosening = Loosening(state.now, reloaded.due, reloaded.later, reloaded.looser)
         text = (
-            f"{_names(state.loosening)} become looser at {instant_text(reloaded.due)}, or when a second person approves"
+            f"{_names(state.loosening)} become looser at {instant_text(reloaded.due)}, or when "
+            f"{'a device in force signs' if any(map(is_approval, reloaded.looser)) else 'a second person approves'}"
         )
         return [alert(state, "CRITICAL", "loosening", text)]
     if before is not None:
@@ -64,6 +67,13 @@ def waiting_text(state: State) -> str:
 def digest_of(waiting: Loosening) -> str:
     """Hex BLAKE2b of the looser limits, which an approval names."""
     return blake2b(waiting.limits, digest_size=16).hexdigest()
+
+
+def unsigned_change(state: State, waiting: Loosening, signed: DeviceSignature | None, now: int) -> str:
+    """Why looser limits that change who approves lack the signature of a device; empty where they need none."""
+    if not any(map(is_approval, waiting.looser)) and signed is None:
+        return ""
+    return signature_fault(state.rules.approvals, signed, of_limits(digest_of(waiting), waiting.since), now)
 
 
 def _names(waiting: Loosening) -> str:

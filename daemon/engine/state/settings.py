@@ -43,6 +43,14 @@ class Notices(Struct, frozen=True):
     rebalances: bool = False
 
 
+class Approvals(Struct, frozen=True):
+    """The table [approvals] for the agents with `approval = "device"`: name of a device -> its public key, and the
+    names of these agents, whose proposals only a signature of a device approves."""
+
+    devices: dict[str, str]
+    agents: tuple[str, ...]
+
+
 class MarketRegime(Struct, frozen=True):
     """The table [risk.regime].
 
@@ -113,6 +121,8 @@ class Rules(Struct, frozen=True):
     promotion: PromotionRules | None = None
     notices: Notices | None = None
     regime: MarketRegime | None = None
+    approvals: Approvals | None = None
+    """None where no agent has `approval = "device"`."""
     counts_refusals: bool = False
     """Whether a message after a close names the orders that the gate refused."""
 
@@ -128,6 +138,12 @@ class Rules(Struct, frozen=True):
     def outside_seat(self, name: str) -> int | None:
         """The index of the policy of the outside agent `name` (it decides by proposals); None for another name."""
         return next((number for number in self.outside if self.seats[number] == name), None)
+
+    def approval_of(self, number: int) -> str:
+        """Who approves the proposals of policy `number`: "person", "device", or "" for nobody."""
+        if self.approvals is not None and self.names()[number] in self.approvals.agents:
+            return "device"
+        return "person" if number in self.reviewed else ""
 
     def house_sessions(self) -> Sessions:
         """The sessions of the calendar of the whole account."""

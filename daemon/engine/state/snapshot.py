@@ -30,7 +30,7 @@ from quantd.daemon.engine.state.price_holds import PriceHold
 from quantd.daemon.engine.state.promotion_rule import Pairing
 from quantd.daemon.engine.state.proposal_log import ProposalLog
 from quantd.daemon.engine.state.restrictions import FrozenRestrictions
-from quantd.daemon.engine.state.settings import MarketRegime, Rules
+from quantd.daemon.engine.state.settings import Approvals, MarketRegime, Rules
 from quantd.daemon.engine.state.stop_records import Stops
 from quantd.daemon.engine.state.venue_account import FrozenVenue
 from quantd.risk.limits.catalogue import Limits
@@ -52,7 +52,8 @@ class InForce(Struct, frozen=True):
     shadows: dict[str, bytes] = {}
     """Name of a shadow -> the encoded `InForce` of its house."""
     regime: MarketRegime | UnsetType = UNSET
-    """Not encoded when unset."""
+    """Not encoded when unset, as `approvals`."""
+    approvals: Approvals | UnsetType = UNSET
 
 
 def in_force(rules: Rules) -> bytes:
@@ -67,6 +68,7 @@ def in_force(rules: Rules) -> bytes:
             rules.live,
             {shadow.agents[0].name: in_force(shadow) for shadow in rules.shadows},
             UNSET if rules.regime is None else rules.regime,  # UNSET is left out of the bytes
+            UNSET if rules.approvals is None else rules.approvals,
         )
     )
 
@@ -102,6 +104,7 @@ def with_limits(rules: Rules, limits: bytes) -> Rules:
         flatten_on=new.flatten_on,
         live=new.live,
         regime=None if new.regime is UNSET else new.regime,
+        approvals=None if new.approvals is UNSET else new.approvals,
         shadows=tuple(
             with_limits(shadow, new.shadows[shadow.agents[0].name]) if shadow.agents[0].name in new.shadows else shadow
             for shadow in rules.shadows

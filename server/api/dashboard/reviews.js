@@ -23,9 +23,10 @@ function Review({ waiting, lapsed, close }) {
     { head: "order", cell: (o) => html`${o.side} ${plain(o.qty)} ${o.symbol}` },
     { head: "limit price", num: true, cell: (o) => plain(o.limit) },
   ]} />`}
+    ${waiting.approval === "device" && html`<p>No token and no page approves for ${waiting.agent}: it has approval = "device". Sign on the machine of the key: quantd review ${waiting.agent} --id ${waiting.id} --approve --plan ${shown ? shown.plan : "PLAN"} --key FILE</p>`}
     <${Reason} value=${reason} write=${write} first=${true} />
     <${Became} state=${state} />
-    <p class="buttons"><button type="submit" name="approve" class="main" disabled=${state.busy || !shown}>${shown ? `Approve: ${shown.trades ? shown.trades.orders.length : 0} orders` : "Approve …"}</button>
+    <p class="buttons"><button type="submit" name="approve" class="main" disabled=${state.busy || !shown || waiting.approval === "device"}>${shown ? `Approve: ${shown.trades ? shown.trades.orders.length : 0} orders` : "Approve …"}</button>
       <button type="submit" name="decline" disabled=${state.busy}>Decline</button><button type="button" onClick=${close}>Not now</button></p>
   </form>`;
 }

@@ -21,7 +21,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.safety.pending_limits import digest_of
+from quantd.daemon.engine.safety.pending_limits import digest_of, unsigned_change
 from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.service import Service
 from quantd.server.api.client_calls import change
@@ -40,7 +40,7 @@ from quantd.server.requests.cancels import (
     held_order,
     withdrawn,
 )
-from quantd.server.requests.control import Because, NotDone, check_ready, one_line
+from quantd.server.requests.control import Because, NotDone, check_ready, market_now, one_line
 from quantd.server.requests.manual import (
     Cash,
     Halt,
@@ -75,7 +75,7 @@ from quantd.server.requests.tokens import stored
 from quantd.server.requests.transfer_limits import withdrawal_fault
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Effect
-from quantd.trading.events import Approved
+from quantd.trading.events import Approved, DeviceSignature
 from quantd.trading.orders import OrderState
 
 COMPARE_S: Final = 30.0
@@ -95,9 +95,10 @@ NOT_SECOND: Final = (
 
 
 class Approve(Struct, frozen=True, forbid_unknown_fields=True):
-    """Approves the looser limits that wait."""
+    """Approves the looser limits that wait. `signed` is the signature of a device, for who approves."""
 
     reason: Because
+    signed: DeviceSignature | None = None
 
 
 class Loosened(Struct, frozen=True):
@@ -240,7 +241,8 @@ async def settle(service: Service, asked: SettleOrder, sender: str) -> SettledOr
 async def approve(service: Service, folder: Path, asked: Approve, sender: str) -> Loosened:
     """Apply the looser limits that wait for approval. Raises Refused, NotDone and InboxFull.
 
-    The sender needs a named token that was made before the limits began to wait: a second person.
+    The sender needs a named token that was made before the limits began to wait: a second person. A change of who
+    approves needs the signature of a device.
     """
     check_ready(service)
     reason = one_line(asked.reason)
@@ -250,12 +252,14 @@ async def approve(service: Service, folder: Path, asked: Approve, sender: str) -
     waiting = state.loosening
     if waiting is None:
         raise Refused(409, "conflict", "no looser limits wait for approval; `quantd status` shows limits that wait")
+    if why := unsigned_change(state, waiting, asked.signed, market_now(service)):
+        raise Refused(403, "device", f"{why}; sign on the machine of the key: quantd device confirm --key FILE")
     tokens = await asyncio.to_thread(stored, folder)
     token = next((candidate for candidate in tokens if sender == f"api:{candidate.name}:{candidate.id}"), None)
-    if token is None or token.created_ns >= waiting.since:
+    if asked.signed is None and (token is None or token.created_ns >= waiting.since):
         # the owner's token is none: who can read its file can also change the configuration, and is one person
         raise Refused(403, "second", f"{NOT_SECOND} {instant_text(waiting.since)}")
-    approved = Approved(state.now, reason, sender, digest_of(waiting))
+    approved = Approved(market_now(service), reason, sender, digest_of(waiting), asked.signed)
     loosened = Loosened(list(waiting.looser), instant_text(waiting.since))
     return (await committed(service, lambda *_: loosened, approved)).answer
 

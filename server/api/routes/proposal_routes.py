@@ -14,6 +14,7 @@ event.
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from math import ceil
@@ -24,7 +25,8 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.agents.proposals import awaited_price
+from quantd.daemon.engine.agents.proposals import awaited_price, unsigned
+from quantd.daemon.engine.safety.pending_limits import digest_of
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.proposal_log import VERDICTS_KEPT
 from quantd.daemon.views.headroom import Book, SymbolRoom, least_room
@@ -61,9 +63,16 @@ from quantd.server.requests.proposals import (
     refused_text,
     waiting_proposal,
 )
+from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Effect
 from quantd.trading.effects import Refused as NotCarriedOut
-from quantd.trading.events import Event, ProposalReviewed, Proposed
+from quantd.trading.events import DeviceSignature, Event, ProposalReviewed, Proposed
+
+SHOWN: Final = 64
+"""Most plans of waiting proposals that are remembered, for the text of a refusal."""
+
+SEE: Final = "`quantd review AGENT --id ID` shows the orders and their plan"
+SIGN: Final = "sign on the machine of the key: quantd review AGENT --id ID --approve --plan PLAN --key FILE"
 
 
 class Proposals(Struct, frozen=True):
@@ -82,21 +91,36 @@ class ReviewPreview(Struct, frozen=True, forbid_unknown_fields=True):
 class Review(Struct, frozen=True, forbid_unknown_fields=True):
     """A person's decision on a proposal that waits.
 
-    With the `plan` of a preview an approval is refused if the orders would differ now.
+    An approval needs the `plan` of a preview, and is refused if the orders would differ now. `signed` is the signature
+    of a device, which an agent with `approval = "device"` needs.
     """
 
     id: Id
     approve: bool
     reason: Because
     plan: PlanDigest = ""
+    signed: DeviceSignature | None = None
+
+
+class LimitsWaiting(Struct, frozen=True):
+    """Looser limits that wait since an instant (ns UTC), and the digest that an approval names."""
+
+    looser: list[str]
+    digest: str
+    since: int
+    due: str
 
 
 class Reviews(Struct, frozen=True):
     """The proposals that wait for a person, and the orders that are held until the first price of their market, oldest
-    first. For those `until` says what they wait for; `quantd cancel ID` ends one."""
+    first. For those `until` says what they wait for; `quantd cancel ID` ends one. `now` is the market time, ns UTC;
+    `limits` are the looser limits that wait, `devices` the public keys in force by name."""
 
     waiting: list[Waiting]
     held: list[Waiting]
+    now: int
+    devices: dict[str, str]
+    limits: LimitsWaiting | None = None
 
 
 class NewestProposals(Query, frozen=True):
@@ -127,6 +151,8 @@ class ProposalRoutes:
         self._plan = plan
         self._copies = StateCopies(run.service)
         self._turn = asyncio.Lock()
+        self._shown: OrderedDict[str, str] = OrderedDict()
+        """The newest plans of proposals that were shown -> the id with the orders."""
         self._a_minute = run.config.api.rate.proposals
         # a third of a minute's proposals may come at once
         self._buckets = Buckets(self._a_minute / MINUTE_S, max(1, self._a_minute // 3))
@@ -161,7 +187,7 @@ class ProposalRoutes:
             ),
             Post(
                 f"{v1}/review", self.review, Review, ProposalAnswer, "Approve or decline a proposal that waits.",
-                '{"id": "2019-03-29.1", "approve": true, "reason": ".."}',
+                '{"id": "2019-03-29.1", "approve": false, "reason": ".."}',
             ),
         )  # fmt: skip
 
@@ -274,7 +300,13 @@ class ProposalRoutes:
             replace(waiting_of(state, proposal), until=awaited_price(state, proposal.orders))
             for proposal in state.awaiting
         ]
-        return Reviews([waiting_of(state, proposal) for proposal in state.reviews], held)
+        limits = None
+        if (later := state.loosening) is not None:
+            limits = LimitsWaiting(list(later.looser), digest_of(later), later.since, instant_text(later.due))
+        waiting = [waiting_of(state, proposal) for proposal in state.reviews]
+        approvals = state.rules.approvals
+        devices = {} if approvals is None else approvals.devices
+        return Reviews(waiting, held, market_now(self._run.service), devices, limits)
 
     async def preview_review(self, asked: ReviewPreview, sender: str, name: str) -> ProposalAnswer:
         """The verdict that an approval would have now; nothing changes. Raises NotDone.
@@ -291,13 +323,19 @@ class ProposalRoutes:
                 raise NotDone("conflict", why)
             return self._answer(name, proposal, preview=True)(copy, effects)
 
-        return await self._copies.result(work)
+        answer = await self._copies.result(work)
+        self._shown[answer.plan] = f"{asked.id}: {_orders_text(answer)}"
+        while len(self._shown) > SHOWN:
+            self._shown.popitem(last=False)
+        return answer
 
     async def review(self, asked: Review, sender: str, name: str) -> ProposalAnswer:
         """Approves or declines a proposal that waits. Raises Refused and NotDone.
 
         An approval needs another sender than the proposal had. `asked.plan` binds it to the orders that were shown.
         """
+        if asked.approve and not asked.plan:
+            raise NotDone("targets", f"an approval needs the plan of the orders that were seen: {SEE}", "plan")
         service = self._run.service
         check_ready(service)
         reason = journal_reason(asked.reason, "the review of a proposal")
@@ -306,9 +344,23 @@ class ProposalRoutes:
             proposal = waiting_proposal(self._state, name, asked.id)
             if asked.approve:
                 _check_second(proposal, sender)
-            event = ProposalReviewed(market_now(service), name, asked.id, asked.approve, reason, sender, asked.plan)
+                now = market_now(service)
+                if why := unsigned(self._state, proposal, asked.signed, asked.plan, now):
+                    raise Refused(403, "device", f"the proposal {asked.id} was not approved: {why}; {SIGN}")
+                await self._check_seen(name, asked)
+            event = ProposalReviewed(
+                market_now(service), name, asked.id, asked.approve, reason, sender, asked.plan, asked.signed
+            )
             commit = await committed(service, self._answer(name, proposal, preview=False), event)
         return replace(commit.answer, decision=commit.address if asked.approve else "")
+
+    async def _check_seen(self, name: str, asked: Review) -> None:
+        """Raises Refused, with what changed, where an approval is of other orders than it would send now."""
+        before = self._shown.get(asked.plan, "no orders that were shown since the start of the daemon")
+        now = await self.preview_review(ReviewPreview(asked.id), "", name)
+        if now.plan != asked.plan:
+            text = f"the plan {asked.plan} is of {before}; now {asked.id} is of {_orders_text(now)}"
+            raise Refused(409, "conflict", f"the proposal {asked.id} was not approved: {text}; {SEE}")
 
     def _place(self, name: str) -> tuple[State, int, int | None]:
         """Return `known_place`; raises Refused, for a GET."""
@@ -352,6 +404,13 @@ def names_of(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _orders_text(answer: ProposalAnswer) -> str:
+    """The orders of an answer as text, the first eight."""
+    orders = answer.trades.orders if answer.trades is not None else []
+    texts = [f"{order.side} {order.qty} {order.symbol} at {order.limit}" for order in orders]
+    return ", ".join([*texts[:8], *([f"{len(texts) - 8} more"] if len(texts) > 8 else [])]) or "no order"
+
+
 def _refusal_text(effects: Sequence[Effect]) -> str:
     """The reason why the engine refused an event, from its effects; empty where it did not."""
     return next((effect.text for effect in effects if isinstance(effect, NotCarriedOut)), "")
@@ -365,9 +424,10 @@ def _check_second(proposal: Proposed, sender: str) -> None:
         raise Refused(403, "second", f"{text}; `quantd token create NAME --scope trade` makes one")
 
 
-def _review_of(state: State, proposal: Proposed) -> ProposalReviewed:
-    """The event of an approval, to preview its effects."""
-    return ProposalReviewed(state.now, proposal.agent, proposal.id, True, "preview", "preview")
+def _review_of(copy: State, proposal: Proposed) -> ProposalReviewed:
+    """The event of an approval, to preview its effects on a copy of the state, which needs no signature from now on."""
+    copy.govern(replace(copy.rules, approvals=None))
+    return ProposalReviewed(copy.now, proposal.agent, proposal.id, True, "preview", "preview")
 
 
 class Wanted(TypedDict, total=False):
@@ -429,7 +489,7 @@ ROUTES: Final = RouteGroup(
             "/agents/{name}/review",
             Review,
             ProposalAnswer,
-            "Approve or decline a proposal that waits; with `plan` of a preview, only while the orders are the same.",
+            "Approve, with the `plan` of a preview, or decline a proposal that waits.",
             keywords=("approve",),
         ),
     ),

@@ -57,9 +57,9 @@ def mcp(
     if bool(http) == (token_file is not None):
         raise Failure("write either --token-file FILE, or --http HOST:PORT (each client then sends its token)", USAGE)
     certificate_files = _certificate(certificate, key, http)
-    secret = "" if token_file is None else _secret(token_file)
+    secret = "" if token_file is None else secret_in(token_file)
     if url:
-        gateway = Gateway(_http_address(url), secret)
+        gateway = Gateway(http_address(url), secret)
     else:
         api_place = reach(place(config, state, sets)).reached
         # the daemon of this state folder wrote its certificate itself: it is not verified
@@ -70,7 +70,7 @@ def mcp(
         server_of(gateway, agent).run("stdio")
 
 
-def _http_address(url: str) -> str:
+def http_address(url: str) -> str:
     """Return `url` unchanged if it is an HTTP address or empty. Raises Failure for any other text."""
     address_parts = urlsplit(url)
     if url and (address_parts.scheme not in ("http", "https") or not address_parts.hostname):
@@ -92,7 +92,7 @@ def command_line(
     return [*program, "mcp", *agent_options, "--token-file", str(token_file.absolute()), *daemon_options, *overrides]
 
 
-def _secret(file: Path) -> str:
+def secret_in(file: Path) -> str:
     """Return the token in a file. Raises Failure for a missing file, and for content that is no token."""
     try:
         secret = file.read_text().strip()

@@ -1,5 +1,6 @@
 """List the proposals of outside agents that wait for a person, show one, approve or decline it."""
 
+from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -8,8 +9,9 @@ import typer
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say, table
-from quantd.daemon.cli.places import place
-from quantd.server.cli.client import reach
+from quantd.daemon.engine.safety.devices import of_proposal
+from quantd.server.cli.operate.device import reached, signed
+from quantd.server.cli.operate.mcp import Address, TokenFile
 from quantd.server.cli.operate.portfolio import print_answer
 from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
@@ -23,15 +25,26 @@ def review(
     approve: Annotated[bool, typer.Option("--approve", help="Send its orders.")] = False,
     decline: Annotated[bool, typer.Option("--decline", help="Drop it.")] = False,
     id: Annotated[str, typer.Option("--id", metavar="ID", help="Only the proposal with this id.")] = "",
-    plan: Annotated[str, typer.Option(metavar="PLAN", help="Approve only what became of it when it was shown.")] = "",
+    plan: Annotated[str, typer.Option(metavar="PLAN", help="With --approve: the plan that was shown.")] = "",
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="Sign with this key of a device.")] = None,
+    url: Address = "",
+    token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
     if approve and decline:
         raise Failure("both --approve and --decline were used; write one of them", USAGE)
     if (approve or decline) and not agent:
         raise Failure("--approve and --decline need the agent of the proposal: quantd review AGENT --approve", USAGE)
-    daemon = reach(place(config, state, sets))
-    waiting = [row for row in daemon.get("/api/v1/reviews")["waiting"] if agent in ("", row["agent"])]
+    if approve and not plan:
+        text = (
+            f"--approve needs --plan PLAN, of the orders that you saw: quantd review {agent} shows them with their plan"
+        )
+        raise Failure(text, USAGE)
+    if key is not None and not approve:
+        raise Failure("--key signs an approval; write --approve --plan PLAN too", USAGE)
+    daemon = reached(url, token_file, config, state, sets)
+    reviews = daemon.get("/api/v1/reviews")
+    waiting = [row for row in reviews["waiting"] if agent in ("", row["agent"])]
     if not agent:
         _print_waiting(waiting, as_json)
         return
@@ -47,15 +60,19 @@ def review(
     path = f"/api/v1/agents/{quote(agent, safe='')}/review"
     # without a decision the proposal is only shown
     if approve or decline:
-        answer = daemon.post(path, {"id": proposal["id"], "approve": approve, "reason": reason, "plan": plan})
+        body = {"id": proposal["id"], "approve": approve, "reason": reason, "plan": plan}
+        if key is not None:
+            body["signed"] = signed(key, of_proposal(agent, proposal["id"], proposal["ts"], plan), reviews["now"])
+        answer = daemon.post(path, body)
     else:
         answer = daemon.post(f"{path}/preview", {"id": proposal["id"]})
     if not (approve or decline or as_json):
         say(f"{agent} proposes {proposal['id']} since {proposal['time']}: {proposal['reason']}")
     print_answer(answer, as_json)
     if not (approve or decline or as_json):
+        device = " --key FILE" if proposal["approval"] == "device" else ""
         say(
-            f"quantd review {agent} --id {proposal['id']} --approve --plan {answer['plan']} --reason R "
+            f"quantd review {agent} --id {proposal['id']} --approve --plan {answer['plan']}{device} --reason R "
             "sends these orders"
         )
 

@@ -78,7 +78,7 @@ NAMED: dict[str, dict[str, Any]] = {
     "preview": {"weights": {"SPY": 0.1}},
     "propose": {"weights": {"SPY": 0.1}},
     "predict": {"artifact": "models/none"},
-    "review": {"approve": True},
+    "review": {"approve": True, "plan": "00"},
     "start_backtest": {"sets": ["no.such=1"]},
     "pin_backtest": {"backtest": "none"},
 }

@@ -466,7 +466,8 @@ async def test_a_proposal_that_needs_a_person_is_listed_previewed_and_sent_once_
     assert (event.approve, event.reason, event.who.startswith("api:owner")) == (True, "it is sound", True)
     status, again = await post(reviewed, "review", decision)
     assert (status, again["code"]) == (409, "conflict")
-    assert (await get(reviewed, "reviews"))[1] == {"waiting": [], "held": []}
+    _, listed = await get(reviewed, "reviews")
+    assert (listed["waiting"], listed["held"], listed["devices"], listed["limits"]) == ([], [], {}, None)
 
 
 async def test_orders_with_terms_wait_beside_each_other_and_keep_their_terms(reviewed: Any) -> None:
@@ -484,7 +485,9 @@ async def test_orders_with_terms_wait_beside_each_other_and_keep_their_terms(rev
     _, listed = await get(reviewed, "reviews")
     assert [row["orders"] for row in listed["waiting"]] == [{symbol: f"-1 at {limit} until cancelled"}, {symbol: "-2"}]
     second = await token(reviewed, "second", "trade")
-    status, sent = await post(reviewed, "review", {"id": "o-1", "approve": True, "reason": "sound"}, headers=second)
+    plan = (await post(reviewed, "review/preview", {"id": "o-1"}))[1]["plan"]
+    body = {"id": "o-1", "approve": True, "reason": "sound", "plan": plan}
+    status, sent = await post(reviewed, "review", body, headers=second)
     assert (status, sent["verdict"]["outcome"]) == (200, "passed"), sent["verdict"]["text"]
     (order,) = sent["trades"]["orders"]
     assert (float(order["limit"]), order["until"]) == (float(limit), "cancelled")
@@ -499,8 +502,9 @@ async def test_orders_with_terms_wait_beside_each_other_and_keep_their_terms(rev
 @pytest.mark.parametrize("scope", ["owner", "trade", "admin"])
 async def test_the_sender_of_a_proposal_may_decline_it_but_another_one_approves_it(reviewed: Any, scope: str) -> None:
     mine = reviewed.bearer if scope == "owner" else await token(reviewed, "desk", scope)
-    approve = {"id": "a-1", "approve": True, "reason": "it is sound"}
     assert (await post(reviewed, "propose", TARGETS, headers=mine))[0] == 200
+    plan = (await post(reviewed, "review/preview", {"id": "a-1"}))[1]["plan"]
+    approve = {"id": "a-1", "approve": True, "reason": "it is sound", "plan": plan}
     status, refused = await post(reviewed, "review", approve, headers=mine)
     assert (status, refused["code"]) == (403, "second"), refused
     assert "another token must approve it" in refused["detail"]
@@ -544,7 +548,9 @@ async def test_a_declined_proposal_and_another_plan_send_no_order(reviewed: Any)
     await post(reviewed, "propose", TARGETS, headers=await token(reviewed, "robot", "propose"))
     status, stale = await post(reviewed, "review", {"id": "a-1", "approve": True, "reason": "x", "plan": "0" * 32})
     assert (status, stale["code"]) == (409, "conflict")
-    assert "would differ now" in stale["detail"]
+    assert "no orders that were shown since the start of the daemon; now a-1 is of " in stale["detail"]
+    status, unseen = await post(reviewed, "review", {"id": "a-1", "approve": True, "reason": "x"})
+    assert (status, "`quantd review AGENT --id ID` shows the orders" in unseen["detail"]) == (422, True), unseen
     status, done = await post(reviewed, "review", {"id": "a-1", "approve": False, "reason": "not today"})
     assert (status, done["verdict"]["outcome"]) == (200, "declined"), done
     assert "not today" in done["verdict"]["text"]

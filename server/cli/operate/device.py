@@ -1,0 +1,182 @@
+"""Make the key of a device that approves, register it, revoke it, or sign a change of who approves.
+
+The private key is made on the machine, or as the user, of the person who approves: no daemon reads it. The public key
+is a line of [approvals] in the configuration of the daemon.
+"""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
+from quantd.daemon.cli.failures import Failure, note
+from quantd.daemon.cli.output import answer, print_json, say, table
+from quantd.daemon.cli.places import place
+from quantd.daemon.engine.safety.devices import LONGEST_NS, of_limits, signed_text
+from quantd.server.api.place import ApiPlace
+from quantd.server.cli.client import Daemon, reach, running
+from quantd.server.cli.operate.mcp import Address, TokenFile, http_address, secret_in
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the device.")]
+
+
+def create(file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file for the private key.")]) -> None:
+    """Make a key on the machine, or as the user, of the person who approves; prints the public key."""
+    from quantd.models.artifacts.signature import new_key
+
+    public = _public_text(new_key(file).public_key().public_bytes_raw())
+    note(f"{file}: the private key, mode 600; the daemon's user registers the public one: quantd device add NAME KEY")
+    say(public)
+
+
+def add(
+    name: Name,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Its public key, as `quantd device create` printed it.")],
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Register the public key of a device in the configuration, and have a running daemon read it.
+
+    Once an agent has `approval = "device"`, it waits for `confirm` by a device in force, or for `[live] loosen_after`.
+    """
+    devices = _configured(config)
+    if name in devices:
+        raise Failure(f"{config} has a device {name} already; revoke it, or choose another name", USAGE)
+    _write(config, {**devices, name: key})
+    _print_outcome(name, config, state, sets, as_json)
+
+
+def revoke(
+    name: Name, config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False
+) -> None:
+    """Remove a device from the configuration. A running daemon refuses its signatures from then on."""
+    devices = _configured(config)
+    if name not in devices:
+        raise Failure(f"{config} has no device {name!r}; `quantd device list` shows the names", USAGE)
+    _write(config, {other: key for other, key in devices.items() if other != name})
+    _print_outcome(name, config, state, sets, as_json)
+
+
+def every(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
+    """List the devices of the configuration, and whether each is in force in the daemon."""
+    daemon = running(place(config, state, sets))
+    reviews = None if daemon is None else daemon.get("/api/v1/reviews")
+    rows = [
+        {"name": name, "key": key, "state": _standing(name, key, reviews)} for name, key in _configured(config).items()
+    ]
+    if as_json:
+        print_json({"devices": rows})
+    elif rows:
+        table(list(rows[0]), [list(row.values()) for row in rows])
+    else:
+        say("no device approves; `quantd device create FILE` makes a key, on another machine or as another user")
+
+
+def confirm(
+    key: Annotated[Path, typer.Option("--key", metavar="FILE", help="The private key of a device in force.")],
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    reason: Reason = "",
+    url: Address = "",
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Sign the looser limits that wait, such as a new device: they apply at once."""
+    daemon = reached(url, token_file, config, state, sets)
+    reviews = daemon.get("/api/v1/reviews")
+    waiting = reviews["limits"]
+    if waiting is None:
+        raise Failure("no looser limits wait for a signature", CHECK_FAILED)
+    fields = of_limits(waiting["digest"], waiting["since"])
+    body = {"reason": reason, "signed": signed(key, fields, reviews["now"])}
+    response = daemon.post("/api/v1/limits/approve", body)
+    answer(as_json, response, f"in force from now on: {', '.join(response['looser'])}")
+
+
+def reached(url: str, token_file: Path | None, config: Path, state: Path | None, sets: Sequence[str] | None) -> Daemon:
+    """The daemon at `url`, asked with the token in a file; without a URL that of the state folder. Raises Failure."""
+    if not url:
+        return reach(place(config, state, sets))
+    if token_file is None:
+        raise Failure("--url needs --token-file FILE, a token of `quantd token create NAME --scope trade`", USAGE)
+    parts = urlsplit(http_address(url))
+    tls = parts.scheme == "https"
+    there = ApiPlace(parts.hostname or "", parts.port or (443 if tls else 80), 0, tls)
+    return Daemon(there, secret_in(token_file), Path(), verified=True)
+
+
+def signed(file: Path, fields: tuple[str, ...], now: int) -> dict[str, Any]:
+    """The signature of `fields` with the private key in a file, valid for ten minutes from `now`, ns UTC."""
+    from quantd.models.artifacts.signature import private_key
+
+    key, expires = private_key(file), now + LONGEST_NS * 2 // 3
+    public = _public_text(key.public_key().public_bytes_raw())
+    return {"key": public, "expires": expires, "signature": key.sign(signed_text(fields, expires)).hex()}
+
+
+def _public_text(key: bytes) -> str:
+    return urlsafe_b64encode(key).decode().rstrip("=")
+
+
+def _configured(config: Path) -> dict[str, str]:
+    """The devices of a configuration, name -> public key. Raises ConfigError, and Failure without the file."""
+    from quantd.daemon.cli.configuration import read
+
+    return dict(device.split(" ") for device in read(config, None).approvals.devices)
+
+
+def _write(config: Path, devices: dict[str, str]) -> None:
+    """Write the devices into a configuration, which keeps its comments. Raises Failure for what would be a mistake."""
+    from quantd.daemon.cli.setup.config_lines import require_valid
+    from quantd.daemon.config.edits import EditError, edited
+    from quantd.regular_file import write_whole
+
+    lines = [f"{name} {key}" for name, key in devices.items()]
+    try:
+        text = edited(config.read_text(encoding="utf-8"), {("approvals", "devices"): lines})
+    except EditError:
+        raise Failure(f"{config} is unchanged: write [approvals] devices = {lines!r} there", CONFIG) from None
+    require_valid(text, config)
+    write_whole(config, text.encode(), keep_mode=True)
+
+
+def _print_outcome(name: str, config: Path, state: Path | None, sets: Sequence[str] | None, as_json: bool) -> None:
+    """Have a running daemon read the configuration, and print what has become of a device."""
+    from quantd.daemon.monitoring.signals import reload_now
+
+    where = place(config, state, sets)
+    if (daemon := running(where)) is None:
+        text = f"{config} is written; the next `quantd run` reads it, with --loosen where a new device has to wait"
+        answer(as_json, {"name": name, "state": ""}, text)
+        return
+    if differs := [line for line in reload_now(where.folder) if "approvals" in line]:
+        raise Failure(f"{config} is written and not in force: {differs[0]}", CHECK_FAILED)
+    standing = _standing(name, _configured(config).get(name, ""), daemon.get("/api/v1/reviews"))
+    answer(as_json, {"name": name, "state": standing}, f"{name}: {standing}")
+
+
+def _standing(name: str, key: str, reviews: Any) -> str:
+    """The state of a device, from the answer of the daemon; None without a daemon."""
+    if not key:
+        return "revoked"
+    if reviews is None:
+        return "no daemon runs"
+    if reviews["devices"].get(name) == key:
+        return "in force"
+    limits = reviews["limits"]
+    if limits is not None and f"approvals.{name}" in limits["looser"]:
+        return f"waits until {limits['due']}, or for `quantd device confirm --key FILE` with a key in force"
+    return 'registered; it approves once an agent has approval = "device"'
+
+
+COMMAND: Final = Command(
+    "Operate", 81, {"create": create, "add": add, "list": every, "revoke": revoke, "confirm": confirm}
+)
