@@ -414,20 +414,20 @@ class Promotion(Struct, frozen=True, tag=True, omit_defaults=True):
 class ProposalEnded(Struct, frozen=True, tag=True, omit_defaults=True):
     """Effect that records the end of the proposal `id` of `agent` that waited, and sent no order.
 
-    `outcome` is "declined" by a person, "lapsed" without a decision in time, or "refused" by a limit; `why` is the
-    reason.
+    `outcome` is "declined" by a person, "lapsed" without a decision in time, "refused" by a limit, or "withdrawn" for
+    another order; `why` is the reason.
     """
 
     ts: int
     agent: str
     id: str
-    outcome: Literal["declined", "lapsed", "refused"]
+    outcome: Literal["declined", "lapsed", "refused", "withdrawn"]
     why: str
 
 
 class OrdersHeld(Struct, frozen=True, tag=True, omit_defaults=True):
     """Effect that records that the orders of the proposal `id` of `agent` wait in the engine for the first price of
-    their market; `why` says for what."""
+    their market, or for the price of a stop order; `why` says for what."""
 
     ts: int
     agent: str

@@ -115,7 +115,8 @@ class Wish(Struct, frozen=True, array_like=True, omit_defaults=True):
 
     `limit_nano` is the worst price of a fill in nano-currency, 0 for that of the collar. `end` is the instant (ns UTC)
     at which the order expires: 0 as the other orders of the run, UNTIL_CANCELLED, or THE_DAY. `stop_nano` and
-    `target_nano` are protective levels for the whole position, which replace those of the book; 0 is none.
+    `target_nano` are protective levels for the whole position, which replace those of the book; 0 is none. With a
+    `trigger_nano` it is a stop order: it waits until the mark is at this price or beyond it, above for a purchase.
     """
 
     symbol: int
@@ -124,6 +125,7 @@ class Wish(Struct, frozen=True, array_like=True, omit_defaults=True):
     end: int = 0
     stop_nano: int = 0
     target_nano: int = 0
+    trigger_nano: int = 0
 
 
 UNTIL_CANCELLED: Final = -1

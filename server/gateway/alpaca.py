@@ -61,10 +61,15 @@ from quantd.trading.orders import THE_DAY, UNTIL_CANCELLED, Wish, order_id, pric
 TOKEN: Final = web.RequestKey("gateway_token", Token)
 
 FIELDS: Final = frozenset({
-    "symbol", "qty", "notional", "side", "type", "time_in_force", "limit_price", "client_order_id", "order_class",
-    "extended_hours",
+    "symbol", "qty", "notional", "side", "type", "time_in_force", "limit_price", "stop_price", "client_order_id",
+    "order_class", "extended_hours",
 })  # fmt: skip
 """Fields of an order that are read; any other is refused."""
+
+PRICES: Final = {
+    "market": (), "limit": ("limit_price",), "stop": ("stop_price",), "stop_limit": ("stop_price", "limit_price")
+}  # fmt: skip
+"""Type of an order -> its prices."""
 
 BODY_BYTES: Final = 64 * 1024
 TRIES: Final = 3
@@ -271,16 +276,21 @@ class Gateway:
         if unknown := sorted(given.keys() - FIELDS):
             raise invalid(f"{unknown[0]} is not supported here; leave it out")
         kind, tif, side = (str(given.get(key, "")) for key in ("type", "time_in_force", "side"))
-        if kind not in ("market", "limit"):
-            raise invalid(f"order type {kind[:20]!r} is not supported: market and limit are")
+        if kind not in PRICES:
+            raise invalid(f"order type {kind[:20]!r} is not supported: {', '.join(PRICES)} are")
         if tif not in ("day", "gtc"):
             raise invalid(f"time_in_force {tif[:20]!r} is not supported: day and gtc are")
         if side not in ("buy", "sell"):
             raise invalid("side must be buy or sell")
         if given.get("order_class", "simple") not in ("simple", "") or given.get("extended_hours", False) is not False:
             raise invalid("only simple orders in regular hours are supported")
-        if (kind == "limit") != ("limit_price" in given):
-            raise invalid("limit orders require limit price, and market orders have none")
+        prices = dict.fromkeys(("limit_price", "stop_price"), 0)
+        for field in prices:
+            if (field in PRICES[kind]) != (field in given):
+                words = "require a" if field in PRICES[kind] else "have no"
+                raise invalid(f"{kind} orders {words} {field.replace('_', ' ')}")
+            if field in given:
+                prices[field] = exact_amount(plain(given[field]), NANO, field.replace("_", " "), "95.50")
         if ("qty" in given) == ("notional" in given):
             raise invalid("either qty or notional is required")
         state, column = self._state, self._column(str(given.get("symbol", "")))
@@ -294,8 +304,9 @@ class Gateway:
             lots, rest = worth * NANO // mark // lot, 0  # the largest order of at most this value
         if rest or not lots:
             raise invalid(f"the quantity must be a multiple of {quantity_text(1, lot)}, and not 0")
-        limit_nano = exact_amount(plain(given["limit_price"]), NANO, "limit price", "95.50") if kind == "limit" else 0
-        return Wish(column, lots if side == "buy" else -lots, limit_nano, UNTIL_CANCELLED if tif == "gtc" else THE_DAY)
+        end = UNTIL_CANCELLED if tif == "gtc" else THE_DAY
+        signed = lots if side == "buy" else -lots
+        return Wish(column, signed, prices["limit_price"], end, trigger_nano=prices["stop_price"])
 
     async def _submit(self, request: web.Request, wish: Wish, client_id: str) -> web.Response:
         """Send an order through the gate, and answer after the commit. Raises Fault for a refusal."""

@@ -26,7 +26,8 @@ ENDED: Final = {OrderState.CANCELLED: "canceled", OrderState.REJECTED: "rejected
 """State of an order that has ended -> its status."""
 
 WAITING: Final = frozenset({"pending_new", "accepted"})
-"""Status of an order that is not at the venue: it waits for the venue, for a person, or for a first price."""
+"""Status of an order that the venue has not confirmed: it waits for the venue, for a person, or for a first price. A
+stop order that waits for its price is `new`, as at the vendor."""
 
 WITHDRAWN: Final = "the program cancelled it"
 """The reason of the program's own cancels."""
@@ -44,7 +45,8 @@ def name_of(*parts: str) -> str:
 
 @dataclass
 class Ticket:
-    """One order of a program: signed `lots` of a column, its limit price (0: none), whether it ends with the day.
+    """One order of a program: signed `lots` of a column, its limit price and its stop price (0: none), whether it ends
+    with the day.
 
     `cause` names its proposal in the plans and orders of the engine. `key` is (sample, n) of its basket, (0, 0) before
     it is sent. `filled` are unsigned lots, `value` is their sum of lots times price in nano-currency. Times are ns UTC,
@@ -58,6 +60,7 @@ class Ticket:
     column: int
     lots: int
     limit_nano: int
+    stop_nano: int
     day: bool
     created: int
     key: tuple[int, int] = (0, 0)
@@ -127,7 +130,7 @@ class Tickets:
         (wish,), agent = event.orders, event.portfolio or event.agent
         return Ticket(
             name_of(self.account, agent, event.id), event.id, agent, event.cause, wish.symbol, wish.lots,
-            wish.limit_nano, wish.end != UNTIL_CANCELLED, event.ts, changed=event.ts,
+            wish.limit_nano, wish.trigger_nano, wish.end != UNTIL_CANCELLED, event.ts, changed=event.ts,
         )  # fmt: skip
 
     def take(self, event: JournalEvent, effects: Sequence[Effect]) -> Iterator[Update]:
@@ -150,12 +153,13 @@ class Tickets:
                     self._bind(effect)
                 case OrdersHeld():
                     for held in self._waiting(f"{effect.agent}/{effect.id}"):
-                        held.status, held.changed = "accepted", effect.ts
-                        yield Update("accepted", held, effect.ts)
+                        held.status, held.changed = "new" if held.stop_nano else "accepted", effect.ts
+                        yield Update(held.status, held, effect.ts)
                 case ProposalEnded():
                     for ended in self._waiting(f"{effect.agent}/{effect.id}"):
                         self._unsent.remove(ended)
                         withdrawn = isinstance(event, ProposalReviewed) and event.reason == WITHDRAWN
+                        withdrawn = withdrawn or effect.outcome == "withdrawn"
                         status = "canceled" if withdrawn else "expired" if effect.outcome == "lapsed" else "rejected"
                         ended.end(status, effect.ts, effect.why)
                         yield Update(status, ended, effect.ts)

@@ -132,7 +132,7 @@ def order_of(state: State, ticket: Ticket) -> Answer:
     universe = state.universe
     symbol, lot = universe.symbols[ticket.column], universe.lot_nano[ticket.column]
     ended, status = instant(ticket.ended), ticket.status
-    kind = "limit" if ticket.limit_nano else "market"
+    kind = "_".join(["stop"] * bool(ticket.stop_nano) + ["limit"] * bool(ticket.limit_nano)) or "market"
     price = price_text(ticket.value // ticket.filled) if ticket.filled else None
     return {
         "id": ticket.id, "client_order_id": ticket.client_id, "created_at": instant(ticket.created),
@@ -142,7 +142,8 @@ def order_of(state: State, ticket: Ticket) -> Answer:
         "replaced_at": None, "replaced_by": None, "replaces": None, "asset_id": name_of("asset", symbol),
         "symbol": symbol, "asset_class": "us_equity", "notional": None, "qty": quantity_text(abs(ticket.lots), lot),
         "filled_qty": quantity_text(ticket.filled, lot), "filled_avg_price": price, "order_class": "simple",
-        "order_type": kind, "type": kind, "side": side_text(ticket.lots), "status": status, "stop_price": None,
+        "order_type": kind, "type": kind, "side": side_text(ticket.lots), "status": status,
+        "stop_price": price_text(ticket.stop_nano) if ticket.stop_nano else None,
         "time_in_force": "day" if ticket.day else "gtc", "extended_hours": False, "legs": None,
         "limit_price": price_text(ticket.limit_nano) if ticket.limit_nano else None, "trail_percent": None,
         "trail_price": None, "hwm": None,

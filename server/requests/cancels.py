@@ -88,7 +88,8 @@ def cancelled_held(state: State, name: str, held: Proposed, now: str) -> Cancell
     wish, more = held.orders[0], len(held.orders) - 1
     lot, symbol = state.universe.lot_nano[wish.symbol], state.universe.symbols[wish.symbol]
     size = size_text(symbol, wish.lots, lot)
-    text = "it was held until the first price of its market" + (f"; {more} more of its orders end with it" * (more > 0))
+    waited = "for the price of its stop" if wish.trigger_nano else "until the first price of its market"
+    text = f"it was held {waited}" + (f"; {more} more of its orders end with it" * (more > 0))
     return CancelledOrder(
         order=name, **size, filled="0", left=size["qty"], state=now, agents=[held.agent], parents=[], text=text
     )

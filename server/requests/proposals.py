@@ -310,6 +310,7 @@ def wish_text(wish: Wish, lot_nano: int) -> str:
     levels = (("stop", wish.stop_nano), ("target", wish.target_nano))
     return "".join((
         quantity_text(wish.lots, lot_nano),
+        f" from {price_text(wish.trigger_nano)} on" if wish.trigger_nano else "",
         f" at {price_text(wish.limit_nano)}" if wish.limit_nano else "",
         ends[wish.end] if wish.end in ends else f" until {instant_text(wish.end)}",
         *(f", {name} {price_text(nano)}" for name, nano in levels if nano),

@@ -18,12 +18,22 @@ FREE = override(COLLARED, max_position_weight=None, max_concentration=None, max_
 
 
 class Night(Minutes):
-    """Two days of minute bars at 100 and then at `opens`, in which `acts` run after the bars with these numbers."""
+    """Two days of minute bars at 100 and then at `opens`, in which `acts` run after the bars with these numbers. The
+    first symbol closes at each price of `moves` from its bar on."""
 
-    def __init__(self, opens: float = 100.0, limits: Limits = FREE, gap: int = 0, reviewed: bool = False) -> None:
+    def __init__(
+        self,
+        opens: float = 100.0,
+        limits: Limits = FREE,
+        gap: int = 0,
+        reviewed: bool = False,
+        moves: dict[int, float] | None = None,
+    ) -> None:
         closes = np.full((2 * SESSION, 2), 100.0)
         closes[SESSION:] = opens
         closes[SESSION : SESSION + gap, 1] = np.nan
+        for bar, price in sorted((moves or {}).items()):
+            closes[bar:, 0] = price
         super().__init__(minutes(closes), [lambda view: None], Execution(), [], house=limits)
         reviews = {0: 60 * 3_600 * NANO} if reviewed else {}
         self.rules = replace(self.rules, outside=(0,), reviewed=reviews)

@@ -17,7 +17,8 @@ A limit price beyond the collar is refused, and not narrowed: the sender would b
 Orders for a closed market would pass limits that know a price of yesterday, and on a Monday none, because no price is
 fresh. So the engine holds them (`state.awaiting`) until each of their symbols has a price of its session, and asks the
 gate then. They reserve nothing meanwhile. At HALT, and while everything is sold, they end. With daily bars nothing is
-held: the fill after a close is the next open, as for every decision.
+held: the fill after a close is the next open, as for every decision. Stop orders wait beside them, for their price
+(`stop_orders`).
 """
 
 from collections.abc import Sequence
@@ -29,6 +30,15 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from quantd.daemon.engine.agents.stop_orders import (
+    fired,
+    reached,
+    refused_stop,
+    stop_of,
+    wait_text,
+    with_expiry,
+    wrong_stop,
+)
 from quantd.daemon.engine.core.idle import idle_when
 from quantd.daemon.engine.core.lacks import EXIT
 from quantd.daemon.engine.planning.gate_account import market_context
@@ -124,18 +134,27 @@ def release_held(state: State, event: Event, effects: Sequence[Effect]) -> Seque
     They are planned as if they came now. They end where their sender may not trade any more, or wants them no longer.
     """
     for proposal in list(state.awaiting):
+        stop = stop_of(proposal)
+        waits = bool(awaited_price(state, proposal.orders)) or (stop is not None and not reached(state, stop))
+        sent = proposal if stop is None else fired(proposal)
         halted = f"the house is halted ({state.switch.reason})" if state.switch.state == HALT else ""
-        why = halted if proposal.by_hand else not_planned(state, proposal)
-        if state.round is not None or (not why and awaited_price(state, proposal.orders)):
+        why = halted if proposal.by_hand else _barred(state, sent) if waits and stop else not_planned(state, sent)
+        if state.round is not None or (not why and waits):
             continue
         if why:
             late = 0 < proposal.expires < state.now
             effects = [*effects, *_end(state, proposal, "lapsed" if late else "refused", why)]
             continue
         state.awaiting.remove(proposal)
-        planned = _plan_by_hand(state, proposal) if proposal.by_hand else _plan_targets(state, proposal)
+        planned = _plan_by_hand(state, sent) if proposal.by_hand else _plan_targets(state, sent)
         refused = next((effect.text for effect in planned if isinstance(effect, Refused)), "")
-        ended = [ProposalEnded(state.now, proposal.agent, proposal.id, "refused", refused)] if refused else []
+        ended: list[Effect] = (
+            [ProposalEnded(state.now, proposal.agent, proposal.id, "refused", refused)] if refused else []
+        )
+        if refused and stop is not None:
+            ended.insert(
+                0, _proposal_alert(state, proposal, "WARNING", f"is a stop order that fired in vain: {refused}")
+            )
         effects = [*effects, *(effect for effect in planned if not isinstance(effect, Refused)), *ended]
     return effects
 
@@ -153,9 +172,19 @@ def awaited_price(state: State, orders: Sequence[Wish]) -> str:
     return f"held until the first price of {names} in its session; {market}"
 
 
+def held_text(state: State, proposal: Proposed) -> str:
+    """What a proposal that the engine holds waits for: a first price, or the price of its stop order."""
+    stop = stop_of(proposal)
+    return awaited_price(state, proposal.orders) or (wait_text(state, stop) if stop is not None else "")
+
+
 def _held(state: State, proposal: Proposed) -> list[Effect]:
     """Hold orders whose market is closed; returns the record and an alert, and nothing where they can be sent now."""
-    why = awaited_price(state, proposal.orders)
+    why, stop, book = held_text(state, proposal), stop_of(proposal), book_of(state, proposal)
+    if stop is not None and book is not None:
+        proposal = with_expiry(state, proposal)
+        if not awaited_price(state, proposal.orders) and (refused := refused_stop(state, book, stop)):
+            return [*refusal(state, proposal, refused)]
     if not why:
         return []
     state.awaiting.append(proposal)
@@ -252,6 +281,27 @@ def not_planned(state: State, proposal: Proposed) -> str:
 
     Whether the plan differs from the dry run is checked later, by `_differs_from_dry_run`.
     """
+    if why := _barred(state, proposal):
+        return why
+    book_index = book_of(state, proposal)
+    assert book_index is not None
+    if bool(proposal.weights) == bool(proposal.orders):
+        return "either weights or orders are required"
+    if proposal.orders and (why := _wrong_orders(state, book_index, proposal.orders)):
+        return why
+    targets = np.frombuffer(proposal.weights) if proposal.weights else lots_of(proposal.orders, state.universe.size)
+    if len(targets) != state.universe.size:
+        return f"there are {len(targets)} targets for {state.universe.size} symbols"
+    if not np.isfinite(targets).all():
+        return "a weight is not finite"
+    leverage = _leverage(state, book_index, targets, lots=bool(proposal.orders))
+    if not leverage <= MOST_LEVERAGE and not proposal.whole:  # the limits refuse it, and name the largest that passes
+        return f"its targets are {leverage:.6g} times the book; more than {MOST_LEVERAGE:g} is a mistake of units"
+    return ""
+
+
+def _barred(state: State, proposal: Proposed) -> str:
+    """Why nothing is planned for a proposal now, whatever its targets or orders are; empty where it may be."""
     book_index = book_of(state, proposal)
     if book_index is None or book_index < 0:  # -1 is the unallocated book
         return f"there is no agent named {proposal.agent!r}"
@@ -274,18 +324,6 @@ def not_planned(state: State, proposal: Proposed) -> str:
         return "no session has closed yet, so there is no price to trade at"
     if state.round is not None:  # answers of the agents of one instant are awaited
         return "a round is in progress"
-    if bool(proposal.weights) == bool(proposal.orders):
-        return "either weights or orders are required"
-    if proposal.orders and (why := _wrong_orders(state, book_index, proposal.orders)):
-        return why
-    targets = np.frombuffer(proposal.weights) if proposal.weights else lots_of(proposal.orders, state.universe.size)
-    if len(targets) != state.universe.size:
-        return f"there are {len(targets)} targets for {state.universe.size} symbols"
-    if not np.isfinite(targets).all():
-        return "a weight is not finite"
-    leverage = _leverage(state, book_index, targets, lots=bool(proposal.orders))
-    if not leverage <= MOST_LEVERAGE and not proposal.whole:  # the limits refuse it, and name the largest that passes
-        return f"its targets are {leverage:.6g} times the book; more than {MOST_LEVERAGE:g} is a mistake of units"
     return ""
 
 
@@ -313,7 +351,14 @@ def _wrong_orders(state: State, book_index: int, orders: Sequence[Wish]) -> str:
         bound = worst[wish.symbol] if wish.limit_nano else 0
         if not wish.lots and (wish.limit_nano or wish.end):
             return f"the order of {name} is of 0 units"
-        if bound and not later and (wish.limit_nano > bound if side == "buy" else wish.limit_nano < bound):
+        if wish.trigger_nano and (why := wrong_stop(state, book_index, wish, len(orders))):
+            return why
+        if (
+            bound
+            and not later
+            and not wish.trigger_nano
+            and (wish.limit_nano > bound if side == "buy" else wish.limit_nano < bound)
+        ):
             return (
                 f"the limit {price_text(wish.limit_nano)} to {side} {name} is beyond the collar, "
                 f"{price_text(bound)} now; send a limit of {price_text(bound)} or a better one"
@@ -322,7 +367,7 @@ def _wrong_orders(state: State, book_index: int, orders: Sequence[Wish]) -> str:
             return f"the limit {price_text(wish.limit_nano)} of {name} is no multiple of its tick, {price_text(tick)}"
         if 0 < wish.end <= state.now:
             return f"the order of {name} would have expired already"
-        if later or not wish.lots:
+        if later or not wish.lots or wish.trigger_nano:
             continue
         if wish.limit_nano and any(wish.symbol in waiting.symbols for waiting in state.protection.postponed):
             return f"an order of the account in {name} waits to be sent; send the order of {name} again afterwards"

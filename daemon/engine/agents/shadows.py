@@ -216,7 +216,12 @@ def _settling(account: State, step: Step) -> Step:
         effects = step(house, event)
         for proposal in waiting:
             log, number = account.outside.get(proposal.agent), book_of(house, proposal)
-            if proposal in house.awaiting or proposal.by_hand or log is None or number is None:
+            if (
+                waiting_for(house, proposal.agent, proposal.id, held=True)
+                or proposal.by_hand
+                or log is None
+                or number is None
+            ):
                 continue
             of_it = [
                 effect

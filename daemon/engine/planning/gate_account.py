@@ -51,10 +51,11 @@ def short_ratio(mark_nano: int, limit_nano: int) -> float:
 
 
 def account_of(
-    state: State, book: int, *, by_hand: bool = False, without: frozenset[tuple[Key, int]] = frozenset()
+    state: State, book: int, *, by_hand: bool = False, without: frozenset[tuple[Key, int] | str] = frozenset()
 ) -> Account:
     """The account of an agent or of the whole account for the check of limits, with all orders and crosses
-    (trades between agents) that may still fill, `without` these orders, (key of the basket, row).
+    (trades between agents) that may still fill, `without` these orders: (key of the basket, row), or the cause of a
+    stop order that waits for its price.
 
     Lots of a resting sale that open a short position count as the lots that weigh at the mark what it fills at.
 
@@ -78,12 +79,12 @@ def account_of(
         jumped=state.mask(state.restrictions.jumped),
         by_hand=by_hand,
     )
-    if state.working or state.crosses or state.venue.foreign:
+    if state.working or state.crosses or state.venue.foreign or state.awaiting:
         _add_open_orders(state, account, book, without)
     return account
 
 
-def _add_open_orders(state: State, account: Account, book: int, without: frozenset[tuple[Key, int]]) -> None:
+def _add_open_orders(state: State, account: Account, book: int, without: frozenset[tuple[Key, int] | str]) -> None:
     """Add to an account the orders and crosses (trades between agents) of its book that may still fill: the unsigned
     lots of purchases (`up`) and sales (`down`) by symbol, and what their fills may cost, lose and gain."""
     up, down = np.zeros(state.universe.size), np.zeros(state.universe.size)
@@ -110,7 +111,8 @@ def _add_open_orders(state: State, account: Account, book: int, without: frozens
     orders = len(rows)
     if book == HOUSE:
         # an order of several agents is one order
-        orders = len(state.venue.foreign) + sum(work.live for work in state.working.values()) - len(without)
+        held = sum(1 for _ in state.held_stops())
+        orders = len(state.venue.foreign) + sum(work.live for work in state.working.values()) + held - len(without)
     account.up, account.down, account.up_cash, account.open_orders = up, down, up_cash, orders
     account.open_loss, account.open_gain = loss, gain
 

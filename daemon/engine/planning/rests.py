@@ -34,7 +34,7 @@ from quantd.daemon.engine.state.open_orders import Working
 from quantd.daemon.engine.state.stop_records import Intent
 from quantd.risk.pretrade.baskets import worst_nano
 from quantd.risk.pretrade.gate import Account, Verdict
-from quantd.trading.effects import Effect
+from quantd.trading.effects import Effect, ProposalEnded
 from quantd.trading.market import Floats
 from quantd.trading.orders import THE_DAY, OrderState, Wish, price_text, quantity_text, side_text
 
@@ -166,11 +166,12 @@ def _withdraw_met(
 def withdraw_in_way(
     state: State, changes: dict[int, Floats], wishes: Sequence[Wish], *, of_book: bool = True
 ) -> tuple[list[int], list[Effect]]:
-    """Cancel the rests that stand in the way of orders without a price of their own.
+    """Cancel the rests that stand in the way of orders without a price of their own, and end such stop orders.
 
     `changes` maps an agent to float64[N] signed lots. Returns the columns in which the orders wait for the end of rests
     and the cancels. A rest of any book stands in the way where it would meet the order. With `of_book` a rest of the
-    book does where it, the other open orders and a change that reduces a position exceed the position.
+    book does where it, the other open orders and a change that reduces a position exceed the position; stop orders of
+    the book do without `of_book` too.
     """
     columns: set[int] = set()
     effects: list[Effect] = []
@@ -180,8 +181,18 @@ def withdraw_in_way(
         columns.update(met)
         effects.extend(cancels)
         held, resting = state.lots(agent), at_rest(state, agent) if of_book else np.zeros(state.universe.size)
-        way = (change * held < 0.0) & (resting * held < 0.0) & (np.abs(change + resting) > np.abs(held))
+        stops = [(proposal, wish) for proposal, wish, book in state.held_stops() if book == agent]
+        closing = resting.copy()
+        for _, wish in stops:
+            closing[wish.symbol] += wish.lots
+        way = (change * held < 0.0) & (closing * held < 0.0) & (np.abs(change + closing) > np.abs(held))
         way[priced] = False
+        for proposal, wish in stops:
+            if way[wish.symbol] and wish.lots * held[wish.symbol] < 0.0:
+                state.awaiting.remove(proposal)
+                why = "an order that closes its position came first"
+                effects.append(ProposalEnded(state.now, proposal.agent, proposal.id, "withdrawn", why))
+        way &= resting * held < 0.0
         if way.any():
             columns.update(way.nonzero()[0].tolist())
             effects.extend(withdraw(state, agent, way))
@@ -199,5 +210,5 @@ def rests_going(state: State, symbols: Sequence[int]) -> bool:
 
 
 def none_rest(state: State) -> bool:
-    """Whether no open order has a price of its own."""
-    return not any(work.cause for work in state.working.values())
+    """Whether no open order has a price of its own, and no stop order waits."""
+    return not any(work.cause for work in state.working.values()) and not any(state.held_stops())

@@ -1,4 +1,4 @@
-"""Looks again at orders that rest at a price of their own, at each sample and when limits change.
+"""Looks again at orders that rest at a price of their own, and at stop orders, at each sample and when limits change.
 
 What can go wrong: an order passes, rests for a week, and fills into a book that it no longer fits: the limits are
 tighter, or another position has grown or fallen. So a rest that the gate would cut now is cancelled, with the limit as
@@ -18,11 +18,12 @@ from quantd.daemon.engine.planning.targets import at_rest
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.causes import OF_CODE
+from quantd.daemon.engine.state.open_orders import Key
 from quantd.daemon.engine.state.verdict_log import Judged
 from quantd.risk.pretrade.gate import gate
 from quantd.risk.switch import RUN
-from quantd.trading.effects import Effect
-from quantd.trading.events import Event, Reloaded, Tick
+from quantd.trading.effects import Effect, ProposalEnded
+from quantd.trading.events import Event, Proposed, Reloaded, Tick
 from quantd.trading.orders import OrderState, Wish, price_text, quantity_text, side_text
 
 
@@ -37,7 +38,8 @@ def review_rests(state: State, event: Event, effects: Sequence[Effect]) -> Seque
         return effects
     if none_rest(state) or state.switch.state != RUN:  # at REDUCE and HALT the account's switch cancels orders itself
         return effects
-    agents = [number for number in range(len(state.agents)) if at_rest(state, number).any()]
+    stopped = {book for _, _, book in state.held_stops()}
+    agents = [number for number in range(len(state.agents)) if number in stopped or at_rest(state, number).any()]
     state.revalue()
     cancels = [
         cancel
@@ -58,7 +60,7 @@ def _review_side(state: State, book: int, side: int) -> list[Effect]:
         change = np.zeros(state.universe.size)
         for rest in rows:
             change[rest.symbol] += rest.lots
-        account = account_of(state, book, without=frozenset((rest.key, rest.row) for rest in rows))
+        account = account_of(state, book, without=frozenset(rest.name for rest in rows))
         account.repeated, account.recent_orders, account.session_orders = None, 0, 0  # they counted when they were sent
         worst = {rest.symbol: max(other.worst_nano for other in rows if other.symbol == rest.symbol) for rest in rows}
         wishes = [Wish(symbol, -1, nano) for symbol, nano in worst.items()]
@@ -70,25 +72,30 @@ def _review_side(state: State, book: int, side: int) -> list[Effect]:
         if doomed is None:
             break
         size = quantity_text(abs(doomed.lots), state.universe.lot_nano[doomed.symbol])
+        kind, price = ("stop", doomed.stop.orders[0].trigger_nano) if doomed.stop else ("resting", doomed.worst_nano)
         text = (
-            f"the resting order to {side_text(doomed.lots)} {size} {state.universe.symbols[doomed.symbol]} at "
-            f"{price_text(doomed.worst_nano)} is cancelled: {OF_CODE[int(verdict.reason[doomed.symbol])].text}"
+            f"the {kind} order to {side_text(doomed.lots)} {size} {state.universe.symbols[doomed.symbol]} at "
+            f"{price_text(price)} is cancelled: {OF_CODE[int(verdict.reason[doomed.symbol])].text}"
         )
-        effects += [
-            alert(state, "WARNING", "rest", text, agent=book, symbol=doomed.symbol),
-            state.working[doomed.key].cancel(doomed.row, state.now),
-        ]
+        effects.append(alert(state, "WARNING", "rest", text, agent=book, symbol=doomed.symbol))
+        if isinstance(doomed.name, tuple):
+            key, row = doomed.name
+            effects.append(state.working[key].cancel(row, state.now))
+        elif doomed.stop is not None:
+            state.awaiting.remove(doomed.stop)
+            effects.append(ProposalEnded(state.now, doomed.stop.agent, doomed.stop.id, "refused", text))
     return effects
 
 
 class _Rest(NamedTuple):
-    """A resting order: the key of its basket and its row there, column, worst price and signed open lots."""
+    """A resting order: (the key of its basket, its row there), column, worst price and signed open lots; or a stop
+    order that waits: its cause, and its proposal as `stop`."""
 
-    key: tuple[int, int]
-    row: int
+    name: tuple[Key, int] | str
     symbol: int
     worst_nano: int
     lots: int
+    stop: Proposed | None = None
 
 
 def _resting_rows(state: State, book: int, side: int) -> list[_Rest]:
@@ -98,12 +105,17 @@ def _resting_rows(state: State, book: int, side: int) -> list[_Rest]:
     left out count as open orders of the account.
     """
     old = state.now - state.mark_ts > limits_in_force(state, book).max_price_age_ns
-    return [
-        _Rest(key, row, symbol, work.worst_nano[row], lots)
+    rests = [
+        _Rest((key, row), symbol, work.worst_nano[row], lots)
         for key, work in state.working.items()
         if work.cause
         for row, who, lots in work.open_shares()
         if book in (HOUSE, who) and lots * side > 0 and work.state[row] != OrderState.CANCELLING
         for symbol in (work.basket.sym[row],)
-        if not old[symbol] and symbol not in state.restrictions.halted
     ]
+    rests += [
+        _Rest(proposal.cause, wish.symbol, wish.limit_nano, wish.lots, proposal)
+        for proposal, wish, who in state.held_stops()
+        if book in (HOUSE, who) and wish.lots * side > 0
+    ]
+    return [rest for rest in rests if not old[rest.symbol] and rest.symbol not in state.restrictions.halted]

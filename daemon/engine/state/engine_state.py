@@ -1,7 +1,7 @@
 """The state of the engine: books, marks, orders, kill switches and rounds. Only `step` changes it."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Final, Literal
@@ -41,6 +41,7 @@ from quantd.trading.ledger.books import Ledger
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Floats, MarketSlice
 from quantd.trading.model_events import Act, ModelLoaded
+from quantd.trading.orders import Wish
 from quantd.trading.sessions import DAY_NS
 
 HOUSE: Final = -1
@@ -190,7 +191,8 @@ class State(Core):
         self.reviews: list[Proposed] = []
         """The proposals of outside agents that wait for a person, oldest first."""
         self.awaiting: list[Proposed] = []
-        """Orders from outside that wait for the first price of their market, oldest first."""
+        """Orders from outside that wait for the first price of their market, or for that of a stop order, oldest
+        first."""
         self.noted = Noted()
         self.outside: dict[str, ProposalLog] = {}
         """Outside agent, or place of a portfolio -> its proposals with their verdicts."""
@@ -441,13 +443,24 @@ class State(Core):
         """Every basket of orders at the venue that has not ended, protective stops included."""
         return {**self.working, **self.protection.stops} if self.protection.stops else self.working
 
-    def open_rows(
-        self, book: int, without: frozenset[tuple[Key, int]] = frozenset()
-    ) -> list[tuple[int, int, float, bool]]:
-        """(column, signed lots, value of one lot at the worst price, whether it is of a proposal) of orders and crosses
-        (trades between agents) that may still fill, `without` these orders.
+    def held_stops(self) -> Iterator[tuple[Proposed, Wish, int]]:
+        """(proposal, its order, number of its book) of each stop order that waits for its price, oldest first."""
+        for proposal in self.awaiting:
+            if proposal.orders and proposal.orders[0].trigger_nano:
+                policy = self.rules.outside_seat(proposal.agent)
+                if policy is None:
+                    yield proposal, proposal.orders[0], [a.name for a in self.rules.agents].index(proposal.agent)
+                elif policy in self.seats:
+                    yield proposal, proposal.orders[0], self.seats.index(policy)
 
-        The mark stands in for the worst price where an order has no price limit.
+    def open_rows(
+        self, book: int, without: frozenset[tuple[Key, int] | str] = frozenset()
+    ) -> list[tuple[int, int, float, bool]]:
+        """(column, signed lots, value of one lot at the worst price, whether it is of a proposal and rests) of orders
+        and crosses (trades between agents) that may still fill, `without` these orders.
+
+        A stop order counts before its price is reached, a purchase at its worst price then. The mark stands in for the
+        worst price where an order has no price limit.
         """
         rows: list[tuple[int, int, float, bool]] = []
         lot_size, marks = self.universe.lot_size, self.marks_nano
@@ -460,6 +473,11 @@ class State(Core):
                 if book in (HOUSE, agent) and (key, row) not in without:
                     symbol = work.basket.sym[row]
                     rows.append((symbol, lots, value(symbol, work.worst_nano[row]), bool(work.cause)))
+        for proposal, wish, agent in self.held_stops() if self.awaiting else ():
+            if book in (HOUSE, agent) and proposal.cause not in without:
+                dearest = wish.limit_nano or round(wish.trigger_nano * (1.0 + self.rules.agents[agent].limits.collar))
+                worst_nano = dearest if wish.lots > 0 else int(marks[wish.symbol])
+                rows.append((wish.symbol, wish.lots, value(wish.symbol, worst_nano), False))
         if book == HOUSE:
             rows.extend((s, lots, value(s, limit), False) for s, lots, limit in self.venue.foreign)
         else:

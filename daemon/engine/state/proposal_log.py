@@ -29,7 +29,7 @@ CUTS_KEPT: Final = 16
 LINES_KEPT: Final = 16
 """Symbols of a verdict that are remembered once the agent has proposed again; the newest verdict has all of them."""
 
-Outcome = Literal["passed", "cut", "nothing", "waits", "refused", "approval", "declined", "lapsed"]
+Outcome = Literal["passed", "cut", "nothing", "waits", "refused", "approval", "declined", "lapsed", "withdrawn"]
 
 
 class LotCut(Struct, frozen=True):

@@ -1,4 +1,6 @@
-"""Applies a split to the engine's records: lots, marks, levels, stops and orders."""
+"""Applies a split to the engine's records: lots, marks, levels, stops and orders, also held ones."""
+
+from msgspec.structs import replace
 
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.exits import split_exits
@@ -6,6 +8,9 @@ from quantd.daemon.engine.stops.venue_stops import split_stops
 from quantd.daemon.engine.venue.availability import split_missing
 from quantd.daemon.engine.venue.settlements import split_settled
 from quantd.trading.effects import Booked, payment
+from quantd.trading.events import Proposed
+from quantd.trading.execution import split_row, split_stop
+from quantd.trading.orders import Wish
 
 
 def scale_mark(state: State, symbol: int, numerator: int, denominator: int) -> None:
@@ -38,5 +43,23 @@ def split_books(state: State, ts: int, symbol: int, numerator: int, denominator:
     split_settled(state, symbol)
     for work in state.at_venue().values():
         work.split(symbol, numerator, denominator)
+    state.awaiting = [_split_held(state, proposal, symbol, numerator, denominator) for proposal in state.awaiting]
     state.crosses.drop(symbol)  # the next decision plans these trades between agents again
     return payment(ts, "cash_in_lieu", symbol, (lieu, parts))
+
+
+def _split_held(state: State, proposal: Proposed, symbol: int, numerator: int, denominator: int) -> Proposed:
+    """Rescale the orders in a symbol that the engine holds, as the venue does with resting ones. Prices are rounded to
+    the tick: limits in the owner's favour, stops so that they never fire later."""
+    tick = state.universe.instruments[symbol].tick_nano
+
+    def rescaled(wish: Wish) -> Wish:
+        if wish.symbol != symbol:
+            return wish
+        lots, _, limit = split_row(wish.lots, 0, wish.limit_nano, numerator, denominator)
+        trigger = split_stop(wish.trigger_nano, wish.lots > 0, numerator, denominator)
+        side = 1 if wish.lots > 0 else -1
+        limit, trigger = (side * (side * nano // tick) * tick for nano in (limit, trigger))
+        return replace(wish, lots=lots, limit_nano=limit, trigger_nano=trigger)
+
+    return replace(proposal, orders=tuple(map(rescaled, proposal.orders)))

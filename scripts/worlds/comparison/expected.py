@@ -60,6 +60,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "agents/promotion": ("promotion", "Exchanged: demote"),
     "agents/proposals": ("proposal of a portfolio", "proposal after its dry run", "effect: OrdersHeld"),
     "agents/retraining": ("alert: retrain", "alert: artifact, on Started"),
+    "agents/stop_orders": (),  # no world has one: a base from before them cannot take it
     "agents/shadows": ("shadow: fills", "event: ShadowReport"),
     "core": IN_THE_FOLD,
     "market": ("effect: Crossed", "booked: delisting"),

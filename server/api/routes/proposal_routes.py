@@ -25,7 +25,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.agents.proposals import awaited_price, unsigned
+from quantd.daemon.engine.agents.proposals import held_text, unsigned
 from quantd.daemon.engine.safety.pending_limits import digest_of
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.proposal_log import VERDICTS_KEPT
@@ -296,10 +296,7 @@ class ProposalRoutes:
 
     async def reviews(self, request: web.Request, query: Query) -> Reviews:
         state = self._state
-        held = [
-            replace(waiting_of(state, proposal), until=awaited_price(state, proposal.orders))
-            for proposal in state.awaiting
-        ]
+        held = [replace(waiting_of(state, proposal), until=held_text(state, proposal)) for proposal in state.awaiting]
         limits = None
         if (later := state.loosening) is not None:
             limits = LimitsWaiting(list(later.looser), digest_of(later), later.since, instant_text(later.due))

@@ -90,9 +90,9 @@ CLOCK: Final = closed(named("timestamp next_open next_close", AT) | {"is_open": 
 ORDER: Final = closed(
     named("created_at updated_at submitted_at", AT)
     | named("filled_at expired_at canceled_at failed_at", none_or(AT))
-    | named("replaced_at replaced_by replaces notional stop_price legs trail_percent trail_price hwm", one_of(None))
-    | named("type order_type", one_of("market", "limit"))
-    | named("filled_avg_price limit_price", none_or(SIZE))
+    | named("replaced_at replaced_by replaces notional legs trail_percent trail_price hwm", one_of(None))
+    | named("type order_type", one_of("market", "limit", "stop", "stop_limit"))
+    | named("filled_avg_price limit_price stop_price", none_or(SIZE))
     | named("qty filled_qty", SIZE)
     | {
         "id": UUID, "client_order_id": NAME, "asset_id": UUID, "symbol": NAME, "asset_class": one_of("us_equity"),
