@@ -10,12 +10,9 @@ from msgspec.structs import asdict
 
 from quantd.risk.limits.bounds import lower, rules_of
 from quantd.risk.limits.catalogue import FIELDS, LIMITS, Limits
-from quantd.risk.limits.record import Limit
 
 _TABLE: Final = re.compile(r"(?<=<!-- limits: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 _PLAIN: Final = Limits()
-_EQUITY: Final = re.compile(r"\bE0?\b")
-"""E, the lowest equity, and E0, the present one."""
 
 
 def with_tables(page: str) -> str:
@@ -26,22 +23,11 @@ def with_tables(page: str) -> str:
 def _table(section: str) -> str:
     limits = [limit for limit in LIMITS.values() if limit.section == section and (limit.key in FIELDS or limit.bounds)]
     columns = [("key", [f"`{limit.key.removesuffix('_ns')}`" for limit in limits])]
-    columns.append(("what is measured, formula", [_measured(limit) for limit in limits]))
-    columns += [
-        (name, cells)
-        for name, cells in (
-            ("of which equity", [_EQUITY.sub(r"`\g<0>`", limit.equity) for limit in limits]),
-            ("balanced", [_value(limit.profiles.get("balanced")) for limit in limits]),
-        )
-        if any(cells)
-    ]
+    columns.append(("what is measured", [limit.about or limit.words(_PLAIN) for limit in limits]))
+    if any(balanced := [_value(limit.profiles.get("balanced")) for limit in limits]):
+        columns.append(("balanced", balanced))
     rows = [[name for name, _ in columns], ["---"] * len(columns), *zip(*(cells for _, cells in columns), strict=True)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
-def _measured(limit: Limit) -> str:
-    about = limit.about or limit.words(_PLAIN)
-    return f"{about}. {limit.formula}" if limit.formula else about
 
 
 def _value(value: Any) -> str:

@@ -96,9 +96,9 @@ def limits_page() -> str:
                 profiles = ", ".join(f"{name} {_profile(value)}" for name, value in limit.profiles.items())
                 about = limit.about or limit.words(plain)
                 reasons = "; ".join(refusal.text for refusal in limit.refusals)
-                rows.append([code(limit.key), cell(about), cell(limit.formula), code(limit.example), cell(profiles),
-                             cell(reasons)])  # fmt: skip
-        head = ["limit", "what is measured", "formula", "example", "profiles", "refusal"]
+                rows.append([code(limit.key), cell(about), cell(limit.formula), cell(limit.equity),
+                             code(limit.example), cell(profiles), cell(reasons)])  # fmt: skip
+        head = ["limit", "what is measured", "formula", "of which equity", "example", "profiles", "refusal"]
         parts.append(f"## Section {section}\n\n" + table(head, rows))
     return "\n".join(parts)
 
