@@ -48,7 +48,7 @@ class Alert(Stamp, frozen=True, kw_only=True, tag="alert"):
     `count` is above 1 for a group, and where a full outbox merged alerts of one kind.
 
     `incident` is the id of the incident that the alert is about and `state` the incident's state; both are empty for a
-    one-off event.
+    one-off event. `account` is the account when the alert was sent, in one line, where a sink sends it to a person.
     """
 
     level: Level
@@ -61,6 +61,7 @@ class Alert(Stamp, frozen=True, kw_only=True, tag="alert"):
     count: int = 1
     incident: str = ""
     state: Literal["", "raised", "reminded", "acknowledged", "cleared"] = ""
+    account: str = ""
 
 
 class OrderLine(Struct, frozen=True):

@@ -1,14 +1,32 @@
-"""Alerts as plain text for people: a title, and a body with every field. Pure."""
+"""Alerts as plain text for people: a title, and at most four lines. Programs read the record over MQTT or a webhook."""
 
 from typing import Final
-
-from msgspec.structs import asdict
 
 from quantd.adapters.bus.payloads import Alert
 from quantd.trading.display_text import ESCAPES
 
 TITLE_CHARS: Final = 200
 """Maximum length of a title."""
+
+BECAME: Final = {
+    "": "", "raised": "", "reminded": "Still so: ", "acknowledged": "Acknowledged: ", "cleared": "It is over: ",
+}  # fmt: skip
+"""State of an alert's incident -> the beginning of the text."""
+
+REMEDIES: Final = {
+    "limit": "`quantd risk` shows the room",
+    "switch": '`quantd resume --reason "…"` trades again',
+    "proposal": "`quantd review` lists what waits",
+    "reconciliation": "`quantd reconcile` names each difference",
+    "feed": "`quantd doctor` names what is missing",
+    "store": "`quantd doctor` names what is missing",
+    "order_unanswered": "`quantd orders` lists it, `quantd settle` ends it",
+    "price_jump": "`quantd resume --symbol SYMBOL --jump real` or `--jump 2:1` ends the hold",
+    "foreign": "`quantd reconcile` compares the account",
+    "halted": "`quantd positions` shows what is held",
+    "policy": "`quantd why` lists its decisions",
+}
+"""Kind of alert -> the command with which a person begins."""
 
 
 def title(alert: Alert) -> str:
@@ -19,10 +37,28 @@ def title(alert: Alert) -> str:
 
 
 def body(alert: Alert) -> str:
-    """Return the text of the alert, then one line for each other field."""
-    fields = {name: value for name, value in asdict(alert).items() if name != "text"}
-    lines = (f"{name}: {escaped('' if value is None else str(value))}".rstrip() for name, value in fields.items())
-    return "\n".join((escaped(alert.text), "", *lines)) + "\n"
+    """Return at most four lines for a person: what happened, when and where, the figures, and what can be done."""
+    about = [f"{alert.time[:16].replace('T', ' ')} UTC", alert.agent and f"agent {alert.agent}", alert.symbol]
+    about += [f"{alert.count} alerts" if alert.count > 1 else "", f"alert {alert.id}"]
+    measured = [f"{word} {x:.4g}" for word, x in (("at", alert.value), ("bound", alert.bound)) if x is not None]
+    lines = [
+        BECAME[alert.state] + alert.text,
+        ", ".join(part for part in about if part),
+        "; ".join(part for part in (", ".join(measured), alert.account) if part),
+        done_by(alert),
+    ]
+    return "\n".join(escaped(line) for line in lines if line) + "\n"
+
+
+def done_by(alert: Alert) -> str:
+    """Return what a person can do about an alert, as a command; nothing about an incident that is over."""
+    if alert.state == "cleared" or alert.kind == "rehearsal":
+        return ""
+    kind = "limit" if alert.kind.startswith("limit_") else alert.kind
+    if alert.state in ("raised", "reminded"):
+        shown = REMEDIES.get(kind, "`quantd status` shows the account")
+        return f'{shown}; `quantd alerts --ack {alert.incident} --reason "…"` ends the reminders'
+    return REMEDIES.get(kind, "`quantd alerts` shows the record")
 
 
 def escaped(text: str) -> str:

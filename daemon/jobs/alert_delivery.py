@@ -26,6 +26,7 @@ from quantd.adapters.store.store_errors import StoreError
 from quantd.adapters.store.tables.outbox_bound import Key
 from quantd.daemon.jobs.alert_refusals import Refusals, is_refusal
 from quantd.daemon.runtime.service import Service, Step, reason_of
+from quantd.daemon.views.overview import account_line
 from quantd.trading.effects import Publish
 
 EVERY: Final = Selection()
@@ -283,7 +284,7 @@ class Delivery:
         the caller pauses.
         """
         try:
-            await self._sink.deliver(alert)
+            await self._sink.deliver(replace(alert, account=account_line(self._service)))
         except Exception as error:
             if not is_refusal(error):
                 raise

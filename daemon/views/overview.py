@@ -272,6 +272,16 @@ def overview(service: "Service", parts: Parts, config: Config) -> Overview:
     )
 
 
+def account_line(service: "Service") -> str:
+    """The account now in one line: equity, change since the day's first value, and the switch where it is not RUN."""
+    state = service.shell.state
+    state.revalue()
+    today, switch = _ratio(state.equity_micro, state.switch.day_open), SWITCH[state.switch.state]
+    parts = [f"equity {money_text(state.equity_micro)} {state.universe.currency}"]
+    parts += [] if today is None else [f"{today:+.2%} today"]
+    return ", ".join(parts + ([f"switch {switch}"] if switch != "RUN" else []))
+
+
 def _against_marks(service: "Service", equity_micro: int) -> dict[str, Any]:
     """The two drawdowns, with the instants from which they are, and where the file differs from the run."""
     peak, mark = service.histories.peak, max(service.shell.state.switch.high_water, 1)

@@ -23,6 +23,7 @@ from quantd.adapters.sinks.webhook import Webhook, WebhookOptions
 from tests.attacks.threat_table import attacks_on_the_page
 from tests.support.sink_servers import (
     ALERT,
+    ID,
     KEY,
     NTFY_TOKEN,
     PASSWORD,
@@ -126,9 +127,9 @@ def fault(servers: Servers, sent: Alert) -> str:
         if RAW & set(content):
             return f"control characters in the {name}"
     for name in ("mail", "chat", "ntfy"):
-        fields = [line.split(":")[0] for line in texts[name].splitlines()]
-        if any(fields.count(key) > 1 for key in ("level", "id", "value", "Bcc")):
-            return f"a field twice in the {name}"
+        lines = [line for line in texts[name].splitlines() if not line.startswith("[quantd ")]
+        if len(lines) > 4 or sum(bool(ID.match(line)) for line in lines) > 1:
+            return f"a line of its own in the {name}"
     return ""
 
 

@@ -33,7 +33,7 @@ USER, PASSWORD = "alerts@example.org", "pass-word of smtp"
 TOKEN = "12345:AAbb-cc_DDeeFFggHHiiJJkk"
 NTFY_TOKEN = "tk_abcdefghij0123456789"
 PLACE = "q8-ZxY-of-a-channel"
-ID = re.compile(r"^id: (\S+)\s*$", re.MULTILINE)
+ID = re.compile(r"^[-0-9]{10} [0-9:]{5} UTC, .*\balert (\S+)\s*$", re.MULTILINE)
 
 
 class MailServer:

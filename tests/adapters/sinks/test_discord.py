@@ -51,7 +51,7 @@ async def test_a_message_has_title_text_and_id_and_mentions_nobody(channel: Disc
     await of(channel.url).deliver(replace(ALERT, kind="limit_var", text="halt @everyone"))
     (message,) = channel.taken
     assert message["content"].splitlines()[:3] == [r"\[quantd paper\] CRITICAL limit\_var", "```", "halt @everyone"]
-    assert f"id: {ALERT.id}" in message["content"].splitlines()
+    assert f"1970-01-01 00:00 UTC, 2 alerts, alert {ALERT.id}" in message["content"].splitlines()
     assert message["allowed_mentions"] == {"parse": []}
 
 

@@ -51,7 +51,7 @@ async def test_a_message_has_title_text_and_id_and_no_markup(channel: SlackChann
     await of(channel.url).deliver(replace(ALERT, text="halt <!channel> & *now*"))
     (message,) = channel.taken
     assert message["text"].splitlines()[:2] == ["[quantd paper] CRITICAL switch", "halt &lt;!channel&gt; &amp; *now*"]
-    assert f"id: {ALERT.id}" in message["text"].splitlines()
+    assert f"1970-01-01 00:00 UTC, 2 alerts, alert {ALERT.id}" in message["text"].splitlines()
     assert message["mrkdwn"] is False
 
 

@@ -7,8 +7,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from quantd.adapters.sinks.alert_text import REMEDIES, body
 from quantd.adapters.sinks.sink import SinkError
 from quantd.adapters.sinks.telegram import Telegram, TelegramOptions
+from quantd.adapters.store.incidents.alert_kinds import kind_of
 from tests.support.sink_servers import ALERT, TOKEN, BotApi
 
 OPEN: list[Telegram] = []
@@ -44,7 +46,7 @@ async def test_an_alert_arrives_as_text_without_markup_and_without_a_preview(ser
     await sink.deliver(replace(ALERT, level="INFO"))
     first, second = server.taken
     assert first["text"].splitlines()[:2] == ["[quantd paper] CRITICAL switch", "<b>*now*</b> https://example.org"]
-    assert "id: 7f3k2m1a-7-0" in first["text"]
+    assert "1970-01-01 00:00 UTC, 2 alerts, alert 7f3k2m1a-7-0" in first["text"]
     assert not {"parse_mode", "entities"} & set(first)
     assert first["link_preview_options"] == {"is_disabled": True}
     assert (first["disable_notification"], second["disable_notification"]) == (False, True)
@@ -143,3 +145,29 @@ def test_options_that_cannot_work_are_refused(table: dict[str, Any], fault: str)
 @pytest.mark.parametrize("chat", [5, -100123, "-100123", "@channel"])
 def test_a_chat_is_a_number_or_the_name_of_a_channel(chat: int | str) -> None:
     assert msgspec.convert({"chat": chat}, TelegramOptions).chat == chat
+
+
+@pytest.mark.parametrize(
+    ("change", "first", "last"),
+    [
+        ({"state": "raised", "incident": "r-1-0"}, "halt é",
+         '`quantd resume --reason "…"` trades again; `quantd alerts --ack r-1-0 --reason "…"` ends the reminders'),
+        ({"state": "reminded", "incident": "r-1-0"}, "Still so: halt é", "ends the reminders"),
+        ({"state": "cleared", "incident": "r-1-0"}, "It is over: halt é", "at 0.31; equity 84,800.00 USD"),
+        ({"kind": "limit_var"}, "halt é", "`quantd risk` shows the room"),
+        ({"kind": "unheard"}, "halt é", "`quantd alerts` shows the record"),
+    ],
+)  # fmt: skip
+def test_a_message_says_in_four_lines_what_when_how_much_and_what_to_do(
+    change: dict[str, Any], first: str, last: str
+) -> None:
+    lines = body(replace(ALERT, account="equity 84,800.00 USD", **change)).splitlines()
+    assert len(lines) <= 4
+    assert lines[0] == first
+    assert lines[1] == "1970-01-01 00:00 UTC, 2 alerts, alert 7f3k2m1a-7-0"
+    assert lines[2] == "at 0.31; equity 84,800.00 USD"
+    assert lines[-1].endswith(last)
+
+
+def test_each_remedy_is_of_a_kind_that_exists() -> None:
+    assert all(kind_of("limit_var" if kind == "limit" else kind) for kind in REMEDIES)
