@@ -227,26 +227,30 @@ def page(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]], power: Ma
         f"**Of {len(compared)} comparisons with equal weight, {better} are better and {worse} are worse** by a paired",
         "95 % interval of the difference of Sharpe ratios. The intervals are of single comparisons, not corrected for",
         "their number.", "",
-        "`make results` writes this page and `docs/results.parquet`; do not edit them by hand. Claims of other systems",
-        "stand beside what was measured in [claims](develop/claims.md).", "",
-        "- Each policy trades alone on the same bars, dates, costs and capital. It decides at one first sample, then",
-        "  monthly. An order fills at a later price.",
+        "`make results` writes this page and `docs/results.parquet`. [Claims](develop/claims.md) of other systems",
+        "stand beside what was measured.", "",
+        "- Each policy trades alone on the same bars, dates, costs and capital, at one first sample, then monthly.",
         "- `[..]` is a 95 % interval of a circular block bootstrap. Costs are in account currency.",
-        "- `deflated` is the deflated Sharpe ratio, by the trials of that market in this table. Earlier looks at the",
-        "  same bars are not counted, so that it is too high.",
+        "- `deflated` counts the trials of that market in this table only, so that it is too high.",
         "- A learned policy is one seed, chosen on the validation part of its plan.",
-        "- A policy with a difference of exactly 0 is equal weight under another name in that market.", "",
+        "- A policy with a difference of exactly 0 is equal weight under another name.", "",
     ]  # fmt: skip
+    before: Universe | None = None
     for market, rows in tables:
-        first = rows[0]
-        lines += [f"## {market.name}: {first['first']} to {first['last']}", "", f"{market.universe.symbols}."]
-        lines += [f"{market.universe.bias} {first['samples']:,} samples, {first['trials']} trials."]
-        if market.universe.external:
-            lines += ["", "**The repository cannot reproduce these rows**: their file is not in it."]
-            lines += [f"`make results DATA=DIR` made them from `{market.file.name}`, SHA-256", f"`{first['sha256']}`."]
-        else:
-            lines += ["", f"    {market.command}"]
-        lines += _power(market.universe.power, power)
+        first, universe = rows[0], market.universe
+        lines += [f"## {market.name}: {first['first']} to {first['last']}", ""]
+        lines += [f"{first['samples']:,} samples, {first['trials']} trials."]
+        if universe != before:
+            lines += [f"{universe.symbols}.", universe.bias]
+            if universe.external:
+                lines += [
+                    "**The repository cannot reproduce these rows**: their file is not in it. `make results DATA=DIR`"
+                ]
+                lines += [f"made them from `{market.file.name}`, SHA-256 `{first['sha256']}`."]
+        lines += [] if universe.external else ["", f"    {market.command}"]
+        if universe != before:
+            lines += _power(universe.power, power)
+        before = universe
         lines += ["", *_table(COLUMNS, [_cells(row) for row in rows]), ""]
     return "\n".join(lines)
 

@@ -20,7 +20,7 @@ from scripts.site.pages import ROOT
 
 FOLDER: Final = ROOT / "docs" / "gallery"
 NOTEBOOKS: Final = ROOT / "examples" / "notebooks"
-LINES: Final = 40
+LINES: Final = 12
 """Lines of one output that a page shows."""
 
 SUMMARIES: Final = {
