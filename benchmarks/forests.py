@@ -15,8 +15,7 @@ from quantd.daemon.policies.loading import load
 from quantd.models.artifacts.manifest import FOREST_KINDS
 from quantd.models.artifacts.runtime import open_session
 from quantd.models.forests.forest_features import LOOKBACK, look
-from quantd.models.forests.prediction import load_forest
-from quantd.models.forests.trees import INPUT, OUTPUT
+from quantd.models.forests.prediction import INPUT, OUTPUT, load_forest
 from quantd.models.isolation.session import here
 from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe

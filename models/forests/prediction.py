@@ -1,7 +1,8 @@
 """Runs a forest in ONNX Runtime on past returns, without torch and scikit-learn.
 
-What can go wrong, and what prevents it. The leaves of a graph could add up to an impossible number: the trees are read
-and checked against bounds before ONNX Runtime loads them. This machine could compute other numbers than the training
+What can go wrong, and what prevents it. A branch of a tree could lead to nothing, or back: ONNX Runtime refuses such
+trees, in a process without rights where the forest is not a shipped one. The leaves could add up to an impossible
+number: each answer is compared with a bound. This machine could compute other numbers than the training
 machine: the constructor compares its answers to the probe (a recorded input) with the recorded ones. A row of the probe
 without a recorded answer must have none on this machine either.
 
@@ -16,14 +17,15 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.models.artifacts import folder as folders
-from quantd.models.artifacts.inspection import GraphFault
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, ForestKind, ForestManifest
 from quantd.models.artifacts.runtime import TOLERANCE, check_probe, open_session, probe_of, probing
 from quantd.models.forests.forest_features import Past, features_of, look, see
-from quantd.models.forests.trees import INPUT, OUTPUT, read
-from quantd.models.isolation.session import OpenGraph
+from quantd.models.isolation.session import OpenGraph, PolicyFailed
 from quantd.models.observation.return_features import spec_hash
 from quantd.trading.market import Floats
+
+INPUT: Final = "features"
+OUTPUT: Final = "prediction"
 
 TIMING: Final = "timing.json"
 LEAST_ROWS: Final = 20
@@ -62,8 +64,8 @@ class ForestArtifact(Struct, frozen=True):
 def load(folder: Path, predicts: ForestKind | None = None) -> ForestArtifact:
     """Load the forest in `folder`. Raises ArtifactError unless every check passes.
 
-    Every file must match the manifest, the manifest must be consistent, and the trees must have the shape that the
-    manifest states. With `predicts`, the forest must predict this quantity.
+    Every file must match the manifest, and the manifest must be consistent. With `predicts`, the forest must predict
+    this quantity.
     """
     manifest_path = folder / MANIFEST
     manifest, contents = folders.read(folder, ForestManifest)
@@ -72,21 +74,6 @@ def load(folder: Path, predicts: ForestKind | None = None) -> ForestArtifact:
     if predicts is not None and manifest.predicts != predicts:
         raise ArtifactError(
             f"{manifest_path}: it predicts {manifest.predicts}; one that predicts {predicts} is needed here"
-        )
-    try:
-        trees = read(contents["policy.onnx"], len(manifest.features.names))
-    except GraphFault as why:
-        raise ArtifactError(f"{folder / 'policy.onnx'}: {why}") from None
-    if len(trees.roots) != manifest.forest.trees or trees.depth() > manifest.forest.depth:
-        raise ArtifactError(
-            f"{folder / 'policy.onnx'}: {len(trees.roots)} trees of depth {trees.depth()}; "
-            f"the manifest says {manifest.forest.trees} of at most {manifest.forest.depth}"
-        )
-    reach = len(trees.roots) * float(np.abs(trees.leaves).max())  # bound of the answer, the sum of a leaf of each tree
-    if reach > REACH[manifest.predicts]:
-        raise ArtifactError(
-            f"{folder / 'policy.onnx'}: its leaves may add up to {reach:.3g}; at most "
-            f"{REACH[manifest.predicts]:g} is permitted"
         )
     golden, lookback = manifest.golden, manifest.features.lookback
     answers = golden.assets * (golden.assets - 1) // 2 if manifest.predicts == "correlation" else golden.assets
@@ -170,9 +157,15 @@ class Forest:
         return Prediction(model, plain)
 
     def added(self, features: Floats) -> Floats:
-        """Return the correction float64[R] that the trees add to the plain estimate, for features float64[R, F]."""
+        """Return the correction float64[R] that the trees add to the plain estimate, for features float64[R, F].
+
+        Raises PolicyFailed for a correction that is not finite or larger than REACH.
+        """
         rows = ((features - self._centre) / self._scale).astype(np.float32)
         addition: Floats = self.session.run(None, {INPUT: rows})[0][:, 0].astype(np.float64)
+        largest, reach = float(np.abs(addition).max(initial=0.0)), REACH[self.kind]
+        if not largest <= reach:
+            raise PolicyFailed(f"{self.artifact.folder}: the forest adds {largest:.3g}; at most {reach:g} is permitted")
         return addition
 
     def _prove(self) -> None:

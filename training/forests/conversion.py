@@ -2,21 +2,43 @@
 
 What can go wrong. A split rounded to the nearest float32 would send some rows to the other branch: so splits are
 rounded down. A tree without a split has no node for a root: so such a tree gets a node whose branches both lead to its
-leaf. A tree that points back would never end: so a parent has a lower index than its children, which the reader of
-graphs requires.
+leaf.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import onnx
+from msgspec import Struct
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from quantd.models.forests.trees import DOMAIN, DOMAIN_VERSION, INPUT, OPERATOR, OUTPUT, Trees
-from quantd.trading.market import Floats
+from quantd.models.forests.prediction import INPUT, OUTPUT
+from quantd.trading.market import Floats, Ints
 
-OPSET = 17
+OPSET: Final = 17
+OPERATOR: Final = "TreeEnsemble"
+DOMAIN: Final = "ai.onnx.ml"
+DOMAIN_VERSION: Final = 5
+"""The first version with this operator."""
+
+
+class Trees(Struct, frozen=True):
+    """A forest: the answer is the sum over trees of the leaf that a row reaches.
+
+    `roots` int64[trees] are the indices of the first node of each tree. Each node has the index of a `feature`, a
+    `split`, and two targets: `yes` where the feature is at most the split, else `no`. A target is the index of a node,
+    or of a leaf where `yes_leaf` or `no_leaf` is True. `leaves` float32 are the values of leaves.
+    """
+
+    roots: Ints
+    feature: Ints
+    split: NDArray[np.float32]
+    yes: Ints
+    no: Ints
+    yes_leaf: NDArray[np.bool_]
+    no_leaf: NDArray[np.bool_]
+    leaves: NDArray[np.float32]
 
 
 def trees_of(forest: Any) -> Trees:
