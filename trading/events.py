@@ -53,8 +53,8 @@ class Reloaded(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class DeviceSignature(Struct, frozen=True, forbid_unknown_fields=True):
-    """The signature of a device that approves: its public key (base64url), the end in ns UTC, and the Ed25519 signature
-    in hexadecimal."""
+    """The signature of a device that approves: its public key, the end in ns UTC, and the signature (Ed25519).
+    Key and signature are hexadecimal."""
 
     key: str
     expires: int

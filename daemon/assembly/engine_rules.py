@@ -116,7 +116,7 @@ def allowance_of(config: Config) -> Allowance:
 def _approvals(config: Config) -> Approvals | None:
     """The devices that approve, and the agents whose proposals wait for one; None without such an agent."""
     agents = tuple(agent.name for agent in config.seats if agent.approval == "device")
-    return Approvals(dict(device.split(" ") for device in config.approvals.devices), agents) if agents else None
+    return Approvals(dict(device.split(":") for device in config.approvals.devices), agents) if agents else None
 
 
 def macro_columns(config: Config, universe: Universe) -> tuple[str, ...]:

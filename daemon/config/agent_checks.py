@@ -195,7 +195,7 @@ def check_shadows(document: Table, registry: Known, source: Source) -> Iterator[
 def _devices(document: Table, source: Source) -> Iterator[Mistake]:
     """Yield the mistakes of [approvals]: a device that is named twice, and a book that none can approve for."""
     devices = [str(value) for _, value in values_at(document, "approvals.devices.*")]
-    names = [device.partition(" ")[0] for device in devices]
+    names = [device.partition(":")[0] for device in devices]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         text = f"has two keys of {', '.join(twice)}"
         yield source.mistake(("approvals", "devices"), text, "give each device a name of its own")

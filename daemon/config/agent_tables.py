@@ -105,10 +105,10 @@ class RebalanceTable(Section):
     cost_aware: CostAwareTable | None = None
 
 
-DEVICE = r"[a-z][a-z0-9_-]{0,31} [A-Za-z0-9_-]{43}"
-"""A device that approves: its name and its public key, the 32 bytes of Ed25519 in base64url."""
+DEVICE = r"[a-z][a-z0-9_-]{0,31}:[0-9a-f]{64}"
+"""A device that approves: its name and its public key, the 32 bytes of Ed25519 in hexadecimal."""
 
-DEVICE_TEXT = "NAME KEY, as `quantd device create FILE` prints it"
+DEVICE_TEXT = "NAME:KEY, with the key that `quantd device create FILE` prints"
 
 MANUAL = "manual"
 """Name of the book for manual orders."""
@@ -203,7 +203,7 @@ class Portfolios(Section):
 
 
 class Approvals(Section):
-    """The devices whose signature approves proposals and changes of this table, each as "NAME KEY".
+    """The devices whose signature approves proposals and changes of this table, each as "NAME:KEY".
 
     `quantd device create` makes a key, and prints its line. A new device waits for the signature of a device in force,
     or for `[live] loosen_after`; one that is removed approves nothing any more.

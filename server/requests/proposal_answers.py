@@ -370,7 +370,7 @@ def _outcome_text(verdict: ProposalVerdict, cuts: Sequence[CutLine], skipped: Se
         case "passed":
             return "every order passed the limits"
         case "approval":
-            return "a person must approve it before the next sample, else it lapses"
+            return "a person must approve it in time, else it lapses"
         case "nothing":
             return "no position has to change"
         case "waits":

@@ -32,6 +32,7 @@ from quantd.server.api.routes.switch_routes import Switches
 from quantd.server.api.routes.system_routes import Policies, ScheduleList, Settings, Stats, StoredRuns, Version
 from quantd.server.requests.manual_answers import CancelledOrder, Compared, Ordered, Paid, Previewed, SettledOrder, Stopped
 from quantd.server.requests.proposal_answers import AgentStanding, ProposalAnswer
+from quantd.trading.events import DeviceSignature
 from typing import Literal, Unpack
 
 class Client(PlainClient):
@@ -59,7 +60,7 @@ class Client(PlainClient):
 
     def allocations(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> Allocations: ...
 
-    def approve_limits(self, reason: str, *, key: str = "") -> Loosened:
+    def approve_limits(self, reason: str, *, signed: DeviceSignature | None = None, key: str = "") -> Loosened:
         """Apply looser limits that wait."""
 
     def attribution(self, *, start: date | None = None, end: date | None = None, book: str = "") -> Attribution: ...
@@ -211,8 +212,8 @@ class Client(PlainClient):
     def resume(self, reason: str, *, agent: str = "", key: str = "") -> Done:
         """Permit trading again."""
 
-    def review(self, name: str, id: str, reason: str, *, approve: bool, plan: str = "", key: str = "") -> ProposalAnswer:
-        """Approve or decline a proposal that waits; with `plan` of a preview, only while the orders are the same."""
+    def review(self, name: str, id: str, reason: str, *, approve: bool, plan: str = "", signed: DeviceSignature | None = None, key: str = "") -> ProposalAnswer:
+        """Approve, with the `plan` of a preview, or decline a proposal that waits."""
 
     def reviews(self) -> Reviews:
         """The proposals that wait for a person."""

@@ -5,7 +5,6 @@ has every token, and may write the configuration; the device's private key is no
 """
 
 import asyncio
-from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,8 +124,8 @@ FORGED = "the signature is not of what waits now"
 SHELL = (
     Attack("the owner's token", 403, NO_TOKEN, unsigned),
     Attack("a token of scope admin that the shell made", 403, NO_TOKEN, unsigned, "shell"),
-    Attack("the owner's token without a plan", 422, "needs the plan", lambda s: unsigned(s) | {"plan": ""}),
-    Attack("a signature without a plan", 422, "needs the plan", lambda s: s.yes() | {"plan": ""}),
+    Attack("the owner's token without a plan", 409, "needs the plan", lambda s: unsigned(s) | {"plan": ""}),
+    Attack("a signature without a plan", 409, "needs the plan", lambda s: s.yes() | {"plan": ""}),
     Attack("the agent's token with the device's signature", 403, "", Scene.yes, "agent"),
     Attack("a key that the shell made", 403, "of no device in force", lambda s: s.yes("shell")),
     Attack("the device's key with a signature of the shell's", 403, FORGED, lambda s: s.yes() | {
@@ -203,7 +202,7 @@ STARTS = {
         lambda phone, shell: with_devices(phone, shell), "approvals.shell", "devices = ",
     ),
     "a start with another key of the device": (
-        lambda phone, shell: with_devices(f"phone {shell[6:]}"), "approvals.phone", "devices = ",
+        lambda phone, shell: with_devices(f"phone:{shell[6:]}"), "approvals.phone", "devices = ",
     ),
     "a start without the approval": (
         lambda phone, _: with_devices(phone).replace(DEVICE, ""), "agents.guest.approval",
@@ -228,7 +227,7 @@ def line(folder: Path, name: str) -> tuple[Path, str]:
     """(private key of a new device, its line in the configuration)."""
     file = folder / f"{name}.pem"
     new_key(file)
-    return file, f"{name} {signed(file, (), 0)['key']}"
+    return file, f"{name}:{signed(file, (), 0)['key']}"
 
 
 def with_devices(*lines: str) -> str:
@@ -338,7 +337,7 @@ def the_journal_proves_it(world: Any) -> ProposalReviewed:
     assert event.signed.key == in_force.devices["tablet"]
     proposal = next(each for each in events if getattr(each, "id", "") == event.id)
     fields = of_proposal(event.agent, event.id, proposal.ts, event.plan)
-    public = Ed25519PublicKey.from_public_bytes(urlsafe_b64decode(event.signed.key + "="))
+    public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(event.signed.key))
     public.verify(bytes.fromhex(event.signed.signature), signed_text(fields, event.signed.expires))
     return event
 

@@ -124,6 +124,7 @@ LATER_EVENTS: list[Struct] = [
     PortfolioOpened(17, "portfolio-1", "core", 10**12, "a mandate", "me", "risk_parity"),
     PortfolioClosed(18, "core", "hand_over", "the end", "me", "trend"),
     events.ProposalReviewed(20, "guest", "7-1", True, "seen", "me", "ab"),
+    events.ProposalReviewed(20, "guest", "7-1", True, "seen", "me", "ab", events.DeviceSignature("cd", 30, "ef")),
     Proposed(19, "portfolio-1", "7-1", "drift", "me", b"\x00" * 16, expires=20, basis="weights", plan="ab"),
 ]
 """Events that came after the golden file was written."""

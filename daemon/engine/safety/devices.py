@@ -7,7 +7,6 @@ another plan of it, for another run, or later. The journal has the signature in 
 that a replay verifies each approval again.
 """
 
-from base64 import urlsafe_b64decode
 from typing import Final
 
 import msgspec
@@ -58,7 +57,7 @@ def signature_fault(
         return "only the signature of a device approves it, and no token"
     if signed.key not in devices.values():
         return (
-            f"the key {signed.key[:43]!r} is of no device in force; those in force are {', '.join(devices) or 'none'}"
+            f"the key {signed.key[:64]!r} is of no device in force; those in force are {', '.join(devices) or 'none'}"
         )
     if signed.expires <= now:
         return f"the signature ended at {instant_text(signed.expires)}, and it is {instant_text(now)}; sign again"
@@ -66,7 +65,7 @@ def signature_fault(
         text = f"the signature would be valid for more than 15 minutes from {instant_text(now)}"
         return f"{text}; set the clock of the device, and sign again"
     try:
-        public = Ed25519PublicKey.from_public_bytes(urlsafe_b64decode(f"{signed.key}="))
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(signed.key))
         public.verify(bytes.fromhex(signed.signature), signed_text(fields, signed.expires))
     except (InvalidSignature, ValueError):
         return "the signature is not of what waits now; look at it, and sign again"

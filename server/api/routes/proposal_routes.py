@@ -332,7 +332,7 @@ class ProposalRoutes:
         An approval needs another sender than the proposal had. `asked.plan` binds it to the orders that were shown.
         """
         if asked.approve and not asked.plan:
-            raise NotDone("targets", f"an approval needs the plan of the orders that were seen: {SEE}", "plan")
+            raise NotDone("conflict", f"an approval needs the plan of the orders that were seen: {SEE}", "plan")
         service = self._run.service
         check_ready(service)
         reason = journal_reason(asked.reason, "the review of a proposal")

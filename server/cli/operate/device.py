@@ -4,7 +4,7 @@ The private key is made on the machine, or as the user, of the person who approv
 is a line of [approvals] in the configuration of the daemon.
 """
 
-from base64 import urlsafe_b64encode
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -29,7 +29,7 @@ def create(file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file
     """Make a key on the machine, or as the user, of the person who approves; prints the public key."""
     from quantd.models.artifacts.signature import new_key
 
-    public = _public_text(new_key(file).public_key().public_bytes_raw())
+    public = new_key(file).public_key().public_bytes_raw().hex()
     note(f"{file}: the private key, mode 600; the daemon's user registers the public one: quantd device add NAME KEY")
     say(public)
 
@@ -89,7 +89,7 @@ def confirm(
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Sign the looser limits that wait, such as a new device: they apply at once."""
+    """Sign the looser limits that wait, such as a new device: they apply at once. The token has the scope admin."""
     daemon = reached(url, token_file, config, state, sets)
     reviews = daemon.get("/api/v1/reviews")
     waiting = reviews["limits"]
@@ -106,7 +106,7 @@ def reached(url: str, token_file: Path | None, config: Path, state: Path | None,
     if not url:
         return reach(place(config, state, sets))
     if token_file is None:
-        raise Failure("--url needs --token-file FILE, a token of `quantd token create NAME --scope trade`", USAGE)
+        raise Failure("--url needs --token-file FILE, a token of `quantd token create NAME`", USAGE)
     parts = urlsplit(http_address(url))
     tls = parts.scheme == "https"
     there = ApiPlace(parts.hostname or "", parts.port or (443 if tls else 80), 0, tls)
@@ -118,19 +118,17 @@ def signed(file: Path, fields: tuple[str, ...], now: int) -> dict[str, Any]:
     from quantd.models.artifacts.signature import private_key
 
     key, expires = private_key(file), now + LONGEST_NS * 2 // 3
-    public = _public_text(key.public_key().public_bytes_raw())
+    public = key.public_key().public_bytes_raw().hex()
     return {"key": public, "expires": expires, "signature": key.sign(signed_text(fields, expires)).hex()}
 
 
-def _public_text(key: bytes) -> str:
-    return urlsafe_b64encode(key).decode().rstrip("=")
-
-
 def _configured(config: Path) -> dict[str, str]:
-    """The devices of a configuration, name -> public key. Raises ConfigError, and Failure without the file."""
-    from quantd.daemon.cli.configuration import read
-
-    return dict(device.split(" ") for device in read(config, None).approvals.devices)
+    """The devices of a configuration, name -> public key; it may have other mistakes. Raises Failure."""
+    try:
+        table = tomllib.loads(config.read_text(encoding="utf-8")).get("approvals", {})
+        return dict(device.split(":") for device in table.get("devices", []))
+    except (OSError, ValueError, AttributeError, TypeError) as why:
+        raise Failure(f"{config}: {why}; `quantd config check` has the remedy", CONFIG) from None
 
 
 def _write(config: Path, devices: dict[str, str]) -> None:
@@ -139,7 +137,7 @@ def _write(config: Path, devices: dict[str, str]) -> None:
     from quantd.daemon.config.edits import EditError, edited
     from quantd.regular_file import write_whole
 
-    lines = [f"{name} {key}" for name, key in devices.items()]
+    lines = [f"{name}:{key}" for name, key in devices.items()]
     try:
         text = edited(config.read_text(encoding="utf-8"), {("approvals", "devices"): lines})
     except EditError:
@@ -160,7 +158,8 @@ def _print_outcome(name: str, config: Path, state: Path | None, sets: Sequence[s
     if differs := [line for line in reload_now(where.folder) if "approvals" in line]:
         raise Failure(f"{config} is written and not in force: {differs[0]}", CHECK_FAILED)
     standing = _standing(name, _configured(config).get(name, ""), daemon.get("/api/v1/reviews"))
-    answer(as_json, {"name": name, "state": standing}, f"{name}: {standing}")
+    remedy = ", or for `quantd device confirm --key FILE` with a key in force" if standing.startswith("waits") else ""
+    answer(as_json, {"name": name, "state": standing}, f"{name}: {standing}{remedy}")
 
 
 def _standing(name: str, key: str, reviews: Any) -> str:
@@ -173,7 +172,7 @@ def _standing(name: str, key: str, reviews: Any) -> str:
         return "in force"
     limits = reviews["limits"]
     if limits is not None and f"approvals.{name}" in limits["looser"]:
-        return f"waits until {limits['due']}, or for `quantd device confirm --key FILE` with a key in force"
+        return f"waits until {limits['due']}"
     return 'registered; it approves once an agent has approval = "device"'
 
 

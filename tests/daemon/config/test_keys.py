@@ -153,7 +153,7 @@ ROWS = {
     "agents.0.shadow": ("true", True),
     "agents.0.challenges": ("two", "two", "agents.0.shadow=true"),
     "agents.2.approval": ("person", "person"),
-    "approvals.devices": (f"phone {'a' * 43}", (f"phone {'a' * 43}",)),
+    "approvals.devices": (f"phone:{'a' * 64}", (f"phone:{'a' * 64}",)),
     "agents.2.cut": ("true", True),
     "agents.2.within": ("15m", 900 * S),
     "capital.method": ("equal_risk", "equal_risk"),

@@ -406,6 +406,31 @@ async def test_a_proposal_that_waits_is_shown_with_its_orders_and_approved_or_de
 
 @pytest.mark.long
 @in_module_loop
+async def test_the_page_says_why_it_cannot_approve_where_a_device_must(tmp_path: Path, browser: Browser) -> None:
+    text = REVIEWED.replace('"person"', '"device"') + f'[approvals]\ndevices = ["phone:{"a" * 64}"]\n'
+    async with standing_at_the_end(tmp_path, text) as world:
+        exchange_policies(world.service.shell.state, 0, 1)
+        body = {"weights": {"SPY": 0.4}, "id": "d-1", "reason": "momentum"}
+        async with world.session.post("/api/v1/agents/guest/propose", json=body, headers=world.bearer) as response:
+            assert response.status == 200
+        async with opened(browser, world.api.url, PHONE, world.token) as page:
+            await audit(page, "agents")
+            await page.get_by_role("button", name="Review d-1 of guest").click()
+            button = page.get_by_role("button", name="Approve: ")
+            await expect(button).to_be_disabled()
+            words = page.get_by_role("dialog").get_by_text("No token and no page approves for guest")
+            await expect(words).to_contain_text("--approve --plan ")
+            await expect(words).to_contain_text("--key FILE")
+            assert (await violations(page), await sideways(page)) == ([], 0)
+            await page.get_by_label("Reason, for the journal").fill("sound")
+            await page.keyboard.press("Enter")
+            await page.get_by_role("button", name="Decline").click()
+            await expect(page.locator(".said")).to_contain_text("d-1 of guest: declined")
+        assert not world.service.shell.state.working
+
+
+@pytest.mark.long
+@in_module_loop
 async def test_an_incident_is_acknowledged_with_a_reason_and_shown_as_text(shared: World, browser: Browser) -> None:
     active = "/api/v1/alerts/active"
     async with opened(browser, shared.api.url, PHONE, shared.token) as page:

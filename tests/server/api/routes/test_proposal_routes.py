@@ -550,7 +550,7 @@ async def test_a_declined_proposal_and_another_plan_send_no_order(reviewed: Any)
     assert (status, stale["code"]) == (409, "conflict")
     assert "no orders that were shown since the start of the daemon; now a-1 is of " in stale["detail"]
     status, unseen = await post(reviewed, "review", {"id": "a-1", "approve": True, "reason": "x"})
-    assert (status, "`quantd review AGENT --id ID` shows the orders" in unseen["detail"]) == (422, True), unseen
+    assert (status, "`quantd review AGENT --id ID` shows the orders" in unseen["detail"]) == (409, True), unseen
     status, done = await post(reviewed, "review", {"id": "a-1", "approve": False, "reason": "not today"})
     assert (status, done["verdict"]["outcome"]) == (200, "declined"), done
     assert "not today" in done["verdict"]["text"]
