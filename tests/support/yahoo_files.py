@@ -5,7 +5,6 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from quantd.adapters.calendars import sessions
-from quantd.trading.display_text import session_date
 
 
 def days(symbol: str, count: int = 300, first: date = date(2022, 1, 3), calendar: str = "XNYS") -> str:
@@ -28,8 +27,8 @@ def three(folder: Path, count: int = 300) -> list[str]:
     return ["ACME.csv", "BOLT.csv", "CRUX.csv"]
 
 
-def minutes_and_london(folder: Path) -> None:
-    """Write minutes.csv, four days of five minutes in New York's own clock, and london.csv, days of a fund there."""
+def minutes(folder: Path) -> None:
+    """Write minutes.csv, four days of five minutes in New York's own clock."""
     draw = random.Random(4)
     rows = []
     for day in ("2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"):
@@ -39,10 +38,3 @@ def minutes_and_london(folder: Path) -> None:
             prices = f"{price:.3f},{price + 0.1:.3f},{price - 0.1:.3f},{price:.3f}"
             rows.append(f"{day} {hour:02}:{minute:02}:00,AAPL,{prices},50000")
     (folder / "minutes.csv").write_text("\n".join(["ts,symbol,open,high,low,close,volume", *rows, ""]))
-    london = sessions("XLON", date(2023, 1, 3), date(2024, 6, 28))
-    price, rows = 60.0, []
-    for day in london.day_ns:
-        price *= 1 + draw.gauss(0.0003, 0.008)
-        prices = f"{price:.2f},{price * 1.005:.2f},{price * 0.995:.2f},{price:.2f}"
-        rows.append(f"{session_date(day)},VUSA,{prices},{draw.randrange(10**5, 10**6)}")
-    (folder / "london.csv").write_text("\n".join(["ts,symbol,open,high,low,close,volume", *rows, ""]))
