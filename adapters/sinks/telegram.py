@@ -1,7 +1,7 @@
 """Telegram: sends each alert as a message of a bot (Bot API, sendMessage)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -17,6 +17,11 @@ from quantd.trading.display_text import ESCAPES, one_line
 CHARS: Final = 4_096
 """Maximum length of a message in UTF-16 units, which Telegram counts."""
 
+WAIT_S: Final = 25.0
+"""Seconds for which Telegram holds a question for news without any."""
+
+JSON: Final = {"Content-Type": "application/json"}
+
 TOKEN: Final = re.compile(r"[0-9]+:[A-Za-z0-9_-]+")
 """The form of a bot's token. Only such a token becomes a part of an address."""
 
@@ -25,13 +30,15 @@ class TelegramOptions(Struct, frozen=True):
     """The keys of the configuration table [alerts.sinks.telegram]. `chat` is the number of a chat, or the @name of a
     channel.
 
-    `url` is the address of the Bot API, which differs for a server of your own. `timeout_s` bounds one request
-    including its answer. Raises ValueError for a malformed `chat`.
+    `people` are the ids of the users whose buttons and commands the daemon obeys; without one it sends alone. `url` is
+    the address of the Bot API, which differs for a server of your own. `timeout_s` bounds one request including its
+    answer. Raises ValueError for a malformed `chat`.
     """
 
     chat: int | str
     url: str = "https://api.telegram.org"
     timeout_s: Annotated[float, Meta(gt=0, le=60)] = 10.0
+    people: tuple[Annotated[int, Meta(gt=0)], ...] = ()
 
     def __post_init__(self) -> None:
         check_address(self.url)
@@ -57,6 +64,13 @@ class Result(Struct, frozen=True):
     parameters: Parameters = Parameters()
 
 
+class Button(Struct, frozen=True):
+    """A button under a message, and what Telegram sends back when it is pressed: at most 64 bytes."""
+
+    text: str
+    callback_data: str
+
+
 class Telegram:
     """Sends alerts to one Telegram chat, as plain text: markup in an alert has no effect."""
 
@@ -64,6 +78,25 @@ class Telegram:
         self._options = options
         self._token = secrets["telegram_token"]
         self._http = HttpPost(options.timeout_s)
+        self._chat_http = HttpPost(options.timeout_s + WAIT_S)
+        self.buttons: Callable[[Alert], list[Button]] = lambda alert: []
+        """Returns the buttons under the message of an alert."""
+
+    @property
+    def people(self) -> tuple[int, ...]:
+        """The ids of the users whose buttons and commands count."""
+        return self._options.people
+
+    async def ask(self, method: str, body: Mapping[str, Any]) -> bytes:
+        """Call a method of the Bot API for the chat, and return the answer's body. Raises SinkError for a refusal, and
+        without an answer within WAIT_S and the time of one request."""
+        answer = await self._chat_http.post(self._url(method), msgspec.json.encode(body), JSON)
+        if not answer.good:
+            raise self._refused(answer, Result())
+        return answer.body
+
+    def _url(self, method: str) -> str:
+        return f"{self._options.url.rstrip('/')}/bot{self._token}/{method}"
 
     async def deliver(self, alert: Alert) -> None:
         """Send title and body in at most CHARS UTF-16 units. An alert of level INFO is sent silently.
@@ -80,8 +113,9 @@ class Telegram:
             "link_preview_options": {"is_disabled": True},  # Telegram requests no preview of an address in the text
             "disable_notification": alert.level == "INFO",
         }
-        url = f"{self._options.url.rstrip('/')}/bot{self._token}/sendMessage"
-        answer = await self._http.post(url, msgspec.json.encode(message), {"Content-Type": "application/json"})
+        if buttons := self.buttons(alert):
+            message["reply_markup"] = {"inline_keyboard": [buttons[k : k + 2] for k in range(0, len(buttons), 2)]}
+        answer = await self._http.post(self._url("sendMessage"), msgspec.json.encode(message), JSON)
         try:
             result = msgspec.json.decode(answer.body, type=Result)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a proxy answers
@@ -109,6 +143,7 @@ class Telegram:
 
     async def close(self) -> None:
         await self._http.close()
+        await self._chat_http.close()
 
 
 SINK: Final = Sink(

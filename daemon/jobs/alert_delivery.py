@@ -134,7 +134,7 @@ class Delivery:
         self._service = service
         self._composer = composer
         self.kind = kind
-        self._sink = sink
+        self.sink = sink
         self._group_s = group_s
         self._critical = False
         """Whether a CRITICAL alert was raised, which ends the collection of a group."""
@@ -194,7 +194,7 @@ class Delivery:
             await self._pause(refused_remain)
 
     async def close(self) -> None:
-        await self._sink.close()
+        await self.sink.close()
 
     async def _deliver(self) -> bool:
         """Deliver the queue; returns whether refused alerts remain in it. Raises what the sink and the store raise.
@@ -284,7 +284,7 @@ class Delivery:
         the caller pauses.
         """
         try:
-            await self._sink.deliver(replace(alert, account=account_line(self._service)))
+            await self.sink.deliver(replace(alert, account=account_line(self._service)))
         except Exception as error:
             if not is_refusal(error):
                 raise

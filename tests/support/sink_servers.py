@@ -198,7 +198,8 @@ class Pulse(HttpServer):
 class BotApi(HttpServer):
     """The Bot API's sendMessage: 404 for an unknown token, 400 for an unknown chat or a bad text, 429 with retry_after.
 
-    `chat` is the one chat of the bot. getMe names the bot, and getUpdates has the messages of `written`.
+    `chat` is the one chat of the bot. getMe names the bot, and getUpdates has the messages of `written`, and by POST
+    the updates of `news` from an offset on, as long polling without a wait.
     """
 
     path = "/bot{token}/sendMessage"
@@ -209,10 +210,15 @@ class BotApi(HttpServer):
         self.token = TOKEN
         self.retry_after = 1
         self.written: list[int] = []
+        self.news: list[dict[str, Any]] = []
+        self.answered: list[dict[str, Any]] = []
+        """Presses that were answered."""
 
     def application(self) -> web.Application:
         app = super().application()
         app.router.add_get("/bot{token}/{method:getMe|getUpdates}", self._read)
+        app.router.add_post("/bot{token}/getUpdates", self._updates)
+        app.router.add_post("/bot{token}/answerCallbackQuery", self._answered)
         return app
 
     async def _read(self, request: web.Request) -> web.Response:
@@ -221,6 +227,21 @@ class BotApi(HttpServer):
         bot = {"id": 1, "is_bot": True, "first_name": "a", "username": "mine_bot"}
         updates = [{"update_id": k, "message": {"chat": {"id": chat}}} for k, chat in enumerate(self.written)]
         return web.json_response({"ok": True, "result": bot if request.match_info["method"] == "getMe" else updates})
+
+    async def _updates(self, request: web.Request) -> web.Response:
+        """A negative offset counts from the end, and forgets what is before it (Bot API, getUpdates)."""
+        asked = await request.json()
+        offset = asked["offset"]
+        if offset < 0:
+            self.news = self.news[offset:]
+        else:
+            self.news = [update for update in self.news if update["update_id"] >= offset]
+        await asyncio.sleep(0.02 if asked["timeout"] and not self.news else 0)
+        return web.json_response({"ok": True, "result": self.news[: asked["limit"]]})
+
+    async def _answered(self, request: web.Request) -> web.Response:
+        self.answered.append(await request.json())
+        return web.json_response({"ok": True, "result": True})
 
     @property
     def ids(self) -> list[str]:

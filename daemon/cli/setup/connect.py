@@ -137,10 +137,14 @@ def _telegram(command: str, url: str, chat: str) -> Tested:
     bot = _bot_name(ask(f"{base}/bot{token}/getMe", {}, command), urlsplit(base).netloc, command)
     chat = chat or _newest_chat(ask(f"{base}/bot{token}/getUpdates", {}, command), bot, urlsplit(base).netloc, command)
     chat_id: int | str = int(chat) if chat.lstrip("-").isdigit() else chat
-    options = {"chat": chat_id, **({"url": url} if url else {})}
+    options: dict[str, Any] = {"chat": chat_id, **({"url": url} if url else {})}
     keys = {"telegram_token": token}
     _deliver(SINK.opens, _options(TelegramOptions, options), keys, urlsplit(base).netloc, command)
-    return f"@{bot} has sent a test alert to chat {chat_id}", keys, _sink_lines("telegram", options)
+    text = f"@{bot} has sent a test alert to chat {chat_id}"
+    if isinstance(chat_id, int) and chat_id > 0:  # a private chat has the number of its person
+        options["people"] = [chat_id]
+        text += "; its person may halt, reduce and acknowledge there (people in the table)"
+    return text, keys, _sink_lines("telegram", options)
 
 
 def _sink_lines(sink: str, options: Mapping[str, object]) -> Lines:

@@ -259,6 +259,18 @@ def test_a_bot_finds_its_chat_and_a_test_alert_arrives(tmp_path: Path) -> None:
     assert TOKEN not in done.stdout
 
 
+def test_the_person_of_a_private_chat_may_press_its_buttons(tmp_path: Path) -> None:
+    server = BotApi()
+    server.chat, server.written = 5, [5]
+    assert quantd(tmp_path, "init").returncode == 0
+    done = bot(tmp_path, server, "--into", "config.toml")
+    assert done.returncode == 0, done.stderr
+    assert "its person may halt, reduce and acknowledge there" in done.stdout
+    table = tomllib.loads((tmp_path / "config.toml").read_text())["alerts"]["sinks"]["telegram"]
+    assert (table["chat"], table["people"]) == (5, [5])
+    assert quantd(tmp_path, "config", "check").returncode == 0
+
+
 def test_a_wrong_token_and_a_wrong_chat_are_named(tmp_path: Path) -> None:
     unknown = bot(tmp_path, BotApi(), token="123:abc")
     chat = bot(tmp_path, BotApi(), "--chat", "77")
