@@ -1,10 +1,13 @@
 """Notes about what the agents can hold: their shares of the capital, their limits, `min_trade` and lots."""
 
+from typing import Final
+
 import numpy as np
 
 from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.config import Config
 from quantd.daemon.engine.state.settings import room_of
+from quantd.risk.limits.catalogue import Limits
 from quantd.strategies.policies import PASSIVE
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.orders import quantity_text
@@ -67,6 +70,50 @@ def most_held(parts: Parts) -> list[str]:
         most, why = min(bounds)
         lines.append(f"{agent.name}: its targets may hold {most:.1%} of its capital, by {why}")
     return lines
+
+
+def at_worst(parts: Parts) -> list[str]:
+    """Return a paragraph for each outside agent that trades: the largest order that adds, and the largest loss before a
+    switch stops what adds, by the limits in force at the capital of the start. In mode live with the caps of [live].
+    """
+    rules = parts.rules
+    # the caps after the ramp, which are the largest
+    house = rules.house if rules.live is None else rules.live.limits(rules.house, rules.cash_micro, 10**6)
+    outside = {rules.seats[number] for number in rules.outside}
+    lines = []
+    for agent in (agent for agent in rules.agents if agent.name in outside):
+        own = agent.limits, agent.capital_micro / MICRO, ""
+        account = house, rules.cash_micro / MICRO, " of the account"
+        orders = [(min(room_of(agent.limits, house)) * own[1], "its capital")]
+        for limits, equity, whose in (own, account):
+            if limits.max_position_weight is not None:
+                orders.append((limits.max_position_weight * equity, f"max_position_weight{whose}"))
+            if limits.max_order_notional is not None:
+                orders.append((limits.max_order_notional, f"max_order_notional{whose}"))
+        order, cause = min(orders)
+        short = "may sell short" if agent.limits.allow_short and house.allow_short else "may not sell short"
+        lines.append(
+            f"{agent.name} may at worst add {order:,.2f} {rules.universe.currency} by an order ({cause}), and {short}. "
+            f"Before a switch stops what adds, it loses {_losses(*own[:2])}, and the account {_losses(*account[:2])}; "
+            f"a jump between two samples costs more. {_APPROVAL[rules.approval_of(rules.seats.index(agent.name))]}"
+        )
+    return lines
+
+
+_APPROVAL: Final = {
+    "": "Nobody approves its orders.",
+    "person": "A person with a token approves its orders.",
+    "device": "A device approves its orders.",
+}
+
+
+def _losses(limits: Limits, equity: float) -> str:
+    """The losses at which a switch stops what adds risk, in money: the whole one, and that of a day and a week."""
+    named = (("max_drawdown", ""), ("max_daily_loss", " in a day"), ("max_weekly_loss", " in a week"))
+    bounds = [(getattr(limits, name), name, over) for name, over in named]
+    texts = [f"{bound * equity:,.2f}{over} by {name}" for bound, name, over in bounds if bound is not None]
+    whole = [] if limits.max_drawdown is not None else ["without a bound (no max_drawdown is set)"]
+    return ", ".join([*whole, *texts])
 
 
 def small_lots(parts: Parts) -> list[str]:

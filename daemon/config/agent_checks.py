@@ -172,6 +172,9 @@ def check_shadows(document: Table, registry: Known, source: Source) -> Iterator[
             if agent.get("within"):
                 text = "is how long a proposal waits for a person, and this agent proposes nothing"
                 yield source.mistake((*path, "within"), text, "remove it")
+            if agent.get("live"):
+                text = "permits an outside agent to trade money, and this agent has its own policy"
+                yield source.mistake((*path, "live"), text, f'remove it, or write policy = "{EXTERNAL}"')
             if agent.get("cut"):
                 text = "applies to the orders of a program through the gateway, and this agent has its own policy"
                 yield source.mistake((*path, "cut"), text, f'remove it, or write policy = "{EXTERNAL}"')
@@ -179,9 +182,13 @@ def check_shadows(document: Table, registry: Known, source: Source) -> Iterator[
         if agent.get("within") and not agent.get("approval"):
             text = "is how long a proposal waits for a person, and no proposal of this agent waits"
             yield source.mistake((*path, "within"), text, 'write approval = "person", or remove it')
-        if agent.get("shadow") is not True and table_of(document, "quantd").get("mode") == "live":
-            text = '= "external", but this agent is not a shadow: in mode live it trades only after a promotion'
-            yield source.mistake((*path, "policy"), text, 'write shadow = true, and challenges = "AGENT"')
+        may_trade = agent.get("shadow") is True or agent.get("live") is True
+        if not may_trade and table_of(document, "quantd").get("mode") == "live":
+            text = (
+                '= "external", but this agent is no shadow: in mode live it trades after a promotion, or by permission'
+            )
+            remedy = 'write shadow = true and challenges = "AGENT", or live = true, so that it trades money at once'
+            yield source.mistake((*path, "policy"), text, remedy)
         for key in ("sizing", "rebalance"):
             if key in agent:
                 text = "applies to a policy that is asked; the proposals of an outside agent pass the limits only"

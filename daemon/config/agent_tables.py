@@ -151,6 +151,7 @@ class Agent(Section):
     approval: Literal["", "person", "device"] = ""
     within_ns: Annotated[int, duration("0s", "7d"), Written()] = Field(default=0, alias="within")
     cut: bool = False
+    live: bool = False
     min_trade: Annotated[float, bounds(0, 0.5, percent=True)] = 0.005
     params: Annotated[Any, BeforeValidator(_parameters)] = Field(default_factory=lambda: MappingProxyType({}))
     limits: Limits = Limits()

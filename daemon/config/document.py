@@ -272,6 +272,7 @@ NOT_TRADING: dict[str, str] = {
     "api": "publishes only",
     "gateway": "is a door; each order that comes through it is in the journal",
     "alerts": "publishes only",
+    "agents.*.live": "is a permission; the mode itself is in the digest",
     "agents.*.cut": "is how the gateway sends an order that a limit cuts; the journal has each order",
     "agents.*.reads": "is a permission to read; what a policy decides is in the journal",
     "models.trusted_keys": "restricts which artifacts are accepted, not their decisions",

@@ -56,7 +56,7 @@ def check(
         from quantd.adapters.plugins import function
         from quantd.daemon.access.protection import secrets_mistakes
         from quantd.daemon.assembly.parts import parts_of
-        from quantd.daemon.assembly.small_shares import most_held, small_lots, small_shares
+        from quantd.daemon.assembly.small_shares import at_worst, most_held, small_lots, small_shares
         from quantd.daemon.policies.composed import left_out
         from quantd.daemon.policies.isolation.worker import Apart, unreadable
 
@@ -79,12 +79,14 @@ def check(
     unreadable_folders = [f"{policy}: {text}" for policy, text in unreadable(policies)]
     small = [*small_shares(settings), *small_lots(parts)]
     notes = [] if settings.gateway is None or parts.interval_ns < DAY_NS else [QUOTES]
-    held = most_held(parts)
+    held, worst = most_held(parts), at_worst(parts)
     document = {
         "ok": True, "mistakes": [], "digest": digest(settings), "left_out": unused, "unreadable": unreadable_folders,
-        "small_shares": small, "most_held": held, "notes": notes,
+        "small_shares": small, "most_held": held, "at_worst": worst, "notes": notes,
     }  # fmt: skip
-    answer(as_json, document, f"{config}: {counts}", trading, *held, *unused, *unreadable_folders, *small, *notes)
+    answer(
+        as_json, document, f"{config}: {counts}", trading, *held, *worst, *unused, *unreadable_folders, *small, *notes
+    )
     return DONE
 
 

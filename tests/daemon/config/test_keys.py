@@ -155,6 +155,7 @@ ROWS = {
     "agents.2.approval": ("person", "person"),
     "approvals.devices": (f"phone:{'a' * 64}", (f"phone:{'a' * 64}",)),
     "agents.2.cut": ("true", True),
+    "agents.2.live": ("true", True),
     "agents.2.within": ("15m", 900 * S),
     "capital.method": ("equal_risk", "equal_risk"),
     "capital.lookback": ("63", 63),
@@ -405,7 +406,7 @@ def test_another_value_of_a_key_is_parsed_and_changes_nothing_else(key):
     elif key in ("schedules.0.cron", "schedules.0.every"):
         text = text.replace('at = "close"', "")
         before = before_with(text.replace('do = "rebalance"', 'do = "rebalance"\nat = "open"'))
-    elif key in ("agents.2.approval", "agents.2.cut", "agents.2.within"):
+    elif key in ("agents.2.approval", "agents.2.cut", "agents.2.live", "agents.2.within"):
         text += '[[agents]]\nname = "guest"\npolicy = "external"\ncapital = 0.01\n'
         text += 'approval = "person"\n' if key == "agents.2.within" else ""
         before = before_with(text)

@@ -46,9 +46,16 @@ def test_an_outside_agent_may_trade_in_mode_paper_and_must_be_a_shadow_in_mode_l
     assert (rules.outside, rules.shadows) == ((2,), ())
     with pytest.raises(ConfigError) as refused:
         load(write(tmp_path, text.replace("[quantd]", '[quantd]\nmode = "live"', 1)), known_names())
-    assert 'in mode live it trades only after a promotion; write shadow = true, and challenges = "AGENT"' in str(
-        refused.value
-    )
+    remedy = 'write shadow = true and challenges = "AGENT", or live = true, so that it trades money at once'
+    assert f"in mode live it trades after a promotion, or by permission; {remedy}" in str(refused.value)
+    permitted = text.replace('policy = "external"', 'policy = "external"\nlive = true')
+    with pytest.raises(ConfigError) as refused:
+        load(write(tmp_path, permitted.replace("[quantd]", '[quantd]\nmode = "live"', 1)), known_names())
+    assert "external" not in str(refused.value), "what else a live run needs is named still"
+    assert "[quantd] mode" in str(refused.value)
+    own = CONFIG.replace('policy = "momentum"', 'policy = "momentum"\nlive = true')
+    with pytest.raises(ConfigError, match="permits an outside agent to trade money, and this agent has its own policy"):
+        load(write(tmp_path, own), known_names())
 
 
 def test_the_policy_by_which_a_backtest_asks_is_not_for_files(tmp_path):
