@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import importlib
 from collections.abc import Awaitable, Callable, Mapping
+from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit, urlunsplit
@@ -25,6 +26,12 @@ from quantd.trading.display_text import one_line
 
 HANG_UP_S: Final = 3.0
 """Longest time to close a connection, in seconds; aiohttp's close can wait forever for a disconnected reader."""
+
+SHORT_WAIT_S: Final = 1.0
+"""A shorter wait that an exchange demands is waited for; until the end of a longer one each request is refused here."""
+
+LONGEST_BAN_S: Final = 3 * 86_400.0
+"""The longest ban of Binance, three days (rest-api.md, IP Limits)."""
 
 NOT_DOCUMENTED: Final = "the answer is not in the form that the exchange documents"
 
@@ -87,6 +94,7 @@ class Exchange(Protocol):
     fetch_balance: Call
     fetch_my_trades: Call
     fetch_open_orders: Call
+    fetch_order: Call
     fetch_ledger: Call
     fetch_ohlcv: Call
     fetch_tickers: Call
@@ -98,6 +106,7 @@ class Exchange(Protocol):
     watch_ohlcv: Call
     close_ws_clients: Call
     fetch: Call
+    markets: dict[str, Any]
     safe_currency_code: Callable[[str], str]
     close: Call
 
@@ -127,6 +136,7 @@ async def connect(access: Access) -> Exchange:
     exchange_class = getattr(
         stream_exchanges if access.venue in stream_exchanges.exchanges else rest_exchanges, access.venue
     )
+    dialect = dialect_of(access.venue)
     plain_http = access.url is not None and access.url.startswith("http://")
     exchange = exchange_class(
         {
@@ -134,6 +144,7 @@ async def connect(access: Access) -> Exchange:
             "timeout": int(access.timeout_s * 1000),
             "enableRateLimit": False,  # ccxt's limiter waits three seconds per query; Pace permits bursts
             "verify": not plain_http,
+            "options": deepcopy(dialect.options),  # ccxt changes them
         }
     )  # fmt: skip
     # ccxt then returns numbers as text, so that no digit is lost
@@ -148,15 +159,21 @@ async def connect(access: Access) -> Exchange:
         exchange.urls["api"] = _redirected(exchange.urls["api"], access.url)
         if plain_http:
             exchange.timeout_on_exit = 0  # otherwise it waits for the end of TLS
+    if dialect.own_errors and access.key:
+        exchange.exceptions = {"exact": {}, "broad": {}}
+    if dialect.stream_alive_ms:
+        exchange.streaming["keepAlive"] = dialect.stream_alive_ms
+        exchange.client = unheard(exchange.client)
     _use_proxy(exchange)
-    dialect = dialect_of(access.venue)
     exchange.fetch = strict(exchange.fetch, dialect)
     per_minute = dialect.per_minute if access.per_minute is None else access.per_minute
     if per_minute:
         orders = dialect.orders_per_minute if access.orders_per_minute is None else access.orders_per_minute
         # half of a minute's queries may go out at once, and all of a minute's orders
-        query_pace, order_pace = Pace(Rate(per_minute), max(1, per_minute // 2)), Pace(Rate(orders), orders)
+        query_pace = Pace(Rate(per_minute), max(1, per_minute // 2))
+        order_pace = Pace(Rate(orders), min(orders, dialect.orders_at_once or orders))
         exchange.fetch2 = paced(exchange.fetch2, dialect, query_pace, order_pace)
+    exchange.fetch2 = obedient(exchange.fetch2, exchange, dialect)
     return cast(Exchange, exchange)
 
 
@@ -173,6 +190,26 @@ async def leave(exchange: Exchange) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(HANG_UP_S):
             await exchange.close()
+
+
+def unheard(client_of: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Wrap the exchange's function that returns the client of a stream, by address: an error for which nobody waits is
+    not logged with its traceback. ccxt makes such an error when a stream that it subscribes to is lost."""
+
+    def client(url: str) -> Any:
+        stream = client_of(url)
+        if not hasattr(stream, "heard_future"):
+            stream.heard_future = stream.future
+
+            def future(name: str) -> Any:
+                made = stream.heard_future(name)
+                made.add_done_callback(lambda done: done.cancelled() or done.exception())
+                return made
+
+            stream.future = future
+        return stream
+
+    return client
 
 
 def strict(fetch: Call, dialect: Dialect) -> Call:
@@ -212,6 +249,31 @@ def paced(request_method: Call, dialect: Dialect, query_pace: Pace, order_pace: 
     return ask_in_turn
 
 
+def obedient(request_method: Call, exchange: Any, dialect: Dialect) -> Call:
+    """Wrap the exchange's request method: no request goes out before the instant that a refusal named.
+
+    Who goes on after "too many requests" is banned, and who goes on while banned is banned for longer.
+    """
+    until = 0.0  # the loop's time
+    refusal: Exception | None = None
+
+    async def ask_when_permitted(path: str, *request: Any) -> Any:
+        nonlocal until, refusal
+        now = asyncio.get_running_loop().time
+        if refusal is not None and now() + SHORT_WAIT_S < until:
+            raise type(refusal)(f"{refusal}; no request is sent for another {until - now():.1f} s")
+        await asyncio.sleep(max(until - now(), 0.0))
+        try:
+            return await request_method(path, *request)
+        except Exception as error:
+            if outcome(error, dialect.means) is Outcome.AGAIN:
+                wait_s = retry_after_s(exchange.last_response_headers or {}, LONGEST_BAN_S)
+                until, refusal = max(until, now() + wait_s), error
+            raise
+
+    return ask_when_permitted
+
+
 def _use_proxy(exchange: Any) -> None:
     """Let an exchange use the proxy of the environment for REST and WebSockets. Raises NoExchange."""
     urls = exchange.urls["api"]
@@ -240,8 +302,16 @@ def _redirected(urls: Any, to: str) -> Any:
     return urlunsplit((scheme, new_parts.netloc, old_parts.path, old_parts.query, ""))
 
 
-async def patiently(exchange: Exchange, request: Callable[[], Awaitable[Any]], patience_s: float) -> Any:
-    """Send a request, and repeat it for up to `patience_s` seconds while the exchange's rate limit refuses it."""
+async def patiently(
+    exchange: Exchange,
+    request: Callable[[], Awaitable[Any]],
+    patience_s: float,
+    means: Callable[[str], Outcome | None] | None = None,
+) -> Any:
+    """Send a request, and repeat it for up to `patience_s` seconds while the exchange's rate limit refuses it.
+
+    `means` is the exchange's table of errors (Dialect).
+    """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience_s
     pause = 0.05
@@ -249,7 +319,7 @@ async def patiently(exchange: Exchange, request: Callable[[], Awaitable[Any]], p
         try:
             return await request()
         except Exception as error:
-            if outcome(error) is not Outcome.AGAIN:
+            if outcome(error, means) is not Outcome.AGAIN:
                 raise
             wait = max(pause, retry_after_s(exchange.last_response_headers or {}, patience_s))
             if loop.time() + wait >= deadline:

@@ -1,13 +1,15 @@
 """Differences between exchanges that ccxt does not hide: client ids, order expiry and fees, by exchange name."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from quantd.adapters.exchange.answer_forms import Form
+from quantd.adapters.exchange.binance_answers import BINANCE_ANSWERS, deposits, rewards, withdrawals
+from quantd.adapters.exchange.binance_errors import binance_outcome
 from quantd.adapters.exchange.kraken_answers import CLIENT_ID, KRAKEN_ANSWERS
 from quantd.adapters.exchange.kraken_errors import kraken_outcome
 from quantd.adapters.exchange.refusal_words import Outcome
@@ -23,20 +25,35 @@ def as_uuid(order_id: str) -> str:
     return str(uuid.uuid5(_NAMES, order_id))
 
 
+class FeeCoin(Struct, frozen=True):
+    """An asset in which an account may pay its fees. `query` is a function of ccxt; the value of `key` in its answer
+    says whether the account does."""
+
+    asset: str
+    query: str
+    key: str
+    remedy: str
+
+
 class Dialect(Struct, frozen=True):
     """The specifics of one exchange.
 
     Orders: `client_id` converts our order id to the exchange's client id; `client_id_of` reads the client id from an
     order in an answer. `order` are parameters of every order. `until` returns the parameters that expire an order at
     an instant (ns UTC); if `until` is None, the adapter cancels the order at that instant. `refuse_after` returns
-    parameters by which the matching engine refuses an order that arrives later than an instant (ns UTC); `shortest_s`
-    and `longest_s` are the limits of that deadline. `stops` tells whether stop orders are placed there and found again.
+    parameters by which the matching engine refuses an order that arrives later than an instant (ns UTC); `window` is
+    the parameter with the milliseconds from its signature to that instant; `shortest_s` and `longest_s` are the limits
+    of that deadline. `stops` tells whether stop orders are placed there and found again.
     `check_only` are parameters of an order that the exchange checks and never places; empty if it has none.
 
     Lists: `ended` are parameters of every query for ended orders, `history` of every query for trades. `page` returns
-    the parameters that request results from index k on; `page_size` is the number of results in one answer.
-    `ledger_amount` returns amount and fee of a ledger entry; `flow_kinds` maps its kind to VenueFlow's, `moved` are the
-    kinds by which a person moves money or coins, `further_kinds` are further documented kinds.
+    the parameters that request results from index k on; `page_size` is the number of results in one answer. With
+    `by_symbol` the exchange lists trades by symbol and from an instant on, and an order that is not open is looked up
+    by its client id. `ledger_amount` returns amount and fee of a ledger entry; `flow_kinds` maps its kind to
+    VenueFlow's, `moved` are the kinds by which a person moves money or coins, `further_kinds` are further documented
+    kinds. `movements` are, in place of a ledger, functions of ccxt, each with the function that makes ledger entries of
+    its answer; they list what began in at most `movements_days`. `fee_coin` is an asset in which an account may pay its
+    fees.
 
     Answers: `whole` returns whether an answer is complete. `refused` returns whether it has an error, `result` returns
     what it answers. `answers` maps the last part of a path, or the method and that part, to the documented form of its
@@ -44,8 +61,14 @@ class Dialect(Struct, frozen=True):
     part of the text of an error to its remedy, where only a person can help.
 
     Limits: `weights` maps a path, or method and path, to the number of requests that it counts as; `makes_orders` are
-    those that count as orders. `per_minute` and `orders_per_minute` are the rates that quantd keeps. `skew_s` is added
-    to the accepted difference of clocks.
+    those that count as orders. `per_minute` and `orders_per_minute` are the rates that quantd keeps, `orders_at_once`
+    the orders that may go out at once (0: those of a minute). `skew_s` is added to the accepted difference of clocks,
+    which is at most `most_skew_s`.
+
+    Client: `options` are options of ccxt. `stream_alive_ms` is the interval of the pings of a stream, 0 for ccxt's own.
+    With `own_errors` the answers of a broker are not matched with ccxt's table of errors, because its exceptions may
+    lack the exchange's code. `wallet_in_sandbox` tells whether the test network has the requests of the wallet:
+    movements, fee settings and the state of the exchange.
     """
 
     client_id: Callable[[str], str] = str
@@ -53,19 +76,24 @@ class Dialect(Struct, frozen=True):
     order: dict[str, str] = {}
     until: Callable[[int], dict[str, str]] | None = None
     refuse_after: Callable[[int], dict[str, str]] | None = None
+    window: str = ""
     shortest_s: float = 0.0
     longest_s: float = 60.0
     stops: bool = False
-    check_only: dict[str, str] = {}
+    check_only: dict[str, Any] = {}
 
     ended: dict[str, str] = {}
-    history: dict[str, str] = {}
+    history: dict[str, Any] = {}
     page: Callable[[int], dict[str, int]] | None = None
     page_size: int = 50
+    by_symbol: bool = False
     ledger_amount: Callable[[dict[str, Any]], tuple[str, str]] | None = None
     flow_kinds: dict[str, str] = {}
     moved: frozenset[str] = frozenset({"transaction", "transfer"})
     further_kinds: frozenset[str] = frozenset()
+    movements: dict[str, Callable[[Any], Iterator[dict[str, Any]]]] = {}
+    movements_days: int = 89
+    fee_coin: FeeCoin | None = None
 
     whole: Callable[[object], bool] = lambda answer: isinstance(answer, (dict, list))
     refused: Callable[[Any], bool] = lambda answer: False
@@ -78,7 +106,19 @@ class Dialect(Struct, frozen=True):
     makes_orders: frozenset[str] = frozenset()
     per_minute: int = 30
     orders_per_minute: int = 60
+    orders_at_once: int = 0
     skew_s: float = 1.0
+    most_skew_s: float = 60.0
+
+    options: dict[str, Any] = {}
+    stream_alive_ms: int = 0
+    own_errors: bool = False
+    wallet_in_sandbox: bool = True
+
+    @property
+    def refuses_late(self) -> bool:
+        """Whether the exchange refuses an order that arrives after its deadline."""
+        return self.refuse_after is not None or bool(self.window)
 
     def form_of(self, url: str, method: str = "") -> Form | None:
         """Return the documented form of the answer to a request; None where the exchange or the request has none."""
@@ -131,8 +171,56 @@ KRAKEN: Final = Dialect(
     makes_orders=frozenset({"AddOrder", "CancelOrder"}),
 )  # fmt: skip
 
-DIALECTS: Final = {"kraken": KRAKEN}
-"""Exchanges that differ from the defaults of ccxt. Only these were tested over the network."""
+BINANCE: Final = Dialect(
+    # letters, digits, "-" and "_", at most 36; it is unique among open orders only
+    client_id=as_uuid,
+    client_id_of=lambda order: str(order.get("info", {}).get("clientOrderId") or ""),
+    # of two orders of one account that would trade with each other, the newer one ends
+    order={"selfTradePreventionMode": "EXPIRE_TAKER"},
+    window="recvWindow",
+    shortest_s=1.0,
+    stops=True,
+    check_only={"test": True},
+    history={"limit": 1000},
+    page_size=1000,
+    by_symbol=True,
+    ledger_amount=lambda entry: (str(entry["amount"]), str(entry["fee"])),
+    flow_kinds={"reward": "interest"},
+    moved=frozenset({"deposit", "withdrawal"}),
+    movements={
+        "sapi_get_capital_deposit_hisrec": deposits,
+        "sapi_get_capital_withdraw_history": withdrawals,
+        "sapi_get_asset_assetdividend": rewards,
+    },
+    fee_coin=FeeCoin("BNB", "sapi_get_bnbburn", "spotBNBBurn", 'Switch off "use BNB for fees" at Binance'),
+    answers=BINANCE_ANSWERS,
+    means=binance_outcome,
+    remedies={
+        "-1021": "Synchronise the clock (timedatectl, chrony)",
+        "-2015": "Check the permissions of the key and its list of addresses (IP) at Binance",
+    },
+    # 6000 of weight a minute, and 100 orders in 10 seconds; quantd keeps half of it
+    weights={
+        "GET exchangeInfo": 20, "GET account": 20, "GET openOrders": 80, "GET order": 4, "GET myTrades": 20,
+        "GET ticker/24hr": 80,
+    },
+    makes_orders=frozenset({"POST order", "DELETE order"}),
+    per_minute=3000,
+    orders_per_minute=240,
+    orders_at_once=40,
+    # a time stamp one second ahead of the exchange's clock is refused
+    most_skew_s=1.0,
+    options={
+        "fetchMarkets": {"types": ["spot"]}, "fetchMargins": False, "fetchCurrencies": False,
+        "fetchOpenOrders": {"warnWithoutSymbol": False}, "newOrderRespType": {"limit": "ACK", "market": "ACK"},
+    },
+    stream_alive_ms=6_000,
+    own_errors=True,
+    wallet_in_sandbox=False,
+)  # fmt: skip
+
+DIALECTS: Final = {"binance": BINANCE, "kraken": KRAKEN}
+"""The exchanges with a record. Only these were tested over the network, each at a copy of it."""
 
 
 def dialect_of(venue: str) -> Dialect:

@@ -124,6 +124,10 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
             # `missing` of a required option is the remedy for its absence; it is empty for an optional one
             if option.missing and not getattr(table, option.key):
                 yield mistake((section, option.key), "is missing", option.missing)
+    exchange = config.broker.venue
+    if venue.exchanges is not None and exchange and exchange not in venue.exchanges:
+        text = f'= "{exchange}" is an exchange at which quantd sends no orders: it has no record of its answers'
+        yield mistake(("broker", "venue"), text, f"write one of {', '.join(venue.exchanges)}")
     yield from target_mistakes(config)
     yield from _build_mistakes(config)
     yield from _zone_mistakes(config)

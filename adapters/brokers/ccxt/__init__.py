@@ -18,6 +18,7 @@ VENUE: Final = Venue(
         "ccxt_secret": "secret of the account at a crypto exchange",
     },
     stops_at=tuple(name for name, dialect in DIALECTS.items() if dialect.stops),
+    exchanges=tuple(DIALECTS),
     module="ccxt",
     extra="ccxt",
 )

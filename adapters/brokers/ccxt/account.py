@@ -1,7 +1,7 @@
 """The account at a crypto exchange: holdings by column (index of the symbol in the universe), open orders, and cash
 flows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from quantd.adapters.brokers.ccxt.connection import Line
@@ -23,7 +23,7 @@ async def account_of(
     try:
         balance = await line.ask(exchange.fetch_balance)
         open_orders = await line.ask(exchange.fetch_open_orders)
-        status = await line.ask(exchange.fetch_status) if exchange.has.get("fetchStatus") else {}
+        status = await line.ask(exchange.fetch_status) if exchange.has.get("fetchStatus") and line.has_wallet else {}
     except Exception as error:
         raise line.refused(error) or line.lost(error) from None
     currency, totals, unread_coins = universe.currency, balance["total"], line.unread_coins()
@@ -135,8 +135,9 @@ def _own_order(order: dict[str, Any], sent: Sent, tick: int) -> OpenOrder:
     return OpenOrder(sent.sample, sent.n, sent.row, filled, signed_lots, limit, stop, tick)
 
 
-async def flows_of(line: Line, universe: Universe, markets: Markets, since: int) -> list[VenueFlow]:
-    """Return movements of cash and of the universe's coins other than fills, later than `since` (ns UTC), oldest first.
+async def flows_of(line: Line, universe: Universe, markets: Markets, since: int, now: int) -> list[VenueFlow]:
+    """Return movements of cash and of the universe's coins other than fills, later than `since` and until
+    `now` (ns UTC), oldest first.
 
     Raises ConnectionError where the exchange does not answer.
     """
@@ -145,7 +146,7 @@ async def flows_of(line: Line, universe: Universe, markets: Markets, since: int)
     start_ms = max(0, since // NANO - 1) * 1000
     columns = {base: column for column, base in enumerate(markets.bases)}
     try:
-        async for entry in line.pages(line.exchange.fetch_ledger, None, start_ms, {}):
+        async for entry in _entries(line, markets, start_ms, now // 1_000_000):
             try:
                 flow = _flow(line, universe, columns, entry)
             except WRONG as wrong:
@@ -158,6 +159,21 @@ async def flows_of(line: Line, universe: Universe, markets: Markets, since: int)
     return sorted(by_id.values(), key=lambda flow: (flow.ts, flow.id))
 
 
+async def _entries(line: Line, markets: Markets, start_ms: int, now_ms: int) -> AsyncIterator[dict[str, Any]]:
+    """Yield the entries of the ledger. At an exchange without a ledger, a fee that an execution paid in a third asset,
+    such as the exchange's own coin, is an entry of its own."""
+    async for entry in line.ledger(start_ms, now_ms):
+        yield entry
+    if not line.dialect.movements:
+        return
+    async for trade in line.trades(markets.names, start_ms):
+        column = markets.column.get(str(trade.get("symbol")))
+        for cost, asset in fees_of(trade):
+            if column is not None and asset in markets.bases and asset != markets.bases[column]:
+                yield {**trade, "id": f"fee {trade['symbol']} {trade['id']}", "type": "trade", "currency": asset,
+                       "amount": "0", "fee": cost}  # fmt: skip
+
+
 async def trades_of(line: Line, universe: Universe, markets: Markets, since: int) -> list[VenueTrade]:
     """Return executions in symbols of the universe later than `since` (ns UTC), oldest first. The fee of an execution
     is None if it is paid in another asset than the account's currency.
@@ -168,12 +184,13 @@ async def trades_of(line: Line, universe: Universe, markets: Markets, since: int
     # from a second earlier on, for all symbols (None); what is not later than `since` is left out below
     start_ms = max(0, since // NANO - 1) * 1000
     try:
-        async for trade in line.pages(line.exchange.fetch_my_trades, None, start_ms, line.dialect.history):
+        async for trade in line.trades(markets.names, start_ms):
             column = markets.column.get(str(trade.get("symbol")))
             if column is None:
                 continue
             base, lot = markets.bases[column], universe.lot_nano[column]
-            execution = read_execution(line.unreadable, trade, lot, universe.currency, base)
+            booked = line.booked_apart(markets.bases)
+            execution = read_execution(line.unreadable, trade, lot, universe.currency, base, booked)
             if execution is None:
                 continue
             units = execution.size_nano if trade["side"] == "buy" else -execution.size_nano

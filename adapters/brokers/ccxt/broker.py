@@ -281,7 +281,7 @@ class Crypto:
             for order in sent_earlier:
                 self._inherited.setdefault(order.id, self._opened_at)
             # where the exchange refuses late orders, a short wait settles them
-            if sent_earlier and self._line.dialect.refuse_after is not None:
+            if sent_earlier and self._line.dialect.refuses_late:
                 statuses |= await self._look_settled(sent_earlier)
         except Exception as error:
             return [*news, Unknown(sample, n, now, [order.row for order in queried], self._line.words(error))]
@@ -363,7 +363,7 @@ class Crypto:
 
         Raises ConnectionError.
         """
-        return await flows_of(self._line, self._universe, self._markets, since)
+        return await flows_of(self._line, self._universe, self._markets, since, self._clock())
 
     async def trades(self, since: int) -> Sequence[VenueTrade]:
         """Return the executions in symbols of the universe later than `since` (ns UTC). Raises ConnectionError."""

@@ -1,7 +1,7 @@
 """Settings of the connection to a crypto exchange, and the connection itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -151,7 +151,7 @@ class Line:
 
     async def ask(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Send one request, and repeat it while the venue refuses it because of the rate limit."""
-        return await patiently(self.exchange, ask, self.settings.patience_s)
+        return await patiently(self.exchange, ask, self.settings.patience_s, self.dialect.means)
 
     async def read(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Send one query, and repeat it when no answer comes."""
@@ -165,22 +165,61 @@ class Line:
         return await self.ask(ask)
 
     async def pages(
-        self, fetch: Call, code: str | None, since_ms: int, params: dict[str, str]
+        self, fetch: Call, code: str | None, since_ms: int, params: dict[str, Any]
     ) -> AsyncIterator[dict[str, Any]]:
-        """Yield each item of a history since `since_ms` (ms UTC), page after page.
+        """Yield each item of a history since `since_ms` (ms UTC), page after page; an item may come twice.
 
         `fetch` is a function of ccxt, `code` the asset or symbol to ask for (None: all). At most PAGES pages are read,
         and a page that is not full is the last. An exchange without pages answers once.
         """
-        page, offset = self.dialect.page, 0
+        dialect, offset = self.dialect, 0
         for _ in range(PAGES):
-            page_params = {**params, **(page(offset) if page is not None else {})}
+            page_params = {**params, **(dialect.page(offset) if dialect.page is not None else {})}
             items: list[dict[str, Any]] = await self.ask(partial(fetch, code, since_ms, None, page_params))
             for item in items:
                 yield item
             offset += len(items)
-            if page is None or len(items) < self.dialect.page_size:
+            if len(items) < dialect.page_size or (dialect.page is None and not dialect.by_symbol):
                 return
+            if dialect.by_symbol:  # the next page begins at the last readable item
+                since_ms = max((item["timestamp"] for item in items if item["timestamp"] < LATEST_MS), default=since_ms)
+
+    async def trades(self, symbols: Iterable[str], since_ms: int) -> AsyncIterator[dict[str, Any]]:
+        """Yield the account's executions in `symbols` (ccxt's names) since `since_ms` (ms UTC), and maybe others."""
+        fetch, history = self.exchange.fetch_my_trades, self.dialect.history
+        named = [symbol for symbol in dict.fromkeys(symbols) if symbol in self.exchange.markets]
+        for symbol in named if self.dialect.by_symbol else (None,):
+            async for trade in self.pages(fetch, symbol, since_ms, history):
+                yield trade
+
+    async def ledger(self, since_ms: int, now_ms: int) -> AsyncIterator[dict[str, Any]]:
+        """Yield the entries of the ledger from `since_ms` to `now_ms` (ms UTC).
+
+        At an exchange with lists of movements in its place, these may have begun up to `movements_days` earlier; its
+        test network may have none.
+        """
+        dialect = self.dialect
+        if not dialect.movements:
+            async for entry in self.pages(self.exchange.fetch_ledger, None, since_ms, {}):
+                yield entry
+            return
+        span = dialect.movements_days * 86_400_000
+        for name, entries_of in dialect.movements.items() if self.has_wallet else ():
+            start = max(since_ms - span, FIRST_MS)
+            while start < now_ms:
+                params = {"startTime": start, "endTime": min(start + span, now_ms)}
+                for entry in entries_of(await self.ask(partial(getattr(self.exchange, name), params))):
+                    yield entry
+                start += span
+
+    def booked_apart(self, coins: Sequence[str]) -> Sequence[str]:
+        """Return those of the universe's `coins` in which a fee is an entry of its own (`account.flows_of`)."""
+        return coins if self.dialect.movements else ()
+
+    @property
+    def has_wallet(self) -> bool:
+        """Whether the venue has the requests of the wallet (Dialect)."""
+        return self.dialect.wallet_in_sandbox or not self.access.sandbox
 
     def words(self, error: BaseException) -> str:
         """Return the text of an exception, without secrets, with the remedy where only a person can help."""
@@ -202,14 +241,16 @@ class Line:
         """Maximum time for which a sent order can still arrive: its deadline if the venue has one, else the settling
         time."""
         dialect = self.dialect
-        if dialect.refuse_after is None:
+        if not dialect.refuses_late:
             return self.settings.settle_s
         return min(max(self.access.timeout_s, dialect.shortest_s), dialect.longest_s)
 
     def deadline(self, now: int) -> dict[str, str]:
         """Return the parameters by which the venue refuses an order that is sent `now` (ns UTC) and arrives late."""
-        refuse_after = self.dialect.refuse_after
-        return {} if refuse_after is None else refuse_after(now + int(self.in_flight_s * NANO))
+        dialect = self.dialect
+        if dialect.window:
+            return {dialect.window: str(int(self.in_flight_s * 1000))}
+        return {} if dialect.refuse_after is None else dialect.refuse_after(now + int(self.in_flight_s * NANO))
 
     async def close(self) -> None:
         """Disconnect. Nothing happens without a connection."""

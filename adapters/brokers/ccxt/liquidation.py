@@ -78,8 +78,8 @@ class CryptoExit:
         ]
 
     async def cancel_all(self) -> None:
-        """Cancel every open order in one request; do nothing at an exchange of ccxt without `cancelAllOrders`."""
-        if self._line.exchange.has.get("cancelAllOrders") is True:
+        """Cancel every open order in one request; do nothing at an exchange without such a request for all symbols."""
+        if self._line.exchange.has.get("cancelAllOrders") is True and not self._line.dialect.by_symbol:
             await self._ask(self._line.exchange.cancel_all_orders)
 
     async def cancel(self, order: WorkingOrder) -> None:
@@ -93,6 +93,12 @@ class CryptoExit:
         exchange, page = self._line.exchange, self._line.dialect.page
         name, ids = history_of(exchange.has), {order.id for order in orders}
         ends: dict[str, Ended] = {}
+        if self._line.dialect.by_symbol:
+            for order in orders:
+                one = await self._ask(partial(exchange.fetch_order, order.id, order.symbol))
+                if one.get("status") != "open":
+                    ends[order.id] = Ended(str(one["status"]), _quantity_of(one, "filled"))
+            return ends
         offset = 0
         for _ in range(PAGES if name else 0):
             params = page(offset) if page is not None else {}

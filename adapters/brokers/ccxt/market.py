@@ -1,6 +1,6 @@
 """Checks before trading: the functions of an exchange, and its market for each column (symbol of the universe)."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from msgspec import Struct
@@ -9,7 +9,7 @@ from quantd.adapters.brokers.ccxt.connection import Line
 from quantd.adapters.brokers.ccxt.wire import history_of
 from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.adapters.exchange.client import Exchange, market_of
-from quantd.adapters.exchange.dialects import Dialect
+from quantd.adapters.exchange.dialects import DIALECTS
 from quantd.adapters.exchange.exchange_errors import outcome
 from quantd.adapters.exchange.numbers import NotExact, decimal, nano, text_of
 from quantd.adapters.exchange.refusal_words import Outcome
@@ -29,7 +29,7 @@ NEEDED: Final = {
 """Required functions by ccxt's name."""
 
 # remedies of mistakes
-ANOTHER: Final = "Use kraken, which has every function that quantd needs"
+ANOTHER: Final = f"Use {' or '.join(DIALECTS)}, which have every function that quantd needs"
 KEY: Final = "Check key and secret, and what the key is allowed to do, at the venue"
 
 
@@ -56,7 +56,7 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, c
     Raises VenueError with every mistake and its remedy, or ConnectionError.
     """
     exchange, where = line.exchange, line.access.venue  # `line` is the connection to the exchange
-    mistakes = lacks(exchange, line.dialect)
+    mistakes = lacks(exchange, line.access.venue)
     markets = Markets((), (), (), {})  # none so far
     if not mistakes:
         try:
@@ -66,14 +66,16 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, c
             if unread and absent:
                 text = f"the markets of {', '.join(absent)} are absent, and {', '.join(unread[:5])} cannot be read"
                 raise ConnectionError(text)
+            late: list[Mistake] = []
             if exchange.has.get("fetchTime"):
-                mistakes += _clock_mistakes(
-                    int(await line.read(exchange.fetch_time)), clock(), line.settings.skew_s + line.dialect.skew_s
-                )
+                most_s = min(line.settings.skew_s + line.dialect.skew_s, line.dialect.most_skew_s)
+                late = _clock_mistakes(int(await line.read(exchange.fetch_time)), clock(), most_s)
             markets, wrong = match(listing, universe, continues=continues)
-            mistakes += wrong
-            mistakes += await _permission_mistakes(line, clock() // 1_000_000)
+            mistakes += late + wrong
+            if not (late and line.dialect.window):  # by such a clock every request counts as late
+                mistakes += await _permission_mistakes(line, clock() // 1_000_000, markets)
             if not mistakes:
+                mistakes += await _fee_mistakes(line, universe, markets)
                 mistakes += await _order_mistakes(line, universe, markets)
         except Exception as error:
             raise line.lost(error) from None
@@ -83,7 +85,18 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, c
     return markets
 
 
-def lacks(exchange: Exchange, dialect: Dialect) -> list[Mistake]:
+def lacks(exchange: Exchange, venue: str) -> list[Mistake]:
+    """Return a mistake for each function that quantd needs and the exchange lacks, and one without a record of it."""
+    if venue not in DIALECTS:
+        return [
+            (f"quantd has no record of {venue}, so that an order without an answer would not be found again", ANOTHER),
+            *_lacking(exchange),
+        ]
+    return [] if DIALECTS[venue].by_symbol else _lacking(exchange)
+
+
+def _lacking(exchange: Exchange) -> list[Mistake]:
+    """Return a mistake for each required function that the exchange lacks."""
     mistakes = [
         (f"{exchange.id} cannot {what}", ANOTHER) for name, what in NEEDED.items() if exchange.has.get(name) is not True
     ]
@@ -103,15 +116,14 @@ def _clock_mistakes(venue_ms: int, now_ns: int, max_skew_s: float) -> list[Mista
     return [(f"the venue's clock differs by {skew_s:.1f} s from ours", "Synchronise the clock (timedatectl, chrony)")]
 
 
-async def _permission_mistakes(line: Line, now_ms: int) -> list[Mistake]:
+async def _permission_mistakes(line: Line, now_ms: int, markets: Markets) -> list[Mistake]:
     """Send each kind of query once, and return a mistake for each that the key is not permitted to send."""
     exchange = line.exchange
     queries: list[tuple[str, Callable[[], Awaitable[Any]]]] = [
         ("read balances", exchange.fetch_balance),
         ("read open orders", exchange.fetch_open_orders),
-        # None: all symbols or assets, and no limit
-        ("read trades", lambda: exchange.fetch_my_trades(None, now_ms, None, {})),
-        ("read the ledger", lambda: exchange.fetch_ledger(None, now_ms, None, {})),
+        ("read trades", lambda: _read_all(line.trades(markets.names[:1], now_ms))),
+        ("read the ledger", lambda: _read_all(line.ledger(now_ms - 1, now_ms))),
     ]
     mistakes: list[Mistake] = []
     for what, query in queries:
@@ -124,6 +136,23 @@ async def _permission_mistakes(line: Line, now_ms: int) -> list[Mistake]:
             if not type(error).__name__.startswith("Permission"):
                 break  # a wrong key fails for all of them
     return mistakes
+
+
+async def _read_all(items: AsyncIterator[Any]) -> list[Any]:
+    return [item async for item in items]
+
+
+async def _fee_mistakes(line: Line, universe: Universe, markets: Markets) -> list[Mistake]:
+    """Return a mistake if the account pays its fees in a coin that is not in the universe, so that the books could not
+    have them."""
+    coin = line.dialect.fee_coin
+    if coin is None or coin.asset in markets.bases or not line.has_wallet:
+        return []
+    answer = await line.read(getattr(line.exchange, coin.query))
+    if not answer[coin.key]:
+        return []
+    remedy = f"{coin.remedy}, or add {coin.asset}/{universe.currency} to [universe] symbols"
+    return [(f"the account pays its fees in {coin.asset}, which is not in the universe", remedy)]
 
 
 async def _order_mistakes(line: Line, universe: Universe, markets: Markets) -> list[Mistake]:

@@ -13,17 +13,18 @@ one execution missing, later ones would be assigned to the wrong lots.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from msgspec import Struct
 
-from quantd.adapters.brokers.ccxt.connection import Line
+from quantd.adapters.brokers.ccxt.connection import UNREAD, Line
 from quantd.adapters.brokers.ccxt.market import Markets
 from quantd.adapters.brokers.ccxt.wire import Unsupported, cause, history_of, read_execution, reason, since_ms
 from quantd.adapters.brokers.execution_log import Execution
 from quantd.adapters.brokers.order_log import Sent, reports_of
 from quantd.adapters.brokers.unreadable import WRONG
-from quantd.adapters.exchange.exchange_errors import outcome
+from quantd.adapters.exchange.exchange_errors import MalformedAnswer, outcome
 from quantd.adapters.exchange.numbers import NotExact, decimal, lots_and_odd, micro, on_tick, text_of, whole_lots
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.events import Unknown
@@ -206,7 +207,7 @@ class OrderQueries:
         self._line = line
         self._names, self._bases = markets.names, markets.bases
         self._universe = universe
-        self._history = getattr(line.exchange, history_of(line.exchange.has))
+        self._history = None if line.dialect.by_symbol else getattr(line.exchange, history_of(line.exchange.has))
 
     async def look(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
         """Query orders. Returns client id -> state; a client id that the exchange does not know is absent.
@@ -278,6 +279,8 @@ class OrderQueries:
     async def _read_ended(self, rows: Sequence[Sent]) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
         """Return client id -> ended order, for the `rows` that are in the exchange's history, and the ended orders
         without a client id."""
+        if self._history is None:
+            return await self._read_each(rows), []
         ids = {sent.id for sent in rows}
         by_client_id: dict[str, dict[str, Any]] = {}
         nameless: list[dict[str, Any]] = []
@@ -292,6 +295,23 @@ class OrderQueries:
             if len(by_client_id) == len(ids):
                 break
         return by_client_id, nameless
+
+    async def _read_each(self, rows: Sequence[Sent]) -> dict[str, dict[str, Any]]:
+        """Return client id -> order, for the `rows` that the exchange has; each is asked for by its client id.
+
+        An order is absent only if the exchange says that it does not have it.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for sent in rows:
+            query = partial(self._line.exchange.fetch_order, None, self._names[sent.column], {"clientOrderId": sent.id})
+            try:
+                found[sent.id] = await self._line.ask(query)
+            except MalformedAnswer as wrong:
+                found[sent.id] = {**UNREAD, "id": None, "info": {"error": str(wrong)}}
+            except Exception as error:
+                if outcome(error, self._line.dialect.means) is not Outcome.NOT_FOUND:
+                    raise
+        return found
 
     async def _read_executions(
         self, ids: dict[str, str], behind: dict[str, int], orders: dict[str, tuple[Sent, dict[str, Any]]]
@@ -308,15 +328,14 @@ class OrderQueries:
         if not behind:
             return {}
         rows = [orders[id][0] for id in behind]
-        fetch, history = self._line.exchange.fetch_my_trades, self._line.dialect.history
-        # None: of all symbols
-        async for trade in self._line.pages(fetch, None, since_ms(rows), history):
+        async for trade in self._line.trades([self._names[sent.column] for sent in rows], since_ms(rows)):
             id = ids.get(str(trade.get("order")))
             if id is None:
                 continue
             sent = orders[id][0]
             base, currency = self._bases[sent.column], self._universe.currency
-            execution = read_execution(self._line.unreadable, trade, sent.lot_nano, currency, base)
+            booked = self._line.booked_apart(self._bases)
+            execution = read_execution(self._line.unreadable, trade, sent.lot_nano, currency, base, booked)
             if execution is not None:
                 by_order[id][execution.id] = execution
         # the list of trades may lag behind the order: with one missing, later executions would get wrong intervals

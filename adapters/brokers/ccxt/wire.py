@@ -1,6 +1,6 @@
 """Conversion of ccxt's orders and executions."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from quantd.adapters.brokers.execution_log import Execution
@@ -27,17 +27,17 @@ def history_of(has: dict[str, Any]) -> str:
 
 
 def read_execution(
-    unreadable: Unreadable, trade: dict[str, Any], lot_nano: int, currency: str, base: str
+    unreadable: Unreadable, trade: dict[str, Any], lot_nano: int, currency: str, base: str, booked: Sequence[str] = ()
 ) -> Execution | None:
     """Convert ccxt's record of an execution. An unreadable record is reported, with None as the result; a fee in a
-    third asset is reported too."""
+    third asset is reported too, except in one of `booked`, whose fees are entries of their own."""
     try:
         execution = execution_of(trade, lot_nano, currency, base)
     except (*WRONG, Unsupported) as wrong:
         unreadable.add("execution", trade.get("info", trade), wrong)
         return None
     for cost, asset in fees_of(trade):
-        if decimal(cost) and asset not in (currency, base):
+        if decimal(cost) and asset not in (currency, base, *booked):
             text = (
                 f"the venue took a fee of {cost} {asset} for the execution {trade['id']}; the fill is booked "
                 f"without it, because the books have money and {base} only. If `quantd reconcile` then shows {asset} "

@@ -26,11 +26,13 @@ from quantd.adapters.brokers.ccxt.connection import CryptoSettings, Line
 from quantd.adapters.brokers.ccxt.liquidation import CryptoExit
 from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.adapters.exchange.client import Access
+from quantd.adapters.exchange.dialects import BINANCE
 from quantd.adapters.exchange.kraken_answers import KRAKEN_ANSWERS
 from quantd.trading.events import NotFound, Unknown
 from quantd.trading.orders import OrderBasket
 from tests.proofs.conformance.rig import Row
 from tests.proofs.conformance.rigs.alpaca import UNIVERSE, AlpacaRig
+from tests.proofs.conformance.rigs.binance import BinanceRig
 from tests.proofs.conformance.rigs.ccxt import CcxtRig
 from tests.support.venues.foreign_answers import HTML
 
@@ -296,8 +298,9 @@ def exits(name: str) -> Act:
             account: Any = AlpacaExit(settings)
         else:
             venue = rig.venue
-            access = Access("kraken", venue.key, venue.secret, url=venue.url, per_minute=0)
-            account = CryptoExit(Line(CryptoSettings(access)), "USD")
+            exchange = "binance" if isinstance(rig, BinanceRig) else "kraken"
+            access = Access(exchange, venue.key, venue.secret, url=venue.url, per_minute=0)
+            account = CryptoExit(Line(CryptoSettings(access)), rig.universe.currency)
         await account.open()
         orders = await account.orders()
         stage.fault = fault
@@ -331,6 +334,23 @@ def kraken(request: str) -> Any:
     elif form.item is not None:
         result = Annotated[items, msgspec.Meta(min_length=1)]
     return msgspec.defstruct("Answer", [("error", list[str]), ("result", result)])
+
+
+def binance(request: str) -> Any:
+    """The type of a whole answer of Binance, with the items of its lists."""
+    method, _, path = request.partition(" ")
+    form = BINANCE.form_of(path, method)
+    assert form is not None, request
+    if form.item is None:
+        return form.result
+    if not form.items:
+        return list[form.item]  # type: ignore[name-defined]
+    least_one = Annotated[list[form.item], msgspec.Meta(min_length=int(form.items != "rows"))]  # type: ignore[name-defined]
+    fields = [
+        (f.encode_name, least_one if f.encode_name == form.items else f.type)
+        for f in msgspec.structs.fields(form.result)
+    ]
+    return msgspec.defstruct("Answer", fields)
 
 
 class Venue(NamedTuple):
@@ -394,7 +414,38 @@ KRAKEN = Venue(
         )
     ],
 )
-VENUES = {"alpaca": ALPACA} | ({"kraken": KRAKEN} if find_spec("ccxt") is not None else {})
+BINANCE_SPOT = Venue(
+    BinanceRig,
+    [
+        (request, binance(request), act)
+        for request, act in (
+            ("GET time", opens),
+            ("GET exchangeInfo", opens),
+            ("GET bnbBurn", opens),
+            ("GET system/status", reads("account")),
+            ("GET account", opens),
+            ("GET account", reads("account")),
+            ("GET account", sells),
+            ("GET account", exits("holdings")),
+            ("GET openOrders", opens),
+            ("GET openOrders", reads("account")),
+            ("GET openOrders", finds(filled=False)),
+            ("GET openOrders", exits("orders")),
+            ("GET order", finds(filled=True)),
+            ("GET order", exits("ended")),
+            ("GET myTrades", finds(filled=True)),
+            ("GET myTrades", reads("trades")),
+            ("GET myTrades", reads("flows")),
+            ("GET capital/deposit/hisrec", reads("flows")),
+            ("GET capital/withdraw/history", reads("flows")),
+            ("GET asset/assetDividend", reads("flows")),
+            ("POST order", submits),
+            ("DELETE order", cancels),
+            ("DELETE order", exits("cancel")),
+        )
+    ],
+)
+VENUES = {"alpaca": ALPACA} | ({"kraken": KRAKEN, "binance": BINANCE_SPOT} if find_spec("ccxt") is not None else {})
 
 NOT_FOUND = ("not known to the venue", "no market of this venue")
 """What the adapters say of an instrument that a venue does not have."""
@@ -412,6 +463,10 @@ async def test_an_answer_of_another_form_is_an_error(venue: str, k: int) -> None
     try:
         await rig.hold(0, 50)
         await rig.flow("deposit", 3_000_000)
+        if isinstance(rig, BinanceRig):  # each of its lists has an entry, and the first balance is none of zero
+            await rig.hold(1, 5)
+            await rig.flow("withdrawal", -1_000_000)
+            await rig.flow("interest", 1_000_000)
         await rig.foreign_order(1, 3, rig.price_nano(1) // 2)
         filled = rig.basket(Row(0, 3))
         await rig.broker.submit(filled)

@@ -22,6 +22,7 @@ if find_spec("ccxt") is not None and find_spec("tests.proofs.conformance.rigs.cc
     from importlib import import_module
 
     RIGS["ccxt"] = import_module("tests.proofs.conformance.rigs.ccxt").CcxtRig
+    RIGS["binance"] = import_module("tests.proofs.conformance.rigs.binance").BinanceRig
 
 
 WRITTEN: Final = Path(__file__).parent / "not_offered.txt"

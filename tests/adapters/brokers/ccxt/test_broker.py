@@ -405,7 +405,13 @@ async def test_opening_names_every_mistake_at_once(rig: CcxtRig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("venue", "why"), [("binance", "symbol by symbol"), ("gemini", "ledger|deposits"), ("bitstamp", "ended orders")]
+    ("venue", "why"),
+    [
+        ("mexc", "symbol by symbol"),
+        ("gemini", "ledger|deposits"),
+        ("bitstamp", "ended orders"),
+        ("bybit", "no record of bybit"),
+    ],
 )
 async def test_an_exchange_that_lacks_what_our_rules_need_is_refused_before_it_is_asked(venue: str, why: str) -> None:
     broker = Crypto(CryptoSettings(Access(venue, "k" * 8, "s" * 8, url="http://127.0.0.1:1")), Universe(()), "run")
