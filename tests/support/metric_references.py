@@ -488,50 +488,29 @@ def largest_differences() -> Mapping[str, float]:
 
 
 HEAD: Final = (
-    "| name | unit | needs | formula | source | reference | largest difference |",
-    "|---|---|---|---|---|---|---|",
+    "| name | unit | needs | formula | source |",
+    "|---|---|---|---|---|",
 )
 
 
-def holds(measured: float, shown: float) -> bool:
-    """Whether a difference on a page still stands: sums of other processors and releases of numpy end otherwise."""
-    return measured <= max(100.0 * shown, 1e-13)
-
-
-def with_table(page: str, measured: Mapping[str, float]) -> str:
-    """A page with the number of metrics and their table. A difference that still holds stays as it is."""
+def with_table(page: str) -> str:
+    """A page with the number of metrics and their table."""
     lines = page.splitlines(keepends=True)
     first = lines.index(f"{HEAD[0]}\n")
     last = next(at for at in range(first, len(lines)) if not lines[at].startswith("|"))
-    rows = (line.rstrip("\n").rstrip(" |").split(" | ") for line in lines[first + 2 : last])
-    documented = {name.strip("| `"): float(shown) for name, *_, shown in rows}
-    largest = {
-        name: documented[name] if name in documented and holds(value, documented[name]) else value
-        for name, value in measured.items()
-    }
-    text = "".join([*lines[:first], *(f"{line}\n" for line in table(largest)), *lines[last:]])
+    text = "".join([*lines[:first], *(f"{line}\n" for line in table()), *lines[last:]])
     return re.sub(r"\d+ metrics\.", f"{len(METRICS)} metrics.", text, count=1)
 
 
-def table(largest: Mapping[str, float]) -> list[str]:
+def table() -> list[str]:
     """The rows of docs/research/metrics.md."""
-    rows = [
-        " | ".join(
-            (
-                f"| `{metric.name}`",
-                metric.unit,
-                metric.needs,
-                metric.formula.replace("|", "\\|"),
-                metric.source,
-                ", ".join(name for name, _ in REFERENCES[metric.name]),
-                f"{largest[metric.name]:.0e} |" if largest[metric.name] else "0 |",
-            )
-        )
+    cells = [
+        (f"`{metric.name}`", metric.unit, metric.needs, metric.formula.replace("|", "\\|"), metric.source)
         for metric in METRICS
     ]
-    return [*HEAD, *rows]
+    return [*HEAD, *(f"| {' | '.join(row)} |" for row in cells)]
 
 
 if __name__ == "__main__":
     file = Path(sys.argv[1])
-    file.write_text(with_table(file.read_text(encoding="utf-8"), largest_differences()), encoding="utf-8")
+    file.write_text(with_table(file.read_text(encoding="utf-8")), encoding="utf-8")
