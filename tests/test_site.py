@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,11 @@ import quantd
 from quantd.daemon.config.keys import all_keys
 from quantd.daemon.monitoring.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from quantd.risk.limits.catalogue import LIMITS
-from scripts.site.builder import everything, stage
+from scripts.site.builder import everything, llms, search_script, stage
 from scripts.site.gallery import FOLDER, NOTEBOOKS, SUMMARIES
 from scripts.site.gallery import page as gallery_page
 from scripts.site.links import faults, site_faults
-from scripts.site.pages import ROOT, Page, pages
+from scripts.site.pages import MAKERS, ROOT, Page, pages
 from scripts.site.reference import command_line, glossary, records
 from scripts.site.snippets.execution import run_page
 from scripts.site.snippets.extraction import snippets
@@ -86,6 +88,25 @@ def test_the_gallery_has_each_notebook_with_its_cells_and_outputs() -> None:
         without_outputs = re.sub(r"\n```text\n.*?\n```\n|\n!\[.*?\)\n", "", text, flags=re.DOTALL)
         assert without_outputs == gallery_page(name, cells)[0], f"{name}: run make gallery"
         assert text.count("```text") >= 4
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs node")
+def test_neither_the_search_nor_the_index_for_models_leads_to_a_page_of_makers(tmp_path: Path) -> None:
+    index = llms(pages())
+    assert "operate/live.md" in index
+    assert [page.place for page in pages() if page.place.startswith(MAKERS) and f"({page.place})" in index] == []
+    places = ("decisions/records.html#008", "operate/switch.html#stops", "develop/mutants.html")
+    items = [{"location": place, "title": "Protective stops", "text": "stops rest and give way"} for place in places]
+    lines = (
+        "const found = []; globalThis.self = { postMessage: (message) => found.push(message) };",
+        search_script(),
+        f"self.onmessage({{ data: {{ type: 0, data: {{ items: {json.dumps(items)} }} }} }});",
+        'self.onmessage({ data: { type: 2, data: { input: "protective stops" } } });',
+        "console.log(JSON.stringify(found[1].data.items.map((item) => item.id)));",
+    )
+    (tmp_path / "search.js").write_text("\n".join(lines), encoding="utf-8")
+    done = subprocess.run(["node", tmp_path / "search.js"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [1]
 
 
 @pytest.mark.long

@@ -18,7 +18,7 @@ from quantd.daemon.runtime.version import VERSION
 from quantd.regular_file import remove_folder
 from scripts.publication.facts import Facts, facts
 from scripts.site.links import faults, rewritten, site_faults
-from scripts.site.pages import ROOT, Page, pages
+from scripts.site.pages import MAKERS, ROOT, Page, pages
 from scripts.site.reference import glossary
 from scripts.site.reference.generated import generated
 from scripts.site.snippets.report import marked, not_run_page
@@ -178,12 +178,19 @@ def sitemap(site_pages: Sequence[Page], address: str) -> str:
 
 
 def llms(site_pages: Sequence[Page]) -> str:
-    """The index for language models (llmstxt.org): every page with its first sentence, as Markdown."""
+    """The index for language models (llmstxt.org): every page for a user with its first sentence, as Markdown."""
     parts = [f"# quantd\n\n> {ABOUT}\n"]
     for tab, tab_pages in sections(site_pages).items():
-        rows = (f"- [{page.title}]({page.place}): {page.answer}" for page in tab_pages)
+        rows = (
+            f"- [{page.title}]({page.place}): {page.answer}" for page in tab_pages if not page.place.startswith(MAKERS)
+        )
         parts.append(f"## {tab}\n\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)
+
+
+def search_script() -> str:
+    """The search of the site, which leads to no page of MAKERS."""
+    return SEARCH.read_text(encoding="utf-8").replace('"@MAKERS@"', json.dumps(MAKERS)[1:-1])
 
 
 def build(site_pages: Sequence[Page]) -> Path:
@@ -208,7 +215,7 @@ def build(site_pages: Sequence[Page]) -> Path:
         staged = (source / page.place).read_text(encoding="utf-8")
         (site / page.place).write_text(_without_front_matter(staged), encoding="utf-8")
     (worker,) = (site / "assets/javascripts/workers").glob("search.*.js")
-    shutil.copyfile(SEARCH, worker)
+    worker.write_text(search_script(), encoding="utf-8")
     (site / "llms.txt").write_text(llms(site_pages), encoding="utf-8")
     (site / "sitemap.xml").write_text(sitemap(site_pages, owner.documentation or LOCAL), encoding="utf-8")
     if broken := site_faults(site):

@@ -21,6 +21,15 @@ RENAMED: Final = {
 }
 """Page -> its place in the site, where that is not its path below docs/."""
 
+MAKERS: Final = (
+    "decisions/",
+    "develop/claims",
+    "develop/documents",
+    "develop/mutants",
+    "reference/requirements",
+)
+"""Beginnings of the places of pages that only those who change quantd read: no search and no llms.txt leads there."""
+
 _ALONE: Final = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "data/README.md",
                  "tests/recorded_runs/README.md")  # fmt: skip
 _HEADING: Final = re.compile(r"^(#{1,6}) +(.+?)(?: +#+)?$")

@@ -7,6 +7,7 @@ const WEIGHTS = { title: 4, path: 2, text: 1 };
 const K1 = 1.2, B = 0.6, PAGE = 10;
 const LISTS = /^(changelog|by-task|reference\/requirements|reference\/modules|reference\/not-run|reference\/index)\b/;
 const LIST_SHARE = 0.4; // of the score: a page of links names many subjects and explains none
+const MAKERS = ["@MAKERS@"]; // pages for those who change quantd: no reader's question leads there
 const TAG = /<[^>]*>/g;
 const WORD = /[\p{L}\p{N}]+/gu;
 
@@ -37,6 +38,7 @@ function built(items) {
   });
   const holders = new Map();
   documents.forEach((document, id) => {
+    if (MAKERS.some((start) => items[id].location.startsWith(start))) return;
     for (const name of document.counts.keys()) holders.set(name, [...(holders.get(name) || []), id]);
   });
   const mean = documents.reduce((sum, document) => sum + document.length, 0) / documents.length;
